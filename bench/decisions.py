@@ -23,12 +23,12 @@ from bench.world import (
     private_table,
 )
 from crewgate._native.gate import Gate
-from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
+from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.verdict import Denial, Reason
-from crewgate.leases.lease_client import Lessor
+from crewgate.leases.lease_client import LeaseClient
 
 GATEWAY = "warm, gateway: decide + settle"
 EMBEDDED = "warm, embedded: decide settles"
@@ -108,7 +108,7 @@ def standing(gate: Gate) -> Callable[[bytes], Permit | Denial]:
 
 def drawing(gate: Gate, table: OwnedTable, world: World) -> Callable[[bytes], Permit | Denial]:
     """As a standalone verifier does it: decide, draw what is missing, decide again."""
-    lessor = Lessor(table, MemoryLedger(), world.policy, "bench")
+    lessor = LeaseClient(table, MemoryLedger(), world.policy, "bench")
 
     def decide(token: bytes) -> Permit | Denial:
         verdict = gate.decide(token, SEARCH)

@@ -13,11 +13,17 @@ from pathlib import Path
 
 from bench.sampling import Case, Group, measure
 from crewgate.core import ids
-from crewgate.core.budget.ledger_protocol import Allowance, Draw, Granted, Level, Open
-from crewgate.core.budget.ledger_protocol import Path as Line
+from crewgate.core.budget.ledger_protocol import (
+    AccountLevel,
+    CrewAllowance,
+    DrawGranted,
+    DrawLease,
+    OpenBranches,
+)
+from crewgate.core.budget.ledger_protocol import BranchPath as Line
 from crewgate.ledger import schema
 from crewgate.ledger.postgres import PostgreSQL
-from crewgate.ledger.session import Session
+from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 
@@ -42,9 +48,9 @@ def draws(rounds: int) -> Group:
 
 
 @contextmanager
-def _sessions() -> Iterator[dict[str, Session]]:
+def _sessions() -> Iterator[dict[str, SQLSession]]:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        sessions: dict[str, Session] = {"SQLite": SQLite(Path(folder) / "ledger.db")}
+        sessions: dict[str, SQLSession] = {"SQLite": SQLite(Path(folder) / "ledger.db")}
         if URL:
             sessions["PostgreSQL"] = PostgreSQL(URL)
         try:
@@ -54,14 +60,14 @@ def _sessions() -> Iterator[dict[str, Session]]:
                 session.close()
 
 
-def _cases(name: str, session: Session) -> list[Case]:
+def _cases(name: str, session: SQLSession) -> list[Case]:
     schema.migrate(session)
     ledger = SQLLedger(session)
     root, crew = ids.crew_key("root"), ids.crew_key("bench")
     branches = [ids.crew_key(f"branch-{number}") for number in range(BRANCHES)]
     for branch in branches:
-        levels = Level(root, PLENTY, 1), Level(branch, PLENTY, 1)
-        ledger.open(Open(Line(crew, Allowance(), levels), HOLDER, BOOT))
+        levels = AccountLevel(root, PLENTY, 1), AccountLevel(branch, PLENTY, 1)
+        ledger.open(OpenBranches(Line(crew, CrewAllowance(), levels), HOLDER, BOOT))
     numbers = itertools.count(1)
     session.rows("CREATE TABLE IF NOT EXISTS bare (number BIGINT)")
 
@@ -73,12 +79,12 @@ def _cases(name: str, session: Session) -> list[Case]:
 
     def alone() -> int:
         for _ in range(ALONE):
-            _granted(ledger, [Draw(branches[0], HOLDER, BOOT, next(numbers), 1)])
+            _granted(ledger, [DrawLease(branches[0], HOLDER, BOOT, next(numbers), 1)])
         return ALONE
 
     def together() -> int:
         seq = next(numbers)
-        _granted(ledger, [Draw(branch, HOLDER, BOOT, seq, 1) for branch in branches])
+        _granted(ledger, [DrawLease(branch, HOLDER, BOOT, seq, 1) for branch in branches])
         return BRANCHES
 
     active = _active(ledger, crew, root)
@@ -87,7 +93,7 @@ def _cases(name: str, session: Session) -> list[Case]:
     def among_many() -> int:
         at = next(turns)
         some = list(islice(active.items(), at, at + BRANCHES))
-        _granted(ledger, [Draw(branch, HOLDER, BOOT, seq + 1, 1) for branch, seq in some])
+        _granted(ledger, [DrawLease(branch, HOLDER, BOOT, seq + 1, 1) for branch, seq in some])
         active.update((branch, seq + 1) for branch, seq in some)
         return len(some)
 
@@ -105,13 +111,13 @@ def _active(ledger: SQLLedger, crew: bytes, root: bytes) -> dict[bytes, int]:
     keys = list(active)
     for at in range(0, ACTIVE, 256):
         some = keys[at : at + 256]
-        paths = [(Level(root, PLENTY, 1), Level(key, 10**6, 1)) for key in some]
-        lines = [Line(crew, Allowance(), path) for path in paths]
-        ledger.do_all([Open(line, HOLDER, BOOT, need=1) for line in lines], NOW)
+        paths = [(AccountLevel(root, PLENTY, 1), AccountLevel(key, 10**6, 1)) for key in some]
+        lines = [Line(crew, CrewAllowance(), path) for path in paths]
+        ledger.do_all([OpenBranches(line, HOLDER, BOOT, need=1) for line in lines], NOW)
     return dict.fromkeys(active, 1)
 
 
-def _granted(ledger: SQLLedger, asked: list[Draw]) -> None:
+def _granted(ledger: SQLLedger, asked: list[DrawLease]) -> None:
     answers = ledger.do_all(asked, NOW)
-    if not all(isinstance(answer, Granted) for answer in answers):
+    if not all(isinstance(answer, DrawGranted) for answer in answers):
         raise RuntimeError(f"not granted: {answers}")

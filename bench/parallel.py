@@ -17,8 +17,8 @@ from typing import Any
 from bench.sampling import Spread
 from bench.world import SEARCH, SMALL, World, clocks, expect, open_line
 from crewgate._native.gate import Gate
-from crewgate._native.owner import OwnedTable
 from crewgate._native.table import Table
+from crewgate._native.table_owner import OwnedTable
 
 THREAD_CALLS = 200  # verifications a thread and round: 12 ms
 PROCESS_CALLS = 100_000  # decisions a process and round: 30 ms

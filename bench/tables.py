@@ -24,7 +24,7 @@ from bench.world import (
 )
 from crewgate import limits
 from crewgate._native.gate import Gate
-from crewgate._native.owner import OwnedTable
+from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 
 REVOCATIONS = 1_000_000

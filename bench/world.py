@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from crewgate import limits
 from crewgate._native.gate import Gate
-from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
 from crewgate._native.table import Table
+from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
-from crewgate.core.policy.policy import Crew, Key, Policy, Tool
+from crewgate.core.policy.policy import CrewPolicy, Policy, ToolPolicy, VerificationKey
 from crewgate.core.verdict import Denial, Reason
 
 AUDIENCE = "https://gateway.example"
@@ -77,9 +77,9 @@ class World:
         """`search.web` at 10 micro-credits is in every token's scope, `publish.post` in none."""
         return Policy(
             AUDIENCE,
-            (Key(KID, CREW, self.public),),
-            (Crew(CREW, ISSUER, ("search.*", "publish.*")),),
-            (Tool("search.web", PRICE), Tool("publish.post", PRICE)),
+            (VerificationKey(KID, CREW, self.public),),
+            (CrewPolicy(CREW, ISSUER, ("search.*", "publish.*")),),
+            (ToolPolicy("search.web", PRICE), ToolPolicy("publish.post", PRICE)),
         )
 
     def line(self) -> Line:

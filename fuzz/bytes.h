@@ -19,7 +19,7 @@ static inline uint64_t take(input *in, size_t bytes) {
   return value;
 }
 
-/* What must hold whatever the input is; ends the process with where it does not. */
+/* CallFields must hold whatever the input is; ends the process with where it does not. */
 #define REQUIRE(condition)                                                        \
   do {                                                                            \
     if (!(condition)) {                                                           \

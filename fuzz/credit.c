@@ -26,7 +26,7 @@ static uint64_t available(uint64_t record) {
          book[record].burned - reserved(record);
 }
 
-/* What of `amount` burns because a lease that has `had` cannot hold it besides (cg_fuller). */
+/* What of `amount` burns because a lease that has `had` cannot hold it besides (cg_add_available). */
 static uint64_t no_room(uint64_t had, uint64_t amount) {
   uint64_t room = CG_AMOUNT_MAX - had;
   return amount > room ? amount - room : 0;
@@ -35,7 +35,7 @@ static uint64_t no_room(uint64_t had, uint64_t amount) {
 static void check(void) {
   for (uint64_t record = 0; record < RECORDS; record++) {
     cg_seen seen;
-    cg_look(&s.t, record, book[record].burned, &seen);
+    cg_snapshot(&s.t, record, book[record].burned, &seen);
     REQUIRE(seen.available == available(record) && seen.reserved == reserved(record));
     REQUIRE(seen.settled == book[record].settled && seen.burned == book[record].burned);
     REQUIRE(cg_get(&s.t.branch[record].granted) == book[record].granted);

@@ -1,7 +1,7 @@
 /* Which JSON texts a token may hold, the texts of its claims, and how long a text is outside. */
 #include "bytes.h"
 #include "claim_text.h"
-#include "outline.h"
+#include "json_count.h"
 #include "strict_json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
@@ -16,13 +16,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     REQUIRE(n <= TOKEN_BYTES_MAX);
     for (size_t at = 0; at < n; at++) /* no control character but white space between values */
       REQUIRE(text[at] >= 0x20 || json_blank(text[at]));
-    REQUIRE(outline_count(text, n) <= JSON_MEMBERS_MAX);
+    REQUIRE(json_count_members(text, n) <= JSON_MEMBERS_MAX);
     /* A text that ends earlier is not whole, whatever ends it. */
     size_t end = n;
     while (end && json_blank(text[end - 1])) end--;
     REQUIRE(json_scan_object(text, end - 1) == -1);
   }
-  REQUIRE(outline_count(text, n) <= n);
+  REQUIRE(json_count_members(text, n) <= n);
   claim_is_text(text, n);
   if (claim_uuid(text, n, id)) REQUIRE(n == 36 && claim_is_text(text, n));
   if (claim_is_tool_name(text, n)) {

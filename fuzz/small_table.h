@@ -3,8 +3,8 @@
 #define CREWGATE_FUZZ_SMALL_TABLE_H
 
 #include "bytes.h"
-#include "forget.h"
-#include "look.h"
+#include "reclaim.h"
+#include "lease_snapshot.h"
 
 enum { BRANCHES = 64, REVOCATIONS = 64, SLOTS = 128, ATTACHMENTS = 2 };
 static const uint64_t EVER = UINT64_MAX;
@@ -36,7 +36,7 @@ static inline int64_t small_open(small_table *s, uint64_t key, const uint32_t *a
   cg_index x = cg_branches(&s->t);
   if (!s->mine.branches_free || cg_lookup(&s->t, &x, key, key) >= 0) return CG_NONE;
   uint64_t number = s->mine.free_branches[s->mine.branches_free - 1];
-  cg_open(&s->t, number, keys, path, above, parents, &(cg_told){0});
+  cg_open(&s->t, number, keys, path, above, parents, &(cg_lease_report){0});
   cg_amend(&s->t.branch[number], EVER, 1, expires, 0, expires == EVER ? EVER : 1);
   cg_opened(&s->t.branch[number]);
   if (cg_enter(&s->t, &x, s->mine.free_branches, &s->mine.branches_free) < 0) return CG_NONE;

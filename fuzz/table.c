@@ -80,8 +80,8 @@ static void read_all(uint64_t key) {
   REQUIRE(number < BRANCHES);
   cg_is_revoked(&s.t, key, key, key);
   cg_sum_slots(&s.t, sums);
-  cg_look(&s.t, key % BRANCHES, key, &seen);
-  cg_look_after(&s.t, key % BRANCHES, sums, key, &seen);
+  cg_snapshot(&s.t, key % BRANCHES, key, &seen);
+  cg_snapshot_after(&s.t, key % BRANCHES, sums, key, &seen);
 }
 
 static void open_one(input *in) {

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
-from depth import deep
+from search_depth import deep
 
 # Its handler in the child of a fork aborts now and then; ours become another program at once.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"

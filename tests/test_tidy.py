@@ -33,6 +33,25 @@ NATIVE = sorted(
 FACES = sorted(SRC.rglob("*.pyi"))
 # Split, so that this file does not hold what it looks for.
 LEFT_UNDONE = re.compile(r"\b(?:TO" + "DO|FIX" + "ME|X" + "XX|HA" + r"CK)\b")
+# Words of a private language, each with the word that the field has in its place.
+OLD_WORDS = {
+    "told": "reported, described", "untold": "pending, unacknowledged", "tell": "send, log, notify",
+    "say": "log, send, print", "said": "text, message", "hear": "receive, update, merge",
+    "heard": "received", "heed": "handle, apply", "ears": "events", "voice": "log",
+    "doomed": "to close, revoked", "condemn": "request stop", "barred": "revoked",
+    "expel": "disconnect", "outcast": "evicted", "greet": "register", "meet": "add, register",
+    "vouch": "extend freshness", "standing": "state, usage", "lend": "overdraw", "owe": "set debt",
+    "forsake": "write off", "obey": "apply remote", "guest": "connection, process",
+    "guests": "connections, processes", "stranger": "unauthenticated client",
+    "strangers": "bad tokens, handshakes", "errand": "task, operation", "errands": "tasks",
+    "door": "socket, policy", "doorman": "authorizer", "desk": "service", "office": "backend",
+    "books": "ledger, queue", "tower": "services", "landing": "services", "landed": "ended",
+    "ballast": "reserved space", "tidings": "notifications", "news": "changes", "clerk": "queue",
+    "rung": "level", "ladder": "levels, transitions", "conduct": "profile",
+    "lessor": "lease client", "holdings": "index", "lineage": "branches", "face": "prepared",
+    "stock": "pool", "deed": "action", "pulse": "liveness lock", "beats": "heartbeats",
+    "pardon": "reset", "homeless": "unresolved", "blame": "record failure",
+}  # fmt: skip
 MACHINE = re.compile(r"(?<![\w.])/(?:root|home|work)/[a-z]|BEGIN [A-Z ]*PRIVATE" + " KEY-")
 
 
@@ -46,6 +65,7 @@ class Seen(NamedTuple):
 
     is_described: bool
     functions: tuple[tuple[str, int], ...]  # name, and lines after the first
+    classes: tuple[str, ...]
     imports: tuple[ast.Import | ast.ImportFrom, ...]
 
 
@@ -58,13 +78,16 @@ def tree(path: Path) -> ast.Module:
 def seen(path: Path) -> Seen:
     """One walk through a file."""
     module = tree(path)
-    functions, imports = [], []
+    functions, classes, imports = [], [], []
     for node in ast.walk(module):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             functions.append((node.name, (node.end_lineno or 0) - node.lineno))
+        elif isinstance(node, ast.ClassDef):
+            classes.append(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             imports.append(node)
-    return Seen(bool(ast.get_docstring(module)), tuple(functions), tuple(imports))
+    described = bool(ast.get_docstring(module))
+    return Seen(described, tuple(functions), tuple(classes), tuple(imports))
 
 
 def test_no_file_is_long() -> None:
@@ -153,6 +176,20 @@ def test_nobody_imports_the_root_of_the_package() -> None:
     assert not guilty
 
 
+def test_no_name_is_of_the_old_private_language() -> None:
+    """Modules, classes and functions are called what the field calls such a thing."""
+    guilty = []
+    for path in PYTHON:
+        if not path.is_relative_to(SRC):
+            continue
+        functions = [each for each, _ in seen(path).functions]
+        for each in (*path.relative_to(SRC).with_suffix("").parts, *seen(path).classes, *functions):
+            words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", each).lower().split("_")
+            guilty += [f"{name(path)}: {each}: {OLD_WORDS[word]}" for word in words
+                       if word in OLD_WORDS]  # fmt: skip
+    assert not guilty
+
+
 def test_the_core_asks_no_clock() -> None:
     """`datetime` may be calculated with in core, but the time of day arrives as an argument."""
     asking = [
@@ -164,7 +201,9 @@ def test_the_core_asks_no_clock() -> None:
 
 
 @pytest.mark.parametrize("pattern", [LEFT_UNDONE, MACHINE], ids=["undone", "machine"])
-def test_nothing_is_left_undone_and_no_machine_or_secret_shows(pattern: re.Pattern[str]) -> None:
+def test_nothing_is_left_undone_and_no_machine_or_secret_shows(
+    pattern: re.Pattern[str],
+) -> None:
     """No promise of later work, no path of one machine, and no private key is in any file."""
     texts = [*PYTHON, *NATIVE, *FACES, *ROOT.glob("*.md"), *ROOT.glob("*.toml"), ROOT / "Makefile"]
     found = [

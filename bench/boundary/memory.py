@@ -18,11 +18,11 @@ from cryptography.x509 import DNSName, IPAddress
 from bench.sampling import Case, Group, measure
 from crewgate.ca.authority import Authority, create, new_instance
 from crewgate.ca.certificates import new_key
-from crewgate.ca.crl import make_crl
+from crewgate.ca.crl_file import make_crl
 from crewgate.ca.key_files import key_pem
-from crewgate.config import CA
+from crewgate.config import CAConfig
 from crewgate.core.x509.identity import Identity, Role
-from crewgate.server import Clients, server_context
+from crewgate.server import ClientCertificateTrust, server_context
 
 PLAIN = "no client certificate"
 SHOWN = "client certificate, none revoked"
@@ -46,7 +46,7 @@ class Served(Case):
 def contexts(folder: Path) -> tuple[dict[str, ssl.SSLContext], ssl.SSLContext, ssl.SSLContext]:
     """The servers' contexts by case, a client's with a certificate and one without."""
     now = datetime.now(UTC)
-    ca = CA(folder / "ca", folder / "root.pem", folder / "crl.pem", "bench.example")
+    ca = CAConfig(folder / "ca", folder / "root.pem", folder / "crl.pem", "bench.example")
     ca.folder.mkdir(mode=0o700)
     create(ca, now)
     with Authority(ca) as authority:
@@ -67,8 +67,10 @@ def contexts(folder: Path) -> tuple[dict[str, ssl.SSLContext], ssl.SSLContext, s
     files = folder / "server.pem", folder / "server.key"
     servers = {
         PLAIN: server_context(*files),
-        SHOWN: server_context(*files, Clients(ca.root, ca.crl, is_required=True)),
-        MANY: server_context(*files, Clients(ca.root, folder / "many.pem", is_required=True)),
+        SHOWN: server_context(*files, ClientCertificateTrust(ca.root, ca.crl, is_required=True)),
+        MANY: server_context(
+            *files, ClientCertificateTrust(ca.root, folder / "many.pem", is_required=True)
+        ),
     }
     plain = ssl.create_default_context(cafile=str(ca.root))
     shown = ssl.create_default_context(cafile=str(ca.root))

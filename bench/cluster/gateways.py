@@ -23,8 +23,8 @@ from bench.hop.client import connect, context
 from bench.hop.processes import TOOLS_ABOVE, end, start, wait_for_port
 from bench.hop.stage import crewgate
 from crewgate.config import Config
-from crewgate.ipc.admin_client import Owner
-from crewgate.ipc.admin_messages import Receipt, Until
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.admin_messages import RevocationReceipt, Until
 from crewgate.issuer import Orchestrator
 
 STREAM = """
@@ -77,7 +77,7 @@ def measure(folder: Path, revocations: int) -> list[Times]:
         for branch, token in _tokens(machines[0], revocations):
             streams.append(Stream(branch, connection := _open(machines[1], token)))
             stack.callback(connection.close)
-        owner = stack.enter_context(Owner(machines[0].state))
+        owner = stack.enter_context(AdminClient(machines[0].state))
         crew = machines[0].crews[0].name
         cut = [_cut(owner, crew, stream, pool) for stream in streams]
         receipts: dict[Until, list[float]] = {until: [] for until in ASKED}
@@ -123,7 +123,7 @@ def _serving(config: Config) -> Iterator[None]:
 def _wait_for_others(config: Config, count: int) -> None:
     """Until a revocation here is on all of so many."""
     until, crew = time.monotonic() + START_SECONDS, config.crews[0].name
-    with Owner(config.state) as owner:
+    with AdminClient(config.state) as owner:
         while (reach := _receipt(owner, crew, "all").reach).of != count or not reach.enough:
             if time.monotonic() > until:
                 raise SystemExit(f"bench: gateways that do not find one another: {reach}")
@@ -148,7 +148,7 @@ def _open(config: Config, token: str) -> ssl.SSLSocket:
     return connection
 
 
-def _cut(owner: Owner, crew: str, stream: Stream, pool: ThreadPoolExecutor) -> float:
+def _cut(owner: AdminClient, crew: str, stream: Stream, pool: ThreadPoolExecutor) -> float:
     """Milliseconds from the agent's reading to the end that the client sees."""
     ended = pool.submit(_end, stream.connection)
     receipt = owner.revoke(stream.branch, crew, "all")
@@ -169,6 +169,6 @@ def _end(connection: ssl.SSLSocket) -> int:
     return time.monotonic_ns()
 
 
-def _receipt(owner: Owner, crew: str, until: Until) -> Receipt:
+def _receipt(owner: AdminClient, crew: str, until: Until) -> RevocationReceipt:
     """Of a branch that nobody has."""
     return owner.revoke(str(uuid.uuid4()), crew, until)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from bench.hop.stage import crewgate
-from crewgate.config import Cluster as Settings
+from crewgate.config import ClusterConfig as Settings
 from crewgate.config import Config, load
 from crewgate.demo.ports import reserve
 

@@ -17,17 +17,17 @@ import trio
 
 from bench.cluster.machines import settings_of
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
+from crewgate._native.table_owner import OwnedTable
 from crewgate.ca.gateway_signing_key import read_signing_key
 from crewgate.config import Config, load
-from crewgate.core.gossip.capsules import Entry
-from crewgate.core.gossip.messages import Address
+from crewgate.core.gossip.capsules import RevocationEntry
+from crewgate.core.gossip.messages import MemberAddress
 from crewgate.core.ids import cluster_id
-from crewgate.gossip.member_certificates import Credential
-from crewgate.gossip.node import Gossip, Me
-from crewgate.gossip.sockets import Sockets, to_address
-from crewgate.gossip.transport import Files, Service
+from crewgate.gossip.member_certificates import MemberCredential
+from crewgate.gossip.node import GossipNode, LocalMember
+from crewgate.gossip.sockets import GossipSockets, to_address
+from crewgate.gossip.transport import GossipTransport, TLSFiles
 
 DATAGRAM_BYTES = 28  # of each, its heads of IPv4 and UDP
 CREW = bytes(16)
@@ -42,7 +42,7 @@ class Counting:
     def __init__(self) -> None:
         self.applied = 0
 
-    def apply(self, entries: Sequence[Entry], origins: Sequence[bytes]) -> None:  # noqa: ARG002
+    def apply(self, entries: Sequence[RevocationEntry], origins: Sequence[bytes]) -> None:  # noqa: ARG002
         """See `peers.host`."""
         self.applied += len(entries)
 
@@ -50,7 +50,7 @@ class Counting:
         """Nobody is."""
         return False
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """To the log."""
         print(text, file=sys.stderr, flush=True)
 
@@ -71,8 +71,8 @@ class Entering(Counting):
         geometry = Geometry(BRANCHES, room, RESERVATIONS, ATTACHMENTS)
         self._table = OwnedTable.create(str(folder / "bench-table"), geometry)
 
-    def apply(self, entries: Sequence[Entry], origins: Sequence[bytes]) -> None:
-        """As `agent.revocations.Revocations.obey`, without shares of crews."""
+    def apply(self, entries: Sequence[RevocationEntry], origins: Sequence[bytes]) -> None:
+        """As `agent.revocations.Revocations.apply_remote`, without shares of crews."""
         super().apply(entries, origins)
         wall, boot = self.wall(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         for entry in entries:
@@ -84,20 +84,20 @@ class Entering(Counting):
         return any(self._table.is_revoked(key, at) for key, at in _keys)
 
 
-class CountedSockets(Sockets):
+class CountedSockets(GossipSockets):
     """Counts what is sent, heads included."""
 
     sent = 0
     sent_bytes = 0
 
-    def send(self, to: Address, data: bytes) -> None:
+    def send(self, to: MemberAddress, data: bytes) -> None:
         """One datagram."""
         self.sent += 1
         self.sent_bytes += len(data) + DATAGRAM_BYTES
         super().send(to, data)
 
 
-def me_of(config: Config) -> Me:
+def me_of(config: Config) -> LocalMember:
     """Who a configured machine is among members."""
     settings = settings_of(config)
     texts = settings.certificate.read_text(encoding="ascii").split(END)[:-1]
@@ -105,8 +105,8 @@ def me_of(config: Config) -> Me:
     address = to_address(settings.address, settings.port)
     if config.ca is None:
         raise SystemExit("bench: `crewgate init` no longer writes [ca]; mend member.py")
-    return Me(
-        Credential(chain, address.host, address.port),
+    return LocalMember(
+        MemberCredential(chain, address.host, address.port),
         read_signing_key(settings.signing_key),
         config.ca.root,
         cluster_id(config.ca.trust_domain),
@@ -123,9 +123,9 @@ class Member:
         me = me_of(config)
         self.host = host
         self.sockets = CountedSockets(settings.address, settings.port)
-        self.gossip = Gossip(me, host, self.sockets.send)
-        files = Files(settings.certificate, settings.key, me.root)
-        self.service = Service(self.gossip, self.sockets, files, settings.peers)
+        self.gossip = GossipNode(me, host, self.sockets.send)
+        files = TLSFiles(settings.certificate, settings.key, me.root)
+        self.service = GossipTransport(self.gossip, self.sockets, files, settings.peers)
         begun = time.monotonic()
         self.gossip.restore()
         self.restored_seconds = time.monotonic() - begun
@@ -168,9 +168,9 @@ class Member:
         }
 
 
-def entry(key: bytes, wall: int) -> Entry:
+def entry(key: bytes, wall: int) -> RevocationEntry:
     """A branch that is revoked at that time."""
-    return Entry(1, key, CREW, limits.time_seconds_max, wall + limits.revocation_seconds)
+    return RevocationEntry(1, key, CREW, limits.time_seconds_max, wall + limits.revocation_seconds)
 
 
 def say(state: dict[str, Any]) -> None:

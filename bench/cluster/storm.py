@@ -17,7 +17,7 @@ from bench.cluster.members import Member, serving
 from crewgate.config import Config
 from crewgate.core.gossip import capsules
 from crewgate.gossip.capsule_log import CapsuleLog
-from crewgate.gossip.member_certificates import Trust
+from crewgate.gossip.member_certificates import CertificateVerifier
 
 MILLION = 1_000_000
 
@@ -92,7 +92,7 @@ def fill(config: Config, revocations: int, entries: int) -> None:
     me = member.me_of(config)
     wall = int(time.time())
     log = CapsuleLog(me.folder, print)
-    origin = Trust(me.root).read(me.credential).id
+    origin = CertificateVerifier(me.root).read(me.credential).id
     line, previous = origin + os.urandom(capsules.EPOCH_BYTES), capsules.NONE
     for number, at in enumerate(range(0, revocations, entries), 1):
         revoked = [

@@ -15,10 +15,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self, cast
 
-from crewgate._native.call_line import CallLine, CallLines
+from crewgate._native.audit_line import AuditLines, AuditLineTemplate
 from crewgate._native.permit import Permit
-from crewgate.audit.sink import Sink
-from crewgate.core.audit.records import Record, Request
+from crewgate.audit.sink import AuditSink
+from crewgate.core.audit.records import CallInfo, Record
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway.call import authorizer, call_services
@@ -69,7 +69,7 @@ class Waved:
         """Nothing to end."""
 
 
-class Waving(authorizer.GateJudge):
+class Waving(authorizer.GateAuthorizer):
     """Lets everybody through once one token was good."""
 
     waved: Waved | None = None
@@ -91,7 +91,7 @@ class Waving(authorizer.GateJudge):
         return verdict
 
 
-class Silent(Sink):
+class Silent(AuditSink):
     """Is always ready and writes nothing."""
 
     def ready(self) -> bool:
@@ -114,10 +114,10 @@ class Silent(Sink):
         """Nothing."""
 
 
-class NoLines(CallLines):
+class NoLines(AuditLines):
     """Has nothing to say of any call."""
 
-    def line(self, request: Request, grant: Grant) -> CallLine:  # noqa: ARG002
+    def line(self, request: CallInfo, grant: Grant) -> AuditLineTemplate:  # noqa: ARG002
         """The same for all: who has called is not asked."""
         return NOTHING
 
@@ -131,7 +131,7 @@ class NoLine:
         return b""
 
 
-NOTHING = cast("CallLine", NoLine())
+NOTHING = cast("AuditLineTemplate", NoLine())
 
 
 def put(module: ModuleType, name: str, before: object, after: object) -> None:
@@ -145,10 +145,10 @@ def work() -> int:
     """Be a worker that lacks what the environment says."""
     without = os.environ.get(VARIABLE, "").split(",")
     if VERDICT in without:
-        put(worker, "GateJudge", authorizer.GateJudge, Waving)
+        put(worker, "GateAuthorizer", authorizer.GateAuthorizer, Waving)
     if AUDIT in without:
-        put(main, "Sink", Sink, Silent)
-        put(call_services, "CallLines", CallLines, NoLines)
+        put(main, "AuditSink", AuditSink, Silent)
+        put(call_services, "AuditLines", AuditLines, NoLines)
     return main.main()
 
 

@@ -40,7 +40,7 @@ class JournalError(IssuerError):
     """The orchestrator's journal cannot be read or written; nothing is minted without it."""
 
 
-class JournalTakenError(JournalError):
+class JournalLockedError(JournalError):
     """Another process mints as this orchestrator."""
 
 
@@ -52,7 +52,7 @@ class AuthorityError(CrewgateError):
     """The CA cannot do what it was asked for: keys, its database, a request that it must refuse."""
 
 
-class UnpublishedError(AuthorityError):
+class CRLPublishError(AuthorityError):
     """Certificates are revoked, and the list that says so could not be written.
 
     `serials` are those that were good until then.
@@ -107,15 +107,15 @@ class ControlError(CrewgateError):
         self.slug = slug
 
 
-class StoryError(CrewgateError):
+class DemoError(CrewgateError):
     """The demo cannot be shown: a part of it did not start, or did not end."""
 
 
-class PeerError(CrewgateError):
+class ClientError(CrewgateError):
     """The client of a connection broke a protocol or a limit; only its connection suffers."""
 
 
-class RequestRefusedError(PeerError):
+class RequestRefusedError(ClientError):
     """A request that is malformed or over a bound; `status` is the HTTP status that says so."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -123,11 +123,11 @@ class RequestRefusedError(PeerError):
         self.status = status
 
 
-class StreamCutError(PeerError):
+class StreamTerminatedError(ClientError):
     """An answer was cut in the middle, because its branch is dead; its connection must end."""
 
 
-class GossipError(PeerError):
+class GossipError(ClientError):
     """A datagram or capsule that no honest member sends; it changes nothing."""
 
 
@@ -150,5 +150,5 @@ class UpstreamUnavailableError(UpstreamError):
         self.seconds = seconds
 
 
-class SettledError(CrewgateError):
+class AlreadySettledError(CrewgateError):
     """A reservation was ended a second time; it had been settled, released or burned before."""

@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import msgspec
-from depth import deep
-from world import CREW, World
+from crew_world import CREW, World
+from search_depth import deep
 
-from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
+from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 
 SUPPORT = Path(__file__).parents[1] / "support"

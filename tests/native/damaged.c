@@ -11,7 +11,7 @@ static uint64_t reads;
 static uint64_t layout_get(const cg_word *word) { return cg_get(word); }
 static uint64_t read_word(const cg_word *word) { return reads++, layout_get(word); }
 #define cg_get read_word
-#include "forget.h"
+#include "reclaim.h"
 #include "opened.h"
 
 int main(int count, char **arguments) {

@@ -20,8 +20,8 @@ static void stopped(void);
 static uint64_t read_word(const cg_word *word);
 static uint64_t layout_get(const cg_word *word) { return cg_get(word); }
 #define cg_get read_word
-#include "forget.h"
-#include "look.h"
+#include "reclaim.h"
+#include "lease_snapshot.h"
 #include "opened.h"
 
 enum { SIZE = 64, WORKERS = 2, SPENDERS = WORKERS + 1, HELD = 4, STACK = 1 << 16 };
@@ -168,9 +168,9 @@ static uint64_t look(uint64_t known, int at_pace) {
   looking = 1;
   if (is_scan) cg_sum_slots(&table, sums);
   if (is_scan)
-    cg_look_after(&table, 1, sums, known, &seen);
+    cg_snapshot_after(&table, 1, sums, known, &seen);
   else
-    cg_look(&table, 1, known, &seen);
+    cg_snapshot(&table, 1, known, &seen);
   looking = 0;
   return seen.burned;
 }

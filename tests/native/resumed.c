@@ -13,7 +13,7 @@
 
 static void meanwhile(void);
 #define kill(process, signal) meanwhile()
-#include "forget.h"
+#include "reclaim.h"
 #include "opened.h"
 #undef kill
 

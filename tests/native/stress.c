@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "forget.h"
+#include "reclaim.h"
 
 enum { READERS = 2, SPENDERS = 2, LASTING = 16, PASSING = 48, KEYS = LASTING + PASSING };
 enum { BRANCHES = 128, REVOCATIONS = 128, SLOTS = 512, ATTACHMENTS = 8, CHURN = 120 };
@@ -143,7 +143,7 @@ static uint32_t open_record(known *what, uint64_t parents) {
   cg_index x = cg_branches(&table);
   const uint64_t path[2] = {7, 7};
   uint32_t number = mine.free_branches[mine.branches_free - 1];
-  cg_open(&table, number, what->key, path, above, parents, &(cg_told){0});
+  cg_open(&table, number, what->key, path, above, parents, &(cg_lease_report){0});
   cg_amend(&table.branch[number], NEVER, 1, NEVER, 0, NEVER);
   cg_opened(&table.branch[number]);
   promised(cg_enter(&table, &x, mine.free_branches, &mine.branches_free) >= 0,

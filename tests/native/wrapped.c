@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "credit.h"
-#include "look.h"
+#include "lease_snapshot.h"
 
 enum { RECORD = 5, GENERATION = 3 };
 static const uint64_t WORDS[] = {0, 1, INT64_MAX - 1, INT64_MAX, 1ull << 63, UINT64_MAX - 1,
@@ -35,8 +35,8 @@ static void look(const cg_table *t, uint64_t *sums, uint64_t known) {
   uint64_t most = missing > INT64_MAX ? 0 : missing;
   memset(sums, 0, 2 * t->branches * sizeof *sums);
   cg_sum_slots(t, sums);
-  cg_look(t, RECORD, known, &one);
-  cg_look_after(t, RECORD, sums, known, &other);
+  cg_snapshot(t, RECORD, known, &one);
+  cg_snapshot_after(t, RECORD, sums, known, &other);
   MUST(one.burned == other.burned && one.reserved == other.reserved && one.loose == other.loose);
   MUST(one.burned <= most);
   MUST(one.burned >= (known < most ? known : most));

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from depth import deep
-from gossip_upheaval import LOSSY, SYNCS, all_equal, keys, upheaval
+from gossip_faults import LOSSY, SYNCS, all_equal, keys, upheaval
 from gossip_world import LIFE, Network, World, sign
 from last_member import latencies
+from search_depth import deep
 
 from crewgate.core.gossip import capsules
-from crewgate.core.gossip.messages import Carry, encode
+from crewgate.core.gossip.messages import Push, encode
 
 
 @pytest.mark.parametrize(("count", "number", "most"), [(3, deep(1000), 0.05), (40, deep(50), 0.12)])
@@ -36,7 +36,7 @@ def test_a_world_repeats_itself() -> None:
 
 def test_an_upheaval_repeats_itself_in_another_process() -> None:
     """Whatever order that process has for its sets: what failed can be looked at again."""
-    script = "from gossip_upheaval import upheaval; print(upheaval(5)[0].trace())"
+    script = "from gossip_faults import upheaval; print(upheaval(5)[0].trace())"
     support = str(Path(__file__).parents[1] / "support")
     traces = {
         subprocess.run(
@@ -109,9 +109,9 @@ def test_liars_change_nothing_for_others() -> None:
     def lie() -> None:
         for made in (forged, own):
             for to in range(12):
-                world.send(world.machines[forging], to, encode(Carry(made.raw)), 0.0)
+                world.send(world.machines[forging], to, encode(Push(made.raw)), 0.0)
         for raw in world.machines[forging].disk[:3]:
-            world.send(world.machines[forging], world.random.randrange(12), encode(Carry(raw)), 0)
+            world.send(world.machines[forging], world.random.randrange(12), encode(Push(raw)), 0)
 
     for turn in range(40):
         world.at(turn * 0.03, lie)

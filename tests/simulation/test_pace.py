@@ -15,7 +15,7 @@ def test_whoever_is_in_touch_is_fresh_all_the_time(staleness: float, loss: float
     world = World(3, 7, Network(loss=loss))
     for machine in world.machines:
         often = min(limits.compare_seconds, staleness / limits.compare_times)
-        machine.node.comparing.seconds = often
+        machine.node.anti_entropy.seconds = often
     world.run(2)
     for _ in range(3000):
         world.run(0.01)

@@ -4,9 +4,9 @@ A failure names its world's seed; the same seed plays the same world again.
 """
 
 import pytest
-from depth import deep
 from gossip_staleness import STALENESS, Watch, heal, lossy, unrest
 from gossip_world import Network, World
+from search_depth import deep
 
 HEALED = 3.0
 
@@ -162,7 +162,7 @@ def test_receipts_are_complete_soon_though_a_fifth_is_lost(count: int, receipts:
         watch.run(0.02, 0.02)
     watch.run(3, 0.1)
     assert all(receipt.is_everywhere for receipt in begun)
-    took = sorted(receipt.told_at - at for receipt, at in begun.items())
+    took = sorted(receipt.acked_at - at for receipt, at in begun.items())
     quorum = sorted(at - watch.revoked[key][1] for at, key in watch.acknowledged)
     assert len(quorum) == receipts
     assert quorum[len(quorum) // 2] < 0.03

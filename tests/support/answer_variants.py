@@ -7,7 +7,7 @@ import re
 import socket
 from collections.abc import Iterator
 
-from recording import Recorder
+from recording_server import Recorder
 
 Field = tuple[bytes, bytes]
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -6,20 +6,20 @@ from typing import Any
 import httpx
 
 from crewgate.api.app import make_app
-from crewgate.api.backend import Grant, Holder, Wish
+from crewgate.api.backend import CertificateOwner, CertificateRequest, TokenRequest
 from crewgate.api.schemas import (
-    BranchAnswer,
-    CertificateAnswer,
-    Health,
-    IntrospectionAnswer,
-    RevocationAnswer,
-    TokenAnswer,
+    BranchResponse,
+    CertificateResponse,
+    HealthResponse,
+    IntrospectionResponse,
+    RevocationResponse,
+    TokenResponse,
 )
 from crewgate.api.snapshot import Snapshot
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import CrewgateError
 from crewgate.ipc.admin_messages import Target, Until
-from crewgate.server.request import Peer
+from crewgate.server.request import ClientInfo
 
 BD_RUN = "0199c1d2-0000-7000-8000-0000000000b1"
 BD_CHILD = "0199c1d2-0000-7000-8000-0000000000b2"
@@ -37,12 +37,16 @@ GATEWAY = who(Role.GATEWAY, "edge-1")
 BD = who(Role.ORCHESTRATOR, "bd-1", "bd")
 BD_OTHER = who(Role.ORCHESTRATOR, "bd-2", "bd")
 FINANCE = who(Role.ORCHESTRATOR, "fin-1", "finance")
-SERIALS = {"0B": Holder("bd", "bd-1"), "0F": Holder("finance", "fin-1"), "0E": Holder("", "edge-1")}
+SERIALS = {
+    "0B": CertificateOwner("bd", "bd-1"),
+    "0F": CertificateOwner("finance", "fin-1"),
+    "0E": CertificateOwner("", "edge-1"),
+}
 
 
-def rows() -> list[BranchAnswer]:
-    def row(crew: str, branch: str = "", parent: str = "") -> BranchAnswer:
-        return BranchAnswer(crew=crew, branch=branch, state="live", parent=parent)
+def rows() -> list[BranchResponse]:
+    def row(crew: str, branch: str = "", parent: str = "") -> BranchResponse:
+        return BranchResponse(crew=crew, branch=branch, state="live", parent=parent)
 
     return [
         row("bd"),
@@ -75,51 +79,53 @@ class FakeOffice:
         if self.refusal is not None:
             raise self.refusal
 
-    async def revoke(self, target: Target, name: str, crew: str, until: Until) -> RevocationAnswer:
+    async def revoke(
+        self, target: Target, name: str, crew: str, until: Until
+    ) -> RevocationResponse:
         self.note(f"revoke_{target}", name, crew)
-        return RevocationAnswer(target=target, id=name, crew=crew)
+        return RevocationResponse(target=target, id=name, crew=crew)
 
-    async def revoke_certificate(self, serial: str, reason: str) -> RevocationAnswer:
+    async def revoke_certificate(self, serial: str, reason: str) -> RevocationResponse:
         self.note("revoke_certificate", serial, reason)
-        return RevocationAnswer(target="certificate", id=serial, crew="bd")
+        return RevocationResponse(target="certificate", id=serial, crew="bd")
 
-    async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationAnswer:
+    async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationResponse:
         self.note("revoke_orchestrator", crew, name, reason)
-        return RevocationAnswer(target="orchestrator", id=f"{crew}/{name}", crew=crew)
+        return RevocationResponse(target="orchestrator", id=f"{crew}/{name}", crew=crew)
 
-    async def holder(self, serial: str) -> Holder | None:
+    async def holder(self, serial: str) -> CertificateOwner | None:
         return SERIALS.get(serial)
 
     async def knows(self, crew: str, name: str) -> bool:
-        return Holder(crew, name) in SERIALS.values()
+        return CertificateOwner(crew, name) in SERIALS.values()
 
     async def tree(self) -> Snapshot:
         self.note("tree")
         return self.snapshot
 
-    async def start_run(self, crew: str, name: str, grant: Grant) -> TokenAnswer:
+    async def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:
         self.note("start_run", crew, name, grant)
         return token_answer()
 
-    async def spawn(self, crew: str, name: str, parent: str, grant: Grant) -> TokenAnswer:
+    async def spawn(self, crew: str, name: str, parent: str, grant: TokenRequest) -> TokenResponse:
         self.note("spawn", crew, name, parent, grant)
         return token_answer()
 
-    async def refresh(self, crew: str, name: str, token: str, grant: Grant) -> TokenAnswer:
+    async def refresh(self, crew: str, name: str, token: str, grant: TokenRequest) -> TokenResponse:
         self.note("refresh", crew, name, token, grant)
         return token_answer()
 
-    async def introspect(self, token: str) -> IntrospectionAnswer:
+    async def introspect(self, token: str) -> IntrospectionResponse:
         self.note("introspect", token)
-        return IntrospectionAnswer(active=True, crew="bd", client_id="bd/bd-1")
+        return IntrospectionResponse(active=True, crew="bd", client_id="bd/bd-1")
 
-    async def certify(self, wish: Wish) -> CertificateAnswer:
+    async def certify(self, wish: CertificateRequest) -> CertificateResponse:
         self.note("certify", wish)
-        return CertificateAnswer(serial="0C", certificate="PEM", not_before=0, not_after=1)
+        return CertificateResponse(serial="0C", certificate="PEM", not_before=0, not_after=1)
 
-    async def certify_server(self, request: str, before: str, by: str) -> CertificateAnswer:
+    async def certify_server(self, request: str, before: str, by: str) -> CertificateResponse:
         self.note("certify_server", request, before, by)
-        return CertificateAnswer(serial="0D", certificate="PEM", not_before=0, not_after=1)
+        return CertificateResponse(serial="0D", certificate="PEM", not_before=0, not_after=1)
 
     async def ocsp(self, request: bytes) -> bytes:
         self.note("ocsp", request)
@@ -133,13 +139,13 @@ class FakeOffice:
         self.note("crl")
         return b"pem"
 
-    async def health(self) -> Health:
+    async def health(self) -> HealthResponse:
         self.note("health")
-        return Health(status="ok")
+        return HealthResponse(status="ok")
 
 
-def token_answer() -> TokenAnswer:
-    return TokenAnswer(
+def token_answer() -> TokenResponse:
+    return TokenResponse(
         access_token="a.b.c",
         token_type="Bearer",
         expires_in=900,
@@ -169,7 +175,7 @@ class Desk:
             how["headers"] = {**FORM, **how.get("headers", {})}
 
         async def with_peer(scope: Any, receive: Any, send: Any) -> None:
-            scope["state"] = {"peer": Peer("192.0.2.1", 1, identity=caller, serial=0x0B)}
+            scope["state"] = {"peer": ClientInfo("192.0.2.1", 1, identity=caller, serial=0x0B)}
             await self.app(scope, receive, send)
 
         transport = httpx.ASGITransport(with_peer, raise_app_exceptions=True)

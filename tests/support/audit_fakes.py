@@ -5,8 +5,8 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from crewgate.audit.writer import Writer
-from crewgate.core.audit.records import Event
+from crewgate.audit.writer import AuditWriter
+from crewgate.core.audit.records import ServiceEvent
 
 
 class Clock:
@@ -42,7 +42,7 @@ class Disk:
         return count
 
 
-def opening(writer: Writer, run: Callable[[Callable[[], None]], None]) -> Writer:
+def opening(writer: AuditWriter, run: Callable[[Callable[[], None]], None]) -> AuditWriter:
     """The writer, which has its next files opened by `run` and not in a thread."""
     writer._next._run = run
     return writer
@@ -70,6 +70,6 @@ class Later:
             work()
 
 
-def make_event(text: str) -> Event:
+def make_event(text: str) -> ServiceEvent:
     """An event with some text."""
-    return Event(time=datetime(2026, 11, 24, tzinfo=UTC), event="test", detail=text)
+    return ServiceEvent(time=datetime(2026, 11, 24, tzinfo=UTC), event="test", detail=text)

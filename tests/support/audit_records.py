@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from crewgate.core.audit.records import Burned, Call, Open, Outcome
+from crewgate.core.audit.records import BurnRecord, CallOutcome, CallRecord, StreamOpened
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ROOT = "0199c1d2-0000-7000-8000-00000000000a"
@@ -37,13 +37,13 @@ def what(second: int, tool: str, request: str = "") -> dict[str, Any]:
     }
 
 
-def permit(second: int, branch: str, role: str, tool: str, cost: int, **more: Any) -> Call:
+def permit(second: int, branch: str, role: str, tool: str, cost: int, **more: Any) -> CallRecord:
     """A call that was let through."""
-    return Call(
+    return CallRecord(
         **who(branch, role, more.pop("crew", "article")),
         **what(second, tool),
         verdict="permit",
-        outcome=more.pop("outcome", Outcome.DONE),
+        outcome=more.pop("outcome", CallOutcome.DONE),
         cost_micro=cost,
         quota_micro=2_500_000,
         duration_us=1_500,
@@ -51,13 +51,13 @@ def permit(second: int, branch: str, role: str, tool: str, cost: int, **more: An
     )
 
 
-def deny(second: int, branch: str, role: str, tool: str, reason: str) -> Call:
+def deny(second: int, branch: str, role: str, tool: str, reason: str) -> CallRecord:
     """A call that was refused."""
-    return Call(
+    return CallRecord(
         **who(branch, role),
         **what(second, tool),
         verdict="deny",
-        outcome=Outcome.REFUSED,
+        outcome=CallOutcome.REFUSED,
         cost_micro=0,
         quota_micro=2_500_000,
         duration_us=30,
@@ -65,14 +65,14 @@ def deny(second: int, branch: str, role: str, tool: str, reason: str) -> Call:
     )
 
 
-def opening(second: int, branch: str, role: str, tool: str, request: str) -> Open:
+def opening(second: int, branch: str, role: str, tool: str, request: str) -> StreamOpened:
     """A stream that begins."""
-    return Open(**who(branch, role), **what(second, tool, request), price_micro=10_000)
+    return StreamOpened(**who(branch, role), **what(second, tool, request), price_micro=10_000)
 
 
-def burned(second: int, branch: str, role: str, tool: str, request: str) -> Burned:
+def burned(second: int, branch: str, role: str, tool: str, request: str) -> BurnRecord:
     """A reservation whose owner died."""
-    return Burned(
+    return BurnRecord(
         **who(branch, role),
         time=NOON + timedelta(seconds=second),
         started=NOON,

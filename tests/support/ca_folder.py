@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from crewgate.config import CA
+from crewgate.config import CAConfig
 
 NOW = datetime(2026, 11, 26, 12, 0, 0, tzinfo=UTC)
 
 
-def ca_in(folder: Path, passphrase: str | None = None) -> CA:
+def ca_in(folder: Path, passphrase: str | None = None) -> CAConfig:
     """A CA that is not made yet; its folders are there."""
     (folder / "ca").mkdir(mode=0o700)
     file = None
@@ -16,6 +16,6 @@ def ca_in(folder: Path, passphrase: str | None = None) -> CA:
         file = folder / "passphrase"
         file.write_text(passphrase)
         file.chmod(0o600)
-    return CA(
+    return CAConfig(
         folder / "ca", folder / "ca.pem", folder / "crl.pem", "x.example", passphrase_file=file
     )

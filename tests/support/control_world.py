@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
 from crewgate._native.table import Table
-from crewgate.api.schemas import BranchAnswer
+from crewgate._native.table_owner import OwnedTable
+from crewgate.api.schemas import BranchResponse
 from crewgate.api.snapshot import Snapshot
 from crewgate.ca.authority import new_instance, request_pem
 from crewgate.ca.certificates import new_key
 from crewgate.cli.commands.init import write_all
-from crewgate.config import CA, Config, load
+from crewgate.config import CAConfig, Config, load
 from crewgate.control import table_view
-from crewgate.control.agent_cache import Graph, Shared
-from crewgate.core.ids import Kind, crew_key, table_key
+from crewgate.control.agent_cache import AgentCache, CachedAnswer
+from crewgate.core.ids import KeyKind, crew_key, table_key
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import LinkError
@@ -71,7 +71,7 @@ def written(folder: Path) -> Config:
     return config
 
 
-def ca_of(config: Config) -> CA:
+def ca_of(config: Config) -> CAConfig:
     assert config.ca is not None
     return config.ca
 
@@ -83,14 +83,14 @@ class Machine:
         self.table = OwnedTable.create(str(config.state / "table"), Geometry(64, 64, 64, 2))
         self.table.vouch(ALWAYS_NS, ALWAYS_NS)
         self.away = False
-        self.rows: list[BranchAnswer] = []
+        self.rows: list[BranchResponse] = []
         self.asked = 0
-        self.graph = Graph(config.state)
-        self.graph.tree = Shared(self._tree, seconds=0.0)
+        self.graph = AgentCache(config.state)
+        self.graph.tree = CachedAnswer(self._tree, seconds=0.0)
         self.counted: list[str] = []  # branches of grants that the minting watch has seen
         self.holds_back = False
         self.graph.may_mint = self._may_mint
-        monkeypatch.setattr(table_view, "mapped", self._mapped)
+        monkeypatch.setattr(table_view, "open_table", self._mapped)
         monkeypatch.setattr(limits, "tree_seconds", 0.0)
 
     def _mapped(self, folder: Path) -> Table:
@@ -108,8 +108,8 @@ class Machine:
         self.asked += 1
         return Snapshot(self.rows)
 
-    def revoke(self, kind: Kind, crew: str, name: bytes, before: int = 0) -> None:
-        key = crew_key(crew) if kind is Kind.CREW else table_key(kind, crew, name)
+    def revoke(self, kind: KeyKind, crew: str, name: bytes, before: int = 0) -> None:
+        key = crew_key(crew) if kind is KeyKind.CREW else table_key(kind, crew, name)
         until = before or limits.time_seconds_max
         self.table.revoke(key, crew_key(crew), until, 3600, 1, NOW_BOOT_NS)
 

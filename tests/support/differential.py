@@ -18,9 +18,9 @@ from urllib.parse import unquote_to_bytes
 from installation import Premises, wait_until
 from lenient_servers import matched, served
 from raw_http import Client1, Client2
-from recording import Recorder, Seen
+from recording_server import Recorder, Seen
 
-from crewgate.core.policy.routing import Route
+from crewgate.core.policy.routing import RoutePattern
 
 Field = tuple[bytes, bytes]
 TOOLS = (
@@ -60,13 +60,13 @@ UPSTREAMS = {"tool.based-any": "based", "tool.hosted-one": "one", "tool.hosted-t
 THERE = {b"moved": b"/deep/v2", b"far": b"/deep", b"elsewhere": b"/deep/v2/new", b"based": b"/base"}
 # As the server has them.
 ROUTES = [
-    *[Route(method, path, name) for name, method, path, _ in TOOLS],
-    Route("GET", "/deep/v2/{id}", "tool.moved-one"),
-    Route("GET", "/deep/*", "tool.moved-any"),
-    Route("GET", "/deep/v2/new", "tool.moved-new"),
-    Route("GET", "/base/*", "tool.based-any"),
-    Route("GET", "/one/hosted/{id}", "tool.hosted-one"),
-    Route("GET", "/two/hosted/{id}", "tool.hosted-two"),
+    *[RoutePattern(method, path, name) for name, method, path, _ in TOOLS],
+    RoutePattern("GET", "/deep/v2/{id}", "tool.moved-one"),
+    RoutePattern("GET", "/deep/*", "tool.moved-any"),
+    RoutePattern("GET", "/deep/v2/new", "tool.moved-new"),
+    RoutePattern("GET", "/base/*", "tool.based-any"),
+    RoutePattern("GET", "/one/hosted/{id}", "tool.hosted-one"),
+    RoutePattern("GET", "/two/hosted/{id}", "tool.hosted-two"),
 ]
 KEY = b"Key s3cret"
 TRUSTING = b"tool.trusting-call"

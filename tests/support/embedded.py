@@ -3,7 +3,7 @@
 import base64
 from typing import Any
 
-from world import AUDIENCE, CREW, ISSUER, World
+from crew_world import AUDIENCE, CREW, ISSUER, World
 
 from crewgate import Permit, Verifier
 from crewgate.core.verdict import Denial

@@ -11,7 +11,7 @@ from crewgate.core.budget.ledger_protocol import Ledger
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.ledger import schema
 from crewgate.ledger.postgres import PostgreSQL
-from crewgate.ledger.session import Session
+from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 
@@ -26,7 +26,7 @@ class Engine:
     def __init__(self, folder: Path, kind: str) -> None:
         self.kind = kind
         self._folder = folder
-        self._session: Session | None = None
+        self._session: SQLSession | None = None
 
     def __repr__(self) -> str:
         return f"<Engine {self.kind}>"
@@ -42,7 +42,7 @@ class Engine:
                 self._session.rows(f"DELETE FROM {table}")
         return SQLLedger(self._session)
 
-    def session(self) -> Session:
+    def session(self) -> SQLSession:
         """A database of its own, without tables."""
         number = next(_numbers)
         if self.kind == "sqlite":

@@ -28,7 +28,7 @@ from power_disk import kill_disk, make, mounted, why_not
 from small_disk import fill
 
 from crewgate.errors import CrewgateError
-from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_client import AdminClient
 
 FOLDERS = ("state", "state/audit", "state/gossip", "state/ledger", "ca")
 FAULTS = ("full", "read-only", "dead")
@@ -89,7 +89,7 @@ class Trial:
         with suppress(httpx.HTTPError, OSError):
             url = f"https://127.0.0.1:{self.site.port}/search"
             httpx.post(url, headers=head, json={}, verify=root, timeout=1, trust_env=False)
-        with suppress(CrewgateError), Owner(self.site.folder / "state", 1.0) as owner:
+        with suppress(CrewgateError), AdminClient(self.site.folder / "state", 1.0) as owner:
             self._number += 1
             owner.revoke(f"018f0000-0000-7000-8000-{self._number:012}", "article", "local")
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine
 
 from crewgate.server.exchange import Exchange
-from crewgate.server.request import Peer
+from crewgate.server.request import ClientInfo
 
 Application = Callable[[Exchange], Coroutine[None, None, None] | None]
 
@@ -15,7 +15,7 @@ class FakeHost:
     """
 
     def __init__(self) -> None:
-        self.peer = Peer("192.0.2.1", 4711)
+        self.peer = ClientInfo("192.0.2.1", 4711)
         self.resumed = 0
         self.clock = 1000.0
         self.exchanges: list[Exchange] = []

@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 import msgspec
 import trio
 
-from crewgate.config import Origin, Upstream
+from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.errors import UpstreamError
-from crewgate.upstream import Pool
-from crewgate.upstream.balancer import Address, Member
-from crewgate.upstream.interfaces import Fate
+from crewgate.upstream import UpstreamPool
+from crewgate.upstream.balancer import Host, SocketAddress
+from crewgate.upstream.interfaces import DeliveryState
 
-TOOL = Origin("http", "tool.example", 80)
-HERE = Address(2, ("192.0.2.1", 80))
+TOOL = UpstreamOrigin("http", "tool.example", 80)
+HERE = SocketAddress(2, ("192.0.2.1", 80))
 LOST = UpstreamError("the connection broke")
 
 
@@ -21,7 +21,7 @@ class Call:
     """A caller that remembers its answers."""
 
     over, repeatable, idempotent = False, True, False
-    turn = ("article", b"a")
+    wait_turn = ("article", b"a")
 
     def __init__(self) -> None:
         self.attempts = 0
@@ -42,14 +42,14 @@ class Call:
 class Connection:
     """Carries one call until a test says how it ended."""
 
-    def __init__(self, member: Member, pool: Pool) -> None:
+    def __init__(self, member: Host, pool: UpstreamPool) -> None:
         self.member = member
         self.reuse_key = None
         self.call: Call | None = None
         self._pool = pool
 
     @property
-    def room(self) -> int:
+    def free_streams(self) -> int:
         return 0 if self.call else 1
 
     @property
@@ -71,9 +71,9 @@ class Connection:
             self._pool.ended(self)
 
     def abort(self, why: str = "") -> None:
-        self.breaks(Fate.LOST)
+        self.breaks(DeliveryState.LOST)
 
-    def breaks(self, fate: Fate) -> None:
+    def breaks(self, fate: DeliveryState) -> None:
         call, self.call = self.call, None
         self._pool.ended(self)
         if call is not None:
@@ -95,7 +95,7 @@ class Opener:
     calls_each = 1
     kind = Connection
 
-    async def open(self, member: Member, pool: Pool) -> Connection:
+    async def open(self, member: Host, pool: UpstreamPool) -> Connection:
         await trio.lowlevel.checkpoint()
         if not self.lets:
             await trio.sleep_forever()
@@ -109,13 +109,13 @@ class Names:
     def watch(self, *_: object) -> None:
         pass
 
-    unwatch = want = watch
+    unwatch = refresh_now = watch
 
 
 @asynccontextmanager
-async def running(opener: Opener, **settings: object) -> AsyncIterator[Pool]:
-    upstream = msgspec.structs.replace(Upstream("tools", (TOOL,)), **settings)
-    pool = Pool(upstream, opener, Names(), print)  # type: ignore[arg-type]
+async def running(opener: Opener, **settings: object) -> AsyncIterator[UpstreamPool]:
+    upstream = msgspec.structs.replace(UpstreamConfig("tools", (TOOL,)), **settings)
+    pool = UpstreamPool(upstream, opener, Names(), print)  # type: ignore[arg-type]
     pool.resolved(TOOL, [HERE])
     async with trio.open_nursery() as nursery:
         await nursery.start(pool.run)

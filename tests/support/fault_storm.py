@@ -15,14 +15,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from world import CREW, World
+from crew_world import CREW, World
 
-from crewgate._native import attachments, leases, owner, permit
+from crewgate._native import permit, table_owner
 from crewgate._native.gate import Gate
-from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
 from crewgate._native.table import Table
+from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 
 GEOMETRY = Geometry(64, 64, 128, 4)
@@ -295,30 +295,29 @@ def churned(scene: Scene, table: OwnedTable, done: bool) -> None:
 def main(folder: Path) -> dict[str, int]:
     world = World.make()
     scene = Scene(folder, world)
-    agent, worker = owner.arm_fault, permit.arm_fault
-    lessor = leases.arm_fault
+    agent, worker = table_owner.arm_fault, permit.arm_fault
 
     def decide(scene: Scene, gate: Gate) -> None:
         assert isinstance(gate.decide(world.token, 0), Permit)
         os._exit(0)  # a reservation is left behind, whatever happened before
 
     scenarios = {
-        "begin_draw": (lessor, owned, lambda s, t: t.begin_draw(s.branch, 5), drawn),
+        "begin_draw": (agent, owned, lambda s, t: t.begin_draw(s.branch, 5), drawn),
         "grant": (
-            lessor,
+            agent,
             pending,
             lambda s, t: t.grant(s.branch, 500),
             granted,
         ),
-        "take_back": (lessor, owned, lambda s, t: t.take_back(s.branch, 300), taken_back),
-        "lend": (lessor, owned, lambda s, t: t.lend(s.branch, 300), lent),
+        "take_back": (agent, owned, lambda s, t: t.take_back(s.branch, 300), taken_back),
+        "lend": (agent, owned, lambda s, t: t.lend(s.branch, 300), lent),
         "lend while a draw is pending": (
-            lessor,
+            agent,
             pending,
             lambda s, t: t.lend(s.branch, 300),
             lent,
         ),
-        "close": (lessor, owned, lambda s, t: t.close_branch(s.branch), closed),
+        "close": (agent, owned, lambda s, t: t.close_branch(s.branch), closed),
         "open": (
             agent,
             reused,
@@ -342,7 +341,7 @@ def main(folder: Path) -> dict[str, int]:
         "forget": (agent, spend_and_expire, forget, forgotten),
         "compact": (agent, fill, compact, churned),
         "drop": (
-            attachments.arm_fault,
+            agent,
             lambda s: (s.permit(), owned(s))[1],
             lambda s, t: t.drop_attachment(0),
             dropped,

@@ -8,36 +8,36 @@ from typing import Any
 
 import httpx
 import trio
-from edge import Edge, running_edge
-from scripted import Script, read_request, scripted
+from scripted_server import Script, read_request, scripted
+from tls_listener import Edge, running_edge
 
 from crewgate import limits
 from crewgate.config import (
-    Audit,
+    AuditConfig,
     Config,
-    Credential,
-    Crew,
-    Ledger,
-    Limits,
-    Origin,
-    Table,
-    Tool,
-    Upstream,
+    CredentialConfig,
+    CrewConfig,
+    LedgerConfig,
+    LimitsConfig,
+    TableConfig,
+    ToolConfig,
+    UpstreamConfig,
+    UpstreamOrigin,
 )
 from crewgate.core.audit.json_line import decode
 from crewgate.core.ids import branch_key, path_digest
 from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
-from crewgate.errors import SettledError
-from crewgate.gateway.call.background_tasks import Errands
+from crewgate.errors import AlreadySettledError
+from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.gateway import Gateway
-from crewgate.gateway.call.in_flight import Live
-from crewgate.gateway.call.pending_call import Door
+from crewgate.gateway.call.in_flight import InFlightCalls
+from crewgate.gateway.call.pending_call import ListenerPolicy
 from crewgate.gateway.routes import build
-from crewgate.ipc.attach_messages import Drawn
+from crewgate.ipc.attach_messages import CreditDrawn
 from crewgate.server import Poller
-from crewgate.upstream import Opener, Pool, Resolver
+from crewgate.upstream import Connector, Resolver, UpstreamPool
 
 ROOT = "0199c1d2-0000-7000-8000-000000000001"
 BRANCH = "0199c1d2-0000-7000-8000-000000000003"
@@ -76,9 +76,9 @@ def grant_of(branch: str = BRANCH, *, parent: str | None = ROOT, expires: int = 
     )
 
 
-def drawn(status: Any, **said: Any) -> Drawn | None:
+def drawn(status: Any, **said: Any) -> CreditDrawn | None:
     """What the agent answers to a draw; nothing for an empty status."""
-    return Drawn(1, status, **said) if status else None
+    return CreditDrawn(1, status, **said) if status else None
 
 
 class FakePermit:
@@ -115,7 +115,7 @@ class FakePermit:
 
     def _end(self, how: str) -> None:
         if self.ended:
-            raise SettledError("a second time")
+            raise AlreadySettledError("a second time")
         self.ended = how
 
 
@@ -156,7 +156,7 @@ class FakeJudge:
         self.permits.append(permit)
         return permit
 
-    async def draw(self, grant: Grant, need: int) -> Drawn | None:
+    async def draw(self, grant: Grant, need: int) -> CreditDrawn | None:
         await trio.lowlevel.checkpoint()
         return None
 
@@ -200,11 +200,11 @@ class FakeSink:
         self.counts.append((listener, reason, network))
 
 
-def config_of(origin: Origin, folder: Path) -> Config:
+def config_of(origin: UpstreamOrigin, folder: Path) -> Config:
     """Four tools on one upstream, which wants a key of its own."""
     secret = folder / "upstream.key"
     secret.write_text("s3cret\n")
-    credential = Credential("x-upstream-key", prefix="Key ", file=secret)
+    credential = CredentialConfig("x-upstream-key", prefix="Key ", file=secret)
     return Config(
         path=folder / "crewgate.toml",
         audience="https://gateway.example",
@@ -212,13 +212,15 @@ def config_of(origin: Origin, folder: Path) -> Config:
         workers=1,
         drain_seconds=5.0,
         listeners=(),
-        crews=(Crew("article", "https://orchestrator.example", folder / "jwks.json", ("*",)),),
-        upstreams=(Upstream("tools", (origin,), credential),),
+        crews=(
+            CrewConfig("article", "https://orchestrator.example", folder / "jwks.json", ("*",)),
+        ),
+        upstreams=(UpstreamConfig("tools", (origin,), credential),),
         tools=(
-            Tool("search.web", "POST", "/search", "tools", 10_000),
-            Tool("pages.get", "GET", "/pages/*", "tools", 10_000),
-            Tool("summary.stream", "GET", "/summary", "tools", 10_000),
-            Tool(
+            ToolConfig("search.web", "POST", "/search", "tools", 10_000),
+            ToolConfig("pages.get", "GET", "/pages/*", "tools", 10_000),
+            ToolConfig("summary.stream", "GET", "/summary", "tools", 10_000),
+            ToolConfig(
                 "embeddings.create",
                 "POST",
                 "/v1/embeddings",
@@ -228,10 +230,10 @@ def config_of(origin: Origin, folder: Path) -> Config:
                 carriers=("authorization", "x-api-key"),
             ),
         ),
-        audit=Audit(folder),
-        table=Table(),
-        limits=Limits(),
-        ledger=Ledger("sqlite", folder / "ledger.db"),
+        audit=AuditConfig(folder),
+        table=TableConfig(),
+        limits=LimitsConfig(),
+        ledger=LedgerConfig("sqlite", folder / "ledger.db"),
     )
 
 
@@ -243,7 +245,7 @@ class World:
         self.gateway = gateway
         self.judge = judge
         self.sink = sink
-        self.live = gateway.live
+        self.live = gateway.in_flight
 
     def client(self, *, http2: bool = False, token: str = "good") -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -263,19 +265,21 @@ class World:
 
 @asynccontextmanager
 async def running_gateway(
-    script: Script, folder: Path, door: Door | None = None
+    script: Script, folder: Path, door: ListenerPolicy | None = None
 ) -> AsyncIterator[World]:
     """Run a gateway before a tool server that follows `script`."""
     async with scripted(script) as origin:
         config, poller = config_of(origin, folder), Poller()
         resolver = Resolver()
         upstream = config.upstreams[0]
-        pool = Pool(upstream, Opener(upstream, poller, None), resolver, print)
+        pool = UpstreamPool(upstream, Connector(upstream, poller, None), resolver, print)
         judge, sink = FakeJudge(), FakeSink()
-        live = Live(int(limits.reservation_seconds_max * 1e9))
-        errands = Errands(limits.credit_wait_seconds, lambda *_: None, print)
+        live = InFlightCalls(int(limits.reservation_seconds_max * 1e9))
+        errands = BackgroundTasks(limits.credit_wait_seconds, lambda *_: None, print)
         site = build(config, {"tools": pool})
-        gateway = Gateway(door or Door("agents"), site, judge, live, sink, poller, errands)
+        gateway = Gateway(
+            door or ListenerPolicy("agents"), site, judge, live, sink, poller, errands
+        )
         async with running_edge(gateway.accept, folder, poller) as edge, trio.open_nursery() as own:
             own.start_soon(resolver.run)
             own.start_soon(pool.run)

@@ -2,7 +2,7 @@
 
 from gossip_world import CLUSTER, LIFE, WALL, member_id, sign
 
-from crewgate.core.gossip.capsules import Capsule, Entry, seal, unsigned
+from crewgate.core.gossip.capsules import Capsule, RevocationEntry, seal, unsigned
 
 
 def line(index: int = 0, epoch: int = 1) -> bytes:
@@ -10,9 +10,9 @@ def line(index: int = 0, epoch: int = 1) -> bytes:
     return member_id(index) + epoch.to_bytes(8)
 
 
-def entry(number: int = 0, *, life: int = LIFE, kind: int = 1) -> Entry:
+def entry(number: int = 0, *, life: int = LIFE, kind: int = 1) -> RevocationEntry:
     """A revocation like no other number's."""
-    return Entry(kind, number.to_bytes(16), bytes(16), 2**33, WALL + life)
+    return RevocationEntry(kind, number.to_bytes(16), bytes(16), 2**33, WALL + life)
 
 
 def capsule(

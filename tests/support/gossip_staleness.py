@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from gossip_world import Machine, Network, World
 
-from crewgate.core.gossip.acknowledgements import Receipt
-from crewgate.core.gossip.capsules import Entry
+from crewgate.core.gossip.acknowledgements import AckState
+from crewgate.core.gossip.capsules import RevocationEntry
 
 STALENESS = 5.0
 LOOK = 0.01  # seconds
@@ -23,16 +23,16 @@ class Watch:
 
     world: World
     acknowledged: list[tuple[float, bytes]] = field(default_factory=list)
-    revoked: dict[bytes, tuple[int, float, Receipt]] = field(default_factory=dict)
+    revoked: dict[bytes, tuple[int, float, AckState]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Look from now on."""
         self.world.on_receipt = lambda _receipt: self._note()
         self._look()
 
-    def revoke(self, index: int) -> Receipt:
+    def revoke(self, index: int) -> AckState:
         """One revocation of one machine."""
-        entry: Entry = self.world.entry()
+        entry: RevocationEntry = self.world.entry()
         receipt = self.world.revoke(index, [entry])
         self.revoked[entry.key] = index, self.world.now, receipt
         self._note()

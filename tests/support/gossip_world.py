@@ -12,12 +12,12 @@ from functools import partial
 from hashlib import blake2b
 
 from crewgate.core.gossip import capsules
-from crewgate.core.gossip.acknowledgements import Receipt
-from crewgate.core.gossip.capsules import SIGNATURE_BYTES, Capsule, Entry
-from crewgate.core.gossip.effects import Crypto, Effects
-from crewgate.core.gossip.freshness import Freshness
-from crewgate.core.gossip.messages import Address, State, Update
-from crewgate.core.gossip.protocol import Node
+from crewgate.core.gossip.acknowledgements import AckState
+from crewgate.core.gossip.capsules import SIGNATURE_BYTES, Capsule, RevocationEntry
+from crewgate.core.gossip.effects import CapsuleCrypto, ProtocolEffects
+from crewgate.core.gossip.freshness import QuorumFreshness
+from crewgate.core.gossip.messages import MemberAddress, MemberState, MemberUpdate
+from crewgate.core.gossip.protocol import ProtocolNode
 from crewgate.errors import GossipError
 
 CLUSTER = bytes(range(16))
@@ -58,9 +58,9 @@ def member_id(index: int) -> bytes:
     return blake2b(b"member" + index.to_bytes(4), digest_size=8).digest()
 
 
-def address_of(index: int) -> Address:
+def address_of(index: int) -> MemberAddress:
     """Where it is."""
-    return Address(b"\0" * 10 + b"\xff\xff\x0a\x00" + index.to_bytes(2), 8446)
+    return MemberAddress(b"\0" * 10 + b"\xff\xff\x0a\x00" + index.to_bytes(2), 8446)
 
 
 @dataclass
@@ -68,8 +68,8 @@ class Machine:
     """One member: its disk outlives its node."""
 
     index: int
-    node: Node
-    table: dict[tuple[int, bytes], Entry] = field(default_factory=dict)
+    node: ProtocolNode
+    table: dict[tuple[int, bytes], RevocationEntry] = field(default_factory=dict)
     disk: list[bytes] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
     counts: bool = True  # as its disk says
@@ -104,8 +104,8 @@ class World:
         self.now = 0.0
         self.sent = 0
         self.bytes = 0
-        self.on_apply: Callable[[int, Entry], None] = lambda _index, _entry: None
-        self.on_receipt: Callable[[Receipt], None] = lambda _receipt: None
+        self.on_apply: Callable[[int, RevocationEntry], None] = lambda _index, _entry: None
+        self.on_receipt: Callable[[AckState], None] = lambda _receipt: None
         self._node = node
         self._compares = compares
         self._events: list[tuple[float, int, Event]] = []
@@ -122,10 +122,10 @@ class World:
     def __repr__(self) -> str:
         return f"<World seed={self.seed} members={len(self.machines)} now={self.now:.3f}>"
 
-    def everybody(self) -> list[Update]:
+    def everybody(self) -> list[MemberUpdate]:
         """All, alive."""
         return [
-            Update(member_id(index), State.ALIVE, 0, address_of(index))
+            MemberUpdate(member_id(index), MemberState.ALIVE, 0, address_of(index))
             for index in self._origins.values()
         ]
 
@@ -151,7 +151,7 @@ class World:
         """The wall clock of one."""
         return WALL + int(self.now) + machine.skew
 
-    def revoke(self, index: int, entries: Sequence[Entry]) -> Receipt:
+    def revoke(self, index: int, entries: Sequence[RevocationEntry]) -> AckState:
         """One member revokes, and asks all others whether they have it."""
         machine = self.machines[index]
         effects = machine.node.revoke(entries, self.now, self.wall(machine))
@@ -160,10 +160,10 @@ class World:
         self._carry_out(machine, effects)
         return receipt
 
-    def entry(self, *, kind: int = 1, life: int = LIFE) -> Entry:
+    def entry(self, *, kind: int = 1, life: int = LIFE) -> RevocationEntry:
         """A revocation like no other."""
         wall = WALL + int(self.now)
-        return Entry(kind, self.random.randbytes(16), bytes(16), 2**33, wall + life)
+        return RevocationEntry(kind, self.random.randbytes(16), bytes(16), 2**33, wall + life)
 
     def crash(self, index: int) -> None:
         """What was in memory is gone."""
@@ -191,19 +191,19 @@ class World:
     def _know_everybody(self, machine: Machine) -> None:
         machine.node.members.restore(self.everybody(), self.now)
         members = [each.member for each in self.everybody()] if self._compares else []
-        machine.node.hear(members, members, self.now)
+        machine.node.merge_views(members, members, self.now)
 
-    def _node_of(self, index: int, life: int = 0) -> Node:
+    def _node_of(self, index: int, life: int = 0) -> ProtocolNode:
         epoch = blake2b(bytes((life,)) + index.to_bytes(4), digest_size=8).digest()
-        return Node(
+        return ProtocolNode(
             member_id(index) + epoch,
             CLUSTER,
             address_of(index),
             chance=random.Random(self.random.getrandbits(64)),
-            crypto=Crypto(
+            crypto=CapsuleCrypto(
                 self._verify, lambda message: sign(index, message), lambda: self.random.randbytes(8)
             ),
-            freshness=Freshness(member_id(index), counts=True),
+            freshness=QuorumFreshness(member_id(index), counts=True),
             **self._node,
         )
 
@@ -215,7 +215,7 @@ class World:
             and (is_named or capsule.signature == sign(index, capsule.signed(CLUSTER)))
         )
 
-    def _carry_out(self, machine: Machine, effects: Effects, *, keeps: bool = True) -> None:
+    def _carry_out(self, machine: Machine, effects: ProtocolEffects, *, keeps: bool = True) -> None:
         if keeps and effects.kept:
             self.at(self.disk_seconds, partial(self._write, machine, machine.life, effects.kept))
         if effects.counts:
@@ -304,7 +304,7 @@ class World:
         cut = self.network.cut
         if not other.up or cut(one.index, other.index) or cut(other.index, one.index):
             return
-        words = [each.node.comparing.word(self.wall(each)) for each in (other, one)]
+        words = [each.node.anti_entropy.summary(self.wall(each)) for each in (other, one)]
         theirs = other.node.archive.differing(one.node.archive.digests())
         ours = one.node.archive.held(theirs)
         given = list(one.node.lacking(theirs)), list(other.node.lacking(ours))
@@ -313,7 +313,7 @@ class World:
                 wall = self.wall(taker)
                 self._carry_out(taker, taker.node.take(raws, self.now, wall))
         for taker, giver, word in zip((one, other), (other, one), words, strict=True):
-            if taker.node.comparing.synced(giver.node.me, word, self.now):
+            if taker.node.anti_entropy.synced(giver.node.me, word, self.now):
                 self._remember_counting(taker)
 
     def _set_timer(self, machine: Machine) -> None:

@@ -11,16 +11,16 @@ from typing import TypeVar
 
 import ngh2
 
-from crewgate.config import Origin
+from crewgate.config import UpstreamOrigin
 from crewgate.errors import UpstreamError
-from crewgate.upstream import Carrier, Head
-from crewgate.upstream.balancer import Address, Member
+from crewgate.upstream import RequestHead, RequestStream
+from crewgate.upstream.balancer import Host, SocketAddress
 from crewgate.upstream.http2 import HTTP2Connection
-from crewgate.upstream.interfaces import Caller, Fate
+from crewgate.upstream.interfaces import CallObserver, DeliveryState
 
 Connection = TypeVar("Connection")
-POST = Head(b"POST", b"/", None)
-GET = Head(b"GET", b"/", 0)
+POST = RequestHead(b"POST", b"/", None)
+GET = RequestHead(b"GET", b"/", 0)
 WIDE = {ngh2.Setting.INITIAL_WINDOW_SIZE: 2**30}
 
 
@@ -67,23 +67,25 @@ class Turns:
 class Call:
     """A caller that reads only if it `reads`, and remembers what it was told."""
 
-    def __init__(self, head: Head = GET, *, is_open: bool = False, reads: bool = True) -> None:
+    def __init__(
+        self, head: RequestHead = GET, *, is_open: bool = False, reads: bool = True
+    ) -> None:
         self.head, self.is_open, self.reads = head, is_open, reads
         self.attempts, self.over = 0, False
-        self.turn = ("",)
+        self.wait_turn = ("",)
         self.repeatable = self.idempotent = not is_open
         self.body = b""
         self.told = 0
         self.error: UpstreamError | None = None
-        self.fate: Fate | None = None
-        self._carrier: Carrier | None = None
+        self.fate: DeliveryState | None = None
+        self._carrier: RequestStream | None = None
 
     @property
-    def carrier(self) -> Carrier:
+    def carrier(self) -> RequestStream:
         assert self._carrier is not None
         return self._carrier
 
-    def begun(self, carrier: Carrier) -> None:
+    def begun(self, carrier: RequestStream) -> None:
         self._carrier = carrier
         carrier.begin(self.head, b"", ends=not self.is_open)
 
@@ -112,7 +114,7 @@ class Owner:
     def __init__(self) -> None:
         self.first_byte_seconds = self.idle_seconds = 10.0
         self.freed_times = self.left_times = self.ended_times = self.rested_times = 0
-        self.broken: list[tuple[Caller, Fate]] = []
+        self.broken: list[tuple[CallObserver, DeliveryState]] = []
 
     def left(self, connection: object, *, answered: bool) -> None:
         self.left_times += 1
@@ -126,7 +128,9 @@ class Owner:
     def ended(self, connection: object) -> None:
         self.ended_times += 1
 
-    def broke(self, connection: object, caller: Call, error: UpstreamError, fate: Fate) -> None:
+    def broke(
+        self, connection: object, caller: Call, error: UpstreamError, fate: DeliveryState
+    ) -> None:
         caller.fate = fate
         self.broken.append((caller, fate))
         caller.failed(error)
@@ -140,7 +144,9 @@ def connected(
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     for sock in (ours, theirs):
         sock.settimeout(0)
-    member = Member(Origin("http", "tool", 80), Address(socket.AF_INET, ("tool", 80)), None)
+    member = Host(
+        UpstreamOrigin("http", "tool", 80), SocketAddress(socket.AF_INET, ("tool", 80)), None
+    )
     return kind(ours, turns, owner, b"tool", member), theirs
 
 
@@ -159,7 +165,7 @@ class Line:
         if greets:
             self.exchange()
 
-    def call(self, head: Head = GET, **how: bool) -> Call:
+    def call(self, head: RequestHead = GET, **how: bool) -> Call:
         call = Call(head, **how)
         self.connection.carry(call)  # type: ignore[arg-type]
         return call

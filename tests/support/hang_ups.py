@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import trio
 from command_process import crewgate
-from depth import deep
 from installation import Premises, wait_until
+from search_depth import deep
 
 from crewgate.issuer import Orchestrator
 

@@ -31,24 +31,24 @@ import msgspec
 import sloppy_http1
 import trio
 import unread_http1
-from edge import Edge, running_edge, write_certificate
 from gateway_world import FakeJudge, FakeSink, config_of, grant_of
 from isolation_client import Ask, Client
 from malformed_http2 import CONNECTION, STREAM
-from scripted import Script, scripted
+from scripted_server import Script, scripted
+from tls_listener import Edge, running_edge, write_certificate
 from unread_http1 import Unread
 
 from crewgate import limits
-from crewgate.config import Tool
-from crewgate.gateway.call.background_tasks import Errands
+from crewgate.config import ToolConfig
+from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.gateway import Gateway
-from crewgate.gateway.call.in_flight import Live
-from crewgate.gateway.call.pending_call import Door
+from crewgate.gateway.call.in_flight import InFlightCalls
+from crewgate.gateway.call.pending_call import ListenerPolicy
 from crewgate.gateway.routes import build
 from crewgate.server import Poller
-from crewgate.upstream import Opener, Pool, Resolver
-from crewgate.upstream.balancer import Member
-from crewgate.upstream.interfaces import Connection, Owner
+from crewgate.upstream import Connector, Resolver, UpstreamPool
+from crewgate.upstream.balancer import Host
+from crewgate.upstream.interfaces import PoolCallbacks, UpstreamConnection
 
 WAIT_SECONDS = 1.0
 THINK_SECONDS = 0.2  # of a checked caller, between two calls: the clients share the gateway's core
@@ -112,10 +112,10 @@ HEADING = (
 )
 
 
-class Tight(Opener):
+class Tight(Connector):
     """Makes connections for which the kernel has little room."""
 
-    async def open(self, member: Member, owner: Owner) -> Connection:
+    async def open(self, member: Host, owner: PoolCallbacks) -> UpstreamConnection:
         connection = await super().open(member, owner)
         sock = connection._wire._sock  # type: ignore[attr-defined]
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, unread_http1.ROOM_BYTES)
@@ -135,19 +135,21 @@ async def serving(phase: "Phase", callers: int) -> AsyncIterator[Edge]:
             config = config_of(msgspec.structs.replace(origin, scheme=scheme), folder)
             poller, resolver = Poller(), Resolver()
             upstream = msgspec.structs.replace(config.upstreams[0], **settings)
-            tools = tuple(Tool(method, method, "/*", "tools", 10_000) for method in ("GET", "POST"))
+            tools = tuple(
+                ToolConfig(method, method, "/*", "tools", 10_000) for method in ("GET", "POST")
+            )
             config = msgspec.structs.replace(config, upstreams=(upstream,), tools=tools)
-            opener = (Opener if context is None else Tight)(upstream, poller, context)
-            pool = Pool(upstream, opener, resolver, print)
-            judge, live = FakeJudge(), Live(int(limits.reservation_seconds_max * 1e9))
+            opener = (Connector if context is None else Tight)(upstream, poller, context)
+            pool = UpstreamPool(upstream, opener, resolver, print)
+            judge, live = FakeJudge(), InFlightCalls(int(limits.reservation_seconds_max * 1e9))
             tokens = [f"caller-{number}" for number in range(callers)]
             tokens += [f"loose-{number}" for number in range(LOOSE_CALLERS)]
             for number, token in enumerate(tokens):
                 branch = f"0199c1d2-0000-7000-8000-{number + 256:012x}"
                 judge.grants[token.encode()] = grant_of(branch)
-            errands = Errands(limits.credit_wait_seconds, lambda *_: None, print)
+            errands = BackgroundTasks(limits.credit_wait_seconds, lambda *_: None, print)
             site = build(config, {"tools": pool})
-            gateway = Gateway(Door("all"), site, judge, live, FakeSink(), poller, errands)  # type: ignore[arg-type]
+            gateway = Gateway(ListenerPolicy("all"), site, judge, live, FakeSink(), poller, errands)  # type: ignore[arg-type]
             async with (
                 running_edge(gateway.accept, folder, poller) as edge,
                 trio.open_nursery() as own,
@@ -159,7 +161,7 @@ async def serving(phase: "Phase", callers: int) -> AsyncIterator[Edge]:
                 own.cancel_scope.cancel()
 
 
-async def _sweep(pool: Pool) -> None:
+async def _sweep(pool: UpstreamPool) -> None:
     while True:
         await trio.sleep(1)
         pool.sweep(time.monotonic())

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import h11
 import trio
-from edge import Edge
+from tls_listener import Edge
 
 LEAVE_SECONDS = 0.03  # after a call whose answer nobody waits for
 BROKEN = 0  # for a status: the answer was cut

@@ -12,13 +12,13 @@ import sys
 import time
 from pathlib import Path
 
-from lessees import POLICY, grant
+from grant_builders import POLICY, grant
 
-from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
+from crewgate._native.table_owner import OwnedTable
 from crewgate.core.credits import MICRO
 from crewgate.core.tokens.grant import Grant
-from crewgate.leases.lease_client import Lessor
+from crewgate.leases.lease_client import LeaseClient
 from crewgate.ledger import schema
 from crewgate.ledger.consistency import findings
 from crewgate.ledger.sql import SQLLedger
@@ -44,7 +44,7 @@ class Life:
         self.table = OwnedTable.open(str(folder / "table"))
         self.session = SQLite(folder / "ledger.db")
         self.ledger = SQLLedger(self.session)
-        self.lessor = Lessor(self.table, self.ledger, POLICY, HOLDER)
+        self.lessor = LeaseClient(self.table, self.ledger, POLICY, HOLDER)
         self.lessor.rebuild(NOW, boot_ns())
 
     def work(self, chance: random.Random, says: int) -> None:

@@ -14,26 +14,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from family import BOOT, NEXT_BOOT, NOW, ROOT, A, B, path
+from account_family import BOOT, NEXT_BOOT, NOW, ROOT, A, B, path
 
-from crewgate.core.budget.ledger_protocol import Close, Draw, GiveBack, Level, Operation, Settle
+from crewgate.core.budget.ledger_protocol import (
+    AccountLevel,
+    CloseBranch,
+    DrawLease,
+    Operation,
+    ReturnCredit,
+    SettleLease,
+)
 from crewgate.ledger import schema
 from crewgate.ledger.consistency import findings
-from crewgate.ledger.session import Session
+from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 
 TABLES = ("ticket", "lease", "closed", "replaced", "holder", "account")
-LEVELS = Level(ROOT, 100, 1)
+LEVELS = AccountLevel(ROOT, 100, 1)
 STORY: list[list[Operation]] = [
-    [path(LEVELS, Level(A, 100, 1))],
-    [path(LEVELS, Level(B, 50, 1)), Draw(A, "one", BOOT, 1, 60)],
-    [Settle(A, "one", BOOT, 1, 20, reserved=5), GiveBack(A, "one", BOOT, 10)],
-    [Draw(B, "two", BOOT, 1, 50)],
-    [Draw(B, "two", BOOT, 2, 90), Draw(A, "one", BOOT, 2, 3)],
-    [path(LEVELS, Level(B, 40, 2))],
-    [Draw(A, "one", NEXT_BOOT, 1, 7)],
-    [Close(A), Draw(A, "one", NEXT_BOOT, 2, 1), GiveBack(A, "one", NEXT_BOOT, 7)],
+    [path(LEVELS, AccountLevel(A, 100, 1))],
+    [path(LEVELS, AccountLevel(B, 50, 1)), DrawLease(A, "one", BOOT, 1, 60)],
+    [SettleLease(A, "one", BOOT, 1, 20, reserved=5), ReturnCredit(A, "one", BOOT, 10)],
+    [DrawLease(B, "two", BOOT, 1, 50)],
+    [DrawLease(B, "two", BOOT, 2, 90), DrawLease(A, "one", BOOT, 2, 3)],
+    [path(LEVELS, AccountLevel(B, 40, 2))],
+    [DrawLease(A, "one", NEXT_BOOT, 1, 7)],
+    [CloseBranch(A), DrawLease(A, "one", NEXT_BOOT, 2, 1), ReturnCredit(A, "one", NEXT_BOOT, 7)],
 ]
 
 
@@ -81,7 +88,7 @@ class Fragile:
         self._session.publish(news)
 
 
-def connect(engine: str, where: str) -> Session:
+def connect(engine: str, where: str) -> SQLSession:
     """A connection of this process."""
     if engine == "sqlite":
         return SQLite(Path(where))
@@ -121,7 +128,7 @@ def killed_at(engine: str, where: str, place: int) -> tuple[bool, int]:
     return os.WIFSIGNALED(status), done
 
 
-def empty(session: Session) -> None:
+def empty(session: SQLSession) -> None:
     with session.transaction():
         for table in TABLES:
             session.rows(f"DELETE FROM {table}")

@@ -4,7 +4,7 @@ from collections import Counter
 
 from gossip_world import Network, World
 
-from crewgate.core.gossip.capsules import Entry
+from crewgate.core.gossip.capsules import RevocationEntry
 
 COMPARING_MAX = 100  # members; the questions of more take hours, and a fiftieth of their time
 SETTLE = 1.0  # seconds before the first, and twice that after the last one
@@ -26,7 +26,7 @@ def latencies(
     last: dict[bytes, float] = {}
     heard = Counter[bytes]()
 
-    def apply(_: int, entry: Entry) -> None:
+    def apply(_: int, entry: RevocationEntry) -> None:
         heard[entry.key] += 1
         last[entry.key] = world.now
 

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
-from crewgate.core.policy.routing import Route
+from crewgate.core.policy.routing import RoutePattern
 
 
 def remove_dots(path: bytes) -> bytes:
@@ -116,7 +116,12 @@ def _steps(new: set[bytes]) -> set[bytes]:
 
 
 def matched(
-    routes: list[Route], method: str, path: bytes, *, caseless: bool = False, slash: bool = True
+    routes: list[RoutePattern],
+    method: str,
+    path: bytes,
+    *,
+    caseless: bool = False,
+    slash: bool = True,
 ) -> str:
     """The name of the route that answers, as a list of regular expressions would say; "" if none.
 
@@ -139,7 +144,7 @@ def matched(
     return min(found)[2] if found else ""
 
 
-def served(routes: list[Route], method: str, path: bytes) -> set[str]:
+def served(routes: list[RoutePattern], method: str, path: bytes) -> set[str]:
     """The names of all routes that some server would take the path for."""
     names: set[str] = set()
     for reading in closure(path):

@@ -16,17 +16,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from crewgate.ca.certificate_db import Entry, Register
+from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.certificates import (
-    Issued,
-    Validity,
+    CertificateValidity,
+    IssuedCertificate,
     make_issuing,
     make_leaf,
     make_responder,
     make_root,
     new_key,
 )
-from crewgate.ca.ocsp.verify import Issuer
+from crewgate.ca.ocsp.verify import OCSPIssuer
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.der import (
     BIT_STRING,
@@ -56,27 +56,27 @@ class World:
         self.root = make_root(now)
         self.issuing = make_issuing(self.root, now)
         self.stranger = make_issuing(self.root, now)  # the same name, another key
-        self.issuer = Issuer(self.issuing.certificate)
+        self.issuer = OCSPIssuer(self.issuing.certificate)
         self.delegate = make_responder(self.issuing, now)
         self.leaf = self.make_leaf(self.issuing)
         self.sibling = self.make_leaf(self.issuing)
 
-    def make_leaf(self, issuing: Issued, name: str = "bd-1") -> Issued:
+    def make_leaf(self, issuing: IssuedCertificate, name: str = "bd-1") -> IssuedCertificate:
         key = new_key()
         identity = Identity(Role.ORCHESTRATOR, name, bytes(16), "bd")
-        validity = Validity.of(self.now, timedelta(hours=4))
+        validity = CertificateValidity.of(self.now, timedelta(hours=4))
         leaf = make_leaf(issuing, key.public_key(), identity, "crewgate.internal", validity)
-        return Issued(leaf, key)
+        return IssuedCertificate(leaf, key)
 
     def make_delegate(
         self,
         *,
-        signer: Issued | None = None,
+        signer: IssuedCertificate | None = None,
         usages: Sequence[x509.ObjectIdentifier] | None = (ExtendedKeyUsageOID.OCSP_SIGNING,),
         begins: timedelta = timedelta(),
         life: timedelta = timedelta(days=1),
         more: Sequence[tuple[x509.ExtensionType, bool]] = (),
-    ) -> Issued:
+    ) -> IssuedCertificate:
         """A responder's certificate that may lack what it needs."""
         signer, key = signer or self.issuing, new_key()
         builder = (
@@ -92,14 +92,14 @@ class World:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         for value, is_critical in more:
             builder = builder.add_extension(value, critical=is_critical)
-        return Issued(builder.sign(signer.key, hashes.SHA256()), key)
+        return IssuedCertificate(builder.sign(signer.key, hashes.SHA256()), key)
 
     def respond(  # noqa: PLR0913 - each part of a response may be wrong
         self,
         *,
-        leaf: Issued | None = None,
-        issuer: Issued | None = None,
-        signer: Issued | None = None,
+        leaf: IssuedCertificate | None = None,
+        issuer: IssuedCertificate | None = None,
+        signer: IssuedCertificate | None = None,
         key: ec.EllipticCurvePrivateKey | None = None,
         status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD,
         begin: timedelta | None = timedelta(),
@@ -134,10 +134,10 @@ class World:
         data = builder.sign(signer.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
         return data if key is None else resigned(data, key)
 
-    def enter(self, register: Register, issued: Issued) -> Entry:
+    def enter(self, register: CertificateDB, issued: IssuedCertificate) -> CertificateRecord:
         """Have a leaf in the register."""
         certificate = issued.certificate
-        entry = Entry(
+        entry = CertificateRecord(
             serial=serial_text(certificate.serial_number),
             role=Role.ORCHESTRATOR,
             crew="bd",
@@ -273,7 +273,7 @@ def serving(server: Server) -> Iterator[Server]:
         server.server_close()
 
 
-def write_pair(folder: Path, name: str, issued: Issued) -> None:
+def write_pair(folder: Path, name: str, issued: IssuedCertificate) -> None:
     """A certificate and its key as PEM files."""
     (folder / f"{name}.pem").write_bytes(issued.certificate_pem)
     (folder / f"{name}.key").write_bytes(issued.key_pem)

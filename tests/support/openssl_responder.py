@@ -9,12 +9,16 @@ from pathlib import Path
 
 from ocsp_world import Answer, World, write_pair
 
-from crewgate.ca.certificates import Issued
+from crewgate.ca.certificates import IssuedCertificate
 from crewgate.core.x509.certificate import serial_text
 
 
 def openssl_answers(
-    folder: Path, world: World, *known: Issued, revoked: Issued | None = None, signer: str = "ocsp"
+    folder: Path,
+    world: World,
+    *known: IssuedCertificate,
+    revoked: IssuedCertificate | None = None,
+    signer: str = "ocsp",
 ) -> Answer:
     """A responder that knows these certificates; it signs as the delegate, or as another file."""
     write_pair(folder, "issuing", world.issuing)
@@ -37,7 +41,7 @@ def openssl_answers(
     return answer
 
 
-def _line(letter: str, issued: Issued) -> str:
+def _line(letter: str, issued: IssuedCertificate) -> str:
     """One entry, as `openssl ca` writes it."""
     certificate = issued.certificate
     ends = f"{certificate.not_valid_after_utc:%y%m%d%H%M%SZ}"

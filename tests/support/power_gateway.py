@@ -29,10 +29,10 @@ from crewgate.agent import lost_audit_records
 from crewgate.audit.folder import files
 from crewgate.config.load import load
 from crewgate.core.audit.json_line import decode
-from crewgate.core.audit.records import Call, Event, Record
+from crewgate.core.audit.records import CallRecord, Record, ServiceEvent
 from crewgate.core.credits import MICRO
 from crewgate.errors import CrewgateError
-from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_client import AdminClient
 from crewgate.issuer import SubAgent
 
 CREDITS, PRICE_MICRO = 1000, 10_000
@@ -99,7 +99,7 @@ class Load:
         while not self._over.is_set():
             agent = self._new()
             token = agent.token()
-            with Owner(self.site.folder / "state") as owner:
+            with AdminClient(self.site.folder / "state") as owner:
                 if owner.revoke(agent.branch, "article", "local").reach.enough:
                     self.revoked[agent.branch] = token
             self._over.wait(0.05)
@@ -197,7 +197,7 @@ def _money_lost(found: Copy, seen: Seen) -> Iterator[str]:
 def _lines_lost(found: Copy, seen: Seen) -> Iterator[str]:
     """Of the calls that were answered in good time before the power went."""
     owed = Counter(branch for at, branch in seen.answered if at < seen.at - AUDIT_SECONDS)
-    there = Counter(each.branch for each in _recorded(found) if isinstance(each, Call))
+    there = Counter(each.branch for each in _recorded(found) if isinstance(each, CallRecord))
     for branch, calls in owed.items():
         if there[branch] < calls:
             yield f"audit of {branch}: {there[branch]} calls of {calls}"
@@ -210,7 +210,7 @@ def words_lost(found: Premises) -> Iterator[str]:
     """
     log = found.folder / "serve.log"
     wait_until(lambda: COMPARED.search(log.read_text()))
-    if lost_audit_records.promise(load(found.file).audit) not in log.read_text():
+    if lost_audit_records.sync_promise(load(found.file).audit) not in log.read_text():
         yield "the log does not say what the audit may have lost"
     said = [0 if each[1] is None else int(each[1]) for each in COMPARED.finditer(log.read_text())]
     reconciled = json.loads(crewgate("ledger", "reconcile", "--json", "-c", found.file).stdout)
@@ -220,7 +220,7 @@ def words_lost(found: Premises) -> Iterator[str]:
         yield f"the log names {said[-1]} branches that lack lines, and there are {more}"
     if more:
         wait_until(lambda: any(
-            isinstance(each, Event) and (each.event, each.count) == ("audit-lost", more)
+            isinstance(each, ServiceEvent) and (each.event, each.count) == ("audit-lost", more)
             for each in _recorded(found)
         ))  # fmt: skip
 

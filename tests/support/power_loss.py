@@ -19,22 +19,22 @@ from pathlib import Path
 
 import msgspec
 import power_gateway
-from company import Authority, chain_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from gossip_members import Authority, chain_of
 from power_disk import clone, make, mounted, why_not
 from power_writer import CLUSTER, Line, quiet
 
-from crewgate.agent.journal import Journal as Lines
+from crewgate.agent.journal import StateJournal
 from crewgate.audit.folder import files
-from crewgate.ca.certificate_db import Register
+from crewgate.ca.certificate_db import CertificateDB
 from crewgate.core.audit.json_line import decode
-from crewgate.core.audit.records import Event
-from crewgate.core.gossip.freshness import Freshness
+from crewgate.core.audit.records import ServiceEvent
+from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.gossip.capsule_log import CapsuleLog
-from crewgate.gossip.directory import Directory
-from crewgate.gossip.member_certificates import Credential, Trust
-from crewgate.gossip.membership_file import StandingFile
-from crewgate.issuer.journal import Journal, Mint
+from crewgate.gossip.directory import MemberDirectory
+from crewgate.gossip.member_certificates import CertificateVerifier, MemberCredential
+from crewgate.gossip.membership_file import MembershipFile
+from crewgate.issuer.journal import MintJournal, MintRecord
 from crewgate.issuer.token_file import read_token
 
 GATEWAYS = 200
@@ -86,7 +86,7 @@ def material_in(folder: Path, gateways: int = GATEWAYS) -> Path:
     key = Ed25519PrivateKey.generate()
     for number in range(gateways):
         made = authority.certify(folder / "gateway", f"m{number}", key)
-        shown.append(Credential(chain_of(made.certificate), HOST, 1).signed_by(key.sign, 1))
+        shown.append(MemberCredential(chain_of(made.certificate), HOST, 1).signed_by(key.sign, 1))
     (folder / "credentials").write_bytes(msgspec.msgpack.encode(shown))
     return folder
 
@@ -113,18 +113,18 @@ def writing(folder: Path, material: Path, *, synced: bool) -> Iterator[tuple[int
 def lost(folder: Path, material: Path, told: dict[str, list[str]]) -> list[str]:
     """What was acknowledged and is not there, by the code that a next start runs."""
     found = [*_members_lost(folder, material, told)]
-    lines = Lines(folder / "revocations", Line, quiet).read()
+    lines = StateJournal(folder / "revocations", Line, quiet).read()
     found += _missing("line", told, {str(line.number) for line in lines})
     if "mint" in told:
-        journal = Journal(folder / "issuer" / "journal.jsonl")
-        minted = {str(int(each.at)) for each in journal.entries() if isinstance(each, Mint)}
+        journal = MintJournal(folder / "issuer" / "journal.jsonl")
+        minted = {str(int(each.at)) for each in journal.entries() if isinstance(each, MintRecord)}
         journal.close()
         found += _missing("mint", told, minted)
     if "capsule" in told:
         log = CapsuleLog(folder / "capsules", quiet)
         found += _missing("capsule", told, {raw.hex() for raw in log.replay(0)})
     if "issued" in told:
-        with Register(folder / "ca" / "issued.sqlite") as register:
+        with CertificateDB(folder / "ca" / "issued.sqlite") as register:
             entries = register.all()
         found += _missing("issued", told, {each.serial for each in entries})
         dead = {each.serial for each in entries if each.revoked is not None}
@@ -151,15 +151,15 @@ def _absent(folder: Path, safe: int) -> list[int]:
                 record = decode(line)
             except ValueError:  # the last one may be torn
                 continue
-            assert isinstance(record, Event)
+            assert isinstance(record, ServiceEvent)
             there.add(record.count)
     return [number for number in range(1, safe + 1) if number not in there]
 
 
 def _members_lost(folder: Path, material: Path, told: dict[str, list[str]]) -> Iterator[str]:
     """Also a member that counts and has no certificate: no machine can ask it."""
-    trust = Trust(material / "root.pem")
-    directory = Directory(folder / "gossip", trust, CLUSTER)
+    trust = CertificateVerifier(material / "root.pem")
+    directory = MemberDirectory(folder / "gossip", trust, CLUSTER)
     said = directory.restore(int(time.time()))
     yield from said
     gone = {bytes.fromhex(each) for each in told.get("gone", [])}
@@ -169,8 +169,8 @@ def _members_lost(folder: Path, material: Path, told: dict[str, list[str]]) -> I
     for member in gone:
         if member in directory or member not in directory.gone:
             yield f"gone {member.hex()}"
-    fresh = Freshness(b"")
-    StandingFile(folder / "gossip" / "standing").restore(fresh)
+    fresh = QuorumFreshness(b"")
+    MembershipFile(folder / "gossip" / "standing").restore(fresh)
     for member in fresh.others:
         if directory.get(member) is None:
             yield f"certificate of {member.hex()}, which counts"

@@ -17,18 +17,18 @@ import tokens
 from certificates_written import NOW, entry
 from gossip_capsules import capsule
 
-from crewgate.agent.journal import Journal as Lines
-from crewgate.audit.writer import Rotation, Writer
-from crewgate.ca.certificate_db import Register
-from crewgate.core.audit.records import Event, when
-from crewgate.core.gossip.freshness import Freshness
+from crewgate.agent.journal import StateJournal
+from crewgate.audit.writer import AuditWriter, FileRotation
+from crewgate.ca.certificate_db import CertificateDB
+from crewgate.core.audit.records import ServiceEvent, when
+from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.x509.certificate import serial_text
 from crewgate.gossip.capsule_log import CapsuleLog
-from crewgate.gossip.directory import Directory
-from crewgate.gossip.member_certificates import Credential, Trust
-from crewgate.gossip.membership_file import StandingFile
-from crewgate.issuer.journal import Journal, Mint
+from crewgate.gossip.directory import MemberDirectory
+from crewgate.gossip.member_certificates import CertificateVerifier, MemberCredential
+from crewgate.gossip.membership_file import MembershipFile
+from crewgate.issuer.journal import MintJournal, MintRecord
 from crewgate.issuer.token_file import write_token
 
 CLUSTER = bytes(16)
@@ -46,9 +46,11 @@ def say(*words: object) -> None:
     os.write(1, f"{' '.join(map(str, words))}\n".encode())
 
 
-def credentials(material: Path) -> list[Credential]:
+def credentials(material: Path) -> list[MemberCredential]:
     """Gateways' credentials."""
-    return msgspec.msgpack.decode((material / "credentials").read_bytes(), type=list[Credential])
+    return msgspec.msgpack.decode(
+        (material / "credentials").read_bytes(), type=list[MemberCredential]
+    )
 
 
 def quiet(_: str) -> None:
@@ -57,13 +59,15 @@ def quiet(_: str) -> None:
 
 def members(folder: Path, material: Path) -> Iterator[None]:
     """Members come, and every second one is sent away again."""
-    directory = Directory(folder / "gossip", Trust(material / "root.pem"), CLUSTER)
-    standing = StandingFile(folder / "gossip" / "standing")
-    fresh = Freshness(b"", counts=True)
+    directory = MemberDirectory(
+        folder / "gossip", CertificateVerifier(material / "root.pem"), CLUSTER
+    )
+    standing = MembershipFile(folder / "gossip" / "standing")
+    fresh = QuorumFreshness(b"", counts=True)
     for number, credential in enumerate(credentials(material)):
         known = directory.admit(credential)
         directory.flush()
-        fresh.hear([known.id], [known.id])
+        fresh.merge([known.id], [known.id])
         standing.save(fresh)
         say("member", known.id.hex())
         yield
@@ -75,7 +79,7 @@ def members(folder: Path, material: Path) -> Iterator[None]:
 
 def agent_lines(folder: Path) -> Iterator[None]:
     """A line each, and now and then the file is rewritten."""
-    journal = Lines(folder / "revocations", Line, quiet)
+    journal = StateJournal(folder / "revocations", Line, quiet)
     journal.rewrite([])
     for number in itertools.count():
         journal.append(Line(number))
@@ -88,10 +92,10 @@ def agent_lines(folder: Path) -> Iterator[None]:
 
 def mints(folder: Path) -> Iterator[None]:
     """Each is journalled before its token is given."""
-    journal = Journal(folder / "issuer" / "journal.jsonl")
+    journal = MintJournal(folder / "issuer" / "journal.jsonl")
     list(journal.entries())
     for number in itertools.count():
-        journal.append(Mint(float(number), CLAIMS))
+        journal.append(MintRecord(float(number), CLAIMS))
         say("mint", number)
         yield
 
@@ -111,7 +115,7 @@ def certificates(folder: Path) -> Iterator[None]:
     """Issued, and every other one revoked."""
     folder = folder / "ca"
     folder.mkdir()
-    register = Register(folder / "issued.sqlite", is_new=True)
+    register = CertificateDB(folder / "issued.sqlite", is_new=True)
     for number in itertools.count(1):
         register.add(entry(number))
         say("issued", serial_text(number))
@@ -133,11 +137,11 @@ def tokens_written(folder: Path) -> Iterator[None]:
 
 def audited(folder: Path, sync: str) -> Iterator[None]:
     """Lines; of those that are synced once a second, as many as the disk has."""
-    rotation = Rotation(bytes_max=20_000, sync=sync)  # type: ignore[arg-type]
-    writer = Writer(folder / f"audit-{sync}", "worker-1", rotation, ballast_bytes=0)
+    rotation = FileRotation(bytes_max=20_000, sync=sync)  # type: ignore[arg-type]
+    writer = AuditWriter(folder / f"audit-{sync}", "worker-1", rotation, ballast_bytes=0)
     said = 0
     for number in itertools.count(1):
-        writer.write(Event(time=when(time.time_ns()), event="test", count=number))
+        writer.write(ServiceEvent(time=when(time.time_ns()), event="test", count=number))
         safe = number if sync == "each" else writer._syncer._safe
         if safe > said:
             say(f"audit-{sync}", safe)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import click
-from gossip_upheaval import all_equal, keys, upheaval
+from gossip_faults import all_equal, keys, upheaval
 from gossip_world import Network
 from last_member import latencies
 from rich.console import Console

@@ -8,7 +8,7 @@ import socket
 from typing import NamedTuple
 
 import trio
-from scripted import read_request
+from scripted_server import read_request
 
 FORGED = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
 HEADS = {

@@ -1,10 +1,11 @@
-"""The slow, obvious model of `_native/heads`: which heads become requests, and what of them."""
+"""The slow model of `_native/request_head`: which heads become requests, and of what content."""
 
 import re
 
 from crewgate import limits
+from crewgate.core.http import HeaderField
 from crewgate.errors import RequestRefusedError
-from crewgate.server.request import Field, Request
+from crewgate.server.request import Request
 
 _is_method = re.compile(rb"[!#$%%&'*+.^_`|~0-9A-Za-z-]{1,%d}" % limits.method_bytes_max).fullmatch
 _is_target = re.compile(rb"[!\"$-~]+").fullmatch
@@ -13,7 +14,7 @@ _UNSUPPORTED = frozenset({b"CONNECT", b"TRACE"})
 _is_length = re.compile(rb"[0-9]{1,18}").fullmatch
 
 
-def read(fields: list[Field], stream: int, streamed: bool) -> Request:
+def read(fields: list[HeaderField], stream: int, streamed: bool) -> Request:
     """Make a request of a stream's first fields."""
     pseudo = {name: value for name, value in fields if name[:1] == b":"}
     method = pseudo.get(b":method", b"")
@@ -36,7 +37,7 @@ def build(
     method: bytes,
     target: bytes,
     authority: bytes | None,
-    fields: list[Field],
+    fields: list[HeaderField],
     *,
     version: str,
     stream: int,
@@ -63,9 +64,9 @@ def build(
     )
 
 
-def _sort(fields: list[Field]) -> tuple[list[Field], list[bytes], int | None]:
+def _sort(fields: list[HeaderField]) -> tuple[list[HeaderField], list[bytes], int | None]:
     """(fields without Host, values of Host, Content-Length)."""
-    headers: list[Field] = []
+    headers: list[HeaderField] = []
     hosts: list[bytes] = []
     length = None
     for field in fields:

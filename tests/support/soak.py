@@ -20,16 +20,16 @@ from itertools import cycle
 from pathlib import Path
 
 import trio
+from soak_chaos import Upheaval
 from soak_counting import Books
-from soak_faults import Faults
+from soak_errors import Faults
 from soak_http import Trust
 from soak_judging import Judge
 from soak_load import Load
 from soak_measuring import HEADING, Sample, descriptors, judge, measure, processes
-from soak_parts import parts
 from soak_population import BRANCHES, Population
+from soak_roles import parts
 from soak_site import SoakSite
-from soak_upheaval import Upheaval
 from soak_waiting import until
 
 SECONDS = 1800.0

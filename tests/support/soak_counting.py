@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-from soak_faults import Faults
+from soak_errors import Faults
 from soak_population import Branch
 from soak_site import EXTRA, TOOLS, SoakSite
 

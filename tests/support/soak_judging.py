@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from soak_counting import Books, Told
-from soak_faults import Faults
+from soak_errors import Faults
 from soak_kinds import Seen
-from soak_parts import Part
 from soak_population import Branch
+from soak_roles import Part
 
 KILL_SECONDS = 3.0  # once a killed worker is back, connections to the one before may still break
 STALE = "503 revocation-unavailable"  # nothing is judged then, so nobody is known

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 import trio
+from soak_answers import PATTERN, page
 from soak_http import Answer, Ask, Field, TornError
-from soak_moods import PATTERN, page
 from soak_population import Branch, Population
 
 PIECE = 65_536
@@ -246,7 +246,7 @@ async def left_sending(caller: Caller) -> Seen:
     return Seen("left")
 
 
-# Tools that break, in every way of `soak_moods`.
+# Tools that break, in every way of `soak_upstream`.
 
 WHOLE = {"200"}
 FAILED = {"502 upstream-failed"}

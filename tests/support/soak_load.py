@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import trio
-from soak_faults import Faults
+from soak_connections import Reach
+from soak_errors import Faults
 from soak_http import Ask, Connection, Field, TornError, Trust
 from soak_judging import Judge, Trip
 from soak_kinds import Seen
-from soak_parts import Part
 from soak_population import Branch, Population
-from soak_reach import Reach
+from soak_roles import Part
 from soak_waiting import until
 
 HUNG_SECONDS = 45.0  # no call waits so long for anything that happens here

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 import trio
-from soak_faults import Faults
+from soak_errors import Faults
 from soak_site import SoakSite
 from soak_waiting import until
 

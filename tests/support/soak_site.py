@@ -10,16 +10,16 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import forge
+import forged_certificates
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from installation import Premises
 
-from crewgate.ca.certificates import Issued
+from crewgate.ca.certificates import IssuedCertificate
 from crewgate.demo.ports import reserve
-from crewgate.ipc.admin_client import Owner
-from crewgate.ipc.admin_messages import Status, TreeRow
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.admin_messages import AgentStatus, TreeRow
 
 HERE = Path(__file__).parent
 CREW_TOOLS = '["soak.*"]'
@@ -118,7 +118,7 @@ class SoakSite(Premises):
         self.eyes = folder / "eyes"
         self.eyes.mkdir()
         self.audit = self.folder / "state" / "audit"
-        self._ca = Issued(*read_pair(self.folder))
+        self._ca = IssuedCertificate(*read_pair(self.folder))
         issued, pair = self._issue(), (folder / "tools.pem", folder / "tools.key")
         self._replace(pair[0], issued.certificate_pem + self._ca.certificate_pem)
         self._replace(pair[1], issued.key_pem)
@@ -181,19 +181,19 @@ class SoakSite(Premises):
 
     # What the agent says.
 
-    def status(self) -> Status:
+    def status(self) -> AgentStatus:
         """`crewgate status`."""
-        with Owner(self.folder / "state", seconds=30) as owner:
+        with AdminClient(self.folder / "state", seconds=30) as owner:
             return owner.status()
 
     def tree(self) -> list[TreeRow]:
         """`crewgate tree`."""
-        with Owner(self.folder / "state", seconds=30) as owner:
+        with AdminClient(self.folder / "state", seconds=30) as owner:
             return owner.tree()
 
-    def _issue(self) -> Issued:
+    def _issue(self) -> IssuedCertificate:
         """A new certificate for this machine, and its key."""
-        return forge.server(self._ca, "localhost", "127.0.0.1")
+        return forged_certificates.server(self._ca, "localhost", "127.0.0.1")
 
     def _replace(self, path: Path, data: bytes) -> None:
         beside = path.with_name(path.name + ".new")

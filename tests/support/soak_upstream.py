@@ -2,7 +2,7 @@
 
 `python soak_upstream.py PORT LOG [CERTIFICATE KEY PROTOCOL]`. The id of a request is in LOG, by one
 write of the kernel's, before anything else happens to it: a SIGKILL loses none. SIGTERM lets
-answers end for a second. What may be asked for is in `soak_moods`.
+answers end for a second. What may be asked for is in `soak_answers`.
 """
 
 import os
@@ -12,7 +12,7 @@ import sys
 from functools import partial
 
 import trio
-from soak_moods import behave
+from soak_answers import behave
 from soak_upstream1 import serve_http1
 from soak_upstream2 import serve_http2
 

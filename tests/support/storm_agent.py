@@ -8,7 +8,7 @@ import os
 import select
 import sys
 
-from crewgate._native.owner import OwnedTable
+from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 
 NS = 10**9

@@ -16,7 +16,7 @@ from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.core.policy.policy import Policy
-from crewgate.errors import SettledError
+from crewgate.errors import AlreadySettledError
 
 
 def main(path: str, attachment: int, now: int, audit: str, tokens: list[bytes]) -> None:
@@ -36,13 +36,13 @@ def main(path: str, attachment: int, now: int, audit: str, tokens: list[bytes]) 
         if len(held) > 20 or (held and not isinstance(verdict, Permit)):
             permit = held.pop(choose.randrange(len(held)))
             if choose.random() < 0.2:
-                with suppress(SettledError):
+                with suppress(AlreadySettledError):
                     permit.release()
             else:
                 os.write(log, b".")
                 try:
                     permit.settle()
-                except SettledError:
+                except AlreadySettledError:
                     os.write(log, b"x")
 
 

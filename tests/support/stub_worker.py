@@ -12,31 +12,33 @@ from pathlib import Path
 from crewgate.config import load
 from crewgate.errors import LinkError
 from crewgate.ipc.attach_messages import (
-    Accepting,
-    Cut,
+    CutReport,
+    KeysRevoked,
     Reload,
-    Revoked,
+    WorkerAccepting,
     group_answers,
     pack,
     unpack,
 )
-from crewgate.ipc.handshake import Session, attach
+from crewgate.ipc.handshake import AttachSession, attach
 
 
-def serve(session: Session) -> None:
+def serve(session: AttachSession) -> None:
     connection, attached = session.connection, session.attached
     connection.settimeout(None)
     connection.sendall(
-        pack(Accepting(accepting=True, policy_generation=attached.policy_generation))
+        pack(WorkerAccepting(accepting=True, policy_generation=attached.policy_generation))
     )
     while data := connection.recv(65536):
         for body in session.decoder.feed(data):
             message = unpack(group_answers, body)
             if isinstance(message, Reload):
                 generation = message.generation
-                connection.sendall(pack(Accepting(accepting=True, policy_generation=generation)))
-            elif isinstance(message, Revoked):
-                connection.sendall(pack(Cut(id=message.id, last_cut_ns=0, count=0)))
+                connection.sendall(
+                    pack(WorkerAccepting(accepting=True, policy_generation=generation))
+                )
+            elif isinstance(message, KeysRevoked):
+                connection.sendall(pack(CutReport(id=message.id, last_cut_ns=0, count=0)))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from crewgate import limits
-from crewgate._native.records import Branch, Geometry, Reclaimed
+from crewgate._native.records import BranchRecord, Geometry, Reclaimed
 from crewgate.errors import TableFullError
 
 NS = 10**9
@@ -182,13 +182,13 @@ class TableModel:
         expired = now_wall > record.expires and held > 0 and held >= record.held_for
         return expired and not children and not record.reservations and not record.pending
 
-    def branch(self, number: int) -> Branch | None:
+    def branch(self, number: int) -> BranchRecord | None:
         if number >= self.geometry.branches:
             raise IndexError(number)
         record = self.records.get(number)
         return None if record is None else self.copy(record)
 
-    def scan(self, first: int, count: int) -> list[Branch]:
+    def scan(self, first: int, count: int) -> list[BranchRecord]:
         return [
             self.copy(self.records[number])
             for number in sorted(self.records)
@@ -200,11 +200,11 @@ class TableModel:
             raise ValueError(f"branch record {number} is not in use")
         return self.records[number]
 
-    def copy(self, record: Record) -> Branch:
+    def copy(self, record: Record) -> BranchRecord:
         reserved = sum(record.reservations.values())
         held = record.given_back + record.available + reserved + record.settled
         refused = record.refused if record.refused_at == self.credit_generation else None
-        return Branch(
+        return BranchRecord(
             record.number,
             record.generation,
             record.key,

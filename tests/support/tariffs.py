@@ -8,24 +8,24 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from crewgate.core.pricing.json_document import UNPRICED, Document
-from crewgate.core.pricing.llm_request import Asked, asked
-from crewgate.core.pricing.meter import Meter, Piece
-from crewgate.core.pricing.tariff import MILLION, Dialect, Model, Usage
+from crewgate.core.pricing.json_document import UNPRICED, JSONDocument
+from crewgate.core.pricing.llm_request import RequestedUsage, asked
+from crewgate.core.pricing.meter import CostMeter, PricedChunk
+from crewgate.core.pricing.tariff import MILLION, LLMDialect, ModelRates, UsagePricing
 from crewgate.errors import RequestRefusedError
 
 STREAM = [(b"content-type", b"text/event-stream; charset=utf-8")]
 PLAIN = [(b"content-type", b"application/json")]
-PATHS: dict[Dialect, bytes] = {
+PATHS: dict[LLMDialect, bytes] = {
     "openai": b"/v1/chat/completions",
     "anthropic": b"/v1/messages",
     "gemini": b"/v1beta/models/m:generateContent",
 }
 
 
-def rated(name: str = "m", **changes: Any) -> Model:
+def rated(name: str = "m", **changes: Any) -> ModelRates:
     rates = {"input": MILLION, "output": 10 * MILLION, "cached": MILLION, "written": MILLION}
-    return Model(name, **{**rates, **changes})
+    return ModelRates(name, **{**rates, **changes})
 
 
 # So that one body may be asked of every dialect; a tool allows nothing by itself.
@@ -34,16 +34,18 @@ OTHERS = ("messages", "prompt", "input", "model", "stream", "max_tokens", "max_c
           "functions", "system", "a")  # fmt: skip
 
 
-def by_usage(dialect: Dialect = "openai", *models: Model, **changes: Any) -> Usage:
+def by_usage(dialect: LLMDialect = "openai", *models: ModelRates, **changes: Any) -> UsagePricing:
     """Prices of one dialect, which allow the members of the others beside `allow`."""
     allow = (*OTHERS, *changes.pop("allow", ()))
-    return Usage(dialect, models or (rated(),), allow=allow, **changes)
+    return UsagePricing(dialect, models or (rated(),), allow=allow, **changes)
 
 
 def asking(
-    model: Model | None = None, *, read: int = 10, written: int = 100, **changes: Any
-) -> Asked:
-    found = Asked(model or rated(), "m", read, written, 1, (("max_tokens",),), streams=True)
+    model: ModelRates | None = None, *, read: int = 10, written: int = 100, **changes: Any
+) -> RequestedUsage:
+    found = RequestedUsage(
+        model or rated(), "m", read, written, 1, (("max_tokens",),), streams=True
+    )
     return found._replace(**changes)
 
 
@@ -51,14 +53,16 @@ def plain(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-def ask(body: object, dialect: Dialect = "openai", path: bytes = b"", **model: Any) -> Asked:
+def ask(
+    body: object, dialect: LLMDialect = "openai", path: bytes = b"", **model: Any
+) -> RequestedUsage:
     text = body if isinstance(body, bytes) else plain(body)
     allow = model.pop("allow", ())
     usage = by_usage(dialect, rated(**model), allow=allow)
-    return asked(usage, Document(text), path or PATHS[dialect], len(text))
+    return asked(usage, JSONDocument(text), path or PATHS[dialect], len(text))
 
 
-def refusal(body: object, dialect: Dialect = "openai", path: bytes = b"", **model: Any) -> str:
+def refusal(body: object, dialect: LLMDialect = "openai", path: bytes = b"", **model: Any) -> str:
     with pytest.raises(RequestRefusedError) as refused:
         ask(body, dialect, path, **model)
     assert refused.value.status == UNPRICED
@@ -76,8 +80,8 @@ def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
 
 
 def hear(
-    meter: Meter, status: int, headers: Sequence[tuple[bytes, bytes]], pieces: Iterable[bytes]
-) -> list[Piece]:
+    meter: CostMeter, status: int, headers: Sequence[tuple[bytes, bytes]], pieces: Iterable[bytes]
+) -> list[PricedChunk]:
     """An answer that comes whole: what is passed on of it, and what is owed by then."""
     meter.begin(status, headers)
     heard = [piece for data in pieces for piece in meter.feed(data)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from authority import Authority
-from edge import write_certificate
+from tls_listener import write_certificate
 
 import crewgate
 from crewgate.openssl import forget_errors, show_certificate

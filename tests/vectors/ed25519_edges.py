@@ -19,7 +19,7 @@ MESSAGE = b"crewgate"
 
 HERE = Path(__file__).parent
 JSON_FILE = HERE / "ed25519_edges.json"
-HEADER_FILE = HERE.parents[1] / "ext/crewgate/_native/ed25519_edges.h"
+HEADER_FILE = HERE.parents[1] / "ext/crewgate/_native/ed25519_test_vectors.h"
 
 
 class Signature(NamedTuple):

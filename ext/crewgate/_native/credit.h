@@ -3,7 +3,7 @@
  * A reservation is claimed as intent before its credit is taken, so that whatever a dead process
  * leaves is found; what is missing once nobody holds it any more counts as burned. So that what is
  * only on its way is not taken for that, every move of credit adds to where it goes first: who is
- * stopped in between has credit in two places, not in none (look.h).
+ * stopped in between has credit in two places, not in none (lease_snapshot.h).
  */
 #ifndef CREWGATE_CREDIT_H
 #define CREWGATE_CREDIT_H
@@ -32,7 +32,7 @@ static inline int cg_take(cg_branch *branch, uint64_t generation, uint64_t amoun
 
 /* The word with `amount` more. What has no room in its 40 bits burns, rather than become flags and
  * generation: calls that were settled at once and are undone can be more than a lease holds. */
-static inline uint64_t cg_fuller(uint64_t available, uint64_t amount) {
+static inline uint64_t cg_add_available(uint64_t available, uint64_t amount) {
   uint64_t room = CG_AMOUNT_MAX - CG_AMOUNT(available);
   return available + (amount < room ? amount : room);
 }
@@ -44,7 +44,7 @@ static inline void cg_untake(cg_table *t, cg_branch *branch, uint64_t generation
   uint64_t available = cg_get(&branch->available);
   do {
     if (!CG_SAME_AVAILABLE(available, generation)) return;
-  } while (!cg_cas(&branch->available, &available, cg_fuller(available, amount)));
+  } while (!cg_cas(&branch->available, &available, cg_add_available(available, amount)));
   cg_increment(&t->header->credit_generation);
 }
 

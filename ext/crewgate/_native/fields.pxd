@@ -36,5 +36,5 @@ cdef class FieldFilter(Filter):
     cdef bint is_ours(self, bytes name) noexcept
 
 
-cdef class AnswerFilter(Filter):
+cdef class ResponseFilter(Filter):
     pass

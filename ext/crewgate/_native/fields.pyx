@@ -157,7 +157,7 @@ cdef class FieldFilter(Filter):
         return False
 
 
-cdef class AnswerFilter(Filter):
+cdef class ResponseFilter(Filter):
     """See the stub."""
 
     def __cinit__(self, dropped):

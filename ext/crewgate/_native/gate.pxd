@@ -2,27 +2,27 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from crewgate._native.permit cimport Holder, Permit
+from crewgate._native.permit cimport GateContext, Permit
 from crewgate._native.policy cimport Policy
 from crewgate._native.table cimport Table, cg_branch
-from crewgate._native.verified cimport TokenCache, Verified
+from crewgate._native.token_cache cimport TokenCache, VerifiedToken
 
 
 cdef class Gate:
     cdef readonly Table table
-    cdef readonly Holder holder             # and the policy in force
+    cdef readonly GateContext holder             # and the policy in force
     cdef bint holds
     cdef TokenCache cache
     cdef uint64_t wall, boot                # a test's clocks
     cdef uint64_t hits, misses
 
     cdef bint fresh(self, Policy policy, uint64_t boot)
-    cdef object judge(self, Policy policy, Verified entry, Py_ssize_t tool, bytes request,
+    cdef object judge(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, bytes request,
                       object peer_crew, bint observe, bint drawn, int64_t bound, bint loose,
                       uint64_t wall, uint64_t boot)
-    cdef bint ungoverned(self, cg_branch *branch, Verified entry)
-    cdef Permit observed(self, Verified entry, cg_branch *branch, Py_ssize_t tool, bytes request,
-                         uint64_t wall, uint64_t boot, object denial)
-    cdef object charge(self, Policy policy, Verified entry, cg_branch *branch, Py_ssize_t tool,
+    cdef bint ungoverned(self, cg_branch *branch, VerifiedToken entry)
+    cdef Permit observed(self, VerifiedToken entry, cg_branch *branch, Py_ssize_t tool,
+                         bytes request, uint64_t wall, uint64_t boot, object denial)
+    cdef object charge(self, Policy policy, VerifiedToken entry, cg_branch *branch, Py_ssize_t tool,
                        int64_t bound, bint loose, bytes request, uint64_t wall, uint64_t boot)
-    cdef object short(self, Verified entry, cg_branch *branch, uint64_t price)
+    cdef object short(self, VerifiedToken entry, cg_branch *branch, uint64_t price)

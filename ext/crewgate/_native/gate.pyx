@@ -10,11 +10,11 @@ from crewgate.core.verdict import Denial, Reason
 from libc.stdint cimport int64_t, uint64_t
 
 from crewgate._native.credit cimport CG_TAKEN
-from crewgate._native.permit cimport Holder, Permit, new_permit
+from crewgate._native.permit cimport GateContext, Permit, new_permit
 from crewgate._native.policy cimport Policy
 from crewgate._native.table cimport *
-from crewgate._native.verified cimport (
-    TokenCache, Verified, find_branch, is_revoked, untimely, verify,
+from crewgate._native.token_cache cimport (
+    TokenCache, VerifiedToken, find_branch, is_revoked, untimely, verify,
 )
 
 cdef extern from "clock.h" nogil:
@@ -30,7 +30,7 @@ cdef class Gate:
 
     def __cinit__(self, Table table not None, uint64_t attachment=0, *, bint holds=True):
         self.table = table
-        self.holder = Holder(table, attachment)
+        self.holder = GateContext(table, attachment)
         self.holds = holds
         self.cache = TokenCache()
 
@@ -66,15 +66,15 @@ cdef class Gate:
         if policy is None or not self.fresh(policy, boot):
             return NOT_FRESH
         cdef bint synced = cg_is_synced(self.table.t.header, boot)
-        cdef Verified entry = self.cache.find(token)
+        cdef VerifiedToken entry = self.cache.find(token)
         if entry is not None:
             self.hits += 1
         else:
             self.misses += 1
             result = verify(policy, token)
-            if type(result) is not Verified:
+            if type(result) is not VerifiedToken:
                 return result
-            entry = <Verified>result
+            entry = <VerifiedToken>result
             if policy is self.holder.policy:
                 self.cache.add(entry)
         late = untimely(entry, <int64_t>wall)
@@ -93,10 +93,10 @@ cdef class Gate:
         return (cg_is_fresh(header, boot) and not cg_get(&header.retired)
                 and cg_get(&header.policy_generation) == policy.generation)
 
-    cdef object judge(self, Policy policy, Verified entry, Py_ssize_t tool, bytes request,
+    cdef object judge(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, bytes request,
                       object peer_crew, bint observe, bint drawn, int64_t bound, bint loose,
                       uint64_t wall, uint64_t boot):
-        """Checks 6 to 10 of the table in DESIGN.md, on a good token that nobody revoked."""
+        """Check whether a good token that nobody revoked may make this call."""
         cdef cg_branch *branch = find_branch(self.table, entry)
         if peer_crew is not None and peer_crew != entry.crew.name:
             return Denial(Reason.BINDING_MISMATCH, entry.grant)
@@ -124,14 +124,14 @@ cdef class Gate:
             return self.observed(entry, branch, tool, request, wall, boot, result)
         return result
 
-    cdef bint ungoverned(self, cg_branch *branch, Verified entry):
+    cdef bint ungoverned(self, cg_branch *branch, VerifiedToken entry):
         """The agent has not yet heard of a grant that governs the branch's quota."""
         cdef uint64_t known = cg_get(&branch.quota_iat)
         return entry.issued_at > known or (
             entry.issued_at == known and entry.quota < cg_get(&branch.quota))
 
-    cdef Permit observed(self, Verified entry, cg_branch *branch, Py_ssize_t tool, bytes request,
-                         uint64_t wall, uint64_t boot, object denial):
+    cdef Permit observed(self, VerifiedToken entry, cg_branch *branch, Py_ssize_t tool,
+                         bytes request, uint64_t wall, uint64_t boot, object denial):
         """The call goes on, uncharged, with the reason for which it would have been refused."""
         cdef Permit permit = new_permit(self.holder, entry, tool, 0)
         permit.would = denial.reason
@@ -140,7 +140,7 @@ cdef class Gate:
             permit.reserve(request, wall, boot)  # where no slot is left, it goes on without
         return permit
 
-    cdef object charge(self, Policy policy, Verified entry, cg_branch *branch, Py_ssize_t tool,
+    cdef object charge(self, Policy policy, VerifiedToken entry, cg_branch *branch, Py_ssize_t tool,
                        int64_t bound, bint loose, bytes request, uint64_t wall, uint64_t boot):
         """Take the price. A free call has a slot as well where calls are held: should its process
         die, that slot is all that is known of it."""
@@ -155,7 +155,7 @@ cdef class Gate:
             return self.short(entry, branch, permit.price)
         return permit
 
-    cdef object short(self, Verified entry, cg_branch *branch, uint64_t price):
+    cdef object short(self, VerifiedToken entry, cg_branch *branch, uint64_t price):
         """Not enough in the lease: exhausted if the agent has said so since credit last came
         back anywhere, else the caller may draw."""
         cdef cg_header *header = self.table.t.header

@@ -2,7 +2,7 @@
  *
  * Only the agent inserts, moves and reclaims records; everyone else changes single words of
  * existing ones. Nothing here is a lock: a process that is killed or stopped between any two
- * stores holds up nobody, and the agent repairs what it left (owner.h).
+ * stores holds up nobody, and the agent repairs what it left (table_owner.h).
  *
  * Every store to shared memory that another process may depend on goes through PUT, TAKE or CAS,
  * so that the fault-injection build can end the process between any two of them.

@@ -5,10 +5,10 @@ from libc.stdint cimport uint64_t
 from crewgate._native.credit cimport cg_hold
 from crewgate._native.policy cimport Policy
 from crewgate._native.table cimport Table
-from crewgate._native.verified cimport Verified
+from crewgate._native.token_cache cimport VerifiedToken
 
 
-cdef class Holder:
+cdef class GateContext:
     cdef object __weakref__
     cdef Table table
     cdef Policy policy                      # in force now
@@ -23,8 +23,8 @@ cdef class Holder:
 
 cdef class Permit:
     cdef object __weakref__
-    cdef Holder holder
-    cdef Verified entry
+    cdef GateContext holder
+    cdef VerifiedToken entry
     cdef cg_hold hold                       # slot NULL: nothing is held
     cdef uint64_t record, generation        # where a fixed price was settled at once
     cdef bint ended
@@ -40,4 +40,4 @@ cdef class Permit:
     cdef int end(self, uint64_t cost) except -1
 
 
-cdef Permit new_permit(Holder holder, Verified entry, Py_ssize_t tool, uint64_t price)
+cdef Permit new_permit(GateContext holder, VerifiedToken entry, Py_ssize_t tool, uint64_t price)

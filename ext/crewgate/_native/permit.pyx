@@ -7,7 +7,7 @@ import os
 import warnings
 
 from crewgate import limits
-from crewgate.errors import SettledError
+from crewgate.errors import AlreadySettledError
 
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
@@ -16,7 +16,7 @@ from libc.string cimport memcpy, memset
 from crewgate._native.credit cimport *
 from crewgate._native.policy cimport Policy
 from crewgate._native.table cimport *
-from crewgate._native.verified cimport Verified, is_revoked
+from crewgate._native.token_cache cimport VerifiedToken, is_revoked
 
 cdef extern from "layout.h" nogil:
     bint cg_arm_fault(int64_t stores)
@@ -35,7 +35,7 @@ def arm_fault(int64_t stores):
     return cg_arm_fault(stores)
 
 
-cdef class Holder:
+cdef class GateContext:
     """A process that holds reservations: its attachment, its free slots, the policy in force."""
 
     def __cinit__(self, Table table not None, uint64_t attachment):
@@ -59,7 +59,7 @@ cdef class Holder:
         return self.slots.pop()
 
 
-cdef Permit new_permit(Holder holder, Verified entry, Py_ssize_t tool, uint64_t price):
+cdef Permit new_permit(GateContext holder, VerifiedToken entry, Py_ssize_t tool, uint64_t price):
     cdef Permit permit = Permit.__new__(Permit)
     permit.holder = holder
     permit.entry = entry
@@ -183,13 +183,13 @@ cdef class Permit:
         """Charge `cost`, return the rest, once."""
         cdef cg_table *t = &self.holder.table.t
         if self.ended:
-            raise SettledError("the permit was settled or released before")
+            raise AlreadySettledError("the permit was settled or released before")
         self.holder.table.check_open()
         self.ended = True
         if self.hold.slot != NULL:
             self.holder.slots.append(self.hold.slot - t.slot)
             if not cg_hold_settle(t, &self.hold, cost):
-                raise SettledError("the reservation was burned: its deadline had passed")
+                raise AlreadySettledError("the reservation was burned: its deadline had passed")
         elif self.record != NOWHERE and cost != self.price:
             cg_unspend(t, &t.branch[self.record], self.generation, self.price - cost)
         return 0

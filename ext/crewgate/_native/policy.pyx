@@ -14,14 +14,14 @@ from libc.string cimport memcpy
 from crewgate._native.signature cimport blake2b16
 from crewgate._native.token cimport ascii_text, tool_matches
 
-cdef extern from "key_memory.h" nogil:
-    ctypedef struct key_memory:
+cdef extern from "key_cache.h" nogil:
+    ctypedef struct key_cache:
         pass
-    key_memory *key_memory_place(const unsigned char *, size_t) noexcept
-    bint key_memory_find(const key_memory *, const unsigned char *, size_t, uint64_t *) noexcept
-    void key_memory_keep(key_memory *, const unsigned char *, size_t, const uint64_t *) noexcept
+    key_cache *key_cache_place(const unsigned char *, size_t) noexcept
+    bint key_cache_find(const key_cache *, const unsigned char *, size_t, uint64_t *) noexcept
+    void key_cache_keep(key_cache *, const unsigned char *, size_t, const uint64_t *) noexcept
 
-cdef int GRANT = ids.Kind.GRANT
+cdef int GRANT = ids.KeyKind.GRANT
 
 
 cdef int table_key(Crew crew, int kind, const unsigned char *identifier, size_t n,
@@ -36,12 +36,12 @@ cdef int table_key(Crew crew, int kind, const unsigned char *identifier, size_t 
     memcpy(text + 1 + length, identifier, n)
     n += 1 + length
     # A grant's id comes once: it would only push others out.
-    cdef key_memory *place = key_memory_place(text, n) if kind != GRANT else NULL
-    if place != NULL and key_memory_find(place, text, n, out):
+    cdef key_cache *place = key_cache_place(text, n) if kind != GRANT else NULL
+    if place != NULL and key_cache_find(place, text, n, out):
         return 0
     blake2b16(text, n, <unsigned char *>out)
     if place != NULL:
-        key_memory_keep(place, text, n, out)
+        key_cache_keep(place, text, n, out)
     return 0
 
 
@@ -56,7 +56,7 @@ cdef class Crew:
         self.observe = crew.observe
         self.patterns = tuple(crew.tools)
         self.prefix = bytes((len(name),)) + name
-        table_key(self, ids.Kind.CREW, b"", 0, self.key)
+        table_key(self, ids.KeyKind.CREW, b"", 0, self.key)
 
 
 cdef class Key:
@@ -69,7 +69,7 @@ cdef class Key:
         self.crew = crew
         self.public = key.public
         self.orchestrator = key.orchestrator
-        table_key(crew, ids.Kind.KEY, kid, len(kid), self.key)
+        table_key(crew, ids.KeyKind.KEY, kid, len(kid), self.key)
 
 
 cdef class Policy:

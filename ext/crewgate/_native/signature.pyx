@@ -14,7 +14,7 @@ from nacl import _sodium
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uintptr_t
 
-cdef extern from "ed25519_edges.h" nogil:
+cdef extern from "ed25519_test_vectors.h" nogil:
     ctypedef struct edge_signature:
         const char* name
         const unsigned char* public

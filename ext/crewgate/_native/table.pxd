@@ -125,14 +125,14 @@ cdef extern from "index.h" nogil:
     bint cg_is_revoked(const cg_table *t, uint64_t low, uint64_t high, uint64_t issued_at)
 
 
-cdef extern from "look.h" nogil:
+cdef extern from "lease_snapshot.h" nogil:
     ctypedef struct cg_seen:
         uint64_t available, settled, reserved, loose, burned
 
     void cg_sum_slots(const cg_table *t, uint64_t *sums)
-    void cg_look(const cg_table *t, uint64_t record, uint64_t known, cg_seen *seen)
-    void cg_look_after(const cg_table *t, uint64_t record, const uint64_t *sums, uint64_t known,
-                       cg_seen *seen)
+    void cg_snapshot(const cg_table *t, uint64_t record, uint64_t known, cg_seen *seen)
+    void cg_snapshot_after(const cg_table *t, uint64_t record, const uint64_t *sums, uint64_t known,
+                           cg_seen *seen)
 
 
 cdef class Table:

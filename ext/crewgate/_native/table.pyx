@@ -1,15 +1,15 @@
 """The shared table, as everybody maps it: one mmap file a machine, read without waiting.
 
-What only the agent may do is in `owner.pyx`; the layout and its rules are in `layout.h`.
+What only the agent may do is in `table_owner.pyx`; the layout and its rules are in `layout.h`.
 """
 
 import os
 import secrets
 
-from crewgate._native.records import Branch, Geometry
+from crewgate._native.records import BranchRecord, Geometry
 from crewgate.errors import TableError
 
-from libc.stdlib cimport calloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 
@@ -189,6 +189,20 @@ cdef class Table:
         cdef int64_t number = cg_lookup(&self.t, &index, half[0], half[1])
         return -1 if number < 0 else number
 
+    def scan(self, uint64_t first, uint64_t count):
+        cdef uint64_t number
+        cdef list found = []
+        self.check_open()
+        cdef uint64_t *reserved = self.reserved_by_branch()
+        try:
+            for number in range(first, min(first + count, self.t.branches)):
+                branch = self.copy_branch(number, reserved)
+                if branch is not None:
+                    found.append(branch)
+        finally:
+            free(reserved)
+        return found
+
     def branch(self, uint64_t number):
         self.check_open()
         if number >= self.t.branches:
@@ -231,16 +245,16 @@ cdef class Table:
         known = self.burned.get(number, (life, 0))
         known = known[1] if known[0] == life else 0
         if sums == NULL:
-            cg_look(&self.t, number, known, &seen)
+            cg_snapshot(&self.t, number, known, &seen)
         else:
-            cg_look_after(&self.t, number, sums, known, &seen)
+            cg_snapshot_after(&self.t, number, sums, known, &seen)
         cdef uint64_t parents = min(cg_get(&b.parent_count), <uint64_t>9)
         cdef uint64_t need = cg_get(&b.refused_need)
         refused = None
         if need and cg_get(&b.refused_generation) == cg_get(&self.t.header.credit_generation):
             refused = (need, cg_get(&b.refused_level), cg_get(&b.refused_used),
                        cg_get(&b.refused_quota))
-        branch = Branch(
+        branch = BranchRecord(
             number, CG_GENERATION(life), joined(b.key),
             tuple([b.parents[i] for i in range(parents)]), joined(b.path),
             cg_get(&b.quota), cg_get(&b.quota_iat), cg_get(&b.expires),

@@ -17,7 +17,7 @@ cdef struct Ids:
 # 1 if the form of `token` is canonical, else 0; `parts` is then undefined.
 cdef int split_parts(const unsigned char* token, size_t n, jws_parts* parts) noexcept nogil
 
-# The Claims of a payload whose signature was good, and their ids; raises Malformed.
+# The Claims of a payload whose signature was good, and their ids; raises MalformedTokenError.
 cdef object decode(const unsigned char* payload, size_t n, Ids* ids)
 
 # The 16 bytes of a lower-case hyphenated UUID that is not nil; 1 or 0.

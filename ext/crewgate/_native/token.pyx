@@ -2,7 +2,7 @@
 
 Decides whether a token has the one form that Crewgate accepts and whether its payload is claims.
 Refuses to know keys, signatures and the time, and never says which check failed: what stands in
-`Malformed` is what a stranger may learn. Everything here is bounded by the token's 4 KiB.
+`MalformedTokenError` is what a stranger may learn. Everything here is bounded by the token's 4 KiB.
 """
 
 import msgspec
@@ -44,10 +44,10 @@ if (TOKEN_BYTES_MAX, JSON_DEPTH_MAX, JSON_MEMBERS_MAX, CLAIM_CHARS_MAX, BRANCH_D
     limits.token_bytes_max, limits.json_depth_max, limits.json_members_max,
     limits.claim_chars_max, limits.depth_max,
 ):
-    raise ImportError("token_bounds.h and crewgate/limits.py differ: make them equal and rebuild")
+    raise ImportError("token_bounds.h and crewgate/limits differ: make them equal and rebuild")
 
 
-class Malformed(Exception):
+class MalformedTokenError(Exception):
     """See token.pyi."""
 
 
@@ -148,16 +148,16 @@ cdef bint _are_well_formed(object claims, Ids* ids):
 cdef object decode(const unsigned char* payload, size_t n, Ids* ids):
     cdef int nulls = json_scan_object(payload, n)
     if nulls < 0:
-        raise Malformed
+        raise MalformedTokenError
     cdef bytes text = PyBytes_FromStringAndSize(<const char*> payload, <Py_ssize_t> n)
     try:
         claims = decode_claims(text)
         if nulls:
             refuse_null(text)
     except msgspec.DecodeError:
-        raise Malformed from None
+        raise MalformedTokenError from None
     if not _are_well_formed(claims, ids):
-        raise Malformed
+        raise MalformedTokenError
     # Frozen claims hold texts and structs without references: no cycle can pass through their two
     # lists. Thousands of them are remembered, and the collector would look at each again and again.
     PyObject_GC_UnTrack(<void *> claims.allowed_tools)
@@ -169,7 +169,7 @@ def split(bytes token not None):
     """See token.pyi."""
     cdef jws_parts parts
     if not jws_split(<const unsigned char*> PyBytes_AS_STRING(token), len(token), &parts):
-        raise Malformed
+        raise MalformedTokenError
     return (
         parts.kid[:parts.kid_size].decode("ascii"),
         <bytes> parts.joined[SIGNATURE_BYTES:parts.joined_size],

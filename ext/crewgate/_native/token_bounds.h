@@ -1,4 +1,4 @@
-/* The bounds of a token as C needs them. They are those of src/crewgate/limits.py, where the
+/* The bounds of a token as C needs them. They are those of src/crewgate/limits, where the
  * reasons stand; `token` refuses to be imported when the two differ. */
 #ifndef CREWGATE_TOKEN_BOUNDS_H
 #define CREWGATE_TOKEN_BOUNDS_H

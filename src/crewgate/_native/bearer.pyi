@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from crewgate.core.problems import Field
+from crewgate.core.http import HeaderField
 from crewgate.core.verdict import Reason
 
 class TokenFinder:
@@ -12,5 +12,5 @@ class TokenFinder:
     """
 
     def __init__(self, carriers: Iterable[bytes]) -> None: ...
-    def find(self, fields: Sequence[Field], query: bytes) -> bytes | Reason:
+    def find(self, fields: Sequence[HeaderField], query: bytes) -> bytes | Reason:
         """The token, or INVALID_REQUEST or MISSING_TOKEN."""

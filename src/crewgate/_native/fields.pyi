@@ -6,9 +6,9 @@ or value may hold any byte: what may stand in a field is the parsers' business.
 
 from collections.abc import Iterable, Sequence
 
-from crewgate.core.problems import Field
+from crewgate.core.http import HeaderField
 
-def written(fields: Sequence[Field]) -> bytes:
+def written(fields: Sequence[HeaderField]) -> bytes:
     """Fields as HTTP/1.1 writes them, each with its CRLF (RFC 9112 §5)."""
 
 class FieldFilter:
@@ -24,17 +24,17 @@ class FieldFilter:
     def __init__(
         self, dropped: Iterable[bytes], refused: Iterable[bytes], allowed: Iterable[bytes]
     ) -> None: ...
-    def kept(self, fields: Sequence[Field], token: bytes = b"") -> list[Field]:
+    def kept(self, fields: Sequence[HeaderField], token: bytes = b"") -> list[HeaderField]:
         """The fields that go on, unchanged and in order. RequestRefusedError."""
-    def written(self, fields: Sequence[Field], token: bytes = b"") -> bytes:
+    def written(self, fields: Sequence[HeaderField], token: bytes = b"") -> bytes:
         """`written(kept(fields, token))` in one go. RequestRefusedError."""
 
-class AnswerFilter:
+class ResponseFilter:
     """What of an upstream's fields or trailers goes to the client: not what is `dropped`, named by
     its Connection, or begins like the gateway's own once mapped by `core.bearer.PLAIN`."""
 
     def __init__(self, dropped: Iterable[bytes]) -> None: ...
-    def kept(self, fields: Sequence[Field]) -> list[Field]:
+    def kept(self, fields: Sequence[HeaderField]) -> list[HeaderField]:
         """The fields that go on, unchanged and in order."""
-    def written(self, fields: Sequence[Field]) -> bytes:
+    def written(self, fields: Sequence[HeaderField]) -> bytes:
         """`written(kept(fields))` in one go."""

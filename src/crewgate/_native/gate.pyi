@@ -1,12 +1,12 @@
 """The verdict: one native call from (token, tool) to `Permit` or `Denial`."""
 
-from crewgate._native.permit import Holder, Permit
+from crewgate._native.permit import GateContext, Permit
 from crewgate._native.table import Table
 from crewgate.core.policy.policy import Policy
 from crewgate.core.verdict import Denial
 
 class Gate:
-    holder: Holder
+    holder: GateContext
     def __init__(self, table: Table, attachment: int = 0, *, holds: bool = True) -> None:
         """`holds`: a permit reserves and is settled later (gateway); otherwise a fixed price is
         settled in `decide` itself (embedded)."""

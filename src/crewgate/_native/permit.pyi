@@ -7,7 +7,7 @@ from crewgate.core.policy.policy import Policy
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Reason
 
-class Holder:
+class GateContext:
     """A gate as its permits know it; lives as long as the last of them."""
 
     def load(self, policy: Policy) -> None:
@@ -45,7 +45,7 @@ class Permit:
     def settle(self, cost_micro: int | None = None) -> None:
         """Charge `cost_micro` (default: the price; more than the price charges the price) and end.
 
-        SettledError if it was ended before, or burned by the agent after its deadline. Of a
+        AlreadySettledError if it was ended before, or burned by the agent after its deadline. Of a
         price that was settled at once (embedded) the rest is given back.
         """
     def grow(self, more: int) -> bool:
@@ -54,7 +54,7 @@ class Permit:
         not `vouched`."""
     def release(self) -> None:
         """End without charge: no byte of the call reached the tool. For a permit that holds
-        nothing, gives the price back (once). SettledError as for `settle`."""
+        nothing, gives the price back (once). AlreadySettledError as for `settle`."""
     def extend(self, until_boot_ns: int) -> bool:
         """Move the reservation's deadline; False if it was burned meanwhile."""
     def __enter__(self) -> Self: ...

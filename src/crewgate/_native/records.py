@@ -12,7 +12,7 @@ class Geometry(NamedTuple):
     attachments: int
 
 
-class Branch(NamedTuple):
+class BranchRecord(NamedTuple):
     """A copy of one branch (or crew) record; amounts are micro-credits.
 
     `parents` are record numbers: the crew, root … parent; a crew has none. `expires` is wall clock
@@ -48,7 +48,7 @@ class Branch(NamedTuple):
     window: int = 0
 
 
-class Burned(NamedTuple):
+class BurnedReservation(NamedTuple):
     """A reservation that the agent ended: its owner died, or its deadline passed.
 
     `state`: 2 intent (unknown whether the credit was taken), 3 held, 4 settling (`cost` was being

@@ -1,10 +1,10 @@
 """The shared table, as everybody maps it: one mmap file a machine, read without waiting.
 
-What only the agent may do is in `_native/owner`. Integers and bytes cross this line; times are
+What only the agent may do is in `_native/table_owner`. Integers and bytes cross this line; times are
 named with their unit, amounts are micro-credits.
 """
 
-from crewgate._native.records import Branch, Geometry
+from crewgate._native.records import BranchRecord, Geometry
 from crewgate.errors import TableError
 
 class StaleTableError(TableError):
@@ -37,7 +37,9 @@ class Table:
         """Tokens issued up to this second are dead; None if the key is not revoked."""
     def find(self, key: bytes) -> int:
         """Record number of a branch or crew key, -1 if there is none."""
-    def branch(self, number: int) -> Branch | None:
+    def scan(self, first: int, count: int) -> list[BranchRecord]:
+        """Copies of the live records numbered first … first + count - 1."""
+    def branch(self, number: int) -> BranchRecord | None:
         """A copy of a live record; None if it is free. IndexError past the capacity."""
     def loose(self) -> dict[int, int]:
         """By record number, what of its reservations only bounds what calls will cost."""

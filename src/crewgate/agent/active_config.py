@@ -19,10 +19,10 @@ from crewgate.errors import ConfigurationError
 from crewgate.policy.loader import key_files, load_policy
 from crewgate.policy.validation import require_place
 from crewgate.runtime.durable_files import write_file
-from crewgate.runtime.file_watch import Watch
+from crewgate.runtime.file_watch import FileWatch
 
 
-class Stamp(msgspec.Struct, frozen=True):
+class GenerationStamp(msgspec.Struct, frozen=True):
     """What a generation number stands for: the table that it was told to, and the content."""
 
     life: str
@@ -31,12 +31,12 @@ class Stamp(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedConfig:
     """A configuration with its policy, as one look at the files found them."""
 
     config: Config
     policy: Policy
-    watch: Watch
+    watch: FileWatch
 
     @property
     def digest(self) -> str:
@@ -46,7 +46,7 @@ class Loaded:
         return blake2b(content, digest_size=16).hexdigest()
 
 
-class InForce:
+class ActiveConfig:
     """The newest good configuration; `error` says why the files' present content is not it."""
 
     config: Config
@@ -56,10 +56,10 @@ class InForce:
 
     def __init__(self, path: Path) -> None:
         """Load for the first time; ConfigurationError."""
-        self._adopt(look_at(path), 0)
+        self._adopt(read_config_files(path), 0)
 
     def __repr__(self) -> str:
-        return f"<InForce {self.config.path} generation={self.policy.generation}>"
+        return f"<ActiveConfig {self.config.path} generation={self.policy.generation}>"
 
     def number(self, life: str, generation: int) -> None:
         """Continue from `generation`, the last one that the table of this life was told.
@@ -67,7 +67,7 @@ class InForce:
         A restarted agent that finds the same content keeps the number, so that no worker has to
         load anything; otherwise it takes the next.
         """
-        same = self._read_stamp() == Stamp(life, generation, self._loaded.digest)
+        same = self._read_stamp() == GenerationStamp(life, generation, self._loaded.digest)
         self._adopt(self._loaded, generation if same else generation + 1)
         self.stamp(life)
 
@@ -75,21 +75,21 @@ class InForce:
         """Some file differs from the last look."""
         return bool(self._loaded.watch.changed())
 
-    def look(self) -> Loaded:
+    def read_files(self) -> LoadedConfig:
         """What the files hold now; ConfigurationError. Blocks: to be called in a thread."""
-        found = look_at(self.config.path)
+        found = read_config_files(self.config.path)
         require_same(self.config, found.config)
         require_place(self.config, found.config)
         return found
 
-    def replace(self, loaded: Loaded) -> None:
+    def replace(self, loaded: LoadedConfig) -> None:
         """Put a good look in force, under the next generation."""
         self._adopt(loaded, self.policy.generation + 1)
 
-    def refuse(self, error: ConfigurationError, say: Callable[[str], None]) -> None:
+    def refuse(self, error: ConfigurationError, log: Callable[[str], None]) -> None:
         """What the files hold now is bad: said once, the old one stays."""
         if str(error) != self.error:
-            say(f"the configuration in force stays: {error}")
+            log(f"the configuration in force stays: {error}")
         self.error = str(error)
 
     def stamp(self, life: str) -> None:
@@ -98,7 +98,7 @@ class InForce:
         Where that cannot be written, a restart takes the next generation: every worker loads once
         more than it had to.
         """
-        stamp = Stamp(life, self.policy.generation, self._loaded.digest)
+        stamp = GenerationStamp(life, self.policy.generation, self._loaded.digest)
         with suppress(OSError):
             write_file(self._stamp_path, msgspec.json.encode(stamp), 0o600)
 
@@ -106,31 +106,31 @@ class InForce:
     def _stamp_path(self) -> Path:
         return self.config.state / "generation"
 
-    def _read_stamp(self) -> Stamp | None:
+    def _read_stamp(self) -> GenerationStamp | None:
         try:
-            return msgspec.json.decode(self._stamp_path.read_bytes(), type=Stamp)
+            return msgspec.json.decode(self._stamp_path.read_bytes(), type=GenerationStamp)
         except (OSError, msgspec.DecodeError, ValueError):
             return None
 
-    def _adopt(self, loaded: Loaded, generation: int) -> None:
+    def _adopt(self, loaded: LoadedConfig, generation: int) -> None:
         self._loaded = loaded
         self.config = loaded.config
         self.policy = msgspec.structs.replace(loaded.policy, generation=generation)
         self.error = ""
 
 
-def look_at(path: Path) -> Loaded:
+def read_config_files(path: Path) -> LoadedConfig:
     """The content of `path` and of what it names; ConfigurationError.
 
     The watch is made before the files are read, so that no later change escapes it.
     """
     for _ in range(limits.configuration_looks_max):
-        first = Watch((path,))
+        first = FileWatch((path,))
         config = load(path)
-        watch = Watch(watched(config))
+        watch = FileWatch(watched(config))
         policy = load_policy(config, 0)
         if not first.changed():
-            return Loaded(config, policy, watch)
+            return LoadedConfig(config, policy, watch)
     raise ConfigurationError(f"{path}: changes while it is being read")
 
 

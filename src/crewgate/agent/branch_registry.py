@@ -9,16 +9,16 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from crewgate.agent.journal import Journal
-from crewgate.core.audit.record_builder import Who
+from crewgate.agent.journal import StateJournal
+from crewgate.core.audit.record_builder import IdentityFields
 from crewgate.core.cross_crew_account import caller
 from crewgate.core.ids import branch_key, uuid_bytes
-from crewgate.core.policy.policy import Crew
+from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import RefusedError
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class BranchEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One branch. Of an ancestor that never called, only its place and quota are known."""
 
     crew: str
@@ -35,24 +35,24 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     forgotten: bool = False  # the last line of a branch that the table has reclaimed
 
 
-class Registry:
+class BranchRegistry:
     """The branches of this machine's table by their keys; at most `entries_max`."""
 
-    def __init__(self, journal: Journal[Entry], entries_max: int) -> None:
+    def __init__(self, journal: StateJournal[BranchEntry], entries_max: int) -> None:
         self._journal = journal
         self._entries_max = entries_max
-        self._entries: dict[bytes, Entry] = {}
+        self._entries: dict[bytes, BranchEntry] = {}
 
     def __repr__(self) -> str:
-        return f"<Registry branches={len(self._entries)}>"
+        return f"<BranchRegistry branches={len(self._entries)}>"
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[BranchEntry]:
         return iter(self._entries.values())
 
-    def restore(self, entries: Iterable[Entry]) -> None:
+    def restore(self, entries: Iterable[BranchEntry]) -> None:
         """Begin with what a journal held, oldest first."""
         for entry in entries:
             try:
@@ -64,11 +64,11 @@ class Registry:
             elif key in self._entries or len(self._entries) < self._entries_max:
                 self._entries[key] = entry
 
-    def get(self, key: bytes) -> Entry | None:
+    def get(self, key: bytes) -> BranchEntry | None:
         """The branch of this key, if it was ever seen here."""
         return self._entries.get(key)
 
-    def whose(self, branch: str, crew: str, crews: Sequence[Crew]) -> str:
+    def whose(self, branch: str, crew: str, crews: Sequence[CrewPolicy]) -> str:
         """The crew whose `branch` is meant; RefusedError if that is not plain.
 
         A crew's run on another's tools is charged to an account of its own
@@ -98,15 +98,15 @@ class Registry:
             )
         return seen[0]
 
-    def who(self, key: bytes) -> Who:
+    def who(self, key: bytes) -> IdentityFields:
         """What the audit says of a branch, by its newest grant; all empty if it was never seen."""
         entry = self._entries.get(key)
         if entry is None:
-            return Who(
+            return IdentityFields(
                 crew="", orchestrator="", process="", role="", branch="", ancestry=(), grant="",
                 subject="",
             )  # fmt: skip
-        return Who(
+        return IdentityFields(
             crew=caller(entry.crew),
             orchestrator=entry.orchestrator,
             process=entry.process,
@@ -117,11 +117,11 @@ class Registry:
             subject=entry.subject,
         )
 
-    def snapshot(self) -> dict[bytes, Entry]:
+    def snapshot(self) -> dict[bytes, BranchEntry]:
         """A copy for another thread."""
         return dict(self._entries)
 
-    def ancestry(self, entry: Entry) -> tuple[str, ...]:
+    def ancestry(self, entry: BranchEntry) -> tuple[str, ...]:
         """UUIDs above `entry`, root first, as far as they are known."""
         above: list[str] = []
         while entry.parent and entry.parent not in above:
@@ -139,7 +139,7 @@ class Registry:
             if key not in self._entries:
                 self._put(
                     key,
-                    Entry(
+                    BranchEntry(
                         crew=grant.crew,
                         branch=element.id,
                         parent=parent,
@@ -148,7 +148,7 @@ class Registry:
                 )
             parent = element.id
         known = self._entries.get(grant.branch_key)
-        # At equal iat the lower quota governs, like in the ledger (design/token.md).
+        # At equal iat the lower quota governs, like in the ledger.
         if known is None or (known.iat, -known.quota) < (grant.claims.iat, -grant.quota):
             self._put(grant.branch_key, _entry(grant, parent))
 
@@ -158,15 +158,15 @@ class Registry:
         if entry is not None:
             self._journal.append(msgspec.structs.replace(entry, forgotten=True))
 
-    def _put(self, key: bytes, entry: Entry) -> None:
+    def _put(self, key: bytes, entry: BranchEntry) -> None:
         if key in self._entries or len(self._entries) < self._entries_max:
             self._entries[key] = entry
             self._journal.append(entry)
 
 
-def _entry(grant: Grant, parent: str) -> Entry:
+def _entry(grant: Grant, parent: str) -> BranchEntry:
     claims = grant.claims
-    return Entry(
+    return BranchEntry(
         crew=grant.crew,
         branch=grant.branch,
         parent=parent,

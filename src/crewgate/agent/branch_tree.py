@@ -10,44 +10,44 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from crewgate import limits
-from crewgate._native.records import Branch
-from crewgate.agent.branch_registry import Entry
+from crewgate._native.records import BranchRecord
+from crewgate.agent.branch_registry import BranchEntry
 from crewgate.core.budget.ledger_protocol import (
     WINDOW_SECONDS_DAY,
     WINDOW_SECONDS_HOUR,
-    Statement,
-    Told,
-    Window,
+    AccountStatement,
+    AllowanceWindow,
+    LeaseReport,
 )
 from crewgate.core.cross_crew_account import caller
-from crewgate.core.ids import Kind, crew_key, table_key
-from crewgate.core.policy.policy import Crew
+from crewgate.core.ids import KeyKind, crew_key, table_key
+from crewgate.core.policy.policy import CrewPolicy
 from crewgate.ipc.admin_messages import BranchState, TreeRow
 
 IsRevoked = Callable[[bytes, int], bool]
 
 
-_NONE = Window()
+_NONE = AllowanceWindow()
 _NO_OVERRUNS: Mapping[bytes, int] = {}
 
 
-class Beyond(NamedTuple):
+class RemoteUsage(NamedTuple):
     """What the ledger has of a level that is not in this table, all below included."""
 
     spent: int = 0
     reserved: int = 0
     burned: int = 0
     idle: int = 0
-    hour: Window = _NONE
-    day: Window = _NONE
+    hour: AllowanceWindow = _NONE
+    day: AllowanceWindow = _NONE
     where: Mapping[str, int] = {}  # of what is idle, by machine
 
 
 def beyond(
-    statements: Mapping[bytes, Statement],
-    own: Mapping[bytes, Told],
+    statements: Mapping[bytes, AccountStatement],
+    own: Mapping[bytes, LeaseReport],
     lessees: Iterable[tuple[bytes, str, int]] = (),
-) -> dict[bytes, Beyond]:
+) -> dict[bytes, RemoteUsage]:
     """Of each level its statement, less what was told of this table's `own` leases.
 
     `lessees` are (branch, machine, idle credit) of all other leases.
@@ -64,29 +64,29 @@ def beyond(
             if level in left:
                 left[level] = [sum_ - part for sum_, part in zip(left[level], amounts, strict=True)]
     where: dict[bytes, dict[str, int]] = {}
-    for key, machine, idle in lessees:
+    for key, agent, idle in lessees:
         for level in (*statements[key].path, key) if key in statements else ():
             held = where.setdefault(level, {})
-            held[machine] = held.get(machine, 0) + idle
+            held[agent] = held.get(agent, 0) + idle
     found = {}
     for key, sums in left.items():
         spent, reserved, burned, idle = (max(0, amount) for amount in sums)
         windows = statements[key].hour, statements[key].day
-        found[key] = Beyond(spent, reserved, burned, idle, *windows, where.get(key, {}))
+        found[key] = RemoteUsage(spent, reserved, burned, idle, *windows, where.get(key, {}))
     return found
 
 
 @dataclass(slots=True)
-class Node:
+class TreeNode:
     """One record with the sums of itself and all below it."""
 
-    record: Branch
+    record: BranchRecord
     spent: int = 0
     reserved: int = 0
     burned: int = 0
     idle: int = 0
-    hour: Window = _NONE
-    day: Window = _NONE
+    hour: AllowanceWindow = _NONE
+    day: AllowanceWindow = _NONE
     where: Mapping[str, int] = field(default_factory=dict)
     here: int = 0  # of what is idle
     children: list[int] = field(default_factory=list)
@@ -98,34 +98,37 @@ class Node:
 
 
 def rows(
-    records: Iterable[Branch],
-    entries: Mapping[bytes, Entry],
-    crews: Iterable[Crew],
+    records: Iterable[BranchRecord],
+    entries: Mapping[bytes, BranchEntry],
+    crews: Iterable[CrewPolicy],
     is_revoked: IsRevoked,
     now: int,
-    others: Mapping[bytes, Beyond],
-    machine: str = "",
+    others: Mapping[bytes, RemoteUsage],
+    agent: str = "",
     overruns: Mapping[bytes, int] = _NO_OVERRUNS,
 ) -> list[TreeRow]:
     """Crew by crew, each branch after its parent.
 
-    `now` is the wall clock in seconds, `machine` the name of this one; `overruns` are those of
+    `now` is the wall clock in seconds, `agent` the name of this one; `overruns` are those of
     branches by their keys, in micro-credits.
     """
-    nodes = {record.number: Node(record, *others.get(record.key, Beyond())) for record in records}
+    nodes = {
+        record.number: TreeNode(record, *others.get(record.key, RemoteUsage()))
+        for record in records
+    }
     roots = _sum(nodes)
     known = {crew_key(crew.name): crew for crew in crews}
-    graph = _Graph(nodes, entries, is_revoked, now, machine, overruns)
+    graph = _Graph(nodes, entries, is_revoked, now, agent, overruns)
     tops = sorted(roots, key=lambda number: _name(nodes[number], known))
     return [row for number in tops for row in graph.crew(number, known)]
 
 
-def _name(node: Node, crews: Mapping[bytes, Crew]) -> str:
+def _name(node: TreeNode, crews: Mapping[bytes, CrewPolicy]) -> str:
     crew = crews.get(node.record.key)
     return crew.name if crew else node.record.key.hex()
 
 
-def _sum(nodes: dict[int, Node]) -> list[int]:
+def _sum(nodes: dict[int, TreeNode]) -> list[int]:
     """Add every record to itself and what stands above it; returns the topmost."""
     roots = []
     for number, node in nodes.items():
@@ -151,21 +154,21 @@ class _Graph:
 
     def __init__(
         self,
-        nodes: dict[int, Node],
-        entries: Mapping[bytes, Entry],
+        nodes: dict[int, TreeNode],
+        entries: Mapping[bytes, BranchEntry],
         is_revoked: IsRevoked,
         now: int,
-        machine: str,
+        agent: str,
         overruns: Mapping[bytes, int],
     ) -> None:
-        self._machine = machine
+        self._machine = agent
         self._overruns = overruns
         self._nodes = nodes
         self._entries = entries
         self._is_revoked = is_revoked
         self._now = now
 
-    def crew(self, number: int, crews: Mapping[bytes, Crew]) -> list[TreeRow]:
+    def crew(self, number: int, crews: Mapping[bytes, CrewPolicy]) -> list[TreeRow]:
         node = self._nodes[number]
         crew = crews.get(node.record.key)
         left = _allowance(node, crew, self._now) if crew else None
@@ -198,7 +201,7 @@ class _Graph:
         record = node.record
         entry = self._entries.get(record.key)
         if entry is None:  # the table knows it and the registry lost it: show that it is there
-            entry = Entry(crew=above.crew, branch=record.key.hex(), parent=above.branch)
+            entry = BranchEntry(crew=above.crew, branch=record.key.hex(), parent=above.branch)
         left = max(0, record.quota - node.consumed)
         left = left if remaining is None else min(left, remaining)
         return TreeRow(
@@ -220,13 +223,15 @@ class _Graph:
             overrun=self._overruns.get(record.key, 0),
         )
 
-    def _where(self, node: Node) -> dict[str, int]:
+    def _where(self, node: TreeNode) -> dict[str, int]:
         """The machines that hold most of what is leased and idle."""
         held = {**node.where, self._machine: node.where.get(self._machine, 0) + node.here}
         most = sorted(held.items(), key=lambda each: -each[1])[: limits.tree_machines_max]
         return {name: idle for name, idle in most if idle}
 
-    def _state(self, record: Branch, entry: Entry, above: TreeRow, left: int) -> BranchState:
+    def _state(
+        self, record: BranchRecord, entry: BranchEntry, above: TreeRow, left: int
+    ) -> BranchState:
         if above.state == "revoked" or self._is_dead(record.key, entry):
             return "revoked"
         if record.closed or (above.branch and above.state == "closed"):
@@ -239,24 +244,24 @@ class _Graph:
             return "expired"
         return "live"
 
-    def _is_dead(self, key: bytes, entry: Entry) -> bool:
+    def _is_dead(self, key: bytes, entry: BranchEntry) -> bool:
         """The branch is revoked for good, or it had ended with its orchestrator.
 
         What crosses on a certificate ends with its orchestrator, which is of the crew that calls.
         """
         crews = {entry.crew, caller(entry.crew)}
-        named = ((Kind.ORCHESTRATOR, crew, entry.orchestrator) for crew in crews)
+        named = ((KeyKind.ORCHESTRATOR, crew, entry.orchestrator) for crew in crews)
         return self._is_revoked(key, entry.iat) or self._any_revoked(named, entry)
 
-    def _is_token_dead(self, entry: Entry) -> bool:
+    def _is_token_dead(self, entry: BranchEntry) -> bool:
         """Its newest grant is, and nothing else: a later one, or a child's, would be admitted."""
         if not entry.grant:  # an ancestor that never called: nobody knows what it holds
             return False
         crew = entry.crew
-        named = ((Kind.GRANT, crew, entry.grant), (Kind.PROCESS, crew, entry.process))
+        named = ((KeyKind.GRANT, crew, entry.grant), (KeyKind.PROCESS, crew, entry.process))
         return self._is_revoked(crew_key(crew), entry.iat) or self._any_revoked(named, entry)
 
-    def _any_revoked(self, named: Iterable[tuple[Kind, str, str]], entry: Entry) -> bool:
+    def _any_revoked(self, named: Iterable[tuple[KeyKind, str, str]], entry: BranchEntry) -> bool:
         """By the age of its newest grant."""
         return any(
             name and self._is_revoked(table_key(kind, crew, name.encode()), entry.iat)
@@ -264,12 +269,12 @@ class _Graph:
         )
 
 
-def _allowance(node: Node, crew: Crew, now: int) -> int | None:
+def _allowance(node: TreeNode, crew: CrewPolicy, now: int) -> int | None:
     """What the crew may still spend in this hour and day; None without such a ceiling.
 
     Idle leases count as charged there; they can still be spent.
     """
-    unbounded, left = Crew(name="", issuer=""), []
+    unbounded, left = CrewPolicy(name="", issuer=""), []
     for window, seconds, most, none in (
         (node.hour, WINDOW_SECONDS_HOUR, crew.hourly_max, unbounded.hourly_max),
         (node.day, WINDOW_SECONDS_DAY, crew.daily_max, unbounded.daily_max),

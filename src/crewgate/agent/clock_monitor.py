@@ -1,7 +1,7 @@
 """Whether the wall clock can be believed: it must run along with CLOCK_BOOTTIME.
 
 Reads no clock: readings come as arguments. While the clock is not steady the machine is not fresh
-(nothing is admitted) and nothing is forgotten (design/replication.md, design/table.md).
+(nothing is admitted) and nothing is forgotten.
 """
 
 from crewgate import limits
@@ -10,7 +10,7 @@ _STEP = round(limits.clock_step_seconds_max * 1e9)
 _SETTLE = round(limits.clock_settle_seconds * 1e9)
 
 
-class ClockWatch:
+class ClockMonitor:
     """Compares the two clocks at every look.
 
     The trusted offset follows a slewed clock, but no faster than a kernel slews, so that many
@@ -26,7 +26,7 @@ class ClockWatch:
 
     def __repr__(self) -> str:
         state = "steady" if self._stepped is None else f"stepped by {self.step_seconds:+.1f} s"
-        return f"<ClockWatch {state}>"
+        return f"<ClockMonitor {state}>"
 
     @property
     def offset_ns(self) -> int:

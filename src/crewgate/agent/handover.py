@@ -13,9 +13,9 @@ from crewgate._native.table import StaleTableError, Table
 from crewgate.agent.table_setup import drawn_from, geometry_of, known_holder
 from crewgate.config import Config
 from crewgate.config.restart_only import WAY_OUT
-from crewgate.core.budget.ledger_mark import Mark
+from crewgate.core.budget.ledger_mark import LedgerMark
 from crewgate.errors import ConfigurationError
-from crewgate.ledger.mark_file import look, read_mark, require
+from crewgate.ledger.mark_file import find_ledger, read_mark, require
 
 
 def require_goes_on(config: Config) -> None:
@@ -24,13 +24,15 @@ def require_goes_on(config: Config) -> None:
     ConfigurationError, TableError, LedgerReplacedError, LedgerUnavailableError, OSError.
     """
     known = read_mark(config.state)
-    require(config.ledger, known, look(config.ledger))  # in this order: a ledger only gets further
+    require(
+        config.ledger, known, find_ledger(config.ledger)
+    )  # in this order: a ledger only gets further
     why = next(_differences(config, known), None)
     if why is not None:
         raise ConfigurationError(f"{config.path}: {why}; {WAY_OUT}")
 
 
-def _differences(config: Config, known: Mark | None) -> Iterator[str]:
+def _differences(config: Config, known: LedgerMark | None) -> Iterator[str]:
     path = config.state / "table"
     try:
         table = _look_at(path)

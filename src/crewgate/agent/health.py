@@ -9,83 +9,83 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.agent.ipc_server.attachments import Guest
-from crewgate.agent.state import Machine
+from crewgate.agent.ipc_server.attachments import AttachedProcess
+from crewgate.agent.state import AgentState
 from crewgate.audit.health import audit_fact
-from crewgate.core.health import Fact, State, Summary, degraded, failed, ok
-from crewgate.leases.branch_quota import Bound
+from crewgate.core.health import HealthFact, HealthState, HealthSummary, degraded, failed, ok
+from crewgate.leases.branch_quota import BranchBound
 
 _SILENCE_NS = round(limits.health_silence_seconds * 1e9)
 _START = limits.health_start_seconds
 _BOUNDS = {
-    Bound.RECORDS: (
+    BranchBound.RECORDS: (
         "has half of the table's branches, live and remembered; its new branches are refused",
         "raise [table] branches, or wait: a branch is forgotten a day after its last token",
     ),
-    Bound.LIVE: (
+    BranchBound.LIVE: (
         "has as many live branches as it may; its new ones are refused",
         "raise its live_branches, or end branches that nobody needs",
     ),
-    Bound.MINUTE: (
+    BranchBound.MINUTE: (
         "has opened as many branches in this minute as it may; further ones are refused",
         "see `crewgate tree` for what opens so many, or raise its new_branches_per_minute",
     ),
 }
 
 
-def look(machine: Machine) -> Summary:
+def update(agent: AgentState) -> HealthSummary:
     """Look at all components now, log what changed, and answer for the whole machine.
 
     This is the one answer to the question whether the machine is well: a probe, `/readyz` and
     `crewgate status` all give it. Each `since` is seconds since 1970.
     """
-    now_ns = machine.clock.boot_ns()
-    absent_ns = machine.reports.listen(now_ns)
+    now_ns = agent.clock.boot_ns()
+    absent_ns = agent.reports.listen(now_ns)
     if absent_ns:
-        machine.say(f"did nothing for {absent_ns / 1e9:.0f} s: stopped, suspended or very busy")
+        agent.log(f"did nothing for {absent_ns / 1e9:.0f} s: stopped, suspended or very busy")
     now = now_ns / 1e9
-    for change in machine.health.look(facts(machine), now):
-        machine.say(f"health: {change}")
-    found = machine.health.summary
-    wall = machine.clock.wall_ns() / 1e9
+    for change in agent.health.update(facts(agent), now):
+        agent.log(f"health: {change}")
+    found = agent.health.summary
+    wall = agent.clock.wall_ns() / 1e9
     conditions = (
         msgspec.structs.replace(each, since=wall - (now - each.since)) for each in found.conditions
     )
     return msgspec.structs.replace(found, conditions=tuple(conditions))
 
 
-async def look_for_ever(machine: Machine) -> None:
+async def health_loop(agent: AgentState) -> None:
     """Look once a second, so that the log says what changes; until cancelled."""
     while True:
-        look(machine)
+        update(agent)
         await trio.sleep(limits.health_report_seconds)
 
 
-def facts(machine: Machine) -> Iterator[Fact]:
+def facts(agent: AgentState) -> Iterator[HealthFact]:
     """Everything that is known of this machine now."""
-    yield _clock(machine)
-    yield _table(machine)
-    yield from _cluster(machine)
-    yield _ledger(machine)
-    ledger = machine.inforce.config.ledger.file
-    for name, disk in machine.disks.items():  # without a ledger no credit is drawn
+    yield _clock(agent)
+    yield _table(agent)
+    yield from _cluster(agent)
+    yield _ledger(agent)
+    ledger = agent.active_config.config.ledger.file
+    for name, disk in agent.disks.items():  # without a ledger no credit is drawn
         yield disk.fact(name, refuses=ledger is not None and ledger.parent == disk.folder)
-    yield from _supervisor(machine)
-    yield from _workers(machine)
-    yield from _control(machine)
-    yield _configuration(machine)
-    yield from _journals(machine)
-    yield _branches(machine)
-    yield from _crews(machine)
-    yield _revocations(machine)
-    if machine.audit is not None:
-        yield audit_fact("audit of the agent", machine.audit, refuses=False)
+    yield from _supervisor(agent)
+    yield from _workers(agent)
+    yield from _control(agent)
+    yield _configuration(agent)
+    yield from _journals(agent)
+    yield _branches(agent)
+    yield from _crews(agent)
+    yield _revocations(agent)
+    if agent.audit is not None:
+        yield audit_fact("audit of the agent", agent.audit, refuses=False)
 
 
-def _clock(machine: Machine) -> Fact:
-    if machine.steady:
+def _clock(agent: AgentState) -> HealthFact:
+    if agent.steady:
         return ok("clock")
-    step = machine.step_seconds
+    step = agent.step_seconds
     return failed(
         "clock",
         f"the time of day jumped by {step:+.1f} s",
@@ -94,19 +94,19 @@ def _clock(machine: Machine) -> Fact:
     )
 
 
-def _table(machine: Machine) -> Fact:
-    if machine.is_fresh() or not machine.steady:
+def _table(agent: AgentState) -> HealthFact:
+    if agent.is_fresh() or not agent.steady:
         return ok("table")
-    why = "it was retired" if machine.table.retired else "the agent has not vouched for it of late"
+    why = "it was retired" if agent.table.retired else "the agent has not vouched for it of late"
     return failed("table", why, "if it stays so, start `crewgate serve` again", grace=_START)
 
 
-def _cluster(machine: Machine) -> Iterator[Fact]:
-    others = machine.telling.others
+def _cluster(agent: AgentState) -> Iterator[HealthFact]:
+    others = agent.fanout.others
     if others is not None:
-        yield _cluster_disk(machine, others.trouble())
-        yield _peer_lists(others.bad_lists())
-    if machine.is_synced():
+        yield _cluster_disk(agent, others.incomplete_reason())
+        yield _peer_lists(others.invalid_crls())
+    if agent.is_synced():
         yield from () if others is None else (ok("cluster"),)
         return
     why = others.waiting_for() if others is not None else ""
@@ -115,7 +115,7 @@ def _cluster(machine: Machine) -> Iterator[Fact]:
     yield failed("cluster", why, mend, logged=True)
 
 
-def _cluster_disk(machine: Machine, why: str) -> Fact:
+def _cluster_disk(agent: AgentState, why: str) -> HealthFact:
     """Whether the disk has the members, the forgotten ones and what they revoked.
 
     All of it is in force.
@@ -123,11 +123,11 @@ def _cluster_disk(machine: Machine, why: str) -> Fact:
     component = "cluster on the disk"
     if not why:
         return ok(component)
-    mend = f"make room in {machine.inforce.config.state / 'gossip'}"
+    mend = f"make room in {agent.active_config.config.state / 'gossip'}"
     return degraded(component, why, mend, logged=True)
 
 
-def _peer_lists(why: str) -> Fact:
+def _peer_lists(why: str) -> HealthFact:
     """Whether members hand over lists of the revoked that can be kept; the others' lists are."""
     component = "lists of the revoked of other machines"
     if not why:
@@ -136,52 +136,54 @@ def _peer_lists(why: str) -> Fact:
     return degraded(component, f"one is not kept, of {why}", mend, logged=True)
 
 
-def _ledger(machine: Machine) -> Fact:
-    trouble = machine.clerk.trouble
+def _ledger(agent: AgentState) -> HealthFact:
+    trouble = agent.ledger_queue.unavailable_reason
     if not trouble:
         return ok("ledger")
-    mend = f"see to {machine.inforce.config.ledger}: it must answer and have room to write"
+    mend = f"see to {agent.active_config.config.ledger}: it must answer and have room to write"
     return failed("ledger", f"it does not answer: {trouble}", mend, logged=True)
 
 
-def _supervisor(machine: Machine) -> Iterator[Fact]:
-    report = machine.reports.of("supervisor")
+def _supervisor(agent: AgentState) -> Iterator[HealthFact]:
+    report = agent.reports.of("supervisor")
     if report is not None:
         yield from report[0]
 
 
-def _workers(machine: Machine) -> Iterator[Fact]:
+def _workers(agent: AgentState) -> Iterator[HealthFact]:
     """Each worker as such, and what they report: one fact for what several have in common."""
-    now_ns, generation = machine.clock.boot_ns(), machine.inforce.policy.generation
+    now_ns, generation = agent.clock.boot_ns(), agent.active_config.policy.generation
     reports = []
-    for index in range(machine.inforce.config.workers):
-        guest = machine.guests.worker(index)
-        heard_ns = now_ns if guest is None else guest.heard_ns
-        silent_ns = machine.reports.silent_ns(heard_ns, now_ns)
-        yield _worker(index, guest, generation, silent_ns)
-        if guest is not None:
-            reports.append((index, guest.facts))
+    for index in range(agent.active_config.config.workers):
+        process = agent.attached.worker(index)
+        heard_ns = now_ns if process is None else process.received_ns
+        silent_ns = agent.reports.silent_ns(heard_ns, now_ns)
+        yield _worker(index, process, generation, silent_ns)
+        if process is not None:
+            reports.append((index, process.facts))
     yield from merged(reports)
 
 
-def _worker(index: int, guest: Guest | None, generation: int, silent_ns: int) -> Fact:
+def _worker(
+    index: int, process: AttachedProcess | None, generation: int, silent_ns: int
+) -> HealthFact:
     name, mend = f"worker {index}", "see the log of `crewgate serve` for its reason"
-    if guest is None:
+    if process is None:
         return failed(name, "it is not attached to the agent", mend, grace=_START)
     if silent_ns > _SILENCE_NS:
         why = f"it has said nothing for {silent_ns / 1e9:.0f} s: stopped, or stuck"
         return failed(name, why, "end its process; `crewgate serve` starts another")
-    if not guest.accepting:
+    if not process.accepting:
         return failed(name, "it accepts no connections yet", mend, grace=_START)
-    if guest.policy_generation != generation:
-        why = f"it serves configuration {guest.policy_generation} and not {generation}"
+    if process.policy_generation != generation:
+        why = f"it serves configuration {process.policy_generation} and not {generation}"
         return failed(name, why, mend, grace=_START)
     return ok(name)
 
 
-def merged(reports: Sequence[tuple[int, Iterable[Fact]]]) -> Iterator[Fact]:
+def merged(reports: Sequence[tuple[int, Iterable[HealthFact]]]) -> Iterator[HealthFact]:
     """One fact for each component that workers (index, facts) report: the worst, and whose."""
-    worst: dict[str, tuple[Fact, list[int]]] = {}
+    worst: dict[str, tuple[HealthFact, list[int]]] = {}
     for index, reported in reports:
         for fact in reported:
             before = worst.get(fact.component)
@@ -190,7 +192,7 @@ def merged(reports: Sequence[tuple[int, Iterable[Fact]]]) -> Iterator[Fact]:
             elif fact.state is before[0].state:
                 before[1].append(index)
     for fact, indices in worst.values():
-        if fact.state is State.OK or len(indices) == len(reports):
+        if fact.state is HealthState.OK or len(indices) == len(reports):
             yield fact
         else:
             named = ", ".join(map(str, indices))
@@ -198,10 +200,10 @@ def merged(reports: Sequence[tuple[int, Iterable[Fact]]]) -> Iterator[Fact]:
             yield msgspec.structs.replace(fact, why=text[: limits.health_text_chars_max])
 
 
-def _control(machine: Machine) -> Iterator[Fact]:
-    if machine.inforce.config.ca is None:
+def _control(agent: AgentState) -> Iterator[HealthFact]:
+    if agent.active_config.config.ca is None:
         return
-    report = machine.reports.of("control")
+    report = agent.reports.of("control")
     if report is None:
         yield failed(
             "control",
@@ -212,7 +214,7 @@ def _control(machine: Machine) -> Iterator[Fact]:
         )
         return
     reported, heard_ns = report
-    silent_ns = machine.reports.silent_ns(heard_ns, machine.clock.boot_ns())
+    silent_ns = agent.reports.silent_ns(heard_ns, agent.clock.boot_ns())
     if silent_ns > _SILENCE_NS:
         why = f"the control process has said nothing for {silent_ns / 1e9:.0f} s: stopped, or stuck"
         yield failed("control", why, "end it; `crewgate serve` starts another", refuses=False)
@@ -221,8 +223,8 @@ def _control(machine: Machine) -> Iterator[Fact]:
     yield from reported
 
 
-def _configuration(machine: Machine) -> Fact:
-    error = machine.inforce.error
+def _configuration(agent: AgentState) -> HealthFact:
+    error = agent.active_config.error
     if not error:
         return ok("configuration")
     why = f"the one before stays in force: {error}"
@@ -230,45 +232,45 @@ def _configuration(machine: Machine) -> Fact:
     return degraded("configuration", why, mend, logged=True)
 
 
-def _journals(machine: Machine) -> Iterator[Fact]:
+def _journals(agent: AgentState) -> Iterator[HealthFact]:
     for name, journal in (
-        ("registry", machine.registry_journal),
-        ("revocations", machine.revocations_journal),
-        ("overruns", machine.notes_journal),
-        ("watch", machine.watch_journal),
+        ("registry", agent.registry_journal),
+        ("revocations", agent.revocations_journal),
+        ("overruns", agent.notes_journal),
+        ("watch", agent.watch_journal),
     ):
         component = f"journal of {name}"
         if journal.incomplete:
             why = "records are missing on the disk: a restart now would lack them"
-            mend = f"make room in {machine.inforce.config.state}"
+            mend = f"make room in {agent.active_config.config.state}"
             yield degraded(component, why, mend, logged=True)
         else:
             yield ok(component)
 
 
-def _branches(machine: Machine) -> Fact:
+def _branches(agent: AgentState) -> HealthFact:
     """Room for another branch of anybody."""
-    most = machine.table.geometry.branches
-    if machine.lessor.records < most and not machine.draws.found_full:
+    most = agent.table.geometry.branches
+    if agent.lease_client.records < most and not agent.draws.found_full:
         return ok("table of branches")
     why = f"all {most} records are taken; new branches are refused"
     return failed("table of branches", why, "raise [table] branches; that needs a restart")
 
 
-def _crews(machine: Machine) -> Iterator[Fact]:
+def _crews(agent: AgentState) -> Iterator[HealthFact]:
     """Crews that may open no more branches; theirs alone are refused."""
-    clocks = machine.clock.read()
-    for crew in machine.inforce.policy.crews:
-        bound = machine.lessor.bound(crew.name, clocks.wall, clocks.boot_ns)
+    clocks = agent.clock.read()
+    for crew in agent.active_config.policy.crews:
+        bound = agent.lease_client.bound(crew.name, clocks.wall, clocks.boot_ns)
         if bound is not None:
             why, mend = _BOUNDS[bound]
             yield degraded(f"crew {crew.name}", f"it {why}", mend)
 
 
-def _revocations(machine: Machine) -> Fact:
+def _revocations(agent: AgentState) -> HealthFact:
     """Room for another revocation, of anybody and of each crew."""
     component = "table of revocations"
-    crowded = machine.revocations.crowded(machine.inforce.policy.crews)
+    crowded = agent.revocations.crowded(agent.active_config.policy.crews)
     mend = "raise [table] revocations; that needs a restart"
     if crowded is None:
         why = "it is almost full: the next revocation in a crew ends all its tokens"

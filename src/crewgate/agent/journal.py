@@ -17,16 +17,16 @@ from crewgate.runtime.durable_files import append, cause, open_to_append, rename
 R = TypeVar("R", bound=msgspec.Struct)
 
 
-class Journal(Generic[R]):
+class StateJournal(Generic[R]):
     """The file at `path`, whose lines are JSON of `kind`.
 
     A full disk makes it incomplete, which is said once and mended by the next rewriting; the
     agent goes on, because the table holds what counts.
     """
 
-    def __init__(self, path: Path, kind: type[R], say: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, kind: type[R], log: Callable[[str], None]) -> None:
         self._path = path
-        self._say = say
+        self._log = log
         self._encode = msgspec.json.Encoder().encode
         self._decoder = msgspec.json.Decoder(kind)
         self._descriptor = -1
@@ -35,7 +35,7 @@ class Journal(Generic[R]):
         self.incomplete = False
 
     def __repr__(self) -> str:
-        return f"<Journal {self._path.name} lines={self._lines}>"
+        return f"<StateJournal {self._path.name} lines={self._lines}>"
 
     def read(self) -> list[R]:
         """All whole records, oldest first; none if there is no file."""
@@ -62,17 +62,17 @@ class Journal(Generic[R]):
         try:
             written = os.write(self._descriptor, line)
         except OSError as error:
-            self._complain(cause(error))
+            self._log_failure(cause(error))
         else:
             if written != len(line):
-                self._complain("the disk is full")
+                self._log_failure("the disk is full")
 
     def sync(self) -> None:
         """Wait until the disk has it; to be called in a thread."""
         try:
             os.fsync(self._descriptor)
         except OSError as error:
-            self._complain(cause(error))
+            self._log_failure(cause(error))
 
     def is_due(self, live: int) -> bool:
         """Most lines are outdated (or some are missing): rewrite with the `live` records."""
@@ -124,7 +124,7 @@ class Journal(Generic[R]):
         self._lines = count + len(meanwhile)
         self.incomplete = False
         if why:
-            self._complain(why)
+            self._log_failure(why)
 
     def abandon(self) -> None:
         """`write` failed: the old file goes on."""
@@ -140,7 +140,7 @@ class Journal(Generic[R]):
     def _beside(self) -> Path:
         return self._path.with_name(self._path.name + ".new")
 
-    def _complain(self, why: str | None) -> None:
+    def _log_failure(self, why: str | None) -> None:
         if not self.incomplete:
-            self._say(f"{self._path}: {why}; until there is room, a restart would lack records")
+            self._log(f"{self._path}: {why}; until there is room, a restart would lack records")
         self.incomplete = True

@@ -17,9 +17,9 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.agent.state import Machine
-from crewgate.config import Audit, Config
-from crewgate.core.audit.records import Event, when
+from crewgate.agent.state import AgentState
+from crewgate.config import AuditConfig, Config
+from crewgate.core.audit.records import ServiceEvent, when
 from crewgate.core.credits import format_credits
 from crewgate.runtime.durable_files import remove_file, write_file
 
@@ -32,20 +32,20 @@ _PROMISED = {
 }  # fmt: skip
 
 
-class Difference(msgspec.Struct, frozen=True):
+class AuditDifference(msgspec.Struct, frozen=True):
     """Of one branch, as `crewgate ledger reconcile --json` says it; micro-credits."""
 
     ledger_spent_micro: int
     audit_spent_micro: int
 
 
-class Compared(msgspec.Struct, frozen=True):
+class AuditComparison(msgspec.Struct, frozen=True):
     """What that command answers."""
 
-    differences: list[Difference]
+    differences: list[AuditDifference]
 
 
-def went_down(state: Path, boot: Path = _BOOT) -> bool:
+def stopped_uncleanly(state: Path, boot: Path = _BOOT) -> bool:
     """Whether this machine served in an earlier boot that did not end in order."""
     try:
         before = _file(state).read_bytes().strip()
@@ -54,16 +54,16 @@ def went_down(state: Path, boot: Path = _BOOT) -> bool:
     return before != _now(boot)  # an empty one, too, is of a disk that lost its power
 
 
-def began(state: Path, boot: Path = _BOOT) -> None:
+def mark_started(state: Path, boot: Path = _BOOT) -> None:
     """Note that this machine serves in this boot, and that no earlier one is left to tell of."""
     with suppress(OSError):  # then a power loss is not noticed
         write_file(_file(state), _now(boot), 0o600)
 
 
-def ended(state: Path, boot: Path = _BOOT) -> None:
+def mark_stopped(state: Path, boot: Path = _BOOT) -> None:
     """The agent has ended by itself; an earlier boot that it has not told of is left."""
     with suppress(OSError):
-        if not went_down(state, boot):
+        if not stopped_uncleanly(state, boot):
             remove_file(_file(state))
 
 
@@ -75,15 +75,15 @@ def _now(boot: Path) -> bytes:
     return boot.read_bytes().strip()
 
 
-def promise(audit: Audit) -> str:
+def sync_promise(audit: AuditConfig) -> str:
     """What a person reads of a machine that went down."""
     return f"the machine went down while it served: in the audit {_PROMISED[audit.sync]}"
 
 
-async def compare(config: Config, say: Callable[[str], None]) -> int:
+async def compare(config: Config, log: Callable[[str], None]) -> int:
     """Say what the ledger has more than the audit; in how many branches."""
     if config.ledger.engine != "sqlite" or config.audit.keep_bytes is not None:
-        say("`crewgate ledger reconcile` compares ledger and audit, as far as each has all of both")
+        log("`crewgate ledger reconcile` compares ledger and audit, as far as each has all of both")
         return 0
     # -P: Python does not import a file named trio.py in the present folder.
     command = [sys.executable, "-P", "-m", "crewgate.cli", "ledger", "reconcile", "--json", "-c"]
@@ -97,30 +97,30 @@ async def compare(config: Config, say: Callable[[str], None]) -> int:
             deliver_cancel=_kill,
         )
     try:
-        found = msgspec.json.decode(done.stdout if done else b"", type=Compared).differences
+        found = msgspec.json.decode(done.stdout if done else b"", type=AuditComparison).differences
     except msgspec.DecodeError:
-        say("ledger and audit could not be compared; ask `crewgate ledger reconcile`")
+        log("ledger and audit could not be compared; ask `crewgate ledger reconcile`")
         return 0
     more = [each.ledger_spent_micro - each.audit_spent_micro for each in found]
     more = [each for each in more if each > 0]
     if not more:
-        say("the audit tells of all that the ledger knows to be spent")
+        log("the audit tells of all that the ledger knows to be spent")
         return 0
     branches = "1 branch" if len(more) == 1 else f"{len(more)} branches"
-    say(
+    log(
         f"the ledger has {format_credits(sum(more))} credits spent by {branches} of which no line "
         "of the audit tells; `crewgate ledger reconcile` says which"
     )
     return len(more)
 
 
-async def tell(machine: Machine) -> None:
+async def report_lost_records(agent: AgentState) -> None:
     """Compare, and have the audit itself say in how many branches it lacks lines."""
-    count = await compare(machine.inforce.config, machine.say)
+    count = await compare(agent.active_config.config, agent.log)
     if count:
-        now = when(machine.clock.wall_ns())
-        machine.record([Event(time=now, event="audit-lost", count=count)])
-    await trio.to_thread.run_sync(began, machine.inforce.config.state)
+        now = when(agent.clock.wall_ns())
+        agent.record([ServiceEvent(time=now, event="audit-lost", count=count)])
+    await trio.to_thread.run_sync(mark_started, agent.active_config.config.state)
 
 
 async def _kill(process: trio.Process) -> None:

@@ -16,43 +16,43 @@ from typing import TYPE_CHECKING
 import trio
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
+from crewgate._native.table_owner import OwnedTable
 from crewgate.agent import health, lost_audit_records, periodic
-from crewgate.agent.active_config import InForce
+from crewgate.agent.active_config import ActiveConfig
 from crewgate.agent.budget.ledger_mark import MarkKeeper, open_known_ledger, require_table
-from crewgate.agent.clock_monitor import ClockWatch
+from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.handover import require_goes_on
-from crewgate.agent.ipc_server.server import Doorkeeper
+from crewgate.agent.ipc_server.server import IPCServer
 from crewgate.agent.reload import reload_now
-from crewgate.agent.state import Machine
-from crewgate.agent.system_clock import Clock
+from crewgate.agent.state import AgentState
+from crewgate.agent.system_clock import SystemClock
 from crewgate.agent.table_setup import await_lock, holder_name, open_table, state_folder
-from crewgate.audit.writer import Rotation, Writer
+from crewgate.audit.writer import AuditWriter, FileRotation
 from crewgate.config import Config, descriptors
-from crewgate.core.audit.records import Event, Record, when
+from crewgate.core.audit.records import Record, ServiceEvent, when
 from crewgate.errors import (
     ConfigurationError,
     CrewgateError,
     LedgerReplacedError,
     LedgerUnavailableError,
 )
-from crewgate.ipc.sockets import Door
-from crewgate.ledger.operation_queue import Clerk
+from crewgate.ipc.sockets import AgentSocket
+from crewgate.ledger.operation_queue import LedgerQueue
 from crewgate.runtime.descriptors import raise_to
 from crewgate.runtime.durable_files import describe, is_full
-from crewgate.runtime.readiness import Word
-from crewgate.runtime.secrecy import leave_no_cores
+from crewgate.runtime.memory_protection import leave_no_cores
+from crewgate.runtime.readiness import ReadinessPipe
 
 if TYPE_CHECKING:
     from crewgate.agent.cluster.cluster import Cluster
 
 
-class Voice:
+class AgentLog:
     """Says things of the agent itself: on standard error, and in the audit once that is open."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: SystemClock) -> None:
         self._clock = clock
-        self.audit: Writer | None = None
+        self.audit: AuditWriter | None = None
 
     def __call__(self, text: str) -> None:
         """One sentence."""
@@ -62,7 +62,7 @@ class Voice:
             sys.stderr.flush()
         except (OSError, ValueError):
             pass
-        self.write([Event(time=when(self._clock.wall_ns()), event="agent", detail=text)])
+        self.write([ServiceEvent(time=when(self._clock.wall_ns()), event="agent", detail=text)])
 
     def write(self, records: Iterable[Record]) -> None:
         """Records for the audit."""
@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     try:
         leave_no_cores()
-        word = Word(asked.ready)
+        word = ReadinessPipe(asked.ready)
         run(asked.file, word, bootstrap=asked.bootstrap, succeeds=asked.successor)
     except (CrewgateError, OSError) as error:
         why = describe(error) if isinstance(error, OSError) else str(error)
@@ -108,125 +108,129 @@ def _may_pass(error: Exception) -> bool:
     return is_passing or is_full(error)
 
 
-def run(file: Path, word: Word, *, bootstrap: bool = False, succeeds: bool = False) -> None:
+def run(
+    file: Path, word: ReadinessPipe, *, bootstrap: bool = False, succeeds: bool = False
+) -> None:
     """Open table, audit and doors, and serve; ConfigurationError, TableError, LinkError."""
-    clock = Clock()
-    voice = Voice(clock)
-    inforce = InForce(file)
+    clock = SystemClock()
+    log = AgentLog(clock)
+    inforce = ActiveConfig(file)
     raise_to(descriptors.agent(inforce.config).wanted)
     config = inforce.config
     if succeeds:
         _await_table(config, word)
     state_folder(config.state)
-    went_down = lost_audit_records.went_down(config.state)
+    went_down = lost_audit_records.stopped_uncleanly(config.state)
     ledger, mark = open_known_ledger(config, holder_name(config))
-    table, new = open_table(config, mark.drawn_as, voice)
+    table, new = open_table(config, mark.drawn_as, log)
     try:
         require_table(config, table, mark)
-        keeper = MarkKeeper(config, ledger, table, mark, voice)
+        keeper = MarkKeeper(config, ledger, table, mark, log)
         audit = config.audit
-        voice.audit = Writer(audit.folder, "agent", Rotation.of(audit), machine=config.name)
+        log.audit = AuditWriter(audit.folder, "agent", FileRotation.of(audit), machine=config.name)
         patience = max(
             limits.ledger_patience_seconds, inforce.config.limits.credit_wait_seconds_max
         )
-        clerk = Clerk(ledger, lambda: clock.wall_ns() / 1e9, voice, patience_seconds=patience)
-        machine = Machine(inforce, table, clerk, say=voice, sink=voice.write, clock=clock)
-        machine.audit = voice.audit
+        ledger_queue = LedgerQueue(
+            ledger, lambda: clock.wall_ns() / 1e9, log, patience_seconds=patience
+        )
+        agent = AgentState(inforce, table, ledger_queue, log=log, sink=log.write, clock=clock)
+        agent.audit = log.audit
         if went_down:
-            voice(lost_audit_records.promise(audit))
+            log(lost_audit_records.sync_promise(audit))
         else:
-            lost_audit_records.began(config.state)
-        machine.restore()
-        cluster = _join(machine, bootstrap=bootstrap)
+            lost_audit_records.mark_started(config.state)
+        agent.restore()
+        cluster = _join(agent, bootstrap=bootstrap)
         if cluster is not None:
             cluster.keep_mark(keeper)
-        voice(f"serving {'a new table' if new else 'the table that stood there'}: {_told(table)}")
-        trio.run(_serve, machine, cluster, keeper, voice.audit, word, went_down)
+        log(f"serving {'a new table' if new else 'the table that stood there'}: {_describe(table)}")
+        trio.run(_serve, agent, cluster, keeper, log.audit, word, went_down)
         keeper.write()
-        lost_audit_records.ended(config.state)
+        lost_audit_records.mark_stopped(config.state)
         if keeper.refusal:
             raise LedgerReplacedError(f"ledger {config.ledger}: {keeper.refusal}")
-        voice("ended; the table stays for the next one")
+        log("ended; the table stays for the next one")
     finally:
-        if voice.audit is not None:
-            voice.audit.close()
+        if log.audit is not None:
+            log.audit.close()
         table.close()
         ledger.close_session()
 
 
-def _await_table(config: Config, word: Word) -> None:
+def _await_table(config: Config, word: ReadinessPipe) -> None:
     """Load what takes long, look at what stands, and wait until the agent before has ended."""
     if config.cluster is not None and config.ca is not None:
         import crewgate.agent.cluster.cluster  # noqa: F401, PLC0415 - as `_join` does it, but now
     require_goes_on(config)
-    word.wait()
+    word.send_loaded()
     await_lock(config.state / "table", limits.handover_seconds_max)
 
 
-def _join(machine: Machine, *, bootstrap: bool) -> "Cluster | None":
+def _join(agent: AgentState, *, bootstrap: bool) -> "Cluster | None":
     """This machine as a member, where it is to be one; ConfigurationError, AuthorityError."""
-    config = machine.inforce.config
+    config = agent.active_config.config
     if config.cluster is None or config.ca is None:
         return None
     # Its certificates need a library that a machine without peers need not load.
     from crewgate.agent.cluster.cluster import Cluster  # noqa: PLC0415
 
-    cluster = Cluster(machine, config.cluster, config.ca, bootstrap=bootstrap)
+    cluster = Cluster(agent, config.cluster, config.ca, bootstrap=bootstrap)
     cluster.restore()
-    machine.telling.others = cluster
+    agent.fanout.others = cluster
     return cluster
 
 
-def _told(table: OwnedTable) -> str:
+def _describe(table: OwnedTable) -> str:
     room = table.geometry
     return f"{table.life.hex()[:8]}, for {room.branches} branches, {room.revocations} revocations"
 
 
 async def _serve(
-    machine: Machine,
+    agent: AgentState,
     cluster: "Cluster | None",
     mark: MarkKeeper,
-    audit: Writer,
-    word: Word,
+    audit: AuditWriter,
+    word: ReadinessPipe,
     went_down: bool,  # noqa: FBT001 -- trio.run hands on no keywords
 ) -> None:
-    keepers = [Doorkeeper(machine, door) for door in Door]
-    watch = ClockWatch(machine.clock.wall_ns(), machine.clock.boot_ns())
-    periodic.vouch(machine, watch)
+    keepers = [IPCServer(agent, door) for door in AgentSocket]
+    watch = ClockMonitor(agent.clock.wall_ns(), agent.clock.boot_ns())
+    periodic.extend_freshness(agent, watch)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(periodic.vouch_for_ever, machine, watch)
-        nursery.start_soon(machine.clerk.run)
+        nursery.start_soon(periodic.freshness_loop, agent, watch)
+        nursery.start_soon(agent.ledger_queue.run)
         nursery.start_soon(mark.keep_for_ever)
         if cluster is not None:
             nursery.start_soon(cluster.service.run)
-            nursery.start_soon(machine.telling.cut_for_ever)
-        if machine.inforce.config.ledger.engine == "postgresql":
+            nursery.start_soon(agent.fanout.terminate_loop)
+        if agent.active_config.config.ledger.engine == "postgresql":
             # Its driver is an extra, which a machine with a ledger in a file need not have.
             from crewgate.agent.budget.ledger_heartbeat import share  # noqa: PLC0415
 
-            nursery.start_soon(share, machine)
+            nursery.start_soon(share, agent)
         if went_down:
-            nursery.start_soon(lost_audit_records.tell, machine)
-        nursery.start_soon(periodic.retry_draws, machine)
-        nursery.start_soon(periodic.draw_ahead, machine)
-        nursery.start_soon(periodic.tidy_for_ever, machine, audit.tick)
-        nursery.start_soon(health.look_for_ever, machine)
-        for disk in machine.disks.values():
+            nursery.start_soon(lost_audit_records.report_lost_records, agent)
+        nursery.start_soon(periodic.retry_draws, agent)
+        nursery.start_soon(periodic.prefetch_loop, agent)
+        nursery.start_soon(periodic.tidy_for_ever, agent, audit.tick)
+        nursery.start_soon(health.health_loop, agent)
+        for disk in agent.disks.values():
             nursery.start_soon(disk.watch)
         for keeper in keepers:
             nursery.start_soon(keeper.serve)
-        word.say()
+        word.send_ready()
         told = 0
         with trio.CancelScope() as serving:
             mark.on_refusal = serving.cancel
             if not mark.refusal:
-                told = await _until_told_to_end(machine)
-        machine.ending = True
-        await take_leave(machine, told)
+                told = await _wait_until_stopped(agent)
+        agent.ending = True
+        await take_leave(agent, told)
         nursery.cancel_scope.cancel()
 
 
-async def take_leave(machine: Machine, told: int) -> None:
+async def take_leave(agent: AgentState, told: int) -> None:
     """Give the ledger what no call has used, and wait until it has heard all that was sent.
 
     Others may need the credit. If the ledger does not answer in time, what it was not told is
@@ -235,11 +239,11 @@ async def take_leave(machine: Machine, told: int) -> None:
     with trio.move_on_after(limits.ledger_farewell_seconds):
         for _ in range(2):  # a draw that was under way comes with credit after the first
             if told != signal.SIGUSR2:  # another agent goes on with the leases of this table
-                machine.lessor.give_back_all(machine.clock.boot_ns())
-            await machine.clerk.quiet()
+                agent.lease_client.give_back_all(agent.clock.boot_ns())
+            await agent.ledger_queue.quiet()
 
 
-async def _until_told_to_end(machine: Machine) -> int:
+async def _wait_until_stopped(agent: AgentState) -> int:
     """The signal: SIGUSR2 where another agent takes the table up at once."""
     heard = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2
     with trio.open_signal_receiver(*heard) as signals:
@@ -247,7 +251,7 @@ async def _until_told_to_end(machine: Machine) -> int:
             if number != signal.SIGHUP:
                 return number
             try:
-                await reload_now(machine)
+                await reload_now(agent)
             except ConfigurationError:  # it has been said, and the old one stays
                 continue
     raise AssertionError("signals do not end")

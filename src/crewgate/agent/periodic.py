@@ -10,44 +10,44 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.agent.clock_monitor import ClockWatch
-from crewgate.agent.journal import Journal
+from crewgate.agent.clock_monitor import ClockMonitor
+from crewgate.agent.journal import StateJournal
 from crewgate.agent.reload import reload_if_changed
-from crewgate.agent.state import Machine
+from crewgate.agent.state import AgentState
 
 R = TypeVar("R", bound=msgspec.Struct)
 _AHEAD_NS = round(limits.fresh_seconds * 1e9)
 _ASKS_NS = round(limits.staleness_seconds * 1e9)
 
 
-def vouch(machine: Machine, watch: ClockWatch) -> None:
+def extend_freshness(agent: AgentState, watch: ClockMonitor) -> None:
     """Let everybody admit for the next seconds, unless the wall clock cannot be believed."""
-    boot = machine.clock.boot_ns()
-    steady = watch.is_steady(machine.clock.wall_ns(), boot)
-    if steady != machine.steady:
-        machine.say(
+    boot = agent.clock.boot_ns()
+    steady = watch.is_steady(agent.clock.wall_ns(), boot)
+    if steady != agent.steady:
+        agent.log(
             "the clock is steady again: admitting"
             if steady
             else f"the clock jumped by {watch.step_seconds:+.1f} s: admitting nothing until it is "
             f"back, or steady for {limits.clock_settle_seconds:.0f} s"
         )
-    machine.steady, machine.step_seconds = steady, watch.step_seconds
-    machine.offset_ns = watch.offset_ns
-    machine.table.vouch(boot + _AHEAD_NS if steady else 0, machine.synced_until_ns())
-    _say_touch(machine)
+    agent.steady, agent.step_seconds = steady, watch.step_seconds
+    agent.offset_ns = watch.offset_ns
+    agent.table.vouch(boot + _AHEAD_NS if steady else 0, agent.synced_until_ns())
+    _log_contact(agent)
 
 
-def _say_touch(machine: Machine) -> None:
+def _log_contact(agent: AgentState) -> None:
     """Each time that this machine loses touch with the others, and has it again.
 
     One that has just begun is given the time that it takes to ask them.
     """
-    in_touch, others = machine.is_synced(), machine.telling.others
-    asks_yet = machine.clock.boot_ns() < machine.began_ns + _ASKS_NS
-    if others is None or in_touch == machine.in_touch or asks_yet:
+    in_touch, others = agent.is_synced(), agent.fanout.others
+    asks_yet = agent.clock.boot_ns() < agent.began_ns + _ASKS_NS
+    if others is None or in_touch == agent.in_touch or asks_yet:
         return
-    machine.in_touch = in_touch
-    machine.say(
+    agent.in_touch = in_touch
+    agent.log(
         "in touch with the other machines again: admitting"
         if in_touch
         else f"out of touch, admitting calls of tools alone that are open when stale: waiting for "
@@ -55,80 +55,84 @@ def _say_touch(machine: Machine) -> None:
     )
 
 
-def burn(machine: Machine) -> None:
+def burn(agent: AgentState) -> None:
     """End what is past its deadline, and what those held who did not come back."""
-    boot = machine.clock.boot_ns()
-    machine.burn(machine.table.burn_overdue(boot), "deadline")
-    machine.burn(machine.guests.drop_inherited(boot), "owner-died")
+    boot = agent.clock.boot_ns()
+    agent.burn(agent.table.burn_overdue(boot), "deadline")
+    agent.burn(agent.attached.drop_inherited(boot), "owner-died")
 
 
-def tidy(machine: Machine) -> None:
+def tidy(agent: AgentState) -> None:
     """Give idle credit back; forget what has expired, if the clock can be believed."""
-    clocks = machine.clock.read()
-    machine.lessor.give_back_idle(clocks.wall, clocks.boot_ns)
-    machine.watching.look(clocks, lapses=machine.is_synced())
-    machine.draws.repay()
-    if machine.telling.others is not None:
-        machine.telling.others.look()
-        if news := machine.watching.news():
-            machine.telling.others.pass_on(news)
-    if not machine.steady or machine.clerk.trouble or machine.lessor.lending.owed:
+    clocks = agent.clock.read()
+    agent.lease_client.give_back_idle(clocks.wall, clocks.boot_ns)
+    agent.minting_watch.poll(clocks, lapses=agent.is_synced())
+    agent.draws.settle_overdraft()
+    if agent.fanout.others is not None:
+        agent.fanout.others.record_pending()
+        if news := agent.minting_watch.take_announcements():
+            agent.fanout.others.pass_on(news)
+    if (
+        not agent.steady
+        or agent.ledger_queue.unavailable_reason
+        or agent.lease_client.overdraft.overdrawn
+    ):
         return  # what the table forgets must be known to the ledger
-    for gone in machine.lessor.reclaim(clocks.wall, clocks.boot_ns, limits.reclaim_records_max):
-        machine.registry.forget(gone.key)
-    for key in machine.revocations.keep(machine.inforce.policy.keys, clocks):
-        machine.say(
+    for gone in agent.lease_client.reclaim(clocks.wall, clocks.boot_ns, limits.reclaim_records_max):
+        agent.registry.forget(gone.key)
+    for key in agent.revocations.keep(agent.active_config.policy.keys, clocks):
+        agent.log(
             f"signing key {key.kid} of crew {key.crew} is revoked, and its JWKS still has it: take "
             "it out there; until then it stays revoked on this machine"
         )
-    machine.revocations.tidy(clocks)
-    machine.notes.tidy(clocks.wall)
+    agent.revocations.tidy(clocks)
+    agent.notes.tidy(clocks.wall)
 
 
-async def vouch_for_ever(machine: Machine, watch: ClockWatch) -> None:
+async def freshness_loop(agent: AgentState, watch: ClockMonitor) -> None:
     """Four times a second; the table outlives a missed tick by seconds."""
     while True:
-        vouch(machine, watch)
-        burn(machine)
+        extend_freshness(agent, watch)
+        burn(agent)
         await trio.sleep(limits.fresh_interval_seconds)
 
 
-async def retry_draws(machine: Machine) -> None:
+async def retry_draws(agent: AgentState) -> None:
     """Try contended draws again while there are any."""
     while True:
-        await machine.draws.wait()
-        machine.draws.retry(machine.clock.read())
+        await agent.draws.wait()
+        agent.draws.retry(agent.clock.read())
         await trio.sleep(limits.draw_look_seconds)
 
 
-async def draw_ahead(machine: Machine) -> None:
+async def prefetch_loop(agent: AgentState) -> None:
     """Fill the leases of busy branches before they are empty."""
     while True:
-        await machine.draws.busy()
-        if machine.ending:  # what is drawn now would have to be given back
+        await agent.draws.busy()
+        if agent.ending:  # what is drawn now would have to be given back
             return
-        machine.draws.look_ahead(machine.clock.read())
+        agent.draws.prefetch(agent.clock.read())
         await trio.sleep(limits.draw_look_seconds)
 
 
-async def tidy_for_ever(machine: Machine, audit_tick: Callable[[], None]) -> None:
+async def tidy_for_ever(agent: AgentState, audit_tick: Callable[[], None]) -> None:
     """Once a second, everything that is in no hurry."""
     while True:
         await trio.sleep(1)
-        tidy(machine)
+        tidy(agent)
         audit_tick()
-        await reload_if_changed(machine)
-        await rewrite_if_due(machine.registry_journal, len(machine.registry), machine.registry)
-        revocations = machine.revocations
-        await rewrite_if_due(machine.revocations_journal, len(revocations), revocations)
-        await rewrite_if_due(machine.notes_journal, len(machine.notes), machine.notes)
-        watching = machine.watching
+        await reload_if_changed(agent)
+        await rewrite_if_due(agent.registry_journal, len(agent.registry), agent.registry)
+        revocations = agent.revocations
+        await rewrite_if_due(agent.revocations_journal, len(revocations), revocations)
+        await rewrite_if_due(agent.notes_journal, len(agent.notes), agent.notes)
+        watching = agent.minting_watch
         if watching.is_dirty:
             await trio.to_thread.run_sync(watching.sync)
-        await rewrite_if_due(machine.watch_journal, len(watching), watching)
+        await rewrite_if_due(agent.watch_journal, len(watching), watching)
 
 
-async def rewrite_if_due(journal: Journal[R], count: int, live: Iterable[R]) -> None:
+async def rewrite_if_due(journal: StateJournal[R], count: int, live: Iterable[R]) -> None:
     """Rewrite a journal in a thread, while lines go on being appended to the old file."""
     if not journal.is_due(count):
         return

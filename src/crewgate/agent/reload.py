@@ -3,31 +3,31 @@
 import trio
 
 from crewgate import limits
-from crewgate.agent.state import Machine
+from crewgate.agent.state import AgentState
 from crewgate.errors import ConfigurationError
 
 
-async def reload_now(machine: Machine) -> None:
+async def reload_now(agent: AgentState) -> None:
     """Put what the files hold in force; ConfigurationError leaves the old one, and is said."""
     try:
-        found = await trio.to_thread.run_sync(machine.inforce.look)
+        found = await trio.to_thread.run_sync(agent.active_config.read_files)
     except ConfigurationError as error:
-        machine.inforce.refuse(error, machine.say)
+        agent.active_config.refuse(error, agent.log)
         raise
-    machine.reload(found)
-    machine.say(f"configuration {machine.inforce.policy.generation} is in force")
+    agent.reload(found)
+    agent.log(f"configuration {agent.active_config.policy.generation} is in force")
 
 
-async def reload_if_changed(machine: Machine) -> None:
+async def reload_if_changed(agent: AgentState) -> None:
     """Look at the files; a bad one has been said and is nobody's exception here.
 
     What was bad is looked at again now and then: the file that was missing was in no watch.
     """
-    inforce, now = machine.inforce, machine.clock.boot_ns()
+    inforce, now = agent.active_config, agent.clock.boot_ns()
     if not inforce.changed() and not (inforce.error and now >= inforce.look_again_ns):
         return
     inforce.look_again_ns = now + round(limits.reload_refused_seconds * 1e9)
     try:
-        await reload_now(machine)
+        await reload_now(agent)
     except ConfigurationError:
         return

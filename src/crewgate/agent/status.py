@@ -7,53 +7,59 @@ from contextlib import closing
 import trio
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
-from crewgate._native.records import Branch
+from crewgate._native.records import BranchRecord
+from crewgate._native.table_owner import OwnedTable
 from crewgate.agent import health
-from crewgate.agent.branch_tree import Beyond, beyond, rows
-from crewgate.agent.state import Machine
-from crewgate.core.anomaly.transitions import Standing
+from crewgate.agent.branch_tree import RemoteUsage, beyond, rows
+from crewgate.agent.state import AgentState
+from crewgate.core.anomaly.transitions import WatchState
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ipc.admin_messages import Status, TreePage, TreeRow, WatchRow, WorkerStatus
+from crewgate.ipc.admin_messages import (
+    AgentStatus,
+    MintingWatchRow,
+    TreePage,
+    TreeRow,
+    WorkerStatus,
+)
 from crewgate.ledger.factory import open_ledger
 
 
-def status(machine: Machine, number: int) -> Status:
+def status(agent: AgentState, number: int) -> AgentStatus:
     """The answer to question `number`: what `health.look` finds, and what there is to count."""
-    workers = [_worker(machine, index) for index in range(machine.inforce.config.workers)]
-    others = machine.telling.others
-    watched = [watch_row(each) for each in machine.watching.standings()]
-    found = health.look(machine)
-    return Status(
+    workers = [_worker(agent, index) for index in range(agent.active_config.config.workers)]
+    others = agent.fanout.others
+    watched = [watch_row(each) for each in agent.minting_watch.states()]
+    found = health.update(agent)
+    return AgentStatus(
         id=number,
         ready=found.ready,
         waiting_for=found.refusals[: limits.health_shown_max],
         pid=os.getpid(),
-        life=machine.table.life.hex(),
-        fresh=machine.is_fresh(),
-        policy_generation=machine.inforce.policy.generation,
-        revocation_generation=machine.table.revocation_generation,
-        ledger=str(machine.inforce.config.ledger),
-        lent=machine.lessor.lending.debt,
-        lent_max=machine.lessor.lending.most,
+        life=agent.table.life.hex(),
+        fresh=agent.is_fresh(),
+        policy_generation=agent.active_config.policy.generation,
+        revocation_generation=agent.table.revocation_generation,
+        ledger=str(agent.active_config.config.ledger),
+        lent=agent.lease_client.overdraft.debt,
+        lent_max=agent.lease_client.overdraft.most,
         workers=workers,
-        embedders=sum(guest.worker < 0 for guest in machine.guests),
-        counts=machine.table.counts(),
-        configuration_error=machine.inforce.error[: limits.link_note_chars_max],
+        embedders=sum(process.worker < 0 for process in agent.attached),
+        counts=agent.table.counts(),
+        configuration_error=agent.active_config.error[: limits.link_note_chars_max],
         watched=watched[: limits.watch_rows_max],
         watched_more=max(0, len(watched) - limits.watch_rows_max),
         in_touch=others.in_touch() if others is not None else None,
-        machine=machine.lessor.holder,
+        machine=agent.lease_client.holder,
         state=found.state,
         health=list(found.conditions[: limits.health_shown_max]),
         health_more=max(0, len(found.conditions) - limits.health_shown_max),
-        coarsened=machine.revocations.coarsened.rows()[: limits.coarsened_rows_max],
+        coarsened=agent.revocations.coarsened.rows()[: limits.coarsened_rows_max],
     )
 
 
-def watch_row(standing: Standing) -> WatchRow:
+def watch_row(standing: WatchState) -> MintingWatchRow:
     """Where an orchestrator stands, in words."""
-    return WatchRow(
+    return MintingWatchRow(
         crew=standing.crew,
         orchestrator=standing.orchestrator,
         rung=standing.rung.value,
@@ -63,27 +69,27 @@ def watch_row(standing: Standing) -> WatchRow:
     )
 
 
-def _worker(machine: Machine, index: int) -> WorkerStatus:
-    guest = machine.guests.worker(index)
+def _worker(agent: AgentState, index: int) -> WorkerStatus:
+    process = agent.attached.worker(index)
     return WorkerStatus(
         index=index,
-        attached=guest is not None,
-        accepting=guest is not None and guest.accepting,
-        policy_generation=guest.policy_generation if guest else 0,
+        attached=process is not None,
+        accepting=process is not None and process.accepting,
+        policy_generation=process.policy_generation if process else 0,
     )
 
 
-async def tree(machine: Machine) -> list[TreeRow]:
+async def tree(agent: AgentState) -> list[TreeRow]:
     """The auth graph; of this table alone while the ledger does not answer."""
-    return await trio.to_thread.run_sync(_rows, machine)
+    return await trio.to_thread.run_sync(_rows, agent)
 
 
-def _beyond(machine: Machine) -> dict[bytes, Beyond]:
+def _beyond(agent: AgentState) -> dict[bytes, RemoteUsage]:
     """Read on a connection of its own: no draw waits for who looks at a large tree."""
-    holder, boot = machine.lessor.holder, machine.table.life
-    keys = [record.key for record in _records(machine.table)]
+    holder, boot = agent.lease_client.holder, agent.table.life
+    keys = [record.key for record in _records(agent.table)]
     try:
-        ledger = open_ledger(machine.inforce.config.ledger, readonly=True)
+        ledger = open_ledger(agent.active_config.config.ledger, readonly=True)
         with closing(ledger.session):
             leases, lessees = ledger.leases(holder, boot), ledger.lessees(holder, boot)
             return beyond(ledger.statements(keys), leases, lessees)
@@ -91,16 +97,16 @@ def _beyond(machine: Machine) -> dict[bytes, Beyond]:
         return {}
 
 
-def _rows(machine: Machine) -> list[TreeRow]:
+def _rows(agent: AgentState) -> list[TreeRow]:
     """A second's work for a full table."""
-    others = _beyond(machine)
-    now, table = machine.clock.wall_ns() // 10**9, machine.table
-    entries, crews = machine.registry.snapshot(), machine.inforce.policy.crews
-    holder, overruns = machine.lessor.holder, machine.notes.amounts()
+    others = _beyond(agent)
+    now, table = agent.clock.wall_ns() // 10**9, agent.table
+    entries, crews = agent.registry.snapshot(), agent.active_config.policy.crews
+    holder, overruns = agent.lease_client.holder, agent.notes.amounts()
     return rows(_records(table), entries, crews, table.is_revoked, now, others, holder, overruns)
 
 
-def _records(table: OwnedTable) -> Iterator[Branch]:
+def _records(table: OwnedTable) -> Iterator[BranchRecord]:
     size = limits.tree_scan_records
     for first in range(0, table.geometry.branches, size):
         yield from table.scan(first, min(size, table.geometry.branches - first))

@@ -2,10 +2,10 @@
 
 import time
 
-from crewgate.agent.revocation.entries import Clocks
+from crewgate.agent.revocation.types import ClockReading
 
 
-class Clock:
+class SystemClock:
     """The two real clocks; a virtual one in tests."""
 
     def wall_ns(self) -> int:
@@ -20,6 +20,6 @@ class Clock:
         """CLOCK_MONOTONIC: what cuts are timed by."""
         return time.monotonic_ns()
 
-    def read(self) -> Clocks:
+    def read(self) -> ClockReading:
         """Both, as they are passed on."""
-        return Clocks(wall=self.wall_ns() // 10**9, boot_ns=self.boot_ns())
+        return ClockReading(wall=self.wall_ns() // 10**9, boot_ns=self.boot_ns())

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
 from crewgate._native.table import StaleTableError
+from crewgate._native.table_owner import OwnedTable
 from crewgate.config import Config
 from crewgate.errors import TableError
 from crewgate.runtime.durable_files import (
@@ -24,7 +24,7 @@ from crewgate.runtime.durable_files import (
     write_file,
 )
 
-Say = Callable[[str], None]
+LogLine = Callable[[str], None]
 
 
 def state_folder(path: Path) -> None:
@@ -52,7 +52,7 @@ def geometry_of(config: Config) -> Geometry:
     )
 
 
-def open_table(config: Config, drawn_as: str, say: Say) -> tuple[OwnedTable, bool]:
+def open_table(config: Config, drawn_as: str, log: LogLine) -> tuple[OwnedTable, bool]:
     """The table, locked as the one agent, and whether it is new. TableError.
 
     `drawn_as` is the identity of the ledger that its leases are to be drawn from, and the machine's
@@ -69,14 +69,14 @@ def open_table(config: Config, drawn_as: str, say: Say) -> tuple[OwnedTable, boo
     if isinstance(why, OwnedTable):
         return why, False
     gone = f"; {why}, and what the old one had leased is burned"
-    say(f"{path}: a new table{gone if _ledger_of(path).exists() else ''}")
+    log(f"{path}: a new table{gone if _ledger_of(path).exists() else ''}")
     table = OwnedTable.create(str(path), geometry)
     bind(path, drawn_as)
     return table, True
 
 
 def bind(table: Path, drawn_as: str) -> None:
-    """Write down what the leases of a table are of (`Mark.drawn_as`); TableError."""
+    """Write down what the leases of a table are of (`LedgerMark.drawn_as`); TableError."""
     _write(_ledger_of(table), drawn_as)
 
 
@@ -120,7 +120,7 @@ def _ledger_of(table: Path) -> Path:
 
 
 def drawn_from(table: Path) -> str:
-    """What the leases of a table are of (`Mark.drawn_as`); empty if that is not known."""
+    """What the leases of a table are of (`LedgerMark.drawn_as`); empty if that is not known."""
     try:
         return _ledger_of(table).read_text().strip()
     except FileNotFoundError:

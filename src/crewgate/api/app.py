@@ -21,15 +21,20 @@ from starlette.types import Receive, Scope, Send
 
 from crewgate import limits
 from crewgate.api import access, problems
-from crewgate.api.backend import Office
-from crewgate.api.concurrency_limit import Turnstile
+from crewgate.api.backend import Backend
+from crewgate.api.concurrency_limit import ConcurrencyLimiter
 from crewgate.api.endpoints import ENDPOINTS, Endpoint
 from crewgate.api.openapi import PATH, document
-from crewgate.api.request import Call, query_of
-from crewgate.api.revocation_limit import Turns
-from crewgate.api.schemas import CertificateAnswer, Health, RevocationAnswer, TokenAnswer
+from crewgate.api.request import APIRequest, query_of
+from crewgate.api.revocation_limit import CrewRevocationLimiter
+from crewgate.api.schemas import (
+    CertificateResponse,
+    HealthResponse,
+    RevocationResponse,
+    TokenResponse,
+)
 from crewgate.core.x509.certificate import serial_text
-from crewgate.errors import ControlError, CrewgateError, PeerError
+from crewgate.errors import ClientError, ControlError, CrewgateError
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
@@ -40,7 +45,7 @@ Serve = Callable[[Request], Awaitable[Response]]
 
 
 def make_app(
-    office: Office, on_error: Complain = _log.error, on_deed: Complain = _log.info
+    backend: Backend, on_error: Complain = _log.error, on_deed: Complain = _log.info
 ) -> Starlette:
     """The application; whoever serves it has put the peer into `scope["state"]["peer"]`.
 
@@ -55,9 +60,9 @@ def make_app(
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in (*ENDPOINTS, own):
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    desk = _Desk(office, Turnstile(), Turns(), on_error, on_deed)
+    state = _AppState(backend, ConcurrencyLimiter(), CrewRevocationLimiter(), on_error, on_deed)
     routes = [
-        Route(path, _guarded(desk, methods), methods=[*methods])
+        Route(path, _guarded(state, methods), methods=[*methods])
         for path, methods in by_path.items()
     ]
     app = Starlette(
@@ -68,38 +73,38 @@ def make_app(
     return app
 
 
-class _Desk(NamedTuple):
+class _AppState(NamedTuple):
     """What all endpoints share."""
 
-    office: Office
-    turnstile: Turnstile
-    turns: Turns
+    backend: Backend
+    turnstile: ConcurrencyLimiter
+    revocation_limit: CrewRevocationLimiter
     on_error: Complain
-    on_deed: Complain
+    on_action: Complain
 
 
-def _guarded(desk: _Desk, methods: dict[str, Endpoint]) -> Serve:
+def _guarded(state: _AppState, methods: dict[str, Endpoint]) -> Serve:
     """The endpoints of one path, with the errors of their work as answers."""
 
     async def serve(request: Request) -> Response:
         endpoint = methods["GET" if request.method == "HEAD" else request.method]
         try:
-            return await _serve(desk, endpoint, request)
-        except PeerError:
+            return await _serve(state, endpoint, request)
+        except ClientError:
             raise  # the client has gone: nobody is to be answered
         except CrewgateError as error:
             found = problems.control_error(error)
             if problems.is_ours(found):
-                desk.on_error(f"{endpoint.method} {endpoint.path}: {error}")
+                state.on_error(f"{endpoint.method} {endpoint.path}: {error}")
         except Exception as error:  # noqa: BLE001 - the barrier
-            desk.on_error(f"{endpoint.method} {endpoint.path} failed: {_placed(error)}")
+            state.on_error(f"{endpoint.method} {endpoint.path} failed: {_placed(error)}")
             found = problems.control_error(CrewgateError())
         return problems.response(request.scope["path"], found)
 
     return serve
 
 
-async def _serve(desk: _Desk, endpoint: Endpoint, request: Request) -> Response:
+async def _serve(state: _AppState, endpoint: Endpoint, request: Request) -> Response:
     peer = request.state.peer
     caller = access.permit(peer.identity, endpoint.roles)
     # A browser that holds a certificate would send it along for any page (cross-site request
@@ -107,15 +112,15 @@ async def _serve(desk: _Desk, endpoint: Endpoint, request: Request) -> Response:
     if "origin" in request.headers:
         access.refuse("this API is not for web pages")
     holder = f"{caller.role.value}:{caller.label}"
-    with desk.turnstile.enter(holder):
+    with state.turnstile.enter(holder):
         serial = serial_text(peer.serial)
         # Before the certificate is judged: a body and a turn may take their time, and a revocation
         # come in it.
         body = await request.body()
-        revokes = endpoint.answer is RevocationAnswer
-        async with desk.turns.enter(caller) if revokes else nullcontext():
-            await desk.office.check(serial)
-            call = Call(
+        revokes = endpoint.answer is RevocationResponse
+        async with state.revocation_limit.enter(caller) if revokes else nullcontext():
+            await state.backend.check(serial)
+            call = APIRequest(
                 request.path_params,
                 query_of(request.scope["query_string"]),
                 body,
@@ -124,18 +129,20 @@ async def _serve(desk: _Desk, endpoint: Endpoint, request: Request) -> Response:
                 request.scope["raw_path"],
             )
             call.expect_query(endpoint.query)
-            answer = await endpoint.work(desk.office, caller, call)
-    if isinstance(answer, RevocationAnswer | TokenAnswer | CertificateAnswer):
-        desk.on_deed(f"{caller.label}, certificate {serial}: {answer.deed}")
-    is_waiting = isinstance(answer, Health) and answer.status == "waiting"
+            answer = await endpoint.work(state.backend, caller, call)
+    if isinstance(answer, RevocationResponse | TokenResponse | CertificateResponse):
+        state.on_action(f"{caller.label}, certificate {serial}: {answer.audit_text}")
+    is_waiting = isinstance(answer, HealthResponse) and answer.status == "waiting"
     status = endpoint.unready if is_waiting and endpoint.unready else endpoint.status
     data = answer if isinstance(answer, bytes) else _encode(answer)
     if len(data) <= limits.buffer_bytes_max:
         return Response(data, status, _HEADERS, endpoint.media)
-    return _Long(_pieces(data), status, _HEADERS, endpoint.media, desk.turnstile, holder)
+    return _StreamedResponse(
+        _pieces(data), status, _HEADERS, endpoint.media, state.turnstile, holder
+    )
 
 
-class _Long(StreamingResponse):
+class _StreamedResponse(StreamingResponse):
     """An answer whose sending counts as work for its holder: it holds on to what it sends."""
 
     def __init__(
@@ -144,7 +151,7 @@ class _Long(StreamingResponse):
         status: int,
         headers: dict[str, str],
         media: str,
-        turnstile: Turnstile,
+        turnstile: ConcurrencyLimiter,
         holder: str,
     ) -> None:
         super().__init__(pieces, status, headers, media)

@@ -4,31 +4,27 @@ The edge has proved the peer and bounds all that it sends; the application finds
 `scope["state"]["peer"]`. Trailers and informational answers are not carried. Knows no routes.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import Coroutine, MutableMapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 import trio
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
-Field = tuple[bytes, bytes]
+from crewgate.core.http import ASGIApplication, ASGIMessage, HeaderField
 
 
-class Request(Protocol):
+class AdapterRequest(Protocol):
     """The head of a request, as the edge made it."""
 
     method: bytes
     path: bytes
     query: bytes
     authority: bytes
-    headers: list[Field]
+    headers: list[HeaderField]
     version: str
 
 
-class Exchange(Protocol):
+class AdapterExchange(Protocol):
     """A request of the edge, and how to answer it."""
 
     request: Any
@@ -45,10 +41,10 @@ class Exchange(Protocol):
     async def read(self) -> bytes:
         """Return the next piece of the body, b"" at its end."""
 
-    def respond(self, status: int, headers: Sequence[Field], body: bytes = b"") -> None:
+    def respond(self, status: int, headers: Sequence[HeaderField], body: bytes = b"") -> None:
         """Answer in full."""
 
-    def start(self, status: int, headers: Sequence[Field], *, ends: bool = False) -> None:
+    def start(self, status: int, headers: Sequence[HeaderField], *, ends: bool = False) -> None:
         """Send the head of an answer whose body follows."""
 
     async def send(self, data: bytes) -> None:
@@ -58,37 +54,37 @@ class Exchange(Protocol):
         """End a streamed answer."""
 
 
-class Bridge:
+class ASGIAdapter:
     """Serves exchanges with `application`; `accept` is what a listener is given.
 
     `body_bytes_max` bounds a request's body: the edge refuses more with 413.
     """
 
-    def __init__(self, application: Application, body_bytes_max: int) -> None:
+    def __init__(self, application: ASGIApplication, body_bytes_max: int) -> None:
         self._application = application
         self._body_bytes_max = body_bytes_max
 
-    def accept(self, exchange: Exchange) -> Coroutine[None, None, None]:
+    def accept(self, exchange: AdapterExchange) -> Coroutine[None, None, None]:
         """Return the work of a request; its client's going cancels it."""
         exchange.body_bytes_max = self._body_bytes_max
         return self._serve(exchange)
 
-    async def _serve(self, exchange: Exchange) -> None:
-        turn = _Turn(exchange)
+    async def _serve(self, exchange: AdapterExchange) -> None:
+        turn = _ASGICall(exchange)
         await self._application(_scope(exchange), turn.receive, turn.send)
         if not exchange.done:  # the edge breaks it off, or answers 500 where nothing was sent
             raise RuntimeError("the application has not ended its answer")
 
 
-class _Turn:
+class _ASGICall:
     """One request's `receive` and `send`."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: AdapterExchange) -> None:
         self._exchange = exchange
         self._read_all = False
-        self._head: tuple[int, list[Field]] | None = None
+        self._head: tuple[int, list[HeaderField]] | None = None
 
-    async def receive(self) -> Message:
+    async def receive(self) -> ASGIMessage:
         exchange = self._exchange
         if self._read_all:
             await trio.sleep_forever()  # the edge cancels the whole call when its client goes
@@ -96,7 +92,7 @@ class _Turn:
         self._read_all = not data or (exchange.complete and not exchange.buffered)
         return {"type": "http.request", "body": data, "more_body": not self._read_all}
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: ASGIMessage) -> None:
         exchange, what = self._exchange, message["type"]
         if what == "http.response.start" and self._head is None:
             self._head = (message["status"], _fields(message.get("headers", ())))
@@ -119,13 +115,13 @@ class _Turn:
             exchange.finish(body)
 
 
-def _fields(pairs: Sequence[Sequence[bytes]]) -> list[Field]:
+def _fields(pairs: Sequence[Sequence[bytes]]) -> list[HeaderField]:
     """Lower-case names; the length is the edge's to say where it knows the whole body."""
     fields = [(bytes(name).lower(), bytes(value)) for name, value in pairs]
     return [field for field in fields if field[0] != b"content-length"]
 
 
-def _scope(exchange: Exchange) -> MutableMapping[str, Any]:
+def _scope(exchange: AdapterExchange) -> MutableMapping[str, Any]:
     request, peer = exchange.request, exchange.peer
     return {
         "type": "http",

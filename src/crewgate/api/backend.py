@@ -1,4 +1,4 @@
-"""What the control API asks for; the control process does it (DESIGN: composition roots wire).
+"""What the control API asks for; the control process does it.
 
 Every method may raise a CrewgateError, whose text is for the caller: no secret is in it. Nothing
 here judges whether the caller may ask: `access` has done that.
@@ -10,18 +10,18 @@ from typing import Protocol
 import msgspec
 
 from crewgate.api.schemas import (
-    CertificateAnswer,
-    Health,
-    IntrospectionAnswer,
-    RevocationAnswer,
-    TokenAnswer,
+    CertificateResponse,
+    HealthResponse,
+    IntrospectionResponse,
+    RevocationResponse,
+    TokenResponse,
 )
 from crewgate.api.snapshot import Snapshot
 from crewgate.core.x509.identity import Identity
 from crewgate.ipc.admin_messages import Target, Until
 
 
-class Grant(msgspec.Struct, frozen=True):
+class TokenRequest(msgspec.Struct, frozen=True):
     """What a token is asked for. `credits` is decimal text; None and empty: as it was."""
 
     tools: tuple[str, ...] = ()
@@ -30,14 +30,14 @@ class Grant(msgspec.Struct, frozen=True):
     process: str = ""
 
 
-class Holder(msgspec.Struct, frozen=True):
+class CertificateOwner(msgspec.Struct, frozen=True):
     """Whom a certificate was issued to."""
 
     crew: str
     name: str
 
 
-class Wish(msgspec.Struct, frozen=True):
+class CertificateRequest(msgspec.Struct, frozen=True):
     """What certificate is asked for, and by the holder of which one (`by`, a serial).
 
     `is_own`: it is the next one of the same holder, with the names and addresses of that one.
@@ -51,25 +51,27 @@ class Wish(msgspec.Struct, frozen=True):
     hosts: Sequence[str] = ()
 
 
-class Office(Protocol):
+class Backend(Protocol):
     """The work behind the API."""
 
     async def check(self, serial: str) -> None:
         """ControlError 401 unless the certificate that a connection has shown is good now."""
 
-    async def revoke(self, target: Target, name: str, crew: str, until: Until) -> RevocationAnswer:
+    async def revoke(
+        self, target: Target, name: str, crew: str, until: Until
+    ) -> RevocationResponse:
         """End a branch and all below it, a grant, or the tokens of a process or crew until now.
 
         The `crew` of a branch, where it is empty, is found out if that is plain.
         """
 
-    async def revoke_certificate(self, serial: str, reason: str) -> RevocationAnswer:
+    async def revoke_certificate(self, serial: str, reason: str) -> RevocationResponse:
         """Revoke one certificate."""
 
-    async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationAnswer:
+    async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationResponse:
         """Revoke all certificates of an orchestrator, and all its tokens until now."""
 
-    async def holder(self, serial: str) -> Holder | None:
+    async def holder(self, serial: str) -> CertificateOwner | None:
         """Whom a certificate was issued to; None if this CA has not issued it."""
 
     async def knows(self, crew: str, name: str) -> bool:
@@ -78,22 +80,22 @@ class Office(Protocol):
     async def tree(self) -> Snapshot:
         """The auth graph, at most `limits.tree_seconds` old."""
 
-    async def start_run(self, crew: str, name: str, grant: Grant) -> TokenAnswer:
+    async def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:
         """The first token of a new root."""
 
-    async def spawn(self, crew: str, name: str, parent: str, grant: Grant) -> TokenAnswer:
+    async def spawn(self, crew: str, name: str, parent: str, grant: TokenRequest) -> TokenResponse:
         """The first token of a child of the branch that the token `parent` is for."""
 
-    async def refresh(self, crew: str, name: str, token: str, grant: Grant) -> TokenAnswer:
+    async def refresh(self, crew: str, name: str, token: str, grant: TokenRequest) -> TokenResponse:
         """The next token of the branch that `token` is for."""
 
-    async def introspect(self, token: str) -> IntrospectionAnswer:
+    async def introspect(self, token: str) -> IntrospectionResponse:
         """What a token says, if gateways would accept it now."""
 
-    async def certify(self, wish: Wish) -> CertificateAnswer:
+    async def certify(self, request: CertificateRequest) -> CertificateResponse:
         """Sign a leaf for the key of a CSR."""
 
-    async def certify_server(self, request: str, before: str, by: str) -> CertificateAnswer:
+    async def certify_server(self, request: str, before: str, by: str) -> CertificateResponse:
         """Sign the next of a server's certificate (PEM) for its key, of which there is a CSR.
 
         `by` is the serial of the certificate that the client has shown.
@@ -108,5 +110,5 @@ class Office(Protocol):
     async def crl(self) -> bytes:
         """The list of revoked certificates, as PEM."""
 
-    async def health(self) -> Health:
+    async def health(self) -> HealthResponse:
         """Whether the gateway is ready."""

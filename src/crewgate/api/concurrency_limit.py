@@ -12,7 +12,7 @@ from crewgate import limits
 from crewgate.errors import ControlError
 
 
-class Turnstile:
+class ConcurrencyLimiter:
     """Lets `most` requests of each holder in."""
 
     def __init__(self, most: int = limits.control_calls_of_one_max) -> None:
@@ -20,7 +20,7 @@ class Turnstile:
         self._inside: Counter[str] = Counter()
 
     def __repr__(self) -> str:
-        return f"<Turnstile {dict(self._inside)}>"
+        return f"<ConcurrencyLimiter {dict(self._inside)}>"
 
     @contextmanager
     def enter(self, holder: str) -> Iterator[None]:

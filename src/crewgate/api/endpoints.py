@@ -10,18 +10,18 @@ import msgspec
 from crewgate import limits
 from crewgate.api import access, tokens
 from crewgate.api.access import EVERYBODY, STAFF
-from crewgate.api.backend import Office, Wish
-from crewgate.api.request import Call
+from crewgate.api.backend import Backend, CertificateRequest
+from crewgate.api.request import APIRequest
 from crewgate.api.schemas import (
-    BranchAnswer,
-    BranchesAnswer,
-    CertificateAnswer,
-    CertificateAsk,
-    Health,
-    IntrospectionAnswer,
-    RevocationAnswer,
-    RevocationAsk,
-    TokenAnswer,
+    BranchesResponse,
+    BranchResponse,
+    CertificateResponse,
+    CertificateSigningRequest,
+    HealthResponse,
+    IntrospectionResponse,
+    RevocationRequest,
+    RevocationResponse,
+    TokenResponse,
 )
 from crewgate.core.ids import uuid_bytes
 from crewgate.core.tokens.claims import is_text
@@ -29,7 +29,7 @@ from crewgate.core.x509.identity import Identity, Role
 from crewgate.ipc.admin_messages import Target
 
 _REVOCABLE = ("branch", "grant", "process", "every_token_of", "certificate", "orchestrator")
-Work = Callable[[Office, Identity, Call], Awaitable[object]]
+EndpointHandler = Callable[[Backend, Identity, APIRequest], Awaitable[object]]
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -43,7 +43,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     method: str
     path: str
     roles: frozenset[Role]
-    work: Work
+    work: EndpointHandler
     answer: type
     says: str
     ask: type | None = None
@@ -55,43 +55,47 @@ class Endpoint(msgspec.Struct, frozen=True):
     media: str = "application/json"
 
 
-async def revoke(office: Office, caller: Identity, call: Call) -> RevocationAnswer:
+async def revoke(backend: Backend, caller: Identity, call: APIRequest) -> RevocationResponse:
     """End a branch, a grant, a process' or a crew's tokens, a certificate, or an orchestrator."""
-    ask = call.decode(RevocationAsk)
+    ask = call.decode(RevocationRequest)
     if sum(bool(getattr(ask, each)) for each in _REVOCABLE) != 1:
         access.malformed(f"name exactly one of {', '.join(_REVOCABLE)}")
     if ask.branch:
-        return await _revoke_branch(office, caller, ask)
+        return await _revoke_branch(backend, caller, ask)
     if ask.grant or ask.process:
-        return await _revoke_tokens(office, caller, ask)
+        return await _revoke_tokens(backend, caller, ask)
     if ask.every_token_of:
         if ask.crew:
             access.malformed("crew: says whose branch, grant or process it is, and none is named")
         crew = access.crew_for(caller, ask.every_token_of)
-        return await office.revoke("crew", crew, crew, ask.until)
+        return await backend.revoke("crew", crew, crew, ask.until)
     if ask.certificate:
-        holder = await office.holder(ask.certificate)
+        holder = await backend.holder(ask.certificate)
         if holder is None or not access.sees(caller, holder.crew):
             access.missing("certificate")
-        return await office.revoke_certificate(ask.certificate, ask.reason)
+        return await backend.revoke_certificate(ask.certificate, ask.reason)
     crew, name = access.orchestrator(ask.orchestrator)
     crew = access.crew_for(caller, crew)
     # Each name takes a place in the table that all crews share: none that somebody made up.
-    if caller.role is not Role.OPERATOR and not await office.knows(crew, name):
+    if caller.role is not Role.OPERATOR and not await backend.knows(crew, name):
         access.missing("orchestrator with a certificate")
-    return await office.revoke_orchestrator(crew, name, ask.reason)
+    return await backend.revoke_orchestrator(crew, name, ask.reason)
 
 
-async def _revoke_branch(office: Office, caller: Identity, ask: RevocationAsk) -> RevocationAnswer:
+async def _revoke_branch(
+    backend: Backend, caller: Identity, ask: RevocationRequest
+) -> RevocationResponse:
     _check_branch(ask.branch)
     crew = access.crew_for(caller, ask.crew)
-    if crew and not ask.crew and not (await office.tree()).find(ask.branch, crew):
+    if crew and not ask.crew and not (await backend.tree()).find(ask.branch, crew):
         # Else a mistyped id, or one of another crew, would be confirmed as revoked.
         access.unseen(f"no branch {ask.branch} was seen; to revoke it unseen, name the crew")
-    return await office.revoke("branch", ask.branch, crew, ask.until)
+    return await backend.revoke("branch", ask.branch, crew, ask.until)
 
 
-async def _revoke_tokens(office: Office, caller: Identity, ask: RevocationAsk) -> RevocationAnswer:
+async def _revoke_tokens(
+    backend: Backend, caller: Identity, ask: RevocationRequest
+) -> RevocationResponse:
     """Of a grant or a process. They are of no crew but by its word."""
     target: Target = "grant" if ask.grant else "process"
     name = ask.grant or ask.process
@@ -101,28 +105,28 @@ async def _revoke_tokens(office: Office, caller: Identity, ask: RevocationAsk) -
     if not crew:
         access.malformed(f"crew: say whose {target} it is")
     if not ask.crew:
-        rows = [row for row in (await office.tree()).of(crew) if row.crew == crew]
+        rows = [row for row in (await backend.tree()).of(crew) if row.crew == crew]
         if not any(getattr(row, target) == name for row in rows):
             access.unseen(
                 f"{target} {name} is not the newest of a branch that was seen; to revoke it "
                 "unseen, name the crew"
             )
-    return await office.revoke(target, name, crew, ask.until)
+    return await backend.revoke(target, name, crew, ask.until)
 
 
-async def branches(office: Office, caller: Identity, call: Call) -> BranchesAnswer:
+async def branches(backend: Backend, caller: Identity, call: APIRequest) -> BranchesResponse:
     """Branches, parents first, a page at a time."""
-    most = call.whole("limit", limits.page_rows_max, limits.page_rows_max)
+    most = call.int_param("limit", limits.page_rows_max, limits.page_rows_max)
     crew = access.crew_for(caller, call.query.get("crew", ""))
-    rows = [row for row in (await office.tree()).of(crew) if row.branch]
+    rows = [row for row in (await backend.tree()).of(crew) if row.branch]
     start = _after(rows, call.query.get("after", ""))
     page = rows[start : start + most]
     more = start + most < len(rows)
     following = f"{page[-1].crew}/{page[-1].branch}" if more else ""
-    return BranchesAnswer(branches=page, more=more, next=following)
+    return BranchesResponse(branches=page, more=more, next=following)
 
 
-def _after(rows: Sequence[BranchAnswer], cursor: str) -> int:
+def _after(rows: Sequence[BranchResponse], cursor: str) -> int:
     """Where the row after the one that `cursor` names is; 404 if that is gone meanwhile.
 
     Without its crew a branch of another crew with the same id might be meant.
@@ -137,28 +141,28 @@ def _after(rows: Sequence[BranchAnswer], cursor: str) -> int:
     return access.missing("branch to go on after; begin again")
 
 
-async def branch(office: Office, caller: Identity, call: Call) -> BranchAnswer:
+async def branch(backend: Backend, caller: Identity, call: APIRequest) -> BranchResponse:
     """One branch."""
-    return await _find(office, caller, call)
+    return await _find(backend, caller, call)
 
 
-async def end_branch(office: Office, caller: Identity, call: Call) -> RevocationAnswer:
+async def end_branch(backend: Backend, caller: Identity, call: APIRequest) -> RevocationResponse:
     """End a branch that is known here, and all below it."""
-    row = await _find(office, caller, call)
-    return await office.revoke("branch", row.branch, row.crew, "")
+    row = await _find(backend, caller, call)
+    return await backend.revoke("branch", row.branch, row.crew, "")
 
 
-async def tree(office: Office, caller: Identity, call: Call) -> bytes:
+async def tree(backend: Backend, caller: Identity, call: APIRequest) -> bytes:
     """The whole auth graph that the caller may see, crews included."""
     crew = access.crew_for(caller, call.query.get("crew", ""))
-    return (await office.tree()).encoded(crew)
+    return (await backend.tree()).encoded(crew)
 
 
-async def certify(office: Office, caller: Identity, call: Call) -> CertificateAnswer:
+async def certify(backend: Backend, caller: Identity, call: APIRequest) -> CertificateResponse:
     """A certificate for a CSR's key: the caller's own next one, or any if an operator asks."""
-    ask = call.decode(CertificateAsk)
+    ask = call.decode(CertificateSigningRequest)
     if ask.renews:
-        return await _renew_server(office, caller, call, ask)
+        return await _renew_server(backend, caller, call, ask)
     wanted = _wanted(caller, ask)
     is_own = wanted == (caller.role, caller.crew, caller.name)
     if not is_own and caller.role is not Role.OPERATOR:
@@ -168,23 +172,25 @@ async def certify(office: Office, caller: Identity, call: Call) -> CertificateAn
     role, crew, name = wanted
     # The next certificate of the same process says the same; another's has an instance of its own.
     identity = caller if is_own else Identity(role, name, b"", crew)
-    return await office.certify(
-        Wish(identity, ask.request, call.serial, is_own, ask.life_seconds, tuple(ask.hosts))
+    return await backend.certify(
+        CertificateRequest(
+            identity, ask.request, call.serial, is_own, ask.life_seconds, tuple(ask.hosts)
+        )
     )
 
 
 async def _renew_server(
-    office: Office, caller: Identity, call: Call, ask: CertificateAsk
-) -> CertificateAnswer:
+    backend: Backend, caller: Identity, call: APIRequest, ask: CertificateSigningRequest
+) -> CertificateResponse:
     """What a machine shows to clients that cannot read who it is; whose key it has is known."""
     if caller.role not in {Role.GATEWAY, Role.OPERATOR}:
         access.refuse("only a gateway or an operator renews a server's certificate")
     if ask.role or ask.crew or ask.name or ask.hosts or ask.life_seconds:
         access.malformed("renews: the next certificate says what the one before does; name no more")
-    return await office.certify_server(ask.request, ask.renews, call.serial)
+    return await backend.certify_server(ask.request, ask.renews, call.serial)
 
 
-def _wanted(caller: Identity, ask: CertificateAsk) -> tuple[Role, str, str]:
+def _wanted(caller: Identity, ask: CertificateSigningRequest) -> tuple[Role, str, str]:
     """Role, crew and name: as asked for, the caller's own where nothing is."""
     if not (ask.role or ask.crew or ask.name):
         return caller.role, caller.crew, caller.name
@@ -194,42 +200,42 @@ def _wanted(caller: Identity, ask: CertificateAsk) -> tuple[Role, str, str]:
     return role, ask.crew, ask.name or (caller.name if role is caller.role else "")
 
 
-async def health(office: Office, caller: Identity, call: Call) -> Health:  # noqa: ARG001
+async def health(backend: Backend, caller: Identity, call: APIRequest) -> HealthResponse:  # noqa: ARG001
     """The control process answers."""
-    return Health(status="ok")
+    return HealthResponse(status="ok")
 
 
-async def ready(office: Office, caller: Identity, call: Call) -> Health:  # noqa: ARG001
+async def ready(backend: Backend, caller: Identity, call: APIRequest) -> HealthResponse:  # noqa: ARG001
     """What `crewgate status` says there; reasons, which name paths and crews, are for operators."""
-    found = await office.health()
+    found = await backend.health()
     if caller.role is Role.OPERATOR:
         return found
     named = [text.partition(":")[0] for text in found.waiting_for]
-    return Health(status=found.status, waiting_for=named)
+    return HealthResponse(status=found.status, waiting_for=named)
 
 
-async def ocsp(office: Office, caller: Identity, call: Call) -> bytes:  # noqa: ARG001
+async def ocsp(backend: Backend, caller: Identity, call: APIRequest) -> bytes:  # noqa: ARG001
     """RFC 6960, by POST."""
     if call.media != "application/ocsp-request":
         access.unsupported("send application/ocsp-request")
-    return await office.ocsp(call.body)
+    return await backend.ocsp(call.body)
 
 
-async def ocsp_get(office: Office, caller: Identity, call: Call) -> bytes:  # noqa: ARG001
+async def ocsp_get(backend: Backend, caller: Identity, call: APIRequest) -> bytes:  # noqa: ARG001
     """RFC 6960, by GET: the request is in the path, and its slashes may stand there bare."""
     _, _, tail = call.raw_path.decode("ascii").partition("/ocsp/")
-    return await office.ocsp_path(tail)
+    return await backend.ocsp_path(tail)
 
 
-async def crl(office: Office, caller: Identity, call: Call) -> bytes:  # noqa: ARG001
+async def crl(backend: Backend, caller: Identity, call: APIRequest) -> bytes:  # noqa: ARG001
     """RFC 5280, section 5, as PEM."""
-    return await office.crl()
+    return await backend.crl()
 
 
-async def _find(office: Office, caller: Identity, call: Call) -> BranchAnswer:
+async def _find(backend: Backend, caller: Identity, call: APIRequest) -> BranchResponse:
     wanted, crew = call.path["branch"], access.crew_for(caller, call.query.get("crew", ""))
     _check_branch(wanted)
-    rows = (await office.tree()).find(wanted, crew)
+    rows = (await backend.tree()).find(wanted, crew)
     if len(rows) > 1:
         crews = ", ".join(row.crew for row in rows)
         access.ambiguous(f"several crews have that branch; say which by ?crew= ({crews})")
@@ -248,31 +254,31 @@ _PAGE = {"after": "those after this one, the `next` of a page", "limit": "at mos
 _OCSP = "application/ocsp-response"
 
 ENDPOINTS = (
-    Endpoint("POST", "/v1/revocations", STAFF, revoke, RevocationAnswer,
+    Endpoint("POST", "/v1/revocations", STAFF, revoke, RevocationResponse,
              "End a branch, tokens, a certificate or an orchestrator, at once.",
-             ask=RevocationAsk),
-    Endpoint("GET", "/v1/branches", STAFF, branches, BranchesAnswer,
+             ask=RevocationRequest),
+    Endpoint("GET", "/v1/branches", STAFF, branches, BranchesResponse,
              "Branches, parents before their children.", query={**_CREW, **_PAGE}),
-    Endpoint("GET", "/v1/branches/{branch}", STAFF, branch, BranchAnswer, "One branch.",
+    Endpoint("GET", "/v1/branches/{branch}", STAFF, branch, BranchResponse, "One branch.",
              query=_CREW),
-    Endpoint("DELETE", "/v1/branches/{branch}", STAFF, end_branch, RevocationAnswer,
+    Endpoint("DELETE", "/v1/branches/{branch}", STAFF, end_branch, RevocationResponse,
              "End a branch and all that it spawned.", query=_CREW),
-    Endpoint("GET", "/v1/tree", STAFF, tree, BranchesAnswer, "The auth graph, crews included.",
+    Endpoint("GET", "/v1/tree", STAFF, tree, BranchesResponse, "The auth graph, crews included.",
              query=_CREW),
-    Endpoint("POST", "/v1/tokens", STAFF, tokens.issue, TokenAnswer,
+    Endpoint("POST", "/v1/tokens", STAFF, tokens.issue, TokenResponse,
              "A token: of a new run, of a child, or the next of a branch.",
              form=tokens.FORM, needed=("grant_type",)),
-    Endpoint("POST", "/v1/introspect", EVERYBODY, tokens.introspect, IntrospectionAnswer,
+    Endpoint("POST", "/v1/introspect", EVERYBODY, tokens.introspect, IntrospectionResponse,
              "What a token says, if it is good (RFC 7662).",
              form=tokens.INTROSPECT_FORM, needed=("token",)),
-    Endpoint("POST", "/v1/certificates", EVERYBODY, certify, CertificateAnswer,
-             "A certificate for the key of a CSR.", ask=CertificateAsk, status=201),
+    Endpoint("POST", "/v1/certificates", EVERYBODY, certify, CertificateResponse,
+             "A certificate for the key of a CSR.", ask=CertificateSigningRequest, status=201),
     Endpoint("POST", "/ocsp", EVERYBODY, ocsp, bytes, "OCSP (RFC 6960).", media=_OCSP),
     Endpoint("GET", "/ocsp/{request:path}", EVERYBODY, ocsp_get, bytes,
              "OCSP with the request in the path (RFC 6960, appendix A.1).", media=_OCSP),
     Endpoint("GET", "/crl", EVERYBODY, crl, bytes, "The list of revoked certificates, PEM.",
              media="application/x-pem-file"),
-    Endpoint("GET", "/healthz", EVERYBODY, health, Health, "The control process answers."),
-    Endpoint("GET", "/readyz", EVERYBODY, ready, Health, "The gateway is ready, or why not.",
+    Endpoint("GET", "/healthz", EVERYBODY, health, HealthResponse, "The API answers."),
+    Endpoint("GET", "/readyz", EVERYBODY, ready, HealthResponse, "Ready, or why not.",
              unready=503),
 )  # fmt: skip

@@ -14,7 +14,7 @@ _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
 
 
-class Call(msgspec.Struct, frozen=True):
+class APIRequest(msgspec.Struct, frozen=True):
     """A request; `body` is all of it.
 
     `serial` is of the certificate that its connection showed, `raw_path` the path as it was sent.
@@ -29,7 +29,7 @@ class Call(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Without the body, which may hold a token."""
-        return f"<Call {self.path}>"
+        return f"<APIRequest {self.path}>"
 
     @property
     def media(self) -> str:
@@ -65,7 +65,7 @@ class Call(msgspec.Struct, frozen=True):
         if unknown:
             access.malformed(f"query: no parameter {unknown[0][:64]!r} is known here")
 
-    def whole(self, name: str, default: int, most: int) -> int:
+    def int_param(self, name: str, default: int, most: int) -> int:
         """A number of the query from 1 to `most`; ControlError 400."""
         text = self.query.get(name)
         if text is None:

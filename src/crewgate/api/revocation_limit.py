@@ -10,19 +10,19 @@ from contextlib import asynccontextmanager
 import anyio
 
 from crewgate import limits
-from crewgate.core.rate_limit import Bucket
+from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import ControlError
 
 
-class Turns:
+class CrewRevocationLimiter:
     """One queue and one rate a crew: as many as have certificates."""
 
     def __init__(self) -> None:
-        self._crews: dict[str, tuple[anyio.Lock, Bucket]] = {}
+        self._crews: dict[str, tuple[anyio.Lock, TokenBucket]] = {}
 
     def __repr__(self) -> str:
-        return f"<Turns of {len(self._crews)}>"
+        return f"<CrewRevocationLimiter of {len(self._crews)}>"
 
     @asynccontextmanager
     async def enter(self, caller: Identity) -> AsyncIterator[None]:
@@ -32,7 +32,7 @@ class Turns:
             return
         rate = limits.crew_revocations_per_second
         if caller.crew not in self._crews:
-            bucket = Bucket(rate, limits.crew_revocations_burst)
+            bucket = TokenBucket(rate, limits.crew_revocations_burst)
             self._crews[caller.crew] = anyio.Lock(), bucket
         turn, bucket = self._crews[caller.crew]
         if not bucket.take(anyio.current_time()):

@@ -11,12 +11,12 @@ from msgspec import Meta
 from crewgate import limits
 from crewgate.ipc.admin_messages import NeverSeen, Target, Until
 
-Text = Annotated[str, Meta(max_length=limits.claim_chars_max)]
+BoundedText = Annotated[str, Meta(max_length=limits.claim_chars_max)]
 PEM = Annotated[str, Meta(max_length=limits.request_pem_bytes_max)]
-Crew = Annotated[str, Meta(max_length=limits.name_chars_max)]
-Role = Literal["orchestrator", "gateway", "operator"]
+CrewName = Annotated[str, Meta(max_length=limits.name_chars_max)]
+CallerRole = Literal["orchestrator", "gateway", "operator"]
 # RFC 5280 §5.3.1, as the CA has them.
-Reason = Literal[
+RevocationReason = Literal[
     "unspecified",
     "keyCompromise",
     "affiliationChanged",
@@ -26,7 +26,7 @@ Reason = Literal[
 ]
 
 
-class RevocationAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Whom to end: exactly one of these, but for `crew`, `reason` and `until`.
 
     A branch (UUID) and all below it; a grant (`jti`) for good; all tokens of a process (its id), or
@@ -37,18 +37,18 @@ class RevocationAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     default where there are others), or "all"; of certificates and orchestrators a majority.
     """
 
-    branch: Text = ""
-    grant: Text = ""
-    process: Text = ""
-    every_token_of: Text = ""
-    crew: Text = ""
-    certificate: Text = ""
-    orchestrator: Text = ""
-    reason: Reason = "unspecified"
+    branch: BoundedText = ""
+    grant: BoundedText = ""
+    process: BoundedText = ""
+    every_token_of: BoundedText = ""
+    crew: BoundedText = ""
+    certificate: BoundedText = ""
+    orchestrator: BoundedText = ""
+    reason: RevocationReason = "unspecified"
     until: Until = ""
 
 
-class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
     """What was done, and on how many machines.
 
     `applied_on` 0: it is revoked and written down, and the agent hears of it when it is back.
@@ -80,14 +80,14 @@ class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     never_seen_on: int = 0  # machines that say so
 
     @property
-    def deed(self) -> str:
+    def audit_text(self) -> str:
         """What was done, for the audit."""
         if self.target == "crew":
             return f"revoked every token of crew {self.id} until now"
         return f"revoked {self.target} {self.id} of crew {self.crew or '(none)'}"
 
 
-class BranchAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class BranchResponse(msgspec.Struct, frozen=True, kw_only=True):
     """One branch of the auth graph, or a crew (`branch` empty); `left` -1: not known."""
 
     crew: str
@@ -107,18 +107,18 @@ class BranchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     leased_on: dict[str, int] = {}
 
 
-class BranchesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class BranchesResponse(msgspec.Struct, frozen=True, kw_only=True):
     """Rows with parents before their children.
 
     `more` if there are some after these: ask again `after` the `next` one.
     """
 
-    branches: list[BranchAnswer]
+    branches: list[BranchResponse]
     more: bool = False
     next: str = ""
 
 
-class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """RFC 6749 §5.1 and RFC 8693 §2.2.1, with the branch that the token is for."""
 
     access_token: str
@@ -130,16 +130,16 @@ class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     issued_token_type: str = ""
 
     @property
-    def deed(self) -> str:
+    def audit_text(self) -> str:
         """What was done, for the audit; never the token."""
         return f"got grant {self.grant} for branch {self.branch}"
 
     def __repr__(self) -> str:
         """Without the token."""
-        return f"<TokenAnswer {self.branch} for {self.expires_in} s>"
+        return f"<TokenResponse {self.branch} for {self.expires_in} s>"
 
 
-class IntrospectionAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class IntrospectionResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """RFC 7662 §2.2; of a token that is no good nothing is said but that."""
 
     active: bool
@@ -157,7 +157,9 @@ class IntrospectionAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     credits_micro: int = 0
 
 
-class CertificateAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CertificateSigningRequest(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
+):
     """A certificate for the key of a CSR (PEM). Without a name: for whom the caller speaks.
 
     `renews` is a server's certificate (PEM) that this CA signed and that has not ended: the next
@@ -166,14 +168,14 @@ class CertificateAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     request: PEM
     renews: PEM = ""
-    role: Role | None = None
-    crew: Crew = ""
-    name: Text = ""
+    role: CallerRole | None = None
+    crew: CrewName = ""
+    name: BoundedText = ""
     life_seconds: Annotated[int, Meta(ge=1, le=limits.certificate_life_seconds_max)] | None = None
-    hosts: Annotated[list[Text], Meta(max_length=limits.certificate_hosts_max)] = []
+    hosts: Annotated[list[BoundedText], Meta(max_length=limits.certificate_hosts_max)] = []
 
 
-class CertificateAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class CertificateResponse(msgspec.Struct, frozen=True, kw_only=True):
     """A leaf and what leads to the root, as PEM; times are seconds since the epoch."""
 
     serial: str
@@ -182,12 +184,12 @@ class CertificateAnswer(msgspec.Struct, frozen=True, kw_only=True):
     not_after: int
 
     @property
-    def deed(self) -> str:
+    def audit_text(self) -> str:
         """What was done, for the audit."""
         return f"got certificate {self.serial}"
 
 
-class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+class ComponentProblem(msgspec.Struct, frozen=True, kw_only=True):
     """A component that is not well: since when (seconds since 1970), why, and how to mend it.
 
     `refuses`: while it has failed the gateway answers no calls. `passing`: it is starting.
@@ -202,7 +204,7 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     passing: bool
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
+class HealthResponse(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the process is there, or the whole gateway ready; `waiting_for` says what is not.
 
     `status` is degraded while the gateway is ready and a component is not well. `troubles` are
@@ -211,7 +213,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     status: Literal["ok", "degraded", "waiting"]
     waiting_for: list[str] = []
-    troubles: list[Trouble] = []
+    troubles: list[ComponentProblem] = []
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

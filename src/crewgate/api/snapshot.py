@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from crewgate.api.schemas import BranchAnswer, BranchesAnswer
+from crewgate.api.schemas import BranchesResponse, BranchResponse
 from crewgate.core.cross_crew_account import caller
 
 _encode = msgspec.json.Encoder().encode
@@ -17,19 +17,19 @@ _encode = msgspec.json.Encoder().encode
 class Snapshot:
     """Rows with parents before their children, crew by crew; a crew's own row has no branch."""
 
-    def __init__(self, rows: Sequence[BranchAnswer] = ()) -> None:
+    def __init__(self, rows: Sequence[BranchResponse] = ()) -> None:
         self._rows = list(rows)
-        self._branches: dict[str, list[BranchAnswer]] = {}
+        self._branches: dict[str, list[BranchResponse]] = {}
         for row in self._rows:
             if row.branch:
                 self._branches.setdefault(row.branch, []).append(row)
-        self._views: dict[str, list[BranchAnswer]] = {"": self._rows}
+        self._views: dict[str, list[BranchResponse]] = {"": self._rows}
         self._encoded: dict[str, bytes] = {}
 
     def __repr__(self) -> str:
         return f"<Snapshot of {len(self._rows)} rows>"
 
-    def of(self, crew: str) -> Sequence[BranchAnswer]:
+    def of(self, crew: str) -> Sequence[BranchResponse]:
         """The rows of a crew, with the accounts of its calls; of all crews if it is empty."""
         view = self._views.get(crew)
         if view is None:
@@ -38,7 +38,7 @@ class Snapshot:
                 self._views[crew] = view
         return view
 
-    def find(self, branch: str, crew: str) -> list[BranchAnswer]:
+    def find(self, branch: str, crew: str) -> list[BranchResponse]:
         """The branches of that id: in one crew, or in all of them if `crew` is empty.
 
         Ids are chosen by who signs, so two crews may have the same.
@@ -47,11 +47,11 @@ class Snapshot:
         return [row for row in found if crew in {"", row.crew, caller(row.crew)}]
 
     def encoded(self, crew: str) -> bytes:
-        """The rows of a crew, or of all, as the JSON of a `BranchesAnswer`."""
+        """The rows of a crew, or of all, as the JSON of a `BranchesResponse`."""
         data = self._encoded.get(crew)
         if data is None:
             view = self.of(crew)
-            data = _encode(BranchesAnswer(branches=list(view)))
+            data = _encode(BranchesResponse(branches=list(view)))
             if view:
                 self._encoded[crew] = data
         return data

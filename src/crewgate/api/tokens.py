@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from crewgate.api import access
-from crewgate.api.backend import Grant, Office
-from crewgate.api.request import Call
-from crewgate.api.schemas import IntrospectionAnswer, TokenAnswer
+from crewgate.api.backend import Backend, TokenRequest
+from crewgate.api.request import APIRequest
+from crewgate.api.schemas import IntrospectionResponse, TokenResponse
 from crewgate.core.credits import parse_credits
 from crewgate.core.policy import scope
 from crewgate.core.tokens.claims import is_text
 from crewgate.core.x509.identity import Identity, Role
-from crewgate.errors import ControlError, IssuerError, JournalError, JournalTakenError, ScopeError
+from crewgate.errors import ControlError, IssuerError, JournalError, JournalLockedError, ScopeError
 
 RUN = "client_credentials"
 CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -45,14 +45,14 @@ _READS: Mapping[str, tuple[set[str], set[str]]] = {
 }
 
 
-async def issue(office: Office, caller: Identity, call: Call) -> TokenAnswer:
+async def issue(backend: Backend, caller: Identity, call: APIRequest) -> TokenResponse:
     """Sign a token for the caller's branch; errors are those of RFC 6749 §5.2."""
     form = call.form()
     kind = _checked(form)
     crew, name = _whose(caller, form)
     try:
-        return await _issue(office, crew, name, kind, form)
-    except JournalTakenError as error:
+        return await _issue(backend, crew, name, kind, form)
+    except JournalLockedError as error:
         raise ControlError(
             409,
             "temporarily_unavailable",
@@ -67,25 +67,25 @@ async def issue(office: Office, caller: Identity, call: Call) -> TokenAnswer:
 
 
 async def _issue(
-    office: Office, crew: str, name: str, kind: str, form: Mapping[str, str]
-) -> TokenAnswer:
+    backend: Backend, crew: str, name: str, kind: str, form: Mapping[str, str]
+) -> TokenResponse:
     tools = tuple(form.get("scope", "").split())
-    grant = Grant(tools, form.get("credits"), form.get("role", ""), form.get("process", ""))
+    grant = TokenRequest(tools, form.get("credits"), form.get("role", ""), form.get("process", ""))
     if kind == NEXT:
-        return await office.refresh(crew, name, form["refresh_token"], grant)
+        return await backend.refresh(crew, name, form["refresh_token"], grant)
     if kind == RUN:
-        return await office.start_run(crew, name, grant)
-    return await office.spawn(crew, name, form["subject_token"], grant)
+        return await backend.start_run(crew, name, grant)
+    return await backend.spawn(crew, name, form["subject_token"], grant)
 
 
-async def introspect(office: Office, caller: Identity, call: Call) -> IntrospectionAnswer:
+async def introspect(backend: Backend, caller: Identity, call: APIRequest) -> IntrospectionResponse:
     """What a token says; to an orchestrator, another crew's is like no token (RFC 7662 §2.2)."""
     form = call.form()
     _known(form, set(INTROSPECT_FORM))
     if not form.get("token"):
         _fail("invalid_request", f"token: {INTROSPECT_FORM['token']}")
-    found = await office.introspect(form["token"])
-    return found if access.sees(caller, found.crew) else IntrospectionAnswer(active=False)
+    found = await backend.introspect(form["token"])
+    return found if access.sees(caller, found.crew) else IntrospectionResponse(active=False)
 
 
 def _checked(form: Mapping[str, str]) -> str:

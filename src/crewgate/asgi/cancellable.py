@@ -11,10 +11,10 @@ from typing import Any
 from crewgate import limits
 from crewgate.verifier.waiters import running_trio
 
-Work = Callable[[], Awaitable[None]]
+CancellableWork = Callable[[], Awaitable[None]]
 
 
-async def run_until(work: Work, is_over: Callable[[], bool]) -> None:
+async def run_until(work: CancellableWork, is_over: Callable[[], bool]) -> None:
     """Run `work` to its end, or cancel it soon after `is_over` became true.
 
     What it raises is raised, also if it was cancelled and raised something else instead.
@@ -26,7 +26,7 @@ async def run_until(work: Work, is_over: Callable[[], bool]) -> None:
         await _under_asyncio(work, is_over)
 
 
-async def _under_trio(trio: Any, work: Work, is_over: Callable[[], bool]) -> None:  # noqa: ANN401
+async def _under_trio(trio: Any, work: CancellableWork, is_over: Callable[[], bool]) -> None:  # noqa: ANN401
     failed: list[Exception] = []
 
     async def watch() -> None:
@@ -46,7 +46,7 @@ async def _under_trio(trio: Any, work: Work, is_over: Callable[[], bool]) -> Non
         raise failed[0]
 
 
-async def _under_asyncio(work: Work, is_over: Callable[[], bool]) -> None:
+async def _under_asyncio(work: CancellableWork, is_over: Callable[[], bool]) -> None:
     import asyncio  # noqa: PLC0415 - the server has imported it, a Trio server has not
 
     loop = asyncio.get_running_loop()

@@ -9,23 +9,27 @@ import logging
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.asgi.cancellable import run_until
-from crewgate.asgi.response import Message, Response, Send, answer, respond
+from crewgate.asgi.response import CuttableResponse, answer, respond
 from crewgate.asgi.tls import certificate_of
-from crewgate.asgi.tool_routes import NONE, Scope, Tool, tool_of
+from crewgate.asgi.tool_routes import NONE, ToolSelector, tool_of
 from crewgate.core import protected_resource
 from crewgate.core.bearer import find_token, is_ours
-from crewgate.core.problems import KINDS, Field, kind_of
+from crewgate.core.http import (
+    ASGIApplication,
+    ASGIReceive,
+    ASGISend,
+    HeaderField,
+    Scope,
+)
+from crewgate.core.problems import PROBLEM_TYPES, kind_of
 from crewgate.core.verdict import Denial, Reason
 from crewgate.verifier import Verifier
-
-Receive = Callable[[], Awaitable[Message]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger("crewgate.asgi")
 _AUTHORITY = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
@@ -50,10 +54,10 @@ class CrewgateMiddleware:
 
     def __init__(
         self,
-        app: Application,
+        app: ASGIApplication,
         *,
         verifier: Verifier,
-        tool: Tool,
+        tool: ToolSelector,
         carriers: Collection[str] = ("authorization",),
     ) -> None:
         self._app = app
@@ -65,7 +69,7 @@ class CrewgateMiddleware:
     def __repr__(self) -> str:
         return f"<CrewgateMiddleware {self._verifier!r} branches={len(self._ends)}>"
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: ASGIReceive, send: ASGISend) -> None:
         """Serve one connection of the server's: a request, or the application's lifespan."""
         if scope["type"] == "http":
             await self._request(scope, receive, send)
@@ -77,9 +81,9 @@ class CrewgateMiddleware:
         else:
             raise NotImplementedError(f"a connection of type {scope['type']!r} cannot be judged")
 
-    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _request(self, scope: Scope, receive: ASGIReceive, send: ASGISend) -> None:
         request, metadata = os.urandom(16), _metadata_url(scope)
-        asked: list[Field] = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
+        asked: list[HeaderField] = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
         head = scope["method"] == "HEAD"
         if scope["path"] == protected_resource.PATH and scope["method"] in {"GET", "HEAD"}:
             document = protected_resource.document(self._verifier.audience, self._verifier.issuers)
@@ -108,7 +112,7 @@ class CrewgateMiddleware:
                 call.is_cut_off = partial(self._verifier.peer_revoked, peer)
             await call.run(self._app, scope, receive, send)
 
-    def _token(self, headers: list[Field], query: bytes) -> bytes | Reason:
+    def _token(self, headers: list[HeaderField], query: bytes) -> bytes | Reason:
         if any(is_ours(name) for name, _ in headers):
             return Reason.INVALID_REQUEST
         return find_token(headers, query, self._carriers)
@@ -123,7 +127,7 @@ class _Call:
         ends: dict[bytes, list[int]],
         request: bytes,
         metadata: bytes,
-        asked: list[Field],
+        asked: list[HeaderField],
     ) -> None:
         self._permit = permit
         self._ends = ends
@@ -133,9 +137,11 @@ class _Call:
         self._why: Reason | None = None
         self.is_cut_off: Callable[[], bool] = lambda: False  # its connection's certificate revoked
 
-    async def run(self, app: Application, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application; StreamCutError if its answer had to be torn off."""
-        response = Response(send, self._is_over)
+    async def run(
+        self, app: ASGIApplication, scope: Scope, receive: ASGIReceive, send: ASGISend
+    ) -> None:
+        """Run the application; StreamTerminatedError if its answer had to be torn off."""
+        response = CuttableResponse(send, self._is_over)
         state = {**scope.get("state", {}), "crewgate": self._permit}
         judged = {**scope, "crewgate": self._permit, "state": state}
         self._enter()
@@ -148,7 +154,9 @@ class _Call:
         finally:
             self._leave()
         if self._why is not None:
-            await response.cut(KINDS[self._why], self._request, self._metadata, self._asked)
+            await response.terminate(
+                PROBLEM_TYPES[self._why], self._request, self._metadata, self._asked
+            )
 
     def _is_over(self) -> bool:
         """Must the call end? Once it must, it stays so."""
@@ -173,7 +181,7 @@ class _Call:
             del self._ends[key]
 
 
-async def _discard(scope: Scope, receive: Receive) -> None:
+async def _discard(scope: Scope, receive: ASGIReceive) -> None:
     """Read the body of a refused request, within bounds, so that its client hears the answer.
 
     Servers that close on an unread body reset the connection, and the answer with it; Hypercorn

@@ -4,22 +4,19 @@ Decides what may still be said to the client. Passes every message on unchanged,
 once the call is over. Knows no event loop.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
+from crewgate.core.http import ASGIMessage, ASGISend, HeaderField
 from crewgate.core.pricing.sse import ENDS
-from crewgate.core.problems import Field, Kind, event, refusal
+from crewgate.core.problems import ProblemType, event, refusal
 from crewgate.core.verdict import Denial
-from crewgate.errors import StreamCutError
-
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
+from crewgate.errors import StreamTerminatedError
 
 
-class Response:
+class CuttableResponse:
     """Stands between an application and the server's `send`."""
 
-    def __init__(self, send: Send, is_over: Callable[[], bool]) -> None:
+    def __init__(self, send: ASGISend, is_over: Callable[[], bool]) -> None:
         self.started = False
         self.ended = False
         self._send = send
@@ -29,7 +26,7 @@ class Response:
         self._between_events = True
         self._torn = False  # a message was cut while it was being sent
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: ASGIMessage) -> None:
         """The application's `send`; ConnectionAbortedError once the call is over (an OSError)."""
         if self._is_over():
             raise ConnectionAbortedError("the branch of this call is dead: nothing more is sent")
@@ -38,12 +35,12 @@ class Response:
         await self._send(message)
         self._torn = False
 
-    async def cut(
-        self, kind: Kind, request: bytes, challenge: bytes, asked: Iterable[Field]
+    async def terminate(
+        self, kind: ProblemType, request: bytes, challenge: bytes, asked: Iterable[HeaderField]
     ) -> None:
         """Tell the client why its call ends, in whatever way is still open.
 
-        StreamCutError where no way is: the server must end the connection, which an ASGI
+        StreamTerminatedError where no way is: the server must end the connection, which an ASGI
         application can only ask for by failing. (Hypercorn 0.18 ends no HTTP/2 stream then: no
         more data comes, and the client's own timeout ends its wait.)
         """
@@ -55,9 +52,9 @@ class Response:
             last = {"type": "http.response.body", "body": event(kind, request), "more_body": False}
             await self._send(last)
         else:
-            raise StreamCutError(f"{kind.title}: its answer was cut")
+            raise StreamTerminatedError(f"{kind.title}: its answer was cut")
 
-    def _note(self, message: Message) -> None:
+    def _note(self, message: ASGIMessage) -> None:
         what = message["type"]
         if what == "http.response.start":
             self.started = True
@@ -77,12 +74,12 @@ class Response:
 
 
 async def answer(
-    send: Send,
-    kind: Kind,
+    send: ASGISend,
+    kind: ProblemType,
     request: bytes,
     metadata: bytes,
     *,
-    asked: Iterable[Field],
+    asked: Iterable[HeaderField],
     denial: Denial | None = None,
     scope: str = "",
     head: bool = False,
@@ -93,7 +90,7 @@ async def answer(
 
 
 async def respond(
-    send: Send, status: int, headers: list[Field], body: bytes, *, head: bool = False
+    send: ASGISend, status: int, headers: list[HeaderField], body: bytes, *, head: bool = False
 ) -> None:
     """A whole answer; `head` leaves the body out (RFC 9110, section 9.3.2)."""
     length = (b"content-length", str(len(body)).encode())

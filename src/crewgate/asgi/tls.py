@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Mapping
 
 from crewgate import limits
-from crewgate.asgi.tool_routes import Scope
+from crewgate.core.http import Scope
 
 _NONE_AT_ALL = b""  # reads as no certificate, and so is refused
 

@@ -4,20 +4,19 @@ Routes are those of the gateway (`core/policy/routing`), judged on the path that
 will see.
 """
 
-from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
-from crewgate.core.policy.routing import Route, Router
+from crewgate.core.http import Scope
+from crewgate.core.policy.routing import RoutePattern, Router
 from crewgate.errors import ConfigurationError
 
-Scope = MutableMapping[str, Any]
 ToolOf = Callable[[Scope], str | None]
-Tool = str | Mapping[str, str] | ToolOf
+ToolSelector = str | Mapping[str, str] | ToolOf
 
 NONE = ""  # no tool has this name, so it is refused as unknown
 
 
-def tool_of(tool: Tool) -> ToolOf:
+def tool_of(tool: ToolSelector) -> ToolOf:
     """A function from an ASGI scope to a tool's name; ConfigurationError for bad routes."""
     if isinstance(tool, str):
         return lambda _: tool
@@ -44,8 +43,8 @@ def _routed(table: Mapping[str, str]) -> ToolOf:
     return find
 
 
-def _route(line: str, name: str) -> Route:
+def _route(line: str, name: str) -> RoutePattern:
     method, space, path = line.partition(" ")
     if not space or not method.isalpha() or not method.isupper():
         raise ValueError(f'{line!r}: expected a method and a path, such as "POST /search"')
-    return Route(method, path, name)
+    return RoutePattern(method, path, name)

@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from crewgate import limits
-from crewgate.core.health import Fact, failed, ok
+from crewgate.core.health import HealthFact, failed, ok
 
 
 def why_not(folder: Path) -> str:
@@ -32,7 +32,7 @@ def why_not(folder: Path) -> str:
     return ""
 
 
-class Disk:
+class DiskProbe:
     """One folder that is probed again and again, and what that found."""
 
     def __init__(self, folder: Path) -> None:
@@ -41,7 +41,7 @@ class Disk:
         self._began: float | None = None  # when the probe began that has not ended
 
     def __repr__(self) -> str:
-        return f"<Disk {self.folder} {self._why!r}>"
+        return f"<DiskProbe {self.folder} {self._why!r}>"
 
     async def watch(self) -> None:
         """Probe again and again, in a thread; until cancelled."""
@@ -51,7 +51,7 @@ class Disk:
             self._began = None
             await trio.sleep(limits.disk_probe_seconds)
 
-    def fact(self, component: str, *, refuses: bool) -> Fact:
+    def fact(self, component: str, *, refuses: bool) -> HealthFact:
         """What the last probe found; `refuses`: calls need this folder."""
         began = self._began
         if began is not None and time.monotonic() - began > limits.disk_probe_seconds_max:

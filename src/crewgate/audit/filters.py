@@ -19,7 +19,7 @@ _SERIAL = re.compile(r"[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2})*|[0-9A-Fa-f]+", re.ASCII
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-class By(enum.StrEnum):
+class GroupBy(enum.StrEnum):
     """What calls can be summed up by."""
 
     BRANCH = "branch"
@@ -29,11 +29,11 @@ class By(enum.StrEnum):
     DAY = "day"  # of UTC, in which the call ended
 
 
-class Question(msgspec.Struct, frozen=True):
+class AuditFilter(msgspec.Struct, frozen=True):
     """Filters, all of which must hold; the default asks for everything.
 
     `branch` also finds what that branch spawned; `tool` is a name or a pattern such as
-    `search.*`; `certificate` is the serial of the connection's, as the log has it (`parse_serial`);
+    `sql.*`; `certificate` is the serial of the connection's, as the log has it (`parse_serial`);
     `limit` bounds the newest rows that a listing shows.
     """
 
@@ -63,7 +63,7 @@ class Question(msgspec.Struct, frozen=True):
 
     @property
     def tool_prefix(self) -> str | None:
-        """`search.` for the pattern `search.*`; None for a name or no filter."""
+        """`sql.` for the pattern `sql.*`; None for a name or no filter."""
         return self.tool[:-1] if self.tool is not None and self.tool.endswith(".*") else None
 
 

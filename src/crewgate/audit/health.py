@@ -1,11 +1,11 @@
 """Whether a process can write its audit, as a fact of its health."""
 
 from crewgate import limits
-from crewgate.audit.writer import Writer
-from crewgate.core.health import Fact, degraded, failed, ok
+from crewgate.audit.writer import AuditWriter
+from crewgate.core.health import HealthFact, degraded, failed, ok
 
 
-def audit_fact(component: str, audit: Writer, *, refuses: bool) -> Fact:
+def audit_fact(component: str, audit: AuditWriter, *, refuses: bool) -> HealthFact:
     """The health of a process's audit file; `refuses` calls while it cannot be written."""
     if audit.writable:
         late = audit.late_seconds()

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crewgate.audit import folder as audit_folder
-from crewgate.audit.reserved_space import Ballast
+from crewgate.audit.reserved_space import ReservedSpace
 
 
-class Opened(NamedTuple):
+class PreparedFile(NamedTuple):
     """A new file that its process alone has, and what came with it."""
 
     descriptor: int
     path: Path
     opened_ns: int
-    ballast: Ballast | None  # None where none was asked for
+    reserved: ReservedSpace | None  # None where none was asked for
     uncleared: OSError | None  # why old files could not be cleared
 
 
@@ -44,22 +44,22 @@ class NextFile:
         """`folder_bytes_max` is what the folder may hold; None keeps every file."""
         self._folder = folder
         self._process = process
-        self._ballast_bytes = ballast_bytes
+        self._reserved_bytes = ballast_bytes
         self._folder_bytes_max = folder_bytes_max
         self._now_ns = now_ns
         self._run = in_thread
         self._now = time.monotonic
         self._began: float | None = None  # when what is not taken yet was begun
-        self._came: Opened | OSError | None = None
+        self._came: PreparedFile | OSError | None = None
         self._is_over = False
         self._turn = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<NextFile of {self._process} {'coming' if self._began is not None else ''}>"
 
-    def open(self, *, with_ballast: bool) -> Opened:
+    def open(self, *, with_ballast: bool) -> PreparedFile:
         """Open it while the caller waits; OSError."""
-        ballast = Ballast.take(self._folder, self._ballast_bytes) if with_ballast else None
+        ballast = ReservedSpace.take(self._folder, self._reserved_bytes) if with_ballast else None
         now_ns = self._now_ns()
         try:
             descriptor, path = audit_folder.create(self._folder, self._process, now_ns)
@@ -67,7 +67,7 @@ class NextFile:
             if ballast is not None:
                 ballast.drop()
             raise
-        return Opened(descriptor, path, now_ns, ballast, self._clear())
+        return PreparedFile(descriptor, path, now_ns, ballast, self._clear())
 
     def begin(self, *, with_ballast: bool) -> None:
         """Open it in a thread, unless that was begun already."""
@@ -75,7 +75,7 @@ class NextFile:
             self._began = self._now()
             self._run(lambda: self._do(with_ballast=with_ballast))
 
-    def take(self) -> Opened | None:
+    def take(self) -> PreparedFile | None:
         """What `begin` has brought, once; None as long as there is nothing. OSError."""
         with self._turn:
             came, self._came = self._came, None
@@ -95,11 +95,11 @@ class NextFile:
         """Give up a file that comes from now on: the writer takes no more."""
         with self._turn:
             self._is_over, came = True, self._came
-        if isinstance(came, Opened):
+        if isinstance(came, PreparedFile):
             _give_up(came)
 
     def _do(self, *, with_ballast: bool) -> None:
-        came: Opened | OSError
+        came: PreparedFile | OSError
         try:
             came = self.open(with_ballast=with_ballast)
         except OSError as error:
@@ -107,7 +107,7 @@ class NextFile:
         with self._turn:
             self._came = came
             is_over = self._is_over
-        if is_over and isinstance(came, Opened):
+        if is_over and isinstance(came, PreparedFile):
             _give_up(came)
 
     def _clear(self) -> OSError | None:
@@ -120,8 +120,8 @@ class NextFile:
         return None
 
 
-def _give_up(opened: Opened) -> None:
-    if opened.ballast is not None:
-        opened.ballast.drop()
+def _give_up(opened: PreparedFile) -> None:
+    if opened.reserved is not None:
+        opened.reserved.drop()
     opened.path.unlink(missing_ok=True)
     os.close(opened.descriptor)

@@ -16,13 +16,13 @@ import msgspec
 
 from crewgate.audit import folder as audit_folder
 from crewgate.audit import sql
-from crewgate.audit.filters import By, Question
+from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.errors import AuditError
 
 _ATTEMPTS_MAX = 3  # a file may be deleted by a rotation between the listing and the reading
 
 
-class Row(msgspec.Struct, frozen=True):
+class CallRow(msgspec.Struct, frozen=True):
     """One call, one stream that is still open, or one burned reservation, newest last.
 
     `outcome` is a call's, or `open` or `burned`; `reason` is a refusal's slug or why it burned.
@@ -62,7 +62,7 @@ class Row(msgspec.Struct, frozen=True):
     tokens_out: int = 0
 
 
-class Group(msgspec.Struct, frozen=True):
+class CallGroup(msgspec.Struct, frozen=True):
     """Sums over the calls of one branch, crew, role, tool or day; `key` names it ("" for no group).
 
     `cost_micro` is what settled calls cost, `burned_micro` what burned reservations took: together
@@ -88,7 +88,7 @@ class Group(msgspec.Struct, frozen=True):
     last: datetime | None
 
 
-class Turned(msgspec.Struct, frozen=True):
+class RejectedConnection(msgspec.Struct, frozen=True):
     """A connection that was refused, or ended, for its certificate; nothing of HTTP was read.
 
     `serial` and `subject` are its own words, believed only where `proven`; crew and orchestrator
@@ -107,7 +107,7 @@ class Turned(msgspec.Struct, frozen=True):
     subject: str
 
 
-class Refused(msgspec.Struct, frozen=True):
+class RefusalSummary(msgspec.Struct, frozen=True):
     """Refusals before a good signature, by listener, reason and peer network."""
 
     listener: str
@@ -118,7 +118,7 @@ class Refused(msgspec.Struct, frozen=True):
     last: datetime
 
 
-class Watched(msgspec.Struct, frozen=True):
+class MintingWatchEvent(msgspec.Struct, frozen=True):
     """One strike or step of the minting watch (`core.record.Watch`), newest last.
 
     `usual` is None where the limit was a ceiling; without a `measure` the step had no finding.
@@ -139,7 +139,7 @@ class Watched(msgspec.Struct, frozen=True):
     usual: int | None
 
 
-class Health(msgspec.Struct, frozen=True):
+class AuditGaps(msgspec.Struct, frozen=True):
     """What the answers cannot contain: records lost to a full disk, lines that are no record."""
 
     files: int
@@ -148,7 +148,7 @@ class Health(msgspec.Struct, frozen=True):
     unreadable_lines: int
 
 
-class Audit:
+class AuditReader:
     """The records of one folder; each answer reads the files as they are at that moment."""
 
     def __init__(self, folder: Path) -> None:
@@ -160,44 +160,46 @@ class Audit:
         """Let go of the engine's memory and threads."""
         self._engine.close()
 
-    def calls(self, question: Question) -> list[Row]:
+    def calls(self, question: AuditFilter) -> list[CallRow]:
         """The newest `question.limit` rows that match, oldest of them first."""
         rows = self._ask(sql.CALLS, question, {"limit": question.limit})
-        return msgspec.convert(rows, list[Row])[::-1]
+        return msgspec.convert(rows, list[CallRow])[::-1]
 
-    def groups(self, question: Question, by: By) -> list[Group]:
+    def groups(self, question: AuditFilter, by: GroupBy) -> list[CallGroup]:
         """Sums by branch, crew, role or tool, the most expensive first; or by day, in order."""
-        return msgspec.convert(self._ask(sql.GROUPS[by], question), list[Group])
+        return msgspec.convert(self._ask(sql.GROUPS[by], question), list[CallGroup])
 
-    def total(self, question: Question) -> Group:
+    def total(self, question: AuditFilter) -> CallGroup:
         """Sums over everything that matches."""
-        return msgspec.convert(self._ask(sql.TOTAL, question)[0], Group)
+        return msgspec.convert(self._ask(sql.TOTAL, question)[0], CallGroup)
 
-    def connections(self, question: Question) -> list[Turned]:
+    def connections(self, question: AuditFilter) -> list[RejectedConnection]:
         """The newest `question.limit` connections turned away, oldest of them first.
 
         Of the question, crew, certificate and time count.
         """
         rows = self._ask(sql.CONNECTIONS, question, {"limit": question.limit})
-        return msgspec.convert(rows, list[Turned])[::-1]
+        return msgspec.convert(rows, list[RejectedConnection])[::-1]
 
-    def refusals(self, since: datetime | None = None) -> list[Refused]:
+    def refusals(self, since: datetime | None = None) -> list[RefusalSummary]:
         """Whom nobody could prove to be anybody, the most frequent first."""
-        return msgspec.convert(self._ask(sql.REFUSALS, Question(since=since)), list[Refused])
+        return msgspec.convert(
+            self._ask(sql.REFUSALS, AuditFilter(since=since)), list[RefusalSummary]
+        )
 
-    def watched(self, question: Question) -> list[Watched]:
+    def watched(self, question: AuditFilter) -> list[MintingWatchEvent]:
         """The newest `question.limit` strikes and steps of a crew, or that one branch brought."""
         rows = self._ask(sql.WATCH, question, {"most": question.limit})
-        return msgspec.convert(rows, list[Watched])[::-1]
+        return msgspec.convert(rows, list[MintingWatchEvent])[::-1]
 
-    def health(self, since: datetime | None = None) -> Health:
+    def health(self, since: datetime | None = None) -> AuditGaps:
         """How complete the answers are; lines count whatever their time, being unreadable."""
-        [row] = self._ask(sql.HEALTH, Question(since=since))
+        [row] = self._ask(sql.HEALTH, AuditFilter(since=since))
         files = audit_folder.files(self._folder)
-        return Health(files=len(files), bytes=audit_folder.size(self._folder), **row)
+        return AuditGaps(files=len(files), bytes=audit_folder.size(self._folder), **row)
 
     def _ask(
-        self, statement: str, question: Question, more: Mapping[str, object] | None = None
+        self, statement: str, question: AuditFilter, more: Mapping[str, object] | None = None
     ) -> list[dict[str, Any]]:
         for attempt in range(1, _ATTEMPTS_MAX + 1):
             names = self._files(question.since)

@@ -5,7 +5,7 @@ bounded too: beyond it, peers share the network `*`, and the count stays exact.
 """
 
 from crewgate import limits
-from crewgate.core.audit.records import Refusals, when
+from crewgate.core.audit.records import RefusalsRecord, when
 from crewgate.core.verdict import PeerReason, Reason
 
 OTHERS = "*"
@@ -44,11 +44,11 @@ class RefusalCounts:
         counted.count += 1
         counted.last_ns = now_ns
 
-    def flush(self, now_ns: int) -> list[Refusals]:
+    def flush(self, now_ns: int) -> list[RefusalsRecord]:
         """The summaries since the last flush, in order of first sight; counting starts anew."""
         counts, self._counts = self._counts, {}
         return [
-            Refusals(
+            RefusalsRecord(
                 time=when(now_ns),
                 listener=listener,
                 reason=reason,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 
-class Ballast:
+class ReservedSpace:
     """An allocated file without a name: it is gone with its process, however that ends."""
 
     def __init__(self, descriptor: int) -> None:

@@ -10,18 +10,18 @@ from collections.abc import Callable, Sequence
 from crewgate import limits
 from crewgate.audit.health import audit_fact
 from crewgate.audit.refusal_counts import RefusalCounts
-from crewgate.audit.writer import Writer
+from crewgate.audit.writer import AuditWriter
 from crewgate.core.audit.records import Record
-from crewgate.core.health import Fact
+from crewgate.core.health import HealthFact
 from crewgate.core.verdict import PeerReason, Reason
 
 
-class Sink:
+class AuditSink:
     """A writer and the counts of refusals before a good signature; `tick` it once a second."""
 
     def __init__(
         self,
-        writer: Writer,
+        writer: AuditWriter,
         *,
         refuses_when_full: bool = True,
         now_ns: Callable[[], int] = time.time_ns,
@@ -34,13 +34,13 @@ class Sink:
         self._flushed_ns = now_ns()
 
     def __repr__(self) -> str:
-        return f"<Sink {self._writer!r} strangers={len(self._counts)}>"
+        return f"<AuditSink {self._writer!r} strangers={len(self._counts)}>"
 
     def ready(self) -> bool:
         """Return False if calls must be refused because they could not be recorded."""
         return self._writer.writable or not self._refuses_when_full
 
-    def health(self, component: str, *, refuses: bool = True) -> Fact:
+    def health(self, component: str, *, refuses: bool = True) -> HealthFact:
         """Whether records can be written; calls are refused if not, where the policy says so."""
         is_refusing = refuses and self._refuses_when_full
         return audit_fact(component, self._writer, refuses=is_refusing)
@@ -54,14 +54,14 @@ class Sink:
         return self._writer.write_many(records)
 
     def write_lines(self, lines: Sequence[bytes]) -> bool:
-        """Append records that are written already (`core.line`, `_native.call_line`)."""
+        """Append records that are written (`core/audit/json_line`, `_native/audit_line`)."""
         return self._writer.write_lines(lines)
 
     def count(self, listener: str, reason: Reason | PeerReason, network: str) -> None:
         """Count a refusal before a good signature."""
         self._counts.add(listener, reason, network, self._now_ns())
 
-    def move(self, writer: Writer, *, refuses_when_full: bool) -> Writer:
+    def move(self, writer: AuditWriter, *, refuses_when_full: bool) -> AuditWriter:
         """Write to another file from now on, whose folder and policy a configuration names.
 
         The caller closes the writer of before, which it gets.

@@ -9,7 +9,7 @@ import re
 from datetime import UTC
 from typing import Final
 
-from crewgate.audit.filters import By, Question
+from crewgate.audit.filters import AuditFilter, GroupBy
 
 # The engine fetches and loads nothing by itself; JSON is built in.
 ENGINE: Final = {
@@ -148,26 +148,26 @@ def _same(expression: str) -> str:
     return f"CASE WHEN min({expression}) = max({expression}) THEN min({expression}) ELSE '' END"
 
 
-_KEYS = {By.DAY: "strftime(time::TIMESTAMP, '%Y-%m-%d')"}
+_KEYS = {GroupBy.DAY: "strftime(time::TIMESTAMP, '%Y-%m-%d')"}
 
 
-def _groups(by: By) -> str:
+def _groups(by: GroupBy) -> str:
     # Two crews may use one branch id; they are two branches.
-    of_one_crew = by in (By.BRANCH, By.CREW)
+    of_one_crew = by in (GroupBy.BRANCH, GroupBy.CREW)
     return f"""{_ROWS}
     SELECT
         coalesce({_KEYS.get(by, by.value)}, '') AS key,
         coalesce({"crew" if of_one_crew else _same("crew")}, '') AS crew,
         coalesce({_same("role")}, '') AS role,
-        {"coalesce(max(ancestry[-1]), '')" if by is By.BRANCH else "''"} AS parent,
+        {"coalesce(max(ancestry[-1]), '')" if by is GroupBy.BRANCH else "''"} AS parent,
         {_SUMS}
     FROM matching
     GROUP BY ALL
-    ORDER BY {"key" if by is By.DAY else "sum(matching.cost_micro) DESC, calls DESC, key"}
+    ORDER BY {"key" if by is GroupBy.DAY else "sum(matching.cost_micro) DESC, calls DESC, key"}
 """
 
 
-GROUPS: Final = {by: _groups(by) for by in By}
+GROUPS: Final = {by: _groups(by) for by in GroupBy}
 
 TOTAL: Final = f"""{_ROWS}
     SELECT '' AS key, '' AS crew, '' AS role, '' AS parent, {_SUMS} FROM matching
@@ -229,7 +229,7 @@ HEALTH: Final = f"""
 """
 
 
-def parameters(question: Question, statement: str) -> dict[str, object]:
+def parameters(question: AuditFilter, statement: str) -> dict[str, object]:
     """The values that a statement asks for; DuckDB refuses those that it does not name."""
     since = question.since
     values = {

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from crewgate import limits
 
 
-class Syncer:
+class FileSyncer:
     """Of one writer, which calls the methods in one thread; `count` is what it has written."""
 
     def __init__(self, count: Callable[[], int]) -> None:

@@ -19,25 +19,26 @@ import msgspec
 
 from crewgate import limits
 from crewgate.audit import folder as audit_folder
-from crewgate.audit.next_file import NextFile, Opened
-from crewgate.audit.reserved_space import Ballast
-from crewgate.audit.syncer import Syncer
-from crewgate.config import Audit, AuditSync
+from crewgate.audit.next_file import NextFile, PreparedFile
+from crewgate.audit.reserved_space import ReservedSpace
+from crewgate.audit.syncer import FileSyncer
+from crewgate.config import AuditConfig, AuditSync
 from crewgate.core.audit.json_line import encode
-from crewgate.core.audit.records import Event, Record, when
+from crewgate.core.audit.records import Record, ServiceEvent, when
 
 Write = Callable[[int, bytes], int]
 _NEWLINE = 0x0A
 
 
-def _complain(text: str) -> None:
+def log_to_stderr(text: str) -> None:
+    """Write a line to standard error; a closed one is no error."""
     # A closed standard error must not take the data path with it.
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(f"crewgate: {text}\n")
         sys.stderr.flush()
 
 
-class Rotation(msgspec.Struct, frozen=True):
+class FileRotation(msgspec.Struct, frozen=True):
     """When a file is full or old, what the folder may hold in all (None keeps every file).
 
     `sync`: whether the disk has a record within a second, when `write` returns, or at some time.
@@ -49,15 +50,15 @@ class Rotation(msgspec.Struct, frozen=True):
     sync: AuditSync = "second"
 
     @classmethod
-    def of(cls, audit: Audit) -> Self:
+    def of(cls, audit: AuditConfig) -> Self:
         """What the configuration says."""
         return cls(audit.rotate_bytes, audit.rotate_seconds, audit.keep_bytes, audit.sync)
 
 
-_DEFAULT = Rotation()
+_DEFAULT = FileRotation()
 
 
-class Writer:
+class AuditWriter:
     """Appends records; rotates by size and age; degrades loudly and recovers by itself.
 
     Plain code for one thread; what may keep that waiting for a disk is done in others, except with
@@ -70,11 +71,11 @@ class Writer:
         self,
         folder: Path,
         process: str,
-        rotation: Rotation = _DEFAULT,
+        rotation: FileRotation = _DEFAULT,
         *,
         machine: str = "",
         ballast_bytes: int = limits.audit_ballast_bytes,
-        complain: Callable[[str], None] = _complain,
+        complain: Callable[[str], None] = log_to_stderr,
         now_ns: Callable[[], int] = time.time_ns,
         write: Write = os.write,
     ) -> None:
@@ -88,10 +89,10 @@ class Writer:
         self._process = process
         self._stamp = b'{"machine":"%b",' % machine.encode() if machine else b"{"
         self._rotation = rotation
-        self._complain = complain
+        self._log_failure = complain
         self._now_ns = now_ns
         self._write = write
-        self._syncer = Syncer(lambda: self.written)
+        self._syncer = FileSyncer(lambda: self.written)
         self._next = NextFile(
             folder,
             process,
@@ -104,7 +105,7 @@ class Writer:
         self._size = 0
         self._opened_ns = 0
         self._torn = False
-        self._ballast: Ballast | None = None
+        self._reserved: ReservedSpace | None = None
         self._unreported = 0
         self._complained_ns: int | None = None
         self.error: OSError | None = None  # why it is not writable
@@ -151,7 +152,7 @@ class Writer:
 
     def tick(self) -> None:
         """Rotate by age or because the file is gone; recover where writing had failed."""
-        self._hear_syncer()
+        self._poll_syncer()
         self._take_next()
         if not self.writable or self._is_gone() or self._is_old():
             self._rotate()
@@ -162,11 +163,11 @@ class Writer:
 
     def close(self) -> None:
         """End the file; what could not be written stays lost. May wait, for a bounded time."""
-        self._drop_ballast()
+        self._release_reserved()
         self._next.close()
         self._leave()
         if not self._syncer.close():
-            self._complain(
+            self._log_failure(
                 f"audit of {self._process}: the disk of {self._folder} has not taken the last "
                 "lines; a power loss now would take them"
             )
@@ -183,7 +184,7 @@ class Writer:
             self._syncer.leave(self._descriptor)
         self._descriptor = -1
 
-    def _hear_syncer(self) -> None:
+    def _poll_syncer(self) -> None:
         """What the disk has not taken is lost, though the kernel had it."""
         failed = self._syncer.failed()
         if failed is not None:
@@ -198,7 +199,7 @@ class Writer:
 
     def _append(self, data: bytes, count: int) -> bool:
         missing, error = self._put(data)
-        if missing and self._drop_ballast():
+        if missing and self._release_reserved():
             missing, _ = self._put(missing)
         lost = missing.count(b"\n")
         if error is None and self._rotation.sync == "second":
@@ -254,7 +255,7 @@ class Writer:
         if last is not None and abs(now - last) < limits.audit_complaint_seconds * 1e9:
             return
         self._complained_ns = now
-        self._complain(
+        self._log_failure(
             f"audit of {self._process}: cannot write to {self._folder}: {error.strerror}; "
             f"{self.lost} records lost; make room, or name another [audit] folder"
         )
@@ -262,7 +263,7 @@ class Writer:
     def _report(self) -> bool:
         """Write how many records were lost; False, and no empty file left, if even that fails."""
         now = when(self._now_ns())
-        event = Event(time=now, event="audit-recovered", count=self._unreported)
+        event = ServiceEvent(time=now, event="audit-recovered", count=self._unreported)
         _, error = self._put(self._stamped(encode(event)))
         if error is not None:
             self._discard()
@@ -278,7 +279,7 @@ class Writer:
         If no line can be written, the ballast is taken up too: both prove that the disk takes
         records again.
         """
-        self._next.begin(with_ballast=self._ballast is None and not self.writable)
+        self._next.begin(with_ballast=self._reserved is None and not self.writable)
         self._take_next()
 
     def _take_next(self) -> None:
@@ -290,21 +291,21 @@ class Writer:
         if opened is not None:
             self._adopt(opened)
 
-    def _adopt(self, opened: Opened) -> None:
+    def _adopt(self, opened: PreparedFile) -> None:
         """Write there from now on."""
         first = self._descriptor < 0 and not self.lost
         self._leave()
         self._descriptor, self._path, self._opened_ns, ballast, uncleared = opened
         self._size, self._torn = 0, False
         if ballast is not None:
-            self._ballast = ballast
+            self._reserved = ballast
         if uncleared is not None:
-            self._complain(
+            self._log_failure(
                 f"audit of {self._process}: old files in {self._folder} are not cleared: "
                 f"{uncleared.strerror}"
             )
         # One that was begun before writing failed has no ballast, and proves less.
-        if not self.writable and self._ballast is not None and (first or self._report()):
+        if not self.writable and self._reserved is not None and (first or self._report()):
             self.writable = True
             self.error = None
 
@@ -325,9 +326,9 @@ class Writer:
         if self._path is not None and not self._size:
             self._path.unlink(missing_ok=True)
 
-    def _drop_ballast(self) -> bool:
-        if self._ballast is None:
+    def _release_reserved(self) -> bool:
+        if self._reserved is None:
             return False
-        self._ballast.drop()
-        self._ballast = None
+        self._reserved.drop()
+        self._reserved = None
         return True

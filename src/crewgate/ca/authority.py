@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from crewgate import limits
-from crewgate.ca.certificate_db import Entry, Register
+from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.certificates import (
-    Issued,
-    Validity,
+    CertificateValidity,
+    IssuedCertificate,
     is_issued,
     make_issuing,
     make_leaf,
@@ -28,7 +28,7 @@ from crewgate.ca.certificates import (
     make_root,
     pem,
 )
-from crewgate.ca.crl import KEY_COMPROMISE, REASONS, Listed, make_crl
+from crewgate.ca.crl_file import KEY_COMPROMISE, REASONS, CRLFile, make_crl
 from crewgate.ca.key_files import (
     PRIVATE,
     PUBLIC,
@@ -38,10 +38,10 @@ from crewgate.ca.key_files import (
     read_key,
     write_file,
 )
-from crewgate.config import CA
+from crewgate.config import CAConfig
 from crewgate.core.x509.certificate import read, serial_text
 from crewgate.core.x509.identity import INSTANCE_BYTES, Identity, Role
-from crewgate.errors import AuthorityError, UnpublishedError
+from crewgate.errors import AuthorityError, CRLPublishError
 
 
 def new_instance() -> bytes:
@@ -49,7 +49,7 @@ def new_instance() -> bytes:
     return secrets.token_bytes(INSTANCE_BYTES)
 
 
-def create(ca: CA, now: datetime) -> None:
+def create(ca: CAConfig, now: datetime) -> None:
     """Make a root and an issuing CA in `ca.folder`, with an empty register and its first CRL.
 
     AuthorityError if there is a CA already, or a file cannot be written. What was interrupted is
@@ -65,18 +65,18 @@ def create(ca: CA, now: datetime) -> None:
         write_file(ca.root_key, key_pem(root.key, passphrase), PRIVATE, replace=True)
         write_file(ca.root, pem(root.certificate), PUBLIC, replace=True)
         write_file(ca.issuing, pem(issuing.certificate), PUBLIC, replace=True)
-        Register(ca.register, is_new=True).close()
+        CertificateDB(ca.register, is_new=True).close()
         write_file(ca.issuing_key, key_pem(issuing.key, passphrase), PRIVATE)
         with Authority(ca) as authority:
             authority.publish(now)
 
 
-def has_key(ca: CA) -> bool:
+def has_key(ca: CAConfig) -> bool:
     """Whether the issuing CA's key is on this machine, where this process may look."""
     return os.path.exists(ca.issuing_key)  # noqa: PTH110 - no error for a folder of another user
 
 
-def read_passphrase(ca: CA) -> bytes | None:
+def read_passphrase(ca: CAConfig) -> bytes | None:
     """The passphrase of the CA's keys, without the end of its line; AuthorityError."""
     if ca.passphrase_file is None:
         return None
@@ -114,7 +114,7 @@ def read_request(data: bytes) -> ec.EllipticCurvePublicKey:
 class Authority:
     """The issuing CA of a configuration; use it in a `with`, in one thread at a time."""
 
-    def __init__(self, ca: CA) -> None:
+    def __init__(self, ca: CAConfig) -> None:
         """Read key and certificates, open the register. AuthorityError."""
         self._ca = ca
         certificate = read_certificates(ca.issuing)[0]
@@ -123,9 +123,9 @@ class Authority:
             raise AuthorityError(
                 f"{ca.issuing_key}: not the key of {ca.issuing}; put back the one that is"
             )
-        self.issuing = Issued(certificate, key)
-        self.register = Register(ca.register)
-        self._listed = Listed(ca.crl)
+        self.issuing = IssuedCertificate(certificate, key)
+        self.register = CertificateDB(ca.register)
+        self._listed = CRLFile(ca.crl)
 
     def __repr__(self) -> str:
         return f"<Authority {self.issuing.certificate.subject.rfc4514_string()}>"
@@ -140,7 +140,7 @@ class Authority:
         """Close the register."""
         self.register.close()
 
-    def chain(self, entry: Entry) -> bytes:
+    def chain(self, entry: CertificateRecord) -> bytes:
         """PEM of a leaf and of the issuing CA, as servers and clients send it."""
         return entry.pem.encode() + pem(self.issuing.certificate)
 
@@ -153,7 +153,7 @@ class Authority:
         life_seconds: int | None = None,
         hosts: Sequence[x509.GeneralName] = (),
         after: str = "",
-    ) -> Entry:
+    ) -> CertificateRecord:
         """Sign a leaf; AuthorityError for an identity or a life that cannot be.
 
         A gateway that signs revocations is known to others by its name: nobody gets that of another
@@ -169,7 +169,7 @@ class Authority:
         if hosts and identity.role is not Role.GATEWAY:
             raise AuthorityError("names and addresses are for a gateway's certificate")
         until = self.issuing.certificate.not_valid_after_utc
-        validity = Validity.of(now, timedelta(seconds=life), until=until)
+        validity = CertificateValidity.of(now, timedelta(seconds=life), until=until)
         if validity.end <= now:
             raise AuthorityError("the issuing CA's own certificate has ended; make a new CA")
         if identity.key:
@@ -179,7 +179,7 @@ class Authority:
             leaf = make_leaf(self.issuing, public, identity, domain, validity, hosts)
         except ValueError as error:
             raise AuthorityError(str(error)) from error
-        entry = Entry(
+        entry = CertificateRecord(
             serial=serial_text(leaf.serial_number),
             role=identity.role,
             crew=identity.crew,
@@ -195,7 +195,7 @@ class Authority:
 
     def renew(
         self, serial: str, now: datetime, *, life_seconds: int | None = None, late: bool = False
-    ) -> Entry:
+    ) -> CertificateRecord:
         """Sign the next one for the key and identity of one that is good; AuthorityError.
 
         A gateway's lives as long as the one before, unless another life is asked for. `late`: one
@@ -246,7 +246,7 @@ class Authority:
                 f"{most // 3600} hours"
             )
         until = self.issuing.certificate.not_valid_after_utc
-        validity = Validity.of(now, timedelta(seconds=life_seconds), until=until)
+        validity = CertificateValidity.of(now, timedelta(seconds=life_seconds), until=until)
         if validity.end <= now:
             raise AuthorityError("the issuing CA's own certificate has ended; make a new CA")
         try:
@@ -265,14 +265,14 @@ class Authority:
                     "or revoke that one first"
                 )
 
-    def revoke(self, serials: Iterable[str], reason: str, now: datetime) -> list[Entry]:
+    def revoke(self, serials: Iterable[str], reason: str, now: datetime) -> list[CertificateRecord]:
         """Revoke in the register and publish a CRL; what was good until now.
 
         For a compromised key, all certificates of the same life go: whoever had it may have renewed
         under a key of his own.
 
         Whoever calls has the table and open connections follow, and then says so to the register;
-        until then the entries are `register.pending()`. UnpublishedError if only the list could not
+        until then the entries are `register.pending()`. CRLPublishError if only the list could not
         be written: that must follow all the same. Where the register cannot be written,
         `register.trouble` says why, and they are revoked for this process.
         """
@@ -284,7 +284,7 @@ class Authority:
         try:
             self.publish(now)  # also of what a crash has kept from an earlier list
         except AuthorityError as error:
-            raise UnpublishedError(str(error), tuple(each.serial for each in done)) from error
+            raise CRLPublishError(str(error), tuple(each.serial for each in done)) from error
         return done
 
     def publish(self, now: datetime) -> None:
@@ -312,7 +312,7 @@ class Authority:
             self.publish(now)
 
 
-def identity_of(entry: Entry) -> Identity:
+def identity_of(entry: CertificateRecord) -> Identity:
     """Whom a certificate that was issued here speaks for."""
     leaf = x509.load_pem_x509_certificate(entry.pem.encode())
     return read(leaf.public_bytes(serialization.Encoding.DER)).speaks_for()

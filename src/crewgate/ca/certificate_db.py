@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
-from crewgate.ca.sqlite import Book, mend_of
-from crewgate.ca.unwritten import unwritten_of
+from crewgate.ca.sqlite import CAStore, remedy_of
+from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity import Role
 from crewgate.errors import AuthorityError
@@ -51,7 +51,7 @@ _COLUMNS = (
 _SERIAL = re.compile(r"[0-9A-Fa-f]{1,64}", re.ASCII)  # RFC 5280 §4.1.2.2: at most 20 bytes
 
 
-class Entry(msgspec.Struct, frozen=True):
+class CertificateRecord(msgspec.Struct, frozen=True):
     """One certificate. `revoked` is when, None while it is good; `reason` as RFC 5280 names it."""
 
     serial: str  # upper-case hexadecimal
@@ -68,7 +68,7 @@ class Entry(msgspec.Struct, frozen=True):
     announced: bool = False
 
     def __repr__(self) -> str:
-        return f"<Entry {self.serial} {self.label} {self.status(0)}>"
+        return f"<CertificateRecord {self.serial} {self.label} {self.status(0)}>"
 
     @property
     def label(self) -> str:
@@ -82,7 +82,7 @@ class Entry(msgspec.Struct, frozen=True):
         return "expired" if now > self.not_after else "valid"
 
 
-class Register(Book):
+class CertificateDB(CAStore):
     """A connection to the database at `path`; use it in a `with`, in one thread at a time.
 
     Every method may raise AuthorityError: a disk that fails, a database of another version.
@@ -96,13 +96,13 @@ class Register(Book):
         super().__init__(path)
 
     @property
-    def trouble(self) -> str:
+    def unwritten_reason(self) -> str:
         """Why revocations are in force that are not written here yet; "" if there are none."""
-        return self._unwritten.trouble
+        return self._unwritten.unwritten_reason
 
     def flush(self) -> None:
         """Write what could not be written before; AuthorityError while that cannot be."""
-        waiting, told = self._unwritten.items(), [*self._unwritten.told]
+        waiting, told = self._unwritten.items(), [*self._unwritten.propagated]
         if not waiting and not told:
             return
         with self._database.transaction() as database:
@@ -112,11 +112,11 @@ class Register(Book):
                 [(each.when, each.reason, each.announced, serial) for serial, each in waiting],
             )
             _note_announced(database, told)
-        self._unwritten.told.difference_update(told)
+        self._unwritten.propagated.difference_update(told)
         if waiting:
             self._unwritten.written(serial for serial, _ in waiting)
 
-    def add(self, entry: Entry, *, after: str = "") -> None:
+    def add(self, entry: CertificateRecord, *, after: str = "") -> None:
         """Write down a certificate, before anybody gets it.
 
         AuthorityError if the one that it comes `after` (its serial) has been revoked meanwhile:
@@ -135,16 +135,16 @@ class Register(Book):
                 values,
             )
 
-    def find(self, serial: str) -> Entry | None:
+    def find(self, serial: str) -> CertificateRecord | None:
         """The certificate of a serial number in any spelling of its hexadecimal digits."""
         found = self._select("serial = ?", (_canonical(serial),))
         return found[0] if found else None
 
-    def all(self) -> list[Entry]:
+    def all(self) -> list[CertificateRecord]:
         """Every certificate, oldest first."""
         return self._select("1 ORDER BY issued, serial", ())
 
-    def of(self, crew: str, name: str, now: int) -> list[Entry]:
+    def of(self, crew: str, name: str, now: int) -> list[CertificateRecord]:
         """What a holder has that is neither revoked nor expired."""
         where = "crew = ? AND name = ? AND revoked IS NULL AND not_after >= ?"
         return [each for each in self._select(where, (crew, name, now)) if each.revoked is None]
@@ -159,7 +159,7 @@ class Register(Book):
 
     def revoke(
         self, serials: Iterable[str], reason: str, now: int, *, lives: bool = False
-    ) -> list[Entry]:
+    ) -> list[CertificateRecord]:
         """Revoke certificates in one transaction; what was revoked by this, oldest first.
 
         With `lives`, each with all others of the same instance: who had its key may have renewed.
@@ -170,7 +170,7 @@ class Register(Book):
         found = [(which, (serial,)) for serial in map(_canonical, serials)]
         return self._revoke(found, reason, now)
 
-    def revoke_holder(self, crew: str, name: str, reason: str, now: int) -> list[Entry]:
+    def revoke_holder(self, crew: str, name: str, reason: str, now: int) -> list[CertificateRecord]:
         """Revoke all that a holder has now, in one transaction; what was revoked by this.
 
         Nothing that is issued at the same time slips through: it is here before or after. As
@@ -180,10 +180,10 @@ class Register(Book):
         values = (crew, name, now - limits.clock_distrust_seconds)
         return self._revoke([(where, values)], reason, now)
 
-    def pending(self) -> list[Entry]:
+    def pending(self) -> list[CertificateRecord]:
         """Revocations that somebody has not heard of yet, as far as is known here."""
         entries = self._select("revoked IS NOT NULL AND NOT announced", ()) + self._held()
-        told = self._unwritten.told
+        told = self._unwritten.propagated
         return [each for each in entries if not each.announced and each.serial not in told]
 
     def announced(self, serials: Iterable[str]) -> None:
@@ -197,7 +197,7 @@ class Register(Book):
             with self._database.transaction() as database:
                 _note_announced(database, told)
         except AuthorityError:
-            self._unwritten.told.update(told)
+            self._unwritten.propagated.update(told)
 
     def dead(self, now: int) -> list[tuple[str, int, str]]:
         """Serial, time and reason of everything revoked that would still be valid by its dates."""
@@ -217,7 +217,7 @@ class Register(Book):
         held = {serial for serial, _ in self._unwritten.items()}
         return held.union(serial for (serial,) in rows)
 
-    def dead_entries(self, now: int) -> list[Entry]:
+    def dead_entries(self, now: int) -> list[CertificateRecord]:
         """The same as whole entries."""
         where = "revoked IS NOT NULL AND not_after >= ?"
         return self._select(where, (now - limits.clock_distrust_seconds,)) + self._held()
@@ -242,11 +242,9 @@ class Register(Book):
             number = self._unwritten.crl_number = max(last + 1, least)
         return int(number)
 
-    # Inside.
-
     def _revoke(
         self, which: Sequence[tuple[str, tuple[object, ...]]], reason: str, now: int
-    ) -> list[Entry]:
+    ) -> list[CertificateRecord]:
         """Revoke what these conditions find, all of it or nothing."""
         done: list[tuple[str]] = []
         try:
@@ -267,7 +265,7 @@ class Register(Book):
             self._unwritten.take((serial for (serial,) in done), now, reason, str(error))
         return self._found(done)
 
-    def _held(self) -> list[Entry]:
+    def _held(self) -> list[CertificateRecord]:
         """What is revoked and not written yet."""
         return self._found((serial,) for serial, _ in self._unwritten.items())
 
@@ -287,12 +285,12 @@ class Register(Book):
                 f"reads version {_VERSION}: use the one that wrote it"
             )
 
-    def _select(self, where: str, values: Sequence[object]) -> list[Entry]:
+    def _select(self, where: str, values: Sequence[object]) -> list[CertificateRecord]:
         # The condition is a constant of this file, the values are bound.
         statement = f"SELECT {_COLUMNS} FROM certificate WHERE {where}"  # noqa: S608
         return [self._as_held(_entry(row)) for row in self._database.rows(statement, values)]
 
-    def _as_held(self, entry: Entry) -> Entry:
+    def _as_held(self, entry: CertificateRecord) -> CertificateRecord:
         """As it is in force: the row may lack a revocation."""
         held = self._unwritten.get(entry.serial)
         if held is None or entry.revoked is not None:
@@ -301,7 +299,7 @@ class Register(Book):
             entry, revoked=held.when, reason=held.reason, announced=held.announced
         )
 
-    def _found(self, serials: Iterable[tuple[str]]) -> list[Entry]:
+    def _found(self, serials: Iterable[tuple[str]]) -> list[CertificateRecord]:
         entries = [entry for (serial,) in serials if (entry := self.find(serial)) is not None]
         return sorted(entries, key=lambda entry: (entry.issued, entry.serial))
 
@@ -309,7 +307,7 @@ class Register(Book):
         if isinstance(error, sqlite3.IntegrityError):  # as a trigger says it (`lives`)
             return AuthorityError(f"no certificate is signed: {error}")
         return AuthorityError(
-            f"{self.path}: the issuance database cannot be used: {mend_of(error)}"
+            f"{self.path}: the issuance database cannot be used: {remedy_of(error)}"
         )
 
 
@@ -329,9 +327,9 @@ def _note_announced(database: sqlite3.Connection, serials: Sequence[str]) -> Non
     database.executemany(statement, [(serial,) for serial in serials])
 
 
-def _entry(row: tuple[object, ...]) -> Entry:
+def _entry(row: tuple[object, ...]) -> CertificateRecord:
     names = _COLUMNS.replace(" ", "").split(",")
     values = dict(zip(names, row, strict=True))
     values["reason"] = values["reason"] or ""
     values["announced"] = bool(values["announced"])
-    return msgspec.convert(values, Entry)
+    return msgspec.convert(values, CertificateRecord)

@@ -27,7 +27,7 @@ _SERIAL_BITS = 78
 _IDENTITY = x509.ObjectIdentifier(identity_.OID)
 
 
-class Issued(NamedTuple):
+class IssuedCertificate(NamedTuple):
     """A certificate and its private key."""
 
     certificate: x509.Certificate
@@ -51,14 +51,16 @@ class Issued(NamedTuple):
         )
 
 
-class Validity(NamedTuple):
+class CertificateValidity(NamedTuple):
     """When a certificate begins and ends; times with a zone, exact to the second."""
 
     begin: datetime
     end: datetime
 
     @classmethod
-    def of(cls, now: datetime, life: timedelta, *, until: datetime | None = None) -> "Validity":
+    def of(
+        cls, now: datetime, life: timedelta, *, until: datetime | None = None
+    ) -> "CertificateValidity":
         """From a little before `now`, for so long, but not beyond `until`.
 
         Backdated, because a clock that is a little behind must not refuse what was just made.
@@ -79,20 +81,22 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def make_root(now: datetime, name: str = "Crewgate root") -> Issued:
+def make_root(now: datetime, name: str = "Crewgate root") -> IssuedCertificate:
     """A root that may sign issuing CAs and nothing else; `now` with a time zone."""
     key = new_key()
-    validity = Validity.of(now, timedelta(days=limits.ca_root_days))
+    validity = CertificateValidity.of(now, timedelta(days=limits.ca_root_days))
     builder = _authority(_name(name), _name(name), key, validity, path_length=1)
-    return Issued(_signed(builder, key.public_key(), key), key)
+    return IssuedCertificate(_signed(builder, key.public_key(), key), key)
 
 
-def make_issuing(root: Issued, now: datetime, name: str = "Crewgate issuing CA") -> Issued:
+def make_issuing(
+    root: IssuedCertificate, now: datetime, name: str = "Crewgate issuing CA"
+) -> IssuedCertificate:
     """The CA that signs what is in use, so that the root's key can be put away."""
     key, until = new_key(), root.certificate.not_valid_after_utc
-    validity = Validity.of(now, timedelta(days=limits.ca_issuing_days), until=until)
+    validity = CertificateValidity.of(now, timedelta(days=limits.ca_issuing_days), until=until)
     builder = _authority(_name(name), root.certificate.subject, key, validity, path_length=0)
-    return Issued(_signed(builder, key.public_key(), root.key), key)
+    return IssuedCertificate(_signed(builder, key.public_key(), root.key), key)
 
 
 def is_issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
@@ -104,24 +108,26 @@ def is_issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
     return True
 
 
-def make_server(issuing: Issued, hosts: Sequence[x509.GeneralName], now: datetime) -> Issued:
+def make_server(
+    issuing: IssuedCertificate, hosts: Sequence[x509.GeneralName], now: datetime
+) -> IssuedCertificate:
     """What any TLS client can read: a server's certificate that says who nobody is.
 
     Go's crypto/x509 refuses a certificate with the identity extension, whose identifier has an arc
     of 128 bits; orchestrators' and gateways' are read by our own kind alone.
     """
     key, until = new_key(), issuing.certificate.not_valid_after_utc
-    validity = Validity.of(now, timedelta(days=limits.ca_server_days), until=until)
+    validity = CertificateValidity.of(now, timedelta(days=limits.ca_server_days), until=until)
     builder = _leaf(
         issuing, _name("Crewgate gateway"), key.public_key(), validity,
         [ExtendedKeyUsageOID.SERVER_AUTH],
     )  # fmt: skip
     builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
-    return Issued(_signed(builder, key.public_key(), issuing.key), key)
+    return IssuedCertificate(_signed(builder, key.public_key(), issuing.key), key)
 
 
 def make_next_server(
-    issuing: Issued, before: x509.Certificate, validity: Validity
+    issuing: IssuedCertificate, before: x509.Certificate, validity: CertificateValidity
 ) -> x509.Certificate:
     """The next of a server's certificate: same subject, key and names. ValueError for another's."""
     extensions = before.extensions
@@ -138,25 +144,27 @@ def make_next_server(
     return _signed(builder, public, issuing.key)
 
 
-def make_responder(issuing: Issued, now: datetime) -> Issued:
+def make_responder(issuing: IssuedCertificate, now: datetime) -> IssuedCertificate:
     """A delegated OCSP responder's (RFC 6960, section 4.2.2.2), whose life is its revocation."""
     key = new_key()
     until = issuing.certificate.not_valid_after_utc
-    validity = Validity.of(now, timedelta(seconds=limits.ocsp_responder_seconds), until=until)
+    validity = CertificateValidity.of(
+        now, timedelta(seconds=limits.ocsp_responder_seconds), until=until
+    )
     builder = _leaf(
         issuing, _name("Crewgate OCSP responder"), key.public_key(), validity,
         [ExtendedKeyUsageOID.OCSP_SIGNING],
     )  # fmt: skip
     builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)
-    return Issued(_signed(builder, key.public_key(), issuing.key), key)
+    return IssuedCertificate(_signed(builder, key.public_key(), issuing.key), key)
 
 
 def make_leaf(
-    issuing: Issued,
+    issuing: IssuedCertificate,
     public: ec.EllipticCurvePublicKey,
     identity: Identity,
     domain: str,
-    validity: Validity,
+    validity: CertificateValidity,
     hosts: Sequence[x509.GeneralName] = (),
 ) -> x509.Certificate:
     """The certificate of a process: identity extension, SPIFFE ID, and `hosts` for a gateway.
@@ -183,10 +191,10 @@ def _name(text: str) -> x509.Name:
 
 
 def _leaf(
-    issuing: Issued,
+    issuing: IssuedCertificate,
     subject: x509.Name,
     public: ec.EllipticCurvePublicKey,
-    validity: Validity,
+    validity: CertificateValidity,
     usages: Sequence[x509.ObjectIdentifier],
 ) -> x509.CertificateBuilder:
     constraints = x509.BasicConstraints(ca=False, path_length=None)
@@ -202,7 +210,7 @@ def _authority(
     subject: x509.Name,
     issuer: x509.Name,
     key: ec.EllipticCurvePrivateKey,
-    validity: Validity,
+    validity: CertificateValidity,
     *,
     path_length: int,
 ) -> x509.CertificateBuilder:
@@ -214,7 +222,10 @@ def _authority(
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, validity: Validity
+    subject: x509.Name,
+    issuer: x509.Name,
+    public: ec.EllipticCurvePublicKey,
+    validity: CertificateValidity,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()

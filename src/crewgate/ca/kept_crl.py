@@ -18,7 +18,7 @@ from crewgate import limits
 from crewgate.ca.authority import has_key
 from crewgate.ca.certificates import is_issued
 from crewgate.ca.key_files import PUBLIC, locked, read_bounded, read_certificates, write_file
-from crewgate.config import CA
+from crewgate.config import CAConfig
 from crewgate.errors import AuthorityError
 
 _AUTHORITY_BYTES = 8
@@ -30,7 +30,7 @@ _NO_LIST = (
 _LOCK = "list.lock"
 
 
-class SignedList(msgspec.Struct, frozen=True):
+class SignedCRL(msgspec.Struct, frozen=True):
     """A list that the CA has signed. `authority` names the key that signed it, in 8 bytes."""
 
     authority: bytes
@@ -40,10 +40,10 @@ class SignedList(msgspec.Struct, frozen=True):
     data: bytes  # DER
 
     def __repr__(self) -> str:
-        return f"<SignedList {self.number} until {self.next_update:.0f}>"
+        return f"<SignedCRL {self.number} until {self.next_update:.0f}>"
 
 
-def authorities(ca: CA, chains: Sequence[Path] = ()) -> list[x509.Certificate]:
+def authorities(ca: CAConfig, chains: Sequence[Path] = ()) -> list[x509.Certificate]:
     """The certificates that may sign a list: those of `ca.issuing` and `chains` that a root signed.
 
     AuthorityError if the root cannot be read; any other file that cannot be read has none.
@@ -61,7 +61,7 @@ def authorities(ca: CA, chains: Sequence[Path] = ()) -> list[x509.Certificate]:
     return list(found.values())
 
 
-def judge(data: bytes, signers: Sequence[x509.Certificate]) -> SignedList:
+def judge(data: bytes, signers: Sequence[x509.Certificate]) -> SignedCRL:
     """A list (DER) of one of `signers`; AuthorityError says why it is none."""
     if len(data) > limits.crl_bytes_max:
         raise AuthorityError(f"a list of over {limits.crl_bytes_max} bytes")
@@ -76,19 +76,19 @@ def judge(data: bytes, signers: Sequence[x509.Certificate]) -> SignedList:
         raise AuthorityError("a list that this CA has not signed")
     if not 0 < number <= limits.crl_number_max or next_update is None:
         raise AuthorityError("a list without a number, or without its next update")
-    return SignedList(_name(signer), number, this_update.timestamp(), next_update.timestamp(), data)
+    return SignedCRL(_name(signer), number, this_update.timestamp(), next_update.timestamp(), data)
 
 
-class KeptList:
+class CachedCRL:
     """The list in `ca.crl`; the newest one that anybody hands over takes its place.
 
     `folder` is this machine's own, for a lock: of two that come at once the newer one stays.
-    `chains` are files that may have the certificate of the issuing CA, beside `ca.issuing`. Any
-    thread may use it.
+    `chains` are files that may have the certificate of the issuing CA, beside `ca.issuing`.
+    Any thread may use it.
     """
 
     def __init__(
-        self, ca: CA, folder: Path, chains: Sequence[Path], wall: Callable[[], float]
+        self, ca: CAConfig, folder: Path, chains: Sequence[Path], wall: Callable[[], float]
     ) -> None:
         self.ca = ca
         self._folder = folder
@@ -96,22 +96,22 @@ class KeptList:
         self._wall = wall
         self._turn = threading.Lock()
         self._stamp: tuple[int, ...] = ()
-        self._found: SignedList | None = None
+        self._found: SignedCRL | None = None
 
     def __repr__(self) -> str:
-        return f"<KeptList {self._found!r}>"
+        return f"<CachedCRL {self._found!r}>"
 
     @property
     def is_signed_here(self) -> bool:
         """Whether this machine has the CA's key: then it takes no list from anybody."""
         return has_key(self.ca)
 
-    def held(self) -> SignedList | None:
+    def held(self) -> SignedCRL | None:
         """The list in the file, read again if that has changed; None for one that is no good."""
         with self._turn:
             return self._held()
 
-    def take(self, data: bytes) -> SignedList | None:
+    def take(self, data: bytes) -> SignedCRL | None:
         """Keep a list (DER) if it is newer than the one held; None if it is not. AuthorityError.
 
         One that is over protects nothing, so whatever is good takes its place: numbers may have
@@ -131,7 +131,7 @@ class KeptList:
             write_file(self.ca.crl, pem, PUBLIC, replace=True)
         return new
 
-    def _held(self) -> SignedList | None:
+    def _held(self) -> SignedCRL | None:
         try:
             status = self.ca.crl.stat()
             stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
@@ -141,7 +141,7 @@ class KeptList:
             self._found, self._stamp = None, ()
         return self._found
 
-    def _read(self) -> SignedList | None:
+    def _read(self) -> SignedCRL | None:
         try:
             data = read_bounded(self.ca.crl, limits.crl_bytes_max, "list of the revoked")
             crl = x509.load_pem_x509_crl(data).public_bytes(Encoding.DER)
@@ -150,7 +150,7 @@ class KeptList:
             return None
 
 
-def _is_newer(new: SignedList, held: SignedList) -> bool:
+def _is_newer(new: SignedCRL, held: SignedCRL) -> bool:
     """By number, of one authority; of another one, which has taken its place, by time."""
     if new.authority == held.authority:
         return new.number > held.number

@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
-from crewgate.ca.certificate_db import Entry, Register
-from crewgate.ipc.admin_client import Owner
-from crewgate.ipc.admin_messages import Name, NamesReceipt, NeverSeen, Reach
+from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.admin_messages import NamesReceipt, NeverSeen, QuorumResult, RevocationTarget
 
 
-class Announced(msgspec.Struct, frozen=True):
+class PropagationResult(msgspec.Struct, frozen=True):
     """What the agent did, added up over the steps that one question can carry."""
 
     read_ns: int = 0  # when the agent had read the first question (CLOCK_MONOTONIC)
@@ -26,13 +26,13 @@ class Announced(msgspec.Struct, frozen=True):
     attachments: int = 0  # processes that were told
     silent: int = 0  # of them, those that gave no answer in time
     unlisted: int = 0  # certificates that the table had no room for
-    reach: Reach = Reach()  # of the step that came least far
+    reach: QuorumResult = QuorumResult()  # of the step that came least far
     never_seen: NeverSeen = ""  # the orchestrator that is ended
     never_seen_on: int = 0
 
-    def plus(self, receipt: NamesReceipt) -> "Announced":
+    def plus(self, receipt: NamesReceipt) -> "PropagationResult":
         """Add a step."""
-        return Announced(
+        return PropagationResult(
             self.read_ns or receipt.read_ns,
             self.calls_cut + receipt.calls_cut,
             self.connections_closed + receipt.connections_closed,
@@ -46,33 +46,33 @@ class Announced(msgspec.Struct, frozen=True):
         )
 
 
-def _left(reach: Reach) -> tuple[bool, int, float]:
+def _left(reach: QuorumResult) -> tuple[bool, int, float]:
     return not reach.enough, reach.of - reach.applied_on, reach.ms
 
 
 def announce(
-    register: Register,
+    register: CertificateDB,
     state: Path,
-    entries: Sequence[Entry],
-    more: Sequence[Name] = (),
+    entries: Sequence[CertificateRecord],
+    more: Sequence[RevocationTarget] = (),
     *,
     wall: Callable[[], float] = time.time,
-) -> Announced:
+) -> PropagationResult:
     """Have the agent of `state` revoke these, and `more` in the same step as the first of them.
 
     LinkError if it is away, RefusedError if it will not; what was not told stays pending. Blocks.
     """
     now = wall()
-    done = Announced()
+    done = PropagationResult()
     names = [*more, *(_name(entry, now) for entry in entries)]
     size = limits.link_names_max
-    with Owner(state) as owner:
+    with AdminClient(state) as owner:
         for first in range(0, len(names), size):
             done = done.plus(owner.revoke_names(names[first : first + size]))
     register.announced(entry.serial for entry in entries)
     return done
 
 
-def _name(entry: Entry, now: float) -> Name:
+def _name(entry: CertificateRecord, now: float) -> RevocationTarget:
     left = min(max(0, entry.not_after - int(now)), limits.gateway_life_seconds_max)
-    return Name(kind="certificate", crew=entry.crew, name=entry.serial, seconds=left)
+    return RevocationTarget(kind="certificate", crew=entry.crew, name=entry.serial, seconds=left)

@@ -17,19 +17,19 @@ from crewgate import limits
 from crewgate.ca.authority import Authority
 from crewgate.ca.certificates import is_issued, pem
 from crewgate.ca.key_files import read_certificates, read_file, read_key, write_file
-from crewgate.config import CA, Config
+from crewgate.config import CAConfig, Config
 from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError
 
 
-class Pair(NamedTuple):
+class CertificatePair(NamedTuple):
     """A certificate (PEM, chain included) and its key."""
 
     certificate: Path
     key: Path
 
 
-class Shown(NamedTuple):
+class OwnCertificate(NamedTuple):
     """A certificate of this machine and its key; `by` says who shows it, for people."""
 
     certificate: Path
@@ -37,14 +37,14 @@ class Shown(NamedTuple):
     by: str
 
 
-class Life(NamedTuple):
+class CertificateLifetime(NamedTuple):
     """When a certificate begins and ends (seconds since the epoch)."""
 
     begin: float
     end: float
 
     @classmethod
-    def of(cls, leaf: x509.Certificate) -> "Life":
+    def of(cls, leaf: x509.Certificate) -> "CertificateLifetime":
         """That of a certificate."""
         return cls(leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp())
 
@@ -70,31 +70,31 @@ class Life(NamedTuple):
         return left < min(limits.certificate_warning_days * 86_400, (self.end - self.begin) / 3)
 
 
-def shown(config: Config) -> list[Shown]:
+def shown_certificates(config: Config) -> list[OwnCertificate]:
     """All certificates that this machine shows to anybody, each file once."""
-    found: dict[Path, Shown] = {}
-    for each in _shown(config):
+    found: dict[Path, OwnCertificate] = {}
+    for each in _shown_files(config):
         found.setdefault(each.certificate, each)
     return list(found.values())
 
 
-def _shown(config: Config) -> Iterator[Shown]:
+def _shown_files(config: Config) -> Iterator[OwnCertificate]:
     for listener in config.listeners:
-        yield Shown(listener.certificate, listener.key, f"listener {listener.name}")
+        yield OwnCertificate(listener.certificate, listener.key, f"listener {listener.name}")
     if config.control is not None:
-        yield Shown(config.control.certificate, config.control.key, "the control API")
+        yield OwnCertificate(config.control.certificate, config.control.key, "the control API")
     if config.cluster is not None:
-        yield Shown(config.cluster.certificate, config.cluster.key, "[cluster]")
+        yield OwnCertificate(config.cluster.certificate, config.cluster.key, "[cluster]")
     for asked in (config.remote, config.ca and config.ca.ocsp):
         if asked and asked.certificate and asked.key:
-            yield Shown(asked.certificate, asked.key, "[ca], as a client")
+            yield OwnCertificate(asked.certificate, asked.key, "[ca], as a client")
     for upstream in config.upstreams:
         if upstream.tls.certificate and upstream.tls.key:
             by = f"upstream {upstream.name}, as a client"
-            yield Shown(upstream.tls.certificate, upstream.tls.key, by)
+            yield OwnCertificate(upstream.tls.certificate, upstream.tls.key, by)
 
 
-def is_ours(ca: CA, leaf: x509.Certificate) -> bool:
+def is_ours(ca: CAConfig, leaf: x509.Certificate) -> bool:
     """Whether the CA has signed it; AuthorityError if its certificate cannot be read."""
     return any(is_issued(leaf, each) for each in read_certificates(ca.issuing))
 
@@ -115,7 +115,7 @@ def next_chain(
     return pem(server) + authority.issuing.certificate_pem
 
 
-def read_pair(pair: Shown) -> x509.Certificate:
+def read_pair(pair: OwnCertificate) -> x509.Certificate:
     """The leaf, if the key in its file is that of the certificate; AuthorityError."""
     leaf = read_certificates(pair.certificate)[0]
     if not _is_same(leaf.public_key(), read_key(pair.key).public_key()):
@@ -154,7 +154,7 @@ def put(
     leaf = x509.load_pem_x509_certificates(chain)[0]
     if not _is_same(leaf.public_key(), before.public_key()):
         raise AuthorityError(f"{path}: the next certificate is for another key; it is not used")
-    life, was = Life.of(leaf), Life.of(before)
+    life, was = CertificateLifetime.of(leaf), CertificateLifetime.of(before)
     if life.is_ahead(now) or now >= life.end:
         raise AuthorityError(
             f"{path}: the next certificate is not valid now, so it is not used; set the clock of "

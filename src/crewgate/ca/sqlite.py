@@ -17,7 +17,7 @@ from crewgate.errors import AuthorityError
 from crewgate.runtime.durable_files import cause
 
 
-class Database:
+class SQLiteFile:
     """The file at `path`, made if it is not there; `failed` words what SQLite or the disk says."""
 
     def __init__(self, path: Path, failed: Callable[[Exception], AuthorityError]) -> None:
@@ -91,7 +91,7 @@ class Database:
             uri=where.startswith("file:"),
         )
 
-    def _mend(self) -> None:
+    def _repair(self) -> None:
         """Open for writing what was for reading alone; AuthorityError while that cannot be."""
         try:
             connection = self._open()
@@ -104,7 +104,7 @@ class Database:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All of it, on the disk, or nothing; AuthorityError."""
         if self._is_for_reading:
-            self._mend()
+            self._repair()
         with self.asking() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -116,7 +116,7 @@ class Database:
                 raise
 
 
-def mend_of(error: Exception) -> str:
+def remedy_of(error: Exception) -> str:
     """What SQLite or the disk says, and what to do about it."""
     if isinstance(error, OSError):
         return cause(error)
@@ -131,13 +131,13 @@ def mend_of(error: Exception) -> str:
     return f"{error}; it belongs to the user who runs the control process"
 
 
-class Book(ABC):
+class CAStore(ABC):
     """One of the CA's books in the file at `path`; a kind says what stands in it. For a `with`."""
 
     def __init__(self, path: Path) -> None:
         """Open it and make it ready; AuthorityError, and then the file is let go."""
         self.path = path
-        self._database = Database(path, self._failed)
+        self._database = SQLiteFile(path, self._failed)
         try:
             self._prepare()
         except AuthorityError:

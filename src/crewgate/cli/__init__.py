@@ -13,10 +13,10 @@ try:
 except ImportError:
     sys.exit("crewgate: the commands need more than the library: pip install 'crewgate[gateway]'")
 
-from crewgate.cli.options import told
+from crewgate.cli.options import with_program_name
 from crewgate.errors import CrewgateError
 from crewgate.runtime.durable_files import describe
-from crewgate.runtime.secrecy import keep_memory_private
+from crewgate.runtime.memory_protection import keep_memory_private
 
 # In the order in which a newcomer meets them; the summaries stand here so that `--help` is fast.
 COMMANDS = {
@@ -50,7 +50,7 @@ class _OneLineError(click.ClickException):
     exit_code = 2
 
     def show(self, file: Any = None) -> None:  # noqa: ANN401 - click's signature
-        click.echo(told(self.message), err=True, file=file)
+        click.echo(with_program_name(self.message), err=True, file=file)
 
 
 class _Commands(click.Group):
@@ -73,14 +73,14 @@ class _Commands(click.Group):
         try:
             return super().make_context(*args, **extra)
         except click.ClickException as error:
-            _tell(error)
+            _print_error(error)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
         keep_memory_private()  # many commands read keys, or make them
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            _tell(error)
+            _print_error(error)
         except CrewgateError as error:
             raise _OneLineError(str(error)) from error
         except BrokenPipeError:  # the reader has hung up: click ends in silence
@@ -89,7 +89,7 @@ class _Commands(click.Group):
             raise _OneLineError(describe(error)) from error
 
 
-def _tell(error: click.ClickException) -> NoReturn:
+def _print_error(error: click.ClickException) -> NoReturn:
     """A usage error without the usage; `crewgate` alone still prints its help."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError | _OneLineError):
         raise error

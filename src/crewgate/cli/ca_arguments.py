@@ -15,7 +15,7 @@ from crewgate.config.values import HOST_NAME
 from crewgate.errors import AuthorityError
 
 if TYPE_CHECKING:
-    from crewgate.ca.certificate_db import Entry, Register
+    from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 
 
 def required(role: str | None, name: str | None, out: Path | None) -> tuple[str, str, Path]:
@@ -26,14 +26,14 @@ def required(role: str | None, name: str | None, out: Path | None) -> tuple[str,
     return cast("str", role), cast("str", name), cast("Path", out)
 
 
-def beside(prefix: Path, ending: str) -> Path:
+def with_suffix(prefix: Path, ending: str) -> Path:
     """The file of a PREFIX; AuthorityError for what is none."""
     if not prefix.name or prefix.name == "..":
         raise AuthorityError(f"{prefix}: a folder is no PREFIX; add a name")
     return prefix.with_name(f"{prefix.name}.{ending}")
 
 
-def absent(*paths: Path) -> None:
+def require_absent(*paths: Path) -> None:
     """Before a certificate is signed that nobody could be given."""
     for path in paths:
         if os.path.lexists(path):
@@ -65,7 +65,7 @@ def _dns_name(host: str) -> str:
         ) from error
 
 
-def find(register: "Register", which: str) -> "Entry":
+def find(register: "CertificateDB", which: str) -> "CertificateRecord":
     """The certificate of a file or a serial number; AuthorityError.
 
     A file must be the very certificate: one that a stranger made could have anybody's serial.

@@ -42,7 +42,7 @@ def control_of(config_path: Path, state: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def told(control: dict[str, Any]) -> str:
+def describe(control: dict[str, Any]) -> str:
     """The same for a person."""
     where = f", API at {control['api']}" if control["api"] else ""
     if control["has_key"] is False and control["configured"]:

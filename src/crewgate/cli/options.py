@@ -26,7 +26,7 @@ class Subcommands(click.Group):
             formatter.write_dl([(name, text.partition("\n\n")[0]) for name, text in rows])
 
 
-class Credits(click.ParamType[int]):
+class CreditsParam(click.ParamType[int]):
     """Decimal text such as 2.50, to micro-credits."""
 
     name = "credits"
@@ -43,7 +43,7 @@ class Credits(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
-class Duration(click.ParamType[int]):
+class DurationParam(click.ParamType[int]):
     """A whole number with a unit, such as 90s, 15m, 2h or 1d, to seconds."""
 
     name = "duration"
@@ -91,7 +91,7 @@ def json_option(function: Function) -> Function:
     )(function)
 
 
-def told(text: str) -> str:
+def with_program_name(text: str) -> str:
     """With the program's name before each line, as several problems have one each."""
     return "\n".join(f"crewgate: {line}" for line in text.splitlines())
 
@@ -112,7 +112,10 @@ def state_of(config_path: Path) -> Path:
         state = config_path.parent / _named_state(config_path)
         if not state.is_dir():
             raise
-        click.echo(told(f"{error}\nthat is not in force; asking the agent in {state}"), err=True)
+        click.echo(
+            with_program_name(f"{error}\nthat is not in force; asking the agent in {state}"),
+            err=True,
+        )
         return state
 
 

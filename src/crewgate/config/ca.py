@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from crewgate import limits
-from crewgate.config.ocsp import Responder
-from crewgate.config.section import Kind, Section
+from crewgate.config.ocsp import ResponderConfig
+from crewgate.config.section import Section, ValueType
 
 
-class Remote(msgspec.Struct, frozen=True):
+class RemoteCAConfig(msgspec.Struct, frozen=True):
     """The control API of the machine that has the CA's key: `url` is https://HOST:PORT.
 
     `certificate` (PEM, chain included) and `key` are a gateway's of the CA: what it is shown; None:
@@ -26,7 +26,7 @@ class Remote(msgspec.Struct, frozen=True):
         return self.url
 
 
-class CA(msgspec.Struct, frozen=True):
+class CAConfig(msgspec.Struct, frozen=True):
     """The internal CA: `folder` holds its keys and register, for the control process alone.
 
     `root` is what clients and gateways trust, `crl` what gateways refuse by, `ocsp` whom they ask:
@@ -39,8 +39,10 @@ class CA(msgspec.Struct, frozen=True):
     trust_domain: str  # of the SPIFFE IDs
     life_seconds: int = limits.certificate_life_seconds
     passphrase_file: Path | None = None  # of the keys; None: they are not encrypted
-    ocsp: Responder | None = None  # None: nobody is asked
-    control: Remote | None = None  # None: what this machine lacks comes from its peers alone
+    ocsp: ResponderConfig | None = None  # None: nobody is asked
+    control: RemoteCAConfig | None = (
+        None  # None: what this machine lacks comes from its peers alone
+    )
 
     @property
     def issuing(self) -> Path:
@@ -63,7 +65,7 @@ class CA(msgspec.Struct, frozen=True):
         return self.folder / "issued.sqlite"
 
 
-class Control(msgspec.Struct, frozen=True):
+class ControlConfig(msgspec.Struct, frozen=True):
     """Where the control API listens; a certificate of the internal CA is always asked for."""
 
     address: str
@@ -72,9 +74,9 @@ class Control(msgspec.Struct, frozen=True):
     key: Path
 
 
-def read_remote(section: Section, path: Kind[Path]) -> Remote | None:
+def read_remote(section: Section, path: ValueType[Path]) -> RemoteCAConfig | None:
     """What `[ca]` says of another machine's control API; None if it names none."""
-    file = cast("Kind[Path | None]", path)
+    file = cast("ValueType[Path | None]", path)
     url = section.optional("control", _URL, "")
     certificate = section.optional("control_certificate", file, None)
     key = section.optional("control_key", file, None)
@@ -82,7 +84,7 @@ def read_remote(section: Section, path: Kind[Path]) -> Remote | None:
         section.problem("expected control_certificate and control_key, or neither")
     if certificate and not url:
         section.problem("control_certificate: nobody is shown it; add control")
-    return Remote(url, certificate, key) if url else None
+    return RemoteCAConfig(url, certificate, key) if url else None
 
 
 def _url(value: object) -> str:
@@ -97,4 +99,4 @@ def _url(value: object) -> str:
     return f"https://{parts.netloc}"
 
 
-_URL = Kind('"https://HOST:PORT", without path, user or query', _url)
+_URL = ValueType('"https://HOST:PORT", without path, user or query', _url)

@@ -13,7 +13,7 @@ Quorum = Literal["majority", "any"]
 _RELOADED = frozenset({"peers", "staleness_quorum", "max_staleness_seconds"})
 
 
-class Place(NamedTuple):
+class HostPort(NamedTuple):
     """Where a machine is reached by its peers: `host` is an IP address, or a name that has some."""
 
     host: str  # without brackets
@@ -24,7 +24,7 @@ class Place(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class Cluster(msgspec.Struct, frozen=True):
+class ClusterConfig(msgspec.Struct, frozen=True):
     """Where this machine hears its peers (UDP and mutual TLS on one port), and whom it joins.
 
     `certificate` (PEM, chain included) is a gateway's of the internal CA and has the public half of
@@ -38,23 +38,23 @@ class Cluster(msgspec.Struct, frozen=True):
     certificate: Path
     key: Path
     signing_key: Path  # PEM, PKCS 8, Ed25519: what it signs revocations with
-    peers: tuple[Place, ...] = ()
-    advertise: Place | None = None  # None: others reach it where it listens
+    peers: tuple[HostPort, ...] = ()
+    advertise: HostPort | None = None  # None: others reach it where it listens
     staleness_quorum: Quorum = "majority"
     max_staleness_seconds: float = limits.staleness_seconds
 
     @property
-    def reached_at(self) -> Place:
+    def reached_at(self) -> HostPort:
         """Where its peers are told to look for it."""
-        return self.advertise or Place(self.address, self.port)
+        return self.advertise or HostPort(self.address, self.port)
 
 
-def wants_restart(before: Cluster | None, after: Cluster | None) -> Iterator[str]:
+def wants_restart(before: ClusterConfig | None, after: ClusterConfig | None) -> Iterator[str]:
     """What of the section is another in `after` and cannot change while a machine serves."""
     if before is None or after is None:
         if before is not after:
             yield "[cluster]"
         return
-    for name in Cluster.__struct_fields__:
+    for name in ClusterConfig.__struct_fields__:
         if name not in _RELOADED and getattr(before, name) != getattr(after, name):
             yield f"{name} of [cluster]"

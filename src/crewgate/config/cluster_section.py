@@ -11,34 +11,34 @@ from typing import cast
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.cluster import Cluster, Place, Quorum
+from crewgate.config.cluster import ClusterConfig, HostPort, Quorum
 from crewgate.config.model import Config
-from crewgate.config.section import Kind, Section
+from crewgate.config.section import Section, ValueType
 
 _PLACE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+)):([0-9]{1,5})", re.ASCII)
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - nothing is bound here
-_QUORUM: Kind[Quorum] = values.one_of("majority", "any")
+_QUORUM: ValueType[Quorum] = values.one_of("majority", "any")
 _STALENESS = values.seconds(limits.staleness_seconds_max, limits.staleness_seconds_min)
 
 
-def read_cluster(section: Section | None, path: Kind[Path]) -> Cluster | None:
+def read_cluster(section: Section | None, path: ValueType[Path]) -> ClusterConfig | None:
     """The section; None where a machine has no peers and never will."""
     if section is None:
         return None
-    cluster = Cluster(
+    cluster = ClusterConfig(
         address=section.required("address", values.ADDRESS),
         port=section.required("port", values.PORT),
         certificate=section.required("certificate", path),
         key=section.required("key", path),
         signing_key=section.required("signing_key", path),
         peers=section.optional("peers", _PEERS, ()),
-        advertise=section.optional("advertise", cast("Kind[Place | None]", _ADDRESS), None),
+        advertise=section.optional("advertise", cast("ValueType[HostPort | None]", _ADDRESS), None),
         staleness_quorum=section.optional("staleness_quorum", _QUORUM, "majority"),
         max_staleness_seconds=section.optional(
             "max_staleness_seconds", _STALENESS, limits.staleness_seconds
         ),
     )
-    if section.is_sound and cluster.advertise is None and cluster.address in _WILDCARDS:
+    if section.has_no_problems and cluster.advertise is None and cluster.address in _WILDCARDS:
         section.problem(
             f"missing; nobody can be told to look for this machine at {cluster.address}: expected "
             f"{_ADDRESS.expected}",
@@ -70,7 +70,7 @@ def check_cluster(config: Config) -> Iterator[str]:
         )
 
 
-def _place(value: object) -> Place:
+def _place(value: object) -> HostPort:
     match = _PLACE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError
@@ -79,17 +79,17 @@ def _place(value: object) -> Place:
         raise ValueError  # an IPv4 address in brackets
     if host in _WILDCARDS:
         raise ValueError("that means all of a machine's own addresses, and nobody's in particular")
-    return Place(host, values.PORT.read(int(match[3])))
+    return HostPort(host, values.PORT.read(int(match[3])))
 
 
-def _numeric(value: object) -> Place:
+def _numeric(value: object) -> HostPort:
     place = _place(value)
     ip_address(place.host)
     return place
 
 
 _PEERS = values.listed(
-    Kind('"HOST:PORT", such as "10.0.0.2:8446", "gw2.example:8446" or "[::1]:8446"', _place),
+    ValueType('"HOST:PORT", such as "10.0.0.2:8446", "gw2.example:8446" or "[::1]:8446"', _place),
     limits.cluster_peers_max,
 )
-_ADDRESS = Kind('an IP address and a port, such as "10.0.0.2:8446" or "[::1]:8446"', _numeric)
+_ADDRESS = ValueType('an IP address and a port, such as "10.0.0.2:8446" or "[::1]:8446"', _numeric)

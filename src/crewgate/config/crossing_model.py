@@ -9,7 +9,7 @@ from crewgate import limits
 from crewgate.core import cross_crew_account
 
 
-class Crossing(msgspec.Struct, frozen=True):
+class CrossingConfig(msgspec.Struct, frozen=True):
     """Tools of crew `target` that orchestrators of crew `source` may call on their certificate.
 
     Credits are micro-credits: of all of them in an hour, and of one run, which is a process of an

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.crossing_model import Crossing
+from crewgate.config.crossing_model import CrossingConfig
 from crewgate.config.model import Config
 from crewgate.config.section import Section
 from crewgate.core.policy.scope import matches
@@ -17,17 +17,17 @@ _ALLOWANCE = values.credits_up_to(limits.quota_micro_max)
 _CEILINGS = ("credits_per_hour", "credits_per_run")
 
 
-def read_crossings(top: Section) -> tuple[Crossing, ...]:
+def read_crossings(top: Section) -> tuple[CrossingConfig, ...]:
     """All of them, in the order of the file."""
     return tuple(_crossing(item) for item in top.items("crossing", limits.crossings_max))
 
 
-def _crossing(section: Section) -> Crossing:
+def _crossing(section: Section) -> CrossingConfig:
     if not set(_CEILINGS) & set(section.keys()):
         section.problem(
             f"expected {_CEILINGS[0]}, {_CEILINGS[1]} or both: nothing else bounds what it costs"
         )
-    crossing = Crossing(
+    crossing = CrossingConfig(
         source=section.required("from", values.NAME),
         target=section.required("to", values.NAME),
         tools=section.required("tools", _TOOLS),
@@ -56,7 +56,7 @@ def check_crossings(config: Config) -> Iterator[str]:
         yield from _uncovered(where, crossing, config)
 
 
-def _too_long(where: str, crossing: Crossing) -> Iterator[str]:
+def _too_long(where: str, crossing: CrossingConfig) -> Iterator[str]:
     """What would not fit into a token: the account's name is one claim, the tools are another."""
     if len(crossing.account) > limits.claim_chars_max:
         yield (
@@ -71,7 +71,7 @@ def _too_long(where: str, crossing: Crossing) -> Iterator[str]:
         )
 
 
-def _uncovered(where: str, crossing: Crossing, config: Config) -> Iterator[str]:
+def _uncovered(where: str, crossing: CrossingConfig, config: Config) -> Iterator[str]:
     owned = [tool.name for tool in config.tools if tool.owner == crossing.target]
     for pattern in crossing.tools:
         if not any(matches(pattern, tool) for tool in owned):

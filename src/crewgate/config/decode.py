@@ -1,6 +1,6 @@
 """From a TOML document to a `Config`, section by section: every key read by its kind.
 
-Knows the keys and their defaults. What holds between sections is `crosscheck`'s; opens nothing.
+Knows the keys and their defaults. What holds between sections is `validate`'s; opens nothing.
 """
 
 from pathlib import Path
@@ -8,43 +8,43 @@ from typing import cast
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.ca import CA, Control, read_remote
+from crewgate.config.ca import CAConfig, ControlConfig, read_remote
 from crewgate.config.cluster_section import read_cluster
 from crewgate.config.crossings import read_crossings
 from crewgate.config.ledger import read_ledger
 from crewgate.config.minting_watch import read_watch
 from crewgate.config.model import (
-    Audit,
+    AuditConfig,
     AuditSync,
     ClientCertificate,
     Config,
-    Cors,
-    Crew,
-    Judge,
-    Limits,
-    Listener,
+    CORSConfig,
+    CrewConfig,
+    DecideOn,
+    LimitsConfig,
+    ListenerConfig,
     Mode,
     OnFull,
-    Table,
-    Tool,
+    TableConfig,
+    ToolConfig,
     WhenStale,
 )
 from crewgate.config.ocsp import OCSPMode, read_responder
 from crewgate.config.prices import PRICE, read_tariff
-from crewgate.config.section import Kind, Section
+from crewgate.config.section import Section, ValueType
 from crewgate.config.upstreams import read_upstream
 from crewgate.core.bearer import CARRIERS
 from crewgate.core.policy.policy import SHARED
 
-MODE: Kind[Mode] = values.one_of("enforce", "observe")
-_JUDGE: Kind[Judge] = values.one_of("headers", "body")
-_WHEN_STALE: Kind[WhenStale] = values.one_of("closed", "open")
-_KEPT = values.whole(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max)
-_ON_FULL: Kind[OnFull] = values.one_of("refuse", "continue")
-_SYNC: Kind[AuditSync] = values.one_of("second", "each", "never")
+MODE: ValueType[Mode] = values.one_of("enforce", "observe")
+_JUDGE: ValueType[DecideOn] = values.one_of("headers", "body")
+_WHEN_STALE: ValueType[WhenStale] = values.one_of("closed", "open")
+_KEPT = values.integer(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max)
+_ON_FULL: ValueType[OnFull] = values.one_of("refuse", "continue")
+_SYNC: ValueType[AuditSync] = values.one_of("second", "each", "never")
 _CARRIER = values.one_of(*CARRIERS)
-_CLIENT_CERTIFICATE: Kind[ClientCertificate] = values.one_of("none", "optional", "required")
-_OCSP: Kind[OCSPMode] = values.one_of("required", "soft-fail", "off")
+_CLIENT_CERTIFICATE: ValueType[ClientCertificate] = values.one_of("none", "optional", "required")
+_OCSP: ValueType[OCSPMode] = values.one_of("required", "soft-fail", "off")
 _CREWS = values.listed(values.NAME, limits.crews_max, least=1)
 _FIELDS = values.listed(values.FIELD, limits.fields_max)
 _WEB_ORIGINS = values.listed(values.WEB_ORIGIN, limits.fields_max, least=1)
@@ -60,7 +60,7 @@ def decode(file: Path, top: Section) -> Config:
         path=file,
         audience=top.required("audience", values.CLAIM),
         state=state,
-        workers=top.optional("workers", values.whole(0, limits.workers_max), 2),
+        workers=top.optional("workers", values.integer(0, limits.workers_max), 2),
         drain_seconds=top.optional(
             "drain_seconds", values.seconds(limits.drain_seconds_max), limits.drain_seconds_default
         ),
@@ -87,7 +87,7 @@ def decode(file: Path, top: Section) -> Config:
     )
 
 
-def _named(section: Section, name: str, kind: Kind[str]) -> str:
+def _named(section: Section, name: str, kind: ValueType[str]) -> str:
     try:
         return kind.read(name)
     except ValueError:
@@ -95,12 +95,12 @@ def _named(section: Section, name: str, kind: Kind[str]) -> str:
         return name
 
 
-def _listener(section: Section, path: Kind[Path], ca: CA | None) -> Listener:
+def _listener(section: Section, path: ValueType[Path], ca: CAConfig | None) -> ListenerConfig:
     client_certificate: ClientCertificate = section.optional(
         "client_certificate", _CLIENT_CERTIFICATE, "none"
     )
     asks = client_certificate != "none" and ca is not None and ca.ocsp is not None
-    listener = Listener(
+    listener = ListenerConfig(
         name=section.required("name", values.NAME),
         address=section.required("address", values.ADDRESS),
         port=section.required("port", values.PORT),
@@ -109,7 +109,7 @@ def _listener(section: Section, path: Kind[Path], ca: CA | None) -> Listener:
         mode=section.optional("mode", MODE, "enforce"),
         hosts=section.optional("hosts", values.listed(values.HOST, limits.fields_max), ()),
         client_certificate=client_certificate,
-        crews=section.optional("crews", cast("Kind[tuple[str, ...] | None]", _CREWS), None),
+        crews=section.optional("crews", cast("ValueType[tuple[str, ...] | None]", _CREWS), None),
         ocsp=section.optional("ocsp", _OCSP, "required" if asks else "off"),
     )
     if listener.crews is not None and listener.client_certificate == "none":
@@ -120,10 +120,10 @@ def _listener(section: Section, path: Kind[Path], ca: CA | None) -> Listener:
     return listener
 
 
-def _control(section: Section | None, path: Kind[Path]) -> Control | None:
+def _control(section: Section | None, path: ValueType[Path]) -> ControlConfig | None:
     if section is None:
         return None
-    control = Control(
+    control = ControlConfig(
         address=section.required("address", values.ADDRESS),
         port=section.required("port", values.PORT),
         certificate=section.required("certificate", path),
@@ -133,20 +133,22 @@ def _control(section: Section | None, path: Kind[Path]) -> Control | None:
     return control
 
 
-def _ca(section: Section | None, path: Kind[Path], folder: Path) -> CA | None:
+def _ca(section: Section | None, path: ValueType[Path], folder: Path) -> CAConfig | None:
     if section is None:
         return None
-    ca = CA(
+    ca = CAConfig(
         folder=section.optional("folder", path, folder / "ca"),
         root=section.optional("root", path, folder / "certs" / "ca.pem"),
         crl=section.optional("crl", path, folder / "certs" / "crl.pem"),
         trust_domain=section.required("trust_domain", values.HOST_NAME),
         life_seconds=section.optional(
             "life_seconds",
-            values.whole(1, limits.certificate_life_seconds_max),
+            values.integer(1, limits.certificate_life_seconds_max),
             limits.certificate_life_seconds,
         ),
-        passphrase_file=section.optional("passphrase_file", cast("Kind[Path | None]", path), None),
+        passphrase_file=section.optional(
+            "passphrase_file", cast("ValueType[Path | None]", path), None
+        ),
         ocsp=read_responder(section, path),
         control=read_remote(section, path),
     )
@@ -154,15 +156,15 @@ def _ca(section: Section | None, path: Kind[Path], folder: Path) -> CA | None:
     return ca
 
 
-def _crew(name: str, section: Section, path: Kind[Path]) -> Crew:
-    crew = Crew(
+def _crew(name: str, section: Section, path: ValueType[Path]) -> CrewConfig:
+    crew = CrewConfig(
         name=_named(section, name, values.NAME),
         issuer=section.required("issuer", values.CLAIM),
         jwks=section.required("jwks", path),
         tools=section.required(
             "tools", values.listed(values.TOOL_PATTERN, limits.allowed_tools_max)
         ),
-        signing_key=section.optional("signing_key", cast("Kind[Path | None]", path), None),
+        signing_key=section.optional("signing_key", cast("ValueType[Path | None]", path), None),
         mode=section.optional("mode", MODE, "enforce"),
         watch=read_watch(section.child("watch")),
         **ceilings(section),
@@ -179,7 +181,7 @@ def ceilings(section: Section) -> dict[str, int]:
             for key in ("credits_per_branch", "credits_per_hour", "credits_per_day")
         },
         **{
-            key: section.optional(key, values.whole(1, most), most)
+            key: section.optional(key, values.integer(1, most), most)
             for key, most in (
                 ("live_branches", limits.table_branches_max),
                 ("new_branches_per_minute", limits.table_branches_max),
@@ -187,14 +189,14 @@ def ceilings(section: Section) -> dict[str, int]:
                 ("lifetime_seconds", limits.token_lifetime_seconds_max),
             )
         },
-        "depth": section.optional("depth", values.whole(0, limits.depth_max), limits.depth_max),
+        "depth": section.optional("depth", values.integer(0, limits.depth_max), limits.depth_max),
     }
 
 
-def _tool(name: str, section: Section) -> Tool:
+def _tool(name: str, section: Section) -> ToolConfig:
     cors = section.child("cors")
     tariff = read_tariff(section)
-    tool = Tool(
+    tool = ToolConfig(
         name=_named(section, name, values.TOOL_NAME),
         method=section.required("method", values.METHOD),
         path=section.required("path", values.ROUTE_PATH),
@@ -207,27 +209,27 @@ def _tool(name: str, section: Section) -> Tool:
         allow_fields=section.optional("allow_fields", _FIELDS, ()),
         body_bytes_max=section.optional(
             "body_bytes_max",
-            values.whole(0, limits.tool_body_bytes_max),
+            values.integer(0, limits.tool_body_bytes_max),
             limits.request_body_bytes_max,
         ),
         cors=None if cors is None else _cors(cors),
         tariff=tariff,
         when_stale=section.optional("when_stale", _WHEN_STALE, "closed"),
         hosts=section.optional("hosts", values.listed(values.HOST, limits.fields_max), ()),
-        rewrite=section.optional("rewrite", cast("Kind[str | None]", values.ROUTE_PATH), None),
+        rewrite=section.optional("rewrite", cast("ValueType[str | None]", values.ROUTE_PATH), None),
     )
     section.close()
     return tool
 
 
-def _cors(section: Section) -> Cors:
-    default = Cors(())
-    cors = Cors(
+def _cors(section: Section) -> CORSConfig:
+    default = CORSConfig(())
+    cors = CORSConfig(
         origins=section.required("origins", _WEB_ORIGINS),
         headers=section.optional("headers", _FIELDS, default.headers),
         max_age_seconds=section.optional(
             "max_age_seconds",
-            values.whole(0, limits.cors_max_age_seconds_max),
+            values.integer(0, limits.cors_max_age_seconds_max),
             default.max_age_seconds,
         ),
     )
@@ -235,23 +237,23 @@ def _cors(section: Section) -> Cors:
     return cors
 
 
-def _audit(section: Section | None, state: Path, path: Kind[Path]) -> Audit:
-    default = Audit(folder=state / "audit")
+def _audit(section: Section | None, state: Path, path: ValueType[Path]) -> AuditConfig:
+    default = AuditConfig(folder=state / "audit")
     if section is None:
         return default
-    audit = Audit(
+    audit = AuditConfig(
         folder=section.optional("folder", path, default.folder),
         rotate_bytes=section.optional(
             "rotate_bytes",
-            values.whole(limits.audit_rotate_bytes_min, limits.audit_rotate_bytes_max),
+            values.integer(limits.audit_rotate_bytes_min, limits.audit_rotate_bytes_max),
             default.rotate_bytes,
         ),
         rotate_seconds=section.optional(
             "rotate_seconds",
-            values.whole(1, limits.audit_rotate_seconds_max),
+            values.integer(1, limits.audit_rotate_seconds_max),
             default.rotate_seconds,
         ),
-        keep_bytes=section.optional("keep_bytes", cast("Kind[int | None]", _KEPT), None),
+        keep_bytes=section.optional("keep_bytes", cast("ValueType[int | None]", _KEPT), None),
         on_full=section.optional("on_full", _ON_FULL, default.on_full),
         sync=section.optional("sync", _SYNC, default.sync),
     )
@@ -259,11 +261,11 @@ def _audit(section: Section | None, state: Path, path: Kind[Path]) -> Audit:
     return audit
 
 
-def _table(section: Section | None) -> Table:
-    default = Table()
+def _table(section: Section | None) -> TableConfig:
+    default = TableConfig()
     if section is None:
         return default
-    table = Table(
+    table = TableConfig(
         **{
             key: section.optional(
                 key, values.power_of_two(limits.table_records_min, most), getattr(default, key)
@@ -279,18 +281,18 @@ def _table(section: Section | None) -> Table:
     return table
 
 
-def _limits(section: Section | None) -> Limits:
-    """Any field of `Limits`, at most the bound of its name."""
-    default = Limits()
+def _limits(section: Section | None) -> LimitsConfig:
+    """Any field of `LimitsConfig`, at most the bound of its name."""
+    default = LimitsConfig()
     if section is None:
         return default
     seconds, connections = "credit_wait_seconds_max", "connections_max"
-    chosen = Limits(
+    chosen = LimitsConfig(
         credit_wait_seconds_max=section.optional(
             seconds, values.below(limits.credit_wait_seconds_max), default.credit_wait_seconds_max
         ),
         connections_max=section.optional(
-            connections, values.whole(1, limits.connections_max), default.connections_max
+            connections, values.integer(1, limits.connections_max), default.connections_max
         ),
     )
     section.close()

@@ -15,7 +15,7 @@ from crewgate.config.model import Config
 _SPARE = limits.descriptors_spare
 
 
-class Need(msgspec.Struct, frozen=True):
+class DescriptorNeed(msgspec.Struct, frozen=True):
     """Of one process. With fewer than `least` it must not start; `wanted` is what it can use."""
 
     process: str
@@ -24,12 +24,12 @@ class Need(msgspec.Struct, frozen=True):
     of: str  # what `least` is the sum of, for people
 
 
-def worker(config: Config) -> Need:
+def worker(config: Config) -> DescriptorNeed:
     """Of each worker: a descriptor for each connection of a client, and of an upstream."""
     listeners, stated = len(config.listeners), config.limits.connections_max
     upstream = sum(each.connections for each in config.upstreams)
     least, wanted = stated or limits.connections_least, stated or limits.connections_max
-    return Need(
+    return DescriptorNeed(
         "a worker",
         listeners * least + upstream + _SPARE,
         listeners * wanted + upstream + _SPARE,
@@ -37,11 +37,11 @@ def worker(config: Config) -> Need:
     )
 
 
-def agent(config: Config) -> Need:
+def agent(config: Config) -> DescriptorNeed:
     """A connection is passed the table's descriptor; peers have a stream each way."""
     guests = config.workers + limits.link_guests_least
     peers = 0 if config.cluster is None else 2 * limits.cluster_peers_max
-    return Need(
+    return DescriptorNeed(
         "the agent",
         2 * guests + peers + _SPARE,
         2 * limits.link_connections_max + peers + _SPARE,
@@ -49,12 +49,12 @@ def agent(config: Config) -> Need:
     )
 
 
-def control(config: Config) -> Need:
+def control(config: Config) -> DescriptorNeed:
     """The API's connections, and questions about certificates."""
     least = 0 if config.control is None else limits.connections_least
     wanted = 0 if config.control is None else limits.control_connections_max
     besides = limits.ocsp_door_connections_max + _SPARE
-    return Need(
+    return DescriptorNeed(
         "the control process",
         least + besides,
         wanted + besides,
@@ -92,7 +92,7 @@ def lacking(config: Config, limit: int) -> Iterator[str]:
             )
 
 
-def _or_lower(need: Need) -> str:
+def _or_lower(need: DescriptorNeed) -> str:
     if need.process != "a worker":
         return ""
     return ", or lower [limits] connections_max or the `connections` of upstreams"

@@ -8,11 +8,11 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.model import Durability, Ledger
-from crewgate.config.section import Kind, Section
+from crewgate.config.model import Durability, LedgerConfig
+from crewgate.config.section import Section, ValueType
 
-_DURABILITY: Kind[Durability] = values.one_of("single", "synchronous", "trusted")
-_AWAY: Kind[str] = values.one_of("closed", "bounded", "open")
+_DURABILITY: ValueType[Durability] = values.one_of("single", "synchronous", "trusted")
+_AWAY: ValueType[str] = values.one_of("closed", "bounded", "open")
 _CREDITS = values.some_credits_up_to(limits.quota_micro_max)
 _SQLITE = "sqlite:"
 # A password has a file of its own: this one is read by many, and its URL is shown.
@@ -20,16 +20,16 @@ _POSTGRESQL = re.compile(r"postgres(?:ql)?://(?:[^\s:/@?#]+@)?[^\s@]*", re.ASCII
 _PASSWORD = re.compile(r"[?&](?:ssl)?password=", re.ASCII)
 
 
-def read_ledger(section: Section | None, state: Path, path: Kind[Path]) -> Ledger:
+def read_ledger(section: Section | None, state: Path, path: ValueType[Path]) -> LedgerConfig:
     """A file in the state folder where nothing is said."""
     if section is None:
-        return Ledger("sqlite", state / "ledger.db")
-    where = Kind(
+        return LedgerConfig("sqlite", state / "ledger.db")
+    where = ValueType(
         '"sqlite:FILE" or "postgresql://USER@HOST/DATABASE", without a password (`password_file`)',
         lambda value: _where(value, path),
     )
     ledger = section.required("url", where)
-    word = section.optional("password_file", cast("Kind[Path | None]", path), None)
+    word = section.optional("password_file", cast("ValueType[Path | None]", path), None)
     if word is not None and ledger is not None:
         if ledger.engine == "sqlite":
             section.problem("password_file: a file has no password; take it out")
@@ -72,9 +72,9 @@ def is_server(url: str) -> bool:
     return bool(_POSTGRESQL.fullmatch(url)) and not _PASSWORD.search(url)
 
 
-def _where(value: object, path: Kind[Path]) -> Ledger:
+def _where(value: object, path: ValueType[Path]) -> LedgerConfig:
     if isinstance(value, str) and value.startswith(_SQLITE) and value != _SQLITE:
-        return Ledger("sqlite", path.read(value.removeprefix(_SQLITE)))
+        return LedgerConfig("sqlite", path.read(value.removeprefix(_SQLITE)))
     if isinstance(value, str) and is_server(value):
-        return Ledger("postgresql", url=value)
+        return LedgerConfig("postgresql", url=value)
     raise ValueError

@@ -10,7 +10,7 @@ from crewgate import limits
 from crewgate.config.decode import decode
 from crewgate.config.model import Config
 from crewgate.config.section import Section
-from crewgate.config.validate import crosscheck
+from crewgate.config.validate import validate
 from crewgate.errors import ConfigurationError
 
 
@@ -26,7 +26,7 @@ def load(path: str | Path) -> Config:
     config = decode(file, top)
     top.close()
     if not problems:
-        problems = crosscheck(config)
+        problems = validate(config)
     if problems:
         raise ConfigurationError("\n".join(f"{path}: {problem}" for problem in problems))
     return config

@@ -10,17 +10,17 @@ from typing import Literal
 import msgspec
 
 from crewgate import limits
-from crewgate.config.ca import CA, Control, Remote
-from crewgate.config.cluster import Cluster
-from crewgate.config.crossing_model import Crossing
+from crewgate.config.ca import CAConfig, ControlConfig, RemoteCAConfig
+from crewgate.config.cluster import ClusterConfig
+from crewgate.config.crossing_model import CrossingConfig
 from crewgate.config.ocsp import OCSPMode
-from crewgate.core.anomaly.types import Rules
+from crewgate.core.anomaly.types import WatchRules
 from crewgate.core.policy.policy import SHARED
 from crewgate.core.pricing.tariff import Tariff
 from crewgate.errors import ConfigurationError
 
 Mode = Literal["enforce", "observe"]
-Judge = Literal["headers", "body"]
+DecideOn = Literal["headers", "body"]
 Scheme = Literal["http", "https"]
 WhenStale = Literal["closed", "open"]
 OnFull = Literal["refuse", "continue"]
@@ -28,10 +28,12 @@ AuditSync = Literal["second", "each", "never"]
 Durability = Literal["single", "synchronous", "trusted"]  # what is asked of a ledger's server
 ClientCertificate = Literal["none", "optional", "required"]
 Reuse = Literal["shared", "crew", "branch"]  # whose calls follow each other on a connection
-Dialect = Literal["http/1.1", "h2"]  # how an upstream is spoken to; the names are those of ALPN
+UpstreamProtocol = Literal[
+    "http/1.1", "h2"
+]  # how an upstream is spoken to; the names are those of ALPN
 
 
-class Listener(msgspec.Struct, frozen=True):
+class ListenerConfig(msgspec.Struct, frozen=True):
     """One TLS listener for agents; every worker opens it. No `hosts` means any Host is served.
 
     `crews` are those whose certificates it admits; None: of every crew that is configured.
@@ -54,7 +56,7 @@ class Listener(msgspec.Struct, frozen=True):
         return self.mode == "observe"
 
 
-class Crew(msgspec.Struct, frozen=True):
+class CrewConfig(msgspec.Struct, frozen=True):
     """A crew: where its keys are and what they can grant at most. Credits are micro-credits."""
 
     name: str
@@ -71,7 +73,7 @@ class Crew(msgspec.Struct, frozen=True):
     lifetime_seconds: int = limits.token_lifetime_seconds_max
     depth: int = limits.depth_max
     mode: Mode = "enforce"
-    watch: Rules = Rules()
+    watch: WatchRules = WatchRules()
 
     @property
     def observe(self) -> bool:
@@ -79,7 +81,7 @@ class Crew(msgspec.Struct, frozen=True):
         return self.mode == "observe"
 
 
-class Credential(msgspec.Struct, frozen=True):
+class CredentialConfig(msgspec.Struct, frozen=True):
     """Where the gateway's own credential for an upstream is read from: a file or a variable."""
 
     header: str  # lower case
@@ -88,7 +90,7 @@ class Credential(msgspec.Struct, frozen=True):
     env: str | None = None
 
 
-class Origin(msgspec.Struct, frozen=True):
+class UpstreamOrigin(msgspec.Struct, frozen=True):
     """Scheme, host and port of a server (RFC 6454)."""
 
     scheme: Scheme
@@ -117,7 +119,7 @@ class UpstreamTLS(msgspec.Struct, frozen=True):
     server_name: str | None = None
 
 
-class Health(msgspec.Struct, frozen=True):
+class HealthCheckConfig(msgspec.Struct, frozen=True):
     """Active health: each worker asks each server for GET `path` every `interval_seconds`.
 
     A status from 200 to 399 within `timeout_seconds` is a good answer; `healthy` good ones in a row
@@ -131,7 +133,7 @@ class Health(msgspec.Struct, frozen=True):
     unhealthy: int = limits.health_unhealthy
 
 
-class Upstream(msgspec.Struct, frozen=True):
+class UpstreamConfig(msgspec.Struct, frozen=True):
     """The servers of one or more tools. All `endpoints` have one scheme; there is at least one.
 
     `host` is what requests say in Host or :authority, if it is not the endpoint's own authority.
@@ -141,9 +143,9 @@ class Upstream(msgspec.Struct, frozen=True):
     """
 
     name: str
-    endpoints: tuple[Origin, ...]
-    credential: Credential | None = None
-    protocol: Dialect = "http/1.1"
+    endpoints: tuple[UpstreamOrigin, ...]
+    credential: CredentialConfig | None = None
+    protocol: UpstreamProtocol = "http/1.1"
     tls: UpstreamTLS = UpstreamTLS()
     host: str | None = None
     connect_seconds: float = limits.upstream_connect_seconds_max  # name, TCP and TLS together
@@ -153,11 +155,11 @@ class Upstream(msgspec.Struct, frozen=True):
     retry: bool = True
     retry_share: float = limits.upstream_retry_share
     reuse: Reuse = "shared"
-    health: Health | None = None
+    health: HealthCheckConfig | None = None
     base: str = ""  # before the path of each request, without a last slash
 
     @property
-    def origin(self) -> Origin:
+    def origin(self) -> UpstreamOrigin:
         """The first endpoint."""
         return self.endpoints[0]
 
@@ -166,11 +168,11 @@ class Upstream(msgspec.Struct, frozen=True):
         """Whether its servers are spoken to under TLS."""
         return self.origin.scheme == "https"
 
-    def authority(self, endpoint: Origin) -> str:
+    def authority(self, endpoint: UpstreamOrigin) -> str:
         """What a request to `endpoint` says in Host or :authority."""
         return self.host or endpoint.authority
 
-    def server_name(self, endpoint: Origin) -> str:
+    def server_name(self, endpoint: UpstreamOrigin) -> str:
         """The DNS name or IP address that the certificate of `endpoint` must have.
 
         Without the dot of the root, which neither SNI (RFC 6066, section 3) nor certificates have.
@@ -178,7 +180,7 @@ class Upstream(msgspec.Struct, frozen=True):
         return (self.tls.server_name or endpoint.host).removesuffix(".")
 
 
-class Cors(msgspec.Struct, frozen=True):
+class CORSConfig(msgspec.Struct, frozen=True):
     """Which web pages may call a tool from a browser (the Fetch standard, "CORS protocol").
 
     `origins` are serialised as browsers send them, "https://app.example", or "*" for all;
@@ -194,7 +196,7 @@ class Cors(msgspec.Struct, frozen=True):
         return origin in self.origins or "*" in self.origins
 
 
-class Tool(msgspec.Struct, frozen=True):
+class ToolConfig(msgspec.Struct, frozen=True):
     """A tool: its name, its route, its price, and how its calls are judged.
 
     `price` is in micro-credits; where there is a `tariff`, what a call costs at most.
@@ -206,12 +208,12 @@ class Tool(msgspec.Struct, frozen=True):
     upstream: str
     price: int
     owner: str = SHARED
-    judge: Judge = "headers"
+    judge: DecideOn = "headers"
     mode: Mode = "enforce"
     carriers: tuple[str, ...] = ("authorization",)  # header fields that may hold the token
     allow_fields: tuple[str, ...] = ()  # request fields that pass although they look like tricks
     body_bytes_max: int = limits.request_body_bytes_max  # of a request; a longer one is refused
-    cors: Cors | None = None  # None: no page of another origin may call
+    cors: CORSConfig | None = None  # None: no page of another origin may call
     tariff: Tariff | None = None  # None: each call costs its price
     when_stale: WhenStale = "closed"  # calls while this machine may lack the newest revocations
     hosts: tuple[str, ...] = ()  # where requests for it are sent; none: to any
@@ -223,7 +225,7 @@ class Tool(msgspec.Struct, frozen=True):
         return self.mode == "observe"
 
 
-class Audit(msgspec.Struct, frozen=True):
+class AuditConfig(msgspec.Struct, frozen=True):
     """Where the audit files go, when they are rotated, and what a full disk means."""
 
     folder: Path
@@ -234,7 +236,7 @@ class Audit(msgspec.Struct, frozen=True):
     sync: AuditSync = "second"  # when the disk has a line: a power loss takes what it has not
 
 
-class Table(msgspec.Struct, frozen=True):
+class TableConfig(msgspec.Struct, frozen=True):
     """Capacities of the shared table, powers of two; all of it is allocated at creation."""
 
     branches: int = limits.table_branches_default
@@ -242,7 +244,7 @@ class Table(msgspec.Struct, frozen=True):
     reservations: int = limits.table_reservations_max
 
 
-class Limits(msgspec.Struct, frozen=True):
+class LimitsConfig(msgspec.Struct, frozen=True):
     """Bounds of `limits` that the file may change; each field has the name of its largest value.
 
     A field stands here only if some code asks the configuration for it. `connections_max` is of one
@@ -253,7 +255,7 @@ class Limits(msgspec.Struct, frozen=True):
     connections_max: int = 0
 
 
-class Ledger(msgspec.Struct, frozen=True):
+class LedgerConfig(msgspec.Struct, frozen=True):
     """`file` is SQLite's; `url` and `password_file` are PostgreSQL's.
 
     `per_machine` says that somebody knows of other machines of this trust domain, on each of which
@@ -283,29 +285,31 @@ class Config(msgspec.Struct, frozen=True):
     state: Path
     workers: int
     drain_seconds: float
-    listeners: tuple[Listener, ...]
-    crews: tuple[Crew, ...]
-    upstreams: tuple[Upstream, ...]
-    tools: tuple[Tool, ...]
-    audit: Audit
-    table: Table
-    limits: Limits
-    ledger: Ledger
-    ca: CA | None = None  # None: no listener asks for certificates of clients
-    control: Control | None = None  # None: no control API
-    cluster: Cluster | None = None  # None: no other machine is told of revocations, or tells any
-    crossings: tuple[Crossing, ...] = ()
+    listeners: tuple[ListenerConfig, ...]
+    crews: tuple[CrewConfig, ...]
+    upstreams: tuple[UpstreamConfig, ...]
+    tools: tuple[ToolConfig, ...]
+    audit: AuditConfig
+    table: TableConfig
+    limits: LimitsConfig
+    ledger: LedgerConfig
+    ca: CAConfig | None = None  # None: no listener asks for certificates of clients
+    control: ControlConfig | None = None  # None: no control API
+    cluster: ClusterConfig | None = (
+        None  # None: no other machine is told of revocations, or tells any
+    )
+    crossings: tuple[CrossingConfig, ...] = ()
     name: str = ""  # of this machine; empty: its ledger knows it by one that it made itself
 
     @property
-    def remote(self) -> Remote | None:
+    def remote(self) -> RemoteCAConfig | None:
         """The control API that `[ca]` names, with the certificate that it is shown."""
         asked = self.ca.control if self.ca is not None else None
         if asked is None or asked.certificate is not None or self.cluster is None:
             return asked
-        return Remote(asked.url, self.cluster.certificate, self.cluster.key)
+        return RemoteCAConfig(asked.url, self.cluster.certificate, self.cluster.key)
 
-    def crew(self, name: str) -> Crew:
+    def crew(self, name: str) -> CrewConfig:
         """The crew of that name; ConfigurationError names those that exist."""
         for crew in self.crews:
             if crew.name == name:
@@ -317,6 +321,6 @@ class Config(msgspec.Struct, frozen=True):
         """Where this machine keeps the journal of an orchestrator, by its `client_id`."""
         return self.state / "issuer" / f"{orchestrator.replace('/', '+')}.jsonl"
 
-    def upstream(self, name: str) -> Upstream:
+    def upstream(self, name: str) -> UpstreamConfig:
         """The upstream of that name; KeyError cannot happen for a tool's own (checked at load)."""
         return next(upstream for upstream in self.upstreams if upstream.name == name)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from crewgate import limits
-from crewgate.config.section import Kind, Section
+from crewgate.config.section import Section, ValueType
 
 OCSPMode = Literal["required", "soft-fail", "off"]
 
@@ -24,7 +24,7 @@ _PLACE = re.compile(
 _TARGET = re.compile(r"(?:/[!-\"$->@-~]*)?", re.ASCII)  # printable, neither query nor fragment
 
 
-class Responder(msgspec.Struct, frozen=True):
+class ResponderConfig(msgspec.Struct, frozen=True):
     """An OCSP responder (RFC 6960): requests are posted to `url`, through `socket` if there is one.
 
     Over https it must have a certificate of the CA's root; `certificate` (PEM, chain included) and
@@ -45,9 +45,9 @@ class Responder(msgspec.Struct, frozen=True):
         return f"{_UNIX}{self.socket}" if self.socket else self.url
 
 
-def read_responder(section: Section, path: Kind[Path]) -> Responder | None:
+def read_responder(section: Section, path: ValueType[Path]) -> ResponderConfig | None:
     """What `[ca]` says of a responder; None if it names none."""
-    file = cast("Kind[Path | None]", path)
+    file = cast("ValueType[Path | None]", path)
     responder = section.optional("ocsp", _responder(path), None)
     certificate = section.optional("ocsp_certificate", file, None)
     key = section.optional("ocsp_key", file, None)
@@ -62,15 +62,17 @@ def read_responder(section: Section, path: Kind[Path]) -> Responder | None:
     return msgspec.structs.replace(responder, certificate=certificate, key=key)
 
 
-def _responder(path: Kind[Path]) -> Kind[Responder | None]:
-    def read(value: object) -> Responder:
+def _responder(path: ValueType[Path]) -> ValueType[ResponderConfig | None]:
+    def read(value: object) -> ResponderConfig:
         if not isinstance(value, str):
             raise ValueError  # noqa: TRY004 - one kind of error for whatever is wrong
         if value.startswith(_UNIX):
-            return Responder(f"http://localhost{_PATH}", path.read(value.removeprefix(_UNIX)))
-        return Responder(_url(value))
+            return ResponderConfig(f"http://localhost{_PATH}", path.read(value.removeprefix(_UNIX)))
+        return ResponderConfig(_url(value))
 
-    return Kind('"https://…", "http://…", or "unix:PATH", without user, query or fragment', read)
+    return ValueType(
+        '"https://…", "http://…", or "unix:PATH", without user, query or fragment', read
+    )
 
 
 def _url(text: str) -> str:

@@ -7,32 +7,32 @@ from typing import cast
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.section import Kind, Section
+from crewgate.config.section import Section, ValueType
 from crewgate.core.credits import format_credits
 from crewgate.core.pricing.tariff import (
     MILLION,
-    Dialect,
-    HangUp,
-    Model,
-    OnOverrun,
-    Short,
-    Source,
+    DisconnectPolicy,
+    LLMDialect,
+    ModelRates,
+    OverrunPolicy,
+    PriceTerm,
+    ShortCreditPolicy,
     Tariff,
-    Term,
-    Usage,
+    TermSource,
+    UsagePricing,
 )
 from crewgate.core.pricing.tariff import pointer as parse_pointer
 
 PRICE = values.credits_up_to(limits.price_micro_max)
 
-_DIALECT: Kind[Dialect] = values.one_of("openai", "anthropic", "gemini")
-_SHORT: Kind[Short] = values.one_of("lower", "refuse")
-_HANG_UP: Kind[HangUp] = values.one_of("cancel", "drain")
-_ON_OVERRUN: Kind[OnOverrun] = values.one_of("end", "charge")
-_TOKENS = values.whole(1, limits.tokens_max)
+_DIALECT: ValueType[LLMDialect] = values.one_of("openai", "anthropic", "gemini")
+_SHORT: ValueType[ShortCreditPolicy] = values.one_of("lower", "refuse")
+_HANG_UP: ValueType[DisconnectPolicy] = values.one_of("cancel", "drain")
+_ON_OVERRUN: ValueType[OverrunPolicy] = values.one_of("end", "charge")
+_TOKENS = values.integer(1, limits.tokens_max)
 _UNITS = {"each": MILLION, "per_thousand": MILLION // 1000, "per_million": 1}
-_REQUEST: tuple[Source, ...] = ("bytes", "number", "items")
-_RESPONSE: tuple[Source, ...] = ("bytes", "number", "items", "header", "trailer")
+_REQUEST: tuple[TermSource, ...] = ("bytes", "number", "items")
+_RESPONSE: tuple[TermSource, ...] = ("bytes", "number", "items", "header", "trailer")
 _OF_USAGE = ("model", "short", "bytes_per_token", "allow")
 
 
@@ -59,7 +59,7 @@ def _model_name(value: object) -> str:
     return cast("str", value)
 
 
-def _rate(scale: int, expected: str) -> Kind[int]:
+def _rate(scale: int, expected: str) -> ValueType[int]:
     """Micro-credits for a million units, of an amount for `scale` times fewer."""
 
     def read(value: object) -> int:
@@ -68,16 +68,16 @@ def _rate(scale: int, expected: str) -> Kind[int]:
             raise ValueError
         return rate
 
-    return Kind(expected, read)
+    return ValueType(expected, read)
 
 
-_POINTER = Kind('a JSON pointer such as "/usage/pages" (RFC 6901)', _pointer)
-_PLACES: dict[Source, Kind[tuple[str, ...]]] = {
-    "bytes": Kind("true", _bytes),
+_POINTER = ValueType('a JSON pointer such as "/usage/pages" (RFC 6901)', _pointer)
+_PLACES: dict[TermSource, ValueType[tuple[str, ...]]] = {
+    "bytes": ValueType("true", _bytes),
     "number": _POINTER,
     "items": _POINTER,
-    "header": Kind(values.FIELD.expected, _field),
-    "trailer": Kind(values.FIELD.expected, _field),
+    "header": ValueType(values.FIELD.expected, _field),
+    "trailer": ValueType(values.FIELD.expected, _field),
 }
 _UNIT_RATES = {
     unit: _rate(
@@ -90,9 +90,9 @@ _UNIT_RATES = {
 # That an answer costs nothing is said: forgotten, it would be free, and as long as it likes.
 _TOKEN_RATE = _rate(1, 'credits for a million tokens, such as "2.50"')
 _ANSWER_RATE = _rate(1, 'credits for a million tokens, such as "10.00"; "0" if it answers none')
-_ANYTHING: Kind[object] = Kind("anything", lambda value: value)
-_MEMBER = Kind('the name of a member of a request, such as "service_tier"', _model_name)
-_MODEL_NAME = Kind(
+_ANYTHING: ValueType[object] = ValueType("anything", lambda value: value)
+_MEMBER = ValueType('the name of a member of a request, such as "service_tier"', _model_name)
+_MODEL_NAME = ValueType(
     f"the name of a model, 1 to {limits.model_chars_max} printable characters", _model_name
 )
 
@@ -118,7 +118,7 @@ def read_tariff(tool: Section) -> Tariff | None:
         on_overrun=section.optional("on_overrun", _ON_OVERRUN, "end"),
     )
     section.close()
-    if section.is_sound:
+    if section.has_no_problems:
         idle = [key for key in _OF_USAGE if key in given and usage is None]
         _check(tariff, idle, section)
     return tariff
@@ -159,12 +159,12 @@ def _check_bounds(tariff: Tariff, section: Section) -> None:
         section.problem(f"step: {format_credits(tariff.step)}, and a whole call at most {most}")
 
 
-def _terms(section: Section, key: str, sources: tuple[Source, ...]) -> tuple[Term, ...]:
+def _terms(section: Section, key: str, sources: tuple[TermSource, ...]) -> tuple[PriceTerm, ...]:
     return tuple(_term(item, sources) for item in section.items(key, limits.price_terms_max))
 
 
-def _term(section: Section, sources: tuple[Source, ...]) -> Term:
-    section.knows(*sources, *_UNITS)
+def _term(section: Section, sources: tuple[TermSource, ...]) -> PriceTerm:
+    section.declare(*sources, *_UNITS)
     keys = section.keys()
     given = [source for source in sources if source in keys]
     units = [unit for unit in _UNITS if unit in keys]
@@ -181,30 +181,30 @@ def _term(section: Section, sources: tuple[Source, ...]) -> Term:
     place = section.optional(source, _PLACES[source], nowhere)
     rate = section.optional(units[0], _UNIT_RATES[units[0]], 0) if units else 0
     section.close()
-    return Term(source, rate, place)
+    return PriceTerm(source, rate, place)
 
 
-def _usage(section: Section) -> Usage:
+def _usage(section: Section) -> UsagePricing:
     """What is said of it, also where the file does not say that there is one."""
-    return Usage(
+    return UsagePricing(
         section.optional("usage", _DIALECT, "openai"),
         tuple(
             _model(name, table, section)
             for name, table in section.children("model", limits.price_models_max)
         ),
         section.optional("short", _SHORT, "lower"),
-        section.optional("bytes_per_token", values.whole(1, 64), limits.bytes_per_token),
+        section.optional("bytes_per_token", values.integer(1, 64), limits.bytes_per_token),
         section.optional("allow", values.listed(_MEMBER, limits.fields_max), ()),
     )
 
 
-def _model(name: str, section: Section, price: Section) -> Model:
+def _model(name: str, section: Section, price: Section) -> ModelRates:
     try:
         _MODEL_NAME.read(name)
     except ValueError:
         price.problem(f"model {name!r}: expected {_MODEL_NAME.expected}")
     read = section.required("input", _TOKEN_RATE)
-    model = Model(
+    model = ModelRates(
         name,
         input=read,
         output=section.required("output", _ANSWER_RATE),

@@ -5,33 +5,34 @@ One home for the gateway, which serves by it, and for `check`. Opens nothing.
 
 from collections.abc import Iterator
 
-from crewgate.config.model import Config, Tool, Upstream
-from crewgate.core.policy.rewriting import Rewrite, Served, Servers
-from crewgate.core.policy.routing import Route, Router, named_host
+from crewgate.config.model import Config, ToolConfig, UpstreamConfig
+from crewgate.core.policy.rewriting import PathRewrite, UpstreamRoute, UpstreamRouteIndex
+from crewgate.core.policy.routing import RoutePattern, Router, named_host
 
 
 def router(config: Config) -> Router:
     """Which tool a request means. ValueError names two that one could both mean."""
     return Router(
-        Route(tool.method, tool.path, f'tool."{tool.name}"', tool.hosts) for tool in config.tools
+        RoutePattern(tool.method, tool.path, f'tool."{tool.name}"', tool.hosts)
+        for tool in config.tools
     )
 
 
-def rewrite(config: Config, tool: Tool) -> Rewrite:
+def rewrite(config: Config, tool: ToolConfig) -> PathRewrite:
     """The way of a tool's paths to its server. ValueError says why there is none."""
-    return Rewrite(tool.path, _upstreams(config)[tool.upstream].base, tool.rewrite)
+    return PathRewrite(tool.path, _upstreams(config)[tool.upstream].base, tool.rewrite)
 
 
-def servers(config: Config) -> Servers:
+def servers(config: Config) -> UpstreamRouteIndex:
     """Which tool a path means at the servers. ValueError names two that it could both mean."""
     upstreams = _upstreams(config)
-    return Servers(
-        Served(
+    return UpstreamRouteIndex(
+        UpstreamRoute(
             tuple(
                 (endpoint, upstreams[tool.upstream].authority(endpoint))
                 for endpoint in upstreams[tool.upstream].endpoints
             ),
-            Route(tool.method, way.route, f'tool."{tool.name}"'),
+            RoutePattern(tool.method, way.route, f'tool."{tool.name}"'),
             bool(tool.hosts) or not way.is_plain,
         )
         for tool, way in ((tool, rewrite(config, tool)) for tool in config.tools)
@@ -55,7 +56,7 @@ def mistakes(config: Config) -> Iterator[str]:
             yield str(error)
 
 
-def _bad_rewrites(config: Config, known: dict[str, Upstream]) -> Iterator[str]:
+def _bad_rewrites(config: Config, known: dict[str, UpstreamConfig]) -> Iterator[str]:
     for tool in config.tools:
         if tool.upstream not in known:
             continue
@@ -87,5 +88,5 @@ def _unserved(config: Config) -> Iterator[str]:
                 )
 
 
-def _upstreams(config: Config) -> dict[str, Upstream]:
+def _upstreams(config: Config) -> dict[str, UpstreamConfig]:
     return {upstream.name: upstream for upstream in config.upstreams}

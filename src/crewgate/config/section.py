@@ -17,7 +17,7 @@ _USER = re.compile(r"//[^\s\"]*@|(?<=password=)[^&\s\"]+")
 _SHOWN_CHARS_MAX = 80
 
 
-class Kind(NamedTuple, Generic[T]):
+class ValueType(NamedTuple, Generic[T]):
     """How one sort of value is read: what to tell a person, and a reader raising ValueError.
 
     A ValueError without a message means that `expected` says it all.
@@ -41,7 +41,7 @@ class Section:
         return f"<Section {self.path or 'top'}>"
 
     @property
-    def is_sound(self) -> bool:
+    def has_no_problems(self) -> bool:
         """Whether nothing wrong was noted since this table was opened, here or below.
 
         What must hold between keys is asked only then: it would be told of a mistake once more.
@@ -53,7 +53,7 @@ class Section:
         word = key if _BARE.fullmatch(key) else json.dumps(key)
         return f"{self.path}.{word}" if self.path else word
 
-    def note(self, key: str, value: object, expected: str) -> None:
+    def report(self, key: str, value: object, expected: str) -> None:
         """Remember one problem of one key's value."""
         self._problems.append(f"{self.where(key)} = {_shown(value)}: {expected}")
 
@@ -61,35 +61,35 @@ class Section:
         """Remember one problem of the whole table, or of one key that may be missing."""
         self._problems.append(f"{self.where(key) if key else self.path}: {text}")
 
-    def knows(self, *keys: str) -> None:
+    def declare(self, *keys: str) -> None:
         """These keys are possible here, also where nobody reads them."""
         self._known.update(dict.fromkeys(keys))
 
-    def required(self, key: str, kind: Kind[T]) -> T:
+    def required(self, key: str, kind: ValueType[T]) -> T:
         """The value of a key that must be there.
 
         What is missing or cannot be read is noted, and the None that stands for it is never seen
         outside: `load` refuses the document.
         """
-        self.knows(key)
+        self.declare(key)
         if key not in self._table:
             self._problems.append(f"{self.where(key)}: missing; expected {kind.expected}")
             return cast("T", None)
         return self._read(key, kind, cast("T", None))
 
-    def optional(self, key: str, kind: Kind[T], default: T) -> T:
+    def optional(self, key: str, kind: ValueType[T], default: T) -> T:
         """The value of a key, or `default` where the file is silent."""
-        self.knows(key)
+        self.declare(key)
         return self._read(key, kind, default) if key in self._table else default
 
     def child(self, key: str) -> "Section | None":
         """The table under `key`; None if there is none."""
-        self.knows(key)
+        self.declare(key)
         if key not in self._table:
             return None
         value = self._table.pop(key)
         if not isinstance(value, dict):
-            self.note(key, value, f"expected a table: [{self.where(key)}]")
+            self.report(key, value, f"expected a table: [{self.where(key)}]")
             return None
         return Section(value, self.where(key), self._problems)
 
@@ -113,10 +113,10 @@ class Section:
 
     def items(self, key: str, most: int) -> Iterator["Section"]:
         """Each table of an array of tables: [[key]]."""
-        self.knows(key)
+        self.declare(key)
         value = self._table.pop(key, [])
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            self.note(key, value, f"expected tables, each headed [[{self.where(key)}]]")
+            self.report(key, value, f"expected tables, each headed [[{self.where(key)}]]")
             return
         if len(value) > most:
             self._problems.append(f"{self.where(key)}: {len(value)}; at most {most} are possible")
@@ -130,13 +130,13 @@ class Section:
             mend = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(self._known)}"
             self._problems.append(f"{self.where(key)}: unknown key; {mend}")
 
-    def _read(self, key: str, kind: Kind[T], stand_in: T) -> T:
+    def _read(self, key: str, kind: ValueType[T], stand_in: T) -> T:
         value = self._table.pop(key)
         try:
             return kind.read(value)
         except ValueError as error:
             detail = f" ({error})" if str(error) else ""
-            self.note(key, value, f"expected {kind.expected}{detail}")
+            self.report(key, value, f"expected {kind.expected}{detail}")
             return stand_in
 
 

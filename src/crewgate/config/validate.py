@@ -20,7 +20,7 @@ _FRAMING = frozenset(
 )  # fmt: skip
 
 
-def crosscheck(config: Config) -> list[str]:
+def validate(config: Config) -> list[str]:
     """Every problem between sections, in the order of the checks."""
     checks: tuple[Callable[[Config], Iterator[str]], ...] = (
         _listeners,

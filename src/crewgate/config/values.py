@@ -12,8 +12,8 @@ from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
 from crewgate import limits
-from crewgate.config.model import Origin, Scheme
-from crewgate.config.section import Kind
+from crewgate.config.model import Scheme, UpstreamOrigin
+from crewgate.config.section import ValueType
 from crewgate.core.credits import format_credits, parse_credits
 from crewgate.core.policy.routing import parse_path
 from crewgate.core.policy.scope import is_pattern, is_tool_name
@@ -61,7 +61,7 @@ def _such(test: Callable[[str], bool]) -> Callable[[object], str]:
     return read
 
 
-def whole(low: int, high: int) -> Kind[int]:
+def integer(low: int, high: int) -> ValueType[int]:
     """A whole number within bounds; true is not 1."""
 
     def read(value: object) -> int:
@@ -69,10 +69,10 @@ def whole(low: int, high: int) -> Kind[int]:
             raise ValueError
         return value
 
-    return Kind(f"a whole number from {low} to {high}", read)
+    return ValueType(f"a whole number from {low} to {high}", read)
 
 
-def power_of_two(low: int, high: int) -> Kind[int]:
+def power_of_two(low: int, high: int) -> ValueType[int]:
     """A capacity: the table finds a slot by masking."""
 
     def read(value: object) -> int:
@@ -80,7 +80,7 @@ def power_of_two(low: int, high: int) -> Kind[int]:
             raise ValueError
         return value
 
-    return Kind(f"a power of two from {low} to {high}", read)
+    return ValueType(f"a power of two from {low} to {high}", read)
 
 
 def _number(value: object) -> float:
@@ -90,7 +90,7 @@ def _number(value: object) -> float:
     raise ValueError
 
 
-def seconds(high: float, low: float = 0) -> Kind[float]:
+def seconds(high: float, low: float = 0) -> ValueType[float]:
     """A length of time; never 0."""
 
     def read(value: object) -> float:
@@ -100,7 +100,7 @@ def seconds(high: float, low: float = 0) -> Kind[float]:
         return float(number)
 
     words = f"from {low:g} to {high:g}" if low else f"more than 0 and at most {high:g}"
-    return Kind(f"seconds, {words}", read)
+    return ValueType(f"seconds, {words}", read)
 
 
 def _share(value: object) -> float:
@@ -116,10 +116,10 @@ def _switch(value: object) -> bool:
     return value
 
 
-def below(bound: float) -> Kind[float]:
+def below(bound: float) -> ValueType[float]:
     """No more than a bound; a whole one stays whole."""
     if isinstance(bound, int):
-        return cast("Kind[float]", whole(1, bound))
+        return cast("ValueType[float]", integer(1, bound))
     return seconds(bound)
 
 
@@ -132,7 +132,7 @@ def micro_credits(value: object) -> int:
         raise ValueError("write digits, with at most six decimals") from error
 
 
-def credits_up_to(high: int) -> Kind[int]:
+def credits_up_to(high: int) -> ValueType[int]:
     """An amount in micro-credits, written as credits."""
 
     def read(value: object) -> int:
@@ -141,10 +141,10 @@ def credits_up_to(high: int) -> Kind[int]:
             raise ValueError
         return micro
 
-    return Kind(f'credits as a text such as "2.50", at most "{format_credits(high)}"', read)
+    return ValueType(f'credits as a text such as "2.50", at most "{format_credits(high)}"', read)
 
 
-def some_credits_up_to(high: int) -> Kind[int]:
+def some_credits_up_to(high: int) -> ValueType[int]:
     """An amount of which nothing is a mistake."""
     kind = credits_up_to(high)
 
@@ -154,10 +154,10 @@ def some_credits_up_to(high: int) -> Kind[int]:
             raise ValueError("must be more than 0")
         return micro
 
-    return Kind(kind.expected, read)
+    return ValueType(kind.expected, read)
 
 
-def one_of(*words: T) -> Kind[T]:
+def one_of(*words: T) -> ValueType[T]:
     """One word of a few."""
 
     def read(value: object) -> T:
@@ -166,10 +166,10 @@ def one_of(*words: T) -> Kind[T]:
                 return word
         raise ValueError
 
-    return Kind(" or ".join(f'"{word}"' for word in words), read)
+    return ValueType(" or ".join(f'"{word}"' for word in words), read)
 
 
-def listed(kind: Kind[T], most: int, least: int = 0) -> Kind[tuple[T, ...]]:
+def listed(kind: ValueType[T], most: int, least: int = 0) -> ValueType[tuple[T, ...]]:
     """A list without repetition."""
 
     def read(value: object) -> tuple[T, ...]:
@@ -181,10 +181,10 @@ def listed(kind: Kind[T], most: int, least: int = 0) -> Kind[tuple[T, ...]]:
         return items
 
     number = f"{least} to {most}" if least else f"at most {most}"
-    return Kind(f"a list of {number}, each {kind.expected}", read)
+    return ValueType(f"a list of {number}, each {kind.expected}", read)
 
 
-def path_from(folder: Path) -> Kind[Path]:
+def path_from(folder: Path) -> ValueType[Path]:
     """A path, relative to the file's folder unless absolute."""
 
     def read(value: object) -> Path:
@@ -193,10 +193,10 @@ def path_from(folder: Path) -> Kind[Path]:
             raise ValueError
         return folder / text
 
-    return Kind("a path, relative to this file", read)
+    return ValueType("a path, relative to this file", read)
 
 
-def _origin(value: object) -> Origin:
+def _origin(value: object) -> UpstreamOrigin:
     parts = urlsplit(_string(value))
     scheme: Scheme
     if parts.scheme == "http":
@@ -209,10 +209,10 @@ def _origin(value: object) -> Origin:
         raise ValueError
     if parts.port == 0 or not parts.hostname or not _HOST.fullmatch(parts.netloc):
         raise ValueError
-    return Origin(scheme, _host_name(parts.hostname), parts.port or port)
+    return UpstreamOrigin(scheme, _host_name(parts.hostname), parts.port or port)
 
 
-def _base_url(value: object) -> tuple[Origin, str]:
+def _base_url(value: object) -> tuple[UpstreamOrigin, str]:
     """An origin, and the path below which its server has what tools name; "" for none."""
     text = _string(value)
     path = urlsplit(text).path
@@ -252,38 +252,40 @@ def _field(value: object) -> str:
     return _matching(_FIELD, limits.claim_chars_max)(_string(value).lower())
 
 
-NAME = Kind(
+NAME = ValueType(
     f"a name of at most {limits.name_chars_max} characters: a-z, 0-9, _ and -, beginning with a "
     "letter or digit",
     _matching(_CREW, limits.name_chars_max),
 )
-CLAIM = Kind(
+CLAIM = ValueType(
     f"a text of 1 to {limits.claim_chars_max} characters of A-Z a-z 0-9 . _ : / @ -",
     _matching(_CLAIM, limits.claim_chars_max),
 )
-TOOL_NAME = Kind(
+TOOL_NAME = ValueType(
     'a tool\'s name: segments of a-z, 0-9, _ and - joined by dots, such as "search.web"',
     _such(is_tool_name),
 )
-TOOL_PATTERN = Kind('a tool\'s name, or a beginning of names such as "search.*"', _such(is_pattern))
-ROUTE_PATH = Kind('a path such as "/search", "/items/{id}" or "/files/*"', _route_path)
+TOOL_PATTERN = ValueType(
+    'a tool\'s name, or a beginning of names such as "search.*"', _such(is_pattern)
+)
+ROUTE_PATH = ValueType('a path such as "/search", "/items/{id}" or "/files/*"', _route_path)
 METHOD = one_of(*_METHODS)
-ADDRESS = Kind('an IP address such as "127.0.0.1" or "::"', _address)
-PORT = whole(1, _PORT_MAX)
-HOST = Kind('a host with or without a port, such as "gateway.example"', _matching(_HOST, 255))
-FIELD = Kind("the name of a header field", _field)
-VARIABLE = Kind("the name of an environment variable", _matching(_VARIABLE, 128))
-PREFIX = Kind("printable ASCII", _matching(_PRINTABLE, 64))
-HOST_NAME = Kind("a DNS name or an IP address, without a port", _host_name)
-TARGET = Kind(
+ADDRESS = ValueType('an IP address such as "127.0.0.1" or "::"', _address)
+PORT = integer(1, _PORT_MAX)
+HOST = ValueType('a host with or without a port, such as "gateway.example"', _matching(_HOST, 255))
+FIELD = ValueType("the name of a header field", _field)
+VARIABLE = ValueType("the name of an environment variable", _matching(_VARIABLE, 128))
+PREFIX = ValueType("printable ASCII", _matching(_PRINTABLE, 64))
+HOST_NAME = ValueType("a DNS name or an IP address, without a port", _host_name)
+TARGET = ValueType(
     f'a path such as "/health", of at most {limits.health_path_chars_max} printable characters',
     _matching(_TARGET, limits.health_path_chars_max),
 )
-WEB_ORIGIN = Kind(
+WEB_ORIGIN = ValueType(
     'an origin as browsers send it, such as "https://app.example", in lower case, or "*"',
     _matching(_WEB_ORIGIN, 255),
 )
-SHARE = Kind("a share, more than 0 and at most 1", _share)
-SWITCH = Kind("true or false", _switch)
-ORIGIN = Kind('a URL such as "http://127.0.0.1:9000", without path, query or user', _origin)
-BASE_URL = Kind('a URL such as "https://api.example/v1", without query or user', _base_url)
+SHARE = ValueType("a share, more than 0 and at most 1", _share)
+SWITCH = ValueType("true or false", _switch)
+ORIGIN = ValueType('a URL such as "http://127.0.0.1:9000", without path, query or user', _origin)
+BASE_URL = ValueType('a URL such as "https://api.example/v1", without query or user', _base_url)

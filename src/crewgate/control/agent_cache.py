@@ -16,14 +16,14 @@ from crewgate.api.snapshot import Snapshot
 from crewgate.control.responses import branch
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import LinkError
-from crewgate.ipc.admin_client import Owner
-from crewgate.ipc.admin_messages import Status
-from crewgate.issuer.gateway import Standing
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.admin_messages import AgentStatus
+from crewgate.issuer.gateway import BranchUsage
 
 T = TypeVar("T")
 
 
-class Shared(Generic[T]):
+class CachedAnswer(Generic[T]):
     """What `make` found, for `seconds`; who comes while it is being made waits for that one."""
 
     def __init__(
@@ -53,50 +53,50 @@ class Shared(Generic[T]):
             return found
 
 
-class Graph:
+class AgentCache:
     """What the agent of the state folder `folder` says, a second old at most."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.tree: Shared[Snapshot] = Shared(self._ask_tree)
-        self.status: Shared[Status] = Shared(self._ask_status)
+        self.tree: CachedAnswer[Snapshot] = CachedAnswer(self._ask_tree)
+        self.status: CachedAnswer[AgentStatus] = CachedAnswer(self._ask_status)
 
     def __repr__(self) -> str:
-        return f"<Graph of {self._folder}>"
+        return f"<AgentCache of {self._folder}>"
 
     def may_mint(self, claims: Claims, crew: str, kid: str) -> bool:
         """Have the minting watch count a grant; False if it would refuse its first use."""
-        with Owner(self._folder) as owner:
+        with AdminClient(self._folder) as owner:
             return owner.may_mint(claims, crew, kid)
 
     def _ask_tree(self) -> Snapshot:
-        with Owner(self._folder) as owner:
+        with AdminClient(self._folder) as owner:
             return Snapshot([branch(row) for row in owner.tree()])
 
-    def _ask_status(self) -> Status:
-        with Owner(self._folder) as owner:
+    def _ask_status(self) -> AgentStatus:
+        with AdminClient(self._folder) as owner:
             return owner.status()
 
 
-class CrewGateway:
+class CrewUsageGateway:
     """Is the `Gateway` of an orchestrator of `crew`: what was spent, as the shared tree has it.
 
     Unlike a command's, it does not guess while the agent is away: LinkError.
     """
 
-    def __init__(self, graph: Graph, crew: str) -> None:
-        self._graph = graph
+    def __init__(self, graph: AgentCache, crew: str) -> None:
+        self._cache = graph
         self._crew = crew
 
     def __repr__(self) -> str:
         return f"<CrewGateway for {self._crew}>"
 
-    def standing(self, branches: Collection[str]) -> Mapping[str, Standing]:
+    def usage(self, branches: Collection[str]) -> Mapping[str, BranchUsage]:
         """See `Gateway`; what is held for calls counts as spent, what is closed as dead."""
-        tree = self._graph.tree.get()
+        tree = self._cache.tree.get()
         rows = {name: row for name in branches for row in tree.find(name, self._crew)}
         return {
-            name: Standing(
+            name: BranchUsage(
                 row.spent_micro + row.reserved_micro + row.burned_micro,
                 row.state in {"revoked", "closed"},
             )

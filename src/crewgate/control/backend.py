@@ -16,27 +16,27 @@ import trio
 from cryptography import x509
 
 from crewgate import limits
-from crewgate.api.backend import Grant, Holder, Wish
+from crewgate.api.backend import CertificateOwner, CertificateRequest, TokenRequest
 from crewgate.api.schemas import (
-    CertificateAnswer,
-    Health,
-    IntrospectionAnswer,
-    RevocationAnswer,
-    TokenAnswer,
+    CertificateResponse,
+    HealthResponse,
+    IntrospectionResponse,
+    RevocationResponse,
+    TokenResponse,
 )
 from crewgate.api.snapshot import Snapshot
-from crewgate.ca.certificate_db import Entry, Register
+from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.ocsp.responder import Responder
-from crewgate.config import CA, Config
-from crewgate.control.agent_cache import Graph, Shared
-from crewgate.control.ca_service import Desk, check_good
+from crewgate.config import CAConfig, Config
+from crewgate.control.agent_cache import AgentCache, CachedAnswer
+from crewgate.control.ca_service import CAService, check_good
 from crewgate.control.responses import health
-from crewgate.control.table_view import Sight
-from crewgate.control.token_reader import Reader
-from crewgate.control.token_service import Mint, said
+from crewgate.control.table_view import TableView
+from crewgate.control.token_reader import TokenReader
+from crewgate.control.token_service import TokenService, introspection
 from crewgate.errors import AuthorityError, LinkError
-from crewgate.ipc.admin_client import Owner
-from crewgate.ipc.admin_messages import Receipt, Target, Until
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.admin_messages import RevocationReceipt, Target, Until
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -45,54 +45,62 @@ P = ParamSpec("P")
 class _Answers(NamedTuple):
     """A responder of OCSP, and the connection to the register that it alone uses."""
 
-    register: Register
+    register: CertificateDB
     responder: Responder
 
 
 class _Tools(NamedTuple):
     """What one configuration is worked with."""
 
-    ca: CA
-    reader: Reader
-    desk: Desk
-    register: Register
-    mint: Mint
+    ca: CAConfig
+    reader: TokenReader
+    ca_service: CAService
+    register: CertificateDB
+    mint: TokenService
     api: _Answers
-    door: _Answers
+    ocsp_socket: _Answers
 
     @classmethod
     def open(
-        cls, config: Config, ca: CA, graph: Graph, sight: Sight, on_error: Callable[[str], None]
+        cls,
+        config: Config,
+        ca: CAConfig,
+        graph: AgentCache,
+        table_view: TableView,
+        on_error: Callable[[str], None],
     ) -> Self:
         """All of them, or none: AuthorityError, ConfigurationError. Blocks."""
         with ExitStack() as stack:
             crews = {crew.name for crew in config.crews}
-            desk = stack.enter_context(closing(Desk(ca, config.state, crews)))
-            registers = [stack.enter_context(Register(ca.register)) for _ in range(3)]
+            ca_service = stack.enter_context(closing(CAService(ca, config.state, crews)))
+            registers = [stack.enter_context(CertificateDB(ca.register)) for _ in range(3)]
             answers = [
-                _Answers(each, Responder(desk.authority.issuing, each)) for each in registers[1:]
+                _Answers(each, Responder(ca_service.authority.issuing, each))
+                for each in registers[1:]
             ]
-            mint = stack.enter_context(closing(Mint(config, graph, sight)))
-            tools = cls(ca, Reader(config, on_error), desk, registers[0], mint, *answers)
+            mint = stack.enter_context(closing(TokenService(config, graph, table_view)))
+            tools = cls(ca, TokenReader(config, on_error), ca_service, registers[0], mint, *answers)
             stack.pop_all()
         return tools
 
 
-class ControlOffice:
+class ControlBackend:
     """Is the `Office` of one configuration. Made and closed in any thread, used in the loop."""
 
-    def __init__(self, config: Config, ca: CA, on_error: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, ca: CAConfig, on_error: Callable[[str], None]) -> None:
         """Open the CA and read the crews' keys; AuthorityError, ConfigurationError."""
         self._state = config.state
         self._on_error = on_error
-        self._graph = Graph(config.state)
-        self._sight = Sight(config.state)
-        tools = _Tools.open(config, ca, self._graph, self._sight, on_error)
+        self._graph = AgentCache(config.state)
+        self._table_view = TableView(config.state)
+        tools = _Tools.open(config, ca, self._graph, self._table_view, on_error)
         self._ca = ca
-        self._reader, self._desk = tools.reader, tools.desk
+        self._reader, self._desk = tools.reader, tools.ca_service
         self._register, self._mint = tools.register, tools.mint
-        self._counter = Counter(tools.api)
-        self.door = Counter(tools.door)  # of the unix socket, for this machine's workers
+        self._counter = OCSPWorker(tools.api)
+        self.ocsp_socket = OCSPWorker(
+            tools.ocsp_socket
+        )  # of the unix socket, for this machine's workers
         self._asking = trio.CapacityLimiter(limits.control_threads_max)
         self._revoking = trio.CapacityLimiter(limits.control_threads_max)
         self._signing = trio.CapacityLimiter(1)
@@ -101,23 +109,23 @@ class ControlOffice:
         self._reading = trio.CapacityLimiter(1)
 
     def __repr__(self) -> str:
-        return f"<ControlOffice {self._desk!r} {self._mint!r}>"
+        return f"<ControlBackend {self._desk!r} {self._mint!r}>"
 
-    async def load(self, config: Config, ca: CA) -> None:
+    async def load(self, config: Config, ca: CAConfig) -> None:
         """Work by another configuration of the same `state`.
 
         AuthorityError, ConfigurationError: then the one before stays.
         """
         new = await trio.to_thread.run_sync(
-            _Tools.open, config, ca, self._graph, self._sight, self._on_error
+            _Tools.open, config, ca, self._graph, self._table_view, self._on_error
         )
         self._ca = ca
         async with self._reading:
             self._reader = new.reader
         async with self._signing:
-            desk, self._desk = self._desk, new.desk
-            desk.held.hand_to(self._desk.held)
-            desk.close()
+            ca_service, self._desk = self._desk, new.ca_service
+            ca_service.held.hand_to(self._desk.held)
+            ca_service.close()
         async with self._looking:
             register, self._register = self._register, new.register
             register.close()
@@ -125,28 +133,30 @@ class ControlOffice:
             mint, self._mint = self._mint, new.mint
             mint.close()
         await self._counter.load(new.api)
-        await self.door.load(new.door)
+        await self.ocsp_socket.load(new.ocsp_socket)
 
     def close(self) -> None:
         """Let everything go."""
         self._mint.close()
-        self._sight.close()
-        self.door.close()
+        self._table_view.close()
+        self.ocsp_socket.close()
         self._counter.close()
         self._register.close()
         self._desk.close()
 
     # Revocations.
 
-    async def revoke(self, target: Target, name: str, crew: str, until: Until) -> RevocationAnswer:
+    async def revoke(
+        self, target: Target, name: str, crew: str, until: Until
+    ) -> RevocationResponse:
         """See `Office`."""
 
-        def revoke() -> Receipt:
-            with Owner(self._state) as owner:
+        def revoke() -> RevocationReceipt:
+            with AdminClient(self._state) as owner:
                 return owner.revoke(name, crew, until, target=target)
 
         receipt = await trio.to_thread.run_sync(revoke, limiter=self._revoking)
-        return RevocationAnswer(
+        return RevocationResponse(
             target=receipt.target,
             id=receipt.name,
             crew=receipt.crew,
@@ -164,30 +174,30 @@ class ControlOffice:
             never_seen_on=receipt.never_seen_on,
         )
 
-    async def revoke_certificate(self, serial: str, reason: str) -> RevocationAnswer:
+    async def revoke_certificate(self, serial: str, reason: str) -> RevocationResponse:
         """See `Office`."""
-        return await self._sign(Desk.revoke_certificate, serial, reason)
+        return await self._sign(CAService.revoke_certificate, serial, reason)
 
-    async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationAnswer:
+    async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationResponse:
         """See `Office`."""
-        return await self._sign(Desk.revoke_orchestrator, crew, name, reason)
+        return await self._sign(CAService.revoke_orchestrator, crew, name, reason)
 
     async def complete(self, patience: float = 0.0) -> None:
-        """See `Desk.complete`; LinkError while the agent is away, AuthorityError."""
-        await self._sign(Desk.complete, patience)
+        """See `CAService.complete`; LinkError while the agent is away, AuthorityError."""
+        await self._sign(CAService.complete, patience)
 
     @property
-    def trouble(self) -> str:
+    def unwritten_reason(self) -> str:
         """Why the CA's books lack what is in force; "" if they do not."""
-        return self._desk.trouble
+        return self._desk.unwritten_reason
 
     async def publish(self) -> None:
         """Sign the list of revoked certificates anew; AuthorityError."""
-        await self._sign(Desk.publish)
+        await self._sign(CAService.publish)
 
     async def catch_up(self) -> None:
         """The same if the list lacks a revocation; AuthorityError."""
-        await self._sign(Desk.catch_up)
+        await self._sign(CAService.catch_up)
 
     # What there is.
 
@@ -195,73 +205,73 @@ class ControlOffice:
         """See `Office`."""
         check_good(await self.entry(serial), time.time())
 
-    async def holder(self, serial: str) -> Holder | None:
+    async def holder(self, serial: str) -> CertificateOwner | None:
         """See `Office`."""
         entry = await self.entry(serial)
-        return None if entry is None else Holder(entry.crew, entry.name)
+        return None if entry is None else CertificateOwner(entry.crew, entry.name)
 
     async def knows(self, crew: str, name: str) -> bool:
         """See `Office`."""
-        return bool(await self._look(Register.issued_since, crew, name, 0))
+        return bool(await self._read_register(CertificateDB.issued_since, crew, name, 0))
 
-    async def entry(self, serial: str) -> Entry | None:
+    async def entry(self, serial: str) -> CertificateRecord | None:
         """What the register has of a certificate; AuthorityError."""
-        return await self._look(Register.find, serial)
+        return await self._read_register(CertificateDB.find, serial)
 
-    async def dead(self) -> list[Entry]:
+    async def dead(self) -> list[CertificateRecord]:
         """Every revoked certificate that would still be valid by its dates."""
-        return await self._look(Register.dead_entries, int(time.time()))
+        return await self._read_register(CertificateDB.dead_entries, int(time.time()))
 
     async def tree(self) -> Snapshot:
         """See `Office`."""
         return await self._shared(self._graph.tree)
 
-    async def health(self) -> Health:
+    async def health(self) -> HealthResponse:
         """See `Office`."""
         try:
             status = await self._shared(self._graph.status)
         except LinkError:
-            return Health(status="waiting", waiting_for=["the agent to answer"])
+            return HealthResponse(status="waiting", waiting_for=["the agent to answer"])
         return health(status)
 
-    async def introspect(self, token: str) -> IntrospectionAnswer:
+    async def introspect(self, token: str) -> IntrospectionResponse:
         """See `Office`; LinkError while nobody can say what is revoked."""
 
-        def read() -> IntrospectionAnswer:
+        def read() -> IntrospectionResponse:
             found = self._reader.read(token)
-            if found is None or self._sight.is_dead(*found):
-                return IntrospectionAnswer(active=False)
-            return said(found[0])
+            if found is None or self._table_view.is_dead(*found):
+                return IntrospectionResponse(active=False)
+            return introspection(found[0])
 
         return await trio.to_thread.run_sync(read, limiter=self._reading)
 
     # Tokens.
 
-    async def start_run(self, crew: str, name: str, grant: Grant) -> TokenAnswer:
+    async def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:
         """See `Office`."""
-        return await self._issue(Mint.start_run, crew, name, grant)
+        return await self._issue(TokenService.start_run, crew, name, grant)
 
-    async def spawn(self, crew: str, name: str, parent: str, grant: Grant) -> TokenAnswer:
+    async def spawn(self, crew: str, name: str, parent: str, grant: TokenRequest) -> TokenResponse:
         """See `Office`."""
-        return await self._issue(Mint.spawn, crew, name, parent, grant)
+        return await self._issue(TokenService.spawn, crew, name, parent, grant)
 
-    async def refresh(self, crew: str, name: str, token: str, grant: Grant) -> TokenAnswer:
+    async def refresh(self, crew: str, name: str, token: str, grant: TokenRequest) -> TokenResponse:
         """See `Office`."""
-        return await self._issue(Mint.refresh, crew, name, token, grant)
+        return await self._issue(TokenService.refresh, crew, name, token, grant)
 
     # Certificates.
 
-    async def certify(self, wish: Wish) -> CertificateAnswer:
+    async def certify(self, request: CertificateRequest) -> CertificateResponse:
         """See `Office`."""
-        return await self._sign(Desk.certify, wish)
+        return await self._sign(CAService.certify, request)
 
-    async def certify_server(self, request: str, before: str, by: str) -> CertificateAnswer:
+    async def certify_server(self, request: str, before: str, by: str) -> CertificateResponse:
         """See `Office`."""
-        return await self._sign(Desk.certify_server, request, before, by)
+        return await self._sign(CAService.certify_server, request, before, by)
 
     async def next_chain(self, leaf: x509.Certificate) -> bytes:
         """PEM of the next certificate after one whose key is here; AuthorityError."""
-        return await self._sign(Desk.next_chain, leaf)
+        return await self._sign(CAService.next_chain, leaf)
 
     async def ocsp(self, request: bytes) -> bytes:
         """See `Office`."""
@@ -278,9 +288,7 @@ class ControlOffice:
         except OSError as error:
             raise AuthorityError(f"{self._ca.crl}: cannot be read ({error.strerror})") from error
 
-    # Inside.
-
-    async def _shared(self, what: Shared[T]) -> T:
+    async def _shared(self, what: CachedAnswer[T]) -> T:
         fresh = what.fresh()
         if fresh is not None:
             return fresh
@@ -289,23 +297,23 @@ class ControlOffice:
     # Which desk, register or mint is meant is decided once it is its turn: `load` may come first.
 
     async def _sign(
-        self, work: Callable[Concatenate[Desk, P], T], *with_: P.args, **more: P.kwargs
+        self, work: Callable[Concatenate[CAService, P], T], *with_: P.args, **more: P.kwargs
     ) -> T:
         def sign() -> T:
             return work(self._desk, *with_, **more)
 
         return await trio.to_thread.run_sync(sign, limiter=self._signing)
 
-    async def _look(
-        self, work: Callable[Concatenate[Register, P], T], *with_: P.args, **more: P.kwargs
+    async def _read_register(
+        self, work: Callable[Concatenate[CertificateDB, P], T], *with_: P.args, **more: P.kwargs
     ) -> T:
-        def look() -> T:
+        def read_register() -> T:
             return work(self._register, *with_, **more)
 
-        return await trio.to_thread.run_sync(look, limiter=self._looking)
+        return await trio.to_thread.run_sync(read_register, limiter=self._looking)
 
     async def _issue(
-        self, work: Callable[Concatenate[Mint, P], T], *with_: P.args, **more: P.kwargs
+        self, work: Callable[Concatenate[TokenService, P], T], *with_: P.args, **more: P.kwargs
     ) -> T:
         def issue() -> T:
             return work(self._mint, *with_, **more)
@@ -313,7 +321,7 @@ class ControlOffice:
         return await trio.to_thread.run_sync(issue, limiter=self._minting)
 
 
-class Counter:
+class OCSPWorker:
     """Answers OCSP in a thread of its own, from a register and with a delegate of its own."""
 
     def __init__(self, answers: _Answers) -> None:
@@ -321,7 +329,7 @@ class Counter:
         self._turn = trio.CapacityLimiter(1)
 
     def __repr__(self) -> str:
-        return f"<Counter {self._answers.responder!r}>"
+        return f"<OCSPWorker {self._answers.responder!r}>"
 
     async def load(self, answers: _Answers) -> None:
         """Answer from others from now on."""

@@ -2,9 +2,9 @@
 
 Each method is one step that a crash leaves done, undone, or noted as begun; `complete` finishes
 what was noted. A disk that takes nothing keeps no revocation from the gateway: what could not be
-written down is in force, kept in this process and for the next one (`ca/unwritten`), and written
-by `complete` and `catch_up` when it can be. Judges a wish by what the CA knows (the crew, the hour,
-the certificate before), never who may wish. Blocks; use it in one thread at a time.
+written down is in force, kept in this process and for the next one (`ca/unrecorded_revocations`),
+and written by `complete` and `catch_up` when it can be. Judges a wish by what the CA knows (the
+crew, the hour, the certificate before), never who may wish. Blocks; use it in one thread at a time.
 """
 
 import time
@@ -18,43 +18,43 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from crewgate import limits
-from crewgate.api.backend import Wish
-from crewgate.api.schemas import CertificateAnswer, RevocationAnswer
+from crewgate.api.backend import CertificateRequest
+from crewgate.api.schemas import CertificateResponse, RevocationResponse
 from crewgate.ca.authority import Authority, new_instance, read_request
-from crewgate.ca.certificate_db import Entry
+from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.ca.certificates import pem
-from crewgate.ca.intents import Intent, Intents
-from crewgate.ca.propagation import Announced, announce
+from crewgate.ca.decommission_intents import DecommissionIntent, DecommissionIntents
+from crewgate.ca.propagation import PropagationResult, announce
 from crewgate.ca.renewal import next_chain
-from crewgate.ca.unwritten import unwritten_of
-from crewgate.config import CA
+from crewgate.ca.unrecorded_revocations import unwritten_of
+from crewgate.config import CAConfig
 from crewgate.control.responses import host, revoked
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity import Identity, Role, check, member_id
-from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError, UnpublishedError
+from crewgate.errors import AuthorityError, ControlError, CRLPublishError, LinkError, RefusedError
 from crewgate.gossip.directory import sent_away
-from crewgate.ipc.admin_messages import Name
-from crewgate.lifecycle.runs import Lives
+from crewgate.ipc.admin_messages import RevocationTarget
+from crewgate.lifecycle.runs import RunStore
 from crewgate.runtime.reserved_file import ReservedFile
 
 _SUPERSEDED = "superseded"
 
 
-class Desk:
+class CAService:
     """Works for the CA `ca`, and has the agent of `state` follow; `crews` are those there are."""
 
-    def __init__(self, ca: CA, state: Path, crews: Collection[str]) -> None:
+    def __init__(self, ca: CAConfig, state: Path, crews: Collection[str]) -> None:
         """Open the CA; AuthorityError."""
         self._ca = ca
         self._state = state
         self._crews = crews
-        self._intents = Intents(ca.folder)
+        self._intents = DecommissionIntents(ca.folder)
         self.held = unwritten_of(ca.register)  # of this process, not of this desk
         self.held.keep_in(ReservedFile(state / "unwritten", limits.unwritten_bytes_max))
         self.authority = Authority(ca)
 
     def __repr__(self) -> str:
-        return f"<Desk of {self.authority!r}>"
+        return f"<CAService of {self.authority!r}>"
 
     def close(self) -> None:
         """Let the CA go."""
@@ -62,7 +62,7 @@ class Desk:
 
     # Revocations.
 
-    def revoke_certificate(self, serial: str, reason: str) -> RevocationAnswer:
+    def revoke_certificate(self, serial: str, reason: str) -> RevocationResponse:
         """Register, CRL, then table and open connections; ControlError 404 for one not issued."""
         entry = self.authority.register.find(serial)
         if entry is None:
@@ -70,42 +70,42 @@ class Desk:
         register, why = self.authority.register, ""
         try:
             ended = self.authority.revoke([entry.serial], reason, datetime.now(UTC))
-        except UnpublishedError as error:
+        except CRLPublishError as error:
             why = str(error)
             ended = [each for each in map(register.find, error.serials) if each is not None]
         self.held.own.update(each.serial for each in ended)
         ended = ended or [entry]
         done = self._announce(ended)
-        why = register.trouble or why
+        why = register.unwritten_reason or why
         return revoked("certificate", entry.serial, entry.crew, done, ended, why)
 
-    def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationAnswer:
+    def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationResponse:
         """All that it has, and every token until now: noted first, so that it is never half done.
 
         Where `crewgate run` has it, no certificate is signed for it from here on, and whoever
         completes the ends of orchestrators ends its process and its key too: it would only have
         itself another certificate. An agent that is away hears of it when it is back.
         """
-        intent = Intent(crew, name, reason, int(time.time()))
-        self.held.forget_told(intent)
+        intent = DecommissionIntent(crew, name, reason, int(time.time()))
+        self.held.forget_propagated(intent)
         why, lives = self._note(intent)
         try:
             unlisted = self._enter(intent)
             entries, done = self._end(intent)
         finally:  # not before: the answer counts what it closed itself
-            self.held.own_lives |= lives
-        why = why or self.trouble or unlisted
+            self.held.own_runs |= lives
+        why = why or self.unwritten_reason or unlisted
         return revoked("orchestrator", f"{crew}/{name}", crew, done, entries, why)
 
-    def _note(self, intent: Intent) -> tuple[str, set[int]]:
+    def _note(self, intent: DecommissionIntent) -> tuple[str, set[int]]:
         """Have the disk know of an intent; why it does not, and then this process holds it.
 
         Also the number of the life whose end begins with that, if there is one.
         """
         begun: set[int] = set()
         try:
-            with Lives(self._ca.register) as lives:
-                life = lives.condemn(intent.crew, intent.name, intent.since)
+            with RunStore(self._ca.register) as lives:
+                life = lives.request_stop_if_running(intent.crew, intent.name, intent.since)
             begun = set() if life is None else {life.id}
             self._intents.note(intent)
         except AuthorityError as error:
@@ -124,7 +124,7 @@ class Desk:
         """
         for intent in self.held.ends():
             _, lives = self._note(intent)
-            self.held.own_lives |= lives
+            self.held.own_runs |= lives
         with suppress(AuthorityError):
             self.authority.register.flush()
         self.held.save_again()
@@ -152,9 +152,9 @@ class Desk:
             raise refused[0]
 
     @property
-    def trouble(self) -> str:
+    def unwritten_reason(self) -> str:
         """Why the CA's books lack what is in force; "" if they do not."""
-        return self.held.trouble
+        return self.held.unwritten_reason
 
     def publish(self) -> None:
         """Sign the list of revoked certificates anew."""
@@ -164,7 +164,7 @@ class Desk:
         """The same if the list lacks a revocation; AuthorityError while it cannot be written."""
         self.authority.catch_up(datetime.now(UTC))
 
-    def _enter(self, intent: Intent, unlisted: str = "") -> str:
+    def _enter(self, intent: DecommissionIntent, unlisted: str = "") -> str:
         """Revoke in register and list; why the list lacks some of it.
 
         Where `unlisted` says why already, the list's disk is not tried again.
@@ -178,7 +178,9 @@ class Desk:
                 unlisted = str(error)
         return unlisted
 
-    def _end(self, intent: Intent) -> tuple[list[Entry], Announced | None]:
+    def _end(
+        self, intent: DecommissionIntent
+    ) -> tuple[list[CertificateRecord], PropagationResult | None]:
         """Have the gateway follow; what was revoked, and what it did.
 
         The end does not wait for a list that cannot be written: `catch_up` needs no intent.
@@ -187,28 +189,34 @@ class Desk:
         entries = [
             each for each in self.authority.register.pending() if (each.crew, each.name) == named
         ]
-        is_told = self.held.is_told(intent)
-        done = Announced() if is_told and not entries else self._tell(intent, entries)
-        if done is not None and not self.held.is_ending(*named) and not self.trouble:
+        is_told = self.held.is_propagated(intent)
+        done = PropagationResult() if is_told and not entries else self._propagate(intent, entries)
+        if done is not None and not self.held.is_ending(*named) and not self.unwritten_reason:
             self._intents.done(intent)
-            self.held.forget_told(intent)
+            self.held.forget_propagated(intent)
         return entries, done
 
-    def _tell(self, intent: Intent, entries: Sequence[Entry]) -> Announced | None:
+    def _propagate(
+        self, intent: DecommissionIntent, entries: Sequence[CertificateRecord]
+    ) -> PropagationResult | None:
         """None if the agent is away."""
         label = f"{intent.crew}/{intent.name}"
-        as_such = Name(kind="orchestrator", crew=intent.crew, name=label)
-        more = () if self.held.is_told(intent) else (as_such,)
+        as_such = RevocationTarget(kind="orchestrator", crew=intent.crew, name=label)
+        more = () if self.held.is_propagated(intent) else (as_such,)
         done = None
-        self.held.tell(intent)  # before it is: whoever says meanwhile that it is not is heard
+        self.held.mark_propagated(
+            intent
+        )  # before it is: whoever says meanwhile that it is not is heard
         try:
             done = self._announce(entries, more)
         finally:
             if done is None and more:
-                self.held.forget_told(intent)
+                self.held.forget_propagated(intent)
         return done
 
-    def _announce(self, entries: Sequence[Entry], more: Sequence[Name] = ()) -> Announced | None:
+    def _announce(
+        self, entries: Sequence[CertificateRecord], more: Sequence[RevocationTarget] = ()
+    ) -> PropagationResult | None:
         """None if the agent is away."""
         try:
             return announce(self.authority.register, self._state, entries, more)
@@ -217,43 +225,43 @@ class Desk:
 
     # Certificates.
 
-    def certify(self, wish: Wish) -> CertificateAnswer:
+    def certify(self, request: CertificateRequest) -> CertificateResponse:
         """Sign a leaf; ControlError says what is wrong with the wish."""
         now = datetime.now(UTC)
-        before = self._entry_of(wish.by)
-        identity = self._identity(wish, before)
+        before = self._entry_of(request.by)
+        identity = self._identity(request, before)
         self._check_rate(identity, int(now.timestamp()))
         try:
-            public = read_request(wish.request.encode())
-            hosts = _hosts_of(before) if wish.is_own else [host(each) for each in wish.hosts]
+            public = read_request(request.request.encode())
+            hosts = _hosts_of(before) if request.is_own else [host(each) for each in request.hosts]
         except AuthorityError as error:
             raise ControlError(400, "invalid-request", str(error)) from error
-        life = wish.life_seconds
-        if wish.is_own and identity.role is Role.GATEWAY:
-            self._refuse_outcast(before)
+        life = request.life_seconds
+        if request.is_own and identity.role is Role.GATEWAY:
+            self._refuse_evicted(before)
             life = life or _life_of(before)
         entry = self.authority.issue(identity, public, now, life_seconds=life, hosts=hosts)
-        self._check_again(wish.by, entry, now)
-        return CertificateAnswer(
+        self._check_again(request.by, entry, now)
+        return CertificateResponse(
             serial=entry.serial,
             certificate=self.authority.chain(entry).decode(),
             not_before=entry.not_before,
             not_after=entry.not_after,
         )
 
-    def certify_server(self, request: str, before: str, by: str) -> CertificateAnswer:
+    def certify_server(self, request: str, before: str, by: str) -> CertificateResponse:
         """Sign the next of a server's certificate; ControlError says what is wrong with the wish.
 
         That it is renewed for who has its key, the signature of the CSR says.
         """
         now = datetime.now(UTC)
-        self._refuse_outcast(self._entry_of(by))
+        self._refuse_evicted(self._entry_of(by))
         try:
             leaf = _server_of(request, before, now)
             new = self.authority.renew_server(leaf, now)
         except AuthorityError as error:
             raise ControlError(400, "invalid-request", str(error)) from error
-        return CertificateAnswer(
+        return CertificateResponse(
             serial=serial_text(new.serial_number),
             certificate=(pem(new) + self.authority.issuing.certificate_pem).decode(),
             not_before=int(new.not_valid_before_utc.timestamp()),
@@ -264,7 +272,7 @@ class Desk:
         """PEM of the next certificate after one whose key is on this machine; AuthorityError."""
         return next_chain(self.authority, leaf, datetime.now(UTC))
 
-    def _refuse_outcast(self, entry: Entry) -> None:
+    def _refuse_evicted(self, entry: CertificateRecord) -> None:
         """ControlError for a forgotten machine: a new certificate would make it a member again."""
         gone, _ = sent_away(self._state / "gossip", int(time.time()))
         is_gone = entry.issued <= gone.get(member_id(entry.name), -1)
@@ -273,8 +281,8 @@ class Desk:
                 403, "not-permitted", f"{entry.label} was sent away; whoever has the CA issues anew"
             )
 
-    def _identity(self, wish: Wish, before: Entry) -> Identity:
-        identity = wish.identity
+    def _identity(self, request: CertificateRequest, before: CertificateRecord) -> Identity:
+        identity = request.identity
         if not identity.instance:
             identity = msgspec.structs.replace(identity, instance=new_instance())
         try:
@@ -285,14 +293,14 @@ class Desk:
             raise AuthorityError("no certificate is signed: its orchestrator is being ended")
         if identity.crew and identity.crew not in self._crews:
             raise ControlError(404, "not-found", "there is no such crew")
-        if wish.hosts and (wish.is_own or identity.role is not Role.GATEWAY):
+        if request.hosts and (request.is_own or identity.role is not Role.GATEWAY):
             raise ControlError(
                 400, "invalid-request", "names and addresses are for another gateway's certificate"
             )
         most = self._ca.life_seconds
         if identity.role is Role.GATEWAY:
             most = max(most, _life_of(before))
-        if wish.is_own and wish.life_seconds is not None and wish.life_seconds > most:
+        if request.is_own and request.life_seconds is not None and request.life_seconds > most:
             raise ControlError(400, "invalid-request", f"life_seconds: at most {most} for oneself")
         return identity
 
@@ -306,14 +314,14 @@ class Desk:
                 f"{identity.label} has had {most} in an hour; renew at half of their life",
             )
 
-    def _entry_of(self, serial: str) -> Entry:
+    def _entry_of(self, serial: str) -> CertificateRecord:
         entry = self.authority.register.find(serial)
         check_good(entry, time.time())
         if entry is None:
             raise AuthorityError("a certificate that is good has an entry")
         return entry
 
-    def _check_again(self, by: str, entry: Entry, now: datetime) -> None:
+    def _check_again(self, by: str, entry: CertificateRecord, now: datetime) -> None:
         """Revoke what was just signed if its asker was revoked meanwhile, by whatever process.
 
         An orchestrator is ended in one transaction of the register: that has the new certificate
@@ -327,7 +335,7 @@ class Desk:
             raise
 
 
-def check_good(entry: Entry | None, now: float) -> None:
+def check_good(entry: CertificateRecord | None, now: float) -> None:
     """ControlError 401 unless a certificate is valid, by its dates and by the register."""
     status = "unknown" if entry is None else entry.status(now)
     if status != "valid":
@@ -349,12 +357,12 @@ def _server_of(request: str, before: str, now: datetime) -> x509.Certificate:
     return leaf
 
 
-def _life_of(entry: Entry) -> int:
+def _life_of(entry: CertificateRecord) -> int:
     """Seconds, without what it is dated back."""
     return entry.not_after - entry.issued
 
 
-def _hosts_of(entry: Entry) -> list[x509.GeneralName]:
+def _hosts_of(entry: CertificateRecord) -> list[x509.GeneralName]:
     """Names and addresses of a certificate: those of its next one."""
     leaf = x509.load_pem_x509_certificate(entry.pem.encode())
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

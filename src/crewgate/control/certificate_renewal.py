@@ -17,9 +17,18 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
 from crewgate.ca.key_files import read_certificates
-from crewgate.ca.renewal import Life, Pair, Shown, holds_key, is_ours, put, read_pair, shown
-from crewgate.config import CA, Config
-from crewgate.core.health import Fact, degraded, failed, ok
+from crewgate.ca.renewal import (
+    CertificateLifetime,
+    CertificatePair,
+    OwnCertificate,
+    holds_key,
+    is_ours,
+    put,
+    read_pair,
+    shown_certificates,
+)
+from crewgate.config import CAConfig, Config
+from crewgate.core.health import HealthFact, degraded, failed, ok
 from crewgate.core.x509.certificate import Certificate, read
 from crewgate.core.x509.identity import Role, member_id
 from crewgate.errors import AuthorityError
@@ -31,10 +40,12 @@ if TYPE_CHECKING:
 _DAY = 86_400
 
 
-class Source(Protocol):
+class CertificateSource(Protocol):
     """Signs the next certificate: the CA here, or another machine's control API."""
 
-    def next_chain(self, leaf: x509.Certificate, pair: Pair, *, is_server: bool) -> bytes:
+    def next_chain(
+        self, leaf: x509.Certificate, pair: CertificatePair, *, is_server: bool
+    ) -> bytes:
         """PEM of the next certificate after `leaf`, and of its CA; AuthorityError."""
 
 
@@ -48,7 +59,7 @@ def source_of(config: Config) -> "RemoteAuthority | None":
     return RemoteAuthority(config.remote, config.ca.root)
 
 
-class Renewing:
+class CertificateRenewal:
     """Looks at certificates; `tell` hears what was done or tried.
 
     Says once that a renewal failed; that is a trouble only when the end is near. `wall` and `boot`
@@ -66,14 +77,16 @@ class Renewing:
         self._tell = tell
         self._offset = wall() - boot()
         self._jumped = -math.inf  # when the wall clock did (by `boot`)
-        self._facts: list[Fact] = []
-        self._not_before: dict[Shown, float] = {}  # when a renewal that failed is tried again
-        self._failed: dict[Shown, str] = {}
+        self._facts: list[HealthFact] = []
+        self._not_before: dict[
+            OwnCertificate, float
+        ] = {}  # when a renewal that failed is tried again
+        self._failed: dict[OwnCertificate, str] = {}
 
     def __repr__(self) -> str:
-        return f"<Renewing {len(self._failed)} failed>"
+        return f"<CertificateRenewal {len(self._failed)} failed>"
 
-    def look(self, config: Config, source: Source | None) -> list[Fact]:
+    def renew_due(self, config: Config, source: CertificateSource | None) -> list[HealthFact]:
         """Renew what is due; how each certificate and the CA's own are.
 
         While the clock cannot be believed: what the look before found.
@@ -93,24 +106,33 @@ class Renewing:
             self._offset, self._jumped = offset, now
         return now - self._jumped >= limits.clock_settle_seconds
 
-    def _found(self, config: Config, source: Source | None, now: float) -> Iterator[Fact]:
+    def _found(
+        self, config: Config, source: CertificateSource | None, now: float
+    ) -> Iterator[HealthFact]:
         ca = config.ca
         if ca is None:
             return
-        pairs = shown(config)
+        pairs = shown_certificates(config)
         for gone in self._failed.keys() - set(pairs):
             self._forget(gone)
         for pair in pairs:
             try:
-                yield self._look(config, ca, pair, source, now)
+                yield self._renew_due(config, ca, pair, source, now)
             except AuthorityError as error:
                 yield degraded(_name(pair), str(error), "put it back")
         yield from _authority(ca, now)
 
-    def _look(self, config: Config, ca: CA, pair: Shown, source: Source | None, now: float) -> Fact:
+    def _renew_due(
+        self,
+        config: Config,
+        ca: CAConfig,
+        pair: OwnCertificate,
+        source: CertificateSource | None,
+        now: float,
+    ) -> HealthFact:
         """Renew one if it is due; how it is. AuthorityError."""
         leaf = read_certificates(pair.certificate)[0]
-        life, ours = Life.of(leaf), is_ours(ca, leaf)
+        life, ours = CertificateLifetime.of(leaf), is_ours(ca, leaf)
         what = f"{pair.certificate}, which {pair.by} shows, {_end(life, now)}"
         if ours and life.is_due(now) and holds_key(pair.certificate):
             what += "; it is not renewed: a renewal would destroy the private key in the same file"
@@ -134,7 +156,7 @@ class Renewing:
         mend = "renew it with `crewgate ca renew` where the CA's key is"
         return _fact(_name(pair), life, now, f"{what}; {why}", mend)
 
-    def _renew(self, config: Config, pair: Shown, source: Source | None) -> str:
+    def _renew(self, config: Config, pair: OwnCertificate, source: CertificateSource | None) -> str:
         """Have the next one in the place of the one before; why not, if it is not."""
         if source is None:
             return (
@@ -144,9 +166,9 @@ class Renewing:
         try:
             leaf = read_pair(pair)
             who = read(leaf.public_bytes(Encoding.DER))
-            if _is_outcast(config, who, int(self._wall())):
+            if _is_evicted(config, who, int(self._wall())):
                 return "this machine was sent away, so its certificate is not renewed"
-            files = Pair(pair.certificate, pair.key)
+            files = CertificatePair(pair.certificate, pair.key)
             is_server = who.identity is None
             chain = source.next_chain(leaf, files, is_server=is_server)
             new = put(pair.certificate, leaf, chain, self._wall())
@@ -157,17 +179,17 @@ class Renewing:
         self._tell(f"renewed {pair.certificate}, which {pair.by} shows, until {until}")
         return ""
 
-    def _forget(self, pair: Shown) -> None:
+    def _forget(self, pair: OwnCertificate) -> None:
         self._failed.pop(pair, None)
         self._not_before.pop(pair, None)
 
 
-def _authority(ca: CA, now: float) -> Iterator[Fact]:
+def _authority(ca: CAConfig, now: float) -> Iterator[HealthFact]:
     """Nothing renews the CA itself, and no certificate outlives it."""
     for path, what in ((ca.issuing, "issuing CA"), (ca.root, "root")):
         name = f"control: {what}"
         try:
-            life = Life.of(read_certificates(path)[0])
+            life = CertificateLifetime.of(read_certificates(path)[0])
         except AuthorityError as error:
             yield degraded(name, str(error), "put it back")
             continue
@@ -178,7 +200,7 @@ def _authority(ca: CA, now: float) -> Iterator[Fact]:
         yield _fact(name, life, now, f"{path}: it {_end(life, now)}", mend)
 
 
-def _is_outcast(config: Config, who: Certificate, now: int) -> bool:
+def _is_evicted(config: Config, who: Certificate, now: int) -> bool:
     """Whether the other machines have forgotten this one: renewed, it would come back by itself."""
     if who.identity is None:
         return False
@@ -188,18 +210,18 @@ def _is_outcast(config: Config, who: Certificate, now: int) -> bool:
     return identity.role is Role.GATEWAY and is_gone
 
 
-def _name(pair: Shown) -> str:
+def _name(pair: OwnCertificate) -> str:
     """Of the component in the machine's health."""
     name = f"control: certificate {pair.certificate.name} of {pair.by}"
     return name[: limits.health_name_chars_max]
 
 
-def _fact(name: str, life: Life, now: float, why: str, mend: str) -> Fact:
+def _fact(name: str, life: CertificateLifetime, now: float, why: str, mend: str) -> HealthFact:
     """One that has ended has failed; that calls are refused for it is for listeners to say."""
     return failed(name, why, mend, refuses=False) if life.end <= now else degraded(name, why, mend)
 
 
-def _end(life: Life, now: float) -> str:
+def _end(life: CertificateLifetime, now: float) -> str:
     """When it ends, for people."""
     at = f"{datetime.fromtimestamp(life.end, UTC):%Y-%m-%d %H:%M}Z"
     left = life.end - now

@@ -11,22 +11,24 @@ from pathlib import Path
 import trio
 
 from crewgate import limits
-from crewgate.audit.disk_probe import Disk
-from crewgate.audit.sink import Sink
-from crewgate.core.health import Fact, State, failed, ok
-from crewgate.ipc.health_reporter import Reporter
+from crewgate.audit.disk_probe import DiskProbe
+from crewgate.audit.sink import AuditSink
+from crewgate.core.health import HealthFact, HealthState, failed, ok
+from crewgate.ipc.health_reporter import HealthReporter
 
 
 class ControlHealth:
     """Knows what can fail, and reports it to the agent whose state is in `state`."""
 
-    def __init__(self, state: Path, ca: Path, sink: Sink) -> None:
+    def __init__(self, state: Path, ca: Path, sink: AuditSink) -> None:
         """`ca` is the folder of the CA."""
         self._sink = sink
-        self._reporter = Reporter(state, "control")
+        self._reporter = HealthReporter(state, "control")
         self._troubles: dict[str, str] = {}
-        self._facts: dict[str, tuple[list[Fact], float]] = {}  # of each source, and until when
-        self.disk = Disk(ca)
+        self._facts: dict[
+            str, tuple[list[HealthFact], float]
+        ] = {}  # of each source, and until when
+        self.disk = DiskProbe(ca)
         self.is_serving = False
         self.is_signing = False  # a machine without the CA's key may have no folder for it
 
@@ -37,15 +39,17 @@ class ControlHealth:
         """What became of the last attempt, which the log has; `why` is empty if it went well."""
         self._troubles[component] = why
 
-    def set(self, source: str, facts: Sequence[Fact], seconds: float = math.inf) -> None:
+    def set(self, source: str, facts: Sequence[HealthFact], seconds: float = math.inf) -> None:
         """All that a source knows, in place of what it said before; the log has not heard of it.
 
         Counts for so many seconds from now, on trio's clock.
         """
-        wrong = [fact for fact in facts if fact.state is not State.OK]  # the rest counts as well
+        wrong = [
+            fact for fact in facts if fact.state is not HealthState.OK
+        ]  # the rest counts as well
         self._facts[source] = wrong, trio.current_time() + seconds
 
-    def facts(self) -> Iterator[Fact]:
+    def facts(self) -> Iterator[HealthFact]:
         """All that this process reports."""
         if not self.is_serving:
             grace = limits.health_start_seconds

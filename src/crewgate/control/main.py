@@ -13,15 +13,15 @@ from pathlib import Path
 import trio
 
 from crewgate import limits
-from crewgate.audit.service_log import Voice
-from crewgate.audit.sink import Sink
-from crewgate.audit.writer import Rotation, Writer
+from crewgate.audit.service_log import ServiceLog
+from crewgate.audit.sink import AuditSink
+from crewgate.audit.writer import AuditWriter, FileRotation
 from crewgate.config import load
 from crewgate.control.process import ControlProcess
 from crewgate.control.service import NAME
 from crewgate.errors import ConfigurationError, CrewgateError
-from crewgate.runtime.file_watch import Watch
-from crewgate.runtime.secrecy import leave_no_cores
+from crewgate.runtime.file_watch import FileWatch
+from crewgate.runtime.memory_protection import leave_no_cores
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,15 +41,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(file: Path) -> None:
     """Open CA and audit, and serve until told to end. CrewgateError, OSError."""
-    watch = Watch((file.absolute(),))  # before it is read: no later change escapes
+    watch = FileWatch((file.absolute(),))  # before it is read: no later change escapes
     config = load(file)
     if config.ca is None:
         raise ConfigurationError(f"{config.path}: there is no [ca]; add the section")
     os.nice(limits.control_nice)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a changed file is seen without
-    writer = Writer(config.audit.folder, NAME, Rotation.of(config.audit), machine=config.name)
-    sink = Sink(writer, refuses_when_full=config.audit.on_full == "refuse")
+    writer = AuditWriter(
+        config.audit.folder, NAME, FileRotation.of(config.audit), machine=config.name
+    )
+    sink = AuditSink(writer, refuses_when_full=config.audit.on_full == "refuse")
     try:
-        trio.run(ControlProcess(config, watch, sink, Voice(NAME, sink)).run)
+        trio.run(ControlProcess(config, watch, sink, ServiceLog(NAME, sink)).run)
     finally:
         sink.close()

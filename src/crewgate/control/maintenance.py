@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from crewgate import limits
-from crewgate.ca.kept_crl import KeptList
-from crewgate.ca.ocsp.response import Failure, failure
+from crewgate.ca.kept_crl import CachedCRL
+from crewgate.ca.ocsp.response import ResponseStatus, failure
 from crewgate.config import Config
-from crewgate.control.certificate_renewal import Renewing, Source, source_of
-from crewgate.core.health import Fact, degraded
+from crewgate.control.certificate_renewal import CertificateRenewal, CertificateSource, source_of
+from crewgate.core.health import HealthFact, degraded
 from crewgate.errors import AuthorityError
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ _OCSP, _LIST = "control: OCSP", "control: list of the revoked"
 _MEND = "see to the machine that has the CA's key, and the way there"
 
 
-class Note(Protocol):
+class FactObserver(Protocol):
     """Hears how the things of one source are, in place of what it heard of that before."""
 
-    def __call__(self, source: str, facts: Sequence[Fact], seconds: float = math.inf) -> None:
+    def __call__(self, source: str, facts: Sequence[HealthFact], seconds: float = math.inf) -> None:
         """They count for so many seconds."""
 
 
-class Upkeep:
+class Maintenance:
     """The tasks of one process; `config` returns the configuration in force.
 
     `tell` hears what was done, `note` how each thing is. A task that ends takes back what it noted.
@@ -45,17 +45,17 @@ class Upkeep:
         self,
         config: Callable[[], Config],
         tell: Callable[[str], None],
-        note: Note,
-        source: Source | None = None,
+        note: FactObserver,
+        source: CertificateSource | None = None,
     ) -> None:
         """`source` signs if the CA's key is here; None: the API that the configuration names."""
         self._config = config
         self._source = source
         self._note = note
-        self._renewing = Renewing(time.time, _boot, _in_loop(tell))
+        self._renewing = CertificateRenewal(time.time, _boot, _in_loop(tell))
 
     def __repr__(self) -> str:
-        return f"<Upkeep {self._renewing!r}>"
+        return f"<Maintenance {self._renewing!r}>"
 
     async def renew(self) -> None:
         """Look at the certificates again and again; until cancelled."""
@@ -63,7 +63,7 @@ class Upkeep:
             while True:
                 config = self._config()
                 source = self._source or source_of(config)
-                facts = await trio.to_thread.run_sync(self._renewing.look, config, source)
+                facts = await trio.to_thread.run_sync(self._renewing.renew_due, config, source)
                 self._note(_CERTIFICATES, facts)
                 await trio.sleep(limits.renewal_look_seconds)
         finally:
@@ -71,16 +71,16 @@ class Upkeep:
 
     async def follow_list(self) -> None:
         """Fetch the list of the revoked from the machine that signs it; until cancelled."""
-        kept: KeptList | None = None
+        kept: CachedCRL | None = None
         try:
             while True:
                 config = self._config()
                 ca, remote, api = config.ca, config.remote, source_of(config)
-                facts: list[Fact] = []
+                facts: list[HealthFact] = []
                 if ca is not None and remote is not None and api is not None:
                     if kept is None or kept.ca != ca:
                         chains = [] if remote.certificate is None else [remote.certificate]
-                        kept = KeptList(ca, config.state, chains, time.time)
+                        kept = CachedCRL(ca, config.state, chains, time.time)
                     facts = await trio.to_thread.run_sync(_fetch, kept, api)
                 self._note(_LIST, facts)
                 await trio.sleep(limits.remote_list_seconds)
@@ -92,13 +92,13 @@ class Upkeep:
         """The answer to a question of OCSP, both DER: another machine's."""
         api = source_of(self._config())
         if api is None:
-            return failure(Failure.TRY_LATER)
+            return failure(ResponseStatus.TRY_LATER)
         try:
             answer = await trio.to_thread.run_sync(api.ocsp, request)
         except AuthorityError as error:
             fact = degraded(_OCSP, f"it is not answered: {error}", _MEND)
             self._note(_OCSP, [fact], limits.ocsp_trouble_seconds)
-            return failure(Failure.TRY_LATER)
+            return failure(ResponseStatus.TRY_LATER)
         self._note(_OCSP, ())
         return answer
 
@@ -108,7 +108,7 @@ def _boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _fetch(kept: KeptList, api: "RemoteAuthority") -> list[Fact]:
+def _fetch(kept: CachedCRL, api: "RemoteAuthority") -> list[HealthFact]:
     """Take up the newest list; what was wrong. Blocks."""
     try:
         kept.take(api.revoked())

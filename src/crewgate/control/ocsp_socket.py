@@ -17,7 +17,7 @@ from crewgate import limits
 from crewgate.errors import ConfigurationError, LinkError
 from crewgate.ipc.sockets import connectable, peer_of
 
-Answer = Callable[[bytes], Awaitable[bytes]]
+OCSPAnswer = Callable[[bytes], Awaitable[bytes]]
 _NAME = "ocsp.sock"
 _MODE = 0o660
 _STRANGERS_MAX = limits.ocsp_door_connections_max // 2
@@ -45,17 +45,17 @@ def listen(folder: Path) -> socket.socket:
     return listener
 
 
-class OCSPDoor:
+class OCSPSocketServer:
     """Serves `answer`, from request to response, both DER."""
 
-    def __init__(self, folder: Path, answer: Answer) -> None:
+    def __init__(self, folder: Path, answer: OCSPAnswer) -> None:
         """Listen; ConfigurationError."""
         self._socket = listen(folder)
         self._group = (folder / _NAME).stat().st_gid
         self._owner = (folder / _NAME).stat().st_uid
         self._answer = answer
         self._room = trio.Semaphore(limits.ocsp_door_connections_max)
-        self._strangers = 0
+        self._unaccepted = 0
 
     async def serve(self) -> None:
         """Accept until cancelled."""
@@ -86,12 +86,12 @@ class OCSPDoor:
         peer = peer_of(stream.socket)
         if peer.uid in {self._owner, 0}:
             await self._converse(stream)
-        elif self._group in peer.groups and self._strangers < _STRANGERS_MAX:
-            self._strangers += 1
+        elif self._group in peer.groups and self._unaccepted < _STRANGERS_MAX:
+            self._unaccepted += 1
             try:
                 await self._converse(stream)
             finally:
-                self._strangers -= 1
+                self._unaccepted -= 1
 
     async def _converse(self, stream: trio.SocketStream) -> None:
         wire = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.ocsp_head_bytes_max)
@@ -106,9 +106,9 @@ class OCSPDoor:
                 (b"content-length", b"%d" % len(data)),
             ]
             with trio.fail_after(limits.idle_seconds_max):
-                await _say(stream, wire, h11.Response(status_code=200, headers=head))
-                await _say(stream, wire, h11.Data(data=data))
-                await _say(stream, wire, h11.EndOfMessage())
+                await _send_event(stream, wire, h11.Response(status_code=200, headers=head))
+                await _send_event(stream, wire, h11.Data(data=data))
+                await _send_event(stream, wire, h11.EndOfMessage())
             if wire.our_state is not h11.DONE:
                 return
             wire.start_next_cycle()
@@ -131,5 +131,5 @@ async def _request(stream: trio.SocketStream, wire: h11.Connection) -> bytes | N
             return None
 
 
-async def _say(stream: trio.SocketStream, wire: h11.Connection, event: h11.Event) -> None:
+async def _send_event(stream: trio.SocketStream, wire: h11.Connection, event: h11.Event) -> None:
     await stream.send_all(wire.send(event) or b"")

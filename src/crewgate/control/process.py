@@ -13,18 +13,18 @@ from functools import partial
 import trio
 
 from crewgate import limits
-from crewgate.audit.service_log import Voice
-from crewgate.audit.sink import Sink
+from crewgate.audit.service_log import ServiceLog
+from crewgate.audit.sink import AuditSink
 from crewgate.ca.authority import has_key
-from crewgate.config import CA, Config
-from crewgate.control.backend import ControlOffice
+from crewgate.config import CAConfig, Config
+from crewgate.control.backend import ControlBackend
 from crewgate.control.health import ControlHealth
-from crewgate.control.maintenance import Upkeep
-from crewgate.control.ocsp_socket import OCSPDoor
-from crewgate.control.service import Serving
+from crewgate.control.maintenance import Maintenance
+from crewgate.control.ocsp_socket import OCSPSocketServer
+from crewgate.control.service import ControlService
 from crewgate.errors import AuthorityError, ConfigurationError, CrewgateError
 from crewgate.policy.validation import following
-from crewgate.runtime.file_watch import Watch
+from crewgate.runtime.file_watch import FileWatch
 
 
 class ControlProcess:
@@ -33,11 +33,11 @@ class ControlProcess:
     `watch` of its file is older than `config`, which was read from it.
     """
 
-    def __init__(self, config: Config, watch: Watch, sink: Sink, voice: Voice) -> None:
+    def __init__(self, config: Config, watch: FileWatch, sink: AuditSink, log: ServiceLog) -> None:
         self._config = config
         self._watch = watch
         self._sink = sink
-        self._voice = voice
+        self._log = log
         ca = config.state if config.ca is None else config.ca.folder
         self._health = ControlHealth(config.state, ca, sink)
         self._why = ""  # the CA cannot be used, as far as that was said
@@ -61,43 +61,45 @@ class ControlProcess:
                 raise failed[0]
 
     async def _work(self, signals: AsyncIterator[int]) -> None:
-        office = await self._await_authority(signals)
-        if office is not None:
-            parts = self._sink, self._voice, self._health
-            await Serving(self._config, self._watch, office, *parts).run(signals)
+        backend = await self._await_authority(signals)
+        if backend is not None:
+            parts = self._sink, self._log, self._health
+            await ControlService(self._config, self._watch, backend, *parts).run(signals)
 
-    async def _await_authority(self, signals: AsyncIterator[int]) -> ControlOffice | None:
+    async def _await_authority(self, signals: AsyncIterator[int]) -> ControlBackend | None:
         """The CA, once it can be used; None if a signal came first. ConfigurationError."""
-        office = self._open()
-        if office is not None:
-            return office
-        upkeep = Upkeep(lambda: self._config, self._voice.tell, self._health.set)
+        backend = self._open()
+        if backend is not None:
+            return backend
+        upkeep = Maintenance(lambda: self._config, self._log.info, self._health.set)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_when_told, signals, nursery.cancel_scope)
+            nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
             nursery.start_soon(self._tick)
             nursery.start_soon(upkeep.renew)
             nursery.start_soon(upkeep.follow_list)
-            door: OCSPDoor | None = None
-            while office is None:
-                if door is None and self._config.remote is not None:
-                    door = self._open_door(upkeep, nursery)
+            ocsp_socket: OCSPSocketServer | None = None
+            while backend is None:
+                if ocsp_socket is None and self._config.remote is not None:
+                    ocsp_socket = self._open_ocsp_socket(upkeep, nursery)
                 await trio.sleep(limits.control_again_seconds)
                 await self._follow()
-                office = self._open()
+                backend = self._open()
             nursery.cancel_scope.cancel()
-        return office
+        return backend
 
-    def _open_door(self, upkeep: Upkeep, nursery: trio.Nursery) -> OCSPDoor | None:
+    def _open_ocsp_socket(
+        self, upkeep: Maintenance, nursery: trio.Nursery
+    ) -> OCSPSocketServer | None:
         """OCSP for this machine's workers, answered by the machine that has the key."""
         try:
-            door = OCSPDoor(self._config.state, upkeep.answer)
+            ocsp_socket = OCSPSocketServer(self._config.state, upkeep.answer)
         except ConfigurationError as error:
             self._explain(f"OCSP is not answered: {error}")
             return None
-        nursery.start_soon(door.serve)
-        return door
+        nursery.start_soon(ocsp_socket.serve)
+        return ocsp_socket
 
-    def _open(self) -> ControlOffice | None:
+    def _open(self) -> ControlBackend | None:
         """Try; what is in the way is said once."""
         ca = self._config.ca
         if ca is None:  # the supervisor will end this process
@@ -108,7 +110,7 @@ class ControlProcess:
             self._health.note("CA")  # that could not be used before
             return None
         try:
-            office = ControlOffice(self._config, ca, self._voice.say)
+            backend = ControlBackend(self._config, ca, self._log.warn)
         except (AuthorityError, ConfigurationError) as error:
             why = f"the CA cannot be used, so nothing is issued or served here: {error}"
             self._health.note("CA", why)
@@ -116,11 +118,11 @@ class ControlProcess:
             return None
         self._health.note("CA")
         self._health.is_signing = True
-        return office
+        return backend
 
     def _explain(self, why: str) -> None:
         if why != self._why:
-            self._voice.tell(why)
+            self._log.info(why)
         self._why = why
 
     async def _follow(self) -> None:
@@ -141,12 +143,12 @@ class ControlProcess:
             self._sink.tick()
 
 
-async def _cancel_when_told(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
     async for _ in signals:
         scope.cancel()
 
 
-def _keyless(config: Config, ca: CA) -> str:
+def _keyless(config: Config, ca: CAConfig) -> str:
     """What a machine without the key does not do, and where that is done."""
     what = "no key of the CA"
     if config.remote is not None:

@@ -14,12 +14,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
-from crewgate.api.schemas import CertificateAnswer, CertificateAsk
+from crewgate.api.schemas import CertificateResponse, CertificateSigningRequest
 from crewgate.ca.authority import request_pem
 from crewgate.ca.certificates import pem
 from crewgate.ca.key_files import read_key
-from crewgate.ca.renewal import Pair
-from crewgate.config import Remote
+from crewgate.ca.renewal import CertificatePair
+from crewgate.config import RemoteCAConfig
 from crewgate.core.terminal_text import printable
 from crewgate.errors import AuthorityError
 from crewgate.openssl import show_certificate
@@ -30,12 +30,12 @@ _OCSP = "application/ocsp-request"
 class RemoteAuthority:
     """The API that `remote` names; `root` (PEM) is trusted and nothing else."""
 
-    def __init__(self, remote: Remote, root: Path) -> None:
+    def __init__(self, remote: RemoteCAConfig, root: Path) -> None:
         self._url = remote.url
         self._root = root
-        self._own: Pair | None = None
+        self._own: CertificatePair | None = None
         if remote.certificate is not None and remote.key is not None:
-            self._own = Pair(remote.certificate, remote.key)
+            self._own = CertificatePair(remote.certificate, remote.key)
 
     def __repr__(self) -> str:
         return f"<RemoteAuthority at {self._url}>"
@@ -54,14 +54,16 @@ class RemoteAuthority:
         most = limits.ocsp_response_bytes_max
         return self._ask("POST", "/ocsp", most, content=request, headers=head)
 
-    def next_chain(self, leaf: x509.Certificate, pair: Pair, *, is_server: bool) -> bytes:
+    def next_chain(
+        self, leaf: x509.Certificate, pair: CertificatePair, *, is_server: bool
+    ) -> bytes:
         """PEM of the next certificate after `leaf`, whose files are `pair`; AuthorityError.
 
         One that says whom it speaks for is shown to the API itself; for a server's, this machine's
         own certificate asks.
         """
         csr = request_pem(read_key(pair.key)).decode()
-        ask = CertificateAsk(request=csr, renews=pem(leaf).decode() if is_server else "")
+        ask = CertificateSigningRequest(request=csr, renews=pem(leaf).decode() if is_server else "")
         data = self._ask(
             "POST",
             "/v1/certificates",
@@ -71,12 +73,18 @@ class RemoteAuthority:
             pair=None if is_server else pair,
         )
         try:
-            return msgspec.json.decode(data, type=CertificateAnswer).certificate.encode()
+            return msgspec.json.decode(data, type=CertificateResponse).certificate.encode()
         except msgspec.DecodeError as error:
             raise AuthorityError(f"{self._url}: not an answer of a control API") from error
 
     def _ask(
-        self, method: str, path: str, bytes_max: int, *, pair: Pair | None = None, **how: object
+        self,
+        method: str,
+        path: str,
+        bytes_max: int,
+        *,
+        pair: CertificatePair | None = None,
+        **how: object,
     ) -> bytes:
         context = self._context(pair or self._own)
         try:
@@ -100,10 +108,10 @@ class RemoteAuthority:
             text = printable(str(error)) or type(error).__name__
             raise AuthorityError(f"{self._url} cannot be asked: {text}") from error
         if status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
-            raise AuthorityError(f"{self._url} refuses: {_said(bytes(body))} ({status})")
+            raise AuthorityError(f"{self._url} refuses: {_detail(bytes(body))} ({status})")
         return bytes(body)
 
-    def _context(self, pair: Pair | None) -> ssl.SSLContext:
+    def _context(self, pair: CertificatePair | None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # with CERT_REQUIRED and check_hostname
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         try:
@@ -122,7 +130,7 @@ class _Problem(msgspec.Struct):
     detail: str = ""
 
 
-def _said(body: bytes) -> str:
+def _detail(body: bytes) -> str:
     try:
         text = msgspec.json.decode(body, type=_Problem).detail
     except msgspec.DecodeError:

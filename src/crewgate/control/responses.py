@@ -8,18 +8,23 @@ from typing import Literal
 import msgspec
 from cryptography import x509
 
-from crewgate.api.schemas import BranchAnswer, Health, RevocationAnswer, Trouble
-from crewgate.ca.certificate_db import Entry
-from crewgate.ca.propagation import Announced
-from crewgate.core.health import State
+from crewgate.api.schemas import (
+    BranchResponse,
+    ComponentProblem,
+    HealthResponse,
+    RevocationResponse,
+)
+from crewgate.ca.certificate_db import CertificateRecord
+from crewgate.ca.propagation import PropagationResult
+from crewgate.core.health import HealthState
 from crewgate.errors import AuthorityError
-from crewgate.ipc.admin_messages import Status, TreeRow
+from crewgate.ipc.admin_messages import AgentStatus, TreeRow
 
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123 §2.1
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII | re.IGNORECASE)
 _HOST_CHARS_MAX = 253  # RFC 1035 §2.3.4, without lengths and root
-_STATUS: dict[State, Literal["ok", "degraded", "waiting"]] = {
-    State.OK: "ok", State.DEGRADED: "degraded", State.FAILED: "waiting"
+_STATUS: dict[HealthState, Literal["ok", "degraded", "waiting"]] = {
+    HealthState.OK: "ok", HealthState.DEGRADED: "degraded", HealthState.FAILED: "waiting"
 }  # fmt: skip
 HERE = "this machine"  # in the list of those that are missing
 
@@ -28,12 +33,12 @@ def revoked(
     target: str,
     name: str,
     crew: str,
-    done: Announced | None,
-    entries: Sequence[Entry],
+    done: PropagationResult | None,
+    entries: Sequence[CertificateRecord],
     unwritten: str = "",
-) -> RevocationAnswer:
+) -> RevocationResponse:
     """What a revocation of certificates did; `done` is None if the agent is away."""
-    told = done or Announced()
+    told = done or PropagationResult()
     return msgspec.convert(
         {
             "target": target,
@@ -53,13 +58,13 @@ def revoked(
             "certificates": [entry.serial for entry in entries],
             "unwritten": unwritten,
         },
-        RevocationAnswer,
+        RevocationResponse,
     )
 
 
-def branch(row: TreeRow) -> BranchAnswer:
+def branch(row: TreeRow) -> BranchResponse:
     """A row of the agent's tree."""
-    return BranchAnswer(
+    return BranchResponse(
         crew=row.crew,
         branch=row.branch,
         state=row.state,
@@ -78,13 +83,13 @@ def branch(row: TreeRow) -> BranchAnswer:
     )
 
 
-def health(status: Status) -> Health:
+def health(status: AgentStatus) -> HealthResponse:
     """What the agent says of this machine."""
-    return Health(
+    return HealthResponse(
         status=_STATUS[status.state],
         waiting_for=status.waiting_for,
         troubles=[
-            msgspec.convert(each, Trouble)
+            msgspec.convert(each, ComponentProblem)
             for each in msgspec.to_builtins(status.health)
             if each["state"] != "ok"
         ],

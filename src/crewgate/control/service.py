@@ -1,8 +1,6 @@
-"""The control process at work with the CA: the API behind mutual TLS, OCSP on a unix socket.
+"""Serves the control API over mutual TLS and OCSP on a unix socket, with the CA's key.
 
-It also keeps the list of the revoked fresh, and completes what was begun. When the configuration
-changes, it takes that up without a break: it refuses no connection for it, answers each question of
-OCSP, and fails no request.
+It keeps the CRL fresh. When the configuration changes, no request fails.
 """
 
 import math
@@ -19,30 +17,37 @@ from cryptography import x509
 
 from crewgate import limits
 from crewgate.api.app import make_app
-from crewgate.api.asgi_adapter import Bridge
-from crewgate.audit.service_log import Voice
-from crewgate.audit.sink import Sink
-from crewgate.audit.writer import Rotation, Writer
-from crewgate.ca.renewal import Pair
-from crewgate.config import CA, Config, Control, descriptors
-from crewgate.control.backend import ControlOffice
+from crewgate.api.asgi_adapter import ASGIAdapter
+from crewgate.audit.service_log import ServiceLog
+from crewgate.audit.sink import AuditSink
+from crewgate.audit.writer import AuditWriter, FileRotation
+from crewgate.ca.renewal import CertificatePair
+from crewgate.config import CAConfig, Config, ControlConfig, descriptors
+from crewgate.control.backend import ControlBackend
 from crewgate.control.health import ControlHealth
-from crewgate.control.maintenance import Upkeep
-from crewgate.control.ocsp_socket import OCSPDoor
-from crewgate.core.audit.records import Event, when
+from crewgate.control.maintenance import Maintenance
+from crewgate.control.ocsp_socket import OCSPSocketServer
+from crewgate.core.audit.records import ServiceEvent, when
 from crewgate.core.ids import certificate_key
 from crewgate.core.x509 import certificate as certificate_
-from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
+from crewgate.core.x509.certificate_status import (
+    CertificateStatus,
+    GoodStatus,
+    RevokedStatus,
+    UndeterminedReason,
+    UndeterminedStatus,
+    UnknownStatus,
+)
 from crewgate.core.x509.identity import Role
 from crewgate.errors import AuthorityError, ConfigurationError, LinkError, RefusedError
 from crewgate.lifecycle.decommission import complete_intents
 from crewgate.policy.validation import following
 from crewgate.runtime.descriptors import raise_to
-from crewgate.runtime.file_watch import Watch
-from crewgate.server import Clients, Listener, Poller, listen, server_context
-from crewgate.server.connection_limit import Census
-from crewgate.server.peer_authorizer import Doorman, Rules
-from crewgate.server.peer_connections import Guests
+from crewgate.runtime.file_watch import FileWatch
+from crewgate.server import ClientCertificateTrust, Listener, Poller, listen, server_context
+from crewgate.server.connection_limit import ConnectionLimiter
+from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules
+from crewgate.server.peer_connections import PeerConnections
 
 NAME = "control"  # of the process, and of its listener in the audit
 
@@ -51,11 +56,11 @@ class _Open(NamedTuple):
     """The API's listener, and the section that it was opened or changed for."""
 
     listener: Listener
-    doorman: Doorman
-    section: Control
+    authorizer: PeerAuthorizer
+    section: ControlConfig
 
 
-class Serving:
+class ControlService:
     """Serves with `office`, which it closes, until a signal comes.
 
     `watch` of the configuration's file is older than `config`, which was read from it.
@@ -64,50 +69,47 @@ class Serving:
     def __init__(
         self,
         config: Config,
-        watch: Watch,
-        office: ControlOffice,
-        sink: Sink,
-        voice: Voice,
+        watch: FileWatch,
+        backend: ControlBackend,
+        sink: AuditSink,
+        log: ServiceLog,
         health: ControlHealth,
     ) -> None:
         self._config = config
         self._ca = _ca_of(config)
         self._watch = watch
-        self._office = office
+        self._backend = backend
         self._sink = sink
-        self._voice = voice
+        self._log = log
         self._health = health
-        self._guests = Guests()
+        self._connections = PeerConnections()
         self._poller = Poller()
         self._open: _Open | None = None
         self._signed = -math.inf  # when the list was (wall clock, seconds)
-        app = make_app(office, voice.say, self._note)
-        self._application = Bridge(app, limits.control_body_bytes_max)
+        app = make_app(backend, log.warn, self._note)
+        self._application = ASGIAdapter(app, limits.control_body_bytes_max)
 
     def __repr__(self) -> str:
-        return f"<Serving {self._office!r}>"
+        return f"<ControlService {self._backend!r}>"
 
     async def run(self, signals: AsyncIterator[int]) -> None:
         """Serve; ConfigurationError if the port cannot be had."""
-        upkeep = Upkeep(
-            lambda: self._config, self._voice.tell, self._health.set, _Here(self._office)
+        upkeep = Maintenance(
+            lambda: self._config, self._log.info, self._health.set, _LocalCA(self._backend)
         )
         try:
             # Without a fresh list every client would be refused at first.
             await self._publish()
             # Outside the nursery: else the error would come in an exception group.
-            door = OCSPDoor(self._config.state, self._office.door.answer)
+            ocsp_socket = OCSPSocketServer(self._config.state, self._backend.ocsp_socket.answer)
             if self._config.control is not None:
                 self._open = self._listen(self._config.control)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._poller.run)
-                nursery.start_soon(self._keep_list)
-                nursery.start_soon(upkeep.renew)
-                nursery.start_soon(self._complete)
-                nursery.start_soon(self._end_orchestrators)
-                nursery.start_soon(self._tick)
-                nursery.start_soon(door.serve)
-                nursery.start_soon(self._follow_files)
+                for task in (
+                    self._poller.run, self._keep_list, upkeep.renew, self._complete,
+                    self._end_orchestrators, self._tick, ocsp_socket.serve, self._follow_files,
+                ):  # fmt: skip
+                    nursery.start_soon(task)
                 nursery.start_soon(self._follow_configuration, nursery)
                 if self._open is not None:
                     nursery.start_soon(self._open.listener.run)
@@ -119,9 +121,7 @@ class Serving:
                 nursery.cancel_scope.cancel()
         finally:
             self._poller.close()
-            self._office.close()
-
-    # Another configuration.
+            self._backend.close()
 
     async def _follow_configuration(self, nursery: trio.Nursery) -> None:
         """Put what the file says in force if the agent does; what is wrong with it, the agent says.
@@ -142,7 +142,7 @@ class Serving:
             try:
                 await self._adopt(config, nursery)
             except (AuthorityError, ConfigurationError) as error:
-                self._voice.say(f"the configuration before stays: {error}")
+                self._log.warn(f"the configuration before stays: {error}")
                 again = trio.current_time() + limits.reload_refused_seconds
 
     async def _adopt(self, config: Config, nursery: trio.Nursery) -> None:
@@ -156,7 +156,7 @@ class Serving:
         is_open = config.control == (opened and opened.section)
         if is_open and _ours(config) == _ours(before):
             return
-        await self._office.load(config, config.ca)
+        await self._backend.load(config, config.ca)
         self._health.disk.folder = config.ca.folder
         self._config, self._ca = msgspec.structs.replace(config, audit=before.audit), config.ca
         if config.audit != before.audit:
@@ -165,21 +165,21 @@ class Serving:
         if config.ca != before.ca:
             await self._publish()
         self._fit(config.control, nursery)
-        self._voice.tell("another configuration is in force")
+        self._log.info("another configuration is in force")
 
     async def _move_audit(self, config: Config) -> None:
         """Record where the configuration says; ConfigurationError, and it stays where it was."""
-        make = partial(Writer, config.audit.folder, NAME, Rotation.of(config.audit))
+        make = partial(AuditWriter, config.audit.folder, NAME, FileRotation.of(config.audit))
         writer = await trio.to_thread.run_sync(partial(make, machine=config.name))
         before = self._sink.move(writer, refuses_when_full=config.audit.on_full == "refuse")
         await trio.to_thread.run_sync(before.close)
 
-    def _fit(self, section: Control | None, nursery: trio.Nursery) -> None:
+    def _fit(self, section: ControlConfig | None, nursery: trio.Nursery) -> None:
         """Have the API where the configuration says; ConfigurationError, and it stays as it was."""
         before = self._open
         if section is not None and before is not None and _place(section) == _place(before.section):
-            before.doorman.change(self._rules())
-            self._open = _Open(before.listener, before.doorman, section)
+            before.authorizer.change(self._rules())
+            self._open = _Open(before.listener, before.authorizer, section)
             return
         self._open = None if section is None else self._listen(section)
         if self._open is not None:
@@ -187,9 +187,7 @@ class Serving:
         if before is not None:
             nursery.start_soon(before.listener.drain, limits.control_drain_seconds)
 
-    # The API's listener.
-
-    def _listen(self, section: Control) -> _Open:
+    def _listen(self, section: ControlConfig) -> _Open:
         where = f"{self._config.path}: [control]"
         sock = listen(section.address, section.port, where=where)
         try:
@@ -197,44 +195,46 @@ class Serving:
         except ConfigurationError:
             sock.close()
             raise
-        doorman = Doorman(self._rules(), self._guests, _Nothing, self._sink, self._check)
-        listener = Listener(sock, context, self._application.accept, self._poller, doorman)
+        guard = PeerAuthorizer(self._rules(), self._connections, _Nothing, self._sink, self._check)
+        listener = Listener(sock, context, self._application.accept, self._poller, guard)
         room = descriptors.control_connections(
             self._config, raise_to(descriptors.control(self._config).wanted)
         )
-        listener.census = Census(room, limits.control_connections_of_one_max, listener.counters)
-        self._voice.tell(f"control API at https://{section.address}:{section.port}")
-        return _Open(listener, doorman, section)
+        listener.census = ConnectionLimiter(
+            room, limits.control_connections_of_one_max, listener.counters
+        )
+        self._log.info(f"control API at https://{section.address}:{section.port}")
+        return _Open(listener, guard, section)
 
-    def _rules(self) -> Rules:
+    def _rules(self) -> PeerRules:
         crews = frozenset(crew.name for crew in self._config.crews)
-        return Rules(NAME, crews, frozenset(Role), ocsp="required")
+        return PeerRules(NAME, crews, frozenset(Role), ocsp="required")
 
-    def _context(self, section: Control) -> ssl.SSLContext:
-        clients = Clients(self._ca.root, self._ca.crl, is_required=True)
+    def _context(self, section: ControlConfig) -> ssl.SSLContext:
+        clients = ClientCertificateTrust(self._ca.root, self._ca.crl, is_required=True)
         return server_context(section.certificate, section.key, clients)
 
     def _note(self, deed: str) -> None:
         """Who did what by the API, into the audit; a refusal changes nothing and is not there."""
-        self._sink.write(Event(time=when(time.time_ns()), event=NAME, detail=deed))
+        self._sink.write(ServiceEvent(time=when(time.time_ns()), event=NAME, detail=deed))
 
-    async def _check(self, key: bytes, certificate: bytes) -> Status:  # noqa: ARG002 - by serial
+    async def _check(self, key: bytes, certificate: bytes) -> CertificateStatus:  # noqa: ARG002 - by serial
         """The register's word, which is the CA's own: no OCSP is asked here."""
         serial = certificate_.read(certificate).serial_text
         try:
-            entry = await self._office.entry(serial)
+            entry = await self._backend.entry(serial)
         except AuthorityError as error:
-            return Doubt(Flaw.UNREACHABLE, str(error))
+            return UndeterminedStatus(UndeterminedReason.UNREACHABLE, str(error))
         if entry is None:
-            return Unknown()
+            return UnknownStatus()
         if entry.revoked is not None:
-            return Revoked(entry.revoked, entry.reason, entry.not_after)
-        return Good(entry.not_after)
+            return RevokedStatus(entry.revoked, entry.reason, entry.not_after)
+        return GoodStatus(entry.not_after)
 
     async def _follow_files(self) -> None:
         """Show another certificate, refuse by another list, end whose certificate is revoked."""
         crl, shown = self._ca.crl, self._shown()
-        watch = Watch({crl, *shown})
+        watch = FileWatch({crl, *shown})
         is_behind, is_renewed = True, False  # the context was made before the watch
         while True:
             await trio.sleep(limits.crl_look_seconds)
@@ -242,17 +242,17 @@ class Serving:
             if (crl, shown) != (self._ca.crl, self._shown()):
                 is_behind, is_renewed = True, is_renewed or shown != self._shown()
                 crl, shown = self._ca.crl, self._shown()
-                watch = Watch({crl, *shown})
+                watch = FileWatch({crl, *shown})
             is_behind = is_behind or bool(changed)
             is_renewed = is_renewed or any(path in shown for path in changed)
             if not is_behind:
                 continue
             try:
                 # First close what is revoked, whatever the state of our own certificate.
-                await self._expel()
+                await self._disconnect()
                 await self._show(is_renewed=is_renewed)
             except (ConfigurationError, AuthorityError) as error:
-                self._voice.say(f"the certificate and list before stay for now: {error}")
+                self._log.warn(f"the certificate and list before stay for now: {error}")
                 continue
             is_behind = is_renewed = False
 
@@ -270,13 +270,11 @@ class Serving:
             opened.listener.renew(context)
         opened.listener.context = context
 
-    async def _expel(self) -> None:
-        for entry in await self._office.dead():
+    async def _disconnect(self) -> None:
+        for entry in await self._backend.dead():
             key = certificate_key(entry.crew, int(entry.serial, 16))
-            for guest in self._guests.doomed([key]):
+            for guest in self._connections.close_set([key]):
                 guest.abort()
-
-    # Upkeep.
 
     async def _keep_list(self) -> None:
         """Sign the list of revoked certificates anew if it lacks one, and long before it ends.
@@ -291,7 +289,7 @@ class Serving:
                 await self._publish()
                 continue
             try:
-                await self._office.catch_up()
+                await self._backend.catch_up()
             except AuthorityError as error:
                 self._note_list(f"is behind the register: {error}")
             else:
@@ -299,7 +297,7 @@ class Serving:
 
     async def _publish(self) -> None:
         try:
-            await self._office.publish()
+            await self._backend.publish()
         except AuthorityError as error:
             self._signed = -math.inf
             self._note_list(f"is not renewed: {error}")
@@ -309,26 +307,26 @@ class Serving:
 
     def _note_list(self, why: str = "") -> None:
         if why:
-            self._voice.say(f"the list of revoked certificates {why}")
+            self._log.warn(f"the list of revoked certificates {why}")
         self._health.note("list of the revoked", f"it {why}" if why else "")
 
     async def _complete(self) -> None:
         """Complete what a crash, or an agent that was away, has left half done."""
         while True:
             try:
-                await self._office.complete(limits.announce_patience_seconds)
+                await self._backend.complete(limits.announce_patience_seconds)
             except (LinkError, RefusedError, AuthorityError) as error:
-                self._voice.say(f"revocations are not announced yet: {error}")
+                self._log.warn(f"revocations are not announced yet: {error}")
                 self._health.note("announcements", f"revocations are not announced yet: {error}")
             else:
                 self._health.note("announcements")
-            self._note_register(self._office.trouble)
+            self._note_register(self._backend.unwritten_reason)
             await trio.sleep(limits.announce_again_seconds)
 
     def _note_register(self, trouble: str) -> None:
         why = f"revocations are in force that are not written down: {trouble}" if trouble else ""
         if why:
-            self._voice.say(why)
+            self._log.warn(why)
         self._health.note("register", why)
 
     async def _end_orchestrators(self) -> None:
@@ -341,7 +339,7 @@ class Serving:
                 patience = limits.announce_patience_seconds
                 ended = await trio.to_thread.run_sync(complete_intents, self._config, patience)
             except (AuthorityError, ConfigurationError) as error:
-                self._voice.say(f"orchestrators that are to end do not yet: {error}")
+                self._log.warn(f"orchestrators that are to end do not yet: {error}")
                 self._health.note("ends of orchestrators", f"they are not complete: {error}")
             else:
                 doubts = [why for each in ended if each.is_doubtful for why in each.complaints]
@@ -351,26 +349,29 @@ class Serving:
                     if each.is_complete and each.told is not None:
                         self._note(f"completed the end of {each.life.label}")
                     for complaint in each.complaints:
-                        self._voice.say(complaint)
+                        self._log.warn(complaint)
             await trio.sleep(limits.announce_again_seconds)
 
     async def _tick(self) -> None:
         while True:
             await trio.sleep(limits.sweep_seconds)
             self._sink.tick()
-            for guest in self._guests.drain_ended(time.time()):
+            for guest in self._connections.drain_expired(time.time()):
                 guest.abort()
 
 
-class _Here:
-    """The CA's key, which is on this machine; is a `Source`, to be used in Trio's threads."""
+class _LocalCA:
+    """A `CertificateSource` that signs with the CA's key on this machine, from Trio's threads."""
 
-    def __init__(self, office: ControlOffice) -> None:
-        self._office = office
+    def __init__(self, backend: ControlBackend) -> None:
+        self._backend = backend
 
-    def next_chain(self, leaf: x509.Certificate, pair: Pair, *, is_server: bool) -> bytes:  # noqa: ARG002 - the register says so
-        """See `Source`."""
-        chain: bytes = trio.from_thread.run(self._office.next_chain, leaf)
+    def next_chain(
+        self, leaf: x509.Certificate, pair: CertificatePair, *, is_server: bool
+    ) -> bytes:
+        """See `CertificateSource`."""
+        del pair, is_server  # the register names both
+        chain: bytes = trio.from_thread.run(self._backend.next_chain, leaf)
         return chain
 
 
@@ -383,15 +384,15 @@ class _Nothing:
 
 
 def _ours(config: Config) -> tuple[object, ...]:
-    """What this process goes by."""
+    """Return the sections of a configuration that this process uses."""
     return config.ca, config.control, config.crews, config.audience, config.audit
 
 
-def _place(section: Control) -> tuple[str, int]:
+def _place(section: ControlConfig) -> tuple[str, int]:
     return section.address, section.port
 
 
-def _ca_of(config: Config) -> CA:
+def _ca_of(config: Config) -> CAConfig:
     if config.ca is None:
         raise AssertionError("the CA was opened by this configuration")
     return config.ca

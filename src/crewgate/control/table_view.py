@@ -14,10 +14,10 @@ from crewgate._native.table import Table
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.tokens.grant import keys_of
 from crewgate.errors import LinkError
-from crewgate.ipc.table_access import mapped
+from crewgate.ipc.table_access import open_table
 
 
-class Sight:
+class TableView:
     """The table of the agent whose state is in `folder`; from any thread, one at a time."""
 
     def __init__(self, folder: Path) -> None:
@@ -27,7 +27,7 @@ class Sight:
         self._since = 0.0
 
     def __repr__(self) -> str:
-        return f"<Sight of {self._folder}>"
+        return f"<TableView of {self._folder}>"
 
     def close(self) -> None:
         """Let the table go."""
@@ -49,7 +49,7 @@ class Sight:
         now = time.monotonic()
         if self._table is None or now - self._since >= limits.tree_seconds or self._table.retired:
             self._forget()
-            self._table, self._since = mapped(self._folder), now
+            self._table, self._since = open_table(self._folder), now
         boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         if boot_ns >= self._table.fresh_until:
             raise LinkError(f"{self._folder}: nobody vouches for the table")

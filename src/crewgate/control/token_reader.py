@@ -1,42 +1,42 @@
 """What a token says, if gateways would take it: the gate's own checks of form, key, time, ceilings.
 
 The gate decides on a table of its own that has no branch and no revocation, about a tool that does
-not exist: a token that gets as far as that has passed every check before (DESIGN's table, 1 to 4).
-What is revoked is for `Sight` to say. Use it in one thread at a time.
+not exist: a token that gets as far as that has passed every check before.
+What is revoked is for `TableView` to say. Use it in one thread at a time.
 """
 
 from collections.abc import Callable
 
 from crewgate._native import token as native
 from crewgate._native.gate import Gate
-from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
+from crewgate._native.table_owner import OwnedTable
 from crewgate.config import Config
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import ConfigurationError
 from crewgate.policy.loader import key_files, load_policy
-from crewgate.runtime.file_watch import Watch
+from crewgate.runtime.file_watch import FileWatch
 
 _NO_TOOL = -1
 _SMALLEST = Geometry(64, 64, 64, 2)
 
 
-class Reader:
+class TokenReader:
     """Reads tokens by a configuration and the crews' keys as they are in their files now."""
 
     def __init__(self, config: Config, on_error: Callable[[str], None] = lambda _: None) -> None:
         """Keys that cannot be used yet do not keep the rest of the process from its work."""
         self._config = config
         self._on_error = on_error
-        self._watch = Watch(key_files(config))
+        self._watch = FileWatch(key_files(config))
         self._table = OwnedTable.private(_SMALLEST)
         self._gate = Gate(self._table)
         self._generation = 0
         self._try()
 
     def __repr__(self) -> str:
-        return f"<Reader by keys of generation {self._generation}>"
+        return f"<TokenReader by keys of generation {self._generation}>"
 
     def read(self, token: str) -> tuple[Claims, str] | None:
         """The claims of a good token and the id of its key; None for any other.

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate._native import token as native
-from crewgate.api.backend import Grant
-from crewgate.api.schemas import IntrospectionAnswer, TokenAnswer
-from crewgate.config import Config, Crew
-from crewgate.control.agent_cache import CrewGateway, Graph
-from crewgate.control.table_view import Sight
-from crewgate.core.rate_limit import Bucket
+from crewgate.api.backend import TokenRequest
+from crewgate.api.schemas import IntrospectionResponse, TokenResponse
+from crewgate.config import Config, CrewConfig
+from crewgate.control.agent_cache import AgentCache, CrewUsageGateway
+from crewgate.control.table_view import TableView
+from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ConfigurationError, ControlError, IssuerError
 from crewgate.issuer.gateway import journal_of, minter_by
@@ -27,30 +27,30 @@ from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.parent_tokens import signing_key_of
 from crewgate.issuer.subagent import SubAgent
 from crewgate.policy.loader import crew_keys
-from crewgate.runtime.file_watch import Watch
+from crewgate.runtime.file_watch import FileWatch
 
 _BEARER = "Bearer"
 _TOKEN_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 _WHY = "token endpoint"
 
 
-class Mint:
+class TokenService:
     """Signs with the crews' keys that a configuration names.
 
     The methods raise IssuerError and its kin, ControlError, ConfigurationError, and LinkError where
     nobody can say what is dead or spent.
     """
 
-    def __init__(self, config: Config, graph: Graph, sight: Sight) -> None:
+    def __init__(self, config: Config, graph: AgentCache, table_view: TableView) -> None:
         self._config = config
         self._graph = graph
-        self._sight = sight
-        self._watch = Watch(_files(config))
+        self._table_view = table_view
+        self._watch = FileWatch(_files(config))
         self._orchestrators: OrderedDict[tuple[str, str], Orchestrator] = OrderedDict()
-        self._buckets: OrderedDict[tuple[str, str], Bucket] = OrderedDict()
+        self._buckets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
 
     def __repr__(self) -> str:
-        return f"<Mint for {len(self._orchestrators)} orchestrators>"
+        return f"<TokenService for {len(self._orchestrators)} orchestrators>"
 
     def close(self) -> None:
         """Let all journals go."""
@@ -58,7 +58,7 @@ class Mint:
             orchestrator.close()
         self._orchestrators.clear()
 
-    def start_run(self, crew: str, name: str, grant: Grant) -> TokenAnswer:
+    def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:
         """See `Office`."""
         orchestrator = self._of(crew, name)
         agent = orchestrator.start_run(
@@ -70,7 +70,7 @@ class Mint:
         )
         return self._begin(orchestrator, agent)
 
-    def spawn(self, crew: str, name: str, parent: str, grant: Grant) -> TokenAnswer:
+    def spawn(self, crew: str, name: str, parent: str, grant: TokenRequest) -> TokenResponse:
         """See `Office`."""
         orchestrator = self._of(crew, name)
         claims = self._own(parent, crew, name)
@@ -86,7 +86,7 @@ class Mint:
         )
         return self._begin(orchestrator, agent, issued=_TOKEN_TYPE)
 
-    def refresh(self, crew: str, name: str, token: str, grant: Grant) -> TokenAnswer:
+    def refresh(self, crew: str, name: str, token: str, grant: TokenRequest) -> TokenResponse:
         """See `Office`."""
         orchestrator = self._of(crew, name)
         claims = self._own(token, crew, name)
@@ -103,7 +103,7 @@ class Mint:
 
     def _begin(
         self, orchestrator: Orchestrator, agent: SubAgent, *, issued: str = ""
-    ) -> TokenAnswer:
+    ) -> TokenResponse:
         """Hand a new branch's first token out; one that the watch refuses holds no credits."""
         token, claims = agent.token(), agent.claims
         try:
@@ -140,7 +140,7 @@ class Mint:
         """ControlError for one that mints faster than anybody needs: each is a line for ever."""
         bucket = self._buckets.pop((crew, name), None)
         if bucket is None:
-            bucket = Bucket(limits.tokens_per_second, limits.tokens_burst)
+            bucket = TokenBucket(limits.tokens_per_second, limits.tokens_burst)
         if len(self._buckets) >= limits.token_buckets_max:
             self._buckets.popitem(last=False)
         self._buckets[crew, name] = bucket
@@ -156,9 +156,9 @@ class Mint:
         except IssuerError as error:  # a key that speaks for another alone
             raise ControlError(400, "unauthorized_client", str(error)) from error
         journal = journal_of(self._config, minter)
-        return Orchestrator(minter, journal, gateway=CrewGateway(self._graph, crew))
+        return Orchestrator(minter, journal, gateway=CrewUsageGateway(self._graph, crew))
 
-    def _signing_section(self, crew: str) -> Crew:
+    def _signing_section(self, crew: str) -> CrewConfig:
         try:
             section = self._config.crew(crew)
         except ConfigurationError as error:
@@ -177,15 +177,15 @@ class Mint:
             raise IssuerError(f"no key of crew {crew} has signed that token")
         if claims.client_id != f"{crew}/{name}":
             raise IssuerError("that branch is another orchestrator's")
-        if self._sight.is_dead(claims, key.kid):
+        if self._table_view.is_dead(claims, key.kid):
             branch = claims.execution_branch_id
             raise IssuerError(f"that token was revoked: grant {claims.jti} of branch {branch}")
         return claims
 
 
-def said(claims: Claims) -> IntrospectionAnswer:
+def introspection(claims: Claims) -> IntrospectionResponse:
     """What RFC 7662 tells of a token that is good."""
-    return IntrospectionAnswer(
+    return IntrospectionResponse(
         active=True,
         scope=" ".join(claims.allowed_tools),
         client_id=claims.client_id,
@@ -209,8 +209,8 @@ def _files(config: Config) -> Iterator[Path]:
             yield crew.signing_key
 
 
-def _answer(token: str, claims: Claims, *, issued: str = "") -> TokenAnswer:
-    return TokenAnswer(
+def _answer(token: str, claims: Claims, *, issued: str = "") -> TokenResponse:
+    return TokenResponse(
         access_token=token,
         token_type=_BEARER,
         expires_in=max(0, claims.exp - int(time.time())),

@@ -7,7 +7,7 @@ Says only that there is one token and which bytes it is; whether it is good is t
 import re
 from collections.abc import Collection
 
-from crewgate.core.problems import Field
+from crewgate.core.http import HeaderField
 from crewgate.core.verdict import Reason
 
 AUTHORIZATION = b"authorization"
@@ -24,7 +24,9 @@ _ENCODED = re.compile(rb"\+|%u00([0-7][0-9a-f])|%([0-9a-f]{2})", re.IGNORECASE)
 _NAMED = re.compile(rb"\s*access[_. \[]token(?:\s*\Z|[\[\0])", re.IGNORECASE)
 
 
-def find_token(headers: list[Field], query: bytes, carriers: Collection[bytes]) -> bytes | Reason:
+def find_token(
+    headers: list[HeaderField], query: bytes, carriers: Collection[bytes]
+) -> bytes | Reason:
     """Return the token, or INVALID_REQUEST or MISSING_TOKEN.
 
     `carriers` are the lower-case fields that may hold it: `authorization` with the Bearer scheme,

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-Field = tuple[bytes, bytes]
+from crewgate.core.http import HeaderField
 
 DOMAIN = "crewgate.dev"
 _TYPES = "type.googleapis.com/google.rpc."
@@ -54,7 +54,7 @@ _BY_STATUS = {
 _BY_SLUG = {"credits-exhausted": _RESOURCE_EXHAUSTED}
 
 
-def answer_type(request: Iterable[Field]) -> bytes:
+def answer_type(request: Iterable[HeaderField]) -> bytes:
     """The Content-Type of an answer to a call of gRPC; b"" if the request's fields are of none."""
     for name, value in request:
         if name == b"content-type":
@@ -76,7 +76,7 @@ def code(status: int, slug: str) -> int:
 
 def fields(
     status: int, slug: str, message: str, members: Mapping[str, str], retry_seconds: int = 0
-) -> list[Field]:
+) -> list[HeaderField]:
     """The fields that end a call with a problem; `members` are those of its document, as texts.
 
     `retry_seconds` is when to try again, 0 for never.

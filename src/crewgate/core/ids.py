@@ -12,7 +12,7 @@ KEY_BYTES = 16
 _CLUSTER = b"crewgate cluster\0"
 
 
-class Kind(enum.IntEnum):
+class KeyKind(enum.IntEnum):
     """What a key names; the first byte that is hashed. The values are stored: never renumber."""
 
     BRANCH = 1
@@ -24,7 +24,7 @@ class Kind(enum.IntEnum):
     CERTIFICATE = 7
 
 
-def table_key(kind: Kind, crew: str, identifier: bytes) -> bytes:
+def table_key(kind: KeyKind, crew: str, identifier: bytes) -> bytes:
     """BLAKE2b-128 of (kind, crew, id); the crew is the one whose key verified the token.
 
     The crew's length goes first, so that no two (crew, id) pairs hash the same bytes.
@@ -36,22 +36,22 @@ def table_key(kind: Kind, crew: str, identifier: bytes) -> bytes:
 
 def branch_key(crew: str, branch: str) -> bytes:
     """The key of a branch, from its UUID text."""
-    return table_key(Kind.BRANCH, crew, uuid_bytes(branch))
+    return table_key(KeyKind.BRANCH, crew, uuid_bytes(branch))
 
 
 def crew_key(crew: str) -> bytes:
     """The key of a crew, topmost ancestor of each of its branches."""
-    return table_key(Kind.CREW, crew, b"")
+    return table_key(KeyKind.CREW, crew, b"")
 
 
 def certificate_key(crew: str, serial: int) -> bytes:
     """The key of a certificate; the crew is the one that it speaks for, empty for the others'."""
-    return table_key(Kind.CERTIFICATE, crew, serial.to_bytes((serial.bit_length() + 7) // 8))
+    return table_key(KeyKind.CERTIFICATE, crew, serial.to_bytes((serial.bit_length() + 7) // 8))
 
 
 def orchestrator_key(crew: str, client_id: str) -> bytes:
     """The key of an orchestrator as such, `<crew>/<name>`."""
-    return table_key(Kind.ORCHESTRATOR, crew, client_id.encode())
+    return table_key(KeyKind.ORCHESTRATOR, crew, client_id.encode())
 
 
 def cluster_id(trust_domain: str) -> bytes:

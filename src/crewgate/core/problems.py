@@ -1,4 +1,4 @@
-"""How a refusal is said: status, challenge and problem document (DESIGN's table, RFC 9457).
+"""How a refusal is said: status, challenge and problem document (RFC 9457, RFC 6750).
 
 One home for the gateway and the ASGI middleware. Says nothing that helps to forge a token: form,
 key and signature share one description. Knows verdicts and texts, neither requests nor servers.
@@ -14,9 +14,8 @@ from crewgate.core import grpc_status
 from crewgate.core.audit.records import request_text
 from crewgate.core.budget.ledger_protocol import WINDOW_SECONDS_DAY, WINDOW_SECONDS_HOUR
 from crewgate.core.credits import format_credits
+from crewgate.core.http import HeaderField
 from crewgate.core.verdict import Denial, Reason
-
-Field = tuple[bytes, bytes]
 
 TYPES = "https://crewgate.dev/problems/"
 _RETRY_SECONDS = 1
@@ -39,7 +38,7 @@ _ERRORS = {
 }
 
 
-class Kind(msgspec.Struct, frozen=True):
+class ProblemType(msgspec.Struct, frozen=True):
     """One kind of problem: its slug, status, words, and error code of RFC 6750 §3.1 if any."""
 
     slug: str
@@ -54,16 +53,16 @@ class Refusal(NamedTuple):
     """A refusal as HTTP says it."""
 
     status: int
-    fields: list[Field]
+    fields: list[HeaderField]
     body: bytes
 
 
-def _kind(reason: Reason, status: int, title: str, detail: str, error: str = "") -> Kind:
-    return Kind(reason.value, status, title, detail, error, challenge=status in _CHALLENGED)
+def _kind(reason: Reason, status: int, title: str, detail: str, error: str = "") -> ProblemType:
+    return ProblemType(reason.value, status, title, detail, error, challenge=status in _CHALLENGED)
 
 
 _INVALID = "invalid_token"
-KINDS: dict[Reason, Kind] = {
+PROBLEM_TYPES: dict[Reason, ProblemType] = {
     Reason.INVALID_REQUEST: _kind(
         Reason.INVALID_REQUEST,
         400,
@@ -188,7 +187,7 @@ KINDS: dict[Reason, Kind] = {
 
 # The crew's credits of an hour or a day. Unlike a branch's, which end for good, they come back, so
 # a client is right to try again after `Retry-After` (RFC 6585, section 4).
-ALLOWANCE = Kind(
+ALLOWANCE = ProblemType(
     "allowance-exhausted",
     429,
     "The crew's credits for now do not cover this call",
@@ -197,17 +196,29 @@ ALLOWANCE = Kind(
 
 # What the HTTP server refuses by itself: a request that none could be made of, or that took too
 # long. So it has no id and no record, but is counted.
-WIRE: dict[int, Kind] = {
+WIRE: dict[int, ProblemType] = {
     kind.status: kind
     for kind in (
-        Kind("malformed", 400, "This is no request", "Two servers could read it in two ways."),
-        Kind("too-slow", 408, "The request came too slowly", "Send it in one go."),
-        Kind("body-too-large", 413, "The body is too large", "No tool takes one of this size."),
-        Kind("too-many-at-once", 429, "Too many requests at once", "Wait for some answers first."),
-        Kind("head-too-large", 431, "The head is too large", "Send fewer fields, or shorter ones."),
-        Kind("internal-error", 500, "The gateway failed", "This is an error of its own."),
-        Kind("not-implemented", 501, "This is not served here", "Neither CONNECT nor TRACE is."),
-        Kind("unknown-version", 505, "This version of HTTP is unknown", "Use HTTP/1.1 or HTTP/2."),
+        ProblemType(
+            "malformed", 400, "This is no request", "Two servers could read it in two ways."
+        ),
+        ProblemType("too-slow", 408, "The request came too slowly", "Send it in one go."),
+        ProblemType(
+            "body-too-large", 413, "The body is too large", "No tool takes one of this size."
+        ),
+        ProblemType(
+            "too-many-at-once", 429, "Too many requests at once", "Wait for some answers first."
+        ),
+        ProblemType(
+            "head-too-large", 431, "The head is too large", "Send fewer fields, or shorter ones."
+        ),
+        ProblemType("internal-error", 500, "The gateway failed", "This is an error of its own."),
+        ProblemType(
+            "not-implemented", 501, "This is not served here", "Neither CONNECT nor TRACE is."
+        ),
+        ProblemType(
+            "unknown-version", 505, "This version of HTTP is unknown", "Use HTTP/1.1 or HTTP/2."
+        ),
     )
 }
 
@@ -219,17 +230,17 @@ _TOO_MUCH = (
 _encode = msgspec.json.Encoder().encode
 
 
-def kind_of(reason: Reason, denial: Denial | None) -> Kind:
+def kind_of(reason: Reason, denial: Denial | None) -> ProblemType:
     """The kind of problem that a refusal for `reason` is."""
-    return KINDS[reason] if denial is None or denial.window is None else ALLOWANCE
+    return PROBLEM_TYPES[reason] if denial is None or denial.window is None else ALLOWANCE
 
 
 def refusal(
-    kind: Kind,
+    kind: ProblemType,
     request: bytes,
     denial: Denial | None = None,
     *,
-    asked: Iterable[Field],
+    asked: Iterable[HeaderField],
     metadata: bytes = b"",
     scope: str = "",
     for_models: bool = False,
@@ -246,13 +257,13 @@ def refusal(
     return Refusal(kind.status, fields(kind, metadata, denial, scope=scope), body)
 
 
-def of_wire(status: int, asked: Iterable[Field] = ()) -> Refusal:
+def of_wire(status: int, asked: Iterable[HeaderField] = ()) -> Refusal:
     """How the HTTP server refuses by itself, with one of the statuses of `WIRE`."""
     return refusal(WIRE[status], b"", asked=asked)
 
 
 def document(
-    kind: Kind, request: bytes, denial: Denial | None = None, *, for_models: bool = False
+    kind: ProblemType, request: bytes, denial: Denial | None = None, *, for_models: bool = False
 ) -> bytes:
     """The problem document (RFC 9457, section 3); `request` is the 16-byte request id, or empty.
 
@@ -270,7 +281,9 @@ def document(
     return _encode(members) + b"\n"
 
 
-def grpc_fields(kind: Kind, request: bytes, denial: Denial | None = None) -> list[Field]:
+def grpc_fields(
+    kind: ProblemType, request: bytes, denial: Denial | None = None
+) -> list[HeaderField]:
     """The fields that end a call of gRPC with the same problem, in the head or in the trailers."""
     members = {name: str(value) for name, value in _members(kind, request, denial).items()}
     message = _message(kind, denial)
@@ -278,7 +291,7 @@ def grpc_fields(kind: Kind, request: bytes, denial: Denial | None = None) -> lis
     return grpc_status.fields(kind.status, kind.slug, message, members, seconds)
 
 
-def _members(kind: Kind, request: bytes, denial: Denial | None) -> dict[str, str | int]:
+def _members(kind: ProblemType, request: bytes, denial: Denial | None) -> dict[str, str | int]:
     members: dict[str, str | int] = {
         "type": TYPES + kind.slug,
         "title": kind.title,
@@ -303,18 +316,18 @@ def _members(kind: Kind, request: bytes, denial: Denial | None) -> dict[str, str
     return members
 
 
-def _detail(kind: Kind, denial: Denial | None) -> str:
+def _detail(kind: ProblemType, denial: Denial | None) -> str:
     if denial is None or denial.window is not None or not denial.left:
         return kind.detail
     return _TOO_MUCH
 
 
-def _message(kind: Kind, denial: Denial | None) -> str:
+def _message(kind: ProblemType, denial: Denial | None) -> str:
     """The problem in one text."""
     return f"{kind.title}. {_detail(kind, denial)}"
 
 
-def _retry_seconds(kind: Kind, denial: Denial | None) -> int:
+def _retry_seconds(kind: ProblemType, denial: Denial | None) -> int:
     """After how long the same call may succeed; 0 if it will not."""
     if denial is not None and denial.window is not None:
         return denial.window.left + _AFTER_SECONDS
@@ -324,8 +337,8 @@ def _retry_seconds(kind: Kind, denial: Denial | None) -> int:
 
 
 def fields(
-    kind: Kind, metadata: bytes, denial: Denial | None = None, *, scope: str = ""
-) -> list[Field]:
+    kind: ProblemType, metadata: bytes, denial: Denial | None = None, *, scope: str = ""
+) -> list[HeaderField]:
     """The header fields of a refusal.
 
     `metadata` is the URL of the document of RFC 9728, empty where none is served; `scope` the
@@ -340,13 +353,13 @@ def fields(
 
 
 def event(
-    kind: Kind, request: bytes, denial: Denial | None = None, *, for_models: bool = False
+    kind: ProblemType, request: bytes, denial: Denial | None = None, *, for_models: bool = False
 ) -> bytes:
     """The last event of a stream of events that is cut."""
     return b"event: error\ndata: %b\n" % document(kind, request, denial, for_models=for_models)
 
 
-def _challenge(kind: Kind, metadata: bytes, scope: str) -> bytes:
+def _challenge(kind: ProblemType, metadata: bytes, scope: str) -> bytes:
     """The challenge of RFC 6750, section 3, with the parameter of RFC 9728, section 5.1."""
     parts = [b'resource_metadata="%b"' % metadata] if metadata else []
     if kind.error:

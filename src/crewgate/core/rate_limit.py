@@ -6,7 +6,7 @@ Knows no clock: whoever takes says what time it is, monotonic and in seconds.
 _NEAR = 1e-6  # of one token: what floats lose by rounding keeps nobody waiting
 
 
-class Bucket:
+class TokenBucket:
     """Holds `burst`, and refills by `per_second`; full at first."""
 
     __slots__ = ("_burst", "_each", "_full_at")

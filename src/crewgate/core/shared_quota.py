@@ -1,7 +1,7 @@
 """Room that many share: so many bytes in all, and of one sharer a part of them."""
 
 
-class Room:
+class SharedQuota:
     """How much of `most` is taken, and by whom; nobody may have more than 1 / `share` of it."""
 
     def __init__(self, most: int, share: int = 1) -> None:
@@ -11,7 +11,7 @@ class Room:
         self._by: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"<Room {self.taken} of {self._most}>"
+        return f"<SharedQuota {self.taken} of {self._most}>"
 
     def take(self, amount: int, who: str = "") -> bool:
         """False, and nothing taken, if there is no room for that."""

@@ -54,7 +54,7 @@ class PeerReason(enum.Enum):
     INVALID = "certificate-invalid"
 
 
-class Spent(msgspec.Struct, frozen=True, gc=False):
+class SpentWindow(msgspec.Struct, frozen=True, gc=False):
     """A window of a crew's allowance that is spent.
 
     Its length, its end since the epoch, and how far that was ahead when the call was refused; all
@@ -85,7 +85,7 @@ class Denial(msgspec.Struct, frozen=True):
     quota: int = 0
     need: int = 0
     spent: int = 0
-    window: Spent | None = None
+    window: SpentWindow | None = None
 
     @property
     def left(self) -> int:

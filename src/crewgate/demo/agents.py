@@ -28,7 +28,7 @@ from crewgate.issuer.httpx_auth import TokenAuth
 SEARCH, EMBEDDINGS, PUBLISH, SUMMARY = "/search", "/v1/embeddings", "/publish", "/summary"
 
 
-class Said(msgspec.Struct, frozen=True):
+class AgentEvent(msgspec.Struct, frozen=True):
     """What an agent saw, and when (CLOCK_MONOTONIC, which all processes of a machine share).
 
     `ready`: to begin when told. `call`: an answer of `status` (0: none came), refused for `reason`
@@ -50,17 +50,17 @@ class Said(msgspec.Struct, frozen=True):
         return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110, section 15.3
 
 
-Say = Callable[[Said], None]
+EmitEvent = Callable[[AgentEvent], None]
 
 
-class Agent:
+class DemoAgent:
     """One sub-agent's connection to the gateway, and its voice."""
 
-    def __init__(self, client: httpx.AsyncClient, say: Say) -> None:
+    def __init__(self, client: httpx.AsyncClient, say: EmitEvent) -> None:
         self._client = client
-        self._say = say
+        self._log = say
 
-    async def call(self, path: str, body: object) -> tuple[Said, dict[str, object]]:
+    async def call(self, path: str, body: object) -> tuple[AgentEvent, dict[str, object]]:
         """Call a tool once; tell and return the answer."""
         asked = time.monotonic_ns()
         try:
@@ -72,8 +72,8 @@ class Agent:
         else:
             answer = _object(response)
             status, reason = response.status_code, _reason(response, answer)
-        said = Said("call", time.monotonic_ns(), path, status, reason, asked_ns=asked)
-        self._say(said)
+        said = AgentEvent("call", time.monotonic_ns(), path, status, reason, asked_ns=asked)
+        self._log(said)
         return said, answer
 
     async def listen(self, path: str, body: object) -> None:
@@ -82,14 +82,14 @@ class Agent:
         try:
             async with self._asked(path, body) as response:
                 status = response.status_code
-                self._say(Said("opened", time.monotonic_ns(), path, status))
+                self._log(AgentEvent("opened", time.monotonic_ns(), path, status))
                 async for chunk in response.aiter_raw():
                     last = time.monotonic_ns()
                     tail = (tail + chunk)[-limits.demo_event_bytes_max :]
             how = _last_event(tail)
         except httpx.HTTPError as error:
             how = str(error) or type(error).__name__
-        self._say(Said("ended", time.monotonic_ns(), path, status, how, last))
+        self._log(AgentEvent("ended", time.monotonic_ns(), path, status, how, last))
 
     @asynccontextmanager
     async def _asked(self, path: str, body: object) -> AsyncIterator[httpx.Response]:
@@ -132,7 +132,7 @@ def _reason(response: httpx.Response, answer: dict[str, object]) -> str:
     return str(answer.get("type", "")).rpartition("/")[2]
 
 
-async def researcher(agent: Agent) -> None:
+async def researcher(agent: DemoAgent) -> None:
     """Follow "next page" for as long as the page says that it is partial; retry what fails.
 
     The loop of the incident: it has no idea of money, and being refused does not end it. Only its
@@ -144,7 +144,7 @@ async def researcher(agent: Agent) -> None:
         cursor = page.get("cursor", cursor)
 
 
-async def drafter(agent: Agent) -> None:
+async def drafter(agent: DemoAgent) -> None:
     """Embed paragraphs; now and then try to scrape, which it was never allowed."""
     for number in range(limits.demo_sibling_calls):
         await agent.call(EMBEDDINGS, {"input": f"paragraph {number}"})
@@ -153,28 +153,28 @@ async def drafter(agent: Agent) -> None:
         await trio.sleep(limits.demo_pace_seconds)
 
 
-async def fact_checker(agent: Agent) -> None:
+async def fact_checker(agent: DemoAgent) -> None:
     """Listen to a long summary; when it ends, try to go on working."""
     await agent.listen(SUMMARY, {"of": "the draft"})
     for number in range(limits.demo_dead_calls):
         await agent.call(SEARCH, {"query": f"fact {number}"})
 
 
-async def style_reviewer(agent: Agent) -> None:
+async def style_reviewer(agent: DemoAgent) -> None:
     """Compare the style of paragraphs."""
     for number in range(limits.demo_sibling_calls):
         await agent.call(EMBEDDINGS, {"input": f"style of paragraph {number}"})
         await trio.sleep(limits.demo_pace_seconds)
 
 
-async def publisher(agent: Agent) -> None:
+async def publisher(agent: DemoAgent) -> None:
     """Publish section after section."""
     for number in range(limits.demo_sibling_calls):
         await agent.call(PUBLISH, {"title": f"section {number}"})
         await trio.sleep(limits.demo_pace_seconds)
 
 
-ROLES: dict[str, Callable[[Agent], Awaitable[None]]] = {
+ROLES: dict[str, Callable[[DemoAgent], Awaitable[None]]] = {
     "researcher": researcher,
     "drafter": drafter,
     "fact-checker": fact_checker,
@@ -198,14 +198,14 @@ async def work(role: str, url: str, ca: Path, token_file: Path) -> None:
         client(url, ca, TokenAuth(token_file)) as http,
         trio.open_nursery() as nursery,
     ):
-        _tell(Said("ready", time.monotonic_ns()))
+        _emit(AgentEvent("ready", time.monotonic_ns()))
         if await orchestrator.receive_some(1):
             nursery.start_soon(_end_with, orchestrator, nursery.cancel_scope)
-            await ROLES[role](Agent(http, _tell))
+            await ROLES[role](DemoAgent(http, _emit))
             nursery.cancel_scope.cancel()
 
 
-def _tell(said: Said) -> None:
+def _emit(said: AgentEvent) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
     sys.stdout.buffer.flush()
 

@@ -12,47 +12,47 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.audit.reader import Row
-from crewgate.demo.agents import EMBEDDINGS, SEARCH, SUMMARY, Agent, Said, client
-from crewgate.demo.stage import Stage
-from crewgate.demo.story import CREW, RUN_TOOLS, Part, Revoked, ask_audit, revoke
-from crewgate.errors import StoryError
+from crewgate.audit.reader import CallRow
+from crewgate.demo.agents import EMBEDDINGS, SEARCH, SUMMARY, AgentEvent, DemoAgent, client
+from crewgate.demo.stage import DemoStage
+from crewgate.demo.story import CREW, RUN_TOOLS, AgentRole, ObservedRevocation, ask_audit, revoke
+from crewgate.errors import DemoError
 from crewgate.issuer import Orchestrator
 from crewgate.issuer.httpx_auth import TokenAuth
 
 CREDITS = "15.00"
-TRANSLATOR = Part("translator", ["summary.stream", "search.web"], "5.00")
-EDITOR = Part("editor", ["embeddings.create"], "5.00")
-INDEXER = Part("indexer", ["embeddings.create"], "5.00")
+TRANSLATOR = AgentRole("translator", ["summary.stream", "search.web"], "5.00")
+EDITOR = AgentRole("editor", ["embeddings.create"], "5.00")
+INDEXER = AgentRole("indexer", ["embeddings.create"], "5.00")
 CAST = (TRANSLATOR, EDITOR, INDEXER)
 SIBLINGS = (EDITOR.role, INDEXER.role)
 
 
-class Ended(msgspec.Struct, frozen=True):
+class ClusterObservations(msgspec.Struct, frozen=True):
     """What was observed: what each said, and what the second and the third gateway wrote down."""
 
     branches: dict[str, str]  # of each role
-    said: dict[str, list[Said]]
-    revoked: Revoked
+    said: dict[str, list[AgentEvent]]
+    revoked: ObservedRevocation
     machines: int  # that there are
-    calls: list[Row] = []
+    calls: list[CallRow] = []
 
 
-Hear = Callable[[str, Said], None]
+OnAgentEvent = Callable[[str, AgentEvent], None]
 
 
-class Act:
+class ClusterAct:
     """The act while it plays: what was said, and what is waited for."""
 
-    def __init__(self, hear: Hear) -> None:
-        self.said: dict[str, list[Said]] = {part.role: [] for part in CAST}
+    def __init__(self, hear: OnAgentEvent) -> None:
+        self.said: dict[str, list[AgentEvent]] = {part.role: [] for part in CAST}
         self.begun = trio.Event()  # everybody has heard of a gateway
         self._known = False  # the receipt is there
         self._until = math.inf
         self._hear = hear
         self._missing = {("stream", TRANSLATOR.role), *(("call", part.role) for part in CAST)}
 
-    def note(self, role: str, gateway: int, one: Said) -> None:
+    def note(self, role: str, gateway: int, one: AgentEvent) -> None:
         """Remember what an agent said of that gateway, and tell it."""
         self.said[role].append(one)
         self._hear(f"{role} at gateway {gateway}", one)
@@ -65,7 +65,7 @@ class Act:
         self._known = True
         self._until = trio.current_time() + limits.demo_after_seconds
 
-    async def call(self, agent: Agent, path: str) -> None:
+    async def call(self, agent: DemoAgent, path: str) -> None:
         """Call a tool again and again, until so often after the receipt."""
         left = limits.demo_after_calls
         while left and trio.current_time() < self._until:
@@ -74,9 +74,11 @@ class Act:
             await trio.sleep(limits.demo_pace_seconds)
 
 
-async def end_everywhere(stage: Stage, hear: Hear, tell: Callable[[str], None]) -> Ended:
-    """Play the act on three running gateways; StoryError if it does not end."""
-    act = Act(hear)
+async def end_everywhere(
+    stage: DemoStage, hear: OnAgentEvent, tell: Callable[[str], None]
+) -> ClusterObservations:
+    """Play the act on three running gateways; DemoError if it does not end."""
+    act = ClusterAct(hear)
     with Orchestrator.from_config(stage.config, crew=CREW) as article:
         run = article.start_run(credits=CREDITS, tools=RUN_TOOLS)
         crew = {
@@ -105,23 +107,23 @@ async def end_everywhere(stage: Stage, hear: Hear, tell: Callable[[str], None]) 
                 tell(receipt_of(revoked))
                 act.learn()
     if scope.cancelled_caught:
-        raise StoryError(f"the third act was not over after {limits.demo_story_seconds:g} s")
+        raise DemoError(f"the third act was not over after {limits.demo_story_seconds:g} s")
     branches = {role: agent.branch for role, agent in crew.items()}
-    return Ended(branches, act.said, revoked, 1 + len(stage.further))
+    return ClusterObservations(branches, act.said, revoked, 1 + len(stage.further))
 
 
-def receipt_of(revoked: Revoked) -> str:
+def receipt_of(revoked: ObservedRevocation) -> str:
     """What the receipt of a revocation says of the machines."""
     receipt = revoked.receipt
     where = f"on the disks of {receipt.applied_on} of {receipt.of} machines"
     return f"the receipt: {where} after {receipt.ms:.1f} ms"
 
 
-async def ask_audits(stage: Stage) -> tuple[list[Row], list[Row]]:
+async def ask_audits(stage: DemoStage) -> tuple[list[CallRow], list[CallRow]]:
     """All that the first gateway wrote down, and all that the others did; none need run."""
-    found: dict[Stage, list[Row]] = {}
+    found: dict[DemoStage, list[CallRow]] = {}
 
-    async def ask(at: Stage) -> None:
+    async def ask(at: DemoStage) -> None:
         found[at] = await ask_audit(at)
 
     async with trio.open_nursery() as nursery:
@@ -131,11 +133,11 @@ async def ask_audits(stage: Stage) -> tuple[list[Row], list[Row]]:
 
 
 async def _work(
-    act: Act, at: Stage, auth: TokenAuth, note: Callable[[Said], None], path: str
+    act: ClusterAct, at: DemoStage, auth: TokenAuth, note: Callable[[AgentEvent], None], path: str
 ) -> None:
     """One agent's life at one gateway."""
     async with client(at.url, at.ca, auth) as http:
-        agent = Agent(http, note)
+        agent = DemoAgent(http, note)
         if path == SUMMARY:
             await agent.listen(path, {"of": "the translation"})
         else:

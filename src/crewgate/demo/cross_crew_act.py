@@ -14,8 +14,8 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.demo.agents import Agent, Said, client
-from crewgate.demo.stage import Stage
+from crewgate.demo.agents import AgentEvent, DemoAgent, client
+from crewgate.demo.stage import DemoStage
 from crewgate.issuer import Orchestrator, SubAgent
 from crewgate.issuer.httpx_auth import TokenAuth
 
@@ -26,35 +26,37 @@ TOOLS = ["finance.*"]
 CREDITS = "5.00"
 
 
-class Decommissioned(msgspec.Struct, frozen=True):
+class DecommissionOutput(msgspec.Struct, frozen=True):
     """What `crewgate decommission --json` says, as far as the story needs it."""
 
     read_ns: int
 
 
-class Crossed(msgspec.Struct, frozen=True):
+class CrossCrewObservations(msgspec.Struct, frozen=True):
     """What was observed at the border."""
 
-    said: dict[str, list[Said]]  # by orchestrator
-    copied: Said  # the token alone, at the agents' listener
+    said: dict[str, list[AgentEvent]]  # by orchestrator
+    copied: AgentEvent  # the token alone, at the agents' listener
     dropped: str  # the token alone, at the crews' listener: how the connection ended
-    decommissioned: Decommissioned
+    decommissioned: DecommissionOutput
     command_ms: float
     after: str  # a new connection of the one that left: how it ended
-    token_after: Said  # its token, at the agents' listener
+    token_after: AgentEvent  # its token, at the agents' listener
 
 
-Hear = Callable[[str, Said], None]
+OnAgentEvent = Callable[[str, AgentEvent], None]
 
 
-async def cross(stage: Stage, hear: Hear, tell: Callable[[str], None]) -> Crossed:
+async def cross(
+    stage: DemoStage, hear: OnAgentEvent, tell: Callable[[str], None]
+) -> CrossCrewObservations:
     """Play the act on a running stage."""
     for name in (LEAVING, STAYING):
         options = ["--role", "orchestrator", "--crew", CREW, "--name", name]
         await stage.command("ca", "issue", *options, "--out", str(stage.folder / name))
-    said: dict[str, list[Said]] = {LEAVING: [], STAYING: []}
+    said: dict[str, list[AgentEvent]] = {LEAVING: [], STAYING: []}
 
-    def note(name: str, one: Said) -> None:
+    def note(name: str, one: AgentEvent) -> None:
         said[name].append(one)
         hear(f"orchestrator {name}", one)
 
@@ -71,7 +73,7 @@ async def cross(stage: Stage, hear: Hear, tell: Callable[[str], None]) -> Crosse
         copied = await _once(stage.url, stage.ca, token)
         dropped = await _handshake(stage, token, None)
         tell(f"the crews' listener drops it in the handshake: {dropped}")
-        done: list[tuple[Decommissioned, float]] = []
+        done: list[tuple[DecommissionOutput, float]] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_work, stage, STAYING, runs[STAYING], note)
             nursery.start_soon(_listen, stage, LEAVING, runs[LEAVING], note)
@@ -83,34 +85,36 @@ async def cross(stage: Stage, hear: Hear, tell: Callable[[str], None]) -> Crosse
         tell(f"bd-1 comes back with its certificate: {after}")
         token_after = await _once(stage.url, stage.ca, token)
     decommissioned, command_ms = done[0]
-    return Crossed(said, copied, dropped, decommissioned, command_ms, after, token_after)
+    return CrossCrewObservations(
+        said, copied, dropped, decommissioned, command_ms, after, token_after
+    )
 
 
-async def _work(stage: Stage, name: str, run: SubAgent, note: Hear) -> None:
+async def _work(stage: DemoStage, name: str, run: SubAgent, note: OnAgentEvent) -> None:
     """Ask Finance again and again, over the certificate's connection."""
     async with _crossing(stage, name, TokenAuth(run)) as http:
-        agent = Agent(http, lambda one: note(name, one))
+        agent = DemoAgent(http, lambda one: note(name, one))
         for number in range(limits.demo_border_calls):
             await agent.call(BALANCE, {"account": number})
             await trio.sleep(limits.demo_pace_seconds)
 
 
-async def _listen(stage: Stage, name: str, run: SubAgent, note: Hear) -> None:
+async def _listen(stage: DemoStage, name: str, run: SubAgent, note: OnAgentEvent) -> None:
     """Ask once, then listen to a long statement."""
     async with _crossing(stage, name, TokenAuth(run)) as http:
-        agent = Agent(http, lambda one: note(name, one))
+        agent = DemoAgent(http, lambda one: note(name, one))
         await agent.call(BALANCE, {"account": 0})
         await agent.listen(STATEMENT, {"account": 0})
 
 
-async def _decommission(stage: Stage) -> tuple[Decommissioned, float]:
+async def _decommission(stage: DemoStage) -> tuple[DecommissionOutput, float]:
     start = time.monotonic()
     answer = await stage.command("decommission", f"{CREW}/{LEAVING}", "--json")
-    done = msgspec.json.decode(answer, type=Decommissioned)
+    done = msgspec.json.decode(answer, type=DecommissionOutput)
     return done, (time.monotonic() - start) * 1000
 
 
-def _crossing(stage: Stage, name: str, auth: httpx.Auth) -> httpx.AsyncClient:
+def _crossing(stage: DemoStage, name: str, auth: httpx.Auth) -> httpx.AsyncClient:
     """A client of the crews' listener, with the certificate of an orchestrator."""
     return httpx.AsyncClient(
         base_url=stage.crews_url,
@@ -129,15 +133,15 @@ def context(ca: Path, certificate: Path | None) -> ssl.SSLContext:
     return made
 
 
-async def _once(url: str, ca: Path, auth: httpx.Auth) -> Said:
+async def _once(url: str, ca: Path, auth: httpx.Auth) -> AgentEvent:
     """One call at the agents' listener, where nobody shows a certificate."""
-    heard: list[Said] = []
+    heard: list[AgentEvent] = []
     async with client(url, ca, auth) as http:
-        await Agent(http, heard.append).call(BALANCE, {"account": 0})
+        await DemoAgent(http, heard.append).call(BALANCE, {"account": 0})
     return heard[0]
 
 
-async def _handshake(stage: Stage, auth: httpx.Auth, name: str | None) -> str:
+async def _handshake(stage: DemoStage, auth: httpx.Auth, name: str | None) -> str:
     """One call at the crews' listener; `answered`, or OpenSSL's word for how the connection ended.
 
     With TLS 1.3 a client learns only with its first read that its certificate is refused.

@@ -13,16 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from crewgate.core.terminal_text import printable
-from crewgate.demo.agents import Said
-from crewgate.demo.outcomes import Border, Everywhere
-from crewgate.demo.report import Result
+from crewgate.demo.agents import AgentEvent
+from crewgate.demo.outcomes import ClusterOutcome, CrossCrewOutcome
+from crewgate.demo.report import DemoResult
 from crewgate.demo.story import CAST, ROLES, RUN_CREDITS
 
 _QUOTAS = {part.role: part.credits for part in CAST}
 _TOOLS = {part.role: " ".join(part.tools) for part in CAST}
 
 
-class Board:
+class Display:
     """Tells what is new as a line, and on a terminal also counts live; use it in a `with`."""
 
     def __init__(self, console: Console) -> None:
@@ -44,12 +44,12 @@ class Board:
     def __exit__(self, *raised: object) -> None:
         self._live.stop()
 
-    def tell(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """A line of the story, with the seconds since its beginning."""
         line = Text(f"{time.monotonic() - self._start:5.1f} s  {printable(text)}")
         self._console.print(line, soft_wrap=True)
 
-    def hear(self, role: str, said: Said) -> None:
+    def on_event(self, role: str, said: AgentEvent) -> None:
         """Count what an agent said; what it says for the first time is told."""
         if said.what == "opened" and said.admitted:
             self._admitted[role] += 1
@@ -72,7 +72,7 @@ class Board:
         key = "".join(letter for letter in text if not letter.isdigit())
         if (role, key) not in self._told:
             self._told.add((role, key))
-            self.tell(text)
+            self.print_line(text)
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
@@ -91,7 +91,7 @@ class Board:
         return table
 
 
-def show(result: Result, console: Console) -> None:
+def show(result: DemoResult, console: Console) -> None:
     """The summary: what held, who spent what, and what did not hold."""
     console.print()
     console.print(_threads(result))
@@ -104,7 +104,7 @@ def show(result: Result, console: Console) -> None:
         console.print(Text(f"The story held, in {result.seconds:g} s.", style="bold green"))
 
 
-def _threads(result: Result) -> Table:
+def _threads(result: DemoResult) -> Table:
     table = Table(
         box=None, padding=(0, 1, 0, 0), header_style="bold",
         title="Who spent what, by the audit", title_justify="left",
@@ -124,7 +124,7 @@ def _threads(result: Result) -> Table:
     return table
 
 
-def _lines(result: Result) -> list[str]:
+def _lines(result: DemoResult) -> list[str]:
     researcher, revocation, siblings = result.researcher, result.revocation, result.siblings
     border, restart = result.border, result.restart
     loop = (
@@ -153,7 +153,7 @@ def _lines(result: Result) -> list[str]:
     ]
 
 
-def _leaving(border: Border) -> tuple[str, str, str]:
+def _leaving(border: CrossCrewOutcome) -> tuple[str, str, str]:
     within = f"in {border.closed_ms:.1f} ms" if border.closed_ms >= 0 else "by the CRL"
     closed = f"closed bd-1's stream {within}"
     return (
@@ -163,7 +163,7 @@ def _leaving(border: Border) -> tuple[str, str, str]:
     )
 
 
-def _everywhere(everywhere: Everywhere) -> tuple[str, str, str]:
+def _everywhere(everywhere: ClusterOutcome) -> tuple[str, str, str]:
     cut = "not cut" if everywhere.cut_ms is None else f"cut in {everywhere.cut_ms:.1f} ms"
     after = f"{everywhere.calls_admitted_after} calls at 3 after it"
     known = f"on the disks of {everywhere.applied_on} of {everywhere.of} machines"

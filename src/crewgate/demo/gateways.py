@@ -12,8 +12,8 @@ import trio
 
 from crewgate.demo import ports
 from crewgate.demo.ports import HOST
-from crewgate.demo.stage import FURTHER, TOOLS_OFFSET, Gateway, Stage
-from crewgate.errors import StoryError
+from crewgate.demo.stage import FURTHER, TOOLS_OFFSET, DemoStage, GatewayProcess
+from crewgate.errors import DemoError
 
 _SUMMARY = """
 [tool."summary.stream"]
@@ -45,9 +45,9 @@ _ALONE = "peers = []"
 _LEDGER = 'url = "sqlite:state/ledger.db"'
 
 
-async def build(folder: Path) -> Stage:
+async def build(folder: Path) -> DemoStage:
     """`crewgate init` on free ports, with more tools and crews, and whom it will have as peers."""
-    stage = Stage(folder, ports.reserve(1 + len(FURTHER)))
+    stage = DemoStage(folder, ports.reserve(1 + len(FURTHER)))
     await _initialise(stage)
     peers = ", ".join(f'"{each.peer}"' for each in stage.further)
     changes = {
@@ -60,15 +60,15 @@ async def build(folder: Path) -> Stage:
     return stage
 
 
-async def join(gateway: Gateway) -> None:
+async def join(gateway: GatewayProcess) -> None:
     """Make the further gateways of its domain, start them, and wait until they are ready."""
     await further(gateway.stage)
     async with trio.open_nursery() as nursery:
         for stage in gateway.stage.further:
-            nursery.start_soon(gateway.beside(stage).start)
+            nursery.start_soon(gateway.configuration_path(stage).start)
 
 
-async def further(first: Stage) -> None:
+async def further(first: DemoStage) -> None:
     """`crewgate init --from`, twice: one worker, its own ledger, and the same tools' server."""
     for stage in first.further:
         stage.folder.mkdir()
@@ -77,7 +77,7 @@ async def further(first: Stage) -> None:
         _edit(stage, {here: there, "workers = 2": "workers = 1"})
 
 
-async def _initialise(stage: Stage, *options: str) -> None:
+async def _initialise(stage: DemoStage, *options: str) -> None:
     command = ["init", str(stage.config.parent), "--port", str(stage.port), *options]
     try:
         await trio.run_process(
@@ -86,14 +86,14 @@ async def _initialise(stage: Stage, *options: str) -> None:
             capture_stderr=True,
         )
     except subprocess.CalledProcessError as error:
-        raise StoryError(f"crewgate init failed: {error.stderr.decode().strip()}") from error
+        raise DemoError(f"crewgate init failed: {error.stderr.decode().strip()}") from error
 
 
-def _edit(stage: Stage, changes: Mapping[str, str], more: str = "") -> None:
+def _edit(stage: DemoStage, changes: Mapping[str, str], more: str = "") -> None:
     """Change what `init` wrote, as a person would."""
     text = stage.config.read_text()
     for old, new in changes.items():
         if old not in text:
-            raise StoryError(f"{stage.config}: `crewgate init` writes no `{old}` for the story")
+            raise DemoError(f"{stage.config}: `crewgate init` writes no `{old}` for the story")
         text = text.replace(old, new, 1)
     stage.config.write_text(text + more)

@@ -6,16 +6,16 @@ from datetime import timedelta
 import msgspec
 
 from crewgate import limits
-from crewgate.audit.reader import Row
+from crewgate.audit.reader import CallRow
 from crewgate.core.credits import MICRO, parse_credits
-from crewgate.demo.agents import Said
-from crewgate.demo.cluster_act import SIBLINGS, TRANSLATOR, Ended
-from crewgate.demo.cross_crew_act import LEAVING, STAYING, Crossed
-from crewgate.demo.restart import Restarted
-from crewgate.demo.story import RESEARCHER, Seen
+from crewgate.demo.agents import AgentEvent
+from crewgate.demo.cluster_act import SIBLINGS, TRANSLATOR, ClusterObservations
+from crewgate.demo.cross_crew_act import LEAVING, STAYING, CrossCrewObservations
+from crewgate.demo.restart import RestartObservations
+from crewgate.demo.story import RESEARCHER, Observations
 
 
-class Border(msgspec.Struct, frozen=True):
+class CrossCrewOutcome(msgspec.Struct, frozen=True):
     """Crew BD at Finance's tools. `copied` and `token_after`: status and slug of refusals.
 
     `closed_ms` is below 0 where a worker took up the list of revoked certificates, which is written
@@ -33,14 +33,14 @@ class Border(msgspec.Struct, frozen=True):
     others_failed: int
 
 
-class Restart(msgspec.Struct, frozen=True):
+class RestartOutcome(msgspec.Struct, frozen=True):
     """The researcher after the gateway was started again, by the ledger and by its own answer."""
 
     spent_credits: float
     again: str
 
 
-class Everywhere(msgspec.Struct, frozen=True):
+class ClusterOutcome(msgspec.Struct, frozen=True):
     """A branch that was revoked at gateway 1: its stream at gateway 2, its calls at gateway 3.
 
     The cut is from the first agent's reading of the request to the client's last byte. A call is
@@ -59,7 +59,9 @@ class Everywhere(msgspec.Struct, frozen=True):
     others_failed: int
 
 
-def kept_border(crossed: Crossed, border: Border) -> Iterator[tuple[bool, str]]:
+def kept_border(
+    crossed: CrossCrewObservations, border: CrossCrewOutcome
+) -> Iterator[tuple[bool, str]]:
     """What was promised of the border."""
     yield border.admitted > 0, "bd-1 was not served over its certificate"
     yield (
@@ -84,7 +86,9 @@ def kept_border(crossed: Crossed, border: Border) -> Iterator[tuple[bool, str]]:
     )
 
 
-def kept_budgets(seen: Seen, restarted: Restarted, restart: Restart) -> Iterator[tuple[bool, str]]:
+def kept_budgets(
+    seen: Observations, restarted: RestartObservations, restart: RestartOutcome
+) -> Iterator[tuple[bool, str]]:
     """What was promised of the restart."""
     yield (
         restart.spent_credits == parse_credits(RESEARCHER.credits) / MICRO
@@ -99,7 +103,9 @@ def kept_budgets(seen: Seen, restarted: Restarted, restart: Restart) -> Iterator
     )
 
 
-def kept_everywhere(ended: Ended, everywhere: Everywhere) -> Iterator[tuple[bool, str]]:
+def kept_everywhere(
+    ended: ClusterObservations, everywhere: ClusterOutcome
+) -> Iterator[tuple[bool, str]]:
     """What was promised of three gateways."""
     yield everywhere.calls_admitted > 0, "the translator was not served at gateway 3"
     yield _was_cut(ended), "the translator's stream at gateway 2 was not cut in its middle"
@@ -114,7 +120,9 @@ def kept_everywhere(ended: Ended, everywhere: Everywhere) -> Iterator[tuple[bool
     yield (
         everywhere.calls_admitted_after == 0
         and everywhere.calls_refused_after >= limits.demo_after_calls
-        and all(_told(one) == "401 branch-revoked" for one in _after(ended, TRANSLATOR.role)),
+        and all(
+            _status_text(one) == "401 branch-revoked" for one in _after(ended, TRANSLATOR.role)
+        ),
         "a call of the translator was admitted, or not refused as revoked, after the receipt",
     )
     yield (
@@ -128,25 +136,25 @@ def kept_everywhere(ended: Ended, everywhere: Everywhere) -> Iterator[tuple[bool
     yield _agree(ended), "the audits of gateways 2 and 3 and the agents count different calls"
 
 
-def at_the_border(crossed: Crossed) -> Border:
+def at_the_border(crossed: CrossCrewObservations) -> CrossCrewOutcome:
     """Its figures."""
     left, stayed = crossed.said[LEAVING], crossed.said[STAYING]
     ended = max((one.at_ns for one in left if one.what == "ended"), default=0)
     calls = [one for one in stayed if one.what == "call"]
-    return Border(
+    return CrossCrewOutcome(
         admitted=sum(one.admitted for one in left if one.what in {"call", "opened"}),
-        copied=_told(crossed.copied),
+        copied=_status_text(crossed.copied),
         dropped=crossed.dropped,
         closed_ms=round((ended - crossed.decommissioned.read_ns) / 1e6, 2),
         command_ms=round(crossed.command_ms, 1),
         after=crossed.after,
-        token_after=_told(crossed.token_after),
+        token_after=_status_text(crossed.token_after),
         others_calls=len(calls),
         others_failed=sum(not one.admitted for one in calls),
     )
 
 
-def at_three_gateways(ended: Ended) -> Everywhere:
+def at_three_gateways(ended: ClusterObservations) -> ClusterOutcome:
     """Its figures."""
     receipt, said = ended.revoked.receipt, ended.said[TRANSLATOR.role]
     last = max((one.last_byte_ns for one in said if one.what == "ended"), default=0)
@@ -155,7 +163,7 @@ def at_three_gateways(ended: Ended) -> Everywhere:
     after = _after(ended, TRANSLATOR.role)
     answered = sum(one.admitted for one in after)
     others = [one for role in SIBLINGS for one in ended.said[role]]
-    return Everywhere(
+    return ClusterOutcome(
         cut_ms=round((last - receipt.read_ns) / 1e6, 2) if last else None,
         command_ms=round(ended.revoked.command_ms, 1),
         applied_on=receipt.applied_on,
@@ -169,36 +177,36 @@ def at_three_gateways(ended: Ended) -> Everywhere:
     )
 
 
-def after_the_restart(seen: Seen, restarted: Restarted) -> Restart:
+def after_the_restart(seen: Observations, restarted: RestartObservations) -> RestartOutcome:
     """Its figures."""
     spent = restarted.after.get(seen.branches[RESEARCHER.role], 0)
-    return Restart(spent / MICRO, _told(restarted.again))
+    return RestartOutcome(spent / MICRO, _status_text(restarted.again))
 
 
-def _told(one: Said) -> str:
+def _status_text(one: AgentEvent) -> str:
     return f"{one.status} {one.reason}".strip()
 
 
-def _after(ended: Ended, role: str) -> list[Said]:
+def _after(ended: ClusterObservations, role: str) -> list[AgentEvent]:
     """Calls that were asked for when all machines that the receipt counts had the revocation."""
     receipt = ended.revoked.receipt
     known_ns = receipt.read_ns + receipt.ms * 1e6
     return [one for one in ended.said[role] if one.what == "call" and one.asked_ns > known_ns]
 
 
-def _permits(ended: Ended, role: str) -> list[Row]:
+def _permits(ended: ClusterObservations, role: str) -> list[CallRow]:
     branch = ended.branches[role]
     return [row for row in ended.calls if row.branch == branch and row.verdict == "permit"]
 
 
-def _was_cut(ended: Ended) -> bool:
+def _was_cut(ended: ClusterObservations) -> bool:
     """The audit says that the stream ended as revoked, and its client had seen it begin."""
     opened = any(one.what == "opened" and one.admitted for one in ended.said[TRANSLATOR.role])
     streams = [row for row in _permits(ended, TRANSLATOR.role) if row.tool == "summary.stream"]
     return opened and [row.outcome for row in streams] == ["revoked"]
 
 
-def _agree(ended: Ended) -> bool:
+def _agree(ended: ClusterObservations) -> bool:
     """Of the siblings; a call of the translator may have been cut before its answer."""
     return all(
         len(_permits(ended, role)) == sum(one.admitted for one in ended.said[role])

@@ -8,7 +8,7 @@ import random
 import socket
 from contextlib import ExitStack
 
-from crewgate.errors import StoryError
+from crewgate.errors import DemoError
 
 HOST = "127.0.0.1"
 PORTS_PER_BLOCK = 20  # `crewgate init` hands out five of the first eleven
@@ -23,13 +23,13 @@ def reserve(blocks: int = 1) -> int:
     They belong to this process until it ends.
 
     Raises:
-        StoryError: Other programs listen on ports of every block that was tried.
+        DemoError: Other programs listen on ports of every block that was tried.
     """
     for _ in range(_ATTEMPTS_MAX):
         first = random.choice(_FIRST_PORTS)  # noqa: S311 - no secret
         if _take(range(first, first + blocks * PORTS_PER_BLOCK)):
             return first
-    raise StoryError(f"no free ports beside each other on {HOST}; end what listens there")
+    raise DemoError(f"no free ports beside each other on {HOST}; end what listens there")
 
 
 def _take(ports: range) -> bool:

@@ -10,13 +10,13 @@ import msgspec
 
 from crewgate import limits
 from crewgate.core.credits import MICRO, parse_credits
-from crewgate.demo.agents import SEARCH, Said
-from crewgate.demo.cluster_act import Ended
-from crewgate.demo.cross_crew_act import Crossed
+from crewgate.demo.agents import SEARCH, AgentEvent
+from crewgate.demo.cluster_act import ClusterObservations
+from crewgate.demo.cross_crew_act import CrossCrewObservations
 from crewgate.demo.outcomes import (
-    Border,
-    Everywhere,
-    Restart,
+    ClusterOutcome,
+    CrossCrewOutcome,
+    RestartOutcome,
     after_the_restart,
     at_the_border,
     at_three_gateways,
@@ -24,7 +24,7 @@ from crewgate.demo.outcomes import (
     kept_budgets,
     kept_everywhere,
 )
-from crewgate.demo.restart import Restarted
+from crewgate.demo.restart import RestartObservations
 from crewgate.demo.story import (
     DRAFTER,
     FACT_CHECKER,
@@ -33,7 +33,7 @@ from crewgate.demo.story import (
     RESEARCHER,
     ROLES,
     STYLE_REVIEWER,
-    Seen,
+    Observations,
 )
 
 _SIBLINGS = (ORCHESTRATOR, DRAFTER.role, STYLE_REVIEWER.role, PUBLISHER.role)
@@ -41,7 +41,7 @@ _SIBLING_CALLS_MIN = 50
 _FORBIDDEN, _UNAUTHORIZED = 403, 401
 
 
-class Researcher(msgspec.Struct, frozen=True):
+class ResearcherFigures(msgspec.Struct, frozen=True):
     """The loop: calls that were answered and refused, and what the audit says they cost."""
 
     admitted: int
@@ -50,7 +50,7 @@ class Researcher(msgspec.Struct, frozen=True):
     quota_credits: float
 
 
-class Revocation(msgspec.Struct, frozen=True):
+class RevocationTimes(msgspec.Struct, frozen=True):
     """The cut: from the agent's reading of the request to the client's last byte; the command."""
 
     cut_ms: float
@@ -58,14 +58,14 @@ class Revocation(msgspec.Struct, frozen=True):
     calls_admitted_after: int
 
 
-class Siblings(msgspec.Struct, frozen=True):
+class SiblingFigures(msgspec.Struct, frozen=True):
     """Calls of everybody whom none of this should have touched."""
 
     calls: int
     failed: int
 
 
-class Thread(msgspec.Struct, frozen=True):
+class ThreadFigures(msgspec.Struct, frozen=True):
     """One thread of execution, by the audit alone."""
 
     role: str
@@ -75,26 +75,31 @@ class Thread(msgspec.Struct, frozen=True):
     spent_credits: float
 
 
-class Result(msgspec.Struct, frozen=True):
+class DemoResult(msgspec.Struct, frozen=True):
     """The figures of the story; `broken` names each promise that did not hold."""
 
-    researcher: Researcher
+    researcher: ResearcherFigures
     scope_denials: int
-    revocation: Revocation
-    siblings: Siblings
-    border: Border
-    restart: Restart
-    everywhere: Everywhere
+    revocation: RevocationTimes
+    siblings: SiblingFigures
+    border: CrossCrewOutcome
+    restart: RestartOutcome
+    everywhere: ClusterOutcome
     unattributed_calls: int
-    threads: list[Thread]
+    threads: list[ThreadFigures]
     seconds: float
     held: bool
     broken: list[str]
 
 
-def judge(seen: Seen, crossed: Crossed, restarted: Restarted, ended: Ended) -> Result:
+def judge(
+    seen: Observations,
+    crossed: CrossCrewObservations,
+    restarted: RestartObservations,
+    ended: ClusterObservations,
+) -> DemoResult:
     """The figures and the promises."""
-    result = Result(
+    result = DemoResult(
         researcher=_researcher(seen),
         scope_denials=sum(_is_scope_denial(one) for one in seen.said[DRAFTER.role]),
         revocation=_revocation(seen),
@@ -118,7 +123,7 @@ def judge(seen: Seen, crossed: Crossed, restarted: Restarted, ended: Ended) -> R
     return msgspec.structs.replace(result, held=not broken, broken=broken)
 
 
-def _promises(seen: Seen, result: Result) -> Iterator[tuple[bool, str]]:
+def _promises(seen: Observations, result: DemoResult) -> Iterator[tuple[bool, str]]:
     researcher, revocation = result.researcher, result.revocation
     loop = [one for one in seen.said[RESEARCHER.role] if one.what == "call"]
     first = next((n for n, one in enumerate(loop) if not one.admitted), len(loop))
@@ -159,9 +164,9 @@ def _promises(seen: Seen, result: Result) -> Iterator[tuple[bool, str]]:
     yield _agree(seen, result), "the audit and the agents count different calls"
 
 
-def _researcher(seen: Seen) -> Researcher:
+def _researcher(seen: Observations) -> ResearcherFigures:
     said = [one for one in seen.said[RESEARCHER.role] if one.what == "call"]
-    return Researcher(
+    return ResearcherFigures(
         admitted=sum(one.admitted for one in said),
         refused=sum(_is_exhausted(one) for one in said),
         spent_credits=_spent(seen, RESEARCHER.role),
@@ -169,7 +174,7 @@ def _researcher(seen: Seen) -> Researcher:
     )
 
 
-def _revocation(seen: Seen) -> Revocation:
+def _revocation(seen: Observations) -> RevocationTimes:
     said = seen.said[FACT_CHECKER.role]
     last = max((one.last_byte_ns for one in said if one.what == "ended"), default=0)
     branch = seen.branches[FACT_CHECKER.role]
@@ -178,33 +183,33 @@ def _revocation(seen: Seen) -> Revocation:
         for row in seen.calls
     )
     answered = sum(one.admitted for one in _after_the_cut(said))
-    return Revocation(
+    return RevocationTimes(
         cut_ms=round((last - seen.revoked.receipt.read_ns) / 1e6, 2),
         command_ms=round(seen.revoked.command_ms, 1),
         calls_admitted_after=max(recorded, answered),
     )
 
 
-def _siblings(seen: Seen) -> Siblings:
+def _siblings(seen: Observations) -> SiblingFigures:
     calls = [
         one
         for role in _SIBLINGS
         for one in seen.said[role]
         if one.what == "call" and not (role == DRAFTER.role and one.path == SEARCH)
     ]
-    return Siblings(len(calls), sum(not one.admitted for one in calls))
+    return SiblingFigures(len(calls), sum(not one.admitted for one in calls))
 
 
-def _unattributed(seen: Seen, ended: Ended) -> int:
+def _unattributed(seen: Observations, ended: ClusterObservations) -> int:
     """Calls that reached a tool although no audit names such a permit of that branch."""
     rows = chain(seen.calls, ended.calls)
     known = {(row.request, row.branch) for row in rows if row.verdict == "permit"}
     return sum((one.request, one.branch) not in known for one in seen.received)
 
 
-def _thread(seen: Seen, role: str) -> Thread:
+def _thread(seen: Observations, role: str) -> ThreadFigures:
     rows = [row for row in seen.calls if row.branch == seen.branches[role]]
-    return Thread(
+    return ThreadFigures(
         role=role,
         branch=seen.branches[role],
         permitted=sum(row.verdict == "permit" for row in rows),
@@ -213,11 +218,11 @@ def _thread(seen: Seen, role: str) -> Thread:
     )
 
 
-def _spent(seen: Seen, role: str) -> float:
+def _spent(seen: Observations, role: str) -> float:
     return sum(row.cost_micro for row in seen.calls if row.branch == seen.branches[role]) / MICRO
 
 
-def _agree(seen: Seen, result: Result) -> bool:
+def _agree(seen: Observations, result: DemoResult) -> bool:
     """For each thread the audit has exactly the calls and streams that its agent saw answered."""
     for thread in result.threads:
         said = seen.said[thread.role]
@@ -227,27 +232,27 @@ def _agree(seen: Seen, result: Result) -> bool:
     return True
 
 
-def _is_exhausted(one: Said) -> bool:
+def _is_exhausted(one: AgentEvent) -> bool:
     return one.status == _FORBIDDEN and one.reason == "credits-exhausted"
 
 
-def _is_scope_denial(one: Said) -> bool:
+def _is_scope_denial(one: AgentEvent) -> bool:
     return one.status == _FORBIDDEN and one.reason == "tool-not-allowed"
 
 
-def _after_the_cut(said: list[Said]) -> list[Said]:
+def _after_the_cut(said: list[AgentEvent]) -> list[AgentEvent]:
     ends = [number for number, one in enumerate(said) if one.what == "ended"]
     return said[ends[0] + 1 :] if ends else said
 
 
-def _is_dead(said: list[Said]) -> bool:
+def _is_dead(said: list[AgentEvent]) -> bool:
     after = _after_the_cut(said)
     return bool(after) and all(
         one.status == _UNAUTHORIZED and one.reason == "branch-revoked" for one in after
     )
 
 
-def _was_cut(seen: Seen) -> bool:
+def _was_cut(seen: Observations) -> bool:
     """The audit says that the stream ended as revoked, and its client had seen it begin."""
     branch = seen.branches[FACT_CHECKER.role]
     streams = [row for row in seen.calls if row.branch == branch and row.verdict == "permit"]
@@ -255,7 +260,7 @@ def _was_cut(seen: Seen) -> bool:
     return opened and [row.outcome for row in streams] == ["revoked"]
 
 
-def _went_on(seen: Seen) -> bool:
+def _went_on(seen: Observations) -> bool:
     read = seen.revoked.receipt.read_ns
     return all(
         any(one.admitted and one.at_ns > read for one in seen.said[role]) for role in _SIBLINGS

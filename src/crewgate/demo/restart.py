@@ -3,18 +3,18 @@
 import httpx
 import msgspec
 
-from crewgate.demo.agents import SEARCH, Agent, Said, client
-from crewgate.demo.stage import Gateway, Stage
+from crewgate.demo.agents import SEARCH, AgentEvent, DemoAgent, client
+from crewgate.demo.stage import DemoStage, GatewayProcess
 from crewgate.demo.story import RESEARCHER
 from crewgate.issuer.httpx_auth import TokenAuth
 
 
-class Restarted(msgspec.Struct, frozen=True):
+class RestartObservations(msgspec.Struct, frozen=True):
     """What the ledger says that each branch has spent, before and after; and a call of the loop."""
 
     before: dict[str, int]
     after: dict[str, int]
-    again: Said
+    again: AgentEvent
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -26,18 +26,18 @@ class _Report(msgspec.Struct, frozen=True):
     rows: list[_Row]
 
 
-async def restart(stage: Stage, gateway: Gateway) -> Restarted:
+async def restart(stage: DemoStage, gateway: GatewayProcess) -> RestartObservations:
     """End the gateway in order, start it, and have the researcher try once more."""
     before = await _spent(stage)
     await gateway.restart()
-    heard: list[Said] = []
+    heard: list[AgentEvent] = []
     auth: httpx.Auth = TokenAuth(stage.folder / f"{RESEARCHER.role}.token")
     async with client(stage.url, stage.ca, auth) as http:
-        await Agent(http, heard.append).call(SEARCH, {"q": "otters"})
-    return Restarted(before, await _spent(stage), heard[0])
+        await DemoAgent(http, heard.append).call(SEARCH, {"q": "otters"})
+    return RestartObservations(before, await _spent(stage), heard[0])
 
 
-async def _spent(stage: Stage) -> dict[str, int]:
+async def _spent(stage: DemoStage) -> dict[str, int]:
     answer = await stage.command("ledger", "report", "--by", "branch", "--json")
     rows = msgspec.json.decode(answer, type=_Report).rows
     return {row.branch: row.spent_micro for row in rows}

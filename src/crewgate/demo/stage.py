@@ -17,8 +17,8 @@ import trio
 
 from crewgate import limits
 from crewgate.demo.ports import HOST, PORTS_PER_BLOCK
-from crewgate.demo.tools import Received
-from crewgate.errors import StoryError
+from crewgate.demo.tools import ReceivedCall
+from crewgate.errors import DemoError
 
 TOOLS_OFFSET = 10  # where `crewgate init` expects the tool server
 # How far above the first gateway's ports those of the others are.
@@ -26,7 +26,7 @@ FURTHER = (PORTS_PER_BLOCK, 2 * PORTS_PER_BLOCK)
 _LOG_LINES = 20
 
 
-class Stage(msgspec.Struct, frozen=True):
+class DemoStage(msgspec.Struct, frozen=True):
     """A configuration in a folder of its own, and the port of its agents' listener."""
 
     folder: Path
@@ -58,10 +58,10 @@ class Stage(msgspec.Struct, frozen=True):
         return f"{HOST}:{self.port + 3}"
 
     @property
-    def further(self) -> "tuple[Stage, ...]":
+    def further(self) -> "tuple[DemoStage, ...]":
         """The other gateways of its domain; `making` makes them."""
         return tuple(
-            Stage(self.folder / f"gateway-{number}", self.port + offset)
+            DemoStage(self.folder / f"gateway-{number}", self.port + offset)
             for number, offset in enumerate(FURTHER, 2)
         )
 
@@ -73,7 +73,7 @@ class Stage(msgspec.Struct, frozen=True):
     async def command(self, *arguments: str, good: Container[int] = (0,)) -> bytes:
         """Run `crewgate …` on this configuration; its standard output.
 
-        StoryError if its exit status is none of the `good` ones.
+        DemoError if its exit status is none of the `good` ones.
         """
         done = await trio.run_process(
             [sys.executable, "-m", "crewgate.cli", *arguments, "-c", str(self.config)],
@@ -83,68 +83,68 @@ class Stage(msgspec.Struct, frozen=True):
         )
         if done.returncode not in good:
             said = (done.stderr or done.stdout).decode(errors="replace").strip()
-            raise StoryError(f"crewgate {arguments[0]} failed ({done.returncode}): {said}")
+            raise DemoError(f"crewgate {arguments[0]} failed ({done.returncode}): {said}")
         return done.stdout
 
-    async def received(self) -> list[Received]:
+    async def received(self) -> list[ReceivedCall]:
         """What the tool server received, asked without the gateway."""
         port = self.port + TOOLS_OFFSET
         try:
             async with httpx.AsyncClient() as client:
                 answer = await client.post(f"http://{HOST}:{port}/received")
-            return msgspec.convert(answer.json()["received"], list[Received])
+            return msgspec.convert(answer.json()["received"], list[ReceivedCall])
         except (httpx.HTTPError, ValueError) as error:
-            raise StoryError(f"the tool server does not answer: {error}") from error
+            raise DemoError(f"the tool server does not answer: {error}") from error
 
 
 Start = Callable[[list[str], Path], Awaitable[trio.Process]]
 
 
-class Gateway:
+class GatewayProcess:
     """A gateway's process, which can be ended and started again."""
 
-    def __init__(self, stage: Stage, start: Start) -> None:
+    def __init__(self, stage: DemoStage, start: Start) -> None:
         self.stage = stage
         self._start = start
         self._process: trio.Process | None = None
 
-    def beside(self, stage: Stage) -> "Gateway":
+    def configuration_path(self, stage: DemoStage) -> "GatewayProcess":
         """Another one, which ends when this one does."""
-        return Gateway(stage, self._start)
+        return GatewayProcess(stage, self._start)
 
     async def start(self) -> None:
-        """Until it is ready; StoryError."""
+        """Until it is ready; DemoError."""
         serve = [sys.executable, "-m", "crewgate.cli", "serve", "-c", str(self.stage.config)]
         self._process = await self._start(serve, self.stage.log)
         await _ready(self.stage)
 
     async def restart(self) -> None:
-        """End it in order, and start it; StoryError."""
+        """End it in order, and start it; DemoError."""
         if self._process is not None:
             await end(self._process)
         await self.start()
 
 
 @asynccontextmanager
-async def running(stage: Stage) -> AsyncIterator[Gateway]:
+async def running(stage: DemoStage) -> AsyncIterator[GatewayProcess]:
     """The gateway and the tool server, ready; all have ended when this is left."""
     tools = [sys.executable, "-m", "crewgate.demo.tools"]
     tools += ["--seconds", str(limits.demo_seconds_max)]
     async with trio.open_nursery() as nursery:
         start = partial(nursery.start, _run)
         await start([*tools, "--port", str(stage.port + TOOLS_OFFSET)], stage.log)
-        gateway = Gateway(stage, start)
+        gateway = GatewayProcess(stage, start)
         await gateway.start()
         yield gateway
         nursery.cancel_scope.cancel()
 
 
-async def _ready(stage: Stage) -> None:
+async def _ready(stage: DemoStage) -> None:
     try:
         await stage.command("status", "--wait", str(limits.demo_start_seconds))
-    except StoryError as error:
+    except DemoError as error:
         last = stage.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-        raise StoryError("\n".join([f"the gateway does not start: {error}", *last])) from error
+        raise DemoError("\n".join([f"the gateway does not start: {error}", *last])) from error
 
 
 async def _run(

@@ -15,11 +15,11 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.audit.reader import Row
-from crewgate.demo.agents import EMBEDDINGS, Agent, Said, client
-from crewgate.demo.stage import Stage, end
-from crewgate.demo.tools import Received
-from crewgate.errors import StoryError
+from crewgate.audit.reader import CallRow
+from crewgate.demo.agents import EMBEDDINGS, AgentEvent, DemoAgent, client
+from crewgate.demo.stage import DemoStage, end
+from crewgate.demo.tools import ReceivedCall
+from crewgate.errors import DemoError
 from crewgate.issuer import Orchestrator, SubAgent
 from crewgate.issuer.httpx_auth import TokenAuth
 
@@ -30,7 +30,7 @@ RUN_CREDITS = "10.00"
 _TOO_FEW = 3  # exit status of `revoke`: its receipt names fewer machines than it was asked for
 
 
-class Part(msgspec.Struct, frozen=True):
+class AgentRole(msgspec.Struct, frozen=True):
     """A role in the story: what it may use and what it may spend."""
 
     role: str
@@ -38,16 +38,16 @@ class Part(msgspec.Struct, frozen=True):
     credits: str
 
 
-RESEARCHER = Part("researcher", ["search.web"], "2.50")
-DRAFTER = Part("drafter", ["embeddings.create"], "1.50")
-FACT_CHECKER = Part("fact-checker", ["summary.stream", "search.web"], "1.50")
-STYLE_REVIEWER = Part("style-reviewer", ["embeddings.create"], "1.50")
-PUBLISHER = Part("publisher", ["publish.post"], "1.50")
+RESEARCHER = AgentRole("researcher", ["search.web"], "2.50")
+DRAFTER = AgentRole("drafter", ["embeddings.create"], "1.50")
+FACT_CHECKER = AgentRole("fact-checker", ["summary.stream", "search.web"], "1.50")
+STYLE_REVIEWER = AgentRole("style-reviewer", ["embeddings.create"], "1.50")
+PUBLISHER = AgentRole("publisher", ["publish.post"], "1.50")
 CAST = (RESEARCHER, DRAFTER, FACT_CHECKER, STYLE_REVIEWER, PUBLISHER)
 ROLES = (ORCHESTRATOR, *(part.role for part in CAST))
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class RevokeOutput(msgspec.Struct, frozen=True):
     """What `crewgate revoke --json` says, as far as the story needs it.
 
     `ms` from the reading of the request it was on the disks of so many machines `of` all.
@@ -62,29 +62,29 @@ class Receipt(msgspec.Struct, frozen=True):
     ms: float = 0.0
 
 
-class Revoked(msgspec.Struct, frozen=True):
+class ObservedRevocation(msgspec.Struct, frozen=True):
     """The revocation: its receipt, how long the command took, and when the agent read it."""
 
-    receipt: Receipt
+    receipt: RevokeOutput
     command_ms: float
     time: datetime
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Observations(msgspec.Struct, frozen=True):
     """All that was observed: what each role said in order, and what the gateway wrote down."""
 
     branches: dict[str, str]  # of each role
-    said: dict[str, list[Said]]
-    revoked: Revoked
-    received: list[Received]
+    said: dict[str, list[AgentEvent]]
+    revoked: ObservedRevocation
+    received: list[ReceivedCall]
     seconds: float
-    calls: list[Row] = []
+    calls: list[CallRow] = []
 
 
-Hear = Callable[[str, Said], None]
+OnAgentEvent = Callable[[str, AgentEvent], None]
 
 
-class Cues:
+class Milestones:
     """What the story waits for: all agents ready, so that they begin at once; then a stream."""
 
     def __init__(self, roles: Iterable[str]) -> None:
@@ -92,7 +92,7 @@ class Cues:
         self.begin = trio.Event()
         self.streaming = trio.Event()
 
-    def notice(self, role: str, one: Said) -> None:
+    def notice(self, role: str, one: AgentEvent) -> None:
         """Take what an agent said as the cue that it may be."""
         if one.what == "opened":
             self.streaming.set()
@@ -102,16 +102,16 @@ class Cues:
                 self.begin.set()
 
 
-async def play(stage: Stage, hear: Hear, meanwhile: Callable[[], None]) -> Seen:
+async def play(stage: DemoStage, hear: OnAgentEvent, meanwhile: Callable[[], None]) -> Observations:
     """Play the story on a running stage; `hear` is told everything as it is said.
 
     `meanwhile` is called when all that is timed is over, and the siblings still work.
     """
     start = time.monotonic()
-    said: dict[str, list[Said]] = {role: [] for role in ROLES}
-    cues = Cues(part.role for part in CAST)
+    said: dict[str, list[AgentEvent]] = {role: [] for role in ROLES}
+    cues = Milestones(part.role for part in CAST)
 
-    def note(role: str, one: Said) -> None:
+    def note(role: str, one: AgentEvent) -> None:
         cues.notice(role, one)
         if one.what != "ready":
             said[role].append(one)
@@ -131,18 +131,18 @@ async def play(stage: Stage, hear: Hear, meanwhile: Callable[[], None]) -> Seen:
                 revoked = await revoke(stage, crew[FACT_CHECKER.role].branch)
                 meanwhile()
     if scope.cancelled_caught:
-        raise StoryError(f"the story was not over after {limits.demo_story_seconds:g} s")
+        raise DemoError(f"the story was not over after {limits.demo_story_seconds:g} s")
     branches = {role: agent.branch for role, agent in crew.items()} | {ORCHESTRATOR: run.branch}
-    return Seen(branches, said, revoked, await stage.received(), time.monotonic() - start)
+    return Observations(branches, said, revoked, await stage.received(), time.monotonic() - start)
 
 
-async def ask_audit(stage: Stage) -> list[Row]:
+async def ask_audit(stage: DemoStage) -> list[CallRow]:
     """All that a gateway wrote down; it need not run any more."""
     answer = await stage.command("audit", "--json", "--limit", str(limits.audit_rows_max))
-    return msgspec.convert(msgspec.json.decode(answer)["calls"], list[Row])
+    return msgspec.convert(msgspec.json.decode(answer)["calls"], list[CallRow])
 
 
-def _spawn(article: Orchestrator, run: SubAgent, part: Part, stage: Stage) -> SubAgent:
+def _spawn(article: Orchestrator, run: SubAgent, part: AgentRole, stage: DemoStage) -> SubAgent:
     return article.spawn(
         role=part.role,
         parent=run,
@@ -152,7 +152,7 @@ def _spawn(article: Orchestrator, run: SubAgent, part: Part, stage: Stage) -> Su
     )
 
 
-async def _sub_agent(stage: Stage, role: str, note: Hear, begin: trio.Event) -> None:
+async def _sub_agent(stage: DemoStage, role: str, note: OnAgentEvent, begin: trio.Event) -> None:
     """One sub-agent's process, from its start to its end; what it says goes to `note`."""
     options = ["--url", stage.url, "--ca", str(stage.ca)]
     options += ["--token-file", str(stage.folder / f"{role}.token")]
@@ -168,7 +168,7 @@ async def _sub_agent(stage: Stage, role: str, note: Hear, begin: trio.Event) -> 
             await _listen(process, role, note)
             nursery.cancel_scope.cancel()
         if await process.wait():
-            raise StoryError(f"the {role} ended with status {process.returncode}")
+            raise DemoError(f"the {role} ended with status {process.returncode}")
     finally:
         if process.returncode is None:
             with trio.CancelScope(shield=True):
@@ -183,8 +183,8 @@ async def _cue(process: trio.Process, begin: trio.Event) -> None:
             await process.stdin.send_all(b"\n")
 
 
-async def _listen(process: trio.Process, role: str, note: Hear) -> None:
-    decoder = msgspec.json.Decoder(Said)
+async def _listen(process: trio.Process, role: str, note: OnAgentEvent) -> None:
+    decoder = msgspec.json.Decoder(AgentEvent)
     rest = b""
     if process.stdout is None:
         return
@@ -194,20 +194,20 @@ async def _listen(process: trio.Process, role: str, note: Hear) -> None:
             note(role, decoder.decode(line))
 
 
-async def _orchestrate(stage: Stage, run: SubAgent, note: Hear) -> None:
+async def _orchestrate(stage: DemoStage, run: SubAgent, note: OnAgentEvent) -> None:
     """The orchestrator's own calls, on the run's own token, all through the story."""
     async with client(stage.url, stage.ca, TokenAuth(run)) as http:
-        agent = Agent(http, lambda one: note(ORCHESTRATOR, one))
+        agent = DemoAgent(http, lambda one: note(ORCHESTRATOR, one))
         for number in range(limits.demo_sibling_calls):
             await agent.call(EMBEDDINGS, {"input": f"plan {number}"})
             await trio.sleep(limits.demo_pace_seconds)
 
 
-async def revoke(stage: Stage, branch: str, *options: str) -> Revoked:
+async def revoke(stage: DemoStage, branch: str, *options: str) -> ObservedRevocation:
     """Revoke a branch as a person would; also if fewer machines than asked for have it yet."""
     wall, start = datetime.now(UTC), time.monotonic_ns()
     answer = await stage.command("revoke", branch, *options, "--json", good=(0, _TOO_FEW))
     command_ms = (time.monotonic_ns() - start) / 1e6
-    receipt = msgspec.json.decode(answer, type=Receipt)
+    receipt = msgspec.json.decode(answer, type=RevokeOutput)
     read = wall + timedelta(microseconds=(receipt.read_ns - start) / 1000)
-    return Revoked(receipt, command_ms, read)
+    return ObservedRevocation(receipt, command_ms, read)

@@ -25,7 +25,7 @@ _CHUNK = 64 * 2**10
 _CONTENT = ("content-type", "application/json")
 
 
-class Received(msgspec.Struct, frozen=True):
+class ReceivedCall(msgspec.Struct, frozen=True):
     """A call that reached a tool, and whose it is; empty where the gateway did not say."""
 
     path: str
@@ -37,7 +37,7 @@ class ToolServer:
     """Answers calls, and lists them."""
 
     def __init__(self) -> None:
-        self.received: list[Received] = []
+        self.received: list[ReceivedCall] = []
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """One connection, to its end; whatever a client does ends this connection only."""
@@ -64,7 +64,7 @@ class ToolServer:
             return connection.next()
         fields = {name.decode(): value.decode() for name, value in request.headers}
         self.received.append(
-            Received(
+            ReceivedCall(
                 path, fields.get("x-crewgate-request", ""), fields.get("x-crewgate-branch", "")
             )
         )

@@ -18,20 +18,20 @@ Kept for one listener. Forgets the addresses that were seen least lately.
 from typing import Protocol
 
 from crewgate import limits
-from crewgate.server.connection_limit import one_peer
-from crewgate.server.request import Peer
+from crewgate.server.connection_limit import client_network
+from crewgate.server.request import ClientInfo
 
 
-class Exchange(Protocol):
+class AnsweredExchange(Protocol):
     """A request, as far as it matters here."""
 
-    peer: Peer
+    peer: ClientInfo
 
     def distrust(self, *, hold: bool) -> None:
         """Count a bad token of this connection, and do not read it for a while if told so."""
 
 
-class Strangers:
+class BadTokenLimiter:
     """A bucket for each address, as the time at which it will be full again (GCRA)."""
 
     def __init__(self) -> None:
@@ -40,9 +40,9 @@ class Strangers:
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def note(self, exchange: Exchange, now: float) -> None:
+    def note(self, exchange: AnsweredExchange, now: float) -> None:
         """Take note of a bad token, before it is answered; `now` is monotonic, in seconds."""
-        exchange.distrust(hold=not self._has_room(one_peer(exchange.peer.address), now))
+        exchange.distrust(hold=not self._has_room(client_network(exchange.peer.address), now))
 
     def _has_room(self, address: str, now: float) -> bool:
         """Take one from the bucket of `address`; False if it is empty."""

@@ -8,25 +8,26 @@ any. Credentials mode is never allowed: the gateway knows no cookies. Pure; know
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from crewgate.config import Cors
-from crewgate.server.request import Field, Request
+from crewgate.config import CORSConfig
+from crewgate.core.http import HeaderField
+from crewgate.server.request import Request
 
 _FAMILY = b"access-control-"
 _VARIES = b"origin, access-control-request-method, access-control-request-headers"
 
 
-class Tool(Protocol):
+class CORSTool(Protocol):
     """A tool, as far as it matters here."""
 
     @property
-    def cors(self) -> Cors | None:
+    def cors(self) -> CORSConfig | None:
         """Who may call it from a browser."""
 
 
-Find = Callable[[bytes, bytes, bytes], Tool | None]
+Find = Callable[[bytes, bytes, bytes], CORSTool | None]
 
 
-def preflight(request: Request, find: Find) -> list[Field] | None:
+def preflight(request: Request, find: Find) -> list[HeaderField] | None:
     """Return the fields of the 204 that answers a preflight; None if `request` is to be judged.
 
     `find` gives the tool of a method, a path and a host.
@@ -49,7 +50,7 @@ def preflight(request: Request, find: Find) -> list[Field] | None:
     ]
 
 
-def shared(cors: Cors, request: Request, fields: Sequence[Field]) -> list[Field]:
+def shared(cors: CORSConfig, request: Request, fields: Sequence[HeaderField]) -> list[HeaderField]:
     """Return the fields of a tool's answer as the listed pages may read it.
 
     What the tool's server says on the matter is dropped: two answers are none to a browser.
@@ -63,7 +64,7 @@ def shared(cors: Cors, request: Request, fields: Sequence[Field]) -> list[Field]
     return kept
 
 
-def shared_refusal(request: Request, find: Find, fields: list[Field]) -> list[Field]:
+def shared_refusal(request: Request, find: Find, fields: list[HeaderField]) -> list[HeaderField]:
     """Return the fields of the gateway's own answer: a page may read why its call was refused."""
     if _only(request.headers, b"origin") is None:
         return fields
@@ -71,12 +72,12 @@ def shared_refusal(request: Request, find: Find, fields: list[Field]) -> list[Fi
     return fields if tool is None or tool.cors is None else shared(tool.cors, request, fields)
 
 
-def _allows(cors: Cors, origin: bytes) -> bool:
+def _allows(cors: CORSConfig, origin: bytes) -> bool:
     """An origin is ASCII (RFC 6454 §6.2); other bytes are no page's."""
     return origin.isascii() and cors.allows(origin.decode("ascii"))
 
 
-def _only(fields: Sequence[Field], name: bytes) -> bytes | None:
+def _only(fields: Sequence[HeaderField], name: bytes) -> bytes | None:
     """The value of a field that is there once."""
     values = [value for key, value in fields if key == name]
     return values[0] if len(values) == 1 else None

@@ -12,7 +12,7 @@ from ipaddress import IPv6Address, ip_address
 
 from crewgate import limits
 from crewgate._native.fields import written
-from crewgate.server import Field
+from crewgate.core.http import HeaderField
 
 PSEUDONYM = b"crewgate"  # RFC 9110 §7.6.3: a name instead of a host that nobody need know
 
@@ -21,7 +21,7 @@ _UNKNOWN = b"unknown"  # RFC 7239 §6.2
 
 
 @lru_cache(maxsize=8)
-def via(version: str) -> Field:
+def via(version: str) -> HeaderField:
     """Return the Via field of a message that came in HTTP `version`, such as "1.1" or "2".
 
     It follows those that the message has already: lines of one name are one list, in their order
@@ -31,7 +31,7 @@ def via(version: str) -> Field:
 
 
 @lru_cache(maxsize=limits.origins_max)
-def origin_fields(address: str, authority: bytes, version: str) -> tuple[Field, ...]:
+def forwarded_headers(address: str, authority: bytes, version: str) -> tuple[HeaderField, ...]:
     """Return the fields that tell a tool who asked for what.
 
     `address` is the peer's IP address, `authority` what Request has, `version` that of its HTTP.
@@ -49,15 +49,15 @@ def origin_fields(address: str, authority: bytes, version: str) -> tuple[Field, 
 
 
 @lru_cache(maxsize=limits.origins_max)
-def origin_lines(address: str, authority: bytes, version: str) -> bytes:
-    """Return `origin_fields` as HTTP/1.1 writes them; those of the newest clients are kept."""
-    return written(origin_fields(address, authority, version))
+def forwarded_header_lines(address: str, authority: bytes, version: str) -> bytes:
+    """Return `forwarded_headers` as HTTP/1.1 writes them; those of the newest clients are kept."""
+    return written(forwarded_headers(address, authority, version))
 
 
-def joined(fields: Sequence[Field], ours: Sequence[Field]) -> list[Field]:
+def merged_headers(fields: Sequence[HeaderField], ours: Sequence[HeaderField]) -> list[HeaderField]:
     """Return both as one list of fields, each of ours behind what the client says in it.
 
-    For a tool that believes its clients (`FieldRules.keeps_origin`). One line for both, because
+    For a tool that believes its clients (`HeaderRules.keeps_origin`). One line for both, because
     servers in the field (Go's Header.Get) read the first line and would miss ours.
     """
     names = {name for name, _ in ours}

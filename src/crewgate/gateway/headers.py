@@ -1,4 +1,4 @@
-"""Which fields go upstream and which come back (DESIGN, "What goes upstream").
+"""Which fields go upstream and which come back.
 
 The client's credentials never leave; its fields cannot pass for ours, whatever the upstream's
 framework makes of case and `_` (CVE-2015-0219: WSGI makes one variable of both spellings; PHP does
@@ -14,11 +14,11 @@ from typing import NamedTuple
 import msgspec
 
 from crewgate import limits
-from crewgate._native.fields import AnswerFilter, FieldFilter, written
+from crewgate._native.fields import FieldFilter, ResponseFilter, written
 from crewgate.core.bearer import CARRIERS, PLAIN
+from crewgate.core.http import HeaderField
 from crewgate.core.tokens.grant import Grant
 from crewgate.gateway.forwarded import via
-from crewgate.server import Field
 
 # RFC 9110 §7.6.1, with those of older days; `te` and `expect` are spoken hop by hop as well.
 HOP_BY_HOP = frozenset(
@@ -45,10 +45,10 @@ _FRAMING = frozenset({b"content-length", b"host"})
 USED, RESERVED = b"x-crewgate-credits-used", b"x-crewgate-credits-reserved"
 LEFT = b"x-crewgate-credits-left"
 _CREDITS = {USED, RESERVED, LEFT}
-ANSWERS = AnswerFilter(HOP_BY_HOP | _CREDITS)
+ANSWERS = ResponseFilter(HOP_BY_HOP | _CREDITS)
 # RFC 9110 §8.6 forbids a length there, and HTTP/2 clients (nghttp2) break the call off for it.
-WITHOUT_LENGTH = AnswerFilter(HOP_BY_HOP | _CREDITS | {b"content-length"})
-TRAILERS = AnswerFilter(
+WITHOUT_LENGTH = ResponseFilter(HOP_BY_HOP | _CREDITS | {b"content-length"})
+TRAILERS = ResponseFilter(
     HOP_BY_HOP
     | _CREDITS
     | _FRAMING
@@ -106,7 +106,7 @@ FORWARDING = frozenset(
 )
 
 
-class FieldRules(msgspec.Struct, frozen=True):
+class HeaderRules(msgspec.Struct, frozen=True):
     """What one tool's requests may carry; all names in lower case.
 
     `dropped` never goes upstream, `refused` (as `PLAIN` writes them) makes the request a 400,
@@ -119,10 +119,10 @@ class FieldRules(msgspec.Struct, frozen=True):
     refused: frozenset[bytes]
     allowed: frozenset[bytes]
     filter: FieldFilter
-    credential: Field | None = None
+    credential: HeaderField | None = None
 
     def __repr__(self) -> str:
-        return f"<FieldRules {'with' if self.credential else 'without'} a credential>"
+        return f"<HeaderRules {'with' if self.credential else 'without'} a credential>"
 
     @property
     def keeps_origin(self) -> bool:
@@ -134,9 +134,9 @@ def rules(
     *,
     carriers: Iterable[str],
     allow: Iterable[str],
-    credential: Field | None,
+    credential: HeaderField | None,
     reads_answer: bool = False,
-) -> FieldRules:
+) -> HeaderRules:
     """Compile the rules of a tool; `carriers` are the token carriers of all tools.
 
     An answer that is read for its price is not asked for in a compressed form.
@@ -150,10 +150,12 @@ def rules(
     dropped = never | ((OVERRIDES | FORWARDING | _CARRIERS) - allowed)
     refused = frozenset({credential[0].translate(PLAIN)}) - secrets if credential else frozenset()
     field_filter = FieldFilter(dropped, refused, allowed)
-    return FieldRules(dropped, refused, allowed, field_filter, credential)
+    return HeaderRules(dropped, refused, allowed, field_filter, credential)
 
 
-def passed_fields(headers: Sequence[Field], rules: FieldRules, token: bytes = b"") -> list[Field]:
+def upstream_headers(
+    headers: Sequence[HeaderField], rules: HeaderRules, token: bytes = b""
+) -> list[HeaderField]:
     """Return the client's fields or trailers that go upstream; none that holds its `token`.
 
     RequestRefusedError for one that passes itself off as ours.
@@ -161,7 +163,9 @@ def passed_fields(headers: Sequence[Field], rules: FieldRules, token: bytes = b"
     return rules.filter.kept(headers, token)
 
 
-def downstream_fields(headers: Sequence[Field], status: int, *, version: str = "") -> list[Field]:
+def downstream_headers(
+    headers: Sequence[HeaderField], status: int, *, version: str = ""
+) -> list[HeaderField]:
     """Return the fields of an answer of this status that go to the client.
 
     `version` is the HTTP version in which it came: its Via says so; one on the way has none.
@@ -173,7 +177,7 @@ def downstream_fields(headers: Sequence[Field], status: int, *, version: str = "
     return fields
 
 
-def trailing_fields(trailers: Sequence[Field]) -> list[Field]:
+def trailer_fields(trailers: Sequence[HeaderField]) -> list[HeaderField]:
     """Return the trailers of an answer that go to the client.
 
     None that frames, describes or routes what came before them (RFC 9110 §6.5.1).
@@ -181,7 +185,7 @@ def trailing_fields(trailers: Sequence[Field]) -> list[Field]:
     return TRAILERS.kept(trailers) if trailers else []
 
 
-def identity(grant: Grant) -> list[Field]:
+def identity(grant: Grant) -> list[HeaderField]:
     """Return who is calling, as verified. Characters are those that claims may have."""
     claims = grant.claims
     fields = [
@@ -199,14 +203,14 @@ def identity(grant: Grant) -> list[Field]:
     return fields
 
 
-class Identity(NamedTuple):
+class IdentityHeaders(NamedTuple):
     """`identity`, and the same as HTTP/1.1 writes it."""
 
-    fields: list[Field]
+    fields: list[HeaderField]
     lines: bytes
 
 
-class Identities:
+class IdentityHeaderCache:
     """`identity`, written once for each of the newest grants.
 
     The gate hands out one object for all calls of a token; its address is compared, since hashing
@@ -214,18 +218,18 @@ class Identities:
     """
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Grant, Identity]] = {}
+        self._known: dict[int, tuple[Grant, IdentityHeaders]] = {}
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def of(self, grant: Grant) -> Identity:
+    def of(self, grant: Grant) -> IdentityHeaders:
         """Return the identity that `grant` proves."""
         known = self._known.get(id(grant))
         if known is not None:
             return known[1]
         fields = identity(grant)
-        made = Identity(fields, written(fields))
+        made = IdentityHeaders(fields, written(fields))
         if len(self._known) >= limits.identities_max:
             del self._known[next(iter(self._known))]  # the oldest
         self._known[id(grant)] = (grant, made)

@@ -6,36 +6,51 @@ Knows verdicts and texts only, neither requests nor connections.
 from collections.abc import Iterable
 
 from crewgate.core import problems, protected_resource
-from crewgate.core.problems import KINDS, Field, Kind, Refusal, event, grpc_fields, kind_of
+from crewgate.core.http import HeaderField
+from crewgate.core.problems import PROBLEM_TYPES, ProblemType, Refusal, event, grpc_fields, kind_of
 from crewgate.core.verdict import Denial
 from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
 
-__all__ = ["KINDS", "METADATA_PATH", "Kind", "event", "grpc_fields", "kind_of", "refusal"]
+__all__ = [
+    "METADATA_PATH",
+    "PROBLEM_TYPES",
+    "ProblemType",
+    "event",
+    "grpc_fields",
+    "kind_of",
+    "refusal",
+]
 
 METADATA_PATH = protected_resource.PATH.encode()
 
-AUDIT_UNAVAILABLE = Kind("audit-unavailable", 503, "The audit cannot be written", "Retry later.")
-BODY_TOO_LARGE = Kind(
+AUDIT_UNAVAILABLE = ProblemType(
+    "audit-unavailable", 503, "The audit cannot be written", "Retry later."
+)
+BODY_TOO_LARGE = ProblemType(
     "body-too-large",
     413,
     "The body is too large",
     "This tool takes no request of this size.",
 )
-BUSY = Kind(
+BUSY = ProblemType(
     "busy",
     503,
     "Too much is being read",
     "Other requests fill the room that there is for reading prices. Retry shortly.",
 )
-MISDIRECTED = Kind("misdirected", 421, "Not this gateway", "This listener serves other hosts.")
-UPSTREAM_FAILED = Kind("upstream-failed", 502, "The tool's server failed", "It did not answer.")
-UPSTREAM_TIMEOUT = Kind(
+MISDIRECTED = ProblemType(
+    "misdirected", 421, "Not this gateway", "This listener serves other hosts."
+)
+UPSTREAM_FAILED = ProblemType(
+    "upstream-failed", 502, "The tool's server failed", "It did not answer."
+)
+UPSTREAM_TIMEOUT = ProblemType(
     "upstream-timeout",
     504,
     "The tool's server is too slow",
     "It did not answer in time.",
 )
-UPSTREAM_UNAVAILABLE = Kind(
+UPSTREAM_UNAVAILABLE = ProblemType(
     "upstream-unavailable",
     503,
     "The tool's servers do not answer",
@@ -43,7 +58,7 @@ UPSTREAM_UNAVAILABLE = Kind(
 )
 
 
-def failed(error: UpstreamError) -> Kind:
+def failed(error: UpstreamError) -> ProblemType:
     """Return how a client is told that there is no answer."""
     if isinstance(error, UpstreamTimeoutError):
         return UPSTREAM_TIMEOUT
@@ -51,12 +66,12 @@ def failed(error: UpstreamError) -> Kind:
 
 
 def refusal(
-    kind: Kind,
+    kind: ProblemType,
     request: bytes,
     denial: Denial | None = None,
     *,
     authority: bytes,
-    asked: Iterable[Field],
+    asked: Iterable[HeaderField],
     scope: str = "",
     for_models: bool = False,
 ) -> Refusal:

@@ -11,20 +11,20 @@ import msgspec
 
 from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import written
-from crewgate.config import Config, Cors, Credential, Upstream, routes
+from crewgate.config import Config, CORSConfig, CredentialConfig, UpstreamConfig, routes
 from crewgate.core import protected_resource
-from crewgate.core.policy.rewriting import Rewrite, Servers
+from crewgate.core.http import HeaderField
+from crewgate.core.policy.rewriting import PathRewrite, UpstreamRouteIndex
 from crewgate.core.policy.routing import Router
 from crewgate.core.pricing.tariff import Tariff
 from crewgate.errors import ConfigurationError
-from crewgate.gateway.headers import FieldRules, rules
+from crewgate.gateway.headers import HeaderRules, rules
 from crewgate.policy import certificate_tokens
-from crewgate.policy.certificate_tokens import Crossings
-from crewgate.server import Field
-from crewgate.upstream import Pool
+from crewgate.policy.certificate_tokens import CertificateTokens
+from crewgate.upstream import UpstreamPool
 
 
-class Entry(msgspec.Struct, frozen=True):
+class ToolRoute(msgspec.Struct, frozen=True):
     """A tool: its number, name, owner, upstream, and how its calls are judged and dressed.
 
     `own` are the gateway's fields that all its calls carry, the tool and the credential, `lines`
@@ -34,17 +34,17 @@ class Entry(msgspec.Struct, frozen=True):
     index: int
     name: str
     owner: str
-    pool: Pool
-    fields: FieldRules
+    pool: UpstreamPool
+    fields: HeaderRules
     tokens: TokenFinder
     judges_body: bool
-    own: tuple[Field, ...]
+    own: tuple[HeaderField, ...]
     lines: bytes
     version: str  # of the HTTP that its server speaks
-    cors: Cors | None
+    cors: CORSConfig | None
     body_bytes_max: int
     tariff: Tariff | None = None
-    rewrite: Rewrite | None = None  # None: its path at the server is the one that was asked for
+    rewrite: PathRewrite | None = None  # None: its path at the server is the one that was asked for
 
     @property
     def reads_body(self) -> bool:
@@ -67,24 +67,24 @@ class Entry(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Without the fields, which may hold a credential."""
-        return f"<Entry {self.index} {self.name}>"
+        return f"<ToolRoute {self.index} {self.name}>"
 
 
-class Site(msgspec.Struct, frozen=True):
+class RouteTable(msgspec.Struct, frozen=True):
     """What is served. `tokens` looks in the carriers of all tools.
 
     `crossings` say what a call without a token is judged by.
     """
 
     router: Router
-    servers: Servers
-    entries: tuple[Entry, ...]
+    servers: UpstreamRouteIndex
+    entries: tuple[ToolRoute, ...]
     tokens: TokenFinder
     metadata: bytes
-    crossings: Crossings = certificate_tokens.NONE
+    crossings: CertificateTokens = certificate_tokens.NONE
     serves_models: bool = False  # one of the tools does
 
-    def find(self, method: bytes, path: bytes, authority: bytes) -> Entry | None:
+    def find(self, method: bytes, path: bytes, authority: bytes) -> ToolRoute | None:
         """Return the tool of a request to a host, None if there is none.
 
         None too where its server would take what is forwarded for another tool's.
@@ -97,13 +97,15 @@ class Site(msgspec.Struct, frozen=True):
 
 
 def build(
-    config: Config, pools: dict[str, Pool], crossings: Crossings = certificate_tokens.NONE
-) -> Site:
+    config: Config,
+    pools: dict[str, UpstreamPool],
+    crossings: CertificateTokens = certificate_tokens.NONE,
+) -> RouteTable:
     """Make a site; `pools` are those of the upstreams by name. ConfigurationError."""
     carriers = sorted({carrier for tool in config.tools for carrier in tool.carriers})
     credentials = {upstream.name: read_credential(upstream) for upstream in config.upstreams}
     entries = tuple(
-        Entry(
+        ToolRoute(
             index,
             tool.name,
             tool.owner,
@@ -126,7 +128,7 @@ def build(
         )
         for index, tool in enumerate(config.tools)
     )
-    return Site(
+    return RouteTable(
         routes.router(config),
         routes.servers(config),
         entries,
@@ -137,12 +139,12 @@ def build(
     )
 
 
-def _own(tool: str, credential: Field | None) -> tuple[Field, ...]:
+def _own(tool: str, credential: HeaderField | None) -> tuple[HeaderField, ...]:
     named = (b"x-crewgate-tool", tool.encode())
     return (named,) if credential is None else (named, credential)
 
 
-def read_credential(upstream: Upstream) -> Field | None:
+def read_credential(upstream: UpstreamConfig) -> HeaderField | None:
     """Return the field that the gateway shows to an upstream. ConfigurationError says where."""
     credential = upstream.credential
     if credential is None:
@@ -156,7 +158,7 @@ def read_credential(upstream: Upstream) -> Field | None:
     return credential.header.encode(), value.encode()
 
 
-def _secret(name: str, credential: Credential) -> str:
+def _secret(name: str, credential: CredentialConfig) -> str:
     try:
         if credential.file is not None:
             value = Path(credential.file).read_text(encoding="utf-8").strip()
@@ -173,5 +175,5 @@ def _secret(name: str, credential: Credential) -> str:
     return value
 
 
-def _place(credential: Credential) -> str:
+def _place(credential: CredentialConfig) -> str:
     return f"file {credential.file}" if credential.file else f"variable {credential.env}"

@@ -35,11 +35,11 @@ class CapsuleLog:
     the other machines have them. What the disk did not take is kept, and appended by `retry`.
     """
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, log: Callable[[str], None]) -> None:
         """Make the folder, if it is not there; OSError."""
         make_folder(folder, 0o700)
         self._folder = folder
-        self._say = say
+        self._log = log
         self._open: dict[int, int] = {}  # descriptors by span
         self._unsynced: set[int] = set()
         self._syncing = threading.Lock()
@@ -69,7 +69,7 @@ class CapsuleLog:
         for span in [*self._unsynced]:
             self._unsynced.discard(span)
             self._let_go(span)
-        self._complain(why)
+        self._log_failure(why)
 
     def retry(self, now: int) -> list[bytes]:
         """Append what is missing and not over; what there was room for, to be synced."""
@@ -86,7 +86,7 @@ class CapsuleLog:
         """The disk has all that was appended: with nothing missing, the log is complete again."""
         if self.incomplete and not self._missing:
             self.incomplete = False
-            self._say(f"{self._folder}: all revocations are on this disk again")
+            self._log(f"{self._folder}: all revocations are on this disk again")
 
     def _write(self, span: int, raws: Iterable[bytes]) -> bool:
         """Whether there was room."""
@@ -95,12 +95,12 @@ class CapsuleLog:
             descriptor = self._descriptor(span)
             written = os.write(descriptor, data)
         except OSError as error:
-            self._complain(cause(error))
+            self._log_failure(cause(error))
             self._let_go(span)
             return False
         self._unsynced.add(span)
         if written != len(data):
-            self._complain("the disk is full")
+            self._log_failure("the disk is full")
             return False
         return True
 
@@ -184,9 +184,9 @@ class CapsuleLog:
             for span in [*self._open][: (len(self._open) + 1) // 2]:
                 os.close(self._open.pop(span))
 
-    def _complain(self, why: str) -> None:
+    def _log_failure(self, why: str) -> None:
         if not self.incomplete:
-            self._say(f"{self._folder}: {why}; revocations are in force, and not on this disk")
+            self._log(f"{self._folder}: {why}; revocations are in force, and not on this disk")
         self.incomplete = True
 
 

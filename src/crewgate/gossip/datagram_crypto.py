@@ -32,26 +32,26 @@ class UnknownKeyError(GossipError):
     """Sealed with a key that this member has not got, or by nobody at all."""
 
 
-class RepeatedError(GossipError):
+class ReplayError(GossipError):
     """It has come before, or is too old to tell."""
 
 
-class UnsealedError(GossipError):
+class AuthenticationError(GossipError):
     """Its seal is broken, or was made for another member."""
 
 
-class StrangerError(GossipError):
+class UnknownSenderError(GossipError):
     """It has the name of nobody who is known."""
 
 
-class Opened(NamedTuple):
+class DecryptedDatagram(NamedTuple):
     """Who sent a message, by its own word and with the group's key, and the message."""
 
     sender: bytes
     message: bytes
 
 
-class Keys:
+class KeySet:
     """The group's keys by their numbers: one to seal with, and those that still open."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Keys:
         self._number = 0
 
     def __repr__(self) -> str:
-        return f"<Keys {sorted(self._keys)} sealing with {self._number}>"
+        return f"<KeySet {sorted(self._keys)} sealing with {self._number}>"
 
     @property
     def number(self) -> int:
@@ -88,16 +88,16 @@ def sealed_by(datagram: bytes) -> bytes:
     return datagram[_HEAD_BYTES : _HEAD_BYTES + MEMBER_BYTES]
 
 
-class Sealer:
+class Encryptor:
     """Seals what one member sends in one life: `boot` is 8 random bytes that are its own."""
 
-    def __init__(self, me: bytes, boot: bytes, keys: Keys) -> None:
+    def __init__(self, me: bytes, boot: bytes, keys: KeySet) -> None:
         self._from = me + boot
         self._keys = keys
         self._counter = 0
 
     def __repr__(self) -> str:
-        return f"<Sealer {self._from.hex()} sent={self._counter}>"
+        return f"<Encryptor {self._from.hex()} sent={self._counter}>"
 
     def seal(self, receiver: bytes, message: bytes) -> bytes:
         """A datagram for one member; GossipError while there is no key."""
@@ -145,18 +145,18 @@ class _Window:
             self.seen |= 1 << behind
 
 
-class Opener:
+class Decryptor:
     """Opens what one member is sent. Times are seconds of a clock that is never set."""
 
-    def __init__(self, me: bytes, keys: Keys) -> None:
+    def __init__(self, me: bytes, keys: KeySet) -> None:
         self._me = me
         self._keys = keys
         self._windows: dict[bytes, dict[bytes, _Window]] = {}
 
     def __repr__(self) -> str:
-        return f"<Opener senders={len(self._windows)}>"
+        return f"<Decryptor senders={len(self._windows)}>"
 
-    def open(self, datagram: bytes, now: float) -> Opened:
+    def open(self, datagram: bytes, now: float) -> DecryptedDatagram:
         """Its sender and message; GossipError, whatever is wrong, and then nothing has changed."""
         if not _LEAST_BYTES <= len(datagram) <= limits.gossip_datagram_bytes_max:
             raise GossipError("a datagram of no such length")
@@ -171,17 +171,19 @@ class Opener:
         counter = int.from_bytes(nonce[MEMBER_BYTES + BOOT_BYTES :])
         window = self._windows.get(sender, {}).get(boot)
         if sender == self._me or (window is not None and not window.takes(counter)):
-            raise RepeatedError("a datagram that has come before")
+            raise ReplayError("a datagram that has come before")
         try:
             message = bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
                 sealed, head + self._me, nonce, key
             )
         except CryptoError as error:
-            raise UnsealedError("a datagram that no member has sealed for this one") from error
+            raise AuthenticationError(
+                "a datagram that no member has sealed for this one"
+            ) from error
         window = window or self._begin(sender, boot)
         window.add(counter)
         window.used_at = now
-        return Opened(sender, message)
+        return DecryptedDatagram(sender, message)
 
     def forget(self, sender: bytes) -> None:
         """One who is no member any more."""

@@ -4,21 +4,21 @@ from collections import Counter
 
 from crewgate.errors import GossipError
 from crewgate.gossip.datagram_crypto import (
-    RepeatedError,
-    StrangerError,
+    AuthenticationError,
+    ReplayError,
     UnknownKeyError,
-    UnsealedError,
+    UnknownSenderError,
 )
 
 _WHY = {
-    StrangerError: "of no member",
+    UnknownSenderError: "of no member",
     UnknownKeyError: "unknown key",
-    RepeatedError: "came before",
-    UnsealedError: "not sealed for us",
+    ReplayError: "came before",
+    AuthenticationError: "not sealed for us",
 }
 
 
-class Traffic:
+class DatagramStats:
     """Of one member since its start."""
 
     def __init__(self) -> None:
@@ -27,7 +27,8 @@ class Traffic:
         self.refused: Counter[str] = Counter()  # of those received, by reason
 
     def __repr__(self) -> str:
-        return f"<Traffic sent={self.sent} received={self.received} refused={dict(self.refused)}>"
+        refused = dict(self.refused)
+        return f"<DatagramStats sent={self.sent} received={self.received} refused={refused}>"
 
     def refuse(self, error: GossipError) -> None:
         """One that was not opened."""

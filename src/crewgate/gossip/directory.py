@@ -16,7 +16,7 @@ import msgspec
 from crewgate import limits
 from crewgate.core.gossip.capsules import MEMBER_BYTES, Capsule
 from crewgate.errors import GossipError
-from crewgate.gossip.member_certificates import Credential, Known, Trust
+from crewgate.gossip.member_certificates import CertificateVerifier, KnownMember, MemberCredential
 from crewgate.runtime.durable_files import (
     describe,
     make_folder,
@@ -51,14 +51,14 @@ def sent_away(folder: Path, now: int) -> tuple[dict[bytes, int], list[Path]]:
     return found, unreadable
 
 
-class Directory:
+class MemberDirectory:
     """All gateways that were ever seen here, by their certificates; each also a file of `folder`.
 
     Members are those that nobody has sent away since their newest certificate was issued; the
     certificates of the others are kept for what they have signed.
     """
 
-    def __init__(self, folder: Path, trust: Trust, cluster: bytes) -> None:
+    def __init__(self, folder: Path, trust: CertificateVerifier, cluster: bytes) -> None:
         """Make the folder, if it is not there; OSError."""
         make_folder(folder, 0o700)
         self.trouble = ""  # why not all that is here is on the disk
@@ -68,13 +68,13 @@ class Directory:
         self._folder = folder
         self._trust = trust
         self._cluster = cluster
-        self._known: dict[bytes, list[Known]] = {}  # the newest last
-        self._by_leaf: dict[bytes, Known] = {}
+        self._known: dict[bytes, list[KnownMember]] = {}  # the newest last
+        self._by_leaf: dict[bytes, KnownMember] = {}
 
     def __repr__(self) -> str:
-        return f"<Directory gateways={len(self._known)} gone={len(self.gone)}>"
+        return f"<MemberDirectory gateways={len(self._known)} gone={len(self.gone)}>"
 
-    def __iter__(self) -> Iterator[Known]:
+    def __iter__(self) -> Iterator[KnownMember]:
         """Each member by its newest certificate."""
         return (known[-1] for member, known in self._known.items() if member in self)
 
@@ -82,7 +82,7 @@ class Directory:
         known = self._known.get(member) if isinstance(member, bytes) else None
         return known is not None and known[-1].issued > self.gone.get(known[-1].id, -1)
 
-    def get(self, member: bytes) -> Known | None:
+    def get(self, member: bytes) -> KnownMember | None:
         """A gateway by its newest certificate, member or not."""
         known = self._known.get(member)
         return known[-1] if known else None
@@ -107,7 +107,7 @@ class Directory:
         ]
         for path in sorted(self._folder.glob("*.member")):
             try:
-                credential = msgspec.msgpack.decode(path.read_bytes(), type=Credential)
+                credential = msgspec.msgpack.decode(path.read_bytes(), type=MemberCredential)
                 known = self._trust.check(credential)
             except OSError as error:
                 said.append(f"{describe(error, path)}; its gateway has to show it again")
@@ -160,11 +160,11 @@ class Directory:
                 self._outdated.add(self._gone_path(member))
         self.flush()
 
-    def check(self, credential: Credential) -> Known:
+    def check(self, credential: MemberCredential) -> KnownMember:
         """Who that is, though its address is not signed yet; GossipError."""
         return self._trust.read(credential)
 
-    def admit(self, credential: Credential) -> Known:
+    def admit(self, credential: MemberCredential) -> KnownMember:
         """One that is shown, or handed on, to be kept by the next `flush`; GossipError."""
         found = self._by_leaf.get(credential.chain[0]) if credential.chain else None
         if found is not None and found.credential == credential:
@@ -184,7 +184,7 @@ class Directory:
             self._outdated.discard(self._path(known))
         return known
 
-    def _may_follow(self, known: Known, before: Known) -> bool:
+    def _may_follow(self, known: KnownMember, before: KnownMember) -> bool:
         """Whether a certificate is of the machine that has the name: its signing key stays."""
         return known.identity.key == before.identity.key
 
@@ -205,12 +205,12 @@ class Directory:
         """Fingerprints of what is here, to be compared."""
         return [known.fingerprint for known in self._all()]
 
-    def beyond(self, roll: Iterable[bytes]) -> list[Credential]:
+    def beyond(self, roll: Iterable[bytes]) -> list[MemberCredential]:
         """What somebody has not got who has these."""
         theirs = set(roll)
         return [known.credential for known in self._all() if known.fingerprint not in theirs]
 
-    def signer(self, capsule: Capsule, *, is_named: bool = False) -> Known | None:
+    def signer(self, capsule: Capsule, *, is_named: bool = False) -> KnownMember | None:
         """Who has signed a capsule, by a certificate of its time.
 
         That its origin has, if it had the right to, is known of one that is named by a later one.
@@ -221,17 +221,17 @@ class Directory:
                 return known
         return None
 
-    def may_sign(self, me: Known, now: int) -> bool:
+    def may_sign(self, me: KnownMember, now: int) -> bool:
         """Whether a capsule that `me` signs now is good, by any certificate with its key."""
         mine = self._known.get(me.id, ())
         return any(each.may_sign(now) and each.identity.key == me.identity.key for each in mine)
 
-    def _all(self) -> Iterator[Known]:
+    def _all(self) -> Iterator[KnownMember]:
         """Each gateway by all its certificates: what it signed under an older one is good."""
         for known in self._known.values():
             yield from known
 
-    def _add(self, known: Known) -> bool:
+    def _add(self, known: KnownMember) -> bool:
         """False if it was there, and where it is reached was no news."""
         gateway = self._known.setdefault(known.id, [])
         leaf = known.credential.chain[0]
@@ -248,13 +248,13 @@ class Directory:
             self._forget(old)
         return leaf in self._by_leaf
 
-    def _forget(self, known: Known) -> None:
+    def _forget(self, known: KnownMember) -> None:
         self._unwritten.pop(self._path(known), None)
         self._outdated.add(self._path(known))
         self._known[known.id].remove(known)
         del self._by_leaf[known.credential.chain[0]]
 
-    def _path(self, known: Known) -> Path:
+    def _path(self, known: KnownMember) -> Path:
         return self._folder / f"{known.id.hex()}-{known.fingerprint.hex()}.member"
 
     def _gone_path(self, member: bytes) -> Path:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from crewgate import limits
-from crewgate.gossip.datagram_crypto import KEY_BYTES, Keys
+from crewgate.gossip.datagram_crypto import KEY_BYTES, KeySet
 
 _SETTLE = limits.group_key_settle_seconds
 
@@ -35,17 +35,17 @@ def _age(key: GroupKey) -> tuple[int, int]:
     return key.created, key.number
 
 
-class Ring:
+class Keyring:
     """The keys of one member, put into `keys` for those who seal and open."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: KeySet) -> None:
         self._keys = keys
         self._ring: list[GroupKey] = []  # the oldest first
         self._heard: dict[int, int] = {}  # when, by number; of one's first keys, when made
         self._spoilt: deque[int] = deque(maxlen=limits.group_keys_spoilt_max)
 
     def __repr__(self) -> str:
-        return f"<Ring {self._ring}>"
+        return f"<Keyring {self._ring}>"
 
     def __iter__(self) -> Iterator[GroupKey]:
         return iter(self._ring)

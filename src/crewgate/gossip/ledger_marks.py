@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from crewgate import limits
-from crewgate.core.budget.ledger_mark import Mark
+from crewgate.core.budget.ledger_mark import LedgerMark
 from crewgate.runtime.durable_files import write_file
 
 _CONTEXT = b"crewgate ledger mark 1\0"
@@ -23,8 +23,8 @@ _Text = Annotated[str, msgspec.Meta(max_length=limits.claim_chars_max)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
-class SignedMark(msgspec.Struct, frozen=True, array_like=True):
-    """A machine's word on its own ledger (`core.ledger_mark.Mark`), and its Ed25519 signature."""
+class SignedLedgerMark(msgspec.Struct, frozen=True, array_like=True):
+    """The `LedgerMark` of a machine's own ledger, with the machine's Ed25519 signature."""
 
     ledger: _Text
     holder: _Text
@@ -33,9 +33,9 @@ class SignedMark(msgspec.Struct, frozen=True, array_like=True):
     signature: Annotated[bytes, msgspec.Meta(max_length=64)] = b""
 
     @property
-    def mark(self) -> Mark:
+    def mark(self) -> LedgerMark:
         """What it says."""
-        return Mark(self.ledger, self.holder, self.count, self.term)
+        return LedgerMark(self.ledger, self.holder, self.count, self.term)
 
     def signed(self, cluster: bytes) -> bytes:
         """What its machine signs: a word of one cluster is none in another."""
@@ -50,16 +50,18 @@ class LedgerMarks:
         self, folder: Path, cluster: bytes, sign: Callable[[bytes], bytes], public: bytes
     ) -> None:
         """Read what was kept; a file that is torn counts as none."""
-        self.own: SignedMark | None = None
+        self.own: SignedLedgerMark | None = None
         self._path = folder / "ledger-marks"
         self._cluster = cluster
         self._sign = sign
         self._public = public
-        self._kept: dict[bytes, SignedMark] = {}
-        self._written: dict[bytes, SignedMark] = {}
+        self._kept: dict[bytes, SignedLedgerMark] = {}
+        self._written: dict[bytes, SignedLedgerMark] = {}
         self._written_at = -limits.ledger_marks_seconds
         try:
-            kept = msgspec.msgpack.decode(self._path.read_bytes(), type=dict[bytes, SignedMark])
+            kept = msgspec.msgpack.decode(
+                self._path.read_bytes(), type=dict[bytes, SignedLedgerMark]
+            )
         except (OSError, msgspec.DecodeError):
             return
         self._kept, self._written = kept, dict(kept)
@@ -67,17 +69,17 @@ class LedgerMarks:
     def __repr__(self) -> str:
         return f"<LedgerMarks of {len(self._kept)} members>"
 
-    def tell(self, mark: Mark) -> None:
+    def update(self, mark: LedgerMark) -> None:
         """What this machine's disk says from now on, for the others."""
-        said = SignedMark(mark.ledger, mark.holder, mark.count, mark.term)
+        said = SignedLedgerMark(mark.ledger, mark.holder, mark.count, mark.term)
         signature = self._sign(said.signed(self._cluster))
         self.own = msgspec.structs.replace(said, signature=signature)
 
-    def of(self, member: bytes) -> SignedMark | None:
+    def of(self, member: bytes) -> SignedLedgerMark | None:
         """The last word of a member, to be handed back to it."""
         return self._kept.get(member)
 
-    def take(self, member: bytes, public: bytes, said: SignedMark | None) -> None:
+    def take(self, member: bytes, public: bytes, said: SignedLedgerMark | None) -> None:
         """A member's word of now: kept unless a later one was heard.
 
         One that it has signed with another key than its key of now (`public`) is of no use to it.
@@ -90,7 +92,7 @@ class LedgerMarks:
         if (is_later or not is_of_use) and self._is_signed(said, public):
             self._kept[member] = said
 
-    def mine(self, said: SignedMark | None) -> Mark | None:
+    def mine(self, said: SignedLedgerMark | None) -> LedgerMark | None:
         """What was handed back, if this machine has signed it."""
         return said.mark if said is not None and self._is_signed(said, self._public) else None
 
@@ -114,7 +116,7 @@ class LedgerMarks:
             self._kept.pop(member, None)
         self._written = kept
 
-    def _is_signed(self, said: SignedMark, public: bytes) -> bool:
+    def _is_signed(self, said: SignedLedgerMark, public: bytes) -> bool:
         try:
             key = Ed25519PublicKey.from_public_bytes(public)
             key.verify(said.signature, said.signed(self._cluster))

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from crewgate import limits
 from crewgate._native.signature import verify
 from crewgate.core.gossip.capsules import SIGNATURE_BYTES, Capsule
-from crewgate.core.gossip.messages import Address
+from crewgate.core.gossip.messages import MemberAddress
 from crewgate.core.x509 import certificate as certificate_
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
 from crewgate.errors import GossipError
@@ -39,7 +39,7 @@ _NO_CERTIFICATE = (
 )
 
 
-class Credential(msgspec.Struct, frozen=True, array_like=True):
+class MemberCredential(msgspec.Struct, frozen=True, array_like=True):
     """As it is handed on: certificates in DER, the leaf first, and where the member is reached.
 
     Where that is, and when it said so (whole seconds), the gateway has signed: `signed_by`.
@@ -51,21 +51,21 @@ class Credential(msgspec.Struct, frozen=True, array_like=True):
     told: int = 0
     signature: bytes = b""
 
-    def signed_by(self, sign: Callable[[bytes], bytes], now: int) -> "Credential":
+    def signed_by(self, sign: Callable[[bytes], bytes], now: int) -> "MemberCredential":
         """The same by the word of its gateway; else whoever hands it on could move it."""
         told = msgspec.structs.replace(self, told=now, signature=b"")
-        return msgspec.structs.replace(told, signature=sign(told.word()))
+        return msgspec.structs.replace(told, signature=sign(told.signed_bytes()))
 
-    def word(self) -> bytes:
+    def signed_bytes(self) -> bytes:
         """What its gateway signs; OverflowError for what it cannot have."""
         leaf = blake2b(self.chain[0], digest_size=32).digest()
         return _ADDRESS + leaf + self.host + self.port.to_bytes(2) + self.told.to_bytes(5)
 
 
-class Known(msgspec.Struct, frozen=True):
+class KnownMember(msgspec.Struct, frozen=True):
     """A member by one of its certificates, which is good by signature, form and role."""
 
-    credential: Credential
+    credential: MemberCredential
     identity: Identity
     serial: int
     issued: int
@@ -83,9 +83,9 @@ class Known(msgspec.Struct, frozen=True):
         return self.identity.name
 
     @property
-    def address(self) -> Address:
+    def address(self) -> MemberAddress:
         """Where it is reached."""
-        return Address(self.credential.host, self.credential.port)
+        return MemberAddress(self.credential.host, self.credential.port)
 
     @property
     def fingerprint(self) -> bytes:
@@ -116,7 +116,7 @@ class Known(msgspec.Struct, frozen=True):
         return verify(self.identity.key, capsule.signed(cluster), capsule.signature)
 
 
-class Trust:
+class CertificateVerifier:
     """The CA whose gateways are members."""
 
     def __init__(self, root: Path) -> None:
@@ -127,17 +127,19 @@ class Trust:
             raise GossipError(f"{root}: no root certificates: {error}") from error
 
     def __repr__(self) -> str:
-        return f"<Trust in {len(self._roots)} roots>"
+        return f"<CertificateVerifier in {len(self._roots)} roots>"
 
-    def check(self, credential: Credential) -> Known:
+    def check(self, credential: MemberCredential) -> KnownMember:
         """Who that is; GossipError. Whether it is valid now is asked where that counts."""
         known = self.read(credential)
         signature, key = credential.signature, known.identity.key
-        if len(signature) != SIGNATURE_BYTES or not verify(key, credential.word(), signature):
+        if len(signature) != SIGNATURE_BYTES or not verify(
+            key, credential.signed_bytes(), signature
+        ):
             raise GossipError(f"{known.identity.label}: an address that it has not signed")
         return known
 
-    def read(self, credential: Credential) -> Known:
+    def read(self, credential: MemberCredential) -> KnownMember:
         """The same, whoever says where it is reached: for what is not yet signed."""
         chain = credential.chain
         if not 0 < len(chain) <= limits.chain_certificates_max:
@@ -154,7 +156,7 @@ class Trust:
             raise GossipError(f"a certificate that is not of this CA: {error}") from error
         if identity.role is not Role.GATEWAY or not identity.key or leaf.is_authority:
             raise GossipError(f"{identity.label}: not the certificate of a gateway that gossips")
-        return Known(
+        return KnownMember(
             credential, identity, leaf.serial, leaf.issued, leaf.not_before, leaf.not_after
         )
 
@@ -190,7 +192,7 @@ def _is_whole(certificate: x509.Certificate) -> bool:
     return certificate.public_bytes(Encoding.DER).endswith(b"\0" + certificate.signature)
 
 
-def _check_address(credential: Credential) -> None:
+def _check_address(credential: MemberCredential) -> None:
     """That of one machine, told at a time that there is."""
     host, is_time = credential.host, 0 <= credential.told <= limits.time_seconds_max
     if len(host) != HOST_BYTES or not 0 < credential.port < 2**16 or not is_time:

@@ -1,4 +1,4 @@
-"""Who the members are and whether this machine counts, on its disk: what `Freshness` must not lose.
+"""The state of `QuorumFreshness` on the disk: the members, and whether this machine counts.
 
 A machine that forgot its members would take itself for all there are. Written whole before it is
 acted upon, in the folder of the capsules: whoever empties that empties both.
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from crewgate.core.gossip.freshness import Freshness
+from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.runtime.durable_files import write_file
 
 
-class Standing(msgspec.Struct, frozen=True):
+class MembershipSnapshot(msgspec.Struct, frozen=True):
     """As it was last known; of the others, for whose disk it is may not be known yet."""
 
     members: list[bytes]
@@ -20,38 +20,38 @@ class Standing(msgspec.Struct, frozen=True):
     counts: bool
 
 
-class StandingFile:
+class MembershipFile:
     """One file; OSError if it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._saved: Standing | None = None
+        self._saved: MembershipSnapshot | None = None
 
     def __repr__(self) -> str:
-        return f"<StandingFile {self._path.name}>"
+        return f"<MembershipFile {self._path.name}>"
 
     @property
     def counts(self) -> bool:
         """Whether the disk says that this machine does."""
         return self._saved is not None and self._saved.counts
 
-    def restore(self, freshness: Freshness) -> None:
+    def restore(self, freshness: QuorumFreshness) -> None:
         """Take it up; nothing where there is none, or a torn one: this machine begins anew."""
         try:
-            found = msgspec.msgpack.decode(self._path.read_bytes(), type=Standing)
+            found = msgspec.msgpack.decode(self._path.read_bytes(), type=MembershipSnapshot)
         except (OSError, msgspec.DecodeError):
             return
         freshness.counts = freshness.counts or found.counts
-        freshness.hear(found.members, found.counted)
+        freshness.merge(found.members, found.counted)
         self._saved = found
 
-    def save(self, freshness: Freshness, *, is_complete: bool = True) -> None:
+    def save(self, freshness: QuorumFreshness, *, is_complete: bool = True) -> None:
         """Write it if it is another, and wait until the disk has it.
 
         Only where all that was heard `is_complete` on the disk, it says that this machine counts
         from now on: others may rely on what was acknowledged before that.
         """
-        standing = Standing(
+        standing = MembershipSnapshot(
             list(freshness.others),
             [each for each in freshness.counted if each in freshness.others],
             freshness.counts and (is_complete or self.counts),
@@ -69,7 +69,7 @@ def demote(path: Path) -> None:
     other cannot catch up, and goes on.
     """
     try:
-        found = msgspec.msgpack.decode(path.read_bytes(), type=Standing)
+        found = msgspec.msgpack.decode(path.read_bytes(), type=MembershipSnapshot)
     except (FileNotFoundError, msgspec.DecodeError):
         return
     if found.members and found.counts:

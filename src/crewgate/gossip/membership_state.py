@@ -7,54 +7,54 @@ method is one plain step.
 from collections.abc import Callable, Iterable, Sequence
 
 from crewgate import limits
-from crewgate.core.gossip.capsules import Capsule, Entry
-from crewgate.core.gossip.protocol import Node
-from crewgate.core.ids import Kind, orchestrator_key
+from crewgate.core.gossip.capsules import Capsule, RevocationEntry
+from crewgate.core.gossip.protocol import ProtocolNode
+from crewgate.core.ids import KeyKind, orchestrator_key
 from crewgate.core.x509 import certificate as certificate_
 from crewgate.core.x509.identity import MAY_REVOKE, Role, member_id
 from crewgate.errors import GossipError
-from crewgate.gossip.datagram_crypto import Keys, Opener
-from crewgate.gossip.delegate import Host
-from crewgate.gossip.directory import Directory
-from crewgate.gossip.keyring import Ring
-from crewgate.gossip.member_certificates import Credential, Known
+from crewgate.gossip.datagram_crypto import Decryptor, KeySet
+from crewgate.gossip.delegate import GossipDelegate
+from crewgate.gossip.directory import MemberDirectory
+from crewgate.gossip.keyring import Keyring
+from crewgate.gossip.member_certificates import KnownMember, MemberCredential
 from crewgate.gossip.stream import VERSION, Hello
 
 
-class OneselfError(GossipError):
+class SelfConnectionError(GossipError):
     """The other side of a stream is this machine."""
 
 
-class OutcastError(GossipError):
+class EvictedError(GossipError):
     """The other side was a member, and was sent away."""
 
 
-class Company:
+class MembershipState:
     """The members, as one of them (`me`) knows them; `sync_soon` has streams to some opened."""
 
     def __init__(
         self,
-        me: Known,
-        directory: Directory,
-        host: Host,
+        me: KnownMember,
+        directory: MemberDirectory,
+        host: GossipDelegate,
         cluster: bytes,
         sync_soon: Callable[[Iterable[bytes]], None],
     ) -> None:
         self.me = me
         self.directory = directory
-        self.keys = Keys()
-        self.ring = Ring(self.keys)
-        self.opener = Opener(me.id, self.keys)
+        self.keys = KeySet()
+        self.keyring = Keyring(self.keys)
+        self.opener = Decryptor(me.id, self.keys)
         self._host = host
         self._cluster = cluster
         self._sync_soon = sync_soon
         self._labels: dict[bytes, bytes] = {}  # members by the key that ends them
 
     def __repr__(self) -> str:
-        return f"<Company {self.directory!r} {self.ring!r}>"
+        return f"<MembershipState {self.directory!r} {self.keyring!r}>"
 
     @property
-    def is_outcast(self) -> bool:
+    def is_evicted(self) -> bool:
         """Whether this machine was sent away, and shows no certificate that was issued since."""
         return self.me.id not in self.directory
 
@@ -64,7 +64,7 @@ class Company:
         return self.directory.may_sign(self.me, self._host.wall())
 
     @property
-    def way_back(self) -> str:
+    def rejoin_instructions(self) -> str:
         """What an outcast takes to be a member again."""
         days = limits.gateway_life_seconds_max // 86_400
         return (
@@ -73,24 +73,24 @@ class Company:
             f"--life {days}d --out PREFIX` where the CA is"
         )
 
-    def hello(self, node: Node) -> Hello:
+    def hello(self, node: ProtocolNode) -> Hello:
         """What we say first."""
         return Hello(
             VERSION,
             self._cluster,
             self.me.credential,
-            node.comparing.word(self._host.wall()),
+            node.anti_entropy.summary(self._host.wall()),
             self.directory.roll(),
             self.directory.gone,
             [self.me.id, *node.freshness.others],
             list(node.freshness.counted),
-            list(self.ring),
+            list(self.keyring),
         )
 
     def recognise(self, leaf: bytes) -> bytes:
         """Which member is behind a leaf that a handshake has proved; GossipError.
 
-        The CA has others' certificates too, and that of an outcast (OutcastError) still serves.
+        The CA has others' certificates too, and that of an outcast (EvictedError) still serves.
         """
         try:
             found = certificate_.read(leaf)
@@ -98,18 +98,18 @@ class Company:
         except ValueError as error:
             raise GossipError(f"a certificate of no gateway: {error}") from error
         if leaf == self.me.credential.chain[0]:
-            raise OneselfError("this machine")
+            raise SelfConnectionError("this machine")
         if identity.role is not Role.GATEWAY:
             raise GossipError(f"{identity.label} is no gateway")
         member = member_id(identity.name)
         if found.issued <= self.directory.gone.get(member, -1):
-            raise OutcastError(f"gateway {identity.name} was sent away")
+            raise EvictedError(f"gateway {identity.name} was sent away")
         keys = certificate_.revocable_by(identity, found.serial, found.issued)
         if self._host.is_dead(keys):
             raise GossipError(f"gateway {identity.name}: its certificate is revoked")
         return member
 
-    def meet(self, leaf: bytes, hello: Hello) -> Known:
+    def add_member(self, leaf: bytes, hello: Hello) -> KnownMember:
         """Who has said hello, by the certificate of its handshake; GossipError.
 
         Of two who meet without any key, one makes it.
@@ -118,15 +118,15 @@ class Company:
         if known.issued <= self.directory.gone.get(known.id, -1):  # its newest may be another's
             raise GossipError(f"gateway {known.name} was sent away")
         try:
-            self.ring.merge(hello.keys, self._host.wall(), may_void=known.may_revoke)
+            self.keyring.merge(hello.keys, self._host.wall(), may_void=known.may_revoke)
         except ValueError as error:
             raise GossipError(str(error)) from error
         if not self.keys.number and self.me.id < known.id:
-            self.ring.make(self._host.wall())
+            self.keyring.make(self._host.wall())
             self._sync_soon([known.id])
         return known
 
-    def dismissed(self, node: Node, leaf: bytes, shown: Known) -> None:
+    def dismissed(self, node: ProtocolNode, leaf: bytes, shown: KnownMember) -> None:
         """Whose leaf this is says that we were sent away: nothing is believed that it may not do.
 
         It could have sent us away itself, if it may revoke. It means the certificate that was
@@ -135,7 +135,7 @@ class Company:
         if MAY_REVOKE in certificate_.read(leaf).speaks_for().rights:
             self.send_away(node, shown.id, shown.issued)
 
-    def introduce(self, credentials: Iterable[Credential]) -> None:
+    def introduce(self, credentials: Iterable[MemberCredential]) -> None:
         """Gateways that a member knows; GossipError, and those before were taken."""
         try:
             for credential in credentials:
@@ -143,7 +143,7 @@ class Company:
         finally:
             self.directory.flush()
 
-    def hear(self, node: Node, known: Known, hello: Hello) -> None:
+    def merge(self, node: ProtocolNode, known: KnownMember, hello: Hello) -> None:
         """What another thinks of who is a member, of all whose certificates have been seen here.
 
         A made-up one would count among those whose majority nobody can ask.
@@ -153,69 +153,71 @@ class Company:
                 self.send_away(node, member, before)
         if known.id not in self.directory:
             raise GossipError(f"gateway {known.name} was sent away")
-        self.meet_all(node)
+        self.add_members(node)
         node.members.join(known.id, known.address, self._host.now())
         members = [each for each in hello.members if each in self.directory]
-        node.hear(members, hello.counted, self._host.now())
+        node.merge_views(members, hello.counted, self._host.now())
         if hello.word.counts:
-            node.let_go(hello.members, self._host.now())
+            node.drop_members(hello.members, self._host.now())
 
-    def meet_all(self, node: Node) -> None:
+    def add_members(self, node: ProtocolNode) -> None:
         """Have the protocol know all members."""
         members = list(self.directory)
         self._labels = {orchestrator_key("", each.identity.label): each.id for each in members}
-        node.meet([(each.id, each.address) for each in members], self._host.now())
+        node.add_members([(each.id, each.address) for each in members], self._host.now())
 
-    def watch(self, node: Node, entries: Sequence[Entry]) -> bool:
+    def watch(self, node: ProtocolNode, entries: Sequence[RevocationEntry]) -> bool:
         """Revocations that may be of members; whether one is a member no more."""
         sent_away = False
         for entry in entries:
-            member = self._labels.get(entry.key) if entry.kind == Kind.ORCHESTRATOR else None
+            member = self._labels.get(entry.key) if entry.kind == KeyKind.ORCHESTRATOR else None
             if member is not None:
                 before = entry.before - limits.leeway_seconds
                 sent_away = self.send_away(node, member, before) or sent_away
         return sent_away
 
-    def send_away(self, node: Node, member: bytes, before: int) -> bool:
+    def send_away(self, node: ProtocolNode, member: bytes, before: int) -> bool:
         """No certificate issued until then is a member's; whether it was one."""
         if not self.directory.send_away(member, before) or member in self.directory:
             return False
         if member == self.me.id:
-            self._host.say(f"this machine was sent away; to come back it takes {self.way_back}")
+            self._host.log(
+                f"this machine was sent away; to come back it takes {self.rejoin_instructions}"
+            )
             return True
-        self._host.say(f"gateway {self.directory.name(member)} is no member any more")
-        node.dismiss(member, self._host.now())
+        self._host.log(f"gateway {self.directory.name(member)} is no member any more")
+        node.evict(member, self._host.now())
         self.opener.forget(member)
         return True
 
-    def resume_evictions(self, node: Node) -> None:
+    def resume_evictions(self, node: ProtocolNode) -> None:
         """After a start, wait again for a majority to agree on evictions from before it.
 
         Otherwise this machine would count those members for ever.
         """
         for member in node.freshness.others:
             if member in self.directory.gone and member not in self.directory:
-                node.dismiss(member, self._host.now())
+                node.evict(member, self._host.now())
 
-    def upkeep(self, node: Node) -> None:
+    def upkeep(self, node: ProtocolNode) -> None:
         """Whether it is time for another key, and this member's turn to make it."""
-        self.meet_all(node)  # one who could not be admitted before may be now
+        self.add_members(node)  # one who could not be admitted before may be now
         wall = self._host.wall()
-        self.ring.choose(wall)
-        if self.ring.is_due(wall, self._rank(node)):
+        self.keyring.choose(wall)
+        if self.keyring.is_due(wall, self._rank(node)):
             self.rotate(node)
 
-    def next_key_at(self, node: Node) -> int:
+    def next_key_at(self, node: ProtocolNode) -> int:
         """When this member makes another key if nobody does before; there is one."""
-        return self.ring.due_at(self._rank(node))
+        return self.keyring.due_at(self._rank(node))
 
-    def _rank(self, node: Node) -> int:
+    def _rank(self, node: ProtocolNode) -> int:
         return sorted([self.me.id, *node.freshness.others]).index(self.me.id)
 
-    def rotate(self, node: Node, *, voids: bool = False) -> None:
+    def rotate(self, node: ProtocolNode, *, voids: bool = False) -> None:
         """Make another key, and tell all; one that `voids` ends those before it at once."""
-        self.ring.make(self._host.wall(), voids=voids)
-        self._sync_soon(node.members.there)
+        self.keyring.make(self._host.wall(), voids=voids)
+        self._sync_soon(node.members.reachable)
 
     def has_signed(self, capsule: Capsule, *, is_named: bool, is_handed: bool) -> bool:
         """Whether a capsule is good: by a certificate of its time.
@@ -225,7 +227,7 @@ class Company:
         signer = self.directory.signer(capsule, is_named=is_named)
         return signer is not None and (is_handed or not self._host.is_dead(signer.revocable_by()))
 
-    def _known(self, leaf: bytes, hello: Hello) -> Known:
+    def _known(self, leaf: bytes, hello: Hello) -> KnownMember:
         if hello.version != VERSION or hello.cluster != self._cluster:
             raise GossipError("a gateway of another version or trust domain")
         if hello.credential.chain[:1] != (leaf,):

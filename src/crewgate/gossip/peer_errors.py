@@ -3,28 +3,30 @@
 import os
 from collections.abc import Callable, Iterable
 
-from crewgate.gossip.sockets import Where, shown
+from crewgate.gossip.sockets import Where, format_address
 
 
-class Complaints:
+class PeerErrors:
     """Of one machine; `say` tells a person."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
         self._said: dict[Where, str] = {}
 
     def __repr__(self) -> str:
-        return f"<Complaints {self._said}>"
+        return f"<PeerErrors {self._said}>"
 
     def note(self, peer: Where, why: str) -> None:
         """Why nobody was found there, empty if somebody was; said if it is something else."""
         if why and why != self._said.get(peer):
-            self._say(f"peer {shown(peer)}: {why}")
+            self._log(f"peer {format_address(peer)}: {why}")
         self._said[peer] = why
 
     def of(self, peers: Iterable[Where]) -> list[str]:
         """Those where nobody was found, each with why."""
-        return [f"{shown(peer)} ({why})" for peer in peers if (why := self._said.get(peer))]
+        return [
+            f"{format_address(peer)} ({why})" for peer in peers if (why := self._said.get(peer))
+        ]
 
 
 def reason(error: Exception) -> str:

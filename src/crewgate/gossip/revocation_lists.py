@@ -1,7 +1,7 @@
 """Which list of the revoked a machine has, and which of two machines hands its own to the other.
 
 Both know this from each other's first message, so neither asks. The machine itself judges what a
-list says, and whether the CA has signed it (`Lists`).
+list says, and whether the CA has signed it (`CRLExchange`).
 """
 
 from typing import Annotated, Protocol
@@ -11,7 +11,7 @@ import msgspec
 from crewgate import limits
 
 
-class ListMark(msgspec.Struct, frozen=True, array_like=True):
+class CRLVersion(msgspec.Struct, frozen=True, array_like=True):
     """A list: its number, and the key that signed it (8 bytes). Number 0: there is none.
 
     `takes` says whether its machine keeps a newer one: the machine that signs the list does not.
@@ -21,7 +21,7 @@ class ListMark(msgspec.Struct, frozen=True, array_like=True):
     number: Annotated[int, msgspec.Meta(ge=0, le=limits.crl_number_max)] = 0
     takes: bool = False
 
-    def is_for(self, other: "ListMark") -> bool:
+    def is_for(self, other: "CRLVersion") -> bool:
         """Whether the machine with this list hands it to the machine with the `other` one."""
         if not other.takes or not self.number:
             return False
@@ -30,13 +30,13 @@ class ListMark(msgspec.Struct, frozen=True, array_like=True):
         )
 
 
-NO_LIST = ListMark()
+NO_LIST = CRLVersion()
 
 
-class Lists(Protocol):
+class CRLExchange(Protocol):
     """The list of one machine. Each method may block on its disk, and any thread may call it."""
 
-    def mark(self, member: bytes) -> ListMark:
+    def version(self, member: bytes) -> CRLVersion:
         """Which one it has now, if it can be handed over; as `member` is told of it."""
 
     def data(self) -> bytes:
@@ -48,14 +48,14 @@ class Lists(Protocol):
         A member whose list was no good is told for a while that this machine takes none.
         """
 
-    def news(self) -> str:
+    def take_message(self) -> str:
         """A sentence for a person that was not said before, or nothing."""
 
 
-class NoLists:
+class NoCRLExchange:
     """A machine that neither has a list nor wants one."""
 
-    def mark(self, member: bytes) -> ListMark:  # noqa: ARG002 - as `Lists`
+    def version(self, member: bytes) -> CRLVersion:  # noqa: ARG002 - as `CRLExchange`
         """None."""
         return NO_LIST
 
@@ -66,6 +66,6 @@ class NoLists:
     def take(self, data: bytes, member: bytes) -> None:
         """Not wanted."""
 
-    def news(self) -> str:
+    def take_message(self) -> str:
         """Nothing."""
         return ""

@@ -8,31 +8,31 @@ from ipaddress import IPv6Address, ip_address
 import trio
 
 from crewgate import limits
-from crewgate.core.gossip.messages import Address
+from crewgate.core.gossip.messages import MemberAddress
 
 Where = tuple[str, int]
 
 
-def to_address(host: str, port: int) -> Address:
+def to_address(host: str, port: int) -> MemberAddress:
     """As members tell one another of it."""
     given = ip_address(host)
     mapped = given if isinstance(given, IPv6Address) else IPv6Address(f"::ffff:{given}")
-    return Address(mapped.packed, port)
+    return MemberAddress(mapped.packed, port)
 
 
-def to_where(address: Address) -> Where:
+def to_where(address: MemberAddress) -> Where:
     """As a socket wants it."""
     given = IPv6Address(address.host)
     return str(given.ipv4_mapped or given), address.port
 
 
-def shown(where: Where) -> str:
+def format_address(where: Where) -> str:
     """For people."""
     host, port = where
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class Sockets:
+class GossipSockets:
     """The two sockets of one address and port; OSError if they cannot be had."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -58,7 +58,7 @@ class Sockets:
         self.datagrams.close()
         self.streams.close()
 
-    def send(self, to: Address, data: bytes) -> None:
+    def send(self, to: MemberAddress, data: bytes) -> None:
         """One datagram; what cannot leave now is lost, as datagrams are."""
         host, port = to_where(to)
         if self._is_v6 and ":" not in host:

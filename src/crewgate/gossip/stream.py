@@ -14,13 +14,13 @@ import msgspec
 import trio
 
 from crewgate import limits, openssl
-from crewgate.core.gossip.anti_entropy import Word
+from crewgate.core.gossip.anti_entropy import PeerSummary
 from crewgate.core.gossip.ranges import Range
 from crewgate.errors import GossipError
 from crewgate.gossip.keyring import GroupKey
-from crewgate.gossip.ledger_marks import SignedMark
-from crewgate.gossip.member_certificates import Credential
-from crewgate.gossip.revocation_lists import NO_LIST, ListMark
+from crewgate.gossip.ledger_marks import SignedLedgerMark
+from crewgate.gossip.member_certificates import MemberCredential
+from crewgate.gossip.revocation_lists import NO_LIST, CRLVersion
 from crewgate.openssl import show_certificate
 
 VERSION = 1
@@ -38,62 +38,63 @@ _Members = msgspec.Meta(max_length=limits.gossip_members_max + 1)
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """Who speaks: `word` is its standing, `roll` fingerprints of the certificates that it has.
 
-    `members` and `counted` are as in `Freshness`; who is `gone`, and until when, in `Directory`.
-    `revoked` says which list of the revoked it has; a machine of an older version says nothing.
-    `ledger` is how far its ledger is, and `yours`, in an answer, the last such word of the other.
+    `members` and `counted` are as in `QuorumFreshness`; who is `gone`, and until when, in
+    `MemberDirectory`. `revoked` says which list of the revoked it has; a machine of an older
+    version says nothing. `ledger` is how far its ledger is, and `yours`, in an answer, the last
+    such word of the other.
     """
 
     version: int
     cluster: bytes
-    credential: Credential
-    word: Word
+    credential: MemberCredential
+    word: PeerSummary
     roll: Annotated[list[_Id], msgspec.Meta(max_length=_CERTIFICATES)]
     gone: Annotated[dict[_Id, _Time], _Members]
     members: Annotated[list[_Id], _Members]
     counted: Annotated[list[_Id], _Members]
     keys: Annotated[list[GroupKey], msgspec.Meta(max_length=limits.group_keys_max)]
-    revoked: ListMark = NO_LIST
-    ledger: SignedMark | None = None
-    yours: SignedMark | None = None
+    revoked: CRLVersion = NO_LIST
+    ledger: SignedLedgerMark | None = None
+    yours: SignedLedgerMark | None = None
 
 
-class Credentials(msgspec.Struct, frozen=True, tag="credentials"):
+class CertificateBatch(msgspec.Struct, frozen=True, tag="credentials"):
     """Certificates that the other has not got; the last page says so."""
 
-    credentials: Annotated[list[Credential], msgspec.Meta(max_length=_CREDENTIALS_MAX)]
+    credentials: Annotated[list[MemberCredential], msgspec.Meta(max_length=_CREDENTIALS_MAX)]
     last: bool
 
 
-class RevokedList(msgspec.Struct, frozen=True, tag="revoked-list"):
+class CRLMessage(msgspec.Struct, frozen=True, tag="revoked-list"):
     """The CA's list of the revoked (DER), from the member with the newer one."""
 
     data: Annotated[bytes, msgspec.Meta(max_length=limits.gossip_list_bytes_max)]
 
 
-class Digests(msgspec.Struct, frozen=True, tag="digests"):
+class LineDigests(msgspec.Struct, frozen=True, tag="digests"):
     """What is held of each line, from whoever began the conversation."""
 
     digests: dict[_Line, _Id]
 
 
-class Held(msgspec.Struct, frozen=True, tag="held"):
+class HeldRanges(msgspec.Struct, frozen=True, tag="held"):
     """The numbers that are held of lines that differ."""
 
     held: dict[_Line, tuple[Range, ...]]
 
 
-class Capsules(msgspec.Struct, frozen=True, tag="capsules"):
+class CapsuleBatch(msgspec.Struct, frozen=True, tag="capsules"):
     """Capsules that the other has not got; the last page says so."""
 
     raws: list[bytes]
     last: bool
 
 
-class Dismissal(msgspec.Struct, frozen=True, tag="dismissal"):
+class EvictionNotice(msgspec.Struct, frozen=True, tag="dismissal"):
     """In the place of a hello, to a machine that was sent away: nobody else would tell it."""
 
 
-class AskSeen(msgspec.Struct, frozen=True, tag="ask-seen"):
+class AskNameSeen(msgspec.Struct, frozen=True, tag="ask-seen"):
     """In the place of a hello: whether the other has ever seen what a person has just named.
 
     A machine of an older version hangs up.
@@ -104,43 +105,55 @@ class AskSeen(msgspec.Struct, frozen=True, tag="ask-seen"):
     crew: Annotated[str, msgspec.Meta(max_length=limits.claim_chars_max)]
 
 
-class Seen(msgspec.Struct, frozen=True, tag="seen"):
+class NameSeen(msgspec.Struct, frozen=True, tag="seen"):
     """The answer. Nothing proves it, so no more than a hint to a person may depend on it."""
 
     seen: bool
 
 
-class DismissedError(GossipError):
+class EvictionError(GossipError):
     """The other side says that this machine was sent away."""
 
 
-Words = Hello | Credentials | RevokedList | Digests | Held | Capsules | Dismissal | AskSeen | Seen
-W = TypeVar("W", Hello, Credentials, RevokedList, Digests, Held, Capsules, Seen)
-_DECODER: msgspec.msgpack.Decoder[Words] = msgspec.msgpack.Decoder(Words)
+SyncMessage = (
+    Hello
+    | CertificateBatch
+    | CRLMessage
+    | LineDigests
+    | HeldRanges
+    | CapsuleBatch
+    | EvictionNotice
+    | AskNameSeen
+    | NameSeen
+)
+W = TypeVar(
+    "W", Hello, CertificateBatch, CRLMessage, LineDigests, HeldRanges, CapsuleBatch, NameSeen
+)
+_DECODER: msgspec.msgpack.Decoder[SyncMessage] = msgspec.msgpack.Decoder(SyncMessage)
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-def pages(raws: Sequence[bytes]) -> Iterator[Capsules]:
+def pages(raws: Sequence[bytes]) -> Iterator[CapsuleBatch]:
     """So many frames, at least one."""
     page, size = list[bytes](), 0
     for raw in raws:
         if size + len(raw) > limits.gossip_page_bytes:
-            yield Capsules(page, last=False)
+            yield CapsuleBatch(page, last=False)
             page, size = [], 0
         page.append(raw)
         size += len(raw)
-    yield Capsules(page, last=True)
+    yield CapsuleBatch(page, last=True)
 
 
-def credential_pages(credentials: Sequence[Credential]) -> Iterator[Credentials]:
+def credential_pages(credentials: Sequence[MemberCredential]) -> Iterator[CertificateBatch]:
     """So many frames, at least one."""
     each = _CREDENTIALS_MAX
     for at in range(0, len(credentials) - each, each):
-        yield Credentials(list(credentials[at : at + each]), last=False)
-    yield Credentials(list(credentials[(len(credentials) - 1) // each * each :]), last=True)
+        yield CertificateBatch(list(credentials[at : at + each]), last=False)
+    yield CertificateBatch(list(credentials[(len(credentials) - 1) // each * each :]), last=True)
 
 
-class Line:
+class SyncStream:
     """One connection; GossipError for what no member says, and when the other side has gone."""
 
     def __init__(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
@@ -152,7 +165,7 @@ class Line:
         """The certificate of the other side, in DER, as the handshake has proved it."""
         return bytes(self._stream.getpeercert(binary_form=True) or b"")
 
-    async def say(self, *words: Words) -> None:
+    async def send(self, *words: SyncMessage) -> None:
         """Send in one piece."""
         frames = []
         for each in words:
@@ -166,21 +179,21 @@ class Line:
             openssl.forget_errors()
             raise GossipError(f"the connection has ended: {_why(error)}") from error
 
-    async def hear(self, kind: type[W]) -> W:
-        """The next message, which must be of this kind; DismissedError."""
-        words = await self._hear()
+    async def receive(self, kind: type[W]) -> W:
+        """The next message, which must be of this kind; EvictionError."""
+        words = await self._receive()
         if not isinstance(words, kind):
             raise GossipError("a message out of turn")
         return words
 
-    async def hear_first(self) -> Hello | AskSeen:
+    async def receive_first(self) -> Hello | AskNameSeen:
         """What one begins with who has come."""
-        words = await self._hear()
-        if not isinstance(words, Hello | AskSeen):
+        words = await self._receive()
+        if not isinstance(words, Hello | AskNameSeen):
             raise GossipError("a message out of turn")
         return words
 
-    async def _hear(self) -> Words:
+    async def _receive(self) -> SyncMessage:
         length = int.from_bytes(await self._take(_PREFIX_BYTES))
         if not 0 < length <= limits.gossip_frame_bytes_max:
             raise GossipError("a frame of no such length")
@@ -188,8 +201,8 @@ class Line:
             words = _DECODER.decode(await self._take(length))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise GossipError(f"a frame that says nothing: {error}") from error
-        if isinstance(words, Dismissal):
-            raise DismissedError("it says that this machine was sent away")
+        if isinstance(words, EvictionNotice):
+            raise EvictionError("it says that this machine was sent away")
         return words
 
     async def _take(self, size: int) -> bytes:

@@ -15,7 +15,7 @@ from crewgate.errors import GossipError
 K = TypeVar("K", str, bytes)
 
 
-class Callers:
+class StreamLimiter:
     """Those who are here now."""
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Callers:
 
     def __repr__(self) -> str:
         shaking, talking = self._handshakes.total(), self._conversations.total()
-        return f"<Callers handshakes={shaking} conversations={talking}>"
+        return f"<StreamLimiter handshakes={shaking} conversations={talking}>"
 
     @contextmanager
     def shaking(self, address: str) -> Iterator[None]:

@@ -18,31 +18,31 @@ import trio
 from crewgate import limits
 from crewgate.core.gossip.ranges import Range
 from crewgate.errors import GossipError
-from crewgate.gossip.member_certificates import Known
-from crewgate.gossip.membership_state import OutcastError
-from crewgate.gossip.node import Gossip
-from crewgate.gossip.revocation_lists import ListMark
+from crewgate.gossip.member_certificates import KnownMember
+from crewgate.gossip.membership_state import EvictedError
+from crewgate.gossip.node import GossipNode
+from crewgate.gossip.revocation_lists import CRLVersion
 from crewgate.gossip.stream import (
-    AskSeen,
-    Capsules,
-    Credentials,
-    Digests,
-    Dismissal,
-    DismissedError,
-    Held,
+    AskNameSeen,
+    CapsuleBatch,
+    CertificateBatch,
+    CRLMessage,
+    EvictionError,
+    EvictionNotice,
+    HeldRanges,
     Hello,
-    Line,
-    RevokedList,
-    Seen,
+    LineDigests,
+    NameSeen,
+    SyncMessage,
+    SyncStream,
     W,
-    Words,
     credential_pages,
     pages,
 )
 from crewgate.runtime.durable_files import describe
 
 
-async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
+async def initiate(gossip: GossipNode, line: SyncStream, turn: trio.Lock) -> KnownMember:
     """Speak first; who that was. GossipError, OSError.
 
     Capsules are exchanged in `turn`: who has just begun would be handed a million by each member
@@ -54,10 +54,10 @@ async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
     asked_at, shown = gossip.host.now(), gossip.company.me
     try:
         hello = await _greeted(line, own)
-    except DismissedError:
+    except EvictionError:
         gossip.company.dismissed(gossip.node, line.leaf, shown)
         raise
-    known = gossip.company.meet(line.leaf, hello)
+    known = gossip.company.add_member(line.leaf, hello)
     await _take_marks(gossip, known, hello)
     await _introduce(gossip, line, known, hello)
     await _hand_over(gossip, line, known, own.revoked, hello.revoked)
@@ -65,15 +65,15 @@ async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
         if known.id in gossip.exchanging:
             return known
         archive = gossip.node.archive
-        await line.say(Digests(archive.digests()))
-        theirs = (await _soon(line, Held)).held
-        await line.say(Held(archive.held(theirs)))
+        await line.send(LineDigests(archive.digests()))
+        theirs = (await _soon(line, HeldRanges)).held
+        await line.send(HeldRanges(archive.held(theirs)))
         await _exchange(gossip, line, gossip.node.lacking(theirs))
     gossip.synced(known.id, hello, asked_at)
     return known
 
 
-async def answer(gossip: Gossip, line: Line, asked_at: float) -> None:
+async def respond(gossip: GossipNode, line: SyncStream, asked_at: float) -> None:
     """Speak second; GossipError, OSError.
 
     `asked_at` is before the handshake: the other's hello may have come with the last of it, and who
@@ -81,42 +81,46 @@ async def answer(gossip: Gossip, line: Line, asked_at: float) -> None:
     """
     try:
         member = gossip.company.recognise(line.leaf)
-    except OutcastError:
-        hello = await line.hear(Hello)  # unread, it takes our word along as the connection ends
+    except EvictedError:
+        hello = await line.receive(Hello)  # unread, it takes our word along as the connection ends
         if hello.credential.chain[:1] == (line.leaf,):  # else it was given another just now
-            await line.say(Dismissal())
+            await line.send(EvictionNotice())
         raise
-    first = await line.hear_first()
-    if isinstance(first, AskSeen):
-        await _tell(gossip, line, member, first)
+    first = await line.receive_first()
+    if isinstance(first, AskNameSeen):
+        await _answer_seen(gossip, line, member, first)
         return
     hello = first
-    known = gossip.company.meet(line.leaf, hello)
-    own = msgspec.structs.replace(await _hello(gossip, known.id), yours=gossip.marks.of(known.id))
+    known = gossip.company.add_member(line.leaf, hello)
+    own = msgspec.structs.replace(
+        await _hello(gossip, known.id), yours=gossip.ledger_marks.of(known.id)
+    )
     await _take_marks(gossip, known, hello)
-    await line.say(own)
+    await line.send(own)
     await _introduce(gossip, line, known, hello)
     await _hand_over(gossip, line, known, own.revoked, hello.revoked)
-    digests = (await line.hear(Digests)).digests
+    digests = (await line.receive(LineDigests)).digests
     gossip.exchanging.add(known.id)
     try:
-        await line.say(Held(gossip.node.archive.differing(digests)))
-        theirs: dict[bytes, tuple[Range, ...]] = (await line.hear(Held)).held
+        await line.send(HeldRanges(gossip.node.archive.differing(digests)))
+        theirs: dict[bytes, tuple[Range, ...]] = (await line.receive(HeldRanges)).held
         await _exchange(gossip, line, gossip.node.lacking(theirs))
     finally:
         gossip.exchanging.discard(known.id)
     gossip.synced(known.id, hello, asked_at)
 
 
-async def ask(gossip: Gossip, line: Line, member: bytes, question: AskSeen) -> bool:
+async def ask(gossip: GossipNode, line: SyncStream, member: bytes, question: AskNameSeen) -> bool:
     """What `member` answers, and nobody else in its place; GossipError, OSError."""
     if gossip.company.recognise(line.leaf) != member:
         raise GossipError("another gateway than the one that is asked")
-    await line.say(question)
-    return (await line.hear(Seen)).seen
+    await line.send(question)
+    return (await line.receive(NameSeen)).seen
 
 
-async def _tell(gossip: Gossip, line: Line, member: bytes, question: AskSeen) -> None:
+async def _answer_seen(
+    gossip: GossipNode, line: SyncStream, member: bytes, question: AskNameSeen
+) -> None:
     """Answer a member, a few times a second: it takes a look through journals."""
     if member not in gossip.company.directory:
         raise GossipError("a question of a gateway that is no member")
@@ -125,15 +129,15 @@ async def _tell(gossip: Gossip, line: Line, member: bytes, question: AskSeen) ->
     seen = None if gossip.on_question is None else await gossip.on_question(question)
     if seen is None:
         raise GossipError("a question that cannot be answered now")
-    await line.say(Seen(seen))
+    await line.send(NameSeen(seen))
 
 
-async def _greeted(line: Line, hello: Hello) -> Hello:
+async def _greeted(line: SyncStream, hello: Hello) -> Hello:
     """The answer to our hello; GossipError tells why there may be none."""
     try:
-        await line.say(hello)
-        return await line.hear(Hello)
-    except DismissedError:
+        await line.send(hello)
+        return await line.receive(Hello)
+    except EvictionError:
         raise
     except GossipError as error:
         raise GossipError(
@@ -141,49 +145,51 @@ async def _greeted(line: Line, hello: Hello) -> Hello:
         ) from error
 
 
-async def _hello(gossip: Gossip, member: bytes) -> Hello:
+async def _hello(gossip: GossipNode, member: bytes) -> Hello:
     """What we say first."""
-    mark = await trio.to_thread.run_sync(gossip.lists.mark, member)
+    mark = await trio.to_thread.run_sync(gossip.crls.version, member)
     hello = gossip.company.hello(gossip.node)
-    return msgspec.structs.replace(hello, revoked=mark, ledger=gossip.marks.own)
+    return msgspec.structs.replace(hello, revoked=mark, ledger=gossip.ledger_marks.own)
 
 
-async def _take_marks(gossip: Gossip, known: Known, hello: Hello) -> None:
+async def _take_marks(gossip: GossipNode, known: KnownMember, hello: Hello) -> None:
     """Keep the other's word on its ledger, and hear what it has kept of ours."""
-    gossip.marks.take(known.id, known.identity.key, hello.ledger)
-    mine = gossip.marks.mine(hello.yours)
+    gossip.ledger_marks.take(known.id, known.identity.key, hello.ledger)
+    mine = gossip.ledger_marks.mine(hello.yours)
     if mine is not None:
         gossip.on_mark(mine)
-    if not gossip.marks.take_turn(gossip.host.now()):
+    if not gossip.ledger_marks.take_turn(gossip.host.now()):
         return
     members = frozenset(each.id for each in gossip.company.directory)
     try:
-        await trio.to_thread.run_sync(gossip.marks.flush, members)
+        await trio.to_thread.run_sync(gossip.ledger_marks.flush, members)
     except OSError as error:
-        gossip.host.say(f"what the others say of their ledgers is not kept: {describe(error)}")
+        gossip.host.log(f"what the others say of their ledgers is not kept: {describe(error)}")
 
 
 async def _hand_over(
-    gossip: Gossip, line: Line, known: Known, own: ListMark, other: ListMark
+    gossip: GossipNode, line: SyncStream, known: KnownMember, own: CRLVersion, other: CRLVersion
 ) -> None:
     """The newer list of the revoked, to who has an older one: each of both knows who speaks."""
     if own.is_for(other):
-        await line.say(RevokedList(await trio.to_thread.run_sync(gossip.lists.data)))
+        await line.send(CRLMessage(await trio.to_thread.run_sync(gossip.crls.data)))
     elif other.is_for(own):
-        found = await line.hear(RevokedList)
-        await trio.to_thread.run_sync(gossip.lists.take, found.data, known.id)
-    if news := gossip.lists.news():
-        gossip.host.say(news)
+        found = await line.receive(CRLMessage)
+        await trio.to_thread.run_sync(gossip.crls.take, found.data, known.id)
+    if news := gossip.crls.take_message():
+        gossip.host.log(news)
 
 
-async def _introduce(gossip: Gossip, line: Line, known: Known, hello: Hello) -> None:
+async def _introduce(
+    gossip: GossipNode, line: SyncStream, known: KnownMember, hello: Hello
+) -> None:
     """Give the certificates that the other has not got, and take those that we have not."""
 
     async def take() -> None:
         is_last = False
         left = limits.gossip_members_max * limits.member_certificates_max
         while not is_last:
-            page = await line.hear(Credentials)
+            page = await line.receive(CertificateBatch)
             left -= len(page.credentials)
             if left < 0:
                 raise GossipError("more certificates than there are members")
@@ -193,17 +199,17 @@ async def _introduce(gossip: Gossip, line: Line, known: Known, hello: Hello) -> 
 
     lacking = gossip.company.directory.beyond(hello.roll)
     await _both(line, credential_pages(lacking), take)
-    gossip.company.hear(gossip.node, known, hello)
+    gossip.company.merge(gossip.node, known, hello)
     gossip.save()  # before others count on it that we think so
 
 
-async def _exchange(gossip: Gossip, line: Line, lacking: Iterator[bytes]) -> None:
+async def _exchange(gossip: GossipNode, line: SyncStream, lacking: Iterator[bytes]) -> None:
     """The same with capsules, which may be a million: in steps, so that all else goes on."""
 
     async def take() -> None:
         is_last, left = False, limits.capsules_max
         while not is_last:
-            page = await _soon(line, Capsules)
+            page = await _soon(line, CapsuleBatch)
             left -= len(page.raws)
             if left < 0:
                 raise GossipError("more capsules than there are")
@@ -215,32 +221,34 @@ async def _exchange(gossip: Gossip, line: Line, lacking: Iterator[bytes]) -> Non
     await _both(line, _frames(lacking), take)
 
 
-def _frames(lacking: Iterator[bytes]) -> Iterator[Capsules]:
+def _frames(lacking: Iterator[bytes]) -> Iterator[CapsuleBatch]:
     """Each is read out of the archive when the one before it has left."""
     while some := list(islice(lacking, limits.gossip_frame_capsules)):
         for page in pages(some):
-            yield Capsules(page.raws, last=False)
-    yield Capsules([], last=True)
+            yield CapsuleBatch(page.raws, last=False)
+    yield CapsuleBatch([], last=True)
 
 
-async def _soon(line: Line, kind: type[W]) -> W:
+async def _soon(line: SyncStream, kind: type[W]) -> W:
     """What is heard in a turn, for which others wait; GossipError where nothing is."""
     with trio.move_on_after(limits.gossip_silence_seconds):
-        return await line.hear(kind)
+        return await line.receive(kind)
     raise GossipError("no word in time")
 
 
-async def _both(line: Line, words: Iterable[Words], take: Callable[[], Awaitable[None]]) -> None:
+async def _both(
+    line: SyncStream, words: Iterable[SyncMessage], take: Callable[[], Awaitable[None]]
+) -> None:
     """Say and hear at once: two who only spoke would wait for one another for ever."""
     failure: Exception | None = None
 
-    async def say() -> None:
+    async def send() -> None:
         with suppress(GossipError):  # whoever cannot be told says no more either
             for each in words:
-                await line.say(each)
+                await line.send(each)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(say)
+        nursery.start_soon(send)
         try:
             await take()
         except (GossipError, OSError) as error:  # as it is, and not in a nursery's group

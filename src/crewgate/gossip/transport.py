@@ -1,6 +1,6 @@
 """The tasks of a member: datagrams, timers, the disk, and streams to and from the others.
 
-Owns the sockets. What is done in each step is `Gossip`'s; here is only when, and how patiently.
+Owns the sockets. What is done in each step is `GossipNode`'s; here is only when, and how patiently.
 """
 
 import math
@@ -13,19 +13,19 @@ from typing import NamedTuple
 import trio
 
 from crewgate import limits, openssl
-from crewgate.core.gossip.acknowledgements import Receipt
+from crewgate.core.gossip.acknowledgements import AckState
 from crewgate.errors import GossipError
 from crewgate.gossip import sync_session
-from crewgate.gossip.membership_state import OneselfError
-from crewgate.gossip.node import Gossip
-from crewgate.gossip.peer_errors import Complaints, reason
-from crewgate.gossip.sockets import Sockets, Where, resolve, to_where
-from crewgate.gossip.stream import AskSeen, Line, context
-from crewgate.gossip.stream_limits import Callers
+from crewgate.gossip.membership_state import SelfConnectionError
+from crewgate.gossip.node import GossipNode
+from crewgate.gossip.peer_errors import PeerErrors, reason
+from crewgate.gossip.sockets import GossipSockets, Where, resolve, to_where
+from crewgate.gossip.stream import AskNameSeen, SyncStream, context
+from crewgate.gossip.stream_limits import StreamLimiter
 from crewgate.runtime.durable_files import cause
 
 
-class Files(NamedTuple):
+class TLSFiles(NamedTuple):
     """What streams are secured with: PEM files, read anew when the certificate is renewed."""
 
     certificate: Path
@@ -33,11 +33,11 @@ class Files(NamedTuple):
     root: Path
 
 
-class Service:
+class GossipTransport:
     """Runs one member until it is cancelled. `peers` are where others are, as configured."""
 
     def __init__(
-        self, gossip: Gossip, sockets: Sockets, files: Files, peers: Sequence[Where]
+        self, gossip: GossipNode, sockets: GossipSockets, files: TLSFiles, peers: Sequence[Where]
     ) -> None:
         self.gossip = gossip
         self.peers = tuple(peers)
@@ -46,19 +46,19 @@ class Service:
         self._work = trio.Event()
         self._write = trio.Event()
         self._turn = trio.Event()
-        self._callers = Callers()
+        self._callers = StreamLimiter()
         self._contexts: dict[bool, ssl.SSLContext] = {}
         self._shown = b""  # the leaf that they show
         self._syncs = trio.CapacityLimiter(limits.gossip_syncs_max)
         self._exchange = trio.Lock()  # one of those that we begin
         self._busy: set[bytes] = set()
         self._receipts: dict[int, trio.Event] = {}
-        self._complaints = Complaints(gossip.host.say)
+        self._peer_errors = PeerErrors(gossip.host.log)
         gossip.on_work = self._wake
         gossip.on_receipt = self._receipt_changed
 
     def __repr__(self) -> str:
-        return f"<Service {self.gossip!r}>"
+        return f"<GossipTransport {self.gossip!r}>"
 
     async def run(self) -> None:
         """Serve; says goodbye when it is cancelled."""
@@ -80,9 +80,9 @@ class Service:
     @property
     def unreached(self) -> list[str]:
         """The configured peers where nobody was found the last time, each with why."""
-        return self._complaints.of(self.peers)
+        return self._peer_errors.of(self.peers)
 
-    async def wait(self, receipt: Receipt, is_enough: Callable[[Receipt], bool]) -> None:
+    async def wait(self, receipt: AckState, is_enough: Callable[[AckState], bool]) -> None:
         """Until a receipt says enough; the deadline is the caller's."""
         try:
             while not is_enough(receipt):
@@ -102,7 +102,7 @@ class Service:
         if self.gossip.unsynced:
             self._write.set()
 
-    def _receipt_changed(self, receipt: Receipt) -> None:
+    def _receipt_changed(self, receipt: AckState) -> None:
         event = self._receipts.get(id(receipt))
         if event is not None:
             event.set()
@@ -148,7 +148,7 @@ class Service:
             try:
                 self.gossip.upkeep()
             except OSError as error:
-                self.gossip.host.say(f"old files of gossip stay: {error.strerror}")
+                self.gossip.host.log(f"old files of gossip stay: {error.strerror}")
 
     # Streams.
 
@@ -179,10 +179,10 @@ class Service:
         """Sync with whoever is there; GossipError, OSError."""
         with self._guarded(), _patience(limits.gossip_sync_seconds):
             async with self._line_to(where) as line:
-                await sync_session.begin(self.gossip, line, self._exchange)
+                await sync_session.initiate(self.gossip, line, self._exchange)
 
     @asynccontextmanager
-    async def _line_to(self, where: Where) -> AsyncIterator[Line]:
+    async def _line_to(self, where: Where) -> AsyncIterator[SyncStream]:
         made = self._context(is_server=False)
         with _patience(limits.gossip_hello_seconds):
             plain = await trio.open_tcp_stream(*where, happy_eyeballs_delay=None)
@@ -190,9 +190,9 @@ class Service:
         async with _closing(stream):
             with _patience(limits.gossip_hello_seconds):
                 await _shake(stream)
-            yield Line(stream)
+            yield SyncStream(stream)
 
-    async def ask(self, question: AskSeen) -> list[bool]:
+    async def ask(self, question: AskNameSeen) -> list[bool]:
         """What other members answer in time, each once; no more are asked once one says yes."""
         answers: list[bool] = []
         places = trio.CapacityLimiter(limits.seen_asked_at_once)
@@ -211,7 +211,7 @@ class Service:
                     nursery.start_soon(ask_one, member)
         return answers
 
-    async def _ask(self, member: bytes, question: AskSeen) -> bool:
+    async def _ask(self, member: bytes, question: AskNameSeen) -> bool:
         known = self.gossip.company.directory.get(member)
         if known is None:
             raise GossipError("a member whose certificate has not come")
@@ -234,10 +234,10 @@ class Service:
                 with self._guarded(), _patience(limits.gossip_sync_seconds):
                     with self._callers.shaking(address), _patience(limits.gossip_hello_seconds):
                         await _shake(stream)
-                    line = Line(stream)
+                    line = SyncStream(stream)
                     with self._callers.talking(line.leaf):
                         async with _closing(stream):
-                            await sync_session.answer(self.gossip, line, asked_at)
+                            await sync_session.respond(self.gossip, line, asked_at)
             finally:
                 plain.socket.close()
 
@@ -257,7 +257,7 @@ class Service:
         except (GossipError, OSError):
             raise
         except Exception as error:
-            self.gossip.host.say(f"a fault of ours with a peer: {error!r}")
+            self.gossip.host.log(f"a fault of ours with a peer: {error!r}")
             raise GossipError("a fault of ours") from error
 
     async def _join(self) -> None:
@@ -266,33 +266,35 @@ class Service:
         Who has begun while it could reach nobody has no key to say a word with, and whoever knew
         it has given it up: as long as nobody is there, it dials all members that it knows.
         """
-        members, company = self.gossip.node.members, self.gossip.company
+        members, membership = self.gossip.node.members, self.gossip.company
         tried_at = -math.inf
         while True:
             now = self.gossip.host.now()
-            if not members.there:
-                self.gossip.sync_soon(each.id for each in company.directory if each != company.me)
-            if not members.there or now - tried_at >= limits.join_seconds_max:
+            if not members.reachable:
+                self.gossip.sync_soon(
+                    each.id for each in membership.directory if each != membership.me
+                )
+            if not members.reachable or now - tried_at >= limits.join_seconds_max:
                 tried_at = now
                 await self._try_peers()
             await trio.sleep(limits.join_seconds)
 
     async def _try_peers(self) -> None:
         members = self.gossip.node.members
-        there = (members.get(each) for each in members.there)
+        there = (members.get(each) for each in members.reachable)
         known = {to_where(each.address) for each in there if each is not None}
         for peer in self.peers:
             found = await resolve(*peer)
             failures = [await self._why_not(where) for where in found if where not in known]
             is_found = len(failures) < len(found) or not all(failures)
             why = "" if is_found else [*failures, "its name has no address"][0]
-            self._complaints.note(peer, why)
+            self._peer_errors.note(peer, why)
 
     async def _why_not(self, where: Where) -> str:
         """Reach one, who may be this machine: all may have the same configuration."""
         try:
             await self._reach(where)
-        except OneselfError:
+        except SelfConnectionError:
             return ""
         except (GossipError, OSError) as error:
             return reason(error)

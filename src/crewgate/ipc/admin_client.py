@@ -9,60 +9,60 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from crewgate import limits
-from crewgate.core.health import Fact
+from crewgate.core.health import HealthFact
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import LinkError, RefusedError
 from crewgate.ipc.admin_messages import (
-    AskMint,
-    AskReload,
-    AskStatus,
-    AskTree,
-    Forgive,
-    Forgiven,
-    Minted,
-    Name,
+    AdminRequest,
+    AdminResponse,
+    AgentStatus,
+    BurnedForgiven,
+    CheckMint,
+    ForgiveBurned,
+    GetStatus,
+    GetTree,
+    MintDecision,
     NamesReceipt,
-    OwnerAnswers,
-    OwnerAsks,
     Quarantine,
-    Receipt,
-    Reloaded,
-    Report,
+    QuarantineState,
+    ReloadConfig,
+    ReloadResult,
+    ReportHealth,
+    ReportSource,
+    RevocationReceipt,
+    RevocationTarget,
     Revoke,
     RevokeNames,
-    Source,
-    Status,
     Target,
     TreePage,
     TreeRow,
     Until,
-    Watched,
     owner_answers,
 )
-from crewgate.ipc.attach_messages import Failed, pack, unpack
+from crewgate.ipc.attach_messages import RequestFailed, pack, unpack
 from crewgate.ipc.cluster_messages import (
-    AskCluster,
-    AskMembers,
     ClusterStatus,
-    Forget,
-    ForgetUntil,
+    EvictMember,
+    EvictUntil,
+    GetClusterStatus,
+    GetMembers,
     KeysRotated,
     MemberRow,
     MembersPage,
     RotateKeys,
 )
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.sockets import Door, Peer, connect, peer_of
+from crewgate.ipc.sockets import AgentSocket, ProcessCredentials, connect, peer_of
 
 _CHUNK = 64 * 2**10
 A = TypeVar(
-    "A", Receipt, NamesReceipt, Watched, Forgiven, Minted, TreePage, Status, Reloaded,
-    MembersPage, ClusterStatus, KeysRotated,
+    "A", RevocationReceipt, NamesReceipt, QuarantineState, BurnedForgiven, MintDecision, TreePage,
+    AgentStatus, ReloadResult, MembersPage, ClusterStatus, KeysRotated,
 )  # fmt: skip
 P = TypeVar("P", TreePage, MembersPage)
 
 
-class Owner:
+class AdminClient:
     """A connection to the owner's door; use it in a `with`.
 
     Every method raises LinkError if the agent is gone or breaks the protocol (connect anew), and
@@ -70,13 +70,13 @@ class Owner:
     """
 
     def __init__(self, folder: Path, seconds: float = limits.link_seconds_max) -> None:
-        self._connection: socket.socket = connect(folder, Door.OWNER, seconds)
+        self._connection: socket.socket = connect(folder, AgentSocket.OWNER, seconds)
         self._decoder = FrameDecoder()
-        self._received: list[OwnerAnswers] = []
+        self._received: list[AdminResponse] = []
         self._last_id = 0
 
     def __repr__(self) -> str:
-        return f"<Owner asked {self._last_id} questions>"
+        return f"<AdminClient asked {self._last_id} questions>"
 
     def __enter__(self) -> Self:
         return self
@@ -85,7 +85,7 @@ class Owner:
         self.close()
 
     @property
-    def agent(self) -> Peer:
+    def agent(self) -> ProcessCredentials:
         """The process that listens, by the kernel's word."""
         return peer_of(self._connection)
 
@@ -95,71 +95,73 @@ class Owner:
 
     def revoke(
         self, name: str, crew: str = "", until: Until = "", *, target: Target = "branch"
-    ) -> Receipt:
+    ) -> RevocationReceipt:
         """End the branch of that `name` (UUID text) and all below it, or what `target` says.
 
         Returns when the open calls of this machine are cut and so many have it on disk as `until`
         says, or have had their time; the receipt says which.
         """
         ask = Revoke(id=self._next_id(), target=target, name=name, crew=crew, until=until)
-        return self._ask(ask, Receipt)
+        return self._ask(ask, RevocationReceipt)
 
-    def revoke_names(self, names: Sequence[Name], until: Until = "") -> NamesReceipt:
+    def revoke_names(self, names: Sequence[RevocationTarget], until: Until = "") -> NamesReceipt:
         """Revoke certificates and orchestrators in one step; returns as `revoke`."""
         ask = RevokeNames(id=self._next_id(), names=list(names), until=until)
         return self._ask(ask, NamesReceipt)
 
     def quarantine(
         self, crew: str, orchestrator: str, *, lift: bool = False, seconds: int = 0
-    ) -> Watched:
+    ) -> QuarantineState:
         """Admit no new grants of an orchestrator (a `client_id`), or let it go; what holds now.
 
         `seconds` is for how long; 0: as long as its crew's quarantines are.
         """
         ask = Quarantine(self._next_id(), crew, orchestrator, lift, seconds)
-        return self._ask(ask, Watched)
+        return self._ask(ask, QuarantineState)
 
-    def forgive(self, branch: str, crew: str = "") -> Forgiven:
+    def forgive(self, branch: str, crew: str = "") -> BurnedForgiven:
         """Give back what was burned of the leases of `branch` (UUID text), and of it alone."""
-        return self._ask(Forgive(id=self._next_id(), branch=branch, crew=crew), Forgiven)
+        return self._ask(
+            ForgiveBurned(id=self._next_id(), branch=branch, crew=crew), BurnedForgiven
+        )
 
     def may_mint(self, claims: Claims, crew: str, kid: str) -> bool:
         """Count a grant that key `kid` of `crew` is about to sign; False if it would be refused."""
-        ask = AskMint(id=self._next_id(), crew=crew, kid=kid, claims=claims)
-        return self._ask(ask, Minted).admitted
+        ask = CheckMint(id=self._next_id(), crew=crew, kid=kid, claims=claims)
+        return self._ask(ask, MintDecision).admitted
 
-    def status(self) -> Status:
+    def status(self) -> AgentStatus:
         """Is this machine ready, and if not, why?"""
-        return self._ask(AskStatus(id=self._next_id()), Status)
+        return self._ask(GetStatus(id=self._next_id()), AgentStatus)
 
-    def report(self, source: Source, facts: Sequence[Fact]) -> None:
+    def report(self, source: ReportSource, facts: Sequence[HealthFact]) -> None:
         """Report the health of a process; it holds until the next one, or the connection's end.
 
         Waits for no answer.
         """
-        self._send(Report(id=self._next_id(), source=source, facts=list(facts)))
+        self._send(ReportHealth(id=self._next_id(), source=source, facts=list(facts)))
 
-    def reload(self) -> Reloaded:
+    def reload(self) -> ReloadResult:
         """Read configuration and keys again; a bad file is a RefusedError, the old one stays."""
-        return self._ask(AskReload(id=self._next_id()), Reloaded)
+        return self._ask(ReloadConfig(id=self._next_id()), ReloadResult)
 
     def tree(self) -> list[TreeRow]:
         """Every branch that this machine knows, parents before children."""
-        pages = self._pages(AskTree(id=self._next_id()), TreePage)
+        pages = self._pages(GetTree(id=self._next_id()), TreePage)
         return [row for page in pages for row in page.rows]
 
     def members(self) -> list[MemberRow]:
         """The machines of this trust domain, this one first."""
-        pages = self._pages(AskMembers(id=self._next_id()), MembersPage)
+        pages = self._pages(GetMembers(id=self._next_id()), MembersPage)
         return [row for page in pages for row in page.rows]
 
     def cluster(self) -> ClusterStatus:
         """How this machine stands among them."""
-        return self._ask(AskCluster(id=self._next_id()), ClusterStatus)
+        return self._ask(GetClusterStatus(id=self._next_id()), ClusterStatus)
 
-    def forget(self, name: str, until: ForgetUntil = "", *, force: bool = False) -> NamesReceipt:
+    def forget(self, name: str, until: EvictUntil = "", *, force: bool = False) -> NamesReceipt:
         """Send a member away for good; returns as `revoke`."""
-        ask = Forget(id=self._next_id(), name=name, until=until, force=force)
+        ask = EvictMember(id=self._next_id(), name=name, until=until, force=force)
         return self._ask(ask, NamesReceipt)
 
     def rotate_keys(self, *, voids: bool = False) -> KeysRotated:
@@ -170,17 +172,17 @@ class Owner:
         self._last_id += 1
         return self._last_id
 
-    def _send(self, question: OwnerAsks) -> None:
+    def _send(self, question: AdminRequest) -> None:
         try:
             self._connection.sendall(pack(question))
         except OSError as error:
             raise LinkError(f"the agent does not take the question: {error}") from error
 
-    def _ask(self, question: OwnerAsks, kind: type[A]) -> A:
+    def _ask(self, question: AdminRequest, kind: type[A]) -> A:
         self._send(question)
         return self._answer(question.id, kind)
 
-    def _pages(self, question: OwnerAsks, kind: type[P]) -> Iterator[P]:
+    def _pages(self, question: AdminRequest, kind: type[P]) -> Iterator[P]:
         page = self._ask(question, kind)
         yield page
         while not page.last:
@@ -191,7 +193,7 @@ class Owner:
         while not self._received:
             self._read()
         answer = self._received.pop(0)
-        if isinstance(answer, Failed) and answer.id in {number, 0}:
+        if isinstance(answer, RequestFailed) and answer.id in {number, 0}:
             raise RefusedError(answer.message)
         if not isinstance(answer, kind) or answer.id != number:
             raise LinkError(f"the agent answered with another thing: {type(answer).__name__}")

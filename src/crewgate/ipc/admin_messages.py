@@ -9,13 +9,13 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
-from crewgate.core.health import Condition, State
+from crewgate.core.health import HealthCondition, HealthState
 from crewgate.core.tokens.claims import Claims
-from crewgate.ipc.attach_messages import Count, Facts, Failed, Id, Nanoseconds
-from crewgate.ipc.cluster_messages import ClusterAnswers, ClusterAsks, InTouch
+from crewgate.ipc.attach_messages import Count, Facts, Id, Nanoseconds, RequestFailed
+from crewgate.ipc.cluster_messages import ClusterRequest, ClusterResponse, SyncState
 
 
-class Name(msgspec.Struct, frozen=True):
+class RevocationTarget(msgspec.Struct, frozen=True):
     """A certificate (its serial in hexadecimal), an orchestrator (a `client_id`), a key (a kid).
 
     A certificate is dead for good; of an orchestrator, all tokens issued until `before` (seconds
@@ -54,12 +54,12 @@ class RevokeNames(msgspec.Struct, frozen=True, tag="revoke-names"):
     """Revoke in one step what people and their tools have: certificates, orchestrators, keys."""
 
     id: Id
-    names: Annotated[list[Name], Meta(min_length=1, max_length=limits.link_names_max)]
+    names: Annotated[list[RevocationTarget], Meta(min_length=1, max_length=limits.link_names_max)]
     until: Until = ""
 
 
 class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):
-    """Admit no new grants of an orchestrator (a `client_id`), or let it go. Answer: `Watched`.
+    """Admit no new grants of an orchestrator (a `client_id`), or lift that: `QuarantineState`.
 
     For `seconds`; 0: as long as its crew's quarantines are. Set once more, its end moves.
     """
@@ -71,15 +71,15 @@ class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):
     seconds: Annotated[int, Meta(ge=0, le=limits.quarantine_seconds_max)] = 0
 
 
-class Forgive(msgspec.Struct, frozen=True, tag="forgive"):
-    """Give back what was burned of one branch's leases. Answer: `Forgiven`."""
+class ForgiveBurned(msgspec.Struct, frozen=True, tag="forgive"):
+    """Give back what was burned of one branch's leases. Answer: `BurnedForgiven`."""
 
     id: Id
     branch: Annotated[str, Meta(max_length=limits.claim_chars_max)]
     crew: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
 
 
-class Forgiven(msgspec.Struct, frozen=True, tag="forgiven"):
+class BurnedForgiven(msgspec.Struct, frozen=True, tag="forgiven"):
     """How many micro-credits returned to the branch and every level above it."""
 
     id: Id
@@ -88,8 +88,8 @@ class Forgiven(msgspec.Struct, frozen=True, tag="forgiven"):
     amount: Count
 
 
-class AskMint(msgspec.Struct, frozen=True, tag="ask-mint"):
-    """May a grant with these claims be handed out? It counts as minted. Answer: `Minted`.
+class CheckMint(msgspec.Struct, frozen=True, tag="ask-mint"):
+    """May a grant with these claims be handed out? It counts as minted. Answer: `MintDecision`.
 
     `crew` and `kid` are those of the key that signs it. Its first use counts no more.
     """
@@ -100,34 +100,34 @@ class AskMint(msgspec.Struct, frozen=True, tag="ask-mint"):
     claims: Claims
 
 
-class AskTree(msgspec.Struct, frozen=True, tag="ask-tree"):
+class GetTree(msgspec.Struct, frozen=True, tag="ask-tree"):
     """Who is on this machine? Answered by `TreePage`s."""
 
     id: Id
 
 
-class AskStatus(msgspec.Struct, frozen=True, tag="ask-status"):
+class GetStatus(msgspec.Struct, frozen=True, tag="ask-status"):
     """Is this machine ready?"""
 
     id: Id
 
 
 # Who reports its health at the owner's door.
-Source = Literal["control", "supervisor"]
+ReportSource = Literal["control", "supervisor"]
 
 
-class Report(msgspec.Struct, frozen=True, tag="report"):
+class ReportHealth(msgspec.Struct, frozen=True, tag="report"):
     """The facts of a process's health, which hold until the next or its connection's end.
 
     Has no answer.
     """
 
     id: Id
-    source: Source
+    source: ReportSource
     facts: Facts
 
 
-class AskReload(msgspec.Struct, frozen=True, tag="ask-reload"):
+class ReloadConfig(msgspec.Struct, frozen=True, tag="ask-reload"):
     """Read the configuration and the crews' keys again, now."""
 
     id: Id
@@ -137,7 +137,7 @@ class AskReload(msgspec.Struct, frozen=True, tag="ask-reload"):
 NeverSeen = Literal["", "everywhere", "here"]
 
 
-class Reach(msgspec.Struct, frozen=True):
+class QuorumResult(msgspec.Struct, frozen=True):
     """How many machines of all have a revocation in force and on disk, and who has not said so.
 
     `ms` is from reading the request to the last of them; `enough` whether `until` was reached.
@@ -151,7 +151,7 @@ class Reach(msgspec.Struct, frozen=True):
     enough: bool = True
 
 
-class Receipt(msgspec.Struct, frozen=True, tag="receipt"):
+class RevocationReceipt(msgspec.Struct, frozen=True, tag="receipt"):
     """What the revocation of a `target` called `name` did.
 
     `read_ns` is when the agent had read the request, `last_cut_ns` when the last call of this
@@ -174,11 +174,11 @@ class Receipt(msgspec.Struct, frozen=True, tag="receipt"):
     coarsened: bool = False
     never_seen: NeverSeen = ""
     never_seen_on: Count = 0  # machines that say so
-    reach: Reach = Reach()
+    reach: QuorumResult = QuorumResult()
 
 
 class NamesReceipt(msgspec.Struct, frozen=True, tag="names-receipt"):
-    """What `RevokeNames` did; as `Receipt`, and connections are those that were closed.
+    """What `RevokeNames` did; as `RevocationReceipt`, and connections are those that were closed.
 
     `unlisted` found no room in the table: their certificates are refused by CRL and OCSP, and what
     was open is closed all the same. `nameless`: a member was forgotten of which this machine has no
@@ -195,7 +195,7 @@ class NamesReceipt(msgspec.Struct, frozen=True, tag="names-receipt"):
     unlisted: Count = 0
     never_seen: NeverSeen = ""  # an orchestrator that was named
     never_seen_on: Count = 0
-    reach: Reach = Reach()
+    reach: QuorumResult = QuorumResult()
     nameless: bool = False
 
 
@@ -247,7 +247,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     policy_generation: int
 
 
-class WatchRow(msgspec.Struct, frozen=True):
+class MintingWatchRow(msgspec.Struct, frozen=True):
     """Where an orchestrator stands on the ladder of the minting watch (`core/anomaly/enforcement`).
 
     `in_force` is what is done about it; `by` is `watch` or `owner`. `until` is when a quarantine
@@ -262,18 +262,18 @@ class WatchRow(msgspec.Struct, frozen=True):
     until: int = 0
 
 
-class Watched(msgspec.Struct, frozen=True, tag="watched"):
+class QuarantineState(msgspec.Struct, frozen=True, tag="watched"):
     """The answer to `Quarantine`: where the orchestrator stands now; it is on disk."""
 
     id: Id
-    row: WatchRow
+    row: MintingWatchRow
     never_seen: NeverSeen = ""
     never_seen_on: Count = 0
     machines: Count = 1
 
 
-class Minted(msgspec.Struct, frozen=True, tag="minted"):
-    """The answer to `AskMint`; not `admitted`: gateways of this machine would refuse the grant."""
+class MintDecision(msgspec.Struct, frozen=True, tag="minted"):
+    """The answer to `CheckMint`: whether gateways of this machine would admit the grant."""
 
     id: Id
     admitted: bool
@@ -291,7 +291,7 @@ class CoarsenedCrew(msgspec.Struct, frozen=True):
     count: Count
 
 
-class Status(msgspec.Struct, frozen=True, tag="status"):
+class AgentStatus(msgspec.Struct, frozen=True, tag="status"):
     """Is this machine ready, and if not, why; `waiting_for` is empty when `ready`.
 
     `health` has each component, the worst first, with `since` in seconds since 1970; `health_more`
@@ -317,32 +317,32 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     ledger: str = ""
     lent: Count = 0
     lent_max: Count = 0
-    watched: list[WatchRow] = []
+    watched: list[MintingWatchRow] = []
     watched_more: Count = 0
-    in_touch: InTouch | None = None
+    in_touch: SyncState | None = None
     machine: str = ""  # its name, as the ledger has it
-    state: State = State.OK
-    health: list[Condition] = []
+    state: HealthState = HealthState.OK
+    health: list[HealthCondition] = []
     health_more: Count = 0
     coarsened: list[CoarsenedCrew] = []
 
 
-class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
-    """The policy in force after `AskReload`; `changed` tells whether it is a new one."""
+class ReloadResult(msgspec.Struct, frozen=True, tag="reloaded"):
+    """The policy in force after `ReloadConfig`; `changed` tells whether it is a new one."""
 
     id: Id
     generation: int
     changed: bool
 
 
-OwnerAsks = (
-    Revoke | RevokeNames | Quarantine | Forgive | AskMint | AskTree | AskStatus | AskReload
-    | Report | ClusterAsks
+AdminRequest = (
+    Revoke | RevokeNames | Quarantine | ForgiveBurned | CheckMint | GetTree | GetStatus
+    | ReloadConfig | ReportHealth | ClusterRequest
 )  # fmt: skip
-OwnerAnswers = (
-    Receipt | NamesReceipt | Watched | Forgiven | Minted | TreePage | Status | Reloaded | Failed
-    | ClusterAnswers
+AdminResponse = (
+    RevocationReceipt | NamesReceipt | QuarantineState | BurnedForgiven | MintDecision | TreePage
+    | AgentStatus | ReloadResult | RequestFailed | ClusterResponse
 )  # fmt: skip
 
-owner_asks = msgspec.msgpack.Decoder(OwnerAsks)
-owner_answers = msgspec.msgpack.Decoder(OwnerAnswers)
+owner_asks = msgspec.msgpack.Decoder(AdminRequest)
+owner_answers = msgspec.msgpack.Decoder(AdminResponse)

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
-from crewgate.core.health import Fact
+from crewgate.core.health import HealthFact
 from crewgate.core.tokens.claims import MicroCredits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
@@ -25,10 +25,10 @@ Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, lt=2**53)]
 # 64 random bits; msgspec has no bounds above int64, and the table compares it as a whole.
 Nonce = Annotated[int, Meta(ge=0)]
-Key = Annotated[bytes, Meta(min_length=16, max_length=16)]
-Note = Annotated[str, Meta(max_length=limits.link_note_chars_max)]
+TableKey = Annotated[bytes, Meta(min_length=16, max_length=16)]
+LogNote = Annotated[str, Meta(max_length=limits.link_note_chars_max)]
 
-Facts = Annotated[list[Fact], Meta(max_length=limits.health_facts_max)]
+Facts = Annotated[list[HealthFact], Meta(max_length=limits.health_facts_max)]
 
 DrawStatus = Literal[
     "granted", "exhausted", "contended", "full", "share", "held", "closed", "mismatch"
@@ -41,10 +41,10 @@ DrawStatus = Literal[
 class Attach(msgspec.Struct, frozen=True, tag="attach"):
     """The first message at the group's door.
 
-    `worker` is the index of a gateway worker, -1 for an embedder. `answers_cuts` promises a `Cut`
-    for every `Revoked`; without it no receipt waits for this attachment. After the agent was
-    restarted, `previous`, `nonce` and `life` (as `Attached` gave them) ask for the number that
-    this process still holds in the table of that life, so that its calls in flight go on.
+    `worker` is the index of a gateway worker, -1 for an embedder. `answers_cuts` promises a
+    `CutReport` for every `KeysRevoked`; without it no receipt waits for this attachment. After the
+    agent was restarted, `previous`, `nonce` and `life` (as `Attached` gave them) ask for the number
+    that this process still holds in the table of that life, so that its calls in flight go on.
     """
 
     version: int
@@ -55,20 +55,20 @@ class Attach(msgspec.Struct, frozen=True, tag="attach"):
     life: bytes = b""
 
 
-class Accepting(msgspec.Struct, frozen=True, tag="accepting"):
+class WorkerAccepting(msgspec.Struct, frozen=True, tag="accepting"):
     """A worker's listeners are open (or closed) and it has loaded this policy generation."""
 
     accepting: bool
     policy_generation: Count
 
 
-class Healthy(msgspec.Struct, frozen=True, tag="health"):
+class WorkerHealthReport(msgspec.Struct, frozen=True, tag="health"):
     """The facts of a worker's health, once a second; its silence is a fact too."""
 
     facts: Facts
 
 
-class Draw(msgspec.Struct, frozen=True, tag="draw"):
+class DrawCredit(msgspec.Struct, frozen=True, tag="draw"):
     """Credit is missing: open the branch of `grant` if it is new, and lease at least `need`."""
 
     id: Id
@@ -76,19 +76,19 @@ class Draw(msgspec.Struct, frozen=True, tag="draw"):
     need: MicroCredits
 
 
-class Overran(msgspec.Struct, frozen=True, tag="overran"):
+class ReportOverrun(msgspec.Struct, frozen=True, tag="overran"):
     """A tool's answer stated `amount` more than was reserved for its call: the branch is to end.
 
-    `id` is the call's, which is never another's: it is said again until it was `Noted`.
+    `id` is the call's, which is never another's: it is said again until it was `OverrunNoted`.
     """
 
-    id: Key
+    id: TableKey
     grant: Grant
     amount: MicroCredits
 
 
-class Cut(msgspec.Struct, frozen=True, tag="cut"):
-    """The answer to `Revoked`: what was cut and closed, the last at `last_cut_ns` (0 if none)."""
+class CutReport(msgspec.Struct, frozen=True, tag="cut"):
+    """The answer to `KeysRevoked`: what was ended; the last at `last_cut_ns` (0: nothing was)."""
 
     id: Id
     last_cut_ns: Nanoseconds
@@ -105,7 +105,7 @@ class Attached(msgspec.Struct, frozen=True, tag="attached"):
     policy_generation: int
 
 
-class Drawn(msgspec.Struct, frozen=True, tag="drawn"):
+class CreditDrawn(msgspec.Struct, frozen=True, tag="drawn"):
     """How a draw ended; the table already says so when this arrives.
 
     granted: the credit is available. exhausted: the account `level` (branch UUID or crew name) has
@@ -123,17 +123,17 @@ class Drawn(msgspec.Struct, frozen=True, tag="drawn"):
     window: int = 0
 
 
-class Noted(msgspec.Struct, frozen=True, tag="noted"):
-    """The answer to `Overran`: the branch has ended, whatever becomes of the agent."""
+class OverrunNoted(msgspec.Struct, frozen=True, tag="noted"):
+    """The answer to `ReportOverrun`: the branch has ended, whatever becomes of the agent."""
 
-    id: Key
+    id: TableKey
 
 
-class Revoked(msgspec.Struct, frozen=True, tag="revoked"):
+class KeysRevoked(msgspec.Struct, frozen=True, tag="revoked"):
     """The table has revoked `keys`; cut every call of theirs and below, close every connection."""
 
     id: Id
-    keys: list[Key]
+    keys: list[TableKey]
 
 
 class Reload(msgspec.Struct, frozen=True, tag="reload"):
@@ -142,21 +142,23 @@ class Reload(msgspec.Struct, frozen=True, tag="reload"):
     generation: Count
 
 
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
+class RequestFailed(msgspec.Struct, frozen=True, tag="failed"):
     """The question `id` (0: the connection itself) was understood and is refused: what, mend."""
 
     id: Id
-    message: Note
+    message: LogNote
 
 
-GroupAsks = Attach | Accepting | Healthy | Draw | Overran | Cut
-GroupAnswers = Attached | Drawn | Noted | Revoked | Reload | Failed
+AttachRequest = (
+    Attach | WorkerAccepting | WorkerHealthReport | DrawCredit | ReportOverrun | CutReport
+)
+AttachResponse = Attached | CreditDrawn | OverrunNoted | KeysRevoked | Reload | RequestFailed
 
 M = TypeVar("M")
 
 _encode = msgspec.msgpack.Encoder().encode
-group_asks = msgspec.msgpack.Decoder(GroupAsks)
-group_answers = msgspec.msgpack.Decoder(GroupAnswers)
+group_asks = msgspec.msgpack.Decoder(AttachRequest)
+group_answers = msgspec.msgpack.Decoder(AttachResponse)
 
 
 def pack(message: msgspec.Struct) -> bytes:

@@ -19,19 +19,19 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.ipc.attach_messages import (
     Attached,
-    Cut,
-    Draw,
-    Drawn,
-    Failed,
-    GroupAnswers,
-    GroupAsks,
+    AttachRequest,
+    AttachResponse,
+    CreditDrawn,
+    CutReport,
+    DrawCredit,
+    KeysRevoked,
     Reload,
-    Revoked,
+    RequestFailed,
     group_answers,
     pack,
     unpack,
 )
-from crewgate.ipc.handshake import Session, attach
+from crewgate.ipc.handshake import AttachSession, attach
 
 _CHUNK = 64 * 2**10
 
@@ -43,7 +43,7 @@ class Attachment:
     descriptor, closed by `close`; map it before.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: AttachSession) -> None:
         self.attached = session.attached
         self.table = session.table
         self._connection = session.connection
@@ -55,10 +55,10 @@ class Attachment:
         self._last_id = 0
         self._unsent = bytearray()
         self._awaited: set[int] = set()
-        self._answers: dict[int, Drawn | Failed] = {}
+        self._answers: dict[int, CreditDrawn | RequestFailed] = {}
         # Pushes are hints; the oldest may be forgotten.
-        self._pushed: deque[Revoked | Reload] = deque(maxlen=limits.link_push_frames_max)
-        self._drawn: deque[Drawn | Failed] = deque(maxlen=limits.link_draws_max)
+        self._pushed: deque[KeysRevoked | Reload] = deque(maxlen=limits.link_push_frames_max)
+        self._drawn: deque[CreditDrawn | RequestFailed] = deque(maxlen=limits.link_draws_max)
         self._sort(session.early)
 
     @classmethod
@@ -128,9 +128,9 @@ class Attachment:
         """
         with self._condition:
             number = self._next_id()
-            return number if self._send(Draw(id=number, grant=grant, need=need)) else 0
+            return number if self._send(DrawCredit(id=number, grant=grant, need=need)) else 0
 
-    def listen(self, seconds: float) -> list[Drawn | Failed | Revoked | Reload]:
+    def listen(self, seconds: float) -> list[CreditDrawn | RequestFailed | KeysRevoked | Reload]:
         """Wait at most `seconds` for anything that no `draw` waits for. LinkError if it is gone.
 
         For one thread that listens for the whole process.
@@ -146,20 +146,20 @@ class Attachment:
             self._pushed.clear()
             return heard
 
-    def draw(self, grant: Grant, need: int, seconds: float) -> Drawn | None:
+    def draw(self, grant: Grant, need: int, seconds: float) -> CreditDrawn | None:
         """Ask for credit and wait at most `seconds`; None if no answer came. LinkError."""
         with self._condition:
             number = self._next_id()
             self._awaited.add(number)
             try:
-                if not self._send(Draw(id=number, grant=grant, need=need)):
+                if not self._send(DrawCredit(id=number, grant=grant, need=need)):
                     return None
                 return self._await(number, time.monotonic() + seconds)
             finally:
                 self._awaited.discard(number)
                 self._answers.pop(number, None)
 
-    def poll(self) -> list[Revoked | Reload]:
+    def poll(self) -> list[KeysRevoked | Reload]:
         """What the agent has pushed, read without waiting; LinkError if it is gone."""
         with self._condition:
             if not self._reading:
@@ -168,16 +168,16 @@ class Attachment:
             self._pushed.clear()
             return pushed
 
-    def answer_cut(self, pushed: Revoked, last_cut_ns: int, count: int) -> None:
+    def send_cut_report(self, pushed: KeysRevoked, last_cut_ns: int, count: int) -> None:
         """Tell the agent what `pushed` has cut here (CLOCK_MONOTONIC; 0 and 0 for nothing)."""
         with self._condition:
-            self._send(Cut(id=pushed.id, last_cut_ns=last_cut_ns, count=count))
+            self._send(CutReport(id=pushed.id, last_cut_ns=last_cut_ns, count=count))
 
     def _next_id(self) -> int:
         self._last_id += 1
         return self._last_id
 
-    def _send(self, message: GroupAsks) -> bool:
+    def _send(self, message: AttachRequest) -> bool:
         """Hand over as much as fits; a started frame is finished before the next one begins."""
         self._check()
         if self._unsent:
@@ -197,7 +197,7 @@ class Attachment:
             raise self._die(str(error)) from error
         del self._unsent[:sent]
 
-    def _await(self, number: int, deadline: float) -> Drawn | None:
+    def _await(self, number: int, deadline: float) -> CreditDrawn | None:
         while number not in self._answers:
             self._check()
             remaining = deadline - time.monotonic()
@@ -208,7 +208,7 @@ class Attachment:
             else:
                 self._lead(remaining)
         answer = self._answers[number]
-        if isinstance(answer, Failed):
+        if isinstance(answer, RequestFailed):
             raise LinkError(answer.message)
         return answer
 
@@ -243,11 +243,11 @@ class Attachment:
         except LinkError as error:
             raise self._die(str(error)) from error
 
-    def _sort(self, messages: list[GroupAnswers]) -> None:
+    def _sort(self, messages: list[AttachResponse]) -> None:
         for message in messages:
-            if isinstance(message, (Revoked, Reload)):
+            if isinstance(message, (KeysRevoked, Reload)):
                 self._pushed.append(message)
-            elif isinstance(message, (Drawn, Failed)):
+            elif isinstance(message, (CreditDrawn, RequestFailed)):
                 if message.id in self._awaited:
                     self._answers[message.id] = message
                 else:

@@ -1,4 +1,4 @@
-"""What is said of the other machines at the owner's door. As `owner_messages`."""
+"""What is said of the other machines at the owner's door. As `admin_messages`."""
 
 from typing import Annotated, Literal
 
@@ -9,22 +9,22 @@ from crewgate import limits
 from crewgate.ipc.attach_messages import Count, Id
 
 # By whom it is to be on disk before it is answered. "All" would name the one that is sent away.
-ForgetUntil = Literal["", "local", "quorum"]
+EvictUntil = Literal["", "local", "quorum"]
 
 
-class AskMembers(msgspec.Struct, frozen=True, tag="ask-members"):
+class GetMembers(msgspec.Struct, frozen=True, tag="ask-members"):
     """Who are the machines of this trust domain? Answered by `MembersPage`s."""
 
     id: Id
 
 
-class AskCluster(msgspec.Struct, frozen=True, tag="ask-cluster"):
+class GetClusterStatus(msgspec.Struct, frozen=True, tag="ask-cluster"):
     """How does this machine stand among them? Answer: `ClusterStatus`."""
 
     id: Id
 
 
-class Forget(msgspec.Struct, frozen=True, tag="forget"):
+class EvictMember(msgspec.Struct, frozen=True, tag="forget"):
     """Send a member away for good, by its certificates' name. Answer: `NamesReceipt`.
 
     With `force` no other machine is asked whether that is so.
@@ -32,7 +32,7 @@ class Forget(msgspec.Struct, frozen=True, tag="forget"):
 
     id: Id
     name: Annotated[str, Meta(min_length=1, max_length=limits.name_chars_max)]
-    until: ForgetUntil = ""
+    until: EvictUntil = ""
     force: bool = False
 
 
@@ -54,7 +54,7 @@ class KeysRotated(msgspec.Struct, frozen=True, tag="keys-rotated"):
     used_after_seconds: Count
 
 
-class InTouch(msgspec.Struct, frozen=True):
+class SyncState(msgspec.Struct, frozen=True):
     """With how many others a machine has compared of late what both know, and how many it needs.
 
     `members` are all, this one too. `ago_seconds` is of the oldest comparison that is needed; None
@@ -106,7 +106,7 @@ class ClusterStatus(msgspec.Struct, frozen=True, tag="cluster-status"):
 
     id: Id
     name: str
-    in_touch: InTouch
+    in_touch: SyncState
     waiting_for: str
     max_staleness_seconds: float
     capsules: Count  # signed revocations that are held
@@ -120,5 +120,5 @@ class ClusterStatus(msgspec.Struct, frozen=True, tag="cluster-status"):
     refused: dict[str, Count]
 
 
-ClusterAsks = AskMembers | AskCluster | Forget | RotateKeys
-ClusterAnswers = MembersPage | ClusterStatus | KeysRotated
+ClusterRequest = GetMembers | GetClusterStatus | EvictMember | RotateKeys
+ClusterResponse = MembersPage | ClusterStatus | KeysRotated

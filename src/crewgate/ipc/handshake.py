@@ -14,19 +14,19 @@ from crewgate.ipc.attach_messages import (
     VERSION,
     Attach,
     Attached,
-    Failed,
-    GroupAnswers,
+    AttachResponse,
+    RequestFailed,
     group_answers,
     pack,
     unpack,
 )
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.sockets import Door, connect, descriptors
+from crewgate.ipc.sockets import AgentSocket, connect, descriptors
 
 _CHUNK = 64 * 2**10
 
 
-class Session:
+class AttachSession:
     """An attachment's connection as the handshake left it; the caller owns socket and descriptor.
 
     `early` are messages that arrived together with the answer, in order.
@@ -38,7 +38,7 @@ class Session:
         decoder: FrameDecoder,
         attached: Attached,
         table: int,
-        early: list[GroupAnswers],
+        early: list[AttachResponse],
     ) -> None:
         self.connection = connection
         self.decoder = decoder
@@ -47,7 +47,7 @@ class Session:
         self.early = early
 
     def __repr__(self) -> str:
-        return f"<Session number={self.attached.number} {self.decoder!r}>"
+        return f"<AttachSession number={self.attached.number} {self.decoder!r}>"
 
 
 def attach(
@@ -57,7 +57,7 @@ def attach(
     answers_cuts: bool = False,
     previous: Attached | None = None,
     seconds: float = limits.link_seconds_max,
-) -> Session:
+) -> AttachSession:
     """Attach to the agent whose state is in `folder`.
 
     `previous` is what the agent answered before it was restarted: the same number is asked for
@@ -72,7 +72,7 @@ def attach(
         nonce=previous.nonce if previous else 0,
         life=previous.life if previous else b"",
     )
-    connection = connect(folder, Door.GROUP, seconds)
+    connection = connect(folder, AgentSocket.GROUP, seconds)
     passed: list[int] = []
     try:
         connection.sendall(pack(ask))
@@ -86,9 +86,9 @@ def attach(
         raise
 
 
-def _answer(connection: socket.socket, passed: list[int]) -> Session:
+def _answer(connection: socket.socket, passed: list[int]) -> AttachSession:
     decoder = FrameDecoder()
-    messages: list[GroupAnswers] = []
+    messages: list[AttachResponse] = []
     while not messages:
         data, ancillary, _, _ = connection.recvmsg(
             _CHUNK, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
@@ -98,8 +98,8 @@ def _answer(connection: socket.socket, passed: list[int]) -> Session:
             raise LinkError("the agent closed the connection: this process may not attach")
         messages += [unpack(group_answers, body) for body in decoder.feed(data)]
     first, *early = messages
-    if isinstance(first, Failed):
+    if isinstance(first, RequestFailed):
         raise LinkError(first.message)
     if not isinstance(first, Attached) or len(passed) != 1:
         raise LinkError("the agent answered without a table")
-    return Session(connection, decoder, first, passed[0], early)
+    return AttachSession(connection, decoder, first, passed[0], early)

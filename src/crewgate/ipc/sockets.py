@@ -24,7 +24,7 @@ _SO_PEERGROUPS = 59  # Linux 4.13; Python names no constant for it
 _GID = struct.Struct("I")
 
 
-class Door(enum.Enum):
+class AgentSocket(enum.Enum):
     """The group's door (attach, draw) and the owner's (revoke, tree, status, reload)."""
 
     GROUP = "agent.sock"
@@ -33,17 +33,17 @@ class Door(enum.Enum):
     @property
     def mode(self) -> int:
         """File mode of the socket: connecting needs the right to write."""
-        return 0o660 if self is Door.GROUP else 0o600
+        return 0o660 if self is AgentSocket.GROUP else 0o600
 
 
-class HasOptions(Protocol):
+class SupportsGetsockopt(Protocol):
     """A socket, of the standard library or of an event loop."""
 
     def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes:
         """As in the standard library."""
 
 
-class Peer(msgspec.Struct, frozen=True):
+class ProcessCredentials(msgspec.Struct, frozen=True):
     """The process that connected, as the kernel knew it then (SO_PEERCRED, SO_PEERGROUPS)."""
 
     pid: int
@@ -51,7 +51,7 @@ class Peer(msgspec.Struct, frozen=True):
     groups: frozenset[int]
 
 
-def peer_of(connection: HasOptions) -> Peer:
+def peer_of(connection: SupportsGetsockopt) -> ProcessCredentials:
     """Who is on the other side; of a listening process, who called listen()."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, gid = _UCRED.unpack(raw)
@@ -61,10 +61,10 @@ def peer_of(connection: HasOptions) -> Peer:
     except OSError:
         more = b""
     supplementary = (group for (group,) in _GID.iter_unpack(more))
-    return Peer(pid=pid, uid=uid, groups=frozenset((gid, *supplementary)))
+    return ProcessCredentials(pid=pid, uid=uid, groups=frozenset((gid, *supplementary)))
 
 
-def may_enter(door: Door, peer: Peer, owner: int, group: int) -> bool:
+def may_enter(door: AgentSocket, peer: ProcessCredentials, owner: int, group: int) -> bool:
     """The socket's file mode said so already; this asks the kernel again, at the connection.
 
     A mode can be widened by mistake, and a descriptor can be handed on. Root passes: it could
@@ -72,10 +72,10 @@ def may_enter(door: Door, peer: Peer, owner: int, group: int) -> bool:
     """
     if peer.uid in {owner, 0}:
         return True
-    return door is Door.GROUP and group in peer.groups
+    return door is AgentSocket.GROUP and group in peer.groups
 
 
-def address(folder: Path, door: Door) -> AbstractContextManager[str]:
+def address(folder: Path, door: AgentSocket) -> AbstractContextManager[str]:
     """The door's address, as `connectable`."""
     return connectable(folder, door.value)
 
@@ -100,7 +100,9 @@ def connectable(folder: Path, name: str) -> Iterator[str]:
         os.close(descriptor)
 
 
-def connect(folder: Path, door: Door, seconds: float = limits.link_seconds_max) -> socket.socket:
+def connect(
+    folder: Path, door: AgentSocket, seconds: float = limits.link_seconds_max
+) -> socket.socket:
     """A blocking stream to the agent whose state is in `folder`; `seconds` bounds each call on it.
 
     LinkError, with what to do about it, if nobody listens or we may not.

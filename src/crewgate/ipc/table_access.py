@@ -8,7 +8,7 @@ from crewgate.errors import LinkError, TableError
 from crewgate.ipc.handshake import attach
 
 
-def mapped(folder: Path) -> Table:
+def open_table(folder: Path) -> Table:
     """The table in force of the agent whose state is in `folder`; `close` it.
 
     LinkError if there is none. It stays the same table until it is `retired`.

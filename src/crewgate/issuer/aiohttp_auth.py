@@ -5,7 +5,7 @@ from aiohttp.payload import BytesPayload
 from yarl import URL
 
 from crewgate.errors import IssuerError
-from crewgate.issuer.auth_flow import FIELD, UNAUTHORIZED, Source, bearer, newer_than, reader
+from crewgate.issuer.auth_flow import FIELD, UNAUTHORIZED, TokenSource, bearer, newer_than, reader
 
 
 class NoTokenError(IssuerError, aiohttp.ClientConnectionError):
@@ -20,7 +20,7 @@ class TokenAuth:
     another one takes no token along.
     """
 
-    def __init__(self, source: Source, url: str | URL = "") -> None:
+    def __init__(self, source: TokenSource, url: str | URL = "") -> None:
         self._read = reader(source)
         self._origin = URL(url).origin() if url else None
 

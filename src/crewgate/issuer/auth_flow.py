@@ -12,14 +12,14 @@ from crewgate.errors import IssuerError
 from crewgate.issuer.subagent import SubAgent
 from crewgate.issuer.token_file import read_token
 
-Source = SubAgent | Path | str | Callable[[], str]
+TokenSource = SubAgent | Path | str | Callable[[], str]
 Read = Callable[[], str]
 
 FIELD = "Authorization"  # RFC 6750, section 2.1
 UNAUTHORIZED = 401
 
 
-class Request(Protocol):
+class ClientRequest(Protocol):
     """As httpx and httpx2 have them."""
 
     stream: Any
@@ -29,7 +29,7 @@ class Request(Protocol):
         """What is sent."""
 
 
-class Response(Protocol):
+class ClientResponse(Protocol):
     """The same of what came."""
 
     @property
@@ -37,11 +37,11 @@ class Response(Protocol):
         """The HTTP status."""
 
 
-Q = TypeVar("Q", bound=Request)
-S = TypeVar("S", bound=Response)
+Q = TypeVar("Q", bound=ClientRequest)
+S = TypeVar("S", bound=ClientResponse)
 
 
-def reader(source: Source) -> Read:
+def reader(source: TokenSource) -> Read:
     """What gives the token for the next request: of a handle, of the file at a path, or itself."""
     if isinstance(source, SubAgent):
         return source.token
@@ -76,7 +76,7 @@ class FlowAuth(Generic[Q, S]):
     no_token: ClassVar[Callable[..., Exception]]
     in_memory: ClassVar[type]
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: TokenSource) -> None:
         self._read = reader(source)
 
     def __repr__(self) -> str:

@@ -10,11 +10,11 @@ from crewgate import limits
 from crewgate.core.credits import format_credits
 from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.errors import IssuerError, ScopeError
-from crewgate.issuer.journal import End, Entry
+from crewgate.issuer.journal import BranchRevoked, JournalEntry
 from crewgate.issuer.mint import check_within
 
 
-class Branch:
+class IssuedBranch:
     """One branch: its newest claims, and the branches spawned from it."""
 
     __slots__ = ("children", "claims", "parent")
@@ -25,32 +25,32 @@ class Branch:
         self.children: set[str] = set()
 
     def __repr__(self) -> str:
-        return f"<Branch {self.claims.execution_branch_id} of {self.claims.agent_role}>"
+        return f"<IssuedBranch {self.claims.execution_branch_id} of {self.claims.agent_role}>"
 
 
-class Lineage:
+class BranchTree:
     """All branches that one orchestrator knows. Ids are UUID texts, amounts micro-credits."""
 
     def __init__(self) -> None:
-        self._branches: dict[str, Branch] = {}
+        self._branches: dict[str, IssuedBranch] = {}
         self._dead: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._branches)
 
     def __repr__(self) -> str:
-        return f"<Lineage of {len(self._branches)} branches, {len(self._dead)} dead>"
+        return f"<BranchTree of {len(self._branches)} branches, {len(self._dead)} dead>"
 
-    def apply(self, entry: Entry) -> list[str]:
+    def apply(self, entry: JournalEntry) -> list[str]:
         """Take over one line of the journal; the branches that it ended, parents first."""
-        if isinstance(entry, End):
+        if isinstance(entry, BranchRevoked):
             return self._end(entry.branch)
         claims = entry.claims
         known = self._branches.get(claims.execution_branch_id)
         if known is not None:
             known.claims = claims
             return []
-        branch = Branch(claims)
+        branch = IssuedBranch(claims)
         self._branches[claims.execution_branch_id] = branch
         if branch.parent in self._branches:
             self._branches[branch.parent].children.add(claims.execution_branch_id)
@@ -69,7 +69,7 @@ class Lineage:
         """Whether the branch was ended here, by itself or with an ancestor."""
         return branch in self._dead
 
-    def living(self, branch: str) -> Branch:
+    def living(self, branch: str) -> IssuedBranch:
         """The branch of that id; IssuerError if it is dead or was not minted here."""
         if branch in self._dead:
             raise IssuerError(f"branch {branch} was revoked: it gets no further token")
@@ -104,7 +104,7 @@ class Lineage:
             self.can_spend(child, now) for child in known.children
         )
 
-    def check_room(
+    def check_credits_fit(
         self, parent: Claims, wanted: Mapping[str, int], spent: Mapping[str, int], now: float
     ) -> None:
         """ScopeError unless the live children, with those `wanted`, fit in what `parent` has.
@@ -137,11 +137,11 @@ class Lineage:
             parent = self.living(claims.branch_path[-1].id).claims
             check_within(parent, claims.allowed_tools, quota)
             if not overcommit and (quota > before or not self.can_spend(branch, now)):
-                self.check_room(parent, {branch: quota}, spent, now)
+                self.check_credits_fit(parent, {branch: quota}, spent, now)
         if not overcommit and quota < before:
-            self.check_room(claims, {}, spent, now)
+            self.check_credits_fit(claims, {}, spent, now)
 
-    def make_room(self, now: float) -> None:
+    def forget_ended(self, now: float) -> None:
         """Forget what has ended for good when there are too many; IssuerError if all still live."""
         if len(self._branches) < limits.issuer_branches_max:
             return

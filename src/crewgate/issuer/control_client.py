@@ -89,7 +89,7 @@ class ControlClient:
             except msgspec.DecodeError as error:
                 raise LinkError(f"{self.url}: not an answer of this API: {error}") from error
         refusal = _refusal(answer)
-        said = f"{self.url}: {refusal.said} ({answer.status_code})"
+        said = f"{self.url}: {refusal.message} ({answer.status_code})"
         raise ControlError(answer.status_code, refusal.error or "refused", said)
 
 
@@ -101,7 +101,7 @@ class _Refusal(msgspec.Struct):
     error_description: str = ""
 
     @property
-    def said(self) -> str:
+    def message(self) -> str:
         """For a person, within its bound."""
         text = self.detail or self.error_description or "it refuses"
         if self.error:

@@ -16,9 +16,9 @@ from crewgate.core.ids import branch_key
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.tokens.grant import keys_of
 from crewgate.errors import ConfigurationError, LinkError
-from crewgate.ipc.admin_client import Owner
-from crewgate.ipc.admin_messages import Receipt
-from crewgate.ipc.table_access import mapped
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.admin_messages import RevocationReceipt
+from crewgate.ipc.table_access import open_table
 from crewgate.issuer.mint import Minter
 from crewgate.issuer.signing import SigningKey
 from crewgate.policy.loader import ceilings, crew_keys
@@ -56,17 +56,17 @@ def process_name() -> str:
     return f"pid_{os.getpid()}"
 
 
-class Standing(NamedTuple):
+class BranchUsage(NamedTuple):
     """What a gateway knows of a branch: what it and all below it spent, and whether it is dead."""
 
     spent: int
     dead: bool = False
 
 
-class Gateway(Protocol):
+class GatewayClient(Protocol):
     """What an orchestrator asks of the gateways that its tokens are for."""
 
-    def standing(self, branches: Collection[str]) -> Mapping[str, Standing]:
+    def usage(self, branches: Collection[str]) -> Mapping[str, BranchUsage]:
         """What is known of these branches (UUID text).
 
         Those that no call has used yet are left out, unless they are dead.
@@ -86,10 +86,10 @@ class LocalGateway:
     def __repr__(self) -> str:
         return f"<LocalGateway at {self._state} for crew {self._crew}>"
 
-    def standing(self, branches: Collection[str]) -> Mapping[str, Standing]:
-        """See `Gateway`; what is held for calls counts as spent, what is closed as dead."""
+    def usage(self, branches: Collection[str]) -> Mapping[str, BranchUsage]:
+        """See `GatewayClient`; what is held for calls counts as spent, what is closed as dead."""
         try:
-            with Owner(self._state) as owner:
+            with AdminClient(self._state) as owner:
                 rows = owner.tree()
         except LinkError as error:
             _log.warning(
@@ -97,13 +97,13 @@ class LocalGateway:
             )
             return {}
         seen = {
-            row.branch: Standing(
+            row.branch: BranchUsage(
                 row.spent + row.reserved + row.burned, row.state in {"revoked", "closed"}
             )
             for row in rows
             if row.crew == self._crew and row.branch in branches
         }
-        dead = Standing(0, dead=True)
+        dead = BranchUsage(0, dead=True)
         return seen | dict.fromkeys(self._revoked(set(branches) - seen.keys()), dead)
 
     def refuses(self, claims: Claims, kid: str) -> bool:
@@ -112,7 +112,7 @@ class LocalGateway:
         False without an agent: `standing` says that nothing is known.
         """
         try:
-            with closing(mapped(self._state)) as table:
+            with closing(open_table(self._state)) as table:
                 return any(table.is_revoked(key, claims.iat) for key in keys_of(claims, kid))
         except LinkError:
             return False
@@ -122,13 +122,13 @@ class LocalGateway:
         if not branches:
             return []
         try:
-            with closing(mapped(self._state)) as table:
+            with closing(open_table(self._state)) as table:
                 return [each for each in branches if table.is_revoked(branch_key(self._crew, each))]
         except LinkError as error:
             _log.warning("what was revoked unused is not known: %s", error)
             return []
 
-    def revoke(self, branch: str) -> Receipt:
+    def revoke(self, branch: str) -> RevocationReceipt:
         """End a branch on this machine; LinkError if the agent cannot be reached."""
-        with Owner(self._state) as owner:
+        with AdminClient(self._state) as owner:
             return owner.revoke(branch, self._crew)

@@ -6,7 +6,7 @@ Imports nothing of gRPC, which asks for no more than something to call.
 from collections.abc import Callable, Sequence
 
 from crewgate.errors import IssuerError
-from crewgate.issuer.auth_flow import FIELD, Source, bearer, reader
+from crewgate.issuer.auth_flow import FIELD, TokenSource, bearer, reader
 
 Metadata = Sequence[tuple[str, str]]
 
@@ -22,7 +22,7 @@ class TokenAuth:
     A call for which there is no token fails with UNAVAILABLE, and the reason in its details.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: TokenSource) -> None:
         self._read = reader(source)
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ from crewgate.errors import IssuerError
 _BYTES_MAX = 16 * limits.token_bytes_max  # a person may paste what a gateway would refuse
 
 
-class Inspection(msgspec.Struct, frozen=True):
+class TokenInspection(msgspec.Struct, frozen=True):
     """Header and payload as they stand; `claims` if the form is one that gateways accept."""
 
     header: object
@@ -22,13 +22,13 @@ class Inspection(msgspec.Struct, frozen=True):
     claims: Claims | None
 
 
-def inspect_token(text: str) -> Inspection:
+def inspect_token(text: str) -> TokenInspection:
     """Decode without verifying; IssuerError if there is nothing to decode."""
     text = text.strip()
     segments = text.split(".")
     if len(segments) != 3 or len(text) > _BYTES_MAX:  # noqa: PLR2004 - RFC 7515, section 7.1
         raise IssuerError("not a token: expected three segments with dots between them")
-    return Inspection(
+    return TokenInspection(
         header=_segment(segments[0], "header"),
         payload=_segment(segments[1], "payload"),
         bytes=len(text),
@@ -47,7 +47,7 @@ def read_claims(text: str) -> Claims:
 def _claims(text: str) -> Claims | None:
     try:
         return native.claims(native.split(text.encode(errors="replace"))[2])
-    except native.Malformed:
+    except native.MalformedTokenError:
         return None
 
 

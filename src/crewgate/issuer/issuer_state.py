@@ -7,63 +7,63 @@ the orchestrator holds its lock around every call.
 
 from pathlib import Path
 
-from crewgate.issuer.branches import Lineage
-from crewgate.issuer.journal import End, Extension, Journal, Mint
-from crewgate.issuer.mint import Minted
-from crewgate.issuer.token_store import Custody
+from crewgate.issuer.branches import BranchTree
+from crewgate.issuer.journal import BranchRevoked, ExtensionRecord, MintJournal, MintRecord
+from crewgate.issuer.mint import MintedToken
+from crewgate.issuer.token_store import TokenStore
 
 
-class Register:
-    """What an orchestrator knows, rebuilt from its journal; JournalError as `Journal` says.
+class IssuerState:
+    """What an orchestrator knows, rebuilt from its journal; JournalError as `MintJournal` says.
 
     Without a `path` the journal is somebody else's, and nothing outlives this process.
     """
 
     def __init__(self, path: Path | None) -> None:
-        self.custody = Custody()
-        self.lineage = Lineage()
-        self._unwritten: dict[str, End] = {}
-        self._journal = None if path is None else Journal(path)
+        self.custody = TokenStore()
+        self.branches = BranchTree()
+        self._unwritten: dict[str, BranchRevoked] = {}
+        self._journal = None if path is None else MintJournal(path)
         if self._journal is None:
             return
         try:
             for entry in self._journal.entries():
-                self.lineage.apply(entry)
+                self.branches.apply(entry)
         except BaseException:
             self._journal.close()
             raise
 
     def __repr__(self) -> str:
-        return f"<Register of {len(self.lineage)} branches in {self._journal!r}>"
+        return f"<IssuerState of {len(self.branches)} branches in {self._journal!r}>"
 
     def close(self) -> None:
         """Let the journal go."""
         if self._journal is not None:
             self._journal.close()
 
-    def make_room(self, now: float) -> None:
+    def forget_ended(self, now: float) -> None:
         """For one branch more, with the tokens of what is forgotten; IssuerError if all live."""
         try:
-            self.lineage.make_room(now)
+            self.branches.forget_ended(now)
         finally:
-            if len(self.custody) > len(self.lineage):
-                self.custody.keep(self.lineage.knows)
+            if len(self.custody) > len(self.branches):
+                self.custody.keep(self.branches.knows)
 
-    def grant(self, entry: Mint | Extension, minted: Minted) -> None:
+    def grant(self, entry: MintRecord | ExtensionRecord, minted: MintedToken) -> None:
         """A branch has a first or a further grant; JournalError and it has not."""
         if self._journal is not None:
             self._journal.append(entry)
-        self.lineage.apply(entry)
+        self.branches.apply(entry)
         self.custody.put(minted)
 
-    def end(self, entry: End) -> None:
+    def end(self, entry: BranchRevoked) -> None:
         """A branch and all below it are dead, whatever the disk says.
 
         JournalError if that could not be written; calling again tries again.
         """
-        if not self.lineage.is_dead(entry.branch):
+        if not self.branches.is_dead(entry.branch):
             self._unwritten[entry.branch] = entry
-            for branch in self.lineage.apply(entry):
+            for branch in self.branches.apply(entry):
                 self.custody.drop(branch)
         for branch, unwritten in [*self._unwritten.items()]:
             if self._journal is not None:

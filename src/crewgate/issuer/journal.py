@@ -17,7 +17,7 @@ import msgspec
 
 from crewgate.core.policy import scope
 from crewgate.core.tokens.claims import Claims
-from crewgate.errors import JournalError, JournalTakenError
+from crewgate.errors import JournalError, JournalLockedError
 from crewgate.runtime.durable_files import (
     append,
     cause,
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 _CHUNK = 2**20
 
 
-class Mint(msgspec.Struct, frozen=True, tag="mint", tag_field="event", omit_defaults=True):
+class MintRecord(msgspec.Struct, frozen=True, tag="mint", tag_field="event", omit_defaults=True):
     """The first grant of a new branch. `at` is wall-clock seconds."""
 
     at: float
@@ -39,7 +39,9 @@ class Mint(msgspec.Struct, frozen=True, tag="mint", tag_field="event", omit_defa
     overcommit: bool = False
 
 
-class Extension(msgspec.Struct, frozen=True, tag="extend", tag_field="event", omit_defaults=True):
+class ExtensionRecord(
+    msgspec.Struct, frozen=True, tag="extend", tag_field="event", omit_defaults=True
+):
     """A further grant of a branch and what grew: seconds of life, micro-credits, tools."""
 
     at: float
@@ -51,7 +53,9 @@ class Extension(msgspec.Struct, frozen=True, tag="extend", tag_field="event", om
     overcommit: bool = False
 
 
-class End(msgspec.Struct, frozen=True, tag="revoke", tag_field="event", omit_defaults=True):
+class BranchRevoked(
+    msgspec.Struct, frozen=True, tag="revoke", tag_field="event", omit_defaults=True
+):
     """The death of a branch (UUID text) and of all below it."""
 
     at: float
@@ -60,14 +64,14 @@ class End(msgspec.Struct, frozen=True, tag="revoke", tag_field="event", omit_def
     why: str = ""
 
 
-Entry = Mint | Extension | End
+JournalEntry = MintRecord | ExtensionRecord | BranchRevoked
 
 
 def extension(
     before: Claims, after: Claims, now: float, *, why: str, overcommit: bool
-) -> Extension:
+) -> ExtensionRecord:
     """The line for a further grant of a branch: what grew from `before` to `after`."""
-    return Extension(
+    return ExtensionRecord(
         at=now,
         claims=after,
         seconds=after.exp - before.exp,
@@ -80,14 +84,14 @@ def extension(
     )
 
 
-_decode = msgspec.json.Decoder(Entry).decode
+_decode = msgspec.json.Decoder(JournalEntry).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class Journal:
+class MintJournal:
     """The journal in the file `path`, made (0600) if it is not there; read `entries` once first.
 
-    JournalTakenError: another process has it; JournalError: it is damaged, or the disk refuses.
+    JournalLockedError: another process has it; JournalError: it is damaged, or the disk refuses.
     """
 
     def __init__(self, path: Path) -> None:
@@ -104,7 +108,7 @@ class Journal:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self.close()
-            raise JournalTakenError(
+            raise JournalLockedError(
                 f"{path}: another process mints with this journal; give this orchestrator another "
                 "name, or end the other"
             ) from None
@@ -116,13 +120,13 @@ class Journal:
             raise JournalError(f"{path}: cannot keep the journal: {cause(error)}") from error
 
     def __repr__(self) -> str:
-        return f"<Journal {self.path} {self._size} bytes>"
+        return f"<MintJournal {self.path} {self._size} bytes>"
 
     def close(self) -> None:
         """Let the file go; nothing can be appended any more."""
         self._close()
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[JournalEntry]:
         """All entries so far, oldest first; cuts off a torn last line."""
         number = whole = 0
         damaged: int | None = None
@@ -145,7 +149,7 @@ class Journal:
         if damaged is not None:
             self._cut(whole)
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: JournalEntry) -> None:
         """Write one entry through to the disk; JournalError if that failed, and nothing stays."""
         if not self._close.alive:
             raise JournalError(f"{self.path}: the journal was closed")

@@ -15,13 +15,13 @@ from crewgate import limits
 from crewgate._native import token as native
 from crewgate.core.credits import format_credits
 from crewgate.core.policy import scope
-from crewgate.core.policy.policy import Crew
+from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.tokens.claims import Claims, PathElement, is_text
 from crewgate.errors import IssuerError, ScopeError
 from crewgate.issuer.signing import SigningKey
 
 
-class Minted(msgspec.Struct, frozen=True):
+class MintedToken(msgspec.Struct, frozen=True):
     """A token and what it says. The token is a secret and stays out of `repr`."""
 
     token: str
@@ -38,7 +38,9 @@ class Minter:
     micro-credits, times wall-clock seconds; `lifetime` None is the longest that is allowed.
     """
 
-    def __init__(self, crew: Crew, audience: str, key: SigningKey, name: str | None = None) -> None:
+    def __init__(
+        self, crew: CrewPolicy, audience: str, key: SigningKey, name: str | None = None
+    ) -> None:
         given = f"{crew.name}/{name}" if name else None
         client = given or key.orchestrator or f"{crew.name}/{crew.name}-1"
         if key.orchestrator not in {None, client}:
@@ -63,7 +65,7 @@ class Minter:
         now: float,
         subject: str | None = None,
         lifetime: int | None = None,
-    ) -> Minted:
+    ) -> MintedToken:
         """The first grant of a new root: a pipeline run. `subject` is who it runs for."""
         return self._grant(
             sub=subject or self.client_id,
@@ -87,7 +89,7 @@ class Minter:
         process: str,
         now: float,
         lifetime: int | None = None,
-    ) -> Minted:
+    ) -> MintedToken:
         """The first grant of a new branch below `parent`'s."""
         if parent.crew != self.crew.name:
             raise IssuerError(f"a branch of crew {parent.crew} has no children in {self.crew.name}")
@@ -115,7 +117,7 @@ class Minter:
         quota: int | None = None,
         path: Sequence[PathElement] | None = None,
         lifetime: int | None = None,
-    ) -> Minted:
+    ) -> MintedToken:
         """The next grant of a branch; what is not given stays, its orchestrator too.
 
         `path` has the same ancestors with their newest quotas.
@@ -161,7 +163,7 @@ class Minter:
             raise IssuerError(f"a token of {self.crew.name} lives 1 to {most} s, not {seconds}")
         return most if seconds is None else int(seconds)
 
-    def _grant(self, **members: object) -> Minted:
+    def _grant(self, **members: object) -> MintedToken:
         issuer: dict[str, object] = {
             "iss": self.crew.issuer,
             "aud": self.audience,
@@ -171,7 +173,7 @@ class Minter:
         }
         claims = Claims(**{**issuer, **members})  # type: ignore[arg-type] # `_check` judges them
         self._check(claims)
-        return Minted(self._sign(claims), claims)
+        return MintedToken(self._sign(claims), claims)
 
     def _check(self, claims: Claims) -> None:
         """What gateways would refuse, or count as less than it says, is not signed."""
@@ -206,7 +208,7 @@ class Minter:
             )
         try:
             native.claims(native.split(token.encode())[2])
-        except native.Malformed:
+        except native.MalformedTokenError:
             raise IssuerError(
                 "gateways would refuse this token's form: check crew, issuer, audience and tools"
             ) from None

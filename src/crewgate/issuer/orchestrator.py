@@ -1,8 +1,8 @@
 """One orchestrator: mints for its crew's branches, renews, ends, and journals each of these.
 
 Decides who may have what: a child within its parent, nothing for a dead branch, and a dead branch
-is dead here before any gateway is told. Knows no sockets: a `Gateway` answers what was spent and
-hears of revocations.
+is dead here before any gateway is told. Knows no sockets: a `GatewayClient` answers what was spent
+and hears of revocations.
 
 Every method may be called from any thread. The gateway is never asked under the lock, so a slow
 one holds up nobody who has a fresh token.
@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Self
 
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError, JournalError
-from crewgate.issuer.gateway import Gateway, LocalGateway, journal_of, minter_of, process_name
-from crewgate.issuer.issuer_state import Register
-from crewgate.issuer.journal import End, Mint, extension
-from crewgate.issuer.mint import Minted, Minter
+from crewgate.issuer.gateway import GatewayClient, LocalGateway, journal_of, minter_of, process_name
+from crewgate.issuer.issuer_state import IssuerState
+from crewgate.issuer.journal import BranchRevoked, MintRecord, extension
+from crewgate.issuer.mint import MintedToken, Minter
 from crewgate.issuer.parameters import amount, branch_id, tool_list
 from crewgate.issuer.subagent import SubAgent, branch_of
-from crewgate.issuer.token_file_renewer import Keeper
+from crewgate.issuer.token_file_renewer import TokenFileRenewer
 from crewgate.issuer.token_store import renewal
 
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ class Orchestrator:
         *,
         clock: Callable[[], float] = time.time,
         lifetime: int | None = None,
-        gateway: Gateway | None = None,
+        gateway: GatewayClient | None = None,
     ) -> None:
         self._minter, self._lifetime = minter, lifetime
         self._gateway = gateway
-        self._keep(Register(journal), clock)
+        self._keep(IssuerState(journal), clock)
 
     def __repr__(self) -> str:
-        return f"<Orchestrator {self._minter.client_id} with {len(self._lineage)} branches>"
+        return f"<Orchestrator {self._minter.client_id} with {len(self._branches)} branches>"
 
     @classmethod
     def from_config(
@@ -83,13 +83,13 @@ class Orchestrator:
 
         return remote(url, certificate, ca)
 
-    def _keep(self, register: Register, clock: Callable[[], float]) -> None:
+    def _keep(self, register: IssuerState, clock: Callable[[], float]) -> None:
         """What is known, under one lock."""
         self._clock = clock
         self._lock = threading.RLock()
-        self._keeper: Keeper | None = None
+        self._keeper: TokenFileRenewer | None = None
         self._register = register
-        self._lineage = register.lineage
+        self._branches = register.branches
         self._custody = register.custody
 
     def __enter__(self) -> Self:
@@ -126,7 +126,7 @@ class Orchestrator:
         quota, names = amount(credits), tool_list(tools)
         with self._lock:
             now = self._clock()
-            self._register.make_room(now)
+            self._register.forget_ended(now)
             minted = self._minter.root(
                 role=role,
                 tools=names,
@@ -136,7 +136,7 @@ class Orchestrator:
                 subject=subject,
                 lifetime=self._lifetime,
             )
-            return self._begin(Mint(now, minted.claims, why), minted, token_file)
+            return self._begin(MintRecord(now, minted.claims, why), minted, token_file)
 
     def spawn(
         self,
@@ -160,8 +160,8 @@ class Orchestrator:
         spent = self._ask(above)
         with self._lock:
             now = self._clock()
-            claims = self._lineage.living(above).claims
-            self._register.make_room(now)
+            claims = self._branches.living(above).claims
+            self._register.forget_ended(now)
             minted = self._minter.child(
                 claims,
                 role=role,
@@ -172,8 +172,8 @@ class Orchestrator:
                 lifetime=self._lifetime,
             )
             if not overcommit:
-                self._lineage.check_room(claims, {"": quota}, spent, now)
-            return self._begin(Mint(now, minted.claims, why, overcommit), minted, token_file)
+                self._branches.check_credits_fit(claims, {"": quota}, spent, now)
+            return self._begin(MintRecord(now, minted.claims, why, overcommit), minted, token_file)
 
     def agent(self, branch: str) -> SubAgent:
         """The handle of a branch of this journal, after a restart too; IssuerError if dead."""
@@ -182,7 +182,7 @@ class Orchestrator:
     def claims(self, branch: str) -> Claims:
         """The newest claims of a living branch; IssuerError if it is dead or unknown."""
         with self._lock:
-            return self._lineage.living(branch).claims
+            return self._branches.living(branch).claims
 
     def token(self, branch: str) -> str:
         """See `SubAgent.token`."""
@@ -228,13 +228,13 @@ class Orchestrator:
             self.note_death(branch, why=why)
         except JournalError:
             # A full disk must not keep a branch alive; that it is not written is still an error.
-            self._tell(branch)
+            self._send(branch)
             raise
-        return self._tell(branch)
+        return self._send(branch)
 
     def note_death(self, branch: str, *, why: str = "") -> None:
         """The branch was ended elsewhere: mint nothing for it or below it from now on."""
-        entry = End(self._clock(), branch_id(branch), self._minter.client_id, why)
+        entry = BranchRevoked(self._clock(), branch_id(branch), self._minter.client_id, why)
         with self._lock:
             self._register.end(entry)
 
@@ -245,7 +245,7 @@ class Orchestrator:
         with self._lock:
             self._custody.keep_in(branch, Path(path))
             if self._keeper is None:
-                self._keeper = Keeper(lambda: self._custody.kept, self.keep_fresh)
+                self._keeper = TokenFileRenewer(lambda: self._custody.kept, self.keep_fresh)
                 self._keeper.start()
             self._keeper.wake()
 
@@ -255,7 +255,7 @@ class Orchestrator:
         with self._lock:
             return self._custody.write(branch, self._clock())
 
-    def _tell(self, branch: str) -> object:
+    def _send(self, branch: str) -> object:
         return None if self._gateway is None else self._gateway.revoke(branch)
 
     def _ask(self, branch: str) -> Mapping[str, int]:
@@ -263,15 +263,15 @@ class Orchestrator:
         if self._gateway is None:
             return {}
         with self._lock:
-            relatives = self._lineage.relatives(branch, self._clock())
-        standing = self._gateway.standing(relatives)
+            relatives = self._branches.relatives(branch, self._clock())
+        standing = self._gateway.usage(relatives)
         for relative, known in standing.items():
             if known.dead:
                 self.note_death(relative, why="dead at the gateway")
         return {relative: known.spent for relative, known in standing.items()}
 
     def _fresh(self, branch: str) -> str | None:
-        claims, minted = self._lineage.living(branch).claims, self._custody.get(branch)
+        claims, minted = self._branches.living(branch).claims, self._custody.get(branch)
         return minted.token if minted and self._clock() < renewal(claims) else None
 
     def _renew(self, branch: str, spent: Mapping[str, int]) -> str:
@@ -284,7 +284,7 @@ class Orchestrator:
             _log.warning("branch %s keeps its token for a while: %s", branch, error)
             return minted.token
 
-    def _begin(self, entry: Mint, minted: Minted, file: Path | str | None) -> SubAgent:
+    def _begin(self, entry: MintRecord, minted: MintedToken, file: Path | str | None) -> SubAgent:
         self._register.grant(entry, minted)
         agent = SubAgent(self, minted.claims.execution_branch_id, minted.claims.agent_role)
         try:
@@ -307,12 +307,12 @@ class Orchestrator:
         why: str = "",
     ) -> str:
         now = self._clock()
-        claims = self._lineage.living(branch).claims
-        path = self._lineage.path_of(claims)
+        claims = self._branches.living(branch).claims
+        path = self._branches.path_of(claims)
         minted = self._minter.extend(
             claims, now=now, tools=tools, quota=quota, path=path, lifetime=self._lifetime
         )
-        self._lineage.check_extension(minted.claims, spent or {}, now, overcommit=overcommit)
+        self._branches.check_extension(minted.claims, spent or {}, now, overcommit=overcommit)
         entry = extension(claims, minted.claims, now, why=why, overcommit=overcommit)
         self._register.grant(entry, minted)
         self._custody.write(branch, now)

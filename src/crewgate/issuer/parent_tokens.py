@@ -8,17 +8,17 @@ from typing import NamedTuple
 
 from crewgate._native import signature
 from crewgate._native import token as native
-from crewgate.core.policy.policy import Key
+from crewgate.core.policy.policy import VerificationKey
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError
 from crewgate.issuer.inspection import read_claims
 
 
-def signing_key_of(text: str, keys: tuple[Key, ...]) -> Key | None:
+def signing_key_of(text: str, keys: tuple[VerificationKey, ...]) -> VerificationKey | None:
     """The key among `keys` that signed the token; None if none did. Says nothing of time."""
     try:
         kid, signed, _, signed_with = native.split(text.encode(errors="replace"))
-    except native.Malformed:
+    except native.MalformedTokenError:
         return None
     for key in keys:
         if key.kid == kid and signature.verify(key.public, signed, signed_with):
@@ -26,16 +26,16 @@ def signing_key_of(text: str, keys: tuple[Key, ...]) -> Key | None:
     return None
 
 
-class Proved(NamedTuple):
+class VerifiedToken(NamedTuple):
     """What a token says, and the key that signed it."""
 
     claims: Claims
     kid: str
 
 
-def proved(text: str, keys: tuple[Key, ...], crew: str) -> Proved:
+def proved(text: str, keys: tuple[VerificationKey, ...], crew: str) -> VerifiedToken:
     """What a token says that one of the crew's keys signed; IssuerError otherwise."""
     claims, key = read_claims(text), signing_key_of(text, keys)
     if claims.crew != crew or key is None:
         raise IssuerError(f"the token is not signed by a key of crew {crew} in its JWKS file")
-    return Proved(claims, key.kid)
+    return VerifiedToken(claims, key.kid)

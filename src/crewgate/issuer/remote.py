@@ -20,15 +20,15 @@ from crewgate.errors import (
     ControlError,
     CrewgateError,
     IssuerError,
-    JournalTakenError,
+    JournalLockedError,
     LinkError,
     ScopeError,
 )
 from crewgate.issuer.control_client import ControlClient, client_context
 from crewgate.issuer.inspection import read_claims
-from crewgate.issuer.issuer_state import Register
-from crewgate.issuer.journal import End, Mint, extension
-from crewgate.issuer.mint import Minted
+from crewgate.issuer.issuer_state import IssuerState
+from crewgate.issuer.journal import BranchRevoked, MintRecord, extension
+from crewgate.issuer.mint import MintedToken
 from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.parameters import amount, branch_id, tool_list
 from crewgate.issuer.subagent import SubAgent, branch_of
@@ -55,7 +55,7 @@ class _Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
     crew: str = ""
 
 
-class Revoked(msgspec.Struct, frozen=True):
+class RemoteReceipt(msgspec.Struct, frozen=True):
     """What the API answers: on how many machines it is, and what it cut at the gateway."""
 
     applied_on: int = 1
@@ -87,19 +87,19 @@ class ControlAPI:
         with self._lock:
             self._client.close()
 
-    def token(self, form: dict[str, str]) -> Minted:
+    def token(self, form: dict[str, str]) -> MintedToken:
         """What the token endpoint signs; IssuerError and its kin, LinkError."""
         try:
             with self._lock:
                 found = self._current().submit("/v1/tokens", form, _Token)
         except ControlError as error:
             raise _issuer_error(error) from error
-        return Minted(found.access_token, read_claims(found.access_token))
+        return MintedToken(found.access_token, read_claims(found.access_token))
 
-    def revoke(self, branch: str, crew: str) -> Revoked:
+    def revoke(self, branch: str, crew: str) -> RemoteReceipt:
         """End a branch and all below it; LinkError, ControlError."""
         with self._lock:
-            return self._current().post("/v1/revocations", _Revocation(branch, crew), Revoked)
+            return self._current().post("/v1/revocations", _Revocation(branch, crew), RemoteReceipt)
 
     def _current(self) -> ControlClient:
         """With the certificate as its file has it now; one that is half written waits."""
@@ -131,10 +131,10 @@ class RemoteOrchestrator(Orchestrator):
 
     def __init__(self, api: ControlAPI, *, clock: Callable[[], float] = time.time) -> None:
         self._api = api
-        self._keep(Register(None), clock)
+        self._keep(IssuerState(None), clock)
 
     def __repr__(self) -> str:
-        return f"<RemoteOrchestrator of {self._api!r} with {len(self._lineage)} branches>"
+        return f"<RemoteOrchestrator of {self._api!r} with {len(self._branches)} branches>"
 
     def close(self) -> None:
         """Stop renewing token files and hang up. Its branches live on until they end."""
@@ -188,7 +188,7 @@ class RemoteOrchestrator(Orchestrator):
             return self._next(branch)
         except (LinkError, IssuerError) as error:
             with self._lock:
-                self._lineage.living(branch)
+                self._branches.living(branch)
                 minted = self._custody.get(branch)
             if minted is None or self._clock() >= minted.claims.exp:
                 raise
@@ -213,26 +213,26 @@ class RemoteOrchestrator(Orchestrator):
             more["scope"] = " ".join(tool_list(tools))
         return self._next(branch_of(agent), more, why)
 
-    def revoke(self, agent: SubAgent | str, *, why: str = "") -> Revoked:
+    def revoke(self, agent: SubAgent | str, *, why: str = "") -> RemoteReceipt:
         """See `Orchestrator.revoke`: it is dead here first; LinkError if the API cannot be asked.
 
         A branch that is not known here is one of the orchestrator's crew that a gateway has seen.
         """
         branch = branch_of(agent)
         with self._lock:
-            crew = self._lineage.crew_of(branch)
+            crew = self._branches.crew_of(branch)
         self.note_death(branch, why=why)
         return self._api.revoke(branch, crew)
 
     def note_death(self, branch: str, *, why: str = "") -> None:
         """See `Orchestrator.note_death`."""
         with self._lock:
-            self._register.end(End(self._clock(), branch_id(branch), _HERE, why))
+            self._register.end(BranchRevoked(self._clock(), branch_id(branch), _HERE, why))
 
     def _next(self, branch: str, more: dict[str, str] | None = None, why: str = "") -> str:
         """The branch's next token, for its last one."""
         with self._lock:
-            self._lineage.living(branch)
+            self._branches.living(branch)
             last = self._custody.get(branch)
         if last is None:
             raise IssuerError(f"branch {branch} has no token here to be renewed")
@@ -240,20 +240,20 @@ class RemoteOrchestrator(Orchestrator):
         minted = self._api.token(form)
         with self._lock:
             now = self._clock()
-            claims = self._lineage.living(branch).claims  # it may have been ended meanwhile
+            claims = self._branches.living(branch).claims  # it may have been ended meanwhile
             entry = extension(claims, minted.claims, now, why=why, overcommit=False)
             self._register.grant(entry, minted)
             self._custody.write(branch, now)
         return minted.token
 
-    def _take(self, minted: Minted, file: Path | str | None, why: str) -> SubAgent:
+    def _take(self, minted: MintedToken, file: Path | str | None, why: str) -> SubAgent:
         with self._lock:
-            return self._begin(Mint(self._clock(), minted.claims, why), minted, file)
+            return self._begin(MintRecord(self._clock(), minted.claims, why), minted, file)
 
     def _make_room(self) -> None:
         """Before the gateway signs anything; IssuerError."""
         with self._lock:
-            self._register.make_room(self._clock())
+            self._register.forget_ended(self._clock())
 
 
 def remote(url: str, certificate: Path | str, ca: Path | str) -> RemoteOrchestrator:
@@ -286,5 +286,5 @@ def _issuer_error(error: ControlError) -> CrewgateError:
     if error.slug == "invalid_scope":
         return ScopeError(str(error))
     if error.status == _CONFLICT:
-        return JournalTakenError(str(error))
+        return JournalLockedError(str(error))
     return IssuerError(str(error))

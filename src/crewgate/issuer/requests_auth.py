@@ -6,7 +6,7 @@ import requests
 from requests.auth import AuthBase
 
 from crewgate.errors import IssuerError
-from crewgate.issuer.auth_flow import FIELD, UNAUTHORIZED, Source, bearer, newer_than, reader
+from crewgate.issuer.auth_flow import FIELD, UNAUTHORIZED, TokenSource, bearer, newer_than, reader
 
 
 class NoTokenError(IssuerError, requests.exceptions.ConnectionError):
@@ -20,7 +20,7 @@ class TokenAuth(AuthBase):
     token.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: TokenSource) -> None:
         self._read = reader(source)
 
     def __repr__(self) -> str:

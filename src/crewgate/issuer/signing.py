@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from crewgate import limits
-from crewgate.core.policy.policy import Key
+from crewgate.core.policy.policy import VerificationKey
 from crewgate.core.tokens.claims import is_text
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.durable_files import cause, create_file
@@ -48,7 +48,7 @@ class SigningKey:
         return cls(Ed25519PrivateKey.generate(), kid)
 
     @classmethod
-    def load(cls, path: Path, keys: tuple[Key, ...], where: str) -> Self:
+    def load(cls, path: Path, keys: tuple[VerificationKey, ...], where: str) -> Self:
         """The key in the PEM file `path`, under the kid that the crew's JWKS gives it.
 
         `keys` are those of the JWKS file `where`. ConfigurationError if the file is missing, is

@@ -13,7 +13,7 @@ from crewgate.errors import CrewgateError
 _log = logging.getLogger(__name__)
 
 
-class Keeper:
+class TokenFileRenewer:
     """Renews what is due, again and again.
 
     `kept` names the branches that have a file; `renew` brings one up to date, file and all, and
@@ -43,7 +43,7 @@ class Keeper:
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
 
-    def look(self) -> float:
+    def renew_due(self) -> float:
         """Renew what is due now; seconds until the next look."""
         wait = limits.keep_fresh_seconds_max
         for branch in self._kept():
@@ -60,5 +60,5 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._ended:
-            self._woken.wait(self.look())
+            self._woken.wait(self.renew_due())
             self._woken.clear()

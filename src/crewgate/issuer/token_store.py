@@ -11,17 +11,17 @@ from pathlib import Path
 from crewgate import limits
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError
-from crewgate.issuer.mint import Minted
+from crewgate.issuer.mint import MintedToken
 from crewgate.issuer.token_file import remove_token, write_token
 
 _log = logging.getLogger(__name__)
 
 
-class Custody:
+class TokenStore:
     """Tokens by branch (UUID text), in memory and, where asked for, in files of mode 0600."""
 
     def __init__(self) -> None:
-        self._tokens: dict[str, Minted] = {}
+        self._tokens: dict[str, MintedToken] = {}
         self._files: dict[str, Path] = {}
         self._behind: set[str] = set()
 
@@ -29,18 +29,18 @@ class Custody:
         return len(self._tokens)
 
     def __repr__(self) -> str:
-        return f"<Custody of {len(self._tokens)} tokens, {len(self._files)} in files>"
+        return f"<TokenStore of {len(self._tokens)} tokens, {len(self._files)} in files>"
 
     @property
     def kept(self) -> list[str]:
         """The branches whose token a file holds."""
         return [*self._files]
 
-    def get(self, branch: str) -> Minted | None:
+    def get(self, branch: str) -> MintedToken | None:
         """The newest token; None after a restart, or of a branch that is dead."""
         return self._tokens.get(branch)
 
-    def put(self, minted: Minted) -> None:
+    def put(self, minted: MintedToken) -> None:
         """A newer token; a file that holds the older one is behind until `write` succeeds."""
         branch = minted.claims.execution_branch_id
         self._tokens[branch] = minted

@@ -1,19 +1,19 @@
 """Each crew's share of the branch records, so that one crew cannot fill a machine's table.
 
 Decides only whether a crew may have so many records more; over its share that crew alone is
-refused new branches (design/table.md). Knows neither table nor ledger.
+refused new branches. Knows neither table nor ledger.
 """
 
 import enum
 import heapq
 from dataclasses import dataclass, field
 
-from crewgate.core.policy.policy import Crew
+from crewgate.core.policy.policy import CrewPolicy
 
 MINUTE_NS = 60 * 10**9
 
 
-class Bound(enum.Enum):
+class BranchBound(enum.Enum):
     """Which bound a crew has reached: of its records, its live branches, the new ones a minute."""
 
     RECORDS = "records"
@@ -22,7 +22,7 @@ class Bound(enum.Enum):
 
 
 @dataclass(slots=True)
-class Share:
+class CrewBranchCount:
     """One crew: records it has, those opened this minute, and which of its branches are live.
 
     `until` holds the wall clock second at which each live branch's newest grant ends; `ends` is a
@@ -44,32 +44,34 @@ class Share:
         return len(self.until)
 
 
-class Shares:
+class RecordQuota:
     """The shares of all crews in a table of `capacity` branch records."""
 
     def __init__(self, capacity: int) -> None:
         self.records_max = capacity // 2
-        self._shares: dict[bytes, Share] = {}
+        self._shares: dict[bytes, CrewBranchCount] = {}
 
-    def admits(self, crew_key: bytes, crew: Crew, count: int, now: float, boot_ns: int) -> bool:
+    def admits(
+        self, crew_key: bytes, crew: CrewPolicy, count: int, now: float, boot_ns: int
+    ) -> bool:
         """True if the crew may open `count` branches now."""
         return self.bound(crew_key, crew, count, now, boot_ns) is None
 
     def bound(
-        self, crew_key: bytes, crew: Crew, count: int, now: float, boot_ns: int
-    ) -> Bound | None:
+        self, crew_key: bytes, crew: CrewPolicy, count: int, now: float, boot_ns: int
+    ) -> BranchBound | None:
         """The bound that keeps the crew from `count` branches more; None if it may open them.
 
         A minute is one of the boot clock, so that a clock that is set does not begin a new one.
         """
-        share = self._shares.setdefault(crew_key, Share())
+        share = self._shares.setdefault(crew_key, CrewBranchCount())
         opened = share.opened if share.minute == boot_ns // MINUTE_NS else 0
         if share.records + count > self.records_max:
-            return Bound.RECORDS
+            return BranchBound.RECORDS
         if share.live(now) + count > crew.live_branches_max:
-            return Bound.LIVE
+            return BranchBound.LIVE
         if opened + count > crew.new_branches_per_minute_max:
-            return Bound.MINUTE
+            return BranchBound.MINUTE
         return None
 
     def opened(self, crew_key: bytes, key: bytes, expires: int, boot_ns: int) -> None:
@@ -80,9 +82,9 @@ class Shares:
             share.minute, share.opened = minute, 0
         share.opened += 1
 
-    def kept(self, crew_key: bytes, key: bytes, expires: int) -> Share:
+    def kept(self, crew_key: bytes, key: bytes, expires: int) -> CrewBranchCount:
         """A record of the crew that was there when the agent began."""
-        share = self._shares.setdefault(crew_key, Share())
+        share = self._shares.setdefault(crew_key, CrewBranchCount())
         share.records += 1
         self.extended(crew_key, key, expires)
         return share

@@ -7,29 +7,31 @@ killed after: the table says how much was ever given back, and a restarted agent
 from collections.abc import Callable
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
-from crewgate._native.records import Branch
-from crewgate.core.budget.ledger_protocol import Close, GiveBack, Settle, Told
-from crewgate.leases.lease_index import Holding, Holdings
+from crewgate._native.records import BranchRecord
+from crewgate._native.table_owner import OwnedTable
+from crewgate.core.budget.ledger_protocol import CloseBranch, LeaseReport, ReturnCredit, SettleLease
+from crewgate.leases.lease_index import LeaseIndex, LeaseRecord
 
 _UNKNOWN = -1, -1, -1
-Tell = Callable[[GiveBack | Settle | Close], None]
+SubmitOperation = Callable[[ReturnCredit | SettleLease | CloseBranch], None]
 
 
-class Returns:
+class LeaseReturns:
     """What one machine gives back and reports; `holder` is its name in the ledger."""
 
-    def __init__(self, table: OwnedTable, tell: Tell, holdings: Holdings, holder: str) -> None:
+    def __init__(
+        self, table: OwnedTable, tell: SubmitOperation, index: LeaseIndex, holder: str
+    ) -> None:
         self._table = table
-        self._say = tell
-        self._holdings = holdings
+        self._log = tell
+        self._index = index
         self._holder = holder
         self._reports = 0
         # By level, of a recall for nothing: the credit generation, and all that was held loosely.
         self._barren: dict[bytes, tuple[int, int]] = {}
         self._next = 0  # the record at which the next look begins
 
-    def relieve(self, level: bytes, wanted: int, own: Holding, now_boot_ns: int) -> bool:
+    def recall_for(self, level: bytes, wanted: int, own: LeaseRecord, now_boot_ns: int) -> bool:
         """Take up to `wanted` unreserved credit out of the leases at and below `level`.
 
         `own` keeps what it has: it draws for what is missing besides. Every lease that was
@@ -41,92 +43,92 @@ class Returns:
         thousand leases, and as many branches that ask. An upper bound that calls in flight held may
         be spent to the last, and no credit comes back: then the sum of those has changed.
         """
-        available, news = self._look_and_tell(own, now_boot_ns)
+        available, news = self._report_due(own, now_boot_ns)
         bounds = self._table.loose()
         state = self._table.credit_generation, sum(bounds.values())
         if self._barren.get(level) == state:
             return news
         barren = not available
-        for holding in self._holdings.leases_below(level):
-            if holding is own:
+        for record in self._index.leases_below(level):
+            if record is own:
                 continue
             if wanted <= 0:
                 break
-            taken = self.take(holding, wanted)
+            taken = self.take(record, wanted)
             wanted -= taken
             news = news or taken > 0
             barren = barren and not taken
             # What was left of `wanted` found no more: the lease has nothing idle now.
             emptied = wanted > 0
-            if emptied and holding.number in bounds:
-                news = self._look_and_tell(holding, now_boot_ns)[1] or news
+            if emptied and record.number in bounds:
+                news = self._report_due(record, now_boot_ns)[1] or news
             elif emptied:
-                news = self._tell(holding, (0, 0), now_boot_ns) or news
+                news = self._submit(record, (0, 0), now_boot_ns) or news
         if barren:
             self._barren[level] = state
         return news
 
-    def granted(self, holding: Holding) -> None:
+    def granted(self, record: LeaseRecord) -> None:
         """The lease grew: a recall at a level above it may find something again."""
-        for level in (*holding.path, holding.key):
+        for level in (*record.path, record.key):
             self._barren.pop(level, None)
-        self._holdings.lease(holding)
+        self._index.lease(record)
 
     def forgotten(self, key: bytes) -> None:
         """The record of a branch was reclaimed."""
         self._barren.pop(key, None)
 
-    def reclaimed(self, holding: Holding, consumed: int, now_boot_ns: int) -> None:
+    def reclaimed(self, record: LeaseRecord, consumed: int, now_boot_ns: int) -> None:
         """The table has forgotten the branch; nothing of its lease is anybody's any more.
 
         Nobody had a grant for it since it was last looked at, so what was not spent then is lost.
         """
-        self.forgotten(holding.key)
-        self.returned(holding, holding.leased - consumed)
-        spent = min(holding.spent, consumed)
-        if (spent, 0, consumed - spent) != holding.told:
+        self.forgotten(record.key)
+        self.returned(record, record.leased - consumed)
+        spent = min(record.spent, consumed)
+        if (spent, 0, consumed - spent) != record.told:
             lost = consumed - spent
-            self._report(holding.key, (spent, 0, lost, holding.overrun), now_boot_ns)
+            self._report(record.key, (spent, 0, lost, record.overrun), now_boot_ns)
 
-    def take_up(self, leases: dict[bytes, Told], now_boot_ns: int) -> None:
+    def take_up(self, leases: dict[bytes, LeaseReport], now_boot_ns: int) -> None:
         """Say again what the former life of the agent may not have told of these leases.
 
         One that the table knows nothing of was never given to it, if nothing was ever said of it:
         the agent was killed before. Else it is lost: it was reclaimed, and that was not told.
         """
         for key, told in leases.items():
-            holding = self._holdings.get(key)
-            if holding is None:
+            record = self._index.get(key)
+            if record is None:
                 lost = told.granted - told.given_back - told.spent
                 if not told.reported:
                     returned = told.given_back + told.idle
-                    self._say(GiveBack(key, self._holder, self._table.life, returned))
+                    self._log(ReturnCredit(key, self._holder, self._table.life, returned))
                 elif lost > told.burned:
                     self._report(key, (told.spent, 0, lost, told.overrun), now_boot_ns)
                 continue
-            if told.given_back < holding.given_back and not holding.owed:
-                self._say(GiveBack(key, self._holder, self._table.life, holding.given_back))
-            holding.overrun = told.overrun
-            holding.told = _UNKNOWN  # what was in flight then is told anew
+            if told.given_back < record.given_back and not record.overdrawn:
+                self._log(ReturnCredit(key, self._holder, self._table.life, record.given_back))
+            record.overrun = told.overrun
+            record.told = _UNKNOWN  # what was in flight then is told anew
 
-    def tell_anew(self, holding: Holding) -> None:
+    def report_again(self, record: LeaseRecord) -> None:
         """The ledger has heard of all that was granted: what became of it is told again."""
-        holding.told = _UNKNOWN
-        if holding.given_back:
-            given = holding.given_back
-            self._say(GiveBack(holding.key, self._holder, self._table.life, given))
+        record.told = _UNKNOWN
+        if record.given_back:
+            given = record.given_back
+            self._log(ReturnCredit(record.key, self._holder, self._table.life, given))
 
-    def overran(self, holding: Holding, amount: int, now_boot_ns: int) -> None:
+    def overran(self, record: LeaseRecord, amount: int, now_boot_ns: int) -> None:
         """An answer stated so much beyond its bound: it is told with all the rest."""
-        holding.overrun = min(holding.overrun + amount, limits.quota_micro_max)
-        holding.told = _UNKNOWN
-        self._look_and_tell(holding, now_boot_ns)
+        record.overrun = min(record.overrun + amount, limits.quota_micro_max)
+        record.told = _UNKNOWN
+        self._report_due(record, now_boot_ns)
 
     def recall(self, level: bytes, wanted: int) -> int:
         """Up to `wanted` unreserved credit out of the leases at and below `level`."""
         left = wanted
-        for holding in self._holdings.leases_below(level):
-            left -= self.take(holding, left)
+        for record in self._index.leases_below(level):
+            left -= self.take(record, left)
         return wanted - left
 
     def surrender(self, level: bytes, now_boot_ns: int) -> int:
@@ -135,65 +137,65 @@ class Returns:
         Every lease is told of, so that the ledger knows what will not come back.
         """
         returned = 0
-        for holding in self._holdings.leases_below(level):
+        for record in self._index.leases_below(level):
             # Told first: what of a lease was written off is spent first, and the rest returns.
-            self._look_and_tell(holding, now_boot_ns)
-            returned += self.take(holding, limits.quota_micro_max)
+            self._report_due(record, now_boot_ns)
+            returned += self.take(record, limits.quota_micro_max)
         return returned
 
-    def take(self, holding: Holding, most: int) -> int:
+    def take(self, record: LeaseRecord, most: int) -> int:
         """Up to `most` out of one lease and into the ledger."""
-        taken = self._table.take_back(holding.number, most)
-        self.returned(holding, taken)
+        taken = self._table.take_back(record.number, most)
+        self.returned(record, taken)
         return taken
 
-    def returned(self, holding: Holding, amount: int) -> None:
+    def returned(self, record: LeaseRecord, amount: int) -> None:
         """`amount` was taken out of the lease; tell the ledger the total."""
-        holding.given_back += amount
-        if holding.owed:  # the ledger does not know yet what is given back
-            self._holdings.owe(holding, holding.owed, holding.kept + amount)
+        record.given_back += amount
+        if record.overdrawn:  # the ledger does not know yet what is given back
+            self._index.set_overdrawn(record, record.overdrawn, record.kept + amount)
         elif amount:
-            self._say(GiveBack(holding.key, self._holder, self._table.life, holding.given_back))
+            self._log(ReturnCredit(record.key, self._holder, self._table.life, record.given_back))
 
-    def look(self, now: float, now_boot_ns: int) -> int:
+    def give_back_idle(self, now: float, now_boot_ns: int) -> int:
         """Look at the next records: report them, give back what lay idle since the last look.
 
         Returns the credit given back. Also finds leases that got credit back by a refund after
         they had been seen empty.
         """
-        if self._next > self._holdings.highest:
+        if self._next > self._index.highest:
             self._next = 0
         records = self._table.scan(self._next, limits.leases_scanned_per_look)
         self._next += limits.leases_scanned_per_look
         return sum(self._look_at(record, now, now_boot_ns) for record in records if record.parents)
 
-    def _look_at(self, record: Branch, now: float, now_boot_ns: int) -> int:
-        holding = self._holdings.get(record.key)
+    def _look_at(self, record: BranchRecord, now: float, now_boot_ns: int) -> int:
+        holding = self._index.get(record.key)
         if holding is None:
             return 0
-        self._tell_as(holding, record, now_boot_ns)
+        self._report_as(holding, record, now_boot_ns)
         seen, holding.seen = holding.seen, (record.granted, record.available)
         if not record.available and not record.reserved:
             grant_ends = record.expires - limits.branch_memory_seconds
             ended = now > grant_ends + limits.leeway_seconds or not holding.leased
-            self._holdings.rest(holding, ended=ended)
+            self._index.rest(holding, ended=ended)
             return 0
-        self._holdings.lease(holding)
+        self._index.lease(holding)
         idle = seen == holding.seen or holding.closed
         return self.take(holding, record.available) if idle else 0
 
-    def _look_and_tell(self, holding: Holding, now_boot_ns: int) -> tuple[int, bool]:
+    def _report_due(self, holding: LeaseRecord, now_boot_ns: int) -> tuple[int, bool]:
         """What the lease has available, and whether the ledger had been told otherwise of it."""
         record = self._table.branch(holding.number)
         if record is None:
             return 0, False
-        return record.available, self._tell_as(holding, record, now_boot_ns)
+        return record.available, self._report_as(holding, record, now_boot_ns)
 
-    def _tell_as(self, holding: Holding, record: Branch, now_boot_ns: int) -> bool:
+    def _report_as(self, holding: LeaseRecord, record: BranchRecord, now_boot_ns: int) -> bool:
         holding.spent, holding.burned = record.settled, record.burned
-        return self._tell(holding, (record.available, record.loose), now_boot_ns)
+        return self._submit(holding, (record.available, record.loose), now_boot_ns)
 
-    def _tell(self, holding: Holding, free: tuple[int, int], now_boot_ns: int) -> bool:
+    def _submit(self, record: LeaseRecord, free: tuple[int, int], now_boot_ns: int) -> bool:
         """Report what became of the lease; True if the ledger had been told otherwise.
 
         `free` is what it has available, and what calls in flight hold as upper bounds: both may
@@ -201,16 +203,16 @@ class Returns:
         look, which counts the same. What is burned is certain and stays so, while a call can be
         settled before it is seen to have left the lease.
         """
-        gone = max(0, holding.leased - sum(free))
-        burned = min(holding.burned, gone)
-        spent = min(holding.spent, gone - burned)
+        gone = max(0, record.leased - sum(free))
+        burned = min(record.burned, gone)
+        spent = min(record.spent, gone - burned)
         told = spent, gone - spent - burned, burned
-        if told == holding.told:
+        if told == record.told:
             return False
-        holding.told = told
-        self._report(holding.key, (*told, holding.overrun), now_boot_ns)
+        record.told = told
+        self._report(record.key, (*told, record.overrun), now_boot_ns)
         return True
 
     def _report(self, key: bytes, told: tuple[int, int, int, int], now_boot_ns: int) -> None:
         self._reports = max(self._reports + 1, now_boot_ns)
-        self._say(Settle(key, self._holder, self._table.life, self._reports, *told))
+        self._log(SettleLease(key, self._holder, self._table.life, self._reports, *told))

@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from crewgate import limits
-from crewgate._native.records import Branch
+from crewgate._native.records import BranchRecord
 
 
 @dataclass(slots=True)
-class Holding:
+class LeaseRecord:
     """One record: a crew's (no path) or a branch's. Credit is micro-credits, totals of the table.
 
     `spent` and `burned` are as last looked at, `overrun` what answers stated beyond their bounds,
-    `owed` what of `granted` the ledger does not know (`lending`), `kept` what of `given_back` it is
-    not told before that; `told` is what it was told last. `asked` is the most that a draw under way
-    may bring. `drawn_ns` and `consumed` are the boot clock and the consumption at the last draw,
-    `recent` what was spent lately as seen then: the rate's beginning.
+    `owed` what of `granted` the ledger does not know (`overdraft`), `kept` what of `given_back` it
+    is not told before that; `told` is what it was told last. `asked` is the most that a draw under
+    way may bring. `drawn_ns` and `consumed` are the boot clock and the consumption at the last
+    draw, `recent` what was spent lately as seen then: the rate's beginning.
     """
 
     number: int
@@ -35,7 +35,7 @@ class Holding:
     spent: int = 0
     burned: int = 0
     overrun: int = 0
-    owed: int = 0
+    overdrawn: int = 0
     kept: int = 0
     asked: int = 0
     told: tuple[int, int, int] = (0, 0, 0)
@@ -52,7 +52,7 @@ class Holding:
     @property
     def debt(self) -> int:
         """What is owed and was not taken out of the lease again."""
-        return max(0, self.owed - self.kept)
+        return max(0, self.overdrawn - self.kept)
 
     @property
     def leased(self) -> int:
@@ -76,74 +76,74 @@ class Holding:
         return int(self.recent * limits.lease_rate_divisor)
 
 
-class Holdings:
+class LeaseIndex:
     """All records of one table by key, and which of them may hold a lease, by level."""
 
     def __init__(self) -> None:
-        self._by_key: dict[bytes, Holding] = {}
-        self._leases: dict[bytes, dict[bytes, Holding]] = {}
+        self._by_key: dict[bytes, LeaseRecord] = {}
+        self._leases: dict[bytes, dict[bytes, LeaseRecord]] = {}
         self.highest = -1  # the highest record number that was ever used
-        self.owed = 0  # of all together
+        self.overdrawn = 0  # of all together
         self.debt = 0
 
     def __len__(self) -> int:
         return len(self._by_key)
 
-    def __iter__(self) -> Iterator[Holding]:
+    def __iter__(self) -> Iterator[LeaseRecord]:
         return iter(self._by_key.values())
 
-    def get(self, key: bytes) -> Holding | None:
+    def get(self, key: bytes) -> LeaseRecord | None:
         """The record of a branch or crew."""
         return self._by_key.get(key)
 
-    def add(self, holding: Holding) -> None:
+    def add(self, record: LeaseRecord) -> None:
         """A record was made, or found."""
-        self._by_key[holding.key] = holding
-        self.highest = max(self.highest, holding.number)
+        self._by_key[record.key] = record
+        self.highest = max(self.highest, record.number)
 
-    def remove(self, key: bytes) -> Holding | None:
+    def remove(self, key: bytes) -> LeaseRecord | None:
         """The record was reclaimed."""
-        holding = self._by_key.pop(key, None)
-        if holding is not None:
-            self.owe(holding, 0, 0)
-            self.rest(holding, ended=True)
+        record = self._by_key.pop(key, None)
+        if record is not None:
+            self.set_overdrawn(record, 0, 0)
+            self.rest(record, ended=True)
             self._leases.pop(key, None)
-        return holding
+        return record
 
-    def owe(self, holding: Holding, owed: int, kept: int) -> None:
+    def set_overdrawn(self, record: LeaseRecord, owed: int, kept: int) -> None:
         """The ledger does not know so much that was granted, and so much that was given back."""
-        self.owed -= holding.owed
-        self.debt -= holding.debt
-        holding.owed, holding.kept = owed, kept
-        self.owed += holding.owed
-        self.debt += holding.debt
+        self.overdrawn -= record.overdrawn
+        self.debt -= record.debt
+        record.overdrawn, record.kept = owed, kept
+        self.overdrawn += record.overdrawn
+        self.debt += record.debt
 
-    def lease(self, holding: Holding) -> None:
+    def lease(self, record: LeaseRecord) -> None:
         """The branch may hold credit from now on."""
-        for level in (*holding.path, holding.key):
-            self._leases.setdefault(level, {})[holding.key] = holding
+        for level in (*record.path, record.key):
+            self._leases.setdefault(level, {})[record.key] = record
 
-    def rest(self, holding: Holding, *, ended: bool) -> None:
+    def rest(self, record: LeaseRecord, *, ended: bool) -> None:
         """The branch was seen to hold nothing, neither idle nor reserved.
 
         A call that was charged can still be refunded while its grant lives: until it has `ended`
         a recall of the branch's own tree looks there, and only one of the whole crew does not.
         """
-        levels = (*holding.path, holding.key) if ended else holding.path[:1]
+        levels = (*record.path, record.key) if ended else record.path[:1]
         for level in levels:
             leases = self._leases.get(level, {})
-            leases.pop(holding.key, None)
+            leases.pop(record.key, None)
             if not leases:
                 self._leases.pop(level, None)
 
-    def leases_below(self, level: bytes) -> list[Holding]:
+    def leases_below(self, level: bytes) -> list[LeaseRecord]:
         """Branches at and below `level` that may hold credit."""
         return list(self._leases.get(level, {}).values())
 
 
-def holding_of(record: Branch, path: tuple[bytes, ...]) -> Holding:
+def holding_of(record: BranchRecord, path: tuple[bytes, ...]) -> LeaseRecord:
     """A record that was there when its owner began."""
-    return Holding(
+    return LeaseRecord(
         record.number,
         record.key,
         path,

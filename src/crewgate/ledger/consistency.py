@@ -6,13 +6,13 @@ the slow sum that they must equal.
 
 from collections.abc import Iterator
 
-from crewgate.core.budget.lease import NOTHING, Totals
+from crewgate.core.budget.lease import NOTHING, LeaseTotals
 from crewgate.core.credits import format_credits
 from crewgate.ledger.rows import ACCOUNT, LEASE, account_of, lease_of
-from crewgate.ledger.session import Session
+from crewgate.ledger.session import SQLSession
 
 
-def findings(session: Session) -> Iterator[str]:
+def findings(session: SQLSession) -> Iterator[str]:
     """What does not add up, a line for each; LedgerUnavailableError."""
     with session.transaction():
         rows = session.rows(f"SELECT {ACCOUNT} FROM account ORDER BY length(path), key")
@@ -34,7 +34,7 @@ def findings(session: Session) -> Iterator[str]:
             yield f"{name}: {spent} is spent of {quota}; its quota was lowered after that"
 
 
-def _differences(name: str, said: Totals, summed: Totals) -> Iterator[str]:
+def _differences(name: str, said: LeaseTotals, summed: LeaseTotals) -> Iterator[str]:
     for field, one, other in zip(said._fields, said, summed, strict=True):
         if one != other:
             yield f"{name}: {field} is {one}, and its leases have {other}"

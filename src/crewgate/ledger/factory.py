@@ -4,15 +4,15 @@ A file is made and migrated without a word: it is this machine's. The tables of 
 machines', so that is a person's deed (`crewgate ledger migrate`).
 """
 
-from crewgate.config import Ledger
+from crewgate.config import LedgerConfig
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import schema
-from crewgate.ledger.session import Session
+from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 
 
-def open_session(ledger: Ledger, *, readonly: bool = False) -> Session:
+def open_session(ledger: LedgerConfig, *, readonly: bool = False) -> SQLSession:
     """A connection to its database; LedgerUnavailableError."""
     if ledger.file is not None:
         return SQLite(ledger.file, readonly=readonly)
@@ -28,7 +28,7 @@ def open_session(ledger: Ledger, *, readonly: bool = False) -> Session:
     )
 
 
-def open_ledger(ledger: Ledger, *, readonly: bool = False) -> SQLLedger:
+def open_ledger(ledger: LedgerConfig, *, readonly: bool = False) -> SQLLedger:
     """Ready to be drawn from, or to be read; LedgerUnavailableError."""
     session = open_session(ledger, readonly=readonly)
     try:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from crewgate.config import Ledger
-from crewgate.core.budget.ledger_mark import Book, Mark, mark_of, why_not
+from crewgate.config import LedgerConfig
+from crewgate.core.budget.ledger_mark import LedgerCounts, LedgerMark, mark_of, why_not
 from crewgate.errors import LedgerReplacedError, LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.factory import open_session
@@ -22,7 +22,7 @@ WAYS_OUT = (
 )
 
 
-def look(ledger: Ledger) -> Book | None:
+def find_ledger(ledger: LedgerConfig) -> LedgerCounts | None:
     """What stands where the configuration says; None for nothing. LedgerUnavailableError."""
     file = ledger.file
     if file is not None:
@@ -38,31 +38,31 @@ def look(ledger: Ledger) -> Book | None:
         if not schema.version(session):
             return None
         found = session.rows("SELECT name, beat FROM holder")
-        return Book(schema.identity(session), {name: int(beat) for name, beat in found})
+        return LedgerCounts(schema.identity(session), {name: int(beat) for name, beat in found})
     finally:
         session.close()
 
 
-def why_refused(ledger: Ledger, known: Mark | None, book: Book | None) -> str:
+def why_refused(ledger: LedgerConfig, known: LedgerMark | None, book: LedgerCounts | None) -> str:
     """As `why_not`; of a server that is trusted nobody asks what a failover has lost."""
     return why_not(known, book, may_forget=ledger.durability == "trusted")
 
 
-def require(ledger: Ledger, known: Mark | None, book: Book | None) -> None:
+def require(ledger: LedgerConfig, known: LedgerMark | None, book: LedgerCounts | None) -> None:
     """LedgerReplacedError for a ledger that has not got as far as is known."""
     why = why_refused(ledger, known, book)
     if why:
         raise LedgerReplacedError(f"ledger {ledger}: {why}. {WAYS_OUT}")
 
 
-def read_mark(state: Path) -> Mark | None:
+def read_mark(state: Path) -> LedgerMark | None:
     """What this machine knows of its ledger; None before it has drawn. LedgerReplacedError.
 
     A table of a version that kept no marks has the ledger's identity beside it.
     """
     path = mark_file(state)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Mark)
+        return msgspec.json.decode(path.read_bytes(), type=LedgerMark)
     except FileNotFoundError:
         pass
     except (OSError, msgspec.DecodeError, ValueError) as error:
@@ -75,7 +75,7 @@ def read_mark(state: Path) -> Mark | None:
     return None
 
 
-def write_mark(state: Path, mark: Mark) -> None:
+def write_mark(state: Path, mark: LedgerMark) -> None:
     """On the disk when this returns; OSError."""
     write_file(mark_file(state), msgspec.json.encode(mark) + b"\n", 0o600)
 

@@ -9,30 +9,37 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from crewgate import limits
-from crewgate.core.budget.ledger_protocol import Answer, Draw, GiveBack, Operation, Settle, Ticket
-from crewgate.core.budget.ledger_state import Books
+from crewgate.core.budget.ledger_protocol import (
+    DrawLease,
+    Operation,
+    OperationResult,
+    RecallTicket,
+    ReturnCredit,
+    SettleLease,
+)
+from crewgate.core.budget.ledger_state import LedgerState
 from crewgate.errors import LedgerError
 
 
-class Wanted(msgspec.Struct, frozen=True, tag=True):
+class CreditWanted(msgspec.Struct, frozen=True, tag="Wanted"):
     """Somebody holds a ticket for credit of this level, and `holder` is who asked."""
 
     level: bytes
     holder: str
 
 
-class Came(msgspec.Struct, frozen=True, tag=True):
+class CreditReturned(msgspec.Struct, frozen=True, tag="Came"):
     """Credit came back, or it became known that some will not, where somebody waits for it."""
 
     holder: str
 
 
-News = Wanted | Came
+CreditNotification = CreditWanted | CreditReturned
 _encode = msgspec.json.Encoder().encode
-_decoder: msgspec.json.Decoder[News] = msgspec.json.Decoder(News)
+_decoder: msgspec.json.Decoder[CreditNotification] = msgspec.json.Decoder(CreditNotification)
 
 
-def read(text: str) -> News | None:
+def read(text: str) -> CreditNotification | None:
     """None for what a later Crewgate may say, or another program."""
     try:
         return _decoder.decode(text.encode())
@@ -40,7 +47,7 @@ def read(text: str) -> News | None:
         return None
 
 
-class Tidings:
+class Notifier:
     """Words what a transaction means to others; the same want is not told again and again."""
 
     def __init__(self) -> None:
@@ -49,22 +56,22 @@ class Tidings:
     def of(
         self,
         operations: Sequence[Operation],
-        answers: Sequence[Answer | LedgerError],
-        books: Books,
+        answers: Sequence[OperationResult | LedgerError],
+        books: LedgerState,
         now: float,
     ) -> list[str]:
-        """Texts for `Session.publish`; `now` is the wall clock in seconds."""
-        news: list[News] = [
-            Wanted(answer.level, operation.holder)
+        """Texts for `SQLSession.publish`; `now` is the wall clock in seconds."""
+        notification: list[CreditNotification] = [
+            CreditWanted(answer.level, operation.holder)
             for operation, answer in zip(operations, answers, strict=True)
-            if isinstance(operation, Draw)
+            if isinstance(operation, DrawLease)
             and not operation.ahead
-            and isinstance(answer, Ticket)
+            and isinstance(answer, RecallTicket)
             and self._is_due(answer.level, now)
         ]
         if any(account.queue.waiting for account in books.accounts.values()):
-            news += [Came(holder) for holder in sorted(_givers(operations))]
-        return [_encode(each).decode() for each in news]
+            notification += [CreditReturned(holder) for holder in sorted(_givers(operations))]
+        return [_encode(each).decode() for each in notification]
 
     def _is_due(self, level: bytes, now: float) -> bool:
         again = limits.recall_again_seconds
@@ -73,4 +80,4 @@ class Tidings:
 
 
 def _givers(operations: Iterable[Operation]) -> set[str]:
-    return {each.holder for each in operations if isinstance(each, GiveBack | Settle)}
+    return {each.holder for each in operations if isinstance(each, ReturnCredit | SettleLease)}

@@ -18,23 +18,29 @@ from typing import TypeVar
 import trio
 
 from crewgate import limits
-from crewgate.core.budget.ledger_protocol import Answer, Close, GiveBack, Operation, Settle
+from crewgate.core.budget.ledger_protocol import (
+    CloseBranch,
+    Operation,
+    OperationResult,
+    ReturnCredit,
+    SettleLease,
+)
 from crewgate.core.ids import KEY_BYTES
 from crewgate.errors import LedgerError, LedgerUnavailableError
 from crewgate.ledger.sql import SQLLedger
 
 R = TypeVar("R")
-Then = Callable[[Answer | LedgerError], None]
-Answers = list[Answer | LedgerError]
+Then = Callable[[OperationResult | LedgerError], None]
+Answers = list[OperationResult | LedgerError]
 
 
 @dataclass(slots=True, eq=False)
-class _Errand:
+class _PendingOperation:
     operation: Operation
     then: Then | None = None
 
 
-class Clerk:
+class LedgerQueue:
     """The only one who uses `ledger` while it runs; `now` is the wall clock in seconds.
 
     A thread of its own takes what is asked directly from who asks, and answers into the event loop:
@@ -45,7 +51,7 @@ class Clerk:
         self,
         ledger: SQLLedger,
         now: Callable[[], float],
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         *,
         patience_seconds: float = limits.ledger_patience_seconds,
     ) -> None:
@@ -53,14 +59,14 @@ class Clerk:
         self.ledger = ledger
         self._patience = patience_seconds
         self._now = now
-        self._say = say
-        self._waiting: deque[_Errand] = deque()
+        self._log = log
+        self._waiting: deque[_PendingOperation] = deque()
         # Keys of branches whose ends, in a storm of them, nobody waits for: there may be a million.
         self._flood = bytearray()
-        self._newest: dict[tuple[type, bytes], _Errand] = {}
-        self._carried: list[_Errand] = []  # at the ledger now, or to be taken there again
+        self._newest: dict[tuple[type, bytes], _PendingOperation] = {}
+        self._carried: list[_PendingOperation] = []  # at the ledger now, or to be taken there again
         self._loop: trio.lowlevel.TrioToken | None = None  # while it runs
-        self._desk: SimpleQueue[list[_Errand] | None] = SimpleQueue()
+        self._work_queue: SimpleQueue[list[_PendingOperation] | None] = SimpleQueue()
         self._alone = threading.Lock()  # whoever holds it uses the ledger
         self._failed = trio.Event()
         self._done = trio.Event()
@@ -71,21 +77,21 @@ class Clerk:
         self._asked = math.inf  # since when it has been asked what it has not answered
 
     def __repr__(self) -> str:
-        return f"<Clerk waiting={len(self._waiting)} trouble={self._trouble!r}>"
+        return f"<LedgerQueue waiting={len(self._waiting)} trouble={self._trouble!r}>"
 
     @property
-    def trouble(self) -> str:
+    def unavailable_reason(self) -> str:
         """Why the ledger does not answer, or for how long it has not; empty while it does."""
         if self._trouble or self._asked == math.inf:
             return self._trouble
         seconds = trio.current_time() - self._asked
         return f"no answer for {seconds:.1f} s" if seconds > self._patience else ""
 
-    def tell(self, operation: GiveBack | Settle | Close) -> None:
+    def submit(self, operation: ReturnCredit | SettleLease | CloseBranch) -> None:
         """Nobody waits for the answer. Of what is said in totals only the newest is carried."""
-        if isinstance(operation, Close):
+        if isinstance(operation, CloseBranch):
             if len(self._waiting) < limits.ledger_batch_max:
-                self._add(_Errand(operation))
+                self._add(_PendingOperation(operation))
             else:  # draws that come after go before them: a branch's end is in the table already
                 self._flood += operation.key
             return
@@ -94,12 +100,12 @@ class Clerk:
         if errand is not None:
             errand.operation = operation
             return
-        self._newest[name] = errand = _Errand(operation)
+        self._newest[name] = errand = _PendingOperation(operation)
         self._add(errand)
 
     def ask(self, operation: Operation, then: Then) -> None:
         """`then` is called with the answer, whenever that comes, and never within this call."""
-        self._add(_Errand(operation, then))
+        self._add(_PendingOperation(operation, then))
 
     async def run(self) -> None:
         """Carry until cancelled; what was not answered by then was not lost, but may be done."""
@@ -128,8 +134,8 @@ class Clerk:
 
     # In the event loop.
 
-    def _add(self, errand: _Errand) -> None:
-        self._waiting.append(errand)
+    def _add(self, operation: _PendingOperation) -> None:
+        self._waiting.append(operation)
         if self._done.is_set():
             self._done = trio.Event()
         self._carry()
@@ -143,9 +149,9 @@ class Clerk:
             return
         self._carried = self._take()
         self._asked = trio.current_time()
-        self._desk.put(self._carried)
+        self._work_queue.put(self._carried)
 
-    def _take(self) -> list[_Errand]:
+    def _take(self) -> list[_PendingOperation]:
         """The next ones; what is told of their branches from now on is another errand."""
         flood = len(self._flood) // KEY_BYTES
         share = min(flood, limits.ledger_batch_max // 4)  # if there is more besides
@@ -154,10 +160,10 @@ class Clerk:
         keys = bytes(self._flood[: (limits.ledger_batch_max - count) * KEY_BYTES])
         del self._flood[: len(keys)]
         ends = (keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES))
-        batch += [_Errand(Close(key)) for key in ends]
+        batch += [_PendingOperation(CloseBranch(key)) for key in ends]
         for errand in batch:
             operation = errand.operation
-            if isinstance(operation, GiveBack | Settle):
+            if isinstance(operation, ReturnCredit | SettleLease):
                 self._newest.pop((type(operation), operation.branch), None)
         return batch
 
@@ -169,11 +175,11 @@ class Clerk:
                 self._failed = trio.Event()
                 await trio.sleep(self._pause)
                 self._pause = min(2 * self._pause, limits.ledger_again_seconds_max)
-                self._desk.put(self._carried)
+                self._work_queue.put(self._carried)
         finally:
-            self._desk.put(None)
+            self._work_queue.put(None)
 
-    def _hear(self, answers: Answers | LedgerUnavailableError) -> None:
+    def _on_answer(self, answers: Answers | LedgerUnavailableError) -> None:
         """What became of the errands that were carried."""
         if self._loop is None:
             return
@@ -184,24 +190,24 @@ class Clerk:
         self._asked, self._pause = math.inf, limits.ledger_again_seconds_min
         if self._trouble:
             self._trouble = ""
-            self._say("the ledger answers again")
-        for errand, answer in zip(self._carried, answers, strict=True):
-            if errand.then is not None:
-                self._tell(errand.then, answer)
+            self._log("the ledger answers again")
+        for operation, answer in zip(self._carried, answers, strict=True):
+            if operation.then is not None:
+                self._submit(operation.then, answer)
             elif isinstance(answer, LedgerError):
-                self._say(f"the ledger refused what it was told: {answer}")
+                self._log(f"the ledger refused what it was told: {answer}")
         self._carried = []  # only now: what the answers lead to goes together
         self._carry()
 
-    def _tell(self, then: Then, answer: Answer | LedgerError) -> None:
+    def _submit(self, then: Then, answer: OperationResult | LedgerError) -> None:
         try:
             then(answer)
         except Exception as error:  # noqa: BLE001 - the barrier: no errand ends the agent
-            self._say(f"a fault of ours with the ledger's answer: {error!r}")
+            self._log(f"a fault of ours with the ledger's answer: {error!r}")
 
     def _complain(self, why: str) -> None:
         if why != self._trouble:
-            self._say(f"the ledger does not answer: {why}; calls go on while their leases last")
+            self._log(f"the ledger does not answer: {why}; calls go on while their leases last")
         self._trouble = why
 
     # In the thread.
@@ -210,12 +216,12 @@ class Clerk:
         while (batch := self._next()) is not None:
             answers: Answers | LedgerUnavailableError
             try:
-                answers = self._do([errand.operation for errand in batch])
+                answers = self._do([operation.operation for operation in batch])
             except LedgerUnavailableError as error:
                 answers = error
-            loop.run_sync_soon(self._hear, answers)
+            loop.run_sync_soon(self._on_answer, answers)
 
-    def _next(self) -> list[_Errand] | None:
+    def _next(self) -> list[_PendingOperation] | None:
         """What is to be done next, or None at the end; the file is brought up to date when due."""
         while True:
             left = self._copy_at - time.monotonic()
@@ -223,7 +229,7 @@ class Clerk:
                 self._copy()
                 continue
             try:
-                return self._desk.get(timeout=None if left == math.inf else left)
+                return self._work_queue.get(timeout=None if left == math.inf else left)
             except Empty:
                 continue
 

@@ -42,7 +42,7 @@ _REFUSES = (
 
 
 class PostgreSQL:
-    """The database that `url` names; a `Session`."""
+    """The database that `url` names; a `SQLSession`."""
 
     dialect: ClassVar[dict[str, str]] = {
         "bytes": "BYTEA",
@@ -114,9 +114,9 @@ class PostgreSQL:
         if self._connection is not None:
             self._require(self._connection)
 
-    def publish(self, news: Sequence[str]) -> None:
+    def publish(self, notification: Sequence[str]) -> None:
         """Whoever listens (`listening`) hears it with the commit."""
-        for each in news:
+        for each in notification:
             self.rows("SELECT pg_notify(?, ?)", (CHANNEL, each))
 
     def lock(self, crews: Sequence[bytes]) -> None:

@@ -6,8 +6,14 @@ Decides nothing.
 import msgspec
 
 from crewgate.core.budget.account import Account, CrewAccount
-from crewgate.core.budget.lease import Lease, Totals
-from crewgate.core.budget.ledger_protocol import Allowance, Exhausted, Granted, Ticket, Window
+from crewgate.core.budget.lease import Lease, LeaseTotals
+from crewgate.core.budget.ledger_protocol import (
+    AllowanceWindow,
+    CrewAllowance,
+    DrawGranted,
+    QuotaExhausted,
+    RecallTicket,
+)
 from crewgate.ledger.session import Row
 
 ACCOUNT = (
@@ -20,7 +26,7 @@ LEASE = (
 )
 _KEY_BYTES = 16
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Granted | Ticket | Exhausted).decode
+_decode = msgspec.msgpack.Decoder(DrawGranted | RecallTicket | QuotaExhausted).decode
 _NO_WINDOWS = (0, 0, 0, 0, 0, 0)
 
 
@@ -56,14 +62,14 @@ def account_row(account: Account) -> Row:
 def account_of(row: Row) -> Account:
     """Without its leases and tickets."""
     key, path, name, quota, iat, *rest = row
-    totals, (hourly, daily, hour, hour_charged, day, day_charged) = Totals(*rest[:6]), rest[6:]
+    totals, (hourly, daily, hour, hour_charged, day, day_charged) = LeaseTotals(*rest[:6]), rest[6:]
     if path:
         return Account(key, split(path), quota, iat, name, totals)
     return CrewAccount(
         key, (), quota, iat, name, totals,
-        allowance=Allowance(hourly, daily),
-        hour=Window(hour, hour_charged),
-        day=Window(day, day_charged),
+        allowance=CrewAllowance(hourly, daily),
+        hour=AllowanceWindow(hour, hour_charged),
+        day=AllowanceWindow(day, day_charged),
     )  # fmt: skip
 
 
@@ -86,6 +92,6 @@ def lease_of(row: Row) -> Lease:
         granted, given_back, spent, reserved, lost, overrun, written_off, void, forgiven, seq,
         None if reply is None else _decode(reply),
         report,
-        Window(hour, hour_charged),
-        Window(day, day_charged),
+        AllowanceWindow(hour, hour_charged),
+        AllowanceWindow(day, day_charged),
     )  # fmt: skip

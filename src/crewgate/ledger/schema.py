@@ -4,7 +4,7 @@ An account's totals are kept on every level, so that a draw reads its path and n
 """
 
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ledger.session import Session
+from crewgate.ledger.session import SQLSession
 
 # account: a crew has an empty path and the four windows; a branch its ancestors' keys, the crew's
 # first. lease: the totals of one holder in one boot. ticket: who waits, in order of arrival.
@@ -42,13 +42,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 VERSION = len(MIGRATIONS)
 
 
-def version(session: Session) -> int:
+def version(session: SQLSession) -> int:
     """How many migrations were done; 0 for an empty database."""
     found = session.rows(session.dialect["tables"], ("migration",))
     return int(session.rows("SELECT count(*) FROM migration")[0][0]) if found else 0
 
 
-def migrate(session: Session) -> tuple[int, int]:
+def migrate(session: SQLSession) -> tuple[int, int]:
     """Bring the tables up to date; the version before and after. LedgerUnavailableError."""
     with session.transaction():
         if not session.rows(session.dialect["tables"], ("migration",)):
@@ -64,7 +64,7 @@ def migrate(session: Session) -> tuple[int, int]:
     return before, max(before, VERSION)
 
 
-def require_current(session: Session) -> None:
+def require_current(session: SQLSession) -> None:
     """LedgerUnavailableError unless all migrations were done, and none that is not known here."""
     found = version(session)
     require_known(found)
@@ -85,6 +85,6 @@ def require_known(found: int) -> None:
         )
 
 
-def identity(session: Session) -> str:
+def identity(session: SQLSession) -> str:
     """What tells this ledger from any other, also from one that was made anew in its place."""
     return str(session.rows("SELECT ledger FROM migration WHERE version = 1")[0][0])

@@ -12,7 +12,7 @@ from crewgate import limits
 Row = tuple[Any, ...]
 
 
-class Session(Protocol):
+class SQLSession(Protocol):
     """One connection, for one thread at a time; LedgerUnavailableError from each of these."""
 
     @property
@@ -40,7 +40,7 @@ class Session(Protocol):
         So is one to a ledger that has counted less of a holder than `counts` says, which grows.
         """
 
-    def publish(self, news: Sequence[str]) -> None:
+    def publish(self, notification: Sequence[str]) -> None:
         """Tell it to the other machines, if there are any, when the transaction is done."""
 
     def lock(self, crews: Sequence[bytes]) -> None:

@@ -1,105 +1,113 @@
 """The `Ledger` protocol in a database: any number of operations in one transaction.
 
-What is granted and refused is decided by `core.accounts`, the in-memory model, on what a `Unit` has
-read; so no engine decides for itself. Blocks: for one thread at a time.
+What is granted and refused is decided by `core.budget.account`, the in-memory model, on what a
+`UnitOfWork` has read; so no engine decides for itself. Blocks: for one thread at a time.
 """
 
 from collections.abc import Sequence
 from typing import cast
 
-from crewgate.core.budget.lease import NOTHING, Totals
+from crewgate.core.budget.lease import NOTHING, LeaseTotals
 from crewgate.core.budget.ledger_protocol import (
-    Answer,
-    Close,
-    Closed,
-    Draw,
-    Exhausted,
-    GiveBack,
-    Granted,
-    Mismatch,
-    Open,
-    Opened,
+    AccountStatement,
+    BranchClosed,
+    BranchesOpened,
+    CloseBranch,
+    DrawGranted,
+    DrawLease,
+    LeaseReport,
+    OpenBranches,
     Operation,
-    Settle,
-    Statement,
-    Ticket,
-    Told,
+    OperationResult,
+    PathMismatch,
+    QuotaExhausted,
+    RecallTicket,
+    ReturnCredit,
+    SettleLease,
 )
-from crewgate.core.budget.ledger_reports import statement, told_of
+from crewgate.core.budget.ledger_reports import lease_report, statement
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.errors import LedgerError
 from crewgate.ledger import schema
-from crewgate.ledger.notifications import Tidings
+from crewgate.ledger.notifications import Notifier
 from crewgate.ledger.rows import ACCOUNT, LEASE, account_of, lease_of, split
-from crewgate.ledger.session import Session
-from crewgate.ledger.unit_of_work import READ_ACCOUNTS, READ_CLOSED, Unit
+from crewgate.ledger.session import SQLSession
+from crewgate.ledger.unit_of_work import READ_ACCOUNTS, READ_CLOSED, UnitOfWork
 
 
 class SQLLedger:
     """A ledger in the database of `session`, whose tables are up to date (`schema`)."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SQLSession) -> None:
         self._session = session
         self.identity = schema.identity(session)
         # Of each holder that this process tells it of, as far as a commit has acknowledged.
         self.counts: dict[str, int] = {}
         session.expect(self.identity, self.counts)
-        self._tidings = Tidings()
+        self._notifier = Notifier()
 
     def __repr__(self) -> str:
         return f"<SQLLedger {self.identity[:8]} {self._session!r}>"
 
     @property
-    def session(self) -> Session:
+    def session(self) -> SQLSession:
         """The connection to its database."""
         return self._session
 
-    def do_all(self, operations: Sequence[Operation], now: float) -> list[Answer | LedgerError]:
+    def do_all(
+        self, operations: Sequence[Operation], now: float
+    ) -> list[OperationResult | LedgerError]:
         """Everything in order, and on the disk; an error of one is its answer.
 
         LedgerUnavailableError: nobody knows whether it was done. Ask again: it is done once.
         """
         # What is only opened grants nothing; the draw that follows takes it to the disk with it.
-        is_durable = not all(isinstance(each, Open) and not each.need for each in operations)
+        is_durable = not all(
+            isinstance(each, OpenBranches) and not each.need for each in operations
+        )
         with self._session.transaction(is_durable=is_durable):
-            unit = Unit(self._session)
+            unit = UnitOfWork(self._session)
             unit.load(operations)
-            ledger = MemoryLedger(unit.books)
+            ledger = MemoryLedger(unit.state)
             answers = [_answer(ledger, operation, now) for operation in operations]
             unit.store()
-            self._session.publish(self._tidings.of(operations, answers, unit.books, now))
+            self._session.publish(self._notifier.of(operations, answers, unit.state, now))
         if is_durable:
-            self.counts.update((name, each.beat) for name, each in unit.books.holders.items())
+            self.counts.update((name, each.heartbeat) for name, each in unit.state.holders.items())
         return answers
 
-    def do(self, operation: Operation, now: float) -> Answer:
+    def do(self, operation: Operation, now: float) -> OperationResult:
         """One operation; LedgerError, LedgerUnavailableError."""
         answer = self.do_all([operation], now)[0]
         if isinstance(answer, LedgerError):
             raise answer
         return answer
 
-    def open(self, asked: Open) -> Opened | Mismatch | Closed:
+    def open(self, asked: OpenBranches) -> BranchesOpened | PathMismatch | BranchClosed:
         """See `Ledger`."""
-        return cast("Opened | Mismatch | Closed", self.do(asked, 0.0))
+        return cast("BranchesOpened | PathMismatch | BranchClosed", self.do(asked, 0.0))
 
-    def draw(self, draw: Draw, now: float) -> Granted | Ticket | Exhausted | Closed:
+    def draw(
+        self, draw: DrawLease, now: float
+    ) -> DrawGranted | RecallTicket | QuotaExhausted | BranchClosed:
         """See `Ledger`."""
-        return cast("Granted | Ticket | Exhausted | Closed", self.do(draw, now))
+        return cast(
+            "DrawGranted | RecallTicket | QuotaExhausted | BranchClosed", self.do(draw, now)
+        )
 
-    def give_back(self, given: GiveBack) -> None:
+    def give_back(self, given: ReturnCredit) -> None:
         """See `Ledger`."""
         self.do(given, 0.0)
 
-    def settle(self, settle: Settle) -> None:
+    def settle(self, settle: SettleLease) -> None:
         """See `Ledger`."""
         self.do(settle, 0.0)
 
     def close(self, key: bytes) -> None:
         """See `Ledger`."""
-        self.do(Close(key), 0.0)
+        self.do(CloseBranch(key), 0.0)
 
-    def report(self, below: bytes | None = None) -> tuple[Statement, ...]:
+    def report(self, below: bytes | None = None) -> tuple[AccountStatement, ...]:
         """See `Ledger`."""
         session = self._session
         chosen, values = "", ()  # type: str, tuple[bytes, ...]
@@ -112,18 +120,18 @@ class SQLLedger:
             closed = {key for (key,) in session.rows("SELECT key FROM closed")}
         return tuple(statement(account_of(row), closed=row[0] in closed) for row in rows)
 
-    def statements(self, keys: Sequence[bytes]) -> dict[bytes, Statement]:
+    def statements(self, keys: Sequence[bytes]) -> dict[bytes, AccountStatement]:
         """See `Ledger`."""
         closed = {key for (key,) in self._session.among(READ_CLOSED, keys)}
         rows = self._session.among(READ_ACCOUNTS, keys)
         return {row[0]: statement(account_of(row), closed=row[0] in closed) for row in rows}
 
-    def leases(self, holder: str, boot: bytes) -> dict[bytes, Told]:
+    def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseReport]:
         """See `Ledger`."""
         rows = self._session.rows(
             f"SELECT {LEASE} FROM lease WHERE holder = ? AND boot = ?", (holder, boot)
         )
-        return {row[0]: told_of(lease_of(row)) for row in rows}
+        return {row[0]: lease_report(lease_of(row)) for row in rows}
 
     def lessees(self, holder: str, boot: bytes) -> list[tuple[bytes, str, int]]:
         """(branch, machine, idle credit) of every lease but those of `holder` in `boot`."""
@@ -135,9 +143,9 @@ class SQLLedger:
         found = [(row[0], row[1], lease_of(row).totals.idle) for row in rows]
         return [each for each in found if each[2]]
 
-    def by_holder(self, crew: bytes | None = None) -> dict[str, Totals]:
+    def by_holder(self, crew: bytes | None = None) -> dict[str, LeaseTotals]:
         """What each machine has drawn in all its boots, for one crew or all."""
-        session, found = self._session, dict[str, Totals]()
+        session, found = self._session, dict[str, LeaseTotals]()
         with session.transaction():
             paths: dict[bytes, bytes] = dict(session.rows("SELECT key, path FROM account"))
             leases = session.rows(f"SELECT {LEASE} FROM lease")
@@ -147,12 +155,12 @@ class SQLLedger:
                 found[row[1]] = totals.changed(NOTHING, lease_of(row).totals)
         return found
 
-    def beats(self) -> dict[str, tuple[bytes, int]]:
+    def heartbeats(self) -> dict[str, tuple[bytes, int]]:
         """Of each holder its boot, and how often it has said that it lives."""
         found = self._session.rows("SELECT name, boot, beat FROM holder")
-        return {name: (boot, beat) for name, boot, beat in found}
+        return {name: (boot, heartbeat) for name, boot, heartbeat in found}
 
-    def beat(self, holder: str, boot: bytes) -> None:
+    def heartbeat(self, holder: str, boot: bytes) -> None:
         """Say that a holder lives, though it asks for nothing."""
         self._session.rows(
             "UPDATE holder SET beat = beat + 1 WHERE name = ? AND boot = ?", (holder, boot)
@@ -161,18 +169,18 @@ class SQLLedger:
     def forgive(self, branch: bytes) -> int:
         """See `Ledger`."""
         with self._session.transaction():
-            unit = Unit(self._session)
+            unit = UnitOfWork(self._session)
             unit.load_branch(branch)
-            returned = MemoryLedger(unit.books).forgive(branch)
+            returned = MemoryLedger(unit.state).forgive(branch)
             unit.store()
         return returned
 
     def burn(self, holder: str, boot: bytes, beat: int) -> int:
         """Write off what it has, unless it was heard since `beat`; how much that was."""
         with self._session.transaction():
-            unit = Unit(self._session)
+            unit = UnitOfWork(self._session)
             unit.load_holder(holder)
-            lost = MemoryLedger(unit.books).burn(holder, boot, beat)
+            lost = MemoryLedger(unit.state).burn(holder, boot, beat)
             unit.store()
         return lost
 
@@ -181,7 +189,9 @@ class SQLLedger:
         self._session.close()
 
 
-def _answer(ledger: MemoryLedger, operation: Operation, now: float) -> Answer | LedgerError:
+def _answer(
+    ledger: MemoryLedger, operation: Operation, now: float
+) -> OperationResult | LedgerError:
     try:
         return ledger.do(operation, now)
     except LedgerError as error:

@@ -12,7 +12,7 @@ from typing import ClassVar
 import apsw
 
 from crewgate import limits
-from crewgate.core.budget.ledger_mark import Book, Mark, why_not
+from crewgate.core.budget.ledger_mark import LedgerCounts, LedgerMark, why_not
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.session import Row, in_parts
 from crewgate.runtime.durable_files import is_full
@@ -29,7 +29,7 @@ _FEW_PAGES = 10  # of 4 KiB: the least cache that SQLite has
 
 
 class SQLite:
-    """The file at `path`, made if it is not there; a `Session`."""
+    """The file at `path`, made if it is not there; a `SQLSession`."""
 
     dialect: ClassVar[dict[str, str]] = {
         "bytes": "BLOB",
@@ -95,7 +95,7 @@ class SQLite:
         """What the file must have that is opened after a disk has failed."""
         self._identity, self._counts = identity, counts
 
-    def publish(self, news: Sequence[str]) -> None:
+    def publish(self, notification: Sequence[str]) -> None:
         """There is no other machine."""
 
     def lock(self, crews: Sequence[bytes]) -> None:
@@ -159,9 +159,11 @@ class SQLite:
             if connection.execute(self.dialect["tables"], ("migration",)).fetchall():
                 identity = "SELECT ledger FROM migration WHERE version = 1"
                 ((found,),) = connection.execute(identity)
-                book = Book(found, dict(connection.execute("SELECT name, beat FROM holder")))
+                book = LedgerCounts(
+                    found, dict(connection.execute("SELECT name, beat FROM holder"))
+                )
         for holder, count in [("", 0), *self._counts.items()]:
-            if why := why_not(Mark(self._identity, holder, count), book):
+            if why := why_not(LedgerMark(self._identity, holder, count), book):
                 raise LedgerUnavailableError(
                     f"{self._path}: {why}; bring the one of before back, or end the gateway and "
                     "say `crewgate ledger accept`"

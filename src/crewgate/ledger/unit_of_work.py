@@ -1,14 +1,15 @@
 """A unit of work: what some operations touch, read into books, and what changed of it written back.
 
-Decides nothing about credit: that is `core.accounts`, on the books that are filled here. What one
-crew has is written by one transaction at a time (`Session.lock`), so that its totals are true.
+Decides nothing about credit: that is `core.budget.account`, on the books that are filled here. What
+one crew has is written by one transaction at a time (`SQLSession.lock`), so that its totals are
+true.
 """
 
 from collections.abc import Iterable, Sequence
 
 from crewgate.core.budget.account import TicketOf
-from crewgate.core.budget.ledger_protocol import Close, Open, Operation
-from crewgate.core.budget.ledger_state import Books, Holder
+from crewgate.core.budget.ledger_protocol import CloseBranch, OpenBranches, Operation
+from crewgate.core.budget.ledger_state import LeaseHolder, LedgerState
 from crewgate.ledger.rows import (
     ACCOUNT,
     LEASE,
@@ -19,7 +20,7 @@ from crewgate.ledger.rows import (
     split,
     upsert,
 )
-from crewgate.ledger.session import Row, Session
+from crewgate.ledger.session import Row, SQLSession
 
 _WRITE_ACCOUNT = upsert("account", ACCOUNT, "key")
 _WRITE_LEASE = upsert("lease", LEASE, "branch, holder, boot")
@@ -43,12 +44,12 @@ READ_CLOSED = "SELECT key FROM closed WHERE key IN ({keys})"
 _Tickets = dict[bytes, dict[TicketOf, tuple[int, float]]]
 
 
-class Unit:
+class UnitOfWork:
     """Within one transaction of `session`: `load`, change `books`, `store`."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SQLSession) -> None:
         self._session = session
-        self.books = Books()
+        self.state = LedgerState()
         self._accounts: dict[bytes, Row] = {}
         self._leases: dict[tuple[bytes, str, bytes], Row] = {}
         self._holders: set[Row] = set()
@@ -58,14 +59,16 @@ class Unit:
 
     def load(self, operations: Sequence[Operation]) -> None:
         """All that these may read or change."""
-        lessees = {(each.holder, each.boot) for each in operations if not isinstance(each, Close)}
+        lessees = {
+            (each.holder, each.boot) for each in operations if not isinstance(each, CloseBranch)
+        }
         self._load_holders({name for name, _ in lessees})
         branches = self._branches(operations)
         for name, boot in lessees:
-            known = self.books.holders.get(name)
+            known = self.state.holders.get(name)
             if known is not None and known.boot != boot and boot not in known.replaced:
                 branches |= self._held(name)
-        opened = [each for each in operations if isinstance(each, Open)]
+        opened = [each for each in operations if isinstance(each, OpenBranches)]
         asked = {key for each in opened for key in each.path.keys}
         # A level that is known stands under its own path, whatever it is opened under now.
         paths = self._paths(branches | asked)
@@ -76,7 +79,7 @@ class Unit:
     def load_holder(self, name: str) -> None:
         """All that one holder has drawn in its newest boot."""
         self._load_holders({name})
-        if name in self.books.holders:
+        if name in self.state.holders:
             self._load(self._paths(self._held(name)), {name})
             self._load_holders({name})  # as it stands under the locks of its crews
 
@@ -89,29 +92,29 @@ class Unit:
 
     def store(self) -> None:
         """Write what has changed."""
-        session, books = self._session, self.books
-        rows = [account_row(account) for account in books.accounts.values()]
+        session, state = self._session, self.state
+        rows = [account_row(account) for account in state.accounts.values()]
         session.write(_WRITE_ACCOUNT, [row for row in rows if self._accounts.get(row[0]) != row])
         session.write(_WRITE_LEASE, [
             row
-            for account in books.accounts.values()
+            for account in state.accounts.values()
             for (holder, boot), lease in account.leases.items()
             if (row := lease_row(account.key, holder, boot, lease))
             != self._leases.get((account.key, holder, boot))
         ])  # fmt: skip
-        rows = [(name, holder.boot, holder.beat) for name, holder in books.holders.items()]
+        rows = [(name, holder.boot, holder.heartbeat) for name, holder in state.holders.items()]
         session.write(_WRITE_HOLDER, [row for row in rows if row not in self._holders])
         session.write(_WRITE_REPLACED, [
             (name, boot)
-            for name, holder in books.holders.items()
+            for name, holder in state.holders.items()
             for boot in holder.replaced
             if (name, boot) not in self._replaced
         ])  # fmt: skip
-        session.write(_WRITE_CLOSED, [(key,) for key in books.closed - self._closed])
+        session.write(_WRITE_CLOSED, [(key,) for key in state.closed - self._closed])
         self._store_tickets()
 
     def _store_tickets(self) -> None:
-        for level, account in self.books.accounts.items():
+        for level, account in self.state.accounts.items():
             before, after = self._tickets.get(level, {}), account.queue.waiting
             if before == after:
                 continue
@@ -127,7 +130,9 @@ class Unit:
             ])  # fmt: skip
 
     def _branches(self, operations: Sequence[Operation]) -> set[bytes]:
-        return {each.branch for each in operations if not isinstance(each, Open | Close)}
+        return {
+            each.branch for each in operations if not isinstance(each, OpenBranches | CloseBranch)
+        }
 
     def _paths(self, branches: set[bytes]) -> dict[bytes, tuple[bytes, ...]]:
         """The path of each of these that is known, itself the last."""
@@ -137,19 +142,19 @@ class Unit:
         return {key: (*split(path), key) for key, path in found}
 
     def _held(self, name: str) -> set[bytes]:
-        boot = self.books.holders[name].boot
+        boot = self.state.holders[name].boot
         found = self._session.rows(
             "SELECT branch FROM lease WHERE holder = ? AND boot = ?", (name, boot)
         )
         return {branch for (branch,) in found}
 
     def _load_holders(self, names: set[str]) -> None:
-        session, books = self._session, self.books
+        session, state = self._session, self.state
         self._holders = set(session.among(_READ_HOLDERS, sorted(names)))
-        books.holders.update((name, Holder(boot, beat)) for name, boot, beat in self._holders)
-        self._replaced = set(session.among(_READ_REPLACED, sorted(books.holders)))
+        state.holders.update((name, LeaseHolder(boot, beat)) for name, boot, beat in self._holders)
+        self._replaced = set(session.among(_READ_REPLACED, sorted(state.holders)))
         for name, boot in self._replaced:
-            books.holders[name].replaced.add(boot)
+            state.holders[name].replaced.add(boot)
 
     def _load(
         self,
@@ -158,23 +163,23 @@ class Unit:
         named: Sequence[bytes] = (),
         crews: Iterable[bytes] = (),
     ) -> None:
-        session, books = self._session, self.books
+        session, state = self._session, self.state
         session.lock(sorted({path[0] for path in paths.values()} | set(crews)))
         levels = sorted({key for path in paths.values() for key in path} | set(named))
         for row in session.among(READ_ACCOUNTS, levels):
-            books.accounts[row[0]] = account_of(row)
+            state.accounts[row[0]] = account_of(row)
             self._accounts[row[0]] = row
-        branches = sorted(paths.keys() & books.accounts.keys())
+        branches = sorted(paths.keys() & state.accounts.keys())
         for name in sorted(holders):
             for row in session.among(_READ_LEASES, branches, name):
                 branch, holder, boot = row[:3]
-                books.accounts[branch].leases[holder, boot] = lease_of(row)
+                state.accounts[branch].leases[holder, boot] = lease_of(row)
                 self._leases[branch, holder, boot] = row
         closed = session.among(READ_CLOSED, levels)
-        books.closed.update(key for (key,) in closed)
-        self._closed = frozenset(books.closed)
+        state.closed.update(key for (key,) in closed)
+        self._closed = frozenset(state.closed)
         tickets = sorted(session.among(_READ_TICKETS, levels))
         for _, level, branch, holder, boot, need, asked in tickets:
             ticket = branch, holder, boot
-            books.accounts[level].queue.waiting[ticket] = need, asked
+            state.accounts[level].queue.waiting[ticket] = need, asked
             self._tickets.setdefault(level, {})[ticket] = need, asked

@@ -19,7 +19,7 @@ _FLOCK = struct.Struct("@hhqqi4x")  # type, whence, start, length, pid: `struct 
 _NAME = "lives.lock"
 
 
-class Pulse:
+class LivenessLock:
     """Held until its process ends, or `stop`."""
 
     def __init__(self, register: Path) -> None:
@@ -27,9 +27,9 @@ class Pulse:
         self._descriptor = _open(register)
 
     def __repr__(self) -> str:
-        return f"<Pulse {self._descriptor}>"
+        return f"<LivenessLock {self._descriptor}>"
 
-    def begin(self, number: int) -> None:
+    def acquire(self, number: int) -> None:
         """Hold the life of that number; AuthorityError if somebody does."""
         try:
             fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _lock(fcntl.F_WRLCK, number))
@@ -43,7 +43,7 @@ class Pulse:
         os.close(self._descriptor)
 
 
-def beats(register: Path, number: int) -> bool:
+def is_held(register: Path, number: int) -> bool:
     """Whether the life of that number is held; AuthorityError if that cannot be asked."""
     descriptor = _open(register)
     try:

@@ -22,7 +22,7 @@ _PROC = Path("/proc")
 _STATE, _PARENT, _BEGAN = 0, 1, 19  # of /proc/PID/stat, counted behind the name (proc(5))
 
 
-class Process(msgspec.Struct, frozen=True):
+class RunProcess(msgspec.Struct, frozen=True):
     """A process; `began` in clock ticks since the boot. A pid of 0 is nobody."""
 
     pid: int
@@ -30,7 +30,7 @@ class Process(msgspec.Struct, frozen=True):
     boot: str
 
 
-NOBODY = Process(0, 0, "")
+NOBODY = RunProcess(0, 0, "")
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -45,15 +45,15 @@ def boot_id() -> str:
     return f"{boot} {(_PROC / 'self/ns/pid').readlink()}"
 
 
-def this() -> Process:
+def this() -> RunProcess:
     """The process that asks."""
     row = _row(os.getpid())
     if row is None:
         raise AuthorityError("/proc: not there, or not this process's; mount it")
-    return Process(os.getpid(), row.began, boot_id())
+    return RunProcess(os.getpid(), row.began, boot_id())
 
 
-def is_alive(process: Process) -> bool:
+def is_alive(process: RunProcess) -> bool:
     """Whether it still runs; another one with its pid is another one."""
     if process.pid <= 0 or process.boot != boot_id():
         return False
@@ -61,7 +61,7 @@ def is_alive(process: Process) -> bool:
     return row is not None and row.began == process.began and row.state not in {"Z", "X"}
 
 
-def send(process: Process, number: signal.Signals) -> bool:
+def send(process: RunProcess, number: signal.Signals) -> bool:
     """Send a signal; False if it has ended. AuthorityError if we may not."""
     try:
         descriptor = os.pidfd_open(process.pid)
@@ -82,7 +82,7 @@ def send(process: Process, number: signal.Signals) -> bool:
         os.close(descriptor)
 
 
-def has_ended_within(process: Process, seconds: float) -> bool:
+def has_ended_within(process: RunProcess, seconds: float) -> bool:
     """Wait for its end; whether that came. Blocks."""
     try:
         descriptor = os.pidfd_open(process.pid)
@@ -98,7 +98,7 @@ def has_ended_within(process: Process, seconds: float) -> bool:
         os.close(descriptor)
 
 
-def parent_of(pid: int) -> Process | None:
+def parent_of(pid: int) -> RunProcess | None:
     """The process that started `pid`, if both run."""
     row, boot = _row(pid), boot_id()
     above = _row(row.parent) if row is not None else None
@@ -107,10 +107,10 @@ def parent_of(pid: int) -> Process | None:
         return None
     if (again.parent, again.began) != (row.parent, row.began):
         return None
-    return Process(row.parent, above.began, boot)
+    return RunProcess(row.parent, above.began, boot)
 
 
-def user_of(process: Process) -> int | None:
+def user_of(process: RunProcess) -> int | None:
     """The effective uid of a process that runs. Its files in /proc may be root's: no core is left.
 
     See PR_SET_DUMPABLE in prctl(2).
@@ -123,7 +123,7 @@ def user_of(process: Process) -> int | None:
     return int(line.split()[2]) if is_alive(process) else None
 
 
-def below(pid: int) -> list[Process]:
+def below(pid: int) -> list[RunProcess]:
     """All that descend from `pid` and run."""
     boot, rows = boot_id(), dict(_rows())
     children: dict[int, list[int]] = {}
@@ -134,7 +134,7 @@ def below(pid: int) -> list[Process]:
         for number in children.get(waiting.pop(), ()):
             waiting.append(number)
             if rows[number].state not in {"Z", "X"}:
-                found.append(Process(number, rows[number].began, boot))
+                found.append(RunProcess(number, rows[number].began, boot))
     return found
 
 
@@ -150,17 +150,17 @@ def is_below(pid: int, ancestor: int) -> bool:
     return False
 
 
-def marked(instance: bytes, uid: int = -1) -> list[Process]:
+def marked(instance: bytes, uid: int = -1) -> list[RunProcess]:
     """What runs with the mark of an orchestrator's instance, or under a uid that is its alone."""
     boot, mark = boot_id(), f"{MARK}={instance.hex()}".encode()
     return [
-        Process(pid, row.began, boot)
+        RunProcess(pid, row.began, boot)
         for pid, row in _rows()
         if pid != os.getpid() and row.state not in {"Z", "X"} and _is_of(pid, mark, uid)
     ]
 
 
-def kill_all(find: Callable[[], list[Process]], seconds: float) -> list[Process]:
+def kill_all(find: Callable[[], list[RunProcess]], seconds: float) -> list[RunProcess]:
     """SIGKILL whatever `find` finds, until it finds nothing; what is left after `seconds`. Blocks.
 
     Again and again, because who forks meanwhile has children that were not found.

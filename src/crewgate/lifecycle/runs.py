@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
-from crewgate.ca.certificate_db import Register
-from crewgate.ca.sqlite import Book, mend_of
+from crewgate.ca.certificate_db import CertificateDB
+from crewgate.ca.sqlite import CAStore, remedy_of
 from crewgate.errors import AuthorityError
-from crewgate.lifecycle.processes import NOBODY, Process
+from crewgate.lifecycle.processes import NOBODY, RunProcess
 
 _COLUMNS = "id, crew, name, state, instance, uid, pid, began, boot, until"
 # The triggers stand in the database, so that whoever signs, with whatever program, is bound by the
@@ -47,7 +47,7 @@ CREATE TRIGGER IF NOT EXISTS no_certificate_after_the_end BEFORE INSERT ON certi
 """
 
 
-class State(enum.StrEnum):
+class RunState(enum.StrEnum):
     """Where a life is; the order is the only way."""
 
     RUNNING = "running"
@@ -56,10 +56,10 @@ class State(enum.StrEnum):
     ENDED = "ended"
 
 
-_ORDER = list(State)
+_ORDER = list(RunState)
 
 
-class Life(msgspec.Struct, frozen=True):
+class Run(msgspec.Struct, frozen=True):
     """One process of an orchestrator, from before its first certificate to after its last.
 
     `uid` is its own alone, -1 if it has none of that kind; `until` is when it was last known to
@@ -69,7 +69,7 @@ class Life(msgspec.Struct, frozen=True):
     id: int
     crew: str
     name: str
-    state: State
+    state: RunState
     instance: bytes
     uid: int
     pid: int
@@ -83,41 +83,41 @@ class Life(msgspec.Struct, frozen=True):
         return f"{self.crew}/{self.name}"
 
     @property
-    def process(self) -> Process:
+    def process(self) -> RunProcess:
         """Its supervisor."""
-        return Process(self.pid, self.began, self.boot)
+        return RunProcess(self.pid, self.began, self.boot)
 
 
-class Lives(Book):
+class RunStore(CAStore):
     """The table of lives in the register at `path`; use it in a `with`, in one thread at a time.
 
-    Every method may raise AuthorityError, as those of `Register`.
+    Every method may raise AuthorityError, as those of `CertificateDB`.
     """
 
     def __init__(self, path: Path) -> None:
-        Register(path).close()  # the triggers need its tables
+        CertificateDB(path).close()  # the triggers need its tables
         super().__init__(path)
 
     def begin(
         self,
         crew: str,
         name: str,
-        process: Process,
+        process: RunProcess,
         instance: bytes,
         hold: Callable[[int], None],
         choose: Callable[[frozenset[int]], int] = lambda _: -1,
-    ) -> Life:
+    ) -> Run:
         """Write down that `process` is about to live; AuthorityError if the name does already.
 
         `hold` is given the life's number before anybody else can see it: its pulse. `choose` is
         given the uids that are others' own, and returns one for this life, or -1.
         """
         with self._database.transaction() as database:
-            standing = self._standing(crew, name)
-            if standing is not None:
+            running = self._running(crew, name)
+            if running is not None:
                 raise AuthorityError(
-                    f"{standing.label} {_told(standing)}; end it with `crewgate decommission "
-                    f"{standing.label}`, or choose another name"
+                    f"{running.label} {_describe(running)}; end it with `crewgate decommission "
+                    f"{running.label}`, or choose another name"
                 )
             # Of ended ones too, the latest: their files are there for their next life alone.
             uids = database.execute(
@@ -127,27 +127,27 @@ class Lives(Book):
                 (crew, name, limits.run_uids_kept),
             ).fetchall()
             uid = choose(frozenset(uid for (uid,) in uids if uid >= 0))
-            life = self._insert(crew, name, State.RUNNING, process, instance, uid, until=0)
-            hold(life.id)
-            return life
+            run = self._insert(crew, name, RunState.RUNNING, process, instance, uid, until=0)
+            hold(run.id)
+            return run
 
-    def intend(self, crew: str, name: str, now: int) -> Life:
+    def request_stop(self, crew: str, name: str, now: int) -> Run:
         """Write down that the orchestrator of that name is to end, whether it lives or not."""
         with self._database.transaction():
-            standing = self._standing(crew, name)
-            if standing is None:
-                return self._insert(crew, name, State.ENDING, NOBODY, b"", -1, until=now)
-            return self._move(standing, State.ENDING, now)
+            running = self._running(crew, name)
+            if running is None:
+                return self._insert(crew, name, RunState.ENDING, NOBODY, b"", -1, until=now)
+            return self._move(running, RunState.ENDING, now)
 
-    def condemn(self, crew: str, name: str, now: int) -> Life | None:
+    def request_stop_if_running(self, crew: str, name: str, now: int) -> Run | None:
         """The same for a name that lives; None where it does not, and nothing is written down."""
         with self._database.transaction():
-            standing = self._standing(crew, name)
-            if standing is None or standing.state is not State.RUNNING:
+            running = self._running(crew, name)
+            if running is None or running.state is not RunState.RUNNING:
                 return None
-            return self._move(standing, State.ENDING, now)
+            return self._move(running, RunState.ENDING, now)
 
-    def move(self, number: int, state: State, now: int) -> Life:
+    def move(self, number: int, state: RunState, now: int) -> Run:
         """Move a life on by one step; where it is there or further already, nothing changes.
 
         ValueError for a step that is left out.
@@ -155,11 +155,11 @@ class Lives(Book):
         with self._database.transaction():
             return self._move(self._one(number), state, now)
 
-    def standing(self, crew: str, name: str) -> Life | None:
+    def running(self, crew: str, name: str) -> Run | None:
         """The life of that name which has not ended."""
-        return self._standing(crew, name)
+        return self._running(crew, name)
 
-    def open(self) -> list[Life]:
+    def open(self) -> list[Run]:
         """Every life that has not ended, oldest first."""
         return self._select("state != 'ended' ORDER BY id")
 
@@ -168,7 +168,7 @@ class Lives(Book):
         found = self._select("crew = ? AND name = ? ORDER BY until DESC LIMIT 1", crew, name)
         return found[0].until if found else 0
 
-    def doomed(self, life: Life, now: int) -> list[str]:
+    def serials_to_revoke(self, run: Run, now: int) -> list[str]:
         """The serials that end with this life: all that its name has, or none if others did it.
 
         While it is ending no other certificate is entered, so none of a later life is among them.
@@ -177,11 +177,9 @@ class Lives(Book):
             "SELECT serial FROM certificate WHERE role = 'orchestrator' AND crew = ? "
             "AND name = ? AND revoked IS NULL AND not_after >= ? "
             "AND EXISTS (SELECT 1 FROM life WHERE id = ? AND state = 'ending')",
-            (life.crew, life.name, now - limits.clock_distrust_seconds, life.id),
+            (run.crew, run.name, now - limits.clock_distrust_seconds, run.id),
         )
         return [serial for (serial,) in rows]
-
-    # Inside.
 
     def _prepare(self) -> None:
         ((count,),) = self._database.rows(
@@ -192,24 +190,24 @@ class Lives(Book):
             with self._database.asking() as connection:
                 connection.executescript(_SCHEMA)
 
-    def _standing(self, crew: str, name: str) -> Life | None:
+    def _running(self, crew: str, name: str) -> Run | None:
         found = self._select("crew = ? AND name = ? AND state IN ('running', 'ending')", crew, name)
         return found[0] if found else None
 
-    def _one(self, number: int) -> Life:
+    def _one(self, number: int) -> Run:
         return self._select("id = ?", number)[0]
 
     def _insert(
         self,
         crew: str,
         name: str,
-        state: State,
-        process: Process,
+        state: RunState,
+        process: RunProcess,
         instance: bytes,
         uid: int,
         *,
         until: int,
-    ) -> Life:
+    ) -> Run:
         columns = _COLUMNS.removeprefix("id, ")
         ((number,),) = self._database.rows(
             f"INSERT INTO life ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608
@@ -218,36 +216,36 @@ class Lives(Book):
         )
         return self._one(number)
 
-    def _move(self, life: Life, state: State, now: int) -> Life:
-        before, after = _ORDER.index(life.state), _ORDER.index(state)
+    def _move(self, run: Run, state: RunState, now: int) -> Run:
+        before, after = _ORDER.index(run.state), _ORDER.index(state)
         if before >= after:
-            return life
+            return run
         if after != before + 1:
-            raise ValueError(f"{life.label} is {life.state.value}, and not yet to be {state.value}")
-        until = life.until if state is State.ENDED else now
+            raise ValueError(f"{run.label} is {run.state.value}, and not yet to be {state.value}")
+        until = run.until if state is RunState.ENDED else now
         self._database.rows(
-            "UPDATE life SET state = ?, until = ? WHERE id = ?", (state.value, until, life.id)
+            "UPDATE life SET state = ?, until = ? WHERE id = ?", (state.value, until, run.id)
         )
-        if state is State.ENDED:  # of a name, its last life says all that is asked for
+        if state is RunState.ENDED:  # of a name, its last life says all that is asked for
             self._database.rows(
                 "DELETE FROM life WHERE crew = ? AND name = ? AND state = 'ended' AND id < ?",
-                (life.crew, life.name, life.id),
+                (run.crew, run.name, run.id),
             )
-        return self._one(life.id)
+        return self._one(run.id)
 
-    def _select(self, where: str, *values: object) -> list[Life]:
+    def _select(self, where: str, *values: object) -> list[Run]:
         # The condition is a constant of this file, the values are bound.
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM life WHERE {where}", values)  # noqa: S608
         names = _COLUMNS.split(", ")
-        return [msgspec.convert(dict(zip(names, row, strict=True)), Life) for row in rows]
+        return [msgspec.convert(dict(zip(names, row, strict=True)), Run) for row in rows]
 
     def _failed(self, error: Exception) -> AuthorityError:
         return AuthorityError(
-            f"{self.path}: the orchestrators' lives cannot be kept: {mend_of(error)}"
+            f"{self.path}: the orchestrators' lives cannot be kept: {remedy_of(error)}"
         )
 
 
-def _told(life: Life) -> str:
-    if life.state is State.RUNNING:
-        return f"runs already, as process {life.pid}"
+def _describe(run: Run) -> str:
+    if run.state is RunState.RUNNING:
+        return f"runs already, as process {run.pid}"
     return "is being ended, and that is not complete"

@@ -12,16 +12,16 @@ from pathlib import Path
 DOOR = "gateway.sock"
 
 
-def room(instance: bytes) -> Path:
+def socket_dir(instance: bytes) -> Path:
     """Where sockets of a boot live; the name cannot be guessed, and is short."""
     own = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", ""))
     is_usable = own.is_absolute() and os.access(own, os.W_OK | os.X_OK)
     return (own if is_usable else Path(tempfile.gettempdir())) / f"crewgate-{instance.hex()}"
 
 
-def clear(instance: bytes) -> None:
+def remove_socket_dir(instance: bytes) -> None:
     """Take it away with its door, if it is there; whatever else is in it stays."""
-    folder = room(instance)
+    folder = socket_dir(instance)
     with suppress(OSError):
         # By its descriptor: it is CMD's user's, who could put a link in its place.
         descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -1,9 +1,9 @@
 """Every bound, with its unit in its name and its reason beside it; configuration may lower one."""
 
-from crewgate.limits.boundary import *  # noqa: F403 - one name space, six files
 from crewgate.limits.gossip import *  # noqa: F403 - the same
 from crewgate.limits.health import *  # noqa: F403 - the same
 from crewgate.limits.ledger import *  # noqa: F403 - the same
+from crewgate.limits.pki import *  # noqa: F403 - one name space, six files
 from crewgate.limits.prices import *  # noqa: F403 - the same
 
 # Tokens. The shape of design and RFC 9068; sizes keep a hostile token under 200 µs of CPU.

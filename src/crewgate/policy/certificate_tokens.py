@@ -17,16 +17,16 @@ import msgspec
 from nacl.signing import SigningKey
 
 from crewgate import limits
-from crewgate.config import Crossing
+from crewgate.config import CrossingConfig
 from crewgate.core import cross_crew_account as naming
 from crewgate.core.ids import uuid_text
-from crewgate.core.policy.policy import Key, Policy
+from crewgate.core.policy.policy import Policy, VerificationKey
 from crewgate.core.tokens.claims import Claims, is_text
 from crewgate.core.verdict import Reason
 from crewgate.core.x509.identity import Identity
 
 
-class Holder(Protocol):
+class CertificateHolder(Protocol):
     """Who a proven certificate speaks for; `not_after` is its end, in seconds since the epoch."""
 
     @property
@@ -46,7 +46,7 @@ class Holder(Protocol):
         """The last second of its validity."""
 
 
-class Signed(NamedTuple):
+class SignedToken(NamedTuple):
     """What a call is judged by: a token and the account that it is for.
 
     Good from `since` until `until`, by the wall clock in seconds; a clock that was set back, and
@@ -59,7 +59,7 @@ class Signed(NamedTuple):
     until: int
 
 
-class Signer:
+class LocalSigner:
     """A process's own key for all accounts. Its private half is nowhere else.
 
     `dated` is the latest second that anything was dated with.
@@ -71,12 +71,12 @@ class Signer:
         self._name = os.urandom(16).hex()
 
     def __repr__(self) -> str:
-        return f"<Signer {self._name}>"
+        return f"<LocalSigner {self._name}>"
 
-    def admitted(self, policy: Policy, crossings: Iterable[Crossing]) -> Policy:
+    def admitted(self, policy: Policy, crossings: Iterable[CrossingConfig]) -> Policy:
         """The policy, under which a gate of this process trusts this key for each account."""
         public = bytes(self._key.verify_key)
-        keys = (Key(self.kid(each.account), each.account, public) for each in crossings)
+        keys = (VerificationKey(self.kid(each.account), each.account, public) for each in crossings)
         return msgspec.structs.replace(policy, keys=(*policy.keys, *keys))
 
     def kid(self, account: str) -> str:
@@ -92,7 +92,7 @@ class Signer:
         return signing_input + b"." + _base64url(self._key.sign(signing_input).signature)
 
 
-class Crossings:
+class CertificateTokens:
     """The accounts of one configuration, and what was signed for the certificates seen since.
 
     `now` is the second in which it was loaded. What it signs is dated later than that, and later
@@ -101,18 +101,20 @@ class Crossings:
     """
 
     def __init__(
-        self, signer: Signer, audience: str, crossings: Iterable[Crossing], now: float
+        self, signer: LocalSigner, audience: str, crossings: Iterable[CrossingConfig], now: float
     ) -> None:
         self._signer = signer
         self._audience = audience
         self._by_pair = {(each.source, each.target): each for each in crossings}
         self._first = max(int(now), signer.dated) + 1
-        self._signed: dict[tuple[bytes | None, str], Signed] = {}
+        self._signed: dict[tuple[bytes | None, str], SignedToken] = {}
 
     def __repr__(self) -> str:
-        return f"<Crossings accounts={len(self._by_pair)} signed={len(self._signed)}>"
+        return f"<CertificateTokens accounts={len(self._by_pair)} signed={len(self._signed)}>"
 
-    def find(self, holder: Holder, owner: str, now: float) -> Signed | Reason | None:
+    def find(
+        self, holder: CertificateHolder, owner: str, now: float
+    ) -> SignedToken | Reason | None:
         """What a call without a token of a tool that crew `owner` owns is judged by.
 
         None where no crossing leads there: a token is needed as ever. TOKEN_EXPIRED once the
@@ -132,7 +134,9 @@ class Crossings:
             return Reason.TOKEN_EXPIRED
         return self._sign(crossing, identity, holder, int(now))
 
-    def _sign(self, crossing: Crossing, identity: Identity, holder: Holder, now: int) -> Signed:
+    def _sign(
+        self, crossing: CrossingConfig, identity: Identity, holder: CertificateHolder, now: int
+    ) -> SignedToken:
         issued = min(max(now, self._first), now + limits.leeway_seconds - 1)
         ends = min(holder.not_after, issued + limits.certificate_life_seconds_max)
         claims = Claims(
@@ -152,14 +156,14 @@ class Crossings:
             branch_path=[],
         )
         token = self._signer.sign(claims)
-        signed = Signed(token, crossing.account, issued - limits.leeway_seconds, claims.exp)
+        signed = SignedToken(token, crossing.account, issued - limits.leeway_seconds, claims.exp)
         if len(self._signed) >= limits.crossing_tokens_max:
             del self._signed[next(iter(self._signed))]  # the oldest
         self._signed[holder.certificate, crossing.target] = signed
         return signed
 
 
-NONE = Crossings(Signer(), "", (), 0)
+NONE = CertificateTokens(LocalSigner(), "", (), 0)
 
 
 def _base64url(data: bytes) -> bytes:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate._native.signature import is_valid_point
-from crewgate.config import Config, Crossing
-from crewgate.config import Crew as CrewSection
+from crewgate.config import Config, CrewConfig, CrossingConfig
 from crewgate.core.cross_crew_account import ISSUER
-from crewgate.core.policy.policy import Crew, Key, Policy, Tool
+from crewgate.core.policy.policy import CrewPolicy, Policy, ToolPolicy, VerificationKey
 from crewgate.core.tokens.jwks import parse_jwks
 from crewgate.errors import ConfigurationError
 
@@ -34,7 +33,7 @@ def load_policy(config: Config, generation: int) -> Policy:
             *(account(crossing, config.crew(crossing.source)) for crossing in config.crossings),
         ),
         tools=tuple(
-            Tool(
+            ToolPolicy(
                 name=tool.name,
                 price=tool.price,
                 owner=tool.owner,
@@ -47,9 +46,9 @@ def load_policy(config: Config, generation: int) -> Policy:
     )
 
 
-def load_keys(config: Config) -> tuple[Key, ...]:
+def load_keys(config: Config) -> tuple[VerificationKey, ...]:
     """All crews' public keys, crew by crew in the order of the file."""
-    keys: dict[str, tuple[Key, Path]] = {}
+    keys: dict[str, tuple[VerificationKey, Path]] = {}
     for crew in config.crews:
         for key in crew_keys(crew):
             if key.kid in keys:
@@ -61,7 +60,7 @@ def load_keys(config: Config) -> tuple[Key, ...]:
     return tuple(key for key, _ in keys.values())
 
 
-def crew_keys(crew: CrewSection) -> tuple[Key, ...]:
+def crew_keys(crew: CrewConfig) -> tuple[VerificationKey, ...]:
     """One crew's public keys, each a point that libsodium accepts."""
     keys = parse_jwks(_read(crew), crew.name, str(crew.jwks))
     for key in keys:
@@ -73,9 +72,9 @@ def crew_keys(crew: CrewSection) -> tuple[Key, ...]:
     return keys
 
 
-def ceilings(crew: CrewSection) -> Crew:
+def ceilings(crew: CrewConfig) -> CrewPolicy:
     """What a crew's keys can grant at most, as the gate and the issuer see it."""
-    return Crew(
+    return CrewPolicy(
         name=crew.name,
         issuer=crew.issuer,
         tools=crew.tools,
@@ -91,13 +90,13 @@ def ceilings(crew: CrewSection) -> Crew:
     )
 
 
-def account(crossing: Crossing, source: CrewSection) -> Crew:
+def account(crossing: CrossingConfig, source: CrewConfig) -> CrewPolicy:
     """What calls on a certificate are charged to: to gate and ledger a crew like any other.
 
     No file has a key for it; who judges by certificate signs with one of its own
     (`policy/certificate_tokens`). A run is one root, for as long as its certificates last.
     """
-    return Crew(
+    return CrewPolicy(
         name=crossing.account,
         issuer=ISSUER,
         tools=crossing.tools,
@@ -109,7 +108,7 @@ def account(crossing: Crossing, source: CrewSection) -> Crew:
     )
 
 
-def _read(crew: CrewSection) -> bytes:
+def _read(crew: CrewConfig) -> bytes:
     try:
         with crew.jwks.open("rb") as stream:
             return stream.read(limits.jwks_bytes_max + 1)

@@ -6,7 +6,7 @@ And, once an agent serves, one that can follow on the one that the agent was sta
 import errno
 from pathlib import Path
 
-from crewgate.config import Config, Control, Listener, descriptors, load
+from crewgate.config import Config, ControlConfig, ListenerConfig, descriptors, load
 from crewgate.config.restart_only import require_same
 from crewgate.errors import ConfigurationError
 from crewgate.policy.loader import load_policy
@@ -50,9 +50,11 @@ def require_place(before: Config, after: Config) -> None:
                 raise cannot_listen(str(after.path), listener, error) from error
 
 
-def cannot_listen(where: str, listener: Listener | Control, error: OSError) -> ConfigurationError:
+def cannot_listen(
+    where: str, listener: ListenerConfig | ControlConfig, error: OSError
+) -> ConfigurationError:
     """The error for a listener whose port is not to be had."""
-    named = f"listener {listener.name}" if isinstance(listener, Listener) else "[control]"
+    named = f"listener {listener.name}" if isinstance(listener, ListenerConfig) else "[control]"
     why = f"{error.strerror}; give an address of this machine and a port that is free"
     if error.errno == errno.EADDRINUSE:
         why = "another program, or another gateway, is there; end it, or choose another port"

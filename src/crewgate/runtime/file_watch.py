@@ -15,7 +15,7 @@ from crewgate import limits
 _NS = 1_000_000_000
 
 
-class Look(NamedTuple):
+class FileState(NamedTuple):
     """What one look at a file found; `settled` if a later write must show in `stamp`."""
 
     stamp: tuple[int, ...]
@@ -23,17 +23,17 @@ class Look(NamedTuple):
     settled: bool
 
 
-MISSING = Look((), b"", settled=False)
+MISSING = FileState((), b"", settled=False)
 
 
-class Watch:
+class FileWatch:
     """A set of files and how they were at the last look. Make it *before* reading the files."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._looks = {path: _look(path, MISSING) for path in paths}
 
     def __repr__(self) -> str:
-        return f"<Watch of {len(self._looks)} files>"
+        return f"<FileWatch of {len(self._looks)} files>"
 
     def changed(self) -> list[Path]:
         """Files whose content differs from the last look; a file that is gone counts once."""
@@ -46,7 +46,7 @@ class Watch:
         return changed
 
 
-def _look(path: Path, before: Look) -> Look:
+def _look(path: Path, before: FileState) -> FileState:
     """One look; also at the content, if the stamp moved or a write could hide behind it."""
     try:
         status = path.stat()
@@ -58,4 +58,4 @@ def _look(path: Path, before: Look) -> Look:
     except OSError:
         return MISSING
     age_ns = time.time_ns() - status.st_mtime_ns
-    return Look(stamp, digest, settled=age_ns > limits.file_time_seconds * _NS)
+    return FileState(stamp, digest, settled=age_ns > limits.file_time_seconds * _NS)

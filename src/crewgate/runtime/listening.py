@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from crewgate import limits
 from crewgate.errors import ConfigurationError
 
-Address = tuple[str, int]
+ListenAddress = tuple[str, int]
 
 
 def listen(address: str, port: int, *, where: str = "listener") -> socket.socket:
@@ -53,7 +53,7 @@ def taken(address: str, port: int) -> OSError | None:
     return None
 
 
-def adopt(descriptors: Iterable[int]) -> dict[Address, socket.socket]:
+def adopt(descriptors: Iterable[int]) -> dict[ListenAddress, socket.socket]:
     """Sockets that a parent has handed over, by their address in its shortest form."""
     found = {}
     for descriptor in descriptors:
@@ -63,7 +63,7 @@ def adopt(descriptors: Iterable[int]) -> dict[Address, socket.socket]:
     return found
 
 
-def normal(address: str, port: int) -> Address:
+def normal(address: str, port: int) -> ListenAddress:
     """The same address is always the same text."""
     return str(ip_address(address)), port
 
@@ -72,16 +72,16 @@ class KeptSockets:
     """The listening sockets of the workers, by worker and address; the parent's copies."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, dict[Address, socket.socket]] = {}
+        self._kept: dict[int, dict[ListenAddress, socket.socket]] = {}
 
     def __repr__(self) -> str:
         return f"<KeptSockets of {sorted(self._kept)}>"
 
-    def addresses(self, worker: int) -> set[Address]:
+    def addresses(self, worker: int) -> set[ListenAddress]:
         """Where a worker's sockets are."""
         return set(self._kept.get(worker, {}))
 
-    def fit(self, worker: int, addresses: Iterable[Address]) -> list[int]:
+    def fit(self, worker: int, addresses: Iterable[ListenAddress]) -> list[int]:
         """Have a worker's sockets at these addresses alone; their descriptors, for its process.
 
         The process binds what cannot be bound here, and says why that fails. It has to accept from
@@ -95,7 +95,7 @@ class KeptSockets:
                 kept[address] = listen(*address)
         return [sock.fileno() for sock in kept.values()]
 
-    def keep(self, worker: int, addresses: Iterable[Address]) -> None:
+    def keep(self, worker: int, addresses: Iterable[ListenAddress]) -> None:
         """Close a worker's sockets at other addresses, where it would accept no connection."""
         wanted = {normal(*address) for address in addresses}
         kept = self._kept.get(worker, {})

@@ -8,7 +8,7 @@ WAITING = b"waiting"  # all is loaded, and the process before it may end
 READY = b"ready"  # it serves
 
 
-class Word:
+class ReadinessPipe:
     """The child's end: a descriptor that was inherited, or -1 if the parent does not listen."""
 
     def __init__(self, descriptor: int) -> None:
@@ -17,13 +17,13 @@ class Word:
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - its own signature
 
     def __repr__(self) -> str:
-        return f"<Word over {self._descriptor}>"
+        return f"<ReadinessPipe over {self._descriptor}>"
 
-    def wait(self) -> None:
+    def send_loaded(self) -> None:
         """Say that all is loaded."""
         self._write(WAITING)
 
-    def say(self) -> None:
+    def send_ready(self) -> None:
         """Say that it serves; once, and then nothing more."""
         self._write(READY)
         if self._descriptor >= 0:
@@ -36,7 +36,7 @@ class Word:
                 os.write(self._descriptor, word)
 
 
-class Listening:
+class ReadinessListener:
     """The parent's end of one pipe. Use it in a `with`."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Listening:
         self.is_over = False  # the child has closed its end, or has ended
 
     def __repr__(self) -> str:
-        return f"<Listening heard={self._heard!r}>"
+        return f"<ReadinessListener heard={self._heard!r}>"
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +61,7 @@ class Listening:
             os.close(self.theirs)
             self.theirs = -1
 
-    def heard(self, word: bytes) -> bool:
+    def poll(self, word: bytes) -> bool:
         """Whether the child has said it by now."""
         with suppress(BlockingIOError):
             data = os.read(self.ours, 64)

@@ -15,36 +15,36 @@ import trio
 
 from crewgate import limits
 from crewgate.core import problems
-from crewgate.errors import PeerError
+from crewgate.errors import ClientError
 from crewgate.openssl import forget_errors
-from crewgate.server.exchange import Application, Exchange
+from crewgate.server.exchange import Exchange, ExchangeHandler
 from crewgate.server.http1 import HTTP1
 from crewgate.server.http2 import HTTP2
 from crewgate.server.lingering_close import linger
 from crewgate.server.poller import READABLE, WRITABLE, Poller
 from crewgate.server.protocol import WireProtocol
-from crewgate.server.request import Peer
-from crewgate.server.tls_accept import Entrance, enter
+from crewgate.server.request import ClientInfo
+from crewgate.server.tls_accept import HandshakeContext, enter
 from crewgate.server.tls_failure import ClientSocket
-from crewgate.server.wakeup import Wakeup
+from crewgate.server.wakeup import WakeupEvent
 
 _log = logging.getLogger(__name__)
 _INTERNAL_ERROR = 2  # RFC 9113 §7
 
 
-class Clock(Entrance, Protocol):
+class ListenerContext(HandshakeContext, Protocol):
     """What a listener lends its connections."""
 
     now: float  # monotonic seconds, moved on by the sweeper
     date: bytes  # the value of a Date field
-    application: Application
+    application: ExchangeHandler
     poller: Poller
 
 
-class Connection:
-    """A client's connection, from the handshake to its end. Is the `Host` of its protocol."""
+class ClientConnection:
+    """A client's connection, from handshake to end; the `ConnectionHost` of its protocol."""
 
-    def __init__(self, sock: ClientSocket, peer: Peer, clock: Clock) -> None:
+    def __init__(self, sock: ClientSocket, peer: ClientInfo, clock: ListenerContext) -> None:
         self.peer = peer
         self.scope = trio.CancelScope()
         self._sock = sock
@@ -53,7 +53,7 @@ class Connection:
         self._poller = clock.poller
         self._protocol: WireProtocol | None = None
         self._nursery: trio.Nursery | None = None
-        self._over = Wakeup()
+        self._over = WakeupEvent()
         self._open = False  # whether the poller watches it
         self._events = READABLE
         self._unsent = b""
@@ -65,7 +65,7 @@ class Connection:
 
     def __repr__(self) -> str:
         kind = "handshake" if self._protocol is None else type(self._protocol).__name__
-        return f"<Connection {self.peer.address}:{self.peer.port} {kind}>"
+        return f"<ClientConnection {self.peer.address}:{self.peer.port} {kind}>"
 
     async def serve(self) -> None:
         """Serve until the connection ends, whatever the client does; never raises an Exception."""
@@ -130,9 +130,7 @@ class Connection:
             return
         if work is not None and self._nursery is not None:
             self._nursery.start_soon(_run, exchange, work)
-            self._poller.give_way()
-
-    # Inside.
+            self._poller.yield_to_trio()
 
     async def _serve(self) -> None:
         with trio.move_on_after(limits.handshake_seconds_max) as timely:
@@ -285,7 +283,7 @@ async def _run(exchange: Exchange, work: Coroutine[None, None, None]) -> None:
     try:
         with exchange.scope:
             await work
-    except PeerError:
+    except ClientError:
         pass
     except Exception:  # noqa: BLE001 - the barrier
         _log.exception("a request ended by an error of ours")

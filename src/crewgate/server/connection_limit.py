@@ -12,7 +12,7 @@ from crewgate.server.counters import Counters
 _PREFIX = 64
 
 
-class Census:
+class ConnectionLimiter:
     """Counts the connections of one listener; refusals go into `counters`."""
 
     def __init__(self, most: int, most_from_one: int, counters: Counters | None = None) -> None:
@@ -26,13 +26,13 @@ class Census:
         return self._count
 
     @property
-    def strangers_max(self) -> int:
+    def handshakes_max(self) -> int:
         """How many may be in their handshakes: half, so that the others' places are not theirs."""
         return max(1, self.most // 2)
 
     def enter(self, address: str) -> bool:
         """Count a connection from `address`; False if it must be refused, and is not counted."""
-        one = one_peer(address)
+        one = client_network(address)
         if self._count >= self.most:
             self.counters.connections_refused_full += 1
             return False
@@ -45,14 +45,14 @@ class Census:
 
     def leave(self, address: str) -> None:
         """Count the end of a connection that entered."""
-        one = one_peer(address)
+        one = client_network(address)
         self._count -= 1
         self._from[one] -= 1
         if not self._from[one]:
             del self._from[one]
 
 
-def one_peer(address: str) -> str:
+def client_network(address: str) -> str:
     """Return what counts as one peer; a mapped address (::ffff:192.0.2.1) is its own."""
     if ":" not in address or address.startswith("::ffff:"):
         return address

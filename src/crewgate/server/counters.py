@@ -15,7 +15,7 @@ _TOO_MANY = 429
 _HEAD_TOO_LARGE = 431
 
 
-class Described(NamedTuple):
+class CounterDescription(NamedTuple):
     """A counter as a scrape shows it: its name, what one of it is, its HELP, and its value."""
 
     name: str
@@ -76,10 +76,12 @@ class Counters(msgspec.Struct, gc=False):
         else:
             self.connections_in_violation += 1
 
-    def described(self) -> Iterator[Described]:
+    def described(self) -> Iterator[CounterDescription]:
         """Return all of them, in the order above."""
         for name, (unit, text) in TEXTS.items():
-            yield Described(f"crewgate_listener_{name}_total", unit, text, getattr(self, name))
+            yield CounterDescription(
+                f"crewgate_listener_{name}_total", unit, text, getattr(self, name)
+            )
 
 
 TEXTS = {

@@ -4,7 +4,7 @@ The body is pulled, and nothing more is read from the client than was pulled; an
 whole (`respond`) or streamed (`start`, `push` or `send`, `finish`). Who works on it is a coroutine,
 or a `watcher` that is called. Knows no wire format: a protocol feeds it and fills in the methods
 that write. A client that has gone is a normal event: writing to it does nothing or raises
-PeerError, `scope` is cancelled and the watcher told.
+ClientError, `scope` is cancelled and the watcher told.
 """
 
 from abc import ABC, abstractmethod
@@ -16,12 +16,13 @@ from typing import Protocol
 import trio
 
 from crewgate import limits
-from crewgate.errors import PeerError
-from crewgate.server.request import Field, Peer, Request
-from crewgate.server.wakeup import Wakeup
+from crewgate.core.http import HeaderField
+from crewgate.errors import ClientError
+from crewgate.server.request import ClientInfo, Request
+from crewgate.server.wakeup import WakeupEvent
 
 
-class Watcher(Protocol):
+class ExchangeObserver(Protocol):
     """Who works on an exchange without a task; called in plain code, and never after `leave`."""
 
     def body_arrived(self) -> None:
@@ -40,7 +41,7 @@ class Watcher(Protocol):
 _NEVER_RELAYED = {HTTPStatus.CONTINUE, HTTPStatus.SWITCHING_PROTOCOLS}
 BODYLESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}  # RFC 9110 §6.4.1, and no length either
 
-Application = Callable[["Exchange"], Coroutine[None, None, None] | None]
+ExchangeHandler = Callable[["Exchange"], Coroutine[None, None, None] | None]
 
 
 class Exchange(ABC):
@@ -73,10 +74,10 @@ class Exchange(ABC):
         "watcher",
     )
 
-    def __init__(self, request: Request, peer: Peer) -> None:
+    def __init__(self, request: Request, peer: ClientInfo) -> None:
         self.request = request
         self.peer = peer
-        self.trailers: Sequence[Field] = ()
+        self.trailers: Sequence[HeaderField] = ()
         self.complete = False
         self.started = False
         self.done = False
@@ -84,11 +85,11 @@ class Exchange(ABC):
         self.upgrades = False
         self.bytes_in = 0
         self.body_bytes_max = limits.request_body_bytes_max  # until somebody says otherwise
-        self.watcher: Watcher | None = None
+        self.watcher: ExchangeObserver | None = None
         self._chunks: deque[bytes] | None = None
         self._full = False  # `push` has said that it is enough
-        self._reading: Wakeup | None = None
-        self._writing: Wakeup | None = None
+        self._reading: WakeupEvent | None = None
+        self._writing: WakeupEvent | None = None
         self._reading_since = 0.0
         self._writing_since = 0.0
         self._scope: trio.CancelScope | None = None
@@ -109,7 +110,7 @@ class Exchange(ABC):
     # The application's side: the body.
 
     async def read(self) -> bytes:
-        """Return the next piece of the body, b"" at its end; PeerError if the client has gone."""
+        """Return the next piece of the body, b"" at its end; ClientError if the client has gone."""
         while not self._chunks:
             if self.complete:
                 return b""
@@ -119,7 +120,7 @@ class Exchange(ABC):
     async def fill(self, count: int) -> None:
         """Wait until the body is complete or `count` bytes of it are buffered, and take none.
 
-        `count` is at most `limits.buffer_bytes_max`, beyond which nothing comes. PeerError if the
+        `count` is at most `limits.buffer_bytes_max`, beyond which nothing comes. ClientError if the
         client has gone.
         """
         while not self.complete and self.buffered < count:
@@ -147,7 +148,7 @@ class Exchange(ABC):
     # The application's side: the answer.
 
     @abstractmethod
-    def inform(self, status: int, headers: Sequence[Field]) -> None:
+    def inform(self, status: int, headers: Sequence[HeaderField]) -> None:
         """Send an informational answer ahead of the answer (RFC 9110 §15.2), such as 103.
 
         Nothing once the answer has begun, to a client that would not understand (HTTP/1.0), or for
@@ -155,36 +156,37 @@ class Exchange(ABC):
         """
 
     @abstractmethod
-    def respond(self, status: int, headers: Sequence[Field], body: bytes = b"") -> None:
+    def respond(self, status: int, headers: Sequence[HeaderField], body: bytes = b"") -> None:
         """Answer in full; adds Content-Length. Nothing if the client has gone."""
 
     @abstractmethod
-    def start(self, status: int, headers: Sequence[Field], *, ends: bool = False) -> None:
+    def start(self, status: int, headers: Sequence[HeaderField], *, ends: bool = False) -> None:
         """Send the head of an answer whose body follows, unless the head `ends` the answer.
 
-        PeerError if the client has gone.
+        ClientError if the client has gone.
         """
 
     @abstractmethod
     def push(self, data: bytes) -> bool:
         """Send a piece of the body; False if that is enough until `drained` is called.
 
-        That is so from `limits.buffer_bytes_max` unsent bytes on. PeerError if the client has gone.
+        That is so from `limits.buffer_bytes_max` unsent bytes on. ClientError if the client has
+        gone.
         """
 
     async def send(self, data: bytes) -> None:
         """Send a piece of the body, and wait while too much of it is unsent.
 
-        PeerError if the client has gone.
+        ClientError if the client has gone.
         """
         if not self.push(data):
-            self._writing = self._writing or Wakeup()
+            self._writing = self._writing or WakeupEvent()
             await self._writing.wait()
             if self.done:
-                raise PeerError("the client has gone")
+                raise ClientError("the client has gone")
 
     @abstractmethod
-    def finish(self, data: bytes = b"", trailers: Sequence[Field] = ()) -> None:
+    def finish(self, data: bytes = b"", trailers: Sequence[HeaderField] = ()) -> None:
         """End a streamed answer, with a last piece that waits for nobody. Nothing if it is over."""
 
     @abstractmethod
@@ -217,13 +219,13 @@ class Exchange(ABC):
         self._reading_since = 0.0
         self._wake_reader()
 
-    def feed_end(self, trailers: Sequence[Field] = ()) -> None:
+    def feed_end(self, trailers: Sequence[HeaderField] = ()) -> None:
         """Note that the whole request has arrived."""
         self.complete = True
         self.trailers = trailers
         self._wake_reader()
 
-    def has_no_room(self, count: int) -> bool:
+    def is_blocked(self, count: int) -> bool:
         """Return whether `count` bytes more are over the body's bound, and it still matters."""
         return not self.done and self.bytes_in + count > self.body_bytes_max
 
@@ -299,8 +301,8 @@ class Exchange(ABC):
     async def _wait_readable(self) -> None:
         """Wait for more of the body."""
         if self.gone:
-            raise PeerError("the client has gone")
+            raise ClientError("the client has gone")
         self.want_body()
-        self._reading = self._reading or Wakeup()
+        self._reading = self._reading or WakeupEvent()
         await self._reading.wait()
         self._reading_since = 0.0

@@ -14,32 +14,32 @@ import httptools
 from crewgate import limits
 from crewgate._native.fields import written
 from crewgate.core import problems
+from crewgate.core.http import HeaderField
 from crewgate.errors import RequestRefusedError
-from crewgate.server.connection_budget import Allowance
+from crewgate.server.connection_usage import ConnectionUsage
 from crewgate.server.counters import Counters
 from crewgate.server.http1_exchange import PHRASES, HTTP1Exchange
 from crewgate.server.http1_request import is_other_protocol, read_head, refusal_of
-from crewgate.server.protocol import Host
-from crewgate.server.request import Field
+from crewgate.server.protocol import ConnectionHost
 
 
 class HTTP1:
     """One HTTP/1.1 connection of a client."""
 
-    def __init__(self, host: Host, counters: Counters | None = None) -> None:
+    def __init__(self, host: ConnectionHost, counters: Counters | None = None) -> None:
         self.host = host
         self.counters = counters or Counters()
         self.closing = False
         self.keep_alive = True
         self.current: HTTP1Exchange | None = None
         self.out = bytearray()
-        self._allowance = Allowance(self.counters)
+        self._allowance = ConnectionUsage(self.counters)
         self._parser = httptools.HttpRequestParser(self)
         self._arriving: HTTP1Exchange | None = None  # whose body is being read
         self._waiting: deque[HTTP1Exchange] = deque()
         self._target = b""
-        self._fields: list[Field] = []
-        self._trailers: list[Field] = []
+        self._fields: list[HeaderField] = []
+        self._trailers: list[HeaderField] = []
         self._field_bytes = 0
         self._overhead_bytes = 0  # read beside bodies since the last head: fields, chunk extensions
         self._head_since = 0.0
@@ -240,7 +240,7 @@ class HTTP1:
         exchange = self._arriving
         if exchange is None:
             return
-        if exchange.has_no_room(len(data)):
+        if exchange.is_blocked(len(data)):
             if not exchange.refuse_body():
                 self._refuse(RequestRefusedError(413, "the body is too large"))
             self.counters.refused(413)
@@ -261,8 +261,6 @@ class HTTP1:
         exchange.feed_end(self._trailers)
         if exchange is self.current and exchange.done:
             self.finished(exchange)
-
-    # Inside.
 
     def _refuse(self, refusal: RequestRefusedError) -> None:
         self._refusal = refusal

@@ -10,18 +10,19 @@ from typing import Protocol
 
 from crewgate import limits
 from crewgate._native.fields import written
-from crewgate.errors import PeerError
+from crewgate.core.http import HeaderField
+from crewgate.errors import ClientError
 from crewgate.server.exchange import BODYLESS, Exchange
-from crewgate.server.protocol import Host
-from crewgate.server.request import Field, Request
+from crewgate.server.protocol import ConnectionHost
+from crewgate.server.request import Request
 
 PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
-class Owner(Protocol):
+class HTTP1Owner(Protocol):
     """The connection's protocol, as an exchange sees it."""
 
-    host: Host
+    host: ConnectionHost
     out: bytearray
     keep_alive: bool
 
@@ -43,14 +44,14 @@ class HTTP1Exchange(Exchange):
 
     __slots__ = ("_chunked", "_protocol", "_remaining", "last")
 
-    def __init__(self, request: Request, protocol: Owner) -> None:
+    def __init__(self, request: Request, protocol: HTTP1Owner) -> None:
         super().__init__(request, protocol.host.peer)
         self._protocol = protocol
         self._chunked = False
         self._remaining: int | None = None  # of a declared Content-Length
         self.last = False
 
-    def inform(self, status: int, headers: Sequence[Field]) -> None:
+    def inform(self, status: int, headers: Sequence[HeaderField]) -> None:
         """Send an informational answer, unless the client leaves too much unread for that."""
         out = self._protocol.out
         if not self._may_inform(status) or self.request.version == "1.0":
@@ -60,7 +61,7 @@ class HTTP1Exchange(Exchange):
             out += b"".join([b"%b: %b\r\n" % field for field in headers]) + b"\r\n"
             self._protocol.host.wake()
 
-    def respond(self, status: int, headers: Sequence[Field], body: bytes = b"") -> None:
+    def respond(self, status: int, headers: Sequence[HeaderField], body: bytes = b"") -> None:
         """Answer in full."""
         if self.done or self.started:
             return
@@ -68,7 +69,7 @@ class HTTP1Exchange(Exchange):
         if self._owes_continue():
             protocol.keep_alive = False  # whether the body comes or not cannot be told
         self.started = self.done = True
-        own: list[Field] = [(b"date", protocol.host.date())]
+        own: list[HeaderField] = [(b"date", protocol.host.date())]
         if status not in BODYLESS:
             own.append((b"content-length", b"%d" % len(body)))
         protocol.out += self._head(status, (*headers, *own))
@@ -76,10 +77,10 @@ class HTTP1Exchange(Exchange):
             protocol.out += body
         protocol.finished(self)
 
-    def start(self, status: int, headers: Sequence[Field], *, ends: bool = False) -> None:
+    def start(self, status: int, headers: Sequence[HeaderField], *, ends: bool = False) -> None:
         """Send the head of a streamed answer."""
         if self.done:
-            raise PeerError("the client has gone")
+            raise ClientError("the client has gone")
         protocol = self._protocol
         if self._owes_continue():
             protocol.keep_alive = False
@@ -108,7 +109,7 @@ class HTTP1Exchange(Exchange):
     def push(self, data: bytes) -> bool:
         """Send a piece; False once `limits.buffer_bytes_max` or more are unsent."""
         if self.done:
-            raise PeerError("the client has gone")
+            raise ClientError("the client has gone")
         if data:
             self._add(data)
         if len(self._protocol.out) < limits.buffer_bytes_max:
@@ -116,7 +117,7 @@ class HTTP1Exchange(Exchange):
         self._note_full()
         return False
 
-    def finish(self, data: bytes = b"", trailers: Sequence[Field] = ()) -> None:
+    def finish(self, data: bytes = b"", trailers: Sequence[HeaderField] = ()) -> None:
         """End the answer."""
         if self.done:
             return
@@ -159,7 +160,7 @@ class HTTP1Exchange(Exchange):
             name == b"te" and b"trailers" in value.lower() for name, value in self.request.headers
         )
 
-    def _head(self, status: int, headers: Sequence[Field]) -> bytes:
+    def _head(self, status: int, headers: Sequence[HeaderField]) -> bytes:
         lines = [b"HTTP/1.1 %d %b\r\n" % (status, PHRASES.get(status, b""))]
         lines.append(written(headers))
         if not self._protocol.keep_alive:

@@ -7,15 +7,16 @@ import re
 
 import httptools
 
+from crewgate.core.http import HeaderField
 from crewgate.errors import RequestRefusedError
-from crewgate.server.request import Field, Request, build
+from crewgate.server.request import Request, build
 
 _SCHEME = b"https://"
 _OTHER_PROTOCOLS = b" RTSP/", b" ICE/"
 _BLANKS = re.compile(b" {2,}")
 
 
-def read_head(method: bytes, target: bytes, fields: list[Field], *, version: str) -> Request:
+def read_head(method: bytes, target: bytes, fields: list[HeaderField], *, version: str) -> Request:
     """Make a request of what the parser found.
 
     RequestRefusedError with 501 or 505, or as `request.build` says.

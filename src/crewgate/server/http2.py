@@ -13,12 +13,12 @@ from ngh2 import ErrorCode
 from crewgate import limits
 from crewgate.core import problems
 from crewgate.errors import RequestRefusedError
-from crewgate.server.connection_budget import Allowance
+from crewgate.server.connection_usage import ConnectionUsage
 from crewgate.server.counters import Counters
 from crewgate.server.http2_settings import FLOODS, PSEUDO_FIELDS, is_over, server_engine, terminate
-from crewgate.server.http2_shutdown import Farewell
+from crewgate.server.http2_shutdown import GracefulShutdown
 from crewgate.server.http2_stream import HTTP2Exchange
-from crewgate.server.protocol import Host
+from crewgate.server.protocol import ConnectionHost
 from crewgate.server.request import read
 
 _PROTOCOL_ERROR = int(ErrorCode.PROTOCOL_ERROR)
@@ -27,15 +27,15 @@ _PROTOCOL_ERROR = int(ErrorCode.PROTOCOL_ERROR)
 class HTTP2:
     """One HTTP/2 connection of a client."""
 
-    def __init__(self, host: Host, counters: Counters | None = None) -> None:
+    def __init__(self, host: ConnectionHost, counters: Counters | None = None) -> None:
         self.host = host
         self.counters = counters or Counters()
         self.closing = False
         self.engine = server_engine()
         self.exchanges: dict[int, HTTP2Exchange] = {}
         self.blocked: set[HTTP2Exchange] = set()
-        self._allowance = Allowance(self.counters)
-        self._farewell = Farewell(self.engine)
+        self._allowance = ConnectionUsage(self.counters)
+        self._farewell = GracefulShutdown(self.engine)
         self._refused: set[int] = set()  # streams answered without an exchange, still open
         self._control_bytes = 0  # read beside payload since all was sent, or bytes were asked for
         self._choked = False
@@ -127,7 +127,7 @@ class HTTP2:
             self.host.resume()
         if self._allowance.is_used_up():
             self.drain(urgent=False)
-        if not self.closing and self._farewell.look(now):
+        if not self.closing and self._farewell.advance(now):
             self.host.wake()
         if not self.exchanges:
             return self._is_wanted(now)
@@ -210,7 +210,7 @@ class HTTP2:
     def _data(self, event: ngh2.DataReceived) -> None:
         exchange = self.exchanges.get(event.stream_id)
         data = event.data
-        if exchange is not None and exchange.has_no_room(len(data)):
+        if exchange is not None and exchange.is_blocked(len(data)):
             self._too_large(exchange)
         if exchange is None or exchange.done:
             self._discard(event.stream_id, exchange, len(data))
@@ -238,8 +238,6 @@ class HTTP2:
         if not exchange.done:
             exchange.lose()
         exchange.take()  # its bytes count against the connection's window until they are taken
-
-    # Inside.
 
     def _refuse(self, event: ngh2.RequestReceived, status: int) -> None:
         """Answer a malformed request without the application."""

@@ -14,14 +14,14 @@ from ngh2 import ErrorCode
 from crewgate import limits
 
 
-class Farewell:
+class GracefulShutdown:
     """The end of one connection, in steps that are each taken once."""
 
-    __slots__ = ("_engine", "_is_announced", "_is_urgent", "_next_at", "is_begun", "is_said")
+    __slots__ = ("_engine", "_is_announced", "_is_urgent", "_next_at", "is_begun", "is_sent")
 
     def __init__(self, engine: ngh2.Connection) -> None:
         self.is_begun = False
-        self.is_said = False  # the client has been told which stream is the last
+        self.is_sent = False  # the client has been told which stream is the last
         self._engine = engine
         self._is_announced = False
         self._is_urgent = False
@@ -36,20 +36,20 @@ class Farewell:
 
     def idle(self, now: float) -> bool:
         """There is no stream now: take the next step; True if the last has been taken before."""
-        if self.is_said:
+        if self.is_sent:
             return True
         if self._is_urgent:
-            self._say()
+            self._send()
         elif not self._is_announced:
             self._announce(now)
         return False
 
-    def look(self, now: float) -> bool:
+    def advance(self, now: float) -> bool:
         """Once a sweep: take the step that is due; True if there was one."""
-        if not self.is_begun or self.is_said or now < self._next_at:
+        if not self.is_begun or self.is_sent or now < self._next_at:
             return False
         if self._is_announced:
-            self._say()
+            self._send()
         else:
             self._announce(now)
         return True
@@ -60,8 +60,8 @@ class Farewell:
         with contextlib.suppress(ngh2.NGH2Error):
             self._engine.send_shutdown_notice()
 
-    def _say(self) -> None:
+    def _send(self) -> None:
         """Send the GOAWAY that names the last stream that is served."""
-        self.is_said = True
+        self.is_sent = True
         with contextlib.suppress(ngh2.NGH2Error):  # it is over without it
             self._engine.send_goaway(ErrorCode.NO_ERROR)

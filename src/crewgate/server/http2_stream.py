@@ -9,16 +9,17 @@ from typing import Protocol
 
 import ngh2
 
-from crewgate.errors import PeerError
+from crewgate.core.http import HeaderField
+from crewgate.errors import ClientError
 from crewgate.server.exchange import BODYLESS, Exchange
-from crewgate.server.protocol import Host
-from crewgate.server.request import Field, Request, is_dated
+from crewgate.server.protocol import ConnectionHost
+from crewgate.server.request import Request, is_dated
 
 
-class Owner(Protocol):
+class HTTP2Owner(Protocol):
     """The connection's protocol, as a stream sees it."""
 
-    host: Host
+    host: ConnectionHost
     engine: ngh2.Connection
     blocked: "set[HTTP2Exchange]"  # those whose `send` waits for the queue to shrink
 
@@ -43,12 +44,12 @@ class HTTP2Exchange(Exchange):
 
     __slots__ = ("_protocol", "discarded")
 
-    def __init__(self, request: Request, protocol: Owner) -> None:
+    def __init__(self, request: Request, protocol: HTTP2Owner) -> None:
         super().__init__(request, protocol.host.peer)
         self._protocol = protocol
         self.discarded = 0  # bytes of the body that came after the answer
 
-    def inform(self, status: int, headers: Sequence[Field]) -> None:
+    def inform(self, status: int, headers: Sequence[HeaderField]) -> None:
         """Send an informational answer."""
         if not self._may_inform(status):
             return
@@ -57,7 +58,7 @@ class HTTP2Exchange(Exchange):
             self._protocol.engine.send_informational_response(self.request.stream, fields)
         self._protocol.host.wake()
 
-    def respond(self, status: int, headers: Sequence[Field], body: bytes = b"") -> None:
+    def respond(self, status: int, headers: Sequence[HeaderField], body: bytes = b"") -> None:
         """Answer in full."""
         if self.done or self.started:
             return
@@ -80,10 +81,10 @@ class HTTP2Exchange(Exchange):
             return
         self._end()
 
-    def start(self, status: int, headers: Sequence[Field], *, ends: bool = False) -> None:
+    def start(self, status: int, headers: Sequence[HeaderField], *, ends: bool = False) -> None:
         """Send the head of a streamed answer."""
         if self.done:
-            raise PeerError("the client has gone")
+            raise ClientError("the client has gone")
         self.started = True
         protocol = self._protocol
         fields = [(b":status", b"%d" % status), *headers]
@@ -93,7 +94,7 @@ class HTTP2Exchange(Exchange):
             protocol.engine.send_response(self.request.stream, fields, end_stream=ends)
         except ngh2.NGH2Error as error:
             self.lose()
-            raise PeerError("the client has gone") from error
+            raise ClientError("the client has gone") from error
         if ends:
             self._end()
         else:
@@ -102,13 +103,13 @@ class HTTP2Exchange(Exchange):
     def push(self, data: bytes) -> bool:
         """Send a piece; False once `limits.buffer_bytes_max` or more are queued."""
         if self.done:
-            raise PeerError("the client has gone")
+            raise ClientError("the client has gone")
         protocol = self._protocol
         try:
             protocol.engine.send_data(self.request.stream, data)
         except ngh2.NGH2Error as error:
             self.lose()
-            raise PeerError("the client has gone") from error
+            raise ClientError("the client has gone") from error
         protocol.host.wake()
         if not protocol.is_full(self.request.stream):
             return True
@@ -116,7 +117,7 @@ class HTTP2Exchange(Exchange):
         self._note_full()
         return False
 
-    def finish(self, data: bytes = b"", trailers: Sequence[Field] = ()) -> None:
+    def finish(self, data: bytes = b"", trailers: Sequence[HeaderField] = ()) -> None:
         """End the answer."""
         if self.done:
             return

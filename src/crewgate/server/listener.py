@@ -15,13 +15,13 @@ from email.utils import formatdate
 import trio
 
 from crewgate import limits
-from crewgate.server.connection import Connection
-from crewgate.server.connection_guard import Guard, Guest
-from crewgate.server.connection_limit import Census
+from crewgate.server.connection import ClientConnection
+from crewgate.server.connection_authorizer import AuthorizedConnection, ConnectionAuthorizer
+from crewgate.server.connection_limit import ConnectionLimiter
 from crewgate.server.counters import Counters
-from crewgate.server.exchange import Application
+from crewgate.server.exchange import ExchangeHandler
 from crewgate.server.poller import Poller
-from crewgate.server.request import Peer
+from crewgate.server.request import ClientInfo
 from crewgate.server.tls_failure import ClientSocket
 
 _log = logging.getLogger(__name__)
@@ -48,19 +48,19 @@ class Listener:
         self,
         sock: socket.socket,
         context: ssl.SSLContext,
-        application: Application,
+        application: ExchangeHandler,
         poller: Poller,
-        guard: Guard | None = None,
+        guard: ConnectionAuthorizer | None = None,
     ) -> None:
         """`poller` is run by whoever made it."""
         self.context = context
         self.guard = guard
         self.application = application
         self.poller = poller
-        self.connections: set[Connection] = set()
-        self.strangers: dict[Guest, None] = {}
+        self.connections: set[ClientConnection] = set()
+        self.handshaking: dict[AuthorizedConnection, None] = {}
         self.counters = Counters()
-        self.census = Census(
+        self.census = ConnectionLimiter(
             limits.connections_max, limits.connections_per_address_max, self.counters
         )
         self.handshakes = trio.CapacityLimiter(limits.handshakes_at_once)
@@ -157,11 +157,11 @@ class Listener:
 
     def _take(self, sock: socket.socket, address: tuple[str, int], nursery: trio.Nursery) -> None:
         if self.census.enter(address[0]):
-            nursery.start_soon(self._serve, sock, Peer(address[0], address[1]))
+            nursery.start_soon(self._serve, sock, ClientInfo(address[0], address[1]))
         else:
             sock.close()
 
-    async def _serve(self, sock: socket.socket, peer: Peer) -> None:
+    async def _serve(self, sock: socket.socket, peer: ClientInfo) -> None:
         try:
             await self._serve_counted(sock, peer)
         finally:
@@ -170,7 +170,7 @@ class Listener:
                 self._emptied.set()
                 self._emptied = trio.Event()
 
-    async def _serve_counted(self, sock: socket.socket, peer: Peer) -> None:
+    async def _serve_counted(self, sock: socket.socket, peer: ClientInfo) -> None:
         sock.settimeout(0)
         try:
             secure = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
@@ -179,7 +179,7 @@ class Listener:
             return
         if not isinstance(secure, ClientSocket):
             raise TypeError("a context of this package makes sockets of its own")
-        connection = Connection(secure, peer, self)
+        connection = ClientConnection(secure, peer, self)
         self.connections.add(connection)
         self._welcome(connection)
         if self._is_retiring:
@@ -188,19 +188,19 @@ class Listener:
             await connection.serve()
         finally:
             self.connections.discard(connection)
-            self.strangers.pop(connection, None)
+            self.handshaking.pop(connection, None)
             if self.guard is not None:
                 self.guard.leave(connection)
 
-    def _welcome(self, connection: Connection) -> None:
+    def _welcome(self, connection: ClientConnection) -> None:
         """Take one more who has yet to shake hands; the oldest of too many makes room.
 
         Whoever means it is done in milliseconds: it is the silent ones that grow old.
         """
-        self.strangers[connection] = None
-        if len(self.strangers) > self.census.strangers_max:
-            oldest = next(iter(self.strangers))
-            del self.strangers[oldest]
+        self.handshaking[connection] = None
+        if len(self.handshaking) > self.census.handshakes_max:
+            oldest = next(iter(self.handshaking))
+            del self.handshaking[oldest]
             self.counters.handshakes_displaced += 1
             oldest.abort()
 

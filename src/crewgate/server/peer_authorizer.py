@@ -15,20 +15,26 @@ import msgspec
 from crewgate import limits
 from crewgate.config import OCSPMode
 from crewgate.core.audit.network_prefix import peer_network
-from crewgate.core.audit.records import Connection, Record, when
+from crewgate.core.audit.records import ConnectionRecord, Record, when
 from crewgate.core.ids import certificate_key
-from crewgate.core.rate_limit import Bucket
+from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.verdict import PeerReason
 from crewgate.core.x509 import certificate as certificate_
 from crewgate.core.x509.certificate import Certificate, revocable_by
-from crewgate.core.x509.certificate_status import Doubt, Flaw, Revoked, Status, Unknown
+from crewgate.core.x509.certificate_status import (
+    CertificateStatus,
+    RevokedStatus,
+    UndeterminedReason,
+    UndeterminedStatus,
+    UnknownStatus,
+)
 from crewgate.core.x509.identity import Identity, Role
-from crewgate.server.connection_guard import Guest
-from crewgate.server.peer_connections import Guests, Table
-from crewgate.server.request import Peer
+from crewgate.server.connection_authorizer import AuthorizedConnection
+from crewgate.server.peer_connections import PeerConnections, RevocationTable
+from crewgate.server.request import ClientInfo
 
 
-class Sink(Protocol):
+class ConnectionRecordSink(Protocol):
     """Where records go."""
 
     def write(self, record: Record) -> object:
@@ -38,7 +44,7 @@ class Sink(Protocol):
         """Count a refusal that gets no record of its own."""
 
 
-class Rules(msgspec.Struct, frozen=True):
+class PeerRules(msgspec.Struct, frozen=True):
     """What a listener asks of a client's certificate, and of its issuer by OCSP."""
 
     listener: str
@@ -48,15 +54,15 @@ class Rules(msgspec.Struct, frozen=True):
     is_required: bool = True  # else a client without one is admitted, as nobody
 
 
-CheckStatus = Callable[[bytes, bytes], Awaitable[Status]]
+CheckStatus = Callable[[bytes, bytes], Awaitable[CertificateStatus]]
 
 
-async def ask_nobody(key: bytes, certificate: bytes) -> Status:  # noqa: ARG001 - a `CheckStatus`
+async def ask_nobody(key: bytes, certificate: bytes) -> CertificateStatus:  # noqa: ARG001 - a `CheckStatus`
     """Whoever has nobody to ask is in doubt."""
-    return Doubt(Flaw.UNREACHABLE)
+    return UndeterminedStatus(UndeterminedReason.UNREACHABLE)
 
 
-class Doorman:
+class PeerAuthorizer:
     """The guard of one listener; its `rules` may be changed at any time.
 
     `table` returns the table in force; `check_status` asks the issuer of a certificate for its
@@ -65,29 +71,29 @@ class Doorman:
 
     def __init__(
         self,
-        rules: Rules,
-        guests: Guests,
-        table: Callable[[], Table],
-        sink: Sink,
+        rules: PeerRules,
+        peer_connections: PeerConnections,
+        table: Callable[[], RevocationTable],
+        sink: ConnectionRecordSink,
         check_status: CheckStatus = ask_nobody,
     ) -> None:
         self.rules = rules
-        self._guests = guests
+        self._peer_connections = peer_connections
         self._table = table
         self._sink = sink
         self._check_status = check_status
-        self._lines = Bucket(limits.peer_lines_per_second, limits.peer_lines_burst)
+        self._lines = TokenBucket(limits.peer_lines_per_second, limits.peer_lines_burst)
 
     def __repr__(self) -> str:
-        return f"<Doorman {self.rules!r} guests={len(self._guests)}>"
+        return f"<PeerAuthorizer {self.rules!r} guests={len(self._peer_connections)}>"
 
-    def refused(self, peer: Peer, why: PeerReason) -> None:
+    def refused(self, peer: ClientInfo, why: PeerReason) -> None:
         """Note a handshake that failed; one that is not about a certificate is only counted."""
         if why is PeerReason.HANDSHAKE:
             return
         self._note(peer, why, _read(peer.certificate), is_proven=False)
 
-    async def admit(self, peer: Peer, guest: Guest) -> Peer | None:
+    async def admit(self, peer: ClientInfo, connection: AuthorizedConnection) -> ClientInfo | None:
         """Return the peer with its identity, or None."""
         if peer.certificate is None:
             if not self.rules.is_required:
@@ -109,7 +115,7 @@ class Doorman:
             status = await self._check_status(key, peer.certificate)
             # Table and rules may have changed while the issuer was asked.
             why = self._refusal(found, identity) or self._reason(status)
-        doubt = status.flaw.value if isinstance(status, Doubt) else ""
+        doubt = status.flaw.value if isinstance(status, UndeterminedStatus) else ""
         if why is not None:
             self._note(peer, why, found, identity, doubt=doubt)
             return None
@@ -124,21 +130,21 @@ class Doorman:
             issued=found.issued,
             not_after=found.not_after,
         )
-        self._guests.enter(key, guest, known)
+        self._peer_connections.enter(key, connection, known)
         return known
 
-    def leave(self, guest: Guest) -> None:
+    def leave(self, connection: AuthorizedConnection) -> None:
         """Forget a connection that has ended."""
-        self._guests.leave(guest)
+        self._peer_connections.leave(connection)
 
-    def change(self, rules: Rules) -> None:
+    def change(self, rules: PeerRules) -> None:
         """Judge by other rules, and end the connections of crews that they do not admit."""
         before, self.rules = self.rules, rules
-        for guest, peer in self._guests.at(before.listener):
+        for connection, peer in self._peer_connections.at(before.listener):
             if peer.crew and peer.crew not in rules.crews:  # gateways and operators have none
-                self._guests.leave(guest)
-                guest.abort()
-                self._sink.write(expelled(peer, time.time_ns(), PeerReason.CREW))
+                self._peer_connections.leave(connection)
+                connection.abort()
+                self._sink.write(disconnect_record(peer, time.time_ns(), PeerReason.CREW))
 
     def _refusal(self, found: Certificate, identity: Identity) -> PeerReason | None:
         if not found.is_client or found.is_authority:
@@ -147,25 +153,28 @@ class Doorman:
             return PeerReason.ROLE
         if identity.role is Role.ORCHESTRATOR and identity.crew not in self.rules.crews:
             return PeerReason.CREW
-        if certificate_key(identity.crew, found.serial) in self._guests.barred:
+        if (
+            certificate_key(identity.crew, found.serial)
+            in self._peer_connections.recent_revocations
+        ):
             return PeerReason.REVOKED
         keys = revocable_by(identity, found.serial, found.issued)
         is_revoked = self._table().is_revoked
         return PeerReason.REVOKED if any(is_revoked(*by) for by in keys) else None
 
-    def _reason(self, status: Status) -> PeerReason | None:
+    def _reason(self, status: CertificateStatus) -> PeerReason | None:
         """Why not to admit a certificate of this status; where it is in doubt, as the rules say."""
-        if isinstance(status, Revoked):
+        if isinstance(status, RevokedStatus):
             return PeerReason.REVOKED
-        if isinstance(status, Unknown):
+        if isinstance(status, UnknownStatus):
             return PeerReason.UNKNOWN
-        if isinstance(status, Doubt) and self.rules.ocsp == "required":
+        if isinstance(status, UndeterminedStatus) and self.rules.ocsp == "required":
             return PeerReason.STALE
         return None
 
     def _note(
         self,
-        peer: Peer,
+        peer: ClientInfo,
         why: PeerReason,
         found: Certificate | None,
         identity: Identity | None = None,
@@ -180,7 +189,7 @@ class Doorman:
 
     def _write(
         self,
-        peer: Peer,
+        peer: ClientInfo,
         verdict: Literal["refused", "admitted"],
         why: PeerReason,
         found: Certificate | None,
@@ -190,7 +199,7 @@ class Doorman:
         doubt: str = "",
     ) -> None:
         self._sink.write(
-            Connection(
+            ConnectionRecord(
                 time=when(time.time_ns()),
                 listener=self.rules.listener,
                 peer=peer_network(peer.address),
@@ -206,10 +215,12 @@ class Doorman:
         )
 
 
-def expelled(peer: Peer, wall_ns: int, why: PeerReason = PeerReason.REVOKED) -> Connection:
+def disconnect_record(
+    peer: ClientInfo, wall_ns: int, why: PeerReason = PeerReason.REVOKED
+) -> ConnectionRecord:
     """The record of a connection that is ended for its certificate."""
     identity, found = peer.identity, _read(peer.certificate)
-    return Connection(
+    return ConnectionRecord(
         time=when(wall_ns),
         listener=peer.listener,
         peer=peer_network(peer.address),

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 Ready = Callable[[int], bool]
-Work = Callable[[], None]
+PollerWork = Callable[[], None]
 
 
 class Poller:
@@ -49,9 +49,9 @@ class Poller:
         self._left: deque[tuple[int, Ready | None, int]] = deque()  # ready, and not called yet
         self._bulky: set[int] = set()  # who had more than was taken
         self._bulk: dict[int, int] = {}  # of those, who is ready, and for what
-        self._ends: list[Work] = []
-        self._books: list[Work] = []
-        self._writes: list[Work] = []
+        self._ends: list[PollerWork] = []
+        self._idle_work: list[PollerWork] = []
+        self._writes: list[PollerWork] = []
         self._in_turn = False
         self._has_task = False  # begun since Trio had the loop last
         self._token: trio.lowlevel.TrioToken | None = None
@@ -76,32 +76,32 @@ class Poller:
             self._epoll.unregister(descriptor)
             self._bulk.pop(descriptor, None)
 
-    def at_end(self, work: Work) -> None:
+    def at_end(self, work: PollerWork) -> None:
         """Do `work` once, at the end of this turn and before its writes."""
         self._ends.append(work)
         if not self._in_turn:
             self._soon()
 
-    def at_rest(self, work: Work) -> None:
+    def when_idle(self, work: PollerWork) -> None:
         """Do `work` once, when nothing is ready: within `limits.turns_seconds_max`."""
-        self._books.append(work)
+        self._idle_work.append(work)
         if not self._in_turn:
             self._soon()
 
-    def write_at_end(self, work: Work) -> None:
+    def write_at_end(self, work: PollerWork) -> None:
         """Do `work` once, at the end of this turn, after all else."""
         self._writes.append(work)
         if not self._in_turn:
             self._soon()
 
-    def give_way(self) -> None:
+    def yield_to_trio(self) -> None:
         """A task was begun: Trio has the loop as soon as nothing is ready; nobody waits here."""
         self._has_task = True
 
     async def run(self) -> None:
         """Take turns until cancelled."""
         self._token = trio.lowlevel.current_trio_token()
-        if self._ends or self._books or self._writes:
+        if self._ends or self._idle_work or self._writes:
             self._soon()
         while True:
             if self._left or self._bulk:
@@ -114,15 +114,15 @@ class Poller:
             # half of what giving the loop to Trio and getting it back does.
             self._has_task = False
             while self._take_turn(wait) and time.monotonic() < until:
-                wait = 0.0 if self._books or self._has_task else limits.turn_wait_seconds
+                wait = 0.0 if self._idle_work or self._has_task else limits.turn_wait_seconds
             self.finish()
 
     def finish(self) -> None:
         """Do now what waits for the end of a turn, or for rest."""
         self._in_turn = True
         self._end_turn()
-        while self._books:
-            books, self._books = self._books, []
+        while self._idle_work:
+            books, self._idle_work = self._idle_work, []
             for work in books:
                 _guard(work)
             self._end_turn()
@@ -135,8 +135,6 @@ class Poller:
         self._left.clear()
         self._bulk.clear()
         self._epoll.close()
-
-    # Inside.
 
     def _take_turn(self, wait: float) -> bool:
         """Work on what is ready, or gets ready within `wait` seconds; False if nothing did.
@@ -152,7 +150,7 @@ class Poller:
                 else:
                     left.append((descriptor, watched.get(descriptor), events))
         if not (left or bulk):
-            if not self._books:
+            if not self._idle_work:
                 return False
             self.finish()
             return True
@@ -209,7 +207,7 @@ class Poller:
             self._token.run_sync_soon(self.finish, idempotent=True)
 
 
-def _guard(work: Work) -> None:
+def _guard(work: PollerWork) -> None:
     try:
         work()
     except Exception:  # noqa: BLE001 - the last barrier

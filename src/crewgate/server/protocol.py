@@ -6,13 +6,13 @@ A protocol turns bytes into exchanges and exchanges' answers into bytes, without
 from typing import Protocol
 
 from crewgate.server.exchange import Exchange
-from crewgate.server.request import Peer
+from crewgate.server.request import ClientInfo
 
 
-class Host(Protocol):
+class ConnectionHost(Protocol):
     """The connection, as a protocol sees it."""
 
-    peer: Peer
+    peer: ClientInfo
 
     def now(self) -> float:
         """Return the coarse monotonic clock in seconds, exact to the sweeper's interval."""
@@ -37,7 +37,7 @@ class WireProtocol(Protocol):
 
     @property
     def paused(self) -> bool:
-        """Whether nothing is to be read now; `Host.resume` is called when that ends."""
+        """Whether nothing is to be read now; `ConnectionHost.resume` is called when that ends."""
 
     @property
     def has_output(self) -> bool:

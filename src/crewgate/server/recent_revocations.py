@@ -11,10 +11,10 @@ from typing import NamedTuple
 from crewgate import limits
 from crewgate.core.ids import certificate_key
 from crewgate.core.x509.certificate import revocable_by
-from crewgate.server.request import Peer
+from crewgate.server.request import ClientInfo
 
 
-class Barred:
+class RecentRevocations:
     """The last keys that were revoked, of certificates among others; the oldest make room."""
 
     def __init__(self, keys_max: int = limits.barred_keys_max) -> None:
@@ -36,7 +36,7 @@ class Barred:
             del self._keys[next(iter(self._keys))]
 
 
-class Claimed(NamedTuple):
+class DisconnectCount(NamedTuple):
     """Connections that were ended, the calls that were cut with them, and when (monotonic, ns)."""
 
     connections: int
@@ -44,7 +44,7 @@ class Claimed(NamedTuple):
     last_ns: int
 
 
-class Expelled:
+class ScannedDisconnects:
     """Connections that a look at the table has ended before the push about them came.
 
     The push claims them, once, for its receipt. As `Live.look` and `Live.claim`, of calls.
@@ -55,7 +55,7 @@ class Expelled:
             maxlen=limits.cuts_remembered
         )
 
-    def note(self, peers: Iterable[Peer], calls: int, now_ns: int) -> None:
+    def note(self, peers: Iterable[ClientInfo], calls: int, now_ns: int) -> None:
         """Remember whom one look ended, and how many calls that cut."""
         while self._looks and now_ns - self._looks[0][0] > limits.cut_memory_seconds * 1e9:
             self._looks.popleft()
@@ -63,16 +63,16 @@ class Expelled:
         if named:
             self._looks.append((now_ns, calls, named))
 
-    def claim(self, keys: Iterable[bytes]) -> Claimed:
+    def claim(self, keys: Iterable[bytes]) -> DisconnectCount:
         """What looks have ended of these certificates, or of these orchestrators."""
-        wanted, found = frozenset(keys), Claimed(0, 0, 0)
+        wanted, found = frozenset(keys), DisconnectCount(0, 0, 0)
         for look in list(self._looks):
             now_ns, calls, ended = look
             count = sum(not wanted.isdisjoint(names) for names in ended)
             if not count:
                 continue
             self._looks.remove(look)
-            found = Claimed(
+            found = DisconnectCount(
                 found.connections + count,
                 found.calls + calls,
                 max(found.last_ns, now_ns),
@@ -80,7 +80,7 @@ class Expelled:
         return found
 
 
-def _names(peer: Peer) -> frozenset[bytes]:
+def _names(peer: ClientInfo) -> frozenset[bytes]:
     """All that a push may name to end this connection: its certificate, and its orchestrator."""
     if peer.identity is None:
         return frozenset([certificate_key(peer.crew or "", peer.serial)])

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from crewgate._native.heads import Heads
+from crewgate._native.request_head import RequestHeadParser
+from crewgate.core.http import HeaderField
 from crewgate.core.x509.identity import Identity
 
-Field = tuple[bytes, bytes]
 # CONNECT would make a tunnel; TRACE would show a client what the gateway adds (RFC 9110 §9.3.8).
 UNSUPPORTED = frozenset({b"CONNECT", b"TRACE"})
 
 
-class Peer(msgspec.Struct, frozen=True):
+class ClientInfo(msgspec.Struct, frozen=True):
     """Who is at the other end of a connection.
 
     `address` is the IP address; `certificate` the DER bytes that the handshake proved, if any. Once
@@ -54,7 +54,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     path: bytes
     query: bytes
     authority: bytes
-    headers: list[Field]
+    headers: list[HeaderField]
     version: str
     stream: int
     length: int | None
@@ -64,14 +64,14 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         return f"<Request {self.method!r} {self.path!r}>"
 
 
-_heads = Heads(Request, UNSUPPORTED)
+_heads = RequestHeadParser(Request, UNSUPPORTED)
 # Of a request line and its fields (HTTP/1.1), and of the fields of a stream (HTTP/2): every check
-# stands in _native/heads. RequestRefusedError with 400, 413 or 501.
+# stands in _native/request_head. RequestRefusedError with 400, 413 or 501.
 build = _heads.build
 read = _heads.read
 
 
-def is_dated(headers: Sequence[Field]) -> bool:
+def is_dated(headers: Sequence[HeaderField]) -> bool:
     """Return whether an answer has a Date; who forwards one without adds it (RFC 9110 §6.6.1)."""
     for name, _ in headers:  # noqa: SIM110 - in a third of the time of any()
         if name == b"date":

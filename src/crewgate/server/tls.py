@@ -3,7 +3,7 @@
 Tickets are off: a resumed session skips the checks of certificate and revocation (measured). The
 files are read when the context is made; a reload, or a new list of revoked certificates, makes a
 new one. Clients' certificates are verified against one CA and its list, strictly (RFC 5280); what
-they say is for a `Guard` to judge.
+they say is for a `ConnectionAuthorizer` to judge.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ PROTOCOLS = ["h2", "http/1.1"]
 _NO_COMPRESSED_CERTIFICATES = 1 << 33
 
 
-class Clients(NamedTuple):
+class ClientCertificateTrust(NamedTuple):
     """Whose certificates a listener accepts: a CA (PEM), its CRL (PEM), and whether one must be."""
 
     root: Path
@@ -29,7 +29,9 @@ class Clients(NamedTuple):
     is_required: bool
 
 
-def fingerprint(certificate: Path, key: Path, clients: Clients | None = None) -> bytes:
+def fingerprint(
+    certificate: Path, key: Path, clients: ClientCertificateTrust | None = None
+) -> bytes:
     """Return a digest of what a context is made of: another one wants another context.
 
     ConfigurationError if a file cannot be read.
@@ -46,7 +48,9 @@ def fingerprint(certificate: Path, key: Path, clients: Clients | None = None) ->
         ) from error
 
 
-def server_context(certificate: Path, key: Path, clients: Clients | None = None) -> ssl.SSLContext:
+def server_context(
+    certificate: Path, key: Path, clients: ClientCertificateTrust | None = None
+) -> ssl.SSLContext:
     """Return the context of a listener that shows `certificate` (PEM, chain included).
 
     ConfigurationError if a file is missing or they do not belong together.
@@ -66,7 +70,7 @@ def server_context(certificate: Path, key: Path, clients: Clients | None = None)
     return context
 
 
-def _verify(context: ssl.SSLContext, clients: Clients) -> None:
+def _verify(context: ssl.SSLContext, clients: ClientCertificateTrust) -> None:
     """Have clients' certificates verified, by this CA alone and by its present CRL.
 
     A context never forgets a CRL, and a live one gets slow with thousands (measured): each list

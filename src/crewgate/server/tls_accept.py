@@ -11,22 +11,26 @@ import trio
 
 from crewgate.core.verdict import PeerReason
 from crewgate.openssl import forget_errors
-from crewgate.server.connection_guard import Guard, Guest
+from crewgate.server.connection_authorizer import AuthorizedConnection, ConnectionAuthorizer
 from crewgate.server.counters import Counters
-from crewgate.server.request import Peer
+from crewgate.server.request import ClientInfo
 from crewgate.server.tls_failure import ClientSocket, failure_of
 
 
-class Entrance(Protocol):
+class HandshakeContext(Protocol):
     """What a listener lends here."""
 
     counters: Counters
     handshakes: trio.CapacityLimiter
-    guard: Guard | None
-    strangers: dict[Guest, None]  # those who have not come so far, the oldest first
+    guard: ConnectionAuthorizer | None
+    handshaking: dict[
+        AuthorizedConnection, None
+    ]  # those who have not come so far, the oldest first
 
 
-async def enter(sock: ClientSocket, peer: Peer, at: Entrance, guest: Guest) -> Peer | None:
+async def enter(
+    sock: ClientSocket, peer: ClientInfo, at: HandshakeContext, connection: AuthorizedConnection
+) -> ClientInfo | None:
     """Return who is there, None for nobody who may speak; the caller bounds the wait.
 
     Whoever calls has the guard forget a peer that was admitted.
@@ -38,17 +42,17 @@ async def enter(sock: ClientSocket, peer: Peer, at: Entrance, guest: Guest) -> P
             at.guard.refused(_with(peer, sock.shown or None), failure)
         return None
     if at.guard is None:
-        at.strangers.pop(guest, None)
+        at.handshaking.pop(connection, None)
         return peer
-    admitted = await at.guard.admit(_with(peer, sock.getpeercert(binary_form=True)), guest)
+    admitted = await at.guard.admit(_with(peer, sock.getpeercert(binary_form=True)), connection)
     if admitted is None:
         at.counters.peers_refused += 1
     else:
-        at.strangers.pop(guest, None)
+        at.handshaking.pop(connection, None)
     return admitted
 
 
-def _with(peer: Peer, certificate: bytes | None) -> Peer:
+def _with(peer: ClientInfo, certificate: bytes | None) -> ClientInfo:
     return msgspec.structs.replace(peer, certificate=certificate)
 
 

@@ -7,7 +7,7 @@ number of tasks; a connection's writer needs neither.
 import trio
 
 
-class Wakeup:
+class WakeupEvent:
     """Set any number of times, seen once; at most one task waits."""
 
     __slots__ = ("_set", "_sleeper", "_waking")

@@ -21,7 +21,7 @@ from crewgate.ca.authority import request_pem
 from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import key_pem
 from crewgate.errors import AuthorityError
-from crewgate.sidecar.issuer import Issuer
+from crewgate.sidecar.issuer import CertificateIssuer
 
 HTTP1, HTTP2 = "http/1.1", "h2"
 
@@ -55,18 +55,18 @@ def renewal(obtained: float, ends: float, chance: float) -> float:
     return obtained + max(wait, limits.run_renewal_seconds_min)
 
 
-class Credentials:
+class RenewingCredential:
     """The credential in force."""
 
-    def __init__(self, issuer: Issuer, trust: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, issuer: CertificateIssuer, trust: Path, log: Callable[[str], None]) -> None:
         self._issuer = issuer
         self._trust = trust
-        self._say = say
+        self._log = log
         self._present: Credential | None = None
         self._due = 0.0
 
     def __repr__(self) -> str:
-        return f"<Credentials {self._present!r}>"
+        return f"<RenewingCredential {self._present!r}>"
 
     @property
     def present(self) -> Credential:
@@ -82,7 +82,7 @@ class Credentials:
         self._present = Credential(chain, key_pem(key), self._trust)
         now = time.time()
         self._due = renewal(now, self._present.ends, random.random())  # noqa: S311 - no secret
-        self._say(f"certificate {self._present.serial}, renewed in {self._due - now:.0f} s")
+        self._log(f"certificate {self._present.serial}, renewed in {self._due - now:.0f} s")
 
     async def renew_for_ever(self) -> None:
         """Renew when it is due, and try again when that fails; until cancelled."""
@@ -93,7 +93,7 @@ class Credentials:
                 await self.obtain()
             except AuthorityError as error:
                 left = max(0.0, self.present.ends - time.time())
-                self._say(f"not renewed, and the certificate ends in {left:.0f} s: {error}")
+                self._log(f"not renewed, and the certificate ends in {left:.0f} s: {error}")
                 await trio.sleep(limits.run_retry_seconds)
 
 

@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
             return _look(there)
         _die_with(parent)
     except OSError as error:
-        return _complain(f"cannot become uid {uid}: {error.strerror}", _CANNOT_RUN)
+        return _print_error(f"cannot become uid {uid}: {error.strerror}", _CANNOT_RUN)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -40,8 +40,8 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         # A folder of PATH that CMD's user may not enter hides that the command is in none.
         if error.errno == errno.ENOENT or not _is_anywhere(command[0]):
-            return _complain(f"cannot run {command[0]}: not found", _NOT_FOUND)
-        return _complain(f"cannot run {command[0]}: {error.strerror}", _CANNOT_RUN)
+            return _print_error(f"cannot run {command[0]}: not found", _NOT_FOUND)
+        return _print_error(f"cannot run {command[0]}: {error.strerror}", _CANNOT_RUN)
 
 
 def _look(there: list[str]) -> int:
@@ -94,7 +94,7 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def _complain(text: str, status: int) -> int:
+def _print_error(text: str, status: int) -> int:
     sys.stderr.write(f"crewgate run: {text}\n")
     return status
 

@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.config import Config, Listener
+from crewgate.config import Config, ListenerConfig
 from crewgate.errors import ConfigurationError, SupervisionError
 from crewgate.sidecar.credentials import Credential
 from crewgate.sidecar.tls import TLSStream
@@ -19,7 +19,7 @@ from crewgate.sidecar.tls import TLSStream
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a listener may be bound to
 
 
-class Crossing(msgspec.Struct, frozen=True):
+class GatewayDialer(msgspec.Struct, frozen=True):
     """The gateway, as an orchestrator reaches it: `host` is a name or an address."""
 
     host: str
@@ -59,14 +59,14 @@ def _agreed(stream: TLSStream, protocol: str) -> None:
         raise SupervisionError(f"the gateway does not speak {protocol}")
 
 
-def crossing(config: Config, crew: str, at: str | None, trust: Path) -> Crossing:
+def find_gateway(config: Config, crew: str, at: str | None, trust: Path) -> GatewayDialer:
     """To `at` (HOST:PORT), else to the listener of `config` that admits certificates of `crew`.
 
     ConfigurationError if there is none.
     """
     if at is not None:
         host, port = _split(at)
-        return Crossing(host, port, host, trust)
+        return GatewayDialer(host, port, host, trust)
     for kind in ("required", "optional"):
         for listener in config.listeners:
             admits = listener.crews is None or crew in listener.crews
@@ -78,10 +78,10 @@ def crossing(config: Config, crew: str, at: str | None, trust: Path) -> Crossing
     )
 
 
-def _to(listener: Listener, trust: Path) -> Crossing:
+def _to(listener: ListenerConfig, trust: Path) -> GatewayDialer:
     host = _ANYWHERE.get(listener.address, listener.address)
     name = listener.hosts[0] if listener.hosts else host
-    return Crossing(host, listener.port, name, trust)
+    return GatewayDialer(host, listener.port, name, trust)
 
 
 def _split(at: str) -> tuple[str, int]:

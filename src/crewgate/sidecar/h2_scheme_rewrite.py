@@ -15,7 +15,7 @@ _PRIORITY_BYTES = 5
 _HTTP, _HTTPS = 0x86, 0x87  # RFC 7541 §6.1: indexed fields 6 and 7 of the static table
 
 
-class SchemeTranslator:
+class SchemeRewriter:
     """The bytes of one connection from the client, in the order in which they come."""
 
     def __init__(self) -> None:

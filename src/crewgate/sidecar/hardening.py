@@ -16,12 +16,12 @@ _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def close_to_others() -> None:
+def disable_dumping() -> None:
     """Before there is a key; SupervisionError if the kernel will not."""
     _prctl(_PR_SET_DUMPABLE, 0, "make this process undumpable")
 
 
-def adopt_descendants() -> None:
+def become_subreaper() -> None:
     """Before there is a child; SupervisionError if the kernel will not."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, "make this process the parent of orphans below it")
 

@@ -11,11 +11,11 @@ from typing import Protocol
 import trio
 
 from crewgate.ca.authority import Authority, read_request
-from crewgate.config import CA
+from crewgate.config import CAConfig
 from crewgate.core.x509.identity import Identity
 
 
-class Issuer(Protocol):
+class CertificateIssuer(Protocol):
     """Whoever certifies the keys of one orchestrator."""
 
     async def issue(self, request: bytes) -> bytes:
@@ -25,19 +25,19 @@ class Issuer(Protocol):
         """
 
 
-class CAFiles:
+class LocalCAIssuer:
     """The CA by its files: for whoever may read its key on this machine.
 
     The key is read for each certificate and kept for none.
     """
 
-    def __init__(self, ca: CA, identity: Identity, life_seconds: int | None = None) -> None:
+    def __init__(self, ca: CAConfig, identity: Identity, life_seconds: int | None = None) -> None:
         self._ca = ca
         self._identity = identity
         self._life_seconds = life_seconds
 
     def __repr__(self) -> str:
-        return f"<CAFiles for {self._identity.label}>"
+        return f"<LocalCAIssuer for {self._identity.label}>"
 
     async def issue(self, request: bytes) -> bytes:
         """As the protocol says."""

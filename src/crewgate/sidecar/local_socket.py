@@ -18,16 +18,16 @@ from crewgate import limits
 from crewgate.errors import SupervisionError
 from crewgate.ipc.sockets import peer_of
 from crewgate.lifecycle.processes import is_below
-from crewgate.lifecycle.socket_dir import DOOR, room
-from crewgate.sidecar.user import User
+from crewgate.lifecycle.socket_dir import DOOR, socket_dir
+from crewgate.sidecar.user import CommandUser
 
 Carry = Callable[[trio.SocketStream], Awaitable[None]]
 
 
-class Door:
+class LocalSocketServer:
     """A listening socket at `path`; use it in a `with`, which takes it away again."""
 
-    def __init__(self, path: Path | None, user: User, instance: bytes) -> None:
+    def __init__(self, path: Path | None, user: CommandUser, instance: bytes) -> None:
         """At `path`, else in a new folder of the instance. SupervisionError: what is in the way."""
         self._user = user
         self._instance = instance
@@ -48,7 +48,7 @@ class Door:
             ) from error
 
     def __repr__(self) -> str:
-        return f"<Door {self.path}>"
+        return f"<LocalSocketServer {self.path}>"
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +57,7 @@ class Door:
         self._socket.close()
         self._take_away()
 
-    async def serve(self, carry: Carry, say: Callable[[str], None]) -> None:
+    async def serve(self, carry: Carry, log: Callable[[str], None]) -> None:
         """Have `carry` serve each connection, so many at once; until cancelled."""
         places = trio.Semaphore(limits.run_connections_max)
         listener = trio.socket.from_stdlib_socket(self._socket)
@@ -71,29 +71,27 @@ class Door:
                     await trio.sleep(limits.accept_pause_seconds)
                     continue
                 stream = trio.SocketStream(connection)
-                nursery.start_soon(self._converse, stream, carry, say, places)
-
-    # Inside.
+                nursery.start_soon(self._converse, stream, carry, log, places)
 
     async def _converse(
         self,
         stream: trio.SocketStream,
         carry: Carry,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         places: trio.Semaphore,
     ) -> None:
         try:
             why = self._refusal(stream)
             if why:
-                say(why)
+                log(why)
             else:
                 await carry(stream)
         except SupervisionError as error:
-            say(str(error))
+            log(str(error))
         except trio.BrokenResourceError:
             pass
         except Exception as error:  # noqa: BLE001 - the barrier round one connection
-            say(f"a connection ended by an error of ours: {error!r}")
+            log(f"a connection ended by an error of ours: {error!r}")
         finally:
             await trio.aclose_forcefully(stream)
             places.release()
@@ -123,7 +121,7 @@ class Door:
 
     def _place(self, path: Path | None) -> Path:
         if path is None:
-            folder = room(self._instance)
+            folder = socket_dir(self._instance)
             folder.mkdir(mode=0o700)
             self._is_made = True
             return folder / DOOR

@@ -1,6 +1,6 @@
 """CMD and all that it starts: begun without rights and descriptors, reaped, and ended to the last.
 
-Orphans among them become the supervisor's children (`shield.adopt_descendants`), so that whoever
+Orphans among them become the supervisor's children (`hardening.become_subreaper`), so that whoever
 descends from CMD is found below the supervisor. Knows no certificate.
 """
 
@@ -17,13 +17,13 @@ import trio
 from crewgate import limits
 from crewgate.errors import SupervisionError
 from crewgate.lifecycle.processes import MARK, below, kill_all, send
-from crewgate.sidecar.user import User
+from crewgate.sidecar.user import CommandUser
 
 _EXEC_CHILD = Path(__file__).with_name("exec_child.py")
 
 
 def environment(
-    user: User, instance: bytes, socket: Path, gateway: str, own: Mapping[str, str]
+    user: CommandUser, instance: bytes, socket: Path, gateway: str, own: Mapping[str, str]
 ) -> dict[str, str]:
     """What CMD finds: the supervisor's variables, and where its door is. No secret of ours."""
     found = {
@@ -57,14 +57,14 @@ def why_not(command: Sequence[str], uid: int, gid: int) -> str:
     return looked.stdout.decode(errors="replace").strip() if looked.returncode else ""
 
 
-class Offspring:
+class ProcessTree:
     """The processes below this one; there is one of these in a process."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
-        return f"<Offspring {self.pid}>"
+        return f"<ProcessTree {self.pid}>"
 
     @property
     def pid(self) -> int:
@@ -77,7 +77,9 @@ class Offspring:
         code = self._process.returncode if self._process else None
         return 128 - code if code is not None and code < 0 else code
 
-    def start(self, command: Sequence[str], user: User, variables: Mapping[str, str]) -> None:
+    def start(
+        self, command: Sequence[str], user: CommandUser, variables: Mapping[str, str]
+    ) -> None:
         """Start CMD; SupervisionError.
 
         In a session of its own: Ctrl-C reaches the supervisor, which ends everybody in order, and

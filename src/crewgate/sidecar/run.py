@@ -23,26 +23,32 @@ from crewgate.ca.authority import new_instance
 from crewgate.config import Config, load
 from crewgate.core.x509.identity import Identity, Role, check
 from crewgate.errors import ConfigurationError, CrewgateError, SupervisionError
-from crewgate.lifecycle.decommission import Ended, authority_of, close, complete_intents, revoke
-from crewgate.lifecycle.liveness_lock import Pulse
+from crewgate.lifecycle.decommission import (
+    DecommissionResult,
+    authority_of,
+    close,
+    complete_intents,
+    revoke,
+)
+from crewgate.lifecycle.liveness_lock import LivenessLock
 from crewgate.lifecycle.processes import this
-from crewgate.lifecycle.runs import Life, Lives, State
+from crewgate.lifecycle.runs import Run, RunState, RunStore
 from crewgate.sidecar import user as user_
-from crewgate.sidecar.credentials import Credentials
-from crewgate.sidecar.gateway_dialer import Crossing, crossing
-from crewgate.sidecar.hardening import adopt_descendants, close_to_others
-from crewgate.sidecar.issuer import CAFiles, Issuer
-from crewgate.sidecar.local_socket import Door
-from crewgate.sidecar.process_tree import Offspring, environment, why_not
+from crewgate.sidecar.credentials import RenewingCredential
+from crewgate.sidecar.gateway_dialer import GatewayDialer, find_gateway
+from crewgate.sidecar.hardening import become_subreaper, disable_dumping
+from crewgate.sidecar.issuer import CertificateIssuer, LocalCAIssuer
+from crewgate.sidecar.local_socket import LocalSocketServer
+from crewgate.sidecar.process_tree import ProcessTree, environment, why_not
 from crewgate.sidecar.tls import TLSStream
 from crewgate.sidecar.tunnel import carry
-from crewgate.sidecar.user import User
+from crewgate.sidecar.user import CommandUser
 
 _END = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _SOFTWARE = 70  # EX_SOFTWARE of sysexits.h: CMD did well, and its end is not complete
 
 
-class Request(msgspec.Struct, frozen=True):
+class RunOptions(msgspec.Struct, frozen=True):
     """What a person asks for; None where the configuration or `run` itself decides."""
 
     config: Path
@@ -56,14 +62,14 @@ class Request(msgspec.Struct, frozen=True):
     life_seconds: int | None = None
 
 
-class _Voice:
+class _RunLog:
     """Standard error; the same sentence again waits."""
 
     def __init__(self, label: str) -> None:
         self._label = label
         self._said: dict[str, float] = {}
 
-    def say(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         text, now = text.removeprefix(f"{self._label}: "), time.monotonic()
         self._said = {
             each: at for each, at in self._said.items() if now - at < limits.complaint_seconds
@@ -76,7 +82,7 @@ class _Voice:
             sys.stderr.flush()
 
 
-def run(request: Request) -> int:
+def run(request: RunOptions) -> int:
     """Run CMD until it ends, or we are told to end it; the exit status.
 
     CMD's own, or 0 if we were told; 70 if CMD did well and could not be ended as it must be.
@@ -90,27 +96,27 @@ def run(request: Request) -> int:
         check(identity)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-    voice = _Voice(identity.label)
-    way = crossing(config, request.crew, request.gateway, request.trust or ca.root)
-    close_to_others()
-    adopt_descendants()
+    run_log = _RunLog(identity.label)
+    way = find_gateway(config, request.crew, request.gateway, request.trust or ca.root)
+    disable_dumping()
+    become_subreaper()
     for ended in complete_intents(config):
         for complaint in ended.complaints:
-            voice.say(complaint)
+            run_log.warn(complaint)
     _check_command(request)
     signal.pthread_sigmask(signal.SIG_BLOCK, _END)  # until somebody hears them
     for number in _END:  # and when nobody does any more: who is at its end is told to end, too
         signal.signal(number, _ignore)
-    pulse = Pulse(ca.register)
+    pulse = LivenessLock(ca.register)
     life, user = _begin(config, identity, request.user, pulse)
     if user.is_ours:
-        voice.say(
+        run_log.warn(
             f"CMD runs as {user.name}, as this supervisor does, who may read the CA's key: what it "
             "runs could have certificates of its own signed; as root, `run` gives it another user"
         )
-    issuer = CAFiles(ca, identity, request.life_seconds)
+    issuer = LocalCAIssuer(ca, identity, request.life_seconds)
     try:
-        return trio.run(Supervision(config, request, life, user, issuer, way, voice.say).run)
+        return trio.run(OrchestratorRun(config, request, life, user, issuer, way, run_log.warn).run)
     finally:
         pulse.stop()
         for number in _END:
@@ -121,7 +127,7 @@ def _ignore(number: int, frame: FrameType | None) -> None:
     """Not SIG_IGN, which CMD would inherit, and which forgets what came while it was blocked."""
 
 
-def _check_command(request: Request) -> None:
+def _check_command(request: RunOptions) -> None:
     """SupervisionError for a CMD that cannot be run: nothing has begun that need be ended."""
     if request.user is not None:
         user = user_.named(request.user)
@@ -138,8 +144,8 @@ def _check_command(request: Request) -> None:
 
 
 def _begin(
-    config: Config, identity: Identity, asked: str | None, pulse: Pulse
-) -> tuple[Life, User]:
+    config: Config, identity: Identity, asked: str | None, pulse: LivenessLock
+) -> tuple[Run, CommandUser]:
     """Write the life down, and choose whose process CMD is."""
     own = asked is None and os.geteuid() == 0
     user = user_.named(asked) if asked is not None else user_.present()
@@ -147,47 +153,47 @@ def _begin(
     def choose(taken: frozenset[int]) -> int:
         return user_.spare(identity.label, taken, user_.is_used) if own else -1
 
-    with Lives(authority_of(config).register) as lives:
-        life = lives.begin(
-            identity.crew, identity.name, this(), identity.instance, pulse.begin, choose
+    with RunStore(authority_of(config).register) as runs:
+        life = runs.begin(
+            identity.crew, identity.name, this(), identity.instance, pulse.acquire, choose
         )
     return life, user_.own(life.uid) if own else user
 
 
-class Supervision:
+class OrchestratorRun:
     """One life, as tasks; `issuer` may be anybody who signs."""
 
     def __init__(
         self,
         config: Config,
-        request: Request,
-        life: Life,
-        user: User,
-        issuer: Issuer,
-        way: Crossing,
-        say: Callable[[str], None],
+        request: RunOptions,
+        life: Run,
+        user: CommandUser,
+        issuer: CertificateIssuer,
+        way: GatewayDialer,
+        log: Callable[[str], None],
     ) -> None:
         self._config = config
         self._request = request
         self._life = life
         self._user = user
         self._way = way
-        self._say = say
-        self._credentials = Credentials(issuer, way.trust, say)
-        self._offspring = Offspring()
+        self._log = log
+        self._credentials = RenewingCredential(issuer, way.trust, log)
+        self._offspring = ProcessTree()
         self._living = trio.CancelScope()
         self._told = False
         self._failure: CrewgateError | None = None
 
     def __repr__(self) -> str:
-        return f"<Supervision {self._life.label} {self._offspring!r}>"
+        return f"<OrchestratorRun {self._life.label} {self._offspring!r}>"
 
     async def run(self) -> int:
         """Live, and end whatever comes; the exit status."""
         with trio.open_signal_receiver(*_END, signal.SIGCHLD) as signals:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _END)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._hear, signals)
+                nursery.start_soon(self._wait_signals, signals)
                 try:
                     with self._living:
                         await self._live()
@@ -202,7 +208,7 @@ class Supervision:
         status = 0 if self._told else self._offspring.status or 0
         return status if is_complete else status or _SOFTWARE
 
-    async def _hear(self, signals: AsyncIterator[int]) -> None:
+    async def _wait_signals(self, signals: AsyncIterator[int]) -> None:
         """Reap, and end the life when CMD has ended or we are told."""
         async for number in signals:
             if number == signal.SIGCHLD:
@@ -216,9 +222,9 @@ class Supervision:
         """Until cancelled."""
         await self._wait_for_the_last_life()
         await self._credentials.obtain()
-        with Door(self._request.socket, self._user, self._life.instance) as door:
+        with LocalSocketServer(self._request.socket, self._user, self._life.instance) as door:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(door.serve, self._carry, self._say)
+                nursery.start_soon(door.serve, self._proxy, self._log)
                 nursery.start_soon(self._credentials.renew_for_ever)
                 variables = environment(
                     self._user, self._life.instance, door.path, self._way.url, os.environ
@@ -229,18 +235,18 @@ class Supervision:
                     self._failure = error
                     self._living.cancel()
                     return
-                self._say(f"process {self._offspring.pid} runs as {self._user.name}")
+                self._log(f"process {self._offspring.pid} runs as {self._user.name}")
                 await trio.sleep_forever()
 
     async def _wait_for_the_last_life(self) -> None:
         """Tokens dated up to so long after its end are dead with it; ours shall not be."""
-        with Lives(authority_of(self._config).register) as lives:
-            until = lives.until(self._life.crew, self._life.name)
+        with RunStore(authority_of(self._config).register) as runs:
+            until = runs.until(self._life.crew, self._life.name)
         left = until + limits.leeway_seconds + 1 - time.time()
         if left > 0:
             await trio.sleep(min(left, limits.leeway_seconds + 1))
 
-    async def _carry(self, stream: trio.SocketStream) -> None:
+    async def _proxy(self, stream: trio.SocketStream) -> None:
         await carry(stream, self._dial)
 
     async def _dial(self, protocol: str) -> TLSStream:
@@ -251,30 +257,30 @@ class Supervision:
         done = await self._step(self._intend_and_revoke)
         have_ended = await self._offspring.end()
         if not have_ended:
-            self._say("SIGKILL did not end all processes; look why")
+            self._log("SIGKILL did not end all processes; look why")
         if done is None or not have_ended:
             return False
         last = await self._step(self._close)
         for complaint in last.complaints if last else ():
-            self._say(complaint)
+            self._log(complaint)
         return last is not None and last.is_complete
 
-    async def _step(self, step: Callable[[], Ended]) -> Ended | None:
+    async def _step(self, step: Callable[[], DecommissionResult]) -> DecommissionResult | None:
         """A blocking step of the end; None, and said, if it failed: others complete it."""
         try:
             return await trio.to_thread.run_sync(step)
         except CrewgateError as error:
-            self._say(f"its end is not complete, `crewgate decommission` goes on: {error}")
+            self._log(f"its end is not complete, `crewgate decommission` goes on: {error}")
             return None
 
-    def _intend_and_revoke(self) -> Ended:
+    def _intend_and_revoke(self) -> DecommissionResult:
         now = int(datetime.now(UTC).timestamp())
-        with Lives(authority_of(self._config).register) as lives:
+        with RunStore(authority_of(self._config).register) as runs:
             # Whoever ended it closes its connections first: CMD may have died of that, untold.
-            standing = {each.id: each.state for each in lives.open()}
-            self._told = self._told or standing.get(self._life.id) is not State.RUNNING
-            self._life = lives.intend(self._life.crew, self._life.name, now)
+            standing = {each.id: each.state for each in runs.open()}
+            self._told = self._told or standing.get(self._life.id) is not RunState.RUNNING
+            self._life = runs.request_stop(self._life.crew, self._life.name, now)
         return revoke(self._config, self._life)
 
-    def _close(self) -> Ended:
+    def _close(self) -> DecommissionResult:
         return close(self._config, self._life)

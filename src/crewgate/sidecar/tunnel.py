@@ -17,7 +17,7 @@ import trio
 from crewgate import limits
 from crewgate.errors import SupervisionError
 from crewgate.sidecar.credentials import HTTP1, HTTP2
-from crewgate.sidecar.h2_scheme_rewrite import PREFACE, SchemeTranslator
+from crewgate.sidecar.h2_scheme_rewrite import PREFACE, SchemeRewriter
 from crewgate.sidecar.tls import TLSStream
 
 Dial = Callable[[str], Awaitable[TLSStream]]
@@ -35,7 +35,7 @@ async def carry(local: trio.SocketStream, dial: Dial) -> None:
     is_http2 = first.startswith(PREFACE)
     remote = await dial(HTTP2 if is_http2 else HTTP1)
     tunnel = _Tunnel(local, remote)
-    translate = SchemeTranslator().translate if is_http2 else bytes
+    translate = SchemeRewriter().translate if is_http2 else bytes
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tunnel.up, translate, first)

@@ -17,7 +17,7 @@ from crewgate import limits
 from crewgate.errors import SupervisionError
 
 
-class User(msgspec.Struct, frozen=True):
+class CommandUser(msgspec.Struct, frozen=True):
     """A user; `is_own` if this orchestrator is the only one that has the uid."""
 
     uid: int
@@ -32,12 +32,12 @@ class User(msgspec.Struct, frozen=True):
         return self.uid == os.geteuid()
 
 
-def present() -> User:
+def present() -> CommandUser:
     """The user that the supervisor runs as."""
     return _of(os.geteuid(), os.getegid())
 
 
-def named(text: str) -> User:
+def named(text: str) -> CommandUser:
     """The user of a name or of a number; SupervisionError if there is none, or we may not."""
     try:
         row = pwd.getpwnam(text)
@@ -75,17 +75,17 @@ def is_used(uid: int) -> bool:
     return True
 
 
-def own(uid: int) -> User:
+def own(uid: int) -> CommandUser:
     """The user that is an orchestrator's alone."""
-    return User(uid, uid, f"crewgate-{uid}", "/", is_own=True)
+    return CommandUser(uid, uid, f"crewgate-{uid}", "/", is_own=True)
 
 
-def _of(uid: int, gid: int) -> User:
+def _of(uid: int, gid: int) -> CommandUser:
     try:
         row = pwd.getpwuid(uid)
     except KeyError:
-        return User(uid, gid, str(uid), "/")
-    return User(uid, gid, row.pw_name, row.pw_dir)
+        return CommandUser(uid, gid, str(uid), "/")
+    return CommandUser(uid, gid, row.pw_name, row.pw_dir)
 
 
 def _runs_as(pid: str, uid: int) -> bool:

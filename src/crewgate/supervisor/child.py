@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from crewgate import limits
-from crewgate.core.health import Fact, failed, ok
-from crewgate.runtime.readiness import Listening
+from crewgate.core.health import HealthFact, failed, ok
+from crewgate.runtime.readiness import ReadinessListener
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _prctl = ctypes.CDLL(None).prctl
@@ -120,7 +120,7 @@ class Child:
         """Another process of the same kind, which has not been started."""
         return Child(self.name, self._arguments)
 
-    def health(self, now: float, *, refuses: bool) -> Fact:
+    def health(self, now: float, *, refuses: bool) -> HealthFact:
         """Whether it keeps ending; `refuses`: no calls are answered without it."""
         deaths = self._deaths
         if len(deaths) < limits.health_deaths_max or now - deaths[0] > limits.health_deaths_seconds:
@@ -141,14 +141,14 @@ class Child:
             self._process = None
 
 
-class Leaving:
+class DrainingChildren:
     """Children that others have replaced: each ends by itself, or is killed at its deadline."""
 
     def __init__(self) -> None:
         self._deadlines: list[tuple[Child, float]] = []
 
     def __repr__(self) -> str:
-        return f"<Leaving {[child for child, _ in self._deadlines]}>"
+        return f"<DrainingChildren {[child for child, _ in self._deadlines]}>"
 
     def __iter__(self) -> Iterator[tuple[Child, float]]:
         return iter(self._deadlines)
@@ -161,7 +161,7 @@ class Leaving:
         if child.running:
             self._deadlines.append((child, deadline))
 
-    def look(self, now: float) -> None:
+    def reap(self, now: float) -> None:
         """Forget those that have ended, and kill those whose time is over."""
         for child, deadline in self._deadlines:
             if child.ended(now) is None and now > deadline:
@@ -169,7 +169,7 @@ class Leaving:
         self._deadlines = [each for each in self._deadlines if each[0].running]
 
 
-def begin(child: Child, word: Listening, *more: str, sockets: Sequence[int] = ()) -> None:
+def begin(child: Child, word: ReadinessListener, *more: str, sockets: Sequence[int] = ()) -> None:
     """Start a child that says over `word` how far it is."""
     arguments = ("--ready", str(word.theirs), *more)
     child.start(time.monotonic(), *arguments, keep=(word.theirs, *sockets))
@@ -187,7 +187,7 @@ def sockets_of(descriptors: Iterable[int]) -> list[str]:
     return [word for each in descriptors for word in ("--socket", str(each))]
 
 
-def told(status: int) -> str:
+def exit_text(status: int) -> str:
     """How a process has ended, as a clause."""
     if status < 0:
         return f"was ended by {ended(status)}"

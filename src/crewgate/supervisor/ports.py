@@ -8,12 +8,14 @@ import time
 from collections.abc import Sequence
 
 from crewgate import limits
-from crewgate.config import Config, Control, Listener
+from crewgate.config import Config, ControlConfig, ListenerConfig
 from crewgate.policy.validation import cannot_listen
 from crewgate.runtime.listening import taken
 
 
-def await_free(listeners: Sequence[Listener | Control], where: str, seconds: float) -> None:
+def await_free(
+    listeners: Sequence[ListenerConfig | ControlConfig], where: str, seconds: float
+) -> None:
     """Return once every port can be had; ConfigurationError if one cannot within `seconds`.
 
     The workers of a killed `serve` die with it, but the kernel needs a moment to take them down.
@@ -26,7 +28,7 @@ def await_free(listeners: Sequence[Listener | Control], where: str, seconds: flo
             time.sleep(limits.lock_look_seconds)
 
 
-def listened(config: Config) -> tuple[Listener | Control, ...]:
+def listened(config: Config) -> tuple[ListenerConfig | ControlConfig, ...]:
     """What a machine of this configuration listens for clients on."""
     workers = config.listeners if config.workers else ()
     control = () if config.control is None else (config.control,)

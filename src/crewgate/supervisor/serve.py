@@ -15,19 +15,20 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.config import Config
-from crewgate.core.health import Fact, degraded, failed, ok
+from crewgate.core.health import HealthFact, degraded, failed, ok
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
-from crewgate.ipc.admin_client import Owner
-from crewgate.ipc.health_reporter import Reporter
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.health_reporter import HealthReporter
 from crewgate.policy.validation import as_written, following, validated
-from crewgate.runtime.file_watch import Watch
-from crewgate.runtime.listening import Address, KeptSockets
-from crewgate.runtime.readiness import READY, WAITING, Listening
-from crewgate.runtime.secrecy import SWITCH, is_open, leave_no_cores
-from crewgate.supervisor.child import Child, Leaving, begin, python, sockets_of, told
+from crewgate.runtime.file_watch import FileWatch
+from crewgate.runtime.listening import KeptSockets, ListenAddress
+from crewgate.runtime.memory_protection import SWITCH, is_open, leave_no_cores
+from crewgate.runtime.readiness import READY, WAITING, ReadinessListener
+from crewgate.supervisor.child import Child, DrainingChildren, begin, exit_text, python, sockets_of
 from crewgate.supervisor.ports import await_free, listened
 from crewgate.supervisor.signals import Signals
 
+Begun = tuple[Child, ReadinessListener]
 _END = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -38,11 +39,11 @@ def serve(path: Path, *, bootstrap: bool = False) -> int:
     """
     leave_no_cores()
     if is_open():
-        _say(f"{SWITCH}=1: cores and tracers of these processes hold keys; leave it out to serve")
+        _log(f"{SWITCH}=1: cores and tracers of these processes hold keys; leave it out to serve")
     return Supervisor(path, bootstrap=bootstrap).run()
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     """Write a line of the log. If that fails (its reader has gone, its disk is full), go on."""
     with suppress(OSError, ValueError):
         sys.stderr.write(f"crewgate serve: {text}\n")
@@ -63,8 +64,8 @@ class Supervisor:
     ) -> None:
         """Validate everything first; ConfigurationError."""
         self._bootstrap = ("--bootstrap",) if bootstrap else ()
-        self._watch = Watch((path,))
-        self._look_again = math.inf  # when content that was bad is due for another look
+        self._watch = FileWatch((path,))
+        self._recheck = math.inf  # when content that was bad is due for another look
         self._config = validated(path)
         self._standing = self._config  # as the agent that serves was started with it
         if bootstrap and self._config.cluster is None:
@@ -76,9 +77,9 @@ class Supervisor:
         self._worker = worker
         self._workers: dict[int, Child] = {}
         self._sockets = KeptSockets()
-        self._reporter = Reporter(self._config.state, "supervisor")
+        self._reporter = HealthReporter(self._config.state, "supervisor")
         self._last_restart = ok("restart")
-        self._leaving = Leaving()
+        self._leaving = DrainingChildren()
         self._control_ends = math.inf  # when one that was told to end is killed
 
     def __repr__(self) -> str:
@@ -112,11 +113,11 @@ class Supervisor:
             status = self._try_agent(signals)
             if status != os.EX_TEMPFAIL:
                 if status:
-                    _say(f"the agent {told(status)} before it was ready: it says above why")
+                    _log(f"the agent {exit_text(status)} before it was ready: it says above why")
                 return status
             self._let_go_of_clients()
             left = max(self._agent.due - time.monotonic(), limits.restart_seconds_min)
-            _say(f"waits for that; the agent starts again in {left:.1f} s")
+            _log(f"waits for that; the agent starts again in {left:.1f} s")
             if _END & signals.wait(left):
                 return 0
 
@@ -138,12 +139,12 @@ class Supervisor:
         configuration, and the agent finds that out.
         """
         self._standing = as_written(self._standing)
-        with Listening() as word:
+        with ReadinessListener() as word:
             begin(self._agent, word, *self._bootstrap)
             with suppress(ConfigurationError):
                 await_free(listened(self._config), str(self._config.path), 0.0)
                 self._fit_workers()
-            while not word.heard(READY):
+            while not word.poll(READY):
                 if _END & signals.wait(1.0, (word.ours,)):
                     return 0
                 status = self._agent.ended(time.monotonic())
@@ -173,11 +174,11 @@ class Supervisor:
                 self._restart(signals)
             elif signal.SIGHUP in heard:
                 self._reload()
-            elif self._watch.changed() or time.monotonic() >= self._look_again:
+            elif self._watch.changed() or time.monotonic() >= self._recheck:
                 self._follow()
             self._revive()
 
-    def _facts(self) -> list[Fact]:
+    def _facts(self) -> list[HealthFact]:
         """The children that keep ending. The control process answers no calls."""
         now = time.monotonic()
         children = self._children()
@@ -201,7 +202,7 @@ class Supervisor:
 
     def _revive(self) -> None:
         now = time.monotonic()
-        self._leaving.look(now)
+        self._leaving.reap(now)
         if now > self._control_ends:
             self._control.send(signal.SIGKILL)
         for child in self._children():
@@ -212,7 +213,7 @@ class Supervisor:
                 for index in [each for each in self._workers if self._workers[each] is child]:
                     self._sockets.drop(index)
             if status is not None and self._is_wanted(child):
-                _say(f"{child.name} {told(status)}; starts again in {child.due - now:.1f} s")
+                _log(f"{child.name} {exit_text(status)}; starts again in {child.due - now:.1f} s")
             if not child.running and child.due <= now and self._is_wanted(child):
                 self._start(child, now)
 
@@ -238,7 +239,7 @@ class Supervisor:
         path, more = self._config.path, ("--worker", str(index))
         return Child(f"worker {index}", python(self._worker, path, *more))
 
-    def _addresses(self) -> list[Address]:
+    def _addresses(self) -> list[ListenAddress]:
         return [(each.address, each.port) for each in self._config.listeners]
 
     def _start(self, child: Child, now: float) -> None:
@@ -251,11 +252,9 @@ class Supervisor:
                 sockets = self._sockets.fit(index, self._addresses())
         child.start(now, *sockets_of(sockets), keep=sockets)
 
-    # A restart without a break.
-
     def _restart(self, signals: Signals) -> None:
         """Replace all processes, each once its successor serves; where that fails they stay."""
-        _say("restarting: agent, then workers, then the control process")
+        _log("restarting: agent, then workers, then the control process")
         deadline = time.monotonic() + limits.restart_seconds_in_all
         self._last_restart = failed("restart", "it is under way", refuses=False, grace=60.0)
         why = "it is not complete: what could not be replaced goes on as it was"
@@ -265,18 +264,18 @@ class Supervisor:
             why, agent = f"{why}. {error}"[: limits.health_text_chars_max], False
         if not agent or not self._replace_workers(signals, deadline):
             self._last_restart = degraded("restart", why, "see the log, and restart again")
-            _say(f"the restart: {why}")
+            _log(f"the restart: {why}")
             return
         self._last_restart = ok("restart")
         if self._control.running:
             self._control.send(signal.SIGTERM)
             self._control_ends = time.monotonic() + limits.control_end_seconds
-        _say("restarted")
+        _log("restarted")
 
     def _replace_agent(self, signals: Signals, deadline: float) -> bool:
         """ConfigurationError if the file has changed what no successor can take up."""
         before, successor = self._agent, self._agent.successor()
-        with Listening() as word:
+        with ReadinessListener() as word:
             begin(successor, word, "--successor")
             try:
                 waits = self._await(signals, deadline, [(successor, word)], WAITING)
@@ -293,16 +292,16 @@ class Supervisor:
 
     def _replace_workers(self, signals: Signals, deadline: float) -> bool:
         with ExitStack() as stack:
-            begun: dict[int, tuple[Child, Listening]] = {}
+            begun: dict[int, tuple[Child, ReadinessListener]] = {}
             before = {index: self._sockets.addresses(index) for index in self._workers}
             for index in self._workers:
-                word, child = stack.enter_context(Listening()), self._new_worker(index)
+                word, child = stack.enter_context(ReadinessListener()), self._new_worker(index)
                 sockets = self._sockets.fit(index, self._addresses())
                 begin(child, word, *sockets_of(sockets), sockets=sockets)
                 begun[index] = child, word
             done = self._await(signals, deadline, begun.values(), READY)
             for index, (child, word) in begun.items():
-                if word.heard(READY):
+                if word.poll(READY):
                     old, self._workers[index] = self._workers[index], child
                     old.send(signal.SIGUSR2)
                     self._leaving.add(old, time.monotonic() + 2 * self._config.drain_seconds)
@@ -311,9 +310,7 @@ class Supervisor:
                     self._sockets.keep(index, before[index])
             return done
 
-    def _await(
-        self, signals: Signals, until: float, begun: Iterable[tuple[Child, Listening]], said: bytes
-    ) -> bool:
+    def _await(self, signals: Signals, until: float, begun: Iterable[Begun], said: bytes) -> bool:
         """Until all have said it; False if one ends, takes too long, or we are told to end."""
         waiting, later = list(begun), set[int]()
         try:
@@ -325,7 +322,7 @@ class Supervisor:
                 self._reporter.report(self._facts())
                 heard = signals.wait(0.1, [word.ours for _, word in waiting])
                 later |= heard - {signal.SIGCHLD}
-                waiting = [(child, word) for child, word in waiting if not word.heard(said)]
+                waiting = [(child, word) for child, word in waiting if not word.poll(said)]
                 if _END & heard or any(word.is_over for _, word in waiting):
                     return False
         finally:
@@ -343,14 +340,14 @@ class Supervisor:
         """SIGHUP: everybody loads the file again, if it is good."""
         try:
             self._adopt(following(self._standing))
-            with Owner(self._config.state) as owner:
+            with AdminClient(self._config.state) as owner:
                 owner.reload()
         except ConfigurationError as error:
-            _say(f"not reloaded, the configuration in force stays: {error}")
+            _log(f"not reloaded, the configuration in force stays: {error}")
         except RefusedError as error:
-            _say(f"the agent did not reload: {error}")
+            _log(f"the agent did not reload: {error}")
         except LinkError as error:
-            _say(f"{error}; the agent reads the configuration when it is back")
+            _log(f"{error}; the agent reads the configuration when it is back")
         else:
             self._fit_workers()
 
@@ -359,15 +356,15 @@ class Supervisor:
         try:
             self._adopt(following(self._standing))
         except ConfigurationError:  # the agent says it, and a missing file may be there soon
-            self._look_again = time.monotonic() + limits.reload_refused_seconds
+            self._recheck = time.monotonic() + limits.reload_refused_seconds
             return
-        self._look_again = math.inf
+        self._recheck = math.inf
         self._fit_workers()
 
     def _drain(self, signals: Signals) -> None:
         """Workers end their calls first, while the agent still serves them; then the agent."""
         self._sockets.close()  # so that what workers listen to no more is refused at once
-        _say(f"draining for at most {self._config.drain_seconds:g} s")
+        _log(f"draining for at most {self._config.drain_seconds:g} s")
         workers = [*self._workers.values(), *(child for child, _ in self._leaving)]
         self._end([*workers, self._control], self._config.drain_seconds, signals)
         self._end([self._agent], limits.agent_end_seconds, signals)
@@ -388,7 +385,7 @@ class Supervisor:
                 break
         for child in children:
             if child.running:
-                _say(f"{child.name} did not end in time: killed")
+                _log(f"{child.name} did not end in time: killed")
                 child.send(signal.SIGKILL)
                 child.wait()
 

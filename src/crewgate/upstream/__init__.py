@@ -1,20 +1,26 @@
 """Tools' servers: HTTP over kept connections, opened by a `Permit` and by nothing else."""
 
-from crewgate.upstream.connector import Opener
-from crewgate.upstream.interfaces import Answer, Caller, Carrier, Head, ReuseKey
-from crewgate.upstream.pool import Pool
+from crewgate.upstream.connector import Connector
+from crewgate.upstream.interfaces import (
+    CallObserver,
+    RequestHead,
+    RequestStream,
+    Response,
+    ReuseKey,
+)
+from crewgate.upstream.pool import UpstreamPool
 from crewgate.upstream.resolver import Resolver
 from crewgate.upstream.tls import client_context, fingerprint
 
 __all__ = [
-    "Answer",
-    "Caller",
-    "Carrier",
-    "Head",
-    "Opener",
-    "Pool",
+    "CallObserver",
+    "Connector",
+    "RequestHead",
+    "RequestStream",
     "Resolver",
+    "Response",
     "ReuseKey",
+    "UpstreamPool",
     "client_context",
     "fingerprint",
 ]

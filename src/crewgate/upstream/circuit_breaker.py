@@ -15,10 +15,10 @@ import math
 from enum import Enum
 
 from crewgate import limits
-from crewgate.config import Health
+from crewgate.config import HealthCheckConfig
 
 
-class State(Enum):
+class CircuitState(Enum):
     """Of a circuit: calls pass; none pass; none pass and a probe is under way."""
 
     CLOSED = "closed"
@@ -35,15 +35,15 @@ class _Event(Enum):
 
 
 _NEXT = {
-    (State.CLOSED, _Event.TRIPPED): State.OPEN,
-    (State.OPEN, _Event.PROBED): State.HALF_OPEN,
-    (State.HALF_OPEN, _Event.GOOD): State.CLOSED,
-    (State.HALF_OPEN, _Event.MORE): State.OPEN,
-    (State.HALF_OPEN, _Event.BAD): State.OPEN,
+    (CircuitState.CLOSED, _Event.TRIPPED): CircuitState.OPEN,
+    (CircuitState.OPEN, _Event.PROBED): CircuitState.HALF_OPEN,
+    (CircuitState.HALF_OPEN, _Event.GOOD): CircuitState.CLOSED,
+    (CircuitState.HALF_OPEN, _Event.MORE): CircuitState.OPEN,
+    (CircuitState.HALF_OPEN, _Event.BAD): CircuitState.OPEN,
 }
 
 
-class Breaker:
+class CircuitBreaker:
     """The circuit of one server. Without `health` probes are sent only while it is open.
 
     `now` is in monotonic seconds and never goes back. `jitter`, from 0 to 1, spreads the probes of
@@ -62,8 +62,8 @@ class Breaker:
         "state",
     )
 
-    def __init__(self, health: Health | None = None) -> None:
-        self.state = State.CLOSED
+    def __init__(self, health: HealthCheckConfig | None = None) -> None:
+        self.state = CircuitState.CLOSED
         self.admits = True  # whether calls pass: `state` is CLOSED
         self.doubt_until = 0.0  # of late a call failed: others are preferred until then
         self.probing = False
@@ -74,7 +74,7 @@ class Breaker:
         self._probe_at = math.inf if health is None else 0.0
 
     def __repr__(self) -> str:
-        return f"<Breaker {self.state.value} {self._failures} failures>"
+        return f"<CircuitBreaker {self.state.value} {self._failures} failures>"
 
     def failed(self, now: float, jitter: float) -> bool:
         """Count a failed call; True if that has opened the circuit.
@@ -82,7 +82,7 @@ class Breaker:
         Calls that began before the circuit opened fail together with those that opened it: they
         change nothing, or a burst would be taken for a long outage.
         """
-        if self.state is not State.CLOSED:
+        if self.state is not CircuitState.CLOSED:
             return False
         self._failures += 1
         self.doubt_until = now + limits.breaker_doubt_seconds
@@ -93,7 +93,7 @@ class Breaker:
 
     def answered(self) -> None:
         """Count a call whose answer's head has come; it proves nothing once the circuit is open."""
-        if self.state is State.CLOSED:
+        if self.state is CircuitState.CLOSED:
             self._failures = 0
             self._level = 0
             self.doubt_until = 0.0
@@ -110,7 +110,7 @@ class Breaker:
         if self.probing:
             raise RuntimeError("a probe is under way")
         self.probing = True
-        if self.state is State.OPEN:
+        if self.state is CircuitState.OPEN:
             self._move(_Event.PROBED)
 
     def probed(self, now: float, jitter: float, *, good: bool) -> bool:
@@ -121,17 +121,15 @@ class Breaker:
         if not self.probing:
             raise RuntimeError("no probe is under way")
         self.probing = False
-        if self.state is State.HALF_OPEN:
+        if self.state is CircuitState.HALF_OPEN:
             return self._probed_open(now, jitter, good=good)
-        if self.state is State.CLOSED:
+        if self.state is CircuitState.CLOSED:
             return self._probed_closed(now, jitter, good=good)
         return False  # it was sent before the circuit opened and says nothing of the time since
 
     def seconds_left(self, now: float) -> float:
         """Return how long no call will pass at least: until the next probe; 0 if calls pass."""
         return 0.0 if self.admits else max(0.0, self._probe_at - now)
-
-    # Inside.
 
     def _probed_open(self, now: float, jitter: float, *, good: bool) -> bool:
         if not good:
@@ -182,4 +180,4 @@ class Breaker:
 
     def _move(self, event: _Event) -> None:
         self.state = _NEXT[self.state, event]
-        self.admits = self.state is State.CLOSED
+        self.admits = self.state is CircuitState.CLOSED

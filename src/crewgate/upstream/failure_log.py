@@ -6,16 +6,16 @@ from crewgate import limits
 from crewgate.errors import UpstreamError, UpstreamUnavailableError
 
 
-class Complaints:
+class FailureLog:
     """Says the first failure, then one in `limits.complaint_seconds`, with how many there were."""
 
-    def __init__(self, upstream: str, say: Callable[[str], None]) -> None:
+    def __init__(self, upstream: str, log: Callable[[str], None]) -> None:
         self._upstream = upstream
-        self._say = say
+        self._log = log
         self._unsaid = 0
         self._quiet_until = 0.0
 
-    def hear(self, error: UpstreamError, now: float) -> None:
+    def add(self, error: UpstreamError, now: float) -> None:
         """Take a failure that a caller was told of, at `now` (monotonic seconds)."""
         if isinstance(error, UpstreamUnavailableError):
             return  # it was said when the servers were given up
@@ -23,5 +23,5 @@ class Complaints:
             self._unsaid += 1
             return
         others = f"; {self._unsaid} more since the last of these lines" if self._unsaid else ""
-        self._say(f"upstream {self._upstream}: a call failed: {error}{others}")
+        self._log(f"upstream {self._upstream}: a call failed: {error}{others}")
         self._unsaid, self._quiet_until = 0, now + limits.complaint_seconds

@@ -13,29 +13,37 @@ from http import HTTPStatus
 import trio
 
 from crewgate import limits
-from crewgate.config import Upstream
+from crewgate.config import UpstreamConfig
 from crewgate.errors import UpstreamError
-from crewgate.upstream.balancer import Member, Members
-from crewgate.upstream.connector import Opener
-from crewgate.upstream.interfaces import OURS, Caller, Carrier, Connection, Fate, Head, ReuseKey
+from crewgate.upstream.balancer import Host, LeastRequestBalancer
+from crewgate.upstream.connector import Connector
+from crewgate.upstream.interfaces import (
+    OURS,
+    CallObserver,
+    DeliveryState,
+    RequestHead,
+    RequestStream,
+    ReuseKey,
+    UpstreamConnection,
+)
 
 _log = logging.getLogger(__name__)
 
 
-class Prober:
+class HealthChecker:
     """Probes `members`. `turned` hears whose circuit a probe has opened or closed, and why."""
 
     def __init__(
         self,
-        upstream: Upstream,
-        members: Members,
-        opener: Opener,
-        turned: Callable[[Member, str], None],
+        upstream: UpstreamConfig,
+        members: LeastRequestBalancer,
+        opener: Connector,
+        turned: Callable[[Host, str], None],
     ) -> None:
         self._upstream = upstream
         self._members = members
         self._opener = opener
-        self._turned = turned
+        self._on_change = turned
         self._is_at_work = False
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -59,16 +67,16 @@ class Prober:
             return True
         return any(not member.breaker.admits for member in self._members)
 
-    async def _probe(self, member: Member) -> None:
+    async def _probe(self, member: Host) -> None:
         try:
             trouble = await self._ask(member)
         except Exception:  # noqa: BLE001 - the barrier
             _log.exception("a probe of a tool's server ended by an error of ours")
             trouble = OURS
         if self._members.probed(member, time.monotonic(), good=not trouble):
-            self._turned(member, f"probes failed: {trouble}" if trouble else "probes went well")
+            self._on_change(member, f"probes failed: {trouble}" if trouble else "probes went well")
 
-    async def _ask(self, member: Member) -> str:
+    async def _ask(self, member: Host) -> str:
         """What is wrong with it; nothing if it is well."""
         health = self._upstream.health
         seconds = health.timeout_seconds if health else self._upstream.connect_seconds
@@ -86,11 +94,11 @@ class Prober:
 
 
 class _Probe:
-    """One health request: `Owner` of its connection and `Caller` on it."""
+    """One health request: `Owner` of its connection and `CallObserver` on it."""
 
     attempts = 0
     reuse_key: ReuseKey = ""
-    turn: tuple[ReuseKey, ...] = ("",)
+    wait_turn: tuple[ReuseKey, ...] = ("",)
     over = False
     repeatable = False
     idempotent = True
@@ -98,20 +106,22 @@ class _Probe:
     def __init__(self, seconds: float) -> None:
         self.now = 0.0  # it has a deadline of its own
         self.first_byte_seconds = self.idle_seconds = seconds
-        self._head = Head(b"GET", b"/", 0)
+        self._head = RequestHead(b"GET", b"/", 0)
         self._trouble = ""
         self._done = trio.Event()
-        self._carrier: Carrier | None = None
+        self._carrier: RequestStream | None = None
 
-    async def ask(self, connection: Connection, path: str) -> str:
+    async def ask(self, connection: UpstreamConnection, path: str) -> str:
         """Ask for `path`; return what is wrong with the answer. The caller bounds the wait."""
         fields = ((b"user-agent", b"crewgate-health"),)
-        self._head = Head(b"GET", path.encode(), 0, b"user-agent: crewgate-health\r\n", fields)
+        self._head = RequestHead(
+            b"GET", path.encode(), 0, b"user-agent: crewgate-health\r\n", fields
+        )
         connection.carry(self)
         await self._done.wait()
         return self._trouble
 
-    def begun(self, carrier: Carrier) -> None:
+    def begun(self, carrier: RequestStream) -> None:
         """Send the request."""
         self._carrier = carrier
         carrier.begin(self._head, b"", ends=True)
@@ -135,20 +145,24 @@ class _Probe:
         self._trouble = str(error)
         self._done.set()
 
-    def left(self, connection: Connection, *, answered: bool) -> None:
+    def left(self, connection: UpstreamConnection, *, answered: bool) -> None:
         """The connection is not kept."""
 
-    def freed(self, connection: Connection) -> None:
+    def freed(self, connection: UpstreamConnection) -> None:
         """The connection is not kept."""
 
-    def rests(self, connection: Connection) -> None:
+    def rests(self, connection: UpstreamConnection) -> None:
         """The connection is not kept."""
 
-    def ended(self, connection: Connection) -> None:
+    def ended(self, connection: UpstreamConnection) -> None:
         """The connection is closed."""
 
     def broke(
-        self, connection: Connection, caller: Caller, error: UpstreamError, fate: Fate
+        self,
+        connection: UpstreamConnection,
+        caller: CallObserver,
+        error: UpstreamError,
+        fate: DeliveryState,
     ) -> None:
         """It is not well."""
         del connection, caller, fate

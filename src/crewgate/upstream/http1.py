@@ -11,20 +11,20 @@ from collections.abc import Sequence
 
 from crewgate import limits
 from crewgate._native.fields import written
+from crewgate.core.http import HeaderField
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.balancer import Member
+from crewgate.upstream.balancer import Host
 from crewgate.upstream.interfaces import (
     ENDING,
-    Caller,
-    Fate,
-    Field,
-    Head,
-    Owner,
+    CallObserver,
+    DeliveryState,
+    PoolCallbacks,
+    RequestHead,
     ReuseKey,
     StarvedError,
 )
-from crewgate.upstream.response_parser import Response
-from crewgate.upstream.transport import Turns, Wire
+from crewgate.upstream.response_parser import ResponseParser
+from crewgate.upstream.transport import EventLoopHooks, Transport
 
 _HAVE_BODIES = frozenset({b"POST", b"PUT", b"PATCH"})
 
@@ -42,11 +42,11 @@ class HTTP1Connection:
         "_given",
         "_head_bytes",
         "_kept",
+        "_loop_hooks",
         "_out",
         "_out_bytes",
         "_owner",
         "_sending",
-        "_turns",
         "_wire",
         "answer",
         "authority",
@@ -58,12 +58,17 @@ class HTTP1Connection:
     )
 
     def __init__(
-        self, sock: socket.socket, turns: Turns, owner: Owner, authority: bytes, member: Member
+        self,
+        sock: socket.socket,
+        loop_hooks: EventLoopHooks,
+        owner: PoolCallbacks,
+        authority: bytes,
+        member: Host,
     ) -> None:
         self.member = member
         self.authority = authority
-        self.caller: Caller | None = None
-        self.answer = Response()
+        self.caller: CallObserver | None = None
+        self.answer = ResponseParser()
         self.reuse_key: ReuseKey | None = None
         self.fresh = True  # it has carried no call yet
         self._given = 0  # bytes of the call that the wire was given, sent or not
@@ -72,18 +77,18 @@ class HTTP1Connection:
         self._out: list[bytes] = []  # said in this turn, and written at its end
         self._out_bytes = 0
         self._owner = owner
-        self._turns = turns
+        self._loop_hooks = loop_hooks
         self.deadline = owner.now + limits.upstream_keep_seconds
         self._sending = False  # the body of the request has not come to its end
         self._chunked = False
         self._full = False  # the caller was told that it is enough of the body
-        self._wire = Wire(sock, turns, self)
+        self._wire = Transport(sock, loop_hooks, self)
 
     def __repr__(self) -> str:
         return f"<HTTP1Connection {'idle' if self.caller is None else 'busy'}>"
 
     @property
-    def room(self) -> int:
+    def free_streams(self) -> int:
         """How many further calls it may carry now."""
         return 1 if self.caller is None else 0
 
@@ -97,7 +102,7 @@ class HTTP1Connection:
         """Whether the kernel has a byte of the call."""
         return self._wire.sent > 0
 
-    def is_usable(self, caller: Caller) -> bool:
+    def is_usable(self, caller: CallObserver) -> bool:
         """Return whether the connection is alive, as far as one can see.
 
         A closed one is noticed by the poller in its next turn, one that was closed within this
@@ -106,7 +111,7 @@ class HTTP1Connection:
         """
         return caller.idempotent or self.fresh or not self._wire.is_stale()
 
-    def carry(self, caller: Caller) -> None:
+    def carry(self, caller: CallObserver) -> None:
         """Begin a call."""
         self.caller = caller
         self._given = self._wire.sent = 0
@@ -136,7 +141,7 @@ class HTTP1Connection:
 
     # The caller's side.
 
-    def begin(self, head: Head, body: bytes, *, ends: bool) -> bool:
+    def begin(self, head: RequestHead, body: bytes, *, ends: bool) -> bool:
         """Send the head with the first of its body."""
         answer = self.answer
         answer.reset(head_only=head.method == b"HEAD")
@@ -159,21 +164,21 @@ class HTTP1Connection:
         owner = self._owner
         self.deadline = owner.now + (owner.first_byte_seconds if ends else owner.idle_seconds)
         self._head_bytes = len(data)
-        self._say(data + body)
+        self._send(data + body)
         return True
 
     def send_body(self, data: bytes) -> bool:
         """Send a piece of the body."""
         self.deadline = self._owner.now + self._owner.idle_seconds
-        self._say(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
         self._full = self._out_bytes + self._wire.queued >= limits.buffer_bytes_max
         return not self._full
 
-    def end_body(self, trailers: Sequence[Field]) -> None:
+    def end_body(self, trailers: Sequence[HeaderField]) -> None:
         """End the body."""
         self._sending = False
         if self._chunked:
-            self._say(b"0\r\n%b\r\n" % written(trailers))
+            self._send(b"0\r\n%b\r\n" % written(trailers))
         if not self.answer.status:
             self.deadline = self._owner.now + self._owner.first_byte_seconds
 
@@ -251,26 +256,24 @@ class HTTP1Connection:
         if caller is not None:
             self._owner.broke(self, caller, error, self._fate(error))
 
-    def _fate(self, error: UpstreamError) -> Fate:
+    def _fate(self, error: UpstreamError) -> DeliveryState:
         """Say what the server has seen of a call that failed (RFC 9112 §9.3.1, §9.6)."""
         if not self.touched:
-            return Fate.UNSEEN if self.fresh else Fate.STALE
+            return DeliveryState.UNSEEN if self.fresh else DeliveryState.STALE
         # Also what is no answer: it was made for this request, or for none; the server is there.
         # And a server that is owed the rest of a request has nothing to answer yet.
         if self.answer.began or isinstance(error, _UnaskedError | StarvedError):
-            return Fate.ANSWERED
+            return DeliveryState.ANSWERED
         closed = not self.fresh and not isinstance(error, UpstreamTimeoutError)
-        return Fate.MET_ITS_END if closed else Fate.LOST
-
-    # Inside.
+        return DeliveryState.MET_ITS_END if closed else DeliveryState.LOST
 
     def _is_starved(self) -> bool:
         """Whether the server has all that came of the body, and waits for more with us."""
         return self._sending and self._wire.sent == self._given and not self._out
 
-    def _say(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         if not self._out:
-            self._turns.write_at_end(self._write)
+            self._loop_hooks.write_at_end(self._write)
         self._out.append(data)
         self._out_bytes += len(data)
 

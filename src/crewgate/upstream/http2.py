@@ -11,12 +11,19 @@ from ngh2 import Configuration, Connection, ErrorCode, Role, Setting
 
 from crewgate import limits
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.balancer import Member
+from crewgate.upstream.balancer import Host
 from crewgate.upstream.error_barrier import guarded
-from crewgate.upstream.http2_frames import Frames
-from crewgate.upstream.http2_stream import HTTP2Stream, Part
-from crewgate.upstream.interfaces import ENDING, Caller, Fate, Owner, ReuseKey, StarvedError
-from crewgate.upstream.transport import Turns, Wire
+from crewgate.upstream.http2_frames import FrameTracker
+from crewgate.upstream.http2_stream import HTTP2Stream, StreamPart
+from crewgate.upstream.interfaces import (
+    ENDING,
+    CallObserver,
+    DeliveryState,
+    PoolCallbacks,
+    ReuseKey,
+    StarvedError,
+)
+from crewgate.upstream.transport import EventLoopHooks, Transport
 
 _CONFIGURATION = Configuration(
     auto_window_update=False,
@@ -36,7 +43,12 @@ class HTTP2Connection:
     """One connection and the streams on it."""
 
     def __init__(
-        self, sock: socket.socket, turns: Turns, owner: Owner, authority: bytes, member: Member
+        self,
+        sock: socket.socket,
+        loop_hooks: EventLoopHooks,
+        owner: PoolCallbacks,
+        authority: bytes,
+        member: Host,
     ) -> None:
         self.member = member
         self.reuse_key: ReuseKey | None = None
@@ -45,9 +57,9 @@ class HTTP2Connection:
         self.owner = owner
         self.engine = Connection(Role.CLIENT, _CONFIGURATION)
         self.blocked: set[HTTP2Stream] = set()  # who waits until less is queued
-        self._frames = Frames()
+        self._frames = FrameTracker()
         self._streams: dict[int, HTTP2Stream] = {}
-        self._turns = turns
+        self._loop_hooks = loop_hooks
         self._deadline = owner.now + limits.upstream_keep_seconds
         self._has_answered = False
         self._malformed = 0  # answers
@@ -56,7 +68,7 @@ class HTTP2Connection:
         self._is_closing = False  # takes no further call
         self._is_over = False
         self._write_is_due = False
-        self.wire = Wire(sock, turns, self)
+        self.wire = Transport(sock, loop_hooks, self)
         self.engine.initiate_connection(_SETTINGS)
         self.engine.set_local_window_size(
             limits.upstream_window_bytes * limits.upstream_streams_max
@@ -69,7 +81,7 @@ class HTTP2Connection:
     # The pool's side.
 
     @property
-    def room(self) -> int:
+    def free_streams(self) -> int:
         """How many further calls it may carry now."""
         if self._is_closing or not self.engine.can_send_request:
             return 0
@@ -81,13 +93,13 @@ class HTTP2Connection:
         """Whether it carries no call."""
         return not self._streams
 
-    def is_usable(self, caller: Caller) -> bool:  # noqa: ARG002 - streams fail one by one
+    def is_usable(self, caller: CallObserver) -> bool:  # noqa: ARG002 - streams fail one by one
         """Return whether it takes calls, and its server answers them."""
-        return self.room > 0 and not self._frames.is_late
+        return self.free_streams > 0 and not self._frames.is_late
 
-    def carry(self, caller: Caller) -> None:
+    def carry(self, caller: CallObserver) -> None:
         """Begin a call; the pool takes the last room for taken."""
-        self._is_offered = self.room > 1
+        self._is_offered = self.free_streams > 1
         stream = HTTP2Stream(self, caller)
         caller.begun(stream)
         if stream.is_refused:
@@ -123,7 +135,7 @@ class HTTP2Connection:
 
     def abort(self, why: str = ENDING) -> None:
         """Close, and fail the calls under way."""
-        self._break(UpstreamError(why), Fate.LOST_TOO)
+        self._break(UpstreamError(why), DeliveryState.LOST_TOO)
 
     # The streams' side.
 
@@ -146,7 +158,7 @@ class HTTP2Connection:
         """Write at the end of this turn."""
         if not self._write_is_due:
             self._write_is_due = True
-            self._turns.write_at_end(self._write)
+            self._loop_hooks.write_at_end(self._write)
 
     # The wire's side.
 
@@ -171,7 +183,7 @@ class HTTP2Connection:
         """Take the end of the connection."""
         reason = error.strerror if error else "the tool's server closed it"
         # As over HTTP/1.1: a connection that has carried calls may end at any time (RFC 9112 §9.6).
-        lost = Fate.MET_ITS_END if self._has_answered else Fate.LOST
+        lost = DeliveryState.MET_ITS_END if self._has_answered else DeliveryState.LOST
         self._break(UpstreamError(f"the connection broke: {reason}"), lost)
 
     def failed(self, error: UpstreamError) -> None:
@@ -180,11 +192,9 @@ class HTTP2Connection:
         A server that speaks HTTP/2 and breaks its rules is there: an answer to one call, which
         others may have asked for, must not have it given up (`breaker`).
         """
-        self._break(error, Fate.BREACHED if self._has_greeted else Fate.LOST)
+        self._break(error, DeliveryState.BREACHED if self._has_greeted else DeliveryState.LOST)
 
-    # Inside.
-
-    def _break(self, error: UpstreamError, lost: Fate) -> None:
+    def _break(self, error: UpstreamError, lost: DeliveryState) -> None:
         """End the connection; what its server may have seen is `lost`, and one failure of it.
 
         An answer that is whole has yet to be taken: nothing is lost of it.
@@ -195,8 +205,8 @@ class HTTP2Connection:
         self._end()
         for stream in streams.values():
             fate = stream.fate
-            if fate is Fate.LOST:
-                fate, lost = lost, Fate.LOST_TOO if lost is Fate.LOST else lost
+            if fate is DeliveryState.LOST:
+                fate, lost = lost, DeliveryState.LOST_TOO if lost is DeliveryState.LOST else lost
             guarded(self.owner.broke, self, stream.caller, error, fate)
 
     def _break_stalled(self) -> None:
@@ -215,7 +225,7 @@ class HTTP2Connection:
         if stream.number:
             self._reset(stream.number, ErrorCode.CANCEL)
         error = UpstreamError("the connection to the tool's server takes no request")
-        fate = Fate.ANSWERED if stream.number else Fate.UNSEEN
+        fate = DeliveryState.ANSWERED if stream.number else DeliveryState.UNSEEN
         self.owner.broke(self, stream.caller, error, fate)
         self._offer()
 
@@ -237,7 +247,7 @@ class HTTP2Connection:
                 case _:
                     pass  # pings and windows are the engine's business
 
-    def _answer(self, event: Part) -> None:
+    def _answer(self, event: StreamPart) -> None:
         stream = self._streams.get(event.stream_id)
         if stream is None:  # of a stream that nobody wants any more
             if isinstance(event, ngh2.DataReceived):
@@ -305,7 +315,7 @@ class HTTP2Connection:
         """Say that there is room again, once, after all of it was taken; end if there is no use."""
         if self._is_closing and not self._streams:
             self._end()
-        elif not self._is_offered and self.room:
+        elif not self._is_offered and self.free_streams:
             self._is_offered = True
             self.owner.freed(self)
 

@@ -10,7 +10,7 @@ _HEADERS, _PUSH_PROMISE, _CONTINUATION = 1, 5, 9
 _END_HEADERS = 4
 
 
-class Frames:
+class FrameTracker:
     """Follows the bytes of one connection. `stream` is that of the frame that was begun last."""
 
     __slots__ = ("_begun", "_head", "_is_late", "_is_open", "_left", "_seen", "_since", "stream")
@@ -26,7 +26,7 @@ class Frames:
         self._is_late = False
 
     def __repr__(self) -> str:
-        return f"<Frames: {self._begun} begun, {'whole' if self.is_whole else 'unfinished'}>"
+        return f"<FrameTracker: {self._begun} begun, {'whole' if self.is_whole else 'unfinished'}>"
 
     @property
     def is_whole(self) -> bool:

@@ -10,11 +10,12 @@ from typing import Protocol
 import ngh2
 
 from crewgate import limits
+from crewgate.core.http import HeaderField
 from crewgate.errors import UpstreamError
-from crewgate.upstream.interfaces import Caller, Fate, Field, Head, Owner
-from crewgate.upstream.transport import Wire
+from crewgate.upstream.interfaces import CallObserver, DeliveryState, PoolCallbacks, RequestHead
+from crewgate.upstream.transport import Transport
 
-Part = (
+StreamPart = (
     ngh2.ResponseReceived
     | ngh2.DataReceived
     | ngh2.TrailersReceived
@@ -22,14 +23,14 @@ Part = (
 )
 
 
-class Host(Protocol):
+class StreamHost(Protocol):
     """The connection, as its streams see it."""
 
     engine: ngh2.Connection
-    owner: Owner
+    owner: PoolCallbacks
     authority: bytes
     scheme: bytes
-    wire: Wire
+    wire: Transport
     blocked: "set[HTTP2Stream]"
 
     def opened(self, number: int, stream: "HTTP2Stream") -> None:
@@ -70,7 +71,7 @@ class HTTP2Stream:
         "trailers",
     )
 
-    def __init__(self, host: Host, caller: Caller) -> None:
+    def __init__(self, host: StreamHost, caller: CallObserver) -> None:
         self.caller = caller
         self.number = 0  # of the stream; 0 before `begin`
         self.is_refused = False  # nothing could be said, and nothing will be
@@ -78,13 +79,13 @@ class HTTP2Stream:
         # By the server, or because its answer is malformed: that says nothing of its health.
         self.reset = False
         self.status = 0
-        self.headers: list[Field] = []
-        self.trailers: list[Field] = []
+        self.headers: list[HeaderField] = []
+        self.trailers: list[HeaderField] = []
         self.complete = False
         self.deadline = float("inf")
         self._host = host
         self._chunks: list[bytes] = []
-        self._interim: list[tuple[int, list[Field]]] = []
+        self._interim: list[tuple[int, list[HeaderField]]] = []
         self._interim_count = self._interim_bytes = 0
         self.informed = False
         self._sending = False
@@ -117,15 +118,15 @@ class HTTP2Stream:
         return self._sending and not left
 
     @property
-    def fate(self) -> Fate:
+    def fate(self) -> DeliveryState:
         """What the server has seen."""
         if not self.touched:
-            return Fate.UNSEEN
-        return Fate.ANSWERED if self.status or self.reset else Fate.LOST
+            return DeliveryState.UNSEEN
+        return DeliveryState.ANSWERED if self.status or self.reset else DeliveryState.LOST
 
     # The caller's side.
 
-    def begin(self, head: Head, body: bytes, *, ends: bool) -> bool:
+    def begin(self, head: RequestHead, body: bytes, *, ends: bool) -> bool:
         """Open the stream with the head and the first of the body."""
         host = self._host
         fields = [
@@ -166,7 +167,7 @@ class HTTP2Stream:
         host.blocked.add(self)
         return False
 
-    def end_body(self, trailers: Sequence[Field]) -> None:
+    def end_body(self, trailers: Sequence[HeaderField]) -> None:
         """End the body."""
         host = self._host
         self._sending = False
@@ -206,7 +207,7 @@ class HTTP2Stream:
         self._host.acknowledge(self.number, len(data))
         return data
 
-    def take_informational(self) -> list[tuple[int, list[Field]]]:
+    def take_informational(self) -> list[tuple[int, list[HeaderField]]]:
         """Return the informational answers that have come and were not taken."""
         taken, self._interim, self.informed = self._interim, [], False
         return taken
@@ -227,7 +228,7 @@ class HTTP2Stream:
         self._disowned = True
         return True
 
-    def take_part(self, part: Part) -> None:
+    def take_part(self, part: StreamPart) -> None:
         """Take a part of the answer. UpstreamError for one that nobody asked for."""
         match part:
             case ngh2.DataReceived():
@@ -260,7 +261,7 @@ class HTTP2Stream:
             self.informed = True
 
 
-def _split(headers: Sequence[Field]) -> tuple[int, list[Field]]:
+def _split(headers: Sequence[HeaderField]) -> tuple[int, list[HeaderField]]:
     """(status, other fields); ngh2 has checked that there is one status, of three digits."""
     fields = [field for field in headers if field[0][:1] != b":"]
     status = next((value for name, value in headers if name == b":status"), b"0")

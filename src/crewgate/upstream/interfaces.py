@@ -1,9 +1,9 @@
 """What a call to a tool's server is made of: what is asked, who asks, and what carries it.
 
-Three parties meet here. A `Caller` has a permit and wants an answer; a `Carrier` (an HTTP/1.1
-connection, or one stream of an HTTP/2 connection) sends and receives for it; an `Answer` is read
-by the caller when the carrier says that there is more of it. All of it is plain calls: nobody
-waits. Knows nothing of tokens or the client.
+Three parties meet here. A `CallObserver` has a permit and wants an answer; a `RequestStream` (an
+HTTP/1.1 connection, or one stream of an HTTP/2 connection) sends and receives for it; an `Response`
+is read by the caller when the carrier says that there is more of it. All of it is plain calls:
+nobody waits. Knows nothing of tokens or the client.
 """
 
 from collections.abc import Sequence
@@ -12,18 +12,17 @@ from typing import Protocol
 
 import msgspec
 
+from crewgate.core.http import HeaderField
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.balancer import Member
-
-Field = tuple[bytes, bytes]
+from crewgate.upstream.balancer import Host
 
 
-class Alone:
+class ExclusiveUse:
     """The reuse key of one call: its connection carries no other call, before or after it."""
 
 
 # Those whose calls may follow each other on a connection: of everybody, a crew, or a branch.
-ReuseKey = str | bytes | Alone
+ReuseKey = str | bytes | ExclusiveUse
 ENDING = "the gateway is ending"  # why calls fail that are under way then
 OURS = "an error of the gateway's own"
 
@@ -35,7 +34,7 @@ class StarvedError(UpstreamTimeoutError):
         super().__init__("the client did not send the rest of the request's body in time")
 
 
-class Head(msgspec.Struct, frozen=True, gc=False):
+class RequestHead(msgspec.Struct, frozen=True, gc=False):
     """What is asked of the tool's server, without Host and framing.
 
     `length` is that of the body in bytes, None if it is not known. HTTP/1.1 is given `lines`, the
@@ -46,14 +45,14 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     target: bytes
     length: int | None
     lines: bytes = b""
-    fields: Sequence[Field] = ()
+    fields: Sequence[HeaderField] = ()
 
     def __repr__(self) -> str:
         """Without fields and target, which hold secrets."""
-        return f"<Head {self.method!r}>"
+        return f"<RequestHead {self.method!r}>"
 
 
-class Answer(Protocol):
+class Response(Protocol):
     """What has come of an answer. `status` is 0 before its head is complete.
 
     `complete` tells that all of it has arrived; `take` may still have bytes of the body then.
@@ -62,18 +61,18 @@ class Answer(Protocol):
 
     informed: bool
     status: int
-    headers: list[Field]
-    trailers: list[Field]
+    headers: list[HeaderField]
+    trailers: list[HeaderField]
     complete: bool
 
     def take(self) -> bytes:
         """Return what has arrived of the body and was not taken."""
 
-    def take_informational(self) -> list[tuple[int, list[Field]]]:
+    def take_informational(self) -> list[tuple[int, list[HeaderField]]]:
         """Return the informational answers (RFC 9110 §15.2) that have come and were not taken."""
 
 
-class Fate(Enum):
+class DeliveryState(Enum):
     """What the server has seen of a call whose connection broke."""
 
     UNSEEN = "nothing"
@@ -85,24 +84,24 @@ class Fate(Enum):
     ANSWERED = "all that it wanted: an answer had begun, or what it takes for one"
 
 
-class Connection(Protocol):
+class UpstreamConnection(Protocol):
     """A connection of either protocol, as the pool sees it."""
 
-    member: Member
+    member: Host
     reuse_key: ReuseKey | None  # whose calls it has carried; None before the first
 
     @property
-    def room(self) -> int:
+    def free_streams(self) -> int:
         """How many further calls it may carry now."""
 
     @property
     def is_idle(self) -> bool:
         """Whether it carries no call."""
 
-    def is_usable(self, caller: "Caller") -> bool:
+    def is_usable(self, caller: "CallObserver") -> bool:
         """Return whether it is alive, as far as one can see and this call needs to know."""
 
-    def carry(self, caller: "Caller") -> None:
+    def carry(self, caller: "CallObserver") -> None:
         """Begin a call; there is room."""
 
     def sweep(self, now: float) -> None:
@@ -115,7 +114,7 @@ class Connection(Protocol):
         """Close, and fail the calls under way."""
 
 
-class Owner(Protocol):
+class PoolCallbacks(Protocol):
     """The pool, as its connections see it."""
 
     first_byte_seconds: float
@@ -125,28 +124,32 @@ class Owner(Protocol):
     def now(self) -> float:
         """Monotonic seconds."""
 
-    def left(self, connection: Connection, *, answered: bool) -> None:
+    def left(self, connection: UpstreamConnection, *, answered: bool) -> None:
         """A call has ended; `answered` if the head of its answer had come."""
 
-    def freed(self, connection: Connection) -> None:
+    def freed(self, connection: UpstreamConnection) -> None:
         """There is room for another call."""
 
-    def rests(self, connection: Connection) -> None:
+    def rests(self, connection: UpstreamConnection) -> None:
         """There is room for another call, but not for `limits.upstream_rest_seconds` yet.
 
         Its last answer was over with its head: a server that sends a body all the same has so long.
         """
 
-    def ended(self, connection: Connection) -> None:
+    def ended(self, connection: UpstreamConnection) -> None:
         """The connection is closed."""
 
     def broke(
-        self, connection: Connection, caller: "Caller", error: UpstreamError, fate: Fate
+        self,
+        connection: UpstreamConnection,
+        caller: "CallObserver",
+        error: UpstreamError,
+        fate: DeliveryState,
     ) -> None:
         """A call has failed, and its caller has not been told."""
 
 
-class Carrier(Protocol):
+class RequestStream(Protocol):
     """Carries one call. `touched`: the kernel has a byte of it, so that the tool may have seen it.
 
     That fact decides a refund. A carrier that finds out that the server has not looked at the call
@@ -154,14 +157,14 @@ class Carrier(Protocol):
     """
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> Response:
         """What has come of the answer."""
 
     @property
     def touched(self) -> bool:
         """Whether the tool may have seen the call."""
 
-    def begin(self, head: Head, body: bytes, *, ends: bool) -> bool:
+    def begin(self, head: RequestHead, body: bytes, *, ends: bool) -> bool:
         """Send the head with the first of its body, or all of it if that `ends` it.
 
         False if nothing was sent, because the connection is dead: the caller hears of it soon,
@@ -169,9 +172,9 @@ class Carrier(Protocol):
         """
 
     def send_body(self, data: bytes) -> bool:
-        """Send a piece of the body; False if that is enough until `Caller.writable`."""
+        """Send a piece of the body; False if that is enough until `CallObserver.writable`."""
 
-    def end_body(self, trailers: Sequence[Field]) -> None:
+    def end_body(self, trailers: Sequence[HeaderField]) -> None:
         """End the body."""
 
     def pause(self) -> None:
@@ -184,7 +187,7 @@ class Carrier(Protocol):
         """End the call, wherever it is; the caller hears nothing more."""
 
 
-class Caller(Protocol):
+class CallObserver(Protocol):
     """Who asks. Called by carriers and the pool.
 
     `attempts`, 0 at first, and `reuse_key` are the pool's.
@@ -198,7 +201,7 @@ class Caller(Protocol):
         """Whether it wants nothing any more."""
 
     @property
-    def turn(self) -> tuple[ReuseKey, ...]:
+    def wait_turn(self) -> tuple[ReuseKey, ...]:
         """Whose turn it takes where calls wait: a crew's, and in that a branch's."""
 
     @property
@@ -209,7 +212,7 @@ class Caller(Protocol):
     def idempotent(self) -> bool:
         """Whether it may be, although the server may have seen it (RFC 9110 §9.2.2)."""
 
-    def begun(self, carrier: Carrier) -> None:
+    def begun(self, carrier: RequestStream) -> None:
         """Begin on this carrier; called again, with another, where a call is tried again."""
 
     def again(self) -> None:

@@ -6,11 +6,11 @@ bounds. Knows no socket.
 
 import httptools
 
-from crewgate._native.answer import AnswerReader
+from crewgate._native.response_reader import ResponseReader
 
 
-class Response(AnswerReader):
-    """Reads the answers of one connection; see `AnswerReader`."""
+class ResponseParser(ResponseReader):
+    """Reads the answers of one connection; see `ResponseReader`."""
 
     __slots__ = ()
 

@@ -1,18 +1,18 @@
 """The TLS context of an https upstream: chain and name are verified, and no switch turns that off.
 
 The files are read when the context is made; a reload makes a new one. The name that is verified is
-`server_hostname` of the handshake (`Upstream.server_name`); it is not known here.
+`server_hostname` of the handshake (`UpstreamConfig.server_name`); it is not known here.
 """
 
 import hashlib
 import ssl
 
-from crewgate.config import Upstream, UpstreamTLS
+from crewgate.config import UpstreamConfig, UpstreamTLS
 from crewgate.errors import ConfigurationError
 from crewgate.openssl import show_certificate
 
 
-def client_context(upstream: Upstream) -> ssl.SSLContext | None:
+def client_context(upstream: UpstreamConfig) -> ssl.SSLContext | None:
     """Return what the servers of `upstream` are verified with; None if it is not https.
 
     The context offers `upstream.protocol` alone in ALPN. A server may ignore that: whoever wants
@@ -31,7 +31,7 @@ def client_context(upstream: Upstream) -> ssl.SSLContext | None:
     return context
 
 
-def fingerprint(upstream: Upstream) -> bytes:
+def fingerprint(upstream: UpstreamConfig) -> bytes:
     """Return a digest of the files that its context is made of: another one means another context.
 
     An upstream that keeps its table over a reload may have new files under the old names.
@@ -51,7 +51,7 @@ def fingerprint(upstream: Upstream) -> bytes:
     return digest.digest()
 
 
-def _trust(context: ssl.SSLContext, upstream: Upstream) -> None:
+def _trust(context: ssl.SSLContext, upstream: UpstreamConfig) -> None:
     """Trust the pinned authorities and nobody else, or those of the system."""
     ca = upstream.tls.ca
     if ca is None:

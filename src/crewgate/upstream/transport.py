@@ -19,7 +19,7 @@ import trio
 from crewgate import limits
 from crewgate.errors import UpstreamError
 from crewgate.openssl import forget_errors
-from crewgate.upstream.balancer import Address
+from crewgate.upstream.balancer import SocketAddress
 from crewgate.upstream.interfaces import OURS
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _RECORD_BYTES = 16_384  # of plain text in a TLS record (RFC 8446, section 5.1)
 
 
-class Turns(Protocol):
+class EventLoopHooks(Protocol):
     """The worker's poller, as a connection to a tool's server sees it."""
 
     def watch(self, descriptor: int, ready: Callable[[int], bool], events: int = ...) -> None:
@@ -44,7 +44,7 @@ class Turns(Protocol):
         """Do `work` once, at the end of this turn."""
 
 
-class User(Protocol):
+class TransportProtocol(Protocol):
     """Who speaks a protocol on a wire."""
 
     def received(self, data: bytes) -> None:
@@ -60,7 +60,7 @@ class User(Protocol):
         """The connection is of no use any more."""
 
 
-class Wire:
+class Transport:
     """One connection. `queued` bytes wait for room in the kernel.
 
     `sent` counts what the kernel took of the plain text; over TLS a record counts when it is whole,
@@ -68,23 +68,33 @@ class Wire:
     """
 
     __slots__ = (
-        "_events", "_fd", "_is_unwatched", "_look", "_pieces", "_sock", "_turns",
-        "queued", "sent", "user",
+        "_events",
+        "_fd",
+        "_is_unwatched",
+        "_look",
+        "_loop_hooks",
+        "_pieces",
+        "_sock",
+        "queued",
+        "sent",
+        "user",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, turns: Turns, user: User) -> None:
+    def __init__(
+        self, sock: socket.socket, loop_hooks: EventLoopHooks, user: TransportProtocol
+    ) -> None:
         self.user = user
         self.queued = 0
         self.sent = 0
         self._sock = sock
         self._fd = sock.fileno()
-        self._turns = turns
+        self._loop_hooks = loop_hooks
         self._pieces: deque[bytes] = deque()
         self._events = _READABLE
         self._is_unwatched = False  # it broke while nobody wanted to read
         self._look = select.poll()
         self._look.register(self._fd, select.POLLIN)
-        turns.watch(self._fd, self._ready, _READABLE)
+        loop_hooks.watch(self._fd, self._ready, _READABLE)
 
     def send(self, data: bytes) -> None:
         """Send what the kernel takes, keep the rest. OSError if the connection is dead."""
@@ -132,10 +142,8 @@ class Wire:
     def close(self) -> None:
         """Close at once."""
         if self._sock.fileno() >= 0:
-            self._turns.forget(self._fd)
+            self._loop_hooks.forget(self._fd)
             self._sock.close()
-
-    # Inside.
 
     def _push(self, data: bytes) -> int:
         """Give the kernel what it takes now; one of _WAIT if that is nothing.
@@ -160,10 +168,10 @@ class Wire:
             return
         self._events = events
         if not self._is_unwatched:
-            self._turns.change(self._fd, events)
+            self._loop_hooks.change(self._fd, events)
         elif events & _READABLE:
             self._is_unwatched = False
-            self._turns.watch(self._fd, self._ready, events)
+            self._loop_hooks.watch(self._fd, self._ready, events)
 
     def _ready(self, events: int) -> bool:
         """Write and read; the barrier. Returns whether a large body goes on."""
@@ -171,7 +179,7 @@ class Wire:
             # The connection broke, which is told unasked. What came before is read once it is
             # wanted; nothing more is written.
             self._is_unwatched = True
-            self._turns.forget(self._fd)
+            self._loop_hooks.forget(self._fd)
             return False
         try:
             if events & _WRITABLE:
@@ -224,7 +232,9 @@ class Wire:
         self.user.drained()
 
 
-async def connect(address: Address, context: ssl.SSLContext | None, name: str) -> socket.socket:
+async def connect(
+    address: SocketAddress, context: ssl.SSLContext | None, name: str
+) -> socket.socket:
     """Connect to one address, with TLS as `name` if `context` is given. OSError.
 
     The context's checks of name and chain apply. The caller bounds the wait.

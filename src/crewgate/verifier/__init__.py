@@ -1,5 +1,5 @@
 """The in-process verifier: judges calls without a gateway, on this machine's table or its own."""
 
-from crewgate.verifier.verifier import Sink, Verifier
+from crewgate.verifier.verifier import DecisionCallback, Verifier
 
-__all__ = ["Sink", "Verifier"]
+__all__ = ["DecisionCallback", "Verifier"]

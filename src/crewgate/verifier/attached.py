@@ -15,7 +15,7 @@ from weakref import WeakSet
 import msgspec
 
 from crewgate import limits
-from crewgate._native.permit import Holder, Permit
+from crewgate._native.permit import GateContext, Permit
 from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.policy.policy import Policy
@@ -23,21 +23,21 @@ from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import ConfigurationError, CrewgateError, RefusedError, TableError
 from crewgate.ipc.attach_messages import Attached as Answer
 from crewgate.ipc.attachment import Attachment
-from crewgate.leases.branch_opening import Status
-from crewgate.policy.certificate_tokens import Crossings, Signer
+from crewgate.leases.branch_opening import DrawResult
+from crewgate.policy.certificate_tokens import CertificateTokens, LocalSigner
 from crewgate.policy.loader import load_policy
-from crewgate.verifier.loaded_policy import Case, Decide, Judge, judge_by
-from crewgate.verifier.pending_draws import Draws
-from crewgate.verifier.waiters import Arrival, Waiter
+from crewgate.verifier.loaded_policy import Decide, DecisionRequest, LoadedPolicy, judge_by
+from crewgate.verifier.pending_draws import PendingDraws
+from crewgate.verifier.waiters import AttachmentArrival, DrawWaiter
 
 _log = logging.getLogger("crewgate.verifier")
 _CLOSED = Denial(Reason.REVOCATION_UNAVAILABLE)
 
 
-class Attached:
+class AttachedSource:
     """A source of verdicts and credit: the agent's table, and draws through the agent."""
 
-    judge: Judge
+    judge: LoadedPolicy
     wait_seconds: float
     _attachment: Attachment | None
     _answer: Answer | None
@@ -47,9 +47,9 @@ class Attached:
         """ConfigurationError, LinkError or TableError if it cannot attach now."""
         self._file = file
         self._table: Table | None = None
-        self._superseded: WeakSet[Holder] = WeakSet()
+        self._superseded: WeakSet[GateContext] = WeakSet()
         self._closed = False
-        self._signer = Signer()
+        self._signer = LocalSigner()
         self._load_again = 0.0
         self._begin()
         self._attach()
@@ -57,19 +57,19 @@ class Attached:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "attached" if self._attachment else "detached"
-        return f"<Attached {self._file} {state}>"
+        return f"<AttachedSource {self._file} {state}>"
 
     # For who judges: nothing here waits.
 
-    def fund(self, case: Case, denial: Denial) -> Permit | Denial:
+    def try_fund(self, request: DecisionRequest, denial: Denial) -> Permit | Denial:
         """Start what may turn the refusal into a permit next time; the verdict until then."""
         self.ensure()
         if denial.grant is None:
             return denial
-        self._draws.start(denial.grant, case.price)
-        return case.after_draw()
+        self._draws.start(denial.grant, request.price)
+        return request.after_draw()
 
-    def begin(self, case: Case, denial: Denial, waiter: Waiter) -> bool:
+    def start_draw(self, request: DecisionRequest, denial: Denial, waiter: DrawWaiter) -> bool:
         """See that a draw is under way whose end rings `waiter`.
 
         In a child after fork the first attachment comes before the first draw: that rings it too.
@@ -78,7 +78,7 @@ class Attached:
         if denial.grant is None:
             return False
         return self._arrival.await_with(waiter) or self._draws.start(
-            denial.grant, case.price, waiter
+            denial.grant, request.price, waiter
         )
 
     def ensure(self) -> None:
@@ -123,13 +123,13 @@ class Attached:
         if not self._closed:
             self.judge = msgspec.structs.replace(self.judge, decide=self._first(self.judge))
 
-    def _first(self, judge: Judge) -> Decide:
+    def _first(self, policy: LoadedPolicy) -> Decide:
         def decide(
             token: bytes, tool: int, *, peer_crew: str | None = None, price: int = -1
         ) -> Permit | Denial:
-            self.judge = judge
+            self.judge = policy
             self.ensure()
-            return judge.decide(token, tool, peer_crew=peer_crew, price=price)
+            return policy.decide(token, tool, peer_crew=peer_crew, price=price)
 
         return decide
 
@@ -137,9 +137,9 @@ class Attached:
         """What a process has for itself: connection, thread, locks."""
         self._attachment = None
         self._answer = None
-        self._draws = Draws(None)
+        self._draws = PendingDraws(None)
         self._thread = None
-        self._arrival = Arrival()
+        self._arrival = AttachmentArrival()
         self._starting = threading.Lock()
         self._closing = threading.Event()
 
@@ -192,9 +192,9 @@ class Attached:
             attachment.close()
             raise
         self._answer = attachment.attached
-        self._draws = Draws(attachment)
+        self._draws = PendingDraws(attachment)
         self._attachment = attachment
-        self._arrival.end(Status.GRANTED)
+        self._arrival.end(DrawResult.GRANTED)
         _log.info("attached to %s", state)
         return attachment
 
@@ -211,7 +211,7 @@ class Attached:
         config = load(self._file)
         policy = self._signer.admitted(load_policy(config, generation), config.crossings)
         old = self._table
-        crossings = Crossings(self._signer, config.audience, config.crossings, time.time())
+        crossings = CertificateTokens(self._signer, config.audience, config.crossings, time.time())
         judge = judge_by(policy, table, crossings)
         if old is not None:
             self._superseded.add(self.judge.gate.holder)

@@ -10,12 +10,11 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate._native.signature import is_valid_point
-from crewgate.config import Crew as CrewSection
-from crewgate.config import values
+from crewgate.config import CrewConfig, values
 from crewgate.config.decode import MODE, ceilings
-from crewgate.config.section import Kind, Section
-from crewgate.core.anomaly.types import Rules
-from crewgate.core.policy.policy import SHARED, Crew, Key, Policy, Tool
+from crewgate.config.section import Section, ValueType
+from crewgate.core.anomaly.types import WatchRules
+from crewgate.core.policy.policy import SHARED, CrewPolicy, Policy, ToolPolicy, VerificationKey
 from crewgate.core.policy.scope import is_tool_name
 from crewgate.core.tokens.jwks import parse_jwks
 from crewgate.errors import ConfigurationError
@@ -45,11 +44,11 @@ def _tool(value: object) -> tuple[int, str]:
     return _PRICE.read(value["price"]), values.NAME.read(value.get("owner", SHARED))
 
 
-_TOOL = Kind(f'{_PRICE.expected}; or {{"price": …, "owner": a crew}}', _tool)
-_JWKS = Kind('a JWKS as a dict: {"keys": [...]}', _jwks)
+_TOOL = ValueType(f'{_PRICE.expected}; or {{"price": …, "owner": a crew}}', _tool)
+_JWKS = ValueType('a JWKS as a dict: {"keys": [...]}', _jwks)
 
 
-def given_policy(
+def policy_from_arguments(
     audience: str, tools: Mapping[str, Price], crews: Mapping[str, Mapping[str, object]]
 ) -> Policy:
     """The policy, as generation 1; ConfigurationError says all that is wrong with what was given.
@@ -84,7 +83,7 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _tools(section: Section | None) -> tuple[Tool, ...]:
+def _tools(section: Section | None) -> tuple[ToolPolicy, ...]:
     if section is None:
         return ()
     tools = []
@@ -92,26 +91,26 @@ def _tools(section: Section | None) -> tuple[Tool, ...]:
         if not is_tool_name(name):
             section.problem(f"the name {name!r}: expected {values.TOOL_NAME.expected}")
         price, owner = section.optional(name, _TOOL, (0, SHARED))
-        tools.append(Tool(name, price, owner))
+        tools.append(ToolPolicy(name, price, owner))
     if len(tools) > limits.tools_max:
         section.problem(f"{len(tools)} tools; at most {limits.tools_max} are possible")
     return tuple(tools)
 
 
-def _crew(name: str, section: Section) -> tuple[Crew, bytes]:
+def _crew(name: str, section: Section) -> tuple[CrewPolicy, bytes]:
     """A crew and its JWKS."""
     try:
         values.NAME.read(name)
     except ValueError:
         section.problem(f"the name {name!r}: expected {values.NAME.expected}")
-    crew = CrewSection(
+    crew = CrewConfig(
         name=name,
         issuer=section.required("issuer", values.CLAIM),
         jwks=Path(),  # the keys are given, not read
         tools=section.optional("tools", _PATTERNS, ()),
         signing_key=None,
         mode=section.optional("mode", MODE, "enforce"),
-        watch=Rules(),  # nobody is there who would act on it
+        watch=WatchRules(),  # nobody is there who would act on it
         **ceilings(section),
     )
     jwks = section.required("keys", _JWKS)
@@ -119,7 +118,7 @@ def _crew(name: str, section: Section) -> tuple[Crew, bytes]:
     return configured.ceilings(crew), jwks
 
 
-def _keys(crew: Crew, jwks: bytes) -> tuple[Key, ...]:
+def _keys(crew: CrewPolicy, jwks: bytes) -> tuple[VerificationKey, ...]:
     where = f"{WHERE}: crews.{crew.name}.keys"
     keys = parse_jwks(jwks, crew.name, where)
     for key in keys:
@@ -131,7 +130,7 @@ def _keys(crew: Crew, jwks: bytes) -> tuple[Key, ...]:
     return keys
 
 
-def _refuse_twins(keys: tuple[Key, ...]) -> None:
+def _refuse_twins(keys: tuple[VerificationKey, ...]) -> None:
     crews: dict[str, str] = {}
     for key in keys:
         if key.kid in crews:

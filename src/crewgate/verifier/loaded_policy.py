@@ -14,7 +14,7 @@ from crewgate._native.table import Table
 from crewgate.core.policy.policy import Policy
 from crewgate.core.verdict import Denial
 from crewgate.policy import certificate_tokens
-from crewgate.policy.certificate_tokens import Crossings
+from crewgate.policy.certificate_tokens import CertificateTokens
 
 UNKNOWN = -1  # the number of a tool that does not exist; judged last
 
@@ -28,7 +28,7 @@ class Decide(Protocol):
         """The verdict on a token, for the tool of this number, at its price or the one given."""
 
 
-class Judge(msgspec.Struct, frozen=True):
+class LoadedPolicy(msgspec.Struct, frozen=True):
     """`decide(token, tool number)` is the gate's, bound; all the others belong to it."""
 
     gate: Gate
@@ -36,16 +36,16 @@ class Judge(msgspec.Struct, frozen=True):
     numbers: dict[str, int]
     decide: Decide
     table: Table
-    crossings: Crossings
+    crossings: CertificateTokens
 
 
-class Case(msgspec.Struct, frozen=True):
+class DecisionRequest(msgspec.Struct, frozen=True):
     """One call that is being judged; `crew` is whose certificate its connection has, if any.
 
     `cost` is what it may cost, in micro-credits, if that is not the tool's price.
     """
 
-    judge: Judge
+    judge: LoadedPolicy
     token: bytes
     tool: int
     crew: str | None = None
@@ -67,12 +67,14 @@ class Case(msgspec.Struct, frozen=True):
         return self.cost if self.cost >= 0 else self.judge.policy.tools[self.tool].price
 
 
-def judge_by(policy: Policy, table: Table, crossings: Crossings = certificate_tokens.NONE) -> Judge:
+def judge_by(
+    policy: Policy, table: Table, crossings: CertificateTokens = certificate_tokens.NONE
+) -> LoadedPolicy:
     """A judge that settles fixed prices at once and holds nothing (an embedder's)."""
     gate = Gate(table, holds=False)
     gate.load(policy)
     numbers = {tool.name: number for number, tool in enumerate(policy.tools)}
-    return Judge(gate, policy, numbers, gate.decide, table, crossings)
+    return LoadedPolicy(gate, policy, numbers, gate.decide, table, crossings)
 
 
 def needs_credit(verdict: Permit | Denial) -> bool:

@@ -15,14 +15,14 @@ from crewgate.core.x509.certificate import read, revocable_by
 from crewgate.core.x509.identity import Identity, Role
 
 
-class Table(Protocol):
+class RevocationLookup(Protocol):
     """The shared table, as far as a certificate is concerned."""
 
     def is_revoked(self, key: bytes, issued_at: int = 0) -> bool:
         """Whether `key` is revoked for what was issued at that second."""
 
 
-class Proven(msgspec.Struct, frozen=True):
+class VerifiedCertificate(msgspec.Struct, frozen=True):
     """An orchestrator's certificate (DER); times in seconds since the epoch."""
 
     certificate: bytes
@@ -32,22 +32,22 @@ class Proven(msgspec.Struct, frozen=True):
     not_after: int
     revocable: tuple[tuple[bytes, int], ...]
 
-    def is_revoked(self, table: Table) -> bool:
+    def is_revoked(self, table: RevocationLookup) -> bool:
         """Whether the table has revoked it, or its orchestrator since it was issued."""
         return any(table.is_revoked(*by) for by in self.revocable)
 
 
-class Peers:
+class PeerCertificates:
     """The certificates seen of late, at most `capacity`; safe to use from many threads."""
 
     def __init__(self, capacity: int = limits.peer_certificates_max) -> None:
         self._capacity = capacity
-        self._known: dict[bytes, Proven | None] = {}
+        self._known: dict[bytes, VerifiedCertificate | None] = {}
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def find(self, certificate: object) -> Proven | None:
+    def find(self, certificate: object) -> VerifiedCertificate | None:
         """What a certificate (DER) says; None for what speaks for no orchestrator, or is none."""
         if type(certificate) is not bytes:
             return None
@@ -61,7 +61,9 @@ class Peers:
             self._known[certificate] = found
         return found
 
-    def admit(self, certificate: object, table: Table, now: float) -> Proven | None:
+    def admit(
+        self, certificate: object, table: RevocationLookup, now: float
+    ) -> VerifiedCertificate | None:
         """The same, if it is good at `now` (wall clock, seconds) by its times and the table."""
         found = self.find(certificate)
         if found is None or not found.not_before <= now <= found.not_after:
@@ -69,7 +71,7 @@ class Peers:
         return None if found.is_revoked(table) else found
 
 
-def _read(data: bytes) -> Proven | None:
+def _read(data: bytes) -> VerifiedCertificate | None:
     try:
         found = read(data)
         identity = found.speaks_for()
@@ -77,7 +79,7 @@ def _read(data: bytes) -> Proven | None:
         return None
     if not found.is_client or found.is_authority or identity.role is not Role.ORCHESTRATOR:
         return None
-    return Proven(
+    return VerifiedCertificate(
         data,
         identity,
         found.serial_text,

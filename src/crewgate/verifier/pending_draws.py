@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from crewgate import limits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
-from crewgate.ipc.attach_messages import Drawn, Failed, Reload, Revoked
+from crewgate.ipc.attach_messages import CreditDrawn, KeysRevoked, Reload, RequestFailed
 from crewgate.ipc.attachment import Attachment
-from crewgate.leases.branch_opening import Status
-from crewgate.verifier.waiters import Waiter
+from crewgate.leases.branch_opening import DrawResult
+from crewgate.verifier.waiters import DrawWaiter
 
 
 @dataclass(slots=True)
@@ -24,10 +24,10 @@ class _Draw:
 
     branch: bytes
     until: float
-    waiters: list[Waiter] = field(default_factory=list)
+    waiters: list[DrawWaiter] = field(default_factory=list)
 
 
-class Draws:
+class PendingDraws:
     """The draws of one attachment; without one, nothing can be drawn."""
 
     def __init__(self, attachment: Attachment | None) -> None:
@@ -37,9 +37,9 @@ class Draws:
         self._sent: dict[int, _Draw] = {}
 
     def __repr__(self) -> str:
-        return f"<Draws in flight={len(self._sent)}>"
+        return f"<PendingDraws in flight={len(self._sent)}>"
 
-    def start(self, grant: Grant, need: int, waiter: Waiter | None = None) -> bool:
+    def start(self, grant: Grant, need: int, waiter: DrawWaiter | None = None) -> bool:
         """See that a draw for the branch is under way; False if that cannot be.
 
         The answer may be to another call's need, so whoever waited decides again.
@@ -54,15 +54,15 @@ class Draws:
                 draw.waiters.append(waiter)
             return True
 
-    def answer(self, heard: Iterable[Drawn | Failed | Revoked | Reload]) -> None:
+    def answer(self, heard: Iterable[CreditDrawn | RequestFailed | KeysRevoked | Reload]) -> None:
         """Wake who waits for what was heard."""
         for message in heard:
-            if isinstance(message, Drawn | Failed):
+            if isinstance(message, CreditDrawn | RequestFailed):
                 with self._lock:
                     draw = self._forget(message.id)
-                status = Status(message.status) if isinstance(message, Drawn) else None
+                status = DrawResult(message.status) if isinstance(message, CreditDrawn) else None
                 for waiter in draw.waiters if draw else ():
-                    waiter.ring(status)
+                    waiter.notify(status)
 
     def end(self) -> None:
         """The attachment is gone: nothing that is in flight is answered any more."""
@@ -73,7 +73,7 @@ class Draws:
             self._by_branch.clear()
         for draw in draws:
             for waiter in draw.waiters:
-                waiter.ring(None)
+                waiter.notify(None)
 
     def _send(self, grant: Grant, need: int, overdue: _Draw | None) -> _Draw | None:
         if overdue is None and len(self._sent) >= limits.link_draws_max:

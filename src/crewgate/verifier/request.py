@@ -10,9 +10,9 @@ from msgspec import structs
 
 from crewgate import limits
 from crewgate.core.verdict import Denial, Reason
-from crewgate.policy.certificate_tokens import Signed
-from crewgate.verifier.loaded_policy import UNKNOWN, Case, Judge
-from crewgate.verifier.peer_certificates import Peers, Proven
+from crewgate.policy.certificate_tokens import SignedToken
+from crewgate.verifier.loaded_policy import UNKNOWN, DecisionRequest, LoadedPolicy
+from crewgate.verifier.peer_certificates import PeerCertificates, VerifiedCertificate
 
 MISSING = Denial(Reason.MISSING_TOKEN)
 INVALID = Denial(Reason.INVALID_TOKEN)
@@ -20,14 +20,14 @@ _UNPROVEN = Denial(Reason.BINDING_MISMATCH)
 CHARS = limits.token_bytes_max + 1  # of a longer token, the gate needs only see that it is longer
 
 
-def case_of(
-    judge: Judge,
-    peers: Peers,
+def make_request(
+    policy: LoadedPolicy,
+    peers: PeerCertificates,
     token: str | bytes | None,
     tool: str,
     peer_certificate: bytes | None,
     cost_micro: int | None = None,
-) -> Case | Denial:
+) -> DecisionRequest | Denial:
     """The case of a call; a certificate that is not good is refused whatever the token.
 
     ValueError for a cost that no call can have.
@@ -36,32 +36,38 @@ def case_of(
     if cost_micro is not None and not 0 <= cost_micro <= limits.price_micro_max:
         raise ValueError(f"a call costs 0 to {limits.price_micro_max} micro-credits: {cost_micro}")
     try:
-        number = judge.numbers.get(tool, UNKNOWN)
+        number = policy.numbers.get(tool, UNKNOWN)
     except TypeError:  # unhashable, and so no name
         number = UNKNOWN
     crew = None
     if peer_certificate is not None:
         now = time.time()
-        proven = peers.admit(peer_certificate, judge.table, now)
+        proven = peers.admit(peer_certificate, policy.table, now)
         if proven is None:
             return _UNPROVEN
         if token is None:
-            case = _by_certificate(judge, proven, number, now)
-            return structs.replace(case, cost=cost) if isinstance(case, Case) else case
+            request = _by_certificate(policy, proven, number, now)
+            return (
+                structs.replace(request, cost=cost)
+                if isinstance(request, DecisionRequest)
+                else request
+            )
         crew = proven.identity.crew
     if isinstance(token, str):
         # Nothing that "?" stands for is base64url, so it is refused as it should be.
         token = token[:CHARS].encode("ascii", "replace")
     elif type(token) is not bytes:
         return MISSING if token is None else INVALID
-    return Case(judge, token, number, crew, cost)
+    return DecisionRequest(policy, token, number, crew, cost)
 
 
-def _by_certificate(judge: Judge, proven: Proven, tool: int, now: float) -> Case | Denial:
+def _by_certificate(
+    policy: LoadedPolicy, proven: VerifiedCertificate, tool: int, now: float
+) -> DecisionRequest | Denial:
     """A call without a token: a crossing must lead to the tool's owner."""
     if tool == UNKNOWN:
         return MISSING
-    signed = judge.crossings.find(proven, judge.policy.tools[tool].owner, now)
-    if isinstance(signed, Signed):
-        return Case(judge, signed.token, tool, signed.account)
+    signed = policy.crossings.find(proven, policy.policy.tools[tool].owner, now)
+    if isinstance(signed, SignedToken):
+        return DecisionRequest(policy, signed.token, tool, signed.account)
     return MISSING if signed is None else Denial(signed)

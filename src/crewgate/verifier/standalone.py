@@ -11,30 +11,30 @@ from typing import NoReturn
 import msgspec
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
+from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
-from crewgate.core.policy.policy import Crew, Policy
+from crewgate.core.policy.policy import CrewPolicy, Policy
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import ForkedError, RefusedError
-from crewgate.leases.lease_client import Lessor, Status
-from crewgate.verifier.loaded_policy import Case, Judge, judge_by, needs_credit
-from crewgate.verifier.waiters import Waiter
+from crewgate.leases.lease_client import DrawResult, LeaseClient
+from crewgate.verifier.loaded_policy import DecisionRequest, LoadedPolicy, judge_by, needs_credit
+from crewgate.verifier.waiters import DrawWaiter
 
 # An embedded verifier holds no reservations and nobody else attaches: the least there can be.
 _GEOMETRY = Geometry(
     limits.table_branches_default, limits.table_branches_default, limits.table_records_min, 2
 )
 _CLOSED = Denial(Reason.REVOCATION_UNAVAILABLE)
-_REFUSED = {Status.MISMATCH: Reason.BINDING_MISMATCH, Status.CLOSED: Reason.BRANCH_REVOKED}
+_REFUSED = {DrawResult.MISMATCH: Reason.BINDING_MISMATCH, DrawResult.CLOSED: Reason.BRANCH_REVOKED}
 
 
-class Standalone:
+class StandaloneSource:
     """A source of verdicts and credit that shares nothing with any other process."""
 
-    judge: Judge
+    judge: LoadedPolicy
     wait_seconds = limits.credit_wait_seconds
 
     def __init__(self, policy: Policy) -> None:
@@ -42,14 +42,16 @@ class Standalone:
         self._table = OwnedTable.private(_GEOMETRY)
         self._table.set_policy_generation(policy.generation)
         ledger = MemoryLedger()
-        self._lessor = Lessor(self._table, ledger, policy, "standalone", forget=ledger.forget)
+        self._lease_client = LeaseClient(
+            self._table, ledger, policy, "standalone", forget=ledger.forget
+        )
         self._tidied = time.monotonic()
         self.judge = judge_by(policy, self._table)
 
     def __repr__(self) -> str:
-        return f"<Standalone {self._table!r}>"
+        return f"<StandaloneSource {self._table!r}>"
 
-    def fund(self, case: Case, denial: Denial) -> Permit | Denial:
+    def try_fund(self, request: DecisionRequest, denial: Denial) -> Permit | Denial:
         """Draw what the call lacks, and judge it again."""
         grant = denial.grant
         if grant is None:
@@ -59,17 +61,17 @@ class Standalone:
             for _ in range(limits.draw_rounds_max):
                 wall, boot_ns = _clocks()
                 self._tidy(wall, boot_ns)
-                status = self._lessor.draw(grant, case.price, wall, boot_ns)
+                status = self._lease_client.draw(grant, request.price, wall, boot_ns)
                 if status in _REFUSED:
                     return Denial(_REFUSED[status], grant)
-                if status is not Status.GRANTED:
-                    return case.after_draw()
-                verdict = case.ask()
+                if status is not DrawResult.GRANTED:
+                    return request.after_draw()
+                verdict = request.ask()
                 if not needs_credit(verdict):  # else another thread was faster
                     break
         return verdict
 
-    def begin(self, case: Case, denial: Denial, waiter: Waiter) -> bool:  # noqa: ARG002
+    def start_draw(self, request: DecisionRequest, denial: Denial, waiter: DrawWaiter) -> bool:  # noqa: ARG002
         """False: there is nobody to wait for."""
         return False
 
@@ -92,7 +94,7 @@ class Standalone:
                 key, before = owner, int(wall) + limits.leeway_seconds
             life = limits.revocation_seconds
             self._table.revoke(key, owner, before, life, int(wall), boot_ns)
-            self._lessor.close(ids.branch_key(whose.name, branch))
+            self._lease_client.close(ids.branch_key(whose.name, branch))
 
     def close(self) -> None:
         """From now on everything is refused; the memory goes with the last permit."""
@@ -103,7 +105,7 @@ class Standalone:
         self.judge = msgspec.structs.replace(self.judge, decide=_forked)
         self._lock = threading.Lock()
 
-    def _whose(self, branch: str, crew: str) -> Crew:
+    def _whose(self, branch: str, crew: str) -> CrewPolicy:
         crews = self.judge.policy.crews
         names = [each.name for each in crews]
         if not crew:
@@ -121,7 +123,7 @@ class Standalone:
         now = time.monotonic()
         if now - self._tidied >= 1:
             self._tidied = now
-            self._lessor.reclaim(wall, boot_ns, limits.standalone_reclaim_records)
+            self._lease_client.reclaim(wall, boot_ns, limits.standalone_reclaim_records)
 
 
 def _clocks() -> tuple[float, int]:

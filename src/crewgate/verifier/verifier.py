@@ -15,31 +15,31 @@ from crewgate._native.permit import Permit
 from crewgate.core.budget.window_reset import explained
 from crewgate.core.cross_crew_account import is_account
 from crewgate.core.verdict import Denial, Reason
-from crewgate.leases.lease_client import Status
-from crewgate.verifier.attached import Attached
-from crewgate.verifier.inline_policy import Price, given_policy
-from crewgate.verifier.loaded_policy import UNKNOWN, Case, Judge, needs_credit
-from crewgate.verifier.peer_certificates import Peers
-from crewgate.verifier.request import CHARS, INVALID, MISSING, case_of
-from crewgate.verifier.standalone import Standalone
-from crewgate.verifier.waiters import ThreadWaiter, Waiter, task_waiter
+from crewgate.leases.lease_client import DrawResult
+from crewgate.verifier.attached import AttachedSource
+from crewgate.verifier.inline_policy import Price, policy_from_arguments
+from crewgate.verifier.loaded_policy import UNKNOWN, DecisionRequest, LoadedPolicy, needs_credit
+from crewgate.verifier.peer_certificates import PeerCertificates
+from crewgate.verifier.request import CHARS, INVALID, MISSING, make_request
+from crewgate.verifier.standalone import StandaloneSource
+from crewgate.verifier.waiters import DrawWaiter, ThreadWaiter, task_waiter
 
-Sink = Callable[[str, Permit | Denial], object]
-W = TypeVar("W", bound=Waiter)
+DecisionCallback = Callable[[str, Permit | Denial], object]
+W = TypeVar("W", bound=DrawWaiter)
 
-_REFUSED = {Status.MISMATCH: Reason.BINDING_MISMATCH, Status.CLOSED: Reason.BRANCH_REVOKED}
+_REFUSED = {DrawResult.MISMATCH: Reason.BINDING_MISMATCH, DrawResult.CLOSED: Reason.BRANCH_REVOKED}
 
 
-class Source(Protocol):
+class VerdictSource(Protocol):
     """Where judges and credit come from."""
 
-    judge: Judge
+    judge: LoadedPolicy
     wait_seconds: float
 
-    def fund(self, case: Case, denial: Denial) -> Permit | Denial:
+    def try_fund(self, request: DecisionRequest, denial: Denial) -> Permit | Denial:
         """Do what can be done without waiting for a call that lacks credit."""
 
-    def begin(self, case: Case, denial: Denial, waiter: Waiter) -> bool:
+    def start_draw(self, request: DecisionRequest, denial: Denial, waiter: DrawWaiter) -> bool:
         """See that a draw is under way whose end rings `waiter`."""
 
     def revoke(self, branch: str, crew: str) -> None:
@@ -60,21 +60,21 @@ class Verifier:
     verdict and the tool's name; what it raises reaches the caller.
     """
 
-    def __init__(self, source: Source, sink: Sink | None = None) -> None:
+    def __init__(self, source: VerdictSource, sink: DecisionCallback | None = None) -> None:
         self._source = source
         self._sink = sink
-        self._peers = Peers()
+        self._peers = PeerCertificates()
         _verifiers.add(self)
 
     @classmethod
-    def from_config(cls, path: str | Path, *, sink: Sink | None = None) -> Self:
+    def from_config(cls, path: str | Path, *, sink: DecisionCallback | None = None) -> Self:
         """Attach to the table of this machine's agent, which serves the configuration at `path`.
 
         ConfigurationError, LinkError or TableError if that cannot be done now. What happens later
         (the agent ends, the table is replaced, the configuration changes) is followed in the
         background; calls are refused while it must be.
         """
-        return cls(Attached(Path(path)), sink)
+        return cls(AttachedSource(Path(path)), sink)
 
     @classmethod
     def standalone(
@@ -83,7 +83,7 @@ class Verifier:
         audience: str,
         tools: Mapping[str, Price],
         crews: Mapping[str, Mapping[str, object]],
-        sink: Sink | None = None,
+        sink: DecisionCallback | None = None,
     ) -> Self:
         """A private table, for tests and single processes. ConfigurationError.
 
@@ -92,7 +92,7 @@ class Verifier:
         configuration file ("credits_per_branch": "2.50", "depth": 2, …); one that is not given does
         not apply, except tools (none), lifetime (900 s) and depth (8).
         """
-        return cls(Standalone(given_policy(audience, tools, crews)), sink)
+        return cls(StandaloneSource(policy_from_arguments(audience, tools, crews)), sink)
 
     def __repr__(self) -> str:
         return f"<Verifier {self._source!r}>"
@@ -144,22 +144,22 @@ class Verifier:
         if peer_certificate is not None or cost_micro is not None:
             return self._decide_for(token, tool, peer_certificate, cost_micro)
         source = self._source
-        judge = source.judge
+        policy = source.judge
         if type(token) is str:
             # Nothing that "?" stands for is base64url, so it is refused as it should be.
             token = token[:CHARS].encode("ascii", "replace")
         elif type(token) is not bytes:
-            return self._tell(tool, MISSING if token is None else INVALID)
+            return self._notify_sink(tool, MISSING if token is None else INVALID)
         try:
-            number = judge.numbers.get(tool, UNKNOWN)
+            number = policy.numbers.get(tool, UNKNOWN)
         except TypeError:  # unhashable, and so no name
             number = UNKNOWN
-        verdict = judge.decide(token, number)
+        verdict = policy.decide(token, number)
         if type(verdict) is Denial and verdict.retry:
-            verdict = source.fund(Case(judge, token, number), verdict)
+            verdict = source.try_fund(DecisionRequest(policy, token, number), verdict)
         if self._sink is None and type(verdict) is not Denial:
             return verdict
-        return self._tell(tool, verdict)
+        return self._notify_sink(tool, verdict)
 
     async def admit(
         self,
@@ -174,16 +174,18 @@ class Verifier:
         It waits while a draw is under way, at most `[limits] credit_wait_seconds_max` (2 s), and
         not at all while the ledger does not answer. Of the others holds what `decide` says.
         """
-        case = case_of(self._source.judge, self._peers, token, tool, peer_certificate, cost_micro)
-        if isinstance(case, Denial):
-            return self._tell(tool, case)
-        attempts = self._attempts(case, task_waiter)
+        request = make_request(
+            self._source.judge, self._peers, token, tool, peer_certificate, cost_micro
+        )
+        if isinstance(request, Denial):
+            return self._notify_sink(tool, request)
+        attempts = self._attempts(request, task_waiter)
         while True:
             try:
                 waiter, seconds = next(attempts)
             except StopIteration as end:
                 verdict: Permit | Denial = end.value
-                return self._tell(tool, verdict)
+                return self._notify_sink(tool, verdict)
             await waiter.wait(seconds)
 
     def admit_blocking(
@@ -198,16 +200,18 @@ class Verifier:
 
         Of the others holds what `decide` says.
         """
-        case = case_of(self._source.judge, self._peers, token, tool, peer_certificate, cost_micro)
-        if isinstance(case, Denial):
-            return self._tell(tool, case)
-        attempts = self._attempts(case, ThreadWaiter)
+        request = make_request(
+            self._source.judge, self._peers, token, tool, peer_certificate, cost_micro
+        )
+        if isinstance(request, Denial):
+            return self._notify_sink(tool, request)
+        attempts = self._attempts(request, ThreadWaiter)
         while True:
             try:
                 waiter, seconds = next(attempts)
             except StopIteration as end:
                 verdict: Permit | Denial = end.value
-                return self._tell(tool, verdict)
+                return self._notify_sink(tool, verdict)
             waiter.wait(seconds)
 
     def peer_revoked(self, peer_certificate: bytes) -> bool:
@@ -230,8 +234,6 @@ class Verifier:
         """Refuse everything from now on, and let go of table, connection and thread."""
         self._source.close()
 
-    # Inside.
-
     def _decide_for(
         self,
         token: str | bytes | None,
@@ -239,39 +241,41 @@ class Verifier:
         peer_certificate: bytes | None,
         cost_micro: int | None,
     ) -> Permit | Denial:
-        case = case_of(self._source.judge, self._peers, token, tool, peer_certificate, cost_micro)
-        if isinstance(case, Denial):
-            return self._tell(tool, case)
-        verdict = case.ask()
+        request = make_request(
+            self._source.judge, self._peers, token, tool, peer_certificate, cost_micro
+        )
+        if isinstance(request, Denial):
+            return self._notify_sink(tool, request)
+        verdict = request.ask()
         if isinstance(verdict, Denial) and verdict.retry:
-            verdict = self._source.fund(case, verdict)
-        return self._tell(tool, verdict)
+            verdict = self._source.try_fund(request, verdict)
+        return self._notify_sink(tool, verdict)
 
     def _attempts(
-        self, case: Case, make: Callable[[], W]
+        self, request: DecisionRequest, make: Callable[[], W]
     ) -> Generator[tuple[W, float], None, Permit | Denial]:
         """Judge, and yield what to wait for and how long, as long as a draw may help.
 
         Every answer is a reason to judge again, also one to a smaller need of another call.
         """
-        verdict = case.ask()
+        verdict = request.ask()
         until = time.monotonic() + self._source.wait_seconds
         while isinstance(verdict, Denial) and needs_credit(verdict):
             waiter = make()
             left = until - time.monotonic()
-            if left <= 0 or not self._source.begin(case, verdict, waiter):
+            if left <= 0 or not self._source.start_draw(request, verdict, waiter):
                 break
             yield waiter, left
             if waiter.status in _REFUSED:
                 return Denial(_REFUSED[waiter.status], verdict.grant)
-            if waiter.status is not Status.GRANTED:
-                return case.after_draw()
-            verdict = case.ask()
+            if waiter.status is not DrawResult.GRANTED:
+                return request.after_draw()
+            verdict = request.ask()
         if isinstance(verdict, Denial) and verdict.retry:
-            return self._source.fund(case, verdict)
+            return self._source.try_fund(request, verdict)
         return verdict
 
-    def _tell(self, tool: str, verdict: Permit | Denial) -> Permit | Denial:
+    def _notify_sink(self, tool: str, verdict: Permit | Denial) -> Permit | Denial:
         if isinstance(verdict, Denial):
             verdict = explained(verdict, time.time())
         if self._sink is not None:

@@ -9,50 +9,50 @@ import threading
 from contextlib import suppress
 from typing import Any, Protocol
 
-from crewgate.leases.branch_opening import Status
+from crewgate.leases.branch_opening import DrawResult
 
 
-class Waiter(Protocol):
+class DrawWaiter(Protocol):
     """Rung once, from any thread; `status` says how the draw ended, None for not at all."""
 
-    status: Status | None
+    status: DrawResult | None
 
-    def ring(self, status: Status | None) -> None:
+    def notify(self, status: DrawResult | None) -> None:
         """Wake who waits."""
 
 
-class Arrival:
+class AttachmentArrival:
     """Who waits for the first attachment of a process, from any thread; over once, for good."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiters: list[Waiter] = []
+        self._waiters: list[DrawWaiter] = []
         self._is_over = False
 
-    def await_with(self, waiter: Waiter) -> bool:
+    def await_with(self, waiter: DrawWaiter) -> bool:
         """Have `waiter` rung when it is over; False if it is."""
         with self._lock:
             if not self._is_over:
                 self._waiters.append(waiter)
             return not self._is_over
 
-    def end(self, status: Status | None) -> None:
+    def end(self, status: DrawResult | None) -> None:
         """Ring all of them. GRANTED: judge again, now there is whom to ask; None: in vain."""
         with self._lock:
             self._is_over = True
             waiters, self._waiters = self._waiters, []
         for waiter in waiters:
-            waiter.ring(status)
+            waiter.notify(status)
 
 
 class ThreadWaiter:
     """Waits in a thread of its own."""
 
     def __init__(self) -> None:
-        self.status: Status | None = None
+        self.status: DrawResult | None = None
         self._rung = threading.Event()
 
-    def ring(self, status: Status | None) -> None:
+    def notify(self, status: DrawResult | None) -> None:
         """Wake the thread."""
         self.status = status
         self._rung.set()
@@ -66,12 +66,12 @@ class TrioWaiter:
     """Waits as a Trio task."""
 
     def __init__(self, trio: Any) -> None:  # noqa: ANN401 - the module, not imported here
-        self.status: Status | None = None
+        self.status: DrawResult | None = None
         self._trio = trio
         self._rung = trio.Event()
         self._token = trio.lowlevel.current_trio_token()
 
-    def ring(self, status: Status | None) -> None:
+    def notify(self, status: DrawResult | None) -> None:
         """Wake the task, wherever its loop runs."""
         self.status = status
         with suppress(self._trio.RunFinishedError):
@@ -87,12 +87,12 @@ class AsyncioWaiter:
     """Waits as an asyncio task."""
 
     def __init__(self, asyncio: Any) -> None:  # noqa: ANN401 - the module, not imported here
-        self.status: Status | None = None
+        self.status: DrawResult | None = None
         self._asyncio = asyncio
         self._loop = asyncio.get_running_loop()
         self._rung = self._loop.create_future()
 
-    def ring(self, status: Status | None) -> None:
+    def notify(self, status: DrawResult | None) -> None:
         """Wake the task, wherever its loop runs."""
         self.status = status
         with suppress(RuntimeError):  # the loop is closed

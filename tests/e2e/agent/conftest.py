@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from agents import Guest, Site
+from agent_process import Guest, Site
 
 
 @pytest.fixture

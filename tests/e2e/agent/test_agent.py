@@ -4,12 +4,12 @@ import signal
 import threading
 
 import pytest
-from agents import PRICE, Enter, Site, reason
-from world import BRANCH, PARENT, ROOT
+from agent_process import PRICE, Enter, Site, reason
+from crew_world import BRANCH, PARENT, ROOT
 
 from crewgate.core.verdict import Reason
-from crewgate.ipc.attach_messages import Revoked
-from crewgate.issuer.gateway import LocalGateway, Standing
+from crewgate.ipc.attach_messages import KeysRevoked
+from crewgate.issuer.gateway import BranchUsage, LocalGateway
 
 
 def test_a_guest_draws_and_the_tree_shows_it(site: Site, enter: Enter) -> None:
@@ -63,9 +63,9 @@ def test_a_branch_that_was_revoked_unused_is_dead_for_its_issuer(site: Site) -> 
     site.agent()
     site.revoke(BRANCH, "article")
     assert site.tree() == {}
-    found = LocalGateway(site.state, "article").standing({BRANCH, PARENT})
-    assert found == {BRANCH: Standing(0, dead=True)}
-    assert LocalGateway(site.state, "other").standing({BRANCH}) == {}
+    found = LocalGateway(site.state, "article").usage({BRANCH, PARENT})
+    assert found == {BRANCH: BranchUsage(0, dead=True)}
+    assert LocalGateway(site.state, "other").usage({BRANCH}) == {}
 
 
 def test_the_receipt_tells_when_the_last_call_was_cut(site: Site, enter: Enter) -> None:
@@ -76,8 +76,8 @@ def test_the_receipt_tells_when_the_last_call_was_cut(site: Site, enter: Enter) 
 
     def answer() -> None:
         (pushed,) = guest.pushed()
-        assert isinstance(pushed, Revoked)
-        guest.attachment.answer_cut(pushed, 2**62, 3)
+        assert isinstance(pushed, KeysRevoked)
+        guest.attachment.send_cut_report(pushed, 2**62, 3)
 
     thread = threading.Thread(target=answer)
     thread.start()

@@ -7,15 +7,15 @@ import sys
 
 import msgspec
 import pytest
-from agents import PRICE, Enter, Site, reason
-from world import BRANCH
+from agent_process import PRICE, Enter, Site, reason
+from crew_world import BRANCH
 
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core.ids import branch_key
 from crewgate.core.verdict import Reason
 from crewgate.errors import LinkError, RefusedError
-from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.attach_messages import Reload
 from crewgate.ipc.handshake import attach
@@ -106,12 +106,12 @@ def test_a_bad_file_leaves_the_old_one_in_force(site: Site, enter: Enter) -> Non
     site.agent()
     guest = enter()
     site.write(price="a lot")
-    with Owner(site.state) as owner, pytest.raises(RefusedError, match="price"):
+    with AdminClient(site.state) as owner, pytest.raises(RefusedError, match="price"):
         owner.reload()
     assert "price" in site.status().configuration_error
     guest.settled(site.world.token)
     site.write()
-    with Owner(site.state) as owner:
+    with AdminClient(site.state) as owner:
         owner.reload()
     assert site.status().configuration_error == ""
 
@@ -123,7 +123,7 @@ def test_another_geometry_is_another_table(site: Site) -> None:
     site.revoke(BRANCH, "article")
     text = site.file.read_text()
     site.file.write_text(text.replace("branches = 256", "branches = 512"))
-    with Owner(site.state) as owner, pytest.raises(RefusedError, match="cannot change"):
+    with AdminClient(site.state) as owner, pytest.raises(RefusedError, match="cannot change"):
         owner.reload()
     agent.kill()
     agent.wait()

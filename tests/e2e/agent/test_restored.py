@@ -5,10 +5,10 @@ import json
 import signal
 from pathlib import Path
 
-from agents import PRICE, Guest, Site, reason
+from agent_process import PRICE, Guest, Site, reason
 from command_process import crewgate
+from crew_world import BRANCH
 from installation import wait_until
-from world import BRANCH
 
 from crewgate._native.permit import Permit
 from crewgate.core.verdict import Reason
@@ -40,7 +40,7 @@ def test_a_restored_machine_forgets_neither_spend_nor_revocation(site: Site) -> 
         guest.settled(token)
     site.revoke(DEAD, "article")
     busy = site.world.mint(execution_branch_id=BUSY, branch_path=[], credit_quota=1000 * 10**6)
-    spender = site.guest(busy.decode(), script="spending_guest.py")
+    spender = site.guest(busy.decode(), script="spending_process.py")
     wait_until(lambda: BUSY in site.tree() and site.tree()[BUSY].spent > 0)
     before = site.tree()[BRANCH].spent
     assert before == 3 * PRICE

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from agents import Enter, Site, reason
-from world import BRANCH, CREW, KID
+from agent_process import Enter, Site, reason
+from crew_world import BRANCH, CREW, KID
 
 from crewgate import limits
 from crewgate.core.verdict import Reason
-from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import Target
 from crewgate.issuer.gateway import LocalGateway
 from crewgate.issuer.inspection import read_claims
@@ -33,7 +33,7 @@ def test_tokens_die_and_their_branch_lives(site: Site, enter: Enter, target: Tar
         guest.settled(sibling)
     local, shown = LocalGateway(site.state, CREW), read_claims(token.decode())
     assert not local.refuses(shown, KID)
-    with Owner(site.state) as owner:
+    with AdminClient(site.state) as owner:
         receipt = owner.revoke(NAMES[target], CREW, target=target)
     assert (receipt.target, receipt.crew, receipt.silent) == (target, CREW, 0)
     issued = world.now + 100  # later than the receipt and its leeway
@@ -46,7 +46,7 @@ def test_tokens_die_and_their_branch_lives(site: Site, enter: Enter, target: Tar
         guest.settled(later)
     assert local.refuses(shown, KID)
     assert not local.refuses(read_claims(later.decode()), KID)
-    assert not any(each.dead for each in local.standing({BRANCH, SIBLING}).values())
+    assert not any(each.dead for each in local.usage({BRANCH, SIBLING}).values())
 
 
 def test_the_command_says_it_to_a_person_and_to_a_script(site: Site, enter: Enter) -> None:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from agents import COMMAND, Guest, Site
+from agent_process import COMMAND, Guest, Site
+from crew_world import BRANCH
 from orchestrators import is_running
-from world import BRANCH
 
 Enter = Callable[..., Guest]
 

@@ -5,10 +5,10 @@ import random
 import signal
 import time
 
-from agents import Site
-from world import BRANCH, PARENT
+from agent_process import Site
+from crew_world import BRANCH, PARENT
 
-from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_client import AdminClient
 
 PRICE = 10_000
 CALLS = 2_000
@@ -27,13 +27,13 @@ def test_a_budget_is_spent_exactly_however_often_the_agent_is_killed(site: Site)
         site.world.mint(execution_branch_id=branch, branch_path=path, credit_quota=CALLS * PRICE)
         for branch in (BRANCH, "0199c1d2-0000-7000-8000-000000000009")
     ]
-    spenders = [site.guest(token.decode(), script="spending_guest.py") for token in tokens]
+    spenders = [site.guest(token.decode(), script="spending_process.py") for token in tokens]
     for spender in spenders:
         assert spender.stdout is not None
         assert spender.stdout.readline() == "attached\n"
     chance = random.Random(7)
     for number in range(6):
-        with Owner(site.state) as owner:
+        with AdminClient(site.state) as owner:
             owner.revoke(f"0199c1d2-0000-7000-8000-0000000001{number:02}", "article")
         os.kill(site.status().pid, signal.SIGKILL)
         time.sleep(chance.uniform(0.0, 0.4))
@@ -45,7 +45,7 @@ def test_a_budget_is_spent_exactly_however_often_the_agent_is_killed(site: Site)
     assert admitted == CALLS
     status = site.status()
     assert (status.life, status.counts["revocations"]) == (life, 6)
-    with Owner(site.state) as owner:
+    with AdminClient(site.state) as owner:
         tree = {row.branch: row for row in owner.tree()}
     assert tree[PARENT].spent == CALLS * PRICE
     assert tree[PARENT].burned == tree[PARENT].reserved == tree[PARENT].left == 0

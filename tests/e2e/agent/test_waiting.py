@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from agents import COMMAND, Site
+from agent_process import COMMAND, Site
 
 STUB = """
 import os, pathlib, sys, time

@@ -8,11 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from agents import Site
+from agent_process import Site
 from orchestrators import is_running
 
 from crewgate.errors import LinkError
-from crewgate.ipc.admin_messages import Status
+from crewgate.ipc.admin_messages import AgentStatus
 from crewgate.server import listen
 
 
@@ -24,7 +24,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.end()
 
 
-def _until(site: Site, what: Callable[[Status], bool]) -> Status:
+def _until(site: Site, what: Callable[[AgentStatus], bool]) -> AgentStatus:
     """The first status that fits; the test's own time limit bounds it."""
     while True:
         try:
@@ -37,7 +37,7 @@ def _until(site: Site, what: Callable[[Status], bool]) -> Status:
         time.sleep(0.02)
 
 
-def _ready(site: Site) -> Status:
+def _ready(site: Site) -> AgentStatus:
     return _until(site, lambda status: status.ready)
 
 

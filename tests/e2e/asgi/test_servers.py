@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 from asgi_servers import SERVERS, serving
+from crew_world import BRANCH, World
 from embedded import standalone
 from installation import wait_until
-from world import BRANCH, World
 
 from crewgate import Permit, Verifier
 from crewgate.asgi import CrewgateMiddleware

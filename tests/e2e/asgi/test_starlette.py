@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 
 import httpx
 from asgi_servers import serving
+from crew_world import BRANCH, World
 from embedded import standalone
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from world import BRANCH, World
 
 from crewgate import Verifier
 from crewgate.asgi import CrewgateMiddleware

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from boundary import Boundary, bounded
+from mtls_gateway import Boundary, bounded
 
 
 @pytest.fixture(scope="module")

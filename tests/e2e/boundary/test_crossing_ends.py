@@ -11,8 +11,8 @@ import pytest
 from installation import wait_until
 from two_crews import TwoCrews, two_crews
 
-from crewgate.ipc.admin_client import Owner
-from crewgate.ipc.admin_messages import Name
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.admin_messages import RevocationTarget
 
 QUOTE = "/finance/quote"
 
@@ -100,8 +100,10 @@ async def test_revoking_the_orchestrator_closes_what_was_issued_until_then(site:
         streaming(site, mine) as (_, pieces, branch),
         streaming(site, sibling) as (_, others, _),
     ):
-        with Owner(site.folder / "state") as owner:
-            receipt = owner.revoke_names([Name(kind="orchestrator", crew="bd", name="bd/bd-3")])
+        with AdminClient(site.folder / "state") as owner:
+            receipt = owner.revoke_names(
+                [RevocationTarget(kind="orchestrator", crew="bd", name="bd/bd-3")]
+            )
         revoked_at = time.time()
         assert receipt.connections_closed == 1
         await rest(pieces)

@@ -4,8 +4,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import forge
-from boundary import Boundary, bounded
+import forged_certificates
+from mtls_gateway import Boundary, bounded
 
 from crewgate import limits
 
@@ -15,9 +15,11 @@ KNOCKS = 500
 def test_a_flood_of_refused_handshakes_writes_few_lines(tmp_path: Path) -> None:
     """Beyond the burst only so many lines a second; the rest is summed up, and none is lost."""
     with bounded(tmp_path, workers=1) as boundary:
-        issuing = forge.other_issuing()
-        stranger = forge.leaf(issuing, identity=forge.bd(), name="\x1b[31m" + "x" * 50)
-        files = forge.write(boundary.folder, stranger, issuing)
+        issuing = forged_certificates.other_issuing()
+        stranger = forged_certificates.leaf(
+            issuing, identity=forged_certificates.bd(), name="\x1b[31m" + "x" * 50
+        )
+        files = forged_certificates.write(boundary.folder, stranger, issuing)
         context = boundary.context(files)
         begun = time.monotonic()
         with ThreadPoolExecutor(4) as pool:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple
 
-import forge
+import forged_certificates as forged
 import pytest
 from authority import Authority, Files
-from boundary import Boundary
 from installation import wait_until
+from mtls_gateway import Boundary
 
 from crewgate.core.x509.identity import Role, encode
 
@@ -30,12 +30,16 @@ class Case(NamedTuple):
 
 
 def _of(**options: object) -> Callable[[Boundary], Files]:
-    return lambda boundary: boundary.forged(**{"identity": forge.bd(), **options})
+    return lambda boundary: boundary.forged(**{"identity": forged.bd(), **options})
 
 
 def _other_ca(boundary: Boundary) -> Files:
-    issuing = forge.other_issuing()
-    return forge.write(boundary.folder, forge.leaf(issuing, identity=forge.bd()), issuing)
+    issuing = forged.other_issuing()
+    return forged.write(
+        boundary.folder,
+        forged.leaf(issuing, identity=forged.bd()),
+        issuing,
+    )
 
 
 def _stranger(boundary: Boundary) -> Files:
@@ -47,7 +51,7 @@ def _server(boundary: Boundary) -> Files:
 
 
 def _revoked(boundary: Boundary) -> Files:
-    leaf = boundary.issue(forge.bd("bd-9"))
+    leaf = boundary.issue(forged.bd("bd-9"))
     revoke = ("ca", "revoke", leaf.entry.serial, "--reason", "keyCompromise")
     wait_until(lambda: boundary.ask(*revoke)["announced"])  # else the gateway hears of it later
     # From now on it is refused; with an alert, as soon as the list has been read anew.
@@ -61,7 +65,7 @@ def _revoked(boundary: Boundary) -> Files:
     return leaf.files
 
 
-ENCODED = encode(forge.bd())
+ENCODED = encode(forged.bd())
 CASES = {
     "none": Case(
         lambda _: None, ALL, "TLSV13_ALERT_CERTIFICATE_REQUIRED", 116, "no-certificate"
@@ -69,15 +73,15 @@ CASES = {
     "other CA": Case(_other_ca, ALL, "TLSV1_ALERT_UNKNOWN_CA", 48, "unknown-authority"),
     "stranger": Case(_stranger, ALL, "TLSV1_ALERT_UNKNOWN_CA", 48, "unknown-authority"),
     "expired": Case(
-        _of(begin=forge.now() - 2 * HOUR, end=forge.now() - HOUR),
+        _of(begin=forged.now() - 2 * HOUR, end=forged.now() - HOUR),
         ALL, "SSLV3_ALERT_CERTIFICATE_EXPIRED", 45, "certificate-expired",
     ),
     "not yet valid": Case(
-        _of(begin=forge.now() + HOUR, end=forge.now() + 2 * HOUR),
+        _of(begin=forged.now() + HOUR, end=forged.now() + 2 * HOUR),
         ALL, "SSLV3_ALERT_BAD_CERTIFICATE", 42, "certificate-not-yet-valid",
     ),
     "serverAuth only": Case(
-        _of(usages=forge.SERVER),
+        _of(usages=forged.SERVER),
         ALL, "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE", 43, "no-client-usage",
     ),
     "the gateway's own": Case(
@@ -94,14 +98,14 @@ CASES = {
         _of(identity=ENCODED.replace(b"bd-1", b"BD/1")), ALL, "", 0, "no-identity"
     ),
     "unknown crew": Case(
-        _of(identity=forge.bd(crew="marketing")), ALL, "", 0, "crew-not-admitted"
+        _of(identity=forged.bd(crew="marketing")), ALL, "", 0, "crew-not-admitted"
     ),
-    "other crew": Case(_of(identity=forge.bd(crew="finance")), SOME, "", 0, "crew-not-admitted"),
+    "other crew": Case(_of(identity=forged.bd(crew="finance")), SOME, "", 0, "crew-not-admitted"),
     "gateway": Case(
-        _of(identity=forge.bd("edge-1", Role.GATEWAY)), ALL, "", 0, "role-not-admitted"
+        _of(identity=forged.bd("edge-1", Role.GATEWAY)), ALL, "", 0, "role-not-admitted"
     ),
     "operator": Case(
-        _of(identity=forge.bd("ada", Role.OPERATOR)), ALL, "", 0, "role-not-admitted"
+        _of(identity=forged.bd("ada", Role.OPERATOR)), ALL, "", 0, "role-not-admitted"
     ),
     "revoked, optionally": Case(
         _revoked, EITHER, "SSLV3_ALERT_CERTIFICATE_REVOKED", 44, "certificate-revoked"
@@ -145,7 +149,11 @@ def test_openssl_is_refused_with_the_alert(boundary: Boundary, case: Case) -> No
 @pytest.mark.parametrize("offset", [ALL, SOME, EITHER])
 def test_a_good_certificate_is_served(boundary: Boundary, offset: int) -> None:
     """With both clients; no record of the connection is made."""
-    leaf, request, seen = boundary.issue(forge.bd()), boundary.say(), len(boundary.connections())
+    leaf, request, seen = (
+        boundary.issue(forged.bd()),
+        boundary.say(),
+        len(boundary.connections()),
+    )
     assert boundary.knock(leaf.files, offset, boundary.say("bd")).status == 200
     assert "HTTP/1.1 200" in boundary.s_client(leaf.files, offset, boundary.say("bd"))
     assert boundary.knock(leaf.files, offset, request).status == 401  # another crew's token
@@ -163,7 +171,7 @@ def test_no_session_outlives_its_certificate(boundary: Boundary, how: str) -> No
     """No ticket is ever given; what a client kept of a clean connection resumes nothing."""
     request = boundary.say("bd")
     life = {"life_seconds": 6} if how == "expired" else {}
-    leaf = boundary.issue(forge.bd("bd-7"), **life)
+    leaf = boundary.issue(forged.bd("bd-7"), **life)
     context = boundary.context(leaf.files)
     answer, session = _clean(boundary, context, request)
     assert answer.startswith(b"HTTP/1.1 200")
@@ -206,7 +214,7 @@ def _wait_for(second: int) -> None:
 
 def test_openssl_keeps_no_session_either(boundary: Boundary) -> None:
     """`-sess_out` keeps what there is; `-sess_in` with it is a whole handshake, and refused."""
-    leaf = boundary.issue(forge.bd("bd-8"))
+    leaf = boundary.issue(forged.bd("bd-8"))
     kept = boundary.folder / "session.pem"
     first = boundary.s_client(leaf.files, ALL, boundary.say("bd"), "-sess_out", str(kept))
     assert "HTTP/1.1 200" in first
@@ -222,7 +230,7 @@ def test_openssl_keeps_no_session_either(boundary: Boundary) -> None:
 def test_a_connection_ends_with_its_certificate(boundary: Boundary) -> None:
     """One that is idle is closed; nobody sits out a short life on a long connection."""
     request = boundary.say("bd").replace("connection: close\r\n", "")
-    leaf = boundary.issue(forge.bd("bd-6"), life_seconds=6)
+    leaf = boundary.issue(forged.bd("bd-6"), life_seconds=6)
     with (
         socket.create_connection(("127.0.0.1", boundary.port + ALL), 60) as plain,
         boundary.context(leaf.files).wrap_socket(plain, server_hostname="localhost") as secure,

@@ -5,14 +5,14 @@ import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
-import forge
+import forged_certificates
 import httpx
 import trio
-from boundary import Boundary, Leaf, bounded
 from installation import wait_until
+from mtls_gateway import Boundary, Leaf, bounded
 
 from crewgate.ca.authority import Authority, create
-from crewgate.config import CA
+from crewgate.config import CAConfig
 
 
 def _reload(boundary: Boundary, old: str = "", new: str = "") -> None:
@@ -68,7 +68,7 @@ class Open:
 async def test_a_new_server_certificate_drops_nobody(tmp_path: Path) -> None:
     """Who comes sees the new one; the stream goes on (HTTP/2: tests/e2e/server/test_renewal)."""
     with bounded(tmp_path, workers=1) as boundary:
-        leaf, stream = boundary.issue(forge.bd()), Open()
+        leaf, stream = boundary.issue(forged_certificates.bd()), Open()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stream.run, boundary, leaf)
             await stream.goes_on()
@@ -76,7 +76,7 @@ async def test_a_new_server_certificate_drops_nobody(tmp_path: Path) -> None:
             with Authority(boundary.ca) as authority:
                 issuing = authority.issuing
             file = boundary.folder / "certs/gateway.pem"
-            server = forge.server(issuing, "localhost", "127.0.0.1")
+            server = forged_certificates.server(issuing, "localhost", "127.0.0.1")
             (boundary.folder / "gateway/gateway.key").write_bytes(server.key_pem)
             file.write_bytes(server.certificate_pem + issuing.certificate_pem)
             await trio.to_thread.run_sync(_reload, boundary)
@@ -100,9 +100,9 @@ def _shown(boundary: Boundary, leaf: Leaf) -> str:
 async def test_another_ca_drops_nobody_and_admits_its_own(tmp_path: Path) -> None:
     """What a client of the old CA has under way goes on; its next handshake is a stranger's."""
     with bounded(tmp_path, workers=1) as boundary:
-        leaf, stream = boundary.issue(forge.bd()), Open()
+        leaf, stream = boundary.issue(forged_certificates.bd()), Open()
         folder = boundary.folder / "other"
-        other = CA(folder, folder / "root.pem", folder / "crl.pem", "other.example")
+        other = CAConfig(folder, folder / "root.pem", folder / "crl.pem", "other.example")
         folder.mkdir(mode=0o700)
         create(other, datetime.now(UTC))
         async with trio.open_nursery() as nursery:
@@ -120,7 +120,7 @@ async def test_another_ca_drops_nobody_and_admits_its_own(tmp_path: Path) -> Non
                 "TLSV1_ALERT_UNKNOWN_CA"
             )
             boundary.ca = other
-            theirs = boundary.issue(forge.bd())
+            theirs = boundary.issue(forged_certificates.bd())
             assert boundary.knock(theirs.files, 1, boundary.say("bd")).status == 200
             nursery.cancel_scope.cancel()
 
@@ -128,7 +128,7 @@ async def test_another_ca_drops_nobody_and_admits_its_own(tmp_path: Path) -> Non
 async def test_a_crew_that_is_no_longer_admitted_is_expelled(tmp_path: Path) -> None:
     """Its open connections end with a record; the others' go on."""
     with bounded(tmp_path, workers=1) as boundary:
-        leaf, stream = boundary.issue(forge.bd()), Open()
+        leaf, stream = boundary.issue(forged_certificates.bd()), Open()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stream.run, boundary, leaf)
             await stream.goes_on()
@@ -148,7 +148,7 @@ async def test_a_crew_that_is_no_longer_admitted_is_expelled(tmp_path: Path) -> 
 def test_a_list_that_cannot_be_read_is_taken_up_once_it_can(tmp_path: Path) -> None:
     """A broken file changes nothing; the next good one is in force, without a reload."""
     with bounded(tmp_path, workers=1) as boundary:
-        leaf = boundary.issue(forge.bd())
+        leaf = boundary.issue(forged_certificates.bd())
         log = boundary.folder / "serve.log"
         # Which signs a list as it starts, and reads it as it opens its port.
         wait_until(lambda: "control API at" in log.read_text())

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import forge
+import forged_certificates
 import httpx
 import trio
-from boundary import Boundary, Leaf, bounded
 from command_process import crewgate
+from mtls_gateway import Boundary, Leaf, bounded
 
 from crewgate.ca.authority import Authority
-from crewgate.ca.propagation import Announced, announce
+from crewgate.ca.propagation import PropagationResult, announce
 
 COUNT = 50
 EVENT = re.compile(rb"data: ([0-9]+)\n")
@@ -63,7 +63,10 @@ async def _until(true: Callable[[], bool]) -> None:
 async def test_fifty_are_closed_and_fifty_siblings_lose_nothing(tmp_path: Path) -> None:
     """All streaming over two workers; the receipt and the audit count the same fifty."""
     with bounded(tmp_path, price="0.01") as boundary:
-        doomed, sibling = boundary.issue(forge.bd("bd-1")), boundary.issue(forge.bd("bd-2"))
+        doomed, sibling = (
+            boundary.issue(forged_certificates.bd("bd-1")),
+            boundary.issue(forged_certificates.bd("bd-2")),
+        )
         token = boundary.token("bd")
         theirs = [Listening() for _ in range(COUNT)]
         others = [Listening() for _ in range(COUNT)]
@@ -90,7 +93,7 @@ async def test_fifty_are_closed_and_fifty_siblings_lose_nothing(tmp_path: Path) 
         _look_at(boundary, doomed)
 
 
-def _revoke(boundary: Boundary, leaf: Leaf) -> tuple[float, Announced]:
+def _revoke(boundary: Boundary, leaf: Leaf) -> tuple[float, PropagationResult]:
     """As `crewgate ca revoke` does it, without the start of a command; and when it began."""
     begun = time.monotonic()
     with Authority(boundary.ca) as authority:
@@ -98,7 +101,7 @@ def _revoke(boundary: Boundary, leaf: Leaf) -> tuple[float, Announced]:
         return begun, announce(authority.register, boundary.config.state, done)
 
 
-def _show(theirs: list[Listening], receipt: Announced, begun: float) -> None:
+def _show(theirs: list[Listening], receipt: PropagationResult, begun: float) -> None:
     """Figures for a person who runs it with -s."""
     seen = sorted((each.ended - begun) * 1000 for each in theirs)
     print(
@@ -130,7 +133,7 @@ def test_a_revocation_without_a_gateway_is_told_later(tmp_path: Path) -> None:
     """Nobody is told and nothing is lost: it is in the list at once, and asked again it is told."""
     boundary = Boundary(tmp_path)
     try:
-        leaf = boundary.issue(forge.bd("bd-1"))
+        leaf = boundary.issue(forged_certificates.bd("bd-1"))
         done = crewgate("ca", "revoke", "-c", boundary.file, "--json", leaf.files.certificate)
         assert done.returncode == 0
         assert json.loads(done.stdout)["announced"] is False
@@ -139,7 +142,7 @@ def test_a_revocation_without_a_gateway_is_told_later(tmp_path: Path) -> None:
         assert boundary.knock(leaf.files, 1, boundary.say("bd")).alert == (
             "SSLV3_ALERT_CERTIFICATE_REVOKED"
         )
-        other = boundary.issue(forge.bd("bd-2"))
+        other = boundary.issue(forged_certificates.bd("bd-2"))
         boundary.run("ca", "revoke", str(other.files.certificate))
         boundary.stop()
         told = {each["id"] for each in boundary.records() if each["kind"] == "revocation"}

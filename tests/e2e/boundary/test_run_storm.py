@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from depth import deep
 from installation import Installation, installed, wait_until
 from orchestrators import CREW, Running, curl, is_running, running
+from search_depth import deep
 
-from crewgate.ca.certificate_db import Entry, Register
+from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.config import load
 from crewgate.core.ids import certificate_key
-from crewgate.lifecycle.runs import Lives
+from crewgate.lifecycle.runs import RunStore
 
 ROUNDS = deep(4)
 SEED = int(os.environ.get("CREWGATE_SEED", str(random.randrange(2**32))))
@@ -109,15 +109,15 @@ def test_no_ended_orchestrator_has_a_certificate_that_passes(tmp_path: Path) -> 
         )
 
 
-def _entries(site: Installation) -> list[Entry]:
+def _entries(site: Installation) -> list[CertificateRecord]:
     """Of orchestrators; the gateway's own is good all the time."""
-    with Register(site.folder / "ca" / "issued.sqlite") as register:
+    with CertificateDB(site.folder / "ca" / "issued.sqlite") as register:
         wait_until(lambda: not register.pending())  # the gateway has heard of all that was revoked
         return [entry for entry in register.all() if entry.crew]
 
 
-def _check(site: Installation, entries: list[Entry]) -> None:
-    with Lives(site.folder / "ca" / "issued.sqlite") as lives:
+def _check(site: Installation, entries: list[CertificateRecord]) -> None:
+    with RunStore(site.folder / "ca" / "issued.sqlite") as lives:
         assert not lives.open()
     assert {entry.status(0) for entry in entries} == {"revoked"}
     listed = x509.load_pem_x509_crl((site.folder / "certs" / "crl.pem").read_bytes())
@@ -131,7 +131,7 @@ def _check(site: Installation, entries: list[Entry]) -> None:
         assert not _marked(instance)
 
 
-def _openssl(site: Installation, entry: Entry) -> str:
+def _openssl(site: Installation, entry: CertificateRecord) -> str:
     """What an independent verifier says of a certificate, with the list at hand."""
     leaf = site.folder / "leaf.pem"
     leaf.write_text(entry.pem)

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-import forge
+import forged_certificates
 import pytest
 from authority import Files
-from boundary import Boundary
+from mtls_gateway import Boundary
 
 AGENTS, ALL, EITHER = 0, 1, 5
 VERSIONS = pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
 
 
 def _of(boundary: Boundary, crew: str) -> Files:
-    return boundary.issue(forge.bd(f"{crew}-1", crew=crew)).files
+    return boundary.issue(forged_certificates.bd(f"{crew}-1", crew=crew)).files
 
 
 def _call(boundary: Boundary, files: Files | None, offset: int, http2: bool) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from client_world import ClientWorld, client_world
+from client_gateway import ClientWorld, client_world
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from client_world import EVENTS, PAGE, UPLOAD, ClientWorld, received
+from client_gateway import EVENTS, PAGE, UPLOAD, ClientWorld, received
 
 pytestmark = [
     pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed"),

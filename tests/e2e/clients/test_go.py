@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from client_world import EVENTS, PAGE, ClientWorld, received
+from client_gateway import EVENTS, PAGE, ClientWorld, received
 
 pytestmark = pytest.mark.skipif(not shutil.which("go"), reason="go is not installed")
 

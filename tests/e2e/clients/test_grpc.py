@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Semaphore
 
 import pytest
-from client_world import ClientWorld
+from client_gateway import ClientWorld
 
 from crewgate.issuer.grpc_auth import TokenAuth
 

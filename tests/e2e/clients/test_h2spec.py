@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from client_world import ClientWorld
+from client_gateway import ClientWorld
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("h2spec"),

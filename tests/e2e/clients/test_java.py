@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from client_world import EVENTS, PAGE, ClientWorld, received
+from client_gateway import EVENTS, PAGE, ClientWorld, received
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("javac") and shutil.which("keytool")), reason="no JDK is installed"

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from client_world import ClientWorld
+from client_gateway import ClientWorld
 from installation import wait_until
 
 from crewgate.issuer.httpx2_auth import TokenAuth

@@ -9,7 +9,7 @@ import httpx
 import httpx2
 import pytest
 import requests
-from client_world import EVENTS, PAGE, UPLOAD, ClientWorld, received
+from client_gateway import EVENTS, PAGE, UPLOAD, ClientWorld, received
 
 from crewgate.errors import IssuerError
 from crewgate.issuer import aiohttp_auth, httpx2_auth, httpx_auth, requests_auth

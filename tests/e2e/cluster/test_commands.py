@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateways import answer, begin, counted, gateways, name_of, said, stands, token_of
+from cluster_configs import answer, begin, counted, gateways, name_of, said, stands, token_of
 from installation import Installation, wait_until
 
 OUTCAST = "others that count it: it was sent away, and to come back takes a new certificate"

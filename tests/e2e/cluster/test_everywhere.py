@@ -8,15 +8,15 @@ from contextlib import ExitStack, closing
 import httpx
 import pytest
 from authority import Files
-from callers import OK, REVOKED, Caller, becomes
+from blocking_clients import OK, REVOKED, Caller, becomes
+from cluster_gateways import SECONDS, acknowledged, gateways, owner_of, revoke
 from command_process import crewgate
 from control_site import CHILD, NEW
-from depth import deep
 from installation import Installation, wait_until
-from members import SECONDS, acknowledged, gateways, owner_of, revoke
+from search_depth import deep
 
 from crewgate import Denial, Permit, Reason, Verifier
-from crewgate.ipc.admin_messages import Name
+from crewgate.ipc.admin_messages import RevocationTarget
 from crewgate.issuer import Orchestrator, SubAgent
 from crewgate.issuer.inspection import read_claims
 
@@ -91,14 +91,16 @@ def test_an_orchestrators_past_and_a_key_end_everywhere(
             assert isinstance(embedded.admit_blocking(run.token(), "search.web"), Permit)
         client = read_claims(ended.token()).client_id
         with owner_of(three[0]) as owner:
-            receipt = owner.revoke_names([Name(kind="orchestrator", crew="bd", name=client)])
+            receipt = owner.revoke_names(
+                [RevocationTarget(kind="orchestrator", crew="bd", name=client)]
+            )
         assert (receipt.reach.until, receipt.reach.of) == ("quorum", 3)
         for caller in callers:
             becomes(caller, ended.token(), REVOKED, OK)
         _embedded_refuses(embedded, ended.token())
         assert all(caller.call(lives.token()) == OK for caller in callers)
         with owner_of(three[2]) as owner:
-            owner.revoke_names([Name(kind="key", crew="finance", name="finance-1")])
+            owner.revoke_names([RevocationTarget(kind="key", crew="finance", name="finance-1")])
         for caller in callers:
             becomes(caller, lives.token(), REVOKED, OK)
         _embedded_refuses(embedded, lives.token())
@@ -126,7 +128,7 @@ def test_connections_of_a_certificate_are_closed_everywhere(
             stack.callback(caller.close)
         streams, goes_on = [caller.stream(token) for caller in callers], kept.stream(token)
         serial = first.ask("ca", "show", str(doomed.certificate))["serial"]
-        name = Name(kind="certificate", crew="article", name=serial, seconds=3600)
+        name = RevocationTarget(kind="certificate", crew="article", name=serial, seconds=3600)
         with owner_of(first) as owner:
             receipt = owner.revoke_names([name], "all")
         assert receipt.connections_closed == 1

@@ -5,9 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
-from depth import deep
-from installation import wait_until
-from members import (
+from cluster_gateways import (
     SECONDS,
     Agent,
     View,
@@ -18,6 +16,8 @@ from members import (
     revoke_surely,
     views,
 )
+from installation import wait_until
+from search_depth import deep
 
 RUNS = deep(10)
 STORM = 200

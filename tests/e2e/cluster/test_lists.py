@@ -4,13 +4,13 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cluster_gateways import Agent, agents, is_ready
 from cryptography import x509
 from installation import wait_until
-from members import Agent, agents, is_ready
 
 from crewgate.ca.authority import Authority
-from crewgate.ca.crl import make_crl
-from crewgate.config import CA, load
+from crewgate.ca.crl_file import make_crl
+from crewgate.config import CAConfig, load
 
 
 def _number(path: Path) -> int:
@@ -18,7 +18,7 @@ def _number(path: Path) -> int:
     return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
 
 
-def _ca_of(machine: Agent) -> CA:
+def _ca_of(machine: Agent) -> CAConfig:
     ca = load(machine.file).ca
     assert ca is not None
     return ca

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from command_process import crewgate
-from depth import deep
-from installation import wait_until
-from members import (
+from cluster_gateways import (
     SECONDS,
     Agent,
     View,
@@ -27,11 +24,14 @@ from members import (
     revoke,
     views,
 )
-from network import Place, missing, network
+from command_process import crewgate
+from installation import wait_until
+from network_namespaces import Place, missing, network
+from search_depth import deep
 
 from crewgate import limits
 from crewgate.core.ids import orchestrator_key
-from crewgate.ipc.admin_messages import Name, Receipt
+from crewgate.ipc.admin_messages import RevocationReceipt, RevocationTarget
 
 RUNS = deep(10)
 STALENESS = "max_staleness_seconds = 1"
@@ -98,7 +98,7 @@ class Watch:
             time.sleep(0.0002)
 
 
-def everywhere(machine: Agent, branch: str) -> tuple[Receipt, int]:
+def everywhere(machine: Agent, branch: str) -> tuple[RevocationReceipt, int]:
     """Ask until all have it on their disks: the first receipt, and how often more."""
     first = receipt = revoke(machine, branch, "all")
     more, until = 0, time.monotonic() + SECONDS
@@ -253,7 +253,9 @@ def test_a_later_revocation_that_gossip_has_lost(three: Site) -> None:
     now = int(time.time())
 
     def end(before: int) -> None:
-        name = Name(kind="orchestrator", crew="article", name="article/again", before=before)
+        name = RevocationTarget(
+            kind="orchestrator", crew="article", name="article/again", before=before
+        )
         with owner_of(first) as owner:
             owner.revoke_names([name], "local")
 

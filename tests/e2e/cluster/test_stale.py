@@ -11,10 +11,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from callers import OK, REVOKED, STALE, UNPAID, Caller, becomes, loopback
+from blocking_clients import OK, REVOKED, STALE, UNPAID, Caller, becomes, loopback
+from cluster_gateways import (
+    SECONDS,
+    acknowledged,
+    agent_of,
+    gateways,
+    is_ready,
+    revoke,
+    status,
+    stopped,
+)
 from installation import Installation, wait_until
-from members import SECONDS, acknowledged, agent_of, gateways, is_ready, revoke, status, stopped
-from network import Place, missing, network
+from network_namespaces import Place, missing, network
 
 from crewgate.issuer import Orchestrator, SubAgent
 

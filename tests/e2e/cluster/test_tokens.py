@@ -7,14 +7,14 @@ from contextlib import ExitStack, closing
 
 import httpx
 import pytest
-from callers import OK, REVOKED, Caller, Said, becomes
+from blocking_clients import OK, REVOKED, Caller, Said, becomes
+from cluster_gateways import SECONDS, gateways, owner_of
 from command_process import crewgate
 from control_site import CHILD, NEW
 from installation import Installation, wait_until
-from members import SECONDS, gateways, owner_of
 
 from crewgate import Permit, Verifier, limits
-from crewgate.ipc.admin_messages import Receipt, Target
+from crewgate.ipc.admin_messages import RevocationReceipt, Target
 from crewgate.issuer import Orchestrator
 from crewgate.issuer.gateway import journal_of, minter_of
 from crewgate.issuer.inspection import read_claims
@@ -30,7 +30,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Installatio
         yield found
 
 
-def revoked(machine: Installation, target: Target, name: str, crew: str) -> Receipt:
+def revoked(machine: Installation, target: Target, name: str, crew: str) -> RevocationReceipt:
     """All machines have it on their disks."""
     with owner_of(machine) as owner:
         receipt = owner.revoke(name, crew, "all", target=target)

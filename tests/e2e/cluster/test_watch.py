@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from itertools import count
 
 import pytest
-from callers import HELD, OK, Caller
+from blocking_clients import HELD, OK, Caller
+from cluster_gateways import SECONDS, agent_of, gateways, is_ready, owner_of
 from command_process import crewgate
 from installation import Installation, wait_until, watched_minute
-from members import SECONDS, agent_of, gateways, is_ready, owner_of
 
 from crewgate.issuer import Orchestrator, SubAgent
 

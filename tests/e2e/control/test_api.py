@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import forge
+import forged_certificates
 import httpx
 import pytest
 from authority import Authority
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from installation import wait_until
 
-from crewgate.ca.certificates import Issued, Validity, make_leaf, new_key, pem
+from crewgate.ca.certificates import CertificateValidity, IssuedCertificate, make_leaf, new_key, pem
 from crewgate.ca.key_files import key_pem, read_certificates, read_key
 from crewgate.config import load
 from crewgate.core.x509.certificate import read
@@ -52,8 +52,12 @@ def test_without_a_certificate_of_this_ca_nobody_says_a_word(
     context.load_cert_chain(*files)
     assert "UNKNOWN_CA" in refused_in_handshake(site, context).upper()
     context = site.context()
-    issuing = forge.issuing_of(ca_of(load(site.file)))
-    context.load_cert_chain(*forge.write(tmp_path, forge.leaf(issuing, identity=None), issuing))
+    issuing = forged_certificates.issuing_of(ca_of(load(site.file)))
+    context.load_cert_chain(
+        *forged_certificates.write(
+            tmp_path, forged_certificates.leaf(issuing, identity=None), issuing
+        )
+    )
     refused_in_handshake(site, context)
 
 
@@ -62,10 +66,10 @@ def test_one_with_our_key_and_a_role_of_its_own_making_is_unknown(
 ) -> None:
     """Whoever signs past the register, with the CA's key itself, is refused: it is not issued."""
     ca = ca_of(load(site.file))
-    issuing = Issued(read_certificates(ca.issuing)[0], read_key(ca.issuing_key, None))
+    issuing = IssuedCertificate(read_certificates(ca.issuing)[0], read_key(ca.issuing_key, None))
     key, now = new_key(), datetime.now(UTC)
     until = issuing.certificate.not_valid_after_utc
-    validity = Validity.of(now, timedelta(hours=1), until=until)
+    validity = CertificateValidity.of(now, timedelta(hours=1), until=until)
     eve = identity(Role.OPERATOR, "eve")
     leaf = make_leaf(issuing, key.public_key(), eve, "crewgate.internal", validity, ())
     (tmp_path / "eve.pem").write_bytes(pem(leaf) + pem(issuing.certificate))

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import control_flood
 import httpx
 from control_site import ControlSite
-from depth import deep
 from installation import wait_until
+from search_depth import deep
 
-from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_client import AdminClient
 
 ROUNDS = deep(100, 300)
 # Two cores of a shared machine: what waits for the control process waits ten times as long.
@@ -51,7 +51,7 @@ def measure(site: ControlSite, token: str) -> Figures:
     url = f"https://127.0.0.1:{site.port}"
     with (
         httpx.Client(verify=site.context(), base_url=url, timeout=30, trust_env=False) as client,
-        Owner(site.folder / "state") as owner,
+        AdminClient(site.folder / "state") as owner,
     ):
 
         def call(bearer: str, status: int) -> None:

@@ -14,9 +14,9 @@ from installation import Premises, wait_until
 
 from crewgate.ca.authority import Authority, identity_of
 from crewgate.ca.certificates import make_server
-from crewgate.ca.crl import make_crl
+from crewgate.ca.crl_file import make_crl
 from crewgate.ca.key_files import read_key
-from crewgate.config import CA, load
+from crewgate.config import CAConfig, load
 
 LIFE = timedelta(days=397)
 
@@ -32,7 +32,7 @@ def leaf_of(path: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificates(path.read_bytes())[0]
 
 
-def ca_of(premises: Premises) -> CA:
+def ca_of(premises: Premises) -> CAConfig:
     ca = load(premises.file).ca
     assert ca is not None
     return ca
@@ -67,7 +67,7 @@ def seen_by(site: ControlSite, port: int) -> int:
     return int(str(found["serialNumber"]), 16)
 
 
-def age(premises: Premises, ca: CA, *, days: float) -> None:
+def age(premises: Premises, ca: CAConfig, *, days: float) -> None:
     """Put certificates in place of a machine's that were made so many days ago."""
     then = datetime.now(UTC) - timedelta(days=days)
     certs = premises.folder / "certs"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import Standing
+from upstream_fleet import Standing
 
 
 @pytest.fixture(scope="session")

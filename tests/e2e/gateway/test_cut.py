@@ -6,9 +6,9 @@ import httpx
 import pytest
 import trio
 from gateway_world import EXPIRES, ROOT, SIBLING, World, grant_of, running_gateway
-from scripted import read_request
+from scripted_server import read_request
 
-from crewgate.core.audit.records import Outcome
+from crewgate.core.audit.records import CallOutcome
 from crewgate.core.ids import branch_key
 
 VERSIONS = pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
@@ -25,8 +25,10 @@ def _stream(head: bytes, first: bytes):  # noqa: ANN202 - a script
     return script
 
 
-def _outcomes(world: World) -> list[Outcome]:
-    return [record.outcome for record in world.sink.records if type(record).__name__ == "Call"]
+def _outcomes(world: World) -> list[CallOutcome]:
+    return [
+        record.outcome for record in world.sink.records if type(record).__name__ == "CallRecord"
+    ]
 
 
 @VERSIONS
@@ -45,18 +47,21 @@ async def test_revoked_event_stream_gets_a_last_event(http2: bool, tmp_path: Pat
             pieces, siblings = answer.aiter_raw(), sibling.aiter_raw()
             assert await anext(pieces) == event
             assert await anext(siblings) == event
-            assert world.live.cut([branch_key("article", world.judge.grants[b"good"].branch)]) == 1
+            assert (
+                world.live.terminate([branch_key("article", world.judge.grants[b"good"].branch)])
+                == 1
+            )
             rest = b"".join([piece async for piece in pieces])
             assert rest.startswith(b"event: error\ndata: {")
             assert b"branch-revoked" in rest
             assert rest.endswith(b"\n\n")
             assert len(world.live) == 1
-            assert world.live.cut([branch_key("article", ROOT)]) == 1
+            assert world.live.terminate([branch_key("article", ROOT)]) == 1
             assert b"branch-revoked" in b"".join([piece async for piece in siblings])
         await world.settled()
-    assert _outcomes(world) == [Outcome.REVOKED, Outcome.REVOKED]
+    assert _outcomes(world) == [CallOutcome.REVOKED, CallOutcome.REVOKED]
     assert [permit.ended for permit in world.judge.permits] == ["settled", "settled"]
-    opened = [record for record in world.sink.records if type(record).__name__ == "Open"]
+    opened = [record for record in world.sink.records if type(record).__name__ == "StreamOpened"]
     assert len(opened) == 2
 
 
@@ -76,11 +81,11 @@ async def test_revoked_stream_is_reset(
         pieces = answer.aiter_raw()
         assert await anext(pieces) == first
         world.judge.permits[0].revoked = True
-        assert world.live.cut_revoked() == 1
+        assert world.live.terminate_revoked() == 1
         with pytest.raises(httpx.RemoteProtocolError):
             await anext(pieces)
         await world.settled()
-    assert _outcomes(world) == [Outcome.REVOKED]
+    assert _outcomes(world) == [CallOutcome.REVOKED]
 
 
 @VERSIONS
@@ -105,7 +110,7 @@ async def test_revoked_before_the_answer(http2: bool, tmp_path: Path) -> None:
 
         nursery.start_soon(call)
         await asked.wait()
-        assert world.live.cut([branch_key("article", ROOT)]) == 1
+        assert world.live.terminate([branch_key("article", ROOT)]) == 1
     assert answers[0].status_code == 401
     assert answers[0].json()["type"].endswith("/branch-revoked")
     assert world.judge.permits[0].ended == "settled"
@@ -130,7 +135,7 @@ async def test_stream_ends_with_its_token(tmp_path: Path) -> None:
         rest = b"".join([piece async for piece in pieces])
         assert b"token-expired" in rest
         await world.settled()
-    assert _outcomes(world) == [Outcome.EXPIRED, Outcome.EXPIRED]
+    assert _outcomes(world) == [CallOutcome.EXPIRED, CallOutcome.EXPIRED]
 
 
 async def test_long_call_keeps_its_reservation(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from differential import MOVED, TOOLS, Sent, Stand, faults, standing, with_token
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from raw_http import NOTHING, SILENCE, http1, http2
-from recording_h2 import H2Recorder
+from recording_server_h2 import H2Recorder
 
 NUMBERS = count()
 VARIANT = b"x-variant"

@@ -8,15 +8,15 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
-from edge import read_all
 from gateway_world import BRANCH, ROOT, World, answering, running_gateway
-from scripted import read_request
+from scripted_server import read_request
+from tls_listener import read_all
 
-from crewgate.core.audit.records import Outcome
+from crewgate.core.audit.records import CallOutcome
 from crewgate.core.verdict import Denial, Reason
-from crewgate.gateway.call.pending_call import Door
-from crewgate.gateway.call.proxied_call import Flight
-from crewgate.upstream.balancer import Address
+from crewgate.gateway.call.pending_call import ListenerPolicy
+from crewgate.gateway.call.proxied_call import ProxiedCall
+from crewgate.upstream.balancer import SocketAddress
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Tool: yes\r\nContent-Length: 2\r\n\r\nok"
 VERSIONS = pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
@@ -24,7 +24,7 @@ VERSIONS = pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"
 
 async def _only_call(world: World) -> object:
     await world.settled()
-    (record,) = [record for record in world.sink.records if type(record).__name__ == "Call"]
+    (record,) = [record for record in world.sink.records if type(record).__name__ == "CallRecord"]
     return record
 
 
@@ -63,7 +63,7 @@ async def test_permitted_call(http2: bool, tmp_path: Path) -> None:
     assert b"cookie" not in head.lower()
     assert b"good" not in head
     assert [permit.ended for permit in world.judge.permits] == ["settled"]
-    assert (record.outcome, record.status, record.cost_micro) == (Outcome.DONE, 200, 10_000)
+    assert (record.outcome, record.status, record.cost_micro) == (CallOutcome.DONE, 200, 10_000)
     assert (record.bytes_in, record.bytes_out, record.tool) == (5, 2, "search.web")
     assert (record.peer, record.listener, record.method) == ("127.0.0.0/24", "agents", "POST")
 
@@ -243,7 +243,7 @@ async def test_trailer_of_ours_is_refused(tmp_path: Path) -> None:
         record = await _only_call(world)
         await trio.aclose_forcefully(stream)
     assert answer.startswith(b"HTTP/1.1 400 ")
-    assert (record.outcome, record.cost_micro) == (Outcome.REFUSED, 0)
+    assert (record.outcome, record.cost_micro) == (CallOutcome.REFUSED, 0)
     assert [permit.ended for permit in world.judge.permits] == ["released"]
     assert not seen
 
@@ -254,14 +254,14 @@ async def test_ended_before_its_first_turn(tmp_path: Path) -> None:
     async with running_gateway(answering(OK, seen), tmp_path) as world, world.client() as client:
         add = world.live.add
 
-        def add_and_revoke(flight: Flight) -> None:
+        def add_and_revoke(flight: ProxiedCall) -> None:
             add(flight)
-            flight.end(Outcome.REVOKED)
+            flight.end(CallOutcome.REVOKED)
 
         world.live.add = add_and_revoke
         assert (await client.post("/search")).status_code == 401
         record = await _only_call(world)
-    assert (record.outcome, record.cost_micro) == (Outcome.REVOKED, 0)
+    assert (record.outcome, record.cost_micro) == (CallOutcome.REVOKED, 0)
     assert [permit.ended for permit in world.judge.permits] == ["released"]
     assert not seen
 
@@ -292,7 +292,7 @@ async def test_call_that_needs_credit(tmp_path: Path) -> None:
 
 async def test_observe(tmp_path: Path) -> None:
     """A listener that observes tells the gate so, and what would have been is in the record."""
-    door = Door("agents", observe=True)
+    door = ListenerPolicy("agents", observe=True)
     async with running_gateway(answering(OK), tmp_path, door) as world, world.client() as client:
         world.judge.would = Reason.TOOL_NOT_ALLOWED
         assert (await client.post("/search")).status_code == 200
@@ -303,7 +303,7 @@ async def test_observe(tmp_path: Path) -> None:
 
 async def test_hosts_of_a_listener(tmp_path: Path) -> None:
     """A listener that names its hosts serves no other."""
-    door = Door("agents", hosts=frozenset({b"gateway.example", b"[::1]:8443"}))
+    door = ListenerPolicy("agents", hosts=frozenset({b"gateway.example", b"[::1]:8443"}))
     async with running_gateway(answering(OK), tmp_path, door) as world, world.client() as client:
         assert (await client.post("/search")).status_code == 421
         for host, status in (
@@ -390,9 +390,9 @@ async def test_dead_upstream(http2: bool, tmp_path: Path) -> None:
         assert answer.status_code == 502
         assert answer.json()["type"].endswith("/upstream-failed")
         record = await _only_call(world)
-        assert (record.outcome, record.cost_micro) == (Outcome.UPSTREAM_ERROR, 10_000)
-        pool = world.gateway.site.entries[0].pool
-        nowhere = Address(socket.AF_INET, ("127.0.0.1", 1))
+        assert (record.outcome, record.cost_micro) == (CallOutcome.UPSTREAM_ERROR, 10_000)
+        pool = world.gateway.routes.entries[0].pool
+        nowhere = SocketAddress(socket.AF_INET, ("127.0.0.1", 1))
         pool.resolved(pool.upstream.origin, [nowhere])
         assert (await client.post("/search", content=b"x")).status_code == 502
         await world.settled()
@@ -415,7 +415,7 @@ async def test_upstream_that_dies_in_mid_answer(http2: bool, tmp_path: Path) -> 
         with pytest.raises(httpx.RemoteProtocolError):
             await client.post("/search", content=b"x")
         record = await _only_call(world)
-    assert (record.outcome, record.status) == (Outcome.UPSTREAM_ERROR, 200)
+    assert (record.outcome, record.status) == (CallOutcome.UPSTREAM_ERROR, 200)
 
 
 @VERSIONS
@@ -437,7 +437,7 @@ async def test_client_hangs_up(http2: bool, tmp_path: Path) -> None:
             assert answer.status_code == 200
         await closed.wait()
         record = await _only_call(world)
-    assert record.outcome is Outcome.CLIENT_GONE
+    assert record.outcome is CallOutcome.CLIENT_GONE
     assert [permit.ended for permit in world.judge.permits] == ["settled"]
 
 

@@ -6,12 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import trio
-from edge import read_all
-from floods import FLOODS, MADE_YOU_RESET, broken, rapid_reset
-from frames import PREFACE, request
+from hostile_requests import HTTP1, HTTP2
+from http2_floods import FLOODS, MADE_YOU_RESET, broken, rapid_reset
+from http2_frames import PREFACE, request
 from hyperframe.frame import DataFrame
 from installation import Installation, installed
-from probes import HTTP1, HTTP2
+from tls_listener import read_all
 
 MIB = 2**20
 

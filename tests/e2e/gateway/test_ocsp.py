@@ -14,10 +14,10 @@ from installation import Installation, wait_until
 from ocsp_world import UnixResponder, serving
 
 from crewgate.ca.authority import Authority
-from crewgate.ca.certificate_db import Register
+from crewgate.ca.certificate_db import CertificateDB
 from crewgate.ca.ocsp.responder import Responder
-from crewgate.config import CA, load
-from crewgate.ipc.admin_client import Owner
+from crewgate.config import CAConfig, load
+from crewgate.ipc.admin_client import AdminClient
 from crewgate.issuer import SubAgent
 
 KEY = 'client_certificate = "required" '
@@ -40,7 +40,7 @@ class Boundary(Installation):
         self.demand(mode)
 
     @property
-    def ca(self) -> CA:
+    def ca(self) -> CAConfig:
         ca = load(self.file).ca
         assert ca is not None
         return ca
@@ -60,7 +60,7 @@ class Boundary(Installation):
 
     def reload(self) -> None:
         """Have the file loaded again, which may have been seen before, and wait until it is."""
-        with Owner(self.folder / "state") as owner:
+        with AdminClient(self.folder / "state") as owner:
             owner.reload()
         self.generation()
 
@@ -117,7 +117,7 @@ def test_who_is_revoked_for_the_issuer_alone_reaches_no_http(tmp_path: Path) -> 
     with boundary(tmp_path, "required") as site:
         agent = site.orchestrator().start_run(credits="90", tools=["search.*"])
         good, dead, late = (site.issue(name) for name in ("good", "dead", "late"))
-        with Register(site.ca.register) as register:
+        with CertificateDB(site.ca.register) as register:
             register.revoke([dead], "keyCompromise", 1_700_000_000)
         with responding(site) as server:
             assert site.call("good", agent) == 200
@@ -142,7 +142,7 @@ def test_the_control_process_answers_as_init_has_it(tmp_path: Path) -> None:
         agent = site.orchestrator().start_run(credits="90", tools=["search.*"])
         site.issue("good")
         dead = site.issue("dead")
-        with Register(site.ca.register) as register:
+        with CertificateDB(site.ca.register) as register:
             register.revoke([dead], "keyCompromise", 1_700_000_000)
         wait_until(lambda: site.call("good", agent) == 200)  # the control process may be starting
         assert site.call("dead", agent) is None

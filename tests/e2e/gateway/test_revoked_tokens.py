@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from callers import OK, REVOKED, Caller
+from blocking_clients import OK, REVOKED, Caller
 from installation import Installation, installed
 
 from crewgate.issuer.inspection import read_claims

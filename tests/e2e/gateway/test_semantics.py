@@ -5,14 +5,14 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
-from edge import read_all, read_until
-from frames import PREFACE, Frames, head
 from gateway_world import World, answering, running_gateway
 from hpack import Decoder
+from http2_frames import PREFACE, Frames, head
 from hyperframe.frame import DataFrame, HeadersFrame
-from scripted import read_request
+from scripted_server import read_request
+from tls_listener import read_all, read_until
 
-from crewgate.config import Cors
+from crewgate.config import CORSConfig
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 TOKEN = (b"authorization", b"Bearer good")
@@ -215,10 +215,10 @@ async def test_browser(tmp_path: Path) -> None:
     theirs = OK.replace(b"\r\n\r\n", b"\r\nAccess-Control-Allow-Origin: *\r\n\r\n")
     page = (b"origin", b"https://app.example")
     async with running_gateway(answering(theirs), tmp_path) as world:
-        site = world.gateway.site
-        cors = Cors(("https://app.example",))
+        site = world.gateway.routes
+        cors = CORSConfig(("https://app.example",))
         entries = tuple(msgspec.structs.replace(entry, cors=cors) for entry in site.entries)
-        world.gateway.site = msgspec.structs.replace(site, entries=entries)
+        world.gateway.routes = msgspec.structs.replace(site, entries=entries)
         asked = (b"access-control-request-method", b"POST")
         blocks, body = await _ask_http2(
             world, head(1, _request(b"OPTIONS", b"/search", page, asked), "END_STREAM")
@@ -245,9 +245,9 @@ async def test_a_tool_s_body_bound(tmp_path: Path) -> None:
     """A longer body is refused to holders of a good token, and no byte of it goes upstream."""
     seen: list[bytes] = []
     async with running_gateway(answering(OK, seen), tmp_path) as world:
-        site = world.gateway.site
+        site = world.gateway.routes
         entries = tuple(msgspec.structs.replace(entry, body_bytes_max=4) for entry in site.entries)
-        world.gateway.site = msgspec.structs.replace(site, entries=entries)
+        world.gateway.routes = msgspec.structs.replace(site, entries=entries)
         wire = _close(b"POST /search HTTP/1.1", b"Content-Length: 5") + b"12345"
         assert (await _ask_http1(world, wire)).startswith(b"HTTP/1.1 413 ")
         assert (await _ask_http1(world, wire.replace(b"good", b"bad"))).startswith(b"HTTP/1.1 401 ")
@@ -265,9 +265,9 @@ async def test_a_tool_s_body_bound_holds_however_a_body_is_framed(
     """Chunks with the head or after it, HTTP/2 without a length: a problem; no excess goes on."""
     seen: list[bytes] = []
     async with running_gateway(answering(OK, seen), tmp_path) as world:
-        site = world.gateway.site
+        site = world.gateway.routes
         entries = tuple(msgspec.structs.replace(entry, body_bytes_max=4) for entry in site.entries)
-        world.gateway.site = msgspec.structs.replace(site, entries=entries)
+        world.gateway.routes = msgspec.structs.replace(site, entries=entries)
         stream = await world.edge.connect("http/1.1")
         wire = b"2\r\n12\r\n3\r\n345\r\n0\r\n\r\n"
         ask = _close(b"POST /search HTTP/1.1", b"Transfer-Encoding: chunked") + wire

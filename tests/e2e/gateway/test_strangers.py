@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 import trio
-from edge import read_all, read_until, running_edge
-from frames import GET, PREFACE, Frames, head, numbers, request
 from gateway_world import answering, running_gateway
+from http2_frames import GET, PREFACE, Frames, head, numbers, request
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
+from tls_listener import read_all, read_until, running_edge
 
 from crewgate import limits
 from crewgate.core.verdict import Denial, Reason
-from crewgate.gateway.bad_token_limit import Strangers
+from crewgate.gateway.bad_token_limit import BadTokenLimiter
 from crewgate.server import Exchange
 
 BAD = request(b"/bad")
@@ -22,7 +22,7 @@ class Door:
     """An application that refuses /bad as a token that no key signed, and answers all else."""
 
     def __init__(self) -> None:
-        self._strangers = Strangers()
+        self._strangers = BadTokenLimiter()
 
     def __call__(self, exchange: Exchange) -> None:
         if exchange.request.path == b"/bad":

@@ -1,7 +1,7 @@
 """Several servers behind one upstream: load spreads, and no client sees one of them die."""
 
 import trio
-from fleet import Standing, endpoints, fleet, fronted, servers, statuses, until
+from upstream_fleet import Standing, endpoints, fleet, fronted, servers, statuses, until
 
 
 async def test_calls_spread_over_the_servers(standing: Standing) -> None:

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import httpx
-from fleet import Standing, endpoints, fleet, fronted, servers, statuses, until
+from upstream_fleet import Standing, endpoints, fleet, fronted, servers, statuses, until
 
 HEALTH = """
 [upstream.tools.health]

@@ -7,8 +7,8 @@ import httpx
 import pytest
 import trio
 from authority import Authority, Files
-from fleet import Standing, endpoints, fleet, fronted, servers, statuses, until
-from fleet_http2 import HTTP2Server
+from upstream_fleet import Standing, endpoints, fleet, fronted, servers, statuses, until
+from upstream_fleet_http2 import HTTP2Server
 
 H2 = '\nprotocol = "h2"'
 

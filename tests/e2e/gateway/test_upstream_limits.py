@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
-from fleet import Names, Standing, fleet, fronted, servers, statuses, until
+from upstream_fleet import Names, Standing, fleet, fronted, servers, statuses, until
 
 
 @contextmanager

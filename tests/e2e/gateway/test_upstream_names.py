@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fleet import Names, Standing, fleet, fronted, servers, statuses
+from upstream_fleet import Names, Standing, fleet, fronted, servers, statuses
 
 
 async def test_a_name_s_new_address_is_picked_up(tmp_path: Path, own: Standing) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from authority import Authority, Files
-from fleet import Fleet, Front, Server, Standing, fleet, fronted, servers, statuses
+from upstream_fleet import Fleet, Front, Server, Standing, fleet, fronted, servers, statuses
 
 
 def _context(files: Files, clients: Path | None = None) -> ssl.SSLContext:

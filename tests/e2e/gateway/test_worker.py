@@ -15,7 +15,7 @@ import trio
 from installation import Installation, installed
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
+from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.errors import TableError
 from crewgate.issuer import SubAgent

@@ -9,7 +9,7 @@ import pytest
 from command_process import crewgate
 from installation import Installation, wait_until
 from postgres import Server
-from trust_domain import Fleet, fleet
+from shared_ledger_gateways import Fleet, fleet
 
 from crewgate.core.credits import MICRO
 

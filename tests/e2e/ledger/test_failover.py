@@ -5,11 +5,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from family import NOW, ROOT, A, family, line
+from account_family import NOW, ROOT, A, family, line
 from installation import wait_until
 from postgres import Server
 
-from crewgate.core.budget.ledger_protocol import Draw, Granted
+from crewgate.core.budget.ledger_protocol import DrawGranted, DrawLease
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.durability import accept
@@ -47,8 +47,8 @@ def pair() -> Iterator[Pair]:
 
 def drawn(ledger: SQLLedger, first: int, count: int) -> list[int]:
     """Amounts of so many draws, the numbers from `first`."""
-    answers = [ledger.draw(Draw(A, "one", BOOT, first + n, 1), NOW) for n in range(count)]
-    return [answer.amount for answer in answers if isinstance(answer, Granted)]
+    answers = [ledger.draw(DrawLease(A, "one", BOOT, first + n, 1), NOW) for n in range(count)]
+    return [answer.amount for answer in answers if isinstance(answer, DrawGranted)]
 
 
 def draw_until_lost(ledger: SQLLedger, granted: list[int]) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from depth import deep
+from search_depth import deep
 
 SUPPORT = Path(__file__).parents[2] / "support"
 KILLS = deep(100)

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from depth import deep
 from installation import wait_until
-from trust_domain import Fleet, fleet
+from search_depth import deep
+from shared_ledger_gateways import Fleet, fleet
 
 from crewgate.core.credits import MICRO
 

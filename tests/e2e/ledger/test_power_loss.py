@@ -16,7 +16,7 @@ def test_no_credit_is_granted_twice_after_a_loss_of_power(tmp_path: Path, seed: 
 
     So a grant that was answered is known for ever, and its credit granted to nobody else.
     """
-    script = [sys.executable, str(SUPPORT / "lossy_ledger.py"), str(tmp_path), str(seed)]
+    script = [sys.executable, str(SUPPORT / "power_cut_ledger.py"), str(tmp_path), str(seed)]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     found = json.loads(done.stdout)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hang_ups import hang_up_often
 from installation import wait_until
-from priced import Priced, priced
+from priced_gateway import Priced, priced
 
 ASKED = {"model": "m-slow", "max_tokens": 20, "stream": True, "messages": []}
 CHUNKS = {"chunks": ["x" * 200] * 10, "pause": 0.002}

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from installation import wait_until
-from priced import Priced, priced
-from trust_domain import branch_of
+from priced_gateway import Priced, priced
+from shared_ledger_gateways import branch_of
 
 from crewgate import limits
 from crewgate.core.credits import MICRO

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 from installation import wait_until
-from priced import Priced, priced
-from trust_domain import branch_of
+from priced_gateway import Priced, priced
+from shared_ledger_gateways import branch_of
 
 from crewgate.core.credits import MICRO
 from crewgate.issuer.httpx2_auth import TokenAuth

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from installation import wait_until
-from priced import Priced, priced
+from priced_gateway import Priced, priced
 
 USED, LEFT = "x-crewgate-credits-used", "x-crewgate-credits-left"
 RESERVED = "x-crewgate-credits-reserved"

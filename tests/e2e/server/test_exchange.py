@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
-from edge import Edge, running_edge, write_certificate
+from tls_listener import Edge, running_edge, write_certificate
 
 from crewgate.server import Exchange, server_context
 

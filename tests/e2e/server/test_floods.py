@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 import trio
-from edge import Edge, read_all, running_edge
-from floods import FLOODS, MADE_YOU_RESET, WAIT, rapid_reset
-from frames import ACKNOWLEDGED, GET, PREFACE, Frames, alike, head, heads, numbers, request
+from http2_floods import FLOODS, MADE_YOU_RESET, WAIT, rapid_reset
+from http2_frames import ACKNOWLEDGED, GET, PREFACE, Frames, alike, head, heads, numbers, request
 from hyperframe.frame import (
     DataFrame,
     GoAwayFrame,
@@ -22,6 +21,7 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
+from tls_listener import Edge, read_all, running_edge
 
 from crewgate import limits
 from crewgate.server import Exchange

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import trio
-from edge import running_edge
+from tls_listener import running_edge
 
 from crewgate import limits
 from crewgate.server import Exchange
-from crewgate.server.connection_limit import Census
+from crewgate.server.connection_limit import ConnectionLimiter
 from crewgate.server.tls_failure import ClientSocket
 
 CLIENTS = 12
@@ -77,7 +77,7 @@ def _longest_run(order: list[Any]) -> int:
 async def test_whoever_is_silent_makes_room(tmp_path: Path) -> None:
     """Half of the places are for those who shake hands: of more, the oldest is closed."""
     async with running_edge(_answer, tmp_path) as edge:
-        edge.listener.census = Census(8, 8, edge.listener.counters)
+        edge.listener.census = ConnectionLimiter(8, 8, edge.listener.counters)
         silent = [await trio.open_tcp_stream(edge.host, edge.port) for _ in range(6)]
         with trio.fail_after(20):
             for stream in silent[:2]:

@@ -6,10 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
-from edge import Edge, read_all, read_until, running_edge
-from frames import PREFACE
+from hostile_requests import HTTP1, HTTP2, MALFORMED
+from http2_frames import PREFACE
 from hyperframe.frame import GoAwayFrame, PingFrame
-from probes import HTTP1, HTTP2, MALFORMED
+from tls_listener import Edge, read_all, read_until, running_edge
 
 from crewgate import limits
 from crewgate.server import Exchange

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from edge import Edge, read_all, read_until, running_edge
-from frames import ACKNOWLEDGED, GET, POST, PREFACE, Frames, head, heads, numbers, request
+from http2_frames import ACKNOWLEDGED, GET, POST, PREFACE, Frames, head, heads, numbers, request
 from hyperframe.frame import (
     DataFrame,
     GoAwayFrame,
@@ -16,6 +15,7 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
+from tls_listener import Edge, read_all, read_until, running_edge
 
 from crewgate import limits
 from crewgate.server import Exchange

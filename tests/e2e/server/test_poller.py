@@ -312,7 +312,7 @@ async def test_nobody_waits_for_more_while_a_task_waits_for_the_loop(
     monkeypatch.setattr(poller, "_epoll", Recording())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poller.run)
-        pair = Pair(poller, lambda _: poller.give_way() if begins_a_task else None)
+        pair = Pair(poller, lambda _: poller.yield_to_trio() if begins_a_task else None)
         pair.far.send(b"x")
         await _until(lambda: len(waits) >= 2)
         assert waits[:2] == [0.0, 0.0 if begins_a_task else limits.turn_wait_seconds]

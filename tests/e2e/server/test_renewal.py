@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import trio
-from edge import read_until, running_edge, write_certificate
+from tls_listener import read_until, running_edge, write_certificate
 
 from crewgate.server import Exchange, server_context
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from edge import running_edge
+from tls_listener import running_edge
 
 from crewgate.server import Exchange
 

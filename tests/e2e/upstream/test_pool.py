@@ -4,16 +4,16 @@ import time
 
 import pytest
 import trio
-from asked import Asked, running_pool
-from scripted import read_request, scripted
+from scripted_server import read_request, scripted
+from waiting_caller import Asked, running_pool
 
 from crewgate import limits
-from crewgate.config import Origin
+from crewgate.config import UpstreamOrigin
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream import Head, Pool
+from crewgate.upstream import RequestHead, UpstreamPool
 
-GET = Head(b"GET", b"/", 0, b"x-a: b\r\n")
-POST = Head(b"POST", b"/p?q", None)
+GET = RequestHead(b"GET", b"/", 0, b"x-a: b\r\n")
+POST = RequestHead(b"POST", b"/p?q", None)
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -95,7 +95,7 @@ async def test_declared_length_is_kept() -> None:
         await stream.send_all(ANSWER)
 
     async with scripted(script) as origin, running_pool(origin) as pool:
-        call = Asked(Head(b"POST", b"/", 6), is_open=True).start(pool)
+        call = Asked(RequestHead(b"POST", b"/", 6), is_open=True).start(pool)
         await call.send(b"one")
         await call.send(b"two")
         call.end()
@@ -106,7 +106,7 @@ async def test_nobody_listens() -> None:
     """When the connection is refused nothing was touched."""
     async with scripted(read_request) as origin:  # type: ignore[arg-type]
         port = origin.port
-    async with running_pool(Origin("http", "127.0.0.1", port)) as pool:
+    async with running_pool(UpstreamOrigin("http", "127.0.0.1", port)) as pool:
         call = Asked(GET).start(pool)
         with pytest.raises(UpstreamError, match="Connection refused"):
             await call.begin()
@@ -115,7 +115,7 @@ async def test_nobody_listens() -> None:
 
 async def test_unknown_name() -> None:
     """A host without an address is an error that says so, and nothing was touched."""
-    async with running_pool(Origin("http", "nobody.invalid", 80)) as pool:
+    async with running_pool(UpstreamOrigin("http", "nobody.invalid", 80)) as pool:
         call = Asked(GET).start(pool)
         with pytest.raises(UpstreamError, match=r"nobody\.invalid"):
             await call.begin()
@@ -273,7 +273,7 @@ async def test_a_body_behind_the_answer_to_head_is_nobodys_answer() -> None:
                 await stream.send_all(ANSWER)
 
     async with scripted(script) as origin, running_pool(origin) as pool:
-        assert await Asked(Head(b"HEAD", b"/", 0)).start(pool).whole() == b""
+        assert await Asked(RequestHead(b"HEAD", b"/", 0)).start(pool).whole() == b""
         assert await Asked(GET).start(pool).whole() == b"ok"
 
 
@@ -305,13 +305,13 @@ async def test_a_body_behind_an_answer_without_one_is_nobodys_answer(
                 answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
                 await stream.send_all(answer % (len(target), target))
 
-    async def ask(pool: Pool, caller: int) -> None:
+    async def ask(pool: UpstreamPool, caller: int) -> None:
         for number in range(20):
             if (number + caller) % 5 == 0:
-                assert await Asked(Head(b"GET", b"/sloppy", 0)).start(pool).whole() == b""
+                assert await Asked(RequestHead(b"GET", b"/sloppy", 0)).start(pool).whole() == b""
             else:
                 target = b"/%d/%d" % (caller, number)
-                assert await Asked(Head(b"GET", target, 0)).start(pool).whole() == target
+                assert await Asked(RequestHead(b"GET", target, 0)).start(pool).whole() == target
 
     async with (
         scripted(script) as origin,

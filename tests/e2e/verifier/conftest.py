@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from agents import Site
+from agent_process import Site
 
 from crewgate import Verifier
 

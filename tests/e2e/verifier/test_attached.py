@@ -9,14 +9,14 @@ from functools import partial
 
 import pytest
 import trio
-from agents import WAIT, Site
+from agent_process import WAIT, Site
+from crew_world import BRANCH, World
 from embedded import denied, permitted
 from installation import wait_until
-from world import BRANCH, World
 
 from crewgate import Denial, Permit, Reason, Verifier
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
-from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_client import AdminClient
 
 SEARCH = "search.web"
 PRICE = 10_000
@@ -118,7 +118,7 @@ def test_a_budget_is_not_multiplied_by_verifiers(site: Site, verifier: Verifier)
 def test_a_revocation_by_the_owner_is_seen_in_the_next_call(site: Site, verifier: Verifier) -> None:
     """The table is the same memory, so no message has to arrive first."""
     permit = permitted(verifier.admit_blocking(site.world.token, SEARCH))
-    with Owner(site.state) as owner:
+    with AdminClient(site.state) as owner:
         owner.revoke(BRANCH)
     assert permit.revoked
     assert denied(verifier.decide(site.world.token, SEARCH)).reason is Reason.BRANCH_REVOKED
@@ -163,7 +163,7 @@ def test_a_new_price_is_loaded_and_what_was_given_stays(site: Site, verifier: Ve
     """A reload is followed in the background; the gate refuses until it is there."""
     old = permitted(verifier.admit_blocking(site.world.token, SEARCH))
     site.write(price="0.02")
-    with Owner(site.state) as owner:
+    with AdminClient(site.state) as owner:
         owner.reload()
 
     def new_price() -> bool:
@@ -182,7 +182,7 @@ def test_a_removed_key_ends_cached_tokens_and_running_calls(site: Site, verifier
     """What the JWKS no longer holds is a stranger's key, at once and for calls in flight too."""
     running = permitted(verifier.admit_blocking(site.world.token, SEARCH))
     (site.folder / "jwks.json").write_text('{"keys": []}')
-    with Owner(site.state) as owner:
+    with AdminClient(site.state) as owner:
         owner.reload()
 
     def refused() -> bool:
@@ -196,7 +196,7 @@ def test_a_bad_file_leaves_the_old_policy_in_force(site: Site, verifier: Verifie
     """The agent refuses it, so its generation never changes and nobody loads it."""
     permitted(verifier.admit_blocking(site.world.token, SEARCH))
     site.file.write_text("nonsense")
-    with Owner(site.state) as owner, pytest.raises(RefusedError):
+    with AdminClient(site.state) as owner, pytest.raises(RefusedError):
         owner.reload()
     permitted(verifier.admit_blocking(site.world.token, SEARCH))
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from depth import deep
 from installation import Installation, installed, wait_until
+from search_depth import deep
 
-from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_client import AdminClient
 from crewgate.issuer import Orchestrator, SubAgent
 
 CALLS, CREDITS, CONNECTIONS = 200, 50, 10
@@ -163,7 +163,7 @@ async def _note(found: list[tuple[int, float]], site: Installation, tokens: list
 
 def in_flight(site: Installation) -> int:
     """Calls that hold a reservation."""
-    with Owner(site.folder / "state") as owner:
+    with AdminClient(site.folder / "state") as owner:
         return owner.status().counts["reservations"]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from agents import Site
+from agent_process import Site
 from failing_disks import outcome, trial_of
 from power_disk import kill_disk, make, mounted, why_not
 from small_disk import fill

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
-from depth import deep
 from installation import Installation, installed
+from search_depth import deep
 
 from crewgate.issuer import SubAgent
 

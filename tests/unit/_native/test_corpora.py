@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
+import fuzz_replay
 import pytest
-import replay
 
 CORPUS = Path(__file__).parents[3] / "fuzz" / "corpus"
 PLAYED = {
-    "base64url": replay.base64url,
-    "bearer": replay.bearers,
-    "credit": replay.credit,
-    "field_name": replay.field_name,
-    "json": replay.json,
-    "request_line": replay.request_line,
-    "token": replay.token,
+    "base64url": fuzz_replay.base64url,
+    "bearer": fuzz_replay.bearers,
+    "credit": fuzz_replay.credit,
+    "field_name": fuzz_replay.field_name,
+    "json": fuzz_replay.json,
+    "request_line": fuzz_replay.request_line,
+    "token": fuzz_replay.token,
 }
 
 
@@ -29,7 +29,7 @@ def test_an_input_of_a_stranger_is_read_or_refused(target: str) -> None:
 def test_a_damaged_table_is_read_or_refused(tmp_path: Path) -> None:
     """Whatever was written into it."""
     for path in sorted((CORPUS / "table").iterdir()):
-        replay.table(path.read_bytes(), tmp_path)
+        fuzz_replay.table(path.read_bytes(), tmp_path)
 
 
 def test_every_target_has_inputs_and_is_played() -> None:

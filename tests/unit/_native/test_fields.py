@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from leaks import assert_no_leak
 
-from crewgate._native.fields import AnswerFilter, FieldFilter, written
+from crewgate._native.fields import FieldFilter, ResponseFilter, written
 from crewgate.errors import RequestRefusedError
 
 Field = tuple[bytes, bytes]
@@ -85,7 +85,7 @@ def test_requests(
 @given(fields(), sets)
 def test_answers(found: list[Field], dropped: frozenset[bytes]) -> None:
     """The same on the way back."""
-    native = AnswerFilter(dropped)
+    native = ResponseFilter(dropped)
     expected = slow_fields.answered(found, dropped)
     assert native.kept(found) == expected
     assert native.written(found) == slow_fields.written(expected)
@@ -95,7 +95,7 @@ def test_fields_are_handed_on_as_they_are() -> None:
     """A field stays the object that it was: what HTTP/2 must never index stays marked."""
     secret = ngh2.NeverIndexedHeader(b"x-secret", b"1")
     assert FieldFilter((), (), ()).kept((secret,))[0] is secret
-    assert AnswerFilter(()).kept((secret,))[0] is secret
+    assert ResponseFilter(()).kept((secret,))[0] is secret
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_other_types(bad: Any) -> None:
         written,
         FieldFilter((), (), ()).kept,
         FieldFilter((), (), ()).written,
-        AnswerFilter(()).kept,
-        AnswerFilter(()).written,
+        ResponseFilter(()).kept,
+        ResponseFilter(()).written,
     ):
         with pytest.raises(TypeError):
             walk(bad)
@@ -147,7 +147,7 @@ def test_names_are_bytes(names: Any) -> None:
         lambda: FieldFilter(names, (), ()),
         lambda: FieldFilter((), names, ()),
         lambda: FieldFilter((), (), names),
-        lambda: AnswerFilter(names),
+        lambda: ResponseFilter(names),
     ):
         with pytest.raises(TypeError):
             make()
@@ -156,7 +156,7 @@ def test_names_are_bytes(names: Any) -> None:
 def test_nothing_is_kept_or_lost() -> None:
     """After thousands of walks, refused ones too, no reference and no memory is left over."""
     native = FieldFilter({b"cookie"}, {b"x-key"}, {b"x_a"})
-    answers = AnswerFilter({b"connection"})
+    answers = ResponseFilter({b"connection"})
     name, value = b"x-name", b"some value"
     good = [(name, value), (b"cookie", value), (b"connection", b"a, b"), (b"x_a", value)]
     bad = [*good, (b"x-crewgate-crew", value)]

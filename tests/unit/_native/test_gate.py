@@ -1,15 +1,15 @@
-"""The verdict on a token and a tool: every check of DESIGN.md's table, in its order."""
+"""The verdict on a token and a tool: every check, in the order of the gate."""
 
 from typing import Any
 
 import msgspec
 import pytest
-from gatehouse import Gatehouse
-from world import AUDIENCE, BRANCH, CREW, KID, PARENT, ROOT, World
+from crew_world import AUDIENCE, BRANCH, CREW, KID, PARENT, ROOT, World
+from gate_world import Gatehouse
 
 from crewgate import limits
 from crewgate.core import ids
-from crewgate.core.ids import Kind
+from crewgate.core.ids import KeyKind
 from crewgate.core.verdict import Denial, Reason
 
 SEARCH, EMBED, PING, PUBLISH, FINANCE_AUDIT = range(5)
@@ -257,7 +257,7 @@ def test_the_first_check_that_fails_is_the_one_that_is_told(house: Gatehouse) ->
     wrong: dict[str, Any] = {"allowed_tools": ["nothing.here"], "credit_quota": 0}
     wrong |= {"branch_path": []}
     assert house.reason(world.mint(**wrong), UNKNOWN) is Reason.BINDING_MISMATCH
-    house.revoke(Kind.PROCESS, b"pid_7729")
+    house.revoke(KeyKind.PROCESS, b"pid_7729")
     assert house.reason(world.mint(**wrong), UNKNOWN) is Reason.BRANCH_REVOKED
     wrong |= {"iat": world.now - 900, "exp": world.now - 10}
     assert house.reason(world.mint(**wrong), UNKNOWN) is Reason.TOKEN_EXPIRED

@@ -3,9 +3,9 @@
 import threading
 
 import pytest
-from gatehouse import Gatehouse
+from crew_world import CREW, KID, World
+from gate_world import Gatehouse
 from tokens import compact, sign
-from world import CREW, KID, World
 
 from crewgate import limits
 from crewgate._native.permit import Permit

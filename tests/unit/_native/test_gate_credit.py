@@ -1,14 +1,14 @@
 """Credit at the gate: who may still pay, which account is empty, and what a draw would change."""
 
 import pytest
-from gatehouse import GEOMETRY, Gatehouse
-from world import BRANCH, CREW, PARENT, ROOT, World
+from crew_world import BRANCH, CREW, PARENT, ROOT, World
+from gate_world import GEOMETRY, Gatehouse
 
 from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
 from crewgate.core.verdict import Denial, Reason
-from crewgate.errors import SettledError
-from crewgate.leases.lease_client import Status
+from crewgate.errors import AlreadySettledError
+from crewgate.leases.lease_client import DrawResult
 
 SEARCH, EMBED, PING = range(3)
 SIBLING = "0199c1d2-0000-7000-8000-0000000000aa"
@@ -26,7 +26,7 @@ def test_an_unknown_branch_asks_for_a_draw(house: Gatehouse) -> None:
         assert isinstance(verdict, Denial)
         assert (verdict.reason, verdict.retry) == (Reason.BUDGET_UNAVAILABLE, True)
         assert verdict.grant is not None
-    assert house.draw(verdict.grant, 0) is Status.GRANTED
+    assert house.draw(verdict.grant, 0) is DrawResult.GRANTED
     house.permit(house.world.token, PING).settle()
     assert not isinstance(house.gate.decide(house.world.token, SEARCH), Permit)
 
@@ -132,7 +132,7 @@ def test_a_free_call_of_a_dead_process_is_found(house: Gatehouse) -> None:
     assert (burned.request, burned.amount, burned.tool) == (b"r" * 16, 0, PING)
     assert not permit.held
     assert house.record().burned == 0
-    with pytest.raises(SettledError):
+    with pytest.raises(AlreadySettledError):
         permit.settle()
 
 

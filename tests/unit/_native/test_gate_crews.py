@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from gatehouse import Gatehouse
-from world import BRANCH, CREW, PARENT, ROOT, World
+from crew_world import BRANCH, CREW, PARENT, ROOT, World
+from gate_world import Gatehouse
 
-from crewgate._native.records import Branch
+from crewgate._native.records import BranchRecord
 from crewgate.core import ids
-from crewgate.core.ids import Kind, uuid_bytes
+from crewgate.core.ids import KeyKind, uuid_bytes
 from crewgate.core.verdict import Reason
 
 FINANCE, BD = "finance", "bd"
@@ -49,7 +49,7 @@ def path(*levels: tuple[str, int], iat: int | None = None) -> dict[str, Any]:
     }
 
 
-def standing(house: Gatehouse, seen: bool) -> list[Branch]:
+def standing(house: Gatehouse, seen: bool) -> list[BranchRecord]:
     """Finance's records."""
     return [house.record(branch, FINANCE) for branch in LEVELS] if seen else []
 
@@ -63,7 +63,7 @@ def spend_all(house: Gatehouse, token: bytes) -> int:
     return calls
 
 
-def check_untouched(house: Gatehouse, token: bytes, before: list[Branch], seen: bool) -> None:
+def check_untouched(house: Gatehouse, token: bytes, before: list[BranchRecord], seen: bool) -> None:
     """Finance's records stand as they stood, and its branch spends what it could before."""
     assert standing(house, seen) == before
     assert spend_all(house, token) == (9 if seen else 10)
@@ -128,7 +128,7 @@ def test_bd_cannot_revoke_finance(house: Gatehouse, seen: bool, target: str) -> 
     """A revocation is entered under the crew of who asks; it kills BD's branch of that id."""
     token = finance_token(house, seen)
     before = standing(house, seen)
-    house.revoke(Kind.BRANCH, uuid_bytes(target), crew=BD)
+    house.revoke(KeyKind.BRANCH, uuid_bytes(target), crew=BD)
     house.lessor.close(ids.branch_key(BD, target))
     own = house.world.mint(BD, execution_branch_id=target, branch_path=[])
     assert house.reason(own) is Reason.BRANCH_REVOKED
@@ -138,15 +138,15 @@ def test_bd_cannot_revoke_finance(house: Gatehouse, seen: bool, target: str) -> 
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        (Kind.GRANT, b"grant-x"),
-        (Kind.PROCESS, b"pid_7729"),
-        (Kind.ORCHESTRATOR, b"article/article-1"),
-        (Kind.KEY, b"finance-1"),
-        (Kind.CREW, b""),
+        (KeyKind.GRANT, b"grant-x"),
+        (KeyKind.PROCESS, b"pid_7729"),
+        (KeyKind.ORCHESTRATOR, b"article/article-1"),
+        (KeyKind.KEY, b"finance-1"),
+        (KeyKind.CREW, b""),
     ],
 )
 def test_no_other_revocation_of_bd_s_reaches_finance(
-    house: Gatehouse, kind: Kind, name: bytes
+    house: Gatehouse, kind: KeyKind, name: bytes
 ) -> None:
     """Grant ids, processes, orchestrators and keys are names within a crew, too."""
     token = house.world.mint(FINANCE, jti="grant-x")

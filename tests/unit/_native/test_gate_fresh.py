@@ -2,12 +2,12 @@
 
 import msgspec
 import pytest
-from gatehouse import BOOT_NS, GEOMETRY, Gatehouse
-from world import KID, World
+from crew_world import KID, World
+from gate_world import BOOT_NS, GEOMETRY, Gatehouse
 
 from crewgate._native.gate import Gate
-from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
+from crewgate._native.table_owner import OwnedTable
 from crewgate.core.policy.policy import Policy
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import TableError

@@ -4,14 +4,14 @@ import itertools
 
 import msgspec
 import pytest
+from crew_world import BRANCH, World
 from embedded import denied, permitted, standalone
-from gatehouse import BOOT_NS, Gatehouse, opened
+from gate_world import BOOT_NS, Gatehouse, opened
 from hypothesis import given
 from hypothesis import strategies as st
-from world import BRANCH, World
 
 from crewgate._native.permit import Permit
-from crewgate.core.ids import Kind, uuid_bytes
+from crewgate.core.ids import KeyKind, uuid_bytes
 from crewgate.core.verdict import Denial, Reason
 
 CLOSED, OPEN = 0, 1
@@ -80,7 +80,7 @@ def test_what_cannot_change_is_said_all_the_same(house: Gatehouse) -> None:
     house.table.vouch(ALWAYS, BOOT_NS)
     for tool in (CLOSED, OPEN, -1, 99):
         assert house.reason(b"a.b.c", tool) is Reason.INVALID_TOKEN
-    house.revoke(Kind.BRANCH, uuid_bytes(BRANCH))
+    house.revoke(KeyKind.BRANCH, uuid_bytes(BRANCH))
     for tool in (CLOSED, OPEN, -1):
         assert house.reason(house.world.token, tool) is Reason.BRANCH_REVOKED
 

@@ -6,12 +6,12 @@ from contextlib import nullcontext
 
 import msgspec
 import pytest
-from gatehouse import BOOT_NS, NS, Gatehouse
-from world import BRANCH, World
+from crew_world import BRANCH, World
+from gate_world import BOOT_NS, NS, Gatehouse
 
 from crewgate import limits
-from crewgate._native.records import Branch
-from crewgate.errors import SettledError, TableError
+from crewgate._native.records import BranchRecord
+from crewgate.errors import AlreadySettledError, TableError
 
 PING = 2
 
@@ -21,7 +21,7 @@ def house() -> Gatehouse:
     return Gatehouse(World.make())
 
 
-def accounts(record: Branch) -> tuple[int, int, int, int]:
+def accounts(record: BranchRecord) -> tuple[int, int, int, int]:
     """(available, reserved, settled, burned) of a lease that was granted and not given back."""
     total = record.available + record.reserved + record.settled + record.burned
     assert total == record.granted - record.given_back
@@ -69,7 +69,7 @@ def test_a_permit_is_ended_once(house: Gatehouse, first: str, second: str) -> No
     with house.permit(house.world.token) as permit:
         getattr(permit, first)()
         before = accounts(house.record())
-        with pytest.raises(SettledError, match="before"):
+        with pytest.raises(AlreadySettledError, match="before"):
             getattr(permit, second)()
     assert accounts(house.record()) == before
 
@@ -121,7 +121,7 @@ def test_a_call_past_its_deadline_is_burned_and_told_so(house: Gatehouse) -> Non
     assert house.table.burn_overdue(BOOT_NS + hold) == []
     (burned,) = house.table.burn_overdue(BOOT_NS + hold + 1)
     assert (burned.branch_key, burned.amount) == (permit.grant.branch_key, 10)
-    with pytest.raises(SettledError, match="burned"):
+    with pytest.raises(AlreadySettledError, match="burned"):
         permit.settle()
     assert accounts(house.record()) == (0, 0, 0, 10)
 
@@ -134,7 +134,7 @@ def test_a_stream_extends_its_deadline_while_it_lives(house: Gatehouse) -> None:
     assert house.table.burn_overdue(later) == []
     assert len(house.table.burn_overdue(later + 1)) == 1
     assert not permit.extend(later + NS)
-    with pytest.raises(SettledError):
+    with pytest.raises(AlreadySettledError):
         permit.release()
 
 
@@ -153,7 +153,7 @@ def test_a_burned_reservation_names_its_call(house: Gatehouse) -> None:
     (burned,) = house.table.burn_overdue(2**62)
     assert (burned.request, burned.tool) == (b"r" * 16, 0)
     assert burned.started_ns == house.world.now * NS
-    with pytest.raises(SettledError):
+    with pytest.raises(AlreadySettledError):
         permit.settle()
 
 

@@ -1,12 +1,12 @@
 """A reservation grows while its call goes on; what only bounds a price is known to be no more."""
 
 import pytest
-from gatehouse import Gatehouse
-from world import World
+from crew_world import World
+from gate_world import Gatehouse
 
 from crewgate import limits
 from crewgate._native.permit import Permit
-from crewgate.errors import SettledError
+from crewgate.errors import AlreadySettledError
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_it_does_not_grow_when_it_is_over(house: Gatehouse) -> None:
     assert not permit.grow(5)
     record = house.record()
     assert (record.available, record.burned) == (90, 10)
-    with pytest.raises(SettledError):
+    with pytest.raises(AlreadySettledError):
         permit.settle()
     again = held(house, 10)
     again.settle()

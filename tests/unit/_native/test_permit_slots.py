@@ -2,8 +2,8 @@
 
 import msgspec
 import pytest
-from gatehouse import Gatehouse
-from world import World
+from crew_world import World
+from gate_world import Gatehouse
 
 from crewgate import limits
 from crewgate._native.gate import Gate

@@ -4,8 +4,8 @@ import itertools
 
 import msgspec
 import pytest
-from gatehouse import BOOT_NS, Gatehouse, opened
-from world import World
+from crew_world import World
+from gate_world import BOOT_NS, Gatehouse, opened
 
 CLOSED, OPEN = 0, 1
 ALWAYS = 2**64 - 1

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from crewgate._native import storage
-from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
 from crewgate._native.table import StaleTableError, Table
+from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.errors import TableError, TableFullError
 

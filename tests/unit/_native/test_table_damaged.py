@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
+from crewgate._native.table_owner import OwnedTable
 
 ROOT = Path(__file__).parents[3]
 GEOMETRY = Geometry(64, 64, 64, 2)

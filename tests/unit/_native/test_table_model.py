@@ -8,8 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from table_model import NS, TableModel
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
+from crewgate._native.table_owner import OwnedTable
 from crewgate.errors import TableFullError
 
 GEOMETRY = Geometry(64, 64, 64, 2)

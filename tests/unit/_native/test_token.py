@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crewgate._native import signature
-from crewgate._native.token import Malformed, claims, split
+from crewgate._native.token import MalformedTokenError, claims, split
 
 GOOD = tokens.token()
 HEADER = tokens.compact(tokens.HEADER)
@@ -198,7 +198,7 @@ def judge(token: bytes) -> bool:
     """Whether form and claims are accepted, whatever the signature."""
     try:
         claims(split(token)[2])
-    except Malformed:
+    except MalformedTokenError:
         return False
     return True
 
@@ -214,7 +214,7 @@ def test_example_is_taken_apart() -> None:
 @pytest.mark.parametrize("token", HOSTILE_FORM.values(), ids=HOSTILE_FORM)
 def test_hostile_forms_are_refused_before_a_signature(token: bytes) -> None:
     """No signature is spent on a token that is not in the one canonical form."""
-    with pytest.raises(Malformed) as refused:
+    with pytest.raises(MalformedTokenError) as refused:
         split(token)
     assert str(refused.value) == ""
 
@@ -223,7 +223,7 @@ def test_hostile_forms_are_refused_before_a_signature(token: bytes) -> None:
 def test_hostile_payloads_are_refused(token: bytes) -> None:
     """A good signature over an ambiguous payload is worth nothing, and the refusal says nothing."""
     payload = split(token)[2]
-    with pytest.raises(Malformed) as refused:
+    with pytest.raises(MalformedTokenError) as refused:
         claims(payload)
     assert str(refused.value) == ""
     assert refused.value.__cause__ is None
@@ -294,7 +294,7 @@ def test_damaged_tokens_are_judged_like_the_model(at: int, cut: int, put: bytes)
     expected = slow_token.split(damaged)
     try:
         assert split(damaged) == expected
-    except Malformed:
+    except MalformedTokenError:
         assert expected is None
 
 
@@ -310,6 +310,6 @@ def test_headers_are_judged_like_the_model(name: str, value: object, ascii_only:
     token = tokens.sign(text.encode(errors="surrogatepass"), b"{}")
     try:
         accepted = split(token)
-    except Malformed:
+    except MalformedTokenError:
         accepted = None
     assert accepted == slow_token.split(token)

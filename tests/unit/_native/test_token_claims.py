@@ -9,7 +9,7 @@ import tokens
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate._native.token import Malformed, claims
+from crewgate._native.token import MalformedTokenError, claims
 
 LONG = "x" * 128
 IDS = [f"0199c1d2-0000-7000-8000-0000000000{number:02d}" for number in range(10, 30)]
@@ -19,7 +19,7 @@ def accepted(payload: bytes) -> bool:
     """Whether the native code takes the payload; the slow model must say the same."""
     try:
         claims(payload)
-    except Malformed:
+    except MalformedTokenError:
         result = False
     else:
         result = True

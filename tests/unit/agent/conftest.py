@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from clustered import Clustered
-from lessees import NOW
-from machines import GEOMETRY, TOML, Hands, PromptClerk, S, Start, X
+from agent_world import GEOMETRY, TOML, Hands, PromptClerk, S, Start, X
+from cluster_agent import Clustered
+from grant_builders import NOW
 
-from crewgate._native.owner import OwnedTable
+from crewgate._native.table_owner import OwnedTable
 from crewgate.agent import branch_registry as registry_
-from crewgate.agent.active_config import InForce
-from crewgate.agent.anomaly.minting_watch import Watching
-from crewgate.agent.branch_registry import Registry
-from crewgate.agent.journal import Journal
-from crewgate.agent.revocation.entries import Clocks
-from crewgate.agent.state import Machine
-from crewgate.core.anomaly.transitions import Saved
+from crewgate.agent.active_config import ActiveConfig
+from crewgate.agent.anomaly.minting_watch import MintingWatch
+from crewgate.agent.branch_registry import BranchRegistry
+from crewgate.agent.journal import StateJournal
+from crewgate.agent.revocation.types import ClockReading
+from crewgate.agent.state import AgentState
+from crewgate.core.anomaly.transitions import ProfileSnapshot
 from crewgate.core.audit.records import Record
 from crewgate.core.x509.identity import MAY_REVOKE
 from crewgate.ledger.factory import open_ledger
@@ -40,29 +40,33 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def registry(tmp_path: Path, said: list[str]) -> Iterator[Registry]:
+def registry(tmp_path: Path, said: list[str]) -> Iterator[BranchRegistry]:
     """An empty registry with its journal."""
-    journal = Journal(tmp_path / "registry", registry_.Entry, said.append)
+    journal = StateJournal(tmp_path / "registry", registry_.BranchEntry, said.append)
     journal.rewrite([])
-    yield Registry(journal, GEOMETRY.branches)
+    yield BranchRegistry(journal, GEOMETRY.branches)
     journal.close()
 
 
 @pytest.fixture
 def watching(
-    tmp_path: Path, said: list[str], written: list[Record], registry: Registry, table: OwnedTable
-) -> Iterator[Watching]:
+    tmp_path: Path,
+    said: list[str],
+    written: list[Record],
+    registry: BranchRegistry,
+    table: OwnedTable,
+) -> Iterator[MintingWatch]:
     """A watch over nobody yet, under no configuration."""
-    journal = Journal(tmp_path / "watch", Saved, said.append)
+    journal = StateJournal(tmp_path / "watch", ProfileSnapshot, said.append)
     journal.rewrite([])
-    yield Watching(
+    yield MintingWatch(
         journal,
         registry,
         table,
-        say=said.append,
+        log=said.append,
         sink=written.extend,
         wall_ns=lambda: int(NOW * S),
-        believed=lambda: Clocks(int(NOW), 0),
+        believed=lambda: ClockReading(int(NOW), 0),
     )
     journal.close()
 
@@ -101,16 +105,16 @@ def start(file: Path, hands: Hands, said: list[str], written: list[Record]) -> I
     def sink(records: Iterable[Record]) -> None:
         written.extend(records)
 
-    def begin() -> Machine:
+    def begin() -> AgentState:
         for table in tables:
             table.close()
         tables.append(OwnedTable.open(path) if tables else OwnedTable.create(path, GEOMETRY))
         while ledgers:
             ledgers.pop().close_session()
-        inforce = InForce(file)
+        inforce = ActiveConfig(file)
         ledgers.append(open_ledger(inforce.config.ledger))
         clerk = PromptClerk(ledgers[-1], hands, said.append)
-        machine = Machine(inforce, tables[-1], clerk, say=said.append, sink=sink, clock=hands)
+        machine = AgentState(inforce, tables[-1], clerk, log=said.append, sink=sink, clock=hands)
         machine.restore()
         return machine
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.agent.active_config import InForce, watched
+from crewgate.agent.active_config import ActiveConfig, watched
 from crewgate.cli.commands.init import write_all
 from crewgate.errors import ConfigurationError
 from crewgate.policy import validation
@@ -49,11 +49,11 @@ def in_cluster(old: str, new: str) -> Change:
 )
 def test_what_wants_another_start_is_refused(file: Path, change: Change, says: str) -> None:
     """With the key; what is in force stays."""
-    one = InForce(file)
+    one = ActiveConfig(file)
     before, text = one.config, file.read_text()
     file.write_text(change(text))
     with pytest.raises(ConfigurationError) as raised:
-        one.look()
+        one.read_files()
     assert f"{file}: {says}" in str(raised.value)
     assert "cannot change while serving; end `crewgate serve` and start it again" in str(
         raised.value
@@ -65,34 +65,34 @@ def test_whom_to_join_may_change(file: Path) -> None:
     """And when to be fresh; also a trust domain that no peer knows."""
     text = file.read_text().replace("[ledger]\n", "[ledger]\nper_machine = true\n")
     file.write_text(text)
-    one = InForce(file)
+    one = ActiveConfig(file)
     peers = 'staleness_quorum = "any"\nmax_staleness_seconds = 9\npeers = ["gw2.example:8446"]'
     file.write_text(text.replace("peers = []", peers))
-    found = one.look().config.cluster
+    found = one.read_files().config.cluster
     assert found is not None
     assert (found.staleness_quorum, found.max_staleness_seconds) == ("any", 9.0)
     file.write_text(without_cluster(text))
-    alone = InForce(file)
+    alone = ActiveConfig(file)
     file.write_text(without_cluster(text).replace("crewgate.internal", "x.example"))
-    alone.look()
+    alone.read_files()
 
 
 def test_a_renewed_certificate_for_peers_is_a_change(file: Path) -> None:
     """Although no listener shows it."""
-    files = {path.relative_to(file.parent) for path in watched(InForce(file).config)}
+    files = {path.relative_to(file.parent) for path in watched(ActiveConfig(file).config)}
     assert {Path("certs/machine.pem"), Path("gateway/machine.key")} < files
 
 
 def test_a_port_that_another_program_has_is_refused(file: Path) -> None:
     """Another gateway of this user would share it, and be asked with our tokens."""
-    one = InForce(file)
+    one = ActiveConfig(file)
     with listen("127.0.0.1", 0) as other:
         port = other.getsockname()[1]
         file.write_text(file.read_text().replace("port = 8443", f"port = {port}", 1))
         with pytest.raises(ConfigurationError, match=f"listener agents: .* port {port}: another"):
-            one.look()
-        assert InForce(file).look().config.listeners[0].port == port
-    assert one.look().config.listeners[0].port == port
+            one.read_files()
+        assert ActiveConfig(file).read_files().config.listeners[0].port == port
+    assert one.read_files().config.listeners[0].port == port
 
 
 @pytest.mark.parametrize(("before", "after"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "::")])
@@ -103,16 +103,16 @@ def test_another_address_on_a_port_of_ours_is_taken_up(file: Path, before: str, 
         first = text.index("address = ", text.index("[[listener]]"))
         end = text.index("\n", first)
         file.write_text(f'{text[:first]}address = "{before}"{text[end:]}')
-        one = InForce(file)
+        one = ActiveConfig(file)
         file.write_text(f'{text[:first]}address = "{after}"{text[end:]}')
-        assert one.look().config.listeners[0].address == after
+        assert one.read_files().config.listeners[0].address == after
 
 
 def test_what_needs_more_descriptors_than_there_are_is_refused(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `serve` refuses it: else all but the supervisor would take it up."""
-    one = InForce(file)
+    one = ActiveConfig(file)
     monkeypatch.setattr(validation, "most", lambda: 64)
     with pytest.raises(ConfigurationError, match=r"descriptors .* the hard limit"):
-        one.look()
+        one.read_files()

@@ -3,21 +3,21 @@
 from pathlib import Path
 
 import msgspec
-from lessees import branch_id, grant, key
+from grant_builders import branch_id, grant, key
 
-from crewgate.agent.branch_registry import Entry, Registry
-from crewgate.agent.journal import Journal
+from crewgate.agent.branch_registry import BranchEntry, BranchRegistry
+from crewgate.agent.journal import StateJournal
 
 
-def _again(path: Path, said: list[str], entries_max: int = 256) -> Registry:
+def _again(path: Path, said: list[str], entries_max: int = 256) -> BranchRegistry:
     """What an agent knows that was started after a kill."""
-    journal = Journal(path / "registry", Entry, said.append)
-    registry = Registry(journal, entries_max)
+    journal = StateJournal(path / "registry", BranchEntry, said.append)
+    registry = BranchRegistry(journal, entries_max)
     registry.restore(journal.read())
     return registry
 
 
-def test_a_branch_is_known_with_its_ancestors(registry: Registry) -> None:
+def test_a_branch_is_known_with_its_ancestors(registry: BranchRegistry) -> None:
     """Whoever calls is known by name; an ancestor that never called by its place."""
     registry.learn(grant(3, 500, (1, 9000, None), (2, 800, None)))
     entry = registry.get(key(3))
@@ -30,10 +30,10 @@ def test_a_branch_is_known_with_its_ancestors(registry: Registry) -> None:
     assert (entry.parent, entry.quota) == (branch_id(2), 500)
     assert registry.ancestry(entry) == (branch_id(1), branch_id(2))
     root = registry.get(key(1))
-    assert root == Entry(crew="article", branch=branch_id(1), quota=9000)
+    assert root == BranchEntry(crew="article", branch=branch_id(1), quota=9000)
 
 
-def test_the_newest_grant_counts(registry: Registry) -> None:
+def test_the_newest_grant_counts(registry: BranchRegistry) -> None:
     """A refresh replaces the grant, an older one does not; at equal iat the lower quota does."""
     registry.learn(grant(1, 500, iat=100))
     registry.learn(grant(1, 700, iat=200))
@@ -45,7 +45,7 @@ def test_the_newest_grant_counts(registry: Registry) -> None:
     assert (entry.quota, entry.iat) == (650, 200)
 
 
-def test_an_ancestor_that_calls_later_gets_its_names(registry: Registry) -> None:
+def test_an_ancestor_that_calls_later_gets_its_names(registry: BranchRegistry) -> None:
     """The place that a child's path gave it is filled in."""
     registry.learn(grant(2, 500, (1, 9000, None)))
     registry.learn(grant(1, 8000))
@@ -54,7 +54,7 @@ def test_an_ancestor_that_calls_later_gets_its_names(registry: Registry) -> None
     assert (entry.role, entry.quota) == ("researcher", 8000)
 
 
-def test_it_survives_a_kill(registry: Registry, tmp_path: Path, said: list[str]) -> None:
+def test_it_survives_a_kill(registry: BranchRegistry, tmp_path: Path, said: list[str]) -> None:
     """Another process reads the same branches, newest grants and all."""
     registry.learn(grant(2, 500, (1, 9000, None)))
     registry.learn(grant(2, 600, (1, 9000, None), iat=1_800_000_100))
@@ -64,19 +64,21 @@ def test_it_survives_a_kill(registry: Registry, tmp_path: Path, said: list[str])
     assert again.get(key(1)) is None
 
 
-def test_damaged_names_are_skipped(registry: Registry, tmp_path: Path, said: list[str]) -> None:
+def test_damaged_names_are_skipped(
+    registry: BranchRegistry, tmp_path: Path, said: list[str]
+) -> None:
     """A line whose branch is no UUID costs itself only."""
     registry.learn(grant(1, 500))
     with (tmp_path / "registry").open("ab") as file:
-        file.write(msgspec.json.encode(Entry(crew="article", branch="nonsense")) + b"\n")
+        file.write(msgspec.json.encode(BranchEntry(crew="article", branch="nonsense")) + b"\n")
     assert len(_again(tmp_path, said)) == 1
 
 
 def test_it_is_bounded(tmp_path: Path, said: list[str]) -> None:
     """Over the bound new branches are not remembered; known ones still get their grants."""
-    journal = Journal(tmp_path / "registry", Entry, said.append)
+    journal = StateJournal(tmp_path / "registry", BranchEntry, said.append)
     journal.rewrite([])
-    registry = Registry(journal, 2)
+    registry = BranchRegistry(journal, 2)
     for number in range(5):
         registry.learn(grant(number, 500))
     registry.learn(grant(0, 700, iat=1_800_000_100))

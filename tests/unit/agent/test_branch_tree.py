@@ -3,26 +3,26 @@
 from collections.abc import Mapping
 
 import msgspec
-from lessees import NOW, branch_id, key
+from grant_builders import NOW, branch_id, key
 
 from crewgate import limits
-from crewgate._native.records import Branch
-from crewgate.agent.branch_registry import Entry
-from crewgate.agent.branch_tree import Beyond, IsRevoked, beyond, rows
-from crewgate.core.budget.ledger_protocol import Statement, Told, Window
-from crewgate.core.ids import Kind, crew_key, table_key
-from crewgate.core.policy.policy import Crew
+from crewgate._native.records import BranchRecord
+from crewgate.agent.branch_registry import BranchEntry
+from crewgate.agent.branch_tree import IsRevoked, RemoteUsage, beyond, rows
+from crewgate.core.budget.ledger_protocol import AccountStatement, AllowanceWindow, LeaseReport
+from crewgate.core.ids import KeyKind, crew_key, table_key
+from crewgate.core.policy.policy import CrewPolicy
 from crewgate.ipc.admin_messages import TreeRow
 
-ARTICLE = Crew("article", "https://o.example")
+ARTICLE = CrewPolicy("article", "https://o.example")
 BIG = limits.quota_micro_max
-NOBODY: Mapping[bytes, Beyond] = {}
+NOBODY: Mapping[bytes, RemoteUsage] = {}
 
 
 def _record(
     number: int, own: bytes, parents: tuple[int, ...], quota: int, **more: object
-) -> Branch:
-    blank = Branch(
+) -> BranchRecord:
+    blank = BranchRecord(
         number=number,
         generation=1,
         key=own,
@@ -47,8 +47,8 @@ def _record(
     return blank._replace(**more)  # type: ignore[arg-type]
 
 
-def _entry(number: int, parent: int | None = None, exp: int = int(NOW) + 900) -> Entry:
-    return Entry(
+def _entry(number: int, parent: int | None = None, exp: int = int(NOW) + 900) -> BranchEntry:
+    return BranchEntry(
         crew="article",
         branch=branch_id(number),
         parent="" if parent is None else branch_id(parent),
@@ -61,7 +61,7 @@ def _entry(number: int, parent: int | None = None, exp: int = int(NOW) + 900) ->
     )
 
 
-def _family(**more: object) -> list[Branch]:
+def _family(**more: object) -> list[BranchRecord]:
     """The crew (record 0), a root (1) with quota 100, two children (2, 3) with 60 each."""
     return [
         _record(0, crew_key("article"), (), BIG),
@@ -79,11 +79,11 @@ def _none(key: bytes, issued: int) -> bool:
 
 
 def _rows(
-    records: list[Branch],
-    entries: dict[bytes, Entry] = ENTRIES,
+    records: list[BranchRecord],
+    entries: dict[bytes, BranchEntry] = ENTRIES,
     is_revoked: IsRevoked = _none,
-    crew: Crew = ARTICLE,
-    others: Mapping[bytes, Beyond] = NOBODY,
+    crew: CrewPolicy = ARTICLE,
+    others: Mapping[bytes, RemoteUsage] = NOBODY,
 ) -> dict[str, TreeRow]:
     found = rows(records, entries, [crew], is_revoked, int(NOW), others)
     return {row.branch: row for row in found}
@@ -124,10 +124,10 @@ def test_a_revoked_parent_is_seen_in_everything_below() -> None:
 def test_every_way_to_be_revoked_is_seen() -> None:
     """Its orchestrator, its crew, its process, its grant: by the age of its newest grant."""
     named = [
-        (table_key(Kind.ORCHESTRATOR, "article", b"article/one"), "revoked"),
+        (table_key(KeyKind.ORCHESTRATOR, "article", b"article/one"), "revoked"),
         (crew_key("article"), "token-revoked"),
-        (table_key(Kind.PROCESS, "article", b"pid_7"), "token-revoked"),
-        (table_key(Kind.GRANT, "article", b"grant-1"), "token-revoked"),
+        (table_key(KeyKind.PROCESS, "article", b"pid_7"), "token-revoked"),
+        (table_key(KeyKind.GRANT, "article", b"grant-1"), "token-revoked"),
     ]
     for each, state in named:
         tree = _rows(
@@ -140,28 +140,28 @@ def test_a_dead_token_ends_nothing_below_its_branch() -> None:
     """The gate admits a child of another grant, and so says the tree; for good comes first."""
 
     def is_revoked(asked: bytes, issued: int) -> bool:
-        return asked == table_key(Kind.GRANT, "article", b"grant-1") and issued > 0
+        return asked == table_key(KeyKind.GRANT, "article", b"grant-1") and issued > 0
 
     tree = _rows(_family(), is_revoked=is_revoked)
     states = [tree[branch_id(n)].state for n in (1, 2, 3)]
     assert states == ["token-revoked", "live", "live"]
     records = [each._replace(closed=each.key == key(1)) for each in _family()]
     assert _rows(records, is_revoked=is_revoked)[branch_id(1)].state == "closed"
-    unseen = {**ENTRIES, key(1): Entry(crew="article", branch=branch_id(1))}
+    unseen = {**ENTRIES, key(1): BranchEntry(crew="article", branch=branch_id(1))}
     crew = _rows(_family(), unseen, is_revoked=lambda asked, _: asked == crew_key("article"))
     assert [crew[branch_id(n)].state for n in (1, 2)] == ["live", "token-revoked"]
 
 
 def test_a_run_across_the_boundary_ends_with_its_orchestrator() -> None:
     """Which is of the crew that calls, and not of the account that is charged."""
-    account = Crew("article:finance", "crewgate:crossing")
+    account = CrewPolicy("article:finance", "crewgate:crossing")
     own = key(1, account.name)
     records = [
         _record(0, crew_key(account.name), (), BIG),
         _record(1, own, (0,), 60),
     ]
     entries = {own: msgspec.structs.replace(_entry(1), crew=account.name)}
-    revoked = table_key(Kind.ORCHESTRATOR, "article", b"article/one")
+    revoked = table_key(KeyKind.ORCHESTRATOR, "article", b"article/one")
     for asked, state in ((revoked, "revoked"), (b"", "live")):
         tree = _rows(records, entries, lambda each, issued, a=asked: each == a, account)
         assert tree[branch_id(1)].state == state
@@ -186,13 +186,13 @@ def test_a_record_without_a_name_is_shown_all_the_same() -> None:
 
 def test_a_crews_allowance_bounds_its_branches() -> None:
     """The hour's ceiling counts what is charged, less what lies idle; another hour's is nothing."""
-    crew = Crew("article", "https://o.example", hourly_max=80)
+    crew = CrewPolicy("article", "https://o.example", hourly_max=80)
     hour = int(NOW) // 3600
-    now = {crew_key("article"): Beyond(idle=3, hour=Window(hour, 77))}
+    now = {crew_key("article"): RemoteUsage(idle=3, hour=AllowanceWindow(hour, 77))}
     tree = _rows(_family(), crew=crew, others=now)
     assert tree[""].left == 80 - (77 - 7 - 3)
     assert tree[branch_id(2)].left == 13
-    old = {crew_key("article"): Beyond(hour=Window(hour - 1, 77))}
+    old = {crew_key("article"): RemoteUsage(hour=AllowanceWindow(hour - 1, 77))}
     assert _rows(_family(), crew=crew, others=old)[""].left == 80
 
 
@@ -200,12 +200,12 @@ def test_what_other_machines_and_former_tables_spent_counts() -> None:
     """The ledger's sums, less what it was told of this table, whose records are newer."""
     paths = {crew_key("article"): (), key(1): (crew_key("article"),)}
     statements = {
-        each: Statement(each, path, 100, 0, False, 30, 4, 9, 2, 55, 0)
+        each: AccountStatement(each, path, 100, 0, False, 30, 4, 9, 2, 55, 0)
         for each, path in paths.items()
     }
-    own = {key(1): Told(3, 40, 0, 20, 1, 4), key(9): Told(1, 5, 0, 5)}
+    own = {key(1): LeaseReport(3, 40, 0, 20, 1, 4), key(9): LeaseReport(1, 5, 0, 5)}
     others = beyond(statements, own)
-    assert others[key(1)] == others[crew_key("article")] == Beyond(10, 0, 1, 0)
+    assert others[key(1)] == others[crew_key("article")] == RemoteUsage(10, 0, 1, 0)
     tree = _rows(_family()[:2], others=others)
     assert (tree[branch_id(1)].spent, tree[branch_id(1)].burned) == (20, 1)
     assert (tree[branch_id(1)].left, tree[""].spent) == (79, 20)
@@ -214,7 +214,7 @@ def test_what_other_machines_and_former_tables_spent_counts() -> None:
 def test_what_is_leased_is_shown_with_who_holds_it() -> None:
     """Of a level all below it, on this machine and on others; most of it first."""
     statements = {
-        key(n): Statement(key(n), path, 100, 0, False, 0, 0, 9, 0, 0, 0)
+        key(n): AccountStatement(key(n), path, 100, 0, False, 0, 0, 9, 0, 0, 0)
         for n, path in ((1, (crew_key("article"),)), (2, (crew_key("article"), key(1))))
     }
     others = beyond(statements, {}, [(key(2), "north", 4), (key(2), "south", 5)])

@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.agent.clock_monitor import ClockWatch
+from crewgate.agent.clock_monitor import ClockMonitor
 
 S = 10**9
 WALL, BOOT = 1_800_000_000 * S, 1_000 * S
 
 
-def _watch() -> ClockWatch:
-    return ClockWatch(WALL, BOOT)
+def _watch() -> ClockMonitor:
+    return ClockMonitor(WALL, BOOT)
 
 
 @pytest.mark.parametrize("step", [3600, -3600, 3, -3])

@@ -7,13 +7,13 @@ import msgspec
 import pytest
 
 from crewgate.agent import main
-from crewgate.agent.active_config import InForce
+from crewgate.agent.active_config import ActiveConfig
 from crewgate.agent.budget.ledger_mark import MarkKeeper, open_known_ledger
 from crewgate.agent.handover import require_goes_on
 from crewgate.agent.table_setup import holder_name, open_table
 from crewgate.config import Config
 from crewgate.errors import ConfigurationError, CrewgateError, LedgerReplacedError
-from crewgate.runtime.readiness import WAITING, Listening, Word
+from crewgate.runtime.readiness import WAITING, ReadinessListener, ReadinessPipe
 
 Change = Callable[[Config], Config]
 
@@ -32,10 +32,10 @@ def config(file_small: Config, said: list[str]) -> Iterator[Config]:
 @pytest.fixture
 def file_small(file: object) -> Config:
     """With a table that is small enough to be made often."""
-    path = InForce(file).config.path  # type: ignore[arg-type]
+    path = ActiveConfig(file).config.path  # type: ignore[arg-type]
     small = "[table]\nbranches = 256\nrevocations = 256\nreservations = 256\n"
     path.write_text(path.read_text() + small)
-    return InForce(path).config
+    return ActiveConfig(path).config
 
 
 def changed(**fields: object) -> Change:
@@ -114,7 +114,7 @@ def test_a_successor_looks_before_it_says_that_it_waits(
     """The supervisor hears nothing of one that cannot go on, and leaves the agent in place."""
     monkeypatch.setattr(main, "raise_to", lambda _: None)
     (config.state / "holder").write_text("another\n")
-    with Listening() as word:
+    with ReadinessListener() as word:
         with pytest.raises(CrewgateError, match="name cannot change"):
-            main.run(config.path, Word(word.theirs), succeeds=True)
-        assert not word.heard(WAITING)
+            main.run(config.path, ReadinessPipe(word.theirs), succeeds=True)
+        assert not word.poll(WAITING)

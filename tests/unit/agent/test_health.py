@@ -6,140 +6,144 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
-from lessees import NOW, branch_id, grant
-from machines import Hands, S, Start
+from agent_world import Hands, S, Start
+from grant_builders import NOW, branch_id, grant
 
 from crewgate import limits
 from crewgate.agent import health, periodic
-from crewgate.agent.clock_monitor import ClockWatch
-from crewgate.agent.ipc_server.health_reports import Reports
-from crewgate.agent.state import Machine
+from crewgate.agent.clock_monitor import ClockMonitor
+from crewgate.agent.ipc_server.health_reports import HealthReports
+from crewgate.agent.state import AgentState
 from crewgate.agent.status import status
-from crewgate.audit.disk_probe import Disk, why_not
-from crewgate.audit.writer import Writer
-from crewgate.core.health import Fact, State, degraded, failed, ok
-from crewgate.core.policy.policy import Crew
-from crewgate.ipc.admin_messages import Report
+from crewgate.audit.disk_probe import DiskProbe, why_not
+from crewgate.audit.writer import AuditWriter
+from crewgate.core.health import HealthFact, HealthState, degraded, failed, ok
+from crewgate.core.policy.policy import CrewPolicy
+from crewgate.ipc.admin_messages import ReportHealth
 from crewgate.ipc.attach_messages import VERSION, Attach
-from crewgate.leases.branch_opening import Status as DrawStatus
+from crewgate.leases.branch_opening import DrawResult as DrawStatus
 
 
 @pytest.fixture
-def machine(start: Start, hands: Hands) -> Machine:
+def machine(start: Start, hands: Hands) -> AgentState:
     """One that is vouched for, without workers."""
     machine = start()
-    periodic.vouch(machine, ClockWatch(hands.wall_ns(), hands.boot_ns()))
+    periodic.extend_freshness(machine, ClockMonitor(hands.wall_ns(), hands.boot_ns()))
     return machine
 
 
-def pass_silence(machine: Machine, hands: Hands) -> None:
+def pass_silence(machine: AgentState, hands: Hands) -> None:
     """As long as a process may say nothing, and more, while the agent looks every second."""
     for _ in range(round(limits.health_silence_seconds) + 1):
         hands.go(1)
-        periodic.vouch(machine, ClockWatch(hands.wall_ns(), hands.boot_ns()))
-        health.look(machine)
+        periodic.extend_freshness(machine, ClockMonitor(hands.wall_ns(), hands.boot_ns()))
+        health.update(machine)
 
 
-def _troubles(machine: Machine) -> dict[str, tuple[str, str]]:
+def _troubles(machine: AgentState) -> dict[str, tuple[str, str]]:
     """State and reason by component, of what is not ok."""
-    found = health.look(machine).troubles
+    found = health.update(machine).troubles
     return {each.component: (each.state.value, each.why) for each in found}
 
 
-def test_a_machine_without_trouble_is_ready(machine: Machine) -> None:
+def test_a_machine_without_trouble_is_ready(machine: AgentState) -> None:
     """Every component is there, and ok."""
     assert _troubles(machine) == {}
     found = status(machine, 1)
-    assert (found.ready, found.state, found.waiting_for) == (True, State.OK, [])
+    assert (found.ready, found.state, found.waiting_for) == (True, HealthState.OK, [])
     named = {each.component for each in found.health}
     assert {"clock", "table", "ledger", "configuration", "table of branches"} <= named
 
 
-def test_a_full_share_is_named_with_its_crew_and_how_to_mend_it(machine: Machine) -> None:
+def test_a_full_share_is_named_with_its_crew_and_how_to_mend_it(machine: AgentState) -> None:
     """The crew has as many live branches as it may: only its new ones are refused."""
-    crew = Crew("article", "https://orchestrator.example", live_branches_max=2)
-    policy = msgspec.structs.replace(machine.inforce.policy, crews=(crew,))
-    machine.lessor.load(policy)
-    machine.inforce.policy = policy
+    crew = CrewPolicy("article", "https://orchestrator.example", live_branches_max=2)
+    policy = msgspec.structs.replace(machine.active_config.policy, crews=(crew,))
+    machine.lease_client.load(policy)
+    machine.active_config.policy = policy
     for number in range(3):
         now = machine.clock.boot_ns()
-        drawn = machine.lessor.draw(grant(number, 10**6), 0, NOW, now)
+        drawn = machine.lease_client.draw(grant(number, 10**6), 0, NOW, now)
     assert drawn is DrawStatus.SHARE
-    found = health.look(machine)
+    found = health.update(machine)
     (trouble,) = found.troubles
-    assert (trouble.component, found.ready, found.state) == ("crew article", True, State.DEGRADED)
+    assert (trouble.component, found.ready, found.state) == (
+        "crew article",
+        True,
+        HealthState.DEGRADED,
+    )
     assert "live branches" in trouble.why
     assert "live_branches" in trouble.mend
 
 
-def test_half_of_the_table_is_a_crews_share_too(machine: Machine) -> None:
+def test_half_of_the_table_is_a_crews_share_too(machine: AgentState) -> None:
     """Of 256 records 128: then `[table]` is what to raise."""
     for number in range(128):
-        machine.lessor.draw(grant(number, 10**6), 0, NOW, machine.clock.boot_ns())
-    assert "[table] branches" in health.look(machine).troubles[0].mend
+        machine.lease_client.draw(grant(number, 10**6), 0, NOW, machine.clock.boot_ns())
+    assert "[table] branches" in health.update(machine).troubles[0].mend
 
 
-def test_a_crew_that_opens_too_many_in_a_minute_is_named(machine: Machine, hands: Hands) -> None:
+def test_a_crew_that_opens_too_many_in_a_minute_is_named(machine: AgentState, hands: Hands) -> None:
     """Until the minute is over."""
-    crew = Crew("article", "https://orchestrator.example", new_branches_per_minute_max=1)
-    policy = msgspec.structs.replace(machine.inforce.policy, crews=(crew,))
-    machine.lessor.load(policy)
-    machine.inforce.policy = policy
-    machine.lessor.draw(grant(1, 10**6), 0, NOW, machine.clock.boot_ns())
+    crew = CrewPolicy("article", "https://orchestrator.example", new_branches_per_minute_max=1)
+    policy = msgspec.structs.replace(machine.active_config.policy, crews=(crew,))
+    machine.lease_client.load(policy)
+    machine.active_config.policy = policy
+    machine.lease_client.draw(grant(1, 10**6), 0, NOW, machine.clock.boot_ns())
     assert "crew article" in _troubles(machine)
     hands.go(60)
     assert "crew article" not in _troubles(machine)
 
 
-def test_revocations_that_would_coarsen_are_foretold(machine: Machine) -> None:
+def test_revocations_that_would_coarsen_are_foretold(machine: AgentState) -> None:
     """The share of the crew is full: the next one ends all its tokens."""
     for number in range(28):  # of 64 a crew has half, and of that an eighth is for certificates
         machine.revoke(branch_id(number), "article")
     assert _troubles(machine)["table of revocations"][0] == "degraded"
 
 
-def test_a_ledger_that_does_not_answer_has_calls_refused(machine: Machine) -> None:
+def test_a_ledger_that_does_not_answer_has_calls_refused(machine: AgentState) -> None:
     """As the clerk says it; its own line is in the log, so health writes none."""
-    machine.clerk._trouble = "the disk is full"
-    found = health.look(machine)
+    machine.ledger_queue._trouble = "the disk is full"
+    found = health.update(machine)
     assert found.refusals == ["ledger: it does not answer: the disk is full"]
     assert not found.ready
 
 
-def test_a_clock_that_jumped_is_said_with_its_step(machine: Machine, hands: Hands) -> None:
+def test_a_clock_that_jumped_is_said_with_its_step(machine: AgentState, hands: Hands) -> None:
     """And the table, which is stale for that reason alone, is no second trouble."""
-    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
     hands.wall += 3600 * S
     hands.go(1)
-    periodic.vouch(machine, watch)
+    periodic.extend_freshness(machine, watch)
     assert _troubles(machine) == {"clock": ("failed", "the time of day jumped by +3600.0 s")}
 
 
-def test_a_table_that_nobody_vouches_for_is_not_fresh(machine: Machine, hands: Hands) -> None:
+def test_a_table_that_nobody_vouches_for_is_not_fresh(machine: AgentState, hands: Hands) -> None:
     """The agent's own loop hangs."""
     hands.go(limits.fresh_seconds + 1)
     assert "table" in _troubles(machine)
 
 
-def test_a_bad_configuration_is_degraded(machine: Machine) -> None:
+def test_a_bad_configuration_is_degraded(machine: AgentState) -> None:
     """The one before stays in force."""
-    machine.inforce.error = "crewgate.toml: price"
+    machine.active_config.error = "crewgate.toml: price"
     assert _troubles(machine)["configuration"][0] == "degraded"
 
 
-def test_a_journal_that_lacks_records_is_degraded(machine: Machine) -> None:
+def test_a_journal_that_lacks_records_is_degraded(machine: AgentState) -> None:
     """Until it was rewritten."""
     machine.revocations_journal.incomplete = True
     assert _troubles(machine)["journal of revocations"][0] == "degraded"
 
 
-def test_the_agents_audit_is_looked_at(machine: Machine, tmp_path: Path) -> None:
+def test_the_agents_audit_is_looked_at(machine: AgentState, tmp_path: Path) -> None:
     """Without it no revocation is recorded; calls go on."""
 
     def refuse(descriptor: int, data: bytes) -> int:
         raise OSError(28, os.strerror(28))
 
-    writer = Writer(tmp_path / "audit", "agent", write=refuse, complain=lambda _: None)
+    writer = AuditWriter(tmp_path / "audit", "agent", write=refuse, complain=lambda _: None)
     writer.write_lines([b"{}\n"])
     machine.audit = writer
     state, why = _troubles(machine)["audit of the agent"]
@@ -148,34 +152,36 @@ def test_the_agents_audit_is_looked_at(machine: Machine, tmp_path: Path) -> None
     writer.close()
 
 
-def test_a_change_is_said_once(machine: Machine, hands: Hands, said: list[str]) -> None:
+def test_a_change_is_said_once(machine: AgentState, hands: Hands, said: list[str]) -> None:
     """With what to do; and that it is over."""
     said.clear()
     machine.audit = None
-    machine.reports.hear(self := object(), _report([failed("disk", "it is full", "make room")]), 0)
+    machine.reports.update(
+        self := object(), _report([failed("disk", "it is full", "make room")]), 0
+    )
     for _ in range(5):
         hands.go(1)
-        health.look(machine)
+        health.update(machine)
     assert said == ["health: disk: failed: it is full; to mend it: make room"]
-    machine.reports.hear(self, _report([ok("disk")]), 0)
+    machine.reports.update(self, _report([ok("disk")]), 0)
     for _ in range(9):
         hands.go(1)
-        health.look(machine)
+        health.update(machine)
     assert said[1:] == ["health: disk: ok again after 10 s"]
 
 
-def _report(facts: list[Fact]) -> Report:
-    return Report(id=1, source="supervisor", facts=facts)
+def _report(facts: list[HealthFact]) -> ReportHealth:
+    return ReportHealth(id=1, source="supervisor", facts=facts)
 
 
 def test_a_report_ends_with_its_connection() -> None:
     """What a process said is void once it is gone; another's connection changes nothing."""
-    reports, one, two = Reports(), object(), object()
-    reports.hear(one, _report([ok("a")]), 5)
+    reports, one, two = HealthReports(), object(), object()
+    reports.update(one, _report([ok("a")]), 5)
     reports.leave(two)
     assert reports.of("supervisor") == ((ok("a"),), 5)
     assert reports.of("control") is None
-    reports.hear(two, _report([ok("b")]), 6)  # a new process, before the old connection is seen
+    reports.update(two, _report([ok("b")]), 6)  # a new process, before the old connection is seen
     reports.leave(one)
     assert reports.of("supervisor") == ((ok("b"),), 6)
     reports.leave(two)
@@ -186,60 +192,60 @@ def test_a_report_ends_with_its_connection() -> None:
 
 
 @pytest.fixture
-def staffed(machine: Machine) -> Machine:
+def staffed(machine: AgentState) -> AgentState:
     """The same machine with two workers wanted."""
-    machine.inforce.config = msgspec.structs.replace(machine.inforce.config, workers=2)
+    machine.active_config.config = msgspec.structs.replace(machine.active_config.config, workers=2)
     return machine
 
 
-def test_a_worker_that_is_missing_has_calls_refused(staffed: Machine, hands: Hands) -> None:
+def test_a_worker_that_is_missing_has_calls_refused(staffed: AgentState, hands: Hands) -> None:
     """While it starts, it is passing; then the log says it."""
-    found = health.look(staffed)
+    found = health.update(staffed)
     assert [each.component for each in found.troubles] == ["worker 0", "worker 1"]
     assert (found.ready, all(each.passing for each in found.troubles)) == (False, True)
     hands.go(limits.health_start_seconds + 1)
-    periodic.vouch(staffed, ClockWatch(hands.wall_ns(), hands.boot_ns()))
-    assert not health.look(staffed).troubles[0].passing
+    periodic.extend_freshness(staffed, ClockMonitor(hands.wall_ns(), hands.boot_ns()))
+    assert not health.update(staffed).troubles[0].passing
 
 
-def test_a_worker_is_ok_once_it_accepts_what_is_in_force(staffed: Machine, hands: Hands) -> None:
+def test_a_worker_is_ok_once_it_accepts_what_is_in_force(staffed: AgentState, hands: Hands) -> None:
     """And not once it is silent, though its connection stands: it is stopped or stuck."""
     for index in range(2):
         guest, _ = staffed.enter(Attach(version=VERSION, worker=index))
         assert _troubles(staffed)[f"worker {index}"][1] == "it accepts no connections yet"
         guest.accepting = True
         assert "it serves configuration 0" in _troubles(staffed)[f"worker {index}"][1]
-        guest.policy_generation = staffed.inforce.policy.generation
+        guest.policy_generation = staffed.active_config.policy.generation
     assert _troubles(staffed) == {}
     pass_silence(staffed, hands)
     assert "stopped, or stuck" in _troubles(staffed)["worker 0"][1]
 
 
 def test_a_stopped_agent_does_not_call_other_processes_silent(
-    staffed: Machine, hands: Hands, said: list[str]
+    staffed: AgentState, hands: Hands, said: list[str]
 ) -> None:
     """If they say nothing after it goes on, it says so once the usual time has passed."""
     for index in range(2):
         guest, _ = staffed.enter(Attach(version=VERSION, worker=index))
         guest.accepting = True
-        guest.policy_generation = staffed.inforce.policy.generation
+        guest.policy_generation = staffed.active_config.policy.generation
     assert _troubles(staffed) == {}
     hands.go(2 * limits.health_silence_seconds)
-    periodic.vouch(staffed, ClockWatch(hands.wall_ns(), hands.boot_ns()))
+    periodic.extend_freshness(staffed, ClockMonitor(hands.wall_ns(), hands.boot_ns()))
     assert _troubles(staffed) == {}
     assert "did nothing for 20 s: stopped, suspended or very busy" in said
     pass_silence(staffed, hands)
     assert "stopped, or stuck" in _troubles(staffed)["worker 0"][1]
 
 
-def test_of_two_workers_of_one_index_the_one_that_accepts_counts(staffed: Machine) -> None:
+def test_of_two_workers_of_one_index_the_one_that_accepts_counts(staffed: AgentState) -> None:
     """One takes the other's place while that still serves."""
     old, _ = staffed.enter(Attach(version=VERSION, worker=0))
     old.accepting = True
     new, _ = staffed.enter(Attach(version=VERSION, worker=0))
-    assert staffed.guests.worker(0) is old
+    assert staffed.attached.worker(0) is old
     new.accepting = True
-    assert staffed.guests.worker(0) is new
+    assert staffed.attached.worker(0) is new
 
 
 def test_what_workers_have_in_common_is_one_fact() -> None:
@@ -259,17 +265,17 @@ def test_what_workers_have_in_common_is_one_fact() -> None:
 
 
 def test_the_control_process_is_missed_and_no_call_with_it(
-    start: Start, hands: Hands, machine: Machine
+    start: Start, hands: Hands, machine: AgentState
 ) -> None:
     """Starting at first; then failed, and the gateway still ready."""
-    ca = machine.inforce.config.ca or object()
-    machine.inforce.config = msgspec.structs.replace(machine.inforce.config, ca=ca)
-    found = health.look(machine)
+    ca = machine.active_config.config.ca or object()
+    machine.active_config.config = msgspec.structs.replace(machine.active_config.config, ca=ca)
+    found = health.update(machine)
     assert [each.component for each in found.troubles] == ["control"]
     assert (found.ready, found.troubles[0].passing) == (True, True)
     who = object()
-    report = Report(id=1, source="control", facts=[degraded("control: audit", "full")])
-    machine.reports.hear(who, report, hands.boot_ns())
+    report = ReportHealth(id=1, source="control", facts=[degraded("control: audit", "full")])
+    machine.reports.update(who, report, hands.boot_ns())
     assert _troubles(machine) == {"control: audit": ("degraded", "full")}
     pass_silence(machine, hands)
     assert "stopped, or stuck" in _troubles(machine)["control"][1]
@@ -284,13 +290,13 @@ async def test_a_folder_that_takes_no_writes_is_found(tmp_path: Path) -> None:
     """Before anything needs it; and that it takes them again. Nothing of the probe stays."""
     folder = tmp_path / "state"
     assert why_not(folder) == "No such file or directory"
-    disk = Disk(folder)
+    disk = DiskProbe(folder)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(disk.watch)
         while disk.fact("state", refuses=True) == ok("state"):  # noqa: ASYNC110 - no event
             await trio.sleep(0.01)
         fact = disk.fact("state", refuses=True)
-        assert (fact.state, fact.refuses) == (State.FAILED, True)
+        assert (fact.state, fact.refuses) == (HealthState.FAILED, True)
         assert fact.why == f"{folder}: cannot write: No such file or directory"
         nursery.cancel_scope.cancel()
     folder.mkdir()

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from crewgate import limits
-from crewgate.agent.journal import Journal
+from crewgate.agent.journal import StateJournal
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -20,8 +20,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "journal"
 
 
-def _journal(path: Path, said: list[str]) -> Journal[Line]:
-    return Journal(path, Line, said.append)
+def _journal(path: Path, said: list[str]) -> StateJournal[Line]:
+    return StateJournal(path, Line, said.append)
 
 
 def test_lines_are_read_by_the_next_process(path: Path, said: list[str]) -> None:

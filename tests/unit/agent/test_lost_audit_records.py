@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
-from machines import Start
+from agent_world import Start
 
 from crewgate.agent import lost_audit_records, main
 from crewgate.cli.commands.init import write_all
 from crewgate.config.load import load
-from crewgate.core.audit.records import Event, Record
+from crewgate.core.audit.records import Record, ServiceEvent
 from crewgate.errors import LedgerUnavailableError
-from crewgate.runtime.readiness import Word
+from crewgate.runtime.readiness import ReadinessPipe
 
 
 @pytest.fixture
@@ -32,26 +32,26 @@ def test_only_a_boot_without_an_end_between_is_a_machine_that_went_down(
 ) -> None:
     """A killed agent is followed by another of the same boot; an end takes the mark away."""
     one, two = boots
-    assert not lost_audit_records.went_down(tmp_path, one)
-    lost_audit_records.began(tmp_path, one)
-    assert not lost_audit_records.went_down(tmp_path, one)
-    assert lost_audit_records.went_down(tmp_path, two)
-    lost_audit_records.began(tmp_path, two)
-    lost_audit_records.ended(tmp_path, two)
-    assert not lost_audit_records.went_down(tmp_path, one)
+    assert not lost_audit_records.stopped_uncleanly(tmp_path, one)
+    lost_audit_records.mark_started(tmp_path, one)
+    assert not lost_audit_records.stopped_uncleanly(tmp_path, one)
+    assert lost_audit_records.stopped_uncleanly(tmp_path, two)
+    lost_audit_records.mark_started(tmp_path, two)
+    lost_audit_records.mark_stopped(tmp_path, two)
+    assert not lost_audit_records.stopped_uncleanly(tmp_path, one)
     (tmp_path / "serving").write_bytes(b"")  # as a disk leaves it that lost its power
-    assert lost_audit_records.went_down(tmp_path, one)
+    assert lost_audit_records.stopped_uncleanly(tmp_path, one)
 
 
 def test_a_loss_is_remembered_until_all_is_said(tmp_path: Path, boots: list[Path]) -> None:
     """Over starts that fail, and an agent that ends before it has compared."""
     one, two = boots
-    lost_audit_records.began(tmp_path, one)
+    lost_audit_records.mark_started(tmp_path, one)
     for _ in range(2):
-        assert lost_audit_records.went_down(tmp_path, two)
-        lost_audit_records.ended(tmp_path, two)
-    lost_audit_records.began(tmp_path, two)
-    assert not lost_audit_records.went_down(tmp_path, two)
+        assert lost_audit_records.stopped_uncleanly(tmp_path, two)
+        lost_audit_records.mark_stopped(tmp_path, two)
+    lost_audit_records.mark_started(tmp_path, two)
+    assert not lost_audit_records.stopped_uncleanly(tmp_path, two)
 
 
 def test_a_start_that_fails_leaves_the_loss_to_the_next_one(
@@ -67,15 +67,15 @@ def test_a_start_that_fails_leaves_the_loss_to_the_next_one(
 
     monkeypatch.setattr(main, "open_known_ledger", away)
     with pytest.raises(LedgerUnavailableError):
-        main.run(file, Word(-1))
-    assert lost_audit_records.went_down(state)
+        main.run(file, ReadinessPipe(-1))
+    assert lost_audit_records.stopped_uncleanly(state)
 
 
 def test_what_may_be_lost_is_what_the_configuration_says(start: Start) -> None:
     """A person reads how much, and what loses nothing."""
-    audit = start().inforce.config.audit
+    audit = start().active_config.config.audit
     said = {
-        sync: lost_audit_records.promise(msgspec.structs.replace(audit, sync=sync))
+        sync: lost_audit_records.sync_promise(msgspec.structs.replace(audit, sync=sync))
         for sync in ("second", "each", "never")
     }
     assert "its last second" in said["second"]
@@ -107,15 +107,15 @@ async def test_the_ledger_says_what_no_line_tells_of(
     machine = start()
     rows = [row(3_000_000, 1_000_000), row(500_000, 0), row(0, 9)]
     asked = answer(monkeypatch, json.dumps({"ok": False, "differences": rows}))
-    state = machine.inforce.config.state
+    state = machine.active_config.config.state
     (state / "serving").write_bytes(b"an earlier boot")
-    await lost_audit_records.tell(machine)
-    assert not lost_audit_records.went_down(state)
-    assert asked[0][-1] == str(machine.inforce.config.path)
+    await lost_audit_records.report_lost_records(machine)
+    assert not lost_audit_records.stopped_uncleanly(state)
+    assert asked[0][-1] == str(machine.active_config.config.path)
     assert "-P" in asked[0]  # no file of the folder that the agent was started in
     assert "2.50 credits spent by 2 branches of which no line of the audit tells" in said[-1]
     event = written[-1]
-    assert isinstance(event, Event)
+    assert isinstance(event, ServiceEvent)
     assert (event.event, event.count) == ("audit-lost", 2)
 
 
@@ -131,7 +131,7 @@ async def test_nothing_is_claimed_that_is_not_known(
 ) -> None:
     """A command that fails is no proof of a loss."""
     answer(monkeypatch, text)
-    assert await lost_audit_records.compare(start().inforce.config, said.append) == 0
+    assert await lost_audit_records.compare(start().active_config.config, said.append) == 0
     assert says in said[-1]
 
 
@@ -140,7 +140,7 @@ async def test_an_audit_that_is_not_whole_is_compared_by_a_person(
 ) -> None:
     """Its oldest files went, so the ledger has more in any case."""
     asked = answer(monkeypatch, "")
-    config = start().inforce.config
+    config = start().active_config.config
     kept = msgspec.structs.replace(
         config, audit=msgspec.structs.replace(config.audit, keep_bytes=10**9)
     )
@@ -152,7 +152,7 @@ async def test_an_agent_that_ends_does_not_wait_for_the_comparison(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The supervisor would kill the agent before Trio kills a process that goes on."""
-    config = start().inforce.config
+    config = start().active_config.config
     ends: list[str] = []
 
     class Process:

@@ -4,32 +4,39 @@ from pathlib import Path
 
 import pytest
 import trio
-from lessees import NOW, branch_id, grant, key
-from machines import TOML, Hands, S, Start
+from agent_world import TOML, Hands, S, Start
+from grant_builders import NOW, branch_id, grant, key
 
 from crewgate import limits
 from crewgate.agent import periodic
-from crewgate.agent.clock_monitor import ClockWatch
+from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.ipc_server.admin_session import forgive
 from crewgate.agent.reload import reload_if_changed
-from crewgate.agent.state import Machine
+from crewgate.agent.state import AgentState
 from crewgate.agent.status import pages, status, tree
 from crewgate.core.audit import records
 from crewgate.core.audit.records import Record
-from crewgate.core.budget.ledger_protocol import Draw as LedgerDraw
+from crewgate.core.budget.ledger_protocol import DrawLease
 from crewgate.errors import ConfigurationError, RefusedError, TableError
-from crewgate.ipc.admin_messages import Forgive, Forgiven, TreeRow
-from crewgate.ipc.attach_messages import VERSION, Attach, Draw, Drawn, Reload, Revoked
-from crewgate.leases.lease_client import Lessor
+from crewgate.ipc.admin_messages import BurnedForgiven, ForgiveBurned, TreeRow
+from crewgate.ipc.attach_messages import (
+    VERSION,
+    Attach,
+    CreditDrawn,
+    DrawCredit,
+    KeysRevoked,
+    Reload,
+)
+from crewgate.leases.lease_client import LeaseClient
 
 
-def _tick(machine: Machine, watch: ClockWatch, hands: Hands, seconds: int) -> list[bool]:
+def _tick(machine: AgentState, watch: ClockMonitor, hands: Hands, seconds: int) -> list[bool]:
     """Everything that is done by the clock, for so long; whether it was fresh each second."""
     fresh = []
     for _ in range(seconds):
         for _ in range(4):
             hands.go(0.25)
-            periodic.vouch(machine, watch)
+            periodic.extend_freshness(machine, watch)
             periodic.burn(machine)
         periodic.tidy(machine)
         fresh.append(machine.is_fresh())
@@ -42,7 +49,7 @@ def test_no_revocation_is_forgotten_by_a_clock_that_jumps(
 ) -> None:
     """Two seconds at the wrong hour: nothing is admitted meanwhile, and nothing forgotten."""
     machine = start()
-    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
     machine.revoke(_id(1), "article")
     assert _tick(machine, watch, hands, 2) == [True, True]
     hands.wall += hours * 3600 * S
@@ -58,10 +65,10 @@ def test_a_damaged_table_is_said_with_its_mend(
 ) -> None:
     """Records that cannot be true together end the start in one line, not in a traceback."""
 
-    def contradict(lessor: Lessor, now: float, now_boot_ns: int) -> None:
+    def contradict(lessor: LeaseClient, now: float, now_boot_ns: int) -> None:
         raise OverflowError("Python int too large to convert to C long")
 
-    monkeypatch.setattr(Lessor, "rebuild", contradict)
+    monkeypatch.setattr(LeaseClient, "rebuild", contradict)
     with pytest.raises(TableError, match=r"table: damaged.*take it away"):
         start()
 
@@ -69,7 +76,7 @@ def test_a_damaged_table_is_said_with_its_mend(
 def test_a_clock_that_was_set_for_good_forgets_nothing_either(start: Start, hands: Hands) -> None:
     """A day ahead by mistake: the entry is held for its day by the other clock."""
     machine = start()
-    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
     machine.revoke(_id(1), "article")
     hands.wall += 25 * 3600 * S
     _tick(machine, watch, hands, 60)
@@ -80,7 +87,7 @@ def test_a_clock_that_was_set_for_good_forgets_nothing_either(start: Start, hand
 def test_what_expired_by_both_clocks_is_forgotten(start: Start, hands: Hands) -> None:
     """A day later by both clocks the entry's place is free again; the journal keeps a margin."""
     machine = start()
-    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
     machine.revoke(_id(1), "article")
     hands.go(limits.revocation_seconds + 1)
     _tick(machine, watch, hands, 2)
@@ -93,9 +100,9 @@ def test_what_expired_by_both_clocks_is_forgotten(start: Start, hands: Hands) ->
 def test_a_reclaimed_branch_leaves_the_registry(start: Start, hands: Hands) -> None:
     """What the table forgets after a day, the registry forgets with it."""
     machine = start()
-    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
     guest, _ = machine.enter(Attach(version=VERSION))
-    machine.draw(guest, Draw(id=1, grant=grant(1, 500), need=10))
+    machine.draw(guest, DrawCredit(id=1, grant=grant(1, 500), need=10))
     assert len(machine.registry) == 1
     hands.go(limits.branch_memory_seconds + 1000)
     _tick(machine, watch, hands, 5)
@@ -106,7 +113,7 @@ def test_a_reclaimed_branch_leaves_the_registry(start: Start, hands: Hands) -> N
 def test_an_agent_that_stops_vouching_is_stale(start: Start, hands: Hands) -> None:
     """Five seconds after the last tick nobody admits on its word."""
     machine = start()
-    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
     _tick(machine, watch, hands, 1)
     hands.go(limits.fresh_seconds - 0.1)
     assert machine.is_fresh()
@@ -118,7 +125,7 @@ def test_an_agent_that_stops_vouching_is_stale(start: Start, hands: Hands) -> No
 def test_a_machine_alone_knows_all_that_there_is_to_know(start: Start, hands: Hands) -> None:
     """For ever: no wait for others that are not there."""
     machine = start()
-    periodic.vouch(machine, ClockWatch(hands.wall_ns(), hands.boot_ns()))
+    periodic.extend_freshness(machine, ClockMonitor(hands.wall_ns(), hands.boot_ns()))
     assert machine.table.synced_until == 2**64 - 1
     assert status(machine, 1).ready
 
@@ -128,14 +135,14 @@ def test_a_fresh_machine_waits_for_what_a_majority_knows(
 ) -> None:
     """Each tick says until when it knows; a machine that is not even fresh waits for that first."""
     machine = start()
-    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
     until = hands.boot_ns() + S
     monkeypatch.setattr(machine, "synced_until_ns", lambda: until)
-    periodic.vouch(machine, watch)
+    periodic.extend_freshness(machine, watch)
     assert machine.table.synced_until == until
     assert status(machine, 1).ready
     hands.go(1)
-    periodic.vouch(machine, watch)
+    periodic.extend_freshness(machine, watch)
     assert machine.is_fresh()
     told = status(machine, 1)
     assert (told.ready, told.fresh) == (False, True)
@@ -149,7 +156,7 @@ def test_guests_that_do_not_come_back_are_dropped(start: Start, hands: Hands) ->
     before = start()
     before.enter(Attach(version=VERSION))
     machine = start()
-    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
     _tick(machine, watch, hands, int(limits.inherited_seconds) - 1)
     assert len(machine.table.attachments()) == 1
     _tick(machine, watch, hands, 2)
@@ -158,20 +165,20 @@ def test_guests_that_do_not_come_back_are_dropped(start: Start, hands: Hands) ->
 
 def test_a_restart_with_the_same_files_is_the_same_generation(start: Start, file: Path) -> None:
     """No worker has to load anything; with other files it is the next."""
-    generation = start().inforce.policy.generation
-    assert start().inforce.policy.generation == generation
+    generation = start().active_config.policy.generation
+    assert start().active_config.policy.generation == generation
     assert (file.parent / "state" / "generation").stat().st_mode & 0o777 == 0o600
     file.write_text(TOML.format(workers=0, price="0.02"))
     machine = start()
-    assert machine.inforce.policy.generation == generation + 1
+    assert machine.active_config.policy.generation == generation + 1
     assert machine.table.policy_generation == generation + 1
 
 
 def test_a_stamp_that_cannot_be_written_costs_a_generation_only(start: Start, file: Path) -> None:
     """A full disk is no reason not to serve: a restart takes the next number."""
     (file.parent / "state" / "generation").mkdir()
-    assert start().inforce.policy.generation == 1
-    assert start().inforce.policy.generation == 2
+    assert start().active_config.policy.generation == 1
+    assert start().active_config.policy.generation == 2
 
 
 def test_everybody_is_told_of_a_reload_and_of_a_revocation(start: Start, file: Path) -> None:
@@ -179,15 +186,15 @@ def test_everybody_is_told_of_a_reload_and_of_a_revocation(start: Start, file: P
     machine = start()
     guest, attached = machine.enter(Attach(version=VERSION))
     file.write_text(TOML.format(workers=0, price="0.02"))
-    assert machine.inforce.changed()
-    machine.reload(machine.inforce.look())
-    assert not machine.inforce.changed()
+    assert machine.active_config.changed()
+    machine.reload(machine.active_config.read_files())
+    assert not machine.active_config.changed()
     machine.revoke(_id(1), "article")
     reload = guest.outbox.receive_nowait()
     revoked = guest.outbox.receive_nowait()
     assert reload == Reload(generation=attached.policy_generation + 1)
     assert machine.table.policy_generation == attached.policy_generation + 1
-    assert isinstance(revoked, Revoked)
+    assert isinstance(revoked, KeysRevoked)
     assert revoked.keys == [key(1)]
 
 
@@ -198,44 +205,44 @@ def test_a_bad_file_is_said_once(start: Start, file: Path, said: list[str]) -> N
     said.clear()
     for _ in range(3):
         with pytest.raises(ConfigurationError) as raised:
-            machine.inforce.look()
-        machine.inforce.refuse(raised.value, said.append)
+            machine.active_config.read_files()
+        machine.active_config.refuse(raised.value, said.append)
     assert len(said) == 1
-    assert "nonsense" not in machine.inforce.policy.audience
+    assert "nonsense" not in machine.active_config.policy.audience
     file.write_text(TOML.format(workers=0, price="0.02"))
-    machine.reload(machine.inforce.look())
-    assert machine.inforce.error == ""
+    machine.reload(machine.active_config.read_files())
+    assert machine.active_config.error == ""
 
 
 def test_a_file_that_was_missing_is_found_later(start: Start, file: Path, hands: Hands) -> None:
     """It was in no watch, so bad content is looked at again by the clock."""
     machine = start()
     missing = file.with_name("later.jwks.json")
-    text, (jwks,) = file.read_text(), {crew.jwks for crew in machine.inforce.config.crews}
+    text, (jwks,) = file.read_text(), {crew.jwks for crew in machine.active_config.config.crews}
     file.write_text(text.replace(f'jwks = "{jwks.name}"', f'jwks = "{missing.name}"'))
     trio.run(reload_if_changed, machine)
-    assert "later.jwks.json" in machine.inforce.error
+    assert "later.jwks.json" in machine.active_config.error
     missing.write_bytes(jwks.read_bytes())
     trio.run(reload_if_changed, machine)
-    assert machine.inforce.error
+    assert machine.active_config.error
     hands.go(limits.reload_refused_seconds)
     trio.run(reload_if_changed, machine)
-    assert machine.inforce.error == ""
+    assert machine.active_config.error == ""
 
 
 def test_a_revoked_branch_draws_nothing_more(start: Start) -> None:
     """The ledger has closed it too, so that its death outlives the entry; its child as well."""
     machine = start()
     guest, _ = machine.enter(Attach(version=VERSION))
-    machine.draw(guest, Draw(id=1, grant=grant(1, 500), need=10))
-    machine.draw(guest, Draw(id=2, grant=grant(2, 50, (1, 500, None)), need=10))
+    machine.draw(guest, DrawCredit(id=1, grant=grant(1, 500), need=10))
+    machine.draw(guest, DrawCredit(id=2, grant=grant(2, 50, (1, 500, None)), need=10))
     machine.close(machine.revoke(_id(1), "").done)
-    machine.draw(guest, Draw(id=3, grant=grant(1, 500, iat=int(NOW) + 9), need=200))
-    machine.draw(guest, Draw(id=4, grant=grant(2, 50, (1, 500, None)), need=20))
+    machine.draw(guest, DrawCredit(id=3, grant=grant(1, 500, iat=int(NOW) + 9), need=200))
+    machine.draw(guest, DrawCredit(id=4, grant=grant(2, 50, (1, 500, None)), need=20))
     told = {}
     for _ in range(5):
         message = guest.outbox.receive_nowait()
-        if isinstance(message, Drawn):
+        if isinstance(message, CreditDrawn):
             told[message.id] = message.status
     assert told == {1: "granted", 2: "granted", 3: "closed", 4: "closed"}
 
@@ -246,14 +253,14 @@ def test_ready_means_that_every_worker_accepts_under_our_policy(
     """Not attached, not accepting, an older configuration: each is named; then it is ready."""
     file.write_text(TOML.format(workers=2, price="0.01"))
     machine = start()
-    periodic.vouch(machine, ClockWatch(hands.wall_ns(), hands.boot_ns()))
+    periodic.extend_freshness(machine, ClockMonitor(hands.wall_ns(), hands.boot_ns()))
     first, _ = machine.enter(Attach(version=VERSION, worker=0))
     assert status(machine, 1).waiting_for == [
         "worker 0: it accepts no connections yet",
         "worker 1: it is not attached to the agent",
     ]
     second, _ = machine.enter(Attach(version=VERSION, worker=1))
-    generation = machine.inforce.policy.generation
+    generation = machine.active_config.policy.generation
     for guest in (first, second):
         guest.accepting, guest.policy_generation = True, generation
     assert status(machine, 1).ready
@@ -282,10 +289,10 @@ def test_what_the_machine_leased_under_a_lost_name_is_burned(start: Start) -> No
     """A ledger in a file is nobody else's: its credit is not out for ever."""
     machine = start()
     guest, _ = machine.enter(Attach(version=VERSION))
-    machine.draw(guest, Draw(id=1, grant=grant(1, 500), need=10))
-    ledger, boot = machine.clerk.ledger, b"former" + bytes(10)
-    ledger.draw(LedgerDraw(key(1), "former name", boot, 1, 30), NOW)
-    (line, *_) = start().clerk.ledger.report(key(1))
+    machine.draw(guest, DrawCredit(id=1, grant=grant(1, 500), need=10))
+    ledger, boot = machine.ledger_queue.ledger, b"former" + bytes(10)
+    ledger.draw(DrawLease(key(1), "former name", boot, 1, 30), NOW)
+    (line, *_) = start().ledger_queue.ledger.report(key(1))
     assert (line.burned, line.leased) == (30, 10)
 
 
@@ -293,8 +300,8 @@ def test_a_ledger_that_was_put_back_is_not_drawn_from(start: Start, file: Path) 
     """It would grant again what its later self has granted: nothing starts, and it is said why."""
     machine = start()
     guest, _ = machine.enter(Attach(version=VERSION))
-    machine.draw(guest, Draw(id=1, grant=grant(1, 500), need=10))
-    ledger = machine.clerk.ledger
+    machine.draw(guest, DrawCredit(id=1, grant=grant(1, 500), need=10))
+    ledger = machine.ledger_queue.ledger
     with ledger.session.transaction():
         ledger.session.rows("UPDATE lease SET granted = 5")
     with pytest.raises(TableError, match="it is an older copy"):
@@ -305,12 +312,12 @@ async def test_burned_credit_is_forgiven_on_somebodys_word(start: Start, said: l
     """It returns to the branch and all above, once, and who was refused for it may ask again."""
     machine = start()
     guest, _ = machine.enter(Attach(version=VERSION))
-    machine.draw(guest, Draw(id=1, grant=grant(1, 10), need=10))
-    ledger = machine.clerk.ledger
-    ledger.burn(machine.lessor.holder, *ledger.beats()[machine.lessor.holder])
-    done = await forgive(machine, Forgive(id=3, branch=branch_id(1), crew="article"))
-    assert done == Forgiven(id=3, branch=branch_id(1), crew="article", amount=10)
-    again = await forgive(machine, Forgive(id=4, branch=branch_id(1)))
+    machine.draw(guest, DrawCredit(id=1, grant=grant(1, 10), need=10))
+    ledger = machine.ledger_queue.ledger
+    ledger.burn(machine.lease_client.holder, *ledger.heartbeats()[machine.lease_client.holder])
+    done = await forgive(machine, ForgiveBurned(id=3, branch=branch_id(1), crew="article"))
+    assert done == BurnedForgiven(id=3, branch=branch_id(1), crew="article", amount=10)
+    again = await forgive(machine, ForgiveBurned(id=4, branch=branch_id(1)))
     assert again.amount == 0
     whose = f"of branch {branch_id(1)} (article)"
     assert said[-2:] == [
@@ -319,7 +326,7 @@ async def test_burned_credit_is_forgiven_on_somebodys_word(start: Start, said: l
     ]
     for branch, crew in (("nonsense", ""), (branch_id(1), "nobody"), (branch_id(7), "")):
         with pytest.raises(RefusedError):
-            await forgive(machine, Forgive(id=5, branch=branch, crew=crew))
+            await forgive(machine, ForgiveBurned(id=5, branch=branch, crew=crew))
 
 
 def test_a_refused_revocation_tells_nobody(start: Start, written: list[Record]) -> None:
@@ -329,7 +336,7 @@ def test_a_refused_revocation_tells_nobody(start: Start, written: list[Record]) 
     with pytest.raises(RefusedError):
         machine.revoke("nonsense", "article")
     assert guest.outbox.statistics().current_buffer_used == 0
-    assert not [each for each in written if isinstance(each, records.Revocation)]
+    assert not [each for each in written if isinstance(each, records.RevocationRecord)]
 
 
 def _id(number: int) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from crewgate.agent.active_config import InForce
+from crewgate.agent.active_config import ActiveConfig
 from crewgate.agent.table_setup import holder_name, open_table
 from crewgate.config import Config
 
@@ -15,7 +15,7 @@ def config(file: Path) -> Config:
     """With a table that is small enough to be made often."""
     small = "[table]\nbranches = 256\nrevocations = 256\nreservations = 256\n"
     file.write_text(file.read_text() + small)
-    return InForce(file).config
+    return ActiveConfig(file).config
 
 
 def test_a_table_goes_on_with_the_ledger_that_its_leases_are_of(

@@ -1,7 +1,7 @@
 """Who sees an account between two crews over the control API: the crew whose calls made it."""
 
 from crewgate.api.access import sees
-from crewgate.api.schemas import BranchAnswer
+from crewgate.api.schemas import BranchResponse
 from crewgate.api.snapshot import Snapshot
 from crewgate.core.x509.identity import Identity, Role
 
@@ -21,7 +21,7 @@ def test_an_account_belongs_to_the_crew_that_calls() -> None:
 def test_its_rows_are_among_those_of_that_crew() -> None:
     """Found by either name in a view of the tree, and in nobody else's."""
     own, account, other = (
-        BranchAnswer(crew=crew, branch=f"{crew}-1", state="live")
+        BranchResponse(crew=crew, branch=f"{crew}-1", state="live")
         for crew in ("bd", "bd:finance", "finance")
     )
     snapshot = Snapshot([own, account, other])

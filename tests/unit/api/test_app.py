@@ -9,7 +9,7 @@ from api_world import BD, BOTH, FORM, GATEWAY, OPERATOR, Desk, FakeOffice
 
 from crewgate import limits
 from crewgate.api.app import make_app
-from crewgate.api.schemas import BranchAnswer
+from crewgate.api.schemas import BranchResponse
 from crewgate.api.snapshot import Snapshot
 from crewgate.errors import (
     AuthorityError,
@@ -20,7 +20,7 @@ from crewgate.errors import (
     RefusedError,
     TableError,
 )
-from crewgate.server.request import Peer
+from crewgate.server.request import ClientInfo
 
 
 async def test_the_certificate_is_judged_anew_with_each_request() -> None:
@@ -216,7 +216,7 @@ async def test_pages_go_on_where_the_last_one_ended() -> None:
 async def test_a_large_tree_goes_out_in_pieces_and_whole() -> None:
     """An answer over one buffer is the same bytes as a small one would be."""
     desk = Desk()
-    row = BranchAnswer(crew="bd", branch=BOTH, state="live")
+    row = BranchResponse(crew="bd", branch=BOTH, state="live")
     desk.office.snapshot = Snapshot([row] * 3000)
     answer = await desk.ask(BD, "GET", "/v1/tree")
     assert len(answer.content) > 2 * limits.buffer_bytes_max
@@ -250,7 +250,7 @@ async def test_a_certificate_must_be_good_once_all_of_a_request_is_there() -> No
     scope = {
         "type": "http", "method": "POST", "path": "/v1/tokens", "raw_path": b"/v1/tokens",
         "query_string": b"", "headers": [(b"content-type", FORM["content-type"].encode())],
-        "state": {"peer": Peer("192.0.2.1", 1, identity=BD, serial=0x0B)},
+        "state": {"peer": ClientInfo("192.0.2.1", 1, identity=BD, serial=0x0B)},
     }  # fmt: skip
     await app(scope, receive, send)
     assert sent[0]["status"] == 401

@@ -10,15 +10,15 @@ import httpx
 import ngh2
 import pytest
 import trio
-from edge import Edge, read_all, read_until, running_edge
 from http2_pair import GET
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from tls_listener import Edge, read_all, read_until, running_edge
 
 from crewgate import limits
-from crewgate.api.asgi_adapter import Bridge
+from crewgate.api.asgi_adapter import ASGIAdapter
 
 BODY_MAX = 10_000
 Serve = Callable[[Request], Awaitable[Response]]
@@ -27,7 +27,7 @@ Serve = Callable[[Request], Awaitable[Response]]
 @asynccontextmanager
 async def bridged(application: Any, folder: Path) -> Any:
     """The application behind an edge."""
-    async with running_edge(Bridge(application, BODY_MAX).accept, folder) as edge:
+    async with running_edge(ASGIAdapter(application, BODY_MAX).accept, folder) as edge:
         yield edge
 
 

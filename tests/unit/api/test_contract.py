@@ -11,7 +11,7 @@ from api_world import BD, GATEWAY, OPERATOR, FakeOffice
 from hypothesis import HealthCheck, settings
 
 from crewgate.api.app import make_app
-from crewgate.server.request import Peer
+from crewgate.server.request import ClientInfo
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed (dev)")
 schemathesis.serializer.alias("application/ocsp-request", "application/octet-stream")
@@ -33,7 +33,7 @@ async def with_peer(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "http":
         named = dict(scope["headers"]).get(b"x-who", b"ada").decode()
         callers = {"ada": OPERATOR, "bd": BD, "edge": GATEWAY}
-        scope["state"] = {"peer": Peer("192.0.2.1", 1, identity=callers[named], serial=0x0B)}
+        scope["state"] = {"peer": ClientInfo("192.0.2.1", 1, identity=callers[named], serial=0x0B)}
     await app(scope, receive, send)
 
 

@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.api.request import Call, query_of
-from crewgate.api.schemas import RevocationAsk
+from crewgate.api.request import APIRequest, query_of
+from crewgate.api.schemas import RevocationRequest
 from crewgate.errors import ControlError
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 
 
-def call(body: bytes = b"", kind: str = FORM, **query: str) -> Call:
-    return Call({}, query, body, kind)
+def call(body: bytes = b"", kind: str = FORM, **query: str) -> APIRequest:
+    return APIRequest({}, query, body, kind)
 
 
 def outcome(work: Callable[[], Any]) -> Any:
@@ -40,8 +40,8 @@ def test_a_form_is_fields_or_a_refusal(body: bytes) -> None:
 @given(st.binary(max_size=400))
 def test_json_is_a_struct_or_a_refusal(body: bytes) -> None:
     """Bytes of any sort."""
-    found = outcome(lambda: call(body, JSON).decode(RevocationAsk))
-    assert found is None or isinstance(found, RevocationAsk)
+    found = outcome(lambda: call(body, JSON).decode(RevocationRequest))
+    assert found is None or isinstance(found, RevocationRequest)
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=0x7F), max_size=200))
@@ -53,14 +53,14 @@ def test_a_query_is_parameters_or_a_refusal(text: str) -> None:
 @given(st.text(max_size=30))
 def test_a_number_is_in_its_bounds_or_refused(text: str) -> None:
     """Whatever digits there are in Unicode."""
-    found = outcome(lambda: call(limit=text).whole("limit", 7, 1000))
+    found = outcome(lambda: call(limit=text).int_param("limit", 7, 1000))
     assert found is None or (1 <= found <= 1000 and found == (int(text) if text else 7))
 
 
 @pytest.mark.parametrize("kind", ["Application/JSON; charset=utf-8", "application/json;"])
 def test_a_type_is_compared_without_case_and_parameters(kind: str) -> None:
     """RFC 9110, section 8.3.1."""
-    assert call(b"{}", kind).decode(RevocationAsk) == RevocationAsk()
+    assert call(b"{}", kind).decode(RevocationRequest) == RevocationRequest()
 
 
 def test_there_are_at_most_so_many_fields() -> None:

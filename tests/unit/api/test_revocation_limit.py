@@ -6,8 +6,8 @@ import trio.testing
 from api_world import BD, BD_OTHER, BD_RUN, FINANCE, FINANCE_RUN, OPERATOR, Desk, FakeOffice
 
 from crewgate import limits
-from crewgate.api.revocation_limit import Turns
-from crewgate.api.schemas import RevocationAnswer
+from crewgate.api.revocation_limit import CrewRevocationLimiter
+from crewgate.api.schemas import RevocationResponse
 from crewgate.core.x509.identity import Identity
 from crewgate.errors import ControlError
 from crewgate.ipc.admin_messages import Target, Until
@@ -20,7 +20,9 @@ class Slow(FakeOffice):
         super().__init__()
         self.go_on = trio.Event()
 
-    async def revoke(self, target: Target, name: str, crew: str, until: Until) -> RevocationAnswer:
+    async def revoke(
+        self, target: Target, name: str, crew: str, until: Until
+    ) -> RevocationResponse:
         answer = await super().revoke(target, name, crew, until)
         await self.go_on.wait()
         return answer
@@ -62,7 +64,7 @@ async def test_who_waited_for_a_turn_is_judged_by_the_certificate_of_then() -> N
     assert len([each for each in office.asked if each[0] == "revoke_branch"]) == 1
 
 
-async def enters(turns: Turns, caller: Identity, times: int) -> list[int]:
+async def enters(turns: CrewRevocationLimiter, caller: Identity, times: int) -> list[int]:
     """What became of so many: 200 for those that were let in."""
     found = []
     for _ in range(times):
@@ -76,19 +78,19 @@ async def enters(turns: Turns, caller: Identity, times: int) -> list[int]:
 
 async def test_a_crew_has_a_rate_whatever_its_names(autojump_clock: trio.testing.MockClock) -> None:
     """A burst, and then so many a second; another crew has its own, an operator none."""
-    turns, burst = Turns(), limits.crew_revocations_burst
+    turns, burst = CrewRevocationLimiter(), limits.crew_revocations_burst
     assert await enters(turns, BD, burst) == [200] * burst
     assert await enters(turns, BD_OTHER, 9) == [429] * 9
     assert await enters(turns, FINANCE, 9) == [200] * 9
     assert await enters(turns, OPERATOR, burst + 9) == [200] * (burst + 9)
     await trio.sleep(1)
     assert (await enters(turns, BD, 9)).count(200) == limits.crew_revocations_per_second
-    assert repr(turns) == "<Turns of 2>"
+    assert repr(turns) == "<CrewRevocationLimiter of 2>"
 
 
 async def test_a_failure_gives_the_turn_back() -> None:
     """Whatever ends the work."""
-    turns = Turns()
+    turns = CrewRevocationLimiter()
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
             async with turns.enter(BD):

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 from api_world import BD, OPERATOR, Desk
 
-from crewgate.api.schemas import BranchAnswer
+from crewgate.api.schemas import BranchResponse
 from crewgate.api.snapshot import Snapshot
 from crewgate.core.x509.identity import Identity
 
-ROW = BranchAnswer(crew="bd", branch="b", state="live", grant="g-1", process="pid_7")
+ROW = BranchResponse(crew="bd", branch="b", state="live", grant="g-1", process="pid_7")
 ACCOUNT = msgspec.structs.replace(ROW, crew="bd:finance", grant="0B:1", process="instance")
 
 

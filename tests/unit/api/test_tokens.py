@@ -7,14 +7,14 @@ from api_world import BD, GATEWAY, OPERATOR, Desk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.api.backend import Grant
+from crewgate.api.backend import TokenRequest
 from crewgate.api.problems import response
 from crewgate.api.tokens import CHILD, FORM, NEXT, RUN, TOKEN_TYPE
 from crewgate.errors import (
     ControlError,
     IssuerError,
     JournalError,
-    JournalTakenError,
+    JournalLockedError,
     LinkError,
     ScopeError,
 )
@@ -26,7 +26,7 @@ CHILD_FORM = {
     "subject_token": "parent",
     "subject_token_type": TOKEN_TYPE,
 }
-GRANT = Grant(("search.*", "embeddings.create"), "2.50", "researcher", "pid_7")
+GRANT = TokenRequest(("search.*", "embeddings.create"), "2.50", "researcher", "pid_7")
 
 
 async def test_the_three_grants() -> None:
@@ -46,8 +46,8 @@ async def test_the_three_grants() -> None:
     assert desk.office.asked == [
         ("start_run", "bd", "bd-1", GRANT),
         ("spawn", "bd", "bd-1", "parent", GRANT),
-        ("refresh", "bd", "bd-1", "last", Grant()),
-        ("refresh", "bd", "bd-1", "last", Grant(("search.web",), "3")),
+        ("refresh", "bd", "bd-1", "last", TokenRequest()),
+        ("refresh", "bd", "bd-1", "last", TokenRequest(("search.web",), "3")),
     ]
 
 
@@ -98,7 +98,7 @@ async def test_a_field_that_stands_there_twice_is_refused() -> None:
     [
         (ScopeError("'x' is outside"), 400, "invalid_scope"),
         (IssuerError("it was revoked"), 400, "invalid_grant"),
-        (JournalTakenError("/state/x.jsonl"), 409, "temporarily_unavailable"),
+        (JournalLockedError("/state/x.jsonl"), 409, "temporarily_unavailable"),
         (ControlError(400, "unauthorized_client", "no key"), 400, "unauthorized_client"),
     ],
 )

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from asgi_play import LOOPS, Play
+from crew_world import BRANCH, PARENT, World
 from embedded import standalone
-from world import BRANCH, PARENT, World
 
 from crewgate import Verifier
 from crewgate.asgi import CrewgateMiddleware, middleware
-from crewgate.errors import StreamCutError
+from crewgate.errors import StreamTerminatedError
 
 EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8")]
 SIBLING = "0199c1d2-0000-7000-8000-0000000000aa"
@@ -100,7 +100,7 @@ def test_what_cannot_be_ended_properly_is_torn_off(
 ) -> None:
     """Raised to the server, which closes; nothing is sent that could look like an end."""
     revoke = ("call", lambda: verifier.revoke(BRANCH))
-    with pytest.raises(StreamCutError, match="revoked"):
+    with pytest.raises(StreamTerminatedError, match="revoked"):
         run(play, verifier, [("start", headers), ("body", body), revoke])
     assert all(message.get("more_body", True) for message in play.sent)
 

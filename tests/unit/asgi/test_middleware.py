@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from asgi_play import LOOPS, Play
+from crew_world import AUDIENCE, BRANCH, ISSUER, World
 from embedded import permitted, standalone
-from world import AUDIENCE, BRANCH, ISSUER, World
 
 from crewgate import Permit, Reason, Verifier
 from crewgate.asgi import CrewgateMiddleware

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from asgi_play import LOOPS, Play
+from crew_world import AUDIENCE, World
 from embedded import crew_of
-from leaves import issuing, leaf, pem_text
-from world import AUDIENCE, World
+from leaf_certificates import issuing, leaf, pem_text
 
 from crewgate import Reason, Verifier
 from crewgate.asgi import CrewgateMiddleware

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from crewgate import limits
-from crewgate.audit.filters import Question, parse_serial, parse_since
+from crewgate.audit.filters import AuditFilter, parse_serial, parse_since
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -39,21 +39,21 @@ def test_other_texts_are_refused_with_examples(text: str) -> None:
 def test_a_tool_that_no_tool_can_be_called_is_refused(tool: str) -> None:
     """A typing mistake must not look like an empty audit."""
     with pytest.raises(ValueError, match="not a tool name or pattern"):
-        Question(tool=tool)
+        AuditFilter(tool=tool)
 
 
 @pytest.mark.parametrize("branch", ["", "0199C1D2-0000-7000-8000-000000000001", "' OR 1=1"])
 def test_a_branch_that_no_branch_can_be_called_is_refused(branch: str) -> None:
     """Nor must half a UUID."""
     with pytest.raises(ValueError, match="not a branch id"):
-        Question(branch=branch)
+        AuditFilter(branch=branch)
 
 
 @pytest.mark.parametrize("limit", [-1, limits.audit_rows_max + 1])
 def test_a_listing_is_bounded(limit: int) -> None:
     """More rows than a person or a script can take are refused before they are read."""
     with pytest.raises(ValueError, match="at most"):
-        Question(limit=limit)
+        AuditFilter(limit=limit)
 
 
 @pytest.mark.parametrize(

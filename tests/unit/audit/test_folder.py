@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crewgate.audit import folder as audit_folder
-from crewgate.audit.reserved_space import Ballast
+from crewgate.audit.reserved_space import ReservedSpace
 
 NOON = 1_800_000_000_000_000_000
 
@@ -87,10 +87,10 @@ def test_racing_prunes_delete_each_file_once(tmp_path: Path) -> None:
 
 def test_a_ballast_holds_space_and_leaves_no_name(tmp_path: Path) -> None:
     """It has its blocks, nobody sees it, and what does not fit is an OSError."""
-    ballast = Ballast.take(tmp_path, 1 << 20)
+    ballast = ReservedSpace.take(tmp_path, 1 << 20)
     assert os.fstat(ballast._descriptor).st_blocks * 512 >= 1 << 20
     assert list(tmp_path.iterdir()) == []
     ballast.drop()
     with pytest.raises(OSError, match=r"space|large"):
-        Ballast.take(tmp_path, 1 << 62)
+        ReservedSpace.take(tmp_path, 1 << 62)
     assert list(tmp_path.iterdir()) == []

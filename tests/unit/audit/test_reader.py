@@ -15,20 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate.audit import sql
-from crewgate.audit.filters import By, Question
+from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.audit.folder import create
-from crewgate.audit.reader import Audit, Row
+from crewgate.audit.reader import AuditReader, CallRow
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import (
-    Burned,
-    Call,
-    Event,
-    Open,
-    Outcome,
+    BurnRecord,
+    CallOutcome,
+    CallRecord,
     Record,
-    Refusals,
-    Revocation,
-    Watch,
+    RefusalsRecord,
+    RevocationRecord,
+    ServiceEvent,
+    StreamOpened,
+    WatchRecord,
 )
 from crewgate.core.verdict import Reason
 
@@ -37,13 +37,13 @@ AFTERNOON: list[Record] = [
     permit(2, CHILD, "researcher", "search.web", 20_000),
     permit(3, CHILD, "researcher", "search.web.deep", 0, would="tool-not-allowed"),
     deny(4, CHILD, "researcher", "publish.post", "tool-not-allowed"),
-    permit(5, OTHER, "drafter", "embeddings.create", 10_000, outcome=Outcome.CLIENT_GONE),
+    permit(5, OTHER, "drafter", "embeddings.create", 10_000, outcome=CallOutcome.CLIENT_GONE),
     permit(6, OTHER, "drafter", "search.web", 5_000, crew="finance"),
     opening(7, CHILD, "researcher", "summary.stream", "request-open"),
     opening(8, CHILD, "researcher", "summary.stream", "request-2"),
     opening(9, OTHER, "drafter", "summary.stream", "request-burned"),
     burned(10, OTHER, "drafter", "summary.stream", "request-burned"),
-    Refusals(
+    RefusalsRecord(
         time=NOON,
         listener="agents",
         reason="invalid-token",
@@ -52,8 +52,8 @@ AFTERNOON: list[Record] = [
         first=NOON,
         last=NOON + timedelta(seconds=9),
     ),
-    Event(time=NOON, event="audit-recovered", count=3),
-    Event(time=NOON, event="start", count=100),
+    ServiceEvent(time=NOON, event="audit-recovered", count=3),
+    ServiceEvent(time=NOON, event="start", count=100),
 ]
 
 
@@ -74,14 +74,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def audit(folder: Path) -> Iterator[Audit]:
+def audit(folder: Path) -> Iterator[AuditReader]:
     """An engine over the afternoon."""
-    engine = Audit(folder)
+    engine = AuditReader(folder)
     yield engine
     engine.close()
 
 
-def seconds(rows: list[Row]) -> list[int]:
+def seconds(rows: list[CallRow]) -> list[int]:
     """Which of the afternoon's records these are."""
     return [int((row.time - NOON).total_seconds()) for row in rows]
 
@@ -89,32 +89,32 @@ def seconds(rows: list[Row]) -> list[int]:
 @pytest.mark.parametrize(
     ("question", "found"),
     [
-        (Question(), [1, 2, 3, 4, 5, 6, 7, 10]),
-        (Question(limit=3), [6, 7, 10]),
-        (Question(limit=0), []),
-        (Question(branch=CHILD), [2, 3, 4, 7]),
-        (Question(branch=ROOT), [1, 2, 3, 4, 7]),
-        (Question(branch=str(UUID(int=1))), []),
-        (Question(crew="finance"), [6]),
-        (Question(role="drafter"), [5, 6, 10]),
-        (Question(tool="search.web"), [2, 6]),
-        (Question(tool="search.*"), [2, 3, 6]),
-        (Question(denied=True), [4]),
-        (Question(would_deny=True), [3]),
-        (Question(since=NOON + timedelta(seconds=6)), [6, 7, 10]),
-        (Question(role="researcher", tool="publish.post"), [4]),
-        (Question(role="' OR 1=1 --"), []),
-        (Question(crew="article'; COPY lines TO '/x"), []),
+        (AuditFilter(), [1, 2, 3, 4, 5, 6, 7, 10]),
+        (AuditFilter(limit=3), [6, 7, 10]),
+        (AuditFilter(limit=0), []),
+        (AuditFilter(branch=CHILD), [2, 3, 4, 7]),
+        (AuditFilter(branch=ROOT), [1, 2, 3, 4, 7]),
+        (AuditFilter(branch=str(UUID(int=1))), []),
+        (AuditFilter(crew="finance"), [6]),
+        (AuditFilter(role="drafter"), [5, 6, 10]),
+        (AuditFilter(tool="search.web"), [2, 6]),
+        (AuditFilter(tool="search.*"), [2, 3, 6]),
+        (AuditFilter(denied=True), [4]),
+        (AuditFilter(would_deny=True), [3]),
+        (AuditFilter(since=NOON + timedelta(seconds=6)), [6, 7, 10]),
+        (AuditFilter(role="researcher", tool="publish.post"), [4]),
+        (AuditFilter(role="' OR 1=1 --"), []),
+        (AuditFilter(crew="article'; COPY lines TO '/x"), []),
     ],
 )
-def test_filters(audit: Audit, question: Question, found: list[int]) -> None:
+def test_filters(audit: AuditReader, question: AuditFilter, found: list[int]) -> None:
     """Each filter narrows; a branch brings what it spawned; texts are values, never SQL."""
     assert seconds(audit.calls(question)) == found
 
 
-def test_a_row_says_all_that_the_record_said(audit: Audit) -> None:
+def test_a_row_says_all_that_the_record_said(audit: AuditReader) -> None:
     """Who, what, under which grant, at what cost, and how it ended."""
-    [row] = audit.calls(Question(tool="search.web", crew="article"))
+    [row] = audit.calls(AuditFilter(tool="search.web", crew="article"))
     assert (row.crew, row.orchestrator, row.process) == ("article", "article/one", "pid_1")
     assert (row.branch, row.ancestry, row.role) == (CHILD, [ROOT], "researcher")
     assert (row.grant, row.subject, row.request) == ("grant-researcher", "user_1", "request-2")
@@ -122,21 +122,21 @@ def test_a_row_says_all_that_the_record_said(audit: Audit) -> None:
     assert row.quota_micro == 2_500_000
 
 
-def test_an_open_stream_is_listed_until_it_ends(audit: Audit) -> None:
+def test_an_open_stream_is_listed_until_it_ends(audit: AuditReader) -> None:
     """Its opening record stands alone; that of an ended or burned stream is not shown twice."""
-    [row] = [row for row in audit.calls(Question()) if row.outcome == "open"]
+    [row] = [row for row in audit.calls(AuditFilter()) if row.outcome == "open"]
     assert (row.request, row.cost_micro) == ("request-open", 0)
 
 
-def test_a_burned_reservation_is_listed_with_its_cause(audit: Audit) -> None:
+def test_a_burned_reservation_is_listed_with_its_cause(audit: AuditReader) -> None:
     """Credit that died with a process is somebody's: the branch's, with the reason."""
-    [row] = [row for row in audit.calls(Question()) if row.outcome == "burned"]
+    [row] = [row for row in audit.calls(AuditFilter()) if row.outcome == "burned"]
     assert (row.reason, row.cost_micro, row.branch) == ("owner-died", 10_000, OTHER)
 
 
-def test_sums_by_branch_are_one_per_crew_and_branch(audit: Audit) -> None:
+def test_sums_by_branch_are_one_per_crew_and_branch(audit: AuditReader) -> None:
     """The most expensive first; another crew's branch of the same id is another branch."""
-    groups = audit.groups(Question(), By.BRANCH)
+    groups = audit.groups(AuditFilter(), GroupBy.BRANCH)
     assert [(g.crew, g.key, g.cost_micro, g.burned_micro) for g in groups] == [
         ("article", CHILD, 20_000, 0),
         ("article", OTHER, 10_000, 10_000),
@@ -152,10 +152,10 @@ def test_sums_by_branch_are_one_per_crew_and_branch(audit: Audit) -> None:
 @pytest.mark.parametrize(
     ("by", "keys"),
     [
-        (By.CREW, {"article", "finance"}),
-        (By.ROLE, {"lead", "researcher", "drafter"}),
+        (GroupBy.CREW, {"article", "finance"}),
+        (GroupBy.ROLE, {"lead", "researcher", "drafter"}),
         (
-            By.TOOL,
+            GroupBy.TOOL,
             {
                 "publish.post",
                 "search.web",
@@ -166,17 +166,17 @@ def test_sums_by_branch_are_one_per_crew_and_branch(audit: Audit) -> None:
         ),
     ],
 )
-def test_other_groupings(audit: Audit, by: By, keys: set[str]) -> None:
+def test_other_groupings(audit: AuditReader, by: GroupBy, keys: set[str]) -> None:
     """Every call is in exactly one group, so the groups' sums are the total's."""
-    groups = audit.groups(Question(), by)
-    total = audit.total(Question())
+    groups = audit.groups(AuditFilter(), by)
+    total = audit.total(AuditFilter())
     assert {group.key for group in groups} == keys
     assert sum(group.calls for group in groups) == total.calls == 6
     assert sum(group.cost_micro for group in groups) == total.cost_micro == 45_000
     assert total.burned_micro == 10_000
 
 
-def test_strangers_and_losses_are_told(audit: Audit) -> None:
+def test_strangers_and_losses_are_told(audit: AuditReader) -> None:
     """What no line can attribute, and how much is missing, is part of the answer."""
     [refused] = audit.refusals()
     assert (refused.reason, refused.count, refused.peer) == ("invalid-token", 7, "192.0.2.0/24")
@@ -186,9 +186,9 @@ def test_strangers_and_losses_are_told(audit: Audit) -> None:
 
 def test_nothing_yet_is_an_empty_answer(tmp_path: Path) -> None:
     """Before the first record there is no error, and every sum is 0."""
-    audit = Audit(tmp_path / "none")
-    assert audit.calls(Question()) == []
-    assert audit.total(Question()).calls == 0
+    audit = AuditReader(tmp_path / "none")
+    assert audit.calls(AuditFilter()) == []
+    assert audit.total(AuditFilter()).calls == 0
     assert audit.refusals() == []
     assert audit.health().files == 0
 
@@ -199,19 +199,19 @@ def test_a_folder_named_like_a_pattern_is_only_itself(folder: Path, tmp_path: Pa
     odd.mkdir()
     put(odd, AFTERNOON[:1])
     shutil.copytree(folder, tmp_path / "a1xx", ignore=shutil.ignore_patterns("a*"))
-    assert seconds(Audit(odd).calls(Question())) == [1]
+    assert seconds(AuditReader(odd).calls(AuditFilter())) == [1]
 
 
-def test_files_that_ended_before_are_not_even_opened(folder: Path, audit: Audit) -> None:
+def test_files_that_ended_before_are_not_even_opened(folder: Path, audit: AuditReader) -> None:
     """`--since` skips old files by their time of change, so that it is fast on a long history."""
     old = audit._files(None)
     for name in old:
         os.utime(name, (1, 1))
     assert audit._files(NOON) == [os.devnull]
-    assert audit.calls(Question(since=NOON)) == []
+    assert audit.calls(AuditFilter(since=NOON)) == []
 
 
-@pytest.mark.parametrize("kind", [Call, Open, Burned, Watch])
+@pytest.mark.parametrize("kind", [CallRecord, StreamOpened, BurnRecord, WatchRecord])
 def test_every_field_of_a_record_can_be_asked(kind: type[msgspec.Struct]) -> None:
     """A field added to the records is noticed here if the reader does not know it."""
     unread = {"price_micro", "started", "branch_key", "grant_key", "owner", "intent"}
@@ -228,30 +228,33 @@ def test_the_watch_is_asked_by_crew_branch_and_time(tmp_path: Path) -> None:
         tmp_path,
         [
             *AFTERNOON,
-            Watch(
+            WatchRecord(
                 time=NOON, crew="bd", orchestrator="bd/one", step="lifted",
                 was="quarantine", rung="observe", in_force="observe", by="owner",
             ),
-            Watch(
+            WatchRecord(
                 time=NOON + timedelta(seconds=5), crew="article", orchestrator="article/one",
                 step="strike", **strike, **found,
             ),
         ],
     )  # fmt: skip
-    audit = Audit(tmp_path)
-    lifted, struck = audit.watched(Question())
+    audit = AuditReader(tmp_path)
+    lifted, struck = audit.watched(AuditFilter())
     assert (lifted.orchestrator, lifted.measure, lifted.usual) == ("bd/one", "", None)
     assert (struck.measure, struck.value, struck.limit, struck.usual) == ("depth", 7, 4, 1)
-    assert audit.watched(Question(limit=1)) == [struck]
-    assert audit.watched(Question(crew="bd")) == [lifted]
-    assert audit.watched(Question(branch=CHILD)) == [struck]
-    assert audit.watched(Question(since=NOON + timedelta(seconds=1))) == [struck]
+    assert audit.watched(AuditFilter(limit=1)) == [struck]
+    assert audit.watched(AuditFilter(crew="bd")) == [lifted]
+    assert audit.watched(AuditFilter(branch=CHILD)) == [struck]
+    assert audit.watched(AuditFilter(since=NOON + timedelta(seconds=1))) == [struck]
 
 
 def test_other_kinds_do_not_disturb(tmp_path: Path) -> None:
     """A revocation has a branch and a crew, and is no call."""
-    put(tmp_path, [Revocation(**who_nobody(), time=NOON, target="branch", id=CHILD, by="uid 0")])
-    assert Audit(tmp_path).total(Question()).calls == 0
+    put(
+        tmp_path,
+        [RevocationRecord(**who_nobody(), time=NOON, target="branch", id=CHILD, by="uid 0")],
+    )
+    assert AuditReader(tmp_path).total(AuditFilter()).calls == 0
 
 
 def who_nobody() -> dict[str, str]:
@@ -266,8 +269,8 @@ def test_a_hostile_text_is_found_as_itself(
     """What the writer wrote, however odd, the reader reads back, as one row."""
     folder = tmp_path_factory.mktemp("odd")
     put(folder, [permit(1, ROOT, text, "search.web", 1), permit(2, ROOT, "x", "search.web", 1)])
-    audit = Audit(folder)
-    rows = audit.calls(Question())
+    audit = AuditReader(folder)
+    rows = audit.calls(AuditFilter())
     expected = json.loads(encode(permit(1, ROOT, text, "search.web", 1)))["role"]
     assert [row.role for row in rows] == [expected, "x"]
     audit.close()

@@ -7,36 +7,36 @@ from pathlib import Path
 import pytest
 from audit_fakes import Clock, Disk, at_once, make_event, opening
 
-from crewgate.audit.sink import Sink
-from crewgate.audit.writer import Writer
+from crewgate.audit.sink import AuditSink
+from crewgate.audit.writer import AuditWriter
 from crewgate.core.audit.json_line import decode, encode
-from crewgate.core.audit.records import Refusals
+from crewgate.core.audit.records import RefusalsRecord
 from crewgate.core.verdict import Reason
 
 
 @pytest.fixture
-def writer(tmp_path: Path, clock: Clock, disk: Disk) -> Writer:
+def writer(tmp_path: Path, clock: Clock, disk: Disk) -> AuditWriter:
     """A writer on the fake disk."""
-    made = Writer(tmp_path, "w", ballast_bytes=0, complain=list, now_ns=clock, write=disk)
+    made = AuditWriter(tmp_path, "w", ballast_bytes=0, complain=list, now_ns=clock, write=disk)
     return opening(made, at_once)
 
 
 @pytest.fixture
-def make(writer: Writer, clock: Clock) -> Callable[..., Sink]:
+def make(writer: AuditWriter, clock: Clock) -> Callable[..., AuditSink]:
     """Make a sink on it."""
-    return partial(Sink, writer, now_ns=clock)
+    return partial(AuditSink, writer, now_ns=clock)
 
 
-def summaries(writer: Writer) -> list[Refusals]:
+def summaries(writer: AuditWriter) -> list[RefusalsRecord]:
     """The summaries in the writer's file."""
     assert writer.path is not None
     records = [decode(line) for line in writer.path.read_bytes().splitlines()]
-    return [record for record in records if isinstance(record, Refusals)]
+    return [record for record in records if isinstance(record, RefusalsRecord)]
 
 
 @pytest.mark.parametrize(("refuses", "ready"), [(True, False), (False, True)])
 def test_a_full_disk_stops_calls_where_the_policy_says_so(
-    make: Callable[..., Sink], disk: Disk, refuses: bool, ready: bool
+    make: Callable[..., AuditSink], disk: Disk, refuses: bool, ready: bool
 ) -> None:
     """`refuse` refuses from the first failed write until it recovers; `continue` never does."""
     sink = make(refuses_when_full=refuses)
@@ -50,7 +50,7 @@ def test_a_full_disk_stops_calls_where_the_policy_says_so(
 
 
 def test_strangers_are_summed_up_once_an_interval(
-    make: Callable[..., Sink], writer: Writer, clock: Clock
+    make: Callable[..., AuditSink], writer: AuditWriter, clock: Clock
 ) -> None:
     """A thousand refusals are one line a minute."""
     sink = make()
@@ -66,7 +66,7 @@ def test_strangers_are_summed_up_once_an_interval(
 
 
 def test_the_last_summaries_are_written_at_the_end(
-    make: Callable[..., Sink], writer: Writer
+    make: Callable[..., AuditSink], writer: AuditWriter
 ) -> None:
     """A gateway that ends has told of every stranger."""
     sink = make()
@@ -76,7 +76,7 @@ def test_the_last_summaries_are_written_at_the_end(
 
 
 def test_counting_goes_on_while_the_disk_is_full(
-    make: Callable[..., Sink], writer: Writer, clock: Clock, disk: Disk
+    make: Callable[..., AuditSink], writer: AuditWriter, clock: Clock, disk: Disk
 ) -> None:
     """Nothing of it is lost: it is summed up after the recovery."""
     sink = make()

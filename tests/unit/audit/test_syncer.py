@@ -13,13 +13,13 @@ from audit_fakes import Clock, Disk, Later, at_once, make_event, opening
 from crewgate import limits
 from crewgate.audit.folder import files
 from crewgate.audit.health import audit_fact
-from crewgate.audit.syncer import Syncer
-from crewgate.audit.writer import Rotation, Writer
+from crewgate.audit.syncer import FileSyncer
+from crewgate.audit.writer import AuditWriter, FileRotation
 from crewgate.core.audit.json_line import decode
-from crewgate.core.audit.records import Event
-from crewgate.core.health import State
+from crewgate.core.audit.records import ServiceEvent
+from crewgate.core.health import HealthState
 
-Make = Callable[..., Writer]
+Make = Callable[..., AuditWriter]
 
 
 class Platter:
@@ -51,11 +51,11 @@ def platter(monkeypatch: pytest.MonkeyPatch) -> Platter:
 @pytest.fixture
 def make(tmp_path: Path, clock: Clock, disk: Disk, platter: Platter) -> Make:
     made = partial(
-        Writer, tmp_path / "audit", "worker-1", ballast_bytes=0, complain=lambda _: None,
+        AuditWriter, tmp_path / "audit", "worker-1", ballast_bytes=0, complain=lambda _: None,
         now_ns=clock, write=disk,
     )  # fmt: skip
 
-    def make(rotation: Rotation, run: Callable[..., None] = at_once) -> Writer:
+    def make(rotation: FileRotation, run: Callable[..., None] = at_once) -> AuditWriter:
         return opening(made(rotation), run)
 
     return make
@@ -65,7 +65,7 @@ def test_each_line_is_on_the_disk_when_write_returns(
     make: Make, platter: Platter, tmp_path: Path
 ) -> None:
     """Where the configuration says so; one that is not counts as lost."""
-    writer = make(Rotation(sync="each"))
+    writer = make(FileRotation(sync="each"))
     for word in ("one", "two"):
         assert writer.write(make_event(word))
         assert platter.lacks(tmp_path / "audit") == 0
@@ -82,7 +82,7 @@ def test_a_second_s_lines_are_on_the_disk_after_one_sync(
     make: Make, platter: Platter, tmp_path: Path
 ) -> None:
     """Over a rotation too: the file that was left is not forgotten."""
-    writer = make(Rotation(bytes_max=200))
+    writer = make(FileRotation(bytes_max=200))
     writer._syncer._thread = NeverStarted(writer._syncer)  # type: ignore[assignment]
     for _ in range(5):
         assert writer.write(make_event("word"))
@@ -98,7 +98,7 @@ def test_a_second_s_lines_are_on_the_disk_after_one_sync(
 class NeverStarted:
     """In the place of the thread: a test syncs when it wants to, and the end does."""
 
-    def __init__(self, syncer: Syncer) -> None:
+    def __init__(self, syncer: FileSyncer) -> None:
         self._syncer = syncer
 
     def join(self, _seconds: float) -> None:
@@ -112,7 +112,7 @@ class NeverStarted:
 
 def test_the_thread_syncs_within_a_second(make: Make, platter: Platter, tmp_path: Path) -> None:
     """Without anybody asking."""
-    writer = make(Rotation(sync="second"))
+    writer = make(FileRotation(sync="second"))
     writer._syncer._ending.wait = lambda _seconds: bool(platter.has) or done(writer)  # type: ignore[method-assign]
     assert writer.write(make_event("one"))
     thread = writer._syncer._thread
@@ -122,7 +122,7 @@ def test_the_thread_syncs_within_a_second(make: Make, platter: Platter, tmp_path
     writer.close()
 
 
-def done(writer: Writer) -> bool:
+def done(writer: AuditWriter) -> bool:
     """Not before something is to be synced."""
     while not writer._syncer._is_dirty:
         pass
@@ -131,7 +131,7 @@ def done(writer: Writer) -> bool:
 
 def test_never_leaves_it_to_the_kernel(make: Make, platter: Platter, tmp_path: Path) -> None:
     """As it was: for who has no disk to spare."""
-    writer = make(Rotation(sync="never"))
+    writer = make(FileRotation(sync="never"))
     assert writer.write(make_event("one"))
     writer.close()
     assert platter.has == {}
@@ -141,7 +141,7 @@ def test_lines_that_the_disk_refused_are_counted_and_said(
     make: Make, platter: Platter, tmp_path: Path
 ) -> None:
     """Calls wait or go on as the configuration says, and a new file begins with the count."""
-    writer = make(Rotation(sync="second"))
+    writer = make(FileRotation(sync="second"))
     writer._syncer._thread = NeverStarted(writer._syncer)  # type: ignore[assignment]
     assert writer.write(make_event("safe"))
     writer._syncer.sync()
@@ -157,7 +157,7 @@ def test_lines_that_the_disk_refused_are_counted_and_said(
     assert (lost, writer.writable) == ([2], True)
     last = files(tmp_path / "audit")[-1].read_bytes().splitlines()[-1]
     record = decode(last)
-    assert isinstance(record, Event)
+    assert isinstance(record, ServiceEvent)
     assert (record.event, record.count) == ("audit-recovered", 2)
     writer.close()
 
@@ -187,8 +187,8 @@ def test_a_disk_that_does_not_answer_holds_up_no_line_and_no_rotation(
 ) -> None:
     """The thread waits for it alone; health says so after a bound, and not before."""
     moment = [0.0]
-    rotation = Rotation(bytes_max=200)
-    made = Writer(tmp_path, "worker-1", rotation, ballast_bytes=0, complain=list, now_ns=clock)
+    rotation = FileRotation(bytes_max=200)
+    made = AuditWriter(tmp_path, "worker-1", rotation, ballast_bytes=0, complain=list, now_ns=clock)
     writer = opening(made, at_once)
     writer._syncer._now = lambda: moment[0]
     assert writer.write(make_event("one"))
@@ -200,30 +200,30 @@ def test_a_disk_that_does_not_answer_holds_up_no_line_and_no_rotation(
     writer.tick()
     assert len(files(tmp_path)) > 1
     moment[0] = limits.audit_late_seconds_max
-    assert audit_fact("audit", writer, refuses=True).state is State.OK
+    assert audit_fact("audit", writer, refuses=True).state is HealthState.OK
     moment[0] += 1
     fact = audit_fact("audit", writer, refuses=True)
-    assert (fact.state, fact.refuses) == (State.DEGRADED, False)
+    assert (fact.state, fact.refuses) == (HealthState.DEGRADED, False)
     assert "the disk has not answered for 4 s" in fact.why
     stuck.answers.set()
     syncing.join()
-    assert audit_fact("audit", writer, refuses=True).state is State.OK
+    assert audit_fact("audit", writer, refuses=True).state is HealthState.OK
     writer.close()
 
 
 def test_a_file_that_does_not_come_is_said(make: Make, clock: Clock) -> None:
     """The disk does not give it a name."""
     later = Later()
-    writer = make(Rotation(seconds_max=60), run=later)
+    writer = make(FileRotation(seconds_max=60), run=later)
     moment = [0.0]
     writer._next._now = lambda: moment[0]
     clock.forward(60)
     writer.tick()
     moment[0] = limits.audit_late_seconds_max + 1
-    assert audit_fact("audit", writer, refuses=True).state is State.DEGRADED
+    assert audit_fact("audit", writer, refuses=True).state is HealthState.DEGRADED
     later.do()
     writer.tick()
-    assert audit_fact("audit", writer, refuses=True).state is State.OK
+    assert audit_fact("audit", writer, refuses=True).state is HealthState.OK
     writer.close()
 
 
@@ -233,7 +233,7 @@ def test_an_end_waits_for_the_disk_for_a_bounded_time(
     """Then it says what a power loss would take."""
     monkeypatch.setattr(limits, "audit_end_seconds_max", 0.0)
     said: list[str] = []
-    writer = Writer(tmp_path, "worker-1", ballast_bytes=0, complain=said.append)
+    writer = AuditWriter(tmp_path, "worker-1", ballast_bytes=0, complain=said.append)
     assert writer.write(make_event("one"))
     writer.close()
     assert "has not taken the last lines" in said[-1]

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from crewgate.audit import folder
 from crewgate.audit.folder import files
-from crewgate.audit.writer import Rotation, Writer
+from crewgate.audit.writer import AuditWriter, FileRotation
 from crewgate.core.audit.json_line import decode, encode
-from crewgate.core.audit.records import Event, Record, when
+from crewgate.core.audit.records import Record, ServiceEvent, when
 from crewgate.errors import ConfigurationError
 
-Make = Callable[..., Writer]
+Make = Callable[..., AuditWriter]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def said() -> list[str]:
 def make(tmp_path: Path, clock: Clock, disk: Disk, said: list[str]) -> Make:
     """Make a writer on the fake disk and clock: Clock, with a small ballast."""
     made = partial(
-        Writer,
+        AuditWriter,
         tmp_path / "audit",
         "worker-1",
         ballast_bytes=4096,
@@ -41,7 +41,9 @@ def make(tmp_path: Path, clock: Clock, disk: Disk, said: list[str]) -> Make:
         write=disk,
     )
 
-    def make(*given: Rotation, run: Callable[..., None] = at_once, **more: object) -> Writer:
+    def make(
+        *given: FileRotation, run: Callable[..., None] = at_once, **more: object
+    ) -> AuditWriter:
         return opening(made(*given, **more), run)
 
     return make
@@ -81,7 +83,7 @@ def test_the_file_is_its_owners_alone(make: Make) -> None:
 
 def test_a_full_file_gives_way_to_a_new_one(make: Make, tmp_path: Path) -> None:
     """Rotation by size neither loses nor repeats a record, and keeps every file by default."""
-    writer = make(Rotation(bytes_max=500))
+    writer = make(FileRotation(bytes_max=500))
     for number in range(50):
         assert writer.write(make_event(str(number)))
     assert len(files(tmp_path / "audit")) > 5
@@ -92,7 +94,7 @@ def test_a_full_file_gives_way_to_a_new_one(make: Make, tmp_path: Path) -> None:
 
 def test_an_old_file_gives_way_to_a_new_one(make: Make, clock: Clock) -> None:
     """Rotation by age happens at a tick, not before its time."""
-    writer = make(Rotation(seconds_max=60))
+    writer = make(FileRotation(seconds_max=60))
     first = writer.path
     clock.forward(59)
     writer.tick()
@@ -107,7 +109,7 @@ def test_an_old_file_gives_way_to_a_new_one(make: Make, clock: Clock) -> None:
 def test_lines_go_on_until_the_next_file_is_there(make: Make, tmp_path: Path) -> None:
     """A disk that is slow to give a file a name keeps nobody waiting; one file is asked for."""
     later = Later()
-    writer = make(Rotation(bytes_max=200), run=later)
+    writer = make(FileRotation(bytes_max=200), run=later)
     first = writer.path
     for number in range(5):
         assert writer.write(make_event(str(number)))
@@ -136,7 +138,7 @@ def test_a_recovery_keeps_nobody_waiting(make: Make, disk: Disk) -> None:
 def test_a_file_begun_before_the_disk_failed_proves_no_recovery(make: Make, disk: Disk) -> None:
     """The ballast has gone since, for the calls in flight, and must find room again."""
     later = Later()
-    writer = make(Rotation(bytes_max=200), run=later)
+    writer = make(FileRotation(bytes_max=200), run=later)
     for number in range(2):
         writer.write(make_event(str(number)))
     disk.room = 0
@@ -156,7 +158,7 @@ def test_a_file_that_comes_too_late_is_taken_away(
 ) -> None:
     """Nobody would write to it."""
     later = Later()
-    writer = make(Rotation(bytes_max=100), run=later)
+    writer = make(FileRotation(bytes_max=100), run=later)
     writer.write(make_event("one"))
     if is_done:
         later.do()
@@ -174,7 +176,7 @@ def test_old_files_that_cannot_be_cleared_are_said(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(folder, "prune", refuse)
-    writer = make(Rotation(folder_bytes_max=1000))
+    writer = make(FileRotation(folder_bytes_max=1000))
     assert writer.writable
     assert "old files in" in said[-1]
     assert "Permission denied" in said[-1]
@@ -182,7 +184,7 @@ def test_old_files_that_cannot_be_cleared_are_said(
 
 def test_old_files_go_only_where_a_bound_is_set(make: Make, clock: Clock, tmp_path: Path) -> None:
     """With a bound the oldest finished files are deleted; the one in use never is."""
-    writer = make(Rotation(bytes_max=500, folder_bytes_max=1500))
+    writer = make(FileRotation(bytes_max=500, folder_bytes_max=1500))
     for number in range(100):
         clock.forward(1)
         writer.write(make_event(str(number)))
@@ -200,7 +202,7 @@ def test_a_file_in_use_by_another_process_is_never_deleted(
     other = make()
     other.write(make_event("x" * 5000))
     clock.forward(1)
-    writer = make(Rotation(bytes_max=500, folder_bytes_max=1000))
+    writer = make(FileRotation(bytes_max=500, folder_bytes_max=1000))
     for number in range(20):
         writer.write(make_event(str(number)))
     assert other.path.exists()
@@ -295,7 +297,7 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_start(tmp_path: Path) -
     """A wrong path in the configuration is the operator's error, not a degraded service."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match=r"audit folder .*: Not a directory"):
-        Writer(tmp_path / "file" / "audit", "worker-1")
+        AuditWriter(tmp_path / "file" / "audit", "worker-1")
 
 
 def test_a_disk_full_at_the_start_leaves_a_degraded_writer(make: Make, said: list[str]) -> None:
@@ -310,7 +312,7 @@ def test_a_disk_full_at_the_start_leaves_a_degraded_writer(make: Make, said: lis
 def test_a_process_name_is_no_path(make: Make, tmp_path: Path, process: str) -> None:
     """The name of a file is made from letters, digits and hyphens only."""
     with pytest.raises(ValueError, match="process name"):
-        Writer(tmp_path, process)
+        AuditWriter(tmp_path, process)
 
 
 @given(data=st.data())
@@ -320,7 +322,7 @@ def test_room_may_end_at_any_byte(
     """Wherever the disk cuts, each record reported as written is there once, whole, in order."""
     folder = tmp_path_factory.mktemp("cut")
     disk, clock = Disk(), Clock()
-    made = Writer(folder, "w", ballast_bytes=0, complain=list, now_ns=clock, write=disk)
+    made = AuditWriter(folder, "w", ballast_bytes=0, complain=list, now_ns=clock, write=disk)
     writer = opening(made, at_once)
     written = []
     for number in range(data.draw(st.integers(1, 6))):
@@ -339,8 +341,8 @@ def test_room_may_end_at_any_byte(
 
 def test_every_line_names_the_machine(tmp_path: Path) -> None:
     """A record does, a line that native code has made, and a line about losses."""
-    writer = Writer(tmp_path, "w", machine="west-1", ballast_bytes=0)
-    event = Event(time=when(0), event="start")
+    writer = AuditWriter(tmp_path, "w", machine="west-1", ballast_bytes=0)
+    event = ServiceEvent(time=when(0), event="start")
     assert writer.write(event)
     assert writer.write_lines([encode(event), encode(event)])
     assert writer.path is not None

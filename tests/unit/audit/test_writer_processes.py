@@ -15,12 +15,12 @@ KILLED = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from crewgate.audit.writer import Rotation, Writer
-from crewgate.core.audit.records import Event
-writer = Writer(Path(sys.argv[1]), "w", Rotation(bytes_max=65536), ballast_bytes=0)
+from crewgate.audit.writer import AuditWriter, FileRotation
+from crewgate.core.audit.records import ServiceEvent
+writer = AuditWriter(Path(sys.argv[1]), "w", FileRotation(bytes_max=65536), ballast_bytes=0)
 number = 0
 while True:
-    writer.write(Event(time=datetime.now(UTC), event="test", detail="x" * 300, count=number))
+    writer.write(ServiceEvent(time=datetime.now(UTC), event="test", detail="x" * 300, count=number))
     if number % 100 == 0:
         print(number, flush=True)
     number += 1
@@ -30,11 +30,11 @@ LIMITED = """
 import resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from crewgate.audit.writer import Writer
-from crewgate.core.audit.records import Event
+from crewgate.audit.writer import AuditWriter
+from crewgate.core.audit.records import ServiceEvent
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
-writer = Writer(Path(sys.argv[1]), "w", ballast_bytes=0, complain=lambda text: None)
-event = lambda text: Event(time=datetime.now(UTC), event="test", detail=text)
+writer = AuditWriter(Path(sys.argv[1]), "w", ballast_bytes=0, complain=lambda text: None)
+event = lambda text: ServiceEvent(time=datetime.now(UTC), event="test", detail=text)
 texts = [str(number) for number in range(40)]
 kept = writer.write_many(map(event, texts))
 print(kept, writer.written, writer.lost, writer.writable)
@@ -48,12 +48,14 @@ FULL = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from crewgate.audit.writer import Writer
-from crewgate.core.audit.records import Event
+from crewgate.audit.writer import AuditWriter
+from crewgate.core.audit.records import ServiceEvent
 folder = Path(sys.argv[1])
 (folder / "filler").write_bytes(bytes(300_000))
-event = lambda number: Event(time=datetime.now(UTC), event="test", detail="x" * 500, count=number)
-writer = Writer(folder / "audit", "w", ballast_bytes=65536)
+event = lambda number: ServiceEvent(
+    time=datetime.now(UTC), event="test", detail="x" * 500, count=number
+)
+writer = AuditWriter(folder / "audit", "w", ballast_bytes=65536)
 number = 0
 while writer.writable:
     writer.write(event(number))

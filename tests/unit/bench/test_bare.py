@@ -3,12 +3,12 @@
 import inspect
 
 import pytest
-from gatehouse import Gatehouse
-from world import World
+from crew_world import World
+from gate_world import Gatehouse
 
 from bench.hop import bare
-from crewgate._native.call_line import CallLine, CallLines
-from crewgate.audit.sink import Sink
+from crewgate._native.audit_line import AuditLines, AuditLineTemplate
+from crewgate.audit.sink import AuditSink
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call import call_services, interfaces
 from crewgate.gateway.worker import main, worker
@@ -22,11 +22,11 @@ def public(kind: object) -> set[str]:
 @pytest.mark.parametrize(
     ("stand_in", "real"),
     [
-        (bare.Waving, interfaces.Judge),
-        (bare.Silent, interfaces.Sink),
-        (bare.Silent, Sink),
-        (bare.NoLines, CallLines),
-        (bare.NoLine, CallLine),
+        (bare.Waving, interfaces.Authorizer),
+        (bare.Silent, interfaces.DecisionSink),
+        (bare.Silent, AuditSink),
+        (bare.NoLines, AuditLines),
+        (bare.NoLine, AuditLineTemplate),
     ],
 )
 def test_a_stand_in_offers_what_it_stands_for(stand_in: type, real: type) -> None:
@@ -38,7 +38,7 @@ def test_one_good_token_lets_all_through_whatever_is_asked_of_the_judge() -> Non
     house = Gatehouse(World.make())
     number, _ = house.table.take_attachment()
     waving = bare.Waving(house.table, number, house.world.policy, lambda *_: None)
-    asked = inspect.signature(interfaces.Judge.decide).parameters.values()
+    asked = inspect.signature(interfaces.Authorizer.decide).parameters.values()
     how = {each.name: each.default for each in asked if each.kind is each.KEYWORD_ONLY}
     denial = waving.decide(house.world.token, 0, **how)
     assert isinstance(denial, Denial)
@@ -60,10 +60,14 @@ def test_one_good_token_lets_all_through_whatever_is_asked_of_the_judge() -> Non
 
 def test_a_worker_is_put_together_as_the_bench_believes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else its run would end, or measure a worker that lacks nothing."""
-    for module, name in ((worker, "GateJudge"), (main, "Sink"), (call_services, "CallLines")):
+    for module, name in (
+        (worker, "GateAuthorizer"),
+        (main, "AuditSink"),
+        (call_services, "AuditLines"),
+    ):
         monkeypatch.setattr(module, name, vars(module)[name])  # taken back at the end
     monkeypatch.setenv(bare.VARIABLE, f"{bare.VERDICT},{bare.AUDIT}")
     monkeypatch.setattr(main, "main", lambda: 0)
     assert bare.work() == 0
-    assert (worker.GateJudge, main.Sink) == (bare.Waving, bare.Silent)
-    assert call_services.CallLines is bare.NoLines
+    assert (worker.GateAuthorizer, main.AuditSink) == (bare.Waving, bare.Silent)
+    assert call_services.AuditLines is bare.NoLines

@@ -8,7 +8,7 @@ from ca_folder import NOW, ca_in
 
 from crewgate.ca.authority import create
 from crewgate.cli.commands.init import write_all
-from crewgate.config import CA, Config, load
+from crewgate.config import CAConfig, Config, load
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def now() -> datetime:
 
 
 @pytest.fixture
-def ca(tmp_path: Path) -> CA:
+def ca(tmp_path: Path) -> CAConfig:
     """One that was made."""
     ca = ca_in(tmp_path)
     create(ca, NOW)

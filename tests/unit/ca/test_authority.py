@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
-import forge
+import forged_certificates
 import msgspec
 import pytest
 from ca_folder import ca_in
@@ -18,22 +18,24 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
 from crewgate.ca.authority import Authority, create, new_instance, read_request, request_pem
-from crewgate.ca.certificate_db import Entry
+from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import read_certificates
-from crewgate.config import CA
+from crewgate.config import CAConfig
 from crewgate.core.x509.certificate import read, serial_text
 from crewgate.core.x509.identity import Identity, Role
-from crewgate.errors import AuthorityError, UnpublishedError
+from crewgate.errors import AuthorityError, CRLPublishError
 
 
-def issue(ca: CA, now: datetime, identity: Identity | None = None, **options: object) -> Entry:
+def issue(
+    ca: CAConfig, now: datetime, identity: Identity | None = None, **options: object
+) -> CertificateRecord:
     with Authority(ca) as authority:
         public = new_key().public_key()
-        return authority.issue(identity or forge.bd(), public, now, **options)  # type: ignore[arg-type]
+        return authority.issue(identity or forged_certificates.bd(), public, now, **options)  # type: ignore[arg-type]
 
 
-def listed(ca: CA) -> x509.CertificateRevocationList:
+def listed(ca: CAConfig) -> x509.CertificateRevocationList:
     return x509.load_pem_x509_crl(ca.crl.read_bytes())
 
 
@@ -41,7 +43,7 @@ def number_of(crl: x509.CertificateRevocationList) -> int:
     return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
 
 
-def test_a_ca_is_made_once(ca: CA, now: datetime) -> None:
+def test_a_ca_is_made_once(ca: CAConfig, now: datetime) -> None:
     """Neither its key nor its root is overwritten, even when the keys have been taken away."""
     before = {path: path.read_bytes() for path in (ca.root, ca.root_key, ca.issuing_key)}
     with pytest.raises(AuthorityError, match="there is a CA already"):
@@ -67,11 +69,11 @@ MAKER = textwrap.dedent("""
     import sys
     from datetime import UTC, datetime
     from pathlib import Path
-    from crewgate.config import CA
+    from crewgate.config import CAConfig
     from crewgate.errors import AuthorityError
     from crewgate.ca.authority import create
     folder = Path(sys.argv[1])
-    ca = CA(folder / "ca", folder / "ca.pem", folder / "crl.pem", "x.example")
+    ca = CAConfig(folder / "ca", folder / "ca.pem", folder / "crl.pem", "x.example")
     try:
         create(ca, datetime.now(UTC))
     except AuthorityError as error:
@@ -113,7 +115,7 @@ def test_with_a_passphrase_the_keys_are_encrypted(tmp_path: Path, now: datetime)
         Authority(ca)
 
 
-def test_another_key_is_not_taken(ca: CA, tmp_path: Path, now: datetime) -> None:
+def test_another_key_is_not_taken(ca: CAConfig, tmp_path: Path, now: datetime) -> None:
     """A key that is not the certificate's would sign what nobody verifies."""
     (tmp_path / "other").mkdir()
     other = ca_in(tmp_path / "other")
@@ -123,7 +125,7 @@ def test_another_key_is_not_taken(ca: CA, tmp_path: Path, now: datetime) -> None
         Authority(ca)
 
 
-def test_a_register_that_is_gone_is_not_begun_anew(ca: CA) -> None:
+def test_a_register_that_is_gone_is_not_begun_anew(ca: CAConfig) -> None:
     """An empty one would let through whatever was revoked."""
     ca.register.unlink()
     with pytest.raises(AuthorityError, match="register is not there"):
@@ -131,12 +133,12 @@ def test_a_register_that_is_gone_is_not_begun_anew(ca: CA) -> None:
     assert not ca.register.exists()
 
 
-def test_a_certificate_says_what_it_was_asked_for(ca: CA, now: datetime) -> None:
+def test_a_certificate_says_what_it_was_asked_for(ca: CAConfig, now: datetime) -> None:
     """Identity, SPIFFE ID, four hours and five minutes, and the register knows it."""
     entry = issue(ca, now)
     leaf = x509.load_pem_x509_certificate(entry.pem.encode())
     found = read(leaf.public_bytes(Encoding.DER))
-    assert found.speaks_for() == forge.bd()
+    assert found.speaks_for() == forged_certificates.bd()
     assert found.serial_text == entry.serial
     assert found.not_before == int(now.timestamp()) - limits.certificate_backdate_seconds
     assert found.not_after == int(now.timestamp()) + 4 * 3600 == entry.not_after
@@ -150,16 +152,20 @@ def test_a_certificate_says_what_it_was_asked_for(ca: CA, now: datetime) -> None
 @pytest.mark.parametrize(
     ("identity", "options", "says"),
     [
-        (forge.bd("BD 1"), {}, "the name 'BD 1': expected"),
-        (forge.bd(crew=""), {}, "an orchestrator has a crew"),
+        (forged_certificates.bd("BD 1"), {}, "the name 'BD 1': expected"),
+        (forged_certificates.bd(crew=""), {}, "an orchestrator has a crew"),
         (Identity(Role.OPERATOR, "ada", bytes(16), "bd"), {}, "nobody else has one"),
-        (forge.bd(), {"life_seconds": 0}, "a life of 0 seconds"),
-        (forge.bd(), {"life_seconds": limits.certificate_life_seconds_max + 1}, "expected 1 to"),
-        (forge.bd(), {"hosts": [x509.DNSName("x")]}, "are for a gateway"),
+        (forged_certificates.bd(), {"life_seconds": 0}, "a life of 0 seconds"),
+        (
+            forged_certificates.bd(),
+            {"life_seconds": limits.certificate_life_seconds_max + 1},
+            "expected 1 to",
+        ),
+        (forged_certificates.bd(), {"hosts": [x509.DNSName("x")]}, "are for a gateway"),
     ],
 )
 def test_what_cannot_be_is_not_signed(
-    ca: CA, now: datetime, identity: Identity, options: dict[str, object], says: str
+    ca: CAConfig, now: datetime, identity: Identity, options: dict[str, object], says: str
 ) -> None:
     """And the register stays as it was."""
     with pytest.raises(AuthorityError, match=says):
@@ -168,15 +174,15 @@ def test_what_cannot_be_is_not_signed(
         assert authority.register.all() == []
 
 
-def test_the_longest_names_fit(ca: CA, now: datetime) -> None:
+def test_the_longest_names_fit(ca: CAConfig, now: datetime) -> None:
     """A common name has 64 characters; what is longer together is named by its name."""
-    entry = issue(ca, now, forge.bd("n" * 64, crew="c" * 64))
+    entry = issue(ca, now, forged_certificates.bd("n" * 64, crew="c" * 64))
     leaf = x509.load_pem_x509_certificate(entry.pem.encode())
     assert leaf.subject.rfc4514_string() == "CN=" + "n" * 64
     assert read(leaf.public_bytes(Encoding.DER)).speaks_for().label == entry.label
 
 
-def test_nothing_outlives_the_issuing_ca(ca: CA, now: datetime) -> None:
+def test_nothing_outlives_the_issuing_ca(ca: CAConfig, now: datetime) -> None:
     """Shortly before its end a leaf is short; after it nothing is signed."""
     end = read_certificates(ca.issuing)[0].not_valid_after_utc
     assert issue(ca, end - timedelta(seconds=90)).not_after == int(end.timestamp())
@@ -184,10 +190,10 @@ def test_nothing_outlives_the_issuing_ca(ca: CA, now: datetime) -> None:
         issue(ca, end)
 
 
-def test_a_renewed_one_has_the_same_key_and_identity(ca: CA, now: datetime) -> None:
+def test_a_renewed_one_has_the_same_key_and_identity(ca: CAConfig, now: datetime) -> None:
     """Hosts of a gateway too; the one before stays good."""
     hosts = [x509.DNSName("gw.example"), x509.IPAddress(ip_address("::1"))]
-    before = issue(ca, now, forge.bd("edge-1", Role.GATEWAY), hosts=hosts)
+    before = issue(ca, now, forged_certificates.bd("edge-1", Role.GATEWAY), hosts=hosts)
     with Authority(ca) as authority:
         after = authority.renew(before.serial, now + timedelta(hours=2), life_seconds=600)
         assert authority.register.find(before.serial) == before
@@ -200,7 +206,7 @@ def test_a_renewed_one_has_the_same_key_and_identity(ca: CA, now: datetime) -> N
     assert (after.instance, after.serial != before.serial) == (before.instance, True)
 
 
-def test_what_is_not_good_is_not_renewed(ca: CA, now: datetime) -> None:
+def test_what_is_not_good_is_not_renewed(ca: CAConfig, now: datetime) -> None:
     """Revoked, expired, foreign."""
     entry = issue(ca, now)
     with Authority(ca) as authority:
@@ -259,7 +265,7 @@ def test_a_request_must_prove_its_key() -> None:
         read_request(forged)
 
 
-def test_a_revoked_one_is_in_the_list(ca: CA, now: datetime) -> None:
+def test_a_revoked_one_is_in_the_list(ca: CAConfig, now: datetime) -> None:
     """And pending until somebody says that it is known; again it changes nothing but the number."""
     first, second = issue(ca, now), issue(ca, now)
     before = number_of(listed(ca))
@@ -279,7 +285,9 @@ def test_a_revoked_one_is_in_the_list(ca: CA, now: datetime) -> None:
     assert crl.next_update_utc == now + timedelta(seconds=limits.crl_seconds)
 
 
-def test_what_a_crash_kept_from_the_list_is_listed_by_the_next_one(ca: CA, now: datetime) -> None:
+def test_what_a_crash_kept_from_the_list_is_listed_by_the_next_one(
+    ca: CAConfig, now: datetime
+) -> None:
     """The intent is durable, whoever asks again."""
     entry = issue(ca, now)
     with Authority(ca) as authority:
@@ -289,13 +297,13 @@ def test_what_a_crash_kept_from_the_list_is_listed_by_the_next_one(ca: CA, now: 
     assert len(listed(ca)) == 1
 
 
-def test_a_list_that_cannot_be_written_is_told_apart(ca: CA, now: datetime) -> None:
+def test_a_list_that_cannot_be_written_is_told_apart(ca: CAConfig, now: datetime) -> None:
     """It is revoked all the same, so that whoever asked goes on to close what is open."""
     entry = issue(ca, now)
     ca.crl.unlink()
     ca.crl.mkdir()
     with Authority(ca) as authority:
-        with pytest.raises(UnpublishedError, match="cannot be written"):
+        with pytest.raises(CRLPublishError, match="cannot be written"):
             authority.revoke([entry.serial], "unspecified", now)
         assert [each.serial for each in authority.register.pending()] == [entry.serial]
         with pytest.raises(AuthorityError, match="no reason 'because'; RFC 5280 has"):
@@ -306,12 +314,12 @@ PUBLISHER = textwrap.dedent("""
     import sys
     from datetime import UTC, datetime
     from pathlib import Path
-    from crewgate.config import CA
+    from crewgate.config import CAConfig
     from crewgate.ca.authority import Authority, new_instance
     from crewgate.ca.certificates import new_key
     from crewgate.core.x509.identity import Identity, Role
     folder = Path(sys.argv[1])
-    ca = CA(folder / "ca", folder / "ca.pem", folder / "crl.pem", "x.example")
+    ca = CAConfig(folder / "ca", folder / "ca.pem", folder / "crl.pem", "x.example")
     with Authority(ca) as authority:
         key = new_key().public_key()
         for _ in range(25):
@@ -324,7 +332,7 @@ PUBLISHER = textwrap.dedent("""
 def test_of_many_lists_at_once_the_newest_stays(tmp_path: Path) -> None:
     """Numbers that a reader sees only grow, and the last list has everything."""
     ca = ca_in(tmp_path)
-    create(ca, forge.now())
+    create(ca, forged_certificates.now())
     first = number_of(listed(ca))
     publishers = [
         subprocess.Popen([sys.executable, "-c", PUBLISHER, str(tmp_path)]) for _ in range(3)
@@ -339,7 +347,7 @@ def test_of_many_lists_at_once_the_newest_stays(tmp_path: Path) -> None:
     assert len(listed(ca)) == 75
 
 
-def test_a_key_shows_nowhere(ca: CA) -> None:
+def test_a_key_shows_nowhere(ca: CAConfig) -> None:
     """What a log might print of a CA is its name."""
     with Authority(ca) as authority:
         assert repr(authority) == "<Authority CN=Crewgate issuing CA>"

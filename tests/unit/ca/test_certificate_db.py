@@ -18,24 +18,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.ca.certificate_db import Entry, Register
+from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError
-from crewgate.lifecycle.runs import Lives
+from crewgate.lifecycle.runs import RunStore
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Where an empty register is."""
     path = tmp_path / "issued.sqlite"
-    Register(path, is_new=True).close()
+    CertificateDB(path, is_new=True).close()
     return path
 
 
 def test_nobody_makes_one_in_passing(tmp_path: Path) -> None:
     """In an empty one nothing is revoked; whoever asks or begins a life is told to put it back."""
     path = tmp_path / "issued.sqlite"
-    for use in (Register, Lives):
+    for use in (CertificateDB, RunStore):
         with pytest.raises(AuthorityError, match=r"issued\.sqlite: the register is not there"):
             use(path)
     assert list(tmp_path.iterdir()) == []
@@ -44,7 +44,7 @@ def test_nobody_makes_one_in_passing(tmp_path: Path) -> None:
 def test_a_compromised_key_s_whole_life_is_revoked(path: Path) -> None:
     """Whoever had it may have renewed, with a key of his own: the instance is the same."""
     others = msgspec.structs.replace(entry(4), instance=b"i" * 16)
-    with Register(path) as register:
+    with CertificateDB(path) as register:
         for each in (entry(1), entry(2), entry(3), others):
             register.add(each)
         register.revoke(["02"], "superseded", NOW)
@@ -59,7 +59,7 @@ def test_a_compromised_key_s_whole_life_is_revoked(path: Path) -> None:
 def test_what_is_written_is_found_by_another_connection(path: Path) -> None:
     """In any spelling of the serial; what is none is not found."""
     one = entry(0xAB12)
-    with Register(path) as register, Register(path) as other:
+    with CertificateDB(path) as register, CertificateDB(path) as other:
         register.add(one)
         for spelling in ("ab12", "AB12", "0000ab12", "AB:12", f"{0xAB12:064x}"):
             assert other.find(spelling) == one
@@ -71,7 +71,7 @@ def test_it_is_its_owners_alone(path: Path) -> None:
     """With its companions, whatever the umask."""
     before = os.umask(0)
     try:
-        with Register(path) as register:
+        with CertificateDB(path) as register:
             register.add(entry(1))
             modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
     finally:
@@ -82,14 +82,14 @@ def test_it_is_its_owners_alone(path: Path) -> None:
 
 def test_it_waits_for_the_disk(path: Path) -> None:
     """WAL and synchronous=FULL: what was answered survives a loss of power."""
-    with Register(path) as register:
+    with CertificateDB(path) as register:
         assert register._database.rows("PRAGMA synchronous") == [(2,)]
         assert register._database.rows("PRAGMA journal_mode") == [("wal",)]
 
 
 def test_a_serial_is_used_once(path: Path) -> None:
     """A second one is an error, and the first stays."""
-    with Register(path) as register:
+    with CertificateDB(path) as register:
         register.add(entry(1))
         with pytest.raises(AuthorityError, match="no certificate is signed"):
             register.add(entry(1, "mallory"))
@@ -98,7 +98,7 @@ def test_a_serial_is_used_once(path: Path) -> None:
 
 def test_a_revocation_is_pending_until_it_is_announced(path: Path) -> None:
     """Revoked once, with the first reason and time; announced it waits no more."""
-    with Register(path) as register:
+    with CertificateDB(path) as register:
         for number in range(3):
             register.add(entry(number))
         serials = [entry(number).serial for number in range(3)]
@@ -123,7 +123,7 @@ def test_a_revocation_is_pending_until_it_is_announced(path: Path) -> None:
 
 def test_nothing_comes_after_a_revoked_one(path: Path) -> None:
     """Whoever renews while another revokes all that a holder has does not slip through."""
-    with Register(path) as register:
+    with CertificateDB(path) as register:
         register.add(entry(1))
         register.add(entry(2), after=entry(1).serial)
         register.revoke([entry(1).serial], "unspecified", NOW)
@@ -137,7 +137,7 @@ def test_nothing_comes_after_a_revoked_one(path: Path) -> None:
 
 def test_a_holder_has_what_is_neither_revoked_nor_expired(path: Path) -> None:
     """By crew and name."""
-    with Register(path) as register:
+    with CertificateDB(path) as register:
         register.add(entry(1))
         register.add(entry(2, end=NOW - 1))
         register.add(entry(3))
@@ -148,7 +148,7 @@ def test_a_holder_has_what_is_neither_revoked_nor_expired(path: Path) -> None:
 
 def test_the_list_keeps_the_dead_beyond_their_end(path: Path) -> None:
     """By as much as a gateway's clock may be wrong, then the list is short again."""
-    with Register(path) as register:
+    with CertificateDB(path) as register:
         register.add(entry(1, end=NOW))
         register.revoke([entry(1).serial], "unspecified", NOW - 5)
         late = NOW + limits.clock_distrust_seconds
@@ -161,19 +161,19 @@ def test_numbers_of_lists_only_grow(count: int) -> None:
     """RFC 5280, section 5.2.3."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        Register(Path(folder) / "r", is_new=True) as register,
+        CertificateDB(Path(folder) / "r", is_new=True) as register,
     ):
         assert [register.next_crl_number(0) for _ in range(count)] == list(range(1, count + 1))
 
 
 def test_another_version_is_refused(path: Path) -> None:
     """Nothing is guessed about a later schema."""
-    Register(path).close()
+    CertificateDB(path).close()
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 9")
     database.close()
     with pytest.raises(AuthorityError, match="version 9"):
-        Register(path)
+        CertificateDB(path)
 
 
 @pytest.mark.parametrize("what", ["folder", "nonsense", "missing"])
@@ -187,22 +187,22 @@ def test_what_is_no_database_is_said(tmp_path: Path, what: str) -> None:
     else:
         path = tmp_path / "nowhere" / "x"
     with pytest.raises(AuthorityError, match="issuance database cannot be used"):
-        Register(path, is_new=True)
+        CertificateDB(path, is_new=True)
 
 
 def test_a_full_disk_undoes_all_of_it(path: Path) -> None:
     """Nothing of a transaction stays, and the next one can be made."""
-    with Register(path) as register:
+    with CertificateDB(path) as register:
         register.add(entry(1))
         register._database.rows("PRAGMA max_page_count = 12")
         with pytest.raises(AuthorityError, match="full"):
-            register.add(Entry(**{**_fields(entry(2)), "pem": "x" * 100_000}))
+            register.add(CertificateRecord(**{**_fields(entry(2)), "pem": "x" * 100_000}))
         assert [each.serial for each in register.all()] == [entry(1).serial]
         register.revoke([entry(1).serial], "unspecified", NOW)
         assert len(register.pending()) == 1
 
 
-def _fields(one: Entry) -> dict[str, object]:
+def _fields(one: CertificateRecord) -> dict[str, object]:
     return {name: getattr(one, name) for name in one.__struct_fields__}
 
 
@@ -211,12 +211,14 @@ WRITER = textwrap.dedent("""
     from pathlib import Path
     from crewgate.core.x509.certificate import serial_text
     from crewgate.core.x509.identity import Role
-    from crewgate.ca.certificate_db import Entry, Register
+    from crewgate.ca.certificate_db import CertificateRecord, CertificateDB
     first, count = int(sys.argv[2]), int(sys.argv[3])
-    with Register(Path(sys.argv[1])) as register:
+    with CertificateDB(Path(sys.argv[1])) as register:
         for number in range(first, first + count):
             serial = serial_text(number)
-            register.add(Entry(serial, Role.ORCHESTRATOR, "bd", "n", bytes(16), 1, 2**40, 1, "P"))
+            register.add(
+                CertificateRecord(serial, Role.ORCHESTRATOR, "bd", "n", bytes(16), 1, 2**40, 1, "P")
+            )
             print(f"added {number}", flush=True)
             if number % 2:
                 register.revoke([serial], "unspecified", 5)
@@ -238,7 +240,7 @@ def test_several_processes_write_at_once(path: Path) -> None:
     for process in processes:
         process.communicate(timeout=120)
         assert process.returncode == 0
-    with Register(path) as register:
+    with CertificateDB(path) as register:
         assert len(register.all()) == 120
         assert len(register.pending()) == 60
         assert register.next_crl_number(0) == 121
@@ -255,7 +257,7 @@ def test_what_was_answered_survives_a_kill(path: Path) -> None:
         lines += process.stdout.read().splitlines(keepends=True)
         process.wait()
         process.stdout.close()
-        with Register(path) as register:
+        with CertificateDB(path) as register:
             for line in lines:
                 if not line.endswith("\n"):
                     continue

@@ -4,15 +4,15 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import forge
+import forged_certificates
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from crewgate.ca.certificates import Issued, make_issuing, make_root
+from crewgate.ca.certificates import IssuedCertificate, make_issuing, make_root
 
-Chain = tuple[Issued, Issued, Issued]
+Chain = tuple[IssuedCertificate, IssuedCertificate, IssuedCertificate]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def chain() -> Chain:
     now = datetime.now(UTC)
     root = make_root(now)
     issuing = make_issuing(root, now)
-    return root, issuing, forge.server(issuing, "localhost", "127.0.0.1", "::1")
+    return root, issuing, forged_certificates.server(issuing, "localhost", "127.0.0.1", "::1")
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "::1"])

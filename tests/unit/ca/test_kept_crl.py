@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import forge
+import forged_certificates
 import pytest
 from ca_folder import NOW
 from cryptography import x509
@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
 from crewgate.ca.authority import Authority
-from crewgate.ca.certificates import Issued, make_issuing, pem
-from crewgate.ca.crl import make_crl
-from crewgate.ca.kept_crl import KeptList, authorities, judge
+from crewgate.ca.certificates import IssuedCertificate, make_issuing, pem
+from crewgate.ca.crl_file import make_crl
+from crewgate.ca.kept_crl import CachedCRL, authorities, judge
 from crewgate.ca.key_files import read_key
-from crewgate.config import CA
+from crewgate.config import CAConfig
 from crewgate.errors import AuthorityError
 
 SERIAL = ("AB12", 1_700_000_000, "")
@@ -26,16 +26,18 @@ SERIAL = ("AB12", 1_700_000_000, "")
 class Sites:
     """The CA's folder, and a machine that has of it what is public, on a clock of the test."""
 
-    def __init__(self, folder: Path, ca: CA) -> None:
+    def __init__(self, folder: Path, ca: CAConfig) -> None:
         self.ca = ca
         (folder / "state").mkdir()
         self.public = folder / "away"
         self.public.mkdir()
         self.at = NOW
-        away = CA(folder / "no-ca", self.public / "ca.pem", self.public / "crl.pem", "x.example")
+        away = CAConfig(
+            folder / "no-ca", self.public / "ca.pem", self.public / "crl.pem", "x.example"
+        )
         away.root.write_bytes(ca.root.read_bytes())
         away.issuing.write_bytes(ca.issuing.read_bytes())
-        self.kept = KeptList(away, folder / "state", (), self.wall)
+        self.kept = CachedCRL(away, folder / "state", (), self.wall)
         with Authority(ca) as authority:
             self.issuing = authority.issuing
 
@@ -45,7 +47,7 @@ class Sites:
 
     def signed(
         self, number: int, dead: Iterable[tuple[str, int, str]] = (), *,
-        at: datetime = NOW, by: Issued | None = None,
+        at: datetime = NOW, by: IssuedCertificate | None = None,
     ) -> bytes:  # fmt: skip
         """DER of a list."""
         data = make_crl(by or self.issuing, dead, number, at)
@@ -59,7 +61,7 @@ class Sites:
 
 
 @pytest.fixture
-def sites(tmp_path: Path, ca: CA) -> Sites:
+def sites(tmp_path: Path, ca: CAConfig) -> Sites:
     """Both."""
     return Sites(tmp_path, ca)
 
@@ -99,8 +101,8 @@ def test_what_the_ca_has_not_signed_is_none(sites: Sites, what: str) -> None:
     """And what was held stays."""
     assert sites.kept.take(sites.signed(7))
     good = sites.signed(9, [SERIAL])
-    stranger = forge.other_issuing()
-    named = Issued(sites.issuing.certificate, stranger.key)  # our name, another key
+    stranger = forged_certificates.other_issuing()
+    named = IssuedCertificate(sites.issuing.certificate, stranger.key)  # our name, another key
     data = {
         "another CA": sites.signed(9, by=stranger),
         "a root": sites.signed(9, by=make_issuing(stranger, NOW)),
@@ -126,19 +128,21 @@ def test_a_list_of_a_time_to_come_or_that_is_over_is_not_taken(sites: Sites) -> 
 def test_the_issuing_ca_is_found_in_the_machines_own_chain(sites: Sites, tmp_path: Path) -> None:
     """If issuing.pem is not beside the root; a leaf in that chain may sign no list."""
     chain = tmp_path / "machine.pem"
-    chain.write_bytes(pem(forge.other_issuing().certificate) + sites.kept.ca.issuing.read_bytes())
+    chain.write_bytes(
+        pem(forged_certificates.other_issuing().certificate) + sites.kept.ca.issuing.read_bytes()
+    )
     sites.kept.ca.issuing.unlink()
     assert authorities(sites.kept.ca) == []
     with pytest.raises(AuthorityError, match="has not signed"):
         sites.kept.take(sites.signed(7))
-    kept = KeptList(sites.kept.ca, tmp_path / "state", [chain], NOW.timestamp)
+    kept = CachedCRL(sites.kept.ca, tmp_path / "state", [chain], NOW.timestamp)
     assert kept.take(sites.signed(7))
     assert authorities(sites.kept.ca, [chain]) == [sites.issuing.certificate]
 
 
 def test_a_file_that_is_no_list_of_this_ca_counts_as_none(sites: Sites) -> None:
     """A list takes its place, and a change of the file is seen."""
-    sites.kept.ca.crl.write_bytes(make_crl(forge.other_issuing(), [], 10**9, NOW))
+    sites.kept.ca.crl.write_bytes(make_crl(forged_certificates.other_issuing(), [], 10**9, NOW))
     assert sites.number == 0
     assert sites.kept.take(sites.signed(7))
     sites.kept.ca.crl.write_bytes(b"torn")
@@ -174,11 +178,11 @@ def test_a_number_over_its_bound_is_refused(sites: Sites) -> None:
 def test_where_the_key_is_lists_are_signed(sites: Sites) -> None:
     """Such a machine is handed none."""
     assert not sites.kept.is_signed_here
-    assert KeptList(sites.ca, sites.public, (), NOW.timestamp).is_signed_here
+    assert CachedCRL(sites.ca, sites.public, (), NOW.timestamp).is_signed_here
 
 
 def test_a_register_from_a_backup_signs_newer_lists_all_the_same(
-    tmp_path: Path, ca: CA, read_number: Callable[[CA], int]
+    tmp_path: Path, ca: CAConfig, read_number: Callable[[CAConfig], int]
 ) -> None:
     """Machines that have seen later numbers would else keep the lists before until those end."""
     backup = ca.register.read_bytes()
@@ -195,10 +199,10 @@ def test_a_register_from_a_backup_signs_newer_lists_all_the_same(
 
 
 @pytest.fixture
-def read_number() -> Callable[[CA], int]:
+def read_number() -> Callable[[CAConfig], int]:
     """Of the list that is published."""
 
-    def read(ca: CA) -> int:
+    def read(ca: CAConfig) -> int:
         crl = x509.load_pem_x509_crl(ca.crl.read_bytes())
         return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
 
@@ -209,7 +213,7 @@ def test_a_second_ca_of_the_same_root_takes_over_by_time(sites: Sites) -> None:
     """Its numbers begin anew, and those of two authorities say nothing of one another."""
     assert sites.kept.take(sites.signed(10**9))
     root = x509.load_pem_x509_certificate(sites.ca.root.read_bytes())
-    second = make_issuing(Issued(root, read_key(sites.ca.root_key)), NOW, "second")
+    second = make_issuing(IssuedCertificate(root, read_key(sites.ca.root_key)), NOW, "second")
     sites.kept.ca.issuing.write_bytes(pem(second.certificate) + pem(sites.issuing.certificate))
     sites.at = NOW + timedelta(hours=1)
     assert sites.kept.take(sites.signed(1, at=sites.at, by=second))
@@ -217,7 +221,7 @@ def test_a_second_ca_of_the_same_root_takes_over_by_time(sites: Sites) -> None:
     assert sites.kept.take(sites.signed(10**9 + 1)) is None
 
 
-def test_a_ca_that_is_made_has_a_list_that_others_take(sites: Sites, ca: CA) -> None:
+def test_a_ca_that_is_made_has_a_list_that_others_take(sites: Sites, ca: CAConfig) -> None:
     """`create` publishes one at once."""
     created = x509.load_pem_x509_crl(ca.crl.read_bytes()).public_bytes(Encoding.DER)
     assert sites.kept.take(created)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
-import forge
+import forged_certificates
 import pytest
 from ca_folder import ca_in
 from cryptography import x509
@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from crewgate.ca.authority import Authority, create
 from crewgate.ca.certificates import make_responder, new_key, pem
-from crewgate.config import CA
+from crewgate.config import CAConfig
 from crewgate.core.x509.identity import OID, Role, decode
 
 OPENSSL = shutil.which("openssl")
@@ -30,7 +30,7 @@ PURPOSES = {
 
 
 @pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> CA:
+def ca(tmp_path_factory: pytest.TempPathFactory) -> CAConfig:
     """A CA of today: OpenSSL looks at the clock."""
     ca = ca_in(tmp_path_factory.mktemp("ca"))
     create(ca, datetime.now(UTC))
@@ -38,7 +38,7 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> CA:
 
 
 @pytest.fixture(scope="module")
-def leaves(ca: CA) -> dict[str, x509.Certificate]:
+def leaves(ca: CAConfig) -> dict[str, x509.Certificate]:
     """One of each kind."""
     now = datetime.now(UTC)
     hosts = [x509.DNSName("gw.example"), x509.IPAddress(ip_address("127.0.0.1"))]
@@ -47,7 +47,7 @@ def leaves(ca: CA) -> dict[str, x509.Certificate]:
         for role in Role:
             public = new_key().public_key()
             names = hosts if role is Role.GATEWAY else []
-            entry = authority.issue(forge.bd("one", role), public, now, hosts=names)
+            entry = authority.issue(forged_certificates.bd("one", role), public, now, hosts=names)
             found[role.value] = x509.load_pem_x509_certificate(entry.pem.encode())
         issuing = authority.issuing
     found["responder"] = make_responder(issuing, now).certificate
@@ -61,7 +61,7 @@ def _openssl(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _verify(ca: CA, leaf: x509.Certificate, folder: Path, *more: object) -> str:
+def _verify(ca: CAConfig, leaf: x509.Certificate, folder: Path, *more: object) -> str:
     (folder / "leaf.pem").write_bytes(pem(leaf))
     done = _openssl(
         "verify", "-x509_strict", "-CAfile", ca.root, "-untrusted", ca.issuing, *more,
@@ -74,7 +74,7 @@ def _verify(ca: CA, leaf: x509.Certificate, folder: Path, *more: object) -> str:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("purpose", [CLIENT, SERVER, "ocsphelper"])
 def test_openssl_accepts_each_for_its_purposes_only(
-    ca: CA, leaves: dict[str, x509.Certificate], tmp_path: Path, kind: str, purpose: str
+    ca: CAConfig, leaves: dict[str, x509.Certificate], tmp_path: Path, kind: str, purpose: str
 ) -> None:
     """`openssl verify -x509_strict -purpose …`, with the list of the revoked checked as well."""
     said = _verify(
@@ -97,7 +97,9 @@ def test_openssl_shows_each(leaves: dict[str, x509.Certificate], tmp_path: Path,
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_profile_of_a_leaf(ca: CA, leaves: dict[str, x509.Certificate], kind: str) -> None:
+def test_the_profile_of_a_leaf(
+    ca: CAConfig, leaves: dict[str, x509.Certificate], kind: str
+) -> None:
     """RFC 5280, section 4.2: what is there, what is critical, and who signed it."""
     leaf = leaves[kind]
     issuing = x509.load_pem_x509_certificate(ca.issuing.read_bytes())
@@ -136,13 +138,13 @@ def test_each_has_its_usages(
     extensions = leaves[kind].extensions
     assert list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == usages
     if kind in {role.value for role in Role}:
-        identity = decode(extensions.get_extension_for_oid(forge.OID).value.value)
+        identity = decode(extensions.get_extension_for_oid(forged_certificates.OID).value.value)
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
         assert uris == [identity.spiffe_id("x.example")]
 
 
-def test_the_profile_of_the_authorities(ca: CA) -> None:
+def test_the_profile_of_the_authorities(ca: CAConfig) -> None:
     """Both may sign certificates and lists and nothing else; the root names itself."""
     for path, length in ((ca.root, 1), (ca.issuing, 0)):
         certificate = x509.load_pem_x509_certificate(path.read_bytes())

@@ -7,27 +7,29 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-import forge
+import forged_certificates
 import pytest
 
 from crewgate import limits
 from crewgate.ca.authority import Authority
 from crewgate.ca.certificates import new_key
-from crewgate.ca.propagation import Announced, announce
-from crewgate.config import CA
+from crewgate.ca.propagation import PropagationResult, announce
+from crewgate.config import CAConfig
 from crewgate.core.x509.identity import Role
 from crewgate.errors import LinkError, RefusedError
-from crewgate.ipc.admin_messages import Name, NamesReceipt, RevokeNames, owner_asks
-from crewgate.ipc.attach_messages import Failed, pack, unpack
+from crewgate.ipc.admin_messages import NamesReceipt, RevocationTarget, RevokeNames, owner_asks
+from crewgate.ipc.attach_messages import RequestFailed, pack, unpack
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.sockets import Door, address
+from crewgate.ipc.sockets import AgentSocket, address
 
 
 @contextmanager
-def agent(folder: Path, asked: list[list[Name]], *, refuses: bool = False) -> Iterator[None]:
+def agent(
+    folder: Path, asked: list[list[RevocationTarget]], *, refuses: bool = False
+) -> Iterator[None]:
     """Answers each question with one connection closed a name."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with address(folder, Door.OWNER) as where:
+    with address(folder, AgentSocket.OWNER) as where:
         listener.bind(where)
     listener.listen()
 
@@ -49,9 +51,9 @@ def agent(folder: Path, asked: list[list[Name]], *, refuses: bool = False) -> It
     thread.join()
 
 
-def _answer(ask: RevokeNames, *, refuses: bool) -> NamesReceipt | Failed:
+def _answer(ask: RevokeNames, *, refuses: bool) -> NamesReceipt | RequestFailed:
     if refuses:
-        return Failed(id=ask.id, message="no room")
+        return RequestFailed(id=ask.id, message="no room")
     count = len(ask.names)
     return NamesReceipt(
         id=ask.id, read_ns=count, cut_ms=float(count), calls_cut=2 * count,
@@ -60,19 +62,19 @@ def _answer(ask: RevokeNames, *, refuses: bool) -> NamesReceipt | Failed:
 
 
 @pytest.fixture
-def authority(ca: CA, now: datetime) -> Iterator[Authority]:
+def authority(ca: CAConfig, now: datetime) -> Iterator[Authority]:
     """A CA with 300 certificates, all revoked and none announced."""
     with Authority(ca) as authority:
         public = new_key().public_key()
-        entries = [authority.issue(forge.bd(), public, now) for _ in range(300)]
+        entries = [authority.issue(forged_certificates.bd(), public, now) for _ in range(300)]
         authority.revoke([entry.serial for entry in entries], "unspecified", now)
         yield authority
 
 
 def test_many_are_told_in_steps_and_added_up(authority: Authority, tmp_path: Path) -> None:
     """What comes besides is in the first step; each is told once, and then nothing is pending."""
-    asked: list[list[Name]] = []
-    more = Name(kind="orchestrator", crew="bd", name="bd/bd-1")
+    asked: list[list[RevocationTarget]] = []
+    more = RevocationTarget(kind="orchestrator", crew="bd", name="bd/bd-1")
     entries = authority.register.pending()
     with agent(tmp_path, asked):
         done = announce(authority.register, tmp_path, entries, [more])
@@ -81,7 +83,7 @@ def test_many_are_told_in_steps_and_added_up(authority: Authority, tmp_path: Pat
     told = [name.name for names in asked for name in names][1:]
     assert told == [entry.serial for entry in entries]
     most = limits.link_names_max
-    assert done == Announced(most, 602, 301, float(most), attachments=2, silent=1)
+    assert done == PropagationResult(most, 602, 301, float(most), attachments=2, silent=1)
     assert authority.register.pending() == []
 
 
@@ -97,7 +99,7 @@ def test_what_was_not_told_stays_pending(authority: Authority, tmp_path: Path) -
 
 def test_an_ended_one_is_told_too(authority: Authority, tmp_path: Path) -> None:
     """For no time: a connection may have outlived its certificate."""
-    asked: list[list[Name]] = []
+    asked: list[list[RevocationTarget]] = []
     pending = authority.register.pending()[:1]
     with agent(tmp_path, asked):
         announce(authority.register, tmp_path, pending, wall=lambda: pending[0].not_after + 1.5)
@@ -106,11 +108,11 @@ def test_an_ended_one_is_told_too(authority: Authority, tmp_path: Path) -> None:
 
 
 def test_a_gateways_is_remembered_for_as_long_as_it_would_live(
-    ca: CA, now: datetime, tmp_path: Path
+    ca: CAConfig, now: datetime, tmp_path: Path
 ) -> None:
     """A year, in which its key would be a member's: no list is asked when machines meet."""
-    asked: list[list[Name]] = []
-    identity = forge.bd("gw-1", Role.GATEWAY, "")
+    asked: list[list[RevocationTarget]] = []
+    identity = forged_certificates.bd("gw-1", Role.GATEWAY, "")
     with Authority(ca) as authority:
         life = limits.gateway_life_seconds_max
         entry = authority.issue(identity, new_key().public_key(), now, life_seconds=life)

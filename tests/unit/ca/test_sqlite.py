@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.ca.sqlite import Database
+from crewgate.ca.sqlite import SQLiteFile
 from crewgate.errors import AuthorityError
 
 
@@ -15,14 +15,14 @@ def worded(error: Exception) -> AuthorityError:
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "books.sqlite", worded)
+def books(tmp_path: Path) -> Iterator[SQLiteFile]:
+    database = SQLiteFile(tmp_path / "books.sqlite", worded)
     database.rows("CREATE TABLE page (number INTEGER PRIMARY KEY) STRICT")
     yield database
     database.close()
 
 
-def test_all_of_it_or_nothing(books: Database) -> None:
+def test_all_of_it_or_nothing(books: SQLiteFile) -> None:
     """Also when what fails is not SQLite; and the next transaction can be made."""
 
     def fail() -> None:
@@ -39,7 +39,7 @@ def test_all_of_it_or_nothing(books: Database) -> None:
     assert books.rows("SELECT * FROM page") == [(2,)]
 
 
-def test_what_sqlite_rolled_back_itself_is_not_rolled_back_again(books: Database) -> None:
+def test_what_sqlite_rolled_back_itself_is_not_rolled_back_again(books: SQLiteFile) -> None:
     """The owner's words say what failed first, not that there was no transaction."""
 
     def fail() -> None:
@@ -52,7 +52,7 @@ def test_what_sqlite_rolled_back_itself_is_not_rolled_back_again(books: Database
     assert books.rows("SELECT * FROM page") == []
 
 
-def test_only_its_user_reads_it_and_each_commit_is_on_the_disk(books: Database) -> None:
+def test_only_its_user_reads_it_and_each_commit_is_on_the_disk(books: SQLiteFile) -> None:
     """Mode 0600; WAL, synchronous=FULL."""
     assert books.path.stat().st_mode & 0o777 == 0o600
     assert books.rows("PRAGMA journal_mode") == [("wal",)]
@@ -70,6 +70,6 @@ def test_one_that_cannot_be_opened_is_let_go(tmp_path: Path, content: bytes | No
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         with pytest.raises(AuthorityError, match="books: ") as raised:
-            Database(path, worded)
+            SQLiteFile(path, worded)
         assert isinstance(raised.value.__cause__, sqlite3.Error)
     assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from cli_runner import Run
 from click.testing import CliRunner, Result
-from commands import Run
 
 from crewgate.cli import main
 

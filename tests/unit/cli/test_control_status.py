@@ -3,7 +3,7 @@
 import socket
 from pathlib import Path
 
-from crewgate.cli.control_status import control_of, told
+from crewgate.cli.control_status import control_of, describe
 
 
 def test_it_runs_if_its_socket_answers(fresh: Path, tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_it_runs_if_its_socket_answers(fresh: Path, tmp_path: Path) -> None:
         listener.listen()
         found = control_of(fresh, tmp_path)
     assert found == there | {"running": True}
-    assert told(found) == f"runs, API at {api}"
+    assert describe(found) == f"runs, API at {api}"
     assert not control_of(fresh, tmp_path)["running"]
 
 
@@ -26,7 +26,7 @@ def test_a_file_with_a_mistake_says_nothing_of_it(fresh: Path, tmp_path: Path) -
     fresh.write_text("nonsense = ")
     found = control_of(fresh, tmp_path)
     assert found == {"configured": None, "running": False, "api": None, "has_key": None}
-    assert told(found).startswith("does not run")
+    assert describe(found).startswith("does not run")
 
 
 def test_without_the_key_it_serves_nothing(fresh: Path, tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_without_the_key_it_serves_nothing(fresh: Path, tmp_path: Path) -> None:
     (fresh.parent / "ca" / "issuing.key").unlink()
     found = control_of(fresh, tmp_path)
     assert found["has_key"] is False
-    assert told(found).startswith("without the CA's key: ")
+    assert describe(found).startswith("without the CA's key: ")
 
 
 def test_without_a_ca_none_is_wanted(fresh: Path, tmp_path: Path) -> None:
@@ -45,4 +45,4 @@ def test_without_a_ca_none_is_wanted(fresh: Path, tmp_path: Path) -> None:
     begin, end = text.index("# Other crews come here"), text.index("# A crew: whose keys")
     fresh.write_text(text[:begin] + text[end:])
     found = control_of(fresh, tmp_path)
-    assert (found["configured"], told(found)) == (False, "not configured")
+    assert (found["configured"], describe(found)) == (False, "not configured")

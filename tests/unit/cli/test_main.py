@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import Run
+from cli_runner import Run
 
 from crewgate.cli import COMMANDS
 

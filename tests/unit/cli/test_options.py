@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.cli.options import state_of, told
+from crewgate.cli.options import state_of, with_program_name
 from crewgate.errors import ConfigurationError
 
 
@@ -40,4 +40,4 @@ def test_without_its_folder_a_mistake_is_an_error(tmp_path: Path) -> None:
 
 def test_each_problem_has_the_program_s_name() -> None:
     """Who looks for its lines among those of others finds all of them."""
-    assert told("a: one\na: two") == "crewgate: a: one\ncrewgate: a: two"
+    assert with_program_name("a: one\na: two") == "crewgate: a: one\ncrewgate: a: two"

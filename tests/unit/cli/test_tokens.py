@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from commands import Run
+from cli_runner import Run
 
 from crewgate.config import load
 from crewgate.issuer.inspection import read_claims

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from commands import Run
+from cli_runner import Run
 
 from crewgate.cli.commands.init import write_all
 

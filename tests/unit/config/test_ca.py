@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crewgate import limits
-from crewgate.config import CA, load
+from crewgate.config import CAConfig, load
 from crewgate.errors import ConfigurationError
 
 Write = Callable[[str], Path]
@@ -34,7 +34,7 @@ crews = ["article"]
 def test_every_key_of_the_ca_arrives(write: Write, minimal: str, tmp_path: Path) -> None:
     """Paths absolute, the trust domain in lower case as SPIFFE wants it."""
     config = load(write(minimal + CA_TEXT))
-    assert config.ca == CA(
+    assert config.ca == CAConfig(
         folder=tmp_path / "authority",
         root=tmp_path / "public/root.pem",
         crl=tmp_path / "public/crl.pem",
@@ -50,7 +50,7 @@ def test_every_key_of_the_ca_arrives(write: Write, minimal: str, tmp_path: Path)
 def test_only_the_trust_domain_must_be_said(write: Write, minimal: str, tmp_path: Path) -> None:
     """The rest lies where `init` puts it, and a certificate lives four hours."""
     config = load(write(minimal + '[ca]\ntrust_domain = "x.example"\n'))
-    assert config.ca == CA(
+    assert config.ca == CAConfig(
         tmp_path / "ca", tmp_path / "certs/ca.pem", tmp_path / "certs/crl.pem", "x.example"
     )
     assert config.ca.life_seconds == 4 * 3600

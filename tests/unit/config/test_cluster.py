@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from crewgate import limits
-from crewgate.config import Cluster, Place, load
+from crewgate.config import ClusterConfig, HostPort, load
 from crewgate.config.cluster import wants_restart
 from crewgate.errors import ConfigurationError
 
@@ -37,7 +37,7 @@ WHOLE = (
 )
 
 
-def read(path: Path) -> Cluster:
+def read(path: Path) -> ClusterConfig:
     """The section that must be there."""
     cluster = load(path).cluster
     assert cluster is not None
@@ -46,14 +46,14 @@ def read(path: Path) -> Cluster:
 
 def test_every_key_arrives(write: Write, minimal: str, tmp_path: Path) -> None:
     """Paths absolute, places taken apart, addresses and names as they are compared."""
-    assert read(write(minimal + CA_TEXT + LEDGER + WHOLE)) == Cluster(
+    assert read(write(minimal + CA_TEXT + LEDGER + WHOLE)) == ClusterConfig(
         address="::",
         port=8446,
         certificate=tmp_path / "certs/machine.pem",
         key=tmp_path / "gateway/machine.key",
         signing_key=tmp_path / "gateway/signing.key",
-        peers=(Place("10.0.0.2", 8446), Place("gw2.example", 8446), Place("::1", 8446)),
-        advertise=Place("2001:db8::1", 9446),
+        peers=(HostPort("10.0.0.2", 8446), HostPort("gw2.example", 8446), HostPort("::1", 8446)),
+        advertise=HostPort("2001:db8::1", 9446),
         staleness_quorum="any",
         max_staleness_seconds=10.0,
     )
@@ -157,7 +157,7 @@ def test_a_reload_may_change_three_keys(write: Write, minimal: str) -> None:
         ("certificate", Path("x")),
         ("key", Path("x")),
         ("signing_key", Path("x")),
-        ("advertise", Place("::1", 1)),
+        ("advertise", HostPort("::1", 1)),
     ):
         changed = msgspec.structs.replace(one, **{name: value})  # type: ignore[arg-type]
         assert [*wants_restart(one, changed)] == [f"{name} of [cluster]"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crewgate import limits
-from crewgate.config import Crossing, load
+from crewgate.config import CrossingConfig, load
 from crewgate.errors import ConfigurationError
 
 Write = Callable[[str], Path]
@@ -53,7 +53,9 @@ credits_per_run = "2.5"
 def test_every_key_arrives(write: Write) -> None:
     """Credits as micro-credits; a ceiling that is not given does not apply."""
     config = load(write(SITE + CROSSING))
-    assert config.crossings == (Crossing("bd", "finance", ("finance.*",), 100_000_000, 2_500_000),)
+    assert config.crossings == (
+        CrossingConfig("bd", "finance", ("finance.*",), 100_000_000, 2_500_000),
+    )
     assert config.crossings[0].account == "bd:finance"
     config = load(write(SITE + CROSSING.replace('credits_per_hour = "100"\n', "")))
     assert config.crossings[0].credits_per_hour == limits.quota_micro_max

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from crewgate import limits
-from crewgate.cli.check.config import problems
+from crewgate.cli.check.config import find_errors
 from crewgate.config import Config, descriptors, load
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.descriptors import raise_to
@@ -82,7 +82,7 @@ def test_serve_and_check_say_it_before_anything_starts(
     hard = 2**20 if enough else 100
     monkeypatch.setattr("crewgate.policy.validation.most", lambda: hard)
     monkeypatch.setattr("crewgate.cli.check.config.most", lambda: hard)
-    found = [text for text in problems(config) if "descriptors" in text]
+    found = [text for text in find_errors(config) if "descriptors" in text]
     if enough:
         assert not found
         Supervisor(config.path)

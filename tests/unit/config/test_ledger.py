@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crewgate import limits
-from crewgate.config import Ledger, load
+from crewgate.config import LedgerConfig, load
 from crewgate.errors import ConfigurationError
 
 Write = Callable[[str], Path]
@@ -15,17 +15,17 @@ Write = Callable[[str], Path]
 def test_a_silent_file_keeps_its_ledger_with_its_state(write: Write, whole: str) -> None:
     """The embedded default needs no word."""
     config = load(write(whole))
-    assert config.ledger == Ledger("sqlite", config.state / "ledger.db")
+    assert config.ledger == LedgerConfig("sqlite", config.state / "ledger.db")
 
 
 @pytest.mark.parametrize(
     ("lines", "ledger"),
     [
-        ('url = "sqlite:ledger.db"', lambda at: Ledger("sqlite", at / "ledger.db")),
-        ('url = "sqlite:/srv/l.db"', lambda _: Ledger("sqlite", Path("/srv/l.db"))),
+        ('url = "sqlite:ledger.db"', lambda at: LedgerConfig("sqlite", at / "ledger.db")),
+        ('url = "sqlite:/srv/l.db"', lambda _: LedgerConfig("sqlite", Path("/srv/l.db"))),
         (
             'url = "postgresql://crewgate@db.example/budgets"\npassword_file = "secrets/db"',
-            lambda at: Ledger(
+            lambda at: LedgerConfig(
                 "postgresql",
                 url="postgresql://crewgate@db.example/budgets",
                 password_file=at / "secrets" / "db",
@@ -33,13 +33,13 @@ def test_a_silent_file_keeps_its_ledger_with_its_state(write: Write, whole: str)
         ),
         (
             'url = "postgresql:///b"\ndurability = "trusted"',
-            lambda _: Ledger("postgresql", url="postgresql:///b", durability="trusted"),
+            lambda _: LedgerConfig("postgresql", url="postgresql:///b", durability="trusted"),
         ),
-        ('url = "postgres:///b"', lambda _: Ledger("postgresql", url="postgres:///b")),
+        ('url = "postgres:///b"', lambda _: LedgerConfig("postgresql", url="postgres:///b")),
     ],
 )
 def test_an_engine_is_named_by_its_url(
-    write: Write, whole: str, tmp_path: Path, lines: str, ledger: Callable[[Path], Ledger]
+    write: Write, whole: str, tmp_path: Path, lines: str, ledger: Callable[[Path], LedgerConfig]
 ) -> None:
     """A file's path is the configuration's neighbour, as every other path."""
     assert load(write(f"{whole}\n[ledger]\n{lines}\n")).ledger == ledger(tmp_path)

@@ -6,15 +6,15 @@ import pytest
 
 from crewgate import limits
 from crewgate.config import (
-    Audit,
-    Credential,
-    Crew,
-    Limits,
-    Listener,
-    Origin,
-    Table,
-    Tool,
-    Upstream,
+    AuditConfig,
+    CredentialConfig,
+    CrewConfig,
+    LimitsConfig,
+    ListenerConfig,
+    TableConfig,
+    ToolConfig,
+    UpstreamConfig,
+    UpstreamOrigin,
     load,
 )
 from crewgate.errors import ConfigurationError
@@ -30,7 +30,7 @@ def test_every_key_of_a_whole_file_arrives(write: Write, whole: str, tmp_path: P
     assert config.state == tmp_path / "run"
     assert (config.workers, config.drain_seconds) == (3, 7.0)
     assert config.listeners == (
-        Listener(
+        ListenerConfig(
             name="agents",
             address="127.0.0.1",
             port=8443,
@@ -41,7 +41,7 @@ def test_every_key_of_a_whole_file_arrives(write: Write, whole: str, tmp_path: P
         ),
     )
     assert config.crews == (
-        Crew(
+        CrewConfig(
             name="article",
             issuer="https://orchestrator.example",
             jwks=tmp_path / "crews/article/jwks.json",
@@ -58,10 +58,10 @@ def test_every_key_of_a_whole_file_arrives(write: Write, whole: str, tmp_path: P
             mode="observe",
         ),
     )
-    assert config.audit == Audit(tmp_path / "audit", 1_048_576, 3600, 10_000_000, "continue")
-    assert config.table == Table(1024, 4096, 512)
-    assert config.limits == Limits(credit_wait_seconds_max=0.1)
-    assert Limits().credit_wait_seconds_max == 2
+    assert config.audit == AuditConfig(tmp_path / "audit", 1_048_576, 3600, 10_000_000, "continue")
+    assert config.table == TableConfig(1024, 4096, 512)
+    assert config.limits == LimitsConfig(credit_wait_seconds_max=0.1)
+    assert LimitsConfig().credit_wait_seconds_max == 2
 
 
 def test_tools_and_upstreams_of_a_whole_file_arrive(
@@ -70,15 +70,17 @@ def test_tools_and_upstreams_of_a_whole_file_arrive(
     """Tools keep the file's order, which numbers them; an upstream's URL is taken apart."""
     config = load(write(whole))
     assert config.upstreams == (
-        Upstream(
+        UpstreamConfig(
             name="search",
-            endpoints=(Origin("https", "search.example", 443),),
-            credential=Credential("authorization", "Bearer ", file=tmp_path / "secrets/search"),
+            endpoints=(UpstreamOrigin("https", "search.example", 443),),
+            credential=CredentialConfig(
+                "authorization", "Bearer ", file=tmp_path / "secrets/search"
+            ),
         ),
-        Upstream(
+        UpstreamConfig(
             name="local",
-            endpoints=(Origin("http", "::1", 9000),),
-            credential=Credential("x-api-key", env="LOCAL_KEY"),
+            endpoints=(UpstreamOrigin("http", "::1", 9000),),
+            credential=CredentialConfig("x-api-key", env="LOCAL_KEY"),
         ),
     )
     assert [upstream.origin.authority for upstream in config.upstreams] == [
@@ -86,7 +88,7 @@ def test_tools_and_upstreams_of_a_whole_file_arrive(
         "[::1]:9000",
     ]
     assert config.tools == (
-        Tool(
+        ToolConfig(
             name="search.web",
             method="POST",
             path="/search",
@@ -96,7 +98,7 @@ def test_tools_and_upstreams_of_a_whole_file_arrive(
             carriers=("authorization", "x-api-key"),
             allow_fields=("x-http-method-override",),
         ),
-        Tool(
+        ToolConfig(
             name="publish.post",
             method="POST",
             path="/publish/{id}",
@@ -117,10 +119,10 @@ def test_a_minimal_file_has_the_documented_defaults(
     """What the file does not say is the default, and no ceiling is invented."""
     config = load(write(minimal))
     assert config.state == tmp_path / "state"
-    assert config.audit == Audit(tmp_path / "state" / "audit")
+    assert config.audit == AuditConfig(tmp_path / "state" / "audit")
     assert config.audit.on_full == "refuse"
     assert config.drain_seconds == limits.drain_seconds_default
-    assert (config.table, config.limits) == (Table(), Limits())
+    assert (config.table, config.limits) == (TableConfig(), LimitsConfig())
 
 
 def test_a_configuration_cannot_be_changed(write: Write, minimal: str) -> None:
@@ -302,7 +304,7 @@ def test_a_long_or_hostile_value_is_shown_short_and_escaped(write: Write, minima
     assert "a" * 100 not in str(caught.value)
 
 
-@pytest.mark.parametrize("field", Limits.__struct_fields__)
+@pytest.mark.parametrize("field", LimitsConfig.__struct_fields__)
 def test_every_bound_that_can_be_lowered_is_asked_for(field: str) -> None:
     """A bound that the file may lower but no code reads from it would be a lie."""
     source = Path(limits.__file__).parent.parent

@@ -7,8 +7,8 @@ import pytest
 
 from crewgate.config import load
 from crewgate.core.anomaly.baseline import Sensitivity
-from crewgate.core.anomaly.enforcement import Rung
-from crewgate.core.anomaly.types import Rules
+from crewgate.core.anomaly.enforcement import EnforcementLevel
+from crewgate.core.anomaly.types import WatchRules
 from crewgate.errors import ConfigurationError
 
 Write = Callable[[str], Path]
@@ -32,8 +32,8 @@ extensions = 0
 def test_every_key_arrives(write: Write, whole: str) -> None:
     """Credits become micro-credits, and a ceiling of 0 is not the same as none."""
     (crew,) = load(write(whole + WATCH)).crews
-    assert crew.watch == Rules(
-        mode=Rung.THROTTLE,
+    assert crew.watch == WatchRules(
+        mode=EnforcementLevel.THROTTLE,
         sensitivity=Sensitivity.HIGH,
         strikes=5,
         calm_seconds=600.0,
@@ -52,8 +52,8 @@ def test_every_key_arrives(write: Write, whole: str) -> None:
 def test_a_silent_file_observes_without_ceilings(write: Write, whole: str, section: str) -> None:
     """Nobody is throttled who did not ask for it."""
     (crew,) = load(write(whole + section)).crews
-    assert crew.watch == Rules()
-    assert crew.watch.mode is Rung.OBSERVE
+    assert crew.watch == WatchRules()
+    assert crew.watch.mode is EnforcementLevel.OBSERVE
 
 
 BAD = [
@@ -88,7 +88,7 @@ def test_what_the_document_writes_is_a_configuration(write: Write, whole: str) -
     text = (Path(__file__).parents[3] / "docs" / "minting-watch.md").read_text()
     section = "[crew.article.watch]" + text.split("[crew.article.watch]")[1].split("```")[0]
     (crew,) = load(write(f"{whole}\n{section}")).crews
-    default = Rules()
+    default = WatchRules()
     assert (crew.watch.sensitivity, crew.watch.strikes, crew.watch.calm_seconds) == (
         default.sensitivity, default.strikes, default.calm_seconds,
     )  # fmt: skip

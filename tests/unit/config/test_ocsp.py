@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.config import Config, Responder, load
+from crewgate.config import Config, ResponderConfig, load
 from crewgate.errors import ConfigurationError
 
 HEAD = """\
@@ -32,7 +32,7 @@ def loaded(folder: Path, *, ca: str = "", listener: str = "", with_ca: bool = Tr
     return load(file)
 
 
-def responder(folder: Path, ca: str) -> Responder | None:
+def responder(folder: Path, ca: str) -> ResponderConfig | None:
     config = loaded(folder, ca=ca)
     assert config.ca is not None
     return config.ca.ocsp
@@ -45,7 +45,7 @@ def responder(folder: Path, ca: str) -> Responder | None:
 def test_a_url_is_taken_as_it_stands(tmp_path: Path, url: str) -> None:
     """Over https the way says who answers; over http only the signature does."""
     found = responder(tmp_path, f'ocsp = "{url}"\n')
-    assert found == Responder(url)
+    assert found == ResponderConfig(url)
     assert found.is_authentic == url.startswith("https")
     assert str(found) == url
 
@@ -53,7 +53,7 @@ def test_a_url_is_taken_as_it_stands(tmp_path: Path, url: str) -> None:
 def test_a_unix_socket_is_relative_to_the_file(tmp_path: Path) -> None:
     """Posted to /ocsp there, where our own control process answers."""
     found = responder(tmp_path, 'ocsp = "unix:state/control.sock"\n')
-    assert found == Responder("http://localhost/ocsp", tmp_path / "state" / "control.sock")
+    assert found == ResponderConfig("http://localhost/ocsp", tmp_path / "state" / "control.sock")
     assert found.is_authentic
     assert str(found) == f"unix:{tmp_path}/state/control.sock"
 
@@ -80,7 +80,7 @@ def test_a_client_certificate_comes_with_its_key_for_https(tmp_path: Path) -> No
     """Both or neither, and not where nobody would be shown it."""
     both = 'ocsp_certificate = "c.pem"\nocsp_key = "c.key"\n'
     found = responder(tmp_path, f'ocsp = "https://x/"\n{both}')
-    assert found == Responder("https://x/", None, tmp_path / "c.pem", tmp_path / "c.key")
+    assert found == ResponderConfig("https://x/", None, tmp_path / "c.pem", tmp_path / "c.key")
     for wrong, words in (
         ('ocsp = "https://x/"\nocsp_key = "c.key"\n', "or neither"),
         (f'ocsp = "http://x/"\n{both}', "only a responder at https"),

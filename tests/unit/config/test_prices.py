@@ -14,7 +14,7 @@ from crewgate.config import load
 from crewgate.config.prices import read_tariff
 from crewgate.config.section import Section
 from crewgate.core.credits import format_credits
-from crewgate.core.pricing.tariff import MILLION, Model, Tariff, Term, Usage
+from crewgate.core.pricing.tariff import MILLION, ModelRates, PriceTerm, Tariff, UsagePricing
 from crewgate.errors import ConfigurationError
 
 Write = Callable[[str], Path]
@@ -81,14 +81,14 @@ def test_every_term_of_a_price_arrives(write: Write, whole: str) -> None:
         call=1000,
         most=500_000,
         request=(
-            Term("items", 2000 * MILLION, ("queries",)),
-            Term("bytes", 500_000),
+            PriceTerm("items", 2000 * MILLION, ("queries",)),
+            PriceTerm("bytes", 500_000),
         ),
         response=(
-            Term("number", 3_000_000_000, ("usage", "/pages")),
-            Term("bytes", 1),
-            Term("header", MILLION, ("x-cost-units",)),
-            Term("trailer", 100_000_000, ("x-rows",)),
+            PriceTerm("number", 3_000_000_000, ("usage", "/pages")),
+            PriceTerm("bytes", 1),
+            PriceTerm("header", MILLION, ("x-cost-units",)),
+            PriceTerm("trailer", 100_000_000, ("x-rows",)),
         ),
         step=10_000,
         hang_up="drain",
@@ -100,10 +100,10 @@ def test_every_word_on_models_arrives(write: Write, whole: str) -> None:
     """What a model's table does not say costs what its input does."""
     text = whole.replace('price = "0.01"\n', "")
     tool = load(write(f"{text}\n{USAGE}")).tools[0]
-    big = Model("big-*", 3_000_000, 15_000_000, 300_000, 3_750_000, 200_000, 64_000)
-    usage = Usage(
+    big = ModelRates("big-*", 3_000_000, 15_000_000, 300_000, 3_750_000, 200_000, 64_000)
+    usage = UsagePricing(
         "anthropic",
-        (big, Model("embed", 20_000, 0, 20_000, 20_000)),
+        (big, ModelRates("embed", 20_000, 0, 20_000, 20_000)),
         "refuse",
         4,
         ("service_tier", "ttl"),
@@ -115,7 +115,7 @@ def test_a_silent_price_has_the_documented_defaults() -> None:
     """A call whose answer states nothing at its end is given up with its client."""
     tariff, problems = tariff_of('price = { most = "1", request = [{ bytes = true, each = "1" }] }')
     assert problems == []
-    assert tariff == Tariff(0, MILLION, request=(Term("bytes", 10**12),))
+    assert tariff == Tariff(0, MILLION, request=(PriceTerm("bytes", 10**12),))
     assert (tariff.step, tariff.hang_up) == (0, "cancel")
     model = 'model.m = { input = "1", output = "2" }'
     tariff, problems = tariff_of(f'price = {{ most = "1", usage = "gemini", {model} }}')

@@ -8,12 +8,12 @@ import pytest
 
 from crewgate import limits
 from crewgate.config import (
-    Cors,
-    Credential,
-    Health,
-    Origin,
-    Tool,
-    Upstream,
+    CORSConfig,
+    CredentialConfig,
+    HealthCheckConfig,
+    ToolConfig,
+    UpstreamConfig,
+    UpstreamOrigin,
     UpstreamTLS,
     load,
 )
@@ -82,14 +82,14 @@ price = "0"
 def test_every_key_of_an_upstream_arrives(write: Write, tmp_path: Path) -> None:
     """Endpoints keep their order; paths are made absolute and names lower case."""
     (upstream,) = load(write(FULL)).upstreams
-    assert upstream == Upstream(
+    assert upstream == UpstreamConfig(
         name="fleet",
         endpoints=(
-            Origin("https", "10.0.0.1", 8000),
-            Origin("https", "tools.example", 443),
-            Origin("https", "2001:db8::1", 8000),
+            UpstreamOrigin("https", "10.0.0.1", 8000),
+            UpstreamOrigin("https", "tools.example", 443),
+            UpstreamOrigin("https", "2001:db8::1", 8000),
         ),
-        credential=Credential("authorization", env="FLEET_KEY"),
+        credential=CredentialConfig("authorization", env="FLEET_KEY"),
         protocol="h2",
         tls=UpstreamTLS(
             ca=tmp_path / "certs/fleet-ca.pem",
@@ -105,14 +105,14 @@ def test_every_key_of_an_upstream_arrives(write: Write, tmp_path: Path) -> None:
         reuse="branch",
         retry=True,
         retry_share=0.5,
-        health=Health("/health?deep=1", 2.0, 0.5, 1, 4),
+        health=HealthCheckConfig("/health?deep=1", 2.0, 0.5, 1, 4),
     )
 
 
 def test_a_plain_upstream_has_the_documented_defaults(write: Write) -> None:
     """One URL is one endpoint over HTTP/1.1, with every time and number at its bound's default."""
     (upstream,) = load(write(PLAIN)).upstreams
-    assert upstream == Upstream("plain", (Origin("http", "127.0.0.1", 9000),))
+    assert upstream == UpstreamConfig("plain", (UpstreamOrigin("http", "127.0.0.1", 9000),))
     assert (upstream.protocol, upstream.tls, upstream.health) == ("http/1.1", UpstreamTLS(), None)
     assert (upstream.connect_seconds, upstream.first_byte_seconds, upstream.idle_seconds) == (
         limits.upstream_connect_seconds_max,
@@ -161,7 +161,7 @@ def test_a_tool_says_how_long_bodies_and_which_pages(write: Write) -> None:
     """Up to 16 GiB; without a word today's bound, and no page of another origin."""
     (upload,), (plain,) = load(write(FULL)).tools, load(write(PLAIN)).tools
     assert upload.body_bytes_max == 16 * 2**30
-    assert upload.cors == Cors(
+    assert upload.cors == CORSConfig(
         ("https://app.example", "http://localhost:3000"), ("authorization", "x-trace"), 60
     )
     assert (plain.body_bytes_max, plain.cors) == (limits.request_body_bytes_max, None)
@@ -169,7 +169,7 @@ def test_a_tool_says_how_long_bodies_and_which_pages(write: Write) -> None:
 
 def test_which_pages_may_call() -> None:
     """Origins are compared whole, or all are allowed."""
-    some, every = Cors(("https://app.example",)), Cors(("*",))
+    some, every = CORSConfig(("https://app.example",)), CORSConfig(("*",))
     assert some.allows("https://app.example")
     assert not some.allows("https://app.example.evil")
     assert not some.allows("null")
@@ -267,7 +267,7 @@ def test_names_of_all_sorts_are_taken(write: Write, host: str) -> None:
     """Services of containers begin with digits and have underscores; a root's dot is a name's."""
     text = PLAIN.replace("127.0.0.1", host)
     (upstream,) = load(write(text)).upstreams
-    assert upstream.origin == Origin("http", host, 9000)
+    assert upstream.origin == UpstreamOrigin("http", host, 9000)
     assert upstream.server_name(upstream.origin) == host.rstrip(".")
 
 
@@ -286,18 +286,18 @@ def test_the_readme_s_example_shows_the_defaults(write: Write) -> None:
     (example,) = [text for text in examples if "[upstream." in text]
     config = load(write(f'audience = "here"\nworkers = 0\n{example}'))
     (tool,), (upstream,) = config.tools, config.upstreams
-    assert tool == Tool(
+    assert tool == ToolConfig(
         tool.name,
         tool.method,
         tool.path,
         tool.upstream,
         tool.price,
-        cors=Cors(("https://app.example",)),
+        cors=CORSConfig(("https://app.example",)),
     )
-    assert upstream == Upstream(
+    assert upstream == UpstreamConfig(
         upstream.name,
         upstream.endpoints,
         upstream.credential,
         tls=upstream.tls,
-        health=Health("/health"),
+        health=HealthCheckConfig("/health"),
     )

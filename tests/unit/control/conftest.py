@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ca_world import Agent, opened
 from control_world import Machine, written
-from desk_world import Agent, opened
 
 from crewgate.config import Config
 from crewgate.control import ca_service as desk_
-from crewgate.control.ca_service import Desk
+from crewgate.control.ca_service import CAService
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
 
 
 @pytest.fixture
-def desk(config: Config, agent: Agent) -> Iterator[Desk]:
+def desk(config: Config, agent: Agent) -> Iterator[CAService]:
     """The CA of the configuration at work."""
     found = opened(config)
     yield found

@@ -11,17 +11,17 @@ import msgspec
 import pytest
 import trio
 from control_world import ALWAYS_NS, Machine, add_crew, ca_of, csr, identity
-from full_books import full_books
+from full_register import full_books
 
 from crewgate import limits
-from crewgate.api.backend import Wish
+from crewgate.api.backend import CertificateRequest
 from crewgate.ca.authority import Authority
 from crewgate.ca.certificates import new_key
-from crewgate.ca.intents import Intents
+from crewgate.ca.decommission_intents import DecommissionIntents
 from crewgate.config import Config, load
-from crewgate.control.backend import ControlOffice
-from crewgate.control.token_reader import Reader
-from crewgate.core.ids import Kind, uuid_bytes
+from crewgate.control.backend import ControlBackend
+from crewgate.control.token_reader import TokenReader
+from crewgate.core.ids import KeyKind, uuid_bytes
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import AuthorityError, ControlError, LinkError
 from crewgate.issuer.inspection import read_claims
@@ -31,10 +31,10 @@ Mint = Callable[..., tuple[str, str, str]]
 
 
 @pytest.fixture
-async def office(config: Config, machine: Machine) -> AsyncIterator[ControlOffice]:
+async def office(config: Config, machine: Machine) -> AsyncIterator[ControlBackend]:
     """The work behind the API, on a live table."""
     complaints: list[str] = []
-    found = ControlOffice(config, ca_of(config), complaints.append)
+    found = ControlBackend(config, ca_of(config), complaints.append)
     found._graph.tree = machine.graph.tree
     yield found
     found.close()
@@ -49,7 +49,7 @@ def minted(config: Config, crew: str = "bd", lifetime: int = 900) -> tuple[str, 
         return run.token(), child.token(), below.token()
 
 
-async def test_a_good_token_says_what_it_is(office: ControlOffice, config: Config) -> None:
+async def test_a_good_token_says_what_it_is(office: ControlBackend, config: Config) -> None:
     """The members of RFC 7662, section 2.2, and the branch."""
     _, child, _ = minted(config)
     claims, found = read_claims(child), await office.introspect(child)
@@ -62,50 +62,58 @@ async def test_a_good_token_says_what_it_is(office: ControlOffice, config: Confi
 
 @pytest.mark.parametrize(
     "kind",
-    [Kind.BRANCH, Kind.GRANT, Kind.PROCESS, Kind.ORCHESTRATOR, Kind.KEY, Kind.CREW, None],
+    [
+        KeyKind.BRANCH,
+        KeyKind.GRANT,
+        KeyKind.PROCESS,
+        KeyKind.ORCHESTRATOR,
+        KeyKind.KEY,
+        KeyKind.CREW,
+        None,
+    ],
     ids=lambda kind: kind.name if kind else "ANCESTOR",
 )
 async def test_a_dead_token_is_not_active(
-    office: ControlOffice, config: Config, machine: Machine, kind: Kind | None
+    office: ControlBackend, config: Config, machine: Machine, kind: KeyKind | None
 ) -> None:
     """By each thing that it names: nothing is said but that; another crew's lives on."""
     run, child, _ = minted(config)
     other, _, _ = minted(config, "finance")
     claims, above = read_claims(child), read_claims(run)
     names = {
-        Kind.BRANCH: uuid_bytes(claims.execution_branch_id),
-        Kind.GRANT: claims.jti.encode(),
-        Kind.PROCESS: claims.process_id.encode(),
-        Kind.ORCHESTRATOR: claims.client_id.encode(),
-        Kind.KEY: b"bd-1",
-        Kind.CREW: b"",
+        KeyKind.BRANCH: uuid_bytes(claims.execution_branch_id),
+        KeyKind.GRANT: claims.jti.encode(),
+        KeyKind.PROCESS: claims.process_id.encode(),
+        KeyKind.ORCHESTRATOR: claims.client_id.encode(),
+        KeyKind.KEY: b"bd-1",
+        KeyKind.CREW: b"",
     }
     assert (await office.introspect(child)).active
     if kind is None:
-        machine.revoke(Kind.BRANCH, "bd", uuid_bytes(above.execution_branch_id))
+        machine.revoke(KeyKind.BRANCH, "bd", uuid_bytes(above.execution_branch_id))
     else:
         machine.revoke(kind, "bd", names[kind])
     assert not (await office.introspect(child)).active
     assert (await office.introspect(child)).client_id == ""
     assert (await office.introspect(other)).active
     # What is narrower than the whole process, orchestrator, key or crew spares the parent.
-    spared = kind in {Kind.BRANCH, Kind.GRANT}
+    spared = kind in {KeyKind.BRANCH, KeyKind.GRANT}
     assert (await office.introspect(run)).active is spared
 
 
 async def test_tokens_issued_after_a_revocation_of_their_orchestrator_live(
-    office: ControlOffice, config: Config, machine: Machine
+    office: ControlBackend, config: Config, machine: Machine
 ) -> None:
     """All until a second are dead, and none after it."""
     run, _, _ = minted(config)
     issued = read_claims(run).iat
-    machine.revoke(Kind.ORCHESTRATOR, "bd", b"bd/bd-1", before=issued - 1)
+    machine.revoke(KeyKind.ORCHESTRATOR, "bd", b"bd/bd-1", before=issued - 1)
     assert (await office.introspect(run)).active
-    machine.revoke(Kind.ORCHESTRATOR, "bd", b"bd/bd-1", before=issued)
+    machine.revoke(KeyKind.ORCHESTRATOR, "bd", b"bd/bd-1", before=issued)
     assert not (await office.introspect(run)).active
 
 
-async def test_garbage_is_not_active(office: ControlOffice, config: Config) -> None:
+async def test_garbage_is_not_active(office: ControlBackend, config: Config) -> None:
     """Whatever is sent: no error, and no word on what was wrong."""
     run, _, _ = minted(config)
     head, body, sign = run.split(".")
@@ -117,7 +125,7 @@ async def test_garbage_is_not_active(office: ControlOffice, config: Config) -> N
 
 
 async def test_an_expired_token_is_not_active(
-    office: ControlOffice, config: Config, machine: Machine
+    office: ControlBackend, config: Config, machine: Machine
 ) -> None:
     """By the clock of the gate."""
     run, _, _ = minted(config, lifetime=1)
@@ -129,13 +137,13 @@ async def test_an_expired_token_is_not_active(
 def test_a_token_over_a_ceiling_is_not_read(config: Config) -> None:
     """A key that signs for longer than its crew may is refused here as it is at the gateways."""
     token, _, _ = minted(config)
-    assert Reader(config).read(token) is not None
+    assert TokenReader(config).read(token) is not None
     crews = tuple(msgspec.structs.replace(crew, lifetime_seconds=300) for crew in config.crews)
-    assert Reader(msgspec.structs.replace(config, crews=crews)).read(token) is None
+    assert TokenReader(msgspec.structs.replace(config, crews=crews)).read(token) is None
 
 
 async def test_a_key_that_left_is_believed_no_more(
-    office: ControlOffice, config: Config, tmp_path: Path
+    office: ControlBackend, config: Config, tmp_path: Path
 ) -> None:
     """The file is looked at with each question; one that is broken changes nothing."""
     run, _, _ = minted(config)
@@ -150,7 +158,7 @@ async def test_a_key_that_left_is_believed_no_more(
 
 
 async def test_without_an_agent_nobody_vouches(
-    office: ControlOffice, config: Config, machine: Machine
+    office: ControlBackend, config: Config, machine: Machine
 ) -> None:
     """With no table, a stale one, or one that may lack revocations, no token is called good."""
     run, _, _ = minted(config)
@@ -169,7 +177,7 @@ async def test_without_an_agent_nobody_vouches(
     assert (await office.health()).status == "waiting"
 
 
-async def test_a_serial_that_was_not_issued_is_no_certificate(office: ControlOffice) -> None:
+async def test_a_serial_that_was_not_issued_is_no_certificate(office: ControlBackend) -> None:
     """Whatever it looks like."""
     for serial in ("", "0B", "x", "-1", "F" * 100):
         assert await office.holder(serial) is None
@@ -179,7 +187,7 @@ async def test_a_serial_that_was_not_issued_is_no_certificate(office: ControlOff
 
 
 async def test_another_configuration_takes_the_place_of_the_one_before_between_two_questions(
-    office: ControlOffice, config: Config
+    office: ControlBackend, config: Config
 ) -> None:
     """A crew is added while all sorts of work go on: none of it fails, and the crew is there."""
     file = config.path
@@ -200,11 +208,13 @@ async def test_another_configuration_takes_the_place_of_the_one_before_between_t
             done[what] += 1
 
     async def certify(crew: str) -> None:
-        await office.certify(Wish(Identity(Role.ORCHESTRATOR, "x-1", b"", crew), csr(), ada))
+        await office.certify(
+            CertificateRequest(Identity(Role.ORCHESTRATOR, "x-1", b"", crew), csr(), ada)
+        )
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask, "entry", lambda: office.entry(ada))
-        nursery.start_soon(ask, "ocsp", lambda: office.door.answer(b"nonsense"))
+        nursery.start_soon(ask, "ocsp", lambda: office.ocsp_socket.answer(b"nonsense"))
         nursery.start_soon(ask, "api", lambda: office.ocsp(b"nonsense"))
         nursery.start_soon(ask, "list", office.publish)
         with pytest.raises(ControlError, match="no such crew"):
@@ -220,7 +230,7 @@ async def test_another_configuration_takes_the_place_of_the_one_before_between_t
 
 
 async def test_one_that_cannot_be_used_leaves_the_one_before(
-    office: ControlOffice, config: Config
+    office: ControlBackend, config: Config
 ) -> None:
     """Its CA is not there."""
     ca = ca_of(config)
@@ -232,7 +242,7 @@ async def test_one_that_cannot_be_used_leaves_the_one_before(
 
 
 async def test_another_configuration_goes_on_with_what_the_disk_did_not_take(
-    office: ControlOffice, config: Config, monkeypatch: pytest.MonkeyPatch
+    office: ControlBackend, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its CA may be on another disk, for this very reason."""
     ca = ca_of(config)
@@ -242,8 +252,8 @@ async def test_another_configuration_goes_on_with_what_the_disk_did_not_take(
         shutil.copytree(ca.folder, moved.folder)
         (config.state / "unwritten").unlink()  # of no use to whoever has it from the one before
         await office.load(msgspec.structs.replace(config, ca=moved), moved)
-        assert "disk is full" in office.trouble
+        assert "disk is full" in office.unwritten_reason
     with pytest.raises(LinkError):  # no agent runs here
         await office.complete()
-    assert office.trouble == ""
-    assert [*Intents(moved.folder).open()]
+    assert office.unwritten_reason == ""
+    assert [*DecommissionIntents(moved.folder).open()]

@@ -5,34 +5,34 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
-import forge
+import forged_certificates
 import msgspec
 import pytest
+from ca_world import ADA, BD, EDGE, Agent, first, opened, own, status
 from control_world import ca_of, csr, identity
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from desk_world import ADA, BD, EDGE, Agent, first, opened, own, status
 
 from crewgate import limits
-from crewgate.api.backend import Wish
-from crewgate.api.schemas import Reason
+from crewgate.api.backend import CertificateRequest
+from crewgate.api.schemas import RevocationReason
 from crewgate.ca.authority import request_pem
-from crewgate.ca.certificate_db import Entry, Register
+from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.certificates import make_server, new_key
-from crewgate.ca.crl import REASONS
-from crewgate.ca.propagation import Announced
+from crewgate.ca.crl_file import REASONS
+from crewgate.ca.propagation import PropagationResult
 from crewgate.config import Config
 from crewgate.control import ca_service as desk_
-from crewgate.control.ca_service import Desk
+from crewgate.control.ca_service import CAService
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
 from crewgate.lifecycle import decommission
-from crewgate.lifecycle.processes import Process, this
-from crewgate.lifecycle.runs import Lives, State
+from crewgate.lifecycle.processes import RunProcess, this
+from crewgate.lifecycle.runs import RunState, RunStore
 
 
-def test_one_s_own_next_certificate_says_the_same(desk: Desk) -> None:
+def test_one_s_own_next_certificate_says_the_same(desk: CAService) -> None:
     """Identity and instance, chain and dates; and the register has it."""
     entry = first(desk, BD)
     answer = desk.certify(own(desk, BD, entry))
@@ -44,7 +44,7 @@ def test_one_s_own_next_certificate_says_the_same(desk: Desk) -> None:
     assert life <= limits.certificate_life_seconds + limits.certificate_backdate_seconds
 
 
-def test_a_gateway_keeps_its_names(desk: Desk) -> None:
+def test_a_gateway_keeps_its_names(desk: CAService) -> None:
     """Without them its next certificate would be none for its clients."""
     names: list[x509.GeneralName] = [x509.DNSName("edge.example")]
     entry = first(desk, EDGE, hosts=names)
@@ -54,7 +54,7 @@ def test_a_gateway_keeps_its_names(desk: Desk) -> None:
     assert found.get_values_for_type(x509.DNSName) == ["edge.example"]
 
 
-def test_a_gateway_keeps_its_signing_key_and_rights(desk: Desk) -> None:
+def test_a_gateway_keeps_its_signing_key_and_rights(desk: CAService) -> None:
     """Whatever key its TLS has next: what it has signed, and may sign, stays its own."""
     edge = msgspec.structs.replace(EDGE, key=bytes(range(32)), rights=(MAY_REVOKE,))
     answer = desk.certify(own(desk, edge, first(desk, edge)))
@@ -63,10 +63,10 @@ def test_a_gateway_keeps_its_signing_key_and_rights(desk: Desk) -> None:
     other = msgspec.structs.replace(edge, key=bytes(32))
     by = first(desk, ADA).serial
     with pytest.raises(AuthorityError, match="another signing key"):
-        desk.certify(Wish(other, csr(), by))
+        desk.certify(CertificateRequest(other, csr(), by))
 
 
-def test_an_operator_asks_for_others(desk: Desk) -> None:
+def test_an_operator_asks_for_others(desk: CAService) -> None:
     """Of any crew that there is, of any role; each with an instance of its own."""
     by = first(desk, ADA).serial
     for wanted, hosts in (
@@ -74,7 +74,9 @@ def test_an_operator_asks_for_others(desk: Desk) -> None:
         (Identity(Role.GATEWAY, "edge-2", b""), ("edge.example", "192.0.2.1", "2001:db8::1")),
         (Identity(Role.OPERATOR, "bob", b""), ()),
     ):
-        one, other = (desk.certify(Wish(wanted, csr(), by, hosts=hosts)) for _ in range(2))
+        one, other = (
+            desk.certify(CertificateRequest(wanted, csr(), by, hosts=hosts)) for _ in range(2)
+        )
         found = [desk.authority.register.find(each.serial) for each in (one, other)]
         assert [each.label for each in found if each] == [wanted.label] * 2
         assert len({each.instance for each in found if each}) == 2
@@ -96,26 +98,28 @@ def test_an_operator_asks_for_others(desk: Desk) -> None:
     ],
 )
 def test_wishes_that_are_refused(
-    desk: Desk, wanted: Identity, changes: dict[str, object], refused: int
+    desk: CAService, wanted: Identity, changes: dict[str, object], refused: int
 ) -> None:
     """Each for what is wrong with it, and nothing is issued."""
     by = first(desk, ADA).serial
     before = len(desk.authority.register.all())
-    wish = msgspec.structs.replace(Wish(wanted, csr(), by), **changes)
+    wish = msgspec.structs.replace(CertificateRequest(wanted, csr(), by), **changes)
     assert status(desk, wish) == refused
     assert len(desk.authority.register.all()) == before
 
 
-def test_nobody_gives_himself_a_longer_life(desk: Desk, config: Config) -> None:
+def test_nobody_gives_himself_a_longer_life(desk: CAService, config: Config) -> None:
     """What the configuration says is the most; an operator may give another more."""
     entry, by = first(desk, BD), first(desk, ADA).serial
     most = ca_of(config).life_seconds
     assert status(desk, own(desk, BD, entry, life_seconds=most + 1)) == 400
     desk.certify(own(desk, BD, entry, life_seconds=most))
-    desk.certify(Wish(Identity(Role.OPERATOR, "bob", b""), csr(), by, life_seconds=most + 1))
+    desk.certify(
+        CertificateRequest(Identity(Role.OPERATOR, "bob", b""), csr(), by, life_seconds=most + 1)
+    )
 
 
-def test_the_hour_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hour_is_bounded(desk: CAService, monkeypatch: pytest.MonkeyPatch) -> None:
     """A holder who asks again and again is told to come later; another is not."""
     monkeypatch.setattr(limits, "certificates_per_hour_max", 3)
     entry, other = first(desk, BD), first(desk, EDGE)
@@ -125,23 +129,23 @@ def test_the_hour_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Non
     desk.certify(own(desk, EDGE, other))
 
 
-def test_who_is_revoked_gets_no_next_one(desk: Desk, agent: Agent) -> None:
+def test_who_is_revoked_gets_no_next_one(desk: CAService, agent: Agent) -> None:
     """Not with the certificate that was revoked, and not with one that was never issued."""
     entry = first(desk, BD)
     desk.revoke_certificate(entry.serial, "keyCompromise")
     assert status(desk, own(desk, BD, entry)) == 401
-    assert status(desk, Wish(BD, csr(), "0BAD", is_own=True)) == 401
+    assert status(desk, CertificateRequest(BD, csr(), "0BAD", is_own=True)) == 401
 
 
 def test_a_certificate_signed_while_its_asker_is_revoked_dies_too(
-    desk: Desk, config: Config, monkeypatch: pytest.MonkeyPatch
+    desk: CAService, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process revokes between the look and the signature: nobody gets what was signed."""
     entry, issue = first(desk, BD), desk.authority.issue
-    signed: list[Entry] = []
+    signed: list[CertificateRecord] = []
 
-    def issue_slowly(*given: object, **named: object) -> Entry:
-        with Register(ca_of(config).register) as register:
+    def issue_slowly(*given: object, **named: object) -> CertificateRecord:
+        with CertificateDB(ca_of(config).register) as register:
             register.revoke([entry.serial], "unspecified", int(datetime.now(UTC).timestamp()))
         signed.append(issue(*given, **named))  # type: ignore[arg-type]
         return signed[-1]
@@ -153,7 +157,7 @@ def test_a_certificate_signed_while_its_asker_is_revoked_dies_too(
     assert found.revoked is not None
 
 
-def test_an_orchestrator_ends_with_all_that_it_has(desk: Desk, agent: Agent) -> None:
+def test_an_orchestrator_ends_with_all_that_it_has(desk: CAService, agent: Agent) -> None:
     """Overlapping certificates and the name as such in one step; others of its crew live on."""
     entries = [first(desk, BD) for _ in range(3)]
     other = first(desk, identity(Role.ORCHESTRATOR, "bd-2", "bd"))
@@ -168,7 +172,7 @@ def test_an_orchestrator_ends_with_all_that_it_has(desk: Desk, agent: Agent) -> 
     assert len(agent.told) == 1
 
 
-def test_what_another_process_has_just_revoked_is_left_to_it(desk: Desk, agent: Agent) -> None:
+def test_what_another_process_has_just_revoked_is_left_to_it(desk: CAService, agent: Agent) -> None:
     """It tells the agent itself, and has the receipt; if it dies, this is done after a while."""
     entry = first(desk, BD)
     desk.authority.register.revoke([entry.serial], "keyCompromise", int(time.time()))
@@ -179,7 +183,7 @@ def test_what_another_process_has_just_revoked_is_left_to_it(desk: Desk, agent: 
 
 
 def test_what_this_process_revoked_waits_for_no_other(
-    desk: Desk, agent: Agent, config: Config
+    desk: CAService, agent: Agent, config: Config
 ) -> None:
     """The agent was away and hears at once, also from the desk of another configuration."""
     entry, agent.away = first(desk, BD), True
@@ -195,18 +199,23 @@ def test_what_this_process_revoked_waits_for_no_other(
 
 @pytest.mark.parametrize("is_first", [True, False])
 def test_the_life_of_an_orchestrator_that_is_ended_here_waits_for_no_other_process(
-    desk: Desk, agent: Agent, config: Config, monkeypatch: pytest.MonkeyPatch, *, is_first: bool
+    desk: CAService,
+    agent: Agent,
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_first: bool,
 ) -> None:
     """Its process and its key end next, but not before the answer; a command's own end is left."""
     monkeypatch.setattr(decommission, "announce", agent.announce)
-    gone, entry = Process(2**22 - 1, 1, "another boot"), first(desk, BD)
-    with Lives(ca_of(config).register) as lives:
+    gone, entry = RunProcess(2**22 - 1, 1, "another boot"), first(desk, BD)
+    with RunStore(ca_of(config).register) as lives:
         life = lives.begin("bd", "bd-1", gone, BD.instance, lambda _: None)
         if not is_first:
-            lives.intend("bd", "bd-1", int(time.time()))
+            lives.request_stop("bd", "bd-1", int(time.time()))
     announce = agent.announce
 
-    def announce_slowly(*given: Any) -> Announced:
+    def announce_slowly(*given: Any) -> PropagationResult:
         assert decommission.complete_intents(config, 3600) == []
         return announce(*given)
 
@@ -217,18 +226,18 @@ def test_the_life_of_an_orchestrator_that_is_ended_here_waits_for_no_other_proce
     done = decommission.complete_intents(config, 3600)
     assert [(each.life.id, each.is_complete) for each in done] == [(life.id, True)] * is_first
     decommission.complete_intents(config, 3600)
-    assert desk.held.own_lives == set()
+    assert desk.held.own_runs == set()
 
 
 def test_who_runs_under_that_name_gets_no_next_certificate(
-    desk: Desk, config: Config, agent: Agent
+    desk: CAService, config: Config, agent: Agent
 ) -> None:
     """Its supervisor would have itself one signed; a name that nobody runs may begin anew."""
-    with Lives(ca_of(config).register) as lives:
+    with RunStore(ca_of(config).register) as lives:
         lives.begin("bd", "bd-1", this(), BD.instance, lambda _: None)
         desk.revoke_orchestrator("bd", "bd-1", "keyCompromise")
         (life,) = lives.open()
-        assert (life.label, life.state) == ("bd/bd-1", State.ENDING)
+        assert (life.label, life.state) == ("bd/bd-1", RunState.ENDING)
         with pytest.raises(
             AuthorityError, match=r"no certificate is signed: its \w+ (is being|has been) ended"
         ):
@@ -237,14 +246,14 @@ def test_who_runs_under_that_name_gets_no_next_certificate(
         first(desk, identity(Role.ORCHESTRATOR, "bd-2", "bd"))
 
 
-def test_a_certificate_that_was_never_issued_is_not_revoked(desk: Desk, agent: Agent) -> None:
+def test_a_certificate_that_was_never_issued_is_not_revoked(desk: CAService, agent: Agent) -> None:
     """404, and the agent is not told of a serial that somebody made up."""
     with pytest.raises(ControlError) as refused:
         desk.revoke_certificate("0BAD", "unspecified")
     assert (refused.value.status, agent.told) == (404, [])
 
 
-def test_an_agent_that_is_away_hears_of_it_later(desk: Desk, agent: Agent) -> None:
+def test_an_agent_that_is_away_hears_of_it_later(desk: CAService, agent: Agent) -> None:
     """The answer says so; certificates are dead by list and register at once."""
     entry, agent.away = first(desk, BD), True
     answer = desk.revoke_orchestrator("bd", "bd-1", "unspecified")
@@ -260,7 +269,7 @@ def test_an_agent_that_is_away_hears_of_it_later(desk: Desk, agent: Agent) -> No
 
 
 def test_one_that_is_refused_keeps_no_other_from_its_end(
-    desk: Desk, agent: Agent, monkeypatch: pytest.MonkeyPatch
+    desk: CAService, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The agent has no room for the first: the others are told, and it is said."""
     agent.away = True
@@ -268,7 +277,7 @@ def test_one_that_is_refused_keeps_no_other_from_its_end(
         desk.revoke_orchestrator("bd", name, "unspecified")
     agent.away, announce = False, agent.announce
 
-    def refuse(*given: Any) -> Announced:
+    def refuse(*given: Any) -> PropagationResult:
         if any(name.name == "bd/a-1" for name in given[3]):
             raise RefusedError("there is no room")
         return announce(*given)
@@ -304,10 +313,10 @@ def test_the_next_process_completes_what_a_killed_one_began(
 
 def test_the_api_s_reasons_are_the_ca_s() -> None:
     """What the one takes the other can write into a list (RFC 5280, section 5.3.1)."""
-    assert set(get_args(Reason)) == set(REASONS)
+    assert set(get_args(RevocationReason)) == set(REASONS)
 
 
-def test_a_gateway_s_next_certificate_lives_as_long_as_the_one_before(desk: Desk) -> None:
+def test_a_gateway_s_next_certificate_lives_as_long_as_the_one_before(desk: CAService) -> None:
     """It is a server, too: one of four hours must not take the place of one of a year."""
     year = limits.gateway_life_seconds_max
     entry = first(desk, EDGE, life_seconds=year)
@@ -318,7 +327,7 @@ def test_a_gateway_s_next_certificate_lives_as_long_as_the_one_before(desk: Desk
     assert answer.not_after - answer.not_before == 600 + limits.certificate_backdate_seconds
 
 
-def test_a_machine_that_was_sent_away_renews_nothing(desk: Desk, config: Config) -> None:
+def test_a_machine_that_was_sent_away_renews_nothing(desk: CAService, config: Config) -> None:
     """Its next certificate would make it a member again, and clients would take it for ours."""
     entry = first(desk, EDGE)
     gossip = config.state / "gossip"
@@ -330,7 +339,7 @@ def test_a_machine_that_was_sent_away_renews_nothing(desk: Desk, config: Config)
         desk.certify_server(request, before, entry.serial)
 
 
-def test_a_server_s_certificate_is_renewed_for_who_has_its_key(desk: Desk) -> None:
+def test_a_server_s_certificate_is_renewed_for_who_has_its_key(desk: CAService) -> None:
     """By a gateway, for what its clients are shown: same key and names."""
     by = first(desk, EDGE).serial
     request, before = _server(desk)
@@ -355,7 +364,7 @@ def test_a_server_s_certificate_is_renewed_for_who_has_its_key(desk: Desk) -> No
         ("nonsense", "not a certificate of PEM"),
     ],
 )
-def test_what_is_no_server_of_ours_is_not_renewed(desk: Desk, what: str, says: str) -> None:
+def test_what_is_no_server_of_ours_is_not_renewed(desk: CAService, what: str, says: str) -> None:
     """Each says why."""
     by, now = first(desk, EDGE).serial, datetime.now(UTC)
     request, before = _server(desk)
@@ -364,7 +373,7 @@ def test_what_is_no_server_of_ours_is_not_renewed(desk: Desk, what: str, says: s
     elif what == "over":
         request, before = _server(desk, now - timedelta(days=limits.ca_server_days + 1))
     elif what == "another CA":
-        other = forge.other_issuing()
+        other = forged_certificates.other_issuing()
         made = make_server(other, [x509.DNSName("x.example")], now)
         request, before = request_pem(made.key).decode(), made.certificate_pem.decode()
     elif what == "an orchestrator":
@@ -378,7 +387,7 @@ def test_what_is_no_server_of_ours_is_not_renewed(desk: Desk, what: str, says: s
     assert refused.value.status == 400
 
 
-def _server(desk: Desk, at: datetime | None = None) -> tuple[str, str]:
+def _server(desk: CAService, at: datetime | None = None) -> tuple[str, str]:
     """A CSR for the key of a server's certificate, and that."""
     made = make_server(
         desk.authority.issuing, [x509.DNSName("gw.example")], at or datetime.now(UTC)

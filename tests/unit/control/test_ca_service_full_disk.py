@@ -6,21 +6,21 @@ from contextlib import closing
 
 import msgspec
 import pytest
+from ca_world import ADA, BD, Agent, first, opened, own, status
 from control_world import ca_of, csr
 from cryptography import x509
-from desk_world import ADA, BD, Agent, first, opened, own, status
-from full_books import full_books, full_list
+from full_register import full_books, full_list
 
-from crewgate.api.backend import Wish
-from crewgate.ca import unwritten
-from crewgate.ca.certificate_db import Register
-from crewgate.ca.intents import Intents
+from crewgate.api.backend import CertificateRequest
+from crewgate.ca import unrecorded_revocations
+from crewgate.ca.certificate_db import CertificateDB
+from crewgate.ca.decommission_intents import DecommissionIntents
 from crewgate.config import Config
-from crewgate.control.ca_service import Desk
+from crewgate.control.ca_service import CAService
 from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError, ControlError, LinkError
 from crewgate.lifecycle.processes import this
-from crewgate.lifecycle.runs import Lives, State
+from crewgate.lifecycle.runs import RunState, RunStore
 
 
 def listed(config: Config) -> set[str]:
@@ -30,7 +30,7 @@ def listed(config: Config) -> set[str]:
 
 
 def test_on_a_full_disk_a_certificate_is_ended_at_once_and_written_later(
-    desk: Desk, agent: Agent, monkeypatch: pytest.MonkeyPatch
+    desk: CAService, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gateway hears of it, nothing comes after it, and the receipt says what is missing."""
     entry = first(desk, BD)
@@ -41,44 +41,44 @@ def test_on_a_full_disk_a_certificate_is_ended_at_once_and_written_later(
         assert "disk is full" in answer.unwritten
         assert status(desk, own(desk, BD, entry)) == 401
         desk.complete()
-        assert "disk is full" in desk.trouble
+        assert "disk is full" in desk.unwritten_reason
     desk.complete()
-    assert desk.trouble == ""
+    assert desk.unwritten_reason == ""
     assert status(desk, own(desk, BD, entry)) == 401
 
 
 def test_on_a_full_disk_an_orchestrator_is_ended_at_once_and_for_good_later(
-    desk: Desk, agent: Agent, config: Config, monkeypatch: pytest.MonkeyPatch
+    desk: CAService, agent: Agent, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its intent too: no certificate is signed for it meanwhile, and its process is condemned."""
     entry = first(desk, BD)
-    with Lives(ca_of(config).register) as lives:
+    with RunStore(ca_of(config).register) as lives:
         lives.begin("bd", "bd-1", this(), BD.instance, lambda _: None)
     with full_books(monkeypatch):
         answer = desk.revoke_orchestrator("bd", "bd-1", "unspecified")
         assert agent.heard == ([entry.serial], ["bd/bd-1"])
         assert "disk is full" in answer.unwritten
-        by = Wish(msgspec.structs.replace(BD, instance=b""), csr(), entry.serial)
+        by = CertificateRequest(msgspec.structs.replace(BD, instance=b""), csr(), entry.serial)
         with pytest.raises((AuthorityError, ControlError)):
             desk.certify(by)
         desk.complete()
-        assert "disk is full" in desk.trouble
-        with Lives(ca_of(config).register) as lives:
-            assert [life.state for life in lives.open()] == [State.RUNNING]
+        assert "disk is full" in desk.unwritten_reason
+        with RunStore(ca_of(config).register) as lives:
+            assert [life.state for life in lives.open()] == [RunState.RUNNING]
     desk.complete()
-    with Lives(ca_of(config).register) as lives:
-        assert [life.state for life in lives.open()] == [State.ENDING]
+    with RunStore(ca_of(config).register) as lives:
+        assert [life.state for life in lives.open()] == [RunState.ENDING]
     found = desk.authority.register.find(entry.serial)
     assert found is not None
     assert found.revoked is not None
-    assert desk.trouble == ""
+    assert desk.unwritten_reason == ""
     desk.complete()
     assert agent.told == [([entry.serial], ["bd/bd-1"])]
 
 
 @pytest.mark.parametrize("is_written", [False, True])
 def test_the_gateway_is_told_once_while_the_disk_is_in_trouble(
-    desk: Desk, agent: Agent, monkeypatch: pytest.MonkeyPatch, *, is_written: bool
+    desk: CAService, agent: Agent, monkeypatch: pytest.MonkeyPatch, *, is_written: bool
 ) -> None:
     """Only the writing is tried again, every second; also of what the disk took before that."""
     entry = first(desk, BD)
@@ -114,30 +114,32 @@ def test_what_the_disk_did_not_take_outlives(
         elif change == "reload":
             desk.revoke_orchestrator("bd", "bd-1", "unspecified")
             desk.revoke_certificate(other.serial, "superseded")
-        after = Desk(ca, config.state, {"bd"})  # it is opened while the one before still works
+        after = CAService(ca, config.state, {"bd"})  # it is opened while the one before still works
         if change != "reload":
             desk.revoke_orchestrator("bd", "bd-1", "unspecified")
             desk.revoke_certificate(other.serial, "superseded")
         if change == "restart":
             desk.close()
             after.close()
-            monkeypatch.setattr(unwritten, "_BY_PATH", {})
+            monkeypatch.setattr(unrecorded_revocations, "_BY_PATH", {})
             after = desk = opened(config)
         else:
             desk.held.hand_to(after.held)
             desk.close()
         after.complete()
-        assert after.trouble
+        assert after.unwritten_reason
         with pytest.raises((AuthorityError, ControlError)):
-            after.certify(Wish(msgspec.structs.replace(BD, instance=b""), csr(), entry.serial))
+            after.certify(
+                CertificateRequest(msgspec.structs.replace(BD, instance=b""), csr(), entry.serial)
+            )
         assert status(after, own(after, ADA, other)) == 401
     after.complete()
-    assert after.trouble == ""
+    assert after.unwritten_reason == ""
     assert agent.heard[1] == ["bd/bd-1"] * (2 if change == "restart" else 1)
     after.close()
-    monkeypatch.setattr(unwritten, "_BY_PATH", {})
-    with closing(Desk(ca, config.state, {"bd"})) as last:
-        assert last.trouble == ""
+    monkeypatch.setattr(unrecorded_revocations, "_BY_PATH", {})
+    with closing(CAService(ca, config.state, {"bd"})) as last:
+        assert last.unwritten_reason == ""
         found = [last.authority.register.find(each.serial) for each in (entry, other)]
         assert [each.status(0) for each in found if each] == ["revoked", "revoked"]
 
@@ -155,7 +157,7 @@ def test_a_restart_that_would_forget_says_so(
         assert "a restart before that forgets them" in answer.unwritten
         (config.state / "unwritten").rmdir()
         desk.complete()
-        assert "forgets" not in desk.trouble
+        assert "forgets" not in desk.unwritten_reason
     desk.close()
 
 
@@ -167,7 +169,7 @@ def test_a_damaged_file_of_the_process_before_is_no_empty_one(config: Config) ->
 
 
 def test_a_list_that_cannot_be_written_keeps_no_revocation_from_the_gateway(
-    desk: Desk, agent: Agent, config: Config
+    desk: CAService, agent: Agent, config: Config
 ) -> None:
     """Its disk may be another one than the register's."""
     entry = first(desk, BD)
@@ -185,7 +187,7 @@ def test_a_list_that_cannot_be_written_keeps_no_revocation_from_the_gateway(
 
 
 def test_an_end_whose_list_has_no_room_is_complete_and_the_list_follows(
-    desk: Desk, agent: Agent, config: Config, monkeypatch: pytest.MonkeyPatch
+    desk: CAService, agent: Agent, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The receipt says what is missing, asked again too; nothing else waits for the list."""
     entry = first(desk, BD)
@@ -193,7 +195,7 @@ def test_an_end_whose_list_has_no_room_is_complete_and_the_list_follows(
         for _ in range(2):
             answer = desk.revoke_orchestrator("bd", "bd-1", "unspecified")
             assert "No space left on device; make room there" in answer.unwritten
-        assert list(Intents(ca_of(config).folder).open()) == []
+        assert list(DecommissionIntents(ca_of(config).folder).open()) == []
         desk.complete()
         assert listed(config) == set()
     desk.catch_up()
@@ -201,7 +203,9 @@ def test_an_end_whose_list_has_no_room_is_complete_and_the_list_follows(
     assert desk.revoke_orchestrator("bd", "bd-1", "unspecified").unwritten == ""
 
 
-def test_a_list_that_lacks_nothing_is_left_alone(desk: Desk, agent: Agent, config: Config) -> None:
+def test_a_list_that_lacks_nothing_is_left_alone(
+    desk: CAService, agent: Agent, config: Config
+) -> None:
     """Each new list is work for every worker; one that is gone or damaged is written anew."""
     crl = ca_of(config).crl
     first(desk, BD)
@@ -222,14 +226,14 @@ def test_a_list_that_lacks_nothing_is_left_alone(desk: Desk, agent: Agent, confi
 
 
 def test_who_revoked_and_died_before_the_list_is_followed(
-    desk: Desk, agent: Agent, config: Config
+    desk: CAService, agent: Agent, config: Config
 ) -> None:
     """`crewgate ca revoke` was killed in between: whether the gateway has heard by then or not."""
     serials = set()
     for is_told in (False, True):
         entry = first(desk, BD)
         serials.add(entry.serial)
-        with Register(ca_of(config).register) as register:
+        with CertificateDB(ca_of(config).register) as register:
             register.revoke([entry.serial], "unspecified", int(time.time()))
         if is_told:
             desk.complete()

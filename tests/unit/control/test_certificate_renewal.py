@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
 from crewgate.ca.authority import Authority
-from crewgate.ca.renewal import Pair, next_chain, put, shown
-from crewgate.config import CA, Config, load
-from crewgate.control.certificate_renewal import Renewing, source_of
-from crewgate.core.health import State
+from crewgate.ca.renewal import CertificatePair, next_chain, put, shown_certificates
+from crewgate.config import CAConfig, Config, load
+from crewgate.control.certificate_renewal import CertificateRenewal, source_of
+from crewgate.core.health import HealthState
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import member_id
 from crewgate.errors import AuthorityError
@@ -27,13 +27,15 @@ DAY = 86_400.0
 class Signer:
     """The CA by its files, at the time that a test sets; `error` refuses."""
 
-    def __init__(self, ca: CA) -> None:
+    def __init__(self, ca: CAConfig) -> None:
         self.ca = ca
         self.now = datetime.now(UTC).timestamp()
         self.error = ""
         self.asked: list[tuple[str, bool]] = []
 
-    def next_chain(self, leaf: x509.Certificate, pair: Pair, *, is_server: bool) -> bytes:
+    def next_chain(
+        self, leaf: x509.Certificate, pair: CertificatePair, *, is_server: bool
+    ) -> bytes:
         self.asked.append((pair.certificate.name, is_server))
         if self.error:
             raise AuthorityError(self.error)
@@ -49,9 +51,9 @@ class Watched:
         self.signer = Signer(ca_of(config))
         self.told: list[str] = []
         self.wrong: dict[str, str] = {}
-        self.states: dict[str, State] = {}
+        self.states: dict[str, HealthState] = {}
         self.ahead = 0.0  # of CLOCK_BOOTTIME, as far as the wall clock has jumped (seconds)
-        self.renewing = Renewing(
+        self.renewing = CertificateRenewal(
             lambda: self.signer.now, lambda: self.signer.now - self.ahead, self.told.append
         )
         self.source: Signer | None = self.signer
@@ -59,13 +61,13 @@ class Watched:
     def at(self, days: float) -> None:
         """Look so many days later."""
         self.signer.now += days * DAY
-        facts = self.renewing.look(self.config, self.source)
+        facts = self.renewing.renew_due(self.config, self.source)
         assert not any(fact.refuses for fact in facts)
         self.states = {fact.component: fact.state for fact in facts}
         self.wrong = {
             fact.component: f"{fact.why}; {fact.mend}"
             for fact in facts
-            if fact.state is not State.OK
+            if fact.state is not HealthState.OK
         }
 
     def jump(self, days: float) -> None:
@@ -93,7 +95,7 @@ def test_all_that_a_machine_shows_is_looked_at_once(config: Config) -> None:
         config.upstreams[0].tls, certificate=Path("/up.pem"), key=Path("/up.key")
     )
     upstream = msgspec.structs.replace(config.upstreams[0], tls=tls)
-    found = shown(msgspec.structs.replace(config, upstreams=(upstream,)))
+    found = shown_certificates(msgspec.structs.replace(config, upstreams=(upstream,)))
     assert [each.certificate.name for each in found] == ["gateway.pem", "machine.pem", "up.pem"]
 
 
@@ -173,7 +175,7 @@ def test_a_renewal_that_fails_is_tried_again_and_told_of_in_time(watched: Watche
     assert len(watched.wrong) == 2
     for why in watched.wrong.values():
         assert "in 29 days; it is not renewed: no room on the disk" in why
-    assert {watched.states[each] for each in watched.wrong} == {State.DEGRADED}
+    assert {watched.states[each] for each in watched.wrong} == {HealthState.DEGRADED}
     watched.signer.error = ""
     assert len(watched.told) == 2
     watched.at(1)
@@ -193,7 +195,7 @@ def test_without_the_key_and_nobody_to_ask_it_is_said_from_thirty_days_on(
     assert all("[ca] names no control" in why for why in watched.wrong.values())
     watched.at(100)
     assert all("has ended on" in why for why in watched.wrong.values())
-    assert {watched.states[each] for each in watched.wrong} == {State.FAILED}
+    assert {watched.states[each] for each in watched.wrong} == {HealthState.FAILED}
     assert source_of(watched.config) is None
 
 
@@ -269,7 +271,7 @@ def test_a_key_in_the_same_file_is_never_destroyed(watched: Watched, *, is_link:
     (name,) = watched.wrong
     assert "would destroy the private key in the same file" in watched.wrong[name]
     assert "files of their own" in watched.wrong[name]
-    assert watched.states[name] is State.DEGRADED
+    assert watched.states[name] is HealthState.DEGRADED
     with Authority(watched.signer.ca) as authority:
         chain = next_chain(authority, leaf, datetime.fromtimestamp(watched.signer.now, UTC))
     with pytest.raises(AuthorityError, match="holds a private key too, so it is not replaced"):
@@ -282,7 +284,7 @@ def test_a_clock_that_is_ahead_for_seconds_renews_nothing(watched: Watched) -> N
     second = 1 / DAY
     watched.at(1)
     watched.jump(500)
-    assert set(watched.states.values()) == {State.OK}
+    assert set(watched.states.values()) == {HealthState.OK}
     watched.at(5 * second)
     watched.jump(-500)
     watched.at(60 * second)

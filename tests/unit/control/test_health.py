@@ -7,22 +7,22 @@ import trio
 import trio.testing
 
 from crewgate import limits
-from crewgate.audit.sink import Sink
-from crewgate.audit.writer import Writer
+from crewgate.audit.sink import AuditSink
+from crewgate.audit.writer import AuditWriter
 from crewgate.control.health import ControlHealth
-from crewgate.core.health import Fact, State, degraded, ok
+from crewgate.core.health import HealthFact, HealthState, degraded, ok
 
 
 @pytest.fixture
 def health(tmp_path: Path) -> ControlHealth:
     """Of a process that serves, and whose audit works."""
-    made = ControlHealth(tmp_path, tmp_path, Sink(Writer(tmp_path / "audit", "control")))
+    made = ControlHealth(tmp_path, tmp_path, AuditSink(AuditWriter(tmp_path / "audit", "control")))
     made.is_serving = True
     return made
 
 
-def troubles(health: ControlHealth) -> list[Fact]:
-    return [fact for fact in health.facts() if fact.state is not State.OK]
+def troubles(health: ControlHealth) -> list[HealthFact]:
+    return [fact for fact in health.facts() if fact.state is not HealthState.OK]
 
 
 def names(health: ControlHealth) -> list[str]:
@@ -66,7 +66,7 @@ async def test_a_report_holds_the_worst_of_too_many(
     health: ControlHealth, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is too long would be refused whole."""
-    reports: list[list[Fact]] = []
+    reports: list[list[HealthFact]] = []
     monkeypatch.setattr(health._reporter, "report", reports.append)
     many = range(limits.health_facts_max + 9)
     health.set("many", [degraded(f"control: certificate {each}", "it ends") for each in many])
@@ -75,4 +75,4 @@ async def test_a_report_holds_the_worst_of_too_many(
     assert reports
     for report in reports:
         assert len(report) == limits.health_facts_max
-        assert {fact.state for fact in report} == {State.DEGRADED}
+        assert {fact.state for fact in report} == {HealthState.DEGRADED}

@@ -10,8 +10,8 @@ import trio.testing
 from crewgate import limits
 from crewgate.config import Config
 from crewgate.control import maintenance as module
-from crewgate.control.maintenance import Upkeep
-from crewgate.core.health import Fact, degraded
+from crewgate.control.maintenance import Maintenance
+from crewgate.core.health import HealthFact, degraded
 from crewgate.errors import AuthorityError
 
 
@@ -21,7 +21,7 @@ class Noted:
     def __init__(self) -> None:
         self.said: list[tuple[str, list[str], float]] = []
 
-    def __call__(self, source: str, facts: Sequence[Fact], seconds: float = inf) -> None:
+    def __call__(self, source: str, facts: Sequence[HealthFact], seconds: float = inf) -> None:
         self.said.append((source, [fact.component for fact in facts], seconds))
 
 
@@ -37,9 +37,9 @@ async def test_an_end_takes_back_what_was_wrong(
 ) -> None:
     """The key has come: what the keyless machine said of certificates, list and OCSP is over."""
     noted = Noted()
-    upkeep = Upkeep(lambda: config, lambda _: None, noted)
+    upkeep = Maintenance(lambda: config, lambda _: None, noted)
     found = [degraded("control: certificate a.pem", "it ends")]
-    monkeypatch.setattr(upkeep._renewing, "look", lambda *_: found)
+    monkeypatch.setattr(upkeep._renewing, "renew_due", lambda *_: found)
     with trio.move_on_after(limits.renewal_look_seconds / 2):
         await upkeep.renew()
     assert noted.said == [
@@ -60,5 +60,5 @@ async def test_a_question_that_failed_counts_for_a_while(
     """The next one may never come."""
     noted = Noted()
     monkeypatch.setattr(module, "source_of", lambda _: Away())
-    await Upkeep(lambda: config, lambda _: None, noted).answer(b"request")
+    await Maintenance(lambda: config, lambda _: None, noted).answer(b"request")
     assert noted.said == [("control: OCSP", ["control: OCSP"], limits.ocsp_trouble_seconds)]

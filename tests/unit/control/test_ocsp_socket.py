@@ -11,9 +11,9 @@ import trio
 
 from crewgate import limits
 from crewgate.control import ocsp_socket
-from crewgate.control.ocsp_socket import OCSPDoor
+from crewgate.control.ocsp_socket import OCSPSocketServer
 from crewgate.errors import ConfigurationError
-from crewgate.ipc.sockets import Peer
+from crewgate.ipc.sockets import ProcessCredentials
 
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
 
@@ -26,7 +26,7 @@ async def echo(request: bytes) -> bytes:
 async def door(folder: Path) -> AsyncIterator[Path]:
     """One that answers with what it was asked."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(OCSPDoor(folder, echo).serve)
+        nursery.start_soon(OCSPSocketServer(folder, echo).serve)
         yield folder / "ocsp.sock"
         nursery.cancel_scope.cancel()
 
@@ -87,12 +87,12 @@ async def test_only_the_service_s_user_and_group_come_in(
 ) -> None:
     """A stranger is closed before a byte is read; one of the group is served."""
     group = os.getgid()
-    peer = Peer(pid=1, uid=12_345, groups=frozenset({54_321}))
+    peer = ProcessCredentials(pid=1, uid=12_345, groups=frozenset({54_321}))
     monkeypatch.setattr(ocsp_socket, "peer_of", lambda _: peer)
     async with door(tmp_path) as path:
         async with await trio.open_unix_socket(path) as stream:
             assert await read(stream, 1) == b""
-        peer = Peer(pid=1, uid=12_345, groups=frozenset({group}))
+        peer = ProcessCredentials(pid=1, uid=12_345, groups=frozenset({group}))
         async with await trio.open_unix_socket(path) as stream:
             await stream.send_all(HEAD % 3 + b"one")
             assert (await read(stream, 1)).endswith(b"answer to one")
@@ -103,7 +103,7 @@ async def test_strangers_cannot_take_all_the_places(
 ) -> None:
     """Half of them stay for our own workers, however many others there are."""
     most = limits.ocsp_door_connections_max // 2
-    stranger = Peer(pid=1, uid=12_345, groups=frozenset({os.getgid()}))
+    stranger = ProcessCredentials(pid=1, uid=12_345, groups=frozenset({os.getgid()}))
     peer = stranger
     monkeypatch.setattr(ocsp_socket, "peer_of", lambda _: peer)
     streams: list[trio.SocketStream] = []
@@ -114,7 +114,7 @@ async def test_strangers_cannot_take_all_the_places(
             await read(streams[-1], 1)
         async with await trio.open_unix_socket(path) as stream:
             assert await read(stream, 1) == b""
-        peer = Peer(pid=1, uid=os.getuid(), groups=frozenset())
+        peer = ProcessCredentials(pid=1, uid=os.getuid(), groups=frozenset())
         async with await trio.open_unix_socket(path) as stream:
             await stream.send_all(HEAD % 3 + b"one")
             assert (await read(stream, 1)).endswith(b"answer to one")
@@ -133,5 +133,5 @@ async def test_a_socket_that_a_killed_process_left_is_replaced(tmp_path: Path) -
     path.unlink()
     path.write_text("precious")
     with pytest.raises(ConfigurationError, match="cannot listen"):
-        OCSPDoor(tmp_path, echo)
+        OCSPSocketServer(tmp_path, echo)
     assert path.read_text() == "precious"

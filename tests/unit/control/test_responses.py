@@ -3,10 +3,10 @@
 import pytest
 from cryptography import x509
 
-from crewgate.ca.propagation import Announced
+from crewgate.ca.propagation import PropagationResult
 from crewgate.control.responses import branch, host, revoked
 from crewgate.errors import AuthorityError
-from crewgate.ipc.admin_messages import NamesReceipt, Reach, TreeRow
+from crewgate.ipc.admin_messages import NamesReceipt, QuorumResult, TreeRow
 
 
 @pytest.mark.parametrize("text", ["edge", "edge.example", "a-b.c", "x" * 63 + ".y", "Edge.EXAMPLE"])
@@ -44,7 +44,7 @@ def test_an_agent_that_was_away_is_missing() -> None:
     away = revoked("certificate", "0B", "bd", None, [])
     assert (away.applied_on, away.of, away.missing) == (0, 1, ["this machine"])
     assert not away.enough
-    told = Announced(
+    told = PropagationResult(
         calls_cut=1, connections_closed=2, cut_ms=3.5, attachments=4, silent=1, unlisted=2
     )
     done = revoked("certificate", "0B", "bd", told, [])
@@ -55,9 +55,9 @@ def test_an_agent_that_was_away_is_missing() -> None:
 
 def test_one_step_that_came_to_too_few_is_not_enough() -> None:
     """Whatever the others say: a majority has all of it, or has it not."""
-    few = Reach(until="quorum", applied_on=2, of=3, missing=["b"], enough=False)
-    many = Reach(until="quorum", applied_on=2, of=3, missing=["b"], ms=9.0)
-    told = Announced(read_ns=1, reach=many)
+    few = QuorumResult(until="quorum", applied_on=2, of=3, missing=["b"], enough=False)
+    many = QuorumResult(until="quorum", applied_on=2, of=3, missing=["b"], ms=9.0)
+    told = PropagationResult(read_ns=1, reach=many)
     for each in (few, many):
         told = told.plus(NamesReceipt(1, 1, 0.0, 0, 0, 1, 0, reach=each))
     said = revoked("orchestrator", "bd/bd-1", "bd", told, [])

@@ -9,33 +9,35 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from ca_world import BD, Agent, first
 from cryptography import x509
-from desk_world import BD, Agent, first
-from full_books import full_list
+from full_register import full_list
 
-from crewgate.audit.service_log import Voice
-from crewgate.audit.sink import Sink
-from crewgate.audit.writer import Writer
+from crewgate.audit.service_log import ServiceLog
+from crewgate.audit.sink import AuditSink
+from crewgate.audit.writer import AuditWriter
 from crewgate.config import Config
-from crewgate.control.ca_service import Desk
+from crewgate.control.ca_service import CAService
 from crewgate.control.health import ControlHealth
-from crewgate.control.service import Serving
-from crewgate.core.health import Fact, State
+from crewgate.control.service import ControlService
+from crewgate.core.health import HealthFact, HealthState
 from crewgate.errors import AuthorityError
 from crewgate.lifecycle import decommission
 from crewgate.lifecycle.processes import this
-from crewgate.lifecycle.runs import Lives
-from crewgate.runtime.file_watch import Watch
+from crewgate.lifecycle.runs import RunStore
+from crewgate.runtime.file_watch import FileWatch
 
 
 @contextmanager
-def served(config: Config, folder: Path, office: Any) -> Iterator[tuple[Serving, ControlHealth]]:
+def served(
+    config: Config, folder: Path, office: Any
+) -> Iterator[tuple[ControlService, ControlHealth]]:
     """Its tasks are for the test to run."""
-    sink = Sink(Writer(folder / "audit", "control"))
+    sink = AuditSink(AuditWriter(folder / "audit", "control"))
     health = ControlHealth(config.state, folder, sink)
     health.is_serving = True
-    watch = Watch((config.path,))
-    serving = Serving(config, watch, office, sink, Voice("control", sink), health)
+    watch = FileWatch((config.path,))
+    serving = ControlService(config, watch, office, sink, ServiceLog("control", sink), health)
     try:
         yield serving, health
     finally:
@@ -43,8 +45,8 @@ def served(config: Config, folder: Path, office: Any) -> Iterator[tuple[Serving,
         sink.close()
 
 
-def troubles(health: ControlHealth) -> list[Fact]:
-    return [fact for fact in health.facts() if fact.state is not State.OK]
+def troubles(health: ControlHealth) -> list[HealthFact]:
+    return [fact for fact in health.facts() if fact.state is not HealthState.OK]
 
 
 async def test_revocations_that_are_not_written_are_in_the_health(
@@ -56,7 +58,7 @@ async def test_revocations_that_are_not_written_are_in_the_health(
     async def complete(patience: float) -> None:
         """All but the writing."""
 
-    office: Any = SimpleNamespace(trouble="issued.sqlite: disk is full", complete=complete)
+    office: Any = SimpleNamespace(unwritten_reason="issued.sqlite: disk is full", complete=complete)
     with served(config, tmp_path, office) as (serving, health):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serving._complete)
@@ -64,7 +66,7 @@ async def test_revocations_that_are_not_written_are_in_the_health(
             (fact,) = troubles(health)
             assert fact.component == "control: register"
             assert "not written down: issued.sqlite: disk is full" in fact.why
-            office.trouble = ""
+            office.unwritten_reason = ""
             await trio.sleep(10)
             assert troubles(health) == []
             nursery.cancel_scope.cancel()
@@ -72,7 +74,7 @@ async def test_revocations_that_are_not_written_are_in_the_health(
 
 
 async def test_a_list_that_lacks_what_is_revoked_is_in_the_health_until_it_is_written(
-    config: Config, tmp_path: Path, desk: Desk, agent: Agent,
+    config: Config, tmp_path: Path, desk: CAService, agent: Agent,
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """A second after there is room; its disk is tried once a second meanwhile."""
@@ -106,7 +108,7 @@ async def test_a_list_that_lacks_what_is_revoked_is_in_the_health_until_it_is_wr
 
 
 async def test_a_list_that_was_not_renewed_is_due_at_once(
-    config: Config, tmp_path: Path, desk: Desk, autojump_clock: trio.testing.MockClock,
+    config: Config, tmp_path: Path, desk: CAService, autojump_clock: trio.testing.MockClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """That of another CA, which names all that is revoked, may be about to end."""
@@ -137,12 +139,12 @@ async def test_a_life_that_cannot_be_looked_at_is_in_the_health(
         raise AuthorityError("lives.lock: cannot be opened")
 
     assert config.ca is not None
-    with Lives(config.ca.register) as lives:
+    with RunStore(config.ca.register) as lives:
         lives.begin("bd", "bd-1", this(), BD.instance, lambda _: None)
     with served(config, tmp_path, None) as (serving, health):
         said = []
         for beats in (refuse, lambda *_: True):
-            monkeypatch.setattr(decommission, "beats", beats)
+            monkeypatch.setattr(decommission, "is_held", beats)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(serving._end_orchestrators)
                 await trio.sleep(0.5)

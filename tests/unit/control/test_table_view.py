@@ -2,13 +2,13 @@
 
 import pytest
 from control_world import ALWAYS_NS, NOW_BOOT_NS, Machine
-from world import World
+from crew_world import World
 
 from crewgate import limits
 from crewgate.config import Config
 from crewgate.control import table_view as sight_
-from crewgate.control.table_view import Sight
-from crewgate.core.ids import Kind, uuid_bytes
+from crewgate.control.table_view import TableView
+from crewgate.core.ids import KeyKind, uuid_bytes
 from crewgate.errors import LinkError
 from crewgate.issuer.inspection import read_claims
 
@@ -18,11 +18,11 @@ def test_a_table_is_mapped_for_a_second_and_then_anew(
 ) -> None:
     """A second look is free; one at a table that was retired is not taken."""
     claims = read_claims(World.make().token.decode())
-    sight = Sight(config.state)
+    sight = TableView(config.state)
     monkeypatch.setattr(limits, "tree_seconds", 3600.0)
     assert not sight.is_dead(claims, "article-1")
     machine.away = True
-    machine.revoke(Kind.BRANCH, claims.crew, uuid_bytes(claims.execution_branch_id))
+    machine.revoke(KeyKind.BRANCH, claims.crew, uuid_bytes(claims.execution_branch_id))
     assert sight.is_dead(claims, "article-1")
     machine.table.retire()
     with pytest.raises(LinkError):
@@ -38,12 +38,12 @@ def test_nobody_is_called_alive_past_either_bound(
     """At the very nanosecond, as at the gate; who is known to be dead is not told either."""
     claims = read_claims(World.make().token.decode())
     monkeypatch.setattr(sight_.time, "clock_gettime_ns", lambda clock: NOW_BOOT_NS)
-    sight = Sight(config.state)
+    sight = TableView(config.state)
     until = [ALWAYS_NS, ALWAYS_NS]
     until[word] = NOW_BOOT_NS + 1
     machine.table.vouch(*until)
     assert not sight.is_dead(claims, "article-1")
-    machine.revoke(Kind.BRANCH, claims.crew, uuid_bytes(claims.execution_branch_id))
+    machine.revoke(KeyKind.BRANCH, claims.crew, uuid_bytes(claims.execution_branch_id))
     until[word] = NOW_BOOT_NS
     machine.table.vouch(*until)
     with pytest.raises(LinkError, match=["nobody vouches", "a majority of the members"][word]):

@@ -10,31 +10,31 @@ import pytest
 from control_world import ALWAYS_NS, Machine, add_crew
 
 from crewgate import limits
-from crewgate.api.backend import Grant
-from crewgate.api.schemas import BranchAnswer, TokenAnswer
+from crewgate.api.backend import TokenRequest
+from crewgate.api.schemas import BranchResponse, TokenResponse
 from crewgate.config import Config
-from crewgate.control.table_view import Sight
-from crewgate.control.token_service import Mint
-from crewgate.core.ids import Kind, uuid_bytes
+from crewgate.control.table_view import TableView
+from crewgate.control.token_service import TokenService
+from crewgate.core.ids import KeyKind, uuid_bytes
 from crewgate.errors import (
     ControlError,
     IssuerError,
-    JournalTakenError,
+    JournalLockedError,
     LinkError,
     ScopeError,
 )
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
 
-RUN = Grant(("search.*",), "10", "lead")
-CHILD = Grant(("search.web",), "2.50", "researcher", "pid_7")
+RUN = TokenRequest(("search.*",), "10", "lead")
+CHILD = TokenRequest(("search.web",), "2.50", "researcher", "pid_7")
 
 
 @pytest.fixture
-def mint(config: Config, machine: Machine) -> Iterator[Mint]:
+def mint(config: Config, machine: Machine) -> Iterator[TokenService]:
     """An issuer on a live table."""
-    sight = Sight(config.state)
-    found = Mint(config, machine.graph, sight)
+    sight = TableView(config.state)
+    found = TokenService(config, machine.graph, sight)
     yield found
     found.close()
     sight.close()
@@ -45,16 +45,18 @@ def journal(config: Config, name: str = "bd+bd-1") -> list[dict[str, object]]:
     return [json.loads(line) for line in lines]
 
 
-def family(mint: Mint) -> tuple[TokenAnswer, TokenAnswer]:
+def family(mint: TokenService) -> tuple[TokenResponse, TokenResponse]:
     """A run of bd/bd-1 and a child of it."""
     run = mint.start_run("bd", "bd-1", RUN)
     return run, mint.spawn("bd", "bd-1", run.access_token, CHILD)
 
 
-def test_each_grant_is_a_token_and_a_line_of_the_journal(mint: Mint, config: Config) -> None:
+def test_each_grant_is_a_token_and_a_line_of_the_journal(
+    mint: TokenService, config: Config
+) -> None:
     """A run, its child, and an extension that says what grew; for whom and why."""
     run, child = family(mint)
-    again = mint.refresh("bd", "bd-1", child.access_token, Grant(credits="3"))
+    again = mint.refresh("bd", "bd-1", child.access_token, TokenRequest(credits="3"))
     claims = read_claims(again.access_token)
     assert claims.client_id == "bd/bd-1"
     assert [each.id for each in claims.branch_path] == [run.branch]
@@ -69,7 +71,7 @@ def test_each_grant_is_a_token_and_a_line_of_the_journal(mint: Mint, config: Con
 
 
 def test_nobody_mints_faster_than_anybody_needs(
-    mint: Mint, monkeypatch: pytest.MonkeyPatch
+    mint: TokenService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each grant is a line that is kept; another orchestrator is not held back by it."""
     monkeypatch.setattr(limits, "tokens_burst", 3)
@@ -82,14 +84,16 @@ def test_nobody_mints_faster_than_anybody_needs(
     mint.start_run("bd", "bd-2", RUN)
 
 
-def test_the_minting_watch_counts_each_grant(mint: Mint, machine: Machine) -> None:
+def test_the_minting_watch_counts_each_grant(mint: TokenService, machine: Machine) -> None:
     """A run, a child and an extension, before anybody has the token."""
     run, child = family(mint)
-    mint.refresh("bd", "bd-1", child.access_token, Grant())
+    mint.refresh("bd", "bd-1", child.access_token, TokenRequest())
     assert machine.counted == [run.branch, child.branch, child.branch]
 
 
-def test_what_the_minting_watch_holds_back_is_nobody_s(mint: Mint, machine: Machine) -> None:
+def test_what_the_minting_watch_holds_back_is_nobody_s(
+    mint: TokenService, machine: Machine
+) -> None:
     """A refusal that may end; the branch that nobody has holds none of its parent's credits."""
     run = mint.start_run("bd", "bd-1", RUN)
     machine.holds_back = True
@@ -105,39 +109,41 @@ def test_what_the_minting_watch_holds_back_is_nobody_s(mint: Mint, machine: Mach
 @pytest.mark.parametrize(
     "wish",
     [
-        Grant(("embeddings.create",), "1", "r"),  # outside the crew
-        Grant(("publish.post",), "1", "r"),  # outside the parent
-        Grant(("search.*", "publish.*"), "1", "r"),
-        Grant(("search.web",), "10.000001", "r"),  # more than the parent
+        TokenRequest(("embeddings.create",), "1", "r"),  # outside the crew
+        TokenRequest(("publish.post",), "1", "r"),  # outside the parent
+        TokenRequest(("search.*", "publish.*"), "1", "r"),
+        TokenRequest(("search.web",), "10.000001", "r"),  # more than the parent
     ],
 )
-def test_a_child_is_within_its_parent_and_its_crew(mint: Mint, wish: Grant) -> None:
+def test_a_child_is_within_its_parent_and_its_crew(mint: TokenService, wish: TokenRequest) -> None:
     """Tools and credits; nothing is minted otherwise."""
     run = mint.start_run("bd", "bd-1", RUN)
     with pytest.raises(ScopeError):
         mint.spawn("bd", "bd-1", run.access_token, wish)
 
 
-def test_the_crew_s_ceiling_holds_for_a_run(mint: Mint) -> None:
+def test_the_crew_s_ceiling_holds_for_a_run(mint: TokenService) -> None:
     """credits_per_branch and tools."""
-    for wish in (Grant(("search.*",), "100.1", "r"), Grant(("*.x",), "1", "r")):
+    for wish in (TokenRequest(("search.*",), "100.1", "r"), TokenRequest(("*.x",), "1", "r")):
         with pytest.raises(IssuerError):
             mint.start_run("bd", "bd-1", wish)
 
 
-def test_children_fit_in_what_the_parent_has_not_spent(mint: Mint, machine: Machine) -> None:
+def test_children_fit_in_what_the_parent_has_not_spent(
+    mint: TokenService, machine: Machine
+) -> None:
     """Their credits together, and what the gateways have seen the parent spend."""
     run, _ = family(mint)
     with pytest.raises(ScopeError):
-        mint.spawn("bd", "bd-1", run.access_token, Grant(("search.web",), "7.6", "r"))
-    row = BranchAnswer(crew="bd", branch=run.branch, state="live", spent_micro=5_000_000)
+        mint.spawn("bd", "bd-1", run.access_token, TokenRequest(("search.web",), "7.6", "r"))
+    row = BranchResponse(crew="bd", branch=run.branch, state="live", spent_micro=5_000_000)
     machine.rows = [row]
     with pytest.raises(ScopeError):
-        mint.spawn("bd", "bd-1", run.access_token, Grant(("search.web",), "2.6", "r"))
-    mint.spawn("bd", "bd-1", run.access_token, Grant(("search.web",), "2.5", "r"))
+        mint.spawn("bd", "bd-1", run.access_token, TokenRequest(("search.web",), "2.6", "r"))
+    mint.spawn("bd", "bd-1", run.access_token, TokenRequest(("search.web",), "2.5", "r"))
 
 
-def test_another_orchestrator_s_branch_is_not_touched(mint: Mint) -> None:
+def test_another_orchestrator_s_branch_is_not_touched(mint: TokenService) -> None:
     """Not of another crew, and not of another name in the same crew: no child, no refresh."""
     run, child = family(mint)
     for crew, name in (("bd", "bd-2"), ("finance", "fin-1")):
@@ -145,54 +151,62 @@ def test_another_orchestrator_s_branch_is_not_touched(mint: Mint) -> None:
             with pytest.raises(IssuerError):
                 mint.spawn(crew, name, token, CHILD)
             with pytest.raises(IssuerError):
-                mint.refresh(crew, name, token, Grant())
+                mint.refresh(crew, name, token, TokenRequest())
 
 
-def test_a_token_that_was_not_minted_here_gets_none_by_it(mint: Mint, config: Config) -> None:
+def test_a_token_that_was_not_minted_here_gets_none_by_it(
+    mint: TokenService, config: Config
+) -> None:
     """A crew's own key may say what it likes: this journal knows the branch, or it does not."""
     other = Orchestrator.from_config(config.path, crew="finance", name="fin-9")
     with other:
         token = other.start_run(credits="1", tools=["search.*"]).token()
     with pytest.raises(IssuerError):
-        mint.refresh("finance", "fin-1", token, Grant())
+        mint.refresh("finance", "fin-1", token, TokenRequest())
     for garbage in ("", "x", "a.b.c", token[:-4] + "AAAA", "\ud800"):
         with pytest.raises(IssuerError):
             mint.spawn("finance", "fin-9", garbage, CHILD)
 
 
-@pytest.mark.parametrize("kind", [Kind.BRANCH, Kind.GRANT, Kind.ORCHESTRATOR, Kind.KEY, Kind.CREW])
-def test_what_is_revoked_gets_no_further_token(mint: Mint, machine: Machine, kind: Kind) -> None:
+@pytest.mark.parametrize(
+    "kind", [KeyKind.BRANCH, KeyKind.GRANT, KeyKind.ORCHESTRATOR, KeyKind.KEY, KeyKind.CREW]
+)
+def test_what_is_revoked_gets_no_further_token(
+    mint: TokenService, machine: Machine, kind: KeyKind
+) -> None:
     """By whatever it names; nor a child, whose ancestor it would be."""
     run, child = family(mint)
     names = {
-        Kind.BRANCH: uuid_bytes(run.branch),
-        Kind.GRANT: run.grant.encode(),
-        Kind.ORCHESTRATOR: b"bd/bd-1",
-        Kind.KEY: b"bd-1",
-        Kind.CREW: b"",
+        KeyKind.BRANCH: uuid_bytes(run.branch),
+        KeyKind.GRANT: run.grant.encode(),
+        KeyKind.ORCHESTRATOR: b"bd/bd-1",
+        KeyKind.KEY: b"bd-1",
+        KeyKind.CREW: b"",
     }
     machine.revoke(kind, "bd", names[kind])
     with pytest.raises(IssuerError, match="revoked"):
-        mint.refresh("bd", "bd-1", run.access_token, Grant())
+        mint.refresh("bd", "bd-1", run.access_token, TokenRequest())
     with pytest.raises(IssuerError, match="revoked"):
         mint.spawn("bd", "bd-1", run.access_token, CHILD)
-    if kind is Kind.BRANCH:
+    if kind is KeyKind.BRANCH:
         with pytest.raises(IssuerError, match="revoked"):
-            mint.refresh("bd", "bd-1", child.access_token, Grant())
+            mint.refresh("bd", "bd-1", child.access_token, TokenRequest())
 
 
-def test_an_orchestrator_in_its_next_life_raises_nobody(mint: Mint, machine: Machine) -> None:
+def test_an_orchestrator_in_its_next_life_raises_nobody(
+    mint: TokenService, machine: Machine
+) -> None:
     """All its tokens until now are dead: a refresh of one would be a token from now."""
     run, _ = family(mint)
-    machine.revoke(Kind.ORCHESTRATOR, "bd", b"bd/bd-1", before=int(time.time()) + 5)
+    machine.revoke(KeyKind.ORCHESTRATOR, "bd", b"bd/bd-1", before=int(time.time()) + 5)
     with pytest.raises(IssuerError):
-        mint.refresh("bd", "bd-1", run.access_token, Grant())
+        mint.refresh("bd", "bd-1", run.access_token, TokenRequest())
     mint.start_run("bd", "bd-1", RUN)
 
 
 @pytest.mark.parametrize("why", ["away", "stale", "not synced"])
 def test_while_nobody_knows_what_is_dead_nothing_is_extended(
-    mint: Mint, machine: Machine, why: str
+    mint: TokenService, machine: Machine, why: str
 ) -> None:
     """The agent is away, or others may know more than it does: a refresh and a child wait."""
     run, _ = family(mint)
@@ -200,13 +214,13 @@ def test_while_nobody_knows_what_is_dead_nothing_is_extended(
     if why != "away":
         machine.table.vouch(*((1, ALWAYS_NS) if why == "stale" else (ALWAYS_NS, 1)))
     with pytest.raises(LinkError):
-        mint.refresh("bd", "bd-1", run.access_token, Grant())
+        mint.refresh("bd", "bd-1", run.access_token, TokenRequest())
     with pytest.raises(LinkError):
         mint.spawn("bd", "bd-1", run.access_token, CHILD)
 
 
 def test_an_expired_token_is_refreshed_for_a_while(
-    mint: Mint, monkeypatch: pytest.MonkeyPatch
+    mint: TokenService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An agent may have slept, but no longer than a death is remembered; no child of it."""
     run = mint.start_run("bd", "bd-1", RUN)
@@ -214,23 +228,23 @@ def test_an_expired_token_is_refreshed_for_a_while(
     monkeypatch.setattr(time, "time", lambda: now + 1000)
     with pytest.raises(IssuerError, match="expired"):
         mint.spawn("bd", "bd-1", run.access_token, CHILD)
-    mint.refresh("bd", "bd-1", run.access_token, Grant())
+    mint.refresh("bd", "bd-1", run.access_token, TokenRequest())
     monkeypatch.setattr(time, "time", lambda: now + 1000 + limits.revocation_seconds / 2)
     with pytest.raises(IssuerError, match="too long ago"):
-        mint.refresh("bd", "bd-1", run.access_token, Grant())
+        mint.refresh("bd", "bd-1", run.access_token, TokenRequest())
 
 
-def test_another_process_with_the_journal_is_named(mint: Mint, config: Config) -> None:
+def test_another_process_with_the_journal_is_named(mint: TokenService, config: Config) -> None:
     """One process at a time is an orchestrator; once it has ended, the next one is."""
     with (
         Orchestrator.from_config(config.path, crew="bd", name="bd-1"),
-        pytest.raises(JournalTakenError),
+        pytest.raises(JournalLockedError),
     ):
         mint.start_run("bd", "bd-1", RUN)
     mint.start_run("bd", "bd-1", RUN)
 
 
-def test_a_crew_without_a_key_here_is_refused_by_name(mint: Mint) -> None:
+def test_a_crew_without_a_key_here_is_refused_by_name(mint: TokenService) -> None:
     """As OAuth says it: this client may not, whatever it asks for."""
     with pytest.raises(ControlError) as refused:
         mint.start_run("keyless", "k-1", RUN)
@@ -240,7 +254,7 @@ def test_a_crew_without_a_key_here_is_refused_by_name(mint: Mint) -> None:
     assert unknown.value.slug == "invalid_request"
 
 
-def test_keys_are_taken_as_they_are_now(mint: Mint, config: Config, tmp_path: Path) -> None:
+def test_keys_are_taken_as_they_are_now(mint: TokenService, config: Config, tmp_path: Path) -> None:
     """A rotated key signs the next token, and one that is bound to another name does not."""
     old = mint.start_run("bd", "bd-1", RUN)
     add_crew(config.path.parent, "bd", kid="bd-new")
@@ -248,7 +262,7 @@ def test_keys_are_taken_as_they_are_now(mint: Mint, config: Config, tmp_path: Pa
     header = json.loads(_decoded(new.access_token.split(".")[0]))
     assert header["kid"] == "bd-new"
     with pytest.raises(IssuerError, match="no key"):
-        mint.refresh("bd", "bd-1", old.access_token, Grant())
+        mint.refresh("bd", "bd-1", old.access_token, TokenRequest())
     add_crew(config.path.parent, "bd", kid="bd-own", orchestrator="bd/bd-9")
     with pytest.raises(ControlError) as refused:
         mint.start_run("bd", "bd-1", RUN)
@@ -259,11 +273,13 @@ def _decoded(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def test_a_branch_outlives_its_open_journal(mint: Mint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_branch_outlives_its_open_journal(
+    mint: TokenService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However many names are minted for: the longest unused journal is closed, and read again."""
     monkeypatch.setattr(limits, "orchestrators_max", 2)
     run = mint.start_run("bd", "bd-1", RUN)
     for number in range(2, 5):
         mint.start_run("bd", f"bd-{number}", RUN)
-    assert repr(mint) == "<Mint for 2 orchestrators>"
-    mint.refresh("bd", "bd-1", run.access_token, Grant())
+    assert repr(mint) == "<TokenService for 2 orchestrators>"
+    mint.refresh("bd", "bd-1", run.access_token, TokenRequest())

@@ -5,12 +5,12 @@ import json
 from urllib.parse import unquote
 
 import pytest
+from grant_builders import grant
 from hypothesis import given
 from hypothesis import strategies as st
-from lessees import grant
 
 from crewgate.core import grpc_status, problems
-from crewgate.core.problems import KINDS
+from crewgate.core.problems import PROBLEM_TYPES
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway import refusals
 
@@ -90,21 +90,21 @@ def entries(info: Message) -> dict[str, str]:
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_its_code(reason: Reason) -> None:
     """401 is UNAUTHENTICATED, and so on; credits that are spent are a resource."""
-    kind = KINDS[reason]
+    kind = PROBLEM_TYPES[reason]
     wanted = CODES.get(reason, UNAUTHENTICATED)
     assert grpc_status.code(kind.status, kind.slug) == wanted
     assert (kind.status == 401) == (wanted == UNAUTHENTICATED)
 
 
 @pytest.mark.parametrize("kind", OWN, ids=lambda kind: kind.slug)
-def test_the_gateways_own_problems_have_theirs(kind: problems.Kind) -> None:
+def test_the_gateways_own_problems_have_theirs(kind: problems.ProblemType) -> None:
     """None is UNKNOWN."""
     assert grpc_status.code(kind.status, kind.slug) == OWN[kind]
 
 
 def test_a_refusal_is_an_answer_of_trailers_only() -> None:
     """HTTP 200, gRPC's own type, no body, and nothing that is only HTTP's."""
-    kind = KINDS[Reason.MISSING_TOKEN]
+    kind = PROBLEM_TYPES[Reason.MISSING_TOKEN]
     asked = [(b"te", b"trailers"), (b"content-type", b"application/grpc+proto")]
     status, fields, body = problems.refusal(kind, ID, asked=asked, metadata=b"https://a/b")
     assert (status, body) == (200, b"")
@@ -123,7 +123,7 @@ def test_the_problem_stands_in_the_details() -> None:
         Reason.CREDITS_EXHAUSTED, grant(1, 50), level="a", used=500_000, quota=2_500_000,
         need=3_000_000,
     )  # fmt: skip
-    kind = KINDS[denial.reason]
+    kind = PROBLEM_TYPES[denial.reason]
     code, message, found = details(problems.grpc_fields(kind, ID, denial))
     document = json.loads(problems.document(kind, ID, denial))
     assert (code, message) == (8, f"{document['title']}. {document['detail']}")
@@ -135,7 +135,7 @@ def test_the_problem_stands_in_the_details() -> None:
 
 def test_what_may_be_tried_again_says_when() -> None:
     """A RetryInfo with the seconds of Retry-After."""
-    found = details(problems.grpc_fields(KINDS[Reason.BUDGET_UNAVAILABLE], ID))[2]
+    found = details(problems.grpc_fields(PROBLEM_TYPES[Reason.BUDGET_UNAVAILABLE], ID))[2]
     (delay,) = found["RetryInfo"][1]
     assert isinstance(delay, bytes)
     assert parsed(delay) == {1: [1]}
@@ -171,16 +171,16 @@ def test_who_calls_by_grpc(content_type: bytes, answer: bytes) -> None:
     asked = [(b"accept", b"application/grpc"), (b"content-type", content_type)]
     assert grpc_status.answer_type(asked) == answer
     assert grpc_status.is_native(content_type) == (answer == b"application/grpc")
-    assert (problems.refusal(KINDS[Reason.UNKNOWN_TOOL], ID, asked=asked).status == 200) == bool(
-        answer
-    )
+    assert (
+        problems.refusal(PROBLEM_TYPES[Reason.UNKNOWN_TOOL], ID, asked=asked).status == 200
+    ) == bool(answer)
 
 
 def test_the_parser_of_protobuf_reads_it() -> None:
     """And not only the one above."""
     status_pb2 = pytest.importorskip("google.rpc.status_pb2", reason="grpcio-status is missing")
     details_pb2 = pytest.importorskip("google.rpc.error_details_pb2")
-    said = dict(problems.grpc_fields(KINDS[Reason.REVOCATION_UNAVAILABLE], ID))
+    said = dict(problems.grpc_fields(PROBLEM_TYPES[Reason.REVOCATION_UNAVAILABLE], ID))
     text = said[b"grpc-status-details-bin"]
     status = status_pb2.Status.FromString(base64.b64decode(text + b"=" * (-len(text) % 4)))
     info, retry = details_pb2.ErrorInfo(), details_pb2.RetryInfo()

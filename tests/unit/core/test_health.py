@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.core.health import Change, Fact, Health, State, degraded, failed, ok
+from crewgate.core.health import Health, HealthChange, HealthFact, HealthState, degraded, failed, ok
 
 HOUR = 3600
 
@@ -17,8 +17,8 @@ def _states(health: Health) -> dict[str, str]:
     return {each.component: each.state.value for each in health.summary.conditions}
 
 
-def _looks(health: Health, facts: list[Fact], begin: int, end: int) -> list[Change]:
-    return [change for at in range(begin, end) for change in health.look(facts, at)]
+def _looks(health: Health, facts: list[HealthFact], begin: int, end: int) -> list[HealthChange]:
+    return [change for at in range(begin, end) for change in health.update(facts, at)]
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,11 @@ def _looks(health: Health, facts: list[Fact], begin: int, end: int) -> list[Chan
     ],
 )
 def test_the_machine_is_ready_while_no_component_has_calls_refused(
-    facts: list[Fact], ready: bool, state: str
+    facts: list[HealthFact], ready: bool, state: str
 ) -> None:
     """A failure beside the calls degrades the machine, and stops no calls."""
     health = Health()
-    health.look(facts, 0.0)
+    health.update(facts, 0.0)
     found = health.summary
     assert (found.ready, found.state.value) == (ready, state)
 
@@ -44,9 +44,9 @@ def test_the_machine_is_ready_while_no_component_has_calls_refused(
 def test_the_worst_comes_first_and_says_since_when() -> None:
     """What has calls refused, then what failed, then what is degraded; the oldest before others."""
     health = Health()
-    health.look([ok("a"), degraded("b", "x"), failed("c", "x", refuses=False), ok("d")], 1.0)
+    health.update([ok("a"), degraded("b", "x"), failed("c", "x", refuses=False), ok("d")], 1.0)
     facts = [degraded("a", "x"), degraded("b", "y"), failed("c", "x", refuses=False)]
-    health.look([*facts, failed("d", "x")], 2.0)
+    health.update([*facts, failed("d", "x")], 2.0)
     found = [(each.component, each.since) for each in health.summary.conditions]
     assert found == [("d", 2.0), ("c", 1.0), ("b", 1.0), ("a", 2.0)]
     assert health.summary.refusals == ["d: x"]
@@ -55,7 +55,9 @@ def test_the_worst_comes_first_and_says_since_when() -> None:
 def test_of_several_facts_about_one_component_the_worst_counts() -> None:
     """A listener with an expired certificate and a list that ends soon."""
     health = Health()
-    health.look([degraded("listener a", "soon"), failed("listener a", "over"), ok("listener a")], 0)
+    health.update(
+        [degraded("listener a", "soon"), failed("listener a", "over"), ok("listener a")], 0
+    )
     assert [each.why for each in health.summary.conditions] == ["over"]
 
 
@@ -77,7 +79,7 @@ def test_worse_is_logged_although_it_was_bad_before() -> None:
     health = Health()
     _looks(health, [degraded("certificate", "ends in 3 days")], 0, 9)
     (change,) = _looks(health, [failed("certificate", "has ended")], 9, 20)
-    assert (change.before, change.now.state) == (State.DEGRADED, State.FAILED)
+    assert (change.before, change.now.state) == (HealthState.DEGRADED, HealthState.FAILED)
 
 
 def test_what_passes_by_itself_is_not_logged() -> None:
@@ -105,7 +107,7 @@ def test_what_is_not_reported_any_more_is_forgotten() -> None:
     health = Health()
     _looks(health, [failed("worker 3", "gone")], 0, 5)
     (change,) = _looks(health, [], 5, 60)
-    assert change.now.state is State.OK
+    assert change.now.state is HealthState.OK
     assert health.summary.conditions == ()
 
 
@@ -113,7 +115,7 @@ def test_the_number_of_components_is_bounded() -> None:
     """Those beyond the bound are counted in one that says so."""
     health = Health()
     many = limits.health_components_max + 7
-    changes = health.look([degraded(f"{number}", "x") for number in range(many)], 0)
+    changes = health.update([degraded(f"{number}", "x") for number in range(many)], 0)
     found = {each.component: each.why for each in health.summary.conditions}
     assert len(found) == limits.health_components_max + 1
     assert found["health"] == "7 more components are not ok"
@@ -124,8 +126,12 @@ def test_logs_of_names_that_change_are_bounded(monkeypatch: pytest.MonkeyPatch) 
     """Ever new names cannot fill the memory or the log."""
     monkeypatch.setattr(limits, "health_logs_max", 20)
     health = Health()
-    lines = [health.look([degraded(f"{at}", "x")], at) for at in range(limits.health_logs_max + 99)]
-    said = [change for changes in lines for change in changes if change.now.state is not State.OK]
+    lines = [
+        health.update([degraded(f"{at}", "x")], at) for at in range(limits.health_logs_max + 99)
+    ]
+    said = [
+        change for changes in lines for change in changes if change.now.state is not HealthState.OK
+    ]
     assert len(said) == limits.health_logs_max
 
 
@@ -133,39 +139,39 @@ def test_texts_are_cut_to_what_the_link_carries() -> None:
     """A long error of a library is no reason for a message that the agent refuses."""
     fact = failed("a", "x" * 10_000, "y" * 10_000)
     assert len(fact.why) == len(fact.mend) == limits.health_text_chars_max
-    assert msgspec.convert(msgspec.to_builtins(fact), Fact) == fact
+    assert msgspec.convert(msgspec.to_builtins(fact), HealthFact) == fact
 
 
-_STATES = st.sampled_from(State)
+_STATES = st.sampled_from(HealthState)
 
 
 @given(st.lists(st.tuples(_STATES, st.booleans()), max_size=60))
-def test_the_fold_is_the_worst_of_all(parts: list[tuple[State, bool]]) -> None:
+def test_the_fold_is_the_worst_of_all(parts: list[tuple[HealthState, bool]]) -> None:
     """Against the rule as one would say it."""
-    facts = [Fact(f"{at}", state, refuses=flag) for at, (state, flag) in enumerate(parts)]
+    facts = [HealthFact(f"{at}", state, refuses=flag) for at, (state, flag) in enumerate(parts)]
     health = Health()
-    health.look(facts, 0.0)
-    ready = not any(state is State.FAILED and flag for state, flag in parts)
-    well = all(state is State.OK for state, _ in parts)
-    expected = State.OK if well else State.DEGRADED if ready else State.FAILED
+    health.update(facts, 0.0)
+    ready = not any(state is HealthState.FAILED and flag for state, flag in parts)
+    well = all(state is HealthState.OK for state, _ in parts)
+    expected = HealthState.OK if well else HealthState.DEGRADED if ready else HealthState.FAILED
     assert (health.summary.ready, health.summary.state) == (ready, expected)
     assert _states(health) == {fact.component: fact.state.value for fact in facts}
 
 
 @given(st.lists(st.tuples(_STATES, st.integers(1, 20)), max_size=30))
-def test_the_log_is_bounded_and_ends_with_the_truth(spells: list[tuple[State, int]]) -> None:
+def test_the_log_is_bounded_and_ends_with_the_truth(spells: list[tuple[HealthState, int]]) -> None:
     """However a component flaps: few lines, none that repeats, and the last one is true."""
     health, at, lines = Health(), 0, []
-    for state, seconds in [*spells, (State.DEGRADED, 100)]:
+    for state, seconds in [*spells, (HealthState.DEGRADED, 100)]:
         for _ in range(seconds):
-            lines += health.look([Fact("a", state, "why")], at)
+            lines += health.update([HealthFact("a", state, "why")], at)
             (condition,) = health.summary.conditions
             assert condition.state is state  # an answer is never held back
             at += 7  # seconds
-    states = [State.OK, *(change.now.state for change in lines)]
+    states = [HealthState.OK, *(change.now.state for change in lines)]
     assert all(one is not two for one, two in itertools.pairwise(states))
     assert [change.before for change in lines] == states[:-1]
-    assert states[-1] is State.DEGRADED
+    assert states[-1] is HealthState.DEGRADED
     better = sum(two.rank < one.rank for one, two in itertools.pairwise(states))
     assert better <= 1 + at / limits.health_settle_seconds_max + 7  # doublings from 5 s to 600 s
     assert len(lines) <= 2 + 3 * better
@@ -175,8 +181,8 @@ def test_an_hour_of_flapping_is_few_lines() -> None:
     """Down and up again each second, and each minute."""
     for period in (10, 60):
         health = Health()
-        lines: list[Change] = []
+        lines: list[HealthChange] = []
         for at in range(0, HOUR, 5):
             is_down = at % period < period // 2
-            lines += health.look([failed("a", "x") if is_down else ok("a")], at)
+            lines += health.update([failed("a", "x") if is_down else ok("a")], at)
         assert len(lines) < 20, period

@@ -1,15 +1,15 @@
-"""Refusals are said as DESIGN's table has them, in the same words wherever they are said."""
+"""Each refusal has the same status, challenge and words wherever it is sent."""
 
 import base64
 import json
 
 import pytest
-from lessees import grant
+from grant_builders import grant
 from msgspec import structs
 
 from crewgate.core import problems
-from crewgate.core.problems import KINDS
-from crewgate.core.verdict import Denial, Reason, Spent
+from crewgate.core.problems import PROBLEM_TYPES
+from crewgate.core.verdict import Denial, Reason, SpentWindow
 
 STATUS = {
     Reason.INVALID_REQUEST: (400, "invalid_request"),
@@ -39,13 +39,15 @@ METADATA = b"https://tools.example/.well-known/oauth-protected-resource"
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_the_status_and_code_of_the_design(reason: Reason) -> None:
     """The slug is the reason; 403 is never 429, because clients retry that."""
-    kind = KINDS[reason]
+    kind = PROBLEM_TYPES[reason]
     assert (kind.slug, (kind.status, kind.error)) == (reason.value, STATUS[reason])
 
 
 def test_the_challenge_of_a_refused_scope_names_what_would_do() -> None:
     """RFC 6750, section 3.1, and the parameter of RFC 9728, section 5.1."""
-    headers = dict(problems.fields(KINDS[Reason.TOOL_NOT_ALLOWED], METADATA, scope="publish.post"))
+    headers = dict(
+        problems.fields(PROBLEM_TYPES[Reason.TOOL_NOT_ALLOWED], METADATA, scope="publish.post")
+    )
     challenge = headers[b"www-authenticate"]
     assert challenge.startswith(b'Bearer resource_metadata="' + METADATA + b'", error=')
     assert challenge.endswith(b'scope="publish.post"')
@@ -55,14 +57,14 @@ def test_the_challenge_of_a_refused_scope_names_what_would_do() -> None:
 
 def test_a_missing_token_is_challenged_without_an_error() -> None:
     """RFC 6750, section 3.1: a request without credentials gets no error code."""
-    headers = dict(problems.fields(KINDS[Reason.MISSING_TOKEN], b""))
+    headers = dict(problems.fields(PROBLEM_TYPES[Reason.MISSING_TOKEN], b""))
     assert headers[b"www-authenticate"] == b"Bearer"
 
 
 @pytest.mark.parametrize("reason", [Reason.UNKNOWN_TOOL, Reason.BUDGET_UNAVAILABLE])
 def test_only_refused_credentials_are_challenged(reason: Reason) -> None:
     """404 and 503 ask for no other token; 503 says when to try again."""
-    headers = dict(problems.fields(KINDS[reason], METADATA))
+    headers = dict(problems.fields(PROBLEM_TYPES[reason], METADATA))
     assert b"www-authenticate" not in headers
     assert (b"retry-after" in headers) == (reason is Reason.BUDGET_UNAVAILABLE)
 
@@ -72,7 +74,9 @@ def test_the_document_names_the_empty_level_in_credits() -> None:
     denial = Denial(
         Reason.CREDITS_EXHAUSTED, grant(1, 50), level="article", used=2_500_000, quota=2_500_000
     )
-    document = json.loads(problems.document(KINDS[denial.reason], bytes(15) + b"\1", denial))
+    document = json.loads(
+        problems.document(PROBLEM_TYPES[denial.reason], bytes(15) + b"\1", denial)
+    )
     assert document["type"] == "https://crewgate.dev/problems/credits-exhausted"
     assert document["branch"] == denial.grant.branch if denial.grant else None
     assert (document["level"], document["used_credits"]) == ("article", "2.50")
@@ -85,7 +89,7 @@ def test_credits_that_are_left_but_too_few_are_not_said_to_be_spent() -> None:
         Reason.CREDITS_EXHAUSTED, grant(1, 50), level="a", used=500_000, quota=2_500_000,
         need=3_000_000,
     )  # fmt: skip
-    kind = KINDS[few.reason]
+    kind = PROBLEM_TYPES[few.reason]
     said = json.loads(problems.document(kind, bytes(16), few, for_models=True))
     assert (said["left_credits"], said["needed_credits"]) == ("2.00", "3.00")
     assert "Ask for less, such as a lower max_tokens, or for more credits" in said["detail"]
@@ -103,7 +107,7 @@ def test_what_comes_back_by_itself_says_when() -> None:
     """A crew's hour: 429 with Retry-After, and the end of the window; no word against trying."""
     spent = Denial(
         Reason.CREDITS_EXHAUSTED, grant(1, 50), level="article", used=9, quota=10, need=5,
-        window=Spent(3600, 1_800_003_600, 120),
+        window=SpentWindow(3600, 1_800_003_600, 120),
     )  # fmt: skip
     kind = problems.kind_of(spent.reason, spent)
     assert (kind.slug, kind.status) == ("allowance-exhausted", 429)
@@ -129,14 +133,14 @@ def test_a_branch_that_has_spent_its_own_is_never_asked_to_come_back() -> None:
 
 def test_a_document_ends_its_line() -> None:
     """A shell's prompt does not stick to it; within there is no other line's end."""
-    text = problems.document(KINDS[Reason.UNKNOWN_TOOL], bytes(16))
+    text = problems.document(PROBLEM_TYPES[Reason.UNKNOWN_TOOL], bytes(16))
     assert text.splitlines(keepends=True) == [text]
     assert text.endswith(b"}\n")
 
 
 def test_a_stream_is_ended_by_an_event_of_its_own() -> None:
     """The last event of a cut stream carries the same document."""
-    event = problems.event(KINDS[Reason.BRANCH_REVOKED], bytes(16))
+    event = problems.event(PROBLEM_TYPES[Reason.BRANCH_REVOKED], bytes(16))
     head, data, *rest = event.split(b"\n")
     assert (head, rest) == (b"event: error", [b"", b""])
     assert json.loads(data.removeprefix(b"data: "))["status"] == 401

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.core.shared_quota import Room
+from crewgate.core.shared_quota import SharedQuota
 
 MOST = 6
 sharers = st.sampled_from(["", "a", "b", "c"])
@@ -19,7 +19,7 @@ def test_nobody_has_more_than_a_part_and_all_no_more_than_there_is(
     share: int, steps: list[tuple[bool, str, int]]
 ) -> None:
     """What does not fit is refused and takes nothing; what is given back is there again."""
-    room, own = Room(MOST, share), Counter[str]()
+    room, own = SharedQuota(MOST, share), Counter[str]()
     for takes, who, amount in steps:
         if takes:
             fits = own.total() + amount <= MOST and own[who] + amount <= MOST // share

@@ -1,7 +1,7 @@
 """Verdicts, as a person meets them in a shell."""
 
 import pytest
-from lessees import branch_id, grant
+from grant_builders import branch_id, grant
 
 from crewgate.core.verdict import Denial, Reason
 

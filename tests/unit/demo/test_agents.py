@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from crewgate import limits
 from crewgate.ca.certificates import make_root
 from crewgate.demo import agents
-from crewgate.demo.agents import SEARCH, SUMMARY, Agent, Said
+from crewgate.demo.agents import SEARCH, SUMMARY, AgentEvent, DemoAgent
 
 PROBLEM = {"type": "https://crewgate.dev/problems/credits-exhausted", "status": 403}
 
@@ -48,11 +48,11 @@ class Answers(httpx.AsyncBaseTransport):
         return httpx.Response(answer.status_code, headers=answer.headers, stream=content)
 
 
-def agent(gateway: httpx.AsyncBaseTransport) -> tuple[Agent, list[Said]]:
+def agent(gateway: httpx.AsyncBaseTransport) -> tuple[DemoAgent, list[AgentEvent]]:
     """An agent before that gateway, and what it says."""
-    said: list[Said] = []
+    said: list[AgentEvent] = []
     client = httpx.AsyncClient(transport=gateway, base_url="https://gateway")
-    return Agent(client, said.append), said
+    return DemoAgent(client, said.append), said
 
 
 def refusal() -> httpx.Response:

@@ -2,23 +2,23 @@
 
 import httpx
 import trio
-from story_seen import ended, said
+from demo_observations import ended, said
 from trio.testing import MockClock
 
 from crewgate import limits
-from crewgate.demo.agents import EMBEDDINGS, SEARCH, SUMMARY, Agent, Said
-from crewgate.demo.cluster_act import Act, receipt_of
+from crewgate.demo.agents import EMBEDDINGS, SEARCH, SUMMARY, AgentEvent, DemoAgent
+from crewgate.demo.cluster_act import ClusterAct, receipt_of
 
 
 def test_it_begins_when_everybody_was_heard() -> None:
     """Admitted or not: a stream that nobody opens is a broken promise, and no story without end."""
     heard: list[str] = []
-    act = Act(lambda role, _one: heard.append(role))
+    act = ClusterAct(lambda role, _one: heard.append(role))
     act.note("translator", 3, said(SEARCH))
     act.note("editor", 2, said(EMBEDDINGS, 503))
     act.note("indexer", 3, said(EMBEDDINGS))
     assert not act.begun.is_set()
-    act.note("translator", 2, Said("ended", 1, SUMMARY, 0, "ConnectError"))
+    act.note("translator", 2, AgentEvent("ended", 1, SUMMARY, 0, "ConnectError"))
     assert act.begun.is_set()
     assert heard[-1] == "translator at gateway 2"
     assert [one.path for one in act.said["translator"]] == [SEARCH, SUMMARY]
@@ -26,12 +26,12 @@ def test_it_begins_when_everybody_was_heard() -> None:
 
 async def test_calls_go_on_until_so_often_after_the_receipt(autojump_clock: MockClock) -> None:
     """However long the receipt takes."""
-    act = Act(lambda _role, _one: None)
-    heard: list[Said] = []
+    act = ClusterAct(lambda _role, _one: None)
+    heard: list[AgentEvent] = []
     transport = httpx.MockTransport(lambda _request: httpx.Response(200, json={}))
     client = httpx.AsyncClient(transport=transport, base_url="https://gateway")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(act.call, Agent(client, heard.append), SEARCH)
+        nursery.start_soon(act.call, DemoAgent(client, heard.append), SEARCH)
         await trio.sleep(60)
         before = len(heard)
         assert before > limits.demo_after_calls
@@ -41,13 +41,13 @@ async def test_calls_go_on_until_so_often_after_the_receipt(autojump_clock: Mock
 
 async def test_a_gateway_that_is_down_does_not_hold_up_the_end(autojump_clock: MockClock) -> None:
     """Each call is told to come again; then what was refused is told, and not that time was up."""
-    act = Act(lambda _role, _one: None)
-    heard: list[Said] = []
+    act = ClusterAct(lambda _role, _one: None)
+    heard: list[AgentEvent] = []
     busy = httpx.Response(503, headers={"retry-after": "1"})
     transport = httpx.MockTransport(lambda _request: busy)
     client = httpx.AsyncClient(transport=transport, base_url="https://gateway")
     act.learn()
-    await act.call(Agent(client, heard.append), SEARCH)
+    await act.call(DemoAgent(client, heard.append), SEARCH)
     assert 0 < len(heard) < limits.demo_after_calls
     assert trio.current_time() < limits.demo_after_seconds + 2 * limits.demo_again_max
 

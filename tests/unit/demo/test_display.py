@@ -2,13 +2,13 @@
 
 import io
 
+from demo_observations import READ_NS, crossed, ended, restarted, said, seen
 from msgspec.structs import replace
 from rich.console import Console
-from story_seen import READ_NS, crossed, ended, restarted, said, seen
 
-from crewgate.demo.agents import SEARCH, SUMMARY, Said
-from crewgate.demo.cross_crew_act import Decommissioned
-from crewgate.demo.display import Board, show
+from crewgate.demo.agents import SEARCH, SUMMARY, AgentEvent
+from crewgate.demo.cross_crew_act import DecommissionOutput
+from crewgate.demo.display import Display, show
 from crewgate.demo.report import judge
 
 
@@ -27,9 +27,9 @@ def text(console: Console) -> str:
 def test_news_is_told_once() -> None:
     """300 calls of the loop are two lines: the first answer and the first refusal."""
     console = screen()
-    with Board(console) as board:
+    with Display(console) as board:
         for one in seen().said["researcher"]:
-            board.hear("researcher", one)
+            board.on_event("researcher", one)
     first, second = text(console).splitlines()
     assert "the researcher calls /search" in first
     assert "refused /search at call 251: 403 credits-exhausted" in second
@@ -38,9 +38,9 @@ def test_news_is_told_once() -> None:
 def test_a_stream_is_told_from_its_beginning_to_its_end() -> None:
     """Also how it ended."""
     console = screen()
-    with Board(console) as board:
-        board.hear("fact-checker", Said("opened", 1, SUMMARY, 200))
-        board.hear("fact-checker", Said("ended", 2, SUMMARY, 200, "reset"))
+    with Display(console) as board:
+        board.on_event("fact-checker", AgentEvent("opened", 1, SUMMARY, 200))
+        board.on_event("fact-checker", AgentEvent("ended", 2, SUMMARY, 200, "reset"))
     assert "opens a stream at /summary" in text(console)
     assert "the stream of the fact-checker ends: reset" in text(console)
 
@@ -48,8 +48,8 @@ def test_a_stream_is_told_from_its_beginning_to_its_end() -> None:
 def test_a_terminal_shows_everybody_live() -> None:
     """Each role has its row, whatever has happened so far."""
     console = screen(terminal=True)
-    with Board(console) as board:
-        board.hear("drafter", said(SEARCH, 403, "tool-not-allowed"))
+    with Display(console) as board:
+        board.on_event("drafter", said(SEARCH, 403, "tool-not-allowed"))
         console.print(board._table())
     assert "style-reviewer" in text(console)
     assert "403 tool-not-allowed" in text(console)
@@ -89,7 +89,7 @@ def test_the_summary_names_what_did_not_hold() -> None:
 def test_what_the_list_of_the_revoked_closed_has_no_time() -> None:
     """None that is below 0."""
     console = screen()
-    act = replace(crossed(), decommissioned=Decommissioned(READ_NS + 6_000_000))
+    act = replace(crossed(), decommissioned=DecommissionOutput(READ_NS + 6_000_000))
     show(judge(seen(), act, restarted(), ended()), console)
     assert "closed bd-1's stream by the CRL (command: 250 ms)" in text(console)
 
@@ -105,7 +105,7 @@ def test_a_stream_that_never_came_was_not_cut() -> None:
 def test_an_answer_cannot_drive_the_terminal() -> None:
     """Reasons come from a server; they are shown, not obeyed."""
     console = screen()
-    with Board(console) as board:
-        board.hear("drafter", said(SEARCH, 403, "\x1b[2J[red]\u202e"))
+    with Display(console) as board:
+        board.on_event("drafter", said(SEARCH, 403, "\x1b[2J[red]\u202e"))
     assert "\x1b" not in text(console)
     assert r"\x1b[2J[red]\u202e" in text(console)

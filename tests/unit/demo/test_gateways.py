@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.config import Place, load
+from crewgate.config import HostPort, load
 from crewgate.core.credits import parse_credits
 from crewgate.core.policy.policy import SHARED
 from crewgate.core.policy.scope import within
@@ -12,9 +12,9 @@ from crewgate.demo import cluster_act, gateways
 from crewgate.demo.cross_crew_act import CREW as BORDER_CREW
 from crewgate.demo.cross_crew_act import TOOLS as BORDER_TOOLS
 from crewgate.demo.ports import HOST
-from crewgate.demo.stage import TOOLS_OFFSET, Stage
-from crewgate.demo.story import CAST, CREW, RUN_CREDITS, RUN_TOOLS, Part
-from crewgate.errors import StoryError
+from crewgate.demo.stage import TOOLS_OFFSET, DemoStage
+from crewgate.demo.story import CAST, CREW, RUN_CREDITS, RUN_TOOLS, AgentRole
+from crewgate.errors import DemoError
 
 
 async def test_the_first_is_init_with_a_stream_and_a_border(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ async def test_the_others_are_its_peers_with_its_tools(tmp_path: Path) -> None:
     await gateways.further(first)
     stages = (first, *first.further)
     configs = [load(stage.config) for stage in stages]
-    places = [Place(HOST, stage.port + 3) for stage in stages]
+    places = [HostPort(HOST, stage.port + 3) for stage in stages]
     for config, place in zip(configs, places, strict=True):
         assert config.cluster is not None
         assert config.cluster.reached_at == place
@@ -60,7 +60,7 @@ async def test_the_others_are_its_peers_with_its_tools(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cast", "quota"), [(CAST, RUN_CREDITS), (cluster_act.CAST, cluster_act.CREDITS)]
 )
-def test_the_cast_fits_in_its_run(cast: tuple[Part, ...], quota: str) -> None:
+def test_the_cast_fits_in_its_run(cast: tuple[AgentRole, ...], quota: str) -> None:
     """Tools and credits of the sub-agents are within the run's, as `spawn` demands."""
     assert all(within(part.tools, RUN_TOOLS) for part in cast)
     assert sum(parse_credits(part.credits) for part in cast) <= parse_credits(quota)
@@ -68,9 +68,9 @@ def test_the_cast_fits_in_its_run(cast: tuple[Part, ...], quota: str) -> None:
 
 def test_what_init_does_not_write_is_told(tmp_path: Path) -> None:
     """Another `init` than the story's is no silent loss of what the story needs."""
-    stage = Stage(tmp_path, 1)
+    stage = DemoStage(tmp_path, 1)
     stage.config.parent.mkdir()
     stage.config.write_text("workers = 7")
-    with pytest.raises(StoryError, match="writes no `workers = 2` for the story"):
+    with pytest.raises(DemoError, match="writes no `workers = 2` for the story"):
         gateways._edit(stage, {"workers = 2": "workers = 1"})
     assert stage.config.read_text() == "workers = 7"

@@ -8,7 +8,7 @@ import pytest
 
 from crewgate.demo import ports
 from crewgate.demo.ports import HOST, PORTS_PER_BLOCK, reserve
-from crewgate.errors import StoryError
+from crewgate.errors import DemoError
 
 
 def block_of_an_ended_process() -> int:
@@ -34,7 +34,7 @@ def test_no_two_processes_get_the_same() -> None:
     own = reserve()
     script = f"from crewgate.demo import ports; ports._FIRST_PORTS = [{own}]; ports.reserve()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
-    assert b"StoryError: no free ports" in done.stderr
+    assert b"DemoError: no free ports" in done.stderr
 
 
 def test_ports_of_another_process_are_not_bound_for_a_moment(
@@ -45,7 +45,7 @@ def test_ports_of_another_process_are_not_bound_for_a_moment(
     bound: list[object] = []
     monkeypatch.setattr(ports, "_FIRST_PORTS", [own])
     monkeypatch.setattr(socket, "create_server", bound.append)
-    with pytest.raises(StoryError, match="no free ports"):
+    with pytest.raises(DemoError, match="no free ports"):
         reserve()
     assert bound == []
 
@@ -54,6 +54,6 @@ def test_a_block_with_a_listener_is_left_alone(monkeypatch: pytest.MonkeyPatch) 
     """One port in use is enough, and nothing of such a block stays bound."""
     first = block_of_an_ended_process()
     monkeypatch.setattr(ports, "_FIRST_PORTS", [first])
-    with socket.create_server((HOST, first + 5)), pytest.raises(StoryError, match="no free ports"):
+    with socket.create_server((HOST, first + 5)), pytest.raises(DemoError, match="no free ports"):
         reserve()
     assert reserve() == first  # nothing stayed bound

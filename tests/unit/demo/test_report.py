@@ -4,26 +4,26 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+from demo_observations import BRANCHES, NOON, READ_NS, crossed, ended, restarted, row, said, seen
 from msgspec.structs import replace
-from story_seen import BRANCHES, NOON, READ_NS, crossed, ended, restarted, row, said, seen
 
-from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, Said
-from crewgate.demo.cluster_act import Ended
+from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, AgentEvent
+from crewgate.demo.cluster_act import ClusterObservations
 from crewgate.demo.cross_crew_act import (
     BALANCE,
     LEAVING,
     STATEMENT,
     STAYING,
-    Crossed,
-    Decommissioned,
+    CrossCrewObservations,
+    DecommissionOutput,
 )
 from crewgate.demo.report import judge
-from crewgate.demo.restart import Restarted
-from crewgate.demo.story import Seen
-from crewgate.demo.tools import Received
+from crewgate.demo.restart import RestartObservations
+from crewgate.demo.story import Observations
+from crewgate.demo.tools import ReceivedCall
 
 
-def with_said(role: str, *ones: Said, first: bool = False) -> Seen:
+def with_said(role: str, *ones: AgentEvent, first: bool = False) -> Observations:
     """The story in which that role also said something."""
     story = seen()
     there = story.said[role]
@@ -64,8 +64,8 @@ def test_a_story_that_held() -> None:
     assert [thread.spent_credits for thread in result.threads] == [0.2, 2.5, 0.2, 0.01, 0.2, 0.2]
 
 
-COMPLETE = Said("ended", READ_NS, STATEMENT, 200, "complete")
-STRANGER = Received("/search", "nobody-1", "")
+COMPLETE = AgentEvent("ended", READ_NS, STATEMENT, 200, "complete")
+STRANGER = ReceivedCall("/search", "nobody-1", "")
 LATE = row("fact-checker", 99, time=NOON + timedelta(seconds=6))
 
 
@@ -84,7 +84,9 @@ LATE = row("fact-checker", 99, time=NOON + timedelta(seconds=6))
         (with_said("fact-checker", said(SEARCH, 403, "x")), "was admitted, or not refused as"),
         (replace(seen(), calls=[*seen().calls, LATE]), "was admitted, or not refused as revoked"),
         (
-            with_said("fact-checker", Said("ended", 9, SUMMARY, 200, "", READ_NS + 300_000_000)),
+            with_said(
+                "fact-checker", AgentEvent("ended", 9, SUMMARY, 200, "", READ_NS + 300_000_000)
+            ),
             "the cut took 300.0 ms, more than 200",
         ),
         (
@@ -108,7 +110,7 @@ LATE = row("fact-checker", 99, time=NOON + timedelta(seconds=6))
         ),
     ],
 )
-def test_each_promise_can_be_broken(story: Seen, promise: str) -> None:
+def test_each_promise_can_be_broken(story: Observations, promise: str) -> None:
     """Whatever goes wrong is seen, and named."""
     result = judge(story, crossed(), restarted(), ended())
     assert not result.held
@@ -131,7 +133,7 @@ def test_a_story_in_which_nobody_spoke_did_not_hold() -> None:
             "the stream of bd-1 was not cut in its middle",
         ),
         (
-            replace(crossed(), decommissioned=Decommissioned(READ_NS - 300_000_000)),
+            replace(crossed(), decommissioned=DecommissionOutput(READ_NS - 300_000_000)),
             "the connection of bd-1 was closed after 304.0 ms",
         ),
         (replace(crossed(), said=crossed().said | {LEAVING: []}), "was not served over its"),
@@ -143,7 +145,9 @@ def test_a_story_in_which_nobody_spoke_did_not_hold() -> None:
         ),
     ],
 )
-def test_a_promise_of_the_border_that_was_broken_is_named(act: Crossed, promise: str) -> None:
+def test_a_promise_of_the_border_that_was_broken_is_named(
+    act: CrossCrewObservations, promise: str
+) -> None:
     """Each observation of the second act counts."""
     result = judge(seen(), act, restarted(), ended())
     assert not result.held
@@ -152,7 +156,7 @@ def test_a_promise_of_the_border_that_was_broken_is_named(act: Crossed, promise:
 
 def test_the_list_of_the_revoked_may_be_quicker_than_the_agent() -> None:
     """It is written first; on a busy machine a worker has read it before the agent is asked."""
-    act = replace(crossed(), decommissioned=Decommissioned(READ_NS + 6_000_000))
+    act = replace(crossed(), decommissioned=DecommissionOutput(READ_NS + 6_000_000))
     result = judge(seen(), act, restarted(), ended())
     assert result.held
     assert result.border.closed_ms == -2.0
@@ -172,27 +176,27 @@ PAID = restarted().after | {BRANCHES["researcher"]: 2_490_000}
         (replace(restarted(), after=GONE), "reset the budgets of publisher"),
     ],
 )
-def test_a_budget_that_a_restart_reset_is_named(broken: Restarted, promise: str) -> None:
+def test_a_budget_that_a_restart_reset_is_named(broken: RestartObservations, promise: str) -> None:
     """By the ledger's own report, and by what the gateway answers."""
     result = judge(seen(), crossed(), broken, ended())
     assert not result.held
     assert any(promise in text for text in result.broken), result.broken
 
 
-def three(role: str, *ones: Said) -> Ended:
+def three(role: str, *ones: AgentEvent) -> ClusterObservations:
     """The third act in which that role also said something."""
     act = ended()
     return replace(act, said=act.said | {role: [*act.said[role], *ones]})
 
 
-def received(**receipt: float) -> Ended:
+def received(**receipt: float) -> ClusterObservations:
     """The third act with another receipt."""
     act = ended()
     changed = replace(act.revoked.receipt, **receipt)
     return replace(act, revoked=replace(act.revoked, receipt=changed))
 
 
-LAST = Said("ended", 9, SUMMARY, 200, "", READ_NS + 300_000_000)
+LAST = AgentEvent("ended", 9, SUMMARY, 200, "", READ_NS + 300_000_000)
 ALL_DONE = [replace(one, outcome="done") for one in ended().calls]
 UNSERVED = [one for one in ended().said["translator"] if not one.admitted or one.what != "call"]
 BEFORE = [said(EMBEDDINGS, second=4)] * 30
@@ -222,7 +226,9 @@ BEFORE = [said(EMBEDDINGS, second=4)] * 30
         (replace(ended(), calls=ended().calls[:-1]), "count different calls"),
     ],
 )
-def test_a_promise_of_the_three_gateways_that_was_broken_is_named(act: Ended, promise: str) -> None:
+def test_a_promise_of_the_three_gateways_that_was_broken_is_named(
+    act: ClusterObservations, promise: str
+) -> None:
     """Each observation of the third act counts."""
     result = judge(seen(), crossed(), restarted(), act)
     assert not result.held
@@ -231,6 +237,6 @@ def test_a_promise_of_the_three_gateways_that_was_broken_is_named(act: Ended, pr
 
 def test_a_call_that_another_gateway_wrote_down_has_a_name() -> None:
     """The tools' server lists the calls of all three gateways."""
-    of_others = [Received("/search", one.request, one.branch) for one in ended().calls]
+    of_others = [ReceivedCall("/search", one.request, one.branch) for one in ended().calls]
     story = replace(seen(), received=[*seen().received, *of_others])
     assert judge(story, crossed(), restarted(), ended()).unattributed_calls == 0

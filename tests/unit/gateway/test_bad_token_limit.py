@@ -1,22 +1,22 @@
 """Bad tokens by address: what is held, for how long, and who is left alone."""
 
 from crewgate import limits
-from crewgate.gateway.bad_token_limit import Strangers
-from crewgate.server.request import Peer
+from crewgate.gateway.bad_token_limit import BadTokenLimiter
+from crewgate.server.request import ClientInfo
 
 
 class Shower:
     """An exchange of one address; keeps whether its connection was held."""
 
     def __init__(self, address: str) -> None:
-        self.peer = Peer(address)
+        self.peer = ClientInfo(address)
         self.held: list[bool] = []
 
     def distrust(self, *, hold: bool) -> None:
         self.held.append(hold)
 
 
-def _show(strangers: Strangers, address: str, count: int, now: float) -> list[bool]:
+def _show(strangers: BadTokenLimiter, address: str, count: int, now: float) -> list[bool]:
     exchange = Shower(address)
     for _ in range(count):
         strangers.note(exchange, now)
@@ -25,13 +25,13 @@ def _show(strangers: Strangers, address: str, count: int, now: float) -> list[bo
 
 def test_a_burst_is_borne_and_then_held() -> None:
     """As many as the burst go unheld, all further ones are held, and each is counted."""
-    held = _show(Strangers(), "192.0.2.1", limits.bad_tokens_burst + 3, 50.0)
+    held = _show(BadTokenLimiter(), "192.0.2.1", limits.bad_tokens_burst + 3, 50.0)
     assert held == [False] * limits.bad_tokens_burst + [True] * 3
 
 
 def test_the_bucket_refills_at_its_rate() -> None:
     """Held ones take nothing from it: a second later a second's worth goes unheld, not less."""
-    strangers = Strangers()
+    strangers = BadTokenLimiter()
     _show(strangers, "192.0.2.1", 3 * limits.bad_tokens_burst, 50.0)
     held = _show(strangers, "192.0.2.1", limits.bad_tokens_per_second + 1, 51.0)
     assert held == [False] * limits.bad_tokens_per_second + [True]
@@ -42,7 +42,7 @@ def test_the_bucket_refills_at_its_rate() -> None:
 
 def test_other_addresses_are_not_touched() -> None:
     """One address's bucket is its own; with IPv6, a /64 has one."""
-    strangers = Strangers()
+    strangers = BadTokenLimiter()
     _show(strangers, "192.0.2.1", 2 * limits.bad_tokens_burst, 50.0)
     _show(strangers, "2001:db8::1", limits.bad_tokens_burst, 50.0)
     assert _show(strangers, "192.0.2.2", 1, 50.0) == [False]
@@ -52,7 +52,7 @@ def test_other_addresses_are_not_touched() -> None:
 
 def test_memory_is_bounded() -> None:
     """A thousand addresses more than are remembered push out those seen least lately."""
-    strangers = Strangers()
+    strangers = BadTokenLimiter()
     _show(strangers, "192.0.2.1", 2 * limits.bad_tokens_burst, 50.0)
     for number in range(limits.bad_token_addresses_max + 1000):
         _show(strangers, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1, 50.0)

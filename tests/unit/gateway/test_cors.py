@@ -2,20 +2,21 @@
 
 import pytest
 
-from crewgate.config import Cors
+from crewgate.config import CORSConfig
+from crewgate.core.http import HeaderField
 from crewgate.gateway import cors
-from crewgate.server.request import Field, Request
+from crewgate.server.request import Request
 
 APP = b"https://app.example"
-CORS = Cors(("https://app.example", "http://localhost:3000"), ("authorization", "x-a"), 60)
+CORS = CORSConfig(("https://app.example", "http://localhost:3000"), ("authorization", "x-a"), 60)
 
 
 class Tool:
-    def __init__(self, cors: Cors | None) -> None:
+    def __init__(self, cors: CORSConfig | None) -> None:
         self.cors = cors
 
 
-def _request(*fields: Field, method: bytes = b"OPTIONS", path: bytes = b"/search") -> Request:
+def _request(*fields: HeaderField, method: bytes = b"OPTIONS", path: bytes = b"/search") -> Request:
     return Request(method, path, path, b"", b"a", list(fields), "2", 1, 0)
 
 
@@ -24,7 +25,7 @@ def _find(method: bytes, path: bytes, authority: bytes) -> Tool | None:
     return tools.get((method, path))
 
 
-def _asks(origin: bytes = APP, method: bytes = b"POST") -> list[Field]:
+def _asks(origin: bytes = APP, method: bytes = b"POST") -> list[HeaderField]:
     return [(b"origin", origin), (b"access-control-request-method", method)]
 
 
@@ -65,7 +66,7 @@ def test_every_other_one_is_judged(request_: Request) -> None:
 
 def test_any_page_if_so_configured() -> None:
     """`*` lists every origin; the answer names the one that asked, so no cache mixes them up."""
-    tool = Tool(Cors(("*",)))
+    tool = Tool(CORSConfig(("*",)))
     fields = cors.preflight(_request(*_asks(b"https://any.example")), lambda *_: tool)
     assert fields is not None
     assert dict(fields)[b"access-control-allow-origin"] == b"https://any.example"

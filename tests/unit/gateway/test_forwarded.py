@@ -3,12 +3,17 @@
 import pytest
 
 from crewgate import limits
-from crewgate.gateway.forwarded import joined, origin_fields, origin_lines, via
+from crewgate.gateway.forwarded import (
+    forwarded_header_lines,
+    forwarded_headers,
+    merged_headers,
+    via,
+)
 
 
 def test_fields() -> None:
     """Address and scheme are the socket's, the host is what was asked for."""
-    assert origin_fields("192.0.2.7", b"gateway.example", "1.1") == (
+    assert forwarded_headers("192.0.2.7", b"gateway.example", "1.1") == (
         (b"via", b"1.1 crewgate"),
         (b"forwarded", b"for=192.0.2.7;host=gateway.example;proto=https"),
         (b"x-forwarded-for", b"192.0.2.7"),
@@ -30,7 +35,7 @@ def test_fields() -> None:
 )
 def test_address(address: str, plain: bytes, node: bytes) -> None:
     """An address has one spelling; Forwarded wants brackets and quotes about a colon (RFC 7239)."""
-    fields = dict(origin_fields(address, b"a", "2"))
+    fields = dict(forwarded_headers(address, b"a", "2"))
     assert fields[b"x-forwarded-for"] == plain
     assert fields[b"forwarded"] == b"for=%b;host=a;proto=https" % node
 
@@ -45,20 +50,20 @@ def test_address(address: str, plain: bytes, node: bytes) -> None:
 )
 def test_host(authority: bytes, host: bytes) -> None:
     """What is no token is quoted in Forwarded, and nowhere else."""
-    fields = dict(origin_fields("::1", authority, "2"))
+    fields = dict(forwarded_headers("::1", authority, "2"))
     assert fields[b"forwarded"] == b'for="[::1]";host=%b;proto=https' % host
     assert fields[b"x-forwarded-host"] == authority
 
 
 def test_lines_are_kept_and_bounded() -> None:
     """A client's lines are written once; strangers cannot make the gateway keep any number."""
-    lines = origin_lines("192.0.2.7", b"a", "2")
+    lines = forwarded_header_lines("192.0.2.7", b"a", "2")
     assert lines.startswith(b"via: 2 crewgate\r\nforwarded: for=192.0.2.7;")
     assert lines.endswith(b"x-forwarded-proto: https\r\n")
-    assert origin_lines("192.0.2.7", b"a", "2") is lines
+    assert forwarded_header_lines("192.0.2.7", b"a", "2") is lines
     for number in range(limits.origins_max + 1):
-        origin_lines("192.0.2.7", b"host-%d" % number, "2")
-    assert origin_lines.cache_info().currsize == limits.origins_max
+        forwarded_header_lines("192.0.2.7", b"host-%d" % number, "2")
+    assert forwarded_header_lines.cache_info().currsize == limits.origins_max
 
 
 def test_via() -> None:
@@ -76,7 +81,7 @@ def test_joined() -> None:
         (b"x-forwarded-host", b""),
         (b"x-real-ip", b"198.51.100.1"),
     ]
-    assert joined(client, origin_fields("192.0.2.7", b"a", "2")) == [
+    assert merged_headers(client, forwarded_headers("192.0.2.7", b"a", "2")) == [
         (b"accept", b"*/*"),
         (b"x-real-ip", b"198.51.100.1"),
         (b"via", b"1.1 egress, 2 crewgate"),

@@ -7,19 +7,19 @@ from crewgate import limits
 from crewgate._native.fields import written
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.headers import (
-    FieldRules,
-    Identities,
-    downstream_fields,
+    HeaderRules,
+    IdentityHeaderCache,
+    downstream_headers,
     identity,
-    passed_fields,
     rules,
-    trailing_fields,
+    trailer_fields,
+    upstream_headers,
 )
 
 CREDENTIAL = (b"x-upstream-key", b"s3cret")
 
 
-def _rules(*, allow: tuple[str, ...] = ()) -> FieldRules:
+def _rules(*, allow: tuple[str, ...] = ()) -> HeaderRules:
     return rules(carriers=("authorization", "x-api-key"), allow=allow, credential=CREDENTIAL)
 
 
@@ -64,7 +64,7 @@ def test_dropped(name: bytes) -> None:
     them.
     """
     kept = (b"accept", b"*/*")
-    assert passed_fields([(name, b"1"), kept], _rules()) == [kept]
+    assert upstream_headers([(name, b"1"), kept], _rules()) == [kept]
 
 
 @pytest.mark.parametrize(
@@ -84,21 +84,21 @@ def test_dropped(name: bytes) -> None:
 def test_refused(name: bytes) -> None:
     """What a framework could take for a field of ours makes the request malformed."""
     with pytest.raises(RequestRefusedError):
-        passed_fields([(name, b"1")], _rules(allow=(name.decode(),)))
+        upstream_headers([(name, b"1")], _rules(allow=(name.decode(),)))
 
 
 def test_a_credential_is_the_gateways_in_every_spelling() -> None:
     """A credential's own `_` lets no other spelling of it through; nobody sees it in a repr."""
     rule = rules(carriers=(), allow=(), credential=(b"x_upstream_key", b"s3cret"))
     with pytest.raises(RequestRefusedError):
-        passed_fields([(b"x-upstream-key", b"1")], rule)
+        upstream_headers([(b"x-upstream-key", b"1")], rule)
     assert "s3cret" not in repr(rule)
 
 
 def test_allowed() -> None:
     """A tool may want a field that looks like a trick; names are compared in lower case."""
     fields = [(b"x_session", b"1"), (b"x-http-method-override", b"PUT")]
-    assert passed_fields(fields, _rules(allow=("X_Session", "x-http-method-override"))) == fields
+    assert upstream_headers(fields, _rules(allow=("X_Session", "x-http-method-override"))) == fields
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_allowed() -> None:
 )
 def test_never_allowed(name: bytes) -> None:
     """What frames a message, belongs to one hop or is a secret passes for no tool."""
-    assert passed_fields([(name, b"1")], _rules(allow=(name.decode(),))) == []
+    assert upstream_headers([(name, b"1")], _rules(allow=(name.decode(),))) == []
 
 
 def test_a_tool_may_believe_its_clients() -> None:
@@ -115,7 +115,7 @@ def test_a_tool_may_believe_its_clients() -> None:
     rule = _rules(allow=("X-Forwarded-For",))
     assert rule.keeps_origin
     fields = [(b"x-forwarded-for", b"192.0.2.1"), (b"forwarded", b"for=192.0.2.1")]
-    assert passed_fields(fields, rule) == fields[:1]
+    assert upstream_headers(fields, rule) == fields[:1]
 
 
 @pytest.mark.parametrize("name", [b"x-api-key", b"x-goog-api-key", b"x_goog_api_key"])
@@ -123,10 +123,10 @@ def test_no_carrier_goes_on_unless_the_tool_asks(name: bytes) -> None:
     """Also where no tool of this gateway has its token there: clients double it."""
     kept = (b"accept", b"*/*")
     rule = rules(carriers=("authorization",), allow=(), credential=None)
-    assert passed_fields([(name, b"key"), kept], rule) == [kept]
+    assert upstream_headers([(name, b"key"), kept], rule) == [kept]
     wants = rules(carriers=("authorization",), allow=(name.decode(),), credential=None)
-    assert passed_fields([(name, b"key"), kept], wants) == [(name, b"key"), kept]
-    assert passed_fields([(name, b"token"), kept], wants, b"token") == [kept]
+    assert upstream_headers([(name, b"key"), kept], wants) == [(name, b"key"), kept]
+    assert upstream_headers([(name, b"token"), kept], wants, b"token") == [kept]
 
 
 def test_no_field_holds_the_callers_token() -> None:
@@ -137,8 +137,8 @@ def test_no_field_holds_the_callers_token() -> None:
         (b"x-session", b"t.o"),
         (b"x-auth-token", b"t.o.k"),
     ]
-    assert passed_fields(fields, _rules(), b"t.o.k") == [fields[2]]
-    assert passed_fields(fields, _rules()) == fields
+    assert upstream_headers(fields, _rules(), b"t.o.k") == [fields[2]]
+    assert upstream_headers(fields, _rules()) == fields
 
 
 def test_connection_names_hop_by_hop_fields() -> None:
@@ -149,13 +149,13 @@ def test_connection_names_hop_by_hop_fields() -> None:
         (b"x-end", b"2"),
         (b"connection", b"x-crewgate-crew"),
     ]
-    assert passed_fields(fields, _rules()) == [(b"x-end", b"2")]
+    assert upstream_headers(fields, _rules()) == [(b"x-end", b"2")]
 
 
 def test_repeated_fields_keep_their_order() -> None:
     """End-to-end fields pass unchanged, repetitions too."""
     fields = [(b"accept", b"a"), (b"x-b", b""), (b"accept", b"\xff")]
-    assert passed_fields(fields, _rules()) == fields
+    assert upstream_headers(fields, _rules()) == fields
 
 
 def test_identity() -> None:
@@ -168,7 +168,7 @@ def test_identity() -> None:
 
 def test_identities_never_mix() -> None:
     """Every grant gets its own lines, however many grants came and went at its address."""
-    identities = Identities()
+    identities = IdentityHeaderCache()
     for number in range(200):
         parent = ROOT if number % 2 else None
         grant = grant_of(parent=parent)
@@ -181,7 +181,7 @@ def test_identities_never_mix() -> None:
 def test_identities_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest grant makes room for a new one, and is written again when it comes back."""
     monkeypatch.setattr(limits, "identities_max", 3)
-    identities = Identities()
+    identities = IdentityHeaderCache()
     grants = [grant_of(parent=None if number % 2 else ROOT) for number in range(5)]
     for grant in grants * 2:
         fields = identity(grant)
@@ -207,15 +207,15 @@ def test_answers() -> None:
         (b"via", b"1.1 cache"),
     ]
     end_to_end = [*fields[:2], fields[-1]]
-    assert downstream_fields(fields, 200) == end_to_end
-    assert downstream_fields(fields, 304, version="2") == [*end_to_end, (b"via", b"2 crewgate")]
+    assert downstream_headers(fields, 200) == end_to_end
+    assert downstream_headers(fields, 304, version="2") == [*end_to_end, (b"via", b"2 crewgate")]
 
 
 @pytest.mark.parametrize("status", [102, 103, 204])
 def test_an_answer_that_has_no_content_has_no_length(status: int) -> None:
     """RFC 9110 §8.6; and what it says in the gateway's name is dropped as anywhere."""
     fields = [(b"content-length", b"0"), (b"x_crewgate_credits_left", b"9"), (b"link", b"a")]
-    assert downstream_fields(fields, status) == [(b"link", b"a")]
+    assert downstream_headers(fields, status) == [(b"link", b"a")]
 
 
 def test_trailers_describe_nothing_that_came_before() -> None:
@@ -230,5 +230,5 @@ def test_trailers_describe_nothing_that_came_before() -> None:
         (b"x_crewgate_credits_used", b"0"),
         (b"server-timing", b"a"),
     ]
-    assert trailing_fields(trailers) == [(b"grpc-status", b"0"), (b"server-timing", b"a")]
-    assert trailing_fields([]) == []
+    assert trailer_fields(trailers) == [(b"grpc-status", b"0"), (b"server-timing", b"a")]
+    assert trailer_fields([]) == []

@@ -6,22 +6,24 @@ import msgspec
 import pytest
 from gateway_world import config_of
 
-from crewgate.config import Credential, Origin, Upstream
+from crewgate.config import CredentialConfig, UpstreamConfig, UpstreamOrigin
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.routes import build, read_credential
 from crewgate.server import Poller
-from crewgate.upstream import Opener, Pool, Resolver
+from crewgate.upstream import Connector, Resolver, UpstreamPool
 
-ORIGIN = Origin("http", "127.0.0.1", 9)
-
-
-def _upstream(**credential: object) -> Upstream:
-    return Upstream("tools", (ORIGIN,), Credential(**{"header": "authorization", **credential}))
+ORIGIN = UpstreamOrigin("http", "127.0.0.1", 9)
 
 
-def _pool() -> Pool:
-    upstream = Upstream("tools", (ORIGIN,))
-    return Pool(upstream, Opener(upstream, Poller(), None), Resolver(), print)
+def _upstream(**credential: object) -> UpstreamConfig:
+    return UpstreamConfig(
+        "tools", (ORIGIN,), CredentialConfig(**{"header": "authorization", **credential})
+    )
+
+
+def _pool() -> UpstreamPool:
+    upstream = UpstreamConfig("tools", (ORIGIN,))
+    return UpstreamPool(upstream, Connector(upstream, Poller(), None), Resolver(), print)
 
 
 def test_entries_have_the_policy_s_numbers(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from company import Authority
+from gossip_members import Authority
 
 
 @pytest.fixture

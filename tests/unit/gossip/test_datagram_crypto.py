@@ -9,28 +9,28 @@ from hypothesis import strategies as st
 
 from crewgate import limits
 from crewgate.errors import GossipError
-from crewgate.gossip.datagram_crypto import KEY_BYTES, Keys, Opener, Sealer
+from crewgate.gossip.datagram_crypto import KEY_BYTES, Decryptor, Encryptor, KeySet
 
 ME, YOU, THIRD = member_id(0), member_id(1), member_id(2)
 KEY = bytes(range(KEY_BYTES))
 BOOT = b"one boot"
 
 
-def keys(number: int = 1, key: bytes = KEY) -> Keys:
+def keys(number: int = 1, key: bytes = KEY) -> KeySet:
     """One key."""
-    made = Keys()
+    made = KeySet()
     made.use({number: key}, number)
     return made
 
 
-def sealer(boot: bytes = BOOT, of: Keys | None = None) -> Sealer:
+def sealer(boot: bytes = BOOT, of: KeySet | None = None) -> Encryptor:
     """What I send."""
-    return Sealer(ME, boot, of or keys())
+    return Encryptor(ME, boot, of or keys())
 
 
-def opener(who: bytes = YOU, of: Keys | None = None) -> Opener:
+def opener(who: bytes = YOU, of: KeySet | None = None) -> Decryptor:
     """What somebody receives."""
-    return Opener(who, of or keys())
+    return Decryptor(who, of or keys())
 
 
 @given(st.binary(max_size=limits.gossip_message_bytes_max))
@@ -53,7 +53,7 @@ def test_every_bit_counts() -> None:
     for each in changed:
         with pytest.raises(GossipError):
             receiver.open(each, 0.0)
-    assert repr(receiver) == "<Opener senders=0>"
+    assert repr(receiver) == "<Decryptor senders=0>"
     assert receiver.open(datagram, 0.0).message == b"message"
 
 
@@ -118,25 +118,29 @@ def test_another_life_counts_for_itself() -> None:
     assert len(receiver._windows[ME]) == limits.replay_boots_max
     receiver.open(first, 99.0)
     receiver.forget(ME)
-    assert repr(receiver) == "<Opener senders=0>"
+    assert repr(receiver) == "<Decryptor senders=0>"
 
 
 def test_keys_go_and_come() -> None:
     """An old one opens for as long as it is there, and a member that is out has no new one."""
     mine, theirs, removed = keys(), keys(), keys()
-    sending, receiver, outside = Sealer(ME, BOOT, mine), Opener(YOU, theirs), Opener(THIRD, removed)
+    sending, receiver, outside = (
+        Encryptor(ME, BOOT, mine),
+        Decryptor(YOU, theirs),
+        Decryptor(THIRD, removed),
+    )
     old = sending.seal(YOU, b"old")
     for each in (mine, theirs):
         each.use({1: KEY, 2: bytes(KEY_BYTES)}, 2)
     new = sending.seal(YOU, b"new")
-    assert (mine.number, repr(mine)) == (2, "<Keys [1, 2] sealing with 2>")
+    assert (mine.number, repr(mine)) == (2, "<KeySet [1, 2] sealing with 2>")
     assert receiver.open(old, 0.0).message == b"old"
     assert receiver.open(new, 0.0).message == b"new"
     with pytest.raises(GossipError, match="key"):
         outside.open(sending.seal(THIRD, b"new"), 0.0)
     theirs.use({2: bytes(KEY_BYTES)}, 2)
     with pytest.raises(GossipError, match="key"):
-        receiver.open(Sealer(ME, b"another ", keys()).seal(YOU, b"old"), 0.0)
+        receiver.open(Encryptor(ME, b"another ", keys()).seal(YOU, b"old"), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -155,13 +159,13 @@ def test_what_are_no_keys(given_: dict[int, bytes], number: int) -> None:
 def test_nothing_is_sealed_without_a_key() -> None:
     """A machine that has not joined sends nothing."""
     with pytest.raises(GossipError, match="no group key"):
-        Sealer(ME, BOOT, Keys()).seal(YOU, b"")
+        Encryptor(ME, BOOT, KeySet()).seal(YOU, b"")
 
 
 def test_no_nonce_comes_twice() -> None:
     """Over keys and lives: boot and counter go on."""
     mine, second = keys(), sealer(b"two boot")
-    sending = Sealer(ME, BOOT, mine)
+    sending = Encryptor(ME, BOOT, mine)
     nonces = [sending.seal(YOU, b"")[4:28] for _ in range(50)]
     mine.use({2: KEY}, 2)
     nonces += [sending.seal(YOU, b"")[4:28] for _ in range(50)]

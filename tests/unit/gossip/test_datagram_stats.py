@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from company import Authority, Member
-from still_member import StillMember
+from gossip_members import Authority, Member
+from socketless_members import StillMember
 
-from crewgate.gossip.datagram_crypto import Keys, Sealer
+from crewgate.gossip.datagram_crypto import Encryptor, KeySet
 
 
 def test_each_refusal_has_its_reason(tmp_path: Path) -> None:
@@ -14,17 +14,17 @@ def test_each_refusal_has_its_reason(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     one = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
     gossip, me = one.gossip, one.gossip.company.me.id
-    gossip.company.ring.make(one.host.wall())
+    gossip.company.keyring.make(one.host.wall())
     other = StillMember(authority, tmp_path / "m1", "m1")
     gossip.company.introduce([other.company.me.credential])
-    good = Sealer(other.id, os.urandom(8), gossip.company.keys)
-    strange = Keys()
+    good = Encryptor(other.id, os.urandom(8), gossip.company.keys)
+    strange = KeySet()
     strange.use({2**24 - 1: os.urandom(32)}, 2**24 - 1)
     odd = good.seal(me, b"\xff")
     for datagram in (
-        Sealer(b"stranger", os.urandom(8), gossip.company.keys).seal(me, b"\xff"),
+        Encryptor(b"stranger", os.urandom(8), gossip.company.keys).seal(me, b"\xff"),
         b"",
-        Sealer(other.id, os.urandom(8), strange).seal(me, b"\xff"),
+        Encryptor(other.id, os.urandom(8), strange).seal(me, b"\xff"),
         good.seal(os.urandom(8), b"\xff"),
         odd,
         odd,
@@ -39,6 +39,6 @@ def test_each_refusal_has_its_reason(tmp_path: Path) -> None:
         "said nothing": 1,
         "came before": 1,
     }
-    assert repr(gossip.traffic).startswith("<Traffic sent=0 received=6 ")
+    assert repr(gossip.traffic).startswith("<DatagramStats sent=0 received=6 ")
     one.sockets.close()
     gossip.log.close()

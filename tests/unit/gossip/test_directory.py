@@ -8,14 +8,14 @@ from unittest.mock import Mock
 
 import msgspec
 import pytest
-from company import Authority, chain_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from gossip_members import Authority, chain_of
 
 from crewgate import limits
 from crewgate.core.x509.identity import member_id
 from crewgate.errors import GossipError
-from crewgate.gossip.directory import Directory
-from crewgate.gossip.member_certificates import Credential, Trust
+from crewgate.gossip.directory import MemberDirectory
+from crewgate.gossip.member_certificates import CertificateVerifier, MemberCredential
 
 HOST = bytes(10) + b"\xff\xff\x0a\0\0\1"
 CLUSTER = bytes(16)
@@ -31,12 +31,14 @@ class Issuer:
 
     def __call__(
         self, name: str = "m0", *, born: int = 0, port: int = 1, told: int = 1
-    ) -> Credential:
+    ) -> MemberCredential:
         key = self.keys.setdefault(name, Ed25519PrivateKey.generate())
         files = self.authority.certify(self.folder / name, name, key, born=born)
-        return Credential(chain_of(files.certificate), HOST, port).signed_by(key.sign, told)
+        return MemberCredential(chain_of(files.certificate), HOST, port).signed_by(key.sign, told)
 
-    def moved(self, shown: Credential, port: int, told: int, name: str = "m0") -> Credential:
+    def moved(
+        self, shown: MemberCredential, port: int, told: int, name: str = "m0"
+    ) -> MemberCredential:
         """By its own word."""
         there = msgspec.structs.replace(shown, port=port)
         return there.signed_by(self.keys[name].sign, told)
@@ -48,11 +50,11 @@ def issue(authority: Authority, tmp_path: Path) -> Issuer:
 
 
 @pytest.fixture
-def directory(authority: Authority, tmp_path: Path) -> Directory:
+def directory(authority: Authority, tmp_path: Path) -> MemberDirectory:
     return again(authority, tmp_path)
 
 
-class Restarted(Directory):
+class Restarted(MemberDirectory):
     """With what it said of its folder."""
 
     said: list[str]
@@ -60,7 +62,7 @@ class Restarted(Directory):
 
 def again(authority: Authority, tmp_path: Path) -> Restarted:
     """After a restart."""
-    made = Restarted(tmp_path / "gossip", Trust(authority.file), CLUSTER)
+    made = Restarted(tmp_path / "gossip", CertificateVerifier(authority.file), CLUSTER)
     made.said = made.restore(int(time.time()))
     return made
 
@@ -70,7 +72,7 @@ def files(tmp_path: Path) -> int:
 
 
 def test_renewals_are_kept_and_the_newest_counts(
-    directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path
+    directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path
 ) -> None:
     """Whatever order they come in, and so many."""
     shown = [issue(born=n, port=n + 1) for n in range(limits.member_certificates_max + 2)]
@@ -85,7 +87,7 @@ def test_renewals_are_kept_and_the_newest_counts(
 
 
 def test_a_gateway_moves_by_its_own_newest_word(
-    directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path
+    directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path
 ) -> None:
     """What it said before is no news; nor does it take the place of another certificate."""
     shown = issue(port=1, told=10)
@@ -102,7 +104,7 @@ def test_a_gateway_moves_by_its_own_newest_word(
 
 
 def test_where_a_gateway_was_is_on_the_disk_until_where_it_is_stands_there(
-    directory: Directory,
+    directory: MemberDirectory,
     issue: Issuer,
     authority: Authority,
     tmp_path: Path,
@@ -122,7 +124,7 @@ def test_where_a_gateway_was_is_on_the_disk_until_where_it_is_stands_there(
     assert files(tmp_path) == 1
 
 
-def test_nobody_else_moves_it(directory: Directory, issue: Issuer) -> None:
+def test_nobody_else_moves_it(directory: MemberDirectory, issue: Issuer) -> None:
     """Or fills its places, so that what it signed before could not be verified."""
     shown = issue()
     directory.admit(shown)
@@ -132,7 +134,7 @@ def test_nobody_else_moves_it(directory: Directory, issue: Issuer) -> None:
     assert [known.credential for known in directory] == [shown]
 
 
-def test_who_lacks_what_is_told(directory: Directory, issue: Issuer) -> None:
+def test_who_lacks_what_is_told(directory: MemberDirectory, issue: Issuer) -> None:
     """By fingerprints; both sides of a difference."""
     one, other = issue("m0"), issue("m1")
     directory.admit(one)
@@ -145,7 +147,7 @@ def test_who_lacks_what_is_told(directory: Directory, issue: Issuer) -> None:
 
 
 def test_who_is_sent_away_is_out_until_a_newer_certificate(
-    directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path
+    directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path
 ) -> None:
     """Over restarts too; the old ones are kept for what they have signed."""
     known = directory.admit(issue())
@@ -163,7 +165,7 @@ def test_who_is_sent_away_is_out_until_a_newer_certificate(
 
 
 def test_torn_files_take_nothing_with_them(
-    directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path
+    directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path
 ) -> None:
     """A torn file is left out, and the log says so; its member shows its certificate again."""
     shown = [issue(name) for name in ("m0", "m1")]
@@ -186,7 +188,7 @@ def test_torn_files_take_nothing_with_them(
 
 @pytest.mark.parametrize("mark", [b"", b"not a number", b"\0\0\0\0"])
 def test_one_whose_mark_cannot_be_read_was_sent_away(
-    directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path, mark: bytes
+    directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path, mark: bytes
 ) -> None:
     """The disk has lost when, and not that; said once, and a new certificate brings it back."""
     for each in (issue("m0"), issue("m1")):
@@ -204,7 +206,7 @@ def test_one_whose_mark_cannot_be_read_was_sent_away(
 
 
 def test_a_mark_that_the_process_may_not_read_counts(
-    directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path
+    directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path
 ) -> None:
     """A folder of that name stands for anything that cannot be read; the start goes on."""
     directory.admit(issue())
@@ -219,7 +221,7 @@ def test_a_mark_that_the_process_may_not_read_counts(
 
 
 def test_a_mark_outlives_a_certificate_that_the_disk_has_lost(
-    directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path
+    directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path
 ) -> None:
     """A peer that hands the certificate on again would make it a member again."""
     shown = issue()
@@ -237,7 +239,7 @@ def test_a_mark_outlives_a_certificate_that_the_disk_has_lost(
 
 
 def test_what_a_full_disk_does_not_take_is_there_and_written_later(
-    directory: Directory,
+    directory: MemberDirectory,
     issue: Issuer,
     authority: Authority,
     tmp_path: Path,
@@ -259,7 +261,7 @@ def test_what_a_full_disk_does_not_take_is_there_and_written_later(
 
 
 def test_what_is_long_over_goes_with_its_gone(
-    directory: Directory, issue: Issuer, tmp_path: Path, authority: Authority
+    directory: MemberDirectory, issue: Issuer, tmp_path: Path, authority: Authority
 ) -> None:
     """Nobody's name is kept for ever; one who was not sent away is a member that is silent.
 
@@ -283,7 +285,7 @@ def test_what_is_long_over_goes_with_its_gone(
 
 
 def test_there_are_so_many_gateways(
-    directory: Directory, issue: Issuer, monkeypatch: pytest.MonkeyPatch
+    directory: MemberDirectory, issue: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One more is refused; those who are here renew."""
     monkeypatch.setattr(limits, "gossip_members_max", 1)
@@ -291,10 +293,10 @@ def test_there_are_so_many_gateways(
     directory.admit(issue(born=5))
     with pytest.raises(GossipError, match="one gateway too many"):
         directory.admit(issue("m1"))
-    assert repr(directory) == "<Directory gateways=1 gone=0>"
+    assert repr(directory) == "<MemberDirectory gateways=1 gone=0>"
 
 
-def test_a_name_is_one_machines(directory: Directory, issue: Issuer) -> None:
+def test_a_name_is_one_machines(directory: MemberDirectory, issue: Issuer) -> None:
     """A second machine with the name is refused until the first is forgotten."""
     first = directory.admit(issue())
     del issue.keys["m0"]  # a machine that was made anew, or a second one of that name

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.gossip.datagram_crypto import KEY_BYTES, Keys
-from crewgate.gossip.keyring import GroupKey, Ring
+from crewgate.gossip.datagram_crypto import KEY_BYTES, KeySet
+from crewgate.gossip.keyring import GroupKey, Keyring
 
 WALL = 1_800_000_000
 HOUR = limits.group_key_seconds
@@ -18,9 +18,9 @@ SETTLE = limits.group_key_settle_seconds
 VOID = limits.group_key_void_seconds
 
 
-def ring(*keys: GroupKey, wall: int = WALL) -> Ring:
+def ring(*keys: GroupKey, wall: int = WALL) -> Keyring:
     """Of one who hears of these first."""
-    made = Ring(Keys())
+    made = Keyring(KeySet())
     made.merge(keys, wall)
     return made
 
@@ -35,7 +35,7 @@ def numbers(of: Iterable[GroupKey]) -> list[int]:
 
 def test_the_first_is_used_at_once() -> None:
     """There is no other; whoever joins takes what is in use."""
-    one = Ring(Keys())
+    one = Keyring(KeySet())
     assert not one.is_due(WALL, 0)
     one.make(WALL)
     [made] = one
@@ -145,7 +145,7 @@ def test_the_turn_goes_by_rank() -> None:
 def test_hours_go_by() -> None:
     """Of members whose clocks differ: at any time all open what any seals; each makes some keys."""
     skews = (0, 25, -25)
-    rings = [Ring(Keys()) for _ in skews]
+    rings = [Keyring(KeySet()) for _ in skews]
     rings[0].make(WALL)
     used = set[int]()
     for second in range(0, 6 * HOUR, 10):

@@ -5,19 +5,19 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
-from company import Authority, Member
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from liar import line_to
-from still_member import StillMember
+from forged_member import line_to
+from gossip_members import Authority, Member
+from socketless_members import StillMember
 
 from crewgate import limits
-from crewgate.core.budget.ledger_mark import Mark
-from crewgate.gossip.ledger_marks import LedgerMarks, SignedMark
-from crewgate.gossip.sync_session import begin
+from crewgate.core.budget.ledger_mark import LedgerMark
+from crewgate.gossip.ledger_marks import LedgerMarks, SignedLedgerMark
+from crewgate.gossip.sync_session import initiate
 
 CLUSTER = bytes(16)
 M0, M1 = b"member-0", b"member-1"
-MARK = Mark("a" * 32, "west-1", 500, 3)
+MARK = LedgerMark("a" * 32, "west-1", 500, 3)
 
 
 KEY = Ed25519PrivateKey.generate()
@@ -30,8 +30,8 @@ def marks_of(folder: Path, key: Ed25519PrivateKey | None = None) -> LedgerMarks:
     return LedgerMarks(folder, CLUSTER, key.sign, public)
 
 
-def word(marks: LedgerMarks, mark: Mark) -> SignedMark:
-    marks.tell(mark)
+def word(marks: LedgerMarks, mark: LedgerMark) -> SignedLedgerMark:
+    marks.update(mark)
     assert marks.own is not None
     return marks.own
 
@@ -52,13 +52,13 @@ def test_only_what_a_machine_has_signed_is_its_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("later", "is_kept"),
     [
-        (Mark("a" * 32, "west-1", 501, 3), True),
-        (Mark("a" * 32, "west-1", 499, 3), False),
-        (Mark("b" * 32, "west-1", 0, 3), False),  # a new book that no person has accepted
-        (Mark("b" * 32, "west-1", 0, 4), True),
+        (LedgerMark("a" * 32, "west-1", 501, 3), True),
+        (LedgerMark("a" * 32, "west-1", 499, 3), False),
+        (LedgerMark("b" * 32, "west-1", 0, 3), False),  # a new book that no person has accepted
+        (LedgerMark("b" * 32, "west-1", 0, 4), True),
     ],
 )
-def test_the_last_word_is_kept(tmp_path: Path, later: Mark, *, is_kept: bool) -> None:
+def test_the_last_word_is_kept(tmp_path: Path, later: LedgerMark, *, is_kept: bool) -> None:
     """By its term, then by how far it is."""
     kept, machine = marks_of(tmp_path), marks_of(tmp_path, KEY)
     kept.take(M0, PUBLIC, word(machine, MARK))
@@ -126,17 +126,17 @@ async def test_a_machine_is_told_what_it_once_said(authority: Authority, tmp_pat
     """With the first stream that it opens, also after it has lost its own disk."""
     member = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
     signing = Ed25519PrivateKey.generate()
-    heard: list[Mark] = []
+    heard: list[LedgerMark] = []
 
-    async def life(folder: str, mark: Mark) -> None:
+    async def life(folder: str, mark: LedgerMark) -> None:
         one = StillMember(authority, tmp_path / folder, "m1", signing=signing)
-        one.gossip.marks.tell(mark)
+        one.gossip.ledger_marks.update(mark)
         one.gossip.on_mark = heard.append
         async with line_to(member.where, one.files) as line:
-            await begin(one.gossip, line, trio.Lock())
+            await initiate(one.gossip, line, trio.Lock())
 
     async with member.serving():
         await life("before", MARK)
         assert heard == []
-        await life("lost", Mark("b" * 32, "west-1"))
+        await life("lost", LedgerMark("b" * 32, "west-1"))
         assert heard == [MARK]

@@ -7,21 +7,21 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from company import Authority, chain_of
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import NameOID
+from gossip_members import Authority, chain_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.ca.certificates import Issued, Validity, make_leaf, new_key
+from crewgate.ca.certificates import CertificateValidity, IssuedCertificate, make_leaf, new_key
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
 from crewgate.errors import GossipError
-from crewgate.gossip.member_certificates import Credential, Trust
+from crewgate.gossip.member_certificates import CertificateVerifier, MemberCredential
 
 HOST = bytes(10) + b"\xff\xff\x0a\0\0\1"
 BIG = bytes(limits.certificate_bytes_max + 1)
@@ -29,23 +29,23 @@ SIGNING = Ed25519PrivateKey.generate()
 
 
 @pytest.fixture
-def trust(authority: Authority) -> Trust:
-    return Trust(authority.file)
+def trust(authority: Authority) -> CertificateVerifier:
+    return CertificateVerifier(authority.file)
 
 
 @pytest.fixture
-def good(authority: Authority, tmp_path: Path) -> Credential:
+def good(authority: Authority, tmp_path: Path) -> MemberCredential:
     """Of gateway m0."""
     files = authority.certify(tmp_path / "m0", "m0", SIGNING)
-    return Credential(chain_of(files.certificate), HOST, 8446).signed_by(SIGNING.sign, 5)
+    return MemberCredential(chain_of(files.certificate), HOST, 8446).signed_by(SIGNING.sign, 5)
 
 
-def with_(good: Credential, **changes: object) -> Credential:
+def with_(good: MemberCredential, **changes: object) -> MemberCredential:
     """The same with its word for what has changed."""
     return msgspec.structs.replace(good, **changes).signed_by(SIGNING.sign, 5)
 
 
-def test_a_gateway_of_this_ca_is_known(trust: Trust, good: Credential) -> None:
+def test_a_gateway_of_this_ca_is_known(trust: CertificateVerifier, good: MemberCredential) -> None:
     """By name, through all its certificates."""
     known = trust.check(good)
     assert (known.name, known.may_revoke, known.address.port) == ("m0", True, 8446)
@@ -60,7 +60,7 @@ def self_signed() -> bytes:
     return made.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
-LIES: dict[str, Callable[[Credential], Credential]] = {
+LIES: dict[str, Callable[[MemberCredential], MemberCredential]] = {
     "no chain": lambda good: with_(good, chain=good.chain[:1]),
     "nothing": lambda good: msgspec.structs.replace(good, chain=()),
     "garbage": lambda good: with_(good, chain=(b"garbage", good.chain[1])),
@@ -89,22 +89,22 @@ LIES: dict[str, Callable[[Credential], Credential]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_what_is_no_member_s(trust: Trust, good: Credential, lie: str) -> None:
+def test_what_is_no_member_s(trust: CertificateVerifier, good: MemberCredential, lie: str) -> None:
     """GossipError, and never anything else."""
     with pytest.raises(GossipError):
         trust.check(LIES[lie](good))
 
 
 def test_a_gateway_certifies_nobody(
-    authority: Authority, tmp_path: Path, trust: Trust, good: Credential
+    authority: Authority, tmp_path: Path, trust: CertificateVerifier, good: MemberCredential
 ) -> None:
     """With its own key, which the CA has certified: it would be as many members as it likes."""
     key = load_pem_private_key((tmp_path / "m0" / "leaf.key").read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
-    forger = Issued(x509.load_der_x509_certificate(good.chain[0]), key)
+    forger = IssuedCertificate(x509.load_der_x509_certificate(good.chain[0]), key)
     raw = SIGNING.public_key().public_bytes_raw()
     identity = Identity(Role.GATEWAY, "m1", bytes(16), "", raw, (MAY_REVOKE,))
-    validity = Validity.of(datetime.now(UTC), timedelta(hours=1))
+    validity = CertificateValidity.of(datetime.now(UTC), timedelta(hours=1))
     leaf = make_leaf(forger, new_key().public_key(), identity, "crewgate.test", validity)
     with pytest.raises(GossipError, match="may not sign"):
         trust.check(with_(good, chain=(leaf.public_bytes(Encoding.DER), *good.chain)))
@@ -112,29 +112,29 @@ def test_a_gateway_certifies_nobody(
 
 @pytest.mark.parametrize("role", [Role.ORCHESTRATOR, Role.OPERATOR])
 def test_other_roles_are_no_members(
-    authority: Authority, tmp_path: Path, trust: Trust, role: Role
+    authority: Authority, tmp_path: Path, trust: CertificateVerifier, role: Role
 ) -> None:
     """Though the same CA has certified them, and whatever key they have."""
     files = authority.certify(tmp_path / "x", "m0", SIGNING, role=role)
-    shown = Credential(chain_of(files.certificate), HOST, 8446).signed_by(SIGNING.sign, 5)
+    shown = MemberCredential(chain_of(files.certificate), HOST, 8446).signed_by(SIGNING.sign, 5)
     with pytest.raises(GossipError, match="not the certificate of a gateway"):
         trust.check(shown)
 
 
-def test_another_ca_s_are_no_members(tmp_path: Path, good: Credential) -> None:
+def test_another_ca_s_are_no_members(tmp_path: Path, good: MemberCredential) -> None:
     """Of the same name."""
     (tmp_path / "other").mkdir()
     with pytest.raises(GossipError, match="no root has signed it"):
-        Trust(Authority(tmp_path / "other").file).check(good)
+        CertificateVerifier(Authority(tmp_path / "other").file).check(good)
     with pytest.raises(GossipError, match="no root certificates"):
-        Trust(tmp_path / "nowhere")
+        CertificateVerifier(tmp_path / "nowhere")
 
 
 @pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data())
 def test_every_byte_of_a_certificate_counts(
-    trust: Trust, good: Credential, data: st.DataObject
+    trust: CertificateVerifier, good: MemberCredential, data: st.DataObject
 ) -> None:
     """Of the leaf and of who signed it; `cryptography` has errors of its own for some."""
     which = data.draw(st.integers(0, 1))
@@ -145,7 +145,9 @@ def test_every_byte_of_a_certificate_counts(
         trust.check(with_(good, chain=chain))
 
 
-def test_a_signature_has_no_bits_that_do_not_count(trust: Trust, good: Credential) -> None:
+def test_a_signature_has_no_bits_that_do_not_count(
+    trust: CertificateVerifier, good: MemberCredential
+) -> None:
     """Or there would be five certificates that are as good: `cryptography` takes no offence."""
     leaf = good.chain[0]
     at = len(leaf) - len(x509.load_der_x509_certificate(leaf).signature) - 1

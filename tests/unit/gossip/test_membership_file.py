@@ -9,21 +9,21 @@ from gossip_world import member_id
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crewgate.core.gossip.freshness import Freshness
-from crewgate.gossip.membership_file import StandingFile
+from crewgate.core.gossip.freshness import QuorumFreshness
+from crewgate.gossip.membership_file import MembershipFile
 
 ME, YOU, THIRD = member_id(0), member_id(1), member_id(2)
 
 
-def freshness(*, counts: bool = True) -> Freshness:
-    made = Freshness(ME, counts=counts)
-    made.hear([YOU, THIRD], [YOU])
+def freshness(*, counts: bool = True) -> QuorumFreshness:
+    made = QuorumFreshness(ME, counts=counts)
+    made.merge([YOU, THIRD], [YOU])
     return made
 
 
-def restored(path: Path) -> Freshness:
-    made = Freshness(ME)
-    StandingFile(path).restore(made)
+def restored(path: Path) -> QuorumFreshness:
+    made = QuorumFreshness(ME)
+    MembershipFile(path).restore(made)
     return made
 
 
@@ -31,14 +31,14 @@ def restored(path: Path) -> Freshness:
 def test_it_is_as_it_was(tmp_path: Path, counts: bool) -> None:
     """Members, those who counted, and whether we do."""
     before = freshness(counts=counts)
-    StandingFile(tmp_path / "standing").save(before)
+    MembershipFile(tmp_path / "standing").save(before)
     after = restored(tmp_path / "standing")
     assert (after.digest, after.counts, after.others) == (before.digest, counts, (YOU, THIRD))
 
 
 def test_it_is_written_when_it_is_another(tmp_path: Path) -> None:
     """And not each time that it may have been; whole, or as before."""
-    file, fresh = StandingFile(tmp_path / "standing"), freshness()
+    file, fresh = MembershipFile(tmp_path / "standing"), freshness()
     file.save(fresh)
     (tmp_path / "standing").unlink()
     file.save(fresh)
@@ -53,8 +53,8 @@ def test_a_disk_that_lacks_something_says_not_that_its_machine_counts(tmp_path: 
     """After a restart it would make up a majority with what it has lost; unless it did before."""
     path = tmp_path / "standing"
     for is_complete, counts in ((False, False), (True, True), (False, True)):
-        file = StandingFile(path)
-        file.restore(Freshness(ME))
+        file = MembershipFile(path)
+        file.restore(QuorumFreshness(ME))
         file.save(freshness(), is_complete=is_complete)
         after = restored(path)
         assert (after.others, after.counts) == ((YOU, THIRD), counts)
@@ -70,7 +70,7 @@ def test_its_name_is_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", seen)
-    StandingFile(tmp_path / "standing").save(freshness())
+    MembershipFile(tmp_path / "standing").save(freshness())
     assert synced == ["False False", "True True"]
 
 
@@ -79,7 +79,7 @@ def test_its_name_is_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_torn_one_is_none(tmp_path: Path, data: st.DataObject) -> None:
     """A machine that does not count has to ask; one that is cut off never takes itself for all."""
     path = tmp_path / "standing"
-    StandingFile(path).save(freshness())
+    MembershipFile(path).save(freshness())
     whole = path.read_bytes()
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
     assert not restored(path).counts
@@ -94,15 +94,15 @@ def test_a_torn_one_is_none(tmp_path: Path, data: st.DataObject) -> None:
 
 def test_an_operator_s_word_stays(tmp_path: Path) -> None:
     """A file of before takes nothing from it."""
-    StandingFile(tmp_path / "standing").save(freshness(counts=False))
-    made = Freshness(ME, counts=True)
-    StandingFile(tmp_path / "standing").restore(made)
+    MembershipFile(tmp_path / "standing").save(freshness(counts=False))
+    made = QuorumFreshness(ME, counts=True)
+    MembershipFile(tmp_path / "standing").restore(made)
     assert made.counts
 
 
 def test_a_disk_that_refuses_is_told(tmp_path: Path) -> None:
     """And what was there is there."""
-    file = StandingFile(tmp_path / "away" / "standing")
+    file = MembershipFile(tmp_path / "away" / "standing")
     with pytest.raises(OSError, match="No such file"):
         file.save(freshness())
-    assert repr(file) == "<StandingFile standing>"
+    assert repr(file) == "<MembershipFile standing>"

@@ -10,18 +10,18 @@ from unittest.mock import Mock
 
 import msgspec
 import pytest
-from company import Authority, chain_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from still_member import StillMember, acquaint, company_of, id_of
+from gossip_members import Authority, chain_of
+from socketless_members import StillMember, acquaint, company_of, id_of
 
 from crewgate import limits
-from crewgate.core.gossip.messages import State
-from crewgate.core.ids import Kind, orchestrator_key
+from crewgate.core.gossip.messages import MemberState
+from crewgate.core.ids import KeyKind, orchestrator_key
 from crewgate.core.x509.identity import Role
 from crewgate.errors import GossipError
 from crewgate.gossip.datagram_crypto import UnknownKeyError
-from crewgate.gossip.membership_state import OneselfError
+from crewgate.gossip.membership_state import SelfConnectionError
 from crewgate.gossip.stream import Hello
 
 
@@ -33,8 +33,8 @@ class Pair:
     def says(self, **changes: Any) -> None:
         """The other's hello, in which this is a lie, and what becomes of it."""
         hello = msgspec.structs.replace(self.hello(), **changes)
-        known = self.one.company.meet(self.other.leaf, hello)
-        self.one.company.hear(self.one.node, known, hello)
+        known = self.one.company.add_member(self.other.leaf, hello)
+        self.one.company.merge(self.one.node, known, hello)
 
     def hello(self) -> Hello:
         return self.other.company.hello(self.other.node)
@@ -46,7 +46,7 @@ def pair(authority: Authority, tmp_path: Path) -> Pair:
     return Pair(*company_of(authority, tmp_path, 2))
 
 
-DER, DEAD = Encoding.DER, State.DEAD
+DER, DEAD = Encoding.DER, MemberState.DEAD
 
 
 def of_gateway(name: str) -> bytes:
@@ -65,7 +65,7 @@ def test_those_who_have_met_are_members_with_one_key(authority: Authority, tmp_p
 def test_who_is_recognised(pair: Pair, authority: Authority, tmp_path: Path) -> None:
     """A gateway of this CA; before that nobody is told a word."""
     assert pair.one.company.recognise(pair.other.leaf) == pair.other.id
-    with pytest.raises(OneselfError):
+    with pytest.raises(SelfConnectionError):
         pair.one.company.recognise(pair.one.leaf)
     signing = Ed25519PrivateKey.generate()
     files = authority.certify(tmp_path / "bd", "m1", signing, role=Role.ORCHESTRATOR)
@@ -101,7 +101,7 @@ def test_a_certificate_that_the_handshake_did_not_prove(
     """Whoever shows another's is nobody."""
     third = StillMember(authority, tmp_path / "m2", "m2")
     with pytest.raises(GossipError, match="two certificates"):
-        pair.one.company.meet(third.leaf, pair.hello())
+        pair.one.company.add_member(third.leaf, pair.hello())
     assert third.id not in pair.one.company.directory
 
 
@@ -129,7 +129,7 @@ def test_who_may_not_revoke_sends_nobody_away(authority: Authority, tmp_path: Pa
 def test_who_is_gone_is_heard_of_from_who_may_revoke(authority: Authority, tmp_path: Path) -> None:
     """Also one who was never met: its certificate comes, and it is none of the members."""
     first, second, third = company_of(authority, tmp_path, 3)
-    first.gossip.revoke([first.entry(of_gateway("m2"), kind=Kind.ORCHESTRATOR)])
+    first.gossip.revoke([first.entry(of_gateway("m2"), kind=KeyKind.ORCHESTRATOR)])
     assert third.id not in first.company.directory
     second.hears(first)
     new = StillMember(authority, tmp_path / "m3", "m3")
@@ -161,7 +161,7 @@ def test_who_was_sent_away_comes_again_with_a_new_certificate_alone(
     assert old.id in one.company.directory
     for step in (
         one.company.recognise,
-        lambda leaf: one.company.meet(leaf, old.company.hello(old.node)),
+        lambda leaf: one.company.add_member(leaf, old.company.hello(old.node)),
     ):
         with pytest.raises(GossipError, match="sent away"):
             step(old.leaf)
@@ -195,34 +195,37 @@ def test_members_are_there_once_they_speak(pair: Pair) -> None:
     members = pair.one.node.members
     found = members.get(pair.other.id)
     assert found is not None
-    members.hear([msgspec.structs.replace(found.update(), state=DEAD, incarnation=9)], 0.0)
+    members.merge([msgspec.structs.replace(found.update(), state=DEAD, incarnation=9)], 0.0)
     pair.one.gossip.upkeep()
-    assert list(members.there) == []
+    assert list(members.reachable) == []
     pair.says()
-    assert list(members.there) == [pair.other.id]
+    assert list(members.reachable) == [pair.other.id]
 
 
 def test_an_hour_makes_another_key(pair: Pair) -> None:
     """The first of the members makes it, and the others only if it does not."""
     first, second = sorted((pair.one, pair.other), key=lambda each: each.id)
-    before = len(list(first.company.ring))
+    before = len(list(first.company.keyring))
     for member in (first, second):
         member.host.sleep(limits.group_key_seconds + 1)
         member.gossip.upkeep()
-    assert (len(list(first.company.ring)), len(list(second.company.ring))) == (before + 1, before)
+    assert (len(list(first.company.keyring)), len(list(second.company.keyring))) == (
+        before + 1,
+        before,
+    )
     assert second.id in first.gossip.to_sync
     second.host.sleep(limits.group_key_turn_seconds)
     second.gossip.upkeep()
-    assert len(list(second.company.ring)) == before + 1
+    assert len(list(second.company.keyring)) == before + 1
 
 
 def test_what_is_no_key_ends_the_conversation(pair: Pair) -> None:
     """And the ring is as it was."""
-    ring = list(pair.one.company.ring)
+    ring = list(pair.one.company.keyring)
     bad = msgspec.structs.replace(ring[0], number=7, key=b"short")
     with pytest.raises(GossipError, match="group key"):
         pair.says(keys=[bad])
-    assert list(pair.one.company.ring) == ring
+    assert list(pair.one.company.keyring) == ring
 
 
 def test_a_member_is_known_by_its_name() -> None:
@@ -233,8 +236,8 @@ def test_a_member_is_known_by_its_name() -> None:
 def test_who_is_sent_away_reads_nothing_after(authority: Authority, tmp_path: Path) -> None:
     """The one who sends it away makes a key that ends the others, by command as by revocation."""
     one, two, out = company_of(authority, tmp_path, 3)
-    one.gossip.revoke([one.entry(of_gateway("m2"), kind=Kind.ORCHESTRATOR)])
-    assert one.company.keys.number not in {key.number for key in out.company.ring}
+    one.gossip.revoke([one.entry(of_gateway("m2"), kind=KeyKind.ORCHESTRATOR)])
+    assert one.company.keys.number not in {key.number for key in out.company.keyring}
     two.hears(one)
     assert two.company.keys.number == one.company.keys.number
     one.outbox()
@@ -250,14 +253,14 @@ def test_who_is_sent_away_reads_nothing_after(authority: Authority, tmp_path: Pa
 def test_who_is_told_that_it_was_sent_away_is_an_outcast_until_it_is_renewed(pair: Pair) -> None:
     """Also after a restart; and a person hears once how it comes back."""
     one, other = pair.one, pair.other
-    assert not one.company.is_outcast
+    assert not one.company.is_evicted
     for _ in range(2):
         one.company.dismissed(one.node, other.leaf, one.company.me)
-    assert one.company.is_outcast
+    assert one.company.is_evicted
     assert [each.split(";")[0] for each in one.host.said] == ["this machine was sent away"]
     assert "ca issue --role gateway --name m0 --signing-key" in one.host.said[0]
     one.gossip.restore()
-    assert one.company.is_outcast
+    assert one.company.is_evicted
     assert one.others == {other.id}
 
 
@@ -269,7 +272,7 @@ def test_who_may_not_revoke_is_not_believed_that_we_were_sent_away(
     liar = StillMember(authority, tmp_path / "m1", "m1", rights=())
     acquaint(one, liar)
     one.company.dismissed(one.node, liar.leaf, one.company.me)
-    assert (one.company.is_outcast, one.host.said) == (False, [])
+    assert (one.company.is_evicted, one.host.said) == (False, [])
 
 
 def test_a_machine_alone_goes_on_while_another_joins(authority: Authority, tmp_path: Path) -> None:
@@ -294,6 +297,6 @@ def test_who_may_not_revoke_hands_out_no_key_that_voids(
     liar = StillMember(authority, tmp_path / "m1", "m1", rights=())
     acquaint(one, liar)
     number = one.company.keys.number
-    liar.company.ring.make(liar.host.wall(), voids=True)
+    liar.company.keyring.make(liar.host.wall(), voids=True)
     one.hears(liar)
     assert one.company.keys.number == number

@@ -6,36 +6,36 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from company import DOMAIN, Authority
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from gossip_members import DOMAIN, Authority
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from still_member import StillMember, acquaint, company_of
+from socketless_members import StillMember, acquaint, company_of
 
 from crewgate import limits
 from crewgate.core.gossip.capsules import Capsule, digest_of, seal, unsigned
 from crewgate.core.gossip.messages import (
     Ack,
-    Address,
-    Answer,
-    Ask,
-    Carry,
-    Check,
-    Have,
-    Kept,
+    IHave,
+    IWant,
+    MemberAddress,
+    MemberState,
+    MemberUpdate,
     Message,
+    PersistAck,
+    PersistQuery,
     Ping,
-    Question,
-    State,
-    Update,
-    Want,
+    PingRequest,
+    PullRequest,
+    PullResponse,
+    Push,
     encode,
 )
-from crewgate.core.ids import Kind, cluster_id, orchestrator_key
+from crewgate.core.ids import KeyKind, cluster_id, orchestrator_key
 from crewgate.errors import GossipError
-from crewgate.gossip.datagram_crypto import Keys, Sealer
-from crewgate.gossip.member_certificates import Credential
-from crewgate.gossip.node import Gossip, Me
+from crewgate.gossip.datagram_crypto import Encryptor, KeySet
+from crewgate.gossip.member_certificates import MemberCredential
+from crewgate.gossip.node import GossipNode, LocalMember
 
 Pair = tuple[StillMember, StillMember]
 
@@ -54,9 +54,9 @@ def test_another_signing_key_than_the_certificates_is_said(
     """By the name that the key has in the configuration."""
     one = StillMember(authority, tmp_path / "m0", "m0")
     shown, other = one.company.me.credential, Ed25519PrivateKey.generate()
-    me = Me(shown, other, authority.file, cluster_id(DOMAIN), tmp_path / "other")
+    me = LocalMember(shown, other, authority.file, cluster_id(DOMAIN), tmp_path / "other")
     with pytest.raises(GossipError, match="signing_key is not the key"):
-        Gossip(me, one.host, lambda *_: None)
+        GossipNode(me, one.host, lambda *_: None)
 
 
 def told(one: StillMember, other: StillMember) -> bytes:
@@ -104,7 +104,7 @@ def test_every_bit_of_a_datagram_counts(pair: Pair) -> None:
     """Turned, cut, drawn out, too long, for another, of another cluster, or a second time."""
     one, other = pair
     good = told(one, other)
-    third = Keys()
+    third = KeySet()
     third.use({other.company.keys.number: os.urandom(32)}, other.company.keys.number)
     bad = [good[:end] for end in range(len(good))]
     bad += [good + bytes(n) for n in (1, 100, limits.gossip_datagram_bytes_max, 65_000)]
@@ -112,8 +112,8 @@ def test_every_bit_of_a_datagram_counts(pair: Pair) -> None:
         bad += [good[:at] + bytes((good[at] ^ bit,)) + good[at + 1 :] for bit in (1, 128)]
     bad.append(other.gossip._sealer.seal(other.id, b"for another"))
     bad.append(one.gossip._sealer.seal(one.id, b"from oneself"))
-    bad.append(Sealer(other.id, bytes(8), third).seal(one.id, b"of another group"))
-    bad.append(Sealer(b"stranger", bytes(8), other.company.keys).seal(one.id, b"of nobody"))
+    bad.append(Encryptor(other.id, bytes(8), third).seal(one.id, b"of another group"))
+    bad.append(Encryptor(b"stranger", bytes(8), other.company.keys).seal(one.id, b"of nobody"))
     before = state(one)
     for datagram in bad:
         one.gossip.receive(datagram)
@@ -130,25 +130,25 @@ EIGHT = st.binary(min_size=8, max_size=8)
 NUMBER = st.integers(0, 2**64 - 1)
 UPDATES = st.lists(
     st.builds(
-        Update,
+        MemberUpdate,
         EIGHT,
-        st.sampled_from(State),
+        st.sampled_from(MemberState),
         NUMBER,
-        st.builds(Address, st.binary(min_size=16, max_size=16), st.integers(0, 2**16 - 1)),
+        st.builds(MemberAddress, st.binary(min_size=16, max_size=16), st.integers(0, 2**16 - 1)),
     ),
     max_size=32,
 ).map(tuple)
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
-    st.builds(Carry, st.binary(min_size=1, max_size=1100)),
-    st.builds(Have, IDS),
-    st.builds(Want, IDS),
-    st.builds(Check, st.integers(0, 2**40 - 1), IDS),
+    st.builds(Push, st.binary(min_size=1, max_size=1100)),
+    st.builds(IHave, IDS),
+    st.builds(IWant, IDS),
+    st.builds(PersistQuery, st.integers(0, 2**40 - 1), IDS),
     st.builds(Ping, NUMBER, EIGHT, UPDATES),
     st.builds(Ack, NUMBER, EIGHT, UPDATES),
-    st.builds(Ask, NUMBER, EIGHT, UPDATES),
-    st.builds(Question, EIGHT, EIGHT, NUMBER),
-    st.builds(Answer, EIGHT, EIGHT, st.just(0), NUMBER, EIGHT, st.just(2**39), st.booleans()),
-    st.builds(Kept, st.integers(0, 2**40 - 1), EIGHT, st.booleans(), IDS),
+    st.builds(PingRequest, NUMBER, EIGHT, UPDATES),
+    st.builds(PullRequest, EIGHT, EIGHT, NUMBER),
+    st.builds(PullResponse, EIGHT, EIGHT, st.just(0), NUMBER, EIGHT, st.just(2**39), st.booleans()),
+    st.builds(PersistAck, st.integers(0, 2**40 - 1), EIGHT, st.booleans(), IDS),
 )
 
 
@@ -174,7 +174,7 @@ def test_who_may_not_revoke_is_not_obeyed(authority: Authority, tmp_path: Path) 
     liar = StillMember(authority, tmp_path / "m1", "m1", rights=())
     acquaint(one, liar)
     forged = capsule_of(liar)
-    one.gossip.receive(sealed(liar, one, encode(Carry(forged.raw))))
+    one.gossip.receive(sealed(liar, one, encode(Push(forged.raw))))
     with pytest.raises(GossipError, match="no origin may have signed"):
         one.gossip.take([forged.raw])
     assert one.host.applied == {}
@@ -204,7 +204,7 @@ def test_what_is_signed_in_another_s_name_is_not_obeyed(pair: Pair) -> None:
         seal(made, other.signing.sign(made.signed(cluster_id("crewgate.test")))),
         seal(made, one.signing.sign(made.signed(cluster_id("another.test")))),
     ):
-        one.gossip.receive(sealed(other, one, encode(Carry(capsule.raw))))
+        one.gossip.receive(sealed(other, one, encode(Push(capsule.raw))))
         one.gossip.take([capsule.raw])
     assert one.host.applied == {}
 
@@ -233,12 +233,12 @@ def test_what_a_revoked_origin_signed_before_stays(authority: Authority, tmp_pat
     one, other, origin = company_of(authority, tmp_path, 3)
     old, new = capsule_of(origin, 1), capsule_of(origin, 2)
     one.gossip.take([old.raw])
-    one.gossip.revoke([one.entry(of_gateway("m2"), kind=Kind.ORCHESTRATOR)])
+    one.gossip.revoke([one.entry(of_gateway("m2"), kind=KeyKind.ORCHESTRATOR)])
     for member in (one, other):
         member.host.dead.add(of_gateway("m2"))
-    datagram = sealed(origin, one, encode(Carry(new.raw)))
+    datagram = sealed(origin, one, encode(Push(new.raw)))
     one.gossip.receive(datagram)
-    one.gossip.receive(sealed(other, one, encode(Carry(new.raw))))
+    one.gossip.receive(sealed(other, one, encode(Push(new.raw))))
     assert len(one.host.applied) == 1
     late = StillMember(authority, tmp_path / "m3", "m3")
     late.host.dead.add(of_gateway("m2"))
@@ -318,7 +318,7 @@ def test_renewal_shows_another_certificate(
     shown = one.company.me.credential
     renewed = StillMember(authority, tmp_path / "new", "m0", born=5, signing=one.signing)
     told = renewed.company.me.credential
-    one.gossip.renew(Credential(told.chain, shown.host, shown.port))
+    one.gossip.renew(MemberCredential(told.chain, shown.host, shown.port))
     assert one.leaf == renewed.leaf
     other.hears(one)
     got = other.company.directory.get(one.id)
@@ -382,7 +382,7 @@ def test_a_restart_takes_up_what_the_folder_has(authority: Authority, tmp_path: 
 def test_a_restart_goes_on_sending_away(authority: Authority, tmp_path: Path) -> None:
     """A machine that forgot the eviction would count the member for ever."""
     one, other, gone = company_of(authority, tmp_path, 3)
-    one.gossip.revoke([one.entry(of_gateway("m2"), kind=Kind.ORCHESTRATOR)])
+    one.gossip.revoke([one.entry(of_gateway("m2"), kind=KeyKind.ORCHESTRATOR)])
     assert (one.others, one.node.freshness.leaving) == ({other.id, gone.id}, (gone.id,))
     one.gossip.save()
     again = StillMember(authority, tmp_path / "m0", "m0", signing=one.signing)
@@ -419,7 +419,7 @@ def test_a_log_is_not_filled_by_who_contradicts_himself(pair: Pair) -> None:
     one, other = pair
     before = len(one.host.said)
     for _ in range(2 * limits.gossip_alarms_burst):
-        one.gossip.receive(sealed(other, one, encode(Carry(capsule_of(other).raw))))
+        one.gossip.receive(sealed(other, one, encode(Push(capsule_of(other).raw))))
     assert len(one.host.said) - before == limits.gossip_alarms_burst
 
 
@@ -464,7 +464,7 @@ def test_goodbye_is_said(pair: Pair) -> None:
     one.gossip.farewell()
     for datagram in one.outbox():
         other.gossip.receive(datagram)
-    assert list(other.node.members.there) == []
+    assert list(other.node.members.reachable) == []
 
 
 @pytest.mark.parametrize("wrong", ["other key", "no gateway"])

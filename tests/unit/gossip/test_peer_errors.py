@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from crewgate.errors import GossipError
-from crewgate.gossip.peer_errors import Complaints, reason
+from crewgate.gossip.peer_errors import PeerErrors, reason
 
 PEER, OTHER = ("10.0.0.2", 8446), ("fd00::2", 8446)
 
@@ -14,7 +14,7 @@ PEER, OTHER = ("10.0.0.2", 8446), ("fd00::2", 8446)
 def test_it_is_said_once_and_kept() -> None:
     """And again when it has been well meanwhile; of peers that are asked for."""
     said = list[str]()
-    complaints = Complaints(said.append)
+    complaints = PeerErrors(said.append)
     for why in ("slow", "slow", "", "slow", "gone"):
         complaints.note(PEER, why)
     assert said == [f"peer 10.0.0.2:8446: {why}" for why in ("slow", "slow", "gone")]

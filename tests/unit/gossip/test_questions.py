@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 import trio
-from company import Authority, Member, until
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from liar import line_to
+from forged_member import line_to
+from gossip_members import Authority, Member, until
 
-from crewgate.core.rate_limit import Bucket
+from crewgate.core.rate_limit import TokenBucket
 from crewgate.errors import GossipError
-from crewgate.gossip.stream import AskSeen, Hello, Seen
+from crewgate.gossip.stream import AskNameSeen, Hello, NameSeen
 
-QUESTION = AskSeen("branch", "0199c1d2-0000-7000-8000-000000000003", "bd")
+QUESTION = AskNameSeen("branch", "0199c1d2-0000-7000-8000-000000000003", "bd")
 
 
 class Three:
@@ -29,8 +29,8 @@ class Three:
         for member, said in zip(self.members[1:], says, strict=True):
             member.gossip.on_question = self._answer(member, said)
 
-    def _answer(self, member: Member, said: bool | None) -> Callable[[AskSeen], object]:
-        async def answer(question: AskSeen) -> bool | None:
+    def _answer(self, member: Member, said: bool | None) -> Callable[[AskNameSeen], object]:
+        async def answer(question: AskNameSeen) -> bool | None:
             assert question == QUESTION
             self.asked.append(member.gossip.company.me.name)
             await trio.lowlevel.checkpoint()
@@ -65,7 +65,7 @@ async def test_each_member_answers_once(three: Three) -> None:
 async def test_more_than_a_few_questions_are_not_answered(three: Three) -> None:
     """Each takes a look through journals."""
     first, second, _ = three.members
-    second.gossip.questions = Bucket(1e-6, 1)
+    second.gossip.questions = TokenBucket(1e-6, 1)
     async with first.serving(), second.serving():
         await until(lambda: first.others == 1)
         three.answer(False, False)
@@ -81,9 +81,9 @@ async def test_only_a_member_is_answered(
     first.gossip.on_question = three._answer(first, False)
     files = authority.certify(tmp_path / "new", "new", Ed25519PrivateKey.generate())
     async with first.serving(), line_to(first.where, files) as line:
-        await line.say(QUESTION)
+        await line.send(QUESTION)
         with pytest.raises(GossipError, match="ended"):
-            await line.hear(Seen)
+            await line.receive(NameSeen)
     assert three.asked == []
 
 
@@ -107,4 +107,4 @@ async def test_another_gateway_at_the_place_of_a_member_is_not_believed(
 
 def test_a_hello_is_no_question() -> None:
     """An older version would take it for a frame that says nothing."""
-    assert AskSeen.__struct_config__.tag != Hello.__struct_config__.tag
+    assert AskNameSeen.__struct_config__.tag != Hello.__struct_config__.tag

@@ -4,12 +4,19 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from company import Authority, Member, until
-from liar import line_to
-from still_member import StillMember
+from forged_member import line_to
+from gossip_members import Authority, Member, until
+from socketless_members import StillMember
 
-from crewgate.gossip.revocation_lists import NO_LIST, ListMark, NoLists
-from crewgate.gossip.stream import Capsules, Credentials, Digests, Held, Hello, RevokedList
+from crewgate.gossip.revocation_lists import NO_LIST, CRLVersion, NoCRLExchange
+from crewgate.gossip.stream import (
+    CapsuleBatch,
+    CertificateBatch,
+    CRLMessage,
+    HeldRanges,
+    Hello,
+    LineDigests,
+)
 
 OURS, OTHER = b"ours----", b"other---"
 
@@ -24,9 +31,9 @@ class Shelf:
         self.told = set[bytes]()  # members
         self.words = words
 
-    def mark(self, member: bytes) -> ListMark:
+    def version(self, member: bytes) -> CRLVersion:
         self.told.add(member)
-        return ListMark(OURS if self.number else b"", self.number, self.takes)
+        return CRLVersion(OURS if self.number else b"", self.number, self.takes)
 
     def data(self) -> bytes:
         return str(self.number).encode()
@@ -37,19 +44,19 @@ class Shelf:
         if not self.words:
             self.number = max(self.number, int(data))
 
-    def news(self) -> str:
+    def take_message(self) -> str:
         return self.words
 
 
 MARKS = [
-    ListMark(authority, number, takes)
+    CRLVersion(authority, number, takes)
     for authority, number in ((b"", 0), (OURS, 1), (OURS, 2), (OTHER, 1), (OTHER, 2))
     for takes in (False, True)
 ]
 
 
 @pytest.mark.parametrize(("one", "other"), list(product(MARKS, MARKS)))
-def test_of_two_at_most_one_speaks(one: ListMark, other: ListMark) -> None:
+def test_of_two_at_most_one_speaks(one: CRLVersion, other: CRLVersion) -> None:
     """And only to one who wants a newer list of the same CA, or has none."""
     assert not (one.is_for(other) and other.is_for(one))
     wanted = other.takes and one.number > 0
@@ -59,9 +66,9 @@ def test_of_two_at_most_one_speaks(one: ListMark, other: ListMark) -> None:
 
 def test_who_has_none_and_wants_none_hands_over_nothing() -> None:
     """As a machine of an older version, which says no word of lists."""
-    lists = NoLists()
+    lists = NoCRLExchange()
     lists.take(lists.data(), b"member--")
-    assert (lists.mark(b"member--"), lists.news()) == (NO_LIST, "")
+    assert (lists.version(b"member--"), lists.take_message()) == (NO_LIST, "")
     assert not any(NO_LIST.is_for(each) or each.is_for(NO_LIST) for each in MARKS)
 
 
@@ -75,7 +82,7 @@ async def test_the_newer_list_reaches_a_member_that_joins(
     third = Member(authority, tmp_path / "m2", "m2", [second.where])
     shelves = [Shelf(7 if asks_first else 5), Shelf(5 if asks_first else 7), Shelf()]
     for member, shelf in zip((first, second, third), shelves, strict=True):
-        member.gossip.lists = shelf
+        member.gossip.crls = shelf
     async with first.serving(), second.serving(), third.serving():
         await until(lambda: all(shelf.number == 7 for shelf in shelves))
         await until(lambda: all(each.is_fresh for each in (first, second, third)))
@@ -88,7 +95,7 @@ async def test_the_machine_that_signs_is_handed_nothing(
     first = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
     second = Member(authority, tmp_path / "m1", "m1", [first.where])
     signer, taker = Shelf(5, takes=False), Shelf(9)
-    first.gossip.lists, second.gossip.lists = signer, taker
+    first.gossip.crls, second.gossip.crls = signer, taker
     async with first.serving(), second.serving():
         await until(lambda: second.is_fresh and first.others == 1)
     assert (signer.handed, taker.handed) == ([], [])
@@ -101,7 +108,7 @@ async def test_a_list_that_is_no_good_is_said_and_ends_no_conversation(
     first = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
     second = Member(authority, tmp_path / "m1", "m1", [first.where])
     shelf = Shelf(words="that list is no good")
-    first.gossip.lists, second.gossip.lists = Shelf(7), shelf
+    first.gossip.crls, second.gossip.crls = Shelf(7), shelf
     async with first.serving(), second.serving():
         await until(lambda: bool(shelf.handed) and second.is_fresh)
     assert (shelf.number, shelf.handed[0]) == (0, b"7")
@@ -113,17 +120,17 @@ async def test_a_machine_of_an_older_version_hears_no_list(
 ) -> None:
     """It would not know the word; and it says none, though ours is older."""
     member = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
-    member.gossip.lists = Shelf(7)
+    member.gossip.crls = Shelf(7)
     old = StillMember(authority, tmp_path / "old", "old", rights=(), bootstrap=True)
     async with member.serving(), line_to(member.where, old.files) as line:
-        await line.say(old.company.hello(old.node))
-        hello = await line.hear(Hello)
-        assert hello.revoked == ListMark(OURS, 7, takes=True)
-        await line.say(Credentials([], last=True), Digests({}))
-        assert (await line.hear(Credentials)).last
-        await line.hear(Held)
-        await line.say(Held({}), Capsules([], last=True))
-        await line.hear(Capsules)
+        await line.send(old.company.hello(old.node))
+        hello = await line.receive(Hello)
+        assert hello.revoked == CRLVersion(OURS, 7, takes=True)
+        await line.send(CertificateBatch([], last=True), LineDigests({}))
+        assert (await line.receive(CertificateBatch)).last
+        await line.receive(HeldRanges)
+        await line.send(HeldRanges({}), CapsuleBatch([], last=True))
+        await line.receive(CapsuleBatch)
 
 
 async def test_who_promises_a_list_and_says_something_else_is_hung_up_on(
@@ -132,27 +139,27 @@ async def test_who_promises_a_list_and_says_something_else_is_hung_up_on(
     """As for any word out of turn."""
     member = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
     shelf = Shelf(7)
-    member.gossip.lists = shelf
+    member.gossip.crls = shelf
     liar = StillMember(authority, tmp_path / "liar", "liar", rights=(), bootstrap=True)
-    liar.gossip.lists = Shelf(2**60)
+    liar.gossip.crls = Shelf(2**60)
     async with member.serving():
         async with line_to(member.where, liar.files) as line:
             hello = liar.company.hello(liar.node)
-            await line.say(_with(hello, ListMark(OURS, 2**60)), Credentials([], last=True))
-            await line.hear(Hello)
-            await line.hear(Credentials)
-            await line.say(Digests({}))
+            await line.send(_with(hello, CRLVersion(OURS, 2**60)), CertificateBatch([], last=True))
+            await line.receive(Hello)
+            await line.receive(CertificateBatch)
+            await line.send(LineDigests({}))
             with pytest.raises(Exception, match="ended"):
-                await line.hear(Held)
+                await line.receive(HeldRanges)
         async with line_to(member.where, liar.files) as line:
-            await line.say(_with(hello, ListMark(OURS, 2**60)), Credentials([], last=True))
-            await line.hear(Hello)
-            await line.hear(Credentials)
-            await line.say(RevokedList(b"7"), Digests({}))
-            await line.hear(Held)
+            await line.send(_with(hello, CRLVersion(OURS, 2**60)), CertificateBatch([], last=True))
+            await line.receive(Hello)
+            await line.receive(CertificateBatch)
+            await line.send(CRLMessage(b"7"), LineDigests({}))
+            await line.receive(HeldRanges)
     assert shelf.handed == [b"7"]
 
 
-def _with(hello: Hello, mark: ListMark) -> Hello:
+def _with(hello: Hello, mark: CRLVersion) -> Hello:
     fields = {name: getattr(hello, name) for name in Hello.__struct_fields__}
     return Hello(**(fields | {"revoked": mark}))

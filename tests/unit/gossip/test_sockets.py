@@ -5,14 +5,14 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 import trio
-from company import HOST, free_sockets
+from gossip_members import HOST, free_sockets
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.core.gossip.messages import Address
+from crewgate.core.gossip.messages import MemberAddress
 from crewgate.gossip import sockets as sockets_
-from crewgate.gossip.sockets import Sockets, resolve, to_address, to_where
+from crewgate.gossip.sockets import GossipSockets, resolve, to_address, to_where
 
 PORTS = st.integers(1, 2**16 - 1)
 
@@ -43,11 +43,11 @@ async def test_what_is_sent_is_received() -> None:
     other.close()
 
 
-@given(st.builds(Address, st.binary(min_size=16, max_size=16), st.integers(0, 2**16 - 1)))
-def test_what_cannot_be_sent_is_lost(address: Address) -> None:
+@given(st.builds(MemberAddress, st.binary(min_size=16, max_size=16), st.integers(0, 2**16 - 1)))
+def test_what_cannot_be_sent_is_lost(address: MemberAddress) -> None:
     """Whatever address there is, nothing is raised; nor by sockets that are closed."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-        made = object.__new__(Sockets)
+        made = object.__new__(GossipSockets)
         made.datagrams, made._is_v6 = datagrams, False
         datagrams.close()
         made.send(address, b"hello")
@@ -70,15 +70,15 @@ def test_a_port_that_is_taken_leaves_nothing_open() -> None:
     taken = free_sockets()
     port = taken.streams.getsockname()[1]
     with pytest.raises(OSError, match="in use"):
-        Sockets(HOST, port)
+        GossipSockets(HOST, port)
     taken.close()
-    Sockets(HOST, port).close()
+    GossipSockets(HOST, port).close()
 
 
 def test_a_socket_of_both_families_reaches_both() -> None:
     """Where it listens at all addresses, members of IPv4 are among the others."""
     try:
-        both = Sockets("::", 0)
+        both = GossipSockets("::", 0)
     except OSError:
         pytest.skip("no IPv6 here")
     other = free_sockets()

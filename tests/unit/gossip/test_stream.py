@@ -9,23 +9,23 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from company import Authority
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from forged_member import line_to, listening
+from gossip_members import Authority
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from liar import line_to, listening
-from still_member import StillMember
+from socketless_members import StillMember
 
 from crewgate import limits
 from crewgate.errors import GossipError
-from crewgate.gossip.member_certificates import Credential
+from crewgate.gossip.member_certificates import MemberCredential
 from crewgate.gossip.stream import (
-    Capsules,
-    Credentials,
-    Digests,
-    Held,
+    CapsuleBatch,
+    CertificateBatch,
+    HeldRanges,
     Hello,
-    Line,
+    LineDigests,
+    SyncStream,
     context,
     credential_pages,
     pages,
@@ -48,15 +48,15 @@ class Wire:
         self.said += data
 
 
-def line(wire: Wire) -> Line:
-    made: Any = Line.__new__(Line)
+def line(wire: Wire) -> SyncStream:
+    made: Any = SyncStream.__new__(SyncStream)
     made._stream, made._buffer = wire, bytearray()
     return made
 
 
 def heard(data: bytes, kind: Any, piece: int = 65_536) -> Any:
     """What a line makes of some bytes."""
-    return trio.run(line(Wire(data, piece)).hear, kind)
+    return trio.run(line(Wire(data, piece)).receive, kind)
 
 
 def frame(body: bytes) -> bytes:
@@ -72,9 +72,9 @@ def frame_of(words: Any) -> bytes:
 def test_what_is_said_is_heard(raws: list[bytes], last: bool, piece: int) -> None:
     """In whatever pieces it comes."""
     wire = Wire()
-    said = Capsules(raws, last)
-    trio.run(line(wire).say, said)
-    assert heard(wire.said, Capsules, piece) == said
+    said = CapsuleBatch(raws, last)
+    trio.run(line(wire).send, said)
+    assert heard(wire.said, CapsuleBatch, piece) == said
 
 
 @given(st.binary(max_size=200))
@@ -100,7 +100,7 @@ def test_every_bit_of_a_hello_is_heard_or_refused(authority: Authority, tmp_path
     async def hear_all() -> None:
         for each in frames:
             try:
-                await line(Wire(frame(each))).hear(Hello)
+                await line(Wire(frame(each))).receive(Hello)
             except GossipError:
                 continue
 
@@ -133,12 +133,12 @@ def test_a_hello_is_bounded(authority: Authority, tmp_path: Path, what: str) -> 
 @pytest.mark.parametrize(
     ("words", "kind"),
     [
-        (Credentials([Credential((), b"", 1)] * 9, last=True), Credentials),
-        (Digests({b"short": EIGHT}), Digests),
-        (Digests({bytes(16): b""}), Digests),
-        (Held({b"": ()}), Held),
-        (Capsules([], last=True), Held),
-        ({"type": "capsules"}, Capsules),
+        (CertificateBatch([MemberCredential((), b"", 1)] * 9, last=True), CertificateBatch),
+        (LineDigests({b"short": EIGHT}), LineDigests),
+        (LineDigests({bytes(16): b""}), LineDigests),
+        (HeldRanges({b"": ()}), HeldRanges),
+        (CapsuleBatch([], last=True), HeldRanges),
+        ({"type": "capsules"}, CapsuleBatch),
     ],
 )
 def test_other_words_are_bounded_and_in_turn(words: object, kind: Any) -> None:
@@ -150,13 +150,13 @@ def test_other_words_are_bounded_and_in_turn(words: object, kind: Any) -> None:
 def test_a_frame_has_an_end() -> None:
     """Nothing is kept for one that is too long, and none is said."""
     with pytest.raises(GossipError, match="no such length"):
-        heard((limits.gossip_frame_bytes_max + 1).to_bytes(4), Held)
+        heard((limits.gossip_frame_bytes_max + 1).to_bytes(4), HeldRanges)
     with pytest.raises(GossipError, match="no such length"):
-        heard(bytes(4), Held)
+        heard(bytes(4), HeldRanges)
     with pytest.raises(GossipError, match="more to say"):
-        trio.run(line(Wire()).say, Capsules([bytes(limits.gossip_frame_bytes_max)], last=True))
+        trio.run(line(Wire()).send, CapsuleBatch([bytes(limits.gossip_frame_bytes_max)], last=True))
     with pytest.raises(GossipError, match="has ended"):
-        heard(frame_of(Capsules([], last=True))[:-1], Capsules)
+        heard(frame_of(CapsuleBatch([], last=True))[:-1], CapsuleBatch)
 
 
 def test_nesting_has_an_end() -> None:
@@ -178,7 +178,7 @@ def test_pages_hold_all_in_order(sizes: list[int]) -> None:
 @given(st.integers(0, 40))
 def test_pages_of_certificates_hold_all_in_order(count: int) -> None:
     """Of so many each, as they are heard."""
-    shown = [Credential((), b"", n) for n in range(count)]
+    shown = [MemberCredential((), b"", n) for n in range(count)]
     made = list(credential_pages(shown))
     assert [each for page in made for each in page.credentials] == shown
     assert [page.last for page in made] == [False] * (len(made) - 1) + [True]
@@ -212,20 +212,20 @@ async def test_a_reset_is_the_end(authority: Authority, tmp_path: Path) -> None:
     """While one says, and while one hears."""
     files = authority.certify(tmp_path / "m0", "m0", Ed25519PrivateKey.generate())
 
-    async def hang_up(there: Line) -> None:
+    async def hang_up(there: SyncStream) -> None:
         await there._stream.transport_stream.aclose()
 
     async with listening(files, hang_up) as where, line_to(where, files) as there:
         assert there.leaf
         with pytest.raises(GossipError, match="ended"):
-            await there.hear(Hello)
+            await there.receive(Hello)
         with pytest.raises(GossipError, match="ended"):
             await say_for_ever(there)
 
 
-async def say_for_ever(there: Line) -> None:
+async def say_for_ever(there: SyncStream) -> None:
     while True:
-        await there.say(Capsules([bytes(100_000)], last=False))
+        await there.send(CapsuleBatch([bytes(100_000)], last=False))
 
 
 def test_the_most_that_is_told_of_what_is_held_fits_into_a_frame() -> None:
@@ -234,4 +234,4 @@ def test_the_most_that_is_told_of_what_is_held_fits_into_a_frame() -> None:
     for number in range(limits.capsule_lines_max):
         held[number.to_bytes(16)] = ()
     held[bytes(16)] = ((2**32 - 2, 2**32 - 1),) * limits.held_ranges_max
-    assert len(msgspec.msgpack.encode(Held(held))) <= limits.gossip_frame_bytes_max
+    assert len(msgspec.msgpack.encode(HeldRanges(held))) <= limits.gossip_frame_bytes_max

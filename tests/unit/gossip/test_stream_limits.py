@@ -6,26 +6,26 @@ import pytest
 
 from crewgate import limits
 from crewgate.errors import GossipError
-from crewgate.gossip.stream_limits import Callers
+from crewgate.gossip.stream_limits import StreamLimiter
 
 
 def test_one_address_has_a_part_of_the_handshakes() -> None:
     """Others come in beside it; what has ended counts no more."""
-    callers = Callers()
+    callers = StreamLimiter()
     with ExitStack() as stack:
         for _ in range(limits.gossip_handshakes_each_max):
             stack.enter_context(callers.shaking("192.0.2.1"))
         with pytest.raises(GossipError, match="too many"), callers.shaking("192.0.2.1"):
             pass
         with callers.shaking("192.0.2.2"), callers.talking(b"leaf"):
-            assert repr(callers) == "<Callers handshakes=17 conversations=1>"
-    assert repr(callers) == "<Callers handshakes=0 conversations=0>"
+            assert repr(callers) == "<StreamLimiter handshakes=17 conversations=1>"
+    assert repr(callers) == "<StreamLimiter handshakes=0 conversations=0>"
     assert not callers._handshakes
 
 
 def test_all_of_them_have_an_end() -> None:
     """However many addresses and certificates there are."""
-    callers = Callers()
+    callers = StreamLimiter()
     with ExitStack() as stack:
         for number in range(limits.gossip_streams_max):
             stack.enter_context(callers.shaking(str(number)))
@@ -38,7 +38,7 @@ def test_all_of_them_have_an_end() -> None:
 
 def test_one_certificate_talks_twice_at_most() -> None:
     """Also after a conversation that failed."""
-    callers = Callers()
+    callers = StreamLimiter()
     with ExitStack() as stack:
         for _ in range(limits.gossip_streams_each_max):
             stack.enter_context(callers.talking(b"leaf"))

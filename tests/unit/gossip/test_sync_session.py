@@ -7,32 +7,32 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
-from company import Authority, Member, until
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from liar import line_to, listening
-from still_member import StillMember, acquaint
+from forged_member import line_to, listening
+from gossip_members import Authority, Member, until
+from socketless_members import StillMember, acquaint
 
 from crewgate import limits
-from crewgate.core.gossip.freshness import Freshness
-from crewgate.core.ids import Kind, orchestrator_key
+from crewgate.core.gossip.freshness import QuorumFreshness
+from crewgate.core.ids import KeyKind, orchestrator_key
 from crewgate.core.x509.identity import Role
 from crewgate.errors import GossipError
 from crewgate.gossip import transport
-from crewgate.gossip.membership_file import StandingFile
+from crewgate.gossip.membership_file import MembershipFile
 from crewgate.gossip.stream import (
-    Capsules,
-    Credentials,
-    Digests,
-    Dismissal,
-    DismissedError,
-    Held,
+    CapsuleBatch,
+    CertificateBatch,
+    EvictionError,
+    EvictionNotice,
+    HeldRanges,
     Hello,
-    Line,
+    LineDigests,
+    SyncStream,
 )
-from crewgate.gossip.sync_session import begin
-from crewgate.gossip.transport import Files
+from crewgate.gossip.sync_session import initiate
+from crewgate.gossip.transport import TLSFiles
 
-Talk = Callable[[Line], Awaitable[None]]
+Talk = Callable[[SyncStream], Awaitable[None]]
 
 
 @pytest.fixture
@@ -54,15 +54,15 @@ def hello_of(one: StillMember) -> Hello:
 async def test_who_speaks_as_a_member_is_one(member: Member, liar: StillMember) -> None:
     """Step by step, from the side that begins."""
     async with member.serving(), line_to(member.where, liar.files) as line:
-        await line.say(hello_of(liar))
-        hello = await line.hear(Hello)
+        await line.send(hello_of(liar))
+        hello = await line.receive(Hello)
         assert hello.credential == member.gossip.company.me.credential
-        await line.say(Credentials([], last=True))
-        assert (await line.hear(Credentials)).last
-        await line.say(Digests({}))
-        assert (await line.hear(Held)).held == {}
-        await line.say(Held({}), Capsules([], last=True))
-        assert await line.hear(Capsules) == Capsules([], last=True)
+        await line.send(CertificateBatch([], last=True))
+        assert (await line.receive(CertificateBatch)).last
+        await line.send(LineDigests({}))
+        assert (await line.receive(HeldRanges)).held == {}
+        await line.send(HeldRanges({}), CapsuleBatch([], last=True))
+        assert await line.receive(CapsuleBatch) == CapsuleBatch([], last=True)
         await until(lambda: member.others == 1)
 
 
@@ -85,12 +85,12 @@ async def test_whose_hello_has_waited_is_compared_with_as_of_before_it(
     )
     async with member.serving(), line_to(member.where, liar.files) as line:
         said_at = member.host.now()
-        await line.say(hello_of(liar), Credentials([], last=True), Digests({}))
+        await line.send(hello_of(liar), CertificateBatch([], last=True), LineDigests({}))
         said.set()
-        await line.hear(Hello)
-        await line.hear(Credentials)
-        await line.hear(Held)
-        await line.say(Held({}), Capsules([], last=True))
+        await line.receive(Hello)
+        await line.receive(CertificateBatch)
+        await line.receive(HeldRanges)
+        await line.send(HeldRanges({}), CapsuleBatch([], last=True))
         await until(lambda: bool(asked))
     assert asked[0] <= said_at
 
@@ -100,31 +100,31 @@ async def test_who_the_members_are_is_on_the_disk_before_others_can_count_on_it(
 ) -> None:
     """A restart that knew less would take itself for a majority that it is not any more."""
     async with member.serving(), line_to(member.where, liar.files) as line:
-        await line.say(hello_of(liar))
-        await line.hear(Hello)
-        await line.say(Credentials([], last=True), Digests({}))
-        await line.hear(Credentials)
-        await line.hear(Held)
-        again = Freshness(member.gossip.company.me.id)
-        StandingFile(tmp_path / "m0" / "gossip" / "standing").restore(again)
+        await line.send(hello_of(liar))
+        await line.receive(Hello)
+        await line.send(CertificateBatch([], last=True), LineDigests({}))
+        await line.receive(CertificateBatch)
+        await line.receive(HeldRanges)
+        again = QuorumFreshness(member.gossip.company.me.id)
+        MembershipFile(tmp_path / "m0" / "gossip" / "standing").restore(again)
         assert again.others == (liar.id,)
         assert liar.id in again.counted
 
 
-async def garbage(line: Line) -> None:
+async def garbage(line: SyncStream) -> None:
     await line._stream.send_all(b"\0\0\0\4abcd")
 
 
-async def huge(line: Line) -> None:
+async def huge(line: SyncStream) -> None:
     await line._stream.send_all(b"\xff\xff\xff\xff")
 
 
-async def empty(line: Line) -> None:
+async def empty(line: SyncStream) -> None:
     await line._stream.send_all(bytes(4))
 
 
-async def out_of_turn(line: Line) -> None:
-    await line.say(Digests({}))
+async def out_of_turn(line: SyncStream) -> None:
+    await line.send(LineDigests({}))
 
 
 @pytest.mark.parametrize("talk", [garbage, huge, empty, out_of_turn])
@@ -135,7 +135,7 @@ async def test_what_says_nothing_ends_its_own_stream(
     async with member.serving(), line_to(member.where, liar.files) as line:
         await talk(line)
         with pytest.raises(GossipError, match="has ended"):
-            await line.hear(Hello)
+            await line.receive(Hello)
     assert member.others == 0
     assert member.host.said == []
 
@@ -157,9 +157,9 @@ async def test_a_word_that_nobody_can_ask_about_is_none(
     hello = hello_of(liar)
     hello = msgspec.structs.replace(hello, word=msgspec.structs.replace(hello.word, **changes))
     async with member.serving(), line_to(member.where, liar.files) as line:
-        await line.say(hello)
+        await line.send(hello)
         with pytest.raises(GossipError, match="has ended"):
-            await line.hear(Hello)
+            await line.receive(Hello)
         assert member.others == 0
 
 
@@ -168,23 +168,23 @@ async def test_certificates_come_in_bounded_number(
 ) -> None:
     """For ever the same page, and no end of it."""
     monkeypatch.setattr(limits, "gossip_members_max", 4)
-    page = Credentials([liar.company.me.credential] * 8, last=False)
+    page = CertificateBatch([liar.company.me.credential] * 8, last=False)
     async with member.serving(), line_to(member.where, liar.files) as line:
-        await line.say(hello_of(liar))
-        await line.hear(Hello)
-        await line.hear(Credentials)
+        await line.send(hello_of(liar))
+        await line.receive(Hello)
+        await line.receive(CertificateBatch)
         with pytest.raises(GossipError, match="has ended"):
             await say_and_hear(line, *[page] * 9)
 
 
-async def say_and_hear(line: Line, *pages: Credentials) -> None:
-    await line.say(*pages)
-    await line.hear(Held)
+async def say_and_hear(line: SyncStream, *pages: CertificateBatch) -> None:
+    await line.send(*pages)
+    await line.receive(HeldRanges)
 
 
 def certificate_of(
     kind: str, authority: Authority, tmp_path: Path, signing: Ed25519PrivateKey
-) -> Files:
+) -> TLSFiles:
     """Somebody's who may not speak."""
     if kind == "orchestrator":
         return authority.certify(tmp_path / "x", "m1", signing, role=Role.ORCHESTRATOR)
@@ -208,7 +208,7 @@ async def test_others_who_come_hear_nothing(
     files = certificate_of(kind, authority, tmp_path, Ed25519PrivateKey.generate())
     async with member.serving(), line_to(member.where, files) as line:
         with pytest.raises(GossipError, match="ended"):
-            await line.hear(Hello)
+            await line.receive(Hello)
     assert member.others == 0
 
 
@@ -220,8 +220,8 @@ async def test_others_who_are_called_hear_nothing(
     files = certificate_of(kind, authority, tmp_path, Ed25519PrivateKey.generate())
     heard = list[Hello]()
 
-    async def talk(line: Line) -> None:
-        heard.append(await line.hear(Hello))
+    async def talk(line: SyncStream) -> None:
+        heard.append(await line.receive(Hello))
 
     async with listening(files, talk) as where:
         one = Member(authority, tmp_path / "m0", "m0", [where], bootstrap=True)
@@ -236,16 +236,16 @@ async def test_a_member_that_was_sent_away_is_not_told_the_next_key(
     """Though it is still among the configured peers, and its certificate is still good."""
     heard = list[Hello]()
 
-    async def talk(line: Line) -> None:
-        heard.append(await line.hear(Hello))
+    async def talk(line: SyncStream) -> None:
+        heard.append(await line.receive(Hello))
 
     async with AsyncExitStack() as stack:
         where = await stack.enter_async_context(listening(liar.files, talk))
         one = Member(authority, tmp_path / "m0", "m0", [where], bootstrap=True)
         one.gossip.company.introduce([liar.company.me.credential])
-        one.gossip.company.meet_all(one.gossip.node)
+        one.gossip.company.add_members(one.gossip.node)
         key = orchestrator_key("", "gateway/liar")
-        one.gossip.revoke([one.entry(key, kind=Kind.ORCHESTRATOR)])
+        one.gossip.revoke([one.entry(key, kind=KeyKind.ORCHESTRATOR)])
         await stack.enter_async_context(one.serving())
         await until(lambda: any("sent away" in each for each in one.host.said))
     assert heard == []
@@ -258,11 +258,11 @@ async def test_who_was_sent_away_hears_that_and_nothing_else(
     one = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
     out = Member(authority, tmp_path / "m1", "m1", [one.where])
     one.gossip.company.introduce([out.gossip.company.me.credential])
-    one.gossip.company.meet_all(one.gossip.node)
+    one.gossip.company.add_members(one.gossip.node)
     key = orchestrator_key("", "gateway/m1")
-    one.gossip.revoke([one.entry(key, kind=Kind.ORCHESTRATOR)])
+    one.gossip.revoke([one.entry(key, kind=KeyKind.ORCHESTRATOR)])
     async with one.serving(), out.serving():
-        await until(lambda: out.gossip.company.is_outcast)
+        await until(lambda: out.gossip.company.is_evicted)
         assert out.host.said[0].startswith("this machine was sent away; to come back it takes")
         await until(lambda: len(out.host.said) == 2)
     assert out.host.said[1].endswith("it says that this machine was sent away")
@@ -278,16 +278,16 @@ async def test_what_is_said_of_the_certificate_before_sends_no_later_one_away(
     other = StillMember(authority, tmp_path / "m1", "m1", bootstrap=True)
     again = StillMember(authority, tmp_path / "again", "m0", born=5, signing=one.signing)
 
-    async def talk(line: Line) -> None:
-        await line.hear(Hello)
+    async def talk(line: SyncStream) -> None:
+        await line.receive(Hello)
         one.gossip.renew(again.company.me.credential)
-        await line.say(Dismissal())
+        await line.send(EvictionNotice())
 
     async with listening(other.files, talk) as where, line_to(where, one.files) as line:
-        with pytest.raises(DismissedError):
-            await begin(one.gossip, line, trio.Lock())
+        with pytest.raises(EvictionError):
+            await initiate(one.gossip, line, trio.Lock())
     assert one.leaf == again.leaf
-    assert not one.company.is_outcast
+    assert not one.company.is_evicted
 
 
 async def test_who_shows_another_certificate_in_its_hello_is_not_dismissed(
@@ -302,9 +302,9 @@ async def test_who_shows_another_certificate_in_its_hello_is_not_dismissed(
     async with one.serving():
         for hello, error in ((hello_of(again), "has ended"), (hello_of(out), "sent away")):
             async with line_to(one.where, out.files) as line:
-                await line.say(hello)
+                await line.send(hello)
                 with pytest.raises(GossipError, match=error):
-                    await line.hear(Hello)
+                    await line.receive(Hello)
 
 
 async def test_a_conversation_ends_with_both_knowing_all(
@@ -337,11 +337,11 @@ async def test_one_that_falls_silent_in_its_turn_keeps_nobody_waiting(
     monkeypatch.setattr(limits, "gossip_silence_seconds", 0.2)
     silent = trio.Event()
 
-    async def talk(line: Line) -> None:
-        await line.hear(Hello)
-        await line.say(hello_of(liar), Credentials([], last=True))
-        await line.hear(Credentials)
-        await line.hear(Digests)
+    async def talk(line: SyncStream) -> None:
+        await line.receive(Hello)
+        await line.send(hello_of(liar), CertificateBatch([], last=True))
+        await line.receive(CertificateBatch)
+        await line.receive(LineDigests)
         silent.set()
         await trio.sleep_forever()
 
@@ -363,29 +363,29 @@ async def test_what_is_being_exchanged_with_one_is_not_exchanged_twice(
     exchanging = member.gossip.exchanging
     heard = list[type]()
 
-    async def talk(line: Line) -> None:
-        await line.hear(Hello)
-        await line.say(hello_of(liar), Credentials([], last=True))
-        await line.hear(Credentials)
+    async def talk(line: SyncStream) -> None:
+        await line.receive(Hello)
+        await line.send(hello_of(liar), CertificateBatch([], last=True))
+        await line.receive(CertificateBatch)
         try:
-            heard.append(type(await line.hear(Digests)))
+            heard.append(type(await line.receive(LineDigests)))
         except GossipError as error:
             heard.append(type(error))
-        await line.say(Held({}), Capsules([], last=True))
+        await line.send(HeldRanges({}), CapsuleBatch([], last=True))
 
     async with listening(liar.files, talk) as where, member.serving():
         async with line_to(member.where, liar.files) as line:
-            await line.say(hello_of(liar), Credentials([], last=True))
-            await line.hear(Hello)
-            await line.hear(Credentials)
+            await line.send(hello_of(liar), CertificateBatch([], last=True))
+            await line.receive(Hello)
+            await line.receive(CertificateBatch)
             assert exchanging == set()
-            await line.say(Digests({}))
-            await line.hear(Held)
+            await line.send(LineDigests({}))
+            await line.receive(HeldRanges)
             assert exchanging == {liar.id}
             async with line_to(where, member.files) as another:
-                await begin(member.gossip, another, trio.Lock())
+                await initiate(member.gossip, another, trio.Lock())
             await until(lambda: heard == [GossipError])
         await until(lambda: exchanging == set())
         async with line_to(where, member.files) as another:
-            await begin(member.gossip, another, trio.Lock())
-        assert heard == [GossipError, Digests]
+            await initiate(member.gossip, another, trio.Lock())
+        assert heard == [GossipError, LineDigests]

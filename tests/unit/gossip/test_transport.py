@@ -5,10 +5,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from company import Authority, Member, chain_of, until
+from gossip_members import Authority, Member, chain_of, until
 
-from crewgate.core.gossip.capsules import Entry
-from crewgate.gossip.member_certificates import Credential
+from crewgate.core.gossip.capsules import RevocationEntry
+from crewgate.gossip.member_certificates import MemberCredential
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ async def together(
     return members
 
 
-async def revoke(member: Member, entry: Entry) -> tuple[int, int]:
+async def revoke(member: Member, entry: RevocationEntry) -> tuple[int, int]:
     """Until all have it: on how many it is applied, of how many."""
     gossip = member.gossip
     receipt = gossip.node.receipts.begin(gossip.revoke([entry]), gossip.host.now())
@@ -99,7 +99,7 @@ async def test_a_renewed_certificate_is_shown_without_a_restart(
         await until(lambda: first.host.wall() > me.issued)  # or nobody could tell which is newer
         authority.certify(tmp_path / "m0", "m0", first.signing)
         chain = chain_of(first.files.certificate)
-        first.gossip.renew(Credential(chain, me.credential.host, me.credential.port))
+        first.gossip.renew(MemberCredential(chain, me.credential.host, me.credential.port))
         first.gossip.sync_soon([second.gossip.company.me.id])
 
         def shown(member: Member) -> tuple[bytes, ...]:

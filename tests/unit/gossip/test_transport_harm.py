@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 import trio
-from company import HOST, Authority, Member, chain_of, free_sockets, until
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from liar import line_to, listening
-from still_member import StillMember
+from forged_member import line_to, listening
+from gossip_members import HOST, Authority, Member, chain_of, free_sockets, until
+from socketless_members import StillMember
 
 from crewgate import limits
 from crewgate.errors import GossipError
 from crewgate.gossip import transport
-from crewgate.gossip.member_certificates import Credential
+from crewgate.gossip.member_certificates import MemberCredential
 from crewgate.gossip.sockets import Where
-from crewgate.gossip.stream import Hello, Line
+from crewgate.gossip.stream import Hello, SyncStream
 
 
-async def never(line: Line) -> None:
+async def never(line: SyncStream) -> None:
     """Neither say nor hear."""
     await trio.sleep_forever()
 
@@ -47,13 +47,13 @@ async def test_a_peer_that_never_was_there_is_said_once(
     """Of two, each; however often they are tried."""
     monkeypatch.setattr(limits, "join_seconds", 0.01)
     tried = list[Where]()
-    reach = transport.Service._reach
+    reach = transport.GossipTransport._reach
 
-    async def counting(self: transport.Service, where: Where) -> None:
+    async def counting(self: transport.GossipTransport, where: Where) -> None:
         tried.append(where)
         await reach(self, where)
 
-    monkeypatch.setattr(transport.Service, "_reach", counting)
+    monkeypatch.setattr(transport.GossipTransport, "_reach", counting)
     peers = [free_port(), free_port(), ("nobody..", 1)]
     one = Member(authority, tmp_path / "m0", "m0", peers, bootstrap=True)
     async with one.serving():
@@ -102,7 +102,7 @@ async def test_a_name_that_is_this_machine_is_no_complaint(
     port = free_port()[1]
     one = Member(authority, tmp_path / "m0", "m0", [("127.0.0.2", port)], bootstrap=True)
     one.sockets.close()
-    one.service._sockets = transport.Sockets("0.0.0.0", port)
+    one.service._sockets = transport.GossipSockets("0.0.0.0", port)
     async with one.serving():
         await until(lambda: len(shaken) > 10)
     assert one.host.said == []
@@ -117,17 +117,17 @@ async def test_a_fault_of_ours_ends_no_agent(
     async def failing(*_: object) -> None:
         raise ExceptionGroup("two", [RuntimeError("one"), ValueError("other")])
 
-    monkeypatch.setattr("crewgate.gossip.sync_session.begin", failing)
+    monkeypatch.setattr("crewgate.gossip.sync_session.initiate", failing)
     one = Member(authority, tmp_path / "m1", "m1", [lone.where])
     async with lone.serving(), one.serving():
         await until(lambda: bool(one.host.said))
-        monkeypatch.setattr("crewgate.gossip.sync_session.answer", failing)
+        monkeypatch.setattr("crewgate.gossip.sync_session.respond", failing)
         async with line_to(lone.where, one.files) as line:
             with pytest.raises(GossipError):
-                await line.hear(Hello)
+                await line.receive(Hello)
         await until(lambda: bool(lone.host.said))
         one.gossip.company.introduce([lone.gossip.company.me.credential])
-        one.gossip.company.meet_all(one.gossip.node)
+        one.gossip.company.add_members(one.gossip.node)
         one.gossip.sync_soon([lone.gossip.company.me.id])
         await until(lambda: not one.gossip.to_sync)
         assert len(one.service._busy) == 1
@@ -147,7 +147,7 @@ async def test_who_connects_and_says_nothing_holds_up_nobody(
             plain = await trio.open_tcp_stream(*lone.where)
             streams.append(await stack.enter_async_context(plain))
         assert [await stream.receive_some(1) for stream in streams[5:]] == [b""] * 4
-        assert repr(lone.service._callers) == "<Callers handshakes=5 conversations=0>"
+        assert repr(lone.service._callers) == "<StreamLimiter handshakes=5 conversations=0>"
         for stream in streams:
             await stream.aclose()
         one = Member(authority, tmp_path / "m1", "m1", [lone.where])
@@ -161,7 +161,7 @@ async def test_a_handshake_has_an_end(lone: Member, monkeypatch: pytest.MonkeyPa
     async with lone.serving(), await trio.open_tcp_stream(*lone.where) as stream:
         await stream.send_all(b"\x16\x03\x01")
         assert await stream.receive_some(1) == b""
-        await until(lambda: repr(lone.service._callers).startswith("<Callers handshakes=0"))
+        await until(lambda: repr(lone.service._callers).startswith("<StreamLimiter handshakes=0"))
 
 
 async def test_a_conversation_has_an_end(
@@ -172,9 +172,9 @@ async def test_a_conversation_has_an_end(
     idle = StillMember(authority, tmp_path / "idle", "idle")
     async with lone.serving(), AsyncExitStack() as stack:
         lines = [await stack.enter_async_context(line_to(lone.where, idle.files)) for _ in range(3)]
-        await lines[0].say(idle.company.hello(idle.node))
+        await lines[0].send(idle.company.hello(idle.node))
         with pytest.raises(GossipError):
-            await lines[2].hear(Hello)
+            await lines[2].receive(Hello)
         await until(lambda: repr(lone.service._callers).endswith("conversations=0>"))
     assert lone.host.said == []
 
@@ -239,7 +239,7 @@ async def test_files_are_renewed_while_it_serves(
         await stack.enter_async_context(two.serving())
         await until(lambda: two.is_fresh)
         new = chain_of(lone.files.certificate)
-        lone.gossip.renew(Credential(new, old.host, old.port))
+        lone.gossip.renew(MemberCredential(new, old.host, old.port))
         three = Member(authority, tmp_path / "m3", "m3", [lone.where])
         await stack.enter_async_context(three.serving())
         await until(lambda: three.is_fresh)
@@ -267,16 +267,16 @@ async def test_what_is_asked_for_during_a_sync_comes_after_it(
     """Else who is told of a key during one would hear of it ten seconds later."""
     reached = list[Where]()
 
-    async def reach(self: transport.Service, where: Where) -> None:
+    async def reach(self: transport.GossipTransport, where: Where) -> None:
         reached.append(where)
         if len(reached) == 1:
             self.gossip.sync_soon([one.gossip.company.me.id])
 
     one = Member(authority, tmp_path / "m1", "m1")
     one.sockets.close()
-    monkeypatch.setattr(transport.Service, "_reach", reach)
+    monkeypatch.setattr(transport.GossipTransport, "_reach", reach)
     lone.gossip.company.introduce([one.gossip.company.me.credential])
-    lone.gossip.company.meet_all(lone.gossip.node)
+    lone.gossip.company.add_members(lone.gossip.node)
     lone.gossip.sync_soon([one.gossip.company.me.id])
     lone.gossip.node._next_sync = math.inf  # or one of all would be synced with soon in any case
     async with lone.serving():

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 import trio
-from company import HOST, Authority, Member, until
+from gossip_members import HOST, Authority, Member, until
 
 from crewgate import limits
-from crewgate.core.gossip.messages import Address
+from crewgate.core.gossip.messages import MemberAddress
 from crewgate.errors import GossipError
 from crewgate.gossip import sync_session
-from crewgate.gossip.member_certificates import Known
-from crewgate.gossip.node import Gossip
-from crewgate.gossip.stream import Line
+from crewgate.gossip.member_certificates import KnownMember
+from crewgate.gossip.node import GossipNode
+from crewgate.gossip.stream import SyncStream
 
 
 async def test_one_that_began_while_it_was_cut_off_is_back_when_it_is_not(
@@ -22,9 +22,9 @@ async def test_one_that_began_while_it_was_cut_off_is_back_when_it_is_not(
     """It has no key, and either has given the other up: it dials whom it knows from before."""
     monkeypatch.setattr(limits, "suspect_seconds", 0.1)
     monkeypatch.setattr(limits, "join_seconds", 0.1)
-    begin, is_cut = sync_session.begin, True
+    begin, is_cut = sync_session.initiate, True
 
-    async def cut(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
+    async def cut(gossip: GossipNode, line: SyncStream, turn: trio.Lock) -> KnownMember:
         if is_cut:
             raise GossipError("nobody comes through")
         return await begin(gossip, line, turn)
@@ -34,12 +34,12 @@ async def test_one_that_began_while_it_was_cut_off_is_back_when_it_is_not(
         second = Member(authority, tmp_path / "m1", "m1", [first.where])
         async with second.serving():
             await until(lambda: second.counts and first.others == 1)
-        await until(lambda: not first.gossip.node.members.there)
-        monkeypatch.setattr(sync_session, "begin", cut)
+        await until(lambda: not first.gossip.node.members.reachable)
+        monkeypatch.setattr(sync_session, "initiate", cut)
         again = Member(authority, tmp_path / "m1", "m1", [first.where], born=1)
         async with again.serving():
             await until(lambda: bool(again.host.said))
-            assert not again.gossip.node.members.there
+            assert not again.gossip.node.members.reachable
             assert not again.is_fresh
             is_cut = False
             await until(lambda: again.is_fresh and first.is_fresh)
@@ -57,7 +57,7 @@ async def test_who_runs_on_a_copy_of_a_folder_is_told_of_and_takes_nobodys_place
         second = Member(authority, tmp_path / "m1", "m1", [first.where])
         me = second.gossip.company.me
 
-        def place() -> Address | None:
+        def place() -> MemberAddress | None:
             known = first.gossip.company.directory.get(me.id)
             return known and known.address
 

@@ -7,30 +7,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from lessees import grant
+from grant_builders import grant
 
 from crewgate.errors import LinkError, RefusedError
-from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import (
-    AskMint,
-    Minted,
-    OwnerAsks,
+    AdminRequest,
+    CheckMint,
+    MintDecision,
+    MintingWatchRow,
     Quarantine,
-    Receipt,
-    Reloaded,
+    QuarantineState,
+    ReloadResult,
+    RevocationReceipt,
     TreePage,
     TreeRow,
-    Watched,
-    WatchRow,
     owner_asks,
 )
-from crewgate.ipc.attach_messages import Failed, pack, unpack
-from crewgate.ipc.cluster_messages import Forget, MemberRow, MembersPage
+from crewgate.ipc.attach_messages import RequestFailed, pack, unpack
+from crewgate.ipc.cluster_messages import EvictMember, MemberRow, MembersPage
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.sockets import Door, address
+from crewgate.ipc.sockets import AgentSocket, address
 
-Answer = Callable[[OwnerAsks], bytes]
-RECEIPT = Receipt(
+Answer = Callable[[AdminRequest], bytes]
+RECEIPT = RevocationReceipt(
     id=1,
     target="branch",
     name="b",
@@ -45,9 +45,9 @@ RECEIPT = Receipt(
 
 
 @contextmanager
-def _asking(folder: Path, answer: Answer) -> Iterator[Owner]:
+def _asking(folder: Path, answer: Answer) -> Iterator[AdminClient]:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with address(folder, Door.OWNER) as where:
+    with address(folder, AgentSocket.OWNER) as where:
         listener.bind(where)
     listener.listen()
 
@@ -59,7 +59,7 @@ def _asking(folder: Path, answer: Answer) -> Iterator[Owner]:
 
     thread = threading.Thread(target=serve)
     thread.start()
-    with listener, Owner(folder) as owner:
+    with listener, AdminClient(folder) as owner:
         yield owner
     thread.join()
 
@@ -73,11 +73,11 @@ def test_revoke_returns_the_receipt(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seconds", [0, 90])
 def test_a_quarantine_says_whose_and_what_holds_now(tmp_path: Path, seconds: int) -> None:
     """Crew and client_id go separately: a name need not begin with its crew's."""
-    row = WatchRow("article", "odd", "quarantine", "quarantine", "owner")
+    row = MintingWatchRow("article", "odd", "quarantine", "quarantine", "owner")
 
-    def answer(ask: OwnerAsks) -> bytes:
+    def answer(ask: AdminRequest) -> bytes:
         assert ask == Quarantine(1, "article", "odd", lift=not seconds, seconds=seconds)
-        return pack(Watched(id=1, row=row))
+        return pack(QuarantineState(id=1, row=row))
 
     with _asking(tmp_path, answer) as owner:
         assert owner.quarantine("article", "odd", lift=not seconds, seconds=seconds).row == row
@@ -88,9 +88,9 @@ def test_a_mint_is_asked_for_with_its_claims(tmp_path: Path, admitted: bool) -> 
     """The agent makes the keys from them itself."""
     claims = grant(1, 500).claims
 
-    def answer(ask: OwnerAsks) -> bytes:
-        assert ask == AskMint(id=1, crew="article", kid="k", claims=claims)
-        return pack(Minted(id=1, admitted=admitted))
+    def answer(ask: AdminRequest) -> bytes:
+        assert ask == CheckMint(id=1, crew="article", kid="k", claims=claims)
+        return pack(MintDecision(id=1, admitted=admitted))
 
     with _asking(tmp_path, answer) as owner:
         assert owner.may_mint(claims, "article", "k") is admitted
@@ -106,7 +106,7 @@ def test_a_tree_of_many_pages_is_one_list(tmp_path: Path) -> None:
 
 def test_a_refusal_is_its_own_error(tmp_path: Path) -> None:
     """What the agent will not do is a RefusedError with the agent's sentence."""
-    failed = pack(Failed(id=1, message="two crews have this branch: name one"))
+    failed = pack(RequestFailed(id=1, message="two crews have this branch: name one"))
     with (
         _asking(tmp_path, lambda ask: failed) as owner,
         pytest.raises(RefusedError, match="name one"),
@@ -116,7 +116,7 @@ def test_a_refusal_is_its_own_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"\0\0\0\0", pack(Reloaded(id=2, generation=1, changed=True)), pack(RECEIPT)],
+    [b"", b"\0\0\0\0", pack(ReloadResult(id=2, generation=1, changed=True)), pack(RECEIPT)],
     ids=["closed", "garbage", "another question", "another kind"],
 )
 def test_another_answer_is_a_link_error(tmp_path: Path, answer: bytes) -> None:
@@ -128,11 +128,11 @@ def test_another_answer_is_a_link_error(tmp_path: Path, answer: bytes) -> None:
 def test_an_agent_that_is_stopped_may_do_it_yet(tmp_path: Path) -> None:
     """The question lies in its socket, and whoever asked is told so; nobody answers here."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        with address(tmp_path, Door.OWNER) as where:
+        with address(tmp_path, AgentSocket.OWNER) as where:
             listener.bind(where)
         listener.listen()
         with (
-            Owner(tmp_path, seconds=0.01) as owner,
+            AdminClient(tmp_path, seconds=0.01) as owner,
             pytest.raises(LinkError, match="does what it was asked once it goes on"),
         ):
             owner.revoke("b")
@@ -142,7 +142,7 @@ def test_the_members_come_in_pages(tmp_path: Path) -> None:
     """All of them, until one page says that it is the last."""
     row = MemberRow("edge-1", "10.0.0.1:8446", "alive", "counts", 0.5, 2_000_000_000, True)
 
-    def answer(ask: OwnerAsks) -> bytes:
+    def answer(ask: AdminRequest) -> bytes:
         pages = [MembersPage(id=1, rows=[row], last=last) for last in (False, True)]
         return b"".join(map(pack, pages))
 
@@ -153,9 +153,9 @@ def test_the_members_come_in_pages(tmp_path: Path) -> None:
 def test_one_that_cannot_be_sent_away_is_a_refusal(tmp_path: Path) -> None:
     """With the agent's words."""
 
-    def answer(ask: OwnerAsks) -> bytes:
-        assert ask == Forget(id=1, name="edge-1", until="quorum", force=True)
-        return pack(Failed(id=1, message="edge-1 is this machine"))
+    def answer(ask: AdminRequest) -> bytes:
+        assert ask == EvictMember(id=1, name="edge-1", until="quorum", force=True)
+        return pack(RequestFailed(id=1, message="edge-1 is this machine"))
 
     with _asking(tmp_path, answer) as owner, pytest.raises(RefusedError, match="this machine"):
         owner.forget("edge-1", "quorum", force=True)

@@ -12,15 +12,15 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.ipc import admin_messages, attach_messages
 from crewgate.ipc.admin_messages import (
-    AskReload,
-    AskStatus,
-    AskTree,
+    GetStatus,
+    GetTree,
     Quarantine,
+    ReloadConfig,
     Revoke,
     TreePage,
     TreeRow,
 )
-from crewgate.ipc.attach_messages import Attach, Draw, Failed, pack, unpack
+from crewgate.ipc.attach_messages import Attach, DrawCredit, RequestFailed, pack, unpack
 from crewgate.ipc.frames import FrameDecoder
 
 DOORS: list[msgspec.msgpack.Decoder[object]] = [
@@ -38,7 +38,7 @@ def _body(message: msgspec.Struct) -> bytes:
 
 def test_draw_carries_the_grant_whole(grant: Grant) -> None:
     """Keys, path and claims arrive as they were sent."""
-    draw = Draw(id=7, grant=grant, need=10_000)
+    draw = DrawCredit(id=7, grant=grant, need=10_000)
     assert unpack(attach_messages.group_asks, _body(draw)) == draw
 
 
@@ -46,14 +46,16 @@ def test_draw_carries_the_grant_whole(grant: Grant) -> None:
     "message",
     [
         Revoke(id=1, target="branch", name="x"),
-        AskStatus(id=1),
-        AskTree(id=1),
-        AskReload(id=1),
+        GetStatus(id=1),
+        GetTree(id=1),
+        ReloadConfig(id=1),
         Quarantine(id=1, crew="article", orchestrator="article/one"),
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_owners_messages_are_garbage_at_the_groups_door(message: admin_messages.OwnerAsks) -> None:
+def test_owners_messages_are_garbage_at_the_groups_door(
+    message: admin_messages.AdminRequest,
+) -> None:
     """Who may only attach and draw cannot even say revoke."""
     with pytest.raises(LinkError, match="not a message of this door"):
         unpack(attach_messages.group_asks, _body(message))
@@ -97,10 +99,10 @@ def test_almost_messages_are_link_errors(
     [
         lambda: Attach(version=1, worker=-2),
         lambda: Attach(version=1, previous=limits.table_attachments_max),
-        lambda: AskStatus(id=-1),
-        lambda: Failed(id=1, message="x" * (limits.link_note_chars_max + 1)),
-        lambda: attach_messages.Revoked(id=1, keys=[b"short"]),
-        lambda: attach_messages.Noted(id=b"short"),
+        lambda: GetStatus(id=-1),
+        lambda: RequestFailed(id=1, message="x" * (limits.link_note_chars_max + 1)),
+        lambda: attach_messages.KeysRevoked(id=1, keys=[b"short"]),
+        lambda: attach_messages.OverrunNoted(id=b"short"),
     ],
 )
 def test_values_out_of_bounds_are_refused(make: Callable[[], msgspec.Struct]) -> None:
@@ -141,4 +143,4 @@ def test_the_longest_grant_fits_a_frame(grant: Grant) -> None:
         aud=[text] * limits.audiences_max,
         branch_path=grant.claims.branch_path * limits.depth_max,
     )
-    pack(Draw(id=1, grant=msgspec.structs.replace(grant, claims=claims), need=1))
+    pack(DrawCredit(id=1, grant=msgspec.structs.replace(grant, claims=claims), need=1))

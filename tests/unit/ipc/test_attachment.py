@@ -12,20 +12,20 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.ipc.attach_messages import (
     Attached,
-    Cut,
-    Draw,
-    Drawn,
-    Failed,
-    GroupAsks,
+    AttachRequest,
+    CreditDrawn,
+    CutReport,
+    DrawCredit,
+    KeysRevoked,
     Reload,
-    Revoked,
+    RequestFailed,
     group_asks,
     pack,
     unpack,
 )
 from crewgate.ipc.attachment import Attachment
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.handshake import Session
+from crewgate.ipc.handshake import AttachSession
 
 Ends = tuple[socket.socket, socket.socket]
 KEY = bytes(range(16))
@@ -37,18 +37,18 @@ class Agent:
     def __init__(self, end: socket.socket) -> None:
         self.end = end
         self.decoder = FrameDecoder()
-        self.asked: list[GroupAsks] = []
+        self.asked: list[AttachRequest] = []
 
-    def next(self) -> GroupAsks:
+    def next(self) -> AttachRequest:
         while not self.asked:
             data = self.end.recv(65536)
             assert data
             self.asked += [unpack(group_asks, body) for body in self.decoder.feed(data)]
         return self.asked.pop(0)
 
-    def next_draw(self) -> Draw:
+    def next_draw(self) -> DrawCredit:
         ask = self.next()
-        assert isinstance(ask, Draw)
+        assert isinstance(ask, DrawCredit)
         return ask
 
 
@@ -64,7 +64,7 @@ def attachment(ends: Ends) -> Iterator[Attachment]:
     attached = Attached(number=3, nonce=7, life=bytes(16), policy_generation=1)
     table = os.open(os.devnull, os.O_RDONLY)
     early = [Reload(generation=2)]
-    with Attachment(Session(ends[0], FrameDecoder(), attached, table, early)) as attachment:
+    with Attachment(AttachSession(ends[0], FrameDecoder(), attached, table, early)) as attachment:
         yield attachment
 
 
@@ -75,9 +75,9 @@ def test_a_draw_waits_for_its_own_answer(
 
     def answer() -> None:
         ask = agent.next_draw()
-        revoked = pack(Revoked(id=9, keys=[KEY]))
-        other = pack(Drawn(id=ask.id + 1, status="full"))
-        mine = pack(Drawn(id=ask.id, status="exhausted", used=5))
+        revoked = pack(KeysRevoked(id=9, keys=[KEY]))
+        other = pack(CreditDrawn(id=ask.id + 1, status="full"))
+        mine = pack(CreditDrawn(id=ask.id, status="exhausted", used=5))
         agent.end.sendall(revoked + other + mine)
 
     thread = threading.Thread(target=answer)
@@ -86,7 +86,7 @@ def test_a_draw_waits_for_its_own_answer(
     thread.join()
     assert drawn is not None
     assert (drawn.status, drawn.used) == ("exhausted", 5)
-    assert attachment.poll() == [Reload(generation=2), Revoked(id=9, keys=[KEY])]
+    assert attachment.poll() == [Reload(generation=2), KeysRevoked(id=9, keys=[KEY])]
     assert attachment.poll() == []
 
 
@@ -106,7 +106,7 @@ def test_many_threads_share_the_connection(
         thread.start()
     asks = [agent.next_draw() for _ in threads]
     for ask in reversed(asks):
-        agent.end.sendall(pack(Drawn(id=ask.id, status="exhausted", used=ask.need * 10)))
+        agent.end.sendall(pack(CreditDrawn(id=ask.id, status="exhausted", used=ask.need * 10)))
     for thread in threads:
         thread.join()
     assert got == {need: need * 10 for need in range(1, 9)}
@@ -120,7 +120,7 @@ def test_a_draw_without_an_answer_ends(attachment: Attachment, grant: Grant) -> 
 
 def test_a_refused_draw_is_a_link_error(attachment: Attachment, agent: Agent, grant: Grant) -> None:
     """The agent's sentence reaches whoever asked."""
-    agent.end.sendall(pack(Failed(id=1, message="no such crew: nobody")))
+    agent.end.sendall(pack(RequestFailed(id=1, message="no such crew: nobody")))
     with pytest.raises(LinkError, match="no such crew"):
         attachment.draw(grant, 1, seconds=5)
 
@@ -141,8 +141,8 @@ def test_request_draw_never_waits(attachment: Attachment, agent: Agent, grant: G
 
 def test_cuts_are_answered(attachment: Attachment, agent: Agent) -> None:
     """The agent hears when the last call of its revocation was cut."""
-    attachment.answer_cut(Revoked(id=4, keys=[KEY]), 123, 2)
-    assert agent.next() == Cut(id=4, last_cut_ns=123, count=2)
+    attachment.send_cut_report(KeysRevoked(id=4, keys=[KEY]), 123, 2)
+    assert agent.next() == CutReport(id=4, last_cut_ns=123, count=2)
 
 
 @pytest.mark.parametrize("last_words", [b"", b"\0\0\0\0", b"\xff\xff\xff\xff"])

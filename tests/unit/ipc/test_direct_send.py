@@ -8,7 +8,13 @@ import pytest
 
 from crewgate import limits
 from crewgate.ipc import direct_send
-from crewgate.ipc.attach_messages import Drawn, Failed, Revoked, group_answers, unpack
+from crewgate.ipc.attach_messages import (
+    CreditDrawn,
+    KeysRevoked,
+    RequestFailed,
+    group_answers,
+    unpack,
+)
 from crewgate.ipc.frames import FrameDecoder
 
 
@@ -40,14 +46,14 @@ def test_frames_arrive_whole_until_there_is_no_room(
 ) -> None:
     """Of one that finds none, nothing is sent; later there is room again."""
     ours, theirs = pair
-    message = Failed(id=7, message="x" * 3000)
+    message = RequestFailed(id=7, message="x" * 3000)
     count = 0
     while direct_send.send(ours.fileno(), message):
         count += 1
     assert count > 10
     assert received(theirs) == [message] * count
-    assert direct_send.send(ours.fileno(), Drawn(id=8, status="granted"))
-    assert received(theirs) == [Drawn(id=8, status="granted")]
+    assert direct_send.send(ours.fileno(), CreditDrawn(id=8, status="granted"))
+    assert received(theirs) == [CreditDrawn(id=8, status="granted")]
 
 
 def test_what_is_large_or_cannot_be_sent_is_for_the_queue(
@@ -56,8 +62,8 @@ def test_what_is_large_or_cannot_be_sent_is_for_the_queue(
     """A frame over the bound, a connection that the other side has ended, one that is closed."""
     ours, theirs = pair
     keys = [os.urandom(16) for _ in range(limits.link_straight_bytes_max // 16)]
-    assert not direct_send.send(ours.fileno(), Revoked(id=1, keys=keys))
+    assert not direct_send.send(ours.fileno(), KeysRevoked(id=1, keys=keys))
     assert received(theirs) == []
     theirs.close()
-    assert not direct_send.send(ours.fileno(), Drawn(id=8, status="granted"))
-    assert not direct_send.send(-1, Drawn(id=8, status="granted"))
+    assert not direct_send.send(ours.fileno(), CreditDrawn(id=8, status="granted"))
+    assert not direct_send.send(-1, CreditDrawn(id=8, status="granted"))

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from crewgate.core.health import failed
-from crewgate.ipc.admin_messages import Report, owner_asks
+from crewgate.ipc.admin_messages import ReportHealth, owner_asks
 from crewgate.ipc.attach_messages import unpack
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.health_reporter import Reporter
-from crewgate.ipc.sockets import Door, address
+from crewgate.ipc.health_reporter import HealthReporter
+from crewgate.ipc.sockets import AgentSocket, address
 
 
 @pytest.fixture
@@ -22,17 +22,17 @@ def folder(tmp_path: Path) -> Path:
 
 def _door(folder: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    (folder / Door.OWNER.value).unlink(missing_ok=True)
-    with address(folder, Door.OWNER) as where:
+    (folder / AgentSocket.OWNER.value).unlink(missing_ok=True)
+    with address(folder, AgentSocket.OWNER) as where:
         listener.bind(where)
-    (folder / Door.OWNER.value).chmod(Door.OWNER.mode)
+    (folder / AgentSocket.OWNER.value).chmod(AgentSocket.OWNER.mode)
     listener.listen(4)
     return listener
 
 
 def test_a_report_reaches_the_agent_and_the_next_one_its_successor(folder: Path) -> None:
     """No answer is waited for; a connection that was hung up is made anew at once."""
-    reporter = Reporter(folder, "control")
+    reporter = HealthReporter(folder, "control")
     fact = failed("control: register", "full")
     assert not reporter.report([fact])
     for _ in range(2):
@@ -43,6 +43,6 @@ def test_a_report_reaches_the_agent_and_the_next_one_its_successor(folder: Path)
             with connection:
                 (body,) = FrameDecoder().feed(connection.recv(65536))
         found = unpack(owner_asks, body)
-        assert isinstance(found, Report)
+        assert isinstance(found, ReportHealth)
         assert (found.source, found.facts) == ("control", [fact])
     reporter.close()

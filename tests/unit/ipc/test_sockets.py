@@ -7,12 +7,20 @@ from pathlib import Path
 import pytest
 
 from crewgate.errors import LinkError
-from crewgate.ipc.sockets import Door, Peer, address, connect, descriptors, may_enter, peer_of
+from crewgate.ipc.sockets import (
+    AgentSocket,
+    ProcessCredentials,
+    address,
+    connect,
+    descriptors,
+    may_enter,
+    peer_of,
+)
 
 OWNER, GROUP = 1000, 2000
 
 
-def _listen(folder: Path, door: Door) -> socket.socket:
+def _listen(folder: Path, door: AgentSocket) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with address(folder, door) as where:
         listener.bind(where)
@@ -25,7 +33,7 @@ def test_a_folder_of_any_length_is_reached(tmp_path: Path, length: int) -> None:
     """A path over the 107 bytes of a unix address binds and connects like a short one."""
     folder = tmp_path / ("d" * length)
     folder.mkdir()
-    with _listen(folder, Door.GROUP) as listener, connect(folder, Door.GROUP) as ours:
+    with _listen(folder, AgentSocket.GROUP) as listener, connect(folder, AgentSocket.GROUP) as ours:
         theirs, _ = listener.accept()
         with theirs:
             assert peer_of(theirs).pid == os.getpid()
@@ -41,28 +49,28 @@ def test_nobody_there_is_one_clear_line(tmp_path: Path, length: int) -> None:
     """No folder, or no listener: the error says what to start."""
     folder = tmp_path / ("d" * length)
     with pytest.raises(LinkError, match=r"crewgate serve|service running"):
-        connect(folder, Door.OWNER)
+        connect(folder, AgentSocket.OWNER)
     folder.mkdir()
-    _listen(folder, Door.OWNER).close()
+    _listen(folder, AgentSocket.OWNER).close()
     with pytest.raises(LinkError, match="crewgate serve"):
-        connect(folder, Door.OWNER)
+        connect(folder, AgentSocket.OWNER)
 
 
 @pytest.mark.parametrize(
     ("door", "uid", "groups", "passes"),
     [
-        (Door.OWNER, OWNER, {1}, True),
-        (Door.OWNER, 0, {0}, True),
-        (Door.OWNER, 1001, {GROUP}, False),
-        (Door.GROUP, OWNER, {1}, True),
-        (Door.GROUP, 0, {0}, True),
-        (Door.GROUP, 1001, {5, GROUP}, True),
-        (Door.GROUP, 1001, {5}, False),
+        (AgentSocket.OWNER, OWNER, {1}, True),
+        (AgentSocket.OWNER, 0, {0}, True),
+        (AgentSocket.OWNER, 1001, {GROUP}, False),
+        (AgentSocket.GROUP, OWNER, {1}, True),
+        (AgentSocket.GROUP, 0, {0}, True),
+        (AgentSocket.GROUP, 1001, {5, GROUP}, True),
+        (AgentSocket.GROUP, 1001, {5}, False),
     ],
 )
-def test_who_may_enter(door: Door, uid: int, groups: set[int], *, passes: bool) -> None:
+def test_who_may_enter(door: AgentSocket, uid: int, groups: set[int], *, passes: bool) -> None:
     """The owner's door is for the owner and root; the group's for the group as well."""
-    peer = Peer(pid=1, uid=uid, groups=frozenset(groups))
+    peer = ProcessCredentials(pid=1, uid=uid, groups=frozenset(groups))
     assert may_enter(door, peer, OWNER, GROUP) is passes
 
 

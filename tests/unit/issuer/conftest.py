@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import tokens
 
-from crewgate.core.policy.policy import Crew
+from crewgate.core.policy.policy import CrewPolicy
 from crewgate.issuer import Minter, Orchestrator, SigningKey
-from crewgate.issuer.gateway import Standing
+from crewgate.issuer.gateway import BranchUsage
 
 START = 1_800_000_000.0
 
@@ -35,7 +35,7 @@ def clock() -> Clock:
 @pytest.fixture
 def minter() -> Minter:
     """Mints for crew article, within modest ceilings."""
-    crew = Crew(
+    crew = CrewPolicy(
         name="article",
         issuer="https://orchestrator.example",
         tools=("search.*", "embeddings.create"),
@@ -49,13 +49,13 @@ class FakeGateway:
     """Knows what a test tells it, and keeps what it was asked."""
 
     def __init__(self) -> None:
-        self.known: dict[str, Standing] = {}
+        self.known: dict[str, BranchUsage] = {}
         self.asked: list[set[str]] = []
         self.revoked: list[str] = []
         self.failures: list[Exception] = []
         self.meanwhile: Callable[[], object] = list
 
-    def standing(self, branches: Collection[str]) -> dict[str, Standing]:
+    def usage(self, branches: Collection[str]) -> dict[str, BranchUsage]:
         self.asked.append(set(branches))
         self.meanwhile()
         return {branch: self.known[branch] for branch in branches if branch in self.known}

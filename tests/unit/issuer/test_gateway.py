@@ -12,9 +12,9 @@ from crewgate._native import token as native
 from crewgate.config import load
 from crewgate.errors import ConfigurationError, IssuerError, JournalError, LinkError
 from crewgate.ipc.admin_messages import (
-    AskTree,
-    OwnerAsks,
-    Receipt,
+    AdminRequest,
+    GetTree,
+    RevocationReceipt,
     Revoke,
     TreePage,
     TreeRow,
@@ -23,7 +23,7 @@ from crewgate.ipc.admin_messages import (
 from crewgate.ipc.attach_messages import pack, unpack
 from crewgate.ipc.frames import FrameDecoder
 from crewgate.issuer import Orchestrator, SigningKey, read_claims
-from crewgate.issuer.gateway import LocalGateway, Standing, minter_of
+from crewgate.issuer.gateway import BranchUsage, LocalGateway, minter_of
 
 BRANCH = "0199c1d2-0000-7000-8000-000000000002"
 OTHER = "0199c1d2-0000-7000-8000-000000000003"
@@ -73,7 +73,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def serve(door: socket.socket, answer: Callable[[OwnerAsks], bytes]) -> None:
+def serve(door: socket.socket, answer: Callable[[AdminRequest], bytes]) -> None:
     """Answer one question of one connection after the other, until the door is closed."""
     while True:
         try:
@@ -88,7 +88,7 @@ def serve(door: socket.socket, answer: Callable[[OwnerAsks], bytes]) -> None:
 
 
 @contextmanager
-def agent(state: Path, answer: Callable[[OwnerAsks], bytes]) -> Iterator[None]:
+def agent(state: Path, answer: Callable[[AdminRequest], bytes]) -> Iterator[None]:
     """An agent's owner door that answers as the function says."""
     state.mkdir(parents=True, exist_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
@@ -103,9 +103,9 @@ def agent(state: Path, answer: Callable[[OwnerAsks], bytes]) -> Iterator[None]:
             thread.join(10)
 
 
-def rows(ask: OwnerAsks) -> bytes:
+def rows(ask: AdminRequest) -> bytes:
     """A tree of two crews in which one branch of ours is revoked."""
-    assert isinstance(ask, AskTree)
+    assert isinstance(ask, GetTree)
     tree = [
         TreeRow(crew="article", branch=BRANCH, state="live", spent=5, reserved=2, burned=1),
         TreeRow(crew="article", branch=OTHER, state="revoked", spent=7),
@@ -166,9 +166,9 @@ def test_a_key_that_the_jwks_lacks_cannot_mint(config: Path, tmp_path: Path) -> 
 def test_standing_is_read_from_the_tree(tmp_path: Path) -> None:
     """Spent, reserved and burned count; another crew's branch of the same id does not."""
     with agent(tmp_path, rows):
-        standing = LocalGateway(tmp_path, "article").standing({BRANCH, OTHER})
-        nobody = LocalGateway(tmp_path, "article").standing({"unseen"})
-    assert standing == {BRANCH: Standing(8), OTHER: Standing(7, dead=True)}
+        standing = LocalGateway(tmp_path, "article").usage({BRANCH, OTHER})
+        nobody = LocalGateway(tmp_path, "article").usage({"unseen"})
+    assert standing == {BRANCH: BranchUsage(8), OTHER: BranchUsage(7, dead=True)}
     assert nobody == {}
 
 
@@ -177,7 +177,7 @@ def test_without_a_gateway_nothing_is_known(
 ) -> None:
     """Minting goes on, and the log says what was not compared; a revocation is an error."""
     local = LocalGateway(tmp_path, "article")
-    assert local.standing({BRANCH}) == {}
+    assert local.usage({BRANCH}) == {}
     assert "is not known, only grants are compared" in caplog.text
     with pytest.raises(LinkError):
         local.revoke(BRANCH)
@@ -185,12 +185,12 @@ def test_without_a_gateway_nothing_is_known(
 
 def test_a_revocation_returns_the_receipt(config: Path) -> None:
     """The agent is told the branch and the crew, and its receipt is the answer."""
-    asked: list[OwnerAsks] = []
+    asked: list[AdminRequest] = []
 
-    def answer(ask: OwnerAsks) -> bytes:
+    def answer(ask: AdminRequest) -> bytes:
         asked.append(ask)
         return pack(
-            Receipt(
+            RevocationReceipt(
                 id=ask.id,
                 target="branch",
                 name=BRANCH,
@@ -209,6 +209,6 @@ def test_a_revocation_returns_the_receipt(config: Path) -> None:
         agent(load(config).state, answer),
     ):
         receipt = article.revoke(BRANCH)
-    assert isinstance(receipt, Receipt)
+    assert isinstance(receipt, RevocationReceipt)
     assert receipt.streams_cut == 1
     assert asked == [Revoke(id=1, target="branch", name=BRANCH, crew="article")]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import JournalError
-from crewgate.issuer.journal import End, Entry, Journal, Mint, extension
+from crewgate.issuer.journal import BranchRevoked, JournalEntry, MintJournal, MintRecord, extension
 
 CLAIMS = msgspec.convert(tokens.CLAIMS, Claims)
 LATER = msgspec.structs.replace(
@@ -23,16 +23,16 @@ LATER = msgspec.structs.replace(
     credit_quota=3_000_000,
     allowed_tools=["search.*", "embeddings.create", "search.web", "publish.post"],
 )
-ENTRIES: list[Entry] = [
-    Mint(1.5, CLAIMS, why="spawned", overcommit=True),
+ENTRIES: list[JournalEntry] = [
+    MintRecord(1.5, CLAIMS, why="spawned", overcommit=True),
     extension(CLAIMS, LATER, 2.5, why="expires", overcommit=False),
-    End(3.5, tokens.BRANCH, "article/article-1", why="loops"),
+    BranchRevoked(3.5, tokens.BRANCH, "article/article-1", why="loops"),
 ]
 
 
-def written(path: Path) -> list[Entry]:
+def written(path: Path) -> list[JournalEntry]:
     """All entries of a journal, read by a new process's eyes."""
-    journal = Journal(path)
+    journal = MintJournal(path)
     try:
         return list(journal.entries())
     finally:
@@ -41,7 +41,7 @@ def written(path: Path) -> list[Entry]:
 
 def write(path: Path) -> bytes:
     """The three entries in a new journal; its bytes."""
-    journal = Journal(path)
+    journal = MintJournal(path)
     for entry in ENTRIES:
         journal.append(entry)
     journal.close()
@@ -80,7 +80,7 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path, lost: int, garbage: bytes) 
     whole = write(path)
     last = len(whole.splitlines(keepends=True)[-1])
     path.write_bytes(whole[: -min(lost, last)] + garbage)
-    journal = Journal(path)
+    journal = MintJournal(path)
     assert list(journal.entries()) == ENTRIES[:2]
     journal.append(ENTRIES[2])
     journal.close()
@@ -110,11 +110,11 @@ def test_damage_in_the_middle_is_an_error(tmp_path: Path) -> None:
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     """A second opening is refused while the first lives, and allowed after it is closed."""
     path = tmp_path / "journal"
-    first = Journal(path)
+    first = MintJournal(path)
     with pytest.raises(JournalError, match="another process mints with this journal"):
-        Journal(path)
+        MintJournal(path)
     first.close()
-    Journal(path).close()
+    MintJournal(path).close()
 
 
 def test_a_killed_process_leaves_its_journal_usable(tmp_path: Path) -> None:
@@ -123,13 +123,13 @@ def test_a_killed_process_leaves_its_journal_usable(tmp_path: Path) -> None:
     code = (
         "import os, sys, pathlib\n"
         "from crewgate.issuer.journal import *\n"
-        "journal = Journal(pathlib.Path(sys.argv[1]))\n"
-        f"journal.append(End(1.0, {tokens.BRANCH!r}, 'article/article-1'))\n"
+        "journal = MintJournal(pathlib.Path(sys.argv[1]))\n"
+        f"journal.append(BranchRevoked(1.0, {tokens.BRANCH!r}, 'article/article-1'))\n"
         "os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert done.returncode == -9
-    assert written(path) == [End(1.0, tokens.BRANCH, "article/article-1")]
+    assert written(path) == [BranchRevoked(1.0, tokens.BRANCH, "article/article-1")]
 
 
 def failing(after: int, real: Callable[[int, bytes], int]) -> Callable[[int, bytes], int]:
@@ -151,7 +151,7 @@ def test_a_full_disk_leaves_nothing_half_written(
 ) -> None:
     """The append fails, the line is gone, and the journal goes on when there is room again."""
     path = tmp_path / "journal"
-    journal = Journal(path)
+    journal = MintJournal(path)
     journal.append(ENTRIES[0])
     real = os.write
     monkeypatch.setattr(os, "write", failing(100, real))
@@ -168,7 +168,7 @@ def test_a_line_that_cannot_be_undone_ends_the_journal(
 ) -> None:
     """A half line would be glued to the next, so nothing more is appended by this process."""
     path = tmp_path / "journal"
-    journal = Journal(path)
+    journal = MintJournal(path)
     journal.append(ENTRIES[0])
 
     def refuse(descriptor: int, size: int) -> None:
@@ -188,7 +188,7 @@ def test_a_line_that_cannot_be_undone_ends_the_journal(
 
 def test_a_fork_does_not_share_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes on one lock would not see each other's lines."""
-    journal = Journal(tmp_path / "journal")
+    journal = MintJournal(tmp_path / "journal")
     monkeypatch.setattr(os, "getpid", lambda: -1)
     with pytest.raises(JournalError, match="before a fork"):
         journal.append(ENTRIES[0])
@@ -201,4 +201,4 @@ def test_a_fork_does_not_share_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_folder_in_its_place_is_an_error(tmp_path: Path) -> None:
     """Whatever keeps it from being opened is said with its path."""
     with pytest.raises(JournalError, match="cannot open the journal: Is a directory"):
-        Journal(tmp_path)
+        MintJournal(tmp_path)

@@ -8,15 +8,15 @@ import tokens
 
 from crewgate._native import signature
 from crewgate._native import token as native
-from crewgate.core.policy.policy import Crew
+from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.tokens.claims import PathElement
 from crewgate.errors import IssuerError
-from crewgate.issuer import Minted, Minter, SigningKey, inspect_token, read_claims
+from crewgate.issuer import MintedToken, Minter, SigningKey, inspect_token, read_claims
 
 NOW = 1_800_000_000.75
 
 
-def root(minter: Minter, **changes: Any) -> Minted:
+def root(minter: Minter, **changes: Any) -> MintedToken:
     """A root of the crew with some parameters changed."""
     parameters: dict[str, Any] = {
         "role": "orchestrator",
@@ -28,7 +28,7 @@ def root(minter: Minter, **changes: Any) -> Minted:
     return minter.root(**{**parameters, **changes})
 
 
-def child(minter: Minter, parent: Minted, **changes: Any) -> Minted:
+def child(minter: Minter, parent: MintedToken, **changes: Any) -> MintedToken:
     """A child of `parent` with some parameters changed."""
     parameters: dict[str, Any] = {
         "role": "researcher",
@@ -139,7 +139,7 @@ def test_depth_has_a_ceiling(minter: Minter) -> None:
 
 def test_another_crews_branch_is_no_parent(minter: Minter) -> None:
     """Neither a child nor a further grant is minted below a branch of another crew."""
-    foreign = Minted("", msgspec.structs.replace(root(minter).claims, crew="bd"))
+    foreign = MintedToken("", msgspec.structs.replace(root(minter).claims, crew="bd"))
     with pytest.raises(IssuerError, match="crew bd has no children in article"):
         child(minter, foreign)
     with pytest.raises(IssuerError, match="not article's to extend"):
@@ -199,7 +199,7 @@ def test_a_clock_that_went_back_is_said(minter: Minter) -> None:
 
 def test_a_key_of_one_orchestrator_signs_for_no_other() -> None:
     """Such a key gives the orchestrator its name, and refuses another."""
-    crew = Crew("article", "https://orchestrator.example", tools=("search.*",))
+    crew = CrewPolicy("article", "https://orchestrator.example", tools=("search.*",))
     key = SigningKey(tokens.KEY, "article-1", "article/night")
     assert Minter(crew, "https://gateway.example", key).client_id == "article/night"
     with pytest.raises(IssuerError, match="speaks for article/night alone"):

@@ -12,7 +12,7 @@ from crewgate import limits
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError, JournalError, LinkError
 from crewgate.issuer import Orchestrator, SubAgent, read_claims
-from crewgate.issuer.gateway import Standing
+from crewgate.issuer.gateway import BranchUsage
 
 Make = Callable[..., Orchestrator]
 
@@ -23,7 +23,7 @@ class Clock(Protocol):
 
 
 class Gateway(Protocol):
-    known: dict[str, Standing]
+    known: dict[str, BranchUsage]
     asked: list[set[str]]
     revoked: list[str]
     failures: list[Exception]
@@ -123,8 +123,8 @@ def test_what_is_spent_counts(make: Make, gateway: Gateway) -> None:
     article = make(gateway=gateway)
     run = start(article)
     child = spawn(article, run)
-    gateway.known[run.branch] = Standing(6_000_000)
-    gateway.known[child.branch] = Standing(1_000_000)
+    gateway.known[run.branch] = BranchUsage(6_000_000)
+    gateway.known[child.branch] = BranchUsage(1_000_000)
     with pytest.raises(IssuerError, match=r"would hold 5\.01 and 5\.00 are spent"):
         spawn(article, run, credits="2.51")
     spawn(article, run, credits="2.50")
@@ -159,7 +159,7 @@ def test_a_death_at_the_gateway_is_learnt(
     run = start(article)
     child, sibling = spawn(article, run, tools=["search.*"]), spawn(article, run)
     below = spawn(article, child, credits="1.00")
-    gateway.known[child.branch] = Standing(0, dead=True)
+    gateway.known[child.branch] = BranchUsage(0, dead=True)
     clock.pass_seconds(700)
     with pytest.raises(IssuerError, match="was revoked"):
         below.token()

@@ -1,12 +1,12 @@
 """An orchestrator whose gateway signs for it: what it keeps, and does while that is away."""
 
 import pytest
-from world import World
+from crew_world import World
 
-from crewgate.errors import ControlError, IssuerError, JournalTakenError, LinkError, ScopeError
+from crewgate.errors import ControlError, IssuerError, JournalLockedError, LinkError, ScopeError
 from crewgate.issuer.inspection import read_claims
-from crewgate.issuer.mint import Minted
-from crewgate.issuer.remote import RemoteOrchestrator, Revoked, _issuer_error
+from crewgate.issuer.mint import MintedToken
+from crewgate.issuer.remote import RemoteOrchestrator, RemoteReceipt, _issuer_error
 
 NEXT = "0199c1d2-0000-7000-8000-00000000000a"
 
@@ -21,7 +21,7 @@ class Away:
         self.asked: list[dict[str, str]] = []
         self.ended: list[tuple[str, str]] = []
 
-    def token(self, form: dict[str, str]) -> Minted:
+    def token(self, form: dict[str, str]) -> MintedToken:
         if self.is_away:
             raise LinkError("no answer in time")
         self.asked.append(form)
@@ -30,13 +30,13 @@ class Away:
             last = read_claims(form["refresh_token"])
             changes["execution_branch_id"] = last.execution_branch_id
         token = self.world.mint(**changes).decode()
-        return Minted(token, read_claims(token))
+        return MintedToken(token, read_claims(token))
 
-    def revoke(self, branch: str, crew: str) -> Revoked:
+    def revoke(self, branch: str, crew: str) -> RemoteReceipt:
         if self.is_away:
             raise LinkError("no answer in time")
         self.ended.append((branch, crew))
-        return Revoked()
+        return RemoteReceipt()
 
     def close(self) -> None:
         """Nothing is open."""
@@ -106,7 +106,7 @@ def test_what_the_api_does_not_do_is_refused(orchestrator: RemoteOrchestrator) -
     ("status", "slug", "kind"),
     [
         (400, "invalid_scope", ScopeError),
-        (409, "temporarily_unavailable", JournalTakenError),
+        (409, "temporarily_unavailable", JournalLockedError),
         (400, "invalid_grant", IssuerError),
         (503, "journal-unavailable", IssuerError),
     ],

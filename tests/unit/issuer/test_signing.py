@@ -14,15 +14,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from crewgate._native.signature import is_valid_point
-from crewgate.core.policy.policy import Key
+from crewgate.core.policy.policy import VerificationKey
 from crewgate.core.tokens.jwks import parse_jwks
 from crewgate.errors import ConfigurationError
 from crewgate.issuer import SigningKey
 
 
-def keys_of(key: SigningKey) -> tuple[Key, ...]:
+def keys_of(key: SigningKey) -> tuple[VerificationKey, ...]:
     """What a JWKS with that key alone gives."""
-    return (Key(key.kid, "article", key.public),)
+    return (VerificationKey(key.kid, "article", key.public),)
 
 
 def test_a_written_key_reads_back(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_its_jwk_is_what_a_jwks_takes() -> None:
     key = SigningKey(Ed25519PrivateKey.generate(), "article-1", "article/night")
     jwks = json.dumps({"keys": [key.jwk()]}).encode()
     assert parse_jwks(jwks, "article", "x") == (
-        Key("article-1", "article", key.public, "article/night"),
+        VerificationKey("article-1", "article", key.public, "article/night"),
     )
     assert is_valid_point(key.public)
 

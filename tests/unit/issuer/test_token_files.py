@@ -12,7 +12,7 @@ from crewgate import limits
 from crewgate.errors import IssuerError
 from crewgate.issuer import Orchestrator, SubAgent
 from crewgate.issuer.token_file import read_token, write_token
-from crewgate.issuer.token_file_renewer import Keeper
+from crewgate.issuer.token_file_renewer import TokenFileRenewer
 
 Make = Callable[..., Orchestrator]
 
@@ -133,12 +133,15 @@ def test_one_branchs_trouble_does_not_stop_the_others() -> None:
             raise RuntimeError("a caller's mistake")
         return 12.0
 
-    keeper = Keeper(lambda: ["refused", "broken", "good"], renew)
-    assert keeper.look() == limits.keep_fresh_retry_seconds
+    keeper = TokenFileRenewer(lambda: ["refused", "broken", "good"], renew)
+    assert keeper.renew_due() == limits.keep_fresh_retry_seconds
     assert renewed == ["refused", "broken", "good"]
-    assert Keeper(lambda: ["good"], renew).look() == 12.0
-    assert Keeper(list, renew).look() == limits.keep_fresh_seconds_max
-    assert Keeper(lambda: ["x"], lambda branch: 600.0).look() == limits.keep_fresh_seconds_max
+    assert TokenFileRenewer(lambda: ["good"], renew).renew_due() == 12.0
+    assert TokenFileRenewer(list, renew).renew_due() == limits.keep_fresh_seconds_max
+    assert (
+        TokenFileRenewer(lambda: ["x"], lambda branch: 600.0).renew_due()
+        == limits.keep_fresh_seconds_max
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"a" * 4097, b"two\nlines", b"\xff\xfe", b"a\0b"])

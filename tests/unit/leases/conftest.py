@@ -1,7 +1,7 @@
 from functools import partial
 
 import pytest
-from machine import Machine
+from lease_world import Machine
 
 
 @pytest.fixture(params=[False, True], ids=["model", "native"])

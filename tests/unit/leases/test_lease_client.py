@@ -2,18 +2,18 @@ import math
 from dataclasses import replace
 
 import pytest
-from lessees import CREW, NOW, POLICY, grant, key
-from machine import New, siblings
+from grant_builders import CREW, NOW, POLICY, grant, key
+from lease_world import New, siblings
 
 from crewgate import limits
 from crewgate._native.records import Geometry
 from crewgate.core import ids
-from crewgate.core.budget.ledger_protocol import Settle
-from crewgate.core.policy.policy import Crew, Policy
+from crewgate.core.budget.ledger_protocol import SettleLease
+from crewgate.core.policy.policy import CrewPolicy, Policy
 from crewgate.errors import LedgerError
-from crewgate.leases.give_back import Returns
-from crewgate.leases.lease_client import Status
-from crewgate.leases.lease_index import Holdings, holding_of
+from crewgate.leases.give_back import LeaseReturns
+from crewgate.leases.lease_client import DrawResult
+from crewgate.leases.lease_index import LeaseIndex, holding_of
 
 GEOMETRY = Geometry(64, 64, 64, 4)
 CREW_KEY = ids.crew_key("article")
@@ -25,7 +25,7 @@ def test_a_first_draw_opens_the_crew_the_ancestors_and_the_branch(
     """Records stand crew first, with the path that the grant names."""
     machine = new_machine()
     of = grant(1, 30, (2, 100, None), (3, 50, int(NOW)))
-    assert machine.draw(of, 10) is Status.GRANTED
+    assert machine.draw(of, 10) is DrawResult.GRANTED
     records = machine.table.scan(0, 64)
     assert [r.key for r in records] == [CREW_KEY, key(2), key(3), key(1)]
     assert [r.parents for r in records] == [(), (0,), (0, 1), (0, 1, 2)]
@@ -39,10 +39,10 @@ def test_a_draw_brings_the_lease_to_the_need_and_no_further(new_machine: New) ->
     """What is there already is not drawn again; a need of nothing only opens."""
     machine = new_machine()
     of = grant(1, 30)
-    assert machine.draw(of, 0) is Status.GRANTED
-    assert machine.draw(of, 10) is Status.GRANTED
-    assert machine.draw(of, 10) is Status.GRANTED
-    assert machine.draw(of, 15) is Status.GRANTED
+    assert machine.draw(of, 0) is DrawResult.GRANTED
+    assert machine.draw(of, 10) is DrawResult.GRANTED
+    assert machine.draw(of, 10) is DrawResult.GRANTED
+    assert machine.draw(of, 15) is DrawResult.GRANTED
     assert machine.consumed(key(1)) == 15
 
 
@@ -53,19 +53,19 @@ def test_a_branch_spends_its_quota_exactly_and_is_then_refused_inline(
     machine = new_machine()
     of = grant(1, 50)
     assert sum(machine.call(of, 1) for _ in range(60)) == 50
-    assert machine.draw(of, 1) is Status.EXHAUSTED
+    assert machine.draw(of, 1) is DrawResult.EXHAUSTED
     assert machine.refused(of) == (1, 0, 50, 50)
 
 
 def test_calls_in_flight_count_as_spent_and_their_release_ends_the_refusal(
     new_machine: New,
 ) -> None:
-    """Exhausted while reserved (DESIGN.md, check 9); once released, the credit is there again."""
+    """Exhausted while reserved; once released, the credit is there again."""
     machine = new_machine()
     one, two = siblings(2, parent=10, quota=10)
     slot = machine.reserve(one, 10)
     assert slot is not None
-    assert machine.draw(two, 4) is Status.EXHAUSTED
+    assert machine.draw(two, 4) is DrawResult.EXHAUSTED
     assert machine.refused(two) == (4, 1, 10, 10)
     machine.gate.settle(one, slot, 0)
     assert machine.refused(two) is None
@@ -79,7 +79,7 @@ def test_an_undone_embedded_call_can_be_drawn_by_a_sibling(new_machine: New) -> 
     one, two = siblings(2, parent=10, quota=10)
     charged = machine.charge(one, 10)
     assert charged is not None
-    assert machine.draw(two, 10) is Status.EXHAUSTED
+    assert machine.draw(two, 10) is DrawResult.EXHAUSTED
     machine.gate.undo(one, charged)
     assert machine.call(two, 10)
 
@@ -95,7 +95,7 @@ def test_twenty_siblings_under_one_tight_parent_admit_its_cap(new_machine: New, 
         for child in children:
             admitted += machine.call(child, price)
     assert admitted == 50
-    assert all(machine.draw(child, price) is Status.EXHAUSTED for child in children)
+    assert all(machine.draw(child, price) is DrawResult.EXHAUSTED for child in children)
     assert {machine.refused(child) for child in children} == {(price, 1, 50 * price, 50 * price)}
 
 
@@ -104,7 +104,7 @@ def test_a_recall_takes_exactly_what_is_missing(new_machine: New) -> None:
     machine = new_machine()
     one, two = siblings(2, parent=10, quota=10)
     machine.draw(one, 10)
-    assert machine.draw(two, 3) is Status.GRANTED
+    assert machine.draw(two, 3) is DrawResult.GRANTED
     record = machine.table.branch(machine.table.find(one.branch_key))
     assert record is not None
     assert (record.available, record.given_back) == (7, 3)
@@ -115,10 +115,10 @@ def test_a_lease_that_grew_after_a_recall_for_nothing_is_found(new_machine: New)
     machine = new_machine()
     one, two = siblings(2, parent=10, quota=10)
     held = machine.reserve(one, 6)
-    assert machine.draw(two, 5) is Status.EXHAUSTED
-    assert machine.draw(two, 5) is Status.EXHAUSTED
-    assert machine.draw(one, 3) is Status.GRANTED
-    assert machine.draw(two, 4) is Status.GRANTED
+    assert machine.draw(two, 5) is DrawResult.EXHAUSTED
+    assert machine.draw(two, 5) is DrawResult.EXHAUSTED
+    assert machine.draw(one, 3) is DrawResult.GRANTED
+    assert machine.draw(two, 4) is DrawResult.GRANTED
     machine.gate.settle(one, held, 6)
 
 
@@ -128,14 +128,14 @@ def test_credit_held_by_another_machine_is_contended(new_machine: New) -> None:
     other = new_machine(name="two")
     other.join(machine.ledger)
     one, two = siblings(2, parent=10, quota=10)
-    assert other.draw(one, 8) is Status.GRANTED
-    assert machine.draw(two, 5) is Status.CONTENDED
+    assert other.draw(one, 8) is DrawResult.GRANTED
+    assert machine.draw(two, 5) is DrawResult.CONTENDED
     assert machine.refused(two) is None
     record = machine.table.branch(machine.table.find(two.branch_key))
     assert record is not None
     assert record.pending == 0
     assert other.look() + other.look() == 8
-    assert machine.draw(two, 5) is Status.GRANTED
+    assert machine.draw(two, 5) is DrawResult.GRANTED
 
 
 def test_a_newer_grant_raises_the_quota_and_ends_the_refusal(new_machine: New) -> None:
@@ -143,10 +143,10 @@ def test_a_newer_grant_raises_the_quota_and_ends_the_refusal(new_machine: New) -
     machine = new_machine()
     one, two = siblings(2, parent=10, quota=10)
     assert machine.call(one, 10)
-    assert machine.draw(two, 1) is Status.EXHAUSTED
+    assert machine.draw(two, 1) is DrawResult.EXHAUSTED
     later = int(NOW) + 60
     again = grant(0, 10, (100, 30, later), iat=later)
-    assert machine.draw(again, 0) is Status.GRANTED
+    assert machine.draw(again, 0) is DrawResult.GRANTED
     assert machine.refused(two) is None
     assert machine.call(two, 10)
 
@@ -157,9 +157,9 @@ def test_a_lower_quota_takes_back_what_lies_idle(new_machine: New) -> None:
     of = grant(1, 100)
     machine.call(of, 20)
     machine.draw(of, 60)
-    assert machine.draw(grant(1, 50, iat=int(NOW) + 1), 30) is Status.GRANTED
+    assert machine.draw(grant(1, 50, iat=int(NOW) + 1), 30) is DrawResult.GRANTED
     assert machine.consumed(key(1)) == 50
-    assert machine.draw(grant(1, 50, iat=int(NOW) + 1), 31) is Status.EXHAUSTED
+    assert machine.draw(grant(1, 50, iat=int(NOW) + 1), 31) is DrawResult.EXHAUSTED
 
 
 def test_an_ancestor_of_another_path_is_a_mismatch(new_machine: New) -> None:
@@ -167,24 +167,26 @@ def test_an_ancestor_of_another_path_is_a_mismatch(new_machine: New) -> None:
     machine = new_machine()
     machine.draw(grant(1, 10, (2, 100, None)), 1)
     before = machine.table.scan(0, 64)
-    assert machine.draw(grant(1, 10), 1) is Status.MISMATCH
-    assert machine.draw(grant(9, 10, (1, 10, None)), 1) is Status.MISMATCH
+    assert machine.draw(grant(1, 10), 1) is DrawResult.MISMATCH
+    assert machine.draw(grant(9, 10, (1, 10, None)), 1) is DrawResult.MISMATCH
     assert machine.table.scan(0, 64) == before
 
 
 def test_a_crew_cannot_touch_a_branch_of_another_crew(new_machine: New) -> None:
     """The same UUIDs under two crews are different branches with different credit."""
-    other = Crew("finance", "https://orchestrator.example")
+    other = CrewPolicy("finance", "https://orchestrator.example")
     machine = new_machine(Policy("https://gateway.example", (), (CREW, other), ()))
-    assert machine.draw(grant(1, 10), 10) is Status.GRANTED
+    assert machine.draw(grant(1, 10), 10) is DrawResult.GRANTED
     assert machine.call(grant(1, 99, crew="finance"), 99)
-    assert machine.draw(grant(5, 9, (1, 9, int(NOW) + 9), crew="finance"), 9) is Status.EXHAUSTED
+    assert (
+        machine.draw(grant(5, 9, (1, 9, int(NOW) + 9), crew="finance"), 9) is DrawResult.EXHAUSTED
+    )
     assert machine.consumed(key(1)) == 10
 
 
 def test_a_crew_that_the_policy_does_not_know_draws_nothing(new_machine: New) -> None:
     """It was removed from the configuration since the token was judged."""
-    assert new_machine().draw(grant(1, 10, crew="gone"), 1) is Status.CLOSED
+    assert new_machine().draw(grant(1, 10, crew="gone"), 1) is DrawResult.CLOSED
 
 
 @pytest.mark.parametrize("need", [-1, limits.price_micro_max + 1])
@@ -196,10 +198,10 @@ def test_a_need_out_of_bounds_is_an_error(new_machine: New, need: int) -> None:
 
 def test_ceilings_hold_for_ancestors_too(new_machine: New) -> None:
     """A token cannot open its parent with more than the crew may give a branch."""
-    crew = Crew("article", "https://orchestrator.example", quota_max=20)
+    crew = CrewPolicy("article", "https://orchestrator.example", quota_max=20)
     machine = new_machine(Policy("https://gateway.example", (), (crew,), ()))
-    assert machine.draw(grant(1, 10**6, (2, 10**6, None)), 21) is Status.EXHAUSTED
-    assert machine.draw(grant(1, 10**6, (2, 10**6, None)), 20) is Status.GRANTED
+    assert machine.draw(grant(1, 10**6, (2, 10**6, None)), 21) is DrawResult.EXHAUSTED
+    assert machine.draw(grant(1, 10**6, (2, 10**6, None)), 20) is DrawResult.GRANTED
 
 
 def test_closing_gives_back_what_is_idle_at_and_below_the_branch(
@@ -213,9 +215,9 @@ def test_closing_gives_back_what_is_idle_at_and_below_the_branch(
     machine.draw(grandchild, 20)
     assert machine.lessor.close(key(1)) == 30
     assert machine.consumed(key(9)) == 5
-    assert machine.draw(child, 1) is Status.CLOSED
-    assert machine.draw(grandchild, 1) is Status.CLOSED
-    assert machine.draw(grant(3, 95, (9, 100, 1)), 95) is Status.GRANTED
+    assert machine.draw(child, 1) is DrawResult.CLOSED
+    assert machine.draw(grandchild, 1) is DrawResult.CLOSED
+    assert machine.draw(grant(3, 95, (9, 100, 1)), 95) is DrawResult.GRANTED
     assert machine.lessor.close(key(1)) == 0
     assert machine.lessor.close(key(77)) == 0
 
@@ -236,25 +238,25 @@ def test_a_call_released_after_its_branch_was_closed_returns_its_credit(
 
 def test_the_crews_hour_refuses_and_the_next_hour_serves(new_machine: New) -> None:
     """Refused inline until the hour turns, without anybody drawing."""
-    crew = Crew("article", "https://orchestrator.example", hourly_max=10)
+    crew = CrewPolicy("article", "https://orchestrator.example", hourly_max=10)
     machine = new_machine(Policy("https://gateway.example", (), (crew,), ()))
     one, two = grant(1, 50), grant(2, 50)
     assert machine.call(one, 10)
-    assert machine.draw(two, 1) is Status.EXHAUSTED
+    assert machine.draw(two, 1) is DrawResult.EXHAUSTED
     assert machine.refused(two) == (1, 1, 10, 10)
     machine.now += 3600
-    machine.lessor.turn(machine.now)
+    machine.lessor.roll_windows(machine.now)
     assert machine.refused(two) is None
     assert machine.call(grant(2, 50, iat=int(machine.now)), 10)
 
 
 def test_a_raised_allowance_serves_at_once(new_machine: New) -> None:
     """A reload of the configuration ends refusals at the crew's level."""
-    crew = Crew("article", "https://orchestrator.example", daily_max=10)
+    crew = CrewPolicy("article", "https://orchestrator.example", daily_max=10)
     machine = new_machine(Policy("https://gateway.example", (), (crew,), ()))
     of = grant(1, 50)
     assert machine.call(of, 10)
-    assert machine.draw(of, 1) is Status.EXHAUSTED
+    assert machine.draw(of, 1) is DrawResult.EXHAUSTED
     machine.lessor.load(POLICY)
     assert machine.refused(of) is None
     assert machine.call(of, 1)
@@ -295,14 +297,14 @@ def test_what_is_burned_is_told_before_what_was_spent_when_last_looked_at(new_ma
     machine.lose(of, 3)
     record = machine.table.branch(machine.table.find(of.branch_key))
     assert record is not None
-    holdings, holding = Holdings(), holding_of(record, (CREW_KEY,))
+    holdings, holding = LeaseIndex(), holding_of(record, (CREW_KEY,))
     holdings.add(holding)
     holdings.lease(holding)
     machine.gate.undo(of, charged)
-    returns = Returns(machine.table, said.append, holdings, "one")  # type: ignore[arg-type]
-    returns.relieve(CREW_KEY, 10, replace(holding, number=0), machine.boot_ns)
+    returns = LeaseReturns(machine.table, said.append, holdings, "one")  # type: ignore[arg-type]
+    returns.recall_for(CREW_KEY, 10, replace(holding, number=0), machine.boot_ns)
     settle = said[-1]
-    assert isinstance(settle, Settle)
+    assert isinstance(settle, SettleLease)
     assert (settle.spent, settle.reserved, settle.burned) == (0, 0, 3)
 
 
@@ -327,9 +329,9 @@ def test_a_busy_branch_is_drawn_for_before_its_lease_is_empty(new_machine: New) 
     machine.step_ns = 10**6
     of = grant(1, 10_000)
 
-    def ahead() -> Status:
+    def ahead() -> DrawResult:
         return machine.lessor._at_once(
-            machine.lessor.ahead(of.branch_key, machine.boot_ns), machine.now
+            machine.lessor.prefetch(of.branch_key, machine.boot_ns), machine.now
         )
 
     def available() -> int:
@@ -337,24 +339,24 @@ def test_a_busy_branch_is_drawn_for_before_its_lease_is_empty(new_machine: New) 
         record = machine.table.branch(number) if number >= 0 else None
         return 0 if record is None else record.available
 
-    assert ahead() is Status.CLOSED
-    assert machine.lessor.lasts(of.branch_key) == math.inf
+    assert ahead() is DrawResult.CLOSED
+    assert machine.lessor.seconds_left(of.branch_key) == math.inf
     while available() < 100:
         assert machine.call(of, 1)
     before = available()
     while available() > before // 2:
         machine.call(of, 1)
-    assert machine.lessor.lasts(of.branch_key) < 0.25
-    assert ahead() is Status.GRANTED
+    assert machine.lessor.seconds_left(of.branch_key) < 0.25
+    assert ahead() is DrawResult.GRANTED
     assert available() > before // 2
     full = available()
-    assert ahead() is Status.GRANTED
+    assert ahead() is DrawResult.GRANTED
     assert available() <= full + 1
     machine.boot_ns += 5 * 10**9
-    assert ahead() is Status.GRANTED
-    assert machine.lessor.lasts(of.branch_key) == math.inf
+    assert ahead() is DrawResult.GRANTED
+    assert machine.lessor.seconds_left(of.branch_key) == math.inf
     machine.lessor.close(of.branch_key)
-    assert ahead() is Status.CLOSED
+    assert ahead() is DrawResult.CLOSED
 
 
 def test_a_lease_never_outgrows_its_word(new_machine: New) -> None:
@@ -364,7 +366,7 @@ def test_a_lease_never_outgrows_its_word(new_machine: New) -> None:
     of = grant(1, 5 * most)
     held = [machine.reserve(of, most), machine.reserve(of, most)]
     assert None not in held
-    assert machine.draw(of, most) is Status.CONTENDED
+    assert machine.draw(of, most) is DrawResult.CONTENDED
     machine.gate.settle(of, held[0], most)
-    assert machine.draw(of, most) is Status.GRANTED
+    assert machine.draw(of, most) is DrawResult.GRANTED
     machine.gate.settle(of, held[1], most)

@@ -5,18 +5,18 @@ No cap is passed, and once it is quiet no credit is refused that is there.
 
 from collections.abc import Callable
 
-from depth import deep
+from grant_builders import NOW, grant, key
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from lessees import NOW, grant, key
-from machine import GEOMETRY, Machine, ModelGate
+from lease_world import GEOMETRY, Machine, ModelGate
+from search_depth import deep
 from table_model import TableModel
 
-from crewgate._native.records import Branch
+from crewgate._native.records import BranchRecord
 from crewgate.core import ids
 from crewgate.core.tokens.grant import Grant
-from crewgate.leases.lease_client import Status
+from crewgate.leases.lease_client import DrawResult
 
 ROOT = (10, 100, int(NOW))
 PARENT = (11, 60, int(NOW))
@@ -94,7 +94,8 @@ class Agents(RuleBasedStateMachine):
         """A stream goes on for as long as its lease has credit, or more can be drawn."""
         of, slot, price = self.held[at % len(self.held)]
         if self.machine.gate.grow(of, slot, more) or (
-            self.machine.draw(of, more) is Status.GRANTED and self.machine.gate.grow(of, slot, more)
+            self.machine.draw(of, more) is DrawResult.GRANTED
+            and self.machine.gate.grow(of, slot, more)
         ):
             self.held[at % len(self.held)] = of, slot, price + more
 
@@ -119,7 +120,7 @@ class Agents(RuleBasedStateMachine):
     @rule(of=GRANTS, price=st.integers(1, 9), really=st.integers(0, 9))
     def lose(self, of: Grant, price: int, really: int) -> None:
         """Seldom: what is burned is gone for good."""
-        if really == 9 and self.machine.draw(of, price) is Status.GRANTED:
+        if really == 9 and self.machine.draw(of, price) is DrawResult.GRANTED:
             self.machine.gate.lose(of, price, self.machine.now, self.machine.boot_ns)
 
     @rule()
@@ -132,10 +133,10 @@ class Agents(RuleBasedStateMachine):
             self.machine.lessor.close(key(3))
             self.closed.add(key(3))
 
-    def records(self) -> dict[bytes, Branch]:
+    def records(self) -> dict[bytes, BranchRecord]:
         return {record.key: record for record in self.machine.table.scan(0, 64)}
 
-    def below(self, name: bytes) -> list[Branch]:
+    def below(self, name: bytes) -> list[BranchRecord]:
         """Records at and below a level; none if it was never opened."""
         records = self.records()
         if name not in records:
@@ -185,16 +186,16 @@ class Agents(RuleBasedStateMachine):
         for n, above in PATHS.items():
             of = grant(n, QUOTAS[n], *above)
             if of.branch_key in self.closed:
-                assert self.machine.draw(of, 1) is Status.CLOSED
+                assert self.machine.draw(of, 1) is DrawResult.CLOSED
                 continue
             left = self.left(n)
             most = self.left(n, at_best=True)
             if most > left:
-                assert self.machine.draw(of, left + 1) is Status.CONTENDED
+                assert self.machine.draw(of, left + 1) is DrawResult.CONTENDED
                 assert self.machine.refused(of) is None
-            assert self.machine.draw(of, most + 1) is Status.EXHAUSTED
+            assert self.machine.draw(of, most + 1) is DrawResult.EXHAUSTED
             self.check_refusal(of, most)
-            assert self.machine.draw(of, left) is Status.GRANTED
+            assert self.machine.draw(of, left) is DrawResult.GRANTED
             assert left == 0 or self.machine.call(of, left)
         self.no_cap_is_passed()
         for of, slot, price in self.held:
@@ -294,7 +295,7 @@ class Borrowers(FragileAgents):
         def act() -> None:
             before = self.granted()
             try:
-                self.machine.lessor.lending.lend(of.branch_key, price)
+                self.machine.lessor.overdraft.overdraw(of.branch_key, price)
             finally:
                 self.lent += self.granted() - before
             slot = self.machine.gate.reserve(of, price, self.machine.now, self.machine.boot_ns)
@@ -318,31 +319,31 @@ class Borrowers(FragileAgents):
         for n, quota in QUOTAS.items():
             below = self.below(key(n))
             assert sum(r.granted - r.given_back for r in below) <= quota + self.lent
-        holdings = self.machine.lessor._holdings
+        holdings = self.machine.lessor._index
         assert holdings.debt <= self.MOST
-        assert holdings.owed == sum(holding.owed for holding in holdings)
+        assert holdings.overdrawn == sum(holding.overdrawn for holding in holdings)
         assert holdings.debt == sum(holding.debt for holding in holdings)
-        assert self.machine.table.lent >= holdings.owed
+        assert self.machine.table.lent >= holdings.overdrawn
 
     @invariant()
     def ledger_and_table_agree(self) -> None:
         """But for what is owed, and what of it was given back before it was known."""
-        holdings = self.machine.lessor._holdings
+        holdings = self.machine.lessor._index
         for record in self.records().values():
             (line, *_) = self.machine.ledger.report(record.key)
             below = [each for each in map(holdings.get, self.keys_below(record)) if each]
-            owed = sum(holding.owed - holding.kept for holding in below)
+            owed = sum(holding.overdrawn - holding.kept for holding in below)
             charged = sum(r.granted - r.given_back for r in self.below(record.key))
             assert line.quota - line.remaining + owed == charged
 
-    def keys_below(self, record: Branch) -> list[bytes]:
+    def keys_below(self, record: BranchRecord) -> list[bytes]:
         return [each.key for each in self.below(record.key)]
 
     def teardown(self) -> None:
         """Once the ledger is back and all is looked at, it has charged what was spent."""
         self.table.acts_left = None
         self.machine.repay()
-        assert self.machine.lessor.lending.owed == 0
+        assert self.machine.lessor.overdraft.overdrawn == 0
         super().ledger_and_table_agree()
         for of, slot, price in self.held:
             self.machine.gate.settle(of, slot, price)

@@ -3,13 +3,13 @@
 from collections import deque
 
 import pytest
+from grant_builders import NOW, grant, key
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lessees import NOW, grant, key
-from machine import Machine, New
+from lease_world import Machine, New
 
-from crewgate.core.budget.ledger_protocol import Answer, Opened, Operation
-from crewgate.leases.lease_client import Lessor, Status, Steps
+from crewgate.core.budget.ledger_protocol import BranchesOpened, Operation, OperationResult
+from crewgate.leases.lease_client import DrawResult, LeaseClient, LedgerCalls
 
 PARENT = (1, 100, int(NOW))
 GRANTS = (grant(1, 100), grant(2, 50, PARENT), grant(3, 50, PARENT, (2, 50, int(NOW))))
@@ -32,13 +32,13 @@ def test_a_parent_and_its_child_are_opened_at_once(
     order = [first, *({"parent", "child"} - {first})]
     for name in order:
         if name == "parent" and declined:
-            assert isinstance(opened[name], Opened)
+            assert isinstance(opened[name], BranchesOpened)
             steps[name].close()
             machine.lessor.decline(opened[name])
             continue
         with pytest.raises(StopIteration) as end:
             steps[name].send(opened[name])
-        assert end.value.value is Status.GRANTED
+        assert end.value.value is DrawResult.GRANTED
     for key_ in (key(1), key(2)):
         record = machine.table.branch(machine.table.find(key_))
         assert record is not None
@@ -50,7 +50,7 @@ def test_a_parent_and_its_child_are_opened_at_once(
     machine.look()
     machine.look()
     assert machine.consumed(key(1)) == 0
-    assert machine.draw(asked["parent"], 100) is Status.GRANTED
+    assert machine.draw(asked["parent"], 100) is DrawResult.GRANTED
 
 
 def test_what_the_table_was_not_given_is_given_after_a_restart(new_machine: New) -> None:
@@ -59,12 +59,12 @@ def test_what_the_table_was_not_given_is_given_after_a_restart(new_machine: New)
     parent, child = grant(1, 100), grant(2, 50, (1, 100, int(NOW)))
     steps = machine.lessor.steps(parent, 20, machine.now, machine.boot_ns)
     machine.ledger.do(next(steps), machine.now)
-    assert machine.draw(child, 5) is Status.GRANTED
+    assert machine.draw(child, 5) is DrawResult.GRANTED
     machine.start()
     record = machine.table.branch(machine.table.find(key(1)))
     assert record is not None
     assert (record.available, record.burned) == (20, 0)
-    assert machine.draw(parent, 30) is Status.GRANTED
+    assert machine.draw(parent, 30) is DrawResult.GRANTED
     assert machine.consumed(key(1)) == 35
 
 
@@ -73,10 +73,10 @@ class Clerk:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self.asked: deque[tuple[Operation, Steps | None]] = deque()
-        self.answered: deque[tuple[Answer, Steps | None]] = deque()
-        self.talks: dict[bytes, Steps] = {}
-        machine.lessor = Lessor(
+        self.asked: deque[tuple[Operation, LedgerCalls | None]] = deque()
+        self.answered: deque[tuple[OperationResult, LedgerCalls | None]] = deque()
+        self.talks: dict[bytes, LedgerCalls] = {}
+        machine.lessor = LeaseClient(
             machine.table,  # type: ignore[arg-type]
             machine.ledger,
             machine.policy,
@@ -93,7 +93,7 @@ class Clerk:
             self.talks[asked.branch_key] = steps
             self.go_on(steps, None)
 
-    def go_on(self, steps: Steps, answer: Answer) -> None:
+    def go_on(self, steps: LedgerCalls, answer: OperationResult) -> None:
         try:
             self.asked.append((steps.send(answer), steps))
         except StopIteration:
@@ -110,7 +110,7 @@ class Clerk:
         answer, steps = self.answered.popleft()
         if steps is None:
             return
-        if declined and isinstance(answer, Opened):
+        if declined and isinstance(answer, BranchesOpened):
             steps.close()
             self.machine.lessor.decline(answer)
             self.talks = {name: each for name, each in self.talks.items() if each is not steps}

@@ -2,16 +2,16 @@
 
 import pytest
 
-from crewgate.leases.lease_index import Holding
+from crewgate.leases.lease_index import LeaseRecord
 
 S = 10**9
 
 
-def holding() -> Holding:
-    return Holding(0, b"k" * 16, (), 0, 0, 0, granted=10**9)
+def holding() -> LeaseRecord:
+    return LeaseRecord(0, b"k" * 16, (), 0, 0, 0, granted=10**9)
 
 
-def spend(of: Holding, amount: int, at: float) -> int:
+def spend(of: LeaseRecord, amount: int, at: float) -> int:
     """So much more was spent by then; the rate a second."""
     return of.rate(of.leased - of.consumed - amount, S + round(at * S))
 

@@ -1,6 +1,5 @@
 import pytest
-from engines import NewLedger
-from family import (
+from account_family import (
     CREW,
     NEXT_BOOT,
     NOW,
@@ -14,15 +13,16 @@ from family import (
     path,
     spend,
 )
+from engines import NewLedger
 from msgspec import structs
 
 from crewgate.core.budget.ledger_protocol import (
-    Exhausted,
-    Level,
-    Mismatch,
-    Opened,
-    Ticket,
-    Told,
+    AccountLevel,
+    BranchesOpened,
+    LeaseReport,
+    PathMismatch,
+    QuotaExhausted,
+    RecallTicket,
 )
 from crewgate.errors import LedgerError
 
@@ -38,12 +38,12 @@ def test_a_draw_is_charged_to_the_whole_path(new_ledger: NewLedger) -> None:
 def test_a_branch_may_be_opened_and_drawn_for_at_once(new_ledger: NewLedger) -> None:
     """Its need, if that is free, once: a draw goes on under the next number."""
     ledger = family(new_ledger, root=80)
-    asked = structs.replace(path(Level(ROOT, 80, 1), Level(A, 100, 1)), need=30)
+    asked = structs.replace(path(AccountLevel(ROOT, 80, 1), AccountLevel(A, 100, 1)), need=30)
     for _ in range(3):  # the answer was lost
         opened = ledger.do(asked, NOW)
-        assert isinstance(opened, Opened)
+        assert isinstance(opened, BranchesOpened)
         assert opened.left == 50
-        assert opened.standings[-1].told == Told(seq=1, granted=30)
+        assert opened.standings[-1].told == LeaseReport(seq=1, granted=30)
     assert amount(draw(ledger, A, 2, 5)) == 5
     assert line(ledger, ROOT).leased == 35
 
@@ -52,9 +52,11 @@ def test_who_opens_passes_nobody_that_waits(new_ledger: NewLedger) -> None:
     """Nor does it wait itself."""
     ledger = family(new_ledger, root=40)
     draw(ledger, A, 1, 20, holder="other")
-    assert isinstance(draw(ledger, A, 1, 30), Ticket)
-    opened = ledger.do(structs.replace(path(Level(ROOT, 40, 1), Level(B, 9, 1)), need=5), NOW)
-    assert isinstance(opened, Opened)
+    assert isinstance(draw(ledger, A, 1, 30), RecallTicket)
+    opened = ledger.do(
+        structs.replace(path(AccountLevel(ROOT, 40, 1), AccountLevel(B, 9, 1)), need=5), NOW
+    )
+    assert isinstance(opened, BranchesOpened)
     assert not opened.standings[-1].told.granted
 
 
@@ -64,7 +66,7 @@ def test_an_ancestor_bounds_its_descendants_together(new_ledger: NewLedger) -> N
     assert amount(draw(ledger, A, 1, 70)) == 70
     spend(ledger, A, 1, 70)
     refused = draw(ledger, B, 1, 31)
-    assert refused == Exhausted(ROOT, used=70, quota=100, missing=1)
+    assert refused == QuotaExhausted(ROOT, used=70, quota=100, missing=1)
     assert amount(draw(ledger, B, 2, 30)) == 30
 
 
@@ -76,7 +78,7 @@ def test_the_emptiest_level_is_named_and_the_branch_first_among_equals(
     draw(ledger, A, 1, 100)
     spend(ledger, A, 1, 100)
     answer = draw(ledger, A, 2, 1)
-    assert isinstance(answer, Exhausted)
+    assert isinstance(answer, QuotaExhausted)
     assert (answer.level, answer.used, answer.quota) == (A, 100, 100)
 
 
@@ -93,7 +95,7 @@ def test_a_refusal_stays_a_refusal_under_its_number(new_ledger: NewLedger) -> No
     """Credit that came back later serves the next draw, not the old one."""
     ledger = family(new_ledger, a=5)
     refused = draw(ledger, A, 1, 6)
-    ledger.open(path(Level(ROOT, 100, 1), Level(A, 50, 2)))
+    ledger.open(path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 50, 2)))
     assert draw(ledger, A, 1, 6) == refused
     assert amount(draw(ledger, A, 2, 6)) == 6
 
@@ -135,9 +137,9 @@ def test_a_path_is_fixed_when_it_is_first_seen(new_ledger: NewLedger) -> None:
     """Another path is a mismatch, of the branch or of an ancestor, and opens nothing."""
     ledger = family(new_ledger)
     before = ledger.report()
-    assert ledger.open(path(Level(A, 100, 2))) == Mismatch(A)
+    assert ledger.open(path(AccountLevel(A, 100, 2))) == PathMismatch(A)
     new = b"new".ljust(16)
-    assert ledger.open(path(Level(A, 1, 5), Level(new, 1, 5))) == Mismatch(A)
+    assert ledger.open(path(AccountLevel(A, 1, 5), AccountLevel(new, 1, 5))) == PathMismatch(A)
     assert ledger.report() == before
 
 
@@ -146,7 +148,7 @@ def test_the_newest_grant_governs(new_ledger: NewLedger) -> None:
     ledger = family(new_ledger, a=100)
 
     def quota(value: int, iat: int) -> tuple[int, int]:
-        ledger.open(path(Level(ROOT, 100, 1), Level(A, value, iat)))
+        ledger.open(path(AccountLevel(ROOT, 100, 1), AccountLevel(A, value, iat)))
         return line(ledger, A).quota, line(ledger, A).iat
 
     assert quota(50, 3) == (50, 3)
@@ -159,11 +161,11 @@ def test_the_newest_grant_governs(new_ledger: NewLedger) -> None:
 def test_an_element_without_iat_only_opens_the_unknown(new_ledger: NewLedger) -> None:
     """A child's token cannot raise a parent's quota unless it carries that grant of the parent."""
     ledger = new_ledger()
-    ledger.open(path(Level(ROOT, 10), Level(A, 5, 1)))
+    ledger.open(path(AccountLevel(ROOT, 10), AccountLevel(A, 5, 1)))
     assert line(ledger, ROOT).quota == 10
-    ledger.open(path(Level(ROOT, 900), Level(A, 5, 1)))
+    ledger.open(path(AccountLevel(ROOT, 900), AccountLevel(A, 5, 1)))
     assert line(ledger, ROOT).quota == 10
-    ledger.open(path(Level(ROOT, 20, 1), Level(A, 5, 1)))
+    ledger.open(path(AccountLevel(ROOT, 20, 1), AccountLevel(A, 5, 1)))
     assert line(ledger, ROOT).quota == 20
 
 
@@ -171,12 +173,12 @@ def test_a_lowered_quota_says_what_is_overdrawn_and_grants_no_more(new_ledger: N
     """What was leased may be spent; then the branch is exhausted."""
     ledger = family(new_ledger, a=100)
     draw(ledger, A, 1, 60)
-    opened = ledger.open(path(Level(ROOT, 100, 1), Level(A, 50, 2)))
-    assert isinstance(opened, Opened)
+    opened = ledger.open(path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 50, 2)))
+    assert isinstance(opened, BranchesOpened)
     assert [s.overdrawn for s in opened.standings] == [0, 0, 10]
     spend(ledger, A, 1, 60)
     answer = draw(ledger, A, 2, 1)
-    assert isinstance(answer, Exhausted)
+    assert isinstance(answer, QuotaExhausted)
     assert (answer.used, answer.quota, answer.missing) == (60, 50, 11)
 
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from account_family import BOOT, NOW, A, family
 from click.testing import CliRunner
-from family import BOOT, NOW, A, family
 from postgres import Server, server
 
 from crewgate.cli import main
 from crewgate.cli.commands.init import write_all
 from crewgate.config import Durability
-from crewgate.core.budget.ledger_protocol import Draw, Granted
+from crewgate.core.budget.ledger_protocol import DrawGranted, DrawLease
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import postgres, schema
 from crewgate.ledger.durability import accept
@@ -37,7 +37,7 @@ def draw(url: str, durability: Durability, seq: int) -> object:
     """Open a connection, and draw one micro-credit."""
     session = PostgreSQL(url, durability=durability)
     try:
-        return SQLLedger(session).draw(Draw(A, "one", BOOT, seq, 1), NOW)
+        return SQLLedger(session).draw(DrawLease(A, "one", BOOT, seq, 1), NOW)
     finally:
         session.close()
 
@@ -199,11 +199,11 @@ def test_after_a_failover_nothing_is_granted_until_somebody_has_looked(
     schema.migrate(session)
     family(lambda: SQLLedger(session))
     session.close()
-    assert isinstance(draw(url, "single", 1), Granted)
+    assert isinstance(draw(url, "single", 1), DrawGranted)
     synced.fail_over()
     with pytest.raises(LedgerUnavailableError, match="its timeline was 00000001 and is 00000002"):
         draw(url, "single", 2)
-    assert isinstance(draw(url, "trusted", 2), Granted)
+    assert isinstance(draw(url, "trusted", 2), DrawGranted)
     file = write_all(tmp_path / "gate", 8443)
     text = file.read_text().replace("sqlite:state/ledger.db", url)
     file.write_text(text)
@@ -212,7 +212,7 @@ def test_after_a_failover_nothing_is_granted_until_somebody_has_looked(
         assert done.exit_code == 0, done.output
     resumed = CliRunner().invoke(main, ["ledger", "resume", "-c", str(file)])
     assert "Timeline 00000002 is taken" in resumed.stderr
-    assert isinstance(draw(url, "single", 3), Granted)
+    assert isinstance(draw(url, "single", 3), DrawGranted)
 
 
 @pytest.mark.parametrize("wanted", ["read-write", "primary"])
@@ -256,13 +256,13 @@ def test_a_server_that_was_put_back_while_a_machine_draws_grants_nothing(synced:
     ledger = SQLLedger(session)
     family(lambda: ledger)
     for seq in (1, 2):
-        assert isinstance(ledger.draw(Draw(A, "one", BOOT, seq, 1), NOW), Granted)
+        assert isinstance(ledger.draw(DrawLease(A, "one", BOOT, seq, 1), NOW), DrawGranted)
     somebody = PostgreSQL(url)
     somebody.rows("UPDATE holder SET beat = 1")
     session.close()  # its connection is lost, and made again
     with pytest.raises(LedgerUnavailableError, match="lacks the last 1 of 2 operations of one"):
-        ledger.draw(Draw(A, "one", BOOT, 3, 1), NOW)
+        ledger.draw(DrawLease(A, "one", BOOT, 3, 1), NOW)
     somebody.use(accept)
     somebody.close()
-    assert isinstance(ledger.draw(Draw(A, "one", BOOT, 3, 1), NOW), Granted)
+    assert isinstance(ledger.draw(DrawLease(A, "one", BOOT, 3, 1), NOW), DrawGranted)
     session.close()

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from family import BOOT, NOW, A, family, line
+from account_family import BOOT, NOW, A, family, line
 from small_disk import failing_disk
 
-from crewgate.core.budget.ledger_protocol import Draw, Granted
+from crewgate.core.budget.ledger_protocol import DrawGranted, DrawLease
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.sql import SQLLedger
@@ -25,7 +25,7 @@ def made(folder: Path) -> SQLLedger:
 
 
 def drawn(ledger: SQLLedger, number: int) -> object:
-    return ledger.draw(Draw(A, "one", BOOT, number, 10), NOW)
+    return ledger.draw(DrawLease(A, "one", BOOT, number, 10), NOW)
 
 
 def fail(ledger: SQLLedger, folder: Path, place: Path) -> None:
@@ -40,10 +40,10 @@ def test_the_same_ledger_on_another_disk_goes_on(tmp_path: Path) -> None:
     """With all that it was told, and what it is told now is there after the end."""
     folder, kept = tmp_path / "disk", tmp_path / "kept"
     ledger = made(folder)
-    assert isinstance(drawn(ledger, 1), Granted)
+    assert isinstance(drawn(ledger, 1), DrawGranted)
     shutil.copytree(folder, kept)
     fail(ledger, folder, kept)
-    assert isinstance(drawn(ledger, 2), Granted)
+    assert isinstance(drawn(ledger, 2), DrawGranted)
     assert (folder / "ledger.db-wal").exists()
     reader = SQLite(folder / "ledger.db", readonly=True)
     assert line(SQLLedger(reader), A).leased == 20
@@ -59,7 +59,7 @@ def test_the_same_disk_goes_on_once_it_takes_writes(tmp_path: Path) -> None:
     ledger = made(tmp_path / "disk")
     with failing_disk(), pytest.raises(LedgerUnavailableError):
         drawn(ledger, 1)
-    assert isinstance(drawn(ledger, 1), Granted)
+    assert isinstance(drawn(ledger, 1), DrawGranted)
     assert line(ledger, A).leased == 10
     ledger.session.close()
 
@@ -69,7 +69,7 @@ def test_an_older_copy_is_refused(tmp_path: Path) -> None:
     folder, old, new = (tmp_path / name for name in ("disk", "old", "new"))
     ledger = made(folder)
     shutil.copytree(folder, old)
-    assert isinstance(drawn(ledger, 1), Granted)
+    assert isinstance(drawn(ledger, 1), DrawGranted)
     shutil.copytree(folder, new)
     fail(ledger, folder, old)
     for _ in range(2):
@@ -77,7 +77,7 @@ def test_an_older_copy_is_refused(tmp_path: Path) -> None:
             drawn(ledger, 2)
     folder.rename(old)
     new.rename(folder)
-    assert isinstance(drawn(ledger, 2), Granted)
+    assert isinstance(drawn(ledger, 2), DrawGranted)
     assert line(ledger, A).leased == 20
     ledger.session.close()
 

@@ -5,7 +5,6 @@ from pathlib import Path as File
 from typing import ClassVar
 
 import pytest
-from depth import deep
 from engines import Engine, NewLedger
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -16,21 +15,22 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from search_depth import deep
 
 from crewgate import limits
 from crewgate.core.budget.ledger_protocol import (
-    Allowance,
-    Closed,
-    Draw,
-    Exhausted,
-    GiveBack,
-    Granted,
-    Level,
-    Open,
-    Opened,
-    Path,
-    Settle,
-    Ticket,
+    AccountLevel,
+    BranchClosed,
+    BranchesOpened,
+    BranchPath,
+    CrewAllowance,
+    DrawGranted,
+    DrawLease,
+    OpenBranches,
+    QuotaExhausted,
+    RecallTicket,
+    ReturnCredit,
+    SettleLease,
 )
 
 CREW, ROOT, A, B, LEAF = (name.ljust(16).encode() for name in ("crew", "root", "a", "b", "leaf"))
@@ -40,7 +40,7 @@ HOLDERS = st.sampled_from(["one", "two"])
 # Few enough that what is drawn is also spent, given back and told.
 LESSEES = st.sampled_from([(A, "one"), (A, "two"), (LEAF, "one"), (B, "two")])
 AMOUNTS = st.integers(1, 40)
-WIDE = Allowance(10**6, 10**6)
+WIDE = CrewAllowance(10**6, 10**6)
 NOW = 1_800_000_000.0
 
 
@@ -63,7 +63,7 @@ class Lease:
     void: int = 0  # came back of that, too late
     forgiven: int = 0  # on an operator's word, and not told since to be there after all
     mercy: int = 0  # all that ever was
-    last: tuple[Draw, Granted | Ticket | Exhausted] | None = None
+    last: tuple[DrawLease, DrawGranted | RecallTicket | QuotaExhausted] | None = None
 
     @property
     def out(self) -> int:
@@ -124,7 +124,7 @@ class Lease:
                 self.heard_given += 1
         self.forgiven = min(self.forgiven, self.out)
 
-    def hear_settle(self, told: Settle) -> None:
+    def hear_settle(self, told: SettleLease) -> None:
         """Who tells that it is not lost is believed, whatever an operator said."""
         if told.seq > self.heard_report:
             self.heard_report, self.heard_spent = told.seq, told.spent
@@ -146,7 +146,7 @@ class Machines(RuleBasedStateMachine):
         self.boot = {"one": 0, "two": 0}
         self.seq = 0
         self.report = 0
-        self.messages: list[tuple[tuple[bytes, str, int], GiveBack | Settle]] = []
+        self.messages: list[tuple[tuple[bytes, str, int], ReturnCredit | SettleLease]] = []
         self.closed: set[bytes] = set()
         self.now = NOW
         for branch, quota in ((ROOT, 100), (A, 60), (B, 100), (LEAF, 100)):
@@ -155,8 +155,10 @@ class Machines(RuleBasedStateMachine):
 
     def open_all(self) -> None:
         for levels in PATHS.values():
-            path = Path(CREW, WIDE, tuple(Level(k, self.quota[k], self.iat) for k in levels))
-            self.ledger.open(Open(path, "one", self.boot_name("one")))
+            path = BranchPath(
+                CREW, WIDE, tuple(AccountLevel(k, self.quota[k], self.iat) for k in levels)
+            )
+            self.ledger.open(OpenBranches(path, "one", self.boot_name("one")))
 
     def lease(self, branch: bytes, holder: str) -> Lease:
         return self.leases.setdefault((branch, holder, self.boot[holder]), Lease())
@@ -178,24 +180,24 @@ class Machines(RuleBasedStateMachine):
     def draw(self, lessee: tuple[bytes, str], need: int, rate: int, ahead: bool = False) -> None:
         branch, holder = lessee
         self.seq += 1
-        draw = Draw(branch, holder, self.boot_name(holder), self.seq, need, rate, ahead)
+        draw = DrawLease(branch, holder, self.boot_name(holder), self.seq, need, rate, ahead)
         answer = self.ledger.draw(draw, self.now)
         lease = self.lease(branch, holder)
         if self.is_closed(branch):
-            assert isinstance(answer, Closed)
+            assert isinstance(answer, BranchClosed)
             return
-        assert not isinstance(answer, Closed)
+        assert not isinstance(answer, BranchClosed)
         lease.last = draw, answer
-        if isinstance(answer, Granted):
+        if isinstance(answer, DrawGranted):
             assert answer.amount >= need
             assert answer.amount <= max(need, rate // limits.lease_rate_divisor)
             lease.granted += answer.amount
             lease.available += answer.amount
-        elif isinstance(answer, Exhausted):
+        elif isinstance(answer, QuotaExhausted):
             assert not ahead
             self.check_exhausted(answer, lease, need)
 
-    def check_exhausted(self, answer: Exhausted, own: Lease, need: int) -> None:
+    def check_exhausted(self, answer: QuotaExhausted, own: Lease, need: int) -> None:
         """As far as the ledger was told, the level cannot pay even if all others give back."""
         cap = self.quota.get(answer.level, limits.quota_micro_max)
         below = self.below(answer.level)
@@ -239,8 +241,8 @@ class Machines(RuleBasedStateMachine):
         told = lease.gone + min(seldom[1], lease.available)
         self.report += 1
         name, boot = (branch, holder, self.boot[holder]), self.boot_name(holder)
-        self.messages.append((name, GiveBack(branch, holder, boot, lease.given)))
-        report = Settle(branch, holder, boot, self.report, lease.spent, lease.held, told)
+        self.messages.append((name, ReturnCredit(branch, holder, boot, lease.given)))
+        report = SettleLease(branch, holder, boot, self.report, lease.spent, lease.held, told)
         self.messages.append((name, report))
 
     @rule(lessee=LESSEES, amount=AMOUNTS)
@@ -261,8 +263,8 @@ class Machines(RuleBasedStateMachine):
         if not again:
             self.messages.clear()
 
-    def hear(self, lease: Lease, message: GiveBack | Settle) -> None:
-        if isinstance(message, GiveBack):
+    def hear(self, lease: Lease, message: ReturnCredit | SettleLease) -> None:
+        if isinstance(message, ReturnCredit):
             self.ledger.give_back(message)
             lease.hear_given(message.amount)
             return
@@ -288,7 +290,7 @@ class Machines(RuleBasedStateMachine):
         self.draw((ROOT, holder), 1, 0)
 
     def everybody_is_silent(self) -> None:
-        for holder, (boot, beat) in self.ledger.beats().items():
+        for holder, (boot, beat) in self.ledger.heartbeats().items():
             self.ledger.burn(holder, boot, beat)
         for (_, holder, boot), lease in self.leases.items():
             if boot == self.boot[holder]:
@@ -320,9 +322,11 @@ class Machines(RuleBasedStateMachine):
             return
         self.iat += 1
         self.quota[branch] = quota
-        levels = tuple(Level(k, self.quota[k], self.iat) for k in PATHS[branch])
-        path = Path(CREW, WIDE, levels)
-        assert isinstance(self.ledger.open(Open(path, "one", self.boot_name("one"))), Opened)
+        levels = tuple(AccountLevel(k, self.quota[k], self.iat) for k in PATHS[branch])
+        path = BranchPath(CREW, WIDE, levels)
+        assert isinstance(
+            self.ledger.open(OpenBranches(path, "one", self.boot_name("one"))), BranchesOpened
+        )
 
     @invariant()
     def every_level_adds_up(self) -> None:
@@ -359,8 +363,8 @@ class Machines(RuleBasedStateMachine):
             self.report += 1
             name = f"{holder} {boot}".encode()
             given = min(lease.given, lease.granted)
-            self.hear(lease, GiveBack(branch, holder, name, given))
-            told = Settle(branch, holder, name, self.report, lease.spent, burned=lease.gone)
+            self.hear(lease, ReturnCredit(branch, holder, name, given))
+            told = SettleLease(branch, holder, name, self.report, lease.spent, burned=lease.gone)
             self.hear(lease, told)
             assert lease.settled == lease.spent
         self.every_level_adds_up()
@@ -371,8 +375,8 @@ class Machines(RuleBasedStateMachine):
             if self.is_closed(branch) or left <= 0:
                 continue
             self.seq += 1
-            draw = Draw(branch, "one", self.boot_name("one"), self.seq, left)
-            assert isinstance(self.ledger.draw(draw, self.now), Granted)
+            draw = DrawLease(branch, "one", self.boot_name("one"), self.seq, left)
+            assert isinstance(self.ledger.draw(draw, self.now), DrawGranted)
             for level in levels:
                 remaining[level] -= left
 

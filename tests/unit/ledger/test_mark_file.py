@@ -5,23 +5,23 @@ from pathlib import Path
 
 import pytest
 import trio
+from account_family import BOOT, NOW, A, draw, family, give, line, spend
 from engines import Engine
-from family import BOOT, NOW, A, draw, family, give, line, spend
 
 from crewgate import limits
-from crewgate.config import Ledger
-from crewgate.core.budget.ledger_mark import Book, Mark
-from crewgate.core.budget.ledger_protocol import Draw, Settle
+from crewgate.config import LedgerConfig
+from crewgate.core.budget.ledger_mark import LedgerCounts, LedgerMark
+from crewgate.core.budget.ledger_protocol import DrawLease, SettleLease
 from crewgate.errors import LedgerReplacedError, LedgerUnavailableError
 from crewgate.ledger.factory import open_ledger
-from crewgate.ledger.mark_file import look, read_mark, require, write_mark
-from crewgate.ledger.operation_queue import Clerk
+from crewgate.ledger.mark_file import find_ledger, read_mark, require, write_mark
+from crewgate.ledger.operation_queue import LedgerQueue
 from crewgate.ledger.sql import SQLLedger
 
 
 def opened(file: Path) -> SQLLedger:
     """The family's ledger in a file."""
-    ledger = open_ledger(Ledger("sqlite", file))
+    ledger = open_ledger(LedgerConfig("sqlite", file))
     assert isinstance(family(lambda: ledger), SQLLedger)
     return ledger
 
@@ -35,7 +35,7 @@ def test_a_ledger_counts_what_a_machine_has_told_it(tmp_path: Path) -> None:
     spend(ledger, A, 1, 10)
     give(ledger, A, 50)
     assert ledger.counts == {"one": 3}
-    assert look(Ledger("sqlite", file)) == Book(ledger.identity, {"one": 3})
+    assert find_ledger(LedgerConfig("sqlite", file)) == LedgerCounts(ledger.identity, {"one": 3})
     ledger.close_session()
 
 
@@ -52,7 +52,7 @@ def test_a_count_is_never_ahead_of_the_disk(
 
         patch.setattr(ledger.session, "publish", fail)
         with pytest.raises(LedgerUnavailableError):
-            ledger.do_all([Settle(A, "one", BOOT, 1, 10)], NOW)
+            ledger.do_all([SettleLease(A, "one", BOOT, 1, 10)], NOW)
     assert ledger.counts == {"one": 1}
     ledger.close_session()
 
@@ -63,7 +63,7 @@ def test_there_is_no_book_where_nothing_was_made(tmp_path: Path, make: object) -
     file = tmp_path / "ledger.db"
     make(file)  # type: ignore[operator]
     before = sorted(tmp_path.iterdir())
-    assert look(Ledger("sqlite", file)) is None
+    assert find_ledger(LedgerConfig("sqlite", file)) is None
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -72,7 +72,7 @@ def test_a_database_without_tables_is_no_book(tmp_path: Path) -> None:
     session = Engine(tmp_path, "sqlite").session()
     session.close()
     (file,) = tmp_path.glob("*.db")
-    assert look(Ledger("sqlite", file)) is None
+    assert find_ledger(LedgerConfig("sqlite", file)) is None
 
 
 async def test_the_file_alone_has_what_was_committed_a_moment_ago(
@@ -82,7 +82,7 @@ async def test_the_file_alone_has_what_was_committed_a_moment_ago(
     monkeypatch.setattr(limits, "ledger_copied_seconds", 0.0)
     file, copy = tmp_path / "ledger.db", tmp_path / "copy.db"
     ledger = opened(file)
-    clerk = Clerk(ledger, lambda: NOW, lambda _: None)
+    clerk = LedgerQueue(ledger, lambda: NOW, lambda _: None)
     nursery.start_soon(clerk.run)
     copied, checkpoint = trio.Event(), ledger.session.checkpoint
     token = trio.lowlevel.current_trio_token()
@@ -92,12 +92,12 @@ async def test_the_file_alone_has_what_was_committed_a_moment_ago(
         token.run_sync_soon(copied.set)
 
     monkeypatch.setattr(ledger.session, "checkpoint", noted)
-    clerk.ask(Draw(A, "one", BOOT, 1, 60), lambda _: None)
+    clerk.ask(DrawLease(A, "one", BOOT, 1, 60), lambda _: None)
     with trio.fail_after(30):
         await copied.wait()
     shutil.copy(file, copy)
     nursery.cancel_scope.cancel()
-    found = open_ledger(Ledger("sqlite", copy))
+    found = open_ledger(LedgerConfig("sqlite", copy))
     assert (found.identity, line(found, A).leased) == (ledger.identity, 60)
     found.close_session()
     ledger.close_session()
@@ -105,9 +105,9 @@ async def test_the_file_alone_has_what_was_committed_a_moment_ago(
 
 def test_a_young_ledger_is_known_by_its_file_alone(tmp_path: Path) -> None:
     """Before anything is drawn: what is copied is this ledger, not a new one."""
-    ledger = open_ledger(Ledger("sqlite", tmp_path / "ledger.db"))
+    ledger = open_ledger(LedgerConfig("sqlite", tmp_path / "ledger.db"))
     shutil.copy(tmp_path / "ledger.db", tmp_path / "copy.db")
-    found = look(Ledger("sqlite", tmp_path / "copy.db"))
+    found = find_ledger(LedgerConfig("sqlite", tmp_path / "copy.db"))
     assert found is not None
     assert found.ledger == ledger.identity
     ledger.close_session()
@@ -115,7 +115,7 @@ def test_a_young_ledger_is_known_by_its_file_alone(tmp_path: Path) -> None:
 
 def test_a_mark_is_kept(tmp_path: Path) -> None:
     """Of its owner alone."""
-    mark = Mark("a" * 32, "one", 5, 3)
+    mark = LedgerMark("a" * 32, "one", 5, 3)
     assert read_mark(tmp_path) is None
     write_mark(tmp_path, mark)
     assert read_mark(tmp_path) == mark
@@ -132,6 +132,6 @@ def test_a_mark_that_cannot_be_read_is_no_licence(tmp_path: Path) -> None:
 def test_a_table_of_before_has_the_ledgers_identity_beside_it(tmp_path: Path) -> None:
     """A version that kept no marks is followed by one that knows which ledger it was."""
     (tmp_path / "table.ledger").write_text(f"{'a' * 32} one\n")
-    assert read_mark(tmp_path) == Mark("a" * 32, "one")
+    assert read_mark(tmp_path) == LedgerMark("a" * 32, "one")
     with pytest.raises(LedgerReplacedError, match="another ledger"):
-        require(Ledger("sqlite", Path("x")), read_mark(tmp_path), Book("b" * 32, {}))
+        require(LedgerConfig("sqlite", Path("x")), read_mark(tmp_path), LedgerCounts("b" * 32, {}))

@@ -6,23 +6,23 @@ from pathlib import Path
 
 import pytest
 import trio
-from family import BOOT, NOW, ROOT, A, B, family, line
+from account_family import BOOT, NOW, ROOT, A, B, family, line
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from crewgate import limits
 from crewgate.core.budget.ledger_protocol import (
-    Answer,
-    Close,
-    Closed,
-    Draw,
-    GiveBack,
-    Granted,
+    BranchClosed,
+    CloseBranch,
+    DrawGranted,
+    DrawLease,
     Operation,
-    Settle,
+    OperationResult,
+    ReturnCredit,
+    SettleLease,
 )
 from crewgate.errors import LedgerError, LedgerUnavailableError
 from crewgate.ledger import schema
-from crewgate.ledger.operation_queue import Clerk
+from crewgate.ledger.operation_queue import LedgerQueue
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 
@@ -34,7 +34,9 @@ class Fragile(SQLLedger):
     batches: list[list[Operation]]
     busy: threading.Lock  # while a test holds it, each transaction waits
 
-    def do_all(self, operations: Sequence[Operation], now: float) -> list[Answer | LedgerError]:
+    def do_all(
+        self, operations: Sequence[Operation], now: float
+    ) -> list[OperationResult | LedgerError]:
         if self.away:
             self.away -= 1
             raise LedgerUnavailableError("the disk is full")
@@ -62,61 +64,67 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def clerk(ledger: Fragile, said: list[str]) -> Clerk:
-    return Clerk(ledger, lambda: NOW, said.append)
+def clerk(ledger: Fragile, said: list[str]) -> LedgerQueue:
+    return LedgerQueue(ledger, lambda: NOW, said.append)
 
 
 async def test_answers_come_in_order_and_in_few_transactions(
-    clerk: Clerk, ledger: Fragile, nursery: trio.Nursery
+    clerk: LedgerQueue, ledger: Fragile, nursery: trio.Nursery
 ) -> None:
     """What is asked while a transaction is under way goes into the next one together."""
     answers: list[object] = []
     with ledger.busy:
         nursery.start_soon(clerk.run)
-        clerk.ask(Draw(A, "one", BOOT, 1, 60), answers.append)
+        clerk.ask(DrawLease(A, "one", BOOT, 1, 60), answers.append)
         await wait_all_tasks_blocked()
         for operation in (
-            Settle(A, "one", BOOT, 1, 10),
-            GiveBack(A, "one", BOOT, 50),
-            Close(B),
+            SettleLease(A, "one", BOOT, 1, 10),
+            ReturnCredit(A, "one", BOOT, 50),
+            CloseBranch(B),
         ):
-            clerk.tell(operation)
-        clerk.ask(Draw(B, "one", BOOT, 1, 1), answers.append)
-        clerk.ask(Draw(A, "one", BOOT, 2, 90), answers.append)
+            clerk.submit(operation)
+        clerk.ask(DrawLease(B, "one", BOOT, 1, 1), answers.append)
+        clerk.ask(DrawLease(A, "one", BOOT, 2, 90), answers.append)
     with trio.fail_after(30):
         await clerk.quiet()
-    assert [type(each) for each in answers] == [Granted, Closed, Granted]
+    assert [type(each) for each in answers] == [DrawGranted, BranchClosed, DrawGranted]
     assert len(ledger.batches) == 2
     assert (line(ledger, ROOT).settled, line(ledger, ROOT).leased) == (10, 90)
 
 
 async def test_of_totals_only_the_newest_is_carried(
-    clerk: Clerk, ledger: Fragile, nursery: trio.Nursery
+    clerk: LedgerQueue, ledger: Fragile, nursery: trio.Nursery
 ) -> None:
     """However often a lease is told of while the ledger is busy, it is one errand."""
-    ledger.draw(Draw(A, "one", BOOT, 1, 60), NOW)
+    ledger.draw(DrawLease(A, "one", BOOT, 1, 60), NOW)
     ledger.batches.clear()
     for number in range(1, 500):
-        clerk.tell(Settle(A, "one", BOOT, number, number // 10))
-        clerk.tell(GiveBack(A, "one", BOOT, number // 100))
+        clerk.submit(SettleLease(A, "one", BOOT, number, number // 10))
+        clerk.submit(ReturnCredit(A, "one", BOOT, number // 100))
     nursery.start_soon(clerk.run)
     with trio.fail_after(30):
         await clerk.quiet()
-    assert ledger.batches == [[Settle(A, "one", BOOT, 499, 49), GiveBack(A, "one", BOOT, 4)]]
+    assert ledger.batches == [
+        [SettleLease(A, "one", BOOT, 499, 49), ReturnCredit(A, "one", BOOT, 4)]
+    ]
 
 
 async def test_a_ledger_that_is_away_is_asked_until_it_answers(
-    clerk: Clerk, ledger: Fragile, said: list[str], nursery: trio.Nursery, mock_clock: MockClock
+    clerk: LedgerQueue,
+    ledger: Fragile,
+    said: list[str],
+    nursery: trio.Nursery,
+    mock_clock: MockClock,
 ) -> None:
     """Nothing is lost and nothing done twice; its going and coming are said once each."""
     ledger.away = 5
     answers: list[object] = []
     mock_clock.autojump_threshold = 0.1
     nursery.start_soon(clerk.run)
-    clerk.ask(Draw(A, "one", BOOT, 1, 60), answers.append)
+    clerk.ask(DrawLease(A, "one", BOOT, 1, 60), answers.append)
     await clerk.quiet()
-    assert [type(each) for each in answers] == [Granted]
-    assert clerk.trouble == ""
+    assert [type(each) for each in answers] == [DrawGranted]
+    assert clerk.unavailable_reason == ""
     assert said == [
         "the ledger does not answer: the disk is full; calls go on while their leases last",
         "the ledger answers again",
@@ -125,7 +133,7 @@ async def test_a_ledger_that_is_away_is_asked_until_it_answers(
 
 
 async def test_a_ledger_that_takes_long_counts_as_away_until_it_answers(
-    clerk: Clerk,
+    clerk: LedgerQueue,
     ledger: Fragile,
     nursery: trio.Nursery,
     mock_clock: MockClock,
@@ -134,48 +142,48 @@ async def test_a_ledger_that_takes_long_counts_as_away_until_it_answers(
     """A server that hangs, or a file that another process writes to, says nothing of itself."""
     do_all, go_on = ledger.do_all, threading.Event()
 
-    def hang(operations: Sequence[Operation], now: float) -> list[Answer | LedgerError]:
+    def hang(operations: Sequence[Operation], now: float) -> list[OperationResult | LedgerError]:
         assert go_on.wait(60)
         return do_all(operations, now)
 
     monkeypatch.setattr(ledger, "do_all", hang)
-    clerk.ask(Draw(A, "one", BOOT, 1, 10), lambda _: None)
-    assert clerk.trouble == ""
+    clerk.ask(DrawLease(A, "one", BOOT, 1, 10), lambda _: None)
+    assert clerk.unavailable_reason == ""
     nursery.start_soon(clerk.run)
     await wait_all_tasks_blocked()
-    assert clerk.trouble == ""
+    assert clerk.unavailable_reason == ""
     mock_clock.jump(limits.credit_wait_seconds)  # one wait of a call
-    assert clerk.trouble == ""
+    assert clerk.unavailable_reason == ""
     mock_clock.jump(2 * limits.ledger_patience_seconds - limits.credit_wait_seconds)
-    assert clerk.trouble == f"no answer for {2 * limits.ledger_patience_seconds:.1f} s"
+    assert clerk.unavailable_reason == f"no answer for {2 * limits.ledger_patience_seconds:.1f} s"
     go_on.set()
     await clerk.quiet()
-    assert clerk.trouble == ""
+    assert clerk.unavailable_reason == ""
 
 
 async def test_what_the_ledger_refuses_is_the_answer_or_is_said(
-    clerk: Clerk, said: list[str], nursery: trio.Nursery
+    clerk: LedgerQueue, said: list[str], nursery: trio.Nursery
 ) -> None:
     """An error of one errand is nobody else's."""
     answers: list[object] = []
     nursery.start_soon(clerk.run)
-    clerk.ask(Draw(b"nobody".ljust(16), "one", BOOT, 1, 1), answers.append)
-    clerk.ask(Draw(A, "one", BOOT, 1, 1), answers.append)
-    clerk.tell(GiveBack(A, "one", BOOT, 99))
+    clerk.ask(DrawLease(b"nobody".ljust(16), "one", BOOT, 1, 1), answers.append)
+    clerk.ask(DrawLease(A, "one", BOOT, 1, 1), answers.append)
+    clerk.submit(ReturnCredit(A, "one", BOOT, 99))
     with trio.fail_after(30):
         await clerk.quiet()
-    assert [type(each) for each in answers] == [LedgerError, Granted]
+    assert [type(each) for each in answers] == [LedgerError, DrawGranted]
     assert said == [
         "the ledger refused what it was told: more was given back than had been granted"
     ]
 
 
 async def test_a_flood_is_carried_in_bounded_transactions(
-    clerk: Clerk, ledger: Fragile, nursery: trio.Nursery
+    clerk: LedgerQueue, ledger: Fragile, nursery: trio.Nursery
 ) -> None:
     """No transaction grows with what is waiting."""
     for seq in range(3 * limits.ledger_batch_max):
-        clerk.ask(Draw(A, "one", BOOT, seq + 1, 1), lambda _: None)
+        clerk.ask(DrawLease(A, "one", BOOT, seq + 1, 1), lambda _: None)
     nursery.start_soon(clerk.run)
     with trio.fail_after(60):
         await clerk.quiet()
@@ -183,29 +191,29 @@ async def test_a_flood_is_carried_in_bounded_transactions(
 
 
 async def test_an_error_of_ours_spoils_one_errand(
-    clerk: Clerk, ledger: Fragile, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+    clerk: LedgerQueue, ledger: Fragile, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever it is: the others are done, and the agent lives."""
     do_all = ledger.do_all
 
-    def fail(operations: Sequence[Operation], now: float) -> list[Answer | LedgerError]:
-        if any(isinstance(each, Draw) and each.need == 13 for each in operations):
+    def fail(operations: Sequence[Operation], now: float) -> list[OperationResult | LedgerError]:
+        if any(isinstance(each, DrawLease) and each.need == 13 for each in operations):
             raise KeyError("a level that is not there")
         return do_all(operations, now)
 
     monkeypatch.setattr(ledger, "do_all", fail)
     answers: list[object] = []
-    clerk.ask(Draw(A, "one", BOOT, 1, 10), answers.append)
-    clerk.ask(Draw(B, "one", BOOT, 1, 13), answers.append)
-    clerk.ask(Draw(A, "one", BOOT, 2, 10), answers.append)
+    clerk.ask(DrawLease(A, "one", BOOT, 1, 10), answers.append)
+    clerk.ask(DrawLease(B, "one", BOOT, 1, 13), answers.append)
+    clerk.ask(DrawLease(A, "one", BOOT, 2, 10), answers.append)
     nursery.start_soon(clerk.run)
     with trio.fail_after(30):
         await clerk.quiet()
-    assert [type(each) for each in answers] == [Granted, LedgerError, Granted]
+    assert [type(each) for each in answers] == [DrawGranted, LedgerError, DrawGranted]
 
 
 async def test_who_fails_at_an_answer_keeps_nobody_from_his(
-    clerk: Clerk, said: list[str], nursery: trio.Nursery
+    clerk: LedgerQueue, said: list[str], nursery: trio.Nursery
 ) -> None:
     """The fault is told."""
     answers: list[object] = []
@@ -213,28 +221,30 @@ async def test_who_fails_at_an_answer_keeps_nobody_from_his(
     def fail(_: object) -> None:
         raise ValueError("no room")
 
-    clerk.ask(Draw(A, "one", BOOT, 1, 10), fail)
-    clerk.ask(Draw(B, "one", BOOT, 1, 10), answers.append)
+    clerk.ask(DrawLease(A, "one", BOOT, 1, 10), fail)
+    clerk.ask(DrawLease(B, "one", BOOT, 1, 10), answers.append)
     nursery.start_soon(clerk.run)
     with trio.fail_after(30):
         await clerk.quiet()
-    assert [type(each) for each in answers] == [Granted]
+    assert [type(each) for each in answers] == [DrawGranted]
     assert said == ["a fault of ours with the ledger's answer: ValueError('no room')"]
 
 
 async def test_a_draw_does_not_wait_for_a_storm_of_ends(
-    clerk: Clerk, ledger: Fragile, nursery: trio.Nursery
+    clerk: LedgerQueue, ledger: Fragile, nursery: trio.Nursery
 ) -> None:
     """Of ends beyond one transaction a quarter of each next one; none is lost."""
     keys = [bytes(12) + number.to_bytes(4) for number in range(1, 3001)]
     for key in keys:
-        clerk.tell(Close(key))
+        clerk.submit(CloseBranch(key))
     answers: list[object] = []
-    clerk.ask(Draw(A, "one", BOOT, 1, 60), answers.append)
+    clerk.ask(DrawLease(A, "one", BOOT, 1, 60), answers.append)
     nursery.start_soon(clerk.run)
     await clerk.quiet()
     assert answers
-    assert any(isinstance(each, Draw) for batch in ledger.batches[:2] for each in batch)
-    closed = [each.key for batch in ledger.batches for each in batch if isinstance(each, Close)]
+    assert any(isinstance(each, DrawLease) for batch in ledger.batches[:2] for each in batch)
+    closed = [
+        each.key for batch in ledger.batches for each in batch if isinstance(each, CloseBranch)
+    ]
     assert sorted(closed) == keys
     assert max(map(len, ledger.batches)) <= limits.ledger_batch_max

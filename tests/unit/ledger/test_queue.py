@@ -1,6 +1,5 @@
 import pytest
-from engines import NewLedger
-from family import (
+from account_family import (
     BOOT,
     CREW,
     NOW,
@@ -13,15 +12,16 @@ from family import (
     give,
     spend,
 )
+from engines import NewLedger
 
 from crewgate import limits
 from crewgate.core.budget.ledger_protocol import (
-    Draw,
-    Exhausted,
-    Granted,
-    Settle,
-    Ticket,
-    Window,
+    AllowanceWindow,
+    DrawGranted,
+    DrawLease,
+    QuotaExhausted,
+    RecallTicket,
+    SettleLease,
     window_of,
 )
 
@@ -30,17 +30,17 @@ def test_missing_credit_in_other_leases_is_a_ticket(new_ledger: NewLedger) -> No
     """The level is named, and what it lacks."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 90)
-    assert draw(ledger, B, 1, 15) == Ticket(ROOT, missing=5)
+    assert draw(ledger, B, 1, 15) == RecallTicket(ROOT, missing=5)
     give(ledger, A, 5)
     assert amount(draw(ledger, B, 2, 15)) == 15
 
 
 def test_credit_reserved_at_fixed_prices_cannot_come_back(new_ledger: NewLedger) -> None:
-    """Calls in flight count as spent: exhausted, not a ticket (DESIGN.md, check 9)."""
+    """Calls in flight count as spent: exhausted, not a ticket."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 90)
-    ledger.settle(Settle(A, "one", BOOT, 1, 60, reserved=30))
-    assert draw(ledger, B, 1, 15) == Exhausted(ROOT, used=90, quota=100, missing=5)
+    ledger.settle(SettleLease(A, "one", BOOT, 1, 60, reserved=30))
+    assert draw(ledger, B, 1, 15) == QuotaExhausted(ROOT, used=90, quota=100, missing=5)
 
 
 def test_what_the_drawer_holds_itself_cannot_come_back_to_it(new_ledger: NewLedger) -> None:
@@ -48,25 +48,25 @@ def test_what_the_drawer_holds_itself_cannot_come_back_to_it(new_ledger: NewLedg
     ledger = family(new_ledger, a=10)
     draw(ledger, A, 1, 10)
     spend(ledger, A, 1, 9)
-    assert draw(ledger, A, 2, 1) == Exhausted(A, used=9, quota=10, missing=1)
+    assert draw(ledger, A, 2, 1) == QuotaExhausted(A, used=9, quota=10, missing=1)
 
 
 def test_what_its_own_calls_hold_as_upper_bounds_may_come_back(new_ledger: NewLedger) -> None:
     """A small call beside a large one of the same branch waits, if that can help."""
     ledger = family(new_ledger, a=50)
     draw(ledger, A, 1, 50)  # of which 40 are held as an upper bound, and 10 are spent
-    ledger.settle(Settle(A, "one", BOOT, 1, spent=10))
-    assert isinstance(draw(ledger, A, 2, 41, loose=40), Exhausted)
-    assert draw(ledger, A, 3, 40, loose=40) == Ticket(A, 40)
-    assert isinstance(draw(ledger, A, 4, 1), Exhausted)  # by now it holds nothing more
+    ledger.settle(SettleLease(A, "one", BOOT, 1, spent=10))
+    assert isinstance(draw(ledger, A, 2, 41, loose=40), QuotaExhausted)
+    assert draw(ledger, A, 3, 40, loose=40) == RecallTicket(A, 40)
+    assert isinstance(draw(ledger, A, 4, 1), QuotaExhausted)  # by now it holds nothing more
 
 
 def test_a_grant_says_what_is_left(new_ledger: NewLedger) -> None:
     """Of the tightest level, which may be an ancestor."""
     ledger = family(new_ledger, root=60, a=50)
     first, second = draw(ledger, A, 1, 20), draw(ledger, B, 1, 25)
-    assert isinstance(first, Granted)
-    assert isinstance(second, Granted)
+    assert isinstance(first, DrawGranted)
+    assert isinstance(second, DrawGranted)
     assert (first.left, second.left) == (30, 15)
 
 
@@ -74,11 +74,11 @@ def test_tickets_are_served_first_come_first_served(new_ledger: NewLedger) -> No
     """A later, smaller wish does not pass one that waits and can be met."""
     ledger = family(new_ledger, a=200)
     draw(ledger, A, 1, 95, holder="other")
-    assert draw(ledger, A, 1, 40) == Ticket(ROOT, missing=35)
+    assert draw(ledger, A, 1, 40) == RecallTicket(ROOT, missing=35)
     late = draw(ledger, B, 1, 5)
-    assert isinstance(late, Ticket)
+    assert isinstance(late, RecallTicket)
     give(ledger, A, 40, holder="other")
-    assert isinstance(draw(ledger, B, 2, 6), Ticket)
+    assert isinstance(draw(ledger, B, 2, 6), RecallTicket)
     assert amount(draw(ledger, A, 2, 40)) == 40
     assert amount(draw(ledger, B, 3, 5)) == 5
 
@@ -87,10 +87,10 @@ def test_a_ticket_that_can_no_longer_be_met_holds_up_nobody(new_ledger: NewLedge
     """Once the awaited credit was spent, those behind are served, and it is answered at once."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 95, holder="other")
-    assert isinstance(draw(ledger, A, 1, 40), Ticket)
+    assert isinstance(draw(ledger, A, 1, 40), RecallTicket)
     spend(ledger, A, 1, 90, holder="other")
     assert amount(draw(ledger, B, 1, 5)) == 5
-    assert isinstance(draw(ledger, A, 2, 40), Exhausted)
+    assert isinstance(draw(ledger, A, 2, 40), QuotaExhausted)
 
 
 @pytest.mark.parametrize("later", [limits.ticket_seconds + 0.01, -3600.0])
@@ -98,7 +98,7 @@ def test_a_ticket_that_nobody_asks_for_is_dropped(new_ledger: NewLedger, later: 
     """A place in the queue ends with its waiter, and with a clock that is set back."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 95, holder="other")
-    assert isinstance(draw(ledger, A, 1, 40), Ticket)
+    assert isinstance(draw(ledger, A, 1, 40), RecallTicket)
     assert amount(draw(ledger, B, 1, 5, now=NOW + later)) == 5
 
 
@@ -106,7 +106,7 @@ def test_leases_are_exact_while_anybody_waits(new_ledger: NewLedger) -> None:
     """A tight level gives nobody more than the need."""
     ledger = family(new_ledger, root=1000, a=1000, b=1000)
     draw(ledger, A, 1, 900, holder="other")
-    assert isinstance(draw(ledger, A, 1, 500), Ticket)
+    assert isinstance(draw(ledger, A, 1, 500), RecallTicket)
     give(ledger, A, 800, holder="other")
     assert amount(draw(ledger, B, 1, 10, rate=10**6)) == 10
 
@@ -120,10 +120,10 @@ def test_the_crews_hour_bounds_all_its_branches_and_a_new_hour_begins_anew(
     spend(ledger, A, 1, 50)
     refused = draw(ledger, B, 1, 1)
     hour = window_of(int(NOW) // 3600, is_day=False)
-    assert refused == Exhausted(CREW, used=50, quota=50, missing=1, window=hour)
+    assert refused == QuotaExhausted(CREW, used=50, quota=50, missing=1, window=hour)
     answer = draw(ledger, B, 2, 1, now=NOW + 3600)
-    assert isinstance(answer, Granted)
-    assert answer.hour == Window(int(NOW) // 3600 + 1, 1)
+    assert isinstance(answer, DrawGranted)
+    assert answer.hour == AllowanceWindow(int(NOW) // 3600 + 1, 1)
 
 
 def test_the_crews_day_bounds_what_its_hours_allow(new_ledger: NewLedger) -> None:
@@ -132,7 +132,7 @@ def test_the_crews_day_bounds_what_its_hours_allow(new_ledger: NewLedger) -> Non
     midnight = NOW - NOW % 86_400
     draw(ledger, A, 1, 50, now=midnight)
     spend(ledger, A, 1, 50)
-    assert isinstance(draw(ledger, B, 1, 21, now=midnight + 3600), Exhausted)
+    assert isinstance(draw(ledger, B, 1, 21, now=midnight + 3600), QuotaExhausted)
     assert amount(draw(ledger, B, 2, 20, now=midnight + 3600)) == 20
     assert amount(draw(ledger, B, 3, 20, now=midnight + 86_400)) == 20
 
@@ -143,7 +143,7 @@ def test_credit_given_back_returns_to_the_hour_it_was_drawn_in(new_ledger: NewLe
     draw(ledger, A, 1, 30)
     draw(ledger, A, 2, 10, now=NOW + 3600)
     give(ledger, A, 35)
-    assert isinstance(draw(ledger, B, 1, 51, now=NOW + 3600), Exhausted)
+    assert isinstance(draw(ledger, B, 1, 51, now=NOW + 3600), QuotaExhausted)
     assert amount(draw(ledger, B, 2, 50, now=NOW + 3600)) == 50
 
 
@@ -153,8 +153,8 @@ def test_a_clock_that_is_set_back_gives_no_hour_twice(new_ledger: NewLedger) -> 
     draw(ledger, A, 1, 10, now=NOW + 3600)
     draw(ledger, A, 2, 40, now=NOW)
     spend(ledger, A, 1, 50)
-    assert isinstance(draw(ledger, A, 3, 1, now=NOW), Exhausted)
-    assert isinstance(draw(ledger, A, 4, 1, now=NOW + 3600), Exhausted)
+    assert isinstance(draw(ledger, A, 3, 1, now=NOW), QuotaExhausted)
+    assert isinstance(draw(ledger, A, 4, 1, now=NOW + 3600), QuotaExhausted)
 
 
 def test_who_draws_ahead_is_in_nobodys_way(new_ledger: NewLedger) -> None:
@@ -162,14 +162,14 @@ def test_who_draws_ahead_is_in_nobodys_way(new_ledger: NewLedger) -> None:
     ledger = family(new_ledger)
 
     def ahead(branch: bytes, seq: int, need: int, rate: int = 0) -> object:
-        return ledger.draw(Draw(branch, "one", BOOT, seq, need, rate, ahead=True), NOW)
+        return ledger.draw(DrawLease(branch, "one", BOOT, seq, need, rate, ahead=True), NOW)
 
     assert amount(ahead(A, 1, 1, rate=160)) == 40
     assert amount(ahead(A, 2, 1, rate=120)) == 30
-    assert ahead(A, 3, 31) == Ticket(A, missing=1)
-    assert isinstance(draw(ledger, B, 1, 40), Ticket)
-    assert isinstance(ahead(A, 4, 1), Ticket)
+    assert ahead(A, 3, 31) == RecallTicket(A, missing=1)
+    assert isinstance(draw(ledger, B, 1, 40), RecallTicket)
+    assert isinstance(ahead(A, 4, 1), RecallTicket)
     give(ledger, A, 70)
-    assert isinstance(ahead(A, 5, 1), Ticket)
+    assert isinstance(ahead(A, 5, 1), RecallTicket)
     assert amount(draw(ledger, B, 2, 40)) == 40
     assert amount(ahead(A, 6, 1)) == 1

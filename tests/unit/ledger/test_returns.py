@@ -1,6 +1,5 @@
 import pytest
-from engines import NewLedger
-from family import (
+from account_family import (
     BOOT,
     CREW,
     NEXT_BOOT,
@@ -15,16 +14,17 @@ from family import (
     path,
     spend,
 )
+from engines import NewLedger
 from msgspec import structs
 
 from crewgate.core.budget.ledger_protocol import (
-    Closed,
-    Exhausted,
-    Level,
-    Opened,
-    Settle,
-    Ticket,
-    Told,
+    AccountLevel,
+    BranchClosed,
+    BranchesOpened,
+    LeaseReport,
+    QuotaExhausted,
+    RecallTicket,
+    SettleLease,
 )
 from crewgate.errors import LedgerError
 
@@ -77,7 +77,7 @@ def test_overrun_is_recorded_and_charged_to_nobody(new_ledger: NewLedger) -> Non
     """What a response stated above its bound is shown beside the account."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 50)
-    ledger.settle(Settle(A, "one", BOOT, 1, 50, overrun=7))
+    ledger.settle(SettleLease(A, "one", BOOT, 1, 50, overrun=7))
     assert (line(ledger, A).overrun, line(ledger, A).settled) == (7, 50)
 
 
@@ -85,11 +85,13 @@ def test_a_closed_branch_draws_no_more_nor_does_what_is_below(new_ledger: NewLed
     """Closing an ancestor ends its descendants' draws; siblings go on."""
     ledger = family(new_ledger)
     ledger.close(A)
-    assert draw(ledger, A, 1, 1) == Closed(A)
+    assert draw(ledger, A, 1, 1) == BranchClosed(A)
     assert amount(draw(ledger, B, 1, 1)) == 1
     ledger.close(ROOT)
-    assert draw(ledger, B, 2, 1) == Closed(ROOT)
-    assert ledger.open(path(Level(ROOT, 100, 9), Level(B, 100, 9))) == Closed(ROOT)
+    assert draw(ledger, B, 2, 1) == BranchClosed(ROOT)
+    assert ledger.open(path(AccountLevel(ROOT, 100, 9), AccountLevel(B, 100, 9))) == BranchClosed(
+        ROOT
+    )
 
 
 def test_a_closed_childs_unspent_credit_returns_once_from_every_holder(
@@ -138,16 +140,16 @@ def test_a_silent_holders_leases_are_burned_and_nobody_waits_for_them(
     """Unheard since that beat, its credit cannot come back: exhausted, not a ticket for ever."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 95, holder="silent")
-    assert isinstance(draw(ledger, B, 1, 10), Ticket)
-    boot, beat = ledger.beats()["silent"]
+    assert isinstance(draw(ledger, B, 1, 10), RecallTicket)
+    boot, beat = ledger.heartbeats()["silent"]
     spend(ledger, A, 1, 1, holder="silent")
     assert ledger.burn("silent", boot, beat) == 0
-    boot, beat = ledger.beats()["silent"]
+    boot, beat = ledger.heartbeats()["silent"]
     assert ledger.burn("silent", NEXT_BOOT, beat) == 0
     assert ledger.burn("silent", boot, beat) == 94
     assert ledger.burn("silent", boot, beat) == 0
     give(ledger, A, 50, holder="silent")
-    assert isinstance(draw(ledger, B, 3, 10), Exhausted)
+    assert isinstance(draw(ledger, B, 3, 10), QuotaExhausted)
     assert line(ledger, ROOT).burned == 94
 
 
@@ -155,7 +157,7 @@ def test_a_machine_that_was_only_slow_draws_on(new_ledger: NewLedger) -> None:
     """What it spends counts against what was written off first; what comes back of that is void."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 40)
-    ledger.burn("one", *ledger.beats()["one"])
+    ledger.burn("one", *ledger.heartbeats()["one"])
     assert amount(draw(ledger, A, 2, 20)) == 20
     spend(ledger, A, 1, 25)
     root = line(ledger, ROOT)
@@ -177,14 +179,14 @@ def test_who_lives_says_so(new_ledger: NewLedger) -> None:
         lambda: draw(ledger, A, 1, 5),
         lambda: spend(ledger, A, 1, 1),
         lambda: give(ledger, A, 1),
-        lambda: ledger.beat("one", BOOT),
+        lambda: ledger.heartbeat("one", BOOT),
     ):
         say()
-        heard.append(ledger.beats()["one"][1])
+        heard.append(ledger.heartbeats()["one"][1])
     assert heard == sorted(set(heard))
-    ledger.beat("one", NEXT_BOOT)
-    ledger.beat("nobody", BOOT)
-    assert ledger.beats() == {"one": (BOOT, heard[-1])}
+    ledger.heartbeat("one", NEXT_BOOT)
+    ledger.heartbeat("nobody", BOOT)
+    assert ledger.heartbeats() == {"one": (BOOT, heard[-1])}
 
 
 def test_what_never_opened_is_closed_too(new_ledger: NewLedger) -> None:
@@ -193,11 +195,17 @@ def test_what_never_opened_is_closed_too(new_ledger: NewLedger) -> None:
     unseen, key = b"unseen".ljust(16), b"key".ljust(16)
     ledger.close(unseen)
     ledger.close(key)
-    below = path(Level(ROOT, 100, 1), Level(unseen, 50, 1), Level(b"child".ljust(16), 5, 1))
-    assert ledger.open(below) == Closed(unseen)
-    signed = structs.replace(path(Level(ROOT, 100, 1), Level(A, 50, 1)), besides=(key,))
-    assert ledger.open(signed) == Closed(key)
-    assert isinstance(ledger.open(structs.replace(signed, besides=(B,))), Opened)
+    below = path(
+        AccountLevel(ROOT, 100, 1),
+        AccountLevel(unseen, 50, 1),
+        AccountLevel(b"child".ljust(16), 5, 1),
+    )
+    assert ledger.open(below) == BranchClosed(unseen)
+    signed = structs.replace(
+        path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 50, 1)), besides=(key,)
+    )
+    assert ledger.open(signed) == BranchClosed(key)
+    assert isinstance(ledger.open(structs.replace(signed, besides=(B,))), BranchesOpened)
 
 
 def test_a_table_that_has_forgotten_a_branch_is_told_how_far_it_got(new_ledger: NewLedger) -> None:
@@ -206,15 +214,21 @@ def test_a_table_that_has_forgotten_a_branch_is_told_how_far_it_got(new_ledger: 
     draw(ledger, A, 1, 30)
     draw(ledger, A, 2, 30)
     give(ledger, A, 20)
-    ledger.settle(Settle(A, "one", BOOT, 1, 35, burned=5))
-    opened = ledger.open(path(Level(ROOT, 100, 1), Level(A, 100, 1)))
-    assert isinstance(opened, Opened)
+    ledger.settle(SettleLease(A, "one", BOOT, 1, 35, burned=5))
+    opened = ledger.open(path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 100, 1)))
+    assert isinstance(opened, BranchesOpened)
     told = {each.key: each.told for each in opened.standings}
-    assert told == {CREW: Told(), ROOT: Told(), A: Told(2, 60, 20, 35, 5, reported=True)}
-    elsewhere = structs.replace(path(Level(ROOT, 100, 1), Level(A, 100, 1)), holder="two")
+    assert told == {
+        CREW: LeaseReport(),
+        ROOT: LeaseReport(),
+        A: LeaseReport(2, 60, 20, 35, 5, reported=True),
+    }
+    elsewhere = structs.replace(
+        path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 100, 1)), holder="two"
+    )
     opened = ledger.open(elsewhere)
-    assert isinstance(opened, Opened)
-    assert opened.standings[-1].told == Told()
+    assert isinstance(opened, BranchesOpened)
+    assert opened.standings[-1].told == LeaseReport()
 
 
 def test_what_an_operator_forgives_returns_once(new_ledger: NewLedger) -> None:
@@ -223,7 +237,7 @@ def test_what_an_operator_forgives_returns_once(new_ledger: NewLedger) -> None:
     draw(ledger, A, 1, 60)
     draw(ledger, B, 1, 10)
     spend(ledger, A, 1, 20)
-    ledger.burn("one", *ledger.beats()["one"])
+    ledger.burn("one", *ledger.heartbeats()["one"])
     assert (ledger.forgive(A), ledger.forgive(A), ledger.forgive(ROOT)) == (40, 0, 0)
     root = line(ledger, ROOT)
     assert (root.settled, root.burned, root.leased, root.remaining) == (20, 10, 0, 70)
@@ -237,23 +251,23 @@ def test_what_is_told_later_undoes_what_was_forgiven(new_ledger: NewLedger) -> N
     """A machine that was only silent has spent it: it is charged, and nothing is granted twice."""
     ledger = family(new_ledger, root=10)
     draw(ledger, A, 1, 10)
-    ledger.burn("one", *ledger.beats()["one"])
+    ledger.burn("one", *ledger.heartbeats()["one"])
     assert ledger.forgive(A) == 10
     assert line(ledger, ROOT).remaining == 10
-    ledger.settle(Settle(A, "one", BOOT, 1, 3, reserved=2))
+    ledger.settle(SettleLease(A, "one", BOOT, 1, 3, reserved=2))
     root = line(ledger, ROOT)
     assert (root.settled, root.reserved, root.burned, root.remaining) == (3, 2, 0, 5)
     spend(ledger, A, 2, 10)
     root = line(ledger, ROOT)
     assert (root.settled, root.burned, root.leased, root.remaining) == (10, 0, 0, 0)
-    assert isinstance(draw(ledger, A, 2, 10), Exhausted)
+    assert isinstance(draw(ledger, A, 2, 10), QuotaExhausted)
 
 
 def test_what_was_granted_on_a_word_that_was_wrong_is_overdrawn(new_ledger: NewLedger) -> None:
     """It is spent twice then, and both times are charged."""
     ledger = family(new_ledger, root=10)
     draw(ledger, A, 1, 10)
-    ledger.burn("one", *ledger.beats()["one"])
+    ledger.burn("one", *ledger.heartbeats()["one"])
     ledger.forgive(A)
     assert amount(draw(ledger, B, 1, 10, holder="two")) == 10
     spend(ledger, A, 1, 10)
@@ -265,18 +279,18 @@ def test_what_was_mistaken_for_burned_is_charged_again(new_ledger: NewLedger) ->
     """A report that says so, forgiven, and one that knows better."""
     ledger = family(new_ledger, root=10)
     draw(ledger, A, 1, 10)
-    ledger.settle(Settle(A, "one", BOOT, 1, 0, burned=5))
+    ledger.settle(SettleLease(A, "one", BOOT, 1, 0, burned=5))
     assert ledger.forgive(A) == 5
     spend(ledger, A, 2, 10)
     assert line(ledger, ROOT).remaining == 0
-    assert isinstance(draw(ledger, A, 2, 5), Exhausted)
+    assert isinstance(draw(ledger, A, 2, 5), QuotaExhausted)
 
 
 def test_what_was_mistaken_for_burned_returns_once(new_ledger: NewLedger) -> None:
     """Forgiven, and given back after that by who had it all the time."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 10)
-    ledger.settle(Settle(A, "one", BOOT, 1, 0, burned=5))
+    ledger.settle(SettleLease(A, "one", BOOT, 1, 0, burned=5))
     assert ledger.forgive(A) == 5
     give(ledger, A, 10)
     spend(ledger, A, 2, 0)
@@ -287,10 +301,10 @@ def test_a_word_that_was_undone_forgives_no_later_loss(new_ledger: NewLedger) ->
     """What is lost then was never forgiven by anybody."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 10)
-    ledger.settle(Settle(A, "one", BOOT, 1, 0, burned=5))
+    ledger.settle(SettleLease(A, "one", BOOT, 1, 0, burned=5))
     ledger.forgive(A)
     spend(ledger, A, 2, 0)
-    ledger.settle(Settle(A, "one", BOOT, 3, 0, burned=4))
+    ledger.settle(SettleLease(A, "one", BOOT, 3, 0, burned=4))
     assert (line(ledger, A).burned, line(ledger, A).remaining) == (4, 90)
 
 
@@ -298,13 +312,13 @@ def test_what_is_forgiven_returns_to_the_hour_and_is_drawn_again(new_ledger: New
     """A crew's allowance of the hour is there for others only until it is told to be spent."""
     ledger = family(new_ledger, hourly=20)
     draw(ledger, A, 1, 15)
-    ledger.burn("one", *ledger.beats()["one"])
+    ledger.burn("one", *ledger.heartbeats()["one"])
     assert line(ledger, CREW).hour.charged == 15
     ledger.forgive(A)
     assert line(ledger, CREW).hour.charged == 0
     spend(ledger, A, 1, 12)
     assert line(ledger, CREW).hour.charged == 12
-    assert isinstance(draw(ledger, B, 1, 9, holder="two"), Exhausted)
+    assert isinstance(draw(ledger, B, 1, 9, holder="two"), QuotaExhausted)
     assert amount(draw(ledger, B, 2, 8, holder="two")) == 8
 
 
@@ -314,10 +328,10 @@ def test_who_is_silent_holds_nothing_in_flight_until_it_says_so_again(
     """What it had reserved is burned with the rest; told since then, it is not."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 10)
-    ledger.settle(Settle(A, "one", BOOT, 1, 2, reserved=3))
-    ledger.burn("one", *ledger.beats()["one"])
+    ledger.settle(SettleLease(A, "one", BOOT, 1, 2, reserved=3))
+    ledger.burn("one", *ledger.heartbeats()["one"])
     assert (line(ledger, A).burned, line(ledger, A).reserved) == (8, 0)
-    ledger.settle(Settle(A, "one", BOOT, 2, 2, reserved=3))
+    ledger.settle(SettleLease(A, "one", BOOT, 2, 2, reserved=3))
     assert (line(ledger, A).burned, line(ledger, A).reserved) == (5, 3)
     give(ledger, A, 8)
     spend(ledger, A, 3, 2)

@@ -5,28 +5,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from account_family import BOOT, CREW, NEXT_BOOT, NOW, ROOT, A, B, family, line, path
 from engines import Engine
-from family import BOOT, CREW, NEXT_BOOT, NOW, ROOT, A, B, family, line, path
 from small_disk import on_a_small_disk, why_no_small_disk
 
 from crewgate import limits
 from crewgate.core.budget.ledger_protocol import (
-    Close,
-    Closed,
-    Draw,
-    Exhausted,
-    GiveBack,
-    Granted,
-    Level,
-    Mismatch,
-    Opened,
-    Settle,
-    Ticket,
+    AccountLevel,
+    BranchClosed,
+    BranchesOpened,
+    CloseBranch,
+    DrawGranted,
+    DrawLease,
+    PathMismatch,
+    QuotaExhausted,
+    RecallTicket,
+    ReturnCredit,
+    SettleLease,
 )
 from crewgate.errors import LedgerError, LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.consistency import findings
-from crewgate.ledger.session import Session
+from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 
@@ -68,7 +68,7 @@ for readonly in (False, True):
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Session]:
+def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLSession]:
     """An empty database."""
     made = Engine(tmp_path, request.param).session()
     yield made
@@ -76,7 +76,7 @@ def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Session]
 
 
 @pytest.fixture
-def ledger(session: Session) -> SQLLedger:
+def ledger(session: SQLSession) -> SQLLedger:
     """A family in it."""
     schema.migrate(session)
     family(lambda: SQLLedger(session))
@@ -119,21 +119,21 @@ def test_many_operations_are_one_transaction(ledger: SQLLedger) -> None:
     """In their order, each with its answer; one that the protocol excludes spoils no other."""
     answers = ledger.do_all(
         [
-            Draw(A, "one", BOOT, 1, 60),
-            Draw(b"nobody".ljust(16), "one", BOOT, 1, 60),
-            Draw(B, "two", BOOT, 1, 60),
-            Settle(A, "one", BOOT, 1, 20),
-            GiveBack(A, "one", BOOT, 40),
-            Draw(B, "two", BOOT, 2, 60),
-            Close(A),
-            Draw(A, "one", BOOT, 2, 1),
+            DrawLease(A, "one", BOOT, 1, 60),
+            DrawLease(b"nobody".ljust(16), "one", BOOT, 1, 60),
+            DrawLease(B, "two", BOOT, 1, 60),
+            SettleLease(A, "one", BOOT, 1, 20),
+            ReturnCredit(A, "one", BOOT, 40),
+            DrawLease(B, "two", BOOT, 2, 60),
+            CloseBranch(A),
+            DrawLease(A, "one", BOOT, 2, 1),
         ],
         NOW,
     )
-    assert [type(each) for each in answers[:3]] == [Granted, LedgerError, type(answers[2])]
-    assert not isinstance(answers[2], Granted)
-    assert isinstance(answers[5], Granted)
-    assert answers[7] == Closed(A)
+    assert [type(each) for each in answers[:3]] == [DrawGranted, LedgerError, type(answers[2])]
+    assert not isinstance(answers[2], DrawGranted)
+    assert isinstance(answers[5], DrawGranted)
+    assert answers[7] == BranchClosed(A)
     assert [line(ledger, key).settled for key in (CREW, ROOT, A, B)] == [20, 20, 20, 0]
 
 
@@ -149,10 +149,10 @@ def test_an_error_undoes_all_of_a_batch(ledger: SQLLedger, monkeypatch: pytest.M
 
     monkeypatch.setattr(ledger._session, "write", fail)
     with pytest.raises(LedgerUnavailableError):
-        ledger.do_all([Draw(A, "one", BOOT, 1, 60)], NOW)
+        ledger.do_all([DrawLease(A, "one", BOOT, 1, 60)], NOW)
     monkeypatch.undo()
     assert ledger.report() == before
-    assert isinstance(ledger.draw(Draw(A, "one", BOOT, 1, 60), NOW), Granted)
+    assert isinstance(ledger.draw(DrawLease(A, "one", BOOT, 1, 60), NOW), DrawGranted)
 
 
 def test_many_machines_never_grant_more_than_there_is(tmp_path: Path) -> None:
@@ -170,13 +170,13 @@ def test_many_machines_never_grant_more_than_there_is(tmp_path: Path) -> None:
             own, spent = SQLLedger(session), {A: 0, B: 0}
             for seq in range(1, 101):
                 branch = (A, B)[seq % 2]
-                answer = own.draw(Draw(branch, name, BOOT, seq, 1), NOW)
-                if isinstance(answer, Granted):
+                answer = own.draw(DrawLease(branch, name, BOOT, seq, 1), NOW)
+                if isinstance(answer, DrawGranted):
                     granted.append(answer.amount)
                     spent[branch] += answer.amount
-                    own.settle(Settle(branch, name, BOOT, seq, spent[branch]))
+                    own.settle(SettleLease(branch, name, BOOT, seq, spent[branch]))
                 else:  # a ticket while another machine has not told yet that it spent its one
-                    assert isinstance(answer, Exhausted | Ticket)
+                    assert isinstance(answer, QuotaExhausted | RecallTicket)
         except BaseException as error:  # noqa: BLE001 - the test is told
             problems.append(error)
         finally:
@@ -193,7 +193,7 @@ def test_many_machines_never_grant_more_than_there_is(tmp_path: Path) -> None:
     first.close()
 
 
-def test_migrations_are_done_once(session: Session) -> None:
+def test_migrations_are_done_once(session: SQLSession) -> None:
     """The first time all, then none; a ledger keeps its identity, another has its own."""
     assert schema.version(session) == 0
     assert schema.migrate(session) == (0, schema.VERSION)
@@ -204,7 +204,7 @@ def test_migrations_are_done_once(session: Session) -> None:
     assert SQLLedger(session).identity == identity
 
 
-def test_a_database_of_a_later_crewgate_is_left_alone(session: Session) -> None:
+def test_a_database_of_a_later_crewgate_is_left_alone(session: SQLSession) -> None:
     """It is said which version it has."""
     schema.migrate(session)
     session.rows("INSERT INTO migration VALUES (?, ?)", (schema.VERSION + 1, "later"))
@@ -228,18 +228,20 @@ def test_a_file_that_is_no_ledger_is_named(tmp_path: Path, make: object, said: s
 
 
 def test_a_machine_of_many_branches_can_draw_after_a_reboot(
-    session: Session, monkeypatch: pytest.MonkeyPatch
+    session: SQLSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A database takes so many values at once; what a new boot burns may be more."""
     monkeypatch.setattr(limits, "ledger_keys_max", 8)
     schema.migrate(session)
     ledger = SQLLedger(session)
     branches = [bytes([number]) * 16 for number in range(1, 30)]
-    opens = [path(Level(ROOT, 1000, 1), Level(each, 100, 1)) for each in branches]
-    draws = [Draw(each, "one", BOOT, 1, 10) for each in branches]
+    opens = [path(AccountLevel(ROOT, 1000, 1), AccountLevel(each, 100, 1)) for each in branches]
+    draws = [DrawLease(each, "one", BOOT, 1, 10) for each in branches]
     answers = ledger.do_all([*opens, *draws], NOW)
-    assert all(isinstance(each, Granted) for each in answers[29:])
-    assert isinstance(ledger.draw(Draw(branches[0], "one", NEXT_BOOT, 1, 10), NOW), Granted)
+    assert all(isinstance(each, DrawGranted) for each in answers[29:])
+    assert isinstance(
+        ledger.draw(DrawLease(branches[0], "one", NEXT_BOOT, 1, 10), NOW), DrawGranted
+    )
     assert (line(ledger, ROOT).burned, line(ledger, ROOT).leased) == (290, 10)
     assert list(findings(session)) == []
     assert len(ledger.statements(branches)) == 29
@@ -247,18 +249,18 @@ def test_a_machine_of_many_branches_can_draw_after_a_reboot(
 
 def test_a_known_branch_stands_under_its_own_path_in_a_batch(ledger: SQLLedger) -> None:
     """Whatever a token of the same batch says that its path is."""
-    ledger.draw(Draw(A, "one", BOOT, 1, 10), NOW)
-    moved = path(Level(b"elsewhere".ljust(16), 10, 5), Level(A, 10, 5))
-    answers = ledger.do_all([Settle(A, "one", BOOT, 1, 4), moved], NOW)
-    assert answers == [None, Mismatch(A)]
+    ledger.draw(DrawLease(A, "one", BOOT, 1, 10), NOW)
+    moved = path(AccountLevel(b"elsewhere".ljust(16), 10, 5), AccountLevel(A, 10, 5))
+    answers = ledger.do_all([SettleLease(A, "one", BOOT, 1, 4), moved], NOW)
+    assert answers == [None, PathMismatch(A)]
     assert line(ledger, ROOT).settled == 4
 
 
 def test_every_level_is_told_how_far_its_own_lease_got(ledger: SQLLedger) -> None:
     """An ancestor that draws for itself too."""
-    ledger.draw(Draw(ROOT, "one", BOOT, 1, 10), NOW)
-    opened = ledger.open(path(Level(ROOT, 100, 1), Level(A, 100, 1)))
-    assert isinstance(opened, Opened)
+    ledger.draw(DrawLease(ROOT, "one", BOOT, 1, 10), NOW)
+    opened = ledger.open(path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 100, 1)))
+    assert isinstance(opened, BranchesOpened)
     assert [each.told.granted for each in opened.standings] == [0, 10, 0]
 
 
@@ -271,4 +273,4 @@ def test_a_database_that_was_made_anew_is_another_ledger(tmp_path: Path) -> None
     first.rows("UPDATE migration SET ledger = 'another one'")
     first.close()
     with pytest.raises(LedgerUnavailableError, match="is another ledger now"):
-        ledger.draw(Draw(A, "one", BOOT, 1, 10), NOW)
+        ledger.draw(DrawLease(A, "one", BOOT, 1, 10), NOW)

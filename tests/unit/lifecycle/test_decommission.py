@@ -11,26 +11,26 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from certified import ONE, OTHER, issue
 from cryptography import x509
-from full_books import full_books
+from full_register import full_books
+from orchestrator_certificates import ONE, OTHER, issue
 
 from crewgate import limits
-from crewgate.ca.certificate_db import Entry, Register
-from crewgate.ca.intents import Intent
-from crewgate.ca.propagation import Announced
-from crewgate.ca.unwritten import Unwritten, unwritten_of
+from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
+from crewgate.ca.decommission_intents import DecommissionIntent
+from crewgate.ca.propagation import PropagationResult
+from crewgate.ca.unrecorded_revocations import UnrecordedRevocations, unwritten_of
 from crewgate.config import Config
 from crewgate.errors import AuthorityError, LinkError
-from crewgate.ipc.admin_messages import Name
+from crewgate.ipc.admin_messages import RevocationTarget
 from crewgate.issuer.signing import SigningKey
 from crewgate.lifecycle import decommission, processes
-from crewgate.lifecycle.decommission import Ended
-from crewgate.lifecycle.liveness_lock import Pulse
-from crewgate.lifecycle.processes import Process
-from crewgate.lifecycle.runs import Life, Lives, State
+from crewgate.lifecycle.decommission import DecommissionResult
+from crewgate.lifecycle.liveness_lock import LivenessLock
+from crewgate.lifecycle.processes import RunProcess
+from crewgate.lifecycle.runs import Run, RunState, RunStore
 
-GONE = Process(2**22 - 1, 1, "another boot")
+GONE = RunProcess(2**22 - 1, 1, "another boot")
 
 
 class Agent:
@@ -38,16 +38,20 @@ class Agent:
 
     def __init__(self) -> None:
         self.is_away = False
-        self.heard: list[tuple[list[str], list[Name]]] = []
+        self.heard: list[tuple[list[str], list[RevocationTarget]]] = []
 
     def announce(
-        self, register: Register, state: Path, entries: Sequence[Entry], more: Sequence[Name]
-    ) -> Announced:
+        self,
+        register: CertificateDB,
+        state: Path,
+        entries: Sequence[CertificateRecord],
+        more: Sequence[RevocationTarget],
+    ) -> PropagationResult:
         if self.is_away:
             raise LinkError("no agent listens here")
         self.heard.append(([entry.serial for entry in entries], list(more)))
         register.announced(entry.serial for entry in entries)
-        return Announced(connections_closed=len(entries))
+        return PropagationResult(connections_closed=len(entries))
 
 
 @pytest.fixture(autouse=True)
@@ -58,23 +62,23 @@ def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
     return agent
 
 
-def lives_of(config: Config) -> Lives:
+def lives_of(config: Config) -> RunStore:
     assert config.ca is not None
-    return Lives(config.ca.register)
+    return RunStore(config.ca.register)
 
 
 def begin(
     config: Config,
-    process: Process,
+    process: RunProcess,
     name: str = "bd-1",
     instance: bytes = ONE,
     hold: Callable[[int], None] = lambda number: None,
-) -> Life:
+) -> Run:
     with lives_of(config) as lives:
         return lives.begin("article", name, process, instance, hold)
 
 
-def standing(config: Config) -> dict[str, State]:
+def standing(config: Config) -> dict[str, RunState]:
     with lives_of(config) as lives:
         return {life.name: life.state for life in lives.open()}
 
@@ -89,7 +93,7 @@ def listed(config: Config) -> set[int]:
 def statuses(config: Config) -> dict[str, str]:
     """Of orchestrators' certificates; `init` has had the gateway's signed."""
     assert config.ca is not None
-    with Register(config.ca.register) as register:
+    with CertificateDB(config.ca.register) as register:
         return {each.serial: each.status(0) for each in register.all() if each.crew}
 
 
@@ -113,24 +117,24 @@ def test_all_that_a_name_has_ends_in_one_step(config: Config, agent: Agent) -> N
 
 
 @pytest.fixture
-def pulse(config: Config) -> Iterator[Pulse]:
+def pulse(config: Config) -> Iterator[LivenessLock]:
     assert config.ca is not None
-    pulse = Pulse(config.ca.register)
+    pulse = LivenessLock(config.ca.register)
     yield pulse
     pulse.stop()
 
 
 def test_who_died_without_an_intent_is_ended_by_who_comes_next(
-    config: Config, agent: Agent, pulse: Pulse
+    config: Config, agent: Agent, pulse: LivenessLock
 ) -> None:
     """The start wrote down who it is; the living are left alone."""
     begin(config, GONE)
-    begin(config, processes.this(), "alive", OTHER, pulse.begin)
+    begin(config, processes.this(), "alive", OTHER, pulse.acquire)
     dead, alive = issue(config, ONE), issue(config, OTHER, name="alive")
     (done,) = decommission.complete_intents(config)
     assert done.life.label == "article/bd-1"
     assert statuses(config) == {dead: "revoked", alive: "valid"}
-    assert standing(config) == {"alive": State.RUNNING}
+    assert standing(config) == {"alive": RunState.RUNNING}
     assert decommission.complete_intents(config) == []
 
 
@@ -139,8 +143,8 @@ def test_an_end_that_another_process_has_just_begun_is_left_to_it(
 ) -> None:
     """It tells the agent itself, and has the receipt; if it dies, this is done after a while."""
     serial = issue(config, ONE)
-    with Lives(decommission.authority_of(config).register) as lives:
-        lives.intend("article", "bd-1", int(time.time()))
+    with RunStore(decommission.authority_of(config).register) as lives:
+        lives.request_stop("article", "bd-1", int(time.time()))
     assert decommission.complete_intents(config, 3600) == []
     assert statuses(config) == {serial: "valid"}
     (done,) = decommission.complete_intents(config)
@@ -149,7 +153,7 @@ def test_an_end_that_another_process_has_just_begun_is_left_to_it(
 
 
 def test_without_a_gateway_the_end_waits_to_be_told(
-    config: Config, agent: Agent, pulse: Pulse
+    config: Config, agent: Agent, pulse: LivenessLock
 ) -> None:
     """Certificates are dead by the list meanwhile, and the name may live again."""
     begin(config, GONE)
@@ -159,8 +163,8 @@ def test_without_a_gateway_the_end_waits_to_be_told(
     assert done.is_complete
     assert done.told is None
     assert "does not know yet" in done.complaints[0]
-    assert standing(config) == {"bd-1": State.UNTOLD}
-    begin(config, processes.this(), "bd-1", OTHER, pulse.begin)
+    assert standing(config) == {"bd-1": RunState.UNTOLD}
+    begin(config, processes.this(), "bd-1", OTHER, pulse.acquire)
     later = issue(config, OTHER)
     agent.is_away = False
     (told,) = decommission.complete_intents(config)
@@ -168,7 +172,7 @@ def test_without_a_gateway_the_end_waits_to_be_told(
     assert [serials for serials, _ in agent.heard] == [[serial]]
     assert agent.heard[0][1][0].before == done.life.until
     assert statuses(config) == {serial: "revoked", later: "valid"}
-    assert standing(config) == {"bd-1": State.RUNNING}
+    assert standing(config) == {"bd-1": RunState.RUNNING}
 
 
 @pytest.mark.parametrize("step", ["revoke", "publish", "announce", "terminate", "close", "move"])
@@ -184,7 +188,7 @@ def test_a_crash_at_any_step_is_completed_later(
         "announce": (decommission, "announce"),
         "terminate": (decommission, "terminate"),
         "close": (decommission, "close"),
-        "move": (decommission, "tell"),
+        "move": (decommission, "propagate_end"),
     }[step]
 
     def killed(*_: object, **__: object) -> None:
@@ -240,7 +244,7 @@ def test_a_key_that_cannot_leave_keeps_the_name_ending(
         done = decommission.decommission(config, "article", "bd-1")
     assert not done.is_complete
     assert done.complaints == ("take them out by hand",)
-    assert standing(config) == {"bd-1": State.ENDING}
+    assert standing(config) == {"bd-1": RunState.ENDING}
     (done,) = decommission.complete_intents(config)
     assert done.is_complete
 
@@ -283,7 +287,7 @@ def test_one_that_cannot_be_ended_is_in_nobodys_way(
     begin(config, GONE, "stuck")
     begin(config, GONE, "next", OTHER)
 
-    def terminate(config: Config, life: Life) -> None:
+    def terminate(config: Config, life: Run) -> None:
         if life.name == "stuck":
             raise AuthorityError("SIGKILL did not end it")
 
@@ -291,7 +295,7 @@ def test_one_that_cannot_be_ended_is_in_nobodys_way(
     stuck, other = decommission.complete_intents(config)
     assert stuck.complaints == ("article/stuck: SIGKILL did not end it",)
     assert other.is_complete
-    assert standing(config) == {"stuck": State.ENDING}
+    assert standing(config) == {"stuck": RunState.ENDING}
 
 
 def test_one_whose_process_cannot_be_looked_for_delays_no_other(
@@ -301,32 +305,32 @@ def test_one_whose_process_cannot_be_looked_for_delays_no_other(
     begin(config, GONE, "unseen")
     ours = issue(config, OTHER)
     with lives_of(config) as lives:
-        lives.intend("article", "bd-1", 1)
+        lives.request_stop("article", "bd-1", 1)
 
     def refuse(register: Path, number: int) -> bool:
         raise AuthorityError("lives.lock: cannot be opened")
 
-    monkeypatch.setattr(decommission, "beats", refuse)
+    monkeypatch.setattr(decommission, "is_held", refuse)
     unseen, done = decommission.complete_intents(config)
     assert unseen.complaints == ("article/unseen: lives.lock: cannot be opened",)
     assert (unseen.is_doubtful, done.is_doubtful) == (True, False)
     assert done.is_complete
     assert statuses(config) == {ours: "revoked"}
-    assert standing(config) == {"unseen": State.RUNNING}
+    assert standing(config) == {"unseen": RunState.RUNNING}
 
 
 def test_what_runs_in_another_container_is_cut_off_and_told_of(
-    config: Config, pulse: Pulse
+    config: Config, pulse: LivenessLock
 ) -> None:
     """Its pid says nothing here and its pulse beats: no certificate is left, its intent stands."""
     elsewhere = msgspec.structs.replace(processes.this(), boot="the same boot, other pids")
-    begin(config, elsewhere, hold=pulse.begin)
+    begin(config, elsewhere, hold=pulse.acquire)
     serial = issue(config, ONE)
     assert decommission.complete_intents(config) == []
     with pytest.raises(AuthorityError, match="runs in another container"):
         decommission.decommission(config, "article", "bd-1")
     assert statuses(config) == {serial: "revoked"}
-    assert standing(config) == {"bd-1": State.ENDING}
+    assert standing(config) == {"bd-1": RunState.ENDING}
 
 
 def test_a_disk_that_is_full_saves_no_process(
@@ -335,7 +339,7 @@ def test_a_disk_that_is_full_saves_no_process(
     """The list cannot be signed: what is open is closed, the process ends, the intent stands."""
     begin(config, GONE)
     serial = issue(config, ONE)
-    ended: list[Life] = []
+    ended: list[Run] = []
 
     def full(*_: object) -> None:
         raise AuthorityError("no space left on device")
@@ -386,9 +390,9 @@ def test_on_a_full_disk_the_process_of_an_end_that_is_held_is_ended(
     """It would mint on; whoever holds its end tells the gateway once more then."""
     assert config.ca is not None
     held = unwritten_of(config.ca.register)
-    intent = Intent("article", "bd-1", "unspecified", 1)
+    intent = DecommissionIntent("article", "bd-1", "unspecified", 1)
     held.hold(intent, "the disk is full")
-    held.tell(intent)
+    held.mark_propagated(intent)
     command = [sys.executable, "-c", "import time; print(flush=True); time.sleep(99)"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as supervisor:
         assert supervisor.stdout is not None
@@ -397,9 +401,9 @@ def test_on_a_full_disk_the_process_of_an_end_that_is_held_is_ended(
         life = begin(config, found[supervisor.pid])
         with full_books(monkeypatch), lives_of(config) as lives:
             ended = [*decommission._end_held(config, lives, held)]
-            assert (ended, held.is_told(intent)) == ([Ended(life)], False)
-            held.tell(intent)
-            assert ([*decommission._end_held(config, lives, held)], held.is_told(intent)) == (
+            assert (ended, held.is_propagated(intent)) == ([DecommissionResult(life)], False)
+            held.mark_propagated(intent)
+            assert ([*decommission._end_held(config, lives, held)], held.is_propagated(intent)) == (
                 [],
                 True,
             )
@@ -411,7 +415,7 @@ def test_who_completes_ends_begins_with_what_is_held(
 ) -> None:
     """What the disk refuses of others does not hold it up, and it is said."""
     begin(config, GONE)
-    seen: list[Unwritten] = []
+    seen: list[UnrecordedRevocations] = []
     monkeypatch.setattr(decommission, "_end_held", lambda *given: seen.append(given[2]) or [])
     with full_books(monkeypatch):
         (other,) = decommission.complete_intents(config)
@@ -428,7 +432,7 @@ def test_on_a_full_disk_the_gateway_is_told_once_of_each_step(
     begin(config, GONE)
     serial = issue(config, ONE)
     with lives_of(config) as lives:
-        lives.intend("article", "bd-1", 1)
+        lives.request_stop("article", "bd-1", 1)
     with full_books(monkeypatch):
         for _ in range(3):
             (done,) = decommission.complete_intents(config)
@@ -456,7 +460,9 @@ def test_on_a_full_disk_the_gateway_hears_once_that_it_is_over(
     assert (done.complaints, len(agent.heard), standing(config)) == ((), 1, {})
     assert decommission.complete_intents(config) == []
     assert config.ca is not None
-    assert unwritten_of(config.ca.register).told_lives == set()  # nothing is kept of what is over
+    assert (
+        unwritten_of(config.ca.register).propagated_runs == set()
+    )  # nothing is kept of what is over
 
 
 def test_of_one_that_cannot_be_ended_the_gateway_hears_again(

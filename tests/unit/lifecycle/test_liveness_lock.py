@@ -10,21 +10,21 @@ import pytest
 
 from crewgate.ca.key_files import locked
 from crewgate.errors import AuthorityError
-from crewgate.lifecycle.liveness_lock import Pulse, beats
+from crewgate.lifecycle.liveness_lock import LivenessLock, is_held
 
 
 def test_each_life_has_its_own(tmp_path: Path) -> None:
     """One that is held beats, its neighbours do not; it is held once; it stops."""
     register = tmp_path / "issued.sqlite"
     register.touch()
-    pulse, other = Pulse(register), Pulse(register)
-    pulse.begin(7)
-    assert [beats(register, number) for number in (6, 7, 8)] == [False, True, False]
+    pulse, other = LivenessLock(register), LivenessLock(register)
+    pulse.acquire(7)
+    assert [is_held(register, number) for number in (6, 7, 8)] == [False, True, False]
     with pytest.raises(AuthorityError, match="life 7"):
-        other.begin(7)
-    other.begin(8)
+        other.acquire(7)
+    other.acquire(8)
     pulse.stop()
-    assert [beats(register, number) for number in (6, 7, 8)] == [False, False, True]
+    assert [is_held(register, number) for number in (6, 7, 8)] == [False, False, True]
     other.stop()
 
 
@@ -34,8 +34,8 @@ def test_it_stops_with_its_process(tmp_path: Path) -> None:
     register.touch()
     code = (
         "import subprocess, sys; from pathlib import Path\n"
-        "from crewgate.lifecycle.liveness_lock import Pulse\n"
-        f"pulse = Pulse(Path({str(register)!r})); pulse.begin(1)\n"
+        "from crewgate.lifecycle.liveness_lock import LivenessLock\n"
+        f"pulse = LivenessLock(Path({str(register)!r})); pulse.acquire(1)\n"
         "child = subprocess.Popen(['sleep', '600'], stdout=subprocess.DEVNULL)\n"
         "print(child.pid, flush=True); sys.stdin.read()\n"
     )
@@ -44,17 +44,17 @@ def test_it_stops_with_its_process(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         child = process.stdout.readline().strip()
-        assert beats(register, 1)
+        assert is_held(register, 1)
         process.kill()
         process.wait()
-        assert not beats(register, 1)
+        assert not is_held(register, 1)
         subprocess.run(["kill", "-9", child], check=True)
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     """With its path."""
     with pytest.raises(AuthorityError, match=r"lives\.lock: cannot be opened"):
-        beats(tmp_path / "no" / "issued.sqlite", 1)
+        is_held(tmp_path / "no" / "issued.sqlite", 1)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -63,14 +63,14 @@ def test_the_owner_of_the_register_can_ask_after_root_was_first(tmp_path: Path) 
     register, folder = tmp_path / "issued.sqlite", tmp_path
     register.touch()
     os.chown(register, 65_534, 65_533)
-    Pulse(register).stop()
+    LivenessLock(register).stop()
     with locked(folder / "crl.lock", register):
         pass
     for name in ("lives.lock", "crl.lock"):
         status = (folder / name).stat()
         assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (65_534, 65_533, 0o600)
     os.chown(folder / "lives.lock", 0, 0)  # what stands there already stays whose it is
-    Pulse(register).stop()
+    LivenessLock(register).stop()
     assert (folder / "lives.lock").stat().st_uid == 0
 
 
@@ -84,8 +84,8 @@ def test_one_that_may_not_be_opened_says_how_to_mend_it(
 
     register = tmp_path / "issued.sqlite"
     register.touch()
-    Pulse(register).stop()
+    LivenessLock(register).stop()
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
         with pytest.raises(AuthorityError, match=r"lives\.lock: .*; give user \d+ the right to it"):
-            beats(register, 1)
+            is_held(register, 1)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from crewgate.lifecycle import processes
-from crewgate.lifecycle.processes import MARK, NOBODY, Process
+from crewgate.lifecycle.processes import MARK, NOBODY, RunProcess
 
 SLEEP = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"]
 
@@ -28,7 +28,7 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
     process.stdout.close()
 
 
-def of(child: "subprocess.Popen[bytes]") -> Process:
+def of(child: "subprocess.Popen[bytes]") -> RunProcess:
     return next(each for each in processes.below(os.getpid()) if each.pid == child.pid)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from certified import ONE, OTHER, issue
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -14,12 +13,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from orchestrator_certificates import ONE, OTHER, issue
 
-from crewgate.ca.certificate_db import Register
+from crewgate.ca.certificate_db import CertificateDB
 from crewgate.config import Config
 from crewgate.errors import AuthorityError
-from crewgate.lifecycle.processes import Process, this
-from crewgate.lifecycle.runs import Lives, State
+from crewgate.lifecycle.processes import RunProcess, this
+from crewgate.lifecycle.runs import RunState, RunStore
 
 NOW = 1_800_000_000
 
@@ -29,35 +29,35 @@ def unheld(number: int) -> None:
 
 
 @pytest.fixture
-def lives(config: Config) -> Iterator[Lives]:
+def lives(config: Config) -> Iterator[RunStore]:
     assert config.ca is not None
-    with Lives(config.ca.register) as found:
+    with RunStore(config.ca.register) as found:
         yield found
 
 
-def test_a_life_is_found_again_by_another_process(config: Config, lives: Lives) -> None:
+def test_a_life_is_found_again_by_another_process(config: Config, lives: RunStore) -> None:
     """What `begin` returned is on the disk, with the process that it is."""
     life = lives.begin("article", "bd-1", this(), ONE, unheld)
-    assert life.state is State.RUNNING
+    assert life.state is RunState.RUNNING
     assert life.process == this()
     assert life.label == "article/bd-1"
-    with Lives(lives.path) as others:
+    with RunStore(lives.path) as others:
         assert others.open() == [life]
 
 
-def test_a_name_lives_once(lives: Lives) -> None:
+def test_a_name_lives_once(lives: RunStore) -> None:
     """Running or ending, it is not begun again; another name and another crew are."""
     lives.begin("article", "bd-1", this(), ONE, unheld)
     with pytest.raises(AuthorityError, match=r"runs already, as process \d+; end it with"):
         lives.begin("article", "bd-1", this(), OTHER, unheld)
     lives.begin("article", "bd-2", this(), OTHER, unheld)
     lives.begin("finance", "bd-1", this(), OTHER, unheld)
-    lives.intend("article", "bd-1", NOW)
+    lives.request_stop("article", "bd-1", NOW)
     with pytest.raises(AuthorityError, match="is being ended"):
         lives.begin("article", "bd-1", this(), OTHER, unheld)
 
 
-def test_uids_of_others_are_not_given_again(lives: Lives) -> None:
+def test_uids_of_others_are_not_given_again(lives: RunStore) -> None:
     """The one who chooses is told what others have or had; a name may have its own again."""
     seen: list[frozenset[int]] = []
 
@@ -67,7 +67,7 @@ def test_uids_of_others_are_not_given_again(lives: Lives) -> None:
 
     first = lives.begin("article", "a", this(), ONE, unheld, choose)
     lives.begin("article", "b", this(), OTHER, unheld, choose)
-    for state in (State.ENDING, State.UNTOLD, State.ENDED):
+    for state in (RunState.ENDING, RunState.UNTOLD, RunState.ENDED):
         lives.move(first.id, state, NOW)
     lives.begin("article", "c", this(), ONE, unheld, choose)
     lives.begin("finance", "a", this(), ONE, unheld, choose)
@@ -81,47 +81,47 @@ def test_uids_of_others_are_not_given_again(lives: Lives) -> None:
     ]
 
 
-def test_the_way_is_one_way(lives: Lives) -> None:
+def test_the_way_is_one_way(lives: RunStore) -> None:
     """A step is not left out, and who comes late changes nothing."""
     life = lives.begin("article", "bd-1", this(), ONE, unheld)
     with pytest.raises(ValueError, match="not yet"):
-        lives.move(life.id, State.UNTOLD, NOW)
-    assert lives.move(life.id, State.ENDING, NOW).until == NOW
-    assert lives.intend("article", "bd-1", NOW + 5).until == NOW
-    assert lives.move(life.id, State.UNTOLD, NOW + 9).until == NOW + 9
-    assert lives.move(life.id, State.ENDING, NOW + 20).state is State.UNTOLD
-    assert lives.move(life.id, State.ENDED, NOW + 30).until == NOW + 9
+        lives.move(life.id, RunState.UNTOLD, NOW)
+    assert lives.move(life.id, RunState.ENDING, NOW).until == NOW
+    assert lives.request_stop("article", "bd-1", NOW + 5).until == NOW
+    assert lives.move(life.id, RunState.UNTOLD, NOW + 9).until == NOW + 9
+    assert lives.move(life.id, RunState.ENDING, NOW + 20).state is RunState.UNTOLD
+    assert lives.move(life.id, RunState.ENDED, NOW + 30).until == NOW + 9
     assert lives.open() == []
     assert lives.until("article", "bd-1") == NOW + 9
     assert lives.until("article", "bd-2") == 0
 
 
-def test_who_never_lived_is_ended_too(lives: Lives) -> None:
+def test_who_never_lived_is_ended_too(lives: RunStore) -> None:
     """An intent for a name without a process: that of certificates that a person issued."""
-    life = lives.intend("article", "bd-1", NOW)
-    assert (life.state, life.pid, life.instance) == (State.ENDING, 0, b"")
+    life = lives.request_stop("article", "bd-1", NOW)
+    assert (life.state, life.pid, life.instance) == (RunState.ENDING, 0, b"")
 
 
 def test_no_certificate_is_signed_while_its_orchestrator_is_ended(
-    config: Config, lives: Lives
+    config: Config, lives: RunStore
 ) -> None:
     """By whatever process, of whatever instance; another name gets its own."""
     life = lives.begin("article", "bd-1", this(), ONE, unheld)
     before = issue(config, ONE)
-    lives.intend("article", "bd-1", NOW)
+    lives.request_stop("article", "bd-1", NOW)
     for instance in (ONE, OTHER):
         with pytest.raises(AuthorityError, match=r"signed: its \w+ (is being|has been) ended"):
             issue(config, instance)
     issue(config, OTHER, name="bd-2")
-    assert lives.doomed(life, 0) == [before]
+    assert lives.serials_to_revoke(life, 0) == [before]
 
 
 def test_no_certificate_is_signed_for_a_process_that_was_ended(
-    config: Config, lives: Lives
+    config: Config, lives: RunStore
 ) -> None:
     """Its name may live again; a renewal that comes late is of the one that does not."""
     life = lives.begin("article", "bd-1", this(), ONE, unheld)
-    for state in (State.ENDING, State.UNTOLD):
+    for state in (RunState.ENDING, RunState.UNTOLD):
         lives.move(life.id, state, NOW)
     lives.begin("article", "bd-1", this(), OTHER, unheld)
     with pytest.raises(AuthorityError, match="its process has been ended"):
@@ -129,21 +129,21 @@ def test_no_certificate_is_signed_for_a_process_that_was_ended(
     issue(config, OTHER)
 
 
-def test_nothing_of_a_later_life_is_doomed_by_an_earlier(config: Config, lives: Lives) -> None:
+def test_nothing_of_a_later_life_is_doomed_by_an_earlier(config: Config, lives: RunStore) -> None:
     """Whoever completes an intent that others completed finds nothing to revoke."""
     life = lives.begin("article", "bd-1", this(), ONE, unheld)
-    lives.move(life.id, State.ENDING, NOW)
-    lives.move(life.id, State.UNTOLD, NOW)
+    lives.move(life.id, RunState.ENDING, NOW)
+    lives.move(life.id, RunState.UNTOLD, NOW)
     lives.begin("article", "bd-1", this(), OTHER, unheld)
     issue(config, OTHER)
-    assert lives.doomed(life, 0) == []
+    assert lives.serials_to_revoke(life, 0) == []
 
 
-def test_of_a_name_one_ended_life_is_kept(lives: Lives) -> None:
+def test_of_a_name_one_ended_life_is_kept(lives: RunStore) -> None:
     """The table does not grow with restarts."""
     for number in range(5):
         life = lives.begin("article", "bd-1", this(), bytes([number]) * 16, unheld)
-        for state in (State.ENDING, State.UNTOLD, State.ENDED):
+        for state in (RunState.ENDING, RunState.UNTOLD, RunState.ENDED):
             lives.move(life.id, state, NOW + number)
     found = lives._database.rows("SELECT count(*) FROM life")
     assert found == [(1,)]
@@ -155,7 +155,7 @@ def test_a_database_that_is_none_is_told(tmp_path: Path) -> None:
     path = tmp_path / "issued.sqlite"
     path.write_text("no database, and long enough to be seen as none by whoever opens it" * 20)
     with pytest.raises(AuthorityError, match=r"issued\.sqlite"):
-        Lives(path)
+        RunStore(path)
 
 
 NAMES = st.sampled_from(["a", "b"])
@@ -170,24 +170,24 @@ class LivesMachine(RuleBasedStateMachine):
         super().__init__()
         LivesMachine.counter += 1
         path = self.folder / f"{LivesMachine.counter}.sqlite"
-        Register(path, is_new=True).close()
-        self.lives = Lives(path)
-        self.states: dict[int, tuple[str, State]] = {}
+        CertificateDB(path, is_new=True).close()
+        self.lives = RunStore(path)
+        self.states: dict[int, tuple[str, RunState]] = {}
         self.now = NOW
 
     counter = 0
 
     def standing(self, name: str) -> int | None:
-        alive = {State.RUNNING, State.ENDING}
+        alive = {RunState.RUNNING, RunState.ENDING}
         found = [n for n, (whose, state) in self.states.items() if whose == name and state in alive]
         return found[0] if found else None
 
     @rule(name=NAMES)
     def begin(self, name: str) -> None:
-        process = Process(1, 2, "boot")
+        process = RunProcess(1, 2, "boot")
         if self.standing(name) is None:
             life = self.lives.begin("article", name, process, ONE, unheld)
-            self.states[life.id] = (name, State.RUNNING)
+            self.states[life.id] = (name, RunState.RUNNING)
         else:
             with pytest.raises(AuthorityError):
                 self.lives.begin("article", name, process, ONE, unheld)
@@ -195,17 +195,17 @@ class LivesMachine(RuleBasedStateMachine):
     @rule(name=NAMES)
     def intend(self, name: str) -> None:
         self.now += 1
-        life = self.lives.intend("article", name, self.now)
+        life = self.lives.request_stop("article", name, self.now)
         assert self.standing(name) in {None, life.id}
-        self.states[life.id] = (name, State.ENDING)
+        self.states[life.id] = (name, RunState.ENDING)
 
     @precondition(lambda self: self.states)
-    @rule(data=st.data(), state=st.sampled_from(list(State)))
-    def move(self, data: st.DataObject, state: State) -> None:
+    @rule(data=st.data(), state=st.sampled_from(list(RunState)))
+    def move(self, data: st.DataObject, state: RunState) -> None:
         number = data.draw(st.sampled_from(sorted(self.states)))
         name, before = self.states[number]
-        order = list(State)
-        if before is State.ENDED:
+        order = list(RunState)
+        if before is RunState.ENDED:
             return  # it may be forgotten
         if order.index(state) > order.index(before) + 1:
             with pytest.raises(ValueError, match="not yet"):
@@ -217,7 +217,7 @@ class LivesMachine(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
-        expected = {n: s for n, (_, s) in self.states.items() if s is not State.ENDED}
+        expected = {n: s for n, (_, s) in self.states.items() if s is not RunState.ENDED}
         assert {life.id: life.state for life in self.lives.open()} == expected
 
     def teardown(self) -> None:

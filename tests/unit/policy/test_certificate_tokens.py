@@ -5,7 +5,7 @@ from collections import Counter
 
 import msgspec
 import pytest
-from crossed import BOOT_NS, CROSSING, NOW, PRICE, Holder, House, Worker, policy_of
+from cross_crew_workers import BOOT_NS, CROSSING, NOW, PRICE, Holder, House, Worker, policy_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,10 +13,10 @@ from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core import ids
 from crewgate.core.cross_crew_account import run_branch
-from crewgate.core.ids import Kind
+from crewgate.core.ids import KeyKind
 from crewgate.core.verdict import Denial, Reason
 from crewgate.core.x509.certificate import revocable_by
-from crewgate.policy.certificate_tokens import NONE, Signer
+from crewgate.policy.certificate_tokens import NONE, LocalSigner
 
 
 @pytest.fixture
@@ -143,10 +143,10 @@ def test_a_tool_beyond_the_crossing_is_refused_by_name(worker: Worker) -> None:
 
 def test_a_kid_is_the_same_over_reloads_and_of_no_other_process() -> None:
     """So calls under way go on over a reload, and no two processes have one."""
-    one, other = Signer(), Signer()
+    one, other = LocalSigner(), LocalSigner()
     assert one.kid("bd:finance") == one.kid("bd:finance") != one.kid("bd:hr")
     assert one.kid("bd:finance") != other.kid("bd:finance")
-    assert "Signer" in repr(one)
+    assert "LocalSigner" in repr(one)
     assert bytes(one._key).hex() not in repr(one)
 
 
@@ -166,7 +166,7 @@ def test_what_a_table_revokes_a_certificate_by() -> None:
     identity = Holder().identity
     (own, at), (orchestrator, issued) = revocable_by(identity, 10, NOW)
     assert (own, at) == (ids.certificate_key("bd", 10), 0)
-    assert orchestrator == ids.table_key(Kind.ORCHESTRATOR, "bd", b"bd/bd-1")
+    assert orchestrator == ids.table_key(KeyKind.ORCHESTRATOR, "bd", b"bd/bd-1")
     house = House()
     before = NOW + limits.leeway_seconds  # as the agent enters it at NOW
     house.table.revoke(orchestrator, ids.crew_key("bd"), before, 3600, NOW, BOOT_NS)

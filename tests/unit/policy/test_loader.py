@@ -7,7 +7,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from crewgate.config import Config, load
-from crewgate.core.policy.policy import Crew, Key, Tool
+from crewgate.core.policy.policy import CrewPolicy, ToolPolicy, VerificationKey
 from crewgate.errors import ConfigurationError
 from crewgate.policy.loader import load_keys, load_policy
 
@@ -89,7 +89,7 @@ def test_a_policy_holds_every_ceiling_of_the_configuration(config: Config) -> No
     policy = load_policy(config, 42)
     assert (policy.audience, policy.generation) == ("https://gateway.example", 42)
     assert policy.crews == (
-        Crew(
+        CrewPolicy(
             name="article",
             issuer="https://article.example",
             tools=("search.*",),
@@ -103,15 +103,15 @@ def test_a_policy_holds_every_ceiling_of_the_configuration(config: Config) -> No
             depth_max=2,
             observe=True,
         ),
-        Crew(name="bd", issuer="https://bd.example"),
+        CrewPolicy(name="bd", issuer="https://bd.example"),
     )
     assert policy.tools == (
-        Tool(name="search.web", price=10_000),
-        Tool(name="bd.mail", price=0, owner="bd", observe=True),
+        ToolPolicy(name="search.web", price=10_000),
+        ToolPolicy(name="bd.mail", price=0, owner="bd", observe=True),
     )
     assert policy.keys == (
-        Key(kid="article-1", crew="article", public=public(1)),
-        Key(kid="bd-1", crew="bd", public=public(2)),
+        VerificationKey(kid="article-1", crew="article", public=public(1)),
+        VerificationKey(kid="bd-1", crew="bd", public=public(2)),
     )
 
 

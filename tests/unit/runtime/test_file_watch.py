@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from crewgate.runtime.file_watch import Watch
+from crewgate.runtime.file_watch import FileWatch
 
 OLD_NS = 1_000_000_000_000_000_000
 
@@ -15,7 +15,7 @@ def test_a_file_that_did_not_change_is_not_reported(tmp_path: Path) -> None:
     """Looking again at the same content says nothing, young or old."""
     path = tmp_path / "keys"
     path.write_text("a")
-    watch = Watch([path])
+    watch = FileWatch([path])
     assert watch.changed() == []
     settle(path)
     assert watch.changed() == []
@@ -28,7 +28,7 @@ def test_a_changed_file_is_reported_once(tmp_path: Path) -> None:
     for path in (one, other):
         path.write_text("a")
         settle(path)
-    watch = Watch([one, other])
+    watch = FileWatch([one, other])
     other.write_text("b")
     assert watch.changed() == [other]
     assert watch.changed() == []
@@ -39,7 +39,7 @@ def test_a_second_write_within_one_tick_of_the_clock_is_seen(tmp_path: Path) -> 
     path = tmp_path / "keys"
     path.write_text("a")
     stamp = path.stat().st_mtime_ns
-    watch = Watch([path])
+    watch = FileWatch([path])
     path.write_text("b")
     os.utime(path, ns=(stamp, stamp))
     assert watch.changed() == [path]
@@ -50,7 +50,7 @@ def test_a_replaced_file_with_the_same_content_is_no_change(tmp_path: Path) -> N
     path, fresh = tmp_path / "keys", tmp_path / "fresh"
     path.write_text("a")
     settle(path)
-    watch = Watch([path])
+    watch = FileWatch([path])
     fresh.write_text("a")
     fresh.replace(path)
     assert watch.changed() == []
@@ -59,7 +59,7 @@ def test_a_replaced_file_with_the_same_content_is_no_change(tmp_path: Path) -> N
 def test_a_file_that_goes_and_comes_back_is_reported_each_time(tmp_path: Path) -> None:
     """A missing file is a change, and so is its return with other content."""
     path = tmp_path / "keys"
-    watch = Watch([path])
+    watch = FileWatch([path])
     assert watch.changed() == []
     path.write_text("a")
     assert watch.changed() == [path]

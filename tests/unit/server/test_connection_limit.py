@@ -2,12 +2,12 @@
 
 import pytest
 
-from crewgate.server.connection_limit import Census
+from crewgate.server.connection_limit import ConnectionLimiter
 
 
 def test_full_is_full_until_somebody_leaves() -> None:
     """The bound in all holds whoever comes, and is counted when it refuses."""
-    census = Census(2, 2)
+    census = ConnectionLimiter(2, 2)
     assert [census.enter(f"192.0.2.{n}") for n in range(3)] == [True, True, False]
     census.leave("192.0.2.0")
     assert census.enter("192.0.2.9")
@@ -16,7 +16,7 @@ def test_full_is_full_until_somebody_leaves() -> None:
 
 def test_one_address_cannot_take_every_place() -> None:
     """Its own bound refuses it, others still come in, and it may come again when it left."""
-    census = Census(10, 2)
+    census = ConnectionLimiter(10, 2)
     assert [census.enter("192.0.2.1") for _ in range(3)] == [True, True, False]
     assert census.enter("192.0.2.2")
     assert census.counters.connections_refused_address == 1
@@ -36,14 +36,14 @@ def test_one_address_cannot_take_every_place() -> None:
 )
 def test_a_network_of_64_bits_is_one_peer(first: str, second: str, same: bool) -> None:
     """A host picks its IPv6 address within a /64 as it likes."""
-    census = Census(10, 1)
+    census = ConnectionLimiter(10, 1)
     assert census.enter(first)
     assert census.enter(second) is not same
 
 
 def test_nobody_is_remembered_who_left() -> None:
     """The memory of addresses is that of open connections."""
-    census = Census(10, 2)
+    census = ConnectionLimiter(10, 2)
     for number in range(1000):
         assert census.enter(f"192.0.2.{number}")
         census.leave(f"192.0.2.{number}")

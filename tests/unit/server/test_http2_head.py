@@ -2,8 +2,8 @@
 
 import pytest
 from fake_host import FakeHost
-from frames import ACKNOWLEDGED, GET, POST, Fields, head
 from hpack import Encoder
+from http2_frames import ACKNOWLEDGED, GET, POST, Fields, head
 from hyperframe.frame import DataFrame, HeadersFrame
 
 from crewgate.server.http2 import HTTP2

@@ -4,24 +4,24 @@ import time
 from datetime import timedelta
 from typing import Any
 
-import forge
+import forged_certificates
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
-from crewgate.ca.certificates import Issued
-from crewgate.core.audit.records import Connection
+from crewgate.ca.certificates import IssuedCertificate
+from crewgate.core.audit.records import ConnectionRecord
 from crewgate.core.ids import certificate_key
 from crewgate.core.verdict import PeerReason
 from crewgate.core.x509.identity import Role
-from crewgate.server import Peer
-from crewgate.server.peer_authorizer import Doorman, Rules, expelled
-from crewgate.server.peer_connections import Guests
+from crewgate.server import ClientInfo
+from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules, disconnect_record
+from crewgate.server.peer_connections import PeerConnections
 
-ISSUING = forge.other_issuing()
-RULES = Rules("crews", is_required=True, crews=("bd", "finance"))
-OPTIONAL = Rules("crews", is_required=False, crews=("bd", "finance"))
+ISSUING = forged_certificates.other_issuing()
+RULES = PeerRules("crews", is_required=True, crews=("bd", "finance"))
+OPTIONAL = PeerRules("crews", is_required=False, crews=("bd", "finance"))
 
 
 class Table:
@@ -38,7 +38,7 @@ class Sink:
     """What was written, and what was only counted."""
 
     def __init__(self) -> None:
-        self.records: list[Connection] = []
+        self.records: list[ConnectionRecord] = []
         self.counted: list[PeerReason] = []
 
     def write(self, record: Any) -> None:
@@ -64,14 +64,16 @@ class Guest:
 class Door:
     """A doorman and all that he is lent."""
 
-    def __init__(self, rules: Rules = RULES) -> None:
-        self.table, self.sink, self.guests = Table(), Sink(), Guests()
-        self.doorman = Doorman(rules, self.guests, lambda: self.table, self.sink)
+    def __init__(self, rules: PeerRules = RULES) -> None:
+        self.table, self.sink, self.guests = Table(), Sink(), PeerConnections()
+        self.doorman = PeerAuthorizer(rules, self.guests, lambda: self.table, self.sink)
 
-    async def admit(self, issued: Issued | None, guest: Guest | None = None) -> Peer | None:
+    async def admit(
+        self, issued: IssuedCertificate | None, guest: Guest | None = None
+    ) -> ClientInfo | None:
         return await self.doorman.admit(_peer(issued), guest or Guest())
 
-    async def why(self, issued: Issued | None) -> str:
+    async def why(self, issued: IssuedCertificate | None) -> str:
         """The reason of the refusal."""
         assert await self.admit(issued) is None
         assert len(self.guests) == 0
@@ -80,13 +82,13 @@ class Door:
         return record.reason
 
 
-def _peer(issued: Issued | None) -> Peer:
+def _peer(issued: IssuedCertificate | None) -> ClientInfo:
     data = None if issued is None else issued.certificate.public_bytes(Encoding.DER)
-    return Peer("::1", certificate=data)
+    return ClientInfo("::1", certificate=data)
 
 
-def _leaf(**options: Any) -> Issued:
-    return forge.leaf(ISSUING, **{"identity": forge.bd(), **options})
+def _leaf(**options: Any) -> IssuedCertificate:
+    return forged_certificates.leaf(ISSUING, **{"identity": forged_certificates.bd(), **options})
 
 
 async def test_an_orchestrator_of_a_crew_enters() -> None:
@@ -104,12 +106,12 @@ async def test_an_orchestrator_of_a_crew_enters() -> None:
     ("options", "reason"),
     [
         ({"usages": None}, "no-client-usage"),
-        ({"usages": forge.SERVER}, "no-client-usage"),
+        ({"usages": forged_certificates.SERVER}, "no-client-usage"),
         ({"identity": None}, "no-identity"),
         ({"identity": b"\x30\x00"}, "no-identity"),
-        ({"identity": forge.bd(crew="marketing")}, "crew-not-admitted"),
-        ({"identity": forge.bd("edge", Role.GATEWAY)}, "role-not-admitted"),
-        ({"identity": forge.bd("ada", Role.OPERATOR)}, "role-not-admitted"),
+        ({"identity": forged_certificates.bd(crew="marketing")}, "crew-not-admitted"),
+        ({"identity": forged_certificates.bd("edge", Role.GATEWAY)}, "role-not-admitted"),
+        ({"identity": forged_certificates.bd("ada", Role.OPERATOR)}, "role-not-admitted"),
     ],
 )
 async def test_each_refusal_has_its_reason(options: dict[str, Any], reason: str) -> None:
@@ -137,7 +139,7 @@ async def test_no_certificate_where_one_is_optional_or_has_just_become_required(
 async def test_what_is_no_certificate_is_refused() -> None:
     """OpenSSL would not have let it through; we do not count on it."""
     door = Door()
-    assert await door.doorman.admit(Peer("::1", certificate=b"nonsense"), Guest()) is None
+    assert await door.doorman.admit(ClientInfo("::1", certificate=b"nonsense"), Guest()) is None
     assert door.sink.records[0].reason == "certificate-invalid"
 
 
@@ -149,7 +151,7 @@ async def test_the_table_refuses_and_so_does_what_was_pushed_without_a_place_in_
     door.table.revoked.add(key)
     assert await door.why(leaf) == "certificate-revoked"
     door = Door()
-    assert door.guests.doomed([key]) == {}
+    assert door.guests.close_set([key]) == {}
     assert await door.why(leaf) == "certificate-revoked"
 
 
@@ -160,7 +162,7 @@ async def test_the_doomed_are_those_of_the_certificate() -> None:
     for leaf, guest in zip((mine, mine, other), guests, strict=True):
         await door.admit(leaf, guest)
     key = certificate_key("bd", mine.certificate.serial_number)
-    assert set(door.guests.doomed([key])) == set(guests[:2])
+    assert set(door.guests.close_set([key])) == set(guests[:2])
     assert door.guests.revoked(door.table) == {}
     door.table.revoked.add(key)
     assert set(door.guests.revoked(door.table)) == set(guests[:2])
@@ -168,18 +170,18 @@ async def test_the_doomed_are_those_of_the_certificate() -> None:
         door.doorman.leave(guest)
         door.doorman.leave(guest)
     assert len(door.guests) == 0
-    assert door.guests.doomed([key]) == {}
+    assert door.guests.close_set([key]) == {}
 
 
 async def test_other_rules_end_whom_they_do_not_admit() -> None:
     """With a record each; connections of another listener are none of this doorman's."""
     door, stays, goes, elsewhere = Door(), Guest(), Guest(), Guest()
     await door.admit(_leaf(), stays)
-    await door.admit(_leaf(identity=forge.bd(crew="finance")), goes)
-    other = Rules("other", is_required=True, crews=("finance",))
-    neighbour = Doorman(other, door.guests, lambda: door.table, door.sink)
-    await neighbour.admit(_peer(_leaf(identity=forge.bd(crew="finance"))), elsewhere)
-    door.doorman.change(Rules("crews", is_required=True, crews=("bd",)))
+    await door.admit(_leaf(identity=forged_certificates.bd(crew="finance")), goes)
+    other = PeerRules("other", is_required=True, crews=("finance",))
+    neighbour = PeerAuthorizer(other, door.guests, lambda: door.table, door.sink)
+    await neighbour.admit(_peer(_leaf(identity=forged_certificates.bd(crew="finance"))), elsewhere)
+    door.doorman.change(PeerRules("crews", is_required=True, crews=("bd",)))
     assert [guest.done for guest in (stays, goes, elsewhere)] == ["", "aborted", ""]
     (record,) = door.sink.records
     assert (record.verdict, record.reason) == ("expelled", "crew-not-admitted")
@@ -189,16 +191,16 @@ async def test_other_rules_end_whom_they_do_not_admit() -> None:
 async def test_a_connection_ends_with_its_certificate() -> None:
     """First nothing new is taken, then what still runs is cut: a certificate lives for hours."""
     door, guest = Door(), Guest()
-    leaf = _leaf(end=forge.now() + timedelta(hours=1))
+    leaf = _leaf(end=forged_certificates.now() + timedelta(hours=1))
     await door.admit(leaf, guest)
     end = leaf.certificate.not_valid_after_utc.timestamp()
-    assert door.guests.drain_ended(end) == {}
+    assert door.guests.drain_expired(end) == {}
     assert guest.done == ""
-    assert door.guests.drain_ended(end + 1) == {}
+    assert door.guests.drain_expired(end + 1) == {}
     assert guest.done == "drained"
     last = end + limits.certificate_overrun_seconds
-    assert door.guests.drain_ended(last) == {}
-    assert list(door.guests.drain_ended(last + 1)) == [guest]
+    assert door.guests.drain_expired(last) == {}
+    assert list(door.guests.drain_expired(last + 1)) == [guest]
 
 
 async def test_a_failed_handshake_is_noted_unproven() -> None:
@@ -227,8 +229,11 @@ def test_an_expelled_one_is_named() -> None:
     """From what it was admitted with."""
     leaf = _leaf()
     peer = msgspec.structs.replace(
-        _peer(leaf), identity=forge.bd(), serial=leaf.certificate.serial_number, listener="crews"
+        _peer(leaf),
+        identity=forged_certificates.bd(),
+        serial=leaf.certificate.serial_number,
+        listener="crews",
     )
-    record = expelled(peer, 10**18)
+    record = disconnect_record(peer, 10**18)
     assert (record.verdict, record.orchestrator, record.crew) == ("expelled", "bd/bd-1", "bd")
     assert int(record.serial, 16) == leaf.certificate.serial_number

@@ -3,14 +3,14 @@
 from typing import Any
 
 import pytest
-from leaves import leaf
+from leaf_certificates import leaf
 
 from crewgate import limits
 from crewgate.core.ids import certificate_key, orchestrator_key
 from crewgate.core.verdict import PeerReason
 from crewgate.core.x509.certificate import read
-from crewgate.server import Peer
-from crewgate.server.peer_authorizer import Doorman, Guests, Rules
+from crewgate.server import ClientInfo
+from crewgate.server.peer_authorizer import PeerAuthorizer, PeerConnections, PeerRules
 
 
 class Table:
@@ -45,13 +45,15 @@ class Gatehouse:
     """A listener's guard for crews bd and finance."""
 
     def __init__(self) -> None:
-        self.table, self.sink, self.guests = Table(), Sink(), Guests()
-        rules = Rules("crews", crews=frozenset({"bd", "finance"}))
-        self.doorman = Doorman(rules, self.guests, lambda: self.table, self.sink)
+        self.table, self.sink, self.guests = Table(), Sink(), PeerConnections()
+        rules = PeerRules("crews", crews=frozenset({"bd", "finance"}))
+        self.doorman = PeerAuthorizer(rules, self.guests, lambda: self.table, self.sink)
 
-    async def admit(self, certificate: bytes) -> tuple[Guest, Peer | None]:
+    async def admit(self, certificate: bytes) -> tuple[Guest, ClientInfo | None]:
         guest = Guest()
-        return guest, await self.doorman.admit(Peer("192.0.2.1", certificate=certificate), guest)
+        return guest, await self.doorman.admit(
+            ClientInfo("192.0.2.1", certificate=certificate), guest
+        )
 
 
 @pytest.fixture
@@ -108,5 +110,5 @@ async def test_the_certificate_itself_is_dead_for_good(house: Gatehouse) -> None
     key = certificate_key("bd", read(certificate).serial)
     house.table.before[key] = limits.time_seconds_max
     assert set(house.guests.revoked(house.table)) == {guest}
-    assert set(house.guests.doomed([key])) == {guest}
+    assert set(house.guests.close_set([key])) == {guest}
     assert (await house.admit(certificate))[1] is None

@@ -10,19 +10,26 @@ from ocsp_world import World, der
 
 from crewgate import limits
 from crewgate.config import OCSPMode
-from crewgate.core.audit.records import Connection, Record
+from crewgate.core.audit.records import ConnectionRecord, Record
 from crewgate.core.ids import certificate_key
 from crewgate.core.verdict import PeerReason
-from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
-from crewgate.server import Peer
-from crewgate.server.peer_authorizer import Doorman, Rules
-from crewgate.server.peer_connections import Guests
+from crewgate.core.x509.certificate_status import (
+    CertificateStatus,
+    GoodStatus,
+    RevokedStatus,
+    UndeterminedReason,
+    UndeterminedStatus,
+    UnknownStatus,
+)
+from crewgate.server import ClientInfo
+from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules
+from crewgate.server.peer_connections import PeerConnections
 
 WORLD = World(datetime.now(UTC).replace(microsecond=0))
 LEAF = der(WORLD.leaf.certificate)
 KEY = certificate_key("bd", WORLD.leaf.certificate.serial_number)
-GOOD = Good(time.time() + 60)
-DOUBT = Doubt(Flaw.TIMEOUT)
+GOOD = GoodStatus(time.time() + 60)
+DOUBT = UndeterminedStatus(UndeterminedReason.TIMEOUT)
 
 
 class Table:
@@ -39,11 +46,11 @@ class Sink:
     """Remembers records, and counts the rest."""
 
     def __init__(self) -> None:
-        self.records: list[Connection] = []
+        self.records: list[ConnectionRecord] = []
         self.counted: list[PeerReason] = []
 
     def write(self, record: Record) -> None:
-        assert isinstance(record, Connection)
+        assert isinstance(record, ConnectionRecord)
         self.records.append(record)
 
     def count(self, listener: str, reason: PeerReason, network: str) -> None:
@@ -63,21 +70,21 @@ class Guest:
 class Scene:
     """A doorman, and an issuer whose word is `status`; `meanwhile` happens as it is asked."""
 
-    def __init__(self, mode: OCSPMode, status: Status = GOOD) -> None:
-        self.table, self.sink, self.guests = Table(), Sink(), Guests()
+    def __init__(self, mode: OCSPMode, status: CertificateStatus = GOOD) -> None:
+        self.table, self.sink, self.guests = Table(), Sink(), PeerConnections()
         self.asked: list[tuple[bytes, bytes]] = []
         self.status = status
         self.meanwhile: Callable[[], None] = lambda: None
-        rules = Rules("crews", crews={"bd"}, ocsp=mode)
-        self.doorman = Doorman(rules, self.guests, lambda: self.table, self.sink, self.check)
+        rules = PeerRules("crews", crews={"bd"}, ocsp=mode)
+        self.doorman = PeerAuthorizer(rules, self.guests, lambda: self.table, self.sink, self.check)
 
-    async def check(self, key: bytes, certificate: bytes) -> Status:
+    async def check(self, key: bytes, certificate: bytes) -> CertificateStatus:
         self.asked.append((key, certificate))
         self.meanwhile()
         return self.status
 
-    async def come(self) -> Peer | None:
-        peer = msgspec.structs.replace(Peer("192.0.2.7", 4711), certificate=LEAF)
+    async def come(self) -> ClientInfo | None:
+        peer = msgspec.structs.replace(ClientInfo("192.0.2.7", 4711), certificate=LEAF)
         return await self.doorman.admit(peer, Guest())
 
     def told(self) -> list[tuple[str, str, str]]:
@@ -96,7 +103,7 @@ async def test_who_is_good_comes_in_without_a_record(mode: OCSPMode) -> None:
 
 async def test_off_asks_nobody() -> None:
     """Whatever would be said."""
-    scene = Scene("off", Revoked(0, "", 0))
+    scene = Scene("off", RevokedStatus(0, "", 0))
     assert await scene.come() is not None
     assert not scene.asked
 
@@ -104,11 +111,14 @@ async def test_off_asks_nobody() -> None:
 @pytest.mark.parametrize("mode", ["required", "soft-fail"])
 @pytest.mark.parametrize(
     ("status", "reason"),
-    [(Revoked(0, "keyCompromise", 0), PeerReason.REVOKED), (Unknown(), PeerReason.UNKNOWN)],
+    [
+        (RevokedStatus(0, "keyCompromise", 0), PeerReason.REVOKED),
+        (UnknownStatus(), PeerReason.UNKNOWN),
+    ],
     ids=["revoked", "unknown"],
 )
 async def test_the_issuers_no_is_a_no_however_soft_the_listener(
-    mode: OCSPMode, status: Status, reason: PeerReason
+    mode: OCSPMode, status: CertificateStatus, reason: PeerReason
 ) -> None:
     """Soft-fail is about silence, not about answers."""
     scene = Scene(mode, status)
@@ -117,10 +127,12 @@ async def test_the_issuers_no_is_a_no_however_soft_the_listener(
     assert len(scene.guests) == 0
 
 
-@pytest.mark.parametrize("flaw", list(Flaw))
-async def test_every_doubt_is_a_refusal_where_an_answer_is_required(flaw: Flaw) -> None:
+@pytest.mark.parametrize("flaw", list(UndeterminedReason))
+async def test_every_doubt_is_a_refusal_where_an_answer_is_required(
+    flaw: UndeterminedReason,
+) -> None:
     """Fail-closed, and the audit says why nobody could tell."""
-    scene = Scene("required", Doubt(flaw))
+    scene = Scene("required", UndeterminedStatus(flaw))
     assert await scene.come() is None
     assert scene.told() == [("refused", "revocation-unavailable", flaw.value)]
 
@@ -167,7 +179,7 @@ async def test_rules_that_change_while_the_issuer_is_asked_are_the_ones_that_hol
 async def test_a_doorman_who_was_given_nobody_to_ask_is_in_doubt() -> None:
     """It fails closed like any other."""
     scene = Scene("required")
-    doorman = Doorman(scene.doorman.rules, scene.guests, lambda: scene.table, scene.sink)
-    peer = msgspec.structs.replace(Peer("192.0.2.7", 4711), certificate=LEAF)
+    doorman = PeerAuthorizer(scene.doorman.rules, scene.guests, lambda: scene.table, scene.sink)
+    peer = msgspec.structs.replace(ClientInfo("192.0.2.7", 4711), certificate=LEAF)
     assert await doorman.admit(peer, Guest()) is None
     assert scene.told() == [("refused", "revocation-unavailable", "responder-unreachable")]

@@ -3,13 +3,13 @@
 from types import SimpleNamespace
 from typing import Any
 
-from crewgate.server.peer_connections import Guests
+from crewgate.server.peer_connections import PeerConnections
 
 
 def test_a_connection_that_comes_first_is_told_of() -> None:
     """Each time that there was none before it."""
     told: list[int] = []
-    guests = Guests(lambda: told.append(len(guests)))
+    guests = PeerConnections(lambda: told.append(len(guests)))
     first, second, peer = object(), object(), SimpleNamespace(identity=None)
     given: Any = (first, second)
     for guest in given:

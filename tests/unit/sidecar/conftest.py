@@ -7,7 +7,7 @@ import pytest
 
 from crewgate.cli.commands.init import write_all
 from crewgate.config import Config, load
-from crewgate.sidecar.user import User, present
+from crewgate.sidecar.user import CommandUser, present
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def config(tmp_path: Path) -> Config:
 
 
 @pytest.fixture
-def me() -> User:
+def me() -> CommandUser:
     """No user of its own."""
     assert present().uid == os.geteuid()
     return present()

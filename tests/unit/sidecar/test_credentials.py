@@ -8,27 +8,27 @@ from pathlib import Path
 
 import pytest
 import trio
-from certified import ONE
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
+from orchestrator_certificates import ONE
 from trio.testing import MockClock
 
 from crewgate import limits
 from crewgate.ca.authority import Authority, read_request, request_pem
 from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import key_pem
-from crewgate.config import CA, Config
+from crewgate.config import CAConfig, Config
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import AuthorityError
-from crewgate.sidecar.credentials import Credential, Credentials, renewal
-from crewgate.sidecar.issuer import CAFiles
+from crewgate.sidecar.credentials import Credential, RenewingCredential, renewal
+from crewgate.sidecar.issuer import LocalCAIssuer
 
 IDENTITY = Identity(Role.ORCHESTRATOR, "bd-1", ONE, "article")
 
 
 @pytest.fixture
-def ca(config: Config) -> CA:
+def ca(config: Config) -> CAConfig:
     assert config.ca is not None
     return config.ca
 
@@ -46,10 +46,10 @@ def test_what_has_nothing_left_is_not_renewed_without_end() -> None:
     assert renewal(100, 100, 0.5) == renewal(100, 90, 0.5) == 100 + limits.run_renewal_seconds_min
 
 
-async def test_a_certificate_for_a_key_of_its_own(ca: CA) -> None:
+async def test_a_certificate_for_a_key_of_its_own(ca: CAConfig) -> None:
     """Signed for the request's key, for who we are; each one has another key."""
     said: list[str] = []
-    credentials = Credentials(CAFiles(ca, IDENTITY), ca.root, said.append)
+    credentials = RenewingCredential(LocalCAIssuer(ca, IDENTITY), ca.root, said.append)
     await credentials.obtain()
     first = credentials.present
     await credentials.obtain()
@@ -62,16 +62,18 @@ async def test_a_certificate_for_a_key_of_its_own(ca: CA) -> None:
     assert second.serial in said[-1]
 
 
-async def test_the_signer_is_asked_with_a_request_alone(ca: CA) -> None:
+async def test_the_signer_is_asked_with_a_request_alone(ca: CAConfig) -> None:
     """A chain comes back: leaf, then what leads to the root."""
     key = new_key()
-    chain = x509.load_pem_x509_certificates(await CAFiles(ca, IDENTITY, 60).issue(request_pem(key)))
+    chain = x509.load_pem_x509_certificates(
+        await LocalCAIssuer(ca, IDENTITY, 60).issue(request_pem(key))
+    )
     assert chain[0].public_key() == key.public_key()
     assert chain[0].issuer == chain[1].subject
     assert chain[0].not_valid_after_utc.timestamp() - time.time() == pytest.approx(60, abs=5)
 
 
-async def test_the_key_touches_no_file(ca: CA, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_key_touches_no_file(ca: CAConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenSSL is given pipes, which are gone afterwards, and no descriptor is left."""
     seen: list[str] = []
     load = ssl.SSLContext.load_cert_chain
@@ -83,15 +85,15 @@ async def test_the_key_touches_no_file(ca: CA, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", look)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     key = new_key()
-    Credential(await CAFiles(ca, IDENTITY).issue(request_pem(key)), key_pem(key), ca.root)
+    Credential(await LocalCAIssuer(ca, IDENTITY).issue(request_pem(key)), key_pem(key), ca.root)
     assert len(seen) == 4
     assert all(target.startswith("pipe:") for target in seen)
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
-async def test_a_chain_of_another_key_is_refused(ca: CA) -> None:
+async def test_a_chain_of_another_key_is_refused(ca: CAConfig) -> None:
     """A signer that certifies something else is told of, not used."""
-    chain = await CAFiles(ca, IDENTITY).issue(request_pem(new_key()))
+    chain = await LocalCAIssuer(ca, IDENTITY).issue(request_pem(new_key()))
     with pytest.raises(AuthorityError, match="cannot be used"):
         Credential(chain, key_pem(new_key()), ca.root)
     with pytest.raises(AuthorityError, match="cannot be used"):
@@ -101,7 +103,7 @@ async def test_a_chain_of_another_key_is_refused(ca: CA) -> None:
 class Signer:
     """Signs as the CA does; fails as often as it is told."""
 
-    def __init__(self, ca: CA) -> None:
+    def __init__(self, ca: CAConfig) -> None:
         self._ca = ca
         self.failures = 0
         self.times: list[float] = []
@@ -118,7 +120,7 @@ class Signer:
 
 
 async def test_renewal_goes_on_and_survives_failures(
-    ca: CA, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    ca: CAConfig, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At half of each life; a failure is said, tried again soon, and the present one stays."""
     wall = time.time()
@@ -126,7 +128,7 @@ async def test_renewal_goes_on_and_survives_failures(
     monkeypatch.setattr(time, "time", lambda: wall + trio.current_time() - begun)
     said: list[str] = []
     signer = Signer(ca)
-    credentials = Credentials(signer, ca.root, said.append)
+    credentials = RenewingCredential(signer, ca.root, said.append)
     await credentials.obtain()
     first = credentials.present
     with trio.move_on_after(340):

@@ -9,7 +9,7 @@ import trio
 
 from crewgate.config import Config
 from crewgate.errors import ConfigurationError, SupervisionError
-from crewgate.sidecar.gateway_dialer import crossing
+from crewgate.sidecar.gateway_dialer import find_gateway
 
 TRUST = Path("ca.pem")
 
@@ -23,7 +23,7 @@ def changed(config: Config, **fields: object) -> Config:
 
 def test_the_listener_that_requires_certificates(config: Config) -> None:
     """The one that `init` writes, and what CMD puts before a path."""
-    way = crossing(config, "article", None, TRUST)
+    way = find_gateway(config, "article", None, TRUST)
     assert (way.host, way.port, way.server_name) == ("127.0.0.1", 9001, "127.0.0.1")
     assert way.url == "http://127.0.0.1:9001"
 
@@ -42,7 +42,7 @@ def test_however_it_is_bound_and_called(
     config: Config, fields: dict[str, object], host: str, url: str
 ) -> None:
     """An address of this machine, and the name that it serves."""
-    way = crossing(changed(config, **fields), "article", None, TRUST)
+    way = find_gateway(changed(config, **fields), "article", None, TRUST)
     assert (way.host, way.url) == (host, url)
 
 
@@ -50,7 +50,7 @@ def test_however_it_is_bound_and_called(
 def test_without_such_a_listener(config: Config, fields: dict[str, object]) -> None:
     """What to add to the file."""
     with pytest.raises(ConfigurationError, match="no listener admits certificates of crew article"):
-        crossing(changed(config, **fields), "article", None, TRUST)
+        find_gateway(changed(config, **fields), "article", None, TRUST)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_without_such_a_listener(config: Config, fields: dict[str, object]) -> N
 )
 def test_at_an_address_that_was_given(config: Config, at: str, host: str, port: int) -> None:
     """The configuration's listeners do not matter then."""
-    way = crossing(changed(config, client_certificate="none"), "article", at, TRUST)
+    way = find_gateway(changed(config, client_certificate="none"), "article", at, TRUST)
     assert (way.host, way.port, way.server_name) == (host, port, host)
 
 
@@ -71,7 +71,7 @@ def test_at_an_address_that_was_given(config: Config, at: str, host: str, port: 
 def test_what_is_no_address_is_told(config: Config, at: str) -> None:
     """With the form that is expected."""
     with pytest.raises(SupervisionError, match="expected HOST:PORT"):
-        crossing(config, "article", at, TRUST)
+        find_gateway(config, "article", at, TRUST)
 
 
 async def test_nobody_there_and_nobody_who_shakes_hands(
@@ -80,7 +80,7 @@ async def test_nobody_there_and_nobody_who_shakes_hands(
     """Each is one sentence with the address."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        way = crossing(config, "article", f"127.0.0.1:{taken.getsockname()[1]}", TRUST)
+        way = find_gateway(config, "article", f"127.0.0.1:{taken.getsockname()[1]}", TRUST)
         with pytest.raises(SupervisionError, match=r"no gateway at 127\.0\.0\.1 port \d+: "):
             await way.dial(None, "h2")  # type: ignore[arg-type]  # not asked for before TCP
 
@@ -93,7 +93,7 @@ async def test_nobody_there_and_nobody_who_shakes_hands(
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(trio.serve_tcp, hang_up, 0)
         port = listeners[0].socket.getsockname()[1]
-        way = crossing(config, "article", f"127.0.0.1:{port}", TRUST)
+        way = find_gateway(config, "article", f"127.0.0.1:{port}", TRUST)
         with pytest.raises(SupervisionError, match="hung up"):
             await way.dial(Silence(), "h2")  # type: ignore[arg-type]
         nursery.cancel_scope.cancel()

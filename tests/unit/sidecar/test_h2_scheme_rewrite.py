@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.sidecar.h2_scheme_rewrite import PREFACE, SchemeTranslator
+from crewgate.sidecar.h2_scheme_rewrite import PREFACE, SchemeRewriter
 
 HEADERS, DATA, SETTINGS, PRIORITY, CONTINUATION = 1, 0, 4, 2, 9
 END_HEADERS, PADDED, HAS_PRIORITY = 0x4, 0x8, 0x20
@@ -60,7 +60,7 @@ def unframed(data: bytes) -> list[bytes]:
 
 def translated(data: bytes, choose: random.Random) -> bytes:
     """In pieces of any size."""
-    translator, out = SchemeTranslator(), b""
+    translator, out = SchemeRewriter(), b""
     while data:
         size = choose.choice([1, 2, 7, 100, 10_000])
         piece = translator.translate(data[:size])
@@ -97,7 +97,7 @@ def test_whatever_comes_goes_on(data: bytes, seed: int) -> None:
     """Nonsense keeps its length, in whatever pieces, and nothing but 0x86 is ever changed."""
     data = PREFACE + data
     out = translated(data, random.Random(seed))
-    assert SchemeTranslator().translate(data) == out
+    assert SchemeRewriter().translate(data) == out
     assert {(a, b) for a, b in zip(data, out, strict=True) if a != b} <= {(0x86, 0x87)}
 
 
@@ -106,4 +106,4 @@ def test_whatever_comes_goes_on(data: bytes, seed: int) -> None:
 def test_a_frame_that_is_too_short_for_its_flags(flags: int, size: int) -> None:
     """The next frame is found again."""
     data = PREFACE + frame(HEADERS, flags, b"\x05" * size) + frame(HEADERS, END_HEADERS, b"\x86")
-    assert SchemeTranslator().translate(data)[-1] == 0x87
+    assert SchemeRewriter().translate(data)[-1] == 0x87

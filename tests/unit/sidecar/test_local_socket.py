@@ -13,34 +13,34 @@ from crewgate import limits
 from crewgate.errors import SupervisionError
 from crewgate.lifecycle import socket_dir
 from crewgate.sidecar import local_socket as door_
-from crewgate.sidecar.local_socket import Door
-from crewgate.sidecar.user import User
+from crewgate.sidecar.local_socket import LocalSocketServer
+from crewgate.sidecar.user import CommandUser
 
 # Their folders are the machine's, and another run of the tests may be beside this one.
 ONE, OTHER = os.urandom(16), os.urandom(16)
 
 
-def test_a_new_folder_for_its_user_alone(me: User) -> None:
+def test_a_new_folder_for_its_user_alone(me: CommandUser) -> None:
     """0700 and 0600 from the first moment; both are gone with the door."""
-    with Door(None, me, ONE) as door:
+    with LocalSocketServer(None, me, ONE) as door:
         assert door.path.parent.stat().st_mode & 0o777 == 0o700
         assert door.path.stat().st_mode & 0o777 == 0o600
     assert not door.path.parent.exists()
 
 
-def test_what_a_killed_supervisor_left_is_found_by_its_instance(me: User) -> None:
+def test_what_a_killed_supervisor_left_is_found_by_its_instance(me: CommandUser) -> None:
     """Folder and socket are cleared away; a folder with something else in it stays."""
-    door = Door(None, me, OTHER)
-    socket_dir.clear(ONE)
+    door = LocalSocketServer(None, me, OTHER)
+    socket_dir.remove_socket_dir(ONE)
     assert door.path.exists()
-    socket_dir.clear(OTHER)
-    socket_dir.clear(OTHER)
+    socket_dir.remove_socket_dir(OTHER)
+    socket_dir.remove_socket_dir(OTHER)
     assert not door.path.parent.exists()
     door.__exit__(None, None, None)
-    with Door(None, me, OTHER) as door:
+    with LocalSocketServer(None, me, OTHER) as door:
         beside = door.path.with_name("mine")
         beside.touch()
-        socket_dir.clear(OTHER)
+        socket_dir.remove_socket_dir(OTHER)
         assert beside.exists()
         beside.unlink()
 
@@ -48,38 +48,38 @@ def test_what_a_killed_supervisor_left_is_found_by_its_instance(me: User) -> Non
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_it_belongs_to_the_user_of_cmd() -> None:
     """Folder and socket; no other user passes the folder."""
-    with Door(None, User(70_001, 70_001, "x", "/", is_own=True), ONE) as door:
+    with LocalSocketServer(None, CommandUser(70_001, 70_001, "x", "/", is_own=True), ONE) as door:
         for path in (door.path, door.path.parent):
             assert (path.stat().st_uid, path.stat().st_gid) == (70_001, 70_001)
     assert not door.path.parent.exists()
 
 
-def test_at_a_path_that_was_given(me: User, tmp_path: Path) -> None:
+def test_at_a_path_that_was_given(me: CommandUser, tmp_path: Path) -> None:
     """The folder is made and taken away; one that was there stays."""
-    with Door(tmp_path / "new" / "sock", me, ONE) as door:
+    with LocalSocketServer(tmp_path / "new" / "sock", me, ONE) as door:
         assert door.path.parent.stat().st_mode & 0o777 == 0o700
     assert not (tmp_path / "new").exists()
     tmp_path.chmod(0o700)
-    with Door(tmp_path / "sock", me, ONE):
+    with LocalSocketServer(tmp_path / "sock", me, ONE):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_others_may_enter_is_refused(me: User, tmp_path: Path) -> None:
+def test_a_folder_that_others_may_enter_is_refused(me: CommandUser, tmp_path: Path) -> None:
     """With how to mend it; so are a file, a link, and another user's folder."""
     tmp_path.chmod(0o755)
     with pytest.raises(SupervisionError, match="chmod 700"):
-        Door(tmp_path / "sock", me, ONE)
+        LocalSocketServer(tmp_path / "sock", me, ONE)
     tmp_path.chmod(0o700)
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(SupervisionError, match="must belong to uid"):
-        Door(tmp_path / "link" / "sock", me, ONE)
+        LocalSocketServer(tmp_path / "link" / "sock", me, ONE)
     with pytest.raises(SupervisionError, match="must belong to uid 70001"):
-        Door(tmp_path / "sock", User(70_001, 70_001, "x", "/"), ONE)
+        LocalSocketServer(tmp_path / "sock", CommandUser(70_001, 70_001, "x", "/"), ONE)
     with pytest.raises(SupervisionError, match="no door can be made here: No such file"):
-        Door(tmp_path / "a" / "b" / "sock", me, ONE)
+        LocalSocketServer(tmp_path / "a" / "b" / "sock", me, ONE)
     with pytest.raises(SupervisionError, match="over 107 bytes"):
-        Door(tmp_path / ("x" * 200), me, ONE)
+        LocalSocketServer(tmp_path / ("x" * 200), me, ONE)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -95,49 +95,54 @@ def test_nothing_of_root_s_is_given_away_through_a_link(
         folder.rename(tmp_path / "gone")
         folder.symlink_to(other)
 
-    place, judge = Door._place, Door._judge
+    place, judge = LocalSocketServer._place, LocalSocketServer._judge
 
-    def placed(self: Door, path: Path | None) -> Path:
+    def placed(self: LocalSocketServer, path: Path | None) -> Path:
         found = place(self, path)
         if when == "made":
             swap()
         return found
 
-    def judged(self: Door, *given: Any) -> None:
+    def judged(self: LocalSocketServer, *given: Any) -> None:
         judge(self, *given)
         if when == "entered":
             swap()
 
-    monkeypatch.setattr(Door, "_place", placed)
-    monkeypatch.setattr(Door, "_judge", judged)
-    user = User(70_001, 70_001, "x", "/")
+    monkeypatch.setattr(LocalSocketServer, "_place", placed)
+    monkeypatch.setattr(LocalSocketServer, "_judge", judged)
+    user = CommandUser(70_001, 70_001, "x", "/")
     if when == "made":
         with pytest.raises(SupervisionError):
-            Door(folder / "sock", user, ONE)
+            LocalSocketServer(folder / "sock", user, ONE)
     else:
-        with Door(folder / "sock", user, ONE):
+        with LocalSocketServer(folder / "sock", user, ONE):
             assert (tmp_path / "gone" / "sock").is_socket()
     assert list(other.iterdir()) == []
     assert other.stat().st_uid == 0
 
 
-def test_a_socket_that_was_left_is_replaced_and_nothing_else(me: User, tmp_path: Path) -> None:
+def test_a_socket_that_was_left_is_replaced_and_nothing_else(
+    me: CommandUser, tmp_path: Path
+) -> None:
     """A killed supervisor leaves one; a file, and a door that is open, stay."""
     tmp_path.chmod(0o700)
     path = tmp_path / "sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    with Door(path, me, ONE), pytest.raises(SupervisionError, match="is there already"):
-        Door(path, me, ONE)
+    with (
+        LocalSocketServer(path, me, ONE),
+        pytest.raises(SupervisionError, match="is there already"),
+    ):
+        LocalSocketServer(path, me, ONE)
     path.write_text("mine")
     with pytest.raises(SupervisionError, match="is there already"):
-        Door(path, me, ONE)
+        LocalSocketServer(path, me, ONE)
     assert path.read_text() == "mine"
 
 
 @pytest.fixture
 async def said(
-    me: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    me: CommandUser, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> AsyncIterator[tuple[Path, list[str]]]:
     """An open door that says hello; what it says of others."""
     lines: list[str] = []
@@ -145,7 +150,7 @@ async def said(
     async def greet(stream: trio.SocketStream) -> None:
         await stream.send_all(b"hello")
 
-    with Door(None, me, ONE) as door:
+    with LocalSocketServer(None, me, ONE) as door:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(door.serve, greet, lines.append)
             yield door.path, lines
@@ -195,7 +200,7 @@ async def test_another_uid_is_refused(
 
 
 async def test_so_many_at_once_and_the_next_one_waits(
-    me: User, monkeypatch: pytest.MonkeyPatch
+    me: CommandUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the bound a connection is served when another has ended; errors end one alone."""
     monkeypatch.setattr(limits, "run_connections_max", 2)
@@ -211,7 +216,7 @@ async def test_so_many_at_once_and_the_next_one_waits(
         raise [SupervisionError("no gateway"), ValueError("ours")][served % 2]
 
     lines: list[str] = []
-    with Door(None, me, ONE) as door:
+    with LocalSocketServer(None, me, ONE) as door:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(door.serve, carry, lines.append)
             streams = [await trio.open_unix_socket(door.path) for _ in range(3)]

@@ -12,21 +12,21 @@ from pathlib import Path
 import pytest
 
 from crewgate.sidecar.process_tree import environment
-from crewgate.sidecar.user import User
+from crewgate.sidecar.user import CommandUser
 
 RUN = """
 import json, os, signal, sys, trio
 from crewgate import limits
-from crewgate.sidecar.process_tree import Offspring
-from crewgate.sidecar.hardening import adopt_descendants, close_to_others
+from crewgate.sidecar.process_tree import ProcessTree
+from crewgate.sidecar.hardening import become_subreaper, disable_dumping
 from crewgate.sidecar.user import present
 
 limits.run_end_seconds = float(sys.argv[1])
 
 async def main():
-    offspring = Offspring()
-    close_to_others()
-    adopt_descendants()
+    offspring = ProcessTree()
+    disable_dumping()
+    become_subreaper()
     leak = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(leak, True)
     with trio.open_signal_receiver(signal.SIGCHLD) as signals:
@@ -135,13 +135,13 @@ def test_what_cmd_finds_in_its_environment() -> None:
     """The supervisor's variables, where its door is, and its own user's if it has one."""
     own = {"PATH": "/bin", "HOME": "/root", "USER": "root", "CREWGATE_SOCKET": "old"}
     given = (bytes(16), Path("/run/x/sock"), "http://gw:1", own)
-    ours = environment(User(os.geteuid(), 0, "root", "/root"), *given)
+    ours = environment(CommandUser(os.geteuid(), 0, "root", "/root"), *given)
     assert ours == own | {
         "CREWGATE_SOCKET": "/run/x/sock",
         "CREWGATE_GATEWAY": "http://gw:1",
         "CREWGATE_INSTANCE": "0" * 32,
     }
-    theirs = environment(User(70_000, 70_000, "crewgate-70000", "/", is_own=True), *given)
+    theirs = environment(CommandUser(70_000, 70_000, "crewgate-70000", "/", is_own=True), *given)
     assert {key: theirs[key] for key in ("HOME", "USER", "LOGNAME")} == {
         "HOME": "/",
         "USER": "crewgate-70000",

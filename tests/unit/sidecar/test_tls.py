@@ -5,18 +5,18 @@ import ssl
 
 import pytest
 import trio
-from certified import ONE
+from orchestrator_certificates import ONE
 from trio.testing import memory_stream_pair
 
 from crewgate.ca.authority import request_pem
 from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import key_pem
-from crewgate.config import CA, Config
+from crewgate.config import CAConfig, Config
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import SupervisionError
-from crewgate.server.tls import Clients, server_context
+from crewgate.server.tls import ClientCertificateTrust, server_context
 from crewgate.sidecar.credentials import HTTP1, HTTP2, Credential
-from crewgate.sidecar.issuer import CAFiles
+from crewgate.sidecar.issuer import LocalCAIssuer
 from crewgate.sidecar.tls import TLSStream
 
 Pair = tuple[TLSStream, trio.SSLStream, trio.abc.Stream]
@@ -24,16 +24,16 @@ NAME = "127.0.0.1"
 
 
 @pytest.fixture
-def ca(config: Config) -> CA:
+def ca(config: Config) -> CAConfig:
     assert config.ca is not None
     return config.ca
 
 
 @pytest.fixture
-async def credential(ca: CA) -> Credential:
+async def credential(ca: CAConfig) -> Credential:
     key = new_key()
     identity = Identity(Role.ORCHESTRATOR, "bd-1", ONE, "article")
-    chain = await CAFiles(ca, identity).issue(request_pem(key))
+    chain = await LocalCAIssuer(ca, identity).issue(request_pem(key))
     return Credential(chain, key_pem(key), ca.root)
 
 
@@ -41,7 +41,7 @@ def served(config: Config, credential: Credential, name: str = NAME, protocol: s
     """A client's stream, the gateway's own context at the other end, and the wire."""
     assert config.ca is not None
     listener = config.listeners[0]
-    clients = Clients(config.ca.root, config.ca.crl, is_required=True)
+    clients = ClientCertificateTrust(config.ca.root, config.ca.crl, is_required=True)
     context = server_context(listener.certificate, listener.key, clients)
     context.sslsocket_class = ssl.SSLSocket
     ours, theirs = memory_stream_pair()

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from crewgate import limits
-from crewgate.supervisor.child import Child, told
+from crewgate.supervisor.child import Child, exit_text
 from crewgate.supervisor.signals import Signals
 
 FOREVER = [sys.executable, "-c", "import sys; sys.stdin.read(); import time; time.sleep(600)"]
@@ -51,7 +51,7 @@ def test_every_end_has_words(status: int, words: str) -> None:
     act = f"os._exit({status})" if status >= 0 else f"os.kill(os.getpid(), {-status})"
     child = Child("x", [sys.executable, "-c", f"import os; {act}"])
     child.start(0)
-    assert told(_ended(child, 1)) == words
+    assert exit_text(_ended(child, 1)) == words
 
 
 def test_short_lives_make_longer_waits_and_a_long_one_forgives() -> None:

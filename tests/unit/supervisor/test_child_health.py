@@ -5,7 +5,7 @@ import sys
 import time
 
 from crewgate import limits
-from crewgate.core.health import State
+from crewgate.core.health import HealthState
 from crewgate.supervisor.child import Child
 
 
@@ -13,15 +13,15 @@ def test_a_child_that_keeps_ending_is_told_of() -> None:
     """Three ends within a minute; and after a minute of peace it is well."""
     child = Child("worker 0", [sys.executable, "-S", "-c", "raise SystemExit(2)"])
     for at in range(limits.health_deaths_max):
-        assert child.health(at, refuses=True).state is State.OK
+        assert child.health(at, refuses=True).state is HealthState.OK
         child.start(at)
         while child.ended(at) is None:
             time.sleep(0.01)
     fact = child.health(limits.health_deaths_max, refuses=True)
-    assert (fact.component, fact.state, fact.refuses) == ("worker 0", State.FAILED, True)
+    assert (fact.component, fact.state, fact.refuses) == ("worker 0", HealthState.FAILED, True)
     assert "3 times in 3 s, last with status 2" in fact.why
     later = limits.health_deaths_seconds + 1
-    assert child.health(later, refuses=True).state is State.OK
+    assert child.health(later, refuses=True).state is HealthState.OK
 
 
 def test_a_child_that_waits_for_something_is_well_once_it_has_it() -> None:
@@ -31,4 +31,4 @@ def test_a_child_that_waits_for_something_is_well_once_it_has_it() -> None:
         child.start(at)
         while child.ended(at) is None:
             time.sleep(0.01)
-    assert child.health(limits.health_deaths_max, refuses=True).state is State.OK
+    assert child.health(limits.health_deaths_max, refuses=True).state is HealthState.OK

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.config import Listener
+from crewgate.config import ListenerConfig
 from crewgate.errors import ConfigurationError
 from crewgate.server import listen
 from crewgate.supervisor.ports import await_free
 
 
-def _listener(address: str, port: int) -> Listener:
-    return Listener(name="agents", address=address, port=port, certificate=Path("c"), key=Path("k"))
+def _listener(address: str, port: int) -> ListenerConfig:
+    return ListenerConfig(
+        name="agents", address=address, port=port, certificate=Path("c"), key=Path("k")
+    )
 
 
 @pytest.fixture

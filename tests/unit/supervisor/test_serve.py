@@ -14,9 +14,9 @@ from crewgate import limits
 from crewgate.config import Config, load
 from crewgate.demo.ports import reserve
 from crewgate.errors import ConfigurationError
-from crewgate.runtime.readiness import READY, Listening
+from crewgate.runtime.readiness import READY, ReadinessListener
 from crewgate.supervisor import serve
-from crewgate.supervisor.child import Child, Leaving, begin
+from crewgate.supervisor.child import Child, DrainingChildren, begin
 from crewgate.supervisor.serve import Supervisor
 from crewgate.supervisor.signals import Signals
 
@@ -44,7 +44,7 @@ def supervisor(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supe
     one = Supervisor(config.path)
     monkeypatch.setattr(one, "_revive", lambda: None)
     one._agent = Child("agent", [sys.executable, "-S", "-c", WAITS])
-    with Listening() as word:
+    with ReadinessListener() as word:
         begin(one._agent, word)
     yield one
     one._kill()
@@ -126,7 +126,7 @@ def test_what_is_heard_during_a_restart_is_done_after_it(
 ) -> None:
     """A SIGHUP and a SIGUSR2 that come while a successor starts; it is waited for all the same."""
     child = Child("x", [sys.executable, "-S", "-c", SERVES, seconds])
-    with Signals() as signals, Listening() as word:
+    with Signals() as signals, ReadinessListener() as word:
         begin(child, word)
         assert supervisor._await(signals, time.monotonic() + 60, [(child, word)], READY)
         assert signals.wait(0) == {signal.SIGHUP, signal.SIGUSR2}
@@ -143,7 +143,7 @@ def test_a_failed_restart_keeps_no_socket_without_a_worker(
     edited(supervisor._config.path, "port = 9000", f"port = {port}")
     supervisor._config = load(supervisor._config.path)
     old = Child("worker 0", [sys.executable, "-S", "-c", WAITS])
-    with Listening() as word:
+    with ReadinessListener() as word:
         begin(old, word)
     supervisor._workers = {0: old}
     new = Child("worker 0", [sys.executable, "-S", "-c", code])
@@ -162,8 +162,8 @@ def test_a_reader_of_the_log_that_has_gone_ends_nothing(monkeypatch: pytest.Monk
     os.close(reading)
     with os.fdopen(writing, "w", buffering=1, closefd=False) as broken:
         monkeypatch.setattr(sys, "stderr", broken)
-        serve._say("draining")
-        serve._say("and more")
+        serve._log("draining")
+        serve._log("and more")
         monkeypatch.undo()
         os.dup2(os.open(os.devnull, os.O_WRONLY), writing)  # what it holds back goes there
     os.close(writing)
@@ -172,15 +172,15 @@ def test_a_reader_of_the_log_that_has_gone_ends_nothing(monkeypatch: pytest.Monk
 def test_a_child_that_has_ended_already_does_not_leave() -> None:
     """One that is dead when it is replaced is waited for no more; the others until they end."""
     dead, alive = (Child("x", [sys.executable, "-S", "-c", WAITS]) for _ in range(2))
-    leaving = Leaving()
+    leaving = DrainingChildren()
     leaving.add(dead, 10.0)
-    with Listening() as word:
+    with ReadinessListener() as word:
         begin(alive, word)
     leaving.add(alive, 10.0)
     assert [child for child, _ in leaving] == [alive]
-    leaving.look(10.0)
+    leaving.reap(10.0)
     assert len(leaving) == 1
-    leaving.look(10.1)
+    leaving.reap(10.1)
     os.waitid(os.P_PID, alive.pid, os.WEXITED | os.WNOWAIT)
-    leaving.look(10.1)
+    leaving.reap(10.1)
     assert not leaving

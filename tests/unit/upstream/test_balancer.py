@@ -15,41 +15,43 @@ from hypothesis.stateful import (
 )
 
 from crewgate import limits
-from crewgate.config import Health, Origin
-from crewgate.upstream.balancer import Address, Member, Members
-from crewgate.upstream.circuit_breaker import State
+from crewgate.config import HealthCheckConfig, UpstreamOrigin
+from crewgate.upstream.balancer import Host, LeastRequestBalancer, SocketAddress
+from crewgate.upstream.circuit_breaker import CircuitState
 
-ONE, TWO, THREE = (Origin("http", f"{name}.example", 80) for name in ("one", "two", "three"))
-
-
-def _at(number: int, port: int = 80) -> Address:
-    return Address(AF_INET, (f"10.0.{number // 256}.{number % 256}", port))
+ONE, TWO, THREE = (
+    UpstreamOrigin("http", f"{name}.example", 80) for name in ("one", "two", "three")
+)
 
 
-def _members(*numbers: int, health: Health | None = None) -> Members:
-    members = Members(health, lambda: 1.0)
+def _at(number: int, port: int = 80) -> SocketAddress:
+    return SocketAddress(AF_INET, (f"10.0.{number // 256}.{number % 256}", port))
+
+
+def _members(*numbers: int, health: HealthCheckConfig | None = None) -> LeastRequestBalancer:
+    members = LeastRequestBalancer(health, lambda: 1.0)
     members.update({ONE: [_at(number) for number in numbers]})
     return members
 
 
-def _numbers(members: tuple[Member, ...] | list[Member]) -> list[str]:
+def _numbers(members: tuple[Host, ...] | list[Host]) -> list[str]:
     return [member.address.sockaddr[0] for member in members]
 
 
-def _take(members: Members, now: float = 0.0) -> Member:
+def _take(members: LeastRequestBalancer, now: float = 0.0) -> Host:
     member = members.take(now)
     assert member is not None
     return member
 
 
-def _open(members: Members, member: Member, now: float = 0.0) -> None:
+def _open(members: LeastRequestBalancer, member: Host, now: float = 0.0) -> None:
     while not members.failed(member, now):
         pass
 
 
 def test_no_members_no_choice() -> None:
     """Before the first resolution nobody is chosen, and nobody knows when."""
-    members = Members(None, lambda: 0.0)
+    members = LeastRequestBalancer(None, lambda: 0.0)
     assert members.take(0.0) is None
     assert (len(members), members.seconds_left(0.0)) == (0, 0.0)
 
@@ -135,12 +137,12 @@ def test_probes_close_a_circuit() -> None:
     assert members.due(0.5) == [first]
     assert members.due(0.5) == []
     assert members.probed(first, 0.6, good=True)
-    assert first.breaker.state is State.CLOSED
+    assert first.breaker.state is CircuitState.CLOSED
 
 
 def test_health_is_asked_of_every_member() -> None:
     """With active health each server is probed from the start, and bad ones are left out."""
-    members = _members(1, 2, health=Health("/h", interval_seconds=5, unhealthy=1))
+    members = _members(1, 2, health=HealthCheckConfig("/h", interval_seconds=5, unhealthy=1))
     first, second = members
     assert members.due(0.0) == [first, second]
     assert members.probed(first, 0.1, good=False)
@@ -172,7 +174,7 @@ def test_an_update_of_one_endpoint_leaves_the_others() -> None:
 
 def test_two_names_of_one_address_are_two_members() -> None:
     """Each has its own name to verify, and its own circuit."""
-    members = Members(None, lambda: 0.0)
+    members = LeastRequestBalancer(None, lambda: 0.0)
     members.update({ONE: [_at(1)], TWO: [_at(1)]})
     assert [member.endpoint for member in members] == [ONE, TWO]
 
@@ -180,7 +182,7 @@ def test_two_names_of_one_address_are_two_members() -> None:
 def test_more_addresses_than_the_bound_are_ignored_and_told() -> None:
     """The first ones are used; those that come into bounds later are added then."""
     most = limits.members_max
-    members = Members(None, lambda: 0.0)
+    members = LeastRequestBalancer(None, lambda: 0.0)
     changes = members.update({ONE: map(_at, range(most - 1)), TWO: [_at(1), _at(2), _at(3)]})
     assert (len(changes.added), changes.ignored, len(members)) == (most, 2, most)
     changes = members.update({ONE: [_at(0)]})
@@ -200,7 +202,7 @@ def test_a_call_ends_once() -> None:
 def test_a_member_tells_its_state() -> None:
     """A log shows name, address, circuit and calls."""
     members = _members(1)
-    assert repr(_take(members)) == "<Member one.example at 10.0.0.1 closed 1 calls>"
+    assert repr(_take(members)) == "<Host one.example at 10.0.0.1 closed 1 calls>"
 
 
 class Model(RuleBasedStateMachine):
@@ -209,15 +211,15 @@ class Model(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 2**32))
     def begin(self, seed: int) -> None:
         self.now = 0.0
-        self.members = Members(None, random.Random(seed).random)
-        self.calls: list[Member] = []
-        self.resolved: dict[Origin, list[Address]] = {}
+        self.members = LeastRequestBalancer(None, random.Random(seed).random)
+        self.calls: list[Host] = []
+        self.resolved: dict[UpstreamOrigin, list[SocketAddress]] = {}
 
     @rule(
         endpoint=st.sampled_from([ONE, TWO, THREE]),
         numbers=st.lists(st.integers(0, 5), max_size=4, unique=True),
     )
-    def resolve(self, endpoint: Origin, numbers: list[int]) -> None:
+    def resolve(self, endpoint: UpstreamOrigin, numbers: list[int]) -> None:
         before = set(self.members)
         self.resolved[endpoint] = [_at(number) for number in numbers]
         changes = self.members.update({endpoint: self.resolved[endpoint]})
@@ -234,7 +236,7 @@ class Model(RuleBasedStateMachine):
         usable = [
             member
             for member in self.members
-            if member.breaker.state is State.CLOSED and member not in avoid
+            if member.breaker.state is CircuitState.CLOSED and member not in avoid
         ]
         chosen = self.members.take(self.now, avoid)
         if not usable:
@@ -262,7 +264,7 @@ class Model(RuleBasedStateMachine):
     @rule(good=st.booleans())
     def probe(self, good: bool) -> None:
         for member in self.members.due(self.now):
-            assert member.breaker.state is State.HALF_OPEN
+            assert member.breaker.state is CircuitState.HALF_OPEN
             assert self.members.probed(member, self.now, good=good) == good
 
     @invariant()

@@ -7,19 +7,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from crewgate import limits
-from crewgate.config import Health
-from crewgate.upstream.circuit_breaker import Breaker, State
+from crewgate.config import HealthCheckConfig
+from crewgate.upstream.circuit_breaker import CircuitBreaker, CircuitState
 
-HEALTH = Health("/health", interval_seconds=5, timeout_seconds=1, healthy=2, unhealthy=3)
+HEALTH = HealthCheckConfig("/health", interval_seconds=5, timeout_seconds=1, healthy=2, unhealthy=3)
 
 
-def _opened(breaker: Breaker, now: float = 0.0, jitter: float = 1.0) -> Breaker:
+def _opened(breaker: CircuitBreaker, now: float = 0.0, jitter: float = 1.0) -> CircuitBreaker:
     while not breaker.failed(now, jitter):
         assert breaker.admits
     return breaker
 
 
-def _probe(breaker: Breaker, now: float, *, good: bool, jitter: float = 1.0) -> bool:
+def _probe(breaker: CircuitBreaker, now: float, *, good: bool, jitter: float = 1.0) -> bool:
     assert breaker.is_due(now)
     breaker.begin_probe()
     return breaker.probed(now, jitter, good=good)
@@ -27,17 +27,17 @@ def _probe(breaker: Breaker, now: float, *, good: bool, jitter: float = 1.0) -> 
 
 def test_failures_in_a_row_open_it() -> None:
     """The last of so many failures in a row stops the calls; one fewer does not."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for _ in range(limits.breaker_failures - 1):
         assert not breaker.failed(0.0, 0.0)
     assert breaker.admits
     assert breaker.failed(0.0, 0.0)
-    assert (breaker.admits, breaker.state) == (False, State.OPEN)
+    assert (breaker.admits, breaker.state) == (False, CircuitState.OPEN)
 
 
 def test_an_answer_between_failures_begins_the_count_anew() -> None:
     """Failures that are not in a row never open a circuit."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for _ in range(5):
         for _ in range(limits.breaker_failures - 1):
             assert not breaker.failed(0.0, 0.0)
@@ -47,7 +47,7 @@ def test_an_answer_between_failures_begins_the_count_anew() -> None:
 
 def test_after_a_failure_it_is_in_doubt_for_a_moment() -> None:
     """Others are preferred until the moment is over or a call is answered."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     breaker.failed(100.0, 0.0)
     assert breaker.doubt_until == 100.0 + limits.breaker_doubt_seconds
     breaker.answered()
@@ -56,18 +56,18 @@ def test_after_a_failure_it_is_in_doubt_for_a_moment() -> None:
 
 def test_calls_of_before_change_nothing_once_it_is_open() -> None:
     """Failures and answers of calls that began earlier neither lengthen the outage nor end it."""
-    breaker = _opened(Breaker())
+    breaker = _opened(CircuitBreaker())
     due = breaker.seconds_left(0.0)
     for _ in range(50):
         assert not breaker.failed(0.0, 1.0)
     breaker.answered()
-    assert (breaker.state, breaker.seconds_left(0.0)) == (State.OPEN, due)
+    assert (breaker.state, breaker.seconds_left(0.0)) == (CircuitState.OPEN, due)
 
 
 def test_the_backoff_doubles_to_its_most() -> None:
     """A server that stays away is probed after 0.5 s, 1 s, 2 s and so on, and then every 30 s."""
     now, waits = 0.0, []
-    breaker = _opened(Breaker())
+    breaker = _opened(CircuitBreaker())
     for _ in range(9):
         waits.append(breaker.seconds_left(now))
         now += waits[-1]
@@ -79,30 +79,34 @@ def test_the_backoff_doubles_to_its_most() -> None:
 @pytest.mark.parametrize(("jitter", "wait"), [(0.0, 0.25), (0.5, 0.375), (1.0, 0.5)])
 def test_jitter_shortens_the_backoff_by_half_at_most(jitter: float, wait: float) -> None:
     """The probes of many workers spread over the second half of the backoff."""
-    assert _opened(Breaker(), jitter=jitter).seconds_left(0.0) == wait
+    assert _opened(CircuitBreaker(), jitter=jitter).seconds_left(0.0) == wait
 
 
 def test_one_probe_at_a_time_and_no_call_meanwhile() -> None:
     """While a probe is under way no other is due, and calls do not pass."""
-    breaker = _opened(Breaker())
+    breaker = _opened(CircuitBreaker())
     breaker.begin_probe()
-    assert (breaker.state, breaker.admits, breaker.is_due(1e9)) == (State.HALF_OPEN, False, False)
+    assert (breaker.state, breaker.admits, breaker.is_due(1e9)) == (
+        CircuitState.HALF_OPEN,
+        False,
+        False,
+    )
     with pytest.raises(RuntimeError, match="under way"):
         breaker.begin_probe()
-    assert breaker.state is State.HALF_OPEN
+    assert breaker.state is CircuitState.HALF_OPEN
 
 
 def test_a_probe_that_was_not_sent_cannot_end() -> None:
     """An illegal event raises and changes nothing."""
-    breaker = _opened(Breaker())
+    breaker = _opened(CircuitBreaker())
     with pytest.raises(RuntimeError, match="no probe"):
         breaker.probed(0.0, 0.0, good=True)
-    assert breaker.state is State.OPEN
+    assert breaker.state is CircuitState.OPEN
 
 
 def test_a_good_probe_puts_it_on_trial() -> None:
     """After a good probe calls pass; one failure opens it again, for longer than before."""
-    breaker = _opened(Breaker())
+    breaker = _opened(CircuitBreaker())
     assert _probe(breaker, 1.0, good=True)
     assert breaker.admits
     assert breaker.failed(2.0, 1.0)
@@ -111,7 +115,7 @@ def test_a_good_probe_puts_it_on_trial() -> None:
 
 def test_an_answer_ends_the_trial() -> None:
     """After an answered call it takes as many failures as ever, and the backoff is short again."""
-    breaker = _opened(Breaker())
+    breaker = _opened(CircuitBreaker())
     _probe(breaker, 1.0, good=True)
     breaker.answered()
     for _ in range(limits.breaker_failures - 1):
@@ -122,7 +126,7 @@ def test_an_answer_ends_the_trial() -> None:
 
 def test_without_health_a_closed_circuit_is_not_probed() -> None:
     """Nobody opens connections to a server that answers calls."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     assert not breaker.is_due(1e9)
     _probe(_opened(breaker), 1.0, good=True)
     assert not breaker.is_due(1e9)
@@ -130,14 +134,14 @@ def test_without_health_a_closed_circuit_is_not_probed() -> None:
 
 def test_health_requests_go_at_their_interval() -> None:
     """The first at once, the next an interval after the end of the one before."""
-    breaker = Breaker(HEALTH)
+    breaker = CircuitBreaker(HEALTH)
     assert not _probe(breaker, 10.0, good=True)
     assert (breaker.is_due(14.9), breaker.is_due(15.0)) == (False, True)
 
 
 def test_bad_health_opens_it_without_a_call() -> None:
     """So many bad answers in a row, and a good one between them begins the count anew."""
-    breaker = Breaker(HEALTH)
+    breaker = CircuitBreaker(HEALTH)
     for number, good in enumerate([False, False, True, False, False]):
         assert not _probe(breaker, number * 5.0, good=good)
     assert breaker.admits
@@ -147,7 +151,7 @@ def test_bad_health_opens_it_without_a_call() -> None:
 
 def test_health_closes_it_after_good_answers_in_a_row() -> None:
     """A bad one between them begins the count anew, and the backoff again."""
-    breaker = _opened(Breaker(HEALTH))
+    breaker = _opened(CircuitBreaker(HEALTH))
     assert not _probe(breaker, 1.0, good=True)
     assert breaker.seconds_left(1.0) == HEALTH.interval_seconds
     assert not _probe(breaker, 6.0, good=False)
@@ -159,11 +163,11 @@ def test_health_closes_it_after_good_answers_in_a_row() -> None:
 
 def test_health_that_was_asked_before_it_opened_says_nothing() -> None:
     """A good answer to a question of before the failures does not close the circuit."""
-    breaker = Breaker(Health("/health", healthy=1))
+    breaker = CircuitBreaker(HealthCheckConfig("/health", healthy=1))
     breaker.begin_probe()
     _opened(breaker)
     assert not breaker.probed(0.0, 1.0, good=True)
-    assert (breaker.state, breaker.seconds_left(0.0)) == (State.OPEN, 0.5)
+    assert (breaker.state, breaker.seconds_left(0.0)) == (CircuitState.OPEN, 0.5)
     assert _probe(breaker, 0.5, good=True)
 
 
@@ -172,7 +176,7 @@ class Model(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.breaker = Breaker()
+        self.breaker = CircuitBreaker()
         self.now = 0.0
         self.history: list[tuple[float, str]] = []
 
@@ -240,7 +244,7 @@ class Model(RuleBasedStateMachine):
     def calls_pass_when_the_history_says_so(self) -> None:
         last = [what for _, what in self.history if what in {"opened", "closed"}]
         assert self.breaker.admits == (not last or last[-1] == "closed")
-        assert self.breaker.admits == (self.breaker.state is State.CLOSED)
+        assert self.breaker.admits == (self.breaker.state is CircuitState.CLOSED)
         assert not math.isnan(self.breaker.seconds_left(self.now))
 
 

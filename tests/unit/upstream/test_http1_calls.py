@@ -9,9 +9,9 @@ from h2_upstream import GET, POST, Call, Owner, Turns, connected
 
 from crewgate import limits
 from crewgate.errors import UpstreamTimeoutError
-from crewgate.upstream import Head
+from crewgate.upstream import RequestHead
 from crewgate.upstream.http1 import HTTP1Connection
-from crewgate.upstream.interfaces import Fate
+from crewgate.upstream.interfaces import DeliveryState
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -119,7 +119,7 @@ def test_a_connection_that_has_carried_none_stays_fresh_when_a_call_is_taken_bac
     line.turns.take()
     line.theirs.close()
     line.turns.take()
-    assert call.fate is Fate.LOST
+    assert call.fate is DeliveryState.LOST
 
 
 def test_a_server_that_leaves_before_the_turn_ends_has_seen_nothing(line: Line) -> None:
@@ -128,7 +128,7 @@ def test_a_server_that_leaves_before_the_turn_ends_has_seen_nothing(line: Line) 
     line.theirs.close()
     call = line.call(Call())
     line.turns.take()
-    assert call.fate is Fate.STALE
+    assert call.fate is DeliveryState.STALE
 
 
 def test_what_a_server_says_before_it_is_asked_answers_nobody(line: Line) -> None:
@@ -137,7 +137,7 @@ def test_what_a_server_says_before_it_is_asked_answers_nobody(line: Line) -> Non
     line.theirs.sendall(OK)
     call = line.call(Call())
     line.turns.take()
-    assert (call.fate, call.body) == (Fate.STALE, b"")
+    assert (call.fate, call.body) == (DeliveryState.STALE, b"")
     assert line.owner.ended_times == 1
 
 
@@ -210,7 +210,7 @@ def test_a_call_that_the_kernel_has_refused_takes_its_connection_with_it(line: L
 
 def test_a_body_of_which_the_wire_has_dropped_the_rest_is_not_sent(line: Line) -> None:
     """An answer that came before the end does not make the connection fit for another call."""
-    call = line.call(Call(Head(b"POST", b"/", 2**20), is_open=True))
+    call = line.call(Call(RequestHead(b"POST", b"/", 2**20), is_open=True))
     call.carrier.send_body(bytes(2**20))
     call.carrier.end_body(())
     line.turns.take()
@@ -253,7 +253,7 @@ def test_a_client_that_owes_a_body_is_not_blamed_on_the_server(
     line.turns.take()
     assert call.carrier.touched
     line.connection.sweep(line.owner.idle_seconds + 1)
-    assert call.fate is (Fate.LOST if is_full else Fate.ANSWERED)
+    assert call.fate is (DeliveryState.LOST if is_full else DeliveryState.ANSWERED)
     assert isinstance(call.error, UpstreamTimeoutError)
 
 
@@ -264,13 +264,13 @@ def test_get_is_sent_again_only_after_it_was_sent(line: Line) -> None:
     line.turns.take()
     line.theirs.close()
     line.turns.take()
-    assert call.fate is Fate.MET_ITS_END
+    assert call.fate is DeliveryState.MET_ITS_END
 
 
 def test_an_early_answer_leaves_no_rest_of_a_body_to_be_sent(line: Line) -> None:
     """What was still to go out in this turn is lost; the next request must not fill its place."""
     line.finish()
-    call = line.call(Call(Head(b"POST", b"/", 10), is_open=True))
+    call = line.call(Call(RequestHead(b"POST", b"/", 10), is_open=True))
     line.turns.take()
     line.theirs.sendall(OK)
     call.carrier.send_body(bytes(10))
@@ -288,19 +288,19 @@ def test_what_comes_before_a_request_is_written_is_nobodys_answer(line: Line) ->
     line.theirs.sendall(OK)
     for work in line.turns.due():  # the turn's end: the poller has not seen it
         work()
-    assert (call.fate, call.body, call.carrier.touched) == (Fate.STALE, b"", False)
+    assert (call.fate, call.body, call.carrier.touched) == (DeliveryState.STALE, b"", False)
     assert line.owner.ended_times == 1
 
 
 def test_an_answer_to_half_a_head_is_nobodys(line: Line) -> None:
     """The server cannot know what is asked; it is there all the same, and is not blamed."""
     line.finish()
-    call = line.call(Call(Head(b"GET", b"/", 0, b"x-a: %b\r\n" % bytes(2**20))))
+    call = line.call(Call(RequestHead(b"GET", b"/", 0, b"x-a: %b\r\n" % bytes(2**20))))
     line.turns.take()
     assert call.carrier.touched
     line.theirs.sendall(OK)
     line.turns.read()
-    assert (call.fate, call.body) == (Fate.ANSWERED, b"")
+    assert (call.fate, call.body) == (DeliveryState.ANSWERED, b"")
     assert line.owner.ended_times == 1
 
 

@@ -8,7 +8,7 @@ from h2_upstream import POST, WIDE, Line
 
 from crewgate import limits
 from crewgate.errors import UpstreamTimeoutError
-from crewgate.upstream.interfaces import Fate
+from crewgate.upstream.interfaces import DeliveryState
 
 OK = [(b":status", b"200")]
 
@@ -104,7 +104,7 @@ def test_who_has_answered_has_looked(line: Line, way: str) -> None:
     line.turns.take()
     assert call.body == b"half"
     assert call.carrier.touched
-    assert call.fate is Fate.ANSWERED
+    assert call.fate is DeliveryState.ANSWERED
 
 
 def test_who_has_informed_has_looked(line: Line) -> None:
@@ -116,7 +116,7 @@ def test_who_has_informed_has_looked(line: Line) -> None:
     line.server.reset_stream(1, ngh2.ErrorCode.REFUSED_STREAM)
     line.exchange()
     assert call.carrier.touched
-    assert call.fate is Fate.ANSWERED
+    assert call.fate is DeliveryState.ANSWERED
 
 
 def test_room_that_a_server_grants_later_is_offered() -> None:
@@ -124,7 +124,7 @@ def test_room_that_a_server_grants_later_is_offered() -> None:
     line = Line({ngh2.Setting.MAX_CONCURRENT_STREAMS: 1})
     first = line.call()
     line.exchange()
-    assert line.connection.room == 0
+    assert line.connection.free_streams == 0
     line.server.update_settings({ngh2.Setting.MAX_CONCURRENT_STREAMS: 100})
     line.exchange()
     assert line.owner.freed_times == 1
@@ -154,7 +154,7 @@ def test_a_server_that_speaks_nonsense_and_stays_fails_its_calls(line: Line) -> 
     line.exchange()
     line.theirs.send(b"\0\0\1\0\0\0\0\0\0x")  # DATA of no stream
     line.turns.take()
-    assert call.fate is Fate.BREACHED
+    assert call.fate is DeliveryState.BREACHED
 
 
 def test_a_connection_that_takes_no_more_ends_with_its_last_call(line: Line) -> None:
@@ -166,7 +166,7 @@ def test_a_connection_that_takes_no_more_ends_with_its_last_call(line: Line) -> 
     assert not line.owner.ended_times
     line.server.reset_stream(1, ngh2.ErrorCode.INTERNAL_ERROR)
     line.exchange()
-    assert call.fate is Fate.ANSWERED
+    assert call.fate is DeliveryState.ANSWERED
     assert line.owner.ended_times == 1
 
 
@@ -177,7 +177,7 @@ def test_what_a_leaving_server_did_not_look_at_is_not_charged(line: Line) -> Non
     assert second.carrier.touched
     line.server.send_goaway(last_stream_id=1)
     line.exchange()
-    assert second.fate is Fate.UNSEEN
+    assert second.fate is DeliveryState.UNSEEN
     assert not second.carrier.touched
     line.server.send_response(1, OK, end_stream=True)
     line.exchange()
@@ -210,7 +210,7 @@ def test_a_client_that_owes_a_body_is_not_blamed_on_the_server(
     line.exchange()
     assert call.carrier.touched
     line.connection.sweep(line.owner.idle_seconds + 1)
-    assert call.fate is (Fate.LOST if is_full else Fate.ANSWERED)
+    assert call.fate is (DeliveryState.LOST if is_full else DeliveryState.ANSWERED)
     assert isinstance(call.error, UpstreamTimeoutError)
     assert line.owner.ended_times == 0
 
@@ -236,7 +236,7 @@ def test_a_call_that_the_engine_refuses_goes_elsewhere(line: Line) -> None:
     line.connection.engine = Refusing(engine)  # type: ignore[assignment]
     call = line.call()
     line.connection.engine = engine
-    assert (call.fate, line.connection.room) == (Fate.UNSEEN, 0)
+    assert (call.fate, line.connection.free_streams) == (DeliveryState.UNSEEN, 0)
     assert (beside.error, line.owner.ended_times) == (None, 0)
     beside.carrier.release()
     assert line.owner.ended_times == 1

@@ -19,8 +19,8 @@ from malformed_http2 import (
 )
 
 from crewgate import limits
-from crewgate.upstream.http2_frames import Frames
-from crewgate.upstream.interfaces import Fate
+from crewgate.upstream.http2_frames import FrameTracker
+from crewgate.upstream.interfaces import DeliveryState
 
 BLOCK = block([OK])
 OPEN = frame(HEADERS, END_STREAM, 1, BLOCK)  # no END_HEADERS, and no CONTINUATION
@@ -63,8 +63,10 @@ def test_a_frame_without_end_ends_its_connection_in_time(line: Line, name: str) 
         assert (call.error, beside.error) == (None, None)
     line.connection.sweep(4 * PART)
     assert line.owner.ended_times == 1
-    assert beside.fate is Fate.BREACHED
-    assert call.fate is (Fate.BREACHED if name == "half a head of a frame" else Fate.ANSWERED)
+    assert beside.fate is DeliveryState.BREACHED
+    assert call.fate is (
+        DeliveryState.BREACHED if name == "half a head of a frame" else DeliveryState.ANSWERED
+    )
 
 
 def test_no_call_is_begun_where_others_wait_for_a_frame(line: Line) -> None:
@@ -117,7 +119,7 @@ def test_frames_are_followed_however_they_are_cut(step: int) -> None:
         frame(PUSH, END_HEADERS, 5, bytes(7)),
         data(7, b""),
     ]
-    frames, wholes, come = Frames(), set(), 0
+    frames, wholes, come = FrameTracker(), set(), 0
     wire = b"".join(pieces)
     for at in range(0, len(wire), step):
         frames.feed(wire[at : at + step])

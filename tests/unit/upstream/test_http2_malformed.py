@@ -7,7 +7,7 @@ from h2_upstream import Call, Line
 from malformed_http2 import CONNECTION, END_HEADERS, OK, STREAM, answer, data, good
 
 from crewgate import limits
-from crewgate.upstream.interfaces import Fate
+from crewgate.upstream.interfaces import DeliveryState
 
 
 @pytest.fixture
@@ -28,14 +28,16 @@ def _say(line: Line, wire: bytes) -> None:
 @pytest.mark.parametrize("name", STREAM)
 def test_a_malformed_answer_ends_its_call_at_once_and_nothing_else(line: Line, name: str) -> None:
     """The server is there and is not blamed; a call beside it is answered, and the next one."""
-    room = line.connection.room
+    room = line.connection.free_streams
     call, beside = line.call(), line.call()
     line.exchange()
     _say(line, STREAM[name](1))
     assert call.error is not None
     # A call that the server says it has not looked at may be tried again; no other one.
-    assert call.fate is (Fate.UNSEEN if name == "reset as refused" else Fate.ANSWERED)
-    assert line.connection.room == room - 1
+    assert call.fate is (
+        DeliveryState.UNSEEN if name == "reset as refused" else DeliveryState.ANSWERED
+    )
+    assert line.connection.free_streams == room - 1
     assert (beside.error, line.owner.ended_times) == (None, 0)
     _say(line, good(3, b"mine"))
     assert (beside.body, beside.carrier.answer.complete) == (b"mine", True)
@@ -56,7 +58,7 @@ def test_a_breach_of_the_connections_rules_ends_its_calls_and_blames_nobody(
     _say(line, CONNECTION[name](1))
     for call in calls:
         assert call.error is not None
-        assert call.fate in {Fate.BREACHED, Fate.ANSWERED}
+        assert call.fate in {DeliveryState.BREACHED, DeliveryState.ANSWERED}
     assert line.owner.ended_times == 1
 
 
@@ -66,7 +68,7 @@ def test_a_server_that_has_never_spoken_http2_is_blamed() -> None:
     call = line.call()
     line.turns.take()
     _say(line, b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    assert call.fate is Fate.LOST
+    assert call.fate is DeliveryState.LOST
     line.close()
 
 
@@ -74,7 +76,7 @@ def test_a_connection_with_many_malformed_answers_is_replaced(line: Line) -> Non
     """Before what was lost with them closes its window to others; a call under way ends well."""
     beside = line.call()
     for number in range(limits.upstream_malformed_max):
-        assert line.connection.room
+        assert line.connection.free_streams
         call = line.call()
         line.exchange()
         stream = 2 * number + 3
@@ -82,7 +84,7 @@ def test_a_connection_with_many_malformed_answers_is_replaced(line: Line) -> Non
         _say(line, head + data(stream, bytes(16_000)))
         assert call.error is not None
         call.carrier.release()
-    assert (line.connection.room, line.owner.ended_times) == (0, 0)
+    assert (line.connection.free_streams, line.owner.ended_times) == (0, 0)
     assert line.connection.engine.local_window_size > limits.upstream_window_bytes
     _say(line, good(1, b"mine"))
     assert beside.body == b"mine"

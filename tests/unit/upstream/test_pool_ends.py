@@ -9,17 +9,17 @@ from fake_pool import HERE, LOST, TOOL, Call, Connection, Names, Opener, running
 from trio.testing import wait_all_tasks_blocked
 
 from crewgate import limits
-from crewgate.config import Upstream
+from crewgate.config import UpstreamConfig
 from crewgate.errors import UpstreamError
-from crewgate.upstream import Pool
+from crewgate.upstream import UpstreamPool
 from crewgate.upstream import pool as pool_module
-from crewgate.upstream.balancer import Address
-from crewgate.upstream.interfaces import Fate
+from crewgate.upstream.balancer import SocketAddress
+from crewgate.upstream.interfaces import DeliveryState
 
-THERE = Address(2, ("192.0.2.2", 80))
+THERE = SocketAddress(2, ("192.0.2.2", 80))
 
 
-def _start(pool: Pool, call: Call | None = None) -> Call:
+def _start(pool: UpstreamPool, call: Call | None = None) -> Call:
     call = call or Call()
     pool.start(None, call)  # type: ignore[arg-type]
     return call
@@ -33,7 +33,7 @@ async def test_a_server_that_dies_after_it_left_the_names_fails_every_call() -> 
         await wait_all_tasks_blocked()
         pool.resolved(TOOL, [THERE])
         for connection in list(opener.opened):
-            connection.breaks(Fate.LOST)
+            connection.breaks(DeliveryState.LOST)
         assert [call.error for call in calls] == [LOST] * len(calls)
 
 
@@ -43,26 +43,26 @@ async def test_a_pool_is_in_trouble_while_no_server_is_called() -> None:
     async with running(opener) as pool:
         pool.resolved(TOOL, [HERE, THERE])
         here, there = pool.members
-        assert pool.trouble == ""
+        assert pool.unavailable_reason == ""
         for member in (here, there):
-            assert pool.trouble == ""
+            assert pool.unavailable_reason == ""
             for _ in range(limits.breaker_failures):
-                pool._blame(member, LOST)
-        assert pool.trouble == f"{TOOL.authority} at 192.0.2.2: {LOST}"
+                pool._record_failure(member, LOST)
+        assert pool.unavailable_reason == f"{TOOL.authority} at 192.0.2.2: {LOST}"
         there.breaker.begin_probe()
         there.breaker.probed(0.0, 1.0, good=True)
-        assert pool.trouble == ""
+        assert pool.unavailable_reason == ""
 
 
 async def test_a_pool_whose_names_have_no_address_is_in_trouble() -> None:
     """Until they have; before they were asked for nothing is known."""
-    pool = Pool(Upstream("tools", (TOOL,)), Opener(), Names(), print)  # type: ignore[arg-type]
-    assert pool.trouble == ""
+    pool = UpstreamPool(UpstreamConfig("tools", (TOOL,)), Opener(), Names(), print)  # type: ignore[arg-type]
+    assert pool.unavailable_reason == ""
     pool.unresolved(TOOL, UpstreamError("tools: no such name"))
-    assert pool.trouble == "tools: no such name"
+    assert pool.unavailable_reason == "tools: no such name"
     pool.resolved(TOOL, [HERE])
     pool.unresolved(TOOL, UpstreamError("tools: no such name"))
-    assert pool.trouble == ""
+    assert pool.unavailable_reason == ""
 
 
 async def test_a_closed_pool_carries_a_last_call_again() -> None:
@@ -72,7 +72,7 @@ async def test_a_closed_pool_carries_a_last_call_again() -> None:
         call = _start(pool)
         await wait_all_tasks_blocked()
         pool.close()
-        opener.opened[0].breaks(Fate.UNSEEN)
+        opener.opened[0].breaks(DeliveryState.UNSEEN)
         await wait_all_tasks_blocked()
         assert call.carriers == opener.opened
         assert len(opener.opened) == 2
@@ -84,7 +84,7 @@ async def test_a_closed_pool_carries_a_last_call_again() -> None:
 async def test_a_closed_pool_ends_with_its_last_call() -> None:
     """`run` returns once a closed pool is idle, and not before."""
     opener = Opener()
-    pool = Pool(Upstream("tools", (TOOL,)), opener, Names(), print)  # type: ignore[arg-type]
+    pool = UpstreamPool(UpstreamConfig("tools", (TOOL,)), opener, Names(), print)  # type: ignore[arg-type]
     pool.resolved(TOOL, [HERE])
     ended = trio.Event()
 
@@ -175,7 +175,7 @@ async def test_whoever_waits_for_a_connection_that_our_own_error_keeps_from_him_
     """An opener may raise what is no error of the network; the pool goes on."""
 
     class Failing(Opener):
-        async def open(self, member: object, pool: Pool) -> Connection:
+        async def open(self, member: object, pool: UpstreamPool) -> Connection:
             await trio.lowlevel.checkpoint()
             raise RuntimeError("opened")
 
@@ -217,7 +217,7 @@ async def test_a_call_that_fails_by_our_own_error_keeps_no_other_from_being_plac
     """Whoever waits for an address, or for a connection until a deadline."""
     opener = Opener()
     opener.lets = False
-    pool = Pool(Upstream("tools", (TOOL,)), opener, Names(), print)  # type: ignore[arg-type]
+    pool = UpstreamPool(UpstreamConfig("tools", (TOOL,)), opener, Names(), print)  # type: ignore[arg-type]
     for calls in ([_start(pool, Failing()), _start(pool)], [_start(pool, Failing()), _start(pool)]):
         pool.sweep(pool.now + limits.upstream_connect_seconds_max + 1)
         assert calls[1].error is not None

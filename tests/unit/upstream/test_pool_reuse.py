@@ -10,8 +10,8 @@ from fake_pool import LOST, Call, Connection, Opener, running
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from crewgate import limits
-from crewgate.upstream import Pool
-from crewgate.upstream.interfaces import Fate
+from crewgate.upstream import UpstreamPool
+from crewgate.upstream.interfaces import DeliveryState
 
 
 class Shared(Connection):
@@ -19,13 +19,13 @@ class Shared(Connection):
 
     streams = 4
 
-    def __init__(self, member: object, pool: Pool) -> None:
+    def __init__(self, member: object, pool: UpstreamPool) -> None:
         super().__init__(member, pool)  # type: ignore[arg-type]
         self.calls: list[Call] = []
         self.closing = False
 
     @property
-    def room(self) -> int:
+    def free_streams(self) -> int:
         return 0 if self.closing else self.streams - len(self.calls)
 
     @property
@@ -33,7 +33,7 @@ class Shared(Connection):
         return not self.calls
 
     def is_usable(self, caller: Call) -> bool:
-        return self.room > 0
+        return self.free_streams > 0
 
     def carry(self, caller: Call) -> None:
         self.calls.append(caller)
@@ -47,14 +47,14 @@ class Shared(Connection):
     def abort(self, why: str = "") -> None:
         self._pool.ended(self)
 
-    def breaks(self, fate: Fate) -> None:
+    def breaks(self, fate: DeliveryState) -> None:
         self.closing, calls, self.calls = True, self.calls, []
         self._pool.ended(self)
         for call in calls:
             self._pool.broke(self, call, LOST, fate)  # type: ignore[arg-type]
 
     def ends(self, call: Call) -> None:
-        was_full = self.room == 0
+        was_full = self.free_streams == 0
         self.calls.remove(call)
         self._pool.left(self, answered=True)
         if self.closing and not self.calls:
@@ -67,13 +67,13 @@ def _permit(branch: bytes, crew: str = "article") -> SimpleNamespace:
     return SimpleNamespace(grant=SimpleNamespace(caller=crew, branch_key=branch))
 
 
-def _ask(pool: Pool, branch: bytes, crew: str = "article") -> Call:
+def _ask(pool: UpstreamPool, branch: bytes, crew: str = "article") -> Call:
     call = Call()
     pool.start(_permit(branch, crew), call)  # type: ignore[arg-type]
     return call
 
 
-async def _answered(pool: Pool, branch: bytes, crew: str = "article") -> object:
+async def _answered(pool: UpstreamPool, branch: bytes, crew: str = "article") -> object:
     """One whole call; what carried it."""
     call = _ask(pool, branch, crew)
     await wait_all_tasks_blocked()
@@ -141,21 +141,21 @@ async def test_no_branch_waits_for_all_calls_of_another() -> None:
 class Streams(Opener):
     calls_each = Shared.streams
 
-    async def open(self, member: object, pool: Pool) -> Shared:  # type: ignore[override]
+    async def open(self, member: object, pool: UpstreamPool) -> Shared:  # type: ignore[override]
         await trio.lowlevel.checkpoint()
         connection = Shared(member, pool)
         self.opened.append(connection)
         return connection
 
 
-async def _breached(pool: Pool, count: int) -> list[Call]:
+async def _breached(pool: UpstreamPool, count: int) -> list[Call]:
     """So many GETs whose common connection has ended, as its server broke HTTP/2's rules."""
     calls = [_ask(pool, b"a") for _ in range(count)]
     for call in calls:
         call.idempotent = True
     await wait_all_tasks_blocked()
     (connection,) = {call.carriers[0] for call in calls}
-    connection.breaks(Fate.BREACHED)  # type: ignore[attr-defined]
+    connection.breaks(DeliveryState.BREACHED)  # type: ignore[attr-defined]
     await wait_all_tasks_blocked()
     return calls
 
@@ -169,12 +169,12 @@ async def test_calls_that_met_a_breach_are_repeated_each_on_a_connection_of_its_
         await wait_all_tasks_blocked()
         second = [call.carriers[-1] for call in (guilty, beside, later)]
         assert len(set(second)) == 3
-        second[0].breaks(Fate.BREACHED)  # type: ignore[attr-defined]
+        second[0].breaks(DeliveryState.BREACHED)  # type: ignore[attr-defined]
         assert (guilty.error, beside.error, later.error) == (LOST, None, None)
         second[1].ends(beside)  # type: ignore[attr-defined]
         await wait_all_tasks_blocked()
         assert _ask(pool, b"a").carriers == [second[2]]
-        assert pool._stocks.of.keys() == {second[2]}  # those of one call ended with it
+        assert pool._pools.of.keys() == {second[2]}  # those of one call ended with it
 
 
 async def test_calls_that_met_a_breach_wait_for_each_other_where_connections_are_few() -> None:
@@ -195,7 +195,7 @@ async def test_a_call_that_met_a_breach_and_may_not_be_repeated_fails() -> None:
     async with running(Streams()) as pool:
         call = _ask(pool, b"a")
         await wait_all_tasks_blocked()
-        call.carriers[0].breaks(Fate.BREACHED)  # type: ignore[attr-defined]
+        call.carriers[0].breaks(DeliveryState.BREACHED)  # type: ignore[attr-defined]
         assert (call.error, len(call.carriers)) == (LOST, 1)
 
 
@@ -291,7 +291,7 @@ class Resting(Connection):
 
 
 class RestingOpener(Opener):
-    async def open(self, member: object, pool: Pool) -> Connection:
+    async def open(self, member: object, pool: UpstreamPool) -> Connection:
         await trio.lowlevel.checkpoint()
         self.opened.append(Resting(member, pool))  # type: ignore[arg-type]
         return self.opened[-1]
@@ -325,7 +325,7 @@ async def test_a_call_that_met_what_another_left_is_carried_anew(*, retry: bool)
         for _ in range(limits.retry_floor_per_second * limits.retry_window_seconds + 5):
             call = _ask(pool, b"a")
             await wait_all_tasks_blocked()
-            call.carriers[-1].breaks(Fate.STALE)  # type: ignore[attr-defined]
+            call.carriers[-1].breaks(DeliveryState.STALE)  # type: ignore[attr-defined]
             await wait_all_tasks_blocked()
             call.carriers[-1].finishes()  # type: ignore[attr-defined]
             assert (len(call.carriers), call.error, call.attempts) == (2, None, 0)

@@ -11,28 +11,28 @@ import trio
 import trio.testing
 
 from crewgate import limits
-from crewgate.config import Origin
+from crewgate.config import UpstreamOrigin
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.balancer import Address
-from crewgate.upstream.resolver import Resolver, SystemNames, literal
+from crewgate.upstream.balancer import SocketAddress
+from crewgate.upstream.resolver import Resolver, SystemResolver, literal
 
-TOOLS = Origin("http", "tools.example", 8000)
-OTHER = Origin("http", "other.example", 8000)
+TOOLS = UpstreamOrigin("http", "tools.example", 8000)
+OTHER = UpstreamOrigin("http", "other.example", 8000)
 
 
-def _at(*numbers: int) -> tuple[Address, ...]:
-    return tuple(Address(socket.AF_INET, (f"10.0.0.{number}", 8000)) for number in numbers)
+def _at(*numbers: int) -> tuple[SocketAddress, ...]:
+    return tuple(SocketAddress(socket.AF_INET, (f"10.0.0.{number}", 8000)) for number in numbers)
 
 
 class Names:
     """A resolver's source that answers what it is told to, and counts the questions."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Iterable[Address] | Exception] = {}
+        self.answers: dict[str, Iterable[SocketAddress] | Exception] = {}
         self.hang: dict[str, trio.Event] = {}
         self.asked: list[tuple[float, str]] = []
 
-    async def __call__(self, host: str, port: int) -> Iterable[Address]:
+    async def __call__(self, host: str, port: int) -> Iterable[SocketAddress]:
         self.asked.append((trio.current_time(), host))
         await trio.lowlevel.checkpoint()
         if host in self.hang:
@@ -50,13 +50,13 @@ class Seen:
     """A watcher that remembers."""
 
     def __init__(self) -> None:
-        self.addresses: list[tuple[Origin, tuple[Address, ...]]] = []
+        self.addresses: list[tuple[UpstreamOrigin, tuple[SocketAddress, ...]]] = []
         self.errors: list[UpstreamError] = []
 
-    def resolved(self, endpoint: Origin, addresses: tuple[Address, ...]) -> None:
+    def resolved(self, endpoint: UpstreamOrigin, addresses: tuple[SocketAddress, ...]) -> None:
         self.addresses.append((endpoint, addresses))
 
-    def unresolved(self, endpoint: Origin, error: UpstreamError) -> None:
+    def unresolved(self, endpoint: UpstreamOrigin, error: UpstreamError) -> None:
         self.errors.append(error)
 
 
@@ -73,24 +73,24 @@ async def _running(ask: Callable, jitter: float = 1.0) -> AsyncIterator[Resolver
 @pytest.mark.parametrize(
     ("host", "address"),
     [
-        ("10.0.0.1", Address(socket.AF_INET, ("10.0.0.1", 8000))),
-        ("::1", Address(socket.AF_INET6, ("::1", 8000, 0, 0))),
+        ("10.0.0.1", SocketAddress(socket.AF_INET, ("10.0.0.1", 8000))),
+        ("::1", SocketAddress(socket.AF_INET6, ("::1", 8000, 0, 0))),
         ("tools.example", None),
         ("10.0.0.1.example", None),
     ],
 )
-def test_literals_are_known(host: str, address: Address | None) -> None:
+def test_literals_are_known(host: str, address: SocketAddress | None) -> None:
     """An address is no name: nobody is asked for it."""
-    assert literal(Origin("http", host, 8000)) == address
+    assert literal(UpstreamOrigin("http", host, 8000)) == address
 
 
 def test_a_literal_is_told_at_once() -> None:
     """Even before the resolver runs, and no question is ever asked."""
     names, seen = Names(), Seen()
     resolver = Resolver(names)
-    endpoint = Origin("http", "10.0.0.1", 8000)
+    endpoint = UpstreamOrigin("http", "10.0.0.1", 8000)
     resolver.watch(endpoint, seen)
-    resolver.want(endpoint)
+    resolver.refresh_now(endpoint)
     resolver.unwatch(endpoint, seen)
     assert (seen.addresses, names.asked) == ([(endpoint, _at(1))], [])
 
@@ -160,11 +160,11 @@ async def test_a_call_that_waits_has_the_name_asked_soon(
         await trio.sleep(0.1)
         names.answers["tools.example"] = _at(1)
         for _ in range(10):
-            resolver.want(TOOLS)
+            resolver.refresh_now(TOOLS)
         await trio.sleep(3)
-        resolver.want(TOOLS)
+        resolver.refresh_now(TOOLS)
         await trio.sleep(0.1)
-        resolver.want(OTHER)
+        resolver.refresh_now(OTHER)
     assert names.times("tools.example") == [0.0, 1.0, 3.1]
     assert (len(seen.errors), seen.addresses) == (1, [(TOOLS, _at(1))])
 
@@ -180,7 +180,7 @@ async def test_a_question_that_hangs_is_told_and_not_asked_twice(
         resolver.watch(TOOLS, seen)
         await trio.sleep(limits.resolve_seconds_max + 0.1)
         assert [type(error) for error in seen.errors] == [UpstreamTimeoutError]
-        resolver.want(TOOLS)
+        resolver.refresh_now(TOOLS)
         await trio.sleep(100)
         assert (len(names.asked), seen.addresses) == (1, [])
         hang.set()
@@ -267,15 +267,15 @@ async def test_the_system_is_asked_for_streams() -> None:
             (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", "/run/tools"),
         ]
 
-    assert await SystemNames(getaddrinfo)("tools.example", 8000) == [
+    assert await SystemResolver(getaddrinfo)("tools.example", 8000) == [
         *_at(1),
-        Address(socket.AF_INET6, ("fe80::1", 8000, 0, 2)),
+        SocketAddress(socket.AF_INET6, ("fe80::1", 8000, 0, 2)),
     ]
 
 
 async def test_this_machine_knows_itself() -> None:
     """Through the real resolver of the system, localhost has a loopback address."""
-    found = await SystemNames()("localhost", 8000)
+    found = await SystemResolver()("localhost", 8000)
     assert {address.sockaddr[0] for address in found} & {"127.0.0.1", "::1"}
 
 
@@ -288,7 +288,7 @@ async def test_a_hanging_resolver_takes_its_own_threads_only() -> None:
         release.wait(60)
         return []
 
-    ask = SystemNames(getaddrinfo)
+    ask = SystemResolver(getaddrinfo)
     try:
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:

@@ -4,13 +4,13 @@ import pytest
 
 from crewgate import limits
 from crewgate.errors import UpstreamError
-from crewgate.upstream.response_parser import Response
+from crewgate.upstream.response_parser import ResponseParser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
-def _read(*pieces: bytes, head_only: bool = False) -> Response:
-    response = Response()
+def _read(*pieces: bytes, head_only: bool = False) -> ResponseParser:
+    response = ResponseParser()
     response.reset(head_only=head_only)
     for piece in pieces:
         response.feed(piece)

@@ -5,16 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate.errors import UpstreamError
-from crewgate.upstream.response_parser import Response
+from crewgate.upstream.response_parser import ResponseParser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKS = b"3\r\nabc\r\n0\r\n\r\n"
 HINT = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"
 
 
-def _read(wire: bytes, *, step: int = 100_000, head_only: bool = False) -> Response:
+def _read(wire: bytes, *, step: int = 100_000, head_only: bool = False) -> ResponseParser:
     """What was read by the time all of it had come."""
-    response = Response()
+    response = ResponseParser()
     response.reset(head_only=head_only)
     for at in range(0, len(wire), step):
         response.feed(wire[at : at + step])

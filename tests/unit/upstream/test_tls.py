@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from authority import Authority, Files
 
-from crewgate.config import Dialect, Origin, Upstream, UpstreamTLS
+from crewgate.config import UpstreamConfig, UpstreamOrigin, UpstreamProtocol, UpstreamTLS
 from crewgate.errors import ConfigurationError
 from crewgate.upstream.tls import client_context, fingerprint
 
 NAME = "tools.example"
 
 
-def _upstream(protocol: Dialect = "http/1.1", **tls: Path | str | None) -> Upstream:
-    endpoint = Origin("https", NAME, 443)
-    return Upstream("tools", (endpoint,), protocol=protocol, tls=UpstreamTLS(**tls))
+def _upstream(protocol: UpstreamProtocol = "http/1.1", **tls: Path | str | None) -> UpstreamConfig:
+    endpoint = UpstreamOrigin("https", NAME, 443)
+    return UpstreamConfig("tools", (endpoint,), protocol=protocol, tls=UpstreamTLS(**tls))
 
 
 def _server(files: Files, *protocols: str, clients: Path | None = None) -> ssl.SSLContext:
@@ -29,7 +29,7 @@ def _server(files: Files, *protocols: str, clients: Path | None = None) -> ssl.S
 
 
 def _shake(
-    upstream: Upstream, server: ssl.SSLContext, name: str = NAME
+    upstream: UpstreamConfig, server: ssl.SSLContext, name: str = NAME
 ) -> tuple[ssl.SSLObject, ssl.SSLObject]:
     """Both sides after a handshake; the error of the side that refused."""
     context = client_context(upstream)
@@ -55,7 +55,7 @@ def authority(tmp_path: Path) -> Authority:
 
 def test_http_has_no_context() -> None:
     """Where nothing can be verified there is nothing that could be mistaken for it."""
-    assert client_context(Upstream("tools", (Origin("http", NAME, 80),))) is None
+    assert client_context(UpstreamConfig("tools", (UpstreamOrigin("http", NAME, 80),))) is None
 
 
 def test_chain_and_name_are_verified() -> None:
@@ -68,7 +68,7 @@ def test_chain_and_name_are_verified() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
-def test_a_pinned_authority_is_trusted(authority: Authority, protocol: Dialect) -> None:
+def test_a_pinned_authority_is_trusted(authority: Authority, protocol: UpstreamProtocol) -> None:
     """A server that it certified is accepted, and only the protocol that is wanted offered."""
     server = _server(authority.issue(NAME), "h2", "http/1.1")
     ours, _ = _shake(_upstream(protocol, ca=authority.ca), server)

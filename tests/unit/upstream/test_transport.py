@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from edge import write_certificate
 from h2_upstream import Turns
+from tls_listener import write_certificate
 
-from crewgate.upstream.transport import Wire
+from crewgate.upstream.transport import Transport
 
 DATA = bytes(range(256)) * 1024
 
@@ -59,7 +59,7 @@ def test_what_the_server_can_read_is_sent(ends: tuple[ssl.SSLSocket, ssl.SSLSock
     """Also of data that is larger than the kernel's room: a call whose head it has is touched."""
     ours, theirs = ends
     user = User()
-    wire = Wire(ours, Turns(), user)  # type: ignore[arg-type]
+    wire = Transport(ours, Turns(), user)  # type: ignore[arg-type]
     wire.send(DATA)
     assert 0 < wire.sent < len(DATA)
     assert wire.sent + wire.queued == len(DATA)

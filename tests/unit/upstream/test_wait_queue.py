@@ -5,7 +5,7 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.upstream.wait_queue import Queue
+from crewgate.upstream.wait_queue import WaitQueue
 
 
 class Waiting:
@@ -14,20 +14,20 @@ class Waiting:
     over = False
 
     def __init__(self, key: str, number: int = 0, *turn: str) -> None:
-        self.reuse_key, self.number, self.turn = key, number, turn or ("",)
+        self.reuse_key, self.number, self.wait_turn = key, number, turn or ("",)
 
     def __repr__(self) -> str:
         return f"{self.reuse_key}{self.number}"
 
 
-def _queue(keys: str, each: int = 1) -> Queue:
-    queue = Queue(each)
+def _queue(keys: str, each: int = 1) -> WaitQueue:
+    queue = WaitQueue(each)
     for number, key in enumerate(keys):
         queue.append((Waiting(key, number), 10.0))  # type: ignore[arg-type]
     return queue
 
 
-def _taken(queue: Queue) -> list[str]:
+def _taken(queue: WaitQueue) -> list[str]:
     return [repr(queue.popleft()[0]) for _ in range(len(queue))]
 
 
@@ -43,7 +43,7 @@ def test_a_branch_with_many_calls_keeps_no_other_one_waiting() -> None:
 
 def test_among_those_who_share_crews_take_turns_and_their_branches() -> None:
     """Neither a crew with many branches nor a branch with many calls keeps others waiting."""
-    queue = Queue()
+    queue = WaitQueue()
     for number, turn in enumerate(["xa", "xa", "xa", "xb", "xc", "ya", "ya"]):
         queue.append((Waiting("", number, *turn), 10.0))  # type: ignore[arg-type]
     entry = queue.popleft()
@@ -79,7 +79,7 @@ def test_who_has_waited_too_long_or_is_over_goes() -> None:
 )
 def test_the_connections_needed_are_those_of_each_key(each: int, steps: list[str]) -> None:
     """Beside a model that counts anew each time: a connection carries `each` calls of one key."""
-    queue, model = Queue(each), {key: deque() for key in "abc"}
+    queue, model = WaitQueue(each), {key: deque() for key in "abc"}
     for number, step in enumerate(steps):
         if step in model:
             caller = Waiting(step, number)

@@ -2,19 +2,21 @@
 
 import pytest
 
-from crewgate.leases.branch_opening import Status
-from crewgate.verifier.waiters import Arrival, ThreadWaiter
+from crewgate.leases.branch_opening import DrawResult
+from crewgate.verifier.waiters import AttachmentArrival, ThreadWaiter
 
 
-@pytest.mark.parametrize("status", [Status.GRANTED, None])
-def test_who_waits_is_rung_once_and_who_comes_later_does_not_wait(status: Status | None) -> None:
+@pytest.mark.parametrize("status", [DrawResult.GRANTED, None])
+def test_who_waits_is_rung_once_and_who_comes_later_does_not_wait(
+    status: DrawResult | None,
+) -> None:
     """Whether it came or failed."""
-    arrival, first, second = Arrival(), ThreadWaiter(), ThreadWaiter()
+    arrival, first, second = AttachmentArrival(), ThreadWaiter(), ThreadWaiter()
     assert arrival.await_with(first)
     arrival.end(status)
     first.wait(60)
     assert first.status is status
     assert not arrival.await_with(second)
-    first.status = Status.CLOSED
-    arrival.end(Status.GRANTED)
-    assert (first.status, second.status) == (Status.CLOSED, None)
+    first.status = DrawResult.CLOSED
+    arrival.end(DrawResult.GRANTED)
+    assert (first.status, second.status) == (DrawResult.CLOSED, None)

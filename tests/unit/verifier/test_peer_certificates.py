@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from crew_world import AUDIENCE, World
 from embedded import PRICES, crew_of, denied, permitted
-from leaves import HOUR, der, issuing, leaf, server
-from world import AUDIENCE, World
+from leaf_certificates import HOUR, der, issuing, leaf, server
 
 from crewgate import Denial, Permit, Reason, Verifier
 from crewgate.core import ids
@@ -15,7 +15,7 @@ from crewgate.core.ids import certificate_key
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import Role
 from crewgate.errors import ConfigurationError
-from crewgate.verifier.peer_certificates import Peers, Proven
+from crewgate.verifier.peer_certificates import PeerCertificates, VerifiedCertificate
 
 TOOLS = {
     **PRICES,
@@ -170,10 +170,10 @@ def test_a_tool_is_given_with_a_price_and_an_owner(world: World, tool: object, t
 
 def test_what_was_read_is_kept_and_bounded() -> None:
     """One certificate is read once; many do not fill a process."""
-    peers = Peers(3)
+    peers = PeerCertificates(3)
     mine = leaf()
     found = peers.find(mine)
-    assert isinstance(found, Proven)
+    assert isinstance(found, VerifiedCertificate)
     assert peers.find(bytes(bytearray(mine))) is found
     assert found.identity.label == "article/article-1"
     for number in range(9):

@@ -2,15 +2,15 @@
 
 import msgspec
 import pytest
-from lessees import grant
+from grant_builders import grant
 
 from crewgate import limits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
-from crewgate.ipc.attach_messages import Drawn, DrawStatus, Failed, Reload
-from crewgate.leases.branch_opening import Status
+from crewgate.ipc.attach_messages import CreditDrawn, DrawStatus, Reload, RequestFailed
+from crewgate.leases.branch_opening import DrawResult
 from crewgate.verifier import pending_draws as module
-from crewgate.verifier.pending_draws import Draws
+from crewgate.verifier.pending_draws import PendingDraws
 from crewgate.verifier.waiters import ThreadWaiter
 
 
@@ -36,55 +36,55 @@ def agent() -> Agent:
 
 
 @pytest.fixture
-def draws(agent: Agent) -> Draws:
-    return Draws(agent)  # type: ignore[arg-type]
+def draws(agent: Agent) -> PendingDraws:
+    return PendingDraws(agent)  # type: ignore[arg-type]
 
 
-def drawn(number: int, status: DrawStatus = "granted") -> Drawn:
-    return Drawn(id=number, status=status)
+def drawn(number: int, status: DrawStatus = "granted") -> CreditDrawn:
+    return CreditDrawn(id=number, status=status)
 
 
 def rung(waiter: ThreadWaiter) -> bool:
     return waiter._rung.is_set()
 
 
-def test_calls_of_one_branch_share_one_draw(agent: Agent, draws: Draws) -> None:
+def test_calls_of_one_branch_share_one_draw(agent: Agent, draws: PendingDraws) -> None:
     """However many wait, the agent is asked once, and all hear the answer."""
     waiters = [ThreadWaiter() for _ in range(5)]
     assert all(draws.start(grant(1, 100), 10, waiter) for waiter in waiters)
     assert draws.start(grant(1, 100), 10)
     assert len(agent.asked) == 1
     draws.answer([Reload(generation=2), drawn(1)])
-    assert [waiter.status for waiter in waiters] == [Status.GRANTED] * 5
+    assert [waiter.status for waiter in waiters] == [DrawResult.GRANTED] * 5
     assert draws.start(grant(1, 100), 10)
     assert len(agent.asked) == 2
 
 
-def test_branches_do_not_wait_for_each_other(agent: Agent, draws: Draws) -> None:
+def test_branches_do_not_wait_for_each_other(agent: Agent, draws: PendingDraws) -> None:
     """Answers may come in any order."""
     one, two = ThreadWaiter(), ThreadWaiter()
     draws.start(grant(1, 100), 10, one)
     draws.start(grant(2, 100), 10, two)
     draws.answer([drawn(2, "exhausted")])
-    assert (rung(one), two.status) == (False, Status.EXHAUSTED)
-    draws.answer([Failed(id=1, message="no")])
+    assert (rung(one), two.status) == (False, DrawResult.EXHAUSTED)
+    draws.answer([RequestFailed(id=1, message="no")])
     assert (rung(one), one.status) == (True, None)
 
 
-def test_an_answer_to_nobody_is_nothing(draws: Draws) -> None:
+def test_an_answer_to_nobody_is_nothing(draws: PendingDraws) -> None:
     """Late, twice, or invented."""
-    draws.answer([drawn(7), drawn(7), Failed(id=0, message="no")])
+    draws.answer([drawn(7), drawn(7), RequestFailed(id=0, message="no")])
 
 
 @pytest.mark.parametrize("how", ["full", "gone"])
-def test_what_cannot_be_asked_is_said_at_once(agent: Agent, draws: Draws, how: str) -> None:
+def test_what_cannot_be_asked_is_said_at_once(agent: Agent, draws: PendingDraws, how: str) -> None:
     """Nobody waits for an answer that cannot come."""
     setattr(agent, how, True)
     assert not draws.start(grant(1, 100), 10, ThreadWaiter())
-    assert not Draws(None).start(grant(1, 100), 10)
+    assert not PendingDraws(None).start(grant(1, 100), 10)
 
 
-def test_the_end_of_the_attachment_wakes_everybody(agent: Agent, draws: Draws) -> None:
+def test_the_end_of_the_attachment_wakes_everybody(agent: Agent, draws: PendingDraws) -> None:
     """And nothing more is asked over it."""
     waiter = ThreadWaiter()
     draws.start(grant(1, 100), 10, waiter)
@@ -95,7 +95,7 @@ def test_the_end_of_the_attachment_wakes_everybody(agent: Agent, draws: Draws) -
 
 
 def test_an_overdue_draw_is_asked_again(
-    agent: Agent, draws: Draws, monkeypatch: pytest.MonkeyPatch
+    agent: Agent, draws: PendingDraws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer that was lost holds up nobody for ever; who waited hears the second."""
     clock = [0.0]
@@ -108,10 +108,10 @@ def test_an_overdue_draw_is_asked_again(
     draws.answer([drawn(1)])
     assert not rung(waiter)
     draws.answer([drawn(2)])
-    assert waiter.status is Status.GRANTED
+    assert waiter.status is DrawResult.GRANTED
 
 
-def test_draws_in_flight_are_bounded(agent: Agent, draws: Draws) -> None:
+def test_draws_in_flight_are_bounded(agent: Agent, draws: PendingDraws) -> None:
     """As many as the agent takes of one process; one more branch is told to come back."""
     of = grant(1, 100)
     for number in range(limits.link_draws_max):

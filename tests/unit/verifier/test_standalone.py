@@ -5,11 +5,11 @@ import threading
 from typing import Any
 
 import pytest
+from crew_world import AUDIENCE, BRANCH, CREW, PARENT, ROOT, World
 from embedded import PRICES, crew_of, denied, permitted, standalone
-from world import AUDIENCE, BRANCH, CREW, PARENT, ROOT, World
 
 from crewgate import Denial, Permit, Reason, Verifier
-from crewgate.errors import ConfigurationError, ForkedError, RefusedError, SettledError
+from crewgate.errors import AlreadySettledError, ConfigurationError, ForkedError, RefusedError
 
 OTHER = "0199c1d2-0000-7000-8000-0000000000aa"
 
@@ -53,7 +53,7 @@ def test_release_gives_the_price_back_once() -> None:
     with standalone(world) as verifier:
         permit = permitted(verifier.decide(token, "search.web"))
         permit.release()
-        with pytest.raises(SettledError):
+        with pytest.raises(AlreadySettledError):
             permit.release()
         permitted(verifier.decide(token, "search.web"))
         assert denied(verifier.decide(token, "search.web")).reason is Reason.CREDITS_EXHAUSTED

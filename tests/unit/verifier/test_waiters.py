@@ -8,14 +8,14 @@ import threading
 import pytest
 import trio
 
-from crewgate.leases.branch_opening import Status
+from crewgate.leases.branch_opening import DrawResult
 from crewgate.verifier.waiters import AsyncioWaiter, ThreadWaiter, TrioWaiter, task_waiter
 
 LONG = 60.0
 
 
 def ring_from_a_thread(waiter: ThreadWaiter | TrioWaiter | AsyncioWaiter) -> None:
-    thread = threading.Thread(target=waiter.ring, args=(Status.GRANTED,))
+    thread = threading.Thread(target=waiter.notify, args=(DrawResult.GRANTED,))
     thread.start()
     thread.join()
 
@@ -26,7 +26,7 @@ async def test_a_trio_task_is_woken() -> None:
     assert isinstance(waiter, TrioWaiter)
     ring_from_a_thread(waiter)
     await waiter.wait(LONG)
-    assert waiter.status is Status.GRANTED
+    assert waiter.status is DrawResult.GRANTED
 
 
 async def test_a_trio_task_does_not_wait_for_ever(autojump_clock: trio.testing.MockClock) -> None:
@@ -40,22 +40,22 @@ async def test_a_trio_task_does_not_wait_for_ever(autojump_clock: trio.testing.M
 def test_an_asyncio_task_is_woken() -> None:
     """The same; ringing twice is ringing once."""
 
-    async def wait() -> Status | None:
+    async def wait() -> DrawResult | None:
         waiter = task_waiter()
         assert isinstance(waiter, AsyncioWaiter)
         ring_from_a_thread(waiter)
-        waiter.ring(Status.GRANTED)
+        waiter.notify(DrawResult.GRANTED)
         await waiter.wait(LONG)
         await asyncio.sleep(0)
         return waiter.status
 
-    assert asyncio.run(wait()) is Status.GRANTED
+    assert asyncio.run(wait()) is DrawResult.GRANTED
 
 
 def test_an_asyncio_task_does_not_wait_for_ever() -> None:
     """Unrung it returns after its time, without a status."""
 
-    async def wait() -> Status | None:
+    async def wait() -> DrawResult | None:
         waiter = task_waiter()
         await waiter.wait(0)
         return waiter.status
@@ -70,7 +70,7 @@ def test_a_word_for_a_loop_that_has_ended_is_lost() -> None:
         return task_waiter()
 
     for waiter in (asyncio.run(make()), trio.run(make)):
-        waiter.ring(Status.GRANTED)
+        waiter.notify(DrawResult.GRANTED)
 
 
 def test_a_thread_is_woken() -> None:
@@ -80,7 +80,7 @@ def test_a_thread_is_woken() -> None:
     assert waiter.status is None
     ring_from_a_thread(waiter)
     waiter.wait(LONG)
-    assert waiter.status is Status.GRANTED
+    assert waiter.status is DrawResult.GRANTED
 
 
 @pytest.mark.parametrize("imported", ["", "import asyncio"])

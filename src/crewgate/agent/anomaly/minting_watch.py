@@ -8,78 +8,98 @@ nothing by itself: it says whether a grant may be used.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
-from crewgate.agent.anomaly.remote_quarantines import Heard, Quarantines, Untold, told
-from crewgate.agent.anomaly.watch_messages import recorded, said
-from crewgate.agent.branch_registry import Entry, Registry
-from crewgate.agent.journal import Journal
-from crewgate.agent.revocation.entries import Clocks
-from crewgate.config import Crew
+from crewgate._native.table_owner import OwnedTable
+from crewgate.agent.anomaly.remote_quarantines import (
+    QuarantineOutbox,
+    RemoteOrder,
+    RemoteQuarantines,
+    to_gossip,
+)
+from crewgate.agent.anomaly.watch_messages import log_line, recorded
+from crewgate.agent.branch_registry import BranchEntry, BranchRegistry
+from crewgate.agent.journal import StateJournal
+from crewgate.agent.revocation.types import ClockReading
+from crewgate.config import CrewConfig
 from crewgate.core import ids
-from crewgate.core.anomaly.detector import Watch
-from crewgate.core.anomaly.enforcement import Cause, IllegalStepError, NoRoomError, Rung
-from crewgate.core.anomaly.quarantined_keys import Name
-from crewgate.core.anomaly.transitions import Saved, Standing, Step, strangers
-from crewgate.core.anomaly.types import Seen
+from crewgate.core.anomaly.detector import AnomalyDetector
+from crewgate.core.anomaly.enforcement import (
+    EnforcementLevel,
+    IllegalStepError,
+    NoRoomError,
+    TransitionCause,
+)
+from crewgate.core.anomaly.quarantined_keys import OrchestratorName
+from crewgate.core.anomaly.transitions import (
+    ProfileSnapshot,
+    Transition,
+    WatchState,
+    newcomers_account,
+)
+from crewgate.core.anomaly.types import ObservedGrant
 from crewgate.core.audit import records
 from crewgate.core.cross_crew_account import is_account
 from crewgate.core.gossip import capsules
-from crewgate.core.policy.policy import Tool
+from crewgate.core.policy.policy import ToolPolicy
 from crewgate.core.policy.scope import count_covered
 from crewgate.core.tokens.claims import Claims, is_text
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import RefusedError
 
 
-class Watching:
+class MintingWatch:
     """What the agent asks before it opens a branch, and what a person may set and lift."""
 
     def __init__(
         self,
-        journal: Journal[Saved],
-        registry: Registry,
+        journal: StateJournal[ProfileSnapshot],
+        registry: BranchRegistry,
         table: OwnedTable,
         *,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         sink: Callable[[Iterable[records.Record]], None],
         wall_ns: Callable[[], int],
-        believed: Callable[[], Clocks],
+        believed: Callable[[], ClockReading],
     ) -> None:
         self._journal = journal
         self._registry = registry
         self._table = table
-        self._say = say
+        self._log = log
         self._sink = sink
         self._wall_ns = wall_ns
         self._believed = believed
-        self._watch = Watch()
-        self.abroad = Quarantines(say)
-        self._untold = Untold(say)
-        self._shown: dict[bytes, Name] = {}  # who stands above `observe`, and each crew's strangers
+        self._watch = AnomalyDetector()
+        self.remote = RemoteQuarantines(log)
+        self._outbox = QuarantineOutbox(log)
+        self._shown: dict[
+            bytes, OrchestratorName
+        ] = {}  # who stands above `observe`, and each crew's strangers
         self._most: dict[str, int] = {}  # micro-credits of a branch, by crew
         self._tools: list[str] = []
-        self._began = Clocks(0, 0)  # of a new table
+        self._began = ClockReading(0, 0)  # of a new table
         self.is_dirty = False  # a step is in the journal and perhaps not on disk
 
     def __repr__(self) -> str:
-        return f"<Watching {self._watch!r}>"
+        return f"<MintingWatch {self._watch!r}>"
 
     def __len__(self) -> int:
         return len(self._watch)
 
-    def __iter__(self) -> Iterator[Saved]:
+    def __iter__(self) -> Iterator[ProfileSnapshot]:
         return iter(self._watch)
 
-    def load(self, crews: Sequence[Crew], tools: Sequence[Tool]) -> None:
+    def load(self, crews: Sequence[CrewConfig], tools: Sequence[ToolPolicy]) -> None:
         """Watch under this configuration from now on."""
         self._most = {crew.name: crew.credits_per_branch for crew in crews}
         self._watch.load({crew.name: crew.watch for crew in crews})
-        self.abroad.load(self._most)
+        self.remote.load(self._most)
         for crew in self._most:
-            self._shown[ids.orchestrator_key(crew, strangers(crew))] = crew, strangers(crew)
+            self._shown[ids.orchestrator_key(crew, newcomers_account(crew))] = (
+                crew,
+                newcomers_account(crew),
+            )
         self._tools = sorted(tool.name for tool in tools)
 
-    def restore(self, clocks: Clocks) -> None:
+    def restore(self, clocks: ClockReading) -> None:
         """Take up what the last agent left; OSError.
 
         A registry without a branch is a new table's (a reboot): the branches that were live before
@@ -91,103 +111,107 @@ class Watching:
         self._journal.rewrite(self._watch)
         for each in self._watch:
             if each.is_untold:
-                self._untold.add((each.crew, each.orchestrator))
-        for stands in self._watch.standings():
+                self._outbox.add((each.crew, each.orchestrator))
+        for stands in self._watch.states():
             self._show(stands.crew, stands.orchestrator, stands.rung)
 
-    def admits(self, grant: Grant, clocks: Clocks) -> bool:
+    def admits(self, grant: Grant, clocks: ClockReading) -> bool:
         """Whether a grant may be used, which is counted if it is seen for the first time.
 
         What crosses to another crew on a certificate was granted by nobody: it is not counted.
         """
         if is_account(grant.crew):
             return True
-        has_room = self._heed(grant.crew, grant.orchestrator, clocks)
+        has_room = self._apply_remote_orders(grant.crew, grant.orchestrator, clocks)
         entry = self._registry.get(grant.branch_key)
-        if entry is not None and not _is_news(grant, entry, clocks.wall):
+        if entry is not None and not _changes_branch(grant, entry, clocks.wall):
             return True
         seen = self._seen(grant, entry, clocks)
         if not has_room:
             return not (seen.is_new or seen.grows)
-        answer = self._watch.see(seen, _seconds(clocks))
+        answer = self._watch.observe(seen, _seconds(clocks))
         for step in answer.steps:
-            self._tell(step, branch=grant.branch)
+            self._record(step, branch=grant.branch)
         return answer.admitted
 
-    def _heed(self, crew: str, orchestrator: str, clocks: Clocks) -> bool:
+    def _apply_remote_orders(self, crew: str, orchestrator: str, clocks: ClockReading) -> bool:
         """Do what other machines have said of it, and of the crew's strangers.
 
         False where it is held, and there is no room to remember that: it is said again.
         """
         has_room, wall = True, self._believed().wall
-        for name in (orchestrator, strangers(crew)):
+        for name in (orchestrator, newcomers_account(crew)):
             try:
-                for heard in list(self.abroad.of(crew, name, wall)):
-                    self._obey(crew, name, heard, clocks)
+                for heard in list(self.remote.of(crew, name, wall)):
+                    self._apply_remote(crew, name, heard, clocks)
             except NoRoomError:
                 has_room = False
             else:
-                self.abroad.done(crew, name, wall)
+                self.remote.done(crew, name, wall)
         return has_room
 
-    def _obey(self, crew: str, orchestrator: str, heard: Heard, clocks: Clocks) -> None:
+    def _apply_remote(
+        self, crew: str, orchestrator: str, heard: RemoteOrder, clocks: ClockReading
+    ) -> None:
         now = _seconds(clocks)
-        step = self._watch.obey(crew, orchestrator, now, heard.word, is_news=heard.is_news)
+        step = self._watch.apply_remote(crew, orchestrator, now, heard.order, is_news=heard.is_news)
         if step is not None:
-            self._tell(step, by=heard.who)
+            self._record(step, by=heard.who)
 
-    def look(self, clocks: Clocks, *, lapses: bool) -> None:
+    def poll(self, clocks: ClockReading, *, lapses: bool) -> None:
         """Once a second: let go who has calmed down, keep what was learnt.
 
         What others have said of those who are shown is done now: nobody need mint for it. `lapses`
         is False while the time of day may be wrong: no quarantine ends by it.
         """
-        for key in self._shown.keys() & self.abroad.keys():
-            self._heed(*self._shown[key], clocks)
+        for key in self._shown.keys() & self.remote.keys():
+            self._apply_remote_orders(*self._shown[key], clocks)
         wall = self._believed().wall if lapses else 0
-        steps, changed = self._watch.look(_seconds(clocks), wall)
+        steps, changed = self._watch.poll(_seconds(clocks), wall)
         for saved in changed:
             self._journal.append(saved)
         for step in steps:
-            self._tell(step)
+            self._record(step)
 
-    def news(self) -> list[capsules.Entry]:
+    def take_announcements(self) -> list[capsules.RevocationEntry]:
         """Whom the watch has quarantined and others have not heard of, as many as they may now."""
         entries = []
-        for name in self._untold.due(_seconds(self._believed())):
-            word = self._watch.told(*name)
+        for name in self._outbox.due(_seconds(self._believed())):
+            word = self._watch.announced_order(*name)
             if word is not None:
                 self._journal.append(self._watch.saved(*name))
-                entries.append(told(*name, word))
+                entries.append(to_gossip(*name, word))
         return entries
 
-    def set(self, crew: str, orchestrator: str, clocks: Clocks, seconds: int = 0) -> Standing:
+    def set(
+        self, crew: str, orchestrator: str, clocks: ClockReading, seconds: int = 0
+    ) -> WatchState:
         """A person quarantines an orchestrator, seen or unseen; RefusedError.
 
         For so long, or as long as its crew's quarantines are. Once more moves the end.
         """
         self.check(crew, orchestrator)
-        self._heed(crew, orchestrator, clocks)
+        self._apply_remote_orders(crew, orchestrator, clocks)
         now, wall = _seconds(clocks), self._believed().wall
         try:
             step = self._watch.quarantine(crew, orchestrator, now, wall, seconds)
         except IllegalStepError as error:
             raise RefusedError(f"{orchestrator}: {error}") from error
-        return self._tell(step)
+        return self._record(step)
 
-    def lift(self, crew: str, orchestrator: str, clocks: Clocks) -> Standing:
+    def lift(self, crew: str, orchestrator: str, clocks: ClockReading) -> WatchState:
         """A person lets an orchestrator go; RefusedError if nothing holds it."""
         self.check(crew, orchestrator)
-        self._heed(crew, orchestrator, clocks)
+        self._apply_remote_orders(crew, orchestrator, clocks)
         try:
             step = self._watch.lift(crew, orchestrator, self._believed().wall)
         except IllegalStepError as error:
             raise RefusedError(f"{orchestrator}: {error}") from error
-        return self._tell(step)
+        return self._record(step)
 
-    def standings(self) -> list[Standing]:
+    def states(self) -> list[WatchState]:
         """Who stands above `observe`."""
-        return self._watch.standings()
+        return self._watch.states()
 
     def sync(self) -> None:
         """Wait until the disk has every step; to be called in a thread."""
@@ -198,14 +222,14 @@ class Watching:
         """RefusedError for a crew that is not configured, or a name that no token can have."""
         if crew not in self._most:
             raise RefusedError(f"no crew {crew!r}; configured are: {', '.join(self._most)}")
-        if orchestrator != strangers(crew) and not is_text(orchestrator):
+        if orchestrator != newcomers_account(crew) and not is_text(orchestrator):
             raise RefusedError(f"{orchestrator!r} is no orchestrator's client_id, such as bd/bd-1")
 
-    def _seen(self, grant: Grant, entry: Entry | None, clocks: Clocks) -> Seen:
+    def _seen(self, grant: Grant, entry: BranchEntry | None, clocks: ClockReading) -> ObservedGrant:
         claims = grant.claims
         is_live = entry is not None and _is_live(entry, clocks.wall)
         raises = self._raises(grant)
-        return Seen(
+        return ObservedGrant(
             crew=grant.crew,
             orchestrator=grant.orchestrator,
             kid=grant.kid,
@@ -223,7 +247,7 @@ class Watching:
             at=self._believed().wall,
         )
 
-    def _is_old(self, iat: int, clocks: Clocks) -> bool:
+    def _is_old(self, iat: int, clocks: ClockReading) -> bool:
         """It was minted before the table began, which was not longer ago than a token lives."""
         since = clocks.boot_ns - self._began.boot_ns
         return iat < self._began.wall and since < limits.token_lifetime_seconds_max * 10**9
@@ -232,7 +256,7 @@ class Watching:
         """By how much the grant raises each level's credits, root … branch, as the table has them.
 
         An element of a path counts as that grant of an ancestor only with an `iat`, and no claim
-        for more than the crew's ceiling (design/token.md).
+        for more than the crew's ceiling.
         """
         most = self._most.get(grant.crew, 0)
         levels = [
@@ -249,26 +273,26 @@ class Watching:
             return quota
         return max(0, quota - known.quota) if iat is not None and iat > known.quota_iat else 0
 
-    def _show(self, crew: str, orchestrator: str, rung: Rung) -> None:
+    def _show(self, crew: str, orchestrator: str, rung: EnforcementLevel) -> None:
         key = ids.orchestrator_key(crew, orchestrator)
-        if rung is not Rung.OBSERVE:
+        if rung is not EnforcementLevel.OBSERVE:
             self._shown[key] = crew, orchestrator
-        elif orchestrator != strangers(crew):
+        elif orchestrator != newcomers_account(crew):
             self._shown.pop(key, None)
 
-    def _tell(self, step: Step, *, by: str = "", branch: str = "") -> Standing:
+    def _record(self, step: Transition, *, by: str = "", branch: str = "") -> WatchState:
         """Write a step down, and say it aloud where the orchestrator moved."""
         by = by or step.by
         self._show(step.crew, step.orchestrator, step.rung)
         self._sink([recorded(step, self._wall_ns(), by=by, branch=branch)])
-        if step.was is not step.rung or step.by == "owner" or step.cause is Cause.TOLD:
+        if step.was is not step.rung or step.by == "owner" or step.cause is TransitionCause.TOLD:
             saved = self._watch.saved(step.crew, step.orchestrator)
             self._journal.append(saved)
             self.is_dirty = True
             if saved.is_untold:
-                self._untold.add((step.crew, step.orchestrator))
-            self._say(said(step, by))
-        return self._watch.standing(step.crew, step.orchestrator)
+                self._outbox.add((step.crew, step.orchestrator))
+            self._log(log_line(step, by))
+        return self._watch.state(step.crew, step.orchestrator)
 
 
 def grant_of(claims: Claims, crew: str, kid: str) -> Grant:
@@ -278,16 +302,16 @@ def grant_of(claims: Claims, crew: str, kid: str) -> Grant:
     return Grant(claims, crew, kid, claims.credit_quota, own, path, ids.path_digest(path))
 
 
-def _seconds(clocks: Clocks) -> float:
+def _seconds(clocks: ClockReading) -> float:
     return clocks.boot_ns / 1e9
 
 
-def _is_live(entry: Entry, wall: int) -> bool:
+def _is_live(entry: BranchEntry, wall: int) -> bool:
     """It has been used, and its newest grant has not ended; an ancestor that never was is not."""
     return bool(entry.orchestrator) and entry.exp + limits.leeway_seconds > wall
 
 
-def _is_news(grant: Grant, entry: Entry, wall: int) -> bool:
+def _changes_branch(grant: Grant, entry: BranchEntry, wall: int) -> bool:
     """A grant that begins or wakes its branch, or governs it from now on.
 
     Like in the ledger, at equal iat the lower quota governs. Any other grant of a live branch gives

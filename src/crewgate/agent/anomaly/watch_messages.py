@@ -2,25 +2,25 @@
 
 from typing import Final
 
-from crewgate.core.anomaly.enforcement import Cause, Rung
-from crewgate.core.anomaly.transitions import Step
+from crewgate.core.anomaly.enforcement import EnforcementLevel, TransitionCause
+from crewgate.core.anomaly.transitions import Transition
 from crewgate.core.audit import records
 
 _SAID: Final = {
-    Rung.OBSERVE: "is let go",
-    Rung.THROTTLE: "is throttled",
-    Rung.QUARANTINE: "is quarantined",
+    EnforcementLevel.OBSERVE: "is let go",
+    EnforcementLevel.THROTTLE: "is throttled",
+    EnforcementLevel.QUARANTINE: "is quarantined",
 }
 _DONE: Final = {
-    Cause.CALM: "it has been calm",
-    Cause.LAPSE: "its quarantine has come to its end",
+    TransitionCause.CALM: "it has been calm",
+    TransitionCause.LAPSE: "its quarantine has come to its end",
 }
 
 
-def recorded(step: Step, wall_ns: int, *, by: str, branch: str) -> records.Watch:
+def recorded(step: Transition, wall_ns: int, *, by: str, branch: str) -> records.WatchRecord:
     """As the audit has it; `by` is who took the step, `branch` whose grant brought it out."""
     found = step.finding
-    return records.Watch(
+    return records.WatchRecord(
         time=records.when(wall_ns),
         crew=step.crew,
         orchestrator=step.orchestrator,
@@ -37,7 +37,7 @@ def recorded(step: Step, wall_ns: int, *, by: str, branch: str) -> records.Watch
     )
 
 
-def said(step: Step, by: str) -> str:
+def log_line(step: Transition, by: str) -> str:
     """One sentence for people."""
     who, what, found = f"minting of {step.orchestrator}", _SAID[step.rung], step.finding
     if step.in_force is not step.rung:
@@ -49,7 +49,7 @@ def said(step: Step, by: str) -> str:
     return f"{who} {what}: {found.measure.value} {found.value}; {bound} {found.limit}"
 
 
-def _asked(cause: Cause, by: str) -> str:
-    if cause is Cause.TOLD:
+def _asked(cause: TransitionCause, by: str) -> str:
+    if cause is TransitionCause.TOLD:
         return f"the watch of {by} says so"
     return "its owner says so" if by == "owner" else f"its owner says so at {by}"

@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from typing import Literal
 
 from crewgate import limits
-from crewgate._native.records import Burned
-from crewgate.agent.branch_registry import Registry
+from crewgate._native.records import BurnedReservation
+from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.core import cross_crew_account
-from crewgate.core.audit.records import Burned as BurnedRecord
-from crewgate.core.audit.records import request_text, when
-from crewgate.core.ids import Kind, table_key
+from crewgate.core.audit.records import BurnRecord, request_text, when
+from crewgate.core.ids import KeyKind, table_key
 from crewgate.core.policy.policy import Policy
 
 # States of a slot whose owner died (`Burned.state`).
@@ -18,14 +17,14 @@ _CLAIMED, _INTENT, _SETTLING = 1, 2, 4
 Cause = Literal["owner-died", "deadline"]
 
 
-class Attribution:
+class BurnAttribution:
     """Turns what the table ended into audit records.
 
     A slot holds the number of a tool under the policy of its time, so the names of the last few
     policies are kept.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: BranchRegistry) -> None:
         self._registry = registry
         self._tools: deque[tuple[int, tuple[str, ...]]] = deque(maxlen=limits.policies_kept)
 
@@ -33,17 +32,19 @@ class Attribution:
         """Calls that begin from now on (wall clock) number their tools like this."""
         self._tools.appendleft((now_ns, tuple(tool.name for tool in policy.tools)))
 
-    def records(self, burned: Iterable[Burned], cause: Cause, now_ns: int) -> list[BurnedRecord]:
+    def records(
+        self, burned: Iterable[BurnedReservation], cause: Cause, now_ns: int
+    ) -> list[BurnRecord]:
         """One record for each reservation that had, or may have, taken credit."""
         return [self._record(each, cause, now_ns) for each in burned if each.state != _CLAIMED]
 
-    def _record(self, burned: Burned, cause: Cause, now_ns: int) -> BurnedRecord:
+    def _record(self, burned: BurnedReservation, cause: Cause, now_ns: int) -> BurnRecord:
         entry = self._registry.get(burned.branch_key)
         who = self._registry.who(burned.branch_key)
         # The registry knows the newest grant only; an older one is named by its key alone.
-        if entry and table_key(Kind.GRANT, entry.crew, entry.grant.encode()) != burned.grant:
+        if entry and table_key(KeyKind.GRANT, entry.crew, entry.grant.encode()) != burned.grant:
             who["grant"] = ""
-        return BurnedRecord(
+        return BurnRecord(
             **who,
             time=when(now_ns),
             started=when(burned.started_ns),
@@ -58,7 +59,7 @@ class Attribution:
             certificate=cross_crew_account.certificate(entry.crew, who["grant"]) if entry else "",
         )
 
-    def _tool(self, burned: Burned) -> str:
+    def _tool(self, burned: BurnedReservation) -> str:
         for since, names in self._tools:
             if since <= burned.started_ns:
                 return names[burned.tool] if burned.tool < len(names) else ""

@@ -14,52 +14,54 @@ from typing import Protocol
 import trio
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
-from crewgate.agent.anomaly.minting_watch import Watching
-from crewgate.agent.branch_registry import Registry
+from crewgate._native.table_owner import OwnedTable
+from crewgate.agent.anomaly.minting_watch import MintingWatch
+from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.agent.grant_checks import check, level_name
-from crewgate.agent.ipc_server.attachments import Guest
-from crewgate.agent.revocation.entries import Clocks
-from crewgate.core.budget.ledger_protocol import Answer, Opened, Operation
+from crewgate.agent.ipc_server.attachments import AttachedProcess
+from crewgate.agent.revocation.types import ClockReading
+from crewgate.core.budget.ledger_protocol import BranchesOpened, Operation, OperationResult
 from crewgate.errors import LedgerError, LinkError
-from crewgate.ipc.attach_messages import Draw, Drawn
-from crewgate.leases.lease_client import Lessor, Status, Steps
+from crewgate.ipc.attach_messages import CreditDrawn, DrawCredit
+from crewgate.leases.lease_client import DrawResult, LeaseClient, LedgerCalls
 
 _FULL_NS = round(limits.table_full_seconds * 1e9)
 _AGAIN_NS = round(limits.draw_again_seconds * 1e9)
 # With these the branch has a record, so the registry may know it.
-_OPENED = {Status.GRANTED, Status.EXHAUSTED, Status.CONTENDED}
+_OPENED = {DrawResult.GRANTED, DrawResult.EXHAUSTED, DrawResult.CONTENDED}
 
 
-class Asking(Protocol):
+class LedgerPort(Protocol):
     """Who carries a question to the ledger; `then` hears the answer, at once or much later."""
 
     @property
-    def trouble(self) -> str:
+    def unavailable_reason(self) -> str:
         """Why the ledger does not answer now; empty while it does."""
 
-    def ask(self, operation: Operation, then: Callable[[Answer | LedgerError], None]) -> None:
-        """See `ledger.clerk`."""
+    def ask(
+        self, operation: Operation, then: Callable[[OperationResult | LedgerError], None]
+    ) -> None:
+        """See `ledger.operation_queue`."""
 
 
 @dataclass(slots=True, eq=False)
-class Waiting:
+class WaitingDraw:
     """A draw that was not answered yet, and until when it may be tried."""
 
-    guest: Guest
-    ask: Draw
+    process: AttachedProcess
+    ask: DrawCredit
     until_ns: int
     answered: bool = False
 
 
 @dataclass(slots=True, eq=False)
-class Talk:
+class DrawInProgress:
     """What the ledger is being asked for one branch: who began it, and who came meanwhile."""
 
-    first: Waiting | None  # nobody, where it is drawn ahead
-    others: deque[Waiting] = field(default_factory=deque)
+    first: WaitingDraw | None  # nobody, where it is drawn ahead
+    others: deque[WaitingDraw] = field(default_factory=deque)
 
-    def join(self, waiting: Waiting) -> None:
+    def join(self, waiting: WaitingDraw) -> None:
         """Wait for the outcome; those who were told otherwise already are let go."""
         while self.others and self.others[0].answered:
             self.others.popleft()
@@ -78,26 +80,26 @@ class Draws:
     def __init__(
         self,
         table: OwnedTable,
-        lessor: Lessor,
-        asking: Asking,
-        registry: Registry,
-        watching: Watching,
+        lease_client: LeaseClient,
+        asking: LedgerPort,
+        registry: BranchRegistry,
+        watching: MintingWatch,
         wait_seconds: float,
         *,
-        read: Callable[[], Clocks],
-        say: Callable[[str], None],
+        read: Callable[[], ClockReading],
+        log: Callable[[str], None],
     ) -> None:
         self._table = table
-        self._lessor = lessor
+        self._lease_client = lease_client
         self._asking = asking
         self._registry = registry
         self._watching = watching
         self._read = read
-        self._say = say
+        self._log = log
         self._wait_ns = round(wait_seconds * 1e9)
-        self._waiting: deque[Waiting] = deque()  # all, the first to be answered first
-        self._contended: deque[Waiting] = deque()
-        self._talks: dict[bytes, Talk] = {}
+        self._waiting: deque[WaitingDraw] = deque()  # all, the first to be answered first
+        self._contended: deque[WaitingDraw] = deque()
+        self._talks: dict[bytes, DrawInProgress] = {}
         self._ahead: list[tuple[int, bytes]] = []  # a heap of when to look at whom
         self._planned: set[bytes] = set()
         self._generation = -1
@@ -127,25 +129,25 @@ class Draws:
             self._busy = trio.Event()
             await self._busy.wait()
 
-    def ask(self, guest: Guest, ask: Draw, clocks: Clocks) -> None:
+    def ask(self, process: AttachedProcess, ask: DrawCredit, clocks: ClockReading) -> None:
         """Answer, or wait; LinkError if the ask contradicts itself."""
         check(ask.grant)
         if not 0 <= ask.need <= limits.price_micro_max:
             raise LinkError(f"a draw of {ask.need} micro-credits, which no call can need")
-        if guest.draws >= limits.link_draws_max:
-            guest.tell(Drawn(id=ask.id, status=Status.CONTENDED.value))
+        if process.draws >= limits.link_draws_max:
+            process.send(CreditDrawn(id=ask.id, status=DrawResult.CONTENDED.value))
             return
-        guest.draws += 1
-        waiting = Waiting(guest, ask, clocks.boot_ns + self._wait_ns)
-        if not self._lend(waiting):
+        process.draws += 1
+        waiting = WaitingDraw(process, ask, clocks.boot_ns + self._wait_ns)
+        if not self._overdraw(waiting):
             self._begin(waiting, clocks)  # also then: the next call finds what is drawn
-        if not waiting.answered and self._asking.trouble:
-            self._answer(waiting, Status.CONTENDED)
+        if not waiting.answered and self._asking.unavailable_reason:
+            self._answer(waiting, DrawResult.CONTENDED)
         if not waiting.answered:
             self._waiting.append(waiting)
             self._some.set()
 
-    def retry(self, clocks: Clocks) -> None:
+    def retry(self, clocks: ClockReading) -> None:
         """Try those that wait for credit, in order: at once when it came back, else now and then.
 
         Who has waited long enough is answered, and everybody once the ledger does not answer.
@@ -158,36 +160,43 @@ class Draws:
                 self._begin(self._contended.popleft(), clocks)
         while self._waiting and self._is_over(self._waiting[0], clocks):
             waiting = self._waiting.popleft()
-            if not waiting.answered and not self._lend(waiting):
-                self._answer(waiting, Status.CONTENDED)
+            if not waiting.answered and not self._overdraw(waiting):
+                self._answer(waiting, DrawResult.CONTENDED)
 
-    def hurry(self, clocks: Clocks) -> None:
+    def hurry(self, clocks: ClockReading) -> None:
         """Credit came back on another machine: try now, whatever was tried a moment ago."""
         self._generation = -1
         self.retry(clocks)
 
-    def _lend(self, waiting: Waiting) -> bool:
+    def _overdraw(self, waiting: WaitingDraw) -> bool:
         """Let a call go on for which the ledger cannot be asked, if that is what is wanted."""
         key, need = waiting.ask.grant.branch_key, waiting.ask.need
-        is_lent = bool(self._asking.trouble) and self._lessor.lending.lend(key, need)
+        is_lent = bool(self._asking.unavailable_reason) and self._lease_client.overdraft.overdraw(
+            key, need
+        )
         if is_lent:
-            self._answer(waiting, Status.GRANTED)
+            self._answer(waiting, DrawResult.GRANTED)
         return is_lent
 
-    def repay(self) -> None:
+    def settle_overdraft(self) -> None:
         """Have the ledger charge what was lent while it was away; to be called once a second."""
-        for key in [] if self._asking.trouble else self._lessor.lending.owing:
+        for key in [] if self._asking.unavailable_reason else self._lease_client.overdraft.owing:
             if key not in self._talks:
-                self._talks[key] = Talk(None)
-                self._go_on(key, self._lessor.repay(key), None)
+                self._talks[key] = DrawInProgress(None)
+                self._go_on(key, self._lease_client.settle_overdraft(key), None)
 
-    def _is_over(self, waiting: Waiting, clocks: Clocks) -> bool:
+    def _is_over(self, waiting: WaitingDraw, clocks: ClockReading) -> bool:
         is_late = clocks.boot_ns >= waiting.until_ns
-        return waiting.answered or waiting.guest.gone or is_late or bool(self._asking.trouble)
+        return (
+            waiting.answered
+            or waiting.process.gone
+            or is_late
+            or bool(self._asking.unavailable_reason)
+        )
 
-    def _begin(self, waiting: Waiting, clocks: Clocks) -> None:
+    def _begin(self, waiting: WaitingDraw, clocks: ClockReading) -> None:
         """Draw for it, or have it wait for who draws for the same branch."""
-        if waiting.answered or waiting.guest.gone:
+        if waiting.answered or waiting.process.gone:
             return
         grant, need = waiting.ask.grant, waiting.ask.need
         talk = self._talks.get(grant.branch_key)
@@ -195,24 +204,26 @@ class Draws:
             talk.join(waiting)
             return
         if len(self._talks) >= limits.draw_talks_max:
-            self._answer(waiting, Status.CONTENDED)
+            self._answer(waiting, DrawResult.CONTENDED)
             return
         # A throttled or quarantined orchestrator draws nothing. That is a 503 and not a 401:
         # a watch suspects and proves nothing, and what a person may lift must not end a branch.
         if not self._watching.admits(grant, clocks):
-            self._answer(waiting, Status.HELD)
+            self._answer(waiting, DrawResult.HELD)
             return
-        self._talks[grant.branch_key] = Talk(waiting)
-        steps = self._lessor.steps(grant, need, clocks.wall, clocks.boot_ns)
+        self._talks[grant.branch_key] = DrawInProgress(waiting)
+        steps = self._lease_client.steps(grant, need, clocks.wall, clocks.boot_ns)
         self._go_on(grant.branch_key, steps, None)
 
-    def _go_on(self, branch: bytes, steps: Steps, answer: Answer | LedgerError) -> None:
+    def _go_on(
+        self, branch: bytes, steps: LedgerCalls, answer: OperationResult | LedgerError
+    ) -> None:
         """Tell the lessor what the ledger said, until it knows how the draw has ended."""
         try:
-            if isinstance(answer, Opened) and not self._is_wanted(branch):
+            if isinstance(answer, BranchesOpened) and not self._is_wanted(branch):
                 steps.close()  # the ledger took so long that nobody waits: it is asked anew
-                self._lessor.decline(answer)
-                self._end(branch, Status.CONTENDED)
+                self._lease_client.decline(answer)
+                self._end(branch, DrawResult.CONTENDED)
                 return
             if isinstance(answer, LedgerError):
                 operation = steps.throw(answer)
@@ -221,72 +232,72 @@ class Draws:
         except StopIteration as end:
             self._end(branch, end.value)
         except LedgerError as error:
-            self._say(f"a draw that the ledger refuses: {error}")
-            self._end(branch, Status.CONTENDED)
+            self._log(f"a draw that the ledger refuses: {error}")
+            self._end(branch, DrawResult.CONTENDED)
         except Exception as error:  # noqa: BLE001 - a barrier: whoever waits for this draw asks again
-            self._say(f"a fault of ours in a draw: {error!r}")
-            self._end(branch, Status.CONTENDED)
+            self._log(f"a fault of ours in a draw: {error!r}")
+            self._end(branch, DrawResult.CONTENDED)
         else:
             self._asking.ask(operation, partial(self._go_on, branch, steps))
 
     def _is_wanted(self, branch: bytes) -> bool:
         talk = self._talks[branch]
         waiting = (*talk.others, *([talk.first] if talk.first else ()))
-        return any(not each.answered and not each.guest.gone for each in waiting)
+        return any(not each.answered and not each.process.gone for each in waiting)
 
-    def _end(self, branch: bytes, status: Status) -> None:
+    def _end(self, branch: bytes, status: DrawResult) -> None:
         """The first of those that wait has its outcome; the others are tried with what is there."""
         talk, clocks = self._talks.pop(branch), self._read()
-        if status is Status.FULL:
+        if status is DrawResult.FULL:
             self._full_ns = clocks.boot_ns
-        if status is Status.GRANTED:
+        if status is DrawResult.GRANTED:
             self._plan(branch, clocks)
         first = talk.first
         if first is not None and status in _OPENED:
             self._registry.learn(first.ask.grant)
         if first is not None and not first.answered:
-            if status is Status.CONTENDED and not self._is_over(first, clocks):
+            if status is DrawResult.CONTENDED and not self._is_over(first, clocks):
                 self._contended.append(first)
             else:
                 self._answer(first, status)
         for other in talk.others:
             self._begin(other, clocks)
 
-    def _plan(self, branch: bytes, clocks: Clocks) -> None:
+    def _plan(self, branch: bytes, clocks: ClockReading) -> None:
         """Look again when half of its lease should be spent, so that no call finds it empty."""
-        seconds = self._lessor.lasts(branch)
+        seconds = self._lease_client.seconds_left(branch)
         if seconds <= limits.draw_ahead_seconds_max and branch not in self._planned:
             due = clocks.boot_ns + round(max(seconds, limits.draw_look_seconds) * 1e9)
             heapq.heappush(self._ahead, (due, branch))
             self._planned.add(branch)
             self._busy.set()
 
-    def look_ahead(self, clocks: Clocks) -> None:
+    def prefetch(self, clocks: ClockReading) -> None:
         """Draw for those whose time has come; to be called every few milliseconds."""
         while self._ahead and self._ahead[0][0] <= clocks.boot_ns:
             _, branch = heapq.heappop(self._ahead)
             self._planned.discard(branch)
             if branch not in self._talks:
-                self._talks[branch] = Talk(None)
-                self._go_on(branch, self._lessor.ahead(branch, clocks.boot_ns), None)
+                self._talks[branch] = DrawInProgress(None)
+                self._go_on(branch, self._lease_client.prefetch(branch, clocks.boot_ns), None)
 
-    def _answer(self, waiting: Waiting, status: Status) -> None:
+    def _answer(self, waiting: WaitingDraw, status: DrawResult) -> None:
         waiting.answered = True
-        guest, ask = waiting.guest, waiting.ask
-        if guest.gone:
+        process, ask = waiting.process, waiting.ask
+        if process.gone:
             return
-        guest.draws -= 1
-        if status is Status.EXHAUSTED:
-            guest.tell(self._exhausted(ask))
+        process.draws -= 1
+        if status is DrawResult.EXHAUSTED:
+            process.send(self._exhausted(ask))
         else:
-            guest.tell(Drawn(id=ask.id, status=status.value))
+            process.send(CreditDrawn(id=ask.id, status=status.value))
 
-    def _exhausted(self, ask: Draw) -> Drawn:
+    def _exhausted(self, ask: DrawCredit) -> CreditDrawn:
         record = self._table.branch(self._table.find(ask.grant.branch_key))
         if record is None or record.refused is None:  # credit came back in this moment
-            return Drawn(id=ask.id, status="contended")
+            return CreditDrawn(id=ask.id, status="contended")
         _, level, used, quota = record.refused
-        return Drawn(
+        return CreditDrawn(
             id=ask.id,
             status="exhausted",
             level=level_name(ask.grant, level),

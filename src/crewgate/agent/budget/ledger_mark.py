@@ -12,45 +12,52 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
 from crewgate._native.table import StaleTableError
-from crewgate.agent.table_setup import Say, bind, drawn_from
+from crewgate._native.table_owner import OwnedTable
+from crewgate.agent.table_setup import LogLine, bind, drawn_from
 from crewgate.config import Config
-from crewgate.core.budget.ledger_mark import Book, Mark
+from crewgate.core.budget.ledger_mark import LedgerCounts, LedgerMark
 from crewgate.errors import TableError
 from crewgate.ledger.factory import open_ledger
-from crewgate.ledger.mark_file import WAYS_OUT, look, read_mark, require, why_refused, write_mark
+from crewgate.ledger.mark_file import (
+    WAYS_OUT,
+    find_ledger,
+    read_mark,
+    require,
+    why_refused,
+    write_mark,
+)
 from crewgate.ledger.sql import SQLLedger
 from crewgate.runtime.durable_files import describe
 
 
-def open_known_ledger(config: Config, holder: str) -> tuple[SQLLedger, Mark]:
+def open_known_ledger(config: Config, holder: str) -> tuple[SQLLedger, LedgerMark]:
     """The ledger to draw from as `holder`, and how far it is.
 
     LedgerReplacedError if it is another one, or older, or gone; LedgerUnavailableError.
     """
     known = read_mark(config.state)
     if known is not None:
-        require(config.ledger, known, look(config.ledger))
+        require(config.ledger, known, find_ledger(config.ledger))
     ledger = open_ledger(config.ledger)
-    _, count = ledger.beats().get(holder, (b"", 0))
+    _, count = ledger.heartbeats().get(holder, (b"", 0))
     term = known.term if known else 0
     if known is not None and known.holder != holder:  # its counts are another account's
         term += 1
-    return ledger, Mark(ledger.identity, holder, count, term)
+    return ledger, LedgerMark(ledger.identity, holder, count, term)
 
 
-def require_table(config: Config, table: OwnedTable, mark: Mark) -> None:
+def require_table(config: Config, table: OwnedTable, mark: LedgerMark) -> None:
     """LedgerReplacedError if the table, whose leases are of this ledger, knows of more."""
     known = msgspec.structs.replace(mark, count=table.ledger_count)
-    require(config.ledger, known, Book(mark.ledger, {mark.holder: mark.count}))
+    require(config.ledger, known, LedgerCounts(mark.ledger, {mark.holder: mark.count}))
 
 
 class MarkKeeper:
     """Keeps the mark of the ledger that is drawn from, in the table and in the state folder."""
 
     def __init__(
-        self, config: Config, ledger: SQLLedger, table: OwnedTable, mark: Mark, say: Say
+        self, config: Config, ledger: SQLLedger, table: OwnedTable, mark: LedgerMark, log: LogLine
     ) -> None:
         """Let table and disk have it before anything is drawn; OSError, LedgerUnavailableError."""
         write_mark(config.state, mark)
@@ -59,21 +66,23 @@ class MarkKeeper:
         self._state = config.state
         self._settings = config.ledger
         self._ledger = ledger
-        self._book = Book(mark.ledger, {name: at for name, (_, at) in ledger.beats().items()})
+        self._book = LedgerCounts(
+            mark.ledger, {name: at for name, (_, at) in ledger.heartbeats().items()}
+        )
         self._holder = mark.holder
         self._term = mark.term
         self._table = table
-        self._say = say
+        self._log = log
         self._trouble = ""
-        self._objection: Mark | None = None  # what the other machines know
+        self._objection: LedgerMark | None = None  # what the other machines know
         self.refusal = ""  # why this ledger must not be drawn from, as they know
-        self.on_written: Callable[[Mark], None] = lambda _mark: None
+        self.on_written: Callable[[LedgerMark], None] = lambda _mark: None
         self.on_refusal: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
         return f"<MarkKeeper {self.mark}>"
 
-    def hear(self, known: Mark) -> None:
+    def check_peer_mark(self, known: LedgerMark) -> None:
         """What this machine once told the others: the ledger may be an older copy after all.
 
         The disk has it then, so that the next start is refused until a person accepts the ledger.
@@ -84,7 +93,7 @@ class MarkKeeper:
         if self.refusal or known.term < self._term:
             return
         counts = {known.holder: self._count_of(known.holder)}
-        why = why_refused(self._settings, known, Book(self._book.ledger, counts))
+        why = why_refused(self._settings, known, LedgerCounts(self._book.ledger, counts))
         if not why and (known.term == self._term or self._settings.file is None):
             # What this machine tells under its name of now is later than that (`LedgerMarks`).
             self._term = known.term + (known.holder != self._holder)
@@ -126,7 +135,7 @@ class MarkKeeper:
         except (OSError, TableError) as error:
             why = describe(error) if isinstance(error, OSError) else str(error)
             if why != self._trouble:
-                self._say(f"{why}; until then an older ledger is not known for one after a restart")
+                self._log(f"{why}; until then an older ledger is not known for one after a restart")
             self._trouble = why
             return
         self.mark, self._trouble = mark, ""
@@ -138,7 +147,7 @@ class MarkKeeper:
         return self._ledger.counts.get(holder, self._book.counts.get(holder, 0))
 
 
-def known_with_table(state: Path) -> Mark | None:
+def known_with_table(state: Path) -> LedgerMark | None:
     """What the disk knows, and a table of the same term; TableError while an agent holds that."""
     known = read_mark(state)
     try:

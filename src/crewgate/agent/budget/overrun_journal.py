@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from crewgate import limits
-from crewgate.agent.journal import Journal
-from crewgate.core.budget.ledger_protocol import Told
+from crewgate.agent.journal import StateJournal
+from crewgate.core.budget.ledger_protocol import LeaseReport
 
 
-class Note(msgspec.Struct, frozen=True, gc=False):
+class OverrunRecord(msgspec.Struct, frozen=True, gc=False):
     """One overrun of `amount`; `id` is its call's, `life` that of the table that held its lease.
 
     Bytes are hexadecimal; `time` is the wall clock in seconds.
@@ -26,21 +26,21 @@ class Note(msgspec.Struct, frozen=True, gc=False):
     time: int
 
 
-class Notes:
+class OverrunJournal:
     """Of a day, the oldest first, within a bound; `life` is the table's."""
 
-    def __init__(self, journal: Journal[Note], life: bytes) -> None:
+    def __init__(self, journal: StateJournal[OverrunRecord], life: bytes) -> None:
         self._journal = journal
         self._life = life.hex()
-        self._notes: dict[str, Note] = {}
+        self._notes: dict[str, OverrunRecord] = {}
 
     def __repr__(self) -> str:
-        return f"<Notes {len(self._notes)}>"
+        return f"<OverrunJournal {len(self._notes)}>"
 
     def __len__(self) -> int:
         return len(self._notes)
 
-    def __iter__(self) -> Iterator[Note]:
+    def __iter__(self) -> Iterator[OverrunRecord]:
         return iter(self._notes.values())
 
     def __contains__(self, identifier: bytes) -> bool:
@@ -48,7 +48,7 @@ class Notes:
 
     def add(self, identifier: bytes, key: bytes, amount: int, wall: int) -> None:
         """Note it for good."""
-        note = Note(identifier.hex(), key.hex(), self._life, amount, wall)
+        note = OverrunRecord(identifier.hex(), key.hex(), self._life, amount, wall)
         self._keep(note)
         self._journal.append(note)
 
@@ -70,7 +70,7 @@ class Notes:
         """Branches that had one."""
         return {bytes.fromhex(note.key) for note in self}
 
-    def missing(self, leases: Mapping[bytes, Told]) -> dict[bytes, int]:
+    def missing(self, leases: Mapping[bytes, LeaseReport]) -> dict[bytes, int]:
         """What the ledger has not heard of, by branch, who has told so much of this table's."""
         totals: dict[bytes, int] = {}
         for note in self:
@@ -86,10 +86,10 @@ class Notes:
         while self._notes and self._first().time + kept < wall:
             del self._notes[self._first().id]
 
-    def _keep(self, note: Note) -> None:
+    def _keep(self, note: OverrunRecord) -> None:
         if len(self._notes) >= limits.overruns_noted_max:
             del self._notes[self._first().id]
         self._notes[note.id] = note
 
-    def _first(self) -> Note:
+    def _first(self) -> OverrunRecord:
         return next(iter(self))

@@ -7,50 +7,52 @@ is noted last: whoever is killed meanwhile, it is told again and ends no less.
 """
 
 from crewgate.agent.grant_checks import check
-from crewgate.agent.revocation.fanout import Told
-from crewgate.agent.state import Machine
+from crewgate.agent.revocation.fanout import PendingRevocation
+from crewgate.agent.state import AgentState
 from crewgate.core.audit import record_builder, records
 from crewgate.core.credits import format_credits
 from crewgate.errors import RefusedError
-from crewgate.ipc.attach_messages import Noted, Overran
+from crewgate.ipc.attach_messages import OverrunNoted, ReportOverrun
 
 
-def overran(machine: Machine, told: Overran) -> Noted:
+def overran(agent: AgentState, told: ReportOverrun) -> OverrunNoted:
     """End the branch of an overrun, and note it once; LinkError if the message contradicts itself.
 
     What is returned is for who told it.
     """
     check(told.grant)
-    if told.id not in machine.notes:
-        _end(machine, told)
-        key, clocks = told.grant.branch_key, machine.clock.read()
-        machine.notes.add(told.id, key, told.amount, clocks.wall)
-        machine.lessor.overran(key, told.amount, clocks.boot_ns)
-    return Noted(id=told.id)
+    if told.id not in agent.notes:
+        _end(agent, told)
+        key, clocks = told.grant.branch_key, agent.clock.read()
+        agent.notes.add(told.id, key, told.amount, clocks.wall)
+        agent.lease_client.overran(key, told.amount, clocks.boot_ns)
+    return OverrunNoted(id=told.id)
 
 
-def _end(machine: Machine, told: Overran) -> None:
+def _end(agent: AgentState, told: ReportOverrun) -> None:
     grant, ended = told.grant, "ended"
     try:
-        revoked = machine.revoke(grant.branch, grant.crew, coarsens=False)
+        revoked = agent.revoke(grant.branch, grant.crew, coarsens=False)
     except RefusedError as error:
         ended = f"closed in the ledger alone ({error})"
-        machine.lessor.close(grant.branch_key)
-        machine.record([_closed(machine, told)])
+        agent.lease_client.close(grant.branch_key)
+        agent.record([_closed(agent, told)])
     else:
-        machine.telling.end(revoked)  # nobody waits for a receipt
-        machine.close(revoked.done)
-        machine.record([_revoked(machine, told, revoked)])
-    machine.say(
+        agent.fanout.end(revoked)  # nobody waits for a receipt
+        agent.close(revoked.done)
+        agent.record([_revoked(agent, told, revoked)])
+    agent.log(
         f"an answer for branch {grant.branch} stated {format_credits(told.amount)} credits more "
         f"than its call may cost: the branch is {ended}; see the audit for the tool"
     )
 
 
-def _revoked(machine: Machine, told: Overran, revoked: Told) -> records.Revocation:
-    return records.Revocation(
+def _revoked(
+    agent: AgentState, told: ReportOverrun, revoked: PendingRevocation
+) -> records.RevocationRecord:
+    return records.RevocationRecord(
         **record_builder.who(told.grant),
-        time=records.when(machine.clock.wall_ns()),
+        time=records.when(agent.clock.wall_ns()),
         target=revoked.done.target,
         id=revoked.done.id,
         by="overrun",
@@ -58,10 +60,10 @@ def _revoked(machine: Machine, told: Overran, revoked: Told) -> records.Revocati
     )
 
 
-def _closed(machine: Machine, told: Overran) -> records.Revocation:
-    return records.Revocation(
+def _closed(agent: AgentState, told: ReportOverrun) -> records.RevocationRecord:
+    return records.RevocationRecord(
         **record_builder.who(told.grant),
-        time=records.when(machine.clock.wall_ns()),
+        time=records.when(agent.clock.wall_ns()),
         target="account",
         id=told.grant.branch,
         by="overrun",

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from crewgate import limits
-from crewgate.core.gossip.messages import State
-from crewgate.gossip.member_certificates import Known
-from crewgate.gossip.node import Gossip
-from crewgate.gossip.sockets import shown, to_where
-from crewgate.ipc.cluster_messages import ClusterStatus, InTouch, MemberRow, MembersPage
+from crewgate.core.gossip.messages import MemberState
+from crewgate.gossip.member_certificates import KnownMember
+from crewgate.gossip.node import GossipNode
+from crewgate.gossip.sockets import format_address, to_where
+from crewgate.ipc.cluster_messages import ClusterStatus, MemberRow, MembersPage, SyncState
 
 BOOTSTRAP = "the first machine of all is started once with `crewgate serve --bootstrap`"
 ROOM = "room for what others revoke: raise [table] revocations and start again"
@@ -16,8 +16,8 @@ FAULT = "a start that can do what others revoke: the log of the agent says what 
 
 
 def in_touch(
-    gossip: Gossip, max_staleness: float, synced_until_ns: int, unreached: Sequence[str]
-) -> InTouch:
+    gossip: GossipNode, max_staleness: float, synced_until_ns: int, unreached: Sequence[str]
+) -> SyncState:
     """With how many it has compared within `max_staleness` seconds, of how many.
 
     Which configured peers are `unreached` is told of a machine that knows no other.
@@ -27,7 +27,7 @@ def in_touch(
     compared = [age for age in ages if age < max_staleness]
     needed = fresh.needed
     is_endless = synced_until_ns == limits.always_ns
-    return InTouch(
+    return SyncState(
         members=len(fresh.others) + 1,
         compared=len(compared),
         needed=needed,
@@ -39,17 +39,18 @@ def in_touch(
     )
 
 
-def waiting_for(gossip: Gossip, touch: InTouch, max_staleness: float, lacks: str) -> str:
+def waiting_for(gossip: GossipNode, touch: SyncState, max_staleness: float, lacks: str) -> str:
     """What keeps this machine from admitting; empty if nothing does.
 
     It `lacks` what would have it obey what it has heard.
     """
     if lacks:
         return lacks
-    node, company = gossip.node, gossip.company
-    if company.is_outcast:
-        return f"others that count it: it was sent away, and to come back takes {company.way_back}"
-    ahead = node.comparing.ahead
+    node, membership = gossip.node, gossip.company
+    if membership.is_evicted:
+        way_back = membership.rejoin_instructions
+        return f"others that count it: it was sent away, and to come back takes {way_back}"
+    ahead = node.anti_entropy.clock_offset
     if abs(ahead) > limits.skew_max:
         return (
             f"a clock within {limits.skew_max} s of the others': it is {abs(ahead):.0f} s "
@@ -73,7 +74,7 @@ def waiting_for(gossip: Gossip, touch: InTouch, max_staleness: float, lacks: str
     )
 
 
-def _late(gossip: Gossip, max_staleness: float) -> str:
+def _late(gossip: GossipNode, max_staleness: float) -> str:
     """Who was not compared with in time: those who do not answer at all, and the rest."""
     since, fresh = gossip.host.now() - max_staleness, gossip.node.freshness
     late = [each for each in fresh.others if fresh.compared_at(each) <= since]
@@ -93,12 +94,12 @@ def named(names: Collection[str]) -> list[str]:
     return [*list(names)[:most], *([f"and {more} more"] if more > 0 else [])]
 
 
-def rows(gossip: Gossip) -> list[MemberRow]:
+def rows(gossip: GossipNode) -> list[MemberRow]:
     """All members, those who wait to be, and those who were sent away and are still counted."""
-    company, fresh = gossip.company, gossip.node.freshness
-    others = {*fresh.others, *(each.id for each in company.directory)} - {company.me.id}
-    mine = _row(gossip, company.me.id, company.me)
-    found = (_row(gossip, each, company.directory.get(each)) for each in others)
+    membership, fresh = gossip.company, gossip.node.freshness
+    others = {*fresh.others, *(each.id for each in membership.directory)} - {membership.me.id}
+    mine = _row(gossip, membership.me.id, membership.me)
+    found = (_row(gossip, each, membership.directory.get(each)) for each in others)
     return [mine, *sorted(found, key=lambda row: row.name)]
 
 
@@ -111,10 +112,10 @@ def pages(found: Sequence[MemberRow], number: int) -> Iterator[MembersPage]:
 
 
 def cluster_status(
-    gossip: Gossip, number: int, touch: InTouch, lacks: str, max_staleness: float
+    gossip: GossipNode, number: int, touch: SyncState, lacks: str, max_staleness: float
 ) -> ClusterStatus:
     """The answer to question `number`."""
-    wall, keys, traffic = gossip.host.wall(), list(gossip.company.ring), gossip.traffic
+    wall, keys, traffic = gossip.host.wall(), list(gossip.company.keyring), gossip.traffic
     return ClusterStatus(
         id=number,
         name=gossip.company.me.name,
@@ -125,7 +126,7 @@ def cluster_status(
         keys=len(keys),
         newest_key_seconds=wall - keys[-1].created if keys else None,
         next_key_seconds=gossip.company.next_key_at(gossip.node) - wall if keys else None,
-        clock_ahead_seconds=gossip.node.comparing.ahead,
+        clock_ahead_seconds=gossip.node.anti_entropy.clock_offset,
         log_complete=not gossip.log.incomplete,
         sent=traffic.sent,
         received=traffic.received,
@@ -138,29 +139,29 @@ def _round(seconds: float) -> float:
     return round(max(0.0, seconds), 3)
 
 
-def _row(gossip: Gossip, member: bytes, known: Known | None) -> MemberRow:
+def _row(gossip: GossipNode, member: bytes, known: KnownMember | None) -> MemberRow:
     at = gossip.node.freshness.compared_at(member)
     return MemberRow(
         name=gossip.company.directory.name(member),
-        address=shown(to_where(known.address)) if known else "",
+        address=format_address(to_where(known.address)) if known else "",
         state=_state(gossip, member),
-        standing=_standing(gossip, member),
+        standing=_voter_state(gossip, member),
         compared_seconds=_round(gossip.host.now() - at) if at > 0 else None,
         ends=known.not_after if known else 0,
         may_revoke=known is not None and known.may_revoke,
     )
 
 
-def _state(gossip: Gossip, member: bytes) -> str:
+def _state(gossip: GossipNode, member: bytes) -> str:
     if member == gossip.company.me.id:
         return "here"
     found = gossip.node.members.get(member)
-    return (found.state if found is not None else State.DEAD).name.lower()
+    return (found.state if found is not None else MemberState.DEAD).name.lower()
 
 
-def _standing(gossip: Gossip, member: bytes) -> str:
+def _voter_state(gossip: GossipNode, member: bytes) -> str:
     fresh, me = gossip.node.freshness, gossip.company.me.id
-    if member == me and gossip.company.is_outcast:
+    if member == me and gossip.company.is_evicted:
         return "outcast"
     if member == me:
         return "counts" if fresh.counts else "joining"

@@ -1,8 +1,8 @@
 """This machine's list of the revoked, as its peers are handed it and as it takes theirs.
 
-Is `peers.lists.Lists`. If something is wrong with a list, it says so once, and the conversation
-goes on: in it peers compare revocations, which they obey without the list too. A member whose list
-was no good hands over none for a while; the others do.
+Is a `gossip.revocation_lists.CRLExchange`. If something is wrong with a list, it says so once, and
+the conversation goes on: in it peers compare revocations, which they obey without the list too. A
+member whose list was no good hands over none for a while; the others do.
 """
 
 import threading
@@ -11,10 +11,10 @@ from collections.abc import Callable
 import msgspec
 
 from crewgate import limits
-from crewgate.ca.kept_crl import KeptList, SignedList
-from crewgate.config import CA, Config
+from crewgate.ca.kept_crl import CachedCRL, SignedCRL
+from crewgate.config import CAConfig, Config
 from crewgate.errors import AuthorityError
-from crewgate.gossip.revocation_lists import ListMark
+from crewgate.gossip.revocation_lists import CRLVersion
 
 _AGAIN = limits.gossip_list_again_seconds
 
@@ -26,7 +26,7 @@ class _Refused(msgspec.Struct, frozen=True):
     until: float  # the member hands over none before
 
 
-class PeerLists:
+class PeerCRLs:
     """The list that `config` names when it is asked for; a reload may have changed that.
 
     `wall` is seconds since the epoch, `now` seconds of a clock that does not jump, `name` what a
@@ -44,7 +44,7 @@ class PeerLists:
         self._wall = wall
         self._now = now
         self._name = name
-        self._kept: KeptList | None = None
+        self._kept: CachedCRL | None = None
         self._turn = threading.Lock()
         self._refused: dict[bytes, _Refused] = {}  # by member, the latest last
         self._not_before = 0.0  # from anybody, because of something here
@@ -52,23 +52,23 @@ class PeerLists:
         self._news: list[str] = []
 
     def __repr__(self) -> str:
-        return f"<PeerLists {self._kept!r}>"
+        return f"<PeerCRLs {self._kept!r}>"
 
-    def mark(self, member: bytes) -> ListMark:
-        """See `Lists`."""
+    def version(self, member: bytes) -> CRLVersion:
+        """See `CRLExchange`."""
         kept, held = self._current(), self._held()
         takes = kept is not None and not kept.is_signed_here and self._takes_from(member)
         if held is None or held.next_update <= self._wall():
-            return ListMark(takes=takes)  # one that is over is as good as none
-        return ListMark(held.authority, held.number, takes)
+            return CRLVersion(takes=takes)  # one that is over is as good as none
+        return CRLVersion(held.authority, held.number, takes)
 
     def data(self) -> bytes:
-        """See `Lists`."""
+        """See `CRLExchange`."""
         held = self._held()
         return b"" if held is None else held.data
 
     def take(self, data: bytes, member: bytes) -> None:
-        """See `Lists`."""
+        """See `CRLExchange`."""
         kept = self._current()
         if kept is None or not data:
             return
@@ -88,16 +88,16 @@ class PeerLists:
             with self._turn:
                 self._refused.pop(member, None)
 
-    def news(self) -> str:
-        """See `Lists`."""
+    def take_message(self) -> str:
+        """See `CRLExchange`."""
         with self._turn:
-            news, self._news = self._news, []
+            take_message, self._news = self._news, []
             if self._trouble != self._said:
-                news.append(self._trouble)
+                take_message.append(self._trouble)
                 self._said = self._trouble
-        return "; ".join(news)
+        return "; ".join(take_message)
 
-    def trouble(self) -> str:
+    def invalid(self) -> str:
         """The latest member whose list was no good, why, and how many more; empty for none."""
         with self._turn:
             bad = [(member, each.why) for member, each in self._remembered().items() if each.why]
@@ -130,7 +130,7 @@ class PeerLists:
         since = self._now() - _AGAIN
         return {member: each for member, each in self._refused.items() if each.until > since}
 
-    def _held(self) -> SignedList | None:
+    def _held(self) -> SignedCRL | None:
         """What can be handed over."""
         kept = self._current()
         held = kept.held() if kept is not None else None
@@ -142,12 +142,12 @@ class PeerLists:
             return None
         return held
 
-    def _current(self) -> KeptList | None:
+    def _current(self) -> CachedCRL | None:
         config = self._config()
-        ca: CA | None = config.ca
+        ca: CAConfig | None = config.ca
         if ca is None:
             self._kept = None
         elif self._kept is None or self._kept.ca != ca:
             chains = [] if config.cluster is None else [config.cluster.certificate]
-            self._kept = KeptList(ca, config.state, chains, self._wall)
+            self._kept = CachedCRL(ca, config.state, chains, self._wall)
         return self._kept

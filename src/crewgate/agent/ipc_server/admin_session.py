@@ -1,7 +1,7 @@
 """The owner's door: revoke, quarantine, tree, status, reload, each answered in turn.
 
 Decides nothing: asks the machine and puts its answers into messages. Of the other machines see
-`cluster_owner`.
+`cluster_admin`.
 """
 
 from collections.abc import Callable
@@ -12,97 +12,99 @@ from crewgate import limits
 from crewgate.agent import status
 from crewgate.agent.anomaly import remote_quarantines
 from crewgate.agent.anomaly.minting_watch import grant_of
-from crewgate.agent.ipc_server.message_stream import Conversation
+from crewgate.agent.ipc_server.message_stream import MessageStream
 from crewgate.agent.reload import reload_now
-from crewgate.agent.revocation.disconnect_acks import Pending
-from crewgate.agent.revocation.fanout import Told, ToldNames
-from crewgate.agent.revocation.quorum_wait import Reaching
-from crewgate.agent.revocation.seen_names import SEEN, Unseen, never_seen
-from crewgate.agent.state import Machine
+from crewgate.agent.revocation.disconnect_acks import PendingAcks
+from crewgate.agent.revocation.fanout import PendingNames, PendingRevocation
+from crewgate.agent.revocation.quorum_wait import QuorumWait
+from crewgate.agent.revocation.seen_names import SEEN, UnknownName, never_seen
+from crewgate.agent.state import AgentState
 from crewgate.core import cross_crew_account
-from crewgate.core.anomaly.enforcement import Word
+from crewgate.core.anomaly.enforcement import QuarantineOrder
 from crewgate.core.audit import records
 from crewgate.core.credits import format_credits
 from crewgate.core.ids import branch_key
 from crewgate.errors import ConfigurationError, LedgerUnavailableError, LinkError, RefusedError
 from crewgate.ipc.admin_messages import (
-    AskMint,
-    AskReload,
-    AskStatus,
-    AskTree,
-    Forgive,
-    Forgiven,
-    Minted,
-    Name,
+    AdminRequest,
+    BurnedForgiven,
+    CheckMint,
+    ForgiveBurned,
+    GetStatus,
+    GetTree,
+    MintDecision,
     NamesReceipt,
-    OwnerAsks,
     Quarantine,
-    Reach,
-    Receipt,
-    Reloaded,
-    Report,
+    QuarantineState,
+    QuorumResult,
+    ReloadConfig,
+    ReloadResult,
+    ReportHealth,
+    RevocationReceipt,
+    RevocationTarget,
     Revoke,
     RevokeNames,
-    Watched,
     owner_asks,
 )
-from crewgate.ipc.attach_messages import Failed
-from crewgate.ipc.cluster_messages import ClusterAsks
+from crewgate.ipc.attach_messages import RequestFailed
+from crewgate.ipc.cluster_messages import ClusterRequest
 
 
-async def converse(machine: Machine, stream: trio.SocketStream) -> None:
+async def converse(agent: AgentState, stream: trio.SocketStream) -> None:
     """Serve one connection until it ends; LinkError if it breaks the protocol."""
-    talk = Conversation(stream, owner_asks)
+    talk = MessageStream(stream, owner_asks)
     try:
-        while (ask := await talk.next()) is not None:
-            await _answer_in_words(machine, talk, ask)
+        while (ask := await talk.receive()) is not None:
+            await _answer_in_words(agent, talk, ask)
     finally:
-        machine.reports.leave(talk)
+        agent.reports.leave(talk)
 
 
-async def _answer_in_words(machine: Machine, talk: Conversation[OwnerAsks], ask: OwnerAsks) -> None:
+async def _answer_in_words(
+    agent: AgentState, talk: MessageStream[AdminRequest], ask: AdminRequest
+) -> None:
     """Also where the answer is that it will not be done."""
     try:
-        if isinstance(ask, Report):
-            machine.reports.hear(talk, ask, machine.clock.boot_ns())
-        elif isinstance(ask, ClusterAsks):
-            await _answer_of_others(machine, talk, ask)
+        if isinstance(ask, ReportHealth):
+            agent.reports.update(talk, ask, agent.clock.boot_ns())
+        elif isinstance(ask, ClusterRequest):
+            await _answer_of_others(agent, talk, ask)
         else:
-            await _answer(machine, talk, ask)
+            await _answer(agent, talk, ask)
     except (RefusedError, ConfigurationError) as error:
-        await talk.say(Failed(id=ask.id, message=str(error)[: limits.link_note_chars_max]))
+        await talk.send(RequestFailed(id=ask.id, message=str(error)[: limits.link_note_chars_max]))
 
 
-async def _answer(machine: Machine, talk: Conversation[OwnerAsks], ask: OwnerAsks) -> None:
+async def _answer(agent: AgentState, talk: MessageStream[AdminRequest], ask: AdminRequest) -> None:
     if isinstance(ask, Revoke):
-        await talk.say(await revoke(machine, ask, read_ns=machine.clock.monotonic_ns()))
+        await talk.send(await revoke(agent, ask, read_ns=agent.clock.monotonic_ns()))
     elif isinstance(ask, RevokeNames):
-        await talk.say(await revoke_names(machine, ask, read_ns=machine.clock.monotonic_ns()))
+        await talk.send(await revoke_names(agent, ask, read_ns=agent.clock.monotonic_ns()))
     elif isinstance(ask, Quarantine):
-        await talk.say(await quarantine(machine, ask))
-    elif isinstance(ask, Forgive):
-        await talk.say(await forgive(machine, ask))
-    elif isinstance(ask, AskMint):
-        await talk.say(may_mint(machine, ask))
-    elif isinstance(ask, AskStatus):
-        await talk.say(status.status(machine, ask.id))
-    elif isinstance(ask, AskReload):
-        before = machine.inforce.policy.generation
-        await reload_now(machine)
-        after = machine.inforce.policy.generation
-        await talk.say(Reloaded(id=ask.id, generation=after, changed=after != before))
-    elif isinstance(ask, AskTree):
-        found = await status.tree(machine)
+        await talk.send(await quarantine(agent, ask))
+    elif isinstance(ask, ForgiveBurned):
+        await talk.send(await forgive(agent, ask))
+    elif isinstance(ask, CheckMint):
+        await talk.send(may_mint(agent, ask))
+    elif isinstance(ask, GetStatus):
+        await talk.send(status.status(agent, ask.id))
+    elif isinstance(ask, ReloadConfig):
+        before = agent.active_config.policy.generation
+        await reload_now(agent)
+        after = agent.active_config.policy.generation
+        await talk.send(ReloadResult(id=ask.id, generation=after, changed=after != before))
+    elif isinstance(ask, GetTree):
+        found = await status.tree(agent)
         for page in status.pages(found, ask.id):
-            await talk.say(page)
+            await talk.send(page)
     else:
         raise LinkError("not a question of this door")
 
 
 async def _answer_of_others(
-    machine: Machine, talk: Conversation[OwnerAsks], ask: ClusterAsks
+    agent: AgentState, talk: MessageStream[AdminRequest], ask: ClusterRequest
 ) -> None:
-    if machine.telling.others is None:
+    if agent.fanout.others is None:
         raise RefusedError(
             "this machine has no [cluster], so there are no others; add the section, as `crewgate "
             "init` writes it, and start again"
@@ -110,34 +112,34 @@ async def _answer_of_others(
     # As in `main._join`: a machine without peers need not load what this needs.
     from crewgate.agent.ipc_server import cluster_admin  # noqa: PLC0415
 
-    await cluster_admin.answer(machine, talk, ask)
+    await cluster_admin.answer(agent, talk, ask)
 
 
-async def revoke(machine: Machine, ask: Revoke, read_ns: int) -> Receipt:
+async def revoke(agent: AgentState, ask: Revoke, read_ns: int) -> RevocationReceipt:
     """Enter the revocation, hear for a bounded time who has cut what, and write it all down."""
-    told = machine.revoke(ask.name, ask.crew, target=ask.target)
-    reach = Reaching(machine, told.abroad, ask.until, read_ns)
-    await _cut(machine, told, reach, lambda: machine.close(told.done))
+    told = agent.revoke(ask.name, ask.crew, target=ask.target)
+    reach = QuorumWait(agent, told.remote, ask.until, read_ns)
+    await _termination(agent, told, reach, lambda: agent.close(told.done))
     unseen = SEEN
     if not told.pending.count:  # or else a call of it was cut
-        unseen = await never_seen(machine, ask.target, ask.name, told.done.crew)
-    receipt = _receipt(ask, told, read_ns, reach.said(), unseen)
-    machine.record([_record(machine, receipt, told)])
+        unseen = await never_seen(agent, ask.target, ask.name, told.done.crew)
+    receipt = _receipt(ask, told, read_ns, reach.result(), unseen)
+    agent.record([_record(agent, receipt, told)])
     return receipt
 
 
 async def revoke_names(
-    machine: Machine, ask: RevokeNames, read_ns: int, *, is_known: bool = False
+    agent: AgentState, ask: RevokeNames, read_ns: int, *, is_known: bool = False
 ) -> NamesReceipt:
     """The same for certificates and orchestrators as such; `is_known`: the name is no mistake."""
-    told = machine.revoke_names(ask.names)
-    reach = Reaching(machine, told.abroad, ask.until, read_ns)
-    await _cut(machine, told, reach)
+    told = agent.revoke_names(ask.names)
+    reach = QuorumWait(agent, told.remote, ask.until, read_ns)
+    await _termination(agent, told, reach)
     pending = told.pending
     named = [each.name for each in ask.names if each.kind == "orchestrator"]
     unseen = SEEN
     if len(named) == 1 and not is_known:
-        unseen = await never_seen(machine, "orchestrator", named[0], "")
+        unseen = await never_seen(agent, "orchestrator", named[0], "")
     receipt = NamesReceipt(
         id=ask.id,
         read_ns=read_ns,
@@ -149,31 +151,33 @@ async def revoke_names(
         unlisted=told.unlisted,
         never_seen=unseen.where,
         never_seen_on=unseen.on,
-        reach=reach.said(),
+        reach=reach.result(),
     )
-    machine.record([_named(machine, name, receipt) for name in ask.names])
+    agent.record([_named(agent, name, receipt) for name in ask.names])
     return receipt
 
 
-async def quarantine(machine: Machine, ask: Quarantine) -> Watched:
+async def quarantine(agent: AgentState, ask: Quarantine) -> QuarantineState:
     """Set or lift it; the answer is given once the disk has it."""
-    watching, clocks = machine.watching, machine.clock.read()
+    watching, clocks = agent.minting_watch, agent.clock.read()
     is_one = not ask.lift and not ask.orchestrator.endswith("/*")
-    unseen = await never_seen(machine, "orchestrator", ask.orchestrator, "") if is_one else SEEN
+    unseen = await never_seen(agent, "orchestrator", ask.orchestrator, "") if is_one else SEEN
     if ask.lift:
         standing = watching.lift(ask.crew, ask.orchestrator, clocks)
     else:
         standing = watching.set(ask.crew, ask.orchestrator, clocks, ask.seconds)
-    if machine.telling.others is not None:
+    if agent.fanout.others is not None:
         # An end that is moved forward must not be forgotten before the one it has taken the place
         # of: what was said earlier is over, and that is remembered for as long as it might last.
-        words = (Word(standing.word.at), standing.word) if not ask.lift else (standing.word,)
-        entries = [remote_quarantines.told(ask.crew, ask.orchestrator, word) for word in words]
-        machine.telling.others.pass_on(entries)
+        words = (
+            (QuarantineOrder(standing.word.at), standing.word) if not ask.lift else (standing.word,)
+        )
+        entries = [remote_quarantines.to_gossip(ask.crew, ask.orchestrator, word) for word in words]
+        agent.fanout.others.pass_on(entries)
     await trio.to_thread.run_sync(watching.sync)
-    others = machine.telling.others
+    others = agent.fanout.others
     machines = 1 if others is None else others.in_touch().members
-    return Watched(
+    return QuarantineState(
         id=ask.id,
         row=status.watch_row(standing),
         never_seen=unseen.where,
@@ -182,34 +186,34 @@ async def quarantine(machine: Machine, ask: Quarantine) -> Watched:
     )
 
 
-async def forgive(machine: Machine, ask: Forgive) -> Forgiven:
+async def forgive(agent: AgentState, ask: ForgiveBurned) -> BurnedForgiven:
     """Give burned credit back, and write down that somebody did; RefusedError."""
-    crew = machine.registry.whose(ask.branch, ask.crew, machine.inforce.policy.crews)
+    crew = agent.registry.whose(ask.branch, ask.crew, agent.active_config.policy.crews)
     key = branch_key(crew, ask.branch)
     try:
-        amount = await machine.clerk.use(lambda ledger: ledger.forgive(key))
+        amount = await agent.ledger_queue.use(lambda ledger: ledger.forgive(key))
     except LedgerUnavailableError as error:
         raise RefusedError(f"the ledger does not answer: {error}") from error
-    machine.lessor.lift(key)
+    agent.lease_client.lift(key)
     burned = f"{format_credits(amount)} credits that were burned are" if amount else "nothing was"
-    machine.say(f"of branch {ask.branch} ({crew}) {burned} forgiven")
-    return Forgiven(id=ask.id, branch=ask.branch, crew=crew, amount=amount)
+    agent.log(f"of branch {ask.branch} ({crew}) {burned} forgiven")
+    return BurnedForgiven(id=ask.id, branch=ask.branch, crew=crew, amount=amount)
 
 
-def may_mint(machine: Machine, ask: AskMint) -> Minted:
+def may_mint(agent: AgentState, ask: CheckMint) -> MintDecision:
     """Count what the token endpoint is about to hand out; RefusedError for what is no grant."""
-    machine.watching.check(ask.crew, ask.claims.client_id)
+    agent.minting_watch.check(ask.crew, ask.claims.client_id)
     try:
         grant = grant_of(ask.claims, ask.crew, ask.kid)
     except ValueError as error:
         raise RefusedError(f"not a grant: {error}") from error
-    return Minted(id=ask.id, admitted=machine.watching.admits(grant, machine.clock.read()))
+    return MintDecision(id=ask.id, admitted=agent.minting_watch.admits(grant, agent.clock.read()))
 
 
-async def _cut(
-    machine: Machine,
-    told: Told | ToldNames,
-    reach: Reaching,
+async def _termination(
+    agent: AgentState,
+    told: PendingRevocation | PendingNames,
+    reach: QuorumWait,
     then: Callable[[], object] = lambda: None,
 ) -> None:
     """Hear for a bounded time who has cut what; `then` is done once everybody is being told."""
@@ -223,21 +227,23 @@ async def _cut(
             with trio.move_on_after(limits.revocation_answer_seconds_max):
                 await told.pending.wait()
     finally:
-        machine.telling.end(told)
+        agent.fanout.end(told)
 
 
-def _cut_ms(pending: Pending, read_ns: int) -> float:
+def _cut_ms(pending: PendingAcks, read_ns: int) -> float:
     return max(0, pending.last_cut_ns - read_ns) / 1e6 if pending.last_cut_ns else 0.0
 
 
-def _named(machine: Machine, name: Name, receipt: NamesReceipt) -> records.Revocation:
-    return records.Revocation(
+def _named(
+    agent: AgentState, name: RevocationTarget, receipt: NamesReceipt
+) -> records.RevocationRecord:
+    return records.RevocationRecord(
         crew=name.crew,
         orchestrator=name.name if name.kind == "orchestrator" else "",
         process="",
         role="",
         branch="",
-        time=records.when(machine.clock.wall_ns()),
+        time=records.when(agent.clock.wall_ns()),
         target=name.kind,
         id=name.name,
         by="owner",
@@ -247,9 +253,11 @@ def _named(machine: Machine, name: Name, receipt: NamesReceipt) -> records.Revoc
     )
 
 
-def _receipt(ask: Revoke, told: Told, read_ns: int, reach: Reach, unseen: Unseen) -> Receipt:
+def _receipt(
+    ask: Revoke, told: PendingRevocation, read_ns: int, reach: QuorumResult, unseen: UnknownName
+) -> RevocationReceipt:
     pending, done = told.pending, told.done
-    return Receipt(
+    return RevocationReceipt(
         id=ask.id,
         target=done.asked,
         name=done.name,
@@ -267,15 +275,17 @@ def _receipt(ask: Revoke, told: Told, read_ns: int, reach: Reach, unseen: Unseen
     )
 
 
-def _record(machine: Machine, receipt: Receipt, told: Told) -> records.Revocation:
-    who = machine.registry.who(told.done.branch_key)
+def _record(
+    agent: AgentState, receipt: RevocationReceipt, told: PendingRevocation
+) -> records.RevocationRecord:
+    who = agent.registry.who(told.done.branch_key)
     who["crew"] = cross_crew_account.caller(receipt.crew)
     if receipt.target != "crew":
         who[receipt.target] = receipt.name
     answered = not told.pending.waiting
-    return records.Revocation(
+    return records.RevocationRecord(
         **who,
-        time=records.when(machine.clock.wall_ns()),
+        time=records.when(agent.clock.wall_ns()),
         target=told.done.target,
         id=told.done.id,
         by="owner",

@@ -11,52 +11,52 @@ import trio
 
 from crewgate import limits
 from crewgate.agent.budget.overruns import overran
-from crewgate.agent.ipc_server.attachments import Guest
-from crewgate.agent.ipc_server.message_stream import Conversation, EndedError
-from crewgate.agent.state import Machine
+from crewgate.agent.ipc_server.attachments import AttachedProcess
+from crewgate.agent.ipc_server.message_stream import ConnectionClosedError, MessageStream
+from crewgate.agent.state import AgentState
 from crewgate.errors import LinkError, TableFullError
 from crewgate.ipc.attach_messages import (
     VERSION,
-    Accepting,
     Attach,
     Attached,
-    Cut,
-    Draw,
-    Failed,
-    GroupAsks,
-    Healthy,
-    Overran,
+    AttachRequest,
+    CutReport,
+    DrawCredit,
+    ReportOverrun,
+    RequestFailed,
+    WorkerAccepting,
+    WorkerHealthReport,
     group_asks,
     pack,
 )
-from crewgate.ipc.sockets import Peer, peer_of
+from crewgate.ipc.sockets import ProcessCredentials, peer_of
 
 
-async def converse(machine: Machine, stream: trio.SocketStream) -> None:
+async def serve_process(agent: AgentState, stream: trio.SocketStream) -> None:
     """Serve one connection until it ends; LinkError if it breaks the protocol."""
-    talk = Conversation(stream, group_asks)
-    ask: GroupAsks | None = None
+    talk = MessageStream(stream, group_asks)
+    ask: AttachRequest | None = None
     with trio.move_on_after(limits.link_seconds_max):
-        ask = await talk.next()
+        ask = await talk.receive()
     if ask is None:
         return
     why = _objection(ask, peer_of(stream.socket))
     if why or not isinstance(ask, Attach):
-        await talk.say(Failed(id=0, message=why))
+        await talk.send(RequestFailed(id=0, message=why))
         return
     try:
-        guest, attached = machine.enter(ask)
+        process, attached = agent.enter(ask)
     except TableFullError as error:
-        await talk.say(Failed(id=0, message=f"{error}: end some embedders"))
+        await talk.send(RequestFailed(id=0, message=f"{error}: end some embedders"))
         return
     try:
-        await _hand_over(stream, attached, machine.table.fd)
-        await _serve(machine, talk, guest)
+        await _hand_over(stream, attached, agent.table.fd)
+        await _serve(agent, talk, process)
     finally:
-        machine.leave(guest)
+        agent.leave(process)
 
 
-def _objection(ask: GroupAsks, peer: Peer) -> str:
+def _objection(ask: AttachRequest, peer: ProcessCredentials) -> str:
     if not isinstance(ask, Attach):
         return "attach first"
     if ask.version != VERSION:
@@ -76,19 +76,21 @@ async def _hand_over(stream: trio.SocketStream, attached: Attached, table: int) 
     try:
         sent = await stream.socket.sendmsg([body], [rights])
     except OSError as error:
-        raise EndedError("the other side has ended") from error
+        raise ConnectionClosedError("the other side has ended") from error
     if sent != len(body):
         raise LinkError("the other side takes no answer")
 
 
-async def _serve(machine: Machine, talk: Conversation[GroupAsks], guest: Guest) -> None:
+async def _serve(
+    agent: AgentState, talk: MessageStream[AttachRequest], process: AttachedProcess
+) -> None:
     failed: list[LinkError] = []
     async with trio.open_nursery() as nursery:
-        guest.reach(talk.stream.socket.fileno())
-        nursery.start_soon(_tell, talk, guest, nursery.cancel_scope)
+        process.reach(talk.stream.socket.fileno())
+        nursery.start_soon(_send_loop, talk, process, nursery.cancel_scope)
         try:
-            while (ask := await talk.next()) is not None:
-                _hear(machine, guest, ask)
+            while (ask := await talk.receive()) is not None:
+                _dispatch(agent, process, ask)
         except LinkError as error:
             # Carried out of the nursery by hand, so that it arrives as itself, not in a group.
             failed.append(error)
@@ -97,30 +99,32 @@ async def _serve(machine: Machine, talk: Conversation[GroupAsks], guest: Guest) 
         raise failed[0]
 
 
-def _hear(machine: Machine, guest: Guest, ask: GroupAsks) -> None:
-    if isinstance(ask, Draw):
-        machine.draw(guest, ask)
-    elif isinstance(ask, Overran):
-        if guest.worker < 0:
+def _dispatch(agent: AgentState, process: AttachedProcess, ask: AttachRequest) -> None:
+    if isinstance(ask, DrawCredit):
+        agent.draw(process, ask)
+    elif isinstance(ask, ReportOverrun):
+        if process.worker < 0:
             raise LinkError("only a gateway's worker hears what answers state")
-        guest.tell(overran(machine, ask))
-    elif isinstance(ask, Cut):
-        machine.telling.cuts.answer(guest, ask)
-    elif isinstance(ask, Healthy):
-        if guest.worker < 0:
+        process.send(overran(agent, ask))
+    elif isinstance(ask, CutReport):
+        agent.fanout.disconnect_acks.answer(process, ask)
+    elif isinstance(ask, WorkerHealthReport):
+        if process.worker < 0:
             raise LinkError("only a gateway's worker reports its health")
-        guest.facts, guest.heard_ns = tuple(ask.facts), machine.clock.boot_ns()
-    elif isinstance(ask, Accepting):
-        guest.accepting = ask.accepting
-        guest.policy_generation = ask.policy_generation
+        process.facts, process.received_ns = tuple(ask.facts), agent.clock.boot_ns()
+    elif isinstance(ask, WorkerAccepting):
+        process.accepting = ask.accepting
+        process.policy_generation = ask.policy_generation
     else:
         raise LinkError("attached already")
 
 
-async def _tell(talk: Conversation[GroupAsks], guest: Guest, scope: trio.CancelScope) -> None:
+async def _send_loop(
+    talk: MessageStream[AttachRequest], process: AttachedProcess, scope: trio.CancelScope
+) -> None:
     """Send what is queued, until the guest is gone; a guest that does not read waits here alone."""
     try:
-        async for message in guest.outbox:
-            await talk.say(message)
+        async for message in process.outbox:
+            await talk.send(message)
     except LinkError:
         scope.cancel()

@@ -10,16 +10,23 @@ from collections.abc import Iterator
 import trio
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
-from crewgate._native.records import Burned
-from crewgate.core.health import Fact
+from crewgate._native.records import BurnedReservation
+from crewgate._native.table_owner import OwnedTable
+from crewgate.core.health import HealthFact
 from crewgate.ipc import direct_send
-from crewgate.ipc.attach_messages import Attach, Drawn, Failed, Noted, Reload, Revoked
+from crewgate.ipc.attach_messages import (
+    Attach,
+    CreditDrawn,
+    KeysRevoked,
+    OverrunNoted,
+    Reload,
+    RequestFailed,
+)
 
-Told = Drawn | Failed | Noted | Reload | Revoked
+OutgoingMessage = CreditDrawn | RequestFailed | OverrunNoted | Reload | KeysRevoked
 
 
-class Guest:
+class AttachedProcess:
     """One attached process. `number` is its name in the table for as long as it is connected."""
 
     def __init__(self, number: int, nonce: int, ask: Attach) -> None:
@@ -29,25 +36,25 @@ class Guest:
         self.answers_cuts = ask.answers_cuts
         self.accepting = False
         self.policy_generation = 0
-        self.facts: tuple[Fact, ...] = ()  # of its health, as a worker last reported them
-        self.heard_ns = 0  # when it attached or reported last (CLOCK_BOOTTIME)
+        self.facts: tuple[HealthFact, ...] = ()  # of its health, as a worker last reported them
+        self.received_ns = 0  # when it attached or reported last (CLOCK_BOOTTIME)
         self.draws = 0  # in flight
         self.gone = False
         # Answers are bounded by what is in flight, pushes by their own bound.
         room = limits.link_push_frames_max + limits.link_draws_max
         room += limits.overruns_kept_max if ask.worker >= 0 else 0
-        self._send, self.outbox = trio.open_memory_channel[Told](room)
+        self._send, self.outbox = trio.open_memory_channel[OutgoingMessage](room)
         self._descriptor = -1
 
     def __repr__(self) -> str:
         who = "embedder" if self.worker < 0 else f"worker {self.worker}"
-        return f"<Guest {self.number} {who} draws={self.draws}>"
+        return f"<AttachedProcess {self.number} {who} draws={self.draws}>"
 
     def reach(self, descriptor: int) -> None:
         """Its connection, which stays open for as long as anybody waits for the queue."""
         self._descriptor = descriptor
 
-    def tell(self, message: Told) -> bool:
+    def send(self, message: OutgoingMessage) -> bool:
         """Send a message, or queue it; False if the guest does not read.
 
         However many revocations come, there is room for the answers that it waits for.
@@ -56,7 +63,7 @@ class Guest:
         is_first = self._descriptor >= 0 and found.tasks_waiting_receive
         if is_first and direct_send.send(self._descriptor, message):
             return True
-        is_push = isinstance(message, Reload | Revoked)
+        is_push = isinstance(message, Reload | KeysRevoked)
         if is_push and found.current_buffer_used >= limits.link_push_frames_max:
             return False
         try:
@@ -73,30 +80,30 @@ class Guest:
         self.outbox.close()
 
 
-class Guests:
+class AttachedProcesses:
     """All guests of one table, and the numbers whose owners have not come back yet."""
 
     def __init__(self, table: OwnedTable) -> None:
         self._table = table
-        self._guests: dict[int, Guest] = {}
+        self._processes: dict[int, AttachedProcess] = {}
         # After a restart the processes of the last agent are alive, but not connected.
         self._inherited = set(table.attachments())
         self._wait_until_ns = math.inf
 
     def __repr__(self) -> str:
-        return f"<Guests {len(self._guests)} inherited={len(self._inherited)}>"
+        return f"<AttachedProcesses {len(self._processes)} inherited={len(self._inherited)}>"
 
     def __len__(self) -> int:
-        return len(self._guests)
+        return len(self._processes)
 
-    def __iter__(self) -> Iterator[Guest]:
-        return iter(list(self._guests.values()))
+    def __iter__(self) -> Iterator[AttachedProcess]:
+        return iter(list(self._processes.values()))
 
     def wait_for_inherited(self, until_boot_ns: int) -> None:
         """Those of the last agent may come back until then."""
         self._wait_until_ns = until_boot_ns
 
-    def enter(self, ask: Attach) -> Guest:
+    def enter(self, ask: Attach) -> AttachedProcess:
         """A place for a process, if possible the one that it had; TableFullError."""
         back = ask.life == self._table.life and ask.previous in self._inherited
         if back and self._table.resume_attachment(ask.previous, ask.nonce):
@@ -104,24 +111,24 @@ class Guests:
             number, nonce = ask.previous, ask.nonce
         else:
             number, nonce = self._table.take_attachment()
-        guest = self._guests[number] = Guest(number, nonce, ask)
-        return guest
+        process = self._processes[number] = AttachedProcess(number, nonce, ask)
+        return process
 
-    def leave(self, guest: Guest) -> list[Burned]:
+    def leave(self, process: AttachedProcess) -> list[BurnedReservation]:
         """Its connection has ended: what it still held is burned."""
-        guest.leave()
-        del self._guests[guest.number]
-        return self._table.drop_attachment(guest.number)
+        process.leave()
+        del self._processes[process.number]
+        return self._table.drop_attachment(process.number)
 
-    def drop_inherited(self, now_boot_ns: int) -> list[Burned]:
+    def drop_inherited(self, now_boot_ns: int) -> list[BurnedReservation]:
         """Once the wait is over: burn what those held who did not come back."""
         if now_boot_ns < self._wait_until_ns:
             return []
         gone, self._inherited = self._inherited, set()
         return [burned for number in gone for burned in self._table.drop_attachment(number)]
 
-    def worker(self, index: int) -> Guest | None:
+    def worker(self, index: int) -> AttachedProcess | None:
         """The gateway worker of this index: the newest one that accepts, or else the newest."""
-        found = [guest for guest in self._guests.values() if guest.worker == index]
-        accepting = [guest for guest in found if guest.accepting]
+        found = [process for process in self._processes.values() if process.worker == index]
+        accepting = [process for process in found if process.accepting]
         return next(reversed(accepting or found), None)

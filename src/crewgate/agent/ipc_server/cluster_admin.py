@@ -7,41 +7,41 @@ from crewgate import limits
 from crewgate.agent.cluster import cluster_status
 from crewgate.agent.cluster.cluster import Cluster
 from crewgate.agent.ipc_server.admin_session import revoke_names
-from crewgate.agent.ipc_server.message_stream import Conversation
-from crewgate.agent.state import Machine
+from crewgate.agent.ipc_server.message_stream import MessageStream
+from crewgate.agent.state import AgentState
 from crewgate.core.x509.identity import MAY_REVOKE, member_id
 from crewgate.errors import LinkError, RefusedError
-from crewgate.gossip.member_certificates import Known
-from crewgate.ipc.admin_messages import Name, NamesReceipt, OwnerAsks, RevokeNames
+from crewgate.gossip.member_certificates import KnownMember
+from crewgate.ipc.admin_messages import AdminRequest, NamesReceipt, RevocationTarget, RevokeNames
 from crewgate.ipc.cluster_messages import (
-    AskCluster,
-    AskMembers,
-    ClusterAsks,
-    Forget,
+    ClusterRequest,
+    EvictMember,
+    GetClusterStatus,
+    GetMembers,
     KeysRotated,
     RotateKeys,
 )
 
 
-async def answer(machine: Machine, talk: Conversation[OwnerAsks], ask: ClusterAsks) -> None:
+async def answer(agent: AgentState, talk: MessageStream[AdminRequest], ask: ClusterRequest) -> None:
     """Answer one; RefusedError."""
-    cluster = machine.telling.others
+    cluster = agent.fanout.others
     if not isinstance(cluster, Cluster):
         raise RefusedError("this machine has no others")
-    if isinstance(ask, AskMembers):
+    if isinstance(ask, GetMembers):
         for page in cluster_status.pages(cluster_status.rows(cluster.gossip), ask.id):
-            await talk.say(page)
-    elif isinstance(ask, AskCluster):
-        await talk.say(cluster.status(ask.id))
-    elif isinstance(ask, Forget):
-        await talk.say(await forget(machine, cluster, ask))
+            await talk.send(page)
+    elif isinstance(ask, GetClusterStatus):
+        await talk.send(cluster.status(ask.id))
+    elif isinstance(ask, EvictMember):
+        await talk.send(await forget(agent, cluster, ask))
     elif isinstance(ask, RotateKeys):
-        await talk.say(rotate(cluster, ask))
+        await talk.send(rotate(cluster, ask))
     else:
         raise LinkError("not a question about the other machines")
 
 
-async def forget(machine: Machine, cluster: Cluster, ask: Forget) -> NamesReceipt:
+async def forget(agent: AgentState, cluster: Cluster, ask: EvictMember) -> NamesReceipt:
     """Revoke all certificates of a member, and make a key that it does not get; RefusedError.
 
     What it has signed is obeyed; what it signs from now on is not. By force it stops being counted
@@ -50,7 +50,7 @@ async def forget(machine: Machine, cluster: Cluster, ask: Forget) -> NamesReceip
     gossip = cluster.gossip
     nameless = _nameless(cluster, ask.name)
     if nameless is not None:
-        return _forget_nameless(machine, cluster, ask, nameless)
+        return _forget_nameless(agent, cluster, ask, nameless)
     member = _named(cluster, ask.name)
     if not ask.force:
         if not gossip.company.me.may_revoke:
@@ -61,29 +61,29 @@ async def forget(machine: Machine, cluster: Cluster, ask: Forget) -> NamesReceip
         _require_agreement(cluster, member.id)
     wish = RevokeNames(
         id=ask.id,
-        names=[Name(kind="orchestrator", crew="", name=member.identity.label)],
+        names=[RevocationTarget(kind="orchestrator", crew="", name=member.identity.label)],
         until="local" if ask.force else ask.until,
     )
-    receipt = await revoke_names(machine, wish, machine.clock.monotonic_ns(), is_known=True)
+    receipt = await revoke_names(agent, wish, agent.clock.monotonic_ns(), is_known=True)
     if ask.force:
         gossip.drop(member.id)
-        machine.say(f"gateway {member.name} is not counted any more, by force")
+        agent.log(f"gateway {member.name} is not counted any more, by force")
     return receipt
 
 
 def rotate(cluster: Cluster, ask: RotateKeys) -> KeysRotated:
     """Make another key; RefusedError while the last one is not in use yet."""
-    company, wall = cluster.gossip.company, cluster.wall()
-    latest = list(company.ring)[-1:]
-    if latest and not ask.voids and not company.ring.is_settled(latest[0], wall):
-        left = company.ring.settles_at(latest[0]) - wall
+    membership, wall = cluster.gossip.company, cluster.wall()
+    latest = list(membership.keyring)[-1:]
+    if latest and not ask.voids and not membership.keyring.is_settled(latest[0], wall):
+        left = membership.keyring.settles_at(latest[0]) - wall
         raise RefusedError(
             f"the last key is not in use yet, but in {left} s; ask again then, or with --void at "
             "once, if a key has leaked"
         )
-    company.rotate(cluster.gossip.node, voids=ask.voids)
+    membership.rotate(cluster.gossip.node, voids=ask.voids)
     settle = 0 if ask.voids else limits.group_key_settle_seconds
-    return KeysRotated(id=ask.id, keys=len(list(company.ring)), used_after_seconds=settle)
+    return KeysRotated(id=ask.id, keys=len(list(membership.keyring)), used_after_seconds=settle)
 
 
 def _nameless(cluster: Cluster, name: str) -> bytes | None:
@@ -92,15 +92,15 @@ def _nameless(cluster: Cluster, name: str) -> bytes | None:
         member = bytes.fromhex(name)
     except ValueError:
         return None
-    company = cluster.gossip.company
-    if company.directory.get(member_id(name)) is not None:  # that is a machine's name after all
+    membership = cluster.gossip.company
+    if membership.directory.get(member_id(name)) is not None:  # that is a machine's name after all
         return None
     is_counted = member in cluster.gossip.node.freshness.others
-    return member if is_counted and company.directory.get(member) is None else None
+    return member if is_counted and membership.directory.get(member) is None else None
 
 
 def _forget_nameless(
-    machine: Machine, cluster: Cluster, ask: Forget, member: bytes
+    agent: AgentState, cluster: Cluster, ask: EvictMember, member: bytes
 ) -> NamesReceipt:
     """It is not counted here any more; RefusedError.
 
@@ -110,10 +110,10 @@ def _forget_nameless(
     if not ask.force:
         _require_agreement(cluster, member)
     cluster.gossip.drop(member)
-    machine.say(f"member {member.hex()}, whose certificate is not here, is not counted any more")
+    agent.log(f"member {member.hex()}, whose certificate is not here, is not counted any more")
     return NamesReceipt(
         id=ask.id,
-        read_ns=machine.clock.monotonic_ns(),
+        read_ns=agent.clock.monotonic_ns(),
         cut_ms=0.0,
         calls_cut=0,
         connections_closed=0,
@@ -123,17 +123,17 @@ def _forget_nameless(
     )
 
 
-def _named(cluster: Cluster, name: str) -> Known:
+def _named(cluster: Cluster, name: str) -> KnownMember:
     """The member of that name; RefusedError."""
-    company, others = cluster.gossip.company, cluster.gossip.node.freshness.others
-    if name == company.me.name:
+    membership, others = cluster.gossip.company, cluster.gossip.node.freshness.others
+    if name == membership.me.name:
         raise RefusedError(
             f"{name} is this machine; have another one forget it, or stop it and take [cluster] out"
         )
-    found = company.directory.get(member_id(name))
+    found = membership.directory.get(member_id(name))
     if found is None:
         raise RefusedError(f"no machine {name!r}; `crewgate cluster members` says who there is")
-    if found.id not in others and found.id not in company.directory:
+    if found.id not in others and found.id not in membership.directory:
         raise RefusedError(f"{name} was sent away before, and nobody counts it any more")
     return found
 

@@ -5,22 +5,22 @@ ends, what they reported is void. Workers report over their own link (`guests`).
 """
 
 from crewgate import limits
-from crewgate.core.health import Fact
-from crewgate.ipc.admin_messages import Report, Source
+from crewgate.core.health import HealthFact
+from crewgate.ipc.admin_messages import ReportHealth, ReportSource
 
 _ABSENCE_NS = round(limits.health_silence_seconds * 1e9 / 2)
 
 
-class Reports:
+class HealthReports:
     """The last report of each source, and who (a connection) made it."""
 
     def __init__(self) -> None:
-        self._reports: dict[Source, tuple[object, tuple[Fact, ...], int]] = {}
+        self._reports: dict[ReportSource, tuple[object, tuple[HealthFact, ...], int]] = {}
         self._listened_ns = 0
         self._absent_until_ns = 0
 
     def __repr__(self) -> str:
-        return f"<Reports {sorted(self._reports)}>"
+        return f"<HealthReports {sorted(self._reports)}>"
 
     def listen(self, boot_ns: int) -> int:
         """Note that the agent reads reports now; return for how long (ns) it could read none.
@@ -39,7 +39,7 @@ class Reports:
         """How long a process that was heard then has said nothing that could be heard."""
         return boot_ns - max(heard_ns, self._absent_until_ns)
 
-    def hear(self, who: object, report: Report, boot_ns: int) -> None:
+    def update(self, who: object, report: ReportHealth, boot_ns: int) -> None:
         """Take a report in the place of the one before it."""
         self._reports[report.source] = (who, tuple(report.facts), boot_ns)
 
@@ -49,7 +49,7 @@ class Reports:
             source: report for source, report in self._reports.items() if report[0] is not who
         }
 
-    def of(self, source: Source) -> tuple[tuple[Fact, ...], int] | None:
+    def of(self, source: ReportSource) -> tuple[tuple[HealthFact, ...], int] | None:
         """The facts and when (CLOCK_BOOTTIME, nanoseconds); None if it is not connected."""
         report = self._reports.get(source)
         return None if report is None else report[1:]

@@ -16,11 +16,11 @@ M = TypeVar("M")
 _CHUNK = 64 * 2**10
 
 
-class EndedError(LinkError):
+class ConnectionClosedError(LinkError):
     """The other side has hung up, as everybody does in the end."""
 
 
-class Conversation(Generic[M]):
+class MessageStream(Generic[M]):
     """One connection; `asks` are what its door understands."""
 
     def __init__(self, stream: trio.SocketStream, asks: msgspec.msgpack.Decoder[M]) -> None:
@@ -29,7 +29,7 @@ class Conversation(Generic[M]):
         self._decoder = FrameDecoder()
         self._received: list[M] = []
 
-    async def next(self) -> M | None:
+    async def receive(self) -> M | None:
         """The next ask; None when the other side has ended. LinkError for garbage."""
         while not self._received:
             try:
@@ -41,9 +41,9 @@ class Conversation(Generic[M]):
             self._received += [unpack(self._asks, body) for body in self._decoder.feed(data)]
         return self._received.pop(0)
 
-    async def say(self, *messages: msgspec.Struct) -> None:
-        """Send in one piece; waits for a slow reader. EndedError."""
+    async def send(self, *messages: msgspec.Struct) -> None:
+        """Send in one piece; waits for a slow reader. ConnectionClosedError."""
         try:
             await self.stream.send_all(b"".join(map(pack, messages)))
         except trio.BrokenResourceError as error:
-            raise EndedError("the other side has ended") from error
+            raise ConnectionClosedError("the other side has ended") from error

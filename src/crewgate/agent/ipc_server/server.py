@@ -9,15 +9,15 @@ import trio
 
 from crewgate import limits
 from crewgate.agent.ipc_server import admin_session, attach_session
-from crewgate.agent.ipc_server.message_stream import EndedError
-from crewgate.agent.state import Machine
+from crewgate.agent.ipc_server.message_stream import ConnectionClosedError
+from crewgate.agent.state import AgentState
 from crewgate.errors import LinkError
-from crewgate.ipc.sockets import Door, Peer, address, may_enter, peer_of
+from crewgate.ipc.sockets import AgentSocket, ProcessCredentials, address, may_enter, peer_of
 
-Converse = Callable[[Machine, trio.SocketStream], Awaitable[None]]
+Converse = Callable[[AgentState, trio.SocketStream], Awaitable[None]]
 
 
-def listen(folder: Path, door: Door) -> socket.socket:
+def listen(folder: Path, door: AgentSocket) -> socket.socket:
     """A listening socket in place of any that a killed agent left; LinkError.
 
     The caller holds the table's lock, so no living agent listens there.
@@ -37,24 +37,24 @@ def listen(folder: Path, door: Door) -> socket.socket:
     return listener
 
 
-class Doorkeeper:
+class IPCServer:
     """One door: judges who connects and serves each connection behind a barrier."""
 
-    def __init__(self, machine: Machine, door: Door) -> None:
-        self._machine = machine
-        self._door = door
+    def __init__(self, agent: AgentState, socket: AgentSocket) -> None:
+        self._machine = agent
+        self._agent_socket = socket
         self._converse: Converse = (
-            attach_session.converse if door is Door.GROUP else admin_session.converse
+            attach_session.serve_process if socket is AgentSocket.GROUP else admin_session.converse
         )
-        folder = machine.inforce.config.state
-        self._socket = listen(folder, door)
-        self._path = folder / door.value
+        folder = agent.active_config.config.state
+        self._socket = listen(folder, socket)
+        self._path = folder / socket.value
         self._group = self._path.stat().st_gid
         self._inside = 0
-        self._strangers = 0  # of those, processes of other users
+        self._unaccepted = 0  # of those, processes of other users
 
     def __repr__(self) -> str:
-        return f"<Doorkeeper {self._door.value} inside={self._inside}>"
+        return f"<IPCServer {self._agent_socket.value} inside={self._inside}>"
 
     async def serve(self) -> None:
         """Accept until cancelled; takes the socket's file away at the end."""
@@ -71,29 +71,29 @@ class Doorkeeper:
             if self._is_full(stranger=stranger) or not self._may_enter(peer):
                 return
             self._inside += 1
-            self._strangers += stranger
+            self._unaccepted += stranger
             try:
                 await self._converse(self._machine, stream)
-            except EndedError:
+            except ConnectionClosedError:
                 return
             except LinkError as error:
-                self._machine.say(f"process {peer.pid} of user {peer.uid}: {error}")
+                self._machine.log(f"process {peer.pid} of user {peer.uid}: {error}")
             except Exception as error:  # noqa: BLE001  -- one connection must not end the agent
-                self._machine.say(f"a fault of ours with process {peer.pid}: {error!r}")
+                self._machine.log(f"a fault of ours with process {peer.pid}: {error!r}")
             finally:
                 self._inside -= 1
-                self._strangers -= stranger
+                self._unaccepted -= stranger
 
     def _is_full(self, *, stranger: bool) -> bool:
         """No place is left, or none for processes of other users: they cannot keep ours out."""
         return self._inside >= limits.link_connections_max or (
-            stranger and self._strangers >= limits.link_strangers_max
+            stranger and self._unaccepted >= limits.link_strangers_max
         )
 
-    def _may_enter(self, peer: Peer) -> bool:
-        if may_enter(self._door, peer, os.geteuid(), self._group):
+    def _may_enter(self, peer: ProcessCredentials) -> bool:
+        if may_enter(self._agent_socket, peer, os.geteuid(), self._group):
             return True
-        self._machine.say(
-            f"user {peer.uid} (process {peer.pid}) may not use {self._door.value}: refused"
+        self._machine.log(
+            f"user {peer.uid} (process {peer.pid}) may not use {self._agent_socket.value}: refused"
         )
         return False

@@ -10,16 +10,16 @@ from crewgate import limits
 from crewgate.ipc.admin_messages import CoarsenedCrew
 
 
-class Coarsened:
+class CoarsenedCrews:
     """By the names of crews; `wall` is whole seconds since 1970."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
         self._rows: dict[str, CoarsenedCrew] = {}
         self._said: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"<Coarsened {sorted(self._rows)}>"
+        return f"<CoarsenedCrews {sorted(self._rows)}>"
 
     def note(self, crew: str, wall: int) -> None:
         """A revocation of this crew ended all its tokens on this machine."""
@@ -31,7 +31,7 @@ class Coarsened:
         ):
             return
         self._said[crew] = wall
-        self._say(
+        self._log(
             f"crew {crew} has used up its share of this machine's table of revocations: all its "
             "tokens that were issued until now are dead here, and so it goes with each further "
             "revocation; raise live_revocations of the crew, or [table] revocations"

@@ -5,11 +5,11 @@ Knows no clock and no socket. A guest that leaves has no calls any more, which i
 
 import trio
 
-from crewgate.agent.ipc_server.attachments import Guest
-from crewgate.ipc.attach_messages import Cut
+from crewgate.agent.ipc_server.attachments import AttachedProcess
+from crewgate.ipc.attach_messages import CutReport
 
 
-class Pending:
+class PendingAcks:
     """One revocation on its way: who has not answered yet, and what the others said."""
 
     def __init__(self, waiting: set[int]) -> None:
@@ -38,33 +38,33 @@ class Pending:
             self._done.set()
 
 
-class Cuts:
+class DisconnectAcks:
     """All revocations on their way, by the id that their `Revoked` carries."""
 
     def __init__(self) -> None:
-        self._pending: dict[int, Pending] = {}
+        self._pending: dict[int, PendingAcks] = {}
         self._last = 0
 
     def __repr__(self) -> str:
-        return f"<Cuts pending={len(self._pending)}>"
+        return f"<DisconnectAcks pending={len(self._pending)}>"
 
-    def begin(self, waiting: set[int]) -> tuple[int, Pending]:
+    def begin(self, waiting: set[int]) -> tuple[int, PendingAcks]:
         """A new id, and what to wait for; `end` it."""
         self._last += 1
-        pending = self._pending[self._last] = Pending(waiting)
+        pending = self._pending[self._last] = PendingAcks(waiting)
         return self._last, pending
 
     def end(self, number: int) -> None:
         """Later answers are of no interest."""
         del self._pending[number]
 
-    def answer(self, guest: Guest, cut: Cut) -> None:
+    def answer(self, process: AttachedProcess, cut: CutReport) -> None:
         """A guest says what it has cut."""
         pending = self._pending.get(cut.id)
         if pending is not None:
-            pending.answer(guest.number, cut.last_cut_ns, cut.count, cut.connections)
+            pending.answer(process.number, cut.last_cut_ns, cut.count, cut.connections)
 
-    def left(self, guest: Guest) -> None:
+    def left(self, process: AttachedProcess) -> None:
         """A guest is gone, and its calls with it."""
         for pending in self._pending.values():
-            pending.answer(guest.number, 0, 0, 0)
+            pending.answer(process.number, 0, 0, 0)

@@ -3,9 +3,9 @@
 import trio
 
 from crewgate import limits
-from crewgate.agent.state import Machine
-from crewgate.core.gossip.acknowledgements import Receipt
-from crewgate.ipc.admin_messages import Reach, Until
+from crewgate.agent.state import AgentState
+from crewgate.core.gossip.acknowledgements import AckState
+from crewgate.ipc.admin_messages import QuorumResult, Until
 
 _ENOUGH = {
     "local": lambda receipt: receipt.is_kept_here,
@@ -14,7 +14,7 @@ _ENOUGH = {
 }
 
 
-class Reaching:
+class QuorumWait:
     """One revocation on its way; `abroad` is what the other machines say.
 
     None is for no others, or for others who could not be asked. `until` is whom to wait for: "" is
@@ -22,11 +22,11 @@ class Reaching:
     """
 
     def __init__(
-        self, machine: Machine, abroad: Receipt | None, until: Until, read_ns: int
+        self, agent: AgentState, remote: AckState | None, until: Until, read_ns: int
     ) -> None:
-        self._machine = machine
-        self._abroad = abroad
-        has_others = machine.telling.others is not None
+        self._machine = agent
+        self._remote = remote
+        has_others = agent.fanout.others is not None
         self._until: Until = until or ("quorum" if has_others else "local")
         self._read_ns = read_ns
         self._ms = 0.0
@@ -40,27 +40,27 @@ class Reaching:
             self._ms = max(self._ms, self._since_read())
 
     async def _wait_for_others(self) -> None:
-        others = self._machine.telling.others
-        if others is not None and self._abroad is not None:
+        others = self._machine.fanout.others
+        if others is not None and self._remote is not None:
             with trio.move_on_after(limits.revocation_answer_seconds_max):
-                await others.wait(self._abroad, _ENOUGH[self._until])
+                await others.wait(self._remote, _ENOUGH[self._until])
             self._ms = max(self._ms, self._since_read())
 
-    def said(self) -> Reach:
+    def result(self) -> QuorumResult:
         """How far it is by now."""
-        others, abroad = self._machine.telling.others, self._abroad
-        if others is None or abroad is None:
+        others, remote = self._machine.fanout.others, self._remote
+        if others is None or remote is None:
             of = 1 if others is None else others.in_touch().members
             is_kept = not self._machine.revocations_journal.incomplete
             is_enough = is_kept and (of == 1 or self._until == "local")
-            return Reach(self._until, int(is_kept), of, self._ms, enough=is_enough)
-        return Reach(
+            return QuorumResult(self._until, int(is_kept), of, self._ms, enough=is_enough)
+        return QuorumResult(
             until=self._until,
-            applied_on=abroad.applied_on,
-            of=abroad.of,
+            applied_on=remote.applied_on,
+            of=remote.of,
             ms=self._ms,
-            missing=[others.name(member) for member in abroad.missing],
-            enough=_ENOUGH[self._until](abroad),
+            missing=[others.name(member) for member in remote.missing],
+            enough=_ENOUGH[self._until](remote),
         )
 
     def _since_read(self) -> float:

@@ -7,17 +7,17 @@ crews for a step of a thousand entries, and not for each of them. Enters nothing
 from collections.abc import Mapping
 from typing import Literal
 
-from crewgate._native.owner import OwnedTable
+from crewgate._native.table_owner import OwnedTable
 from crewgate.core.cross_crew_account import caller
-from crewgate.core.policy.policy import Crew
+from crewgate.core.policy.policy import CrewPolicy
 
-Wish = Literal["branch", "certificate", "overrun"]
+EntryKind = Literal["branch", "certificate", "overrun"]
 
 
-class Shares:
+class RevocationQuota:
     """As of one step; `crews` by their keys. What is of none of them is a crew by its key."""
 
-    def __init__(self, table: OwnedTable, crews: Mapping[bytes, Crew]) -> None:
+    def __init__(self, table: OwnedTable, crews: Mapping[bytes, CrewPolicy]) -> None:
         self._table = table
         self._crews = crews
         self._capacity = table.geometry.revocations
@@ -29,7 +29,7 @@ class Shares:
             self._held[name] = self._held.get(name, 0) + held
 
     def __repr__(self) -> str:
-        return f"<Shares {self._used} of {self._capacity}>"
+        return f"<RevocationQuota {self._used} of {self._capacity}>"
 
     @property
     def is_coarse(self) -> bool:
@@ -43,7 +43,7 @@ class Shares:
             self._used += 1
             self._held[caller(crew.name)] += 1
 
-    def has_room(self, key: bytes, what: Wish) -> bool:
+    def has_space(self, key: bytes, what: EntryKind) -> bool:
         """Within the crew's share, and leaving a place for every crew's coarse entry.
 
         The last eighth of the share, and of the table, is for certificates: embedders know of their
@@ -51,7 +51,7 @@ class Shares:
         """
         crew = self._crews.get(key)
         most = self._capacity if crew is None else crew.live_revocations_max
-        # Half at most: one crew must not take the places of all others (design/table.md). What its
+        # Half at most: one crew must not take the places of all others. What its
         # runs have on others' tools is its own too, or each crossing would be another half.
         share, kept = min(most, self._capacity // 2), 0
         if what == "branch":

@@ -7,20 +7,20 @@ this machine has for them: a branch that was never seen here is named by its key
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from crewgate import limits
-from crewgate.agent.branch_registry import Registry
+from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.core import cross_crew_account
-from crewgate.core.audit.records import Event, Record, Revocation, when
-from crewgate.core.gossip.capsules import Entry
-from crewgate.core.ids import Kind
-from crewgate.core.policy.policy import Crew
+from crewgate.core.audit.records import Record, RevocationRecord, ServiceEvent, when
+from crewgate.core.gossip.capsules import RevocationEntry
+from crewgate.core.ids import KeyKind
+from crewgate.core.policy.policy import CrewPolicy
 
-_KINDS = {int(kind): kind.name.lower() for kind in Kind}
+_KINDS = {int(kind): kind.name.lower() for kind in KeyKind}
 
 
-class Foreign:
+class RemoteRevocationAudit:
     """Of one machine; `name_of` says what a member is called."""
 
-    def __init__(self, registry: Registry, name_of: Callable[[bytes], str]) -> None:
+    def __init__(self, registry: BranchRegistry, name_of: Callable[[bytes], str]) -> None:
         self._registry = registry
         self._name_of = name_of
         self._second = 0
@@ -28,13 +28,13 @@ class Foreign:
         self._more = 0
 
     def __repr__(self) -> str:
-        return f"<Foreign more={self._more}>"
+        return f"<RemoteRevocationAudit more={self._more}>"
 
     def records(
         self,
-        entries: Sequence[Entry],
+        entries: Sequence[RevocationEntry],
         origins: Sequence[bytes],
-        crews: Mapping[bytes, Crew],
+        crews: Mapping[bytes, CrewPolicy],
         wall_ns: int,
     ) -> Iterator[Record]:
         """What is to be written of these, each from the member at its place in `origins`."""
@@ -46,10 +46,10 @@ class Foreign:
                 self._more += 1
                 continue
             self._written += 1
-            named = entry.key if entry.kind == Kind.CREW else entry.crew
+            named = entry.key if entry.kind == KeyKind.CREW else entry.crew
             yield self._record(entry, origin, crews.get(named), wall_ns)
 
-    def rest(self, wall_ns: int) -> Iterator[Event]:
+    def rest(self, wall_ns: int) -> Iterator[ServiceEvent]:
         """How many were not written in the seconds before this one, if any; call now and then."""
         if wall_ns // 10**9 == self._second:
             return
@@ -57,13 +57,15 @@ class Foreign:
         more, self._more = self._more, 0
         if more:
             text = "revocations by other machines that are not written down one by one"
-            yield Event(time=when(wall_ns), event="revocations", detail=text, count=more)
+            yield ServiceEvent(time=when(wall_ns), event="revocations", detail=text, count=more)
 
-    def _record(self, entry: Entry, origin: bytes, crew: Crew | None, wall_ns: int) -> Revocation:
-        who = self._registry.who(entry.key if entry.kind == Kind.BRANCH else b"")
+    def _record(
+        self, entry: RevocationEntry, origin: bytes, crew: CrewPolicy | None, wall_ns: int
+    ) -> RevocationRecord:
+        who = self._registry.who(entry.key if entry.kind == KeyKind.BRANCH else b"")
         who["crew"] = cross_crew_account.caller(crew.name) if crew else ""
-        whole = crew.name if crew and entry.kind == Kind.CREW else ""
-        return Revocation(
+        whole = crew.name if crew and entry.kind == KeyKind.CREW else ""
+        return RevocationRecord(
             **who,
             time=when(wall_ns),
             target=_KINDS[entry.kind],

@@ -10,21 +10,32 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
-from crewgate.agent.branch_registry import Registry
-from crewgate.agent.journal import Journal
-from crewgate.agent.revocation.coarsened import Coarsened
-from crewgate.agent.revocation.entries import Clocks, Done, Entry, entry_for, entry_of, key_of
-from crewgate.agent.revocation.quota import Shares, Wish
+from crewgate._native.table_owner import OwnedTable
+from crewgate.agent.branch_registry import BranchRegistry
+from crewgate.agent.journal import StateJournal
+from crewgate.agent.revocation.coarsened import CoarsenedCrews
+from crewgate.agent.revocation.quota import EntryKind, RevocationQuota
+from crewgate.agent.revocation.types import (
+    ClockReading,
+    NewRevocation,
+    RevocationResult,
+    entry_for,
+    entry_of,
+    key_of,
+)
 from crewgate.core.cross_crew_account import is_account
 from crewgate.core.gossip import capsules
-from crewgate.core.ids import Kind, crew_key, table_key
-from crewgate.core.policy.policy import Crew, Key
+from crewgate.core.ids import KeyKind, crew_key, table_key
+from crewgate.core.policy.policy import CrewPolicy, VerificationKey
 from crewgate.errors import RefusedError, TableFullError
-from crewgate.ipc.admin_messages import Name, Target
+from crewgate.ipc.admin_messages import RevocationTarget, Target
 
-_KINDS = frozenset(map(int, Kind))
-_SHARED = {Kind.BRANCH, Kind.GRANT, Kind.PROCESS}  # of these a crew has no more than its share
+_KINDS = frozenset(map(int, KeyKind))
+_SHARED = {
+    KeyKind.BRANCH,
+    KeyKind.GRANT,
+    KeyKind.PROCESS,
+}  # of these a crew has no more than its share
 
 
 class Revocations:
@@ -33,17 +44,17 @@ class Revocations:
     def __init__(
         self,
         table: OwnedTable,
-        journal: Journal[Entry],
-        registry: Registry,
-        say: Callable[[str], None] = lambda _: None,
+        journal: StateJournal[NewRevocation],
+        registry: BranchRegistry,
+        log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._table = table
         self._journal = journal
         self._registry = registry
-        self.coarsened = Coarsened(say)
-        self._entries: dict[str, Entry] = {}
-        self._crews: Sequence[Crew] = ()
-        self._keys: dict[bytes, Crew] = {}
+        self.coarsened = CoarsenedCrews(log)
+        self._entries: dict[str, NewRevocation] = {}
+        self._crews: Sequence[CrewPolicy] = ()
+        self._keys: dict[bytes, CrewPolicy] = {}
         self._kept_at = -limits.dead_keys_look_seconds  # when it was last looked for dead keys
 
     def __repr__(self) -> str:
@@ -52,10 +63,10 @@ class Revocations:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[NewRevocation]:
         return iter(self._entries.values())
 
-    def restore(self, entries: Iterable[Entry], clocks: Clocks) -> int:
+    def restore(self, entries: Iterable[NewRevocation], clocks: ClockReading) -> int:
         """Enter again what a journal held; returns how many the table had no room for.
 
         The wall clock may be wrong at start, so an entry counts as expired only when it is so by
@@ -79,12 +90,12 @@ class Revocations:
         self,
         name: str,
         crew: str,
-        crews: Sequence[Crew],
-        clocks: Clocks,
+        crews: Sequence[CrewPolicy],
+        clocks: ClockReading,
         *,
         target: Target = "branch",
         coarsens: bool = True,
-    ) -> Done:
+    ) -> RevocationResult:
         """End the branch of that name (UUID text) and all below it, or what `target` says.
 
         RefusedError if it is not plain whose it is. Over the crew's share, all its tokens issued
@@ -93,8 +104,8 @@ class Revocations:
         """
         crew = self._whose(target, name, crew, crews)
         key = key_of(target, name, crew)
-        wish: Wish = "branch" if coarsens else "overrun"
-        coarsened = target != "crew" and not self._has_room(key, crew, self._shares(crews), wish)
+        wish: EntryKind = "branch" if coarsens else "overrun"
+        coarsened = target != "crew" and not self._has_space(key, crew, self._shares(crews), wish)
         if coarsened and not coarsens:
             raise RefusedError(f"the share of crew {crew} in the table of revocations is used up")
         wanted = entry_for(target, name, crew, clocks.wall)
@@ -112,7 +123,7 @@ class Revocations:
         self._journal.append(entry)
         if coarsened:
             self.coarsened.note(crew, clocks.wall)
-        return Done(
+        return RevocationResult(
             asked=target,
             name=name,
             crew=crew,
@@ -122,7 +133,7 @@ class Revocations:
             told=(entry, wanted) if coarsened else (entry,),
         )
 
-    def _whose(self, target: Target, name: str, crew: str, crews: Sequence[Crew]) -> str:
+    def _whose(self, target: Target, name: str, crew: str, crews: Sequence[CrewPolicy]) -> str:
         """Of a token nobody knows by its name alone whose it is, and accounts have none."""
         if target == "branch":
             return self._registry.whose(name, crew, crews)
@@ -137,8 +148,8 @@ class Revocations:
         return named
 
     def revoke_names(
-        self, names: Sequence[Name], crews: Sequence[Crew], clocks: Clocks
-    ) -> tuple[list[Entry], int]:
+        self, names: Sequence[RevocationTarget], crews: Sequence[CrewPolicy], clocks: ClockReading
+    ) -> tuple[list[NewRevocation], int]:
         """Revoke certificates, keys, and orchestrators' tokens, and how many had no room.
 
         RefusedError for a name that is none, and then nothing is revoked; or where the table has no
@@ -160,7 +171,9 @@ class Revocations:
             self._journal.append(entry)
         return [entry for entry, _ in entries], unlisted
 
-    def _enter_orchestrator(self, entry: Entry, name: Name, clocks: Clocks) -> None:
+    def _enter_orchestrator(
+        self, entry: NewRevocation, name: RevocationTarget, clocks: ClockReading
+    ) -> None:
         try:
             self._enter(entry, entry.expires - clocks.wall, clocks)
         except TableFullError as error:
@@ -169,10 +182,12 @@ class Revocations:
                 f"JWKS of crew {name.crew}, and raise [table] revocations"
             ) from error
 
-    def _enter_if_free(self, entry: Entry, shares: Shares | None, clocks: Clocks) -> bool:
+    def _enter_if_free(
+        self, entry: NewRevocation, shares: RevocationQuota | None, clocks: ClockReading
+    ) -> bool:
         """False for no room; within its crew's share, if it is to be."""
         key = bytes.fromhex(entry.key)
-        if shares and not self._has_room(key, entry.crew, shares, "certificate"):
+        if shares and not self._has_space(key, entry.crew, shares, "certificate"):
             return False
         try:
             is_new = self._enter(entry, entry.expires - clocks.wall, clocks)
@@ -182,11 +197,11 @@ class Revocations:
             shares.took(crew_key(entry.crew))
         return True
 
-    def obey(
+    def apply_remote(
         self,
-        entries: Iterable[capsules.Entry],
-        crews: Sequence[Crew],
-        clocks: Clocks,
+        entries: Iterable[capsules.RevocationEntry],
+        crews: Sequence[CrewPolicy],
+        clocks: ClockReading,
         *,
         is_news: bool = True,
     ) -> tuple[list[bytes], bool]:
@@ -202,15 +217,15 @@ class Revocations:
                 continue
             is_known = self._table.revoked_before(entry.key) is not None
             is_free = entry.kind not in _SHARED or is_known
-            has_place = is_free or shares.has_room(entry.crew, "branch")
-            if has_place and self._obey(entry.key, entry, shares, clocks):
+            has_place = is_free or shares.has_space(entry.crew, "branch")
+            if has_place and self._apply_remote(entry.key, entry, shares, clocks):
                 keys.append(entry.key)
                 continue
             then = clocks.wall
-            if not is_news and entry.kind != Kind.CERTIFICATE:
+            if not is_news and entry.kind != KeyKind.CERTIFICATE:
                 then = min(then, entry.expires - limits.revocation_seconds)
             coarse = entry._replace(before=then + limits.leeway_seconds)
-            if self._obey(entry.crew, coarse, shares, clocks):
+            if self._apply_remote(entry.crew, coarse, shares, clocks):
                 keys.append(entry.crew)
                 known = self._keys.get(entry.crew)
                 self.coarsened.note(known.name if known else entry.crew.hex(), clocks.wall)
@@ -218,7 +233,13 @@ class Revocations:
                 has_room = False
         return keys, has_room
 
-    def _obey(self, key: bytes, entry: capsules.Entry, shares: Shares, clocks: Clocks) -> bool:
+    def _apply_remote(
+        self,
+        key: bytes,
+        entry: capsules.RevocationEntry,
+        shares: RevocationQuota,
+        clocks: ClockReading,
+    ) -> bool:
         """False for no room. An origin's clock may be years ahead: nothing is dead for so long."""
         most = _life_max(entry.kind) + limits.clock_distrust_seconds
         life = max(0, min(entry.expires - clocks.wall, most))
@@ -231,25 +252,25 @@ class Revocations:
             shares.took(entry.crew)
         return True
 
-    def crowded(self, crews: Sequence[Crew]) -> list[str] | None:
+    def crowded(self, crews: Sequence[CrewPolicy]) -> list[str] | None:
         """Crews whose next revocation ends all their tokens; None if that is so of every crew."""
         shares = self._shares(crews)
         if shares.is_coarse:
             return None
-        return [crew.name for crew in crews if not shares.has_room(crew_key(crew.name), "branch")]
+        return [crew.name for crew in crews if not shares.has_space(crew_key(crew.name), "branch")]
 
     def sync(self) -> None:
         """Wait until the disk has what was entered; to be called in a thread."""
         self._journal.sync()
 
-    def tidy(self, clocks: Clocks) -> None:
+    def tidy(self, clocks: ClockReading) -> None:
         """Drop what has long expired."""
         for key, entry in list(self._entries.items()):
             if entry.expires + limits.clock_distrust_seconds < clocks.wall:
                 del self._entries[key]
         self.coarsened.tidy(clocks.wall)
 
-    def keep(self, keys: Iterable[Key], clocks: Clocks) -> list[Key]:
+    def keep(self, keys: Iterable[VerificationKey], clocks: ClockReading) -> list[VerificationKey]:
         """Hold on to the deaths of signing keys that a crew's JWKS still names; those renewed now.
 
         All else that is revoked has ended by itself before it is forgotten; what such a key signs
@@ -259,13 +280,13 @@ class Revocations:
             return []
         self._kept_at, kept = clocks.wall, []
         for key in keys:
-            name = table_key(Kind.KEY, key.crew, key.kid.encode())
+            name = table_key(KeyKind.KEY, key.crew, key.kid.encode())
             entry = self._entries.get(name.hex())
             left = 0 if entry is None else entry.expires - clocks.wall
             is_dead = entry is not None or self._table.revoked_before(name) is not None
             if not is_dead or left > limits.revocation_seconds / 2:
                 continue
-            entry = entry_of(Name(kind="key", crew=key.crew, name=key.kid), clocks.wall)
+            entry = entry_of(RevocationTarget(kind="key", crew=key.crew, name=key.kid), clocks.wall)
             try:
                 self._enter(entry, limits.revocation_seconds, clocks)
             except TableFullError:
@@ -274,19 +295,19 @@ class Revocations:
             kept.append(key)
         return kept
 
-    def by_key(self, crews: Sequence[Crew]) -> Mapping[bytes, Crew]:
+    def by_key(self, crews: Sequence[CrewPolicy]) -> Mapping[bytes, CrewPolicy]:
         """The crews of a policy by their keys, which are found out once."""
         if crews is not self._crews:
             self._crews, self._keys = crews, {crew_key(crew.name): crew for crew in crews}
         return self._keys
 
-    def _shares(self, crews: Sequence[Crew]) -> Shares:
-        return Shares(self._table, self.by_key(crews))
+    def _shares(self, crews: Sequence[CrewPolicy]) -> RevocationQuota:
+        return RevocationQuota(self._table, self.by_key(crews))
 
-    def _has_room(self, key: bytes, crew: str, shares: Shares, what: Wish) -> bool:
-        return key.hex() in self._entries or shares.has_room(crew_key(crew), what)
+    def _has_space(self, key: bytes, crew: str, shares: RevocationQuota, what: EntryKind) -> bool:
+        return key.hex() in self._entries or shares.has_space(crew_key(crew), what)
 
-    def _enter(self, entry: Entry, life: int, clocks: Clocks) -> bool:
+    def _enter(self, entry: NewRevocation, life: int, clocks: ClockReading) -> bool:
         """Whether it takes another place; TableFullError."""
         is_new = self._table.revoke(
             bytes.fromhex(entry.key),
@@ -309,6 +330,6 @@ class Revocations:
 
 def _life_max(kind: int) -> int:
     """Seconds that an entry of a kind lives at most, by a clock that is right."""
-    if kind == Kind.CERTIFICATE:
+    if kind == KeyKind.CERTIFICATE:
         return limits.gateway_life_seconds_max
     return limits.revocation_seconds

@@ -14,7 +14,7 @@ import trio
 
 from crewgate import limits
 from crewgate.agent.revocation.fanout import SeenTarget
-from crewgate.agent.state import Machine
+from crewgate.agent.state import AgentState
 from crewgate.core.ids import branch_key
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ipc.admin_messages import NeverSeen
@@ -23,58 +23,58 @@ from crewgate.ipc.admin_messages import NeverSeen
 _CLAIMS = {"branch": "execution_branch_id", "grant": "jti", "process": "process_id"}
 
 
-class Unseen(NamedTuple):
+class UnknownName(NamedTuple):
     """Where a name was never seen (see `NeverSeen`), and on how many machines."""
 
     where: NeverSeen = ""
     on: int = 0
 
 
-SEEN = Unseen()
+SEEN = UnknownName()
 
 
-def has_orchestrator(machine: Machine, orchestrator: str) -> bool:
+def has_orchestrator(agent: AgentState, orchestrator: str) -> bool:
     """Whether this `client_id` has a branch or a journal here, or the watch knows it."""
     return (
-        any(each.orchestrator == orchestrator for each in machine.registry)
-        or any(each.orchestrator == orchestrator for each in machine.watching.standings())
-        or machine.inforce.config.journal_of(orchestrator).exists()
+        any(each.orchestrator == orchestrator for each in agent.registry)
+        or any(each.orchestrator == orchestrator for each in agent.minting_watch.states())
+        or agent.active_config.config.journal_of(orchestrator).exists()
     )
 
 
-async def never_seen(machine: Machine, target: str, name: str, crew: str) -> Unseen:
+async def never_seen(agent: AgentState, target: str, name: str, crew: str) -> UnknownName:
     """Where a branch, grant, process or orchestrator is unknown; SEEN where it is known somewhere.
 
     A crew is one of the configuration; nor is anything said while the ledger does not answer.
     """
-    if target == "crew" or await is_known(machine, target, name, crew) is not False:
+    if target == "crew" or await is_known(agent, target, name, crew) is not False:
         return SEEN
-    others = machine.telling.others
+    others = agent.fanout.others
     members = 1 if others is None else others.in_touch().members
     if others is None or members == 1:
-        return Unseen("everywhere", 1)
-    if target == "branch" and machine.inforce.config.ledger.engine == "postgresql":
-        return Unseen("everywhere", members)  # they share the ledger
+        return UnknownName("everywhere", 1)
+    if target == "branch" and agent.active_config.config.ledger.engine == "postgresql":
+        return UnknownName("everywhere", members)  # they share the ledger
     answers = await others.ask_seen(cast("SeenTarget", target), name, crew)
     if any(answers):
         return SEEN
     on = min(members, 1 + len(answers))
-    return Unseen("everywhere" if on == members else "here", on)
+    return UnknownName("everywhere" if on == members else "here", on)
 
 
-async def is_known(machine: Machine, target: str, name: str, crew: str) -> bool | None:
+async def is_known(agent: AgentState, target: str, name: str, crew: str) -> bool | None:
     """Whether this machine or its ledger knows it; None while that does not answer.
 
     ValueError for a branch that is no UUID.
     """
     if target == "orchestrator":
-        return has_orchestrator(machine, name)
-    if _is_registered(machine, target, name, crew):
+        return has_orchestrator(agent, name)
+    if _is_registered(agent, target, name, crew):
         return True
-    folder = machine.inforce.config.state / "issuer"
+    folder = agent.active_config.config.state / "issuer"
     if await trio.to_thread.run_sync(was_minted, folder, _CLAIMS[target], name):
         return True
-    return await _has_drawn(machine, name, crew) if target == "branch" else False
+    return await _has_drawn(agent, name, crew) if target == "branch" else False
 
 
 def was_minted(folder: Path, claim: str, name: str) -> bool:
@@ -95,22 +95,22 @@ def was_minted(folder: Path, claim: str, name: str) -> bool:
     return False
 
 
-def _is_registered(machine: Machine, target: str, name: str, crew: str) -> bool:
+def _is_registered(agent: AgentState, target: str, name: str, crew: str) -> bool:
     if target == "branch":
-        return machine.registry.get(branch_key(crew, name)) is not None
+        return agent.registry.get(branch_key(crew, name)) is not None
     return any(
         name == (each.grant if target == "grant" else each.process)
-        for each in machine.registry
+        for each in agent.registry
         if each.crew == crew
     )
 
 
-async def _has_drawn(machine: Machine, branch: str, crew: str) -> bool | None:
+async def _has_drawn(agent: AgentState, branch: str, crew: str) -> bool | None:
     """Ask the ledger about a branch that is not known here; None if it does not answer."""
     key = branch_key(crew, branch)
-    if machine.clerk.trouble:
+    if agent.ledger_queue.unavailable_reason:
         return None
     try:
-        return key in await machine.clerk.use(lambda ledger: ledger.statements([key]))
+        return key in await agent.ledger_queue.use(lambda ledger: ledger.statements([key]))
     except LedgerUnavailableError:
         return None

@@ -2,7 +2,7 @@
 
 What is remembered of an answer ends with it, after a bound of its own, or when the certificate is
 revoked on this machine, whichever comes first. Knows no transport and no policy: how a request
-travels is handed over, and what a `Doubt` means is for whoever asks to decide.
+travels is handed over, and what an `UndeterminedStatus` means is for whoever asks to decide.
 """
 
 import secrets
@@ -14,17 +14,25 @@ import trio
 from cryptography import x509
 
 from crewgate import limits
-from crewgate.ca.ocsp.verify import Asking, Issuer, verify
-from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status
+from crewgate.ca.ocsp.verify import ExpectedResponse, OCSPIssuer, verify
+from crewgate.core.x509.certificate_status import (
+    CertificateStatus,
+    GoodStatus,
+    RevokedStatus,
+    UndeterminedReason,
+    UndeterminedStatus,
+)
 from crewgate.errors import ResponderError
 
 Fetch = Callable[[bytes], Awaitable[bytes]]
-_LATE = Doubt(Flaw.TIMEOUT, f"no answer within {limits.ocsp_seconds_max:g} s")
+_LATE = UndeterminedStatus(
+    UndeterminedReason.TIMEOUT, f"no answer within {limits.ocsp_seconds_max:g} s"
+)
 
 
 class _Remembered(msgspec.Struct, frozen=True):
     certificate: bytes
-    status: Status
+    status: CertificateStatus
     expires: float  # on Trio's clock
     until: float  # on the wall clock
 
@@ -37,11 +45,11 @@ class _Query:
     def __init__(self, certificate: bytes) -> None:
         self.certificate = certificate
         self.done = trio.Event()
-        self.status: Status | None = None
+        self.status: CertificateStatus | None = None
         self.is_void = False  # the certificate was revoked here meanwhile
 
 
-class Checker:
+class OCSPClient:
     """Certificates of one issuer, and the responder that `fetch` reaches.
 
     `fetch` takes DER of a request and returns that of a response, or raises ResponderError. A
@@ -50,7 +58,7 @@ class Checker:
 
     def __init__(
         self,
-        issuer: Issuer,
+        issuer: OCSPIssuer,
         fetch: Fetch,
         *,
         is_authentic: bool = False,
@@ -65,9 +73,11 @@ class Checker:
         self._remembered: dict[bytes, _Remembered] = {}
 
     def __repr__(self) -> str:
-        return f"<Checker {len(self._remembered)} remembered, {len(self._queries)} asked>"
+        return f"<OCSPClient {len(self._remembered)} remembered, {len(self._queries)} asked>"
 
-    async def check(self, key: bytes, certificate: bytes, staple: bytes | None = None) -> Status:
+    async def check(
+        self, key: bytes, certificate: bytes, staple: bytes | None = None
+    ) -> CertificateStatus:
         """The status of `certificate` (DER, as a handshake has proved it).
 
         `key` is its name in the table, by which it can be forgotten. A staple that settles the
@@ -75,9 +85,9 @@ class Checker:
         most.
         """
         found = self._recall(key, certificate)
-        if staple is not None and (found is None or isinstance(found, Doubt)):
+        if staple is not None and (found is None or isinstance(found, UndeterminedStatus)):
             status = self._judge_staple(certificate, staple)
-            if not isinstance(status, Doubt):
+            if not isinstance(status, UndeterminedStatus):
                 self._remember(key, certificate, status)
                 return status
         return await self._ask_jointly(key, certificate) if found is None else found
@@ -90,9 +100,7 @@ class Checker:
             if query is not None:
                 query.is_void = True
 
-    # Inside.
-
-    def _recall(self, key: bytes, certificate: bytes) -> Status | None:
+    def _recall(self, key: bytes, certificate: bytes) -> CertificateStatus | None:
         found = self._remembered.get(key)
         if found is None:
             return None
@@ -101,10 +109,10 @@ class Checker:
             return None
         return found.status if found.certificate == certificate else None
 
-    def _remember(self, key: bytes, certificate: bytes, status: Status) -> None:
+    def _remember(self, key: bytes, certificate: bytes, status: CertificateStatus) -> None:
         """Keep a status for as long as it is good, one that settles nothing for a moment."""
         now, left = self._wall(), limits.ocsp_doubt_seconds
-        if isinstance(status, Good | Revoked):
+        if isinstance(status, GoodStatus | RevokedStatus):
             left = min(status.until - now, limits.ocsp_cached_seconds_max)
         self._remembered.pop(key, None)
         if left <= 0:
@@ -115,7 +123,7 @@ class Checker:
             certificate, status, trio.current_time() + left, now + left
         )
 
-    async def _ask_jointly(self, key: bytes, certificate: bytes) -> Status:
+    async def _ask_jointly(self, key: bytes, certificate: bytes) -> CertificateStatus:
         """Ask, or wait for whoever is asking already; if they are cancelled, ask in their place."""
         deadline = trio.current_time() + limits.ocsp_seconds_max
         while True:
@@ -129,10 +137,10 @@ class Checker:
             if trio.current_time() >= deadline:
                 return _LATE
 
-    async def _lead(self, key: bytes, query: _Query, deadline: float) -> Status:
+    async def _lead(self, key: bytes, query: _Query, deadline: float) -> CertificateStatus:
         """Ask for all; a query that is cancelled from outside leaves without an answer."""
         self._queries[key] = query
-        status: Status = _LATE
+        status: CertificateStatus = _LATE
         try:
             with trio.move_on_at(deadline):
                 status = await self._ask(query.certificate)
@@ -145,31 +153,35 @@ class Checker:
                 del self._queries[key]
             query.done.set()
 
-    async def _ask(self, certificate: bytes) -> Status:
+    async def _ask(self, certificate: bytes) -> CertificateStatus:
         leaf = self._read(certificate)
-        if isinstance(leaf, Doubt):
+        if isinstance(leaf, UndeterminedStatus):
             return leaf
         nonce = secrets.token_bytes(limits.ocsp_nonce_bytes)
         try:
             async with self._turns:
                 response = await self._fetch(self._issuer.request(leaf.serial_number, nonce))
         except ResponderError as error:
-            return Doubt(Flaw.UNREACHABLE, str(error))
-        asking = Asking(leaf.serial_number, self._wall(), nonce, self._is_authentic)
+            return UndeterminedStatus(UndeterminedReason.UNREACHABLE, str(error))
+        asking = ExpectedResponse(leaf.serial_number, self._wall(), nonce, self._is_authentic)
         return verify(response, self._issuer, asking)
 
-    def _judge_staple(self, certificate: bytes, staple: bytes) -> Status:
+    def _judge_staple(self, certificate: bytes, staple: bytes) -> CertificateStatus:
         """It was not asked for, so it has no nonce of ours."""
         leaf = self._read(certificate)
-        if isinstance(leaf, Doubt):
+        if isinstance(leaf, UndeterminedStatus):
             return leaf
-        return verify(staple, self._issuer, Asking(leaf.serial_number, self._wall()))
+        return verify(staple, self._issuer, ExpectedResponse(leaf.serial_number, self._wall()))
 
-    def _read(self, certificate: bytes) -> x509.Certificate | Doubt:
+    def _read(self, certificate: bytes) -> x509.Certificate | UndeterminedStatus:
         try:
             leaf = x509.load_der_x509_certificate(certificate)
         except ValueError:
-            return Doubt(Flaw.OTHER_ISSUER, "the certificate cannot be read")
+            return UndeterminedStatus(
+                UndeterminedReason.OTHER_ISSUER, "the certificate cannot be read"
+            )
         if not self._issuer.issued(leaf):
-            return Doubt(Flaw.OTHER_ISSUER, f"not issued by {self._issuer!r}")
+            return UndeterminedStatus(
+                UndeterminedReason.OTHER_ISSUER, f"not issued by {self._issuer!r}"
+            )
         return leaf

@@ -31,7 +31,7 @@ _SINGLE_EXTENSIONS = 0xA0
 _SIGNATURE = 0xA0
 
 
-class Question(msgspec.Struct, frozen=True):
+class CertID(msgspec.Struct, frozen=True):
     """One CertID: `raw` is its DER; `hash_name` as hashlib has it, empty for one we do not know."""
 
     raw: bytes
@@ -41,13 +41,13 @@ class Question(msgspec.Struct, frozen=True):
     serial: int
 
 
-class Asked(msgspec.Struct, frozen=True):
+class OCSPRequest(msgspec.Struct, frozen=True):
     """What a request asks: at least one question; `nonce` is to be repeated, None if there is none.
 
     The nonce is without its OCTET STRING.
     """
 
-    questions: tuple[Question, ...]
+    questions: tuple[CertID, ...]
     nonce: bytes | None = None
 
 
@@ -60,7 +60,7 @@ def issuer_names(issuer: x509.Certificate, hash_name: str) -> tuple[bytes, bytes
 
 def key_digest(key: CertificatePublicKeyTypes, hash_name: str = "sha1") -> bytes:
     """The digest by which OCSP names a key: of its bits, without what kind of key it is."""
-    info = der.Reader(
+    info = der.DERReader(
         key.public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
@@ -70,11 +70,11 @@ def key_digest(key: CertificatePublicKeyTypes, hash_name: str = "sha1") -> bytes
     return hashlib.new(hash_name, bits, usedforsecurity=False).digest()
 
 
-def read_request(data: bytes) -> Asked:
+def read_request(data: bytes) -> OCSPRequest:
     """Read a request's DER; ValueError for what is none, or over a bound."""
     if len(data) > limits.ocsp_request_bytes_max:
         raise ValueError(f"an OCSP request over {limits.ocsp_request_bytes_max} bytes")
-    outer = der.Reader(data)
+    outer = der.DERReader(data)
     request = outer.enter()
     outer.end()
     body = request.enter()
@@ -90,7 +90,7 @@ def read_request(data: bytes) -> Asked:
     if body.tag == _REQUEST_EXTENSIONS:
         nonce = _nonce(body.enter(_REQUEST_EXTENSIONS).enter())
     body.end()
-    return Asked(questions, nonce)
+    return OCSPRequest(questions, nonce)
 
 
 def read_path(tail: str) -> bytes:
@@ -103,7 +103,7 @@ def read_path(tail: str) -> bytes:
     return base64.b64decode(unquote_to_bytes(tail), validate=True)  # binascii.Error is a ValueError
 
 
-def _questions(reader: der.Reader) -> tuple[Question, ...]:
+def _questions(reader: der.DERReader) -> tuple[CertID, ...]:
     found = []
     while reader.tag != -1:
         single = reader.enter()
@@ -117,10 +117,10 @@ def _questions(reader: der.Reader) -> tuple[Question, ...]:
     return tuple(found)
 
 
-def _question(content: bytes) -> Question:
-    reader = der.Reader(content)
+def _question(content: bytes) -> CertID:
+    reader = der.DERReader(content)
     algorithm = reader.enter().take(der.OBJECT_IDENTIFIER)
-    question = Question(
+    question = CertID(
         raw=der.write(der.SEQUENCE, content),
         hash_name=_HASHES.get(algorithm, ""),
         issuer_name_hash=reader.take(der.OCTET_STRING),
@@ -131,7 +131,7 @@ def _question(content: bytes) -> Question:
     return question
 
 
-def _nonce(extensions: der.Reader) -> bytes | None:
+def _nonce(extensions: der.DERReader) -> bytes | None:
     """The nonce among extensions; ValueError for a critical one that is not understood."""
     nonce = None
     while extensions.tag != -1:
@@ -150,7 +150,7 @@ def _nonce(extensions: der.Reader) -> bytes | None:
 
 
 def _octets(value: bytes) -> bytes:
-    reader = der.Reader(value)
+    reader = der.DERReader(value)
     nonce = reader.take(der.OCTET_STRING)
     reader.end()
     if not 0 < len(nonce) <= limits.ocsp_nonce_bytes_max:

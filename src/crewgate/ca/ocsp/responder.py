@@ -11,10 +11,10 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 from crewgate import limits
-from crewgate.ca.certificate_db import Register
-from crewgate.ca.certificates import Issued, make_responder
-from crewgate.ca.ocsp.request import Asked, Question, issuer_names, read_path, read_request
-from crewgate.ca.ocsp.response import Failure, Finding, Times, answer, failure
+from crewgate.ca.certificate_db import CertificateDB
+from crewgate.ca.certificates import IssuedCertificate, make_responder
+from crewgate.ca.ocsp.request import CertID, OCSPRequest, issuer_names, read_path, read_request
+from crewgate.ca.ocsp.response import OCSPTimes, ResponseStatus, SingleResponse, answer, failure
 from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError
 
@@ -28,10 +28,10 @@ class Responder:
     200, whatever the response says (RFC 6960, appendix A.2), and lets no cache keep it.
     """
 
-    def __init__(self, issuing: Issued, register: Register) -> None:
+    def __init__(self, issuing: IssuedCertificate, register: CertificateDB) -> None:
         self._issuing = issuing
         self._register = register
-        self._delegate: Issued | None = None
+        self._delegate: IssuedCertificate | None = None
         self._names: dict[str, tuple[bytes, bytes]] = {}
 
     def __repr__(self) -> str:
@@ -46,31 +46,31 @@ class Responder:
         try:
             asked = read_request(request)
         except ValueError:
-            return failure(Failure.MALFORMED)
+            return failure(ResponseStatus.MALFORMED)
         if not all(question.hash_name for question in asked.questions):
-            return failure(Failure.UNAUTHORIZED)
+            return failure(ResponseStatus.UNAUTHORIZED)
         try:
             return self._answer(asked, now.astimezone(UTC).replace(microsecond=0))
         except AuthorityError as error:
             _log.warning("OCSP cannot be answered: %s", error)
-            return failure(Failure.INTERNAL)
+            return failure(ResponseStatus.INTERNAL)
 
     def answer_path(self, tail: str, now: datetime) -> bytes:
         """The response to a GET whose path goes on with `tail`, still percent-encoded."""
         try:
             request = read_path(tail)
         except ValueError:
-            return failure(Failure.MALFORMED)
+            return failure(ResponseStatus.MALFORMED)
         return self.answer(request, now)
 
-    def _answer(self, asked: Asked, now: datetime) -> bytes:
+    def _answer(self, asked: OCSPRequest, now: datetime) -> bytes:
         delegate = self._signer(now)
         until = now + timedelta(seconds=limits.ocsp_life_seconds)
-        times = Times(now, min(until, delegate.certificate.not_valid_after_utc))
+        times = OCSPTimes(now, min(until, delegate.certificate.not_valid_after_utc))
         findings = [self._find(question) for question in asked.questions]
         return answer(findings, times, delegate, asked.nonce)
 
-    def _signer(self, now: datetime) -> Issued:
+    def _signer(self, now: datetime) -> IssuedCertificate:
         """The delegate, made anew when half of its life is over; AuthorityError."""
         delegate = self._delegate
         half = timedelta(seconds=limits.ocsp_responder_seconds / 2)
@@ -86,18 +86,18 @@ class Responder:
         self._delegate = make_responder(self._issuing, now)
         return self._delegate
 
-    def _find(self, question: Question) -> Finding:
+    def _find(self, question: CertID) -> SingleResponse:
         """What the register says; a foreign issuer's serial is not even looked up."""
         ours = self._named(question.hash_name)
         if (question.issuer_name_hash, question.issuer_key_hash) != ours:
-            return Finding(question, is_known=False)
+            return SingleResponse(question, is_known=False)
         entry = self._register.find(serial_text(question.serial))
         if entry is None:
-            return Finding(question, is_known=False)
+            return SingleResponse(question, is_known=False)
         if entry.revoked is None:
-            return Finding(question, is_known=True)
+            return SingleResponse(question, is_known=True)
         revoked = datetime.fromtimestamp(entry.revoked, UTC)
-        return Finding(question, is_known=True, revoked=revoked, reason=entry.reason)
+        return SingleResponse(question, is_known=True, revoked=revoked, reason=entry.reason)
 
     def _named(self, hash_name: str) -> tuple[bytes, bytes]:
         """The issuer as a CertID names it, in terms of one hash."""

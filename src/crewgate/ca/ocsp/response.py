@@ -12,8 +12,8 @@ import msgspec
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from crewgate.ca.certificates import Issued
-from crewgate.ca.ocsp.request import NONCE, Question, key_digest
+from crewgate.ca.certificates import IssuedCertificate
+from crewgate.ca.ocsp.request import NONCE, CertID, key_digest
 from crewgate.core.x509 import der
 
 _BASIC = der.write(der.OBJECT_IDENTIFIER, der.identifier("1.3.6.1.5.5.7.48.1.1"))
@@ -38,7 +38,7 @@ _REASONS = {  # RFC 5280 §5.3.1; "unspecified" is said by leaving it out
 }
 
 
-class Failure(enum.IntEnum):
+class ResponseStatus(enum.IntEnum):
     """Why there is no answer; these responses are not signed (RFC 6960, section 4.2.1)."""
 
     MALFORMED = 1
@@ -47,28 +47,33 @@ class Failure(enum.IntEnum):
     UNAUTHORIZED = 6
 
 
-class Finding(msgspec.Struct, frozen=True):
+class SingleResponse(msgspec.Struct, frozen=True):
     """What is said of a question: unknown, or issued and good until it was `revoked` (UTC)."""
 
-    question: Question
+    question: CertID
     is_known: bool
     revoked: datetime | None = None
     reason: str = ""
 
 
-class Times(msgspec.Struct, frozen=True):
+class OCSPTimes(msgspec.Struct, frozen=True):
     """Since when and until when an answer is good; UTC."""
 
     now: datetime
     until: datetime
 
 
-def failure(why: Failure) -> bytes:
+def failure(why: ResponseStatus) -> bytes:
     """The response that says why there is no answer."""
     return der.write(der.SEQUENCE, der.write_integer(why, der.ENUMERATED))
 
 
-def answer(findings: Iterable[Finding], times: Times, signer: Issued, nonce: bytes | None) -> bytes:
+def answer(
+    findings: Iterable[SingleResponse],
+    times: OCSPTimes,
+    signer: IssuedCertificate,
+    nonce: bytes | None,
+) -> bytes:
     """A signed response with the signer's certificate."""
     parts = [
         der.write(_BY_KEY, der.write(der.OCTET_STRING, key_digest(signer.key.public_key()))),
@@ -90,7 +95,7 @@ def answer(findings: Iterable[Finding], times: Times, signer: Issued, nonce: byt
     return der.write(der.SEQUENCE, der.write_integer(0, der.ENUMERATED), der.write(_EXPLICIT, body))
 
 
-def _single(finding: Finding, times: Times) -> bytes:
+def _single(finding: SingleResponse, times: OCSPTimes) -> bytes:
     return der.write(
         der.SEQUENCE,
         finding.question.raw,
@@ -100,7 +105,7 @@ def _single(finding: Finding, times: Times) -> bytes:
     )
 
 
-def _status(finding: Finding) -> bytes:
+def _status(finding: SingleResponse) -> bytes:
     if not finding.is_known:
         return _UNKNOWN
     if finding.revoked is None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpcore
 
 from crewgate import limits
-from crewgate.config import Responder
+from crewgate.config import ResponderConfig
 from crewgate.errors import ConfigurationError, LinkError, ResponderError
 from crewgate.ipc.sockets import connectable
 from crewgate.openssl import show_certificate
@@ -34,14 +34,14 @@ _FAILURES = (
 )
 
 
-class Fetcher:
+class OCSPTransport:
     """One responder, and the connections to it; `root` (PEM) is what its certificate hangs on.
 
     httpcore and not httpx: a worker that imports httpx has its command and its colours as well.
     Nothing here follows a redirect, reads a proxy from the environment or keeps a cookie.
     """
 
-    def __init__(self, responder: Responder, root: Path) -> None:
+    def __init__(self, responder: ResponderConfig, root: Path) -> None:
         """ConfigurationError if the URL is none, or a file that TLS needs cannot be used."""
         self._responder = responder
         self._url, self._host = _place(responder.url)
@@ -55,7 +55,7 @@ class Fetcher:
         )
 
     def __repr__(self) -> str:
-        return f"<Fetcher {self._responder}>"
+        return f"<OCSPTransport {self._responder}>"
 
     async def close(self) -> None:
         """Close its connections, whoever still waits for an answer."""
@@ -168,7 +168,7 @@ def _failed(error: Exception) -> ResponderError:
     return ResponderError(f"{type(error).__name__}{f': {reason}' if reason else ''}")
 
 
-def _context(responder: Responder, root: Path) -> ssl.SSLContext:
+def _context(responder: ResponderConfig, root: Path) -> ssl.SSLContext:
     """Chain, name and strictness are verified, by the CA's root alone."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # with CERT_REQUIRED and check_hostname
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 9325, section 3.1.1

@@ -19,7 +19,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from crewgate import limits
 from crewgate.ca.ocsp.request import issuer_names, key_digest
-from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
+from crewgate.core.x509.certificate_status import (
+    CertificateStatus,
+    GoodStatus,
+    RevokedStatus,
+    UndeterminedReason,
+    UndeterminedStatus,
+    UnknownStatus,
+)
 
 _SHA1 = hashes.SHA1()  # noqa: S303 - names an issuer and signs nothing
 _HASHES = ("sha1", "sha256", "sha384", "sha512")
@@ -36,7 +43,7 @@ _RSA: dict[x509.ObjectIdentifier, hashes.HashAlgorithm] = {
 }
 
 
-class Asking(msgspec.Struct, frozen=True):
+class ExpectedResponse(msgspec.Struct, frozen=True):
     """What the response must be about: a serial, at `now`, and the nonce that was sent.
 
     A response without that nonce passes where `may_lack_nonce`, one with another never does.
@@ -48,7 +55,7 @@ class Asking(msgspec.Struct, frozen=True):
     may_lack_nonce: bool = False
 
 
-class Issuer:
+class OCSPIssuer:
     """The CA whose certificates are asked about, as CertIDs name it."""
 
     def __init__(self, certificate: x509.Certificate) -> None:
@@ -56,7 +63,7 @@ class Issuer:
         self._named = {name: issuer_names(certificate, name) for name in _HASHES}
 
     def __repr__(self) -> str:
-        return f"<Issuer {self.certificate.subject.rfc4514_string()}>"
+        return f"<OCSPIssuer {self.certificate.subject.rfc4514_string()}>"
 
     def issued(self, leaf: x509.Certificate) -> bool:
         """Whether it has signed `leaf`: another CA below the same root has another responder."""
@@ -78,70 +85,78 @@ class Issuer:
 class _RejectedError(Exception):
     """The response settles nothing; never leaves this file."""
 
-    def __init__(self, flaw: Flaw, detail: str = "") -> None:
+    def __init__(self, flaw: UndeterminedReason, detail: str = "") -> None:
         super().__init__(detail)
-        self.doubt = Doubt(flaw, detail)
+        self.doubt = UndeterminedStatus(flaw, detail)
 
 
-def verify(data: bytes, issuer: Issuer, asking: Asking) -> Status:
+def verify(data: bytes, issuer: OCSPIssuer, asking: ExpectedResponse) -> CertificateStatus:
     """What the DER of a response says of one certificate.
 
-    `Revoked` is believed however old it is, since no revocation is taken back; everything else must
-    be fresh.
+    `RevokedStatus` is believed however old it is, since no revocation is taken back; everything
+    else must be fresh.
     """
     if len(data) > limits.ocsp_response_bytes_max:
-        return Doubt(Flaw.MALFORMED, f"over {limits.ocsp_response_bytes_max} bytes")
+        return UndeterminedStatus(
+            UndeterminedReason.MALFORMED, f"over {limits.ocsp_response_bytes_max} bytes"
+        )
     try:
         return _judge(ocsp.load_der_ocsp_response(data), issuer, asking)
     except _RejectedError as rejected:
         return rejected.doubt
     except Exception:  # noqa: BLE001 - the library has several kinds for what it cannot read
-        return Doubt(Flaw.MALFORMED)
+        return UndeterminedStatus(UndeterminedReason.MALFORMED)
 
 
-def _judge(response: ocsp.OCSPResponse, issuer: Issuer, asking: Asking) -> Status:
+def _judge(
+    response: ocsp.OCSPResponse, issuer: OCSPIssuer, asking: ExpectedResponse
+) -> CertificateStatus:
     status = response.response_status
     if status is ocsp.OCSPResponseStatus.TRY_LATER:
-        raise _RejectedError(Flaw.TRY_LATER)
+        raise _RejectedError(UndeterminedReason.TRY_LATER)
     if status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-        raise _RejectedError(Flaw.REFUSED, f"it said {status.name}")
+        raise _RejectedError(UndeterminedReason.REFUSED, f"it said {status.name}")
     _check_signed(response, issuer, asking.now)
     single = _find(response, issuer, asking.serial)
     if any(_is_strange(extension) for extension in response.extensions):
-        raise _RejectedError(Flaw.MALFORMED, "a critical extension that is not understood")
+        raise _RejectedError(
+            UndeterminedReason.MALFORMED, "a critical extension that is not understood"
+        )
     until = 0.0 if single.next_update_utc is None else single.next_update_utc.timestamp()
     if single.certificate_status is ocsp.OCSPCertStatus.REVOKED:
         at, why = single.revocation_time_utc, single.revocation_reason
-        return Revoked(at.timestamp() if at else 0.0, why.value if why else "", until)
+        return RevokedStatus(at.timestamp() if at else 0.0, why.value if why else "", until)
     _check_nonce(response, asking)
     _check_times(single, asking.now)
     if single.certificate_status is ocsp.OCSPCertStatus.GOOD:
-        return Good(until)
-    return Unknown()
+        return GoodStatus(until)
+    return UnknownStatus()
 
 
-def _find(response: ocsp.OCSPResponse, issuer: Issuer, serial: int) -> ocsp.OCSPSingleResponse:
+def _find(response: ocsp.OCSPResponse, issuer: OCSPIssuer, serial: int) -> ocsp.OCSPSingleResponse:
     """The one answer about this certificate; two might contradict each other."""
     ours = [single for single in response.responses if issuer.is_named_by(single)]
     if not ours:
-        raise _RejectedError(Flaw.ISSUER)
+        raise _RejectedError(UndeterminedReason.ISSUER)
     found = [single for single in ours if single.serial_number == serial]
     if not found:
-        raise _RejectedError(Flaw.SERIAL)
+        raise _RejectedError(UndeterminedReason.SERIAL)
     if len(found) > 1:
-        raise _RejectedError(Flaw.MALFORMED, "two answers to one question")
+        raise _RejectedError(UndeterminedReason.MALFORMED, "two answers to one question")
     return found[0]
 
 
-def _check_nonce(response: ocsp.OCSPResponse, asking: Asking) -> None:
+def _check_nonce(response: ocsp.OCSPResponse, asking: ExpectedResponse) -> None:
     if asking.nonce is None:
         return
     found = [each.value for each in response.extensions if isinstance(each.value, x509.OCSPNonce)]
     if not found:
         if not asking.may_lack_nonce:
-            raise _RejectedError(Flaw.NONCE, "it has none, and anybody could replay it")
+            raise _RejectedError(
+                UndeterminedReason.NONCE, "it has none, and anybody could replay it"
+            )
     elif not hmac.compare_digest(found[0].nonce, asking.nonce):
-        raise _RejectedError(Flaw.NONCE)
+        raise _RejectedError(UndeterminedReason.NONCE)
 
 
 def _check_times(single: ocsp.OCSPSingleResponse, now: float) -> None:
@@ -149,17 +164,17 @@ def _check_times(single: ocsp.OCSPSingleResponse, now: float) -> None:
     leeway = limits.leeway_seconds
     begin = single.this_update_utc.timestamp()
     if begin > now + leeway:
-        raise _RejectedError(Flaw.FUTURE, f"by {begin - now:.0f} s; set the clocks")
+        raise _RejectedError(UndeterminedReason.FUTURE, f"by {begin - now:.0f} s; set the clocks")
     if single.next_update_utc is None:
-        raise _RejectedError(Flaw.NO_NEXT_UPDATE)
+        raise _RejectedError(UndeterminedReason.NO_NEXT_UPDATE)
     end = single.next_update_utc.timestamp()
     if end < now - leeway:
-        raise _RejectedError(Flaw.STALE, f"by {now - end:.0f} s")
+        raise _RejectedError(UndeterminedReason.STALE, f"by {now - end:.0f} s")
     if end < begin:
-        raise _RejectedError(Flaw.MALFORMED, "it ends before it begins")
+        raise _RejectedError(UndeterminedReason.MALFORMED, "it ends before it begins")
 
 
-def _check_signed(response: ocsp.OCSPResponse, issuer: Issuer, now: float) -> None:
+def _check_signed(response: ocsp.OCSPResponse, issuer: OCSPIssuer, now: float) -> None:
     """By the issuer, or by a delegate that it has certified for just this."""
     is_authorized = False
     for signer in _signers(response, issuer, now):
@@ -167,11 +182,13 @@ def _check_signed(response: ocsp.OCSPResponse, issuer: Issuer, now: float) -> No
         if _is_signed_by(response, signer):
             return
     if is_authorized:
-        raise _RejectedError(Flaw.SIGNATURE)
-    raise _RejectedError(Flaw.SIGNER)
+        raise _RejectedError(UndeterminedReason.SIGNATURE)
+    raise _RejectedError(UndeterminedReason.SIGNER)
 
 
-def _signers(response: ocsp.OCSPResponse, issuer: Issuer, now: float) -> Iterator[x509.Certificate]:
+def _signers(
+    response: ocsp.OCSPResponse, issuer: OCSPIssuer, now: float
+) -> Iterator[x509.Certificate]:
     """Whoever has the responder's name or key, and may sign for the issuer."""
     if _is_named(response, issuer.certificate):
         yield issuer.certificate
@@ -186,7 +203,7 @@ def _is_named(response: ocsp.OCSPResponse, certificate: x509.Certificate) -> boo
     return response.responder_key_hash == key_digest(certificate.public_key())
 
 
-def _is_delegate(certificate: x509.Certificate, issuer: Issuer, now: float) -> bool:
+def _is_delegate(certificate: x509.Certificate, issuer: OCSPIssuer, now: float) -> bool:
     leeway = limits.leeway_seconds
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not begin.timestamp() - leeway <= now <= end.timestamp() + leeway:

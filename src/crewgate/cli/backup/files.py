@@ -23,7 +23,7 @@ WITHIN, ELSEWHERE = "within", "elsewhere"  # below the configuration's folder, a
 SECRET = b"PRIVATE KEY-----"  # of PEM (RFC 7468), whatever the file is called
 
 
-class Saved(msgspec.Struct, frozen=True):
+class BackedUpFile(msgspec.Struct, frozen=True):
     """One file: where it lies in the backup, which is below `within` or `elsewhere`."""
 
     path: str
@@ -33,7 +33,7 @@ class Saved(msgspec.Struct, frozen=True):
     mode: int
 
 
-class SavedLedger(msgspec.Struct, frozen=True):
+class BackedUpLedger(msgspec.Struct, frozen=True):
     """The ledger as it was copied, or as it stands on its server: `is_copied` says which."""
 
     where: str
@@ -44,7 +44,7 @@ class SavedLedger(msgspec.Struct, frozen=True):
     term: int = 0
 
 
-class Manifest(msgspec.Struct, frozen=True):
+class BackupManifest(msgspec.Struct, frozen=True):
     """What a backup holds. `folder` is the configuration's, `config` its file's name."""
 
     format: int
@@ -56,12 +56,12 @@ class Manifest(msgspec.Struct, frozen=True):
     state: str
     with_keys: bool
     with_audit: bool
-    ledger: SavedLedger
-    files: list[Saved]
+    ledger: BackedUpLedger
+    files: list[BackedUpFile]
     folders: dict[str, int]
     left_out: list[str]
 
-    def file(self, kind: str) -> Saved | None:
+    def file(self, kind: str) -> BackedUpFile | None:
         """The first file of a kind."""
         return next((each for each in self.files if each.kind == kind), None)
 
@@ -164,7 +164,7 @@ def sync_all(folder: Path) -> None:
         sync_folder(each)
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> BackupManifest:
     """Of a backup whose files are what was written; BackupError says what is not."""
     path = folder / MANIFEST
     try:
@@ -172,7 +172,7 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         raise BackupError(f"{describe(error, path)}: is this a backup?") from error
     try:
-        manifest = msgspec.json.decode(data, type=Manifest)
+        manifest = msgspec.json.decode(data, type=BackupManifest)
     except (msgspec.DecodeError, ValueError) as error:
         raise BackupError(f"{path}: cannot be read ({error}); use another backup") from error
     if manifest.format != FORMAT:

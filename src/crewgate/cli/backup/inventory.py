@@ -10,12 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from crewgate.ca.intents import intent_files
+from crewgate.ca.decommission_intents import intent_files
 from crewgate.cli.check.permissions import secrets
 from crewgate.config import Config
 
 
-class Kind(StrEnum):
+class CopyMethod(StrEnum):
     """How a file is copied while others write to it."""
 
     LEDGER = "ledger"  # SQLite, by its backup API
@@ -25,10 +25,10 @@ class Kind(StrEnum):
     AUDIT = "audit"  # the same
 
 
-class Item(NamedTuple):
+class BackupItem(NamedTuple):
     """One file; one that is `expected` and not there is named."""
 
-    kind: Kind
+    kind: CopyMethod
     path: Path
     expected: bool = True
 
@@ -39,32 +39,32 @@ _MADE_ANEW = re.compile(
 )
 
 
-def inventory(config: Config) -> list[Item]:
+def inventory(config: Config) -> list[BackupItem]:
     """Each file once; the ledger first, so that nothing else is older than it is."""
-    found: dict[Path, Item] = {}
+    found: dict[Path, BackupItem] = {}
     for item in _all(config):
         found.setdefault(item.path, item)
     return list(found.values())
 
 
-def _all(config: Config) -> Iterator[Item]:
+def _all(config: Config) -> Iterator[BackupItem]:
     if config.ledger.file is not None:
-        yield Item(Kind.LEDGER, config.ledger.file)
+        yield BackupItem(CopyMethod.LEDGER, config.ledger.file)
     if config.ca is not None:
         # Before the register and the state: an intent that goes meanwhile is completed in those.
         for path in intent_files(config.ca.folder):
-            yield Item(Kind.FILE, path, expected=False)
+            yield BackupItem(CopyMethod.FILE, path, expected=False)
     for secret in secrets(config):
-        yield Item(Kind.KEY, secret.path)
+        yield BackupItem(CopyMethod.KEY, secret.path)
     yield from _state(config)
     if config.ca is not None:
-        yield Item(Kind.REGISTER, config.ca.register)
-    yield Item(Kind.FILE, config.path)
+        yield BackupItem(CopyMethod.REGISTER, config.ca.register)
+    yield BackupItem(CopyMethod.FILE, config.path)
     for path in _named(config):
-        yield Item(Kind.FILE, path)
+        yield BackupItem(CopyMethod.FILE, path)
     if config.audit.folder.is_dir():
         for path in sorted(config.audit.folder.glob("*.jsonl*")):
-            yield Item(Kind.AUDIT, path, expected=False)
+            yield BackupItem(CopyMethod.AUDIT, path, expected=False)
 
 
 def _named(config: Config) -> Iterator[Path]:
@@ -84,7 +84,7 @@ def _named(config: Config) -> Iterator[Path]:
             yield ca.ocsp.certificate
 
 
-def _state(config: Config) -> Iterator[Item]:
+def _state(config: Config) -> Iterator[BackupItem]:
     """Whatever lies in the state folder: journals, capsules, members, the machine's name."""
     apart = {config.ledger.file, *(path for path in [config.ca and config.ca.register] if path)}
     for path in sorted(config.state.rglob("*")):
@@ -92,4 +92,4 @@ def _state(config: Config) -> Iterator[Item]:
             continue
         if path.is_relative_to(config.audit.folder) or _MADE_ANEW.fullmatch(path.name):
             continue
-        yield Item(Kind.FILE, path, expected=False)
+        yield BackupItem(CopyMethod.FILE, path, expected=False)

@@ -15,7 +15,7 @@ from crewgate import limits
 from crewgate.ca.authority import has_key, read_passphrase
 from crewgate.ca.certificates import is_issued
 from crewgate.ca.key_files import read_certificates, read_key
-from crewgate.config import CA, Config
+from crewgate.config import CAConfig, Config
 from crewgate.errors import AuthorityError
 
 MEND = (
@@ -46,7 +46,7 @@ def ca_oddities(config: Config, now: datetime) -> Iterator[str]:
     yield from _unrenewed(config, ca)
 
 
-def _refusals(ca: CA, now: datetime) -> Iterator[str]:
+def _refusals(ca: CAConfig, now: datetime) -> Iterator[str]:
     root = _certificate(ca.root)
     if isinstance(root, str):
         yield f"{root}: no client's certificate can be verified; `crewgate ca init` makes it"
@@ -63,11 +63,11 @@ def _refusals(ca: CA, now: datetime) -> Iterator[str]:
         )
     elif crl.last_update_utc > now:
         yield f"{ca.crl}: signed at {crl.last_update_utc:%Y-%m-%d %H:%M}Z, to come; set the clock"
-    yield from _strangers(ca, root, crl)
+    yield from _foreign_files(ca, root, crl)
 
 
-def _strangers(
-    ca: CA, root: x509.Certificate | str, crl: x509.CertificateRevocationList
+def _foreign_files(
+    ca: CAConfig, root: x509.Certificate | str, crl: x509.CertificateRevocationList
 ) -> Iterator[str]:
     """Files that are not of one CA, as far as this user may read them."""
     issuing = _certificate(ca.issuing)
@@ -88,7 +88,7 @@ def _is_signed(crl: x509.CertificateRevocationList, issuing: x509.Certificate) -
         return False
 
 
-def _unissuing(ca: CA) -> Iterator[str]:
+def _unissuing(ca: CAConfig) -> Iterator[str]:
     """Why nothing can be issued or revoked here; a CA on another machine has no key here."""
     if not _is_readable(ca.folder) or not ca.issuing_key.exists():
         return
@@ -102,7 +102,7 @@ def _unissuing(ca: CA) -> Iterator[str]:
         yield f"{ca.register}: the register is not there, so nothing can be issued; put it back"
 
 
-def _unrenewed(config: Config, ca: CA) -> Iterator[str]:
+def _unrenewed(config: Config, ca: CAConfig) -> Iterator[str]:
     """Who has neither the key nor anybody to ask."""
     if has_key(ca) or not _is_known_keyless(ca) or config.remote is not None:
         return
@@ -114,7 +114,7 @@ def _unrenewed(config: Config, ca: CA) -> Iterator[str]:
         )
 
 
-def _is_known_keyless(ca: CA) -> bool:
+def _is_known_keyless(ca: CAConfig) -> bool:
     """Whether this user may see that there is no key."""
     return not ca.folder.is_dir() or os.access(ca.folder, os.X_OK)
 
@@ -134,7 +134,7 @@ def _certificate(path: Path) -> x509.Certificate | str:
         return str(error)
 
 
-def _crl(ca: CA) -> x509.CertificateRevocationList | str:
+def _crl(ca: CAConfig) -> x509.CertificateRevocationList | str:
     try:
         with ca.crl.open("rb") as stream:
             return x509.load_pem_x509_crl(stream.read(limits.crl_bytes_max))

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from crewgate.ca.certificates import is_issued
 from crewgate.ca.gateway_signing_key import read_signing_key
 from crewgate.ca.key_files import read_certificates
-from crewgate.config import CA, Cluster, Config
+from crewgate.config import CAConfig, ClusterConfig, Config
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
 from crewgate.errors import AuthorityError, ConfigurationError
@@ -51,12 +51,12 @@ def cluster_oddities(config: Config) -> Iterator[str]:
         )
 
 
-def _is_shared(config: Config, cluster: Cluster) -> bool:
+def _is_shared(config: Config, cluster: ClusterConfig) -> bool:
     files = (cluster.certificate, cluster.key)
     return any((each.certificate, each.key) == files for each in config.listeners)
 
 
-def _strange(cluster: Cluster, ca: CA) -> Iterator[str]:
+def _strange(cluster: ClusterConfig, ca: CAConfig) -> Iterator[str]:
     """A certificate of another CA; whether this one's own files are in order is told of [ca]."""
     try:
         issuing = read_certificates(ca.issuing)[0]
@@ -70,7 +70,7 @@ def _strange(cluster: Cluster, ca: CA) -> Iterator[str]:
         yield f"{cluster.certificate}: not signed by {ca.issuing}, so no peer accepts it; {_ISSUE}"
 
 
-def _unfit(cluster: Cluster) -> Iterator[str]:
+def _unfit(cluster: ClusterConfig) -> Iterator[str]:
     identity = _identity(cluster.certificate)
     if identity is None or identity.role is not Role.GATEWAY:
         whose = "nobody's in particular" if identity is None else f"{identity.label}'s"
@@ -84,7 +84,7 @@ def _unfit(cluster: Cluster) -> Iterator[str]:
         )
 
 
-def _misnamed(config: Config, cluster: Cluster) -> Iterator[str]:
+def _misnamed(config: Config, cluster: ClusterConfig) -> Iterator[str]:
     identity = _identity(cluster.certificate)
     is_fit = identity is not None and identity.role is Role.GATEWAY and identity.key
     if config.name and identity is not None and is_fit and identity.name != config.name:

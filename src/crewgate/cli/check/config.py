@@ -8,14 +8,22 @@ from pathlib import Path
 from cryptography import x509
 
 from crewgate import limits
-from crewgate.ca.renewal import Life, is_ours
+from crewgate.ca.renewal import CertificateLifetime, is_ours
 from crewgate.cli.check.ca import ca_oddities, ca_problems
 from crewgate.cli.check.cluster import cluster_oddities, cluster_problems
 from crewgate.cli.check.ledger_file import unkept
-from crewgate.config import Cluster, Config, Control, Crew, Listener, Upstream, descriptors
+from crewgate.config import (
+    ClusterConfig,
+    Config,
+    ControlConfig,
+    CrewConfig,
+    ListenerConfig,
+    UpstreamConfig,
+    descriptors,
+)
 from crewgate.core.policy.scope import matches
 from crewgate.errors import AuthorityError, ConfigurationError
-from crewgate.gateway.worker.ocsp_status import Inquiry
+from crewgate.gateway.worker.ocsp_status import OCSPStatusClient
 from crewgate.issuer.signing import SigningKey
 from crewgate.policy.loader import crew_keys, load_policy
 from crewgate.runtime.descriptors import most
@@ -23,7 +31,7 @@ from crewgate.server.tls import server_context
 from crewgate.upstream.tls import client_context
 
 
-def problems(config: Config) -> Iterator[str]:
+def find_errors(config: Config) -> Iterator[str]:
     """What would stop `serve`, or a mint, one line each."""
     try:
         load_policy(config, 1)
@@ -50,12 +58,12 @@ def problems(config: Config) -> Iterator[str]:
         yield from _unreachable(upstream)
 
 
-def _shown(config: Config) -> Iterable[Listener]:
+def _shown(config: Config) -> Iterable[ListenerConfig]:
     """The first listener of each certificate: what is wrong with it is told once."""
     return {(each.certificate, each.key): each for each in reversed(config.listeners)}.values()
 
 
-def oddities(config: Config) -> Iterator[str]:
+def find_warnings(config: Config) -> Iterator[str]:
     """What can be served and is hardly meant."""
     yield from ca_oddities(config, datetime.now(UTC))
     yield from _lenient(config)
@@ -126,7 +134,7 @@ def _unasked(config: Config) -> Iterator[str]:
     if config.ca is None or config.ca.ocsp is None:
         return
     try:
-        Inquiry(config.ca, config.ca.ocsp, lambda _: None)
+        OCSPStatusClient(config.ca, config.ca.ocsp, lambda _: None)
     except ConfigurationError as error:
         yield f"[ca] ocsp: {error}"
         return
@@ -156,12 +164,12 @@ def _unjoined(config: Config) -> Iterator[str]:
         yield from _expired(cluster.certificate, "peers refuse it")
 
 
-def _is_shown(config: Config, other: Control | Cluster) -> bool:
+def _is_shown(config: Config, other: ControlConfig | ClusterConfig) -> bool:
     shown = {(each.certificate, each.key) for each in config.listeners}
     return (other.certificate, other.key) in shown
 
 
-def _unusable(crew: Crew) -> Iterator[str]:
+def _unusable(crew: CrewConfig) -> Iterator[str]:
     if crew.signing_key is None:
         return
     try:
@@ -174,7 +182,7 @@ def _unusable(crew: Crew) -> Iterator[str]:
         yield f"crew {crew.name}: {error}"
 
 
-def _unreachable(upstream: Upstream) -> Iterator[str]:
+def _unreachable(upstream: UpstreamConfig) -> Iterator[str]:
     """Why no TLS connection to its servers can be made, as far as files of this machine decide."""
     try:
         client_context(upstream)
@@ -211,7 +219,7 @@ def _expiring(config: Config, certificate: Path) -> Iterator[str]:
         leaf = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
     except (OSError, ValueError, IndexError):
         return  # told as a problem
-    life = Life.of(leaf)
+    life = CertificateLifetime.of(leaf)
     try:
         ours = config.ca is not None and is_ours(config.ca, leaf)
     except AuthorityError:

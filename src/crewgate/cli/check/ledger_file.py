@@ -14,7 +14,7 @@ def unkept(config: Config) -> Iterator[str]:
     file, state = config.ledger.file.resolve(), config.state.resolve()
     folder = file.parent
     if not folder.exists() and folder in {state, *state.parents}:
-        folder = _standing(folder)  # `serve` makes the others
+        folder = _nearest_existing(folder)  # `serve` makes the others
     if not folder.is_dir():
         yield (
             f"[ledger] url: {folder}: no such folder; make it, or write such as "
@@ -28,6 +28,6 @@ def unkept(config: Config) -> Iterator[str]:
         yield f"[ledger] url: {file}: this user may not read and write it; chown it to whom serves"
 
 
-def _standing(folder: Path) -> Path:
+def _nearest_existing(folder: Path) -> Path:
     """The nearest one that is there."""
     return next(each for each in (folder, *folder.parents) if each.exists())

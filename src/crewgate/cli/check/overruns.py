@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from crewgate.audit.filters import By, Question
-from crewgate.audit.reader import Audit
+from crewgate.audit.filters import AuditFilter, GroupBy
+from crewgate.audit.reader import AuditReader
 from crewgate.config import Config
 from crewgate.core.credits import format_credits
 from crewgate.errors import AuditError
@@ -14,9 +14,9 @@ def unbounded(config: Config) -> Iterator[str]:
     priced = {tool.name for tool in config.tools if tool.tariff is not None}
     if not priced or not config.audit.folder.is_dir():
         return
-    audit = Audit(config.audit.folder)
+    audit = AuditReader(config.audit.folder)
     try:
-        groups = audit.groups(Question(), By.TOOL)
+        groups = audit.groups(AuditFilter(), GroupBy.TOOL)
     except AuditError as error:
         yield f"{error}"
         return

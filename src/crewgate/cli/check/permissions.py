@@ -12,52 +12,57 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from crewgate.config import CA, Config
+from crewgate.config import CAConfig, Config
 
 
-class Secret(NamedTuple):
+class SecretFile(NamedTuple):
     """A file and the part of the system that it belongs to."""
 
     holder: str
     path: Path
 
 
-def secrets(config: Config) -> list[Secret]:
+def secrets(config: Config) -> list[SecretFile]:
     """Every secret file that the configuration names."""
-    found = [Secret("the gateway", listener.key) for listener in config.listeners]
+    found = [SecretFile("the gateway", listener.key) for listener in config.listeners]
     if config.control is not None:
         # Often the listeners' own key; then it is told once.
-        found.append(Secret("the gateway", config.control.key))
+        found.append(SecretFile("the gateway", config.control.key))
     if config.cluster is not None:
         found += [
-            Secret("the gateway", path) for path in (config.cluster.key, config.cluster.signing_key)
+            SecretFile("the gateway", path)
+            for path in (config.cluster.key, config.cluster.signing_key)
         ]
     if config.ledger.password_file is not None:
-        found.append(Secret("the gateway", config.ledger.password_file))
+        found.append(SecretFile("the gateway", config.ledger.password_file))
     found += [
-        Secret("the gateway", upstream.credential.file)
+        SecretFile("the gateway", upstream.credential.file)
         for upstream in config.upstreams
         if upstream.credential and upstream.credential.file
     ]
     found += [
-        Secret("the gateway", upstream.tls.key) for upstream in config.upstreams if upstream.tls.key
+        SecretFile("the gateway", upstream.tls.key)
+        for upstream in config.upstreams
+        if upstream.tls.key
     ]
     if config.ca and config.ca.ocsp and config.ca.ocsp.key:
-        found.append(Secret("the gateway", config.ca.ocsp.key))
+        found.append(SecretFile("the gateway", config.ca.ocsp.key))
     found += [
-        Secret(f"crew {crew.name}", crew.signing_key) for crew in config.crews if crew.signing_key
+        SecretFile(f"crew {crew.name}", crew.signing_key)
+        for crew in config.crews
+        if crew.signing_key
     ]
     if config.ca is not None:
-        found += [Secret("the CA", path) for path in _secrets_of(config.ca)]
+        found += [SecretFile("the CA", path) for path in _secrets_of(config.ca)]
     return list(dict.fromkeys(found))
 
 
-def _secrets_of(ca: CA) -> list[Path]:
+def _secrets_of(ca: CAConfig) -> list[Path]:
     own = [ca.issuing_key, ca.root_key]
     return own if ca.passphrase_file is None else [*own, ca.passphrase_file]
 
 
-def exposures(config: Config) -> Iterator[str]:
+def permission_warnings(config: Config) -> Iterator[str]:
     """One line for each way in which somebody can read or replace what is not theirs."""
     holders: dict[int, dict[str, Path]] = {}
     for secret in secrets(config):
@@ -89,7 +94,7 @@ def exposures(config: Config) -> Iterator[str]:
             )
 
 
-def _readable(secret: Secret, mode: int) -> Iterator[str]:
+def _readable(secret: SecretFile, mode: int) -> Iterator[str]:
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield (
             f"{secret.path}: a secret of {secret.holder} that others may read "

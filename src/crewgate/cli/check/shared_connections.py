@@ -8,7 +8,7 @@ on it.
 
 from collections.abc import Iterator
 
-from crewgate.config import Config, Upstream
+from crewgate.config import Config, UpstreamConfig
 from crewgate.core.policy.scope import matches
 
 _BY_PROTOCOL = {
@@ -32,7 +32,7 @@ def shared_connections(config: Config) -> Iterator[str]:
             )
 
 
-def _callers(config: Config, upstream: Upstream) -> list[str]:
+def _callers(config: Config, upstream: UpstreamConfig) -> list[str]:
     """The crews that may be granted a tool of it, or may cross to one."""
     tools = [tool.name for tool in config.tools if tool.upstream == upstream.name]
     granted = [(crew.name, crew.tools) for crew in config.crews]

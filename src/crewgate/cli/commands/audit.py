@@ -59,8 +59,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Ask who called what, under which grant, at what cost."""
-    from crewgate.audit.filters import By, Question, parse_serial, parse_since
-    from crewgate.audit.reader import Audit
+    from crewgate.audit.filters import AuditFilter, GroupBy, parse_serial, parse_since
+    from crewgate.audit.reader import AuditReader
     from crewgate.cli.output import audit_connections, audit_report, audit_watch
     from crewgate.config.load import load
 
@@ -69,7 +69,7 @@ def command(
     if watch and (role or tool or certificate or denied or would_deny or by or connections):
         raise click.UsageError("--watch goes with --crew, --branch, --since and --limit only")
     try:
-        question = Question(
+        question = AuditFilter(
             branch=branch,
             crew=crew,
             role=role,
@@ -83,19 +83,19 @@ def command(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     folder = load(config_path).audit.folder
-    audit = Audit(folder)
+    audit = AuditReader(folder)
     try:
         if watch:
-            audit_watch.tell(audit.watched(question), as_json=as_json)
+            audit_watch.print_watch(audit.watched(question), as_json=as_json)
             return
         if connections:
             turned = audit_connections.ask(audit, question)
         else:
-            answer = audit_report.ask(audit, question, By(by) if by else None)
+            answer = audit_report.ask(audit, question, GroupBy(by) if by else None)
     finally:
         audit.close()
     if connections:
-        audit_connections.tell(turned, as_json=as_json)
+        audit_connections.print_connections(turned, as_json=as_json)
     elif as_json:
         click.echo(audit_report.to_json(answer))
     else:

@@ -17,8 +17,8 @@ import click
 from crewgate.cli.options import config_option, json_option
 
 if TYPE_CHECKING:
-    from crewgate.cli.backup.files import Manifest, Saved, SavedLedger
-    from crewgate.cli.backup.inventory import Item
+    from crewgate.cli.backup.files import BackedUpFile, BackedUpLedger, BackupManifest
+    from crewgate.cli.backup.inventory import BackupItem
     from crewgate.config import Config
 
 
@@ -60,12 +60,12 @@ def command(
 
 def write_backup(
     config: "Config", folder: Path, *, with_keys: bool = False, with_audit: bool = False
-) -> "Manifest":
+) -> "BackupManifest":
     """Copy everything, the manifest last: a folder that has one is whole. BackupError, OSError."""
     import msgspec
 
-    from crewgate.cli.backup.files import FORMAT, MANIFEST, Manifest, place_of, sync_all
-    from crewgate.cli.backup.inventory import Kind, inventory
+    from crewgate.cli.backup.files import FORMAT, MANIFEST, BackupManifest, place_of, sync_all
+    from crewgate.cli.backup.inventory import CopyMethod, inventory
     from crewgate.errors import BackupError
     from crewgate.runtime.durable_files import create_file, make_folder
 
@@ -74,11 +74,11 @@ def write_backup(
     make_folder(folder, 0o700, parents=True)
     folder.chmod(0o700)
     home = config.path.parent
-    saved: list[Saved] = []
+    saved: list[BackedUpFile] = []
     left_out: list[str] = []
     kept_back = 0
     for item in inventory(config):
-        if item.kind == Kind.AUDIT and not with_audit:
+        if item.kind == CopyMethod.AUDIT and not with_audit:
             kept_back += 1
             continue
         try:
@@ -95,7 +95,7 @@ def write_backup(
         left_out.append(f"{config.audit.folder}: {kept_back} files of the audit (--with-audit)")
     if config.ledger.file is None:
         left_out.append(f"{config.ledger}: a server's; back it up with pg_dump")
-    manifest = Manifest(
+    manifest = BackupManifest(
         format=FORMAT,
         version=version("crewgate"),
         made=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -116,20 +116,22 @@ def write_backup(
     return manifest
 
 
-def _save(item: "Item", folder: Path, place: str, *, with_keys: bool) -> "Saved | None":
+def _save(
+    item: "BackupItem", folder: Path, place: str, *, with_keys: bool
+) -> "BackedUpFile | None":
     """None for a key that is not asked for. BackupError, OSError."""
     from crewgate.cli.backup.files import (
-        Saved,
+        BackedUpFile,
         copy_database,
         copy_file,
         is_secret,
         make_folders,
     )
-    from crewgate.cli.backup.inventory import Kind
+    from crewgate.cli.backup.inventory import CopyMethod
 
     mode = stat.S_IMODE(item.path.stat().st_mode)
-    is_database = item.kind in {Kind.LEDGER, Kind.REGISTER}
-    is_key = item.kind == Kind.KEY or (not is_database and is_secret(item.path))
+    is_database = item.kind in {CopyMethod.LEDGER, CopyMethod.REGISTER}
+    is_key = item.kind == CopyMethod.KEY or (not is_database and is_secret(item.path))
     if is_key and not with_keys:
         return None
     target = folder / place
@@ -138,32 +140,32 @@ def _save(item: "Item", folder: Path, place: str, *, with_keys: bool) -> "Saved 
         size, digest = copy_database(item.path, target)
     else:
         size, digest = copy_file(item.path, target, 0o600)
-    return Saved(place, item.kind.value, size, digest, mode)
+    return BackedUpFile(place, item.kind.value, size, digest, mode)
 
 
-def _ledger(config: "Config", folder: Path) -> "SavedLedger":
+def _ledger(config: "Config", folder: Path) -> "BackedUpLedger":
     """Of a copy how far it is; of a server what this machine knew of it."""
     import msgspec
 
-    from crewgate.cli.backup.files import SavedLedger, place_of
-    from crewgate.config import Ledger
-    from crewgate.ledger.mark_file import look, read_mark
+    from crewgate.cli.backup.files import BackedUpLedger, place_of
+    from crewgate.config import LedgerConfig
+    from crewgate.ledger.mark_file import find_ledger, read_mark
 
     known, file = read_mark(config.state), config.ledger.file
-    found = SavedLedger(str(config.ledger), is_copied=False)
+    found = BackedUpLedger(str(config.ledger), is_copied=False)
     if known is not None:
         parts = known.ledger, known.holder, known.count, known.term
-        found = SavedLedger(str(config.ledger), False, *parts)  # noqa: FBT003 - of a struct
+        found = BackedUpLedger(str(config.ledger), False, *parts)  # noqa: FBT003 - of a struct
     if file is None:
         return found
-    book = look(Ledger("sqlite", folder / place_of(file, config.path.parent)))
+    book = find_ledger(LedgerConfig("sqlite", folder / place_of(file, config.path.parent)))
     if book is None:
         return found
     count = book.counts.get(found.holder, 0)
     return msgspec.structs.replace(found, is_copied=True, ledger=book.ledger, count=count)
 
 
-def _folders(saved: "list[Saved]", home: Path) -> dict[str, int]:
+def _folders(saved: "list[BackedUpFile]", home: Path) -> dict[str, int]:
     """The modes of the folders below the configuration's that anything was copied from."""
     from crewgate.cli.backup.files import place_of, target_of
 

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crewgate.cli.ca_arguments import absent, beside, find, host_names, required
-from crewgate.cli.options import Duration, Subcommands, config_option, json_option
-from crewgate.cli.output.certificates import line, receipt, row, tell, tell_server, told
-from crewgate.cli.remote.option import controlled
+from crewgate.cli.ca_arguments import find, host_names, require_absent, required, with_suffix
+from crewgate.cli.options import DurationParam, Subcommands, config_option, json_option
+from crewgate.cli.output.certificates import describe, line, print_entry, print_server, receipt, row
+from crewgate.cli.remote.option import with_remote
 from crewgate.core.x509.identity import Identity, Role
-from crewgate.errors import AuthorityError, ConfigurationError, LinkError, UnpublishedError
+from crewgate.errors import AuthorityError, ConfigurationError, CRLPublishError, LinkError
 from crewgate.runtime.durable_files import cause, make_folder
 
 if TYPE_CHECKING:
     from crewgate.ca.authority import Authority
-    from crewgate.ca.certificate_db import Entry
-    from crewgate.ca.propagation import Announced
-    from crewgate.config import CA, Config
+    from crewgate.ca.certificate_db import CertificateRecord
+    from crewgate.ca.propagation import PropagationResult
+    from crewgate.config import CAConfig, Config
 
 
 @click.group("ca", cls=Subcommands)
@@ -52,12 +52,12 @@ def init(*, config_path: Path, as_json: bool) -> None:
 
 
 @command.command("issue")
-@controlled("ca_issue")
+@with_remote("ca_issue")
 @click.option("--role", type=click.Choice([role.value for role in Role]))
 @click.option("--crew", metavar="CREW", default="", help="Of an orchestrator.")
 @click.option("--name", help="Of the process, within its crew or role.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="PREFIX")
-@click.option("--life", type=Duration(), metavar="4h", help="Else as the configuration says.")
+@click.option("--life", type=DurationParam(), metavar="4h", help="Else as the configuration says.")
 @click.option("--host", "hosts", multiple=True, help="DNS name or IP address of a gateway.")
 @click.option("--right", "rights", multiple=True, help="Of a gateway: `revoke`; others obey it.")
 @click.option(
@@ -105,7 +105,7 @@ def issue(
     config = _load(config_path)
     if crew:
         config.crew(crew)
-    absent(beside(out, "pem"), *([] if request else [beside(out, "key")]))
+    require_absent(with_suffix(out, "pem"), *([] if request else [with_suffix(out, "key")]))
     key = None
     if request is not None:
         public = read_request(read_file(request))
@@ -119,9 +119,9 @@ def issue(
             identity, public, datetime.now(UTC), life_seconds=life, hosts=host_names(hosts)
         )
         if key is not None:
-            write_file(beside(out, "key"), key_pem(key), PRIVATE)
-        write_file(beside(out, "pem"), authority.chain(entry), PUBLIC)
-    tell(entry, f"Wrote {beside(out, 'pem')}", as_json=as_json)
+            write_file(with_suffix(out, "key"), key_pem(key), PRIVATE)
+        write_file(with_suffix(out, "pem"), authority.chain(entry), PUBLIC)
+    print_entry(entry, f"Wrote {with_suffix(out, 'pem')}", as_json=as_json)
 
 
 @command.command("renew")
@@ -129,7 +129,7 @@ def issue(
 @click.argument("certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--life",
-    type=Duration(),
+    type=DurationParam(),
     metavar="4h",
     help="Else as the configuration says, or of a gateway as long as the one before.",
 )
@@ -152,13 +152,13 @@ def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bo
         leaf = put(certificate, before, chain, now.timestamp(), however_long=True)
         entry = authority.register.find(serial_text(leaf.serial_number))
     if entry is not None:
-        tell(entry, f"Wrote {certificate}", as_json=as_json)
+        print_entry(entry, f"Wrote {certificate}", as_json=as_json)
     else:
-        tell_server(leaf, f"Wrote {certificate}", as_json=as_json)
+        print_server(leaf, f"Wrote {certificate}", as_json=as_json)
 
 
 @command.command("revoke")
-@controlled("ca_revoke")
+@with_remote("ca_revoke")
 @click.argument("which", metavar="PREFIX.pem|SERIAL")
 @click.option("--reason", default="unspecified", show_default=True, help="As RFC 5280 names it.")
 @json_option
@@ -178,17 +178,17 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
         try:
             ended = authority.revoke([entry.serial], reason, datetime.now(UTC))
             others = sum(each.serial != entry.serial for each in ended)
-        except UnpublishedError as error:
+        except CRLPublishError as error:
             unpublished = error  # all the more must what is open be closed
             others = sum(serial != entry.serial for serial in error.serials)
         done, why = _announce(authority, config, entry)
         entry = authority.register.find(entry.serial) or entry
-        unwritten = authority.register.trouble
+        unwritten = authority.register.unwritten_reason
     if as_json:
         click.echo(json.dumps({**row(entry), **receipt(done), "unwritten": unwritten}))
     else:
         also = f" and {others} more of the same life" if others else ""
-        click.echo(f"revoked {entry.label}, serial {entry.serial}{also}: {told(done)}")
+        click.echo(f"revoked {entry.label}, serial {entry.serial}{also}: {describe(done)}")
         for each in reached(done.reach) if done else ():
             click.echo(each)
     if why:
@@ -214,10 +214,10 @@ def list_(*, config_path: Path, is_all: bool, as_json: bool) -> None:
 
     A gateway that `crewgate cluster forget` sent away is so called, as far as this machine knows.
     """
-    from crewgate.ca.certificate_db import Register
+    from crewgate.ca.certificate_db import CertificateDB
 
     now, config = datetime.now(UTC).timestamp(), _load(config_path)
-    with Register(_ca(config).register) as register:
+    with CertificateDB(_ca(config).register) as register:
         entries = [each for each in register.all() if is_all or each.status(now) != "expired"]
     if as_json:
         click.echo(json.dumps([row(entry, config.state) for entry in entries]))
@@ -234,10 +234,10 @@ def list_(*, config_path: Path, is_all: bool, as_json: bool) -> None:
 @json_option
 def show(*, config_path: Path, which: str, as_json: bool) -> None:
     """Show one certificate: whom it speaks for, until when, and whether it is good."""
-    from crewgate.ca.certificate_db import Register
+    from crewgate.ca.certificate_db import CertificateDB
 
     config = _load(config_path)
-    with Register(_ca(config).register) as register:
+    with CertificateDB(_ca(config).register) as register:
         entry = find(register, which)
     if as_json:
         click.echo(json.dumps({**row(entry, config.state), "pem": entry.pem}))
@@ -284,7 +284,7 @@ def _load(config_path: Path) -> "Config":
     return load(config_path)
 
 
-def _ca(config: "Config") -> "CA":
+def _ca(config: "Config") -> "CAConfig":
     if config.ca is None:
         raise ConfigurationError(
             f"{config.path}: there is no [ca]; add the section with its trust_domain"
@@ -293,8 +293,8 @@ def _ca(config: "Config") -> "CA":
 
 
 def _announce(
-    authority: "Authority", config: "Config", entry: "Entry"
-) -> tuple["Announced | None", str]:
+    authority: "Authority", config: "Config", entry: "CertificateRecord"
+) -> tuple["PropagationResult | None", str]:
     """Have the running gateway close what is open; or why it could not be told.
 
     What it has not heard of before is told too: it may have been away.

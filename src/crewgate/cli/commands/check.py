@@ -21,15 +21,15 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
 
     Exit status 0 if it can be served, with warnings or without; 2 if not.
     """
-    from crewgate.cli.check.config import oddities, problems
+    from crewgate.cli.check.config import find_errors, find_warnings
     from crewgate.cli.check.overruns import unbounded
-    from crewgate.cli.check.permissions import exposures
+    from crewgate.cli.check.permissions import permission_warnings
     from crewgate.cli.check.shared_connections import shared_connections
     from crewgate.config import load
 
     config = load(config_path)
-    wrong = list(problems(config))
-    warnings = [*exposures(config), *oddities(config), *unbounded(config)]
+    wrong = list(find_errors(config))
+    warnings = [*permission_warnings(config), *find_warnings(config), *unbounded(config)]
     hints = list(shared_connections(config))
     if as_json:
         document = {

@@ -11,7 +11,7 @@ from crewgate.cli.output.cluster import ago, as_document, show_members, status_l
 from crewgate.cli.output.revocation import show_names
 
 if TYPE_CHECKING:
-    from crewgate.ipc.cluster_messages import ForgetUntil
+    from crewgate.ipc.cluster_messages import EvictUntil
 
 _NEVER = ("type", "id")  # the link's own
 
@@ -31,9 +31,9 @@ def members(*, config_path: Path, as_json: bool) -> None:
     it was stopped), whether it counts when a majority is asked, and how long ago all that it knows
     was compared with what this one knows.
     """
-    from crewgate.ipc.admin_client import Owner
+    from crewgate.ipc.admin_client import AdminClient
 
-    with Owner(state_of(config_path)) as owner:
+    with AdminClient(state_of(config_path)) as owner:
         rows = owner.members()
     if as_json:
         click.echo(json.dumps({"members": [as_document(row) for row in rows]}))
@@ -53,9 +53,9 @@ def status(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     """
     import msgspec
 
-    from crewgate.ipc.admin_client import Owner
+    from crewgate.ipc.admin_client import AdminClient
 
-    with Owner(state_of(config_path)) as owner:
+    with AdminClient(state_of(config_path)) as owner:
         told = owner.cluster()
     if as_json:
         document = msgspec.to_builtins(told)
@@ -82,7 +82,7 @@ def status(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
 )
 @json_option
 def forget(
-    *, config_path: Path, name: str, until: "ForgetUntil", force: bool, as_json: bool
+    *, config_path: Path, name: str, until: "EvictUntil", force: bool, as_json: bool
 ) -> None:
     """Send a machine away for good, wherever it is.
 
@@ -98,9 +98,9 @@ def forget(
     --force is for machines that will never come back, when too few are left to agree: a revocation
     that only they had is lost. The machines that remain do not ask one another: run it on each.
     """
-    from crewgate.ipc.admin_client import Owner
+    from crewgate.ipc.admin_client import AdminClient
 
-    with Owner(state_of(config_path)) as owner:
+    with AdminClient(state_of(config_path)) as owner:
         receipt = owner.forget(name, until, force=force)
     line = f"{name} is sent away: its certificates are revoked, and the others have a new key"
     if receipt.nameless:
@@ -127,9 +127,9 @@ def rotate(*, config_path: Path, voids: bool, as_json: bool) -> None:
 
     They make one every hour by themselves, and one whenever a machine is sent away.
     """
-    from crewgate.ipc.admin_client import Owner
+    from crewgate.ipc.admin_client import AdminClient
 
-    with Owner(state_of(config_path)) as owner:
+    with AdminClient(state_of(config_path)) as owner:
         done = owner.rotate_keys(voids=voids)
     if as_json:
         click.echo(json.dumps({"keys": done.keys, "used_after_seconds": done.used_after_seconds}))

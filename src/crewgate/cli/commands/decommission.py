@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from crewgate.cli.options import config_option, json_option
-from crewgate.cli.output.certificates import receipt, told
+from crewgate.cli.output.certificates import describe, receipt
 from crewgate.cli.output.revocation import NEVER_SEEN, unseen
 from crewgate.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from crewgate.lifecycle.decommission import Ended
+    from crewgate.lifecycle.decommission import DecommissionResult
 
 
 @click.command("decommission")
@@ -55,7 +55,7 @@ def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json
     ctx.exit(status if done.is_complete else 1)
 
 
-def _document(done: "Ended") -> str:
+def _document(done: "DecommissionResult") -> str:
     found = {
         "orchestrator": done.life.label,
         "complete": done.is_complete,
@@ -66,12 +66,12 @@ def _document(done: "Ended") -> str:
     return json.dumps({**found, **receipt(done.told), "complaints": list(done.complaints)})
 
 
-def _text(done: "Ended") -> str:
+def _text(done: "DecommissionResult") -> str:
     number = done.certificates
     parts = [f"{number} certificate{'' if number == 1 else 's'} revoked"]
     if done.issued and not number:
         parts = ["it has no certificate that is valid"]
     parts += [f"key {kid} revoked" for kid in done.keys]
-    parts += [told(done.told)]
+    parts += [describe(done.told)]
     parts += [f"process {done.life.pid} has ended"] if done.life.pid and done.is_complete else []
     return f"{'ended' if done.is_complete else 'ending'} {done.life.label}: {'; '.join(parts)}"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from crewgate.cli.options import json_option
-from crewgate.errors import CrewgateError, StoryError
+from crewgate.errors import CrewgateError, DemoError
 
 if TYPE_CHECKING:
-    from crewgate.demo.display import Board
-    from crewgate.demo.report import Result
+    from crewgate.demo.display import Display
+    from crewgate.demo.report import DemoResult
 
 
 @click.command("demo")
@@ -31,11 +31,11 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     from rich.console import Console
 
     if find_spec("h2") is None:
-        raise StoryError("the demo's agents speak HTTP/2 by h2: pip install 'crewgate[demo]'")
-    from crewgate.demo.display import Board, show
+        raise DemoError("the demo's agents speak HTTP/2 by h2: pip install 'crewgate[demo]'")
+    from crewgate.demo.display import Display, show
 
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
-    with Board(console) as board:
+    with Display(console) as board:
         result = _replay(board)
     show(result, console)
     if as_json:
@@ -43,7 +43,7 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     ctx.exit(0 if result.held else 1)
 
 
-def _replay(board: "Board") -> "Result":
+def _replay(board: "Display") -> "DemoResult":
     import trio
 
     with tempfile.TemporaryDirectory(prefix="crewgate-demo-") as folder:
@@ -59,7 +59,7 @@ def _replay(board: "Board") -> "Result":
             raise _first(ours) from group
 
 
-async def _play(folder: Path, board: "Board") -> "Result":
+async def _play(folder: Path, board: "Display") -> "DemoResult":
     import trio
     from msgspec.structs import replace
 
@@ -78,26 +78,26 @@ async def _play(folder: Path, board: "Board") -> "Result":
         joined.set()
 
     def meanwhile() -> None:
-        board.tell("meanwhile two more gateways are made and started, for the third act")
+        board.print_line("meanwhile two more gateways are made and started, for the third act")
         nursery.start_soon(join_it)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(heed_signals)
+        nursery.start_soon(handle_signals)
         stage = await build(folder)
-        board.tell("a new gateway starts: two workers, its agent, and the tools' server")
+        board.print_line("a new gateway starts: two workers, its agent, and the tools' server")
         async with running(stage) as gateway:
             start = trio.current_time()
-            board.tell(f"it is ready at {stage.url}; five sub-agents start")
-            seen = await play(stage, board.hear, meanwhile)
+            board.print_line(f"it is ready at {stage.url}; five sub-agents start")
+            seen = await play(stage, board.on_event, meanwhile)
             await joined.wait()
-            board.tell("the gateway is ended and started again: its ledger is a file")
+            board.print_line("the gateway is ended and started again: its ledger is a file")
             restarted = await restart(stage, gateway)
-            board.tell("the second act: crew BD calls tools of crew Finance")
-            crossed = await cross(stage, board.hear, board.tell)
-            board.tell("the third act: the three gateways tell each other what is revoked")
-            ended = await end_everywhere(stage, board.hear, board.tell)
+            board.print_line("the second act: crew BD calls tools of crew Finance")
+            crossed = await cross(stage, board.on_event, board.print_line)
+            board.print_line("the third act: the three gateways tell each other what is revoked")
+            ended = await end_everywhere(stage, board.on_event, board.print_line)
             received = await stage.received()
-        board.tell("the gateways have ended; their audits are asked")
+        board.print_line("the gateways have ended; their audits are asked")
         calls, further = await ask_audits(stage)
         seconds = trio.current_time() - start
         seen = replace(seen, received=received, calls=calls, seconds=seconds)
@@ -106,7 +106,7 @@ async def _play(folder: Path, board: "Board") -> "Result":
     return judge(seen, crossed, restarted, ended)
 
 
-async def heed_signals() -> None:
+async def handle_signals() -> None:
     """End in order: the processes first, then the folder.
 
     Without this, Python raises KeyboardInterrupt wherever it is. Where it ignores exceptions (in a
@@ -114,7 +114,7 @@ async def heed_signals() -> None:
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.
-        StoryError: SIGTERM came before the story was over.
+        DemoError: SIGTERM came before the story was over.
     """
     import trio
 
@@ -122,7 +122,7 @@ async def heed_signals() -> None:
         async for number in signals:
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
-            raise StoryError("ended by SIGTERM before the story was over")
+            raise DemoError("ended by SIGTERM before the story was over")
 
 
 def _first(group: BaseExceptionGroup[CrewgateError]) -> CrewgateError:

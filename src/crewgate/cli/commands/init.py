@@ -14,7 +14,7 @@ from crewgate.cli.commands.crew import write_crew
 from crewgate.cli.init.machine_keys import begin, choose_name, write_machine
 from crewgate.cli.init.template import CREW, DOMAIN, PORT_MAX, fresh_config
 from crewgate.cli.options import json_option
-from crewgate.config import CA
+from crewgate.config import CAConfig
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.durable_files import cause, create_file, make_folder
 
@@ -109,7 +109,7 @@ def write_further(
     ConfigurationError says what is in the way; a part may have been written then.
     """
     from crewgate.cli.init.cluster_section import gateway_names, gateways_besides
-    from crewgate.cli.init.from_machine import Further, changes, ledger_section, next_steps
+    from crewgate.cli.init.from_machine import DerivedConfig, changes, ledger_section, next_steps
     from crewgate.config.load import load
     from crewgate.lifecycle.decommission import authority_of
 
@@ -118,7 +118,7 @@ def write_further(
     section = ledger_section(first, url, per_machine=per_machine)
     gateways = gateways_besides(first, ca)
     name = choose_name(asked, gateway_names(first, ca))
-    further = Further(first, port, section, gateways, name)
+    further = DerivedConfig(first, port, section, gateways, name)
     text = further.text()
     try:
         _open(folder, ("certs", "gateway", "crews"))
@@ -176,6 +176,6 @@ def _checked_name(value: str) -> str:
 def _write_certificates(folder: Path, name: str) -> None:
     from crewgate.ca.authority import create
 
-    ca = CA(folder / "ca", folder / "certs" / "ca.pem", folder / "certs" / "crl.pem", DOMAIN)
+    ca = CAConfig(folder / "ca", folder / "certs" / "ca.pem", folder / "certs" / "crl.pem", DOMAIN)
     create(ca, datetime.now(UTC))
     write_machine(folder, ca, name)

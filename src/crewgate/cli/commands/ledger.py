@@ -109,9 +109,9 @@ def forgive(*, config_path: Path, branch: str, crew: str | None, as_json: bool) 
     import msgspec
 
     from crewgate.cli.options import state_of
-    from crewgate.ipc.admin_client import Owner
+    from crewgate.ipc.admin_client import AdminClient
 
-    with Owner(state_of(config_path)) as owner:
+    with AdminClient(state_of(config_path)) as owner:
         done = owner.forgive(branch, crew or "")
     if as_json:
         document = msgspec.to_builtins(done)

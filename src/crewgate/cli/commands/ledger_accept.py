@@ -13,7 +13,7 @@ import click
 from crewgate.cli.options import config_option, json_option
 
 if TYPE_CHECKING:
-    from crewgate.core.budget.ledger_mark import Mark
+    from crewgate.core.budget.ledger_mark import LedgerMark
 
 
 @click.command("accept")
@@ -31,35 +31,35 @@ def command(*, config_path: Path, as_json: bool) -> None:
     from crewgate.agent.budget.ledger_mark import known_with_table
     from crewgate.agent.table_setup import holder_name
     from crewgate.config.load import load
-    from crewgate.core.budget.ledger_mark import Mark
+    from crewgate.core.budget.ledger_mark import LedgerMark
     from crewgate.errors import LedgerReplacedError
     from crewgate.ledger.factory import open_ledger
-    from crewgate.ledger.mark_file import look, why_refused, write_mark
+    from crewgate.ledger.mark_file import find_ledger, why_refused, write_mark
 
     config = load(config_path)
     known, why = None, ""
     try:
         known = known_with_table(config.state)
         if known is not None:
-            why = why_refused(config.ledger, known, look(config.ledger))
+            why = why_refused(config.ledger, known, find_ledger(config.ledger))
     except LedgerReplacedError as error:  # the mark itself cannot be read
         why = str(error)
     if not why:
-        _say(as_json, known, "", "This is the ledger that this machine knows: nothing to accept.")
+        _print(as_json, known, "", "This is the ledger that this machine knows: nothing to accept.")
         return
     ledger = open_ledger(config.ledger)
     try:
         holder = holder_name(config)
-        _, count = ledger.beats().get(holder, (b"", 0))
+        _, count = ledger.heartbeats().get(holder, (b"", 0))
         term = max(int(time.time()), known.term + 1 if known else 0)
-        mark = Mark(ledger.identity, holder, count, term)
+        mark = LedgerMark(ledger.identity, holder, count, term)
     finally:
         ledger.close_session()
     write_mark(config.state, mark)
-    _say(as_json, mark, why, f"Accepted, though {why}. `crewgate serve` goes on with it.")
+    _print(as_json, mark, why, f"Accepted, though {why}. `crewgate serve` goes on with it.")
 
 
-def _say(as_json: bool, mark: "Mark | None", why: str, text: str) -> None:  # noqa: FBT001 - private
+def _print(as_json: bool, mark: "LedgerMark | None", why: str, text: str) -> None:  # noqa: FBT001 - private
     if as_json:
         document = {
             "accepted": bool(why),

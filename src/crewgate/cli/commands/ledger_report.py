@@ -12,9 +12,9 @@ from crewgate.core.credits import format_credits
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from crewgate.audit.reader import Group
+    from crewgate.audit.reader import CallGroup
     from crewgate.config import Config
-    from crewgate.core.budget.ledger_protocol import Statement
+    from crewgate.core.budget.ledger_protocol import AccountStatement
 
 _LEVELS = {"crew": 0, "run": 1, "branch": None}
 _MACHINE = "machine"
@@ -108,8 +108,8 @@ def _difference(
 
 
 def _own(
-    named: "list[tuple[Statement, str]]",
-) -> "Iterator[tuple[Statement, str, tuple[int, int], int]]":
+    named: "list[tuple[AccountStatement, str]]",
+) -> "Iterator[tuple[AccountStatement, str, tuple[int, int], int]]":
     """Branches with (spent, burned) and what is leased of each itself, without those below it."""
     below: dict[bytes, list[int]] = {}
     for statement, _ in named:
@@ -125,7 +125,7 @@ def _own(
             yield statement, crew, own, statement.leased - leased
 
 
-def _named(config: "Config") -> "list[tuple[Statement, str]]":
+def _named(config: "Config") -> "list[tuple[AccountStatement, str]]":
     """Every level with the name of its crew, ancestors first."""
     from crewgate.ledger.factory import open_ledger
 
@@ -161,23 +161,23 @@ def _leased(config: "Config", crew: str | None) -> list[dict[str, Any]]:
     ]
 
 
-def _is_level(statement: "Statement", by: str) -> bool:
+def _is_level(statement: "AccountStatement", by: str) -> bool:
     depth = len(statement.path)
     return depth == _LEVELS[by] if _LEVELS[by] is not None else depth > 0
 
 
-def _groups(config: "Config", by: str, crew: str | None) -> "list[Group]":
-    from crewgate.audit.filters import By, Question
-    from crewgate.audit.reader import Audit
+def _groups(config: "Config", by: str, crew: str | None) -> "list[CallGroup]":
+    from crewgate.audit.filters import AuditFilter, GroupBy
+    from crewgate.audit.reader import AuditReader
 
-    audit = Audit(config.audit.folder)
+    audit = AuditReader(config.audit.folder)
     try:
-        return audit.groups(Question(crew=crew), By(by))
+        return audit.groups(AuditFilter(crew=crew), GroupBy(by))
     finally:
         audit.close()
 
 
-def _audited(group: "Group") -> dict[str, Any]:
+def _audited(group: "CallGroup") -> dict[str, Any]:
     return {
         "key": group.key,
         "crew": group.crew or None,
@@ -188,7 +188,7 @@ def _audited(group: "Group") -> dict[str, Any]:
     }
 
 
-def _row(statement: "Statement", crew: str) -> dict[str, Any]:
+def _row(statement: "AccountStatement", crew: str) -> dict[str, Any]:
     return {
         "crew": crew,
         "branch": statement.name if statement.path else None,

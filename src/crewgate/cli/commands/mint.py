@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from crewgate import limits
-from crewgate.cli.options import Credits, Duration, json_option
-from crewgate.cli.remote.option import controlled
+from crewgate.cli.options import CreditsParam, DurationParam, json_option
+from crewgate.cli.remote.option import with_remote
 from crewgate.cli.tokens import read_token, show_token
 from crewgate.errors import IssuerError
 
 if TYPE_CHECKING:
-    from crewgate.issuer.parent_tokens import Proved
+    from crewgate.issuer.parent_tokens import VerifiedToken
 
 
 @click.command("mint")
-@controlled("mint")
+@with_remote("mint")
 @click.option("--crew", required=True, help="The crew whose key signs.")
 @click.option("--role", required=True, help="What the sub-agent does, such as researcher.")
 @click.option(
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     multiple=True,
     help="A tool's name or a pattern; may be given again, or several with commas between.",
 )
-@click.option("--credits", "quota", required=True, type=Credits(), help="Such as 2.50.")
+@click.option("--credits", "quota", required=True, type=CreditsParam(), help="Such as 2.50.")
 @click.option("--parent", metavar="TOKEN", help="The parent's token; - reads it from stdin.")
-@click.option("--ttl", type=Duration(), help="Such as 15m; the crew's longest if not given.")
+@click.option("--ttl", type=DurationParam(), help="Such as 15m; the crew's longest if not given.")
 @click.option("--name", help="The orchestrator's name within the crew.")
 @click.option("--process", help="What to call the process that will hold the token.")
 @json_option
@@ -77,7 +77,7 @@ def command(
     show_token(minted.token, minted.claims, as_json=as_json)
 
 
-def check_alive(state: Path, shown: "Proved") -> None:
+def check_alive(state: Path, shown: "VerifiedToken") -> None:
     """IssuerError if a running gateway here knows the token, or a branch of its path, to be dead.
 
     Without one the gateways themselves refuse the token when they meet it. They forget what was
@@ -90,7 +90,7 @@ def check_alive(state: Path, shown: "Proved") -> None:
         raise IssuerError("the token expired too long ago; start a new run")
     lineage = {claims.execution_branch_id, *(element.id for element in claims.branch_path)}
     gateway = LocalGateway(state, claims.crew)
-    for branch, standing in gateway.standing(lineage).items():
+    for branch, standing in gateway.usage(lineage).items():
         if standing.dead:
             raise IssuerError(f"branch {branch} is dead: neither it nor any below gets a token")
     if gateway.refuses(claims, shown.kid):

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from crewgate import limits
-from crewgate.cli.options import Duration, config_option, json_option, state_of
+from crewgate.cli.options import DurationParam, config_option, json_option, state_of
 from crewgate.cli.output.revocation import NEVER_SEEN, unseen
 
 
-class _HowLong(Duration):
+class _HowLong(DurationParam):
     """As long as a quarantine may be."""
 
     def convert(
@@ -60,7 +60,7 @@ def command(
     import msgspec
 
     from crewgate.core.terminal_text import printable
-    from crewgate.ipc.admin_client import Owner
+    from crewgate.ipc.admin_client import AdminClient
 
     if crew is None:
         crew, slash, name = orchestrator.partition("/")
@@ -68,7 +68,7 @@ def command(
             raise click.UsageError(f"{orchestrator!r} is no CREW/NAME, such as article/article-1")
     if lift and seconds is not None:
         raise click.UsageError("--for begins a quarantine, and --lift ends it: give one of them")
-    with Owner(state_of(config_path)) as owner:
+    with AdminClient(state_of(config_path)) as owner:
         done = owner.quarantine(crew, orchestrator, lift=lift, seconds=seconds or 0)
     row = done.row
     if as_json:

@@ -6,15 +6,15 @@ from pathlib import Path
 import click
 
 from crewgate.cli.commands.mint import check_alive
-from crewgate.cli.options import Duration, json_option
-from crewgate.cli.remote.option import controlled
+from crewgate.cli.options import DurationParam, json_option
+from crewgate.cli.remote.option import with_remote
 from crewgate.cli.tokens import read_token, show_token
 
 
 @click.command("refresh")
-@controlled("refresh")
+@with_remote("refresh")
 @click.argument("token")
-@click.option("--ttl", type=Duration(), help="Such as 15m; the crew's longest if not given.")
+@click.option("--ttl", type=DurationParam(), help="Such as 15m; the crew's longest if not given.")
 @json_option
 def command(*, config_path: Path, token: str, ttl: int | None, as_json: bool) -> None:
     """Sign the next token of a branch and print it.

@@ -10,8 +10,8 @@ import click
 from crewgate.cli.options import config_option, state_of
 
 if TYPE_CHECKING:
-    from crewgate.ipc.sockets import Peer
-    from crewgate.lifecycle.processes import Process
+    from crewgate.ipc.sockets import ProcessCredentials
+    from crewgate.lifecycle.processes import RunProcess
 
 _LOOK_SECONDS = 0.05
 
@@ -38,35 +38,35 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float) -> No
     Exit status 0 once the new processes serve, 1 if they do not in time: then those there were go
     on.
     """
-    from crewgate.core.health import State
+    from crewgate.core.health import HealthState
     from crewgate.errors import LinkError
-    from crewgate.ipc.admin_client import Owner
+    from crewgate.ipc.admin_client import AdminClient
 
     state = state_of(config_path)
-    with Owner(state) as owner:
+    with AdminClient(state) as owner:
         before = owner.agent
         _signal(_serve_of(before))
     began, wall = time.monotonic(), time.time()
     while time.monotonic() - began < wait_seconds:
         time.sleep(_LOOK_SECONDS)
         try:
-            with Owner(state) as owner:
+            with AdminClient(state) as owner:
                 found, agent = owner.status(), owner.agent
         except LinkError:
             continue  # one agent hands over to the next
         restart = next((each for each in found.health if each.component == "restart"), None)
         if restart is None or restart.passing:
             continue
-        if restart.state is State.OK and agent.pid != before.pid:
+        if restart.state is HealthState.OK and agent.pid != before.pid:
             click.echo(f"restarted in {time.monotonic() - began:.1f} s")
             ctx.exit(0)
-        if restart.state is not State.OK and restart.since >= wall:
+        if restart.state is not HealthState.OK and restart.since >= wall:
             break
     click.echo("not restarted: the log of `crewgate serve` has the reason")
     ctx.exit(1)
 
 
-def _serve_of(agent: "Peer") -> "Process":
+def _serve_of(agent: "ProcessCredentials") -> "RunProcess":
     """The `serve` that started the agent, as the same user; ClickException if there is none.
 
     Another process could answer at the agent's door. Then only the process that started that one
@@ -91,7 +91,7 @@ def _serve_of(agent: "Peer") -> "Process":
     return serve
 
 
-def _signal(serve: "Process") -> None:
+def _signal(serve: "RunProcess") -> None:
     """SIGUSR2 to that process, and to none that has its pid by now; ClickException."""
     from crewgate.errors import AuthorityError
     from crewgate.lifecycle.processes import send

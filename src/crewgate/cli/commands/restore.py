@@ -14,7 +14,7 @@ import click
 from crewgate.cli.options import json_option
 
 if TYPE_CHECKING:
-    from crewgate.cli.backup.files import Manifest, Saved
+    from crewgate.cli.backup.files import BackedUpFile, BackupManifest
 
 
 @click.command("restore")
@@ -62,7 +62,7 @@ def command(*, backup: Path, folder: Path, keep_existing: bool, as_json: bool) -
 
 def restore(
     backup: Path, folder: Path, *, keep_existing: bool = False
-) -> "tuple[Manifest, list[Path], list[str]]":
+) -> "tuple[BackupManifest, list[Path], list[str]]":
     """The manifest, what was left as it is, and what is to be put back by hand.
 
     BackupError for a backup that is not whole, or where something is in the way; OSError.
@@ -110,11 +110,11 @@ def restore(
     return manifest, there, _missing(manifest, folder)
 
 
-def _is_config(saved: "Saved", manifest: "Manifest") -> bool:
+def _is_config(saved: "BackedUpFile", manifest: "BackupManifest") -> bool:
     return saved.path == f"within/{manifest.config}"
 
 
-def _require_config(manifest: "Manifest", backup: Path) -> None:
+def _require_config(manifest: "BackupManifest", backup: Path) -> None:
     """BackupError if the configuration is not among what goes into the folder.
 
     Earlier versions made such a backup where the configuration was named through "..".
@@ -135,12 +135,12 @@ def _require_config(manifest: "Manifest", backup: Path) -> None:
     )
 
 
-def _settle(manifest: "Manifest", state: Path) -> None:
+def _settle(manifest: "BackupManifest", state: Path) -> None:
     """Write what is true of a restored machine alone.
 
     How far its ledger is, and that it may lack revocations that it has acknowledged to others.
     """
-    from crewgate.core.budget.ledger_mark import Mark
+    from crewgate.core.budget.ledger_mark import LedgerMark
     from crewgate.gossip.membership_file import demote
     from crewgate.ledger.mark_file import write_mark
     from crewgate.runtime.durable_files import make_folder
@@ -149,11 +149,11 @@ def _settle(manifest: "Manifest", state: Path) -> None:
     ledger = manifest.ledger
     if ledger.ledger and ledger.holder:
         term = max(int(time.time()), ledger.term + 1) if ledger.is_copied else ledger.term
-        write_mark(state, Mark(ledger.ledger, ledger.holder, ledger.count, term))
+        write_mark(state, LedgerMark(ledger.ledger, ledger.holder, ledger.count, term))
     demote(state / "gossip" / "standing")
 
 
-def _missing(manifest: "Manifest", folder: Path) -> list[str]:
+def _missing(manifest: "BackupManifest", folder: Path) -> list[str]:
     """Files that the configuration names, as it stands now, and that are not there."""
     from crewgate.cli.backup.inventory import inventory
     from crewgate.config.load import load

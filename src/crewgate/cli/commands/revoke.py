@@ -7,7 +7,7 @@ import click
 
 from crewgate.cli.options import json_option, state_of, until_option
 from crewgate.cli.output.revocation import show
-from crewgate.cli.remote.option import controlled
+from crewgate.cli.remote.option import with_remote
 
 if TYPE_CHECKING:
     from crewgate.ipc.admin_messages import Target, Until
@@ -61,7 +61,7 @@ class Revocable(NamedTuple):
 
 
 @click.command("revoke")
-@controlled("revoke")
+@with_remote("revoke")
 @click.argument("branch", required=False)
 @click.option("--grant", metavar="JTI", help="This one token, for good; with --crew.")
 @click.option("--process", metavar="ID", help="All tokens of a process; with --crew.")
@@ -90,9 +90,9 @@ def command(
     Without BRANCH: --grant ends one token and leaves its branch alive, --process and
     --every-token-of end those that are dated until 5 s from now. Later tokens are admitted.
     """
-    from crewgate.ipc.admin_client import Owner
+    from crewgate.ipc.admin_client import AdminClient
 
     target, name = Revocable(branch, grant, process, every_token_of, crew).target()
-    with Owner(state_of(config_path)) as owner:
+    with AdminClient(state_of(config_path)) as owner:
         receipt = owner.revoke(name, crew, until, target=target)
     show(receipt, as_json=as_json)

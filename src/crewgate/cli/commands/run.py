@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from crewgate.cli.options import Duration, config_option
+from crewgate.cli.options import DurationParam, config_option
 
 
 @click.command("run", context_settings={"ignore_unknown_options": False})
@@ -25,7 +25,7 @@ from crewgate.cli.options import Duration, config_option
     metavar="PEM",
     help="Whom the gateway's certificate is from. Default: the CA.",
 )
-@click.option("--life", type=Duration(), metavar="4h", help="Of a certificate.")
+@click.option("--life", type=DurationParam(), metavar="4h", help="Of a certificate.")
 @click.argument("command_line", metavar="-- CMD …", nargs=-1, required=True)
 @click.pass_context
 def command(
@@ -47,8 +47,8 @@ def command(
     gateway CREWGATE_GATEWAY over mutual TLS. When it ends, however it ends, its certificates, its
     tokens and its own signing key are revoked.
     """
-    from crewgate.sidecar.run import Request, run
+    from crewgate.sidecar.run import RunOptions, run
 
     ctx.exit(
-        run(Request(config_path, crew, name, command_line, user, socket, gateway, trust, life))
+        run(RunOptions(config_path, crew, name, command_line, user, socket, gateway, trust, life))
     )

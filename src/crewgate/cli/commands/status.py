@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crewgate import limits
-from crewgate.cli.control_status import control_of, told
-from crewgate.cli.ledger_seen import ledger_of
+from crewgate.cli.control_status import control_of, describe
+from crewgate.cli.ledger_status import ledger_of
 from crewgate.cli.options import json_option, state_of
 from crewgate.cli.output import health
 from crewgate.cli.output.cluster import touch_line
-from crewgate.cli.remote.option import controlled
+from crewgate.cli.remote.option import with_remote
 from crewgate.core.credits import format_credits
 
 if TYPE_CHECKING:
-    from crewgate.core.health import Fact
+    from crewgate.core.health import HealthFact
 
 _LOOK_SECONDS = 0.05
 _WORDS = {"observe": "observed", "throttle": "throttled", "quarantine": "quarantined"}
@@ -29,7 +29,7 @@ class _Seconds(click.FloatRange):
 
 
 @click.command("status")
-@controlled("status")
+@with_remote("status")
 @click.option(
     "--wait",
     "wait_seconds",
@@ -53,7 +53,7 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float, as_js
     state = state_of(config_path)
     deadline = time.monotonic() + wait_seconds
     while True:
-        found = _look(state, config_path)
+        found = _poll(state, config_path)
         left = deadline - time.monotonic()
         if _is_settled(found) or left <= 0:
             break
@@ -69,15 +69,15 @@ def _is_settled(found: dict[str, Any]) -> bool:
     return found["ready"] and not any(each["passing"] for each in found["health"])
 
 
-def _look(state: Path, config_path: Path) -> dict[str, Any]:
+def _poll(state: Path, config_path: Path) -> dict[str, Any]:
     import msgspec
 
     from crewgate.errors import LinkError
-    from crewgate.ipc.admin_client import Owner
+    from crewgate.ipc.admin_client import AdminClient
 
     pid = 0
     try:
-        with Owner(state) as owner:
+        with AdminClient(state) as owner:
             pid = owner.agent.pid
             document: dict[str, Any] = msgspec.to_builtins(owner.status())
     except LinkError as error:
@@ -98,15 +98,15 @@ def _absent(why: str, pid: int = 0) -> dict[str, Any]:
     return _with(nothing, health.failed("agent", why, mend))
 
 
-def _with(found: dict[str, Any], fact: "Fact") -> dict[str, Any]:
+def _with(found: dict[str, Any], fact: "HealthFact") -> dict[str, Any]:
     """The status of such a machine, and what else is not well there."""
     import msgspec
 
-    from crewgate.core.health import Condition, State
+    from crewgate.core.health import HealthCondition, HealthState
 
-    if fact.state is State.OK:
+    if fact.state is HealthState.OK:
         return found
-    condition = msgspec.to_builtins(Condition(**msgspec.structs.asdict(fact)))
+    condition = msgspec.to_builtins(HealthCondition(**msgspec.structs.asdict(fact)))
     return found | {
         "waiting_for": [*found["waiting_for"], f"{fact.component}: {fact.why}"],
         "health": [*found["health"], condition],
@@ -128,7 +128,7 @@ def _explained(found: dict[str, Any]) -> str:
         f"agent          process {found['pid']}, table {found['life'][:8]}"
         + ("" if found["fresh"] else ", not fresh"),
         f"workers        {accepting} of {len(workers)} accept",
-        f"control        {told(found['control'])}",
+        f"control        {describe(found['control'])}",
         f"embedders      {found['embedders']}",
         f"configuration  generation {found['policy_generation']}",
         f"ledger         {found['ledger']}",
@@ -167,11 +167,11 @@ def _lent(found: dict[str, Any]) -> list[str]:
 
 def _cluster(found: dict[str, Any]) -> list[str]:
     """The other machines, if there may be any."""
-    from crewgate.ipc.cluster_messages import InTouch
+    from crewgate.ipc.cluster_messages import SyncState
 
     if found["in_touch"] is None:
         return []
-    return [f"cluster        {touch_line(InTouch(**found['in_touch']))}"]
+    return [f"cluster        {touch_line(SyncState(**found['in_touch']))}"]
 
 
 def _watched(row: dict[str, Any]) -> str:

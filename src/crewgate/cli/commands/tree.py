@@ -6,19 +6,19 @@ import click
 
 from crewgate.cli.options import json_option, state_of
 from crewgate.cli.output.tree import show
-from crewgate.cli.remote.option import controlled
+from crewgate.cli.remote.option import with_remote
 
 
 @click.command("tree")
-@controlled("tree")
+@with_remote("tree")
 @json_option
 def command(*, config_path: Path, as_json: bool) -> None:
     """Show the branches, what they spent and may still spend.
 
     What a branch spent includes everything below it.
     """
-    from crewgate.ipc.admin_client import Owner
+    from crewgate.ipc.admin_client import AdminClient
 
-    with Owner(state_of(config_path)) as owner:
+    with AdminClient(state_of(config_path)) as owner:
         rows = owner.tree()
     show(rows, as_json=as_json)

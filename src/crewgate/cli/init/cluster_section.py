@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crewgate import limits
-from crewgate.config import CA, Cluster, Config, Place
+from crewgate.config import CAConfig, ClusterConfig, Config, HostPort
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity import Role
 from crewgate.errors import AuthorityError, ConfigurationError
 
 if TYPE_CHECKING:
-    from crewgate.ca.certificate_db import Entry
+    from crewgate.ca.certificate_db import CertificateRecord
 
 ANY = 'staleness_quorum = "any"'
 _PAIR = (
@@ -32,7 +32,7 @@ _ASIDE = re.compile(r""""[^"]*"|'[^']*'|#.*""")  # where a bracket closes nothin
 _ADVERTISE = re.compile(r'(\s*advertise\s*=\s*".*:)([0-9]+)(".*)', re.DOTALL)
 
 
-class Joining:
+class DerivedCluster:
     """The lines of the section for a machine whose ports are `offset` above those of `first`.
 
     `others` are gateways that the CA has certified besides: with them it is no pair, whatever the
@@ -42,7 +42,7 @@ class Joining:
     def __init__(self, first: Config, offset: int, others: Sequence[str] = ()) -> None:
         found = cluster_of(first)
         here = found.reached_at
-        own = Place(here.host, here.port + offset)
+        own = HostPort(here.host, here.port + offset)
         listed = [each for each in found.peers if each not in {own, here}]
         self.is_pair = not listed and not others
         self.peers = (here, *listed)
@@ -70,7 +70,7 @@ class Joining:
         return f"{moved[1]}{int(moved[2]) + self._offset}{moved[3]}" if moved else line
 
 
-def cluster_of(first: Config) -> Cluster:
+def cluster_of(first: Config) -> ClusterConfig:
     """The section of a machine that is to be joined; ConfigurationError says what to add."""
     if first.cluster is None:
         days = limits.gateway_life_seconds_max // 86_400
@@ -84,7 +84,7 @@ def cluster_of(first: Config) -> Cluster:
     return first.cluster
 
 
-def gateways_besides(first: Config, ca: CA) -> list[str]:
+def gateways_besides(first: Config, ca: CAConfig) -> list[str]:
     """Names of gateways with a good certificate of `ca`, but for that of `first`. AuthorityError.
 
     Who made a second one and never told the first has two machines all the same; one that was sent
@@ -98,17 +98,17 @@ def gateways_besides(first: Config, ca: CA) -> list[str]:
     return sorted({each.name for each in found if identity_of(each).key} - mine)
 
 
-def gateway_names(first: Config, ca: CA) -> set[str]:
+def gateway_names(first: Config, ca: CAConfig) -> set[str]:
     """All names that no further machine may have. AuthorityError."""
     return {each.name for each in _valid_gateways(first, ca)}
 
 
-def _valid_gateways(first: Config, ca: CA) -> "list[Entry]":
-    from crewgate.ca.certificate_db import Register
+def _valid_gateways(first: Config, ca: CAConfig) -> "list[CertificateRecord]":
+    from crewgate.ca.certificate_db import CertificateDB
     from crewgate.cli.output.certificates import status
 
     now = time.time()
-    register = Register(ca.register)
+    register = CertificateDB(ca.register)
     try:
         found = [each for each in register.all() if each.role is Role.GATEWAY]
     finally:

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from crewgate import limits
-from crewgate.cli.init.cluster_section import Joining, joining_steps
+from crewgate.cli.init.cluster_section import DerivedCluster, joining_steps
 from crewgate.cli.init.machine_keys import CERTIFICATE, KEY, SERVER, SERVER_KEY, SIGNING_KEY
 from crewgate.cli.init.template import ADDRESS, UPSTREAM, UPSTREAM_OFFSET
-from crewgate.config import Config, Ledger
+from crewgate.config import Config, LedgerConfig
 from crewgate.config.ledger import is_server
 from crewgate.core.credits import format_credits
 from crewgate.errors import ConfigurationError
@@ -36,7 +36,7 @@ _OWN = {"certificate": SERVER, "key": SERVER_KEY}
 _AS_MEMBER = {"certificate": CERTIFICATE, "key": KEY, "signing_key": SIGNING_KEY}
 
 
-class Further:
+class DerivedConfig:
     """The text of a configuration whose agents' listener is at `port`, made of `other`'s.
 
     ConfigurationError if nobody can join `other`. `copies` are crews' files: from where, and to
@@ -61,7 +61,7 @@ class Further:
         self._own = {*listening, *range(first, first + 4), self._tools}
         self._own |= {each.port for each in (other.control, other.cluster) if each}
         self._offset = port - first
-        self._joining = Joining(other, self._offset, gateways)
+        self._joining = DerivedCluster(other, self._offset, gateways)
         self._ledger = ledger
         self._section = ""
         self._name = name
@@ -90,7 +90,7 @@ class Further:
 
     def _line(self, line: str) -> str:
         if line.lstrip().startswith("#"):
-            return _SAID.sub(self._said, line)
+            return _SAID.sub(self._moved_port, line)
         if self._section in {"control", "listener", "cluster"}:
             port = _PORT.fullmatch(line)
             if port:
@@ -103,7 +103,7 @@ class Further:
         text = _TEXT.fullmatch(line)
         return f'{text[1]}"{self._value(text[2], text[3])}"{text[4]}' if text else line
 
-    def _said(self, match: re.Match[str]) -> str:
+    def _moved_port(self, match: re.Match[str]) -> str:
         """In a comment a port is moved if it is one of the gateway's."""
         port = int(match[2])
         return f"{match[1]}{port + self._offset if port in self._own else port}"
@@ -172,7 +172,7 @@ def ledger_section(first: Config, url: str | None, *, per_machine: bool) -> str:
     return "\n".join([*lines, *_away(first.ledger), ""])
 
 
-def _away(ledger: Ledger) -> list[str]:
+def _away(ledger: LedgerConfig) -> list[str]:
     """What each machine may spend while its ledger does not answer, whichever that is."""
     if not ledger.lent_max:
         return []
@@ -181,7 +181,7 @@ def _away(ledger: Ledger) -> list[str]:
     return ['away = "bounded"', f'away_credits = "{format_credits(ledger.lent_max)}"']
 
 
-def changes(first: Config, second: Config, further: Further) -> Iterator[str]:
+def changes(first: Config, second: Config, further: DerivedConfig) -> Iterator[str]:
     """What is another in `second`, and what of `first` it reads, a line each."""
     for before, after in further.moved.items():
         yield f"{before} is {after}"

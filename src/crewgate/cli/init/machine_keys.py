@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from crewgate import limits
-from crewgate.config import CA
+from crewgate.config import CAConfig
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.durable_files import make_folder
@@ -27,7 +27,7 @@ _HOST_CHARS_MAX = 40  # of a certificate's name, which has 64
 _RANDOM_BYTES = 3  # two of ten machines of one host share them in one of 300,000 trust domains
 
 
-def write_machine(folder: Path, ca: CA, name: str) -> None:
+def write_machine(folder: Path, ca: CAConfig, name: str) -> None:
     """Make all keys and have both certificates signed, in the folders of `folder`; AuthorityError.
 
     One is shown to clients, of whom some cannot read who a gateway is; the other to its peers. They
@@ -61,13 +61,13 @@ def begin(state: Path) -> None:
 
     Those that join it learn from it; an empty disk would have it wait for others. OSError.
     """
-    from crewgate.core.gossip.freshness import Freshness
-    from crewgate.gossip.membership_file import StandingFile
+    from crewgate.core.gossip.freshness import QuorumFreshness
+    from crewgate.gossip.membership_file import MembershipFile
 
     make_folder(state, 0o710)
     folder = state / "gossip"
     make_folder(folder, 0o700)
-    StandingFile(folder / "standing").save(Freshness(b"", counts=True))
+    MembershipFile(folder / "standing").save(QuorumFreshness(b"", counts=True))
 
 
 def choose_name(asked: str, taken: Container[str]) -> str:

@@ -10,34 +10,34 @@ import click
 import msgspec
 from rich.text import Text
 
-from crewgate.audit.filters import Question
-from crewgate.audit.reader import Audit, Health, Refused, Turned
+from crewgate.audit.filters import AuditFilter
+from crewgate.audit.reader import AuditGaps, AuditReader, RefusalSummary, RejectedConnection
 from crewgate.cli.output.tables import cells, new_table, open_console, print_table, utc
 from crewgate.core.verdict import PeerReason
 
 _REASONS = frozenset(reason.value for reason in PeerReason)
 
 
-class Connections(msgspec.Struct, frozen=True):
+class RejectedConnections(msgspec.Struct, frozen=True):
     """Everything that the command says; `counted` are those beyond what a log can take."""
 
-    connections: list[Turned]
-    counted: list[Refused]
-    health: Health
+    connections: list[RejectedConnection]
+    counted: list[RefusalSummary]
+    health: AuditGaps
 
 
-def ask(audit: Audit, question: Question) -> Connections:
+def ask(audit: AuditReader, question: AuditFilter) -> RejectedConnections:
     """Ask once for each part of the answer."""
     anybody = question.crew is None and question.certificate is None
     counted = audit.refusals(question.since) if anybody else []
-    return Connections(
+    return RejectedConnections(
         audit.connections(question),
         [one for one in counted if one.reason in _REASONS],
         audit.health(question.since),
     )
 
 
-def tell(answer: Connections, *, as_json: bool) -> None:
+def print_connections(answer: RejectedConnections, *, as_json: bool) -> None:
     """One JSON document, or a table."""
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(answer), indent=2))

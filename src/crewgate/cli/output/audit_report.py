@@ -10,8 +10,8 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from crewgate.audit.filters import By, Question
-from crewgate.audit.reader import Audit, Group, Health, Refused, Row
+from crewgate.audit.filters import AuditFilter, GroupBy
+from crewgate.audit.reader import AuditGaps, AuditReader, CallGroup, CallRow, RefusalSummary
 from crewgate.cli.output.tables import cells, new_table, open_console, print_table, utc
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
@@ -19,21 +19,21 @@ from crewgate.core.terminal_text import printable
 _MIB = 2**20
 
 
-class Answer(msgspec.Struct, frozen=True):
+class AuditReport(msgspec.Struct, frozen=True):
     """Everything that one `crewgate audit` says; `calls` or `groups`, by what was asked."""
 
-    total: Group
-    health: Health
-    refusals: list[Refused]  # before a good signature; only where no thread was asked for
-    calls: list[Row] | None = None
-    groups: list[Group] | None = None
-    by: By | None = None
+    total: CallGroup
+    health: AuditGaps
+    refusals: list[RefusalSummary]  # before a good signature; only where no thread was asked for
+    calls: list[CallRow] | None = None
+    groups: list[CallGroup] | None = None
+    by: GroupBy | None = None
 
 
-def ask(audit: Audit, question: Question, by: By | None) -> Answer:
+def ask(audit: AuditReader, question: AuditFilter, by: GroupBy | None) -> AuditReport:
     """Ask once for each part of the answer."""
-    anybody = question == Question(since=question.since, limit=question.limit)
-    return Answer(
+    anybody = question == AuditFilter(since=question.since, limit=question.limit)
+    return AuditReport(
         total=audit.total(question),
         health=audit.health(question.since),
         refusals=audit.refusals(question.since) if anybody else [],
@@ -43,14 +43,14 @@ def ask(audit: Audit, question: Question, by: By | None) -> Answer:
     )
 
 
-def to_json(answer: Answer) -> str:
+def to_json(answer: AuditReport) -> str:
     """One JSON document; ASCII only, so that it cannot drive a terminal either."""
     import json
 
     return json.dumps(msgspec.to_builtins(answer), indent=2)
 
 
-def show(answer: Answer, folder: Path) -> None:
+def show(answer: AuditReport, folder: Path) -> None:
     """Tables on standard output."""
     console = open_console()
     if answer.calls:
@@ -63,7 +63,7 @@ def show(answer: Answer, folder: Path) -> None:
         console.print(Text(line))
 
 
-def _calls(rows: list[Row]) -> Table:
+def _calls(rows: list[CallRow]) -> Table:
     certified = any(row.certificate for row in rows)
     overrun = any(row.overrun_micro for row in rows)
     table = new_table(
@@ -95,7 +95,7 @@ def _unpaid(micro: int) -> str:
     return format_credits(micro) if micro else ""
 
 
-def _verdict(row: Row) -> Text:
+def _verdict(row: CallRow) -> Text:
     if row.verdict == "deny":
         return Text(printable(f"deny {row.reason}"), style="red")
     if row.would:
@@ -103,8 +103,8 @@ def _verdict(row: Row) -> Text:
     return Text(printable(f"permit {row.reason}".strip()))
 
 
-def _groups(groups: list[Group], by: By) -> Table:
-    wanted = {By.BRANCH: ["branch", "crew/role", "parent"], By.ROLE: ["role", "crew"]}
+def _groups(groups: list[CallGroup], by: GroupBy) -> Table:
+    wanted = {GroupBy.BRANCH: ["branch", "crew/role", "parent"], GroupBy.ROLE: ["role", "crew"]}
     heads = wanted.get(by, [by.value])
     overrun = any(group.overrun_micro for group in groups)
     numbers: tuple[str, ...] = (
@@ -117,24 +117,24 @@ def _groups(groups: list[Group], by: By) -> Table:
         "burned",
     )
     numbers += ("unpaid",) if overrun else ()
-    numbers += ("of quota",) if by is By.BRANCH else ()
+    numbers += ("of quota",) if by is GroupBy.BRANCH else ()
     table = new_table(*heads, *numbers, numbers=numbers)
     for group in groups:
         sums = _sums(group)
         sums += [_unpaid(group.overrun_micro)] if overrun else []
-        sums += [_quota(group)] if by is By.BRANCH else []
+        sums += [_quota(group)] if by is GroupBy.BRANCH else []
         table.add_row(*cells(*_names(group, by), *sums))
     return table
 
 
-def _names(group: Group, by: By) -> list[str]:
+def _names(group: CallGroup, by: GroupBy) -> list[str]:
     key = group.key or "(unknown)"
-    if by is By.BRANCH:
+    if by is GroupBy.BRANCH:
         return [key, f"{group.crew}/{group.role}", group.parent]
-    return [key, group.crew] if by is By.ROLE else [key]
+    return [key, group.crew] if by is GroupBy.ROLE else [key]
 
 
-def _sums(group: Group) -> list[str]:
+def _sums(group: CallGroup) -> list[str]:
     return [
         *map(str, (group.calls, group.permitted, group.denied, group.would_deny, group.open)),
         format_credits(group.cost_micro),
@@ -142,11 +142,11 @@ def _sums(group: Group) -> list[str]:
     ]
 
 
-def _quota(group: Group) -> str:
+def _quota(group: CallGroup) -> str:
     return "" if group.quota_micro is None else format_credits(group.quota_micro)
 
 
-def _refusals(refusals: list[Refused]) -> Table:
+def _refusals(refusals: list[RefusalSummary]) -> Table:
     table = new_table(
         "refused before a good signature", "listener", "from", "times", "first (UTC)", "last (UTC)",
         numbers=("times",),
@@ -165,7 +165,7 @@ def _refusals(refusals: list[Refused]) -> Table:
     return table
 
 
-def _footer(answer: Answer, folder: Path) -> list[str]:
+def _footer(answer: AuditReport, folder: Path) -> list[str]:
     total, health = answer.total, answer.health
     listed = len(answer.calls or [])
     more = total.calls + total.open + total.burned - listed

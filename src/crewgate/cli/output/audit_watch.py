@@ -8,14 +8,14 @@ import click
 import msgspec
 from rich.table import Table
 
-from crewgate.audit.reader import Watched
+from crewgate.audit.reader import MintingWatchEvent
 from crewgate.cli.output.tables import cells, new_table, open_console, print_table, utc
 from crewgate.core.credits import format_credits
 
 _MICRO: Final = "micro-"
 
 
-def tell(rows: Sequence[Watched], *, as_json: bool) -> None:
+def print_watch(rows: Sequence[MintingWatchEvent], *, as_json: bool) -> None:
     """On standard output, newest last."""
     if as_json:
         click.echo(json.dumps({"watch": msgspec.to_builtins(rows)}, indent=2))
@@ -25,7 +25,7 @@ def tell(rows: Sequence[Watched], *, as_json: bool) -> None:
         click.echo("the minting watch saw nothing unusual")
 
 
-def _table(rows: Sequence[Watched]) -> Table:
+def _table(rows: Sequence[MintingWatchEvent]) -> Table:
     table = new_table("time (UTC)", "orchestrator", "step", "stands", "in force", "why", "branch")
     for row in rows:
         table.add_row(
@@ -42,7 +42,7 @@ def _table(rows: Sequence[Watched]) -> Table:
     return table
 
 
-def _why(row: Watched) -> str:
+def _why(row: MintingWatchEvent) -> str:
     """What was out of bounds, or who did it; credits as people write them."""
     if not row.measure:
         return f"by {row.by}" if row.by else ""

@@ -10,11 +10,11 @@ import click
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from crewgate.ca.certificate_db import Entry
-    from crewgate.ca.propagation import Announced
+    from crewgate.ca.certificate_db import CertificateRecord
+    from crewgate.ca.propagation import PropagationResult
 
 
-def status(entry: "Entry", now: float, state: Path) -> str:
+def status(entry: "CertificateRecord", now: float, state: Path) -> str:
     """One word: the register's, or that the machines of `state` have sent a gateway away.
 
     That is theirs to say, and the register does not hear of it.
@@ -30,7 +30,7 @@ def status(entry: "Entry", now: float, state: Path) -> str:
     return "sent-away" if is_gone else word
 
 
-def row(entry: "Entry", state: Path | None = None) -> dict[str, Any]:
+def row(entry: "CertificateRecord", state: Path | None = None) -> dict[str, Any]:
     """All that is known of a certificate but its bytes; `state` is where machines are known."""
     now = datetime.now(UTC).timestamp()
     return {
@@ -51,14 +51,14 @@ def _time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def line(entry: "Entry", now: float, state: Path) -> str:
+def line(entry: "CertificateRecord", now: float, state: Path) -> str:
     """One certificate of a list."""
     end = datetime.fromtimestamp(entry.not_after, UTC)
     what = status(entry, now, state) + (f" ({entry.reason})" if entry.reason else "")
     return f"{entry.serial}  {entry.label:24}  until {end:%Y-%m-%d %H:%M}Z  {what}"
 
 
-def receipt(done: "Announced | None") -> dict[str, Any]:
+def receipt(done: "PropagationResult | None") -> dict[str, Any]:
     """What the running gateway did; None if there is none."""
     import msgspec
 
@@ -66,7 +66,7 @@ def receipt(done: "Announced | None") -> dict[str, Any]:
     return {"announced": done is not None, **told}
 
 
-def told(done: "Announced | None") -> str:
+def describe(done: "PropagationResult | None") -> str:
     """The same for a person."""
     if done is None:
         return "no gateway runs here"
@@ -77,7 +77,7 @@ def told(done: "Announced | None") -> str:
     return f"{number} open {connections} closed within {done.cut_ms:.1f} ms"
 
 
-def tell(entry: "Entry", text: str, *, as_json: bool) -> None:
+def print_entry(entry: "CertificateRecord", text: str, *, as_json: bool) -> None:
     """Say that a certificate was signed, and what was written."""
     if as_json:
         click.echo(json.dumps(row(entry)))
@@ -87,7 +87,7 @@ def tell(entry: "Entry", text: str, *, as_json: bool) -> None:
         click.echo(f"{text}: {signed}", err=True)
 
 
-def tell_server(leaf: "x509.Certificate", text: str, *, as_json: bool) -> None:
+def print_server(leaf: "x509.Certificate", text: str, *, as_json: bool) -> None:
     """The same of a server's, which is in no register."""
     from crewgate.core.x509.certificate import serial_text
 

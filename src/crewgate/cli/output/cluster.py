@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crewgate.core.terminal_text import printable
 
 if TYPE_CHECKING:
-    from crewgate.ipc.cluster_messages import ClusterStatus, InTouch, MemberRow
+    from crewgate.ipc.cluster_messages import ClusterStatus, MemberRow, SyncState
 
 _STATES = {"here": "this machine"}
 _STANDINGS = {
@@ -71,7 +71,7 @@ def ago(seconds: float) -> str:
     return f"{seconds / _MINUTE:.0f} min"
 
 
-def touch_line(touch: "InTouch") -> str:
+def touch_line(touch: "SyncState") -> str:
     """Of how many machines, and how far they have been compared with."""
     others = touch.members - 1
     if not others:
@@ -84,7 +84,7 @@ def touch_line(touch: "InTouch") -> str:
     return f"{line}; {_need(touch)}"
 
 
-def _need(touch: "InTouch") -> str:
+def _need(touch: "SyncState") -> str:
     if not touch.needed:
         return "none is needed"
     if touch.synced_seconds is None:
@@ -116,7 +116,7 @@ def status_lines(told: "ClusterStatus") -> Iterator[str]:
     )
 
 
-def _quorum(touch: "InTouch") -> str:
+def _quorum(touch: "SyncState") -> str:
     if touch.quorum == "any":
         return "any other machine, and of two none"
     return "a majority of the members"

@@ -9,7 +9,7 @@ import click
 from crewgate import limits
 
 if TYPE_CHECKING:
-    from crewgate.ipc.admin_messages import NamesReceipt, NeverSeen, Reach, Receipt
+    from crewgate.ipc.admin_messages import NamesReceipt, NeverSeen, QuorumResult, RevocationReceipt
 
 _NEVER = ("type", "id")  # the link's own
 _TOO_FEW = 3  # the exit status
@@ -22,7 +22,7 @@ _FEWER = {
 }
 
 
-def show(receipt: "Receipt", *, as_json: bool, without: Container[str] = ()) -> None:
+def show(receipt: "RevocationReceipt", *, as_json: bool, without: Container[str] = ()) -> None:
     """Print it for a person, or its members but those `without` as one JSON document."""
     _print(receipt, _explained(receipt), as_json=as_json, without=without)
 
@@ -33,7 +33,7 @@ def show_names(receipt: "NamesReceipt", lines: list[str], *, as_json: bool) -> N
 
 
 def _print(
-    receipt: "Receipt | NamesReceipt",
+    receipt: "RevocationReceipt | NamesReceipt",
     lines: list[str],
     *,
     as_json: bool,
@@ -54,7 +54,7 @@ def _print(
     end(receipt.reach, receipt.never_seen)
 
 
-def end(reach: "Reach", never_seen: "NeverSeen" = "") -> None:
+def end(reach: "QuorumResult", never_seen: "NeverSeen" = "") -> None:
     """With exit status 3, where fewer have it than were asked for; 4 for what was never seen."""
     if not reach.enough:
         click.get_current_context().exit(_TOO_FEW)
@@ -75,7 +75,7 @@ def unseen(never_seen: "NeverSeen", on: int, machines: int) -> list[str]:
     return [f"never seen {where}: is it mistyped? It is done all the same"]
 
 
-def reached(reach: "Reach") -> list[str]:
+def reached(reach: "QuorumResult") -> list[str]:
     """On how many machines it is, for a person; nothing where there is one alone that has it."""
     if reach.of == 1:
         return [] if reach.enough else ["it is in force, and not on the disk; see the agent's log"]
@@ -89,7 +89,7 @@ def reached(reach: "Reach") -> list[str]:
     return lines
 
 
-def _explained(receipt: "Receipt") -> list[str]:
+def _explained(receipt: "RevocationReceipt") -> list[str]:
     """What was done, for a person."""
     cut = "no call was open at the gateway"
     if receipt.streams_cut:
@@ -109,7 +109,7 @@ def _explained(receipt: "Receipt") -> list[str]:
     return lines + reached(receipt.reach)
 
 
-def _named(receipt: "Receipt") -> str:
+def _named(receipt: "RevocationReceipt") -> str:
     """What was ended: of what is no branch, tokens."""
     if receipt.target == "branch":
         return f"{receipt.name} of crew {receipt.crew} and all below it"

@@ -12,14 +12,14 @@ import click
 import msgspec
 
 from crewgate.api.schemas import (
-    CertificateAnswer,
-    CertificateAsk,
-    Reason,
-    RevocationAnswer,
-    RevocationAsk,
+    CertificateResponse,
+    CertificateSigningRequest,
+    RevocationReason,
+    RevocationRequest,
+    RevocationResponse,
 )
 from crewgate.ca.authority import request_pem
-from crewgate.ca.certificate_db import Entry
+from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import (
     PRIVATE,
@@ -33,12 +33,12 @@ from crewgate.ca.key_files import (
 from crewgate.ca.renewal import put, require_no_key
 from crewgate.cli.ca_arguments import required
 from crewgate.cli.output import revocation
-from crewgate.cli.output.certificates import tell
+from crewgate.cli.output.certificates import print_entry
 from crewgate.cli.remote.client import ControlClient
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity import Role
 from crewgate.errors import AuthorityError
-from crewgate.ipc.admin_messages import Reach, Until
+from crewgate.ipc.admin_messages import QuorumResult, Until
 
 _AWAY = ["this machine"]  # whom an answer misses when no agent runs there (control/responses)
 
@@ -71,7 +71,7 @@ def issue(
     _absent(certificate, *([] if request else [private]))
     key = None if request else new_key()
     csr = request_pem(key) if key else read_file(request) if request else b""
-    ask = CertificateAsk(
+    ask = CertificateSigningRequest(
         request=_text(csr, request),
         role=role,
         crew=crew,
@@ -79,11 +79,11 @@ def issue(
         life_seconds=life,
         hosts=list(hosts),
     )
-    answer = client.post("/v1/certificates", ask, CertificateAnswer)
+    answer = client.post("/v1/certificates", ask, CertificateResponse)
     if key is not None:
         write_file(private, key_pem(key), PRIVATE)
     write_file(certificate, answer.certificate.encode(), PUBLIC)
-    _tell(answer, Role(role), crew, name, certificate, as_json=as_json)
+    _print(answer, Role(role), crew, name, certificate, as_json=as_json)
 
 
 def _renew(client: ControlClient, life: int | None, *, as_json: bool) -> None:
@@ -91,15 +91,17 @@ def _renew(client: ControlClient, life: int | None, *, as_json: bool) -> None:
     own, who = client.credentials, client.credentials.identity()
     require_no_key(own.certificate)
     before = read_certificates(own.certificate)[0]
-    ask = CertificateAsk(request=request_pem(read_key(own.key)).decode(), life_seconds=life)
-    answer = client.post("/v1/certificates", ask, CertificateAnswer)
+    ask = CertificateSigningRequest(
+        request=request_pem(read_key(own.key)).decode(), life_seconds=life
+    )
+    answer = client.post("/v1/certificates", ask, CertificateResponse)
     chain = answer.certificate.encode()
     put(own.certificate, before, chain, time.time(), however_long=True)
-    _tell(answer, who.role, who.crew, who.name, own.certificate, as_json=as_json)
+    _print(answer, who.role, who.crew, who.name, own.certificate, as_json=as_json)
 
 
-def _tell(
-    answer: CertificateAnswer,
+def _print(
+    answer: CertificateResponse,
     role: Role,
     crew: str,
     name: str,
@@ -107,7 +109,7 @@ def _tell(
     *,
     as_json: bool,
 ) -> None:
-    entry = Entry(
+    entry = CertificateRecord(
         serial=answer.serial,
         role=role,
         crew=crew,
@@ -118,20 +120,20 @@ def _tell(
         issued=int(time.time()),
         pem=answer.certificate,
     )
-    tell(entry, f"Wrote {certificate}", as_json=as_json)
+    print_entry(entry, f"Wrote {certificate}", as_json=as_json)
 
 
 def revoke(client: ControlClient, *, which: str, reason: Any, as_json: bool) -> None:  # noqa: ANN401
     """By serial, or by a certificate's file."""
     serial = _serial(which)
-    known = get_args(Reason)
+    known = get_args(RevocationReason)
     if reason not in known:
         raise AuthorityError(f"no reason {reason!r}; RFC 5280 has: {', '.join(sorted(known))}")
-    ask = RevocationAsk(certificate=serial, reason=reason)
-    done = client.post("/v1/revocations", ask, RevocationAnswer)
+    ask = RevocationRequest(certificate=serial, reason=reason)
+    done = client.post("/v1/revocations", ask, RevocationResponse)
     is_told = done.missing != _AWAY  # an agent whose disk is full is told all the same
     meant: Until = "quorum" if done.of > 1 else "local"
-    reach = Reach(meant, done.applied_on, done.of, done.ms, done.missing, done.enough)
+    reach = QuorumResult(meant, done.applied_on, done.of, done.ms, done.missing, done.enough)
     if as_json:
         document = {
             "serial": done.id,

@@ -14,7 +14,7 @@ from crewgate.issuer.control_client import ControlClient as Client
 from crewgate.issuer.control_client import client_context
 
 
-class Credentials(NamedTuple):
+class ClientCertificateFiles(NamedTuple):
     """Our certificate `prefix`.pem with `prefix`.key, and the root that we trust (PEM)."""
 
     prefix: Path
@@ -48,7 +48,7 @@ class Credentials(NamedTuple):
 class ControlClient(Client):
     """A connection to the control API at `url`, as the holder of `credentials`."""
 
-    def __init__(self, url: str, credentials: Credentials) -> None:
+    def __init__(self, url: str, credentials: ClientCertificateFiles) -> None:
         """ConfigurationError for a URL or files that cannot be used."""
         super().__init__(url, credentials.context())
         self.credentials = credentials

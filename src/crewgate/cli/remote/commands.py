@@ -1,6 +1,6 @@
 """The commands as the control API of another machine carries them out, and its answers as theirs.
 
-Each function is the twin of a command (`controlled`), takes what that takes, and prints what that
+Each function is the twin of a command (`with_remote`), takes what that takes, and prints what that
 prints; with --json the same members, without those that mean nothing away from the machine.
 """
 
@@ -11,12 +11,12 @@ import click
 import msgspec
 
 from crewgate.api.schemas import (
-    BranchAnswer,
-    BranchesAnswer,
-    Health,
-    RevocationAnswer,
-    RevocationAsk,
-    TokenAnswer,
+    BranchesResponse,
+    BranchResponse,
+    HealthResponse,
+    RevocationRequest,
+    RevocationResponse,
+    TokenResponse,
 )
 from crewgate.api.tokens import CHILD, NEXT, RUN, TOKEN_TYPE
 from crewgate.cli.commands.revoke import Revocable
@@ -30,7 +30,7 @@ from crewgate.cli.tokens import read_token, show_token
 from crewgate.core.credits import format_credits
 from crewgate.core.x509.identity import Role
 from crewgate.errors import LinkError
-from crewgate.ipc.admin_messages import Reach, Receipt, TreeRow, Until
+from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, TreeRow, Until
 from crewgate.issuer.inspection import read_claims
 
 __all__ = ["ca_issue", "ca_revoke", "mint", "refresh", "revoke", "status", "tree"]
@@ -51,7 +51,7 @@ def revoke(
 ) -> None:
     """`crewgate revoke`."""
     target, _ = Revocable(branch, grant, process, every_token_of, crew).target()
-    ask = RevocationAsk(
+    ask = RevocationRequest(
         branch=branch or "",
         grant=grant or "",
         process=process or "",
@@ -59,9 +59,9 @@ def revoke(
         crew=crew,
         until=until,
     )
-    done = client.post("/v1/revocations", ask, RevocationAnswer)
+    done = client.post("/v1/revocations", ask, RevocationResponse)
     meant: Until = until or ("quorum" if done.of > 1 else "local")
-    receipt = Receipt(
+    receipt = RevocationReceipt(
         id=0,
         target=target,
         name=done.id,
@@ -75,14 +75,14 @@ def revoke(
         coarsened=done.coarsened,
         never_seen=done.never_seen,
         never_seen_on=done.never_seen_on,
-        reach=Reach(meant, done.applied_on, done.of, done.ms, done.missing, done.enough),
+        reach=QuorumResult(meant, done.applied_on, done.of, done.ms, done.missing, done.enough),
     )
     receipt_.show(receipt, as_json=as_json, without=_OF_ITS_MACHINE)
 
 
 def tree(client: ControlClient, *, as_json: bool) -> None:
     """`crewgate tree`."""
-    found = client.get("/v1/tree", BranchesAnswer).branches
+    found = client.get("/v1/tree", BranchesResponse).branches
     try:
         rows = [_row(each) for each in found]
     except msgspec.ValidationError as error:
@@ -90,7 +90,7 @@ def tree(client: ControlClient, *, as_json: bool) -> None:
     tree_output.show(rows, as_json=as_json)
 
 
-def _row(answer: BranchAnswer) -> TreeRow:
+def _row(answer: BranchResponse) -> TreeRow:
     members = msgspec.to_builtins(answer)
     return msgspec.convert(
         {name.removesuffix("_micro"): value for name, value in members.items()}, TreeRow
@@ -123,11 +123,11 @@ def status(client: ControlClient, *, wait_seconds: float, as_json: bool) -> None
     click.get_current_context().exit(health.EXIT_STATUS[state])
 
 
-def _health(client: ControlClient) -> Health:
+def _health(client: ControlClient) -> HealthResponse:
     try:
-        return client.get("/readyz", Health, unready=503)
+        return client.get("/readyz", HealthResponse, unready=503)
     except LinkError as error:
-        return Health(status="waiting", waiting_for=[f"the control API ({error})"])
+        return HealthResponse(status="waiting", waiting_for=[f"the control API ({error})"])
 
 
 def mint(
@@ -170,7 +170,7 @@ def refresh(client: ControlClient, *, token: str, ttl: int | None, as_json: bool
 
 
 def _show(client: ControlClient, form: dict[str, str], *, as_json: bool) -> None:
-    answer = client.submit("/v1/tokens", form, TokenAnswer)
+    answer = client.submit("/v1/tokens", form, TokenResponse)
     show_token(answer.access_token, read_claims(answer.access_token), as_json=as_json)
 
 

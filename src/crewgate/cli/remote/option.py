@@ -8,15 +8,16 @@ from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from crewgate.cli.options import Function
+
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-def controlled(twin: str) -> Callable[[Function], Function]:
+def with_remote(twin: str) -> Callable[[Function], Function]:
     """The options, for a command whose twin is the function `twin` of `remote/commands`.
 
     The command itself is called as before, with `config_path`; the twin with a `ControlClient`
@@ -64,12 +65,12 @@ def controlled(twin: str) -> Callable[[Function], Function]:
                 if config_path is None:
                     raise click.UsageError("Missing option '-c' / '--config'.")
                 return function(config_path=config_path, **given)
-            from crewgate.cli.remote.client import ControlClient, Credentials
+            from crewgate.cli.remote.client import ClientCertificateFiles, ControlClient
 
             if prefix is None:
                 raise click.UsageError("--control needs --cert PREFIX: our certificate and key")
             work = getattr(import_module("crewgate.cli.remote.commands"), twin)
-            credentials = Credentials(prefix, root or _root_of(config_path))
+            credentials = ClientCertificateFiles(prefix, root or _root_of(config_path))
             with ControlClient(control, credentials) as client:
                 return work(client, **given)
 

@@ -45,7 +45,7 @@ _MARGINS: Final = {
 }
 
 
-class Scale(msgspec.Struct, frozen=True):
+class MeasureScale(msgspec.Struct, frozen=True):
     """How values of one measure are compared.
 
     `weight` doublings count as one: what varies little (a scope's breadth) has more than 1. 0 means

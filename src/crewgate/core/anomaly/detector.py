@@ -19,24 +19,30 @@ import msgspec
 from crewgate import limits
 from crewgate.core.anomaly.enforcement import (
     By,
-    Cause,
+    EnforcementLevel,
+    EnforcementState,
     IllegalStepError,
     NoRoomError,
-    Place,
-    Rung,
-    Word,
+    QuarantineOrder,
+    TransitionCause,
 )
-from crewgate.core.anomaly.minting_profile import Conduct, Room
-from crewgate.core.anomaly.quarantined_keys import Aliases, Name
-from crewgate.core.anomaly.transitions import Answer, Saved, Standing, Step, strangers
-from crewgate.core.anomaly.types import Finding, Rules, Seen
+from crewgate.core.anomaly.minting_profile import BranchQuota, MintingProfile
+from crewgate.core.anomaly.quarantined_keys import OrchestratorName, QuarantinedKeys
+from crewgate.core.anomaly.transitions import (
+    GrantAdmission,
+    ProfileSnapshot,
+    Transition,
+    WatchState,
+    newcomers_account,
+)
+from crewgate.core.anomaly.types import AnomalyFinding, ObservedGrant, WatchRules
 
-_RULES = Rules()
+_RULES = WatchRules()
 # Of a newcomer's first grant, only that it is there counts for its crew's strangers.
 _BARE = {"parent": b"", "depth": 0, "patterns": 0, "tools": 0, "credits": 0}
 
 
-class Watch:
+class AnomalyDetector:
     """All orchestrators of one machine."""
 
     def __init__(
@@ -45,263 +51,285 @@ class Watch:
         branches_max: int = limits.watch_branches_max,
     ) -> None:
         self._names_max = names_max
-        self._room = Room(branches_max)
-        self._rules: Mapping[str, Rules] = {}
-        self._crowds: Mapping[str, Rules] = {}  # the rules of strangers, by their name
-        self._conducts: OrderedDict[Name, Conduct] = OrderedDict()  # the longest unseen first
-        self._round: deque[tuple[Name, Conduct]] = deque()  # as they are looked at
+        self._room = BranchQuota(branches_max)
+        self._rules: Mapping[str, WatchRules] = {}
+        self._crowds: Mapping[str, WatchRules] = {}  # the rules of strangers, by their name
+        self._profiles: OrderedDict[OrchestratorName, MintingProfile] = (
+            OrderedDict()
+        )  # the longest unseen first
+        self._round: deque[tuple[OrchestratorName, MintingProfile]] = (
+            deque()
+        )  # as they are looked at
         self._count: defaultdict[str, int] = defaultdict(int)  # names of a crew
-        self._raised: OrderedDict[Name, Conduct] = OrderedDict()
-        self._aliases = Aliases()
+        self._raised: OrderedDict[OrchestratorName, MintingProfile] = OrderedDict()
+        self._aliases = QuarantinedKeys()
 
     def __repr__(self) -> str:
-        return f"<Watch of {len(self._conducts)}, raised {len(self._raised)}, {self._room!r}>"
+        raised = len(self._raised)
+        return f"<AnomalyDetector of {len(self._profiles)}, raised {raised}, {self._room!r}>"
 
     def __len__(self) -> int:
-        return len(self._conducts)
+        return len(self._profiles)
 
-    def load(self, rules: Mapping[str, Rules]) -> None:
+    def load(self, rules: Mapping[str, WatchRules]) -> None:
         """Judge crews by these rules from now on."""
         self._rules = dict(rules)
         self._crowds = {
-            strangers(crew): msgspec.structs.replace(
+            newcomers_account(crew): msgspec.structs.replace(
                 each, mints_per_minute=each.newcomers_per_minute
             )
             for crew, each in rules.items()
         }
-        for name, conduct in self._raised.items():
-            if conduct.place.in_force(self._of(name).mode) is Rung.QUARANTINE:
-                self._hold(name, conduct)
+        for name, profile in self._raised.items():
+            if profile.place.in_force(self._of(name).mode) is EnforcementLevel.QUARANTINE:
+                self._hold(name, profile)
             else:
                 self._aliases.release(name)
 
-    def see(self, seen: Seen, now: float) -> Answer:
+    def observe(self, seen: ObservedGrant, now: float) -> GrantAdmission:
         """Count a grant, and judge whether it may be used."""
         name = seen.crew, seen.orchestrator
-        steps: list[Step] = []
-        conduct = self._conducts.get(name)
-        if conduct is None:
+        steps: list[Transition] = []
+        profile = self._profiles.get(name)
+        if profile is None:
             # A new name under the key of one who is quarantined would be an alias.
             if seen.is_new and (seen.crew, seen.kid) in self._aliases:
-                return Answer(admitted=False)
+                return GrantAdmission(admitted=False)
             has_room = self._has_room(seen.crew, now)
             # Only a grant that was minted just now can be a name's first one.
             if (seen.is_new and not seen.is_old) or not has_room:
-                admitted = self._greet(seen, now, steps, is_all=not has_room)
+                admitted = self._count_newcomer(seen, now, steps, is_all=not has_room)
                 if not (admitted and has_room):
-                    return Answer(admitted, tuple(steps))
-            conduct = self._enter(name, now)
-            if conduct is None:  # strangers' account has taken the last place
-                return Answer(admitted=True, steps=tuple(steps))
-        self._conducts.move_to_end(name)
-        self._note(name, conduct, seen, now, steps)
-        self._hold(name, conduct)
-        return Answer(conduct.admits(seen, self._of(name)), tuple(steps))
+                    return GrantAdmission(admitted, tuple(steps))
+            profile = self._enter(name, now)
+            if profile is None:  # strangers' account has taken the last place
+                return GrantAdmission(admitted=True, steps=tuple(steps))
+        self._profiles.move_to_end(name)
+        self._note(name, profile, seen, now, steps)
+        self._hold(name, profile)
+        return GrantAdmission(profile.admits(seen, self._of(name)), tuple(steps))
 
-    def look(self, now: float, wall: int) -> tuple[list[Step], list[Saved]]:
-        """Who of the next names is let go, and whose lessons are kept; `wall` as in `Place.look`.
+    def poll(self, now: float, wall: int) -> tuple[list[Transition], list[ProfileSnapshot]]:
+        """Look at the next names: which quarantines end, and which baselines changed.
 
-        To be called about once a second; with very many names it takes minutes to see them all.
+        `wall` is as in `EnforcementState.look`. To be called about once a second; with very many
+        names it takes minutes to see them all.
         """
         raised = list(islice(self._raised, limits.watch_look_names))
         steps = [step for name in raised if (step := self._calm(name, now, wall))]
         changed = []
         for _ in range(min(limits.watch_look_names, len(self._round))):
-            name, conduct = self._round.popleft()
-            if self._conducts.get(name) is not conduct:  # forgotten meanwhile
+            name, profile = self._round.popleft()
+            if self._profiles.get(name) is not profile:  # forgotten meanwhile
                 continue
-            self._round.append((name, conduct))
-            conduct.turn(now)
-            if conduct.learnt and now - conduct.saved >= limits.watch_save_seconds:
-                conduct.learnt, conduct.saved = False, now
-                changed.append(_saved(name, conduct))
+            self._round.append((name, profile))
+            profile.start_minute(now)
+            if profile.learnt and now - profile.saved >= limits.watch_save_seconds:
+                profile.learnt, profile.saved = False, now
+                changed.append(_saved(name, profile))
         return steps, changed
 
     def quarantine(
         self, crew: str, orchestrator: str, now: float, wall: int, seconds: int = 0
-    ) -> Step:
+    ) -> Transition:
         """A person sets it, for so long or as long as its crew's are; NoRoomError."""
         name = crew, orchestrator
-        conduct = self._must_enter(name, now)
-        was = conduct.place.rung
-        conduct.place.set(wall, wall + (seconds or self._of(name).quarantine_seconds))
-        return self._moved(name, conduct, was, Cause.SET, by="owner")
+        profile = self._must_enter(name, now)
+        was = profile.place.rung
+        profile.place.set(wall, wall + (seconds or self._of(name).quarantine_seconds))
+        return self._moved(name, profile, was, TransitionCause.SET, by="owner")
 
-    def lift(self, crew: str, orchestrator: str, wall: int) -> Step:
+    def lift(self, crew: str, orchestrator: str, wall: int) -> Transition:
         """A person lets it go, and what it does from now on is learnt; IllegalStepError."""
-        conduct = self._conducts.get((crew, orchestrator))
-        if conduct is None:
+        profile = self._profiles.get((crew, orchestrator))
+        if profile is None:
             raise IllegalStepError("nothing holds it: it was never seen here")
-        was = conduct.place.rung
-        conduct.place.lift(wall)
-        conduct.pardon()
-        return self._moved((crew, orchestrator), conduct, was, Cause.LIFT, by="owner")
+        was = profile.place.rung
+        profile.place.lift(wall)
+        profile.reset()
+        return self._moved((crew, orchestrator), profile, was, TransitionCause.LIFT, by="owner")
 
-    def obey(
-        self, crew: str, orchestrator: str, now: float, word: Word, *, is_news: bool
-    ) -> Step | None:
+    def apply_remote(
+        self, crew: str, orchestrator: str, now: float, word: QuarantineOrder, *, is_news: bool
+    ) -> Transition | None:
         """What was said on another machine, if that moves anything; NoRoomError.
 
         What is throttled may be so since an old word was done, and a person said no more. Whom a
         person lets go is remembered too: an older word on it may be heard after that.
         """
         name = crew, orchestrator
-        conduct = self._must_enter(name, now) if word.by else self._enter(name, now)
-        if conduct is None or (conduct.place.rung is Rung.THROTTLE and not (word.by or is_news)):
+        profile = self._must_enter(name, now) if word.by else self._enter(name, now)
+        if profile is None or (
+            profile.place.rung is EnforcementLevel.THROTTLE and not (word.by or is_news)
+        ):
             return None
-        was = conduct.place.rung
-        cause = conduct.place.obey(word)
+        was = profile.place.rung
+        cause = profile.place.apply_remote(word)
         if cause is None:
             return None
-        if cause is Cause.LIFT:
-            conduct.pardon()
-        return self._moved(name, conduct, was, cause, by=word.by or "owner")
+        if cause is TransitionCause.LIFT:
+            profile.reset()
+        return self._moved(name, profile, was, cause, by=word.by or "owner")
 
-    def standing(self, crew: str, orchestrator: str) -> Standing:
+    def state(self, crew: str, orchestrator: str) -> WatchState:
         """Where one stands; KeyError for one that is not known."""
         name = crew, orchestrator
-        place = self._conducts[name].place
+        place = self._profiles[name].place
         in_force = place.in_force(self._of(name).mode)
-        return Standing(*name, place.rung, in_force, place.by, place.held.until, place.owner)
+        return WatchState(*name, place.rung, in_force, place.by, place.held.until, place.owner)
 
-    def standings(self) -> list[Standing]:
+    def states(self) -> list[WatchState]:
         """Who stands above `observe`, by name."""
-        return [self.standing(*name) for name in sorted(self._raised)]
+        return [self.state(*name) for name in sorted(self._raised)]
 
-    def told(self, crew: str, orchestrator: str) -> Word | None:
+    def announced_order(self, crew: str, orchestrator: str) -> QuarantineOrder | None:
         """What others are to hear of one, and have heard by now; None if that is nothing."""
-        conduct = self._raised.get((crew, orchestrator))
-        if conduct is None or not conduct.place.is_untold:
+        profile = self._raised.get((crew, orchestrator))
+        if profile is None or not profile.place.is_untold:
             return None
-        conduct.place.is_untold = False
-        return conduct.place.watch
+        profile.place.is_untold = False
+        return profile.place.watch
 
-    def saved(self, crew: str, orchestrator: str) -> Saved:
+    def saved(self, crew: str, orchestrator: str) -> ProfileSnapshot:
         """What is to be kept of one; KeyError for one that is not known."""
-        return _saved((crew, orchestrator), self._conducts[crew, orchestrator])
+        return _saved((crew, orchestrator), self._profiles[crew, orchestrator])
 
-    def __iter__(self) -> Iterator[Saved]:
+    def __iter__(self) -> Iterator[ProfileSnapshot]:
         """What is to be kept of all."""
-        return (_saved(name, conduct) for name, conduct in list(self._conducts.items()))
+        return (_saved(name, profile) for name, profile in list(self._profiles.items()))
 
-    def restore(self, kept: Iterable[Saved], now: float) -> None:
+    def restore(self, kept: Iterable[ProfileSnapshot], now: float) -> None:
         """Begin with what was kept, oldest first. Calm has to be shown from now on."""
         newest = {(each.crew, each.orchestrator): each for each in kept}
         # Those that are held come first: they must find room.
-        for name, each in sorted(newest.items(), key=lambda item: item[1].rung is Rung.OBSERVE):
-            conduct = self._enter(name, now)
-            if conduct is None:
+        for name, each in sorted(
+            newest.items(), key=lambda item: item[1].rung is EnforcementLevel.OBSERVE
+        ):
+            profile = self._enter(name, now)
+            if profile is None:
                 continue
-            conduct.kid = each.kid
-            conduct.place = place = Place(each.rung, each.by, now)
+            profile.kid = each.kid
+            profile.place = place = EnforcementState(each.rung, each.by, now)
             place.owner, place.watch, place.is_untold = each.owner, each.watch, each.is_untold
-            conduct.teach(each.lessons.items())
-            if each.rung is not Rung.OBSERVE:
-                self._raised[name] = conduct
-                self._hold(name, conduct)
+            profile.teach(each.lessons.items())
+            if each.rung is not EnforcementLevel.OBSERVE:
+                self._raised[name] = profile
+                self._hold(name, profile)
 
-    def _greet(self, seen: Seen, now: float, steps: list[Step], *, is_all: bool) -> bool:
+    def _count_newcomer(
+        self, seen: ObservedGrant, now: float, steps: list[Transition], *, is_all: bool
+    ) -> bool:
         """Count a stranger's grant for its crew: that it is there, or all of it; is it admitted?"""
-        name = (seen.crew, strangers(seen.crew))
-        crowd = self._conducts.get(name) or self._make(name, now)
-        self._conducts.move_to_end(name)
+        name = (seen.crew, newcomers_account(seen.crew))
+        crowd = self._profiles.get(name) or self._make(name, now)
+        self._profiles.move_to_end(name)
         if not is_all:
             seen = msgspec.structs.replace(seen, **_BARE)
         self._note(name, crowd, seen, now, steps)
         return crowd.admits(seen, self._of(name))
 
-    def _of(self, name: Name) -> Rules:
+    def _of(self, name: OrchestratorName) -> WatchRules:
         return self._crowds.get(name[1]) or self._rules.get(name[0], _RULES)
 
     def _note(
-        self, name: Name, conduct: Conduct, seen: Seen, now: float, steps: list[Step]
+        self,
+        name: OrchestratorName,
+        profile: MintingProfile,
+        seen: ObservedGrant,
+        now: float,
+        steps: list[Transition],
     ) -> None:
         rules = self._of(name)
-        found = conduct.note(seen, now, rules)
+        found = profile.note(seen, now, rules)
         if found is None:
             return
-        was = conduct.place.rung
-        cause = conduct.place.strike(now, rules.strikes, rules.calm_seconds)
-        if conduct.place.rung is Rung.QUARANTINE and was is not Rung.QUARANTINE:
-            is_untold = conduct.place.in_force(rules.mode) is Rung.QUARANTINE
-            conduct.place.hold(seen.at, seen.at + rules.quarantine_seconds, is_untold=is_untold)
-        steps.append(self._moved(name, conduct, was, cause, finding=found, branch=seen.branch))
+        was = profile.place.rung
+        cause = profile.place.strike(now, rules.strikes, rules.calm_seconds)
+        if (
+            profile.place.rung is EnforcementLevel.QUARANTINE
+            and was is not EnforcementLevel.QUARANTINE
+        ):
+            is_untold = profile.place.in_force(rules.mode) is EnforcementLevel.QUARANTINE
+            profile.place.hold(seen.at, seen.at + rules.quarantine_seconds, is_untold=is_untold)
+        steps.append(self._moved(name, profile, was, cause, finding=found, branch=seen.branch))
 
-    def _calm(self, name: Name, now: float, wall: int) -> Step | None:
-        rules, conduct = self._of(name), self._raised[name]
-        was = conduct.place.rung
+    def _calm(self, name: OrchestratorName, now: float, wall: int) -> Transition | None:
+        rules, profile = self._of(name), self._raised[name]
+        was = profile.place.rung
         self._raised.move_to_end(name)
-        cause = conduct.place.look(now, wall, rules.mode, rules.calm_seconds)
-        return self._moved(name, conduct, was, cause) if cause else None
+        cause = profile.place.step_down_if_due(now, wall, rules.mode, rules.calm_seconds)
+        return self._moved(name, profile, was, cause) if cause else None
 
     def _moved(
         self,
-        name: Name,
-        conduct: Conduct,
-        was: Rung,
-        cause: Cause,
+        name: OrchestratorName,
+        profile: MintingProfile,
+        was: EnforcementLevel,
+        cause: TransitionCause,
         *,
         by: By = "",
-        finding: Finding | None = None,
+        finding: AnomalyFinding | None = None,
         branch: bytes = b"",
-    ) -> Step:
-        place = conduct.place
-        if place.rung is Rung.OBSERVE:
+    ) -> Transition:
+        place = profile.place
+        if place.rung is EnforcementLevel.OBSERVE:
             self._raised.pop(name, None)
             self._aliases.release(name)
         else:
-            self._raised[name] = conduct
-            self._hold(name, conduct)
+            self._raised[name] = profile
+            self._hold(name, profile)
         in_force = place.in_force(self._of(name).mode)
         by = by or place.by
-        return Step(name[0], name[1], was, place.rung, in_force, cause, by, finding, branch)
+        return Transition(name[0], name[1], was, place.rung, in_force, cause, by, finding, branch)
 
-    def _hold(self, name: Name, conduct: Conduct) -> None:
+    def _hold(self, name: OrchestratorName, profile: MintingProfile) -> None:
         """Note the key of one who is quarantined; strangers may have minted with anybody's."""
-        is_one = name[1] != strangers(name[0])
-        if is_one and conduct.place.in_force(self._of(name).mode) is Rung.QUARANTINE:
-            self._aliases.hold(name, conduct.kid)
+        is_one = name[1] != newcomers_account(name[0])
+        if is_one and profile.place.in_force(self._of(name).mode) is EnforcementLevel.QUARANTINE:
+            self._aliases.hold(name, profile.kid)
 
-    def _enter(self, name: Name, now: float) -> Conduct | None:
+    def _enter(self, name: OrchestratorName, now: float) -> MintingProfile | None:
         """The conduct of a name, made if there is room; a crew's strangers need none."""
-        found = self._conducts.get(name)
-        if found is None and (name[1] == strangers(name[0]) or self._has_room(name[0], now)):
+        found = self._profiles.get(name)
+        if found is None and (
+            name[1] == newcomers_account(name[0]) or self._has_room(name[0], now)
+        ):
             found = self._make(name, now)
         return found
 
-    def _must_enter(self, name: Name, now: float) -> Conduct:
-        conduct = self._enter(name, now)
-        if conduct is None:
+    def _must_enter(self, name: OrchestratorName, now: float) -> MintingProfile:
+        profile = self._enter(name, now)
+        if profile is None:
             raise NoRoomError(f"{self._names_max} orchestrators are watched: there is no room")
-        return conduct
+        return profile
 
-    def _make(self, name: Name, now: float) -> Conduct:
-        conduct = self._conducts[name] = Conduct(name[0], self._room, now)
-        self._round.append((name, conduct))
+    def _make(self, name: OrchestratorName, now: float) -> MintingProfile:
+        profile = self._profiles[name] = MintingProfile(name[0], self._room, now)
+        self._round.append((name, profile))
         self._count[name[0]] += 1
-        return conduct
+        return profile
 
     def _has_room(self, crew: str, now: float) -> bool:
         """Half of the room at most is one crew's; who was silent for a day makes room."""
         if self._count[crew] >= self._names_max // 2:
             return self._forget(now, crew)
-        return len(self._conducts) < self._names_max or self._forget(now, None)
+        return len(self._profiles) < self._names_max or self._forget(now, None)
 
     def _forget(self, now: float, crew: str | None) -> bool:
-        for name, conduct in islice(self._conducts.items(), limits.watch_look_names):
-            if now - conduct.seen < limits.watch_memory_seconds:
+        for name, profile in islice(self._profiles.items(), limits.watch_look_names):
+            if now - profile.seen < limits.watch_memory_seconds:
                 return False
             if name not in self._raised and crew in {None, name[0]}:
-                conduct.clear()
-                del self._conducts[name]
+                profile.clear()
+                del self._profiles[name]
                 self._count[name[0]] -= 1
                 return True
         return False
 
 
-def _saved(name: Name, conduct: Conduct) -> Saved:
-    place = conduct.place
-    return Saved(
-        *name, place.rung, place.by, conduct.kid, conduct.lessons(),
+def _saved(name: OrchestratorName, profile: MintingProfile) -> ProfileSnapshot:
+    place = profile.place
+    return ProfileSnapshot(
+        *name, place.rung, place.by, profile.kid, profile.export_baselines(),
         place.owner, place.watch, place.is_untold,
     )  # fmt: skip

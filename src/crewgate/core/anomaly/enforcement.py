@@ -1,9 +1,9 @@
 """The ladder of the minting watch: observe, throttle, quarantine, and what moves along it.
 
-One orchestrator's place is a row of `LADDER`; a step that has no row raises and changes nothing.
-Decides when strikes are enough, when it has been calm for long enough, and which of two words on a
-quarantine counts. Knows not what was minted. Strikes and calm are in seconds of a clock that nobody
-sets; a quarantine's end, of which others are told, is a second of the day.
+One orchestrator's place is a row of `TRANSITIONS`; a step that has no row raises and changes
+nothing. Decides when strikes are enough, when it has been calm for long enough, and which of two
+words on a quarantine counts. Knows not what was minted. Strikes and calm are in seconds of a clock
+that nobody sets; a quarantine's end, of which others are told, is a second of the day.
 """
 
 import enum
@@ -12,19 +12,19 @@ from typing import Final, Literal, NamedTuple
 By = Literal["", "watch", "owner"]
 
 
-class Rung(enum.Enum):
+class EnforcementLevel(enum.Enum):
     """Where an orchestrator stands; the value is the word of configuration and audit."""
 
     OBSERVE = "observe"  # nothing but its baseline is kept
     THROTTLE = "throttle"  # new branches at its usual rate
     QUARANTINE = "quarantine"  # no new grants; its live branches go on
 
-    def at_most(self, most: "Rung") -> "Rung":
+    def at_most(self, most: "EnforcementLevel") -> "EnforcementLevel":
         """The lower one of two."""
         return min(self, most, key=_ORDER.index)
 
 
-class Cause(enum.Enum):
+class TransitionCause(enum.Enum):
     """Why an orchestrator moves, or is looked at again; the value is the audit's word."""
 
     STRIKE = "strike"  # a minute in which something was out of bounds
@@ -36,28 +36,28 @@ class Cause(enum.Enum):
     LAPSE = "lapsed"  # a quarantine has come to its end
 
 
-_ORDER: Final = tuple(Rung)
+_ORDER: Final = tuple(EnforcementLevel)
 
-LADDER: Final = {
-    (Rung.OBSERVE, Cause.STRIKE): Rung.THROTTLE,
-    (Rung.OBSERVE, Cause.OUT): Rung.QUARANTINE,
-    (Rung.OBSERVE, Cause.SET): Rung.QUARANTINE,
-    (Rung.OBSERVE, Cause.TOLD): Rung.QUARANTINE,
-    (Rung.THROTTLE, Cause.STRIKE): Rung.THROTTLE,
-    (Rung.THROTTLE, Cause.OUT): Rung.QUARANTINE,
-    (Rung.THROTTLE, Cause.CALM): Rung.OBSERVE,
-    (Rung.THROTTLE, Cause.SET): Rung.QUARANTINE,
-    (Rung.THROTTLE, Cause.LIFT): Rung.OBSERVE,
-    (Rung.THROTTLE, Cause.TOLD): Rung.QUARANTINE,
-    (Rung.QUARANTINE, Cause.STRIKE): Rung.QUARANTINE,
-    (Rung.QUARANTINE, Cause.OUT): Rung.QUARANTINE,
+TRANSITIONS: Final = {
+    (EnforcementLevel.OBSERVE, TransitionCause.STRIKE): EnforcementLevel.THROTTLE,
+    (EnforcementLevel.OBSERVE, TransitionCause.OUT): EnforcementLevel.QUARANTINE,
+    (EnforcementLevel.OBSERVE, TransitionCause.SET): EnforcementLevel.QUARANTINE,
+    (EnforcementLevel.OBSERVE, TransitionCause.TOLD): EnforcementLevel.QUARANTINE,
+    (EnforcementLevel.THROTTLE, TransitionCause.STRIKE): EnforcementLevel.THROTTLE,
+    (EnforcementLevel.THROTTLE, TransitionCause.OUT): EnforcementLevel.QUARANTINE,
+    (EnforcementLevel.THROTTLE, TransitionCause.CALM): EnforcementLevel.OBSERVE,
+    (EnforcementLevel.THROTTLE, TransitionCause.SET): EnforcementLevel.QUARANTINE,
+    (EnforcementLevel.THROTTLE, TransitionCause.LIFT): EnforcementLevel.OBSERVE,
+    (EnforcementLevel.THROTTLE, TransitionCause.TOLD): EnforcementLevel.QUARANTINE,
+    (EnforcementLevel.QUARANTINE, TransitionCause.STRIKE): EnforcementLevel.QUARANTINE,
+    (EnforcementLevel.QUARANTINE, TransitionCause.OUT): EnforcementLevel.QUARANTINE,
     # Only one that was never in force goes before its end: see `Place.look`.
-    (Rung.QUARANTINE, Cause.CALM): Rung.OBSERVE,
+    (EnforcementLevel.QUARANTINE, TransitionCause.CALM): EnforcementLevel.OBSERVE,
     # A person may take over what the watch has set, and either may move its end.
-    (Rung.QUARANTINE, Cause.SET): Rung.QUARANTINE,
-    (Rung.QUARANTINE, Cause.LIFT): Rung.OBSERVE,
-    (Rung.QUARANTINE, Cause.TOLD): Rung.QUARANTINE,
-    (Rung.QUARANTINE, Cause.LAPSE): Rung.OBSERVE,
+    (EnforcementLevel.QUARANTINE, TransitionCause.SET): EnforcementLevel.QUARANTINE,
+    (EnforcementLevel.QUARANTINE, TransitionCause.LIFT): EnforcementLevel.OBSERVE,
+    (EnforcementLevel.QUARANTINE, TransitionCause.TOLD): EnforcementLevel.QUARANTINE,
+    (EnforcementLevel.QUARANTINE, TransitionCause.LAPSE): EnforcementLevel.OBSERVE,
 }
 _STRICT: Final[tuple[By, ...]] = ("", "watch", "owner")
 
@@ -70,7 +70,7 @@ class NoRoomError(IllegalStepError):
     """As many orchestrators are watched as may be."""
 
 
-class Word(NamedTuple):
+class QuarantineOrder(NamedTuple):
     """What was said of an orchestrator at `at`: it is quarantined `until` then, or is let go.
 
     `by` is who quarantines it, and empty where it is let go. Times are whole seconds since 1970, of
@@ -87,7 +87,7 @@ class Word(NamedTuple):
         return self.at, _STRICT.index(self.by), self.until
 
 
-class Place:
+class EnforcementState:
     """Where one orchestrator stands, and how near it is to the next step.
 
     `by` says who put it above `observe`. A strike is a minute, not a grant, so that one burst is
@@ -98,47 +98,51 @@ class Place:
 
     __slots__ = ("by", "is_untold", "owner", "rung", "strikes", "struck", "watch")
 
-    def __init__(self, rung: Rung = Rung.OBSERVE, by: By = "", struck: float = 0.0) -> None:
-        self.rung = rung
+    def __init__(
+        self, level: EnforcementLevel = EnforcementLevel.OBSERVE, by: By = "", struck: float = 0.0
+    ) -> None:
+        self.rung = level
         self.by: By = by
         self.strikes = 0
         self.struck = struck
-        self.owner = self.watch = Word(0)
+        self.owner = self.watch = QuarantineOrder(0)
         self.is_untold = False
 
     def __repr__(self) -> str:
-        return f"<Place {self.rung.value} by={self.by!r} strikes={self.strikes}>"
+        return f"<EnforcementState {self.rung.value} by={self.by!r} strikes={self.strikes}>"
 
     @property
-    def held(self) -> Word:
+    def held(self) -> QuarantineOrder:
         """The word by which it is quarantined; a person's counts for more, and one of none is 0.
 
         A quarantine without a word has no end: journals have them of before there was one.
         """
         if self.owner.by:
             return self.owner
-        return self.watch if self.watch.order > self.owner.order else Word(0)
+        return self.watch if self.watch.order > self.owner.order else QuarantineOrder(0)
 
-    def in_force(self, mode: Rung) -> Rung:
+    def in_force(self, mode: EnforcementLevel) -> EnforcementLevel:
         """What is done about it: no more than `mode`, but always what a person has set."""
         return self.rung if self.by == "owner" else self.rung.at_most(mode)
 
-    def strike(self, now: float, strikes_max: int, calm_seconds: float) -> Cause:
+    def strike(self, now: float, strikes_max: int, calm_seconds: float) -> TransitionCause:
         """A minute was out of bounds; the cause with which it moved."""
         if now - self.struck >= calm_seconds:
             self.strikes = 0
         self.strikes = min(self.strikes + 1, strikes_max)
         self.struck = now
-        cause = Cause.OUT if self.strikes >= strikes_max else Cause.STRIKE
+        cause = TransitionCause.OUT if self.strikes >= strikes_max else TransitionCause.STRIKE
         self._move(cause, self.by or "watch")
         return cause
 
     def hold(self, wall: int, until: int, *, is_untold: bool) -> None:
         """What its strikes have put in quarantine has an end."""
-        self.watch = Word(self._next(wall), "watch", until)
+        self.watch = QuarantineOrder(self._next(wall), "watch", until)
         self.is_untold = is_untold
 
-    def look(self, now: float, wall: int, mode: Rung, calm_seconds: float) -> Cause | None:
+    def step_down_if_due(
+        self, now: float, wall: int, mode: EnforcementLevel, calm_seconds: float
+    ) -> TransitionCause | None:
         """Step down if its time is up, or if it has been calm long enough; why it did.
 
         A quarantine that is in force waits for its end or for a person: nothing that is refused can
@@ -146,28 +150,28 @@ class Place:
         first bad minute. `wall` is 0 where the time of day is not known: then nothing lapses.
         """
         if 0 < self.held.until <= wall:
-            self._go(Cause.LAPSE)
-            return Cause.LAPSE
-        if self.rung is Rung.OBSERVE or now - self.struck < calm_seconds:
+            self._go(TransitionCause.LAPSE)
+            return TransitionCause.LAPSE
+        if self.rung is EnforcementLevel.OBSERVE or now - self.struck < calm_seconds:
             return None
-        if self.in_force(mode) is Rung.QUARANTINE:
+        if self.in_force(mode) is EnforcementLevel.QUARANTINE:
             return None
-        self._go(Cause.CALM)
-        return Cause.CALM
+        self._go(TransitionCause.CALM)
+        return TransitionCause.CALM
 
     def set(self, wall: int, until: int) -> None:
         """A person quarantines it, until then; also once more, which moves the end."""
-        self._move(Cause.SET, "owner")
-        self.owner = Word(self._next(wall), "owner", until)
+        self._move(TransitionCause.SET, "owner")
+        self.owner = QuarantineOrder(self._next(wall), "owner", until)
 
     def lift(self, wall: int) -> None:
         """A person lets it go; IllegalStepError if nothing holds it."""
-        if self.rung is Rung.OBSERVE:
+        if self.rung is EnforcementLevel.OBSERVE:
             raise IllegalStepError("it is neither throttled nor quarantined")
-        self._move(Cause.LIFT, "")
-        self.owner = Word(self._next(wall))
+        self._move(TransitionCause.LIFT, "")
+        self.owner = QuarantineOrder(self._next(wall))
 
-    def obey(self, word: Word) -> Cause | None:
+    def apply_remote(self, word: QuarantineOrder) -> TransitionCause | None:
         """Do what was said on another machine; None where that moves nothing."""
         held, last = self.held, self.watch if word.by == "watch" else self.owner
         if word.order <= last.order:
@@ -177,9 +181,13 @@ class Place:
         else:
             self.owner = word
         by = self.held.by
-        if self.held == held if by else word.by or self.rung is Rung.OBSERVE:
+        if self.held == held if by else word.by or self.rung is EnforcementLevel.OBSERVE:
             return None
-        cause = {"": Cause.LIFT, "watch": Cause.TOLD, "owner": Cause.SET}[by]
+        cause = {
+            "": TransitionCause.LIFT,
+            "watch": TransitionCause.TOLD,
+            "owner": TransitionCause.SET,
+        }[by]
         self._move(cause, by)
         return cause
 
@@ -187,19 +195,19 @@ class Place:
         """A time later than that of all that was heard, whatever clocks say."""
         return max(wall, self.owner.at + 1, self.watch.at + 1)
 
-    def _go(self, cause: Cause) -> None:
+    def _go(self, cause: TransitionCause) -> None:
         """It is let go by itself: what was said until now holds it no more, nor if said again.
 
         After a restart it is, for as long as the machines keep it.
         """
         self._move(cause, "")
         self.owner, self.watch = (
-            Word(each.at + 1) if each.by else each for each in (self.owner, self.watch)
+            QuarantineOrder(each.at + 1) if each.by else each for each in (self.owner, self.watch)
         )
 
-    def _move(self, cause: Cause, by: By) -> None:
-        self.rung = LADDER[self.rung, cause]
+    def _move(self, cause: TransitionCause, by: By) -> None:
+        self.rung = TRANSITIONS[self.rung, cause]
         self.by = by
-        if self.rung is Rung.OBSERVE:
+        if self.rung is EnforcementLevel.OBSERVE:
             self.is_untold = False
-            self.strikes = self.strikes if cause is Cause.LAPSE else 0
+            self.strikes = self.strikes if cause is TransitionCause.LAPSE else 0

@@ -2,16 +2,16 @@
 
 import msgspec
 
-from crewgate.core.anomaly.enforcement import By, Cause, Rung, Word
-from crewgate.core.anomaly.types import Finding
+from crewgate.core.anomaly.enforcement import By, EnforcementLevel, QuarantineOrder, TransitionCause
+from crewgate.core.anomaly.types import AnomalyFinding
 
 
-def strangers(crew: str) -> str:
+def newcomers_account(crew: str) -> str:
     """The account of a crew's strangers; `*` stands in no `client_id`."""
     return f"{crew}/*"
 
 
-class Step(msgspec.Struct, frozen=True):
+class Transition(msgspec.Struct, frozen=True):
     """An orchestrator moved from `was` to `rung`, or was struck again where it stands.
 
     `in_force` is what is done about it, which the crew's `mode` bounds. `finding` is what a strike
@@ -20,35 +20,35 @@ class Step(msgspec.Struct, frozen=True):
 
     crew: str
     orchestrator: str
-    was: Rung
-    rung: Rung
-    in_force: Rung
-    cause: Cause
+    was: EnforcementLevel
+    rung: EnforcementLevel
+    in_force: EnforcementLevel
+    cause: TransitionCause
     by: By = ""
-    finding: Finding | None = None
+    finding: AnomalyFinding | None = None
     branch: bytes = b""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class GrantAdmission(msgspec.Struct, frozen=True):
     """Whether a grant may be used, and what seeing it moved."""
 
     admitted: bool
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Transition, ...] = ()
 
 
-class Standing(msgspec.Struct, frozen=True):
+class WatchState(msgspec.Struct, frozen=True):
     """Where an orchestrator stands, `until` when if it lapses, and a person's last word on it."""
 
     crew: str
     orchestrator: str
-    rung: Rung
-    in_force: Rung
+    rung: EnforcementLevel
+    in_force: EnforcementLevel
     by: By
     until: int = 0
-    word: Word = Word(0)
+    word: QuarantineOrder = QuarantineOrder(0)
 
 
-class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
+class ProfileSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is kept of an orchestrator over a restart; the last one of a name counts.
 
     `owner`, `watch` and `is_untold` are its `ladder.Place`'s.
@@ -56,10 +56,10 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
 
     crew: str
     orchestrator: str
-    rung: Rung = Rung.OBSERVE
+    rung: EnforcementLevel = EnforcementLevel.OBSERVE
     by: By = ""
     kid: str = ""
     lessons: dict[str, tuple[float, float, int]] = {}
-    owner: Word = Word(0)
-    watch: Word = Word(0)
+    owner: QuarantineOrder = QuarantineOrder(0)
+    watch: QuarantineOrder = QuarantineOrder(0)
     is_untold: bool = False

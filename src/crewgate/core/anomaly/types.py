@@ -11,11 +11,11 @@ from typing import Final
 import msgspec
 
 from crewgate import limits
-from crewgate.core.anomaly.baseline import Scale, Sensitivity
-from crewgate.core.anomaly.enforcement import Rung
+from crewgate.core.anomaly.baseline import MeasureScale, Sensitivity
+from crewgate.core.anomaly.enforcement import EnforcementLevel
 
 
-class Measure(enum.Enum):
+class MintingMeasure(enum.Enum):
     """What is counted of one orchestrator; the value is the audit's word."""
 
     MINTS = "mints-per-minute"  # new branches, those that were refused as well
@@ -32,26 +32,26 @@ class Measure(enum.Enum):
 
 # Those that have a baseline. `least` is what a small crew does any day: a pipeline with a handful
 # of sub-agents, a tree three deep, a token refreshed early and twice.
-SCALES: Final[Mapping[Measure, Scale]] = {
-    Measure.MINTS: Scale(least=10),
-    Measure.FAN_OUT: Scale(least=10),
-    Measure.LIVE: Scale(least=20),
-    Measure.DEPTH: Scale(weight=0, least=3),
-    Measure.PATTERNS: Scale(weight=2, least=4),
-    Measure.TOOLS: Scale(weight=2, least=4),
-    Measure.CREDITS: Scale(),
-    Measure.PACE: Scale(least=12),
+SCALES: Final[Mapping[MintingMeasure, MeasureScale]] = {
+    MintingMeasure.MINTS: MeasureScale(least=10),
+    MintingMeasure.FAN_OUT: MeasureScale(least=10),
+    MintingMeasure.LIVE: MeasureScale(least=20),
+    MintingMeasure.DEPTH: MeasureScale(weight=0, least=3),
+    MintingMeasure.PATTERNS: MeasureScale(weight=2, least=4),
+    MintingMeasure.TOOLS: MeasureScale(weight=2, least=4),
+    MintingMeasure.CREDITS: MeasureScale(),
+    MintingMeasure.PACE: MeasureScale(least=12),
 }
 
 
-class Rules(msgspec.Struct, frozen=True):
+class WatchRules(msgspec.Struct, frozen=True):
     """What one crew's configuration says; a ceiling that is None does not apply.
 
     `mode` is the highest rung that is put in force by itself. `strikes` minutes out of bounds, with
     never `calm_seconds` between two, are a quarantine of `quarantine_seconds`.
     """
 
-    mode: Rung = Rung.OBSERVE
+    mode: EnforcementLevel = EnforcementLevel.OBSERVE
     sensitivity: Sensitivity = Sensitivity.NORMAL
     strikes: int = limits.watch_strikes
     calm_seconds: float = limits.watch_calm_seconds
@@ -64,23 +64,23 @@ class Rules(msgspec.Struct, frozen=True):
     credits_per_hour: int | None = None  # micro-credits
     extensions: int | None = None
 
-    def ceiling(self, measure: Measure) -> int | None:
+    def ceiling(self, measure: MintingMeasure) -> int | None:
         """The most that is allowed, whatever is usual."""
         name = _CEILINGS.get(measure)
         return None if name is None else getattr(self, name)
 
 
 _CEILINGS: Final = {
-    Measure.MINTS: "mints_per_minute",
-    Measure.FAN_OUT: "fan_out",
-    Measure.DEPTH: "depth",
-    Measure.PATTERNS: "scope_patterns",
-    Measure.CREDITS_HOUR: "credits_per_hour",
-    Measure.EXTENSIONS: "extensions",
+    MintingMeasure.MINTS: "mints_per_minute",
+    MintingMeasure.FAN_OUT: "fan_out",
+    MintingMeasure.DEPTH: "depth",
+    MintingMeasure.PATTERNS: "scope_patterns",
+    MintingMeasure.CREDITS_HOUR: "credits_per_hour",
+    MintingMeasure.EXTENSIONS: "extensions",
 }
 
 
-class Seen(msgspec.Struct, frozen=True, gc=False):
+class ObservedGrant(msgspec.Struct, frozen=True, gc=False):
     """One grant, as whoever saw it tells of it; telling of it twice changes nothing.
 
     `orchestrator` is the grant's `client_id`, `kid` the key that signed it; `branch` and `parent`
@@ -109,13 +109,13 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     is_old: bool = False
 
 
-class Finding(msgspec.Struct, frozen=True):
+class AnomalyFinding(msgspec.Struct, frozen=True):
     """One measure that is out of bounds: `value` is above `limit`.
 
     `usual` is None where the limit is a fixed ceiling; else the limit was made from it.
     """
 
-    measure: Measure
+    measure: MintingMeasure
     value: int
     limit: int
     usual: int | None = None

@@ -6,12 +6,20 @@ Knows neither files nor clocks. What the records are is `core/audit/records`'s.
 from datetime import datetime
 from typing import TypedDict
 
-from crewgate.core.audit.records import Call, End, Open, Outcome, Request, request_text, when
+from crewgate.core.audit.records import (
+    CallEnd,
+    CallInfo,
+    CallOutcome,
+    CallRecord,
+    StreamOpened,
+    request_text,
+    when,
+)
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 
 
-class Who(TypedDict):
+class IdentityFields(TypedDict):
     """The fields of `Identity`, to be spread into a record's constructor."""
 
     crew: str
@@ -24,7 +32,7 @@ class Who(TypedDict):
     subject: str
 
 
-class What(TypedDict):
+class CallFields(TypedDict):
     """The fields that a call and a stream's opening share."""
 
     time: datetime
@@ -35,7 +43,7 @@ class What(TypedDict):
     method: str
 
 
-def who(grant: Grant) -> Who:
+def who(grant: Grant) -> IdentityFields:
     """The identity that a verified grant proves."""
     claims = grant.claims
     return {
@@ -50,7 +58,7 @@ def who(grant: Grant) -> Who:
     }
 
 
-def what(request: Request) -> What:
+def what(request: CallInfo) -> CallFields:
     """The facts of a request that a line repeats."""
     return {
         "time": when(request.time_ns),
@@ -63,15 +71,15 @@ def what(request: Request) -> What:
 
 
 def permitted(
-    request: Request,
+    request: CallInfo,
     grant: Grant,
-    end: End,
+    end: CallEnd,
     *,
     remaining_micro: int | None = None,
     would: Reason | None = None,
-) -> Call:
+) -> CallRecord:
     """The record of a call that was let through and has ended."""
-    return Call(
+    return CallRecord(
         **who(grant),
         **what(request),
         verdict="permit",
@@ -92,7 +100,7 @@ def permitted(
     )
 
 
-def denied(request: Request, denial: Denial, *, duration_us: int = 0) -> Call:
+def denied(request: CallInfo, denial: Denial, *, duration_us: int = 0) -> CallRecord:
     """The record of a refusal after a good signature; ValueError for a denial without a grant.
 
     Nobody has proved who that was: it is counted (`audit/refusal_counts`), and gets no line of its
@@ -102,11 +110,11 @@ def denied(request: Request, denial: Denial, *, duration_us: int = 0) -> Call:
     if grant is None:
         message = f"a refusal without a grant ({denial.reason.value}) is counted, not recorded"
         raise ValueError(message)
-    return Call(
+    return CallRecord(
         **who(grant),
         **what(request),
         verdict="deny",
-        outcome=Outcome.REFUSED,
+        outcome=CallOutcome.REFUSED,
         cost_micro=0,
         quota_micro=grant.quota,
         duration_us=duration_us,
@@ -119,10 +127,10 @@ def denied(request: Request, denial: Denial, *, duration_us: int = 0) -> Call:
 
 
 def opened(
-    request: Request, grant: Grant, price_micro: int, *, status: int, would: Reason | None = None
-) -> Open:
+    request: CallInfo, grant: Grant, price_micro: int, *, status: int, would: Reason | None = None
+) -> StreamOpened:
     """The opening record of a stream."""
-    return Open(
+    return StreamOpened(
         **who(grant),
         **what(request),
         price_micro=price_micro,

@@ -15,7 +15,7 @@ import msgspec
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Outcome(enum.StrEnum):
+class CallOutcome(enum.StrEnum):
     """How a call ended, whoever ended it."""
 
     DONE = "done"
@@ -30,7 +30,7 @@ class Outcome(enum.StrEnum):
     UNVOUCHED = "unvouched"  # or of which nobody could say in time that it is not revoked
 
 
-class Request(msgspec.Struct, frozen=True, gc=False):
+class CallInfo(msgspec.Struct, frozen=True, gc=False):
     """What is known of a call before it is judged.
 
     `time_ns` is the wall clock when it arrived, `id` 16 bytes or empty, `peer` a network as
@@ -47,10 +47,10 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     certificate: str = ""
 
 
-class End(msgspec.Struct, frozen=True, gc=False):
+class CallEnd(msgspec.Struct, frozen=True, gc=False):
     """How a permitted call ended; `status` is the upstream's, 0 if it never answered."""
 
-    outcome: Outcome
+    outcome: CallOutcome
     cost_micro: int
     status: int = 0
     bytes_in: int = 0  # of the request's body, from the client
@@ -62,7 +62,7 @@ class End(msgspec.Struct, frozen=True, gc=False):
     tokens_out: int = 0
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False):
+class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False):
     """What all records share. Its subclasses are the kinds of records.
 
     `machine` is the one that wrote it, by its name; the writer puts it into every line.
@@ -71,7 +71,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", gc
     machine: str = ""
 
 
-class Identity(Line, frozen=True, kw_only=True):
+class ThreadRecord(AuditRecord, frozen=True, kw_only=True):
     """The thread of execution that a record is about, as its grant named it."""
 
     crew: str
@@ -84,7 +84,7 @@ class Identity(Line, frozen=True, kw_only=True):
     subject: str = ""
 
 
-class Call(Identity, frozen=True, kw_only=True, tag="call"):
+class CallRecord(ThreadRecord, frozen=True, kw_only=True, tag="call"):
     """One verdict after a good signature, written when the call has ended."""
 
     time: datetime  # when the request arrived
@@ -94,7 +94,7 @@ class Call(Identity, frozen=True, kw_only=True, tag="call"):
     tool: str
     method: str
     verdict: Literal["permit", "deny"]
-    outcome: Outcome
+    outcome: CallOutcome
     cost_micro: int
     quota_micro: int
     duration_us: int
@@ -114,8 +114,8 @@ class Call(Identity, frozen=True, kw_only=True, tag="call"):
     certificate: str = ""  # serial of the connection's, upper-case hexadecimal
 
 
-class Open(Identity, frozen=True, kw_only=True, tag="open"):
-    """A stream has begun; its `Call` with the same request id follows when it ends."""
+class StreamOpened(ThreadRecord, frozen=True, kw_only=True, tag="open"):
+    """A stream has begun; its `CallRecord` with the same request id follows when it ends."""
 
     time: datetime
     request: str
@@ -129,11 +129,11 @@ class Open(Identity, frozen=True, kw_only=True, tag="open"):
     certificate: str = ""
 
 
-class Burned(Identity, frozen=True, kw_only=True, tag="burned"):
+class BurnRecord(ThreadRecord, frozen=True, kw_only=True, tag="burned"):
     """A reservation that the agent ended, because its owner died or its deadline passed.
 
     Identity texts are empty where the registry knows no branch of this key. `certificate` is known
-    of a call that was judged by it alone; of others the stream's `Open` has it.
+    of a call that was judged by it alone; of others the stream's `StreamOpened` has it.
     """
 
     time: datetime  # when it was burned
@@ -149,7 +149,7 @@ class Burned(Identity, frozen=True, kw_only=True, tag="burned"):
     certificate: str = ""
 
 
-class Revocation(Identity, frozen=True, kw_only=True, tag="revocation"):
+class RevocationRecord(ThreadRecord, frozen=True, kw_only=True, tag="revocation"):
     """Who was revoked, by whom, and what the receipt said.
 
     `target` is the kind of thing named (`branch`, `grant`, `orchestrator`, …), `id` its name; the
@@ -166,7 +166,7 @@ class Revocation(Identity, frozen=True, kw_only=True, tag="revocation"):
     workers: int = 0  # attachments that answered
 
 
-class Refusals(Line, frozen=True, kw_only=True, tag="refusals"):
+class RefusalsRecord(AuditRecord, frozen=True, kw_only=True, tag="refusals"):
     """A summary of refusals before a good signature; a `peer` of `*` counts all others."""
 
     time: datetime
@@ -178,13 +178,13 @@ class Refusals(Line, frozen=True, kw_only=True, tag="refusals"):
     last: datetime
 
 
-class Connection(Line, frozen=True, kw_only=True, tag="connection"):
+class ConnectionRecord(AuditRecord, frozen=True, kw_only=True, tag="connection"):
     """A connection that was refused, or ended, for its certificate; nothing of HTTP was read.
 
     `serial` and `subject` are the certificate's own words, proven by a handshake only where
     `proven`; crew and orchestrator are known only then. More than a log can take are summed up in
-    `Refusals` with the same reasons. One that was `admitted` was so in `doubt`: its issuer did not
-    say that it is good, and the listener does not insist; none of those is summed up.
+    `RefusalsRecord` with the same reasons. One that was `admitted` was so in `doubt`: its issuer
+    did not say that it is good, and the listener does not insist; none of those is summed up.
     """
 
     time: datetime
@@ -192,7 +192,7 @@ class Connection(Line, frozen=True, kw_only=True, tag="connection"):
     peer: str
     verdict: Literal["refused", "expelled", "admitted"]
     reason: str  # slug, `core.verdict.PeerReason`
-    doubt: str = ""  # `core.certificate_status.Flaw`: why OCSP did not settle it
+    doubt: str = ""  # `core.certificate_status.UndeterminedReason`: why OCSP did not settle it
     proven: bool = False
     crew: str = ""
     orchestrator: str = ""
@@ -200,7 +200,7 @@ class Connection(Line, frozen=True, kw_only=True, tag="connection"):
     subject: str = ""
 
 
-class Watch(Line, frozen=True, kw_only=True, tag="watch"):
+class WatchRecord(AuditRecord, frozen=True, kw_only=True, tag="watch"):
     """The minting watch struck an orchestrator, or a step was taken on its ladder.
 
     `step` is a `core.ladder.Cause`; `was`, `rung` and `in_force` are rungs, and what is in force is
@@ -224,7 +224,7 @@ class Watch(Line, frozen=True, kw_only=True, tag="watch"):
     usual: int | None = None
 
 
-class Event(Line, frozen=True, kw_only=True, tag="event"):
+class ServiceEvent(AuditRecord, frozen=True, kw_only=True, tag="event"):
     """Something that the service says of itself: start, stop, reload, degraded, recovered."""
 
     time: datetime
@@ -233,7 +233,16 @@ class Event(Line, frozen=True, kw_only=True, tag="event"):
     count: int = 0
 
 
-Record = Call | Open | Burned | Revocation | Refusals | Connection | Watch | Event
+Record = (
+    CallRecord
+    | StreamOpened
+    | BurnRecord
+    | RevocationRecord
+    | RefusalsRecord
+    | ConnectionRecord
+    | WatchRecord
+    | ServiceEvent
+)
 
 
 def when(time_ns: int) -> datetime:

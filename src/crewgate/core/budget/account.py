@@ -8,22 +8,22 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from crewgate import limits
-from crewgate.core.budget.lease import EMPTY, NOTHING, Lease, Totals
+from crewgate.core.budget.lease import EMPTY, NOTHING, Lease, LeaseTotals
 from crewgate.core.budget.ledger_protocol import (
     WINDOW_SECONDS_DAY,
     WINDOW_SECONDS_HOUR,
-    Allowance,
-    Window,
+    AllowanceWindow,
+    CrewAllowance,
     window_of,
 )
 
-UNBOUNDED = Allowance()
+UNBOUNDED = CrewAllowance()
 
 TicketOf = tuple[bytes, str, bytes]  # branch, holder, boot
 
 
 @dataclass(slots=True)
-class Queue:
+class TicketQueue:
     """Who waits for credit of a level, in order of arrival."""
 
     waiting: dict[TicketOf, tuple[int, float]] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Queue:
         """Served, refused or gone."""
         self.waiting.pop(ticket, None)
 
-    def ahead(self, ticket: TicketOf, now: float, reach: int) -> int:
+    def reserved_ahead(self, ticket: TicketOf, now: float, reach: int) -> int:
         """What must be left for those who came before and can be met out of `reach`.
 
         A ticket that nobody asked for lately is dropped, also when the clock was set back: it
@@ -57,7 +57,7 @@ class Queue:
         return needs
 
 
-class Bound(NamedTuple):
+class SpendingCap(NamedTuple):
     """One cap of a level and what counts against it. `window` says of which hour or day it is."""
 
     charged: int
@@ -70,7 +70,7 @@ class Bound(NamedTuple):
         return self.cap - self.charged
 
 
-def _remaining(bound: Bound) -> int:
+def _remaining(bound: SpendingCap) -> int:
     return bound.remaining
 
 
@@ -83,23 +83,23 @@ class Account:
     quota: int
     iat: int
     name: str = ""
-    totals: Totals = NOTHING
+    totals: LeaseTotals = NOTHING
     leases: dict[tuple[str, bytes], Lease] = field(default_factory=dict)
-    queue: Queue = field(default_factory=Queue)
+    queue: TicketQueue = field(default_factory=TicketQueue)
     children: int = 0
 
     def accept(self, quota: int, iat: int | None) -> None:
-        """Let the newest grant govern; at equal `iat` the lower quota (design/token.md)."""
+        """Let the newest grant govern; at equal `iat` the lower quota."""
         if iat is None or iat < self.iat:
             return
         if iat > self.iat or quota < self.quota:
             self.quota, self.iat = quota, iat
 
-    def bounds(self) -> tuple[Bound, ...]:
+    def bounds(self) -> tuple[SpendingCap, ...]:
         """Everything that bounds what may be charged here; what holds longest comes last."""
-        return (Bound(self.totals.charged, self.quota),)
+        return (SpendingCap(self.totals.charged, self.quota),)
 
-    def tightest(self) -> Bound:
+    def tightest(self) -> SpendingCap:
         """The bound that leaves least."""
         return min(self.bounds(), key=_remaining)
 
@@ -107,12 +107,12 @@ class Account:
         """What would be left if all idle credit but `own` came back."""
         return min(map(_remaining, self._reaches(own)))
 
-    def lacking(self, own: int, need: int) -> Bound:
+    def lacking(self, own: int, need: int) -> SpendingCap:
         """By which bound there would be less than `need` all the same, for the longest time."""
         found = [bound for bound in self._reaches(own) if bound.remaining < need]
         return next((bound for bound in found if bound.cap < need), found[-1])
 
-    def _reaches(self, own: int) -> list[Bound]:
+    def _reaches(self, own: int) -> list[SpendingCap]:
         idle = self.totals.idle - own
         return [
             bound._replace(charged=bound.charged - min(idle, bound.charged))
@@ -121,13 +121,13 @@ class Account:
 
     def free(self, ticket: TicketOf, now: float) -> int:
         """What is left for `ticket` when those before it in the queue are served."""
-        return self.tightest().remaining - self.queue.ahead(ticket, now, self.reach(0))
+        return self.tightest().remaining - self.queue.reserved_ahead(ticket, now, self.reach(0))
 
-    def windows(self) -> tuple[Window, Window]:
+    def windows(self) -> tuple[AllowanceWindow, AllowanceWindow]:
         """The hour's and the day's; only a crew's account knows them."""
         return EMPTY, EMPTY
 
-    def turn(self, now: float) -> None:
+    def roll_windows(self, now: float) -> None:
         """Begin a newer window; only a crew has any."""
 
     def draw(self, lease: Lease, amount: int) -> None:
@@ -146,35 +146,35 @@ class CrewAccount(Account):
     may be used early, never twice.
     """
 
-    allowance: Allowance = UNBOUNDED
-    hour: Window = EMPTY
-    day: Window = EMPTY
+    allowance: CrewAllowance = UNBOUNDED
+    hour: AllowanceWindow = EMPTY
+    day: AllowanceWindow = EMPTY
 
-    def bounds(self) -> tuple[Bound, ...]:
+    def bounds(self) -> tuple[SpendingCap, ...]:
         """The hour's allowance, the day's, and the quota."""
         return (
-            Bound(
+            SpendingCap(
                 self.hour.charged,
                 self.allowance.hourly_max,
                 window_of(self.hour.number, is_day=False),
             ),
-            Bound(
+            SpendingCap(
                 self.day.charged, self.allowance.daily_max, window_of(self.day.number, is_day=True)
             ),
-            Bound(self.totals.charged, self.quota),
+            SpendingCap(self.totals.charged, self.quota),
         )
 
-    def windows(self) -> tuple[Window, Window]:
+    def windows(self) -> tuple[AllowanceWindow, AllowanceWindow]:
         """The newest hour and day that were seen."""
         return self.hour, self.day
 
-    def turn(self, now: float) -> None:
+    def roll_windows(self, now: float) -> None:
         """Begin the hour and the day of `now` (wall clock, seconds) if they are newer."""
         hour, day = int(now) // WINDOW_SECONDS_HOUR, int(now) // WINDOW_SECONDS_DAY
         if hour > self.hour.number:
-            self.hour = Window(hour)
+            self.hour = AllowanceWindow(hour)
         if day > self.day.number:
-            self.day = Window(day)
+            self.day = AllowanceWindow(day)
 
     def draw(self, lease: Lease, amount: int) -> None:
         """Charge both windows, and mark the lease with what it drew in them."""
@@ -187,19 +187,23 @@ class CrewAccount(Account):
         self.day, lease.day = _refund(self.day, lease.day, amount)
 
 
-def _charge(crew: Window, lease: Window, amount: int) -> tuple[Window, Window]:
+def _charge(
+    crew: AllowanceWindow, lease: AllowanceWindow, amount: int
+) -> tuple[AllowanceWindow, AllowanceWindow]:
     held = lease.charged if lease.number == crew.number else 0
     return (
-        Window(crew.number, crew.charged + amount),
-        Window(crew.number, held + amount),
+        AllowanceWindow(crew.number, crew.charged + amount),
+        AllowanceWindow(crew.number, held + amount),
     )
 
 
-def _refund(crew: Window, lease: Window, amount: int) -> tuple[Window, Window]:
+def _refund(
+    crew: AllowanceWindow, lease: AllowanceWindow, amount: int
+) -> tuple[AllowanceWindow, AllowanceWindow]:
     if lease.number != crew.number:
         return crew, lease
     part = min(amount, lease.charged)
     return (
-        Window(crew.number, crew.charged - part),
-        Window(lease.number, lease.charged - part),
+        AllowanceWindow(crew.number, crew.charged - part),
+        AllowanceWindow(lease.number, lease.charged - part),
     )

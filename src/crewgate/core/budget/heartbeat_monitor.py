@@ -10,7 +10,7 @@ from crewgate import limits
 
 
 @dataclass(slots=True)
-class Silence:
+class HeartbeatMonitor:
     """What was seen of each holder: its boot and beat, and for how many seconds it was that."""
 
     _seen: dict[str, tuple[tuple[bytes, int], float]] = field(default_factory=dict)
@@ -19,7 +19,7 @@ class Silence:
         """It could not be burned: its silence is told again, from the beginning."""
         self._seen.pop(holder, None)
 
-    def look(
+    def poll(
         self, beats: dict[str, tuple[bytes, int]], seconds: float
     ) -> list[tuple[str, bytes, int]]:
         """`beats` as they stand `seconds` after the last look; (holder, boot, beat) to be burned.

@@ -6,11 +6,17 @@ Knows no level and no other lease.
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from crewgate.core.budget.ledger_protocol import Exhausted, Granted, Settle, Ticket, Window
+from crewgate.core.budget.ledger_protocol import (
+    AllowanceWindow,
+    DrawGranted,
+    QuotaExhausted,
+    RecallTicket,
+    SettleLease,
+)
 from crewgate.errors import LedgerError
 
 
-class Totals(NamedTuple):
+class LeaseTotals(NamedTuple):
     """Credit charged, and what is known of it; `live` leases still hold idle or reserved credit."""
 
     charged: int = 0
@@ -25,13 +31,13 @@ class Totals(NamedTuple):
         """Leased and, as last reported, neither spent nor reserved: it can come back."""
         return self.charged - self.settled - self.reserved - self.burned
 
-    def changed(self, before: Self, after: Self) -> "Totals":
+    def changed(self, before: Self, after: Self) -> "LeaseTotals":
         """These totals when one part of them went from `before` to `after`."""
-        return Totals(*(t - b + a for t, b, a in zip(self, before, after, strict=True)))
+        return LeaseTotals(*(t - b + a for t, b, a in zip(self, before, after, strict=True)))
 
 
-NOTHING = Totals()
-EMPTY = Window()
+NOTHING = LeaseTotals()
+EMPTY = AllowanceWindow()
 
 
 @dataclass(slots=True)
@@ -54,13 +60,13 @@ class Lease:
     void: int = 0
     forgiven: int = 0
     seq: int = 0
-    reply: Granted | Ticket | Exhausted | None = None
+    reply: DrawGranted | RecallTicket | QuotaExhausted | None = None
     report: int = -1
-    hour: Window = EMPTY
-    day: Window = EMPTY
+    hour: AllowanceWindow = EMPTY
+    day: AllowanceWindow = EMPTY
 
     @property
-    def totals(self) -> Totals:
+    def totals(self) -> LeaseTotals:
         """How the lease counts on its level and on all above.
 
         A report can be older than a give-back that overtook it; it never counts more than what is
@@ -71,7 +77,7 @@ class Lease:
         burned = max(0, min(self.missing - self.forgiven, charged - settled))
         reserved = min(self.reserved, charged - settled - burned)
         live = int(charged > settled + burned)
-        return Totals(charged, settled, reserved, burned, live, self.overrun)
+        return LeaseTotals(charged, settled, reserved, burned, live, self.overrun)
 
     @property
     def missing(self) -> int:
@@ -81,7 +87,7 @@ class Lease:
         missing = max(self.lost, self.void, self.written_off - settled - self.reserved)
         return min(missing, out - settled)
 
-    def tell(self, report: Settle) -> int:
+    def apply_report(self, report: SettleLease) -> int:
         """Let it count; what of the forgiven is not missing, and charged again.
 
         That is for good: what may be lost of it later, nobody has forgiven.

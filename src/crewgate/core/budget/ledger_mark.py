@@ -13,7 +13,7 @@ import msgspec
 _SHOWN = 8  # characters of a ledger's identity, which has 32
 
 
-class Mark(msgspec.Struct, frozen=True):
+class LedgerMark(msgspec.Struct, frozen=True):
     """What a machine knows of its ledger.
 
     `ledger` is its identity, `holder` the machine's name there, and `count` what the ledger has
@@ -32,23 +32,25 @@ class Mark(msgspec.Struct, frozen=True):
         return f"{self.ledger} {self.holder}" + (f" {self.term}" if self.term else "")
 
 
-class Book(msgspec.Struct, frozen=True):
+class LedgerCounts(msgspec.Struct, frozen=True):
     """A ledger as it stands: its identity, and what it has counted of each holder."""
 
     ledger: str
     counts: Mapping[str, int]
 
 
-def mark_of(drawn_as: str) -> Mark | None:
-    """The mark of `Mark.drawn_as`, without its count; None for no such text."""
+def mark_of(drawn_as: str) -> LedgerMark | None:
+    """The mark of `LedgerMark.drawn_as`, without its count; None for no such text."""
     ledger, _, rest = drawn_as.partition(" ")
     holder, _, term = rest.partition(" ")
     if not ledger or not holder or not (term or "0").isdecimal():
         return None
-    return Mark(ledger, holder, term=int(term or "0"))
+    return LedgerMark(ledger, holder, term=int(term or "0"))
 
 
-def why_not(known: Mark | None, book: Book | None, *, may_forget: bool = False) -> str:
+def why_not(
+    known: LedgerMark | None, book: LedgerCounts | None, *, may_forget: bool = False
+) -> str:
     """What a machine knows that speaks against this ledger, and what it costs; empty for nothing.
 
     `book` is None where there is none, or one without tables. `may_forget`: it is no reproach that

@@ -31,7 +31,7 @@ def window_end(window: int) -> tuple[int, int]:
     return seconds, (window // 2 + 1) * seconds
 
 
-class Level(msgspec.Struct, frozen=True, gc=False):
+class AccountLevel(msgspec.Struct, frozen=True, gc=False):
     """A branch as a token names it. Without `iat` it only opens a branch that is not known yet.
 
     `id` is its UUID text, for people who read the ledger.
@@ -43,19 +43,19 @@ class Level(msgspec.Struct, frozen=True, gc=False):
     id: str = ""
 
 
-class Allowance(msgspec.Struct, frozen=True, gc=False):
+class CrewAllowance(msgspec.Struct, frozen=True, gc=False):
     """What a whole crew may draw in one hour and in one day since the epoch."""
 
     hourly_max: int = limits.quota_micro_max
     daily_max: int = limits.quota_micro_max
 
 
-class Path(msgspec.Struct, frozen=True):
+class BranchPath(msgspec.Struct, frozen=True):
     """A branch and its ancestry: the crew, its allowance, then root … branch; and its `name`."""
 
     crew: bytes
-    allowance: Allowance
-    levels: tuple[Level, ...]
+    allowance: CrewAllowance
+    levels: tuple[AccountLevel, ...]
     name: str = ""
 
     @property
@@ -64,7 +64,7 @@ class Path(msgspec.Struct, frozen=True):
         return (self.crew, *(level.key for level in self.levels))
 
 
-class Open(msgspec.Struct, frozen=True):
+class OpenBranches(msgspec.Struct, frozen=True):
     """Make every level of a path known, for a holder that means to draw.
 
     `besides` names what else must not be closed for that, such as the key that signed the grant.
@@ -72,14 +72,14 @@ class Open(msgspec.Struct, frozen=True):
     whose table has no record of it, so that what it is told of the lease is where that begins.
     """
 
-    path: Path
+    path: BranchPath
     holder: str
     boot: bytes
     besides: tuple[bytes, ...] = ()
     need: int = 0
 
 
-class Told(msgspec.Struct, frozen=True, gc=False):
+class LeaseReport(msgspec.Struct, frozen=True, gc=False):
     """How far a holder's lease of one branch has got in this boot, as far as the ledger was told.
 
     A table that has forgotten the branch goes on from here: `seq` and the totals count per boot.
@@ -101,39 +101,39 @@ class Told(msgspec.Struct, frozen=True, gc=False):
         return self.granted - self.given_back - self.spent - self.burned - self.reserved
 
 
-class Standing(msgspec.Struct, frozen=True, gc=False):
+class GoverningGrant(msgspec.Struct, frozen=True, gc=False):
     """The grant that governs a branch. `overdrawn` is what is drawn above it: to be recalled."""
 
     key: bytes
     quota: int
     iat: int
     overdrawn: int
-    told: Told = Told()
+    told: LeaseReport = LeaseReport()
 
 
-class Opened(msgspec.Struct, frozen=True):
+class BranchesOpened(msgspec.Struct, frozen=True):
     """Every level is known and governed by its newest grant; the crew first, the branch last.
 
     What was drawn with it stands in the branch's lease; what could be granted besides is `left`.
     """
 
-    standings: tuple[Standing, ...]
+    standings: tuple[GoverningGrant, ...]
     left: int = 0
 
 
-class Mismatch(msgspec.Struct, frozen=True, gc=False):
+class PathMismatch(msgspec.Struct, frozen=True, gc=False):
     """This level was seen before under another path; nothing was opened or amended."""
 
     level: bytes
 
 
-class Closed(msgspec.Struct, frozen=True, gc=False):
+class BranchClosed(msgspec.Struct, frozen=True, gc=False):
     """This level, or what was named besides, is closed: nothing below it may draw again."""
 
     level: bytes
 
 
-class Draw(msgspec.Struct, frozen=True, gc=False):
+class DrawLease(msgspec.Struct, frozen=True, gc=False):
     """A wish for credit. `need` is the least that helps; `rate` what was spent lately, a second.
 
     `seq` grows by one with each draw of this branch by this holder in this boot; the next may be
@@ -154,26 +154,26 @@ class Draw(msgspec.Struct, frozen=True, gc=False):
     owed: bool = False
 
 
-class Window(msgspec.Struct, frozen=True, gc=False):
+class AllowanceWindow(msgspec.Struct, frozen=True, gc=False):
     """What a crew was charged in one hour or day, which is counted since the epoch."""
 
     number: int = 0
     charged: int = 0
 
 
-class Granted(msgspec.Struct, frozen=True, gc=False, tag=True):
+class DrawGranted(msgspec.Struct, frozen=True, gc=False, tag="Granted"):
     """A lease of `amount`, charged to the branch and every level above; and the crew's windows.
 
     `left` is what the tightest level could still grant then.
     """
 
     amount: int
-    hour: Window
-    day: Window
+    hour: AllowanceWindow
+    day: AllowanceWindow
     left: int = 0
 
 
-class Ticket(msgspec.Struct, frozen=True, gc=False, tag=True):
+class RecallTicket(msgspec.Struct, frozen=True, gc=False, tag="Ticket"):
     """`missing` credit of this level lies in leases that may come back: recall it, draw again.
 
     The place in the queue is kept for `limits.ticket_seconds` and belongs to the branch, holder
@@ -184,7 +184,7 @@ class Ticket(msgspec.Struct, frozen=True, gc=False, tag=True):
     missing: int
 
 
-class Exhausted(msgspec.Struct, frozen=True, gc=False, tag=True):
+class QuotaExhausted(msgspec.Struct, frozen=True, gc=False, tag="Exhausted"):
     """As far as the ledger knows, this level cannot pay even if all idle credit comes back.
 
     `used` of `quota` is settled, burned or reserved by calls in flight; `missing` is what the
@@ -199,7 +199,7 @@ class Exhausted(msgspec.Struct, frozen=True, gc=False, tag=True):
     window: int = 0
 
 
-class GiveBack(msgspec.Struct, frozen=True, gc=False):
+class ReturnCredit(msgspec.Struct, frozen=True, gc=False):
     """Unreserved credit returned by its holder.
 
     `amount` is the total given back in this boot, so that it needs no sequence number: duplicates
@@ -212,7 +212,7 @@ class GiveBack(msgspec.Struct, frozen=True, gc=False):
     amount: int
 
 
-class Settle(msgspec.Struct, frozen=True, gc=False):
+class SettleLease(msgspec.Struct, frozen=True, gc=False):
     """What became of a lease so far, in totals of this boot; a lower `seq` than before is late.
 
     `reserved` is held by calls in flight whose price is known: spent, unless they are released.
@@ -230,17 +230,25 @@ class Settle(msgspec.Struct, frozen=True, gc=False):
     overrun: int = 0
 
 
-class Close(msgspec.Struct, frozen=True, gc=False):
+class CloseBranch(msgspec.Struct, frozen=True, gc=False):
     """The end of a branch and of all below it; or of a key, and of all that it signed."""
 
     key: bytes
 
 
-Operation = Open | Draw | GiveBack | Settle | Close
-Answer = Opened | Mismatch | Closed | Granted | Ticket | Exhausted | None
+Operation = OpenBranches | DrawLease | ReturnCredit | SettleLease | CloseBranch
+OperationResult = (
+    BranchesOpened
+    | PathMismatch
+    | BranchClosed
+    | DrawGranted
+    | RecallTicket
+    | QuotaExhausted
+    | None
+)
 
 
-class Statement(msgspec.Struct, frozen=True):
+class AccountStatement(msgspec.Struct, frozen=True):
     """One level with all below it: settled + reserved + leased + burned + remaining = quota.
 
     `leased` is idle credit in leases; `remaining` is below zero after a lowered quota. A crew has
@@ -259,29 +267,31 @@ class Statement(msgspec.Struct, frozen=True):
     remaining: int
     overrun: int
     name: str = ""
-    hour: Window = Window()
-    day: Window = Window()
+    hour: AllowanceWindow = AllowanceWindow()
+    day: AllowanceWindow = AllowanceWindow()
 
 
 class Ledger(Protocol):
     """The one place that grants credit. LedgerError for a request that the protocol excludes."""
 
-    def do(self, operation: Operation, now: float) -> Answer:
+    def do(self, operation: Operation, now: float) -> OperationResult:
         """Any of the five below; LedgerError for what the protocol excludes."""
 
-    def open(self, asked: Open) -> Opened | Mismatch | Closed:
+    def open(self, asked: OpenBranches) -> BranchesOpened | PathMismatch | BranchClosed:
         """Make every level known; the newest grant of each governs its quota."""
 
-    def draw(self, draw: Draw, now: float) -> Granted | Ticket | Exhausted | Closed:
+    def draw(
+        self, draw: DrawLease, now: float
+    ) -> DrawGranted | RecallTicket | QuotaExhausted | BranchClosed:
         """Charge a lease to the whole path. The answer to (branch, holder, boot, seq) is final.
 
         LedgerError: the branch is not open, the boot was replaced, or `seq` was passed already.
         """
 
-    def give_back(self, given: GiveBack) -> None:
+    def give_back(self, given: ReturnCredit) -> None:
         """Return credit to every level; ignored after a burn or a new boot of the holder."""
 
-    def settle(self, settle: Settle) -> None:
+    def settle(self, settle: SettleLease) -> None:
         """Say what was spent; of a burned lease it moves from burned to settled."""
 
     def close(self, key: bytes) -> None:
@@ -290,19 +300,19 @@ class Ledger(Protocol):
         What is leased stays charged until its holder, who alone knows, gives back what is unspent.
         """
 
-    def report(self, below: bytes | None = None) -> tuple[Statement, ...]:
+    def report(self, below: bytes | None = None) -> tuple[AccountStatement, ...]:
         """All levels, or the one named and those below it; ancestors before descendants."""
 
-    def statements(self, keys: Sequence[bytes]) -> dict[bytes, Statement]:
+    def statements(self, keys: Sequence[bytes]) -> dict[bytes, AccountStatement]:
         """Those of these levels that are known."""
 
-    def leases(self, holder: str, boot: bytes) -> dict[bytes, Told]:
+    def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseReport]:
         """What one holder has drawn in one boot, by branch, as far as the ledger was told."""
 
-    def beats(self) -> dict[str, tuple[bytes, int]]:
-        """Of each holder its newest boot, and how often it was heard (`core.silence`)."""
+    def heartbeats(self) -> dict[str, tuple[bytes, int]]:
+        """Return each holder's newest boot, and how often it was heard (`heartbeat_monitor`)."""
 
-    def beat(self, holder: str, boot: bytes) -> None:
+    def heartbeat(self, holder: str, boot: bytes) -> None:
         """A sign of life of who asks for nothing."""
 
     def forgive(self, branch: bytes) -> int:

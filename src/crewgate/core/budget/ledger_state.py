@@ -8,24 +8,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from crewgate.core.budget.account import Account
-from crewgate.core.budget.lease import Totals
+from crewgate.core.budget.lease import LeaseTotals
 
 
 @dataclass(slots=True)
-class Holder:
+class LeaseHolder:
     """A machine: the boot that may draw, those that may not any more, how often it was heard."""
 
     boot: bytes
-    beat: int = 0
+    heartbeat: int = 0
     replaced: set[bytes] = field(default_factory=set)
 
 
 @dataclass(slots=True)
-class Books:
+class LedgerState:
     """Accounts by key, holders by name, and the keys that are closed for good."""
 
     accounts: dict[bytes, Account] = field(default_factory=dict)
-    holders: dict[str, Holder] = field(default_factory=dict)
+    holders: dict[str, LeaseHolder] = field(default_factory=dict)
     closed: set[bytes] = field(default_factory=set)
 
     def levels(self, account: Account) -> list[Account]:
@@ -36,7 +36,7 @@ class Books:
         """The first of these that is closed."""
         return next((key for key in keys if key in self.closed), None)
 
-    def count(self, account: Account, before: Totals, after: Totals) -> None:
+    def count(self, account: Account, before: LeaseTotals, after: LeaseTotals) -> None:
         """A part of what is charged to `account` and all above it went from `before` to `after`."""
         for level in self.levels(account):
             level.totals = level.totals.changed(before, after)

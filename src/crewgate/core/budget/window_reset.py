@@ -8,7 +8,7 @@ clock may be behind the newest that the ledger has seen. Knows no clock and no t
 from msgspec import structs
 
 from crewgate.core.budget.ledger_protocol import window_end
-from crewgate.core.verdict import Denial, Spent
+from crewgate.core.verdict import Denial, SpentWindow
 
 
 def explained(denial: Denial, now: float) -> Denial:
@@ -19,4 +19,4 @@ def explained(denial: Denial, now: float) -> Denial:
     if not denial.spent or denial.need > denial.quota:
         return denial
     seconds, ends = window_end(denial.spent)
-    return structs.replace(denial, window=Spent(seconds, ends, max(0, ends - int(now))))
+    return structs.replace(denial, window=SpentWindow(seconds, ends, max(0, ends - int(now))))

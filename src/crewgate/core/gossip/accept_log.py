@@ -10,7 +10,7 @@ from collections import deque
 from crewgate import limits
 
 
-class Accepted:
+class AcceptLog:
     """The ids of the last `limits.accepted_max` capsules; `head` is how many there were."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Accepted:
         self._ids: deque[bytes] = deque(maxlen=limits.accepted_max)
 
     def __repr__(self) -> str:
-        return f"<Accepted {self.head}>"
+        return f"<AcceptLog {self.head}>"
 
     def add(self, id_: bytes) -> None:
         """Another one."""
@@ -38,14 +38,14 @@ class Accepted:
         return tuple(self._ids[first + n] for n in range(min(most, behind)))
 
 
-class Settled:
+class SeenIds:
     """The last `limits.settled_max` ids of capsules that were judged, and are not kept here."""
 
     def __init__(self) -> None:
         self._ids: dict[bytes, None] = {}
 
     def __repr__(self) -> str:
-        return f"<Settled {len(self._ids)}>"
+        return f"<SeenIds {len(self._ids)}>"
 
     def __contains__(self, id_: bytes) -> bool:
         return id_ in self._ids

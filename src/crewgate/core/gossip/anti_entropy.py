@@ -1,9 +1,9 @@
 """Comparisons: what have you accepted since? Asked of every member, again and again.
 
-A member that answers numbers what it accepts (`Accepted`). Who has everything up to a number of one
-life of it asks for what came after, fetches what it lacks, and has compared as of the moment at
-which the first question left that was answered with no more than it has by now. Decides when to
-ask whom, and what an answer is worth; fetches nothing itself. Times are seconds of a clock that is
+A member that answers numbers what it accepts (`AcceptLog`). Who has everything up to a number of
+one life of it asks for what came after, fetches what it lacks, and has compared as of the moment at
+which the first question left that was answered with no more than it has by now. Decides when to ask
+whom, and what an answer is worth; fetches nothing itself. Times are seconds of a clock that is
 never set.
 """
 
@@ -16,10 +16,10 @@ from typing import Annotated
 import msgspec
 
 from crewgate import limits
-from crewgate.core.gossip.accept_log import Accepted
+from crewgate.core.gossip.accept_log import AcceptLog
 from crewgate.core.gossip.capsules import ID_BYTES
-from crewgate.core.gossip.freshness import Freshness
-from crewgate.core.gossip.messages import Answer, Question, Send, encode
+from crewgate.core.gossip.freshness import QuorumFreshness
+from crewgate.core.gossip.messages import OutgoingDatagram, PullRequest, PullResponse, encode
 
 NO_LIFE = bytes(8)
 _Eight = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
@@ -27,11 +27,11 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]  # what a question has roo
 OVER = bytes(ID_BYTES)  # in the place of an id whose capsule has expired: nobody can hand it over
 
 
-class Word(msgspec.Struct, frozen=True):
+class PeerSummary(msgspec.Struct, frozen=True):
     """What a member says of itself: that it has accepted `head` capsules in this `life` of it.
 
-    `members` is `Freshness.digest`; who does not `count` has not yet all that it once had. `wall`
-    is whole seconds of its clock.
+    `members` is `QuorumFreshness.digest`; who does not `count` has not yet all that it once had.
+    `wall` is whole seconds of its clock.
     """
 
     life: _Eight
@@ -48,13 +48,13 @@ class _Other:
     life: bytes = NO_LIFE
     number: int = 0
     asked: dict[bytes, float] = field(default_factory=dict)  # when, by nonces without an answer
-    ahead: int = 0  # seconds that its wall clock is ahead of ours
+    clock_offset: int = 0  # seconds that its wall clock is ahead of ours
     # Of questions that were answered: when each left, and what must be here for it to count.
     heads: list[tuple[float, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Found:
+class SyncResult:
     """What an answer leads to: ids to fetch, a sync over a stream, or that we count from now on."""
 
     lacking: list[bytes] = field(default_factory=list)
@@ -62,13 +62,13 @@ class Found:
     counts: bool = False
 
 
-class Comparing:
+class AntiEntropy:
     """The comparisons of one member in one `life` (8 bytes)."""
 
     def __init__(
         self,
         life: bytes,
-        freshness: Freshness,
+        freshness: QuorumFreshness,
         *,
         has: Callable[[bytes], bool],
         holds: Callable[[bytes], bool],
@@ -78,7 +78,7 @@ class Comparing:
 
         `nonce` gives 8 random bytes.
         """
-        self.accepted = Accepted()
+        self.accepted = AcceptLog()
         self.freshness = freshness
         self.seconds = limits.compare_seconds  # between two questions to one member
         self._life = life
@@ -91,7 +91,7 @@ class Comparing:
         self._members = freshness.digest  # as of when `ask_all` last looked
 
     def __repr__(self) -> str:
-        return f"<Comparing {self.accepted!r} {self.freshness!r}>"
+        return f"<AntiEntropy {self.accepted!r} {self.freshness!r}>"
 
     @property
     def next_at(self) -> float:
@@ -99,9 +99,9 @@ class Comparing:
         return self._turns[0][0] if self._turns else float("inf")
 
     @property
-    def ahead(self) -> float:
+    def clock_offset(self) -> float:
         """Seconds that the median of all wall clocks, ours among them, is ahead of ours."""
-        known = (each.ahead for each in self._others.values() if each.life != NO_LIFE)
+        known = (each.clock_offset for each in self._others.values() if each.life != NO_LIFE)
         return statistics.median((0, *known))
 
     def ask_all(self, now: float) -> None:
@@ -114,9 +114,9 @@ class Comparing:
         for member in self._next.keys() - members:
             del self._next[member], self._others[member]
 
-    def due(self, now: float) -> list[Send]:
+    def due(self, now: float) -> list[OutgoingDatagram]:
         """The questions whose time has come."""
-        sends: list[Send] = []
+        sends: list[OutgoingDatagram] = []
         if self.freshness.digest != self._members:
             self.ask_all(now)
         while self._turns and self._turns[0][0] <= now:
@@ -125,36 +125,36 @@ class Comparing:
                 sends.append(self._ask(member, now))
         return sends
 
-    def word(self, wall: int) -> Word:
+    def summary(self, wall: int) -> PeerSummary:
         """What we say of ourselves."""
         fresh = self.freshness
-        return Word(self._life, self.accepted.head, fresh.digest, fresh.counts, wall)
+        return PeerSummary(self._life, self.accepted.head, fresh.digest, fresh.counts, wall)
 
-    def answer(self, question: Question, wall: int) -> Answer:
+    def answer(self, question: PullRequest, wall: int) -> PullResponse:
         """What is to be said to a question."""
-        word = self.word(wall)
+        summary = self.summary(wall)
         number = question.number if question.life == self._life else 0
         ids = self.accepted.after(number, limits.answer_ids_max)
-        if ids is None or word.head - number > limits.compare_pages_max * limits.answer_ids_max:
-            number, ids = word.head, ()
+        if ids is None or summary.head - number > limits.compare_pages_max * limits.answer_ids_max:
+            number, ids = summary.head, ()
         ids = tuple(id_ if self._holds(id_) else OVER for id_ in ids)
-        head = (word.head, word.members, word.wall, word.counts)
-        return Answer(question.nonce, word.life, number, *head, ids)
+        head = (summary.head, summary.members, summary.wall, summary.counts)
+        return PullResponse(question.nonce, summary.life, number, *head, ids)
 
-    def answered(self, sender: bytes, answer: Answer, now: float, wall: int) -> Found:
+    def answered(self, sender: bytes, answer: PullResponse, now: float, wall: int) -> SyncResult:
         """What a member has said. An answer to no question, or to an old one, changes nothing."""
         other = self._others.get(sender)
         asked_at = None if other is None else other.asked.get(answer.nonce)
         if other is None or asked_at is None:
-            return Found()
+            return SyncResult()
         other.asked.clear()
-        other.ahead = answer.wall - wall
+        other.clock_offset = answer.wall - wall
         if answer.life != other.life:
             other.life, other.number, other.heads = answer.life, 0, []
         known = other.number - answer.number  # more than was known when the question left, or less
         if known < 0:
             self._turn(sender, now + self.seconds)
-            return Found(needs_sync=True)
+            return SyncResult(needs_sync=True)
         self._note(other, asked_at, answer)
         lacking = self._advance(other, answer.ids[known:])
         if lacking:
@@ -164,9 +164,9 @@ class Comparing:
         else:
             self._turn(sender, max(now, asked_at + self._rest(answer)))
         are_others = answer.members != self.freshness.digest  # of whom streams tell alone
-        return Found(lacking, needs_sync=are_others, counts=self._resolve(sender, other))
+        return SyncResult(lacking, needs_sync=are_others, counts=self._resolve(sender, other))
 
-    def synced(self, member: bytes, word: Word, asked_at: float) -> bool:
+    def synced(self, member: bytes, word: PeerSummary, asked_at: float) -> bool:
         """A member has handed over all that it had by its word; whether we count from now on."""
         other = self._others.get(member)
         if other is None:
@@ -178,22 +178,20 @@ class Comparing:
         self._note(other, asked_at, word)
         return self._resolve(member, other) or counts
 
-    # Inside.
-
-    def _ask(self, member: bytes, now: float) -> Send:
+    def _ask(self, member: bytes, now: float) -> OutgoingDatagram:
         other = self._others[member]
         if len(other.asked) >= limits.compare_questions_max:
             del other.asked[next(iter(other.asked))]
         nonce = self._nonce()
         other.asked[nonce] = now
         self._turn(member, now + self._pause(limits.compare_again_seconds))
-        return member, encode(Question(nonce, other.life, other.number))
+        return member, encode(PullRequest(nonce, other.life, other.number))
 
     def _turn(self, member: bytes, at: float) -> None:
         self._next[member] = at
         heapq.heappush(self._turns, (at, member))
 
-    def _rest(self, answer: Answer) -> float:
+    def _rest(self, answer: PullResponse) -> float:
         """Until it is asked again: soon while there is more and more, or one does not count yet.
 
         Of five hundred a second, those of one second are ten answers, of which some are lost.
@@ -205,7 +203,7 @@ class Comparing:
     def _pause(self, least: float) -> float:
         return max(least, len(self._others) / limits.compare_members_each)
 
-    def _note(self, other: _Other, asked_at: float, said: Answer | Word) -> None:
+    def _note(self, other: _Other, asked_at: float, said: PullResponse | PeerSummary) -> None:
         """Remember what must be here for a question to count; the oldest are kept."""
         is_same = said.members == self.freshness.digest
         if said.counts and is_same and len(other.heads) < limits.compare_heads_max:

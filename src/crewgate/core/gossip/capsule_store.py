@@ -22,14 +22,14 @@ from crewgate.core.gossip.capsules import (
     expires_of,
     number_of,
 )
-from crewgate.core.gossip.packed_capsules import Packed
-from crewgate.core.gossip.ranges import Range, Ranges
+from crewgate.core.gossip.packed_capsules import PackedCapsules
+from crewgate.core.gossip.ranges import IntervalSet, Range
 
 DIGEST_BYTES = 8
 Held = Mapping[bytes, tuple[Range, ...]]  # by line, the numbers of what somebody has of it
 
 
-class Standing(enum.Enum):
+class AcceptResult(enum.Enum):
     """What a capsule is to somebody who was given it."""
 
     NEW = "new"
@@ -39,13 +39,13 @@ class Standing(enum.Enum):
     UNKEPT = "unkept"  # no room, or for too long: it is to be applied, and not passed on
 
 
-class _Line:
+class _OriginLog:
     """One origin in one epoch."""
 
     __slots__ = ("capsules", "conflicts", "digest")
 
     def __init__(self, name: bytes) -> None:
-        self.capsules = Packed(name)
+        self.capsules = PackedCapsules(name)
         self.conflicts: set[bytes] = set()  # capsules whose number another has
         self.digest = 0
 
@@ -62,7 +62,7 @@ class _Line:
             age = min(age, rest[:TIME_BYTES])
             yield age, page
 
-    def lacking(self, page: int, theirs: Ranges | None) -> Iterator[bytes]:
+    def lacking(self, page: int, theirs: IntervalSet | None) -> Iterator[bytes]:
         """What of a page somebody has not got who has these; all of it, where that is None."""
         for number in self.capsules.numbers(page):
             if theirs is None or number not in theirs:
@@ -83,11 +83,11 @@ class _Line:
         return True
 
 
-class Archive:
+class CapsuleStore:
     """The capsules of one member; times are whole seconds of its wall clock."""
 
     def __init__(self) -> None:
-        self._lines: dict[bytes, _Line] = {}
+        self._lines: dict[bytes, _OriginLog] = {}
         self._epochs: dict[bytes, int] = {}  # how many lines each origin has,
         self._each: dict[bytes, int] = {}  # and how many capsules
         self._conflicts = 0
@@ -96,7 +96,7 @@ class Archive:
         self._count = 0
 
     def __repr__(self) -> str:
-        return f"<Archive capsules={self._count} lines={len(self._lines)}>"
+        return f"<CapsuleStore capsules={self._count} lines={len(self._lines)}>"
 
     def __len__(self) -> int:
         return self._count
@@ -128,21 +128,21 @@ class Archive:
             return False
         return line.capsules.get(number_of(raw)) == raw or raw in line.conflicts
 
-    def accept(self, capsule: Capsule, now: int) -> Standing:
+    def accept(self, capsule: Capsule, now: int) -> AcceptResult:
         """Remember a capsule that was verified, and say what it was."""
         raw, name, number = capsule.raw, capsule.line, capsule.number
         line = self._lines.get(name)
         is_taken = line is not None and number in line.capsules
         if is_taken and self.knows(raw):
-            return Standing.KNOWN
+            return AcceptResult.KNOWN
         span = capsule.expires // _SPAN
         if _is_over(span, now):
-            return Standing.EXPIRED
+            return AcceptResult.EXPIRED
         is_lasting = capsule.expires > now + limits.capsule_life_seconds_max
-        if is_lasting or not self._has_room(capsule, is_taken=is_taken):
-            return Standing.UNKEPT
+        if is_lasting or not self._has_space(capsule, is_taken=is_taken):
+            return AcceptResult.UNKEPT
         if line is None:
-            line = self._lines[name] = _Line(name)
+            line = self._lines[name] = _OriginLog(name)
             self._epochs[capsule.origin] = self._epochs.get(capsule.origin, 0) + 1
         if is_taken:
             line.conflicts.add(raw)
@@ -156,7 +156,7 @@ class Archive:
         self._count += 1
         self._each[capsule.origin] = self._each.get(capsule.origin, 0) + 1
         self._turn(line, raw)
-        return Standing.CONFLICT if is_taken else Standing.NEW
+        return AcceptResult.CONFLICT if is_taken else AcceptResult.NEW
 
     def digests(self) -> dict[bytes, bytes]:
         """A digest of what is here of each line: 8 bytes by 16."""
@@ -189,12 +189,12 @@ class Archive:
     def lacking(self, held: Held) -> Iterator[bytes]:
         """What somebody has not got who has so much of lines that differ, the newest first.
 
-        Of one line none comes before what names it, whatever time its origin has given it.
-        They are read when they are asked for, a few neighbours at a time: whoever lacks a million
-        is not to have them twice in our memory. ValueError if `held` is nothing that `Archive.held`
+        Of one line none comes before what names it, whatever time its origin has given it. They are
+        read when they are asked for, a few neighbours at a time: whoever lacks a million is not to
+        have them twice in our memory. ValueError if `held` is nothing that `CapsuleStore.held`
         could say.
         """
-        theirs = {name: Ranges(ranges) for name, ranges in held.items() if name in self._lines}
+        theirs = {name: IntervalSet(ranges) for name, ranges in held.items() if name in self._lines}
         same = [name for name in theirs if held[name] == self._lines[name].capsules.ranges()]
         pages = [(age, page, name) for name in theirs for age, page in self._lines[name].ages()]
         pages.sort(reverse=True)
@@ -214,7 +214,7 @@ class Archive:
                 for number in numbers:
                     self._expire(name, number, now)
 
-    def _has_room(self, capsule: Capsule, *, is_taken: bool) -> bool:
+    def _has_space(self, capsule: Capsule, *, is_taken: bool) -> bool:
         if self._count >= limits.capsules_max:
             return False
         if self._each.get(capsule.origin, 0) >= limits.capsules_each_max:
@@ -226,7 +226,7 @@ class Archive:
         epochs = self._epochs.get(capsule.origin, 0)
         return epochs < limits.capsule_epochs_max and len(self._lines) < limits.capsule_lines_max
 
-    def _turn(self, line: _Line, raw: bytes) -> None:
+    def _turn(self, line: _OriginLog, raw: bytes) -> None:
         turned = int.from_bytes(blake2b(raw, digest_size=DIGEST_BYTES).digest())
         line.digest ^= turned
         self._digest ^= turned

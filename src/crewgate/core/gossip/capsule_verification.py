@@ -12,20 +12,20 @@ nothing else from anybody: it is left out, and no origin that tells the truth ha
 from collections.abc import Callable, Iterable
 
 from crewgate.core.gossip import capsules
-from crewgate.core.gossip.capsule_store import Archive
+from crewgate.core.gossip.capsule_store import CapsuleStore
 from crewgate.core.gossip.capsules import Capsule
 from crewgate.errors import GossipError
 
 
-class Judging:
-    """By what is in the `archive`; for `verify` see `effects.Crypto`."""
+class CapsuleVerifier:
+    """By what is in the `archive`; for `verify` see `effects.CapsuleCrypto`."""
 
-    def __init__(self, archive: Archive, verify: Callable[[Capsule, bool], bool]) -> None:
+    def __init__(self, archive: CapsuleStore, verify: Callable[[Capsule, bool], bool]) -> None:
         self._archive = archive
         self._verify = verify
 
     def __repr__(self) -> str:
-        return f"<Judging by {self._archive!r}>"
+        return f"<CapsuleVerifier by {self._archive!r}>"
 
     def new(self, raws: Iterable[bytes]) -> list[Capsule]:
         """What of these is not here, to be judged one after the other, as each is kept.

@@ -5,9 +5,9 @@ others' business.
 
     id: origin 8, epoch 8, number 4 | created 5 | previous 16 | entries 43 each | signature 64
 
-`previous` is a digest of the capsule before it in its line, and zero in the first (`judging`). An
-entry is kind 1, key 16, crew 16, before 5, expires 5. Numbers are big-endian, times whole seconds
-since 1970. How many entries there are is told by the length.
+`previous` is a digest of the capsule before it in its line, and zero in the first
+(`capsule_verification`). An entry is kind 1, key 16, crew 16, before 5, expires 5. Numbers are
+big-endian, times whole seconds since 1970. How many entries there are is told by the length.
 """
 
 import struct
@@ -41,7 +41,7 @@ LEAST_BYTES = _HEAD_BYTES + SIGNATURE_BYTES  # of a capsule without entries, whi
 _CONTEXT = b"crewgate capsule 1\0"
 
 
-class Entry(NamedTuple):
+class RevocationEntry(NamedTuple):
     """One revocation: what was issued by `before` under `key` is dead until `expires`.
 
     `kind` is a `core.ids.Kind`, QUARANTINE, LIFT or SUSPICION, or one of a later version, which is
@@ -64,7 +64,7 @@ class Capsule(msgspec.Struct, frozen=True, gc=False):
 
     raw: bytes
     created: int
-    entries: tuple[Entry, ...]
+    entries: tuple[RevocationEntry, ...]
 
     @property
     def id(self) -> bytes:
@@ -128,7 +128,11 @@ def capsule_id(line: bytes, number: int) -> bytes:
 
 
 def unsigned(
-    line: bytes, number: int, created: int, entries: Sequence[Entry], previous: bytes = NONE
+    line: bytes,
+    number: int,
+    created: int,
+    entries: Sequence[RevocationEntry],
+    previous: bytes = NONE,
 ) -> Capsule:
     """A capsule whose signature is all zero, to be `seal`ed; ValueError for what is none."""
     body = b"".join(
@@ -159,7 +163,7 @@ def decode(raw: bytes) -> Capsule:
     created = int.from_bytes(raw[ID_BYTES:_CREATED_BYTES])
     packed = _ENTRY.iter_unpack(raw[_HEAD_BYTES:-SIGNATURE_BYTES])
     entries = tuple(
-        Entry(kind, key, crew, int.from_bytes(before), int.from_bytes(expires))
+        RevocationEntry(kind, key, crew, int.from_bytes(before), int.from_bytes(expires))
         for kind, key, crew, before, expires in packed
     )
     most = limits.time_seconds_max

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 from crewgate import limits
 from crewgate.core.gossip.capsules import ID_BYTES
-from crewgate.core.gossip.messages import Carry, Have, Send, encode
-from crewgate.core.gossip.randomness import Chance, some
+from crewgate.core.gossip.messages import IHave, OutgoingDatagram, Push, encode
+from crewgate.core.gossip.randomness import RandomSource, some
 
 
-class Egress:
+class EgressBudget:
     """How much of what may be sent is left: full at first, refilled by the second."""
 
     __slots__ = ("_burst", "_left", "_per_second", "_seen")
@@ -38,13 +38,13 @@ class Egress:
         self._left -= size + limits.gossip_seal_bytes
 
 
-class Spread:
+class Disseminator:
     """What one member is telling others. Times are seconds of a clock that is never set."""
 
     def __init__(
         self,
-        chance: Chance,
-        egress: Egress,
+        chance: RandomSource,
+        egress: EgressBudget,
         *,
         origin_peers: int = limits.spread_origin_peers,
     ) -> None:
@@ -58,7 +58,7 @@ class Spread:
         self._next_hot = 0.0
 
     def __repr__(self) -> str:
-        return f"<Spread repeating={len(self._repeats)} hot={len(self._hot)}>"
+        return f"<Disseminator repeating={len(self._repeats)} hot={len(self._hot)}>"
 
     @property
     def next_at(self) -> float | None:
@@ -69,7 +69,7 @@ class Spread:
 
     def begin(
         self, raw: bytes, peers: Sequence[bytes], now: float, *, is_own: bool = False
-    ) -> list[Send]:
+    ) -> list[OutgoingDatagram]:
         """Send a capsule that is new here, and go on to."""
         count = limits.spread_eager_peers
         if is_own:
@@ -81,11 +81,11 @@ class Spread:
         if len(peers) <= limits.spread_few_peers:
             for pause in limits.spread_few_seconds:
                 self._push(now + pause, 1, raw)
-        return self._to(some(self._chance, peers, count), encode(Carry(raw)))
+        return self._to(some(self._chance, peers, count), encode(Push(raw)))
 
-    def due(self, peers: Sequence[bytes], now: float) -> list[Send]:
+    def due(self, peers: Sequence[bytes], now: float) -> list[OutgoingDatagram]:
         """What is to be sent by now."""
-        sends: list[Send] = []
+        sends: list[OutgoingDatagram] = []
         ids: list[bytes] = []
         while self._repeats and self._repeats[0][0] <= now:
             _, _, left, raw = heapq.heappop(self._repeats)
@@ -93,15 +93,15 @@ class Spread:
             level = self._egress.level(now)
             if level > limits.egress_whole:
                 chosen = some(self._chance, peers, limits.spread_repeat_peers)
-                sends += self._to(chosen, encode(Carry(raw)))
+                sends += self._to(chosen, encode(Push(raw)))
             elif level > limits.egress_thin:
-                sends += self._to(some(self._chance, peers, 1), encode(Carry(raw)))
+                sends += self._to(some(self._chance, peers, 1), encode(Push(raw)))
             elif level > limits.egress_ids:
                 ids.append(raw[:ID_BYTES])
         for at in range(0, len(ids), limits.gossip_ids_max):
-            have = encode(Have(tuple(ids[at : at + limits.gossip_ids_max])))
+            have = encode(IHave(tuple(ids[at : at + limits.gossip_ids_max])))
             sends += self._to(some(self._chance, peers, limits.spread_repeat_peers), have)
-        return sends + self._tell_hot(peers, now)
+        return sends + self._push_hot(peers, now)
 
     def _repeat_later(self, raw: bytes, now: float, left: int) -> None:
         if left <= 0:
@@ -114,21 +114,21 @@ class Spread:
         self._order += 1
         heapq.heappush(self._repeats, (at, self._order, left, raw))
 
-    def _tell_hot(self, peers: Sequence[bytes], now: float) -> list[Send]:
+    def _push_hot(self, peers: Sequence[bytes], now: float) -> list[OutgoingDatagram]:
         """The newest ids, to a few; all that are hot, in turn, where there are many."""
         while self._hot and self._hot[0][0] <= now:
             self._hot.popleft()
         if not self._hot or now < self._next_hot:
             return []
         self._next_hot = now + limits.hot_interval_seconds
-        sends: list[Send] = []
+        sends: list[OutgoingDatagram] = []
         for at in range(0, len(self._hot), limits.gossip_ids_max)[: limits.hot_messages_max]:
             end = len(self._hot) - at
             ids = tuple(self._hot[n][1] for n in range(max(0, end - limits.gossip_ids_max), end))
-            sends += self._to(some(self._chance, peers, limits.hot_peers), encode(Have(ids)))
+            sends += self._to(some(self._chance, peers, limits.hot_peers), encode(IHave(ids)))
         return sends
 
-    def _to(self, peers: Sequence[bytes], data: bytes) -> list[Send]:
+    def _to(self, peers: Sequence[bytes], data: bytes) -> list[OutgoingDatagram]:
         for _ in peers:
             self._egress.spend(len(data))
         return [(peer, data) for peer in peers]

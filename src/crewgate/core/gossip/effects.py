@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from crewgate.core.gossip.acknowledgements import Receipt
-from crewgate.core.gossip.capsules import Capsule, Entry
-from crewgate.core.gossip.messages import Send
+from crewgate.core.gossip.acknowledgements import AckState
+from crewgate.core.gossip.capsules import Capsule, RevocationEntry
+from crewgate.core.gossip.messages import OutgoingDatagram
 
 
-class Crypto(NamedTuple):
+class CapsuleCrypto(NamedTuple):
     """What of it the protocol needs.
 
     `verify` says whether a capsule's origin may revoke, and has signed it: which is known of one
@@ -23,7 +23,7 @@ class Crypto(NamedTuple):
 
 
 @dataclass(slots=True)
-class Effects:
+class ProtocolEffects:
     """What a step asks of its caller, in this order.
 
     `kept` are capsules for the disk, `applied` revocations for the table, each by the
@@ -34,10 +34,10 @@ class Effects:
     """
 
     kept: list[bytes] = field(default_factory=list)
-    applied: list[Entry] = field(default_factory=list)
+    applied: list[RevocationEntry] = field(default_factory=list)
     origins: list[bytes] = field(default_factory=list)
-    sends: list[Send] = field(default_factory=list)
+    sends: list[OutgoingDatagram] = field(default_factory=list)
     compare: list[bytes] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
-    receipts: list[Receipt] = field(default_factory=list)
+    receipts: list[AckState] = field(default_factory=list)
     counts: bool = False

@@ -3,7 +3,7 @@
 Whoever has asked others for all that they know, and has been told, knows everything that any of
 them knew when he asked. Two majorities of the same members have a member in common. So what a
 majority has acknowledged is obeyed by every machine that still admits, `max_staleness` later, in
-any partition (design/replication.md). Knows no clock: times are seconds of one that is never set.
+any partition. Knows no clock: times are seconds of one that is never set.
 
 The members change by the thought of Raft (Ongaro 2014, section 4), without its log. Whoever counts
 admits all new ones that it knows in one step, and nobody else until it knows that these count. One
@@ -46,7 +46,7 @@ def majority(count: int) -> int:
     return count // 2 + 1
 
 
-class Freshness:
+class QuorumFreshness:
     """When one member has compared with which others, there or not.
 
     `counts` says that it has all that it ever acknowledged: from before a restart, or by an
@@ -113,7 +113,7 @@ class Freshness:
         self._join(sorted(new))
         return True
 
-    def hear(
+    def merge(
         self, members: Iterable[bytes], counted: Iterable[bytes], now: float = -math.inf
     ) -> bool:
         """What another thinks of who is a member, and who ever counted; whether that is news.

@@ -1,7 +1,7 @@
 """What one datagram says, once it is opened: a capsule, ids of capsules, a probe, a comparison.
 
 Each message has one form; any other bytes are a GossipError. Who sent it, and that nobody changed
-it on its way, is known from the seal (`peers/`).
+it on its way, is known from the seal (`gossip/`).
 
     1 capsule | 2 have, 3 want: ids, 20 bytes each
     4 ping, 5 ack: probe 8, digest 8, updates | 6 ask: probe 8, target 8, updates
@@ -31,7 +31,7 @@ _ANSWER = struct.Struct(">8s8sQQ8s5s?")
 _KEPT = struct.Struct(">5s8s?")
 
 
-class State(enum.IntEnum):
+class MemberState(enum.IntEnum):
     """What is thought of a member; the values are sent, and a higher one wins a tie."""
 
     ALIVE = 0
@@ -40,46 +40,46 @@ class State(enum.IntEnum):
     LEFT = 3
 
 
-class Address(msgspec.Struct, frozen=True, gc=False):
+class MemberAddress(msgspec.Struct, frozen=True, gc=False):
     """Where a member is reached: an IPv6 address, or a mapped IPv4 one, in 16 bytes."""
 
     host: bytes
     port: int
 
 
-class Update(msgspec.Struct, frozen=True, gc=False):
+class MemberUpdate(msgspec.Struct, frozen=True, gc=False):
     """What is thought of one member, as of the `incarnation` that only it counts up."""
 
     member: bytes
-    state: State
+    state: MemberState
     incarnation: int
-    address: Address
+    address: MemberAddress
 
 
-class Carry(msgspec.Struct, frozen=True, gc=False):
+class Push(msgspec.Struct, frozen=True, gc=False):
     """A capsule, as its bytes."""
 
     raw: bytes
 
 
-class Have(msgspec.Struct, frozen=True, gc=False):
+class IHave(msgspec.Struct, frozen=True, gc=False):
     """Ids of capsules that the sender has had of late; who lacks one asks for it."""
 
     ids: tuple[bytes, ...]
 
 
-class Want(msgspec.Struct, frozen=True, gc=False):
+class IWant(msgspec.Struct, frozen=True, gc=False):
     """Ids of capsules that the sender lacks."""
 
     ids: tuple[bytes, ...]
 
 
 class Ping(msgspec.Struct, frozen=True, gc=False):
-    """Are you there? `digest` is of all capsules of the sender (`Archive.digest`)."""
+    """Are you there? `digest` is of all capsules of the sender (`CapsuleStore.digest`)."""
 
     probe: int
     digest: bytes
-    updates: tuple[Update, ...] = ()
+    updates: tuple[MemberUpdate, ...] = ()
 
 
 class Ack(msgspec.Struct, frozen=True, gc=False):
@@ -87,18 +87,18 @@ class Ack(msgspec.Struct, frozen=True, gc=False):
 
     probe: int
     digest: bytes
-    updates: tuple[Update, ...] = ()
+    updates: tuple[MemberUpdate, ...] = ()
 
 
-class Ask(msgspec.Struct, frozen=True, gc=False):
+class PingRequest(msgspec.Struct, frozen=True, gc=False):
     """Ping `target` for me, and send me its ack."""
 
     probe: int
     target: bytes
-    updates: tuple[Update, ...] = ()
+    updates: tuple[MemberUpdate, ...] = ()
 
 
-class Question(msgspec.Struct, frozen=True, gc=False):
+class PullRequest(msgspec.Struct, frozen=True, gc=False):
     """What have you accepted after that `number` of that `life` of yours?"""
 
     nonce: bytes
@@ -106,10 +106,10 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     number: int
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
+class PullResponse(msgspec.Struct, frozen=True, gc=False):
     """What came after `number`: `ids`, in order, of `head` in all. `wall` is whole seconds.
 
-    `members` is `Freshness.digest`; who does not `count` has not yet all that it once had.
+    `members` is `QuorumFreshness.digest`; who does not `count` has not yet all that it once had.
     """
 
     nonce: bytes
@@ -122,7 +122,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     ids: tuple[bytes, ...] = ()
 
 
-class Check(msgspec.Struct, frozen=True, gc=False):
+class PersistQuery(msgspec.Struct, frozen=True, gc=False):
     """Say when these are in force with you, and on your disk.
 
     `asked` is milliseconds of the sender's clock, which nobody else reads anything out of.
@@ -132,7 +132,7 @@ class Check(msgspec.Struct, frozen=True, gc=False):
     ids: tuple[bytes, ...]
 
 
-class Kept(msgspec.Struct, frozen=True, gc=False):
+class PersistAck(msgspec.Struct, frozen=True, gc=False):
     """They are: the answer to a check that was `asked` then, or a part of it."""
 
     asked: int
@@ -141,16 +141,27 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     ids: tuple[bytes, ...]
 
 
-Message = Carry | Have | Want | Ping | Ack | Ask | Question | Answer | Check | Kept
-Send = tuple[bytes, bytes]  # to whom, and the message's bytes
-_IDS: dict[int, type[Have | Want]] = {2: Have, 3: Want}
-_PROBES: dict[int, type[Ping | Ack | Ask]] = {4: Ping, 5: Ack, 6: Ask}
+Message = (
+    Push
+    | IHave
+    | IWant
+    | Ping
+    | Ack
+    | PingRequest
+    | PullRequest
+    | PullResponse
+    | PersistQuery
+    | PersistAck
+)
+OutgoingDatagram = tuple[bytes, bytes]  # to whom, and the message's bytes
+_IDS: dict[int, type[IHave | IWant]] = {2: IHave, 3: IWant}
+_PROBES: dict[int, type[Ping | Ack | PingRequest]] = {4: Ping, 5: Ack, 6: PingRequest}
 _CODES: dict[type[Message], int] = {
-    Carry: 1,
-    Question: 7,
-    Answer: 8,
-    Check: 9,
-    Kept: 10,
+    Push: 1,
+    PullRequest: 7,
+    PullResponse: 8,
+    PersistQuery: 9,
+    PersistAck: 10,
     **{kind: code for code, kind in (*_IDS.items(), *_PROBES.items())},
 }
 
@@ -168,64 +179,64 @@ def decode(data: bytes) -> Message:
     if not data or len(data) > limits.gossip_message_bytes_max:
         raise GossipError("a message of no such length")
     code, body = data[0], data[1:]
-    if code == _CODES[Carry]:
-        return Carry(body)
+    if code == _CODES[Push]:
+        return Push(body)
     if code in _IDS:
         return _IDS[code](_ids(body))
     if code in _PROBES:
         return _probe(_PROBES[code], body)
-    if code == _CODES[Question]:
+    if code == _CODES[PullRequest]:
         if len(body) != _QUESTION.size:
             raise GossipError("a question of no such length")
-        return Question(*_QUESTION.unpack(body))
-    if code == _CODES[Answer]:
+        return PullRequest(*_QUESTION.unpack(body))
+    if code == _CODES[PullResponse]:
         return _answer(body)
-    if code == _CODES[Check]:
-        return Check(int.from_bytes(body[:TIME_BYTES]), _ids(body[TIME_BYTES:]))
-    if code == _CODES[Kept]:
+    if code == _CODES[PersistQuery]:
+        return PersistQuery(int.from_bytes(body[:TIME_BYTES]), _ids(body[TIME_BYTES:]))
+    if code == _CODES[PersistAck]:
         asked, members, counts = _head(_KEPT, body)
-        return Kept(int.from_bytes(asked), members, counts, _ids(body[_KEPT.size :]))
+        return PersistAck(int.from_bytes(asked), members, counts, _ids(body[_KEPT.size :]))
     raise GossipError("a message of no such kind")
 
 
 def _body(message: Message) -> bytes:
     match message:
-        case Carry():
+        case Push():
             return message.raw
-        case Have() | Want():
+        case IHave() | IWant():
             return b"".join(message.ids)
-        case Check():
+        case PersistQuery():
             return message.asked.to_bytes(TIME_BYTES) + b"".join(message.ids)
         case Ping() | Ack():
             return _PROBE.pack(message.probe, message.digest) + _pack(message.updates)
-        case Ask():
+        case PingRequest():
             return _PROBE.pack(message.probe, message.target) + _pack(message.updates)
-        case Question():
+        case PullRequest():
             return _QUESTION.pack(message.nonce, message.life, message.number)
-        case Answer():
+        case PullResponse():
             nonce, life, members = message.nonce, message.life, message.members
             wall, counts = message.wall.to_bytes(TIME_BYTES), message.counts
             head = (nonce, life, message.number, message.head, members, wall, counts)
             return _ANSWER.pack(*head) + b"".join(message.ids)
-        case Kept():
+        case PersistAck():
             asked = message.asked.to_bytes(TIME_BYTES)
             return _KEPT.pack(asked, message.members, message.counts) + b"".join(message.ids)
 
 
-def _probe(kind: type[Ping | Ack | Ask], body: bytes) -> Ping | Ack | Ask:
+def _probe(kind: type[Ping | Ack | PingRequest], body: bytes) -> Ping | Ack | PingRequest:
     if len(body) < _PROBE.size:
         raise GossipError("a probe that is cut off")
     probe, about = _PROBE.unpack_from(body)
     return kind(probe, about, _updates(body[_PROBE.size :]))
 
 
-def _answer(body: bytes) -> Answer:
+def _answer(body: bytes) -> PullResponse:
     nonce, life, number, head, members, wall, counts = _head(_ANSWER, body)
     rest = body[_ANSWER.size :]
     ids = _ids(rest) if rest else ()
     if not len(ids) <= head - number or (number < head and not ids):
         raise GossipError("an answer with more than there is, or with nothing of it")
-    return Answer(nonce, life, number, head, members, int.from_bytes(wall), counts, ids)
+    return PullResponse(nonce, life, number, head, members, int.from_bytes(wall), counts, ids)
 
 
 def _head(form: struct.Struct, body: bytes) -> tuple[Any, ...]:
@@ -243,7 +254,7 @@ def _ids(body: bytes) -> tuple[bytes, ...]:
     return tuple(body[at : at + ID_BYTES] for at in range(0, len(body), ID_BYTES))
 
 
-def _pack(updates: Sequence[Update]) -> bytes:
+def _pack(updates: Sequence[MemberUpdate]) -> bytes:
     return b"".join(
         _UPDATE.pack(
             each.member, each.state, each.incarnation, each.address.host, each.address.port
@@ -252,12 +263,12 @@ def _pack(updates: Sequence[Update]) -> bytes:
     )
 
 
-def _updates(body: bytes) -> tuple[Update, ...]:
+def _updates(body: bytes) -> tuple[MemberUpdate, ...]:
     if len(body) % _UPDATE.size:
         raise GossipError("updates that are cut off")
     try:
         return tuple(
-            Update(member, State(state), incarnation, Address(host, port))
+            MemberUpdate(member, MemberState(state), incarnation, MemberAddress(host, port))
             for member, state, incarnation, host, port in _UPDATE.iter_unpack(body)
         )
     except ValueError as error:

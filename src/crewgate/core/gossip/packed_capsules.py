@@ -15,7 +15,7 @@ PAGE = 64  # numbers: each change copies one page, 7 kB of single revocations
 _NONE = bytes(PAGE)
 
 
-class Packed:
+class PackedCapsules:
     """At most one capsule of each number of a `line` (16 bytes).
 
     A page is how many entries each of its capsules has, 0 for none, and all of them in order.
@@ -28,7 +28,7 @@ class Packed:
         self._pages: dict[int, tuple[bytes, bytes]] = {}
 
     def __repr__(self) -> str:
-        return f"<Packed {self._line.hex()} {self.ranges()}>"
+        return f"<PackedCapsules {self._line.hex()} {self.ranges()}>"
 
     def __bool__(self) -> bool:
         return bool(self._pages)

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 
-class Chance(Protocol):
+class RandomSource(Protocol):
     """What of randomness the protocol needs; none of it is a secret."""
 
     def sample(self, population: Sequence[T], k: int) -> list[T]:
@@ -16,6 +16,6 @@ class Chance(Protocol):
         """Between `a` and `b`."""
 
 
-def some(chance: Chance, population: Sequence[T], count: int) -> list[T]:
+def some(chance: RandomSource, population: Sequence[T], count: int) -> list[T]:
     """`count` different ones, or all, in no order, if there are no more."""
     return chance.sample(population, min(count, len(population)))

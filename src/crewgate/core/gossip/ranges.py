@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 Range = tuple[int, int]  # first and last
 
 
-class Ranges:
+class IntervalSet:
     """A set of whole numbers that somebody else has told of; ValueError for what is none."""
 
     __slots__ = ("_firsts", "_lasts")
@@ -22,7 +22,7 @@ class Ranges:
         self._lasts = [last for _, last in ranges]
 
     def __repr__(self) -> str:
-        return f"<Ranges {list(zip(self._firsts, self._lasts, strict=True))}>"
+        return f"<IntervalSet {list(zip(self._firsts, self._lasts, strict=True))}>"
 
     def __contains__(self, number: int) -> bool:
         at = bisect_right(self._firsts, number) - 1

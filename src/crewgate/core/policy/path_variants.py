@@ -47,7 +47,7 @@ def loose_segment(segment: str) -> bytes:
     return _trimmed(_caseless(segment)).encode()
 
 
-def spellings(path: bytes, plain: bytes) -> set[bytes]:
+def decodings(path: bytes, plain: bytes) -> set[bytes]:
     """What servers match against their routes: `path`, and what they decode it to.
 
     `plain` is the path decoded: absolute and UTF-8.
@@ -63,7 +63,7 @@ def spellings(path: bytes, plain: bytes) -> set[bytes]:
     return found
 
 
-def readings(spelling: bytes) -> list[tuple[list[bytes], bool]]:
+def variants(spelling: bytes) -> list[tuple[list[bytes], bool]]:
     """The segments of a spelling, by servers that ignore case and ends of names; and a last slash.
 
     To be compared with patterns made of `loose_segment`. Empty segments are left out, but for
@@ -96,7 +96,7 @@ def _trimmed(word: str) -> str:
     return _END.sub("", begun[::-1])[::-1]
 
 
-def climbs(plain: bytes) -> bool:
+def has_dot_segment(plain: bytes) -> bool:
     """Whether a server could find a dot segment, or one more encoding, in a decoded path."""
     texts = [plain.decode()]
     if not plain.isascii():

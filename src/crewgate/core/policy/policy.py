@@ -10,7 +10,7 @@ from crewgate import limits
 SHARED = "shared"
 
 
-class Key(msgspec.Struct, frozen=True):
+class VerificationKey(msgspec.Struct, frozen=True):
     """An Ed25519 public key (32 bytes, a valid point) and whom it may speak for."""
 
     kid: str
@@ -19,7 +19,7 @@ class Key(msgspec.Struct, frozen=True):
     orchestrator: str | None = None
 
 
-class Crew(msgspec.Struct, frozen=True):
+class CrewPolicy(msgspec.Struct, frozen=True):
     """A crew's ceilings; they hold whatever its key signs. Credits are micro-credits."""
 
     name: str
@@ -36,7 +36,7 @@ class Crew(msgspec.Struct, frozen=True):
     observe: bool = False
 
 
-class Tool(msgspec.Struct, frozen=True):
+class ToolPolicy(msgspec.Struct, frozen=True):
     """A tool as the gate sees it: a dotted name, a fixed price in micro-credits, an owner.
 
     `stale_open`: it is called even while somebody may know revocations that this machine does not.
@@ -53,7 +53,7 @@ class Policy(msgspec.Struct, frozen=True):
     """One configuration generation; a tool's index in `tools` is what `Gate.decide` is given."""
 
     audience: str
-    keys: tuple[Key, ...]
-    crews: tuple[Crew, ...]
-    tools: tuple[Tool, ...]
+    keys: tuple[VerificationKey, ...]
+    crews: tuple[CrewPolicy, ...]
+    tools: tuple[ToolPolicy, ...]
     generation: int = 1

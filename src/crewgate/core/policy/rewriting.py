@@ -11,12 +11,12 @@ from collections.abc import Hashable, Iterable
 
 import msgspec
 
-from crewgate.core.policy.routing import Pattern, Route, Router, parse_path
+from crewgate.core.policy.routing import PathPattern, RoutePattern, Router, parse_path
 
 _NAME = re.compile(r"\{(\w+)\}", re.ASCII)
 
 
-class Rewrite:
+class PathRewrite:
     """The way of one route's paths to its server."""
 
     def __init__(self, path: str, base: str = "", to: str | None = None) -> None:
@@ -49,21 +49,21 @@ class Rewrite:
         return b"/" + b"/".join(found + raw[self._length :])
 
 
-class Served(msgspec.Struct, frozen=True):
+class UpstreamRoute(msgspec.Struct, frozen=True):
     """A tool's route as its servers have it. `servers` is whatever tells one from another.
 
     `is_moved`: requests reach it in another way than by this path on any host.
     """
 
     servers: tuple[Hashable, ...]
-    route: Route
+    route: RoutePattern
     is_moved: bool
 
 
-class Servers:
+class UpstreamRouteIndex:
     """Which tool a path is at the servers, where the gateway's own routes do not say it."""
 
-    def __init__(self, tools: Iterable[Served]) -> None:
+    def __init__(self, tools: Iterable[UpstreamRoute]) -> None:
         """ValueError names two tools whose paths at one server a request could both mean."""
         given = list(tools)
         moved = {server for tool in given if tool.is_moved for server in tool.servers}
@@ -75,7 +75,7 @@ class Servers:
                 self._of.setdefault(at, []).append(table)
 
     def __repr__(self) -> str:
-        return f"<Servers of {len(self._of)} tools>"
+        return f"<UpstreamRouteIndex of {len(self._of)} tools>"
 
     def agree(self, tool: int, method: bytes, path: bytes) -> bool:
         """Whether each server of the tool with this number takes a path of its own for the tool's.
@@ -88,8 +88,8 @@ class Servers:
 class _Server:
     """The routes of one server. Tools whose paths there are the same are one route."""
 
-    def __init__(self, routes: dict[int, Route]) -> None:
-        tools: dict[tuple[str, Pattern], set[int]] = {}
+    def __init__(self, routes: dict[int, RoutePattern]) -> None:
+        tools: dict[tuple[str, PathPattern], set[int]] = {}
         for tool, route in routes.items():
             tools.setdefault((route.method, parse_path(route.path)), set()).add(tool)
         self._tools = list(tools.values())

@@ -13,7 +13,13 @@ from itertools import combinations_with_replacement
 import msgspec
 
 from crewgate import limits
-from crewgate.core.policy.path_variants import climbs, is_tame, loose_segment, readings, spellings
+from crewgate.core.policy.path_variants import (
+    decodings,
+    has_dot_segment,
+    is_tame,
+    loose_segment,
+    variants,
+)
 
 UNKNOWN = -1
 
@@ -26,7 +32,7 @@ _RAW = bytes(octet for octet in range(0x21, 0x7F) if octet not in b"?#")
 _AMBIGUOUS = re.compile(rb"[;\\%\x00-\x1f\x7f]|//|/\.{1,2}(?:/|\Z)")
 
 
-class Route(msgspec.Struct, frozen=True):
+class RoutePattern(msgspec.Struct, frozen=True):
     """One line of the table; `name` is what an error calls it.
 
     It stands on `hosts` alone, each with a port or for any; without them, on every host.
@@ -38,7 +44,7 @@ class Route(msgspec.Struct, frozen=True):
     hosts: tuple[str, ...] = ()
 
 
-class Pattern(msgspec.Struct, frozen=True):
+class PathPattern(msgspec.Struct, frozen=True):
     """A route's path: its segments, None where any one may stand; `prefix`: more follow (`/*`)."""
 
     segments: tuple[bytes | None, ...]
@@ -55,7 +61,7 @@ class Pattern(msgspec.Struct, frozen=True):
         return tuple(i for i, segment in enumerate(self.segments) if segment is not None)
 
 
-def parse_path(text: str) -> Pattern:
+def parse_path(text: str) -> PathPattern:
     """The pattern of a route's path; ValueError says what is wrong with it."""
     if not text.startswith("/") or len(text) > limits.route_chars_max:
         raise ValueError(f'a path begins with "/" and has at most {limits.route_chars_max} bytes')
@@ -64,7 +70,7 @@ def parse_path(text: str) -> Pattern:
     segments = [_segment(word, text) for word in head]
     if not prefix:
         segments.append(_segment(last, text) if last else b"")
-    return Pattern(tuple(segments), prefix)
+    return PathPattern(tuple(segments), prefix)
 
 
 def _segment(word: str, text: str) -> bytes | None:
@@ -88,7 +94,7 @@ class _Rank:
     def __init__(self) -> None:
         self._tools: dict[int, dict[tuple[int, ...], dict[tuple[bytes, ...], int]]] = {}
 
-    def add(self, pattern: Pattern, tool: int) -> None:
+    def add(self, pattern: PathPattern, tool: int) -> None:
         shape = pattern.shape
         literals = tuple(segment for segment in pattern.segments if segment is not None)
         self._tools.setdefault(len(pattern.segments), {}).setdefault(shape, {})[literals] = tool
@@ -112,7 +118,7 @@ class _Rank:
 class _Method:
     """The routes of one method."""
 
-    def __init__(self, patterns: Iterable[tuple[int, Pattern]]) -> None:
+    def __init__(self, patterns: Iterable[tuple[int, PathPattern]]) -> None:
         self._exact, self._parameter, self._prefix = ranks = (_Rank(), _Rank(), _Rank())
         for tool, pattern in patterns:
             ranks[pattern.rank].add(pattern, tool)
@@ -151,7 +157,7 @@ def named_host(authority: bytes, hosts: Container[bytes]) -> bytes | None:
 class Router:
     """The route table. A tool's index is the place of its route among those given."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[RoutePattern]) -> None:
         """ValueError names the routes that are malformed or that one request could both match."""
         given = dict(enumerate(routes))
         of = {at: {host.lower().encode() for host in route.hosts} for at, route in given.items()}
@@ -181,7 +187,7 @@ class Router:
 class _Table:
     """The routes of one host, each with its tool's index."""
 
-    def __init__(self, routes: dict[int, Route], where: str = "") -> None:
+    def __init__(self, routes: dict[int, RoutePattern], where: str = "") -> None:
         """`where` is how an error names the host."""
         given, tools = list(routes.values()), list(routes)
         patterns = [parse_path(route.path) for route in given]
@@ -221,21 +227,21 @@ class _Table:
         """Return whether some server would take the path of `tool` for another tool's."""
         if self._are_tame and is_tame(path):
             return False
-        if climbs(plain):
+        if has_dot_segment(plain):
             return True
         strict, loose = self._methods[method], self._loose[method]
         mine = {tool, UNKNOWN}
         return any(
             (spelling != plain and strict.find(spelling[1:].split(b"/")) not in mine)
             or any(
-                loose.find(names, slash=slash) not in mine for names, slash in readings(spelling)
+                loose.find(names, slash=slash) not in mine for names, slash in variants(spelling)
             )
-            for spelling in spellings(path, plain)
+            for spelling in decodings(path, plain)
         )
 
 
 def _by_method(
-    tools: list[int], routes: list[Route], patterns: list[Pattern]
+    tools: list[int], routes: list[RoutePattern], patterns: list[PathPattern]
 ) -> dict[bytes, _Method]:
     return {
         method.encode(): _Method(
@@ -247,10 +253,10 @@ def _by_method(
     }
 
 
-def _loose(pattern: Pattern) -> Pattern:
+def _loose(pattern: PathPattern) -> PathPattern:
     """The pattern as `readings` are compared with it."""
     segments = [segment and loose_segment(segment.decode()) for segment in pattern.segments]
-    return Pattern(tuple([segment for segment in segments if segment != b""]), pattern.prefix)
+    return PathPattern(tuple([segment for segment in segments if segment != b""]), pattern.prefix)
 
 
 def plain_path(path: bytes) -> bytes | None:
@@ -282,7 +288,9 @@ def _decoded(match: re.Match[bytes]) -> bytes:
     return b"%" if octet in b"/." else octet
 
 
-def _rivals(routes: list[Route], patterns: list[Pattern]) -> Iterator[tuple[Route, Route]]:
+def _rivals(
+    routes: list[RoutePattern], patterns: list[PathPattern]
+) -> Iterator[tuple[RoutePattern, RoutePattern]]:
     """Pairs of routes of one rank that one request could match, earlier first.
 
     Two patterns of one length meet where the literals that both have are equal, so only shapes are
@@ -304,5 +312,5 @@ def _rivals(routes: list[Route], patterns: list[Pattern]) -> Iterator[tuple[Rout
                     yield routes[min(other, number)], routes[max(other, number)]
 
 
-def _literals(pattern: Pattern, places: list[int]) -> tuple[bytes | None, ...]:
+def _literals(pattern: PathPattern, places: list[int]) -> tuple[bytes | None, ...]:
     return tuple([pattern.segments[place] for place in places])

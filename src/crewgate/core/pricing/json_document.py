@@ -22,15 +22,15 @@ _array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgs
 _encode = msgspec.json.Encoder().encode
 
 # What was looked into is a node, all else its text.
-Steps = tuple[str, ...]
-Part = bytes | dict[str, "Part"] | list["Part"]
-Count = Callable[[bytes], int]
+JSONPath = tuple[str, ...]
+JSONPart = bytes | dict[str, "JSONPart"] | list["JSONPart"]
+CountItems = Callable[[bytes], int]
 
 
-class Document:
+class JSONDocument:
     """A JSON text whose outermost value is an object, or an array."""
 
-    def __init__(self, data: bytes, count: Count | None = None) -> None:
+    def __init__(self, data: bytes, count: CountItems | None = None) -> None:
         """ValueError for anything else.
 
         `count` tells how many values stand in an object or array without reading them one by one:
@@ -42,7 +42,7 @@ class Document:
         self._root = self._opened(data)
 
     def __repr__(self) -> str:
-        return f"<Document of {len(self._root)} members>"
+        return f"<JSONDocument of {len(self._root)} members>"
 
     def find(self, steps: Sequence[str]) -> bytes | None:
         """The text of the value that a pointer leads to; None if there is none.
@@ -50,18 +50,18 @@ class Document:
         RequestRefusedError if another member's name is the same but for its case, or if there is
         too much on the way to look into.
         """
-        part: Part | None = self._root
+        part: JSONPart | None = self._root
         for step in steps[:-1]:
             part = self.inside(part, step)
         below = _member(part, steps[-1]) if steps else part
         return None if below is None else _written(below)
 
     @property
-    def root(self) -> Part:
+    def root(self) -> JSONPart:
         """The outermost value, for `inside`."""
         return self._root
 
-    def inside(self, part: Part | None, step: str) -> Part | None:
+    def inside(self, part: JSONPart | None, step: str) -> JSONPart | None:
         """The value there of an object or array, looked into; None if there is none.
 
         RequestRefusedError as `find` says.
@@ -77,7 +77,7 @@ class Document:
 
         RequestRefusedError as `find` says, for any two of its names.
         """
-        part: Part | None = self._root
+        part: JSONPart | None = self._root
         for step in steps:
             part = self.inside(part, step)
         if not isinstance(part, dict):
@@ -104,7 +104,7 @@ class Document:
 
         RequestRefusedError where something else is in the way.
         """
-        part: Part = self._root
+        part: JSONPart = self._root
         for step in steps[:-1]:
             below = _member(part, step)
             if not isinstance(below, dict):
@@ -113,14 +113,14 @@ class Document:
             part = below
         _replace(part, steps[-1], value)
 
-    def _object(self, step: str, part: Part | None) -> Part:
+    def _object(self, step: str, part: JSONPart | None) -> JSONPart:
         if part is None or part == b"null":
             return {}
         if isinstance(part, bytes) and part.startswith(b"{"):
             return self._below(step, part)
         raise RequestRefusedError(UNPRICED, f'"{step}" is no object')
 
-    def _opened(self, data: bytes) -> dict[str, Part] | list[Part]:
+    def _opened(self, data: bytes) -> dict[str, JSONPart] | list[JSONPart]:
         if self._count is not None:
             count = self._count(data)
             self._left -= count
@@ -130,7 +130,7 @@ class Document:
                 raise ValueError(f"more than {limits.json_opened_max} values to look at")
         return _decoded(data)
 
-    def _below(self, step: str, data: bytes) -> dict[str, Part] | list[Part]:
+    def _below(self, step: str, data: bytes) -> dict[str, JSONPart] | list[JSONPart]:
         try:
             return self._opened(data)
         except ValueError as error:
@@ -147,7 +147,7 @@ class Document:
         return _written(self._root)
 
 
-def _decoded(data: bytes) -> dict[str, Part] | list[Part]:
+def _decoded(data: bytes) -> dict[str, JSONPart] | list[JSONPart]:
     try:
         if data.lstrip(b" \t\r\n").startswith(b"["):
             return [_bare(part) for part in _array.decode(data)]
@@ -160,7 +160,7 @@ def _bare(part: msgspec.Raw) -> bytes:
     return bytes(part).strip(b" \t\r\n")
 
 
-def _member(part: Part | None, step: str) -> Part | None:
+def _member(part: JSONPart | None, step: str) -> JSONPart | None:
     """RequestRefusedError where some servers would take another member for it."""
     if isinstance(part, list):
         is_index = step.isdecimal() and step.isascii() and len(step) <= len(str(len(part)))
@@ -178,10 +178,12 @@ def _member(part: Part | None, step: str) -> Part | None:
 
 
 def _twice(name: str) -> RequestRefusedError:
-    return RequestRefusedError(UNPRICED, f'"{shown(name)}" has two spellings; write it as here')
+    return RequestRefusedError(
+        UNPRICED, f'"{printable_name(name)}" has two spellings; write it as here'
+    )
 
 
-def shown(name: str) -> str:
+def printable_name(name: str) -> str:
     """A member's name as a client may read it in a problem."""
     return printable(name[:_SHOWN_CHARS])
 
@@ -191,7 +193,7 @@ def _folded(name: str) -> str:
     return name.casefold().replace("\u0131", "i").replace("\u0307", "")
 
 
-def _replace(part: Part, step: str, value: Part) -> None:
+def _replace(part: JSONPart, step: str, value: JSONPart) -> None:
     if isinstance(part, dict):
         part[step] = value
     elif isinstance(part, list) and step.isdecimal() and int(step) < len(part):
@@ -200,7 +202,7 @@ def _replace(part: Part, step: str, value: Part) -> None:
         raise RequestRefusedError(UNPRICED, f'there is no object to hold "{step}"')
 
 
-def _written(part: Part) -> bytes:
+def _written(part: JSONPart) -> bytes:
     if isinstance(part, bytes):
         return part
     if isinstance(part, list):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from crewgate.core.pricing.json_document import Document, Part, Steps
+from crewgate.core.pricing.json_document import JSONDocument, JSONPart, JSONPath
 
 _ABSENT = b"null"
 # What is looked for below begins so, in small letters. Any of its letters may be escaped, and Java
@@ -39,21 +39,21 @@ def is_plain(text: bytes) -> bool:
     return not any(hint in small for hint in _HINTS)
 
 
-def sounds_of_messages(document: Document, holder: str) -> Iterator[str]:
+def sounds_of_messages(document: JSONDocument, holder: str) -> Iterator[str]:
     """The names of what is sound in OpenAI's messages or input; others have none."""
     for message in _each(document, document.root, holder):
         if _has(document, message, "audio"):  # an answer that was spoken, by its id
             yield "audio"
         for content in ("content", "output"):
             for part in _each(document, message, content):
-                kind = _said(document, part, "type")
+                kind = _lower_text(document, part, "type")
                 if kind in _SOUNDS or any(_has(document, part, each) for each in _SOUNDS):
                     yield "input_audio"
 
 
-def sounds_of_contents(document: Document) -> Iterator[str]:
+def sounds_of_contents(document: JSONDocument) -> Iterator[str]:
     """The same in Gemini's contents, wherever they stand."""
-    outers: list[Part | None] = [document.root]
+    outers: list[JSONPart | None] = [document.root]
     outers += [document.inside(document.root, name) for name in _OUTERS]
     for outer in outers:
         for name in ("contents", "content", "systemInstruction", "system_instruction"):
@@ -65,32 +65,32 @@ def sounds_of_contents(document: Document) -> Iterator[str]:
                             yield from _blobs(document, inner)
 
 
-def tools_of_input(document: Document) -> Iterator[Steps]:
+def tools_of_input(document: JSONDocument) -> Iterator[JSONPath]:
     """Where OpenAI's input adds tools to those of the request."""
     is_list = isinstance(document.inside(document.root, "input"), list)
     for at, item in enumerate(_each(document, document.root, "input")):
-        if _said(document, item, "type") in _ADD_TOOLS:
+        if _lower_text(document, item, "type") in _ADD_TOOLS:
             yield ("input", str(at)) if is_list else ("input",)
 
 
-def summaries(document: Document) -> Iterator[str]:
+def summaries(document: JSONDocument) -> Iterator[str]:
     """What of OpenAI's input has a model write a summary."""
     for item in _each(document, document.root, "input"):
-        if _said(document, item, "type") == _SUMMARY:
+        if _lower_text(document, item, "type") == _SUMMARY:
             yield _SUMMARY
 
 
-def _blobs(document: Document, part: Part | None) -> Iterator[str]:
+def _blobs(document: JSONDocument, part: JSONPart | None) -> Iterator[str]:
     for name in _BLOBS:
         blob = document.inside(part, name)
         if blob is None or blob == _ABSENT:
             continue
         kinds = [each for each in _KINDS if _has(document, blob, each)]
-        if not kinds or not all(_SILENT.fullmatch(_said(document, blob, at)) for at in kinds):
+        if not kinds or not all(_SILENT.fullmatch(_lower_text(document, blob, at)) for at in kinds):
             yield "audio"
 
 
-def _each(document: Document, part: Part | None, name: str) -> Iterator[Part | None]:
+def _each(document: JSONDocument, part: JSONPart | None, name: str) -> Iterator[JSONPart | None]:
     """The items of the array of that name; another value, which some servers take for one."""
     found = document.inside(part, name)
     if isinstance(found, list):
@@ -100,11 +100,11 @@ def _each(document: Document, part: Part | None, name: str) -> Iterator[Part | N
         yield found
 
 
-def _has(document: Document, part: Part | None, name: str) -> bool:
+def _has(document: JSONDocument, part: JSONPart | None, name: str) -> bool:
     return document.inside(part, name) not in (None, _ABSENT)
 
 
-def _said(document: Document, part: Part | None, name: str) -> str:
+def _lower_text(document: JSONDocument, part: JSONPart | None, name: str) -> str:
     """The text of that name, in lower case; none of anything else."""
     found = document.inside(part, name)
     try:

@@ -10,24 +10,24 @@ from typing import NamedTuple
 
 from crewgate import limits
 from crewgate.core.pricing import llm_request_members
-from crewgate.core.pricing.json_document import UNPRICED, Document, Steps
-from crewgate.core.pricing.llm_request_members import SETTINGS, Members
-from crewgate.core.pricing.tariff import Dialect, Model, Usage, amount
+from crewgate.core.pricing.json_document import UNPRICED, JSONDocument, JSONPath
+from crewgate.core.pricing.llm_request_members import SETTINGS, RequestMembers
+from crewgate.core.pricing.tariff import LLMDialect, ModelRates, UsagePricing, amount
 from crewgate.errors import RequestRefusedError
 
 
-class Asked(NamedTuple):
+class RequestedUsage(NamedTuple):
     """What a request asks for: a model, tokens that it may read, and write for each of `choices`.
 
     `limits` is where the request says that bound, or where it is to be said.
     """
 
-    model: Model
+    model: ModelRates
     name: str
     read: int
     written: int
     choices: int
-    limits: tuple[Steps, ...]
+    limits: tuple[JSONPath, ...]
     streams: bool
 
 
@@ -37,13 +37,13 @@ class _Shape(NamedTuple):
     `inputs` are the members that hold what is to be read.
     """
 
-    limits: tuple[Steps, ...]
-    choices: tuple[Steps, ...]
+    limits: tuple[JSONPath, ...]
+    choices: tuple[JSONPath, ...]
     input: str
-    members: Members
+    members: RequestMembers
 
 
-_CHOICES: tuple[Steps, ...] = (("n",), ("best_of",))
+_CHOICES: tuple[JSONPath, ...] = (("n",), ("best_of",))
 _CHAT = _Shape(
     (("max_completion_tokens",), ("max_tokens",)), _CHOICES, "messages", llm_request_members.CHAT
 )
@@ -98,7 +98,7 @@ _NO_PROMPT = {None, b"null", b"false"}
 _STREAM_OPTION = ("stream_options", "include_usage")
 
 
-def asked(usage: Usage, document: Document, path: bytes, size: int) -> Asked:
+def asked(usage: UsagePricing, document: JSONDocument, path: bytes, size: int) -> RequestedUsage:
     """What a request of `size` bytes asks for. RequestRefusedError: what keeps it from a price."""
     if usage.dialect == "gemini":
         name, method = _gemini(path)
@@ -117,29 +117,31 @@ def asked(usage: Usage, document: Document, path: bytes, size: int) -> Asked:
         raise RequestRefusedError(UNPRICED, '"ttl": "1h" costs more than writing into a cache')
     read = _read(model, document, text, size)
     if not (model.output and answers and shape.limits):
-        return Asked(model, name, read, 0, 1, (), streams)
+        return RequestedUsage(model, name, read, 0, 1, (), streams)
     limit = tuple(given) or (_unsaid(document, shape),)
     known = [*given.values(), *([model.output_tokens] if model.output_tokens else [])]
     if not known:
         place = "/".join(limit[0])
         raise RequestRefusedError(UNPRICED, f'say how much may be answered: "{place}"')
     choices = max((_whole(document, place) or 1 for place in shape.choices), default=1)
-    return Asked(model, name, read, min(known), choices * _prompts(document, shape), limit, streams)
+    return RequestedUsage(
+        model, name, read, min(known), choices * _prompts(document, shape), limit, streams
+    )
 
 
-def _unsaid(document: Document, shape: _Shape) -> Steps:
+def _unsaid(document: JSONDocument, shape: _Shape) -> JSONPath:
     """Where a bound is to be said: within what the request has, if it has a part for that."""
     there = (place for place in shape.limits if place[:-1] and document.find(place[:-1]))
     return next(there, shape.limits[0])
 
 
-def bound(document: Document, request: Asked, tokens: int) -> None:
+def bound(document: JSONDocument, request: RequestedUsage, tokens: int) -> None:
     """Bound what may be answered, wherever the request says or should say so."""
     for place in request.limits if request.written else ():
         document.put(place, b"%d" % tokens)
 
 
-def ask_for_usage(document: Document, path: bytes) -> bool:
+def ask_for_usage(document: JSONDocument, path: bytes) -> bool:
     """Have an OpenAI's stream end with its usage; True if the client had not asked for that."""
     if _shape("openai", document, path) not in (_CHAT, _TEXT):
         return False
@@ -157,7 +159,7 @@ def _gemini(path: bytes) -> tuple[str, bytes]:
     return match[1].decode(), match[2]
 
 
-def _model(document: Document) -> str:
+def _model(document: JSONDocument) -> str:
     text = document.find(("model",))
     if text is None:
         raise RequestRefusedError(UNPRICED, '"model" is missing')
@@ -173,7 +175,7 @@ def _is_plain(name: bytes) -> bool:
     return name.isascii() and name.decode().isprintable()
 
 
-def _shape(dialect: Dialect, document: Document, path: bytes) -> _Shape:
+def _shape(dialect: LLMDialect, document: JSONDocument, path: bytes) -> _Shape:
     """By the path, which the server goes by; RequestRefusedError where it does not tell."""
     if dialect != "openai":
         return _MESSAGES if dialect == "anthropic" else _CONTENTS
@@ -186,7 +188,7 @@ def _shape(dialect: Dialect, document: Document, path: bytes) -> _Shape:
     return found[0]
 
 
-def _prompts(document: Document, shape: _Shape) -> int:
+def _prompts(document: JSONDocument, shape: _Shape) -> int:
     """How many texts are completed: each item of an array of texts or of arrays is one."""
     text = document.find(("prompt",)) if shape is _TEXT else None
     if text is None or not re.match(rb'\[\s*(?:null|["\[])', text):
@@ -194,7 +196,7 @@ def _prompts(document: Document, shape: _Shape) -> int:
     return max(1, document.items(("prompt",)))
 
 
-def _read(model: Model, document: Document, text: bytes, size: int) -> int:
+def _read(model: ModelRates, document: JSONDocument, text: bytes, size: int) -> int:
     """A token stands for one byte or more (byte-level BPE); servers add a few of their own."""
     is_stored = (document.find(("prompt",)) or b"").startswith(b"{")
     own = limits.framing_tokens
@@ -212,7 +214,7 @@ def _read(model: Model, document: Document, text: bytes, size: int) -> int:
     )
 
 
-def _whole(document: Document, place: Steps) -> int | None:
+def _whole(document: JSONDocument, place: JSONPath) -> int | None:
     text = document.find(place)
     if text is None or text == b"null":
         return None

@@ -9,7 +9,7 @@ The lanes of Google's and Amazon's platforms stand in fields of their own.
 import re
 from collections.abc import Iterable
 
-from crewgate.core.pricing.json_document import shown
+from crewgate.core.pricing.json_document import printable_name
 from crewgate.core.pricing.llm_request_members import unpriced
 
 _BETA = b"anthropic-beta"
@@ -46,4 +46,4 @@ def check(fields: Iterable[tuple[bytes, bytes]], allow: tuple[str, ...]) -> None
 def _check_beta(beta: str, allow: tuple[str, ...]) -> None:
     dated = _DATED.fullmatch(beta)
     if beta and beta not in allow and not (dated and dated[1] in _FREE):
-        raise unpriced(f'"{shown(beta)}" in {_BETA.decode()}', beta)
+        raise unpriced(f'"{printable_name(beta)}" in {_BETA.decode()}', beta)

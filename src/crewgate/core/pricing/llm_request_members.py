@@ -20,7 +20,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.core.pricing import llm_message_parts
-from crewgate.core.pricing.json_document import UNPRICED, Document, Steps, shown
+from crewgate.core.pricing.json_document import UNPRICED, JSONDocument, JSONPath, printable_name
 from crewgate.errors import RequestRefusedError
 
 Values = frozenset[bytes]
@@ -31,7 +31,7 @@ _USUAL: Values = frozenset({b"false", b'"auto"', b'"default"', b'"standard"', b'
 _NONE: Values = frozenset()
 
 
-class Members(NamedTuple):
+class RequestMembers(NamedTuple):
     """What a request of one shape may hold, outermost: `usual` only with the values there.
 
     `inner` is the same for what stands in an object of that name.
@@ -39,7 +39,7 @@ class Members(NamedTuple):
 
     free: frozenset[str]
     usual: Mapping[str, Values]
-    inner: Mapping[str, "Members"] = {}
+    inner: Mapping[str, "RequestMembers"] = {}
 
 
 def _names(text: str) -> frozenset[str]:
@@ -68,17 +68,17 @@ _OPENAI: Mapping[str, Values] = {
     **dict.fromkeys(("background", "prediction", "n_predict", "models", "route"), _USUAL),
 }
 # How hard a model thinks, which its tokens say. In another mode it thinks in several passes.
-_REASONING = Members(
+_REASONING = RequestMembers(
     _names("effort summary generate_summary context max_tokens exclude enabled"),
     {"mode": frozenset({b'"standard"'})},
 )
-_INNER: Mapping[str, Members] = {
+_INNER: Mapping[str, RequestMembers] = {
     "reasoning": _REASONING,
-    "prompt_cache_options": Members(_names("mode"), {"ttl": frozenset({b'"30m"'})}),
+    "prompt_cache_options": RequestMembers(_names("mode"), {"ttl": frozenset({b'"30m"'})}),
 }
 _TOOLS = _names("tools tool_choice parallel_tool_calls")
 
-CHAT = Members(
+CHAT = RequestMembers(
     _OF_ALL | _SAMPLING | _CACHE | _TOOLS
     | _names("messages max_tokens max_completion_tokens n best_of functions function_call "
              "reasoning_effort reasoning thinking enable_thinking thinking_budget verbosity "
@@ -89,29 +89,31 @@ CHAT = Members(
      "web_search_options": _NONE},
     _INNER,
 )  # fmt: skip
-TEXT = Members(_OF_ALL | _SAMPLING | _CACHE | _names("prompt suffix max_tokens n best_of"), _OPENAI)
-RESPONSES = Members(
+TEXT = RequestMembers(
+    _OF_ALL | _SAMPLING | _CACHE | _names("prompt suffix max_tokens n best_of"), _OPENAI
+)
+RESPONSES = RequestMembers(
     _OF_ALL | _SAMPLING | _CACHE | _TOOLS
     | _names("input instructions max_output_tokens max_tool_calls previous_response_id "
              "conversation reasoning text truncation include client_metadata"),
     {**_OPENAI, "modalities": frozenset({b'["text"]'}), "audio": _NONE, "prompt": _NONE},
     _INNER,
 )  # fmt: skip
-EMBEDDINGS = Members(
+EMBEDDINGS = RequestMembers(
     _names(
         "model input user dimensions encoding_format input_type truncate truncation metadata "
         "truncate_prompt_tokens output_dimension output_dtype task normalized embedding_type"
     ),
     _OPENAI,
 )
-MESSAGES = Members(
+MESSAGES = RequestMembers(
     _names("model messages system max_tokens stream metadata stop_sequences temperature top_p "
            "top_k thinking tools tool_choice output_config output_format cache_control "
            "context_management anthropic_version"),
     {**_LANE, "speed": _USUAL, "container": _NONE, "mcp_servers": frozenset({b"[]"}),
      "inference_geo": frozenset({b'"global"'})},
 )  # fmt: skip
-_GENERATION = Members(
+_GENERATION = RequestMembers(
     _spelled(_names(
         "stopSequences responseMimeType responseSchema responseJsonSchema candidateCount "
         "maxOutputTokens temperature topP topK seed presencePenalty frequencyPenalty "
@@ -122,7 +124,7 @@ _GENERATION = Members(
                   frozenset({b'["TEXT"]', b'["text"]', b'["Text"]', b"[]"})),
 )  # fmt: skip
 SETTINGS = ("generationConfig", "generation_config")
-CONTENTS = Members(
+CONTENTS = RequestMembers(
     _spelled(_names(
         "contents model systemInstruction safetySettings tools toolConfig generationConfig "
         "cachedContent labels content taskType title outputDimensionality autoTruncate "
@@ -145,14 +147,16 @@ _CLEARS = re.compile(rb'"clear_[a-z0-9_]+"')
 _NAMESPACE = "namespace"  # OpenAI's name for several tools of the client
 
 
-def check(document: Document, text: bytes, members: Members, allow: tuple[str, ...]) -> None:
+def check(
+    document: JSONDocument, text: bytes, members: RequestMembers, allow: tuple[str, ...]
+) -> None:
     """RequestRefusedError for the first member or tool that may cost something of its own.
 
     `text` is the document's; `allow` names what may stand there nevertheless.
     """
     for name in _unknown(document, members, ()):
         if name not in allow:
-            raise unpriced(f'"{shown(name)}"', name)
+            raise unpriced(f'"{printable_name(name)}"', name)
     if "tools" in members.free:
         _check_tools(_tools(document, (), is_gemini=members is CONTENTS), allow)
     if members is MESSAGES and _EDITS[0] not in allow and not _only_clears(document):
@@ -164,10 +168,10 @@ def check(document: Document, text: bytes, members: Members, allow: tuple[str, .
 def _check_tools(kinds: Iterator[str], allow: tuple[str, ...]) -> None:
     for kind in kinds:
         if kind not in allow:
-            raise unpriced(f'the tool "{shown(kind)}"', kind)
+            raise unpriced(f'the tool "{printable_name(kind)}"', kind)
 
 
-def _check_parts(document: Document, members: Members, allow: tuple[str, ...]) -> None:
+def _check_parts(document: JSONDocument, members: RequestMembers, allow: tuple[str, ...]) -> None:
     if members is CONTENTS:
         found = llm_message_parts.sounds_of_contents(document)
     elif members is RESPONSES:
@@ -184,7 +188,7 @@ def _check_parts(document: Document, members: Members, allow: tuple[str, ...]) -
             raise unpriced(f'"{name}"', name)
 
 
-def _unknown(document: Document, members: Members, within: Steps) -> Iterator[str]:
+def _unknown(document: JSONDocument, members: RequestMembers, within: JSONPath) -> Iterator[str]:
     """The names of members that are not known to be free, or not with these values."""
     for name, value in document.members(within):
         if name in members.inner:
@@ -206,7 +210,7 @@ def _compact(value: bytes) -> bytes:
         return value
 
 
-def _tools(document: Document, within: Steps, *, is_gemini: bool = False) -> Iterator[str]:
+def _tools(document: JSONDocument, within: JSONPath, *, is_gemini: bool = False) -> Iterator[str]:
     """The kinds of tools there that the provider runs, which may cost by the call."""
     tools = (*within, "tools")
     found = document.find(tools)
@@ -233,14 +237,14 @@ def _tools(document: Document, within: Steps, *, is_gemini: bool = False) -> Ite
             yield name
 
 
-def _is_hosted(document: Document, tool: Steps) -> bool:
+def _is_hosted(document: JSONDocument, tool: JSONPath) -> bool:
     """Whether a shell may run at the provider's, in a container that costs by the hour."""
     return document.find((*tool, _HOSTED[0])) not in (None, _ABSENT) and (
         document.find((*tool, *_HOSTED)) != b'"local"'
     )
 
 
-def _only_clears(document: Document) -> bool:
+def _only_clears(document: JSONDocument) -> bool:
     """Whether all edits of the conversation are known to cost nothing."""
     if document.find(_EDITS[:1]) in (None, _ABSENT):
         return True
@@ -257,5 +261,5 @@ def unpriced(what: str, name: str) -> RequestRefusedError:
     return RequestRefusedError(
         UNPRICED,
         f"{what} may change what the call costs; leave it out, or have the tool's price say "
-        f'allow = ["{shown(name)}"]',
+        f'allow = ["{printable_name(name)}"]',
     )

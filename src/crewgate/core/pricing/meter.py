@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from crewgate import limits
-from crewgate.core.pricing.json_document import Count
-from crewgate.core.pricing.llm_request import Asked
+from crewgate.core.http import HeaderField
+from crewgate.core.pricing.json_document import CountItems
+from crewgate.core.pricing.llm_request import RequestedUsage
 from crewgate.core.pricing.tariff import MILLION, Quantity, Tariff, cost
-from crewgate.core.pricing.token_usage import Counts
-from crewgate.core.pricing.usage_reader import Field, Reading
-from crewgate.core.shared_quota import Room
+from crewgate.core.pricing.token_usage import TokenUsage
+from crewgate.core.pricing.usage_reader import UsageReader
+from crewgate.core.shared_quota import SharedQuota
 
 Charge = tuple[int, Quantity]
 
@@ -21,34 +22,34 @@ _PIECE_BYTES_MIN = 1024  # of an answer that is paid for by the byte
 _ERROR = 400  # an answer of this status or above says that nothing was done
 
 
-class Piece(NamedTuple):
+class PricedChunk(NamedTuple):
     """A part of an answer, and what the call owes once it has been delivered."""
 
     data: bytes
     due: int
 
 
-class Bill(NamedTuple):
+class FinalCharge(NamedTuple):
     """Micro-credits: what is charged, and what an answer stated beyond its reservation."""
 
     cost: int
     overrun: int = 0
 
 
-class Meter:
+class CostMeter:
     """Of one call: `charges` are what its request is known to cost, `request` what it asks for."""
 
     def __init__(
         self,
         tariff: Tariff,
         charges: Sequence[Charge] = (),
-        request: Asked | None = None,
+        request: RequestedUsage | None = None,
         *,
         hides_usage: bool = False,
-        count: Count | None = None,
-        room: Room | None = None,
+        count: CountItems | None = None,
+        room: SharedQuota | None = None,
     ) -> None:
-        """`hides_usage`: its client does not expect any. `count` and `room` are `Reading`'s."""
+        """`hides_usage`: its client does not expect any. `count` and `room` are `UsageReader`'s."""
         self.tariff = tariff
         self.request = request
         self._charges = tuple(charges)
@@ -56,7 +57,7 @@ class Meter:
         self.grows = bool(tariff.step) and streams and tariff.reads_answer
         self._due = 0
         self.hides_usage = hides_usage
-        self._reading = Reading(
+        self._reading = UsageReader(
             tariff,
             piece_bytes=self._piece_bytes(),
             hides_usage=hides_usage,
@@ -70,15 +71,15 @@ class Meter:
     # Before the call.
 
     @property
-    def known(self) -> int:
+    def request_cost(self) -> int:
         """What the request alone costs."""
         return cost(self.tariff.call, self._charges)
 
     @property
-    def worst(self) -> int:
+    def max_cost(self) -> int:
         """What the call can cost at most, as far as its request tells."""
         if self.request is None:
-            return self.tariff.most if self.tariff.response else self.known
+            return self.tariff.most if self.tariff.response else self.request_cost
         written = self.request.written * self.request.choices
         charges = (*self._charges, *self._to_read(), (self.request.model.output, written))
         return cost(self.tariff.call, charges)
@@ -87,9 +88,9 @@ class Meter:
     def bound(self) -> int:
         """What is reserved before the call begins; `grows` tells that more may follow."""
         if not self.grows:
-            return self.worst
+            return self.max_cost
         first = cost(self.tariff.call, (*self._charges, *self._to_read())) + self.tariff.step
-        return min(first, self.worst)
+        return min(first, self.max_cost)
 
     def tokens_for(self, credit: int) -> int:
         """How many tokens each choice may be answered with for so many micro-credits in all."""
@@ -101,15 +102,15 @@ class Meter:
 
     # While the answer comes.
 
-    def begin(self, status: int, headers: Sequence[Field]) -> None:
+    def begin(self, status: int, headers: Sequence[HeaderField]) -> None:
         """The head of the answer."""
         self._reading.begin(status, headers)
 
-    def feed(self, data: bytes) -> Iterator[Piece]:
+    def feed(self, data: bytes) -> Iterator[PricedChunk]:
         """A part of its body; what may be passed on of it, piece by piece."""
         return self._priced(self._reading.feed(data))
 
-    def end(self, trailers: Sequence[Field]) -> Iterator[Piece]:
+    def end(self, trailers: Sequence[HeaderField]) -> Iterator[PricedChunk]:
         """The end of it."""
         return self._priced(self._reading.end(trailers))
 
@@ -125,11 +126,11 @@ class Meter:
     # After it.
 
     @property
-    def counts(self) -> Counts | None:
+    def counts(self) -> TokenUsage | None:
         """The tokens that the answer stated."""
         return self._reading.counts
 
-    def bill(self, reserved: int, *, complete: bool) -> Bill:
+    def bill(self, reserved: int, *, complete: bool) -> FinalCharge:
         """What is charged of a call whose request was seen, with so much reserved for it.
 
         What is not stated, or unreadable, counts as all that was reserved; an answer that says
@@ -137,32 +138,36 @@ class Meter:
         off, what had come of it is charged, where that can be told.
         """
         if self._is_stated(complete=complete):
-            due = self._owed(self.counts)
-            return Bill(min(due, reserved), min(max(0, due - reserved), limits.quota_micro_max))
+            due = self._stated_cost(self.counts)
+            return FinalCharge(
+                min(due, reserved), min(max(0, due - reserved), limits.quota_micro_max)
+            )
         if self._reading.status >= _ERROR and (complete or self.tariff.usage is not None):
-            return Bill(min(self.known, reserved))
-        if not complete and self._reading.status and self._can_tell():
-            return Bill(min(self._owed(self._guess()), reserved))
-        return Bill(reserved)
+            return FinalCharge(min(self.request_cost, reserved))
+        if not complete and self._reading.status and self._is_cost_known():
+            return FinalCharge(min(self._stated_cost(self._guess()), reserved))
+        return FinalCharge(reserved)
 
-    # Inside.
-
-    def _priced(self, pieces: Iterable[bytes]) -> Iterator[Piece]:
+    def _priced(self, pieces: Iterable[bytes]) -> Iterator[PricedChunk]:
         for piece in pieces:
             self._due = max(self._due, self._so_far())
-            yield Piece(piece, self._due)
+            yield PricedChunk(piece, self._due)
 
     def _so_far(self) -> int:
         """What is owed for what has come: all that it can be where that cannot be read."""
         if self.request is not None and self._reading.status >= _ERROR and self.counts is None:
-            return self.known
+            return self.request_cost
         if not self.grows or self.request is None:
-            return self._owed(self.counts)
+            return self._stated_cost(self.counts)
         is_stated = self._reading.is_final and not self._reading.since
         if is_stated and self.counts and (self.counts.answered or not self._reading.text):
-            return self._owed(self.counts)
-        guess = self.worst if self._reading.is_dark else min(self.worst, self._owed(self._guess()))
-        return max(guess, self._owed(self.counts))
+            return self._stated_cost(self.counts)
+        guess = (
+            self.max_cost
+            if self._reading.is_dark
+            else min(self.max_cost, self._stated_cost(self._guess()))
+        )
+        return max(guess, self._stated_cost(self.counts))
 
     def _to_read(self) -> tuple[Charge, ...]:
         """What a model is asked to read, at its dearest."""
@@ -180,7 +185,7 @@ class Meter:
             for number, term in enumerate(self.tariff.response)
         )
 
-    def _can_tell(self) -> bool:
+    def _is_cost_known(self) -> bool:
         """Whether what an unfinished answer costs follows from what has come of it."""
         if self.tariff.usage is not None:
             # Without a step a model may have thought unseen, and that is paid for in full.
@@ -191,7 +196,7 @@ class Meter:
             for number, term in enumerate(self.tariff.response)
         )
 
-    def _owed(self, tokens: Counts | None) -> int:
+    def _stated_cost(self, tokens: TokenUsage | None) -> int:
         charges = list(self._charges)
         for number, term in enumerate(self.tariff.response):
             if term.source == "bytes":
@@ -202,14 +207,14 @@ class Meter:
             charges.extend(tokens.charges(self.request.model))
         return cost(self.tariff.call, charges)
 
-    def _guess(self) -> Counts:
+    def _guess(self) -> TokenUsage:
         """The tokens of an answer that is not over."""
         request, usage = self.request, self.tariff.usage
-        found = self.counts or Counts()
+        found = self.counts or TokenUsage()
         if request is None or usage is None:
             return found
         if self.counts is None:
-            found = Counts(request.read)
+            found = TokenUsage(request.read)
         answered = max(self._reading.events, -(-self._reading.text // usage.bytes_per_token))
         return found._replace(answered=max(found.answered, answered))
 

@@ -18,7 +18,7 @@ def is_stream(fields: Mapping[bytes, bytes]) -> bool:
     return kind.startswith(b"text/event-stream") and b"content-encoding" not in fields
 
 
-class Splitter:
+class EventSplitter:
     """Cuts a stream into events, each with the blank line that ends it."""
 
     def __init__(self) -> None:

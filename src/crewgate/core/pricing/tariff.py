@@ -16,18 +16,18 @@ from crewgate import limits
 
 MILLION = 1_000_000
 
-Source = Literal["bytes", "number", "items", "header", "trailer"]
-Dialect = Literal["openai", "anthropic", "gemini"]
-Short = Literal["lower", "refuse"]
-HangUp = Literal["cancel", "drain"]
-OnOverrun = Literal["end", "charge"]
+TermSource = Literal["bytes", "number", "items", "header", "trailer"]
+LLMDialect = Literal["openai", "anthropic", "gemini"]
+ShortCreditPolicy = Literal["lower", "refuse"]
+DisconnectPolicy = Literal["cancel", "drain"]
+OverrunPolicy = Literal["end", "charge"]
 Quantity = int | Fraction
 
 # JSON's number (RFC 8259, section 6) without a sign; a leading zero is no number anywhere.
 _NUMBER = re.compile(rb"(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,12})?(?:[eE][+-]?[0-9]{1,2})?")
 
 
-class Term(msgspec.Struct, frozen=True):
+class PriceTerm(msgspec.Struct, frozen=True):
     """One quantity that is paid for.
 
     `bytes` are the body's; a `number` stands at a JSON pointer (RFC 6901), and so does the array
@@ -36,7 +36,7 @@ class Term(msgspec.Struct, frozen=True):
     micro-credits for a million units.
     """
 
-    source: Source
+    source: TermSource
     rate: int
     place: tuple[str, ...] = ()
 
@@ -48,7 +48,7 @@ class Term(msgspec.Struct, frozen=True):
         return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in self.place)
 
 
-class Model(msgspec.Struct, frozen=True):
+class ModelRates(msgspec.Struct, frozen=True):
     """A model's rates by kind of token; `name` may end in "*".
 
     `context_tokens` bounds what a request can make it read, `output_tokens` what it can answer; 0
@@ -70,7 +70,7 @@ class Model(msgspec.Struct, frozen=True):
         return model == self.name
 
 
-class Usage(msgspec.Struct, frozen=True):
+class UsagePricing(msgspec.Struct, frozen=True):
     """Prices by the usage that a language model's server states.
 
     `short` says what becomes of a call when the credit left does not pay for all that it may
@@ -78,13 +78,13 @@ class Usage(msgspec.Struct, frozen=True):
     are members of a request that pass although they may change its price.
     """
 
-    dialect: Dialect
-    models: tuple[Model, ...]
-    short: Short = "lower"
+    dialect: LLMDialect
+    models: tuple[ModelRates, ...]
+    short: ShortCreditPolicy = "lower"
     bytes_per_token: int = limits.bytes_per_token
     allow: tuple[str, ...] = ()
 
-    def model(self, name: str) -> Model | None:
+    def model(self, name: str) -> ModelRates | None:
         """The one that names it best: itself, or the longest beginning."""
         fitting = [model for model in self.models if model.names(name)]
         return max(fitting, key=lambda model: (model.name == name, len(model.name)), default=None)
@@ -101,12 +101,12 @@ class Tariff(msgspec.Struct, frozen=True):
 
     call: int
     most: int
-    request: tuple[Term, ...] = ()
-    response: tuple[Term, ...] = ()
-    usage: Usage | None = None
+    request: tuple[PriceTerm, ...] = ()
+    response: tuple[PriceTerm, ...] = ()
+    usage: UsagePricing | None = None
     step: int = 0
-    hang_up: HangUp = "cancel"
-    on_overrun: OnOverrun = "end"
+    hang_up: DisconnectPolicy = "cancel"
+    on_overrun: OverrunPolicy = "end"
 
     @property
     def reads_body(self) -> bool:

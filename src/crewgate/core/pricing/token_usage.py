@@ -9,10 +9,10 @@ from typing import NamedTuple
 import msgspec
 
 from crewgate import limits
-from crewgate.core.pricing.tariff import Dialect, Model
+from crewgate.core.pricing.tariff import LLMDialect, ModelRates
 
 
-class Counts(NamedTuple):
+class TokenUsage(NamedTuple):
     """Tokens: read afresh, read from a cache, written into one, and answered."""
 
     fresh: int = 0
@@ -20,13 +20,13 @@ class Counts(NamedTuple):
     stored: int = 0
     answered: int = 0
 
-    def charges(self, model: Model) -> list[tuple[int, int]]:
+    def charges(self, model: ModelRates) -> list[tuple[int, int]]:
         """Rates and units."""
         rates = model.input, model.cached, model.written, model.output
         return list(zip(rates, self, strict=True))
 
 
-class Event(msgspec.Struct, frozen=True):
+class UsageEvent(msgspec.Struct, frozen=True):
     """What is looked at in an answer, or in an event of one; all else is passed over unread."""
 
     type: object = None
@@ -46,17 +46,17 @@ class _Inside(msgspec.Struct, frozen=True):
     usage: object = None
 
 
-_event: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+_event: msgspec.json.Decoder[UsageEvent] = msgspec.json.Decoder(UsageEvent)
 _inside: msgspec.json.Decoder[_Inside] = msgspec.json.Decoder(_Inside)
 _any = msgspec.json.Decoder()
 
 
-def read(text: bytes) -> Event:
+def read(text: bytes) -> UsageEvent:
     """ValueError for what is no JSON object."""
     return _event.decode(text)
 
 
-def counts(dialect: Dialect, event: Event, before: Counts | None) -> Counts | None:
+def counts(dialect: LLMDialect, event: UsageEvent, before: TokenUsage | None) -> TokenUsage | None:
     """The usage that an answer, or an event of one, states; None if it states none.
 
     `before` is what earlier events stated: later ones may repeat a part of it only. ValueError for
@@ -73,21 +73,21 @@ def counts(dialect: Dialect, event: Event, before: Counts | None) -> Counts | No
         return None
     if dialect != "anthropic":
         return _openai(stated)
-    found = _anthropic(stated, before or Counts())
+    found = _anthropic(stated, before or TokenUsage())
     if before is None:
-        _said(stated, "input_tokens")
+        _require_stated(stated, "input_tokens")
         if event.type != "message_start":
-            _said(stated, "output_tokens")
+            _require_stated(stated, "output_tokens")
     return found
 
 
-def text_bytes(event: Event) -> int:
+def text_bytes(event: UsageEvent) -> int:
     """Bytes of the text that an event of a stream brings, as far as one can tell."""
     parts = (bytes(p) for p in (event.delta, event.choices, event.content_block, event.candidates))
     return sum(map(_text_of, parts))
 
 
-def is_usage_only(event: Event) -> bool:
+def is_usage_only(event: UsageEvent) -> bool:
     """Whether a client that did not ask for usage would not have been sent this event."""
     return bytes(event.choices).translate(None, b" \t\r\n") == b"[]" and bool(event.usage)
 
@@ -108,7 +108,7 @@ def _texts(value: object, depth: int = 8) -> int:
     return 0
 
 
-def _said(stated: Mapping[str, object], *names: str) -> None:
+def _require_stated(stated: Mapping[str, object], *names: str) -> None:
     """ValueError where none of them stands: what is not stated is not zero."""
     if all(stated.get(name) is None for name in names):
         raise ValueError(f"no {names[0]}")
@@ -133,20 +133,20 @@ def _part(stated: Mapping[str, object], *names: str) -> Mapping[str, object]:
     return {}
 
 
-def _openai(stated: Mapping[str, object]) -> Counts:
+def _openai(stated: Mapping[str, object]) -> TokenUsage:
     """Tokens of a cache are among the input's, reasoning tokens among the output's."""
     own = _tokens(stated, "prompt_tokens", "input_tokens")
     details = _part(stated, "prompt_tokens_details", "input_tokens_details")
     cached = min(own, _tokens(details, "cached_tokens"))
     stored = min(own - cached, _tokens(details, "cache_write_tokens"))
     answered = _tokens(stated, "completion_tokens", "output_tokens")
-    _said(stated, "prompt_tokens", "input_tokens")
+    _require_stated(stated, "prompt_tokens", "input_tokens")
     if not own or own != stated.get("total_tokens"):  # embeddings say no more
-        _said(stated, "completion_tokens", "output_tokens")
-    return Counts(own - cached - stored, cached, stored, answered)
+        _require_stated(stated, "completion_tokens", "output_tokens")
+    return TokenUsage(own - cached - stored, cached, stored, answered)
 
 
-def _anthropic(stated: Mapping[str, object], before: Counts) -> Counts:
+def _anthropic(stated: Mapping[str, object], before: TokenUsage) -> TokenUsage:
     """Totals so far; what an event does not repeat stands. Cached tokens are beside the input's."""
     names = (
         "input_tokens",
@@ -154,7 +154,7 @@ def _anthropic(stated: Mapping[str, object], before: Counts) -> Counts:
         "cache_creation_input_tokens",
         "output_tokens",
     )
-    return Counts(
+    return TokenUsage(
         *(
             _tokens(stated, name) if stated.get(name) is not None else known
             for name, known in zip(names, before, strict=True)
@@ -162,9 +162,11 @@ def _anthropic(stated: Mapping[str, object], before: Counts) -> Counts:
     )
 
 
-def _gemini(stated: Mapping[str, object]) -> Counts:
+def _gemini(stated: Mapping[str, object]) -> TokenUsage:
     """Cached tokens are among the prompt's, thoughts beside the candidates'."""
     own = _tokens(stated, "promptTokenCount")
     cached = min(own, _tokens(stated, "cachedContentTokenCount"))
     answered = _tokens(stated, "candidatesTokenCount") + _tokens(stated, "thoughtsTokenCount")
-    return Counts(own - cached + _tokens(stated, "toolUsePromptTokenCount"), cached, 0, answered)
+    return TokenUsage(
+        own - cached + _tokens(stated, "toolUsePromptTokenCount"), cached, 0, answered
+    )

@@ -7,19 +7,18 @@ neither rates nor reservations.
 from collections.abc import Iterator, Sequence
 
 from crewgate import limits
+from crewgate.core.http import HeaderField
 from crewgate.core.pricing import sse
-from crewgate.core.pricing.json_document import Count, Document
+from crewgate.core.pricing.json_document import CountItems, JSONDocument
 from crewgate.core.pricing.tariff import Quantity, Tariff, amount
-from crewgate.core.pricing.token_usage import Counts, counts, is_usage_only, read, text_bytes
-from crewgate.core.shared_quota import Room
+from crewgate.core.pricing.token_usage import TokenUsage, counts, is_usage_only, read, text_bytes
+from crewgate.core.shared_quota import SharedQuota
 from crewgate.errors import RequestRefusedError
-
-Field = tuple[bytes, bytes]
 
 _INSIDE = {"number", "items"}
 
 
-class Reading:
+class UsageReader:
     """Of one answer. `stated` has the quantities by number of the tariff's response terms.
 
     `counts` are the tokens stated so far, `is_final` tells that they are those of the whole answer;
@@ -34,13 +33,13 @@ class Reading:
         *,
         piece_bytes: int,
         hides_usage: bool = False,
-        count: Count | None = None,
-        room: Room | None = None,
+        count: CountItems | None = None,
+        room: SharedQuota | None = None,
     ) -> None:
         """Pieces have at most `piece_bytes`, and events are whole; `room` is for what is kept."""
         self.status = 0
         self.stated: dict[int, Quantity] = {}
-        self.counts: Counts | None = None
+        self.counts: TokenUsage | None = None
         self.is_final = False
         self.is_dark = False
         self.text = 0
@@ -52,18 +51,18 @@ class Reading:
         self._hides_usage = hides_usage
         self._count = count
         self._room = room
-        self._splitter: sse.Splitter | None = None
+        self._splitter: sse.EventSplitter | None = None
         self._kept: bytearray | None = None
 
     def __repr__(self) -> str:
-        return f"<Reading of {self.bytes} bytes>"
+        return f"<UsageReader of {self.bytes} bytes>"
 
     @property
     def streams(self) -> bool:
         """Whether it is read event by event."""
         return self._splitter is not None
 
-    def begin(self, status: int, headers: Sequence[Field]) -> None:
+    def begin(self, status: int, headers: Sequence[HeaderField]) -> None:
         """The head of the answer."""
         self.status = status
         fields = _joined(headers)
@@ -74,7 +73,7 @@ class Reading:
         if fields.pop(b"content-encoding", b"identity").strip().lower() != b"identity":
             self.is_dark = True
         elif sse.is_stream(fields):
-            self._splitter = sse.Splitter()
+            self._splitter = sse.EventSplitter()
         else:
             self.is_dark = self._tariff.usage is not None  # until it is read, at its end
             self._kept = bytearray()
@@ -90,7 +89,7 @@ class Reading:
             self.bytes += len(piece)
             yield piece
 
-    def end(self, trailers: Sequence[Field]) -> Iterator[bytes]:
+    def end(self, trailers: Sequence[HeaderField]) -> Iterator[bytes]:
         """The end of it, and what of its body was held for more to come."""
         if self._splitter is not None:
             tail = self._splitter.tail()
@@ -141,7 +140,7 @@ class Reading:
 
     def _read_document(self, text: bytes) -> None:
         try:
-            last = Document(text, self._count).last() if self._tariff.usage else b""
+            last = JSONDocument(text, self._count).last() if self._tariff.usage else b""
         except ValueError:
             return
         self._read_usage(last)
@@ -174,7 +173,7 @@ class Reading:
             if term.source not in _INSIDE:
                 continue
             try:
-                document = Document(text, self._count)
+                document = JSONDocument(text, self._count)
                 found = document.find(term.place)
                 if found is None:
                     continue
@@ -194,7 +193,7 @@ class Reading:
                 self.stated.pop(number, None)
 
 
-def _joined(headers: Sequence[Field]) -> dict[bytes, bytes]:
+def _joined(headers: Sequence[HeaderField]) -> dict[bytes, bytes]:
     """By name in small letters; what stands there twice is a list (RFC 9110, section 5.3)."""
     fields: dict[bytes, bytes] = {}
     for name, value in headers:

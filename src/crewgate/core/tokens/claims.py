@@ -14,7 +14,7 @@ from crewgate import limits
 
 Seconds = Annotated[int, Meta(ge=0, le=limits.time_seconds_max)]
 MicroCredits = Annotated[int, Meta(ge=0, le=limits.quota_micro_max)]
-Text = Annotated[str, Meta(min_length=1, max_length=limits.claim_chars_max)]
+ClaimText = Annotated[str, Meta(min_length=1, max_length=limits.claim_chars_max)]
 
 _TEXT = re.compile(rf"[A-Za-z0-9._:/@-]{{1,{limits.claim_chars_max}}}", re.ASCII)
 
@@ -39,18 +39,20 @@ class PathElement(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 class Claims(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The payload of a token, decoded strictly; unknown members were ignored."""
 
-    iss: Text
-    aud: Text | Annotated[list[Text], Meta(min_length=1, max_length=limits.audiences_max)]
-    sub: Text
-    client_id: Text
+    iss: ClaimText
+    aud: ClaimText | Annotated[list[ClaimText], Meta(min_length=1, max_length=limits.audiences_max)]
+    sub: ClaimText
+    client_id: ClaimText
     iat: Seconds
     exp: Seconds
-    jti: Text
-    crew: Text
-    process_id: Text
-    agent_role: Text
+    jti: ClaimText
+    crew: ClaimText
+    process_id: ClaimText
+    agent_role: ClaimText
     execution_branch_id: str
-    allowed_tools: Annotated[list[Text], Meta(min_length=1, max_length=limits.allowed_tools_max)]
+    allowed_tools: Annotated[
+        list[ClaimText], Meta(min_length=1, max_length=limits.allowed_tools_max)
+    ]
     credit_quota: MicroCredits
     branch_path: Annotated[list[PathElement], Meta(max_length=limits.depth_max)]
     nbf: Seconds | None = None

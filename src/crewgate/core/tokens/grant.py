@@ -7,7 +7,7 @@ to the crew's ceiling. Says nothing about what was spent or revoked since.
 import msgspec
 
 from crewgate.core import cross_crew_account
-from crewgate.core.ids import Kind, branch_key, crew_key, table_key
+from crewgate.core.ids import KeyKind, branch_key, crew_key, table_key
 from crewgate.core.tokens.claims import Claims
 
 
@@ -48,13 +48,13 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 
 
 def keys_of(claims: Claims, kid: str) -> list[bytes]:
-    """The key of everything that a token names and that can be revoked (DESIGN, check 5)."""
+    """The key of everything that a token names and that can be revoked."""
     crew = claims.crew
     named = [
-        (Kind.GRANT, claims.jti),
-        (Kind.PROCESS, claims.process_id),
-        (Kind.ORCHESTRATOR, claims.client_id),
-        (Kind.KEY, kid),
+        (KeyKind.GRANT, claims.jti),
+        (KeyKind.PROCESS, claims.process_id),
+        (KeyKind.ORCHESTRATOR, claims.client_id),
+        (KeyKind.KEY, kid),
     ]
     keys = [table_key(kind, crew, name.encode()) for kind, name in named]
     branches = [claims.execution_branch_id, *(each.id for each in claims.branch_path)]

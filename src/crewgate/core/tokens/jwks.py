@@ -1,4 +1,4 @@
-"""A crew's JWKS (RFC 7517, RFC 8037) becomes `Key` structs; refuses whatever is no public Ed25519.
+"""Read a crew's JWKS (RFC 7517, RFC 8037); refuses every key that is not a public Ed25519 key.
 
 Pure text to structs: whether the 32 bytes are a point is asked of libsodium by the caller, and
 whether a kid is used by two crews is only known to who reads all files. A file is accepted whole
@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from crewgate import limits
-from crewgate.core.policy.policy import Key
+from crewgate.core.policy.policy import VerificationKey
 from crewgate.core.tokens.claims import is_text
 from crewgate.errors import ConfigurationError
 
@@ -19,7 +19,7 @@ KEY_BYTES = 32
 ALGORITHMS = ("EdDSA", "Ed25519")
 
 
-def parse_jwks(data: bytes, crew: str, where: str) -> tuple[Key, ...]:
+def parse_jwks(data: bytes, crew: str, where: str) -> tuple[VerificationKey, ...]:
     """The keys of `crew` in the JWKS `data`, in file order; `where` is the path, for errors.
 
     ConfigurationError says which key and how to mend it. Unknown members of a JWK are ignored.
@@ -53,7 +53,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _refuse_twins(keys: tuple[Key, ...], where: str) -> None:
+def _refuse_twins(keys: tuple[VerificationKey, ...], where: str) -> None:
     seen: set[str] = set()
     for key in keys:
         if key.kid in seen:
@@ -63,7 +63,7 @@ def _refuse_twins(keys: tuple[Key, ...], where: str) -> None:
         seen.add(key.kid)
 
 
-def _key(member: object, crew: str, where: str) -> Key:
+def _key(member: object, crew: str, where: str) -> VerificationKey:
     if not isinstance(member, dict):
         raise ConfigurationError(f"{where}: expected an object, a JWK")
     kid = member.get("kid")
@@ -86,7 +86,7 @@ def _key(member: object, crew: str, where: str) -> Key:
         _require(member, "use", ("sig",), where)
     if "key_ops" in member and "verify" not in _texts(member["key_ops"]):
         raise ConfigurationError(f'{where}: key_ops must contain "verify"')
-    return Key(
+    return VerificationKey(
         kid=kid,
         crew=crew,
         public=_public(member.get("x"), where),

@@ -91,7 +91,7 @@ def read(data: bytes) -> Certificate:
     """Read a certificate's DER; ValueError for what is none."""
     if len(data) > limits.certificate_bytes_max:
         raise ValueError("a certificate over its bound")
-    outer = der.Reader(data).enter()
+    outer = der.DERReader(data).enter()
     body = outer.enter()
     version = body.enter(_VERSION)
     if version.integer() != _VERSION_3:
@@ -119,7 +119,7 @@ def read(data: bytes) -> Certificate:
     )
 
 
-def _extensions(reader: der.Reader) -> dict[bytes, bytes]:
+def _extensions(reader: der.DERReader) -> dict[bytes, bytes]:
     """Values by identifier; none may stand there twice (RFC 5280 §4.2)."""
     found: dict[bytes, bytes] = {}
     while reader.tag != -1:
@@ -140,20 +140,20 @@ def _extensions(reader: der.Reader) -> dict[bytes, bytes]:
 def _is_authority(value: bytes | None) -> bool:
     if value is None:
         return False
-    constraints = der.Reader(value).enter()
+    constraints = der.DERReader(value).enter()
     return constraints.tag == der.BOOLEAN and constraints.take_any() == b"\xff"
 
 
 def _identifiers(value: bytes | None) -> list[bytes]:
     if value is None:
         return []
-    reader, found = der.Reader(value).enter(), []
+    reader, found = der.DERReader(value).enter(), []
     while reader.tag != -1:
         found.append(reader.take(der.OBJECT_IDENTIFIER))
     return found
 
 
-def time_of(reader: der.Reader) -> int:
+def time_of(reader: der.DERReader) -> int:
     """The next value as seconds since 1970; ValueError.
 
     RFC 5280 §4.1.2.5: two digits of the year mean 1950 to 2049.
@@ -167,7 +167,7 @@ def time_of(reader: der.Reader) -> int:
     return int(moment.timestamp())
 
 
-def _name(reader: der.Reader) -> str:
+def _name(reader: der.DERReader) -> str:
     """A distinguished name as one bounded, printable line; a stranger may have made it long."""
     parts: list[str] = []
     most = limits.certificate_subject_chars_max

@@ -9,7 +9,7 @@ import enum
 import msgspec
 
 
-class Flaw(enum.Enum):
+class UndeterminedReason(enum.Enum):
     """Why an answer settles nothing; the value is the audit's word."""
 
     UNREACHABLE = "responder-unreachable"
@@ -33,13 +33,13 @@ class _Status(msgspec.Struct, frozen=True):
         raise TypeError("a certificate's status is not a truth value: test isinstance")
 
 
-class Good(_Status, frozen=True):
+class GoodStatus(_Status, frozen=True):
     """Not revoked as of now; the answer is good until then."""
 
     until: float
 
 
-class Revoked(_Status, frozen=True):
+class RevokedStatus(_Status, frozen=True):
     """Revoked at that time, for a reason as RFC 5280 names it, empty if none is given."""
 
     at: float
@@ -47,15 +47,15 @@ class Revoked(_Status, frozen=True):
     until: float
 
 
-class Unknown(_Status, frozen=True):
+class UnknownStatus(_Status, frozen=True):
     """Its issuer says that it never issued it."""
 
 
-class Doubt(_Status, frozen=True):
+class UndeterminedStatus(_Status, frozen=True):
     """Nobody can say now; `detail` is for an operator and names no certificate."""
 
-    flaw: Flaw
+    flaw: UndeterminedReason
     detail: str = ""
 
 
-Status = Good | Revoked | Unknown | Doubt
+CertificateStatus = GoodStatus | RevokedStatus | UnknownStatus | UndeterminedStatus

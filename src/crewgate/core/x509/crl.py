@@ -14,14 +14,14 @@ _BEGIN = b"-----BEGIN X509 CRL-----"
 _LONG = 0x80
 
 
-class Times(NamedTuple):
+class CRLTimes(NamedTuple):
     """Seconds since 1970: when the list was made, and until when it is good."""
 
     begin: int
     end: int
 
 
-def read_times(pem: bytes) -> Times:
+def read_times(pem: bytes) -> CRLTimes:
     """From the first `HEAD_BYTES` of a PEM file, or more of it; ValueError for what is no list."""
     _, begin, text = pem[:HEAD_BYTES].partition(_BEGIN)
     if not begin:
@@ -31,12 +31,12 @@ def read_times(pem: bytes) -> Times:
         data = binascii.a2b_base64(text[: len(text) // 4 * 4])
     except binascii.Error as error:
         raise ValueError(f"not PEM: {error}") from error
-    reader = der.Reader(_inside(_inside(data)))
+    reader = der.DERReader(_inside(_inside(data)))
     if reader.tag == der.INTEGER:
         reader.take_any()  # version
     reader.take(der.SEQUENCE)  # signature algorithm
     reader.take(der.SEQUENCE)  # issuer
-    return Times(time_of(reader), time_of(reader))
+    return CRLTimes(time_of(reader), time_of(reader))
 
 
 def _inside(data: bytes) -> bytes:

@@ -52,7 +52,7 @@ def _arc(value: int) -> bytes:
     return bytes(reversed(groups))
 
 
-class Reader:
+class DERReader:
     """Reads the values that stand in `data` one after the other; ValueError for anything else."""
 
     __slots__ = ("_at", "_data")

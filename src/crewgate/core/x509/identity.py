@@ -127,7 +127,7 @@ def encode(identity: Identity) -> bytes:
 
 def decode(value: bytes) -> Identity:
     """What the extension says; ValueError for anything that `encode` would not have written."""
-    outer = der.Reader(value)
+    outer = der.DERReader(value)
     reader = outer.enter()
     outer.end()
     if reader.integer() != VERSION:
@@ -145,7 +145,7 @@ def decode(value: bytes) -> Identity:
     return identity
 
 
-def _rights(reader: der.Reader) -> tuple[str, ...]:
+def _rights(reader: der.DERReader) -> tuple[str, ...]:
     rights = [reader.text()]
     while reader.tag != -1:
         rights.append(reader.text())

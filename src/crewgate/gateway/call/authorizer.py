@@ -1,7 +1,7 @@
 """The worker's gate, and what may change its mind: credit that is drawn, a policy that is loaded.
 
 One draw a branch is under way at a time; whoever needs the same branch's credit waits for it and
-asks the gate again. No event loop ever waits inside a draw (design/table.md).
+asks the gate again. No event loop ever waits inside a draw.
 """
 
 import time
@@ -18,10 +18,10 @@ from crewgate.core.budget.window_reset import explained
 from crewgate.core.policy.policy import Policy
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
-from crewgate.gateway.call.interfaces import Told
-from crewgate.ipc.attach_messages import Drawn
+from crewgate.gateway.call.interfaces import DrawCallback
+from crewgate.ipc.attach_messages import CreditDrawn
 
-Ask = Callable[[Grant, int, Told], None]
+RequestDraw = Callable[[Grant, int, DrawCallback], None]
 
 
 class _Draw:
@@ -35,14 +35,14 @@ class _Draw:
         self.granted = False
         self.done = trio.Event()
 
-    def answer(self, drawn: Drawn | None) -> None:
+    def answer(self, drawn: CreditDrawn | None) -> None:
         """Whoever waits hears how it ended."""
         self.granted = drawn is not None and drawn.status == "granted"
         self.done.set()
 
 
-class Relief:
-    """A `parties.Relief`: an event to wait for, and then whether the gate may say otherwise."""
+class DrawOrReload:
+    """A `RetryCondition`: an event to wait for, then whether the gate may decide otherwise."""
 
     __slots__ = ("_changes", "_event")
 
@@ -57,7 +57,7 @@ class Relief:
         return self._changes()
 
 
-class GateJudge:
+class GateAuthorizer:
     """Judges by a table and a policy, both of which may be replaced."""
 
     def __init__(
@@ -65,7 +65,7 @@ class GateJudge:
         table: Table,
         attachment: int,
         policy: Policy,
-        ask: Ask,
+        ask: RequestDraw,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """`wall` is the clock in seconds since the epoch."""
@@ -137,7 +137,7 @@ class GateJudge:
         """The same with the window that is spent, if credits come back by themselves."""
         return explained(denial, self._wall())
 
-    def _note(self, branch: bytes, drawn: Drawn | None) -> None:
+    def _note(self, branch: bytes, drawn: CreditDrawn | None) -> None:
         """Remember which branches were not opened, the latest of very many."""
         self._unopened.pop(branch, None)
         why = _UNOPENED.get(drawn.status) if drawn is not None else None
@@ -149,22 +149,22 @@ class GateJudge:
     def _need(self, tool: int, price: int) -> int:
         return self.policy.tools[tool].price if price < 0 else price
 
-    def relieve(self, denial: Denial, tool: int, price: int = -1) -> Relief:
+    def relieve(self, denial: Denial, tool: int, price: int = -1) -> DrawOrReload:
         """Begin to work on what a denial with `retry` is about."""
         if denial.grant is None:
             if self.table.policy_generation == self.policy.generation:
                 return _NONE  # the table is stale: only the agent can mend that
-            return Relief(self._renewed, lambda: True)
+            return DrawOrReload(self._renewed, lambda: True)
         if not 0 <= tool < len(self.policy.tools):
             return _NONE
         return self._draw(denial.grant, self._need(tool, price))
 
-    async def draw(self, grant: Grant, need: int) -> Drawn | None:
+    async def draw(self, grant: Grant, need: int) -> CreditDrawn | None:
         """Draw for a call under way: how that ended, None while the agent is away."""
-        answers: list[Drawn | None] = []
+        answers: list[CreditDrawn | None] = []
         done = trio.Event()
 
-        def answered(drawn: Drawn | None) -> None:
+        def answered(drawn: CreditDrawn | None) -> None:
             answers.append(drawn)
             done.set()
 
@@ -172,25 +172,25 @@ class GateJudge:
         await done.wait()
         return answers[0]
 
-    def _draw(self, grant: Grant, need: int) -> Relief:
+    def _draw(self, grant: Grant, need: int) -> DrawOrReload:
         """Draw, or wait for the draw that is under way; another question's answer is not ours."""
         key = grant.branch_key
         under_way = self._draws.get(key)
         if under_way is not None:
             speaks = under_way.need == need and under_way.grant is grant
-            return Relief(under_way.done, lambda: under_way.granted or not speaks)
+            return DrawOrReload(under_way.done, lambda: under_way.granted or not speaks)
         draw = self._draws[key] = _Draw(grant, need)
 
-        def answered(drawn: Drawn | None) -> None:
+        def answered(drawn: CreditDrawn | None) -> None:
             del self._draws[key]
             self._note(key, drawn)
             draw.answer(drawn)
 
         self._ask(grant, need, answered)
-        return Relief(draw.done, lambda: draw.granted)
+        return DrawOrReload(draw.done, lambda: draw.granted)
 
 
-_NONE = Relief(None, lambda: False)
+_NONE = DrawOrReload(None, lambda: False)
 _UNOPENED = {  # what a draw said that opened no branch
     "full": Reason.TABLE_FULL,
     "share": Reason.TABLE_FULL,

@@ -8,26 +8,28 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from crewgate.core.tokens.grant import Grant
-from crewgate.gateway.call.interfaces import Told
-from crewgate.ipc.attach_messages import Drawn
+from crewgate.gateway.call.interfaces import DrawCallback
+from crewgate.ipc.attach_messages import CreditDrawn
 
-Ask = Callable[[], Awaitable[Drawn | None]]
-Tell = Callable[[bytes, Grant, int], None]
+DrawRequest = Callable[[], Awaitable[CreditDrawn | None]]
+NotifyOverrun = Callable[[bytes, Grant, int], None]
 
 
-class Errands:
+class BackgroundTasks:
     """The errands of one worker; they live in `run`, and nothing is begun outside it."""
 
-    def __init__(self, wait_seconds: float, tell: Tell, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, wait_seconds: float, tell: NotifyOverrun, log: Callable[[str], None]
+    ) -> None:
         """A draw is waited for `wait_seconds`; `tell` takes overruns to the agent."""
         self._wait_seconds = wait_seconds
-        self._tell = tell
-        self._say = say
+        self._notify_overrun = tell
+        self._log = log
         self._nursery: trio.Nursery | None = None
 
     def __repr__(self) -> str:
         count = len(self._nursery.child_tasks) if self._nursery else 0
-        return f"<Errands {count} under way>"
+        return f"<BackgroundTasks {count} under way>"
 
     async def run(self) -> None:
         """Do errands until cancelled."""
@@ -38,7 +40,7 @@ class Errands:
             finally:
                 self._nursery = None
 
-    def draw(self, ask: Ask, done: Told) -> None:
+    def draw(self, ask: DrawRequest, done: DrawCallback) -> None:
         """Have `ask` answered, within the time for that; else the answer is None."""
         if self._nursery is None:
             done(None)
@@ -54,15 +56,15 @@ class Errands:
 
     def overran(self, request: bytes, grant: Grant, amount: int) -> None:
         """Tell the agent."""
-        self._tell(request, grant, amount)
+        self._notify_overrun(request, grant, amount)
 
-    async def _draw(self, ask: Ask, done: Told) -> None:
+    async def _draw(self, ask: DrawRequest, done: DrawCallback) -> None:
         drawn = None
         try:
             with trio.move_on_after(self._wait_seconds):
                 drawn = await ask()
         except Exception as error:  # noqa: BLE001 - a barrier: this stream is cut, others go on
-            self._say(f"a draw for a stream failed: {error!r}")
+            self._log(f"a draw for a stream failed: {error!r}")
         self._do(lambda: done(drawn))
 
     async def _later(
@@ -76,4 +78,4 @@ class Errands:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - a barrier, as above
-            self._say(f"a call could not be brought on: {error!r}")
+            self._log(f"a call could not be brought on: {error!r}")

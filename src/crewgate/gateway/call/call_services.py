@@ -6,36 +6,47 @@ And how the gateway itself answers, with problems.
 from collections.abc import Callable
 from functools import partial
 
-from crewgate._native.call_line import CallLines
+from crewgate._native.audit_line import AuditLines
 from crewgate.core.audit import records as audit
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.gateway import cors, refusals
-from crewgate.gateway.call.in_flight import Flight, Live
-from crewgate.gateway.call.interfaces import Errands, Judge, Sink, Told
-from crewgate.gateway.call.settlement_queue import Books, Turns
-from crewgate.gateway.routes import Site
+from crewgate.gateway.call.in_flight import InFlightCall, InFlightCalls
+from crewgate.gateway.call.interfaces import (
+    Authorizer,
+    BackgroundTaskRunner,
+    DecisionSink,
+    DrawCallback,
+)
+from crewgate.gateway.call.settlement_queue import LoopHooks, SettlementQueue
+from crewgate.gateway.routes import RouteTable
 from crewgate.server import Exchange, Request
 
 
-class Landing:
+class CallServices:
     """Registry, records and errands of the calls in flight."""
 
     def __init__(
-        self, site: Site, judge: Judge, live: Live, sink: Sink, turns: Turns, errands: Errands
+        self,
+        routes: RouteTable,
+        authorizer: Authorizer,
+        in_flight: InFlightCalls,
+        sink: DecisionSink,
+        loop_hooks: LoopHooks,
+        background_tasks: BackgroundTaskRunner,
     ) -> None:
-        self.site = site
-        self.live = live
+        self.routes = routes
+        self.in_flight = in_flight
         self.sink = sink
-        self.lines = CallLines()
-        self._judge = judge
-        self._errands = errands
-        self._books = Books(sink, turns)
+        self.lines = AuditLines()
+        self._judge = authorizer
+        self._background_tasks = background_tasks
+        self._settlement_queue = SettlementQueue(sink, loop_hooks)
 
     def answer(
         self,
         exchange: Exchange,
-        kind: refusals.Kind,
+        kind: refusals.ProblemType,
         request: bytes,
         *,
         denial: Denial | None = None,
@@ -52,12 +63,12 @@ class Landing:
             scope=scope,
             for_models=self._is_for_models(asked),
         )
-        exchange.respond(status, cors.shared_refusal(asked, self.site.find, fields), body)
+        exchange.respond(status, cors.shared_refusal(asked, self.routes.find, fields), body)
 
     def _is_for_models(self, asked: Request) -> bool:
-        if not self.site.serves_models:
+        if not self.routes.serves_models:
             return False
-        entry = self.site.find(asked.method, asked.path, asked.authority)
+        entry = self.routes.find(asked.method, asked.path, asked.authority)
         return entry is not None and entry.serves_models
 
     def explained(self, denial: Denial) -> Denial:
@@ -68,19 +79,19 @@ class Landing:
         """Write that a stream has begun."""
         self.sink.write(record)
 
-    def landed(self, flight: Flight, line: bytes, cost: int) -> None:
+    def call_ended(self, call: InFlightCall, line: bytes, cost: int) -> None:
         """Forget a flight, and have it recorded and settled at the end of this turn."""
-        self.live.remove(flight)
-        self._books.enter(line, flight.permit, cost)
+        self.in_flight.remove(call)
+        self._settlement_queue.enter(line, call.permit, cost)
 
-    def fund(self, grant: Grant, need: int, done: Told) -> None:
+    def fund(self, grant: Grant, need: int, done: DrawCallback) -> None:
         """Have credit drawn for a call that goes on; `done` hears how that ended."""
-        self._errands.draw(partial(self._judge.draw, grant, need), done)
+        self._background_tasks.draw(partial(self._judge.draw, grant, need), done)
 
     def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
         """Call `work` after so long; what is returned takes that back."""
-        return self._errands.later(seconds, work)
+        return self._background_tasks.later(seconds, work)
 
     def overran(self, request: bytes, grant: Grant, amount: int) -> None:
         """Say that the answer of call `request` stated more than it may cost."""
-        self._errands.overran(request, grant, amount)
+        self._background_tasks.overran(request, grant, amount)

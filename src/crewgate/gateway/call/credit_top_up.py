@@ -13,43 +13,57 @@ from functools import partial
 
 from crewgate import limits
 from crewgate._native.permit import Permit
-from crewgate.core.audit.records import Outcome
+from crewgate.core.audit.records import CallOutcome
 from crewgate.core.verdict import Denial, Reason
-from crewgate.gateway.call.termination import Tower
-from crewgate.ipc.attach_messages import Drawn
+from crewgate.gateway.call.termination import TerminationServices
+from crewgate.ipc.attach_messages import CreditDrawn
 
 _OVER = {"exhausted", "closed", "mismatch"}  # what asking again cannot change
 
-Done = Callable[[Outcome | None], None]
+Done = Callable[[CallOutcome | None], None]
 
 
-class Funding:
+class CreditTopUp:
     """Of one call. `asking` from a question until its `done` is called, pauses included."""
 
     __slots__ = (
-        "_asked", "_forget", "_now", "_pause", "_permit", "_stopped", "_tower", "_until",
-        "asking", "denial", "why_late",
+        "_asked",
+        "_forget",
+        "_now",
+        "_pause",
+        "_permit",
+        "_services",
+        "_stopped",
+        "_until",
+        "asking",
+        "denial",
+        "why_late",
     )  # fmt: skip
 
     def __init__(
-        self, tower: Tower, permit: Permit, now: Callable[[], float] = time.monotonic
+        self,
+        services: TerminationServices,
+        permit: Permit,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`now` is any clock that is never set, in seconds."""
-        self._tower = tower
+        self._services = services
         self._permit = permit
         self._now = now
         self._stopped = False
         self._forget: Callable[[], None] | None = None  # the pause that is under way
         self.asking = False
         self.denial: Denial | None = None  # where there is no more credit: what the ledger said
-        self.why_late = Outcome.UNFUNDED  # what the wait that is under way was for at its beginning
+        self.why_late = (
+            CallOutcome.UNFUNDED
+        )  # what the wait that is under way was for at its beginning
         self._until = math.inf
         self._asked = -math.inf
         self._pause = limits.stream_again_seconds_min
 
     def __repr__(self) -> str:
         state = "stopped" if self._stopped else "asking" if self.asking else "at rest"
-        return f"<Funding {state}>"
+        return f"<CreditTopUp {state}>"
 
     @property
     def is_late(self) -> bool:
@@ -64,7 +78,7 @@ class Funding:
         if self._until == math.inf:
             self._until = self._now() + limits.stream_wait_seconds_max
             vouched = self._permit.vouched
-            self.why_late = Outcome.UNFUNDED if vouched else Outcome.UNVOUCHED
+            self.why_late = CallOutcome.UNFUNDED if vouched else CallOutcome.UNVOUCHED
         self._ask_in_time(least, most, done)
 
     def rest(self) -> None:
@@ -87,18 +101,18 @@ class Funding:
         if seconds <= 0:
             self._ask(least, most, done)
         else:
-            self._forget = self._tower.later(seconds, partial(self._ask, least, most, done))
+            self._forget = self._services.later(seconds, partial(self._ask, least, most, done))
 
     def _ask(self, least: int, most: int, done: Done) -> None:
         self._forget = None
         self._asked = self._now()
-        heard = partial(self._heard, least, most, done)
+        heard = partial(self._on_draw, least, most, done)
         if self._permit.vouched:
-            self._tower.fund(self._permit.grant, most, heard)
+            self._services.fund(self._permit.grant, most, heard)
         else:
             heard(None)
 
-    def _heard(self, least: int, most: int, done: Done, drawn: Drawn | None) -> None:
+    def _on_draw(self, least: int, most: int, done: Done, drawn: CreditDrawn | None) -> None:
         """A whole step is not to be had near the last credit: then what is missing is asked for."""
         if self._stopped:
             return
@@ -118,13 +132,13 @@ class Funding:
                 need=least,
                 spent=drawn.window,
             )
-            self._end(done, Outcome.EXHAUSTED)
+            self._end(done, CallOutcome.EXHAUSTED)
         elif self.is_late:
             self._end(done, self.why_late)
         else:
             self._ask_in_time(least, most, done)
             self._pause = min(2 * self._pause, limits.stream_again_seconds_max)
 
-    def _end(self, done: Done, why: Outcome | None) -> None:
+    def _end(self, done: Done, why: CallOutcome | None) -> None:
         self.asking = False
         done(why)

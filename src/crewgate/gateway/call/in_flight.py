@@ -11,18 +11,18 @@ from typing import Protocol
 
 from crewgate import limits
 from crewgate._native.permit import Permit
-from crewgate.core.audit.records import Outcome
-from crewgate.server import Peer
+from crewgate.core.audit.records import CallOutcome
+from crewgate.server import ClientInfo
 
 
-class Flight(Protocol):
+class InFlightCall(Protocol):
     """A call in flight, as this registry sees it."""
 
     permit: Permit
-    peer: Peer
+    peer: ClientInfo
     extend_after_ns: int  # CLOCK_BOOTTIME
 
-    def end(self, outcome: Outcome) -> bool:
+    def end(self, outcome: CallOutcome) -> bool:
         """End the call now, because of `outcome`; False if it was over or ending already."""
 
 
@@ -33,11 +33,11 @@ class _Branch:
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
         self.keys = keys  # of the branch and its ancestors
-        self.flights: set[Flight] = set()
+        self.flights: set[InFlightCall] = set()
         self.expires = 0
 
 
-class Live:
+class InFlightCalls:
     """The calls in flight."""
 
     def __init__(self, reservation_ns: int, on_first: Callable[[], None] = lambda: None) -> None:
@@ -57,11 +57,11 @@ class Live:
     def __bool__(self) -> bool:
         return bool(self._branches)
 
-    def add(self, flight: Flight) -> None:
+    def add(self, call: InFlightCall) -> None:
         """Take a call that was permitted; its grant extends other calls of the same branch."""
         if not self._branches:
             self._on_first()
-        grant = flight.permit.grant
+        grant = call.permit.grant
         branch = self._branches.get(grant.branch_key)
         if branch is None:
             branch = self._branches[grant.branch_key] = _Branch(
@@ -69,14 +69,14 @@ class Live:
             )
             for key in branch.keys:
                 self._below.setdefault(key, set()).add(branch)
-        branch.flights.add(flight)
+        branch.flights.add(call)
         branch.expires = max(branch.expires, grant.claims.exp)
 
-    def remove(self, flight: Flight) -> None:
+    def remove(self, call: InFlightCall) -> None:
         """Forget a call that is over."""
-        key = flight.permit.grant.branch_key
+        key = call.permit.grant.branch_key
         branch = self._branches[key]
-        branch.flights.discard(flight)
+        branch.flights.discard(call)
         if branch.flights:
             return
         del self._branches[key]
@@ -86,24 +86,24 @@ class Live:
             if not below:
                 del self._below[above]
 
-    def cut(self, keys: Iterable[bytes]) -> int:
+    def terminate(self, keys: Iterable[bytes]) -> int:
         """End the calls of these branches and of what is below them; return how many."""
-        doomed: set[Flight] = set()
+        doomed: set[InFlightCall] = set()
         for key in keys:
             for branch in self._below.get(key, ()):
                 doomed |= branch.flights
-        return _end(doomed, Outcome.REVOKED)
+        return _end(doomed, CallOutcome.REVOKED)
 
-    def cut_peers(self, peers: Iterable[Peer]) -> int:
+    def terminate_peers(self, peers: Iterable[ClientInfo]) -> int:
         """End the calls that came over the connections of these; return how many."""
         gone = {id(peer) for peer in peers}  # a connection has one object
-        return _end([each for each in self._every() if id(each.peer) in gone], Outcome.REVOKED)
+        return _end([each for each in self._every() if id(each.peer) in gone], CallOutcome.REVOKED)
 
-    def cut_revoked(self) -> int:
+    def terminate_revoked(self) -> int:
         """End the calls whose permit has been revoked in any way; return how many."""
-        return _end([flight for flight in self._every() if flight.permit.revoked], Outcome.REVOKED)
+        return _end([call for call in self._every() if call.permit.revoked], CallOutcome.REVOKED)
 
-    def look(self, now_ns: int) -> int:
+    def end_revoked(self, now_ns: int) -> int:
         """End revoked calls, unasked; a push about them may be on its way, so they are remembered.
 
         `now_ns` is the monotonic clock, here and in what `claim` returns.
@@ -111,10 +111,10 @@ class Live:
         while self._looked and now_ns - self._looked[0][0] > limits.cut_memory_seconds * 1e9:
             self._looked.popleft()
         count = 0
-        for flight in [flight for flight in self._every() if flight.permit.revoked]:
-            if flight.end(Outcome.REVOKED):
+        for call in [call for call in self._every() if call.permit.revoked]:
+            if call.end(CallOutcome.REVOKED):
                 count += 1
-                self._looked.append((now_ns, frozenset(flight.permit.revocable)))
+                self._looked.append((now_ns, frozenset(call.permit.revocable)))
         return count
 
     def claim(self, keys: Iterable[bytes]) -> tuple[int, int]:
@@ -130,25 +130,25 @@ class Live:
 
     def end_all(self) -> int:
         """End every call, because the worker ends; return how many."""
-        return _end(list(self._every()), Outcome.CANCELLED)
+        return _end(list(self._every()), CallOutcome.CANCELLED)
 
     def sweep(self, now: float, now_boot_ns: int) -> int:
         """End calls past their branch's newest `exp` (wall clock, s) and extend reservations."""
-        expired: list[Flight] = []
+        expired: list[InFlightCall] = []
         for branch in self._branches.values():
             if now >= branch.expires:
                 expired.extend(branch.flights)
                 continue
-            for flight in branch.flights:
-                if now_boot_ns >= flight.extend_after_ns:
-                    flight.permit.extend(now_boot_ns + self._reservation_ns)
-                    flight.extend_after_ns = now_boot_ns + self._reservation_ns // 3
-        return _end(expired, Outcome.EXPIRED)
+            for call in branch.flights:
+                if now_boot_ns >= call.extend_after_ns:
+                    call.permit.extend(now_boot_ns + self._reservation_ns)
+                    call.extend_after_ns = now_boot_ns + self._reservation_ns // 3
+        return _end(expired, CallOutcome.EXPIRED)
 
-    def _every(self) -> Iterator[Flight]:
+    def _every(self) -> Iterator[InFlightCall]:
         for branch in self._branches.values():
             yield from branch.flights
 
 
-def _end(flights: Iterable[Flight], outcome: Outcome) -> int:
-    return sum([flight.end(outcome) for flight in flights])
+def _end(flights: Iterable[InFlightCall], outcome: CallOutcome) -> int:
+    return sum([call.end(outcome) for call in flights])

@@ -7,19 +7,19 @@ from crewgate._native.permit import Permit
 from crewgate.core.audit import records as audit
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
-from crewgate.ipc.attach_messages import Drawn
+from crewgate.ipc.attach_messages import CreditDrawn
 
-Told = Callable[[Drawn | None], None]
+DrawCallback = Callable[[CreditDrawn | None], None]
 
 
-class Relief(Protocol):
+class RetryCondition(Protocol):
     """What may change a judge's mind, begun already; nothing is lost if nobody waits for it."""
 
     async def wait(self) -> bool:
         """Until it is over, which the caller bounds; False if asking again at once is in vain."""
 
 
-class Judge(Protocol):
+class Authorizer(Protocol):
     """The gate, and how credit is fetched for it. Prices are in micro-credits."""
 
     def decide(
@@ -39,14 +39,14 @@ class Judge(Protocol):
     def explained(self, denial: Denial) -> Denial:
         """Return the same with the window that is spent, if credits come back by themselves."""
 
-    def relieve(self, denial: Denial, tool: int, price: int = -1) -> Relief:
+    def relieve(self, denial: Denial, tool: int, price: int = -1) -> RetryCondition:
         """Begin to work on what a denial with `retry` is about."""
 
-    async def draw(self, grant: Grant, need: int) -> Drawn | None:
+    async def draw(self, grant: Grant, need: int) -> CreditDrawn | None:
         """Have at least `need` leased for a branch: how that ended, None if nobody said."""
 
 
-class Sink(Protocol):
+class DecisionSink(Protocol):
     """Where records go."""
 
     def ready(self) -> bool:
@@ -62,10 +62,10 @@ class Sink(Protocol):
         """Count a refusal before a good signature."""
 
 
-class Errands(Protocol):
+class BackgroundTaskRunner(Protocol):
     """Who waits for what a call in flight needs, which has no task of its own."""
 
-    def draw(self, ask: Callable[[], Awaitable[Drawn | None]], done: Told) -> None:
+    def draw(self, ask: Callable[[], Awaitable[CreditDrawn | None]], done: DrawCallback) -> None:
         """Have `ask` answered; `done` is called with the answer, in plain code."""
 
     def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:

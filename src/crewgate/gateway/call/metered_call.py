@@ -13,54 +13,68 @@ from crewgate._native.permit import Permit
 from crewgate.core.audit import record_builder
 from crewgate.core.audit import records as audit
 from crewgate.core.audit.json_line import encode
-from crewgate.core.audit.records import End, Outcome
+from crewgate.core.audit.records import CallEnd, CallOutcome
 from crewgate.core.credits import format_credits
-from crewgate.core.pricing.meter import Bill, Meter, Piece
-from crewgate.core.pricing.token_usage import Counts
+from crewgate.core.http import HeaderField
+from crewgate.core.pricing.meter import CostMeter, FinalCharge, PricedChunk
+from crewgate.core.pricing.token_usage import TokenUsage
 from crewgate.core.verdict import Denial
-from crewgate.gateway.call.credit_top_up import Funding
-from crewgate.gateway.call.pending_call import Case
-from crewgate.gateway.call.proxied_call import Flight
-from crewgate.gateway.call.termination import Tower
+from crewgate.gateway.call.credit_top_up import CreditTopUp
+from crewgate.gateway.call.pending_call import PendingCall
+from crewgate.gateway.call.proxied_call import ProxiedCall
+from crewgate.gateway.call.termination import TerminationServices
 from crewgate.gateway.headers import LEFT, RESERVED, USED
-from crewgate.gateway.routes import Entry
-from crewgate.server import Exchange, Field
-from crewgate.upstream import Answer, Head
+from crewgate.gateway.routes import ToolRoute
+from crewgate.server import Exchange
+from crewgate.upstream import RequestHead, Response
 
 
-class MeteredFlight(Flight):
-    """A `Flight` with a `Meter`."""
+class MeteredCall(ProxiedCall):
+    """A `ProxiedCall` with a `CostMeter`."""
 
     __slots__ = (
-        "_bill", "_drains", "_ended", "_forget", "_funding", "_headed", "_heard", "_kept", "_meter",
-        "_owing", "_owing_draws", "_pieces", "_refusal",
+        "_bill",
+        "_drains",
+        "_ended",
+        "_forget",
+        "_funding",
+        "_headed",
+        "_kept",
+        "_meter",
+        "_on_top_up",
+        "_owing",
+        "_owing_draws",
+        "_pieces",
+        "_refusal",
     )  # fmt: skip
 
     def __init__(
         self,
-        tower: Tower,
+        services: TerminationServices,
         exchange: Exchange,
-        entry: Entry,
-        head: Head,
+        entry: ToolRoute,
+        head: RequestHead,
         permit: Permit,
-        request: audit.Request,
-        meter: Meter,
+        request: audit.CallInfo,
+        meter: CostMeter,
         kept: bytes | None,
     ) -> None:
         """`kept` is the client's body, which counts as long as the call has it."""
-        super().__init__(tower, exchange, entry, head, permit, request)
+        super().__init__(services, exchange, entry, head, permit, request)
         self._meter = meter
         self._kept = kept
-        self._pieces: deque[Piece] = deque()  # of the answer, not paid for yet
+        self._pieces: deque[PricedChunk] = deque()  # of the answer, not paid for yet
         self._headed = False  # the meter has seen the answer's head,
         self._ended = False  # and its end
-        self._funding = Funding(tower, permit)
-        self._refusal: Outcome | None = None  # there was none
+        self._funding = CreditTopUp(services, permit)
+        self._refusal: CallOutcome | None = None  # there was none
         self._drains = False  # the client has gone, and the answer is heard to its end
-        self._heard = 0  # bytes of it since then
+        self._on_top_up = 0  # bytes of it since then
         self._forget: Callable[[], None] | None = None  # that it is not to drain for ever
-        self._bill = Bill(0)
-        self._owing: Outcome | None = None  # how it has ended, while more than was reserved is owed
+        self._bill = FinalCharge(0)
+        self._owing: CallOutcome | None = (
+            None  # how it has ended, while more than was reserved is owed
+        )
         self._owing_draws = 0  # for that
 
     # What comes of the answer.
@@ -91,14 +105,14 @@ class MeteredFlight(Flight):
         # Its head may come long before what costs; events have nothing to be refused for yet.
         return answer.complete or self._meter.streams or not (self._meter.grows and self._gates)
 
-    def _take(self, answer: Answer) -> bytes:
+    def _take(self, answer: Response) -> bytes:
         self._read(answer)
         return self._paid()
 
-    def _is_whole(self, answer: Answer) -> bool:
+    def _is_whole(self, answer: Response) -> bool:
         return answer.complete and not self._pieces
 
-    def _read(self, answer: Answer) -> None:
+    def _read(self, answer: Response) -> None:
         """Have the meter see what has come."""
         if not self._headed:
             self._headed = True
@@ -149,13 +163,13 @@ class MeteredFlight(Flight):
             self._refusal = self._funding.why_late
         is_stuck = not self.permit.held or more > left or not self._meter.grows
         if self._refusal is not None or is_stuck:
-            self._end(self._refusal or Outcome.EXHAUSTED)
+            self._end(self._refusal or CallOutcome.EXHAUSTED)
             return
         if self._carrier is not None:
             self._carrier.pause()
         self._funding.ask(more, min(max(tariff.step, more), left), self._funded)
 
-    def _funded(self, refusal: Outcome | None) -> None:
+    def _funded(self, refusal: CallOutcome | None) -> None:
         """Go on with what has been drawn, or end because of `refusal`."""
         self._refusal = refusal
         if self._carrier is not None:
@@ -165,49 +179,49 @@ class MeteredFlight(Flight):
 
     # What is said of it.
 
-    def _first_fields(self) -> list[Field]:
+    def _first_fields(self) -> list[HeaderField]:
         name = RESERVED if self._meter.tariff.reads_answer else USED
-        return [_said(LEFT, self.permit.left), _said(name, self.permit.price)]
+        return [_credit_header(LEFT, self.permit.left), _credit_header(name, self.permit.price)]
 
-    def _last_fields(self) -> list[Field]:
+    def _last_fields(self) -> list[HeaderField]:
         if not self._meter.tariff.reads_answer:
             return []
         permit = self.permit
-        self._charge_overrun(Outcome.DONE)
+        self._charge_overrun(CallOutcome.DONE)
         cost = self._meter.bill(permit.price, complete=True).cost
         rest = permit.price - cost if permit.held else 0  # comes back when it is settled
-        return [_said(LEFT, permit.left + rest), _said(USED, cost)]
+        return [_credit_header(LEFT, permit.left + rest), _credit_header(USED, cost)]
 
     # The client goes.
 
     def _gone(self) -> None:
         """Hear the answer to its end, where that says what it cost."""
-        carrier = self._carrier
+        stream = self._carrier
         wants = self._meter.tariff.hang_up == "drain" and self._meter.tariff.reads_answer
-        if not wants or self.over or self._drains or carrier is None or self._uploading:
+        if not wants or self.over or self._drains or stream is None or self._uploading:
             super()._gone()
             return
         self._drains = True
         self._leave()
-        self._forget = self._tower.later(limits.drain_answer_seconds_max, super()._gone)
-        carrier.resume()
+        self._forget = self._services.later(limits.drain_answer_seconds_max, super()._gone)
+        stream.resume()
         self._download()
 
     def _drain(self) -> None:
-        carrier = self._carrier
-        if carrier is None or self.over or not carrier.answer.status:
+        stream = self._carrier
+        if stream is None or self.over or not stream.answer.status:
             return
-        self._read(carrier.answer)
-        self._heard += len(self._paid())
-        if self._is_whole(carrier.answer) or self._heard > limits.drain_bytes_max:
-            self._end(Outcome.CLIENT_GONE)
+        self._read(stream.answer)
+        self._on_top_up += len(self._paid())
+        if self._is_whole(stream.answer) or self._on_top_up > limits.drain_bytes_max:
+            self._end(CallOutcome.CLIENT_GONE)
 
-    def _begin_answer(self, answer: Answer, *, ends: bool) -> None:
+    def _begin_answer(self, answer: Response, *, ends: bool) -> None:
         """From now on it is not tried again, so that its body is of no use."""
         self._kept, self.body, self._body = None, None, b""
         super()._begin_answer(answer, ends=ends)
 
-    def _passed_fields(self, headers: list[Field]) -> list[Field]:
+    def _passed_fields(self, headers: list[HeaderField]) -> list[HeaderField]:
         """An answer that loses an event is shorter than its server says."""
         if not self._meter.hides_usage:
             return headers
@@ -215,14 +229,16 @@ class MeteredFlight(Flight):
 
     # The end.
 
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, outcome: CallOutcome) -> None:
         """End; where the answer is over, after credit has come for what is owed beyond it.
 
         Any other end is one at once: it takes what the lease has, and leaves the rest owed.
         """
         if self.over:
             return
-        is_heard = outcome is Outcome.DONE or (outcome is Outcome.CLIENT_GONE and self._drains)
+        is_heard = outcome is CallOutcome.DONE or (
+            outcome is CallOutcome.CLIENT_GONE and self._drains
+        )
         if self._owing is not None and is_heard:
             return
         waits = is_heard and not self._funding.asking
@@ -234,7 +250,7 @@ class MeteredFlight(Flight):
         else:
             self._land(self._owing or outcome)
 
-    def _land(self, outcome: Outcome) -> None:
+    def _land(self, outcome: CallOutcome) -> None:
         """End now."""
         if self._charge_overrun(outcome):
             self._grow_by_up_to(self._bill_of(outcome).overrun)
@@ -249,9 +265,9 @@ class MeteredFlight(Flight):
 
     def _denial(self) -> Denial | None:
         denial = self._funding.denial
-        return None if denial is None else self._tower.explained(denial)
+        return None if denial is None else self._services.explained(denial)
 
-    def _charge_overrun(self, outcome: Outcome) -> bool:
+    def _charge_overrun(self, outcome: CallOutcome) -> bool:
         """Take what is owed beyond the reservation from the lease; True if that has not enough."""
         permit = self.permit
         if self._meter.tariff.on_overrun != "charge" or permit.observed or not permit.held:
@@ -261,13 +277,13 @@ class MeteredFlight(Flight):
 
     def _ask_for_overrun(self, most: int) -> None:
         """Have as much drawn as is owed, or `most` if that is all that the branch has left."""
-        owed = self._bill_of(self._owing or Outcome.DONE).overrun
+        owed = self._bill_of(self._owing or CallOutcome.DONE).overrun
         amount = min(owed, most) or owed
         self._owing_draws += 1
         self._funding.rest()
         self._funding.ask(amount, amount, self._overrun_funded)
 
-    def _overrun_funded(self, refusal: Outcome | None) -> None:
+    def _overrun_funded(self, refusal: CallOutcome | None) -> None:
         """Charge what has been drawn, and ask for what is left besides as long as that helps."""
         outcome, denial = self._owing, self._funding.denial
         if outcome is None:
@@ -276,7 +292,7 @@ class MeteredFlight(Flight):
         left = 0
         if refusal is None:
             left = self.permit.left
-        elif refusal is Outcome.EXHAUSTED and denial is not None:
+        elif refusal is CallOutcome.EXHAUSTED and denial is not None:
             left = denial.left
         if left and self._owing_draws < limits.overrun_draws_max and self._bill_of(outcome).overrun:
             self._ask_for_overrun(left)
@@ -292,19 +308,23 @@ class MeteredFlight(Flight):
             if 1 << bit <= amount and self.permit.grow(1 << bit):
                 amount -= 1 << bit
 
-    def _bill_of(self, outcome: Outcome) -> Bill:
-        complete = outcome is Outcome.DONE or self._ended
+    def _bill_of(self, outcome: CallOutcome) -> FinalCharge:
+        complete = outcome is CallOutcome.DONE or self._ended
         return self._meter.bill(self.permit.price, complete=complete)
 
-    def _cost(self, outcome: Outcome) -> int:
+    def _cost(self, outcome: CallOutcome) -> int:
         self._bill = self._bill_of(outcome)
         if self._bill.overrun and not self.permit.observed:
-            self._tower.overran(self._request.id, self.permit.grant, self._bill.overrun)
+            self._services.overran(self._request.id, self.permit.grant, self._bill.overrun)
         return self._bill.cost
 
-    def _line(self, outcome: Outcome, status: int, cost: int) -> bytes:
-        permit, request, found = self.permit, self._meter.request, self._meter.counts or Counts()
-        end = End(
+    def _line(self, outcome: CallOutcome, status: int, cost: int) -> bytes:
+        permit, request, found = (
+            self.permit,
+            self._meter.request,
+            self._meter.counts or TokenUsage(),
+        )
+        end = CallEnd(
             outcome,
             cost,
             status,
@@ -324,17 +344,23 @@ class MeteredFlight(Flight):
         )
 
 
-def _said(name: bytes, micro: int) -> Field:
+def _credit_header(name: bytes, micro: int) -> HeaderField:
     return name, format_credits(micro).encode()
 
 
-def flight_of(tower: Tower, case: Case, entry: Entry, head: Head, permit: Permit) -> Flight:
+def make_call(
+    services: TerminationServices,
+    pending: PendingCall,
+    entry: ToolRoute,
+    head: RequestHead,
+    permit: Permit,
+) -> ProxiedCall:
     """The call of a case that was permitted."""
-    common = tower, case.exchange, entry, head, permit, case.described
-    if case.priced is None:
-        flight = Flight(*common)
-        flight.body = case.body
+    common = services, pending.exchange, entry, head, permit, pending.described
+    if pending.priced is None:
+        call = ProxiedCall(*common)
+        call.body = pending.body
     else:
-        flight = MeteredFlight(*common, case.priced.meter, case.body)
-        flight.body = case.priced.body
-    return flight
+        call = MeteredCall(*common, pending.priced.meter, pending.body)
+        call.body = pending.priced.body
+    return call

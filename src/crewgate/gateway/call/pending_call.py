@@ -12,28 +12,29 @@ import msgspec
 from msgspec import structs
 
 from crewgate import limits
+from crewgate._native.audit_line import request_text
 from crewgate._native.bearer import TokenFinder
-from crewgate._native.call_line import request_text
 from crewgate._native.fields import written
 from crewgate.core.audit import records as audit
+from crewgate.core.http import HeaderField
 from crewgate.core.policy.routing import named_host, plain_path
 from crewgate.core.verdict import Reason
 from crewgate.errors import RequestRefusedError
-from crewgate.gateway.call.request_pricing import Priced, price
-from crewgate.gateway.forwarded import joined, origin_fields, origin_lines
-from crewgate.gateway.headers import Identity
-from crewgate.gateway.routes import Entry, Site
-from crewgate.policy.certificate_tokens import Signed
-from crewgate.server import Exchange, Field, Request
-from crewgate.upstream import Head
+from crewgate.gateway.call.request_pricing import PricedRequest, price
+from crewgate.gateway.forwarded import forwarded_header_lines, forwarded_headers, merged_headers
+from crewgate.gateway.headers import IdentityHeaders
+from crewgate.gateway.routes import RouteTable, ToolRoute
+from crewgate.policy.certificate_tokens import SignedToken
+from crewgate.server import Exchange, Request
+from crewgate.upstream import RequestHead
 
 UNKNOWN = -1  # no tool, for the gate
 _DOTS = 2  # of a compact JWS (RFC 7515 §7.1)
 
-Passed = bytes | list[Field]
+Passed = bytes | list[HeaderField]
 
 
-class Door(msgspec.Struct, frozen=True):
+class ListenerPolicy(msgspec.Struct, frozen=True):
     """What a listener says of the requests that come through it."""
 
     name: str
@@ -45,7 +46,7 @@ class Door(msgspec.Struct, frozen=True):
         return not self.hosts or named_host(authority, self.hosts) is not None
 
 
-class Case(msgspec.Struct, frozen=True):
+class PendingCall(msgspec.Struct, frozen=True):
     """A request that may be judged, by `token` and as a call of crew or account `crew`.
 
     `fields` are the client's that go upstream, as `passed` has them; None if one passes itself off
@@ -55,17 +56,17 @@ class Case(msgspec.Struct, frozen=True):
     """
 
     exchange: Exchange
-    site: Site
-    entry: Entry | None
+    routes: RouteTable
+    entry: ToolRoute | None
     token: bytes
     crew: str | None
     fields: Passed | None
-    described: audit.Request
+    described: audit.CallInfo
     body: bytes | None = None
-    priced: Priced | None = None
+    priced: PricedRequest | None = None
 
     def __repr__(self) -> str:
-        return f"<Case {self.exchange!r}>"
+        return f"<PendingCall {self.exchange!r}>"
 
     @property
     def tool(self) -> int:
@@ -102,7 +103,7 @@ class Case(msgspec.Struct, frozen=True):
         body = self.body if self.priced is None else self.priced.body
         return self.exchange.request.length if body is None else len(body)
 
-    def head(self, entry: Entry, fields: Passed, identity: Identity) -> Head:
+    def head(self, entry: ToolRoute, fields: Passed, identity: IdentityHeaders) -> RequestHead:
         """Dress the request for its tool: the client's fields, whence it came, who calls, for what.
 
         HTTP/1.1 is given the bytes that calls share ready-made, HTTP/2 the pairs.
@@ -114,25 +115,25 @@ class Case(msgspec.Struct, frozen=True):
         if isinstance(fields, bytes):
             lines = b"%b%b%b%bx-crewgate-request: %b\r\n" % (
                 fields,
-                origin_lines(*origin),
+                forwarded_header_lines(*origin),
                 identity.lines,
                 entry.lines,
                 name,
             )
-            return Head(request.method, target, self.length, lines)
-        came = origin_fields(*origin)
+            return RequestHead(request.method, target, self.length, lines)
+        came = forwarded_headers(*origin)
         if entry.fields.keeps_origin:
-            fields, came = joined(fields, came), ()
+            fields, came = merged_headers(fields, came), ()
         dressed = [*fields, *came, *identity.fields, *entry.own, (b"x-crewgate-request", name)]
         if not entry.is_http2:
-            return Head(request.method, target, self.length, written(dressed))
+            return RequestHead(request.method, target, self.length, written(dressed))
         if any(name == b"te" and b"trailers" in value for name, value in request.headers):
             dressed.append((b"te", b"trailers"))  # RFC 9113 §8.2.2; gRPC asks for it
-        return Head(request.method, target, self.length, fields=dressed)
+        return RequestHead(request.method, target, self.length, fields=dressed)
 
 
-def read_head(
-    exchange: Exchange, site: Site, entry: Entry | None, now: float
+def extract_credentials(
+    exchange: Exchange, routes: RouteTable, entry: ToolRoute | None, now: float
 ) -> tuple[bytes, str | None, Passed | None] | Reason:
     """Return a case's token, crew and fields, or why there is nothing to judge.
 
@@ -144,12 +145,12 @@ def read_head(
     if entry is None:
         if request.path != b"*" and plain_path(request.path) is None:
             return Reason.INVALID_REQUEST
-        token = _token(site.tokens, request)
+        token = _token(routes.tokens, request)
         return token if isinstance(token, Reason) else (token, crew, [])
     token = _token(entry.tokens, request)
     if token is Reason.MISSING_TOKEN and crew is not None:
-        signed = site.crossings.find(peer, entry.owner, now)
-        if isinstance(signed, Signed):
+        signed = routes.crossings.find(peer, entry.owner, now)
+        if isinstance(signed, SignedToken):
             token, crew = signed.token, signed.account
         elif signed is not None:
             token = signed
@@ -157,7 +158,7 @@ def read_head(
         return token
     exchange.body_bytes_max = entry.body_bytes_max
     try:
-        return token, crew, passed(request, entry, token)
+        return token, crew, forwardable_headers(request, entry, token)
     except RequestRefusedError:
         return token, crew, None
 
@@ -183,7 +184,7 @@ def _shows(target: bytes, token: bytes) -> bool:
     return token in target or (b"%" in target and token in unquote_to_bytes(target))
 
 
-def passed(request: Request, entry: Entry, token: bytes) -> Passed:
+def forwardable_headers(request: Request, entry: ToolRoute, token: bytes) -> Passed:
     """Return the fields that go on to a tool, as lines where its server can be given lines.
 
     None of them holds the caller's `token`, whichever of them it was read from.

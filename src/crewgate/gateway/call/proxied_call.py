@@ -12,41 +12,53 @@ from collections.abc import Sequence
 from crewgate._native.permit import Permit
 from crewgate.core.audit import record_builder
 from crewgate.core.audit import records as audit
-from crewgate.core.audit.records import Outcome
+from crewgate.core.audit.records import CallOutcome
 from crewgate.core.credits import format_credits
 from crewgate.core.grpc_status import is_native
+from crewgate.core.http import HeaderField
 from crewgate.core.pricing import sse
 from crewgate.core.verdict import Denial, Reason
-from crewgate.errors import PeerError, UpstreamError
+from crewgate.errors import ClientError, UpstreamError
 from crewgate.gateway import refusals
-from crewgate.gateway.call.request_body import Uploading
-from crewgate.gateway.call.termination import Manner, Tower, say_why
+from crewgate.gateway.call.request_body import RequestBodyPump
+from crewgate.gateway.call.termination import ResponseFraming, TerminationServices, send_termination
 from crewgate.gateway.cors import shared
-from crewgate.gateway.headers import LEFT, USED, downstream_fields, trailing_fields
-from crewgate.gateway.routes import Entry
-from crewgate.server import Exchange, Field
-from crewgate.upstream import Answer, Carrier, Head, ReuseKey
+from crewgate.gateway.headers import LEFT, USED, downstream_headers, trailer_fields
+from crewgate.gateway.routes import ToolRoute
+from crewgate.server import Exchange
+from crewgate.upstream import RequestHead, RequestStream, Response, ReuseKey
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2
 
 
-class Flight(Uploading):
-    """One call. Is the exchange's `Watcher` and the upstream's `Caller`."""
+class ProxiedCall(RequestBodyPump):
+    """One call. Is the exchange's `AddressObserver` and the upstream's `Caller`."""
 
     __slots__ = (
-        "_between_events", "_bytes_out", "_head", "_is_grpc", "_request", "_seen", "_started_ns",
-        "_status", "_tower",
-        "attempts", "extend_after_ns", "peer", "permit", "reuse_key",
+        "_between_events",
+        "_bytes_out",
+        "_head",
+        "_is_grpc",
+        "_request",
+        "_seen",
+        "_services",
+        "_started_ns",
+        "_status",
+        "attempts",
+        "extend_after_ns",
+        "peer",
+        "permit",
+        "reuse_key",
     )  # fmt: skip
 
     def __init__(
         self,
-        tower: Tower,
+        services: TerminationServices,
         exchange: Exchange,
-        entry: Entry,
-        head: Head,
+        entry: ToolRoute,
+        head: RequestHead,
         permit: Permit,
-        request: audit.Request,
+        request: audit.CallInfo,
     ) -> None:
         """`head` is what goes upstream."""
         super().__init__(exchange, entry)
@@ -55,7 +67,7 @@ class Flight(Uploading):
         self.attempts = 0
         self.reuse_key: ReuseKey = ""
         self.extend_after_ns = 0
-        self._tower = tower
+        self._services = services
         self._head = head
         self._request = request
         self._seen = False  # by a server whose carrier is gone,
@@ -71,7 +83,7 @@ class Flight(Uploading):
         try:
             self.start()
         except BaseException:
-            self.end(Outcome.UPSTREAM_ERROR)
+            self.end(CallOutcome.UPSTREAM_ERROR)
             raise
 
     def start(self) -> None:
@@ -80,7 +92,7 @@ class Flight(Uploading):
         if self._outcome is not None:
             return
         if exchange.done:
-            self._end(Outcome.CLIENT_GONE)
+            self._end(CallOutcome.CLIENT_GONE)
             return
         if max(self._head.length or 0, exchange.bytes_in) > exchange.body_bytes_max:
             self._refuse(refusals.BODY_TOO_LARGE)
@@ -90,11 +102,11 @@ class Flight(Uploading):
         if not self._uploading:
             self._body = self.body if self.body is not None else exchange.take()
         elif exchange.complete and self._trailers() is None:
-            self._refuse(refusals.KINDS[Reason.INVALID_REQUEST])
+            self._refuse(refusals.PROBLEM_TYPES[Reason.INVALID_REQUEST])
             return
         self._entry.pool.start(self.permit, self)
 
-    def end(self, outcome: Outcome) -> bool:
+    def end(self, outcome: CallOutcome) -> bool:
         """End the call now, because of `outcome`. False if it was over."""
         ended = self._outcome is None
         self._end(outcome)
@@ -108,7 +120,7 @@ class Flight(Uploading):
         return self._outcome is not None
 
     @property
-    def turn(self) -> tuple[ReuseKey, ...]:
+    def wait_turn(self) -> tuple[ReuseKey, ...]:
         """Whose turn it takes where calls wait."""
         grant = self.permit.grant
         return grant.caller, grant.branch_key
@@ -123,29 +135,29 @@ class Flight(Uploading):
         """Whether the server may see the request twice."""
         return self._head.method in _IDEMPOTENT
 
-    def begun(self, carrier: Carrier) -> None:
+    def begun(self, stream: RequestStream) -> None:
         """Send the request on this carrier."""
-        self._carrier = carrier
-        if carrier.begin(self._head, self._body, ends=not self._uploading) and self._uploading:
+        self._carrier = stream
+        if stream.begin(self._head, self._body, ends=not self._uploading) and self._uploading:
             self._upload()
 
     def again(self) -> None:
         """Keep what comes of the body until there is another carrier."""
-        carrier, self._carrier, self._full = self._carrier, None, False
-        self._seen = self._seen or (carrier is not None and carrier.touched)
+        stream, self._carrier, self._full = self._carrier, None, False
+        self._seen = self._seen or (stream is not None and stream.touched)
 
     def progressed(self) -> None:
         """Bring on what has come of the answer."""
         try:
             self._download()
-        except PeerError:
+        except ClientError:
             self._gone()
 
     def failed(self, error: UpstreamError) -> None:
         """Tell the client that there is no answer, or no more of it."""
-        self._entry.pool.regret(error, time.monotonic())
+        self._entry.pool.log_failure(error, time.monotonic())
         self._answer(refusals.failed(error))
-        self._end(Outcome.UPSTREAM_ERROR)
+        self._end(CallOutcome.UPSTREAM_ERROR)
 
     # The client's side.
 
@@ -163,23 +175,23 @@ class Flight(Uploading):
         """Go on without the client, or not."""
         self._gone()
 
-    def _refuse(self, kind: refusals.Kind) -> None:
+    def _refuse(self, kind: refusals.ProblemType) -> None:
         """End a call that would not have begun, had all of it been known."""
         self._answer(kind)
-        self._end(Outcome.REFUSED)
+        self._end(CallOutcome.REFUSED)
 
     # Down.
 
     def _download(self) -> None:
-        carrier, exchange = self._carrier, self._exchange
-        if carrier is None or self._outcome is not None:
+        stream, exchange = self._carrier, self._exchange
+        if stream is None or self._outcome is not None:
             return
-        answer = carrier.answer
+        answer = stream.answer
         data = b""
         if not exchange.started:
             if answer.informed:
                 for status, fields in answer.take_informational():
-                    exchange.inform(status, downstream_fields(fields, status))
+                    exchange.inform(status, downstream_headers(fields, status))
             if not answer.status:
                 return
             data = self._take(answer)
@@ -189,44 +201,44 @@ class Flight(Uploading):
         self._bytes_out += len(data)
         if self._is_whole(answer):
             self._leave()
-            exchange.finish(data, [*trailing_fields(answer.trailers), *self._last_fields()])
-            self._end(Outcome.DONE)
+            exchange.finish(data, [*trailer_fields(answer.trailers), *self._last_fields()])
+            self._end(CallOutcome.DONE)
         elif data:
             if self._between_events is not None:
                 self._between_events = data.endswith(sse.ENDS)
             if not exchange.push(data):
-                carrier.pause()
+                stream.pause()
 
-    def _take(self, answer: Answer) -> bytes:
+    def _take(self, answer: Response) -> bytes:
         """What has come of the body, and may go on."""
         return answer.take()
 
-    def _is_whole(self, answer: Answer) -> bool:
+    def _is_whole(self, answer: Response) -> bool:
         """Whether no more follows what `_take` gave."""
         return answer.complete
 
-    def _passed_fields(self, headers: list[Field]) -> list[Field]:
+    def _passed_fields(self, headers: list[HeaderField]) -> list[HeaderField]:
         """What goes on of the answer's fields."""
         return headers
 
-    def _first_fields(self) -> list[Field]:
+    def _first_fields(self) -> list[HeaderField]:
         """What the gateway says of the call at the head of its answer."""
         return [
             (USED, format_credits(self.permit.price).encode()),
             (LEFT, format_credits(self.permit.left).encode()),
         ]
 
-    def _last_fields(self) -> list[Field]:
+    def _last_fields(self) -> list[HeaderField]:
         """The same at its end, instead where the head is all of it."""
         return []
 
     def _gone(self) -> None:
         """The client has gone."""
-        self._end(Outcome.CLIENT_GONE)
+        self._end(CallOutcome.CLIENT_GONE)
 
-    def _begin_answer(self, answer: Answer, *, ends: bool) -> None:
+    def _begin_answer(self, answer: Response, *, ends: bool) -> None:
         entry, exchange = self._entry, self._exchange
-        passed = downstream_fields(answer.headers, answer.status, version=entry.version)
+        passed = downstream_headers(answer.headers, answer.status, version=entry.version)
         headers = self._passed_fields(passed)
         if entry.cors is not None:
             headers = shared(entry.cors, exchange.request, headers)
@@ -235,7 +247,7 @@ class Flight(Uploading):
             self._note_opening(answer.status, headers)
         exchange.start(answer.status, headers, ends=ends)
 
-    def _note_opening(self, status: int, headers: Sequence[Field]) -> None:
+    def _note_opening(self, status: int, headers: Sequence[HeaderField]) -> None:
         """See whether this is a stream: it gets an opening record, and events a last one."""
         fields = dict(headers)
         if b"content-length" in fields:
@@ -245,7 +257,7 @@ class Flight(Uploading):
         self._is_grpc = is_native(fields.get(b"content-type", b""))
         grant, price, would = self.permit.grant, self.permit.price, self.permit.would
         record = record_builder.opened(self._request, grant, price, status=status, would=would)
-        self._tower.opened(record)
+        self._services.opened(record)
 
     # The end.
 
@@ -253,35 +265,35 @@ class Flight(Uploading):
         """Hear nothing more of the client, because the rest is said to him now."""
         self._exchange.watcher = None
 
-    def _answer(self, kind: refusals.Kind) -> None:
+    def _answer(self, kind: refusals.ProblemType) -> None:
         """Say what the problem is, if it can still be said."""
         self._leave()
         if not self._exchange.started:
-            self._tower.answer(self._exchange, kind, self._request.id)
+            self._services.answer(self._exchange, kind, self._request.id)
         elif self._is_grpc:
             self._exchange.finish(b"", refusals.grpc_fields(kind, self._request.id))
 
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, outcome: CallOutcome) -> None:
         """End: the first reason counts."""
         if self._outcome is not None:
             return
         self._outcome = outcome
         self._leave()
         self._let_go()
-        if outcome is not Outcome.DONE:
+        if outcome is not CallOutcome.DONE:
             between, for_models = self._between_events is True, self._entry.serves_models
-            manner = Manner(between, self._is_grpc, for_models, self._denial())
-            say_why(outcome, self._exchange, self._tower, self._request.id, manner)
+            manner = ResponseFraming(between, self._is_grpc, for_models, self._denial())
+            send_termination(outcome, self._exchange, self._services, self._request.id, manner)
         cost = self._cost(outcome) if self._seen else 0
         told = cost if self.permit.held or not self.permit.price else 0
-        self._tower.landed(self, self._line(outcome, self._status, told), cost)
+        self._services.call_ended(self, self._line(outcome, self._status, told), cost)
 
     def _let_go(self) -> None:
         """Want nothing more of the tool's server, and remember what it has seen and said."""
-        carrier, self._carrier = self._carrier, None
-        if carrier is not None:
-            self._seen, self._status = self._seen or carrier.touched, carrier.answer.status
-            carrier.release()
+        stream, self._carrier = self._carrier, None
+        if stream is not None:
+            self._seen, self._status = self._seen or stream.touched, stream.answer.status
+            stream.release()
 
     def _lasted_us(self) -> int:
         return (time.monotonic_ns() - self._started_ns) // 1000
@@ -290,14 +302,14 @@ class Flight(Uploading):
         """What the ledger said, where credit ended."""
         return None
 
-    def _cost(self, outcome: Outcome) -> int:  # noqa: ARG002 - a fixed price is paid in any case
+    def _cost(self, outcome: CallOutcome) -> int:  # noqa: ARG002 - a fixed price is paid in any case
         """What a call costs that the tool may have seen."""
         return self.permit.price
 
-    def _line(self, outcome: Outcome, status: int, cost: int) -> bytes:
+    def _line(self, outcome: CallOutcome, status: int, cost: int) -> bytes:
         """Say how it ended; no cost where the agent has burned it, with a record of its own."""
         permit, request = self.permit, self._request
-        return self._tower.lines.line(request, permit.grant).end(
+        return self._services.lines.line(request, permit.grant).end(
             request.time_ns,
             request.id,
             outcome,

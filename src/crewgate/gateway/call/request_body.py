@@ -7,17 +7,18 @@ business.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from crewgate.core.audit.records import Outcome
+from crewgate.core.audit.records import CallOutcome
+from crewgate.core.http import HeaderField
 from crewgate.core.verdict import Reason
-from crewgate.errors import PeerError, RequestRefusedError
+from crewgate.errors import ClientError, RequestRefusedError
 from crewgate.gateway import refusals
-from crewgate.gateway.headers import passed_fields
-from crewgate.gateway.routes import Entry
-from crewgate.server import Exchange, Field
-from crewgate.upstream import Carrier
+from crewgate.gateway.headers import upstream_headers
+from crewgate.gateway.routes import ToolRoute
+from crewgate.server import Exchange
+from crewgate.upstream import RequestStream
 
 
-class Uploading(ABC):
+class RequestBodyPump(ABC):
     """A call whose body goes up. `body` is that body, where it had been taken before."""
 
     __slots__ = (
@@ -25,12 +26,12 @@ class Uploading(ABC):
         "body",
     )  # fmt: skip
 
-    def __init__(self, exchange: Exchange, entry: Entry) -> None:
+    def __init__(self, exchange: Exchange, entry: ToolRoute) -> None:
         self.body: bytes | None = None
         self._exchange = exchange
         self._entry = entry
-        self._carrier: Carrier | None = None
-        self._outcome: Outcome | None = None
+        self._carrier: RequestStream | None = None
+        self._outcome: CallOutcome | None = None
         self._body = b""  # all of it, if it was there at the start
         self._uploading = False  # the body is still to go on, or its end
         self._began = False  # some of a body that is still arriving has gone on
@@ -50,20 +51,20 @@ class Uploading(ABC):
         """The client has gone."""
 
     @abstractmethod
-    def _refuse(self, kind: refusals.Kind) -> None:
+    def _refuse(self, kind: refusals.ProblemType) -> None:
         """End a call that would not have begun, had all of it been known."""
 
     def _upload(self) -> None:
-        carrier, exchange = self._carrier, self._exchange
-        if carrier is None or not self._uploading or self._full or self._outcome is not None:
+        stream, exchange = self._carrier, self._exchange
+        if stream is None or not self._uploading or self._full or self._outcome is not None:
             return
         try:
             while data := exchange.take():
                 self._began = True
-                if not carrier.send_body(data):
+                if not stream.send_body(data):
                     self._full = True
                     return
-        except PeerError:
+        except ClientError:
             self._gone()
             return
         if not exchange.complete:
@@ -71,19 +72,19 @@ class Uploading(ABC):
             return
         trailers = self._trailers()
         if trailers is None:
-            self._refuse(refusals.KINDS[Reason.INVALID_REQUEST])
+            self._refuse(refusals.PROBLEM_TYPES[Reason.INVALID_REQUEST])
             return
-        carrier.end_body(trailers)
+        stream.end_body(trailers)
         self._began, self._uploading = True, False
 
-    def _trailers(self) -> Sequence[Field] | None:
+    def _trailers(self) -> Sequence[HeaderField] | None:
         """Return those that go on; None if one passes itself off as the gateway's."""
         exchange, entry = self._exchange, self._entry
         if not exchange.trailers:
             return ()
         token = entry.tokens.find(exchange.request.headers, b"")
         try:
-            return passed_fields(
+            return upstream_headers(
                 exchange.trailers, entry.fields, token if isinstance(token, bytes) else b""
             )
         except RequestRefusedError:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 import trio
 
 from crewgate import limits
-from crewgate._native.outline import outline
+from crewgate._native.json_count import outline
 from crewgate.core.credits import format_credits
 from crewgate.core.pricing import llm_request, llm_request_headers
-from crewgate.core.pricing.json_document import UNPRICED, Document
-from crewgate.core.pricing.meter import Charge, Meter
-from crewgate.core.pricing.tariff import Quantity, Tariff, Term, amount
-from crewgate.core.shared_quota import Room
+from crewgate.core.pricing.json_document import UNPRICED, JSONDocument
+from crewgate.core.pricing.meter import Charge, CostMeter
+from crewgate.core.pricing.tariff import PriceTerm, Quantity, Tariff, amount
+from crewgate.core.shared_quota import SharedQuota
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.server import Exchange, Request
@@ -26,17 +26,17 @@ _FORMS = {
 }
 
 
-class Priced:
+class PricedRequest:
     """A request with its price: the `meter` of the call, and the `body` that goes on."""
 
-    def __init__(self, meter: Meter, body: bytes | None, document: Document | None) -> None:
+    def __init__(self, meter: CostMeter, body: bytes | None, document: JSONDocument | None) -> None:
         """`body` is None where the request is priced without it."""
         self.meter = meter
         self.body = body
         self._document = document
 
     def __repr__(self) -> str:
-        return f"<Priced {self.meter!r}>"
+        return f"<PricedRequest {self.meter!r}>"
 
     @property
     def bound(self) -> int:
@@ -71,10 +71,10 @@ class Priced:
         return self.lower(denial.quota - denial.used)
 
 
-class Kept(bytes):
+class AccountedBody(bytes):
     """A body that takes room for as long as anybody has it."""
 
-    room: Room | None = None
+    room: SharedQuota | None = None
     crew = ""
 
     def __del__(self) -> None:
@@ -82,22 +82,22 @@ class Kept(bytes):
             self.room.free(len(self), self.crew)
 
 
-class Reader:
+class BodyReader:
     """Reads requests that are to be priced: they are in memory, and so bounded together."""
 
     def __init__(self) -> None:
-        self.room = Room(limits.priced_bodies_bytes_max, limits.priced_bodies_share)
+        self.room = SharedQuota(limits.priced_bodies_bytes_max, limits.priced_bodies_share)
 
     def __repr__(self) -> str:
-        return f"<Reader {self.room!r}>"
+        return f"<BodyReader {self.room!r}>"
 
     async def read(self, exchange: Exchange, crew: str, refuse: Callable[[], None]) -> bytes | None:
         """The whole body; None if there is no room for it, or it takes too long.
 
-        `refuse` answers one that is over its bound. PeerError then, or if the client has gone.
+        `refuse` answers one that is over its bound. ClientError then, or if the client has gone.
         """
         exchange.body_bytes_max = min(exchange.body_bytes_max, limits.priced_body_bytes_max)
-        exchange.watcher = _Overlong(exchange, refuse)
+        exchange.watcher = _BodyTooLarge(exchange, refuse)
         pieces: list[bytes] = []
         size, kept = 0, None
         try:
@@ -107,7 +107,7 @@ class Reader:
                         return None
                     pieces.append(piece)
                     size += len(piece)
-                kept = Kept(b"".join(pieces))
+                kept = AccountedBody(b"".join(pieces))
                 kept.room, kept.crew, size = self.room, crew, 0
         finally:
             self.room.free(size, crew)
@@ -115,7 +115,7 @@ class Reader:
         return kept
 
 
-class _Overlong:
+class _BodyTooLarge:
     """Hears that a body is over its bound while it is read."""
 
     def __init__(self, exchange: Exchange, refuse: Callable[[], None]) -> None:
@@ -133,12 +133,12 @@ class _Overlong:
     drained = lost = body_arrived
 
 
-_answers = Room(limits.priced_answers_bytes_max)  # of this process, which is one worker
+_answers = SharedQuota(limits.priced_answers_bytes_max)  # of this process, which is one worker
 
 
 def price(
     tariff: Tariff, request: Request, body: bytes | None, path: bytes | None = None
-) -> Priced:
+) -> PricedRequest:
     """What a request costs; `body` is None where nobody has to read it.
 
     `path` is the path at the server, if that is not the request's own.
@@ -154,19 +154,19 @@ def price(
         llm_request.bound(document, asked, asked.written)  # wherever the request has said another
         if tariff.usage.dialect == "openai" and asked.streams:
             hides = llm_request.ask_for_usage(document, path)
-    meter = Meter(tariff, charges, asked, hides_usage=hides, count=outline, room=_answers)
-    priced = Priced(meter, body if document is None else document.written(), document)
+    meter = CostMeter(tariff, charges, asked, hides_usage=hides, count=outline, room=_answers)
+    priced = PricedRequest(meter, body if document is None else document.written(), document)
     most = tariff.most
-    if meter.known > most or (meter.worst > most and not priced.lower(most)):
+    if meter.request_cost > most or (meter.max_cost > most and not priced.lower(most)):
         raise RequestRefusedError(
             UNPRICED,
-            f"it may cost {format_credits(max(meter.known, meter.worst))} credits; "
+            f"it may cost {format_credits(max(meter.request_cost, meter.max_cost))} credits; "
             f"a call of this tool costs at most {format_credits(most)}",
         )
     return priced
 
 
-def _document(tariff: Tariff, request: Request, body: bytes | None) -> Document | None:
+def _document(tariff: Tariff, request: Request, body: bytes | None) -> JSONDocument | None:
     """The body as JSON, if it is to be read; what is compressed is read by nobody."""
     if body is None:
         return None
@@ -179,7 +179,7 @@ def _document(tariff: Tariff, request: Request, body: bytes | None) -> Document 
             raise RequestRefusedError(UNPRICED, f"Content-Type is {name}; send application/json")
     try:
         body.decode()
-        return Document(body, outline)
+        return JSONDocument(body, outline)
     except ValueError as error:
         why = str(error) if "more than" in str(error) else "no JSON object"
         raise RequestRefusedError(UNPRICED, f"its body is {why}") from None
@@ -189,7 +189,7 @@ def _content_types(request: Request) -> list[bytes]:
     return [value.lower() for name, value in request.headers if name == b"content-type"]
 
 
-def _charges(tariff: Tariff, body: bytes, document: Document | None) -> Iterable[Charge]:
+def _charges(tariff: Tariff, body: bytes, document: JSONDocument | None) -> Iterable[Charge]:
     for term in tariff.request:
         if term.source == "bytes":
             yield term.rate, len(body)
@@ -197,7 +197,7 @@ def _charges(tariff: Tariff, body: bytes, document: Document | None) -> Iterable
             yield term.rate, _asked(term, document)
 
 
-def _asked(term: Term, document: Document) -> Quantity:
+def _asked(term: PriceTerm, document: JSONDocument) -> Quantity:
     """How much of it a request asks for; unlike an answer it may not leave that open."""
     found = document.find(term.place) or b""
     name = term.name or "the body"

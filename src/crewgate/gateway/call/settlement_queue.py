@@ -9,39 +9,39 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from crewgate._native.permit import Permit
-from crewgate.errors import SettledError
+from crewgate.errors import AlreadySettledError
 
 
-class Sink(Protocol):
+class CallRecordSink(Protocol):
     """Where records go."""
 
     def write_lines(self, lines: Sequence[bytes]) -> object:
         """Take records, each as its line."""
 
 
-class Turns(Protocol):
+class LoopHooks(Protocol):
     """Whose turns these are."""
 
     def at_end(self, work: Callable[[], None]) -> None:
         """Do `work` once, at the end of this turn."""
 
-    def at_rest(self, work: Callable[[], None]) -> None:
+    def when_idle(self, work: Callable[[], None]) -> None:
         """Do `work` once, when no socket is ready, or two milliseconds have passed."""
 
 
-class Books:
+class SettlementQueue:
     """What is to be written and settled as soon as there is a moment."""
 
-    def __init__(self, sink: Sink, turns: Turns) -> None:
+    def __init__(self, sink: CallRecordSink, loop_hooks: LoopHooks) -> None:
         self._sink = sink
-        self._turns = turns
+        self._loop_hooks = loop_hooks
         self._lines: list[bytes] = []
         self._permits: list[tuple[Permit, int]] = []
 
     def enter(self, line: bytes, permit: Permit, cost: int) -> None:
         """Take the record of a call that has ended; what it did not cost of its price returns."""
         if not self._lines:
-            self._turns.at_rest(self._close)
+            self._loop_hooks.when_idle(self._close)
         self._lines.append(line)
         self._permits.append((permit, cost))
 
@@ -52,5 +52,5 @@ class Books:
             self._sink.write_lines(lines)
         finally:
             for permit, cost in permits:
-                with contextlib.suppress(SettledError):  # burned in this very moment
+                with contextlib.suppress(AlreadySettledError):  # burned in this very moment
                     permit.settle(cost)

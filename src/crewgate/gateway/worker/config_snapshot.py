@@ -12,33 +12,35 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from crewgate.config import CA, Config, Listener, Responder, Upstream, load
+from crewgate.config import CAConfig, Config, ListenerConfig, ResponderConfig, UpstreamConfig, load
 from crewgate.core.policy.policy import Policy
 from crewgate.core.x509 import certificate
-from crewgate.core.x509.certificate_status import Status
-from crewgate.gateway.routes import Site, build
-from crewgate.policy.certificate_tokens import Crossings, Signer
+from crewgate.core.x509.certificate_status import CertificateStatus
+from crewgate.gateway.routes import RouteTable, build
+from crewgate.policy.certificate_tokens import CertificateTokens, LocalSigner
 from crewgate.policy.loader import load_policy
-from crewgate.server import Clients, Poller, fingerprint, server_context
-from crewgate.server.peer_authorizer import Rules
-from crewgate.upstream import Opener, Pool, Resolver, client_context
+from crewgate.server import ClientCertificateTrust, Poller, fingerprint, server_context
+from crewgate.server.peer_authorizer import PeerRules
+from crewgate.upstream import Connector, Resolver, UpstreamPool, client_context
 from crewgate.upstream import fingerprint as upstream_fingerprint
 
 _PEM_BEGIN, _PEM_END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-Pools = dict[tuple[Upstream, bytes], Pool]  # by upstream and fingerprint of its TLS files
+Pools = dict[
+    tuple[UpstreamConfig, bytes], UpstreamPool
+]  # by upstream and fingerprint of its TLS files
 
 
-class Face(NamedTuple):
+class PreparedListener(NamedTuple):
     """A listener: the certificate that it shows, whose it accepts, and what is asked of those.
 
     `dates` are the first and the last second of its certificate; None if they cannot be told.
     """
 
-    section: Listener
+    section: ListenerConfig
     context: ssl.SSLContext
     fingerprint: bytes
-    clients: Clients | None = None
-    rules: Rules | None = None
+    clients: ClientCertificateTrust | None = None
+    rules: PeerRules | None = None
     dates: tuple[int, int] | None = None
 
     def make_context(self) -> ssl.SSLContext:
@@ -46,13 +48,13 @@ class Face(NamedTuple):
         return server_context(self.section.certificate, self.section.key, self.clients)
 
 
-class Inquiry(Protocol):
+class StatusClient(Protocol):
     """Whoever is asked for the status of certificates."""
 
-    async def check(self, key: bytes, certificate: bytes) -> Status:
+    async def check(self, key: bytes, certificate: bytes) -> CertificateStatus:
         """Return the status of a certificate (DER) whose key in the table is `key`."""
 
-    def is_for(self, ca: CA, responder: Responder) -> bool:
+    def is_for(self, ca: CAConfig, responder: ResponderConfig) -> bool:
         """Whether one made now would ask the same."""
 
     def forget(self, keys: Iterable[bytes]) -> None:
@@ -62,15 +64,15 @@ class Inquiry(Protocol):
         """Close, once nobody can wait for an answer any more."""
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class ConfigSnapshot(msgspec.Struct, frozen=True):
     """One configuration, ready to be served; `inquiry` is None where no listener wants one."""
 
     config: Config
     policy: Policy
-    site: Site
+    routes: RouteTable
     pools: Pools
-    faces: tuple[Face, ...]
-    inquiry: Inquiry | None = None
+    listeners: tuple[PreparedListener, ...]
+    inquiry: StatusClient | None = None
 
     def forget(self, keys: Iterable[bytes]) -> None:
         """What was asked of these certificates is no longer so: they were revoked here."""
@@ -79,19 +81,23 @@ class Prepared(msgspec.Struct, frozen=True):
 
     def lenient(self) -> list[str]:
         """Listeners that admit certificates although nobody says that they are good."""
-        return [face.section.name for face in self.faces if face.section.ocsp == "soft-fail"]
+        return [
+            prepared.section.name
+            for prepared in self.listeners
+            if prepared.section.ocsp == "soft-fail"
+        ]
 
 
 def prepare(
     path: Path,
     generation: int,
-    signer: Signer,
+    signer: LocalSigner,
     pools: Pools,
     poller: Poller,
     resolver: Resolver,
-    say: Callable[[str], None],
-    inquiry: Inquiry | None = None,
-) -> Prepared:
+    log: Callable[[str], None],
+    inquiry: StatusClient | None = None,
+) -> ConfigSnapshot:
     """Load `path` as policy `generation`, with the pools that still fit. ConfigurationError.
 
     An `inquiry` of before goes on if it fits, with the answers that it has: else all certificates
@@ -100,50 +106,54 @@ def prepare(
     """
     config = load(path)
     kept: Pools = {}
-    by_name: dict[str, Pool] = {}
+    by_name: dict[str, UpstreamPool] = {}
     for upstream in config.upstreams:
         key = (upstream, upstream_fingerprint(upstream))
         pool = pools.get(key)
         if pool is None:
-            opener = Opener(upstream, poller, client_context(upstream))
-            pool = Pool(upstream, opener, resolver, say)
+            opener = Connector(upstream, poller, client_context(upstream))
+            pool = UpstreamPool(upstream, opener, resolver, log)
         kept[key] = by_name[upstream.name] = pool
-    crossings = Crossings(signer, config.audience, config.crossings, time.time())
-    return Prepared(
+    crossings = CertificateTokens(signer, config.audience, config.crossings, time.time())
+    return ConfigSnapshot(
         config,
         signer.admitted(load_policy(config, generation), config.crossings),
         build(config, by_name, crossings),
         kept,
-        tuple(_face(config, listener) for listener in config.listeners),
-        _inquiry(config, say, inquiry),
+        tuple(_prepare(config, listener) for listener in config.listeners),
+        _inquiry(config, log, inquiry),
     )
 
 
-def _inquiry(config: Config, say: Callable[[str], None], before: Inquiry | None) -> Inquiry | None:
+def _inquiry(
+    config: Config, log: Callable[[str], None], before: StatusClient | None
+) -> StatusClient | None:
     if config.ca is None or config.ca.ocsp is None:
         return None
     if all(listener.ocsp == "off" for listener in config.listeners):
         return None
     if before is not None and before.is_for(config.ca, config.ca.ocsp):
         return before
-    # X.509 and a client of HTTP: 15 MB that a worker without OCSP does not have.
-    from crewgate.gateway.worker.ocsp_status import Inquiry as Client  # noqa: PLC0415 - for the reason above
+    # The client imports X.509 and a client of HTTP: 15 MB that a worker without OCSP does not have.
+    from crewgate.gateway.worker.ocsp_status import OCSPStatusClient  # noqa: PLC0415 - see above
 
-    return Client(config.ca, config.ca.ocsp, say)
+    return OCSPStatusClient(config.ca, config.ca.ocsp, log)
 
 
-def _face(config: Config, listener: Listener) -> Face:
+def _prepare(config: Config, listener: ListenerConfig) -> PreparedListener:
     clients, rules = None, None
     if listener.client_certificate != "none" and config.ca is not None:
         is_required = listener.client_certificate == "required"
-        clients = Clients(config.ca.root, config.ca.crl, is_required)
+        clients = ClientCertificateTrust(config.ca.root, config.ca.crl, is_required)
         crews = listener.crews or (crew.name for crew in config.crews)
-        rules = Rules(listener.name, frozenset(crews), ocsp=listener.ocsp, is_required=is_required)
+        rules = PeerRules(
+            listener.name, frozenset(crews), ocsp=listener.ocsp, is_required=is_required
+        )
     files = (listener.certificate, listener.key, clients)
     # First: of files that change in between, the next reload sees that they are others.
     digest = fingerprint(*files)
     dates = _dates(listener.certificate)
-    return Face(listener, server_context(*files), digest, clients, rules, dates)
+    return PreparedListener(listener, server_context(*files), digest, clients, rules, dates)
 
 
 def _dates(path: Path) -> tuple[int, int] | None:

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import trio
 
-from crewgate.audit.service_log import Voice
-from crewgate.audit.sink import Sink
-from crewgate.audit.writer import Rotation, Writer
+from crewgate.audit.service_log import ServiceLog
+from crewgate.audit.sink import AuditSink
+from crewgate.audit.writer import AuditWriter, FileRotation
 from crewgate.config import load
 from crewgate.errors import CrewgateError
 from crewgate.gateway.worker.worker import Worker
 from crewgate.runtime.listening import adopt
-from crewgate.runtime.readiness import Word
-from crewgate.runtime.secrecy import leave_no_cores
+from crewgate.runtime.memory_protection import leave_no_cores
+from crewgate.runtime.readiness import ReadinessPipe
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,10 +51,12 @@ def run(file: Path, index: int, name: str, sockets: Sequence[int] = (), ready: i
     given = adopt(sockets)
     config = load(file)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the agent says when to load
-    writer = Writer(config.audit.folder, name, Rotation.of(config.audit), machine=config.name)
-    sink = Sink(writer, refuses_when_full=config.audit.on_full == "refuse")
+    writer = AuditWriter(
+        config.audit.folder, name, FileRotation.of(config.audit), machine=config.name
+    )
+    sink = AuditSink(writer, refuses_when_full=config.audit.on_full == "refuse")
     try:
-        word, voice = Word(ready), Voice(name, sink)
-        trio.run(Worker(config, index, sink, voice, given=given, on_ready=word.say).run)
+        word, log = ReadinessPipe(ready), ServiceLog(name, sink)
+        trio.run(Worker(config, index, sink, log, given=given, on_ready=word.send_ready).run)
     finally:
         sink.close()

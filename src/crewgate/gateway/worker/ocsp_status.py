@@ -13,18 +13,20 @@ import trio
 
 from crewgate import limits
 from crewgate.ca.key_files import read_certificates
-from crewgate.ca.ocsp.client import Checker
-from crewgate.ca.ocsp.transport import Fetcher
-from crewgate.ca.ocsp.verify import Issuer
-from crewgate.config import CA, Responder
-from crewgate.core.x509.certificate_status import Doubt, Status
+from crewgate.ca.ocsp.client import OCSPClient
+from crewgate.ca.ocsp.transport import OCSPTransport
+from crewgate.ca.ocsp.verify import OCSPIssuer
+from crewgate.config import CAConfig, ResponderConfig
+from crewgate.core.x509.certificate_status import CertificateStatus, UndeterminedStatus
 from crewgate.errors import AuthorityError, ConfigurationError
 
 
-class Inquiry:
-    """Asks `responder` for the status of certificates of `ca`; is a worker's `Inquiry`."""
+class OCSPStatusClient:
+    """Asks `responder` for the status of certificates of `ca`; is a worker's `OCSPStatusClient`."""
 
-    def __init__(self, ca: CA, responder: Responder, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, ca: CAConfig, responder: ResponderConfig, log: Callable[[str], None]
+    ) -> None:
         """Read the issuing CA and what TLS needs; ConfigurationError. Blocks."""
         self._made_of = _files(ca, responder)  # before they are read: no later change escapes
         try:
@@ -34,27 +36,29 @@ class Inquiry:
                 f"{error}; OCSP asks in the name of the CA that signs leaves: put it there"
             ) from error
         self._responder = responder
-        self._fetcher = Fetcher(responder, ca.root)
-        self._checker = Checker(Issuer(issuing), self._fetcher, is_authentic=responder.is_authentic)
-        self._say = say
+        self._fetcher = OCSPTransport(responder, ca.root)
+        self._checker = OCSPClient(
+            OCSPIssuer(issuing), self._fetcher, is_authentic=responder.is_authentic
+        )
+        self._log = log
         self._unsaid = 0
         self._quiet_until = 0.0
 
     def __repr__(self) -> str:
-        return f"<Inquiry {self._responder} {self._checker!r}>"
+        return f"<OCSPStatusClient {self._responder} {self._checker!r}>"
 
-    def is_for(self, ca: CA, responder: Responder) -> bool:
+    def is_for(self, ca: CAConfig, responder: ResponderConfig) -> bool:
         """Whether one made now would ask the same, so that what this one has heard is of use.
 
         Blocks.
         """
         return self._made_of == _files(ca, responder)
 
-    async def check(self, key: bytes, certificate: bytes) -> Status:
+    async def check(self, key: bytes, certificate: bytes) -> CertificateStatus:
         """The status of a certificate (DER) whose key in the table is `key`; waits bounded."""
         status = await self._checker.check(key, certificate)
-        if isinstance(status, Doubt):
-            self._complain(status, time.monotonic())
+        if isinstance(status, UndeterminedStatus):
+            self._log_failure(status, time.monotonic())
         return status
 
     def forget(self, keys: Iterable[bytes]) -> None:
@@ -66,18 +70,18 @@ class Inquiry:
         await trio.sleep(limits.ocsp_seconds_max)
         await self._fetcher.close()
 
-    def _complain(self, doubt: Doubt, now: float) -> None:
+    def _log_failure(self, doubt: UndeterminedStatus, now: float) -> None:
         """Say why, seldom: whoever is refused is told nothing, so an operator must be."""
         if now < self._quiet_until:
             self._unsaid += 1
             return
         others = f"; {self._unsaid} more since the last of these lines" if self._unsaid else ""
         detail = f": {doubt.detail}" if doubt.detail else ""
-        self._say(f"OCSP at {self._responder}: {doubt.flaw.value}{detail}{others}")
+        self._log(f"OCSP at {self._responder}: {doubt.flaw.value}{detail}{others}")
         self._unsaid, self._quiet_until = 0, now + limits.complaint_seconds
 
 
-def _files(ca: CA, responder: Responder) -> tuple[object, ...]:
+def _files(ca: CAConfig, responder: ResponderConfig) -> tuple[object, ...]:
     """All that one is made of; a file that cannot be read is like no other, and never the same."""
     paths = (ca.issuing, ca.root, responder.certificate, responder.key)
     return responder, *(_digest(path) for path in paths if path is not None)

@@ -8,35 +8,35 @@ from collections import deque
 from collections.abc import Callable
 
 from crewgate import limits
-from crewgate.ipc.attach_messages import Overran
+from crewgate.ipc.attach_messages import ReportOverrun
 
 
-class Untold:
+class PendingOverruns:
     """Of one worker; `say` takes sentences for its log."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._kept: dict[bytes, Overran] = {}
-        self._unsent: deque[Overran] = deque()
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._kept: dict[bytes, ReportOverrun] = {}
+        self._unsent: deque[ReportOverrun] = deque()
         self._lost = 0  # since nothing was kept
 
     def __repr__(self) -> str:
-        return f"<Untold {len(self._kept)} unsent={len(self._unsent)} lost={self._lost}>"
+        return f"<PendingOverruns {len(self._kept)} unsent={len(self._unsent)} lost={self._lost}>"
 
-    def keep(self, told: Overran) -> bool:
+    def keep(self, told: ReportOverrun) -> bool:
         """Keep it until it is `noted`; False if there is no room."""
         if len(self._kept) < limits.overruns_kept_max:
             self._kept[told.id] = told
             return True
         self._lost += 1
         if self._lost == 1:
-            self._say(
+            self._log(
                 f"{len(self._kept)} overruns wait for the agent, and there is no room for more: "
                 "branches may go on whose tools state too much; the audit has overrun_micro"
             )
         return False
 
-    def put_off(self, told: Overran) -> None:
+    def put_off(self, told: ReportOverrun) -> None:
         """It could not be sent yet."""
         self._unsent.append(told)
 
@@ -44,7 +44,7 @@ class Untold:
         """There is a new connection: nothing was sent over it yet."""
         self._unsent = deque(self._kept.values())
 
-    def next(self) -> Overran | None:
+    def next(self) -> ReportOverrun | None:
         """What is to be sent now."""
         return self._unsent.popleft() if self._unsent else None
 
@@ -53,4 +53,4 @@ class Untold:
         self._kept.pop(identifier, None)
         if self._lost and not self._kept:
             lost, self._lost = self._lost, 0
-            self._say(f"{lost} overruns were never told to the agent; there is room again")
+            self._log(f"{lost} overruns were never told to the agent; there is room again")

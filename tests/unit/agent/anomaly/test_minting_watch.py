@@ -5,21 +5,21 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
-from lessees import NOW, branch_id, grant
-from machines import Hands, S, Start
-from watched import ONE, QUOTA, Asking, by, hold, refreshed, steps, watched
+from agent_world import Hands, S, Start
+from grant_builders import NOW, branch_id, grant
+from watched_agent import ONE, QUOTA, Asking, by, hold, refreshed, steps, watched
 
 from crewgate import limits
 from crewgate.agent import periodic
-from crewgate.agent.clock_monitor import ClockWatch
+from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.ipc_server.admin_session import may_mint, quarantine
 from crewgate.agent.status import status
-from crewgate.core.anomaly.types import Rules
+from crewgate.core.anomaly.types import WatchRules
 from crewgate.core.audit import records
 from crewgate.core.audit.records import Record
 from crewgate.core.tokens.claims import PathElement
 from crewgate.errors import RefusedError
-from crewgate.ipc.admin_messages import AskMint, Quarantine, WatchRow
+from crewgate.ipc.admin_messages import CheckMint, MintingWatchRow, Quarantine
 
 
 def test_a_branch_counts_once_however_often_it_draws(
@@ -42,8 +42,8 @@ def test_what_crosses_on_a_certificate_is_no_evidence(start: Start, file: Path) 
     machine = start()
     for number in range(20):
         crossed = grant(number, QUOTA, crew="article:finance")
-        assert machine.watching.admits(by(ONE, crossed), machine.clock.read())
-    assert not len(machine.watching)
+        assert machine.minting_watch.admits(by(ONE, crossed), machine.clock.read())
+    assert not len(machine.minting_watch)
 
 
 def test_each_strike_is_an_audit_record_and_each_step_is_said(
@@ -56,7 +56,7 @@ def test_each_strike_is_an_audit_record_and_each_step_is_said(
     for number in range(5):
         assert asking.draw(grant(number, QUOTA)) == "granted"
     (step,) = steps(written)
-    assert step == records.Watch(
+    assert step == records.WatchRecord(
         time=records.when(int(NOW * 1e9)),
         crew="article",
         orchestrator=ONE,
@@ -122,7 +122,7 @@ async def test_a_quarantine_refuses_what_is_new_and_leaves_what_lives(
     assert asking.draw(by("article/two", grant(9, QUOTA), jti="9")) == "granted"
     row = await hold(machine)
     end = int(NOW) + limits.quarantine_seconds
-    assert row == WatchRow("article", ONE, "quarantine", "quarantine", "owner", end)
+    assert row == MintingWatchRow("article", ONE, "quarantine", "quarantine", "owner", end)
     assert asking.draw(grant(1, QUOTA), 500) == "granted"
     assert asking.draw(refreshed(1)) == "granted"
     assert asking.draw(refreshed(2, QUOTA + 1)) == "held"
@@ -136,7 +136,7 @@ async def test_a_quarantine_refuses_what_is_new_and_leaves_what_lives(
 
 
 async def test_a_child_cannot_raise_its_run_past_a_quarantine(start: Start) -> None:
-    """An element of a path with an `iat` counts as a grant of the ancestor (design/token.md)."""
+    """An element of a path with an `iat` counts as a grant of the ancestor."""
     machine = start()
     asking = Asking(machine)
     assert asking.draw(grant(1, QUOTA)) == "granted"
@@ -191,10 +191,10 @@ def test_breadth_is_counted_in_tools(start: Start, file: Path) -> None:
     more = '[tool."search.{n}"]\nmethod = "POST"\npath = "/{n}"\nupstream = "local"\nprice = "1"\n'
     file.write_text(watched() + "".join(more.format(n=n) for n in range(70)))
     machine = start()
-    wide = machine.watching._seen(grant(1, QUOTA), None, machine.clock.read())
+    wide = machine.minting_watch._seen(grant(1, QUOTA), None, machine.clock.read())
     narrow = by(ONE, grant(1, QUOTA), allowed_tools=["search.web", "search.none"])
     assert (wide.patterns, wide.tools) == (1, 71)
-    assert machine.watching._seen(narrow, None, machine.clock.read()).tools == 1
+    assert machine.minting_watch._seen(narrow, None, machine.clock.read()).tools == 1
 
 
 @pytest.fixture
@@ -215,8 +215,8 @@ async def test_it_survives_a_restart(start: Start, file: Path) -> None:
     await hold(machine, "article/three", lift=True)
     again, end = start(), int(NOW) + limits.quarantine_seconds
     assert status(again, 1).watched == [
-        WatchRow("article", ONE, "quarantine", "quarantine", "watch", end),
-        WatchRow("article", "article/two", "quarantine", "quarantine", "owner", end),
+        MintingWatchRow("article", ONE, "quarantine", "quarantine", "watch", end),
+        MintingWatchRow("article", "article/two", "quarantine", "quarantine", "owner", end),
     ]
     asking = Asking(again)
     assert asking.draw(grant(3, QUOTA)) == "held"
@@ -280,7 +280,7 @@ def test_a_new_configuration_is_in_force_at_once(start: Start, file: Path) -> No
     for number in range(3):
         assert asking.draw(grant(number, QUOTA)) == "granted"
     file.write_text(watched('mode = "quarantine"\nmints_per_minute = 1\nstrikes = 1'))
-    machine.reload(machine.inforce.look())
+    machine.reload(machine.active_config.read_files())
     assert asking.draw(grant(7, QUOTA)) == "held"
     assert status(machine, 1).watched[0].in_force == "quarantine"
 
@@ -331,9 +331,9 @@ def test_it_lapses_on_a_clock_that_can_be_believed(
     machine = start()
     (row,) = status(machine, 1).watched
     assert row.until == int(NOW) + 3600
-    watch = ClockWatch(hands.wall, hands.boot)
+    watch = ClockMonitor(hands.wall, hands.boot)
     hands.wall += 60 * S
-    periodic.vouch(machine, watch)
+    periodic.extend_freshness(machine, watch)
     periodic.tidy(machine)
     assert len(status(machine, 1).watched) == 1
     hands.wall -= 60 * S
@@ -341,7 +341,7 @@ def test_it_lapses_on_a_clock_that_can_be_believed(
     machine.table.vouch(hands.boot + S, 0)
     periodic.tidy(machine)
     assert len(status(machine, 1).watched) == 1
-    periodic.vouch(machine, watch)
+    periodic.extend_freshness(machine, watch)
     periodic.tidy(machine)
     assert status(machine, 1).watched == []
     assert (steps(written)[-1].step, steps(written)[-1].rung) == ("lapsed", "observe")
@@ -355,7 +355,7 @@ def test_status_tells_a_bounded_number(start: Start, file: Path) -> None:
     """And how many there are besides."""
     machine = start()
     for number in range(70):
-        machine.watching.set("article", f"article/{number}", machine.clock.read())
+        machine.minting_watch.set("article", f"article/{number}", machine.clock.read())
     answer = status(machine, 1)
     assert (len(answer.watched), answer.watched_more) == (64, 6)
 
@@ -365,21 +365,21 @@ async def test_the_token_endpoint_asks_before_it_hands_a_grant_out(
 ) -> None:
     """Its mints count, their first use does not count again, and a quarantine refuses them."""
     machine = start()
-    rules = Rules(mints_per_minute=2)
-    crew = msgspec.structs.replace(machine.inforce.config.crews[0], watch=rules)
-    machine.watching.load([crew], [])
+    rules = WatchRules(mints_per_minute=2)
+    crew = msgspec.structs.replace(machine.active_config.config.crews[0], watch=rules)
+    machine.minting_watch.load([crew], [])
     asking = Asking(machine)
     for number in (1, 2):
         of = grant(number, QUOTA)
-        ask = AskMint(id=1, crew="article", kid=of.kid, claims=of.claims)
+        ask = CheckMint(id=1, crew="article", kid=of.kid, claims=of.claims)
         assert may_mint(machine, ask).admitted
         assert asking.draw(of) == "granted"
     assert steps(written) == []
     await hold(machine)
-    ask = AskMint(id=2, crew="article", kid="kid", claims=grant(3, QUOTA).claims)
+    ask = CheckMint(id=2, crew="article", kid="kid", claims=grant(3, QUOTA).claims)
     assert not may_mint(machine, ask).admitted
     assert may_mint(
-        machine, AskMint(id=3, crew="article", kid="kid", claims=refreshed(1).claims)
+        machine, CheckMint(id=3, crew="article", kid="kid", claims=refreshed(1).claims)
     ).admitted
 
 
@@ -395,4 +395,4 @@ def test_what_is_no_grant_is_refused(start: Start, claims: dict[str, object], to
     """Nothing is counted."""
     bad = msgspec.structs.replace(grant(1, QUOTA).claims, **claims)
     with pytest.raises(RefusedError, match=told):
-        may_mint(start(), AskMint(id=1, crew="article", kid="kid", claims=bad))
+        may_mint(start(), CheckMint(id=1, crew="article", kid="kid", claims=bad))

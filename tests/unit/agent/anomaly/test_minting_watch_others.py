@@ -5,29 +5,29 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from clustered import Clustered
-from lessees import grant
-from machines import Hands, Start
-from watched import ONE, QUOTA, Asking, by, hold, steps, watched
+from agent_world import Hands, Start
+from cluster_agent import Clustered
+from grant_builders import grant
+from watched_agent import ONE, QUOTA, Asking, by, hold, steps, watched
 
 from crewgate import limits
 from crewgate.agent import periodic
-from crewgate.agent.anomaly.minting_watch import Watching
-from crewgate.agent.anomaly.remote_quarantines import told
-from crewgate.agent.clock_monitor import ClockWatch
-from crewgate.agent.state import Machine
+from crewgate.agent.anomaly.minting_watch import MintingWatch
+from crewgate.agent.anomaly.remote_quarantines import to_gossip
+from crewgate.agent.clock_monitor import ClockMonitor
+from crewgate.agent.state import AgentState
 from crewgate.agent.status import status
-from crewgate.core.anomaly.enforcement import By, Rung, Word
-from crewgate.core.anomaly.types import Rules
+from crewgate.core.anomaly.enforcement import By, EnforcementLevel, QuarantineOrder
+from crewgate.core.anomaly.types import WatchRules
 from crewgate.core.audit.records import Record
 from crewgate.core.gossip import capsules
-from crewgate.core.gossip.capsules import LIFT, QUARANTINE, SUSPICION, Entry
+from crewgate.core.gossip.capsules import LIFT, QUARANTINE, SUSPICION, RevocationEntry
 from crewgate.core.ids import orchestrator_key
 from crewgate.core.tokens.grant import Grant
 
 STRICT = 'mode = "quarantine"\nmints_per_minute = 1\nstrikes = 1'
 DAY = limits.quarantine_seconds
-Revoke = Callable[[Sequence[Entry]], list[bytes]]
+Revoke = Callable[[Sequence[RevocationEntry]], list[bytes]]
 
 
 @pytest.fixture
@@ -37,23 +37,23 @@ def strict(file: Path) -> None:
 
 
 def hear(
-    machine: Machine, kind: By, of: str = ONE, later: int = 0, *, is_news: bool = True
+    machine: AgentState, kind: By, of: str = ONE, later: int = 0, *, is_news: bool = True
 ) -> None:
     """Another machine says so."""
     wall = machine.believed().wall
-    word = Word(wall + later, kind, wall + DAY if kind else 0)
-    entry = told("article", of, word)
-    machine.watching.abroad.hear(entry, "gateway/b", wall, is_news=is_news)
+    word = QuarantineOrder(wall + later, kind, wall + DAY if kind else 0)
+    entry = to_gossip("article", of, word)
+    machine.minting_watch.remote.add(entry, "gateway/b", wall, is_news=is_news)
 
 
-def held(machine: Machine) -> list[tuple[str, str, str]]:
+def held(machine: AgentState) -> list[tuple[str, str, str]]:
     """Who is, and by whom."""
     return [(row.orchestrator, row.in_force, row.by) for row in status(machine, 1).watched]
 
 
-def look(machine: Machine) -> None:
+def look(machine: AgentState) -> None:
     """As once a second."""
-    machine.watching.look(machine.clock.read(), lapses=True)
+    machine.minting_watch.poll(machine.clock.read(), lapses=True)
 
 
 def burst(asking: Asking, orchestrator: str, first: int) -> str:
@@ -97,7 +97,7 @@ def test_who_is_shown_as_held_is_let_go_at_once(start: Start, *, is_restarted: b
     hear(machine, "owner")
     assert asking.draw(grant(2, QUOTA)) == "held"
     if is_restarted:
-        machine.watching.sync()
+        machine.minting_watch.sync()
         machine = start()
     assert held(machine) == [(ONE, "quarantine", "owner")]
     hear(machine, "", later=1)
@@ -128,7 +128,7 @@ def test_what_another_watch_has_found_holds_here_as_far_as_the_mode_goes(
     (step,) = steps(written)
     assert (step.step, step.by, step.in_force) == ("told", "gateway/b", mode)
     assert said[-1].endswith(": the watch of gateway/b says so")
-    assert machine.watching.news() == []
+    assert machine.minting_watch.take_announcements() == []
 
 
 @pytest.mark.usefixtures("strict")
@@ -143,12 +143,12 @@ def test_a_machine_tells_of_its_own_once_and_of_nobody_elses(
     assert burst(asking, ONE, 10) == "held"
     machine = start()
     end = int(hands.wall // 10**9) + DAY
-    (entry,) = machine.watching.news()
+    (entry,) = machine.minting_watch.take_announcements()
     assert (entry.kind, entry.key) == (SUSPICION, orchestrator_key("article", ONE))
     assert entry.expires == end
-    assert machine.watching.news() == []
-    machine.watching.sync()
-    assert start().watching.news() == []
+    assert machine.minting_watch.take_announcements() == []
+    machine.minting_watch.sync()
+    assert start().minting_watch.take_announcements() == []
 
 
 @pytest.mark.usefixtures("strict")
@@ -161,10 +161,10 @@ def test_two_watches_that_find_the_same_agree_on_the_later_end(start: Start) -> 
     asking.draw(grant(30, QUOTA))
     again = start()
     for one in (machine, again):
-        assert one.watching.news() == []
-    (standing,) = again.watching.standings()
+        assert one.minting_watch.take_announcements() == []
+    (standing,) = again.minting_watch.states()
     assert standing.until == again.believed().wall + DAY
-    (saved,) = [each for each in again.watching if each.orchestrator == ONE]
+    (saved,) = [each for each in again.minting_watch if each.orchestrator == ONE]
     assert saved.watch.at == again.believed().wall + 60
 
 
@@ -227,7 +227,7 @@ def test_who_is_held_and_cannot_be_remembered_is_refused(start: Start) -> None:
     machine = start()
     asking = Asking(machine)
     assert asking.draw(grant(1, QUOTA)) == "granted"
-    watching: Watching = machine.watching
+    watching: MintingWatch = machine.minting_watch
     watching._watch._names_max = 0
     hear(machine, "watch", "article/two")
     live, new = by("article/two", grant(1, QUOTA)), by("article/two", grant(2, QUOTA), jti="2")
@@ -248,7 +248,7 @@ def test_a_journal_of_before_there_were_ends_is_read(
         '{"crew":"article","orchestrator":"article/one","rung":"quarantine","by":"owner"}\n'
     )
     machine = start()
-    periodic.vouch(machine, ClockWatch(hands.wall, hands.boot))
+    periodic.extend_freshness(machine, ClockMonitor(hands.wall, hands.boot))
     periodic.tidy(machine)
     assert status(machine, 1).watched[0].until == 0
     assert Asking(machine).draw(grant(1, QUOTA)) == "held"
@@ -257,12 +257,12 @@ def test_a_journal_of_before_there_were_ends_is_read(
 # As a member.
 
 
-def listened(clustered: Clustered, monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
+def listened(clustered: Clustered, monkeypatch: pytest.MonkeyPatch) -> list[RevocationEntry]:
     """What the others are told from now on."""
-    entries: list[Entry] = []
+    entries: list[RevocationEntry] = []
     gossip = clustered.cluster.gossip
 
-    def revoke(some: Sequence[Entry], then: Revoke = gossip.revoke) -> list[bytes]:
+    def revoke(some: Sequence[RevocationEntry], then: Revoke = gossip.revoke) -> list[bytes]:
         entries.extend(some)
         return then(some)
 
@@ -275,15 +275,18 @@ def runs_away(clustered: Clustered, orchestrator: str, first: int) -> None:
     machine = clustered.machine
     for number in (first, first + 1):
         of = grant(number, QUOTA, iat=machine.believed().wall)
-        machine.watching.admits(keyed(orchestrator, of, number), machine.clock.read())
+        machine.minting_watch.admits(keyed(orchestrator, of, number), machine.clock.read())
 
 
 @pytest.fixture
 def watchful(clustered: Clustered) -> Clustered:
     """A member whose one crew may mint once a minute, and whose table is vouched for."""
-    machine, strict = clustered.machine, Rules(Rung.QUARANTINE, mints_per_minute=1, strikes=1)
-    crew = msgspec.structs.replace(machine.inforce.config.crews[0], watch=strict)
-    machine.watching.load([crew], [])
+    machine, strict = (
+        clustered.machine,
+        WatchRules(EnforcementLevel.QUARANTINE, mints_per_minute=1, strikes=1),
+    )
+    crew = msgspec.structs.replace(machine.active_config.config.crews[0], watch=strict)
+    machine.minting_watch.load([crew], [])
     return clustered
 
 
@@ -314,7 +317,7 @@ async def test_an_end_that_was_moved_forward_stays_so(watchful: Clustered, start
     """The longer word that it has taken the place of lives on, and has nothing to say any more."""
     await hold(watchful.machine, seconds=limits.quarantine_seconds_max)
     await hold(watchful.machine, seconds=60)
-    (watchful.machine.inforce.config.state / "watch").unlink()  # as where nobody has seen it
+    (watchful.machine.active_config.config.state / "watch").unlink()  # as where nobody has seen it
     watchful.hands.go(2 * limits.capsule_file_seconds)
     watchful.cluster._sockets.close()
     watchful.machine = machine = start()
@@ -327,7 +330,9 @@ def test_what_is_heard_is_not_told_on(watchful: Clustered, monkeypatch: pytest.M
     cluster, machine = watchful.cluster, watchful.machine
     entries, wall = listened(watchful, monkeypatch), cluster.wall()
     other = watchful.other("b")
-    cluster.apply([told("article", ONE, Word(wall, "watch", wall + DAY))], [other.id])
+    cluster.apply(
+        [to_gossip("article", ONE, QuarantineOrder(wall, "watch", wall + DAY))], [other.id]
+    )
     runs_away(watchful, ONE, 10)
     periodic.tidy(machine)
     assert held(machine) == [(ONE, "quarantine", "watch")]
@@ -358,7 +363,7 @@ def test_whose_word_nobody_takes_says_none(
     with Clustered(start, hands, tmp_path / "ca", ()).begun(bootstrap=True) as one:
         entries = listened(one, monkeypatch)
         wall = one.cluster.wall()
-        one.cluster.pass_on([told("article", ONE, Word(wall, "watch", wall + DAY))])
+        one.cluster.pass_on([to_gossip("article", ONE, QuarantineOrder(wall, "watch", wall + DAY))])
         assert entries == []
         assert said[-1].startswith("a quarantine is said here alone: this machine's certificate")
 
@@ -367,9 +372,9 @@ def test_a_word_outlives_the_agent_that_heard_it(watchful: Clustered, start: Sta
     """Also if no grant of that orchestrator was seen meanwhile; and so does what lifts it."""
     cluster, wall = watchful.cluster, watchful.cluster.wall()
     words = [
-        told("article", ONE, Word(wall, "watch", wall + DAY)),
-        told("article", "article/two", Word(wall, "owner", wall + DAY)),
-        told("article", "article/two", Word(wall + 1)),
+        to_gossip("article", ONE, QuarantineOrder(wall, "watch", wall + DAY)),
+        to_gossip("article", "article/two", QuarantineOrder(wall, "owner", wall + DAY)),
+        to_gossip("article", "article/two", QuarantineOrder(wall + 1)),
     ]
     capsule = capsules.unsigned(b"another. epoch..", 1, wall, words)
     assert cluster.gossip.log.append([capsule.raw])

@@ -5,45 +5,54 @@ from itertools import permutations
 import pytest
 
 from crewgate import limits
-from crewgate.agent.anomaly.remote_quarantines import Heard, Quarantines, Untold, told
-from crewgate.core.anomaly.enforcement import Word
-from crewgate.core.gossip.capsules import LIFT, QUARANTINE, SUSPICION, Entry
+from crewgate.agent.anomaly.remote_quarantines import (
+    QuarantineOutbox,
+    RemoteOrder,
+    RemoteQuarantines,
+    to_gossip,
+)
+from crewgate.core.anomaly.enforcement import QuarantineOrder
+from crewgate.core.gossip.capsules import LIFT, QUARANTINE, SUSPICION, RevocationEntry
 from crewgate.core.ids import crew_key, orchestrator_key
 
 WALL = 1_800_000_000
 DAY = 86_400
 BD = ("bd", "bd/bd-1")
-HELD = Word(WALL, "owner", WALL + DAY)
-SUSPECTED = Word(WALL, "watch", WALL + DAY)
-LET_GO = Word(WALL + 1)
+HELD = QuarantineOrder(WALL, "owner", WALL + DAY)
+SUSPECTED = QuarantineOrder(WALL, "watch", WALL + DAY)
+LET_GO = QuarantineOrder(WALL + 1)
 
 
-def abroad(said: list[str]) -> Quarantines:
+def abroad(said: list[str]) -> RemoteQuarantines:
     """On a machine of two crews."""
-    made = Quarantines(said.append)
+    made = RemoteQuarantines(said.append)
     made.load(["bd", "article"])
     return made
 
 
-def hear(heard: Quarantines, *words: Word, of: tuple[str, str] = BD, wall: int = WALL) -> None:
+def hear(
+    heard: RemoteQuarantines, *words: QuarantineOrder, of: tuple[str, str] = BD, wall: int = WALL
+) -> None:
     """From one machine."""
     for word in words:
-        heard.hear(told(*of, word), "gateway/b", wall)
+        heard.add(to_gossip(*of, word), "gateway/b", wall)
 
 
-def of(heard: Quarantines, name: tuple[str, str] = BD, wall: int = WALL) -> list[Word]:
+def of(
+    heard: RemoteQuarantines, name: tuple[str, str] = BD, wall: int = WALL
+) -> list[QuarantineOrder]:
     """What holds, or lets go."""
-    return [each.word for each in heard.of(*name, wall)]
+    return [each.order for each in heard.of(*name, wall)]
 
 
 @pytest.mark.parametrize("word", [HELD, SUSPECTED, LET_GO])
-def test_a_word_arrives_as_it_was_said(word: Word, said: list[str]) -> None:
+def test_a_word_arrives_as_it_was_said(word: QuarantineOrder, said: list[str]) -> None:
     """With its end, and who said it; that one is let go is remembered for longer than any hold."""
     heard = abroad(said)
     hear(heard, word)
     (found,) = heard.of(*BD, WALL)
     expires = word.until or WALL + 1 + limits.quarantine_seconds_max
-    assert found == Heard(word, "gateway/b", True, crew_key("bd"), expires)
+    assert found == RemoteOrder(word, "gateway/b", True, crew_key("bd"), expires)
     assert list(heard.of(*BD, expires)) == []
 
 
@@ -58,7 +67,7 @@ def test_a_word_arrives_as_it_was_said(word: Word, said: list[str]) -> None:
     ],
 )
 def test_the_last_words_count_in_whatever_order_they_come(
-    words: list[Word], found: list[Word], said: list[str]
+    words: list[QuarantineOrder], found: list[QuarantineOrder], said: list[str]
 ) -> None:
     """A person's first, then a watch's; once they were done they are not said again."""
     for order in permutations(words):
@@ -73,16 +82,19 @@ def test_the_last_words_count_in_whatever_order_they_come(
 def test_nobody_is_held_for_longer_than_may_be_whatever_an_origin_says(said: list[str]) -> None:
     """From its own time on: whoever is let go later is so for longer than it could be held."""
     heard = abroad(said)
-    hear(heard, Word(WALL, "watch", 2 * WALL))
+    hear(heard, QuarantineOrder(WALL, "watch", 2 * WALL))
     end = WALL + limits.quarantine_seconds_max
-    assert of(heard) == [Word(WALL, "watch", end)]
-    hear(heard, Word(WALL + 1))
-    assert of(heard, wall=end - 1) == [Word(WALL + 1), Word(WALL, "watch", end)]
-    assert of(heard, wall=end) == [Word(WALL + 1)]
+    assert of(heard) == [QuarantineOrder(WALL, "watch", end)]
+    hear(heard, QuarantineOrder(WALL + 1))
+    assert of(heard, wall=end - 1) == [
+        QuarantineOrder(WALL + 1),
+        QuarantineOrder(WALL, "watch", end),
+    ]
+    assert of(heard, wall=end) == [QuarantineOrder(WALL + 1)]
 
 
 LATER = WALL + limits.clock_distrust_seconds + 1
-LIE = Word(LATER, "owner", LATER + DAY)
+LIE = QuarantineOrder(LATER, "owner", LATER + DAY)
 
 
 def test_what_is_said_in_a_time_to_come_stands_against_nothing(said: list[str]) -> None:
@@ -117,16 +129,16 @@ def test_a_time_to_come_takes_no_place_and_lets_no_crew_go(said: list[str]) -> N
     lie = LIE._replace(at=2 * WALL, until=2 * WALL + DAY)
     hear(heard, lie, of=("bd", "bd/more"), wall=WALL + 1)
     until = LATER + limits.quarantine_seconds_max
-    assert of(heard, ("bd", "bd/other"), WALL + 1) == [Word(LATER, "owner", until)]
+    assert of(heard, ("bd", "bd/other"), WALL + 1) == [QuarantineOrder(LATER, "owner", until)]
 
 
 MOST = limits.quarantines_heard_max
 
 
-def fill(heard: Quarantines, crew: str, count: int, until: int = WALL + DAY) -> None:
+def fill(heard: RemoteQuarantines, crew: str, count: int, until: int = WALL + DAY) -> None:
     """With names that nobody sees."""
     for number in range(count):
-        hear(heard, Word(WALL, "watch", until), of=(crew, f"{crew}/{number}"))
+        hear(heard, QuarantineOrder(WALL, "watch", until), of=(crew, f"{crew}/{number}"))
 
 
 def test_where_there_is_no_room_the_whole_crew_is_held(said: list[str]) -> None:
@@ -137,9 +149,9 @@ def test_where_there_is_no_room_the_whole_crew_is_held(said: list[str]) -> None:
     other = ("article", "article/one")
     for later in (0, 7, 3):
         end = WALL + DAY + later
-        hear(heard, Word(WALL + later, "watch", end), of=("bd", f"bd/more-{later}"))
+        hear(heard, QuarantineOrder(WALL + later, "watch", end), of=("bd", f"bd/more-{later}"))
     hear(heard, HELD, of=other)
-    all_of_bd = Word(WALL + 7, "watch", WALL + DAY + 7)
+    all_of_bd = QuarantineOrder(WALL + 7, "watch", WALL + DAY + 7)
     assert of(heard) == [all_of_bd]
     heard.done(*BD, WALL)
     assert of(heard) == [all_of_bd]
@@ -177,7 +189,7 @@ def test_what_is_over_or_done_makes_room(said: list[str]) -> None:
     assert of(heard) == [HELD]
     hear(heard, HELD, of=("bd", "bd/new"), wall=WALL + 60)
     assert said == []
-    assert repr(heard) == "<Quarantines heard=2 crowded=0>"
+    assert repr(heard) == "<RemoteQuarantines heard=2 crowded=0>"
 
 
 def test_crews_that_are_not_configured_share_what_is_left(said: list[str]) -> None:
@@ -185,9 +197,11 @@ def test_crews_that_are_not_configured_share_what_is_left(said: list[str]) -> No
     heard = abroad(said)
     for number in range(MOST + 9):
         crew = f"c{number}"
-        entry = Entry(QUARANTINE, orchestrator_key(crew, crew), crew_key(crew), WALL, WALL + DAY)
-        heard.hear(entry, "gateway/b", WALL)
-    assert repr(heard) == f"<Quarantines heard={MOST} crowded=0>"
+        entry = RevocationEntry(
+            QUARANTINE, orchestrator_key(crew, crew), crew_key(crew), WALL, WALL + DAY
+        )
+        heard.add(entry, "gateway/b", WALL)
+    assert repr(heard) == f"<RemoteQuarantines heard={MOST} crowded=0>"
     assert said == []
     hear(heard, SUSPECTED)
     hear(heard, HELD)
@@ -197,13 +211,13 @@ def test_crews_that_are_not_configured_share_what_is_left(said: list[str]) -> No
 
 def test_each_kind_is_one_of_the_wire() -> None:
     """Which other versions know by these numbers."""
-    kinds = [told(*BD, word).kind for word in (HELD, LET_GO, SUSPECTED)]
+    kinds = [to_gossip(*BD, word).kind for word in (HELD, LET_GO, SUSPECTED)]
     assert kinds == [QUARANTINE, LIFT, SUSPICION] == [128, 129, 130]
 
 
 def test_a_flood_of_names_is_told_one_after_the_other(said: list[str]) -> None:
     """A capsule full at once, then one a minute, the first first; each once, and that is said."""
-    untold, burst = Untold(said.append), limits.quarantines_told_burst
+    untold, burst = QuarantineOutbox(said.append), limits.quarantines_told_burst
     names = [("bd", f"bd/{number}") for number in range(burst + 2)]
     for name in (*names, names[0]):
         untold.add(name)

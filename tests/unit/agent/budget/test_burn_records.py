@@ -2,20 +2,20 @@
 
 import msgspec
 import pytest
-from lessees import branch_id, grant, key
+from grant_builders import branch_id, grant, key
 
-from crewgate._native.records import Burned
-from crewgate.agent.branch_registry import Registry
-from crewgate.agent.budget.burn_records import Attribution
-from crewgate.core.ids import Kind, table_key
-from crewgate.core.policy.policy import Policy, Tool
+from crewgate._native.records import BurnedReservation
+from crewgate.agent.branch_registry import BranchRegistry
+from crewgate.agent.budget.burn_records import BurnAttribution
+from crewgate.core.ids import KeyKind, table_key
+from crewgate.core.policy.policy import Policy, ToolPolicy
 
 S = 10**9
-GRANT = table_key(Kind.GRANT, "article", branch_id(2).encode())
+GRANT = table_key(KeyKind.GRANT, "article", branch_id(2).encode())
 
 
-def _burned(**more: object) -> Burned:
-    blank = Burned(
+def _burned(**more: object) -> BurnedReservation:
+    blank = BurnedReservation(
         branch_key=key(2),
         amount=500,
         state=3,
@@ -30,20 +30,20 @@ def _burned(**more: object) -> Burned:
 
 
 def _policy(*names: str) -> Policy:
-    return Policy("aud", (), (), tuple(Tool(name, 1) for name in names))
+    return Policy("aud", (), (), tuple(ToolPolicy(name, 1) for name in names))
 
 
 @pytest.fixture
-def attribution(registry: Registry) -> Attribution:
+def attribution(registry: BranchRegistry) -> BurnAttribution:
     """Branch 2 below branch 1 is known; the tools were numbered anew at second 50."""
     registry.learn(grant(2, 500, (1, 9000, None)))
-    attribution = Attribution(registry)
+    attribution = BurnAttribution(registry)
     attribution.load(_policy("old.a", "old.b"), 0)
     attribution.load(_policy("new.a", "new.b"), 50 * S)
     return attribution
 
 
-def test_a_known_branch_is_named_in_full(attribution: Attribution) -> None:
+def test_a_known_branch_is_named_in_full(attribution: BurnAttribution) -> None:
     """Crew, role, ancestry, grant, tool, cost and cause."""
     (found,) = attribution.records([_burned()], "owner-died", 200 * S)
     assert (found.crew, found.role, found.branch) == ("article", "researcher", branch_id(2))
@@ -53,22 +53,22 @@ def test_a_known_branch_is_named_in_full(attribution: Attribution) -> None:
     assert found.time > found.started
 
 
-def test_a_call_across_the_boundary_names_its_certificate(registry: Registry) -> None:
+def test_a_call_across_the_boundary_names_its_certificate(registry: BranchRegistry) -> None:
     """The crew is the one that called; without the grant's own name, no certificate is known."""
     account = "article:finance"
     crossed = grant(3, 500, crew=account)
     claims = msgspec.structs.replace(crossed.claims, jti="0A1B:77")
     registry.learn(msgspec.structs.replace(crossed, claims=claims))
-    attribution = Attribution(registry)
+    attribution = BurnAttribution(registry)
     attribution.load(_policy("new.a", "new.b"), 0)
-    own = table_key(Kind.GRANT, account, b"0A1B:77")
+    own = table_key(KeyKind.GRANT, account, b"0A1B:77")
     burned = [_burned(branch_key=key(3, account), grant=own), _burned(branch_key=key(3, account))]
     named, older = attribution.records(burned, "owner-died", 200 * S)
     assert (named.crew, named.branch, named.certificate) == ("article", branch_id(3), "0A1B")
     assert (older.crew, older.certificate) == ("article", "")
 
 
-def test_a_tool_is_named_by_the_policy_of_its_time(attribution: Attribution) -> None:
+def test_a_tool_is_named_by_the_policy_of_its_time(attribution: BurnAttribution) -> None:
     """A call that began before the numbers changed keeps its tool's name."""
     found = attribution.records(
         [_burned(started_ns=49 * S), _burned(started_ns=50 * S), _burned(tool=7)], "deadline", 0
@@ -82,14 +82,14 @@ def test_a_tool_is_named_by_the_policy_of_its_time(attribution: Attribution) -> 
     ids=["claimed", "intent", "held", "settling"],
 )
 def test_what_is_charged_depends_on_how_far_it_got(
-    attribution: Attribution, state: int, cost: int, expected: list[tuple[int, bool]]
+    attribution: BurnAttribution, state: int, cost: int, expected: list[tuple[int, bool]]
 ) -> None:
     """Nothing was taken yet; perhaps; all of it; what was just being charged."""
     found = attribution.records([_burned(state=state, cost=cost)], "owner-died", 0)
     assert [(each.cost_micro, each.intent) for each in found] == expected
 
 
-def test_an_unknown_branch_has_its_keys(attribution: Attribution) -> None:
+def test_an_unknown_branch_has_its_keys(attribution: BurnAttribution) -> None:
     """Nobody's name is guessed; an older grant of a known branch is named by its key alone."""
     (unknown, older) = attribution.records(
         [_burned(branch_key=key(9)), _burned(grant=bytes(16))], "owner-died", 0

@@ -8,15 +8,15 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
+from account_family import A, draw, family, spend
 from click.testing import CliRunner
-from family import A, draw, family, spend
 from postgres import server
 from trio.testing import MockClock
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
+from crewgate._native.table_owner import OwnedTable
 from crewgate.agent import main
-from crewgate.agent.active_config import InForce
+from crewgate.agent.active_config import ActiveConfig
 from crewgate.agent.budget.ledger_mark import (
     MarkKeeper,
     known_with_table,
@@ -25,11 +25,11 @@ from crewgate.agent.budget.ledger_mark import (
 )
 from crewgate.agent.table_setup import open_table
 from crewgate.cli import main as command
-from crewgate.config import Config, Durability, Ledger
-from crewgate.core.budget.ledger_mark import Book, Mark
+from crewgate.config import Config, Durability, LedgerConfig
+from crewgate.core.budget.ledger_mark import LedgerCounts, LedgerMark
 from crewgate.errors import LedgerReplacedError, TableError
 from crewgate.ledger import schema
-from crewgate.ledger.mark_file import look, read_mark, require, write_mark
+from crewgate.ledger.mark_file import find_ledger, read_mark, require, write_mark
 from crewgate.ledger.postgres import PostgreSQL
 from crewgate.ledger.sql import SQLLedger
 
@@ -40,7 +40,7 @@ SMALL = "[table]\nbranches = 256\nrevocations = 256\nreservations = 256\n"
 def config(file: Path) -> Config:
     """With a table that is small enough to be made often."""
     file.write_text(file.read_text() + SMALL)
-    return InForce(file).config
+    return ActiveConfig(file).config
 
 
 def begun(config: Config, said: list[str]) -> tuple[SQLLedger, OwnedTable, MarkKeeper]:
@@ -256,7 +256,7 @@ def test_the_others_know_of_more(
     ledger, table, keeper = begun(drawn, said)
     ended: list[bool] = []
     keeper.on_refusal = lambda: ended.append(True)
-    keeper.hear(msgspec.structs.replace(keeper.mark, **changes))
+    keeper.check_peer_mark(msgspec.structs.replace(keeper.mark, **changes))
     keeper.write()
     assert keeper.mark.count == (changes.get("count", 2) if said_so else 2)
     table.close()
@@ -292,9 +292,9 @@ def test_an_older_mark_that_is_being_written_is_not_the_last(
     known = msgspec.structs.replace(keeper.mark, count=99)
     draw(ledger, A, 2, 1)
 
-    def slow(state: Path, mark: Mark) -> None:
+    def slow(state: Path, mark: LedgerMark) -> None:
         if not keeper.refusal:
-            keeper.hear(known)
+            keeper.check_peer_mark(known)
         write_mark(state, mark)
 
     monkeypatch.setattr("crewgate.agent.budget.ledger_mark.write_mark", slow)
@@ -321,9 +321,9 @@ def test_a_server_s_ledger_that_has_all_is_no_older_one(
         mark = read_mark(drawn.state)  # type: ignore[assignment]
     table, _ = open_table(drawn, mark.drawn_as, said.append)
     keeper = MarkKeeper(on_a_server(drawn), ledger, table, mark, said.append)
-    told: list[Mark] = []
+    told: list[LedgerMark] = []
     keeper.on_written = told.append
-    keeper.hear(Mark(mark.ledger, "one", 2, 7))
+    keeper.check_peer_mark(LedgerMark(mark.ledger, "one", 2, 7))
     keeper.write()
     keeper.write()
     expected = msgspec.structs.replace(mark, term=8 if is_renamed else 7)
@@ -333,7 +333,7 @@ def test_a_server_s_ledger_that_has_all_is_no_older_one(
     after, is_new = open_table(drawn, expected.drawn_as, said.append)
     assert (after.life, is_new) == (life, False)
     after.close()
-    keeper.hear(Mark(mark.ledger, "one", 3, 9))
+    keeper.check_peer_mark(LedgerMark(mark.ledger, "one", 3, 9))
     assert "lacks the last 1 of 3 operations" in keeper.refusal
     ledger.close_session()
 
@@ -347,10 +347,10 @@ def test_a_new_name_after_the_state_folder_was_lost_is_no_reproach(
     ledger, mark = open_known_ledger(drawn, "two")
     table, _ = open_table(drawn, mark.drawn_as, said.append)
     keeper = MarkKeeper(drawn, ledger, table, mark, said.append)
-    keeper.hear(Mark(mark.ledger, "one", 2))
+    keeper.check_peer_mark(LedgerMark(mark.ledger, "one", 2))
     keeper.write()
-    assert (keeper.refusal, keeper.mark) == ("", Mark(mark.ledger, "two", 0, 1))
-    keeper.hear(Mark(mark.ledger, "one", 3, 1))
+    assert (keeper.refusal, keeper.mark) == ("", LedgerMark(mark.ledger, "two", 0, 1))
+    keeper.check_peer_mark(LedgerMark(mark.ledger, "one", 3, 1))
     assert "lacks the last 1 of 3 operations" in keeper.refusal
     table.close()
     ledger.close_session()
@@ -362,9 +362,9 @@ def test_of_a_trusted_server_nobody_asks_what_it_has_forgotten(file: Path, said:
     url = server().new_database("trusted")
     with closing(PostgreSQL(url)) as session:
         schema.migrate(session)
-    config = InForce(file).config
+    config = ActiveConfig(file).config
     config = msgspec.structs.replace(
-        config, ledger=Ledger("postgresql", url=url, durability="trusted")
+        config, ledger=LedgerConfig("postgresql", url=url, durability="trusted")
     )
     ledger, table, keeper = begun(config, said)
     family(lambda: ledger)
@@ -376,16 +376,16 @@ def test_of_a_trusted_server_nobody_asks_what_it_has_forgotten(file: Path, said:
     ledger.close_session()
     known, life = keeper.mark, table.life
     table.close()
-    require(config.ledger, known, look(config.ledger))
+    require(config.ledger, known, find_ledger(config.ledger))
     ledger, table, keeper = begun(config, said)
     require_table(config, table, msgspec.structs.replace(keeper.mark, count=0))
     assert (keeper.mark.count, table.life, known.count) == (1, life, 2)
-    keeper.hear(known)
+    keeper.check_peer_mark(known)
     assert keeper.refusal == ""
-    keeper.hear(msgspec.structs.replace(known, ledger="other"))
+    keeper.check_peer_mark(msgspec.structs.replace(known, ledger="other"))
     assert "it is another ledger" in keeper.refusal
     single = msgspec.structs.replace(config.ledger, durability="single")
     with pytest.raises(LedgerReplacedError, match="lacks the last 1 of 2 operations"):
-        require(single, known, Book(known.ledger, {"one": 1}))
+        require(single, known, LedgerCounts(known.ledger, {"one": 1}))
     table.close()
     ledger.close_session()

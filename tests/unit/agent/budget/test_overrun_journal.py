@@ -4,20 +4,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lessees import NOW, key
+from grant_builders import NOW, key
 
 from crewgate import limits
-from crewgate.agent.budget.overrun_journal import Note, Notes
-from crewgate.agent.journal import Journal
-from crewgate.core.budget.ledger_protocol import Told
+from crewgate.agent.budget.overrun_journal import OverrunJournal, OverrunRecord
+from crewgate.agent.journal import StateJournal
+from crewgate.core.budget.ledger_protocol import LeaseReport
 
 LIFE = b"life" * 4
 WALL = int(NOW)
 
 
 @pytest.fixture
-def journal(tmp_path: Path, said: list[str]) -> Iterator[Journal[Note]]:
-    journal = Journal(tmp_path / "overruns", Note, said.append)
+def journal(tmp_path: Path, said: list[str]) -> Iterator[StateJournal[OverrunRecord]]:
+    journal = StateJournal(tmp_path / "overruns", OverrunRecord, said.append)
     yield journal
     journal.close()
 
@@ -27,13 +27,15 @@ def call(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
-def begun(journal: Journal[Note], life: bytes = LIFE) -> Notes:
-    notes = Notes(journal, life)
+def begun(journal: StateJournal[OverrunRecord], life: bytes = LIFE) -> OverrunJournal:
+    notes = OverrunJournal(journal, life)
     notes.restore()
     return notes
 
 
-def test_what_was_noted_is_known_to_the_next_agent(journal: Journal[Note]) -> None:
+def test_what_was_noted_is_known_to_the_next_agent(
+    journal: StateJournal[OverrunRecord],
+) -> None:
     """By the call, also where the table is another: but its leases are not this one's."""
     notes = begun(journal)
     notes.add(call(1), key(1), 5, WALL)
@@ -42,7 +44,9 @@ def test_what_was_noted_is_known_to_the_next_agent(journal: Journal[Note]) -> No
     again = begun(journal)
     assert [call(number) in again for number in range(1, 5)] == [True, True, True, False]
     assert again.missing({}) == {key(1): 11, key(2): 7}
-    assert again.missing({key(1): Told(overrun=5), key(2): Told(overrun=7)}) == {key(1): 6}
+    assert again.missing({key(1): LeaseReport(overrun=5), key(2): LeaseReport(overrun=7)}) == {
+        key(1): 6
+    }
     assert again.amounts() == {key(1): 11, key(2): 7}
     other = begun(journal, bytes(16))
     assert call(1) in other
@@ -51,7 +55,7 @@ def test_what_was_noted_is_known_to_the_next_agent(journal: Journal[Note]) -> No
 
 
 def test_notes_are_kept_for_a_day_and_so_many(
-    journal: Journal[Note], monkeypatch: pytest.MonkeyPatch
+    journal: StateJournal[OverrunRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest go first."""
     monkeypatch.setattr(limits, "overruns_noted_max", 3)

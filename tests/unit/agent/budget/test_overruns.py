@@ -1,35 +1,42 @@
 """Overruns: each ends its own branch, and no more than that, however many there are."""
 
 import pytest
-from lessees import NOW, branch_id, grant, key
-from machines import Hands, Start
+from agent_world import Hands, Start
+from grant_builders import NOW, branch_id, grant, key
 
 from crewgate.agent.budget.overruns import overran
-from crewgate.agent.state import Machine
-from crewgate.core.audit.records import Record, Revocation
+from crewgate.agent.state import AgentState
+from crewgate.core.audit.records import Record, RevocationRecord
 from crewgate.core.ids import crew_key
-from crewgate.ipc.attach_messages import VERSION, Attach, Draw, Drawn, Noted, Overran
+from crewgate.ipc.attach_messages import (
+    VERSION,
+    Attach,
+    CreditDrawn,
+    DrawCredit,
+    OverrunNoted,
+    ReportOverrun,
+)
 
 
-def draw(machine: Machine, number: int, need: int = 10) -> str:
+def draw(machine: AgentState, number: int, need: int = 10) -> str:
     """How a draw for a branch ends."""
     guest, _ = machine.enter(Attach(version=VERSION))
-    machine.draw(guest, Draw(id=1, grant=grant(number, 500), need=need))
+    machine.draw(guest, DrawCredit(id=1, grant=grant(number, 500), need=need))
     told = guest.outbox.receive_nowait()
     machine.leave(guest)
-    assert isinstance(told, Drawn)
+    assert isinstance(told, CreditDrawn)
     return told.status
 
 
-def overrun(machine: Machine, number: int, amount: int = 5, call: int = 0) -> None:
+def overrun(machine: AgentState, number: int, amount: int = 5, call: int = 0) -> None:
     """A tool's answer for a branch states too much: that of call `call`, if it has several."""
     identifier = bytes(8) + number.to_bytes(4, "big") + call.to_bytes(4, "big")
-    told = Overran(id=identifier, grant=grant(number, 500), amount=amount)
-    assert overran(machine, told) == Noted(id=identifier)
+    told = ReportOverrun(id=identifier, grant=grant(number, 500), amount=amount)
+    assert overran(machine, told) == OverrunNoted(id=identifier)
 
 
-def revocations(written: list[Record]) -> list[Revocation]:
-    return [each for each in written if isinstance(each, Revocation)]
+def revocations(written: list[Record]) -> list[RevocationRecord]:
+    return [each for each in written if isinstance(each, RevocationRecord)]
 
 
 def test_an_overrun_ends_its_branch(start: Start, written: list[Record], said: list[str]) -> None:
@@ -38,7 +45,7 @@ def test_an_overrun_ends_its_branch(start: Start, written: list[Record], said: l
     assert draw(machine, 1) == "granted"
     overrun(machine, 1)
     assert machine.table.is_revoked(key(1), int(NOW))
-    (line,) = machine.clerk.ledger.report(key(1))
+    (line,) = machine.ledger_queue.ledger.report(key(1))
     assert (line.overrun, line.closed) == (5, True)
     (ended,) = revocations(written)
     assert (ended.target, ended.id, ended.by) == ("branch", branch_id(1), "overrun")
@@ -67,9 +74,9 @@ def test_no_number_of_overruns_ends_a_crew(
     assert draw(again, 60) == "granted"
 
 
-def counted(machine: Machine, number: int) -> int:
+def counted(machine: AgentState, number: int) -> int:
     """What the ledger has heard."""
-    (line,) = machine.clerk.ledger.report(key(number))
+    (line,) = machine.ledger_queue.ledger.report(key(number))
     return line.overrun
 
 
@@ -101,14 +108,14 @@ def test_what_the_ledger_was_not_told_is_told_by_the_next_agent(
         assert draw(machine, number) == "granted"
     overrun(machine, 1, call=1)
     with monkeypatch.context() as patched:
-        patched.setattr(machine.clerk.ledger, "do", lambda *_: None)
+        patched.setattr(machine.ledger_queue.ledger, "do", lambda *_: None)
         for number in range(1, 30):
             overrun(machine, number)
     assert counted(machine, 1) == 5
     hands.go(1)
     again = start()
     assert [counted(again, number) for number in range(1, 30)] == [10] + 28 * [5]
-    lines = [again.clerk.ledger.report(key(number))[0] for number in range(1, 30)]
+    lines = [again.ledger_queue.ledger.report(key(number))[0] for number in range(1, 30)]
     assert all(line.closed for line in lines)
     hands.go(1)
     again = start()
@@ -137,7 +144,7 @@ def test_whoever_is_killed_before_noting_it_ends_it_again(
 def test_a_crew_that_is_gone_has_its_branch_closed(start: Start, written: list[Record]) -> None:
     """A reload may take a crew away whose calls are still under way."""
     machine = start()
-    told = Overran(id=bytes(16), grant=grant(1, 500, crew="former"), amount=5)
+    told = ReportOverrun(id=bytes(16), grant=grant(1, 500, crew="former"), amount=5)
     overran(machine, told)
     (ended,) = revocations(written)
     assert (ended.crew, ended.target, ended.id) == ("former", "account", branch_id(1))

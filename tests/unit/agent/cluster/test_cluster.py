@@ -5,23 +5,23 @@ import os
 import shutil
 
 import pytest
-from clustered import ME, Clustered
+from agent_world import Start
+from cluster_agent import ME, Clustered
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from machines import Start
 from msgspec.structs import replace
 
 from crewgate import limits
 from crewgate.agent import periodic
-from crewgate.agent.clock_monitor import ClockWatch
+from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.health import facts
-from crewgate.core.health import Fact, State
+from crewgate.core.health import HealthFact, HealthState
 
 
 def test_a_reload_changes_whom_to_join_and_how_fresh_to_be(clustered: Clustered) -> None:
     """While it serves; who may be a second behind asks as often as that needs."""
     cluster, node = clustered.cluster, clustered.cluster.gossip.node
     clustered.other("b")
-    assert node.comparing.seconds == limits.compare_seconds
+    assert node.anti_entropy.seconds == limits.compare_seconds
     cluster.load(
         replace(
             clustered.settings,
@@ -32,7 +32,7 @@ def test_a_reload_changes_whom_to_join_and_how_fresh_to_be(clustered: Clustered)
     )
     assert cluster.service.peers == (("10.0.0.2", 8446),)
     assert (cluster.in_touch().quorum, cluster.staleness) == ("any", 1.0)
-    assert node.comparing.seconds == 0.2
+    assert node.anti_entropy.seconds == 0.2
     cluster.load(clustered.settings)
     assert cluster.in_touch().quorum == "majority"
     clustered.hands.go(4)
@@ -74,9 +74,9 @@ def test_a_disk_that_is_full_ends_no_reload(clustered: Clustered, said: list[str
     assert gossip.company.me != before
     assert any("No space left" in each for each in said)
     (fact,) = (each for each in facts(clustered.machine) if each.component == "cluster on the disk")
-    assert (fact.state, "No space left" in fact.why) == (State.DEGRADED, True)
+    assert (fact.state, "No space left" in fact.why) == (HealthState.DEGRADED, True)
     gossip.upkeep()
-    assert clustered.cluster.trouble() == ""
+    assert clustered.cluster.incomplete_reason() == ""
 
 
 def _full(*_: object, **__: object) -> int:
@@ -88,21 +88,21 @@ def test_a_member_with_a_bad_list_of_the_revoked_is_named(
 ) -> None:
     """In the log, and in health for as long as it may be at it."""
     machine, member = clustered.machine, clustered.other("b").id
-    machine.inforce.config = replace(machine.inforce.config, ca=clustered._ca)
-    lists = clustered.cluster.gossip.lists
+    machine.active_config.config = replace(machine.active_config.config, ca=clustered._ca)
+    lists = clustered.cluster.gossip.crls
     lists.take(b"no list", member)
-    clustered.cluster.say(lists.news())
+    clustered.cluster.log(lists.take_message())
     assert "that b has is not kept" in said[-1]
 
-    def found() -> Fact:
+    def found() -> HealthFact:
         name = "lists of the revoked of other machines"
         (fact,) = (each for each in facts(machine) if each.component == name)
         return fact
 
-    assert found().state is State.DEGRADED
+    assert found().state is HealthState.DEGRADED
     assert "of b: not a list" in found().why
     clustered.hands.go(2 * limits.gossip_list_again_seconds)
-    assert found().state is State.OK
+    assert found().state is HealthState.OK
 
 
 @pytest.mark.parametrize("had_others", [True, False])
@@ -113,9 +113,9 @@ def test_a_machine_that_lost_its_members_does_not_take_itself_for_all(
     if had_others:
         clustered.other("b")
     machine, hands = clustered.machine, clustered.hands
-    periodic.vouch(machine, ClockWatch(hands.wall, hands.boot))
+    periodic.extend_freshness(machine, ClockMonitor(hands.wall, hands.boot))
     clustered.cluster._sockets.close()
-    shutil.rmtree(machine.inforce.config.state / "gossip")
+    shutil.rmtree(machine.active_config.config.state / "gossip")
     clustered.machine = start()
     hands.go(clustered.settings.max_staleness_seconds + 1)  # that of the agent before is over
     with clustered.begun(bootstrap=False):
@@ -128,17 +128,17 @@ def test_that_a_machine_is_out_of_touch_is_said_and_that_it_is_back(
 ) -> None:
     """Once each, and not of one that has just begun: it asks yet."""
     machine, hands = clustered.machine, clustered.hands
-    machine.telling.others = clustered.cluster
-    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    machine.fanout.others = clustered.cluster
+    watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
     other = clustered.other("b")
     said.clear()
     for seconds in (0, 5.1, 0.2, 5):
         hands.go(seconds)
-        periodic.vouch(machine, watch)
+        periodic.extend_freshness(machine, watch)
     assert len(said) == 1
     assert said[0].startswith("out of touch, ")
     assert "waiting for what a majority of the members knows: compared with 0 of 1 other" in said[0]
     clustered.compare(other)
     for _ in range(2):
-        periodic.vouch(machine, watch)
+        periodic.extend_freshness(machine, watch)
     assert said[1:] == ["in touch with the other machines again: admitting"]

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from clustered import ME, Clustered
-from machines import Hands, Start
+from agent_world import Hands, Start
+from cluster_agent import ME, Clustered
 from msgspec.structs import replace
 
 from crewgate import limits
 from crewgate.agent.cluster import cluster_status
 from crewgate.agent.status import status
-from crewgate.core.gossip.messages import State, Update
+from crewgate.core.gossip.messages import MemberState, MemberUpdate
 from crewgate.core.x509.identity import MAY_REVOKE
-from crewgate.ipc.cluster_messages import InTouch, MemberRow
+from crewgate.ipc.cluster_messages import MemberRow, SyncState
 
 
 def rows(clustered: Clustered) -> dict[str, MemberRow]:
@@ -21,7 +21,7 @@ def rows(clustered: Clustered) -> dict[str, MemberRow]:
 def test_a_machine_alone_needs_nobody(clustered: Clustered) -> None:
     """It counts by the word of a person, and admits without an end."""
     touch = clustered.cluster.in_touch()
-    assert touch == InTouch(1, 0, 0, "majority", True, None, None)
+    assert touch == SyncState(1, 0, 0, "majority", True, None, None)
     (row,) = cluster_status.rows(clustered.cluster.gossip)
     assert (row.name, row.state, row.standing, row.may_revoke) == (ME, "here", "counts", True)
     assert row.address.startswith("127.0.0.1:")
@@ -38,7 +38,7 @@ def test_each_of_the_others_is_a_row(clustered: Clustered) -> None:
     clustered.hands.go(2)
     gossip.company.send_away(gossip.node, leaving.id, clustered.cluster.wall())
     address = joining.address
-    gossip.node.members.hear([Update(joining.id, State.DEAD, 1, address)], now)
+    gossip.node.members.merge([MemberUpdate(joining.id, MemberState.DEAD, 1, address)], now)
     found = rows(clustered)
     assert list(found) == [ME, "a-waits", "b-counts", "c-leaving", "d-joins"]
     standings = [row.standing for row in found.values()]
@@ -67,7 +67,7 @@ def test_how_old_the_comparisons_are_that_are_needed(clustered: Clustered) -> No
     )
     gossip = clustered.cluster.gossip
     for each in others[1:3]:
-        gossip.node.members.hear([Update(each.id, State.DEAD, 1, each.address)], 0.0)
+        gossip.node.members.merge([MemberUpdate(each.id, MemberState.DEAD, 1, each.address)], 0.0)
     assert clustered.cluster.waiting_for().endswith("; silent: m1, m2; not in time: m3")
 
 
@@ -83,7 +83,7 @@ def test_a_machine_alone_names_the_peers_that_have_not_answered(clustered: Clust
     cluster = clustered.cluster
     cluster.service.peers = (("10.0.0.2", 8446), ("fd00::2", 8446), ("there", 8446))
     for peer, why in zip(cluster.service.peers, ("No route to host", "slow", ""), strict=True):
-        cluster.service._complaints.note(peer, why)
+        cluster.service._peer_errors.note(peer, why)
     expected = ["10.0.0.2:8446 (No route to host)", "[fd00::2]:8446 (slow)"]
     assert cluster.in_touch().unreached == expected
     clustered.other("b")
@@ -121,20 +121,20 @@ def test_whoever_has_never_counted_is_told_of_the_first_machine_of_all(
 ) -> None:
     """Whether no peer answers, or those who do have never counted either."""
     one = Clustered(start, hands, tmp_path / "ca", (MAY_REVOKE,))
-    (one.machine.inforce.config.state / "gossip").mkdir()
-    (one.machine.inforce.config.state / "gossip" / "standing").touch()
+    (one.machine.active_config.config.state / "gossip").mkdir()
+    (one.machine.active_config.config.state / "gossip" / "standing").touch()
     with one.begun(bootstrap=False):
         assert one.cluster.waiting_for() == (
             f"what a majority of the members knows: no peer answers; {cluster_status.BOOTSTRAP}"
         )
         peer = ("127.0.0.1", 9)
         one.cluster.service.peers = (peer,)
-        one.cluster.service._complaints.note(peer, "Connection refused")
+        one.cluster.service._peer_errors.note(peer, "Connection refused")
         assert (
             ": no peer could be joined: 127.0.0.1:9 (Connection refused); the first machine of all"
         ) in one.cluster.waiting_for()
         other = one.other("b", counts=False)
-        one.cluster.gossip.node.hear([other.id], [], hands.boot / 1e9)
+        one.cluster.gossip.node.merge_views([other.id], [], hands.boot / 1e9)
         assert "1 peer answers, none of which knows; the first" in one.cluster.waiting_for()
         assert status(one.machine, 1).in_touch == one.cluster.in_touch()
         assert not one.cluster.in_touch().counts
@@ -144,8 +144,8 @@ def test_a_clock_that_is_far_from_the_others_is_told(clustered: Clustered) -> No
     """By how much, and which way."""
     node = clustered.cluster.gossip.node
     for name in ("b", "c"):
-        other = node.comparing._others[clustered.other(name).id]
-        other.life, other.ahead = bytes(range(8)), limits.skew_max + 15
+        other = node.anti_entropy._others[clustered.other(name).id]
+        other.life, other.clock_offset = bytes(range(8)), limits.skew_max + 15
     assert clustered.cluster.waiting_for() == (
         "a clock within 30 s of the others': it is 45 s behind their median"
     )
@@ -155,7 +155,7 @@ def test_keys_and_counters_and_the_clock(clustered: Clustered) -> None:
     """What is told besides."""
     gossip = clustered.cluster.gossip
     assert clustered.cluster.status(1).next_key_seconds is None
-    gossip.company.ring.make(clustered.cluster.wall())
+    gossip.company.keyring.make(clustered.cluster.wall())
     for index in range(2):
         gossip.receive(bytes(60 + index))
     clustered.hands.go(60)

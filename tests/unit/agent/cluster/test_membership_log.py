@@ -1,12 +1,12 @@
 """A person hears of members who join, fall silent, stop and are back; of none without end."""
 
-from clustered import Clustered
+from cluster_agent import Clustered
 
 from crewgate import limits
-from crewgate.agent.cluster.membership_log import Attendance
-from crewgate.core.gossip.messages import State
-from crewgate.gossip.member_certificates import Known
-from crewgate.gossip.sockets import shown, to_where
+from crewgate.agent.cluster.membership_log import MembershipLog
+from crewgate.core.gossip.messages import MemberState
+from crewgate.gossip.member_certificates import KnownMember
+from crewgate.gossip.sockets import format_address, to_where
 
 
 class Looks:
@@ -14,16 +14,16 @@ class Looks:
 
     def __init__(self, clustered: Clustered, said: list[str]) -> None:
         self._clustered, self._said = clustered, said
-        self.attendance = Attendance(clustered.cluster.gossip)
+        self.attendance = MembershipLog(clustered.cluster.gossip)
         self.attendance.begin()
 
     def __call__(self, seconds: float = 1) -> list[str]:
         self._clustered.hands.go(seconds)
         self._said.clear()
-        self.attendance.look(self._clustered.cluster.now())
+        self.attendance.log_changes(self._clustered.cluster.now())
         return list(self._said)
 
-    def thought(self, state: State, *members: Known) -> list[str]:
+    def thought(self, state: MemberState, *members: KnownMember) -> list[str]:
         """So of these from now on."""
         for each in members:
             found = self._clustered.cluster.gossip.node.members.get(each.id)
@@ -32,8 +32,8 @@ class Looks:
         return self()
 
 
-def where(known: Known) -> str:
-    return f"{known.name} at {shown(to_where(known.address))}"
+def where(known: KnownMember) -> str:
+    return f"{known.name} at {format_address(to_where(known.address))}"
 
 
 def test_each_change_is_told_once(clustered: Clustered, said: list[str]) -> None:
@@ -45,11 +45,11 @@ def test_each_change_is_told_once(clustered: Clustered, said: list[str]) -> None
     clustered.compare(one)
     assert looks() == [f"gateway {where(one)} has joined: 2 machines count"]
     assert looks() == []
-    assert looks.thought(State.SUSPECT, one) == []
-    assert looks.thought(State.DEAD, one) == [f"gateway {where(one)} does not answer"]
+    assert looks.thought(MemberState.SUSPECT, one) == []
+    assert looks.thought(MemberState.DEAD, one) == [f"gateway {where(one)} does not answer"]
     assert looks() == []
-    assert looks.thought(State.ALIVE, one) == [f"gateway {where(one)} is there again"]
-    assert looks.thought(State.LEFT, one) == [f"gateway {where(one)} has stopped"]
+    assert looks.thought(MemberState.ALIVE, one) == [f"gateway {where(one)} is there again"]
+    assert looks.thought(MemberState.LEFT, one) == [f"gateway {where(one)} has stopped"]
 
 
 def test_what_was_so_before_a_restart_is_told_to_nobody(
@@ -59,7 +59,7 @@ def test_what_was_so_before_a_restart_is_told_to_nobody(
     one = clustered.other("b")
     looks = Looks(clustered, said)
     assert looks() == []
-    assert looks.thought(State.DEAD, one) == [f"gateway {where(one)} does not answer"]
+    assert looks.thought(MemberState.DEAD, one) == [f"gateway {where(one)} does not answer"]
 
 
 def test_one_that_is_sent_away_is_told_of_by_who_does_it(
@@ -84,7 +84,7 @@ def test_who_joins_says_so_of_itself(clustered: Clustered, said: list[str]) -> N
     fresh.counts = False
     looks = Looks(clustered, said)
     one = clustered.other("b", counts=False)
-    fresh.hear([one.id], [one.id])
+    fresh.merge([one.id], [one.id])
     assert looks() == []
     fresh.counts = True
     assert looks() == [f"this machine has joined gateway {where(one)}, and counts"]
@@ -97,10 +97,10 @@ def test_many_at_once_are_one_line(clustered: Clustered, said: list[str]) -> Non
     fresh = clustered.cluster.gossip.node.freshness
     members = [clustered.other(f"m{n:02}", counts=False) for n in range(11)]
     ids = [each.id for each in members]
-    fresh.hear(ids, ids)
+    fresh.merge(ids, ids)
     names = ", ".join(where(each) for each in members[: limits.members_named_max])
     assert looks() == [f"gateways {names}, and 3 more have joined: 12 machines count"]
-    assert looks.thought(State.DEAD, *members[:2]) == [
+    assert looks.thought(MemberState.DEAD, *members[:2]) == [
         f"gateways {where(members[0])}, {where(members[1])} do not answer"
     ]
 
@@ -113,9 +113,9 @@ def test_one_that_comes_and_goes_all_day_floods_no_log(
     looks = Looks(clustered, said)
     told = []
     for _ in range(300):
-        told += looks.thought(State.DEAD, one)
-        told += looks.thought(State.ALIVE, one)
+        told += looks.thought(MemberState.DEAD, one)
+        told += looks.thought(MemberState.ALIVE, one)
     assert limits.member_words_burst <= len(told) <= limits.member_words_burst + 10
-    told += looks.thought(State.DEAD, one)
+    told += looks.thought(MemberState.DEAD, one)
     told += looks(60)
     assert told[-1] == f"gateway {where(one)} does not answer"

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
-from crewgate.agent.cluster.peer_lists import PeerLists
+from crewgate.agent.cluster.peer_lists import PeerCRLs
 from crewgate.ca.authority import Authority
 from crewgate.cli.commands.init import write_all
 from crewgate.config import Config, load
@@ -36,10 +36,8 @@ class Two:
         self.public: Config = msgspec.structs.replace(self.signing, state=state, ca=public)
         self.now = 1000.0
 
-    def lists(self, config: Config) -> PeerLists:
-        return PeerLists(
-            lambda: config, datetime.now(UTC).timestamp, lambda: self.now, bytes.decode
-        )
+    def lists(self, config: Config) -> PeerCRLs:
+        return PeerCRLs(lambda: config, datetime.now(UTC).timestamp, lambda: self.now, bytes.decode)
 
     def publish(self) -> None:
         assert self.signing.ca is not None
@@ -56,46 +54,46 @@ def two(tmp_path: Path) -> Two:
 def test_the_signer_hands_over_and_takes_none(two: Two) -> None:
     """What the machine without the key takes is what its listeners read."""
     signer, other = two.lists(two.signing), two.lists(two.public)
-    assert not signer.mark(B).takes
-    assert signer.mark(B).is_for(other.mark(A))
+    assert not signer.version(B).takes
+    assert signer.version(B).is_for(other.version(A))
     other.take(signer.data(), A)
-    assert other.mark(A) == msgspec.structs.replace(signer.mark(B), takes=True)
+    assert other.version(A) == msgspec.structs.replace(signer.version(B), takes=True)
     assert two.public.ca is not None
     crl = x509.load_pem_x509_crl(two.public.ca.crl.read_bytes())
     assert crl.public_bytes(Encoding.DER) == signer.data()
     two.publish()
-    assert signer.mark(B).is_for(other.mark(A))
-    assert other.news() == ""
+    assert signer.version(B).is_for(other.version(A))
+    assert other.take_message() == ""
 
 
 def test_what_is_no_good_is_said_once_and_not_asked_for_again_at_once(two: Two) -> None:
     """Else each conversation would bring it again."""
     other = two.lists(two.public)
     other.take(b"no list", A)
-    assert "that gateway a has is not kept: not a list" in other.news()
-    assert other.news() == ""
-    assert not other.mark(A).takes
+    assert "that gateway a has is not kept: not a list" in other.take_message()
+    assert other.take_message() == ""
+    assert not other.version(A).takes
     other.take(b"no list", A)
-    assert other.news() == ""
+    assert other.take_message() == ""
     two.now += limits.gossip_list_again_seconds
-    assert other.mark(A).takes
+    assert other.version(A).takes
     other.take(two.lists(two.signing).data(), A)
     other.take(b"no list", A)
-    assert other.news() != ""
+    assert other.take_message() != ""
 
 
 def test_one_member_s_bad_list_keeps_nobody_else_s_out(two: Two) -> None:
     """It is named for as long as it may be at it, and the others' lists are taken."""
     signer, other = two.lists(two.signing), two.lists(two.public)
     other.take(b"no list", A)
-    assert (other.mark(A).takes, other.mark(B).takes) == (False, True)
-    assert other.trouble().startswith("gateway a: not a list")
+    assert (other.version(A).takes, other.version(B).takes) == (False, True)
+    assert other.invalid().startswith("gateway a: not a list")
     other.take(b"no list", C)
-    assert other.trouble().endswith("and 1 more")
+    assert other.invalid().endswith("and 1 more")
     other.take(signer.data(), B)
-    assert other.mark(B).number > 0
+    assert other.version(B).number > 0
     two.now += 2 * limits.gossip_list_again_seconds
-    assert other.trouble() == ""
+    assert other.invalid() == ""
 
 
 def test_a_member_that_promises_a_newer_list_and_has_none_is_not_asked_at_once(two: Two) -> None:
@@ -103,8 +101,8 @@ def test_a_member_that_promises_a_newer_list_and_has_none_is_not_asked_at_once(t
     signer, other = two.lists(two.signing), two.lists(two.public)
     other.take(signer.data(), A)
     other.take(signer.data(), B)
-    assert (other.mark(A).takes, other.mark(B).takes) == (True, False)
-    assert (other.news(), other.trouble()) == ("", "")
+    assert (other.version(A).takes, other.version(B).takes) == (True, False)
+    assert (other.take_message(), other.invalid()) == ("", "")
 
 
 def test_who_is_remembered_is_bounded(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +111,7 @@ def test_who_is_remembered_is_bounded(two: Two, monkeypatch: pytest.MonkeyPatch)
     other = two.lists(two.public)
     for member in (A, B, C):
         other.take(b"no list", member)
-    assert [other.mark(member).takes for member in (A, B, C)] == [True, False, False]
+    assert [other.version(member).takes for member in (A, B, C)] == [True, False, False]
 
 
 def test_a_disk_here_that_takes_no_list_is_nobody_else_s_fault(two: Two) -> None:
@@ -122,8 +120,8 @@ def test_a_disk_here_that_takes_no_list_is_nobody_else_s_fault(two: Two) -> None
     assert two.public.ca is not None
     (two.public.state / "list.lock").mkdir()
     other.take(signer.data(), A)
-    assert "a peer cannot be kept" in other.news()
-    assert (other.trouble(), other.mark(B).takes) == ("", False)
+    assert "a peer cannot be kept" in other.take_message()
+    assert (other.invalid(), other.version(B).takes) == ("", False)
 
 
 def test_a_list_with_an_extension_twice_is_no_list(two: Two) -> None:
@@ -133,7 +131,7 @@ def test_a_list_with_an_extension_twice_is_no_list(two: Two) -> None:
     assert key_identifier in data
     other = two.lists(two.public)
     other.take(data.replace(key_identifier, number), A)
-    assert "gateway a: not a list" in other.trouble()
+    assert "gateway a: not a list" in other.invalid()
 
 
 def test_one_that_is_over_is_neither_handed_over_nor_in_the_way(two: Two) -> None:
@@ -141,24 +139,24 @@ def test_one_that_is_over_is_neither_handed_over_nor_in_the_way(two: Two) -> Non
     signer, other = two.lists(two.signing), two.lists(two.public)
     other.take(signer.data(), A)
     config, day = two.public, float(limits.crl_seconds)
-    late = PeerLists(
+    late = PeerCRLs(
         lambda: config, lambda: datetime.now(UTC).timestamp() + day, lambda: 0.0, bytes.decode
     )
-    assert (late.mark(A).number, late.mark(A).takes) == (0, True)
-    assert other.mark(A).number > 0
+    assert (late.version(A).number, late.version(A).takes) == (0, True)
+    assert other.version(A).number > 0
 
 
 def test_a_list_that_fills_no_frame_stays_here(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a person hears of it."""
     monkeypatch.setattr(limits, "gossip_list_bytes_max", 100)
     signer = two.lists(two.signing)
-    assert (signer.mark(B).number, signer.data()) == (0, b"")
-    assert "copy the file there" in signer.news()
+    assert (signer.version(B).number, signer.data()) == (0, b"")
+    assert "copy the file there" in signer.take_message()
 
 
 def test_a_machine_without_a_ca_has_none(two: Two) -> None:
     """Nor takes one."""
     lists = two.lists(msgspec.structs.replace(two.public, ca=None))
-    assert (lists.mark(A).number, lists.mark(A).takes, lists.data()) == (0, False, b"")
+    assert (lists.version(A).number, lists.version(A).takes, lists.data()) == (0, False, b"")
     lists.take(b"whatever", A)
-    assert lists.news() == ""
+    assert lists.take_message() == ""

@@ -1,33 +1,35 @@
 """What other machines have revoked, in force here: whatever clocks say, and however much it is."""
 
 import pytest
-from clustered import Clustered
-from lessees import branch_id, grant, key
-from machines import S, Start
+from agent_world import S, Start
+from cluster_agent import Clustered
+from grant_builders import branch_id, grant, key
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
+from crewgate._native.table_owner import OwnedTable
 from crewgate.agent import periodic
-from crewgate.agent.anomaly.remote_quarantines import told
-from crewgate.agent.revocation.quota import Shares
-from crewgate.core.anomaly.enforcement import Word
-from crewgate.core.audit.records import Event, Record, Revocation
+from crewgate.agent.anomaly.remote_quarantines import to_gossip
+from crewgate.agent.revocation.quota import RevocationQuota
+from crewgate.core.anomaly.enforcement import QuarantineOrder
+from crewgate.core.audit.records import Record, RevocationRecord, ServiceEvent
 from crewgate.core.gossip import capsules
-from crewgate.core.gossip.capsules import Entry
-from crewgate.core.ids import Kind, certificate_key, crew_key
-from crewgate.core.policy.policy import Crew
+from crewgate.core.gossip.capsules import RevocationEntry
+from crewgate.core.ids import KeyKind, certificate_key, crew_key
+from crewgate.core.policy.policy import CrewPolicy
 
 DAY = limits.revocation_seconds
 ARTICLE = crew_key("article")
 
 
-def dead(number: int, clustered: Clustered, life: int = DAY) -> Entry:
+def dead(number: int, clustered: Clustered, life: int = DAY) -> RevocationEntry:
     """The end of a branch, for so many seconds from now."""
     expires = clustered.cluster.wall() + life
-    return Entry(Kind.BRANCH, key(number), ARTICLE, limits.time_seconds_max, expires)
+    return RevocationEntry(KeyKind.BRANCH, key(number), ARTICLE, limits.time_seconds_max, expires)
 
 
-def apply(clustered: Clustered, entries: list[Entry], origin: bytes = b"another.") -> None:
+def apply(
+    clustered: Clustered, entries: list[RevocationEntry], origin: bytes = b"another."
+) -> None:
     """Another machine says so."""
     clustered.cluster.apply(entries, [origin] * len(entries))
 
@@ -42,16 +44,16 @@ def test_a_clock_that_was_just_set_ends_no_agent(clustered: Clustered) -> None:
 @pytest.mark.parametrize(
     ("kind", "of", "most"),
     [
-        (Kind.CREW, ARTICLE, DAY),
-        (Kind.CERTIFICATE, certificate_key("article", 10), limits.gateway_life_seconds_max),
+        (KeyKind.CREW, ARTICLE, DAY),
+        (KeyKind.CERTIFICATE, certificate_key("article", 10), limits.gateway_life_seconds_max),
     ],
 )
 def test_nothing_is_dead_for_longer_than_its_kind_may_be(
-    clustered: Clustered, kind: Kind, of: bytes, most: int
+    clustered: Clustered, kind: KeyKind, of: bytes, most: int
 ) -> None:
     """An origin whose clock is a century ahead ends a crew for a day, not for good."""
     latest = limits.time_seconds_max
-    apply(clustered, [Entry(kind, of, ARTICLE, latest, latest)])
+    apply(clustered, [RevocationEntry(kind, of, ARTICLE, latest, latest)])
     table, hands = clustered.machine.table, clustered.hands
     for seconds, is_dead in ((most, True), (limits.clock_distrust_seconds + 1, False)):
         hands.go(seconds)
@@ -62,7 +64,7 @@ def test_nothing_is_dead_for_longer_than_its_kind_may_be(
 
 def closed(clustered: Clustered) -> set[bytes]:
     """What the ledger will not open again."""
-    rows = clustered.machine.clerk.ledger.session.rows("SELECT key FROM closed")
+    rows = clustered.machine.ledger_queue.ledger.session.rows("SELECT key FROM closed")
     return {each for (each,) in rows}
 
 
@@ -85,7 +87,7 @@ def test_a_restart_tells_what_this_machine_alone_knows(clustered: Clustered, sta
     capsule = capsules.unsigned(b"another. epoch..", 1, cluster.wall(), [dead(1, clustered)])
     assert cluster.gossip.log.append([capsule.raw])
     clustered.machine.revoke(branch_id(2), "article")
-    clustered.machine.telling.others = None  # as if it had been killed before it told of the next
+    clustered.machine.fanout.others = None  # as if it had been killed before it told of the next
     clustered.machine.revoke(branch_id(3), "article")
     cluster._sockets.close()
     clustered.machine = start()
@@ -128,11 +130,11 @@ def test_a_step_looks_once_at_each_crew(table: OwnedTable) -> None:
             return 0
 
     counted = Counted()
-    crews = {crew_key(f"c{n}"): Crew(f"c{n}", "https://o.example") for n in range(20)}
-    shares = Shares(counted, crews)  # type: ignore[arg-type]
+    crews = {crew_key(f"c{n}"): CrewPolicy(f"c{n}", "https://o.example") for n in range(20)}
+    shares = RevocationQuota(counted, crews)  # type: ignore[arg-type]
     rooms = []
     for _ in range(40):
-        rooms.append(shares.has_room(crew_key("c0"), "certificate"))
+        rooms.append(shares.has_space(crew_key("c0"), "certificate"))
         shares.took(crew_key("c0"))
     assert rooms == [True] * 32 + [False] * 8
     assert counted.looks == 20
@@ -142,11 +144,11 @@ def test_the_audit_says_which_machine_it_was(clustered: Clustered, written: list
     """By its certificate's name; a branch that was never seen here by its key."""
     clustered.machine.registry.learn(grant(1, 500))
     other = clustered.other("b")
-    coarse = Entry(Kind.CREW, ARTICLE, ARTICLE, clustered.cluster.wall(), 2**33)
+    coarse = RevocationEntry(KeyKind.CREW, ARTICLE, ARTICLE, clustered.cluster.wall(), 2**33)
     wall = clustered.cluster.wall()
-    word = told("article", "article/a-1", Word(wall, "owner", wall + DAY))
+    word = to_gossip("article", "article/a-1", QuarantineOrder(wall, "owner", wall + DAY))
     apply(clustered, [dead(1, clustered), dead(2, clustered), coarse, word], other.id)
-    found = [each for each in written if isinstance(each, Revocation)]
+    found = [each for each in written if isinstance(each, RevocationRecord)]
     assert {(each.by, each.crew) for each in found} == {("gateway/b", "article")}
     assert [(each.target, each.id) for each in found] == [
         ("branch", branch_id(1)), ("branch", key(2).hex()), ("crew", "article")
@@ -158,13 +160,13 @@ def test_what_was_coarsened_here_is_told_as_it_was_asked_for(
     clustered: Clustered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a later token of that branch would live wherever the ledger is another one."""
-    machine, told_ = clustered.machine, list[Entry]()
+    machine, told_ = clustered.machine, list[RevocationEntry]()
     monkeypatch.setattr(clustered.cluster.gossip, "revoke", lambda some: told_.extend(some) or [])
     for number in range(29):
         done = machine.revoke(branch_id(number), "article").done
     assert done.coarsened
     last = [(each.kind, each.key) for each in told_[-2:]]
-    assert last == [(Kind.CREW, ARTICLE), (Kind.BRANCH, key(28))]
+    assert last == [(KeyKind.CREW, ARTICLE), (KeyKind.BRANCH, key(28))]
     assert [each.before == limits.time_seconds_max for each in told_[-2:]] == [False, True]
     assert len(told_) == 30
 
@@ -175,9 +177,12 @@ def test_a_crew_is_named_by_the_key_that_was_entered(
     """And not by whose share its origin says that it takes; one that nobody knows by its key."""
     end = 2**33
     other = crew_key("another")
-    entries = [Entry(Kind.CREW, ARTICLE, other, 1, end), Entry(Kind.CREW, other, ARTICLE, 1, end)]
+    entries = [
+        RevocationEntry(KeyKind.CREW, ARTICLE, other, 1, end),
+        RevocationEntry(KeyKind.CREW, other, ARTICLE, 1, end),
+    ]
     apply(clustered, entries)
-    found = [each for each in written if isinstance(each, Revocation)]
+    found = [each for each in written if isinstance(each, RevocationRecord)]
     assert [(each.crew, each.id) for each in found] == [("article", "article"), ("", other.hex())]
 
 
@@ -192,11 +197,11 @@ def test_a_storm_is_counted_and_not_written_one_by_one(
     clustered.hands.go(1)
     periodic.tidy(clustered.machine)
     periodic.tidy(clustered.machine)
-    (event,) = [each for each in written if isinstance(each, Event)]
+    (event,) = [each for each in written if isinstance(each, ServiceEvent)]
     assert (event.event, event.count) == ("revocations", most)
     clustered.hands.go(1)
     apply(clustered, [dead(3000, clustered)])
-    assert isinstance(written[-1], Revocation)
+    assert isinstance(written[-1], RevocationRecord)
 
 
 def test_a_restart_ends_no_crew_anew(clustered: Clustered, start: Start) -> None:
@@ -225,7 +230,7 @@ def test_a_fault_of_ours_admits_nothing_and_ends_no_agent(
     def fault(*_: object, **__: object) -> None:
         raise OverflowError("can't convert negative value")
 
-    monkeypatch.setattr(clustered.machine.revocations, "obey", fault)
+    monkeypatch.setattr(clustered.machine.revocations, "apply_remote", fault)
     apply(clustered, [dead(1, clustered)])
     apply(clustered, [dead(2, clustered)])
     assert clustered.cluster.synced_until_ns() == 0
@@ -237,7 +242,7 @@ def test_a_fault_of_ours_admits_nothing_and_ends_no_agent(
 
 def test_a_full_table_admits_nothing(clustered: Clustered, said: list[str]) -> None:
     """What has no place, and whose crew has none either, would not be obeyed."""
-    keys = [Entry(Kind.KEY, key(n), key(n), 2**33, 2**33) for n in range(64)]
+    keys = [RevocationEntry(KeyKind.KEY, key(n), key(n), 2**33, 2**33) for n in range(64)]
     apply(clustered, keys)
     assert clustered.cluster.waiting_for() == ""
     apply(clustered, [dead(100, clustered)])

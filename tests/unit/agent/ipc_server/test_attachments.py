@@ -3,20 +3,20 @@
 import pytest
 import trio
 import trio.testing
-from lessees import BOOT_NS
+from grant_builders import BOOT_NS
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
-from crewgate.agent.ipc_server.attachments import Guest, Guests
-from crewgate.agent.revocation.disconnect_acks import Cuts
+from crewgate._native.table_owner import OwnedTable
+from crewgate.agent.ipc_server.attachments import AttachedProcess, AttachedProcesses
+from crewgate.agent.revocation.disconnect_acks import DisconnectAcks
 from crewgate.errors import TableFullError
 from crewgate.ipc.attach_messages import (
     VERSION,
     Attach,
-    Cut,
-    Failed,
+    CutReport,
+    KeysRevoked,
     Reload,
-    Revoked,
+    RequestFailed,
     group_answers,
     pack,
     unpack,
@@ -26,14 +26,14 @@ from crewgate.ipc.frames import FrameDecoder
 ASK = Attach(version=VERSION)
 
 
-def _back(guest: Guest, table: OwnedTable) -> Attach:
+def _back(guest: AttachedProcess, table: OwnedTable) -> Attach:
     """What the process of `guest` asks the next agent for."""
     return Attach(version=VERSION, previous=guest.number, nonce=guest.nonce, life=table.life)
 
 
 def test_a_number_is_free_again_when_its_guest_has_left(table: OwnedTable) -> None:
     """Eight places: the ninth guest is refused until one leaves."""
-    guests = Guests(table)
+    guests = AttachedProcesses(table)
     inside = [guests.enter(ASK) for _ in range(8)]
     assert len({guest.number for guest in inside}) == 8
     with pytest.raises(TableFullError):
@@ -44,9 +44,9 @@ def test_a_number_is_free_again_when_its_guest_has_left(table: OwnedTable) -> No
 
 def test_who_comes_back_to_the_next_agent_keeps_its_number(table: OwnedTable) -> None:
     """A restarted agent gives the same number to the process that can name its nonce."""
-    old = Guests(table)
+    old = AttachedProcesses(table)
     first, second = old.enter(ASK), old.enter(ASK)
-    new = Guests(table)
+    new = AttachedProcesses(table)
     new.wait_for_inherited(BOOT_NS)
     assert new.enter(_back(second, table)).number == second.number
     assert first.number in table.attachments()
@@ -59,9 +59,9 @@ def test_who_comes_back_to_the_next_agent_keeps_its_number(table: OwnedTable) ->
 @pytest.mark.parametrize("lie", ["nonce", "life", "living", "dropped"])
 def test_nobody_gets_anothers_number(table: OwnedTable, lie: str) -> None:
     """A wrong nonce, another table, a guest that is connected, one that was dropped: a new one."""
-    old = Guests(table)
+    old = AttachedProcesses(table)
     guest = old.enter(ASK)
-    new = Guests(table)
+    new = AttachedProcesses(table)
     ask = _back(guest, table)
     if lie == "nonce":
         ask = Attach(version=VERSION, previous=guest.number, nonce=guest.nonce + 1, life=table.life)
@@ -78,19 +78,19 @@ def test_nobody_gets_anothers_number(table: OwnedTable, lie: str) -> None:
 
 def test_a_guest_that_does_not_read_loses_messages_only(table: OwnedTable) -> None:
     """The queue is bounded; its place in the table stays."""
-    guests = Guests(table)
+    guests = AttachedProcesses(table)
     guest = guests.enter(ASK)
     room = limits.link_push_frames_max
-    taken = [guest.tell(Reload(generation=n)) for n in range(room + 5)]
+    taken = [guest.send(Reload(generation=n)) for n in range(room + 5)]
     assert taken == [True] * room + [False] * 5
     assert table.attachments() == [guest.number]
     guests.leave(guest)
-    assert not guest.tell(Reload(generation=0))
+    assert not guest.send(Reload(generation=0))
 
 
 def test_the_newest_process_is_the_worker(table: OwnedTable) -> None:
     """While a killed worker has not been noticed, its successor counts."""
-    guests = Guests(table)
+    guests = AttachedProcesses(table)
     ask = Attach(version=VERSION, worker=1)
     old, new = guests.enter(ask), guests.enter(ask)
     assert guests.worker(1) is new
@@ -101,31 +101,31 @@ def test_the_newest_process_is_the_worker(table: OwnedTable) -> None:
 
 async def test_a_receipt_waits_for_all_who_promised(table: OwnedTable) -> None:
     """Answers are added up; the last cut is the latest; who leaves has answered."""
-    guests, cuts = Guests(table), Cuts()
+    guests, cuts = AttachedProcesses(table), DisconnectAcks()
     first, second, third = (guests.enter(ASK) for _ in range(3))
     number, pending = cuts.begin({first.number, second.number, third.number})
-    cuts.answer(first, Cut(id=number, last_cut_ns=50, count=2))
-    cuts.answer(first, Cut(id=number, last_cut_ns=90, count=9))
-    cuts.answer(second, Cut(id=number + 1, last_cut_ns=99, count=9))
+    cuts.answer(first, CutReport(id=number, last_cut_ns=50, count=2))
+    cuts.answer(first, CutReport(id=number, last_cut_ns=90, count=9))
+    cuts.answer(second, CutReport(id=number + 1, last_cut_ns=99, count=9))
     assert pending.waiting == {second.number, third.number}
     cuts.left(third)
-    cuts.answer(second, Cut(id=number, last_cut_ns=40, count=1))
+    cuts.answer(second, CutReport(id=number, last_cut_ns=40, count=1))
     await pending.wait()
     assert (pending.last_cut_ns, pending.count) == (50, 3)
     cuts.end(number)
-    cuts.answer(first, Cut(id=number, last_cut_ns=99, count=9))
+    cuts.answer(first, CutReport(id=number, last_cut_ns=99, count=9))
     assert pending.count == 3
 
 
 async def test_a_receipt_for_nobody_waits_for_nobody() -> None:
     """Without guests that answer, a revocation is done at once."""
-    _, pending = Cuts().begin(set())
+    _, pending = DisconnectAcks().begin(set())
     await pending.wait()
 
 
 async def test_what_is_told_keeps_its_order(table: OwnedTable, nursery: trio.Nursery) -> None:
     """Straight where nothing is before it, else through the queue: no message passes another."""
-    guest = Guests(table).enter(ASK)
+    guest = AttachedProcesses(table).enter(ASK)
     ours, theirs = trio.socket.socketpair()
     with ours, theirs:
         guest.reach(ours.fileno())
@@ -139,24 +139,24 @@ async def test_what_is_told_keeps_its_order(table: OwnedTable, nursery: trio.Nur
                 await ours.send(pack(message))
 
         for number in range(3):
-            assert guest.tell(Reload(generation=number))  # nobody waits for the queue yet
+            assert guest.send(Reload(generation=number))  # nobody waits for the queue yet
         nursery.start_soon(write)
         await trio.testing.wait_all_tasks_blocked()
         assert sent == [0, 1, 2]
         for number in range(3, 6):
-            assert guest.tell(Reload(generation=number))
+            assert guest.send(Reload(generation=number))
         assert sent == [0, 1, 2]  # straight
         decoder = FrameDecoder()
         heard = [unpack(group_answers, body) for body in decoder.feed(await theirs.recv(65_536))]
         assert heard == [Reload(generation=number) for number in range(6)]
         guest.leave()
-        assert not guest.tell(Reload(generation=6))
+        assert not guest.send(Reload(generation=6))
 
 
 def test_pushes_leave_room_for_answers(table: OwnedTable) -> None:
     """A storm of revocations while a guest reads nothing: what it waits for is still queued."""
-    guest = Guests(table).enter(ASK)
-    pushed = [guest.tell(Revoked(id=n, keys=[bytes(16)])) for n in range(5000)]
+    guest = AttachedProcesses(table).enter(ASK)
+    pushed = [guest.send(KeysRevoked(id=n, keys=[bytes(16)])) for n in range(5000)]
     assert sum(pushed) == limits.link_push_frames_max
-    answered = [guest.tell(Failed(id=n, message="")) for n in range(limits.link_draws_max)]
+    answered = [guest.send(RequestFailed(id=n, message="")) for n in range(limits.link_draws_max)]
     assert all(answered)

@@ -4,25 +4,25 @@ from pathlib import Path
 
 import pytest
 import trio
-from clustered import ME, Clustered
-from machines import Hands, Start
+from agent_world import Hands, Start
+from cluster_agent import ME, Clustered
 
 from crewgate import limits
 from crewgate.agent.cluster.cluster_status import rows
 from crewgate.agent.ipc_server.admin_session import converse
 from crewgate.agent.ipc_server.cluster_admin import forget, rotate
-from crewgate.agent.state import Machine
+from crewgate.agent.state import AgentState
 from crewgate.core.audit.records import Record
 from crewgate.core.ids import orchestrator_key
 from crewgate.errors import RefusedError
-from crewgate.ipc.admin_messages import NamesReceipt, OwnerAsks, owner_answers
-from crewgate.ipc.attach_messages import Failed, pack
-from crewgate.ipc.cluster_messages import AskCluster, AskMembers, Forget, RotateKeys
+from crewgate.ipc.admin_messages import AdminRequest, NamesReceipt, owner_answers
+from crewgate.ipc.attach_messages import RequestFailed, pack
+from crewgate.ipc.cluster_messages import EvictMember, GetClusterStatus, GetMembers, RotateKeys
 from crewgate.ipc.frames import FrameDecoder
 
 
 async def do(clustered: Clustered, name: str, *, force: bool = False) -> NamesReceipt:
-    ask = Forget(id=1, name=name, until="local", force=force)
+    ask = EvictMember(id=1, name=name, until="local", force=force)
     return await forget(clustered.machine, clustered.cluster, ask)
 
 
@@ -39,7 +39,7 @@ async def test_one_that_is_forgotten_is_revoked_and_goes_with_a_majority(
     gossip = clustered.cluster.gossip
     assert gone.id not in gossip.company.directory
     assert gossip.node.freshness.leaving == (gone.id,)
-    assert list(gossip.company.ring)[-1].voids
+    assert list(gossip.company.keyring)[-1].voids
     clustered.hands.go(1)
     clustered.compare(stays)
     assert gossip.node.freshness.others == (stays.id,)
@@ -55,7 +55,9 @@ async def test_a_member_without_a_certificate_is_forgotten_by_its_id(
     lost, stays = clustered.other("lost"), clustered.other("stays")
     gossip = clustered.cluster.gossip
     gossip.save()
-    for path in (clustered.machine.inforce.config.state / "gossip").glob(f"{lost.id.hex()}-*"):
+    for path in (clustered.machine.active_config.config.state / "gossip").glob(
+        f"{lost.id.hex()}-*"
+    ):
         path.unlink()
     clustered.cluster._sockets.close()
     with clustered.begun(bootstrap=False):
@@ -139,7 +141,7 @@ def test_keys_follow_one_another_no_faster_than_they_are_taken_up(clustered: Clu
     assert rotate(clustered.cluster, RotateKeys(id=4)).keys == 3
 
 
-async def asked(machine: Machine, ask: OwnerAsks) -> object:
+async def asked(machine: AgentState, ask: AdminRequest) -> object:
     """What the owner's door answers."""
     ours, theirs = map(trio.SocketStream, trio.socket.socketpair())
     async with theirs, trio.open_nursery() as nursery:
@@ -153,16 +155,16 @@ async def asked(machine: Machine, ask: OwnerAsks) -> object:
 async def test_the_door_has_them_all(clustered: Clustered) -> None:
     """Rows, how it stands, keys, and who is not to be forgotten."""
     machine = clustered.machine
-    page = await asked(machine, AskMembers(id=1))
+    page = await asked(machine, GetMembers(id=1))
     assert [row.name for row in page.rows] == [ME]  # type: ignore[attr-defined]
-    assert await asked(machine, AskCluster(id=2)) == clustered.cluster.status(2)
+    assert await asked(machine, GetClusterStatus(id=2)) == clustered.cluster.status(2)
     assert (await asked(machine, RotateKeys(id=3))).keys == 1  # type: ignore[attr-defined]
-    refused = await asked(machine, Forget(id=4, name=ME))
-    assert isinstance(refused, Failed)
+    refused = await asked(machine, EvictMember(id=4, name=ME))
+    assert isinstance(refused, RequestFailed)
 
 
 async def test_a_machine_without_a_cluster_says_what_to_add(start: Start) -> None:
     """In words for a person."""
-    refused = await asked(start(), AskMembers(id=1))
-    assert isinstance(refused, Failed)
+    refused = await asked(start(), GetMembers(id=1))
+    assert isinstance(refused, RequestFailed)
     assert refused.message.startswith("this machine has no [cluster], so there are no others; add")

@@ -1,39 +1,39 @@
 """What was revoked stays dead when the table's entry has expired and the agent has begun anew."""
 
-from lessees import NOW, branch_id, grant, key
-from machines import Hands, Start
+from agent_world import Hands, Start
+from grant_builders import NOW, branch_id, grant, key
 
 from crewgate import limits
 from crewgate.agent import periodic
-from crewgate.agent.clock_monitor import ClockWatch
-from crewgate.agent.state import Machine
+from crewgate.agent.clock_monitor import ClockMonitor
+from crewgate.agent.state import AgentState
 from crewgate.core.tokens.grant import Grant
-from crewgate.ipc.admin_messages import Name
-from crewgate.ipc.attach_messages import VERSION, Attach, Draw, Drawn
+from crewgate.ipc.admin_messages import RevocationTarget
+from crewgate.ipc.attach_messages import VERSION, Attach, CreditDrawn, DrawCredit
 
 ROOT = (1, 500, int(NOW))
 LATER = limits.revocation_seconds + limits.branch_memory_seconds + limits.clock_distrust_seconds
 
 
-def draw(machine: Machine, asked: Grant) -> str:
+def draw(machine: AgentState, asked: Grant) -> str:
     """How a draw for a token that was minted now ends."""
     guest, _ = machine.enter(Attach(version=VERSION))
-    machine.draw(guest, Draw(id=1, grant=asked, need=10))
+    machine.draw(guest, DrawCredit(id=1, grant=asked, need=10))
     told = guest.outbox.receive_nowait()
     machine.leave(guest)
-    assert isinstance(told, Drawn)
+    assert isinstance(told, CreditDrawn)
     return told.status
 
 
 def test_a_revoked_branch_stays_dead(start: Start, hands: Hands) -> None:
     """It and what it would spawn, seen before or not; its siblings and its parent go on."""
     machine = start()
-    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
     assert draw(machine, grant(2, 90, ROOT)) == "granted"
     for branch in (2, 4):
         machine.close(machine.revoke(branch_id(branch), "article").done)
     hands.go(LATER)
-    periodic.vouch(machine, watch)
+    periodic.extend_freshness(machine, watch)
     for _ in range(3):
         periodic.tidy(machine)
     assert not machine.table.is_revoked(key(2), int(NOW))
@@ -50,10 +50,10 @@ def test_a_revoked_branch_stays_dead(start: Start, hands: Hands) -> None:
 def test_a_revoked_key_signs_nothing_any_more(start: Start, hands: Hands) -> None:
     """Whatever it signs, and whenever: it opens no branch."""
     machine = start()
-    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
-    machine.revoke_names([Name(kind="key", crew="article", name="kid")])
+    watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
+    machine.revoke_names([RevocationTarget(kind="key", crew="article", name="kid")])
     hands.go(LATER)
-    periodic.vouch(machine, watch)
+    periodic.extend_freshness(machine, watch)
     for _ in range(3):
         periodic.tidy(machine)
     for life in range(2):

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 import trio
-from clustered import Clustered
-from lessees import branch_id, key
-from machines import Hands, S, Start
+from agent_world import Hands, S, Start
+from cluster_agent import Clustered
+from grant_builders import branch_id, key
 
 from crewgate import limits
 from crewgate.agent.ipc_server.admin_session import revoke
 from crewgate.cli.output.revocation import reached
 from crewgate.core.gossip import capsules
-from crewgate.ipc.admin_messages import Receipt, Revoke, Until
+from crewgate.ipc.admin_messages import RevocationReceipt, Revoke, Until
 
 
-async def _revoked(clustered: Clustered, until: Until) -> Receipt:
+async def _revoked(clustered: Clustered, until: Until) -> RevocationReceipt:
     ask = Revoke(id=1, target="branch", name=branch_id(1), crew="article", until=until)
     return await revoke(clustered.machine, ask, clustered.machine.clock.monotonic_ns())
 

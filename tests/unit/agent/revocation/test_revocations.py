@@ -5,32 +5,32 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from lessees import branch_id, grant, key
+from grant_builders import branch_id, grant, key
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
-from crewgate.agent.branch_registry import Registry
-from crewgate.agent.journal import Journal
-from crewgate.agent.revocation import entries
-from crewgate.agent.revocation.entries import Clocks
+from crewgate._native.table_owner import OwnedTable
+from crewgate.agent.branch_registry import BranchRegistry
+from crewgate.agent.journal import StateJournal
+from crewgate.agent.revocation import types
 from crewgate.agent.revocation.revocations import Revocations
+from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.cross_crew_account import ISSUER
-from crewgate.core.ids import Kind, certificate_key, crew_key, table_key
-from crewgate.core.policy.policy import Crew, Key
+from crewgate.core.ids import KeyKind, certificate_key, crew_key, table_key
+from crewgate.core.policy.policy import CrewPolicy, VerificationKey
 from crewgate.errors import RefusedError
-from crewgate.ipc.admin_messages import Name
+from crewgate.ipc.admin_messages import RevocationTarget
 
-NOW = Clocks(wall=1_800_000_000, boot_ns=10**12)
-ARTICLE = Crew("article", "https://orchestrator.example")
-FINANCE = Crew("finance", "https://finance.example")
+NOW = ClockReading(wall=1_800_000_000, boot_ns=10**12)
+ARTICLE = CrewPolicy("article", "https://orchestrator.example")
+FINANCE = CrewPolicy("finance", "https://finance.example")
 CREWS = (ARTICLE, FINANCE)
 
 
 @pytest.fixture
-def journal(tmp_path: Path, said: list[str]) -> Iterator[Journal[entries.Entry]]:
+def journal(tmp_path: Path, said: list[str]) -> Iterator[StateJournal[types.NewRevocation]]:
     """The journal, empty."""
-    journal = Journal(tmp_path / "revocations", entries.Entry, said.append)
+    journal = StateJournal(tmp_path / "revocations", types.NewRevocation, said.append)
     journal.rewrite([])
     yield journal
     journal.close()
@@ -38,14 +38,14 @@ def journal(tmp_path: Path, said: list[str]) -> Iterator[Journal[entries.Entry]]
 
 @pytest.fixture
 def revocations(
-    table: OwnedTable, journal: Journal[entries.Entry], registry: Registry
+    table: OwnedTable, journal: StateJournal[types.NewRevocation], registry: BranchRegistry
 ) -> Revocations:
     """Nothing revoked yet."""
     return Revocations(table, journal, registry)
 
 
 def test_a_seen_branch_is_dead_for_good(
-    revocations: Revocations, registry: Registry, table: OwnedTable
+    revocations: Revocations, registry: BranchRegistry, table: OwnedTable
 ) -> None:
     """Its crew need not be named, and no later grant of it lives."""
     registry.learn(grant(1, 500))
@@ -65,10 +65,10 @@ def test_an_unseen_branch_needs_its_crew(revocations: Revocations, table: OwnedT
 
 
 def test_a_run_across_the_boundary_is_found_by_account_and_by_crew(
-    revocations: Revocations, registry: Registry, table: OwnedTable
+    revocations: Revocations, registry: BranchRegistry, table: OwnedTable
 ) -> None:
     """The audit names the crew that called, the tree its account: both end the same branch."""
-    crews = (*CREWS, Crew("article:finance", ISSUER), Crew("finance:article", ISSUER))
+    crews = (*CREWS, CrewPolicy("article:finance", ISSUER), CrewPolicy("finance:article", ISSUER))
     registry.learn(grant(1, 500, crew="article:finance"))
     for crew in ("", "article", "article:finance"):
         assert registry.whose(branch_id(1), crew, crews) == "article:finance"
@@ -81,7 +81,7 @@ def test_a_run_across_the_boundary_is_found_by_account_and_by_crew(
 
 
 def test_an_id_that_two_crews_use_is_refused_with_the_list(
-    revocations: Revocations, registry: Registry, table: OwnedTable
+    revocations: Revocations, registry: BranchRegistry, table: OwnedTable
 ) -> None:
     """A crew that copies another's branch id cannot have it revoked by mistake."""
     registry.learn(grant(1, 500))
@@ -117,7 +117,7 @@ def test_over_its_share_a_crew_is_coarsened_and_others_are_not(
     revocations: Revocations, table: OwnedTable
 ) -> None:
     """The next one kills all tokens of that crew issued before now; another crew's go on."""
-    crews = (Crew("article", "https://o.example", live_revocations_max=2), FINANCE)
+    crews = (CrewPolicy("article", "https://o.example", live_revocations_max=2), FINANCE)
     for number in range(2):
         assert not revocations.revoke(branch_id(number), "article", crews, NOW).coarsened
     done = revocations.revoke(branch_id(2), "article", crews, NOW)
@@ -165,14 +165,14 @@ def test_no_crew_has_more_than_half_and_each_keeps_a_place(
 
 def test_a_new_table_gets_them_again(
     revocations: Revocations,
-    journal: Journal[entries.Entry],
-    registry: Registry,
+    journal: StateJournal[types.NewRevocation],
+    registry: BranchRegistry,
     tmp_path: Path,
 ) -> None:
     """After a reboot the table is new, and what was revoked stays so for the rest of its day."""
     revocations.revoke(branch_id(1), "article", CREWS, NOW)
     hours = 20
-    later = Clocks(wall=NOW.wall + hours * 3600, boot_ns=1)
+    later = ClockReading(wall=NOW.wall + hours * 3600, boot_ns=1)
     table = OwnedTable.private(Geometry(256, 64, 128, 8))
     again = Revocations(table, journal, registry)
     assert again.restore(journal.read(), later) == 0
@@ -181,7 +181,9 @@ def test_a_new_table_gets_them_again(
 
 
 def test_a_coarsened_crew_is_shown_after_a_restart(
-    revocations: Revocations, journal: Journal[entries.Entry], registry: Registry
+    revocations: Revocations,
+    journal: StateJournal[types.NewRevocation],
+    registry: BranchRegistry,
 ) -> None:
     """With its time, and without a word: the agent before has said it. A crew's own end is none."""
     for number in range(200):
@@ -191,11 +193,11 @@ def test_a_coarsened_crew_is_shown_after_a_restart(
     said: list[str] = []
     table = OwnedTable.private(Geometry(256, 64, 128, 8))
     again = Revocations(table, journal, registry, said.append)
-    later = Clocks(wall=NOW.wall + 60, boot_ns=1)
+    later = ClockReading(wall=NOW.wall + 60, boot_ns=1)
     again.restore(journal.read(), later)
     (row,) = again.coarsened.rows()
     assert (row.crew, row.at, said) == ("article", NOW.wall, [])
-    again.tidy(Clocks(NOW.wall + limits.revocation_seconds + 1, 1))
+    again.tidy(ClockReading(NOW.wall + limits.revocation_seconds + 1, 1))
     assert again.coarsened.rows() == []
     table.close()
 
@@ -206,23 +208,25 @@ def test_forgetting_distrusts_the_wall_clock(
 ) -> None:
     """An entry outlives its day by what a wall clock may be wrong."""
     revocations.revoke(branch_id(1), "article", CREWS, NOW)
-    revocations.tidy(Clocks(wall=NOW.wall + hours * 3600, boot_ns=0))
+    revocations.tidy(ClockReading(wall=NOW.wall + hours * 3600, boot_ns=0))
     assert (len(revocations) == 1) is kept
 
 
-KEY = Key("article-1", "article", bytes(32))
-OTHER = Key("article-2", "article", bytes(32))
+KEY = VerificationKey("article-1", "article", bytes(32))
+OTHER = VerificationKey("article-2", "article", bytes(32))
 
 
 def test_a_revoked_key_that_is_still_trusted_stays_revoked(
-    revocations: Revocations, table: OwnedTable, journal: Journal[entries.Entry]
+    revocations: Revocations, table: OwnedTable, journal: StateJournal[types.NewRevocation]
 ) -> None:
     """For weeks: what it signs has no end. One that has left the JWKS is forgotten."""
-    revocations.revoke_names([Name(kind="key", crew="article", name=KEY.kid)], CREWS, NOW)
-    dead, hour, renewed = table_key(Kind.KEY, "article", KEY.kid.encode()), 3600, 0
+    revocations.revoke_names(
+        [RevocationTarget(kind="key", crew="article", name=KEY.kid)], CREWS, NOW
+    )
+    dead, hour, renewed = table_key(KeyKind.KEY, "article", KEY.kid.encode()), 3600, 0
     now = NOW
     for hours in range(24 * 14):
-        now = Clocks(NOW.wall + hours * hour, NOW.boot_ns + hours * hour * 10**9)
+        now = ClockReading(NOW.wall + hours * hour, NOW.boot_ns + hours * hour * 10**9)
         renewed += len(revocations.keep([KEY, OTHER], now))
         assert revocations.keep([KEY, OTHER], now) == []  # not twice in a minute
         revocations.tidy(now)
@@ -231,7 +235,7 @@ def test_a_revoked_key_that_is_still_trusted_stays_revoked(
     assert 26 <= renewed <= 29
     assert [entry.key for entry in journal.read()][-1] == dead.hex()
     for hours in range(48):
-        later = Clocks(now.wall + hours * hour, now.boot_ns + hours * hour * 10**9)
+        later = ClockReading(now.wall + hours * hour, now.boot_ns + hours * hour * 10**9)
         assert revocations.keep([OTHER], later) == []
         revocations.tidy(later)
     assert len(revocations) == 0
@@ -241,7 +245,7 @@ def test_a_key_that_another_machine_revoked_is_kept_here_too(
     revocations: Revocations, table: OwnedTable
 ) -> None:
     """Its word is in the table alone, and the others would forget it as well."""
-    dead = table_key(Kind.KEY, "article", KEY.kid.encode())
+    dead = table_key(KeyKind.KEY, "article", KEY.kid.encode())
     life = limits.revocation_seconds
     table.revoke(dead, crew_key("article"), limits.time_seconds_max, life, NOW.wall, NOW.boot_ns)
     assert revocations.keep([OTHER, KEY], NOW) == [KEY]
@@ -249,7 +253,9 @@ def test_a_key_that_another_machine_revoked_is_kept_here_too(
 
 
 def test_a_table_without_room_is_said_not_hidden(
-    revocations: Revocations, journal: Journal[entries.Entry], registry: Registry
+    revocations: Revocations,
+    journal: StateJournal[types.NewRevocation],
+    registry: BranchRegistry,
 ) -> None:
     """A smaller new table: the number of revocations that found no place is returned."""
     for number in range(20):
@@ -266,9 +272,9 @@ def test_an_orchestrator_is_dead_up_to_a_moment(
     revocations: Revocations, table: OwnedTable
 ) -> None:
     """What it minted until then, seen or not; of later ones nothing, and never beyond now."""
-    dead = table_key(Kind.ORCHESTRATOR, "article", b"article/bd-1")
+    dead = table_key(KeyKind.ORCHESTRATOR, "article", b"article/bd-1")
     then = NOW.wall - 1000
-    name = Name(kind="orchestrator", crew="article", name="article/bd-1", before=then)
+    name = RevocationTarget(kind="orchestrator", crew="article", name="article/bd-1", before=then)
     (entry,), unlisted = revocations.revoke_names([name], CREWS, NOW)
     assert (bytes.fromhex(entry.key), unlisted) == (dead, 0)
     assert table.is_revoked(dead, then + limits.leeway_seconds)
@@ -283,20 +289,20 @@ def test_an_orchestrator_is_dead_up_to_a_moment(
 
 def test_a_key_is_dead_whenever_it_signed(revocations: Revocations, table: OwnedTable) -> None:
     """Its holder may date a token as it likes; another crew's key of that name lives."""
-    dead = table_key(Kind.KEY, "article", b"key-1")
-    name = Name(kind="key", crew="article", name="key-1")
+    dead = table_key(KeyKind.KEY, "article", b"key-1")
+    name = RevocationTarget(kind="key", crew="article", name="key-1")
     (entry,), unlisted = revocations.revoke_names([name], CREWS, NOW)
     assert (bytes.fromhex(entry.key), unlisted) == (dead, 0)
     assert table.is_revoked(dead, limits.time_seconds_max - 1)
-    assert not table.is_revoked(table_key(Kind.KEY, "finance", b"key-1"), 0)
+    assert not table.is_revoked(table_key(KeyKind.KEY, "finance", b"key-1"), 0)
 
 
 def test_crossings_are_no_second_share(
-    table: OwnedTable, journal: Journal[entries.Entry], registry: Registry
+    table: OwnedTable, journal: StateJournal[types.NewRevocation], registry: BranchRegistry
 ) -> None:
     """Branches of a crew and of all its accounts have half of the table between them."""
     small = OwnedTable.private(Geometry(64, 64, 64, 8))
-    crews = (*CREWS, Crew("article:finance", ISSUER), Crew("article:hr", ISSUER))
+    crews = (*CREWS, CrewPolicy("article:finance", ISSUER), CrewPolicy("article:hr", ISSUER))
     found = Revocations(small, journal, registry)
     names = ("article", "article:finance", "article:hr")
     for number in range(90):
@@ -315,7 +321,7 @@ def test_made_up_branches_leave_a_place_for_certificates(
         for number in range(100):
             revocations.revoke(branch_id(number), crew, CREWS, NOW)
     names = [
-        Name(kind="certificate", crew=crew, name="0A", seconds=3600)
+        RevocationTarget(kind="certificate", crew=crew, name="0A", seconds=3600)
         for crew in ("article", "finance")
     ]
     assert revocations.revoke_names(names, CREWS, NOW)[1] == 0
@@ -324,18 +330,18 @@ def test_made_up_branches_leave_a_place_for_certificates(
 
 
 def test_a_later_word_about_an_earlier_moment_takes_nothing_back(
-    revocations: Revocations, table: OwnedTable, journal: Journal[entries.Entry],
-    registry: Registry,
+    revocations: Revocations, table: OwnedTable, journal: StateJournal[types.NewRevocation],
+    registry: BranchRegistry,
 ) -> None:  # fmt: skip
     """Also in a table that is made anew from what was kept."""
-    name = Name(kind="orchestrator", crew="article", name="article/a-1")
+    name = RevocationTarget(kind="orchestrator", crew="article", name="article/a-1")
     revocations.revoke_names([name], CREWS, NOW)
     earlier = msgspec.structs.replace(name, before=NOW.wall - 900)
     revocations.revoke_names([earlier], CREWS, NOW)
     journal.rewrite(revocations)
     with_new = OwnedTable.private(Geometry(64, 64, 64, 8))
     Revocations(with_new, journal, registry).restore(journal.read(), NOW)
-    key_of = table_key(Kind.ORCHESTRATOR, "article", b"article/a-1")
+    key_of = table_key(KeyKind.ORCHESTRATOR, "article", b"article/a-1")
     assert table.is_revoked(key_of, NOW.wall)
     assert with_new.is_revoked(key_of, NOW.wall)
     with_new.close()

@@ -3,44 +3,44 @@
 from pathlib import Path
 
 import pytest
-from lessees import NOW as MOMENT
-from machines import Hands, Start
+from agent_world import Hands, Start
+from grant_builders import NOW as MOMENT
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
-from crewgate.agent.branch_registry import Registry
+from crewgate._native.table_owner import OwnedTable
+from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.agent.ipc_server.admin_session import revoke_names
-from crewgate.agent.journal import Journal
-from crewgate.agent.revocation import entries
-from crewgate.agent.revocation.entries import Clocks
+from crewgate.agent.journal import StateJournal
+from crewgate.agent.revocation import types
 from crewgate.agent.revocation.revocations import Revocations
+from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.audit.records import Record
-from crewgate.core.audit.records import Revocation as Revoked
-from crewgate.core.ids import Kind, certificate_key, crew_key, table_key
-from crewgate.core.policy.policy import Crew
+from crewgate.core.audit.records import RevocationRecord as Revoked
+from crewgate.core.ids import KeyKind, certificate_key, crew_key, table_key
+from crewgate.core.policy.policy import CrewPolicy
 from crewgate.errors import RefusedError
-from crewgate.ipc.admin_messages import Name, RevokeNames
-from crewgate.ipc.attach_messages import VERSION, Attach, Cut
-from crewgate.ipc.attach_messages import Revoked as Push
+from crewgate.ipc.admin_messages import RevocationTarget, RevokeNames
+from crewgate.ipc.attach_messages import VERSION, Attach, CutReport
+from crewgate.ipc.attach_messages import KeysRevoked as Push
 
-NOW = Clocks(wall=1_800_000_000, boot_ns=10**12)
-CREWS = (Crew("article", "https://o.example"), Crew("bd", "https://b.example"))
-ORCHESTRATOR = Name(kind="orchestrator", crew="bd", name="bd/bd-1")
+NOW = ClockReading(wall=1_800_000_000, boot_ns=10**12)
+CREWS = (CrewPolicy("article", "https://o.example"), CrewPolicy("bd", "https://b.example"))
+ORCHESTRATOR = RevocationTarget(kind="orchestrator", crew="bd", name="bd/bd-1")
 
 
-def certificate(serial: int, crew: str = "bd", seconds: int = 3600) -> Name:
-    return Name(kind="certificate", crew=crew, name=f"{serial:X}", seconds=seconds)
+def certificate(serial: int, crew: str = "bd", seconds: int = 3600) -> RevocationTarget:
+    return RevocationTarget(kind="certificate", crew=crew, name=f"{serial:X}", seconds=seconds)
 
 
 def orchestrator_key(name: str = "bd/bd-1", crew: str = "bd") -> bytes:
-    return table_key(Kind.ORCHESTRATOR, crew, name.encode())
+    return table_key(KeyKind.ORCHESTRATOR, crew, name.encode())
 
 
 @pytest.fixture
-def revocations(table: OwnedTable, tmp_path: Path, registry: Registry) -> Revocations:
+def revocations(table: OwnedTable, tmp_path: Path, registry: BranchRegistry) -> Revocations:
     """Nothing revoked yet; 64 places."""
-    journal = Journal(tmp_path / "revocations", entries.Entry, print)
+    journal = StateJournal(tmp_path / "revocations", types.NewRevocation, print)
     journal.rewrite([])
     return Revocations(table, journal, registry)
 
@@ -68,7 +68,7 @@ def test_what_is_no_serial_is_refused_and_nothing_is_revoked(
     revocations: Revocations, table: OwnedTable, name: str
 ) -> None:
     """Although a good one came before it."""
-    bad = Name(kind="certificate", crew="bd", name=name)
+    bad = RevocationTarget(kind="certificate", crew="bd", name=name)
     with pytest.raises(RefusedError, match="no serial number in hexadecimal"):
         revocations.revoke_names([certificate(1), ORCHESTRATOR, bad], CREWS, NOW)
     assert not table.is_revoked(certificate_key("bd", 1), 0)
@@ -78,7 +78,7 @@ def test_what_is_no_serial_is_refused_and_nothing_is_revoked(
 def test_what_is_no_crew_is_refused(revocations: Revocations) -> None:
     """A long text of many bytes would not fit into a key."""
     for kind in ("certificate", "orchestrator"):
-        name = Name(kind=kind, crew="é" * limits.claim_chars_max, name="1")  # type: ignore[arg-type]
+        name = RevocationTarget(kind=kind, crew="é" * limits.claim_chars_max, name="1")  # type: ignore[arg-type]
         with pytest.raises(RefusedError, match="cannot be the name of a crew"):
             revocations.revoke_names([name], CREWS, NOW)
 
@@ -121,14 +121,14 @@ def test_a_full_table_still_takes_nothing_from_anybody(
 
 
 def test_a_new_table_gets_them_again(
-    revocations: Revocations, table: OwnedTable, tmp_path: Path, registry: Registry
+    revocations: Revocations, table: OwnedTable, tmp_path: Path, registry: BranchRegistry
 ) -> None:
     """After a reboot a certificate stays revoked until it has ended, and a little longer."""
     revocations.revoke_names([certificate(1, seconds=3600), ORCHESTRATOR], CREWS, NOW)
-    journal = Journal(tmp_path / "revocations", entries.Entry, print)
+    journal = StateJournal(tmp_path / "revocations", types.NewRevocation, print)
     for hours, kept in ((1, True), (4, True), (6, False)):
         fresh = OwnedTable.private(Geometry(256, 64, 128, 8))
-        later = Clocks(wall=NOW.wall + hours * 3600, boot_ns=1)
+        later = ClockReading(wall=NOW.wall + hours * 3600, boot_ns=1)
         Revocations(fresh, journal, registry).restore(revocations, later)
         assert fresh.is_revoked(certificate_key("bd", 1), 0) is kept
         assert fresh.is_revoked(orchestrator_key(), NOW.wall)
@@ -144,25 +144,27 @@ async def test_everybody_is_told_and_it_is_written_down(
     guest, _ = machine.enter(Attach(version=VERSION, answers_cuts=True))
 
     def answer(push: Push) -> None:
-        machine.telling.cuts.answer(
+        machine.fanout.disconnect_acks.answer(
             guest,
-            Cut(id=push.id, last_cut_ns=hands.monotonic_ns() + 10**12, count=2, connections=5),
+            CutReport(
+                id=push.id, last_cut_ns=hands.monotonic_ns() + 10**12, count=2, connections=5
+            ),
         )
 
     told = machine.revoke_names([certificate(1, "article")])
     push = guest.outbox.receive_nowait()
     assert isinstance(push, Push)
     assert push.keys == [certificate_key("article", 1)]
-    machine.telling.end(told)
+    machine.fanout.end(told)
 
-    original = guest.tell
+    original = guest.send
 
     def tell(message: object) -> None:
         original(message)  # type: ignore[arg-type]
         if isinstance(message, Push):
             answer(message)
 
-    guest.tell = tell  # type: ignore[method-assign]
+    guest.send = tell  # type: ignore[method-assign]
     ask = RevokeNames(id=7, names=[certificate(2, "article"), ORCHESTRATOR])
     receipt = await revoke_names(machine, ask, hands.monotonic_ns())
     assert (receipt.id, receipt.silent, receipt.unlisted) == (7, 0, 0)

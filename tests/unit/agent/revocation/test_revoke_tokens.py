@@ -4,38 +4,42 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gatehouse import BOOT_NS, Gatehouse
-from lessees import branch_id, grant, key
-from machines import Start
-from world import CREW, World
+from agent_world import Start
+from crew_world import CREW, World
+from gate_world import BOOT_NS, Gatehouse
+from grant_builders import branch_id, grant, key
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
-from crewgate.agent.branch_registry import Registry
+from crewgate._native.table_owner import OwnedTable
+from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.agent.ipc_server.admin_session import revoke
-from crewgate.agent.journal import Journal
-from crewgate.agent.revocation import entries
-from crewgate.agent.revocation.entries import Clocks
+from crewgate.agent.journal import StateJournal
+from crewgate.agent.revocation import types
 from crewgate.agent.revocation.revocations import Revocations
-from crewgate.core.audit.records import Record, Revocation
+from crewgate.agent.revocation.types import ClockReading
+from crewgate.core.audit.records import Record, RevocationRecord
 from crewgate.core.cross_crew_account import ISSUER
-from crewgate.core.ids import Kind, crew_key, table_key
-from crewgate.core.policy.policy import Crew
+from crewgate.core.ids import KeyKind, crew_key, table_key
+from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.verdict import Reason
 from crewgate.errors import RefusedError
 from crewgate.ipc.admin_messages import Revoke, Target
 
-NOW = Clocks(wall=1_800_000_000, boot_ns=10**12)
-ARTICLE = Crew("article", "https://orchestrator.example")
-CREWS = (ARTICLE, Crew("finance", "https://finance.example"), Crew("article:finance", ISSUER))
+NOW = ClockReading(wall=1_800_000_000, boot_ns=10**12)
+ARTICLE = CrewPolicy("article", "https://orchestrator.example")
+CREWS = (
+    ARTICLE,
+    CrewPolicy("finance", "https://finance.example"),
+    CrewPolicy("article:finance", ISSUER),
+)
 NAMES: dict[Target, str] = {"grant": "grant-x", "process": "pid_7729", "crew": CREW}
 TOKENS: list[Target] = ["grant", "process", "crew"]
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal[entries.Entry]]:
+def journal(tmp_path: Path) -> Iterator[StateJournal[types.NewRevocation]]:
     """Empty."""
-    journal = Journal(tmp_path / "revocations", entries.Entry, print)
+    journal = StateJournal(tmp_path / "revocations", types.NewRevocation, print)
     journal.rewrite([])
     yield journal
     journal.close()
@@ -43,7 +47,7 @@ def journal(tmp_path: Path) -> Iterator[Journal[entries.Entry]]:
 
 @pytest.fixture
 def revocations(
-    table: OwnedTable, journal: Journal[entries.Entry], registry: Registry
+    table: OwnedTable, journal: StateJournal[types.NewRevocation], registry: BranchRegistry
 ) -> Revocations:
     """Nothing revoked yet; 64 places."""
     return Revocations(table, journal, registry)
@@ -51,7 +55,7 @@ def revocations(
 
 @pytest.mark.parametrize("target", TOKENS)
 def test_what_is_entered_is_what_the_gate_looks_up(
-    target: Target, journal: Journal[entries.Entry], registry: Registry
+    target: Target, journal: StateJournal[types.NewRevocation], registry: BranchRegistry
 ) -> None:
     """An open call hears of it, and its token is refused; of a process or crew later ones live."""
     house = Gatehouse(World.make())
@@ -60,7 +64,7 @@ def test_what_is_entered_is_what_the_gate_looks_up(
     token = world.mint(jti="grant-x")
     sibling = world.mint(jti="grant-y", process_id="pid_1")
     with house.permit(token) as running:
-        now = Clocks(world.now, BOOT_NS)
+        now = ClockReading(world.now, BOOT_NS)
         found = Revocations(house.table, journal, registry)
         done = found.revoke(NAMES[target], whose, crews, now, target=target)
         assert done.key in running.revocable
@@ -96,7 +100,7 @@ def test_over_its_share_a_crew_is_coarsened(
 
 def test_a_crew_has_a_place_of_its_own(revocations: Revocations, table: OwnedTable) -> None:
     """With its share used up; and it is no coarsening: a person has asked for it."""
-    crews = (Crew("article", "https://o.example", live_revocations_max=2), *CREWS[1:])
+    crews = (CrewPolicy("article", "https://o.example", live_revocations_max=2), *CREWS[1:])
     for number in range(2):
         revocations.revoke(f"n-{number}", "article", crews, NOW, target="grant")
     assert not table.is_revoked(crew_key("article"), NOW.wall)
@@ -148,7 +152,7 @@ def test_a_restart_has_them_again_and_closes_nothing_in_the_ledger(start: Start)
     machine.close(machine.revoke(branch_id(1), "article").done)
     machine = start()
     assert len(machine.revocations) == 4
-    rows = machine.clerk.ledger.session.rows("SELECT key FROM closed")
+    rows = machine.ledger_queue.ledger.session.rows("SELECT key FROM closed")
     assert {each for (each,) in rows} == {key(1)}
 
 
@@ -164,11 +168,11 @@ async def test_the_receipt_and_the_audit_say_what_it_was(
     ask = Revoke(id=7, target=target, name=name, crew="article")
     receipt = await revoke(machine, ask, machine.clock.monotonic_ns())
     assert (receipt.target, receipt.name, receipt.crew) == (target, name, "article")
-    (found,) = [each for each in written if isinstance(each, Revocation)]
+    (found,) = [each for each in written if isinstance(each, RevocationRecord)]
     assert (found.target, found.id, found.crew, found.by) == (target, name, "article", "owner")
     assert found.branch == ""
     assert found.grant == (name if target == "grant" else "")
     assert found.process == (name if target == "process" else "")
-    kind = {"grant": Kind.GRANT, "process": Kind.PROCESS, "crew": Kind.CREW}[target]
+    kind = {"grant": KeyKind.GRANT, "process": KeyKind.PROCESS, "crew": KeyKind.CREW}[target]
     identifier = b"" if target == "crew" else name.encode()
     assert machine.table.is_revoked(table_key(kind, "article", identifier), 0)

@@ -3,23 +3,23 @@
 from pathlib import Path
 
 import pytest
-from clustered import Clustered
-from lessees import branch_id, grant
-from machines import Start
+from agent_world import Start
+from cluster_agent import Clustered
+from grant_builders import branch_id, grant
 
 from crewgate import limits
 from crewgate.agent import status
 from crewgate.agent.ipc_server.admin_session import quarantine, revoke, revoke_names
-from crewgate.agent.revocation.seen_names import SEEN, Unseen, never_seen, was_minted
-from crewgate.agent.state import Machine
-from crewgate.core.gossip.capsules import Entry
-from crewgate.core.ids import Kind, crew_key
+from crewgate.agent.revocation.seen_names import SEEN, UnknownName, never_seen, was_minted
+from crewgate.agent.state import AgentState
+from crewgate.core.gossip.capsules import RevocationEntry
+from crewgate.core.ids import KeyKind, crew_key
 from crewgate.errors import GossipError
-from crewgate.gossip.stream import AskSeen
-from crewgate.ipc.admin_messages import Name, Quarantine, Revoke, RevokeNames, Target
+from crewgate.gossip.stream import AskNameSeen
+from crewgate.ipc.admin_messages import Quarantine, RevocationTarget, Revoke, RevokeNames, Target
 
 
-async def asked(machine: Machine, target: Target, name: str) -> str:
+async def asked(machine: AgentState, target: Target, name: str) -> str:
     """What the receipt says of it."""
     ask = Revoke(id=1, name=name, crew="article", target=target)
     receipt = await revoke(machine, ask, machine.clock.monotonic_ns())
@@ -49,7 +49,7 @@ async def test_the_ledger_remembers_a_branch_that_the_table_has_forgotten(start:
     """After a reboot: it drew credit, so somebody has seen it."""
     machine = start()
     clocks = machine.clock.read()
-    machine.lessor.draw(grant(1, 500), 10, clocks.wall, clocks.boot_ns)
+    machine.lease_client.draw(grant(1, 500), 10, clocks.wall, clocks.boot_ns)
     machine.registry.forget(grant(1, 500).branch_key)
     assert await asked(machine, "branch", branch_id(1)) == ""
 
@@ -57,29 +57,29 @@ async def test_the_ledger_remembers_a_branch_that_the_table_has_forgotten(start:
 @pytest.mark.parametrize(
     ("answers", "found"),
     [
-        ([], Unseen("here", 1)),
-        ([False], Unseen("here", 2)),
-        ([False, False], Unseen("everywhere", 3)),
+        ([], UnknownName("here", 1)),
+        ([False], UnknownName("here", 2)),
+        ([False, False], UnknownName("everywhere", 3)),
         ([False, True], SEEN),
-        ([False] * 9, Unseen("everywhere", 3)),
+        ([False] * 9, UnknownName("everywhere", 3)),
     ],
 )
 async def test_other_members_are_asked(
-    clustered: Clustered, monkeypatch: pytest.MonkeyPatch, answers: list[bool], found: Unseen
+    clustered: Clustered, monkeypatch: pytest.MonkeyPatch, answers: list[bool], found: UnknownName
 ) -> None:
     """Those who do not answer are not counted; one that knows the name is enough."""
     clustered.other("b")
     clustered.other("c")
     asked = []
 
-    async def ask(question: AskSeen) -> list[bool]:
+    async def ask(question: AskNameSeen) -> list[bool]:
         asked.append(question)
         return answers
 
     monkeypatch.setattr(clustered.cluster.service, "ask", ask)
     name = branch_id(2)
     assert await never_seen(clustered.machine, "branch", name, "article") == found
-    assert asked == [AskSeen("branch", name, "article")]
+    assert asked == [AskNameSeen("branch", name, "article")]
     clustered.machine.registry.learn(grant(2, 500))
     assert await never_seen(clustered.machine, "branch", name, "article") == SEEN
     assert len(asked) == 1  # what is known here nobody else is asked about
@@ -90,15 +90,18 @@ async def test_a_member_is_answered(clustered: Clustered, monkeypatch: pytest.Mo
     answer = clustered.cluster.gossip.on_question
     assert answer is not None
     clustered.machine.registry.learn(grant(1, 500))
-    assert await answer(AskSeen("branch", branch_id(1), "article")) is True
-    assert await answer(AskSeen("branch", branch_id(2), "article")) is False
-    assert await answer(AskSeen("orchestrator", grant(1, 500).claims.client_id, "")) is True
-    assert await answer(AskSeen("process", "pid_none", "article")) is False
-    for bad in (AskSeen("branch", "no uuid", "article"), AskSeen("orchestrator", "a\0b", "")):
+    assert await answer(AskNameSeen("branch", branch_id(1), "article")) is True
+    assert await answer(AskNameSeen("branch", branch_id(2), "article")) is False
+    assert await answer(AskNameSeen("orchestrator", grant(1, 500).claims.client_id, "")) is True
+    assert await answer(AskNameSeen("process", "pid_none", "article")) is False
+    for bad in (
+        AskNameSeen("branch", "no uuid", "article"),
+        AskNameSeen("orchestrator", "a\0b", ""),
+    ):
         with pytest.raises(GossipError, match="a question about what"):
             await answer(bad)
-    monkeypatch.setattr(type(clustered.machine.clerk), "trouble", "it is away")
-    assert await answer(AskSeen("branch", branch_id(2), "article")) is None
+    monkeypatch.setattr(type(clustered.machine.ledger_queue), "unavailable_reason", "it is away")
+    assert await answer(AskNameSeen("branch", branch_id(2), "article")) is None
 
 
 async def test_an_orchestrator_that_nobody_knows(start: Start) -> None:
@@ -107,7 +110,7 @@ async def test_an_orchestrator_that_nobody_knows(start: Start) -> None:
     machine.registry.learn(grant(1, 500))
     known = grant(1, 500).claims.client_id
     for name, said in ((known, ""), ("article/none", "everywhere")):
-        names = [Name(kind="orchestrator", crew="article", name=name)]
+        names = [RevocationTarget(kind="orchestrator", crew="article", name=name)]
         receipt = await revoke_names(
             machine, RevokeNames(id=1, names=names), machine.clock.monotonic_ns()
         )
@@ -133,7 +136,9 @@ def test_what_others_revoke_is_coarsened_here_aloud(clustered: Clustered, said: 
     """On the machine where it happens, also if another one began it."""
     wall = clustered.cluster.wall()
     crew = crew_key("article")
-    entries = [Entry(Kind.BRANCH, bytes([n]) * 16, crew, 2**33, wall + 900) for n in range(30)]
+    entries = [
+        RevocationEntry(KeyKind.BRANCH, bytes([n]) * 16, crew, 2**33, wall + 900) for n in range(30)
+    ]
     clustered.cluster.apply(entries, [bytes(8)] * len(entries))
     assert sum("crew article has used up its share" in text for text in said) == 1
     (row,) = status.status(clustered.machine, 1).coarsened
@@ -149,7 +154,7 @@ async def test_what_was_minted_here_is_known_unused(
 ) -> None:
     """Also an older grant than a branch's newest: the journals of this machine have it."""
     machine = start()
-    folder = machine.inforce.config.state / "issuer"
+    folder = machine.active_config.config.state / "issuer"
     folder.mkdir()
     line = f'{{"event":"mint","claims":{{"{claim}":"{branch_id(7)}"}}}}\n'
     (folder / "article+article-1.jsonl").write_text("{}\n" + line)

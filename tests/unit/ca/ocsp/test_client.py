@@ -10,9 +10,16 @@ from cryptography.x509 import ocsp
 from ocsp_world import NOW, World, der, refusal
 
 from crewgate import limits
-from crewgate.ca.certificates import Issued
-from crewgate.ca.ocsp.client import Checker
-from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
+from crewgate.ca.certificates import IssuedCertificate
+from crewgate.ca.ocsp.client import OCSPClient
+from crewgate.core.x509.certificate_status import (
+    CertificateStatus,
+    GoodStatus,
+    RevokedStatus,
+    UndeterminedReason,
+    UndeterminedStatus,
+    UnknownStatus,
+)
 from crewgate.errors import ResponderError
 
 WORLD = World()
@@ -32,7 +39,7 @@ class Scripted:
         self.end = timedelta(seconds=60)
         self.shift = 0.0
         self._start = trio.current_time()
-        self.checker = Checker(WORLD.issuer, self.fetch, wall=self.wall)
+        self.checker = OCSPClient(WORLD.issuer, self.fetch, wall=self.wall)
 
     @property
     def age(self) -> timedelta:
@@ -49,7 +56,9 @@ class Scripted:
         nonce = ocsp.load_der_ocsp_request(request).extensions[0].value.nonce
         return self.make(nonce)
 
-    async def check(self, key: bytes = KEY, leaf: Issued = WORLD.leaf) -> Status:
+    async def check(
+        self, key: bytes = KEY, leaf: IssuedCertificate = WORLD.leaf
+    ) -> CertificateStatus:
         return await self.checker.check(key, der(leaf.certificate))
 
 
@@ -65,7 +74,7 @@ async def test_a_good_answer_is_asked_for_once_and_again_when_it_ends(
     answering(one, end=timedelta(seconds=30))
     for late, asked in ((0, 1), (29.9, 1), (0.2, 2)):
         await trio.sleep(late)
-        assert isinstance(await one.check(), Good)
+        assert isinstance(await one.check(), GoodStatus)
         assert one.asked == asked
 
 
@@ -75,7 +84,7 @@ async def test_a_long_answer_is_remembered_no_longer_than_our_own_bound(
     """A responder that vouches for a week is asked again in a minute."""
     one = Scripted()
     answering(one, end=timedelta(days=7))
-    assert isinstance(await one.check(), Good)
+    assert isinstance(await one.check(), GoodStatus)
     await trio.sleep(limits.ocsp_cached_seconds_max - 0.1)
     await one.check()
     assert one.asked == 1
@@ -104,8 +113,8 @@ async def test_an_answer_within_the_leeway_after_its_end_is_believed_and_not_rem
     """The cache knows no leeway."""
     one = Scripted()
     answering(one, begin=timedelta(seconds=-60), end=timedelta(seconds=-1))
-    assert isinstance(await one.check(), Good)
-    assert isinstance(await one.check(), Good)
+    assert isinstance(await one.check(), GoodStatus)
+    assert isinstance(await one.check(), GoodStatus)
     assert one.asked == 2
 
 
@@ -114,7 +123,7 @@ async def test_revoked_is_remembered_too(autojump_clock: trio.testing.MockClock)
     one = Scripted()
     answering(one, status=ocsp.OCSPCertStatus.REVOKED)
     for _ in range(3):
-        assert isinstance(await one.check(), Revoked)
+        assert isinstance(await one.check(), RevokedStatus)
     assert one.asked == 1
 
 
@@ -122,7 +131,7 @@ async def test_unknown_is_remembered_for_a_moment(autojump_clock: trio.testing.M
     """A responder may lag behind its CA."""
     one = Scripted()
     answering(one, status=ocsp.OCSPCertStatus.UNKNOWN)
-    assert await one.check() == await one.check() == Unknown()
+    assert await one.check() == await one.check() == UnknownStatus()
     assert one.asked == 1
     await trio.sleep(limits.ocsp_doubt_seconds)
     await one.check()
@@ -135,18 +144,22 @@ async def test_a_failure_is_remembered_for_a_moment_only(
     """A herd asks a broken responder once, and the next one soon."""
     one = Scripted()
     one.failure = ResponderError("it is away")
-    assert await one.check() == await one.check() == Doubt(Flaw.UNREACHABLE, "it is away")
+    assert (
+        await one.check()
+        == await one.check()
+        == UndeterminedStatus(UndeterminedReason.UNREACHABLE, "it is away")
+    )
     assert one.asked == 1
     one.failure = None
     await trio.sleep(limits.ocsp_doubt_seconds)
-    assert isinstance(await one.check(), Good)
+    assert isinstance(await one.check(), GoodStatus)
 
 
 async def test_try_later_is_a_doubt(autojump_clock: trio.testing.MockClock) -> None:
     """And asked again soon."""
     one = Scripted()
     one.make = lambda _: refusal(ocsp.OCSPResponseStatus.TRY_LATER)
-    assert await one.check() == Doubt(Flaw.TRY_LATER)
+    assert await one.check() == UndeterminedStatus(UndeterminedReason.TRY_LATER)
 
 
 async def test_a_nonce_is_sent_and_must_come_back(autojump_clock: trio.testing.MockClock) -> None:
@@ -154,12 +167,12 @@ async def test_a_nonce_is_sent_and_must_come_back(autojump_clock: trio.testing.M
     one = Scripted()
     one.make = lambda _: WORLD.respond(nonce=bytes(32))
     status = await one.check()
-    assert isinstance(status, Doubt)
-    assert status.flaw is Flaw.NONCE
+    assert isinstance(status, UndeterminedStatus)
+    assert status.flaw is UndeterminedReason.NONCE
     one.make = lambda _: WORLD.respond()
     for is_authentic in (True, False):
-        checker = Checker(WORLD.issuer, one.fetch, is_authentic=is_authentic, wall=one.wall)
-        assert isinstance(await checker.check(KEY, LEAF), Good) == is_authentic
+        checker = OCSPClient(WORLD.issuer, one.fetch, is_authentic=is_authentic, wall=one.wall)
+        assert isinstance(await checker.check(KEY, LEAF), GoodStatus) == is_authentic
 
 
 async def test_each_question_has_a_nonce_of_its_own(autojump_clock: trio.testing.MockClock) -> None:
@@ -183,7 +196,7 @@ async def test_nobody_waits_longer_than_the_deadline(
 ) -> None:
     """Whoever asks and whoever waits with him hear that it is too late, from one question."""
     one = Scripted(delay=1000)
-    statuses: list[Status] = []
+    statuses: list[CertificateStatus] = []
 
     async def wait() -> None:
         statuses.append(await one.check())
@@ -192,14 +205,16 @@ async def test_nobody_waits_longer_than_the_deadline(
         async with trio.open_nursery() as nursery:
             for _ in range(5):
                 nursery.start_soon(wait)
-    assert [status.flaw for status in statuses if isinstance(status, Doubt)] == [Flaw.TIMEOUT] * 5
+    assert [status.flaw for status in statuses if isinstance(status, UndeterminedStatus)] == [
+        UndeterminedReason.TIMEOUT
+    ] * 5
     assert one.asked == 1
 
 
 async def test_those_who_come_together_ask_once(autojump_clock: trio.testing.MockClock) -> None:
     """Fifty handshakes of one certificate are one question."""
     one = Scripted(delay=0.5)
-    statuses: list[Status] = []
+    statuses: list[CertificateStatus] = []
 
     async def wait() -> None:
         statuses.append(await one.check())
@@ -209,7 +224,7 @@ async def test_those_who_come_together_ask_once(autojump_clock: trio.testing.Moc
             nursery.start_soon(wait)
     assert one.asked == 1
     assert len(statuses) == 50
-    assert all(isinstance(status, Good) for status in statuses)
+    assert all(isinstance(status, GoodStatus) for status in statuses)
 
 
 async def test_when_the_one_who_asks_is_cancelled_another_asks_for_the_rest(
@@ -217,7 +232,7 @@ async def test_when_the_one_who_asks_is_cancelled_another_asks_for_the_rest(
 ) -> None:
     """A client that hangs up takes nobody with it."""
     one = Scripted(delay=0.5)
-    statuses: list[Status] = []
+    statuses: list[CertificateStatus] = []
 
     async def wait() -> None:
         statuses.append(await one.check())
@@ -230,7 +245,7 @@ async def test_when_the_one_who_asks_is_cancelled_another_asks_for_the_rest(
         first.cancel()
     assert one.asked == 2
     assert len(statuses) == 3
-    assert all(isinstance(status, Good) for status in statuses)
+    assert all(isinstance(status, GoodStatus) for status in statuses)
     assert "0 asked" in repr(one.checker)
 
 
@@ -250,8 +265,8 @@ async def test_a_revocation_is_heard_at_once(autojump_clock: trio.testing.MockCl
     await one.check(b"other", WORLD.leaf)
     one.checker.forget([KEY, b"never seen"])
     answering(one, status=ocsp.OCSPCertStatus.REVOKED)
-    assert isinstance(await one.check(), Revoked)
-    assert isinstance(await one.check(b"other", WORLD.leaf), Good)
+    assert isinstance(await one.check(), RevokedStatus)
+    assert isinstance(await one.check(b"other", WORLD.leaf), GoodStatus)
 
 
 async def test_an_answer_that_was_under_way_is_not_remembered(
@@ -264,8 +279,8 @@ async def test_an_answer_that_was_under_way_is_not_remembered(
         await trio.sleep(0.1)
         one.checker.forget([KEY])
         answering(one, status=ocsp.OCSPCertStatus.REVOKED)
-        assert isinstance(await one.check(), Revoked)
-    assert isinstance(await one.check(), Revoked)
+        assert isinstance(await one.check(), RevokedStatus)
+    assert isinstance(await one.check(), RevokedStatus)
     assert one.asked == 2
 
 
@@ -276,8 +291,8 @@ async def test_another_certificate_under_the_same_key_is_asked_for_itself(
     one = Scripted()
     await one.check()
     status = await one.check(KEY, WORLD.sibling)
-    assert isinstance(status, Doubt)
-    assert status.flaw is Flaw.SERIAL
+    assert isinstance(status, UndeterminedStatus)
+    assert status.flaw is UndeterminedReason.SERIAL
     assert one.asked == 2
 
 
@@ -299,7 +314,7 @@ async def test_questions_at_once_are_bounded_and_the_wait_for_a_turn_counts(
     """A slow responder is not flooded, and nobody waits in line beyond the deadline."""
     monkeypatch.setattr(limits, "ocsp_queries_max", 1)
     one = Scripted(delay=0.8 * limits.ocsp_seconds_max)
-    statuses: dict[bytes, Status] = {}
+    statuses: dict[bytes, CertificateStatus] = {}
 
     async def wait(key: bytes) -> None:
         statuses[key] = await one.check(key)
@@ -308,8 +323,10 @@ async def test_questions_at_once_are_bounded_and_the_wait_for_a_turn_counts(
         nursery.start_soon(wait, b"1")
         await trio.sleep(0.01)
         nursery.start_soon(wait, b"2")
-    assert isinstance(statuses[b"1"], Good)
-    assert statuses[b"2"] == Doubt(Flaw.TIMEOUT, f"no answer within {limits.ocsp_seconds_max:g} s")
+    assert isinstance(statuses[b"1"], GoodStatus)
+    assert statuses[b"2"] == UndeterminedStatus(
+        UndeterminedReason.TIMEOUT, f"no answer within {limits.ocsp_seconds_max:g} s"
+    )
 
 
 async def test_a_staple_that_settles_it_saves_the_question(
@@ -317,8 +334,8 @@ async def test_a_staple_that_settles_it_saves_the_question(
 ) -> None:
     """It needs no nonce, and is remembered like an answer."""
     one = Scripted()
-    assert isinstance(await one.checker.check(KEY, LEAF, WORLD.respond()), Good)
-    assert isinstance(await one.check(), Good)
+    assert isinstance(await one.checker.check(KEY, LEAF, WORLD.respond()), GoodStatus)
+    assert isinstance(await one.check(), GoodStatus)
     assert one.asked == 0
 
 
@@ -333,7 +350,7 @@ async def test_a_staple_that_settles_nothing_is_as_none(
 ) -> None:
     """The responder is asked."""
     one = Scripted()
-    assert isinstance(await one.checker.check(KEY, LEAF, staple), Good)
+    assert isinstance(await one.checker.check(KEY, LEAF, staple), GoodStatus)
     assert one.asked == 1
 
 
@@ -344,11 +361,11 @@ async def test_a_staple_settles_what_the_responder_could_not(
     one = Scripted()
     one.failure = ResponderError("it is away")
     await one.check()
-    assert isinstance(await one.checker.check(KEY, LEAF, WORLD.respond()), Good)
+    assert isinstance(await one.checker.check(KEY, LEAF, WORLD.respond()), GoodStatus)
     revoked = Scripted()
     answering(revoked, status=ocsp.OCSPCertStatus.REVOKED)
     await revoked.check()
-    assert isinstance(await revoked.checker.check(KEY, LEAF, WORLD.respond()), Revoked)
+    assert isinstance(await revoked.checker.check(KEY, LEAF, WORLD.respond()), RevokedStatus)
 
 
 @pytest.mark.parametrize(
@@ -361,6 +378,6 @@ async def test_a_certificate_of_another_issuer_is_in_doubt_and_not_asked_for(
     one = Scripted()
     for staple in (None, WORLD.respond()):
         status = await one.checker.check(KEY, data, staple)
-        assert isinstance(status, Doubt)
-        assert status.flaw is Flaw.OTHER_ISSUER
+        assert isinstance(status, UndeterminedStatus)
+        assert status.flaw is UndeterminedReason.OTHER_ISSUER
     assert one.asked == 0

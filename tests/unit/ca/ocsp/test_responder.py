@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from ocsp_world import NOW, HTTPResponder, World, serving, write_pair
 
 from crewgate import limits
-from crewgate.ca.certificate_db import Register
-from crewgate.ca.certificates import Issued, make_issuing, make_root
+from crewgate.ca.certificate_db import CertificateDB
+from crewgate.ca.certificates import IssuedCertificate, make_issuing, make_root
 from crewgate.ca.ocsp.request import read_path, read_request
 from crewgate.ca.ocsp.responder import Responder
 from crewgate.core.x509 import der
@@ -34,21 +34,21 @@ openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="there is n
 
 
 @pytest.fixture
-def register(tmp_path: Path) -> Iterator[Register]:
+def register(tmp_path: Path) -> Iterator[CertificateDB]:
     """A register that has the leaf, and not its sibling."""
-    with Register(tmp_path / "issued.sqlite", is_new=True) as register:
+    with CertificateDB(tmp_path / "issued.sqlite", is_new=True) as register:
         WORLD.enter(register, WORLD.leaf)
         yield register
 
 
 @pytest.fixture
-def responder(register: Register) -> Responder:
+def responder(register: CertificateDB) -> Responder:
     return Responder(WORLD.issuing, register)
 
 
 def request(
-    leaf: Issued = WORLD.leaf,
-    issuer: Issued = WORLD.issuing,
+    leaf: IssuedCertificate = WORLD.leaf,
+    issuer: IssuedCertificate = WORLD.issuing,
     algorithm: hashes.HashAlgorithm | None = None,
     more: list[tuple[x509.ExtensionType, bool]] | None = None,
 ) -> bytes:
@@ -89,7 +89,7 @@ def test_a_delegate_of_the_issuer_signs_and_is_shown(responder: Responder) -> No
     assert response.responder_key_hash == x509.SubjectKeyIdentifier.from_public_key(key).digest
 
 
-def test_revoked_with_time_and_reason(responder: Responder, register: Register) -> None:
+def test_revoked_with_time_and_reason(responder: Responder, register: CertificateDB) -> None:
     """What the register says, from the moment it says so."""
     serial = serial_text(WORLD.leaf.certificate.serial_number)
     register.revoke([serial], "keyCompromise", int(NOW.timestamp()))
@@ -99,7 +99,9 @@ def test_revoked_with_time_and_reason(responder: Responder, register: Register) 
     assert response.revocation_reason is x509.ReasonFlags.key_compromise
 
 
-def test_an_unspecified_reason_is_said_by_silence(responder: Responder, register: Register) -> None:
+def test_an_unspecified_reason_is_said_by_silence(
+    responder: Responder, register: CertificateDB
+) -> None:
     """RFC 5280 §5.3.1."""
     register.revoke([serial_text(WORLD.leaf.certificate.serial_number)], "unspecified", 1)
     assert asked(responder, request()).revocation_reason is None
@@ -128,7 +130,9 @@ def test_a_nonce_comes_back(responder: Responder, size: int) -> None:
     assert len(asked(responder, request()).extensions) == 0
 
 
-def test_several_questions_have_an_answer_each(responder: Responder, register: Register) -> None:
+def test_several_questions_have_an_answer_each(
+    responder: Responder, register: CertificateDB
+) -> None:
     """In their order, under one signature."""
     register.revoke([serial_text(WORLD.leaf.certificate.serial_number)], "superseded", 1)
     third = WORLD.make_leaf(WORLD.issuing)
@@ -143,7 +147,7 @@ def test_several_questions_have_an_answer_each(responder: Responder, register: R
 
 def joined(*requests: bytes) -> bytes:
     """One request with the questions of several."""
-    lists = [der.Reader(each).enter().enter().take(der.SEQUENCE) for each in requests]
+    lists = [der.DERReader(each).enter().enter().take(der.SEQUENCE) for each in requests]
     return der.write(der.SEQUENCE, der.write(der.SEQUENCE, der.write(der.SEQUENCE, *lists)))
 
 
@@ -179,7 +183,7 @@ def test_a_hash_that_nobody_knows_is_not_authoritatively_answered(responder: Res
 
 def test_signature_and_name_of_whoever_asks_are_not_needed(responder: Responder) -> None:
     """An explicit version, a requestor's name and a signature are read past."""
-    body = der.Reader(request()).enter().take(der.SEQUENCE)
+    body = der.DERReader(request()).enter().take(der.SEQUENCE)
     version = der.write(0xA0, der.write_integer(0))
     name = der.write(0xA1, der.write(0x82, b"client.example"))
     signature = der.write(0xA0, der.write(der.SEQUENCE, b"whatever"))
@@ -192,7 +196,7 @@ def test_signature_and_name_of_whoever_asks_are_not_needed(responder: Responder)
 
 
 def test_a_database_that_fails_is_an_internal_error(
-    responder: Responder, register: Register, caplog: pytest.LogCaptureFixture
+    responder: Responder, register: CertificateDB, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nobody is told more, and the log says why."""
     register.close()
@@ -242,7 +246,7 @@ def test_a_clock_that_was_set_back_has_another_delegate(responder: Responder) ->
 
 
 def test_the_last_delegate_ends_with_the_issuer_and_no_answer_outlives_it(
-    register: Register,
+    register: CertificateDB,
 ) -> None:
     """Then there is no answer, rather than one that nobody could verify."""
     born = NOW - timedelta(days=limits.ca_issuing_days)
@@ -259,7 +263,7 @@ def test_the_last_delegate_ends_with_the_issuer_and_no_answer_outlives_it(
 @openssl
 @pytest.mark.parametrize("digest", ["-sha1", "-sha256"])
 def test_openssl_as_a_client_believes_every_answer(
-    tmp_path: Path, register: Register, digest: str
+    tmp_path: Path, register: CertificateDB, digest: str
 ) -> None:
     """`openssl ocsp` asks over HTTP for a good, a revoked and an unknown one in one request."""
     world = World(datetime.now(UTC).replace(microsecond=0))
@@ -289,7 +293,7 @@ def test_openssl_as_a_client_believes_every_answer(
     assert f"{tmp_path}/foreign.pem: unknown" in done.stdout
 
 
-def test_an_answer_is_refused_only_for_a_reason_that_can_be_mended(register: Register) -> None:
+def test_an_answer_is_refused_only_for_a_reason_that_can_be_mended(register: CertificateDB) -> None:
     """A responder of an issuer that has ended says so in the log's words."""
     born = NOW - timedelta(days=limits.ca_issuing_days + 1)
     with pytest.raises(AuthorityError, match="make a new CA"):

@@ -8,16 +8,23 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import forge
+import forged_certificates
 import pytest
 from ocsp_world import HTTPResponder, UnixResponder, World, der, serving, write_pair
 from openssl_responder import openssl_answers
 
 from crewgate import limits
-from crewgate.ca.ocsp.client import Checker
-from crewgate.ca.ocsp.transport import Fetcher
-from crewgate.config import Responder
-from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
+from crewgate.ca.ocsp.client import OCSPClient
+from crewgate.ca.ocsp.transport import OCSPTransport
+from crewgate.config import ResponderConfig
+from crewgate.core.x509.certificate_status import (
+    CertificateStatus,
+    GoodStatus,
+    RevokedStatus,
+    UndeterminedReason,
+    UndeterminedStatus,
+    UnknownStatus,
+)
 from crewgate.errors import ConfigurationError, ResponderError
 
 NOWHERE = Path("/nonexistent/root.pem")
@@ -32,8 +39,8 @@ def echo(data: bytes) -> bytes:
     return b"answer to " + data
 
 
-async def fetched(responder: Responder, root: Path = NOWHERE) -> bytes:
-    fetcher = Fetcher(responder, root)
+async def fetched(responder: ResponderConfig, root: Path = NOWHERE) -> bytes:
+    fetcher = OCSPTransport(responder, root)
     try:
         return await fetcher(b"question")
     finally:
@@ -43,7 +50,7 @@ async def fetched(responder: Responder, root: Path = NOWHERE) -> bytes:
 async def test_a_request_is_posted_and_says_what_it_is() -> None:
     """RFC 6960, appendix A.1; no redirect, proxy or compression."""
     with serving(HTTPResponder(echo)) as server:
-        assert await fetched(Responder(server.url)) == b"answer to question"
+        assert await fetched(ResponderConfig(server.url)) == b"answer to question"
         path, head = server.heads[0]
     assert path == "/ocsp"
     assert head["content-type"] == "application/ocsp-request"
@@ -55,7 +62,7 @@ async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.Monkey
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with serving(HTTPResponder(echo)) as server:
-        assert await fetched(Responder(server.url)) == b"answer to question"
+        assert await fetched(ResponderConfig(server.url)) == b"answer to question"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +86,7 @@ async def test_what_is_no_answer_is_an_error(
     server = HTTPResponder(lambda _: answer)
     server.status, server.kind = status, kind
     with serving(server), pytest.raises(ResponderError, match=words):
-        await fetched(Responder(server.url))
+        await fetched(ResponderConfig(server.url))
 
 
 async def test_a_responder_that_is_away_is_an_error(tmp_path: Path) -> None:
@@ -87,7 +94,10 @@ async def test_a_responder_that_is_away_is_an_error(tmp_path: Path) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/ocsp"
-        for responder in (Responder(url), Responder("http://localhost/ocsp", tmp_path / "none")):
+        for responder in (
+            ResponderConfig(url),
+            ResponderConfig("http://localhost/ocsp", tmp_path / "none"),
+        ):
             with pytest.raises(ResponderError, match="ConnectError"):
                 await fetched(responder)
 
@@ -104,18 +114,20 @@ async def test_a_kept_connection_that_ended_is_made_anew() -> None:
         dead = 1
 
     with serving(Hasty(echo)) as server:
-        assert await fetched(Responder(server.url)) == b"answer to question"
+        assert await fetched(ResponderConfig(server.url)) == b"answer to question"
     with serving(Hasty(echo)) as server:
         server.dead = 2
         with pytest.raises(ResponderError, match=r"RemoteProtocolError|ReadError"):
-            await fetched(Responder(server.url))
+            await fetched(ResponderConfig(server.url))
 
 
 async def test_over_a_unix_socket(tmp_path: Path) -> None:
     """The way to a control process on the same machine."""
     path = tmp_path / "control.sock"
     with serving(UnixResponder(path, echo)) as server:
-        assert await fetched(Responder("http://localhost/ocsp", path)) == b"answer to question"
+        assert (
+            await fetched(ResponderConfig("http://localhost/ocsp", path)) == b"answer to question"
+        )
     assert server.heads[0][0] == "/ocsp"
 
 
@@ -124,7 +136,7 @@ def secured(
     folder: Path, world: World, *, asks: bool = False
 ) -> Iterator[tuple[HTTPResponder, str]]:
     """An https responder with a server certificate of the world's CA."""
-    shown = forge.server(world.issuing, "localhost", "127.0.0.1")
+    shown = forged_certificates.server(world.issuing, "localhost", "127.0.0.1")
     write_pair(folder, "server", shown)
     write_pair(folder, "root", world.root)
     chain = folder / "chain.pem"
@@ -146,9 +158,9 @@ async def test_https_is_verified_by_the_root_and_nothing_else(tmp_path: Path) ->
     world, other = now_world(), now_world()
     (tmp_path / "other.pem").write_bytes(other.root.certificate_pem)
     with secured(tmp_path, world) as (_, url):
-        assert await fetched(Responder(url), tmp_path / "root.pem") == b"answer to question"
+        assert await fetched(ResponderConfig(url), tmp_path / "root.pem") == b"answer to question"
         with pytest.raises(ResponderError, match="unable to get local issuer"):
-            await fetched(Responder(url), tmp_path / "other.pem")
+            await fetched(ResponderConfig(url), tmp_path / "other.pem")
 
 
 async def test_a_client_certificate_is_shown_where_one_is_configured(tmp_path: Path) -> None:
@@ -158,29 +170,31 @@ async def test_a_client_certificate_is_shown_where_one_is_configured(tmp_path: P
     shown = tmp_path / "client.pem"
     shown.write_bytes(world.leaf.certificate_pem + world.issuing.certificate_pem)
     with secured(tmp_path, world, asks=True) as (_, url):
-        responder = Responder(url, certificate=shown, key=tmp_path / "leaf.key")
+        responder = ResponderConfig(url, certificate=shown, key=tmp_path / "leaf.key")
         assert await fetched(responder, tmp_path / "root.pem") == b"answer to question"
         with pytest.raises(ResponderError):
-            await fetched(Responder(url), tmp_path / "root.pem")
+            await fetched(ResponderConfig(url), tmp_path / "root.pem")
 
 
 def test_files_that_tls_cannot_use_are_named(tmp_path: Path) -> None:
     """The root, or the client's certificate with its key."""
     with pytest.raises(ConfigurationError, match=r"/nonexistent/root\.pem"):
-        Fetcher(Responder("https://localhost/ocsp"), NOWHERE)
+        OCSPTransport(ResponderConfig("https://localhost/ocsp"), NOWHERE)
     write_pair(tmp_path, "root", now_world().root)
-    wrong = Responder("https://localhost/ocsp", None, tmp_path / "root.pem", NOWHERE)
+    wrong = ResponderConfig("https://localhost/ocsp", None, tmp_path / "root.pem", NOWHERE)
     with pytest.raises(ConfigurationError, match="ocsp_key"):
-        Fetcher(wrong, tmp_path / "root.pem")
+        OCSPTransport(wrong, tmp_path / "root.pem")
 
 
-async def status_of(world: World, answer: Callable[[bytes], bytes], index: int = 0) -> Status:
+async def status_of(
+    world: World, answer: Callable[[bytes], bytes], index: int = 0
+) -> CertificateStatus:
     """What our checker makes of a responder behind HTTP."""
     leaf = (world.leaf, world.sibling)[index]
     with serving(HTTPResponder(answer)) as server:
-        fetcher = Fetcher(Responder(server.url), NOWHERE)
+        fetcher = OCSPTransport(ResponderConfig(server.url), NOWHERE)
         try:
-            return await Checker(world.issuer, fetcher).check(b"", der(leaf.certificate))
+            return await OCSPClient(world.issuer, fetcher).check(b"", der(leaf.certificate))
         finally:
             await fetcher.close()
 
@@ -191,11 +205,13 @@ async def test_openssl_as_a_responder_is_believed(tmp_path: Path) -> None:
     world = now_world()
     for signer in ("ocsp", "issuing"):
         answer = openssl_answers(tmp_path, world, world.leaf, revoked=world.sibling, signer=signer)
-        assert isinstance(await status_of(world, answer), Good)
+        assert isinstance(await status_of(world, answer), GoodStatus)
         status = await status_of(world, answer, 1)
-        assert isinstance(status, Revoked)
+        assert isinstance(status, RevokedStatus)
         assert status.reason == "keyCompromise"
-    assert await status_of(world, openssl_answers(tmp_path, world, world.leaf), 1) == Unknown()
+    assert (
+        await status_of(world, openssl_answers(tmp_path, world, world.leaf), 1) == UnknownStatus()
+    )
 
 
 @openssl
@@ -205,8 +221,8 @@ async def test_openssl_as_a_responder_without_the_right_is_not(tmp_path: Path) -
     write_pair(tmp_path, "leaf", world.leaf)
     answer = openssl_answers(tmp_path, world, world.leaf, signer="leaf")
     status = await status_of(world, answer)
-    assert isinstance(status, Doubt)
-    assert status.flaw is Flaw.SIGNER
+    assert isinstance(status, UndeterminedStatus)
+    assert status.flaw is UndeterminedReason.SIGNER
 
 
 @openssl
@@ -216,13 +232,13 @@ async def test_a_replay_of_openssls_answer_is_refused(tmp_path: Path) -> None:
     answer = openssl_answers(tmp_path, world, world.leaf)
     kept = answer(world.issuer.request(world.leaf.certificate.serial_number, bytes(32)))
     status = await status_of(world, lambda _: kept)
-    assert isinstance(status, Doubt)
-    assert status.flaw is Flaw.NONCE
+    assert isinstance(status, UndeterminedStatus)
+    assert status.flaw is UndeterminedReason.NONCE
 
 
 async def test_a_host_that_is_no_name_is_an_error() -> None:
     """Whatever a resolver or its codec thinks of it."""
     with pytest.raises(ResponderError):
-        await fetched(Responder(f"http://{'x' * 64}.invalid/ocsp"))
+        await fetched(ResponderConfig(f"http://{'x' * 64}.invalid/ocsp"))
     with pytest.raises(ConfigurationError, match=r"\[ca\] ocsp"):
-        Fetcher(Responder("http://[:::]/"), NOWHERE)
+        OCSPTransport(ResponderConfig("http://[:::]/"), NOWHERE)

@@ -18,9 +18,16 @@ from hypothesis import strategies as st
 from ocsp_world import NOW, World, refusal, resigned
 
 from crewgate import limits
-from crewgate.ca.certificates import Issued
-from crewgate.ca.ocsp.verify import Asking, Issuer, verify
-from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
+from crewgate.ca.certificates import IssuedCertificate
+from crewgate.ca.ocsp.verify import ExpectedResponse, OCSPIssuer, verify
+from crewgate.core.x509.certificate_status import (
+    CertificateStatus,
+    GoodStatus,
+    RevokedStatus,
+    UndeterminedReason,
+    UndeterminedStatus,
+    UnknownStatus,
+)
 
 NONCE = bytes(range(32))
 WORLD = World()
@@ -33,29 +40,29 @@ STRANGE = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x0
 
 def judged(
     data: bytes, *, nonce: bytes | None = None, lack: bool = False, late: float = 0
-) -> Status:
+) -> CertificateStatus:
     """What is made of a response about the leaf, `late` seconds after now."""
     serial = WORLD.leaf.certificate.serial_number
-    return verify(data, WORLD.issuer, Asking(serial, NOW.timestamp() + late, nonce, lack))
+    return verify(data, WORLD.issuer, ExpectedResponse(serial, NOW.timestamp() + late, nonce, lack))
 
 
-def flaw(status: Status) -> Flaw | None:
-    return status.flaw if isinstance(status, Doubt) else None
+def flaw(status: CertificateStatus) -> UndeterminedReason | None:
+    return status.flaw if isinstance(status, UndeterminedStatus) else None
 
 
-def without_signing_usage() -> Issued:
+def without_signing_usage() -> IssuedCertificate:
     return WORLD.make_delegate(usages=[ExtendedKeyUsageOID.CLIENT_AUTH])
 
 
 def test_a_good_answer_is_good_until_its_next_update() -> None:
     """A delegate's signed word about this certificate, with our nonce, settles it."""
-    assert judged(WORLD.respond(nonce=NONCE), nonce=NONCE) == Good(NOW.timestamp() + 60)
+    assert judged(WORLD.respond(nonce=NONCE), nonce=NONCE) == GoodStatus(NOW.timestamp() + 60)
 
 
 @pytest.mark.parametrize("algorithm", [hashes.SHA1(), hashes.SHA256(), hashes.SHA384()])
 def test_the_certificate_may_be_named_by_any_known_hash(algorithm: hashes.HashAlgorithm) -> None:
     """A responder may answer in terms of another hash than it was asked in."""
-    assert isinstance(judged(WORLD.respond(algorithm=algorithm)), Good)
+    assert isinstance(judged(WORLD.respond(algorithm=algorithm)), GoodStatus)
 
 
 @pytest.mark.parametrize("encoding", list(ocsp.OCSPResponderEncoding))
@@ -63,24 +70,24 @@ def test_the_issuer_itself_may_sign(encoding: ocsp.OCSPResponderEncoding) -> Non
     """Without a delegate, named by key or by name, its certificate sent along or not."""
     for certificates in (None, []):
         data = WORLD.respond(signer=WORLD.issuing, encoding=encoding, certificates=certificates)
-        assert isinstance(judged(data), Good)
+        assert isinstance(judged(data), GoodStatus)
 
 
 def test_a_delegate_may_be_named_by_its_name() -> None:
     """A responder's id is a key's digest or a name; both are taken."""
-    assert isinstance(judged(WORLD.respond(encoding=ocsp.OCSPResponderEncoding.NAME)), Good)
+    assert isinstance(judged(WORLD.respond(encoding=ocsp.OCSPResponderEncoding.NAME)), GoodStatus)
 
 
 def test_revoked_says_when_and_why_and_is_believed_however_old() -> None:
     """No revocation is taken back, so neither age nor nonce weakens it."""
     data = WORLD.respond(status=ocsp.OCSPCertStatus.REVOKED)
-    told = Revoked(NOW.timestamp(), "keyCompromise", NOW.timestamp() + 60)
+    told = RevokedStatus(NOW.timestamp(), "keyCompromise", NOW.timestamp() + 60)
     assert judged(data) == judged(data, nonce=NONCE, late=86_400) == told
 
 
 def test_unknown_is_neither_good_nor_in_doubt() -> None:
     """The issuer's word that it never issued it is an answer of its own."""
-    assert judged(WORLD.respond(status=ocsp.OCSPCertStatus.UNKNOWN)) == Unknown()
+    assert judged(WORLD.respond(status=ocsp.OCSPCertStatus.UNKNOWN)) == UnknownStatus()
 
 
 def reversed_times() -> bytes:
@@ -101,87 +108,102 @@ def _no_signatures() -> x509.KeyUsage:
     return x509.KeyUsage(**values, key_cert_sign=True)
 
 
-REJECTED: dict[str, tuple[Flaw, Make]] = {
-    "another serial": (Flaw.SERIAL, lambda: WORLD.respond(leaf=WORLD.sibling)),
+REJECTED: dict[str, tuple[UndeterminedReason, Make]] = {
+    "another serial": (UndeterminedReason.SERIAL, lambda: WORLD.respond(leaf=WORLD.sibling)),
     "another issuer of the same name": (
-        Flaw.ISSUER,
+        UndeterminedReason.ISSUER,
         lambda: WORLD.respond(issuer=WORLD.stranger),
     ),
-    "stale": (Flaw.STALE, lambda: WORLD.respond(begin=-60 * S, end=-(LEEWAY + 1) * S)),
-    "future": (Flaw.FUTURE, lambda: WORLD.respond(begin=(LEEWAY + 1) * S)),
-    "no next update": (Flaw.NO_NEXT_UPDATE, lambda: WORLD.respond(end=None)),
-    "ends before it begins": (Flaw.MALFORMED, reversed_times),
+    "stale": (
+        UndeterminedReason.STALE,
+        lambda: WORLD.respond(begin=-60 * S, end=-(LEEWAY + 1) * S),
+    ),
+    "future": (UndeterminedReason.FUTURE, lambda: WORLD.respond(begin=(LEEWAY + 1) * S)),
+    "no next update": (UndeterminedReason.NO_NEXT_UPDATE, lambda: WORLD.respond(end=None)),
+    "ends before it begins": (UndeterminedReason.MALFORMED, reversed_times),
     "signed by another CA": (
-        Flaw.SIGNER,
+        UndeterminedReason.SIGNER,
         lambda: WORLD.respond(signer=WORLD.stranger),
     ),
     "a delegate of another CA of the same name": (
-        Flaw.SIGNER,
+        UndeterminedReason.SIGNER,
         lambda: WORLD.respond(signer=WORLD.make_delegate(signer=WORLD.stranger)),
     ),
     "a delegate of a delegate": (
-        Flaw.SIGNER,
+        UndeterminedReason.SIGNER,
         lambda: WORLD.respond(signer=WORLD.make_delegate(signer=WORLD.delegate)),
     ),
     "without the OCSP-signing usage": (
-        Flaw.SIGNER,
+        UndeterminedReason.SIGNER,
         lambda: WORLD.respond(signer=without_signing_usage()),
     ),
-    "signed by the leaf itself": (Flaw.SIGNER, lambda: WORLD.respond(signer=WORLD.leaf)),
+    "signed by the leaf itself": (
+        UndeterminedReason.SIGNER,
+        lambda: WORLD.respond(signer=WORLD.leaf),
+    ),
     "any usage is not the OCSP-signing usage": (
-        Flaw.SIGNER,
+        UndeterminedReason.SIGNER,
         lambda: WORLD.respond(
             signer=WORLD.make_delegate(usages=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
         ),
     ),
     "no usage at all": (
-        Flaw.SIGNER,
+        UndeterminedReason.SIGNER,
         lambda: WORLD.respond(signer=WORLD.make_delegate(usages=None)),
     ),
     "a key that is not for signatures": (
-        Flaw.SIGNER,
+        UndeterminedReason.SIGNER,
         lambda: WORLD.respond(signer=WORLD.make_delegate(more=[(_no_signatures(), True)])),
     ),
     "a delegate with a critical extension that nobody knows": (
-        Flaw.SIGNER,
+        UndeterminedReason.SIGNER,
         lambda: WORLD.respond(signer=WORLD.make_delegate(more=[(STRANGE, True)])),
     ),
     "a delegate whose certificate has ended": (
-        Flaw.SIGNER,
+        UndeterminedReason.SIGNER,
         lambda: WORLD.respond(signer=WORLD.make_delegate(begins=-2 * S * 86_400)),
     ),
     "a delegate whose certificate is yet to begin": (
-        Flaw.SIGNER,
+        UndeterminedReason.SIGNER,
         lambda: WORLD.respond(signer=WORLD.make_delegate(begins=S * 86_400)),
     ),
     "a delegate that is named and not shown": (
-        Flaw.SIGNER,
+        UndeterminedReason.SIGNER,
         lambda: WORLD.respond(certificates=[]),
     ),
     "signed with another key than the delegate's": (
-        Flaw.SIGNATURE,
+        UndeterminedReason.SIGNATURE,
         lambda: WORLD.respond(key=WORLD.stranger.key),
     ),
     "signed with another key than the issuer's": (
-        Flaw.SIGNATURE,
+        UndeterminedReason.SIGNATURE,
         lambda: WORLD.respond(signer=WORLD.issuing, key=WORLD.stranger.key),
     ),
     "a critical extension that nobody knows": (
-        Flaw.MALFORMED,
+        UndeterminedReason.MALFORMED,
         lambda: WORLD.respond(more=[(STRANGE, True)]),
     ),
-    "try later": (Flaw.TRY_LATER, lambda: refusal(ocsp.OCSPResponseStatus.TRY_LATER)),
+    "try later": (UndeterminedReason.TRY_LATER, lambda: refusal(ocsp.OCSPResponseStatus.TRY_LATER)),
     "malformed request": (
-        Flaw.REFUSED,
+        UndeterminedReason.REFUSED,
         lambda: refusal(ocsp.OCSPResponseStatus.MALFORMED_REQUEST),
     ),
-    "internal error": (Flaw.REFUSED, lambda: refusal(ocsp.OCSPResponseStatus.INTERNAL_ERROR)),
-    "signature required": (Flaw.REFUSED, lambda: refusal(ocsp.OCSPResponseStatus.SIG_REQUIRED)),
-    "unauthorized": (Flaw.REFUSED, lambda: refusal(ocsp.OCSPResponseStatus.UNAUTHORIZED)),
-    "nothing": (Flaw.MALFORMED, lambda: b""),
-    "no DER": (Flaw.MALFORMED, lambda: b"<html>"),
-    "a byte too many": (Flaw.MALFORMED, lambda: WORLD.respond() + b"\0"),
-    "too long": (Flaw.MALFORMED, lambda: bytes(limits.ocsp_response_bytes_max + 1)),
+    "internal error": (
+        UndeterminedReason.REFUSED,
+        lambda: refusal(ocsp.OCSPResponseStatus.INTERNAL_ERROR),
+    ),
+    "signature required": (
+        UndeterminedReason.REFUSED,
+        lambda: refusal(ocsp.OCSPResponseStatus.SIG_REQUIRED),
+    ),
+    "unauthorized": (
+        UndeterminedReason.REFUSED,
+        lambda: refusal(ocsp.OCSPResponseStatus.UNAUTHORIZED),
+    ),
+    "nothing": (UndeterminedReason.MALFORMED, lambda: b""),
+    "no DER": (UndeterminedReason.MALFORMED, lambda: b"<html>"),
+    "a byte too many": (UndeterminedReason.MALFORMED, lambda: WORLD.respond() + b"\0"),
+    "too long": (UndeterminedReason.MALFORMED, lambda: bytes(limits.ocsp_response_bytes_max + 1)),
 }
 
 
@@ -197,30 +219,39 @@ def test_what_settles_nothing_is_a_doubt_that_says_why(case: str) -> None:
 )
 def test_clocks_may_differ_a_little(begin: timedelta, end: timedelta) -> None:
     """Within the leeway an answer of the future and one just ended are good."""
-    assert isinstance(judged(WORLD.respond(begin=begin, end=end)), Good)
+    assert isinstance(judged(WORLD.respond(begin=begin, end=end)), GoodStatus)
 
 
 def test_another_nonce_is_never_taken_and_a_missing_one_only_where_that_is_said() -> None:
     """A replay is told from an answer; without nonces the way there must say who speaks."""
-    assert flaw(judged(WORLD.respond(nonce=bytes(32)), nonce=NONCE, lack=True)) is Flaw.NONCE
-    assert flaw(judged(WORLD.respond(), nonce=NONCE)) is Flaw.NONCE
-    assert isinstance(judged(WORLD.respond(), nonce=NONCE, lack=True), Good)
-    assert isinstance(judged(WORLD.respond(nonce=bytes(32))), Good)  # nobody asked: a staple
+    assert (
+        flaw(judged(WORLD.respond(nonce=bytes(32)), nonce=NONCE, lack=True))
+        is UndeterminedReason.NONCE
+    )
+    assert flaw(judged(WORLD.respond(), nonce=NONCE)) is UndeterminedReason.NONCE
+    assert isinstance(judged(WORLD.respond(), nonce=NONCE, lack=True), GoodStatus)
+    assert isinstance(judged(WORLD.respond(nonce=bytes(32))), GoodStatus)  # nobody asked: a staple
 
 
 def test_a_weak_signature_is_none() -> None:
     """An RSA issuer's word passes with SHA-256; the same with SHA-1 does not."""
     key = rsa.generate_private_key(65_537, 2048)
     certificate, data = other_issuer(key, hashes.SHA256())
-    assert isinstance(verify(data, Issuer(certificate), Asking(7, NOW.timestamp())), Good)
-    weak = verify(resigned(data, key), Issuer(certificate), Asking(7, NOW.timestamp()))
-    assert flaw(weak) is Flaw.SIGNATURE
+    assert isinstance(
+        verify(data, OCSPIssuer(certificate), ExpectedResponse(7, NOW.timestamp())), GoodStatus
+    )
+    weak = verify(
+        resigned(data, key), OCSPIssuer(certificate), ExpectedResponse(7, NOW.timestamp())
+    )
+    assert flaw(weak) is UndeterminedReason.SIGNATURE
 
 
 def test_an_ed25519_issuer_is_believed() -> None:
     """Keys of the kinds that responders have are all verified."""
     certificate, data = other_issuer(ed25519.Ed25519PrivateKey.generate(), None)
-    assert isinstance(verify(data, Issuer(certificate), Asking(7, NOW.timestamp())), Good)
+    assert isinstance(
+        verify(data, OCSPIssuer(certificate), ExpectedResponse(7, NOW.timestamp())), GoodStatus
+    )
 
 
 def other_issuer(
@@ -239,8 +270,16 @@ def other_issuer(
     return certificate, response.sign(key, algorithm).public_bytes(serialization.Encoding.DER)
 
 
-@pytest.mark.parametrize("status", [Good(1.0), Revoked(1.0, "", 2.0), Unknown(), Doubt(Flaw.STALE)])
-def test_a_status_is_no_truth_value(status: Status) -> None:
+@pytest.mark.parametrize(
+    "status",
+    [
+        GoodStatus(1.0),
+        RevokedStatus(1.0, "", 2.0),
+        UnknownStatus(),
+        UndeterminedStatus(UndeterminedReason.STALE),
+    ],
+)
+def test_a_status_is_no_truth_value(status: CertificateStatus) -> None:
     """Whoever writes `if status:` learns it at once."""
     with pytest.raises(TypeError, match="not a truth value"):
         bool(status)
@@ -260,7 +299,7 @@ def test_no_changed_byte_is_good(at: int, value: int) -> None:
     changed = bytearray(GOOD)
     changed[at] ^= value
     status = judged(bytes(changed), nonce=NONCE)
-    if not isinstance(status, Doubt):
+    if not isinstance(status, UndeterminedStatus):
         assert status == judged(GOOD)
         assert ocsp.load_der_ocsp_response(bytes(changed)).tbs_response_bytes == SIGNED
 
@@ -270,8 +309,8 @@ def test_no_changed_byte_is_good(at: int, value: int) -> None:
 def test_no_garbage_is_good(data: bytes, at: int, cut: int) -> None:
     """Bytes put in, taken out, or alone are a doubt, and raise nothing."""
     spliced = GOOD[:at] + data + GOOD[at + cut :]
-    assert spliced == GOOD or isinstance(judged(spliced, nonce=NONCE), Doubt)
-    assert isinstance(judged(data, nonce=NONCE), Doubt)
+    assert spliced == GOOD or isinstance(judged(spliced, nonce=NONCE), UndeterminedStatus)
+    assert isinstance(judged(data, nonce=NONCE), UndeterminedStatus)
 
 
 def test_a_request_names_the_issuer_as_every_responder_reads_it() -> None:

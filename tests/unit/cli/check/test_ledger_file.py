@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import Run
+from cli_runner import Run
 
 from crewgate.cli.check.ledger_file import unkept
 from crewgate.config import load

@@ -18,7 +18,7 @@ from crewgate.cli.commands.init import write_all
 from crewgate.cli.output.tables import new_table, print_table
 from crewgate.config.load import load
 from crewgate.core.audit.json_line import encode
-from crewgate.core.audit.records import Connection, Record, Refusals, Watch
+from crewgate.core.audit.records import ConnectionRecord, Record, RefusalsRecord, WatchRecord
 
 EVIL = "\x1b[2J[bold]\u202e\x9b31m"
 RECORDS: list[Record] = [
@@ -26,7 +26,7 @@ RECORDS: list[Record] = [
     permit(2, CHILD, "researcher", "search.web", 20_000),
     deny(3, CHILD, "researcher", "publish.post", "tool-not-allowed"),
     permit(4, OTHER, EVIL, "search.web", 0, would="credits-exhausted"),
-    Refusals(
+    RefusalsRecord(
         time=NOON, listener="agents", reason="invalid-token", peer="*", count=7,
         first=NOON, last=NOON,
     ),
@@ -156,12 +156,12 @@ def test_bad_input_is_one_line_and_status_2(
     assert result.stderr.count("\n") == 1
 
 
-WATCH = Watch(
+WATCH = WatchRecord(
     time=NOON, crew="article", orchestrator="article/one", step="strike", was="observe",
     rung="throttle", in_force="observe", by="watch", branch=CHILD,
     measure="micro-credits-per-minute", value=26_500_000, limit=25_000_000, usual=3_000_000,
 )  # fmt: skip
-LIFTED = Watch(
+LIFTED = WatchRecord(
     time=NOON, crew="article", orchestrator=EVIL, step="lifted", was="quarantine",
     rung="observe", in_force="observe", by="owner",
 )  # fmt: skip
@@ -228,14 +228,14 @@ def crossed(config: Path) -> Path:
     words = {"time": NOON, "listener": "crews", "peer": "192.0.2.0/24"}
     records: list[Record] = [
         permit(5, ROOT, "orchestrator", "finance.quote", 10_000, certificate="0A1B"),
-        Connection(
+        ConnectionRecord(
             **words, verdict="expelled", reason="certificate-revoked", proven=True, crew="bd",
             orchestrator="bd/bd-1", serial="0A1B", subject="CN=bd-1",
         ),
-        Connection(
+        ConnectionRecord(
             **words, verdict="refused", reason="unknown-authority", serial="0C", subject=EVIL
         ),
-        Refusals(
+        RefusalsRecord(
             time=NOON, listener="crews", reason="no-certificate", peer="*", count=9,
             first=NOON, last=NOON,
         ),

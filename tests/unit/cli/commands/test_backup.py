@@ -8,26 +8,26 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from account_family import A, draw, family, line, spend
 from click.testing import CliRunner, Result
-from family import A, draw, family, line, spend
 from gossip_capsules import capsule
 from gossip_world import WALL
 
 from crewgate import limits
-from crewgate.ca.certificate_db import Register
-from crewgate.ca.intents import Intent, Intents
+from crewgate.ca.certificate_db import CertificateDB
+from crewgate.ca.decommission_intents import DecommissionIntent, DecommissionIntents
 from crewgate.cli import main
-from crewgate.cli.backup.files import MANIFEST, Manifest, place_of, target_of
+from crewgate.cli.backup.files import MANIFEST, BackupManifest, place_of, target_of
 from crewgate.cli.backup.inventory import inventory
 from crewgate.cli.commands.init import write_all
 from crewgate.config.load import load
-from crewgate.core.budget.ledger_mark import Mark, why_not
+from crewgate.core.budget.ledger_mark import LedgerMark, why_not
 from crewgate.core.gossip.capsules import decode
 from crewgate.errors import BackupError
 from crewgate.gossip.capsule_log import CapsuleLog
-from crewgate.gossip.membership_file import Standing
+from crewgate.gossip.membership_file import MembershipSnapshot
 from crewgate.ledger.factory import open_ledger
-from crewgate.ledger.mark_file import look, read_mark, write_mark
+from crewgate.ledger.mark_file import find_ledger, read_mark, write_mark
 
 SECRETS = {
     "ca/issuing.key", "ca/root.key", "gateway/gateway.key", "gateway/machine.key",
@@ -39,7 +39,7 @@ GOSSIP = {
     f"{OTHER.hex()}-{'0f' * 16}.member": b"certificates",
     f"{OTHER[::-1].hex()}.gone": b"1800000000",
     "ledger-marks": b"marks",
-    "standing": msgspec.msgpack.encode(Standing([OTHER], [OTHER], counts=True)),
+    "standing": msgspec.msgpack.encode(MembershipSnapshot([OTHER], [OTHER], counts=True)),
 }
 
 
@@ -52,7 +52,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     family(lambda: ledger)
     draw(ledger, A, 1, 60)
     spend(ledger, A, 1, 25)
-    write_mark(config.state, Mark(ledger.identity, "one", 2))
+    write_mark(config.state, LedgerMark(ledger.identity, "one", 2))
     ledger.close_session()
     (config.state / "holder").write_text("one\n")
     (config.state / "revocations").write_text('{"key":"00"}\n')
@@ -62,7 +62,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, data in GOSSIP.items():
         (config.state / "gossip" / name).write_bytes(data)
     assert config.ca is not None
-    Intents(config.ca.folder).note(Intent("article", "web-1", "unspecified", 1))
+    DecommissionIntents(config.ca.folder).note(
+        DecommissionIntent("article", "web-1", "unspecified", 1)
+    )
     for name in ("table", "serving"):
         (config.state / name).write_bytes(b"made anew")
     (config.state / "audit").mkdir()
@@ -118,10 +120,10 @@ def test_a_machine_is_put_back_with_what_it_was(machine: Path) -> None:
     ledger = open_ledger(config.ledger)
     assert (line(ledger, A).settled, line(ledger, A).leased) == (25, 35)
     ledger.close_session()
-    register = Register(config.ca.register)  # type: ignore[union-attr]
+    register = CertificateDB(config.ca.register)  # type: ignore[union-attr]
     assert len(register.all()) == 1
     register.close()
-    (intent,) = Intents(config.ca.folder).open()  # type: ignore[union-attr]
+    (intent,) = DecommissionIntents(config.ca.folder).open()  # type: ignore[union-attr]
     assert (intent.crew, intent.name) == ("article", "web-1")
 
 
@@ -138,7 +140,7 @@ def test_a_configuration_may_be_named_in_any_way(
     monkeypatch.chdir(machine.parent / "far" / "off")
     backup, again = machine.parent / "backup", machine.parent / "new" / "gw"
     assert run("backup", "-c", f"{way}/crewgate.toml", backup).exit_code == 0
-    manifest = msgspec.json.decode((backup / MANIFEST).read_bytes(), type=Manifest)
+    manifest = msgspec.json.decode((backup / MANIFEST).read_bytes(), type=BackupManifest)
     assert {each.path.partition("/")[0] for each in manifest.files} == {"within"}
     assert manifest.folders["within/state"] == 0o710
     machine.rename(machine.parent / "lost")
@@ -189,8 +191,8 @@ def test_a_restored_machine_catches_up_with_the_others_before_it_counts(machine:
     log = CapsuleLog(after, print)
     assert sorted(decode(raw).number for raw in log.replay(WALL)) == [1, 2]
     log.close()
-    standing = msgspec.msgpack.decode((after / "standing").read_bytes(), type=Standing)
-    assert standing == Standing([OTHER], [OTHER], counts=False)
+    standing = msgspec.msgpack.decode((after / "standing").read_bytes(), type=MembershipSnapshot)
+    assert standing == MembershipSnapshot([OTHER], [OTHER], counts=False)
     assert (after / "standing").stat().st_mode & 0o777 == 0o600
 
 
@@ -203,7 +205,7 @@ def test_a_restored_machine_accepts_its_own_mark(machine: Path) -> None:
     assert mark is not None
     assert (mark.holder, mark.count) == ("one", 2)
     assert mark.term > 0
-    assert why_not(mark, look(config.ledger)) == ""
+    assert why_not(mark, find_ledger(config.ledger)) == ""
 
 
 def test_a_restore_outweighs_what_peers_know_though_the_clock_is_behind(machine: Path) -> None:
@@ -324,7 +326,7 @@ def spoil_format(backup: Path) -> None:
 
 
 def spoil_place(backup: Path) -> None:
-    manifest = msgspec.json.decode((backup / MANIFEST).read_bytes(), type=Manifest)
+    manifest = msgspec.json.decode((backup / MANIFEST).read_bytes(), type=BackupManifest)
     bad = msgspec.structs.replace(manifest.files[0], path="within/../../evil")
     files = [bad, *manifest.files[1:]]
     changed = msgspec.structs.replace(manifest, files=files)

@@ -7,25 +7,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import forge
+import forged_certificates as forged
 import pytest
-from commands import Run
+from cli_runner import Run
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from full_books import full_books
+from full_register import full_books
 
 from crewgate import limits
 from crewgate.ca.authority import request_pem
 from crewgate.ca.certificates import new_key, pem
 from crewgate.ca.gateway_signing_key import public_half
 from crewgate.ca.key_files import read_key
-from crewgate.ca.propagation import Announced
-from crewgate.ca.unwritten import unwritten_of
+from crewgate.ca.propagation import PropagationResult
+from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.config import load
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
-from crewgate.ipc.admin_messages import Reach
+from crewgate.ipc.admin_messages import QuorumResult
 
 
 def issue(run: Run, fresh: Path, name: str = "a-1", *more: object) -> dict[str, Any]:
@@ -246,8 +246,8 @@ def test_a_revocation_that_too_few_machines_have_is_an_exit_status(
     run: Run, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of `crewgate revoke`, with a line that says who has not answered."""
-    reach = Reach("quorum", applied_on=1, of=3, ms=1000.0, missing=["b", "c"], enough=False)
-    done = Announced(read_ns=1, reach=reach)
+    reach = QuorumResult("quorum", applied_on=1, of=3, ms=1000.0, missing=["b", "c"], enough=False)
+    done = PropagationResult(read_ns=1, reach=reach)
     monkeypatch.setattr("crewgate.ca.propagation.announce", lambda *_: done)
     row = issue(run, fresh)
     result = run("ca", "revoke", "-c", fresh, row["serial"])
@@ -268,7 +268,8 @@ def test_on_a_full_disk_the_gateway_refuses_it_and_a_person_has_to_say_it_again(
     row = issue(run, fresh)
     with full_books(monkeypatch):
         with monkeypatch.context() as patch:
-            patch.setattr("crewgate.ca.propagation.announce", lambda *_: Announced(read_ns=1))
+            done = PropagationResult(read_ns=1)
+            patch.setattr("crewgate.ca.propagation.announce", lambda *_, done=done: done)
             result = run("ca", "revoke", "-c", fresh, row["serial"])
         assert result.exit_code == 2
         assert "the gateway refuses it, and the register could not be written" in result.stderr
@@ -435,8 +436,8 @@ def test_nothing_is_overwritten_by_issue(run: Run, fresh: Path) -> None:
 def test_what_this_ca_has_not_issued_is_said(run: Run, fresh: Path, command: str) -> None:
     """Another CA's, one with the serial of ours, no certificate, no file, no serial."""
     row, there = issue(run, fresh), fresh.parent
-    other = forge.other_issuing()
-    (there / "other.pem").write_bytes(pem(forge.leaf(other, identity=forge.bd()).certificate))
+    other = forged.other_issuing()
+    (there / "other.pem").write_bytes(pem(forged.leaf(other, identity=forged.bd()).certificate))
     (there / "twin.pem").write_bytes(_twin(other, int(row["serial"], 16)))
     (there / "text.pem").write_text("nonsense")
     stranger = "is not of this CA" if command == "renew" else "issued no such certificate"
@@ -457,10 +458,10 @@ def test_what_this_ca_has_not_issued_is_said(run: Run, fresh: Path, command: str
 def _twin(issuing: Any, serial: int) -> bytes:
     """What a stranger can make: his own certificate with the serial number of another."""
     key = new_key()
-    moment = forge.now()
+    moment = forged.now()
     builder = x509.CertificateBuilder(
         issuing.certificate.subject, issuing.certificate.subject, key.public_key(), serial, moment,
-        moment + forge.HOUR,
+        moment + forged.HOUR,
     )  # fmt: skip
     return pem(builder.sign(issuing.key, hashes.SHA256()))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from authority import Authority
-from commands import Run
+from cli_runner import Run
 from machine_certificate import signed_at
 
 from crewgate.config import load

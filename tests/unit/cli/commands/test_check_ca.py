@@ -5,18 +5,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import forge
+import forged_certificates
 import pytest
-from commands import Run
+from cli_runner import Run
 
 from crewgate.ca.authority import Authority
 from crewgate.ca.certificates import pem
-from crewgate.ca.crl import make_crl
-from crewgate.config import CA, load
+from crewgate.ca.crl_file import make_crl
+from crewgate.config import CAConfig, load
 
 
 @pytest.fixture
-def ca(fresh: Path) -> CA:
+def ca(fresh: Path) -> CAConfig:
     """The CA of a fresh set-up."""
     ca = load(fresh).ca
     assert ca is not None
@@ -29,21 +29,21 @@ def check(run: Run, config: Path) -> tuple[list[str], list[str]]:
     return document["problems"], document["warnings"]
 
 
-def _sign(ca: CA, moment: datetime) -> None:
+def _sign(ca: CAConfig, moment: datetime) -> None:
     with Authority(ca) as authority:
         authority.publish(moment)
 
 
-def _foreign(ca: CA) -> None:
-    ca.crl.write_bytes(make_crl(forge.other_issuing(), [], 1, datetime.now(UTC)))
+def _foreign(ca: CAConfig) -> None:
+    ca.crl.write_bytes(make_crl(forged_certificates.other_issuing(), [], 1, datetime.now(UTC)))
 
 
-def _other_root(ca: CA) -> None:
-    ca.root.write_bytes(pem(forge.other_issuing().certificate))
+def _other_root(ca: CAConfig) -> None:
+    ca.root.write_bytes(pem(forged_certificates.other_issuing().certificate))
 
 
 DAY = timedelta(days=1)
-PROBLEMS: dict[str, tuple[Callable[[CA], object], str]] = {
+PROBLEMS: dict[str, tuple[Callable[[CAConfig], object], str]] = {
     "no root": (lambda ca: ca.root.unlink(), "no client's certificate can be verified"),
     "no list": (lambda ca: ca.crl.unlink(), "list of the revoked cannot be read (No such file"),
     "nonsense": (lambda ca: ca.crl.write_text("x"), "not a list of revoked certificates of PEM"),
@@ -56,7 +56,7 @@ PROBLEMS: dict[str, tuple[Callable[[CA], object], str]] = {
 
 @pytest.mark.parametrize(("harm", "says"), PROBLEMS.values(), ids=PROBLEMS)
 def test_what_makes_a_gateway_refuse_everybody_is_a_problem(
-    run: Run, fresh: Path, ca: CA, harm: Callable[[CA], object], says: str
+    run: Run, fresh: Path, ca: CAConfig, harm: Callable[[CAConfig], object], says: str
 ) -> None:
     """One line with the file; where no listener asks for certificates it is none."""
     harm(ca)
@@ -70,7 +70,7 @@ def test_what_makes_a_gateway_refuse_everybody_is_a_problem(
     assert check(run, fresh)[0] == []
 
 
-def test_a_list_that_will_be_stale_soon_is_a_warning(run: Run, fresh: Path, ca: CA) -> None:
+def test_a_list_that_will_be_stale_soon_is_a_warning(run: Run, fresh: Path, ca: CAConfig) -> None:
     """Six hours before, with the time and the command."""
     _sign(ca, datetime.now(UTC) - timedelta(hours=17))
     assert not any("refuses everybody" in text for text in check(run, fresh)[1])
@@ -80,7 +80,7 @@ def test_a_list_that_will_be_stale_soon_is_a_warning(run: Run, fresh: Path, ca: 
     assert any("refuses everybody from" in text and "ca crl" in text for text in warnings)
 
 
-def test_what_keeps_the_ca_from_its_work_is_a_warning(run: Run, fresh: Path, ca: CA) -> None:
+def test_what_keeps_the_ca_from_its_work_is_a_warning(run: Run, fresh: Path, ca: CAConfig) -> None:
     """A register that is gone, a key of another CA; a CA whose key is elsewhere is fine."""
     ca.register.rename(ca.folder / "away")
     assert any("register is not there" in text for text in check(run, fresh)[1])
@@ -92,7 +92,7 @@ def test_what_keeps_the_ca_from_its_work_is_a_warning(run: Run, fresh: Path, ca:
     assert not any("not the key of" in text for text in check(run, fresh)[1])
 
 
-def test_the_cas_key_is_a_secret_of_its_own_holder(run: Run, fresh: Path, ca: CA) -> None:
+def test_the_cas_key_is_a_secret_of_its_own_holder(run: Run, fresh: Path, ca: CAConfig) -> None:
     """Whoever can read it is the CA; and one user for all is said."""
     ca.issuing_key.chmod(0o644)
     ca.root_key.chmod(0o604)
@@ -109,7 +109,7 @@ def test_the_cas_key_is_a_secret_of_its_own_holder(run: Run, fresh: Path, ca: CA
         assert any(text in warning for warning in warnings), (text, warnings)
 
 
-def test_a_passphrase_is_a_secret_too(run: Run, fresh: Path, ca: CA) -> None:
+def test_a_passphrase_is_a_secret_too(run: Run, fresh: Path, ca: CAConfig) -> None:
     """And one that opens nothing is told."""
     file = fresh.parent / "passphrase"
     file.write_text("xyzzy")
@@ -121,7 +121,7 @@ def test_a_passphrase_is_a_secret_too(run: Run, fresh: Path, ca: CA) -> None:
     assert not any("xyzzy" in text for text in warnings)
 
 
-def test_a_list_that_nobody_renews_is_told_of(run: Run, fresh: Path, ca: CA) -> None:
+def test_a_list_that_nobody_renews_is_told_of(run: Run, fresh: Path, ca: CAConfig) -> None:
     """Without the key, it comes from peers or from the API that is named; with it, it is signed."""
 
     def is_told() -> bool:

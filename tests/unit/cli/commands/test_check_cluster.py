@@ -5,15 +5,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import forge
+import forged_certificates
 import pytest
-from commands import Run
+from cli_runner import Run
 from machine_certificate import signed_at
 
 from crewgate.ca.certificates import pem
 from crewgate.ca.gateway_signing_key import write_signing_key
 from crewgate.ca.key_files import key_pem
-from crewgate.config import CA, Cluster, load
+from crewgate.config import CAConfig, ClusterConfig, load
 from crewgate.core.x509.identity import Role
 
 
@@ -23,7 +23,7 @@ def check(run: Run, config: Path) -> tuple[list[str], list[str]]:
     return document["problems"], [text for text in document["warnings"] if "owns the" not in text]
 
 
-def cluster_of(file: Path) -> Cluster:
+def cluster_of(file: Path) -> ClusterConfig:
     """The section that must be there."""
     cluster = load(file).cluster
     assert cluster is not None
@@ -31,7 +31,9 @@ def cluster_of(file: Path) -> Cluster:
 
 
 def _signed_elsewhere(fresh: Path) -> None:
-    other = forge.leaf(forge.other_issuing(), identity=forge.bd("edge-1", Role.GATEWAY))
+    other = forged_certificates.leaf(
+        forged_certificates.other_issuing(), identity=forged_certificates.bd("edge-1", Role.GATEWAY)
+    )
     cluster_of(fresh).certificate.write_bytes(pem(other.certificate))
     cluster_of(fresh).key.write_bytes(key_pem(other.key))
 
@@ -105,7 +107,7 @@ def test_secrets_of_the_cluster_that_others_can_read_are_told(run: Run, fresh: P
 def test_peers_need_the_list_of_the_revoked_as_listeners_do(run: Run, fresh: Path) -> None:
     """Without it they refuse one another; a machine without peers has nobody to refuse."""
     ca = load(fresh).ca
-    assert isinstance(ca, CA)
+    assert isinstance(ca, CAConfig)
     ca.crl.unlink()
     text = fresh.read_text().replace('client_certificate = "required"', "")
     fresh.write_text(text)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from commands import Run
+from cli_runner import Run
 
 from crewgate.config import load
 

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from commands import Run
+from cli_runner import Run
 from msgspec.structs import replace
 
 from crewgate.cli.output.cluster import ago, status_lines, touch_line
-from crewgate.ipc.admin_messages import NamesReceipt, Reach
-from crewgate.ipc.cluster_messages import ClusterStatus, InTouch, KeysRotated, MemberRow
+from crewgate.ipc.admin_messages import NamesReceipt, QuorumResult
+from crewgate.ipc.cluster_messages import ClusterStatus, KeysRotated, MemberRow, SyncState
 
-TOUCH = InTouch(3, 2, 1, "majority", True, 0.4, 4.6)
+TOUCH = SyncState(3, 2, 1, "majority", True, 0.4, 4.6)
 STATUS = ClusterStatus(
     id=1,
     name="edge-1",
@@ -38,7 +38,7 @@ ROWS = [
 ]
 RECEIPT = NamesReceipt(
     id=1, read_ns=1, cut_ms=0.0, calls_cut=0, connections_closed=0, attachments=1, silent=0,
-    reach=Reach("quorum", 2, 3, 9.5, ["edge-2"], enough=True),
+    reach=QuorumResult("quorum", 2, 3, 9.5, ["edge-2"], enough=True),
 )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ class Agent:
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
     agent = Agent()
-    monkeypatch.setattr("crewgate.ipc.admin_client.Owner", agent)
+    monkeypatch.setattr("crewgate.ipc.admin_client.AdminClient", agent)
     return agent
 
 
@@ -127,12 +127,12 @@ def test_rows_for_a_program(ask: Any) -> None:
 
 def test_a_machine_alone_says_which_peers_have_not_answered() -> None:
     """And one that is joined goes on without it until then."""
-    alone = InTouch(1, 0, 0, "majority", True, None, None)
+    alone = SyncState(1, 0, 0, "majority", True, None, None)
     assert touch_line(alone) == "this machine alone"
     assert touch_line(replace(alone, unreached=["a:1 (slow)", "b:2 (gone)"])) == (
         "this machine alone; no peer could be joined: a:1 (slow), b:2 (gone)"
     )
-    assert touch_line(InTouch(2, 0, 1, "majority", True, None, None)).endswith(
+    assert touch_line(SyncState(2, 0, 1, "majority", True, None, None)).endswith(
         "compared with 0 of 1 other; none is needed until the other has joined"
     )
 
@@ -212,7 +212,7 @@ def test_one_is_sent_away(ask: Any, agent: Agent) -> None:
 
 def test_one_without_a_certificate_is_forgotten_here_alone(ask: Any, agent: Agent) -> None:
     """No other machine could be told, so a person has to."""
-    agent.receipt = replace(RECEIPT, nameless=True, reach=Reach())
+    agent.receipt = replace(RECEIPT, nameless=True, reach=QuorumResult())
     lines, status = ask("forget", "0123456789abcdef")
     assert "run the same on each that shows it" in lines[0]
     assert "revoked" not in lines[0]
@@ -221,7 +221,9 @@ def test_one_without_a_certificate_is_forgotten_here_alone(ask: Any, agent: Agen
 
 def test_fewer_than_asked_for_is_exit_status_3(ask: Any, agent: Agent) -> None:
     """As for `revoke`."""
-    agent.receipt = replace(RECEIPT, reach=Reach("quorum", 1, 3, 9.5, ["a", "b"], enough=False))
+    agent.receipt = replace(
+        RECEIPT, reach=QuorumResult("quorum", 1, 3, 9.5, ["a", "b"], enough=False)
+    )
     lines, status = ask("forget", "edge-2")
     assert status == 3
     assert lines[-1] == "that is no majority; it goes on being told"

@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from commands import Run
+from cli_runner import Run
 
 from crewgate.config import load
 from crewgate.policy.loader import load_policy

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from certified import ONE, issue
-from commands import Run
+from cli_runner import Run
+from orchestrator_certificates import ONE, issue
 
 from crewgate import limits
 from crewgate.config import load

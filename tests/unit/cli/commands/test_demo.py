@@ -7,8 +7,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from crewgate.cli.commands.demo import heed_signals
-from crewgate.errors import StoryError
+from crewgate.cli.commands.demo import handle_signals
+from crewgate.errors import DemoError
 
 
 class Interrupted:
@@ -23,7 +23,7 @@ class Interrupted:
     [
         (lambda: signal.raise_signal(signal.SIGINT), KeyboardInterrupt),
         (Interrupted, KeyboardInterrupt),
-        (lambda: signal.raise_signal(signal.SIGTERM), StoryError),
+        (lambda: signal.raise_signal(signal.SIGTERM), DemoError),
     ],
     ids=["ctrl-c", "ctrl-c in a destructor", "SIGTERM"],
 )
@@ -32,7 +32,7 @@ def test_a_signal_ends_it(come: Callable[[], object], expected: type[BaseExcepti
 
     async def play() -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(heed_signals)
+            nursery.start_soon(handle_signals)
             await wait_all_tasks_blocked()
             come()
             await trio.sleep_forever()

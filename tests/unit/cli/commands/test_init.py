@@ -5,8 +5,8 @@ import stat
 from pathlib import Path
 
 import pytest
+from cli_runner import Run
 from click.testing import CliRunner
-from commands import Run
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 

@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import Run
+from cli_runner import Run
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate.ca.gateway_signing_key import public_half
-from crewgate.config import Cluster, Place, load
+from crewgate.config import ClusterConfig, HostPort, load
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
 
@@ -26,7 +26,7 @@ def further(run: Run, folder: Path, port: int, first: Path, *more: str) -> tuple
     return folder / "crewgate.toml", result.stderr
 
 
-def cluster_of(file: Path) -> Cluster:
+def cluster_of(file: Path) -> ClusterConfig:
     """The section that must be there."""
     cluster = load(file).cluster
     assert cluster is not None
@@ -69,7 +69,7 @@ def test_two_machines_are_a_pair_that_goes_on_alone(run: Run, fresh: Path, tmp_p
     """It says what that costs, and that the first one is to say the same."""
     second, told = further(run, tmp_path / "second", 9500, fresh)
     cluster = cluster_of(second)
-    assert cluster.peers == (Place("127.0.0.1", 9003),)
+    assert cluster.peers == (HostPort("127.0.0.1", 9003),)
     assert cluster.staleness_quorum == "any"
     text = re.sub(r"\s+#?\s*", " ", second.read_text())
     assert (
@@ -88,7 +88,7 @@ def test_a_third_one_ends_the_pair(run: Run, fresh: Path, tmp_path: Path) -> Non
         with_peers(fresh, f'peers = ["127.0.0.1:9503"]\n{ANY}')
         third, told = further(run, tmp_path / f"third-{number}", 9600, made_of)
         cluster = cluster_of(third)
-        assert set(cluster.peers) == {Place("127.0.0.1", 9003), Place("127.0.0.1", 9503)}
+        assert set(cluster.peers) == {HostPort("127.0.0.1", 9003), HostPort("127.0.0.1", 9503)}
         assert (cluster.staleness_quorum, cluster.port) == ("majority", 9603)
         assert "none is a majority" not in third.read_text()
         assert f"take {ANY} out of [cluster] of {made_of}, and of all others" in told
@@ -102,7 +102,7 @@ def test_a_third_one_is_no_pair_though_the_first_was_told_of_none(
     second, _ = further(run, tmp_path / "second", 9500, fresh)
     third, told = further(run, tmp_path / "third", 9600, fresh)
     cluster = cluster_of(third)
-    assert cluster.peers == (Place("127.0.0.1", 9003),)
+    assert cluster.peers == (HostPort("127.0.0.1", 9003),)
     assert cluster.staleness_quorum == "majority"
     assert f'write peers = ["127.0.0.1:9603"] into [cluster] of {fresh}' in told
     name = identity_in(second).name
@@ -144,7 +144,7 @@ def test_a_machine_that_is_made_again_does_not_join_itself(
     with_peers(fresh, 'peers = ["127.0.0.1:9503", "127.0.0.1:9003"]')
     second, _ = further(run, tmp_path / "second", 9500, fresh)
     cluster = cluster_of(second)
-    assert cluster.peers == (Place("127.0.0.1", 9003),)
+    assert cluster.peers == (HostPort("127.0.0.1", 9003),)
     assert cluster.staleness_quorum == "any"
 
 
@@ -161,7 +161,7 @@ def test_however_the_peers_are_written(run: Run, fresh: Path, tmp_path: Path, pe
     with_peers(fresh, peers)
     second, _ = further(run, tmp_path / "second", 9500, fresh)
     assert cluster_of(second).peers == (
-        Place("127.0.0.1", 9003), Place("::1", 1), Place("gw2.example", 2),
+        HostPort("127.0.0.1", 9003), HostPort("::1", 1), HostPort("gw2.example", 2),
     )  # fmt: skip
     assert cluster_of(second).signing_key == second.parent / "gateway" / "signing.key"
 
@@ -174,8 +174,8 @@ def test_what_others_are_told_is_joined(run: Run, fresh: Path, tmp_path: Path) -
     section = section.replace("# max_staleness_seconds = 5 ", "max_staleness_seconds = 9 ")
     fresh.write_text(text[:begin] + section)
     cluster = cluster_of(further(run, tmp_path / "second", 9500, fresh)[0])
-    assert cluster.peers == (Place("2001:db8::1", 7003),)
-    assert (cluster.address, cluster.advertise) == ("::", Place("2001:db8::1", 7503))
+    assert cluster.peers == (HostPort("2001:db8::1", 7003),)
+    assert (cluster.address, cluster.advertise) == ("::", HostPort("2001:db8::1", 7503))
     assert cluster.max_staleness_seconds == 9.0
 
 

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from crewgate.cli.commands import restart
-from crewgate.ipc.admin_client import Owner
-from crewgate.ipc.sockets import Door, Peer
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.sockets import AgentSocket, ProcessCredentials
 from crewgate.lifecycle.processes import NOBODY
 
 PARENT = """
@@ -33,7 +33,7 @@ class Pair:
         self.parent = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self.parent.stdout is not None
         self.child = int(self.parent.stdout.readline())
-        self.agent = Peer(self.child, os.geteuid(), frozenset())
+        self.agent = ProcessCredentials(self.child, os.geteuid(), frozenset())
 
     def end(self) -> None:
         os.kill(self.child, signal.SIGKILL)
@@ -80,15 +80,15 @@ def test_a_serve_of_another_user_is_not_signalled(pair: Pair) -> None:
 def test_an_agent_that_is_not_seen_has_no_serve(pid: int) -> None:
     """It has ended, or is in another name space of processes."""
     with pytest.raises(click.ClickException, match="is not seen here"):
-        restart._serve_of(Peer(pid, os.geteuid(), frozenset()))
+        restart._serve_of(ProcessCredentials(pid, os.geteuid(), frozenset()))
 
 
 def test_who_the_agent_is_the_kernel_says(tmp_path: Path) -> None:
     """What answers at its door could name any process."""
     with socket.socket(socket.AF_UNIX) as door:
-        door.bind(str(tmp_path / Door.OWNER.value))
+        door.bind(str(tmp_path / AgentSocket.OWNER.value))
         door.listen()
-        with Owner(tmp_path) as owner:
+        with AdminClient(tmp_path) as owner:
             assert (owner.agent.pid, owner.agent.uid) == (os.getpid(), os.geteuid())
 
 

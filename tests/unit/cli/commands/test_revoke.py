@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from commands import Run
+from cli_runner import Run
 
 from crewgate.cli.commands.revoke import Revocable
 from crewgate.ipc.admin_messages import Target

@@ -3,16 +3,16 @@
 import msgspec
 
 from crewgate.cli.commands.status import _absent, _explained
-from crewgate.core.health import Condition, State
-from crewgate.ipc.admin_messages import CoarsenedCrew, Status, WatchRow, WorkerStatus
-from crewgate.ipc.cluster_messages import InTouch
+from crewgate.core.health import HealthCondition, HealthState
+from crewgate.ipc.admin_messages import AgentStatus, CoarsenedCrew, MintingWatchRow, WorkerStatus
+from crewgate.ipc.cluster_messages import SyncState
 
 CONTROL = {
     "control": {
         "configured": True, "running": True, "has_key": True, "api": "https://127.0.0.1:8445"
     }
 }  # fmt: skip
-READY = Status(
+READY = AgentStatus(
     id=1,
     ready=True,
     waiting_for=[],
@@ -39,12 +39,17 @@ def test_not_ready_says_why() -> None:
     status = msgspec.structs.replace(
         READY,
         ready=False,
-        state=State.FAILED,
+        state=HealthState.FAILED,
         health=[
-            Condition(
-                "table", State.FAILED, "it was retired", "start again", refuses=True, since=1.0
+            HealthCondition(
+                "table",
+                HealthState.FAILED,
+                "it was retired",
+                "start again",
+                refuses=True,
+                since=1.0,
             ),
-            Condition("configuration", State.DEGRADED, "a price", since=1.0),
+            HealthCondition("configuration", HealthState.DEGRADED, "a price", since=1.0),
         ],
         configuration_error="crewgate.toml: price",
     )
@@ -73,7 +78,7 @@ def test_what_is_lent_is_told_with_its_bound() -> None:
 
 def test_the_other_machines_are_one_line() -> None:
     """Where there may be any."""
-    touch = InTouch(3, 2, 1, "majority", True, 0.4, 4.6)
+    touch = SyncState(3, 2, 1, "majority", True, 0.4, 4.6)
     status = msgspec.structs.replace(READY, in_touch=touch)
     lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
     expected = "3 machines; compared with 2 of 2 others, 0.4 s ago; 1 is needed"
@@ -86,8 +91,10 @@ def test_who_is_not_left_alone_is_named() -> None:
     status = msgspec.structs.replace(
         READY,
         watched=[
-            WatchRow("article", "article/one", "quarantine", "quarantine", "owner", 1_800_000_000),
-            WatchRow("article", "article/two", "quarantine", "throttle", "watch"),
+            MintingWatchRow(
+                "article", "article/one", "quarantine", "quarantine", "owner", 1_800_000_000
+            ),
+            MintingWatchRow("article", "article/two", "quarantine", "throttle", "watch"),
         ],
         watched_more=7,
     )

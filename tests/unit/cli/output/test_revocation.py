@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from crewgate.cli.output.revocation import end, reached, show, unseen
-from crewgate.ipc.admin_messages import NeverSeen, Reach, Receipt, Target
+from crewgate.ipc.admin_messages import NeverSeen, QuorumResult, RevocationReceipt, Target
 
-RECEIPT = Receipt(
+RECEIPT = RevocationReceipt(
     id=1,
     target="branch",
     name="0199c1d2-0000-7000-8000-000000000002",
@@ -40,7 +40,7 @@ def test_a_receipt_in_words(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_how_many_machines_have_it(capsys: pytest.CaptureFixture[str]) -> None:
     """And who has not said so; fewer than were asked for is an exit status of its own."""
-    reach = Reach("quorum", applied_on=2, of=3, ms=7.41, missing=["gw-2"])
+    reach = QuorumResult("quorum", applied_on=2, of=3, ms=7.41, missing=["gw-2"])
     show(msgspec.structs.replace(RECEIPT, reach=reach), as_json=False)
     _, disks = capsys.readouterr().out.splitlines()
     assert disks == "on the disks of 2 of 3 machines after 7.4 ms"
@@ -54,7 +54,7 @@ def test_how_many_machines_have_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert result.exit_code == 3
     assert "nothing was heard yet from: gw-2\n" in result.output
     assert result.output.endswith("that is not all of them; it goes on being told\n")
-    nobody = reached(Reach("quorum", of=3, enough=False))
+    nobody = reached(QuorumResult("quorum", of=3, enough=False))
     assert nobody[1] == "nobody could be asked"
 
 
@@ -118,7 +118,7 @@ def test_a_name_that_nobody_knows_is_said(
 
     @click.command()
     def command() -> None:
-        end(Reach(of=machines, enough=machines != 1), never_seen)
+        end(QuorumResult(of=machines, enough=machines != 1), never_seen)
 
     status = 3 if machines == 1 else 4 if never_seen else 0
     assert CliRunner().invoke(command).exit_code == status

@@ -8,13 +8,13 @@ from uuid import UUID
 import click
 import httpx
 import pytest
+from cli_runner import Run
 from click.testing import CliRunner
-from commands import Run
 
-from crewgate.api.schemas import Health
+from crewgate.api.schemas import HealthResponse
 from crewgate.cli.remote import commands
 from crewgate.cli.remote.ca import revoke
-from crewgate.cli.remote.client import ControlClient, Credentials
+from crewgate.cli.remote.client import ClientCertificateFiles, ControlClient
 from crewgate.errors import ConfigurationError, ControlError, LinkError
 
 NOTHING: dict[str, Any] = {
@@ -24,15 +24,17 @@ NOTHING: dict[str, Any] = {
 
 
 @pytest.fixture
-def credentials(fresh: Path, tmp_path: Path, run: Run) -> Credentials:
+def credentials(fresh: Path, tmp_path: Path, run: Run) -> ClientCertificateFiles:
     """An operator's, of the fresh folder's CA."""
     prefix = tmp_path / "ada"
     given = ("--role", "operator", "--name", "ada", "--out", prefix)
     assert run("ca", "issue", "-c", fresh, *given).exit_code == 0
-    return Credentials(prefix, fresh.parent / "certs" / "ca.pem")
+    return ClientCertificateFiles(prefix, fresh.parent / "certs" / "ca.pem")
 
 
-def client_that_gets(answer: httpx.Response | Exception, credentials: Credentials) -> ControlClient:
+def client_that_gets(
+    answer: httpx.Response | Exception, credentials: ClientCertificateFiles
+) -> ControlClient:
     """A client whose server says this, whatever it is asked."""
 
     def serve(request: httpx.Request) -> httpx.Response:
@@ -48,20 +50,22 @@ def client_that_gets(answer: httpx.Response | Exception, credentials: Credential
     return client
 
 
-def test_an_answer_is_a_struct(credentials: Credentials) -> None:
+def test_an_answer_is_a_struct(credentials: ClientCertificateFiles) -> None:
     """Of the kind that was asked for; members that a newer server adds are not in the way."""
     answer = httpx.Response(200, json={"status": "ok", "new": 1})
     with client_that_gets(answer, credentials) as client:
-        assert client.get("/readyz", Health) == Health(status="ok")
+        assert client.get("/readyz", HealthResponse) == HealthResponse(status="ok")
 
 
-def test_an_answer_may_have_a_status_that_says_unready(credentials: Credentials) -> None:
+def test_an_answer_may_have_a_status_that_says_unready(credentials: ClientCertificateFiles) -> None:
     """Where it is asked for; any other is a refusal."""
     answer = httpx.Response(503, json={"status": "waiting"})
     with client_that_gets(answer, credentials) as client:
-        assert client.get("/readyz", Health, unready=503) == Health(status="waiting")
+        assert client.get("/readyz", HealthResponse, unready=503) == HealthResponse(
+            status="waiting"
+        )
         with pytest.raises(ControlError):
-            client.get("/readyz", Health)
+            client.get("/readyz", HealthResponse)
 
 
 @pytest.mark.parametrize(
@@ -83,14 +87,14 @@ def test_an_answer_may_have_a_status_that_says_unready(credentials: Credentials)
     ],
 )
 def test_what_goes_wrong_is_one_printable_line(
-    credentials: Credentials,
+    credentials: ClientCertificateFiles,
     answer: httpx.Response | Exception,
     error: type[Exception],
     says: str,
 ) -> None:
     """Whose fault it is by its kind; nothing that a server says controls a terminal."""
     with client_that_gets(answer, credentials) as client, pytest.raises(error) as raised:
-        client.get("/readyz", Health)
+        client.get("/readyz", HealthResponse)
     text = str(raised.value)
     assert says in text
     assert text.startswith("https://control.example:8445: ")
@@ -100,13 +104,17 @@ def test_what_goes_wrong_is_one_printable_line(
 @pytest.mark.parametrize("url", ["", "x", "http://a", "https://", "https://a:b", "https://a:0",
                                  "https://a/b", "https://a?b", "https://a#b", "https://u@a",
                                  "https://a\nb", "https://[::1"])  # fmt: skip
-def test_a_url_is_an_https_authority_and_nothing_more(url: str, credentials: Credentials) -> None:
+def test_a_url_is_an_https_authority_and_nothing_more(
+    url: str, credentials: ClientCertificateFiles
+) -> None:
     """Nothing is sent to anything else."""
     with pytest.raises(ConfigurationError, match="expected https://HOST:PORT"):
         ControlClient(url, credentials)
 
 
-def test_files_that_cannot_be_used_are_named(credentials: Credentials, tmp_path: Path) -> None:
+def test_files_that_cannot_be_used_are_named(
+    credentials: ClientCertificateFiles, tmp_path: Path
+) -> None:
     """The root, the certificate, the key."""
     with pytest.raises(ConfigurationError, match="no root to trust"):
         ControlClient("https://a", credentials._replace(root=tmp_path / "none"))
@@ -118,7 +126,9 @@ def test_files_that_cannot_be_used_are_named(credentials: Credentials, tmp_path:
     assert credentials.identity().label == "operator/ada"
 
 
-def test_a_command_needs_one_of_the_two(run: Run, fresh: Path, credentials: Credentials) -> None:
+def test_a_command_needs_one_of_the_two(
+    run: Run, fresh: Path, credentials: ClientCertificateFiles
+) -> None:
     """A configuration here, or an API and what it takes to ask it; each missing thing by name."""
     api, prefix = ("--control", "https://localhost:1"), ("--cert", credentials.prefix)
     for arguments, says in (
@@ -138,7 +148,9 @@ def test_a_command_needs_one_of_the_two(run: Run, fresh: Path, credentials: Cred
     assert json.loads(result.stdout)["ready"] is False
 
 
-def test_what_is_revoked_by_the_api_is_what_the_options_name(credentials: Credentials) -> None:
+def test_what_is_revoked_by_the_api_is_what_the_options_name(
+    credentials: ClientCertificateFiles,
+) -> None:
     """The same things as here, and as little by accident; the receipt says what it was."""
     asked: list[dict[str, str]] = []
 
@@ -184,7 +196,7 @@ REVOKED = {
     ],
 )
 def test_a_certificate_that_too_few_machines_know_as_revoked_is_an_exit_status(
-    credentials: Credentials, found: dict[str, Any], status: int, says: str
+    credentials: ClientCertificateFiles, found: dict[str, Any], status: int, says: str
 ) -> None:
     """As of `revoke`; where no agent runs it is in the register, which is all there was to do."""
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.core.anomaly.baseline import Baseline, Scale, Sensitivity
+from crewgate.core.anomaly.baseline import Baseline, MeasureScale, Sensitivity
 
 MINUTE = 60.0
 DAY = 86_400.0
@@ -42,7 +42,7 @@ def test_while_it_is_cold_all_minutes_count_alike() -> None:
 @pytest.mark.parametrize(("sensitivity", "factor"), [("low", 16), ("normal", 8), ("high", 4)])
 def test_a_limit_is_a_factor(sensitivity: str, factor: int) -> None:
     """Of a steady count, one below so many times as much is usual."""
-    scale = Scale()
+    scale = MeasureScale()
     limit = warm(scale.of(9)).limit(Sensitivity(sensitivity))
     assert limit is not None
     assert scale.back(limit) == 10 * factor - 1
@@ -97,8 +97,11 @@ def test_who_doubles_faster_than_daily_is_found(hours: float, sensitivity: Sensi
     assert hours > 23
 
 
-@given(st.integers(0, 2**60), st.sampled_from([Scale(), Scale(weight=2), Scale(weight=0)]))
-def test_a_scale_keeps_the_order(value: int, scale: Scale) -> None:
+@given(
+    st.integers(0, 2**60),
+    st.sampled_from([MeasureScale(), MeasureScale(weight=2), MeasureScale(weight=0)]),
+)
+def test_a_scale_keeps_the_order(value: int, scale: MeasureScale) -> None:
     """A larger value never stands lower, and `back` is on the near side of its place."""
     assert scale.of(value) <= scale.of(value + 1)
     small = value % 10_000

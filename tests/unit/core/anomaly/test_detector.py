@@ -5,26 +5,31 @@ import tracemalloc
 from unittest.mock import patch
 
 import pytest
-from depth import deep
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from minting import CREDIT, WALL, Model, key, seen
+from minting_world import CREDIT, WALL, Model, key, seen
+from search_depth import deep
 
 from crewgate import limits
 from crewgate.core.anomaly import baseline
-from crewgate.core.anomaly.baseline import Scale, Sensitivity
-from crewgate.core.anomaly.detector import Watch
-from crewgate.core.anomaly.enforcement import Cause, IllegalStepError, Rung, Word
-from crewgate.core.anomaly.transitions import Answer, Saved
-from crewgate.core.anomaly.types import SCALES, Finding, Measure, Rules
+from crewgate.core.anomaly.baseline import MeasureScale, Sensitivity
+from crewgate.core.anomaly.detector import AnomalyDetector
+from crewgate.core.anomaly.enforcement import (
+    EnforcementLevel,
+    IllegalStepError,
+    QuarantineOrder,
+    TransitionCause,
+)
+from crewgate.core.anomaly.transitions import GrantAdmission, ProfileSnapshot
+from crewgate.core.anomaly.types import SCALES, AnomalyFinding, MintingMeasure, WatchRules
 
-ENFORCED = Rules(mode=Rung.QUARANTINE)
+ENFORCED = WatchRules(mode=EnforcementLevel.QUARANTINE)
 DAY = 86_400.0
 
 
-def watch(rules: Rules = ENFORCED, **bounds: int) -> Watch:
+def watch(rules: WatchRules = ENFORCED, **bounds: int) -> AnomalyDetector:
     """Over one crew."""
-    made = Watch(**bounds)
+    made = AnomalyDetector(**bounds)
     made.load({"article": rules})
     return made
 
@@ -32,14 +37,16 @@ def watch(rules: Rules = ENFORCED, **bounds: int) -> Watch:
 class Crew:
     """An orchestrator at work in a seeded world; the watch must see nothing in it."""
 
-    def __init__(self, made: Watch, name: str = "article/one", seed: int = 7) -> None:
+    def __init__(self, made: AnomalyDetector, name: str = "article/one", seed: int = 7) -> None:
         self.watch, self.name, self.random = made, name, random.Random(seed)
         self.number = self.random.getrandbits(60)
         self.live: list[tuple[float, int, int]] = []  # next refresh, branch, iat
 
     def mint(self, now: float, parent: int | None = None, **changes: object) -> bool:
         self.number += 1
-        answer = self.watch.see(seen(self.number, parent, orchestrator=self.name, **changes), now)
+        answer = self.watch.observe(
+            seen(self.number, parent, orchestrator=self.name, **changes), now
+        )
         assert not answer.steps, (now, answer)
         return answer.admitted
 
@@ -56,7 +63,7 @@ class Crew:
         for due in [each for each in self.live if each[0] <= now]:
             self.live.remove(due)
             extension = seen(due[1], 0, iat=due[2] + 1, is_new=False, orchestrator=self.name)
-            answer = self.watch.see(extension, now + 30)
+            answer = self.watch.observe(extension, now + 30)
             assert answer.admitted
             assert not answer.steps, answer
             if self.random.random() < 0.8:
@@ -65,7 +72,7 @@ class Crew:
     def work(self, begin: float, minutes: int) -> float:
         for number in range(minutes):
             self.minute(begin + 60 * number)
-            self.watch.look(begin + 60 * number + 59, WALL)
+            self.watch.poll(begin + 60 * number + 59, WALL)
         return begin + 60 * minutes
 
 
@@ -77,7 +84,7 @@ def test_a_steady_crew_never_trips(seed: int) -> None:
     for _ in range(3):
         now = crew.work(now, 16 * 60) + 8 * 3600
         crew.live.clear()
-    assert crew.watch.standings() == []
+    assert crew.watch.states() == []
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -88,26 +95,35 @@ def test_a_runaway_minter_trips_within_eight_times_its_usual_minute(seed: int) -
     used = []
     causes = []
     for number in range(2000):
-        answer = crew.watch.see(seen(number, 1), now + number * 0.1)
+        answer = crew.watch.observe(seen(number, 1), now + number * 0.1)
         used.append(answer.admitted)
         causes += [(number, step.cause) for step in answer.steps]
     (first, _), *_ = causes
     assert first <= 8 * 15
-    assert [cause for _, cause in causes] == [Cause.STRIKE, Cause.STRIKE, Cause.OUT, Cause.OUT]
+    assert [cause for _, cause in causes] == [
+        TransitionCause.STRIKE,
+        TransitionCause.STRIKE,
+        TransitionCause.OUT,
+        TransitionCause.OUT,
+    ]
     assert not any(used[causes[2][0] :])
     assert sum(used) < first + 2 * 15
-    assert crew.watch.standings()[0].in_force is Rung.QUARANTINE
+    assert crew.watch.states()[0].in_force is EnforcementLevel.QUARANTINE
 
 
 def test_a_runaway_minter_of_a_cold_watch_meets_the_ceiling() -> None:
     """Before there is any baseline, a configured ceiling holds from the first minute."""
-    made = watch(Rules(mode=Rung.QUARANTINE, mints_per_minute=20))
-    steps = [made.see(seen(number, 1), number * 0.1).steps for number in range(60)]
+    made = watch(WatchRules(mode=EnforcementLevel.QUARANTINE, mints_per_minute=20))
+    steps = [made.observe(seen(number, 1), number * 0.1).steps for number in range(60)]
     assert [len(each) for each in steps[:20]] == [0] * 20
     ((step,),) = [each for each in steps if each]
     assert steps[20] == (step,)
-    assert step.finding == Finding(Measure.MINTS, 21, 20)
-    assert (step.was, step.rung, step.cause) == (Rung.OBSERVE, Rung.THROTTLE, Cause.STRIKE)
+    assert step.finding == AnomalyFinding(MintingMeasure.MINTS, 21, 20)
+    assert (step.was, step.rung, step.cause) == (
+        EnforcementLevel.OBSERVE,
+        EnforcementLevel.THROTTLE,
+        TransitionCause.STRIKE,
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -119,7 +135,7 @@ def test_a_patient_attacker_that_doubles_every_hour_trips_within_hours(seed: int
         for mint in range(round(4 * 2 ** (minute / 60))):
             number += 1
             at = now + minute * 60 + mint / 100
-            answer = crew.watch.see(seen(number, 1, branch=key(2**70 + number)), at)
+            answer = crew.watch.observe(seen(number, 1, branch=key(2**70 + number)), at)
             if answer.steps:
                 assert minute <= 5 * 60
                 return
@@ -129,14 +145,14 @@ def test_a_patient_attacker_that_doubles_every_hour_trips_within_hours(seed: int
 def test_another_pace_is_found_in_each_measure() -> None:
     """Depth, scope, fan-out, credits and extensions each by itself, against what is usual."""
     for measure, odd in (
-        (Measure.DEPTH, {"depth": 6}),
-        (Measure.PATTERNS, {"patterns": 30}),
-        (Measure.TOOLS, {"tools": 200}),
-        (Measure.CREDITS, {"credits": 5000 * CREDIT}),
+        (MintingMeasure.DEPTH, {"depth": 6}),
+        (MintingMeasure.PATTERNS, {"patterns": 30}),
+        (MintingMeasure.TOOLS, {"tools": 200}),
+        (MintingMeasure.CREDITS, {"credits": 5000 * CREDIT}),
     ):
         crew = Crew(watch())
         now = crew.work(0.0, 120)
-        (step,) = crew.watch.see(seen(1, **odd), now).steps
+        (step,) = crew.watch.observe(seen(1, **odd), now).steps
         assert step.finding is not None
         assert step.finding.measure is measure
         assert step.finding.usual is not None
@@ -148,10 +164,10 @@ def test_one_parent_with_many_children_is_found() -> None:
     crew = Crew(watch())
     now, found = crew.work(0.0, 120), []
     for number in range(200):
-        step = crew.watch.see(seen(number, 5, seconds=9000), now + number * 20).steps
+        step = crew.watch.observe(seen(number, 5, seconds=9000), now + number * 20).steps
         found += [each.finding.measure for each in step if each.finding]
-    assert Measure.FAN_OUT in found
-    assert Measure.MINTS not in found
+    assert MintingMeasure.FAN_OUT in found
+    assert MintingMeasure.MINTS not in found
 
 
 def test_a_branch_that_is_extended_all_the_time_is_found() -> None:
@@ -161,46 +177,50 @@ def test_a_branch_that_is_extended_all_the_time_is_found() -> None:
     (step,) = [
         step
         for number in range(60)
-        for step in crew.watch.see(seen(9, 1, iat=number, is_new=False), now + number).steps
+        for step in crew.watch.observe(seen(9, 1, iat=number, is_new=False), now + number).steps
     ]
     assert step.finding is not None
-    assert step.finding.measure is Measure.PACE
-    capped = watch(Rules(extensions=2))
-    steps = [capped.see(seen(9, iat=n, is_new=n == 0), n * 700).steps for n in range(4)]
+    assert step.finding.measure is MintingMeasure.PACE
+    capped = watch(WatchRules(extensions=2))
+    steps = [capped.observe(seen(9, iat=n, is_new=n == 0), n * 700).steps for n in range(4)]
     assert [bool(each) for each in steps] == [False, False, False, True]
 
 
 def test_the_same_grant_twice_counts_once() -> None:
     """Whoever is refused and tries again moves nothing; nor does one told of by two who saw it."""
-    made = watch(Rules(mode=Rung.QUARANTINE, mints_per_minute=3))
+    made = watch(WatchRules(mode=EnforcementLevel.QUARANTINE, mints_per_minute=3))
     for number in range(3):
         for _ in range(50):
-            assert made.see(seen(number), 10.0).admitted
-    assert made.standings() == []
+            assert made.observe(seen(number), 10.0).admitted
+    assert made.states() == []
 
 
 def test_who_is_throttled_gets_its_usual_rate_and_calms_down() -> None:
     """New branches wait for the next minute; live ones are extended; then all is as before."""
-    made = watch(Rules(mode=Rung.QUARANTINE, mints_per_minute=4, strikes=9))
-    admitted = [made.see(seen(number), 0.0).admitted for number in range(9)]
+    made = watch(WatchRules(mode=EnforcementLevel.QUARANTINE, mints_per_minute=4, strikes=9))
+    admitted = [made.observe(seen(number), 0.0).admitted for number in range(9)]
     assert admitted == [True] * 4 + [False] * 5
-    assert made.see(seen(0, iat=101, is_new=False, grows=True), 1.0).admitted
-    assert not made.see(seen(8), 59.0).admitted
-    assert made.see(seen(8), 61.0).admitted  # one a minute: nothing is usual yet
-    assert not made.see(seen(7), 62.0).admitted
-    assert made.look(60.0, WALL)[0] == []
-    ((step,), _) = made.look(900.0, WALL)
-    assert (step.was, step.rung, step.cause) == (Rung.THROTTLE, Rung.OBSERVE, Cause.CALM)
-    assert made.see(seen(7), 901.0).admitted
+    assert made.observe(seen(0, iat=101, is_new=False, grows=True), 1.0).admitted
+    assert not made.observe(seen(8), 59.0).admitted
+    assert made.observe(seen(8), 61.0).admitted  # one a minute: nothing is usual yet
+    assert not made.observe(seen(7), 62.0).admitted
+    assert made.poll(60.0, WALL)[0] == []
+    ((step,), _) = made.poll(900.0, WALL)
+    assert (step.was, step.rung, step.cause) == (
+        EnforcementLevel.THROTTLE,
+        EnforcementLevel.OBSERVE,
+        TransitionCause.CALM,
+    )
+    assert made.observe(seen(7), 901.0).admitted
 
 
-@pytest.mark.parametrize("mode", [Rung.OBSERVE, Rung.THROTTLE])
-def test_no_more_is_done_than_the_mode_says(mode: Rung) -> None:
+@pytest.mark.parametrize("mode", [EnforcementLevel.OBSERVE, EnforcementLevel.THROTTLE])
+def test_no_more_is_done_than_the_mode_says(mode: EnforcementLevel) -> None:
     """The ladder is climbed as always, and each step says what is in force."""
-    made = watch(Rules(mode=mode, mints_per_minute=1, strikes=1))
-    steps = [step for n in range(3) for step in made.see(seen(n), 0.0).steps]
-    assert [(step.rung, step.in_force) for step in steps] == [(Rung.QUARANTINE, mode)]
-    assert made.see(seen(5), 0.0).admitted is (mode is Rung.OBSERVE)
+    made = watch(WatchRules(mode=mode, mints_per_minute=1, strikes=1))
+    steps = [step for n in range(3) for step in made.observe(seen(n), 0.0).steps]
+    assert [(step.rung, step.in_force) for step in steps] == [(EnforcementLevel.QUARANTINE, mode)]
+    assert made.observe(seen(5), 0.0).admitted is (mode is EnforcementLevel.OBSERVE)
 
 
 def test_after_a_lift_what_it_does_is_usual() -> None:
@@ -208,12 +228,16 @@ def test_after_a_lift_what_it_does_is_usual() -> None:
     crew = Crew(watch())
     now = crew.work(0.0, 120)
     for number in range(300):
-        crew.watch.see(seen(number, 1), now)
-    assert crew.watch.standings()
+        crew.watch.observe(seen(number, 1), now)
+    assert crew.watch.states()
     step = crew.watch.lift("article", "article/one", WALL)
-    assert (step.rung, step.by, step.cause) == (Rung.OBSERVE, "owner", Cause.LIFT)
+    assert (step.rung, step.by, step.cause) == (
+        EnforcementLevel.OBSERVE,
+        "owner",
+        TransitionCause.LIFT,
+    )
     for number in range(300, 600):
-        assert crew.watch.see(seen(number, 1), now + 1) == Answer(admitted=True)
+        assert crew.watch.observe(seen(number, 1), now + 1) == GrantAdmission(admitted=True)
 
 
 # Bounds, restarts, clocks.
@@ -221,7 +245,7 @@ def test_after_a_lift_what_it_does_is_usual() -> None:
 
 def test_orchestrators_stay_within_the_memory_bound() -> None:
     """4 KiB each with their branches, and the branches of all have a bound of their own."""
-    made, count = Watch(), deep(2_000)
+    made, count = AnomalyDetector(), deep(2_000)
     tracemalloc.start()
     try:
         number = 0
@@ -230,7 +254,7 @@ def test_orchestrators_stay_within_the_memory_bound() -> None:
                 number += 1
                 crew = f"c{name % 4}"
                 grant = seen(number, crew=crew, orchestrator=f"{crew}/{name}", branch=key(number))
-                made.see(grant, 60.0 * minute)
+                made.observe(grant, 60.0 * minute)
         used, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -242,26 +266,26 @@ def test_branches_are_bounded_in_all_of_a_crew_and_of_one() -> None:
     """A flood is remembered no further than that, and leaves the other crew its half."""
     made = watch(branches_max=64)
     for number in range(200):
-        made.see(seen(number), 0.0)
-    assert repr(made).endswith("<Room 32 of 64>>")
+        made.observe(seen(number), 0.0)
+    assert repr(made).endswith("<BranchQuota 32 of 64>>")
     for number in range(200):
-        made.see(seen(number, crew="bd", orchestrator="bd/one"), 0.0)
-    assert repr(made).endswith("<Room 64 of 64>>")
+        made.observe(seen(number, crew="bd", orchestrator="bd/one"), 0.0)
+    assert repr(made).endswith("<BranchQuota 64 of 64>>")
     with patch.object(limits, "watch_branches_each_max", 8):
         small = watch()
         for number in range(20):
-            small.see(seen(number), 0.0)
-        assert repr(small).endswith(f"<Room 9 of {limits.watch_branches_max}>>")
+            small.observe(seen(number), 0.0)
+        assert repr(small).endswith(f"<BranchQuota 9 of {limits.watch_branches_max}>>")
 
 
 def test_branches_are_forgotten_an_hour_after_their_end() -> None:
     """Also those of an orchestrator that is never heard of again."""
     made = watch()
-    made.see(seen(1), 0.0)
-    made.look(900.0 + limits.watch_branch_seconds - 61, WALL)
-    assert "<Room 2 " in repr(made)
-    made.look(900.0 + limits.watch_branch_seconds + 61, WALL)
-    assert "<Room 0 " in repr(made)
+    made.observe(seen(1), 0.0)
+    made.poll(900.0 + limits.watch_branch_seconds - 61, WALL)
+    assert "<BranchQuota 2 " in repr(made)
+    made.poll(900.0 + limits.watch_branch_seconds + 61, WALL)
+    assert "<BranchQuota 0 " in repr(made)
 
 
 def test_a_restart_keeps_places_and_lessons() -> None:
@@ -270,53 +294,57 @@ def test_a_restart_keeps_places_and_lessons() -> None:
     now = crew.work(0.0, 120)
     crew.watch.quarantine("article", "article/two", now, WALL)
     again = watch()
-    again.restore([Saved("article", "article/one"), *crew.watch], 5.0)
+    again.restore([ProfileSnapshot("article", "article/one"), *crew.watch], 5.0)
     assert {each.orchestrator: each for each in again} == {
         each.orchestrator: each for each in crew.watch
     }
-    assert not again.see(seen(1, orchestrator="article/two"), 6.0).admitted
-    steps = [step for n in range(300) for step in again.see(seen(n, 1), 6.0).steps]
+    assert not again.observe(seen(1, orchestrator="article/two"), 6.0).admitted
+    steps = [step for n in range(300) for step in again.observe(seen(n, 1), 6.0).steps]
     assert [step.orchestrator for step in steps] == ["article/one"]
 
 
 def test_what_was_minted_before_says_nothing_of_a_rate() -> None:
     """After a reboot all live branches come at once: admitted, unless somebody is held."""
-    made = watch(Rules(mode=Rung.QUARANTINE, mints_per_minute=3, newcomers_per_minute=1))
+    made = watch(
+        WatchRules(mode=EnforcementLevel.QUARANTINE, mints_per_minute=3, newcomers_per_minute=1)
+    )
     for number in range(50):
         old = seen(number, is_old=True, orchestrator=f"article/{number % 5}", kid="k2")
-        assert made.see(old, 1.0) == Answer(admitted=True)
+        assert made.observe(old, 1.0) == GrantAdmission(admitted=True)
     made.quarantine("article", "article/1", 1.0, WALL)
     held = seen(51, is_old=True, orchestrator="article/1", kid="k2")
-    assert not made.see(held, 1.0).admitted
+    assert not made.observe(held, 1.0).admitted
     alias = seen(52, is_old=True, orchestrator="article/alias", kid="k2")
-    assert not made.see(alias, 1.0).admitted
-    steps = [made.see(seen(n, orchestrator="article/2"), 1.0).steps for n in range(60, 64)]
+    assert not made.observe(alias, 1.0).admitted
+    steps = [made.observe(seen(n, orchestrator="article/2"), 1.0).steps for n in range(60, 64)]
     assert [bool(each) for each in steps] == [False, False, False, True]
 
 
 def test_a_restart_shows_no_calm() -> None:
     """Whoever was throttled must be calm from the restart on."""
     made = watch()
-    made.restore([Saved("article", "article/one", Rung.THROTTLE, "watch")], 100.0)
-    assert made.look(100.0 + 899, WALL)[0] == []
-    assert len(made.look(100.0 + 900, WALL)[0]) == 1
+    made.restore(
+        [ProfileSnapshot("article", "article/one", EnforcementLevel.THROTTLE, "watch")], 100.0
+    )
+    assert made.poll(100.0 + 899, WALL)[0] == []
+    assert len(made.poll(100.0 + 900, WALL)[0]) == 1
 
 
 def test_lessons_are_told_to_be_kept_now_and_then() -> None:
     """A new name at once, then every ten minutes of work; of silence nothing."""
     crew = Crew(watch())
     crew.mint(0.0)
-    kept = {each.orchestrator for each in crew.watch.look(1.0, WALL)[1]}
+    kept = {each.orchestrator for each in crew.watch.poll(1.0, WALL)[1]}
     assert kept == {"article/one", "article/*"}
-    assert crew.watch.look(2.0, WALL)[1] == []
+    assert crew.watch.poll(2.0, WALL)[1] == []
     crew.mint(300.0)
-    assert crew.watch.look(599.0, WALL)[1] == []
-    kept = {each.orchestrator for each in crew.watch.look(601.0, WALL)[1]}
+    assert crew.watch.poll(599.0, WALL)[1] == []
+    kept = {each.orchestrator for each in crew.watch.poll(601.0, WALL)[1]}
     assert kept == {"article/one", "article/*"}
     crew.mint(660.0)
-    assert crew.watch.look(1200.0, WALL)[1] == []
-    assert [each.orchestrator for each in crew.watch.look(1201.0, WALL)[1]] == ["article/one"]
-    assert crew.watch.look(90_000.0, WALL)[1] == []
+    assert crew.watch.poll(1200.0, WALL)[1] == []
+    assert [each.orchestrator for each in crew.watch.poll(1201.0, WALL)[1]] == ["article/one"]
+    assert crew.watch.poll(90_000.0, WALL)[1] == []
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=60))
@@ -324,12 +352,12 @@ def test_no_clock_makes_it_raise(times: list[float]) -> None:
     """Its clock is one that nobody sets; should one be set all the same, nothing breaks."""
     made = watch()
     for number, now in enumerate(times):
-        assert made.see(seen(number, number - 1 if number else None), now).admitted
-        made.look(now, WALL)
+        assert made.observe(seen(number, number - 1 if number else None), now).admitted
+        made.poll(now, WALL)
 
 
 # Nothing is too little to be unusual.
-EAGER = {measure: Scale(scale.weight) for measure, scale in SCALES.items()}
+EAGER = {measure: MeasureScale(scale.weight) for measure, scale in SCALES.items()}
 OPERATIONS = st.lists(
     st.tuples(
         st.sampled_from([0.0, 0.5, 5.0, 61.0, 61.0, 61.0, 130.0, 400.0]),
@@ -343,8 +371,8 @@ OPERATIONS = st.lists(
     max_size=120,
 )
 RULES = st.builds(
-    Rules,
-    mode=st.sampled_from(list(Rung)),
+    WatchRules,
+    mode=st.sampled_from(list(EnforcementLevel)),
     sensitivity=st.sampled_from(list(Sensitivity)),
     strikes=st.integers(1, 3),
     calm_seconds=st.sampled_from([60.0, 300.0]),
@@ -360,12 +388,12 @@ RULES = st.builds(
 @settings(max_examples=150)
 @given(RULES, OPERATIONS)
 def test_it_does_what_the_slow_model_does(
-    rules: Rules, operations: list[tuple[float, str, int, int]]
+    rules: WatchRules, operations: list[tuple[float, str, int, int]]
 ) -> None:
     """Every answer, every finding and every rung; baselines are warm after two minutes."""
     with patch.object(baseline, "_WARM", 2), patch.dict(SCALES, EAGER):
         made, model = watch(rules), Model(rules)
-        made.restore([Saved("article", "article/one")], 0.0)
+        made.restore([ProfileSnapshot("article", "article/one")], 0.0)
         now, minted, iat = 0.0, [0], 100
         parents: dict[int, int | None] = {}
         model.turn(now)
@@ -376,7 +404,7 @@ def test_it_does_what_the_slow_model_does(
             iat += one % 2
             wall = WALL + int(now)
             if what == "look":
-                made.look(now, wall)
+                made.poll(now, wall)
                 model.look(now, wall)
                 continue
             if what in {"set", "lift", "told"}:
@@ -408,13 +436,13 @@ def test_it_does_what_the_slow_model_does(
                     credits=0,
                     depth=0,
                 )
-            answer = made.see(grant, now)
+            answer = made.observe(grant, now)
             found = [step.finding.measure for step in answer.steps if step.finding]
-            rungs = [each.rung for each in made.standings()] or [Rung.OBSERVE]
+            rungs = [each.rung for each in made.states()] or [EnforcementLevel.OBSERVE]
             assert (answer.admitted, rungs[0], found[0] if found else None) == model.see(grant, now)
 
 
-def _by_others(made: Watch, model: Model, what: str, now: float) -> None:
+def _by_others(made: AnomalyDetector, model: Model, what: str, now: float) -> None:
     """A person, or the watch of a machine whose clock is ahead by ever more."""
     name, wall = ("article", "article/one"), WALL + int(now)
     if what == "set":
@@ -422,12 +450,12 @@ def _by_others(made: Watch, model: Model, what: str, now: float) -> None:
         model.set(wall + 100)
     elif what == "told":
         model.told += 1
-        word = Word(WALL + 10_000 * model.told, "watch", wall + 200)
-        step = made.obey(*name, now, word, is_news=True)
+        word = QuarantineOrder(WALL + 10_000 * model.told, "watch", wall + 200)
+        step = made.apply_remote(*name, now, word, is_news=True)
         assert (step is None) == (model.by == "owner")
         if model.by != "owner":
             model.set(wall + 200, "watch")
-    elif model.rung is not Rung.OBSERVE:
+    elif model.rung is not EnforcementLevel.OBSERVE:
         made.lift(*name, wall)
         model.lift()
     else:

@@ -1,20 +1,26 @@
 """Quarantines of the minting watch: what they leave alone, how they end, what others hear."""
 
 import pytest
-from minting import WALL, seen
+from minting_world import WALL, seen
 
 from crewgate import limits
-from crewgate.core.anomaly.detector import Watch
-from crewgate.core.anomaly.enforcement import Cause, IllegalStepError, NoRoomError, Rung, Word
-from crewgate.core.anomaly.transitions import Standing
-from crewgate.core.anomaly.types import Rules
+from crewgate.core.anomaly.detector import AnomalyDetector
+from crewgate.core.anomaly.enforcement import (
+    EnforcementLevel,
+    IllegalStepError,
+    NoRoomError,
+    QuarantineOrder,
+    TransitionCause,
+)
+from crewgate.core.anomaly.transitions import WatchState
+from crewgate.core.anomaly.types import WatchRules
 
-ENFORCED = Rules(mode=Rung.QUARANTINE)
+ENFORCED = WatchRules(mode=EnforcementLevel.QUARANTINE)
 
 
-def watch(rules: Rules = ENFORCED, **bounds: int) -> Watch:
+def watch(rules: WatchRules = ENFORCED, **bounds: int) -> AnomalyDetector:
     """Over one crew."""
-    made = Watch(**bounds)
+    made = AnomalyDetector(**bounds)
     made.load({"article": rules})
     return made
 
@@ -22,13 +28,13 @@ def watch(rules: Rules = ENFORCED, **bounds: int) -> Watch:
 def test_a_quarantine_leaves_live_branches_alone() -> None:
     """They are refreshed for what they have; new, woken and growing ones are refused."""
     made = watch()
-    made.see(seen(1), 0.0)
+    made.observe(seen(1), 0.0)
     made.quarantine("article", "article/one", 1.0, WALL)
-    assert made.see(seen(1, iat=101, is_new=False), 2.0).admitted
-    assert not made.see(seen(1, iat=102, is_new=False, grows=True), 3.0).admitted
-    assert not made.see(seen(2), 4.0).admitted
-    assert not made.see(seen(1, iat=103), 5000.0).admitted
-    assert made.see(seen(2, crew="bd", orchestrator="bd/one"), 4.0).admitted
+    assert made.observe(seen(1, iat=101, is_new=False), 2.0).admitted
+    assert not made.observe(seen(1, iat=102, is_new=False, grows=True), 3.0).admitted
+    assert not made.observe(seen(2), 4.0).admitted
+    assert not made.observe(seen(1, iat=103), 5000.0).admitted
+    assert made.observe(seen(2, crew="bd", orchestrator="bd/one"), 4.0).admitted
 
 
 def test_who_was_never_seen_can_be_quarantined_beforehand() -> None:
@@ -39,13 +45,13 @@ def test_who_was_never_seen_can_be_quarantined_beforehand() -> None:
     ends = []
     for seconds in (0, 60):
         made.quarantine("article", "article/one", 0.0, WALL, seconds)
-        (standing,) = made.standings()
+        (standing,) = made.states()
         ends.append(standing.until - WALL)
     assert ends == [limits.quarantine_seconds, 60]
-    word = Word(WALL + 1, "owner", WALL + 60)
-    held = (Rung.QUARANTINE, Rung.QUARANTINE, "owner", WALL + 60, word)
-    assert standing == Standing("article", "article/one", *held)
-    assert not made.see(seen(1), 1.0).admitted
+    word = QuarantineOrder(WALL + 1, "owner", WALL + 60)
+    held = (EnforcementLevel.QUARANTINE, EnforcementLevel.QUARANTINE, "owner", WALL + 60, word)
+    assert standing == WatchState("article", "article/one", *held)
+    assert not made.observe(seen(1), 1.0).admitted
     made.lift("article", "article/one", WALL)
     with pytest.raises(IllegalStepError, match="neither"):
         made.lift("article", "article/one", WALL)
@@ -53,43 +59,54 @@ def test_who_was_never_seen_can_be_quarantined_beforehand() -> None:
 
 def test_at_its_end_what_was_minted_meanwhile_is_admitted() -> None:
     """It only had to wait; what was usual stays so, and the alias's key is free."""
-    made = watch(Rules(mode=Rung.QUARANTINE, mints_per_minute=1, strikes=1, quarantine_seconds=60))
+    made = watch(
+        WatchRules(
+            mode=EnforcementLevel.QUARANTINE, mints_per_minute=1, strikes=1, quarantine_seconds=60
+        )
+    )
     for number in (1, 2, 3):
-        made.see(seen(number), 0.0)
-    assert not made.see(seen(4, at=WALL + 59), 60.0).admitted
-    assert not made.see(seen(5, orchestrator="article/alias"), 60.0).admitted
-    assert made.look(119.0, WALL + 59)[0] == []
-    assert made.look(120.0, 0)[0] == []
-    ((step,), _) = made.look(120.0, WALL + 60)
-    assert (step.was, step.rung, step.cause) == (Rung.QUARANTINE, Rung.OBSERVE, Cause.LAPSE)
-    assert made.see(seen(2), 121.0).admitted
-    assert made.see(seen(4), 121.0).admitted
-    assert made.see(seen(5, orchestrator="article/alias"), 121.0).admitted
+        made.observe(seen(number), 0.0)
+    assert not made.observe(seen(4, at=WALL + 59), 60.0).admitted
+    assert not made.observe(seen(5, orchestrator="article/alias"), 60.0).admitted
+    assert made.poll(119.0, WALL + 59)[0] == []
+    assert made.poll(120.0, 0)[0] == []
+    ((step,), _) = made.poll(120.0, WALL + 60)
+    assert (step.was, step.rung, step.cause) == (
+        EnforcementLevel.QUARANTINE,
+        EnforcementLevel.OBSERVE,
+        TransitionCause.LAPSE,
+    )
+    assert made.observe(seen(2), 121.0).admitted
+    assert made.observe(seen(4), 121.0).admitted
+    assert made.observe(seen(5, orchestrator="article/alias"), 121.0).admitted
 
 
 def test_what_the_watch_has_found_others_hear_once() -> None:
     """If it is in force; what a person has set, and what others have told, it does not tell."""
-    for mode in Rung:
-        made = watch(Rules(mode=mode, mints_per_minute=1, strikes=1))
+    for mode in EnforcementLevel:
+        made = watch(WatchRules(mode=mode, mints_per_minute=1, strikes=1))
         for number in (1, 2):
-            made.see(seen(number), 0.0)
-        word = Word(WALL, "watch", WALL + limits.quarantine_seconds)
-        heard = word if mode is Rung.QUARANTINE else None
-        assert [made.told("article", "article/one") for _ in range(2)] == [heard, None]
-    made.obey("article", "article/two", 0.0, word, is_news=True)
+            made.observe(seen(number), 0.0)
+        word = QuarantineOrder(WALL, "watch", WALL + limits.quarantine_seconds)
+        heard = word if mode is EnforcementLevel.QUARANTINE else None
+        assert [made.announced_order("article", "article/one") for _ in range(2)] == [heard, None]
+    made.apply_remote("article", "article/two", 0.0, word, is_news=True)
     made.quarantine("article", "article/three", 0.0, WALL)
-    assert made.told("article", "article/two") is None
-    assert made.told("article", "article/three") is None
-    assert made.told("article", "article/four") is None
+    assert made.announced_order("article", "article/two") is None
+    assert made.announced_order("article", "article/three") is None
+    assert made.announced_order("article", "article/four") is None
 
 
 def test_where_there_is_no_room_for_a_name_that_is_said() -> None:
     """Not for one that others hold; a crew's strangers always have their account."""
     made = watch(names_max=2)
-    made.see(seen(1), 0.0)
-    word = Word(WALL, "owner", WALL + 60)
+    made.observe(seen(1), 0.0)
+    word = QuarantineOrder(WALL, "owner", WALL + 60)
     with pytest.raises(NoRoomError, match="2 orchestrators are watched: there is no room"):
-        made.obey("article", "article/two", 0.0, word, is_news=True)
-    assert made.obey("article", "article/two", 0.0, Word(WALL), is_news=True) is None
+        made.apply_remote("article", "article/two", 0.0, word, is_news=True)
+    assert (
+        made.apply_remote("article", "article/two", 0.0, QuarantineOrder(WALL), is_news=True)
+        is None
+    )
     full = watch(names_max=0)
-    assert full.obey("article", "article/*", 0.0, word, is_news=True) is not None
+    assert full.apply_remote("article", "article/*", 0.0, word, is_news=True) is not None

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate.core.audit.json_line import decode, encode
-from crewgate.core.audit.records import Call, Event, Outcome
+from crewgate.core.audit.records import CallOutcome, CallRecord, ServiceEvent
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 # Without surrogates: what UTF-8 can carry.
@@ -16,9 +16,9 @@ texts = st.text(st.characters(codec="utf-8"), max_size=40)
 hostile = st.text(st.sampled_from('\n\r\x00\x1b[31m\x7f\x9b\u2028\u2029\u202e\u200b"\\é😀\ud800{}'))
 
 
-def call(text: str) -> Call:
+def call(text: str) -> CallRecord:
     """A record with the text wherever a text can stand."""
-    return Call(
+    return CallRecord(
         crew=text,
         orchestrator=text,
         process=text,
@@ -32,7 +32,7 @@ def call(text: str) -> Call:
         tool=text,
         method=text,
         verdict="deny",
-        outcome=Outcome.REFUSED,
+        outcome=CallOutcome.REFUSED,
         cost_micro=0,
         quota_micro=2**53 - 1,
         duration_us=1,
@@ -65,7 +65,7 @@ def test_a_lone_surrogate_neither_raises_nor_stays(text: str) -> None:
 
 def test_the_line_says_its_kind_and_leaves_out_what_is_not_there() -> None:
     """Defaults are absent, so that a line is short and `null` never means two things."""
-    assert encode(Event(time=NOON, event="start")) == (
+    assert encode(ServiceEvent(time=NOON, event="start")) == (
         b'{"kind":"event","time":"2026-11-24T12:00:00Z","event":"start"}\n'
     )
 

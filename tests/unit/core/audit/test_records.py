@@ -5,12 +5,12 @@ import pytest
 
 from crewgate.core.audit.record_builder import denied, opened, permitted
 from crewgate.core.audit.records import (
-    Call,
-    End,
-    Identity,
-    Open,
-    Outcome,
-    Request,
+    CallEnd,
+    CallInfo,
+    CallOutcome,
+    CallRecord,
+    StreamOpened,
+    ThreadRecord,
     request_text,
     when,
 )
@@ -46,9 +46,9 @@ def grant() -> Grant:
 
 
 @pytest.fixture
-def request_() -> Request:
+def request_() -> CallInfo:
     """A call of `search.web` by some client on the agents' listener."""
-    return Request(
+    return CallInfo(
         time_ns=1_800_000_000_123_456_789,
         id=bytes(range(1, 17)),
         listener="agents",
@@ -58,10 +58,10 @@ def request_() -> Request:
     )
 
 
-def test_a_call_names_the_certificate_of_its_connection(grant: Grant, request_: Request) -> None:
+def test_a_call_names_the_certificate_of_its_connection(grant: Grant, request_: CallInfo) -> None:
     """Whether it was let through, refused or streams; without one, a line does not say so."""
     certified = msgspec.structs.replace(request_, certificate="0A1B")
-    end, denial = End(Outcome.DONE, 1), Denial(Reason.TOOL_NOT_ALLOWED, grant)
+    end, denial = CallEnd(CallOutcome.DONE, 1), Denial(Reason.TOOL_NOT_ALLOWED, grant)
     for made in (
         permitted(certified, grant, end),
         denied(certified, denial),
@@ -76,17 +76,17 @@ def test_a_call_names_the_certificate_of_its_connection(grant: Grant, request_: 
         assert b"certificate" not in msgspec.json.encode(made)
 
 
-def test_who_crosses_is_of_the_crew_that_calls(grant: Grant, request_: Request) -> None:
+def test_who_crosses_is_of_the_crew_that_calls(grant: Grant, request_: CallInfo) -> None:
     """An account is what is charged; a record names the crew."""
     crossed = msgspec.structs.replace(grant, crew="bd:finance")
-    assert permitted(request_, crossed, End(Outcome.DONE, 1)).crew == "bd"
+    assert permitted(request_, crossed, CallEnd(CallOutcome.DONE, 1)).crew == "bd"
 
 
 def test_a_permitted_call_names_the_thread_and_what_it_cost(
-    grant: Grant, request_: Request
+    grant: Grant, request_: CallInfo
 ) -> None:
     """Crew, ancestry, grant and the quota come from the grant; the rest from how it ended."""
-    end = End(Outcome.DONE, 10_000, 200, 12, 345, 678)
+    end = CallEnd(CallOutcome.DONE, 10_000, 200, 12, 345, 678)
     call = permitted(request_, grant, end, remaining_micro=2_490_000)
     assert (call.crew, call.orchestrator, call.process) == (
         "article",
@@ -99,18 +99,18 @@ def test_a_permitted_call_names_the_thread_and_what_it_cost(
     assert (call.verdict, call.reason, call.cost_micro) == ("permit", "", 10_000)
     assert call.time.isoformat() == "2027-01-15T08:00:00.123456+00:00"
     assert call.request == "01020304-0506-0708-090a-0b0c0d0e0f10"
-    assert call.outcome is Outcome.DONE
+    assert call.outcome is CallOutcome.DONE
 
 
-def test_observe_mode_leaves_its_reason(grant: Grant, request_: Request) -> None:
+def test_observe_mode_leaves_its_reason(grant: Grant, request_: CallInfo) -> None:
     """A call that enforcement would have refused is a permit with `would`."""
-    end = End(Outcome.DONE, 10_000)
+    end = CallEnd(CallOutcome.DONE, 10_000)
     call = permitted(request_, grant, end, would=Reason.TOOL_NOT_ALLOWED)
     assert (call.verdict, call.would) == ("permit", "tool-not-allowed")
 
 
 def test_a_refusal_costs_nothing_and_names_the_empty_account(
-    grant: Grant, request_: Request
+    grant: Grant, request_: CallInfo
 ) -> None:
     """The record of an exhausted branch says which level is empty, and by how much."""
     denial = Denial(Reason.CREDITS_EXHAUSTED, grant, level=PARENT, used=5_000_000, quota=5_000_000)
@@ -118,7 +118,7 @@ def test_a_refusal_costs_nothing_and_names_the_empty_account(
     assert (call.verdict, call.reason, call.outcome) == (
         "deny",
         "credits-exhausted",
-        Outcome.REFUSED,
+        CallOutcome.REFUSED,
     )
     assert call.cost_micro == 0
     assert (call.level, call.level_used_micro, call.level_quota_micro) == (
@@ -128,19 +128,19 @@ def test_a_refusal_costs_nothing_and_names_the_empty_account(
     )
 
 
-def test_a_refusal_without_a_grant_has_no_record(request_: Request) -> None:
+def test_a_refusal_without_a_grant_has_no_record(request_: CallInfo) -> None:
     """Nobody has proved who that was: such a refusal can only be counted."""
     with pytest.raises(ValueError, match="counted, not recorded"):
         denied(request_, Denial(Reason.INVALID_TOKEN))
 
 
 def test_a_stream_has_an_opening_record_with_the_same_request(
-    grant: Grant, request_: Request
+    grant: Grant, request_: CallInfo
 ) -> None:
     """Opening and closing records of one stream share request id and thread."""
     first = opened(request_, grant, 10_000, status=200)
-    last = permitted(request_, grant, End(Outcome.REVOKED, 10_000))
-    assert isinstance(first, Open)
+    last = permitted(request_, grant, CallEnd(CallOutcome.REVOKED, 10_000))
+    assert isinstance(first, StreamOpened)
     assert (first.request, first.branch) == (last.request, last.branch)
     assert first.price_micro == 10_000
 
@@ -159,6 +159,8 @@ def test_times_are_exact_to_the_microsecond() -> None:
 def test_no_record_can_hold_a_credential() -> None:
     """No field of a call is named after anything that carries one, nor free text of a client."""
     names = {
-        field.name for kind in (Call, Open, Identity) for field in msgspec.structs.fields(kind)
+        field.name
+        for kind in (CallRecord, StreamOpened, ThreadRecord)
+        for field in msgspec.structs.fields(kind)
     }
     assert names.isdisjoint({"token", "authorization", "headers", "path", "query", "url", "body"})

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.core.budget.ledger_mark import Book, Mark, mark_of, why_not
+from crewgate.core.budget.ledger_mark import LedgerCounts, LedgerMark, mark_of, why_not
 
-KNOWN = Mark("a" * 32, "one", 100)
+KNOWN = LedgerMark("a" * 32, "one", 100)
 NAMES = st.text(st.characters(categories=("Ll", "Nd")), min_size=1, max_size=40)
 
 
@@ -16,18 +16,18 @@ NAMES = st.text(st.characters(categories=("Ll", "Nd")), min_size=1, max_size=40)
     ("known", "book", "said"),
     [
         (None, None, ""),
-        (None, Book("b" * 32, {}), ""),
-        (KNOWN, Book("a" * 32, {"one": 100, "two": 5}), ""),
-        (KNOWN, Book("a" * 32, {"one": 101}), ""),
+        (None, LedgerCounts("b" * 32, {}), ""),
+        (KNOWN, LedgerCounts("a" * 32, {"one": 100, "two": 5}), ""),
+        (KNOWN, LedgerCounts("a" * 32, {"one": 101}), ""),
         (KNOWN, None, "every budget begins anew"),
-        (KNOWN, Book("b" * 32, {"one": 100}), r"another ledger \(bbbbbbbb\)"),
-        (KNOWN, Book("a" * 32, {"one": 99}), "lacks the last 1 of 100 operations"),
-        (KNOWN, Book("a" * 32, {"two": 999}), "lacks the last 100 of 100 operations"),
-        (Mark("a" * 32, "one"), Book("a" * 32, {}), ""),
+        (KNOWN, LedgerCounts("b" * 32, {"one": 100}), r"another ledger \(bbbbbbbb\)"),
+        (KNOWN, LedgerCounts("a" * 32, {"one": 99}), "lacks the last 1 of 100 operations"),
+        (KNOWN, LedgerCounts("a" * 32, {"two": 999}), "lacks the last 100 of 100 operations"),
+        (LedgerMark("a" * 32, "one"), LedgerCounts("a" * 32, {}), ""),
     ],
 )
 def test_only_a_ledger_that_has_counted_as_much_will_do(
-    known: Mark | None, book: Book | None, said: str
+    known: LedgerMark | None, book: LedgerCounts | None, said: str
 ) -> None:
     """Missing, another or older is said, with what it costs; newer is as good."""
     found = why_not(known, book)
@@ -37,8 +37,8 @@ def test_only_a_ledger_that_has_counted_as_much_will_do(
 
 def test_a_ledger_that_may_forget_is_still_no_other_one() -> None:
     """Only that it is older is no reproach."""
-    assert why_not(KNOWN, Book("a" * 32, {}), may_forget=True) == ""
-    assert why_not(KNOWN, Book("b" * 32, {"one": 100}), may_forget=True)
+    assert why_not(KNOWN, LedgerCounts("a" * 32, {}), may_forget=True) == ""
+    assert why_not(KNOWN, LedgerCounts("b" * 32, {"one": 100}), may_forget=True)
     assert why_not(KNOWN, None, may_forget=True)
 
 
@@ -47,8 +47,8 @@ def test_what_a_table_is_bound_to_names_ledger_machine_and_term(
     ledger: str, holder: str, term: int
 ) -> None:
     """And can be read again: a table of a version that kept no marks has only that."""
-    mark = Mark(ledger, holder, 7, term)
-    assert mark_of(mark.drawn_as) == Mark(ledger, holder, 0, term)
+    mark = LedgerMark(ledger, holder, 7, term)
+    assert mark_of(mark.drawn_as) == LedgerMark(ledger, holder, 0, term)
 
 
 @pytest.mark.parametrize("text", ["", "one", "one ", " two", "one two three", "one two 3 4"])

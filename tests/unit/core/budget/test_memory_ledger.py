@@ -1,9 +1,9 @@
 """What only the model in memory does: it forgets. All else is shown of every engine."""
 
 import pytest
-from family import CREW, ROOT, A, B, draw, family, give, line, path, spend
+from account_family import CREW, ROOT, A, B, draw, family, give, line, path, spend
 
-from crewgate.core.budget.ledger_protocol import Level, Opened
+from crewgate.core.budget.ledger_protocol import AccountLevel, BranchesOpened
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.errors import LedgerError
 
@@ -17,7 +17,9 @@ def test_a_forgotten_branch_stays_charged_above() -> None:
     ledger.forget(A, 12)
     assert [s.key for s in ledger.report()] == [CREW, ROOT, B]
     assert (line(ledger, ROOT).settled, line(ledger, ROOT).leased) == (12, 0)
-    assert isinstance(ledger.open(path(Level(ROOT, 100, 1), Level(A, 9, 1))), Opened)
+    assert isinstance(
+        ledger.open(path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 9, 1))), BranchesOpened
+    )
 
 
 def test_descendants_are_forgotten_before_their_ancestors() -> None:

@@ -1,23 +1,23 @@
 """Which credits come back: a crew's of the hour or the day that is spent, and no branch's."""
 
 import pytest
+from grant_builders import grant
 from hypothesis import given
 from hypothesis import strategies as st
-from lessees import grant
 from msgspec import structs
 
 from crewgate.core.budget.ledger_protocol import (
-    Allowance,
-    Draw,
-    Exhausted,
-    Level,
-    Open,
-    Path,
+    AccountLevel,
+    BranchPath,
+    CrewAllowance,
+    DrawLease,
+    OpenBranches,
+    QuotaExhausted,
     window_of,
 )
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.budget.window_reset import explained
-from crewgate.core.verdict import Denial, Reason, Spent
+from crewgate.core.verdict import Denial, Reason, SpentWindow
 
 GRANT = grant(1, 50)
 DAY, HOUR = 86_400, 3600
@@ -31,13 +31,13 @@ class Books:
 
     def __init__(self, hourly: int, daily: int, quota: int = 10**6) -> None:
         self.ledger = MemoryLedger()
-        path = Path(CREW, Allowance(hourly, daily), (Level(BRANCH, quota, 1),))
-        self.ledger.open(Open(path, "h", b"1" * 16))
+        path = BranchPath(CREW, CrewAllowance(hourly, daily), (AccountLevel(BRANCH, quota, 1),))
+        self.ledger.open(OpenBranches(path, "h", b"1" * 16))
         self.seq = 0
 
     def draw(self, need: int, now: float) -> object:
         self.seq += 1
-        return self.ledger.draw(Draw(BRANCH, "h", b"1" * 16, self.seq, need), now)
+        return self.ledger.draw(DrawLease(BRANCH, "h", b"1" * 16, self.seq, need), now)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_ledger_names_what_keeps_a_call_waiting_longest(
     books = Books(hourly, daily)
     books.draw(10, NOON)
     answer = books.draw(need, NOON + 100.5)
-    assert isinstance(answer, Exhausted)
+    assert isinstance(answer, QuotaExhausted)
     assert (answer.window, answer.quota) == (NUMBERS[window] if window else 0, quota)
 
 
@@ -66,14 +66,14 @@ def test_a_clock_that_is_behind_names_the_window_that_the_ledger_charges() -> No
     books = Books(10, 10**6)
     books.draw(10, NOON + HOUR)
     answer = books.draw(1, NOON)
-    assert isinstance(answer, Exhausted)
+    assert isinstance(answer, QuotaExhausted)
     assert answer.window == window_of(NOON // HOUR + 1, is_day=False)
 
 
 def test_a_cap_for_good_has_no_window() -> None:
     """A branch's own."""
     answer = Books(10**6, 10**6, quota=4).draw(5, NOON)
-    assert isinstance(answer, Exhausted)
+    assert isinstance(answer, QuotaExhausted)
     assert answer.window == 0
 
 
@@ -82,8 +82,8 @@ def test_the_end_is_the_window_s(seconds: int) -> None:
     """And how far that is ahead is by this clock; none is behind."""
     spent = Denial(Reason.CREDITS_EXHAUSTED, GRANT, quota=10, need=5, spent=NUMBERS[seconds])
     ends = NOON + HOUR if seconds == HOUR else NOON + 12 * HOUR
-    assert explained(spent, NOON + 100.5).window == Spent(seconds, ends, ends - NOON - 100)
-    assert explained(spent, ends + 5.0).window == Spent(seconds, ends, 0)
+    assert explained(spent, NOON + 100.5).window == SpentWindow(seconds, ends, ends - NOON - 100)
+    assert explained(spent, ends + 5.0).window == SpentWindow(seconds, ends, 0)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_after_the_window_that_is_named_the_ledger_grants_again(
     books, now = Books(hourly, daily), float(NOON)
     for need in (*needs, 10):
         answer = books.draw(need, now)
-        if not isinstance(answer, Exhausted):
+        if not isinstance(answer, QuotaExhausted):
             continue
         assert answer.level == CREW
         assert (answer.window == 0) is (need > min(hourly, daily))
@@ -124,4 +124,4 @@ def test_after_the_window_that_is_named_the_ledger_grants_again(
             assert window is not None
             assert now < window.ends <= now + window.seconds
             now = float(window.ends)
-            assert not isinstance(books.draw(need, now), Exhausted)
+            assert not isinstance(books.draw(need, now), QuotaExhausted)

@@ -3,7 +3,7 @@
 import pytest
 
 from crewgate import limits
-from crewgate.core.gossip.accept_log import Accepted, Settled
+from crewgate.core.gossip.accept_log import AcceptLog, SeenIds
 
 
 def ids(*numbers: int) -> tuple[bytes, ...]:
@@ -11,9 +11,9 @@ def ids(*numbers: int) -> tuple[bytes, ...]:
     return tuple(number.to_bytes(20) for number in numbers)
 
 
-def accepted(count: int) -> Accepted:
+def accepted(count: int) -> AcceptLog:
     """So many, with the ids 1, 2 and so on."""
-    one = Accepted()
+    one = AcceptLog()
     for number in range(1, count + 1):
         one.add(number.to_bytes(20))
     return one
@@ -57,7 +57,7 @@ def test_what_ids_do_not_tell_is_not_told_by_them() -> None:
 
 def test_what_was_settled_first_is_forgotten_first() -> None:
     """In bounded room; one that comes again takes none."""
-    one = Settled()
+    one = SeenIds()
     for _ in range(2):
         for id_ in ids(*range(1, limits.settled_max + 1)):
             one.add(id_)

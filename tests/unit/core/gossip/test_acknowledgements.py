@@ -4,9 +4,9 @@ import pytest
 from gossip_world import member_id
 
 from crewgate import limits
-from crewgate.core.gossip.acknowledgements import Receipt, Receipts
-from crewgate.core.gossip.freshness import Freshness
-from crewgate.core.gossip.messages import Check, Kept, decode
+from crewgate.core.gossip.acknowledgements import AckState, AckTracker
+from crewgate.core.gossip.freshness import QuorumFreshness
+from crewgate.core.gossip.messages import PersistAck, PersistQuery, decode
 
 ME = member_id(0)
 HOLDS = limits.receipt_word_seconds
@@ -22,10 +22,10 @@ class One:
 
     def __init__(self, count: int = 5, *, counts: bool = True) -> None:
         self.here: set[bytes] = set()
-        self.fresh = Freshness(ME, counts=counts)
+        self.fresh = QuorumFreshness(ME, counts=counts)
         everybody = [member_id(index) for index in range(count)]
-        self.fresh.hear(everybody, everybody)
-        self.receipts = Receipts(self.fresh, self.here.__contains__)
+        self.fresh.merge(everybody, everybody)
+        self.receipts = AckTracker(self.fresh, self.here.__contains__)
 
     def accept(self, *numbers: int) -> None:
         """In force, and not on the disk yet."""
@@ -37,7 +37,7 @@ class One:
         """On the disk."""
         self.receipts.kept(ids(*numbers), now)
 
-    def begin(self, *numbers: int, now: float = 0.0) -> Receipt:
+    def begin(self, *numbers: int, now: float = 0.0) -> AckState:
         """Of what is here and on the disk."""
         self.accept(*numbers)
         self.keep(*numbers, now=now)
@@ -51,10 +51,10 @@ class One:
         now: float | None = None,
         counts: bool = True,
         members: bytes = b"",
-    ) -> list[Receipt]:
+    ) -> list[AckState]:
         """A member has these."""
-        kept = Kept(int(asked * 1000), members or self.fresh.digest, counts, ids(*numbers))
-        return self.receipts.told(member_id(index), kept, asked if now is None else now)
+        kept = PersistAck(int(asked * 1000), members or self.fresh.digest, counts, ids(*numbers))
+        return self.receipts.on_ack(member_id(index), kept, asked if now is None else now)
 
     def checks(self, now: float) -> dict[int, tuple[bytes, ...]]:
         """Who is asked for what."""
@@ -62,7 +62,7 @@ class One:
         indexes = {member_id(index): index for index in range(1000)}
         for member, data in self.receipts.due(now):
             check = decode(data)
-            assert isinstance(check, Check)
+            assert isinstance(check, PersistQuery)
             assert check.asked == int(now * 1000)
             asked[indexes[member]] = asked.get(indexes[member], ()) + check.ids
         return asked
@@ -85,7 +85,7 @@ def test_all_others_are_asked_until_they_say_that_they_have_it() -> None:
     one.tell(2, 7, asked=now)
     assert receipt.is_everywhere
     one.tell(2, 7, asked=now + 1)
-    assert receipt.told_at == now
+    assert receipt.acked_at == now
     assert one.checks(99.0) == {}
 
 
@@ -111,7 +111,7 @@ def test_one_alone_is_a_majority_once_its_disk_has_it() -> None:
     one.keep(2)
     assert not receipt.has_quorum
     assert one.receipts.kept(ids(1), 2.0) == ([], [receipt])
-    assert (receipt.is_everywhere, receipt.has_quorum, receipt.told_at) == (True, True, 2.0)
+    assert (receipt.is_everywhere, receipt.has_quorum, receipt.acked_at) == (True, True, 2.0)
 
 
 def test_what_is_not_on_our_own_disk_does_not_count() -> None:
@@ -195,7 +195,7 @@ def test_other_members_are_asked_anew() -> None:
     """A majority of those of before is none of those of now; who is gone is missed by nobody."""
     one = One(3)
     receipt = one.begin(1)
-    one.fresh.hear([member_id(3), member_id(4)], [member_id(3), member_id(4)])
+    one.fresh.merge([member_id(3), member_id(4)], [member_id(3), member_id(4)])
     one.tell(1, 1)
     assert (receipt.of, receipt.has_quorum) == (5, False)
     assert set(one.checks(0.1)) == {2, 3, 4}
@@ -213,7 +213,7 @@ def test_parts_that_were_told_among_other_members_are_told_again() -> None:
     one = One(3)
     receipt = one.begin(1, 2)
     one.tell(1, 1)
-    one.fresh.hear([member_id(3)], [member_id(3)])
+    one.fresh.merge([member_id(3)], [member_id(3)])
     one.tell(1, 2, asked=0.1)
     one.tell(2, 1, 2, asked=0.1)
     assert (receipt.applied_on, receipt.has_quorum) == (3, False)
@@ -226,14 +226,14 @@ def test_what_is_here_and_on_the_disk_is_told_at_once_the_rest_when_it_is() -> N
     one = One(3)
     one.accept(1, 2)
     one.keep(1)
-    [(to, data)] = one.receipts.checked(member_id(1), Check(5, ids(1, 2, 3)))
-    assert (to, decode(data)) == (member_id(1), Kept(5, one.fresh.digest, True, ids(1)))
-    assert one.receipts.checked(member_id(1), Check(9, ids(2, 3))) == []
-    assert one.receipts.checked(member_id(2), Check(4, ids(2))) == []
+    [(to, data)] = one.receipts.checked(member_id(1), PersistQuery(5, ids(1, 2, 3)))
+    assert (to, decode(data)) == (member_id(1), PersistAck(5, one.fresh.digest, True, ids(1)))
+    assert one.receipts.checked(member_id(1), PersistQuery(9, ids(2, 3))) == []
+    assert one.receipts.checked(member_id(2), PersistQuery(4, ids(2))) == []
     sends, _ = one.receipts.kept(ids(2), 0.0)
     assert {to: decode(data) for to, data in sends} == {
-        member_id(1): Kept(9, one.fresh.digest, True, ids(2)),
-        member_id(2): Kept(4, one.fresh.digest, True, ids(2)),
+        member_id(1): PersistAck(9, one.fresh.digest, True, ids(2)),
+        member_id(2): PersistAck(4, one.fresh.digest, True, ids(2)),
     }
     one.accept(3)
     one.receipts.forget_askers()
@@ -245,8 +245,8 @@ def test_who_does_not_count_says_so() -> None:
     one = One(4, counts=False)
     one.accept(1)
     one.keep(1)
-    [(_, data)] = one.receipts.checked(member_id(1), Check(5, ids(1)))
-    assert decode(data) == Kept(5, one.fresh.digest, False, ids(1))
+    [(_, data)] = one.receipts.checked(member_id(1), PersistQuery(5, ids(1)))
+    assert decode(data) == PersistAck(5, one.fresh.digest, False, ids(1))
 
 
 def test_made_up_ids_are_remembered_in_bounded_number() -> None:
@@ -254,10 +254,10 @@ def test_made_up_ids_are_remembered_in_bounded_number() -> None:
     one = One(3)
     for turn in range(limits.checks_max // limits.gossip_ids_max + 2):
         made_up = ids(*range(1000 * turn + 1, 1000 * turn + limits.gossip_ids_max))
-        assert one.receipts.checked(member_id(1), Check(1, made_up)) == []
+        assert one.receipts.checked(member_id(1), PersistQuery(1, made_up)) == []
     assert len(one.receipts._asked) <= limits.checks_max
     one.receipts.forget_askers()
-    one.receipts.checked(member_id(1), Check(1, ids(10**9)))
+    one.receipts.checked(member_id(1), PersistQuery(1, ids(10**9)))
     one.accept(10**9)
     assert len(one.receipts.kept(ids(10**9), 0.0)[0]) == 1
 

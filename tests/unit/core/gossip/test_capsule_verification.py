@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.core.gossip.capsule_store import Archive
-from crewgate.core.gossip.capsule_verification import Judging
+from crewgate.core.gossip.capsule_store import CapsuleStore
+from crewgate.core.gossip.capsule_verification import CapsuleVerifier
 from crewgate.core.gossip.capsules import (
     NONE,
     SIGNATURE_BYTES,
@@ -27,9 +27,9 @@ class Counted:
     """Signatures of members 0 to 2, as they are looked at."""
 
     def __init__(self) -> None:
-        self.archive = Archive()
+        self.archive = CapsuleStore()
         self.looked_at = 0
-        self.judging = Judging(self.archive, self._verify)
+        self.judging = CapsuleVerifier(self.archive, self._verify)
 
     def _verify(self, capsule: Capsule, is_named: bool) -> bool:
         if is_named:

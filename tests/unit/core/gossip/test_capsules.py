@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.core.gossip.capsules import Entry, decode, seal, unsigned
-from crewgate.core.gossip.messages import Carry, encode
+from crewgate.core.gossip.capsules import RevocationEntry, decode, seal, unsigned
+from crewgate.core.gossip.messages import Push, encode
 from crewgate.errors import GossipError
 
 TIMES = st.integers(0, limits.time_seconds_max)
 KEYS = st.binary(min_size=16, max_size=16)
-ENTRIES = st.builds(Entry, st.integers(1, 255), KEYS, KEYS, TIMES, TIMES)
+ENTRIES = st.builds(RevocationEntry, st.integers(1, 255), KEYS, KEYS, TIMES, TIMES)
 
 
 @given(st.lists(ENTRIES, min_size=1, max_size=24), st.integers(1, 2**32 - 1), TIMES)
-def test_what_is_written_is_read(entries: list[Entry], number: int, created: int) -> None:
+def test_what_is_written_is_read(entries: list[RevocationEntry], number: int, created: int) -> None:
     """Every field, at every value that it may have."""
     made = seal(unsigned(line(), number, created, entries), b"s" * 64)
     read = decode(made.raw)
@@ -31,7 +31,7 @@ def test_what_is_written_is_read(entries: list[Entry], number: int, created: int
 def test_the_largest_fits_in_a_datagram() -> None:
     """With its seal, whatever is in it."""
     largest = unsigned(line(), 1, WALL, [entry(n) for n in range(limits.capsule_entries_max)])
-    assert len(encode(Carry(largest.raw))) <= limits.gossip_message_bytes_max
+    assert len(encode(Push(largest.raw))) <= limits.gossip_message_bytes_max
 
 
 @pytest.mark.parametrize("change", [-1, 1, -43, 24 * 43])

@@ -8,18 +8,20 @@ from gossip_capsules import capsule
 from gossip_world import member_id
 
 from crewgate import limits
-from crewgate.core.gossip.dissemination import Egress, Spread
-from crewgate.core.gossip.messages import Carry, Have, Message, Send, decode
+from crewgate.core.gossip.dissemination import Disseminator, EgressBudget
+from crewgate.core.gossip.messages import IHave, Message, OutgoingDatagram, Push, decode
 
 PEERS = [member_id(index) for index in range(200)]
 
 
-def spread(egress: Egress | None = None) -> Spread:
+def spread(egress: EgressBudget | None = None) -> Disseminator:
     """With dice of a seed."""
-    return Spread(random.Random(1), egress or Egress())
+    return Disseminator(random.Random(1), egress or EgressBudget())
 
 
-def until_over(one: Spread, now: float, seconds: float = 5.0) -> list[tuple[float, Send]]:
+def until_over(
+    one: Disseminator, now: float, seconds: float = 5.0
+) -> list[tuple[float, OutgoingDatagram]]:
     """All that it sends of its own, and when."""
     sends, end = [], now + seconds
     while (at := one.next_at) is not None and at <= end:
@@ -28,7 +30,7 @@ def until_over(one: Spread, now: float, seconds: float = 5.0) -> list[tuple[floa
     return sends
 
 
-def kinds(sends: list[Send]) -> Counter[type[Message]]:
+def kinds(sends: list[OutgoingDatagram]) -> Counter[type[Message]]:
     """How many of each."""
     return Counter(type(decode(data)) for _, data in sends)
 
@@ -39,11 +41,11 @@ def test_a_new_capsule_is_sent_at_once_repeated_and_told() -> None:
     first = one.begin(made.raw, PEERS, 10.0)
     assert len({peer for peer, _ in first}) == limits.spread_eager_peers
     later = until_over(one, 10.0)
-    carried = [at for at, (_, data) in later if decode(data) == Carry(made.raw)]
+    carried = [at for at, (_, data) in later if decode(data) == Push(made.raw)]
     assert len(carried) == limits.spread_repeats * limits.spread_repeat_peers
     pause = limits.spread_repeat_seconds
     assert 10 + pause * 0.75 <= min(carried) <= max(carried) <= 10 + 6 * pause * 1.25
-    told = [at for at, (_, data) in later if decode(data) == Have((made.id,))]
+    told = [at for at, (_, data) in later if decode(data) == IHave((made.id,))]
     assert len(told) == pytest.approx(
         limits.hot_peers * limits.hot_seconds / limits.hot_interval_seconds, abs=2
     )
@@ -73,7 +75,7 @@ def test_with_few_peers_each_is_told_again_at_once(count: int) -> None:
 )
 def test_repeats_thin_out_when_there_is_much_to_send(left: float, carried: int, ids: int) -> None:
     """Capsules to four, to one, ids to four, nothing; what is new is always sent."""
-    egress = Egress(1000.0)
+    egress = EgressBudget(1000.0)
     one = spread(egress)
     egress.level(0.0)
     egress._left = egress._burst * left + 5 * (limits.gossip_seal_bytes + 1 + len(capsule().raw))
@@ -82,12 +84,12 @@ def test_repeats_thin_out_when_there_is_much_to_send(left: float, carried: int, 
     at = one.next_at
     assert at is not None
     found = kinds(one.due(PEERS, at))
-    assert (found[Carry], found[Have]) == (carried, ids)
+    assert (found[Push], found[IHave]) == (carried, ids)
 
 
 def test_what_may_be_sent_comes_back_with_time() -> None:
     """As much as it may be each second, and no more than a quarter of that at once."""
-    egress = Egress(1000.0)
+    egress = EgressBudget(1000.0)
     assert egress.level(5.0) == 1
     egress.spend(250 - limits.gossip_seal_bytes)
     assert egress.level(5.0) == pytest.approx(0)
@@ -104,7 +106,7 @@ def test_many_hot_ids_are_told_newest_first_in_bounded_messages() -> None:
     haves = [
         message
         for _, data in one.due(PEERS, limits.hot_interval_seconds)
-        if isinstance(message := decode(data), Have)
+        if isinstance(message := decode(data), IHave)
     ]
     assert len(haves) == limits.hot_peers * limits.hot_messages_max
     assert made[-1].id in haves[0].ids

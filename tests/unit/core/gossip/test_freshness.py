@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from crewgate import limits
-from crewgate.core.gossip.freshness import Freshness, majority
+from crewgate.core.gossip.freshness import QuorumFreshness, majority
 
 STALENESS = 5.0
 COUNT_MAX = 7
 WHO = st.integers(0, COUNT_MAX - 1)
 
 
-def one_of(count: int) -> Freshness:
+def one_of(count: int) -> QuorumFreshness:
     """The first of so many, who all count."""
-    one = Freshness(member_id(0), counts=True)
+    one = QuorumFreshness(member_id(0), counts=True)
     members = [member_id(index) for index in range(count)]
-    one.hear(members, members)
+    one.merge(members, members)
     return one
 
 
@@ -44,7 +44,7 @@ def test_where_any_other_is_enough(count: int, needed: int) -> None:
 
 def test_until_when() -> None:
     """As long after the question as may be, of the last that makes up the majority."""
-    one = Freshness(member_id(0), counts=True)
+    one = QuorumFreshness(member_id(0), counts=True)
     assert one.until(STALENESS) == math.inf
     one = one_of(5)
     assert one.until(STALENESS) == -math.inf
@@ -63,10 +63,10 @@ def test_who_has_never_had_all_counts_once_a_majority_of_the_others_was_asked(
     any_other: bool,
 ) -> None:
     """A joiner, or one whose disk is empty; alone it is never fresh."""
-    one = Freshness(member_id(0), any_other=any_other)
+    one = QuorumFreshness(member_id(0), any_other=any_other)
     assert one.until(STALENESS) == -math.inf
     members = [member_id(index) for index in range(5)]
-    one.hear(members, members[:4])
+    one.merge(members, members[:4])
     needed = 1 if any_other else 2
     for index in range(1, needed + 1):
         assert not one.compared(member_id(index), 10.0)
@@ -80,9 +80,9 @@ def test_who_has_never_had_all_counts_once_a_majority_of_the_others_was_asked(
 
 def test_what_one_said_before_it_lost_its_disk_counts_no_more_once_it_counts_again() -> None:
     """Though it compares with a majority at once: whom it told may still add that up."""
-    one = Freshness(member_id(0))
+    one = QuorumFreshness(member_id(0))
     members = [member_id(index) for index in range(3)]
-    one.hear(members, members[1:])
+    one.merge(members, members[1:])
     for tick in range(11):
         now = 20.0 + tick * limits.receipt_word_seconds / 10
         for index in (1, 2):
@@ -93,25 +93,25 @@ def test_what_one_said_before_it_lost_its_disk_counts_no_more_once_it_counts_aga
 
 def test_one_that_lost_its_disk_agrees_with_the_others_that_it_counted_once() -> None:
     """Else no answer would count for it again, since answers count among those who agree."""
-    one, other = Freshness(member_id(0)), Freshness(member_id(1), counts=True)
+    one, other = QuorumFreshness(member_id(0)), QuorumFreshness(member_id(1), counts=True)
     both = [member_id(0), member_id(1)]
-    other.hear(both, both)
-    one.hear(both, other.counted)
+    other.merge(both, both)
+    one.merge(both, other.counted)
     assert not one.counts
     assert (one.digest, one.counted) == (other.digest, other.counted)
 
 
 def test_the_digest_is_of_the_members_and_who_ever_counted() -> None:
     """Whoever says it, and in whatever order they came."""
-    one, other = Freshness(member_id(0)), Freshness(member_id(1))
-    one.hear([member_id(1), member_id(2)], [])
-    other.hear([member_id(2)], [])
+    one, other = QuorumFreshness(member_id(0)), QuorumFreshness(member_id(1))
+    one.merge([member_id(1), member_id(2)], [])
+    other.merge([member_id(2)], [])
     assert one.digest != other.digest
-    other.hear([member_id(0)], [])
+    other.merge([member_id(0)], [])
     assert one.digest == other.digest
     other.counts = True
     assert one.digest != other.digest
-    assert one.hear([], [member_id(1)])
+    assert one.merge([], [member_id(1)])
     assert one.digest == other.digest
     one.drop(member_id(2))
     assert one.digest != other.digest
@@ -120,15 +120,15 @@ def test_the_digest_is_of_the_members_and_who_ever_counted() -> None:
 def test_one_that_lost_its_disk_thinks_as_the_others_do() -> None:
     """That it has counted before: else nobody's answer would ever count for it."""
     other = one_of(3)
-    one = Freshness(member_id(1))
-    one.hear([member_id(0), *other.others], other.counted)
+    one = QuorumFreshness(member_id(1))
+    one.merge([member_id(0), *other.others], other.counted)
     assert one.digest == other.digest
     assert one.needed == 2
 
 
 def test_new_ones_are_admitted_together_and_then_nobody_until_they_count() -> None:
     """By one that counts itself."""
-    one = Freshness(member_id(0))
+    one = QuorumFreshness(member_id(0))
     assert not one.admit([member_id(1)])
     one.counts = True
     assert one.admit([member_id(0), member_id(1), member_id(2)])
@@ -136,7 +136,7 @@ def test_new_ones_are_admitted_together_and_then_nobody_until_they_count() -> No
     assert not one.admit([member_id(3)])
     one.compared(member_id(1), 1.0)
     assert not one.admit([member_id(3)])
-    one.hear([], [member_id(2), member_id(9)])
+    one.merge([], [member_id(2), member_id(9)])
     assert one.waiting == ()
     assert one.admit([member_id(3)])
     assert len(one.others) == 3
@@ -147,9 +147,9 @@ def test_who_counts_alone_goes_on_until_the_one_that_it_let_in_counts() -> None:
     one = one_of(1)
     one.admit([member_id(1)])
     assert (one.needed, one.until(STALENESS)) == (1, math.inf)
-    one.hear([], [member_id(1)], 20.0)
+    one.merge([], [member_id(1)], 20.0)
     assert one.until(STALENESS) == 20.0 + STALENESS
-    one.hear([], [member_id(1)], 30.0)
+    one.merge([], [member_id(1)], 30.0)
     assert one.until(STALENESS) == 20.0 + STALENESS
     one.compared(member_id(1), 31.0)
     assert one.until(STALENESS) == 31.0 + STALENESS
@@ -161,11 +161,11 @@ def test_who_counts_alone_does_not_outlast_two_newcomers() -> None:
     one.admit([member_id(1), member_id(2)])
     assert one.until(STALENESS) == -math.inf
     for counts in (True, False):
-        again = Freshness(member_id(0), counts=counts)
-        again.hear([member_id(1)], [member_id(1)])
+        again = QuorumFreshness(member_id(0), counts=counts)
+        again.merge([member_id(1)], [member_id(1)])
         assert again.until(STALENESS) == -math.inf
-    joiner = Freshness(member_id(1))
-    joiner.hear([member_id(0)], [])
+    joiner = QuorumFreshness(member_id(1))
+    joiner.merge([member_id(0)], [])
     assert joiner.until(STALENESS) == -math.inf
 
 
@@ -203,7 +203,7 @@ class Member:
         self.known: set[int] = set()
         self.gone: set[int] = set()
         self.met: set[bytes] = set()  # whose certificates it knows
-        self.fresh = Freshness(self.id, counts=counts)
+        self.fresh = QuorumFreshness(self.id, counts=counts)
 
     def members(self) -> list[bytes]:
         return [self.id, *self.fresh.others]
@@ -273,7 +273,7 @@ class Cluster(RuleBasedStateMachine):
         self.all = [Member(index, counts=True) for index in range(count)]
         for each in self.all:
             members = [member_id(index) for index in range(count)]
-            each.fresh.hear(members, members)
+            each.fresh.merge(members, members)
         self.origins: list[int] = []
         self.acks: list[dict[int, tuple[float, bytes]]] = []
         self.acknowledged: dict[int, float] = {}
@@ -293,7 +293,7 @@ class Cluster(RuleBasedStateMachine):
     def tell(self, who: int, which: int) -> None:
         """A revocation reaches one of them, which says so; enough of that acknowledges it.
 
-        What one has said counts for a while, and among the members of then (`Receipts`).
+        What one has said counts for a while, and among the members of then (`AckTracker`).
         """
         if not self.origins:
             return
@@ -358,7 +358,7 @@ class Cluster(RuleBasedStateMachine):
         gone = {member_id(index) for index in one.gone}
         one.met |= other.met - gone
         members = [each for each in other.members() if each not in gone]
-        one.fresh.hear(members, other.fresh.counted, self.now)
+        one.fresh.merge(members, other.fresh.counted, self.now)
         if other.fresh.counts:
             one.fresh.let_go(other.members())
 
@@ -396,7 +396,7 @@ class Cluster(RuleBasedStateMachine):
         self.all[old.index] = one
         if keeps:
             one.known, one.gone, one.met = old.known, old.gone, old.met
-            one.fresh.hear(old.members(), old.fresh.counted)
+            one.fresh.merge(old.members(), old.fresh.counted)
             for gone in sorted(one.gone):
                 one.fresh.leave(member_id(gone), self.now)
         other = self.one(contact)

@@ -7,19 +7,19 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate.core.gossip.messages import (
     Ack,
-    Address,
-    Answer,
-    Ask,
-    Carry,
-    Check,
-    Have,
-    Kept,
+    IHave,
+    IWant,
+    MemberAddress,
+    MemberState,
+    MemberUpdate,
     Message,
+    PersistAck,
+    PersistQuery,
     Ping,
-    Question,
-    State,
-    Update,
-    Want,
+    PingRequest,
+    PullRequest,
+    PullResponse,
+    Push,
     decode,
     encode,
 )
@@ -28,49 +28,51 @@ from crewgate.errors import GossipError
 IDS = st.lists(st.binary(min_size=20, max_size=20), min_size=1, max_size=limits.gossip_ids_max)
 EIGHT = st.binary(min_size=8, max_size=8)
 NUMBERS = st.integers(0, 2**64 - 1)
-ADDRESSES = st.builds(Address, st.binary(min_size=16, max_size=16), st.integers(0, 65_535))
+ADDRESSES = st.builds(MemberAddress, st.binary(min_size=16, max_size=16), st.integers(0, 65_535))
 UPDATES = st.lists(
-    st.builds(Update, EIGHT, st.sampled_from(State), NUMBERS, ADDRESSES),
+    st.builds(MemberUpdate, EIGHT, st.sampled_from(MemberState), NUMBERS, ADDRESSES),
     max_size=limits.gossip_updates_max,
 ).map(tuple)
 TIMES = st.integers(0, 2**40 - 1)
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> Answer:
+def answers(draw: st.DrawFn) -> PullResponse:
     """With some of what there is, if there is any."""
     told = st.lists(st.binary(min_size=20, max_size=20), max_size=limits.answer_ids_max)
     ids = tuple(draw(told))
     number = draw(st.integers(0, 2**64 - 1 - len(ids)))
     head = draw(st.integers(number + len(ids), 2**64 - 1)) if ids else number
     life, nonce, members = draw(EIGHT), draw(EIGHT), draw(EIGHT)
-    return Answer(nonce, life, number, head, members, draw(TIMES), draw(st.booleans()), ids)
+    return PullResponse(nonce, life, number, head, members, draw(TIMES), draw(st.booleans()), ids)
 
 
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
-    st.builds(Carry, st.binary(max_size=limits.gossip_message_bytes_max - 1)),
-    st.builds(Have, IDS.map(tuple)),
-    st.builds(Want, IDS.map(tuple)),
+    st.builds(Push, st.binary(max_size=limits.gossip_message_bytes_max - 1)),
+    st.builds(IHave, IDS.map(tuple)),
+    st.builds(IWant, IDS.map(tuple)),
     st.builds(Ping, NUMBERS, EIGHT, UPDATES),
     st.builds(Ack, NUMBERS, EIGHT, UPDATES),
-    st.builds(Ask, NUMBERS, EIGHT, UPDATES),
-    st.builds(Question, EIGHT, EIGHT, NUMBERS),
+    st.builds(PingRequest, NUMBERS, EIGHT, UPDATES),
+    st.builds(PullRequest, EIGHT, EIGHT, NUMBERS),
     answers(),
-    st.builds(Check, TIMES, IDS.map(tuple)),
-    st.builds(Kept, TIMES, EIGHT, st.booleans(), IDS.map(tuple)),
+    st.builds(PersistQuery, TIMES, IDS.map(tuple)),
+    st.builds(PersistAck, TIMES, EIGHT, st.booleans(), IDS.map(tuple)),
 )
 SOME: list[Message] = [
-    Carry(b"raw"),
-    Have((bytes(20), bytes(range(20)))),
-    Want((bytes(20),)),
-    Ping(1, bytes(8), (Update(bytes(8), State.DEAD, 7, Address(bytes(16), 9)),)),
+    Push(b"raw"),
+    IHave((bytes(20), bytes(range(20)))),
+    IWant((bytes(20),)),
+    Ping(1, bytes(8), (MemberUpdate(bytes(8), MemberState.DEAD, 7, MemberAddress(bytes(16), 9)),)),
     Ack(2, bytes(8)),
-    Ask(3, bytes(8)),
-    Question(b"nonce 8.", b"life 8..", 9),
-    Answer(b"nonce 8.", b"life 8..", 9, 11, bytes(8), 12, counts=True, ids=(bytes(range(20)),)),
-    Answer(bytes(8), bytes(8), 7, 7, bytes(8), 2**40 - 1, counts=False),
-    Check(4, (bytes(20), bytes(range(20)))),
-    Kept(2**40 - 1, b"members.", counts=True, ids=(bytes(range(20)),)),
+    PingRequest(3, bytes(8)),
+    PullRequest(b"nonce 8.", b"life 8..", 9),
+    PullResponse(
+        b"nonce 8.", b"life 8..", 9, 11, bytes(8), 12, counts=True, ids=(bytes(range(20)),)
+    ),
+    PullResponse(bytes(8), bytes(8), 7, 7, bytes(8), 2**40 - 1, counts=False),
+    PersistQuery(4, (bytes(20), bytes(range(20)))),
+    PersistAck(2**40 - 1, b"members.", counts=True, ids=(bytes(range(20)),)),
 ]
 
 
@@ -111,7 +113,7 @@ def test_every_cut_and_every_bit_is_refused_or_another_message(message: Message)
 )
 def test_an_answer_tells_some_of_what_there_is(number: int, head: int, count: int) -> None:
     """Not more of it, and not nothing: whoever believed that would ask for ever."""
-    bad = Answer(
+    bad = PullResponse(
         *(bytes(8), bytes(8), number, head, bytes(8), 1), counts=True, ids=(bytes(20),) * count
     )
     with pytest.raises(GossipError):
@@ -121,11 +123,11 @@ def test_an_answer_tells_some_of_what_there_is(number: int, head: int, count: in
 @pytest.mark.parametrize(
     "message",
     [
-        Carry(bytes(limits.gossip_message_bytes_max)),
-        Have((bytes(20),) * (limits.gossip_ids_max + 1)),
-        Check(1, (bytes(20),) * (limits.gossip_ids_max + 1)),
-        Kept(1, bytes(8), counts=True, ids=(bytes(20),) * (limits.gossip_ids_max + 1)),
-        Answer(*(bytes(8), bytes(8), 0, 99, bytes(8), 1), True, (bytes(20),) * 56),
+        Push(bytes(limits.gossip_message_bytes_max)),
+        IHave((bytes(20),) * (limits.gossip_ids_max + 1)),
+        PersistQuery(1, (bytes(20),) * (limits.gossip_ids_max + 1)),
+        PersistAck(1, bytes(8), counts=True, ids=(bytes(20),) * (limits.gossip_ids_max + 1)),
+        PullResponse(*(bytes(8), bytes(8), 0, 99, bytes(8), 1), True, (bytes(20),) * 56),
         Ping(1, bytes(8), SOME[3].updates * (limits.gossip_updates_max + 1)),  # type: ignore[union-attr]
     ],
     ids=["carry", "have", "check", "kept", "answer", "ping"],

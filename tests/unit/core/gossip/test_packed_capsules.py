@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from crewgate import limits
 from crewgate.core.gossip.capsules import decode, expires_of, unsigned
-from crewgate.core.gossip.packed_capsules import PAGE, Packed
+from crewgate.core.gossip.packed_capsules import PAGE, PackedCapsules
 from crewgate.core.gossip.ranges import ranges_of
 
 NUMBERS = st.integers(1, 3 * PAGE) | st.sampled_from([2**32 - 1, 2**32 - PAGE])
@@ -22,7 +22,7 @@ def raw_of(number: int, entries: int) -> bytes:
 @given(st.lists(st.tuples(NUMBERS, st.integers(0, limits.capsule_entries_max)), max_size=60))
 def test_it_is_a_dict_of_capsules(steps: list[tuple[int, int]]) -> None:
     """None of one number; another in its place; each page's newest is what its pages begin with."""
-    packed, model = Packed(line()), dict[int, bytes]()
+    packed, model = PackedCapsules(line()), dict[int, bytes]()
     for number, entries in steps:
         if entries:
             model[number] = raw_of(number, entries)
@@ -51,7 +51,7 @@ def test_when_a_capsule_expires_is_read_from_its_bytes(lives: list[int]) -> None
 
 def test_a_full_line_is_one_range_whatever_its_order() -> None:
     """As after a sync, which begins with the newest."""
-    packed = Packed(line())
+    packed = PackedCapsules(line())
     for number in range(5 * PAGE, 0, -1):
         packed.put(number, raw_of(number, 1))
     assert packed.ranges() == ((1, 5 * PAGE),)

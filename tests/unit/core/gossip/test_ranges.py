@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.core.gossip.ranges import Range, Ranges, ranges_of
+from crewgate.core.gossip.ranges import IntervalSet, Range, ranges_of
 
 
 @given(st.sets(st.integers(1, 60)))
 def test_they_are_a_set(numbers: set[int]) -> None:
     """Against a set: what is in it, and that no two ranges touch."""
     found = ranges_of(numbers)
-    ranges = Ranges(found)
+    ranges = IntervalSet(found)
     assert {each for each in range(62) if each in ranges} == numbers
     assert all(last + 1 < first for (_, last), (first, _) in pairwise(found))
 
@@ -24,4 +24,4 @@ def test_they_are_a_set(numbers: set[int]) -> None:
 def test_what_is_no_set_of_ranges_is_refused(ranges: list[Range]) -> None:
     """Below 1, backwards, touching, out of order, overlapping."""
     with pytest.raises(ValueError, match="no set"):
-        Ranges(ranges)
+        IntervalSet(ranges)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate.core.policy.path_variants import loose_segment
-from crewgate.core.policy.routing import Route, Router
+from crewgate.core.policy.routing import RoutePattern, Router
 
 _BLANK = r"\s\x00-\x1f\x7f-\x9f+"
 _SLOW = re.compile(rf"\A[{_BLANK}]+|(?:[{_BLANK}.:]|:[^/:]*:\$\w+)+\Z")
@@ -36,6 +36,6 @@ def _seconds(router: Router, path: bytes) -> float:
 @pytest.mark.parametrize("inner", [".", "+", ":", "::$a", ":$a", ": ", "::$", ".a"])
 def test_the_work_for_a_long_name_grows_no_faster_than_the_name(inner: str) -> None:
     """Of a name 16 times as long it is some 16 times as much; in a square it would be 256 times."""
-    router = Router([Route("GET", "/users/{id}", "a"), Route("GET", "/other", "b")])
+    router = Router([RoutePattern("GET", "/users/{id}", "a"), RoutePattern("GET", "/other", "b")])
     short, long = (b"/users/A" + inner.encode() * n + b"-" for n in (500, 8000))
     assert _seconds(router, long) < 100 * _seconds(router, short)

@@ -8,8 +8,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from lenient_servers import matched, served
 
-from crewgate.core.policy.rewriting import Rewrite, Served, Servers
-from crewgate.core.policy.routing import Route, Router
+from crewgate.core.policy.rewriting import PathRewrite, UpstreamRoute, UpstreamRouteIndex
+from crewgate.core.policy.routing import RoutePattern, Router
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_what_is_captured_is_kept_byte_for_byte(
     path: str, base: str, to: str | None, asked: str, forwarded: str
 ) -> None:
     """Literals are the server's own, whatever their spelling was."""
-    way = Rewrite(path, base, to)
+    way = PathRewrite(path, base, to)
     assert way(asked.encode()) == forwarded.encode()
     assert way.is_plain == (path == way.route)
 
@@ -53,13 +53,13 @@ def test_what_is_captured_is_kept_byte_for_byte(
 def test_a_rewrite_that_fits_no_path_is_refused(path: str, to: str, said: str) -> None:
     """With what is wrong."""
     with pytest.raises(ValueError, match=re.escape(said)):
-        Rewrite(path, "", to)
+        PathRewrite(path, "", to)
 
 
-def servers(*lines: tuple[str, str, bool]) -> Servers:
+def servers(*lines: tuple[str, str, bool]) -> UpstreamRouteIndex:
     """Tools by server, path there, and whether they are moved."""
-    return Servers(
-        Served((server,), Route("GET", path, f"tool {at}"), moved)
+    return UpstreamRouteIndex(
+        UpstreamRoute((server,), RoutePattern("GET", path, f"tool {at}"), moved)
         for at, (server, path, moved) in enumerate(lines)
     )
 
@@ -152,12 +152,12 @@ def test_whatever_is_forwarded_is_the_judged_tools(
     tools: list[tuple[str, str]], requests: list[bytes]
 ) -> None:
     """No server behind the gateway could take it for a tool's that has another path there."""
-    here = [Route("GET", path, f"tool {at}") for at, (path, _) in enumerate(tools)]
-    there = [Route("GET", to, f"tool {at}") for at, (_, to) in enumerate(tools)]
+    here = [RoutePattern("GET", path, f"tool {at}") for at, (path, _) in enumerate(tools)]
+    there = [RoutePattern("GET", to, f"tool {at}") for at, (_, to) in enumerate(tools)]
     try:
         router = Router(here)
-        table = Servers(
-            Served(("s",), there[at], path != to) for at, (path, to) in enumerate(tools)
+        table = UpstreamRouteIndex(
+            UpstreamRoute(("s",), there[at], path != to) for at, (path, to) in enumerate(tools)
         )
     except ValueError:
         assume(False)
@@ -167,7 +167,7 @@ def test_whatever_is_forwarded_is_the_judged_tools(
         if tool < 0:
             continue
         path, to = tools[tool]
-        forwarded = Rewrite(path, "", to)(raw)
+        forwarded = PathRewrite(path, "", to)(raw)
         assert forwarded == substituted(path, to, raw)
         if any(path != to for path, to in tools) and table.agree(tool, b"GET", forwarded):
             same = {route.name for route in there if _shape(route.path) == _shape(to)}

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from lenient_servers import matched, served
 
 from crewgate.core.policy.path_variants import loose_segment
-from crewgate.core.policy.routing import UNKNOWN, Route, Router, parse_path
+from crewgate.core.policy.routing import UNKNOWN, RoutePattern, Router, parse_path
 
 
-def routes(*lines: str) -> list[Route]:
+def routes(*lines: str) -> list[RoutePattern]:
     """Routes from lines such as "GET /a", named by their number."""
     return [
-        Route(method, path, f"tool {number}")
+        RoutePattern(method, path, f"tool {number}")
         for number, (method, path) in enumerate(line.split(" ") for line in lines)
     ]
 
@@ -336,7 +336,7 @@ requests = st.builds(
 )
 
 
-def accepted(paths: list[str]) -> tuple[list[Route], Router]:
+def accepted(paths: list[str]) -> tuple[list[RoutePattern], Router]:
     """A table that is not refused."""
     table = routes(*(f"GET {pattern}" for pattern in paths))
     try:
@@ -346,7 +346,7 @@ def accepted(paths: list[str]) -> tuple[list[Route], Router]:
         raise
 
 
-def model(table: list[Route], path: str) -> str:
+def model(table: list[RoutePattern], path: str) -> str:
     """The name of the one route that any server could take the path for; "" if there are more."""
     if "//" in path or "%2E" in path:
         return ""
@@ -416,7 +416,9 @@ def test_an_accepted_table_never_has_two_answers_of_one_rank(
 
 def hosted(*lines: tuple[str, tuple[str, ...]]) -> Router:
     """Routes of GET with their hosts."""
-    return Router(Route("GET", path, f"tool {at}", hosts) for at, (path, hosts) in enumerate(lines))
+    return Router(
+        RoutePattern("GET", path, f"tool {at}", hosts) for at, (path, hosts) in enumerate(lines)
+    )
 
 
 @pytest.mark.parametrize(

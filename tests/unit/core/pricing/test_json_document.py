@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tariffs import texts, values
 
 from crewgate import limits
-from crewgate._native.outline import outline
-from crewgate.core.pricing.json_document import UNPRICED, Document
+from crewgate._native.json_count import outline
+from crewgate.core.pricing.json_document import UNPRICED, JSONDocument
 from crewgate.errors import RequestRefusedError
 
 NOTHING = object()
@@ -53,13 +53,13 @@ def test_a_document_is_written_as_the_same_json(
 ) -> None:
     """However it was spelled, what is written says what was read."""
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
-    assert json.loads(Document(text).written()) == value
+    assert json.loads(JSONDocument(text).written()) == value
 
 
 @given(st.dictionaries(few, small, max_size=4), st.lists(steps_of, min_size=1, max_size=5))
 def test_finds_what_a_pointer_leads_to(value: dict[str, Any], pointers: list[list[str]]) -> None:
     """Each place is found, or is not there, and looking changes nothing of what is written."""
-    document = Document(json.dumps(value).encode())
+    document = JSONDocument(json.dumps(value).encode())
     for steps in pointers:
         found = document.find(steps)
         assert (NOTHING if found is None else json.loads(found)) == walk(value, steps)
@@ -69,7 +69,7 @@ def test_finds_what_a_pointer_leads_to(value: dict[str, Any], pointers: list[lis
 @given(st.dictionaries(few, small, max_size=4), st.lists(st.tuples(steps_of, values), max_size=4))
 def test_puts_where_it_is_told(value: dict[str, Any], puts: list[tuple[list[str], object]]) -> None:
     """Objects on the way are made, of null, too; for anything else there the call is refused."""
-    document, model = Document(json.dumps(value).encode()), deepcopy(value)
+    document, model = JSONDocument(json.dumps(value).encode()), deepcopy(value)
     for steps, new in puts:
         way = [walk(model, steps[:end]) for end in range(1, len(steps))]
         text = json.dumps(new).encode()
@@ -89,7 +89,7 @@ def test_puts_where_it_is_told(value: dict[str, Any], puts: list[tuple[list[str]
 def test_a_member_that_stands_there_twice_is_written_once(pairs: list[tuple[str, object]]) -> None:
     """The last one counts, for whoever prices it and for whoever reads what goes on."""
     text = written_as([(json.dumps(name), json.dumps(value).encode()) for name, value in pairs])
-    document = Document(text)
+    document = JSONDocument(text)
     for name, value in dict(pairs).items():
         found = document.find([name])
         assert found is not None
@@ -99,7 +99,7 @@ def test_a_member_that_stands_there_twice_is_written_once(pairs: list[tuple[str,
 
 def test_an_inner_member_that_stands_there_twice_is_written_once() -> None:
     """The same in an object that was looked into; one that was not is not priced either."""
-    document = Document(b'{"a":{"n":1,"n":2},"b":{"n":1,"n":2},"a":{"n":3,"\\u006e":4}}')
+    document = JSONDocument(b'{"a":{"n":1,"n":2},"b":{"n":1,"n":2},"a":{"n":3,"\\u006e":4}}')
     assert document.find(["a", "n"]) == b"4"
     assert document.written() == b'{"a":{"n":4},"b":{"n":1,"n":2}}'
 
@@ -119,7 +119,7 @@ def test_another_case_of_a_name_is_refused(data: st.DataObject, name: str, both:
     inner = written_as(pairs)
     for text, steps in ((inner, [name]), (b'{"a":%b}' % inner, ["a", name])):
         with pytest.raises(RequestRefusedError, match="two spellings") as refused:
-            Document(text).find(steps)
+            JSONDocument(text).find(steps)
         assert refused.value.status == UNPRICED
 
 
@@ -131,7 +131,7 @@ def test_an_escaped_name_is_the_same_name(data: st.DataObject) -> None:
         f"\\u{ord(c):04{data.draw(st.sampled_from('xX'))}}" if data.draw(st.booleans()) else c
         for c in name
     )
-    document = Document(written_as([(json.dumps(name), b"1"), (f'"{escaped}"', b"2")]))
+    document = JSONDocument(written_as([(json.dumps(name), b"1"), (f'"{escaped}"', b"2")]))
     assert document.find([name]) == b"2"
     assert document.written() == b'{"max_tokens":2}'
 
@@ -143,7 +143,7 @@ def test_an_escaped_name_is_the_same_name(data: st.DataObject) -> None:
 )  # fmt: skip
 def test_what_is_not_looked_into_passes_byte_for_byte(text: bytes) -> None:
     """No number loses a digit and no text its spelling, whatever a reader here would make of it."""
-    document = Document(b' { "a" :  %b\n, "b":1}' % text)
+    document = JSONDocument(b' { "a" :  %b\n, "b":1}' % text)
     assert document.find(["a"]) == text
     assert document.written() == b'{"a":%b,"b":1}' % text
 
@@ -164,14 +164,14 @@ def test_what_is_not_looked_into_passes_byte_for_byte(text: bytes) -> None:
 def test_what_is_no_object_or_array_is_refused(text: bytes) -> None:
     """Strict JSON is read and nothing that a lenient reader would take for it; nesting too."""
     with pytest.raises(ValueError, match="not JSON"):
-        Document(text)
+        JSONDocument(text)
 
 
 @given(st.binary(max_size=30) | st.text('{}[]",:\\u0aA 1e-.\n', max_size=30).map(str.encode))
 def test_any_bytes_are_json_or_refused(text: bytes) -> None:
     """Nothing else is raised; what is accepted goes on as what Python would have read."""
     try:
-        document = Document(text)
+        document = JSONDocument(text)
     except ValueError:
         return
     if text.decode(errors="replace").encode() == text:
@@ -188,7 +188,7 @@ def test_any_bytes_are_json_or_refused(text: bytes) -> None:
 )  # fmt: skip
 def test_counts_items(text: bytes, count: int) -> None:
     """An array's are counted, anything else is one, nothing is none; nested ones are not added."""
-    assert Document(text).items(["a"]) == count
+    assert JSONDocument(text).items(["a"]) == count
 
 
 @given(st.lists(values, max_size=6), st.booleans(), st.sampled_from([None, 1, "\t"]))
@@ -197,13 +197,13 @@ def test_items_are_counted_without_reading_them(
 ) -> None:
     """As many as there are, whatever brackets, commas and quotes stand in them."""
     text = json.dumps({"a": items}, ensure_ascii=ascii_only, indent=indent).encode()
-    assert Document(text, outline).items(["a"]) == Document(text).items(["a"]) == len(items)
+    assert JSONDocument(text, outline).items(["a"]) == JSONDocument(text).items(["a"]) == len(items)
 
 
 def test_no_more_is_looked_into_than_may_be_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many small objects take as long as a large one."""
     monkeypatch.setattr(limits, "json_opened_max", 8)
-    document = Document(b'{"a":[{"b":1,"c":2},{"b":1,"c":2},{"b":1,"c":2}]}', outline)
+    document = JSONDocument(b'{"a":[{"b":1,"c":2},{"b":1,"c":2},{"b":1,"c":2}]}', outline)
     assert document.find(("a", "0", "b")) == b"1"
     assert document.find(("a", "0", "c")) == b"2"
     assert document.find(("a", "1", "b")) == b"1"
@@ -215,25 +215,25 @@ def test_what_has_too_many_members_is_not_looked_into(monkeypatch: pytest.Monkey
     """Where they can be counted without being made; what is not looked into may have more."""
     monkeypatch.setattr(limits, "json_outermost_max", 3)
     for text in (b'{"a":1,"b":[1,2,3,4],"c":3}', b"[1,[2,2,2,2],3]"):
-        assert Document(text, outline).written() == text
+        assert JSONDocument(text, outline).written() == text
     for text in (b'{"a":1,"b":2,"c":3,"c":4}', b"[1,2,3,4]"):
-        assert Document(text).written()
+        assert JSONDocument(text).written()
         with pytest.raises(ValueError, match="more than 3 values"):
-            Document(text, outline)
+            JSONDocument(text, outline)
 
 
 @pytest.mark.parametrize("step", ["3", "-1", "-", "+1", "1.0", "1 ", "²", "٣", "", "a", "9" * 5000])
 def test_what_is_no_index_leads_nowhere(step: str) -> None:
     """RFC 6901, section 4: digits alone, and fewer than there are items."""
-    assert Document(b'{"a":[1,2,3]}').find(["a", step]) is None
+    assert JSONDocument(b'{"a":[1,2,3]}').find(["a", step]) is None
 
 
 def test_an_array_may_be_the_whole_text() -> None:
     """Its items are its members, its last one is what a stream's end says."""
-    document = Document(b' [ 1 , {"a":[2]} , {"b" :3}]')
+    document = JSONDocument(b' [ 1 , {"a":[2]} , {"b" :3}]')
     assert (document.items([]), document.find(["1", "a", "0"])) == (3, b"2")
     assert document.last() == b'{"b" :3}'
-    assert (Document(b"[]").last(), Document(b'{"a": 1}').last()) == (b"null", b'{"a":1}')
+    assert (JSONDocument(b"[]").last(), JSONDocument(b'{"a": 1}').last()) == (b"null", b'{"a":1}')
     document.put(["1", "a"], b"5")
     assert document.written() == b'[1,{"a":5},{"b" :3}]'
     for step in ("a", "3", "-1"):

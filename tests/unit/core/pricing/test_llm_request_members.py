@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from crewgate.core.pricing import json_document
-from crewgate.core.pricing.json_document import Document
+from crewgate.core.pricing.json_document import JSONDocument
 from crewgate.core.pricing.llm_request import asked
-from crewgate.core.pricing.tariff import MILLION, Dialect, Model, Usage
+from crewgate.core.pricing.tariff import MILLION, LLMDialect, ModelRates, UsagePricing
 from crewgate.errors import RequestRefusedError
 
-MODEL = Model("m", MILLION, MILLION, MILLION, MILLION, context_tokens=1000, output_tokens=100)
+MODEL = ModelRates("m", MILLION, MILLION, MILLION, MILLION, context_tokens=1000, output_tokens=100)
 CHAT, TEXT, RESPONSES = b"/v1/chat/completions", b"/v1/completions", b"/v1/responses"
 EMBEDDINGS, MESSAGES = b"/v1/embeddings", b"/v1/messages"
 CONTENTS = b"/v1beta/models/m:generateContent"
-SHAPES: dict[bytes, tuple[Dialect, dict[str, Any]]] = {
+SHAPES: dict[bytes, tuple[LLMDialect, dict[str, Any]]] = {
     CHAT: ("openai", {"model": "m", "messages": []}),
     TEXT: ("openai", {"model": "m", "prompt": "a"}),
     RESPONSES: ("openai", {"model": "m", "input": "a"}),
@@ -33,7 +33,12 @@ def price(path: bytes, more: dict[str, Any] | str, allow: tuple[str, ...] = ()) 
     else:
         text = json.dumps({**body, **more})
     try:
-        asked(Usage(dialect, (MODEL,), allow=allow), Document(text.encode()), path, len(text))
+        asked(
+            UsagePricing(dialect, (MODEL,), allow=allow),
+            JSONDocument(text.encode()),
+            path,
+            len(text),
+        )
     except RequestRefusedError as error:
         return str(error)
     return ""
@@ -232,8 +237,8 @@ def test_no_spelling_hides_a_tools_kind(tools: str) -> None:
 def test_of_a_doubled_kind_only_the_one_that_was_read_goes_on() -> None:
     """A server that takes the first would see the search otherwise."""
     text = b'{"model":"m","input":"a","tools":[{"type":"web_search","type":"function"}]}'
-    json_document = Document(text)
-    asked(Usage("openai", (MODEL,)), json_document, RESPONSES, len(text))
+    json_document = JSONDocument(text)
+    asked(UsagePricing("openai", (MODEL,)), json_document, RESPONSES, len(text))
     assert json.loads(json_document.written())["tools"] == [{"type": "function"}]
     assert b"web_search" not in json_document.written()
 

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from tariffs import PATHS, ask, by_usage, plain, rated, refusal, texts
 
 from crewgate import limits
-from crewgate.core.pricing.json_document import Document
+from crewgate.core.pricing.json_document import JSONDocument
 from crewgate.core.pricing.llm_request import asked
-from crewgate.core.pricing.tariff import Dialect
+from crewgate.core.pricing.tariff import LLMDialect
 
 RESPONSES = b"/v1/responses"
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 20}
 
 
-BEYOND: list[tuple[Dialect, str]] = [
+BEYOND: list[tuple[LLMDialect, str]] = [
     ("openai", '"messages":[{"content":[{"image_url":{"url":"https://a"}}]}]'),
     ("openai", '"messages":[{"content":[{"im\\u0061ge_\\u0075rl":{}}]}]'),
     ("openai", '"messages":[],"Web_Search_Options":{}'),
@@ -50,7 +50,7 @@ ALLOWED = (
 
 @pytest.mark.parametrize(("dialect", "members"), BEYOND)
 def test_what_is_read_beside_the_requests_text_is_bounded_by_the_model(
-    dialect: Dialect, members: str
+    dialect: LLMDialect, members: str
 ) -> None:
     """Files, pages and conversations are as long as they like: the model's context is the bound."""
     text = f'{{"model":"m","max_tokens":5,"max_output_tokens":5,{members}}}'.encode()
@@ -93,7 +93,7 @@ def test_a_prompt_that_the_server_adds_is_read_too(member: dict[str, object]) ->
      ("anthropic", "service_tier"), ("anthropic", "speed"), ("gemini", "serviceTier")],
 )  # fmt: skip
 def test_what_changes_the_price_is_refused_unless_it_is_allowed(
-    dialect: Dialect, name: str
+    dialect: LLMDialect, name: str
 ) -> None:
     """Not where it says what is done without it; in no other case either."""
     dear: list[object] = ["priority", True, 5, ["m"], {}]
@@ -101,7 +101,7 @@ def test_what_changes_the_price_is_refused_unless_it_is_allowed(
         body = {**CHAT, name: value}
         assert "may change what the call costs" in refusal(body, dialect, output_tokens=9)
         usage = by_usage(dialect, rated(output_tokens=9), allow=(name,))
-        assert asked(usage, Document(plain(body)), PATHS[dialect], 99).name == "m"
+        assert asked(usage, JSONDocument(plain(body)), PATHS[dialect], 99).name == "m"
     assert f'"{name.upper()}" may change' in refusal(
         {**CHAT, name.upper(): 1}, dialect, output_tokens=9
     )
@@ -115,7 +115,7 @@ def test_an_hour_in_a_cache_is_refused_unless_it_is_allowed(member: str) -> None
     text = f'{{"model":"m","max_tokens":5,"system":[{{"cache_control":{{{member}}}}}]}}'.encode()
     assert "costs more than writing into a cache" in refusal(text, "anthropic")
     usage = by_usage("anthropic", allow=("ttl",))
-    assert asked(usage, Document(text), PATHS["anthropic"], 99).name == "m"
+    assert asked(usage, JSONDocument(text), PATHS["anthropic"], 99).name == "m"
     assert ask(text.replace(b"1", b"5"), "anthropic").name == "m"
 
 

@@ -9,23 +9,23 @@ from hypothesis import strategies as st
 from tariffs import PLAIN, STREAM, asking, by_usage, event, hear, plain, rated
 
 from crewgate import limits
-from crewgate.core.pricing.meter import Bill, Charge, Meter
-from crewgate.core.pricing.tariff import MILLION, Dialect, HangUp, Tariff, Term
+from crewgate.core.pricing.meter import Charge, CostMeter, FinalCharge
+from crewgate.core.pricing.tariff import MILLION, DisconnectPolicy, LLMDialect, PriceTerm, Tariff
 
-HEADER, BYTES = Term("header", MILLION, ("x-cost",)), Term("bytes", MILLION)
-NUMBER = Term("number", MILLION, ("pages",))
+HEADER, BYTES = PriceTerm("header", MILLION, ("x-cost",)), PriceTerm("bytes", MILLION)
+NUMBER = PriceTerm("number", MILLION, ("pages",))
 
 
 def metered(
-    dialect: Dialect = "openai", *, step: int = 0, hides: bool = False, **asked: Any
-) -> Meter:
+    dialect: LLMDialect = "openai", *, step: int = 0, hides: bool = False, **asked: Any
+) -> CostMeter:
     """Of a model's call: it reads at most 10 tokens of a micro-credit, writes 100 of ten."""
     tariff = Tariff(2, 10_000, usage=by_usage(dialect), step=step)
-    return Meter(tariff, [], asking(**asked), hides_usage=hides)
+    return CostMeter(tariff, [], asking(**asked), hides_usage=hides)
 
 
-def termed(*terms: Term, step: int = 0, charges: tuple[Charge, ...] = ()) -> Meter:
-    return Meter(Tariff(2, 1000, response=terms, step=step), charges)
+def termed(*terms: PriceTerm, step: int = 0, charges: tuple[Charge, ...] = ()) -> CostMeter:
+    return CostMeter(Tariff(2, 1000, response=terms, step=step), charges)
 
 
 CHAT = {"usage": {"prompt_tokens": 5, "completion_tokens": 7}}
@@ -41,11 +41,11 @@ def test_a_call_is_reserved_at_its_dearest() -> None:
     """All that it may read, at the dearest rate for that, and all that it may write."""
     tariff = Tariff(2, 10**9, usage=by_usage())
     dear = rated(input=MILLION, cached=3 * MILLION, written=2 * MILLION)
-    meter = Meter(tariff, [(MILLION, 5)], asking(dear, choices=2))
-    assert (meter.known, meter.worst, meter.bound) == (7, 7 + 30 + 2000, 7 + 30 + 2000)
+    meter = CostMeter(tariff, [(MILLION, 5)], asking(dear, choices=2))
+    assert (meter.request_cost, meter.max_cost, meter.bound) == (7, 7 + 30 + 2000, 7 + 30 + 2000)
     assert termed(HEADER).bound == 1000
-    fixed = Meter(Tariff(2, 1000, request=(BYTES,)), [(MILLION, 9)])
-    assert (fixed.known, fixed.bound) == (11, 11)
+    fixed = CostMeter(Tariff(2, 1000, request=(BYTES,)), [(MILLION, 9)])
+    assert (fixed.request_cost, fixed.bound) == (11, 11)
 
 
 def test_a_stream_begins_with_a_step() -> None:
@@ -74,11 +74,11 @@ def test_credit_pays_for_the_tokens_that_it_is_said_to(
     model = rated(input=read, output=answered, cached=0, written=0)
     tariff = Tariff(3, 10**9, usage=by_usage("openai", model))
     request = asking(model, read=size, choices=choices)
-    meter = Meter(tariff, [(12_345, units)], request)
+    meter = CostMeter(tariff, [(12_345, units)], request)
     tokens = meter.tokens_for(credit)
 
     def worst(written: int) -> int:
-        return Meter(tariff, [(12_345, units)], request._replace(written=written)).worst
+        return CostMeter(tariff, [(12_345, units)], request._replace(written=written)).max_cost
 
     if answered == 0:
         assert tokens == 0
@@ -93,7 +93,7 @@ def test_no_tokens_are_bought_of_what_has_none() -> None:
     assert metered().tokens_for(-5) == 0
 
 
-ANSWERS: list[tuple[Dialect, list[tuple[bytes, bytes]], list[bytes]]] = [
+ANSWERS: list[tuple[LLMDialect, list[tuple[bytes, bytes]], list[bytes]]] = [
     ("openai", PLAIN, [plain(CHAT)]),
     ("openai", PLAIN, [plain(MESSAGE)]),
     ("openai", STREAM, [delta("abc"), event({**CHAT, "choices": []}), b"data: [DONE]\n\n"]),
@@ -117,24 +117,26 @@ ANSWERS: list[tuple[Dialect, list[tuple[bytes, bytes]], list[bytes]]] = [
 @pytest.mark.parametrize("step", [0, 20])
 @pytest.mark.parametrize(("dialect", "headers", "pieces"), ANSWERS)
 def test_a_stated_usage_is_what_is_charged(
-    dialect: Dialect, headers: list[tuple[bytes, bytes]], pieces: list[bytes], step: int
+    dialect: LLMDialect, headers: list[tuple[bytes, bytes]], pieces: list[bytes], step: int
 ) -> None:
     """Five tokens read and seven answered, in each dialect, as a whole and as a stream."""
     meter = metered(dialect, step=step)
     hear(meter, 200, headers, pieces)
-    assert meter.bill(1012, complete=True) == Bill(2 + 5 + 70)
+    assert meter.bill(1012, complete=True) == FinalCharge(2 + 5 + 70)
 
 
 def test_what_is_stated_beyond_the_reservation_is_overrun() -> None:
     """The reservation is charged, and no more."""
     meter = metered()
     hear(meter, 200, PLAIN, [plain(CHAT)])
-    assert meter.bill(77, complete=True) == Bill(77)
-    assert meter.bill(76, complete=True) == Bill(76, 1)
-    assert meter.bill(0, complete=True) == Bill(0, 77)
-    meter = termed(Term("header", limits.rate_micro_max, ("x-cost",)))
+    assert meter.bill(77, complete=True) == FinalCharge(77)
+    assert meter.bill(76, complete=True) == FinalCharge(76, 1)
+    assert meter.bill(0, complete=True) == FinalCharge(0, 77)
+    meter = termed(PriceTerm("header", limits.rate_micro_max, ("x-cost",)))
     hear(meter, 200, [(b"x-cost", b"%d" % limits.amount_max)], [])
-    assert meter.bill(7, complete=True) == Bill(7, limits.quota_micro_max)  # what records can hold
+    assert meter.bill(7, complete=True) == FinalCharge(
+        7, limits.quota_micro_max
+    )  # what records can hold
 
 
 NONSENSE = [
@@ -158,22 +160,22 @@ def test_what_is_not_stated_costs_the_reservation(body: bytes) -> None:
     for headers, data in ((PLAIN, body), (STREAM, b"data: " + body + b"\n\n")):
         meter = metered()
         hear(meter, 200, headers, [data])
-        assert meter.bill(500, complete=True) == Bill(500)
+        assert meter.bill(500, complete=True) == FinalCharge(500)
 
 
 @pytest.mark.parametrize("status", [400, 404, 429, 500, 599])
 def test_an_error_that_states_nothing_costs_what_the_request_does(status: int) -> None:
     """Nothing was done; where it does state a cost, that is charged."""
-    meter = Meter(Tariff(2, 1000, usage=by_usage()), [(MILLION, 9)], asking())
+    meter = CostMeter(Tariff(2, 1000, usage=by_usage()), [(MILLION, 9)], asking())
     hear(meter, status, PLAIN, [plain({"error": {}})])
-    assert meter.bill(500, complete=True) == Bill(11)
-    assert meter.bill(7, complete=True) == Bill(7)
-    meter = Meter(Tariff(2, 1000, usage=by_usage()), [(MILLION, 9)], asking())
+    assert meter.bill(500, complete=True) == FinalCharge(11)
+    assert meter.bill(7, complete=True) == FinalCharge(7)
+    meter = CostMeter(Tariff(2, 1000, usage=by_usage()), [(MILLION, 9)], asking())
     hear(meter, status, PLAIN, [plain(CHAT)])
-    assert meter.bill(500, complete=True) == Bill(11 + 75)
+    assert meter.bill(500, complete=True) == FinalCharge(11 + 75)
     meter = termed(HEADER, charges=((MILLION, 9),))
     hear(meter, status, [], [b"no"])
-    assert meter.bill(500, complete=True) == Bill(11)
+    assert meter.bill(500, complete=True) == FinalCharge(11)
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 399])
@@ -181,7 +183,7 @@ def test_any_other_answer_that_states_nothing_costs_the_reservation(status: int)
     """Below 400 something may have been done."""
     meter = termed(HEADER)
     hear(meter, status, [(b"x-cost", b"-5")], [])
-    assert meter.bill(500, complete=True) == Bill(500)
+    assert meter.bill(500, complete=True) == FinalCharge(500)
 
 
 def test_each_term_of_an_answer_is_charged_and_none_may_be_missing() -> None:
@@ -189,16 +191,16 @@ def test_each_term_of_an_answer_is_charged_and_none_may_be_missing() -> None:
     body = b'{"pages":3}'
     meter = termed(HEADER, NUMBER, BYTES, charges=((MILLION, 9),))
     hear(meter, 200, [*PLAIN, (b"x-cost", b"5")], [body])
-    assert meter.bill(1000, complete=True) == Bill(11 + 5 + 3 + 11)
+    assert meter.bill(1000, complete=True) == FinalCharge(11 + 5 + 3 + 11)
     meter = termed(HEADER, NUMBER, BYTES)
     hear(meter, 200, PLAIN, [body])
-    assert meter.bill(1000, complete=True) == Bill(1000)
+    assert meter.bill(1000, complete=True) == FinalCharge(1000)
 
 
 def test_an_answer_that_never_came_costs_the_reservation() -> None:
     """The request was seen, and nobody knows what was done."""
     for meter in (metered(), termed(BYTES), termed(HEADER)):
-        assert meter.bill(500, complete=False) == Bill(500)
+        assert meter.bill(500, complete=False) == FinalCharge(500)
 
 
 def test_an_answer_that_was_cut_off_costs_what_had_come() -> None:
@@ -206,18 +208,18 @@ def test_an_answer_that_was_cut_off_costs_what_had_come() -> None:
     meter = termed(BYTES)
     meter.begin(200, [])
     assert list(meter.feed(b"abc")) == [(b"abc", 5)]
-    assert meter.bill(500, complete=False) == Bill(5)
+    assert meter.bill(500, complete=False) == FinalCharge(5)
     meter = termed(HEADER)
     meter.begin(200, [(b"x-cost", b"7")])
-    assert meter.bill(500, complete=False) == Bill(9)
+    assert meter.bill(500, complete=False) == FinalCharge(9)
     meter = termed(NUMBER)
     meter.begin(200, PLAIN)
     list(meter.feed(b'{"pages":3'))
-    assert meter.bill(500, complete=False) == Bill(500)
+    assert meter.bill(500, complete=False) == FinalCharge(500)
     for meter, headers, owed in ((metered(), STREAM, 2 + 10 + 40), (metered(), PLAIN, 500)):
         meter.begin(200, headers)  # all may be read, eleven bytes are four tokens
         list(meter.feed(delta("hello world")))
-        assert meter.bill(500, complete=False) == Bill(owed)
+        assert meter.bill(500, complete=False) == FinalCharge(owed)
 
 
 def test_a_message_that_was_cut_off_costs_what_it_began_with_and_its_text() -> None:
@@ -226,13 +228,13 @@ def test_a_message_that_was_cut_off_costs_what_it_began_with_and_its_text() -> N
     meter.begin(200, STREAM)
     list(meter.feed(event({"type": "message_start", "message": {"usage": {"input_tokens": 8}}})))
     list(meter.feed(event({"type": "content_block_delta", "delta": {"text": "abcdefg"}})))
-    assert meter.bill(500, complete=False) == Bill(2 + 8 + 30)
+    assert meter.bill(500, complete=False) == FinalCharge(2 + 8 + 30)
 
 
 def test_a_models_answer_that_cannot_be_guessed_at_costs_all_that_it_may() -> None:
     """One that is heard to its end without steps may have thought unseen; one is compressed."""
     coded = [*STREAM, (b"content-encoding", b"gzip")]
-    calls: list[tuple[HangUp, int, list[tuple[bytes, bytes]], int]] = [
+    calls: list[tuple[DisconnectPolicy, int, list[tuple[bytes, bytes]], int]] = [
         ("drain", 0, STREAM, 500),
         ("drain", 20, STREAM, 2 + 10 + 40),
         ("cancel", 0, STREAM, 2 + 10 + 40),
@@ -240,10 +242,10 @@ def test_a_models_answer_that_cannot_be_guessed_at_costs_all_that_it_may() -> No
     ]
     for hang_up, step, headers, owed in calls:
         tariff = Tariff(2, 10**4, usage=by_usage(), step=step, hang_up=hang_up)
-        meter = Meter(tariff, [], asking())
+        meter = CostMeter(tariff, [], asking())
         meter.begin(200, headers)
         list(meter.feed(delta("hello world")))
-        assert meter.bill(500, complete=False) == Bill(owed)
+        assert meter.bill(500, complete=False) == FinalCharge(owed)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +257,7 @@ def test_a_stream_that_cannot_be_read_is_paid_for_in_full(
     """Nothing of it is passed on for less than all that it may cost."""
     meter = metered(step=20)
     meter.begin(200, headers)
-    assert [due for _, due in meter.feed(plain(CHAT))] == [meter.worst]
+    assert [due for _, due in meter.feed(plain(CHAT))] == [meter.max_cost]
 
 
 def test_every_event_is_a_token_at_least() -> None:
@@ -271,7 +273,7 @@ def test_a_stream_that_states_its_usage_owes_that() -> None:
     meter = metered(step=20)
     heard = hear(meter, 200, STREAM, [delta("a" * 60), event({**CHAT, "choices": []})])
     assert [due for _, due in heard] == [2 + 10 + 200, 2 + 10 + 200]
-    assert meter.bill(1012, complete=True) == Bill(77)
+    assert meter.bill(1012, complete=True) == FinalCharge(77)
 
 
 def test_usage_that_is_hidden_is_charged() -> None:
@@ -280,13 +282,13 @@ def test_usage_that_is_hidden_is_charged() -> None:
     usage, done = event({**CHAT, "choices": []}), b"data: [DONE]\n\n"
     heard = hear(meter, 200, STREAM, [delta("abc"), usage, done])
     assert [data for data, _ in heard] == [delta("abc"), b"", done]
-    assert meter.bill(1012, complete=True) == Bill(77)
+    assert meter.bill(1012, complete=True) == FinalCharge(77)
     assert meter.counts == (5, 0, 0, 7)
 
 
 def test_pieces_are_no_longer_than_a_read() -> None:
     """Whatever a step would pay for."""
-    meter = termed(Term("bytes", 1), step=10**6)
+    meter = termed(PriceTerm("bytes", 1), step=10**6)
     meter.begin(200, [])
     assert [len(piece.data) for piece in meter.feed(bytes(limits.receive_bytes + 1))] == [
         limits.receive_bytes,

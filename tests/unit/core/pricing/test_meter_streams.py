@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tariffs import PLAIN, STREAM, asking, by_usage, cut, event, hear, places
 
-from crewgate.core.pricing.llm_request import Asked
-from crewgate.core.pricing.meter import Bill, Meter
-from crewgate.core.pricing.tariff import MILLION, Dialect, Tariff, Term, cost
+from crewgate.core.pricing.llm_request import RequestedUsage
+from crewgate.core.pricing.meter import CostMeter, FinalCharge
+from crewgate.core.pricing.tariff import MILLION, LLMDialect, PriceTerm, Tariff, cost
 
-DIALECTS: list[Dialect] = ["openai", "anthropic", "gemini"]
+DIALECTS: list[LLMDialect] = ["openai", "anthropic", "gemini"]
 Fields = list[tuple[bytes, bytes]]
 
 
@@ -48,9 +48,9 @@ askings = st.sampled_from([asking(), asking(streams=False), asking(written=3, re
 )
 def test_a_models_answer_is_billed_the_same_however_it_is_cut(
     headers: Fields,
-    dialect: Dialect,
+    dialect: LLMDialect,
     stream: bytes,
-    call: tuple[Asked, int, int],
+    call: tuple[RequestedUsage, int, int],
     reserved: int,
     at: list[int],
     complete: bool,
@@ -59,7 +59,7 @@ def test_a_models_answer_is_billed_the_same_however_it_is_cut(
     request, step, status = call
     bills = []
     for pieces in (cut(stream, at), [stream]):
-        meter = Meter(Tariff(2, 9999, usage=by_usage(dialect), step=step), [], request)
+        meter = CostMeter(Tariff(2, 9999, usage=by_usage(dialect), step=step), [], request)
         if complete:
             heard = hear(meter, status, headers, pieces)
             assert b"".join(data for data, _ in heard) == stream
@@ -86,12 +86,12 @@ def test_bytes_are_paid_for_before_they_are_passed_on(
     data: bytes, step: int, rate: int, at: list[int], complete: bool
 ) -> None:
     """What is owed with a piece is what has come with it; that grows by a step, or by a KiB."""
-    tariff = Tariff(2, 10**6, response=(Term("bytes", rate),), step=step)
+    tariff = Tariff(2, 10**6, response=(PriceTerm("bytes", rate),), step=step)
     charges = ((MILLION // 2, 3),)
-    meter = Meter(tariff, charges)
+    meter = CostMeter(tariff, charges)
     meter.begin(200, PLAIN)
     pieces = [piece for part in cut(data, at) for piece in meter.feed(part)]
-    passed, before = 0, meter.known
+    passed, before = 0, meter.request_cost
     for piece in pieces:
         passed += len(piece.data)
         assert piece.due == cost(2, [*charges, (rate, passed)])
@@ -100,18 +100,18 @@ def test_bytes_are_paid_for_before_they_are_passed_on(
     assert b"".join(piece.data for piece in pieces) == data
     assert list(meter.end([])) == []
     owed = cost(2, [*charges, (rate, len(data))])
-    assert meter.bill(10**6, complete=complete) == Bill(owed)
+    assert meter.bill(10**6, complete=complete) == FinalCharge(owed)
 
 
 @given(
     st.sampled_from(DIALECTS), st.lists(st.text("aü", max_size=60), max_size=6), st.integers(1, 9)
 )
 def test_text_is_paid_for_before_it_is_passed_on(
-    dialect: Dialect, texts: list[str], bytes_per_token: int
+    dialect: LLMDialect, texts: list[str], bytes_per_token: int
 ) -> None:
     """While no usage is stated, so many bytes are a token, up to all that may be answered."""
     usage = by_usage(dialect, bytes_per_token=bytes_per_token)
-    meter = Meter(Tariff(0, 10**6, usage=usage, step=10), [], asking(written=50))
+    meter = CostMeter(Tariff(0, 10**6, usage=usage, step=10), [], asking(written=50))
     meter.begin(200, STREAM)
     size = 0
     for text in texts:
@@ -125,22 +125,22 @@ def test_what_a_cut_off_stream_had_stated_is_charged_unless_more_was_to_come() -
     """Gemini's events each state what there is so far: the text behind them may be more."""
     text = "a" * 59  # and something of the other event: twenty tokens
     stated = {"openai": {"prompt_tokens": 5, "completion_tokens": 7}, "gemini": None}
-    owing: list[tuple[Dialect, int]] = [("openai", 2 + 5 + 70), ("gemini", 2 + 5 + 200)]
+    owing: list[tuple[LLMDialect, int]] = [("openai", 2 + 5 + 70), ("gemini", 2 + 5 + 200)]
     for dialect, owed in owing:
-        meter = Meter(Tariff(2, 9999, usage=by_usage(dialect), step=7), [], asking())
+        meter = CostMeter(Tariff(2, 9999, usage=by_usage(dialect), step=7), [], asking())
         meter.begin(200, STREAM)
         metadata = {"promptTokenCount": 5, "candidatesTokenCount": 7}
         list(meter.feed(event({"choices": [{"delta": {"content": text}}]})))
         list(meter.feed(event({"usage": stated[dialect], "usageMetadata": metadata})))
-        assert meter.bill(1000, complete=False) == Bill(owed)
+        assert meter.bill(1000, complete=False) == FinalCharge(owed)
 
 
 def test_a_term_that_an_unfinished_answer_had_not_stated_may_be_anything() -> None:
     """Its bytes alone do not tell what it costs."""
-    terms = Term("header", MILLION, ("x-cost",)), Term("bytes", MILLION)
+    terms = PriceTerm("header", MILLION, ("x-cost",)), PriceTerm("bytes", MILLION)
     stating: list[tuple[Fields, int]] = [([(b"x-cost", b"5")], 2 + 5 + 3), ([], 500)]
     for headers, owed in stating:
-        meter = Meter(Tariff(2, 1000, response=terms))
+        meter = CostMeter(Tariff(2, 1000, response=terms))
         meter.begin(200, headers)
         list(meter.feed(b"abc"))
-        assert meter.bill(500, complete=False) == Bill(owed)
+        assert meter.bill(500, complete=False) == FinalCharge(owed)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tariffs import cut, places
 
 from crewgate import limits
-from crewgate.core.pricing.sse import ENDS, Splitter, data_of, is_stream
+from crewgate.core.pricing.sse import ENDS, EventSplitter, data_of, is_stream
 
 BOUND = 24
 
@@ -32,7 +32,7 @@ def by_byte(stream: bytes) -> tuple[list[bytes], bytes]:
 @given(streams, places)
 def test_events_are_the_same_however_a_stream_is_cut(stream: bytes, at: list[int]) -> None:
     """Each ends with the first blank line after its beginning, also one that came in pieces."""
-    splitter = Splitter()
+    splitter = EventSplitter()
     events = [event for piece in cut(stream, at) for event in splitter.feed(piece)]
     assert (events, splitter.tail()) == by_byte(stream)
 
@@ -40,7 +40,7 @@ def test_events_are_the_same_however_a_stream_is_cut(stream: bytes, at: list[int
 @given(st.lists(st.binary(max_size=40) | streams, max_size=12))
 def test_nothing_is_lost_and_little_is_kept(pieces: list[bytes]) -> None:
     """What is fed comes out again, in order, and never is more kept than an event's bound."""
-    splitter, out = Splitter(), b""
+    splitter, out = EventSplitter(), b""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "event_bytes_max", BOUND)
         for piece in pieces:
@@ -53,7 +53,7 @@ def test_nothing_is_lost_and_little_is_kept(pieces: list[bytes]) -> None:
 def test_a_long_event_goes_on_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is over its bound is not waited for; the next one is whole again."""
     monkeypatch.setattr(limits, "event_bytes_max", BOUND)
-    splitter = Splitter()
+    splitter = EventSplitter()
     long = b"data: " + b"a" * BOUND
     assert list(splitter.feed(long)) == [long]
     assert list(splitter.feed(b"a\n\ndata: b\n\n")) == [b"a\n\n", b"data: b\n\n"]

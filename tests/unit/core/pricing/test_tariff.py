@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tariffs import by_usage, rated
 
 from crewgate import limits
-from crewgate.core.pricing.tariff import MILLION, Tariff, Term, amount, cost, pointer
+from crewgate.core.pricing.tariff import MILLION, PriceTerm, Tariff, amount, cost, pointer
 
 quantities = st.integers(0, limits.amount_max) | st.fractions(0, limits.amount_max)
 charges = st.lists(st.tuples(st.integers(0, limits.rate_micro_max), quantities), max_size=8)
@@ -155,12 +155,12 @@ def test_what_is_no_pointer_is_refused(text: str) -> None:
 @given(st.lists(st.text("ab~/01", max_size=4), max_size=limits.pointer_depth_max))
 def test_a_place_is_named_as_it_was_configured(steps: list[str]) -> None:
     """A term's name leads a pointer back to the same place."""
-    assert pointer(Term("number", 1, tuple(steps)).name) == tuple(steps)
+    assert pointer(PriceTerm("number", 1, tuple(steps)).name) == tuple(steps)
 
 
 def test_a_field_is_named_as_it_is() -> None:
     """A header's name has no slash before it."""
-    assert Term("header", 1, ("x-cost",)).name == "x-cost"
+    assert PriceTerm("header", 1, ("x-cost",)).name == "x-cost"
 
 
 patterns = st.text("ab-", max_size=4).flatmap(lambda it: st.sampled_from([it or "*", f"{it}*"]))
@@ -186,11 +186,11 @@ def test_a_name_without_a_star_is_a_whole_name(asked: str) -> None:
 @pytest.mark.parametrize(
     ("tariff", "body", "answer"),
     [
-        (Tariff(1, 9, request=(Term("bytes", 1),)), True, False),
-        (Tariff(1, 9, request=(Term("number", 1, ("a",)),)), True, False),
-        (Tariff(1, 9, request=(Term("items", 1, ("a",)),)), True, False),
-        (Tariff(1, 9, response=(Term("bytes", 1),)), False, True),
-        (Tariff(1, 9, response=(Term("header", 1, ("a",)),)), False, True),
+        (Tariff(1, 9, request=(PriceTerm("bytes", 1),)), True, False),
+        (Tariff(1, 9, request=(PriceTerm("number", 1, ("a",)),)), True, False),
+        (Tariff(1, 9, request=(PriceTerm("items", 1, ("a",)),)), True, False),
+        (Tariff(1, 9, response=(PriceTerm("bytes", 1),)), False, True),
+        (Tariff(1, 9, response=(PriceTerm("header", 1, ("a",)),)), False, True),
         (Tariff(1, 9, usage=by_usage()), True, True),
     ],
 )

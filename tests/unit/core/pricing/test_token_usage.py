@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tariffs import plain, rated, values
 
 from crewgate import limits
-from crewgate.core.pricing.tariff import MILLION, Dialect
-from crewgate.core.pricing.token_usage import Counts, counts, is_usage_only, read, text_bytes
+from crewgate.core.pricing.tariff import MILLION, LLMDialect
+from crewgate.core.pricing.token_usage import TokenUsage, counts, is_usage_only, read, text_bytes
 
-DIALECTS: list[Dialect] = ["openai", "anthropic", "gemini"]
+DIALECTS: list[LLMDialect] = ["openai", "anthropic", "gemini"]
 NAMES = {
     "openai": ("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens"),
     "anthropic": (
@@ -31,7 +31,9 @@ NAMES = {
 }
 
 
-def stated_by(dialect: Dialect, answer: object, before: Counts | None = None) -> Counts | None:
+def stated_by(
+    dialect: LLMDialect, answer: object, before: TokenUsage | None = None
+) -> TokenUsage | None:
     return counts(dialect, read(plain(answer)), before)
 
 
@@ -48,7 +50,7 @@ FIVE = {"usage": {"prompt_tokens": 5, "completion_tokens": 1}}
         (
             "openai",  # chat and text completions
             {"usage": {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21}},
-            Counts(9, 0, 0, 12),
+            TokenUsage(9, 0, 0, 12),
         ),
         (
             "openai",
@@ -60,7 +62,7 @@ FIVE = {"usage": {"prompt_tokens": 5, "completion_tokens": 1}}
                     "completion_tokens_details": {"reasoning_tokens": 8},
                 }
             },
-            Counts(5, 4, 0, 12),
+            TokenUsage(5, 4, 0, 12),
         ),
         (
             "openai",  # responses
@@ -72,7 +74,7 @@ FIVE = {"usage": {"prompt_tokens": 5, "completion_tokens": 1}}
                     "output_tokens_details": {"reasoning_tokens": 80},
                 }
             },
-            Counts(30, 6, 0, 87),
+            TokenUsage(30, 6, 0, 87),
         ),
         (
             "openai",  # what is written into a cache is among what was read
@@ -83,7 +85,7 @@ FIVE = {"usage": {"prompt_tokens": 5, "completion_tokens": 1}}
                     "output_tokens": 87,
                 }
             },
-            Counts(10, 6, 20, 87),
+            TokenUsage(10, 6, 20, 87),
         ),
         (
             "openai",  # the last event of a stream of them
@@ -91,15 +93,19 @@ FIVE = {"usage": {"prompt_tokens": 5, "completion_tokens": 1}}
                 "type": "response.completed",
                 "response": {"usage": {"input_tokens": 3, "output_tokens": 4}},
             },
-            Counts(3, 0, 0, 4),
+            TokenUsage(3, 0, 0, 4),
         ),
-        ("openai", {**FIVE, "response": {"usage": {"input_tokens": 9}}}, Counts(5, 0, 0, 1)),
+        ("openai", {**FIVE, "response": {"usage": {"input_tokens": 9}}}, TokenUsage(5, 0, 0, 1)),
         (
             "openai",  # embeddings
             {"data": [], "usage": {"prompt_tokens": 8, "total_tokens": 8}},
-            Counts(8),
+            TokenUsage(8),
         ),
-        ("openai", {"usage": {**FIVE["usage"], "prompt_tokens_details": None}}, Counts(5, 0, 0, 1)),
+        (
+            "openai",
+            {"usage": {**FIVE["usage"], "prompt_tokens_details": None}},
+            TokenUsage(5, 0, 0, 1),
+        ),
         (
             "anthropic",
             {
@@ -110,7 +116,7 @@ FIVE = {"usage": {"prompt_tokens": 5, "completion_tokens": 1}}
                     "output_tokens": 40,
                 }
             },
-            Counts(10, 20, 30, 40),
+            TokenUsage(10, 20, 30, 40),
         ),
         (
             "anthropic",
@@ -118,7 +124,7 @@ FIVE = {"usage": {"prompt_tokens": 5, "completion_tokens": 1}}
                 "type": "message_start",
                 "message": {"usage": {"input_tokens": 10, "output_tokens": 1}},
             },
-            Counts(10, 0, 0, 1),
+            TokenUsage(10, 0, 0, 1),
         ),
         (
             "gemini",
@@ -132,11 +138,13 @@ FIVE = {"usage": {"prompt_tokens": 5, "completion_tokens": 1}}
                     "totalTokenCount": 28,
                 }
             },
-            Counts(13, 4, 0, 11),
+            TokenUsage(13, 4, 0, 11),
         ),
     ],
 )
-def test_reads_what_a_dialect_states(dialect: Dialect, answer: object, found: Counts) -> None:
+def test_reads_what_a_dialect_states(
+    dialect: LLMDialect, answer: object, found: TokenUsage
+) -> None:
     """Cached tokens are counted apart, thoughts as answered."""
     assert stated_by(dialect, answer) == found
 
@@ -146,14 +154,14 @@ def test_reads_what_a_dialect_states(dialect: Dialect, answer: object, found: Co
     "answer",
     [
         {}, {"usage": None}, {"usage": 5},
-        {"usage": [5]}, {"usage": "5"}, {"Usage": {"prompt_tokens": 5}}, {"message": None},
+        {"usage": [5]}, {"usage": "5"}, {"UsagePricing": {"prompt_tokens": 5}}, {"message": None},
         {"response": [], "message": []}, {"usageMetadata": None}, {"usageMetadata": [1]},
         {"choices": [{"delta": {"content": "a"}}]}, {"type": "ping"},
     ],
 )  # fmt: skip
-def test_what_states_nothing_is_nothing(dialect: Dialect, answer: object) -> None:
+def test_what_states_nothing_is_nothing(dialect: LLMDialect, answer: object) -> None:
     """No guess is made of it, and it is no error."""
-    assert stated_by(dialect, answer, Counts(1, 1, 1, 1)) is None
+    assert stated_by(dialect, answer, TokenUsage(1, 1, 1, 1)) is None
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -162,7 +170,7 @@ def test_what_states_nothing_is_nothing(dialect: Dialect, answer: object) -> Non
     [-1, 1.0, 0.5, True, False, "5", [], {}, limits.tokens_max + 1, 10**30, 1e300],
     ids=repr,
 )
-def test_what_is_no_number_of_tokens_is_an_error(dialect: Dialect, value: object) -> None:
+def test_what_is_no_number_of_tokens_is_an_error(dialect: LLMDialect, value: object) -> None:
     """Negative, fractional, true, a text, too many: nothing of it is taken for a count."""
     for name in NAMES[dialect]:
         usage = dict.fromkeys(NAMES[dialect], 1) if dialect != "openai" else {}
@@ -178,11 +186,11 @@ def test_no_more_is_cached_than_was_read() -> None:
     """Where cached tokens are a part of the rest, they cannot take more off than there is."""
     usage: dict[str, Any] = {"prompt_tokens": 5, "completion_tokens": 0}
     usage["prompt_tokens_details"] = {"cached_tokens": 9}
-    assert stated_by("openai", {"usage": usage}) == Counts(0, 5)
+    assert stated_by("openai", {"usage": usage}) == TokenUsage(0, 5)
     usage["prompt_tokens_details"] = {"cached_tokens": 2, "cache_write_tokens": 9}
-    assert stated_by("openai", {"usage": usage}) == Counts(0, 2, 3)
+    assert stated_by("openai", {"usage": usage}) == TokenUsage(0, 2, 3)
     metadata = {"promptTokenCount": 5, "cachedContentTokenCount": 9}
-    assert stated_by("gemini", {"usageMetadata": metadata}) == Counts(0, 5)
+    assert stated_by("gemini", {"usageMetadata": metadata}) == TokenUsage(0, 5)
 
 
 first = st.fixed_dictionaries(dict.fromkeys(NAMES["anthropic"], st.integers(0, 10**9)))
@@ -203,7 +211,7 @@ def test_what_an_event_does_not_repeat_stands(
 
 
 @st.composite
-def statements(draw: st.DrawFn) -> tuple[Dialect, dict[str, Any]]:
+def statements(draw: st.DrawFn) -> tuple[LLMDialect, dict[str, Any]]:
     """An answer in which anything may stand where tokens are stated."""
     dialect = draw(st.sampled_from(DIALECTS))
     anything = values | st.integers(-2, 9)
@@ -218,7 +226,7 @@ def statements(draw: st.DrawFn) -> tuple[Dialect, dict[str, Any]]:
 
 @given(statements())
 def test_any_answer_states_counts_or_nothing_or_is_an_error(
-    stated: tuple[Dialect, dict[str, Any]],
+    stated: tuple[LLMDialect, dict[str, Any]],
 ) -> None:
     """No other exception leaves, and no count is negative or more than a call can have."""
     try:
@@ -233,8 +241,8 @@ def test_any_answer_states_counts_or_nothing_or_is_an_error(
 def test_each_kind_of_token_has_its_rate() -> None:
     """Read, cached, stored and answered, in that order."""
     model = rated(input=1, cached=2, written=3, output=4)
-    assert Counts(10, 20, 30, 40).charges(model) == [(1, 10), (2, 20), (3, 30), (4, 40)]
-    assert Counts().charges(rated()) == [
+    assert TokenUsage(10, 20, 30, 40).charges(model) == [(1, 10), (2, 20), (3, 30), (4, 40)]
+    assert TokenUsage().charges(rated()) == [
         (MILLION, 0),
         (MILLION, 0),
         (MILLION, 0),

@@ -8,18 +8,19 @@ from hypothesis import strategies as st
 from tariffs import PLAIN, STREAM, by_usage, cut, event, places, plain
 
 from crewgate import limits
-from crewgate.core.pricing.tariff import Tariff, Term
-from crewgate.core.pricing.token_usage import Counts
-from crewgate.core.pricing.usage_reader import Field, Reading
-from crewgate.core.shared_quota import Room
+from crewgate.core.http import HeaderField
+from crewgate.core.pricing.tariff import PriceTerm, Tariff
+from crewgate.core.pricing.token_usage import TokenUsage
+from crewgate.core.pricing.usage_reader import UsageReader
+from crewgate.core.shared_quota import SharedQuota
 
-HEADER, TRAILER = Term("header", 1, ("x-cost",)), Term("trailer", 1, ("x-cost",))
-NUMBER, ITEMS = Term("number", 1, ("usage", "pages")), Term("items", 1, ("data",))
+HEADER, TRAILER = PriceTerm("header", 1, ("x-cost",)), PriceTerm("trailer", 1, ("x-cost",))
+NUMBER, ITEMS = PriceTerm("number", 1, ("usage", "pages")), PriceTerm("items", 1, ("data",))
 
 
-def reading(*terms: Term, piece_bytes: int = 65_536, **flags: Any) -> Reading:
+def reading(*terms: PriceTerm, piece_bytes: int = 65_536, **flags: Any) -> UsageReader:
     tariff = Tariff(0, 100, response=terms, usage=flags.pop("usage", None))
-    return Reading(
+    return UsageReader(
         tariff,
         piece_bytes=piece_bytes,
         hides_usage=flags.get("hides_usage", False),
@@ -28,11 +29,11 @@ def reading(*terms: Term, piece_bytes: int = 65_536, **flags: Any) -> Reading:
 
 
 def hear(
-    read: Reading,
+    read: UsageReader,
     *pieces: bytes,
     status: int = 200,
-    headers: tuple[Field, ...] | list[Field] = (),
-    trailers: tuple[Field, ...] = (),
+    headers: tuple[HeaderField, ...] | list[HeaderField] = (),
+    trailers: tuple[HeaderField, ...] = (),
 ) -> bytes:
     """All of an answer; what is passed on of it."""
     read.begin(status, headers)
@@ -52,7 +53,7 @@ def hear(
     ],
 )
 def test_a_fields_number_is_read_where_it_belongs(
-    headers: list[Field], trailers: tuple[Field, ...], stated: dict[int, int]
+    headers: list[HeaderField], trailers: tuple[HeaderField, ...], stated: dict[int, int]
 ) -> None:
     """A header is no trailer; names are the same in any case; what is missing is not stated."""
     read = reading(HEADER, TRAILER)
@@ -122,7 +123,7 @@ def test_a_document_that_is_too_long_states_nothing(monkeypatch: pytest.MonkeyPa
 def test_documents_are_kept_where_there_is_room() -> None:
     """What one has taken is another's when it is over; one that finds none states nothing."""
     body = plain({"usage": {"pages": 3}})
-    room = Room(len(body) + 1)
+    room = SharedQuota(len(body) + 1)
     first, second = reading(NUMBER, room=room), reading(NUMBER, room=room)
     for read in (first, second):
         read.begin(200, PLAIN)
@@ -191,7 +192,7 @@ def test_a_stream_that_ends_within_an_event_is_read_to_its_end() -> None:
     read = reading(NUMBER, usage=by_usage())
     read.begin(200, STREAM)
     assert list(read.feed(stream)) == [event(chunk)]
-    assert (list(read.end([])), read.counts) == ([event(last)[:-2]], Counts(3, 0, 0, 4))
+    assert (list(read.end([])), read.counts) == ([event(last)[:-2]], TokenUsage(3, 0, 0, 4))
     assert read.bytes == len(stream)
 
 
@@ -202,7 +203,7 @@ def test_usage_that_a_client_did_not_ask_for_is_not_passed_on(hides: bool) -> No
     stream = [text, event(last), b"data: [DONE]\n\n"]
     read = reading(usage=by_usage(), hides_usage=hides)
     assert hear(read, *stream, headers=STREAM) == b"".join(stream[:: 2 if hides else 1])
-    assert (read.counts, read.is_final) == (Counts(3, 0, 0, 4), True)
+    assert (read.counts, read.is_final) == (TokenUsage(3, 0, 0, 4), True)
     assert (read.text, read.events) == (4, 2)  # an event without text has some all the same
     assert read.bytes == sum(map(len, stream))
 
@@ -213,11 +214,11 @@ def test_what_a_message_began_with_is_not_its_usage() -> None:
     read.begin(200, STREAM)
     start = {"type": "message_start", "message": {"usage": {"input_tokens": 5, "output_tokens": 1}}}
     list(read.feed(event(start)))
-    assert (read.counts, read.is_final) == (Counts(5, 0, 0, 1), False)
+    assert (read.counts, read.is_final) == (TokenUsage(5, 0, 0, 1), False)
     list(read.feed(event({"type": "content_block_delta", "delta": {"text": "abcd"}})))
     assert (read.is_final, read.text, read.events) == (False, 5, 2)
     list(read.feed(event({"type": "message_delta", "usage": {"output_tokens": 9}})))
-    assert (read.counts, read.is_final) == (Counts(5, 0, 0, 9), True)
+    assert (read.counts, read.is_final) == (TokenUsage(5, 0, 0, 9), True)
 
 
 @pytest.mark.parametrize(
@@ -237,10 +238,13 @@ def test_an_event_that_states_nonsense_leaves_nothing_stated(bad: bytes) -> None
 @pytest.mark.parametrize(
     ("body", "found"),
     [
-        (plain(last), Counts(3, 0, 0, 4)),
+        (plain(last), TokenUsage(3, 0, 0, 4)),
         (plain({"usage": {"prompt_tokens": 3, "completion_tokens": "4"}}), None),
-        (b'{"usage":{"prompt_tokens":9},"usage":%b}' % plain(last["usage"]), Counts(3, 0, 0, 4)),
-        (plain([{}, last]), Counts(3, 0, 0, 4)),
+        (
+            b'{"usage":{"prompt_tokens":9},"usage":%b}' % plain(last["usage"]),
+            TokenUsage(3, 0, 0, 4),
+        ),
+        (plain([{}, last]), TokenUsage(3, 0, 0, 4)),
         (plain([last, {}]), None),
         (b"[]", None),
         (b"null", None),
@@ -249,7 +253,7 @@ def test_an_event_that_states_nonsense_leaves_nothing_stated(bad: bytes) -> None
         (plain({"error": {"message": "no"}}), None),
     ],
 )
-def test_a_whole_answers_usage_is_read_at_its_end(body: bytes, found: Counts | None) -> None:
+def test_a_whole_answers_usage_is_read_at_its_end(body: bytes, found: TokenUsage | None) -> None:
     """Of an array, which is how Gemini streams without events, the last value states it."""
     read = reading(usage=by_usage(), hides_usage=True)
     assert hear(read, body, headers=PLAIN) == body
@@ -259,7 +263,7 @@ def test_a_whole_answers_usage_is_read_at_its_end(body: bytes, found: Counts | N
 @given(st.lists(st.binary(max_size=50), max_size=5), st.integers(1, 20))
 def test_pieces_are_small_and_all_of_it(data: list[bytes], most: int) -> None:
     """What is read byte by byte comes in pieces within the bound, and is what was sent."""
-    read = reading(Term("bytes", 1), piece_bytes=most)
+    read = reading(PriceTerm("bytes", 1), piece_bytes=most)
     read.begin(200, STREAM)
     assert not read.streams
     pieces = [piece for part in data for piece in read.feed(part)]
@@ -275,7 +279,7 @@ EVENTS = [chunk, last, {"usage": 5}, {"data": [1], "usage": {"pages": 2}}, {}]
 @pytest.mark.parametrize("headers", [STREAM, PLAIN])
 @given(st.lists(st.sampled_from(EVENTS)), st.booleans(), places)
 def test_the_same_is_read_however_an_answer_is_cut(
-    headers: list[Field], events: list[object], hides: bool, at: list[int]
+    headers: list[HeaderField], events: list[object], hides: bool, at: list[int]
 ) -> None:
     """Neither what is stated nor what is passed on follows from where its pieces end."""
     stream = b"".join(map(event, events)) + b'data: {"usage":'

@@ -1,7 +1,7 @@
 """What a token names, as the table is asked for it."""
 
-from gatehouse import Gatehouse
-from world import KID, World
+from crew_world import KID, World
+from gate_world import Gatehouse
 
 from crewgate.core.ids import branch_key
 from crewgate.core.tokens.grant import keys_of

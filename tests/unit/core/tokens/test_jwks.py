@@ -5,7 +5,7 @@ import pytest
 import tokens
 
 from crewgate import limits
-from crewgate.core.policy.policy import Key
+from crewgate.core.policy.policy import VerificationKey
 from crewgate.core.tokens.jwks import parse_jwks
 from crewgate.errors import ConfigurationError
 
@@ -22,7 +22,7 @@ def jwks(*keys: object) -> bytes:
     return json.dumps({"keys": keys}).encode()
 
 
-def parse(data: bytes) -> tuple[Key, ...]:
+def parse(data: bytes) -> tuple[VerificationKey, ...]:
     """The keys of crew article in a file of this content."""
     return parse_jwks(data, "article", "keys/article.json")
 
@@ -53,7 +53,7 @@ def refusal(**changes: object) -> str:
 )
 def test_a_public_key_becomes_a_key(more: dict[str, object]) -> None:
     """Both names of the algorithm, and what other tools write beside it, are accepted."""
-    assert parse(jwks({**JWK, **more})) == (Key("article-1", "article", tokens.PUBLIC),)
+    assert parse(jwks({**JWK, **more})) == (VerificationKey("article-1", "article", tokens.PUBLIC),)
 
 
 def test_a_key_may_name_its_orchestrator() -> None:

@@ -3,7 +3,7 @@
 import datetime as dt
 from typing import Any
 
-import forge
+import forged_certificates
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -121,12 +121,18 @@ def test_it_reads_what_the_slow_model_reads(
 
 
 GOOD = build(
-    (forge.now() - forge.HOUR, forge.now() + forge.HOUR),
+    (
+        forged_certificates.now() - forged_certificates.HOUR,
+        forged_certificates.now() + forged_certificates.HOUR,
+    ),
     x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bd/bd-1")]),
     77,
     [
-        (x509.ExtendedKeyUsage(forge.CLIENT), False),
-        (x509.UnrecognizedExtension(forge.OID, encode(forge.bd())), False),
+        (x509.ExtendedKeyUsage(forged_certificates.CLIENT), False),
+        (
+            x509.UnrecognizedExtension(forged_certificates.OID, encode(forged_certificates.bd())),
+            False,
+        ),
     ],
 )
 
@@ -157,7 +163,9 @@ def test_a_cut_one_is_refused(size: int) -> None:
 def test_it_knows_whom_it_speaks_for_and_when() -> None:
     """Both ends of its validity are within it."""
     found = read(GOOD)
-    assert found.speaks_for() == Identity(Role.ORCHESTRATOR, "bd-1", forge.INSTANCE, "bd")
+    assert found.speaks_for() == Identity(
+        Role.ORCHESTRATOR, "bd-1", forged_certificates.INSTANCE, "bd"
+    )
     assert (found.subject, found.serial_text) == ("CN=bd/bd-1", "4D")
     assert found.is_valid(found.not_before)
     assert found.is_valid(found.not_after)
@@ -173,7 +181,7 @@ def test_other_cas_have_other_keys(kind: str) -> None:
         "ed25519": ed25519.Ed25519PrivateKey.generate,
         "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
     }
-    span = (forge.now(), forge.now())
+    span = (forged_certificates.now(), forged_certificates.now())
     assert read(build(span, x509.Name([]), 1, [], keys[kind]())).subject == ""
 
 
@@ -205,7 +213,7 @@ def test_what_would_cost_a_stranger_little_and_us_much_is_refused() -> None:
         (x509.UnrecognizedExtension(x509.ObjectIdentifier(f"1.3.6.1.4.1.{arc}"), b""), False)
         for arc in range(1, most + 2)
     ]
-    span = (forge.now(), forge.now())
+    span = (forged_certificates.now(), forged_certificates.now())
     read(build(span, x509.Name([]), 1, more[:most]))
     with pytest.raises(ValueError, match="more extensions"):
         read(build(span, x509.Name([]), 1, more))

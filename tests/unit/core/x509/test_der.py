@@ -10,14 +10,14 @@ from crewgate.core.x509 import der
 @given(st.integers(0, 2**200))
 def test_whole_numbers_come_back(value: int) -> None:
     """X.690 §8.3, in the fewest bytes."""
-    assert der.Reader(der.write_integer(value)).integer() == value
+    assert der.DERReader(der.write_integer(value)).integer() == value
 
 
 @given(st.lists(st.binary(max_size=400), max_size=5))
 def test_sequences_come_back(parts: list[bytes]) -> None:
     """Lengths of one, two and three bytes."""
     data = der.write(der.SEQUENCE, *(der.write(der.OCTET_STRING, part) for part in parts))
-    outer = der.Reader(data)
+    outer = der.DERReader(data)
     reader = outer.enter()
     outer.end()
     assert [reader.take(der.OCTET_STRING) for _ in parts] == parts
@@ -27,7 +27,7 @@ def test_sequences_come_back(parts: list[bytes]) -> None:
 @given(st.binary(max_size=60))
 def test_whatever_it_is_reading_ends_in_a_value_error(data: bytes) -> None:
     """Nothing but ValueError leaves the reader, and it never reads past the end."""
-    reader = der.Reader(data)
+    reader = der.DERReader(data)
     try:
         while reader.tag != -1:
             reader.take_any()
@@ -51,19 +51,19 @@ def test_whatever_it_is_reading_ends_in_a_value_error(data: bytes) -> None:
 def test_lengths_have_one_form(data: str) -> None:
     """X.690 §10.1: definite, in the fewest bytes, and of what is there."""
     with pytest.raises(ValueError, match="DER"):
-        der.Reader(bytes.fromhex(data)).take_any()
+        der.DERReader(bytes.fromhex(data)).take_any()
 
 
 @pytest.mark.parametrize("data", ["0200", "0201ff", "02020001", "02020000"])
 def test_numbers_have_one_form(data: str) -> None:
     """Empty, negative, or with a zero that nobody needs."""
     with pytest.raises(ValueError, match="fewest"):
-        der.Reader(bytes.fromhex(data)).integer()
+        der.DERReader(bytes.fromhex(data)).integer()
 
 
 def test_a_zero_in_front_is_needed_above_the_sign() -> None:
     """128 is 00 80."""
-    assert der.Reader(bytes.fromhex("02020080")).integer() == 128
+    assert der.DERReader(bytes.fromhex("02020080")).integer() == 128
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_object_identifiers(dotted: str, hexadecimal: str) -> None:
 def test_texts_and_octets_are_bounded() -> None:
     """Too long, too short, or no UTF-8."""
     with pytest.raises(ValueError, match="over 3"):
-        der.Reader(der.write(der.UTF8_STRING, b"four")).text(chars_max=3)
+        der.DERReader(der.write(der.UTF8_STRING, b"four")).text(chars_max=3)
     with pytest.raises(ValueError, match="utf-8"):
-        der.Reader(der.write(der.UTF8_STRING, b"\xff")).text()
+        der.DERReader(der.write(der.UTF8_STRING, b"\xff")).text()
     with pytest.raises(ValueError, match="3 bytes where 4"):
-        der.Reader(der.write(der.OCTET_STRING, b"abc")).octets(4)
+        der.DERReader(der.write(der.OCTET_STRING, b"abc")).octets(4)

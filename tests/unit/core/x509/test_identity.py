@@ -96,6 +96,6 @@ def test_another_version_and_trailing_bytes_are_refused() -> None:
         decode(value.replace(b"\x02\x01\x01", b"\x02\x01\x02", 1))
     with pytest.raises(ValueError, match="too many"):
         decode(value + b"\x00")
-    inner = der.Reader(value).take(der.SEQUENCE)
+    inner = der.DERReader(value).take(der.SEQUENCE)
     with pytest.raises(ValueError, match="too many"):
         decode(der.write(der.SEQUENCE, inner, der.write_integer(1)))

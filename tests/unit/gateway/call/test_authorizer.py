@@ -3,17 +3,17 @@
 import msgspec
 import pytest
 import trio
-from gatehouse import Gatehouse
-from world import CREW, PARENT, ROOT, World
+from crew_world import CREW, PARENT, ROOT, World
+from gate_world import Gatehouse
 
-from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
+from crewgate._native.table_owner import OwnedTable
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial, Reason, Spent
-from crewgate.gateway.call.authorizer import GateJudge
-from crewgate.gateway.call.interfaces import Told
-from crewgate.ipc.attach_messages import Drawn
+from crewgate.core.verdict import Denial, Reason, SpentWindow
+from crewgate.gateway.call.authorizer import GateAuthorizer
+from crewgate.gateway.call.interfaces import DrawCallback
+from crewgate.ipc.attach_messages import CreditDrawn
 
 
 class Agent:
@@ -22,9 +22,9 @@ class Agent:
     def __init__(self, status: str = "granted") -> None:
         self.asked: list[tuple[Grant, int]] = []
         self.status = status
-        self._unanswered: list[Told] = []
+        self._unanswered: list[DrawCallback] = []
 
-    def ask(self, grant: Grant, need: int, answered: Told) -> None:
+    def ask(self, grant: Grant, need: int, answered: DrawCallback) -> None:
         self.asked.append((grant, need))
         self._unanswered.append(answered)
 
@@ -32,18 +32,18 @@ class Agent:
         """All that was asked until now."""
         unanswered, self._unanswered = self._unanswered, []
         for answered in unanswered:
-            answered(Drawn(id=1, status=self.status) if self.status else None)
+            answered(CreditDrawn(id=1, status=self.status) if self.status else None)
 
 
-def _judge(agent: Agent) -> tuple[GateJudge, World, OwnedTable]:
+def _judge(agent: Agent) -> tuple[GateAuthorizer, World, OwnedTable]:
     world = World.make()
     table = OwnedTable.private(Geometry(64, 64, 64, 2))
     table.set_policy_generation(world.policy.generation)
-    return GateJudge(table, 0, world.policy, agent.ask), world, table
+    return GateAuthorizer(table, 0, world.policy, agent.ask), world, table
 
 
 async def _relieve_together(
-    judge: GateJudge, denials: list[tuple[Denial, int]], agent: Agent
+    judge: GateAuthorizer, denials: list[tuple[Denial, int]], agent: Agent
 ) -> list:
     answers: list = []
 
@@ -111,7 +111,7 @@ async def test_a_call_under_way_has_a_question_of_its_own() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert agent.asked == [(world.grant, 10), (world.grant, 70)]
         agent.answer()
-    assert answers == [Drawn(id=1, status="exhausted")]
+    assert answers == [CreditDrawn(id=1, status="exhausted")]
     with trio.move_on_after(0):
         await judge.draw(world.grant, 70)
     agent.answer()  # nobody waits any more
@@ -173,7 +173,7 @@ def test_calls_of_a_place_that_was_left_must_end() -> None:
     """A permit of a table that the worker no longer judges by is revoked."""
     world = World.make()
     house = Gatehouse(world)
-    judge = GateJudge(house.table, 1, world.policy, Agent().ask)
+    judge = GateAuthorizer(house.table, 1, world.policy, Agent().ask)
     house.permit(world.token).release()
     permit = judge.decide(world.token, 0)
     assert isinstance(permit, Permit)
@@ -187,7 +187,7 @@ def test_calls_of_a_place_that_was_left_must_end() -> None:
 def test_a_refusal_for_credit_says_how_much_was_needed(price: int, need: int) -> None:
     """The tool's price, or the call's own."""
     house = Gatehouse(World.make())
-    judge = GateJudge(house.table, 0, house.world.policy, Agent().ask)
+    judge = GateAuthorizer(house.table, 0, house.world.policy, Agent().ask)
     judge._gate = house.gate
     token = house.world.mint(credit_quota=25)
     for _ in range(2):
@@ -204,7 +204,7 @@ def test_a_refusal_by_the_crews_hour_says_when_that_ends(hours: int) -> None:
     house = Gatehouse(World.make(hourly_max=20))
     hour = house.world.now // 3600
     now = hour * 3600.0 + 60
-    judge = GateJudge(house.table, 0, house.world.policy, Agent().ask, lambda: now)
+    judge = GateAuthorizer(house.table, 0, house.world.policy, Agent().ask, lambda: now)
     judge._gate = house.gate
     token = house.world.mint()
     for at in (now + hours * 3600, now + hours * 3600, now):
@@ -217,14 +217,14 @@ def test_a_refusal_by_the_crews_hour_says_when_that_ends(hours: int) -> None:
             verdict.settle()
     assert isinstance(verdict, Denial)
     left = 3540 + 3600 * hours
-    assert verdict.window == Spent(3600, (hour + hours + 1) * 3600, left)
+    assert verdict.window == SpentWindow(3600, (hour + hours + 1) * 3600, left)
     assert (verdict.level, verdict.need) == (CREW, 10)
 
 
 def test_a_branch_s_own_credits_never_come_back() -> None:
     """Nor does a crew's for a call that needs more than the cap of an hour."""
     house = Gatehouse(World.make(hourly_max=20))
-    judge = GateJudge(house.table, 0, house.world.policy, Agent().ask)
+    judge = GateAuthorizer(house.table, 0, house.world.policy, Agent().ask)
     judge._gate = house.gate
     assert house.reason(house.world.mint(credit_quota=5)) is Reason.CREDITS_EXHAUSTED
     verdict = judge.decide(house.world.mint(credit_quota=5), 0)

@@ -7,11 +7,11 @@ import pytest
 from gateway_world import FakePermit, drawn, grant_of
 
 from crewgate import limits
-from crewgate.core.audit.records import Outcome
+from crewgate.core.audit.records import CallOutcome
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
-from crewgate.gateway.call.credit_top_up import Funding
-from crewgate.gateway.call.interfaces import Told
+from crewgate.gateway.call.credit_top_up import CreditTopUp
+from crewgate.gateway.call.interfaces import DrawCallback
 
 AGAIN = limits.stream_again_seconds_min
 SLOWEST = limits.stream_again_seconds_max
@@ -25,11 +25,11 @@ class Tower:
         self.says: Callable[[], str] = lambda: ""
         self.takes = 0.0
         self.asked: list[tuple[float, int]] = []
-        self.heard: list[Outcome | None] = []
+        self.heard: list[CallOutcome | None] = []
         self.pauses = 0
         self._later: list[tuple[float, Callable[[], None]]] = []
 
-    def fund(self, grant: Grant, need: int, done: Told) -> None:
+    def fund(self, grant: Grant, need: int, done: DrawCallback) -> None:
         self.asked.append((self.now - 1000.0, need))
         self._at(self.takes, lambda: done(drawn(self.says())))
 
@@ -60,19 +60,19 @@ def permit() -> FakePermit:
 
 
 @pytest.fixture
-def funding(tower: Tower, permit: FakePermit) -> Funding:
-    return Funding(tower, permit, lambda: tower.now)  # type: ignore[arg-type]
+def funding(tower: Tower, permit: FakePermit) -> CreditTopUp:
+    return CreditTopUp(tower, permit, lambda: tower.now)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("status", ["", "contended", "share", "full", "held"])
 def test_an_early_answer_is_asked_about_again_after_a_pause(
-    funding: Funding, tower: Tower, status: str
+    funding: CreditTopUp, tower: Tower, status: str
 ) -> None:
     """For as long as is promised, however soon the answers come: not so often, then less often."""
     tower.says = lambda: status
     funding.ask(10, 10, tower.heard.append)
     tower.run()
-    assert tower.heard == [Outcome.UNFUNDED]
+    assert tower.heard == [CallOutcome.UNFUNDED]
     times = [when for when, _ in tower.asked]
     gaps = [after - before for before, after in pairwise(times)]
     assert gaps[:4] == pytest.approx([AGAIN, 2 * AGAIN, 4 * AGAIN, 8 * AGAIN])
@@ -81,7 +81,7 @@ def test_an_early_answer_is_asked_about_again_after_a_pause(
     assert len(times) < 30
 
 
-def test_an_agent_that_comes_back_in_time_is_in_time(funding: Funding, tower: Tower) -> None:
+def test_an_agent_that_comes_back_in_time_is_in_time(funding: CreditTopUp, tower: Tower) -> None:
     """A restart takes a second or two."""
     tower.says = lambda: "granted" if tower.now > 1002 else ""
     funding.ask(10, 10, tower.heard.append)
@@ -92,16 +92,18 @@ def test_an_agent_that_comes_back_in_time_is_in_time(funding: Funding, tower: To
     assert tower.now < 1002 + 2 * SLOWEST
 
 
-def test_a_late_answer_is_asked_about_again_at_once(funding: Funding, tower: Tower) -> None:
+def test_a_late_answer_is_asked_about_again_at_once(funding: CreditTopUp, tower: Tower) -> None:
     """The agent had its time to find credit."""
     tower.says, tower.takes = lambda: "contended", limits.credit_wait_seconds
     funding.ask(10, 10, tower.heard.append)
     tower.run()
     assert tower.pauses <= 1  # the last one, which time cuts short
-    assert tower.heard == [Outcome.UNFUNDED]
+    assert tower.heard == [CallOutcome.UNFUNDED]
 
 
-def test_near_the_last_credit_what_is_missing_is_asked_for(funding: Funding, tower: Tower) -> None:
+def test_near_the_last_credit_what_is_missing_is_asked_for(
+    funding: CreditTopUp, tower: Tower
+) -> None:
     """A whole step that is not to be had is no reason to wait."""
     answers = iter(["exhausted", "granted"])
     tower.says = lambda: next(answers)
@@ -113,17 +115,17 @@ def test_near_the_last_credit_what_is_missing_is_asked_for(funding: Funding, tow
 
 @pytest.mark.parametrize("status", ["exhausted", "closed", "mismatch"])
 def test_what_stays_so_is_not_asked_about_again(
-    funding: Funding, tower: Tower, status: str
+    funding: CreditTopUp, tower: Tower, status: str
 ) -> None:
     """The call ends with what it had."""
     tower.says = lambda: status
     funding.ask(10, 10, tower.heard.append)
     tower.run()
-    assert tower.heard == [Outcome.EXHAUSTED]
+    assert tower.heard == [CallOutcome.EXHAUSTED]
     assert len(tower.asked) == 1
 
 
-def test_what_the_ledger_said_last_is_kept(funding: Funding, tower: Tower) -> None:
+def test_what_the_ledger_said_last_is_kept(funding: CreditTopUp, tower: Tower) -> None:
     """For whoever has to be told why: of the question about what was missing, not of the step."""
     last = drawn("exhausted", level="article", used=7, quota=9)
     answers = iter([drawn("exhausted", used=1), last])
@@ -136,12 +138,12 @@ def test_what_the_ledger_said_last_is_kept(funding: Funding, tower: Tower) -> No
 
 
 def test_who_is_served_after_others_asks_in_time_and_not_for_ever(
-    funding: Funding, tower: Tower
+    funding: CreditTopUp, tower: Tower
 ) -> None:
     """Granted credit that others take first is asked for again, with a pause, within one bound."""
     tower.says = lambda: "granted"
 
-    def again(why: Outcome | None) -> None:
+    def again(why: CallOutcome | None) -> None:
         assert why is None
         if not funding.is_late:
             funding.ask(10, 10, again)
@@ -158,7 +160,7 @@ def test_who_is_served_after_others_asks_in_time_and_not_for_ever(
 
 
 def test_nothing_is_drawn_for_a_permit_that_nobody_vouches_for(
-    funding: Funding, tower: Tower, permit: FakePermit
+    funding: CreditTopUp, tower: Tower, permit: FakePermit
 ) -> None:
     """It could not take it: the call waits as for an agent that is away, and is told why."""
     permit.vouched = False
@@ -166,13 +168,13 @@ def test_nothing_is_drawn_for_a_permit_that_nobody_vouches_for(
     assert funding.asking
     tower.run()
     assert tower.asked == []
-    assert tower.heard == [Outcome.UNVOUCHED]
+    assert tower.heard == [CallOutcome.UNVOUCHED]
     assert tower.now == pytest.approx(1000 + limits.stream_wait_seconds_max)
     assert tower.pauses < 40
 
 
 def test_a_permit_that_is_vouched_for_again_in_time_is_paid_for(
-    funding: Funding, tower: Tower, permit: FakePermit
+    funding: CreditTopUp, tower: Tower, permit: FakePermit
 ) -> None:
     """A partition that heals in a second cuts no stream."""
     tower.says = lambda: "granted"
@@ -190,7 +192,7 @@ def test_a_permit_that_is_vouched_for_again_in_time_is_paid_for(
 
 
 def test_a_wait_that_began_for_credit_ends_for_lack_of_it(
-    funding: Funding, tower: Tower, permit: FakePermit
+    funding: CreditTopUp, tower: Tower, permit: FakePermit
 ) -> None:
     """An agent that is stopped leaves the table stale as well, but what came first is said."""
 
@@ -202,11 +204,11 @@ def test_a_wait_that_began_for_credit_ends_for_lack_of_it(
     funding.ask(10, 10, tower.heard.append)
     tower.run()
     assert not permit.vouched
-    assert tower.heard == [Outcome.UNFUNDED]
+    assert tower.heard == [CallOutcome.UNFUNDED]
 
 
 def test_an_ended_call_asks_and_hears_nothing_more(
-    funding: Funding, tower: Tower, permit: FakePermit
+    funding: CreditTopUp, tower: Tower, permit: FakePermit
 ) -> None:
     """Neither while it pauses nor when an answer is on its way."""
     funding.ask(10, 10, tower.heard.append)
@@ -215,7 +217,7 @@ def test_an_ended_call_asks_and_hears_nothing_more(
     assert funding.asking
     funding.stop()
     assert not tower._later
-    other = Funding(tower, permit, lambda: tower.now)  # type: ignore[arg-type]
+    other = CreditTopUp(tower, permit, lambda: tower.now)  # type: ignore[arg-type]
     other.ask(10, 10, tower.heard.append)
     other.stop()
     tower.run()

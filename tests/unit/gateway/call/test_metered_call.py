@@ -10,23 +10,25 @@ from fake_host import FakeHost
 from gateway_world import FakePermit, config_of, drawn, grant_of
 
 from crewgate import limits
-from crewgate.config import Origin
+from crewgate.config import UpstreamOrigin
 from crewgate.core.audit import records as audit
-from crewgate.core.audit.records import Outcome
-from crewgate.core.pricing.meter import Meter
-from crewgate.core.pricing.tariff import MILLION, Tariff, Term
+from crewgate.core.audit.records import CallOutcome
+from crewgate.core.pricing.meter import CostMeter
+from crewgate.core.pricing.tariff import MILLION, PriceTerm, Tariff
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
-from crewgate.gateway.call.interfaces import Told
-from crewgate.gateway.call.metered_call import MeteredFlight
+from crewgate.gateway.call.interfaces import DrawCallback
+from crewgate.gateway.call.metered_call import MeteredCall
 from crewgate.gateway.routes import build
 from crewgate.server.http1 import HTTP1
-from crewgate.upstream import Head
+from crewgate.upstream import RequestHead
 
 GET = b"GET /pages/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\nTE: trailers\r\n\r\n"
-BYTES = Tariff(0, 1000, response=(Term("bytes", MILLION),), step=10)  # one for each
-STATED = Tariff(0, 50_000, response=(Term("header", MILLION, ("x-cost",)),))
-CHARGED = Tariff(0, 50_000, response=(Term("header", MILLION, ("x-cost",)),), on_overrun="charge")
+BYTES = Tariff(0, 1000, response=(PriceTerm("bytes", MILLION),), step=10)  # one for each
+STATED = Tariff(0, 50_000, response=(PriceTerm("header", MILLION, ("x-cost",)),))
+CHARGED = Tariff(
+    0, 50_000, response=(PriceTerm("header", MILLION, ("x-cost",)),), on_overrun="charge"
+)
 ID = bytes(range(16))
 
 
@@ -58,7 +60,7 @@ class Carrier:
         self.came = b""
         self.answer = self
 
-    def begin(self, head: Head, body: bytes, *, ends: bool) -> bool:
+    def begin(self, head: RequestHead, body: bytes, *, ends: bool) -> bool:
         return True
 
     def take(self) -> bytes:
@@ -86,7 +88,7 @@ class Tower:
         self.lines: list[dict[str, object]] = []
         self.overruns: list[tuple[bytes, int]] = []
 
-    def fund(self, grant: Grant, need: int, done: Told) -> None:
+    def fund(self, grant: Grant, need: int, done: DrawCallback) -> None:
         self.needs.append(need)
         self.done = lambda status, **said: done(drawn(status, **said))
 
@@ -103,7 +105,7 @@ class Tower:
     def opened(self, record: audit.Record) -> None:
         pass
 
-    def landed(self, flight: object, line: bytes, cost: int) -> None:
+    def call_ended(self, flight: object, line: bytes, cost: int) -> None:
         self.landings.append(cost)
         self.lines.append(json.loads(line))
 
@@ -119,7 +121,7 @@ class World:
         price: int = 0,
         first: bytes = b"#" * 30,
     ) -> None:
-        config = config_of(Origin("http", "tool", 80), folder)
+        config = config_of(UpstreamOrigin("http", "tool", 80), folder)
         self.upstream = config.upstreams[0]
         site = build(config, {"tools": self})  # type: ignore[dict-item]
         host = FakeHost()
@@ -129,16 +131,16 @@ class World:
         entry = site.find(b"GET", b"/pages/a", b"a")
         assert entry is not None
         self.tower, self.permit, self.carrier = Tower(), Permit(), Carrier()
-        described = audit.Request(1, ID, "agents", "192.0.2.0/24", "pages.get", "GET")
-        head = Head(b"GET", b"/pages/a", None)
-        self.flight = MeteredFlight(
+        described = audit.CallInfo(1, ID, "agents", "192.0.2.0/24", "pages.get", "GET")
+        head = RequestHead(b"GET", b"/pages/a", None)
+        self.flight = MeteredCall(
             self.tower,  # type: ignore[arg-type]
             exchange,
             entry,
             head,
             self.permit,  # type: ignore[arg-type]
             described,
-            Meter(tariff),
+            CostMeter(tariff),
             None,
         )
         self.permit.lease, self.permit.price = 30, price
@@ -187,7 +189,7 @@ def test_a_stream_that_ends_while_it_waits_asks_no_more(world: World) -> None:
     world.come(b"#" * 30)
     while not world.tower.pauses:
         world.tower.done("")
-    world.flight.end(Outcome.REVOKED)
+    world.flight.end(CallOutcome.REVOKED)
     assert world.tower.pauses == []
     world.tower.done("granted")
     assert world.tower.landings == [30]
@@ -380,8 +382,12 @@ def test_a_branch_that_has_nothing_left_is_ended(tmp_path: Path, said: str) -> N
     assert world.tower.overruns == [(ID, 60)]
 
 
-@pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.REVOKED, Outcome.EXPIRED])
-def test_an_end_that_comes_meanwhile_waits_for_nothing(tmp_path: Path, outcome: Outcome) -> None:
+@pytest.mark.parametrize(
+    "outcome", [CallOutcome.CANCELLED, CallOutcome.REVOKED, CallOutcome.EXPIRED]
+)
+def test_an_end_that_comes_meanwhile_waits_for_nothing(
+    tmp_path: Path, outcome: CallOutcome
+) -> None:
     """Of a worker, or by a revocation: the call lands as done, with what the lease has."""
     world = overrun(tmp_path, 10)
     assert world.flight.end(outcome)
@@ -395,10 +401,10 @@ def test_an_end_that_comes_meanwhile_waits_for_nothing(tmp_path: Path, outcome: 
 
 @pytest.mark.parametrize(
     "outcome",
-    [Outcome.CANCELLED, Outcome.REVOKED, Outcome.EXPIRED, Outcome.UPSTREAM_ERROR],
+    [CallOutcome.CANCELLED, CallOutcome.REVOKED, CallOutcome.EXPIRED, CallOutcome.UPSTREAM_ERROR],
 )
 def test_an_answer_that_is_cut_is_not_heard_until_its_overrun_is_paid(
-    tmp_path: Path, outcome: Outcome
+    tmp_path: Path, outcome: CallOutcome
 ) -> None:
     """It ends at once, is counted once, and is charged what the lease has."""
     world = World(tmp_path, CHARGED, (b"x-cost", b"120"), price=50)
@@ -454,12 +460,12 @@ def test_what_a_client_that_has_gone_owes_is_drawn_for_as_well(
     times_up()  # heard again, changes nothing
     assert not world.tower.landings
     if cancelled:
-        assert world.flight.end(Outcome.CANCELLED)
+        assert world.flight.end(CallOutcome.CANCELLED)
     else:
         world.permit.lease = 80
         world.tower.done("granted")
     assert world.tower.landings == [60 if cancelled else 120]
-    assert world.tower.lines[0]["outcome"] == Outcome.CLIENT_GONE.value
+    assert world.tower.lines[0]["outcome"] == CallOutcome.CLIENT_GONE.value
 
 
 def test_what_is_only_observed_is_never_charged_more(tmp_path: Path) -> None:

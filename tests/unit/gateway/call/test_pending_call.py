@@ -6,36 +6,36 @@ from types import SimpleNamespace
 import pytest
 from gateway_world import config_of
 
-from crewgate.config import Origin, Upstream
+from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.core.verdict import Reason
-from crewgate.gateway.call.pending_call import read_head
-from crewgate.gateway.routes import Site, build
+from crewgate.gateway.call.pending_call import extract_credentials
+from crewgate.gateway.routes import RouteTable, build
 from crewgate.server import Poller
-from crewgate.server.request import Peer
-from crewgate.upstream import Opener, Pool, Resolver
+from crewgate.server.request import ClientInfo
+from crewgate.upstream import Connector, Resolver, UpstreamPool
 
-ORIGIN = Origin("http", "127.0.0.1", 9)
+ORIGIN = UpstreamOrigin("http", "127.0.0.1", 9)
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    upstream = Upstream("tools", (ORIGIN,))
-    pool = Pool(upstream, Opener(upstream, Poller(), None), Resolver(), print)
+def site(tmp_path: Path) -> RouteTable:
+    upstream = UpstreamConfig("tools", (ORIGIN,))
+    pool = UpstreamPool(upstream, Connector(upstream, Poller(), None), Resolver(), print)
     return build(config_of(ORIGIN, tmp_path), {"tools": pool})
 
 
-def _read(site: Site, target: bytes, token: bytes) -> object:
+def _read(site: RouteTable, target: bytes, token: bytes) -> object:
     path, _, query = target.partition(b"?")
     headers = [(b"authorization", b"Bearer " + token)]
     request = SimpleNamespace(path=path, query=query, target=target, headers=headers)
-    exchange = SimpleNamespace(request=request, peer=Peer("192.0.2.1", 4711))
-    found = read_head(exchange, site, None, 0.0)  # type: ignore[arg-type]
+    exchange = SimpleNamespace(request=request, peer=ClientInfo("192.0.2.1", 4711))
+    found = extract_credentials(exchange, site, None, 0.0)  # type: ignore[arg-type]
     return found if isinstance(found, Reason) else found[0]
 
 
 @pytest.mark.parametrize("target", [b"/v1/models", b"/a?key=v1", b"/v1"])
 def test_a_dummy_key_that_stands_in_the_path_is_judged_as_any_other(
-    site: Site, target: bytes
+    site: RouteTable, target: bytes
 ) -> None:
     """It is no token, so that nothing is given away: the gate says 401."""
     assert _read(site, target, b"v1") == b"v1"
@@ -48,7 +48,7 @@ def test_a_dummy_key_that_stands_in_the_path_is_judged_as_any_other(
         b"/a?key=e30%2Ee30%2ec2ln", b"/a?%&%zz&b=e30.e30.c2l%6E%",
     ],
 )  # fmt: skip
-def test_a_token_that_stands_in_the_target_is_refused(site: Site, target: bytes) -> None:
+def test_a_token_that_stands_in_the_target_is_refused(site: RouteTable, target: bytes) -> None:
     """The tool would see it, and log it: as it is, or percent-encoded in any part."""
     assert _read(site, target, b"e30.e30.c2ln") is Reason.INVALID_REQUEST
     assert _read(site, b"/a", b"e30.e30.c2ln") == b"e30.e30.c2ln"

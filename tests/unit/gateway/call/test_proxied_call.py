@@ -8,16 +8,16 @@ import pytest
 from fake_host import FakeHost
 from gateway_world import FakeJudge, FakeSink, config_of
 
-from crewgate.config import Origin
-from crewgate.core.audit.records import Outcome
+from crewgate.config import UpstreamOrigin
+from crewgate.core.audit.records import CallOutcome
 from crewgate.errors import UpstreamError
 from crewgate.gateway.call.gateway import Gateway
-from crewgate.gateway.call.in_flight import Live
-from crewgate.gateway.call.pending_call import Door
+from crewgate.gateway.call.in_flight import InFlightCalls
+from crewgate.gateway.call.pending_call import ListenerPolicy
 from crewgate.gateway.routes import build
 from crewgate.server.http1 import HTTP1
-from crewgate.upstream import Head
-from crewgate.upstream.interfaces import Caller
+from crewgate.upstream import RequestHead
+from crewgate.upstream.interfaces import CallObserver
 
 UPLOAD = (
     b"PUT /pages/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\n"
@@ -39,7 +39,7 @@ class Carrier:
         self.ends = self.released = False
         self.answer = self
 
-    def begin(self, head: Head, body: bytes, *, ends: bool) -> bool:
+    def begin(self, head: RequestHead, body: bytes, *, ends: bool) -> bool:
         self.sent, self.ends = body, ends
         return True
 
@@ -70,28 +70,30 @@ class World:
     """A gateway, and a client of HTTP/1.1 before it. `callers` wait for carriers."""
 
     def __init__(self, folder: Path) -> None:
-        config = config_of(Origin("http", "tool", 80), folder)
+        config = config_of(UpstreamOrigin("http", "tool", 80), folder)
         self.upstream = config.upstreams[0]
-        self.callers: list[Caller] = []
+        self.callers: list[CallObserver] = []
         self.regretted: list[UpstreamError] = []
-        self.judge, self.sink, self.live = FakeJudge(), FakeSink(), Live(1)
+        self.judge, self.sink, self.live = FakeJudge(), FakeSink(), InFlightCalls(1)
         site = build(config, {"tools": self})  # type: ignore[dict-item]
-        self.gateway = Gateway(Door("agents"), site, self.judge, self.live, self.sink, self, self)  # type: ignore[arg-type]
+        self.gateway = Gateway(
+            ListenerPolicy("agents"), site, self.judge, self.live, self.sink, self, self
+        )  # type: ignore[arg-type]
         self.host = FakeHost()
         self.host.answer = self.gateway.accept  # type: ignore[assignment]
         self.client = HTTP1(self.host)
         self._due: list[Any] = []
 
-    def start(self, permit: object, caller: Caller) -> None:
+    def start(self, permit: object, caller: CallObserver) -> None:
         self.callers.append(caller)
 
-    def regret(self, error: UpstreamError, now: float) -> None:
+    def log_failure(self, error: UpstreamError, now: float) -> None:
         self.regretted.append(error)
 
     def at_end(self, work: Any) -> None:
         self._due.append(work)
 
-    at_rest = at_end
+    when_idle = at_end
 
     def close_books(self) -> None:
         """End a turn."""
@@ -143,7 +145,7 @@ def test_nothing_of_an_answer_is_sent_twice(world: World) -> None:
 def test_an_error_of_ours_leaves_no_call_open(world: World) -> None:
     """A call that cannot even be begun has its record, and its price is given back."""
 
-    def fail(permit: object, caller: Caller) -> None:
+    def fail(permit: object, caller: CallObserver) -> None:
         raise ZeroDivisionError
 
     world.start = fail  # type: ignore[method-assign]
@@ -152,7 +154,7 @@ def test_an_error_of_ours_leaves_no_call_open(world: World) -> None:
     world.close_books()
     assert not len(world.live)
     assert world.judge.permits[0].ended == "released"
-    assert [record.outcome for record in world.sink.records] == [Outcome.UPSTREAM_ERROR]
+    assert [record.outcome for record in world.sink.records] == [CallOutcome.UPSTREAM_ERROR]
 
 
 def test_a_server_that_takes_no_more_holds_the_client_back(world: World) -> None:
@@ -201,14 +203,14 @@ def test_a_small_body_goes_with_its_head(world: World) -> None:
 def test_a_call_that_is_cut_before_its_turn_ends_goes_nowhere(world: World) -> None:
     """It has a record and its price back, and the tool's server never hears of it."""
     world.client.receive(UPLOAD.replace(b"PUT", b"GET"))
-    assert world.live.cut_revoked() == 0
+    assert world.live.terminate_revoked() == 0
     world.judge.permits[0].revoked = True
-    assert world.live.cut_revoked() == 1
+    assert world.live.terminate_revoked() == 1
     world.close_books()
     world.close_books()
     assert not world.callers
     assert world.judge.permits[0].ended == "released"
-    assert [record.outcome for record in world.sink.records] == [Outcome.REVOKED]
+    assert [record.outcome for record in world.sink.records] == [CallOutcome.REVOKED]
 
 
 def test_a_stream_of_grpc_whose_server_fails_ends_with_a_status(world: World) -> None:
@@ -225,7 +227,7 @@ def test_a_stream_of_grpc_whose_server_fails_ends_with_a_status(world: World) ->
     assert b"\r\n0\r\ngrpc-status: 14\r\n" in world.client.out
     assert world.client.keep_alive
     world.close_books()
-    assert world.sink.records[-1].outcome is Outcome.UPSTREAM_ERROR
+    assert world.sink.records[-1].outcome is CallOutcome.UPSTREAM_ERROR
 
 
 def test_what_has_no_content_goes_on_without_a_length(world: World) -> None:

@@ -11,34 +11,35 @@ from hypothesis import strategies as st
 from tariffs import PATHS, by_usage, plain, rated
 
 from crewgate import limits
+from crewgate.core.http import HeaderField
 from crewgate.core.pricing.json_document import UNPRICED
-from crewgate.core.pricing.tariff import MILLION, Dialect, Model, Tariff, Term
+from crewgate.core.pricing.tariff import MILLION, LLMDialect, ModelRates, PriceTerm, Tariff
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
-from crewgate.gateway.call.request_pricing import Priced, price
-from crewgate.server.request import Field, Request, build
+from crewgate.gateway.call.request_pricing import PricedRequest, price
+from crewgate.server.request import Request, build
 
 CHAT = {"model": "m", "messages": [], "max_tokens": 100}
 SIZE = len(plain(CHAT)) + limits.framing_tokens  # so many tokens may be read, of one each
 WORST = SIZE + 1000  # and each token answered costs ten
-ITEMS = Term("items", MILLION, ("queries",))
-NUMBER = Term("number", MILLION, ("pages",))
-BYTES = Term("bytes", MILLION)
+ITEMS = PriceTerm("items", MILLION, ("queries",))
+NUMBER = PriceTerm("number", MILLION, ("pages",))
+BYTES = PriceTerm("bytes", MILLION)
 
 
-def request(*headers: Field, dialect: Dialect = "openai") -> Request:
+def request(*headers: HeaderField, dialect: LLMDialect = "openai") -> Request:
     parts: dict[str, Any] = {"method": b"POST", "authority": b"a", "version": "2", "stream": 1}
     return build(target=PATHS[dialect], fields=list(headers), streamed=True, **parts)
 
 
 def priced(
     body: object,
-    *terms: Term,
+    *terms: PriceTerm,
     call: int = 0,
     most: int = 10**6,
-    dialect: Dialect = "openai",
-    models: tuple[Model, ...] = (),
-) -> Priced:
+    dialect: LLMDialect = "openai",
+    models: tuple[ModelRates, ...] = (),
+) -> PricedRequest:
     usage = None if terms else by_usage(dialect, *models)
     text = body if isinstance(body, bytes) else plain(body)
     return price(Tariff(call, most, request=terms, usage=usage), request(dialect=dialect), text)
@@ -61,7 +62,11 @@ def refusal(work: Callable[[], object]) -> str:
 def test_a_requests_terms_are_added_and_rounded_once() -> None:
     """Items, a number and bytes beside the call; the body goes on as it was read."""
     half = MILLION // 2
-    terms = Term("items", half, ("queries",)), Term("number", half, ("pages",)), Term("bytes", 1)
+    terms = (
+        PriceTerm("items", half, ("queries",)),
+        PriceTerm("number", half, ("pages",)),
+        PriceTerm("bytes", 1),
+    )
     body = b' {"queries": ["a", "b"], "pages": 0.5, "pages": 2.1}'
     found = priced(body, *terms, call=7)
     assert found.bound == 7 + 3  # two items and 2.1 pages at a half, and a hair for the bytes
@@ -79,7 +84,7 @@ def test_a_body_that_is_paid_by_its_size_passes_untouched() -> None:
 
 def test_an_answers_price_is_reserved_at_its_most() -> None:
     """Nobody reads the request for it."""
-    found = price(Tariff(5, 900, response=(Term("header", 1, ("x",)),)), request(), None)
+    found = price(Tariff(5, 900, response=(PriceTerm("header", 1, ("x",)),)), request(), None)
     assert (found.bound, found.body, found.loose) == (900, None, True)
     assert not found.lower(100)
 
@@ -151,7 +156,7 @@ def test_items_of_no_array_have_no_price(queries: str) -> None:
 
 def test_the_whole_body_may_be_what_is_counted() -> None:
     """The empty pointer has no name that could be said."""
-    everything = Term("items", MILLION, ())
+    everything = PriceTerm("items", MILLION, ())
     assert priced(b"[1, 2]", everything).bound == 2
     assert refusal(lambda: priced({}, everything)) == "the body is not an array"
 
@@ -162,7 +167,7 @@ def test_a_second_spelling_has_no_price(other: str) -> None:
     for names in (("pages", other), (other, "pages"), (other,)):
         body = json.dumps(dict.fromkeys(names, 1)).encode()
         assert "two spellings" in refusal(partial(priced, body, NUMBER))
-        assert "two spellings" in refusal(partial(priced, body, Term("items", 1, ("pages",))))
+        assert "two spellings" in refusal(partial(priced, body, PriceTerm("items", 1, ("pages",))))
 
 
 def test_a_call_that_may_cost_more_than_the_most_is_refused() -> None:
@@ -196,7 +201,7 @@ def test_a_stream_is_made_to_state_its_usage_unseen() -> None:
 
 def test_only_an_openai_is_asked_to_state_its_usage() -> None:
     """The others do so anyway, and might not know the option."""
-    others: list[Dialect] = ["anthropic", "gemini"]
+    others: list[LLMDialect] = ["anthropic", "gemini"]
     for dialect in others:
         found = priced({**CHAT, "stream": True}, dialect=dialect, models=(rated(output_tokens=9),))
         assert "stream_options" not in json.loads(found.body or b"")
@@ -211,18 +216,18 @@ def test_what_grows_with_its_answer_is_no_loose_bound() -> None:
 
 def test_a_request_that_costs_more_than_the_most_alone_is_refused() -> None:
     """Also where the answer's price comes on top of it."""
-    tariff = Tariff(0, 2, request=(NUMBER,), response=(Term("header", 1, ("x",)),))
+    tariff = Tariff(0, 2, request=(NUMBER,), response=(PriceTerm("header", 1, ("x",)),))
     assert "it may cost 0.000003" in refusal(lambda: price(tariff, request(), b'{"pages":3}'))
     assert price(tariff, request(), b'{"pages":2}').bound == 2
 
 
-DIALECTS: list[Dialect] = ["openai", "anthropic", "gemini"]
+DIALECTS: list[LLMDialect] = ["openai", "anthropic", "gemini"]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @given(credit=st.integers(0, 2000), with_bound=st.booleans())
 def test_an_answer_is_lowered_to_what_credit_pays_for(
-    dialect: Dialect, credit: int, with_bound: bool
+    dialect: LLMDialect, credit: int, with_bound: bool
 ) -> None:
     """The call then costs no more than the credit, and its server is told of the bound."""
     body: dict[str, Any] = {"model": "m", "messages": []}

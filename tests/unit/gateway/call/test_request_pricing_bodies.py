@@ -7,8 +7,8 @@ import trio
 from fake_host import FakeHost
 
 from crewgate import limits
-from crewgate.errors import PeerError
-from crewgate.gateway.call.request_pricing import Reader
+from crewgate.errors import ClientError
+from crewgate.gateway.call.request_pricing import BodyReader
 from crewgate.server.exchange import Exchange
 from crewgate.server.http1 import HTTP1
 
@@ -31,7 +31,7 @@ def refuse() -> None:
 
 async def test_a_body_takes_room_for_as_long_as_anybody_has_it() -> None:
     """Once the last one lets it go, its room is another's."""
-    reader = Reader()
+    reader = BodyReader()
     body = await reader.read(exchange_of(b"abc", b"de")[0], "crew", refuse)
     empty = await reader.read(exchange_of()[0], "crew", refuse)
     assert (body, empty, reader.room.taken) == (b"abcde", b"", 5)
@@ -46,7 +46,7 @@ async def test_a_body_takes_room_for_as_long_as_anybody_has_it() -> None:
 async def test_a_crews_bodies_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """One for which there is no room is given up and takes none; another crew has its own."""
     monkeypatch.setattr(limits, "priced_bodies_bytes_max", 16)
-    reader = Reader()
+    reader = BodyReader()
     first = await reader.read(exchange_of(b"abcde")[0], "a", refuse)
     assert await reader.read(exchange_of(b"f", b"ghi")[0], "a", refuse) is None
     assert reader.room.taken == 5
@@ -60,11 +60,11 @@ async def test_a_crews_bodies_are_bounded_together(monkeypatch: pytest.MonkeyPat
 
 async def test_a_client_that_goes_takes_no_room() -> None:
     """What had come of its body is forgotten."""
-    reader = Reader()
+    reader = BodyReader()
     exchange, client = exchange_of(b"abc", ends=False)
 
     async def read() -> None:
-        with pytest.raises(PeerError):
+        with pytest.raises(ClientError):
             await reader.read(exchange, "crew", refuse)
 
     async with trio.open_nursery() as nursery:
@@ -79,7 +79,7 @@ async def test_a_client_that_dawdles_takes_no_room_for_ever(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """After a while its body is given up."""
-    reader = Reader()
+    reader = BodyReader()
     exchange, _ = exchange_of(b"abc", ends=False)
     assert await reader.read(exchange, "crew", refuse) is None
     assert trio.current_time() == limits.priced_body_seconds_max
@@ -91,13 +91,13 @@ async def test_a_priced_body_has_its_own_bound() -> None:
     for own, bound in ((10**12, limits.priced_body_bytes_max), (5, 5)):
         exchange, _ = exchange_of(b"ab")
         exchange.body_bytes_max = own
-        await Reader().read(exchange, "crew", refuse)
+        await BodyReader().read(exchange, "crew", refuse)
         assert exchange.body_bytes_max == bound
 
 
 async def test_a_body_over_its_bound_is_answered_while_it_is_read() -> None:
     """Whoever reads it goes home, and its room is free."""
-    reader, refused = Reader(), []
+    reader, refused = BodyReader(), []
     exchange, client = exchange_of(b"abc", ends=False)
     exchange.body_bytes_max = 5
 
@@ -106,7 +106,7 @@ async def test_a_body_over_its_bound_is_answered_while_it_is_read() -> None:
         exchange.respond(413, [], b"")
 
     async def read() -> None:
-        with pytest.raises(PeerError):
+        with pytest.raises(ClientError):
             await reader.read(exchange, "crew", answer)
 
     async with trio.open_nursery() as nursery:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from tariffs import PLAIN, STREAM, asking, by_usage, event, hear, plain, rated
 
-from crewgate.core.pricing.meter import Bill, Meter
-from crewgate.core.pricing.tariff import MILLION, Dialect, Tariff, Term
+from crewgate.core.pricing.meter import CostMeter, FinalCharge
+from crewgate.core.pricing.tariff import MILLION, LLMDialect, PriceTerm, Tariff
 from crewgate.errors import RequestRefusedError
-from crewgate.gateway.call.request_pricing import Priced, price
+from crewgate.gateway.call.request_pricing import PricedRequest, price
 from crewgate.server.request import build
 
 MUCH = json.dumps(dict.fromkeys(range(10_001), 0))
@@ -18,7 +18,7 @@ GEMINI = b"/v1beta/models/m:generateContent"
 PROMPTS = b'{"model":"m","max_tokens":1000,"prompt":[null,"a","b","c"]}'
 
 
-def priced(usage: Any, body: str | bytes, path: bytes) -> Priced:
+def priced(usage: Any, body: str | bytes, path: bytes) -> PricedRequest:
     """A request of this text."""
     request = build(
         method=b"POST", target=path, authority=b"a", fields=[], version="2", stream=1, streamed=True
@@ -27,9 +27,9 @@ def priced(usage: Any, body: str | bytes, path: bytes) -> Priced:
     return price(Tariff(0, 10**9, usage=usage), request, text)
 
 
-def meter(dialect: Dialect = "openai", *, step: int = 50, **asked: Any) -> Meter:
+def meter(dialect: LLMDialect = "openai", *, step: int = 50, **asked: Any) -> CostMeter:
     """Of a call of a model whose tokens read cost 1 and answered 10 micro-credits."""
-    return Meter(Tariff(0, 10**6, usage=by_usage(dialect), step=step), [], asking(**asked))
+    return CostMeter(Tariff(0, 10**6, usage=by_usage(dialect), step=step), [], asking(**asked))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def meter(dialect: Dialect = "openai", *, step: int = 50, **asked: Any) -> Meter
     ],
     ids=["members", "settings", "dotless", "long-s", "value", "name"],
 )
-def test_what_hides_a_price_is_refused(dialect: Dialect, path: bytes, body: str) -> None:
+def test_what_hides_a_price_is_refused(dialect: LLMDialect, path: bytes, body: str) -> None:
     """Too many members to look into; names that some readers take for others; escapes."""
     context = 1000 if dialect == "anthropic" else 0
     model = rated(output_tokens=50, context_tokens=context)
@@ -84,7 +84,7 @@ def test_what_is_not_stated_is_not_zero(usage: dict[str, Any]) -> None:
     """An answer without one of its counts costs all that was reserved."""
     call = meter(step=0, streams=False)
     hear(call, 200, PLAIN, [plain({"usage": usage})])
-    assert call.bill(1010, complete=True) == Bill(1010)
+    assert call.bill(1010, complete=True) == FinalCharge(1010)
 
 
 @pytest.mark.parametrize("start", [[], [{"input_tokens": -1}]])
@@ -94,7 +94,7 @@ def test_a_stream_without_a_good_start_is_not_stated(start: list[dict[str, int]]
     begun = [event({"type": "message_start", "message": {"usage": usage}}) for usage in start]
     end = event({"type": "message_delta", "usage": {"output_tokens": 1}})
     hear(call, 200, STREAM, [*begun, end])
-    assert call.bill(1010, complete=True) == Bill(1010)
+    assert call.bill(1010, complete=True) == FinalCharge(1010)
 
 
 EARLY = {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 0}}
@@ -114,31 +114,33 @@ UNREAD = b'data: {"choices":[{"delta":{"content":"%b"},"p":-Infinity}]}\n\n' % L
         ("openai", [UNREAD]),
     ],
 )
-def test_text_is_paid_for_whatever_was_stated_before(dialect: Dialect, stream: list[bytes]) -> None:
+def test_text_is_paid_for_whatever_was_stated_before(
+    dialect: LLMDialect, stream: list[bytes]
+) -> None:
     """After an early statement, beside one of the prompt alone, in an event that is no JSON."""
     call = meter(dialect, written=1000)
     call.begin(200, STREAM)
     dues = [piece.due for data in stream for piece in call.feed(data)]
-    assert 1000 <= dues[-1] <= call.worst
+    assert 1000 <= dues[-1] <= call.max_cost
 
 
 def test_no_guess_is_over_the_worst() -> None:
     """Twenty bytes of a token are still one of ten."""
     call = meter(read=10, written=10)
     call.begin(200, STREAM)
-    assert [piece.due for piece in call.feed(event(TEXT))] == [call.worst]
+    assert [piece.due for piece in call.feed(event(TEXT))] == [call.max_cost]
 
 
 def test_an_error_costs_what_its_request_does() -> None:
     """It is passed on with little credit left, and cut off it costs no more."""
     call = meter(written=100)
     call.begin(429, PLAIN)
-    assert [piece.due for piece in call.feed(plain({"error": {}}))] == [call.known]
-    assert call.bill(60, complete=False) == Bill(call.known)
+    assert [piece.due for piece in call.feed(plain({"error": {}}))] == [call.request_cost]
+    assert call.bill(60, complete=False) == FinalCharge(call.request_cost)
 
 
 def test_a_cost_that_stands_there_twice_is_none() -> None:
     """All that was reserved."""
-    call = Meter(Tariff(1, 1000, response=(Term("header", MILLION, ("x-cost",)),)))
+    call = CostMeter(Tariff(1, 1000, response=(PriceTerm("header", MILLION, ("x-cost",)),)))
     hear(call, 200, [(b"x-cost", b"900"), (b"x-cost", b"1")], [])
-    assert call.bill(1000, complete=True) == Bill(1000)
+    assert call.bill(1000, complete=True) == FinalCharge(1000)

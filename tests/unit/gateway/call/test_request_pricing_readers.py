@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tariffs import PATHS, by_usage, plain, rated, values
 
-from crewgate.core.pricing.tariff import Dialect, Tariff
+from crewgate.core.pricing.tariff import LLMDialect, Tariff
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.call.request_pricing import price
 from crewgate.server.request import Request, build
 
-DIALECTS: list[Dialect] = ["openai", "anthropic", "gemini"]
+DIALECTS: list[LLMDialect] = ["openai", "anthropic", "gemini"]
 
 
-def request(dialect: Dialect) -> Request:
+def request(dialect: LLMDialect) -> Request:
     parts: dict[str, Any] = {"method": b"POST", "authority": b"a", "version": "2", "stream": 1}
     return build(target=PATHS[dialect], fields=[], streamed=True, **parts)
 
@@ -89,7 +89,7 @@ def test_no_server_of_gemini_reads_another_bound_than_was_priced(data: st.DataOb
 @given(st.dictionaries(st.sampled_from(["messages", "max_tokens", "n", "stream", "prompt", "a",
                                         "generationConfig", "input", "best_of"]),
                        values | st.integers(0, 50)), st.sampled_from(DIALECTS))  # fmt: skip
-def test_any_json_has_a_price_or_is_refused(body: dict[str, Any], dialect: Dialect) -> None:
+def test_any_json_has_a_price_or_is_refused(body: dict[str, Any], dialect: LLMDialect) -> None:
     """Nothing else is raised; what has a price goes on as it was, but for bounds and usage."""
     text = plain({"model": "m", **body})
     usage = by_usage(dialect, rated(output_tokens=50))

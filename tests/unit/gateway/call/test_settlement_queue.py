@@ -5,17 +5,17 @@ from collections.abc import Callable, Sequence
 import pytest
 from gateway_world import FakePermit, grant_of
 
-from crewgate.gateway.call.settlement_queue import Books
+from crewgate.gateway.call.settlement_queue import SettlementQueue
 
 
-class Turns:
+class LoopHooks:
     def __init__(self) -> None:
         self.due: list[Callable[[], None]] = []
 
     def at_end(self, work: Callable[[], None]) -> None:
         self.due.append(work)
 
-    at_rest = at_end
+    when_idle = at_end
 
 
 class Sink:
@@ -34,8 +34,8 @@ class Sink:
 def test_a_turn_s_calls_are_recorded_together_and_then_settled() -> None:
     """One write for all, before the first is settled; the next turn begins anew."""
     permits = [FakePermit(grant_of(), 0) for _ in range(3)]
-    turns, sink = Turns(), Sink(permits)
-    books = Books(sink, turns)
+    turns, sink = LoopHooks(), Sink(permits)
+    books = SettlementQueue(sink, turns)
     books.enter(b"a\n", permits[0], 10)
     books.enter(b"b\n", permits[1], 0)
     (close,) = turns.due
@@ -54,8 +54,8 @@ def test_a_reservation_that_was_burned_meanwhile_stops_nobody() -> None:
     """Its line is written, and the calls after it are settled."""
     burned, other = FakePermit(grant_of(), 0), FakePermit(grant_of(), 0)
     burned.ended = "burned"
-    turns = Turns()
-    books = Books(Sink([]), turns)
+    turns = LoopHooks()
+    books = SettlementQueue(Sink([]), turns)
     books.enter(b"a\n", burned, 10)
     books.enter(b"b\n", other, 10)
     turns.due[0]()
@@ -70,8 +70,8 @@ def test_an_error_of_the_audit_keeps_no_price() -> None:
             raise ZeroDivisionError
 
     permits = [FakePermit(grant_of(), 0) for _ in range(2)]
-    turns = Turns()
-    books = Books(Broken(permits), turns)
+    turns = LoopHooks()
+    books = SettlementQueue(Broken(permits), turns)
     books.enter(b"a\n", permits[0], 10)
     books.enter(b"b\n", permits[1], 0)
     with pytest.raises(ZeroDivisionError):

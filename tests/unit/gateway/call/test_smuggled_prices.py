@@ -6,27 +6,29 @@ from typing import Any
 import pytest
 
 from crewgate import limits
-from crewgate.core.pricing.tariff import Dialect, Model, Tariff, Term, Usage
+from crewgate.core.pricing.tariff import LLMDialect, ModelRates, PriceTerm, Tariff, UsagePricing
 from crewgate.errors import RequestRefusedError
-from crewgate.gateway.call.request_pricing import Priced, price
+from crewgate.gateway.call.request_pricing import PricedRequest, price
 from crewgate.server import Request
 
-MODEL = Model("m-*", input=1_000_000, output=1_000_000_000, cached=0, written=0, output_tokens=4000)
-CHEAP = Model("m-4*", input=1, output=1, cached=1, written=1, output_tokens=4000)
-EXACT = Model("m-4", input=1, output=10_000_000_000, cached=1, written=1, output_tokens=4000)
+MODEL = ModelRates(
+    "m-*", input=1_000_000, output=1_000_000_000, cached=0, written=0, output_tokens=4000
+)
+CHEAP = ModelRates("m-4*", input=1, output=1, cached=1, written=1, output_tokens=4000)
+EXACT = ModelRates("m-4", input=1, output=10_000_000_000, cached=1, written=1, output_tokens=4000)
 WORD = 1000  # micro-credits of each token that MODEL answers
 
 
 def priced(
     body: Any,
-    dialect: Dialect = "openai",
+    dialect: LLMDialect = "openai",
     path: bytes = b"/v1/chat/completions",
-    *models: Model,
+    *models: ModelRates,
     most: int = 10**12,
     headers: tuple[tuple[bytes, bytes], ...] = (),
     allow: tuple[str, ...] = (),
-) -> Priced:
-    tariff = Tariff(0, most, usage=Usage(dialect, models or (MODEL,), allow=allow))
+) -> PricedRequest:
+    tariff = Tariff(0, most, usage=UsagePricing(dialect, models or (MODEL,), allow=allow))
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
     return price(tariff, asking(path, text, *headers), text)
 
@@ -35,7 +37,7 @@ def asking(path: bytes, text: bytes, *headers: tuple[bytes, bytes]) -> Request:
     return Request(b"POST", path, path, b"", b"a", list(headers), "1.1", 0, len(text))
 
 
-def sent(found: Priced) -> Any:
+def sent(found: PricedRequest) -> Any:
     """What goes on."""
     assert found.body is not None
     return json.loads(found.body)
@@ -142,7 +144,7 @@ def test_what_changes_a_price_is_allowed_by_the_tool_or_refused(more: dict[str, 
     """Some of it costs more than its tokens say, some bounds them otherwise."""
     with pytest.raises(RequestRefusedError, match="may change what the call costs"):
         priced({**CHAT, **more})
-    allowed = Usage("openai", (MODEL,), allow=tuple(more))
+    allowed = UsagePricing("openai", (MODEL,), allow=tuple(more))
     text = json.dumps({**CHAT, **more}).encode()
     request = asking(b"/v1/chat/completions", text)
     assert sent(price(Tariff(0, 10**12, usage=allowed), request, text)).keys() >= more.keys()
@@ -175,7 +177,7 @@ def test_what_has_more_tokens_than_bytes_is_bounded_by_the_context(part: Any) ->
     body = b'{"model":"m-1","max_tokens":9,"messages":[{"content":[%b]}]}' % text
     with pytest.raises(RequestRefusedError, match="context_tokens"):
         priced(body)
-    wide = Model("m-*", 1_000_000, 1, 0, 0, context_tokens=100_000, output_tokens=9)
+    wide = ModelRates("m-*", 1_000_000, 1, 0, 0, context_tokens=100_000, output_tokens=9)
     assert priced(body, "openai", b"/chat/completions", wide).bound >= 100_000
 
 
@@ -201,7 +203,7 @@ def test_a_model_that_is_named_is_not_taken_for_another() -> None:
 
 def test_what_is_known_to_cost_more_than_the_most_is_refused() -> None:
     """Also where the answer says the rest."""
-    items, units = Term("items", 10**10, ("pages",)), Term("number", 1, ("units",))
+    items, units = PriceTerm("items", 10**10, ("pages",)), PriceTerm("number", 1, ("units",))
     tariff = Tariff(0, 500_000, (items,), (units,))
     text = json.dumps({"pages": [1] * 60}).encode()
     with pytest.raises(RequestRefusedError, match=r"may cost 0\.60"):

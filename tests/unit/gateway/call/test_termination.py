@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from crewgate.core.audit.records import Outcome
-from crewgate.gateway.call.termination import Manner, say_why
-from crewgate.gateway.refusals import Kind
+from crewgate.core.audit.records import CallOutcome
+from crewgate.gateway.call.termination import ResponseFraming, send_termination
+from crewgate.gateway.refusals import ProblemType
 
 CUT = {
-    Outcome.REVOKED: ("branch-revoked", b"16"),
-    Outcome.EXPIRED: ("token-expired", b"16"),
-    Outcome.EXHAUSTED: ("credits-exhausted", b"8"),
-    Outcome.UNFUNDED: ("budget-unavailable", b"14"),
-    Outcome.UNVOUCHED: ("revocation-unavailable", b"14"),
+    CallOutcome.REVOKED: ("branch-revoked", b"16"),
+    CallOutcome.EXPIRED: ("token-expired", b"16"),
+    CallOutcome.EXHAUSTED: ("credits-exhausted", b"8"),
+    CallOutcome.UNFUNDED: ("budget-unavailable", b"14"),
+    CallOutcome.UNVOUCHED: ("revocation-unavailable", b"14"),
 }
 ID = bytes(16)
 
@@ -41,40 +41,44 @@ class Tower:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def answer(self, exchange: Exchange, kind: Kind, request: bytes, **more: object) -> None:
+    def answer(self, exchange: Exchange, kind: ProblemType, request: bytes, **more: object) -> None:
         self.said.append(kind.slug)
 
 
-def told(outcome: Outcome, manner: Manner, *, started: bool = True) -> tuple[Exchange, Tower]:
+def told(
+    outcome: CallOutcome, manner: ResponseFraming, *, started: bool = True
+) -> tuple[Exchange, Tower]:
     exchange, tower = Exchange(started=started), Tower()
     with_: Any = exchange, tower
-    say_why(outcome, *with_, ID, manner)
+    send_termination(outcome, *with_, ID, manner)
     return exchange, tower
 
 
 @pytest.mark.parametrize("outcome", CUT)
-def test_who_has_heard_nothing_yet_is_refused(outcome: Outcome) -> None:
+def test_who_has_heard_nothing_yet_is_refused(outcome: CallOutcome) -> None:
     """With a problem of its own."""
-    assert told(outcome, Manner(), started=False)[1].said == [CUT[outcome][0]]
+    assert told(outcome, ResponseFraming(), started=False)[1].said == [CUT[outcome][0]]
 
 
 @pytest.mark.parametrize("outcome", CUT)
-def test_a_stream_of_events_ends_with_one(outcome: Outcome) -> None:
+def test_a_stream_of_events_ends_with_one(outcome: CallOutcome) -> None:
     """That holds the problem."""
-    assert CUT[outcome][0].encode() in told(outcome, Manner(between_events=True))[0].last
+    assert CUT[outcome][0].encode() in told(outcome, ResponseFraming(between_events=True))[0].last
 
 
 @pytest.mark.parametrize("outcome", CUT)
-def test_a_call_of_grpc_ends_with_a_status(outcome: Outcome) -> None:
+def test_a_call_of_grpc_ends_with_a_status(outcome: CallOutcome) -> None:
     """In its trailers, with the problem."""
-    trailers = dict(told(outcome, Manner(is_grpc=True))[0].trailers)
+    trailers = dict(told(outcome, ResponseFraming(is_grpc=True))[0].trailers)
     assert trailers[b"grpc-status"] == CUT[outcome][1]
     details = base64.b64decode(trailers[b"grpc-status-details-bin"] + b"==")
     assert f"/problems/{CUT[outcome][0]}".encode() in details
 
 
-@pytest.mark.parametrize("outcome", Outcome)
-def test_an_answer_that_can_be_ended_in_no_such_way_is_torn_off(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", CallOutcome)
+def test_an_answer_that_can_be_ended_in_no_such_way_is_torn_off(outcome: CallOutcome) -> None:
     """So that nobody takes it for whole; and all that is not a cut ends so."""
-    manner = Manner() if outcome in CUT else Manner(between_events=True, is_grpc=True)
+    manner = (
+        ResponseFraming() if outcome in CUT else ResponseFraming(between_events=True, is_grpc=True)
+    )
     assert told(outcome, manner)[0].was_reset

@@ -10,27 +10,27 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
-from world import World
+from crew_world import World
 
 from crewgate import limits
-from crewgate.gateway.worker.agent_connection import AgentLink
+from crewgate.gateway.worker.agent_connection import AgentConnection
 from crewgate.ipc.attach_messages import (
-    Accepting,
     Attach,
     Attached,
-    Cut,
-    Draw,
-    Drawn,
-    Noted,
-    Overran,
+    CreditDrawn,
+    CutReport,
+    DrawCredit,
+    KeysRevoked,
+    OverrunNoted,
     Reload,
-    Revoked,
+    ReportOverrun,
+    WorkerAccepting,
     group_asks,
     pack,
     unpack,
 )
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.sockets import Door
+from crewgate.ipc.sockets import AgentSocket
 
 
 class Ears:
@@ -45,9 +45,9 @@ class Ears:
         self.attachments += 1
         self.heard.append(attached)
 
-    def revoked(self, pushed: Revoked) -> Cut:
+    def revoked(self, pushed: KeysRevoked) -> CutReport:
         self.heard.append(pushed)
-        return Cut(id=pushed.id, last_cut_ns=7, count=1)
+        return CutReport(id=pushed.id, last_cut_ns=7, count=1)
 
     def reload(self, generation: int) -> None:
         self.heard.append(generation)
@@ -91,12 +91,12 @@ class FakeAgent:
 
 
 @asynccontextmanager
-async def _linked(folder: Path) -> AsyncIterator[tuple[FakeAgent, AgentLink, Ears]]:
+async def _linked(folder: Path) -> AsyncIterator[tuple[FakeAgent, AgentConnection, Ears]]:
     door = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    await door.bind(str(folder / Door.GROUP.value))
+    await door.bind(str(folder / AgentSocket.GROUP.value))
     door.listen(1)
     ears = Ears()
-    link = AgentLink(folder, 1, ears)
+    link = AgentConnection(folder, 1, ears)
     async with trio.SocketListener(door) as listener, trio.open_nursery() as nursery:
         agent = FakeAgent(listener)
         nursery.start_soon(link.run)
@@ -111,22 +111,22 @@ async def test_attach_draw_and_pushes(tmp_path: Path) -> None:
     async with _linked(tmp_path) as (agent, link, ears):
         ask = await agent.meet(Reload(generation=6))
         assert (ask.worker, ask.answers_cuts, ask.previous) == (1, True, -1)
-        await agent.say(Revoked(id=4, keys=[bytes(16)]))
-        assert await agent.next() == Cut(id=4, last_cut_ns=7, count=1)
-        assert [type(each).__name__ for each in ears.heard] == ["Attached", "int", "Revoked"]
-        link.tell_accepting(5, accepting=True)
-        assert await agent.next() == Accepting(accepting=True, policy_generation=5)
+        await agent.say(KeysRevoked(id=4, keys=[bytes(16)]))
+        assert await agent.next() == CutReport(id=4, last_cut_ns=7, count=1)
+        assert [type(each).__name__ for each in ears.heard] == ["Attached", "int", "KeysRevoked"]
+        link.send_accepting(5, accepting=True)
+        assert await agent.next() == WorkerAccepting(accepting=True, policy_generation=5)
         grant = World.make().grant
-        answers: list[Drawn | None] = []
+        answers: list[CreditDrawn | None] = []
         link.ask(grant, 10, answers.append)
         asked = await agent.next()
-        assert isinstance(asked, Draw)
+        assert isinstance(asked, DrawCredit)
         assert (asked.grant, asked.need) == (grant, 10)
-        await agent.say(Drawn(id=asked.id + 1, status="granted"))
-        await agent.say(Drawn(id=asked.id, status="exhausted"))
+        await agent.say(CreditDrawn(id=asked.id + 1, status="granted"))
+        await agent.say(CreditDrawn(id=asked.id, status="exhausted"))
         while not answers:
             await trio.lowlevel.checkpoint()
-        assert answers == [Drawn(id=asked.id, status="exhausted")]
+        assert answers == [CreditDrawn(id=asked.id, status="exhausted")]
         assert not link._questions
 
 
@@ -137,7 +137,7 @@ async def test_agent_that_goes_away(tmp_path: Path) -> None:
         while not ears.attachments:
             await trio.lowlevel.checkpoint()
         grant = World.make().grant
-        answers: list[Drawn | None] = []
+        answers: list[CreditDrawn | None] = []
         link.ask(grant, 10, answers.append)
         asked = await agent.next()
         await agent.stream.aclose()
@@ -147,12 +147,12 @@ async def test_agent_that_goes_away(tmp_path: Path) -> None:
         ask = await agent.meet()
         assert await agent.next() == asked
         later = await agent.next()
-        assert isinstance(later, Draw)
+        assert isinstance(later, DrawCredit)
         assert (later.need, answers) == (11, [])
-        await agent.say(Drawn(id=asked.id, status="granted"))
+        await agent.say(CreditDrawn(id=asked.id, status="granted"))
         while not answers:
             await trio.lowlevel.checkpoint()
-        assert answers == [Drawn(id=asked.id, status="granted")]
+        assert answers == [CreditDrawn(id=asked.id, status="granted")]
         assert (ask.previous, ask.nonce, ask.life) == (3, 99, bytes(16))
         while ears.attachments < 2:
             await trio.lowlevel.checkpoint()
@@ -168,7 +168,7 @@ async def test_an_agent_that_does_not_come_back_is_not_waited_for(
         await agent.meet()
         while not ears.attachments:
             await trio.lowlevel.checkpoint()
-        answers: list[Drawn | None] = []
+        answers: list[CreditDrawn | None] = []
         link.ask(World.make().grant, 10, answers.append)
         await agent._listener.aclose()
         await agent.stream.aclose()
@@ -180,16 +180,16 @@ async def test_an_agent_that_does_not_come_back_is_not_waited_for(
 
 async def test_nothing_is_asked_of_an_absent_agent(tmp_path: Path) -> None:
     """Without a connection a draw is answered at once, with nothing."""
-    link = AgentLink(tmp_path, 0, Ears())
-    answers: list[Drawn | None] = []
+    link = AgentConnection(tmp_path, 0, Ears())
+    answers: list[CreditDrawn | None] = []
     link.ask(World.make().grant, 10, answers.append)
     assert answers == [None]
-    link.tell_accepting(1, accepting=True)
+    link.send_accepting(1, accepting=True)
 
 
-async def _overrun(agent: FakeAgent) -> Overran:
+async def _overrun(agent: FakeAgent) -> ReportOverrun:
     """The next one that the agent hears of, whatever else it hears."""
-    while not isinstance(ask := await agent.next(), Overran):
+    while not isinstance(ask := await agent.next(), ReportOverrun):
         pass
     return ask
 
@@ -198,26 +198,26 @@ async def test_an_overrun_is_told_until_it_is_noted(tmp_path: Path) -> None:
     """An agent that is killed before it has read or answered hears it again; later ones do not."""
     grant = World.make().grant
     async with _linked(tmp_path) as (agent, link, ears):
-        link.tell_overrun(bytes([1]) * 16, grant, 5)  # before there is any agent
+        link.send_overrun(bytes([1]) * 16, grant, 5)  # before there is any agent
         await agent.meet()
         told = await _overrun(agent)
-        assert told == Overran(id=bytes([1]) * 16, grant=grant, amount=5)
-        link.tell_overrun(bytes([2]) * 16, grant, 6)
+        assert told == ReportOverrun(id=bytes([1]) * 16, grant=grant, amount=5)
+        link.send_overrun(bytes([2]) * 16, grant, 6)
         await agent.stream.aclose()
         await agent.meet()
         assert {(await _overrun(agent)).amount for _ in range(2)} == {5, 6}
-        await agent.say(Noted(id=bytes([1]) * 16))
-        await agent.say(Revoked(id=1, keys=[]))
-        while not isinstance(await agent.next(), Cut):
+        await agent.say(OverrunNoted(id=bytes([1]) * 16))
+        await agent.say(KeysRevoked(id=1, keys=[]))
+        while not isinstance(await agent.next(), CutReport):
             pass
         await agent.stream.aclose()
         await agent.meet()
         assert (await _overrun(agent)).amount == 6
-        await agent.say(Noted(id=bytes([2]) * 16))
+        await agent.say(OverrunNoted(id=bytes([2]) * 16))
         await agent.say(Reload(generation=9))
         while 9 not in ears.heard:
             await trio.lowlevel.checkpoint()
-        assert repr(link._untold) == "<Untold 0 unsent=0 lost=0>"
+        assert repr(link._pending_overruns) == "<PendingOverruns 0 unsent=0 lost=0>"
 
 
 async def test_an_overrun_behind_a_full_queue_is_told_when_there_is_room(tmp_path: Path) -> None:
@@ -227,8 +227,8 @@ async def test_an_overrun_behind_a_full_queue_is_told_when_there_is_room(tmp_pat
         while not ears.attachments:
             await trio.lowlevel.checkpoint()
         for _ in range(limits.link_draws_max + 1):
-            link.tell_accepting(1, accepting=True)
-        link.tell_overrun(bytes(16), World.make().grant, 5)
+            link.send_accepting(1, accepting=True)
+        link.send_overrun(bytes(16), World.make().grant, 5)
         with trio.fail_after(10):
             assert (await _overrun(agent)).amount == 5
 

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from leaves import HOUR, issuing, now
+from leaf_certificates import HOUR, issuing, now
 
 from crewgate import limits
-from crewgate.audit.sink import Sink
-from crewgate.audit.writer import Writer
-from crewgate.ca.crl import make_crl
-from crewgate.core.health import Fact, State
+from crewgate.audit.sink import AuditSink
+from crewgate.audit.writer import AuditWriter
+from crewgate.ca.crl_file import make_crl
+from crewgate.core.health import HealthFact, HealthState
 from crewgate.core.x509 import crl
 from crewgate.gateway.worker.health import (
     WorkerHealth,
@@ -32,33 +32,38 @@ def _face(dates: tuple[int, int] | None, clients: Any = None) -> Any:
 
 
 def _listeners(*faces: Any, exhausted: float = -math.inf) -> Any:
-    return SimpleNamespace(faces=lambda: list(faces), exhausted_at=lambda: exhausted)
+    return SimpleNamespace(prepared=lambda: list(faces), exhausted_at=lambda: exhausted)
 
 
 @pytest.mark.parametrize(
     ("begin", "end", "state", "says"),
     [
-        (0, 90 * DAY, State.OK, ""),
-        (-400 * DAY, 29 * DAY + 1, State.DEGRADED, "ends in 29 days"),
-        (-400 * DAY, 31 * DAY, State.OK, ""),
-        (-2 * 3600, 3 * 3600, State.OK, ""),  # one that lives for hours is renewed within them
-        (-3 * 3600, 3600, State.DEGRADED, "ends in 60 minutes"),
-        (-DAY, -7200, State.FAILED, "ended 2.0 hours ago"),
-        (60, DAY, State.FAILED, "not valid yet"),
+        (0, 90 * DAY, HealthState.OK, ""),
+        (-400 * DAY, 29 * DAY + 1, HealthState.DEGRADED, "ends in 29 days"),
+        (-400 * DAY, 31 * DAY, HealthState.OK, ""),
+        (
+            -2 * 3600,
+            3 * 3600,
+            HealthState.OK,
+            "",
+        ),  # one that lives for hours is renewed within them
+        (-3 * 3600, 3600, HealthState.DEGRADED, "ends in 60 minutes"),
+        (-DAY, -7200, HealthState.FAILED, "ended 2.0 hours ago"),
+        (60, DAY, HealthState.FAILED, "not valid yet"),
     ],
 )
 def test_a_listeners_certificate_is_warned_of_before_its_end(
-    begin: int, end: int, state: State, says: str
+    begin: int, end: int, state: HealthState, says: str
 ) -> None:
     """From 30 days on, or the last third of a shorter life; then clients refuse it."""
     fact = certificate_fact(_face((begin, end)), 0)
-    assert (fact.state, fact.refuses) == (state, state is State.FAILED)
+    assert (fact.state, fact.refuses) == (state, state is HealthState.FAILED)
     assert says in fact.why
 
 
 def test_dates_that_cannot_be_told_are_no_alarm() -> None:
     """OpenSSL takes the file; it is not for us to refuse."""
-    assert certificate_fact(_face(None), 0).state is State.OK
+    assert certificate_fact(_face(None), 0).state is HealthState.OK
 
 
 @pytest.mark.parametrize("dead", [0, 500])
@@ -94,62 +99,66 @@ def test_what_is_no_list_is_refused(pem: bytes) -> None:
 @pytest.mark.parametrize(
     ("left", "state", "says"),
     [
-        (20 * 3600, State.OK, ""),
-        (5 * 3600, State.DEGRADED, "not renewed, and ends in 5.0 hours"),
-        (-60, State.FAILED, "no new certificate is accepted"),
+        (20 * 3600, HealthState.OK, ""),
+        (5 * 3600, HealthState.DEGRADED, "not renewed, and ends in 5.0 hours"),
+        (-60, HealthState.FAILED, "no new certificate is accepted"),
     ],
 )
-def test_a_list_that_is_not_renewed_is_told_of(left: int, state: State, says: str) -> None:
+def test_a_list_that_is_not_renewed_is_told_of(left: int, state: HealthState, says: str) -> None:
     """Before its end, so that somebody can act; after it every new connection is refused."""
-    times = crl.Times(left - DAY, left)
+    times = crl.CRLTimes(left - DAY, left)
     for refuses in (True, False):
         fact = list_fact("agents", Path("crl.pem"), times, 0, refuses=refuses)
         assert fact.state is state
         assert says in fact.why
-        assert fact.refuses is (refuses and state is State.FAILED)
+        assert fact.refuses is (refuses and state is HealthState.FAILED)
 
 
 def test_a_worker_reports_all_its_parts(tmp_path: Path) -> None:
     """The list is read again when its file is another; one that is none is degraded."""
     path = tmp_path / "crl.pem"
     path.write_bytes(make_crl(issuing(), [], 1, now() - 30 * HOUR))
-    writer = Writer(tmp_path / "audit", "worker-0")
-    health = WorkerHealth(Sink(writer))
+    writer = AuditWriter(tmp_path / "audit", "worker-0")
+    health = WorkerHealth(AuditSink(writer))
     clients = SimpleNamespace(crl=path, is_required=True)
     listeners = _listeners(_face((0, 2**33), clients))
     wall = now().timestamp()
 
-    def found() -> dict[str, Fact]:
+    def found() -> dict[str, HealthFact]:
         return {fact.component: fact for fact in health.facts(listeners, [], wall, 100.0)}
 
     name = "list of the revoked of listener agents"
     assert found()[name].refuses
-    assert {fact.state for key, fact in found().items() if key != name} == {State.OK}
+    assert {fact.state for key, fact in found().items() if key != name} == {HealthState.OK}
     path.write_bytes(make_crl(issuing(), [], 2, now()))
-    assert found()[name].state is State.OK
+    assert found()[name].state is HealthState.OK
     path.write_bytes(b"?")
-    assert found()[name].state is State.DEGRADED
+    assert found()[name].state is HealthState.DEGRADED
     path.unlink()
-    assert found()[name].state is State.DEGRADED
+    assert found()[name].state is HealthState.DEGRADED
     health.trouble = "cannot serve: server.pem is missing"
     assert found()["configuration of the workers"].refuses
     listeners = _listeners(exhausted=95.0)
     assert found()["descriptors"].refuses
     listeners = _listeners(exhausted=100.0 - limits.health_silence_seconds)
-    assert found()["descriptors"].state is State.OK
+    assert found()["descriptors"].state is HealthState.OK
     writer.close()
     assert found()["audit"].refuses
-    health = WorkerHealth(Sink(writer, refuses_when_full=False))
-    assert (found()["audit"].state, found()["audit"].refuses) == (State.DEGRADED, False)
+    health = WorkerHealth(AuditSink(writer, refuses_when_full=False))
+    assert (found()["audit"].state, found()["audit"].refuses) == (HealthState.DEGRADED, False)
 
 
 def test_an_upstream_without_a_server_is_told_of() -> None:
     """By its name, with the last error; the gateway is ready for the other tools."""
-    pool = SimpleNamespace(upstream=SimpleNamespace(name="search"), trouble="")
-    assert upstream_fact(pool).state is State.OK  # type: ignore[arg-type]
-    pool.trouble = "tools:80 at 192.0.2.1: Connection refused"
+    pool = SimpleNamespace(upstream=SimpleNamespace(name="search"), unavailable_reason="")
+    assert upstream_fact(pool).state is HealthState.OK  # type: ignore[arg-type]
+    pool.unavailable_reason = "tools:80 at 192.0.2.1: Connection refused"
     fact = upstream_fact(pool)  # type: ignore[arg-type]
-    assert (fact.component, fact.state, fact.refuses) == ("upstream search", State.DEGRADED, False)
+    assert (fact.component, fact.state, fact.refuses) == (
+        "upstream search",
+        HealthState.DEGRADED,
+        False,
+    )
     assert "192.0.2.1: Connection refused" in fact.why
     assert "reached from here" in fact.mend
 
@@ -157,7 +166,7 @@ def test_an_upstream_without_a_server_is_told_of() -> None:
 def test_a_report_is_bounded_and_keeps_the_worst() -> None:
     """Of very many listeners."""
     most = limits.health_facts_max
-    facts = [Fact(f"{number}") for number in range(2 * most)]
-    facts.append(Fact("worst", State.FAILED))
+    facts = [HealthFact(f"{number}") for number in range(2 * most)]
+    facts.append(HealthFact("worst", HealthState.FAILED))
     assert len(bounded(facts)) == most
     assert bounded(facts)[0].component == "worst"

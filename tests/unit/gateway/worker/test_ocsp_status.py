@@ -9,41 +9,41 @@ import trio.testing
 from ocsp_world import HTTPResponder, World, der, serving
 
 from crewgate import limits
-from crewgate.ca.certificate_db import Register
-from crewgate.ca.ocsp.responder import Responder as OCSPResponder
-from crewgate.config import CA, Responder
-from crewgate.core.x509.certificate_status import Doubt, Flaw, Good
+from crewgate.ca.certificate_db import CertificateDB
+from crewgate.ca.ocsp.responder import Responder
+from crewgate.config import CAConfig, ResponderConfig
+from crewgate.core.x509.certificate_status import GoodStatus, UndeterminedReason, UndeterminedStatus
 from crewgate.errors import ConfigurationError
-from crewgate.gateway.worker.ocsp_status import Inquiry
+from crewgate.gateway.worker.ocsp_status import OCSPStatusClient
 
 WORLD = World(datetime.now(UTC).replace(microsecond=0))
 LEAF = der(WORLD.leaf.certificate)
 
 
 @pytest.fixture
-def ca(tmp_path: Path) -> CA:
+def ca(tmp_path: Path) -> CAConfig:
     """Public files of a CA; its folder is not there, and nobody misses it."""
     (tmp_path / "certs").mkdir()
     root = tmp_path / "certs" / "ca.pem"
     root.write_bytes(WORLD.root.certificate_pem)
     (tmp_path / "certs" / "issuing.pem").write_bytes(WORLD.issuing.certificate_pem)
-    return CA(tmp_path / "ca", root, tmp_path / "certs" / "crl.pem", "crewgate.internal")
+    return CAConfig(tmp_path / "ca", root, tmp_path / "certs" / "crl.pem", "crewgate.internal")
 
 
-async def test_it_asks_in_the_name_of_the_issuing_ca(ca: CA, tmp_path: Path) -> None:
+async def test_it_asks_in_the_name_of_the_issuing_ca(ca: CAConfig, tmp_path: Path) -> None:
     """Our checker, our transport, our responder: good, and quietly so."""
     said: list[str] = []
-    with Register(tmp_path / "issued.sqlite", is_new=True) as register:
+    with CertificateDB(tmp_path / "issued.sqlite", is_new=True) as register:
         WORLD.enter(register, WORLD.leaf)
-        responder = OCSPResponder(WORLD.issuing, register)
+        responder = Responder(WORLD.issuing, register)
         server = HTTPResponder(lambda data: responder.answer(data, datetime.now(UTC)))
         with serving(server):
-            inquiry = Inquiry(ca, Responder(server.url), said.append)
-            assert isinstance(await inquiry.check(b"", LEAF), Good)
-            assert isinstance(await inquiry.check(b"", LEAF), Good)
+            inquiry = OCSPStatusClient(ca, ResponderConfig(server.url), said.append)
+            assert isinstance(await inquiry.check(b"", LEAF), GoodStatus)
+            assert isinstance(await inquiry.check(b"", LEAF), GoodStatus)
             assert len(server.heads) == 1
             inquiry.forget([b""])
-            assert isinstance(await inquiry.check(b"", LEAF), Good)
+            assert isinstance(await inquiry.check(b"", LEAF), GoodStatus)
             assert len(server.heads) == 2
             await inquiry._fetcher.close()
     assert not said
@@ -51,16 +51,18 @@ async def test_it_asks_in_the_name_of_the_issuing_ca(ca: CA, tmp_path: Path) -> 
 
 
 async def test_a_doubt_is_said_seldom_and_counted(
-    ca: CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ca: CAConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An operator hears why whoever comes is refused, and not once for each."""
     monkeypatch.setattr(limits, "ocsp_doubt_seconds", 0.0)
     said: list[str] = []
-    inquiry = Inquiry(ca, Responder("http://localhost/ocsp", tmp_path / "away"), said.append)
+    inquiry = OCSPStatusClient(
+        ca, ResponderConfig("http://localhost/ocsp", tmp_path / "away"), said.append
+    )
     for _ in range(3):
         status = await inquiry.check(b"", LEAF)
-        assert isinstance(status, Doubt)
-        assert status.flaw is Flaw.UNREACHABLE
+        assert isinstance(status, UndeterminedStatus)
+        assert status.flaw is UndeterminedReason.UNREACHABLE
     inquiry._quiet_until = 0.0
     await inquiry.check(b"", LEAF)
     first, second = said
@@ -69,31 +71,33 @@ async def test_a_doubt_is_said_seldom_and_counted(
 
 
 async def test_it_is_closed_when_nobody_can_wait_any_more(
-    ca: CA, autojump_clock: trio.testing.MockClock
+    ca: CAConfig, autojump_clock: trio.testing.MockClock
 ) -> None:
     """A reload cuts off no question: each has its deadline."""
-    inquiry = Inquiry(ca, Responder("http://localhost:1/ocsp"), lambda _: None)
+    inquiry = OCSPStatusClient(ca, ResponderConfig("http://localhost:1/ocsp"), lambda _: None)
     begin = trio.current_time()
     await inquiry.close()
     assert trio.current_time() - begin == limits.ocsp_seconds_max
 
 
-def test_without_the_issuing_certificate_it_says_where_it_belongs(ca: CA) -> None:
+def test_without_the_issuing_certificate_it_says_where_it_belongs(ca: CAConfig) -> None:
     """No configuration is put in force that could only refuse everybody."""
     ca.issuing.unlink()
     with pytest.raises(ConfigurationError, match=r"certs/issuing\.pem: .*put it there"):
-        Inquiry(ca, Responder("http://localhost/ocsp"), lambda _: None)
+        OCSPStatusClient(ca, ResponderConfig("http://localhost/ocsp"), lambda _: None)
 
 
-def test_one_that_would_ask_the_same_goes_on(ca: CA, tmp_path: Path) -> None:
+def test_one_that_would_ask_the_same_goes_on(ca: CAConfig, tmp_path: Path) -> None:
     """Over a reload, with all that it has heard; another file or responder wants another one."""
     certificate, key = tmp_path / "own.pem", tmp_path / "own.key"
     certificate.write_bytes(WORLD.leaf.certificate_pem)
     key.write_bytes(WORLD.leaf.key_pem)
-    responder = Responder("https://localhost/ocsp", None, certificate, key)
-    inquiry = Inquiry(ca, responder, lambda _: None)
+    responder = ResponderConfig("https://localhost/ocsp", None, certificate, key)
+    inquiry = OCSPStatusClient(ca, responder, lambda _: None)
     assert inquiry.is_for(ca, responder)
-    assert not inquiry.is_for(ca, Responder("https://localhost:1/ocsp", None, certificate, key))
+    assert not inquiry.is_for(
+        ca, ResponderConfig("https://localhost:1/ocsp", None, certificate, key)
+    )
     certificate.write_bytes(WORLD.leaf.certificate_pem + b"\n")
     assert not inquiry.is_for(ca, responder)
     certificate.write_bytes(WORLD.leaf.certificate_pem)

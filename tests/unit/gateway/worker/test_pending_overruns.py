@@ -1,18 +1,18 @@
 """Overruns that wait for an agent: none is forgotten, and what finds no room is said."""
 
 import pytest
-from lessees import grant
+from grant_builders import grant
 
 from crewgate import limits
-from crewgate.gateway.worker.pending_overruns import Untold
-from crewgate.ipc.attach_messages import Overran
+from crewgate.gateway.worker.pending_overruns import PendingOverruns
+from crewgate.ipc.attach_messages import ReportOverrun
 
 
-def overrun(number: int) -> Overran:
-    return Overran(id=number.to_bytes(16, "big"), grant=grant(number, 10), amount=1)
+def overrun(number: int) -> ReportOverrun:
+    return ReportOverrun(id=number.to_bytes(16, "big"), grant=grant(number, 10), amount=1)
 
 
-def sent(untold: Untold) -> list[Overran]:
+def sent(untold: PendingOverruns) -> list[ReportOverrun]:
     found = []
     while (told := untold.next()) is not None:
         found.append(told)
@@ -21,7 +21,7 @@ def sent(untold: Untold) -> list[Overran]:
 
 def test_each_is_sent_once_a_connection_until_it_is_noted() -> None:
     """In the order in which they came."""
-    untold = Untold(print)
+    untold = PendingOverruns(print)
     told = [overrun(number) for number in range(3)]
     assert all(map(untold.keep, told))
     assert sent(untold) == []
@@ -40,7 +40,7 @@ def test_what_finds_no_room_is_said_once_and_counted(monkeypatch: pytest.MonkeyP
     """When it begins, and with its number when it is over."""
     monkeypatch.setattr(limits, "overruns_kept_max", 2)
     said: list[str] = []
-    untold = Untold(said.append)
+    untold = PendingOverruns(said.append)
     for _ in range(2):
         said.clear()
         assert [untold.keep(overrun(number)) for number in range(5)] == [True] * 2 + [False] * 3

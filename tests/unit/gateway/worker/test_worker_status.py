@@ -7,10 +7,15 @@ import pytest
 
 from crewgate.cli.commands.init import write_all
 from crewgate.config import load
-from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Status
-from crewgate.gateway.worker.config_snapshot import Prepared
+from crewgate.core.x509.certificate_status import (
+    CertificateStatus,
+    GoodStatus,
+    UndeterminedReason,
+    UndeterminedStatus,
+)
+from crewgate.gateway.worker.config_snapshot import ConfigSnapshot
 from crewgate.gateway.worker.worker import Worker
-from crewgate.ipc.attach_messages import Revoked
+from crewgate.ipc.attach_messages import KeysRevoked
 
 
 class Inquiry:
@@ -20,9 +25,9 @@ class Inquiry:
         self.asked: list[tuple[bytes, bytes]] = []
         self.forgotten: list[bytes] = []
 
-    async def check(self, key: bytes, certificate: bytes) -> Status:
+    async def check(self, key: bytes, certificate: bytes) -> CertificateStatus:
         self.asked.append((key, certificate))
-        return Good(1.0)
+        return GoodStatus(1.0)
 
     def forget(self, keys: Iterable[bytes]) -> None:
         self.forgotten += keys
@@ -38,7 +43,7 @@ class Sink:
 class Voice:
     """Says nothing."""
 
-    def say(self, note: str) -> None:
+    def warn(self, note: str) -> None:
         raise AssertionError(note)
 
 
@@ -49,18 +54,20 @@ def worker(tmp_path: Path) -> Worker:
     return Worker(config, 0, Sink(), Voice())  # type: ignore[arg-type]
 
 
-def prepared(worker: Worker, inquiry: Inquiry) -> Prepared:
+def prepared(worker: Worker, inquiry: Inquiry) -> ConfigSnapshot:
     """A configuration of which only the inquiry is looked at."""
-    return Prepared(worker._config, None, None, {}, (), inquiry)  # type: ignore[arg-type]
+    return ConfigSnapshot(worker._config, None, None, {}, (), inquiry)  # type: ignore[arg-type]
 
 
 async def test_the_configuration_in_force_says_whom_to_ask(worker: Worker) -> None:
     """Nobody before the first, and then whom the last one names."""
-    assert await worker._check_status(b"key", b"der") == Doubt(Flaw.UNREACHABLE)
+    assert await worker._check_status(b"key", b"der") == UndeterminedStatus(
+        UndeterminedReason.UNREACHABLE
+    )
     first, second = Inquiry(), Inquiry()
     for inquiry in (first, second):
         worker._prepared = prepared(worker, inquiry)
-        assert await worker._check_status(b"key", b"der") == Good(1.0)
+        assert await worker._check_status(b"key", b"der") == GoodStatus(1.0)
         assert inquiry.asked == [(b"key", b"der")]
     assert len(first.asked) == 1
 
@@ -68,8 +75,8 @@ async def test_the_configuration_in_force_says_whom_to_ask(worker: Worker) -> No
 def test_a_push_has_what_was_asked_forgotten_at_once(worker: Worker) -> None:
     """The keys are those of the table, whatever they stand for."""
     keys = [b"a" * 16, b"b" * 16]
-    worker.revoked(Revoked(id=1, keys=keys))  # nobody was asked yet, and nothing is to forget
+    worker.revoked(KeysRevoked(id=1, keys=keys))  # nobody was asked yet, and nothing is to forget
     inquiry = Inquiry()
     worker._prepared = prepared(worker, inquiry)
-    worker.revoked(Revoked(id=2, keys=keys))
+    worker.revoked(KeysRevoked(id=2, keys=keys))
     assert inquiry.forgotten == keys

@@ -1,0 +1,196 @@
+"""The audit's line of a permitted call: what many calls share is written once, the rest in C.
+
+What a line says is the business of core/audit/records, and how it is written that of
+core/audit/json_line: a line of theirs is made for the shared part and cut where calls differ, so
+that escapes and the order of members can only be the same. Knows neither files nor clocks.
+"""
+
+from crewgate import limits
+from crewgate.core.audit import json_line as lines
+from crewgate.core.audit import record_builder, records
+from crewgate.core.verdict import Reason
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport PyObject
+from libc.stdint cimport int64_t
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object, Py_ssize_t *) except NULL
+
+cdef extern from "audit_format.h" nogil:
+    const int TIME_CHARS_MAX, UUID_CHARS, NUMBER_CHARS_MAX
+    char *text_put(char *to, const char *text, size_t n) noexcept
+    char *text_number(char *to, int64_t number) noexcept
+    char *text_time(char *to, int64_t time_ns) noexcept
+    char *text_uuid(char *to, const unsigned char *id) noexcept
+
+cdef object Outcome = records.CallOutcome
+# Where the line of a call is cut. No text can hold one of these: quotes in it are escaped, and
+# after the quote that ends it comes no colon.
+cdef bytes TIME = b'"time":"'
+cdef bytes REQUEST = b'"request":"'
+cdef bytes OUTCOME = b'"outcome":"'
+cdef bytes QUOTA = b',"quota_micro":'
+cdef bytes DURATION = b',"duration_us":'
+
+cdef struct Ending:
+    int64_t time_ns, cost_micro, remaining_micro, duration_us, status, bytes_in, bytes_out
+    bint has_remaining
+    const unsigned char *id  # 16 bytes, or NULL
+    const char *outcome
+    const char *would
+    const char *certificate
+    Py_ssize_t outcome_size, would_size, certificate_size
+
+
+cdef char *put(char *to, bytes text) noexcept:
+    return text_put(to, PyBytes_AS_STRING(text), <size_t>PyBytes_GET_SIZE(text))
+
+
+cdef inline int64_t number(object value) except? -1:
+    if not isinstance(value, int):  # a float would lose what follows its point
+        raise TypeError("what a line counts is an int")
+    return value
+
+
+cdef bytes slug_of(object would):
+    if would is None:
+        return b""
+    if type(would) is not Reason:
+        raise TypeError("what would have been is a core.verdict.Reason, or None")
+    return would.value.encode("ascii")
+
+
+cdef Py_ssize_t serial_of(object certificate, const char **text) except -1:
+    """The size of a serial, 0 for none; a text that is none could say anything in a line."""
+    cdef Py_ssize_t size = 0, at
+    if type(certificate) is not str:
+        raise TypeError("a certificate's serial is a text, or empty")
+    text[0] = PyUnicode_AsUTF8AndSize(certificate, &size)
+    for at in range(size):
+        if not (c'0' <= text[0][at] <= c'9' or c'A' <= text[0][at] <= c'F'):
+            raise ValueError("a certificate's serial is upper-case hexadecimal")
+    return size
+
+
+cdef const unsigned char *id_of(bytes identifier) except? NULL:
+    """Its 16 bytes; NULL for none."""
+    if PyBytes_GET_SIZE(identifier) == 16:
+        return <const unsigned char *>PyBytes_AS_STRING(identifier)
+    if PyBytes_GET_SIZE(identifier):
+        raise ValueError("a request id has 16 bytes, or none")
+    return NULL
+
+
+def request_text(bytes identifier not None):
+    """See the stub."""
+    cdef char text[64]
+    cdef const unsigned char *octets = id_of(identifier)
+    return b"" if octets == NULL else text[:text_uuid(text, octets) - text]
+
+
+cdef class AuditLineTemplate:
+    """See the stub."""
+
+    cdef bytes head    # up to the time
+    cdef bytes middle  # from the request's end to the outcome
+    cdef bytes quota   # from the cost's end to the duration
+
+    def __cinit__(self, request, grant):
+        end = records.CallEnd(Outcome.DONE, 0)
+        cdef bytes line = lines.encode(record_builder.permitted(request, grant, end))
+        cdef Py_ssize_t time = line.index(TIME) + len(TIME)
+        cdef Py_ssize_t named = line.index(REQUEST, time) + len(REQUEST)
+        cdef Py_ssize_t outcome = line.rindex(OUTCOME) + len(OUTCOME)
+        self.head = line[:time]
+        self.middle = line[line.index(b'"', named):outcome]
+        self.quota = line[line.rindex(QUOTA):line.rindex(DURATION) + len(DURATION)]
+
+    def end(self, time_ns, bytes identifier not None, outcome, cost_micro, remaining_micro,
+            duration_us, status, bytes_in, bytes_out, would=None, certificate=""):
+        cdef Ending ending
+        cdef bytes slug = slug_of(would)
+        if type(outcome) is not Outcome:
+            raise TypeError("an outcome is one of core.audit.records.CallOutcome")
+        ending.outcome = PyUnicode_AsUTF8AndSize(outcome, &ending.outcome_size)
+        ending.would = PyBytes_AS_STRING(slug)
+        ending.would_size = PyBytes_GET_SIZE(slug)
+        ending.certificate_size = serial_of(certificate, &ending.certificate)
+        ending.has_remaining = remaining_micro is not None
+        ending.remaining_micro = number(remaining_micro) if ending.has_remaining else 0
+        ending.id = id_of(identifier)
+        ending.time_ns = number(time_ns)
+        ending.cost_micro = number(cost_micro)
+        ending.duration_us = number(duration_us)
+        ending.status = number(status)
+        ending.bytes_in = number(bytes_in)
+        ending.bytes_out = number(bytes_out)
+        return self.written(&ending)
+
+    cdef bytes written(self, const Ending *ending):
+        # Beside texts and numbers: the names of members and their marks, less than 180 bytes.
+        cdef Py_ssize_t room = (
+            len(self.head) + TIME_CHARS_MAX + UUID_CHARS + len(self.middle) + ending.outcome_size
+            + len(self.quota) + 6 * NUMBER_CHARS_MAX + ending.would_size
+            + ending.certificate_size + 180)
+        cdef char small[2048]  # of the stack: a usual line is copied once, into what is returned
+        cdef bytes large = None
+        cdef char *text = small
+        if room > <Py_ssize_t>sizeof(small):
+            large = PyBytes_FromStringAndSize(NULL, room)
+            text = PyBytes_AS_STRING(large)
+        cdef char *to = text_time(put(text, self.head), ending.time_ns)
+        to = put(to, b'","request":"')
+        if ending.id != NULL:
+            to = text_uuid(to, ending.id)
+        to = text_put(put(to, self.middle), ending.outcome, <size_t>ending.outcome_size)
+        to = text_number(put(to, b'","cost_micro":'), ending.cost_micro)
+        to = text_number(put(to, self.quota), ending.duration_us)
+        if ending.has_remaining:
+            to = text_number(put(to, b',"remaining_micro":'), ending.remaining_micro)
+        if ending.would_size:
+            to = text_put(put(to, b',"would":"'), ending.would, <size_t>ending.would_size)
+            to = put(to, b'"')
+        # What is 0 by default is not written then.
+        if ending.status:
+            to = text_number(put(to, b',"status":'), ending.status)
+        if ending.bytes_in:
+            to = text_number(put(to, b',"bytes_in":'), ending.bytes_in)
+        if ending.bytes_out:
+            to = text_number(put(to, b',"bytes_out":'), ending.bytes_out)
+        if ending.certificate_size:
+            to = text_put(
+                put(to, b',"certificate":"'), ending.certificate, <size_t>ending.certificate_size)
+            to = put(to, b'"')
+        return PyBytes_FromStringAndSize(text, put(to, b"}\n") - text)
+
+
+cdef class AuditLines:
+    """See the stub."""
+
+    cdef dict known
+    cdef Py_ssize_t capacity
+
+    def __cinit__(self, Py_ssize_t capacity=limits.call_lines_max):
+        if capacity < 1:
+            raise ValueError("at least one line is kept")
+        self.known = {}
+        self.capacity = capacity
+
+    def __len__(self):
+        return len(self.known)
+
+    def line(self, request, grant):
+        # The gate hands out one object for all calls of a token. Its address stands for it, since
+        # hashing a grant costs as much as a line; it is kept, so that no other gets its address.
+        cdef tuple key = (
+            <size_t><PyObject *>grant, request.tool, request.method, request.listener,
+            request.peer)
+        found = self.known.get(key)
+        if found is not None:
+            return (<tuple>found)[0]
+        made = AuditLineTemplate(request, grant)
+        if len(self.known) >= self.capacity:
+            del self.known[next(iter(self.known))]  # the oldest
+        self.known[key] = (made, grant)
+        return made

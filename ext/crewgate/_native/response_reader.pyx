@@ -1,0 +1,219 @@
+"""What a parser says of a tool server's answers, kept until it is taken; see the stub.
+
+Called back by the parser some ten times a message, which is why it is compiled. Refuses what could
+be framed in two ways and what is over its bounds; reads no byte of the wire itself.
+"""
+
+from crewgate import limits
+from crewgate.errors import UpstreamError
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.string cimport memchr
+
+cdef Py_ssize_t FIELDS_MAX = limits.upstream_fields_max
+cdef Py_ssize_t HEAD_BYTES_MAX = limits.upstream_head_bytes_max
+cdef int INFORMATIONAL_MAX = limits.upstream_informational_max
+# How an answer starts: the name and major version, the minor one, a blank, a digit of the status.
+cdef const char *PROTOCOL = "HTTP/1."
+cdef enum:
+    PROTOCOL_BYTES = 7
+    START_BYTES = 10
+cdef bytes CODING = b"transfer-encoding"
+
+
+cdef inline bytes lower(bytes name):
+    """A field's name in lower case; most are, and stay the same object."""
+    cdef const char *text = PyBytes_AS_STRING(name)
+    cdef Py_ssize_t at
+    for at in range(PyBytes_GET_SIZE(name)):
+        if c"A" <= text[at] <= c"Z":
+            return name.lower()
+    return name
+
+
+cdef inline bytes unpadded(bytes value):
+    """A field's value without the blanks behind it."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
+    cdef const char *text = PyBytes_AS_STRING(value)
+    if size and (text[size - 1] == c" " or text[size - 1] == c"\t"):
+        return value.rstrip(b" \t")
+    return value
+
+
+cdef class ResponseReader:
+    """See the stub."""
+
+    cdef readonly int status
+    cdef readonly list headers, trailers
+    cdef readonly bint complete, reusable, began, informed, bodyless
+    cdef bint head_only, until_end, has_body, is_interim
+    cdef object make_parser, parser
+    cdef tuple errors
+    cdef list chunks, informational, codings
+    cdef int count, start_bytes
+    cdef Py_ssize_t unbounded_bytes
+
+    def __init__(self, make_parser, errors):
+        self.make_parser = make_parser
+        self.errors = tuple(errors)
+        self.parser = make_parser(self)
+        self.reset(head_only=False)
+
+    def reset(self, *, bint head_only):
+        self.status = 0
+        self.headers, self.trailers, self.chunks, self.informational = [], [], [], []
+        self.codings = []
+        self.complete = self.reusable = self.began = self.informed = self.until_end = False
+        self.bodyless = self.has_body = self.is_interim = False
+        self.head_only = head_only
+        self.count = self.start_bytes = 0
+        self.unbounded_bytes = 0
+
+    def feed(self, bytes data not None):
+        if self.complete:
+            self.reusable = False  # bytes after a complete answer: nobody's
+            return
+        self.unbounded_bytes += PyBytes_GET_SIZE(data)
+        self.began = True
+        try:
+            if self.status:
+                self.parser.feed_data(data)
+            else:
+                self.feed_head(data)
+        except self.errors as error:
+            if self.complete:
+                self.reusable = False  # the same, in one read with it
+                return
+            raise UpstreamError("the tool's server does not answer in HTTP/1.1") from error
+        if self.unbounded_bytes > HEAD_BYTES_MAX and not self.complete:
+            raise UpstreamError("the head of the answer, or what follows its body, is too large")
+
+    def feed_end(self):
+        self.reusable = False
+        if self.status and self.until_end:
+            self.complete = True
+        if not self.complete:
+            raise UpstreamError("the tool's server closed the connection in mid-answer")
+
+    def take(self):
+        cdef list chunks = self.chunks
+        if not chunks:
+            return b""
+        self.chunks = []
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def take_informational(self):
+        taken, self.informational, self.informed = self.informational, [], False
+        return taken
+
+    # The parser's side.
+
+    def on_message_begin(self):
+        if self.complete:
+            raise UpstreamError("an answer without a request")
+        self.headers, self.codings = [], []
+
+    def on_header(self, bytes name not None, bytes value not None):
+        if self.complete:
+            raise UpstreamError("fields where none may be")
+        cdef list fields = self.trailers if self.status else self.headers
+        name = lower(name)
+        if not self.status and name == CODING:
+            self.codings.append(value)  # as it came: llhttp does not take every blank for one
+        # llhttp leaves blanks behind a value, and HTTP/2 forbids them (RFC 9113 §8.2.1).
+        fields.append((name, unpadded(value)))
+        if len(fields) > FIELDS_MAX:
+            raise UpstreamError("too many fields")
+
+    def on_headers_complete(self):
+        cdef int status = self.parser.get_status_code()
+        if status == 101 or status < 100:
+            raise UpstreamError("no answer that was asked for")
+        if status < 200:
+            # 100 (Continue) answers an Expect, which is ours to give and which we do not send.
+            if status != 100 and self.count < INFORMATIONAL_MAX:
+                self.informational.append((status, self.headers))
+                self.informed = True
+                self.count += 1
+            self.start_bytes, self.is_interim = 0, False
+            return
+        self.status = status
+        self.reusable = self.parser.should_keep_alive()
+        if self.head_only or status == 204 or status == 304:
+            self.end_with_head()
+        else:
+            self.find_end()
+
+    def on_body(self, bytes data not None):
+        if self.complete or self.status == 205:
+            raise UpstreamError("a body where none may be")
+        self.has_body = True
+        self.unbounded_bytes = 0
+        self.chunks.append(data)
+
+    def on_message_complete(self):
+        if self.status and not self.complete:
+            self.complete = True
+            self.bodyless = not (self.has_body or self.codings)
+
+    # Inside.
+
+    cdef feed_head(self, bytes data):
+        """Have the parser read what may be the start of an answer, once that was looked at: llhttp
+        takes RTSP, ICE and other versions of HTTP too. Behind an informational head comes another
+        start, so such a head goes to it line by line."""
+        cdef const char *text = PyBytes_AS_STRING(data)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data), at = 0, end
+        cdef const char *line_end
+        while at < size:
+            self.check_start(text + at, size - at)
+            end = size
+            if self.is_interim:
+                line_end = <const char *>memchr(text + at, c"\n", size - at)
+                if line_end is not NULL:
+                    end = line_end - text + 1
+            self.parser.feed_data(data if at == 0 and end == size else data[at:end])
+            at = end
+
+    cdef check_start(self, const char *text, Py_ssize_t size):
+        """Look at what has come of the first START_BYTES, however the reads cut them."""
+        cdef Py_ssize_t at
+        cdef char letter
+        for at in range(min(size, START_BYTES - self.start_bytes)):
+            letter = text[at]
+            if self.start_bytes < PROTOCOL_BYTES:
+                if letter != PROTOCOL[self.start_bytes]:
+                    raise UpstreamError("the tool's server does not answer in HTTP/1.1")
+            elif self.start_bytes == PROTOCOL_BYTES:
+                if letter != c"0" and letter != c"1":
+                    raise UpstreamError("the tool's server does not answer in HTTP/1.1")
+            elif self.start_bytes == START_BYTES - 1:
+                self.is_interim = letter == c"1"
+            self.start_bytes += 1
+
+    cdef end_with_head(self):
+        """The head is all. Servers of the field send a body all the same: it must not answer the
+        next call, so a connection that may bring one is not kept (RFC 9110 §8.6)."""
+        for name, value in self.headers:
+            if name == CODING or (name == b"content-length" and value != b"0"):
+                self.reusable = False
+        self.complete = self.bodyless = True
+        if self.head_only:
+            # The parser now waits for a body that never comes: the next answer gets a new one.
+            self.parser = self.make_parser(self)
+
+    cdef find_end(self):
+        """How the body ends (RFC 9112 §6.3)."""
+        self.until_end = not self.codings
+        for name, value in self.headers:
+            if name == b"content-length":
+                self.until_end = False
+                if self.status == 205 and value != b"0":  # RFC 9110 §15.3.6
+                    raise UpstreamError("a body where none may be")
+        if not self.codings:
+            return
+        # llhttp takes spaces behind the name, and no tab: what it does not undo goes no further.
+        if len(self.codings) > 1 or self.codings[0].rstrip(b" ").lower() != b"chunked":
+            raise UpstreamError("a transfer coding other than chunked")
+        if self.parser.get_http_version() != "1.1":
+            self.reusable = False  # RFC 9112 §6.1: its framing is not to be trusted

@@ -1,0 +1,50 @@
+"""C face of verified tokens and their cache."""
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from crewgate._native.policy cimport Crew, Key, Policy
+from crewgate._native.table cimport Table, cg_branch
+
+
+cdef class VerifiedToken:
+    cdef bytes token
+    cdef object claims
+    cdef object made                        # the Grant, once somebody has asked for it
+    cdef Key key
+    cdef Crew crew
+    cdef int64_t not_before, not_after      # wall clock ns, leeway included
+    cdef uint64_t issued_at, quota
+    cdef uint64_t path[2]
+    cdef uint64_t branch[2]
+    cdef uint64_t jti[2]
+    cdef int key_count, depth
+    cdef uint64_t[30] keys                  # pairs: everything whose revocation kills this token
+    cdef uint8_t *allowed                   # by tool: 0 unknown, 1 no, 2 yes
+    cdef uint64_t record, generation        # where the branch's record was last found
+
+    cdef bint allows(self, Policy policy, Py_ssize_t tool)
+    cdef int add(self, const uint64_t *key) except -1
+
+
+# A VerifiedToken, or the Denial that a stranger or the token's owner gets.
+cdef object verify(Policy policy, bytes token)
+
+# Is the wall clock (ns) within the token's times? The Denial if not, else None.
+cdef object untimely(VerifiedToken entry, int64_t now)
+
+
+cdef class TokenCache:
+    cdef list entries
+    cdef uint64_t seed[2]
+    cdef Py_ssize_t mask, hand
+    cdef readonly Py_ssize_t size, bytes_held
+
+    cdef Py_ssize_t home(self, bytes token)
+    cdef VerifiedToken find(self, bytes token)
+    cdef int add(self, VerifiedToken entry) except -1
+    cdef int drop(self, Py_ssize_t at) except -1
+    cdef int clear(self) except -1
+
+
+cdef cg_branch *find_branch(Table table, VerifiedToken entry)
+cdef bint is_revoked(Table table, VerifiedToken entry)

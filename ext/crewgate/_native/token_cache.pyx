@@ -1,0 +1,284 @@
+"""Tokens that were verified once: what a gate needs of them, and a bounded cache of them.
+
+An entry is found by a keyed hash of the token's signature and proved by comparing the whole token
+byte for byte. It holds only what cannot change while its policy lasts; times, revocations, scope
+and credit are judged on every hit (`gate.pyx`). Nothing that was refused is kept.
+"""
+
+import secrets
+
+from crewgate import limits
+from crewgate.core.ids import KeyKind
+from crewgate.core.tokens.grant import Grant
+from crewgate.core.verdict import Denial, Reason
+
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy
+
+from crewgate._native.credit cimport cg_holds
+from crewgate._native.policy cimport Crew, Key, Policy, table_key
+from crewgate._native.signature cimport blake2b16, verify_joined
+from crewgate._native.table cimport (
+    CG_GENERATION, Table, cg_branch, cg_branches, cg_get, cg_index, cg_is_revoked, cg_lookup,
+    cg_table,
+)
+from crewgate._native.token cimport Ids, ascii_text, decode, jws_parts, split_parts
+
+from crewgate._native.token import MalformedTokenError
+
+cdef int BRANCH = KeyKind.BRANCH
+cdef int GRANT = KeyKind.GRANT
+cdef int PROCESS = KeyKind.PROCESS
+cdef int ORCHESTRATOR = KeyKind.ORCHESTRATOR
+cdef int64_t SECOND = 1_000_000_000
+cdef int64_t LEEWAY = limits.leeway_seconds
+cdef Py_ssize_t WAYS = 4
+cdef Py_ssize_t ENTRY_BYTES = 4096     # of Python objects beside the token itself, measured
+cdef Py_ssize_t BYTES_MAX = limits.token_cache_bytes_max
+cdef uint64_t ODD = <uint64_t>0x9e3779b97f4a7c15   # 2^64 / golden ratio, Knuth 6.4
+cdef object INVALID = Denial(Reason.INVALID_TOKEN)
+
+
+@cython.no_gc  # holds only what cannot hold it: bytes, claims, keys
+cdef class VerifiedToken:
+    def __dealloc__(self):
+        free(self.allowed)
+
+    @property
+    def grant(self):
+        """The Grant; made when it is first asked for, most verdicts are given without."""
+        cdef int first = 2               # the grant's own key and the branch's come before
+        cdef int at
+        if self.made is None:
+            path = tuple([sixteen(self.keys + 2 * (first + at)) for at in range(self.depth)])
+            self.made = Grant(self.claims, self.crew.name, self.key.kid, self.quota,
+                              sixteen(self.branch), path, sixteen(self.path))
+        return self.made
+
+    @property
+    def revocable(self):
+        """The key of everything whose revocation ends the token."""
+        return tuple([sixteen(self.keys + 2 * at) for at in range(self.key_count)])
+
+    cdef int add(self, const uint64_t *key) except -1:
+        self.keys[2 * self.key_count] = key[0]
+        self.keys[2 * self.key_count + 1] = key[1]
+        self.key_count += 1
+        return 0
+
+    cdef bint allows(self, Policy policy, Py_ssize_t tool):
+        """Is the tool in the grant's scope and under the crew's ceiling? Remembered by tool."""
+        if self.allowed == NULL:
+            self.allowed = <uint8_t *>calloc(policy.tool_count, 1)
+            if self.allowed == NULL:
+                raise MemoryError
+        if self.allowed[tool] == 0:
+            self.allowed[tool] = 2 if (
+                policy.covers(tuple(self.claims.allowed_tools), tool)
+                and policy.covers(self.crew.patterns, tool)) else 1
+        return self.allowed[tool] == 2
+
+
+cdef int named(VerifiedToken entry, Crew crew, int kind, object text) except -1:
+    """Add the key of (kind, crew, text), whose revocation kills the token."""
+    cdef uint64_t key[2]
+    cdef size_t n = 0
+    cdef const unsigned char *characters = ascii_text(text, &n)
+    table_key(crew, kind, characters, n, key)
+    return entry.add(key)
+
+
+cdef bytes sixteen(const uint64_t *key):
+    return (<const char *>key)[:16]
+
+
+cdef object verify(Policy policy, bytes token):
+    cdef jws_parts parts
+    cdef Ids ids
+    cdef int good
+    if not split_parts(<const unsigned char *>token, len(token), &parts):
+        return INVALID
+    cdef Key key = policy.keys.get((<const char *>parts.kid)[:parts.kid_size])
+    if key is None:
+        return INVALID
+    cdef const unsigned char *public = <const unsigned char *>key.public
+    with nogil:
+        good = verify_joined(parts.joined, parts.joined_size, public)
+    if not good:
+        return INVALID
+    try:
+        claims = decode(parts.payload, parts.payload_size, &ids)
+    except MalformedTokenError:
+        return INVALID
+    cdef VerifiedToken entry = describe(token, claims, key, &ids)
+    reason = ceilings(policy, key, claims, entry)
+    return entry if reason is None else Denial(reason, entry.grant)
+
+
+cdef VerifiedToken describe(bytes token, object claims, Key key, Ids *ids):
+    """Everything that the claims name, as keys of the crew whose key verified them."""
+    cdef VerifiedToken entry = VerifiedToken.__new__(VerifiedToken)
+    cdef Crew crew = key.crew
+    cdef uint64_t path[16]
+    cdef size_t at
+    entry.token = token
+    entry.claims = claims
+    entry.key = key
+    entry.crew = crew
+    entry.depth = <int>ids.depth
+    entry.quota = min(<uint64_t>claims.credit_quota, crew.quota_max)
+    entry.issued_at = claims.iat
+    cdef int64_t starts = <int64_t>entry.issued_at
+    cdef int64_t ends = claims.exp
+    nbf = claims.nbf
+    if nbf is not None:
+        starts = max(starts, <int64_t>nbf)
+    entry.not_before = (starts - LEEWAY) * SECOND
+    entry.not_after = (ends + LEEWAY) * SECOND
+    named(entry, crew, GRANT, claims.jti)
+    memcpy(entry.jti, entry.keys, 16)
+    table_key(crew, BRANCH, ids.branch, 16, entry.branch)
+    entry.add(entry.branch)
+    for at in range(ids.depth):
+        table_key(crew, BRANCH, ids.path[at], 16, path + 2 * at)
+        entry.add(path + 2 * at)
+    entry.path[0] = entry.path[1] = 0
+    if ids.depth:
+        blake2b16(<const unsigned char *>path, 16 * ids.depth, <unsigned char *>entry.path)
+    named(entry, crew, PROCESS, claims.process_id)
+    named(entry, crew, ORCHESTRATOR, claims.client_id)
+    entry.add(crew.key)
+    entry.add(key.key)
+    return entry
+
+
+cdef object ceilings(Policy policy, Key key, object claims, VerifiedToken entry):
+    """What is wrong with good claims under this key for ever, in the order of the checks."""
+    cdef Crew crew = key.crew
+    if claims.iss != crew.issuer or claims.crew != crew.name or (
+            key.orchestrator is not None and claims.client_id != key.orchestrator):
+        return Reason.WRONG_ISSUER
+    audience = claims.aud
+    if audience != policy.audience and (
+            isinstance(audience, str) or policy.audience not in audience):
+        return Reason.WRONG_AUDIENCE
+    cdef int64_t lifetime = entry.not_after // SECOND - LEEWAY - <int64_t>entry.issued_at
+    if lifetime <= 0 or lifetime > <int64_t>crew.lifetime_max:
+        return Reason.TOKEN_LIFETIME
+    if entry.depth > <int64_t>crew.depth_max:
+        return Reason.TOKEN_CEILING
+    return None
+
+
+cdef object untimely(VerifiedToken entry, int64_t now):
+    if now >= entry.not_after:
+        return Denial(Reason.TOKEN_EXPIRED, entry.grant)
+    if now < entry.not_before:
+        return Denial(Reason.TOKEN_NOT_YET_VALID, entry.grant)
+    return None
+
+
+cdef class TokenCache:
+    """Four ways a set; what overflows a set, or the bytes allowed, goes."""
+
+    def __cinit__(self):
+        cdef bytes random = secrets.token_bytes(16)
+        memcpy(self.seed, <const char *>random, 16)
+        self.entries = [None] * limits.token_cache_entries_max
+        self.mask = limits.token_cache_entries_max // WAYS - 1
+
+    cdef Py_ssize_t home(self, bytes token):
+        """First way of the token's set: a keyed hash of its last 80 characters, which lie in the
+        signature. Keyed, so that nobody can choose tokens that evict another's."""
+        cdef uint64_t hash = self.seed[0]
+        cdef uint64_t word
+        cdef int at
+        cdef Py_ssize_t length = len(token)
+        cdef const unsigned char *end = <const unsigned char *>token + length
+        if length < 88:
+            return -1
+        for at in range(10):
+            memcpy(&word, end - 80 + 8 * at, 8)
+            hash = (hash ^ word) * ODD + self.seed[1]
+            hash ^= hash >> 29
+        return <Py_ssize_t>((hash >> 7) & <uint64_t>self.mask) * WAYS
+
+    cdef VerifiedToken find(self, bytes token):
+        cdef Py_ssize_t home = self.home(token)
+        cdef Py_ssize_t at
+        cdef VerifiedToken entry
+        if home < 0:
+            return None
+        for at in range(home, home + WAYS):
+            found = self.entries[at]
+            if found is None:
+                continue
+            entry = <VerifiedToken>found
+            if len(entry.token) == len(token) and not memcmp(
+                    <const char *>entry.token, <const char *>token, len(token)):
+                return entry
+        return None
+
+    cdef int add(self, VerifiedToken entry) except -1:
+        cdef Py_ssize_t home = self.home(entry.token)
+        cdef Py_ssize_t at, victim = home
+        for at in range(home, home + WAYS):
+            if self.entries[at] is None:
+                victim = at
+                break
+            if ((<VerifiedToken>self.entries[at]).not_after
+                    < (<VerifiedToken>self.entries[victim]).not_after):
+                victim = at
+        self.drop(victim)
+        while self.bytes_held + ENTRY_BYTES + 2 * len(entry.token) > BYTES_MAX:
+            self.hand = (self.hand + 1) % <Py_ssize_t>len(self.entries)
+            self.drop(self.hand)
+        self.entries[victim] = entry
+        self.size += 1
+        self.bytes_held += ENTRY_BYTES + 2 * len(entry.token)
+        return 0
+
+    cdef int drop(self, Py_ssize_t at) except -1:
+        entry = self.entries[at]
+        if entry is not None:
+            self.entries[at] = None
+            self.size -= 1
+            self.bytes_held -= ENTRY_BYTES + 2 * len((<VerifiedToken>entry).token)
+        return 0
+
+    cdef int clear(self) except -1:
+        self.entries = [None] * <Py_ssize_t>len(self.entries)
+        self.size = self.bytes_held = 0
+        return 0
+
+
+cdef cg_branch *find_branch(Table table, VerifiedToken entry):
+    """The branch's record; `entry` remembers where it was found last. NULL if there is none."""
+    cdef cg_table *t = &table.t
+    cdef cg_index index = cg_branches(t)
+    cdef int64_t number
+    if entry.generation == 0 or entry.record >= index.records or not cg_holds(
+            &index, entry.record, entry.branch[0], entry.branch[1]):
+        number = cg_lookup(t, &index, entry.branch[0], entry.branch[1])
+        if number < 0:
+            return NULL
+        entry.record = <uint64_t>number
+    # The life is read before the key is looked at again: a record that is reclaimed meanwhile
+    # leaves a generation that no compare-and-swap accepts.
+    entry.generation = CG_GENERATION(cg_get(&t.branch[entry.record].life))
+    if not cg_holds(&index, entry.record, entry.branch[0], entry.branch[1]):
+        entry.generation = 0
+        return NULL
+    return &t.branch[entry.record]
+
+
+cdef bint is_revoked(Table table, VerifiedToken entry):
+    """Is the grant dead, or anything above it, or was its branch closed?"""
+    cdef int at
+    for at in range(entry.key_count):
+        if cg_is_revoked(&table.t, entry.keys[2 * at], entry.keys[2 * at + 1], entry.issued_at):
+            return True
+    cdef cg_branch *branch = find_branch(table, entry)
+    return branch != NULL and cg_get(&branch.closed) != 0

@@ -1,0 +1,71 @@
+"""A small family of accounts for tests of a ledger: a crew, a root, and two branches below it."""
+
+from engines import NewLedger
+
+from crewgate.core.budget.ledger_protocol import (
+    AccountLevel,
+    AccountStatement,
+    BranchClosed,
+    BranchesOpened,
+    BranchPath,
+    CrewAllowance,
+    DrawGranted,
+    DrawLease,
+    Ledger,
+    OpenBranches,
+    QuotaExhausted,
+    RecallTicket,
+    ReturnCredit,
+    SettleLease,
+)
+
+CREW, ROOT, A, B = (name.ljust(16).encode() for name in ("crew", "root", "a", "b"))
+BOOT, NEXT_BOOT = b"boot" * 4, b"next" * 4
+NOW = 1_800_000_000.0
+
+
+def path(*levels: AccountLevel, hourly: int = 10**9, daily: int = 10**9) -> OpenBranches:
+    return OpenBranches(BranchPath(CREW, CrewAllowance(hourly, daily), levels), "one", BOOT)
+
+
+def family(
+    new_ledger: NewLedger, root: int = 100, a: int = 100, b: int = 100, **allowance: int
+) -> Ledger:
+    """A ledger that knows two branches under one root."""
+    ledger = new_ledger()
+    for child, quota in ((A, a), (B, b)):
+        levels = AccountLevel(ROOT, root, 1), AccountLevel(child, quota, 1)
+        assert isinstance(ledger.open(path(*levels, **allowance)), BranchesOpened)
+    return ledger
+
+
+def draw(  # noqa: PLR0913 - what a draw is made of
+    ledger: Ledger,
+    branch: bytes,
+    seq: int,
+    need: int,
+    *,
+    rate: int = 0,
+    now: float = NOW,
+    holder: str = "one",
+    boot: bytes = BOOT,
+    loose: int = 0,
+) -> DrawGranted | RecallTicket | QuotaExhausted | BranchClosed:
+    return ledger.draw(DrawLease(branch, holder, boot, seq, need, rate, loose=loose), now)
+
+
+def amount(answer: object) -> int:
+    assert isinstance(answer, DrawGranted)
+    return answer.amount
+
+
+def give(ledger: Ledger, branch: bytes, total: int, holder: str = "one") -> None:
+    ledger.give_back(ReturnCredit(branch, holder, BOOT, total))
+
+
+def spend(ledger: Ledger, branch: bytes, seq: int, total: int, holder: str = "one") -> None:
+    ledger.settle(SettleLease(branch, holder, BOOT, seq, total))
+
+
+def line(ledger: Ledger, key: bytes) -> AccountStatement:
+    return ledger.report(key)[0]
