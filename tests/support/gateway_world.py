@@ -31,6 +31,7 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import AlreadySettledError
 from crewgate.gateway.call.background_tasks import BackgroundTasks
+from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.pending_call import ListenerPolicy
@@ -240,12 +241,14 @@ def config_of(origin: UpstreamOrigin, folder: Path) -> Config:
 class World:
     """A running gateway and everything behind it."""
 
-    def __init__(self, edge: Edge, gateway: Gateway, judge: FakeJudge, sink: FakeSink) -> None:
+    def __init__(
+        self, edge: Edge, gateway: Gateway, judge: FakeJudge, sink: FakeSink, live: InFlightCalls
+    ) -> None:
         self.edge = edge
         self.gateway = gateway
         self.judge = judge
         self.sink = sink
-        self.live = gateway.in_flight
+        self.live = live
 
     def client(self, *, http2: bool = False, token: str = "good") -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -277,14 +280,13 @@ async def running_gateway(
         live = InFlightCalls(int(limits.reservation_seconds_max * 1e9))
         errands = BackgroundTasks(limits.credit_wait_seconds, lambda *_: None, print)
         site = build(config, {"tools": pool})
-        gateway = Gateway(
-            door or ListenerPolicy("agents"), site, judge, live, sink, poller, errands
-        )
+        services = CallServices(judge, live, sink, poller, errands)
+        gateway = Gateway(door or ListenerPolicy("agents"), site, services)
         async with running_edge(gateway.accept, folder, poller) as edge, trio.open_nursery() as own:
             own.start_soon(resolver.run)
             own.start_soon(pool.run)
             own.start_soon(errands.run)
-            yield World(edge, gateway, judge, sink)
+            yield World(edge, gateway, judge, sink, live)
             own.cancel_scope.cancel()
 
 

@@ -41,6 +41,7 @@ from unread_http1 import Unread
 from crewgate import limits
 from crewgate.config import ToolConfig
 from crewgate.gateway.call.background_tasks import BackgroundTasks
+from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.pending_call import ListenerPolicy
@@ -149,7 +150,8 @@ async def serving(phase: "Phase", callers: int) -> AsyncIterator[Edge]:
                 judge.grants[token.encode()] = grant_of(branch)
             errands = BackgroundTasks(limits.credit_wait_seconds, lambda *_: None, print)
             site = build(config, {"tools": pool})
-            gateway = Gateway(ListenerPolicy("all"), site, judge, live, FakeSink(), poller, errands)  # type: ignore[arg-type]
+            services = CallServices(judge, live, FakeSink(), poller, errands)  # type: ignore[arg-type]
+            gateway = Gateway(ListenerPolicy("all"), site, services)
             async with (
                 running_edge(gateway.accept, folder, poller) as edge,
                 trio.open_nursery() as own,

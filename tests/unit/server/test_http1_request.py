@@ -212,9 +212,7 @@ def test_upgrade_without_connection_is_ignored() -> None:
     assert not protocol.closing
 
 
-@pytest.mark.parametrize(
-    "options", [b"x, close", b"keep-alive\r\nConnection: close", b"Close"]
-)
+@pytest.mark.parametrize("options", [b"x, close", b"keep-alive\r\nConnection: close", b"Close"])
 def test_connection_close_is_found_in_any_list(options: bytes) -> None:
     """The answer is the last; a request that follows is nobody's (RFC 9112 §9.6)."""
     get = b"GET / HTTP/1.1\r\n" + HOST

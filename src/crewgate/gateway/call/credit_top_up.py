@@ -15,7 +15,7 @@ from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.verdict import Denial, Reason
-from crewgate.gateway.call.termination import TerminationServices
+from crewgate.gateway.call.call_services import CallServices
 from crewgate.ipc.attach_messages import CreditDrawn
 
 _OVER = {"exhausted", "closed", "mismatch"}  # what asking again cannot change
@@ -42,7 +42,7 @@ class CreditTopUp:
 
     def __init__(
         self,
-        services: TerminationServices,
+        services: CallServices,
         permit: Permit,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -101,14 +101,16 @@ class CreditTopUp:
         if seconds <= 0:
             self._ask(least, most, done)
         else:
-            self._forget = self._services.later(seconds, partial(self._ask, least, most, done))
+            self._forget = self._services.background_tasks.later(
+                seconds, partial(self._ask, least, most, done)
+            )
 
     def _ask(self, least: int, most: int, done: Done) -> None:
         self._forget = None
         self._asked = self._now()
         heard = partial(self._on_draw, least, most, done)
         if self._permit.vouched:
-            self._services.fund(self._permit.grant, most, heard)
+            self._services.draw(self._permit.grant, most, heard)
         else:
             heard(None)
 

@@ -1,8 +1,16 @@
-"""The way of a request: route, judge, then refuse inline or forward.
+"""One call through the gateway, as a sequence of five steps.
 
-The route is looked up first and judged last, so that without a good token an unknown path looks
-like any other. What was judged is what is forwarded: the same target bytes, the same body. Does no
-I/O itself; judge, sink and registry are handed over.
+1. Authorise: find the tool and the token (`pending_call`), and ask the gate (`authorizer`).
+2. Reserve: the gate takes the price out of the branch's lease together with its verdict. If credit
+   is missing, the call waits while it is drawn.
+3. Forward: the request to the tool, the response to the client (`proxied_call`, `request_body`).
+   If the price is read in the response, it is paid for as it arrives (`response_metering`).
+4. Settle: at the call's end its cost is known, and the rest of the reservation returns.
+5. Record: one line in the audit (`call_record`), written before the settlement
+   (`settlement_queue`), so that no settled call lacks one.
+
+The route is looked up first and judged last: without a good token an unknown path looks like any
+other. What was judged is what is forwarded: the same bytes of the target, the same body.
 """
 
 import time
@@ -22,22 +30,16 @@ from crewgate.errors import RequestRefusedError
 from crewgate.gateway import cors, refusals
 from crewgate.gateway.bad_token_limit import BadTokenLimiter
 from crewgate.gateway.call.call_services import CallServices
-from crewgate.gateway.call.in_flight import InFlightCalls
-from crewgate.gateway.call.interfaces import (
-    Authorizer,
-    BackgroundTaskRunner,
-    DecisionSink,
-    RetryCondition,
-)
-from crewgate.gateway.call.metered_call import make_call
+from crewgate.gateway.call.interfaces import RetryCondition
 from crewgate.gateway.call.pending_call import (
     ListenerPolicy,
     PendingCall,
     extract_credentials,
     request_ids,
 )
+from crewgate.gateway.call.problem_response import respond_with_problem
+from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.request_pricing import BodyReader
-from crewgate.gateway.call.settlement_queue import LoopHooks
 from crewgate.gateway.headers import IdentityHeaderCache
 from crewgate.gateway.routes import RouteTable, ToolRoute
 from crewgate.server import Exchange
@@ -50,138 +52,137 @@ def _method(method: bytes) -> str:
     return method.decode("ascii")
 
 
-class Gateway(CallServices):
+class Gateway:
     """Serves the exchanges of one listener. `policy` and `routes` may be replaced at any time."""
 
-    wait_seconds: float = limits.credit_wait_seconds
-
-    def __init__(
-        self,
-        policy: ListenerPolicy,
-        routes: RouteTable,
-        authorizer: Authorizer,
-        in_flight: InFlightCalls,
-        sink: DecisionSink,
-        loop_hooks: LoopHooks,
-        background_tasks: BackgroundTaskRunner,
-    ) -> None:
-        super().__init__(routes, authorizer, in_flight, sink, loop_hooks, background_tasks)
+    def __init__(self, policy: ListenerPolicy, routes: RouteTable, services: CallServices) -> None:
         self.policy = policy
+        self.routes = routes
+        self._services = services
+        self._authorizer = services.authorizer
         self._ids = request_ids()
         self._identities = IdentityHeaderCache()
         self._bad_tokens = BadTokenLimiter()
-        self._turns = loop_hooks
-        self._reader = BodyReader()
+        self._body_reader = BodyReader()
 
     def accept(self, exchange: Exchange) -> Coroutine[None, None, None] | None:
-        """Answer inline, or return what carries the call. Is the listener's application."""
+        """Take an exchange through all steps, or return the coroutine that does so after a wait.
+
+        Most calls wait for nothing between their arrival and their way upstream.
+        """
+        if self._answers_itself(exchange):
+            return None
+        pending = self._read(exchange)
+        if pending is None:
+            return None
+        entry = pending.entry
+        if exchange.upgrades:
+            self._refuse_after(pending, Reason.UPGRADE)
+        elif entry is None or not (entry.judges_body or entry.tariff):
+            return self._authorise(pending)
+        elif (crew := self._crew_of(pending)) is not None:
+            if not exchange.complete and entry.reads_body:
+                return self._authorise_with_body(pending, entry, crew)
+            return self._price_and_authorise(pending)
+        return None
+
+    def _authorise(self, pending: PendingCall) -> Coroutine[None, None, None] | None:
+        """Ask the gate, whose permit has reserved the price; then forward the call, or refuse it.
+
+        If credit or a policy is missing, return the coroutine that waits for it.
+        """
+        verdict = self._ask_gate(pending, drawn=False)
+        if isinstance(verdict, Denial) and verdict.retry:
+            # The draw begins here and not in the coroutine, whose task may start after others.
+            retry = self._authorizer.relieve(verdict, pending.tool, pending.price)
+            return self._authorise_after_draw(pending, retry)
+        self._forward_or_refuse(pending, verdict)
+        return None
+
+    def _forward_or_refuse(self, pending: PendingCall, verdict: Permit | Denial) -> None:
+        """Forward a permitted call. It settles and records itself when it ends."""
+        exchange, entry, services = pending.exchange, pending.entry, self._services
+        if isinstance(verdict, Denial):
+            if pending.fields is None and verdict.reason is Reason.UNKNOWN_TOOL:
+                verdict = Denial(Reason.INVALID_REQUEST, verdict.grant)
+            self._refuse(exchange, pending.described, verdict.reason, verdict)
+            return
+        if entry is None or pending.fields is None or not services.sink.ready():
+            verdict.release()
+            self._respond(exchange, refusals.AUDIT_UNAVAILABLE, pending.described.id)
+            return
+        head = pending.head(entry, pending.fields, self._identities.of(verdict.grant))
+        call = ProxiedCall(services, pending, entry, head, verdict)
+        services.in_flight.add(call)  # before anything can revoke it unseen
+        if exchange.complete or pending.body is not None:
+            call.start()
+        else:  # a small body arrives in the same turn: head and body are sent upstream together
+            services.loop_hooks.at_end(call.start)
+
+    # Step 1: the request.
+
+    def _answers_itself(self, exchange: Exchange) -> bool:
+        """Answer a request for the gateway's own metadata, or a CORS preflight."""
         request = exchange.request
         if request.path == refusals.METADATA_PATH and request.method in {b"GET", b"HEAD"}:
             exchange.respond(200, [(b"content-type", b"application/json")], self.routes.metadata)
-            return None
+            return True
         if request.method == b"OPTIONS" and self.policy.serves(request.authority):
             allowed = cors.preflight(request, self.routes.find)
             if allowed is not None:
                 exchange.respond(204, allowed)
-                return None
-        pending = self._open(exchange)
-        if pending is None:
-            return None
-        if exchange.upgrades:
-            self._refuse_after(pending, Reason.UPGRADE)
-            return None
-        entry = pending.entry
-        if entry is None or not (entry.judges_body or entry.tariff):
-            return self._decide(pending)
-        crew = self._crew_of(pending)
-        if crew is None:
-            return None
-        if not exchange.complete and entry.reads_body:
-            return self._judge_body(pending, entry, crew)
-        return self._decide_priced(pending)
+                return True
+        return False
 
-    def _describe(self, exchange: Exchange, entry: ToolRoute | None) -> audit.CallInfo:
-        return audit.CallInfo(
+    def _read(self, exchange: Exchange) -> PendingCall | None:
+        """Find a request's tool and its token; None if it has been refused."""
+        request = exchange.request
+        entry = self.routes.find(request.method, request.path, request.authority)
+        info = audit.CallInfo(
             time.time_ns(),
             next(self._ids),
             self.policy.name,
             _network(exchange.peer.address),
             entry.name if entry is not None else "",
-            _method(exchange.request.method),
+            _method(request.method),
             exchange.peer.serial_text,
         )
-
-    def _open(self, exchange: Exchange) -> PendingCall | None:
-        """Route a request and read its head; None if it has been refused already."""
-        request = exchange.request
-        entry = self.routes.find(request.method, request.path, request.authority)
-        described = self._describe(exchange, entry)
         if not self.policy.serves(request.authority):
-            self.answer(exchange, refusals.MISDIRECTED, described.id)
+            self._respond(exchange, refusals.MISDIRECTED, info.id)
             return None
-        found = extract_credentials(exchange, self.routes, entry, described.time_ns / 1e9)
+        found = extract_credentials(exchange, self.routes, entry, info.time_ns / 1e9)
         if isinstance(found, Reason):
-            self._refuse(exchange, described, found)
+            self._refuse(exchange, info, found)
             return None
-        return PendingCall(exchange, self.routes, entry, *found, described)
+        return PendingCall(exchange, self.routes, entry, *found, info)
 
-    def _decide(self, pending: PendingCall) -> Coroutine[None, None, None] | None:
-        """Ask the gate; what may be relieved is waited for in a coroutine."""
-        verdict = self._ask(pending, drawn=False)
-        if isinstance(verdict, Denial) and verdict.retry:
-            # Begun here, and not in the task that waits for it, which others may go before.
-            retry = self._judge.relieve(verdict, pending.tool, pending.price)
-            return self._ask_again(pending, retry)
-        self._act(pending, verdict)
-        return None
+    def _read_again(self, pending: PendingCall) -> PendingCall | None:
+        """Find the tool again if the routes were replaced while the call waited.
 
-    def _decide_priced(self, pending: PendingCall) -> Coroutine[None, None, None] | None:
-        """Price a request whose body is there, as far as its price is read in it, then decide."""
-        priced = self._price(pending)
-        return None if priced is None else self._decide(priced)
-
-    def _price(self, pending: PendingCall) -> PendingCall | None:
-        """Price a request; None if it has been refused, because that cannot be done."""
-        pending = pending.with_body()
-        try:
-            return pending.with_price()
-        except RequestRefusedError as error:
-            self._cannot_price(pending, str(error))
-            return None
-
-    def _cannot_price(self, pending: PendingCall, why: str) -> None:
-        """Tell a caller that may use the tool why; charge nothing for a call that is observed."""
-        self._refuse_after(pending, Reason.UNPRICED, f"{why[:1].upper()}{why[1:]}.", observes=True)
-
-    def _refuse_after(
-        self, pending: PendingCall, reason: Reason, detail: str = "", *, observes: bool = False
-    ) -> None:
-        """Refuse a call for `reason` once the gate has found nothing else against it.
-
-        `observes`: one that is only observed goes on.
+        None if the call has been refused.
         """
-        verdict = self._ask(pending, drawn=False, price=0)
-        if isinstance(verdict, Denial) and (verdict.grant is None or not verdict.retry):
-            self._act(pending, verdict)
-            return
-        if not isinstance(verdict, Denial):
-            if observes and verdict.observed:
-                self._act(pending, verdict)
-                return
-            verdict.release()
-        denial = Denial(reason, verdict.grant)
-        kind = refusals.PROBLEM_TYPES[reason]
-        kind = structs.replace(kind, detail=detail) if detail else kind
-        self.answer(pending.exchange, kind, pending.described.id)
-        self.sink.write(record_builder.denied(pending.described, denial))
+        if pending.routes is self.routes:
+            return pending
+        current = self._read(pending.exchange)
+        if current is None:
+            return None
+        entry, body = current.entry, pending.body
+        reads = entry is not None and entry.tariff is not None and entry.tariff.reads_body
+        if reads and body is None and not pending.exchange.complete:
+            # The new tariff reads the body from its start, which may be gone already.
+            self._respond(pending.exchange, refusals.BUSY, pending.described.id)
+            return None
+        return self._with_price(structs.replace(current, body=body))
 
-    def _ask(
+    # Step 1: the gate. Step 2: the gate's permit holds the reservation.
+
+    def _ask_gate(
         self, pending: PendingCall, *, drawn: bool, price: int | None = None
     ) -> Permit | Denial:
-        """Ask the gate; a call that may be bounded to what is left is asked for again."""
+        """Ask the gate; ask again with a lower bound if the call can be limited to what is left."""
         priced = pending.priced
         for _ in range(limits.price_lowerings_max):
-            verdict = self._judge.decide(
+            verdict = self._authorizer.decide(
                 pending.token,
                 pending.tool,
                 request=pending.described.id,
@@ -195,112 +196,126 @@ class Gateway(CallServices):
                 break
         return verdict
 
-    def _act(self, pending: PendingCall, verdict: Permit | Denial) -> None:
-        """Refuse, or register the call in the same breath and let it go."""
-        exchange, entry = pending.exchange, pending.entry
-        if isinstance(verdict, Denial):
-            if pending.fields is None and verdict.reason is Reason.UNKNOWN_TOOL:
-                verdict = Denial(Reason.INVALID_REQUEST, verdict.grant)
-            self._refuse(exchange, pending.described, verdict.reason, verdict)
-            return
-        if entry is None or pending.fields is None or not self.sink.ready():
-            verdict.release()
-            self.answer(exchange, refusals.AUDIT_UNAVAILABLE, pending.described.id)
-            return
-        head = pending.head(entry, pending.fields, self._identities.of(verdict.grant))
-        call = make_call(self, pending, entry, head, verdict)
-        self.in_flight.add(call)
-        if exchange.complete or pending.body is not None:
-            call.launch()
-        else:  # a small body comes with its head: then both go in one piece
-            self._turns.at_end(call.launch)
+    async def _authorise_after_draw(self, pending: PendingCall, retry: RetryCondition) -> None:
+        """Wait while credit is drawn or a policy is loaded, then ask the gate again.
 
-    async def _ask_again(self, pending: PendingCall, retry: RetryCondition) -> None:
-        """Have credit fetched, or a policy loaded, for as long as that helps and time is left."""
+        As often as that may help, for at most `services.wait_seconds`.
+        """
         current: PendingCall | None = pending
-        with trio.move_on_after(self.wait_seconds) as scope:
+        with trio.move_on_after(self._services.wait_seconds) as scope:
             while True:
                 asked = pending.price
-                is_relieved = await retry.wait()
-                current = self._renew(pending)
+                may_help = await retry.wait()
+                current = self._read_again(pending)
                 if current is None:
                     return
                 pending = current
-                verdict = self._ask(pending, drawn=True)
+                verdict = self._ask_gate(pending, drawn=True)
                 if not isinstance(verdict, Denial) or not verdict.retry:
                     break
-                if not is_relieved and pending.price == asked:  # it was not bounded to what is left
+                if not may_help and pending.price == asked:
                     break
-                retry = self._judge.relieve(verdict, pending.tool, pending.price)
-        if scope.cancelled_caught:  # what was waited for may have come in this moment
-            current = self._renew(pending)
+                retry = self._authorizer.relieve(verdict, pending.tool, pending.price)
+        if scope.cancelled_caught:  # the credit may have come at this very moment
+            current = self._read_again(pending)
             if current is None:
                 return
             pending = current
-            verdict = self._ask(pending, drawn=True)
-        self._act(pending, verdict)
+            verdict = self._ask_gate(pending, drawn=True)
+        self._forward_or_refuse(pending, verdict)
+
+    # Prices that are read in the body, and tools that are authorised by their body.
 
     def _crew_of(self, pending: PendingCall) -> str | None:
-        """Whose call it is; None if it has been refused, before its body is read and priced."""
-        verdict = self._ask(pending, drawn=False, price=0)
+        """Return whose call it is, before its body is read; None if it has been refused."""
+        verdict = self._ask_gate(pending, drawn=False, price=0)
         if not isinstance(verdict, Denial):
             verdict.release()
         elif not verdict.retry:
-            self._act(pending, verdict)
+            self._forward_or_refuse(pending, verdict)
             return None
         return verdict.grant.crew if verdict.grant is not None else ""
 
-    async def _judge_body(self, pending: PendingCall, entry: ToolRoute, crew: str) -> None:
-        """Wait for the body, or as much of it as is judged, and leave it to be forwarded."""
+    async def _authorise_with_body(self, pending: PendingCall, entry: ToolRoute, crew: str) -> None:
+        """Wait for the body, or for as much of it as is judged; then go on."""
         exchange = pending.exchange
         if entry.tariff is not None and entry.tariff.reads_body:
-            refuse = partial(self.answer, exchange, refusals.BODY_TOO_LARGE, pending.described.id)
-            body = await self._reader.read(exchange, crew, refuse)
+            too_large = partial(
+                self._respond, exchange, refusals.BODY_TOO_LARGE, pending.described.id
+            )
+            body = await self._body_reader.read(exchange, crew, too_large)
             if body is None:
-                self.answer(exchange, refusals.BUSY, pending.described.id)
+                self._respond(exchange, refusals.BUSY, pending.described.id)
                 return
             pending = structs.replace(pending, body=body)
         else:
             await exchange.fill(limits.judged_body_bytes_max)
-        current = self._renew(pending)
-        work = None if current is None else self._decide_priced(current)
+        current = self._read_again(pending)
+        work = None if current is None else self._price_and_authorise(current)
         if work is not None:
             await work
 
-    def _renew(self, pending: PendingCall) -> PendingCall | None:
-        """Route again if a reload came while the case waited: tools have other numbers now."""
-        if pending.routes is self.routes:
-            return pending
-        current = self._open(pending.exchange)
-        if current is None:
+    def _price_and_authorise(self, pending: PendingCall) -> Coroutine[None, None, None] | None:
+        priced = self._with_price(pending)
+        return None if priced is None else self._authorise(priced)
+
+    def _with_price(self, pending: PendingCall) -> PendingCall | None:
+        """Return the call with its price; None if it has been refused for having none."""
+        pending = pending.with_body()
+        try:
+            return pending.with_price()
+        except RequestRefusedError as error:
+            why = str(error)
+            detail = f"{why[:1].upper()}{why[1:]}."
+            self._refuse_after(pending, Reason.UNPRICED, detail, may_observe=True)
             return None
-        entry, body = current.entry, pending.body
-        reads = entry is not None and entry.tariff is not None and entry.tariff.reads_body
-        if reads and body is None and not pending.exchange.complete:
-            self.answer(
-                pending.exchange, refusals.BUSY, pending.described.id
-            )  # to be read from its start
-            return None
-        return self._price(structs.replace(current, body=body))
+
+    # Refusals.
+
+    def _refuse_after(
+        self, pending: PendingCall, reason: Reason, detail: str = "", *, may_observe: bool = False
+    ) -> None:
+        """Refuse a call for `reason`, but only if the gate finds nothing else against it.
+
+        `may_observe`: in observe mode the call goes on, and costs nothing.
+        """
+        verdict = self._ask_gate(pending, drawn=False, price=0)
+        if isinstance(verdict, Denial) and (verdict.grant is None or not verdict.retry):
+            self._forward_or_refuse(pending, verdict)
+            return
+        if not isinstance(verdict, Denial):
+            if may_observe and verdict.observed:
+                self._forward_or_refuse(pending, verdict)
+                return
+            verdict.release()
+        denial = Denial(reason, verdict.grant)
+        kind = refusals.PROBLEM_TYPES[reason]
+        kind = structs.replace(kind, detail=detail) if detail else kind
+        self._respond(pending.exchange, kind, pending.described.id)
+        self._services.sink.write(record_builder.denied(pending.described, denial))
 
     def _refuse(
         self,
         exchange: Exchange,
-        described: audit.CallInfo,
+        info: audit.CallInfo,
         reason: Reason,
         denial: Denial | None = None,
     ) -> None:
-        """Answer, and note it: with a record once a signature was good, else in a count."""
+        """Answer with the problem. Record it if the token's signature was good, else count it."""
         if reason is Reason.INVALID_TOKEN:
             self._bad_tokens.note(exchange, time.monotonic())
-        self.answer(
-            exchange,
-            refusals.kind_of(reason, denial),
-            described.id,
-            denial=denial,
-            scope=described.tool,
-        )
+        self._respond(exchange, refusals.kind_of(reason, denial), info.id, denial, info.tool)
         if denial is not None and denial.grant is not None:
-            self.sink.write(record_builder.denied(described, denial))
+            self._services.sink.write(record_builder.denied(info, denial))
         else:
-            self.sink.count(described.listener, reason, described.peer)
+            self._services.sink.count(info.listener, reason, info.peer)
+
+    def _respond(
+        self,
+        exchange: Exchange,
+        kind: refusals.ProblemType,
+        request_id: bytes,
+        denial: Denial | None = None,
+        scope: str = "",
+    ) -> None:
+        respond_with_problem(exchange, self.routes, kind, request_id, denial, scope)

@@ -1,4 +1,4 @@
-"""What the way of a request needs of others: a judge, a sink for records, a draw under way."""
+"""What a call needs of the gate, of the audit, of the event loop and of background tasks."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -9,18 +9,18 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.ipc.attach_messages import CreditDrawn
 
-DrawCallback = Callable[[CreditDrawn | None], None]
+DrawCallback = Callable[[CreditDrawn | None], None]  # None: the agent did not answer
 
 
 class RetryCondition(Protocol):
-    """What may change a judge's mind, begun already; nothing is lost if nobody waits for it."""
+    """Something under way that may change a denial: a draw of credit, or a new policy."""
 
     async def wait(self) -> bool:
-        """Until it is over, which the caller bounds; False if asking again at once is in vain."""
+        """Wait until it is over; False if the gate would deny again. The caller sets a deadline."""
 
 
 class Authorizer(Protocol):
-    """The gate, and how credit is fetched for it. Prices are in micro-credits."""
+    """The gate, and the draws of credit for it. Amounts are micro-credits."""
 
     def decide(
         self,
@@ -34,42 +34,56 @@ class Authorizer(Protocol):
         price: int = -1,
         loose: bool = False,
     ) -> Permit | Denial:
-        """Return the verdict, without waiting; `price` is the call's own, a bound if `loose`."""
+        """Return the verdict at once. A permit has reserved its price.
+
+        `price` is the call's own price, -1 for the tool's; `loose`: it is an upper bound, of which
+        most may come back. `drawn`: credit has been drawn for this call before.
+        """
 
     def explained(self, denial: Denial) -> Denial:
-        """Return the same with the window that is spent, if credits come back by themselves."""
+        """Return the same denial with the allowance window that is spent, if there is one."""
 
     def relieve(self, denial: Denial, tool: int, price: int = -1) -> RetryCondition:
-        """Begin to work on what a denial with `retry` is about."""
+        """Begin what may change a denial with `retry`: draw credit, or load the policy."""
 
     async def draw(self, grant: Grant, need: int) -> CreditDrawn | None:
-        """Have at least `need` leased for a branch: how that ended, None if nobody said."""
+        """Draw at least `need` for a branch; None if the agent did not answer."""
 
 
 class DecisionSink(Protocol):
-    """Where records go."""
+    """The audit, as calls use it."""
 
     def ready(self) -> bool:
         """Return False if calls must be refused because they could not be recorded."""
 
     def write(self, record: audit.Record) -> object:
-        """Take a record."""
+        """Write a record."""
 
     def write_lines(self, lines: Sequence[bytes]) -> object:
-        """Take records, each as its line."""
+        """Write records that are encoded already, one a line."""
 
     def count(self, listener: str, reason: Reason, network: str) -> None:
-        """Count a refusal before a good signature."""
+        """Count a request that was refused before its token's signature was known to be good."""
+
+
+class LoopHooks(Protocol):
+    """The worker's event loop, as calls use it."""
+
+    def at_end(self, work: Callable[[], None]) -> None:
+        """Do `work` once, at the end of this turn of the loop."""
+
+    def when_idle(self, work: Callable[[], None]) -> None:
+        """Do `work` once, when no socket is ready, or after two milliseconds."""
 
 
 class BackgroundTaskRunner(Protocol):
-    """Who waits for what a call in flight needs, which has no task of its own."""
+    """Waits for what a call needs, since a call has no task of its own."""
 
     def draw(self, ask: Callable[[], Awaitable[CreditDrawn | None]], done: DrawCallback) -> None:
-        """Have `ask` answered; `done` is called with the answer, in plain code."""
+        """Await `ask`, then call `done` with its result."""
 
     def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
-        """Call `work` after so long; what is returned takes that back."""
+        """Call `work` after `seconds`; the function that is returned cancels that."""
 
     def overran(self, request: bytes, grant: Grant, amount: int) -> None:
-        """Say that the answer of call `request` stated so many micro-credits beyond its bound."""
+        """Report that call `request` cost `amount` micro-credits more than its bound."""

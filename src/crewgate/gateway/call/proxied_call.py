@@ -1,9 +1,10 @@
-"""A permitted call on its way: to the tool's server, back to the client, to its end and its record.
+"""Forwards a call that was permitted, and ends it: settles its permit once, writes one record.
 
-Whatever happens, the permit is settled or released exactly once, the carrier released, and one
-record written. A call is charged as soon as one byte of it has reached the kernel's socket to the
-tool, and only then. It has no task: client, tool and registry call it, and it ends in `_end`.
-Judges nothing.
+A call has no task. The client's exchange, the upstream pool and the registry of calls in flight
+call its methods. Whichever of them ends the call first decides its outcome.
+
+The call is charged as soon as one byte of it has reached the kernel's socket to the tool, and only
+then.
 """
 
 import time
@@ -11,85 +12,109 @@ from collections.abc import Sequence
 
 from crewgate._native.permit import Permit
 from crewgate.core.audit import record_builder
-from crewgate.core.audit import records as audit
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.credits import format_credits
 from crewgate.core.grpc_status import is_native
 from crewgate.core.http import HeaderField
 from crewgate.core.pricing import sse
-from crewgate.core.verdict import Denial, Reason
-from crewgate.errors import ClientError, UpstreamError
+from crewgate.core.verdict import Reason
+from crewgate.errors import ClientError, RequestRefusedError, UpstreamError
 from crewgate.gateway import refusals
-from crewgate.gateway.call.request_body import RequestBodyPump
-from crewgate.gateway.call.termination import ResponseFraming, TerminationServices, send_termination
+from crewgate.gateway.call import call_record
+from crewgate.gateway.call.call_services import CallServices
+from crewgate.gateway.call.pending_call import PendingCall
+from crewgate.gateway.call.problem_response import respond_with_problem
+from crewgate.gateway.call.request_body import RequestBodyUpload
+from crewgate.gateway.call.response_metering import ResponseMetering
+from crewgate.gateway.call.termination import ResponseFraming, send_termination
 from crewgate.gateway.cors import shared
 from crewgate.gateway.headers import LEFT, USED, downstream_headers, trailer_fields
 from crewgate.gateway.routes import ToolRoute
-from crewgate.server import Exchange
 from crewgate.upstream import RequestHead, RequestStream, Response, ReuseKey
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2
 
 
-class ProxiedCall(RequestBodyPump):
-    """One call. Is the exchange's `AddressObserver` and the upstream's `Caller`."""
+class ProxiedCall:
+    """One call: an `ExchangeObserver`, an upstream `CallObserver` and an `InFlightCall`.
+
+    `outcome` is None until the call has ended. `is_touched`: a server may have seen the call.
+    `status` is what that server answered, 0 for nothing. The pool sets `attempts` and `reuse_key`,
+    the registry sets `extend_after_ns`.
+    """
 
     __slots__ = (
         "_between_events",
-        "_bytes_out",
+        "_body",
+        "_entry",
         "_head",
         "_is_grpc",
-        "_request",
-        "_seen",
+        "_metering",
+        "_routes",
         "_services",
         "_started_ns",
-        "_status",
+        "_upload",
         "attempts",
+        "bytes_out",
+        "exchange",
         "extend_after_ns",
+        "info",
+        "is_touched",
+        "outcome",
         "peer",
         "permit",
         "reuse_key",
-    )  # fmt: skip
+        "status",
+        "stream",
+    )
 
     def __init__(
         self,
-        services: TerminationServices,
-        exchange: Exchange,
+        services: CallServices,
+        pending: PendingCall,
         entry: ToolRoute,
         head: RequestHead,
         permit: Permit,
-        request: audit.CallInfo,
     ) -> None:
-        """`head` is what goes upstream."""
-        super().__init__(exchange, entry)
+        """`head` is the request's, as the tool gets it."""
+        priced = pending.priced
         self.permit = permit
-        self.peer = exchange.peer
+        self.exchange = pending.exchange
+        self.peer = pending.exchange.peer
+        self.info = pending.described
+        self.outcome: CallOutcome | None = None
+        self.stream: RequestStream | None = None
+        self.is_touched = False
+        self.status = 0
+        self.bytes_out = 0
         self.attempts = 0
         self.reuse_key: ReuseKey = ""
         self.extend_after_ns = 0
         self._services = services
+        self._routes = pending.routes
+        self._entry = entry
         self._head = head
-        self._request = request
-        self._seen = False  # by a server whose carrier is gone,
-        self._status = 0  # and what that one answered
-        self._bytes_out = 0
-        self._between_events: bool | None = None  # None: this is no stream of events
+        self._body = pending.body if priced is None else priced.body  # None: it is in the exchange
+        self._upload: RequestBodyUpload | None = None  # for a body that is still arriving
+        self._metering: ResponseMetering | None = None
+        if priced is not None:
+            self._metering = ResponseMetering(services, permit, priced.meter, pending.body)
+        self._between_events: bool | None = None  # None: the response is no stream of events
         self._is_grpc = False
         self._started_ns = time.monotonic_ns()
-        exchange.watcher = self
+        pending.exchange.watcher = self
 
-    def launch(self) -> None:
-        """Go; an error of ours, which others tell of, is the end of the call as well."""
+    def start(self) -> None:
+        """Send the call to the pool. If the gateway itself fails at that, the call ends too."""
         try:
-            self.start()
+            self._start()
         except BaseException:
             self.end(CallOutcome.UPSTREAM_ERROR)
             raise
 
-    def start(self) -> None:
-        """Go, unless the call is over or the client has gone meanwhile."""
-        exchange = self._exchange
-        if self._outcome is not None:
+    def _start(self) -> None:
+        exchange = self.exchange
+        if self.outcome is not None:
             return
         if exchange.done:
             self._end(CallOutcome.CLIENT_GONE)
@@ -97,111 +122,151 @@ class ProxiedCall(RequestBodyPump):
         if max(self._head.length or 0, exchange.bytes_in) > exchange.body_bytes_max:
             self._refuse(refusals.BODY_TOO_LARGE)
             return
-        taken = self.body is not None
-        self._uploading = not taken and (not exchange.complete or bool(exchange.trailers))
-        if not self._uploading:
-            self._body = self.body if self.body is not None else exchange.take()
-        elif exchange.complete and self._trailers() is None:
-            self._refuse(refusals.PROBLEM_TYPES[Reason.INVALID_REQUEST])
-            return
+        if self._body is None and (not exchange.complete or exchange.trailers):
+            self._body = b""
+            self._upload = RequestBodyUpload(exchange, self._entry)
+            if exchange.complete and not self._has_good_trailers(self._upload):
+                return
+        elif self._body is None:
+            self._body = exchange.take()
         self._entry.pool.start(self.permit, self)
 
     def end(self, outcome: CallOutcome) -> bool:
-        """End the call now, because of `outcome`. False if it was over."""
-        ended = self._outcome is None
+        """End the call because of `outcome`; False if it had ended."""
+        is_first = self.outcome is None
         self._end(outcome)
-        return ended
+        return is_first
 
-    # The upstream's side.
+    # Called by the pool and by the stream that carries the call upstream.
 
     @property
     def over(self) -> bool:
-        """Whether nothing is wanted any more."""
-        return self._outcome is not None
+        """Whether the call has ended."""
+        return self.outcome is not None
 
     @property
     def wait_turn(self) -> tuple[ReuseKey, ...]:
-        """Whose turn it takes where calls wait."""
+        """The crew and the branch for which the call waits in a queue."""
         grant = self.permit.grant
         return grant.caller, grant.branch_key
 
     @property
     def repeatable(self) -> bool:
-        """Whether nothing of the body is used up, and nothing of an answer."""
-        return not (self._began or self._exchange.started)
+        """Whether another stream can still carry the call from its start."""
+        has_sent = self._upload is not None and self._upload.has_sent
+        return not (has_sent or self.exchange.started)
 
     @property
     def idempotent(self) -> bool:
-        """Whether the server may see the request twice."""
+        """Whether the server may see the request twice (RFC 9110 §9.2.2)."""
         return self._head.method in _IDEMPOTENT
 
     def begun(self, stream: RequestStream) -> None:
-        """Send the request on this carrier."""
-        self._carrier = stream
-        if stream.begin(self._head, self._body, ends=not self._uploading) and self._uploading:
-            self._upload()
+        """Send the request on this stream."""
+        self.stream = stream
+        has_begun = stream.begin(self._head, self._body or b"", ends=self._upload is None)
+        if has_begun and self._upload is not None:
+            self._send_body()
 
     def again(self) -> None:
-        """Keep what comes of the body until there is another carrier."""
-        stream, self._carrier, self._full = self._carrier, None, False
-        self._seen = self._seen or (stream is not None and stream.touched)
+        """Wait for another stream: the one before is lost, and the call is tried again."""
+        stream, self.stream = self.stream, None
+        if self._upload is not None:
+            self._upload.is_blocked = False
+        self.is_touched = self.is_touched or (stream is not None and stream.touched)
 
     def progressed(self) -> None:
-        """Bring on what has come of the answer."""
+        """Pass on what has arrived of the response."""
         try:
-            self._download()
+            if self._metering is None:
+                self.relay()
+            else:
+                self._metering.relay(self)
         except ClientError:
-            self._gone()
+            self._on_client_gone()
+
+    def writable(self) -> None:
+        """Send more of the body."""
+        if self._upload is not None:
+            self._upload.is_blocked = False
+            self._send_body()
 
     def failed(self, error: UpstreamError) -> None:
-        """Tell the client that there is no answer, or no more of it."""
+        """Tell the client that there is no response, or no more of it."""
         self._entry.pool.log_failure(error, time.monotonic())
-        self._answer(refusals.failed(error))
+        self._respond(refusals.failed(error))
         self._end(CallOutcome.UPSTREAM_ERROR)
 
-    # The client's side.
+    # Called by the client's exchange.
+
+    def body_arrived(self) -> None:
+        """Send what has arrived of the body."""
+        self._send_body()
 
     def drained(self) -> None:
-        """Read on: the client has read."""
-        if self._carrier is not None:
-            self._carrier.resume()
+        """Read on upstream: the client has read what was sent, and what follows is paid for."""
+        if self.stream is not None and not (self._metering and self._metering.holds_back):
+            self.stream.resume()
             self.progressed()
 
     def too_large(self) -> None:
-        """Refuse: more of the body has come than the tool takes."""
+        """Refuse the call: its body is larger than the tool accepts."""
         self._refuse(refusals.BODY_TOO_LARGE)
 
     def lost(self) -> None:
-        """Go on without the client, or not."""
-        self._gone()
+        """End the call, or go on without its client."""
+        self._on_client_gone()
 
-    def _refuse(self, kind: refusals.ProblemType) -> None:
-        """End a call that would not have begun, had all of it been known."""
-        self._answer(kind)
-        self._end(CallOutcome.REFUSED)
+    # The request.
 
-    # Down.
+    @property
+    def is_uploading(self) -> bool:
+        """Whether some of the request has still to be sent."""
+        return self._upload is not None and not self._upload.is_over
 
-    def _download(self) -> None:
-        stream, exchange = self._carrier, self._exchange
-        if stream is None or self._outcome is not None:
+    def _send_body(self) -> None:
+        upload, stream = self._upload, self.stream
+        if upload is None or stream is None or self.outcome is not None:
             return
-        answer = stream.answer
+        try:
+            upload.send(stream)
+        except ClientError:
+            self._on_client_gone()
+        except RequestRefusedError:
+            self._refuse(refusals.PROBLEM_TYPES[Reason.INVALID_REQUEST])
+
+    def _has_good_trailers(self, upload: RequestBodyUpload) -> bool:
+        """Return whether the trailers may go upstream; refuse the call if not."""
+        try:
+            upload.trailers()
+        except RequestRefusedError:
+            self._refuse(refusals.PROBLEM_TYPES[Reason.INVALID_REQUEST])
+            return False
+        return True
+
+    # The response.
+
+    def relay(self) -> None:
+        """Pass on what has arrived of the response and is paid for. ClientError: nobody reads."""
+        stream, exchange, metering = self.stream, self.exchange, self._metering
+        if stream is None or self.outcome is not None:
+            return
+        response = stream.answer
         data = b""
         if not exchange.started:
-            if answer.informed:
-                for status, fields in answer.take_informational():
-                    exchange.inform(status, downstream_headers(fields, status))
-            if not answer.status:
+            if response.informed:
+                for status, headers in response.take_informational():
+                    exchange.inform(status, downstream_headers(headers, status))
+            if not response.status:
                 return
-            data = self._take(answer)
-            ends = self._is_whole(answer) and not (data or answer.trailers)
-            self._begin_answer(answer, ends=ends)
-        data = data or self._take(answer)
-        self._bytes_out += len(data)
-        if self._is_whole(answer):
-            self._leave()
-            exchange.finish(data, [*trailer_fields(answer.trailers), *self._last_fields()])
+            data = response.take() if metering is None else metering.take(response)
+            self._begin_response(response, ends=self._ends(response, data))
+        data = data or (response.take() if metering is None else metering.take(response))
+        self.bytes_out += len(data)
+        if response.complete and not (metering and metering.holds_back):
+            self.ignore_client()
+            last = [] if metering is None else metering.final_headers()
+            exchange.finish(data, [*trailer_fields(response.trailers), *last])
             self._end(CallOutcome.DONE)
         elif data:
             if self._between_events is not None:
@@ -209,116 +274,110 @@ class ProxiedCall(RequestBodyPump):
             if not exchange.push(data):
                 stream.pause()
 
-    def _take(self, answer: Response) -> bytes:
-        """What has come of the body, and may go on."""
-        return answer.take()
+    def _ends(self, response: Response, data: bytes) -> bool:
+        """Return whether a response has neither body nor trailers: its head is all of it."""
+        is_whole = response.complete and not (self._metering and self._metering.holds_back)
+        return is_whole and not data and not response.trailers
 
-    def _is_whole(self, answer: Response) -> bool:
-        """Whether no more follows what `_take` gave."""
-        return answer.complete
-
-    def _passed_fields(self, headers: list[HeaderField]) -> list[HeaderField]:
-        """What goes on of the answer's fields."""
-        return headers
-
-    def _first_fields(self) -> list[HeaderField]:
-        """What the gateway says of the call at the head of its answer."""
-        return [
-            (USED, format_credits(self.permit.price).encode()),
-            (LEFT, format_credits(self.permit.left).encode()),
-        ]
-
-    def _last_fields(self) -> list[HeaderField]:
-        """The same at its end, instead where the head is all of it."""
-        return []
-
-    def _gone(self) -> None:
-        """The client has gone."""
-        self._end(CallOutcome.CLIENT_GONE)
-
-    def _begin_answer(self, answer: Response, *, ends: bool) -> None:
-        entry, exchange = self._entry, self._exchange
-        passed = downstream_headers(answer.headers, answer.status, version=entry.version)
-        headers = self._passed_fields(passed)
+    def _begin_response(self, response: Response, *, ends: bool) -> None:
+        """Send the head. From now on the call is not tried again, so its body is dropped."""
+        entry, exchange, metering = self._entry, self.exchange, self._metering
+        self._body = b""
+        headers = downstream_headers(response.headers, response.status, version=entry.version)
+        if metering is not None:
+            metering.release_body()
+            headers = metering.passed_headers(headers)
         if entry.cors is not None:
             headers = shared(entry.cors, exchange.request, headers)
-        headers += (self._last_fields() if ends else []) or self._first_fields()
-        if not answer.complete:
-            self._note_opening(answer.status, headers)
-        exchange.start(answer.status, headers, ends=ends)
+        if metering is None:
+            headers.append((USED, format_credits(self.permit.price).encode()))
+            headers.append((LEFT, format_credits(self.permit.left).encode()))
+        else:
+            headers += metering.first_headers(ends=ends)
+        if not response.complete:
+            self._note_stream(response.status, headers)
+        exchange.start(response.status, headers, ends=ends)
 
-    def _note_opening(self, status: int, headers: Sequence[HeaderField]) -> None:
-        """See whether this is a stream: it gets an opening record, and events a last one."""
+    def _note_stream(self, status: int, headers: Sequence[HeaderField]) -> None:
+        """Record the beginning of a response without a length, and how it can be cut short."""
         fields = dict(headers)
         if b"content-length" in fields:
             return
         if sse.is_stream(fields):
             self._between_events = True
         self._is_grpc = is_native(fields.get(b"content-type", b""))
-        grant, price, would = self.permit.grant, self.permit.price, self.permit.would
-        record = record_builder.opened(self._request, grant, price, status=status, would=would)
-        self._services.opened(record)
+        permit = self.permit
+        self._services.sink.write(
+            record_builder.opened(
+                self.info, permit.grant, permit.price, status=status, would=permit.would
+            )
+        )
 
     # The end.
 
-    def _leave(self) -> None:
-        """Hear nothing more of the client, because the rest is said to him now."""
-        self._exchange.watcher = None
+    def ignore_client(self) -> None:
+        """Stop observing the exchange: nothing that the client does matters any more."""
+        self.exchange.watcher = None
 
-    def _answer(self, kind: refusals.ProblemType) -> None:
-        """Say what the problem is, if it can still be said."""
-        self._leave()
-        if not self._exchange.started:
-            self._services.answer(self._exchange, kind, self._request.id)
-        elif self._is_grpc:
-            self._exchange.finish(b"", refusals.grpc_fields(kind, self._request.id))
-
-    def _end(self, outcome: CallOutcome) -> None:
-        """End: the first reason counts."""
-        if self._outcome is not None:
-            return
-        self._outcome = outcome
-        self._leave()
-        self._let_go()
-        if outcome is not CallOutcome.DONE:
-            between, for_models = self._between_events is True, self._entry.serves_models
-            manner = ResponseFraming(between, self._is_grpc, for_models, self._denial())
-            send_termination(outcome, self._exchange, self._services, self._request.id, manner)
-        cost = self._cost(outcome) if self._seen else 0
-        told = cost if self.permit.held or not self.permit.price else 0
-        self._services.call_ended(self, self._line(outcome, self._status, told), cost)
-
-    def _let_go(self) -> None:
-        """Want nothing more of the tool's server, and remember what it has seen and said."""
-        stream, self._carrier = self._carrier, None
+    def release_stream(self) -> None:
+        """Let go of the stream upstream, and remember what its server has seen and answered."""
+        stream, self.stream = self.stream, None
         if stream is not None:
-            self._seen, self._status = self._seen or stream.touched, stream.answer.status
+            self.is_touched = self.is_touched or stream.touched
+            self.status = stream.answer.status
             stream.release()
 
-    def _lasted_us(self) -> int:
+    @property
+    def lasted_us(self) -> int:
+        """How long the call has lasted, in microseconds."""
         return (time.monotonic_ns() - self._started_ns) // 1000
 
-    def _denial(self) -> Denial | None:
-        """What the ledger said, where credit ended."""
-        return None
+    def _on_client_gone(self) -> None:
+        if self._metering is None or not self._metering.reads_on(self):
+            self._end(CallOutcome.CLIENT_GONE)
 
-    def _cost(self, outcome: CallOutcome) -> int:  # noqa: ARG002 - a fixed price is paid in any case
-        """What a call costs that the tool may have seen."""
-        return self.permit.price
+    def _refuse(self, kind: refusals.ProblemType) -> None:
+        """Refuse a call for a reason that was not known when it was authorised."""
+        self._respond(kind)
+        self._end(CallOutcome.REFUSED)
 
-    def _line(self, outcome: CallOutcome, status: int, cost: int) -> bytes:
-        """Say how it ended; no cost where the agent has burned it, with a record of its own."""
-        permit, request = self.permit, self._request
-        return self._services.lines.line(request, permit.grant).end(
-            request.time_ns,
-            request.id,
-            outcome,
-            cost,
-            permit.remaining,
-            self._lasted_us(),
-            status,
-            self._exchange.bytes_in,
-            self._bytes_out,
-            permit.would,
-            request.certificate,
-        )
+    def _respond(self, kind: refusals.ProblemType) -> None:
+        """Tell the client of a problem, if that can still be told."""
+        self.ignore_client()
+        if not self.exchange.started:
+            respond_with_problem(self.exchange, self._routes, kind, self.info.id)
+        elif self._is_grpc:
+            self.exchange.finish(b"", refusals.grpc_fields(kind, self.info.id))
+
+    def _end(self, outcome: CallOutcome) -> None:
+        """End the call; the first outcome counts. A metered call may have to pay a rest first."""
+        if self.outcome is not None:
+            return
+        if self._metering is None:
+            self.finish(outcome)
+        else:
+            self._metering.end(self, outcome)
+
+    def finish(self, outcome: CallOutcome) -> None:
+        """Tell the client, then settle the call and record it."""
+        metering, permit = self._metering, self.permit
+        self.outcome = outcome
+        self.ignore_client()
+        self.release_stream()
+        if outcome is not CallOutcome.DONE:
+            between = self._between_events is True
+            framing = ResponseFraming(between, self._is_grpc, self._entry.serves_models)
+            denial = None if metering is None else metering.denial
+            send_termination(outcome, self.exchange, self._routes, self.info.id, framing, denial)
+        cost = 0
+        if self.is_touched:
+            cost = permit.price if metering is None else metering.final_cost(self.info.id, outcome)
+        # The agent has recorded the cost of a permit that it has burned.
+        recorded = cost if permit.held or not permit.price else 0
+        if metering is None:
+            lines = self._services.audit_lines
+            line = call_record.fixed_price_line(lines, self, outcome, recorded)
+        else:
+            line = call_record.metered_line(self, metering, outcome, recorded)
+        self._services.in_flight.remove(self)
+        self._services.settlements.add(line, permit, cost)

@@ -1,56 +1,41 @@
-"""The calls that ended of late: recorded with one system call, then settled, each once.
+"""Records the calls that have just ended with one system call, then settles each of them once.
 
-Recorded first: whatever kills the worker between the two, each call has a record, if only that of
-its reservation, which the agent burns.
+The record is written before the reservation is settled. If the worker dies between the two, the
+agent finds the reservation and burns it, with a record of its own: no call is without one.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from crewgate._native.permit import Permit
 from crewgate.errors import AlreadySettledError
-
-
-class CallRecordSink(Protocol):
-    """Where records go."""
-
-    def write_lines(self, lines: Sequence[bytes]) -> object:
-        """Take records, each as its line."""
-
-
-class LoopHooks(Protocol):
-    """Whose turns these are."""
-
-    def at_end(self, work: Callable[[], None]) -> None:
-        """Do `work` once, at the end of this turn."""
-
-    def when_idle(self, work: Callable[[], None]) -> None:
-        """Do `work` once, when no socket is ready, or two milliseconds have passed."""
+from crewgate.gateway.call.interfaces import DecisionSink, LoopHooks
 
 
 class SettlementQueue:
-    """What is to be written and settled as soon as there is a moment."""
+    """The calls that have ended since the worker was last idle."""
 
-    def __init__(self, sink: CallRecordSink, loop_hooks: LoopHooks) -> None:
+    def __init__(self, sink: DecisionSink, loop_hooks: LoopHooks) -> None:
         self._sink = sink
         self._loop_hooks = loop_hooks
         self._lines: list[bytes] = []
         self._permits: list[tuple[Permit, int]] = []
 
-    def enter(self, line: bytes, permit: Permit, cost: int) -> None:
-        """Take the record of a call that has ended; what it did not cost of its price returns."""
+    def add(self, line: bytes, permit: Permit, cost: int) -> None:
+        """Take an ended call: its audit record, and its cost in micro-credits.
+
+        What the call had reserved beyond its cost goes back to the branch's lease.
+        """
         if not self._lines:
-            self._loop_hooks.when_idle(self._close)
+            self._loop_hooks.when_idle(self._flush)
         self._lines.append(line)
         self._permits.append((permit, cost))
 
-    def _close(self) -> None:
+    def _flush(self) -> None:
         lines, self._lines = self._lines, []
         permits, self._permits = self._permits, []
         try:
             self._sink.write_lines(lines)
         finally:
             for permit, cost in permits:
-                with contextlib.suppress(AlreadySettledError):  # burned in this very moment
+                with contextlib.suppress(AlreadySettledError):  # burned at this very moment
                     permit.settle(cost)

@@ -1,21 +1,17 @@
-"""What a flight needs of its gateway, and how a client is told that its call was cut."""
+"""Tells the client of a call under way why the gateway ends it."""
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from crewgate._native.audit_line import AuditLines
-from crewgate.core.audit import records as audit
 from crewgate.core.audit.records import CallOutcome
-from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway import refusals
-from crewgate.gateway.call.in_flight import InFlightCall
-from crewgate.gateway.call.interfaces import DrawCallback
+from crewgate.gateway.call.problem_response import respond_with_problem
+from crewgate.gateway.routes import RouteTable
 from crewgate.server import Exchange
 
 _CANCEL = 8  # RFC 9113 §7: the stream is no longer wanted
 _INTERNAL_ERROR = 2
-_CUT = {
+_REASONS = {
     CallOutcome.REVOKED: Reason.BRANCH_REVOKED,
     CallOutcome.EXPIRED: Reason.TOKEN_EXPIRED,
     CallOutcome.EXHAUSTED: Reason.CREDITS_EXHAUSTED,
@@ -24,75 +20,45 @@ _CUT = {
 }
 
 
-class TerminationServices(Protocol):
-    """The gateway, as a flight sees it."""
-
-    lines: AuditLines
-
-    def answer(
-        self,
-        exchange: Exchange,
-        kind: refusals.ProblemType,
-        request: bytes,
-        *,
-        denial: Denial | None = None,
-    ) -> None:
-        """Answer with a problem."""
-
-    def explained(self, denial: Denial) -> Denial:
-        """The same with the window that is spent, if credits come back by themselves."""
-
-    def opened(self, record: audit.Record) -> None:
-        """Write that a stream has begun."""
-
-    def call_ended(self, call: InFlightCall, line: bytes, cost: int) -> None:
-        """Forget the flight, write its line in the audit, then settle its permit at `cost`."""
-
-    def fund(self, grant: Grant, need: int, done: DrawCallback) -> None:
-        """Have credit drawn; `done` hears how that ended, None where nobody said."""
-
-    def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
-        """Call `work` after so long; what is returned takes that back."""
-
-    def overran(self, request: bytes, grant: Grant, amount: int) -> None:
-        """Say that the answer of call `request` stated more than it may cost."""
-
-
 class ResponseFraming(NamedTuple):
-    """How an answer under way can be ended so that its client understands.
+    """What can still be said in a response that has begun.
 
-    `between_events`: a stream of events could have its next one now. `is_grpc`: it ends with a
-    status in its trailers. `for_models`: its client is one of a language model. `denial` is what
-    the ledger said, where credit ended.
+    `between_events`: it is a stream of server-sent events, and the last one was complete.
+    `is_grpc`: it ends with a status in its trailers. `for_models`: its client expects the error
+    format of a language model's API.
     """
 
     between_events: bool = False
     is_grpc: bool = False
     for_models: bool = False
-    denial: Denial | None = None
 
 
 def send_termination(
     outcome: CallOutcome,
     exchange: Exchange,
-    services: TerminationServices,
-    request: bytes,
-    manner: ResponseFraming,
+    routes: RouteTable,
+    request_id: bytes,
+    framing: ResponseFraming,
+    denial: Denial | None = None,
 ) -> None:
-    """Tell the client of `exchange` why its call has ended; nothing if its answer is over."""
+    """Tell the client of `exchange` why its call ends; nothing if its response is over.
+
+    `denial` is the ledger's, if the call ends because credit is exhausted.
+    """
     if exchange.done:
         return
-    reason = _CUT.get(outcome)
-    denial = manner.denial if outcome is CallOutcome.EXHAUSTED else None
+    reason = _REASONS.get(outcome)
     if reason is None:
         exchange.reset(_INTERNAL_ERROR if outcome is CallOutcome.UPSTREAM_ERROR else _CANCEL)
         return
+    if outcome is not CallOutcome.EXHAUSTED:
+        denial = None
     kind = refusals.kind_of(reason, denial)
     if not exchange.started:
-        services.answer(exchange, kind, request, denial=denial)
-    elif manner.between_events:
-        exchange.finish(refusals.event(kind, request, denial, for_models=manner.for_models))
-    elif manner.is_grpc:
-        exchange.finish(b"", refusals.grpc_fields(kind, request, denial))
+        respond_with_problem(exchange, routes, kind, request_id, denial)
+    elif framing.between_events:
+        exchange.finish(refusals.event(kind, request_id, denial, for_models=framing.for_models))
+    elif framing.is_grpc:
+        exchange.finish(b"", refusals.grpc_fields(kind, request_id, denial))
     else:
         exchange.reset(_CANCEL)

@@ -22,6 +22,7 @@ from crewgate.core.x509.certificate_status import CertificateStatus
 from crewgate.errors import ConfigurationError, TableError
 from crewgate.gateway.call.authorizer import GateAuthorizer
 from crewgate.gateway.call.background_tasks import BackgroundTasks
+from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.pending_call import ListenerPolicy
@@ -77,6 +78,7 @@ class Worker:
         self._pools: set[UpstreamPool] = set()  # those in force, and those whose last calls end
         self._place: tuple[Table, int] | None = None  # the table, and our number in it
         self._judge: GateAuthorizer | None = None
+        self._services: CallServices | None = None
         self._prepared: ConfigSnapshot | None = None
         self._wanted = -1  # the policy generation that the agent has in force
         self._changed = WakeupEvent()
@@ -175,12 +177,9 @@ class Worker:
             self._scan_peer_connections()  # its generation may be that of the table before
 
     def _make_gateway(self, policy: ListenerPolicy, routes: RouteTable) -> Gateway:
-        if self._judge is None:
+        if self._services is None:
             raise AssertionError("listeners are opened after the first attachment")
-        flights = self._in_flight, self._sink, self._poller, self._background_tasks
-        gateway = Gateway(policy, routes, self._judge, *flights)
-        gateway.wait_seconds = self._config.limits.credit_wait_seconds_max
-        return gateway
+        return Gateway(policy, routes, self._services)
 
     def _make_peer_authorizer(self, rules: PeerRules) -> PeerAuthorizer:
         return PeerAuthorizer(
@@ -285,6 +284,14 @@ class Worker:
         bound = listeners.bind(prepared)
         if self._judge is None:
             self._judge = GateAuthorizer(*place, prepared.policy, self._link.ask)
+            self._services = CallServices(
+                self._judge,
+                self._in_flight,
+                self._sink,
+                self._poller,
+                self._background_tasks,
+                self._config.limits.credit_wait_seconds_max,
+            )
         else:
             self._judge.load(prepared.policy)
         listeners.adopt(prepared, bound)

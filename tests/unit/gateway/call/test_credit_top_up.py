@@ -28,8 +28,9 @@ class Tower:
         self.heard: list[CallOutcome | None] = []
         self.pauses = 0
         self._later: list[tuple[float, Callable[[], None]]] = []
+        self.background_tasks = self
 
-    def fund(self, grant: Grant, need: int, done: DrawCallback) -> None:
+    def draw(self, grant: Grant, need: int, done: DrawCallback) -> None:
         self.asked.append((self.now - 1000.0, need))
         self._at(self.takes, lambda: done(drawn(self.says())))
 
@@ -129,7 +130,7 @@ def test_what_the_ledger_said_last_is_kept(funding: CreditTopUp, tower: Tower) -
     """For whoever has to be told why: of the question about what was missing, not of the step."""
     last = drawn("exhausted", level="article", used=7, quota=9)
     answers = iter([drawn("exhausted", used=1), last])
-    tower.fund = lambda grant, need, done: done(next(answers))  # type: ignore[method-assign]
+    tower.draw = lambda grant, need, done: done(next(answers))  # type: ignore[method-assign]
     assert funding.denial is None
     funding.ask(3, 10, tower.heard.append)
     assert funding.denial == Denial(

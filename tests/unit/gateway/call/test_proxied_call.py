@@ -11,6 +11,7 @@ from gateway_world import FakeJudge, FakeSink, config_of
 from crewgate.config import UpstreamOrigin
 from crewgate.core.audit.records import CallOutcome
 from crewgate.errors import UpstreamError
+from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.pending_call import ListenerPolicy
@@ -76,9 +77,8 @@ class World:
         self.regretted: list[UpstreamError] = []
         self.judge, self.sink, self.live = FakeJudge(), FakeSink(), InFlightCalls(1)
         site = build(config, {"tools": self})  # type: ignore[dict-item]
-        self.gateway = Gateway(
-            ListenerPolicy("agents"), site, self.judge, self.live, self.sink, self, self
-        )  # type: ignore[arg-type]
+        services = CallServices(self.judge, self.live, self.sink, self, self)  # type: ignore[arg-type]
+        self.gateway = Gateway(ListenerPolicy("agents"), site, services)
         self.host = FakeHost()
         self.host.answer = self.gateway.accept  # type: ignore[assignment]
         self.client = HTTP1(self.host)

@@ -36,14 +36,14 @@ def test_a_turn_s_calls_are_recorded_together_and_then_settled() -> None:
     permits = [FakePermit(grant_of(), 0) for _ in range(3)]
     turns, sink = LoopHooks(), Sink(permits)
     books = SettlementQueue(sink, turns)
-    books.enter(b"a\n", permits[0], 10)
-    books.enter(b"b\n", permits[1], 0)
+    books.add(b"a\n", permits[0], 10)
+    books.add(b"b\n", permits[1], 0)
     (close,) = turns.due
     close()
     assert sink.lines == [b"a\n", b"b\n"]
     assert sink.ended == [""] * 3
     assert [permit.ended for permit in permits] == ["settled", "released", ""]
-    books.enter(b"c\n", permits[2], 10)
+    books.add(b"c\n", permits[2], 10)
     assert len(turns.due) == 2
     turns.due[1]()
     assert sink.lines[2:] == [b"c\n"]
@@ -56,8 +56,8 @@ def test_a_reservation_that_was_burned_meanwhile_stops_nobody() -> None:
     burned.ended = "burned"
     turns = LoopHooks()
     books = SettlementQueue(Sink([]), turns)
-    books.enter(b"a\n", burned, 10)
-    books.enter(b"b\n", other, 10)
+    books.add(b"a\n", burned, 10)
+    books.add(b"b\n", other, 10)
     turns.due[0]()
     assert (burned.ended, other.ended) == ("burned", "settled")
 
@@ -72,8 +72,8 @@ def test_an_error_of_the_audit_keeps_no_price() -> None:
     permits = [FakePermit(grant_of(), 0) for _ in range(2)]
     turns = LoopHooks()
     books = SettlementQueue(Broken(permits), turns)
-    books.enter(b"a\n", permits[0], 10)
-    books.enter(b"b\n", permits[1], 0)
+    books.add(b"a\n", permits[0], 10)
+    books.add(b"b\n", permits[1], 0)
     with pytest.raises(ZeroDivisionError):
         turns.due[0]()
     assert [permit.ended for permit in permits] == ["settled", "released"]

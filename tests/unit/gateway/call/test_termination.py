@@ -1,13 +1,19 @@
 """How a client is told that its call was cut: every reason has its words in every manner."""
 
 import base64
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_host import FakeHost
+from gateway_world import config_of
 
+from crewgate.config import UpstreamOrigin
 from crewgate.core.audit.records import CallOutcome
 from crewgate.gateway.call.termination import ResponseFraming, send_termination
-from crewgate.gateway.refusals import ProblemType
+from crewgate.gateway.routes import build
+from crewgate.server.http1 import HTTP1
 
 CUT = {
     CallOutcome.REVOKED: ("branch-revoked", b"16"),
@@ -17,15 +23,16 @@ CUT = {
     CallOutcome.UNVOUCHED: ("revocation-unavailable", b"14"),
 }
 ID = bytes(16)
+ANY_POOL: Any = SimpleNamespace(upstream=SimpleNamespace(protocol="h1"))
 
 
 class Exchange:
     """An answer under way, and how it was ended."""
 
     done = False
+    started = True
 
-    def __init__(self, *, started: bool) -> None:
-        self.started = started
+    def __init__(self) -> None:
         self.last = b""
         self.trailers: list[tuple[bytes, bytes]] = []
         self.was_reset = False
@@ -37,39 +44,35 @@ class Exchange:
         self.was_reset = True
 
 
-class Tower:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def answer(self, exchange: Exchange, kind: ProblemType, request: bytes, **more: object) -> None:
-        self.said.append(kind.slug)
-
-
-def told(
-    outcome: CallOutcome, manner: ResponseFraming, *, started: bool = True
-) -> tuple[Exchange, Tower]:
-    exchange, tower = Exchange(started=started), Tower()
-    with_: Any = exchange, tower
-    send_termination(outcome, *with_, ID, manner)
-    return exchange, tower
+def told(outcome: CallOutcome, framing: ResponseFraming) -> Exchange:
+    exchange: Any = Exchange()
+    no_routes: Any = None  # a response has begun
+    send_termination(outcome, exchange, no_routes, ID, framing)
+    return exchange
 
 
 @pytest.mark.parametrize("outcome", CUT)
-def test_who_has_heard_nothing_yet_is_refused(outcome: CallOutcome) -> None:
-    """With a problem of its own."""
-    assert told(outcome, ResponseFraming(), started=False)[1].said == [CUT[outcome][0]]
+def test_a_call_without_a_response_is_refused(outcome: CallOutcome, tmp_path: Path) -> None:
+    """The problem names the reason."""
+    host = FakeHost()
+    client = HTTP1(host)
+    client.receive(b"GET /pages/a HTTP/1.1\r\nHost: a\r\n\r\n")
+    (exchange,) = host.exchanges
+    routes = build(config_of(UpstreamOrigin("http", "tool", 80), tmp_path), {"tools": ANY_POOL})
+    send_termination(outcome, exchange, routes, ID, ResponseFraming())
+    assert CUT[outcome][0].encode() in client.bytes_to_send()
 
 
 @pytest.mark.parametrize("outcome", CUT)
 def test_a_stream_of_events_ends_with_one(outcome: CallOutcome) -> None:
     """That holds the problem."""
-    assert CUT[outcome][0].encode() in told(outcome, ResponseFraming(between_events=True))[0].last
+    assert CUT[outcome][0].encode() in told(outcome, ResponseFraming(between_events=True)).last
 
 
 @pytest.mark.parametrize("outcome", CUT)
 def test_a_call_of_grpc_ends_with_a_status(outcome: CallOutcome) -> None:
     """In its trailers, with the problem."""
-    trailers = dict(told(outcome, ResponseFraming(is_grpc=True))[0].trailers)
+    trailers = dict(told(outcome, ResponseFraming(is_grpc=True)).trailers)
     assert trailers[b"grpc-status"] == CUT[outcome][1]
     details = base64.b64decode(trailers[b"grpc-status-details-bin"] + b"==")
     assert f"/problems/{CUT[outcome][0]}".encode() in details
@@ -78,7 +81,5 @@ def test_a_call_of_grpc_ends_with_a_status(outcome: CallOutcome) -> None:
 @pytest.mark.parametrize("outcome", CallOutcome)
 def test_an_answer_that_can_be_ended_in_no_such_way_is_torn_off(outcome: CallOutcome) -> None:
     """So that nobody takes it for whole; and all that is not a cut ends so."""
-    manner = (
-        ResponseFraming() if outcome in CUT else ResponseFraming(between_events=True, is_grpc=True)
-    )
-    assert told(outcome, manner)[0].was_reset
+    whole = ResponseFraming(between_events=True, is_grpc=True)
+    assert told(outcome, ResponseFraming() if outcome in CUT else whole).was_reset

@@ -18,7 +18,9 @@ from crewgate.core.pricing.tariff import MILLION, PriceTerm, Tariff
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.interfaces import DrawCallback
-from crewgate.gateway.call.metered_call import MeteredCall
+from crewgate.gateway.call.pending_call import PendingCall
+from crewgate.gateway.call.proxied_call import ProxiedCall
+from crewgate.gateway.call.request_pricing import PricedRequest
 from crewgate.gateway.routes import build
 from crewgate.server.http1 import HTTP1
 from crewgate.upstream import RequestHead
@@ -77,10 +79,16 @@ class Carrier:
         self.paused = False
 
 
-class Tower:
-    """Keeps what it is asked for; `later` is done when the test does it."""
+class Services:
+    """The services of a call, which keep what they are asked for.
+
+    What is to be done `later` is done when the test does it.
+    """
 
     def __init__(self) -> None:
+        self.authorizer = self.background_tasks = self.in_flight = self.settlements = self.sink = (
+            self
+        )
         self.needs: list[int] = []
         self.done: Callable[..., None] = lambda _: None
         self.pauses: list[Callable[[], None]] = []
@@ -88,7 +96,7 @@ class Tower:
         self.lines: list[dict[str, object]] = []
         self.overruns: list[tuple[bytes, int]] = []
 
-    def fund(self, grant: Grant, need: int, done: DrawCallback) -> None:
+    def draw(self, grant: Grant, need: int, done: DrawCallback) -> None:
         self.needs.append(need)
         self.done = lambda status, **said: done(drawn(status, **said))
 
@@ -102,10 +110,13 @@ class Tower:
     def overran(self, request: bytes, grant: Grant, amount: int) -> None:
         self.overruns.append((request, amount))
 
-    def opened(self, record: audit.Record) -> None:
+    def write(self, record: audit.Record) -> None:
         pass
 
-    def call_ended(self, flight: object, line: bytes, cost: int) -> None:
+    def remove(self, call: ProxiedCall) -> None:
+        pass
+
+    def add(self, line: bytes, permit: object, cost: int) -> None:
         self.landings.append(cost)
         self.lines.append(json.loads(line))
 
@@ -130,28 +141,21 @@ class World:
         (exchange,) = host.exchanges
         entry = site.find(b"GET", b"/pages/a", b"a")
         assert entry is not None
-        self.tower, self.permit, self.carrier = Tower(), Permit(), Carrier()
+        self.services, self.permit, self.carrier = Services(), Permit(), Carrier()
         described = audit.CallInfo(1, ID, "agents", "192.0.2.0/24", "pages.get", "GET")
         head = RequestHead(b"GET", b"/pages/a", None)
-        self.flight = MeteredCall(
-            self.tower,  # type: ignore[arg-type]
-            exchange,
-            entry,
-            head,
-            self.permit,  # type: ignore[arg-type]
-            described,
-            CostMeter(tariff),
-            None,
-        )
+        priced = PricedRequest(CostMeter(tariff), None, None)
+        pending = PendingCall(exchange, site, entry, b"", None, [], described, priced=priced)
+        self.call = ProxiedCall(self.services, pending, entry, head, self.permit)  # type: ignore[arg-type]
         self.permit.lease, self.permit.price = 30, price
         self.carrier.headers += headers
         self.carrier.complete = not first
-        self.flight.begun(self.carrier)  # type: ignore[arg-type]
+        self.call.begun(self.carrier)  # type: ignore[arg-type]
         self.come(first)
 
     def come(self, data: bytes) -> None:
         self.carrier.came += data
-        self.flight.progressed()
+        self.call.progressed()
 
     def sent(self) -> int:
         return self.said().count(b"#")
@@ -172,36 +176,36 @@ def test_a_stream_waits_for_an_agent_that_is_away(world: World) -> None:
     world.come(b"#" * 30)
     assert world.carrier.paused
     for _ in range(10):
-        world.tower.done("")
-        while not world.tower.pauses:
-            world.tower.done("")
-        assert not world.flight.over
-        world.tower.pauses.pop()()
+        world.services.done("")
+        while not world.services.pauses:
+            world.services.done("")
+        assert not world.call.over
+        world.services.pauses.pop()()
     world.permit.lease = 100
-    world.tower.done("granted")
+    world.services.done("granted")
     assert world.sent() == 30
     assert not world.carrier.paused
-    assert not world.flight.over
+    assert not world.call.over
 
 
 def test_a_stream_that_ends_while_it_waits_asks_no_more(world: World) -> None:
     """Its client has gone, or its branch was revoked: the pause is taken back."""
     world.come(b"#" * 30)
-    while not world.tower.pauses:
-        world.tower.done("")
-    world.flight.end(CallOutcome.REVOKED)
-    assert world.tower.pauses == []
-    world.tower.done("granted")
-    assert world.tower.landings == [30]
+    while not world.services.pauses:
+        world.services.done("")
+    world.call.end(CallOutcome.REVOKED)
+    assert world.services.pauses == []
+    world.services.done("granted")
+    assert world.services.landings == [30]
 
 
 def test_a_stream_without_credit_is_cut_where_it_ends(world: World) -> None:
     """The last whole step is not to be had, and less is not either."""
     world.come(b"#" * 30)
-    world.tower.done("exhausted")
-    world.tower.done("exhausted")
-    assert world.flight.over
-    assert world.tower.landings == [30]
+    world.services.done("exhausted")
+    world.services.done("exhausted")
+    assert world.call.over
+    assert world.services.landings == [30]
 
 
 def test_a_stream_that_nobody_vouches_for_waits_and_goes_on(world: World) -> None:
@@ -209,11 +213,11 @@ def test_a_stream_that_nobody_vouches_for_waits_and_goes_on(world: World) -> Non
     world.permit.lease = 100
     world.permit.vouched = False
     world.come(b"#" * 30)
-    assert (world.sent(), world.carrier.paused, world.tower.needs) == (0, True, [])
+    assert (world.sent(), world.carrier.paused, world.services.needs) == (0, True, [])
     world.permit.vouched = True
-    world.tower.pauses.pop()()
-    assert world.tower.needs == [30]
-    world.tower.done("granted")
+    world.services.pauses.pop()()
+    assert world.services.needs == [30]
+    world.services.done("granted")
     assert world.sent() == 30
     assert not world.carrier.paused
 
@@ -232,10 +236,10 @@ def test_a_stream_that_nobody_vouched_for_in_time_is_told_why(
     world.come(b"data: " + b"#" * 22 + b"\n\n")
     if taken:
         world.permit.vouched = True
-        world.tower.pauses.pop()()
-        world.flight._funding._until = 0
-        world.tower.done("granted")
-    assert world.flight.over
+        world.services.pauses.pop()()
+        world.call._metering._top_up._until = 0
+        world.services.done("granted")
+    assert world.call.over
     assert b"revocation-unavailable" in world.said()
 
 
@@ -243,9 +247,9 @@ def test_an_overrun_is_told_with_the_id_of_its_call(tmp_path: Path) -> None:
     """By which it is known again when it is told again."""
     world = World(tmp_path, STATED, (b"x-cost", b"70"))
     world.carrier.complete = True
-    world.flight.progressed()
-    assert world.flight.over
-    assert world.tower.overruns == [(ID, 70)]
+    world.call.progressed()
+    assert world.call.over
+    assert world.services.overruns == [(ID, 70)]
 
 
 def test_what_is_left_is_said_again_once_it_is_known(tmp_path: Path) -> None:
@@ -256,7 +260,7 @@ def test_what_is_left_is_said_again_once_it_is_known(tmp_path: Path) -> None:
     assert b"x-crewgate-credits-reserved: 0.05\r\n" in head
     assert b"-used" not in head
     world.carrier.complete = True
-    world.flight.progressed()
+    world.call.progressed()
     tail = world.said().lower().partition(b"0\r\n")[2]
     assert b"x-crewgate-credits-left: 0.12\r\n" in tail
     assert b"x-crewgate-credits-used: 0.02\r\n" in tail
@@ -268,7 +272,7 @@ def test_what_the_agent_has_burned_does_not_come_back(tmp_path: Path) -> None:
     world.said()
     world.permit.ended = "burned"
     world.carrier.complete = True
-    world.flight.progressed()
+    world.call.progressed()
     assert b"x-crewgate-credits-left: 0.09\r\n" in world.said().lower()
 
 
@@ -279,7 +283,7 @@ def test_an_answer_that_is_all_head_says_there_what_it_cost(tmp_path: Path) -> N
     assert b"x-crewgate-credits-left: 0.12\r\n" in head
     assert b"x-crewgate-credits-used: 0.02\r\n" in head
     assert b"-reserved" not in head
-    assert world.tower.landings == [20_000]
+    assert world.services.landings == [20_000]
 
 
 def test_the_last_event_of_a_stream_says_what_is_missing(tmp_path: Path) -> None:
@@ -288,9 +292,9 @@ def test_the_last_event_of_a_stream_says_what_is_missing(tmp_path: Path) -> None
     world = World(tmp_path, BYTES, events, first=b"data: " + b"#" * 22 + b"\n\n")
     world.said()
     world.come(b"data: " + b"#" * 22 + b"\n\n")
-    assert world.tower.needs == [30]
-    world.tower.done("exhausted", level="article", used=9_990_000, quota=10_000_000)
-    assert world.flight.over
+    assert world.services.needs == [30]
+    world.services.done("exhausted", level="article", used=9_990_000, quota=10_000_000)
+    assert world.call.over
     problem = json.loads(world.said().partition(b"event: error\ndata: ")[2].splitlines()[0])
     assert (problem["level"], problem["used_credits"]) == ("article", "9.99")
     assert (problem["left_credits"], problem["needed_credits"]) == ("0.01", "0.00003")
@@ -304,15 +308,19 @@ def overrun(folder: Path, lease: int, left: int = 1000) -> World:
     world = World(folder, CHARGED, (b"x-cost", b"120"), price=50)
     world.permit.lease, world.permit.left = lease, left
     world.carrier.complete = True
-    world.flight.progressed()
+    world.call.progressed()
     return world
 
 
 def test_an_overrun_is_charged_out_of_the_lease(tmp_path: Path) -> None:
     """At once, and the trailers say it; no overrun is reported, and the branch goes on."""
     world = overrun(tmp_path, 70)
-    assert world.flight.over
-    assert (world.tower.landings, world.tower.overruns, world.tower.needs) == ([120], [], [])
+    assert world.call.over
+    assert (world.services.landings, world.services.overruns, world.services.needs) == (
+        [120],
+        [],
+        [],
+    )
     assert b"x-crewgate-credits-used: 0.00012\r\n" in world.said().lower()
 
 
@@ -320,36 +328,36 @@ def test_what_the_lease_lacks_is_drawn_for_it(tmp_path: Path) -> None:
     """The client has its whole answer meanwhile; the call lands once it is paid."""
     world = overrun(tmp_path, 10)
     assert world.said().endswith(b"\r\n\r\n")
-    assert not world.flight.over
-    assert (world.tower.needs, world.tower.landings) == ([70], [])
-    world.flight.progressed()  # what is heard again changes nothing
+    assert not world.call.over
+    assert (world.services.needs, world.services.landings) == ([70], [])
+    world.call.progressed()  # what is heard again changes nothing
     world.permit.lease = 80
-    world.tower.done("granted")
-    assert world.flight.over
-    assert (world.tower.landings, world.tower.overruns) == ([120], [])
+    world.services.done("granted")
+    assert world.call.over
+    assert (world.services.landings, world.services.overruns) == ([120], [])
 
 
 def test_of_what_a_branch_cannot_pay_all_that_it_has_is_charged(tmp_path: Path) -> None:
     """The rest is reported as overrun, and its branch is ended for it."""
     world = overrun(tmp_path, 10)
-    world.tower.done("exhausted", level="article", used=60, quota=100)
-    assert world.tower.needs == [70, 40]
+    world.services.done("exhausted", level="article", used=60, quota=100)
+    assert world.services.needs == [70, 40]
     world.permit.lease, world.permit.left = 40, 0
-    world.tower.done("granted")
-    assert (world.tower.landings, world.tower.overruns) == ([100], [(ID, 20)])
+    world.services.done("granted")
+    assert (world.services.landings, world.services.overruns) == ([100], [(ID, 20)])
     assert world.permit.lease == 0
 
 
 def test_what_is_known_to_be_left_is_asked_for_at_once(tmp_path: Path) -> None:
     """The ledger would have more wait for what calls in flight may give back: this one's own."""
     world = overrun(tmp_path, 10, left=40)
-    assert world.tower.needs == [40]
+    assert world.services.needs == [40]
     world.permit.lease = 40
-    world.tower.done("granted")  # and somebody has given back 25
-    assert (world.tower.needs, world.tower.landings) == ([40, 30], [])
+    world.services.done("granted")  # and somebody has given back 25
+    assert (world.services.needs, world.services.landings) == ([40, 30], [])
     world.permit.lease, world.permit.left = 25, 0
-    world.tower.done("granted")
-    assert (world.tower.landings, world.tower.overruns) == ([115], [(ID, 5)])
+    world.services.done("granted")
+    assert (world.services.landings, world.services.overruns) == ([115], [(ID, 5)])
 
 
 def test_a_branch_whose_credit_comes_and_goes_is_asked_for_so_often_and_no_more(
@@ -358,28 +366,28 @@ def test_a_branch_whose_credit_comes_and_goes_is_asked_for_so_often_and_no_more(
     """However much credit the answers say is left."""
     world = overrun(tmp_path, 0)
     for _ in range(limits.overrun_draws_max):
-        assert not world.flight.over
+        assert not world.call.over
         world.permit.lease = 1
-        world.tower.done("granted")
-    assert (world.tower.landings, world.tower.overruns) == ([53], [(ID, 67)])
+        world.services.done("granted")
+    assert (world.services.landings, world.services.overruns) == ([53], [(ID, 67)])
 
 
 @pytest.mark.parametrize("lease", [0, 1, 5, 31, 32, 33, 63, 64, 69])
 def test_whatever_a_lease_has_is_taken_to_the_last(tmp_path: Path, lease: int) -> None:
     """Others may take of it at any time, so how much that is cannot be known beforehand."""
     world = overrun(tmp_path, lease)
-    world.tower.done("exhausted", used=100, quota=100)
-    assert (world.permit.lease, world.tower.landings) == (0, [50 + lease])
-    assert world.tower.overruns == [(ID, 70 - lease)]
+    world.services.done("exhausted", used=100, quota=100)
+    assert (world.permit.lease, world.services.landings) == (0, [50 + lease])
+    assert world.services.overruns == [(ID, 70 - lease)]
 
 
 @pytest.mark.parametrize("said", ["exhausted", "closed", "mismatch"])
 def test_a_branch_that_has_nothing_left_is_ended(tmp_path: Path, said: str) -> None:
     """What its lease has left is charged."""
     world = overrun(tmp_path, 10)
-    world.tower.done(said, used=100, quota=100)
-    assert (world.tower.needs, world.tower.landings) == ([70], [60])
-    assert world.tower.overruns == [(ID, 60)]
+    world.services.done(said, used=100, quota=100)
+    assert (world.services.needs, world.services.landings) == ([70], [60])
+    assert world.services.overruns == [(ID, 60)]
 
 
 @pytest.mark.parametrize(
@@ -390,13 +398,13 @@ def test_an_end_that_comes_meanwhile_waits_for_nothing(
 ) -> None:
     """Of a worker, or by a revocation: the call lands as done, with what the lease has."""
     world = overrun(tmp_path, 10)
-    assert world.flight.end(outcome)
-    assert world.flight.over
-    assert (world.tower.landings, world.tower.overruns) == ([60], [(ID, 60)])
-    assert [(line["outcome"], line["status"]) for line in world.tower.lines] == [("done", 200)]
-    assert not world.flight.end(outcome)
-    world.tower.done("granted")
-    assert world.tower.landings == [60]
+    assert world.call.end(outcome)
+    assert world.call.over
+    assert (world.services.landings, world.services.overruns) == ([60], [(ID, 60)])
+    assert [(line["outcome"], line["status"]) for line in world.services.lines] == [("done", 200)]
+    assert not world.call.end(outcome)
+    world.services.done("granted")
+    assert world.services.landings == [60]
 
 
 @pytest.mark.parametrize(
@@ -410,14 +418,14 @@ def test_an_answer_that_is_cut_is_not_heard_until_its_overrun_is_paid(
     world = World(tmp_path, CHARGED, (b"x-cost", b"120"), price=50)
     world.permit.lease = 10
     assert world.sent() == 30
-    assert world.flight.end(outcome)
-    assert world.flight.over
+    assert world.call.end(outcome)
+    assert world.call.over
     world.come(b"#" * 10)
     assert world.sent() == 0
-    assert not world.flight.end(outcome)
-    assert (world.tower.needs, world.tower.landings) == ([], [60])
-    assert (world.tower.overruns, world.carrier.releases) == ([(ID, 60)], 1)
-    assert world.tower.lines[0]["outcome"] == outcome.value
+    assert not world.call.end(outcome)
+    assert (world.services.needs, world.services.landings) == ([], [60])
+    assert (world.services.overruns, world.carrier.releases) == ([(ID, 60)], 1)
+    assert world.services.lines[0]["outcome"] == outcome.value
 
 
 def test_a_client_that_goes_has_its_answer_cut_at_once_unless_it_is_drained(
@@ -425,22 +433,22 @@ def test_a_client_that_goes_has_its_answer_cut_at_once_unless_it_is_drained(
 ) -> None:
     """Nothing more is heard then, so that nothing is waited for."""
     world = World(tmp_path, CHARGED, (b"x-cost", b"120"), price=50)
-    world.flight.lost()
-    assert world.flight.over
-    assert (world.tower.needs, world.tower.landings) == ([], [80])
+    world.call.lost()
+    assert world.call.over
+    assert (world.services.needs, world.services.landings) == ([], [80])
 
 
 def test_a_server_is_let_go_while_the_overrun_of_its_answer_is_owed(tmp_path: Path) -> None:
     """Its connection is another call's, and what comes on it is not kept for this one."""
     world = overrun(tmp_path, 10)
-    assert (world.carrier.releases, world.flight.over) == (1, False)
+    assert (world.carrier.releases, world.call.over) == (1, False)
     world.come(b"surplus")
-    world.flight.drained()
+    world.call.drained()
     assert world.carrier.came == b"surplus"
     world.permit.lease = 80
-    world.tower.done("granted")
+    world.services.done("granted")
     assert world.carrier.releases == 1
-    assert (world.tower.landings, world.tower.lines[0]["status"]) == ([120], 200)
+    assert (world.services.landings, world.services.lines[0]["status"]) == ([120], 200)
 
 
 @pytest.mark.parametrize("cancelled", [True, False])
@@ -451,21 +459,21 @@ def test_what_a_client_that_has_gone_owes_is_drawn_for_as_well(
     drained = msgspec.structs.replace(CHARGED, hang_up="drain")
     world = World(tmp_path, drained, (b"x-cost", b"120"), price=50)
     world.permit.lease, world.permit.left = 10, 1000
-    world.flight.lost()
-    assert (world.flight.over, world.carrier.releases) == (False, 0)
+    world.call.lost()
+    assert (world.call.over, world.carrier.releases) == (False, 0)
     world.carrier.complete = True
-    world.flight.progressed()
-    assert (world.tower.needs, world.carrier.releases) == ([70], 1)
-    (times_up,) = world.tower.pauses
+    world.call.progressed()
+    assert (world.services.needs, world.carrier.releases) == ([70], 1)
+    (times_up,) = world.services.pauses
     times_up()  # heard again, changes nothing
-    assert not world.tower.landings
+    assert not world.services.landings
     if cancelled:
-        assert world.flight.end(CallOutcome.CANCELLED)
+        assert world.call.end(CallOutcome.CANCELLED)
     else:
         world.permit.lease = 80
-        world.tower.done("granted")
-    assert world.tower.landings == [60 if cancelled else 120]
-    assert world.tower.lines[0]["outcome"] == CallOutcome.CLIENT_GONE.value
+        world.services.done("granted")
+    assert world.services.landings == [60 if cancelled else 120]
+    assert world.services.lines[0]["outcome"] == CallOutcome.CLIENT_GONE.value
 
 
 def test_what_is_only_observed_is_never_charged_more(tmp_path: Path) -> None:
@@ -473,5 +481,5 @@ def test_what_is_only_observed_is_never_charged_more(tmp_path: Path) -> None:
     world = World(tmp_path, CHARGED, (b"x-cost", b"120"), price=50)
     world.permit.observed, world.permit.lease = True, 100
     world.carrier.complete = True
-    world.flight.progressed()
-    assert (world.tower.landings, world.tower.overruns) == ([50], [])
+    world.call.progressed()
+    assert (world.services.landings, world.services.overruns) == ([50], [])
