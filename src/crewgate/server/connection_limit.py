@@ -1,7 +1,7 @@
-"""Who is connected: how many in all, how many from one address, and whether one more may come in.
+"""Bounds the connections of one listener: in all, and from one address.
 
-A host with IPv6 has a /64 of addresses at hand (RFC 4291, 2.5.4), so that network counts as one.
-Counts what it refuses; never remembers an address that has no connection, so nobody is banned.
+A host with IPv6 has a /64 of addresses to choose from (RFC 4291, 2.5.4), so that network counts as
+one address. The limiter forgets an address whose last connection has ended: it bans nobody.
 """
 
 from collections import Counter
@@ -13,12 +13,12 @@ _PREFIX = 64
 
 
 class ConnectionLimiter:
-    """Counts the connections of one listener; refusals go into `counters`."""
+    """Counts the connections of one listener, and in `counters` those that it refused."""
 
     def __init__(self, most: int, most_from_one: int, counters: Counters | None = None) -> None:
         self.counters = counters or Counters()
         self._most_from_one = most_from_one
-        self.most = most  # may be changed at any time; who is there stays
+        self.most = most  # may be changed at any time; no open connection is closed for it
         self._from: Counter[str] = Counter()
         self._count = 0
 
@@ -27,16 +27,21 @@ class ConnectionLimiter:
 
     @property
     def handshakes_max(self) -> int:
-        """How many may be in their handshakes: half, so that the others' places are not theirs."""
+        """How many connections may be in their handshakes: half, so that the rest stay usable."""
         return max(1, self.most // 2)
 
+    @property
+    def from_one_max(self) -> int:
+        """How many connections one address may have: never the last fifth of all."""
+        return min(self._most_from_one, self.most - self.most // 5)
+
     def enter(self, address: str) -> bool:
-        """Count a connection from `address`; False if it must be refused, and is not counted."""
+        """Count a connection from `address`; return False if it must be refused."""
         one = client_network(address)
         if self._count >= self.most:
             self.counters.connections_refused_full += 1
             return False
-        if self._from[one] >= self._most_from_one:
+        if self._from[one] >= self.from_one_max:
             self.counters.connections_refused_address += 1
             return False
         self._from[one] += 1
@@ -53,7 +58,7 @@ class ConnectionLimiter:
 
 
 def client_network(address: str) -> str:
-    """Return what counts as one peer; a mapped address (::ffff:192.0.2.1) is its own."""
+    """Return what counts as one address: the /64 of an IPv6 address, but not of a mapped one."""
     if ":" not in address or address.startswith("::ffff:"):
         return address
     return str(ip_network((address.partition("%")[0], _PREFIX), strict=False))

@@ -24,6 +24,16 @@ def test_one_address_cannot_take_every_place() -> None:
     assert census.enter("192.0.2.1")
 
 
+@pytest.mark.parametrize("most", [1, 2, 5, 256, 7_999, 20_000])
+def test_one_address_never_takes_the_last_fifth(most: int) -> None:
+    """The bound of one address shrinks with the bound of all, where descriptors are few."""
+    census = ConnectionLimiter(20_000, 8_000)
+    census.most = most
+    taken = sum(census.enter("192.0.2.1") for _ in range(most))
+    assert taken == min(8_000, most - most // 5)
+    assert all(census.enter(f"198.51.100.{number}") for number in range(min(200, most - taken)))
+
+
 @pytest.mark.parametrize(
     ("first", "second", "same"),
     [
