@@ -1,1 +1,6 @@
-"""The audit's files: written by each process on its own, read together by one query."""
+"""The audit: each process writes its own files, and one query reads them all together.
+
+`writer` hands a record to the kernel before it returns, or counts it as lost. `reserved_space`
+keeps disk space for the records of calls that are under way when the disk fills. `reader` asks
+DuckDB.
+"""

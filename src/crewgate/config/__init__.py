@@ -1,4 +1,8 @@
-"""The operator's TOML file as frozen structs; `load` refuses what it does not understand."""
+"""The operator's TOML file as frozen structs.
+
+`load` reads the file, `decode` and the section modules read the keys, `validate` checks the rules
+between sections. A key that Crewgate does not know is an error.
+"""
 
 from crewgate.config.ca import CAConfig, ControlConfig, RemoteCAConfig
 from crewgate.config.cluster import ClusterConfig, HostPort

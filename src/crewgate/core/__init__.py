@@ -1,1 +1,4 @@
-"""Pure rules: no clock, socket, file or randomness; what they need arrives as arguments."""
+"""Pure rules: no clock, socket, file or randomness. Callers pass in what the rules need.
+
+Each sub-package is one domain. All of them are tested against simple models and in simulations.
+"""

@@ -1,1 +1,1 @@
-"""The incident of the design, replayed on a real gateway by real processes."""
+"""`crewgate demo`: an incident of an agent crew, played on a real gateway by real processes."""

@@ -1,1 +1,4 @@
-"""The data plane's composition root: the way of a request, and the worker that serves it."""
+"""The gateway's worker: it takes requests, decides each call and forwards it to its tool.
+
+`call/gateway.py` begins with the sequence of a call. `worker` is the process around it.
+"""

@@ -1,1 +1,6 @@
-"""Machines that gossip over real networks: sealed datagrams, streams, and a log on the disk."""
+"""The gossip between machines over real networks.
+
+`node` runs the protocol of `core/gossip`: encrypted datagrams, mutual TLS streams for comparisons,
+a log of capsules on the disk, and the certificates of the members. A capsule is on the disk before
+this machine acknowledges it.
+"""

@@ -1,1 +1,1 @@
-"""The agent's unix sockets as everybody else sees them: frames, messages and a blocking client."""
+"""The agent's unix sockets, as other processes use them: frames, messages and clients."""

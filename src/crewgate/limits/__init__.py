@@ -1,4 +1,7 @@
-"""Every bound, with its unit in its name and its reason beside it; configuration may lower one."""
+"""Every bound of Crewgate, with its unit in its name and its reason beside it.
+
+A configuration may lower a bound.
+"""
 
 from crewgate.limits.gossip import *  # noqa: F403 - the same
 from crewgate.limits.health import *  # noqa: F403 - the same

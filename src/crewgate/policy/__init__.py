@@ -1,1 +1,1 @@
-"""From a configuration and the files that it names to what a gate judges by."""
+"""Makes the gate's policy from a configuration and the files that it names."""

@@ -1,1 +1,4 @@
-"""What every part of the program needs of the operating system; knows nothing of Crewgate."""
+"""What every part needs of the operating system: files, sockets, descriptors, readiness.
+
+Nothing here knows Crewgate.
+"""

@@ -1,1 +1,5 @@
-"""`crewgate run`: one orchestrator's process, and its way to the gateway."""
+"""`crewgate run`: runs the process of one orchestrator and connects it to the gateway.
+
+The process calls a local socket. The sidecar adds the orchestrator's certificate, which the process
+never sees, and renews it.
+"""

@@ -1,1 +1,1 @@
-"""`crewgate serve`: starts the agent, the control process and workers, and keeps them running."""
+"""`crewgate serve`: starts the agent, the control process and the workers, and restarts them."""

@@ -1,1 +1,4 @@
-"""This machine as a member: whom it follows, and how it stands among the others."""
+"""This machine as a member of a cluster: what it sends to the others and applies from them.
+
+`cluster` joins the gossip to the agent. Without an acknowledgement quorum it refuses all calls.
+"""

@@ -1,1 +1,1 @@
-"""The files of a backup, and the list of what belongs in one."""
+"""The files of a backup, and the inventory of what belongs into one."""

@@ -1,1 +1,1 @@
-"""What `crewgate check` finds in the files that a configuration names."""
+"""The checks of `crewgate check`: whether the files that a configuration names can be used."""

@@ -1,1 +1,1 @@
-"""One module for each subcommand of `crewgate`, imported when it runs."""
+"""One module for each subcommand of `crewgate`. A module is imported when its command runs."""

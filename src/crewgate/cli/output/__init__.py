@@ -1,1 +1,1 @@
-"""What commands print: tables and sentences for a person, documents for a script."""
+"""The output of commands: tables and sentences for people, JSON documents for scripts."""

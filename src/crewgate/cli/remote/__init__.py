@@ -1,1 +1,1 @@
-"""Commands that another machine's gateway carries out, by its control API."""
+"""Commands that another machine carries out, over its control API."""

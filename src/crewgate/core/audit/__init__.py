@@ -1,1 +1,1 @@
-"""The records of the audit: what each one holds, how a call makes one, and its line of JSON."""
+"""The records of the audit, how a call makes one, and their form as lines of JSON."""

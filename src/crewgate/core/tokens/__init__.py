@@ -1,1 +1,1 @@
-"""Tokens as pure values: the place in a request, claims, grants and public keys."""
+"""Tokens as pure values: where a request carries one, claims, grants and public keys."""

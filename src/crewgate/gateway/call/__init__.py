@@ -1,1 +1,1 @@
-"""One call: authorise, reserve, forward, settle, record."""
+"""One call: authorize, reserve, forward, settle, record. `gateway` has the sequence."""

@@ -1,1 +1,1 @@
-"""The worker process: its listeners, its configuration, and its connection to the agent."""
+"""The worker process: listeners, the configuration in force, and the connection to the agent."""
