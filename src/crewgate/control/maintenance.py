@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import trio
+from cryptography.x509.ocsp import OCSPResponseStatus
 
 from crewgate import limits
 from crewgate.ca.kept_crl import CachedCRL
-from crewgate.ca.ocsp.response import ResponseStatus, failure
+from crewgate.ca.ocsp.responder import failure
 from crewgate.config import Config
 from crewgate.control.certificate_renewal import CertificateRenewal, CertificateSource, source_of
 from crewgate.core.health import HealthFact, degraded
@@ -92,13 +93,13 @@ class Maintenance:
         """The answer to a question of OCSP, both DER: another machine's."""
         api = source_of(self._config())
         if api is None:
-            return failure(ResponseStatus.TRY_LATER)
+            return failure(OCSPResponseStatus.TRY_LATER)
         try:
             answer = await trio.to_thread.run_sync(api.ocsp, request)
         except AuthorityError as error:
             fact = degraded(_OCSP, f"it is not answered: {error}", _MEND)
             self._note(_OCSP, [fact], limits.ocsp_trouble_seconds)
-            return failure(ResponseStatus.TRY_LATER)
+            return failure(OCSPResponseStatus.TRY_LATER)
         self._note(_OCSP, ())
         return answer
 

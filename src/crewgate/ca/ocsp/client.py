@@ -160,10 +160,10 @@ class OCSPClient:
         nonce = secrets.token_bytes(limits.ocsp_nonce_bytes)
         try:
             async with self._turns:
-                response = await self._fetch(self._issuer.request(leaf.serial_number, nonce))
+                response = await self._fetch(self._issuer.request(leaf, nonce))
         except ResponderError as error:
             return UndeterminedStatus(UndeterminedReason.UNREACHABLE, str(error))
-        asking = ExpectedResponse(leaf.serial_number, self._wall(), nonce, self._is_authentic)
+        asking = ExpectedResponse(leaf, self._wall(), nonce, self._is_authentic)
         return verify(response, self._issuer, asking)
 
     def _judge_staple(self, certificate: bytes, staple: bytes) -> CertificateStatus:
@@ -171,7 +171,7 @@ class OCSPClient:
         leaf = self._read(certificate)
         if isinstance(leaf, UndeterminedStatus):
             return leaf
-        return verify(staple, self._issuer, ExpectedResponse(leaf.serial_number, self._wall()))
+        return verify(staple, self._issuer, ExpectedResponse(leaf, self._wall()))
 
     def _read(self, certificate: bytes) -> x509.Certificate | UndeterminedStatus:
         try:

@@ -18,7 +18,6 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from crewgate import limits
-from crewgate.ca.ocsp.request import issuer_names, key_digest
 from crewgate.core.x509.certificate_status import (
     CertificateStatus,
     GoodStatus,
@@ -29,7 +28,6 @@ from crewgate.core.x509.certificate_status import (
 )
 
 _SHA1 = hashes.SHA1()  # noqa: S303 - names an issuer and signs nothing
-_HASHES = ("sha1", "sha256", "sha384", "sha512")
 # No SHA-1 and no RSASSA-PSS; each algorithm with the hash that is signed.
 _ECDSA: dict[x509.ObjectIdentifier, hashes.HashAlgorithm] = {
     SignatureAlgorithmOID.ECDSA_WITH_SHA256: hashes.SHA256(),
@@ -44,12 +42,13 @@ _RSA: dict[x509.ObjectIdentifier, hashes.HashAlgorithm] = {
 
 
 class ExpectedResponse(msgspec.Struct, frozen=True):
-    """What the response must be about: a serial, at `now`, and the nonce that was sent.
+    """What a response must say: of `certificate`, which the issuer has issued, as of `now`.
 
-    A response without that nonce passes where `may_lack_nonce`, one with another never does.
+    A response without the nonce that was sent passes where `may_lack_nonce`; a response with
+    another nonce never passes.
     """
 
-    serial: int
+    certificate: x509.Certificate
     now: float  # seconds since the epoch
     nonce: bytes | None = None
     may_lack_nonce: bool = False
@@ -60,7 +59,6 @@ class OCSPIssuer:
 
     def __init__(self, certificate: x509.Certificate) -> None:
         self.certificate = certificate
-        self._named = {name: issuer_names(certificate, name) for name in _HASHES}
 
     def __repr__(self) -> str:
         return f"<OCSPIssuer {self.certificate.subject.rfc4514_string()}>"
@@ -69,17 +67,26 @@ class OCSPIssuer:
         """Whether it has signed `leaf`: another CA below the same root has another responder."""
         return _is_issued_by(leaf, self.certificate)
 
-    def request(self, serial: int, nonce: bytes) -> bytes:
+    def request(self, leaf: x509.Certificate, nonce: bytes) -> bytes:
         """DER of an unsigned request; in terms of SHA-1, which every responder knows (RFC 5019)."""
-        named = self._named[_SHA1.name]
-        builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(*named, serial, _SHA1)
+        builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, self.certificate, _SHA1)
         request = builder.add_extension(x509.OCSPNonce(nonce), critical=False).build()
         return request.public_bytes(serialization.Encoding.DER)
 
-    def is_named_by(self, single: ocsp.OCSPSingleResponse) -> bool:
-        """Whether an answer is about one of its certificates; of an unknown hash it is not."""
-        named = self._named.get(single.hash_algorithm.name)
-        return named == (single.issuer_name_hash, single.issuer_key_hash)
+    def is_named_by(
+        self, named: ocsp.OCSPRequest | ocsp.OCSPSingleResponse, leaf: x509.Certificate
+    ) -> bool:
+        """Whether a question or an answer names this issuer, which has issued `leaf`.
+
+        Raises:
+            UnsupportedAlgorithm: It names an issuer by a hash that `cryptography` does not know.
+        """
+        builder = ocsp.OCSPRequestBuilder()
+        own = builder.add_certificate(leaf, self.certificate, named.hash_algorithm).build()
+        return (
+            own.issuer_name_hash == named.issuer_name_hash
+            and own.issuer_key_hash == named.issuer_key_hash
+        )
 
 
 class _RejectedError(Exception):
@@ -117,7 +124,7 @@ def _judge(
     if status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
         raise _RejectedError(UndeterminedReason.REFUSED, f"it said {status.name}")
     _check_signed(response, issuer, asking.now)
-    single = _find(response, issuer, asking.serial)
+    single = _find(response, issuer, asking.certificate)
     if any(_is_strange(extension) for extension in response.extensions):
         raise _RejectedError(
             UndeterminedReason.MALFORMED, "a critical extension that is not understood"
@@ -133,12 +140,14 @@ def _judge(
     return UnknownStatus()
 
 
-def _find(response: ocsp.OCSPResponse, issuer: OCSPIssuer, serial: int) -> ocsp.OCSPSingleResponse:
+def _find(
+    response: ocsp.OCSPResponse, issuer: OCSPIssuer, leaf: x509.Certificate
+) -> ocsp.OCSPSingleResponse:
     """The one answer about this certificate; two might contradict each other."""
-    ours = [single for single in response.responses if issuer.is_named_by(single)]
+    ours = [single for single in response.responses if issuer.is_named_by(single, leaf)]
     if not ours:
         raise _RejectedError(UndeterminedReason.ISSUER)
-    found = [single for single in ours if single.serial_number == serial]
+    found = [single for single in ours if single.serial_number == leaf.serial_number]
     if not found:
         raise _RejectedError(UndeterminedReason.SERIAL)
     if len(found) > 1:
@@ -200,7 +209,8 @@ def _signers(
 def _is_named(response: ocsp.OCSPResponse, certificate: x509.Certificate) -> bool:
     if response.responder_name is not None:
         return response.responder_name == certificate.subject
-    return response.responder_key_hash == key_digest(certificate.public_key())
+    key = x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
+    return response.responder_key_hash == key.digest  # both SHA-1 of the key's bits
 
 
 def _is_delegate(certificate: x509.Certificate, issuer: OCSPIssuer, now: float) -> bool:

@@ -230,7 +230,7 @@ async def test_a_replay_of_openssls_answer_is_refused(tmp_path: Path) -> None:
     """Its nonce is that of another question."""
     world = now_world()
     answer = openssl_answers(tmp_path, world, world.leaf)
-    kept = answer(world.issuer.request(world.leaf.certificate.serial_number, bytes(32)))
+    kept = answer(world.issuer.request(world.leaf.certificate, bytes(32)))
     status = await status_of(world, lambda _: kept)
     assert isinstance(status, UndeterminedStatus)
     assert status.flaw is UndeterminedReason.NONCE

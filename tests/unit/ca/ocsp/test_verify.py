@@ -1,7 +1,4 @@
-"""Every way in which a response can fail to settle a status, and those that settle it.
-
-The responses are made by another implementation than the one that writes ours.
-"""
+"""Every way in which a response can fail to settle a status, and those that settle it."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -42,8 +39,8 @@ def judged(
     data: bytes, *, nonce: bytes | None = None, lack: bool = False, late: float = 0
 ) -> CertificateStatus:
     """What is made of a response about the leaf, `late` seconds after now."""
-    serial = WORLD.leaf.certificate.serial_number
-    return verify(data, WORLD.issuer, ExpectedResponse(serial, NOW.timestamp() + late, nonce, lack))
+    asking = ExpectedResponse(WORLD.leaf.certificate, NOW.timestamp() + late, nonce, lack)
+    return verify(data, WORLD.issuer, asking)
 
 
 def flaw(status: CertificateStatus) -> UndeterminedReason | None:
@@ -238,10 +235,11 @@ def test_a_weak_signature_is_none() -> None:
     key = rsa.generate_private_key(65_537, 2048)
     certificate, data = other_issuer(key, hashes.SHA256())
     assert isinstance(
-        verify(data, OCSPIssuer(certificate), ExpectedResponse(7, NOW.timestamp())), GoodStatus
+        verify(data, OCSPIssuer(certificate), ExpectedResponse(certificate, NOW.timestamp())),
+        GoodStatus,
     )
     weak = verify(
-        resigned(data, key), OCSPIssuer(certificate), ExpectedResponse(7, NOW.timestamp())
+        resigned(data, key), OCSPIssuer(certificate), ExpectedResponse(certificate, NOW.timestamp())
     )
     assert flaw(weak) is UndeterminedReason.SIGNATURE
 
@@ -250,7 +248,8 @@ def test_an_ed25519_issuer_is_believed() -> None:
     """Keys of the kinds that responders have are all verified."""
     certificate, data = other_issuer(ed25519.Ed25519PrivateKey.generate(), None)
     assert isinstance(
-        verify(data, OCSPIssuer(certificate), ExpectedResponse(7, NOW.timestamp())), GoodStatus
+        verify(data, OCSPIssuer(certificate), ExpectedResponse(certificate, NOW.timestamp())),
+        GoodStatus,
     )
 
 
@@ -315,8 +314,9 @@ def test_no_garbage_is_good(data: bytes, at: int, cut: int) -> None:
 
 def test_a_request_names_the_issuer_as_every_responder_reads_it() -> None:
     """SHA-1, serial and nonce, unsigned."""
-    request = ocsp.load_der_ocsp_request(WORLD.issuer.request(77, NONCE))
-    assert (request.serial_number, request.hash_algorithm.name) == (77, "sha1")
+    leaf = WORLD.leaf.certificate
+    request = ocsp.load_der_ocsp_request(WORLD.issuer.request(leaf, NONCE))
+    assert (request.serial_number, request.hash_algorithm.name) == (leaf.serial_number, "sha1")
     assert request.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce == NONCE
 
 
