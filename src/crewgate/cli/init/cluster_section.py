@@ -1,14 +1,12 @@
-"""What [cluster] of a further machine says: whom it joins, and when it is fresh.
-
-Changes the section of the first one line by line, so that comments survive.
-"""
+"""What [cluster] of a further machine says: whom it joins, and when it is fresh."""
 
 import json
-import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import tomlkit
 
 from crewgate import limits
 from crewgate.config import CAConfig, ClusterConfig, Config, HostPort
@@ -20,54 +18,31 @@ if TYPE_CHECKING:
     from crewgate.ca.certificate_db import CertificateRecord
 
 ANY = 'staleness_quorum = "any"'
-_PAIR = (
-    '# Of two machines none is a majority. With "any" each of the two goes on alone when the other',
-    "# cannot be reached, and what was revoked there is not known here until it is back. Take it",
-    "# out on every machine once there are three.",
+PAIR = (
+    'Of two machines none is a majority. With "any" each of the two goes on alone when the other',
+    "cannot be reached, and what was revoked there is not known here until it is back. Take it",
+    "out on every machine once there are three.",
 )
 _NAMED_MAX = 8  # gateways in a line
-_DROPPED = re.compile(r"\s*(?:peers|staleness_quorum)\s*=")
-_COMMENTED = "# staleness_quorum"  # the default, as `init` writes it
-_ASIDE = re.compile(r""""[^"]*"|'[^']*'|#.*""")  # where a bracket closes nothing
-_ADVERTISE = re.compile(r'(\s*advertise\s*=\s*".*:)([0-9]+)(".*)', re.DOTALL)
 
 
-class DerivedCluster:
-    """The lines of the section for a machine whose ports are `offset` above those of `first`.
+def cluster_head(first: Config, offset: int, others: Sequence[str] = ()) -> tomlkit.TOMLDocument:
+    """Make the first keys of the section, for a machine with ports `offset` above those of `first`.
 
-    `others` are gateways that the CA has certified besides: with them it is no pair, whatever the
-    first one's peers say. ConfigurationError if nobody can join `first`.
+    `others` are gateways that the CA has certified besides. If there are any, the two machines are
+    no pair, whatever the peers of `first` say. ConfigurationError if nobody can join `first`.
     """
-
-    def __init__(self, first: Config, offset: int, others: Sequence[str] = ()) -> None:
-        found = cluster_of(first)
-        here = found.reached_at
-        own = HostPort(here.host, here.port + offset)
-        listed = [each for each in found.peers if each not in {own, here}]
-        self.is_pair = not listed and not others
-        self.peers = (here, *listed)
-        self._offset = offset
-        self._is_within_peers = False
-
-    def head(self) -> Iterator[str]:
-        """What comes first in the section."""
-        yield f"peers = {json.dumps([str(each) for each in self.peers])}\n"
-        if self.is_pair:
-            yield from (f"{line}\n" for line in (*_PAIR, ANY))
-
-    def line(self, line: str) -> str | None:
-        """One of the first machine's as it is here; None for one that is not."""
-        if self._is_within_peers:
-            self._is_within_peers = "]" not in _ASIDE.sub("", line)
-            return None
-        if _DROPPED.match(line):
-            code = _ASIDE.sub("", line)
-            self._is_within_peers = "[" in code and "]" not in code
-            return None
-        if line.rstrip("\n") in _PAIR or (self.is_pair and line.startswith(_COMMENTED)):
-            return None
-        moved = _ADVERTISE.fullmatch(line)
-        return f"{moved[1]}{int(moved[2]) + self._offset}{moved[3]}" if moved else line
+    found = cluster_of(first)
+    here = found.reached_at
+    own = HostPort(here.host, here.port + offset)
+    listed = [each for each in found.peers if each not in {own, here}]
+    head = tomlkit.document()
+    head.add("peers", [str(each) for each in (here, *listed)])
+    if not listed and not others:
+        for line in PAIR:
+            head.add(tomlkit.comment(line))
+        head.add("staleness_quorum", "any")
+    return head
 
 
 def cluster_of(first: Config) -> ClusterConfig:

@@ -2,18 +2,22 @@
 
 The CA and the upstreams' secrets stay where they are and are named from here; crews' keys are
 copied; ports are moved by as much as the agents' listener is, and so is the example's tool server.
-It joins the first one, and with it is a pair or more (`joining`).
-Every other upstream is called where it was. Comments survive, as the file is changed line by line;
-whoever wrote one that cannot be read so is told by `load`.
+It joins the first one, and with it is a pair or more (`cluster_section`).
+Every other upstream is called where it was. The file's other keys, its order and its comments stay.
 """
 
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Table
 
 from crewgate import limits
-from crewgate.cli.init.cluster_section import DerivedCluster, joining_steps
+from crewgate.cli.init.cluster_section import PAIR, cluster_head, joining_steps
 from crewgate.cli.init.machine_keys import CERTIFICATE, KEY, SERVER, SERVER_KEY, SIGNING_KEY
 from crewgate.cli.init.template import ADDRESS, UPSTREAM, UPSTREAM_OFFSET
 from crewgate.config import Config, LedgerConfig
@@ -21,34 +25,25 @@ from crewgate.config.ledger import is_server
 from crewgate.core.credits import format_credits
 from crewgate.errors import ConfigurationError
 
-_HEADER = re.compile(r"\s*\[{1,2}([^\[\]]+)\]{1,2}\s*(?:#.*)?")
-_TEXT = re.compile(r'(\s*(\w+)\s*=\s*)"([^"]*)"(.*)', re.DOTALL)
-_PORT = re.compile(r"(\s*port\s*=\s*)([0-9]+)(.*)", re.DOTALL)
+_COMMENT = re.compile(r"^[ \t]*#.*\n", re.MULTILINE)
 _SAID = re.compile(r"\b([Pp]ort )([0-9]{1,5})\b")
-_GAP = re.compile(r"\n{3,}")  # where a section was taken out
-_FILE = re.compile(r'(\bfile\s*=\s*)"([^"]*)"')
-# Which files a further machine names where they are; section (or its end), keys.
-_SHARED = (
-    ("ca", {"folder", "root", "crl", "passphrase_file"}),
-    (".tls", {"ca", "certificate", "key"}),
-)
-_OWN = {"certificate": SERVER, "key": SERVER_KEY}
-_AS_MEMBER = {"certificate": CERTIFICATE, "key": KEY, "signing_key": SIGNING_KEY}
+_EVERY = "*"  # each key of a table
+_QUORUM = "staleness_quorum"
 
 
 class DerivedConfig:
     """The text of a configuration whose agents' listener is at `port`, made of `other`'s.
 
-    ConfigurationError if nobody can join `other`. `copies` are crews' files: from where, and to
-    where below its folder. `moved` are the places that are others now. `gateways` are the names
-    of those that there are besides.
+    `ledger` has the keys of the new [ledger]. `gateways` names the other gateways of the CA.
+    After `text()`, `copies` says which files of crews go where below the new folder, and `moved`
+    which ports became which. ConfigurationError if nobody can join `other`.
     """
 
     def __init__(
         self,
         other: Config,
         port: int,
-        ledger: str,
+        ledger: dict[str, Any],
         gateways: Sequence[str] = (),
         name: str = "",
     ) -> None:
@@ -58,96 +53,126 @@ class DerivedConfig:
         first = min(listening, default=port)
         self._other = other
         self._tools = first + UPSTREAM_OFFSET
-        self._own = {*listening, *range(first, first + 4), self._tools}
-        self._own |= {each.port for each in (other.control, other.cluster) if each}
         self._offset = port - first
-        self._joining = DerivedCluster(other, self._offset, gateways)
+        own = {*listening, *range(first, first + 4), self._tools}
+        own |= {each.port for each in (other.control, other.cluster) if each}
+        self._ports = {str(each): str(each + self._offset) for each in own}
+        self._cluster = cluster_head(other, self._offset, gateways)
         self._ledger = ledger
-        self._section = ""
         self._name = name
 
     def text(self) -> str:
-        """Of crewgate.toml."""
-        lines = "".join(self._lines(self._other.path.read_text().splitlines(keepends=True)))
+        """Write the new file as text.
+
+        Raises:
+            ConfigurationError: `tomlkit` cannot read the file of `other`.
+        """
+        path = self._other.path
+        text = _COMMENT.sub(self._comment, path.read_text().rstrip() + "\n")
         if self._name and not self._other.name:  # which was made before machines had names
-            lines = f'name = "{self._name}"\n{lines}'
-        return _GAP.sub("\n\n", lines).rstrip("\n") + f"\n\n{self._ledger}"
+            text = f'name = "{self._name}"\n{text}'
+        try:
+            document = tomlkit.parse(text)
+        except TOMLKitError as error:
+            raise ConfigurationError(f"{path}: {error}") from error
+        _change(document, self._changes())
+        tools = document.get("upstream", {}).get(UPSTREAM, {})
+        if tools.get("url") == f"http://{ADDRESS}:{self._tools}":  # the example's
+            port = self._moved(f"the tools' server {ADDRESS}:", self._tools)
+            tools["url"] = f"http://{ADDRESS}:{port}"
+        _rewrite(document, "cluster", self._cluster, {_QUORUM})
+        _rewrite(document, "ledger", self._ledger, set(document.get("ledger", ())) - {"url"})
+        return tomlkit.dumps(document)
 
-    def _lines(self, lines: list[str]) -> Iterator[str]:
-        for line in lines:
-            header = _HEADER.fullmatch(line.rstrip("\n"))
-            if header:
-                self._section = header[1].strip()
-            if header and self._section == "cluster":
-                yield from (line, *self._joining.head())
-                continue
-            kept = self._joining.line(line) if self._section == "cluster" else line
-            # [ledger] is written anew, at the end; a comment after it may be the next section's.
-            if self._section == "ledger" and line.strip() and not line.lstrip().startswith("#"):
-                kept = None
-            if kept is not None:
-                yield self._line(kept)
+    def _comment(self, match: re.Match[str]) -> str:
+        """Drop a line of comments about another quorum; in others, move the gateway's ports."""
+        text = match[0].strip(" \t\n#")
+        if text in PAIR or (_QUORUM in self._cluster and text.startswith(_QUORUM)):
+            return ""
+        return _SAID.sub(lambda said: said[1] + self._ports.get(said[2], said[2]), match[0])
 
-    def _line(self, line: str) -> str:
-        if line.lstrip().startswith("#"):
-            return _SAID.sub(self._moved_port, line)
-        if self._section in {"control", "listener", "cluster"}:
-            port = _PORT.fullmatch(line)
-            if port:
-                return f"{port[1]}{self._moved('port ', int(port[2]))}{port[3]}"
-        if self._section == f"upstream.{UPSTREAM}" and f'"http://{ADDRESS}:{self._tools}"' in line:
-            server = self._moved(f"the tools' server {ADDRESS}:", self._tools)
-            line = line.replace(f":{self._tools}", f":{server}")
-        if self._section.startswith("upstream."):
-            line = _FILE.sub(lambda m: f'{m[1]}"{self._where(m[2])}"', line)
-        text = _TEXT.fullmatch(line)
-        return f'{text[1]}"{self._value(text[2], text[3])}"{text[4]}' if text else line
-
-    def _moved_port(self, match: re.Match[str]) -> str:
-        """In a comment a port is moved if it is one of the gateway's."""
-        port = int(match[2])
-        return f"{match[1]}{port + self._offset if port in self._own else port}"
+    def _changes(self) -> dict[str, Any]:
+        """List the keys that change: each with its new value, or a function of the old value."""
+        port = partial(self._moved, "port ")
+        served = {"port": port, "certificate": str(SERVER), "key": str(SERVER_KEY)}
+        member = {"certificate": str(CERTIFICATE), "key": str(KEY), "signing_key": str(SIGNING_KEY)}
+        upstream = {
+            "tls": dict.fromkeys(("ca", "certificate", "key"), self._where),
+            "credential": {"file": self._where},
+        }
+        return {
+            "name": self._name or self._other.name,
+            "state": "state",
+            "audit": {"folder": "state/audit"},
+            "ca": dict.fromkeys(("folder", "root", "crl", "passphrase_file"), self._where),
+            "control": served,
+            "cluster": {"port": port, "advertise": self._advertised, **member},
+            "listener": served,
+            "crew": {_EVERY: dict.fromkeys(("jwks", "signing_key"), self._copied)},
+            "upstream": {_EVERY: upstream},
+        }
 
     def _moved(self, what: str, port: int) -> int:
         if self._offset:
             self.moved[f"{what}{port}"] = str(port + self._offset)
         return port + self._offset
 
-    def _value(self, key: str, value: str) -> str:
-        section = self._section
-        for name, keys in _SHARED:
-            if key in keys and (section == name or (name[0] == "." and section.endswith(name))):
-                return str(self._where(value))
-        if section == "cluster":
-            return str(_AS_MEMBER.get(key, value))
-        if section in {"control", "listener"}:
-            return str(_OWN.get(key, value))
-        if section.startswith("crew.") and key in {"jwks", "signing_key"}:
-            return self._copied(self._where(value))
-        if (section, key) == ("", "name"):
-            return self._name or value
-        if (section, key) in {("", "state"), ("audit", "folder")}:
-            return "state" if key == "state" else "state/audit"
-        return value
+    def _advertised(self, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        return f"{host}:{int(port) + self._offset}"
 
-    def _where(self, value: str) -> Path:
-        return self._other.path.resolve().parent / value
+    def _where(self, value: str) -> str:
+        return str(self._other.path.resolve().parent / value)
 
-    def _copied(self, file: Path) -> str:
-        """`crews/NAME`, or as far below a folder of that name as it is there."""
+    def _copied(self, value: str) -> str:
+        """Note the file for copying to `crews/NAME`, or as far below `crews` as it is there."""
+        file = Path(self._where(value))
         parts = file.parts
         below = parts[parts.index("crews") + 1 :] if "crews" in parts else parts[-2:]
         self.copies[file] = Path("crews", *below)
         return str(self.copies[file])
 
 
-def ledger_section(first: Config, url: str | None, *, per_machine: bool) -> str:
+def _change(table: MutableMapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """Change the keys that are there to the given value, or to the function's result."""
+    for key in list(table) if _EVERY in changes else changes:
+        change = changes.get(_EVERY, changes.get(key))
+        if isinstance(change, dict):
+            found = table.get(key, [])
+            for each in found if isinstance(found, list) else [found]:
+                _change(each, change)
+        elif key in table:
+            table[key] = change(table[key]) if callable(change) else change
+
+
+def _rewrite(
+    document: tomlkit.TOMLDocument, name: str, new: MutableMapping[str, Any], dropped: set[str]
+) -> None:
+    """Remove the keys `dropped` from a section, and move the values of `new` into it.
+
+    Keys that the section did not have come first: the comments at its end may belong to the next
+    section.
+    """
+    section = document.get(name, {})
+    if isinstance(section, Table) and not section.is_super_table():
+        for key in dropped & set(section):
+            del section[key]
+        for key in set(new) & set(section):
+            section[key] = new.pop(key)
+        section.trivia.trail += tomlkit.dumps(new)
+    else:  # it has no header, or is not there
+        kept = {key: value for key, value in section.items() if key not in dropped}
+        document.pop(name, None)
+        document[name] = {**kept, **new}
+
+
+def ledger_section(first: Config, url: str | None, *, per_machine: bool) -> dict[str, Any]:
     """[ledger] of a further machine; ConfigurationError where it would multiply budgets unasked."""
     if per_machine:
         if url:
             raise ConfigurationError("--ledger or --budgets per-machine: one of them")
-        lines = ["[ledger]", 'url = "sqlite:state/ledger.db"', "per_machine = true"]
-        return "\n".join([*lines, *_away(first.ledger), ""])
+        own = {"url": "sqlite:state/ledger.db", "per_machine": True}
+        return own | _away(first.ledger)
     if url is None and first.ledger.engine == "sqlite":
         raise ConfigurationError(
             f"{first.path}: its budgets are in a file, which is one machine's: each branch could "
@@ -163,22 +188,21 @@ def ledger_section(first: Config, url: str | None, *, per_machine: bool) -> str:
             "--ledger: expected postgresql://USER@HOST/DATABASE, without a password; that goes "
             "into a file, which the configuration names as password_file"
         )
-    password = first.ledger.password_file
-    lines = ["[ledger]", f"url = {json.dumps(url or first.ledger.url)}"]
-    if url is None and password is not None:
-        lines.append(f"password_file = {json.dumps(str(password))}")
+    shared: dict[str, Any] = {"url": url or first.ledger.url}
+    if url is None and first.ledger.password_file is not None:
+        shared["password_file"] = str(first.ledger.password_file)
     if url is None and first.ledger.durability != "single":
-        lines.append(f"durability = {json.dumps(first.ledger.durability)}")
-    return "\n".join([*lines, *_away(first.ledger), ""])
+        shared["durability"] = first.ledger.durability
+    return shared | _away(first.ledger)
 
 
-def _away(ledger: LedgerConfig) -> list[str]:
+def _away(ledger: LedgerConfig) -> dict[str, Any]:
     """What each machine may spend while its ledger does not answer, whichever that is."""
     if not ledger.lent_max:
-        return []
+        return {}
     if ledger.lent_max == limits.quota_micro_max:
-        return ['away = "open"']
-    return ['away = "bounded"', f'away_credits = "{format_credits(ledger.lent_max)}"']
+        return {"away": "open"}
+    return {"away": "bounded", "away_credits": format_credits(ledger.lent_max)}
 
 
 def changes(first: Config, second: Config, further: DerivedConfig) -> Iterator[str]:

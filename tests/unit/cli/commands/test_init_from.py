@@ -1,5 +1,6 @@
 """`crewgate init --from`: a further machine with the first one's domain and places of its own."""
 
+import difflib
 import stat
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 from crewgate.cli import main
 from crewgate.cli.commands.init import write_all
 from crewgate.cli.init.cluster_section import ANY
+from crewgate.config import HostPort
 from crewgate.config.load import load
 
 URL = "postgresql://crewgate@db.example/budgets"
@@ -106,6 +108,73 @@ def test_a_server_that_the_first_one_names_is_taken(first: Path, tmp_path: Path)
     first.write_text(text)
     assert init(tmp_path / "second", first).exit_code == 0
     assert load(tmp_path / "second" / "crewgate.toml").ledger == load(first).ledger
+
+
+def test_comments_and_order_stay(first: Path, tmp_path: Path) -> None:
+    """A line says something else, or is new; none moves, and a changed one keeps its comment."""
+    first.write_text(first.read_text().replace("peers = []  ", "peers = []  # Anna knows  "))
+    assert init(tmp_path / "second", first, "--ledger", URL, "--name", "two").exit_code == 0
+    before = first.read_text().splitlines()
+    after = (tmp_path / "second" / "crewgate.toml").read_text().splitlines()
+    for comment in ("# Anna knows", '# every budget; "postgresql://…" for many machines'):
+        assert [line for line in after if comment in line]
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    changes = [each for each in matcher.get_opcodes() if each[0] != "equal"]
+    added = [line for _, _, _, start, end in changes for line in after[start:end]]
+    keys = [line.split(" = ")[0] for line in added if not line.startswith("#")]
+    assert keys == [
+        "name", "url", "folder", "root", "crl", "port", "staleness_quorum", "peers", "port",
+        "port", "port", "url", "credential",
+    ]  # fmt: skip
+    gone = [line for _, start, end, _, _ in changes for line in before[start:end]]
+    comments = [line.split()[1] for line in gone if line.startswith("#")]
+    assert comments == ["UDP", "staleness_quorum"]  # its port is another; its quorum is
+
+
+ODD = """\
+ledger.url = 'sqlite:state/ledger.db'
+ledger.per_machine = true
+cluster = { peers = ["10.0.0.2:1"], address = "127.0.0.1", port = 8446, \
+certificate = 'certs/machine.pem', key = 'gateway/machine.key', \
+signing_key = 'gateway/signing.key' }
+"""
+OUT_OF_ORDER = """
+[upstream.far]
+url = 'https://search.example:8443'
+credential = { header = "authorization", file = 'secrets/far' }
+
+[crew.other]
+issuer = "https://other.example"
+jwks = 'crews/other.jwks.json'
+tools = ["search.*"]
+credits_per_branch = "1"
+
+[upstream.far.tls]
+ca = 'certs/far.pem'
+"""
+
+
+def test_however_the_file_is_written(first: Path, tmp_path: Path) -> None:
+    """Dotted keys, inline tables, other quotes, and sections that are split are read like all."""
+    text = first.read_text().replace(MORE, OUT_OF_ORDER)
+    for section, following in (("[ledger]", "# The internal CA"), ("[cluster]", "# Agents come")):
+        text = text[: text.index(section)] + text[text.index(following) :]
+    first.write_text(ODD + text)
+    keys = first.parent / "crews" / "article.jwks.json"
+    keys.with_name("other.jwks.json").write_bytes(keys.read_bytes())
+    result = init(tmp_path / "second", first, "--budgets", "per-machine")
+    assert result.exit_code == 0, result.output
+    one, two = load(first), load(tmp_path / "second" / "crewgate.toml")
+    assert two.cluster is not None
+    assert two.cluster.peers == (HostPort("127.0.0.1", 8446), HostPort("10.0.0.2", 1))
+    assert two.cluster.port == 9446
+    assert two.cluster.key == two.path.parent / "gateway" / "machine.key"
+    assert (two.ledger.file, two.ledger.per_machine) == (two.state / "ledger.db", True)
+    assert two.upstream("far") == one.upstream("far")
+    assert [crew.jwks.read_bytes() for crew in two.crews] == [
+        crew.jwks.read_bytes() for crew in one.crews
+    ]
+    assert all(crew.jwks.is_relative_to(two.path.parent) for crew in two.crews)
 
 
 @pytest.mark.parametrize("given", [("--ledger", URL), ("--budgets", "per-machine")])
