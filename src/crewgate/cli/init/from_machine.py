@@ -218,11 +218,18 @@ def next_steps(
     other: Path, first: Config, config: Path, second: Config, gateways: Sequence[str] = ()
 ) -> Iterator[str]:
     """What is to be typed before the new machine serves, a line each."""
-    ledger = second.ledger
-    if ledger.engine == "postgresql" and first.ledger.url != ledger.url:
-        yield f"give {other} the same [ledger] url, and start its gateway again"
+    is_shared = second.ledger.engine == "postgresql"
+    is_other = is_shared and first.ledger.url != second.ledger.url
+    if is_other:
+        yield f"end the gateway of {other}, and give it the same [ledger] url"
     yield from joining_steps(other, first, second, gateways)
-    if ledger.engine == "postgresql":
+    if is_shared:
         yield f"crewgate ledger migrate -c {config}      # once, if nobody has made its tables"
+    if is_other:
+        yield (
+            f"crewgate ledger accept -c {other}      # if it has served before: what was spent in "
+            f"{first.ledger} can be spent again"
+        )
+        yield f"start the gateway of {other} again"
     yield f"crewgate check -c {config}"
     yield f"crewgate serve -c {config}"

@@ -106,8 +106,10 @@ def test_a_server_that_the_first_one_names_is_taken(first: Path, tmp_path: Path)
     theirs = f'url = "{URL}"\npassword_file = "secrets/db"\ndurability = "synchronous"\n'
     text = first.read_text().replace('url = "sqlite:state/ledger.db"', theirs)
     first.write_text(text)
-    assert init(tmp_path / "second", first).exit_code == 0
+    result = init(tmp_path / "second", first)
+    assert result.exit_code == 0
     assert load(tmp_path / "second" / "crewgate.toml").ledger == load(first).ledger
+    assert "ledger accept" not in result.stderr  # it goes on with the ledger that it has
 
 
 def test_comments_and_order_stay(first: Path, tmp_path: Path) -> None:
@@ -203,7 +205,8 @@ def test_only_the_example_s_tool_server_is_another(first: Path, tmp_path: Path) 
 def test_what_was_changed_and_what_comes_next_is_told(first: Path, tmp_path: Path) -> None:
     """Of a server the tables come first; the first machine keeps budgets there and joins back."""
     result = init(tmp_path / "second", first, "--ledger", URL)
-    file = tmp_path / "second" / "crewgate.toml"
+    file, old = tmp_path / "second" / "crewgate.toml", load(first).ledger
+    accept = f"  crewgate ledger accept -c {first}      # if it has served before: "
     assert result.stderr.splitlines() == [
         f"Wrote {file}, made of {first}:",
         "  port 8445 is 9445",
@@ -215,9 +218,11 @@ def test_what_was_changed_and_what_comes_next_is_told(first: Path, tmp_path: Pat
         f"  crews' keys are copied; the CA, and upstreams' secrets, are read in {first.parent}",
         f"  budgets are kept in {URL}",
         "Next:",
-        f"  give {first} the same [ledger] url, and start its gateway again",
+        f"  end the gateway of {first}, and give it the same [ledger] url",
         f'  write peers = ["127.0.0.1:9446"] and {ANY} into [cluster] of {first}',
         f"  crewgate ledger migrate -c {file}      # once, if nobody has made its tables",
+        f"{accept}what was spent in {old} can be spent again",
+        f"  start the gateway of {first} again",
         f"  crewgate check -c {file}",
         f"  crewgate serve -c {file}",
     ]
@@ -230,6 +235,7 @@ def test_a_file_of_its_own_needs_no_tables(first: Path, tmp_path: Path) -> None:
     assert f"write per_machine = true into [ledger] of {first}, and start its" in result.stderr
     assert "migrate" not in result.stderr
     assert "the same [ledger] url" not in result.stderr
+    assert "ledger accept" not in result.stderr
 
 
 @pytest.mark.parametrize(
