@@ -1,6 +1,7 @@
-"""What a gate must know to judge: keys, crews' ceilings, tools and prices, under one generation.
+"""The policy of a gate: keys, ceilings of crews, tools and prices, under one generation number.
 
-Made from configuration and key files by the verifier; the gate compiles it into native arrays.
+`crewgate.policy` makes it from the configuration and the key files. The gate compiles it into
+native arrays.
 """
 
 import msgspec
@@ -11,7 +12,7 @@ SHARED = "shared"
 
 
 class VerificationKey(msgspec.Struct, frozen=True):
-    """An Ed25519 public key (32 bytes, a valid point) and whom it may speak for."""
+    """An Ed25519 public key (32 bytes, a valid point) of a crew, or of one of its orchestrators."""
 
     kid: str
     crew: str
@@ -20,7 +21,7 @@ class VerificationKey(msgspec.Struct, frozen=True):
 
 
 class CrewPolicy(msgspec.Struct, frozen=True):
-    """A crew's ceilings; they hold whatever its key signs. Credits are micro-credits."""
+    """The ceilings of a crew, for every token that its keys sign. Credits are micro-credits."""
 
     name: str
     issuer: str
@@ -39,7 +40,7 @@ class CrewPolicy(msgspec.Struct, frozen=True):
 class ToolPolicy(msgspec.Struct, frozen=True):
     """A tool as the gate sees it: a dotted name, a fixed price in micro-credits, an owner.
 
-    `stale_open`: it is called even while somebody may know revocations that this machine does not.
+    `stale_open`: the gate admits its calls even while this machine may lack recent revocations.
     """
 
     name: str
@@ -50,7 +51,7 @@ class ToolPolicy(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """One configuration generation; a tool's index in `tools` is what `Gate.decide` is given."""
+    """The policy of one configuration. `Gate.decide` names a tool by its index in `tools`."""
 
     audience: str
     keys: tuple[VerificationKey, ...]

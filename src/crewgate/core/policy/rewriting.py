@@ -1,9 +1,9 @@
-"""Where a judged request goes at its tool's server, and whether that is the tool's path there.
+"""Rewrites a request's path for its tool's server, and checks that the new path is that tool's.
 
-A route may have another path at its server: a base path before it, its literals written anew. What
-stands for `{name}` and `*` is kept byte for byte. Then two things have to agree: the path that was
-judged and the path that is forwarded. Else a caller would reach one tool's path at a server through
-another tool's route. Knows neither requests nor sockets.
+A route may have another path at its server: with a base path before it, or with other literals.
+The segments that match `{name}` and `*` are kept byte for byte. The path that the gate decided
+about and the path that is forwarded must mean the same tool; otherwise a caller would reach one
+tool's path at a server through another tool's route.
 """
 
 import re
@@ -17,12 +17,12 @@ _NAME = re.compile(r"\{(\w+)\}", re.ASCII)
 
 
 class PathRewrite:
-    """The way of one route's paths to its server."""
+    """The rewrite of one route's paths for its server."""
 
     def __init__(self, path: str, base: str = "", to: str | None = None) -> None:
-        """`path` is the route's, `base` the server's without a last slash, `to` instead of `path`.
+        """`base` comes before the path at the server, and `to`, if given, replaces `path` there.
 
-        ValueError says what is wrong with them.
+        `base` has no slash at its end. ValueError says what is wrong.
         """
         self.route = base + (path if to is None else to)
         self.is_plain = self.route == path
@@ -39,10 +39,10 @@ class PathRewrite:
         self._there = there.segments
 
     def __repr__(self) -> str:
-        return f"<Rewrite to {self.route}>"
+        return f"<PathRewrite to {self.route}>"
 
     def __call__(self, path: bytes) -> bytes:
-        """The path at the server of one that the route matches, as it was sent."""
+        """Return the path at the server for a path that the route matches, as it was sent."""
         raw = path[1:].split(b"/")
         kept = iter([raw[at] for at in self._kept])
         found = [next(kept) if segment is None else segment for segment in self._there]
@@ -50,9 +50,9 @@ class PathRewrite:
 
 
 class UpstreamRoute(msgspec.Struct, frozen=True):
-    """A tool's route as its servers have it. `servers` is whatever tells one from another.
+    """The route of a tool at its servers; `servers` are values that differ for different servers.
 
-    `is_moved`: requests reach it in another way than by this path on any host.
+    `is_moved`: the gateway's route has another path than this one, or matches on some hosts only.
     """
 
     servers: tuple[Hashable, ...]
@@ -61,10 +61,10 @@ class UpstreamRoute(msgspec.Struct, frozen=True):
 
 
 class UpstreamRouteIndex:
-    """Which tool a path is at the servers, where the gateway's own routes do not say it."""
+    """Finds the tool of a path at a server, for servers that have a moved route."""
 
     def __init__(self, tools: Iterable[UpstreamRoute]) -> None:
-        """ValueError names two tools whose paths at one server a request could both mean."""
+        """ValueError names two tools whose routes at one server could match one request."""
         given = list(tools)
         moved = {server for tool in given if tool.is_moved for server in tool.servers}
         self._of: dict[int, list[_Server]] = {}
@@ -78,15 +78,12 @@ class UpstreamRouteIndex:
         return f"<UpstreamRouteIndex of {len(self._of)} tools>"
 
     def agree(self, tool: int, method: bytes, path: bytes) -> bool:
-        """Whether each server of the tool with this number takes a path of its own for the tool's.
-
-        `path` is the path at the server.
-        """
+        """Return whether all servers of `tool` take `path`, a path there, for that tool's."""
         return all(table.is_of(tool, method, path) for table in self._of.get(tool, ()))
 
 
 class _Server:
-    """The routes of one server. Tools whose paths there are the same are one route."""
+    """The routes of one server. Tools with the same path there share one route."""
 
     def __init__(self, routes: dict[int, RoutePattern]) -> None:
         tools: dict[tuple[str, PathPattern], set[int]] = {}

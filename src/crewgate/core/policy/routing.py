@@ -1,9 +1,9 @@
-"""Which tool a method and a path mean: exact before `{parameter}` before the longest prefix.
+"""Finds the tool of a method and a path: exact, then `{parameter}`, then the longest prefix.
 
-Two routes of equal rank that can match one request are refused when the table is made, so a
-request never has two answers. Paths that servers are known to read in different ways match nothing,
-and neither do those that a lenient server (`path_variants`) would take for another tool's: what is
-judged here must be what the tool's server serves. Knows no tools, only indices.
+The router refuses two routes of equal rank that can match one request, so a request never has two
+answers. A path matches nothing if servers are known to read it in different ways, or if a lenient
+server (`path_variants`) would take it for another tool's path: the path that the gate decides about
+must be the path that the tool's server serves. Tools are indices here.
 """
 
 import re
@@ -33,9 +33,9 @@ _AMBIGUOUS = re.compile(rb"[;\\%\x00-\x1f\x7f]|//|/\.{1,2}(?:/|\Z)")
 
 
 class RoutePattern(msgspec.Struct, frozen=True):
-    """One line of the table; `name` is what an error calls it.
+    """One line of the route table; errors call it `name`.
 
-    It stands on `hosts` alone, each with a port or for any; without them, on every host.
+    It matches on `hosts` only, each with its port or for any port; without `hosts`, on every host.
     """
 
     method: str
@@ -45,24 +45,24 @@ class RoutePattern(msgspec.Struct, frozen=True):
 
 
 class PathPattern(msgspec.Struct, frozen=True):
-    """A route's path: its segments, None where any one may stand; `prefix`: more follow (`/*`)."""
+    """A route's path. A segment is None for a parameter; `prefix`: more segments follow (`/*`)."""
 
     segments: tuple[bytes | None, ...]
     prefix: bool
 
     @property
     def rank(self) -> int:
-        """0 exact, 1 with parameters, 2 prefix: the order of the search."""
+        """The order of the search: 0 for exact, 1 with parameters, 2 for a prefix."""
         return 2 if self.prefix else int(None in self.segments)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Where the literals stand."""
+        """The positions of the literal segments."""
         return tuple(i for i, segment in enumerate(self.segments) if segment is not None)
 
 
 def parse_path(text: str) -> PathPattern:
-    """The pattern of a route's path; ValueError says what is wrong with it."""
+    """Return the pattern of a route's path. ValueError says what is wrong with it."""
     if not text.startswith("/") or len(text) > limits.route_chars_max:
         raise ValueError(f'a path begins with "/" and has at most {limits.route_chars_max} bytes')
     *head, last = text[1:].split("/")
@@ -86,9 +86,9 @@ def _segment(word: str, text: str) -> bytes | None:
 
 
 class _Rank:
-    """Patterns of one rank and method: by length, by where the literals stand, by the literals.
+    """The patterns of one rank and method, by length, by shape and by literals.
 
-    The number of look-ups is that of different shapes, not of routes.
+    A search looks up each shape once, however many routes there are.
     """
 
     def __init__(self) -> None:
@@ -100,18 +100,18 @@ class _Rank:
         self._tools.setdefault(len(pattern.segments), {}).setdefault(shape, {})[literals] = tool
 
     def find(self, segments: list[bytes], length: int) -> int:
-        """The tool of a pattern that is `length` long and matches so many first segments."""
+        """Return the tool of a pattern of `length` segments that matches the first `length`."""
         empty = {at for at in range(length) if not segments[at]} if b"" in segments else None
         for shape, tools in self._tools.get(length, {}).items():
             if empty and not empty.issubset(shape):
-                continue  # a parameter does not stand for nothing
+                continue  # a parameter does not match an empty segment
             tool = tools.get(tuple([segments[i] for i in shape]), UNKNOWN)
             if tool != UNKNOWN:
                 return tool
         return UNKNOWN
 
     def lengths(self) -> list[int]:
-        """Lengths that occur, longest first."""
+        """Return the lengths of all patterns, longest first."""
         return sorted(self._tools, reverse=True)
 
 
@@ -125,7 +125,7 @@ class _Method:
         self._lengths = self._prefix.lengths()
 
     def find(self, segments: list[bytes], *, slash: bool = False) -> int:
-        """`slash`: an empty segment follows, which only a prefix wants."""
+        """Return the tool; `slash`: an empty segment follows, which only a prefix matches."""
         for rank in (self._exact, self._parameter):
             tool = rank.find(segments, len(segments))
             if tool != UNKNOWN:
@@ -139,7 +139,7 @@ class _Method:
 
 
 def named_host(authority: bytes, hosts: Container[bytes]) -> bytes | None:
-    """The one of `hosts` (lower case) that an authority is: with its port, or for any; or None.
+    """Return the entry of `hosts` (lower case) for an authority, with its port or without; or None.
 
     A port may be empty (RFC 3986, section 3.2.3), and a name may end with the root's dot.
     """
@@ -155,10 +155,10 @@ def named_host(authority: bytes, hosts: Container[bytes]) -> bytes | None:
 
 
 class Router:
-    """The route table. A tool's index is the place of its route among those given."""
+    """The route table. A tool's index is the position of its route in `routes`."""
 
     def __init__(self, routes: Iterable[RoutePattern]) -> None:
-        """ValueError names the routes that are malformed or that one request could both match."""
+        """ValueError names a malformed route, or two routes that one request could match."""
         given = dict(enumerate(routes))
         of = {at: {host.lower().encode() for host in route.hosts} for at, route in given.items()}
         hosts = set().union(*of.values())
@@ -174,10 +174,10 @@ class Router:
         }
 
     def find(self, method: bytes, path: bytes, authority: bytes = b"") -> int:
-        """Index of the tool, UNKNOWN if none.
+        """Return the index of the tool; UNKNOWN if there is none.
 
-        `path` is as it was sent, without the query, `authority` the host, perhaps with a port.
-        HEAD is GET's tool (RFC 9110, section 9.3.2: the same but for the content).
+        `path` is the path as it was sent, without the query; `authority` is the host, with or
+        without a port. HEAD finds the tool of GET (RFC 9110, section 9.3.2).
         """
         host = named_host(authority, self._hosted) if self._hosted else None
         table = self._anywhere if host is None else self._hosted[host]
@@ -185,10 +185,10 @@ class Router:
 
 
 class _Table:
-    """The routes of one host, each with its tool's index."""
+    """The routes of one host, by the index of their tool."""
 
     def __init__(self, routes: dict[int, RoutePattern], where: str = "") -> None:
-        """`where` is how an error names the host."""
+        """`where` names the host in errors."""
         given, tools = list(routes.values()), list(routes)
         patterns = [parse_path(route.path) for route in given]
         loose = [_loose(pattern) for pattern in patterns]
@@ -209,7 +209,7 @@ class _Table:
         self._are_tame = patterns == loose
 
     def find(self, method: bytes, path: bytes) -> int:
-        """As `Router.find`, at this host."""
+        """Return what `Router.find` returns for this host."""
         if method == b"HEAD":
             method = b"GET"
         tool = self._exact.get((method, path), UNKNOWN)
@@ -224,7 +224,7 @@ class _Table:
         return tool
 
     def _is_of_another(self, tool: int, method: bytes, path: bytes, plain: bytes) -> bool:
-        """Return whether some server would take the path of `tool` for another tool's."""
+        """Return whether a lenient server could take the path of `tool` for another tool's path."""
         if self._are_tame and is_tame(path):
             return False
         if has_dot_segment(plain):
@@ -254,15 +254,15 @@ def _by_method(
 
 
 def _loose(pattern: PathPattern) -> PathPattern:
-    """The pattern as `readings` are compared with it."""
+    """Return the pattern in the form that `variants` are compared with."""
     segments = [segment and loose_segment(segment.decode()) for segment in pattern.segments]
     return PathPattern(tuple([segment for segment in segments if segment != b""]), pattern.prefix)
 
 
 def plain_path(path: bytes) -> bytes | None:
-    """The path with its percent-encoding undone; None where servers would read different paths.
+    """Return the path without percent-encoding; None if servers would read different paths.
 
-    RFC 3986, section 6.2.2: encoded and plain spellings are one path, so they are one tool.
+    Encoded and plain spellings are one path (RFC 3986, section 6.2.2), so they have one tool.
     """
     if not path.startswith(b"/") or path.translate(None, _RAW):
         return None
@@ -274,7 +274,10 @@ def plain_path(path: bytes) -> bytes | None:
 
 
 def _is_utf8(path: bytes) -> bool:
-    """False for overlong forms (RFC 3629, section 10: C0 AE is a dot to a lenient server) too."""
+    """Return whether a path is UTF-8 without overlong forms.
+
+    To a lenient server the overlong C0 AE is a dot (RFC 3629, section 10).
+    """
     try:
         path.decode()
     except UnicodeDecodeError:
@@ -283,7 +286,10 @@ def _is_utf8(path: bytes) -> bool:
 
 
 def _decoded(match: re.Match[bytes]) -> bytes:
-    """The octet; what would change the path's structure becomes "%", which is ambiguous."""
+    """Return the octet, or "%" for one that would change the structure of the path.
+
+    A path with "%" is ambiguous, so it matches nothing.
+    """
     octet = bytes.fromhex(match[1].decode()) if match[1] else b"%"
     return b"%" if octet in b"/." else octet
 
@@ -291,10 +297,10 @@ def _decoded(match: re.Match[bytes]) -> bytes:
 def _rivals(
     routes: list[RoutePattern], patterns: list[PathPattern]
 ) -> Iterator[tuple[RoutePattern, RoutePattern]]:
-    """Pairs of routes of one rank that one request could match, earlier first.
+    """Yield the pairs of routes of equal rank that one request could match, earlier route first.
 
-    Two patterns of one length meet where the literals that both have are equal, so only shapes are
-    paired, and routes are looked up: a table of thousands takes milliseconds.
+    One request can match two patterns of one length if the literals at the positions that both have
+    are equal. So this pairs shapes and looks up literals: thousands of routes take milliseconds.
     """
     alike: dict[tuple[object, ...], dict[tuple[int, ...], list[int]]] = {}
     for number, (route, pattern) in enumerate(zip(routes, patterns, strict=True)):

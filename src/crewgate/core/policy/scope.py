@@ -1,9 +1,9 @@
-"""Which tools a grant or a ceiling covers: names, patterns, and patterns within patterns.
+"""Compares tool names with the patterns of grants and ceilings, and patterns with patterns.
 
 A name is lower-case segments of [a-z0-9_-] joined by dots. A pattern is a name, or a name with a
 trailing `.*`: `search.*` covers every name below `search`, at any depth, and not `search` itself.
-`*` alone is no pattern: nobody grants what does not exist yet. The gate has the same rules in C
-(`claim_text.h`), and the tests compare the two.
+`*` alone is not a pattern: it would grant tools that do not exist yet. The gate has the same rules
+in C (`claim_text.h`), and the tests compare the two.
 """
 
 import re
@@ -17,31 +17,31 @@ _BELOW = ".*"
 
 
 def is_tool_name(text: str) -> bool:
-    """Whether `text` is the dotted name of a tool, such as "search.web"."""
+    """Return whether `text` is the dotted name of a tool, such as "search.web"."""
     return len(text) <= limits.claim_chars_max and _NAME.fullmatch(text) is not None
 
 
 def is_pattern(text: str) -> bool:
-    """Whether `text` may stand in `allowed_tools` or in a crew's `tools`."""
+    """Return whether `text` may stand in `allowed_tools` or in a crew's `tools`."""
     return len(text) <= limits.claim_chars_max and is_tool_name(text.removesuffix(_BELOW))
 
 
 def matches(pattern: str, tool: str) -> bool:
-    """Whether one valid pattern covers one valid tool name."""
+    """Return whether one valid pattern covers one valid tool name."""
     if pattern.endswith(_BELOW):
         return tool.startswith(pattern[:-1])
     return tool == pattern
 
 
 def covers(patterns: Iterable[str], tool: str) -> bool:
-    """Whether any of the patterns covers the tool."""
+    """Return whether any of the patterns covers the tool."""
     return any(matches(pattern, tool) for pattern in patterns)
 
 
 def count_covered(patterns: Iterable[str], tools: Sequence[str]) -> int:
-    """How many of `tools`, which are sorted and differ, any of the patterns covers.
+    """Return how many of `tools` the patterns cover; `tools` are sorted and distinct.
 
-    A pattern covers neighbours, so each costs two searches, however many tools there are.
+    A pattern covers neighbors in that order, so it costs two binary searches.
     """
     spans = sorted(_span(pattern, tools) for pattern in patterns)
     count = last = 0
@@ -52,13 +52,13 @@ def count_covered(patterns: Iterable[str], tools: Sequence[str]) -> int:
 
 
 def within(child: Iterable[str], parent: Iterable[str]) -> bool:
-    """Whether every tool that `child` covers is covered by `parent`, now and in future."""
+    """Return whether `parent` covers every tool that `child` covers, now and in the future."""
     above = tuple(parent)
     return all(any(_is_below(pattern, other) for other in above) for pattern in child)
 
 
 def _span(pattern: str, tools: Sequence[str]) -> tuple[int, int]:
-    """Where the tools that a pattern covers begin and end; "/" follows "." and is in no name."""
+    """Return the range that a pattern covers. "/" follows "." in ASCII and is in no name."""
     if pattern.endswith(_BELOW):
         return bisect_left(tools, pattern[:-1]), bisect_left(tools, pattern[:-2] + "/")
     first = bisect_left(tools, pattern)
@@ -66,7 +66,8 @@ def _span(pattern: str, tools: Sequence[str]) -> tuple[int, int]:
 
 
 def _is_below(pattern: str, other: str) -> bool:
-    # "a.b.*" covers what begins with "a.b.": all of it is within "a.*", and within no exact name.
+    # "a.b.*" covers each name that begins with "a.b.": it is within "a.*", but within no exact
+    # name.
     if pattern.endswith(_BELOW):
         return other.endswith(_BELOW) and pattern[:-1].startswith(other[:-1])
     return matches(other, pattern)
