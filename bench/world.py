@@ -164,5 +164,5 @@ def expect(verdict: Permit | Denial, reason: Reason | None = None) -> None:
     found = verdict.reason if isinstance(verdict, Denial) else None
     if found is not reason:
         raise SystemExit(f"bench: about to measure {reason or 'a permit'}, got {found or 'one'}")
-    if isinstance(verdict, Permit) and verdict.held:
+    if isinstance(verdict, Permit) and verdict.has_reservation:
         verdict.release()

@@ -34,24 +34,24 @@ class Waved:
 
     revocable: tuple[bytes, ...] = ()
     revoked = False
-    vouched = True
-    held = True
-    observed = False
-    would: Reason | None = None
+    is_current = True
+    has_reservation = True
+    in_observe_mode = False
+    observed_reason: Reason | None = None
 
     def __init__(self, permit: Permit) -> None:
         self.grant = permit.grant
         self.tool = permit.tool
-        self.price = permit.price
-        self.remaining = permit.remaining
-        self.left = permit.left
+        self.price_micro = permit.price_micro
+        self.lease_remaining_micro = permit.lease_remaining_micro
+        self.branch_unspent_micro = permit.branch_unspent_micro
 
     def settle(self, cost_micro: int | None = None) -> None:
         """Charge nobody."""
 
-    def grow(self, more: int) -> bool:
+    def grow(self, more_micro: int) -> bool:
         """Nothing besides: all calls here have a fixed price."""
-        del more
+        del more_micro
         return False
 
     def release(self) -> None:

@@ -114,7 +114,7 @@ def credit(data: bytes) -> None:
             elif held:
                 held.pop(which % len(held)).settle(amount)
         record = house.record()
-        assert record.reserved == sum(permit.price for permit in held)
+        assert record.reserved == sum(permit.price_micro for permit in held)
         assert record.burned == 0
         assert record.granted == (
             record.given_back + record.settled + record.available + record.reserved

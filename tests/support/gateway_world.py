@@ -85,26 +85,26 @@ def drawn(status: Any, **said: Any) -> CreditDrawn | None:
 class FakePermit:
     """A permit that may be ended once, and says how it was."""
 
-    def __init__(self, grant: Grant, tool: int, would: Reason | None = None) -> None:
+    def __init__(self, grant: Grant, tool: int, observed_reason: Reason | None = None) -> None:
         self.grant = grant
         self.tool = tool
-        self.price = 10_000
-        self.would = would
+        self.price_micro = 10_000
+        self.observed_reason = observed_reason
         self.revocable = (grant.branch_key, *grant.path_keys)
-        self.remaining = self.left = 90_000
+        self.lease_remaining_micro = self.branch_unspent_micro = 90_000
         self.cost: int | None = None
         self.revoked = False
-        self.vouched = True
+        self.is_current = True
         self.ended = ""
         self.extended: list[int] = []
 
     @property
-    def held(self) -> bool:
+    def has_reservation(self) -> bool:
         return not self.ended
 
     def settle(self, cost_micro: int | None = None) -> None:
         """At 0 it is a release."""
-        self.cost = self.price if cost_micro is None else min(cost_micro, self.price)
+        self.cost = self.price_micro if cost_micro is None else min(cost_micro, self.price_micro)
         self._end("settled" if self.cost else "released")
 
     def release(self) -> None:
@@ -129,7 +129,7 @@ class FakeJudge:
         self.permits: list[FakePermit] = []
         self.asked: list[tuple[bytes, int, bool, bool]] = []
         self.draws: list[tuple[Denial, int]] = []
-        self.would: Reason | None = None
+        self.observed_reason: Reason | None = None
 
     def decide(
         self,
@@ -141,7 +141,7 @@ class FakeJudge:
         observe: bool = False,
         drawn: bool = False,
         price: int = -1,
-        loose: bool = False,
+        is_upper_bound: bool = False,
     ) -> FakePermit | Denial:
         assert len(request) == 16
         self.asked.append((token, tool, observe, drawn))
@@ -152,8 +152,8 @@ class FakeJudge:
             return Denial(Reason.INVALID_TOKEN)
         if tool < 0:
             return Denial(Reason.UNKNOWN_TOOL, grant)
-        permit = FakePermit(grant, tool, self.would)
-        permit.price = permit.price if price < 0 else price
+        permit = FakePermit(grant, tool, self.observed_reason)
+        permit.price_micro = permit.price_micro if price < 0 else price
         self.permits.append(permit)
         return permit
 

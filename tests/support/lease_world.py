@@ -117,7 +117,7 @@ class NativeGate:
     ) -> Permit | Denial:
         gate.clock = int(now * 10**9), boot_ns
         if loose:
-            verdict = gate.decide(self.token(of), 0, price=price, loose=True)
+            verdict = gate.decide(self.token(of), 0, price=price, is_upper_bound=True)
         else:
             verdict = gate.decide(self.token(of), PRICES.index(price))
         if isinstance(verdict, Denial):

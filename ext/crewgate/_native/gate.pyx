@@ -53,7 +53,7 @@ cdef class Gate:
 
     def decide(self, bytes token not None, Py_ssize_t tool, *, bytes request=b"",
                peer_crew=None, bint observe=False, bint drawn=False, int64_t price=-1,
-               bint loose=False):
+               bint is_upper_bound=False):
         cdef uint64_t wall = self.wall
         cdef uint64_t boot = self.boot
         if price > PRICE_MAX:
@@ -85,8 +85,8 @@ cdef class Gate:
         # Said only now: else whoever has no token could tell tools that are open from all others.
         if not synced and not policy.goes_on_stale(tool):
             return NOT_FRESH
-        return self.judge(policy, entry, tool, request, peer_crew, observe, drawn, price, loose,
-                          wall, boot)
+        return self.judge(policy, entry, tool, request, peer_crew, observe, drawn, price,
+                          is_upper_bound, wall, boot)
 
     cdef bint fresh(self, Policy policy, uint64_t boot):
         cdef cg_header *header = self.table.t.header
@@ -94,8 +94,8 @@ cdef class Gate:
                 and cg_get(&header.policy_generation) == policy.generation)
 
     cdef object judge(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, bytes request,
-                      object peer_crew, bint observe, bint drawn, int64_t bound, bint loose,
-                      uint64_t wall, uint64_t boot):
+                      object peer_crew, bint observe, bint drawn, int64_t bound,
+                      bint is_upper_bound, uint64_t wall, uint64_t boot):
         """Check whether a good token that nobody revoked may make this call."""
         cdef cg_branch *branch = find_branch(self.table, entry)
         if peer_crew is not None and peer_crew != entry.crew.name:
@@ -117,9 +117,10 @@ cdef class Gate:
             denial = Denial(Reason.BUDGET_UNAVAILABLE, entry.grant, retry=True)
             return (self.observed(entry, branch, tool, request, wall, boot, denial)
                     if observe and drawn else denial)
-        result = self.charge(policy, entry, branch, tool, bound, loose, request, wall, boot)
+        result = self.charge(policy, entry, branch, tool, bound, is_upper_bound, request, wall,
+                             boot)
         if observe and type(result) is Permit:
-            (<Permit>result).observed = True
+            (<Permit>result).in_observe_mode = True
         if observe and type(result) is Denial and (drawn or not result.retry):
             return self.observed(entry, branch, tool, request, wall, boot, result)
         return result
@@ -134,25 +135,26 @@ cdef class Gate:
                          bytes request, uint64_t wall, uint64_t boot, object denial):
         """The call goes on, uncharged, with the reason for which it would have been refused."""
         cdef Permit permit = new_permit(self.holder, entry, tool, 0)
-        permit.would = denial.reason
-        permit.observed = True
+        permit.observed_reason = denial.reason
+        permit.in_observe_mode = True
         if self.holds and branch != NULL:
             permit.reserve(request, wall, boot)  # where no slot is left, it goes on without
         return permit
 
     cdef object charge(self, Policy policy, VerifiedToken entry, cg_branch *branch, Py_ssize_t tool,
-                       int64_t bound, bint loose, bytes request, uint64_t wall, uint64_t boot):
+                       int64_t bound, bint is_upper_bound, bytes request, uint64_t wall,
+                       uint64_t boot):
         """Take the price. A free call has a slot as well where calls are held: should its process
         die, that slot is all that is known of it."""
         cdef Permit permit = new_permit(
             self.holder, entry, tool, policy.price[tool] if bound < 0 else <uint64_t>bound)
-        permit.loose = loose
+        permit.is_upper_bound = is_upper_bound
         permit.stale_open = policy.stale_open[tool]
-        if permit.price == 0 and not self.holds:
-            permit.remaining = CG_AMOUNT(cg_get(&branch.available))
+        if permit.price_micro == 0 and not self.holds:
+            permit.lease_remaining_micro = CG_AMOUNT(cg_get(&branch.available))
         elif (permit.reserve(request, wall, boot) if self.holds else permit.spend()) != CG_TAKEN:
             permit.ended = True
-            return self.short(entry, branch, permit.price)
+            return self.short(entry, branch, permit.price_micro)
         return permit
 
     cdef object short(self, VerifiedToken entry, cg_branch *branch, uint64_t price):
@@ -171,5 +173,6 @@ cdef class Gate:
         elif level <= <uint64_t>len(path):
             name = path[len(path) - level].id
         return Denial(Reason.CREDITS_EXHAUSTED, entry.grant, level=name,
-                      used=cg_get(&branch.refused_used), quota=cg_get(&branch.refused_quota),
-                      spent=cg_get(&branch.refused_window))
+                      used_micro=cg_get(&branch.refused_used),
+                      quota_micro=cg_get(&branch.refused_quota),
+                      window_number=cg_get(&branch.refused_window))

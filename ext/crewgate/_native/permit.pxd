@@ -28,12 +28,13 @@ cdef class Permit:
     cdef cg_hold hold                       # slot NULL: nothing is held
     cdef uint64_t record, generation        # where a fixed price was settled at once
     cdef bint ended
-    cdef readonly bint observed             # its crew, tool or listener is only observed
-    cdef bint loose                         # the price is an upper bound
+    cdef readonly bint in_observe_mode      # its crew, tool or listener is
+    cdef bint is_upper_bound                # the price is; the call may cost less
     cdef bint stale_open                    # its tool is: `Policy.goes_on_stale`
     cdef readonly Py_ssize_t tool
-    cdef readonly uint64_t price, remaining
-    cdef readonly object would
+    cdef readonly uint64_t price_micro
+    cdef readonly uint64_t lease_remaining_micro
+    cdef readonly object observed_reason
 
     cdef int reserve(self, bytes request, uint64_t wall, uint64_t boot) except -1
     cdef int spend(self) except -1

@@ -64,13 +64,13 @@ cdef Permit new_permit(GateContext holder, VerifiedToken entry, Py_ssize_t tool,
     permit.holder = holder
     permit.entry = entry
     permit.tool = tool
-    permit.price = price
+    permit.price_micro = price
     return permit
 
 
 @cython.no_gc  # its holder, entry and reason do not know it
 cdef class Permit:
-    """See gate.pyi."""
+    """See permit.pyi."""
 
     def __cinit__(self):
         self.record = NOWHERE
@@ -79,8 +79,8 @@ cdef class Permit:
         raise TypeError("only a gate gives permits")
 
     def __repr__(self):
-        state = "held" if self.held else "ended" if self.ended else "settled"
-        return f"<Permit branch={self.entry.grant.branch} price={self.price} {state}>"
+        state = "held" if self.has_reservation else "ended" if self.ended else "settled"
+        return f"<Permit branch={self.entry.grant.branch} price={self.price_micro} {state}>"
 
     @property
     def grant(self):
@@ -91,17 +91,17 @@ cdef class Permit:
         return self.entry.revocable
 
     @property
-    def left(self):
+    def branch_unspent_micro(self):
         self.holder.table.check_open()
         cdef cg_branch *branch = &self.holder.table.t.branch[self.entry.record]
         cdef uint64_t available = cg_get(&branch.available)
         if not CG_SAME_AVAILABLE(available, self.entry.generation):
-            return self.remaining
+            return self.lease_remaining_micro
         cdef uint64_t amount = CG_AMOUNT(available)
         return amount + min(cg_get(&branch.beyond), NOWHERE - amount)
 
     @property
-    def held(self):
+    def has_reservation(self):
         return (self.hold.slot != NULL and not self.ended and self.holder.table.mapped
                 and cg_get(&self.hold.slot.state) == self.hold.state)
 
@@ -115,7 +115,7 @@ cdef class Permit:
                 or not self.holder.policy.trusts(self.entry.key))
 
     @property
-    def vouched(self):
+    def is_current(self):
         if not self.holder.table.mapped:
             return False
         cdef cg_header *header = self.holder.table.t.header
@@ -123,23 +123,24 @@ cdef class Permit:
         return bool(cg_is_fresh(header, boot) and (self.stale_open or cg_is_synced(header, boot)))
 
     def settle(self, cost_micro=None):
-        cdef uint64_t cost = self.price
+        cdef uint64_t cost = self.price_micro
         if cost_micro is not None:
             if cost_micro < 0:
                 raise ValueError(f"a cost is 0 or more micro-credits, not {cost_micro}")
-            cost = min(self.price, <uint64_t>min(cost_micro, limits.quota_micro_max))
+            cost = min(self.price_micro, <uint64_t>min(cost_micro, limits.quota_micro_max))
         self.end(cost)
 
-    def grow(self, uint64_t more):
+    def grow(self, uint64_t more_micro):
         cdef int taken
         self.holder.table.check_open()
-        if self.hold.slot == NULL or self.ended or more > PRICE_MAX - self.price:
+        if self.hold.slot == NULL or self.ended or more_micro > PRICE_MAX - self.price_micro:
             return False
-        if not self.vouched:
+        if not self.is_current:
             return False
-        taken = cg_hold_grow(&self.holder.table.t, &self.hold, more, &self.remaining)
+        taken = cg_hold_grow(&self.holder.table.t, &self.hold, more_micro,
+                             &self.lease_remaining_micro)
         if taken == CG_TAKEN:
-            self.price += more
+            self.price_micro += more_micro
         return taken == CG_TAKEN
 
     def release(self):
@@ -155,17 +156,17 @@ cdef class Permit:
         memcpy(attribution.grant, self.entry.jti, 16)
         memcpy(attribution.request, <const char *>request, min(len(request), 16))
         attribution.started = wall
-        attribution.tool = <uint64_t>self.tool | (CG_LOOSE if self.loose else 0)
+        attribution.tool = <uint64_t>self.tool | (CG_LOOSE if self.is_upper_bound else 0)
         self.hold.branch = self.entry.record
         self.hold.generation = self.entry.generation
-        self.hold.amount = self.price
+        self.hold.amount = self.price_micro
         while taken == CG_LOST:  # a slot that is lost is not tried again
             at = self.holder.take_slot()
             if at < 0:
                 return CG_GONE
             self.hold.slot = &t.slot[at]
             taken = cg_reserve(t, &self.hold, self.holder.attachment, boot + HOLD_NS,
-                               &attribution, &self.remaining)
+                               &attribution, &self.lease_remaining_micro)
             if taken != CG_TAKEN:
                 self.hold.slot = NULL
         if taken != CG_TAKEN:
@@ -177,7 +178,7 @@ cdef class Permit:
         cdef cg_branch *branch = &self.holder.table.t.branch[self.entry.record]
         self.record = self.entry.record
         self.generation = self.entry.generation
-        return cg_spend(branch, self.generation, self.price, &self.remaining)
+        return cg_spend(branch, self.generation, self.price_micro, &self.lease_remaining_micro)
 
     cdef int end(self, uint64_t cost) except -1:
         """Charge `cost`, return the rest, once."""
@@ -190,8 +191,8 @@ cdef class Permit:
             self.holder.slots.append(self.hold.slot - t.slot)
             if not cg_hold_settle(t, &self.hold, cost):
                 raise AlreadySettledError("the reservation was burned: its deadline had passed")
-        elif self.record != NOWHERE and cost != self.price:
-            cg_unspend(t, &t.branch[self.record], self.generation, self.price - cost)
+        elif self.record != NOWHERE and cost != self.price_micro:
+            cg_unspend(t, &t.branch[self.record], self.generation, self.price_micro - cost)
         return 0
 
     def extend(self, uint64_t until_boot_ns):

@@ -23,11 +23,18 @@ class Gate:
         observe: bool = False,
         drawn: bool = False,
         price: int = -1,
-        loose: bool = False,
+        is_upper_bound: bool = False,
     ) -> Permit | Denial:
-        """The verdict. `tool` is an index into the policy's tools, -1 for none such. Never raises
-        for bad input, never waits. Denial(BUDGET_UNAVAILABLE, retry=True, grant) asks for a draw:
-        the branch is unknown to the table, its grant is newer than the agent knows, or its lease
-        is too small. `drawn` says that a draw was tried: in observe mode the call then goes on. `price` is this call's
-        in micro-credits, if it is not the tool's; `loose` says that it is an upper bound."""
+        """The verdict; never waits.
+
+        `tool` is a number in the policy's tools, -1 for none such. `price` is the price of this
+        call in micro-credits, -1 for the tool's; `is_upper_bound`: most of it may come back.
+        Denial(BUDGET_UNAVAILABLE, retry=True, grant) asks for a draw: the branch is unknown to the
+        table, its grant is newer than the agent knows, or its lease is too small. `drawn`: a draw
+        was tried, so that the call goes on without credit in observe mode.
+
+        Raises:
+            ValueError: `price` is above the largest possible price.
+            TableError: The table is closed.
+        """
     def counters(self) -> dict[str, int]: ...

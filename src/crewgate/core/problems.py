@@ -304,20 +304,20 @@ def _members(kind: ProblemType, request: bytes, denial: Denial | None) -> dict[s
         members["branch"] = denial.grant.branch
         if denial.level:
             members["level"] = denial.level
-            members["used_credits"] = format_credits(denial.used)
-            members["quota_credits"] = format_credits(denial.quota)
-            members["left_credits"] = format_credits(denial.left)
-            if denial.need:
-                members["needed_credits"] = format_credits(denial.need)
+            members["used_credits"] = format_credits(denial.used_micro)
+            members["quota_credits"] = format_credits(denial.quota_micro)
+            members["left_credits"] = format_credits(denial.left_micro)
+            if denial.need_micro:
+                members["needed_credits"] = format_credits(denial.need_micro)
     if denial is not None and denial.window is not None:
-        members["window"] = _WINDOWS[denial.window.seconds]
-        ends = datetime.fromtimestamp(denial.window.ends, UTC)
+        members["window"] = _WINDOWS[denial.window.length_seconds]
+        ends = datetime.fromtimestamp(denial.window.ends_at, UTC)
         members["window_ends"] = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
     return members
 
 
 def _detail(kind: ProblemType, denial: Denial | None) -> str:
-    if denial is None or denial.window is not None or not denial.left:
+    if denial is None or denial.window is not None or not denial.left_micro:
         return kind.detail
     return _TOO_MUCH
 
@@ -330,7 +330,7 @@ def _message(kind: ProblemType, denial: Denial | None) -> str:
 def _retry_seconds(kind: ProblemType, denial: Denial | None) -> int:
     """After how long the same call may succeed; 0 if it will not."""
     if denial is not None and denial.window is not None:
-        return denial.window.left + _AFTER_SECONDS
+        return denial.window.left_seconds + _AFTER_SECONDS
     if kind.slug in {Reason.TABLE_FULL.value, Reason.ORCHESTRATOR_HELD.value}:
         return _HELD_SECONDS
     return _RETRY_SECONDS if kind.status == _UNAVAILABLE else 0

@@ -55,46 +55,55 @@ class PeerReason(enum.Enum):
 
 
 class SpentWindow(msgspec.Struct, frozen=True, gc=False):
-    """A window of a crew's allowance that is spent.
+    """The hour or the day whose credits a crew has spent.
 
-    Its length, its end since the epoch, and how far that was ahead when the call was refused; all
-    in seconds.
+    Attributes:
+        length_seconds: 3,600 or 86,400.
+        ends_at: When the credits begin anew, in seconds since the epoch.
+        left_seconds: From the refusal to that moment.
     """
 
-    seconds: int
-    ends: int
-    left: int
+    length_seconds: int
+    ends_at: int
+    left_seconds: int
 
 
 class Denial(msgspec.Struct, frozen=True):
     """A refusal and its evidence.
 
-    `grant` is known only after a good signature. `retry` says that the same call may succeed
-    shortly. For credits-exhausted, `level` names the account that cannot pay (a branch's UUID text,
-    or the crew's name), with `used` of `quota` in micro-credits, and `need` is what the call would
-    have reserved, 0 where that is not known; `spent` is the crew's hour or day that is, as the
-    ledger numbers it (`core.ledger.window_of`), and `window` says when that ends. `would` denials
-    never leave the gate.
+    Attributes:
+        reason: Why the call was refused.
+        grant: What the token grants; None unless the token has a good signature.
+        retry: Whether the same call may succeed shortly.
+        level: For CREDITS_EXHAUSTED, the account that cannot pay: a branch's UUID text, or the
+            crew's name. Empty for every other reason.
+        used_micro: Micro-credits of that account that are settled, burned or reserved.
+        quota_micro: Micro-credits that the account has: its quota, or its allowance of the window.
+        need_micro: Micro-credits that the call would have reserved; 0 if that is not known.
+        window_number: The hour or day whose allowance the crew has spent, as the ledger numbers it
+            (`core.budget.ledger_protocol.window_of`); 0 if the call lacks no allowance.
+        window: The same hour or day with its end; None if the call lacks no allowance, or needs
+            more than an hour or a day ever has.
     """
 
     reason: Reason
     grant: Grant | None = None
     retry: bool = False
     level: str = ""
-    used: int = 0
-    quota: int = 0
-    need: int = 0
-    spent: int = 0
+    used_micro: int = 0
+    quota_micro: int = 0
+    need_micro: int = 0
+    window_number: int = 0
     window: SpentWindow | None = None
 
     @property
-    def left(self) -> int:
-        """Micro-credits at `level` that are not used; less than the call needs."""
-        return max(0, self.quota - self.used)
+    def left_micro(self) -> int:
+        """Micro-credits of the account at `level` that are not used: less than the call needs."""
+        return max(0, self.quota_micro - self.used_micro)
 
     def __repr__(self) -> str:
         branch = f" branch={self.grant.branch}" if self.grant is not None else ""
-        empty = f" {self.level} used {self.used} of {self.quota}" if self.level else ""
+        empty = f" {self.level} used {self.used_micro} of {self.quota_micro}" if self.level else ""
         return f"<Denial {self.reason.value}{branch}{empty}{' retry' if self.retry else ''}>"
 
     def __bool__(self) -> bool:

@@ -64,7 +64,7 @@ def test_a_guest_of_a_killed_agent_keeps_its_calls(site: Site, enter: Enter) -> 
     os.close(session.table)
     with session.connection:
         assert session.attached.number == guest.attachment.attached.number
-        assert permit.held
+        assert permit.has_reservation
         permit.settle()
         assert site.tree()[BRANCH].spent == PRICE
         with pytest.raises(LinkError):
@@ -83,7 +83,7 @@ def test_an_ended_agent_leaves_its_table_and_guests(site: Site, enter: Enter) ->
     assert not list(site.state.glob("*.sock"))
     site.agent()
     assert site.status().life == life
-    assert permit.held
+    assert permit.has_reservation
     permit.settle()
 
 
@@ -98,7 +98,7 @@ def test_a_changed_file_is_a_new_generation(site: Site, enter: Enter) -> None:
     assert site.status().policy_generation == generation
     assert reason(guest.gate.decide(site.world.token, 0)) is Reason.REVOCATION_UNAVAILABLE
     guest.load(generation)
-    assert guest.settled(site.world.token, 2 * PRICE).price == 2 * PRICE
+    assert guest.settled(site.world.token, 2 * PRICE).price_micro == 2 * PRICE
 
 
 def test_a_bad_file_leaves_the_old_one_in_force(site: Site, enter: Enter) -> None:

@@ -95,7 +95,9 @@ async def test_refusal(
         world.client(http2=http2) as client,
     ):
         grant = world.judge.grants[b"good"]
-        world.judge.denials = [Denial(reason, grant, level=BRANCH, used=2_500_000, quota=2_500_000)]
+        world.judge.denials = [
+            Denial(reason, grant, level=BRANCH, used_micro=2_500_000, quota_micro=2_500_000)
+        ]
         answer = await client.post("/search", content=bytes(100_000))
         # The connection is as good as before.
         assert (await client.post("/search", content=b"x")).status_code == 200
@@ -294,7 +296,7 @@ async def test_observe(tmp_path: Path) -> None:
     """A listener that observes tells the gate so, and what would have been is in the record."""
     door = ListenerPolicy("agents", observe=True)
     async with running_gateway(answering(OK), tmp_path, door) as world, world.client() as client:
-        world.judge.would = Reason.TOOL_NOT_ALLOWED
+        world.judge.observed_reason = Reason.TOOL_NOT_ALLOWED
         assert (await client.post("/search")).status_code == 200
         record = await _only_call(world)
     assert world.judge.asked[0][2] is True

@@ -62,7 +62,7 @@ def test_a_cold_branch_is_refused_once_and_its_draw_is_under_way(
 def test_admit_waits_for_the_draw_in_a_thread(site: Site, verifier: Verifier) -> None:
     """The very first call is permitted; a verifier in a thread of one's own needs no loop."""
     verdict = permitted(verifier.admit_blocking(site.world.token, SEARCH))
-    assert (verdict.price, verdict.held) == (PRICE, False)
+    assert (verdict.price_micro, verdict.has_reservation) == (PRICE, False)
 
 
 async def test_admit_waits_under_trio(site: Site, verifier: Verifier) -> None:
@@ -171,7 +171,7 @@ def test_a_new_price_is_loaded_and_what_was_given_stays(site: Site, verifier: Ve
         if isinstance(verdict, Denial):
             assert verdict.retry
             return False
-        return verdict.price == 2 * PRICE
+        return verdict.price_micro == 2 * PRICE
 
     wait_until(new_price)
     assert not old.revoked

@@ -31,12 +31,12 @@ def house(world: World) -> Gatehouse:
 def test_a_good_token_for_an_allowed_tool_is_permitted(house: Gatehouse) -> None:
     """The permit carries the grant, the price, and what the lease has left."""
     permit = house.permit(house.world.token)
-    assert (permit.tool, permit.price, permit.would) == (SEARCH, 10, None)
+    assert (permit.tool, permit.price_micro, permit.observed_reason) == (SEARCH, 10, None)
     assert permit.grant.branch == BRANCH
     assert permit.grant.kid == KID
     assert permit.grant.parent == PARENT
     assert permit.grant.orchestrator == f"{CREW}/article-1"
-    assert permit.remaining == house.record().available
+    assert permit.lease_remaining_micro == house.record().available
     permit.settle()
 
 

@@ -38,9 +38,9 @@ def test_a_branch_is_stopped_at_its_quota(house: Gatehouse) -> None:
         house.permit(token).settle()
     denial = house.denial(token)
     assert (denial.reason, denial.retry) == (Reason.CREDITS_EXHAUSTED, False)
-    assert (denial.level, denial.used, denial.quota) == (BRANCH, 20, 25)
+    assert (denial.level, denial.used_micro, denial.quota_micro) == (BRANCH, 20, 25)
     house.permit(token, EMBED).settle()
-    assert house.denial(token, EMBED).used == 25
+    assert house.denial(token, EMBED).used_micro == 25
     house.permit(token, PING).settle()
 
 
@@ -56,7 +56,7 @@ def test_an_ancestor_that_is_empty_is_named(house: Gatehouse, level: str) -> Non
     house.permit(world.mint(execution_branch_id=SIBLING, branch_path=path)).settle()
     denial = house.denial(world.mint(branch_path=path))
     assert (denial.reason, denial.level) == (Reason.CREDITS_EXHAUSTED, level)
-    assert (denial.used, denial.quota) == (10, 10)
+    assert (denial.used_micro, denial.quota_micro) == (10, 10)
     assert house.reason(world.mint(execution_branch_id=BRANCH[:-1] + "9", branch_path=[])) is None
 
 
@@ -66,7 +66,7 @@ def test_a_crew_that_is_empty_is_named() -> None:
     house.permit(house.world.token).settle()
     denial = house.denial(house.world.mint(execution_branch_id=SIBLING))
     assert (denial.reason, denial.level) == (Reason.CREDITS_EXHAUSTED, CREW)
-    assert (denial.used, denial.quota) == (10, 10)
+    assert (denial.used_micro, denial.quota_micro) == (10, 10)
 
 
 def test_a_refusal_is_inline_until_credit_comes_back(house: Gatehouse) -> None:
@@ -104,7 +104,7 @@ def test_a_newer_grant_governs_and_an_older_one_does_not(house: Gatehouse) -> No
     assert verdict.retry
     house.permit(large).settle()
     house.permit(small).settle()
-    assert house.denial(small).quota == 30
+    assert house.denial(small).quota_micro == 30
 
 
 def test_at_equal_times_the_lower_quota_governs(house: Gatehouse) -> None:
@@ -113,7 +113,7 @@ def test_at_equal_times_the_lower_quota_governs(house: Gatehouse) -> None:
     house.permit(world.mint(credit_quota=30)).settle()
     lower = world.mint(credit_quota=20)
     house.permit(lower).settle()
-    assert house.denial(world.mint(credit_quota=30)).quota == 20
+    assert house.denial(world.mint(credit_quota=30)).quota_micro == 20
 
 
 def test_a_quota_of_nothing_pays_nothing(house: Gatehouse) -> None:
@@ -121,7 +121,7 @@ def test_a_quota_of_nothing_pays_nothing(house: Gatehouse) -> None:
     token = house.world.mint(credit_quota=0)
     assert house.denial(token).reason is Reason.CREDITS_EXHAUSTED
     with house.permit(token, PING) as permit:
-        assert (permit.price, permit.held) == (0, True)
+        assert (permit.price_micro, permit.has_reservation) == (0, True)
     assert house.record().settled == 0
 
 
@@ -130,7 +130,7 @@ def test_a_free_call_of_a_dead_process_is_found(house: Gatehouse) -> None:
     permit = house.permit(house.world.mint(credit_quota=0), PING, request=b"r" * 16)
     (burned,) = house.table.burn_overdue(2**62)
     assert (burned.request, burned.amount, burned.tool) == (b"r" * 16, 0, PING)
-    assert not permit.held
+    assert not permit.has_reservation
     assert house.record().burned == 0
     with pytest.raises(AlreadySettledError):
         permit.settle()
@@ -141,7 +141,7 @@ def test_an_embedder_s_price_is_settled_in_the_verdict() -> None:
     house = Gatehouse(World.make(), holds=False)
     permit = house.permit(house.world.token)
     record = house.record()
-    assert (permit.held, record.settled, record.reserved) == (False, 10, 0)
+    assert (permit.has_reservation, record.settled, record.reserved) == (False, 10, 0)
     del permit
     assert house.record().burned == 0
 
@@ -179,13 +179,17 @@ def test_observed_calls_go_on_with_the_reason(by: str) -> None:
     token = world.mint(allowed_tools=["search.*"], credit_quota=10)
     how = {"observe": by == "call"}
     first = house.permit(token, EMBED, **how)
-    assert not first.held  # of a branch that the agent has not heard of
+    assert not first.has_reservation  # of a branch that the agent has not heard of
     house.draw(first.grant, 10)
     scoped = house.permit(token, EMBED, **how)
-    assert (scoped.would, scoped.price, scoped.held) == (Reason.TOOL_NOT_ALLOWED, 0, True)
+    assert (scoped.observed_reason, scoped.price_micro, scoped.has_reservation) == (
+        Reason.TOOL_NOT_ALLOWED,
+        0,
+        True,
+    )
     house.permit(token, **how).settle()
     broke = house.permit(token, **how)
-    assert (broke.would, broke.price) == (Reason.CREDITS_EXHAUSTED, 0)
+    assert (broke.observed_reason, broke.price_micro) == (Reason.CREDITS_EXHAUSTED, 0)
     assert house.record().settled == 10
     scoped.release()
     broke.settle()
@@ -195,7 +199,7 @@ def test_observed_calls_go_on_with_the_reason(by: str) -> None:
 def test_observed_calls_are_charged_while_there_is_credit(house: Gatehouse) -> None:
     """A week of observing shows what enforcing will cost."""
     permit = house.permit(house.world.token, observe=True)
-    assert (permit.would, permit.price, permit.held) == (None, 10, True)
+    assert (permit.observed_reason, permit.price_micro, permit.has_reservation) == (None, 10, True)
     permit.settle()
     assert house.record().settled == 10
 
@@ -207,7 +211,7 @@ def test_observing_asks_for_a_draw_first(house: Gatehouse) -> None:
     assert verdict.retry
     permit = house.gate.decide(house.world.token, SEARCH, observe=True, drawn=True)
     assert isinstance(permit, Permit)
-    assert permit.would is Reason.BUDGET_UNAVAILABLE
+    assert permit.observed_reason is Reason.BUDGET_UNAVAILABLE
 
 
 def test_observing_refuses_bad_credentials_and_revocations(house: Gatehouse) -> None:

@@ -68,7 +68,7 @@ def check_untouched(house: Gatehouse, token: bytes, before: list[BranchRecord], 
     assert standing(house, seen) == before
     assert spend_all(house, token) == (9 if seen else 10)
     denial = house.denial(token)
-    assert (denial.level, denial.used, denial.quota) == (BRANCH, 100, 100)
+    assert (denial.level, denial.used_micro, denial.quota_micro) == (BRANCH, 100, 100)
 
 
 @pytest.mark.parametrize("target", LEVELS)

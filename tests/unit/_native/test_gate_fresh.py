@@ -117,9 +117,9 @@ def test_what_a_new_policy_leaves_alone_goes_on(house: Gatehouse) -> None:
         house.load(policy)
         house.world.policy = policy
         assert not permit.revoked
-        assert permit.price == 10
+        assert permit.price_micro == 10
     with house.permit(house.world.token) as permit:
-        assert permit.price == 20
+        assert permit.price_micro == 20
     assert house.record().settled == 30
 
 

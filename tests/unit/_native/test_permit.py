@@ -31,10 +31,10 @@ def accounts(record: BranchRecord) -> tuple[int, int, int, int]:
 def test_a_permit_holds_its_price_until_it_is_settled(house: Gatehouse) -> None:
     """Reserved first, settled after; nothing is lost between."""
     permit = house.permit(house.world.token)
-    assert permit.held
+    assert permit.has_reservation
     assert accounts(house.record()) == (0, 10, 0, 0)
     permit.settle()
-    assert not permit.held
+    assert not permit.has_reservation
     assert accounts(house.record()) == (0, 0, 10, 0)
 
 
@@ -52,7 +52,7 @@ def test_a_negative_cost_is_an_error_and_changes_nothing(house: Gatehouse) -> No
     permit = house.permit(house.world.token)
     with pytest.raises(ValueError, match="0 or more"):
         permit.settle(-1)
-    assert permit.held
+    assert permit.has_reservation
     permit.release()
 
 
@@ -110,7 +110,7 @@ def test_a_permit_that_was_dropped_in_a_child_is_still_the_parent_s(house: Gateh
         finally:
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
-    assert permit.held
+    assert permit.has_reservation
     permit.settle()
 
 

@@ -19,7 +19,7 @@ def house() -> Gatehouse:
 
 
 def held(house: Gatehouse, price: int) -> Permit:
-    permit = house.gate.decide(house.world.token, 0, price=price, loose=True)
+    permit = house.gate.decide(house.world.token, 0, price=price, is_upper_bound=True)
     assert isinstance(permit, Permit)
     return permit
 
@@ -27,9 +27,13 @@ def held(house: Gatehouse, price: int) -> Permit:
 def test_a_call_is_given_its_own_price(house: Gatehouse) -> None:
     """Whatever the tool's is; the tool's where none is said."""
     with held(house, 60) as permit:
-        assert (permit.price, house.record().reserved, house.record().available) == (60, 60, 40)
+        assert (permit.price_micro, house.record().reserved, house.record().available) == (
+            60,
+            60,
+            40,
+        )
     with house.permit(house.world.token) as permit:
-        assert permit.price == 10
+        assert permit.price_micro == 10
 
 
 def test_an_upper_bound_is_told_from_a_price(house: Gatehouse) -> None:
@@ -45,7 +49,7 @@ def test_a_reservation_grows_and_is_settled_as_one(house: Gatehouse) -> None:
     """What it did not cost returns."""
     permit = held(house, 10)
     assert permit.grow(30)
-    assert (permit.price, house.record().available, house.record().loose) == (40, 60, 40)
+    assert (permit.price_micro, house.record().available, house.record().loose) == (40, 60, 40)
     permit.settle(25)
     record = house.record()
     assert (record.settled, record.available, record.reserved) == (25, 75, 0)
@@ -57,7 +61,7 @@ def test_it_grows_by_all_or_nothing(house: Gatehouse) -> None:
         assert not permit.grow(91)
         assert permit.grow(90)
         assert not permit.grow(1)
-        assert (permit.price, house.record().available) == (100, 0)
+        assert (permit.price_micro, house.record().available) == (100, 0)
 
 
 def test_it_does_not_grow_when_it_is_over(house: Gatehouse) -> None:
@@ -85,7 +89,7 @@ def test_what_is_left_counts_what_the_ledger_has_besides(house: Gatehouse) -> No
     """As it said with the last grant: the lease's rest and the branch's."""
     quota = house.world.grant.quota
     with house.permit(house.world.token) as permit:
-        assert permit.left == quota - 10
+        assert permit.branch_unspent_micro == quota - 10
 
 
 @pytest.mark.parametrize("more", [limits.price_micro_max, 2**63, 2**64 - 1])
@@ -93,14 +97,18 @@ def test_it_never_grows_beyond_any_bound(house: Gatehouse, more: int) -> None:
     """A sum that wraps is not less: nothing moves."""
     with held(house, 10) as permit:
         assert not permit.grow(more)
-        assert (permit.price, house.record().available, house.record().reserved) == (10, 90, 10)
+        assert (permit.price_micro, house.record().available, house.record().reserved) == (
+            10,
+            90,
+            10,
+        )
 
 
 def test_what_is_left_does_not_wrap(house: Gatehouse) -> None:
     """What the ledger could grant besides may be any number of 64 bits."""
     with held(house, 10) as permit:
         house.table.expect(house.record().number, 2**64 - 1)
-        assert permit.left == 2**64 - 1
+        assert permit.branch_unspent_micro == 2**64 - 1
 
 
 def test_what_is_settled_does_not_become_a_generation() -> None:

@@ -49,13 +49,17 @@ def test_one_good_token_lets_all_through_whatever_is_asked_of_the_judge() -> Non
     assert waving.decide(b"no token at all", 0, **how) is waved
     real = house.permit(house.world.token)
     assert public(real) <= public(waved)
-    assert (waved.grant, waved.price, waved.observed) == (denial.grant, real.price, real.observed)
+    assert (waved.grant, waved.price_micro, waved.in_observe_mode) == (
+        denial.grant,
+        real.price_micro,
+        real.in_observe_mode,
+    )
     real.release()
-    left = real.left
+    left = real.branch_unspent_micro
     for _ in range(3):
         waved.settle()
         waved.release()
-    assert (waved.held, waved.grow(1), real.left) == (True, False, left)
+    assert (waved.has_reservation, waved.grow(1), real.branch_unspent_micro) == (True, False, left)
 
 
 def test_a_worker_is_put_together_as_the_bench_believes(monkeypatch: pytest.MonkeyPatch) -> None:

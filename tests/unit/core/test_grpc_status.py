@@ -120,8 +120,8 @@ def test_a_refusal_is_an_answer_of_trailers_only() -> None:
 def test_the_problem_stands_in_the_details() -> None:
     """All members of the document, as the texts that an ErrorInfo can hold."""
     denial = Denial(
-        Reason.CREDITS_EXHAUSTED, grant(1, 50), level="a", used=500_000, quota=2_500_000,
-        need=3_000_000,
+        Reason.CREDITS_EXHAUSTED, grant(1, 50), level="a",
+        used_micro=500_000, quota_micro=2_500_000, need_micro=3_000_000,
     )  # fmt: skip
     kind = PROBLEM_TYPES[denial.reason]
     code, message, found = details(problems.grpc_fields(kind, ID, denial))

@@ -72,7 +72,11 @@ def test_only_refused_credentials_are_challenged(reason: Reason) -> None:
 def test_the_document_names_the_empty_level_in_credits() -> None:
     """Whoever is out of credit reads which account is empty, and by how much."""
     denial = Denial(
-        Reason.CREDITS_EXHAUSTED, grant(1, 50), level="article", used=2_500_000, quota=2_500_000
+        Reason.CREDITS_EXHAUSTED,
+        grant(1, 50),
+        level="article",
+        used_micro=2_500_000,
+        quota_micro=2_500_000,
     )
     document = json.loads(
         problems.document(PROBLEM_TYPES[denial.reason], bytes(15) + b"\1", denial)
@@ -86,8 +90,8 @@ def test_the_document_names_the_empty_level_in_credits() -> None:
 def test_credits_that_are_left_but_too_few_are_not_said_to_be_spent() -> None:
     """Whoever asks for less may have it: how much is needed and left is said, also to models."""
     few = Denial(
-        Reason.CREDITS_EXHAUSTED, grant(1, 50), level="a", used=500_000, quota=2_500_000,
-        need=3_000_000,
+        Reason.CREDITS_EXHAUSTED, grant(1, 50), level="a",
+        used_micro=500_000, quota_micro=2_500_000, need_micro=3_000_000,
     )  # fmt: skip
     kind = PROBLEM_TYPES[few.reason]
     said = json.loads(problems.document(kind, bytes(16), few, for_models=True))
@@ -97,7 +101,7 @@ def test_credits_that_are_left_but_too_few_are_not_said_to_be_spent() -> None:
     event = problems.event(kind, bytes(16), few, for_models=True)
     assert json.loads(event.partition(b"data: ")[2]) == said
     for used, need in ((2_500_000, 10_000), (2_600_000, 0)):
-        none = structs.replace(few, used=used, need=need)
+        none = structs.replace(few, used_micro=used, need_micro=need)
         said = json.loads(problems.document(kind, bytes(16), none))
         assert (said["left_credits"], "needed_credits" in said) == ("0.00", bool(need))
         assert said["detail"] == "They are spent. Do not retry."
@@ -106,7 +110,8 @@ def test_credits_that_are_left_but_too_few_are_not_said_to_be_spent() -> None:
 def test_what_comes_back_by_itself_says_when() -> None:
     """A crew's hour: 429 with Retry-After, and the end of the window; no word against trying."""
     spent = Denial(
-        Reason.CREDITS_EXHAUSTED, grant(1, 50), level="article", used=9, quota=10, need=5,
+        Reason.CREDITS_EXHAUSTED, grant(1, 50), level="article",
+        used_micro=9, quota_micro=10, need_micro=5,
         window=SpentWindow(3600, 1_800_003_600, 120),
     )  # fmt: skip
     kind = problems.kind_of(spent.reason, spent)
@@ -125,7 +130,14 @@ def test_what_comes_back_by_itself_says_when() -> None:
 
 def test_a_branch_that_has_spent_its_own_is_never_asked_to_come_back() -> None:
     """403, and nothing that says when."""
-    spent = Denial(Reason.CREDITS_EXHAUSTED, grant(1, 50), level="a", used=10, quota=10, need=5)
+    spent = Denial(
+        Reason.CREDITS_EXHAUSTED,
+        grant(1, 50),
+        level="a",
+        used_micro=10,
+        quota_micro=10,
+        need_micro=5,
+    )
     kind = problems.kind_of(spent.reason, spent)
     assert (kind.slug, kind.status) == ("credits-exhausted", 403)
     assert b"retry-after" not in dict(problems.fields(kind, b"", spent))

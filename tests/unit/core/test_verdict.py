@@ -11,7 +11,9 @@ def test_a_denial_is_short_and_no_truth_value() -> None:
     assert repr(Denial(Reason.INVALID_TOKEN)) == "<Denial invalid-token>"
     waiting = Denial(Reason.BUDGET_UNAVAILABLE, grant(1, 5), retry=True)
     assert repr(waiting) == f"<Denial budget-unavailable branch={branch_id(1)} retry>"
-    empty = Denial(Reason.CREDITS_EXHAUSTED, grant(1, 5), level="article", used=3, quota=4)
+    empty = Denial(
+        Reason.CREDITS_EXHAUSTED, grant(1, 5), level="article", used_micro=3, quota_micro=4
+    )
     assert repr(empty) == f"<Denial credits-exhausted branch={branch_id(1)} article used 3 of 4>"
     with pytest.raises(TypeError, match="isinstance"):
         assert empty

@@ -189,7 +189,7 @@ def test_new_ceilings_govern_even_in_the_same_second(step: int) -> None:
             permit.settle()
             spent += PRICE
         assert permit.reason is Reason.CREDITS_EXHAUSTED
-        assert (permit.used, permit.quota) == (spent, most)
+        assert (permit.used_micro, permit.quota_micro) == (spent, most)
         now += step
     assert spent == 120
 

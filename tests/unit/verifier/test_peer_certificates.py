@@ -144,7 +144,7 @@ async def test_credit_and_sink_are_as_without(world: World, token: bytes) -> Non
         for _ in range(2):
             permitted(verifier.decide(short, "finance.quote", peer_certificate=mine))
         last = denied(verifier.decide(short, "finance.quote", peer_certificate=mine))
-        assert (last.reason, last.used) == (Reason.CREDITS_EXHAUSTED, 20)
+        assert (last.reason, last.used_micro) == (Reason.CREDITS_EXHAUSTED, 20)
         verifier.decide(short, "finance.quote", peer_certificate=b"")
     assert told == [("finance.quote", True)] * 2 + [("finance.quote", False)] * 2
     closed = verifier.decide(short, "finance.quote", peer_certificate=mine)

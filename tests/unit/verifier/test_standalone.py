@@ -19,7 +19,7 @@ def test_a_price_is_settled_in_the_verdict_itself() -> None:
     world = World.make()
     with standalone(world) as verifier:
         permit = permitted(verifier.decide(world.token, "search.web"))
-        assert (permit.price, permit.held) == (10, False)
+        assert (permit.price_micro, permit.has_reservation) == (10, False)
         assert permit.grant.branch == BRANCH
 
 
@@ -32,7 +32,7 @@ def test_a_branch_spends_its_quota_and_no_more() -> None:
     assert [type(verdict) for verdict in verdicts] == [Permit, Permit, Permit, Denial, Denial]
     last = denied(verdicts[-1])
     assert (last.reason, last.level) == (Reason.CREDITS_EXHAUSTED, BRANCH)
-    assert (last.used, last.quota, last.retry) == (30, 35, False)
+    assert (last.used_micro, last.quota_micro, last.retry) == (30, 35, False)
 
 
 def test_an_exhausted_branch_leaves_its_sibling_alone() -> None:
@@ -67,7 +67,7 @@ def test_a_lower_cost_gives_the_rest_back() -> None:
         permitted(verifier.decide(token, "search.web")).settle(4)
         permitted(verifier.decide(token, "search.web")).settle(99)
         denial = denied(verifier.decide(token, "search.web"))
-        assert (denial.used, denial.quota) == (14, 14)
+        assert (denial.used_micro, denial.quota_micro) == (14, 14)
 
 
 async def test_a_call_may_have_a_cost_of_its_own() -> None:
@@ -79,7 +79,7 @@ async def test_a_call_may_have_a_cost_of_its_own() -> None:
         permitted(await verifier.admit(token, "search.web", cost_micro=20)).settle(8)
         permitted(verifier.admit_blocking(token, "search.web", cost_micro=20))
         denial = denied(verifier.decide(token, "search.web", cost_micro=1))
-        assert (denial.used, denial.quota) == (40, 40)
+        assert (denial.used_micro, denial.quota_micro) == (40, 40)
         for cost in (-1, 2**60):
             with pytest.raises(ValueError, match="a call costs"):
                 verifier.decide(token, "search.web", cost_micro=cost)
@@ -154,9 +154,9 @@ def test_a_crew_in_observe_mode_is_never_refused_for_credit_or_scope() -> None:
     token = world.mint(credit_quota=0, allowed_tools=["embeddings.create"])
     with standalone(world, mode="observe") as verifier:
         scoped = permitted(verifier.decide(token, "search.web"))
-        assert (scoped.would, scoped.price) == (Reason.TOOL_NOT_ALLOWED, 0)
+        assert (scoped.observed_reason, scoped.price_micro) == (Reason.TOOL_NOT_ALLOWED, 0)
         broke = permitted(verifier.decide(token, "embeddings.create"))
-        assert broke.would is Reason.CREDITS_EXHAUSTED
+        assert broke.observed_reason is Reason.CREDITS_EXHAUSTED
         assert denied(verifier.decide(token[:-4], "search.web")).reason is Reason.INVALID_TOKEN
 
 

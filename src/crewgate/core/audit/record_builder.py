@@ -120,8 +120,8 @@ def denied(request: CallInfo, denial: Denial, *, duration_us: int = 0) -> CallRe
         duration_us=duration_us,
         reason=denial.reason.value,
         level=denial.level,
-        level_used_micro=denial.used,
-        level_quota_micro=denial.quota,
+        level_used_micro=denial.used_micro,
+        level_quota_micro=denial.quota_micro,
         certificate=request.certificate,
     )
 

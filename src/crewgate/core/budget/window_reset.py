@@ -16,7 +16,7 @@ def explained(denial: Denial, now: float) -> Denial:
 
     A call that needs more than the cap waits for no window.
     """
-    if not denial.spent or denial.need > denial.quota:
+    if not denial.window_number or denial.need_micro > denial.quota_micro:
         return denial
-    seconds, ends = window_end(denial.spent)
-    return structs.replace(denial, window=SpentWindow(seconds, ends, max(0, ends - int(now))))
+    length, end = window_end(denial.window_number)
+    return structs.replace(denial, window=SpentWindow(length, end, max(0, end - int(now))))

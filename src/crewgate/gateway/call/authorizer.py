@@ -108,7 +108,7 @@ class GateAuthorizer:
         observe: bool = False,
         drawn: bool = False,
         price: int = -1,
-        loose: bool = False,
+        is_upper_bound: bool = False,
     ) -> Permit | Denial:
         """Return the gate's verdict; one that credit is spent says how much was needed."""
         verdict = self._gate.decide(
@@ -119,11 +119,11 @@ class GateAuthorizer:
             observe=observe,
             drawn=drawn,
             price=price,
-            loose=loose,
+            is_upper_bound=is_upper_bound,
         )
         if isinstance(verdict, Denial) and verdict.reason is Reason.CREDITS_EXHAUSTED:
             need = self._need(tool, price)
-            return self.explained(msgspec.structs.replace(verdict, need=need))
+            return self.explained(msgspec.structs.replace(verdict, need_micro=need))
         if (
             isinstance(verdict, Denial)
             and verdict.grant is not None

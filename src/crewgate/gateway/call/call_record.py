@@ -23,12 +23,12 @@ def fixed_price_line(
         info.id,
         outcome,
         cost,
-        permit.remaining,
+        permit.lease_remaining_micro,
         call.lasted_us,
         call.status,
         call.exchange.bytes_in,
         call.bytes_out,
-        permit.would,
+        permit.observed_reason,
         info.certificate,
     )
 
@@ -53,6 +53,10 @@ def metered_line(
         tokens_out=counts.answered,
     )
     record = record_builder.permitted(
-        call.info, permit.grant, end, remaining_micro=permit.remaining, would=permit.would
+        call.info,
+        permit.grant,
+        end,
+        remaining_micro=permit.lease_remaining_micro,
+        would=permit.observed_reason,
     )
     return encode(record)

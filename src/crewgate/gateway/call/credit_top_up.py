@@ -77,8 +77,8 @@ class CreditTopUp:
         """
         if self._until == math.inf:
             self._until = self._now() + limits.stream_wait_seconds_max
-            vouched = self._permit.vouched
-            self.why_late = CallOutcome.UNFUNDED if vouched else CallOutcome.UNVOUCHED
+            is_current = self._permit.is_current
+            self.why_late = CallOutcome.UNFUNDED if is_current else CallOutcome.UNVOUCHED
         self._ask_in_time(least, most, done)
 
     def rest(self) -> None:
@@ -109,7 +109,7 @@ class CreditTopUp:
         self._forget = None
         self._asked = self._now()
         heard = partial(self._on_draw, least, most, done)
-        if self._permit.vouched:
+        if self._permit.is_current:
             self._services.draw(self._permit.grant, most, heard)
         else:
             heard(None)
@@ -129,10 +129,10 @@ class CreditTopUp:
                 Reason.CREDITS_EXHAUSTED,
                 self._permit.grant,
                 level=drawn.level,
-                used=drawn.used,
-                quota=drawn.quota,
-                need=least,
-                spent=drawn.window,
+                used_micro=drawn.used,
+                quota_micro=drawn.quota,
+                need_micro=least,
+                window_number=drawn.window,
             )
             self._end(done, CallOutcome.EXHAUSTED)
         elif self.is_late:

@@ -190,7 +190,7 @@ class Gateway:
                 observe=self.policy.observe,
                 drawn=drawn,
                 price=pending.price if price is None else price,
-                loose=priced is not None and priced.loose,
+                is_upper_bound=priced is not None and priced.is_upper_bound,
             )
             if not isinstance(verdict, Denial) or priced is None or not priced.lower_for(verdict):
                 break
@@ -284,7 +284,7 @@ class Gateway:
             self._forward_or_refuse(pending, verdict)
             return
         if not isinstance(verdict, Denial):
-            if may_observe and verdict.observed:
+            if may_observe and verdict.in_observe_mode:
                 self._forward_or_refuse(pending, verdict)
                 return
             verdict.release()

@@ -32,12 +32,12 @@ class Authorizer(Protocol):
         observe: bool = False,
         drawn: bool = False,
         price: int = -1,
-        loose: bool = False,
+        is_upper_bound: bool = False,
     ) -> Permit | Denial:
         """Return the verdict at once. A permit has reserved its price.
 
-        `price` is the call's own price, -1 for the tool's; `loose`: it is an upper bound, of which
-        most may come back. `drawn`: credit has been drawn for this call before.
+        `price` is the call's own price, -1 for the tool's. `is_upper_bound`: most of the price may
+        come back. `drawn`: credit has been drawn for this call before.
         """
 
     def explained(self, denial: Denial) -> Denial:

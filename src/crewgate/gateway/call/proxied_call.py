@@ -290,8 +290,8 @@ class ProxiedCall:
         if entry.cors is not None:
             headers = shared(entry.cors, exchange.request, headers)
         if metering is None:
-            headers.append((USED, format_credits(self.permit.price).encode()))
-            headers.append((LEFT, format_credits(self.permit.left).encode()))
+            headers.append((USED, format_credits(self.permit.price_micro).encode()))
+            headers.append((LEFT, format_credits(self.permit.branch_unspent_micro).encode()))
         else:
             headers += metering.first_headers(ends=ends)
         if not response.complete:
@@ -309,7 +309,11 @@ class ProxiedCall:
         permit = self.permit
         self._services.sink.write(
             record_builder.opened(
-                self.info, permit.grant, permit.price, status=status, would=permit.would
+                self.info,
+                permit.grant,
+                permit.price_micro,
+                status=status,
+                would=permit.observed_reason,
             )
         )
 
@@ -371,9 +375,13 @@ class ProxiedCall:
             send_termination(outcome, self.exchange, self._routes, self.info.id, framing, denial)
         cost = 0
         if self.is_touched:
-            cost = permit.price if metering is None else metering.final_cost(self.info.id, outcome)
+            cost = (
+                permit.price_micro
+                if metering is None
+                else metering.final_cost(self.info.id, outcome)
+            )
         # The agent has recorded the cost of a permit that it has burned.
-        recorded = cost if permit.held or not permit.price else 0
+        recorded = cost if permit.has_reservation or not permit.price_micro else 0
         if metering is None:
             lines = self._services.audit_lines
             line = call_record.fixed_price_line(lines, self, outcome, recorded)

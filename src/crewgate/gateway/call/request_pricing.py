@@ -44,7 +44,7 @@ class PricedRequest:
         return self.meter.bound
 
     @property
-    def loose(self) -> bool:
+    def is_upper_bound(self) -> bool:
         """Whether that is an upper bound, of which much may come back.
 
         Not of what grows with its answer: all but the last step of that is owed already.
@@ -68,7 +68,7 @@ class PricedRequest:
         """The same for what a refusal says is left."""
         if denial.reason is not Reason.CREDITS_EXHAUSTED:
             return False
-        return self.lower(denial.quota - denial.used)
+        return self.lower(denial.quota_micro - denial.used_micro)
 
 
 class AccountedBody(bytes):

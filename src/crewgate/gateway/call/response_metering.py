@@ -99,7 +99,7 @@ class ResponseMetering:
         elif call.exchange.started or self._pays_for_first(call):
             call.relay()
         if self._chunks and not self._top_up.asking and not call.over:
-            self._draw_for_next(call, self._chunks[0].due - self._permit.price)
+            self._draw_for_next(call, self._chunks[0].due - self._permit.price_micro)
 
     def take(self, response: Response) -> bytes:
         """Return what has arrived of the response's body and is paid for."""
@@ -141,7 +141,7 @@ class ResponseMetering:
         """Return whether `due` is reserved, or can be taken from the lease at once."""
         if not self._gates:
             return True
-        tariff, price = self.meter.tariff, self._permit.price
+        tariff, price = self.meter.tariff, self._permit.price_micro
         if due <= price:
             is_near = price - due < tariff.step // 2 and price + tariff.step <= tariff.most
             if is_near and self.meter.grows:
@@ -155,17 +155,17 @@ class ResponseMetering:
     @property
     def _gates(self) -> bool:
         """Whether the response is held back until it is paid for. In observe mode nothing is."""
-        if self._permit.observed:
+        if self._permit.in_observe_mode:
             return False
         terms = self.meter.tariff.response
         return self.meter.grows or any(term.source == "bytes" for term in terms)
 
     def _draw_for_next(self, call: "ProxiedCall", more: int) -> None:
         """Draw credit for the next chunk; nothing more is read of the response meanwhile."""
-        tariff, left = self.meter.tariff, self.meter.tariff.most - self._permit.price
+        tariff, left = self.meter.tariff, self.meter.tariff.most - self._permit.price_micro
         if self._refusal is None and self._top_up.is_late:
             self._refusal = self._top_up.why_late
-        is_stuck = not self._permit.held or more > left or not self.meter.grows
+        is_stuck = not self._permit.has_reservation or more > left or not self.meter.grows
         if self._refusal is not None or is_stuck:
             self.end(call, self._refusal or CallOutcome.EXHAUSTED)
             return
@@ -202,7 +202,10 @@ class ResponseMetering:
         if ends and (last := self.final_headers()):
             return last
         name = RESERVED if self.meter.tariff.reads_answer else USED
-        return [_credit_header(LEFT, self._permit.left), _credit_header(name, self._permit.price)]
+        return [
+            _credit_header(LEFT, self._permit.branch_unspent_micro),
+            _credit_header(name, self._permit.price_micro),
+        ]
 
     def final_headers(self) -> list[HeaderField]:
         """Return the cost as it turned out; nothing if the head has said it."""
@@ -210,9 +213,14 @@ class ResponseMetering:
             return []
         permit = self._permit
         self._charge_overrun(CallOutcome.DONE)
-        cost = self.meter.bill(permit.price, complete=True).cost
-        unused = permit.price - cost if permit.held else 0  # returns when the call is settled
-        return [_credit_header(LEFT, permit.left + unused), _credit_header(USED, cost)]
+        cost = self.meter.bill(permit.price_micro, complete=True).cost
+        unused = (
+            permit.price_micro - cost if permit.has_reservation else 0
+        )  # returns when the call is settled
+        return [
+            _credit_header(LEFT, permit.branch_unspent_micro + unused),
+            _credit_header(USED, cost),
+        ]
 
     # The client goes.
 
@@ -259,14 +267,14 @@ class ResponseMetering:
             self._pending_outcome = outcome
             call.release_stream()
             self._chunks.clear()
-            self._draw_for_overrun(call, self._permit.left)
+            self._draw_for_overrun(call, self._permit.branch_unspent_micro)
         else:
             self._finish(call, self._pending_outcome or outcome)
 
     def final_cost(self, request_id: bytes, outcome: CallOutcome) -> int:
         """Return what the call costs, and report what that is beyond its bound."""
         self._bill = self._bill_for(outcome)
-        if self._bill.overrun and not self._permit.observed:
+        if self._bill.overrun and not self._permit.in_observe_mode:
             self._services.background_tasks.overran(
                 request_id, self._permit.grant, self._bill.overrun
             )
@@ -287,7 +295,11 @@ class ResponseMetering:
     def _charge_overrun(self, outcome: CallOutcome) -> bool:
         """Take an overrun from the lease; return True if the lease has not enough for it."""
         permit = self._permit
-        if self.meter.tariff.on_overrun != "charge" or permit.observed or not permit.held:
+        if (
+            self.meter.tariff.on_overrun != "charge"
+            or permit.in_observe_mode
+            or not permit.has_reservation
+        ):
             return False
         overrun = self._bill_for(outcome).overrun
         return bool(overrun) and not permit.grow(overrun)
@@ -308,9 +320,9 @@ class ResponseMetering:
         self._grow_by_up_to(self._bill_for(outcome).overrun)
         left = 0
         if refusal is None:
-            left = self._permit.left
+            left = self._permit.branch_unspent_micro
         elif refusal is CallOutcome.EXHAUSTED and denial is not None:
-            left = denial.left
+            left = denial.left_micro
         may_draw = self._drawn_for_overrun < limits.overrun_draws_max
         if left and may_draw and self._bill_for(outcome).overrun:
             self._draw_for_overrun(call, left)
@@ -329,7 +341,7 @@ class ResponseMetering:
 
     def _bill_for(self, outcome: CallOutcome) -> FinalCharge:
         is_complete = outcome is CallOutcome.DONE or self._has_ended
-        return self.meter.bill(self._permit.price, complete=is_complete)
+        return self.meter.bill(self._permit.price_micro, complete=is_complete)
 
 
 def _credit_header(name: bytes, micro: int) -> HeaderField:

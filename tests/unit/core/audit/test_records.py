@@ -113,7 +113,9 @@ def test_a_refusal_costs_nothing_and_names_the_empty_account(
     grant: Grant, request_: CallInfo
 ) -> None:
     """The record of an exhausted branch says which level is empty, and by how much."""
-    denial = Denial(Reason.CREDITS_EXHAUSTED, grant, level=PARENT, used=5_000_000, quota=5_000_000)
+    denial = Denial(
+        Reason.CREDITS_EXHAUSTED, grant, level=PARENT, used_micro=5_000_000, quota_micro=5_000_000
+    )
     call = denied(request_, denial, duration_us=40)
     assert (call.verdict, call.reason, call.outcome) == (
         "deny",

@@ -80,7 +80,13 @@ def test_a_cap_for_good_has_no_window() -> None:
 @pytest.mark.parametrize("seconds", [HOUR, DAY])
 def test_the_end_is_the_window_s(seconds: int) -> None:
     """And how far that is ahead is by this clock; none is behind."""
-    spent = Denial(Reason.CREDITS_EXHAUSTED, GRANT, quota=10, need=5, spent=NUMBERS[seconds])
+    spent = Denial(
+        Reason.CREDITS_EXHAUSTED,
+        GRANT,
+        quota_micro=10,
+        need_micro=5,
+        window_number=NUMBERS[seconds],
+    )
     ends = NOON + HOUR if seconds == HOUR else NOON + 12 * HOUR
     assert explained(spent, NOON + 100.5).window == SpentWindow(seconds, ends, ends - NOON - 100)
     assert explained(spent, ends + 5.0).window == SpentWindow(seconds, ends, 0)
@@ -89,7 +95,7 @@ def test_the_end_is_the_window_s(seconds: int) -> None:
 @pytest.mark.parametrize(
     "denial",
     [
-        Denial(Reason.CREDITS_EXHAUSTED, GRANT, level=GRANT.branch, quota=10, need=5),
+        Denial(Reason.CREDITS_EXHAUSTED, GRANT, level=GRANT.branch, quota_micro=10, need_micro=5),
         Denial(Reason.TOOL_NOT_ALLOWED, GRANT),
         Denial(Reason.INVALID_TOKEN),
     ],
@@ -101,9 +107,11 @@ def test_nothing_else_comes_back(denial: Denial) -> None:
 
 def test_a_call_that_needs_more_than_the_cap_waits_for_no_window() -> None:
     """It would be refused after each; one that needs just the cap is not."""
-    dear = Denial(Reason.CREDITS_EXHAUSTED, GRANT, quota=50, need=51, spent=NUMBERS[HOUR])
+    dear = Denial(
+        Reason.CREDITS_EXHAUSTED, GRANT, quota_micro=50, need_micro=51, window_number=NUMBERS[HOUR]
+    )
     assert explained(dear, NOON) is dear
-    assert explained(structs.replace(dear, need=50), NOON).window is not None
+    assert explained(structs.replace(dear, need_micro=50), NOON).window is not None
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.lists(st.integers(1, 9), max_size=40))
@@ -119,9 +127,14 @@ def test_after_the_window_that_is_named_the_ledger_grants_again(
         assert answer.level == CREW
         assert (answer.window == 0) is (need > min(hourly, daily))
         if answer.window:
-            spent = Denial(Reason.CREDITS_EXHAUSTED, GRANT, quota=answer.quota, spent=answer.window)
+            spent = Denial(
+                Reason.CREDITS_EXHAUSTED,
+                GRANT,
+                quota_micro=answer.quota,
+                window_number=answer.window,
+            )
             window = explained(spent, now).window
             assert window is not None
-            assert now < window.ends <= now + window.seconds
-            now = float(window.ends)
+            assert now < window.ends_at <= now + window.length_seconds
+            now = float(window.ends_at)
             assert not isinstance(books.draw(need, now), QuotaExhausted)

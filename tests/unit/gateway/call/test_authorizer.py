@@ -195,7 +195,7 @@ def test_a_refusal_for_credit_says_how_much_was_needed(price: int, need: int) ->
     assert house.reason(token) is Reason.CREDITS_EXHAUSTED
     verdict = judge.decide(token, 0, price=price)
     assert isinstance(verdict, Denial)
-    assert (verdict.left, verdict.need) == (5, need)
+    assert (verdict.left_micro, verdict.need_micro) == (5, need)
 
 
 @pytest.mark.parametrize("hours", [0, 3])
@@ -218,7 +218,7 @@ def test_a_refusal_by_the_crews_hour_says_when_that_ends(hours: int) -> None:
     assert isinstance(verdict, Denial)
     left = 3540 + 3600 * hours
     assert verdict.window == SpentWindow(3600, (hour + hours + 1) * 3600, left)
-    assert (verdict.level, verdict.need) == (CREW, 10)
+    assert (verdict.level, verdict.need_micro) == (CREW, 10)
 
 
 def test_a_branch_s_own_credits_never_come_back() -> None:
@@ -229,10 +229,12 @@ def test_a_branch_s_own_credits_never_come_back() -> None:
     assert house.reason(house.world.mint(credit_quota=5)) is Reason.CREDITS_EXHAUSTED
     verdict = judge.decide(house.world.mint(credit_quota=5), 0)
     assert isinstance(verdict, Denial)
-    assert (verdict.spent, verdict.window) == (0, None)
-    spent = Denial(Reason.CREDITS_EXHAUSTED, house.world.grant, level=CREW, quota=20, spent=8)
+    assert (verdict.window_number, verdict.window) == (0, None)
+    spent = Denial(
+        Reason.CREDITS_EXHAUSTED, house.world.grant, level=CREW, quota_micro=20, window_number=8
+    )
     assert judge.explained(spent).window is not None
-    assert judge.explained(msgspec.structs.replace(spent, need=21)).window is None
+    assert judge.explained(msgspec.structs.replace(spent, need_micro=21)).window is None
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,12 @@ def test_what_the_ledger_said_last_is_kept(funding: CreditTopUp, tower: Tower) -
     assert funding.denial is None
     funding.ask(3, 10, tower.heard.append)
     assert funding.denial == Denial(
-        Reason.CREDITS_EXHAUSTED, grant_of(), level="article", used=7, quota=9, need=3
+        Reason.CREDITS_EXHAUSTED,
+        grant_of(),
+        level="article",
+        used_micro=7,
+        quota_micro=9,
+        need_micro=3,
     )
 
 
@@ -164,7 +169,7 @@ def test_nothing_is_drawn_for_a_permit_that_nobody_vouches_for(
     funding: CreditTopUp, tower: Tower, permit: FakePermit
 ) -> None:
     """It could not take it: the call waits as for an agent that is away, and is told why."""
-    permit.vouched = False
+    permit.is_current = False
     funding.ask(3, 10, tower.heard.append)
     assert funding.asking
     tower.run()
@@ -179,10 +184,10 @@ def test_a_permit_that_is_vouched_for_again_in_time_is_paid_for(
 ) -> None:
     """A partition that heals in a second cuts no stream."""
     tower.says = lambda: "granted"
-    permit.vouched = False
+    permit.is_current = False
 
     def heal() -> None:
-        permit.vouched = True
+        permit.is_current = True
 
     tower.later(1, heal)
     funding.ask(3, 10, tower.heard.append)
@@ -198,13 +203,13 @@ def test_a_wait_that_began_for_credit_ends_for_lack_of_it(
     """An agent that is stopped leaves the table stale as well, but what came first is said."""
 
     def stopped() -> str:
-        permit.vouched = tower.now < 1004
+        permit.is_current = tower.now < 1004
         return ""
 
     tower.says = stopped
     funding.ask(10, 10, tower.heard.append)
     tower.run()
-    assert not permit.vouched
+    assert not permit.is_current
     assert tower.heard == [CallOutcome.UNFUNDED]
 
 

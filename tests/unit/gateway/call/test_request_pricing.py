@@ -71,7 +71,7 @@ def test_a_requests_terms_are_added_and_rounded_once() -> None:
     found = priced(body, *terms, call=7)
     assert found.bound == 7 + 3  # two items and 2.1 pages at a half, and a hair for the bytes
     assert found.body == b'{"queries":["a", "b"],"pages":2.1}'
-    assert not found.loose
+    assert not found.is_upper_bound
 
 
 def test_a_body_that_is_paid_by_its_size_passes_untouched() -> None:
@@ -85,7 +85,7 @@ def test_a_body_that_is_paid_by_its_size_passes_untouched() -> None:
 def test_an_answers_price_is_reserved_at_its_most() -> None:
     """Nobody reads the request for it."""
     found = price(Tariff(5, 900, response=(PriceTerm("header", 1, ("x",)),)), request(), None)
-    assert (found.bound, found.body, found.loose) == (900, None, True)
+    assert (found.bound, found.body, found.is_upper_bound) == (900, None, True)
     assert not found.lower(100)
 
 
@@ -183,7 +183,7 @@ def test_a_call_that_may_cost_more_than_the_most_is_refused() -> None:
 def test_a_models_call_is_reserved_at_its_worst() -> None:
     """All that it may read and write; it may turn out to be less."""
     found = priced(CHAT)
-    assert (found.bound, found.loose) == (WORST, True)
+    assert (found.bound, found.is_upper_bound) == (WORST, True)
     assert json.loads(found.body or b"") == CHAT
 
 
@@ -209,9 +209,12 @@ def test_only_an_openai_is_asked_to_state_its_usage() -> None:
 
 def test_what_grows_with_its_answer_is_no_loose_bound() -> None:
     """All but its last step is owed already."""
-    for step, stream, loose in ((5, True, False), (5, False, True), (0, True, True)):
+    for step, stream, is_upper_bound in ((5, True, False), (5, False, True), (0, True, True)):
         tariff = Tariff(0, 10**6, usage=by_usage(), step=step)
-        assert price(tariff, request(), plain({**CHAT, "stream": stream})).loose is loose
+        assert (
+            price(tariff, request(), plain({**CHAT, "stream": stream})).is_upper_bound
+            is is_upper_bound
+        )
 
 
 def test_a_request_that_costs_more_than_the_most_alone_is_refused() -> None:
@@ -254,7 +257,7 @@ def test_a_call_is_lowered_to_the_most_and_then_to_what_is_left() -> None:
     """Each time the bound gets less, and never is an answer of fewer than 16 tokens one."""
     found = priced(CHAT, most=SIZE + 500)
     assert (found.bound, json.loads(found.body or b"")["max_tokens"]) == (SIZE + 500, 50)
-    left = Denial(Reason.CREDITS_EXHAUSTED, used=1000, quota=1000 + SIZE + 205)
+    left = Denial(Reason.CREDITS_EXHAUSTED, used_micro=1000, quota_micro=1000 + SIZE + 205)
     assert found.lower_for(left)
     assert (found.bound, json.loads(found.body or b"")["max_tokens"]) == (SIZE + 200, 20)
     assert not found.lower_for(left)
@@ -266,9 +269,9 @@ def test_a_call_is_lowered_to_the_most_and_then_to_what_is_left() -> None:
 @pytest.mark.parametrize(
     "denial",
     [
-        Denial(Reason.CREDITS_EXHAUSTED, used=5000, quota=10),
-        Denial(Reason.BRANCH_REVOKED, used=0, quota=SIZE + 500),
-        Denial(Reason.BUDGET_UNAVAILABLE, used=0, quota=SIZE + 500),
+        Denial(Reason.CREDITS_EXHAUSTED, used_micro=5000, quota_micro=10),
+        Denial(Reason.BRANCH_REVOKED, used_micro=0, quota_micro=SIZE + 500),
+        Denial(Reason.BUDGET_UNAVAILABLE, used_micro=0, quota_micro=SIZE + 500),
     ],
 )
 def test_no_other_refusal_lowers_a_call(denial: Denial) -> None:

@@ -39,13 +39,13 @@ class Permit(FakePermit):
 
     def __init__(self) -> None:
         super().__init__(grant_of(), 0)
-        self.price, self.lease, self.observed = 0, 0, False
+        self.price_micro, self.lease, self.in_observe_mode = 0, 0, False
 
-    def grow(self, more: int) -> bool:
-        if more > self.lease or not self.vouched:
+    def grow(self, more_micro: int) -> bool:
+        if more_micro > self.lease or not self.is_current:
             return False
-        self.lease -= more
-        self.price += more
+        self.lease -= more_micro
+        self.price_micro += more_micro
         return True
 
 
@@ -147,7 +147,7 @@ class World:
         priced = PricedRequest(CostMeter(tariff), None, None)
         pending = PendingCall(exchange, site, entry, b"", None, [], described, priced=priced)
         self.call = ProxiedCall(self.services, pending, entry, head, self.permit)  # type: ignore[arg-type]
-        self.permit.lease, self.permit.price = 30, price
+        self.permit.lease, self.permit.price_micro = 30, price
         self.carrier.headers += headers
         self.carrier.complete = not first
         self.call.begun(self.carrier)  # type: ignore[arg-type]
@@ -211,10 +211,10 @@ def test_a_stream_without_credit_is_cut_where_it_ends(world: World) -> None:
 def test_a_stream_that_nobody_vouches_for_waits_and_goes_on(world: World) -> None:
     """Credit in the lease does not help it, and none is drawn, until somebody does again."""
     world.permit.lease = 100
-    world.permit.vouched = False
+    world.permit.is_current = False
     world.come(b"#" * 30)
     assert (world.sent(), world.carrier.paused, world.services.needs) == (0, True, [])
-    world.permit.vouched = True
+    world.permit.is_current = True
     world.services.pauses.pop()()
     assert world.services.needs == [30]
     world.services.done("granted")
@@ -230,12 +230,12 @@ def test_a_stream_that_nobody_vouched_for_in_time_is_told_why(
     events = (b"content-type", b"text/event-stream")
     world = World(tmp_path, BYTES, events, first=b"data: " + b"#" * 22 + b"\n\n")
     world.said()
-    world.permit.vouched = False
+    world.permit.is_current = False
     if not taken:
         monkeypatch.setattr(limits, "stream_wait_seconds_max", 0)
     world.come(b"data: " + b"#" * 22 + b"\n\n")
     if taken:
-        world.permit.vouched = True
+        world.permit.is_current = True
         world.services.pauses.pop()()
         world.call._metering._top_up._until = 0
         world.services.done("granted")
@@ -306,7 +306,7 @@ def overrun(folder: Path, lease: int, left: int = 1000) -> World:
     `left` is what this machine knows of the branch.
     """
     world = World(folder, CHARGED, (b"x-cost", b"120"), price=50)
-    world.permit.lease, world.permit.left = lease, left
+    world.permit.lease, world.permit.branch_unspent_micro = lease, left
     world.carrier.complete = True
     world.call.progressed()
     return world
@@ -342,7 +342,7 @@ def test_of_what_a_branch_cannot_pay_all_that_it_has_is_charged(tmp_path: Path) 
     world = overrun(tmp_path, 10)
     world.services.done("exhausted", level="article", used=60, quota=100)
     assert world.services.needs == [70, 40]
-    world.permit.lease, world.permit.left = 40, 0
+    world.permit.lease, world.permit.branch_unspent_micro = 40, 0
     world.services.done("granted")
     assert (world.services.landings, world.services.overruns) == ([100], [(ID, 20)])
     assert world.permit.lease == 0
@@ -355,7 +355,7 @@ def test_what_is_known_to_be_left_is_asked_for_at_once(tmp_path: Path) -> None:
     world.permit.lease = 40
     world.services.done("granted")  # and somebody has given back 25
     assert (world.services.needs, world.services.landings) == ([40, 30], [])
-    world.permit.lease, world.permit.left = 25, 0
+    world.permit.lease, world.permit.branch_unspent_micro = 25, 0
     world.services.done("granted")
     assert (world.services.landings, world.services.overruns) == ([115], [(ID, 5)])
 
@@ -458,7 +458,7 @@ def test_what_a_client_that_has_gone_owes_is_drawn_for_as_well(
     """Once its answer was heard to the end; the server is let go, and the worker may end."""
     drained = msgspec.structs.replace(CHARGED, hang_up="drain")
     world = World(tmp_path, drained, (b"x-cost", b"120"), price=50)
-    world.permit.lease, world.permit.left = 10, 1000
+    world.permit.lease, world.permit.branch_unspent_micro = 10, 1000
     world.call.lost()
     assert (world.call.over, world.carrier.releases) == (False, 0)
     world.carrier.complete = True
@@ -479,7 +479,7 @@ def test_what_a_client_that_has_gone_owes_is_drawn_for_as_well(
 def test_what_is_only_observed_is_never_charged_more(tmp_path: Path) -> None:
     """Nor is its branch ended."""
     world = World(tmp_path, CHARGED, (b"x-cost", b"120"), price=50)
-    world.permit.observed, world.permit.lease = True, 100
+    world.permit.in_observe_mode, world.permit.lease = True, 100
     world.carrier.complete = True
     world.call.progressed()
     assert (world.services.landings, world.services.overruns) == ([50], [])

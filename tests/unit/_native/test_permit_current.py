@@ -31,17 +31,17 @@ def test_a_permit_takes_more_by_the_rule_that_calls_are_admitted_by(
 ) -> None:
     """What it has it keeps, and may settle."""
     permit = house.permit(house.world.token, tool)
-    price = permit.price
-    assert permit.vouched
+    price = permit.price_micro
+    assert permit.is_current
     house.table.vouch(BOOT_NS + fresh, BOOT_NS + synced)
     allowed = fresh and (synced or tool == OPEN)
-    assert permit.vouched is allowed
+    assert permit.is_current is allowed
     assert permit.grow(7) is allowed
-    assert permit.price == price + (7 if allowed else 0)
-    assert permit.held
+    assert permit.price_micro == price + (7 if allowed else 0)
+    assert permit.has_reservation
     assert not permit.revoked
     permit.settle()
-    assert house.record().settled == permit.price
+    assert house.record().settled == permit.price_micro
 
 
 def test_a_permit_looks_at_the_machine_s_own_clock(house: Gatehouse) -> None:
@@ -65,4 +65,4 @@ def test_a_permit_of_a_closed_table_is_vouched_for_by_nobody(house: Gatehouse) -
     """A closed mapping is never read."""
     permit = house.permit(house.world.token)
     house.table.close()
-    assert not permit.vouched
+    assert not permit.is_current
