@@ -1,7 +1,57 @@
-"""Crewgate: who is calling, under whose grant, may it use this tool, and can it still pay?"""
+"""Crewgate: who is calling, under whose grant, may it use this tool, and can it still pay?
+
+The library half, for a tool's own server or any other process that judges calls: a `Verifier`
+answers each call with a `Permit` or a `Denial`. `crewgate.asgi` guards an ASGI application with it,
+and `crewgate.issuer` mints tokens for a crew. All errors of the three are here.
+"""
 
 from crewgate._native.permit import Permit
-from crewgate.core.verdict import Denial, Reason
-from crewgate.verifier import Verifier
+from crewgate.core.tokens.claims import Claims, PathElement
+from crewgate.core.tokens.grant import Grant
+from crewgate.core.verdict import Denial, Reason, SpentWindow
+from crewgate.errors import (
+    AlreadySettledError,
+    ConfigurationError,
+    ControlError,
+    CrewgateError,
+    ForkedError,
+    IssuerError,
+    JournalError,
+    JournalLockedError,
+    LinkError,
+    RefusedError,
+    ScopeError,
+    StreamTerminatedError,
+    TableError,
+    TableFullError,
+)
+from crewgate.verifier import DecisionCallback, Verifier
 
-__all__ = ["Denial", "Permit", "Reason", "Verifier"]
+__version__ = "0.1.0"  # the only place: pyproject.toml reads it
+
+__all__ = [
+    "AlreadySettledError",
+    "Claims",
+    "ConfigurationError",
+    "ControlError",
+    "CrewgateError",
+    "DecisionCallback",
+    "Denial",
+    "ForkedError",
+    "Grant",
+    "IssuerError",
+    "JournalError",
+    "JournalLockedError",
+    "LinkError",
+    "PathElement",
+    "Permit",
+    "Reason",
+    "RefusedError",
+    "ScopeError",
+    "SpentWindow",
+    "StreamTerminatedError",
+    "TableError",
+    "TableFullError",
+    "Verifier",
+    "__version__",
+]

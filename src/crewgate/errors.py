@@ -123,7 +123,7 @@ class RequestRefusedError(ClientError):
         self.status = status
 
 
-class StreamTerminatedError(ClientError):
+class StreamTerminatedError(CrewgateError):
     """An answer was cut in the middle, because its branch is dead; its connection must end."""
 
 

@@ -1,5 +1,13 @@
-"""Minting for a crew: the orchestrator, its sub-agents' handles, and single tokens."""
+"""Minting for a crew: the orchestrator, its sub-agents' handles, and single tokens.
 
+Each HTTP client has a `TokenAuth` of its own, which presents a sub-agent's token: in `httpx_auth`,
+`httpx2_auth`, `requests_auth`, `aiohttp_auth` and `grpc_auth` of this package, modules that import
+that client. Their `NoTokenError` is an error of the client as well; `crewgate` has all others.
+"""
+
+from crewgate.core.policy.policy import CrewPolicy, VerificationKey
+from crewgate.core.tokens.claims import Claims, PathElement
+from crewgate.issuer.gateway import BranchUsage, GatewayClient
 from crewgate.issuer.inspection import TokenInspection, inspect_token, read_claims
 from crewgate.issuer.mint import MintedToken, Minter
 from crewgate.issuer.orchestrator import Orchestrator
@@ -7,12 +15,18 @@ from crewgate.issuer.signing import SigningKey
 from crewgate.issuer.subagent import SubAgent
 
 __all__ = [
+    "BranchUsage",
+    "Claims",
+    "CrewPolicy",
+    "GatewayClient",
     "MintedToken",
     "Minter",
     "Orchestrator",
+    "PathElement",
     "SigningKey",
     "SubAgent",
     "TokenInspection",
+    "VerificationKey",
     "inspect_token",
     "read_claims",
 ]

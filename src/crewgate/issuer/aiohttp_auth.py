@@ -7,6 +7,8 @@ from yarl import URL
 from crewgate.errors import IssuerError
 from crewgate.issuer.auth_flow import FIELD, UNAUTHORIZED, TokenSource, bearer, newer_than, reader
 
+__all__ = ["NoTokenError", "TokenAuth"]
+
 
 class NoTokenError(IssuerError, aiohttp.ClientConnectionError):
     """There is no token, so nothing was sent: an error of aiohttp's, which its users catch."""

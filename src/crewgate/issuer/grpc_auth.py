@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from crewgate.errors import IssuerError
 from crewgate.issuer.auth_flow import FIELD, TokenSource, bearer, reader
 
+__all__ = ["TokenAuth"]
+
 Metadata = Sequence[tuple[str, str]]
 
 

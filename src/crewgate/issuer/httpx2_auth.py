@@ -9,6 +9,8 @@ import httpx2
 from crewgate.errors import IssuerError
 from crewgate.issuer.auth_flow import FlowAuth
 
+__all__ = ["NoTokenError", "TokenAuth"]
+
 
 class NoTokenError(IssuerError, httpx2.TransportError):
     """There is no token, so nothing was sent: an error of httpx2's, which clients on it know."""

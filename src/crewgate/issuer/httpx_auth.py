@@ -5,6 +5,8 @@ import httpx
 from crewgate.errors import IssuerError
 from crewgate.issuer.auth_flow import FlowAuth
 
+__all__ = ["NoTokenError", "TokenAuth"]
+
 
 class NoTokenError(IssuerError, httpx.TransportError):
     """There is no token, so nothing was sent: an error of httpx's, which clients on it know."""

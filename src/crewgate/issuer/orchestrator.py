@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError, JournalError
@@ -25,9 +25,6 @@ from crewgate.issuer.parameters import amount, branch_id, tool_list
 from crewgate.issuer.subagent import SubAgent, branch_of
 from crewgate.issuer.token_file_renewer import TokenFileRenewer
 from crewgate.issuer.token_store import renewal
-
-if TYPE_CHECKING:
-    from crewgate.issuer.remote import RemoteOrchestrator
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +66,7 @@ class Orchestrator:
         return cls(minter, journal_of(config, minter), lifetime=lifetime, gateway=local)
 
     @staticmethod
-    def remote(url: str, certificate: Path | str, *, ca: Path | str) -> "RemoteOrchestrator":
+    def remote(url: str, certificate: Path | str, *, ca: Path | str) -> "Orchestrator":
         """The orchestrator that a certificate names, on any host: a gateway signs for it.
 
         `url` is of the gateway's control API, `https://HOST:PORT`. `certificate` is PREFIX or

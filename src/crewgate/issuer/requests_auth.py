@@ -8,6 +8,8 @@ from requests.auth import AuthBase
 from crewgate.errors import IssuerError
 from crewgate.issuer.auth_flow import FIELD, UNAUTHORIZED, TokenSource, bearer, newer_than, reader
 
+__all__ = ["NoTokenError", "TokenAuth"]
+
 
 class NoTokenError(IssuerError, requests.exceptions.ConnectionError):
     """There is no token, so nothing was sent: an error of requests', which its users catch."""
