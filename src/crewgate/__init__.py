@@ -12,7 +12,6 @@ from crewgate.core.verdict import Denial, Reason, SpentWindow
 from crewgate.errors import (
     AlreadySettledError,
     ConfigurationError,
-    ControlError,
     CrewgateError,
     ForkedError,
     IssuerError,
@@ -33,7 +32,6 @@ __all__ = [
     "AlreadySettledError",
     "Claims",
     "ConfigurationError",
-    "ControlError",
     "CrewgateError",
     "DecisionCallback",
     "Denial",

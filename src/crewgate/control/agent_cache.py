@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 from crewgate import limits
 from crewgate.api.snapshot import Snapshot
@@ -103,6 +103,6 @@ class CrewUsageGateway:
             for name, row in rows.items()
         }
 
-    def revoke(self, branch: str) -> object:
+    def revoke(self, branch: str) -> NoReturn:
         """Nobody revokes by a journal here: the API tells the agent itself."""
         raise LinkError(f"branch {branch} is revoked by the control API alone")

@@ -7,7 +7,7 @@ that client. Their `NoTokenError` is an error of the client as well; `crewgate` 
 
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey
 from crewgate.core.tokens.claims import Claims, PathElement
-from crewgate.issuer.gateway import BranchUsage, GatewayClient
+from crewgate.issuer.gateway import BranchUsage, GatewayClient, RevocationReceipt
 from crewgate.issuer.inspection import TokenInspection, inspect_token, read_claims
 from crewgate.issuer.mint import MintedToken, Minter
 from crewgate.issuer.orchestrator import Orchestrator
@@ -23,6 +23,7 @@ __all__ = [
     "Minter",
     "Orchestrator",
     "PathElement",
+    "RevocationReceipt",
     "SigningKey",
     "SubAgent",
     "TokenInspection",

@@ -11,13 +11,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from crewgate.config import Config, load
 from crewgate.core.ids import branch_key
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.tokens.grant import keys_of
 from crewgate.errors import ConfigurationError, LinkError
 from crewgate.ipc.admin_client import AdminClient
-from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.ipc.table_access import open_table
 from crewgate.issuer.mint import Minter
 from crewgate.issuer.signing import SigningKey
@@ -57,10 +58,44 @@ def process_name() -> str:
 
 
 class BranchUsage(NamedTuple):
-    """What a gateway knows of a branch: what it and all below it spent, and whether it is dead."""
+    """What a gateway knows of a branch.
 
-    spent: int
-    dead: bool = False
+    Attributes:
+        spent_micro: Micro-credits that the branch and all branches below it have spent.
+        is_revoked: Whether the branch, or a branch above it, was revoked or closed there.
+    """
+
+    spent_micro: int
+    is_revoked: bool = False
+
+
+class RevocationReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the revocation of a branch had come when the gateway answered.
+
+    Attributes:
+        machines_applied: Machines that have it in force and on their disks. It reaches the others
+            without a further call.
+        machines_total: Machines in the trust domain.
+        machines_missing: The names of those that have not acknowledged it yet, if they are known.
+        is_complete: Whether it is on as many disks as were asked for: of a majority of the
+            machines, or of the one that there is.
+        elapsed_ms: Milliseconds from the gateway's reading of the request to the last of these
+            machines, and to the end of the last open call at the gateway.
+        calls_cut: Open calls that the gateway's machine ended.
+        is_whole_crew: Whether all tokens of the crew that were issued before are revoked instead,
+            because the crew has used up its share of revocations.
+        is_known: False if no machine knows the branch: is its id mistyped? It is revoked all the
+            same.
+    """
+
+    machines_applied: int
+    machines_total: int
+    machines_missing: tuple[str, ...]
+    is_complete: bool
+    elapsed_ms: float
+    calls_cut: int
+    is_whole_crew: bool
+    is_known: bool
 
 
 class GatewayClient(Protocol):
@@ -69,11 +104,19 @@ class GatewayClient(Protocol):
     def usage(self, branches: Collection[str]) -> Mapping[str, BranchUsage]:
         """What is known of these branches (UUID text).
 
-        Those that no call has used yet are left out, unless they are dead.
+        The answer leaves out a branch that no call has used yet, unless it was revoked.
+
+        Raises:
+            LinkError: The gateway cannot be reached, and nothing may be minted without it.
         """
 
-    def revoke(self, branch: str) -> object:
-        """End a branch and all below it, everywhere; the receipt, or an error if that failed."""
+    def revoke(self, branch: str) -> RevocationReceipt:
+        """Revoke a branch (UUID text) and all below it, on every machine.
+
+        Raises:
+            LinkError: The gateway cannot be reached; nothing is revoked there.
+            RefusedError: The gateway does not revoke it, and says why.
+        """
 
 
 class LocalGateway:
@@ -103,8 +146,8 @@ class LocalGateway:
             for row in rows
             if row.crew == self._crew and row.branch in branches
         }
-        dead = BranchUsage(0, dead=True)
-        return seen | dict.fromkeys(self._revoked(set(branches) - seen.keys()), dead)
+        revoked = BranchUsage(0, is_revoked=True)
+        return seen | dict.fromkeys(self._revoked(set(branches) - seen.keys()), revoked)
 
     def refuses(self, claims: Claims, kid: str) -> bool:
         """Whether a token that key `kid` signed is dead in the table by anything that it names.
@@ -129,6 +172,16 @@ class LocalGateway:
             return []
 
     def revoke(self, branch: str) -> RevocationReceipt:
-        """End a branch on this machine; LinkError if the agent cannot be reached."""
+        """See `GatewayClient`."""
         with AdminClient(self._state) as owner:
-            return owner.revoke(branch, self._crew)
+            done = owner.revoke(branch, self._crew)
+        return RevocationReceipt(
+            machines_applied=done.reach.applied_on,
+            machines_total=done.reach.of,
+            machines_missing=tuple(done.reach.missing),
+            is_complete=done.reach.enough,
+            elapsed_ms=max(done.reach.ms, done.cut_ms),
+            calls_cut=done.streams_cut,
+            is_whole_crew=done.coarsened,
+            is_known=not done.never_seen,
+        )

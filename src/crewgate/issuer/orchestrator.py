@@ -17,7 +17,14 @@ from typing import Self
 
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError, JournalError
-from crewgate.issuer.gateway import GatewayClient, LocalGateway, journal_of, minter_of, process_name
+from crewgate.issuer.gateway import (
+    GatewayClient,
+    LocalGateway,
+    RevocationReceipt,
+    journal_of,
+    minter_of,
+    process_name,
+)
 from crewgate.issuer.issuer_state import IssuerState
 from crewgate.issuer.journal import BranchRevoked, MintRecord, extension
 from crewgate.issuer.mint import MintedToken, Minter
@@ -212,7 +219,7 @@ class Orchestrator:
         with self._lock:
             return self._extend(branch, quota, names, spent, overcommit=overcommit, why=why)
 
-    def revoke(self, agent: SubAgent | str, *, why: str = "") -> object:
+    def revoke(self, agent: SubAgent | str, *, why: str = "") -> RevocationReceipt | None:
         """End a branch (a handle, or any UUID of the crew) and all below it, here and everywhere.
 
         First it is dead here, so that nothing is minted for it whatever comes; then the gateways
@@ -252,7 +259,7 @@ class Orchestrator:
         with self._lock:
             return self._custody.write(branch, self._clock())
 
-    def _send(self, branch: str) -> object:
+    def _send(self, branch: str) -> RevocationReceipt | None:
         return None if self._gateway is None else self._gateway.revoke(branch)
 
     def _ask(self, branch: str) -> Mapping[str, int]:
@@ -263,9 +270,9 @@ class Orchestrator:
             relatives = self._branches.relatives(branch, self._clock())
         standing = self._gateway.usage(relatives)
         for relative, known in standing.items():
-            if known.dead:
+            if known.is_revoked:
                 self.note_death(relative, why="dead at the gateway")
-        return {relative: known.spent for relative, known in standing.items()}
+        return {relative: known.spent_micro for relative, known in standing.items()}
 
     def _fresh(self, branch: str) -> str | None:
         claims, minted = self._branches.living(branch).claims, self._custody.get(branch)

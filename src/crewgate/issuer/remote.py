@@ -22,9 +22,11 @@ from crewgate.errors import (
     IssuerError,
     JournalLockedError,
     LinkError,
+    RefusedError,
     ScopeError,
 )
 from crewgate.issuer.control_client import ControlClient, client_context
+from crewgate.issuer.gateway import RevocationReceipt
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.issuer_state import IssuerState
 from crewgate.issuer.journal import BranchRevoked, MintRecord, extension
@@ -39,6 +41,8 @@ _CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"  # RFC 8693
 _TOKEN = "urn:ietf:params:oauth:token-type:jwt"
 _NEXT = "refresh_token"
 _CONFLICT = 409
+_TOO_MANY = 429
+_SERVER_ERROR = 500
 _HERE = "this host"  # who ended a branch, as far as this process remembers
 
 
@@ -55,8 +59,8 @@ class _Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
     crew: str = ""
 
 
-class RemoteReceipt(msgspec.Struct, frozen=True):
-    """What the API answers: on how many machines it is, and what it cut at the gateway."""
+class _RevocationResponse(msgspec.Struct, frozen=True):
+    """Of the API's answer to a revocation, what a receipt has."""
 
     applied_on: int = 1
     of: int = 1
@@ -66,7 +70,6 @@ class RemoteReceipt(msgspec.Struct, frozen=True):
     calls_cut: int = 0
     coarsened: bool = False
     never_seen: str = ""
-    never_seen_on: int = 0  # machines that say so
 
 
 class ControlAPI:
@@ -96,10 +99,29 @@ class ControlAPI:
             raise _issuer_error(error) from error
         return MintedToken(found.access_token, read_claims(found.access_token))
 
-    def revoke(self, branch: str, crew: str) -> RemoteReceipt:
-        """End a branch and all below it; LinkError, ControlError."""
-        with self._lock:
-            return self._current().post("/v1/revocations", _Revocation(branch, crew), RemoteReceipt)
+    def revoke(self, branch: str, crew: str) -> RevocationReceipt:
+        """Revoke a branch and all below it.
+
+        Raises:
+            LinkError: The API cannot be asked, or cannot do it now: ask again.
+            RefusedError: The API refuses, and says why.
+        """
+        ask = _Revocation(branch, crew)
+        try:
+            with self._lock:
+                done = self._current().post("/v1/revocations", ask, _RevocationResponse)
+        except ControlError as error:
+            raise _revocation_error(error) from error
+        return RevocationReceipt(
+            machines_applied=done.applied_on,
+            machines_total=done.of,
+            machines_missing=tuple(done.missing),
+            is_complete=done.enough,
+            elapsed_ms=done.ms,
+            calls_cut=done.calls_cut,
+            is_whole_crew=done.coarsened,
+            is_known=not done.never_seen,
+        )
 
     def _current(self) -> ControlClient:
         """With the certificate as its file has it now; one that is half written waits."""
@@ -213,7 +235,7 @@ class RemoteOrchestrator(Orchestrator):
             more["scope"] = " ".join(tool_list(tools))
         return self._next(branch_of(agent), more, why)
 
-    def revoke(self, agent: SubAgent | str, *, why: str = "") -> RemoteReceipt:
+    def revoke(self, agent: SubAgent | str, *, why: str = "") -> RevocationReceipt:
         """See `Orchestrator.revoke`: it is dead here first; LinkError if the API cannot be asked.
 
         A branch that is not known here is one of the orchestrator's crew that a gateway has seen.
@@ -288,3 +310,9 @@ def _issuer_error(error: ControlError) -> CrewgateError:
     if error.status == _CONFLICT:
         return JournalLockedError(str(error))
     return IssuerError(str(error))
+
+
+def _revocation_error(error: ControlError) -> CrewgateError:
+    """As the agent would say it: LinkError for what may be done later, else RefusedError."""
+    may_pass = error.status >= _SERVER_ERROR or error.status == _TOO_MANY
+    return LinkError(str(error)) if may_pass else RefusedError(str(error))

@@ -11,6 +11,7 @@ from crewgate.core.tokens.claims import Claims
 from crewgate.issuer.parameters import branch_id
 
 if TYPE_CHECKING:
+    from crewgate.issuer.gateway import RevocationReceipt
     from crewgate.issuer.orchestrator import Orchestrator
 
 
@@ -52,7 +53,7 @@ class SubAgent:
             self, credits=credits, tools=tools, overcommit=overcommit, why=why
         )
 
-    def revoke(self, *, why: str = "") -> object:
+    def revoke(self, *, why: str = "") -> "RevocationReceipt | None":
         """End this branch and all below it; see `Orchestrator.revoke`."""
         return self._orchestrator.revoke(self, why=why)
 

@@ -37,8 +37,8 @@ def test_it_mints_spawns_refreshes_and_revokes(site: ControlSite, tmp_path: Path
         for ending in (".key", ".pem"):
             shutil.copy(f"{site.folder / 'renewed'}{ending}", f"{prefix}{ending}")
         done = bd.revoke(run)
-        assert done.enough
-        assert (done.applied_on, done.never_seen, done.never_seen_on) == (1, "", 0)
+        assert (done.is_complete, done.machines_applied, done.machines_total) == (True, 1, 1)
+        assert (done.machines_missing, done.is_known, done.is_whole_crew) == ((), True, False)
         assert site.call(later).status_code == 401
         assert not file.exists()
         with pytest.raises(IssuerError, match="was revoked"):

@@ -9,7 +9,7 @@ import tokens
 
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.issuer import Minter, Orchestrator, SigningKey
-from crewgate.issuer.gateway import BranchUsage
+from crewgate.issuer.gateway import BranchUsage, RevocationReceipt
 
 START = 1_800_000_000.0
 
@@ -53,6 +53,16 @@ class FakeGateway:
         self.asked: list[set[str]] = []
         self.revoked: list[str] = []
         self.failures: list[Exception] = []
+        self.receipt = RevocationReceipt(
+            machines_applied=2,
+            machines_total=3,
+            machines_missing=("gw-3",),
+            is_complete=True,
+            elapsed_ms=7.5,
+            calls_cut=1,
+            is_whole_crew=False,
+            is_known=True,
+        )
         self.meanwhile: Callable[[], object] = list
 
     def usage(self, branches: Collection[str]) -> dict[str, BranchUsage]:
@@ -60,12 +70,12 @@ class FakeGateway:
         self.meanwhile()
         return {branch: self.known[branch] for branch in branches if branch in self.known}
 
-    def revoke(self, branch: str) -> str:
+    def revoke(self, branch: str) -> RevocationReceipt:
         self.meanwhile()
         self.revoked.append(branch)
         if self.failures:
             raise self.failures.pop()
-        return "receipt"
+        return self.receipt
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,15 +15,16 @@ from crewgate.errors import ConfigurationError, IssuerError, JournalError, LinkE
 from crewgate.ipc.admin_messages import (
     AdminRequest,
     GetTree,
-    RevocationReceipt,
+    QuorumResult,
     Revoke,
     TreePage,
     TreeRow,
     owner_asks,
 )
+from crewgate.ipc.admin_messages import RevocationReceipt as AgentReceipt
 from crewgate.ipc.attach_messages import pack, unpack
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.issuer import Orchestrator, SigningKey, read_claims
+from crewgate.issuer import Orchestrator, RevocationReceipt, SigningKey, read_claims
 from crewgate.issuer.gateway import BranchUsage, LocalGateway, minter_of
 
 BRANCH = "0199c1d2-0000-7000-8000-000000000002"
@@ -168,7 +170,7 @@ def test_standing_is_read_from_the_tree(tmp_path: Path) -> None:
     with agent(tmp_path, rows):
         standing = LocalGateway(tmp_path, "article").usage({BRANCH, OTHER})
         nobody = LocalGateway(tmp_path, "article").usage({"unseen"})
-    assert standing == {BRANCH: BranchUsage(8), OTHER: BranchUsage(7, dead=True)}
+    assert standing == {BRANCH: BranchUsage(8), OTHER: BranchUsage(7, is_revoked=True)}
     assert nobody == {}
 
 
@@ -183,14 +185,32 @@ def test_without_a_gateway_nothing_is_known(
         local.revoke(BRANCH)
 
 
-def test_a_revocation_returns_the_receipt(config: Path) -> None:
+@pytest.mark.parametrize(
+    ("reach", "more", "expected"),
+    [
+        (
+            QuorumResult(),
+            {},
+            {"elapsed_ms": 0.5, "is_complete": True, "is_whole_crew": False, "is_known": True},
+        ),
+        (
+            QuorumResult("quorum", 2, 4, 1000.0, ["gw-3", "gw-4"], enough=False),
+            {"coarsened": True, "never_seen": "here"},
+            {"elapsed_ms": 1000.0, "is_complete": False, "is_whole_crew": True, "is_known": False},
+        ),
+    ],
+    ids=["one machine", "too few of four"],
+)
+def test_a_revocation_returns_the_receipt(
+    config: Path, reach: QuorumResult, more: dict[str, Any], expected: dict[str, Any]
+) -> None:
     """The agent is told the branch and the crew, and its receipt is the answer."""
     asked: list[AdminRequest] = []
 
     def answer(ask: AdminRequest) -> bytes:
         asked.append(ask)
         return pack(
-            RevocationReceipt(
+            AgentReceipt(
                 id=ask.id,
                 target="branch",
                 name=BRANCH,
@@ -198,9 +218,11 @@ def test_a_revocation_returns_the_receipt(config: Path) -> None:
                 read_ns=1,
                 last_cut_ns=2,
                 cut_ms=0.5,
-                streams_cut=1,
+                streams_cut=4,
                 attachments=2,
                 silent=0,
+                reach=reach,
+                **more,
             )
         )
 
@@ -209,6 +231,11 @@ def test_a_revocation_returns_the_receipt(config: Path) -> None:
         agent(load(config).state, answer),
     ):
         receipt = article.revoke(BRANCH)
-    assert isinstance(receipt, RevocationReceipt)
-    assert receipt.streams_cut == 1
+    assert receipt == RevocationReceipt(
+        machines_applied=reach.applied_on,
+        machines_total=reach.of,
+        machines_missing=tuple(reach.missing),
+        calls_cut=4,
+        **expected,
+    )
     assert asked == [Revoke(id=1, target="branch", name=BRANCH, crew="article")]

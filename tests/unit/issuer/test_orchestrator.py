@@ -12,7 +12,7 @@ from crewgate import limits
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError, JournalError, LinkError
 from crewgate.issuer import Orchestrator, SubAgent, read_claims
-from crewgate.issuer.gateway import BranchUsage
+from crewgate.issuer.gateway import BranchUsage, RevocationReceipt
 
 Make = Callable[..., Orchestrator]
 
@@ -28,6 +28,7 @@ class Gateway(Protocol):
     revoked: list[str]
     failures: list[Exception]
     meanwhile: Callable[[], object]
+    receipt: RevocationReceipt
 
 
 def start(article: Orchestrator, **changes: Any) -> SubAgent:
@@ -159,7 +160,7 @@ def test_a_death_at_the_gateway_is_learnt(
     run = start(article)
     child, sibling = spawn(article, run, tools=["search.*"]), spawn(article, run)
     below = spawn(article, child, credits="1.00")
-    gateway.known[child.branch] = BranchUsage(0, dead=True)
+    gateway.known[child.branch] = BranchUsage(0, is_revoked=True)
     clock.pass_seconds(700)
     with pytest.raises(IssuerError, match="was revoked"):
         below.token()
@@ -254,7 +255,7 @@ def test_revoking_ends_everything_below_and_nothing_else(make: Make, gateway: Ga
     run = start(article)
     child, sibling = spawn(article, run, tools=["search.*"]), spawn(article, run)
     below = spawn(article, child, credits="1.00")
-    assert article.revoke(child, why="loops") == "receipt"
+    assert article.revoke(child, why="loops") is gateway.receipt
     assert gateway.revoked == [child.branch]
     for dead in (child, below):
         for attempt in (dead.token, dead.refresh, lambda dead=dead: spawn(article, dead)):
@@ -275,7 +276,7 @@ def test_revoking_again_tells_again_and_journals_once(
         run.revoke()
     with pytest.raises(IssuerError, match="was revoked"):
         run.token()
-    assert run.revoke() == "receipt"
+    assert run.revoke() is gateway.receipt
     assert [line["event"] for line in lines(tmp_path)] == ["mint", "revoke"]
 
 

@@ -3,10 +3,18 @@
 import pytest
 from crew_world import World
 
-from crewgate.errors import ControlError, IssuerError, JournalLockedError, LinkError, ScopeError
+from crewgate.errors import (
+    ControlError,
+    IssuerError,
+    JournalLockedError,
+    LinkError,
+    RefusedError,
+    ScopeError,
+)
+from crewgate.issuer import RevocationReceipt
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.mint import MintedToken
-from crewgate.issuer.remote import RemoteOrchestrator, RemoteReceipt, _issuer_error
+from crewgate.issuer.remote import RemoteOrchestrator, _issuer_error, _revocation_error
 
 NEXT = "0199c1d2-0000-7000-8000-00000000000a"
 
@@ -32,11 +40,20 @@ class Away:
         token = self.world.mint(**changes).decode()
         return MintedToken(token, read_claims(token))
 
-    def revoke(self, branch: str, crew: str) -> RemoteReceipt:
+    def revoke(self, branch: str, crew: str) -> RevocationReceipt:
         if self.is_away:
             raise LinkError("no answer in time")
         self.ended.append((branch, crew))
-        return RemoteReceipt()
+        return RevocationReceipt(
+            machines_applied=1,
+            machines_total=1,
+            machines_missing=(),
+            is_complete=True,
+            elapsed_ms=1.0,
+            calls_cut=0,
+            is_whole_crew=False,
+            is_known=True,
+        )
 
     def close(self) -> None:
         """Nothing is open."""
@@ -114,3 +131,19 @@ def test_what_the_api_does_not_do_is_refused(orchestrator: RemoteOrchestrator) -
 def test_errors_are_those_of_one_with_a_key(status: int, slug: str, kind: type[Exception]) -> None:
     """Code that catches them works the same wherever the key is."""
     assert type(_issuer_error(ControlError(status, slug, "said"))) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "slug", "kind"),
+    [
+        (503, "agent-unavailable", LinkError),
+        (429, "too-many-requests", LinkError),
+        (409, "refused", RefusedError),
+        (403, "not-permitted", RefusedError),
+    ],
+)
+def test_a_revocation_that_may_be_done_later_is_told_apart(
+    status: int, slug: str, kind: type[Exception]
+) -> None:
+    """Who revokes again on a LinkError does it when that can help, and only then."""
+    assert type(_revocation_error(ControlError(status, slug, "said"))) is kind

@@ -91,7 +91,7 @@ def check_alive(state: Path, shown: "VerifiedToken") -> None:
     lineage = {claims.execution_branch_id, *(element.id for element in claims.branch_path)}
     gateway = LocalGateway(state, claims.crew)
     for branch, standing in gateway.usage(lineage).items():
-        if standing.dead:
+        if standing.is_revoked:
             raise IssuerError(f"branch {branch} is dead: neither it nor any below gets a token")
     if gateway.refuses(claims, shown.kid):
         raise IssuerError(f"grant {claims.jti} was revoked: nobody gets a further token by it")
