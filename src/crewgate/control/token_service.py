@@ -31,7 +31,7 @@ from crewgate.runtime.file_watch import FileWatch
 
 _BEARER = "Bearer"
 _TOKEN_TYPE = "urn:ietf:params:oauth:token-type:jwt"
-_WHY = "token endpoint"
+_REASON = "token endpoint"
 
 
 class TokenService:
@@ -66,7 +66,7 @@ class TokenService:
             tools=grant.tools,
             role=grant.role,
             process_id=grant.process or None,
-            why=_WHY,
+            reason=_REASON,
         )
         return self._begin(orchestrator, agent)
 
@@ -82,7 +82,7 @@ class TokenService:
             tools=grant.tools,
             credits=grant.credits or "",
             process_id=grant.process or None,
-            why=_WHY,
+            reason=_REASON,
         )
         return self._begin(orchestrator, agent, issued=_TOKEN_TYPE)
 
@@ -95,7 +95,7 @@ class TokenService:
             raise IssuerError("the token expired too long ago; start a new run")
         branch = claims.execution_branch_id
         fresh = orchestrator.refresh(
-            branch, credits=grant.credits or None, tools=grant.tools or None, why=_WHY
+            branch, credits=grant.credits or None, tools=grant.tools or None, reason=_REASON
         )
         after = orchestrator.claims(branch)
         self._count(fresh, after)
@@ -109,7 +109,7 @@ class TokenService:
         try:
             self._count(token, claims)
         except BaseException:
-            orchestrator.note_death(agent.branch, why="not handed out")
+            orchestrator.mark_revoked(agent.branch, reason="not handed out")
             raise
         return _answer(token, claims, issued=issued)
 

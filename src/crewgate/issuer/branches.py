@@ -61,7 +61,7 @@ class BranchTree:
         return branch in self._branches
 
     def crew_of(self, branch: str) -> str:
-        """Whose a branch is, dead or not; empty if it was not minted here."""
+        """The crew of a branch, dead or not; empty if the branch was not minted here."""
         known = self._branches.get(branch)
         return known.claims.crew if known is not None else ""
 

@@ -1,4 +1,4 @@
-"""Journal, lineage and tokens of one orchestrator, changed together: a line, then what it says.
+"""Journal, branches and tokens of one orchestrator, changed together: a line, then what it says.
 
 Decides the order that a crash or a full disk cannot undo: a grant is on disk before its token is
 in anybody's hands; a death counts at once and is written as soon as the disk lets us. Not locked:
@@ -20,7 +20,7 @@ class IssuerState:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self.custody = TokenStore()
+        self.tokens = TokenStore()
         self.branches = BranchTree()
         self._unwritten: dict[str, BranchRevoked] = {}
         self._journal = None if path is None else MintJournal(path)
@@ -46,15 +46,15 @@ class IssuerState:
         try:
             self.branches.forget_ended(now)
         finally:
-            if len(self.custody) > len(self.branches):
-                self.custody.keep(self.branches.knows)
+            if len(self.tokens) > len(self.branches):
+                self.tokens.drop_unknown(self.branches.knows)
 
     def grant(self, entry: MintRecord | ExtensionRecord, minted: MintedToken) -> None:
         """A branch has a first or a further grant; JournalError and it has not."""
         if self._journal is not None:
             self._journal.append(entry)
         self.branches.apply(entry)
-        self.custody.put(minted)
+        self.tokens.put(minted)
 
     def end(self, entry: BranchRevoked) -> None:
         """A branch and all below it are dead, whatever the disk says.
@@ -64,7 +64,7 @@ class IssuerState:
         if not self.branches.is_dead(entry.branch):
             self._unwritten[entry.branch] = entry
             for branch in self.branches.apply(entry):
-                self.custody.drop(branch)
+                self.tokens.drop(branch)
         for branch, unwritten in [*self._unwritten.items()]:
             if self._journal is not None:
                 self._journal.append(unwritten)

@@ -3,7 +3,8 @@
 A line is on disk before the token that it tells of leaves the process, so a crash can lose a token
 that nobody has, never one that somebody has. Its last line may be torn by such a crash and is cut
 off at the next start; damage anywhere else is an error, because a forgotten line may be a death.
-One process at a time writes a journal (flock). What the lines mean is for `lineage`.
+One process at a time writes a journal (flock). What the lines mean is for `branches`. A `reason` is
+`why` in the file.
 """
 
 import fcntl
@@ -35,7 +36,7 @@ class MintRecord(msgspec.Struct, frozen=True, tag="mint", tag_field="event", omi
 
     at: float
     claims: Claims
-    why: str = ""
+    reason: str = msgspec.field(default="", name="why")
     overcommit: bool = False
 
 
@@ -49,7 +50,7 @@ class ExtensionRecord(
     seconds: int
     credits: int = 0
     tools: tuple[str, ...] = ()
-    why: str = ""
+    reason: str = msgspec.field(default="", name="why")
     overcommit: bool = False
 
 
@@ -61,14 +62,14 @@ class BranchRevoked(
     at: float
     branch: str
     by: str
-    why: str = ""
+    reason: str = msgspec.field(default="", name="why")
 
 
 JournalEntry = MintRecord | ExtensionRecord | BranchRevoked
 
 
 def extension(
-    before: Claims, after: Claims, now: float, *, why: str, overcommit: bool
+    before: Claims, after: Claims, now: float, *, reason: str, overcommit: bool
 ) -> ExtensionRecord:
     """The line for a further grant of a branch: what grew from `before` to `after`."""
     return ExtensionRecord(
@@ -79,7 +80,7 @@ def extension(
         tools=tuple(
             tool for tool in after.allowed_tools if not scope.within([tool], before.allowed_tools)
         ),
-        why=why,
+        reason=reason,
         overcommit=overcommit,
     )
 

@@ -54,7 +54,7 @@ class Orchestrator:
     ) -> None:
         self._minter, self._lifetime = minter, lifetime
         self._gateway = gateway
-        self._keep(IssuerState(journal), clock)
+        self._set_up(IssuerState(journal), clock)
 
     def __repr__(self) -> str:
         return f"<Orchestrator {self._minter.client_id} with {len(self._branches)} branches>"
@@ -87,14 +87,14 @@ class Orchestrator:
 
         return remote(url, certificate, ca)
 
-    def _keep(self, register: IssuerState, clock: Callable[[], float]) -> None:
-        """What is known, under one lock."""
+    def _set_up(self, state: IssuerState, clock: Callable[[], float]) -> None:
+        """Keep what is known under one lock."""
         self._clock = clock
         self._lock = threading.RLock()
-        self._keeper: TokenFileRenewer | None = None
-        self._register = register
-        self._branches = register.branches
-        self._custody = register.custody
+        self._renewer: TokenFileRenewer | None = None
+        self._state = state
+        self._branches = state.branches
+        self._tokens = state.tokens
 
     def __enter__(self) -> Self:
         return self
@@ -105,11 +105,11 @@ class Orchestrator:
     def close(self) -> None:
         """Stop renewing token files and let the journal go. Its branches live on until they end."""
         with self._lock:
-            keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.close()  # not under the lock: it may be renewing
+            renewer, self._renewer = self._renewer, None
+        if renewer is not None:
+            renewer.close()  # not under the lock: it may be renewing
         with self._lock:
-            self._register.close()
+            self._state.close()
 
     def start_run(
         self,
@@ -120,7 +120,7 @@ class Orchestrator:
         subject: str | None = None,
         process_id: str | None = None,
         token_file: Path | str | None = None,
-        why: str = "",
+        reason: str = "",
     ) -> SubAgent:
         """A new root: one run of the pipeline, for `subject` (default: the orchestrator itself).
 
@@ -130,7 +130,7 @@ class Orchestrator:
         quota, names = amount(credits), tool_list(tools)
         with self._lock:
             now = self._clock()
-            self._register.forget_ended(now)
+            self._state.forget_ended(now)
             minted = self._minter.root(
                 role=role,
                 tools=names,
@@ -140,7 +140,7 @@ class Orchestrator:
                 subject=subject,
                 lifetime=self._lifetime,
             )
-            return self._begin(MintRecord(now, minted.claims, why), minted, token_file)
+            return self._begin(MintRecord(now, minted.claims, reason), minted, token_file)
 
     def spawn(
         self,
@@ -152,7 +152,7 @@ class Orchestrator:
         process_id: str | None = None,
         overcommit: bool = False,
         token_file: Path | str | None = None,
-        why: str = "",
+        reason: str = "",
     ) -> SubAgent:
         """A new branch below `parent`, within its tools, its depth and what is left of its credits.
 
@@ -161,11 +161,11 @@ class Orchestrator:
         credits) and is journalled. `token_file` is kept fresh for a child process.
         """
         above, quota, names = branch_of(parent), amount(credits), tool_list(tools)
-        spent = self._ask(above)
+        spent = self._ask_usage(above)
         with self._lock:
             now = self._clock()
             claims = self._branches.living(above).claims
-            self._register.forget_ended(now)
+            self._state.forget_ended(now)
             minted = self._minter.child(
                 claims,
                 role=role,
@@ -177,7 +177,9 @@ class Orchestrator:
             )
             if not overcommit:
                 self._branches.check_credits_fit(claims, {"": quota}, spent, now)
-            return self._begin(MintRecord(now, minted.claims, why, overcommit), minted, token_file)
+            return self._begin(
+                MintRecord(now, minted.claims, reason, overcommit), minted, token_file
+            )
 
     def agent(self, branch: str) -> SubAgent:
         """The handle of a branch of this journal, after a restart too; IssuerError if dead."""
@@ -194,7 +196,7 @@ class Orchestrator:
             fresh = self._fresh(branch)
         if fresh is not None:
             return fresh
-        spent = self._ask(branch)
+        spent = self._ask_usage(branch)
         with self._lock:  # another thread may have been faster
             return self._fresh(branch) or self._renew(branch, spent)
 
@@ -205,7 +207,7 @@ class Orchestrator:
         credits: str | None = None,  # noqa: A002 - the field's word
         tools: Sequence[str] | None = None,
         overcommit: bool = False,
-        why: str = "",
+        reason: str = "",
     ) -> str:
         """The next grant of a branch, from now on: its token. What is not given stays.
 
@@ -215,11 +217,11 @@ class Orchestrator:
         branch = branch_of(agent)
         quota = None if credits is None else amount(credits)
         names = None if tools is None else tool_list(tools)
-        spent = self._ask(branch)
+        spent = self._ask_usage(branch)
         with self._lock:
-            return self._extend(branch, quota, names, spent, overcommit=overcommit, why=why)
+            return self._extend(branch, quota, names, spent, overcommit=overcommit, reason=reason)
 
-    def revoke(self, agent: SubAgent | str, *, why: str = "") -> RevocationReceipt | None:
+    def revoke(self, agent: SubAgent | str, *, reason: str = "") -> RevocationReceipt | None:
         """End a branch (a handle, or any UUID of the crew) and all below it, here and everywhere.
 
         First it is dead here, so that nothing is minted for it whatever comes; then the gateways
@@ -229,59 +231,61 @@ class Orchestrator:
         """
         branch = branch_of(agent)
         try:
-            self.note_death(branch, why=why)
+            self.mark_revoked(branch, reason=reason)
         except JournalError:
             # A full disk must not keep a branch alive; that it is not written is still an error.
-            self._send(branch)
+            self._revoke_at_gateway(branch)
             raise
-        return self._send(branch)
+        return self._revoke_at_gateway(branch)
 
-    def note_death(self, branch: str, *, why: str = "") -> None:
+    def mark_revoked(self, branch: str, *, reason: str = "") -> None:
         """The branch was ended elsewhere: mint nothing for it or below it from now on."""
-        entry = BranchRevoked(self._clock(), branch_id(branch), self._minter.client_id, why)
+        entry = BranchRevoked(self._clock(), branch_id(branch), self._minter.client_id, reason)
         with self._lock:
-            self._register.end(entry)
+            self._state.end(entry)
 
-    def keep_token_in(self, agent: SubAgent | str, path: Path | str) -> None:
+    def write_token_file(self, agent: SubAgent | str, path: Path | str) -> None:
         """Keep the file `path` (0600) holding a fresh token of a branch until it or we end."""
         branch = branch_of(agent)
         self.token(branch)
         with self._lock:
-            self._custody.keep_in(branch, Path(path))
-            if self._keeper is None:
-                self._keeper = TokenFileRenewer(lambda: self._custody.kept, self.keep_fresh)
-                self._keeper.start()
-            self._keeper.wake()
+            self._tokens.write_to(branch, Path(path))
+            if self._renewer is None:
+                self._renewer = TokenFileRenewer(
+                    lambda: self._tokens.with_file, self.refresh_if_due
+                )
+                self._renewer.start()
+            self._renewer.wake()
 
-    def keep_fresh(self, branch: str) -> float:
+    def refresh_if_due(self, branch: str) -> float:
         """Renew a branch's token if it is due, and its file; seconds until it is due again."""
         self.token(branch)
         with self._lock:
-            return self._custody.write(branch, self._clock())
+            return self._tokens.write(branch, self._clock())
 
-    def _send(self, branch: str) -> RevocationReceipt | None:
+    def _revoke_at_gateway(self, branch: str) -> RevocationReceipt | None:
         return None if self._gateway is None else self._gateway.revoke(branch)
 
-    def _ask(self, branch: str) -> Mapping[str, int]:
+    def _ask_usage(self, branch: str) -> Mapping[str, int]:
         """What the branch and its relatives have spent; notes which of them are dead."""
         if self._gateway is None:
             return {}
         with self._lock:
             relatives = self._branches.relatives(branch, self._clock())
-        standing = self._gateway.usage(relatives)
-        for relative, known in standing.items():
+        usage = self._gateway.usage(relatives)
+        for relative, known in usage.items():
             if known.is_revoked:
-                self.note_death(relative, why="dead at the gateway")
-        return {relative: known.spent_micro for relative, known in standing.items()}
+                self.mark_revoked(relative, reason="dead at the gateway")
+        return {relative: known.spent_micro for relative, known in usage.items()}
 
     def _fresh(self, branch: str) -> str | None:
-        claims, minted = self._branches.living(branch).claims, self._custody.get(branch)
+        claims, minted = self._branches.living(branch).claims, self._tokens.get(branch)
         return minted.token if minted and self._clock() < renewal(claims) else None
 
     def _renew(self, branch: str, spent: Mapping[str, int]) -> str:
-        minted = self._custody.get(branch)
+        minted = self._tokens.get(branch)
         try:
-            return self._extend(branch, spent=spent, why="expires" if minted else "resumed")
+            return self._extend(branch, spent=spent, reason="expires" if minted else "resumed")
         except IssuerError as error:
             if minted is None or self._clock() >= minted.claims.exp:
                 raise
@@ -289,14 +293,14 @@ class Orchestrator:
             return minted.token
 
     def _begin(self, entry: MintRecord, minted: MintedToken, file: Path | str | None) -> SubAgent:
-        self._register.grant(entry, minted)
+        self._state.grant(entry, minted)
         agent = SubAgent(self, minted.claims.execution_branch_id, minted.claims.agent_role)
         try:
             if file is not None:
-                self.keep_token_in(agent, file)
+                self.write_token_file(agent, file)
         except IssuerError:
             # Nobody has its token, and nobody will: it must not hold on to its credits.
-            self.note_death(agent.branch, why="its token file could not be written")
+            self.mark_revoked(agent.branch, reason="its token file could not be written")
             raise
         return agent
 
@@ -308,7 +312,7 @@ class Orchestrator:
         spent: Mapping[str, int] | None = None,
         *,
         overcommit: bool = False,
-        why: str = "",
+        reason: str = "",
     ) -> str:
         now = self._clock()
         claims = self._branches.living(branch).claims
@@ -317,7 +321,7 @@ class Orchestrator:
             claims, now=now, tools=tools, quota=quota, path=path, lifetime=self._lifetime
         )
         self._branches.check_extension(minted.claims, spent or {}, now, overcommit=overcommit)
-        entry = extension(claims, minted.claims, now, why=why, overcommit=overcommit)
-        self._register.grant(entry, minted)
-        self._custody.write(branch, now)
+        entry = extension(claims, minted.claims, now, reason=reason, overcommit=overcommit)
+        self._state.grant(entry, minted)
+        self._tokens.write(branch, now)
         return minted.token

@@ -33,7 +33,7 @@ class VerifiedToken(NamedTuple):
     kid: str
 
 
-def proved(text: str, keys: tuple[VerificationKey, ...], crew: str) -> VerifiedToken:
+def verify_token(text: str, keys: tuple[VerificationKey, ...], crew: str) -> VerifiedToken:
     """What a token says that one of the crew's keys signed; IssuerError otherwise."""
     claims, key = read_claims(text), signing_key_of(text, keys)
     if claims.crew != crew or key is None:

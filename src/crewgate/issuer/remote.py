@@ -153,7 +153,7 @@ class RemoteOrchestrator(Orchestrator):
 
     def __init__(self, api: ControlAPI, *, clock: Callable[[], float] = time.time) -> None:
         self._api = api
-        self._keep(IssuerState(None), clock)
+        self._set_up(IssuerState(None), clock)
 
     def __repr__(self) -> str:
         return f"<RemoteOrchestrator of {self._api!r} with {len(self._branches)} branches>"
@@ -172,14 +172,14 @@ class RemoteOrchestrator(Orchestrator):
         subject: str | None = None,
         process_id: str | None = None,
         token_file: Path | str | None = None,
-        why: str = "",
+        reason: str = "",
     ) -> SubAgent:
         """See `Orchestrator.start_run`; the run's subject is the orchestrator itself."""
         if subject is not None:
             raise IssuerError("subject: the control API makes runs for the orchestrator itself")
         form = _form(_RUN, tools, credits, role, process_id)
         self._make_room()
-        return self._take(self._api.token(form), token_file, why)
+        return self._take(self._api.token(form), token_file, reason)
 
     def spawn(
         self,
@@ -191,14 +191,14 @@ class RemoteOrchestrator(Orchestrator):
         process_id: str | None = None,
         overcommit: bool = False,
         token_file: Path | str | None = None,
-        why: str = "",
+        reason: str = "",
     ) -> SubAgent:
         """See `Orchestrator.spawn`; the gateway's journal knows what the parent has left."""
         _no_overcommit(overcommit=overcommit)
         form = _form(_CHILD, tools, credits, role, process_id)
         self._make_room()
         form |= {"subject_token_type": _TOKEN, "subject_token": self.token(branch_of(parent))}
-        return self._take(self._api.token(form), token_file, why)
+        return self._take(self._api.token(form), token_file, reason)
 
     def token(self, branch: str) -> str:
         """See `SubAgent.token`. While the API does not answer, the last one as long as it lives."""
@@ -211,7 +211,7 @@ class RemoteOrchestrator(Orchestrator):
         except (LinkError, IssuerError) as error:
             with self._lock:
                 self._branches.living(branch)
-                minted = self._custody.get(branch)
+                minted = self._tokens.get(branch)
             if minted is None or self._clock() >= minted.claims.exp:
                 raise
             _log.warning("branch %s keeps its token for a while: %s", branch, error)
@@ -224,7 +224,7 @@ class RemoteOrchestrator(Orchestrator):
         credits: str | None = None,  # noqa: A002 - the field's word
         tools: Sequence[str] | None = None,
         overcommit: bool = False,
-        why: str = "",
+        reason: str = "",
     ) -> str:
         """See `Orchestrator.refresh`."""
         _no_overcommit(overcommit=overcommit)
@@ -233,9 +233,9 @@ class RemoteOrchestrator(Orchestrator):
             more["credits"] = format_credits(amount(credits))
         if tools is not None:
             more["scope"] = " ".join(tool_list(tools))
-        return self._next(branch_of(agent), more, why)
+        return self._next(branch_of(agent), more, reason)
 
-    def revoke(self, agent: SubAgent | str, *, why: str = "") -> RevocationReceipt:
+    def revoke(self, agent: SubAgent | str, *, reason: str = "") -> RevocationReceipt:
         """See `Orchestrator.revoke`: it is dead here first; LinkError if the API cannot be asked.
 
         A branch that is not known here is one of the orchestrator's crew that a gateway has seen.
@@ -243,19 +243,19 @@ class RemoteOrchestrator(Orchestrator):
         branch = branch_of(agent)
         with self._lock:
             crew = self._branches.crew_of(branch)
-        self.note_death(branch, why=why)
+        self.mark_revoked(branch, reason=reason)
         return self._api.revoke(branch, crew)
 
-    def note_death(self, branch: str, *, why: str = "") -> None:
-        """See `Orchestrator.note_death`."""
+    def mark_revoked(self, branch: str, *, reason: str = "") -> None:
+        """See `Orchestrator.mark_revoked`."""
         with self._lock:
-            self._register.end(BranchRevoked(self._clock(), branch_id(branch), _HERE, why))
+            self._state.end(BranchRevoked(self._clock(), branch_id(branch), _HERE, reason))
 
-    def _next(self, branch: str, more: dict[str, str] | None = None, why: str = "") -> str:
+    def _next(self, branch: str, more: dict[str, str] | None = None, reason: str = "") -> str:
         """The branch's next token, for its last one."""
         with self._lock:
             self._branches.living(branch)
-            last = self._custody.get(branch)
+            last = self._tokens.get(branch)
         if last is None:
             raise IssuerError(f"branch {branch} has no token here to be renewed")
         form = {"grant_type": _NEXT, "refresh_token": last.token, **(more or {})}
@@ -263,19 +263,19 @@ class RemoteOrchestrator(Orchestrator):
         with self._lock:
             now = self._clock()
             claims = self._branches.living(branch).claims  # it may have been ended meanwhile
-            entry = extension(claims, minted.claims, now, why=why, overcommit=False)
-            self._register.grant(entry, minted)
-            self._custody.write(branch, now)
+            entry = extension(claims, minted.claims, now, reason=reason, overcommit=False)
+            self._state.grant(entry, minted)
+            self._tokens.write(branch, now)
         return minted.token
 
-    def _take(self, minted: MintedToken, file: Path | str | None, why: str) -> SubAgent:
+    def _take(self, minted: MintedToken, file: Path | str | None, reason: str) -> SubAgent:
         with self._lock:
-            return self._begin(MintRecord(self._clock(), minted.claims, why), minted, file)
+            return self._begin(MintRecord(self._clock(), minted.claims, reason), minted, file)
 
     def _make_room(self) -> None:
         """Before the gateway signs anything; IssuerError."""
         with self._lock:
-            self._register.forget_ended(self._clock())
+            self._state.forget_ended(self._clock())
 
 
 def remote(url: str, certificate: Path | str, ca: Path | str) -> RemoteOrchestrator:

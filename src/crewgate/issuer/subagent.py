@@ -46,20 +46,20 @@ class SubAgent:
         credits: str | None = None,  # noqa: A002 - the field's word
         tools: Sequence[str] | None = None,
         overcommit: bool = False,
-        why: str = "",
+        reason: str = "",
     ) -> str:
         """A new token now, perhaps with other credits or tools; see `Orchestrator.refresh`."""
         return self._orchestrator.refresh(
-            self, credits=credits, tools=tools, overcommit=overcommit, why=why
+            self, credits=credits, tools=tools, overcommit=overcommit, reason=reason
         )
 
-    def revoke(self, *, why: str = "") -> "RevocationReceipt | None":
+    def revoke(self, *, reason: str = "") -> "RevocationReceipt | None":
         """End this branch and all below it; see `Orchestrator.revoke`."""
-        return self._orchestrator.revoke(self, why=why)
+        return self._orchestrator.revoke(self, reason=reason)
 
-    def keep_token_in(self, path: Path | str) -> None:
+    def write_token_file(self, path: Path | str) -> None:
         """Keep a fresh token in a file (0600) from now on, for a child process to read."""
-        self._orchestrator.keep_token_in(self, path)
+        self._orchestrator.write_token_file(self, path)
 
 
 def branch_of(agent: SubAgent | str) -> str:

@@ -16,12 +16,12 @@ _log = logging.getLogger(__name__)
 class TokenFileRenewer:
     """Renews what is due, again and again.
 
-    `kept` names the branches that have a file; `renew` brings one up to date, file and all, and
-    returns the seconds until it is due again.
+    `with_file` names the branches that have a file; `renew` brings one up to date, file and all,
+    and returns the seconds until it is due again.
     """
 
-    def __init__(self, kept: Callable[[], list[str]], renew: Callable[[str], float]) -> None:
-        self._kept = kept
+    def __init__(self, with_file: Callable[[], list[str]], renew: Callable[[str], float]) -> None:
+        self._with_file = with_file
         self._renew = renew
         self._woken = threading.Event()
         self._ended = False
@@ -45,8 +45,8 @@ class TokenFileRenewer:
 
     def renew_due(self) -> float:
         """Renew what is due now; seconds until the next look."""
-        wait = limits.keep_fresh_seconds_max
-        for branch in self._kept():
+        wait = limits.token_file_look_seconds_max
+        for branch in self._with_file():
             try:
                 due = self._renew(branch)
             except CrewgateError as error:
@@ -55,7 +55,7 @@ class TokenFileRenewer:
             except Exception:  # noqa: BLE001 - a caller's callable; all other files need us
                 _log.exception("the token file of branch %s was not renewed", branch)
                 due = 0.0
-            wait = min(wait, max(due, limits.keep_fresh_retry_seconds))
+            wait = min(wait, max(due, limits.token_file_retry_seconds))
         return wait
 
     def _run(self) -> None:

@@ -23,7 +23,7 @@ class TokenStore:
     def __init__(self) -> None:
         self._tokens: dict[str, MintedToken] = {}
         self._files: dict[str, Path] = {}
-        self._behind: set[str] = set()
+        self._stale_files: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -32,7 +32,7 @@ class TokenStore:
         return f"<TokenStore of {len(self._tokens)} tokens, {len(self._files)} in files>"
 
     @property
-    def kept(self) -> list[str]:
+    def with_file(self) -> list[str]:
         """The branches whose token a file holds."""
         return [*self._files]
 
@@ -44,16 +44,16 @@ class TokenStore:
         """A newer token; a file that holds the older one is behind until `write` succeeds."""
         branch = minted.claims.execution_branch_id
         self._tokens[branch] = minted
-        self._behind.add(branch)
+        self._stale_files.add(branch)
 
-    def keep_in(self, branch: str, path: Path) -> None:
+    def write_to(self, branch: str, path: Path) -> None:
         """Hold the newest token in `path` from now on; IssuerError if it cannot be written."""
         minted = self._tokens.get(branch)
         if minted is None:
             raise IssuerError(f"branch {branch} was revoked: no file can hold its token")
         write_token(path, minted.token)
         self._files[branch] = path
-        self._behind.discard(branch)
+        self._stale_files.discard(branch)
 
     def write(self, branch: str, now: float) -> float:
         """Bring the branch's file, if it has one, up to date; seconds until its token is due.
@@ -63,24 +63,24 @@ class TokenStore:
         minted, path = self._tokens.get(branch), self._files.get(branch)
         if minted is None:
             return 0.0
-        if path is not None and branch in self._behind:
+        if path is not None and branch in self._stale_files:
             try:
                 write_token(path, minted.token)
             except IssuerError as error:
                 _log.warning("branch %s: %s", branch, error)
                 return 0.0
-            self._behind.discard(branch)
+            self._stale_files.discard(branch)
         return renewal(minted.claims) - now
 
-    def keep(self, knows: Callable[[str], bool]) -> None:
-        """Drop what is of no branch that anybody knows."""
+    def drop_unknown(self, knows: Callable[[str], bool]) -> None:
+        """Drop the tokens of branches that `knows` does not know."""
         for branch in [each for each in self._tokens if not knows(each)]:
             self.drop(branch)
 
     def drop(self, branch: str) -> None:
         """The branch is dead: forget its token and take the file away."""
         self._tokens.pop(branch, None)
-        self._behind.discard(branch)
+        self._stale_files.discard(branch)
         path = self._files.pop(branch, None)
         if path is not None:
             remove_token(path)

@@ -28,8 +28,8 @@ key_file_bytes_max = 16_384  # PKCS 8 of an Ed25519 key is 119 bytes of PEM
 # The issuer.
 issuer_branches_max = 65_536  # branches an orchestrator remembers at once; 100 MiB of claims
 refresh_margin_seconds_max = 300  # a third of a token's life: time for two failed attempts more
-keep_fresh_seconds_max = 30.0  # the keeper of token files looks again; a wall clock may have moved
-keep_fresh_retry_seconds = 5.0  # after a failed refresh: soon, and not a busy loop
+token_file_look_seconds_max = 30.0  # until all are looked at again; a wall clock may have moved
+token_file_retry_seconds = 5.0  # after a failed refresh: soon, and not a busy loop
 
 # The table: one mmap file a machine, allocated in full at creation.
 table_branches_max = 262_144  # 250,000 live branches, 64 MiB of records

@@ -31,7 +31,7 @@ def test_it_mints_spawns_refreshes_and_revokes(site: ControlSite, tmp_path: Path
         with pytest.raises(ScopeError):
             bd.spawn(role="r", parent=run, tools=["search.web"], credits="99")
         file = tmp_path / "token"
-        child.keep_token_in(file)
+        child.write_token_file(file)
         assert file.read_text().strip() == later
         site.issue("bd", "renewed")  # another certificate, in the place of the one before
         for ending in (".key", ".pem"):

@@ -24,9 +24,9 @@ LATER = msgspec.structs.replace(
     allowed_tools=["search.*", "embeddings.create", "search.web", "publish.post"],
 )
 ENTRIES: list[JournalEntry] = [
-    MintRecord(1.5, CLAIMS, why="spawned", overcommit=True),
-    extension(CLAIMS, LATER, 2.5, why="expires", overcommit=False),
-    BranchRevoked(3.5, tokens.BRANCH, "article/article-1", why="loops"),
+    MintRecord(1.5, CLAIMS, reason="spawned", overcommit=True),
+    extension(CLAIMS, LATER, 2.5, reason="expires", overcommit=False),
+    BranchRevoked(3.5, tokens.BRANCH, "article/article-1", reason="loops"),
 ]
 
 

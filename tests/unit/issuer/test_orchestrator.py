@@ -78,7 +78,7 @@ def test_overcommitment_is_allowed_and_journalled(article: Orchestrator, tmp_pat
     """Whoever wants more children than credits says so, and the journal keeps it."""
     run = start(article)
     spawn(article, run, credits="10.00")
-    spawn(article, run, credits="10.00", overcommit=True, why="they seldom meet")
+    spawn(article, run, credits="10.00", overcommit=True, reason="they seldom meet")
     assert [line.get("overcommit", False) for line in lines(tmp_path)] == [False, False, True]
     assert lines(tmp_path)[-1]["why"] == "they seldom meet"
 
@@ -219,7 +219,7 @@ def test_credits_and_tools_can_grow_within_the_parent(
     run = start(article)
     child = spawn(article, run)
     spawn(article, run, credits="5.00")
-    child.refresh(credits="5.00", tools=["search.*"], why="promising")
+    child.refresh(credits="5.00", tools=["search.*"], reason="promising")
     line = lines(tmp_path)[-1]
     assert (line["credits"], line["tools"], line["why"]) == (2_500_000, ["search.*"], "promising")
     with pytest.raises(IssuerError, match="would hold"):
@@ -255,7 +255,7 @@ def test_revoking_ends_everything_below_and_nothing_else(make: Make, gateway: Ga
     run = start(article)
     child, sibling = spawn(article, run, tools=["search.*"]), spawn(article, run)
     below = spawn(article, child, credits="1.00")
-    assert article.revoke(child, why="loops") is gateway.receipt
+    assert article.revoke(child, reason="loops") is gateway.receipt
     assert gateway.revoked == [child.branch]
     for dead in (child, below):
         for attempt in (dead.token, dead.refresh, lambda dead=dead: spawn(article, dead)):
@@ -297,7 +297,7 @@ def test_a_branch_minted_elsewhere_can_be_revoked(
 def test_a_death_elsewhere_is_kept(article: Orchestrator) -> None:
     """What an operator revoked by hand is refused here too, once known."""
     run = start(article)
-    article.note_death(run.branch, why="crewgate revoke")
+    article.mark_revoked(run.branch, reason="crewgate revoke")
     with pytest.raises(IssuerError, match="was revoked"):
         run.token()
 
@@ -420,7 +420,7 @@ def test_ended_branches_are_forgotten_when_there_are_too_many(
     with pytest.raises(IssuerError, match="3 branches are live"):
         start(article)
     assert runs[0].token()
-    assert len(article._custody) == 3  # their tokens are forgotten with them
+    assert len(article._tokens) == 3  # their tokens are forgotten with them
 
 
 @pytest.mark.parametrize(

@@ -58,12 +58,12 @@ def test_a_file_follows_its_token(article: Orchestrator, clock: Clock, tmp_path:
     path = tmp_path / "token"
     agent = spawn(article, path)
     first = read_token(path)
-    assert article.keep_fresh(agent.branch) == 600
+    assert article.refresh_if_due(agent.branch) == 600
     clock.pass_seconds(599)
-    article.keep_fresh(agent.branch)
+    article.refresh_if_due(agent.branch)
     assert read_token(path) == first
     clock.pass_seconds(1)
-    assert article.keep_fresh(agent.branch) == 600
+    assert article.refresh_if_due(agent.branch) == 600
     assert read_token(path) == agent.token() != first
     second = agent.refresh()
     assert read_token(path) == second
@@ -91,14 +91,14 @@ def test_a_file_that_was_missed_is_written_later(
     agent = spawn(article, folder / "token")
     hidden = folder.rename(tmp_path / "hidden")
     clock.pass_seconds(700)
-    assert article.keep_fresh(agent.branch) == 0
+    assert article.refresh_if_due(agent.branch) == 0
     assert "cannot write the token file" in caplog.text
     hidden.rename(folder)
-    assert article.keep_fresh(agent.branch) == 600
+    assert article.refresh_if_due(agent.branch) == 600
     assert read_token(folder / "token") == agent.token()
 
 
-def test_the_keeper_renews_by_itself(make: Make, tmp_path: Path) -> None:
+def test_the_renewer_renews_by_itself(make: Make, tmp_path: Path) -> None:
     """A thread, woken when a file is added, renews what is due; closing ends it."""
     now = 1_800_000_000.0
     looked = threading.Semaphore(0)
@@ -133,14 +133,14 @@ def test_one_branchs_trouble_does_not_stop_the_others() -> None:
             raise RuntimeError("a caller's mistake")
         return 12.0
 
-    keeper = TokenFileRenewer(lambda: ["refused", "broken", "good"], renew)
-    assert keeper.renew_due() == limits.keep_fresh_retry_seconds
+    renewer = TokenFileRenewer(lambda: ["refused", "broken", "good"], renew)
+    assert renewer.renew_due() == limits.token_file_retry_seconds
     assert renewed == ["refused", "broken", "good"]
     assert TokenFileRenewer(lambda: ["good"], renew).renew_due() == 12.0
-    assert TokenFileRenewer(list, renew).renew_due() == limits.keep_fresh_seconds_max
+    assert TokenFileRenewer(list, renew).renew_due() == limits.token_file_look_seconds_max
     assert (
         TokenFileRenewer(lambda: ["x"], lambda branch: 600.0).renew_due()
-        == limits.keep_fresh_seconds_max
+        == limits.token_file_look_seconds_max
     )
 
 

@@ -61,10 +61,10 @@ def command(
             role=role, tools=names, quota=quota, process=shell, now=now, lifetime=ttl
         )
     else:
-        from crewgate.issuer.parent_tokens import proved
+        from crewgate.issuer.parent_tokens import verify_token
         from crewgate.policy.loader import crew_keys
 
-        above = proved(read_token(parent), crew_keys(config.crew(crew)), crew)
+        above = verify_token(read_token(parent), crew_keys(config.crew(crew)), crew)
         check_alive(config.state, above)
         minted = minter.child(
             above.claims, role=role, tools=names, quota=quota, process=shell, now=now, lifetime=ttl

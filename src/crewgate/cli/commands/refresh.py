@@ -23,13 +23,13 @@ def command(*, config_path: Path, token: str, ttl: int | None, as_json: bool) ->
     """
     from crewgate.issuer.gateway import minter_of
     from crewgate.issuer.inspection import read_claims
-    from crewgate.issuer.parent_tokens import proved
+    from crewgate.issuer.parent_tokens import verify_token
     from crewgate.policy.loader import crew_keys
 
     text = read_token(token)
     crew = read_claims(text).crew
     config, minter = minter_of(config_path, crew)
-    last = proved(text, crew_keys(config.crew(crew)), crew)
+    last = verify_token(text, crew_keys(config.crew(crew)), crew)
     check_alive(config.state, last)
     minted = minter.extend(last.claims, now=time.time(), lifetime=ttl)
     show_token(minted.token, minted.claims, as_json=as_json)
