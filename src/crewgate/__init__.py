@@ -11,6 +11,7 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason, SpentWindow
 from crewgate.errors import (
     AlreadySettledError,
+    BranchRevokedError,
     ConfigurationError,
     CrewgateError,
     ForkedError,
@@ -30,6 +31,7 @@ __version__ = "0.1.0"  # the only place: pyproject.toml reads it
 
 __all__ = [
     "AlreadySettledError",
+    "BranchRevokedError",
     "Claims",
     "ConfigurationError",
     "CrewgateError",

@@ -36,6 +36,10 @@ class ScopeError(IssuerError):
     """A grant that asks for more tools or credits than its crew, its parent or its budget has."""
 
 
+class BranchRevokedError(IssuerError):
+    """A branch, or one above it, was revoked: it gets no further token; start or spawn another."""
+
+
 class JournalError(IssuerError):
     """The orchestrator's journal cannot be read or written; nothing is minted without it."""
 

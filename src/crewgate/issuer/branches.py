@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from crewgate import limits
 from crewgate.core.credits import format_credits
 from crewgate.core.tokens.claims import Claims, PathElement
-from crewgate.errors import IssuerError, ScopeError
+from crewgate.errors import BranchRevokedError, IssuerError, ScopeError
 from crewgate.issuer.journal import BranchRevoked, JournalEntry
 from crewgate.issuer.mint import check_within
 
@@ -70,9 +70,11 @@ class BranchTree:
         return branch in self._dead
 
     def living(self, branch: str) -> IssuedBranch:
-        """The branch of that id; IssuerError if it is dead or was not minted here."""
+        """The branch of that id; BranchRevokedError, or IssuerError if it was not minted here."""
         if branch in self._dead:
-            raise IssuerError(f"branch {branch} was revoked: it gets no further token")
+            raise BranchRevokedError(
+                f"branch {branch} was revoked: it gets no further token; start or spawn another"
+            )
         known = self._branches.get(branch)
         if known is None:
             raise IssuerError(f"branch {branch} is not known to this orchestrator's journal")

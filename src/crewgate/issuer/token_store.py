@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.core.tokens.claims import Claims
-from crewgate.errors import IssuerError
+from crewgate.errors import BranchRevokedError, IssuerError
 from crewgate.issuer.mint import MintedToken
 from crewgate.issuer.token_file import remove_token, write_token
 
@@ -50,7 +50,7 @@ class TokenStore:
         """Hold the newest token in `path` from now on; IssuerError if it cannot be written."""
         minted = self._tokens.get(branch)
         if minted is None:
-            raise IssuerError(f"branch {branch} was revoked: no file can hold its token")
+            raise BranchRevokedError(f"branch {branch} was revoked: no file can hold its token")
         write_token(path, minted.token)
         self._files[branch] = path
         self._stale_files.discard(branch)

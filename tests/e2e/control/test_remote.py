@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 from control_site import ControlSite
 
-from crewgate.errors import ConfigurationError, IssuerError, LinkError, ScopeError
+from crewgate.errors import (
+    BranchRevokedError,
+    ConfigurationError,
+    IssuerError,
+    LinkError,
+    ScopeError,
+)
 from crewgate.issuer import Orchestrator
 
 
@@ -41,9 +47,9 @@ def test_it_mints_spawns_refreshes_and_revokes(site: ControlSite, tmp_path: Path
         assert (done.machines_missing, done.is_known, done.is_whole_crew) == ((), True, False)
         assert site.call(later).status_code == 401
         assert not file.exists()
-        with pytest.raises(IssuerError, match="was revoked"):
+        with pytest.raises(BranchRevokedError, match="was revoked"):
             child.token()
-        with pytest.raises(IssuerError, match="was revoked"):
+        with pytest.raises(BranchRevokedError, match="was revoked"):
             bd.spawn(role="r", parent=run, tools=["search.web"], credits="1")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from crewgate import limits
 from crewgate.core.tokens.claims import Claims
-from crewgate.errors import IssuerError, JournalError, LinkError
+from crewgate.errors import BranchRevokedError, IssuerError, JournalError, LinkError
 from crewgate.issuer import Orchestrator, SubAgent, read_claims
 from crewgate.issuer.gateway import BranchUsage, RevocationReceipt
 
@@ -162,9 +162,9 @@ def test_a_death_at_the_gateway_is_learnt(
     below = spawn(article, child, credits="1.00")
     gateway.known[child.branch] = BranchUsage(0, is_revoked=True)
     clock.pass_seconds(700)
-    with pytest.raises(IssuerError, match="was revoked"):
+    with pytest.raises(BranchRevokedError, match="was revoked"):
         below.token()
-    with pytest.raises(IssuerError, match="was revoked"):
+    with pytest.raises(BranchRevokedError, match="was revoked"):
         spawn(article, child)
     assert sibling.token()
     last = [line for line in lines(tmp_path) if line["event"] == "revoke"]
@@ -259,7 +259,7 @@ def test_revoking_ends_everything_below_and_nothing_else(make: Make, gateway: Ga
     assert gateway.revoked == [child.branch]
     for dead in (child, below):
         for attempt in (dead.token, dead.refresh, lambda dead=dead: spawn(article, dead)):
-            with pytest.raises(IssuerError, match="was revoked"):
+            with pytest.raises(BranchRevokedError, match="was revoked"):
                 attempt()
     assert sibling.token()
     assert spawn(article, run).token()
@@ -274,7 +274,7 @@ def test_revoking_again_tells_again_and_journals_once(
     run = start(article)
     with pytest.raises(LinkError):
         run.revoke()
-    with pytest.raises(IssuerError, match="was revoked"):
+    with pytest.raises(BranchRevokedError, match="was revoked"):
         run.token()
     assert run.revoke() is gateway.receipt
     assert [line["event"] for line in lines(tmp_path)] == ["mint", "revoke"]
@@ -290,15 +290,16 @@ def test_a_branch_minted_elsewhere_can_be_revoked(
     assert lines(tmp_path)[0]["event"] == "revoke"
     with pytest.raises(IssuerError, match="not a branch"):
         article.revoke("*")
-    with pytest.raises(IssuerError, match="not known"):
+    with pytest.raises(IssuerError, match="not known") as raised:
         article.agent("0199c1d2-0000-7000-8000-000000000004")
+    assert raised.type is IssuerError  # it was not revoked
 
 
 def test_a_death_elsewhere_is_kept(article: Orchestrator) -> None:
     """What an operator revoked by hand is refused here too, once known."""
     run = start(article)
     article.mark_revoked(run.branch, reason="crewgate revoke")
-    with pytest.raises(IssuerError, match="was revoked"):
+    with pytest.raises(BranchRevokedError, match="was revoked"):
         run.token()
 
 
@@ -327,7 +328,7 @@ def test_a_full_disk_mints_nothing_but_still_kills(
     with pytest.raises(JournalError):
         other.revoke()
     assert gateway.revoked == [other.branch]
-    with pytest.raises(IssuerError, match="was revoked"):
+    with pytest.raises(BranchRevokedError, match="was revoked"):
         other.token()
     clock.pass_seconds(201)
     with pytest.raises(JournalError):
@@ -337,7 +338,7 @@ def test_a_full_disk_mints_nothing_but_still_kills(
     other.revoke()
     assert [line["event"] for line in lines(tmp_path)][-1] == "revoke"
     article.close()
-    with pytest.raises(IssuerError, match="was revoked"):
+    with pytest.raises(BranchRevokedError, match="was revoked"):
         make().agent(other.branch)
 
 
@@ -355,7 +356,7 @@ def test_after_a_crash_all_is_known_again(make: Make, tmp_path: Path) -> None:
     assert again.role == "researcher"
     assert claims_of(again).credit_quota == 5_000_000
     assert lines(tmp_path)[-1]["why"] == "resumed"
-    with pytest.raises(IssuerError, match="was revoked"):
+    with pytest.raises(BranchRevokedError, match="was revoked"):
         after.agent(dead.branch)
     with pytest.raises(IssuerError, match="would hold"):
         spawn(after, after.agent(run.branch), credits="5.01")

@@ -4,6 +4,7 @@ import pytest
 from crew_world import World
 
 from crewgate.errors import (
+    BranchRevokedError,
     ControlError,
     IssuerError,
     JournalLockedError,
@@ -103,7 +104,7 @@ def test_a_branch_is_dead_here_whatever_the_api_says(
     api.is_away = True
     with pytest.raises(LinkError):
         run.revoke()
-    with pytest.raises(IssuerError, match="was revoked"):
+    with pytest.raises(BranchRevokedError, match="was revoked"):
         run.token()
     api.is_away = False
     orchestrator.revoke(run)

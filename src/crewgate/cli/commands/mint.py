@@ -11,7 +11,7 @@ from crewgate import limits
 from crewgate.cli.options import CreditsParam, DurationParam, json_option
 from crewgate.cli.remote.option import with_remote
 from crewgate.cli.tokens import read_token, show_token
-from crewgate.errors import IssuerError
+from crewgate.errors import BranchRevokedError, IssuerError
 
 if TYPE_CHECKING:
     from crewgate.issuer.parent_tokens import VerifiedToken
@@ -78,20 +78,26 @@ def command(
 
 
 def check_alive(state: Path, shown: "VerifiedToken") -> None:
-    """IssuerError if a running gateway here knows the token, or a branch of its path, to be dead.
+    """Refuse a token if a running gateway here has revoked it, or a branch of its path.
 
-    Without one the gateways themselves refuse the token when they meet it. They forget what was
-    revoked after `revocation_seconds`, so that a token of then gets nobody another.
+    Without a gateway here, the others refuse the token when they meet it. They forget what was
+    revoked after `revocation_seconds`, so nobody gets another token for one of before.
+
+    Raises:
+        BranchRevokedError: The branch, or one above it, was revoked.
+        IssuerError: The token expired too long ago, or was revoked itself.
     """
     from crewgate.issuer.gateway import LocalGateway
 
     claims = shown.claims
     if claims.exp + limits.revocation_seconds / 2 < time.time():
         raise IssuerError("the token expired too long ago; start a new run")
-    lineage = {claims.execution_branch_id, *(element.id for element in claims.branch_path)}
+    path = {claims.execution_branch_id, *(element.id for element in claims.branch_path)}
     gateway = LocalGateway(state, claims.crew)
-    for branch, standing in gateway.usage(lineage).items():
-        if standing.is_revoked:
-            raise IssuerError(f"branch {branch} is dead: neither it nor any below gets a token")
+    for branch, known in gateway.usage(path).items():
+        if known.is_revoked:
+            raise BranchRevokedError(
+                f"branch {branch} is dead: neither it nor any below gets a token"
+            )
     if gateway.refuses(claims, shown.kid):
         raise IssuerError(f"grant {claims.jti} was revoked: nobody gets a further token by it")
