@@ -19,7 +19,7 @@ from crewgate._native.permit import GateContext, Permit
 from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.policy.policy import Policy
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 from crewgate.errors import ConfigurationError, CrewgateError, RefusedError, TableError
 from crewgate.ipc.attach_messages import Attached as Answer
 from crewgate.ipc.attachment import Attachment
@@ -31,7 +31,6 @@ from crewgate.verifier.pending_draws import PendingDraws
 from crewgate.verifier.waiters import AttachmentArrival, DrawWaiter
 
 _log = logging.getLogger("crewgate.verifier")
-_CLOSED = Denial(Reason.REVOCATION_UNAVAILABLE)
 
 
 class AttachedSource:
@@ -104,7 +103,7 @@ class AttachedSource:
         """Leave the table and end the thread; from then on everything is refused."""
         self._closed = True
         self._arrival.end(None)
-        self.judge = msgspec.structs.replace(self.judge, decide=_refuse)
+        self.judge = self.judge.closed()
         self._closing.set()
         self._detach()
         thread = self._thread
@@ -218,7 +217,7 @@ class AttachedSource:
         self.wait_seconds = config.limits.credit_wait_seconds_max
         self._table, self.judge = table, judge
         if self._closed:
-            self.judge = msgspec.structs.replace(judge, decide=_refuse)
+            self.judge = judge.closed()
         self._supersede(policy, ended=old is not table)
 
     def _supersede(self, policy: Policy, *, ended: bool) -> None:
@@ -232,13 +231,3 @@ class AttachedSource:
             holder.load(last)
         if ended:
             self._superseded.clear()
-
-
-def _refuse(
-    token: bytes,  # noqa: ARG001 - as a gate is asked
-    tool: int,  # noqa: ARG001 - the same
-    *,
-    peer_crew: str | None = None,  # noqa: ARG001 - the same
-    price: int = -1,  # noqa: ARG001 - the same
-) -> Permit | Denial:
-    return _CLOSED

@@ -12,10 +12,11 @@ from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.core.policy.policy import Policy
-from crewgate.core.verdict import Denial
+from crewgate.core.verdict import Denial, Reason
 from crewgate.policy import certificate_tokens
 from crewgate.policy.certificate_tokens import CertificateTokens
 
+_CLOSED = Denial(Reason.REVOCATION_UNAVAILABLE)
 UNKNOWN = -1  # the number of a tool that does not exist; judged last
 
 
@@ -37,6 +38,10 @@ class LoadedPolicy(msgspec.Struct, frozen=True):
     decide: Decide
     table: Table
     crossings: CertificateTokens
+
+    def closed(self) -> "LoadedPolicy":
+        """The same, but every call is refused: its verifier was closed."""
+        return msgspec.structs.replace(self, decide=_refuse)
 
 
 class DecisionRequest(msgspec.Struct, frozen=True):
@@ -75,6 +80,16 @@ def judge_by(
     gate.load(policy)
     numbers = {tool.name: number for number, tool in enumerate(policy.tools)}
     return LoadedPolicy(gate, policy, numbers, gate.decide, table, crossings)
+
+
+def _refuse(
+    token: bytes,  # noqa: ARG001 - as a gate is asked
+    tool: int,  # noqa: ARG001 - the same
+    *,
+    peer_crew: str | None = None,  # noqa: ARG001 - the same
+    price: int = -1,  # noqa: ARG001 - the same
+) -> Denial:
+    return _CLOSED
 
 
 def needs_credit(verdict: Permit | Denial) -> bool:

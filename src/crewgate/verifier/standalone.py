@@ -17,9 +17,10 @@ from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.policy.policy import CrewPolicy, Policy
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 from crewgate.errors import ForkedError, RefusedError
 from crewgate.leases.lease_client import DrawResult, LeaseClient
+from crewgate.verifier.admission import REFUSED_DRAWS
 from crewgate.verifier.loaded_policy import DecisionRequest, LoadedPolicy, judge_by, needs_credit
 from crewgate.verifier.waiters import DrawWaiter
 
@@ -27,8 +28,6 @@ from crewgate.verifier.waiters import DrawWaiter
 _GEOMETRY = Geometry(
     limits.table_branches_default, limits.table_branches_default, limits.table_records_min, 2
 )
-_CLOSED = Denial(Reason.REVOCATION_UNAVAILABLE)
-_REFUSED = {DrawResult.MISMATCH: Reason.BINDING_MISMATCH, DrawResult.CLOSED: Reason.BRANCH_REVOKED}
 
 
 class StandaloneSource:
@@ -62,8 +61,8 @@ class StandaloneSource:
                 wall, boot_ns = _clocks()
                 self._tidy(wall, boot_ns)
                 status = self._lease_client.draw(grant, request.price, wall, boot_ns)
-                if status in _REFUSED:
-                    return Denial(_REFUSED[status], grant)
+                if status in REFUSED_DRAWS:
+                    return Denial(REFUSED_DRAWS[status], grant)
                 if status is not DrawResult.GRANTED:
                     return request.after_draw()
                 verdict = request.ask()
@@ -98,7 +97,7 @@ class StandaloneSource:
 
     def close(self) -> None:
         """From now on everything is refused; the memory goes with the last permit."""
-        self.judge = msgspec.structs.replace(self.judge, decide=_refuse)
+        self.judge = self.judge.closed()
 
     def after_fork(self) -> None:
         """In the child: a copy of the budgets would spend them twice."""
@@ -128,16 +127,6 @@ class StandaloneSource:
 
 def _clocks() -> tuple[float, int]:
     return time.time(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-def _refuse(
-    token: bytes,  # noqa: ARG001 - as a gate is asked
-    tool: int,  # noqa: ARG001 - the same
-    *,
-    peer_crew: str | None = None,  # noqa: ARG001 - the same
-    price: int = -1,  # noqa: ARG001 - the same
-) -> Permit | Denial:
-    return _CLOSED
 
 
 def _forked(

@@ -6,50 +6,25 @@ raises for bad input. Knows no requests, and imports no event loop.
 
 import os
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import Self
 from weakref import WeakSet
 
 from crewgate._native.permit import Permit
 from crewgate.core.budget.window_reset import explained
 from crewgate.core.cross_crew_account import is_account
-from crewgate.core.verdict import Denial, Reason
-from crewgate.leases.lease_client import DrawResult
+from crewgate.core.verdict import Denial
+from crewgate.verifier.admission import Admission, VerdictSource
 from crewgate.verifier.attached import AttachedSource
 from crewgate.verifier.inline_policy import Price, policy_from_arguments
-from crewgate.verifier.loaded_policy import UNKNOWN, DecisionRequest, LoadedPolicy, needs_credit
+from crewgate.verifier.loaded_policy import UNKNOWN, DecisionRequest
 from crewgate.verifier.peer_certificates import PeerCertificates
 from crewgate.verifier.request import CHARS, INVALID, MISSING, make_request
 from crewgate.verifier.standalone import StandaloneSource
-from crewgate.verifier.waiters import DrawWaiter, ThreadWaiter, task_waiter
+from crewgate.verifier.waiters import ThreadWaiter, task_waiter
 
 DecisionCallback = Callable[[str, Permit | Denial], object]
-W = TypeVar("W", bound=DrawWaiter)
-
-_REFUSED = {DrawResult.MISMATCH: Reason.BINDING_MISMATCH, DrawResult.CLOSED: Reason.BRANCH_REVOKED}
-
-
-class VerdictSource(Protocol):
-    """Where judges and credit come from."""
-
-    judge: LoadedPolicy
-    wait_seconds: float
-
-    def try_fund(self, request: DecisionRequest, denial: Denial) -> Permit | Denial:
-        """Do what can be done without waiting for a call that lacks credit."""
-
-    def start_draw(self, request: DecisionRequest, denial: Denial, waiter: DrawWaiter) -> bool:
-        """See that a draw is under way whose end rings `waiter`."""
-
-    def revoke(self, branch: str, crew: str) -> None:
-        """End a branch."""
-
-    def close(self) -> None:
-        """Let go of everything."""
-
-    def after_fork(self) -> None:
-        """The process is a copy of the one that made it."""
 
 
 class Verifier:
@@ -142,14 +117,14 @@ class Verifier:
         by it alone where a [[crossing]] leads to the tool's owner.
         """
         if peer_certificate is not None or cost_micro is not None:
-            return self._decide_for(token, tool, peer_certificate, cost_micro)
+            return self._decide(tool, self._request(token, tool, peer_certificate, cost_micro))
         source = self._source
         policy = source.judge
         if type(token) is str:
             # Nothing that "?" stands for is base64url, so it is refused as it should be.
             token = token[:CHARS].encode("ascii", "replace")
         elif type(token) is not bytes:
-            return self._notify_sink(tool, MISSING if token is None else INVALID)
+            return self._report(tool, MISSING if token is None else INVALID)
         try:
             number = policy.numbers.get(tool, UNKNOWN)
         except TypeError:  # unhashable, and so no name
@@ -159,7 +134,7 @@ class Verifier:
             verdict = source.try_fund(DecisionRequest(policy, token, number), verdict)
         if self._sink is None and type(verdict) is not Denial:
             return verdict
-        return self._notify_sink(tool, verdict)
+        return self._report(tool, verdict)
 
     async def admit(
         self,
@@ -174,19 +149,11 @@ class Verifier:
         It waits while a draw is under way, at most `[limits] credit_wait_seconds_max` (2 s), and
         not at all while the ledger does not answer. Of the others holds what `decide` says.
         """
-        request = make_request(
-            self._source.judge, self._peers, token, tool, peer_certificate, cost_micro
-        )
-        if isinstance(request, Denial):
-            return self._notify_sink(tool, request)
-        attempts = self._attempts(request, task_waiter)
-        while True:
-            try:
-                waiter, seconds = next(attempts)
-            except StopIteration as end:
-                verdict: Permit | Denial = end.value
-                return self._notify_sink(tool, verdict)
+        request = self._request(token, tool, peer_certificate, cost_micro)
+        admission = Admission(self._source, request, task_waiter)
+        for waiter, seconds in admission.waits():
             await waiter.wait(seconds)
+        return self._report(tool, admission.verdict)
 
     def admit_blocking(
         self,
@@ -200,19 +167,11 @@ class Verifier:
 
         Of the others holds what `decide` says.
         """
-        request = make_request(
-            self._source.judge, self._peers, token, tool, peer_certificate, cost_micro
-        )
-        if isinstance(request, Denial):
-            return self._notify_sink(tool, request)
-        attempts = self._attempts(request, ThreadWaiter)
-        while True:
-            try:
-                waiter, seconds = next(attempts)
-            except StopIteration as end:
-                verdict: Permit | Denial = end.value
-                return self._notify_sink(tool, verdict)
+        request = self._request(token, tool, peer_certificate, cost_micro)
+        admission = Admission(self._source, request, ThreadWaiter)
+        for waiter, seconds in admission.waits():
             waiter.wait(seconds)
+        return self._report(tool, admission.verdict)
 
     def peer_revoked(self, peer_certificate: bytes) -> bool:
         """Whether a certificate (DER), or its orchestrator, has been revoked.
@@ -234,48 +193,26 @@ class Verifier:
         """Refuse everything from now on, and let go of table, connection and thread."""
         self._source.close()
 
-    def _decide_for(
+    def _decide(self, tool: str, request: DecisionRequest | Denial) -> Permit | Denial:
+        if isinstance(request, Denial):
+            return self._report(tool, request)
+        verdict = request.ask()
+        if isinstance(verdict, Denial) and verdict.retry:
+            verdict = self._source.try_fund(request, verdict)
+        return self._report(tool, verdict)
+
+    def _request(
         self,
         token: str | bytes | None,
         tool: str,
         peer_certificate: bytes | None,
         cost_micro: int | None,
-    ) -> Permit | Denial:
-        request = make_request(
+    ) -> DecisionRequest | Denial:
+        return make_request(
             self._source.judge, self._peers, token, tool, peer_certificate, cost_micro
         )
-        if isinstance(request, Denial):
-            return self._notify_sink(tool, request)
-        verdict = request.ask()
-        if isinstance(verdict, Denial) and verdict.retry:
-            verdict = self._source.try_fund(request, verdict)
-        return self._notify_sink(tool, verdict)
 
-    def _attempts(
-        self, request: DecisionRequest, make: Callable[[], W]
-    ) -> Generator[tuple[W, float], None, Permit | Denial]:
-        """Judge, and yield what to wait for and how long, as long as a draw may help.
-
-        Every answer is a reason to judge again, also one to a smaller need of another call.
-        """
-        verdict = request.ask()
-        until = time.monotonic() + self._source.wait_seconds
-        while isinstance(verdict, Denial) and needs_credit(verdict):
-            waiter = make()
-            left = until - time.monotonic()
-            if left <= 0 or not self._source.start_draw(request, verdict, waiter):
-                break
-            yield waiter, left
-            if waiter.status in _REFUSED:
-                return Denial(_REFUSED[waiter.status], verdict.grant)
-            if waiter.status is not DrawResult.GRANTED:
-                return request.after_draw()
-            verdict = request.ask()
-        if isinstance(verdict, Denial) and verdict.retry:
-            return self._source.try_fund(request, verdict)
-        return verdict
-
-    def _notify_sink(self, tool: str, verdict: Permit | Denial) -> Permit | Denial:
+    def _report(self, tool: str, verdict: Permit | Denial) -> Permit | Denial:
         if isinstance(verdict, Denial):
             verdict = explained(verdict, time.time())
         if self._sink is not None:
