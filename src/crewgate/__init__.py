@@ -25,7 +25,7 @@ from crewgate.errors import (
     TableError,
     TableFullError,
 )
-from crewgate.verifier import DecisionCallback, Verifier
+from crewgate.verifier import DecisionCallback, StandaloneVerifier, Verifier
 
 __version__ = "0.1.0"  # the only place: pyproject.toml reads it
 
@@ -49,6 +49,7 @@ __all__ = [
     "RefusedError",
     "ScopeError",
     "SpentWindow",
+    "StandaloneVerifier",
     "StreamTerminatedError",
     "TableError",
     "TableFullError",

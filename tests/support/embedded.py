@@ -5,7 +5,7 @@ from typing import Any
 
 from crew_world import AUDIENCE, CREW, ISSUER, World
 
-from crewgate import Permit, Verifier
+from crewgate import Permit, StandaloneVerifier, Verifier
 from crewgate.core.verdict import Denial
 
 PRICES = {"search.web": "0.00001", "embeddings.create": "0.000005", "free.ping": "0"}
@@ -24,7 +24,7 @@ def crew_of(world: World, crew: str = CREW, **options: Any) -> dict[str, Any]:
     return {"issuer": ISSUER, "keys": jwks(world, crew), "tools": tools, **options}
 
 
-def standalone(world: World, **options: Any) -> Verifier:
+def standalone(world: World, **options: Any) -> StandaloneVerifier:
     """A standalone verifier for the world's crews; `options` are of each crew."""
     crews = {crew: crew_of(world, crew, **options) for crew in world.keys}
     return Verifier.standalone(audience=AUDIENCE, tools=PRICES, crews=crews)

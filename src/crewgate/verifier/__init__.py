@@ -1,5 +1,5 @@
-"""The in-process verifier: judges calls without a gateway, on this machine's table or its own."""
+"""The verifier: judges calls without a gateway, on this machine's table or its own."""
 
-from crewgate.verifier.verifier import DecisionCallback, Verifier
+from crewgate.verifier.verifier import DecisionCallback, StandaloneVerifier, Verifier
 
-__all__ = ["DecisionCallback", "Verifier"]
+__all__ = ["DecisionCallback", "StandaloneVerifier", "Verifier"]

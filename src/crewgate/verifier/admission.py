@@ -35,9 +35,6 @@ class VerdictSource(Protocol):
     def start_draw(self, request: DecisionRequest, denial: Denial, waiter: DrawWaiter) -> bool:
         """See that a draw is under way whose end rings `waiter`."""
 
-    def revoke(self, branch: str, crew: str) -> None:
-        """End a branch."""
-
     def close(self) -> None:
         """Let go of everything."""
 

@@ -20,7 +20,7 @@ from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.policy.policy import Policy
 from crewgate.core.verdict import Denial
-from crewgate.errors import ConfigurationError, CrewgateError, RefusedError, TableError
+from crewgate.errors import ConfigurationError, CrewgateError, TableError
 from crewgate.ipc.attach_messages import Attached as Answer
 from crewgate.ipc.attachment import Attachment
 from crewgate.leases.branch_opening import DrawResult
@@ -43,7 +43,7 @@ class AttachedSource:
     _thread: threading.Thread | None
 
     def __init__(self, file: Path) -> None:
-        """ConfigurationError, LinkError or TableError if it cannot attach now."""
+        """Attach, as `Verifier.from_config` says of the configuration `file`."""
         self._file = file
         self._table: Table | None = None
         self._superseded: WeakSet[GateContext] = WeakSet()
@@ -89,13 +89,6 @@ class AttachedSource:
                 self._thread = threading.Thread(target=self._run, name="crewgate", daemon=True)
                 with suppress(RuntimeError):  # the interpreter is shutting down
                     self._thread.start()
-
-    def revoke(self, branch: str, crew: str) -> None:
-        """RefusedError: that is not for everybody who may attach."""
-        raise RefusedError(
-            f"branch {branch}{f' of {crew}' if crew else ''}: an attached verifier may only draw; "
-            "use `crewgate revoke` as the service's user"
-        )
 
     # The life of a process.
 
@@ -161,7 +154,7 @@ class AttachedSource:
             pause = min(2 * pause, limits.attach_again_seconds_max)
 
     def _follow(self, attachment: Attachment) -> None:
-        """Listen until the agent is gone: LinkError, or TableError."""
+        """Listen until the agent has gone, which is a LinkError or a TableError."""
         table = self._table
         while not self._closed and table is not None:
             self._draws.answer(attachment.listen(limits.attached_look_seconds))

@@ -51,10 +51,13 @@ _JWKS = ValueType('a JWKS as a dict: {"keys": [...]}', _jwks)
 def policy_from_arguments(
     audience: str, tools: Mapping[str, Price], crews: Mapping[str, Mapping[str, object]]
 ) -> Policy:
-    """The policy, as generation 1; ConfigurationError says all that is wrong with what was given.
+    """The policy, as generation 1.
 
     `tools` are prices in credits by name, or {"price": …, "owner": a crew}; `crews` what a
     configuration file has under [crew.NAME], with `keys` (a JWKS as a dict) for `jwks`.
+
+    Raises:
+        ConfigurationError: Something given cannot be used; the text names all of it.
     """
     problems: list[str] = []
     given = {"audience": audience, "tools": tools, "crews": crews}

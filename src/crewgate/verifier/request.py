@@ -1,9 +1,10 @@
 """What an embedder asks about becomes a case for the gate, or is refused before it.
 
-Decides whose certificate a call came with, and what it is judged by without a token. Never raises
-for bad input. The handshake's proof is the caller's word.
+Decides whose certificate a call came with, and what it is judged by without a token. What a client
+sends raises nothing. The handshake's proof is the caller's word.
 """
 
+import operator
 import time
 
 from msgspec import structs
@@ -30,11 +31,15 @@ def make_request(
 ) -> DecisionRequest | Denial:
     """The case of a call; a certificate that is not good is refused whatever the token.
 
-    ValueError for a cost that no call can have.
+    Raises:
+        ValueError: `cost_micro` is none that a call can have.
+        TypeError: `cost_micro` is no integer.
     """
-    cost = -1 if cost_micro is None else cost_micro
-    if cost_micro is not None and not 0 <= cost_micro <= limits.price_micro_max:
-        raise ValueError(f"a call costs 0 to {limits.price_micro_max} micro-credits: {cost_micro}")
+    cost = -1 if cost_micro is None else operator.index(cost_micro)
+    if cost_micro is not None and not 0 <= cost <= limits.price_micro_max:
+        raise ValueError(
+            f"cost_micro={cost}: a call costs 0 to {limits.price_micro_max} micro-credits"
+        )
     try:
         number = policy.numbers.get(tool, UNKNOWN)
     except TypeError:  # unhashable, and so no name

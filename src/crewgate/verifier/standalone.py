@@ -75,10 +75,7 @@ class StandaloneSource:
         return False
 
     def revoke(self, branch: str, crew: str) -> None:
-        """End a branch and all below it, seen or unseen; RefusedError, TableFullError.
-
-        Over the crew's share of revocations, all its tokens issued before now are dead instead.
-        """
+        """See `StandaloneVerifier.revoke`."""
         try:
             ids.uuid_bytes(branch)
         except ValueError as error:

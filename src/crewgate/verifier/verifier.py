@@ -1,12 +1,16 @@
-"""The in-process face: one call from (token, tool name) to `Permit` or `Denial`.
+"""The verifier: from a token and a tool's name to `Permit` or `Denial`, in the caller's process.
 
-Decides nothing itself: the gate judges, a source (attached or standalone) brings credit. Never
-raises for bad input. Knows no requests, and imports no event loop.
+Decides nothing itself: the gate judges, a source (attached or standalone) brings credit. Knows no
+requests, and imports no event loop.
+
+Whatever a client sends, and whatever fails (the agent, the ledger, the configuration), is a
+`Denial`. An exception is a mistake of the program that asks, or comes from its own `sink`.
 """
 
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 from weakref import WeakSet
@@ -15,6 +19,7 @@ from crewgate._native.permit import Permit
 from crewgate.core.budget.window_reset import explained
 from crewgate.core.cross_crew_account import is_account
 from crewgate.core.verdict import Denial
+from crewgate.errors import AlreadySettledError
 from crewgate.verifier.admission import Admission, VerdictSource
 from crewgate.verifier.attached import AttachedSource
 from crewgate.verifier.inline_policy import Price, policy_from_arguments
@@ -30,9 +35,12 @@ DecisionCallback = Callable[[str, Permit | Denial], object]
 class Verifier:
     """Judges calls; made by `from_config` or `standalone`. Safe to use from many threads.
 
-    A fixed price is settled in the verdict itself; the permit's `settle` may lower it once, its
-    `release` gives it back, and `with permit:` leaves it as it is. `sink` is called with every
-    verdict and the tool's name; what it raises reaches the caller.
+    A permit's price is charged with the verdict: its `settle` may lower the charge once, its
+    `release` returns it, and `with permit:` leaves it as it is.
+
+    `sink` is called with the tool's name and the verdict before any caller gets that verdict. What
+    it raises reaches the caller of `decide`, `admit` or `admit_blocking`; a charge is returned
+    first. So a program that cannot record its calls can refuse them.
     """
 
     def __init__(self, source: VerdictSource, sink: DecisionCallback | None = None) -> None:
@@ -41,36 +49,48 @@ class Verifier:
         self._peers = PeerCertificates()
         _verifiers.add(self)
 
-    @classmethod
-    def from_config(cls, path: str | Path, *, sink: DecisionCallback | None = None) -> Self:
+    @staticmethod
+    def from_config(path: str | Path, *, sink: DecisionCallback | None = None) -> "Verifier":
         """Attach to the table of this machine's agent, which serves the configuration at `path`.
 
-        ConfigurationError, LinkError or TableError if that cannot be done now. What happens later
-        (the agent ends, the table is replaced, the configuration changes) is followed in the
-        background; calls are refused while it must be.
-        """
-        return cls(AttachedSource(Path(path)), sink)
+        The verifier follows in the background what happens later: the agent ends or is replaced,
+        the configuration changes. While it must, it refuses calls.
 
-    @classmethod
+        Raises:
+            ConfigurationError: The configuration, or a file that it names, cannot be used.
+            LinkError: The agent cannot be reached.
+            TableError: The agent's table cannot be used.
+        """
+        return Verifier(AttachedSource(Path(path)), sink)
+
+    @staticmethod
     def standalone(
-        cls,
         *,
         audience: str,
         tools: Mapping[str, Price],
         crews: Mapping[str, Mapping[str, object]],
         sink: DecisionCallback | None = None,
-    ) -> Self:
-        """A private table, for tests and single processes. ConfigurationError.
+    ) -> "StandaloneVerifier":
+        """A verifier with a private table, for tests and single processes.
 
-        `tools`: price in credits by name, or {"price": …, "owner": a crew}. `crews`: by name,
-        {"issuer": …, "keys": JWKS as a dict, "tools": patterns}, and the ceilings of a
-        configuration file ("credits_per_branch": "2.50", "depth": 2, …); one that is not given does
-        not apply, except tools (none), lifetime (900 s) and depth (8).
+        Args:
+            audience: What tokens must be meant for.
+            tools: The price of each tool by its name, in credits as decimal text ("0.01"); or
+                {"price": ..., "owner": a crew}.
+            crews: By name, {"issuer": ..., "keys": the JWKS as a dict, "tools": patterns}, and the
+                ceilings of a configuration file ("credits_per_branch": "2.50", "depth": 2, ...). A
+                ceiling that is missing does not apply, except tools (none), lifetime (900 s) and
+                depth (8).
+            sink: See `Verifier`.
+
+        Raises:
+            ConfigurationError: Something given cannot be used; the text names all of it.
         """
-        return cls(StandaloneSource(policy_from_arguments(audience, tools, crews)), sink)
+        source = StandaloneSource(policy_from_arguments(audience, tools, crews))
+        return StandaloneVerifier(source, sink)
 
     def __repr__(self) -> str:
-        return f"<Verifier {self._source!r}>"
+        return f"<{type(self).__name__} {self._source!r}>"
 
     def __enter__(self) -> Self:
         return self
@@ -99,22 +119,31 @@ class Verifier:
     ) -> Permit | Denial:
         """The verdict, without waiting.
 
-        A lease that is empty is Denial(BUDGET_UNAVAILABLE, retry=True), and a draw has been
-        started; a standalone verifier draws in the call itself.
+        If the branch's lease is empty, the answer is Denial(BUDGET_UNAVAILABLE, retry=True), and a
+        draw has been started; a standalone verifier draws in the call itself.
 
-        `cost_micro` is what this call costs at most, if not the tool's price (`most` where that is
-        a table): it is charged, and `settle` of the permit returns what it did not cost.
-        ValueError for one that no call can have.
+        THE TLS HANDSHAKE MUST HAVE VERIFIED THE CHAIN OF `peer_certificate` AGAINST THE INTERNAL
+        CA, AND NO OTHER, AND THAT THE CLIENT HOLDS ITS KEY (`ssl.CERT_REQUIRED` or `CERT_OPTIONAL`,
+        `load_verify_locations` of that root alone, `getpeercert(binary_form=True)`): nothing here
+        can tell a certificate from one that anybody has written.
 
-        `peer_certificate` is the DER of the client's certificate on the connection that the call
-        came over: a tool of another crew wants one of the caller's crew. THE TLS HANDSHAKE MUST
-        HAVE VERIFIED ITS CHAIN AGAINST THE INTERNAL CA, AND NO OTHER, AND THAT THE CLIENT HOLDS ITS
-        KEY (`ssl.CERT_REQUIRED` or `CERT_OPTIONAL`, `load_verify_locations` of that root alone,
-        `getpeercert(binary_form=True)`): nothing here can tell a certificate from one that anybody
-        has written. What is checked of it is that it is for clients, speaks for an orchestrator, is
-        valid now, and that neither it nor its orchestrator was revoked; what fails is
-        Denial(BINDING_MISMATCH), whatever the token. Without a token, an attached verifier judges
-        by it alone where a [[crossing]] leads to the tool's owner.
+        Args:
+            token: The compact token as the client sent it; None if it sent none.
+            tool: The tool's name.
+            peer_certificate: The DER of the client's certificate on the connection that the call
+                came over. A tool of another crew needs one of the caller's crew. It must be for
+                clients, speak for an orchestrator, be valid now, and not be revoked, nor its
+                orchestrator; else the answer is Denial(BINDING_MISMATCH), whatever the token.
+                Without a token, an attached verifier judges by the certificate alone if a
+                [[crossing]] leads to the tool's owner.
+            cost_micro: Micro-credits that this call costs at most, instead of the tool's price (its
+                `most` if the price is a table). They are charged; the permit's `settle` returns
+                what the call did not cost.
+
+        Raises:
+            ValueError: `cost_micro` is negative, or above what any call may cost.
+            TypeError: `cost_micro` is no integer.
+            ForkedError: This is a child of the process that made the standalone verifier.
         """
         if peer_certificate is not None or cost_micro is not None:
             return self._decide(tool, self._request(token, tool, peer_certificate, cost_micro))
@@ -144,10 +173,14 @@ class Verifier:
         peer_certificate: bytes | None = None,
         cost_micro: int | None = None,
     ) -> Permit | Denial:
-        """The verdict; waits for credit. Under asyncio and Trio.
+        """The verdict as of `decide`, but a call that lacks credit waits for it.
 
-        It waits while a draw is under way, at most `[limits] credit_wait_seconds_max` (2 s), and
-        not at all while the ledger does not answer. Of the others holds what `decide` says.
+        It waits as long as a draw is under way, at most `[limits] credit_wait_seconds_max` (2 s),
+        and not at all while the ledger does not answer.
+
+        Raises:
+            ValueError, TypeError, ForkedError: As `decide`.
+            RuntimeError: The call must wait, and runs neither under asyncio nor under Trio.
         """
         request = self._request(token, tool, peer_certificate, cost_micro)
         admission = Admission(self._source, request, task_waiter)
@@ -163,9 +196,10 @@ class Verifier:
         peer_certificate: bytes | None = None,
         cost_micro: int | None = None,
     ) -> Permit | Denial:
-        """The verdict; waits for credit as `admit` does. For threads.
+        """The verdict as of `admit`, for threads: a call that lacks credit blocks its thread.
 
-        Of the others holds what `decide` says.
+        Raises:
+            ValueError, TypeError, ForkedError: As `decide`.
         """
         request = self._request(token, tool, peer_certificate, cost_micro)
         admission = Admission(self._source, request, ThreadWaiter)
@@ -176,18 +210,11 @@ class Verifier:
     def peer_revoked(self, peer_certificate: bytes) -> bool:
         """Whether a certificate (DER), or its orchestrator, has been revoked.
 
-        A long call whose connection showed it must end then, and the connection be closed: the
-        permit knows of its token only.
+        If so, end a long call whose connection showed it, and close the connection: the permit
+        knows of its token only.
         """
         found = self._peers.find(peer_certificate)
         return found is not None and found.is_revoked(self._source.judge.table)
-
-    def revoke(self, branch: str, *, crew: str = "") -> None:
-        """End a branch (UUID text) and all below it, seen or unseen; standalone only.
-
-        `crew` is needed where it is not plain whose branch is meant. RefusedError, TableFullError.
-        """
-        self._source.revoke(branch, crew)
 
     def close(self) -> None:
         """Refuse everything from now on, and let go of table, connection and thread."""
@@ -215,9 +242,42 @@ class Verifier:
     def _report(self, tool: str, verdict: Permit | Denial) -> Permit | Denial:
         if isinstance(verdict, Denial):
             verdict = explained(verdict, time.time())
-        if self._sink is not None:
+        if self._sink is None:
+            return verdict
+        try:
             self._sink(tool, verdict)
+        except BaseException:
+            if isinstance(verdict, Permit):
+                with suppress(AlreadySettledError):  # the sink has its permit too
+                    verdict.release()
+            raise
         return verdict
+
+
+class StandaloneVerifier(Verifier):
+    """A verifier with a table of its own, which nobody else can revoke in. See `standalone`."""
+
+    def __init__(self, source: StandaloneSource, sink: DecisionCallback | None = None) -> None:
+        super().__init__(source, sink)
+        self._standalone = source
+
+    def revoke(self, branch: str, *, crew: str = "") -> None:
+        """Revoke a branch and all below it, seen or unseen.
+
+        If the crew has used up its share of revocations, all its tokens that were issued before now
+        are revoked instead.
+
+        Args:
+            branch: The UUID text of the branch.
+            crew: The name of its crew; needed if the branch has made no call and there are several
+                crews.
+
+        Raises:
+            RefusedError: `branch` is no UUID text, there is no such crew, or the branch may be of
+                several crews.
+            TableFullError: The table has no room for another revocation.
+        """
+        self._standalone.revoke(branch, crew)
 
 
 _verifiers: WeakSet[Verifier] = WeakSet()

@@ -116,7 +116,11 @@ def running_trio() -> Any:  # noqa: ANN401 - the module, not imported here
 
 
 def task_waiter() -> TrioWaiter | AsyncioWaiter:
-    """A waiter for the running task; RuntimeError outside of asyncio and Trio."""
+    """A waiter for the running task.
+
+    Raises:
+        RuntimeError: No task of asyncio or Trio is running.
+    """
     trio = running_trio()
     if trio is not None:
         return TrioWaiter(trio)

@@ -14,7 +14,7 @@ from crew_world import BRANCH, World
 from embedded import standalone
 from installation import wait_until
 
-from crewgate import Permit, Verifier
+from crewgate import Permit, StandaloneVerifier
 from crewgate.asgi import CrewgateMiddleware
 
 ROUTES = {
@@ -76,7 +76,7 @@ async def _sleep(seconds: float) -> None:
 class Site:
     """A world, its verifier, its tools behind the middleware, and a client."""
 
-    def __init__(self, url: str, world: World, verifier: Verifier, tools: Tools) -> None:
+    def __init__(self, url: str, world: World, verifier: StandaloneVerifier, tools: Tools) -> None:
         self.world, self.verifier, self.tools = world, verifier, tools
         self.url = url
         self.client = httpx.Client(base_url=url, timeout=10)

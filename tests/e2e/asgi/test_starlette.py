@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from crewgate import Verifier
+from crewgate import StandaloneVerifier
 from crewgate.asgi import CrewgateMiddleware
 
 
@@ -35,7 +35,7 @@ async def summary(request: Request) -> Response:
     return StreamingResponse(events(), media_type="text/event-stream")
 
 
-def application(verifier: Verifier) -> Starlette:
+def application(verifier: StandaloneVerifier) -> Starlette:
     tool = {"POST /search": "search.web", "GET /summary": "search.web"}
     return Starlette(
         routes=[Route("/search", search, methods=["POST"]), Route("/summary", summary)],

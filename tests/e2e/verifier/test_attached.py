@@ -124,12 +124,6 @@ def test_a_revocation_by_the_owner_is_seen_in_the_next_call(site: Site, verifier
     assert denied(verifier.decide(site.world.token, SEARCH)).reason is Reason.BRANCH_REVOKED
 
 
-def test_an_embedder_may_not_revoke(verifier: Verifier) -> None:
-    """That is the owner's door."""
-    with pytest.raises(RefusedError, match="crewgate revoke"):
-        verifier.revoke(BRANCH)
-
-
 def test_a_stopped_agent_holds_nobody_up(site: Site) -> None:
     """SIGSTOP: `decide` answers, `admit` gives up after its time, and both go on afterwards.
 

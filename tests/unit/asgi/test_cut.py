@@ -10,7 +10,7 @@ from asgi_play import LOOPS, Play
 from crew_world import BRANCH, PARENT, World
 from embedded import standalone
 
-from crewgate import Verifier
+from crewgate import StandaloneVerifier
 from crewgate.asgi import CrewgateMiddleware, middleware
 from crewgate.errors import StreamTerminatedError
 
@@ -25,7 +25,7 @@ def world() -> World:
 
 
 @pytest.fixture
-def verifier(world: World) -> Iterator[Verifier]:
+def verifier(world: World) -> Iterator[StandaloneVerifier]:
     with standalone(world) as verifier:
         yield verifier
 
@@ -62,13 +62,13 @@ def play(request: pytest.FixtureRequest, world: World) -> Play:
     return Play(request.param, headers=[(b"authorization", b"Bearer " + world.token)])
 
 
-def run(play: Play, verifier: Verifier, steps: Callable[[], Script] | Script) -> Tool:
+def run(play: Play, verifier: StandaloneVerifier, steps: Callable[[], Script] | Script) -> Tool:
     tool = Tool(play, steps() if callable(steps) else steps)
     play.run(CrewgateMiddleware(tool, verifier=verifier, tool="search.web"))
     return tool
 
 
-def test_a_tool_that_has_not_answered(play: Play, verifier: Verifier) -> None:
+def test_a_tool_that_has_not_answered(play: Play, verifier: StandaloneVerifier) -> None:
     """It is cancelled while it waits, and the client gets the 401 of a dead branch."""
     tool = run(play, verifier, [("call", lambda: verifier.revoke(PARENT))])
     assert tool.ended in {"CancelledError", "Cancelled"}
@@ -76,7 +76,7 @@ def test_a_tool_that_has_not_answered(play: Play, verifier: Verifier) -> None:
     assert json.loads(play.text)["type"].endswith("/branch-revoked")
 
 
-def test_a_stream_between_two_events(play: Play, verifier: Verifier) -> None:
+def test_a_stream_between_two_events(play: Play, verifier: StandaloneVerifier) -> None:
     """A last event says why, and the stream ends properly."""
     revoke = ("call", lambda: verifier.revoke(BRANCH))
     tool = run(play, verifier, [("start", EVENTS), ("body", b"data: 1\n\n"), revoke])
@@ -96,7 +96,7 @@ def test_a_stream_between_two_events(play: Play, verifier: Verifier) -> None:
     ],
 )
 def test_what_cannot_be_ended_properly_is_torn_off(
-    play: Play, verifier: Verifier, headers: Any, body: bytes
+    play: Play, verifier: StandaloneVerifier, headers: Any, body: bytes
 ) -> None:
     """Raised to the server, which closes; nothing is sent that could look like an end."""
     revoke = ("call", lambda: verifier.revoke(BRANCH))
@@ -105,7 +105,9 @@ def test_what_cannot_be_ended_properly_is_torn_off(
     assert all(message.get("more_body", True) for message in play.sent)
 
 
-def test_a_message_of_a_dead_branch_is_not_passed_on(play: Play, verifier: Verifier) -> None:
+def test_a_message_of_a_dead_branch_is_not_passed_on(
+    play: Play, verifier: StandaloneVerifier
+) -> None:
     """At the very next `send`, without waiting for the watcher."""
     revoke = ("call", lambda: verifier.revoke(BRANCH))
     steps = [("start", EVENTS), ("body", b"data: 1\n\n"), revoke, ("body", b"data: secret\n\n")]
@@ -115,7 +117,7 @@ def test_a_message_of_a_dead_branch_is_not_passed_on(play: Play, verifier: Verif
     assert b"event: error" in play.text
 
 
-def test_an_answer_that_was_complete_stays_so(play: Play, verifier: Verifier) -> None:
+def test_an_answer_that_was_complete_stays_so(play: Play, verifier: StandaloneVerifier) -> None:
     """A revocation afterwards only ends what the tool still does."""
     revoke = ("call", lambda: verifier.revoke(BRANCH))
     tool = run(play, verifier, [("start", []), ("end", b"done"), revoke])
@@ -123,7 +125,9 @@ def test_an_answer_that_was_complete_stays_so(play: Play, verifier: Verifier) ->
     assert play.text == b"done"
 
 
-def test_a_tool_that_swallows_its_end_gets_nothing_more_out(play: Play, verifier: Verifier) -> None:
+def test_a_tool_that_swallows_its_end_gets_nothing_more_out(
+    play: Play, verifier: StandaloneVerifier
+) -> None:
     """Whatever it does with the error, the client hears only why it was cut."""
 
     async def stubborn(scope: Any, receive: Any, send: Any) -> None:
@@ -141,7 +145,7 @@ def test_a_tool_that_swallows_its_end_gets_nothing_more_out(play: Play, verifier
     assert len(play.sent) == 2
 
 
-def test_an_end_of_the_server_is_not_a_cut(verifier: Verifier, world: World) -> None:
+def test_an_end_of_the_server_is_not_a_cut(verifier: StandaloneVerifier, world: World) -> None:
     """A server that cancels the request gets its own cancellation back."""
     play = Play("asyncio", headers=[(b"authorization", b"Bearer " + world.token)])
     begun = asyncio.Event()
@@ -161,7 +165,7 @@ def test_an_end_of_the_server_is_not_a_cut(verifier: Verifier, world: World) -> 
 
 
 def test_a_token_s_end_is_the_call_s_end(
-    play: Play, verifier: Verifier, world: World, monkeypatch: pytest.MonkeyPatch
+    play: Play, verifier: StandaloneVerifier, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream ends at `exp` like one whose branch is revoked."""
     steps: Script = [
@@ -173,7 +177,7 @@ def test_a_token_s_end_is_the_call_s_end(
 
 
 def test_a_refresh_of_the_branch_extends_its_calls(
-    play: Play, verifier: Verifier, world: World, monkeypatch: pytest.MonkeyPatch
+    play: Play, verifier: StandaloneVerifier, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A newer token that was presented meanwhile carries the older call on."""
     monkeypatch.setattr(middleware.time, "time", lambda: float(clock[0]))

@@ -8,7 +8,7 @@ import pytest
 from crew_world import AUDIENCE, BRANCH, CREW, PARENT, ROOT, World
 from embedded import PRICES, crew_of, denied, permitted, standalone
 
-from crewgate import Denial, Permit, Reason, Verifier
+from crewgate import Denial, Permit, Reason, StandaloneVerifier, Verifier
 from crewgate.errors import AlreadySettledError, ConfigurationError, ForkedError, RefusedError
 
 OTHER = "0199c1d2-0000-7000-8000-0000000000aa"
@@ -80,9 +80,24 @@ async def test_a_call_may_have_a_cost_of_its_own() -> None:
         permitted(verifier.admit_blocking(token, "search.web", cost_micro=20))
         denial = denied(verifier.decide(token, "search.web", cost_micro=1))
         assert (denial.used_micro, denial.quota_micro) == (40, 40)
-        for cost in (-1, 2**60):
-            with pytest.raises(ValueError, match="a call costs"):
-                verifier.decide(token, "search.web", cost_micro=cost)
+
+
+@pytest.mark.parametrize("token", ["good", "bad"])
+@pytest.mark.parametrize(
+    ("cost", "error"), [(-1, ValueError), (2**60, ValueError), (0.5, TypeError), ("1", TypeError)]
+)
+async def test_a_cost_that_no_call_has_is_an_error_of_the_program(
+    token: str, cost: Any, error: type[Exception]
+) -> None:
+    """Whatever the token: a mistake shows with the first call, and not with the first good one."""
+    world = World.make()
+    shown = world.token if token == "good" else "a.b.c"
+    with standalone(world) as verifier:
+        for judge in (verifier.decide, verifier.admit_blocking):
+            with pytest.raises(error):
+                judge(shown, "search.web", cost_micro=cost)
+        with pytest.raises(error):
+            await verifier.admit(shown, "search.web", cost_micro=cost)
 
 
 @pytest.mark.parametrize(
@@ -310,6 +325,39 @@ def test_the_sink_hears_every_verdict() -> None:
         given.append(verifier.admit_blocking(world.token, "free.ping"))
     assert [verdict for _, verdict in heard] == given
     assert [tool for tool, _ in heard] == ["search.web"] * 3 + ["free.ping"]
+
+
+@pytest.mark.parametrize("is_ended", [False, True], ids=["as it was", "ended by the sink"])
+async def test_what_the_sink_raises_reaches_the_caller_and_costs_nothing(*, is_ended: bool) -> None:
+    """A program that cannot record its calls makes none, and its branch pays for none."""
+
+    def sink(tool: str, verdict: Permit | Denial) -> None:
+        if is_ended and isinstance(verdict, Permit):
+            verdict.release()
+        raise OSError("the log is full")
+
+    world = World.make()
+    token = world.mint(credit_quota=10)
+    verifier = Verifier.standalone(
+        audience=AUDIENCE, tools=PRICES, crews={CREW: crew_of(world)}, sink=sink
+    )
+    with verifier:
+        for shown in (token, token, "a.b.c"):
+            for judge in (verifier.decide, verifier.admit_blocking):
+                with pytest.raises(OSError, match="the log is full"):
+                    judge(shown, "search.web")
+            with pytest.raises(OSError, match="the log is full"):
+                await verifier.admit(shown, "search.web")
+        verifier._sink = None
+        permitted(verifier.decide(token, "search.web"))
+
+
+def test_only_a_standalone_verifier_revokes() -> None:
+    """Whoever is attached to a machine's table may draw, and revoke nothing."""
+    with standalone(World.make()) as verifier:
+        assert type(verifier) is StandaloneVerifier
+    assert not hasattr(Verifier, "revoke")
+    assert {"revoke"} == {*dir(StandaloneVerifier)} - {*dir(Verifier)}
 
 
 def test_a_closed_verifier_refuses() -> None:
