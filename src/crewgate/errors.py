@@ -5,35 +5,35 @@ The root is never raised. A verdict is not an error: a refused call is a `Denial
 
 
 class CrewgateError(Exception):
-    """Root of everything that Crewgate raises on purpose; never raised itself."""
+    """The root of all errors that Crewgate raises on purpose; never raised itself."""
 
 
 class ConfigurationError(CrewgateError):
-    """The operator's configuration, or a file that it names, cannot be used: what, where, mend."""
+    """The configuration, or a file that it names, cannot be used; the text says how to mend it."""
 
 
 class TableError(CrewgateError):
-    """The shared table cannot be created, mapped or trusted; `serve` must not start on it."""
+    """The shared table cannot be created, mapped or trusted, or it is closed."""
 
 
 class TableFullError(TableError):
-    """No room for another record of this kind; the caller refuses, nothing that is kept is lost."""
+    """The table has no room for another record of this kind; nothing that it holds is lost."""
 
 
 class LinkError(CrewgateError):
-    """The agent of this machine cannot be reached, or a peer on its socket broke the protocol."""
+    """The agent of this machine, or a control API, cannot be reached or broke the protocol."""
 
 
 class RefusedError(CrewgateError):
-    """The agent understood a request of its owner and will not do it: what, and how to mend."""
+    """The agent, or a control API, will not do what it was asked; the text says why."""
 
 
 class IssuerError(CrewgateError):
-    """A mint, refresh or spawn that this orchestrator must not perform."""
+    """No token was minted: what was asked for is malformed, unknown or not allowed."""
 
 
 class ScopeError(IssuerError):
-    """A grant that asks for more tools or credits than its crew, its parent or its budget has."""
+    """A grant asks for more tools or credits than its crew, its parent or its budget has."""
 
 
 class BranchRevokedError(IssuerError):
@@ -128,7 +128,7 @@ class RequestRefusedError(ClientError):
 
 
 class StreamTerminatedError(CrewgateError):
-    """An answer was cut in the middle, because its branch is dead; its connection must end."""
+    """An answer was cut in the middle, because its branch was revoked; its connection must end."""
 
 
 class GossipError(ClientError):
@@ -155,4 +155,4 @@ class UpstreamUnavailableError(UpstreamError):
 
 
 class AlreadySettledError(CrewgateError):
-    """A reservation was ended a second time; it had been settled, released or burned before."""
+    """A permit was ended a second time: it had been settled, released or burned before."""

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 import typing
@@ -89,6 +90,18 @@ def test_everything_exported_is_there_once_and_documented(module: ModuleType) ->
     for name in module.__all__:
         thing = vars(module)[name]
         assert name == "__version__" or not isinstance(thing, type) or inspect.getdoc(thing)
+
+
+def test_a_docstring_that_names_an_error_has_a_list_of_them() -> None:
+    """In a section that a reader, and the reference that is made of it, finds by its head."""
+    unlisted = {
+        f"{thing.__name__}: {each.__qualname__}"
+        for thing in EXPORTED
+        for each in (thing, *functions_of(thing))
+        if re.search(r"[a-z]Error\b", inspect.getdoc(each) or "")
+        and not re.search(r"^Raises:$", inspect.getdoc(each) or "", re.MULTILINE)
+    }
+    assert not unlisted
 
 
 def test_errors_are_exported_with_all_above_them() -> None:

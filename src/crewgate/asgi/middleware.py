@@ -39,17 +39,24 @@ _VIOLATION = 1008  # RFC 6455, section 7.4.1
 class CrewgateMiddleware:
     """Wraps an ASGI application: `CrewgateMiddleware(app, verifier=…, tool="search.web")`.
 
-    `tool` is the tool's name; or names by route, {"POST /search": "search.web"}, as in a
-    configuration file; or a function from the scope to a name, None for no such tool. `carriers`
-    are the lower-case header fields that may hold the token (authorization, x-api-key, …).
-
     The application finds the permit as `scope["crewgate"]`, and as `request.state.crewgate` in
-    Starlette and FastAPI. It may settle it at a lower cost, or release it; otherwise the price
-    stands. After its call is cut, `send` raises ConnectionAbortedError. WebSockets are refused.
+    Starlette and FastAPI. It may settle the permit at a lower cost, or release it; otherwise the
+    price stands. Once its call is cut, its `send` raises ConnectionAbortedError. WebSockets are
+    refused.
 
-    Where the server tells of the client's certificate (the ASGI TLS extension), a call is judged
-    with it, as `Verifier.decide` says: the server must verify clients against the internal CA, and
-    no other.
+    If the server offers the ASGI TLS extension, a call is judged with the client's certificate, as
+    `Verifier.decide` says: the server must verify clients against the internal CA, and no other.
+
+    Args:
+        app: The application, ASGI 3.
+        verifier: What judges; the caller closes it.
+        tool: The tool's name; or names by route, {"POST /search": "search.web"}, as in a
+            configuration file; or a function from the scope to a name, None for no such tool.
+        carriers: The names of the header fields that may hold the token: "authorization",
+            "x-api-key", …
+
+    Raises:
+        ConfigurationError: `tool` has a route that cannot be used, or two for one request.
     """
 
     def __init__(
@@ -70,7 +77,13 @@ class CrewgateMiddleware:
         return f"<CrewgateMiddleware {self._verifier!r} branches={len(self._ends)}>"
 
     async def __call__(self, scope: Scope, receive: ASGIReceive, send: ASGISend) -> None:
-        """Serve one connection of the server's: a request, or the application's lifespan."""
+        """Serve one connection of the server's: a request, or the application's lifespan.
+
+        Raises:
+            StreamTerminatedError: The call was cut in the middle of its answer, so that the server
+                must end the connection.
+            NotImplementedError: The connection is of a type that nobody can judge.
+        """
         if scope["type"] == "http":
             await self._request(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -140,7 +153,11 @@ class _Call:
     async def run(
         self, app: ASGIApplication, scope: Scope, receive: ASGIReceive, send: ASGISend
     ) -> None:
-        """Run the application; StreamTerminatedError if its answer had to be torn off."""
+        """Run the application.
+
+        Raises:
+            StreamTerminatedError: Its answer had to be torn off.
+        """
         response = CuttableResponse(send, self._is_over)
         state = {**scope.get("state", {}), "crewgate": self._permit}
         judged = {**scope, "crewgate": self._permit, "state": state}

@@ -27,7 +27,11 @@ class CuttableResponse:
         self._torn = False  # a message was cut while it was being sent
 
     async def send(self, message: ASGIMessage) -> None:
-        """The application's `send`; ConnectionAbortedError once the call is over (an OSError)."""
+        """The application's `send`.
+
+        Raises:
+            ConnectionAbortedError: The call is over (an OSError).
+        """
         if self._is_over():
             raise ConnectionAbortedError("the branch of this call is dead: nothing more is sent")
         self._note(message)
@@ -40,9 +44,12 @@ class CuttableResponse:
     ) -> None:
         """Tell the client why its call ends, in whatever way is still open.
 
-        StreamTerminatedError where no way is: the server must end the connection, which an ASGI
-        application can only ask for by failing. (Hypercorn 0.18 ends no HTTP/2 stream then: no
-        more data comes, and the client's own timeout ends its wait.)
+        If none is, the server must end the connection, which an ASGI application can only ask for
+        by failing. (Hypercorn 0.18 ends no HTTP/2 stream then: no more data comes, and the client's
+        own timeout ends its wait.)
+
+        Raises:
+            StreamTerminatedError: No way is open.
         """
         if self.ended:
             return

@@ -17,7 +17,11 @@ NONE = ""  # no tool has this name, so it is refused as unknown
 
 
 def tool_of(tool: ToolSelector) -> ToolOf:
-    """A function from an ASGI scope to a tool's name; ConfigurationError for bad routes."""
+    """A function from an ASGI scope to a tool's name.
+
+    Raises:
+        ConfigurationError: A route cannot be used, or two have the same requests.
+    """
     if isinstance(tool, str):
         return lambda _: tool
     if isinstance(tool, Mapping):

@@ -15,11 +15,11 @@ class NoTokenError(IssuerError, aiohttp.ClientConnectionError):
 
 
 class TokenAuth:
-    """One of `middlewares=` of a session or request: a SubAgent, a file's path, or a function.
+    """One of `middlewares=` of a session or request: of a SubAgent, a file's path, or a function.
 
-    Reads the file, or asks the handle, for every request (20 µs); NoTokenError if there is no
-    token. It goes to one origin: that of `url`, or else of the first request. A redirection to
-    another one takes no token along.
+    Reads the file, or asks the handle, for every request (20 µs). The token goes to one origin:
+    that of `url`, or else of the first request. A redirection to another origin takes no token
+    along. A request for which there is no token raises NoTokenError.
     """
 
     def __init__(self, source: TokenSource, url: str | URL = "") -> None:

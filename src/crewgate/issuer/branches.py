@@ -70,7 +70,12 @@ class BranchTree:
         return branch in self._dead
 
     def living(self, branch: str) -> IssuedBranch:
-        """The branch of that id; BranchRevokedError, or IssuerError if it was not minted here."""
+        """The branch of that id.
+
+        Raises:
+            BranchRevokedError: It was revoked.
+            IssuerError: It was not minted here.
+        """
         if branch in self._dead:
             raise BranchRevokedError(
                 f"branch {branch} was revoked: it gets no further token; start or spawn another"
@@ -109,11 +114,14 @@ class BranchTree:
     def check_credits_fit(
         self, parent: Claims, wanted: Mapping[str, int], spent: Mapping[str, int], now: float
     ) -> None:
-        """ScopeError unless the live children, with those `wanted`, fit in what `parent` has.
+        """Refuse children that hold more than `parent` has left.
 
         `wanted` is the credits of children that are new or change. `spent` is what branches have
         spent with all below them; a branch that is missing has spent nothing. What a live child
         has spent is within its own credits; the rest is the parent's own, or of ended children.
+
+        Raises:
+            ScopeError: The live children, with those `wanted`, do not fit.
         """
         branch, quota = parent.execution_branch_id, parent.credit_quota
         children = {
@@ -132,7 +140,12 @@ class BranchTree:
     def check_extension(
         self, claims: Claims, spent: Mapping[str, int], now: float, *, overcommit: bool
     ) -> None:
-        """ScopeError unless a next grant with these `claims` is within the parent and fits."""
+        """Refuse a next grant whose `claims` are not within the parent, or do not fit.
+
+        Raises:
+            ScopeError: They are not, or do not.
+            IssuerError: The parent is not known here.
+        """
         branch, quota = claims.execution_branch_id, claims.credit_quota
         before = self.living(branch).claims.credit_quota
         if claims.branch_path:
@@ -144,7 +157,11 @@ class BranchTree:
             self.check_credits_fit(claims, {}, spent, now)
 
     def forget_ended(self, now: float) -> None:
-        """Forget what has ended for good when there are too many; IssuerError if all still live."""
+        """If there are too many branches, forget those that have ended for good.
+
+        Raises:
+            IssuerError: As many branches as an orchestrator may have are live.
+        """
         if len(self._branches) < limits.issuer_branches_max:
             return
         for branch in [*self._branches]:

@@ -23,7 +23,11 @@ _SECONDS = 2 * limits.link_seconds_max
 
 
 def client_context(certificate: Path, key: Path, root: Path) -> ssl.SSLContext:
-    """Shows a certificate and trusts a root (PEM); ConfigurationError names a file that is bad."""
+    """A TLS context that shows a certificate with its key, and trusts a root (PEM files).
+
+    Raises:
+        ConfigurationError: A file cannot be used; the text names it.
+    """
     # No default context: from Python 3.13 on that trusts any certificate of the file as a root.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
@@ -43,10 +47,15 @@ def client_context(certificate: Path, key: Path, root: Path) -> ssl.SSLContext:
 
 
 class ControlClient:
-    """A connection to the control API at `url`; use it in a `with`."""
+    """A connection to the control API at `url`; use it in a `with`.
+
+    Each request raises LinkError if the API cannot be asked, and ControlError if it refuses.
+
+    Raises:
+        ConfigurationError: The URL cannot be used.
+    """
 
     def __init__(self, url: str, context: ssl.SSLContext) -> None:
-        """ConfigurationError for a URL that cannot be used."""
         self.url = _checked(url)
         self._http = httpx.Client(
             base_url=self.url, verify=context, timeout=_SECONDS, trust_env=False
@@ -66,16 +75,16 @@ class ControlClient:
         self._http.close()
 
     def get(self, path: str, kind: type[T], unready: int = 0) -> T:
-        """What stands at `path`, also with the status `unready`; LinkError, ControlError."""
+        """What stands at `path`, also with the status `unready`."""
         return self._ask("GET", path, kind, unready)
 
     def post(self, path: str, ask: msgspec.Struct, kind: type[T]) -> T:
-        """Have `ask` done; LinkError, ControlError."""
+        """Have `ask` done."""
         headers = {"content-type": "application/json"}
         return self._ask("POST", path, kind, content=msgspec.json.encode(ask), headers=headers)
 
     def submit(self, path: str, form: dict[str, str], kind: type[T]) -> T:
-        """The same with a form; LinkError, ControlError."""
+        """Have what a form asks for done."""
         return self._ask("POST", path, kind, data=form)
 
     def _ask(self, method: str, path: str, kind: type[T], unready: int = 0, **how: object) -> T:

@@ -1,7 +1,7 @@
-"""What ties an issuer to one machine: its configuration file, and its agent's owner door.
+"""What ties an issuer to one machine: its configuration file, and its agent's admin socket.
 
-The only part of the issuer that knows either. Minting needs no running gateway: without one
-nothing more is known of what was spent or revoked, and that is said in the log.
+The only part of the issuer that knows either. Minting needs no running gateway: without one, nobody
+knows what was spent or revoked since, and the log says so.
 """
 
 import logging
@@ -30,14 +30,16 @@ _log = logging.getLogger(__name__)
 def minter_of(path: Path | str, crew: str, name: str | None = None) -> tuple[Config, Minter]:
     """The configuration in `path` and what mints for `crew` (as `<crew>/<name>`) by it.
 
-    ConfigurationError if the file, the crew, its keys or its signing key cannot be used.
+    Raises:
+        ConfigurationError: The file, the crew, its keys or its signing key cannot be used.
+        IssuerError: The key speaks for another orchestrator alone.
     """
     config = load(Path(path))
     return config, minter_by(config, crew, name)
 
 
 def minter_by(config: Config, crew: str, name: str | None = None) -> Minter:
-    """What mints for `crew` by a configuration that was read; ConfigurationError as above."""
+    """What mints for `crew` by a configuration that was read; raises as `minter_of`."""
     section = config.crew(crew)
     if section.signing_key is None:
         raise ConfigurationError(
@@ -120,7 +122,7 @@ class GatewayClient(Protocol):
 
 
 class LocalGateway:
-    """The gateway of this machine, as its owner sees it through the agent's socket."""
+    """The gateway of this machine, asked through the agent's admin socket."""
 
     def __init__(self, state: Path, crew: str) -> None:
         self._state = state
@@ -130,7 +132,7 @@ class LocalGateway:
         return f"<LocalGateway at {self._state} for crew {self._crew}>"
 
     def usage(self, branches: Collection[str]) -> Mapping[str, BranchUsage]:
-        """See `GatewayClient`; what is held for calls counts as spent, what is closed as dead."""
+        """See `GatewayClient`. What calls in flight have reserved counts as spent."""
         try:
             with AdminClient(self._state) as owner:
                 rows = owner.tree()
@@ -150,9 +152,9 @@ class LocalGateway:
         return seen | dict.fromkeys(self._revoked(set(branches) - seen.keys()), revoked)
 
     def refuses(self, claims: Claims, kid: str) -> bool:
-        """Whether a token that key `kid` signed is dead in the table by anything that it names.
+        """Whether the table has revoked anything that a token of key `kid` names.
 
-        False without an agent: `standing` says that nothing is known.
+        False without an agent: `usage` logs that nothing is known.
         """
         try:
             with closing(open_table(self._state)) as table:
@@ -161,7 +163,7 @@ class LocalGateway:
             return False
 
     def _revoked(self, branches: Collection[str]) -> list[str]:
-        """Those that are so in the table: the tree shows only what was used on this machine."""
+        """The branches that the table has revoked: the tree shows only what was used here."""
         if not branches:
             return []
         try:

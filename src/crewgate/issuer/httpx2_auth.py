@@ -17,7 +17,10 @@ class NoTokenError(IssuerError, httpx2.TransportError):
 
 
 class TokenAuth(FlowAuth[httpx2.Request, httpx2.Response], httpx2.Auth):
-    """`auth=` of a client or request: a SubAgent, a token file's path, or a function."""
+    """`auth=` of a client or request: of a SubAgent, a token file's path, or a function.
+
+    A request for which there is no token raises NoTokenError.
+    """
 
     no_token = NoTokenError
     in_memory = httpx2.ByteStream

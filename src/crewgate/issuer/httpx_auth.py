@@ -13,7 +13,10 @@ class NoTokenError(IssuerError, httpx.TransportError):
 
 
 class TokenAuth(FlowAuth[httpx.Request, httpx.Response], httpx.Auth):
-    """`auth=` of a client or request: a SubAgent, a token file's path, or a function."""
+    """`auth=` of a client or request: of a SubAgent, a token file's path, or a function.
+
+    A request for which there is no token raises NoTokenError.
+    """
 
     no_token = NoTokenError
     in_memory = httpx.ByteStream

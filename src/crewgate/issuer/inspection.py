@@ -14,7 +14,11 @@ _BYTES_MAX = 16 * limits.token_bytes_max  # a person may paste what a gateway wo
 
 
 class TokenInspection(msgspec.Struct, frozen=True):
-    """Header and payload as they stand; `claims` if the form is one that gateways accept."""
+    """What a token of `bytes` bytes says, unverified.
+
+    `header` and `payload` are its JSON as it stands; `claims` is None unless the form is one that
+    gateways accept.
+    """
 
     header: object
     payload: object
@@ -23,7 +27,11 @@ class TokenInspection(msgspec.Struct, frozen=True):
 
 
 def inspect_token(text: str) -> TokenInspection:
-    """Decode without verifying; IssuerError if there is nothing to decode."""
+    """Decode a token without verifying it.
+
+    Raises:
+        IssuerError: There is nothing to decode.
+    """
     text = text.strip()
     segments = text.split(".")
     if len(segments) != 3 or len(text) > _BYTES_MAX:  # noqa: PLR2004 - RFC 7515, section 7.1
@@ -37,7 +45,11 @@ def inspect_token(text: str) -> TokenInspection:
 
 
 def read_claims(text: str) -> Claims:
-    """The claims of a token whose form is good, unverified; IssuerError for any other."""
+    """The claims of a token whose form gateways accept, unverified.
+
+    Raises:
+        IssuerError: The form is another.
+    """
     claims = _claims(text.strip())
     if claims is None:
         raise IssuerError("not a token that a gateway accepts: its form or a claim is wrong")

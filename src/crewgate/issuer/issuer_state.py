@@ -14,9 +14,12 @@ from crewgate.issuer.token_store import TokenStore
 
 
 class IssuerState:
-    """What an orchestrator knows, rebuilt from its journal; JournalError as `MintJournal` says.
+    """What an orchestrator knows, rebuilt from its journal.
 
-    Without a `path` the journal is somebody else's, and nothing outlives this process.
+    Without a `path` the gateway keeps the journal, and nothing outlives this process.
+
+    Raises:
+        JournalError: As `MintJournal`.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -42,7 +45,11 @@ class IssuerState:
             self._journal.close()
 
     def forget_ended(self, now: float) -> None:
-        """For one branch more, with the tokens of what is forgotten; IssuerError if all live."""
+        """Make room for one more branch; forget ended ones, with their tokens, if there is none.
+
+        Raises:
+            IssuerError: As many branches as an orchestrator may have are live.
+        """
         try:
             self.branches.forget_ended(now)
         finally:
@@ -50,16 +57,21 @@ class IssuerState:
                 self.tokens.drop_unknown(self.branches.knows)
 
     def grant(self, entry: MintRecord | ExtensionRecord, minted: MintedToken) -> None:
-        """A branch has a first or a further grant; JournalError and it has not."""
+        """Give a branch a first or a further grant.
+
+        Raises:
+            JournalError: The journal cannot be written, and the branch has no such grant.
+        """
         if self._journal is not None:
             self._journal.append(entry)
         self.branches.apply(entry)
         self.tokens.put(minted)
 
     def end(self, entry: BranchRevoked) -> None:
-        """A branch and all below it are dead, whatever the disk says.
+        """Count a branch and all below it as revoked, whatever the disk says.
 
-        JournalError if that could not be written; calling again tries again.
+        Raises:
+            JournalError: That cannot be written; calling again tries again.
         """
         if not self.branches.is_dead(entry.branch):
             self._unwritten[entry.branch] = entry

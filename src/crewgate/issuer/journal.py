@@ -92,7 +92,9 @@ _encode = msgspec.json.Encoder().encode
 class MintJournal:
     """The journal in the file `path`, made (0600) if it is not there; read `entries` once first.
 
-    JournalLockedError: another process has it; JournalError: it is damaged, or the disk refuses.
+    Raises:
+        JournalLockedError: Another process has it.
+        JournalError: The disk refuses.
     """
 
     def __init__(self, path: Path) -> None:
@@ -128,7 +130,11 @@ class MintJournal:
         self._close()
 
     def entries(self) -> Iterator[JournalEntry]:
-        """All entries so far, oldest first; cuts off a torn last line."""
+        """All entries so far, oldest first; cuts off a torn last line.
+
+        Raises:
+            JournalError: A line before the last is damaged, or the disk refuses.
+        """
         number = whole = 0
         damaged: int | None = None
         for line in self._lines():
@@ -151,7 +157,11 @@ class MintJournal:
             self._cut(whole)
 
     def append(self, entry: JournalEntry) -> None:
-        """Write one entry through to the disk; JournalError if that failed, and nothing stays."""
+        """Write one entry through to the disk.
+
+        Raises:
+            JournalError: That failed, and nothing of the entry stays.
+        """
         if not self._close.alive:
             raise JournalError(f"{self.path}: the journal was closed")
         if os.getpid() != self._process:

@@ -22,7 +22,7 @@ from crewgate.issuer.signing import SigningKey
 
 
 class MintedToken(msgspec.Struct, frozen=True):
-    """A token and what it says. The token is a secret and stays out of `repr`."""
+    """A compact token and its claims. The token is a secret and stays out of `repr`."""
 
     token: str
     claims: Claims
@@ -34,8 +34,11 @@ class MintedToken(msgspec.Struct, frozen=True):
 class Minter:
     """Signs for one orchestrator, `<crew>/<name>`, under its crew's ceilings.
 
-    All methods raise IssuerError, one line, and then nothing was signed. Amounts are
-    micro-credits, times wall-clock seconds; `lifetime` None is the longest that is allowed.
+    Amounts are micro-credits, times wall-clock seconds since the epoch, `lifetime` is seconds; None
+    is the longest that the crew allows. A method that raises has signed nothing.
+
+    Raises:
+        IssuerError: The key speaks for another orchestrator alone.
     """
 
     def __init__(
@@ -66,7 +69,12 @@ class Minter:
         subject: str | None = None,
         lifetime: int | None = None,
     ) -> MintedToken:
-        """The first grant of a new root: a pipeline run. `subject` is who it runs for."""
+        """The first grant of a new root: a pipeline run. `subject` is who it runs for.
+
+        Raises:
+            ScopeError: The crew's ceilings do not allow these tools or this quota.
+            IssuerError: Something given is malformed, or makes the token too long.
+        """
         return self._grant(
             sub=subject or self.client_id,
             process_id=process,
@@ -90,7 +98,12 @@ class Minter:
         now: float,
         lifetime: int | None = None,
     ) -> MintedToken:
-        """The first grant of a new branch below `parent`'s."""
+        """The first grant of a new branch below the one that has the claims `parent`.
+
+        Raises:
+            ScopeError: The parent or the crew's ceilings do not allow these tools or this quota.
+            IssuerError: As for `root`, or the parent is of another crew.
+        """
         if parent.crew != self.crew.name:
             raise IssuerError(f"a branch of crew {parent.crew} has no children in {self.crew.name}")
         check_within(parent, tools, quota)
@@ -118,9 +131,14 @@ class Minter:
         path: Sequence[PathElement] | None = None,
         lifetime: int | None = None,
     ) -> MintedToken:
-        """The next grant of a branch; what is not given stays, its orchestrator too.
+        """The next grant of the branch that has `claims`; what is not given stays as it was.
 
         `path` has the same ancestors with their newest quotas.
+
+        Raises:
+            ScopeError: The crew's ceilings do not allow these tools or this quota.
+            IssuerError: As for `root`, or the branch is another crew's or orchestrator's, or this
+                clock is behind the last grant's.
         """
         if claims.crew != self.crew.name:
             raise IssuerError(f"a branch of crew {claims.crew} is not {self.crew.name}'s to extend")
@@ -218,7 +236,7 @@ class Minter:
 def _after(path: Sequence[PathElement], at: int, now: int) -> int:
     """When a grant is issued that was to be at `at`: no earlier than the newest of its ancestors'.
 
-    Those may be ahead of this clock by the leeway, which gateways allow. IssuerError beyond that.
+    Those may be ahead of this clock by the leeway, which gateways allow.
     """
     newest = max([each.iat or 0 for each in path], default=0)
     if newest > now + limits.leeway_seconds:
@@ -229,7 +247,11 @@ def _after(path: Sequence[PathElement], at: int, now: int) -> int:
 
 
 def check_within(parent: Claims, tools: Sequence[str], quota: int) -> None:
-    """ScopeError unless a child of these tools and credits is within what `parent` has."""
+    """Refuse a child whose tools or credits are outside of what `parent` has.
+
+    Raises:
+        ScopeError: They are.
+    """
     for tool in tools:
         if not scope.within([tool], parent.allowed_tools):
             raise ScopeError(
@@ -243,7 +265,11 @@ def check_within(parent: Claims, tools: Sequence[str], quota: int) -> None:
 
 
 def check_texts(claims: Claims) -> None:
-    """IssuerError that names the parameter whose text no token can hold."""
+    """Refuse claims that no token can hold.
+
+    Raises:
+        IssuerError: Names the parameter and its text.
+    """
     texts = {
         "role": claims.agent_role,
         "process": claims.process_id,

@@ -1,11 +1,10 @@
-"""One orchestrator: mints for its crew's branches, renews, ends, and journals each of these.
+"""One orchestrator: mints, renews and revokes its crew's branches, and journals each of these.
 
-Decides who may have what: a child within its parent, nothing for a dead branch, and a dead branch
-is dead here before any gateway is told. Knows no sockets: a `GatewayClient` answers what was spent
-and hears of revocations.
+Decides who may have what: a child within its parent, nothing for a revoked branch, which is revoked
+here before any gateway knows. Knows no sockets: a `GatewayClient` says what was spent, and revokes.
 
 Every method may be called from any thread. The gateway is never asked under the lock, so a slow
-one holds up nobody who has a fresh token.
+gateway holds up nobody who has a fresh token.
 """
 
 import logging
@@ -39,8 +38,17 @@ _log = logging.getLogger(__name__)
 class Orchestrator:
     """Mints for one crew under one name; use it in a `with`, or `close` it.
 
-    Without a `gateway` only what was granted is compared, and revocations are known here alone.
-    `lifetime` is the seconds of each token; `clock` gives wall-clock seconds.
+    Args:
+        minter: What signs.
+        journal: The file of the journal, made (0600) if it is not there.
+        clock: Gives wall-clock seconds since the epoch.
+        lifetime: Seconds of each token; None for the longest that the crew allows.
+        gateway: What knows what was spent. Without one, only grants are compared, and revocations
+            are known here alone.
+
+    Raises:
+        JournalLockedError: Another process is this orchestrator.
+        JournalError: The journal is damaged, or cannot be opened.
     """
 
     def __init__(
@@ -65,8 +73,13 @@ class Orchestrator:
     ) -> Self:
         """The orchestrator `<crew>/<name>` of a configuration file, with this machine's gateway.
 
-        Its journal is kept in the state folder. ConfigurationError if the crew has no usable
-        signing key there; JournalError if another process is this orchestrator.
+        Its journal is kept in the state folder. `lifetime` is in seconds, as of the class.
+
+        Raises:
+            ConfigurationError: The file cannot be used, or has no usable signing key of the crew.
+            IssuerError: The crew's key speaks for another orchestrator alone.
+            JournalLockedError: Another process is this orchestrator.
+            JournalError: The journal is damaged, or cannot be opened.
         """
         config, minter = minter_of(path, crew, name)
         local = LocalGateway(config.state, crew)
@@ -76,12 +89,18 @@ class Orchestrator:
     def remote(url: str, certificate: Path | str, *, ca: Path | str) -> "Orchestrator":
         """The orchestrator that a certificate names, on any host: a gateway signs for it.
 
-        `url` is of the gateway's control API, `https://HOST:PORT`. `certificate` is PREFIX or
-        PREFIX.pem, with its key in PREFIX.key, as `crewgate ca issue --out PREFIX` writes them; a
-        renewed one is taken up when the files change. `ca` is the root that the API's certificate
-        is of. It has the same methods, and they raise the same errors; LinkError says that the API
-        cannot be asked. `subject`, `overcommit` and a lifetime are not to be had over the API.
-        ConfigurationError for files or a URL that cannot be used.
+        It has the same methods, which raise the same errors, and LinkError if the API cannot be
+        asked. A branch that was revoked elsewhere is a plain IssuerError. The API knows no
+        `subject`, no `overcommit` and no lifetime.
+
+        Args:
+            url: The gateway's control API, `https://HOST:PORT`.
+            certificate: PREFIX or PREFIX.pem, with the key in PREFIX.key, as `crewgate ca issue
+                --out PREFIX` writes them. When the files change, they are read again.
+            ca: The PEM file of the root that signed the API's certificate.
+
+        Raises:
+            ConfigurationError: A file or the URL cannot be used.
         """
         from crewgate.issuer.remote import remote  # noqa: PLC0415 - which is a kind of this one
 
@@ -122,10 +141,22 @@ class Orchestrator:
         token_file: Path | str | None = None,
         reason: str = "",
     ) -> SubAgent:
-        """A new root: one run of the pipeline, for `subject` (default: the orchestrator itself).
+        """A new root branch: one run of the pipeline.
 
-        `credits` is decimal text for the run and all that it spawns. IssuerError if the crew's
-        ceilings do not allow it.
+        Args:
+            credits: Credits of the run and of all that it spawns, as decimal text: "10.00".
+            tools: Names and patterns: "search.web", "search.*".
+            role: What the agent does.
+            subject: For whom the run is; the orchestrator itself by default.
+            process_id: The process that will hold the token; this one by default.
+            token_file: A file (0600) that shall hold a fresh token, as `write_token_file` says.
+            reason: Why, for the journal.
+
+        Raises:
+            ScopeError: The crew's ceilings do not allow these tools or credits.
+            JournalError: The journal cannot be written; nothing was minted.
+            IssuerError: Something given is malformed, too many branches are live, or the token file
+                cannot be written.
         """
         quota, names = amount(credits), tool_list(tools)
         with self._lock:
@@ -156,9 +187,17 @@ class Orchestrator:
     ) -> SubAgent:
         """A new branch below `parent`, within its tools, its depth and what is left of its credits.
 
-        IssuerError if it is not, or if the parent is dead. `overcommit=True` allows children that
-        together hold more than the parent (the gateways still stop all of them at the parent's
-        credits) and is journalled. `token_file` is kept fresh for a child process.
+        Args:
+            parent: The handle of the branch above, or its UUID text.
+            overcommit: Allow children that together hold more than the parent. The gateways still
+                stop all of them at the parent's credits.
+            role, tools, credits, process_id, token_file, reason: As of `start_run`.
+
+        Raises:
+            BranchRevokedError: The parent was revoked.
+            ScopeError: The parent or the crew's ceilings do not allow these tools or credits.
+            JournalError: The journal cannot be written; nothing was minted.
+            IssuerError: As for `start_run`, or the parent is not known here.
         """
         above, quota, names = branch_of(parent), amount(credits), tool_list(tools)
         spent = self._ask_usage(above)
@@ -182,11 +221,16 @@ class Orchestrator:
             )
 
     def agent(self, branch: str) -> SubAgent:
-        """The handle of a branch of this journal, after a restart too; IssuerError if dead."""
+        """The handle of a branch (UUID text) of this journal, after a restart too.
+
+        Raises:
+            BranchRevokedError: The branch was revoked.
+            IssuerError: The branch is not known here.
+        """
         return SubAgent(self, branch, self.claims(branch).agent_role)
 
     def claims(self, branch: str) -> Claims:
-        """The newest claims of a living branch; IssuerError if it is dead or unknown."""
+        """The newest claims of a branch (UUID text); raises as `agent`."""
         with self._lock:
             return self._branches.living(branch).claims
 
@@ -209,10 +253,19 @@ class Orchestrator:
         overcommit: bool = False,
         reason: str = "",
     ) -> str:
-        """The next grant of a branch, from now on: its token. What is not given stays.
+        """The next grant of a branch: its token. What is not given stays as it was.
 
-        IssuerError if the branch or an ancestor is dead, if what it asks for is outside its
-        parent's, or if credits do not fit: its own in the parent's, its children's in its own.
+        Args:
+            agent: The handle of the branch, or its UUID text.
+            overcommit: As of `spawn`.
+            credits, tools, reason: As of `start_run`.
+
+        Raises:
+            BranchRevokedError: The branch, or one above it, was revoked.
+            ScopeError: The parent or the crew's ceilings do not allow these tools or credits, or
+                the branch's children hold more.
+            JournalError: The journal cannot be written; nothing was minted.
+            IssuerError: Something given is malformed, or the branch is not known here.
         """
         branch = branch_of(agent)
         quota = None if credits is None else amount(credits)
@@ -222,12 +275,17 @@ class Orchestrator:
             return self._extend(branch, quota, names, spent, overcommit=overcommit, reason=reason)
 
     def revoke(self, agent: SubAgent | str, *, reason: str = "") -> RevocationReceipt | None:
-        """End a branch (a handle, or any UUID of the crew) and all below it, here and everywhere.
+        """Revoke a branch (a handle, or any UUID of the crew) and all below it, on all machines.
 
-        First it is dead here, so that nothing is minted for it whatever comes; then the gateways
-        are told, and their receipt is returned (None without a gateway). LinkError if they
-        cannot be told (call again, until then its tokens live to their end), JournalError if it
-        could not be written down.
+        First it is revoked here, so that nothing is minted for it whatever comes; then at the
+        gateway, whose receipt is returned (None without a gateway). It ends the branch's open calls
+        and streams too.
+
+        Raises:
+            LinkError: The gateway cannot be reached. Call again: until then its tokens live on.
+            RefusedError: The gateway does not revoke it, and says why.
+            JournalError: The journal cannot be written. It is revoked here and at the gateway.
+            IssuerError: `agent` is no UUID text.
         """
         branch = branch_of(agent)
         try:
@@ -239,13 +297,25 @@ class Orchestrator:
         return self._revoke_at_gateway(branch)
 
     def mark_revoked(self, branch: str, *, reason: str = "") -> None:
-        """The branch was ended elsewhere: mint nothing for it or below it from now on."""
+        """Mint nothing for a branch, or below it, from now on: it was revoked elsewhere.
+
+        Raises:
+            JournalError: The journal cannot be written. The branch counts as revoked here.
+            IssuerError: `branch` is no UUID text.
+        """
         entry = BranchRevoked(self._clock(), branch_id(branch), self._minter.client_id, reason)
         with self._lock:
             self._state.end(entry)
 
     def write_token_file(self, agent: SubAgent | str, path: Path | str) -> None:
-        """Keep the file `path` (0600) holding a fresh token of a branch until it or we end."""
+        """Write a branch's token to the file `path` (0600), and each next one in its place.
+
+        That ends with the branch, whose file is removed, or with this orchestrator.
+
+        Raises:
+            BranchRevokedError: The branch was revoked.
+            IssuerError: The file cannot be written, or the branch is not known here.
+        """
         branch = branch_of(agent)
         self.token(branch)
         with self._lock:
@@ -258,7 +328,7 @@ class Orchestrator:
             self._renewer.wake()
 
     def refresh_if_due(self, branch: str) -> float:
-        """Renew a branch's token if it is due, and its file; seconds until it is due again."""
+        """Renew a branch's token and its file if it is due; seconds until that. As `token`."""
         self.token(branch)
         with self._lock:
             return self._tokens.write(branch, self._clock())

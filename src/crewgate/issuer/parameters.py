@@ -8,7 +8,11 @@ from crewgate.errors import IssuerError
 
 
 def amount(text: str) -> int:
-    """Micro-credits of decimal text; IssuerError for anything else, numbers too."""
+    """Micro-credits of decimal text.
+
+    Raises:
+        IssuerError: It is anything else, a number for example.
+    """
     if not isinstance(text, str):
         raise IssuerError(f'credits are decimal text such as "2.50", not {text!r}')
     try:
@@ -18,14 +22,22 @@ def amount(text: str) -> int:
 
 
 def tool_list(tools: Sequence[str]) -> list[str]:
-    """The tools as a list; IssuerError for one text, which is a sequence of letters too."""
+    """The tools as a list.
+
+    Raises:
+        IssuerError: It is one text, which is a sequence of letters too.
+    """
     if isinstance(tools, str):
         raise IssuerError(f"tools are a list: write [{tools[:64]!r}]")
     return list(tools)
 
 
 def branch_id(text: str) -> str:
-    """The UUID text of a branch; IssuerError if it is none."""
+    """The UUID text of a branch.
+
+    Raises:
+        IssuerError: It is none.
+    """
     try:
         ids.uuid_bytes(text)
     except (ValueError, AttributeError, TypeError):

@@ -34,7 +34,11 @@ class VerifiedToken(NamedTuple):
 
 
 def verify_token(text: str, keys: tuple[VerificationKey, ...], crew: str) -> VerifiedToken:
-    """What a token says that one of the crew's keys signed; IssuerError otherwise."""
+    """What a token says, and which of the crew's `keys` signed it.
+
+    Raises:
+        IssuerError: None of them did, or it is no token of the crew.
+    """
     claims, key = read_claims(text), signing_key_of(text, keys)
     if claims.crew != crew or key is None:
         raise IssuerError(f"the token is not signed by a key of crew {crew} in its JWKS file")

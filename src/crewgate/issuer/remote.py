@@ -73,10 +73,15 @@ class _RevocationResponse(msgspec.Struct, frozen=True):
 
 
 class ControlAPI:
-    """The API at `url`, asked with the certificate and key in two PEM files; for any thread."""
+    """The API at `url`, asked with the certificate and key in two PEM files; for any thread.
+
+    The constructor does not ask the API yet.
+
+    Raises:
+        ConfigurationError: The URL or a file cannot be used.
+    """
 
     def __init__(self, url: str, certificate: Path, key: Path, root: Path) -> None:
-        """ConfigurationError for a URL or files that cannot be used; does not ask the API yet."""
         self._url, self._files = url, (certificate, key, root)
         self._lock = threading.Lock()
         self._client = ControlClient(url, client_context(*self._files))
@@ -91,7 +96,12 @@ class ControlAPI:
             self._client.close()
 
     def token(self, form: dict[str, str]) -> MintedToken:
-        """What the token endpoint signs; IssuerError and its kin, LinkError."""
+        """What the token endpoint signs.
+
+        Raises:
+            LinkError: The API cannot be asked.
+            IssuerError: The API refuses; ScopeError or JournalLockedError where it says so.
+        """
         try:
             with self._lock:
                 found = self._current().submit("/v1/tokens", form, _Token)
@@ -236,7 +246,7 @@ class RemoteOrchestrator(Orchestrator):
         return self._next(branch_of(agent), more, reason)
 
     def revoke(self, agent: SubAgent | str, *, reason: str = "") -> RevocationReceipt:
-        """See `Orchestrator.revoke`: it is dead here first; LinkError if the API cannot be asked.
+        """See `Orchestrator.revoke`.
 
         A branch that is not known here is one of the orchestrator's crew that a gateway has seen.
         """
@@ -273,7 +283,7 @@ class RemoteOrchestrator(Orchestrator):
             return self._begin(MintRecord(self._clock(), minted.claims, reason), minted, file)
 
     def _make_room(self) -> None:
-        """Before the gateway signs anything; IssuerError."""
+        """Before the gateway signs anything."""
         with self._lock:
             self._state.forget_ended(self._clock())
 

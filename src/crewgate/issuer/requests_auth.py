@@ -16,10 +16,10 @@ class NoTokenError(IssuerError, requests.exceptions.ConnectionError):
 
 
 class TokenAuth(AuthBase):
-    """`auth=` of a session or request: a SubAgent, a token file's path, or a function.
+    """`auth=` of a session or request: of a SubAgent, a token file's path, or a function.
 
-    Reads the file, or asks the handle, for every request (20 µs); NoTokenError if there is no
-    token.
+    Reads the file, or asks the handle, for every request (20 µs). A request for which there is no
+    token raises NoTokenError.
     """
 
     def __init__(self, source: TokenSource) -> None:

@@ -25,9 +25,12 @@ from crewgate.runtime.durable_files import cause, create_file
 
 
 class SigningKey:
-    """An Ed25519 private key and the kid under which the gateways know it.
+    """An Ed25519 private key and the `kid` under which the gateways know it.
 
-    `orchestrator` is the one `client_id` that the key may sign for, None if its crew's any.
+    `orchestrator` is the one `client_id` that the key may sign for; None for any of its crew.
+
+    Raises:
+        ConfigurationError: `kid` holds a character that no token may.
     """
 
     def __init__(
@@ -51,8 +54,11 @@ class SigningKey:
     def load(cls, path: Path, keys: tuple[VerificationKey, ...], where: str) -> Self:
         """The key in the PEM file `path`, under the kid that the crew's JWKS gives it.
 
-        `keys` are those of the JWKS file `where`. ConfigurationError if the file is missing, is
-        readable by others, holds no Ed25519 key, or one that the JWKS does not hold.
+        `keys` are those of the JWKS file `where`.
+
+        Raises:
+            ConfigurationError: The file is missing, is readable by others, holds no Ed25519 key, or
+                one that the JWKS does not hold.
         """
         private = _read(path)
         public = private.public_key().public_bytes_raw()
@@ -79,7 +85,12 @@ class SigningKey:
         return jwk
 
     def write(self, path: Path) -> None:
-        """Write the private key as PKCS 8 PEM into a new file of mode 0600; FileExistsError."""
+        """Write the private key as PKCS 8 PEM into a new file of mode 0600.
+
+        Raises:
+            FileExistsError: There is such a file.
+            OSError: The disk refuses.
+        """
         pem = self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         create_file(path, pem, 0o600)
 

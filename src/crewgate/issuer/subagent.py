@@ -30,13 +30,24 @@ class SubAgent:
 
     @property
     def claims(self) -> Claims:
-        """What its newest token says; IssuerError if it is dead."""
+        """What its newest token says.
+
+        Raises:
+            BranchRevokedError: The branch was revoked.
+            IssuerError: The branch is not known to the orchestrator.
+        """
         return self._orchestrator.claims(self.branch)
 
     def token(self) -> str:
         """A token that is good for minutes: the last one, or a new one before that expires.
 
-        Each new one is journalled. IssuerError if the branch is dead.
+        Each new one is journalled. If a new one cannot be had, the last one is returned as long as
+        it lives.
+
+        Raises:
+            BranchRevokedError: The branch was revoked.
+            LinkError: The gateway that signs cannot be asked (`Orchestrator.remote`).
+            IssuerError: No new one can be had, and the last one has ended.
         """
         return self._orchestrator.token(self.branch)
 
@@ -48,20 +59,24 @@ class SubAgent:
         overcommit: bool = False,
         reason: str = "",
     ) -> str:
-        """A new token now, perhaps with other credits or tools; see `Orchestrator.refresh`."""
+        """A new token now, perhaps with other credits or tools; all as `Orchestrator.refresh`."""
         return self._orchestrator.refresh(
             self, credits=credits, tools=tools, overcommit=overcommit, reason=reason
         )
 
     def revoke(self, *, reason: str = "") -> "RevocationReceipt | None":
-        """End this branch and all below it; see `Orchestrator.revoke`."""
+        """Revoke this branch and all below it; all as `Orchestrator.revoke`."""
         return self._orchestrator.revoke(self, reason=reason)
 
     def write_token_file(self, path: Path | str) -> None:
-        """Keep a fresh token in a file (0600) from now on, for a child process to read."""
+        """Keep a fresh token in a file (0600); all as `Orchestrator.write_token_file`."""
         self._orchestrator.write_token_file(self, path)
 
 
 def branch_of(agent: SubAgent | str) -> str:
-    """The UUID text of a handle's branch, or the text itself; IssuerError if it is no UUID."""
+    """The UUID text of a handle's branch, or the text itself.
+
+    Raises:
+        IssuerError: The text is no UUID.
+    """
     return agent.branch if isinstance(agent, SubAgent) else branch_id(agent)

@@ -16,7 +16,11 @@ _TOKEN = re.compile(rb"[A-Za-z0-9_.-]+")
 
 
 def write_token(path: Path, token: str) -> None:
-    """Put `token` in the place of what `path` holds; IssuerError if the folder refuses."""
+    """Put `token` in the place of what `path` holds.
+
+    Raises:
+        IssuerError: The file cannot be written.
+    """
     try:
         write_file(path, token.encode("ascii"), 0o600)
     except OSError as error:
@@ -24,7 +28,11 @@ def write_token(path: Path, token: str) -> None:
 
 
 def read_token(path: Path) -> str:
-    """The token in `path`; IssuerError if there is none."""
+    """The token in `path`.
+
+    Raises:
+        IssuerError: There is none.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(limits.token_bytes_max + 2)

@@ -47,7 +47,12 @@ class TokenStore:
         self._stale_files.add(branch)
 
     def write_to(self, branch: str, path: Path) -> None:
-        """Hold the newest token in `path` from now on; IssuerError if it cannot be written."""
+        """Hold the newest token in `path` from now on.
+
+        Raises:
+            BranchRevokedError: The branch was revoked, so that it has no token.
+            IssuerError: The file cannot be written.
+        """
         minted = self._tokens.get(branch)
         if minted is None:
             raise BranchRevokedError(f"branch {branch} was revoked: no file can hold its token")
