@@ -21,6 +21,8 @@ from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.config import load
+from crewgate.core.ids import KeyKind
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.verdict import Denial, Reason
 from crewgate.demo.ports import reserve
 from crewgate.ipc.admin_client import AdminClient
@@ -221,7 +223,7 @@ class Site:
     def revoke(self, branch: str, crew: str = "") -> RevocationReceipt:
         """End a branch."""
         with AdminClient(self.state) as owner:
-            return owner.revoke(branch, crew)
+            return owner.revoke([RevocationTarget(KeyKind.BRANCH, branch, crew)])
 
     def audit(self) -> list[dict[str, Any]]:
         """All lines that were written, oldest file first."""

@@ -16,9 +16,11 @@ from crewgate.api.schemas import (
     TokenResponse,
 )
 from crewgate.api.snapshot import Snapshot
+from crewgate.control.responses import revoked
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import CrewgateError
-from crewgate.ipc.admin_messages import Target, Until
+from crewgate.ipc.admin_messages import RevocationReceipt, Until
 from crewgate.server.request import ClientInfo
 
 BD_RUN = "0199c1d2-0000-7000-8000-0000000000b1"
@@ -79,11 +81,9 @@ class FakeOffice:
         if self.refusal is not None:
             raise self.refusal
 
-    async def revoke(
-        self, target: Target, name: str, crew: str, until: Until
-    ) -> RevocationResponse:
-        self.note(f"revoke_{target}", name, crew)
-        return RevocationResponse(target=target, id=name, crew=crew)
+    async def revoke(self, target: RevocationTarget, until: Until) -> RevocationResponse:
+        self.note(f"revoke_{target.rules.label}", target.name, target.crew)
+        return revoked(target, RevocationReceipt())
 
     async def revoke_certificate(self, serial: str, reason: str) -> RevocationResponse:
         self.note("revoke_certificate", serial, reason)

@@ -8,12 +8,12 @@ from control_world import ca_of, csr, identity
 from crewgate.api.backend import CertificateRequest
 from crewgate.ca.authority import read_request
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
-from crewgate.ca.propagation import PropagationResult
 from crewgate.config import Config
 from crewgate.control.ca_service import CAService
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import ControlError, LinkError
-from crewgate.ipc.admin_messages import RevocationTarget
+from crewgate.ipc.admin_messages import RevocationReceipt
 
 BD = identity(Role.ORCHESTRATOR, "bd-1", "bd")
 ADA = identity(Role.OPERATOR, "ada")
@@ -39,14 +39,14 @@ class Agent:
         state: object,
         entries: list[CertificateRecord],
         more: tuple[RevocationTarget, ...] = (),
-    ) -> PropagationResult:
+    ) -> RevocationReceipt:
         if self.dying:
             raise KeyboardInterrupt
         if self.away:
             raise LinkError("away")
         self.told.append(([each.serial for each in entries], [each.name for each in more]))
         register.announced(each.serial for each in entries)
-        return PropagationResult(connections_closed=len(entries))
+        return RevocationReceipt(connections_closed=len(entries))
 
 
 def opened(config: Config) -> CAService:

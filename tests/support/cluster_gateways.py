@@ -21,7 +21,8 @@ from forked import Forked
 from installation import Installation, Premises, wait_until
 from network_namespaces import Place
 
-from crewgate.core.ids import branch_key
+from crewgate.core.ids import KeyKind, branch_key
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import LinkError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import AgentStatus, QuorumResult, RevocationReceipt, Until
@@ -106,7 +107,7 @@ def revoke(
 ) -> RevocationReceipt:
     """End a branch, seen or not."""
     with owner_of(machine) as owner:
-        return owner.revoke(branch, crew, until)
+        return owner.revoke([RevocationTarget(KeyKind.BRANCH, branch, crew)], until)
 
 
 def revoke_surely(machine: Premises, branch: str) -> None:

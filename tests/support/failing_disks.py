@@ -25,6 +25,7 @@ import httpx
 from command_process import crewgate
 from installation import Installation
 from power_disk import kill_disk, make, mounted, why_not
+from revocation_targets import branch
 from small_disk import fill
 
 from crewgate.errors import CrewgateError
@@ -91,7 +92,8 @@ class Trial:
             httpx.post(url, headers=head, json={}, verify=root, timeout=1, trust_env=False)
         with suppress(CrewgateError), AdminClient(self.site.folder / "state", 1.0) as owner:
             self._number += 1
-            owner.revoke(f"018f0000-0000-7000-8000-{self._number:012}", "article", "local")
+            name = f"018f0000-0000-7000-8000-{self._number:012}"
+            owner.revoke([branch(name, "article")], "local")
 
     def fail(self, fault: str) -> Callable[[], None]:
         """Let the disk fail; returns what mends it."""

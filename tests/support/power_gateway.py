@@ -31,6 +31,8 @@ from crewgate.config.load import load
 from crewgate.core.audit.json_line import decode
 from crewgate.core.audit.records import CallRecord, Record, ServiceEvent
 from crewgate.core.credits import MICRO
+from crewgate.core.ids import KeyKind
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import CrewgateError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.issuer import SubAgent
@@ -99,8 +101,9 @@ class Load:
         while not self._over.is_set():
             agent = self._new()
             token = agent.token()
+            target = RevocationTarget(KeyKind.BRANCH, agent.branch, "article")
             with AdminClient(self.site.folder / "state") as owner:
-                if owner.revoke(agent.branch, "article", "local").reach.enough:
+                if owner.revoke([target], "local").reach.enough:
                     self.revoked[agent.branch] = token
             self._over.wait(0.05)
 

@@ -5,6 +5,9 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from crewgate._native.policy cimport Crew, Key, Policy
 from crewgate._native.table cimport Table, cg_branch
 
+cdef enum:
+    KEYS_MAX = 16
+
 
 cdef class VerifiedToken:
     cdef bytes token
@@ -18,7 +21,8 @@ cdef class VerifiedToken:
     cdef uint64_t branch[2]
     cdef uint64_t jti[2]
     cdef int key_count, depth
-    cdef uint64_t[30] keys                  # pairs: everything whose revocation kills this token
+    # Pairs: the key of everything whose revocation ends this token.
+    cdef uint64_t[2 * KEYS_MAX] keys
     cdef uint8_t *allowed                   # by tool: 0 unknown, 1 no, 2 yes
     cdef uint64_t record, generation        # where the branch's record was last found
 

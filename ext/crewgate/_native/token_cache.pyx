@@ -9,6 +9,7 @@ import secrets
 
 from crewgate import limits
 from crewgate.core.ids import KeyKind
+from crewgate.core.revocation_kinds import NAMED_IN_TOKENS
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 
@@ -30,8 +31,9 @@ from crewgate._native.token import MalformedTokenError
 
 cdef int BRANCH = KeyKind.BRANCH
 cdef int GRANT = KeyKind.GRANT
-cdef int PROCESS = KeyKind.PROCESS
-cdef int ORCHESTRATOR = KeyKind.ORCHESTRATOR
+# Kind and claim of what else a token names; the grant's own key comes first.
+cdef tuple NAMED = tuple([(int(each.kind), each.claim) for each in NAMED_IN_TOKENS
+                          if each.kind is not KeyKind.GRANT])
 cdef int64_t SECOND = 1_000_000_000
 cdef int64_t LEEWAY = limits.leeway_seconds
 cdef Py_ssize_t WAYS = 4
@@ -39,6 +41,10 @@ cdef Py_ssize_t ENTRY_BYTES = 4096     # of Python objects beside the token itse
 cdef Py_ssize_t BYTES_MAX = limits.token_cache_bytes_max
 cdef uint64_t ODD = <uint64_t>0x9e3779b97f4a7c15   # 2^64 / golden ratio, Knuth 6.4
 cdef object INVALID = Denial(Reason.INVALID_TOKEN)
+
+# The grant, its branch, all above it, what else it names, its crew and the key that signed it.
+if 2 + limits.depth_max + len(NAMED) + 2 > KEYS_MAX:
+    raise ImportError("VerifiedToken has too few keys for what a token names: raise KEYS_MAX")
 
 
 @cython.no_gc  # holds only what cannot hold it: bytes, claims, keys
@@ -147,8 +153,8 @@ cdef VerifiedToken describe(bytes token, object claims, Key key, Ids *ids):
     entry.path[0] = entry.path[1] = 0
     if ids.depth:
         blake2b16(<const unsigned char *>path, 16 * ids.depth, <unsigned char *>entry.path)
-    named(entry, crew, PROCESS, claims.process_id)
-    named(entry, crew, ORCHESTRATOR, claims.client_id)
+    for kind, claim in NAMED:
+        named(entry, crew, kind, getattr(claims, claim))
     entry.add(crew.key)
     entry.add(key.key)
     return entry

@@ -22,6 +22,7 @@ from crewgate.core.budget.ledger_protocol import (
 from crewgate.core.cross_crew_account import caller
 from crewgate.core.ids import KeyKind, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy
+from crewgate.core.revocation_kinds import NAMED_IN_TOKENS
 from crewgate.ipc.admin_messages import BranchState, TreeRow
 
 IsRevoked = Callable[[bytes, int], bool]
@@ -258,7 +259,11 @@ class _Graph:
         if not entry.grant:  # an ancestor that never called: nobody knows what it holds
             return False
         crew = entry.crew
-        named = ((KeyKind.GRANT, crew, entry.grant), (KeyKind.PROCESS, crew, entry.process))
+        named = (
+            (each.kind, crew, getattr(entry, each.label))
+            for each in NAMED_IN_TOKENS
+            if each.kind is not KeyKind.ORCHESTRATOR
+        )
         return self._is_revoked(crew_key(crew), entry.iat) or self._any_revoked(named, entry)
 
     def _any_revoked(self, named: Iterable[tuple[KeyKind, str, str]], entry: BranchEntry) -> bool:

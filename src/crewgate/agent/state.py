@@ -20,7 +20,7 @@ from crewgate.agent.ipc_server.attachments import AttachedProcess, AttachedProce
 from crewgate.agent.ipc_server.health_reports import HealthReports
 from crewgate.agent.journal import StateJournal
 from crewgate.agent.revocation import types
-from crewgate.agent.revocation.fanout import PendingNames, PendingRevocation, RevocationFanout
+from crewgate.agent.revocation.fanout import PendingRevocation, RevocationFanout
 from crewgate.agent.revocation.revocations import Revocations
 from crewgate.agent.revocation.types import ClockReading, RevocationResult
 from crewgate.agent.system_clock import SystemClock
@@ -32,15 +32,15 @@ from crewgate.core.anomaly.transitions import ProfileSnapshot
 from crewgate.core.audit.records import Record
 from crewgate.core.budget.ledger_protocol import CloseBranch
 from crewgate.core.health import Health
-from crewgate.core.ids import KeyKind, table_key
+from crewgate.core.ids import KeyKind
+from crewgate.core.revocation_kinds import KINDS, RevocationTarget
 from crewgate.errors import LedgerError, TableError
-from crewgate.ipc.admin_messages import RevocationTarget, Target
 from crewgate.ipc.attach_messages import Attach, Attached, DrawCredit, Reload
 from crewgate.leases.lease_client import LeaseClient
 from crewgate.ledger.operation_queue import LedgerQueue
 
-# What the ledger has an account of, or refuses draws by; a journal of before may not say (0).
-_CLOSED = frozenset({0, KeyKind.BRANCH, KeyKind.KEY})
+# What the ledger closes for good; a journal of before may not say its kind (0).
+_CLOSED = frozenset({0, *(each.kind for each in KINDS.values() if each.closes_account)})
 
 
 RecordSink = Callable[[Iterable[Record]], None]
@@ -204,37 +204,35 @@ class AgentState:
             self._sink(self.attribution.records(burned, cause, self.clock.wall_ns()))
 
     def revoke(
-        self, name: str, crew: str, *, target: Target = "branch", coarsens: bool = True
+        self, targets: Sequence[RevocationTarget], *, coarsens: bool = True
     ) -> PendingRevocation:
-        """End a branch and all below it, or another `target`, here and now; see `Revocations`.
+        """Revoke all targets here and now; RefusedError as `Revocations`.
 
         The table binds every process when this returns; what follows is to hear when they cut.
         """
-        clocks = self.believed()
         crews = self.active_config.policy.crews
-        done = self.revocations.revoke(name, crew, crews, clocks, target=target, coarsens=coarsens)
-        return PendingRevocation(done, *self.fanout.send(done.told), len(self.attached))
+        results = self.revocations.revoke(targets, crews, self.believed(), coarsens=coarsens)
+        entries = [entry for each in results for entry in each.to_announce]
+        return PendingRevocation(results, *self.fanout.send(entries), len(self.attached))
 
-    def revoke_names(self, names: Sequence[RevocationTarget]) -> PendingNames:
-        """Revoke certificates and orchestrators in one step; RefusedError as `Revocations`."""
-        clocks = self.believed()
-        crews = self.active_config.policy.crews
-        entered, unlisted = self.revocations.revoke_names(names, crews, clocks)
-        for name in names:
-            if name.kind == "key":  # what it signs is dead for longer than the table remembers
-                self.ledger_queue.submit(
-                    CloseBranch(table_key(KeyKind.KEY, name.crew, name.name.encode()))
-                )
-        return PendingNames(unlisted, *self.fanout.send(entered), len(self.attached))
+    def close(self, results: Iterable[RevocationResult]) -> None:
+        """Close in the ledger what was revoked, as `close_account`."""
+        for each in results:
+            self.close_account(each.target.kind, bytes.fromhex(each.wanted.key))
 
-    def close(self, done: RevocationResult) -> None:
-        """Close a revoked branch in the ledger too, which outlives the table's entry.
+    def close_account(self, kind: int, key: bytes) -> None:
+        """Have the ledger give no more credit for a key, for longer than the table remembers.
 
-        What else is revoked has no account there. A step of its own, because taking back the leases
-        of all below it may take 10 µs each.
+        Nothing, if its kind has no account. A step of its own, because taking back the leases of
+        all below a branch may take 10 µs each.
         """
-        if done.branch_key:
-            self.lease_client.close(done.branch_key)
+        rules = KINDS.get(kind)
+        if rules is None or not rules.closes_account:
+            return
+        if rules.kind is KeyKind.BRANCH:
+            self.lease_client.close(key)
+        else:
+            self.ledger_queue.submit(CloseBranch(key))
 
     def reload(self, loaded: LoadedConfig) -> None:
         """Put a new configuration in force, for everybody."""

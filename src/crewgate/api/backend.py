@@ -17,8 +17,9 @@ from crewgate.api.schemas import (
     TokenResponse,
 )
 from crewgate.api.snapshot import Snapshot
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.identity import Identity
-from crewgate.ipc.admin_messages import Target, Until
+from crewgate.ipc.admin_messages import Until
 
 
 class TokenRequest(msgspec.Struct, frozen=True):
@@ -57,10 +58,8 @@ class Backend(Protocol):
     async def check(self, serial: str) -> None:
         """ControlError 401 unless the certificate that a connection has shown is good now."""
 
-    async def revoke(
-        self, target: Target, name: str, crew: str, until: Until
-    ) -> RevocationResponse:
-        """End a branch and all below it, a grant, or the tokens of a process or crew until now.
+    async def revoke(self, target: RevocationTarget, until: Until) -> RevocationResponse:
+        """Revoke a target whose kind is `of_configured_crew`.
 
         The `crew` of a branch, where it is empty, is found out if that is plain.
         """

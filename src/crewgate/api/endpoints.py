@@ -23,12 +23,10 @@ from crewgate.api.schemas import (
     RevocationResponse,
     TokenResponse,
 )
-from crewgate.core.ids import uuid_bytes
-from crewgate.core.tokens.claims import is_text
+from crewgate.core.ids import KeyKind, uuid_bytes
+from crewgate.core.revocation_kinds import BY_FIELD, RevocationKind, RevocationTarget
 from crewgate.core.x509.identity import Identity, Role
-from crewgate.ipc.admin_messages import Target
 
-_REVOCABLE = ("branch", "grant", "process", "every_token_of", "certificate", "orchestrator")
 EndpointHandler = Callable[[Backend, Identity, APIRequest], Awaitable[object]]
 
 
@@ -58,23 +56,43 @@ class Endpoint(msgspec.Struct, frozen=True):
 async def revoke(backend: Backend, caller: Identity, call: APIRequest) -> RevocationResponse:
     """End a branch, a grant, a process' or a crew's tokens, a certificate, or an orchestrator."""
     ask = call.decode(RevocationRequest)
-    if sum(bool(getattr(ask, each)) for each in _REVOCABLE) != 1:
-        access.malformed(f"name exactly one of {', '.join(_REVOCABLE)}")
-    if ask.branch:
-        return await _revoke_branch(backend, caller, ask)
-    if ask.grant or ask.process:
-        return await _revoke_tokens(backend, caller, ask)
-    if ask.every_token_of:
+    named = [(rules, getattr(ask, field)) for field, rules in BY_FIELD.items()]
+    named = [(rules, name) for rules, name in named if name]
+    if len(named) != 1:
+        access.malformed(f"name exactly one of {', '.join(BY_FIELD)}")
+    ((rules, name),) = named
+    if rules.kind is KeyKind.CERTIFICATE:
+        return await _revoke_certificate(backend, caller, name, ask)
+    if rules.kind is KeyKind.ORCHESTRATOR:
+        return await _revoke_orchestrator(backend, caller, name, ask)
+    try:
+        rules.identifier(name)
+    except ValueError as error:
+        access.malformed(f"{rules.request_field}: {error}")
+    if rules.kind is KeyKind.CREW:
         if ask.crew:
-            access.malformed("crew: says whose branch, grant or process it is, and none is named")
-        crew = access.crew_for(caller, ask.every_token_of)
-        return await backend.revoke("crew", crew, crew, ask.until)
-    if ask.certificate:
-        holder = await backend.holder(ask.certificate)
-        if holder is None or not access.sees(caller, holder.crew):
-            access.missing("certificate")
-        return await backend.revoke_certificate(ask.certificate, ask.reason)
-    crew, name = access.orchestrator(ask.orchestrator)
+            access.malformed(f"crew: says whose a name is, and {rules.request_field} names a crew")
+        crew = access.crew_for(caller, name)
+    else:
+        crew = access.crew_for(caller, ask.crew)
+        if not ask.crew:
+            await _check_seen(backend, rules, name, crew)
+    return await backend.revoke(RevocationTarget(rules.kind, name, crew), ask.until)
+
+
+async def _revoke_certificate(
+    backend: Backend, caller: Identity, serial: str, ask: RevocationRequest
+) -> RevocationResponse:
+    holder = await backend.holder(serial)
+    if holder is None or not access.sees(caller, holder.crew):
+        access.missing("certificate")
+    return await backend.revoke_certificate(serial, ask.reason)
+
+
+async def _revoke_orchestrator(
+    backend: Backend, caller: Identity, named: str, ask: RevocationRequest
+) -> RevocationResponse:
+    crew, name = access.orchestrator(named)
     crew = access.crew_for(caller, crew)
     # Each name takes a place in the table that all crews share: none that somebody made up.
     if caller.role is not Role.OPERATOR and not await backend.knows(crew, name):
@@ -82,36 +100,26 @@ async def revoke(backend: Backend, caller: Identity, call: APIRequest) -> Revoca
     return await backend.revoke_orchestrator(crew, name, ask.reason)
 
 
-async def _revoke_branch(
-    backend: Backend, caller: Identity, ask: RevocationRequest
-) -> RevocationResponse:
-    _check_branch(ask.branch)
-    crew = access.crew_for(caller, ask.crew)
-    if crew and not ask.crew and not (await backend.tree()).find(ask.branch, crew):
-        # Else a mistyped id, or one of another crew, would be confirmed as revoked.
-        access.unseen(f"no branch {ask.branch} was seen; to revoke it unseen, name the crew")
-    return await backend.revoke("branch", ask.branch, crew, ask.until)
+async def _check_seen(backend: Backend, rules: RevocationKind, name: str, crew: str) -> None:
+    """Refuse a name that was never seen, of the `crew` of a caller who has named none.
 
-
-async def _revoke_tokens(
-    backend: Backend, caller: Identity, ask: RevocationRequest
-) -> RevocationResponse:
-    """Of a grant or a process. They are of no crew but by its word."""
-    target: Target = "grant" if ask.grant else "process"
-    name = ask.grant or ask.process
-    if not is_text(name):
-        access.malformed(f"{target}: expected characters of A-Z a-z 0-9 . _ : / @ -")
-    crew = access.crew_for(caller, ask.crew)
+    Else a mistyped name, or one of another crew, would be confirmed as revoked. A branch without
+    any crew is left to the agent, which knows whose it is; other names are of no crew but by the
+    caller's word.
+    """
+    label = rules.label
+    if rules.kind is KeyKind.BRANCH:
+        if crew and not (await backend.tree()).find(name, crew):
+            access.unseen(f"no branch {name} was seen; to revoke it unseen, name the crew")
+        return
     if not crew:
-        access.malformed(f"crew: say whose {target} it is")
-    if not ask.crew:
-        rows = [row for row in (await backend.tree()).of(crew) if row.crew == crew]
-        if not any(getattr(row, target) == name for row in rows):
-            access.unseen(
-                f"{target} {name} is not the newest of a branch that was seen; to revoke it "
-                "unseen, name the crew"
-            )
-    return await backend.revoke(target, name, crew, ask.until)
+        access.malformed(f"crew: say whose {label} it is")
+    rows = [row for row in (await backend.tree()).of(crew) if row.crew == crew]
+    if not any(getattr(row, label) == name for row in rows):
+        access.unseen(
+            f"{label} {name} is not the newest of a branch that was seen; to revoke it unseen, "
+            "name the crew"
+        )
 
 
 async def branches(backend: Backend, caller: Identity, call: APIRequest) -> BranchesResponse:
@@ -149,7 +157,7 @@ async def branch(backend: Backend, caller: Identity, call: APIRequest) -> Branch
 async def end_branch(backend: Backend, caller: Identity, call: APIRequest) -> RevocationResponse:
     """End a branch that is known here, and all below it."""
     row = await _find(backend, caller, call)
-    return await backend.revoke("branch", row.branch, row.crew, "")
+    return await backend.revoke(RevocationTarget(KeyKind.BRANCH, row.branch, row.crew), "")
 
 
 async def tree(backend: Backend, caller: Identity, call: APIRequest) -> bytes:

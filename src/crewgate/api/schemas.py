@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
-from crewgate.ipc.admin_messages import NeverSeen, Target, Until
+from crewgate.ipc.admin_messages import NeverSeen, Until
 
 BoundedText = Annotated[str, Meta(max_length=limits.claim_chars_max)]
 PEM = Annotated[str, Meta(max_length=limits.request_pem_bytes_max)]
@@ -59,7 +59,7 @@ class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
     written when the disk takes it; ask again if the control process ends before that.
     """
 
-    target: Target | Literal["certificate", "orchestrator"]
+    target: Literal["branch", "grant", "process", "crew", "certificate", "orchestrator"]
     id: str
     crew: str
     applied_on: int = 1

@@ -30,13 +30,14 @@ from crewgate.ca.ocsp.responder import Responder
 from crewgate.config import CAConfig, Config
 from crewgate.control.agent_cache import AgentCache, CachedAnswer
 from crewgate.control.ca_service import CAService, check_good
-from crewgate.control.responses import health
+from crewgate.control.responses import health, revoked
 from crewgate.control.table_view import TableView
 from crewgate.control.token_reader import TokenReader
 from crewgate.control.token_service import TokenService, introspection
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import AuthorityError, LinkError
 from crewgate.ipc.admin_client import AdminClient
-from crewgate.ipc.admin_messages import RevocationReceipt, Target, Until
+from crewgate.ipc.admin_messages import RevocationReceipt, Until
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -146,33 +147,16 @@ class ControlBackend:
 
     # Revocations.
 
-    async def revoke(
-        self, target: Target, name: str, crew: str, until: Until
-    ) -> RevocationResponse:
+    async def revoke(self, target: RevocationTarget, until: Until) -> RevocationResponse:
         """See `Office`."""
 
         def revoke() -> RevocationReceipt:
             with AdminClient(self._state) as owner:
-                return owner.revoke(name, crew, until, target=target)
+                return owner.revoke([target], until)
 
         receipt = await trio.to_thread.run_sync(revoke, limiter=self._revoking)
-        return RevocationResponse(
-            target=receipt.target,
-            id=receipt.name,
-            crew=receipt.crew,
-            applied_on=receipt.reach.applied_on,
-            of=receipt.reach.of,
-            ms=max(receipt.reach.ms, receipt.cut_ms),
-            missing=receipt.reach.missing,
-            enough=receipt.reach.enough,
-            cut_ms=receipt.cut_ms,
-            calls_cut=receipt.streams_cut,
-            processes=receipt.attachments,
-            silent=receipt.silent,
-            coarsened=receipt.coarsened,
-            never_seen=receipt.never_seen,
-            never_seen_on=receipt.never_seen_on,
-        )
+        (done,) = receipt.targets
+        return revoked(done, receipt)
 
     async def revoke_certificate(self, serial: str, reason: str) -> RevocationResponse:
         """See `Office`."""

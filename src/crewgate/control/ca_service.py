@@ -24,16 +24,18 @@ from crewgate.ca.authority import Authority, new_instance, read_request
 from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.ca.certificates import pem
 from crewgate.ca.decommission_intents import DecommissionIntent, DecommissionIntents
-from crewgate.ca.propagation import PropagationResult, announce
+from crewgate.ca.propagation import announce
 from crewgate.ca.renewal import next_chain
 from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.config import CAConfig
 from crewgate.control.responses import host, revoked
+from crewgate.core.ids import KeyKind
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity import Identity, Role, check, member_id
 from crewgate.errors import AuthorityError, ControlError, CRLPublishError, LinkError, RefusedError
 from crewgate.gossip.directory import sent_away
-from crewgate.ipc.admin_messages import RevocationTarget
+from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.lifecycle.runs import RunStore
 from crewgate.runtime.reserved_file import ReservedFile
 
@@ -77,7 +79,8 @@ class CAService:
         ended = ended or [entry]
         done = self._announce(ended)
         why = register.unwritten_reason or why
-        return revoked("certificate", entry.serial, entry.crew, done, ended, why)
+        target = RevocationTarget(KeyKind.CERTIFICATE, entry.serial, entry.crew)
+        return revoked(target, done, ended, why)
 
     def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationResponse:
         """All that it has, and every token until now: noted first, so that it is never half done.
@@ -95,7 +98,7 @@ class CAService:
         finally:  # not before: the answer counts what it closed itself
             self.held.own_runs |= lives
         why = why or self.unwritten_reason or unlisted
-        return revoked("orchestrator", f"{crew}/{name}", crew, done, entries, why)
+        return revoked(_orchestrator(crew, name), done, entries, why)
 
     def _note(self, intent: DecommissionIntent) -> tuple[str, set[int]]:
         """Have the disk know of an intent; why it does not, and then this process holds it.
@@ -180,7 +183,7 @@ class CAService:
 
     def _end(
         self, intent: DecommissionIntent
-    ) -> tuple[list[CertificateRecord], PropagationResult | None]:
+    ) -> tuple[list[CertificateRecord], RevocationReceipt | None]:
         """Have the gateway follow; what was revoked, and what it did.
 
         The end does not wait for a list that cannot be written: `catch_up` needs no intent.
@@ -190,7 +193,7 @@ class CAService:
             each for each in self.authority.register.pending() if (each.crew, each.name) == named
         ]
         is_told = self.held.is_propagated(intent)
-        done = PropagationResult() if is_told and not entries else self._propagate(intent, entries)
+        done = RevocationReceipt() if is_told and not entries else self._propagate(intent, entries)
         if done is not None and not self.held.is_ending(*named) and not self.unwritten_reason:
             self._intents.done(intent)
             self.held.forget_propagated(intent)
@@ -198,10 +201,9 @@ class CAService:
 
     def _propagate(
         self, intent: DecommissionIntent, entries: Sequence[CertificateRecord]
-    ) -> PropagationResult | None:
+    ) -> RevocationReceipt | None:
         """None if the agent is away."""
-        label = f"{intent.crew}/{intent.name}"
-        as_such = RevocationTarget(kind="orchestrator", crew=intent.crew, name=label)
+        as_such = _orchestrator(intent.crew, intent.name)
         more = () if self.held.is_propagated(intent) else (as_such,)
         done = None
         self.held.mark_propagated(
@@ -216,7 +218,7 @@ class CAService:
 
     def _announce(
         self, entries: Sequence[CertificateRecord], more: Sequence[RevocationTarget] = ()
-    ) -> PropagationResult | None:
+    ) -> RevocationReceipt | None:
         """None if the agent is away."""
         try:
             return announce(self.authority.register, self._state, entries, more)
@@ -333,6 +335,10 @@ class CAService:
             self.held.own.add(entry.serial)
             self.authority.revoke([entry.serial], _SUPERSEDED, now)
             raise
+
+
+def _orchestrator(crew: str, name: str) -> RevocationTarget:
+    return RevocationTarget(KeyKind.ORCHESTRATOR, f"{crew}/{name}", crew)
 
 
 def check_good(entry: CertificateRecord | None, now: float) -> None:

@@ -15,10 +15,10 @@ from crewgate.api.schemas import (
     RevocationResponse,
 )
 from crewgate.ca.certificate_db import CertificateRecord
-from crewgate.ca.propagation import PropagationResult
 from crewgate.core.health import HealthState
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import AuthorityError
-from crewgate.ipc.admin_messages import AgentStatus, TreeRow
+from crewgate.ipc.admin_messages import AgentStatus, RevocationReceipt, TreeRow
 
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123 §2.1
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII | re.IGNORECASE)
@@ -30,25 +30,28 @@ HERE = "this machine"  # in the list of those that are missing
 
 
 def revoked(
-    target: str,
-    name: str,
-    crew: str,
-    done: PropagationResult | None,
-    entries: Sequence[CertificateRecord],
+    target: RevocationTarget,
+    receipt: RevocationReceipt | None,
+    entries: Sequence[CertificateRecord] = (),
     unwritten: str = "",
 ) -> RevocationResponse:
-    """What a revocation of certificates did; `done` is None if the agent is away."""
-    told = done or PropagationResult()
+    """What the revocation of a target did; `receipt` is None if the agent is away.
+
+    `entries` are certificates that were revoked with it. Whether anybody has seen an orchestrator
+    that has certificates, the CA's register knows better than the agent: nothing is said of it.
+    """
+    told = receipt or RevocationReceipt()
+    is_asked = target.rules.of_configured_crew
     return msgspec.convert(
         {
-            "target": target,
-            "id": name,
-            "crew": crew,
-            "applied_on": 0 if done is None else told.reach.applied_on,
+            "target": target.rules.label,
+            "id": target.name,
+            "crew": target.crew,
+            "applied_on": 0 if receipt is None else told.reach.applied_on,
             "of": told.reach.of,
             "ms": max(told.reach.ms, told.cut_ms),
-            "missing": [HERE] if done is None else told.reach.missing,
-            "enough": done is not None and told.reach.enough,
+            "missing": [HERE] if receipt is None else told.reach.missing,
+            "enough": receipt is not None and told.reach.enough,
             "cut_ms": told.cut_ms,
             "calls_cut": told.calls_cut,
             "connections_closed": told.connections_closed,
@@ -57,6 +60,9 @@ def revoked(
             "unlisted": told.unlisted,
             "certificates": [entry.serial for entry in entries],
             "unwritten": unwritten,
+            "coarsened": told.coarsened,
+            "never_seen": told.never_seen if is_asked else "",
+            "never_seen_on": told.never_seen_on if is_asked else 0,
         },
         RevocationResponse,
     )

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate._native.table import Table
+from crewgate.core.revocation_kinds import keys_of
 from crewgate.core.tokens.claims import Claims
-from crewgate.core.tokens.grant import keys_of
 from crewgate.errors import LinkError
 from crewgate.ipc.table_access import open_table
 

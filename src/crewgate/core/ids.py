@@ -23,6 +23,11 @@ class KeyKind(enum.IntEnum):
     KEY = 6
     CERTIFICATE = 7
 
+    @property
+    def label(self) -> str:
+        """The word for it in messages, records and the API."""
+        return self.name.lower()
+
 
 def table_key(kind: KeyKind, crew: str, identifier: bytes) -> bytes:
     """BLAKE2b-128 of (kind, crew, id); the crew is the one whose key verified the token.
@@ -46,7 +51,7 @@ def crew_key(crew: str) -> bytes:
 
 def certificate_key(crew: str, serial: int) -> bytes:
     """The key of a certificate; the crew is the one that it speaks for, empty for the others'."""
-    return table_key(KeyKind.CERTIFICATE, crew, serial.to_bytes((serial.bit_length() + 7) // 8))
+    return table_key(KeyKind.CERTIFICATE, crew, serial_bytes(serial))
 
 
 def orchestrator_key(crew: str, client_id: str) -> bytes:
@@ -65,6 +70,11 @@ def cluster_id(trust_domain: str) -> bytes:
 def path_digest(keys: tuple[bytes, ...]) -> bytes:
     """16 bytes that stand for a whole ancestry, root first; all zero for a root."""
     return blake2b(b"".join(keys), digest_size=16).digest() if keys else bytes(16)
+
+
+def serial_bytes(serial: int) -> bytes:
+    """A certificate's serial as its key hashes it: big-endian, no leading zeros."""
+    return serial.to_bytes((serial.bit_length() + 7) // 8)
 
 
 def uuid_bytes(text: str) -> bytes:

@@ -8,7 +8,7 @@ first message must repeat. Deadlines and what becomes of it all are the caller's
 import ssl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import trio
@@ -97,10 +97,11 @@ class EvictionNotice(msgspec.Struct, frozen=True, tag="dismissal"):
 class AskNameSeen(msgspec.Struct, frozen=True, tag="ask-seen"):
     """In the place of a hello: whether the other has ever seen what a person has just named.
 
-    A machine of an older version hangs up.
+    `target` is the label of a kind of revocation. A machine of an older version hangs up, and one
+    that does not know the kind as well.
     """
 
-    target: Literal["branch", "grant", "process", "orchestrator"]
+    target: Annotated[str, msgspec.Meta(max_length=limits.claim_chars_max)]
     name: Annotated[str, msgspec.Meta(max_length=limits.claim_chars_max)]
     crew: Annotated[str, msgspec.Meta(max_length=limits.claim_chars_max)]
 

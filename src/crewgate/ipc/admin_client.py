@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 
 from crewgate import limits
 from crewgate.core.health import HealthFact
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import LinkError, RefusedError
 from crewgate.ipc.admin_messages import (
@@ -22,7 +23,6 @@ from crewgate.ipc.admin_messages import (
     GetStatus,
     GetTree,
     MintDecision,
-    NamesReceipt,
     Quarantine,
     QuarantineState,
     ReloadConfig,
@@ -30,10 +30,7 @@ from crewgate.ipc.admin_messages import (
     ReportHealth,
     ReportSource,
     RevocationReceipt,
-    RevocationTarget,
     Revoke,
-    RevokeNames,
-    Target,
     TreePage,
     TreeRow,
     Until,
@@ -56,8 +53,8 @@ from crewgate.ipc.sockets import AgentSocket, ProcessCredentials, connect, peer_
 
 _CHUNK = 64 * 2**10
 A = TypeVar(
-    "A", RevocationReceipt, NamesReceipt, QuarantineState, BurnedForgiven, MintDecision, TreePage,
-    AgentStatus, ReloadResult, MembersPage, ClusterStatus, KeysRotated,
+    "A", RevocationReceipt, QuarantineState, BurnedForgiven, MintDecision, TreePage, AgentStatus,
+    ReloadResult, MembersPage, ClusterStatus, KeysRotated,
 )  # fmt: skip
 P = TypeVar("P", TreePage, MembersPage)
 
@@ -93,21 +90,16 @@ class AdminClient:
         """Hang up."""
         self._connection.close()
 
-    def revoke(
-        self, name: str, crew: str = "", until: Until = "", *, target: Target = "branch"
-    ) -> RevocationReceipt:
-        """End the branch of that `name` (UUID text) and all below it, or what `target` says.
+    def revoke(self, targets: Sequence[RevocationTarget], until: Until = "") -> RevocationReceipt:
+        """Revoke 1 to `limits.link_targets_max` targets in one step.
 
-        Returns when the open calls of this machine are cut and so many have it on disk as `until`
-        says, or have had their time; the receipt says which.
+        At most one of them may be of a kind that is refused where the table has no room for it, so
+        that all are revoked or none. Returns when the open calls of this machine are cut and so
+        many machines have it on disk as `until` says, or have had their time; the receipt says
+        which.
         """
-        ask = Revoke(id=self._next_id(), target=target, name=name, crew=crew, until=until)
+        ask = Revoke(id=self._next_id(), targets=list(targets), until=until)
         return self._ask(ask, RevocationReceipt)
-
-    def revoke_names(self, names: Sequence[RevocationTarget], until: Until = "") -> NamesReceipt:
-        """Revoke certificates and orchestrators in one step; returns as `revoke`."""
-        ask = RevokeNames(id=self._next_id(), names=list(names), until=until)
-        return self._ask(ask, NamesReceipt)
 
     def quarantine(
         self, crew: str, orchestrator: str, *, lift: bool = False, seconds: int = 0
@@ -159,10 +151,16 @@ class AdminClient:
         """How this machine stands among them."""
         return self._ask(GetClusterStatus(id=self._next_id()), ClusterStatus)
 
-    def forget(self, name: str, until: EvictUntil = "", *, force: bool = False) -> NamesReceipt:
-        """Send a member away for good; returns as `revoke`."""
+    def forget(
+        self, name: str, until: EvictUntil = "", *, force: bool = False
+    ) -> RevocationReceipt:
+        """Send a member away for good; returns as `revoke`.
+
+        The receipt has no targets if this machine has no certificate of the member: nothing was
+        revoked, and no other machine could be told.
+        """
         ask = EvictMember(id=self._next_id(), name=name, until=until, force=force)
-        return self._ask(ask, NamesReceipt)
+        return self._ask(ask, RevocationReceipt)
 
     def rotate_keys(self, *, voids: bool = False) -> KeysRotated:
         """Make another key for the datagrams of all members; `voids` ends those before it."""

@@ -10,51 +10,22 @@ from msgspec import Meta
 
 from crewgate import limits
 from crewgate.core.health import HealthCondition, HealthState
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.tokens.claims import Claims
 from crewgate.ipc.attach_messages import Count, Facts, Id, Nanoseconds, RequestFailed
 from crewgate.ipc.cluster_messages import ClusterRequest, ClusterResponse, SyncState
-
-
-class RevocationTarget(msgspec.Struct, frozen=True):
-    """A certificate (its serial in hexadecimal), an orchestrator (a `client_id`), a key (a kid).
-
-    A certificate is dead for good; of an orchestrator, all tokens issued until `before` (seconds
-    since the epoch; 0: now). A key is dead at once, and for as long as tokens are remembered: it
-    must leave its crew's JWKS meanwhile. `seconds` is how long a certificate must be remembered:
-    until it ends by itself.
-    """
-
-    kind: Literal["certificate", "orchestrator", "key"]
-    crew: Annotated[str, Meta(max_length=limits.claim_chars_max)]
-    name: Annotated[str, Meta(min_length=1, max_length=limits.claim_chars_max)]
-    seconds: Annotated[int, Meta(ge=0, le=limits.gateway_life_seconds_max)] = 0
-    before: Annotated[int, Meta(ge=0, le=limits.time_seconds_max)] = 0
-
 
 # By whom a revocation is to be on disk before it is answered; "" is a majority, where there is one.
 Until = Literal["", "local", "quorum", "all"]
 
 
-# What one revocation ends: a branch (its UUID) and all below it; one grant (its jti) for good; of
-# a process (its id) or a crew (its name) all tokens issued until now.
-Target = Literal["branch", "grant", "process", "crew"]
-
-
 class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
-    """End what is called `name`; `crew` is whose it is, needed where that is not plain."""
+    """Revoke all `targets` in one step. Answer: `RevocationReceipt`."""
 
     id: Id
-    target: Target
-    name: Annotated[str, Meta(max_length=limits.claim_chars_max)]
-    crew: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
-    until: Until = ""
-
-
-class RevokeNames(msgspec.Struct, frozen=True, tag="revoke-names"):
-    """Revoke in one step what people and their tools have: certificates, orchestrators, keys."""
-
-    id: Id
-    names: Annotated[list[RevocationTarget], Meta(min_length=1, max_length=limits.link_names_max)]
+    targets: Annotated[
+        list[RevocationTarget], Meta(min_length=1, max_length=limits.link_targets_max)
+    ]
     until: Until = ""
 
 
@@ -152,51 +123,31 @@ class QuorumResult(msgspec.Struct, frozen=True):
 
 
 class RevocationReceipt(msgspec.Struct, frozen=True, tag="receipt"):
-    """What the revocation of a `target` called `name` did.
+    """What the revocation of `targets` did; each has its crew, also if the request left it out.
 
-    `read_ns` is when the agent had read the request, `last_cut_ns` when the last call of this
-    machine was cut (0: none was), `cut_ms` the time between; `attachments` were told, `silent` of
-    them gave no answer within the wait: the table binds them all the same. `coarsened`: the crew's
-    share of revocations was used up, so all its tokens issued before now are revoked.
-    `never_seen` says that nobody knows what was named; it is revoked all the same.
+    `read_ns` is when the agent had read the request, `last_cut_ns` when this machine cut the last
+    call or closed the last connection (0: none was open), `cut_ms` the time between. The agent
+    told `attachments` processes; `silent` of them gave no answer within the wait: the table binds
+    them all the same. `coarsened`: the crew's share of revocations was used up, so all its tokens
+    issued before now are revoked. The table had no room for `unlisted` targets: CRL and OCSP refuse
+    their certificates, and what was open is closed all the same. `never_seen` says that nobody
+    knows what was named; it is revoked all the same.
     """
 
-    id: Id
-    target: Target
-    name: str
-    crew: str
-    read_ns: Nanoseconds
-    last_cut_ns: Nanoseconds
-    cut_ms: float
-    streams_cut: Count
-    attachments: Count
-    silent: Count
+    id: Id = 0
+    targets: list[RevocationTarget] = []
+    read_ns: Nanoseconds = 0
+    last_cut_ns: Nanoseconds = 0
+    cut_ms: float = 0.0
+    calls_cut: Count = 0
+    connections_closed: Count = 0
+    attachments: Count = 0
+    silent: Count = 0
+    unlisted: Count = 0
     coarsened: bool = False
     never_seen: NeverSeen = ""
     never_seen_on: Count = 0  # machines that say so
     reach: QuorumResult = QuorumResult()
-
-
-class NamesReceipt(msgspec.Struct, frozen=True, tag="names-receipt"):
-    """What `RevokeNames` did; as `RevocationReceipt`, and connections are those that were closed.
-
-    `unlisted` found no room in the table: their certificates are refused by CRL and OCSP, and what
-    was open is closed all the same. `nameless`: a member was forgotten of which this machine has no
-    certificate, so that nothing was revoked and no other machine could be told.
-    """
-
-    id: Id
-    read_ns: Nanoseconds
-    cut_ms: float
-    calls_cut: Count
-    connections_closed: Count
-    attachments: Count
-    silent: Count
-    unlisted: Count = 0
-    never_seen: NeverSeen = ""  # an orchestrator that was named
-    never_seen_on: Count = 0
-    reach: QuorumResult = QuorumResult()
-    nameless: bool = False
 
 
 # `token-revoked`: its newest grant is dead; of its branch a later one would be admitted.
@@ -336,12 +287,12 @@ class ReloadResult(msgspec.Struct, frozen=True, tag="reloaded"):
 
 
 AdminRequest = (
-    Revoke | RevokeNames | Quarantine | ForgiveBurned | CheckMint | GetTree | GetStatus
-    | ReloadConfig | ReportHealth | ClusterRequest
+    Revoke | Quarantine | ForgiveBurned | CheckMint | GetTree | GetStatus | ReloadConfig
+    | ReportHealth | ClusterRequest
 )  # fmt: skip
 AdminResponse = (
-    RevocationReceipt | NamesReceipt | QuarantineState | BurnedForgiven | MintDecision | TreePage
-    | AgentStatus | ReloadResult | RequestFailed | ClusterResponse
+    RevocationReceipt | QuarantineState | BurnedForgiven | MintDecision | TreePage | AgentStatus
+    | ReloadResult | RequestFailed | ClusterResponse
 )  # fmt: skip
 
 owner_asks = msgspec.msgpack.Decoder(AdminRequest)

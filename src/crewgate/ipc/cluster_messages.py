@@ -25,7 +25,7 @@ class GetClusterStatus(msgspec.Struct, frozen=True, tag="ask-cluster"):
 
 
 class EvictMember(msgspec.Struct, frozen=True, tag="forget"):
-    """Send a member away for good, by its certificates' name. Answer: `NamesReceipt`.
+    """Send a member away for good, by its certificates' name. Answer: `RevocationReceipt`.
 
     With `force` no other machine is asked whether that is so.
     """

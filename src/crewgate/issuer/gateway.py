@@ -14,9 +14,9 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from crewgate.config import Config, load
-from crewgate.core.ids import branch_key
+from crewgate.core.ids import KeyKind, branch_key
+from crewgate.core.revocation_kinds import RevocationTarget, keys_of
 from crewgate.core.tokens.claims import Claims
-from crewgate.core.tokens.grant import keys_of
 from crewgate.errors import ConfigurationError, LinkError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.table_access import open_table
@@ -176,14 +176,14 @@ class LocalGateway:
     def revoke(self, branch: str) -> RevocationReceipt:
         """See `GatewayClient`."""
         with AdminClient(self._state) as owner:
-            done = owner.revoke(branch, self._crew)
+            done = owner.revoke([RevocationTarget(KeyKind.BRANCH, branch, self._crew)])
         return RevocationReceipt(
             machines_applied=done.reach.applied_on,
             machines_total=done.reach.of,
             machines_missing=tuple(done.reach.missing),
             is_complete=done.reach.enough,
             elapsed_ms=max(done.reach.ms, done.cut_ms),
-            calls_cut=done.streams_cut,
+            calls_cut=done.calls_cut,
             is_whole_crew=done.coarsened,
             is_known=not done.never_seen,
         )

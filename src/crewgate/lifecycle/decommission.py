@@ -18,9 +18,11 @@ from crewgate import limits
 from crewgate.ca.authority import Authority
 from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.ca.jwks import remove_keys
-from crewgate.ca.propagation import PropagationResult, announce
+from crewgate.ca.propagation import announce
 from crewgate.ca.unrecorded_revocations import UnrecordedRevocations, unwritten_of
 from crewgate.config import CAConfig, Config
+from crewgate.core.ids import KeyKind
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import (
     AuthorityError,
     ConfigurationError,
@@ -28,7 +30,7 @@ from crewgate.errors import (
     LinkError,
     RefusedError,
 )
-from crewgate.ipc.admin_messages import RevocationTarget
+from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.lifecycle import socket_dir
 from crewgate.lifecycle.liveness_lock import is_held
 from crewgate.lifecycle.processes import NOBODY, has_ended_within, is_alive, kill_all, marked, send
@@ -50,7 +52,7 @@ class DecommissionResult(msgspec.Struct, frozen=True):
     life: Run
     certificates: int = 0
     keys: tuple[str, ...] = ()
-    told: PropagationResult | None = None
+    told: RevocationReceipt | None = None
     complaints: tuple[str, ...] = ()
     issued: int = 0
 
@@ -304,17 +306,17 @@ def propagate_end(config: Config, run: Run, *, patience: float) -> DecommissionR
 
 def _announce(
     authority: Authority, config: Config, run: Run, step: str, keys: Sequence[str] = ()
-) -> tuple[PropagationResult | None, tuple[str, ...]]:
+) -> tuple[RevocationReceipt | None, tuple[str, ...]]:
     """Tell the gateway, once for each step: what the disk refuses is tried again every second."""
     told = unwritten_of(authority.register.path).propagated_runs
     this, entries = (run.id, step, tuple(keys)), _pending(authority, run)
     if this in told and not entries:
-        return PropagationResult(), ()
+        return RevocationReceipt(), ()
     before = run.until if step is _OVER else 0
-    names = [RevocationTarget(kind="orchestrator", crew=run.crew, name=run.label, before=before)]
-    names += [RevocationTarget(kind="key", crew=run.crew, name=kid) for kid in keys]
+    targets = [RevocationTarget(KeyKind.ORCHESTRATOR, run.label, run.crew, before=before)]
+    targets += [RevocationTarget(KeyKind.KEY, kid, run.crew) for kid in keys]
     try:
-        done = announce(authority.register, config.state, entries, () if this in told else names)
+        done = announce(authority.register, config.state, entries, () if this in told else targets)
     except (LinkError, RefusedError) as error:
         return None, (f"{run.label}: the gateway does not know yet: {error}",)
     if run.id:  # else it is not written down, and no later look knows it again

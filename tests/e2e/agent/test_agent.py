@@ -50,7 +50,8 @@ def test_a_revoked_branch_is_dead_everywhere_at_once(site: Site, enter: Enter) -
         guest.settled(site.world.token)
         guest.settled(sibling)
     receipt = site.revoke(PARENT)
-    assert (receipt.crew, receipt.silent, receipt.attachments) == ("article", 0, 2)
+    assert [each.crew for each in receipt.targets] == ["article"]
+    assert (receipt.silent, receipt.attachments) == (0, 2)
     for guest in guests:
         assert reason(guest.call(site.world.token)) is Reason.BRANCH_REVOKED
         guest.settled(sibling)
@@ -83,7 +84,7 @@ def test_the_receipt_tells_when_the_last_call_was_cut(site: Site, enter: Enter) 
     thread.start()
     receipt = site.revoke(BRANCH)
     thread.join()
-    assert (receipt.last_cut_ns, receipt.streams_cut, receipt.silent) == (2**62, 3, 0)
+    assert (receipt.last_cut_ns, receipt.calls_cut, receipt.silent) == (2**62, 3, 0)
     assert receipt.cut_ms == pytest.approx((2**62 - receipt.read_ns) / 1e6)
 
 

@@ -7,18 +7,19 @@ from agent_process import Enter, Site, reason
 from crew_world import BRANCH, CREW, KID
 
 from crewgate import limits
+from crewgate.core.ids import KeyKind
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.verdict import Reason
 from crewgate.ipc.admin_client import AdminClient
-from crewgate.ipc.admin_messages import Target
 from crewgate.issuer.gateway import LocalGateway
 from crewgate.issuer.inspection import read_claims
 
-NAMES: dict[Target, str] = {"grant": "grant-x", "process": "pid_7729", "crew": CREW}
+NAMES = {KeyKind.GRANT: "grant-x", KeyKind.PROCESS: "pid_7729", KeyKind.CREW: CREW}
 SIBLING = "0199c1d2-0000-7000-8000-000000000009"
 
 
-@pytest.mark.parametrize("target", NAMES)
-def test_tokens_die_and_their_branch_lives(site: Site, enter: Enter, target: Target) -> None:
+@pytest.mark.parametrize("kind", NAMES)
+def test_tokens_die_and_their_branch_lives(site: Site, enter: Enter, kind: KeyKind) -> None:
     """Every guest refuses them at once; a later token of the same branch is admitted everywhere.
 
     Its issuer may mint one, and nobody gets one for the dead.
@@ -34,13 +35,14 @@ def test_tokens_die_and_their_branch_lives(site: Site, enter: Enter, target: Tar
     local, shown = LocalGateway(site.state, CREW), read_claims(token.decode())
     assert not local.refuses(shown, KID)
     with AdminClient(site.state) as owner:
-        receipt = owner.revoke(NAMES[target], CREW, target=target)
-    assert (receipt.target, receipt.crew, receipt.silent) == (target, CREW, 0)
+        receipt = owner.revoke([RevocationTarget(kind, NAMES[kind], CREW)])
+    assert receipt.targets == [RevocationTarget(kind, NAMES[kind], CREW)]
+    assert receipt.silent == 0
     issued = world.now + 100  # later than the receipt and its leeway
     later = world.mint(jti="grant-z", iat=issued, exp=issued + 800)
     for guest in guests:
         assert reason(guest.call(token)) is Reason.BRANCH_REVOKED
-        if target != "crew":
+        if kind is not KeyKind.CREW:
             guest.settled(sibling)
         guest.gate.clock = (issued * 10**9, guest.table.fresh_until - 1)
         guest.settled(later)

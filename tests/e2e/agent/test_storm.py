@@ -7,6 +7,7 @@ import time
 
 from agent_process import Site
 from crew_world import BRANCH, PARENT
+from revocation_targets import branch
 
 from crewgate.ipc.admin_client import AdminClient
 
@@ -34,7 +35,7 @@ def test_a_budget_is_spent_exactly_however_often_the_agent_is_killed(site: Site)
     chance = random.Random(7)
     for number in range(6):
         with AdminClient(site.state) as owner:
-            owner.revoke(f"0199c1d2-0000-7000-8000-0000000001{number:02}", "article")
+            owner.revoke([branch(f"0199c1d2-0000-7000-8000-0000000001{number:02}", "article")])
         os.kill(site.status().pid, signal.SIGKILL)
         time.sleep(chance.uniform(0.0, 0.4))
         assert site.command("status", "--wait", "100").returncode == 0

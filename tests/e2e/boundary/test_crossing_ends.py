@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 from installation import wait_until
+from revocation_targets import orchestrator
 from two_crews import TwoCrews, two_crews
 
 from crewgate.ipc.admin_client import AdminClient
-from crewgate.ipc.admin_messages import RevocationTarget
 
 QUOTE = "/finance/quote"
 
@@ -101,9 +101,7 @@ async def test_revoking_the_orchestrator_closes_what_was_issued_until_then(site:
         streaming(site, sibling) as (_, others, _),
     ):
         with AdminClient(site.folder / "state") as owner:
-            receipt = owner.revoke_names(
-                [RevocationTarget(kind="orchestrator", crew="bd", name="bd/bd-3")]
-            )
+            receipt = owner.revoke([orchestrator("bd/bd-3", "bd")])
         revoked_at = time.time()
         assert receipt.connections_closed == 1
         await rest(pieces)

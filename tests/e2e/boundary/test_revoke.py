@@ -15,7 +15,8 @@ from command_process import crewgate
 from mtls_gateway import Boundary, Leaf, bounded
 
 from crewgate.ca.authority import Authority
-from crewgate.ca.propagation import PropagationResult, announce
+from crewgate.ca.propagation import announce
+from crewgate.ipc.admin_messages import RevocationReceipt
 
 COUNT = 50
 EVENT = re.compile(rb"data: ([0-9]+)\n")
@@ -93,7 +94,7 @@ async def test_fifty_are_closed_and_fifty_siblings_lose_nothing(tmp_path: Path) 
         _look_at(boundary, doomed)
 
 
-def _revoke(boundary: Boundary, leaf: Leaf) -> tuple[float, PropagationResult]:
+def _revoke(boundary: Boundary, leaf: Leaf) -> tuple[float, RevocationReceipt]:
     """As `crewgate ca revoke` does it, without the start of a command; and when it began."""
     begun = time.monotonic()
     with Authority(boundary.ca) as authority:
@@ -101,7 +102,7 @@ def _revoke(boundary: Boundary, leaf: Leaf) -> tuple[float, PropagationResult]:
         return begun, announce(authority.register, boundary.config.state, done)
 
 
-def _show(theirs: list[Listening], receipt: PropagationResult, begun: float) -> None:
+def _show(theirs: list[Listening], receipt: RevocationReceipt, begun: float) -> None:
     """Figures for a person who runs it with -s."""
     seen = sorted((each.ended - begun) * 1000 for each in theirs)
     print(

@@ -13,10 +13,10 @@ from cluster_gateways import SECONDS, acknowledged, gateways, owner_of, revoke
 from command_process import crewgate
 from control_site import CHILD, NEW
 from installation import Installation, wait_until
+from revocation_targets import certificate, orchestrator, signing_key
 from search_depth import deep
 
 from crewgate import Denial, Permit, Reason, Verifier
-from crewgate.ipc.admin_messages import RevocationTarget
 from crewgate.issuer import Orchestrator, SubAgent
 from crewgate.issuer.inspection import read_claims
 
@@ -91,16 +91,14 @@ def test_an_orchestrators_past_and_a_key_end_everywhere(
             assert isinstance(embedded.admit_blocking(run.token(), "search.web"), Permit)
         client = read_claims(ended.token()).client_id
         with owner_of(three[0]) as owner:
-            receipt = owner.revoke_names(
-                [RevocationTarget(kind="orchestrator", crew="bd", name=client)]
-            )
+            receipt = owner.revoke([orchestrator(client, "bd")])
         assert (receipt.reach.until, receipt.reach.of) == ("quorum", 3)
         for caller in callers:
             becomes(caller, ended.token(), REVOKED, OK)
         _embedded_refuses(embedded, ended.token())
         assert all(caller.call(lives.token()) == OK for caller in callers)
         with owner_of(three[2]) as owner:
-            owner.revoke_names([RevocationTarget(kind="key", crew="finance", name="finance-1")])
+            owner.revoke([signing_key("finance-1", "finance")])
         for caller in callers:
             becomes(caller, lives.token(), REVOKED, OK)
         _embedded_refuses(embedded, lives.token())
@@ -128,9 +126,8 @@ def test_connections_of_a_certificate_are_closed_everywhere(
             stack.callback(caller.close)
         streams, goes_on = [caller.stream(token) for caller in callers], kept.stream(token)
         serial = first.ask("ca", "show", str(doomed.certificate))["serial"]
-        name = RevocationTarget(kind="certificate", crew="article", name=serial, seconds=3600)
         with owner_of(first) as owner:
-            receipt = owner.revoke_names([name], "all")
+            receipt = owner.revoke([certificate(int(serial, 16), "article")], "all")
         assert receipt.connections_closed == 1
         for stream in streams:
             stream.end()

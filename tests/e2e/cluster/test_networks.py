@@ -27,11 +27,12 @@ from cluster_gateways import (
 from command_process import crewgate
 from installation import wait_until
 from network_namespaces import Place, missing, network
+from revocation_targets import orchestrator
 from search_depth import deep
 
 from crewgate import limits
 from crewgate.core.ids import orchestrator_key
-from crewgate.ipc.admin_messages import RevocationReceipt, RevocationTarget
+from crewgate.ipc.admin_messages import RevocationReceipt
 
 RUNS = deep(10)
 STALENESS = "max_staleness_seconds = 1"
@@ -253,11 +254,9 @@ def test_a_later_revocation_that_gossip_has_lost(three: Site) -> None:
     now = int(time.time())
 
     def end(before: int) -> None:
-        name = RevocationTarget(
-            kind="orchestrator", crew="article", name="article/again", before=before
-        )
+        target = orchestrator("article/again", "article", before)
         with owner_of(first) as owner:
-            owner.revoke_names([name], "local")
+            owner.revoke([target], "local")
 
     def ends() -> list[int]:
         return [view.revoked_before(key) for view in three.views]

@@ -12,9 +12,12 @@ from cluster_gateways import SECONDS, gateways, owner_of
 from command_process import crewgate
 from control_site import CHILD, NEW
 from installation import Installation, wait_until
+from revocation_targets import branch
 
 from crewgate import Permit, Verifier, limits
-from crewgate.ipc.admin_messages import RevocationReceipt, Target
+from crewgate.core.ids import KeyKind
+from crewgate.core.revocation_kinds import RevocationTarget
+from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.issuer import Orchestrator
 from crewgate.issuer.gateway import journal_of, minter_of
 from crewgate.issuer.inspection import read_claims
@@ -30,11 +33,12 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Installatio
         yield found
 
 
-def revoked(machine: Installation, target: Target, name: str, crew: str) -> RevocationReceipt:
+def revoked(machine: Installation, kind: str, name: str, crew: str) -> RevocationReceipt:
     """All machines have it on their disks."""
+    target = RevocationTarget(KeyKind[kind.upper()], name, crew)
     with owner_of(machine) as owner:
-        receipt = owner.revoke(name, crew, "all", target=target)
-    assert (receipt.target, receipt.reach.of) == (target, 3)
+        receipt = owner.revoke([target], "all")
+    assert (receipt.targets, receipt.reach.of) == ([target], 3)
     return receipt
 
 
@@ -49,7 +53,7 @@ def minted_later(machine: Installation, crew: str, process: str) -> str:
 
 
 @pytest.mark.parametrize("target", ["grant", "process", "crew"])
-def test_streams_elsewhere_are_cut_and_no_others(three: list[Installation], target: Target) -> None:
+def test_streams_elsewhere_are_cut_and_no_others(three: list[Installation], target: str) -> None:
     """Also an embedded verifier's; later tokens of the process and of the crew are admitted."""
     first, second, third = three
     crew = "bd" if target == "crew" else "article"
@@ -77,7 +81,7 @@ def test_streams_elsewhere_are_cut_and_no_others(three: list[Installation], targ
         assert not permit.revoked
         name = {"grant": read_claims(token).jti, "process": process, "crew": crew}[target]
         receipt = revoked(first, target, name, crew)
-        assert receipt.streams_cut == 1
+        assert receipt.calls_cut == 1
         for stream in streams:
             stream.end()
             assert b"branch-revoked" in stream.heard
@@ -93,14 +97,14 @@ def test_streams_elsewhere_are_cut_and_no_others(three: list[Installation], targ
         for each in spared:
             with owner_of(second) as owner:
                 claims = read_claims(each)
-                owner.revoke(claims.execution_branch_id, claims.crew)
+                owner.revoke([branch(claims.execution_branch_id, claims.crew)])
         for stream in going_on:
             stream.end()
 
 
 @pytest.mark.parametrize("target", ["grant", "process", "crew"])
 def test_another_machine_mints_nothing_by_a_dead_token(
-    three: list[Installation], target: Target
+    three: list[Installation], target: str
 ) -> None:
     """Neither its control API nor its commands: no next token, and no child."""
     first, second, _ = three

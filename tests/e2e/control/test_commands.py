@@ -147,7 +147,7 @@ def test_a_request_of_another_machine_is_signed(site: ControlSite, tmp_path: Pat
          "invalid_scope"),
         ("bd", ("refresh", "garbage"), "not a token"),
         ("bd", ("revoke", "0199c1d2-0000-7000-8000-000000000001", "--crew", "finance"), "(403)"),
-        ("bd", ("revoke", "x"), "BRANCH: that is no id"),
+        ("bd", ("revoke", "x"), "BRANCH: that names no branch"),
         ("ada", ("revoke", "0199c1d2-0000-7000-8000-000000000001"), "no branch"),
         ("bd", ("ca", "revoke", "0BAD"), "no such certificate"),
         ("ada", ("ca", "revoke", "0BAD", "--reason", "because"), "no reason 'because'"),

@@ -14,6 +14,7 @@ import control_flood
 import httpx
 from control_site import ControlSite
 from installation import wait_until
+from revocation_targets import branch
 from search_depth import deep
 
 from crewgate.ipc.admin_client import AdminClient
@@ -61,7 +62,7 @@ def measure(site: ControlSite, token: str) -> Figures:
         return Figures(
             median_ms(lambda: call(token, 200)),
             median_ms(lambda: call("none", 401)),
-            median_ms(lambda: owner.revoke(str(uuid.uuid4()), "bd")),
+            median_ms(lambda: owner.revoke([branch(str(uuid.uuid4()), "bd")])),
         )
 
 

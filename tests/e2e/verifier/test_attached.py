@@ -13,6 +13,7 @@ from agent_process import WAIT, Site
 from crew_world import BRANCH, World
 from embedded import denied, permitted
 from installation import wait_until
+from revocation_targets import branch
 
 from crewgate import Denial, Permit, Reason, Verifier
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
@@ -119,7 +120,7 @@ def test_a_revocation_by_the_owner_is_seen_in_the_next_call(site: Site, verifier
     """The table is the same memory, so no message has to arrive first."""
     permit = permitted(verifier.admit_blocking(site.world.token, SEARCH))
     with AdminClient(site.state) as owner:
-        owner.revoke(BRANCH)
+        owner.revoke([branch(BRANCH)])
     assert permit.revoked
     assert denied(verifier.decide(site.world.token, SEARCH)).reason is Reason.BRANCH_REVOKED
 

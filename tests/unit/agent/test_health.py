@@ -8,6 +8,7 @@ import pytest
 import trio
 from agent_world import Hands, S, Start
 from grant_builders import NOW, branch_id, grant
+from revocation_targets import branch
 
 from crewgate import limits
 from crewgate.agent import health, periodic
@@ -98,7 +99,7 @@ def test_a_crew_that_opens_too_many_in_a_minute_is_named(machine: AgentState, ha
 def test_revocations_that_would_coarsen_are_foretold(machine: AgentState) -> None:
     """The share of the crew is full: the next one ends all its tokens."""
     for number in range(28):  # of 64 a crew has half, and of that an eighth is for certificates
-        machine.revoke(branch_id(number), "article")
+        machine.revoke([branch(branch_id(number), "article")])
     assert _troubles(machine)["table of revocations"][0] == "degraded"
 
 

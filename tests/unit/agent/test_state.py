@@ -6,6 +6,7 @@ import pytest
 import trio
 from agent_world import TOML, Hands, S, Start
 from grant_builders import NOW, branch_id, grant, key
+from revocation_targets import branch
 
 from crewgate import limits
 from crewgate.agent import periodic
@@ -50,7 +51,7 @@ def test_no_revocation_is_forgotten_by_a_clock_that_jumps(
     """Two seconds at the wrong hour: nothing is admitted meanwhile, and nothing forgotten."""
     machine = start()
     watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
-    machine.revoke(_id(1), "article")
+    machine.revoke([branch(_id(1), "article")])
     assert _tick(machine, watch, hands, 2) == [True, True]
     hands.wall += hours * 3600 * S
     assert _tick(machine, watch, hands, 2) == [False, False]
@@ -77,7 +78,7 @@ def test_a_clock_that_was_set_for_good_forgets_nothing_either(start: Start, hand
     """A day ahead by mistake: the entry is held for its day by the other clock."""
     machine = start()
     watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
-    machine.revoke(_id(1), "article")
+    machine.revoke([branch(_id(1), "article")])
     hands.wall += 25 * 3600 * S
     _tick(machine, watch, hands, 60)
     assert machine.is_fresh()
@@ -88,7 +89,7 @@ def test_what_expired_by_both_clocks_is_forgotten(start: Start, hands: Hands) ->
     """A day later by both clocks the entry's place is free again; the journal keeps a margin."""
     machine = start()
     watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
-    machine.revoke(_id(1), "article")
+    machine.revoke([branch(_id(1), "article")])
     hands.go(limits.revocation_seconds + 1)
     _tick(machine, watch, hands, 2)
     assert not machine.table.is_revoked(key(1), int(NOW))
@@ -189,7 +190,7 @@ def test_everybody_is_told_of_a_reload_and_of_a_revocation(start: Start, file: P
     assert machine.active_config.changed()
     machine.reload(machine.active_config.read_files())
     assert not machine.active_config.changed()
-    machine.revoke(_id(1), "article")
+    machine.revoke([branch(_id(1), "article")])
     reload = guest.outbox.receive_nowait()
     revoked = guest.outbox.receive_nowait()
     assert reload == Reload(generation=attached.policy_generation + 1)
@@ -236,7 +237,7 @@ def test_a_revoked_branch_draws_nothing_more(start: Start) -> None:
     guest, _ = machine.enter(Attach(version=VERSION))
     machine.draw(guest, DrawCredit(id=1, grant=grant(1, 500), need=10))
     machine.draw(guest, DrawCredit(id=2, grant=grant(2, 50, (1, 500, None)), need=10))
-    machine.close(machine.revoke(_id(1), "").done)
+    machine.close(machine.revoke([branch(_id(1), "")]).results)
     machine.draw(guest, DrawCredit(id=3, grant=grant(1, 500, iat=int(NOW) + 9), need=200))
     machine.draw(guest, DrawCredit(id=4, grant=grant(2, 50, (1, 500, None)), need=20))
     told = {}
@@ -324,9 +325,9 @@ async def test_burned_credit_is_forgiven_on_somebodys_word(start: Start, said: l
         f"{whose} 0.00001 credits that were burned are forgiven",
         f"{whose} nothing was forgiven",
     ]
-    for branch, crew in (("nonsense", ""), (branch_id(1), "nobody"), (branch_id(7), "")):
+    for name, crew in (("nonsense", ""), (branch_id(1), "nobody"), (branch_id(7), "")):
         with pytest.raises(RefusedError):
-            await forgive(machine, ForgiveBurned(id=5, branch=branch, crew=crew))
+            await forgive(machine, ForgiveBurned(id=5, branch=name, crew=crew))
 
 
 def test_a_refused_revocation_tells_nobody(start: Start, written: list[Record]) -> None:
@@ -334,7 +335,7 @@ def test_a_refused_revocation_tells_nobody(start: Start, written: list[Record]) 
     machine = start()
     guest, _ = machine.enter(Attach(version=VERSION))
     with pytest.raises(RefusedError):
-        machine.revoke("nonsense", "article")
+        machine.revoke([branch("nonsense", "article")])
     assert guest.outbox.statistics().current_buffer_used == 0
     assert not [each for each in written if isinstance(each, records.RevocationRecord)]
 

@@ -8,9 +8,10 @@ from api_world import BD, BD_OTHER, BD_RUN, FINANCE, FINANCE_RUN, OPERATOR, Desk
 from crewgate import limits
 from crewgate.api.revocation_limit import CrewRevocationLimiter
 from crewgate.api.schemas import RevocationResponse
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.identity import Identity
 from crewgate.errors import ControlError
-from crewgate.ipc.admin_messages import Target, Until
+from crewgate.ipc.admin_messages import Until
 
 
 class Slow(FakeOffice):
@@ -20,10 +21,8 @@ class Slow(FakeOffice):
         super().__init__()
         self.go_on = trio.Event()
 
-    async def revoke(
-        self, target: Target, name: str, crew: str, until: Until
-    ) -> RevocationResponse:
-        answer = await super().revoke(target, name, crew, until)
+    async def revoke(self, target: RevocationTarget, until: Until) -> RevocationResponse:
+        answer = await super().revoke(target, until)
         await self.go_on.wait()
         return answer
 

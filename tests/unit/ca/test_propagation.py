@@ -9,15 +9,17 @@ from pathlib import Path
 
 import forged_certificates
 import pytest
+from revocation_targets import orchestrator
 
 from crewgate import limits
 from crewgate.ca.authority import Authority
 from crewgate.ca.certificates import new_key
-from crewgate.ca.propagation import PropagationResult, announce
+from crewgate.ca.propagation import announce
 from crewgate.config import CAConfig
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.identity import Role
 from crewgate.errors import LinkError, RefusedError
-from crewgate.ipc.admin_messages import NamesReceipt, RevocationTarget, RevokeNames, owner_asks
+from crewgate.ipc.admin_messages import RevocationReceipt, Revoke, owner_asks
 from crewgate.ipc.attach_messages import RequestFailed, pack, unpack
 from crewgate.ipc.frames import FrameDecoder
 from crewgate.ipc.sockets import AgentSocket, address
@@ -40,8 +42,8 @@ def agent(
             while data := connection.recv(2**20):
                 for body in decoder.feed(data):
                     ask = unpack(owner_asks, body)
-                    assert isinstance(ask, RevokeNames)
-                    asked.append(ask.names)
+                    assert isinstance(ask, Revoke)
+                    asked.append(ask.targets)
                     connection.sendall(pack(_answer(ask, refuses=refuses)))
 
     thread = threading.Thread(target=serve)
@@ -51,13 +53,13 @@ def agent(
     thread.join()
 
 
-def _answer(ask: RevokeNames, *, refuses: bool) -> NamesReceipt | RequestFailed:
+def _answer(ask: Revoke, *, refuses: bool) -> RevocationReceipt | RequestFailed:
     if refuses:
         return RequestFailed(id=ask.id, message="no room")
-    count = len(ask.names)
-    return NamesReceipt(
-        id=ask.id, read_ns=count, cut_ms=float(count), calls_cut=2 * count,
-        connections_closed=count, attachments=2, silent=count % 2,
+    count = len(ask.targets)
+    return RevocationReceipt(
+        id=ask.id, targets=ask.targets, read_ns=count, last_cut_ns=count, cut_ms=float(count),
+        calls_cut=2 * count, connections_closed=count, attachments=2, silent=count % 2,
     )  # fmt: skip
 
 
@@ -74,16 +76,19 @@ def authority(ca: CAConfig, now: datetime) -> Iterator[Authority]:
 def test_many_are_told_in_steps_and_added_up(authority: Authority, tmp_path: Path) -> None:
     """What comes besides is in the first step; each is told once, and then nothing is pending."""
     asked: list[list[RevocationTarget]] = []
-    more = RevocationTarget(kind="orchestrator", crew="bd", name="bd/bd-1")
+    more = orchestrator("bd/bd-1", "bd")
     entries = authority.register.pending()
     with agent(tmp_path, asked):
         done = announce(authority.register, tmp_path, entries, [more])
-    assert [len(names) for names in asked] == [limits.link_names_max, 301 - limits.link_names_max]
+    most = limits.link_targets_max
+    assert [len(names) for names in asked] == [most, 301 - most]
     assert asked[0][0] == more
     told = [name.name for names in asked for name in names][1:]
     assert told == [entry.serial for entry in entries]
-    most = limits.link_names_max
-    assert done == PropagationResult(most, 602, 301, float(most), attachments=2, silent=1)
+    assert done == RevocationReceipt(
+        targets=[each for targets in asked for each in targets], read_ns=most, last_cut_ns=most,
+        cut_ms=float(most), calls_cut=602, connections_closed=301, attachments=2, silent=1,
+    )  # fmt: skip
     assert authority.register.pending() == []
 
 

@@ -20,13 +20,13 @@ from crewgate.ca.authority import request_pem
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.certificates import make_server, new_key
 from crewgate.ca.crl_file import REASONS
-from crewgate.ca.propagation import PropagationResult
 from crewgate.config import Config
 from crewgate.control import ca_service as desk_
 from crewgate.control.ca_service import CAService
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
+from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.lifecycle import decommission
 from crewgate.lifecycle.processes import RunProcess, this
 from crewgate.lifecycle.runs import RunState, RunStore
@@ -215,7 +215,7 @@ def test_the_life_of_an_orchestrator_that_is_ended_here_waits_for_no_other_proce
             lives.request_stop("bd", "bd-1", int(time.time()))
     announce = agent.announce
 
-    def announce_slowly(*given: Any) -> PropagationResult:
+    def announce_slowly(*given: Any) -> RevocationReceipt:
         assert decommission.complete_intents(config, 3600) == []
         return announce(*given)
 
@@ -277,7 +277,7 @@ def test_one_that_is_refused_keeps_no_other_from_its_end(
         desk.revoke_orchestrator("bd", name, "unspecified")
     agent.away, announce = False, agent.announce
 
-    def refuse(*given: Any) -> PropagationResult:
+    def refuse(*given: Any) -> RevocationReceipt:
         if any(name.name == "bd/a-1" for name in given[3]):
             raise RefusedError("there is no room")
         return announce(*given)

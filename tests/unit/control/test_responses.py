@@ -2,11 +2,12 @@
 
 import pytest
 from cryptography import x509
+from revocation_targets import certificate, orchestrator
 
-from crewgate.ca.propagation import PropagationResult
+from crewgate.ca import propagation
 from crewgate.control.responses import branch, host, revoked
 from crewgate.errors import AuthorityError
-from crewgate.ipc.admin_messages import NamesReceipt, QuorumResult, TreeRow
+from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, TreeRow
 
 
 @pytest.mark.parametrize("text", ["edge", "edge.example", "a-b.c", "x" * 63 + ".y", "Edge.EXAMPLE"])
@@ -41,13 +42,13 @@ def test_a_row_of_the_tree_keeps_its_amounts() -> None:
 
 def test_an_agent_that_was_away_is_missing() -> None:
     """The answer says that nobody here has heard yet."""
-    away = revoked("certificate", "0B", "bd", None, [])
+    away = revoked(certificate(11), None)
     assert (away.applied_on, away.of, away.missing) == (0, 1, ["this machine"])
     assert not away.enough
-    told = PropagationResult(
+    told = RevocationReceipt(
         calls_cut=1, connections_closed=2, cut_ms=3.5, attachments=4, silent=1, unlisted=2
     )
-    done = revoked("certificate", "0B", "bd", told, [])
+    done = revoked(certificate(11), told)
     assert (done.applied_on, done.missing, done.enough) == (1, [], True)
     assert (done.calls_cut, done.connections_closed, done.ms) == (1, 2, 3.5)
     assert (done.processes, done.silent, done.unlisted) == (4, 1, 2)
@@ -57,8 +58,8 @@ def test_one_step_that_came_to_too_few_is_not_enough() -> None:
     """Whatever the others say: a majority has all of it, or has it not."""
     few = QuorumResult(until="quorum", applied_on=2, of=3, missing=["b"], enough=False)
     many = QuorumResult(until="quorum", applied_on=2, of=3, missing=["b"], ms=9.0)
-    told = PropagationResult(read_ns=1, reach=many)
+    told = RevocationReceipt(read_ns=1, reach=many)
     for each in (few, many):
-        told = told.plus(NamesReceipt(1, 1, 0.0, 0, 0, 1, 0, reach=each))
-    said = revoked("orchestrator", "bd/bd-1", "bd", told, [])
+        told = propagation.sum_of(told, RevocationReceipt(read_ns=1, attachments=1, reach=each))
+    said = revoked(orchestrator("bd/bd-1", "bd"), told)
     assert (said.enough, said.applied_on, said.of, said.missing) == (False, 2, 3, ["b"])

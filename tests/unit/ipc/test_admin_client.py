@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from grant_builders import grant
+from revocation_targets import branch
 
 from crewgate.errors import LinkError, RefusedError
 from crewgate.ipc.admin_client import AdminClient
@@ -32,15 +33,9 @@ from crewgate.ipc.sockets import AgentSocket, address
 Answer = Callable[[AdminRequest], bytes]
 RECEIPT = RevocationReceipt(
     id=1,
-    target="branch",
-    name="b",
-    crew="article",
+    targets=[branch("b", "article")],
     read_ns=5,
-    last_cut_ns=0,
-    cut_ms=0.0,
-    streams_cut=0,
     attachments=1,
-    silent=0,
 )
 
 
@@ -67,7 +62,7 @@ def _asking(folder: Path, answer: Answer) -> Iterator[AdminClient]:
 def test_revoke_returns_the_receipt(tmp_path: Path) -> None:
     """The receipt arrives as the agent wrote it."""
     with _asking(tmp_path, lambda ask: pack(RECEIPT)) as owner:
-        assert owner.revoke("b", "article") == RECEIPT
+        assert owner.revoke([branch("b", "article")]) == RECEIPT
 
 
 @pytest.mark.parametrize("seconds", [0, 90])
@@ -111,7 +106,7 @@ def test_a_refusal_is_its_own_error(tmp_path: Path) -> None:
         _asking(tmp_path, lambda ask: failed) as owner,
         pytest.raises(RefusedError, match="name one"),
     ):
-        owner.revoke("b")
+        owner.revoke([branch("b")])
 
 
 @pytest.mark.parametrize(
@@ -135,7 +130,7 @@ def test_an_agent_that_is_stopped_may_do_it_yet(tmp_path: Path) -> None:
             AdminClient(tmp_path, seconds=0.01) as owner,
             pytest.raises(LinkError, match="does what it was asked once it goes on"),
         ):
-            owner.revoke("b")
+            owner.revoke([branch("b")])
 
 
 def test_the_members_come_in_pages(tmp_path: Path) -> None:

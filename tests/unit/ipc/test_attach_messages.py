@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from revocation_targets import branch
 
 from crewgate import limits
 from crewgate.core.tokens.grant import Grant
@@ -45,7 +46,7 @@ def test_draw_carries_the_grant_whole(grant: Grant) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Revoke(id=1, target="branch", name="x"),
+        Revoke(id=1, targets=[branch("x")]),
         GetStatus(id=1),
         GetTree(id=1),
         ReloadConfig(id=1),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from revocation_targets import branch
 
 from crewgate._native import signature
 from crewgate._native import token as native
@@ -212,13 +213,11 @@ def test_a_revocation_returns_the_receipt(
         return pack(
             AgentReceipt(
                 id=ask.id,
-                target="branch",
-                name=BRANCH,
-                crew="article",
+                targets=[branch(BRANCH, "article")],
                 read_ns=1,
                 last_cut_ns=2,
                 cut_ms=0.5,
-                streams_cut=4,
+                calls_cut=4,
                 attachments=2,
                 silent=0,
                 reach=reach,
@@ -238,4 +237,4 @@ def test_a_revocation_returns_the_receipt(
         calls_cut=4,
         **expected,
     )
-    assert asked == [Revoke(id=1, target="branch", name=BRANCH, crew="article")]
+    assert asked == [Revoke(id=1, targets=[branch(BRANCH, "article")])]

@@ -18,11 +18,12 @@ from orchestrator_certificates import ONE, OTHER, issue
 from crewgate import limits
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.decommission_intents import DecommissionIntent
-from crewgate.ca.propagation import PropagationResult
 from crewgate.ca.unrecorded_revocations import UnrecordedRevocations, unwritten_of
 from crewgate.config import Config
+from crewgate.core.ids import KeyKind
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import AuthorityError, LinkError
-from crewgate.ipc.admin_messages import RevocationTarget
+from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.issuer.signing import SigningKey
 from crewgate.lifecycle import decommission, processes
 from crewgate.lifecycle.decommission import DecommissionResult
@@ -46,12 +47,12 @@ class Agent:
         state: Path,
         entries: Sequence[CertificateRecord],
         more: Sequence[RevocationTarget],
-    ) -> PropagationResult:
+    ) -> RevocationReceipt:
         if self.is_away:
             raise LinkError("no agent listens here")
         self.heard.append(([entry.serial for entry in entries], list(more)))
         register.announced(entry.serial for entry in entries)
-        return PropagationResult(connections_closed=len(entries))
+        return RevocationReceipt(connections_closed=len(entries))
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +110,7 @@ def test_all_that_a_name_has_ends_in_one_step(config: Config, agent: Agent) -> N
     serials, names = agent.heard[0]
     assert set(serials) == ours
     assert [(name.kind, name.crew, name.name) for name in names] == [
-        ("orchestrator", "article", "article/bd-1")
+        (KeyKind.ORCHESTRATOR, "article", "article/bd-1")
     ]
     # Again once nothing can be minted any more, up to that moment and no further.
     assert [name.before > 0 for _, (name,) in agent.heard] == [False, True]
@@ -224,7 +225,9 @@ def test_its_own_keys_are_told_and_leave_the_jwks(config: Config, agent: Agent) 
     own_key(config, "bd-2")
     done = decommission.decommission(config, "article", "bd-1")
     assert done.keys == ("key-of-bd-1",)
-    assert [(name.kind, name.name) for name in agent.heard[0][1]][1:] == [("key", "key-of-bd-1")]
+    assert [(name.kind, name.name) for name in agent.heard[0][1]][1:] == [
+        (KeyKind.KEY, "key-of-bd-1")
+    ]
     kids = [key["kid"] for key in json.loads(path.read_text())["keys"]]
     assert len(kids) == 2
     assert kids[1] == "key-of-bd-2"

@@ -11,6 +11,8 @@ from crewgate.agent.revocation.fanout import PendingRevocation
 from crewgate.agent.state import AgentState
 from crewgate.core.audit import record_builder, records
 from crewgate.core.credits import format_credits
+from crewgate.core.ids import KeyKind
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import RefusedError
 from crewgate.ipc.attach_messages import OverrunNoted, ReportOverrun
 
@@ -32,14 +34,15 @@ def overran(agent: AgentState, told: ReportOverrun) -> OverrunNoted:
 def _end(agent: AgentState, told: ReportOverrun) -> None:
     grant, ended = told.grant, "ended"
     try:
-        revoked = agent.revoke(grant.branch, grant.crew, coarsens=False)
+        target = RevocationTarget(KeyKind.BRANCH, grant.branch, grant.crew)
+        revoked = agent.revoke([target], coarsens=False)
     except RefusedError as error:
         ended = f"closed in the ledger alone ({error})"
         agent.lease_client.close(grant.branch_key)
         agent.record([_closed(agent, told)])
     else:
         agent.fanout.end(revoked)  # nobody waits for a receipt
-        agent.close(revoked.done)
+        agent.close(revoked.results)
         agent.record([_revoked(agent, told, revoked)])
     agent.log(
         f"an answer for branch {grant.branch} stated {format_credits(told.amount)} credits more "
@@ -50,11 +53,13 @@ def _end(agent: AgentState, told: ReportOverrun) -> None:
 def _revoked(
     agent: AgentState, told: ReportOverrun, revoked: PendingRevocation
 ) -> records.RevocationRecord:
+    (result,) = revoked.results
+    target, name = result.ended
     return records.RevocationRecord(
         **record_builder.who(told.grant),
         time=records.when(agent.clock.wall_ns()),
-        target=revoked.done.target,
-        id=revoked.done.id,
+        target=target,
+        id=name,
         by="overrun",
         workers=revoked.attachments,
     )

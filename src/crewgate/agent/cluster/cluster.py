@@ -16,7 +16,6 @@ from crewgate.agent.budget.ledger_mark import MarkKeeper
 from crewgate.agent.cluster import cluster_status
 from crewgate.agent.cluster.membership_log import MembershipLog
 from crewgate.agent.cluster.peer_lists import PeerCRLs
-from crewgate.agent.revocation.fanout import SeenTarget
 from crewgate.agent.revocation.remote_audit import RemoteRevocationAudit
 from crewgate.agent.revocation.seen_names import is_known
 from crewgate.agent.revocation.types import NewRevocation
@@ -25,10 +24,10 @@ from crewgate.ca.gateway_signing_key import read_signing_key
 from crewgate.ca.key_files import read_certificates
 from crewgate.config import CAConfig, Config
 from crewgate.config import ClusterConfig as Settings
-from crewgate.core.budget.ledger_protocol import CloseBranch
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.acknowledgements import AckState
-from crewgate.core.ids import KeyKind, cluster_id, crew_key
+from crewgate.core.ids import cluster_id, crew_key
+from crewgate.core.revocation_kinds import BY_CLAIM_LABEL, RevocationTarget
 from crewgate.core.tokens.claims import is_text
 from crewgate.core.x509.identity import MAY_REVOKE
 from crewgate.errors import AuthorityError, ConfigurationError, GossipError
@@ -208,9 +207,9 @@ class Cluster:
         """See `fanout.ClusterPeers`."""
         return cluster_status.waiting_for(self.gossip, self.in_touch(), self.staleness, self._lacks)
 
-    async def ask_seen(self, target: SeenTarget, name: str, crew: str) -> list[bool]:
+    async def ask_seen(self, target: RevocationTarget) -> list[bool]:
         """See `fanout.ClusterPeers`."""
-        return await self.service.ask(AskNameSeen(target, name, crew))
+        return await self.service.ask(AskNameSeen(target.rules.label, target.name, target.crew))
 
     def record_pending(self) -> None:
         """See `fanout.ClusterPeers`."""
@@ -226,10 +225,12 @@ class Cluster:
 
     async def _was_seen(self, ask: AskNameSeen) -> bool | None:
         """Answer a member; None where that cannot be said. GossipError for what is no name."""
-        if not is_text(ask.name):
+        rules = BY_CLAIM_LABEL.get(ask.target)
+        if rules is None or not is_text(ask.name):
             raise GossipError("a question about what no token says")
         try:
-            return await is_known(self._machine, ask.target, ask.name, ask.crew)
+            target = RevocationTarget(rules.kind, ask.name, ask.crew)
+            return await is_known(self._machine, target)
         except ValueError as error:
             raise GossipError(f"a question about what is no name: {error}") from error
 
@@ -281,10 +282,8 @@ class Cluster:
         """
         crews = self._machine.revocations.by_key(self._machine.active_config.policy.crews)
         for entry in entries:
-            if entry.kind == KeyKind.BRANCH and entry.key not in crews:
-                self._machine.lease_client.close(entry.key)
-            elif entry.kind == KeyKind.KEY:
-                self._machine.ledger_queue.submit(CloseBranch(entry.key))
+            if entry.key not in crews:
+                self._machine.close_account(entry.kind, entry.key)
 
     def is_dead(self, keys: Sequence[tuple[bytes, int]]) -> bool:
         """By the table, which has what others revoked too."""

@@ -4,7 +4,7 @@ Decides nothing: asks the machine and puts its answers into messages. Of the oth
 `cluster_admin`.
 """
 
-from collections.abc import Callable
+from typing import Any
 
 import trio
 
@@ -14,16 +14,17 @@ from crewgate.agent.anomaly import remote_quarantines
 from crewgate.agent.anomaly.minting_watch import grant_of
 from crewgate.agent.ipc_server.message_stream import MessageStream
 from crewgate.agent.reload import reload_now
-from crewgate.agent.revocation.disconnect_acks import PendingAcks
-from crewgate.agent.revocation.fanout import PendingNames, PendingRevocation
+from crewgate.agent.revocation.fanout import PendingRevocation
 from crewgate.agent.revocation.quorum_wait import QuorumWait
 from crewgate.agent.revocation.seen_names import SEEN, UnknownName, never_seen
+from crewgate.agent.revocation.types import RevocationResult
 from crewgate.agent.state import AgentState
 from crewgate.core import cross_crew_account
 from crewgate.core.anomaly.enforcement import QuarantineOrder
 from crewgate.core.audit import records
 from crewgate.core.credits import format_credits
-from crewgate.core.ids import branch_key
+from crewgate.core.ids import KeyKind, branch_key
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import ConfigurationError, LedgerUnavailableError, LinkError, RefusedError
 from crewgate.ipc.admin_messages import (
     AdminRequest,
@@ -33,7 +34,6 @@ from crewgate.ipc.admin_messages import (
     GetStatus,
     GetTree,
     MintDecision,
-    NamesReceipt,
     Quarantine,
     QuarantineState,
     QuorumResult,
@@ -41,9 +41,7 @@ from crewgate.ipc.admin_messages import (
     ReloadResult,
     ReportHealth,
     RevocationReceipt,
-    RevocationTarget,
     Revoke,
-    RevokeNames,
     owner_asks,
 )
 from crewgate.ipc.attach_messages import RequestFailed
@@ -78,8 +76,6 @@ async def _answer_in_words(
 async def _answer(agent: AgentState, talk: MessageStream[AdminRequest], ask: AdminRequest) -> None:
     if isinstance(ask, Revoke):
         await talk.send(await revoke(agent, ask, read_ns=agent.clock.monotonic_ns()))
-    elif isinstance(ask, RevokeNames):
-        await talk.send(await revoke_names(agent, ask, read_ns=agent.clock.monotonic_ns()))
     elif isinstance(ask, Quarantine):
         await talk.send(await quarantine(agent, ask))
     elif isinstance(ask, ForgiveBurned):
@@ -115,53 +111,37 @@ async def _answer_of_others(
     await cluster_admin.answer(agent, talk, ask)
 
 
-async def revoke(agent: AgentState, ask: Revoke, read_ns: int) -> RevocationReceipt:
-    """Enter the revocation, hear for a bounded time who has cut what, and write it all down."""
-    told = agent.revoke(ask.name, ask.crew, target=ask.target)
-    reach = QuorumWait(agent, told.remote, ask.until, read_ns)
-    await _termination(agent, told, reach, lambda: agent.close(told.done))
-    unseen = SEEN
-    if not told.pending.count:  # or else a call of it was cut
-        unseen = await never_seen(agent, ask.target, ask.name, told.done.crew)
-    receipt = _receipt(ask, told, read_ns, reach.result(), unseen)
-    agent.record([_record(agent, receipt, told)])
-    return receipt
+async def revoke(
+    agent: AgentState, ask: Revoke, read_ns: int, *, is_known: bool = False
+) -> RevocationReceipt:
+    """Enter the revocations, hear for a bounded time who has cut what, and write it all down.
 
-
-async def revoke_names(
-    agent: AgentState, ask: RevokeNames, read_ns: int, *, is_known: bool = False
-) -> NamesReceipt:
-    """The same for certificates and orchestrators as such; `is_known`: the name is no mistake."""
-    told = agent.revoke_names(ask.names)
+    `is_known`: the names are no mistake, so nobody is asked whether they were ever seen.
+    """
+    told = agent.revoke(ask.targets)
     reach = QuorumWait(agent, told.remote, ask.until, read_ns)
     await _termination(agent, told, reach)
-    pending = told.pending
-    named = [each.name for each in ask.names if each.kind == "orchestrator"]
-    unseen = SEEN
-    if len(named) == 1 and not is_known:
-        unseen = await never_seen(agent, "orchestrator", named[0], "")
-    receipt = NamesReceipt(
-        id=ask.id,
-        read_ns=read_ns,
-        cut_ms=_cut_ms(pending, read_ns),
-        calls_cut=pending.count,
-        connections_closed=pending.connections,
-        attachments=told.attachments,
-        silent=len(pending.waiting),
-        unlisted=told.unlisted,
-        never_seen=unseen.where,
-        never_seen_on=unseen.on,
-        reach=reach.result(),
-    )
-    agent.record([_named(agent, name, receipt) for name in ask.names])
+    unseen = SEEN if is_known else await _unseen(agent, told)
+    receipt = _receipt(ask, told, read_ns, reach.result(), unseen)
+    agent.record([_record(agent, each, receipt) for each in told.results])
     return receipt
+
+
+async def _unseen(agent: AgentState, told: PendingRevocation) -> UnknownName:
+    """Where the name was never seen that a token may have; a step has one such name at most."""
+    if not told.pending.count:  # or else a call of it was cut
+        for each in told.results:
+            if each.target.rules.claim:
+                return await never_seen(agent, each.target)
+    return SEEN
 
 
 async def quarantine(agent: AgentState, ask: Quarantine) -> QuarantineState:
     """Set or lift it; the answer is given once the disk has it."""
     watching, clocks = agent.minting_watch, agent.clock.read()
     is_one = not ask.lift and not ask.orchestrator.endswith("/*")
-    unseen = await never_seen(agent, "orchestrator", ask.orchestrator, "") if is_one else SEEN
+    target = RevocationTarget(KeyKind.ORCHESTRATOR, ask.orchestrator)
+    unseen = await never_seen(agent, target) if is_one else SEEN
     if ask.lift:
         standing = watching.lift(ask.crew, ask.orchestrator, clocks)
     else:
@@ -210,17 +190,12 @@ def may_mint(agent: AgentState, ask: CheckMint) -> MintDecision:
     return MintDecision(id=ask.id, admitted=agent.minting_watch.admits(grant, agent.clock.read()))
 
 
-async def _termination(
-    agent: AgentState,
-    told: PendingRevocation | PendingNames,
-    reach: QuorumWait,
-    then: Callable[[], object] = lambda: None,
-) -> None:
-    """Hear for a bounded time who has cut what; `then` is done once everybody is being told."""
+async def _termination(agent: AgentState, told: PendingRevocation, reach: QuorumWait) -> None:
+    """Hear for a bounded time who has cut what; close accounts once everybody is being told."""
     try:
         # What was queued for the guests leaves now, before credit is taken back.
         await trio.lowlevel.cancel_shielded_checkpoint()
-        then()
+        agent.close(told.results)
         async with trio.open_nursery() as nursery:
             # Disk and other machines may take longer than the last cut: all are waited for at once.
             nursery.start_soon(reach.wait)
@@ -230,45 +205,22 @@ async def _termination(
         agent.fanout.end(told)
 
 
-def _cut_ms(pending: PendingAcks, read_ns: int) -> float:
-    return max(0, pending.last_cut_ns - read_ns) / 1e6 if pending.last_cut_ns else 0.0
-
-
-def _named(
-    agent: AgentState, name: RevocationTarget, receipt: NamesReceipt
-) -> records.RevocationRecord:
-    return records.RevocationRecord(
-        crew=name.crew,
-        orchestrator=name.name if name.kind == "orchestrator" else "",
-        process="",
-        role="",
-        branch="",
-        time=records.when(agent.clock.wall_ns()),
-        target=name.kind,
-        id=name.name,
-        by="owner",
-        cut_us=None if receipt.silent else round(receipt.cut_ms * 1000),
-        cuts=receipt.calls_cut + receipt.connections_closed,
-        workers=receipt.attachments - receipt.silent,
-    )
-
-
 def _receipt(
     ask: Revoke, told: PendingRevocation, read_ns: int, reach: QuorumResult, unseen: UnknownName
 ) -> RevocationReceipt:
-    pending, done = told.pending, told.done
+    pending, last = told.pending, told.pending.last_cut_ns
     return RevocationReceipt(
         id=ask.id,
-        target=done.asked,
-        name=done.name,
-        crew=done.crew,
+        targets=[each.target for each in told.results],
         read_ns=read_ns,
-        last_cut_ns=pending.last_cut_ns,
-        cut_ms=_cut_ms(pending, read_ns),
-        streams_cut=pending.count,
+        last_cut_ns=last,
+        cut_ms=max(0, last - read_ns) / 1e6 if last else 0.0,
+        calls_cut=pending.count,
+        connections_closed=pending.connections,
         attachments=told.attachments,
         silent=len(pending.waiting),
-        coarsened=done.coarsened,
+        unlisted=sum(not each.is_listed for each in told.results),
+        coarsened=any(each.coarse is not None for each in told.results),
         never_seen=unseen.where,
         never_seen_on=unseen.on,
         reach=reach,
@@ -276,20 +228,21 @@ def _receipt(
 
 
 def _record(
-    agent: AgentState, receipt: RevocationReceipt, told: PendingRevocation
+    agent: AgentState, result: RevocationResult, receipt: RevocationReceipt
 ) -> records.RevocationRecord:
-    who = agent.registry.who(told.done.branch_key)
-    who["crew"] = cross_crew_account.caller(receipt.crew)
-    if receipt.target != "crew":
-        who[receipt.target] = receipt.name
-    answered = not told.pending.waiting
+    target, (kind, name) = result.target, result.ended
+    is_branch = target.kind is KeyKind.BRANCH
+    who: dict[str, Any] = {**agent.registry.who(target.key if is_branch else b"")}
+    who["crew"] = cross_crew_account.caller(target.crew)
+    if target.rules.claim:
+        who[target.rules.label] = target.name
     return records.RevocationRecord(
         **who,
         time=records.when(agent.clock.wall_ns()),
-        target=told.done.target,
-        id=told.done.id,
+        target=kind,
+        id=name,
         by="owner",
-        cut_us=round(receipt.cut_ms * 1000) if answered else None,
-        cuts=receipt.streams_cut,
+        cut_us=None if receipt.silent else round(receipt.cut_ms * 1000),
+        cuts=receipt.calls_cut + receipt.connections_closed,
         workers=receipt.attachments - receipt.silent,
     )

@@ -6,13 +6,15 @@ Decides when sending one away is safe: those who stay must be able to agree on i
 from crewgate import limits
 from crewgate.agent.cluster import cluster_status
 from crewgate.agent.cluster.cluster import Cluster
-from crewgate.agent.ipc_server.admin_session import revoke_names
+from crewgate.agent.ipc_server.admin_session import revoke
 from crewgate.agent.ipc_server.message_stream import MessageStream
 from crewgate.agent.state import AgentState
+from crewgate.core.ids import KeyKind
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.identity import MAY_REVOKE, member_id
 from crewgate.errors import LinkError, RefusedError
 from crewgate.gossip.member_certificates import KnownMember
-from crewgate.ipc.admin_messages import AdminRequest, NamesReceipt, RevocationTarget, RevokeNames
+from crewgate.ipc.admin_messages import AdminRequest, RevocationReceipt, Revoke
 from crewgate.ipc.cluster_messages import (
     ClusterRequest,
     EvictMember,
@@ -41,7 +43,7 @@ async def answer(agent: AgentState, talk: MessageStream[AdminRequest], ask: Clus
         raise LinkError("not a question about the other machines")
 
 
-async def forget(agent: AgentState, cluster: Cluster, ask: EvictMember) -> NamesReceipt:
+async def forget(agent: AgentState, cluster: Cluster, ask: EvictMember) -> RevocationReceipt:
     """Revoke all certificates of a member, and make a key that it does not get; RefusedError.
 
     What it has signed is obeyed; what it signs from now on is not. By force it stops being counted
@@ -59,12 +61,12 @@ async def forget(agent: AgentState, cluster: Cluster, ask: EvictMember) -> Names
                 "would obey; ask a machine that has it"
             )
         _require_agreement(cluster, member.id)
-    wish = RevokeNames(
+    wish = Revoke(
         id=ask.id,
-        names=[RevocationTarget(kind="orchestrator", crew="", name=member.identity.label)],
+        targets=[RevocationTarget(KeyKind.ORCHESTRATOR, member.identity.label)],
         until="local" if ask.force else ask.until,
     )
-    receipt = await revoke_names(agent, wish, agent.clock.monotonic_ns(), is_known=True)
+    receipt = await revoke(agent, wish, agent.clock.monotonic_ns(), is_known=True)
     if ask.force:
         gossip.drop(member.id)
         agent.log(f"gateway {member.name} is not counted any more, by force")
@@ -101,7 +103,7 @@ def _nameless(cluster: Cluster, name: str) -> bytes | None:
 
 def _forget_nameless(
     agent: AgentState, cluster: Cluster, ask: EvictMember, member: bytes
-) -> NamesReceipt:
+) -> RevocationReceipt:
     """It is not counted here any more; RefusedError.
 
     Others know members by the names in certificates, of which there is none, so none can be told.
@@ -111,16 +113,7 @@ def _forget_nameless(
         _require_agreement(cluster, member)
     cluster.gossip.drop(member)
     agent.log(f"member {member.hex()}, whose certificate is not here, is not counted any more")
-    return NamesReceipt(
-        id=ask.id,
-        read_ns=agent.clock.monotonic_ns(),
-        cut_ms=0.0,
-        calls_cut=0,
-        connections_closed=0,
-        attachments=0,
-        silent=0,
-        nameless=True,
-    )
+    return RevocationReceipt(id=ask.id, read_ns=agent.clock.monotonic_ns())
 
 
 def _named(cluster: Cluster, name: str) -> KnownMember:

@@ -1,7 +1,7 @@
 """Who is to hear of a revocation: the guests of this machine, who cut, and the other machines."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 import trio
@@ -13,26 +13,15 @@ from crewgate.agent.revocation.types import NewRevocation, RevocationResult
 from crewgate.config import ClusterConfig
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.acknowledgements import AckState
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.ipc.attach_messages import KeysRevoked
 from crewgate.ipc.cluster_messages import SyncState
 
-SeenTarget = Literal["branch", "grant", "process", "orchestrator"]
-
 
 class PendingRevocation(msgspec.Struct, frozen=True):
-    """A revocation that is entered, and on its way to `attachments` guests and other machines."""
+    """A step that is entered, and on its way to `attachments` processes and other machines."""
 
-    done: RevocationResult
-    number: int
-    pending: PendingAcks
-    remote: AckState | None
-    attachments: int
-
-
-class PendingNames(msgspec.Struct, frozen=True):
-    """The same of names that are no branches; `unlisted` found no room in the table."""
-
-    unlisted: int
+    results: list[RevocationResult]
     number: int
     pending: PendingAcks
     remote: AckState | None
@@ -66,7 +55,7 @@ class ClusterPeers(Protocol):
     def record_pending(self) -> None:
         """Once a second: write down what is to be."""
 
-    async def ask_seen(self, target: SeenTarget, name: str, crew: str) -> list[bool]:
+    async def ask_seen(self, target: RevocationTarget) -> list[bool]:
         """Of some others, whether each has ever seen this; those that answer in time."""
 
     def in_touch(self) -> SyncState:
@@ -138,7 +127,7 @@ class RevocationFanout:
         now = self._now_ns()
         self._again_ns = now + (now - began)
 
-    def end(self, told: PendingRevocation | PendingNames) -> None:
+    def end(self, told: PendingRevocation) -> None:
         """Nobody waits for it any more."""
         self.disconnect_acks.end(told.number)
         if self.others is not None and told.remote is not None:

@@ -13,8 +13,7 @@ from crewgate.core.audit.records import Record, RevocationRecord, ServiceEvent, 
 from crewgate.core.gossip.capsules import RevocationEntry
 from crewgate.core.ids import KeyKind
 from crewgate.core.policy.policy import CrewPolicy
-
-_KINDS = {int(kind): kind.name.lower() for kind in KeyKind}
+from crewgate.core.revocation_kinds import KINDS
 
 
 class RemoteRevocationAudit:
@@ -40,7 +39,7 @@ class RemoteRevocationAudit:
         """What is to be written of these, each from the member at its place in `origins`."""
         yield from self.rest(wall_ns)
         for entry, origin in zip(entries, origins, strict=True):
-            if entry.kind not in _KINDS:
+            if entry.kind not in KINDS:
                 continue
             if self._written >= limits.foreign_records_per_second:
                 self._more += 1
@@ -68,7 +67,7 @@ class RemoteRevocationAudit:
         return RevocationRecord(
             **who,
             time=when(wall_ns),
-            target=_KINDS[entry.kind],
+            target=KINDS[entry.kind].label,
             id=who["branch"] or whole or entry.key.hex(),
             by=f"gateway/{self._name_of(origin)}",
         )

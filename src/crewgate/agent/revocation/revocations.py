@@ -1,10 +1,11 @@
-"""Revocation on this machine: whose branch is meant, which key is entered, and for how long.
+"""Revocation on this machine: whose target is meant, and whether the table has room for it.
 
 Enters keys into the table, where every process sees them at once, and into a journal, from which a
 new table (another kernel boot) gets them again. Tells nobody: who must cut open calls is the
 doors' business. There is no way back: a revocation only ever expires.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -14,28 +15,22 @@ from crewgate._native.table_owner import OwnedTable
 from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.agent.journal import StateJournal
 from crewgate.agent.revocation.coarsened import CoarsenedCrews
-from crewgate.agent.revocation.quota import EntryKind, RevocationQuota
+from crewgate.agent.revocation.quota import RevocationQuota
 from crewgate.agent.revocation.types import (
     ClockReading,
     NewRevocation,
     RevocationResult,
+    coarse_entry,
     entry_for,
-    entry_of,
-    key_of,
 )
 from crewgate.core.cross_crew_account import is_account
 from crewgate.core.gossip import capsules
 from crewgate.core.ids import KeyKind, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey
+from crewgate.core.revocation_kinds import KINDS, RevocationTarget, WhenFull
 from crewgate.errors import RefusedError, TableFullError
-from crewgate.ipc.admin_messages import RevocationTarget, Target
 
-_KINDS = frozenset(map(int, KeyKind))
-_SHARED = {
-    KeyKind.BRANCH,
-    KeyKind.GRANT,
-    KeyKind.PROCESS,
-}  # of these a crew has no more than its share
+_CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 
 
 class Revocations:
@@ -88,114 +83,104 @@ class Revocations:
 
     def revoke(
         self,
-        name: str,
-        crew: str,
+        targets: Sequence[RevocationTarget],
         crews: Sequence[CrewPolicy],
         clocks: ClockReading,
         *,
-        target: Target = "branch",
         coarsens: bool = True,
-    ) -> RevocationResult:
-        """End the branch of that name (UUID text) and all below it, or what `target` says.
+    ) -> list[RevocationResult]:
+        """Revoke all targets, or none: RefusedError.
 
-        RefusedError if it is not plain whose it is. Over the crew's share, all its tokens issued
-        before now are dead instead, for which there is a place of its own. What no person has asked
-        for never `coarsens` so: it has half of the share, and beyond that a RefusedError.
+        It is refused if it is not plain whose a target is, if a name is none, or if the table has
+        no room for the one target that nothing else would keep out. Over the crew's share, all
+        tokens of the crew issued before now are dead instead, for which there is a place of its
+        own. What no person has asked for never `coarsens` so: it has half of the share, and beyond
+        that a RefusedError. A certificate without a place is refused by CRL and OCSP all the same,
+        and a key leaves its crew's JWKS: no crew is made to suffer for them.
         """
-        crew = self._whose(target, name, crew, crews)
-        key = key_of(target, name, crew)
-        wish: EntryKind = "branch" if coarsens else "overrun"
-        coarsened = target != "crew" and not self._has_space(key, crew, self._shares(crews), wish)
-        if coarsened and not coarsens:
-            raise RefusedError(f"the share of crew {crew} in the table of revocations is used up")
-        wanted = entry_for(target, name, crew, clocks.wall)
-        entry = wanted
-        if coarsened:
-            entry = entry_for("crew", crew, crew, clocks.wall)
-            entry = msgspec.structs.replace(entry, coarsened=True)
-        try:
-            self._enter(entry, limits.revocation_seconds, clocks)
-        except TableFullError as error:
+        wanted = [self._wanted(target, crews, clocks.wall) for target in targets]
+        # The one that may be refused goes first, so that it is revoked with all others or not.
+        wanted.sort(key=lambda each: each.target.rules.when_full is WhenFull.LEAVE_OUT)
+        if any(each.target.rules.when_full is not WhenFull.LEAVE_OUT for each in wanted[1:]):
             raise RefusedError(
-                f"{error}: remove the crew's key from its JWKS, which ends all its tokens, "
-                "and raise [table] revocations"
-            ) from error
-        self._journal.append(entry)
-        if coarsened:
-            self.coarsened.note(crew, clocks.wall)
-        return RevocationResult(
-            asked=target,
-            name=name,
-            crew=crew,
-            own_key=key,
-            key=bytes.fromhex(entry.key),
-            coarsened=coarsened,
-            told=(entry, wanted) if coarsened else (entry,),
-        )
+                "one step revokes at most one branch, grant, process, crew or orchestrator, with "
+                "any certificates and keys; send a request for each"
+            )
+        shares = self._shares(crews)
+        return [self._revoke(each, shares, clocks, coarsens=coarsens) for each in wanted]
 
-    def _whose(self, target: Target, name: str, crew: str, crews: Sequence[CrewPolicy]) -> str:
-        """Of a token nobody knows by its name alone whose it is, and accounts have none."""
-        if target == "branch":
-            return self._registry.whose(name, crew, crews)
-        named = name if target == "crew" else crew
+    def _wanted(
+        self, target: RevocationTarget, crews: Sequence[CrewPolicy], wall: int
+    ) -> RevocationResult:
+        target = msgspec.structs.replace(target, crew=self._whose(target, crews))
+        return RevocationResult(target, entry_for(target, wall))
+
+    def _whose(self, target: RevocationTarget, crews: Sequence[CrewPolicy]) -> str:
+        """The crew of a target; RefusedError if that is not plain, or cannot be one."""
+        rules = target.rules
+        if rules.kind is KeyKind.BRANCH:
+            return self._registry.whose(target.name, target.crew, crews)
+        if not rules.of_configured_crew:
+            if target.crew and not _CREW.fullmatch(target.crew):
+                raise RefusedError(f"{target.crew!r} cannot be the name of a crew")
+            return target.crew
+        # Nobody knows by the name of a token's part whose it is, and accounts have no tokens.
+        named = target.name if rules.kind is KeyKind.CREW else target.crew
         names = [each.name for each in crews if not is_account(each.name)]
         if not named:
-            raise RefusedError(f"say whose {target} it is: --crew {'|'.join(names)}")
+            raise RefusedError(f"say whose {rules.label} it is: --crew {'|'.join(names)}")
         if named not in names:
             raise RefusedError(
                 f"{named[:64]!r} is no crew that has tokens; configured are: {', '.join(names)}"
             )
         return named
 
-    def revoke_names(
-        self, names: Sequence[RevocationTarget], crews: Sequence[CrewPolicy], clocks: ClockReading
-    ) -> tuple[list[NewRevocation], int]:
-        """Revoke certificates, keys, and orchestrators' tokens, and how many had no room.
-
-        RefusedError for a name that is none, and then nothing is revoked; or where the table has no
-        room for an orchestrator, of whom nothing else would know: they come first, so that a single
-        one is revoked with its certificates or not at all. A certificate without a place is refused
-        by CRL and OCSP all the same, and a key leaves its crew's JWKS: no crew is made to suffer.
-        """
-        names = sorted(names, key=lambda name: name.kind != "orchestrator")
-        entries = [(entry_of(name, clocks.wall), name) for name in names]
-        known, unlisted, shares = {crew.name for crew in crews}, 0, self._shares(crews)
-        for entry, name in entries:
-            if name.kind == "orchestrator":
-                self._enter_orchestrator(entry, name, clocks)
-            else:
-                is_bounded = name.kind == "certificate" and entry.crew in known
-                if not self._enter_if_free(entry, shares if is_bounded else None, clocks):
-                    unlisted += 1
-                    continue
-            self._journal.append(entry)
-        return [entry for entry, _ in entries], unlisted
-
-    def _enter_orchestrator(
-        self, entry: NewRevocation, name: RevocationTarget, clocks: ClockReading
-    ) -> None:
-        try:
-            self._enter(entry, entry.expires - clocks.wall, clocks)
-        except TableFullError as error:
-            raise RefusedError(
-                f"there is no room to revoke orchestrator {name.name}: remove its key from the "
-                f"JWKS of crew {name.crew}, and raise [table] revocations"
-            ) from error
-
-    def _enter_if_free(
-        self, entry: NewRevocation, shares: RevocationQuota | None, clocks: ClockReading
-    ) -> bool:
-        """False for no room; within its crew's share, if it is to be."""
-        key = bytes.fromhex(entry.key)
-        if shares and not self._has_space(key, entry.crew, shares, "certificate"):
-            return False
+    def _revoke(
+        self,
+        result: RevocationResult,
+        shares: RevocationQuota,
+        clocks: ClockReading,
+        *,
+        coarsens: bool,
+    ) -> RevocationResult:
+        target, entry, when_full = result.target, result.wanted, result.target.rules.when_full
+        if not self._is_within_share(target, entry.key, shares, is_asked_for=coarsens):
+            if when_full is WhenFull.LEAVE_OUT:
+                return msgspec.structs.replace(result, is_listed=False)
+            if not coarsens:
+                raise RefusedError(
+                    f"the share of crew {target.crew} in the table of revocations is used up"
+                )
+            entry = coarse_entry(target.crew, clocks.wall)
+            result = msgspec.structs.replace(result, coarse=entry)
         try:
             is_new = self._enter(entry, entry.expires - clocks.wall, clocks)
-        except TableFullError:
-            return False
-        if shares and is_new:
+        except TableFullError as error:
+            if when_full is WhenFull.LEAVE_OUT:
+                return msgspec.structs.replace(result, is_listed=False)
+            mend = (
+                f"remove the key that signs for it from the JWKS of crew {target.crew}, which ends "
+                "all tokens of that key, and "
+            )
+            raise RefusedError(
+                f"{error}, so {target.rules.label} {target.name} is not revoked: "
+                f"{mend if target.crew else ''}raise [table] revocations"
+            ) from error
+        if is_new:
             shares.took(crew_key(entry.crew))
-        return True
+        self._journal.append(entry)
+        if entry.coarsened:
+            self.coarsened.note(target.crew, clocks.wall)
+        return result
+
+    def _is_within_share(
+        self, target: RevocationTarget, key: str, shares: RevocationQuota, *, is_asked_for: bool
+    ) -> bool:
+        """Whether its crew has a place left for it; a crew that is not configured has no share."""
+        share, crew = target.rules.share, crew_key(target.crew)
+        if share is None or crew not in self._keys or key in self._entries:
+            return True
+        return shares.has_space(crew, share if is_asked_for else "overrun")
 
     def apply_remote(
         self,
@@ -213,16 +198,17 @@ class Revocations:
         """
         keys, has_room, shares = [], True, self._shares(crews)
         for entry in entries:
-            if entry.kind not in _KINDS:
+            rules = KINDS.get(entry.kind)
+            if rules is None:
                 continue
             is_known = self._table.revoked_before(entry.key) is not None
-            is_free = entry.kind not in _SHARED or is_known
+            is_free = rules.share != "branch" or is_known
             has_place = is_free or shares.has_space(entry.crew, "branch")
             if has_place and self._apply_remote(entry.key, entry, shares, clocks):
                 keys.append(entry.key)
                 continue
             then = clocks.wall
-            if not is_news and entry.kind != KeyKind.CERTIFICATE:
+            if not is_news and not rules.has_own_end:
                 then = min(then, entry.expires - limits.revocation_seconds)
             coarse = entry._replace(before=then + limits.leeway_seconds)
             if self._apply_remote(entry.crew, coarse, shares, clocks):
@@ -241,7 +227,7 @@ class Revocations:
         clocks: ClockReading,
     ) -> bool:
         """False for no room. An origin's clock may be years ahead: nothing is dead for so long."""
-        most = _life_max(entry.kind) + limits.clock_distrust_seconds
+        most = KINDS[entry.kind].life_seconds_max + limits.clock_distrust_seconds
         life = max(0, min(entry.expires - clocks.wall, most))
         times = (entry.before, life, clocks.wall, clocks.boot_ns)
         try:
@@ -286,7 +272,7 @@ class Revocations:
             is_dead = entry is not None or self._table.revoked_before(name) is not None
             if not is_dead or left > limits.revocation_seconds / 2:
                 continue
-            entry = entry_of(RevocationTarget(kind="key", crew=key.crew, name=key.kid), clocks.wall)
+            entry = entry_for(RevocationTarget(KeyKind.KEY, key.kid, key.crew), clocks.wall)
             try:
                 self._enter(entry, limits.revocation_seconds, clocks)
             except TableFullError:
@@ -303,9 +289,6 @@ class Revocations:
 
     def _shares(self, crews: Sequence[CrewPolicy]) -> RevocationQuota:
         return RevocationQuota(self._table, self.by_key(crews))
-
-    def _has_space(self, key: bytes, crew: str, shares: RevocationQuota, what: EntryKind) -> bool:
-        return key.hex() in self._entries or shares.has_space(crew_key(crew), what)
 
     def _enter(self, entry: NewRevocation, life: int, clocks: ClockReading) -> bool:
         """Whether it takes another place; TableFullError."""
@@ -326,10 +309,3 @@ class Revocations:
             )
         self._entries[entry.key] = entry
         return is_new
-
-
-def _life_max(kind: int) -> int:
-    """Seconds that an entry of a kind lives at most, by a clock that is right."""
-    if kind == KeyKind.CERTIFICATE:
-        return limits.gateway_life_seconds_max
-    return limits.revocation_seconds

@@ -8,19 +8,16 @@ machine that lies can hide that a name is mistyped, or, with all others, call a 
 """
 
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import trio
 
 from crewgate import limits
-from crewgate.agent.revocation.fanout import SeenTarget
 from crewgate.agent.state import AgentState
-from crewgate.core.ids import branch_key
+from crewgate.core.ids import KeyKind
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ipc.admin_messages import NeverSeen
-
-# The claim that has the name, in a line of a journal.
-_CLAIMS = {"branch": "execution_branch_id", "grant": "jti", "process": "process_id"}
 
 
 class UnknownName(NamedTuple):
@@ -42,39 +39,41 @@ def has_orchestrator(agent: AgentState, orchestrator: str) -> bool:
     )
 
 
-async def never_seen(agent: AgentState, target: str, name: str, crew: str) -> UnknownName:
-    """Where a branch, grant, process or orchestrator is unknown; SEEN where it is known somewhere.
+async def never_seen(agent: AgentState, target: RevocationTarget) -> UnknownName:
+    """Where a name that tokens have is unknown; SEEN where it is known somewhere.
 
-    A crew is one of the configuration; nor is anything said while the ledger does not answer.
+    Of other kinds (a crew is one of the configuration) and while the ledger does not answer,
+    nothing is said either.
     """
-    if target == "crew" or await is_known(agent, target, name, crew) is not False:
+    if not target.rules.claim or await is_known(agent, target) is not False:
         return SEEN
     others = agent.fanout.others
     members = 1 if others is None else others.in_touch().members
     if others is None or members == 1:
         return UnknownName("everywhere", 1)
-    if target == "branch" and agent.active_config.config.ledger.engine == "postgresql":
+    is_branch = target.kind is KeyKind.BRANCH
+    if is_branch and agent.active_config.config.ledger.engine == "postgresql":
         return UnknownName("everywhere", members)  # they share the ledger
-    answers = await others.ask_seen(cast("SeenTarget", target), name, crew)
+    answers = await others.ask_seen(target)
     if any(answers):
         return SEEN
     on = min(members, 1 + len(answers))
     return UnknownName("everywhere" if on == members else "here", on)
 
 
-async def is_known(agent: AgentState, target: str, name: str, crew: str) -> bool | None:
+async def is_known(agent: AgentState, target: RevocationTarget) -> bool | None:
     """Whether this machine or its ledger knows it; None while that does not answer.
 
     ValueError for a branch that is no UUID.
     """
-    if target == "orchestrator":
-        return has_orchestrator(agent, name)
-    if _is_registered(agent, target, name, crew):
+    if target.kind is KeyKind.ORCHESTRATOR:
+        return has_orchestrator(agent, target.name)
+    if _is_registered(agent, target):
         return True
     folder = agent.active_config.config.state / "issuer"
-    if await trio.to_thread.run_sync(was_minted, folder, _CLAIMS[target], name):
+    if await trio.to_thread.run_sync(was_minted, folder, target.rules.claim, target.name):
         return True
-    return await _has_drawn(agent, name, crew) if target == "branch" else False
+    return await _has_drawn(agent, target.key) if target.kind is KeyKind.BRANCH else False
 
 
 def was_minted(folder: Path, claim: str, name: str) -> bool:
@@ -95,19 +94,17 @@ def was_minted(folder: Path, claim: str, name: str) -> bool:
     return False
 
 
-def _is_registered(agent: AgentState, target: str, name: str, crew: str) -> bool:
-    if target == "branch":
-        return agent.registry.get(branch_key(crew, name)) is not None
+def _is_registered(agent: AgentState, target: RevocationTarget) -> bool:
+    if target.kind is KeyKind.BRANCH:
+        return agent.registry.get(target.key) is not None
+    field = target.rules.label
     return any(
-        name == (each.grant if target == "grant" else each.process)
-        for each in agent.registry
-        if each.crew == crew
+        target.name == getattr(each, field) for each in agent.registry if each.crew == target.crew
     )
 
 
-async def _has_drawn(agent: AgentState, branch: str, crew: str) -> bool | None:
+async def _has_drawn(agent: AgentState, key: bytes) -> bool | None:
     """Ask the ledger about a branch that is not known here; None if it does not answer."""
-    key = branch_key(crew, branch)
     if agent.ledger_queue.unavailable_reason:
         return None
     try:

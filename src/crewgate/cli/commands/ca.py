@@ -18,8 +18,8 @@ from crewgate.runtime.durable_files import cause, make_folder
 if TYPE_CHECKING:
     from crewgate.ca.authority import Authority
     from crewgate.ca.certificate_db import CertificateRecord
-    from crewgate.ca.propagation import PropagationResult
     from crewgate.config import CAConfig, Config
+    from crewgate.ipc.admin_messages import RevocationReceipt
 
 
 @click.group("ca", cls=Subcommands)
@@ -294,7 +294,7 @@ def _ca(config: "Config") -> "CAConfig":
 
 def _announce(
     authority: "Authority", config: "Config", entry: "CertificateRecord"
-) -> tuple["PropagationResult | None", str]:
+) -> tuple["RevocationReceipt | None", str]:
     """Have the running gateway close what is open; or why it could not be told.
 
     What it has not heard of before is told too: it may have been away.

@@ -8,7 +8,7 @@ import click
 
 from crewgate.cli.options import Subcommands, config_option, json_option, state_of
 from crewgate.cli.output.cluster import ago, as_document, show_members, status_lines
-from crewgate.cli.output.revocation import show_names
+from crewgate.cli.output.revocation import print_receipt, reached, receipt_document
 
 if TYPE_CHECKING:
     from crewgate.ipc.cluster_messages import EvictUntil
@@ -103,14 +103,17 @@ def forget(
     with AdminClient(state_of(config_path)) as owner:
         receipt = owner.forget(name, until, force=force)
     line = f"{name} is sent away: its certificates are revoked, and the others have a new key"
-    if receipt.nameless:
+    is_nameless = not receipt.targets  # nothing that the others could be told of
+    if is_nameless:
         line = (
             f"{name} does not count here any more; its certificate is not here, so no other "
             "machine could be told: run the same on each that shows it"
         )
     elif force:
         line += "\nit does not count here any more; run the same on each machine that remains"
-    show_names(receipt, [line], as_json=as_json)
+    found = receipt_document(receipt) | {"nameless": is_nameless}
+    found |= found.pop("reach")
+    print_receipt(receipt, [line, *reached(receipt.reach)], found if as_json else None)
 
 
 @command.group("keys", cls=Subcommands)

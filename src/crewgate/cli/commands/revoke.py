@@ -1,7 +1,8 @@
 """`crewgate revoke`: one branch and all below it, or tokens by what they name, with a receipt."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,54 +11,36 @@ from crewgate.cli.output.revocation import show
 from crewgate.cli.remote.option import with_remote
 
 if TYPE_CHECKING:
-    from crewgate.ipc.admin_messages import Target, Until
+    from crewgate.core.revocation_kinds import RevocationTarget
+    from crewgate.ipc.admin_messages import Until
 
 
-class Revocable(NamedTuple):
-    """What is to be revoked, as the options of the command name it."""
+def target_of(named: Mapping[str, str | None], crew: str) -> "RevocationTarget":
+    """What the options `named` by their `request_field` say.
 
-    branch: str | None
-    grant: str | None
-    process: str | None
-    every_token_of: str | None
-    crew: str
+    A usage error if that is nothing, several things, or a name that its kind cannot have.
+    """
+    from crewgate.core.ids import KeyKind
+    from crewgate.core.revocation_kinds import BY_FIELD, RevocationTarget
 
-    def target(self) -> "tuple[Target, str]":
-        """The one thing that is named; a usage error if it is none, several or unreadable."""
-        from crewgate.core.ids import uuid_bytes
-        from crewgate.core.tokens.claims import is_text
-
-        named: tuple[tuple[Target, str | None], ...] = (
-            ("branch", self.branch),
-            ("grant", self.grant),
-            ("process", self.process),
-            ("crew", self.every_token_of),
-        )
-        given = [(target, name) for target, name in named if name is not None]
-        if len(given) != 1:
-            raise click.UsageError(
-                "name one of BRANCH, --grant JTI, --process ID and --every-token-of CREW"
-            )
-        ((target, name),) = given
+    given = [(BY_FIELD[field], name) for field, name in named.items() if name is not None]
+    if len(given) != 1:
+        options = (_option(field) for field in BY_FIELD if field in named)
+        raise click.UsageError(f"name one of {', '.join(options)}")
+    ((rules, name),) = given
+    option = _option(rules.request_field)
+    try:
+        rules.identifier(name)
+    except ValueError as error:
         # Nothing that is wrong is shown: it may be a token.
-        if target in {"grant", "process"} and not is_text(name):
-            raise click.UsageError(
-                f"--{target}: that is none; expected what a token says, as `crewgate inspect`, "
-                "`tree` and `audit` show it"
-            )
-        if target == "branch":
-            try:
-                uuid_bytes(name)
-            except ValueError as error:
-                raise click.UsageError(
-                    "BRANCH: that is no id; expected a UUID in lower case, as `crewgate tree` and "
-                    "`audit` show it, or of a token `inspect`"
-                ) from error
-        if target == "crew" and not name:
-            raise click.UsageError("--every-token-of: name a crew")
-        if target == "crew" and self.crew:
-            raise click.UsageError("--crew is for BRANCH, --grant and --process alone")
-        return target, name
+        raise click.UsageError(f"{option}: that names no {rules.label}; {error}") from error
+    if rules.kind is KeyKind.CREW and crew:
+        raise click.UsageError(f"--crew says whose a name is, and {option} names a crew itself")
+    return RevocationTarget(rules.kind, name, crew)
+
+
+def _option(field: str) -> str:
+    return "BRANCH" if field == "branch" else f"--{field.replace('_', '-')}"
 
 
 @click.command("revoke")
@@ -70,15 +53,7 @@ class Revocable(NamedTuple):
 @until_option
 @json_option
 def command(
-    *,
-    config_path: Path,
-    branch: str | None,
-    grant: str | None,
-    process: str | None,
-    every_token_of: str | None,
-    crew: str,
-    until: "Until",
-    as_json: bool,
+    *, config_path: Path, crew: str, until: "Until", as_json: bool, **named: str | None
 ) -> None:
     """End a branch and all that it spawned, at once.
 
@@ -92,7 +67,7 @@ def command(
     """
     from crewgate.ipc.admin_client import AdminClient
 
-    target, name = Revocable(branch, grant, process, every_token_of, crew).target()
+    target = target_of(named, crew)
     with AdminClient(state_of(config_path)) as owner:
-        receipt = owner.revoke(name, crew, until, target=target)
+        receipt = owner.revoke([target], until)
     show(receipt, as_json=as_json)

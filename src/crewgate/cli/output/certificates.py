@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from crewgate.cli.output.revocation import receipt_document
+
 if TYPE_CHECKING:
     from cryptography import x509
 
     from crewgate.ca.certificate_db import CertificateRecord
-    from crewgate.ca.propagation import PropagationResult
+    from crewgate.ipc.admin_messages import RevocationReceipt
 
 
 def status(entry: "CertificateRecord", now: float, state: Path) -> str:
@@ -58,15 +60,12 @@ def line(entry: "CertificateRecord", now: float, state: Path) -> str:
     return f"{entry.serial}  {entry.label:24}  until {end:%Y-%m-%d %H:%M}Z  {what}"
 
 
-def receipt(done: "PropagationResult | None") -> dict[str, Any]:
+def receipt(done: "RevocationReceipt | None") -> dict[str, Any]:
     """What the running gateway did; None if there is none."""
-    import msgspec
-
-    told: dict[str, Any] = msgspec.to_builtins(done) if done else {}
-    return {"announced": done is not None, **told}
+    return {"announced": done is not None, **(receipt_document(done) if done else {})}
 
 
-def describe(done: "PropagationResult | None") -> str:
+def describe(done: "RevocationReceipt | None") -> str:
     """The same for a person."""
     if done is None:
         return "no gateway runs here"

@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Container
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from crewgate import limits
 
 if TYPE_CHECKING:
-    from crewgate.ipc.admin_messages import NamesReceipt, NeverSeen, QuorumResult, RevocationReceipt
+    from crewgate.core.revocation_kinds import RevocationTarget
+    from crewgate.ipc.admin_messages import NeverSeen, QuorumResult, RevocationReceipt
 
-_NEVER = ("type", "id")  # the link's own
+_OF_THE_REQUEST = ("type", "id", "targets")
 _TOO_FEW = 3  # the exit status
 NEVER_SEEN = 4  # the exit status for a name that was never seen
 _NAMED_MAX = 8  # machines in a line
@@ -24,30 +25,29 @@ _FEWER = {
 
 def show(receipt: "RevocationReceipt", *, as_json: bool, without: Container[str] = ()) -> None:
     """Print it for a person, or its members but those `without` as one JSON document."""
-    _print(receipt, _explained(receipt), as_json=as_json, without=without)
+    (target,) = receipt.targets
+    found = receipt_document(receipt)
+    found |= found.pop("reach")
+    found["streams_cut"] = found.pop("calls_cut")  # as the output of this command calls it
+    asked = {target.rules.label: target.name, "crew": target.crew}
+    shown = {name: value for name, value in (asked | found).items() if name not in without}
+    print_receipt(receipt, _explained(receipt, target), shown if as_json else None)
 
 
-def show_names(receipt: "NamesReceipt", lines: list[str], *, as_json: bool) -> None:
-    """The same of what is no branch; `lines` say what it was."""
-    _print(receipt, [*lines, *reached(receipt.reach)], as_json=as_json)
-
-
-def _print(
-    receipt: "RevocationReceipt | NamesReceipt",
-    lines: list[str],
-    *,
-    as_json: bool,
-    without: Container[str] = (),
-) -> None:
+def receipt_document(receipt: "RevocationReceipt") -> dict[str, Any]:
+    """What a script is told of it: all but what was asked for and what the agent's socket needs."""
     import msgspec
 
-    if as_json:
-        members = msgspec.to_builtins(receipt)
-        members |= members.pop("reach")
-        if "target" in members:
-            members = {members.pop("target"): members.pop("name"), **members}
-        shown = {k: v for k, v in members.items() if k not in _NEVER and k not in without}
-        click.echo(json.dumps(shown))
+    found: dict[str, Any] = msgspec.to_builtins(receipt)
+    return {name: value for name, value in found.items() if name not in _OF_THE_REQUEST}
+
+
+def print_receipt(
+    receipt: "RevocationReceipt", lines: list[str], found: dict[str, Any] | None
+) -> None:
+    """Print what was `found` as JSON, or else the lines, and end with the exit status."""
+    if found is not None:
+        click.echo(json.dumps(found))
     else:
         never_seen = unseen(receipt.never_seen, receipt.never_seen_on, receipt.reach.of)
         click.echo("\n".join([*lines, *never_seen]))
@@ -89,16 +89,16 @@ def reached(reach: "QuorumResult") -> list[str]:
     return lines
 
 
-def _explained(receipt: "RevocationReceipt") -> list[str]:
+def _explained(receipt: "RevocationReceipt", target: "RevocationTarget") -> list[str]:
     """What was done, for a person."""
     cut = "no call was open at the gateway"
-    if receipt.streams_cut:
-        calls = "call" if receipt.streams_cut == 1 else "calls"
-        cut = f"{receipt.streams_cut} open {calls} cut within {receipt.cut_ms:.1f} ms"
-    lines = [f"revoked {_named(receipt)}: {cut}"]
+    if receipt.calls_cut:
+        calls = "call" if receipt.calls_cut == 1 else "calls"
+        cut = f"{receipt.calls_cut} open {calls} cut within {receipt.cut_ms:.1f} ms"
+    lines = [f"revoked {_named(target)}: {cut}"]
     if receipt.coarsened:
         lines.append(
-            f"crew {receipt.crew} has used up its share of revocations, so all its tokens issued "
+            f"crew {target.crew} has used up its share of revocations, so all its tokens issued "
             "until now are revoked"
         )
     if receipt.silent:
@@ -109,13 +109,14 @@ def _explained(receipt: "RevocationReceipt") -> list[str]:
     return lines + reached(receipt.reach)
 
 
-def _named(receipt: "RevocationReceipt") -> str:
+def _named(target: "RevocationTarget") -> str:
     """What was ended: of what is no branch, tokens."""
-    if receipt.target == "branch":
-        return f"{receipt.name} of crew {receipt.crew} and all below it"
-    if receipt.target == "grant":
-        return f"grant {receipt.name} of crew {receipt.crew}"
-    whose = f"crew {receipt.crew}"
-    if receipt.target == "process":
-        whose = f"process {receipt.name} of {whose}"
-    return f"every token of {whose} that is dated until {limits.leeway_seconds} s from now"
+    from crewgate.core.ids import KeyKind
+
+    whose, label = f"crew {target.crew}", target.rules.label
+    if target.kind is KeyKind.BRANCH:
+        return f"{target.name} of {whose} and all below it"
+    what = whose if target.kind is KeyKind.CREW else f"{label} {target.name} of {whose}"
+    if target.rules.is_for_good:
+        return what
+    return f"every token of {what} that is dated until {limits.leeway_seconds} s from now"

@@ -19,7 +19,7 @@ from crewgate.api.schemas import (
     TokenResponse,
 )
 from crewgate.api.tokens import CHILD, NEXT, RUN, TOKEN_TYPE
-from crewgate.cli.commands.revoke import Revocable
+from crewgate.cli.commands.revoke import target_of
 from crewgate.cli.output import health
 from crewgate.cli.output import revocation as receipt_
 from crewgate.cli.output import tree as tree_output
@@ -28,6 +28,7 @@ from crewgate.cli.remote.ca import revoke as ca_revoke
 from crewgate.cli.remote.client import ControlClient
 from crewgate.cli.tokens import read_token, show_token
 from crewgate.core.credits import format_credits
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.identity import Role
 from crewgate.errors import LinkError
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, TreeRow, Until
@@ -39,37 +40,19 @@ _OF_ITS_MACHINE = ("read_ns", "last_cut_ns")  # a clock there, a connection ther
 
 
 def revoke(
-    client: ControlClient,
-    *,
-    branch: str | None,
-    grant: str | None,
-    process: str | None,
-    every_token_of: str | None,
-    crew: str,
-    until: Until,
-    as_json: bool,
+    client: ControlClient, *, crew: str, until: Until, as_json: bool, **named: str | None
 ) -> None:
     """`crewgate revoke`."""
-    target, _ = Revocable(branch, grant, process, every_token_of, crew).target()
-    ask = RevocationRequest(
-        branch=branch or "",
-        grant=grant or "",
-        process=process or "",
-        every_token_of=every_token_of or "",
-        crew=crew,
-        until=until,
-    )
-    done = client.post("/v1/revocations", ask, RevocationResponse)
+    target = target_of(named, crew)
+    ask = {target.rules.request_field: target.name, "crew": crew, "until": until}
+    request = msgspec.convert(ask, RevocationRequest)
+    done = client.post("/v1/revocations", request, RevocationResponse)
     meant: Until = until or ("quorum" if done.of > 1 else "local")
     receipt = RevocationReceipt(
-        id=0,
-        target=target,
-        name=done.id,
-        crew=done.crew,
-        read_ns=0,
-        last_cut_ns=0,
+        targets=[RevocationTarget(target.kind, done.id, done.crew)],
         cut_ms=done.cut_ms,
-        streams_cut=done.calls_cut,
+        calls_cut=done.calls_cut,
+        connections_closed=done.connections_closed,
         attachments=done.processes,
         silent=done.silent,
         coarsened=done.coarsened,

@@ -7,7 +7,6 @@ to the crew's ceiling. Says nothing about what was spent or revoked since.
 import msgspec
 
 from crewgate.core import cross_crew_account
-from crewgate.core.ids import KeyKind, branch_key, crew_key, table_key
 from crewgate.core.tokens.claims import Claims
 
 
@@ -45,17 +44,3 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
         """UUID text of the parent branch; None for a root."""
         path = self.claims.branch_path
         return path[-1].id if path else None
-
-
-def keys_of(claims: Claims, kid: str) -> list[bytes]:
-    """The key of everything that a token names and that can be revoked."""
-    crew = claims.crew
-    named = [
-        (KeyKind.GRANT, claims.jti),
-        (KeyKind.PROCESS, claims.process_id),
-        (KeyKind.ORCHESTRATOR, claims.client_id),
-        (KeyKind.KEY, kid),
-    ]
-    keys = [table_key(kind, crew, name.encode()) for kind, name in named]
-    branches = [claims.execution_branch_id, *(each.id for each in claims.branch_path)]
-    return [*keys, crew_key(crew), *(branch_key(crew, branch) for branch in branches)]

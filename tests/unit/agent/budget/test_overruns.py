@@ -3,6 +3,7 @@
 import pytest
 from agent_world import Hands, Start
 from grant_builders import NOW, branch_id, grant, key
+from revocation_targets import branch
 
 from crewgate.agent.budget.overruns import overran
 from crewgate.agent.state import AgentState
@@ -67,7 +68,8 @@ def test_no_number_of_overruns_ends_a_crew(
     assert {target for target, _ in ends[first:]} == {"account"}
     assert "the branch is closed in the ledger alone (the share of crew article" in said[-1]
     assert len([line for line in said if "closed in the ledger alone" in line]) == 59 - first
-    assert not machine.revoke(branch_id(100), "article").done.coarsened
+    (done,) = machine.revoke([branch(branch_id(100), "article")]).results
+    assert done.coarse is None
     again = start()
     for number in (1, 59):
         assert draw(again, number, need=100) == "closed"

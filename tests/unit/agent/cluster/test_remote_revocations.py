@@ -4,6 +4,7 @@ import pytest
 from agent_world import S, Start
 from cluster_agent import Clustered
 from grant_builders import branch_id, grant, key
+from revocation_targets import branch
 
 from crewgate import limits
 from crewgate._native.table_owner import OwnedTable
@@ -86,9 +87,9 @@ def test_a_restart_tells_what_this_machine_alone_knows(clustered: Clustered, sta
     cluster = clustered.cluster
     capsule = capsules.unsigned(b"another. epoch..", 1, cluster.wall(), [dead(1, clustered)])
     assert cluster.gossip.log.append([capsule.raw])
-    clustered.machine.revoke(branch_id(2), "article")
+    clustered.machine.revoke([branch(branch_id(2), "article")])
     clustered.machine.fanout.others = None  # as if it had been killed before it told of the next
-    clustered.machine.revoke(branch_id(3), "article")
+    clustered.machine.revoke([branch(branch_id(3), "article")])
     cluster._sockets.close()
     clustered.machine = start()
     with clustered.begun(bootstrap=False):
@@ -163,8 +164,8 @@ def test_what_was_coarsened_here_is_told_as_it_was_asked_for(
     machine, told_ = clustered.machine, list[RevocationEntry]()
     monkeypatch.setattr(clustered.cluster.gossip, "revoke", lambda some: told_.extend(some) or [])
     for number in range(29):
-        done = machine.revoke(branch_id(number), "article").done
-    assert done.coarsened
+        (done,) = machine.revoke([branch(branch_id(number), "article")]).results
+    assert done.coarse is not None
     last = [(each.kind, each.key) for each in told_[-2:]]
     assert last == [(KeyKind.CREW, ARTICLE), (KeyKind.BRANCH, key(28))]
     assert [each.before == limits.time_seconds_max for each in told_[-2:]] == [False, True]

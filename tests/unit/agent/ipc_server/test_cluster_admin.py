@@ -15,13 +15,13 @@ from crewgate.agent.state import AgentState
 from crewgate.core.audit.records import Record
 from crewgate.core.ids import orchestrator_key
 from crewgate.errors import RefusedError
-from crewgate.ipc.admin_messages import AdminRequest, NamesReceipt, owner_answers
+from crewgate.ipc.admin_messages import AdminRequest, RevocationReceipt, owner_answers
 from crewgate.ipc.attach_messages import RequestFailed, pack
 from crewgate.ipc.cluster_messages import EvictMember, GetClusterStatus, GetMembers, RotateKeys
 from crewgate.ipc.frames import FrameDecoder
 
 
-async def do(clustered: Clustered, name: str, *, force: bool = False) -> NamesReceipt:
+async def do(clustered: Clustered, name: str, *, force: bool = False) -> RevocationReceipt:
     ask = EvictMember(id=1, name=name, until="local", force=force)
     return await forget(clustered.machine, clustered.cluster, ask)
 
@@ -68,7 +68,7 @@ async def test_a_member_without_a_certificate_is_forgotten_by_its_id(
             await do(clustered, lost.id.hex())
         clustered.compare(stays)
         receipt = await do(clustered, lost.id.hex())
-        assert (receipt.nameless, gossip.node.freshness.others) == (True, (stays.id,))
+        assert (receipt.targets == [], gossip.node.freshness.others) == (True, (stays.id,))
         assert "whose certificate is not here, is not counted any more" in said[-1]
         with pytest.raises(RefusedError, match="no machine"):
             await do(clustered, lost.id.hex())

@@ -2,13 +2,13 @@
 
 from agent_world import Hands, Start
 from grant_builders import NOW, branch_id, grant, key
+from revocation_targets import branch, signing_key
 
 from crewgate import limits
 from crewgate.agent import periodic
 from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.state import AgentState
 from crewgate.core.tokens.grant import Grant
-from crewgate.ipc.admin_messages import RevocationTarget
 from crewgate.ipc.attach_messages import VERSION, Attach, CreditDrawn, DrawCredit
 
 ROOT = (1, 500, int(NOW))
@@ -30,8 +30,8 @@ def test_a_revoked_branch_stays_dead(start: Start, hands: Hands) -> None:
     machine = start()
     watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
     assert draw(machine, grant(2, 90, ROOT)) == "granted"
-    for branch in (2, 4):
-        machine.close(machine.revoke(branch_id(branch), "article").done)
+    for number in (2, 4):
+        machine.close(machine.revoke([branch(branch_id(number), "article")]).results)
     hands.go(LATER)
     periodic.extend_freshness(machine, watch)
     for _ in range(3):
@@ -51,7 +51,7 @@ def test_a_revoked_key_signs_nothing_any_more(start: Start, hands: Hands) -> Non
     """Whatever it signs, and whenever: it opens no branch."""
     machine = start()
     watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
-    machine.revoke_names([RevocationTarget(kind="key", crew="article", name="kid")])
+    machine.close(machine.revoke([signing_key("kid", "article")]).results)
     hands.go(LATER)
     periodic.extend_freshness(machine, watch)
     for _ in range(3):

@@ -9,6 +9,7 @@ import trio
 from agent_world import Hands, S, Start
 from cluster_agent import Clustered
 from grant_builders import branch_id, key
+from revocation_targets import branch
 
 from crewgate import limits
 from crewgate.agent.ipc_server.admin_session import revoke
@@ -18,7 +19,7 @@ from crewgate.ipc.admin_messages import RevocationReceipt, Revoke, Until
 
 
 async def _revoked(clustered: Clustered, until: Until) -> RevocationReceipt:
-    ask = Revoke(id=1, target="branch", name=branch_id(1), crew="article", until=until)
+    ask = Revoke(id=1, targets=[branch(branch_id(1), "article")], until=until)
     return await revoke(clustered.machine, ask, clustered.machine.clock.monotonic_ns())
 
 
@@ -91,7 +92,7 @@ async def test_what_the_disk_has_refused_is_not_said_to_be_there(
 
     machine = start()
     monkeypatch.setattr(os, "fsync", full)
-    ask = Revoke(id=1, target="branch", name=branch_id(1), crew="article")
+    ask = Revoke(id=1, targets=[branch(branch_id(1), "article")])
     receipt = await revoke(machine, ask, machine.clock.monotonic_ns())
     assert machine.table.is_revoked(key(1), 0)
     assert (receipt.reach.applied_on, receipt.reach.of, receipt.reach.enough) == (0, 1, False)

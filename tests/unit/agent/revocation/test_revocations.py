@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from grant_builders import branch_id, grant, key
+from revocation_targets import branch, certificate, orchestrator, revoke_one, signing_key
 
 from crewgate import limits
 from crewgate._native.records import Geometry
@@ -18,8 +19,8 @@ from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.cross_crew_account import ISSUER
 from crewgate.core.ids import KeyKind, certificate_key, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import RefusedError
-from crewgate.ipc.admin_messages import RevocationTarget
 
 NOW = ClockReading(wall=1_800_000_000, boot_ns=10**12)
 ARTICLE = CrewPolicy("article", "https://orchestrator.example")
@@ -49,8 +50,8 @@ def test_a_seen_branch_is_dead_for_good(
 ) -> None:
     """Its crew need not be named, and no later grant of it lives."""
     registry.learn(grant(1, 500))
-    done = revocations.revoke(branch_id(1), "", CREWS, NOW)
-    assert (done.crew, done.key, done.coarsened) == ("article", key(1), False)
+    done = revoke_one(revocations, branch(branch_id(1)), CREWS, NOW)
+    assert (done.target.crew, done.wanted.key, done.coarse) == ("article", key(1).hex(), None)
     assert table.is_revoked(key(1), NOW.wall + limits.revocation_seconds)
     assert not table.is_revoked(key(1, "finance"), NOW.wall)
 
@@ -58,8 +59,8 @@ def test_a_seen_branch_is_dead_for_good(
 def test_an_unseen_branch_needs_its_crew(revocations: Revocations, table: OwnedTable) -> None:
     """Nobody guesses; with the crew named it is revoked before it is ever seen."""
     with pytest.raises(RefusedError, match=r"--crew article\|finance"):
-        revocations.revoke(branch_id(1), "", CREWS, NOW)
-    revocations.revoke(branch_id(1), "finance", CREWS, NOW)
+        revoke_one(revocations, branch(branch_id(1)), CREWS, NOW)
+    revoke_one(revocations, branch(branch_id(1), "finance"), CREWS, NOW)
     assert table.is_revoked(key(1, "finance"), NOW.wall)
     assert not table.is_revoked(key(1), NOW.wall)
 
@@ -75,8 +76,8 @@ def test_a_run_across_the_boundary_is_found_by_account_and_by_crew(
     assert registry.whose(branch_id(1), "finance", crews) == "finance"  # not its branch
     registry.learn(grant(1, 500))
     assert registry.whose(branch_id(1), "article", crews) == "article"
-    done = revocations.revoke(branch_id(1), "article:finance", crews, NOW)
-    assert table.is_revoked(done.key, NOW.wall)
+    done = revoke_one(revocations, branch(branch_id(1), "article:finance"), crews, NOW)
+    assert table.is_revoked(bytes.fromhex(done.wanted.key), NOW.wall)
     assert not table.is_revoked(key(1), NOW.wall)
 
 
@@ -87,14 +88,14 @@ def test_an_id_that_two_crews_use_is_refused_with_the_list(
     registry.learn(grant(1, 500))
     registry.learn(grant(1, 500, crew="finance"))
     with pytest.raises(RefusedError, match=r"--crew article\|finance"):
-        revocations.revoke(branch_id(1), "", CREWS, NOW)
-    revocations.revoke(branch_id(1), "article", CREWS, NOW)
+        revoke_one(revocations, branch(branch_id(1)), CREWS, NOW)
+    revoke_one(revocations, branch(branch_id(1), "article"), CREWS, NOW)
     assert table.is_revoked(key(1), NOW.wall)
     assert not table.is_revoked(key(1, "finance"), NOW.wall)
 
 
 @pytest.mark.parametrize(
-    ("branch", "crew", "says"),
+    ("name", "crew", "says"),
     [
         ("nonsense", "article", "not a branch id"),
         (branch_id(1).upper().replace("0", "A"), "article", "not a branch id"),
@@ -103,12 +104,12 @@ def test_an_id_that_two_crews_use_is_refused_with_the_list(
     ],
 )
 def test_bad_requests_are_refused_and_change_nothing(
-    revocations: Revocations, table: OwnedTable, branch: str, crew: str, says: str
+    revocations: Revocations, table: OwnedTable, name: str, crew: str, says: str
 ) -> None:
     """The refusal says what is wrong; no key is entered."""
     before = table.revocation_generation
     with pytest.raises(RefusedError, match=says):
-        revocations.revoke(branch, crew, CREWS, NOW)
+        revoke_one(revocations, branch(name, crew), CREWS, NOW)
     assert table.revocation_generation == before
     assert len(revocations) == 0
 
@@ -119,14 +120,17 @@ def test_over_its_share_a_crew_is_coarsened_and_others_are_not(
     """The next one kills all tokens of that crew issued before now; another crew's go on."""
     crews = (CrewPolicy("article", "https://o.example", live_revocations_max=2), FINANCE)
     for number in range(2):
-        assert not revocations.revoke(branch_id(number), "article", crews, NOW).coarsened
-    done = revocations.revoke(branch_id(2), "article", crews, NOW)
-    assert (done.coarsened, done.key) == (True, crew_key("article"))
+        assert (
+            revoke_one(revocations, branch(branch_id(number), "article"), crews, NOW).coarse is None
+        )
+    done = revoke_one(revocations, branch(branch_id(2), "article"), crews, NOW)
+    assert done.coarse is not None
+    assert done.coarse.key == crew_key("article").hex()
     assert table.is_revoked(crew_key("article"), NOW.wall)
     assert not table.is_revoked(crew_key("article"), NOW.wall + limits.leeway_seconds + 1)
     assert not table.is_revoked(crew_key("finance"), NOW.wall)
     # What it had revoked already can be revoked again without harm.
-    assert not revocations.revoke(branch_id(0), "article", crews, NOW).coarsened
+    assert revoke_one(revocations, branch(branch_id(0), "article"), crews, NOW).coarse is None
 
 
 def test_what_nobody_asked_for_ends_no_crew_and_leaves_room(
@@ -134,18 +138,23 @@ def test_what_nobody_asked_for_ends_no_crew_and_leaves_room(
 ) -> None:
     """Half of the crew's share; beyond it nothing is entered, and a person finds the rest."""
     for number in range(16):
-        done = revocations.revoke(branch_id(number), "article", CREWS, NOW, coarsens=False)
-        assert (done.target, done.id) == ("branch", branch_id(number))
+        done = revoke_one(
+            revocations, branch(branch_id(number), "article"), CREWS, NOW, coarsens=False
+        )
+        assert done.ended == ("branch", branch_id(number))
     before = table.revocation_generation
     with pytest.raises(RefusedError, match="used up"):
-        revocations.revoke(branch_id(16), "article", CREWS, NOW, coarsens=False)
+        revoke_one(revocations, branch(branch_id(16), "article"), CREWS, NOW, coarsens=False)
     assert table.revocation_generation == before
     for number in range(12):
-        assert not revocations.revoke(branch_id(200 + number), "article", CREWS, NOW).coarsened
-    done = revocations.revoke(branch_id(300), "article", CREWS, NOW)
-    assert (done.target, done.id) == ("crew", "article")
+        assert (
+            revoke_one(revocations, branch(branch_id(200 + number), "article"), CREWS, NOW).coarse
+            is None
+        )
+    done = revoke_one(revocations, branch(branch_id(300), "article"), CREWS, NOW)
+    assert done.ended == ("crew", "article")
     # What is revoked already may be found out again.
-    revocations.revoke(branch_id(0), "article", CREWS, NOW, coarsens=False)
+    revoke_one(revocations, branch(branch_id(0), "article"), CREWS, NOW, coarsens=False)
 
 
 def test_no_crew_has_more_than_half_and_each_keeps_a_place(
@@ -153,7 +162,7 @@ def test_no_crew_has_more_than_half_and_each_keeps_a_place(
 ) -> None:
     """64 places: 28 for the first crew, then one coarse entry; the second has its own still."""
     fine = [
-        revocations.revoke(branch_id(number), crew, CREWS, NOW).coarsened
+        revoke_one(revocations, branch(branch_id(number), crew), CREWS, NOW).coarse is not None
         for crew in ("article", "finance")
         for number in range(100)
     ]
@@ -170,7 +179,7 @@ def test_a_new_table_gets_them_again(
     tmp_path: Path,
 ) -> None:
     """After a reboot the table is new, and what was revoked stays so for the rest of its day."""
-    revocations.revoke(branch_id(1), "article", CREWS, NOW)
+    revoke_one(revocations, branch(branch_id(1), "article"), CREWS, NOW)
     hours = 20
     later = ClockReading(wall=NOW.wall + hours * 3600, boot_ns=1)
     table = OwnedTable.private(Geometry(256, 64, 128, 8))
@@ -187,9 +196,9 @@ def test_a_coarsened_crew_is_shown_after_a_restart(
 ) -> None:
     """With its time, and without a word: the agent before has said it. A crew's own end is none."""
     for number in range(200):
-        if revocations.revoke(branch_id(number), "article", CREWS, NOW).coarsened:
+        if revoke_one(revocations, branch(branch_id(number), "article"), CREWS, NOW).coarse:
             break
-    revocations.revoke("finance", "", CREWS, NOW, target="crew")
+    revoke_one(revocations, RevocationTarget(KeyKind.CREW, "finance"), CREWS, NOW)
     said: list[str] = []
     table = OwnedTable.private(Geometry(256, 64, 128, 8))
     again = Revocations(table, journal, registry, said.append)
@@ -207,7 +216,7 @@ def test_forgetting_distrusts_the_wall_clock(
     revocations: Revocations, hours: int, kept: bool
 ) -> None:
     """An entry outlives its day by what a wall clock may be wrong."""
-    revocations.revoke(branch_id(1), "article", CREWS, NOW)
+    revoke_one(revocations, branch(branch_id(1), "article"), CREWS, NOW)
     revocations.tidy(ClockReading(wall=NOW.wall + hours * 3600, boot_ns=0))
     assert (len(revocations) == 1) is kept
 
@@ -220,9 +229,7 @@ def test_a_revoked_key_that_is_still_trusted_stays_revoked(
     revocations: Revocations, table: OwnedTable, journal: StateJournal[types.NewRevocation]
 ) -> None:
     """For weeks: what it signs has no end. One that has left the JWKS is forgotten."""
-    revocations.revoke_names(
-        [RevocationTarget(kind="key", crew="article", name=KEY.kid)], CREWS, NOW
-    )
+    revoke_one(revocations, signing_key(KEY.kid, "article"), CREWS, NOW)
     dead, hour, renewed = table_key(KeyKind.KEY, "article", KEY.kid.encode()), 3600, 0
     now = NOW
     for hours in range(24 * 14):
@@ -259,7 +266,7 @@ def test_a_table_without_room_is_said_not_hidden(
 ) -> None:
     """A smaller new table: the number of revocations that found no place is returned."""
     for number in range(20):
-        revocations.revoke(branch_id(number), "article", CREWS, NOW)
+        revoke_one(revocations, branch(branch_id(number), "article"), CREWS, NOW)
     small = OwnedTable.private(Geometry(64, 64, 64, 2))
     for number in range(50):
         small.revoke(key(1000 + number), crew_key("finance"), 1, 86_400, NOW.wall, NOW.boot_ns)
@@ -274,25 +281,24 @@ def test_an_orchestrator_is_dead_up_to_a_moment(
     """What it minted until then, seen or not; of later ones nothing, and never beyond now."""
     dead = table_key(KeyKind.ORCHESTRATOR, "article", b"article/bd-1")
     then = NOW.wall - 1000
-    name = RevocationTarget(kind="orchestrator", crew="article", name="article/bd-1", before=then)
-    (entry,), unlisted = revocations.revoke_names([name], CREWS, NOW)
-    assert (bytes.fromhex(entry.key), unlisted) == (dead, 0)
+    name = orchestrator("article/bd-1", "article", before=then)
+    done = revoke_one(revocations, name, CREWS, NOW)
+    assert (bytes.fromhex(done.wanted.key), done.is_listed) == (dead, True)
     assert table.is_revoked(dead, then + limits.leeway_seconds)
     assert not table.is_revoked(dead, then + limits.leeway_seconds + 1)
     later = msgspec.structs.replace(name, before=NOW.wall + 1000)
-    revocations.revoke_names([later], CREWS, NOW)
+    revoke_one(revocations, later, CREWS, NOW)
     assert table.is_revoked(dead, NOW.wall + limits.leeway_seconds)
     assert not table.is_revoked(dead, NOW.wall + limits.leeway_seconds + 1)
-    revocations.revoke_names([name], CREWS, NOW)
+    revoke_one(revocations, name, CREWS, NOW)
     assert table.is_revoked(dead, NOW.wall + limits.leeway_seconds)
 
 
 def test_a_key_is_dead_whenever_it_signed(revocations: Revocations, table: OwnedTable) -> None:
     """Its holder may date a token as it likes; another crew's key of that name lives."""
     dead = table_key(KeyKind.KEY, "article", b"key-1")
-    name = RevocationTarget(kind="key", crew="article", name="key-1")
-    (entry,), unlisted = revocations.revoke_names([name], CREWS, NOW)
-    assert (bytes.fromhex(entry.key), unlisted) == (dead, 0)
+    done = revoke_one(revocations, signing_key("key-1", "article"), CREWS, NOW)
+    assert (bytes.fromhex(done.wanted.key), done.is_listed) == (dead, True)
     assert table.is_revoked(dead, limits.time_seconds_max - 1)
     assert not table.is_revoked(table_key(KeyKind.KEY, "finance", b"key-1"), 0)
 
@@ -306,10 +312,10 @@ def test_crossings_are_no_second_share(
     found = Revocations(small, journal, registry)
     names = ("article", "article:finance", "article:hr")
     for number in range(90):
-        found.revoke(branch_id(number), names[number % 3], crews, NOW)
+        revoke_one(found, branch(branch_id(number), names[number % 3]), crews, NOW)
     held = sum(small.revocations_of(crew_key(name)) for name in names)
     assert held <= 32 + len(names)  # and the coarse entry of each
-    assert not found.revoke(branch_id(1), "finance", crews, NOW).coarsened
+    assert revoke_one(found, branch(branch_id(1), "finance"), crews, NOW).coarse is None
     small.close()
 
 
@@ -319,12 +325,9 @@ def test_made_up_branches_leave_a_place_for_certificates(
     """Whoever is about to lose one cannot keep it out of the table, not even with another crew."""
     for crew in ("article", "finance"):
         for number in range(100):
-            revocations.revoke(branch_id(number), crew, CREWS, NOW)
-    names = [
-        RevocationTarget(kind="certificate", crew=crew, name="0A", seconds=3600)
-        for crew in ("article", "finance")
-    ]
-    assert revocations.revoke_names(names, CREWS, NOW)[1] == 0
+            revoke_one(revocations, branch(branch_id(number), crew), CREWS, NOW)
+    targets = [certificate(10, crew) for crew in ("article", "finance")]
+    assert all(each.is_listed for each in revocations.revoke(targets, CREWS, NOW))
     for crew in ("article", "finance"):
         assert table.is_revoked(certificate_key(crew, 10), NOW.wall)
 
@@ -334,10 +337,10 @@ def test_a_later_word_about_an_earlier_moment_takes_nothing_back(
     registry: BranchRegistry,
 ) -> None:  # fmt: skip
     """Also in a table that is made anew from what was kept."""
-    name = RevocationTarget(kind="orchestrator", crew="article", name="article/a-1")
-    revocations.revoke_names([name], CREWS, NOW)
+    name = orchestrator("article/a-1", "article")
+    revoke_one(revocations, name, CREWS, NOW)
     earlier = msgspec.structs.replace(name, before=NOW.wall - 900)
-    revocations.revoke_names([earlier], CREWS, NOW)
+    revoke_one(revocations, earlier, CREWS, NOW)
     journal.rewrite(revocations)
     with_new = OwnedTable.private(Geometry(64, 64, 64, 8))
     Revocations(with_new, journal, registry).restore(journal.read(), NOW)

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 from agent_world import Hands, Start
 from grant_builders import NOW as MOMENT
+from grant_builders import branch_id
+from revocation_targets import branch, certificate, orchestrator
 
 from crewgate import limits
 from crewgate._native.records import Geometry
 from crewgate._native.table_owner import OwnedTable
 from crewgate.agent.branch_registry import BranchRegistry
-from crewgate.agent.ipc_server.admin_session import revoke_names
+from crewgate.agent.ipc_server.admin_session import revoke
 from crewgate.agent.journal import StateJournal
 from crewgate.agent.revocation import types
 from crewgate.agent.revocation.revocations import Revocations
@@ -19,18 +21,15 @@ from crewgate.core.audit.records import Record
 from crewgate.core.audit.records import RevocationRecord as Revoked
 from crewgate.core.ids import KeyKind, certificate_key, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import RefusedError
-from crewgate.ipc.admin_messages import RevocationTarget, RevokeNames
+from crewgate.ipc.admin_messages import Revoke
 from crewgate.ipc.attach_messages import VERSION, Attach, CutReport
 from crewgate.ipc.attach_messages import KeysRevoked as Push
 
 NOW = ClockReading(wall=1_800_000_000, boot_ns=10**12)
 CREWS = (CrewPolicy("article", "https://o.example"), CrewPolicy("bd", "https://b.example"))
-ORCHESTRATOR = RevocationTarget(kind="orchestrator", crew="bd", name="bd/bd-1")
-
-
-def certificate(serial: int, crew: str = "bd", seconds: int = 3600) -> RevocationTarget:
-    return RevocationTarget(kind="certificate", crew=crew, name=f"{serial:X}", seconds=seconds)
+ORCHESTRATOR = orchestrator("bd/bd-1", "bd")
 
 
 def orchestrator_key(name: str = "bd/bd-1", crew: str = "bd") -> bytes:
@@ -49,10 +48,9 @@ def test_an_orchestrator_and_its_certificates_in_one_step(
     revocations: Revocations, table: OwnedTable
 ) -> None:
     """A certificate for good, an orchestrator for what it signed until now and the leeway."""
-    names = [certificate(1), certificate(2), ORCHESTRATOR]
-    entered, unlisted = revocations.revoke_names(names, CREWS, NOW)
-    assert unlisted == 0
-    keys = {bytes.fromhex(entry.key) for entry in entered}
+    done = revocations.revoke([certificate(1), certificate(2), ORCHESTRATOR], CREWS, NOW)
+    assert all(each.is_listed for each in done)
+    keys = {bytes.fromhex(each.wanted.key) for each in done}
     assert keys == {certificate_key("bd", 1), certificate_key("bd", 2), orchestrator_key()}
     assert all(
         table.is_revoked(certificate_key("bd", serial), limits.time_seconds_max)
@@ -68,26 +66,26 @@ def test_what_is_no_serial_is_refused_and_nothing_is_revoked(
     revocations: Revocations, table: OwnedTable, name: str
 ) -> None:
     """Although a good one came before it."""
-    bad = RevocationTarget(kind="certificate", crew="bd", name=name)
-    with pytest.raises(RefusedError, match="no serial number in hexadecimal"):
-        revocations.revoke_names([certificate(1), ORCHESTRATOR, bad], CREWS, NOW)
+    bad = RevocationTarget(KeyKind.CERTIFICATE, name, "bd")
+    with pytest.raises(RefusedError, match="expected a serial number in hexadecimal"):
+        revocations.revoke([certificate(1), ORCHESTRATOR, bad], CREWS, NOW)
     assert not table.is_revoked(certificate_key("bd", 1), 0)
     assert len(revocations) == 0
 
 
 def test_what_is_no_crew_is_refused(revocations: Revocations) -> None:
     """A long text of many bytes would not fit into a key."""
-    for kind in ("certificate", "orchestrator"):
-        name = RevocationTarget(kind=kind, crew="é" * limits.claim_chars_max, name="1")  # type: ignore[arg-type]
+    for kind in (KeyKind.CERTIFICATE, KeyKind.ORCHESTRATOR, KeyKind.KEY):
+        target = RevocationTarget(kind, "1", "é" * limits.claim_chars_max)
         with pytest.raises(RefusedError, match="cannot be the name of a crew"):
-            revocations.revoke_names([name], CREWS, NOW)
+            revocations.revoke([target], CREWS, NOW)
 
 
 def test_certificates_of_no_crew_and_of_one_that_is_gone(
     revocations: Revocations, table: OwnedTable
 ) -> None:
     """A gateway's, and a crew's that the configuration has no more."""
-    revocations.revoke_names([certificate(1, ""), certificate(2, "gone")], CREWS, NOW)
+    revocations.revoke([certificate(1, ""), certificate(2, "gone")], CREWS, NOW)
     assert table.is_revoked(certificate_key("", 1), 0)
     assert table.is_revoked(certificate_key("gone", 2), 0)
 
@@ -96,13 +94,21 @@ def test_a_crew_over_its_share_loses_no_place_of_others(
     revocations: Revocations, table: OwnedTable
 ) -> None:
     """Its certificates beyond are not listed; it is not revoked as a whole for it."""
-    names = [certificate(serial) for serial in range(40)]
-    keys, unlisted = revocations.revoke_names(names, CREWS, NOW)
-    assert (len(keys), unlisted) == (40, 8)
+    targets = [certificate(serial) for serial in range(40)]
+    done = revocations.revoke(targets, CREWS, NOW)
+    assert (len(done), sum(not each.is_listed for each in done)) == (40, 8)
     assert table.revocations_of(crew_key("bd")) == 32
     assert not table.is_revoked(crew_key("bd"), 0)
-    again = revocations.revoke_names(names[:3], CREWS, NOW)
-    assert again[1] == 0  # known ones need no room
+    again = revocations.revoke(targets[:3], CREWS, NOW)
+    assert all(each.is_listed for each in again)  # known ones need no room
+
+
+def test_one_step_has_one_target_that_may_be_refused(revocations: Revocations) -> None:
+    """Or else the first of two would be in force, and its caller told that nothing is."""
+    for other in (branch(branch_id(1), "bd"), orchestrator("bd/bd-2", "bd")):
+        with pytest.raises(RefusedError, match="one step revokes at most one branch"):
+            revocations.revoke([certificate(1), ORCHESTRATOR, other], CREWS, NOW)
+    assert len(revocations) == 0
 
 
 def test_a_full_table_still_takes_nothing_from_anybody(
@@ -112,11 +118,13 @@ def test_a_full_table_still_takes_nothing_from_anybody(
     for number in range(64):
         key = number.to_bytes(16)
         table.revoke(key, crew_key("x"), 1, 86_400, NOW.wall, NOW.boot_ns)
-    names = [certificate(1), ORCHESTRATOR]
-    with pytest.raises(RefusedError, match=r"orchestrator bd/bd-1: remove its key .* of crew bd"):
-        revocations.revoke_names(names, CREWS, NOW)
-    keys, unlisted = revocations.revoke_names([certificate(1), certificate(2, "gone")], CREWS, NOW)
-    assert (len(keys), unlisted) == (2, 2)
+    targets = [certificate(1), ORCHESTRATOR]
+    says = r"orchestrator bd/bd-1 is not revoked: remove the key .* of crew bd"
+    with pytest.raises(RefusedError, match=says):
+        revocations.revoke(targets, CREWS, NOW)
+    done = revocations.revoke([certificate(1), certificate(2, "gone")], CREWS, NOW)
+    assert [each.is_listed for each in done] == [False, False]
+    assert all(each.to_announce == [each.wanted] for each in done)  # others may have room
     assert len(revocations) == 0
 
 
@@ -124,7 +132,7 @@ def test_a_new_table_gets_them_again(
     revocations: Revocations, table: OwnedTable, tmp_path: Path, registry: BranchRegistry
 ) -> None:
     """After a reboot a certificate stays revoked until it has ended, and a little longer."""
-    revocations.revoke_names([certificate(1, seconds=3600), ORCHESTRATOR], CREWS, NOW)
+    revocations.revoke([certificate(1, seconds=3600), ORCHESTRATOR], CREWS, NOW)
     journal = StateJournal(tmp_path / "revocations", types.NewRevocation, print)
     for hours, kept in ((1, True), (4, True), (6, False)):
         fresh = OwnedTable.private(Geometry(256, 64, 128, 8))
@@ -151,7 +159,7 @@ async def test_everybody_is_told_and_it_is_written_down(
             ),
         )
 
-    told = machine.revoke_names([certificate(1, "article")])
+    told = machine.revoke([certificate(1, "article")])
     push = guest.outbox.receive_nowait()
     assert isinstance(push, Push)
     assert push.keys == [certificate_key("article", 1)]
@@ -165,13 +173,14 @@ async def test_everybody_is_told_and_it_is_written_down(
             answer(message)
 
     guest.send = tell  # type: ignore[method-assign]
-    ask = RevokeNames(id=7, names=[certificate(2, "article"), ORCHESTRATOR])
-    receipt = await revoke_names(machine, ask, hands.monotonic_ns())
+    ask = Revoke(id=7, targets=[certificate(2, "article"), ORCHESTRATOR])
+    receipt = await revoke(machine, ask, hands.monotonic_ns())
     assert (receipt.id, receipt.silent, receipt.unlisted) == (7, 0, 0)
     assert (receipt.calls_cut, receipt.connections_closed, receipt.attachments) == (2, 5, 1)
     records = [each for each in written if isinstance(each, Revoked)]
-    assert [(each.target, each.crew, each.id, each.orchestrator) for each in records] == [
+    assert {(each.target, each.crew, each.id, each.orchestrator) for each in records} == {
         ("certificate", "article", "2", ""),
         ("orchestrator", "bd", "bd/bd-1", "bd/bd-1"),
-    ]
+    }
+    assert {(each.cuts, each.workers) for each in records} == {(7, 1)}
     assert machine.table.is_revoked(certificate_key("article", 2), int(MOMENT))

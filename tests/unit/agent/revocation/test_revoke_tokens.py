@@ -8,6 +8,7 @@ from agent_world import Start
 from crew_world import CREW, World
 from gate_world import BOOT_NS, Gatehouse
 from grant_builders import branch_id, grant, key
+from revocation_targets import branch, revoke_one
 
 from crewgate import limits
 from crewgate._native.table_owner import OwnedTable
@@ -19,11 +20,19 @@ from crewgate.agent.revocation.revocations import Revocations
 from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.audit.records import Record, RevocationRecord
 from crewgate.core.cross_crew_account import ISSUER
-from crewgate.core.ids import KeyKind, crew_key, table_key
+from crewgate.core.ids import KeyKind, crew_key
 from crewgate.core.policy.policy import CrewPolicy
+from crewgate.core.revocation_kinds import (
+    BY_CLAIM_LABEL,
+    KINDS,
+    NAMED_IN_TOKENS,
+    RevocationKind,
+    RevocationTarget,
+)
 from crewgate.core.verdict import Reason
 from crewgate.errors import RefusedError
-from crewgate.ipc.admin_messages import Revoke, Target
+from crewgate.ipc.admin_messages import Revoke
+from crewgate.issuer.inspection import read_claims
 
 NOW = ClockReading(wall=1_800_000_000, boot_ns=10**12)
 ARTICLE = CrewPolicy("article", "https://orchestrator.example")
@@ -32,8 +41,8 @@ CREWS = (
     CrewPolicy("finance", "https://finance.example"),
     CrewPolicy("article:finance", ISSUER),
 )
-NAMES: dict[Target, str] = {"grant": "grant-x", "process": "pid_7729", "crew": CREW}
-TOKENS: list[Target] = ["grant", "process", "crew"]
+OF_TOKENS = [each for each in KINDS.values() if each.of_configured_crew]
+NAMES = {KeyKind.GRANT: "grant-x", KeyKind.PROCESS: "pid_7729", KeyKind.CREW: CREW}
 
 
 @pytest.fixture
@@ -53,48 +62,57 @@ def revocations(
     return Revocations(table, journal, registry)
 
 
-@pytest.mark.parametrize("target", TOKENS)
+@pytest.mark.parametrize("rules", [each for each in OF_TOKENS if each.kind is not KeyKind.BRANCH])
 def test_what_is_entered_is_what_the_gate_looks_up(
-    target: Target, journal: StateJournal[types.NewRevocation], registry: BranchRegistry
+    rules: RevocationKind, journal: StateJournal[types.NewRevocation], registry: BranchRegistry
 ) -> None:
     """An open call hears of it, and its token is refused; of a process or crew later ones live."""
     house = Gatehouse(World.make())
     world, crews = house.world, house.world.policy.crews
-    whose = "" if target == "crew" else CREW
     token = world.mint(jti="grant-x")
-    sibling = world.mint(jti="grant-y", process_id="pid_1")
+    is_crew, shown = rules.kind is KeyKind.CREW, read_claims(token.decode())
+    target = (
+        RevocationTarget(KeyKind.CREW, CREW)
+        if is_crew
+        else RevocationTarget(rules.kind, getattr(shown, rules.claim), CREW)
+    )
+    sibling = world.mint(**{each.claim: "article/another" for each in NAMED_IN_TOKENS})
     with house.permit(token) as running:
         now = ClockReading(world.now, BOOT_NS)
         found = Revocations(house.table, journal, registry)
-        done = found.revoke(NAMES[target], whose, crews, now, target=target)
-        assert done.key in running.revocable
+        done = revoke_one(found, target, crews, now)
+        assert bytes.fromhex(done.wanted.key) in running.revocable
         assert running.revoked
     assert house.reason(token) is Reason.BRANCH_REVOKED
-    assert (house.reason(sibling) is None) is (target != "crew")
+    assert (house.reason(sibling) is None) is (not is_crew)
     last, first = (world.now + limits.leeway_seconds + more for more in (0, 1))
     house.at(limits.leeway_seconds + 1)
-    for issued, lives in ((last, False), (first, target != "grant")):
+    for issued, lives in ((last, False), (first, not rules.is_for_good)):
         later = world.mint(jti="grant-x", iat=issued, exp=issued + 900)
         assert (house.reason(later) is None) is lives
     assert house.reason(world.mint(iat=first, exp=first + 900)) is None  # of the same branch
 
 
-@pytest.mark.parametrize("target", ["grant", "process"])
+@pytest.mark.parametrize("kind", [KeyKind.GRANT, KeyKind.PROCESS])
 def test_over_its_share_a_crew_is_coarsened(
-    revocations: Revocations, table: OwnedTable, target: Target
+    revocations: Revocations, table: OwnedTable, kind: KeyKind
 ) -> None:
     """Both take places as branches do: beyond, all that was issued until now is dead."""
-    for number in range(28):
-        done = revocations.revoke(f"n-{number}", "article", CREWS, NOW, target=target)
-        assert (done.coarsened, done.target) == (False, target)
-    done = revocations.revoke("n-28", "article", CREWS, NOW, target=target)
-    assert (done.coarsened, done.target, done.id) == (True, "crew", "article")
-    assert (done.asked, done.name, done.branch_key) == (target, "n-28", b"")
-    assert done.key == crew_key("article")
+    targets = [RevocationTarget(kind, f"n-{number}", "article") for number in range(29)]
+    for target in targets[:-1]:
+        done = revoke_one(revocations, target, CREWS, NOW)
+        assert (done.coarse, done.ended) == (None, (kind.label, target.name))
+    done = revoke_one(revocations, targets[-1], CREWS, NOW)
+    assert (done.target, done.ended) == (targets[-1], ("crew", "article"))
+    assert done.to_announce == [done.coarse, done.wanted]
+    assert [each.key for each in done.to_announce] == [
+        crew_key("article").hex(),
+        targets[-1].key.hex(),
+    ]
     assert table.is_revoked(crew_key("article"), NOW.wall)
     assert not table.is_revoked(crew_key("article"), NOW.wall + limits.leeway_seconds + 1)
-    assert not revocations.revoke("n-0", "article", CREWS, NOW, target=target).coarsened
-    assert revocations.revoke(branch_id(1), "article", CREWS, NOW).coarsened
+    assert revoke_one(revocations, targets[0], CREWS, NOW).coarse is None
+    assert revoke_one(revocations, branch(branch_id(1), "article"), CREWS, NOW).coarse
     assert not table.is_revoked(crew_key("finance"), NOW.wall)
 
 
@@ -102,10 +120,11 @@ def test_a_crew_has_a_place_of_its_own(revocations: Revocations, table: OwnedTab
     """With its share used up; and it is no coarsening: a person has asked for it."""
     crews = (CrewPolicy("article", "https://o.example", live_revocations_max=2), *CREWS[1:])
     for number in range(2):
-        revocations.revoke(f"n-{number}", "article", crews, NOW, target="grant")
+        target = RevocationTarget(KeyKind.GRANT, f"n-{number}", "article")
+        revoke_one(revocations, target, crews, NOW)
     assert not table.is_revoked(crew_key("article"), NOW.wall)
-    done = revocations.revoke("article", "", crews, NOW, target="crew")
-    assert (done.coarsened, done.asked, done.crew) == (False, "crew", "article")
+    done = revoke_one(revocations, RevocationTarget(KeyKind.CREW, "article"), crews, NOW)
+    assert (done.coarse, done.target.crew) == (None, "article")
     assert table.is_revoked(crew_key("article"), NOW.wall)
 
 
@@ -113,33 +132,39 @@ def test_a_full_table_says_how_to_mend(revocations: Revocations, table: OwnedTab
     """With nothing entered: the receipt of it would be a lie."""
     for number in range(64):
         table.revoke(number.to_bytes(16), crew_key("x"), 1, 86_400, NOW.wall, NOW.boot_ns)
-    for target, name in NAMES.items():
-        with pytest.raises(RefusedError, match=r"remove the crew's key .* \[table\] revocations"):
-            revocations.revoke(name, "article", CREWS, NOW, target=target)
+    for kind, name in NAMES.items():
+        target = RevocationTarget(kind, name, "article")
+        with pytest.raises(RefusedError, match=r"remove the key .* \[table\] revocations"):
+            revoke_one(revocations, target, CREWS, NOW)
     assert len(revocations) == 0
 
 
 @pytest.mark.parametrize(
-    ("target", "name", "crew", "says"),
+    ("kind", "name", "crew", "says"),
     [
-        ("grant", "g", "", r"say whose grant it is: --crew article\|finance$"),
-        ("process", "p", "", "say whose process it is"),
-        ("grant", "g", "nobody", "'nobody' is no crew that has tokens; configured are: article"),
-        ("process", "p", "article:finance", "no crew that has tokens"),
-        ("crew", "nobody", "", "'nobody' is no crew"),
-        ("crew", "", "", "say whose"),
-        ("crew", "article:finance", "", "no crew that has tokens"),
-        ("grant", "eyJ secret", "article", "no grant's id"),
-        ("process", "", "article", "no process's id"),
+        (KeyKind.GRANT, "g", "", r"say whose grant it is: --crew article\|finance$"),
+        (KeyKind.PROCESS, "p", "", "say whose process it is"),
+        (
+            KeyKind.GRANT,
+            "g",
+            "nobody",
+            "no crew that has tokens; configured are: article",
+        ),
+        (KeyKind.PROCESS, "p", "article:finance", "no crew that has tokens"),
+        (KeyKind.CREW, "nobody", "", "'nobody' is no crew"),
+        (KeyKind.CREW, "", "", "say whose"),
+        (KeyKind.CREW, "article:finance", "", "no crew that has tokens"),
+        (KeyKind.GRANT, "eyJ secret", "article", "that names no grant: expected what a token says"),
+        (KeyKind.PROCESS, "", "article", "that names no process: expected what a token says"),
     ],
 )
 def test_bad_requests_are_refused_and_change_nothing(
-    revocations: Revocations, table: OwnedTable, target: Target, name: str, crew: str, says: str
+    revocations: Revocations, table: OwnedTable, kind: KeyKind, name: str, crew: str, says: str
 ) -> None:
     """The refusal says what is wrong, and repeats nothing that may be a piece of a token."""
     before = table.revocation_generation
     with pytest.raises(RefusedError, match=says) as refused:
-        revocations.revoke(name, crew, CREWS, NOW, target=target)
+        revoke_one(revocations, RevocationTarget(kind, name, crew), CREWS, NOW)
     assert "secret" not in str(refused.value)
     assert (table.revocation_generation, len(revocations)) == (before, 0)
 
@@ -147,32 +172,29 @@ def test_bad_requests_are_refused_and_change_nothing(
 def test_a_restart_has_them_again_and_closes_nothing_in_the_ledger(start: Start) -> None:
     """A grant is dead for good and has no account; a certificate neither."""
     machine = start()
-    for target, name in (("grant", "g"), ("process", "p"), ("crew", "article")):
-        machine.close(machine.revoke(name, "article", target=target).done)  # type: ignore[arg-type]
-    machine.close(machine.revoke(branch_id(1), "article").done)
+    for kind, name in ((KeyKind.GRANT, "g"), (KeyKind.PROCESS, "p"), (KeyKind.CREW, "article")):
+        machine.close(machine.revoke([RevocationTarget(kind, name, "article")]).results)
+    machine.close(machine.revoke([branch(branch_id(1), "article")]).results)
     machine = start()
     assert len(machine.revocations) == 4
     rows = machine.ledger_queue.ledger.session.rows("SELECT key FROM closed")
     assert {each for (each,) in rows} == {key(1)}
 
 
-@pytest.mark.parametrize(
-    ("target", "name"), [("grant", "grant-x"), ("process", "pid_7"), ("crew", "article")]
-)
+@pytest.mark.parametrize("rules", OF_TOKENS, ids=str)
 async def test_the_receipt_and_the_audit_say_what_it_was(
-    start: Start, written: list[Record], target: Target, name: str
+    start: Start, written: list[Record], rules: RevocationKind
 ) -> None:
     """By whom, whose, and as a person may ask the audit for it again."""
     machine = start()
     machine.registry.learn(grant(1, 500))
-    ask = Revoke(id=7, target=target, name=name, crew="article")
-    receipt = await revoke(machine, ask, machine.clock.monotonic_ns())
-    assert (receipt.target, receipt.name, receipt.crew) == (target, name, "article")
+    name = {KeyKind.BRANCH: branch_id(2), KeyKind.CREW: "article"}.get(rules.kind, "name-7")
+    target = RevocationTarget(rules.kind, name, "article")
+    receipt = await revoke(machine, Revoke(id=7, targets=[target]), machine.clock.monotonic_ns())
+    assert receipt.targets == [target]
     (found,) = [each for each in written if isinstance(each, RevocationRecord)]
-    assert (found.target, found.id, found.crew, found.by) == (target, name, "article", "owner")
-    assert found.branch == ""
-    assert found.grant == (name if target == "grant" else "")
-    assert found.process == (name if target == "process" else "")
-    kind = {"grant": KeyKind.GRANT, "process": KeyKind.PROCESS, "crew": KeyKind.CREW}[target]
-    identifier = b"" if target == "crew" else name.encode()
-    assert machine.table.is_revoked(table_key(kind, "article", identifier), 0)
+    assert (found.target, found.id, found.crew) == (rules.label, name, "article")
+    assert found.by == "owner"
+    named = {each.label: getattr(found, each.label) for each in BY_CLAIM_LABEL.values()}
+    assert named == {label: name if label == rules.label else "" for label in named}
+    assert machine.table.is_revoked(target.key, 0)

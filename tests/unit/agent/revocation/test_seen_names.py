@@ -6,43 +6,45 @@ import pytest
 from agent_world import Start
 from cluster_agent import Clustered
 from grant_builders import branch_id, grant
+from revocation_targets import branch, orchestrator
 
 from crewgate import limits
 from crewgate.agent import status
-from crewgate.agent.ipc_server.admin_session import quarantine, revoke, revoke_names
+from crewgate.agent.ipc_server.admin_session import quarantine, revoke
 from crewgate.agent.revocation.seen_names import SEEN, UnknownName, never_seen, was_minted
 from crewgate.agent.state import AgentState
 from crewgate.core.gossip.capsules import RevocationEntry
 from crewgate.core.ids import KeyKind, crew_key
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import GossipError
 from crewgate.gossip.stream import AskNameSeen
-from crewgate.ipc.admin_messages import Quarantine, RevocationTarget, Revoke, RevokeNames, Target
+from crewgate.ipc.admin_messages import Quarantine, Revoke
 
 
-async def asked(machine: AgentState, target: Target, name: str) -> str:
+async def asked(machine: AgentState, kind: KeyKind, name: str) -> str:
     """What the receipt says of it."""
-    ask = Revoke(id=1, name=name, crew="article", target=target)
+    ask = Revoke(id=1, targets=[RevocationTarget(kind, name, "article")])
     receipt = await revoke(machine, ask, machine.clock.monotonic_ns())
     assert receipt.reach.applied_on == 1
     return receipt.never_seen
 
 
 @pytest.mark.parametrize(
-    ("target", "known", "mistyped"),
+    ("kind", "known", "mistyped"),
     [
-        ("branch", branch_id(1), branch_id(2)),
-        ("grant", grant(1, 500).claims.jti, "jti-none"),
-        ("process", grant(1, 500).claims.process_id, "pid_none"),
+        (KeyKind.BRANCH, branch_id(1), branch_id(2)),
+        (KeyKind.GRANT, grant(1, 500).claims.jti, "jti-none"),
+        (KeyKind.PROCESS, grant(1, 500).claims.process_id, "pid_none"),
     ],
 )
 async def test_what_was_never_seen_is_said_and_revoked(
-    start: Start, target: Target, known: str, mistyped: str
+    start: Start, kind: KeyKind, known: str, mistyped: str
 ) -> None:
     """A machine that is alone speaks for all there are."""
     machine = start()
     machine.registry.learn(grant(1, 500))
-    assert await asked(machine, target, known) == ""
-    assert await asked(machine, target, mistyped) == "everywhere"
+    assert await asked(machine, kind, known) == ""
+    assert await asked(machine, kind, mistyped) == "everywhere"
 
 
 async def test_the_ledger_remembers_a_branch_that_the_table_has_forgotten(start: Start) -> None:
@@ -51,7 +53,7 @@ async def test_the_ledger_remembers_a_branch_that_the_table_has_forgotten(start:
     clocks = machine.clock.read()
     machine.lease_client.draw(grant(1, 500), 10, clocks.wall, clocks.boot_ns)
     machine.registry.forget(grant(1, 500).branch_key)
-    assert await asked(machine, "branch", branch_id(1)) == ""
+    assert await asked(machine, KeyKind.BRANCH, branch_id(1)) == ""
 
 
 @pytest.mark.parametrize(
@@ -77,11 +79,11 @@ async def test_other_members_are_asked(
         return answers
 
     monkeypatch.setattr(clustered.cluster.service, "ask", ask)
-    name = branch_id(2)
-    assert await never_seen(clustered.machine, "branch", name, "article") == found
-    assert asked == [AskNameSeen("branch", name, "article")]
+    target = branch(branch_id(2), "article")
+    assert await never_seen(clustered.machine, target) == found
+    assert asked == [AskNameSeen("branch", branch_id(2), "article")]
     clustered.machine.registry.learn(grant(2, 500))
-    assert await never_seen(clustered.machine, "branch", name, "article") == SEEN
+    assert await never_seen(clustered.machine, target) == SEEN
     assert len(asked) == 1  # what is known here nobody else is asked about
 
 
@@ -97,6 +99,8 @@ async def test_a_member_is_answered(clustered: Clustered, monkeypatch: pytest.Mo
     for bad in (
         AskNameSeen("branch", "no uuid", "article"),
         AskNameSeen("orchestrator", "a\0b", ""),
+        AskNameSeen("crew", "article", ""),
+        AskNameSeen("of a later version", "a", ""),
     ):
         with pytest.raises(GossipError, match="a question about what"):
             await answer(bad)
@@ -110,10 +114,8 @@ async def test_an_orchestrator_that_nobody_knows(start: Start) -> None:
     machine.registry.learn(grant(1, 500))
     known = grant(1, 500).claims.client_id
     for name, said in ((known, ""), ("article/none", "everywhere")):
-        names = [RevocationTarget(kind="orchestrator", crew="article", name=name)]
-        receipt = await revoke_names(
-            machine, RevokeNames(id=1, names=names), machine.clock.monotonic_ns()
-        )
+        wish = Revoke(id=1, targets=[orchestrator(name, "article")])
+        receipt = await revoke(machine, wish, machine.clock.monotonic_ns())
         assert receipt.never_seen == said
         ask = Quarantine(id=1, crew="article", orchestrator=name)
         assert (await quarantine(machine, ask)).never_seen == said
@@ -125,7 +127,7 @@ def test_a_crew_over_its_share_is_said_once_and_shown(start: Start, said: list[s
     """In the log, which is in the audit too, and in status with how often."""
     machine = start()
     for number in range(31):
-        machine.revoke(branch_id(number), "article")
+        machine.revoke([branch(branch_id(number), "article")])
     assert sum("used up its share" in text for text in said) == 1
     (row,) = status.status(machine, 1).coarsened
     assert (row.crew, row.count) == ("article", 3)
@@ -146,11 +148,15 @@ def test_what_others_revoke_is_coarsened_here_aloud(clustered: Clustered, said: 
 
 
 @pytest.mark.parametrize(
-    ("target", "claim"),
-    [("branch", "execution_branch_id"), ("grant", "jti"), ("process", "process_id")],
+    ("kind", "claim"),
+    [
+        (KeyKind.BRANCH, "execution_branch_id"),
+        (KeyKind.GRANT, "jti"),
+        (KeyKind.PROCESS, "process_id"),
+    ],
 )
 async def test_what_was_minted_here_is_known_unused(
-    start: Start, target: Target, claim: str
+    start: Start, kind: KeyKind, claim: str
 ) -> None:
     """Also an older grant than a branch's newest: the journals of this machine have it."""
     machine = start()
@@ -158,8 +164,8 @@ async def test_what_was_minted_here_is_known_unused(
     folder.mkdir()
     line = f'{{"event":"mint","claims":{{"{claim}":"{branch_id(7)}"}}}}\n'
     (folder / "article+article-1.jsonl").write_text("{}\n" + line)
-    assert await asked(machine, target, branch_id(7)) == ""
-    assert await asked(machine, target, branch_id(8)) == "everywhere"
+    assert await asked(machine, kind, branch_id(7)) == ""
+    assert await asked(machine, kind, branch_id(8)) == "everywhere"
 
 
 def test_more_than_can_be_looked_through_says_nothing(

@@ -20,12 +20,11 @@ from crewgate.ca.authority import request_pem
 from crewgate.ca.certificates import new_key, pem
 from crewgate.ca.gateway_signing_key import public_half
 from crewgate.ca.key_files import read_key
-from crewgate.ca.propagation import PropagationResult
 from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.config import load
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
-from crewgate.ipc.admin_messages import QuorumResult
+from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt
 
 
 def issue(run: Run, fresh: Path, name: str = "a-1", *more: object) -> dict[str, Any]:
@@ -247,7 +246,7 @@ def test_a_revocation_that_too_few_machines_have_is_an_exit_status(
 ) -> None:
     """As of `crewgate revoke`, with a line that says who has not answered."""
     reach = QuorumResult("quorum", applied_on=1, of=3, ms=1000.0, missing=["b", "c"], enough=False)
-    done = PropagationResult(read_ns=1, reach=reach)
+    done = RevocationReceipt(read_ns=1, reach=reach)
     monkeypatch.setattr("crewgate.ca.propagation.announce", lambda *_: done)
     row = issue(run, fresh)
     result = run("ca", "revoke", "-c", fresh, row["serial"])
@@ -268,7 +267,7 @@ def test_on_a_full_disk_the_gateway_refuses_it_and_a_person_has_to_say_it_again(
     row = issue(run, fresh)
     with full_books(monkeypatch):
         with monkeypatch.context() as patch:
-            done = PropagationResult(read_ns=1)
+            done = RevocationReceipt(read_ns=1)
             patch.setattr("crewgate.ca.propagation.announce", lambda *_, done=done: done)
             result = run("ca", "revoke", "-c", fresh, row["serial"])
         assert result.exit_code == 2

@@ -7,9 +7,10 @@ from typing import Any, Self
 import pytest
 from cli_runner import Run
 from msgspec.structs import replace
+from revocation_targets import orchestrator
 
 from crewgate.cli.output.cluster import ago, status_lines, touch_line
-from crewgate.ipc.admin_messages import NamesReceipt, QuorumResult
+from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt
 from crewgate.ipc.cluster_messages import ClusterStatus, KeysRotated, MemberRow, SyncState
 
 TOUCH = SyncState(3, 2, 1, "majority", True, 0.4, 4.6)
@@ -36,8 +37,8 @@ ROWS = [
     MemberRow("edge-4", "", "suspect", "waiting", 0.8, 0, False),
     MemberRow("edge-5", "", "here", "outcast", None, 0, False),
 ]
-RECEIPT = NamesReceipt(
-    id=1, read_ns=1, cut_ms=0.0, calls_cut=0, connections_closed=0, attachments=1, silent=0,
+RECEIPT = RevocationReceipt(
+    id=1, targets=[orchestrator("gateway/edge-2")], read_ns=1, attachments=1,
     reach=QuorumResult("quorum", 2, 3, 9.5, ["edge-2"], enough=True),
 )  # fmt: skip
 
@@ -65,7 +66,7 @@ class Agent:
     def cluster(self) -> ClusterStatus:
         return self.status
 
-    def forget(self, name: str, until: str, *, force: bool) -> NamesReceipt:
+    def forget(self, name: str, until: str, *, force: bool) -> RevocationReceipt:
         self.asked.append((name, until, force))
         return self.receipt
 
@@ -207,16 +208,18 @@ def test_one_is_sent_away(ask: Any, agent: Agent) -> None:
     assert lines[1] == "it does not count here any more; run the same on each machine that remains"
     assert agent.asked == [("edge-2", "", False), ("edge-2", "local", True)]
     document, _ = ask("forget", "edge-2", "--json")
-    assert (document["applied_on"], document["of"]) == (2, 3)
+    assert (document["applied_on"], document["of"], document["nameless"]) == (2, 3, False)
+    assert document.keys().isdisjoint({"id", "targets", "reach"})
 
 
 def test_one_without_a_certificate_is_forgotten_here_alone(ask: Any, agent: Agent) -> None:
     """No other machine could be told, so a person has to."""
-    agent.receipt = replace(RECEIPT, nameless=True, reach=QuorumResult())
+    agent.receipt = replace(RECEIPT, targets=[], reach=QuorumResult())
     lines, status = ask("forget", "0123456789abcdef")
     assert "run the same on each that shows it" in lines[0]
     assert "revoked" not in lines[0]
     assert status == 0
+    assert ask("forget", "0123456789abcdef", "--json")[0]["nameless"] is True
 
 
 def test_fewer_than_asked_for_is_exit_status_3(ask: Any, agent: Agent) -> None:

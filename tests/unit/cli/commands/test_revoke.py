@@ -5,25 +5,34 @@ from pathlib import Path
 import pytest
 from cli_runner import Run
 
-from crewgate.cli.commands.revoke import Revocable
-from crewgate.ipc.admin_messages import Target
+from crewgate.cli.commands.revoke import command, target_of
+from crewgate.core.ids import KeyKind
+from crewgate.core.revocation_kinds import KINDS, RevocationTarget
 
 BRANCH = "0199c1d2-0000-7000-8000-000000000002"
-ONE = "name one of BRANCH, --grant JTI, --process ID and --every-token-of CREW"
+ONE = "name one of BRANCH, --grant, --process"
 
 
 @pytest.mark.parametrize(
-    ("given", "target"),
+    ("option", "kind", "name", "crew"),
     [
-        (Revocable(BRANCH, None, None, None, ""), ("branch", BRANCH)),
-        (Revocable(None, "g-1", None, None, "article"), ("grant", "g-1")),
-        (Revocable(None, None, "pid_7", None, "article"), ("process", "pid_7")),
-        (Revocable(None, None, None, "article", ""), ("crew", "article")),
+        ("branch", KeyKind.BRANCH, BRANCH, ""),
+        ("grant", KeyKind.GRANT, "g-1", "article"),
+        ("process", KeyKind.PROCESS, "pid_7", "article"),
+        ("every_token_of", KeyKind.CREW, "article", ""),
     ],
 )
-def test_each_option_names_its_kind(given: Revocable, target: tuple[Target, str]) -> None:
+def test_each_option_names_its_kind(option: str, kind: KeyKind, name: str, crew: str) -> None:
     """As the agent is asked for it."""
-    assert given.target() == target
+    named = dict.fromkeys(("branch", "grant", "process", "every_token_of")) | {option: name}
+    assert target_of(named, crew) == RevocationTarget(kind, name, crew)
+
+
+def test_the_command_has_every_kind_of_a_configured_crew() -> None:
+    """And of others, which the CA revokes, none."""
+    options = {each.name for each in command.params}
+    for rules in KINDS.values():
+        assert (rules.request_field in options) is rules.of_configured_crew
 
 
 @pytest.mark.parametrize(
@@ -33,15 +42,18 @@ def test_each_option_names_its_kind(given: Revocable, target: tuple[Target, str]
         (("--crew", "article"), ONE),
         ((BRANCH, "--every-token-of", "article"), ONE),
         (("--grant", "g", "--process", "p"), ONE),
-        (("--every-token-of", "article", "--crew", "article"), "--crew is for BRANCH"),
+        (
+            ("--every-token-of", "article", "--crew", "article"),
+            "--every-token-of names a crew itself",
+        ),
         (("--every-token", "article"), "No such option"),
-        (("--grant", "eyJh.secret.x y"), "--grant: that is none"),
-        (("--grant", "eyJh.secret." + 200 * "x"), "--grant: that is none"),
-        (("--process", ""), "--process: that is none"),
-        (("--every-token-of", ""), "--every-token-of: name a crew"),
-        (("",), "BRANCH: that is no id"),
-        ((BRANCH.upper().replace("A", "B"),), "BRANCH: that is no id"),
-        (("eyJh.secret." + 800 * "x",), "BRANCH: that is no id"),
+        (("--grant", "eyJh.secret.x y"), "--grant: that names no grant"),
+        (("--grant", "eyJh.secret." + 200 * "x"), "--grant: that names no grant"),
+        (("--process", ""), "--process: that names no process"),
+        (("--every-token-of", ""), "--every-token-of: that names no crew"),
+        (("",), "BRANCH: that names no branch"),
+        ((BRANCH.upper().replace("A", "B"),), "BRANCH: that names no branch"),
+        (("eyJh.secret." + 800 * "x",), "BRANCH: that names no branch"),
     ],
 )
 def test_what_is_not_plain_is_refused(

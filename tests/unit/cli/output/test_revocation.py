@@ -6,19 +6,21 @@ import click
 import msgspec
 import pytest
 from click.testing import CliRunner
+from revocation_targets import branch
 
 from crewgate.cli.output.revocation import end, reached, show, unseen
-from crewgate.ipc.admin_messages import NeverSeen, QuorumResult, RevocationReceipt, Target
+from crewgate.core.ids import KeyKind
+from crewgate.core.revocation_kinds import RevocationTarget
+from crewgate.ipc.admin_messages import NeverSeen, QuorumResult, RevocationReceipt
 
+BRANCH = branch("0199c1d2-0000-7000-8000-000000000002", "article")
 RECEIPT = RevocationReceipt(
     id=1,
-    target="branch",
-    name="0199c1d2-0000-7000-8000-000000000002",
-    crew="article",
+    targets=[BRANCH],
     read_ns=1,
     last_cut_ns=3_000_001,
     cut_ms=3.0,
-    streams_cut=1,
+    calls_cut=1,
     attachments=3,
     silent=0,
 )
@@ -28,9 +30,9 @@ def test_a_receipt_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     """How many calls were cut and how fast; who did not answer; what it was widened to."""
     show(RECEIPT, as_json=False)
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith(f"revoked {RECEIPT.name} of crew article and all below it: ")
+    assert line.startswith(f"revoked {BRANCH.name} of crew article and all below it: ")
     assert line.endswith(": 1 open call cut within 3.0 ms")
-    worse = msgspec.structs.replace(RECEIPT, streams_cut=0, silent=1, coarsened=True)
+    worse = msgspec.structs.replace(RECEIPT, calls_cut=0, silent=1, coarsened=True)
     show(worse, as_json=False)
     first, coarse, missing = capsys.readouterr().out.splitlines()
     assert first.endswith("no call was open at the gateway")
@@ -64,39 +66,40 @@ def test_a_receipt_for_a_script(capsys: pytest.CaptureFixture[str]) -> None:
     show(RECEIPT, as_json=True)
     here = json.loads(capsys.readouterr().out)
     members |= members.pop("reach")
-    members["branch"] = members.pop("name")
-    assert here == {k: v for k, v in members.items() if k not in {"type", "id", "target"}}
+    members["streams_cut"] = members.pop("calls_cut")
+    members |= {"branch": BRANCH.name, "crew": "article"}
+    assert here == {k: v for k, v in members.items() if k not in {"type", "id", "targets"}}
     show(RECEIPT, as_json=True, without=("read_ns", "last_cut_ns"))
     there = json.loads(capsys.readouterr().out)
     assert here == there | {"read_ns": 1, "last_cut_ns": 3_000_001}
 
 
 @pytest.mark.parametrize(
-    ("target", "name", "says"),
+    ("kind", "name", "says"),
     [
-        ("grant", "g-1", "revoked grant g-1 of crew article"),
+        (KeyKind.GRANT, "g-1", "revoked grant g-1 of crew article"),
         (
-            "process",
+            KeyKind.PROCESS,
             "pid_7",
             "revoked every token of process pid_7 of crew article that is dated until 5 s from now",
         ),
         (
-            "crew",
+            KeyKind.CREW,
             "article",
             "revoked every token of crew article that is dated until 5 s from now",
         ),
     ],
 )
 def test_tokens_are_no_branch(
-    capsys: pytest.CaptureFixture[str], target: Target, name: str, says: str
+    capsys: pytest.CaptureFixture[str], kind: KeyKind, name: str, says: str
 ) -> None:
     """Nothing is below them; and a document has them under their own names."""
-    receipt = msgspec.structs.replace(RECEIPT, target=target, name=name)
+    receipt = msgspec.structs.replace(RECEIPT, targets=[RevocationTarget(kind, name, "article")])
     show(receipt, as_json=False)
     assert capsys.readouterr().out == f"{says}: 1 open call cut within 3.0 ms\n"
     show(receipt, as_json=True)
     document = json.loads(capsys.readouterr().out)
-    assert (document[target], document["crew"]) == (name, "article")
+    assert (document[kind.label], document["crew"]) == (name, "article")
     assert document.keys().isdisjoint({"branch", "target", "name"})
 
 

@@ -4,17 +4,18 @@ from crew_world import KID, World
 from gate_world import Gatehouse
 
 from crewgate.core.ids import branch_key
-from crewgate.core.tokens.grant import keys_of
+from crewgate.core.revocation_kinds import NAMED_IN_TOKENS, keys_of
 
 
 def test_everything_that_a_token_names_is_what_the_gate_looks_up() -> None:
-    """Grant, process, orchestrator, key, crew, its branch and each ancestor, once each."""
+    """What its claims name, key, crew, its branch and each ancestor, once each."""
     world = World.make()
     with Gatehouse(world).permit(world.token) as permit:
         claims = permit.grant.claims
         keys = keys_of(claims, KID)
         assert sorted(keys) == sorted(permit.revocable)
-    assert len(set(keys)) == len(keys) == 5 + 1 + len(claims.branch_path)
+    named = len(NAMED_IN_TOKENS) + 2
+    assert len(set(keys)) == len(keys) == named + 1 + len(claims.branch_path)
     assert claims.branch_path
     for element in claims.branch_path:
         assert branch_key(claims.crew, element.id) in keys
