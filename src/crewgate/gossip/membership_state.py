@@ -157,8 +157,6 @@ class MembershipState:
         node.members.join(known.id, known.address, self._host.now())
         members = [each for each in hello.members if each in self.directory]
         node.merge_views(members, hello.counted, self._host.now())
-        if hello.word.counts:
-            node.drop_members(hello.members, self._host.now())
 
     def add_members(self, node: ProtocolNode) -> None:
         """Have the protocol know all members."""

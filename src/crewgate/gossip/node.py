@@ -245,7 +245,13 @@ class GossipNode:
         self.save()
 
     def synced(self, member: bytes, hello: Hello, asked_at: float) -> None:
-        """All that a member had when it said hello is here."""
+        """All that a member had when it said hello is here.
+
+        Only now may this machine drop the members that the other has dropped. Before, it would
+        take a majority of fewer members for enough, and lack what the other was asked to know.
+        """
+        if hello.word.counts:
+            self.node.drop_members(hello.members, self.host.now())
         self.node.anti_entropy.synced(member, hello.word, asked_at)
         self.save()
 

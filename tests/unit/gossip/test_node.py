@@ -390,6 +390,19 @@ def test_a_restart_goes_on_sending_away(authority: Authority, tmp_path: Path) ->
     assert again.node.freshness.digest == one.node.freshness.digest
 
 
+def test_a_dropped_member_goes_here_once_the_other_has_handed_over_all(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """Its view comes first, and may come alone: the conversation may break off."""
+    one, other, gone = company_of(authority, tmp_path, 3)
+    one.gossip.revoke([one.entry(of_gateway("m2"), kind=KeyKind.ORCHESTRATOR)])
+    one.node.freshness.drop(gone.id)
+    other.hears(one)
+    assert (other.others, other.node.freshness.leaving) == ({one.id, gone.id}, (gone.id,))
+    other.gossip.synced(one.id, one.company.hello(one.node), other.host.now())
+    assert (other.others, other.node.freshness.leaving) == ({one.id}, ())
+
+
 def _record(raw: bytes) -> bytes:
     import struct  # noqa: PLC0415 -- once
     import zlib  # noqa: PLC0415 -- once

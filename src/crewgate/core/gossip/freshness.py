@@ -10,13 +10,17 @@ admits all new ones that it knows in one step, and nobody else until it knows th
 that does not count yet, new or with an empty disk, does so once it has compared with a majority of
 those who ever did. One that is sent away goes once a majority with it was compared with since. An
 answer counts only if both machines have the same members, the same ones that ever counted, and the
-same evictions that wait. If a machine waits to drop a member, and learns that another machine has
-dropped it, it drops it too.
+same evictions that wait. If a machine waits to drop a member, and another machine that counts has
+dropped it, it drops it too, once it has everything that the other had.
 
 If several evictions wait, a machine carries them out one by one, in the order of the ids. For each
 one it needs new answers from a majority of the members that it has then. Otherwise it could go from
 five members to three at once. Two of the three, and the other three of the five, would then both
 take themselves for a majority.
+
+The machine that drops a member has asked a majority, so it knows all that was acknowledged among
+the members of before. Whoever follows it must know as much: after the next eviction, the machines
+that remain may have no member in common with those that acknowledged.
 
 Two machines may each evict a different member at the same time. If both succeeded among four, each
 would have three members left. Two machines with one view, and two with the other, would then both
@@ -135,10 +139,11 @@ class QuorumFreshness:
             self._settle()
 
     def let_go(self, members: Iterable[bytes]) -> bool:
-        """Members by the word of another that counts; whether somebody went who was sent away.
+        """Drop who leaves here, and is none of the members of another; whether anybody went.
 
-        Who leaves here, and is none of these, went there: a majority was asked. Whoever waited for
-        answers of their own would wait for ever, as nobody else thinks the same any more.
+        The other counts, and all that it had when it said so is here. It asked a majority. A
+        machine that waited for answers of its own would wait for ever, as nobody else has the same
+        view any more.
         """
         gone = self._leaving.keys() - set(members)
         for member in gone:

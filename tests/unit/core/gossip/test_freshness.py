@@ -208,6 +208,12 @@ class Member:
     def members(self) -> list[bytes]:
         return [self.id, *self.fresh.others]
 
+    def follow(self, other: "Member") -> None:
+        """Drop whom another has dropped: all that it knew is here."""
+        assert self.known >= other.known
+        if other.fresh.counts:
+            self.fresh.let_go(other.members())
+
 
 def test_of_two_who_are_sent_away_each_goes_by_a_majority_of_its_own() -> None:
     """Two evictions wait on one machine. It must not go from five members to three at once."""
@@ -238,6 +244,35 @@ def test_of_two_who_are_sent_away_each_goes_by_a_majority_of_its_own() -> None:
     cluster.revoke_by_quorum(0)
     assert cluster.acknowledged
     assert min(each.fresh.until(STALENESS) for each in (one, two, three)) > cluster.now
+
+
+def test_who_hears_of_an_eviction_drops_nobody_before_it_knows_as_much() -> None:
+    """Of five, two are evicted that alone share with a third what they have acknowledged.
+
+    If the other two dropped them by hearsay, they would be a majority of three and lack it.
+    """
+    cluster = Cluster()
+    cluster.begin(count=5)
+    cluster.revoke(0)
+    cluster.tell(3, 0)
+    cluster.tell(4, 0)
+    assert cluster.acknowledged
+    cluster.forget(0, 3)
+    cluster.forget(0, 4)
+    for _ in range(8):  # both sides hear of the members, and one of them of the revocation
+        cluster.wait(0.1)
+        for whom in (1, 2):
+            cluster.compare(0, whom)
+    cluster.wait(6.0)
+    for who, whom in ((1, 2), (2, 1)):
+        cluster.compare(who, whom)
+    cluster.who_admits_knows()
+    for _ in range(4):  # nothing is lost any more
+        for who, whom in permutations(range(3), 2):
+            cluster.compare(who, whom)
+    assert [len(cluster.one(who).members()) for who in range(3)] == [3, 3, 3]
+    assert min(cluster.one(who).fresh.until(STALENESS) for who in range(3)) > cluster.now
+    cluster.who_admits_knows()
 
 
 @pytest.mark.parametrize("count", [4, 5, 6])
@@ -346,6 +381,7 @@ class Cluster(RuleBasedStateMachine):
         one.known |= other.known
         if hears:
             self.hear(one, other)
+            one.follow(other)
             self.hear(other, one)
         if is_same and other.fresh.counts:
             one.fresh.compared(other.id, at)
@@ -359,8 +395,6 @@ class Cluster(RuleBasedStateMachine):
         one.met |= other.met - gone
         members = [each for each in other.members() if each not in gone]
         one.fresh.merge(members, other.fresh.counted, self.now)
-        if other.fresh.counts:
-            one.fresh.let_go(other.members())
 
     @rule(contact=WHO)
     def join(self, contact: int) -> None:
