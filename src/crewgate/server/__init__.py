@@ -1,4 +1,13 @@
-"""The edge: sockets, TLS 1.3, HTTP/1.1 and HTTP/2, turned into exchanges for an application."""
+"""Serves clients: accepts connections over TLS 1.3 and hands requests to an application.
+
+A `Listener` accepts. A `ClientConnection` shakes hands, lets a `ConnectionAuthorizer` judge the
+client's certificate, and passes bytes to `HTTP1` or `HTTP2`, which make one `Exchange` of each
+request. A `Poller` shares one event loop turn among all ready sockets of a worker.
+
+Invariants: no byte of HTTP is read before the handshake and the authorizer have accepted the
+client. An error in one connection ends no other. Each buffer, wait and count has a bound in
+`crewgate.limits`.
+"""
 
 from crewgate.runtime.listening import listen
 from crewgate.server.connection_authorizer import AuthorizedConnection

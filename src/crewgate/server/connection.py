@@ -1,9 +1,10 @@
-"""One connection: handshake, then turns of reading and writing, and a barrier round it all.
+"""Runs one client connection: the handshake, then reads and writes when the poller says so.
 
-Nothing that a client sends gets past the barrier: the connection ends, the worker goes on. Reads
-and writes go to a non-blocking `SSLSocket` directly, when the poller says so; where OpenSSL asks a
-write for a read, it is obeyed. A task belongs to the connection as a whole, for its handshake and
-its end; a request has one only if its application asks for it. Knows no HTTP.
+An error barrier surrounds it: whatever a client sends ends at most its own connection, and the
+worker goes on. The connection reads and writes a non-blocking `SSLSocket` directly. If OpenSSL must
+write before it can read, the connection waits until the socket takes bytes. Each connection has one
+Trio task, for its handshake and its end. A request has a task only if the application returns a
+coroutine for it. This module knows no HTTP.
 """
 
 import logging
@@ -33,138 +34,144 @@ _INTERNAL_ERROR = 2  # RFC 9113 §7
 
 
 class ListenerContext(HandshakeContext, Protocol):
-    """What a listener lends its connections."""
+    """The parts of a listener that its connections use.
 
-    now: float  # monotonic seconds, moved on by the sweeper
-    date: bytes  # the value of a Date field
+    `now` is in monotonic seconds, `date` the value of a Date field; the sweeper updates both.
+    """
+
+    now: float
+    date: bytes
     application: ExchangeHandler
     poller: Poller
 
 
 class ClientConnection:
-    """A client's connection, from handshake to end; the `ConnectionHost` of its protocol."""
+    """One client's connection, from handshake to close; the `ConnectionHost` of its protocol."""
 
-    def __init__(self, sock: ClientSocket, peer: ClientInfo, clock: ListenerContext) -> None:
+    def __init__(self, sock: ClientSocket, peer: ClientInfo, listener: ListenerContext) -> None:
         self.peer = peer
         self.scope = trio.CancelScope()
         self._sock = sock
         self._fd = sock.fileno()
-        self._clock = clock
-        self._poller = clock.poller
+        self._listener = listener
+        self._poller = listener.poller
         self._protocol: WireProtocol | None = None
         self._nursery: trio.Nursery | None = None
-        self._over = WakeupEvent()
-        self._open = False  # whether the poller watches it
+        self._ended = WakeupEvent()
+        self._is_watched = False
         self._events = READABLE
         self._unsent = b""
         self._unsent_since = 0.0
         self._write_is_due = False
-        self._wants_write = False  # the socket is full, or a read waits for a write
+        # The socket is full, or a read must wait for a write.
+        self._wants_write = False
         self._peer_closed = False
-        self._is_drained = False  # in the midst of the handshake
+        # A drain during the handshake takes effect when the protocol starts.
+        self._is_draining = False
 
     def __repr__(self) -> str:
-        kind = "handshake" if self._protocol is None else type(self._protocol).__name__
-        return f"<ClientConnection {self.peer.address}:{self.peer.port} {kind}>"
+        state = "handshake" if self._protocol is None else type(self._protocol).__name__
+        return f"<ClientConnection {self.peer.address}:{self.peer.port} {state}>"
 
     async def serve(self) -> None:
-        """Serve until the connection ends, whatever the client does; never raises an Exception."""
+        """Serve until the connection ends. Never raises an Exception."""
         try:
             with self.scope:
                 await self._serve()
         except Exception:  # noqa: BLE001 - the barrier
-            _log.exception("connection from %s ended by an error of ours", self.peer.address)
+            _log.exception("closing the connection from %s: internal error", self.peer.address)
         finally:
             self._sock.close()
 
     def abort(self) -> None:
-        """End at once, and whatever is at work for this client."""
+        """Close at once, and cancel all work for this client."""
         if self._protocol is not None:
             self._protocol.lose()
         self.scope.cancel()
 
     def drain(self, *, urgent: bool = True) -> None:
-        """Let requests under way end, take no more; see `WireProtocol.drain`."""
+        """Close after the requests under way; see `WireProtocol.drain`."""
         if self._protocol is not None:
             self._protocol.drain(urgent=urgent)
         elif urgent:
             self.abort()
-        self._is_drained = True
+        self._is_draining = True
 
     def sweep(self, now: float) -> None:
-        """End what is overdue."""
+        """End whatever is overdue at `now` (monotonic seconds)."""
         if self._protocol is None:
-            return  # the handshake has its own deadline
+            return  # `_serve` bounds the handshake
         is_unread = bool(self._unsent) and now - self._unsent_since > limits.send_wait_seconds_max
-        self._clock.counters.connections_unread += is_unread
+        self._listener.counters.connections_unread += is_unread
         if is_unread or not self._protocol.sweep(now):
             self.abort()
 
-    # The protocol's side.
+    # `ConnectionHost`, for the protocol.
 
     def now(self) -> float:
-        """Return the listener's coarse clock."""
-        return self._clock.now
+        """Return the listener's coarse monotonic clock, in seconds."""
+        return self._listener.now
 
     def date(self) -> bytes:
-        """Return the listener's Date."""
-        return self._clock.date
+        """Return the value of a Date field."""
+        return self._listener.date
 
     def wake(self) -> None:
-        """Write what there is at the end of this turn."""
+        """Write the protocol's output at the end of this turn."""
         if not self._write_is_due:
             self._write_is_due = True
             self._poller.write_at_end(self._write)
 
     def resume(self) -> None:
-        """Read again what a paused protocol left unread."""
+        """Read again if the protocol is no longer paused."""
         self._choose_events()
 
     def dispatch(self, exchange: Exchange) -> None:
-        """Hand a request to the application; a coroutine becomes a task in this connection."""
+        """Call the application; if it returns a coroutine, run that as a task."""
         try:
-            work = self._clock.application(exchange)
+            coroutine = self._listener.application(exchange)
         except Exception:  # noqa: BLE001 - the barrier
-            _log.exception("a request ended by an error of ours")
-            _fail(exchange)
+            _log.exception("failing a request from %s: internal error", self.peer.address)
+            _respond_internal_error(exchange)
             return
-        if work is not None and self._nursery is not None:
-            self._nursery.start_soon(_run, exchange, work)
+        if coroutine is not None and self._nursery is not None:
+            self._nursery.start_soon(_run_guarded, exchange, coroutine)
             self._poller.yield_to_trio()
 
     async def _serve(self) -> None:
-        with trio.move_on_after(limits.handshake_seconds_max) as timely:
-            peer = await enter(self._sock, self.peer, self._clock, self)
-        if timely.cancelled_caught:
-            self._clock.counters.handshakes_slow += 1
+        with trio.move_on_after(limits.handshake_seconds_max) as deadline:
+            peer = await enter(self._sock, self.peer, self._listener, self)
+        if deadline.cancelled_caught:
+            self._listener.counters.handshakes_slow += 1
             return
         if peer is not None:
             self.peer = peer
-            await self._converse()
+            await self._run_protocol()
         if not self._peer_closed:
-            await linger(self._sock)  # so that the last answer arrives, or the alert
+            await linger(self._sock)  # so that the last response or TLS alert arrives
 
-    async def _converse(self) -> None:
-        """Read and write until the connection is over."""
-        kind = HTTP2 if self._sock.selected_alpn_protocol() == "h2" else HTTP1
-        protocol: WireProtocol = kind(self, self._clock.counters)
+    async def _run_protocol(self) -> None:
+        """Read and write until the connection ends."""
+        make_protocol = HTTP2 if self._sock.selected_alpn_protocol() == "h2" else HTTP1
+        protocol: WireProtocol = make_protocol(self, self._listener.counters)
         self._protocol = protocol
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._poller.watch(self._fd, self._ready)
-            self._open = True
+            self._is_watched = True
             try:
-                if self._is_drained:
+                if self._is_draining:
                     protocol.drain(urgent=False)
                 self.wake()
-                await self._over.wait()
+                await self._ended.wait()
             finally:
                 self._stop()
                 nursery.cancel_scope.cancel()
-        protocol.lose()  # what a request's last task did
+        # A request's last task may have begun something since `_stop`.
+        protocol.lose()
 
     def _ready(self, events: int) -> bool:
-        """Read or write, as the poller says; the barrier. Returns whether a large body goes on."""
+        """Read or write, inside the barrier; return whether more of a large body is likely."""
         protocol = self._protocol
         if protocol is None:
             return False
@@ -176,7 +183,7 @@ class ClientConnection:
             if events & READABLE:
                 is_bulk = self._read(protocol)
             elif events & ~WRITABLE:
-                self._end(peer_closed=True)  # reset while nothing was to be read
+                self._end(peer_closed=True)  # EPOLLERR or EPOLLHUP alone: a reset
             if protocol.paused or self._wants_write or self._events != READABLE:
                 self._choose_events()
         except Exception:  # noqa: BLE001 - the barrier
@@ -184,19 +191,21 @@ class ClientConnection:
         return is_bulk
 
     def _read(self, protocol: WireProtocol) -> bool:
-        """Take what came; `limits.receive_bytes` a turn keep the worker fair.
+        """Read what has arrived; return whether more of a large body is likely.
 
-        A read takes a whole TLS record, so OpenSSL keeps nothing that could be missed. After a full
-        one in the midst of a body another is there, as a rule: it is read in the same turn.
+        One turn reads about `limits.receive_bytes`, so that no connection holds up the others. A
+        read takes a whole TLS record, so OpenSSL buffers no bytes that the poller does not see.
+        After a full record of a body another one is usually there: the same turn reads it as well.
         """
-        left = limits.receive_bytes
-        while left > 0:
+        remaining = limits.receive_bytes
+        while remaining > 0:
             try:
                 data = self._sock.recv(limits.receive_bytes)
             except ssl.SSLWantReadError:
                 break
             except ssl.SSLWantWriteError:
-                self._wants_write = True  # a key update must be answered while the socket is full
+                # OpenSSL must answer a TLS key update, and the socket is full.
+                self._wants_write = True
                 break
             except OSError:
                 forget_errors()
@@ -207,24 +216,24 @@ class ClientConnection:
             is_body = protocol.receive(data)
             if not is_body or len(data) < limits.bulk_bytes or protocol.paused:
                 break
-            left -= len(data)
+            remaining -= len(data)
         if protocol.has_output:
             self.wake()
-        return left < limits.receive_bytes
+        return remaining < limits.receive_bytes
 
     def _choose_events(self) -> None:
-        """Ask the poller for what can be worked on."""
+        """Have the poller report the events that this connection can act on."""
         events = WRITABLE if self._wants_write else 0
         if (protocol := self._protocol) is not None and not protocol.paused:
             events |= READABLE
-        if events != self._events and self._open:
+        if events != self._events and self._is_watched:
             self._events = events
             self._poller.change(self._fd, events)
 
     def _write(self) -> None:
-        """Write what there is; end the connection when that was the last of it."""
+        """Write the protocol's output; end the connection after the last of it."""
         self._write_is_due = False
-        if (protocol := self._protocol) is None or self._wants_write or not self._open:
+        if (protocol := self._protocol) is None or self._wants_write or not self._is_watched:
             return
         try:
             if not self._flush(protocol):
@@ -240,9 +249,10 @@ class ClientConnection:
             self._fail()
 
     def _flush(self, protocol: WireProtocol) -> bool:
-        """Write what there is; False when the socket is full.
+        """Write the protocol's output; return False if the socket is full.
 
-        What OpenSSL did not take must be offered again unchanged, so it is kept as it was.
+        OpenSSL requires that bytes which it did not take are offered again unchanged, so `_unsent`
+        keeps them as they were.
         """
         while True:
             data = self._unsent or protocol.bytes_to_send()
@@ -251,48 +261,49 @@ class ClientConnection:
                     sent = self._sock.send(data)
                 except ssl.SSLWantWriteError:
                     if not self._unsent:
-                        self._unsent, self._unsent_since = data, self._clock.now
+                        self._unsent, self._unsent_since = data, self._listener.now
                     return False
                 self._unsent = data[sent:]
-                self._unsent_since = self._clock.now
+                self._unsent_since = self._listener.now
                 if self._unsent or protocol.has_output:
                     continue
             if not protocol.sent_all():
                 return True
 
     def _end(self, *, peer_closed: bool) -> None:
-        """Read and write no more; the connection's task does the rest."""
+        """Stop reading and writing; the connection's task does the rest."""
         self._peer_closed = self._peer_closed or peer_closed
         self._stop()
-        self._over.set()
+        self._ended.set()
 
     def _fail(self) -> None:
-        _log.exception("connection from %s ended by an error of ours", self.peer.address)
+        _log.exception("closing the connection from %s: internal error", self.peer.address)
         self._end(peer_closed=False)
 
     def _stop(self) -> None:
-        if self._open:
-            self._open = False
+        if self._is_watched:
+            self._is_watched = False
             self._poller.forget(self._fd)
         if self._protocol is not None:
             self._protocol.lose()
 
 
-async def _run(exchange: Exchange, work: Coroutine[None, None, None]) -> None:
-    """Run an application's coroutine; the barrier round one request."""
+async def _run_guarded(exchange: Exchange, coroutine: Coroutine[None, None, None]) -> None:
+    """Run an application's coroutine inside the barrier of one request."""
     try:
         with exchange.scope:
-            await work
+            await coroutine
     except ClientError:
         pass
     except Exception:  # noqa: BLE001 - the barrier
-        _log.exception("a request ended by an error of ours")
+        _log.exception("failing a request from %s: internal error", exchange.peer.address)
     finally:
-        if not exchange.done and exchange.watcher is None:  # nobody works on it any more
-            _fail(exchange)
+        # The coroutine has returned, and no observer will finish the response.
+        if not exchange.done and exchange.watcher is None:
+            _respond_internal_error(exchange)
 
 
-def _fail(exchange: Exchange) -> None:
+def _respond_internal_error(exchange: Exchange) -> None:
     if exchange.started:
         exchange.reset(_INTERNAL_ERROR)
     else:

@@ -1,7 +1,7 @@
-"""Who may speak at a listener at all: judged after the handshake, before the first byte is read.
+"""Defines how a connection asks whether its client may use the listener.
 
-The protocol between a connection and whoever knows crews. A listener without a guard admits every
-client that shakes hands; what a client says is then all that is known of it.
+The question comes after the handshake and before the first byte of HTTP is read. A listener without
+an authorizer admits every client that completes the handshake.
 """
 
 from typing import Protocol
@@ -11,27 +11,31 @@ from crewgate.server.request import ClientInfo
 
 
 class AuthorizedConnection(Protocol):
-    """A connection, as a guard sees it."""
+    """A connection that an authorizer may close."""
 
     def abort(self) -> None:
-        """End at once, and whatever is at work for it."""
+        """Close at once, and cancel all work for the client."""
 
     def drain(self, *, urgent: bool = True) -> None:
-        """Let requests under way end, take no more."""
+        """Close after the requests under way; see `WireProtocol.drain`."""
 
 
 class ConnectionAuthorizer(Protocol):
-    """Judges connections and remembers the admitted ones, to end them."""
+    """Decides which clients a listener admits, and can close their connections later."""
 
-    def refused(self, peer: ClientInfo, why: PeerReason) -> None:
-        """Note a handshake that failed; `peer.certificate` is what was shown, unproven."""
+    def refused(self, peer: ClientInfo, reason: PeerReason) -> None:
+        """Record a failed handshake.
+
+        The client presented `peer.certificate` and did not prove that it holds the key.
+        """
 
     async def admit(self, peer: ClientInfo, connection: AuthorizedConnection) -> ClientInfo | None:
-        """Return the peer as it may speak, or None; refusals are noted.
+        """Return the peer with its identity, or None for a refusal, which is recorded.
 
-        `peer.certificate` is what the handshake proved, None if there was none. From then on the
-        guest may be ended. May wait; the caller bounds it.
+        The handshake has proved `peer.certificate`; it is None if the client presented none. The
+        authorizer may close an admitted connection at any time. This call may wait for an OCSP
+        responder; the caller bounds the wait.
         """
 
     def leave(self, connection: AuthorizedConnection) -> None:
-        """Forget an admitted connection that has ended."""
+        """Forget a connection that has ended, if it was admitted."""

@@ -1,7 +1,7 @@
 """Bounds the connections of one listener: in all, and from one address.
 
-A host with IPv6 has a /64 of addresses to choose from (RFC 4291, 2.5.4), so that network counts as
-one address. The limiter forgets an address whose last connection has ended: it bans nobody.
+An IPv6 host can choose any address of a /64 (RFC 4291, 2.5.4), so a /64 counts as one address. The
+limiter forgets an address when its last connection ends: it bans nobody.
 """
 
 from collections import Counter
@@ -9,17 +9,22 @@ from ipaddress import ip_network
 
 from crewgate.server.counters import Counters
 
-_PREFIX = 64
+_IPV6_PREFIX_BITS = 64
 
 
 class ConnectionLimiter:
-    """Counts the connections of one listener, and in `counters` those that it refused."""
+    """Counts the open connections of one listener, and in `counters` those that it refused.
 
-    def __init__(self, most: int, most_from_one: int, counters: Counters | None = None) -> None:
+    `connections_max` may be changed at any time; a lower value closes no open connection.
+    """
+
+    def __init__(
+        self, connections_max: int, per_address_max: int, counters: Counters | None = None
+    ) -> None:
         self.counters = counters or Counters()
-        self._most_from_one = most_from_one
-        self.most = most  # may be changed at any time; no open connection is closed for it
-        self._from: Counter[str] = Counter()
+        self._per_address_max = per_address_max
+        self.connections_max = connections_max
+        self._by_network: Counter[str] = Counter()
         self._count = 0
 
     def __len__(self) -> int:
@@ -27,38 +32,38 @@ class ConnectionLimiter:
 
     @property
     def handshakes_max(self) -> int:
-        """How many connections may be in their handshakes: half, so that the rest stay usable."""
-        return max(1, self.most // 2)
+        """How many connections may be in their handshakes: half of all that are allowed."""
+        return max(1, self.connections_max // 2)
 
     @property
     def from_one_max(self) -> int:
-        """How many connections one address may have: never the last fifth of all."""
-        return min(self._most_from_one, self.most - self.most // 5)
+        """How many connections one address may have: at most four fifths of all allowed."""
+        return min(self._per_address_max, self.connections_max - self.connections_max // 5)
 
     def enter(self, address: str) -> bool:
-        """Count a connection from `address`; return False if it must be refused."""
-        one = client_network(address)
-        if self._count >= self.most:
+        """Count a connection from `address`; return False if the listener must refuse it."""
+        network = client_network(address)
+        if self._count >= self.connections_max:
             self.counters.connections_refused_full += 1
             return False
-        if self._from[one] >= self.from_one_max:
+        if self._by_network[network] >= self.from_one_max:
             self.counters.connections_refused_address += 1
             return False
-        self._from[one] += 1
+        self._by_network[network] += 1
         self._count += 1
         return True
 
     def leave(self, address: str) -> None:
-        """Count the end of a connection that entered."""
-        one = client_network(address)
+        """Count the end of a connection for which `enter` returned True."""
+        network = client_network(address)
         self._count -= 1
-        self._from[one] -= 1
-        if not self._from[one]:
-            del self._from[one]
+        self._by_network[network] -= 1
+        if not self._by_network[network]:
+            del self._by_network[network]
 
 
 def client_network(address: str) -> str:
-    """Return what counts as one address: the /64 of an IPv6 address, but not of a mapped one."""
+    """Return the /64 of an IPv6 address; return an IPv4 or IPv4-mapped address unchanged."""
     if ":" not in address or address.startswith("::ffff:"):
         return address
-    return str(ip_network((address.partition("%")[0], _PREFIX), strict=False))
+    return str(ip_network((address.partition("%")[0], _IPV6_PREFIX_BITS), strict=False))

@@ -1,7 +1,7 @@
-"""What one connection may carry and show before it is drained, whatever protocol it speaks.
+"""Bounds what one connection may carry before it is drained: requests, bytes, bad tokens, errors.
 
-Adding up is all that the normal way pays; the sweeper compares. A connection that has used it up is
-drained, never cut: what is under way ends, and the client comes back on another.
+A request costs two additions; the sweeper compares the sums with the limits. A connection that has
+reached a limit is drained, not cut: its requests end normally, and the client opens another one.
 """
 
 from crewgate import limits
@@ -9,7 +9,12 @@ from crewgate.server.counters import Counters
 
 
 class ConnectionUsage:
-    """The use that a connection has made of it. The protocol adds to `requests` and `octets`."""
+    """The use that one connection has made of its limits.
+
+    The protocol adds to `requests` and to `octets` (bytes in both directions). `partial_since` is
+    the time (coarse, monotonic seconds) since when bytes have arrived that complete no frame; 0.0
+    if there are none. While `held`, nothing is read from the client, until the next sweep.
+    """
 
     __slots__ = (
         "_bad_tokens",
@@ -24,19 +29,19 @@ class ConnectionUsage:
 
     def __init__(self, counters: Counters) -> None:
         self.requests = 0
-        self.octets = 0  # both ways
-        self.partial_since = 0.0  # bytes have come since, and no frame of them is whole; 0: none
-        self.held = False  # nothing is read until the next sweep
+        self.octets = 0
+        self.partial_since = 0.0
+        self.held = False
         self._bad_tokens = 0
         self._stream_errors = 0
         self._is_used_up = False
         self._counters = counters
 
     def __repr__(self) -> str:
-        return f"<ConnectionBudget {self.requests} requests, {self.octets} octets>"
+        return f"<ConnectionUsage {self.requests} requests, {self.octets} octets>"
 
     def is_used_up(self) -> bool:
-        """Return True once, when the connection has carried all that it may."""
+        """Return True at the first call after the connection has carried all that it may."""
         if self._is_used_up:
             return False
         self._is_used_up = (
@@ -47,29 +52,30 @@ class ConnectionUsage:
         return self._is_used_up
 
     def drips(self, now: float) -> bool:
-        """Note bytes that made nothing whole; True if that has gone on for longer than it may.
+        """Note bytes that completed no frame; return True if that has gone on for too long.
 
-        Frames that the engine drops are not told apart from pieces of a head, so a single one
-        counts for nothing: only bytes that come again after all that time do.
+        The engine does not distinguish a dropped frame from a piece of a head. So a single dropped
+        frame does no harm: only bytes that arrive after `limits.head_seconds_max` make this True.
         """
         if not self.partial_since:
             self.partial_since = now
-        late = now - self.partial_since > limits.head_seconds_max
-        self._counters.heads_slow += late
-        return late
+        is_late = now - self.partial_since > limits.head_seconds_max
+        self._counters.heads_slow += is_late
+        return is_late
 
     def broke_a_stream(self) -> bool:
-        """Count a stream that was malformed; True if the connection is to be ended for that.
+        """Count a malformed stream; return True if the connection must be closed for it.
 
-        Each is reset by us, so that it counts neither against the number of streams nor as a reset
-        of the client's: "MadeYouReset", CVE-2025-8671. Its work has been cancelled with it.
+        The server resets a malformed stream, so the stream counts neither against the number of
+        open streams nor as a reset by the client. An attack uses that: "MadeYouReset",
+        CVE-2025-8671. The work for the stream has been cancelled with it.
         """
         self._counters.requests_malformed += 1
         self._stream_errors += 1
         return self._stream_errors == limits.stream_errors_max
 
     def distrust(self, *, hold: bool) -> bool:
-        """Count a bad token, hold the connection if told so; True if it is to be drained."""
+        """Count a bad token; if `hold`, stop reading; return True if a drain must begin."""
         counters = self._counters
         counters.bad_tokens += 1
         self._bad_tokens += 1
@@ -81,6 +87,6 @@ class ConnectionUsage:
         return is_last
 
     def let_go(self) -> bool:
-        """End a hold; True if there was one."""
+        """End a hold; return whether there was one."""
         held, self.held = self.held, False
         return held

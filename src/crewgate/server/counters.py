@@ -1,8 +1,8 @@
-"""What a listener refused, cut or sent away, as plain integers; whoever does it counts it there.
+"""Counts what a listener refused, reset, drained or closed, as plain integers.
 
-Nothing is counted on the way of a request that keeps to the bounds. One event loop writes, so there
-is no lock. Names are stable, and names and texts fit the format of Prometheus as they are. Knows no
-metrics library, and nothing of any client.
+The code that refuses something also counts it. A request that stays within the limits counts
+nothing. One event loop writes the counters, so there is no lock. The names are stable, and names
+and texts fit the text format of Prometheus. This module knows no metrics library and no client.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _HEAD_TOO_LARGE = 431
 
 
 class CounterDescription(NamedTuple):
-    """A counter as a scrape shows it: its name, what one of it is, its HELP, and its value."""
+    """One counter as a scrape shows it: its name, its unit, its HELP text, and its value."""
 
     name: str
     unit: str
@@ -25,7 +25,7 @@ class CounterDescription(NamedTuple):
 
 
 class Counters(msgspec.Struct, gc=False):
-    """The counters of one listener in one worker, from its opening on. `TEXTS` says of what."""
+    """The counters of one listener in one worker since it opened; `TEXTS` describes each."""
 
     connections_refused_full: int = 0
     connections_refused_address: int = 0
@@ -52,7 +52,7 @@ class Counters(msgspec.Struct, gc=False):
     bad_tokens_held: int = 0
 
     def refused(self, status: int) -> None:
-        """Count a request that was refused with `status` for its form or size."""
+        """Count a request that the server refused with `status` for its form or size."""
         if status == _HEAD_TOO_LARGE:
             self.heads_large += 1
         elif status == _BODY_TOO_LARGE:
@@ -63,21 +63,21 @@ class Counters(msgspec.Struct, gc=False):
             self.requests_malformed += 1
 
     def overdue(self, *, answering: bool) -> None:
-        """Count a request whose client owed bytes of its body, or the reading of its answer."""
+        """Count a request whose body, or if `answering` whose response, the client left waiting."""
         if answering:
             self.answers_unread += 1
         else:
             self.bodies_slow += 1
 
     def broken_off(self, *, flood: bool) -> None:
-        """Count a connection that HTTP/2's engine ended, for what or how much its client sent."""
+        """Count a connection that the HTTP/2 engine ended, for a flood or for a protocol error."""
         if flood:
             self.connections_flooding += 1
         else:
             self.connections_in_violation += 1
 
     def described(self) -> Iterator[CounterDescription]:
-        """Return all of them, in the order above."""
+        """Yield every counter, in the order of `TEXTS`."""
         for name, (unit, text) in TEXTS.items():
             yield CounterDescription(
                 f"crewgate_listener_{name}_total", unit, text, getattr(self, name)
@@ -87,82 +87,82 @@ class Counters(msgspec.Struct, gc=False):
 TEXTS = {
     "connections_refused_full": (
         "connections",
-        "Closed at accept: the listener has as many as it may have (connections_max).",
+        "Closed at accept: the listener has its maximum of connections (connections_max).",
     ),
     "connections_refused_address": (
         "connections",
-        "Closed at accept: their address has as many as it may have (connections_per_address_max).",
+        "Closed at accept: the address has its maximum (connections_per_address_max).",
     ),
     "handshakes_slow": (
         "connections",
-        "Closed: no TLS handshake in its time (handshake_seconds_max).",
+        "Closed: the TLS handshake did not end in time (handshake_seconds_max).",
     ),
     "handshakes_failed": (
         "connections",
-        "Closed: the client gave up, or its certificate or TLS version is not accepted.",
+        "Closed: the client gave up, or its certificate or TLS version was not accepted.",
     ),
     "handshakes_displaced": (
         "connections",
-        "Closed: too many were in their handshakes, and theirs had taken longest.",
+        "Closed: too many handshakes were under way, and this one was the oldest.",
     ),
     "peers_refused": (
         "connections",
-        "Closed after the handshake: their certificate may not enter.",
+        "Closed after the handshake: the client's certificate was refused.",
     ),
-    "connections_idle": ("connections", "Closed: no request for so long (idle_seconds_max)."),
+    "connections_idle": ("connections", "Closed: no request for too long (idle_seconds_max)."),
     "connections_spent": (
         "connections",
-        "Drained: they carried all they may (connection_requests_max, connection_bytes_max).",
+        "Drained: the limit was reached (connection_requests_max, connection_bytes_max).",
     ),
     "connections_flooding": (
         "connections",
-        "Closed: resets, unread acknowledgements, continuations or odd frames beyond their bounds.",
+        "Closed: too many resets, unread acknowledgements, continuations or bad frames.",
     ),
-    "connections_in_violation": ("connections", "Closed: they broke the rules of HTTP/2."),
+    "connections_in_violation": ("connections", "Closed: the client broke the HTTP/2 protocol."),
     "connections_unread": (
         "connections",
-        "Closed: the client took no byte of what was sent for so long (send_wait_seconds_max).",
+        "Closed: the client read no sent byte for too long (send_wait_seconds_max).",
     ),
     "connections_choked": (
         "times",
-        "Not read until the client reads what was sent to it (control_bytes_max).",
+        "Reading paused: the client must first read what was sent (control_bytes_max).",
     ),
     "pipelines_long": (
         "connections",
-        "Closed: too many requests waited for their turn (pipelined_requests_max).",
+        "Closed: too many pipelined requests were waiting (pipelined_requests_max).",
     ),
-    "requests_malformed": ("requests", "Refused or reset: not a request of HTTP."),
+    "requests_malformed": ("requests", "Refused or reset: not a valid HTTP request."),
     "heads_slow": (
         "requests",
-        "Answered 408, over HTTP/2 cut: the head was not whole in time (head_seconds_max).",
+        "The head did not arrive in time: 408, or HTTP/2 connection closed (head_seconds_max).",
     ),
     "heads_large": (
         "requests",
-        "Refused: too many fields, or too long ones (head_fields_max, head_bytes_max).",
+        "Refused: too many or too long header fields (head_fields_max, head_bytes_max).",
     ),
     "bodies_slow": (
         "requests",
-        "Broken off: the client owed bytes of a body and sent none (body_wait_seconds_max).",
+        "Ended: the client did not go on sending the body (body_wait_seconds_max).",
     ),
     "bodies_large": (
         "requests",
-        "Refused or broken off: the body is over its tool's bound (request_body_bytes_max).",
+        "Refused or reset: the body is over the tool's limit (request_body_bytes_max).",
     ),
     "bodies_unwanted": (
         "requests",
-        "Broken off: too much of a body came after the answer (discard_bytes_max).",
+        "Ended: too much of the body arrived after the response (discard_bytes_max).",
     ),
     "answers_unread": (
         "requests",
-        "Broken off: the client did not read its answer (send_wait_seconds_max).",
+        "Ended: the client did not read its response (send_wait_seconds_max).",
     ),
-    "bad_tokens": ("requests", "Refused: no key of a crew signed the token."),
+    "bad_tokens": ("requests", "Refused: no known crew key signed the token."),
     "bad_tokens_drained": (
         "connections",
-        "Drained: they showed too many bad tokens (bad_tokens_max).",
+        "Drained: the client sent too many bad tokens (bad_tokens_max).",
     ),
     "bad_tokens_held": (
         "times",
-        "Not read for a second: the address shows bad tokens too fast (bad_tokens_burst).",
+        "Reading paused for a second: bad tokens from the address (bad_tokens_burst).",
     ),
 }

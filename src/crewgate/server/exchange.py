@@ -1,10 +1,12 @@
-"""One request and its answer, the same for HTTP/1.1 and HTTP/2: all that an application sees.
+"""Gives an application one request and the means to answer it, the same for HTTP/1.1 and HTTP/2.
 
-The body is pulled, and nothing more is read from the client than was pulled; an answer is either
-whole (`respond`) or streamed (`start`, `push` or `send`, `finish`). Who works on it is a coroutine,
-or a `watcher` that is called. Knows no wire format: a protocol feeds it and fills in the methods
-that write. A client that has gone is a normal event: writing to it does nothing or raises
-ClientError, `scope` is cancelled and the watcher told.
+The application pulls the body, and the server reads no more from the client than that. The
+application responds in full (`respond`) or streams (`start`, then `push` or `send`, then `finish`).
+Either a coroutine works on the exchange, or an `ExchangeObserver`, set as `watcher`. A protocol
+feeds the exchange and implements the methods that write; this module knows no wire format.
+
+A client that disconnects is a normal event: writing to it then does nothing or raises ClientError,
+the coroutine's `scope` is cancelled, and the observer's `lost` is called.
 """
 
 from abc import ABC, abstractmethod
@@ -23,34 +25,36 @@ from crewgate.server.wakeup import WakeupEvent
 
 
 class ExchangeObserver(Protocol):
-    """Who works on an exchange without a task; called in plain code, and never after `leave`."""
+    """Works on an exchange without a task of its own, by synchronous callbacks."""
 
     def body_arrived(self) -> None:
-        """More of the body is there, or its end (`complete`)."""
+        """Take note that more of the body has arrived, or its end (`complete`)."""
 
     def drained(self) -> None:
-        """After a `push` that returned False: more may be sent."""
+        """Take note that more may be sent, after a `push` that returned False."""
 
     def too_large(self) -> None:
-        """The body has come over its bound: to be answered, and nothing more of it comes."""
+        """Respond to a body that is over its limit; no more of it will arrive."""
 
     def lost(self) -> None:
-        """The client has gone, or this request was broken off."""
+        """Take note that the client has disconnected or reset the request; the last callback."""
 
 
 _NEVER_RELAYED = {HTTPStatus.CONTINUE, HTTPStatus.SWITCHING_PROTOCOLS}
-BODYLESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}  # RFC 9110 §6.4.1, and no length either
+# Statuses without a body, and without a Content-Length (RFC 9110 §6.4.1).
+BODYLESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 
 ExchangeHandler = Callable[["Exchange"], Coroutine[None, None, None] | None]
 
 
 class Exchange(ABC):
-    """A request, its body and the way to answer it.
+    """One request, its body and the methods that respond to it.
 
-    `started` tells that an answer's head was sent, `done` that the answer is over (finished, reset
-    or impossible), `complete` that the whole body of the request has arrived, `trailers` what
-    followed it, `upgrades` that the client asks for another protocol, which none can have. A call
-    of `read` and one of `send` may wait at the same time, in two tasks.
+    `complete`: the whole body of the request has arrived, and `trailers` holds its trailer fields.
+    `started`: the head of the response was sent. `done`: the response is finished, reset or
+    impossible. `gone`: the client has disconnected. `upgrades`: the client asks for another
+    protocol, which the server never grants. `bytes_in` counts the body's bytes so far, of which
+    `body_bytes_max` are allowed. One `read` and one `send` may wait at the same time, in two tasks.
     """
 
     __slots__ = (
@@ -84,10 +88,11 @@ class Exchange(ABC):
         self.gone = False
         self.upgrades = False
         self.bytes_in = 0
-        self.body_bytes_max = limits.request_body_bytes_max  # until somebody says otherwise
+        # Until the application sets the tool's limit.
+        self.body_bytes_max = limits.request_body_bytes_max
         self.watcher: ExchangeObserver | None = None
         self._chunks: deque[bytes] | None = None
-        self._full = False  # `push` has said that it is enough
+        self._full = False  # the last `push` returned False
         self._reading: WakeupEvent | None = None
         self._writing: WakeupEvent | None = None
         self._reading_since = 0.0
@@ -100,17 +105,20 @@ class Exchange(ABC):
 
     @property
     def scope(self) -> trio.CancelScope:
-        """The cancel scope that the application's coroutine runs in; made when first asked for."""
+        """The cancel scope of the application's coroutine, made at the first access."""
         if self._scope is None:
             self._scope = trio.CancelScope()
             if self.gone:
                 self._scope.cancel()
         return self._scope
 
-    # The application's side: the body.
+    # For the application: the body of the request.
 
     async def read(self) -> bytes:
-        """Return the next piece of the body, b"" at its end; ClientError if the client has gone."""
+        """Return the next piece of the body, b"" at its end.
+
+        Raises ClientError if the client has disconnected.
+        """
         while not self._chunks:
             if self.complete:
                 return b""
@@ -120,14 +128,14 @@ class Exchange(ABC):
     async def fill(self, count: int) -> None:
         """Wait until the body is complete or `count` bytes of it are buffered, and take none.
 
-        `count` is at most `limits.buffer_bytes_max`, beyond which nothing comes. ClientError if the
-        client has gone.
+        `count` must not exceed `limits.buffer_bytes_max`, because no more is buffered. Raises
+        ClientError if the client has disconnected.
         """
         while not self.complete and self.buffered < count:
             await self._wait_readable()
 
     def take(self) -> bytes:
-        """Return all of the body that has arrived and was not read; b"" if there is none."""
+        """Return all bytes of the body that have arrived and were not read; b"" if none."""
         if not self._chunks:
             return b""
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
@@ -137,67 +145,70 @@ class Exchange(ABC):
 
     @property
     def buffered(self) -> int:
-        """Bytes of the body that have arrived and were not read."""
+        """How many bytes of the body have arrived and were not read."""
         return sum(map(len, self._chunks)) if self._chunks else 0
 
     def want_body(self) -> None:
-        """Wait for more of the body from now on: the sweeper and the client are told."""
+        """Start the client's deadline for more of the body, and send 100 (Continue) if due."""
         self._reading_since = self._now()
         self._ask_for_body()
 
-    # The application's side: the answer.
+    # For the application: the response.
 
     @abstractmethod
     def inform(self, status: int, headers: Sequence[HeaderField]) -> None:
-        """Send an informational answer ahead of the answer (RFC 9110 §15.2), such as 103.
+        """Send an informational response (RFC 9110 §15.2), such as 103, before the response.
 
-        Nothing once the answer has begun, to a client that would not understand (HTTP/1.0), or for
-        101, which would hand over the connection, and 100, which is sent when the body is wanted.
+        Does nothing once the response has begun, or if the client speaks HTTP/1.0, which has none.
+        Nor does it send 101, which would hand over the connection, or 100, which `want_body` sends.
         """
 
     @abstractmethod
     def respond(self, status: int, headers: Sequence[HeaderField], body: bytes = b"") -> None:
-        """Answer in full; adds Content-Length. Nothing if the client has gone."""
+        """Send a whole response, with Content-Length.
+
+        Does nothing if a response has begun or the client has disconnected.
+        """
 
     @abstractmethod
     def start(self, status: int, headers: Sequence[HeaderField], *, ends: bool = False) -> None:
-        """Send the head of an answer whose body follows, unless the head `ends` the answer.
+        """Send the head of a response; its body follows unless the head `ends` the response.
 
-        ClientError if the client has gone.
+        Raises ClientError if the client has disconnected.
         """
 
     @abstractmethod
     def push(self, data: bytes) -> bool:
-        """Send a piece of the body; False if that is enough until `drained` is called.
+        """Queue a piece of the body; return False if the next one must wait for `drained`.
 
-        That is so from `limits.buffer_bytes_max` unsent bytes on. ClientError if the client has
-        gone.
+        That is so while `limits.buffer_bytes_max` bytes or more are unsent. Raises ClientError if
+        the client has disconnected.
         """
 
     async def send(self, data: bytes) -> None:
         """Send a piece of the body, and wait while too much of it is unsent.
 
-        ClientError if the client has gone.
+        Raises ClientError if the client has disconnected.
         """
         if not self.push(data):
             self._writing = self._writing or WakeupEvent()
             await self._writing.wait()
             if self.done:
-                raise ClientError("the client has gone")
+                raise ClientError("the client has disconnected")
 
     @abstractmethod
     def finish(self, data: bytes = b"", trailers: Sequence[HeaderField] = ()) -> None:
-        """End a streamed answer, with a last piece that waits for nobody. Nothing if it is over."""
+        """End a streamed response, with a last piece `data`; do nothing if it is `done`."""
 
     @abstractmethod
     def reset(self, code: int) -> None:
-        """Break the answer off (HTTP/2: RST_STREAM with `code`; HTTP/1.1: close the connection)."""
+        """Cut the response (HTTP/2: RST_STREAM with `code`; HTTP/1.1: close the connection)."""
 
     @abstractmethod
     def distrust(self, *, hold: bool) -> None:
-        """Count a bad token, before it is answered; `hold`: do not read the client for a while."""
+        """Count a bad token before responding; if `hold`, read nothing until the next sweep."""
 
-    # The protocol's side.
+    # For the protocol.
 
     @abstractmethod
     def _now(self) -> float:
@@ -205,14 +216,14 @@ class Exchange(ABC):
 
     @abstractmethod
     def _ask_for_body(self) -> None:
-        """Tell the protocol that the body is waited for (100-continue, RFC 9110 §10.1.1)."""
+        """Send 100 (Continue) if the client waits for it (RFC 9110 §10.1.1)."""
 
     @abstractmethod
     def _consumed(self, count: int) -> None:
-        """Tell the protocol that `count` bytes were read, so that as many may follow."""
+        """Let the client send `count` bytes more, because as many were read."""
 
     def feed(self, data: bytes) -> None:
-        """Take a piece of the body from the wire."""
+        """Buffer a piece of the body that has arrived."""
         self.bytes_in += len(data)
         self._chunks = self._chunks or deque()
         self._chunks.append(data)
@@ -220,23 +231,23 @@ class Exchange(ABC):
         self._wake_reader()
 
     def feed_end(self, trailers: Sequence[HeaderField] = ()) -> None:
-        """Note that the whole request has arrived."""
+        """Mark the request as complete."""
         self.complete = True
         self.trailers = trailers
         self._wake_reader()
 
     def is_blocked(self, count: int) -> bool:
-        """Return whether `count` bytes more are over the body's bound, and it still matters."""
+        """Return whether `count` more bytes exceed the body's limit before the response is done."""
         return not self.done and self.bytes_in + count > self.body_bytes_max
 
     def refuse_body(self) -> bool:
-        """Let the watcher answer a body that is over its bound; False if nobody did."""
+        """Let the observer respond to a body over its limit; return whether it has."""
         if self.watcher is not None:
             self.watcher.too_large()
         return self.done
 
     def lose(self) -> None:
-        """Note that the client has gone; whoever works for it is cancelled."""
+        """Mark the client as disconnected; cancel the coroutine and call the observer's `lost`."""
         self.gone = True
         self.done = True
         if self._scope is not None:
@@ -250,10 +261,11 @@ class Exchange(ABC):
             watcher.lost()
 
     def overdue(self, now: float) -> bool:
-        """Return whether the client has owed bytes of the body, or the reading of ours, too long.
+        """Return whether the client has not sent its body, or not read its response, for too long.
 
-        Once an answer is under way, a body may trickle: that is a stream in two directions. It owes
-        nothing once it is gone: a busy machine sweeps again before the reset is sent.
+        Once a response has begun, the body may arrive slowly: the exchange may be a stream in two
+        directions. A client that has disconnected is never overdue: on a busy machine the next
+        sweep may come before the reset is sent.
         """
         if self.gone:
             return False
@@ -264,7 +276,7 @@ class Exchange(ABC):
         return now - self._reading_since > limits.body_wait_seconds_max
 
     def wake_writer(self) -> None:
-        """Let whoever was told that enough is unsent go on."""
+        """Let a `send` or an observer go on that waits because too much was unsent."""
         if not self._full:
             return
         self._full = False
@@ -275,7 +287,7 @@ class Exchange(ABC):
             self.watcher.drained()
 
     def _may_inform(self, status: int) -> bool:
-        """Return whether an informational answer of this status may go out now."""
+        """Return whether an informational response of this status may be sent now."""
         return not self.started and not self.done and status not in _NEVER_RELAYED
 
     def _owes_continue(self) -> bool:
@@ -288,7 +300,7 @@ class Exchange(ABC):
         )
 
     def _note_full(self) -> None:
-        """Wait for the client to read, known to the sweeper."""
+        """Start the client's deadline for reading the response."""
         self._full = True
         self._writing_since = self._now()
 
@@ -301,7 +313,7 @@ class Exchange(ABC):
     async def _wait_readable(self) -> None:
         """Wait for more of the body."""
         if self.gone:
-            raise ClientError("the client has gone")
+            raise ClientError("the client has disconnected")
         self.want_body()
         self._reading = self._reading or WakeupEvent()
         await self._reading.wait()

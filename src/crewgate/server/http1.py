@@ -1,10 +1,10 @@
-"""HTTP/1.1 over httptools: messages to exchanges and back, one exchange at a time.
+"""Speaks HTTP/1.1 with a client through httptools (llhttp), one exchange at a time.
 
-Refuses to know sockets and tasks, and whatever two parsers could frame in two ways (RFC 9112
-§11.2): llhttp's strictness, no transfer coding but `chunked`. A request for another protocol is the
-last one of its connection, and left to the application to refuse. Further requests of a
-pipeline wait in the order they came, and nothing is read or answered while one of them waits or the
-client leaves its answers unread.
+The protocol refuses every message that two parsers could frame in two ways (RFC 9112 §11.2): llhttp
+is strict, and `chunked` is the only transfer coding. A request that asks for another protocol is
+the last one of its connection; the application refuses it. Pipelined requests wait in their order,
+and nothing is read while one of them waits. While the client leaves too much of the responses
+unread, no further request is read or begun. This module knows no sockets and no tasks.
 """
 
 from collections import deque
@@ -24,7 +24,10 @@ from crewgate.server.protocol import ConnectionHost
 
 
 class HTTP1:
-    """One HTTP/1.1 connection of a client."""
+    """The HTTP/1.1 protocol of one client connection; a `WireProtocol`.
+
+    `current` is the exchange whose response is due, `out` what the socket has not taken yet.
+    """
 
     def __init__(self, host: ConnectionHost, counters: Counters | None = None) -> None:
         self.host = host
@@ -33,31 +36,32 @@ class HTTP1:
         self.keep_alive = True
         self.current: HTTP1Exchange | None = None
         self.out = bytearray()
-        self._allowance = ConnectionUsage(self.counters)
+        self._usage = ConnectionUsage(self.counters)
         self._parser = httptools.HttpRequestParser(self)
-        self._arriving: HTTP1Exchange | None = None  # whose body is being read
+        self._arriving: HTTP1Exchange | None = None  # its body is being read
         self._waiting: deque[HTTP1Exchange] = deque()
         self._target = b""
         self._fields: list[HeaderField] = []
         self._trailers: list[HeaderField] = []
         self._field_bytes = 0
-        self._overhead_bytes = 0  # read beside bodies since the last head: fields, chunk extensions
+        # Bytes since the last head that are not of a body: fields, chunk framing.
+        self._overhead_bytes = 0
         self._head_since = 0.0
-        self._head_reads: list[bytes] = []  # with the head that is being read in them
-        self._is_in_head = False
-        self._discarded = 0
-        self._active = host.now()
+        self._head_reads: list[bytes] = []  # the reads that hold the head being parsed
+        self._is_parsing_head = False
+        self._discarded_bytes = 0
+        self._last_active = host.now()
         self._refusal: RequestRefusedError | None = None
         self._advancing = False
         self._is_retiring = False  # the next request is the last
-        self._is_upgraded = False  # what follows is of another protocol, to the client
+        self._is_upgraded = False  # the bytes that follow are of another protocol
 
-    # The connection's side.
+    # `WireProtocol`, for the connection.
 
     @property
     def paused(self) -> bool:
-        """Whether enough has been read for now."""
-        if self._waiting or self.closing or self._allowance.held:
+        """Whether nothing is to be read now."""
+        if self._waiting or self.closing or self._usage.held:
             return True
         if self.current is None:
             return len(self.out) >= limits.buffer_bytes_max
@@ -65,14 +69,14 @@ class HTTP1:
 
     @property
     def has_output(self) -> bool:
-        """Whether there is something to send, or the connection is to be closed."""
+        """Whether there are bytes to send, or the connection is to be closed."""
         return bool(self.out) or self.closing
 
     def receive(self, data: bytes) -> bool:
-        """Take bytes from the client; True while a body arrives."""
+        """Parse bytes from the client; return True while a body arrives."""
         if (self._is_upgraded or not self.keep_alive) and self._arriving is None:
-            return False  # what follows a last request is nobody's
-        self._allowance.octets += len(data)
+            return False  # bytes after the last request are ignored
+        self._usage.octets += len(data)
         self._overhead_bytes += len(data)
         if self._arriving is None:
             self._head_since = self._head_since or self.host.now()
@@ -87,31 +91,31 @@ class HTTP1:
             if self._overhead_bytes > limits.head_bytes_max:
                 status = 431 if self._arriving is None else 400
                 self._break(RequestRefusedError(status, "a head or a body's framing is too large"))
-        if not self._is_in_head:
+        if not self._is_parsing_head:
             self._head_reads.clear()
         self._advance()
         return self._arriving is not None
 
     def bytes_to_send(self) -> bytes:
-        """Return the next bytes for the client."""
-        full = len(self.out) >= limits.buffer_bytes_max
+        """Return the next bytes for the client, at most `limits.send_bytes`."""
+        was_full = len(self.out) >= limits.buffer_bytes_max
         data = bytes(memoryview(self.out)[: limits.send_bytes])
         del self.out[: limits.send_bytes]
-        self._allowance.octets += len(data)
+        self._usage.octets += len(data)
         if len(self.out) < limits.buffer_bytes_max:
             if self.current is not None:
                 self.current.wake_writer()
-            if full:
+            if was_full:
                 self._advance()
                 self.consumed()
         return data
 
     def sent_all(self) -> bool:
-        """Return False: nothing follows by itself."""
+        """Return False: HTTP/1.1 sends nothing more by itself."""
         return False
 
     def lose(self) -> None:
-        """Cancel whoever works for this client."""
+        """End the current exchange, because the client has disconnected."""
         exchange, self.current = self.current, None
         self._waiting.clear()
         self._arriving = None
@@ -119,7 +123,10 @@ class HTTP1:
             exchange.lose()
 
     def drain(self, *, urgent: bool) -> None:
-        """Close after the answer under way, or now; if it is not `urgent`, after the next one."""
+        """Close after the response under way, or at once if idle; else after the next request.
+
+        A drain that is not `urgent` lets the client send one more request.
+        """
         self._is_retiring = True
         if not urgent:
             return
@@ -129,35 +136,35 @@ class HTTP1:
             self.host.wake()
 
     def sweep(self, now: float) -> bool:
-        """Break off what is overdue, and close what is idle or spent; False if that fails."""
-        if self._allowance.let_go():
+        """End what is overdue or idle; return False if the connection must be aborted."""
+        if self._usage.let_go():
             self.host.resume()
-        if self._allowance.is_used_up():
+        if self._usage.is_used_up():
             self.drain(urgent=False)
         current, counters = self.current, self.counters
-        if current is not None and current.done:  # discarding its body
-            late = now - self._active > limits.body_wait_seconds_max
-            counters.bodies_unwanted += late
-            return not late
+        if current is not None and current.done:  # the rest of its body is being discarded
+            is_late = now - self._last_active > limits.body_wait_seconds_max
+            counters.bodies_unwanted += is_late
+            return not is_late
         if current is not None:
-            self._active = now
+            self._last_active = now
             if current.overdue(now):
                 counters.overdue(answering=current.started)
                 self._end(None if current.started else 408)
         elif self._head_since and now - self._head_since > limits.head_seconds_max:
             counters.heads_slow += 1
             self._end(408)
-        elif now - self._active > limits.idle_seconds_max and not self.closing:
+        elif now - self._last_active > limits.idle_seconds_max and not self.closing:
             counters.connections_idle += 1
             self.drain(urgent=True)
         return True
 
-    # The exchange's side.
+    # For the exchange.
 
     def finished(self, exchange: HTTP1Exchange) -> None:
-        """Note that the current answer is complete."""
+        """Go on with the next request, or close, after a complete response."""
         exchange.take()
-        self._active = self.host.now()
+        self._last_active = self.host.now()
         if exchange.complete and self.keep_alive:
             self.current = None
             self.host.resume()
@@ -168,27 +175,27 @@ class HTTP1:
         self.host.wake()
 
     def abandon(self) -> None:
-        """Close without ending the answer, so that the client sees that it is not whole."""
+        """Close without ending the response, so that the client sees that it is incomplete."""
         self.closing = True
         self.lose()
         self.host.wake()
 
     def distrust(self, *, hold: bool) -> None:
-        """Count a bad token; drain a connection that has shown too many, and hold it if told so."""
-        if self._allowance.distrust(hold=hold):
+        """Count a bad token; if `hold`, stop reading; drain after too many bad tokens."""
+        if self._usage.distrust(hold=hold):
             self.drain(urgent=True)
 
     def consumed(self) -> None:
-        """Note that a body was read, or answers were sent, and more may be read."""
+        """Read on if a body was read or output was sent, so that more may follow."""
         if not self.paused:
             self.host.resume()
 
-    # The parser's side. What is raised here comes out of `feed_data` as a HttpParserError, so
-    # the reason is kept in `_refusal`.
+    # Callbacks of the parser. `feed_data` replaces an exception of theirs by a HttpParserError, so
+    # `_refusal` keeps the reason.
 
     def on_message_begin(self) -> None:
-        """Begin a head."""
-        self._is_in_head = True
+        """Start to collect a head."""
+        self._is_parsing_head = True
         del self._head_reads[:-1]
         self._target = b""
         self._fields = []
@@ -196,27 +203,28 @@ class HTTP1:
         self._field_bytes = 0
 
     def on_url(self, url: bytes) -> None:
-        """Take a piece of the request's target."""
+        """Collect a piece of the request target."""
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field of the head or of the trailers."""
+        """Collect a field of the head or of the trailers."""
         fields = self._fields if self._arriving is None else self._trailers
-        # llhttp leaves blanks behind a value (RFC 9112 §5); HTTP/2 servers reset a stream for them.
+        # llhttp keeps blanks after a value (RFC 9112 §5). HTTP/2 servers reset a stream that has
+        # them.
         fields.append((name.lower(), value.rstrip(b" \t")))
         self._field_bytes += len(name) + len(value)
         if len(fields) > limits.head_fields_max or self._field_bytes > limits.head_bytes_max:
-            self._refuse(RequestRefusedError(431, "too many fields, or too long ones"))
+            self._refuse(RequestRefusedError(431, "too many fields, or fields that are too long"))
 
     def on_headers_complete(self) -> None:
-        """Make the exchange."""
-        self._overhead_bytes, self._head_since, self._is_in_head = 0, 0.0, False
+        """Check the head, and queue an exchange for it."""
+        self._overhead_bytes, self._head_since, self._is_parsing_head = 0, 0.0, False
         if len(self._waiting) >= limits.pipelined_requests_max:
-            self._refuse(RequestRefusedError(429, "too many requests at once"))
+            self._refuse(RequestRefusedError(429, "too many pipelined requests"))
         parser = self._parser
         method, version = parser.get_method(), parser.get_http_version()
         if is_other_protocol(method, self._target, version, b"".join(self._head_reads)):
-            self._refuse(RequestRefusedError(505, "another protocol than HTTP"))
+            self._refuse(RequestRefusedError(505, "the request line does not name HTTP"))
         try:
             request = read_head(
                 method,
@@ -234,9 +242,9 @@ class HTTP1:
         self._waiting.append(exchange)
 
     def on_body(self, data: bytes) -> None:
-        """Take a piece of the body, which pays for its framing."""
-        paid = len(data) * (1 + limits.chunk_overhead_ratio) + limits.chunk_overhead_bytes
-        self._overhead_bytes = max(0, self._overhead_bytes - paid)
+        """Feed a piece of the body; each piece also allows for some bytes of framing."""
+        allowed = len(data) * (1 + limits.chunk_overhead_ratio) + limits.chunk_overhead_bytes
+        self._overhead_bytes = max(0, self._overhead_bytes - allowed)
         exchange = self._arriving
         if exchange is None:
             return
@@ -247,15 +255,15 @@ class HTTP1:
         if not exchange.done:
             exchange.feed(data)
             return
-        self._discarded += len(data)
-        if self._discarded > limits.discard_bytes_max:
+        self._discarded_bytes += len(data)
+        if self._discarded_bytes > limits.discard_bytes_max:
             self.counters.bodies_unwanted += 1
             self.abandon()
 
     def on_message_complete(self) -> None:
-        """End the request."""
+        """Mark the request as complete."""
         exchange, self._arriving = self._arriving, None
-        self._discarded = 0
+        self._discarded_bytes = 0
         if exchange is None:
             return
         exchange.feed_end(self._trailers)
@@ -267,32 +275,34 @@ class HTTP1:
         raise refusal
 
     def _advance(self) -> None:
-        """Begin the next request that waits, if none is under way.
+        """Dispatch the next waiting request, if none is under way.
 
-        One that is answered inline comes back here through `finished`: the loop goes on with the
-        next, since a pipeline is longer than a stack is deep.
+        A request that the application answers inline calls this method again, through `finished`.
+        The inner call returns at once and the loop goes on: a pipeline may be longer than the stack
+        is deep.
         """
         if self._advancing:
             return
         self._advancing = True
         while self._is_free():
             self.current = self._waiting.popleft()
-            self._allowance.requests += 1
+            self._usage.requests += 1
             if self.current.last or self._is_retiring:
                 self.keep_alive = False
             self.host.dispatch(self.current)
         self._advancing = False
 
     def _is_free(self) -> bool:
-        """Return whether another request waits and may be worked on now."""
+        """Return whether another request waits and may begin now."""
         if self.current is not None or self.closing or not self._waiting:
             return False
         return len(self.out) < limits.buffer_bytes_max
 
     def _break(self, refusal: RequestRefusedError) -> None:
-        """Answer what cannot be read on with an error, and close.
+        """Respond with an error to bytes that cannot be parsed, and close.
 
-        An earlier request of the pipeline is whole: its answer comes first and closes.
+        If an earlier request of the pipeline is under way, its response comes first, and the
+        connection closes after that.
         """
         self.counters.refused(refusal.status)
         self.keep_alive = False
@@ -307,13 +317,14 @@ class HTTP1:
             self._end(None if current.started else refusal.status)
 
     def _end(self, status: int | None) -> None:
-        """Close, with an answer of this status if one may still be given."""
+        """Close, after a response with `status` unless that is None."""
         if status is not None:
-            asked = None if self.current is None else self.current.request
-            status, fields, body = problems.of_wire(status, () if asked is None else asked.headers)
-            own = [(b"date", self.host.date()), (b"content-length", b"%d" % len(body))]
+            request = None if self.current is None else self.current.request
+            headers = () if request is None else request.headers
+            status, fields, body = problems.of_wire(status, headers)
+            added = [(b"date", self.host.date()), (b"content-length", b"%d" % len(body))]
             self.out += b"HTTP/1.1 %d %b\r\n" % (status, PHRASES.get(status, b""))
-            self.out += written([*fields, *own, (b"connection", b"close")]) + b"\r\n"
-            if asked is None or asked.method != b"HEAD":
+            self.out += written([*fields, *added, (b"connection", b"close")]) + b"\r\n"
+            if request is None or request.method != b"HEAD":
                 self.out += body
         self.abandon()

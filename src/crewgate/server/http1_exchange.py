@@ -1,7 +1,8 @@
-"""One HTTP/1.1 request as an exchange: how an answer is framed (RFC 9112 §6).
+"""Frames the response of one HTTP/1.1 request (RFC 9112 §6).
 
-Knows nothing of parsing. An answer that comes out shorter or longer than its Content-Length said
-closes the connection, so that no byte of it can be taken for the next answer.
+If a body is shorter than its Content-Length, the exchange closes the connection; if a body is
+longer, the exchange cuts the body at that length. So no client takes a byte of one response for the
+next. This module does not parse.
 """
 
 from collections.abc import Sequence
@@ -20,27 +21,27 @@ PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 class HTTP1Owner(Protocol):
-    """The connection's protocol, as an exchange sees it."""
+    """The parts of `HTTP1` that an exchange uses."""
 
     host: ConnectionHost
     out: bytearray
     keep_alive: bool
 
     def finished(self, exchange: "HTTP1Exchange") -> None:
-        """Note that the answer is complete."""
+        """Go on after a complete response."""
 
     def abandon(self) -> None:
-        """Close without ending the answer."""
+        """Close without ending the response."""
 
     def distrust(self, *, hold: bool) -> None:
-        """Count a bad token."""
+        """Count a bad token; if `hold`, stop reading."""
 
     def consumed(self) -> None:
-        """Note that the body was read."""
+        """Read on, because the body was read."""
 
 
 class HTTP1Exchange(Exchange):
-    """One request; `last` if its connection ends with it."""
+    """One request over HTTP/1.1 and its response; if `last`, the connection closes after it."""
 
     __slots__ = ("_chunked", "_protocol", "_remaining", "last")
 
@@ -48,11 +49,11 @@ class HTTP1Exchange(Exchange):
         super().__init__(request, protocol.host.peer)
         self._protocol = protocol
         self._chunked = False
-        self._remaining: int | None = None  # of a declared Content-Length
+        self._remaining: int | None = None  # bytes left of a declared Content-Length
         self.last = False
 
     def inform(self, status: int, headers: Sequence[HeaderField]) -> None:
-        """Send an informational answer, unless the client leaves too much unread for that."""
+        """Send an informational response, unless the client leaves too much unread."""
         out = self._protocol.out
         if not self._may_inform(status) or self.request.version == "1.0":
             return
@@ -62,54 +63,55 @@ class HTTP1Exchange(Exchange):
             self._protocol.host.wake()
 
     def respond(self, status: int, headers: Sequence[HeaderField], body: bytes = b"") -> None:
-        """Answer in full."""
+        """Send a whole response."""
         if self.done or self.started:
             return
         protocol = self._protocol
         if self._owes_continue():
-            protocol.keep_alive = False  # whether the body comes or not cannot be told
+            # The client may still send the body or not, and the server cannot tell which.
+            protocol.keep_alive = False
         self.started = self.done = True
-        own: list[HeaderField] = [(b"date", protocol.host.date())]
+        added: list[HeaderField] = [(b"date", protocol.host.date())]
         if status not in BODYLESS:
-            own.append((b"content-length", b"%d" % len(body)))
-        protocol.out += self._head(status, (*headers, *own))
+            added.append((b"content-length", b"%d" % len(body)))
+        protocol.out += self._head(status, (*headers, *added))
         if self.request.method != b"HEAD" and status not in BODYLESS:
             protocol.out += body
         protocol.finished(self)
 
     def start(self, status: int, headers: Sequence[HeaderField], *, ends: bool = False) -> None:
-        """Send the head of a streamed answer."""
+        """Send the head of a streamed response."""
         if self.done:
-            raise ClientError("the client has gone")
+            raise ClientError("the client has disconnected")
         protocol = self._protocol
         if self._owes_continue():
             protocol.keep_alive = False
         self.started = True
-        length, own = None, [(b"date", protocol.host.date())]
+        length, added = None, [(b"date", protocol.host.date())]
         for name, value in headers:
             if name == b"content-length":
                 length = value
             elif name == b"date":
-                own = []  # RFC 9110 §6.6.1: who forwards an answer without a Date adds one
+                added = []  # a forwarder adds a Date only if there is none (RFC 9110 §6.6.1)
         if self.request.method == b"HEAD" or status in BODYLESS:
             self._remaining = 0
         elif length is not None:
             self._remaining = int(length)
         elif self.request.version == "1.1":
             self._chunked = True
-            own.append((b"transfer-encoding", b"chunked"))
+            added.append((b"transfer-encoding", b"chunked"))
         else:
             protocol.keep_alive = False
-        protocol.out += self._head(status, (*headers, *own))
+        protocol.out += self._head(status, (*headers, *added))
         if ends:
             self.finish()
         else:
             protocol.host.wake()
 
     def push(self, data: bytes) -> bool:
-        """Send a piece; False once `limits.buffer_bytes_max` or more are unsent."""
+        """Queue a piece; return False once `limits.buffer_bytes_max` or more are unsent."""
         if self.done:
-            raise ClientError("the client has gone")
+            raise ClientError("the client has disconnected")
         if data:
             self._add(data)
         if len(self._protocol.out) < limits.buffer_bytes_max:
@@ -118,7 +120,7 @@ class HTTP1Exchange(Exchange):
         return False
 
     def finish(self, data: bytes = b"", trailers: Sequence[HeaderField] = ()) -> None:
-        """End the answer."""
+        """End the response; close the connection if its body is too short."""
         if self.done:
             return
         if data:
@@ -134,13 +136,13 @@ class HTTP1Exchange(Exchange):
         protocol.finished(self)
 
     def reset(self, code: int) -> None:  # noqa: ARG002 - HTTP/1.1 has no codes
-        """Close the connection in the middle of the answer."""
+        """Close the connection in the middle of the response."""
         if not self.done:
             self.done = True
             self._protocol.abandon()
 
     def distrust(self, *, hold: bool) -> None:
-        """Count a bad token."""
+        """Count a bad token; if `hold`, stop reading."""
         self._protocol.distrust(hold=hold)
 
     def _add(self, data: bytes) -> None:
@@ -155,7 +157,10 @@ class HTTP1Exchange(Exchange):
         self._protocol.host.wake()
 
     def _takes_trailers(self) -> bool:
-        """Return whether the client has said so (RFC 9110 §6.5.1); some fail on them (Java 17)."""
+        """Return whether the client accepts trailers (RFC 9110 §6.5.1).
+
+        Some clients fail if they get trailers without having asked for them (Java 17).
+        """
         return any(
             name == b"te" and b"trailers" in value.lower() for name, value in self.request.headers
         )
@@ -178,5 +183,5 @@ class HTTP1Exchange(Exchange):
             self._protocol.out += b"HTTP/1.1 100 Continue\r\n\r\n"
             self._protocol.host.wake()
 
-    def _consumed(self, count: int) -> None:  # noqa: ARG002 - bytes are not counted here
+    def _consumed(self, count: int) -> None:  # noqa: ARG002 - HTTP/1.1 has no windows
         self._protocol.consumed()

@@ -1,6 +1,6 @@
-"""The head of an HTTP/1.1 request as a `Request`, or why it is none (RFC 9112 §3, §6).
+"""Turns the parsed head of an HTTP/1.1 request into a `Request` (RFC 9112 §3, §6).
 
-Refuses what two parsers could frame or address in two ways, beyond what llhttp refuses already.
+Beyond what llhttp refuses, it refuses heads that two parsers could frame or address in two ways.
 """
 
 import re
@@ -17,20 +17,22 @@ _BLANKS = re.compile(b" {2,}")
 
 
 def read_head(method: bytes, target: bytes, fields: list[HeaderField], *, version: str) -> Request:
-    """Make a request of what the parser found.
+    """Return the request whose parts the parser found.
 
-    RequestRefusedError with 501 or 505, or as `request.build` says.
+    Raises:
+        RequestRefusedError: The version (505) or the transfer coding (400, 501) is not accepted,
+            Host is missing (400), or `request.build` refuses the head.
     """
     if version not in {"1.1", "1.0"}:
-        raise RequestRefusedError(505, "this is neither HTTP/1.1 nor HTTP/1.0")
+        raise RequestRefusedError(505, "the version is neither HTTP/1.1 nor HTTP/1.0")
     codings = [value for name, value in fields if name == b"transfer-encoding"]
-    if codings and version == "1.0":  # its framing is faulty whatever it says: RFC 9112 §6.1
-        raise RequestRefusedError(400, "HTTP/1.0 has no transfer codings")
+    if codings and version == "1.0":  # the framing is faulty with any coding: RFC 9112 §6.1
+        raise RequestRefusedError(400, "an HTTP/1.0 request has a Transfer-Encoding")
     if codings and [coding.lower() for coding in codings] != [b"chunked"]:
-        raise RequestRefusedError(501, "no transfer coding but chunked")
+        raise RequestRefusedError(501, "the transfer coding is not `chunked`")
     origin_form, authority = split_target(method, target)
     if authority is not None and version == "1.1" and not any(n == b"host" for n, _ in fields):
-        raise RequestRefusedError(400, "HTTP/1.1 without Host")  # RFC 9112 §3.2
+        raise RequestRefusedError(400, "an HTTP/1.1 request has no Host")  # RFC 9112 §3.2
     return build(
         method,
         origin_form,
@@ -43,11 +45,11 @@ def read_head(method: bytes, target: bytes, fields: list[HeaderField], *, versio
 
 
 def is_other_protocol(method: bytes, target: bytes, version: str, reads: bytes) -> bool:
-    """Return whether a request that llhttp calls one of HTTP is none.
+    """Return whether a request that llhttp accepts as HTTP names another protocol.
 
-    It takes RTSP and ICE too, in any version and with several blanks between the words, and does
-    not say so. The request line is somewhere in `reads`, perhaps with that of a request behind it:
-    if only the protocol differs in the two, this is true of both.
+    llhttp also accepts RTSP and ICE, in any version and with several blanks between the words, and
+    gives no sign of it. `reads` holds the request line, and perhaps that of the next request. If
+    the two lines differ only in the protocol, the result is True for both.
     """
     if not any(name in reads for name in _OTHER_PROTOCOLS):
         return False
@@ -57,10 +59,12 @@ def is_other_protocol(method: bytes, target: bytes, version: str, reads: bytes) 
 
 
 def split_target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
-    """Return (target in origin or asterisk form, authority if it was absolute).
+    """Split a request target into (target in origin or asterisk form, authority or None).
 
-    RFC 9112 §3.2.2; an OPTIONS of an absolute form without path is one of the server, §3.2.4.
-    Another scheme than https stays as it is, and is no path.
+    The authority is that of a target in absolute form (RFC 9112 §3.2.2). An OPTIONS request with an
+    absolute form without a path asks about the whole server (§3.2.4), so its target becomes `*`. A
+    target with a scheme other than https is returned unchanged: it is no path, and `build` refuses
+    it.
     """
     if target[: len(_SCHEME)].lower() != _SCHEME:
         return target, None
@@ -73,7 +77,7 @@ def split_target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
 
 
 def refusal_of(error: Exception) -> RequestRefusedError:
-    """Return what the parser's error is to the client."""
+    """Return the refusal that the client gets for an error of the parser."""
     if isinstance(error, httptools.HttpParserInvalidMethodError):
         return RequestRefusedError(501, "the method is unknown")
-    return RequestRefusedError(400, "this is not HTTP/1.1")
+    return RequestRefusedError(400, "the bytes are not valid HTTP/1.1")

@@ -1,8 +1,9 @@
-"""HTTP/2 over ngh2: frames to exchanges and back, with real back-pressure both ways.
+"""Speaks HTTP/2 with a client through ngh2, one exchange a stream, with back-pressure both ways.
 
-Refuses to know sockets and tasks. A window opens when the application has read what came
-(`acknowledge_received_data`), and `send` waits while ngh2 holds too much (`queued_body_size`). What
-ngh2 reports as exceptions (a stream that is gone, a flood) are normal events here.
+A flow-control window opens when the application has read the bytes (`acknowledge_received_data`).
+`Exchange.send` waits while ngh2 holds too much of the response (`queued_body_size`). ngh2 reports a
+closed stream or a flood by an exception; here these are normal events. This module knows no sockets
+and no tasks.
 """
 
 import contextlib
@@ -25,7 +26,11 @@ _PROTOCOL_ERROR = int(ErrorCode.PROTOCOL_ERROR)
 
 
 class HTTP2:
-    """One HTTP/2 connection of a client."""
+    """The HTTP/2 protocol of one client connection; a `WireProtocol`.
+
+    `exchanges` are those of the open streams, by stream number. `blocked` are those whose `send`
+    waits until less of their response is queued.
+    """
 
     def __init__(self, host: ConnectionHost, counters: Counters | None = None) -> None:
         self.host = host
@@ -34,36 +39,39 @@ class HTTP2:
         self.engine = server_engine()
         self.exchanges: dict[int, HTTP2Exchange] = {}
         self.blocked: set[HTTP2Exchange] = set()
-        self._allowance = ConnectionUsage(self.counters)
-        self._farewell = GracefulShutdown(self.engine)
-        self._refused: set[int] = set()  # streams answered without an exchange, still open
-        self._control_bytes = 0  # read beside payload since all was sent, or bytes were asked for
-        self._choked = False
-        self._active = host.now()
+        self._usage = ConnectionUsage(self.counters)
+        self._shutdown = GracefulShutdown(self.engine)
+        # Open streams that got a response without an exchange.
+        self._refused_streams: set[int] = set()
+        # Bytes read that are not of a body, since the last `bytes_to_send` or an empty queue.
+        self._control_bytes = 0
+        self._is_choked = False
+        self._last_active = host.now()
 
-    # The connection's side.
+    # `WireProtocol`, for the connection.
 
     @property
     def paused(self) -> bool:
-        """Whether nothing is to be read for now.
+        """Whether nothing is to be read now.
 
-        Windows hold a body's sender back; who leaves our frames unread and sends on is not read.
+        A client that only sends a body is slowed down by its windows. A client that keeps sending
+        while it leaves the server's frames unread is not read.
         """
-        return self.closing or self._choked or self._allowance.held
+        return self.closing or self._is_choked or self._usage.held
 
     @property
     def has_output(self) -> bool:
-        """Whether there is something to send, or the connection is to be closed."""
+        """Whether there are bytes to send, or the connection is to be closed."""
         try:
             return self.closing or self.engine.want_write
-        except ngh2.NGH2Error:  # it is no longer usable
+        except ngh2.NGH2Error:  # the engine is no longer usable
             return True
 
     def receive(self, data: bytes) -> bool:
-        """Take bytes from the client; True if most of them were of bodies."""
-        self._allowance.octets += len(data)
+        """Parse bytes from the client; return True if most of them were of bodies."""
+        self._usage.octets += len(data)
         self._control_bytes += len(data)
-        half = self._control_bytes - len(data) // 2
+        body_threshold = self._control_bytes - len(data) // 2
         try:
             self.engine.receive_data(data)
         except ngh2.NGH2Error as error:
@@ -71,67 +79,67 @@ class HTTP2:
             self._end()
             return False
         if self._take_events():
-            self._allowance.partial_since = 0.0
-        elif self._allowance.drips(self.host.now()):
+            self._usage.partial_since = 0.0
+        elif self._usage.drips(self.host.now()):
             terminate(self.engine)
-        is_body = self._control_bytes < half
+        is_body = self._control_bytes < body_threshold
         if is_over(self.engine):
             self._end()
         elif not self.engine.want_write:
-            self._control_bytes = 0  # nothing came of them that is to be read
+            self._control_bytes = 0  # no frame is due for these bytes
         elif self._control_bytes > limits.control_bytes_max:
             self._choke()
         return is_body
 
     def bytes_to_send(self) -> bytes:
-        """Return the next bytes for the client, who has taken all before."""
+        """Return the next bytes for the client, which has taken all earlier ones."""
         self._control_bytes = 0
-        if self._choked:
-            self._choked = False
+        if self._is_choked:
+            self._is_choked = False
             self.host.resume()
         try:
             data = self.engine.data_to_send(limits.send_bytes)
         except ngh2.NGH2Error:
             self._end()
             return b""
-        self._allowance.octets += len(data)
+        self._usage.octets += len(data)
         if self.blocked:
             self._release_blocked()
-        self._take_events()  # the ends of streams whose last frame has just been made
+        self._take_events()  # streams whose last frame was just produced are closed
         return data
 
     def sent_all(self) -> bool:
-        """Close once a drain or a GOAWAY has nothing left to do; True if there is more to send."""
-        if self._farewell.is_begun and not self.exchanges and not self.closing:
-            self.closing = self._farewell.idle(self.host.now())
+        """Close if a drain or a GOAWAY is complete; return True if there is more to send."""
+        if self._shutdown.is_begun and not self.exchanges and not self.closing:
+            self.closing = self._shutdown.idle(self.host.now())
         if is_over(self.engine):
             self._end()
         return not self.closing and self.engine.want_write
 
     def lose(self) -> None:
-        """Cancel whoever works for this client."""
+        """End all exchanges, because the client has disconnected."""
         exchanges, self.exchanges = self.exchanges, {}
         self.blocked.clear()
         for exchange in exchanges.values():
             exchange.lose()
 
     def drain(self, *, urgent: bool) -> None:
-        """End in a moment without streams; the sweeper announces it if there is none for long."""
+        """Close when no stream is open; see `GracefulShutdown` for the steps."""
         if not self.closing:
-            self._farewell.begin(self.host.now(), urgent=urgent)
-            self.host.wake()  # when all is sent, an idle connection says it
+            self._shutdown.begin(self.host.now(), urgent=urgent)
+            self.host.wake()  # an idle connection sends its GOAWAY from `sent_all`
 
     def sweep(self, now: float) -> bool:
-        """Reset streams whose client owes us something, end what is idle; False if that fails."""
-        if self._allowance.let_go():
+        """End what is overdue or idle; return False if the connection must be aborted."""
+        if self._usage.let_go():
             self.host.resume()
-        if self._allowance.is_used_up():
+        if self._usage.is_used_up():
             self.drain(urgent=False)
-        if not self.closing and self._farewell.advance(now):
+        if not self.closing and self._shutdown.advance(now):
             self.host.wake()
         if not self.exchanges:
-            return self._is_wanted(now)
-        self._active = now
+            return self._drain_if_idle(now)
+        self._last_active = now
         for exchange in list(self.exchanges.values()):
             if exchange.overdue(now):
                 self.counters.overdue(answering=exchange.started)
@@ -139,44 +147,47 @@ class HTTP2:
                 exchange.lose()
         return True
 
-    # The exchanges' side.
+    # For the exchanges.
 
     def reset(self, exchange: HTTP2Exchange, code: int) -> None:
-        """Send RST_STREAM; nothing if the stream is gone."""
+        """Send RST_STREAM with `code`; do nothing if the stream is closed."""
         with contextlib.suppress(ngh2.NGH2Error):
             self.engine.reset_stream(exchange.request.stream, code)
             self.host.wake()
 
     def is_full(self, stream: int) -> bool:
-        """Return whether no more of an answer may be queued; False for a stream that is gone."""
+        """Return whether no more of a response may be queued; False if the stream is closed."""
         try:
             return self.engine.queued_body_size(stream) >= limits.buffer_bytes_max
         except ngh2.NGH2Error:
             return False
 
     def acknowledge(self, stream: int, count: int) -> None:
-        """Open the windows by `count` bytes."""
+        """Open the windows of the stream and of the connection by `count` bytes."""
         try:
             self.engine.acknowledge_received_data(count, stream)
             if self.engine.want_write:
                 self.host.wake()
         except (ngh2.NGH2Error, ValueError):
-            return  # the connection is over
+            return  # the connection has ended
 
     def distrust(self, *, hold: bool) -> None:
-        """Count a bad token; drain a connection that has shown too many, and hold it if told so."""
-        if self._allowance.distrust(hold=hold):
+        """Count a bad token; if `hold`, stop reading; drain after too many bad tokens."""
+        if self._usage.distrust(hold=hold):
             self.drain(urgent=False)
 
     def answered(self, exchange: HTTP2Exchange) -> None:
-        """Discard the rest of a body: to the reset of RFC 9113 §8.1 httpx 0.28 loses the answer."""
+        """Discard the rest of a body after the response.
+
+        RFC 9113 §8.1 would allow a reset, but httpx 0.28 loses the response to it.
+        """
         exchange.take()
         self.host.wake()
 
-    # Events.
+    # Events of the engine.
 
     def _take_events(self) -> bool:
-        """Act on what the engine has found whole; False if that is nothing."""
+        """Handle the engine's events; return False if there are none."""
         events = self.engine.events()
         for event in events:
             match event:
@@ -193,8 +204,8 @@ class HTTP2:
         return bool(events)
 
     def _request(self, event: ngh2.RequestReceived) -> None:
-        self._active = self.host.now()
-        self._allowance.requests += 1
+        self._last_active = self.host.now()
+        self._usage.requests += 1
         stream = event.stream_id
         try:
             if len(event.headers) > limits.head_fields_max + PSEUDO_FIELDS:
@@ -228,23 +239,23 @@ class HTTP2:
 
     def _closed(self, event: ngh2.StreamClosed) -> None:
         exchange = self.exchanges.pop(event.stream_id, None)
-        self._refused.discard(event.stream_id)
-        if event.error_code == _PROTOCOL_ERROR and self._allowance.broke_a_stream():
+        self._refused_streams.discard(event.stream_id)
+        if event.error_code == _PROTOCOL_ERROR and self._usage.broke_a_stream():
             terminate(self.engine)
         if exchange is None:
             return
-        self._active = self.host.now()
+        self._last_active = self.host.now()
         self.blocked.discard(exchange)
         if not exchange.done:
             exchange.lose()
-        exchange.take()  # its bytes count against the connection's window until they are taken
+        exchange.take()  # unread bytes would stay counted against the connection's window
 
     def _refuse(self, event: ngh2.RequestReceived, status: int) -> None:
-        """Answer a malformed request without the application."""
+        """Respond to a malformed request without the application."""
         self.counters.refused(status)
-        status, said, body = problems.of_wire(status, event.headers)
-        own = [(b"date", self.host.date()), (b"content-length", b"%d" % len(body))]
-        fields = [(b":status", b"%d" % status), *said, *own]
+        status, problem_fields, body = problems.of_wire(status, event.headers)
+        added = [(b"date", self.host.date()), (b"content-length", b"%d" % len(body))]
+        fields = [(b":status", b"%d" % status), *problem_fields, *added]
         if (b":method", b"HEAD") in event.headers:
             body = b""
         with contextlib.suppress(ngh2.NGH2Error):
@@ -252,10 +263,10 @@ class HTTP2:
             if body:
                 self.engine.send_data(event.stream_id, body, end_stream=True)
             if not event.end_stream:
-                self._refused.add(event.stream_id)
+                self._refused_streams.add(event.stream_id)
 
     def _discard(self, stream: int, exchange: HTTP2Exchange | None, count: int) -> None:
-        """Drop bytes of a body that nobody reads, and end the stream if there are too many."""
+        """Drop bytes of an unwanted body, and reset the stream if there are too many."""
         if count:
             self._control_bytes -= count
             self.acknowledge(stream, count)
@@ -264,12 +275,13 @@ class HTTP2:
             if exchange.discarded > limits.discard_bytes_max:
                 self.counters.bodies_unwanted += 1
                 self.reset(exchange, ErrorCode.NO_ERROR)
-        elif stream in self._refused:
-            self._refused.discard(stream)
+        elif stream in self._refused_streams:
+            self._refused_streams.discard(stream)
             with contextlib.suppress(ngh2.NGH2Error):
                 self.engine.reset_stream(stream, ErrorCode.NO_ERROR)
 
     def _too_large(self, exchange: HTTP2Exchange) -> None:
+        """Refuse a body that is over its limit, or reset a stream whose response has begun."""
         self.counters.bodies_large += 1
         if exchange.refuse_body():
             return
@@ -280,11 +292,11 @@ class HTTP2:
         exchange.lose()
 
     def _choke(self) -> None:
-        """Read no more until our frames have gone out; if there are none, nothing is unread."""
+        """Stop reading until the queued frames are sent; do nothing if none is queued."""
         self._control_bytes = 0
         if self.engine.want_write:
-            self.counters.connections_choked += not self._choked
-            self._choked = True
+            self.counters.connections_choked += not self._is_choked
+            self._is_choked = True
 
     def _release_blocked(self) -> None:
         for exchange in list(self.blocked):
@@ -292,10 +304,10 @@ class HTTP2:
                 self.blocked.discard(exchange)
                 exchange.wake_writer()
 
-    def _is_wanted(self, now: float) -> bool:
-        """Say goodbye to a client without a request; False if it has not left by then."""
-        idle = now - self._active
-        if idle > limits.idle_seconds_max and not self._farewell.is_begun:
+    def _drain_if_idle(self, now: float) -> bool:
+        """Drain a connection without a request; return False if it has not closed in time."""
+        idle = now - self._last_active
+        if idle > limits.idle_seconds_max and not self._shutdown.is_begun:
             self.counters.connections_idle += 1
             self.drain(urgent=False)
         return idle <= limits.idle_seconds_max + limits.drain_notice_seconds

@@ -1,7 +1,7 @@
-"""nghttp2 as this edge sets it up: what it tolerates by itself, and what it tells clients.
+"""Configures nghttp2 for a server: the limits it enforces itself, and the settings it announces.
 
-Knows no exchange. Floods are nghttp2's to count; it ends a connection whose head is over the bounds
-given here, so they lie above those of a request, which cost the stream alone.
+nghttp2 counts floods. If a head exceeds the limits given here, nghttp2 ends the whole connection;
+the limits of a request are lower, and end only its stream. This module knows no exchange.
 """
 
 import contextlib
@@ -10,8 +10,8 @@ from ngh2 import Configuration, Connection, ErrorCode, NGH2Error, Role, Setting
 
 from crewgate import limits
 
-PSEUDO_FIELDS = 4  # of a request, RFC 9113 §8.3.1
-# What nghttp2 says when it ends a connection for its rate of resets, and of glitches.
+PSEUDO_FIELDS = 4  # a request has at most four pseudo-header fields (RFC 9113 §8.3.1)
+# The codes with which nghttp2 ends a connection for its rate of resets, and of glitches.
 FLOODS = {ErrorCode.INTERNAL_ERROR, ErrorCode.ENHANCE_YOUR_CALM}
 
 _CONFIGURATION = Configuration(
@@ -33,7 +33,7 @@ _SETTINGS = {
 
 
 def server_engine() -> Connection:
-    """Return the engine of a new connection, its settings ready to be sent."""
+    """Return the engine of a new connection, with its settings queued to be sent."""
     engine = Connection(Role.SERVER, _CONFIGURATION)
     engine.initiate_connection(_SETTINGS)
     engine.set_local_window_size(limits.connection_window_bytes)
@@ -41,14 +41,14 @@ def server_engine() -> Connection:
 
 
 def is_over(engine: Connection) -> bool:
-    """Return whether nothing is to be read or written any more."""
+    """Return whether the engine will neither read nor write any more."""
     try:
         return not (engine.want_read or engine.want_write)
-    except NGH2Error:  # it is no longer usable, after an error or a GOAWAY of ours
+    except NGH2Error:  # the engine is unusable after an error or a GOAWAY that it sent
         return True
 
 
 def terminate(engine: Connection) -> None:
-    """End the connection, because its client sends what no client would (RFC 9113 §10.5)."""
+    """End the connection because its client behaves like an attacker (RFC 9113 §10.5)."""
     with contextlib.suppress(NGH2Error):
         engine.terminate_connection(ErrorCode.ENHANCE_YOUR_CALM)

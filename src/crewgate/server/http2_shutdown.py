@@ -1,9 +1,13 @@
-"""How an HTTP/2 connection says that it ends (RFC 9113 §6.8): a notice, then the last stream.
+"""Ends an HTTP/2 connection in two steps (RFC 9113 §6.8): a notice, then the final GOAWAY.
 
-The notice lets a request that is on its way come in. It waits for a moment without streams, but not
-for long, because clients in the field (httpx 0.28) give up the streams they have when they hear a
-GOAWAY. Where the listener itself ends there is no notice at such a moment: the next request would
-find nobody anyway.
+1. The notice, a GOAWAY with the highest stream number, asks the client to send no new request. A
+   request that is already on its way is still served.
+2. One sweep later, the final GOAWAY names the last stream that is served.
+
+The notice waits for a moment without streams, at most `limits.drain_notice_seconds`: some clients
+(httpx 0.28) give up their open streams when they receive a GOAWAY. If the listener itself ends, the
+shutdown is urgent: at the first such moment the final GOAWAY is sent without a notice, because no
+process would serve a further request.
 """
 
 import contextlib
@@ -15,27 +19,30 @@ from crewgate import limits
 
 
 class GracefulShutdown:
-    """The end of one connection, in steps that are each taken once."""
+    """The shutdown of one connection; each step is taken once.
 
-    __slots__ = ("_engine", "_is_announced", "_is_urgent", "_next_at", "is_begun", "is_sent")
+    `is_begun`: a drain was requested. `is_sent`: the final GOAWAY has been queued.
+    """
+
+    __slots__ = ("_engine", "_is_announced", "_is_urgent", "_next_step_at", "is_begun", "is_sent")
 
     def __init__(self, engine: ngh2.Connection) -> None:
         self.is_begun = False
-        self.is_sent = False  # the client has been told which stream is the last
+        self.is_sent = False
         self._engine = engine
         self._is_announced = False
         self._is_urgent = False
-        self._next_at = 0.0  # of the step that is due whether there are streams or not
+        self._next_step_at = 0.0  # the next step is due then, even if streams are open
 
     def begin(self, now: float, *, urgent: bool) -> None:
-        """Begin to wait for a moment without streams; once more may make it urgent."""
+        """Begin to wait for a moment without streams; a second call may make it urgent."""
         self._is_urgent = self._is_urgent or urgent
         if not self.is_begun:
             self.is_begun = True
-            self._next_at = now + limits.drain_notice_seconds
+            self._next_step_at = now + limits.drain_notice_seconds
 
     def idle(self, now: float) -> bool:
-        """There is no stream now: take the next step; True if the last has been taken before."""
+        """Take the next step, as no stream is open; return True if all steps were taken before."""
         if self.is_sent:
             return True
         if self._is_urgent:
@@ -45,8 +52,8 @@ class GracefulShutdown:
         return False
 
     def advance(self, now: float) -> bool:
-        """Once a sweep: take the step that is due; True if there was one."""
-        if not self.is_begun or self.is_sent or now < self._next_at:
+        """Take the step that is due at `now`, once a sweep; return whether there was one."""
+        if not self.is_begun or self.is_sent or now < self._next_step_at:
             return False
         if self._is_announced:
             self._send()
@@ -56,12 +63,12 @@ class GracefulShutdown:
 
     def _announce(self, now: float) -> None:
         self._is_announced = True
-        self._next_at = now + limits.sweep_seconds  # more than the way there and back
+        self._next_step_at = now + limits.sweep_seconds  # more than a round trip
         with contextlib.suppress(ngh2.NGH2Error):
             self._engine.send_shutdown_notice()
 
     def _send(self) -> None:
         """Send the GOAWAY that names the last stream that is served."""
         self.is_sent = True
-        with contextlib.suppress(ngh2.NGH2Error):  # it is over without it
+        with contextlib.suppress(ngh2.NGH2Error):  # the connection has ended without it
             self._engine.send_goaway(ErrorCode.NO_ERROR)

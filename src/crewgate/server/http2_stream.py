@@ -1,6 +1,7 @@
-"""One HTTP/2 stream as an exchange: what an application writes becomes calls of the engine.
+"""Turns what an application writes to one HTTP/2 stream into calls of the ngh2 engine.
 
-Knows neither frames nor events; a stream that is gone is where writing ends, not an error of ours.
+The engine raises an exception if the stream is closed; that ends the writing and is no internal
+error. This module knows neither frames nor events.
 """
 
 import contextlib
@@ -17,40 +18,40 @@ from crewgate.server.request import Request, is_dated
 
 
 class HTTP2Owner(Protocol):
-    """The connection's protocol, as a stream sees it."""
+    """The parts of `HTTP2` that a stream uses."""
 
     host: ConnectionHost
     engine: ngh2.Connection
-    blocked: "set[HTTP2Exchange]"  # those whose `send` waits for the queue to shrink
+    blocked: "set[HTTP2Exchange]"
 
     def reset(self, exchange: "HTTP2Exchange", code: int) -> None:
-        """Send RST_STREAM; nothing if the stream is gone."""
+        """Send RST_STREAM with `code`; do nothing if the stream is closed."""
 
     def is_full(self, stream: int) -> bool:
-        """Return whether as much of an answer is queued as may be."""
+        """Return whether no more of a response may be queued."""
 
     def acknowledge(self, stream: int, count: int) -> None:
-        """Open the windows by `count` bytes."""
+        """Open the windows of the stream and of the connection by `count` bytes."""
 
     def distrust(self, *, hold: bool) -> None:
-        """Count a bad token."""
+        """Count a bad token; if `hold`, stop reading."""
 
     def answered(self, exchange: "HTTP2Exchange") -> None:
-        """Note that an answer is complete."""
+        """Go on after a complete response."""
 
 
 class HTTP2Exchange(Exchange):
-    """One stream."""
+    """One request over HTTP/2, on a stream of its own, and its response."""
 
     __slots__ = ("_protocol", "discarded")
 
     def __init__(self, request: Request, protocol: HTTP2Owner) -> None:
         super().__init__(request, protocol.host.peer)
         self._protocol = protocol
-        self.discarded = 0  # bytes of the body that came after the answer
+        self.discarded = 0  # bytes of the body that arrived after the response
 
     def inform(self, status: int, headers: Sequence[HeaderField]) -> None:
-        """Send an informational answer."""
+        """Send an informational response."""
         if not self._may_inform(status):
             return
         fields = [(b":status", b"%d" % status), *headers]
@@ -59,7 +60,7 @@ class HTTP2Exchange(Exchange):
         self._protocol.host.wake()
 
     def respond(self, status: int, headers: Sequence[HeaderField], body: bytes = b"") -> None:
-        """Answer in full."""
+        """Send a whole response."""
         if self.done or self.started:
             return
         self.started = self.done = True
@@ -72,19 +73,19 @@ class HTTP2Exchange(Exchange):
         ]
         if status not in BODYLESS:
             fields.append((b"content-length", b"%d" % len(body)))
-        whole = not body or self.request.method == b"HEAD" or status in BODYLESS
+        ends_with_head = not body or self.request.method == b"HEAD" or status in BODYLESS
         try:
-            protocol.engine.send_response(stream, fields, end_stream=whole)
-            if not whole:
+            protocol.engine.send_response(stream, fields, end_stream=ends_with_head)
+            if not ends_with_head:
                 protocol.engine.send_data(stream, body, end_stream=True)
         except ngh2.NGH2Error:
             return
         self._end()
 
     def start(self, status: int, headers: Sequence[HeaderField], *, ends: bool = False) -> None:
-        """Send the head of a streamed answer."""
+        """Send the head of a streamed response."""
         if self.done:
-            raise ClientError("the client has gone")
+            raise ClientError("the client has disconnected")
         self.started = True
         protocol = self._protocol
         fields = [(b":status", b"%d" % status), *headers]
@@ -94,22 +95,22 @@ class HTTP2Exchange(Exchange):
             protocol.engine.send_response(self.request.stream, fields, end_stream=ends)
         except ngh2.NGH2Error as error:
             self.lose()
-            raise ClientError("the client has gone") from error
+            raise ClientError("the client has disconnected") from error
         if ends:
             self._end()
         else:
             protocol.host.wake()
 
     def push(self, data: bytes) -> bool:
-        """Send a piece; False once `limits.buffer_bytes_max` or more are queued."""
+        """Queue a piece; return False once `limits.buffer_bytes_max` or more are queued."""
         if self.done:
-            raise ClientError("the client has gone")
+            raise ClientError("the client has disconnected")
         protocol = self._protocol
         try:
             protocol.engine.send_data(self.request.stream, data)
         except ngh2.NGH2Error as error:
             self.lose()
-            raise ClientError("the client has gone") from error
+            raise ClientError("the client has disconnected") from error
         protocol.host.wake()
         if not protocol.is_full(self.request.stream):
             return True
@@ -118,7 +119,7 @@ class HTTP2Exchange(Exchange):
         return False
 
     def finish(self, data: bytes = b"", trailers: Sequence[HeaderField] = ()) -> None:
-        """End the answer."""
+        """End the response."""
         if self.done:
             return
         self.done = True
@@ -135,18 +136,18 @@ class HTTP2Exchange(Exchange):
         self._end()
 
     def reset(self, code: int) -> None:
-        """Break the stream off."""
+        """Reset the stream with `code`."""
         if not self.done or not self.complete:
             self.done = True
             self._protocol.reset(self, code)
 
     def distrust(self, *, hold: bool) -> None:
-        """Count a bad token."""
+        """Count a bad token; if `hold`, stop reading."""
         self._protocol.distrust(hold=hold)
 
     def _end(self) -> None:
         self.done = True
-        self._writing_since = self._now()  # the client has to read it in time
+        self._writing_since = self._now()  # the client must read the response in time
         self._protocol.answered(self)
 
     def _now(self) -> float:

@@ -1,7 +1,8 @@
-"""The end of a connection, as seen by a client that has not read everything yet.
+"""Closes a connection so that the client can read everything that was sent to it.
 
-Closing with unread input resets the connection, and a reset destroys what the client has not read
-(RFC 9112 §9.6). So our side is closed first, and read on for a moment.
+Closing a socket with unread input resets the connection, and a reset destroys what the client has
+not read yet (RFC 9112 §9.6). So the server closes its own direction first, and reads on for a
+moment.
 """
 
 import ssl
@@ -13,13 +14,13 @@ from crewgate.openssl import forget_errors
 
 
 async def linger(sock: ssl.SSLSocket) -> None:
-    """Close our side, then read on until the client closes; at most `limits.linger_seconds_max`.
+    """Close the sending direction, then discard input until the client closes.
 
-    The descriptor itself is left open.
+    It waits at most `limits.linger_seconds_max`. The caller closes the descriptor.
     """
     with trio.move_on_after(limits.linger_seconds_max):
         try:
-            sock.unwrap()  # sends close_notify; the client's need not come
+            sock.unwrap()  # sends close_notify; the client need not send its own
         except (OSError, ValueError):
             forget_errors()
         plain = trio.socket.fromfd(sock.fileno(), sock.family, sock.type)

@@ -1,8 +1,8 @@
-"""A listening socket and its connections: accept, sweep, drain.
+"""Accepts connections on one listening socket, sweeps them every second, and drains them.
 
-Refuses to know HTTP and the application, which is handed over. The TLS context is looked up at
-every accept, so that a reload serves the next connection. Every worker has a socket of its own on
-the same address (SO_REUSEPORT), and the kernel spreads connections over them.
+Each accept uses the TLS context of that moment, so a reload applies to the next connection. Every
+worker has its own socket on the same address (SO_REUSEPORT), and the kernel spreads connections
+over them. This module knows no HTTP: the caller provides the application.
 """
 
 import errno
@@ -25,8 +25,8 @@ from crewgate.server.request import ClientInfo
 from crewgate.server.tls_failure import ClientSocket
 
 _log = logging.getLogger(__name__)
-# accept(2): errors of the connection that was to be accepted, not of the socket.
-_PASSING = {
+# accept(2) returns these for an error of the pending connection, not of the listening socket.
+_TRANSIENT_ERRORS = {
     errno.ECONNABORTED,
     errno.EPROTO,
     errno.ENETDOWN,
@@ -35,13 +35,16 @@ _PASSING = {
     errno.EHOSTUNREACH,
     errno.EPERM,
 }
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_EXHAUSTION_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Listener:
-    """Serves `sock` with `application` until it is drained or cancelled.
+    """Serves one listening socket until it is drained or cancelled.
 
-    `context` may be replaced at any time. Is the `Clock` of its connections.
+    It is the `ListenerContext` of its connections. `context` may be replaced at any time.
+    `connections` are all that are open, `handshaking` those that are not admitted yet, the oldest
+    first. `exhausted_at` is when accept last failed for lack of descriptors or memory (monotonic
+    seconds; -inf: never).
     """
 
     def __init__(
@@ -50,11 +53,11 @@ class Listener:
         context: ssl.SSLContext,
         application: ExchangeHandler,
         poller: Poller,
-        guard: ConnectionAuthorizer | None = None,
+        authorizer: ConnectionAuthorizer | None = None,
     ) -> None:
-        """`poller` is run by whoever made it."""
+        """The caller runs `poller`. Without an `authorizer` every client is admitted."""
         self.context = context
-        self.guard = guard
+        self.authorizer = authorizer
         self.application = application
         self.poller = poller
         self.connections: set[ClientConnection] = set()
@@ -64,7 +67,7 @@ class Listener:
             limits.connections_max, limits.connections_per_address_max, self.counters
         )
         self.handshakes = trio.CapacityLimiter(limits.handshakes_at_once)
-        self.exhausted_at = -math.inf  # when there was last no descriptor for a connection
+        self.exhausted_at = -math.inf
         self.now = 0.0
         self.date = b""
         self._sock = sock
@@ -75,12 +78,12 @@ class Listener:
 
     @property
     def address(self) -> tuple[str, int]:
-        """The address and port that are listened on."""
+        """The address and port of the listening socket."""
         host, port = self._sock.getsockname()[:2]
         return host, port
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Accept and serve; returns after a drain. Started when connections are accepted."""
+        """Accept and serve until a drain is complete; report the start once accepting."""
         self._tick()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._sweep)
@@ -89,17 +92,17 @@ class Listener:
                     task_status.started()
                     await self._accept(nursery)
                 if self._is_retiring:
-                    self._take_waiting(nursery)
+                    self._accept_pending(nursery)
             self._accepted_all.set()
             if self.census:
                 await self._emptied.wait()
             nursery.cancel_scope.cancel()
 
     async def retire(self, seconds: float) -> None:
-        """Accept no more; each connection ends with its next answer, or after `seconds`.
+        """Accept no more; let each connection end after its next response, for at most `seconds`.
 
-        For a listener whose address another process goes on to serve, so there is no hurry. What
-        waits in a socket of its own is served: it would be reset when that closes.
+        Use this if another process goes on to serve the address, so that there is no hurry. The
+        connections that already wait in this socket are still served: closing it would reset them.
         """
         self._is_retiring = True
         self._accepting.cancel()
@@ -111,7 +114,7 @@ class Listener:
                 await self._emptied.wait()
 
     async def drain(self, seconds: float) -> None:
-        """Accept no more, let requests under way end for at most `seconds`, then end them."""
+        """Accept no more; let requests under way end for at most `seconds`, then abort them."""
         self._accepting.cancel()
         for connection in list(self.connections):
             connection.drain()
@@ -122,9 +125,9 @@ class Listener:
             connection.abort()
 
     def renew(self, context: ssl.SSLContext) -> None:
-        """Show another certificate; connections that saw the old one end when they are idle.
+        """Use `context`, with another certificate, for new connections, and drain the old ones.
 
-        Streams under way have their time: each connection ends in its own.
+        Streams under way are not cut: each connection closes when it has no stream.
         """
         self.context = context
         for connection in self.connections:
@@ -136,26 +139,30 @@ class Listener:
             try:
                 sock, address = self._sock.accept()
             except BlockingIOError:
-                continue  # another worker was faster
+                continue  # another process has accepted the connection
             except OSError as error:
-                if error.errno not in _EXHAUSTED | _PASSING:
+                if error.errno not in _EXHAUSTION_ERRORS | _TRANSIENT_ERRORS:
                     raise
-                if error.errno in _EXHAUSTED:
+                if error.errno in _EXHAUSTION_ERRORS:
                     self.exhausted_at = trio.current_time()
-                    _log.warning("no new connection: %s", error.strerror)
+                    _log.warning(
+                        "cannot accept on %s port %s: %s; check open-file limit and free memory",
+                        *self.address,
+                        error.strerror,
+                    )
                     await trio.sleep(limits.accept_pause_seconds)
                 continue
-            self._take(sock, address, nursery)
+            self._start(sock, address, nursery)
 
-    def _take_waiting(self, nursery: trio.Nursery) -> None:
-        """Take the connections that the kernel has made and that no process has accepted."""
+    def _accept_pending(self, nursery: trio.Nursery) -> None:
+        """Accept the connections that already wait in the socket."""
         for _ in range(limits.backlog):
             try:
-                self._take(*self._sock.accept(), nursery)
+                self._start(*self._sock.accept(), nursery)
             except OSError:
                 return
 
-    def _take(self, sock: socket.socket, address: tuple[str, int], nursery: trio.Nursery) -> None:
+    def _start(self, sock: socket.socket, address: tuple[str, int], nursery: trio.Nursery) -> None:
         if self.census.enter(address[0]):
             nursery.start_soon(self._serve, sock, ClientInfo(address[0], address[1]))
         else:
@@ -173,15 +180,15 @@ class Listener:
     async def _serve_counted(self, sock: socket.socket, peer: ClientInfo) -> None:
         sock.settimeout(0)
         try:
-            secure = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            tls = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         except OSError:
-            sock.close()  # gone before the first byte
+            sock.close()  # the client disconnected before the first byte
             return
-        if not isinstance(secure, ClientSocket):
-            raise TypeError("a context of this package makes sockets of its own")
-        connection = ClientConnection(secure, peer, self)
+        if not isinstance(tls, ClientSocket):
+            raise TypeError("the TLS context was not made by `server_context`")
+        connection = ClientConnection(tls, peer, self)
         self.connections.add(connection)
-        self._welcome(connection)
+        self._admit_handshake(connection)
         if self._is_retiring:
             connection.drain(urgent=False)
         try:
@@ -189,13 +196,14 @@ class Listener:
         finally:
             self.connections.discard(connection)
             self.handshaking.pop(connection, None)
-            if self.guard is not None:
-                self.guard.leave(connection)
+            if self.authorizer is not None:
+                self.authorizer.leave(connection)
 
-    def _welcome(self, connection: ClientConnection) -> None:
-        """Take one more who has yet to shake hands; the oldest of too many makes room.
+    def _admit_handshake(self, connection: ClientConnection) -> None:
+        """Add a connection that has yet to shake hands; if there are too many, abort the oldest.
 
-        Whoever means it is done in milliseconds: it is the silent ones that grow old.
+        An honest client completes its handshake in milliseconds, so the oldest is likely one that
+        sends nothing.
         """
         self.handshaking[connection] = None
         if len(self.handshaking) > self.census.handshakes_max:

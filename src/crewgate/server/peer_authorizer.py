@@ -1,9 +1,13 @@
-"""Who may connect where certificates are asked for, and the connections to end when one is revoked.
+"""Decides by its certificate whether a client may use a listener, before HTTP is read.
 
-The handshake has proved chain, validity and absence from the CRL; here the certificate must say
-that it is for clients and for whom, of a crew that the listener admits, the table must not have it,
-and its issuer must not say that it is revoked. Judged before a byte of HTTP is read. Does no I/O:
-clocks, table, sink and the question to the issuer are handed over.
+The handshake has verified the chain, the validity and the CRL. Then the certificate must
+
+1. be a client certificate and no CA's,
+2. name an identity whose role and crew the listener admits,
+3. not be revoked, and its orchestrator neither, in the shared table or by a recent push,
+4. pass the OCSP check, if the listener has one.
+
+This module does no I/O: the caller provides table, sink and OCSP check.
 """
 
 import time
@@ -35,38 +39,42 @@ from crewgate.server.request import ClientInfo
 
 
 class ConnectionRecordSink(Protocol):
-    """Where records go."""
+    """Takes the audit records of connections."""
 
     def write(self, record: Record) -> object:
-        """Take a record."""
+        """Write a record."""
 
     def count(self, listener: str, reason: PeerReason, network: str) -> None:
-        """Count a refusal that gets no record of its own."""
+        """Count a refusal that gets no record of its own, for a summary."""
 
 
 class PeerRules(msgspec.Struct, frozen=True):
-    """What a listener asks of a client's certificate, and of its issuer by OCSP."""
+    """What one listener requires of a client's certificate.
+
+    `crews` are the crews whose orchestrators it admits; the other roles have no crew. If a
+    certificate is not required, a client without one is admitted and has no identity.
+    """
 
     listener: str
-    crews: Collection[str]  # of orchestrators; others have none
+    crews: Collection[str]
     roles: Collection[Role] = (Role.ORCHESTRATOR,)
     ocsp: OCSPMode = "off"
-    is_required: bool = True  # else a client without one is admitted, as nobody
+    is_required: bool = True
 
 
 CheckStatus = Callable[[bytes, bytes], Awaitable[CertificateStatus]]
 
 
 async def ask_nobody(key: bytes, certificate: bytes) -> CertificateStatus:  # noqa: ARG001 - a `CheckStatus`
-    """Whoever has nobody to ask is in doubt."""
+    """Return that the status is undetermined, because no OCSP responder is configured."""
     return UndeterminedStatus(UndeterminedReason.UNREACHABLE)
 
 
 class PeerAuthorizer:
-    """The guard of one listener; its `rules` may be changed at any time.
+    """The `ConnectionAuthorizer` of one listener that verifies client certificates.
 
-    `table` returns the table in force; `check_status` asks the issuer of a certificate for its
-    status, given its key in the table and its DER.
+    `table` returns the current table. `check_status` asks the OCSP responder for the status of a
+    certificate, given its key in the table and its DER.
     """
 
     def __init__(
@@ -82,88 +90,85 @@ class PeerAuthorizer:
         self._table = table
         self._sink = sink
         self._check_status = check_status
-        self._lines = TokenBucket(limits.peer_lines_per_second, limits.peer_lines_burst)
+        self._record_budget = TokenBucket(limits.peer_lines_per_second, limits.peer_lines_burst)
 
     def __repr__(self) -> str:
-        return f"<PeerAuthorizer {self.rules!r} guests={len(self._peer_connections)}>"
+        return f"<PeerAuthorizer {self.rules!r} connections={len(self._peer_connections)}>"
 
-    def refused(self, peer: ClientInfo, why: PeerReason) -> None:
-        """Note a handshake that failed; one that is not about a certificate is only counted."""
-        if why is PeerReason.HANDSHAKE:
+    def refused(self, peer: ClientInfo, reason: PeerReason) -> None:
+        """Record a handshake that failed because of the certificate; ignore other failures."""
+        if reason is PeerReason.HANDSHAKE:
             return
-        self._note(peer, why, _read(peer.certificate), is_proven=False)
+        self._record_refusal(peer, reason, _read(peer.certificate), is_proven=False)
 
     async def admit(self, peer: ClientInfo, connection: AuthorizedConnection) -> ClientInfo | None:
-        """Return the peer with its identity, or None."""
+        """Return the peer with its identity, or None for a refusal, which is recorded."""
         if peer.certificate is None:
             if not self.rules.is_required:
                 return peer
-            # The handshake had begun before a reload made it so.
-            self._note(peer, PeerReason.NO_CERTIFICATE, None)
+            # The handshake began before a reload made the certificate required.
+            self._record_refusal(peer, PeerReason.NO_CERTIFICATE, None)
             return None
-        found = _read(peer.certificate)
-        if found is None:
-            self._note(peer, PeerReason.INVALID, None)
+        leaf = _read(peer.certificate)
+        if leaf is None:
+            self._record_refusal(peer, PeerReason.INVALID, None)
             return None
-        identity = _identity(found)
+        identity = _identity(leaf)
         if identity is None:
-            self._note(peer, PeerReason.NO_IDENTITY, found)
+            self._record_refusal(peer, PeerReason.NO_IDENTITY, leaf)
             return None
-        key = certificate_key(identity.crew, found.serial)
-        why, status = self._refusal(found, identity), None
-        if why is None and self.rules.ocsp != "off":
+        key = certificate_key(identity.crew, leaf.serial)
+        reason, status = self._refusal(leaf, identity), None
+        if reason is None and self.rules.ocsp != "off":
             status = await self._check_status(key, peer.certificate)
-            # Table and rules may have changed while the issuer was asked.
-            why = self._refusal(found, identity) or self._reason(status)
+            # Table and rules may have changed during the OCSP check.
+            reason = self._refusal(leaf, identity) or self._status_refusal(status)
         doubt = status.flaw.value if isinstance(status, UndeterminedStatus) else ""
-        if why is not None:
-            self._note(peer, why, found, identity, doubt=doubt)
+        if reason is not None:
+            self._record_refusal(peer, reason, leaf, identity, doubt=doubt)
             return None
         if doubt:
-            self._write(peer, "admitted", PeerReason.STALE, found, identity, doubt=doubt)
+            self._write_record(peer, "admitted", PeerReason.STALE, leaf, identity, doubt=doubt)
         known = msgspec.structs.replace(
             peer,
             identity=identity,
-            serial=found.serial,
+            serial=leaf.serial,
             listener=self.rules.listener,
-            serial_text=found.serial_text,
-            issued=found.issued,
-            not_after=found.not_after,
+            serial_text=leaf.serial_text,
+            issued=leaf.issued,
+            not_after=leaf.not_after,
         )
         self._peer_connections.enter(key, connection, known)
         return known
 
     def leave(self, connection: AuthorizedConnection) -> None:
-        """Forget a connection that has ended."""
+        """Forget a connection that has ended, if it was admitted."""
         self._peer_connections.leave(connection)
 
     def change(self, rules: PeerRules) -> None:
-        """Judge by other rules, and end the connections of crews that they do not admit."""
-        before, self.rules = self.rules, rules
-        for connection, peer in self._peer_connections.at(before.listener):
-            if peer.crew and peer.crew not in rules.crews:  # gateways and operators have none
+        """Replace the rules, and close the connections of crews that they do not admit."""
+        previous, self.rules = self.rules, rules
+        for connection, peer in self._peer_connections.at(previous.listener):
+            if peer.crew and peer.crew not in rules.crews:  # gateways and operators have no crew
                 self._peer_connections.leave(connection)
                 connection.abort()
                 self._sink.write(disconnect_record(peer, time.time_ns(), PeerReason.CREW))
 
-    def _refusal(self, found: Certificate, identity: Identity) -> PeerReason | None:
-        if not found.is_client or found.is_authority:
+    def _refusal(self, leaf: Certificate, identity: Identity) -> PeerReason | None:
+        if not leaf.is_client or leaf.is_authority:
             return PeerReason.NO_CLIENT_USAGE
         if identity.role not in self.rules.roles:
             return PeerReason.ROLE
         if identity.role is Role.ORCHESTRATOR and identity.crew not in self.rules.crews:
             return PeerReason.CREW
-        if (
-            certificate_key(identity.crew, found.serial)
-            in self._peer_connections.recent_revocations
-        ):
+        if certificate_key(identity.crew, leaf.serial) in self._peer_connections.recent_revocations:
             return PeerReason.REVOKED
-        keys = revocable_by(identity, found.serial, found.issued)
+        keys = revocable_by(identity, leaf.serial, leaf.issued)
         is_revoked = self._table().is_revoked
         return PeerReason.REVOKED if any(is_revoked(*by) for by in keys) else None
 
-    def _reason(self, status: CertificateStatus) -> PeerReason | None:
-        """Why not to admit a certificate of this status; where it is in doubt, as the rules say."""
+    def _status_refusal(self, status: CertificateStatus) -> PeerReason | None:
+        """Return why a certificate with this OCSP status is refused, or None if it is not."""
         if isinstance(status, RevokedStatus):
             return PeerReason.REVOKED
         if isinstance(status, UnknownStatus):
@@ -172,27 +177,29 @@ class PeerAuthorizer:
             return PeerReason.STALE
         return None
 
-    def _note(
+    def _record_refusal(
         self,
         peer: ClientInfo,
-        why: PeerReason,
-        found: Certificate | None,
+        reason: PeerReason,
+        leaf: Certificate | None,
         identity: Identity | None = None,
         *,
         is_proven: bool = True,
         doubt: str = "",
     ) -> None:
-        if not self._lines.take(time.monotonic()):
-            self._sink.count(self.rules.listener, why, peer_network(peer.address))
+        if not self._record_budget.take(time.monotonic()):
+            self._sink.count(self.rules.listener, reason, peer_network(peer.address))
             return
-        self._write(peer, "refused", why, found, identity, is_proven=is_proven, doubt=doubt)
+        self._write_record(
+            peer, "refused", reason, leaf, identity, is_proven=is_proven, doubt=doubt
+        )
 
-    def _write(
+    def _write_record(
         self,
         peer: ClientInfo,
         verdict: Literal["refused", "admitted"],
-        why: PeerReason,
-        found: Certificate | None,
+        reason: PeerReason,
+        leaf: Certificate | None,
         identity: Identity | None,
         *,
         is_proven: bool = True,
@@ -204,46 +211,46 @@ class PeerAuthorizer:
                 listener=self.rules.listener,
                 peer=peer_network(peer.address),
                 verdict=verdict,
-                reason=why.value,
+                reason=reason.value,
                 doubt=doubt,
                 proven=is_proven,
                 crew=identity.crew if identity else "",
                 orchestrator=identity.label if identity else "",
-                serial=found.serial_text if found else "",
-                subject=found.subject if found else "",
+                serial=leaf.serial_text if leaf else "",
+                subject=leaf.subject if leaf else "",
             )
         )
 
 
 def disconnect_record(
-    peer: ClientInfo, wall_ns: int, why: PeerReason = PeerReason.REVOKED
+    peer: ClientInfo, wall_ns: int, reason: PeerReason = PeerReason.REVOKED
 ) -> ConnectionRecord:
-    """The record of a connection that is ended for its certificate."""
-    identity, found = peer.identity, _read(peer.certificate)
+    """Return the audit record of a connection that is closed because of its certificate."""
+    identity, leaf = peer.identity, _read(peer.certificate)
     return ConnectionRecord(
         time=when(wall_ns),
         listener=peer.listener,
         peer=peer_network(peer.address),
         verdict="expelled",
-        reason=why.value,
+        reason=reason.value,
         proven=True,
         crew=identity.crew if identity else "",
         orchestrator=identity.label if identity else "",
         serial=certificate_.serial_text(peer.serial),
-        subject=found.subject if found else "",
+        subject=leaf.subject if leaf else "",
     )
 
 
 def _read(data: bytes | None) -> Certificate | None:
-    """What a certificate says; None for what is none."""
+    """Return the parsed certificate, or None if there is none or it cannot be parsed."""
     try:
         return certificate_.read(data) if data else None
     except ValueError:
         return None
 
 
-def _identity(found: Certificate) -> Identity | None:
+def _identity(leaf: Certificate) -> Identity | None:
     try:
-        return found.speaks_for()
+        return leaf.speaks_for()
     except ValueError:
         return None

@@ -1,6 +1,7 @@
-"""The open connections that showed a certificate, by its key: whom to end, and when.
+"""Indexes the open connections with a client certificate, so that a revocation can close them.
 
-Ends nobody itself but to drain them. Does no I/O and reads no clock.
+The index returns the connections that the caller must close, and itself drains those whose
+certificate has expired. This module does no I/O and reads no clock.
 """
 
 from collections.abc import Callable, Collection
@@ -14,29 +15,30 @@ from crewgate.server.request import ClientInfo
 
 
 class RevocationTable(Protocol):
-    """The shared table, as far as a certificate is concerned."""
+    """The part of the shared table that answers whether a certificate is revoked."""
 
     def is_revoked(self, key: bytes, issued_at: int = 0) -> bool:
-        """Return whether `key` is revoked for what was issued at that second."""
+        """Return whether `key` is revoked for what was issued at `issued_at` (epoch seconds)."""
 
 
 class PeerConnections:
-    """The open connections of a process that showed a certificate, by its key in the table."""
+    """The admitted connections of one process, by their certificate's key in the table."""
 
     def __init__(self, on_first: Callable[[], None] = lambda: None) -> None:
-        """`on_first` is called when a connection is admitted and there was none."""
+        """`on_first` is called when a connection is admitted and no other was open."""
         self._on_first = on_first
         self._open: dict[bytes, dict[AuthorizedConnection, ClientInfo]] = {}
         self._keys: dict[AuthorizedConnection, bytes] = {}
-        self._drained: set[AuthorizedConnection] = set()  # their certificate has ended
-        self._revocable: dict[bytes, tuple[tuple[bytes, int], ...]] = {}  # by the first of them
+        self._drained: set[AuthorizedConnection] = set()  # the certificate has expired
+        # By certificate key: every (key, issued at) whose revocation closes the connection.
+        self._revocable: dict[bytes, tuple[tuple[bytes, int], ...]] = {}
         self.recent_revocations = RecentRevocations()
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def enter(self, key: bytes, connection: AuthorizedConnection, peer: ClientInfo) -> None:
-        """Take a connection that is admitted."""
+        """Add a connection that was admitted."""
         if not self._keys:
             self._on_first()
         self._open.setdefault(key, {})[connection] = peer
@@ -45,7 +47,7 @@ class PeerConnections:
             self._revocable[key] = revocable_by(peer.identity, peer.serial, peer.issued)
 
     def leave(self, connection: AuthorizedConnection) -> None:
-        """Forget a connection that has ended, if it is one of these."""
+        """Forget a connection that has ended; do nothing if it was not added."""
         key = self._keys.pop(connection, None)
         if key is None:
             return
@@ -57,24 +59,24 @@ class PeerConnections:
             self._revocable.pop(key, None)
 
     def close_set(self, keys: Collection[bytes]) -> dict[AuthorizedConnection, ClientInfo]:
-        """Return the connections of these certificates, and admit no more of them."""
+        """Return the connections with these certificate keys, and have new ones refused."""
         self.recent_revocations.add(keys)
         return {
             connection: peer for key in keys for connection, peer in self._open.get(key, {}).items()
         }
 
     def revoked(self, table: RevocationTable) -> dict[AuthorizedConnection, ClientInfo]:
-        """Return the connections whose certificate the table has revoked, or its orchestrator."""
+        """Return the connections whose certificate or orchestrator the table has revoked."""
         return self.close_set(
             [
                 key
                 for key in self._open
-                if any(table.is_revoked(*by) for by in self._revocable.get(key, ((key, 0),)))
+                if any(table.is_revoked(*entry) for entry in self._revocable.get(key, ((key, 0),)))
             ]
         )
 
     def at(self, listener: str) -> list[tuple[AuthorizedConnection, ClientInfo]]:
-        """Return the connections of a listener."""
+        """Return the connections of the listener with this name."""
         return [
             (connection, peer)
             for peer_connections in self._open.values()
@@ -83,9 +85,10 @@ class PeerConnections:
         ]
 
     def drain_expired(self, now: float) -> dict[AuthorizedConnection, ClientInfo]:
-        """Let the connections end whose certificate has; return those that have had their time.
+        """Drain the connections whose certificate has expired; return those to close now.
 
-        `now` is the wall clock, in seconds. Calls under way go on for a token's life, no new one.
+        `now` is the wall clock, in seconds. After the expiry, calls under way may go on for
+        `limits.certificate_overrun_seconds`, the life of a token; new calls are not accepted.
         """
         overdue: dict[AuthorizedConnection, ClientInfo] = {}
         for peer_connections in self._open.values():

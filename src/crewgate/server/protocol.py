@@ -1,6 +1,7 @@
-"""What a connection and a protocol expect of each other; neither knows how the other works.
+"""Defines the interface between a connection and its wire protocol, HTTP/1.1 or HTTP/2.
 
-A protocol turns bytes into exchanges and exchanges' answers into bytes, without I/O of its own.
+A protocol turns the client's bytes into exchanges, and their responses into bytes. The connection
+does all I/O.
 """
 
 from typing import Protocol
@@ -10,59 +11,63 @@ from crewgate.server.request import ClientInfo
 
 
 class ConnectionHost(Protocol):
-    """The connection, as a protocol sees it."""
+    """The parts of a connection that its protocol uses."""
 
     peer: ClientInfo
 
     def now(self) -> float:
-        """Return the coarse monotonic clock in seconds, exact to the sweeper's interval."""
+        """Return the coarse monotonic clock, in seconds, exact to `limits.sweep_seconds`."""
 
     def date(self) -> bytes:
         """Return the value of a Date field (RFC 9110 §6.6.1)."""
 
     def dispatch(self, exchange: Exchange) -> None:
-        """Hand a request to the application; never raises."""
+        """Call the application with a request; never raises."""
 
     def wake(self) -> None:
-        """Ask for bytes soon."""
+        """Have the protocol's output written at the end of this turn."""
 
     def resume(self) -> None:
-        """Look again whether the protocol is paused."""
+        """Check again whether the protocol is paused."""
 
 
 class WireProtocol(Protocol):
-    """HTTP/1.1 or HTTP/2, as a connection sees it."""
+    """The parts of `HTTP1` or `HTTP2` that a connection uses.
 
-    closing: bool  # when all bytes are written, the connection is over
+    If `closing`, the connection closes once all bytes are written.
+    """
+
+    closing: bool
 
     @property
     def paused(self) -> bool:
-        """Whether nothing is to be read now; `ConnectionHost.resume` is called when that ends."""
+        """Whether nothing is to be read now; the protocol calls `resume` when that ends."""
 
     @property
     def has_output(self) -> bool:
         """Whether `bytes_to_send` has something, or the connection is to be closed."""
 
     def receive(self, data: bytes) -> bool:
-        """Take bytes from the client; True if more of a body is likely to follow at once.
+        """Parse bytes from the client; return True if more of a body is likely to follow at once.
 
-        A violation ends in `closing`, never in an exception.
+        A protocol violation sets `closing`; it never raises an exception.
         """
 
     def bytes_to_send(self) -> bytes:
         """Return the next bytes for the client, at most about `limits.send_bytes`; b"" for none."""
 
     def sent_all(self) -> bool:
-        """Hear that everything returned so far was written; True if more is due by that."""
+        """Act once all returned bytes are written; return True if that produced more bytes."""
 
     def lose(self) -> None:
-        """Hear that the client has gone."""
+        """End all exchanges, because the client has disconnected."""
 
     def drain(self, *, urgent: bool) -> None:
-        """Take no further requests, and close when those under way are answered.
+        """Accept no further requests, and close after those under way.
 
-        One that is not `urgent` lets a client that is about to ask do so, and tells it in time.
+        If the drain is not `urgent`, a request that the client is about to send is still served,
+        and the client learns in time that the connection closes.
         """
 
     def sweep(self, now: float) -> bool:
-        """End what is overdue; return False if the whole connection is."""
+        """End what is overdue at `now`; return False if the connection must be aborted."""

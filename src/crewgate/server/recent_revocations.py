@@ -1,7 +1,8 @@
-"""What a worker remembers of revoked certificates: whom not to admit, whom it has expelled unasked.
+"""Remembers recent revocations of certificates, and the connections that a table scan closed.
 
-The table may have had no room for a certificate, and a handshake may have begun under an older
-list: so what the agent has pushed of late is barred here as well. Reads no clock.
+The table may have been full when a certificate was revoked, and a handshake may have begun with an
+older CRL. So a worker also refuses the keys that the agent has pushed recently. This module reads
+no clock.
 """
 
 from collections import deque
@@ -15,11 +16,11 @@ from crewgate.server.request import ClientInfo
 
 
 class RecentRevocations:
-    """The last keys that were revoked, of certificates among others; the oldest make room."""
+    """The most recently revoked keys, at most `keys_max`; the oldest are dropped first."""
 
     def __init__(self, keys_max: int = limits.barred_keys_max) -> None:
-        self._most = keys_max
-        self._keys: dict[bytes, None] = {}  # the oldest first
+        self._keys_max = keys_max
+        self._keys: dict[bytes, None] = {}  # in order, the oldest first
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -28,16 +29,16 @@ class RecentRevocations:
         return key in self._keys
 
     def add(self, keys: Iterable[bytes]) -> None:
-        """Bar these too."""
+        """Remember these keys as the most recent."""
         for key in keys:
-            self._keys.pop(key, None)  # it is the newest again
+            self._keys.pop(key, None)  # a known key moves to the end
             self._keys[key] = None
-        while len(self._keys) > self._most:
+        while len(self._keys) > self._keys_max:
             del self._keys[next(iter(self._keys))]
 
 
 class DisconnectCount(NamedTuple):
-    """Connections that were ended, the calls that were cut with them, and when (monotonic, ns)."""
+    """How many connections were closed, how many calls with them, and when (monotonic, ns)."""
 
     connections: int
     calls: int
@@ -45,33 +46,33 @@ class DisconnectCount(NamedTuple):
 
 
 class ScannedDisconnects:
-    """Connections that a look at the table has ended before the push about them came.
+    """The connections that a scan of the table closed before the agent's push named them.
 
-    The push claims them, once, for its receipt. As `Live.look` and `Live.claim`, of calls.
+    The push then claims them, once, for its receipt. `InFlightCalls` does the same for calls.
     """
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[int, int, list[frozenset[bytes]]]] = deque(
+        self._scans: deque[tuple[int, int, list[frozenset[bytes]]]] = deque(
             maxlen=limits.cuts_remembered
         )
 
     def note(self, peers: Iterable[ClientInfo], calls: int, now_ns: int) -> None:
-        """Remember whom one look ended, and how many calls that cut."""
-        while self._looks and now_ns - self._looks[0][0] > limits.cut_memory_seconds * 1e9:
-            self._looks.popleft()
-        named = [_names(peer) for peer in peers]
-        if named:
-            self._looks.append((now_ns, calls, named))
+        """Remember the clients that one scan disconnected, and how many calls that ended."""
+        while self._scans and now_ns - self._scans[0][0] > limits.cut_memory_seconds * 1e9:
+            self._scans.popleft()
+        key_sets = [_revocation_keys(peer) for peer in peers]
+        if key_sets:
+            self._scans.append((now_ns, calls, key_sets))
 
     def claim(self, keys: Iterable[bytes]) -> DisconnectCount:
-        """What looks have ended of these certificates, or of these orchestrators."""
+        """Return, and forget, what scans have closed of these certificates and orchestrators."""
         wanted, found = frozenset(keys), DisconnectCount(0, 0, 0)
-        for look in list(self._looks):
-            now_ns, calls, ended = look
-            count = sum(not wanted.isdisjoint(names) for names in ended)
+        for scan in list(self._scans):
+            now_ns, calls, closed = scan
+            count = sum(not wanted.isdisjoint(closed_keys) for closed_keys in closed)
             if not count:
                 continue
-            self._looks.remove(look)
+            self._scans.remove(scan)
             found = DisconnectCount(
                 found.connections + count,
                 found.calls + calls,
@@ -80,8 +81,8 @@ class ScannedDisconnects:
         return found
 
 
-def _names(peer: ClientInfo) -> frozenset[bytes]:
-    """All that a push may name to end this connection: its certificate, and its orchestrator."""
+def _revocation_keys(peer: ClientInfo) -> frozenset[bytes]:
+    """Return the keys whose revocation closes this connection: certificate and orchestrator."""
     if peer.identity is None:
         return frozenset([certificate_key(peer.crew or "", peer.serial)])
     return frozenset(key for key, _ in revocable_by(peer.identity, peer.serial, peer.issued))

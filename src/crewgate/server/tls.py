@@ -1,9 +1,9 @@
-"""TLS of a listener: version 1.3 and nothing that outlives a handshake.
+"""Makes the TLS context of a listener: TLS 1.3 only, without session resumption.
 
-Tickets are off: a resumed session skips the checks of certificate and revocation (measured). The
-files are read when the context is made; a reload, or a new list of revoked certificates, makes a
-new one. Clients' certificates are verified against one CA and its list, strictly (RFC 5280); what
-they say is for a `ConnectionAuthorizer` to judge.
+Session tickets are off, because a resumed session skips the checks of certificate and revocation
+(measured). The files are read when the context is made; a reload or a new CRL makes a new context.
+Client certificates are verified strictly (RFC 5280) against one CA and its CRL. A
+`ConnectionAuthorizer` then decides what a verified certificate may do.
 """
 
 import hashlib
@@ -16,13 +16,14 @@ from crewgate.openssl import show_certificate
 from crewgate.server.tls_failure import ClientSocket, watch
 
 PROTOCOLS = ["h2", "http/1.1"]
-# OpenSSL 3.2, SSL_OP_NO_RX_CERTIFICATE_COMPRESSION: a client's certificate comes as it is, so that
-# a refused one can be named, and nothing is unpacked for strangers.
+# OpenSSL 3.2, SSL_OP_NO_RX_CERTIFICATE_COMPRESSION: clients send their certificates uncompressed.
+# So the audit can name a refused certificate, and the server decompresses nothing for a client that
+# it does not know.
 _NO_COMPRESSED_CERTIFICATES = 1 << 33
 
 
 class ClientCertificateTrust(NamedTuple):
-    """Whose certificates a listener accepts: a CA (PEM), its CRL (PEM), and whether one must be."""
+    """The CA and CRL (PEM) that verify client certificates, and whether one is required."""
 
     root: Path
     crl: Path
@@ -32,9 +33,9 @@ class ClientCertificateTrust(NamedTuple):
 def fingerprint(
     certificate: Path, key: Path, clients: ClientCertificateTrust | None = None
 ) -> bytes:
-    """Return a digest of what a context is made of: another one wants another context.
+    """Return a digest of the files of a context; if it changes, the context must be made anew.
 
-    ConfigurationError if a file cannot be read.
+    The CRL is left out. Raises ConfigurationError if a file cannot be read.
     """
     try:
         parts = [certificate.read_bytes(), key.read_bytes()]
@@ -44,16 +45,16 @@ def fingerprint(
     except OSError as error:
         raise ConfigurationError(
             f"{error.filename}: {error.strerror}; give a PEM chain and its unencrypted PEM key, "
-            "and the CA of clients where there is one"
+            "and the CA of the clients if the listener asks for certificates"
         ) from error
 
 
 def server_context(
     certificate: Path, key: Path, clients: ClientCertificateTrust | None = None
 ) -> ssl.SSLContext:
-    """Return the context of a listener that shows `certificate` (PEM, chain included).
+    """Return the context of a listener that presents `certificate` (PEM, chain included).
 
-    ConfigurationError if a file is missing or they do not belong together.
+    Raises ConfigurationError if a file is missing, or `key` is not the key of `certificate`.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -66,23 +67,23 @@ def server_context(
     except OSError as error:
         raise ConfigurationError(str(error)) from error
     if clients is not None:
-        _verify(context, clients)
+        _verify_clients(context, clients)
     return context
 
 
-def _verify(context: ssl.SSLContext, clients: ClientCertificateTrust) -> None:
-    """Have clients' certificates verified, by this CA alone and by its present CRL.
+def _verify_clients(context: ssl.SSLContext, clients: ClientCertificateTrust) -> None:
+    """Have client certificates verified by this CA alone and by its current CRL.
 
-    A context never forgets a CRL, and a live one gets slow with thousands (measured): each list
-    has a context of its own. Without a list that is fresh, OpenSSL refuses everybody.
+    A context never forgets a CRL, and a context with thousands of them gets slow (measured). So
+    each CRL has its own context. Without a CRL that is in date, OpenSSL refuses every certificate.
     """
-    for path, what in ((clients.root, "CA of clients"), (clients.crl, "list of the revoked")):
+    for path, description in ((clients.root, "CA of the clients"), (clients.crl, "CRL")):
         try:
             context.load_verify_locations(path)
         except OSError as error:
             raise ConfigurationError(
-                f"{path}: the {what} cannot be used: {error.strerror or error}; "
-                "make them with `crewgate ca init` and `crewgate ca crl`"
+                f"{path}: cannot use this file as the {description}: {error.strerror or error}; "
+                "make it with `crewgate ca init` (CA) or `crewgate ca crl` (CRL)"
             ) from error
     context.verify_mode = ssl.CERT_REQUIRED if clients.is_required else ssl.CERT_OPTIONAL
     context.verify_flags = (

@@ -1,6 +1,6 @@
-"""From an accepted socket to a peer who may speak: the handshake, then the listener's guard.
+"""Admits a client: the TLS handshake, then the decision of the listener's authorizer.
 
-Nothing that the client sent as application data is read before both have said yes.
+The server reads no application data of the client before both have succeeded.
 """
 
 import ssl
@@ -18,53 +18,60 @@ from crewgate.server.tls_failure import ClientSocket, failure_of
 
 
 class HandshakeContext(Protocol):
-    """What a listener lends here."""
+    """The parts of a listener that a handshake uses.
+
+    `handshaking` are the connections that are not admitted yet, the oldest first.
+    """
 
     counters: Counters
     handshakes: trio.CapacityLimiter
-    guard: ConnectionAuthorizer | None
-    handshaking: dict[
-        AuthorizedConnection, None
-    ]  # those who have not come so far, the oldest first
+    authorizer: ConnectionAuthorizer | None
+    handshaking: dict[AuthorizedConnection, None]
 
 
 async def enter(
-    sock: ClientSocket, peer: ClientInfo, at: HandshakeContext, connection: AuthorizedConnection
+    sock: ClientSocket,
+    peer: ClientInfo,
+    listener: HandshakeContext,
+    connection: AuthorizedConnection,
 ) -> ClientInfo | None:
-    """Return who is there, None for nobody who may speak; the caller bounds the wait.
+    """Return the admitted client, or None if the handshake failed or the authorizer refused it.
 
-    Whoever calls has the guard forget a peer that was admitted.
+    The caller bounds the wait. Once the connection has ended, the caller must also call the
+    authorizer's `leave`.
     """
-    failure = await shake_hands(sock, at.handshakes)
+    failure = await shake_hands(sock, listener.handshakes)
     if failure is not None:
-        at.counters.handshakes_failed += 1
-        if at.guard is not None:
-            at.guard.refused(_with(peer, sock.shown or None), failure)
+        listener.counters.handshakes_failed += 1
+        if listener.authorizer is not None:
+            listener.authorizer.refused(_offering(peer, sock.offered_certificate or None), failure)
         return None
-    if at.guard is None:
-        at.handshaking.pop(connection, None)
+    if listener.authorizer is None:
+        listener.handshaking.pop(connection, None)
         return peer
-    admitted = await at.guard.admit(_with(peer, sock.getpeercert(binary_form=True)), connection)
+    admitted = await listener.authorizer.admit(
+        _offering(peer, sock.getpeercert(binary_form=True)), connection
+    )
     if admitted is None:
-        at.counters.peers_refused += 1
+        listener.counters.peers_refused += 1
     else:
-        at.handshaking.pop(connection, None)
+        listener.handshaking.pop(connection, None)
     return admitted
 
 
-def _with(peer: ClientInfo, certificate: bytes | None) -> ClientInfo:
+def _offering(peer: ClientInfo, certificate: bytes | None) -> ClientInfo:
     return msgspec.structs.replace(peer, certificate=certificate)
 
 
-async def shake_hands(sock: ClientSocket, turn: trio.CapacityLimiter) -> PeerReason | None:
-    """Shake hands with a client; why not, if it gave up, or offered what we do not take.
+async def shake_hands(sock: ClientSocket, limiter: trio.CapacityLimiter) -> PeerReason | None:
+    """Complete the TLS handshake; return None, or the reason if it failed.
 
-    `turn` is held for each step: thousands at once take turns with the rest. The caller bounds the
-    wait.
+    Each step holds `limiter`, so that thousands of handshakes at once do not hold up the other
+    connections. The caller bounds the wait.
     """
     while True:
         try:
-            async with turn:
+            async with limiter:
                 sock.do_handshake()
             sock.forget_context()
             return None

@@ -1,8 +1,9 @@
-"""Why a handshake with a client failed, and which certificate it was about.
+"""Finds out why a handshake with a client failed, and which certificate the client offered.
 
-Python's `ssl` has no name for the certificate of a handshake that fails, so the client's message is
-read on its way, by the one hook that there is (`SSLContext._msg_callback`, documented for
-debugging). What is read there is unproven: it is for the audit, never for a verdict.
+Python's `ssl` does not return the certificate of a failed handshake. So this module reads the
+client's message in transit, by the only hook that exists (`SSLContext._msg_callback`, documented
+for debugging). The client has not proved that it holds the key of such a certificate: it serves the
+audit, never a decision.
 """
 
 import ssl
@@ -12,62 +13,68 @@ from crewgate.core.verdict import PeerReason
 
 _CERTIFICATE = 11  # RFC 8446 §4, HandshakeType
 _HANDSHAKE = 22  # RFC 8446 §5.1, ContentType
-_HEAD = 4  # of a handshake message: type, and three bytes of length
+_HEAD_BYTES = 4  # a handshake message begins with its type and three bytes of length
 
 
-# X509_V_ERR_* of openssl-verify(1), as SSLCertVerificationError.verify_code has them.
+# The reasons by X509_V_ERR_* of openssl-verify(1), which SSLCertVerificationError.verify_code
+# holds. STALE: the certificate may be good, but this server's CRL cannot be used.
 _BY_CODE = {
     2: PeerReason.UNKNOWN_AUTHORITY,  # the issuer's certificate is not known
-    18: PeerReason.UNKNOWN_AUTHORITY,  # self-signed
-    19: PeerReason.UNKNOWN_AUTHORITY,  # self-signed, in the chain
+    18: PeerReason.UNKNOWN_AUTHORITY,  # the certificate is self-signed
+    19: PeerReason.UNKNOWN_AUTHORITY,  # a certificate of the chain is self-signed
     20: PeerReason.UNKNOWN_AUTHORITY,
     21: PeerReason.UNKNOWN_AUTHORITY,
-    7: PeerReason.UNKNOWN_AUTHORITY,  # a signature of another key: forged
+    7: PeerReason.UNKNOWN_AUTHORITY,  # another key signed the certificate: a forgery
     9: PeerReason.NOT_YET_VALID,
     10: PeerReason.EXPIRED,
-    3: PeerReason.STALE,  # there is no CRL of its issuer
-    8: PeerReason.STALE,  # the CRL is signed by another key: it is ours that is wrong
-    11: PeerReason.STALE,  # of the future
-    12: PeerReason.STALE,  # past its next update
-    15: PeerReason.STALE,  # its times cannot be read
-    16: PeerReason.STALE,
-    33: PeerReason.STALE,  # who signed it is not known
-    35: PeerReason.STALE,  # who signed it may not
-    36: PeerReason.STALE,  # a critical extension in it is not understood
-    44: PeerReason.STALE,  # it is about other certificates
-    54: PeerReason.STALE,
+    3: PeerReason.STALE,  # there is no CRL of the certificate's issuer
+    8: PeerReason.STALE,  # another key signed the CRL
+    11: PeerReason.STALE,  # the CRL is dated in the future
+    12: PeerReason.STALE,  # the CRL is past its next update
+    15: PeerReason.STALE,  # the CRL's last update cannot be parsed
+    16: PeerReason.STALE,  # the CRL's next update cannot be parsed
+    33: PeerReason.STALE,  # the signer of the CRL is not known
+    35: PeerReason.STALE,  # the signer of the CRL has no right to sign CRLs
+    36: PeerReason.STALE,  # the CRL has an unknown critical extension
+    44: PeerReason.STALE,  # the CRL covers other certificates
+    54: PeerReason.STALE,  # the path of the CRL could not be validated
     23: PeerReason.REVOKED,
     26: PeerReason.NO_CLIENT_USAGE,
 }
 
 
 class ClientSocket(ssl.SSLSocket):
-    """The socket of a client's connection: `shown` is what it showed, DER, proven or not."""
+    """The socket of a client's connection.
 
-    shown: bytes = b""
+    `offered_certificate` is the certificate (DER) that the client sent, proven or not; it is empty
+    if the client sent none.
+    """
+
+    offered_certificate: bytes = b""
 
     def forget_context(self) -> None:
-        """After the handshake: no more messages are read.
+        """Stop reading TLS messages; call this after the handshake.
 
-        The hook would otherwise be called for each record of the connection's life. OpenSSL itself
-        keeps the context that a connection began with, and so its CRL (10,000 entries: 2 MB, once
-        for all connections of that CRL), until they have ended: with their certificates at last.
+        Otherwise OpenSSL would call the hook for each record of the connection. OpenSSL itself
+        keeps the context with which a connection began, and so its CRL (10,000 entries: 2 MB, once
+        for all connections of that CRL), until those connections end, with their certificates at
+        the latest.
         """
         if self.context._msg_callback is not None:  # type: ignore[attr-defined]  # noqa: SLF001
-            self.context = _BARE
+            self.context = _PLAIN_CONTEXT
 
 
-_BARE = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+_PLAIN_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
 
 def watch(context: ssl.SSLContext) -> None:
-    """Have the connections of `context` remember which certificate they were shown."""
+    """Have the connections of `context` keep the certificate that the client offers."""
     if hasattr(context, "_msg_callback"):
-        context._msg_callback = _look  # noqa: SLF001 - see above
+        context._msg_callback = _on_tls_message  # noqa: SLF001 - the module's docstring says why
 
 
 def failure_of(error: OSError) -> PeerReason:
-    """The reason in OpenSSL's error."""
+    """Return the reason for a failed handshake, by OpenSSL's error."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _BY_CODE.get(error.verify_code, PeerReason.INVALID)
     if isinstance(error, ssl.SSLError) and error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
@@ -75,22 +82,22 @@ def failure_of(error: OSError) -> PeerReason:
     return PeerReason.HANDSHAKE
 
 
-def _look(
+def _on_tls_message(
     sock: object,
     direction: str,
     version: object,  # noqa: ARG001 - the hook's signature
-    content: Any,  # noqa: ANN401 - an enumeration or a number, as Python has a name for it
-    message: Any,  # noqa: ANN401 - the same
+    content: Any,  # noqa: ANN401 - an enumeration's member, or a number without one
+    message: Any,  # noqa: ANN401 - as `content`
     data: bytes,
 ) -> None:
     is_certificate = direction == "read" and content == _HANDSHAKE and message == _CERTIFICATE
     if is_certificate and isinstance(sock, ClientSocket):
-        sock.shown = leaf_of(data)
+        sock.offered_certificate = leaf_of(data)
 
 
 def leaf_of(message: bytes) -> bytes:
-    """The first certificate of a Certificate message (RFC 8446 §4.4.2); nothing if it is odd."""
-    at = _HEAD + 1 + (message[_HEAD] if len(message) > _HEAD else 0) + 3
-    size = int.from_bytes(message[at : at + 3])
-    leaf = message[at + 3 : at + 3 + size]
+    """Return the first certificate of a Certificate message (RFC 8446 §4.4.2); b"" if malformed."""
+    start = _HEAD_BYTES + 1 + (message[_HEAD_BYTES] if len(message) > _HEAD_BYTES else 0) + 3
+    size = int.from_bytes(message[start : start + 3])
+    leaf = message[start + 3 : start + 3 + size]
     return leaf if len(leaf) == size else b""

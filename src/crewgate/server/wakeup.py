@@ -1,21 +1,21 @@
-"""A flag that one task sleeps on: the cheapest way for plain code to wake a Trio task.
+"""Provides an event that one Trio task waits for and synchronous code sets, again and again.
 
-Knows nothing of what it stands for. `trio.Event` is made anew for every cycle and wakes any
-number of tasks; a connection's writer needs neither.
+A `trio.Event` costs more: it must be made anew for each use, and wakes any number of tasks.
 """
 
 import trio
 
 
 class WakeupEvent:
-    """Set any number of times, seen once; at most one task waits."""
+    """An event that wakes at most one waiting task; several `set` before a `wait` count once."""
 
     __slots__ = ("_set", "_sleeper", "_waking")
 
     def __init__(self) -> None:
         self._set = False
         self._sleeper: trio.lowlevel.Task | None = None
-        self._waking = False  # the waiter is scheduled and has not run: it will see all of this
+        # The waiter is scheduled and has not run yet: a `set` meanwhile needs no second wake-up.
+        self._waking = False
 
     def set(self) -> None:
         """Wake the waiter, or let the next `wait` return at once."""
@@ -27,7 +27,7 @@ class WakeupEvent:
             self._set = True
 
     async def wait(self) -> None:
-        """Sleep until the next `set`; one that came earlier counts."""
+        """Sleep until the next `set`; return at once if there was one since the last `wait`."""
         if self._set:
             self._set = False
             return

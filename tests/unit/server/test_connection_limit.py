@@ -28,7 +28,7 @@ def test_one_address_cannot_take_every_place() -> None:
 def test_one_address_never_takes_the_last_fifth(most: int) -> None:
     """The bound of one address shrinks with the bound of all, where descriptors are few."""
     census = ConnectionLimiter(20_000, 8_000)
-    census.most = most
+    census.connections_max = most
     taken = sum(census.enter("192.0.2.1") for _ in range(most))
     assert taken == min(8_000, most - most // 5)
     assert all(census.enter(f"198.51.100.{number}") for number in range(min(200, most - taken)))
@@ -57,5 +57,5 @@ def test_nobody_is_remembered_who_left() -> None:
     for number in range(1000):
         assert census.enter(f"192.0.2.{number}")
         census.leave(f"192.0.2.{number}")
-    assert not census._from
+    assert not census._by_network
     assert len(census) == 0

@@ -87,4 +87,4 @@ def test_the_hook_is_there() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     watch(context)
     assert context._msg_callback is not None  # type: ignore[attr-defined]
-    assert ClientSocket.shown == b""
+    assert ClientSocket.offered_certificate == b""

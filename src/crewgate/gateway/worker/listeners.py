@@ -96,7 +96,7 @@ class Listeners:
                 self._open[address] = self._serve(face, prepared.routes, bound[address])
             else:
                 self._open[address] = self._change(opened, face, prepared.routes)
-            self._open[address].listener.census.most = most
+            self._open[address].listener.census.connections_max = most
         for sock in self._given.values():  # of listeners that are no longer wanted
             sock.close()
         self._given.clear()
@@ -173,7 +173,7 @@ class Listeners:
             peer_authorizer = self._make_peer_authorizer(prepared.rules)
         else:
             peer_authorizer.change(prepared.rules)
-        listener.guard = peer_authorizer
+        listener.authorizer = peer_authorizer
         return OpenListener(listener, gateway, peer_authorizer, prepared)
 
     def _lists(self) -> Iterator[Path]:
