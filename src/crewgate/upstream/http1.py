@@ -9,8 +9,11 @@ each.
 import socket
 from collections.abc import Sequence
 
+import httptools
+
 from crewgate import limits
 from crewgate._native.fields import written
+from crewgate._native.response_reader import ResponseReader
 from crewgate.core.http import HeaderField
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.balancer import Host
@@ -23,7 +26,6 @@ from crewgate.upstream.interfaces import (
     ReuseKey,
     StarvedError,
 )
-from crewgate.upstream.response_parser import ResponseParser
 from crewgate.upstream.transport import EventLoopHooks, Transport
 
 _HAVE_BODIES = frozenset({b"POST", b"PUT", b"PATCH"})
@@ -31,6 +33,21 @@ _HAVE_BODIES = frozenset({b"POST", b"PUT", b"PATCH"})
 
 class _UnaskedError(UpstreamError):
     """Something came on a connection whose request was not written yet."""
+
+
+class ResponseParser(ResponseReader):
+    """Parses the responses of one connection with llhttp: head, body, trailers, end.
+
+    It refuses what could be framed in two ways (llhttp does), protocol upgrades, and heads over
+    their limits. See `ResponseReader`.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(
+            httptools.HttpResponseParser, (httptools.HttpParserError, httptools.HttpParserUpgrade)
+        )
 
 
 class HTTP1Connection:

@@ -4,7 +4,7 @@ import pytest
 
 from crewgate import limits
 from crewgate.errors import UpstreamError
-from crewgate.upstream.response_parser import ResponseParser
+from crewgate.upstream.http1 import ResponseParser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
