@@ -42,8 +42,8 @@ class Call:
 class Connection:
     """Carries one call until a test says how it ended."""
 
-    def __init__(self, member: Host, pool: UpstreamPool) -> None:
-        self.member = member
+    def __init__(self, host: Host, pool: UpstreamPool) -> None:
+        self.host = host
         self.reuse_key = None
         self.call: Call | None = None
         self._pool = pool

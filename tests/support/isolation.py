@@ -118,7 +118,7 @@ class Tight(Connector):
 
     async def open(self, member: Host, owner: PoolCallbacks) -> UpstreamConnection:
         connection = await super().open(member, owner)
-        sock = connection._wire._sock  # type: ignore[attr-defined]
+        sock = connection._transport._sock  # type: ignore[attr-defined]
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, unread_http1.ROOM_BYTES)
         return connection
 

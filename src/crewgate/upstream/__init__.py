@@ -1,4 +1,15 @@
-"""Tools' servers: HTTP over kept connections, opened by a `Permit` and by nothing else."""
+"""Calls the servers of tools over HTTP/1.1 and HTTP/2; only a call with a `Permit` is sent.
+
+One `UpstreamPool` for each upstream and worker: it chooses a server (`balancer`,
+`circuit_breaker`), opens and keeps connections (`connector`, `host_pool`), queues calls that wait
+for one (`wait_queue`), and retries what is safe to retry (`retry_budget`). `resolver` and
+`health_check` run in the background. `interfaces` defines how a call, its connection and the pool
+talk to each other.
+
+Invariants: a call's `touched` is True as soon as its server may have seen a byte of it, because a
+refund depends on that. A call whose server may have acted on it is sent again only if it is
+idempotent. An error in one connection or call ends no other.
+"""
 
 from crewgate.upstream.connector import Connector
 from crewgate.upstream.interfaces import (

@@ -1,8 +1,8 @@
-"""The servers of an upstream, by resolved address, and which of them gets the next call.
+"""Chooses the host of an upstream that gets the next call: the one with the fewest calls under way.
 
-The one with the fewest calls under way; those that failed a moment ago only if there is no other;
-those whose circuit is open never. Ties go round, so that a quiet upstream spreads too. Has no
-clock, socket or randomness. Knows neither connections nor names' resolution: addresses arrive.
+A host that failed a moment ago is chosen only if there is no other, and a host whose circuit is
+open never. Hosts with equally many calls take turns, so that a quiet upstream spreads its calls
+too. This module has no clock, socket or randomness; the resolver delivers the addresses.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -12,21 +12,21 @@ from crewgate import limits
 from crewgate.config import HealthCheckConfig, UpstreamOrigin
 from crewgate.upstream.circuit_breaker import CircuitBreaker
 
-_DOUBT = 2**32  # more than any number of calls
+_SUSPECT_LOAD = 2**32  # added to the load of a host that just failed; more than any number of calls
 
 
 class SocketAddress(NamedTuple):
-    """Where a socket of `family` (AF_INET or AF_INET6) connects to: as getaddrinfo gives it."""
+    """The address of one server, as getaddrinfo returns it; AF_INET or AF_INET6."""
 
     family: int
     sockaddr: tuple[Any, ...]
 
 
 class Host:
-    """One server: an endpoint of the configuration, which says its name, at one address.
+    """One server of an upstream: an endpoint of the configuration at one resolved address.
 
-    `outstanding` are its calls under way. `gone` is set when it is no longer among the members:
-    its calls go on, its kept connections are to be closed.
+    `outstanding` is the number of its calls under way. `gone`: its address is no longer resolved.
+    Its calls then go on, and its idle connections are closed.
     """
 
     __slots__ = ("address", "breaker", "endpoint", "gone", "outstanding")
@@ -41,12 +41,16 @@ class Host:
         self.gone = False
 
     def __repr__(self) -> str:
-        place = f"{self.endpoint.authority} at {self.address.sockaddr[0]}"
-        return f"<Host {place} {self.breaker.state.value} {self.outstanding} calls>"
+        return f"<Host {self.name} {self.breaker.state.value} {self.outstanding} calls>"
+
+    @property
+    def name(self) -> str:
+        """The endpoint and the address, for messages."""
+        return f"{self.endpoint.authority} at {self.address.sockaddr[0]}"
 
 
 class HostChanges(NamedTuple):
-    """What an update has made of the members. `ignored` addresses were over `members_max`."""
+    """The effect of an update: hosts added, hosts gone, and addresses over `limits.members_max`."""
 
     added: tuple[Host, ...]
     gone: tuple[Host, ...]
@@ -54,18 +58,19 @@ class HostChanges(NamedTuple):
 
 
 class LeastRequestBalancer:
-    """The members of one upstream in one worker. `jitter` returns numbers from 0 to 1.
+    """The hosts of one upstream in one worker, with their load and their circuits.
 
-    A call is: `take`; then `answered` when the head of its answer has come, or `failed` if it
-    failed in a way that `breaker` counts, or neither; then, always and once, `give_back`.
+    For each call, use `take`; then `answered` when the head of its response arrives, or `failed` if
+    it fails in a way that the circuit breaker counts, or neither; then always `give_back`, once.
+    `jitter` returns numbers from 0 to 1.
     """
 
     def __init__(self, health: HealthCheckConfig | None, jitter: Callable[[], float]) -> None:
         self._health = health
         self._jitter = jitter
-        self._known: dict[UpstreamOrigin, dict[SocketAddress, Host]] = {}
+        self._by_endpoint: dict[UpstreamOrigin, dict[SocketAddress, Host]] = {}
         self._hosts: list[Host] = []
-        self._next = 0  # where in the ring the next choice begins to look
+        self._next_index = 0  # the next choice begins at this host
 
     def __repr__(self) -> str:
         return f"<LeastRequestBalancer {self._hosts!r}>"
@@ -77,89 +82,89 @@ class LeastRequestBalancer:
         return iter(self._hosts)
 
     def update(self, resolved: Mapping[UpstreamOrigin, Iterable[SocketAddress]]) -> HostChanges:
-        """Take the addresses of the endpoints that are named in `resolved`; others keep theirs.
+        """Replace the addresses of the endpoints in `resolved`; the other endpoints keep theirs.
 
-        A member that stays keeps its calls and its circuit.
+        A host whose address stays keeps its calls and its circuit.
         """
-        before = dict.fromkeys(self._hosts)
+        old_hosts = dict.fromkeys(self._hosts)
         for endpoint, addresses in resolved.items():
-            known = self._known.get(endpoint, {})
-            self._known[endpoint] = {
-                address: known.get(address) or Host(endpoint, address, self._health)
+            previous = self._by_endpoint.get(endpoint, {})
+            self._by_endpoint[endpoint] = {
+                address: previous.get(address) or Host(endpoint, address, self._health)
                 for address in addresses
             }
-        every = [member for known in self._known.values() for member in known.values()]
+        every = [host for hosts in self._by_endpoint.values() for host in hosts.values()]
         self._hosts = every[: limits.members_max]
-        self._next = self._next % len(self._hosts) if self._hosts else 0
-        now = frozenset(self._hosts)
-        gone = tuple(member for member in before if member not in now)
-        added = tuple(member for member in self._hosts if member not in before)
-        for member in gone:
-            member.gone = True
-        for member in added:
-            member.gone = False
+        self._next_index = self._next_index % len(self._hosts) if self._hosts else 0
+        current = frozenset(self._hosts)
+        gone = tuple(host for host in old_hosts if host not in current)
+        added = tuple(host for host in self._hosts if host not in old_hosts)
+        for host in gone:
+            host.gone = True
+        for host in added:
+            host.gone = False
         return HostChanges(added, gone, len(every) - len(self._hosts))
 
     def take(self, now: float, avoid: Collection[Host] = ()) -> Host | None:
-        """Return the member for a call, which counts as under way; None if none may be called.
+        """Choose the host for a call and count the call as under way; None if none may be called.
 
-        None while there are no members, and when every one that is not in `avoid` (where this call
-        has failed before) has an open circuit: see `seconds_left`.
+        None means that there are no hosts, or that each one has an open circuit or is in `avoid`,
+        the hosts where this call has failed before. See `seconds_left`.
         """
-        ring, best, least = self._hosts, -1, 2 * _DOUBT
-        if len(ring) == 1 and not avoid and ring[0].breaker.admits:
-            ring[0].outstanding += 1
-            return ring[0]
-        for step in range(len(ring)):
-            place = (self._next + step) % len(ring)
-            member = ring[place]
-            breaker = member.breaker
-            if not breaker.admits or member in avoid:
+        hosts, best_index, least_load = self._hosts, -1, 2 * _SUSPECT_LOAD
+        if len(hosts) == 1 and not avoid and hosts[0].breaker.admits:
+            hosts[0].outstanding += 1
+            return hosts[0]
+        for step in range(len(hosts)):
+            index = (self._next_index + step) % len(hosts)
+            host = hosts[index]
+            breaker = host.breaker
+            if not breaker.admits or host in avoid:
                 continue
-            load = member.outstanding + (_DOUBT if now < breaker.doubt_until else 0)
-            if load < least:
-                best, least = place, load
+            load = host.outstanding + (_SUSPECT_LOAD if now < breaker.doubt_until else 0)
+            if load < least_load:
+                best_index, least_load = index, load
                 if not load:
                     break
-        if best < 0:
+        if best_index < 0:
             return None
-        self._next = (best + 1) % len(ring)
-        ring[best].outstanding += 1
-        return ring[best]
+        self._next_index = (best_index + 1) % len(hosts)
+        hosts[best_index].outstanding += 1
+        return hosts[best_index]
 
-    def give_back(self, member: Host) -> None:
-        """A call has ended, however; RuntimeError if none was under way."""
-        if not member.outstanding:
-            raise RuntimeError(f"{member!r} has no call under way")
-        member.outstanding -= 1
+    def give_back(self, host: Host) -> None:
+        """Count the end of a call; raise RuntimeError if none was under way."""
+        if not host.outstanding:
+            raise RuntimeError(f"{host!r} has no call under way")
+        host.outstanding -= 1
 
-    def failed(self, member: Host, now: float) -> bool:
-        """Count a failed call; True if that has opened the circuit of the member."""
-        return member.breaker.failed(now, self._jitter())
+    def failed(self, host: Host, now: float) -> bool:
+        """Count a failed call; return True if it has opened the circuit of the host."""
+        return host.breaker.failed(now, self._jitter())
 
-    def answered(self, member: Host) -> None:
-        """Count an answered call."""
-        if member.breaker.doubt_until:  # nothing to forget otherwise
-            member.breaker.answered()
+    def answered(self, host: Host) -> None:
+        """Count a call when the head of its response arrives."""
+        if host.breaker.doubt_until:  # otherwise no failure is to be forgotten
+            host.breaker.answered()
 
     def due(self, now: float) -> list[Host]:
-        """Return the members to probe now; each is owed one `probed`. Ask several times a second.
+        """Return the hosts to probe now; the caller must report each result once with `probed`.
 
-        A probe is the health request where the upstream has one, else a connection, with its TLS
-        handshake, that carries nothing.
+        Call this several times a second. A probe sends the health request if the upstream has one;
+        otherwise it only connects, with the TLS handshake.
         """
-        found = [member for member in self._hosts if member.breaker.is_due(now)]
-        for member in found:
-            member.breaker.begin_probe()
-        return found
+        due_hosts = [host for host in self._hosts if host.breaker.is_due(now)]
+        for host in due_hosts:
+            host.breaker.begin_probe()
+        return due_hosts
 
-    def probed(self, member: Host, now: float, *, good: bool) -> bool:
-        """A probe has ended; True if that has opened or closed the member's circuit."""
-        return member.breaker.probed(now, self._jitter(), good=good)
+    def probed(self, host: Host, now: float, *, good: bool) -> bool:
+        """Count a probe; return True if it has opened or closed the circuit of the host."""
+        return host.breaker.probed(now, self._jitter(), good=good)
 
     def seconds_left(self, now: float) -> float:
-        """Return in how many seconds a call may pass at the earliest; 0 if one may now.
+        """Return in how many seconds a call may pass at the earliest; 0 if one may pass now.
 
-        0 as well while there are no members: nobody knows.
+        Without hosts the result is 0 as well, because the time is unknown.
         """
-        return min((member.breaker.seconds_left(now) for member in self._hosts), default=0.0)
+        return min((host.breaker.seconds_left(now) for host in self._hosts), default=0.0)

@@ -1,14 +1,20 @@
-"""Whether one server is called: a circuit that failures open and a probe closes again.
+"""Decides whether a server gets calls: failures in a row open its circuit, a probe closes it.
 
-What counts as a failure, as nginx counts it (`proxy_next_upstream error timeout`): a connection
-that cannot be made, one that breaks before the head of an answer, and a call that times out before
-it. What does not: a kept connection that its server had closed (RFC 9112, section 9.6), a call that
-its client or a revocation ended, one whose client owes the rest of the body, and any answer at all.
-A 5xx is an answer, and so is a malformed one, or a breach of HTTP/2 by a server that has greeted:
-the server is there, one tool or one request of one branch makes it fail, and a branch that could
-shut an upstream by asking for errors would stop its siblings. Has no clock and no randomness:
-monotonic seconds and jitter arrive as arguments. Knows no connection; whoever calls sends the
-probes.
+    CLOSED --too many failures, or bad health checks, in a row--> OPEN
+    OPEN --a probe begins, after the backoff--> HALF_OPEN
+    HALF_OPEN --enough good probes--> CLOSED; --a bad probe, or more are needed--> OPEN
+
+Failures, as nginx counts them (`proxy_next_upstream error timeout`): a connection that cannot be
+made, a connection that breaks before the head of a response, and a call that times out before it.
+
+No failures: a kept connection that its server had closed (RFC 9112, section 9.6), a call that its
+client or a revocation ended, a call whose client does not send the rest of the body, and every
+response. A 5xx is a response. So is a malformed one, or a breach of HTTP/2 by a server that has
+sent its settings: the server is running, and one tool or one request of one branch makes it fail. A
+branch that could close an upstream by provoking errors would stop its siblings.
+
+This module has no clock and no randomness: monotonic seconds and jitter are arguments. The caller
+sends the probes.
 """
 
 import math
@@ -19,7 +25,7 @@ from crewgate.config import HealthCheckConfig
 
 
 class CircuitState(Enum):
-    """Of a circuit: calls pass; none pass; none pass and a probe is under way."""
+    """The state of a circuit: CLOSED lets calls pass, OPEN none, HALF_OPEN only a probe."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -30,7 +36,7 @@ class _Event(Enum):
     TRIPPED = "too many failures in a row"
     PROBED = "a probe is sent"
     GOOD = "enough good probes in a row"
-    MORE = "a good probe, and more are wanted"
+    MORE = "a good probe, and more are needed"
     BAD = "a bad probe"
 
 
@@ -44,18 +50,22 @@ _NEXT = {
 
 
 class CircuitBreaker:
-    """The circuit of one server. Without `health` probes are sent only while it is open.
+    """The circuit of one server. Without `health` it is probed only while the circuit is open.
+
+    `admits`: calls pass, because `state` is CLOSED. `doubt_until`: after a failed call the balancer
+    prefers other hosts until then (monotonic seconds; 0.0: no recent failure). `probing`: a probe
+    is under way.
 
     `now` is in monotonic seconds and never goes back. `jitter`, from 0 to 1, spreads the probes of
     many workers: a delay is between half and all of the backoff ("equal jitter").
     """
 
     __slots__ = (
-        "_alike",
+        "_backoff_level",
         "_failures",
         "_health",
-        "_level",
         "_probe_at",
+        "_streak",
         "admits",
         "doubt_until",
         "probing",
@@ -64,23 +74,23 @@ class CircuitBreaker:
 
     def __init__(self, health: HealthCheckConfig | None = None) -> None:
         self.state = CircuitState.CLOSED
-        self.admits = True  # whether calls pass: `state` is CLOSED
-        self.doubt_until = 0.0  # of late a call failed: others are preferred until then
+        self.admits = True
+        self.doubt_until = 0.0
         self.probing = False
         self._health = health
-        self._failures = 0  # in a row; what calls met
-        self._alike = 0  # probes in a row with the answer that would change the state
-        self._level = 0  # how often the circuit opened since a call was answered
+        self._failures = 0  # failed calls in a row
+        self._streak = 0  # probes in a row whose result would change the state
+        self._backoff_level = 0  # how often the backoff has doubled since a call was answered
         self._probe_at = math.inf if health is None else 0.0
 
     def __repr__(self) -> str:
         return f"<CircuitBreaker {self.state.value} {self._failures} failures>"
 
     def failed(self, now: float, jitter: float) -> bool:
-        """Count a failed call; True if that has opened the circuit.
+        """Count a failed call; return True if it has opened the circuit.
 
-        Calls that began before the circuit opened fail together with those that opened it: they
-        change nothing, or a burst would be taken for a long outage.
+        A call that began before the circuit opened, and fails after that, changes nothing: or else
+        a burst of calls would look like a long outage.
         """
         if self.state is not CircuitState.CLOSED:
             return False
@@ -92,92 +102,90 @@ class CircuitBreaker:
         return True
 
     def answered(self) -> None:
-        """Count a call whose answer's head has come; it proves nothing once the circuit is open."""
+        """Count an answered call; it proves nothing once the circuit is open."""
         if self.state is CircuitState.CLOSED:
             self._failures = 0
-            self._level = 0
+            self._backoff_level = 0
             self.doubt_until = 0.0
 
     def is_due(self, now: float) -> bool:
-        """Return whether a probe is to be sent: one at a time."""
+        """Return whether a probe must be sent now; never two at a time."""
         return not self.probing and now >= self._probe_at
 
     def begin_probe(self) -> None:
-        """A probe is sent: a connection, or the health request where there is one.
-
-        RuntimeError if one is under way.
-        """
+        """Record that a probe begins; raise RuntimeError if one is under way."""
         if self.probing:
-            raise RuntimeError("a probe is under way")
+            raise RuntimeError("a probe of this server is already under way")
         self.probing = True
         if self.state is CircuitState.OPEN:
-            self._move(_Event.PROBED)
+            self._transition(_Event.PROBED)
 
     def probed(self, now: float, jitter: float, *, good: bool) -> bool:
-        """A probe has ended; True if that has opened or closed the circuit.
+        """Record the result of a probe; return True if it has opened or closed the circuit.
 
-        RuntimeError if none was under way.
+        Raises RuntimeError if no probe is under way.
         """
         if not self.probing:
-            raise RuntimeError("no probe is under way")
+            raise RuntimeError("no probe of this server is under way")
         self.probing = False
         if self.state is CircuitState.HALF_OPEN:
             return self._probed_open(now, jitter, good=good)
         if self.state is CircuitState.CLOSED:
             return self._probed_closed(now, jitter, good=good)
-        return False  # it was sent before the circuit opened and says nothing of the time since
+        return False  # the probe began before the circuit opened and proves nothing about now
 
     def seconds_left(self, now: float) -> float:
-        """Return how long no call will pass at least: until the next probe; 0 if calls pass."""
+        """Return the seconds until the next probe, before which no call passes; 0 if calls pass."""
         return 0.0 if self.admits else max(0.0, self._probe_at - now)
 
     def _probed_open(self, now: float, jitter: float, *, good: bool) -> bool:
         if not good:
-            self._move(_Event.BAD)
-            self._wait(now, jitter)
+            self._transition(_Event.BAD)
+            self._back_off(now, jitter)
             return False
-        self._alike += 1
-        if self._health is not None and self._alike < self._health.healthy:
-            self._move(_Event.MORE)
+        self._streak += 1
+        if self._health is not None and self._streak < self._health.healthy:
+            self._transition(_Event.MORE)
             self._probe_at = now + self._health.interval_seconds
             return False
-        self._move(_Event.GOOD)
-        # On trial: a probe is no call. One failure opens it again, with a longer backoff.
+        self._transition(_Event.GOOD)
+        # A good probe does not prove that calls succeed: one failed call opens the circuit again,
+        # with a longer backoff.
         self._failures = limits.breaker_failures - 1
-        self._alike = 0
-        self._watch(now)
+        self._streak = 0
+        self._schedule_health_check(now)
         return True
 
     def _probed_closed(self, now: float, jitter: float, *, good: bool) -> bool:
-        self._alike = 0 if good else self._alike + 1
-        if self._health is None or self._alike < self._health.unhealthy:
-            self._watch(now)
+        self._streak = 0 if good else self._streak + 1
+        if self._health is None or self._streak < self._health.unhealthy:
+            self._schedule_health_check(now)
             return False
         self._open(now, jitter)
         return True
 
     def _open(self, now: float, jitter: float) -> None:
-        self._move(_Event.TRIPPED)
-        self._wait(now, jitter)
+        self._transition(_Event.TRIPPED)
+        self._back_off(now, jitter)
 
-    def _wait(self, now: float, jitter: float) -> None:
-        """Let no probe go before a backoff that doubles each time.
+    def _back_off(self, now: float, jitter: float) -> None:
+        """Schedule the next probe after a backoff that doubles each time.
 
-        Where health is asked for, no longer than its interval: that is how often it may be asked.
+        If health checks are configured, the backoff is at most their interval.
         """
-        least, most = limits.breaker_seconds_min, limits.breaker_seconds_max
+        shortest, longest = limits.breaker_seconds_min, limits.breaker_seconds_max
         if self._health is not None:
-            most = min(most, max(least, self._health.interval_seconds))
-        backoff = min(least * 2**self._level, most)
-        if backoff < most:
-            self._level += 1
-        self._alike = 0
+            longest = min(longest, max(shortest, self._health.interval_seconds))
+        backoff = min(shortest * 2**self._backoff_level, longest)
+        if backoff < longest:
+            self._backoff_level += 1
+        self._streak = 0
         self._probe_at = now + backoff * (1 + jitter) / 2
 
-    def _watch(self, now: float) -> None:
-        """While calls pass, only a health request is sent."""
+    def _schedule_health_check(self, now: float) -> None:
+        """Schedule the next health check, if there are any; calls pass."""
         self._probe_at = math.inf if self._health is None else now + self._health.interval_seconds
 
-    def _move(self, event: _Event) -> None:
+    def _transition(self, event: _Event) -> None:
         self.state = _NEXT[self.state, event]
         self.admits = self.state is CircuitState.CLOSED

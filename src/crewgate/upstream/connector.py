@@ -1,6 +1,6 @@
-"""How a connection to one server is made: address, TLS, and the protocol that is spoken.
+"""Connects to one server of an upstream: TCP, TLS, and the class for its protocol.
 
-Knows neither calls nor which server is wanted.
+This module knows no calls; the pool chooses the server.
 """
 
 import socket
@@ -19,7 +19,7 @@ from crewgate.upstream.transport import EventLoopHooks, connect
 
 
 class Connector:
-    """Makes connections to the servers of `upstream`; `context` is what https is checked with."""
+    """Connects to the servers of `upstream`, over TLS with `context` if that is not None."""
 
     def __init__(
         self, upstream: UpstreamConfig, loop_hooks: EventLoopHooks, context: ssl.SSLContext | None
@@ -31,30 +31,34 @@ class Connector:
 
     @property
     def calls_each(self) -> int:
-        """How many calls a connection may carry at once."""
+        """How many calls one connection may carry at once."""
         return limits.upstream_streams_max if self._is_http2 else 1
 
-    async def open(self, member: Host, owner: PoolCallbacks) -> UpstreamConnection:
-        """Connect; UpstreamError if that is impossible, UpstreamTimeoutError if it takes long."""
-        upstream, endpoint = self._upstream, member.endpoint
-        place = f"{endpoint.authority} at {member.address.sockaddr[0]}"
+    async def open(self, host: Host, pool: PoolCallbacks) -> UpstreamConnection:
+        """Connect to `host`.
+
+        Raises UpstreamError if that fails, and UpstreamTimeoutError if it takes longer than the
+        upstream's `connect_seconds`.
+        """
+        upstream = self._upstream
         with trio.move_on_after(upstream.connect_seconds):
             try:
-                name = upstream.server_name(endpoint)
-                sock = await connect(member.address, self._context, name)
+                server_name = upstream.server_name(host.endpoint)
+                sock = await connect(host.address, self._context, server_name)
             except OSError as error:
                 reason = getattr(error, "verify_message", "") or error.strerror or error
-                raise UpstreamError(f"{place}: {reason}") from error
-            return self._speak(sock, member, owner, place)
-        raise UpstreamTimeoutError(f"{place} did not accept a connection in time")
+                raise UpstreamError(f"{host.name}: {reason}") from error
+            return self._make_connection(sock, host, pool)
+        seconds = upstream.connect_seconds
+        raise UpstreamTimeoutError(f"{host.name}: no connection within {seconds:g} s")
 
-    def _speak(
-        self, sock: socket.socket, member: Host, owner: PoolCallbacks, place: str
+    def _make_connection(
+        self, sock: socket.socket, host: Host, pool: PoolCallbacks
     ) -> UpstreamConnection:
-        authority = self._upstream.authority(member.endpoint).encode()
+        authority = self._upstream.authority(host.endpoint).encode()
         if not self._is_http2:
-            return HTTP1Connection(sock, self._loop_hooks, owner, authority, member)
+            return HTTP1Connection(sock, self._loop_hooks, pool, authority, host)
         if isinstance(sock, ssl.SSLSocket) and sock.selected_alpn_protocol() != "h2":
             sock.close()
-            raise UpstreamError(f"{place} does not speak HTTP/2")
-        return HTTP2Connection(sock, self._loop_hooks, owner, authority, member)
+            raise UpstreamError(f"{host.name}: the server does not offer HTTP/2 in ALPN")
+        return HTTP2Connection(sock, self._loop_hooks, pool, authority, host)

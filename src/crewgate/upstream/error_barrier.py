@@ -1,4 +1,4 @@
-"""The barrier round what is done for one call or connection: an error of ours ends no other."""
+"""Contains an internal error in the work for one call or connection, so that it ends no other."""
 
 import logging
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from collections.abc import Callable
 _log = logging.getLogger(__name__)
 
 
-def guarded(work: Callable[..., object], *given: object) -> bool:
-    """Do `work`; False, and a line in the log, if it raised what it must not."""
+def guarded(work: Callable[..., object], *args: object) -> bool:
+    """Call `work(*args)`; if it raises an Exception, log that and return False."""
     try:
-        work(*given)
+        work(*args)
     except Exception:  # noqa: BLE001 - the barrier
-        _log.exception("a call to a tool's server, or a connection, ended by an error of ours")
+        _log.exception("ending one call or connection to a tool's server: internal error")
         return False
     return True

@@ -1,8 +1,8 @@
-"""How servers are asked whether they are well, beside all calls.
+"""Probes the servers of an upstream in the background and reports the results to their circuits.
 
-All of them always where that is configured (active health), else those that calls have found dead,
-until they are back. A probe is a connection of its own, with the health request on it or nothing.
-What an answer means for calls is the breaker's to decide.
+With health checks configured, it probes all servers, always. Without, it probes only servers whose
+circuit is open, until it closes. Each probe opens a connection of its own and sends the health
+request on it, or nothing. The circuit breaker decides what the result means for calls.
 """
 
 import logging
@@ -31,70 +31,70 @@ _log = logging.getLogger(__name__)
 
 
 class HealthChecker:
-    """Probes `members`. `turned` hears whose circuit a probe has opened or closed, and why."""
+    """Probes `hosts`; if that opens or closes a circuit, calls `on_change` with host and reason."""
 
     def __init__(
         self,
         upstream: UpstreamConfig,
-        members: LeastRequestBalancer,
-        opener: Connector,
-        turned: Callable[[Host, str], None],
+        hosts: LeastRequestBalancer,
+        connector: Connector,
+        on_change: Callable[[Host, str], None],
     ) -> None:
         self._upstream = upstream
-        self._members = members
-        self._opener = opener
-        self._on_change = turned
-        self._is_at_work = False
+        self._hosts = hosts
+        self._connector = connector
+        self._on_change = on_change
+        self._is_running = False
 
     def start(self, nursery: trio.Nursery) -> None:
-        """Begin, if there is reason to; ends by itself. To be called when a circuit has opened."""
-        if not self._is_at_work:
-            self._is_at_work = True
+        """Probe in the background as long as needed; call this at start and if a circuit opens."""
+        if not self._is_running:
+            self._is_running = True
             nursery.start_soon(self._run)
 
     async def _run(self) -> None:
         try:
             async with trio.open_nursery() as nursery:
-                while self._has_reason():
-                    for member in self._members.due(time.monotonic()):
-                        nursery.start_soon(self._probe, member)
+                while self._is_needed():
+                    for host in self._hosts.due(time.monotonic()):
+                        nursery.start_soon(self._probe, host)
                     await trio.sleep(limits.probe_look_seconds)
         finally:
-            self._is_at_work = False
+            self._is_running = False
 
-    def _has_reason(self) -> bool:
+    def _is_needed(self) -> bool:
         if self._upstream.health is not None:
             return True
-        return any(not member.breaker.admits for member in self._members)
+        return any(not host.breaker.admits for host in self._hosts)
 
-    async def _probe(self, member: Host) -> None:
+    async def _probe(self, host: Host) -> None:
         try:
-            trouble = await self._ask(member)
+            problem = await self._check(host)
         except Exception:  # noqa: BLE001 - the barrier
-            _log.exception("a probe of a tool's server ended by an error of ours")
-            trouble = OURS
-        if self._members.probed(member, time.monotonic(), good=not trouble):
-            self._on_change(member, f"probes failed: {trouble}" if trouble else "probes went well")
+            _log.exception("failing the probe of %s: internal error", host.name)
+            problem = OURS
+        if self._hosts.probed(host, time.monotonic(), good=not problem):
+            self._on_change(host, f"probes failed: {problem}" if problem else "probes succeeded")
 
-    async def _ask(self, member: Host) -> str:
-        """What is wrong with it; nothing if it is well."""
+    async def _check(self, host: Host) -> str:
+        """Return what is wrong with a server; "" if it is healthy."""
         health = self._upstream.health
         seconds = health.timeout_seconds if health else self._upstream.connect_seconds
         probe = _Probe(seconds)
         with trio.move_on_after(seconds):
             try:
-                connection = await self._opener.open(member, probe)
+                connection = await self._connector.open(host, probe)
             except UpstreamError as error:
                 return str(error)
             try:
                 return "" if health is None else await probe.ask(connection, health.path)
             finally:
                 connection.abort()
-        return f"no answer in {seconds:g} s"
+        return f"no response within {seconds:g} s"
 
 
 class _Probe:
-    """One health request: `Owner` of its connection and `CallObserver` on it."""
+    """One health request: the `PoolCallbacks` of its connection and the `CallObserver` on it."""
 
     attempts = 0
     reuse_key: ReuseKey = ""
@@ -104,66 +104,66 @@ class _Probe:
     idempotent = True
 
     def __init__(self, seconds: float) -> None:
-        self.now = 0.0  # it has a deadline of its own
+        self.now = 0.0  # the clock stands still: `_check` bounds the probe
         self.first_byte_seconds = self.idle_seconds = seconds
         self._head = RequestHead(b"GET", b"/", 0)
-        self._trouble = ""
+        self._problem = ""
         self._done = trio.Event()
-        self._carrier: RequestStream | None = None
+        self._stream: RequestStream | None = None
 
     async def ask(self, connection: UpstreamConnection, path: str) -> str:
-        """Ask for `path`; return what is wrong with the answer. The caller bounds the wait."""
+        """Request `path`; return what is wrong with the response. The caller bounds the wait."""
         fields = ((b"user-agent", b"crewgate-health"),)
         self._head = RequestHead(
             b"GET", path.encode(), 0, b"user-agent: crewgate-health\r\n", fields
         )
         connection.carry(self)
         await self._done.wait()
-        return self._trouble
+        return self._problem
 
-    def begun(self, carrier: RequestStream) -> None:
+    def begun(self, stream: RequestStream) -> None:
         """Send the request."""
-        self._carrier = carrier
-        carrier.begin(self._head, b"", ends=True)
+        self._stream = stream
+        stream.begin(self._head, b"", ends=True)
 
     def again(self) -> None:
-        """Nobody tries a probe again."""
+        """Do nothing: the pool does not retry probes."""
 
     def progressed(self) -> None:
-        """See the status."""
-        status = self._carrier.answer.status if self._carrier else 0
+        """Check the status, once it has arrived."""
+        status = self._stream.answer.status if self._stream else 0
         if status:
             if not HTTPStatus.OK <= status < HTTPStatus.BAD_REQUEST:
-                self._trouble = f"GET {self._head.target.decode()}: {status}"
+                self._problem = f"GET {self._head.target.decode()}: status {status}"
             self._done.set()
 
     def writable(self) -> None:
-        """There is no body."""
+        """Do nothing: the request has no body."""
 
     def failed(self, error: UpstreamError) -> None:
-        """It is not well."""
-        self._trouble = str(error)
+        """Report the error as the result of the probe."""
+        self._problem = str(error)
         self._done.set()
 
     def left(self, connection: UpstreamConnection, *, answered: bool) -> None:
-        """The connection is not kept."""
+        """Do nothing: the connection is not kept."""
 
     def freed(self, connection: UpstreamConnection) -> None:
-        """The connection is not kept."""
+        """Do nothing: the connection is not kept."""
 
     def rests(self, connection: UpstreamConnection) -> None:
-        """The connection is not kept."""
+        """Do nothing: the connection is not kept."""
 
     def ended(self, connection: UpstreamConnection) -> None:
-        """The connection is closed."""
+        """Do nothing: the connection is closed."""
 
     def broke(
         self,
         connection: UpstreamConnection,
         caller: CallObserver,
         error: UpstreamError,
-        fate: DeliveryState,
+        delivery: DeliveryState,
     ) -> None:
-        """It is not well."""
-        del connection, caller, fate
+        """Report the error as the result of the probe."""
+        del connection, caller, delivery
         self.failed(error)

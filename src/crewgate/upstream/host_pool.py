@@ -1,6 +1,7 @@
-"""The connections of one worker to the members of an upstream, and the calls that wait for one.
+"""Holds the connections of one worker to each host of an upstream, and the calls that wait for one.
 
-Decides nothing: which member, how many connections and what a failure means is the pool's.
+`UpstreamPool` decides which host gets a call, how many connections are opened, and what a failure
+means.
 """
 
 from collections import OrderedDict
@@ -14,9 +15,10 @@ from crewgate.upstream.wait_queue import WaitingCall, WaitQueue
 
 
 class IdleConnections:
-    """Connections with room, by the reuse key whose calls they carry; None: no call's yet.
+    """Connections that may carry another call, by the reuse key of the calls that they carry.
 
-    The last one of a key is used next, so that those which are not needed grow old.
+    Connections under the key None have carried no call yet. Of each key the last one used is taken
+    first, so that connections which are not needed stay unused and expire.
     """
 
     __slots__ = ("_by_key",)
@@ -25,35 +27,35 @@ class IdleConnections:
         self._by_key: OrderedDict[ReuseKey | None, list[UpstreamConnection]] = OrderedDict()
 
     def __len__(self) -> int:
-        return sum([len(each) for each in self._by_key.values()])
+        return sum([len(connections) for connections in self._by_key.values()])
 
     def __contains__(self, key: ReuseKey) -> bool:
         return key in self._by_key or None in self._by_key
 
     def add(self, connection: UpstreamConnection) -> None:
-        """Keep a connection, the last that was used."""
+        """Add a connection as the last one used of its key."""
         key = connection.reuse_key
         self._by_key.setdefault(key, []).append(connection)
         self._by_key.move_to_end(key)
 
     def take(self, key: ReuseKey) -> UpstreamConnection | None:
-        """Take out one that may carry a call of `key`; None if there is none."""
-        for each in (key, None):
-            found = self._by_key.get(each)
+        """Take out a connection that may carry a call of `key`; None if there is none."""
+        for candidate in (key, None):
+            found = self._by_key.get(candidate)
             if found:
                 connection = found.pop()
                 if not found:
-                    del self._by_key[each]
+                    del self._by_key[candidate]
                 return connection
         return None
 
-    def take_oldest(self, *but: ReuseKey | None, idle: bool) -> UpstreamConnection | None:
-        """Take out one of the key that was used longest ago, and is none of these.
+    def take_oldest(self, *excluded: ReuseKey | None, idle: bool) -> UpstreamConnection | None:
+        """Take out a connection of the key that was used longest ago; skip `excluded` keys.
 
-        If `idle`, one that carries no call.
+        If `idle`, skip connections that carry a call.
         """
         for key, found in self._by_key.items():
-            if key in but:
+            if key in excluded:
                 continue
             for connection in found:
                 if connection.is_idle or not idle:
@@ -62,7 +64,7 @@ class IdleConnections:
         return None
 
     def discard(self, connection: UpstreamConnection) -> None:
-        """Drop a connection, if it is there."""
+        """Remove a connection, if it is there."""
         found = self._by_key.get(connection.reuse_key, [])
         if connection in found:
             found.remove(connection)
@@ -71,32 +73,36 @@ class IdleConnections:
 
 
 class HostPool:
-    """What there is for `member`: all connections, those with room, and who waits until when."""
+    """The connections to one host, and the calls that wait for one.
 
-    __slots__ = ("all", "free", "member", "opening", "serving", "waiting")
+    `all` are the open connections, `free` those that may carry another call, `opening` how many are
+    being opened. `serving`: free connections are being given to waiting calls now.
+    """
 
-    def __init__(self, member: Host, calls_each: int) -> None:
-        """A connection carries up to `calls_each` calls at once."""
-        self.member = member
+    __slots__ = ("all", "free", "host", "opening", "serving", "waiting")
+
+    def __init__(self, host: Host, calls_each: int) -> None:
+        """Each connection carries up to `calls_each` calls at once."""
+        self.host = host
         self.all: set[UpstreamConnection] = set()
         self.free = IdleConnections()
         self.opening = 0
-        self.serving = False  # who waits is being given what is free
+        self.serving = False
         self.waiting = WaitQueue(calls_each)
 
     def __repr__(self) -> str:
         return (
-            f"<HostPool of {self.member!r}: {len(self.all)} open, {len(self.free)} with room, "
+            f"<HostPool of {self.host!r}: {len(self.all)} open, {len(self.free)} free, "
             f"{len(self.waiting)} waiting>"
         )
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to remember."""
+        """Whether there is no connection, open or being opened, and no waiting call."""
         return not (self.all or self.opening or self.waiting)
 
     def carry(self, caller: CallObserver) -> bool:
-        """Have a connection with room carry the call; False if there is none for it."""
+        """Have a free connection carry the call; return False if there is none for it."""
         free, key = self.free, caller.reuse_key
         while (connection := free.take(key)) is not None:
             if not connection.is_usable(caller):
@@ -108,14 +114,15 @@ class HostPool:
                 free.add(connection)
             connection.carry(caller)
             if is_alone:
-                connection.close()  # when this call has ended
+                connection.close()  # closes after this call
             return True
         return False
 
     def take_next(self, promised: int) -> WaitingCall | None:
-        """Take out of the queue who may have a connection that is free, in turns.
+        """Take out of the queue the next call for which there is a free connection.
 
-        None if it is the turn of somebody else: the first `promised` have one that is on its way.
+        The first `promised` reuse keys in turn have a connection that is being made for them, so
+        they may be passed over. None if the key after those has no free connection.
         """
         for key in self.waiting.turns:
             if key in self.free:
@@ -126,100 +133,102 @@ class HostPool:
         return None
 
     def forget(self, connection: UpstreamConnection) -> None:
-        """Drop a connection that is closed."""
+        """Remove a connection that is closed."""
         self.all.discard(connection)
         self.free.discard(connection)
 
     def close(self) -> None:
-        """Close what is not in use."""
+        """Close the idle connections now, and the others after their calls."""
         for connection in list(self.all):
             connection.close()
 
 
 class HostPools:
-    """The stocks of all members of an upstream, which share `most` connections.
+    """The pools of all hosts of one upstream, which share `connections_max` connections.
 
-    `resting` are those that are not to be used yet, and until when (monotonic seconds): they count
-    as open, and are the first to make room.
+    `resting` holds the connections that must not be used before the given time (Trio's clock): they
+    count as open, and are the first to be closed to make room. `leaving` are those that were closed
+    to make room and still carry calls.
     """
 
-    def __init__(self, most: int) -> None:
-        self.by_member: dict[Host, HostPool] = {}
-        self.of: dict[UpstreamConnection, HostPool] = {}
+    def __init__(self, connections_max: int) -> None:
+        self.by_host: dict[Host, HostPool] = {}
+        self.by_connection: dict[UpstreamConnection, HostPool] = {}
         self.resting: dict[UpstreamConnection, float] = {}
-        self.leaving: set[UpstreamConnection] = set()  # closed to make room, with calls on them
-        self._most = most
+        self.leaving: set[UpstreamConnection] = set()
+        self._connections_max = connections_max
 
     def __iter__(self) -> Iterator[HostPool]:
-        """All of them, whatever is done to them meanwhile."""
-        return iter(list(self.by_member.values()))
+        """Iterate over a copy, so that the caller may add and remove pools."""
+        return iter(list(self.by_host.values()))
 
     @property
     def is_empty(self) -> bool:
-        """Whether no connection is open or being made, and nobody waits for one."""
-        return not self.of and all(host_pool.is_empty for host_pool in self.by_member.values())
+        """Whether no connection is open or being opened, and no call waits for one."""
+        return not self.by_connection and all(pool.is_empty for pool in self.by_host.values())
 
     @property
     def is_full(self) -> bool:
-        """Whether no further connection may be made."""
-        opening = sum([host_pool.opening for host_pool in self.by_member.values()])
-        return len(self.of) + opening >= self._most
+        """Whether no further connection may be opened."""
+        opening = sum([pool.opening for pool in self.by_host.values()])
+        return len(self.by_connection) + opening >= self._connections_max
 
-    def add(self, connection: UpstreamConnection, host_pool: HostPool) -> None:
-        """Take a connection that has been made."""
-        host_pool.all.add(connection)
-        self.of[connection] = host_pool
+    def add(self, connection: UpstreamConnection, pool: HostPool) -> None:
+        """Add a connection that has been opened."""
+        pool.all.add(connection)
+        self.by_connection[connection] = pool
 
     def forget(self, connection: UpstreamConnection) -> bool:
-        """Drop a connection that is closed; False if that has been done before."""
-        host_pool = self.of.pop(connection, None)
-        if host_pool is None:
+        """Remove a connection that is closed; return False if it was removed before."""
+        pool = self.by_connection.pop(connection, None)
+        if pool is None:
             return False
         self.resting.pop(connection, None)
         self.leaving.discard(connection)
-        host_pool.forget(connection)
-        self.tidy(host_pool)
+        pool.forget(connection)
+        self.tidy(pool)
         return True
 
-    def tidy(self, host_pool: HostPool) -> None:
-        """Drop what was kept for a member that is gone, once nothing is left of it."""
-        if host_pool.member.gone and host_pool.is_empty:
-            self.by_member.pop(host_pool.member, None)
+    def tidy(self, pool: HostPool) -> None:
+        """Remove the pool of a host that is gone, once it is empty."""
+        if pool.host.gone and pool.is_empty:
+            self.by_host.pop(pool.host, None)
 
-    def is_in_the_way(self, host_pool: HostPool) -> bool:
-        """Return whether a member's connections keep another's waiting calls from having one."""
-        if len(self.by_member) == 1 or not self.is_full:
+    def is_in_the_way(self, pool: HostPool) -> bool:
+        """Return whether the connections of `pool` keep calls for other hosts waiting."""
+        if len(self.by_host) == 1 or not self.is_full:
             return False
-        return any(other.waiting for other in self.by_member.values() if other is not host_pool)
+        return any(other.waiting for other in self.by_host.values() if other is not pool)
 
-    def make_room(self, host_pool: HostPool) -> bool:
-        """Close a connection that none of those who wait for `host_pool` may use.
+    def make_room(self, pool: HostPool) -> bool:
+        """Close a connection that no call waiting for `pool` may use.
 
-        One that carries no call gives it at once, so that those with calls come last. False if
-        that has given no room: there is none, or it carries calls of others to their end.
+        A connection without calls makes room at once, so one with calls is closed only if there is
+        no other. Return False if there is no room yet: no connection can be closed, or the closed
+        one still carries calls.
         """
-        found = next(iter(self.resting), None) or self._least_wanted(host_pool, idle=True)
+        found = next(iter(self.resting), None) or self._take_least_wanted(pool, idle=True)
         if found is None:
-            if len(self.leaving) + host_pool.opening >= host_pool.waiting.needed:
+            if len(self.leaving) + pool.opening >= pool.waiting.needed:
                 return False
-            found = self._least_wanted(host_pool, idle=False)
+            found = self._take_least_wanted(pool, idle=False)
         if found is None:
             return False
         self.leaving.add(found)
         found.close()
         return not self.is_full
 
-    def _least_wanted(self, host_pool: HostPool, *, idle: bool) -> UpstreamConnection | None:
-        found = host_pool.free.take_oldest(next(iter(host_pool.waiting.turns)), None, idle=idle)
+    def _take_least_wanted(self, pool: HostPool, *, idle: bool) -> UpstreamConnection | None:
+        found = pool.free.take_oldest(next(iter(pool.waiting.turns)), None, idle=idle)
         if found is not None:
             return found
         for other in self:
-            if other is not host_pool and (found := other.free.take_oldest(idle=idle)) is not None:
+            if other is not pool and (found := other.free.take_oldest(idle=idle)) is not None:
                 return found
         return None
 
 
 def fail_call(caller: CallObserver, error: UpstreamError) -> None:
-    """Fail a call, unless it is over; who is told after it is told in any case."""
+    """Fail a call unless it is over, and contain an exception that its observer raises."""
     if not caller.over:
         guarded(caller.failed, error)

@@ -1,9 +1,8 @@
-"""A kept HTTP/1.1 connection to a tool's server: one call at a time (RFC 9112).
+"""Carries calls over an HTTP/1.1 connection to a tool's server, one at a time (RFC 9112).
 
-Says how a request is framed and when the connection may carry another. Writes at the end of a turn,
-one send after the other: between two of them a server falls asleep, and waking it is dear. Knows
-neither permits nor which server it leads to; deadlines are looked at by `sweep`, not by a timer
-each.
+The connection frames requests, and decides when it may carry another call. It writes at the end of
+a turn, in one piece: between two separate writes a server may go to sleep, and waking it costs
+time. `sweep` checks the deadlines; there is no timer for each. This module knows no permits.
 """
 
 import socket
@@ -28,11 +27,11 @@ from crewgate.upstream.interfaces import (
 )
 from crewgate.upstream.transport import EventLoopHooks, Transport
 
-_HAVE_BODIES = frozenset({b"POST", b"PUT", b"PATCH"})
+_METHODS_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
-class _UnaskedError(UpstreamError):
-    """Something came on a connection whose request was not written yet."""
+class _UnsolicitedError(UpstreamError):
+    """The server sent something although no request was written to it."""
 
 
 class ResponseParser(ResponseReader):
@@ -51,26 +50,26 @@ class ResponseParser(ResponseReader):
 
 
 class HTTP1Connection:
-    """One connection, the call that it carries, and that call's answer. Is a `Carrier`."""
+    """One connection, the call that it carries, and the response; it is its own `RequestStream`."""
 
     __slots__ = (
-        "_chunked",
-        "_full",
-        "_given",
+        "_handed_bytes",
         "_head_bytes",
-        "_kept",
+        "_is_chunked",
+        "_is_full",
+        "_is_sending",
+        "_keep_alive",
         "_loop_hooks",
         "_out",
         "_out_bytes",
-        "_owner",
-        "_sending",
-        "_wire",
+        "_pool",
+        "_transport",
         "answer",
         "authority",
         "caller",
         "deadline",
         "fresh",
-        "member",
+        "host",
         "reuse_key",
     )
 
@@ -78,64 +77,66 @@ class HTTP1Connection:
         self,
         sock: socket.socket,
         loop_hooks: EventLoopHooks,
-        owner: PoolCallbacks,
+        pool: PoolCallbacks,
         authority: bytes,
-        member: Host,
+        host: Host,
     ) -> None:
-        self.member = member
+        self.host = host
         self.authority = authority
         self.caller: CallObserver | None = None
         self.answer = ResponseParser()
         self.reuse_key: ReuseKey | None = None
         self.fresh = True  # it has carried no call yet
-        self._given = 0  # bytes of the call that the wire was given, sent or not
-        self._head_bytes = 0  # of the call's request
-        self._kept = True  # it may carry another call after this one
-        self._out: list[bytes] = []  # said in this turn, and written at its end
+        # Bytes of the current call that were handed to the transport, sent or not.
+        self._handed_bytes = 0
+        self._head_bytes = 0  # the size of the current request's head
+        self._keep_alive = True  # it may carry another call after this one
+        # Output of this turn, which is written at its end.
+        self._out: list[bytes] = []
         self._out_bytes = 0
-        self._owner = owner
+        self._pool = pool
         self._loop_hooks = loop_hooks
-        self.deadline = owner.now + limits.upstream_keep_seconds
-        self._sending = False  # the body of the request has not come to its end
-        self._chunked = False
-        self._full = False  # the caller was told that it is enough of the body
-        self._wire = Transport(sock, loop_hooks, self)
+        self.deadline = pool.now + limits.upstream_keep_seconds
+        self._is_sending = False  # the end of the request's body is still to come
+        self._is_chunked = False
+        self._is_full = False  # the caller waits for `writable`
+        self._transport = Transport(sock, loop_hooks, self)
 
     def __repr__(self) -> str:
         return f"<HTTP1Connection {'idle' if self.caller is None else 'busy'}>"
 
     @property
     def free_streams(self) -> int:
-        """How many further calls it may carry now."""
+        """How many further calls the connection may carry now."""
         return 1 if self.caller is None else 0
 
     @property
     def is_idle(self) -> bool:
-        """Whether it carries no call."""
+        """Whether the connection carries no call."""
         return self.caller is None
 
     @property
     def touched(self) -> bool:
-        """Whether the kernel has a byte of the call."""
-        return self._wire.sent > 0
+        """Whether the kernel has taken a byte of the call."""
+        return self._transport.sent > 0
 
     def is_usable(self, caller: CallObserver) -> bool:
-        """Return whether the connection is alive, as far as one can see.
+        """Return whether the connection seems alive.
 
-        A closed one is noticed by the poller in its next turn, one that was closed within this
-        turn before the request is written. A request that must not be sent twice, and may have to
-        give up its body by then, is worth a look of its own.
+        The poller notices a close in its next turn, and `_write` notices one before it writes. By
+        then the caller may have lost its body, so for a request that must not be sent twice this
+        method checks the socket itself.
         """
-        return caller.idempotent or self.fresh or not self._wire.is_stale()
+        return caller.idempotent or self.fresh or not self._transport.is_stale()
 
     def carry(self, caller: CallObserver) -> None:
         """Begin a call."""
         self.caller = caller
-        self._given = self._wire.sent = 0
+        self._handed_bytes = self._transport.sent = 0
         caller.begun(self)
 
     def sweep(self, now: float) -> None:
-        """Break off what takes too long, close what was long unused."""
+        """Fail a call that is overdue at `now`; close the connection if unused for too long."""
         if now <= self.deadline:
             return
         if self.caller is None:
@@ -143,31 +144,31 @@ class HTTP1Connection:
         elif self._is_starved():
             self.failed(StarvedError())
         else:
-            self.failed(UpstreamTimeoutError("the tool's server took too long"))
+            self.failed(UpstreamTimeoutError("the tool's server did not respond in time"))
 
     def close(self) -> None:
-        """Close if it is idle; else after its call."""
+        """Close at once if idle, otherwise after the call."""
         if self.caller is None:
             self._end()
         else:
-            self._kept = False
+            self._keep_alive = False
 
-    def abort(self, why: str = ENDING) -> None:
+    def abort(self, reason: str = ENDING) -> None:
         """Close, and fail the call under way."""
-        self.failed(UpstreamError(why))
+        self.failed(UpstreamError(reason))
 
-    # The caller's side.
+    # `RequestStream`, for the caller.
 
     def begin(self, head: RequestHead, body: bytes, *, ends: bool) -> bool:
-        """Send the head with the first of its body."""
+        """Send the head and the first bytes of the body; return True."""
         answer = self.answer
         answer.reset(head_only=head.method == b"HEAD")
         length = len(body) if ends else head.length
-        self._sending, self._full = not ends, False
-        self._chunked = length is None
+        self._is_sending, self._is_full = not ends, False
+        self._is_chunked = length is None
         if length is None:
             framing = b"transfer-encoding: chunked\r\n"
-        elif length or head.method in _HAVE_BODIES:  # RFC 9110 §8.6
+        elif length or head.method in _METHODS_WITH_BODY:  # RFC 9110 §8.6
             framing = b"content-length: %d\r\n" % length
         else:
             framing = b""
@@ -178,115 +179,119 @@ class HTTP1Connection:
             head.lines,
             framing,
         )
-        owner = self._owner
-        self.deadline = owner.now + (owner.first_byte_seconds if ends else owner.idle_seconds)
+        pool = self._pool
+        self.deadline = pool.now + (pool.first_byte_seconds if ends else pool.idle_seconds)
         self._head_bytes = len(data)
         self._send(data + body)
         return True
 
     def send_body(self, data: bytes) -> bool:
-        """Send a piece of the body."""
-        self.deadline = self._owner.now + self._owner.idle_seconds
-        self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-        self._full = self._out_bytes + self._wire.queued >= limits.buffer_bytes_max
-        return not self._full
+        """Send a piece of the body; return False if the next must wait for `writable`."""
+        self.deadline = self._pool.now + self._pool.idle_seconds
+        self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+        self._is_full = self._out_bytes + self._transport.queued >= limits.buffer_bytes_max
+        return not self._is_full
 
     def end_body(self, trailers: Sequence[HeaderField]) -> None:
         """End the body."""
-        self._sending = False
-        if self._chunked:
+        self._is_sending = False
+        if self._is_chunked:
             self._send(b"0\r\n%b\r\n" % written(trailers))
         if not self.answer.status:
-            self.deadline = self._owner.now + self._owner.first_byte_seconds
+            self.deadline = self._pool.now + self._pool.first_byte_seconds
 
     def pause(self) -> None:
-        """Read no more for now: the client is behind, and its own deadline runs."""
-        self._wire.pause()
+        """Stop reading, and the deadline: the client is slow, and has its own deadline."""
+        self._transport.pause()
         self.deadline = float("inf")
 
     def resume(self) -> None:
-        """Read on."""
-        self._wire.resume()
-        self.deadline = self._owner.now + self._owner.idle_seconds
+        """Go on reading."""
+        self._transport.resume()
+        self.deadline = self._pool.now + self._pool.idle_seconds
 
     def release(self) -> None:
-        """End the call; keep the connection if both sides are done with it, or have not begun."""
+        """End the call; keep the connection if the exchange is complete or was not begun."""
         if self.caller is None:
             return
         self.caller = None
         answer = self.answer
-        # A client that takes its call back at once costs no connection. What the wire has been
-        # given goes out whenever the kernel has room: its answer would be the next call's.
-        unsaid = not self._given
-        # Whatever is still to be said of a body would have the next request taken for its rest.
-        is_sent = not (self._sending or self._out) and self._wire.sent == self._given
-        done = unsaid or (answer.complete and answer.reusable and is_sent)
-        self._owner.left(self, answered=answer.status > 0)
-        if not done or not self._kept:
+        # If nothing was handed to the transport, the connection is still clean. Otherwise the bytes
+        # will be sent, and their response would be taken for that of the next call.
+        is_unsent = not self._handed_bytes
+        # If part of a body is missing, the server would take the next request for that part.
+        is_sent = not (self._is_sending or self._out) and self._transport.sent == self._handed_bytes
+        is_done = is_unsent or (answer.complete and answer.reusable and is_sent)
+        self._pool.left(self, answered=answer.status > 0)
+        if not is_done or not self._keep_alive:
             self._end()
             return
-        self._forget_unsaid()
-        self._wire.resume()  # the answer may have come to its end while nobody wanted more
-        self.fresh = self.fresh and unsaid
-        self.deadline = self._owner.now + limits.upstream_keep_seconds
-        if answer.bodyless and not unsaid:
-            self._wire.acknowledge()
-            self._owner.rests(self)
+        self._discard_output()
+        self._transport.resume()  # the caller may have paused before the response was complete
+        self.fresh = self.fresh and is_unsent
+        self.deadline = self._pool.now + limits.upstream_keep_seconds
+        if answer.bodyless and not is_unsent:
+            self._transport.acknowledge()
+            self._pool.rests(self)
         else:
-            self._owner.freed(self)
+            self._pool.freed(self)
 
-    # The wire's side.
+    # `TransportProtocol`, for the transport.
 
     def received(self, data: bytes) -> None:
-        """Take bytes of the answer."""
+        """Parse bytes of the response."""
         caller = self.caller
-        if caller is None:  # what nobody asked for
+        if caller is None:  # a response without a request
             self._end()
             return
-        if self._wire.sent < self._head_bytes:  # nor did this call, which has yet to ask
-            raise _UnaskedError("an answer without a request")
+        if self._transport.sent < self._head_bytes:  # the head of the request is not sent yet
+            raise _UnsolicitedError("the tool's server sent a response before the request")
         self.answer.feed(data)
-        self.deadline = self._owner.now + self._owner.idle_seconds
+        self.deadline = self._pool.now + self._pool.idle_seconds
         caller.progressed()
 
     def drained(self) -> None:
-        """Ask for more of the body, if it was enough for a while."""
-        if self._full and self.caller is not None and self._wire.queued < limits.buffer_bytes_max:
-            self._full = False
+        """Ask the caller for more of the body, if it waits."""
+        if (
+            self._is_full
+            and self.caller is not None
+            and self._transport.queued < limits.buffer_bytes_max
+        ):
+            self._is_full = False
             self.caller.writable()
 
     def closed(self, error: OSError | None) -> None:
-        """Take the end of the connection: perhaps that of the answer, perhaps too soon."""
+        """End the response if the close marks its end; otherwise the parser raises."""
         caller = self.caller
         if caller is None:
             self._end()
             return
         if error is not None:
-            raise UpstreamError(f"the connection broke: {error.strerror}") from error
+            raise UpstreamError(f"the server's connection broke: {error.strerror}") from error
         self.answer.feed_end()
         caller.progressed()
 
     def failed(self, error: UpstreamError) -> None:
-        """End the connection, and the call on it."""
+        """Close the connection, and report the call on it as failed."""
         caller, self.caller = self.caller, None
         self._end()
         if caller is not None:
-            self._owner.broke(self, caller, error, self._fate(error))
+            self._pool.broke(self, caller, error, self._delivery(error))
 
-    def _fate(self, error: UpstreamError) -> DeliveryState:
-        """Say what the server has seen of a call that failed (RFC 9112 §9.3.1, §9.6)."""
+    def _delivery(self, error: UpstreamError) -> DeliveryState:
+        """Return what the server has seen of a call that failed (RFC 9112 §9.3.1, §9.6)."""
         if not self.touched:
             return DeliveryState.UNSEEN if self.fresh else DeliveryState.STALE
-        # Also what is no answer: it was made for this request, or for none; the server is there.
-        # And a server that is owed the rest of a request has nothing to answer yet.
-        if self.answer.began or isinstance(error, _UnaskedError | StarvedError):
+        # Even bytes that are no valid response prove that the server is running. And a server that
+        # waits for the rest of a request has nothing to answer yet.
+        if self.answer.began or isinstance(error, _UnsolicitedError | StarvedError):
             return DeliveryState.ANSWERED
         closed = not self.fresh and not isinstance(error, UpstreamTimeoutError)
         return DeliveryState.MET_ITS_END if closed else DeliveryState.LOST
 
     def _is_starved(self) -> bool:
-        """Whether the server has all that came of the body, and waits for more with us."""
-        return self._sending and self._wire.sent == self._given and not self._out
+        """Return whether all that the client sent is passed on, and the body is incomplete."""
+        return self._is_sending and self._transport.sent == self._handed_bytes and not self._out
 
     def _send(self, data: bytes) -> None:
         if not self._out:
@@ -295,31 +300,32 @@ class HTTP1Connection:
         self._out_bytes += len(data)
 
     def _write(self) -> None:
-        """Give the kernel what was said in this turn."""
+        """Hand the output of this turn to the transport."""
         out = self._out
-        if not out:  # it was taken back
+        if not out:  # it was discarded meanwhile
             return
-        # What came since the last turn answers an earlier request, or none: this one must not be
-        # there to be answered by it. The poller would only see it in the next turn.
-        if not (self._wire.sent or self.fresh) and self._wire.is_stale():
-            self.failed(_UnaskedError("the kept connection had ended, or had more to say"))
+        # Input on a kept connection before the request belongs to an earlier request, or to none.
+        # It must not be taken for the response to this one, and the poller would only see it in the
+        # next turn.
+        if not (self._transport.sent or self.fresh) and self._transport.is_stale():
+            self.failed(_UnsolicitedError("the kept connection was closed or had unread input"))
             return
         data = out[0] if len(out) == 1 else b"".join(out)
-        self._forget_unsaid()
-        self._given += len(data)
+        self._discard_output()
+        self._handed_bytes += len(data)
         try:
-            self._wire.send(data)
+            self._transport.send(data)
         except OSError:
-            # Reading tells why, in the next turn: an answer may have come before the end.
-            self._kept = False
+            # The next read tells the cause: a response may have arrived before the close.
+            self._keep_alive = False
             return
         self.drained()
 
-    def _forget_unsaid(self) -> None:
+    def _discard_output(self) -> None:
         self._out.clear()
         self._out_bytes = 0
 
     def _end(self) -> None:
-        self._forget_unsaid()
-        self._wire.close()
-        self._owner.ended(self)
+        self._discard_output()
+        self._transport.close()
+        self._pool.ended(self)

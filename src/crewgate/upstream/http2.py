@@ -1,7 +1,7 @@
-"""An HTTP/2 connection to a tool's server: many calls at once, over ngh2 (RFC 9113).
+"""Carries many calls at once over an HTTP/2 connection to a tool's server, with ngh2 (RFC 9113).
 
-Writes at the end of a turn, what all its calls have to say in one piece. A stream's window opens
-when its caller has taken what came. Knows neither permits nor which server it leads to.
+The connection writes at the end of a turn, the output of all its calls in one piece. The window of
+a stream opens when the caller has taken the bytes. This module knows no permits.
 """
 
 import socket
@@ -28,9 +28,9 @@ from crewgate.upstream.transport import EventLoopHooks, Transport
 _CONFIGURATION = Configuration(
     auto_window_update=False,
     max_inbound_header_list_size=limits.upstream_head_bytes_max,
-    max_inbound_header_count=limits.upstream_fields_max + 1,  # :status
+    max_inbound_header_count=limits.upstream_fields_max + 1,  # one more for :status
 )
-_NO_HTTP2 = "the tool's server does not speak HTTP/2, or breaks its rules"
+_NO_HTTP2 = "the tool's server does not speak HTTP/2, or broke the protocol"
 _SETTINGS = {
     Setting.ENABLE_PUSH: 0,
     Setting.INITIAL_WINDOW_SIZE: limits.upstream_window_bytes,
@@ -40,35 +40,39 @@ _SETTINGS = {
 
 
 class HTTP2Connection:
-    """One connection and the streams on it."""
+    """One connection and the streams on it.
+
+    `blocked` are the streams whose caller waits until less of the body is queued.
+    """
 
     def __init__(
         self,
         sock: socket.socket,
         loop_hooks: EventLoopHooks,
-        owner: PoolCallbacks,
+        pool: PoolCallbacks,
         authority: bytes,
-        member: Host,
+        host: Host,
     ) -> None:
-        self.member = member
+        self.host = host
         self.reuse_key: ReuseKey | None = None
         self.authority = authority
-        self.scheme = b"https" if member.endpoint.scheme == "https" else b"http"
-        self.owner = owner
+        self.scheme = b"https" if host.endpoint.scheme == "https" else b"http"
+        self.pool = pool
         self.engine = Connection(Role.CLIENT, _CONFIGURATION)
-        self.blocked: set[HTTP2Stream] = set()  # who waits until less is queued
+        self.blocked: set[HTTP2Stream] = set()
         self._frames = FrameTracker()
         self._streams: dict[int, HTTP2Stream] = {}
         self._loop_hooks = loop_hooks
-        self._deadline = owner.now + limits.upstream_keep_seconds
+        self._deadline = pool.now + limits.upstream_keep_seconds
         self._has_answered = False
-        self._malformed = 0  # answers
-        self._has_greeted = False  # it speaks HTTP/2: its settings have come
-        self._is_offered = True  # the pool knows that there is room
-        self._is_closing = False  # takes no further call
+        self._malformed_count = 0  # how many responses were malformed
+        # The server's settings have arrived, so it speaks HTTP/2.
+        self._has_settings = False
+        self._is_offered = True  # the pool knows that another call may begin
+        self._is_closing = False  # the connection accepts no further call
         self._is_over = False
         self._write_is_due = False
-        self.wire = Transport(sock, loop_hooks, self)
+        self.transport = Transport(sock, loop_hooks, self)
         self.engine.initiate_connection(_SETTINGS)
         self.engine.set_local_window_size(
             limits.upstream_window_bytes * limits.upstream_streams_max
@@ -78,38 +82,38 @@ class HTTP2Connection:
     def __repr__(self) -> str:
         return f"<HTTP2Connection with {len(self._streams)} streams>"
 
-    # The pool's side.
+    # `UpstreamConnection`, for the pool.
 
     @property
     def free_streams(self) -> int:
-        """How many further calls it may carry now."""
+        """How many further calls the connection may carry now."""
         if self._is_closing or not self.engine.can_send_request:
             return 0
-        theirs = self.engine.remote_settings.get(Setting.MAX_CONCURRENT_STREAMS, 100)
-        return max(0, min(theirs, limits.upstream_streams_max) - len(self._streams))
+        server_max = self.engine.remote_settings.get(Setting.MAX_CONCURRENT_STREAMS, 100)
+        return max(0, min(server_max, limits.upstream_streams_max) - len(self._streams))
 
     @property
     def is_idle(self) -> bool:
-        """Whether it carries no call."""
+        """Whether the connection carries no call."""
         return not self._streams
 
-    def is_usable(self, caller: CallObserver) -> bool:  # noqa: ARG002 - streams fail one by one
-        """Return whether it takes calls, and its server answers them."""
+    def is_usable(self, caller: CallObserver) -> bool:  # noqa: ARG002 - the same for each call
+        """Return whether a call may begin, and the server is not in the middle of a late frame."""
         return self.free_streams > 0 and not self._frames.is_late
 
     def carry(self, caller: CallObserver) -> None:
-        """Begin a call; the pool takes the last room for taken."""
+        """Begin a call; if it uses the last free stream, `_offer` reports the next free one."""
         self._is_offered = self.free_streams > 1
         stream = HTTP2Stream(self, caller)
         caller.begun(stream)
         if stream.is_refused:
-            self._refused(stream)
+            self._on_refused(stream)
 
     def sweep(self, now: float) -> None:
-        """Break off what takes too long, close what was long unused."""
-        # If there is something to read, it is we who are behind.
+        """Fail calls that are overdue at `now`; close the connection if unused for too long."""
+        # If there is unread input, this process is late and not the server.
         if self._frames.seconds(now) > limits.upstream_frame_seconds_max and (
-            not self.wire.is_stale()
+            not self.transport.is_stale()
         ):
             self._break_stalled()
             return
@@ -125,50 +129,51 @@ class HTTP2Connection:
                 stream.reset = True
                 self._fail(stream, StarvedError())
             else:
-                self._fail(stream, UpstreamTimeoutError("the tool's server took too long"))
+                error = UpstreamTimeoutError("the tool's server did not respond in time")
+                self._fail(stream, error)
 
     def close(self) -> None:
-        """Take no further call; close when there is none."""
+        """Accept no further call; close at once, or after the last call."""
         self._is_closing = True
         if not self._streams:
             self._end()
 
-    def abort(self, why: str = ENDING) -> None:
-        """Close, and fail the calls under way."""
-        self._break(UpstreamError(why), DeliveryState.LOST_TOO)
+    def abort(self, reason: str = ENDING) -> None:
+        """Close at once, and fail the calls under way with `reason`."""
+        self._break(UpstreamError(reason), DeliveryState.LOST_TOO)
 
-    # The streams' side.
+    # `StreamHost`, for the streams.
 
     def opened(self, number: int, stream: HTTP2Stream) -> None:
-        """Take a stream that has begun."""
+        """Add a stream that has begun."""
         self._streams[number] = stream
         self.wake()
 
     def left(self, number: int, stream: HTTP2Stream, *, unfinished: bool) -> None:
-        """Forget a stream whose caller wants nothing more."""
+        """Forget a stream that its caller has released; reset it if `unfinished`."""
         if self._streams.pop(number, None) is None:
             return
         self.blocked.discard(stream)
         if unfinished:
             self._reset(number, ErrorCode.CANCEL)
-        self.owner.left(self, answered=stream.status > 0)
+        self.pool.left(self, answered=stream.status > 0)
         self._offer()
 
     def wake(self) -> None:
-        """Write at the end of this turn."""
+        """Write the queued output at the end of this turn."""
         if not self._write_is_due:
             self._write_is_due = True
             self._loop_hooks.write_at_end(self._write)
 
-    # The wire's side.
+    # `TransportProtocol`, for the transport.
 
     def received(self, data: bytes) -> None:
-        """Take bytes."""
+        """Parse bytes from the server."""
         self._frames.feed(data)
         try:
             self.engine.receive_data(data)
         except ngh2.NGH2Error as error:
-            self._take_events()  # what was whole before it
+            self._take_events()  # events that were complete before the error
             raise UpstreamError(_NO_HTTP2) from error
         self._take_events()
         self._offer()
@@ -176,57 +181,60 @@ class HTTP2Connection:
             self.wake()
 
     def drained(self) -> None:
-        """Write on."""
+        """Write more output, if there is any."""
         self.wake()
 
     def closed(self, error: OSError | None) -> None:
-        """Take the end of the connection."""
-        reason = error.strerror if error else "the tool's server closed it"
-        # As over HTTP/1.1: a connection that has carried calls may end at any time (RFC 9112 §9.6).
-        lost = DeliveryState.MET_ITS_END if self._has_answered else DeliveryState.LOST
-        self._break(UpstreamError(f"the connection broke: {reason}"), lost)
+        """Fail the calls under way, because the server closed the connection or it broke."""
+        reason = error.strerror if error else "the server closed it"
+        # As over HTTP/1.1, a connection that has carried calls may end at any time (RFC 9112 §9.6).
+        sent_state = DeliveryState.MET_ITS_END if self._has_answered else DeliveryState.LOST
+        self._break(UpstreamError(f"the server's connection broke: {reason}"), sent_state)
 
     def failed(self, error: UpstreamError) -> None:
-        """End the connection, and every call on it.
+        """Close the connection, and fail every call on it.
 
-        A server that speaks HTTP/2 and breaks its rules is there: an answer to one call, which
-        others may have asked for, must not have it given up (`breaker`).
+        A server that speaks HTTP/2 and then breaks the protocol is running. The response to one
+        branch's call must not open the circuit for all branches (see `circuit_breaker`).
         """
-        self._break(error, DeliveryState.BREACHED if self._has_greeted else DeliveryState.LOST)
+        self._break(error, DeliveryState.BREACHED if self._has_settings else DeliveryState.LOST)
 
-    def _break(self, error: UpstreamError, lost: DeliveryState) -> None:
-        """End the connection; what its server may have seen is `lost`, and one failure of it.
+    def _break(self, error: UpstreamError, sent_state: DeliveryState) -> None:
+        """Close the connection, and fail its calls; those that were sent get `sent_state`.
 
-        An answer that is whole has yet to be taken: nothing is lost of it.
+        If that is LOST, the first call gets it and the others LOST_TOO, so that the pool counts one
+        failure. A stream whose response is complete stays, until its caller has taken it.
         """
         streams, self._streams = self._streams, {}
         for number in [number for number, stream in streams.items() if stream.complete]:
             self._streams[number] = streams.pop(number)
         self._end()
         for stream in streams.values():
-            fate = stream.fate
-            if fate is DeliveryState.LOST:
-                fate, lost = lost, DeliveryState.LOST_TOO if lost is DeliveryState.LOST else lost
-            guarded(self.owner.broke, self, stream.caller, error, fate)
+            delivery = stream.delivery
+            if delivery is DeliveryState.LOST:
+                delivery = sent_state
+                if sent_state is DeliveryState.LOST:
+                    sent_state = DeliveryState.LOST_TOO
+            guarded(self.pool.broke, self, stream.caller, error, delivery)
 
     def _break_stalled(self) -> None:
-        """End a connection whose server has left a frame, or a header block, without its end.
+        """Close a connection whose server has not finished a frame or a header block in time.
 
-        The call whose frame it was is not tried again: it would do the same to another connection.
+        The call of that frame is not retried: it would do the same to another connection.
         """
         stream = self._streams.get(self._frames.stream)
         if stream is not None:
             stream.reset = True
-        self.failed(UpstreamTimeoutError("the tool's server did not end what it had begun to say"))
+        self.failed(UpstreamTimeoutError("the tool's server did not finish a frame in time"))
 
-    def _refused(self, stream: HTTP2Stream) -> None:
-        """Take that the engine has made nothing of a request, or its head alone."""
+    def _on_refused(self, stream: HTTP2Stream) -> None:
+        """Fail a call whose request the engine refused, as a whole or after its head."""
         self._is_closing = True
         if stream.number:
             self._reset(stream.number, ErrorCode.CANCEL)
-        error = UpstreamError("the connection to the tool's server takes no request")
-        fate = DeliveryState.ANSWERED if stream.number else DeliveryState.UNSEEN
-        self.owner.broke(self, stream.caller, error, fate)
+        error = UpstreamError("the connection to the tool's server accepts no request")
+        delivery = DeliveryState.ANSWERED if stream.number else DeliveryState.UNSEEN
+        self.pool.broke(self, stream.caller, error, delivery)
         self._offer()
 
     def _take_events(self) -> None:
@@ -243,13 +251,13 @@ class HTTP2Connection:
                 case ngh2.GoAwayReceived():
                     self._go_away(event.last_stream_id)
                 case ngh2.SettingsReceived():
-                    self._has_greeted = True
+                    self._has_settings = True
                 case _:
-                    pass  # pings and windows are the engine's business
+                    pass  # the engine handles pings and windows
 
     def _answer(self, event: StreamPart) -> None:
         stream = self._streams.get(event.stream_id)
-        if stream is None:  # of a stream that nobody wants any more
+        if stream is None:  # the caller has released the stream
             if isinstance(event, ngh2.DataReceived):
                 self.acknowledge(event.stream_id, len(event.data))
             return
@@ -272,32 +280,32 @@ class HTTP2Connection:
         stream.reset = True
         if not stream.complete:
             code = event.error_code
-            self._fail(stream, UpstreamError(f"the tool's server broke it off (code {code})"))
+            self._fail(stream, UpstreamError(f"the tool's server reset the stream (code {code})"))
 
     def _closed_by_engine(self, event: ngh2.StreamClosed) -> None:
-        """Take the end of a stream that the server has not ended.
+        """Fail a stream that the engine closed before the server ended it.
 
-        nghttp2 breaks off what is no answer (RFC 9113 §8.1.1) and says so here, once its RST_STREAM
-        has gone out; or it could not send the request.
+        nghttp2 resets a stream with a malformed response (RFC 9113 §8.1.1), and reports it here
+        once its RST_STREAM has been sent. Or it could not send the request.
         """
         stream = self._streams.get(event.stream_id)
         if stream is None or stream.complete:
             return
         if event.local_error is not None and stream.disown():
-            self._fail(stream, UpstreamError(f"the request cannot be sent: {event.local_error}"))
+            self._fail(stream, UpstreamError(f"cannot send the request: {event.local_error}"))
             return
         stream.reset = True
-        self._malformed += 1
-        if self._malformed >= limits.upstream_malformed_max:
+        self._malformed_count += 1
+        if self._malformed_count >= limits.upstream_malformed_max:
             self._is_closing = True
-        self._fail(stream, UpstreamError("the tool's server gave a malformed answer"))
+        self._fail(stream, UpstreamError("the tool's server sent a malformed response"))
 
-    def _go_away(self, last: int) -> None:
-        """Take no further call; those above `last` were not looked at (RFC 9113 §6.8)."""
+    def _go_away(self, last_number: int) -> None:
+        """Accept no further call; the server processes no stream above `last` (RFC 9113 §6.8)."""
         self._is_closing = True
         for number, stream in list(self._streams.items()):
-            if number > last and stream.disown():
-                self._fail(stream, UpstreamError("the tool's server is going away"))
+            if number > last_number and stream.disown():
+                self._fail(stream, UpstreamError("the tool's server is shutting down (GOAWAY)"))
         if not self._streams:
             self._end()
 
@@ -308,23 +316,23 @@ class HTTP2Connection:
         self.blocked.discard(stream)
         if not stream.complete:
             self._reset(number, ErrorCode.CANCEL)
-        self.owner.broke(self, stream.caller, error, stream.fate)
+        self.pool.broke(self, stream.caller, error, stream.delivery)
         self._offer()
 
     def _offer(self) -> None:
-        """Say that there is room again, once, after all of it was taken; end if there is no use."""
+        """Tell the pool once that a stream is free again; or close after the last call."""
         if self._is_closing and not self._streams:
             self._end()
         elif not self._is_offered and self.free_streams:
             self._is_offered = True
-            self.owner.freed(self)
+            self.pool.freed(self)
 
     def acknowledge(self, number: int, count: int) -> None:
-        """Open the windows by `count` bytes."""
+        """Open the windows of the stream and of the connection by `count` bytes."""
         try:
             self.engine.acknowledge_received_data(count, number)
         except (ngh2.NGH2Error, ValueError):
-            return  # the connection is over
+            return  # the connection has ended
         self.wake()
 
     def _reset(self, number: int, code: int) -> None:
@@ -335,24 +343,24 @@ class HTTP2Connection:
         self.wake()
 
     def _write(self) -> None:
-        """Give the kernel what all streams have to say; keep little of it back."""
+        """Write the output of all streams, while the transport queues little."""
         self._write_is_due = False
         if self._is_over:
             return
-        wire = self.wire
+        transport = self.transport
         try:
-            while wire.queued < limits.send_bytes:
+            while transport.queued < limits.send_bytes:
                 data = self.engine.data_to_send(limits.send_bytes)
                 if not data:
                     break
-                wire.send(data)
+                transport.send(data)
             is_over = not self.engine.want_read
         except OSError:
-            return  # reading tells why, in the next turn
+            return  # the next read tells the cause
         except ngh2.NGH2Error:
             is_over = True
-        self._take_events()  # the ends of streams whose last frame has just been made
-        if is_over:  # we have said so to its server, who may stay
+        self._take_events()  # streams whose last frame was just produced are closed
+        if is_over:  # the engine has ended the session; the server may not close
             self.failed(UpstreamError(_NO_HTTP2))
             return
         for stream in list(self.blocked):
@@ -364,5 +372,5 @@ class HTTP2Connection:
         self._is_closing = True
         if not self._is_over:
             self._is_over = True
-            self.wire.close()
-            self.owner.ended(self)
+            self.transport.close()
+            self.pool.ended(self)

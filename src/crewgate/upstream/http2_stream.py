@@ -1,6 +1,7 @@
-"""One stream of an HTTP/2 connection to a tool's server: a call's carrier, and its answer.
+"""Carries one call on one stream of an HTTP/2 connection to a tool's server.
 
-What a caller says becomes calls of the engine; what the server says is kept until it is taken.
+The stream turns what the caller sends into calls of the ngh2 engine, and keeps what the server
+sends until the caller takes it.
 """
 
 from collections.abc import Sequence
@@ -24,40 +25,45 @@ StreamPart = (
 
 
 class StreamHost(Protocol):
-    """The connection, as its streams see it."""
+    """The parts of an `HTTP2Connection` that its streams use."""
 
     engine: ngh2.Connection
-    owner: PoolCallbacks
+    pool: PoolCallbacks
     authority: bytes
     scheme: bytes
-    wire: Transport
+    transport: Transport
     blocked: "set[HTTP2Stream]"
 
     def opened(self, number: int, stream: "HTTP2Stream") -> None:
-        """Take a stream that has begun."""
+        """Add a stream that has begun."""
 
     def left(self, number: int, stream: "HTTP2Stream", *, unfinished: bool) -> None:
-        """Forget a stream whose caller wants nothing more."""
+        """Forget a stream that its caller has released; reset it if `unfinished`."""
 
     def acknowledge(self, number: int, count: int) -> None:
-        """Open the windows by `count` bytes."""
+        """Open the windows of the stream and of the connection by `count` bytes."""
 
     def wake(self) -> None:
-        """Write at the end of this turn."""
+        """Write the queued output at the end of this turn."""
 
 
 class HTTP2Stream:
-    """One call. Is its own `Answer`."""
+    """One call on one stream; it is both the `RequestStream` and the `Response` of the call.
+
+    `number` is the number of the stream, 0 before `begin`. `is_refused`: the engine refused the
+    request. `paused`: the caller does not want more of the response now. `reset`: the server reset
+    the stream, or its response is malformed; neither is a failure of the server.
+    """
 
     __slots__ = (
         "_chunks",
+        "_connection",
         "_disowned",
-        "_host",
-        "_interim",
-        "_interim_bytes",
-        "_interim_count",
-        "_sending",
-        "_starts",
+        "_informational",
+        "_informational_bytes",
+        "_informational_count",
+        "_is_sending",
+        "_start_offset",
         "caller",
         "complete",
         "deadline",
@@ -71,170 +77,171 @@ class HTTP2Stream:
         "trailers",
     )
 
-    def __init__(self, host: StreamHost, caller: CallObserver) -> None:
+    def __init__(self, connection: StreamHost, caller: CallObserver) -> None:
         self.caller = caller
-        self.number = 0  # of the stream; 0 before `begin`
-        self.is_refused = False  # nothing could be said, and nothing will be
-        self.paused = False  # the caller waits for the client
-        # By the server, or because its answer is malformed: that says nothing of its health.
+        self.number = 0
+        self.is_refused = False
+        self.paused = False
         self.reset = False
         self.status = 0
         self.headers: list[HeaderField] = []
         self.trailers: list[HeaderField] = []
         self.complete = False
         self.deadline = float("inf")
-        self._host = host
+        self._connection = connection
         self._chunks: list[bytes] = []
-        self._interim: list[tuple[int, list[HeaderField]]] = []
-        self._interim_count = self._interim_bytes = 0
+        self._informational: list[tuple[int, list[HeaderField]]] = []
+        self._informational_count = self._informational_bytes = 0
         self.informed = False
-        self._sending = False
-        self._disowned = False  # the server has said that it did not look
-        self._starts: int | None = None  # of all bytes on the wire, how many come before its own
+        self._is_sending = False
+        # The server has stated that it did not process the call.
+        self._disowned = False
+        # How many bytes the connection sends before the first byte of this stream.
+        self._start_offset: int | None = None
 
     @property
     def answer(self) -> "HTTP2Stream":
-        """What has come."""
+        """The response: this object."""
         return self
 
     @property
     def touched(self) -> bool:
-        """Whether the kernel has a byte of it, and the server does not disown it.
+        """Whether the kernel has taken a byte of the call, and the server has not disowned it.
 
-        What was on the wire's way before it was begun went first; so this may be so a moment too
-        early, and is never so too late.
+        The bytes that were queued before the call are sent first, so this compares with their end.
+        The result may become True a moment too early, never too late.
         """
-        starts = self._starts
-        return starts is not None and not self._disowned and self._host.wire.sent > starts
+        offset, sent = self._start_offset, self._connection.transport.sent
+        return offset is not None and not self._disowned and sent > offset
 
     @property
     def is_starved(self) -> bool:
-        """Whether the server has all that came of the body, and waits for more with us."""
-        host = self._host
+        """Whether all that the client sent is passed on, and the body is incomplete."""
+        connection = self._connection
         try:
-            left = host.engine.queued_body_size(self.number) + host.wire.queued
+            queued = connection.engine.queued_body_size(self.number) + connection.transport.queued
         except ngh2.NGH2Error:
             return False
-        return self._sending and not left
+        return self._is_sending and not queued
 
     @property
-    def fate(self) -> DeliveryState:
-        """What the server has seen."""
+    def delivery(self) -> DeliveryState:
+        """What the server has seen of the call."""
         if not self.touched:
             return DeliveryState.UNSEEN
         return DeliveryState.ANSWERED if self.status or self.reset else DeliveryState.LOST
 
-    # The caller's side.
+    # `RequestStream`, for the caller.
 
     def begin(self, head: RequestHead, body: bytes, *, ends: bool) -> bool:
-        """Open the stream with the head and the first of the body."""
-        host = self._host
+        """Open the stream with the head and the first bytes of the body; False if refused."""
+        connection = self._connection
         fields = [
             (b":method", head.method),
-            (b":scheme", host.scheme),
-            (b":authority", host.authority),
+            (b":scheme", connection.scheme),
+            (b":authority", connection.authority),
             (b":path", head.target),
             *head.fields,
         ]
         length = len(body) if ends else head.length
         if length:
             fields.append((b"content-length", b"%d" % length))
-        self._sending = not ends
-        owner = host.owner
-        self.deadline = owner.now + (owner.first_byte_seconds if ends else owner.idle_seconds)
+        self._is_sending = not ends
+        pool = connection.pool
+        self.deadline = pool.now + (pool.first_byte_seconds if ends else pool.idle_seconds)
         try:
-            self.number = host.engine.send_request(fields, end_stream=ends and not body)
+            self.number = connection.engine.send_request(fields, end_stream=ends and not body)
             if body:
-                host.engine.send_data(self.number, body, end_stream=ends)
+                connection.engine.send_data(self.number, body, end_stream=ends)
         except ngh2.NGH2Error:
             self.is_refused = True
             return False
-        self._starts = host.wire.sent + host.wire.queued
-        host.opened(self.number, self)
+        self._start_offset = connection.transport.sent + connection.transport.queued
+        connection.opened(self.number, self)
         return True
 
     def send_body(self, data: bytes) -> bool:
-        """Send a piece of the body."""
-        host = self._host
-        self.deadline = host.owner.now + host.owner.idle_seconds
+        """Send a piece of the body; return False if the next must wait for `writable`."""
+        connection = self._connection
+        self.deadline = connection.pool.now + connection.pool.idle_seconds
         try:
-            host.engine.send_data(self.number, data)
+            connection.engine.send_data(self.number, data)
         except ngh2.NGH2Error:
-            return True  # the server wants no more of it; its answer says why
-        host.wake()
+            return True  # the server has closed the stream; its response says why
+        connection.wake()
         if not self.is_full():
             return True
-        host.blocked.add(self)
+        connection.blocked.add(self)
         return False
 
     def end_body(self, trailers: Sequence[HeaderField]) -> None:
         """End the body."""
-        host = self._host
-        self._sending = False
+        connection = self._connection
+        self._is_sending = False
         if not self.status:
-            self.deadline = host.owner.now + host.owner.first_byte_seconds
+            self.deadline = connection.pool.now + connection.pool.first_byte_seconds
         try:
             if trailers:
-                host.engine.send_trailers(self.number, trailers)
+                connection.engine.send_trailers(self.number, trailers)
             else:
-                host.engine.end_stream(self.number)
+                connection.engine.end_stream(self.number)
         except ngh2.NGH2Error:
             return
-        host.wake()
+        connection.wake()
 
     def pause(self) -> None:
-        """Wait for the client: what is not taken opens no window, and nobody is told of more."""
+        """Stop the callbacks `progressed`, and the deadline; untaken bytes open no window."""
         self.paused = True
         self.deadline = float("inf")
 
     def resume(self) -> None:
-        """Go on."""
+        """Go on with the callbacks, and set a new deadline."""
         self.paused = False
-        self.deadline = self._host.owner.now + self._host.owner.idle_seconds
+        self.deadline = self._connection.pool.now + self._connection.pool.idle_seconds
 
     def release(self) -> None:
-        """End the call, wherever it is."""
-        self.take()  # its bytes count against the connection's window until they are taken
-        self._host.left(self.number, self, unfinished=not self.complete or self._sending)
+        """End the call, complete or not."""
+        self.take()  # untaken bytes would stay counted against the connection's window
+        self._connection.left(self.number, self, unfinished=not self.complete or self._is_sending)
 
     def take(self) -> bytes:
-        """Return what has come of the body and was not taken."""
+        """Return the bytes of the body that have arrived and were not taken."""
         chunks = self._chunks
         if not chunks:
             return b""
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
-        self._host.acknowledge(self.number, len(data))
+        self._connection.acknowledge(self.number, len(data))
         return data
 
     def take_informational(self) -> list[tuple[int, list[HeaderField]]]:
-        """Return the informational answers that have come and were not taken."""
-        taken, self._interim, self.informed = self._interim, [], False
+        """Return the informational responses that were not taken yet."""
+        taken, self._informational, self.informed = self._informational, [], False
         return taken
 
-    # The connection's side.
+    # For the connection.
 
     def is_full(self) -> bool:
-        """Return whether as much of the body is queued as may be."""
+        """Return whether no more of the body may be queued."""
         try:
-            return self._host.engine.queued_body_size(self.number) >= limits.buffer_bytes_max
+            return self._connection.engine.queued_body_size(self.number) >= limits.buffer_bytes_max
         except ngh2.NGH2Error:
             return False
 
     def disown(self) -> bool:
-        """Hear that the server did not look at the call; False if it has said something to it."""
-        if self.status or self._interim_count:
+        """Mark the call as not processed by the server; return False if it had responded."""
+        if self.status or self._informational_count:
             return False
         self._disowned = True
         return True
 
     def take_part(self, part: StreamPart) -> None:
-        """Take a part of the answer. UpstreamError for one that nobody asked for."""
+        """Add a part of the response; raise UpstreamError if it is not allowed."""
         match part:
             case ngh2.DataReceived():
                 if part.data:
                     if self.status == HTTPStatus.RESET_CONTENT:  # RFC 9110 §15.3.6
-                        raise UpstreamError("a body where none may be")
+                        raise UpstreamError("the tool's server sent a body with status 205")
                     self._chunks.append(part.data)
                 self.complete = self.complete or part.end_stream
             case ngh2.ResponseReceived():
@@ -244,27 +251,29 @@ class HTTP2Stream:
                 self.trailers = list(part.headers)
                 self.complete = True
             case _:
-                self._take_interim(part)
+                self._take_informational_part(part)
         if not self.paused:
             self.resume()
 
-    def _take_interim(self, part: ngh2.InformationalResponseReceived) -> None:
-        interim = _split(part.headers)
-        self._interim_count += 1
-        self._interim_bytes += sum(len(name) + len(value) + 32 for name, value in part.headers)
-        if self._interim_bytes > limits.upstream_head_bytes_max:  # as RFC 9113 §6.5.2 counts them
-            raise UpstreamError("informational answers without an end")
-        # 100 (Continue) answers an Expect, which is ours to give and which we do not send.
-        known = interim[0] == HTTPStatus.CONTINUE
-        if not known and self._interim_count <= limits.upstream_informational_max:
-            self._interim.append(interim)
+    def _take_informational_part(self, part: ngh2.InformationalResponseReceived) -> None:
+        informational = _split(part.headers)
+        self._informational_count += 1
+        # A field counts 32 bytes more than its name and value (RFC 9113 §6.5.2).
+        size = sum(len(name) + len(value) + 32 for name, value in part.headers)
+        self._informational_bytes += size
+        if self._informational_bytes > limits.upstream_head_bytes_max:
+            raise UpstreamError("the tool's server sent too many informational responses")
+        # 100 (Continue) answers an Expect field. The gateway sends none, so it forwards no 100.
+        is_continue = informational[0] == HTTPStatus.CONTINUE
+        if not is_continue and self._informational_count <= limits.upstream_informational_max:
+            self._informational.append(informational)
             self.informed = True
 
 
 def _split(headers: Sequence[HeaderField]) -> tuple[int, list[HeaderField]]:
-    """(status, other fields); ngh2 has checked that there is one status, of three digits."""
+    """Return (status, other fields); ngh2 has checked that there is one three-digit status."""
     fields = [field for field in headers if field[0][:1] != b":"]
     status = next((value for name, value in headers if name == b":status"), b"0")
     if status == b"101":
-        raise UpstreamError("no answer that was asked for")
+        raise UpstreamError("the tool's server sent status 101 unasked")
     return int(status), fields

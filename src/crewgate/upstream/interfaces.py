@@ -1,9 +1,13 @@
-"""What a call to a tool's server is made of: what is asked, who asks, and what carries it.
+"""Defines how a call, the stream that carries it, its connection and the pool talk to each other.
 
-Three parties meet here. A `CallObserver` has a permit and wants an answer; a `RequestStream` (an
-HTTP/1.1 connection, or one stream of an HTTP/2 connection) sends and receives for it; an `Response`
-is read by the caller when the carrier says that there is more of it. All of it is plain calls:
-nobody waits. Knows nothing of tokens or the client.
+1. `UpstreamPool.start` takes a `CallObserver` (the caller) and finds a connection for it.
+2. The connection calls `begun` with a `RequestStream`: the HTTP/1.1 connection itself, or one
+   stream of an HTTP/2 connection. The caller sends its request on it with `begin`.
+3. The stream calls `progressed` whenever more of the `Response` has arrived; the caller takes it.
+4. The caller ends the call with `release`. If the call fails, the pool calls `again`, and `begun`
+   follows with another stream; or it calls `failed`.
+
+All of these are synchronous calls that never wait. This module knows no tokens and no client.
 """
 
 from collections.abc import Sequence
@@ -18,27 +22,28 @@ from crewgate.upstream.balancer import Host
 
 
 class ExclusiveUse:
-    """The reuse key of one call: its connection carries no other call, before or after it."""
+    """The reuse key of a call that has a connection to itself: no other call uses it, ever."""
 
 
-# Those whose calls may follow each other on a connection: of everybody, a crew, or a branch.
+# Calls with the same key may share a connection: "" (all calls), a crew's name, a branch's key.
 ReuseKey = str | bytes | ExclusiveUse
-ENDING = "the gateway is ending"  # why calls fail that are under way then
-OURS = "an error of the gateway's own"
+# Reasons for the failure of a call.
+ENDING = "the gateway is shutting down"
+OURS = "internal error of the gateway"
 
 
 class StarvedError(UpstreamTimeoutError):
-    """The client owes the rest of a request's body: its server is not to blame."""
+    """The client did not send the rest of a request's body; that is no failure of the server."""
 
     def __init__(self) -> None:
         super().__init__("the client did not send the rest of the request's body in time")
 
 
 class RequestHead(msgspec.Struct, frozen=True, gc=False):
-    """What is asked of the tool's server, without Host and framing.
+    """The head of a request to the tool's server, without Host and framing fields.
 
-    `length` is that of the body in bytes, None if it is not known. HTTP/1.1 is given `lines`, the
-    fields as they go on the wire, each with its CRLF (`written`); HTTP/2 is given `fields`.
+    `length` is the size of the body in bytes, None if it is unknown. HTTP/1.1 sends `lines`, the
+    fields in wire format, each with its CRLF (`written`); HTTP/2 sends `fields`.
     """
 
     method: bytes
@@ -48,15 +53,15 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
     fields: Sequence[HeaderField] = ()
 
     def __repr__(self) -> str:
-        """Without fields and target, which hold secrets."""
+        """Omit fields and target, which hold secrets."""
         return f"<RequestHead {self.method!r}>"
 
 
 class Response(Protocol):
-    """What has come of an answer. `status` is 0 before its head is complete.
+    """What has arrived of a response.
 
-    `complete` tells that all of it has arrived; `take` may still have bytes of the body then.
-    `informed` tells that `take_informational` has something.
+    `status` is 0 until the head is complete. `complete`: all of the response has arrived, and
+    `take` may still return bytes of the body. `informed`: `take_informational` has something.
     """
 
     informed: bool
@@ -66,131 +71,135 @@ class Response(Protocol):
     complete: bool
 
     def take(self) -> bytes:
-        """Return what has arrived of the body and was not taken."""
+        """Return the bytes of the body that have arrived and were not taken."""
 
     def take_informational(self) -> list[tuple[int, list[HeaderField]]]:
-        """Return the informational answers (RFC 9110 §15.2) that have come and were not taken."""
+        """Return the informational responses (RFC 9110 §15.2) that were not taken yet."""
 
 
 class DeliveryState(Enum):
-    """What the server has seen of a call whose connection broke."""
+    """What the server has seen of a call that failed."""
 
     UNSEEN = "nothing"
-    STALE = "nothing: what came on a kept connection ended it before the call was written"
-    MET_ITS_END = "nothing, most likely: the server had closed a kept connection"
-    BREACHED = "all of it, perhaps: in its answer, or another's, the server broke HTTP/2's rules"
-    LOST = "all of it, perhaps"
-    LOST_TOO = "the same, on a connection whose end has been counted with another call"
-    ANSWERED = "all that it wanted: an answer had begun, or what it takes for one"
+    STALE = "nothing: input on a kept connection ended it before the call was written"
+    MET_ITS_END = "probably nothing: the server had closed a kept connection"
+    BREACHED = "perhaps all: the server broke the HTTP/2 protocol, in this response or another"
+    LOST = "perhaps all"
+    LOST_TOO = "perhaps all, on a connection whose failure is already counted with another call"
+    ANSWERED = "enough: a response had begun, or the server waited for the rest of the request"
 
 
 class UpstreamConnection(Protocol):
-    """A connection of either protocol, as the pool sees it."""
+    """The parts of an HTTP/1.1 or HTTP/2 connection that the pool uses.
 
-    member: Host
-    reuse_key: ReuseKey | None  # whose calls it has carried; None before the first
+    `reuse_key` is the key of the calls that it has carried; None before the first.
+    """
+
+    host: Host
+    reuse_key: ReuseKey | None
 
     @property
     def free_streams(self) -> int:
-        """How many further calls it may carry now."""
+        """How many further calls the connection may carry now."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether it carries no call."""
+        """Whether the connection carries no call."""
 
     def is_usable(self, caller: "CallObserver") -> bool:
-        """Return whether it is alive, as far as one can see and this call needs to know."""
+        """Return whether the connection seems alive, as far as this call needs to know."""
 
     def carry(self, caller: "CallObserver") -> None:
-        """Begin a call; there is room."""
+        """Begin a call; `free_streams` must not be 0."""
 
     def sweep(self, now: float) -> None:
-        """Break off what takes too long, close what was long unused."""
+        """Fail calls that are overdue at `now`; close the connection if unused for too long."""
 
     def close(self) -> None:
-        """Take no further call; close when there is none."""
+        """Accept no further call; close at once, or after the last call."""
 
-    def abort(self, why: str = ENDING) -> None:
-        """Close, and fail the calls under way."""
+    def abort(self, reason: str = ENDING) -> None:
+        """Close at once, and fail the calls under way with `reason`."""
 
 
 class PoolCallbacks(Protocol):
-    """The pool, as its connections see it."""
+    """The parts of the pool that its connections use."""
 
     first_byte_seconds: float
     idle_seconds: float
 
     @property
     def now(self) -> float:
-        """Monotonic seconds."""
+        """The monotonic clock, in seconds."""
 
     def left(self, connection: UpstreamConnection, *, answered: bool) -> None:
-        """A call has ended; `answered` if the head of its answer had come."""
+        """Count the end of a call; `answered` if the head of its response had arrived."""
 
     def freed(self, connection: UpstreamConnection) -> None:
-        """There is room for another call."""
+        """Use the connection for another call."""
 
     def rests(self, connection: UpstreamConnection) -> None:
-        """There is room for another call, but not for `limits.upstream_rest_seconds` yet.
+        """Use the connection for another call after `limits.upstream_rest_seconds`.
 
-        Its last answer was over with its head: a server that sends a body all the same has so long.
+        Its last response ended with its head. If the server wrongly sends a body all the same, that
+        arrives meanwhile and closes the connection.
         """
 
     def ended(self, connection: UpstreamConnection) -> None:
-        """The connection is closed."""
+        """Forget the connection, which is closed."""
 
     def broke(
         self,
         connection: UpstreamConnection,
         caller: "CallObserver",
         error: UpstreamError,
-        fate: DeliveryState,
+        delivery: DeliveryState,
     ) -> None:
-        """A call has failed, and its caller has not been told."""
+        """Retry a call that has failed, or fail it; the connection has not notified its caller."""
 
 
 class RequestStream(Protocol):
-    """Carries one call. `touched`: the kernel has a byte of it, so that the tool may have seen it.
-
-    That fact decides a refund. A carrier that finds out that the server has not looked at the call
-    takes `touched` back (RFC 9113 §8.7).
-    """
+    """Carries one call: an HTTP/1.1 connection, or one stream of an HTTP/2 connection."""
 
     @property
     def answer(self) -> Response:
-        """What has come of the answer."""
+        """What has arrived of the response."""
 
     @property
     def touched(self) -> bool:
-        """Whether the tool may have seen the call."""
+        """Whether the tool may have seen the call, because the kernel has taken a byte of it.
+
+        A refund depends on this. The value becomes False again if the server states that it has not
+        processed the call (RFC 9113 §8.7).
+        """
 
     def begin(self, head: RequestHead, body: bytes, *, ends: bool) -> bool:
-        """Send the head with the first of its body, or all of it if that `ends` it.
+        """Send the head and the first bytes of the body, or the whole body if `ends`.
 
-        False if nothing was sent, because the connection is dead: the caller hears of it soon,
-        through `failed`, or `begun` with another carrier.
+        Return False if the connection cannot take the request. Then nothing was sent, and `failed`
+        follows soon, or `begun` with another stream.
         """
 
     def send_body(self, data: bytes) -> bool:
-        """Send a piece of the body; False if that is enough until `CallObserver.writable`."""
+        """Send a piece of the body; return False if the next must wait for `writable`."""
 
     def end_body(self, trailers: Sequence[HeaderField]) -> None:
         """End the body."""
 
     def pause(self) -> None:
-        """Read no more of the answer for now."""
+        """Stop reading the response."""
 
     def resume(self) -> None:
-        """Read on."""
+        """Go on reading the response."""
 
     def release(self) -> None:
-        """End the call, wherever it is; the caller hears nothing more."""
+        """End the call, complete or not; the caller gets no further callback."""
 
 
 class CallObserver(Protocol):
-    """Who asks. Called by carriers and the pool.
+    """The caller: the party that wants a response, called by its stream and by the pool.
 
-    `attempts`, 0 at first, and `reuse_key` are the pool's.
+    The pool sets `attempts`, how often it has retried the call (0 at first), and `reuse_key`.
     """
 
     attempts: int
@@ -198,31 +207,31 @@ class CallObserver(Protocol):
 
     @property
     def over(self) -> bool:
-        """Whether it wants nothing any more."""
+        """Whether the call has ended for the caller: it wants no callback any more."""
 
     @property
     def wait_turn(self) -> tuple[ReuseKey, ...]:
-        """Whose turn it takes where calls wait: a crew's, and in that a branch's."""
+        """The keys that take turns while calls wait: the crew, then the branch."""
 
     @property
     def repeatable(self) -> bool:
-        """Whether `begun` can be called again: nothing of the body is used up."""
+        """Whether `begun` may be called again, because no part of the body is lost."""
 
     @property
     def idempotent(self) -> bool:
-        """Whether it may be, although the server may have seen it (RFC 9110 §9.2.2)."""
+        """Whether a retry is safe even if the server has seen the call (RFC 9110 §9.2.2)."""
 
-    def begun(self, carrier: RequestStream) -> None:
-        """Begin on this carrier; called again, with another, where a call is tried again."""
+    def begun(self, stream: RequestStream) -> None:
+        """Send the request on this stream; each retry calls this again, with another stream."""
 
     def again(self) -> None:
-        """The carrier is gone, and the call is tried again: `begun` follows, or `failed`."""
+        """Forget the stream, which has ended: a retry follows, with `begun` or `failed`."""
 
     def progressed(self) -> None:
-        """There is more of the answer."""
+        """Take more of the response."""
 
     def writable(self) -> None:
-        """More of the body may be sent."""
+        """Send more of the body, if there is more."""
 
     def failed(self, error: UpstreamError) -> None:
-        """There will be no answer, or no more of it. The carrier is gone."""
+        """Take note that no response, or no more of it, will arrive; the stream has ended."""

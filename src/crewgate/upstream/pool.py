@@ -1,8 +1,8 @@
-"""One worker's way to the servers of one upstream: which of them carries a call, and who waits.
+"""Carries the calls of one worker to the servers of one upstream.
 
-A call goes to the member with the fewest calls (`members`), on a connection that has room, or it
-waits for one that is made for it. Deadlines are looked at by `sweep`, not by a timer each, so that
-what is over its own ends up to a second later. Knows of HTTP only which class speaks it.
+A call goes to the host with the fewest calls (`balancer`), on a free connection, or it waits for a
+connection that is opened for it. `sweep` checks the deadlines, not a timer for each, so an overdue
+call ends up to a second late.
 """
 
 import logging
@@ -43,156 +43,158 @@ _log = logging.getLogger(__name__)
 
 
 class UpstreamPool:
-    """The connections of one worker to `upstream`. Is the `Owner` of its connections.
+    """The pool of one worker's connections to `upstream`; their `PoolCallbacks`.
 
-    `run` makes them; a call that comes before waits for it. `sweep` is to be called once a second.
+    `run` opens connections; a call that is started earlier waits. Call `sweep` once a second.
     """
 
     def __init__(
         self,
         upstream: UpstreamConfig,
-        opener: Connector,
+        connector: Connector,
         resolver: Resolver,
         log: Callable[[str], None],
     ) -> None:
-        """`log` is told in a sentence when a server is given up, and when it is back."""
+        """`log` gets one line when a circuit opens or closes, and some for failed calls."""
         self.upstream = upstream
         self.first_byte_seconds = upstream.first_byte_seconds
         self.idle_seconds = upstream.idle_seconds
-        self.members = LeastRequestBalancer(upstream.health, random.random)
-        self._opener = opener
+        self.hosts = LeastRequestBalancer(upstream.health, random.random)
+        self._connector = connector
         self._resolver = resolver
-        self._budget = RetryBudget(upstream.retry_share if upstream.retry else 0.0)
+        self._retry_budget = RetryBudget(upstream.retry_share if upstream.retry else 0.0)
         self._pools = HostPools(upstream.connections)
-        self._unresolved = WaitQueue()  # until an address is known
+        self._unresolved = WaitQueue()  # calls that wait for an address
         self._nursery: trio.Nursery | None = None
         self._log = log
-        self.log_failure = FailureLog(upstream.name, log).add  # why a call failed
-        self._prober = HealthChecker(upstream, self.members, opener, self._on_circuit_change)
+        self.log_failure = FailureLog(upstream.name, log).add
+        self._checker = HealthChecker(upstream, self.hosts, connector, self._on_circuit_change)
         self._is_refilling = False
-        self._is_waking = False  # connections that rest are watched for the end of that
+        self._is_ending_rests = False
         self._closed = False
-        self._why = ""  # the last server was given up
-        self._unknown: dict[UpstreamOrigin, str] = {}  # endpoints without an address, and why
-        self._news = trio.Event()  # it may be done by now
+        self._last_failure = ""  # why the last circuit opened
+        self._resolve_errors: dict[UpstreamOrigin, str] = {}
+        self._may_be_done = trio.Event()
 
     def __repr__(self) -> str:
         return f"<Pool {self.upstream.name}: {list(self._pools)!r}>"
 
     @property
     def unavailable_reason(self) -> str:
-        """Why no call is carried; empty if some may be. At least one server is enough."""
-        if any(member.breaker.admits for member in self.members):
+        """Why no host gets calls; "" if at least one does."""
+        if any(host.breaker.admits for host in self.hosts):
             return ""
-        return self._why if len(self.members) else next(iter(self._unknown.values()), "")
+        if len(self.hosts):
+            return self._last_failure
+        return next(iter(self._resolve_errors.values()), "")
 
     @property
     def now(self) -> float:
-        """Monotonic seconds."""
+        """The monotonic clock, in seconds."""
         return time.monotonic()
 
     def start(self, permit: "Permit", caller: CallObserver) -> None:
-        """Carry a call as soon as may be; nothing is sent for a caller without a permit."""
-        self._budget.called(self.now)
+        """Carry a call that has a permit, as soon as possible."""
+        self._retry_budget.called(self.now)
         caller.reuse_key = self._reuse_key(permit)
         self._place(caller)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Make connections until the pool is closed and idle, or cancelled."""
+        """Open connections until the pool is closed and idle, or cancelled."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 for endpoint in self.upstream.endpoints:
                     self._resolver.watch(endpoint, self)
-                self._prober.start(nursery)
+                self._checker.start(nursery)
                 task_status.started()
                 while not self._closed or self._unresolved or not self._pools.is_empty:
-                    await self._news.wait()
-                    self._news = trio.Event()
+                    await self._may_be_done.wait()
+                    self._may_be_done = trio.Event()
                 nursery.cancel_scope.cancel()
         finally:
             self._nursery = None
             for endpoint in self.upstream.endpoints:
                 self._resolver.unwatch(endpoint, self)
-            for connection in list(self._pools.of):
+            for connection in list(self._pools.by_connection):
                 _guard(connection, connection.abort)
             for queue in [*[pool.waiting for pool in self._pools], self._unresolved]:
                 for caller in queue.take_expired(math.inf):
                     fail_call(caller, UpstreamError(ENDING))
 
     def sweep(self, now: float) -> None:
-        """Break off what takes too long at `now` (monotonic), close what was long unused."""
-        for connection in list(self._pools.of):
+        """Fail calls that are overdue at `now` (monotonic), and close unused connections."""
+        for connection in list(self._pools.by_connection):
             _guard(connection, connection.sweep, now)
-        full = f"all {self.upstream.connections} connections are in use"
+        message = f"all {self.upstream.connections} connections are in use"
         for pool in self._pools:
             for caller in pool.waiting.take_expired(now):
-                self.members.give_back(pool.member)
-                fail_call(caller, UpstreamTimeoutError(full))
+                self.hosts.give_back(pool.host)
+                fail_call(caller, UpstreamTimeoutError(message))
         for caller in self._unresolved.take_expired(now):
-            fail_call(caller, UpstreamTimeoutError("no address was found in time"))
+            fail_call(caller, UpstreamTimeoutError("no address was resolved in time"))
         self._end_if_done()
 
     def close(self) -> None:
-        """Close what is not in use, keep nothing from now on, and end when all calls have."""
+        """Close idle connections now, keep none from now on, and end after the last call."""
         self._closed = True
         for pool in self._pools:
             pool.close()
         self._end_if_done()
 
     def resolved(self, endpoint: UpstreamOrigin, addresses: Iterable[SocketAddress]) -> None:
-        """Call these addresses from now on."""
-        self._unknown.pop(endpoint, None)
-        changes = self.members.update({endpoint: addresses})
-        for member in changes.added:
-            self._pools.by_member[member] = HostPool(member, self._opener.calls_each)
-        for member in changes.gone:
-            self._leave(member)
-        homeless, self._unresolved = self._unresolved, WaitQueue()
-        for caller in homeless:
+        """Use these addresses for the endpoint from now on."""
+        self._resolve_errors.pop(endpoint, None)
+        changes = self.hosts.update({endpoint: addresses})
+        for host in changes.added:
+            self._pools.by_host[host] = HostPool(host, self._connector.calls_each)
+        for host in changes.gone:
+            self._leave_host(host)
+        waiting, self._unresolved = self._unresolved, WaitQueue()
+        for caller in waiting:
             self._place_one(caller)
 
     def unresolved(self, endpoint: UpstreamOrigin, error: UpstreamError) -> None:
-        """Go on with what is known; without any address there is nothing to wait for."""
-        self._unknown[endpoint] = str(error)
-        if not len(self.members):
-            homeless, self._unresolved = self._unresolved, WaitQueue()
-            for caller in homeless:
+        """Go on with the known addresses; if there are none, fail the calls that wait."""
+        self._resolve_errors[endpoint] = str(error)
+        if not len(self.hosts):
+            waiting, self._unresolved = self._unresolved, WaitQueue()
+            for caller in waiting:
                 fail_call(caller, error)
 
     def left(self, connection: UpstreamConnection, *, answered: bool) -> None:
-        """Count a call that has ended."""
-        member = connection.member
-        self.members.give_back(member)
+        """Count the end of a call; `answered` if the head of its response had arrived."""
+        host = connection.host
+        self.hosts.give_back(host)
         if answered:
-            self.members.answered(member)
+            self.hosts.answered(host)
 
     def freed(self, connection: UpstreamConnection) -> None:
-        """Give the room to who waits, or keep it."""
-        pool = self._pools.of[connection]
+        """Give a free connection to a waiting call, or keep it."""
+        pool = self._pools.by_connection[connection]
         pool.free.add(connection)
         if pool.waiting:
-            self._serve(pool)
-            if pool.waiting and not pool.serving:  # others' turn, who may not use it
+            self._serve_waiting(pool)
+            if pool.waiting and not pool.serving:  # the next call in turn may not use it
                 self._refill(pool)
-        if self._closed or pool.member.gone or self._pools.is_in_the_way(pool):
+        if self._closed or pool.host.gone or self._pools.is_in_the_way(pool):
             connection.close()
 
     def rests(self, connection: UpstreamConnection) -> None:
-        """Keep a connection, and use it once what may still come on it would have ended it."""
-        pool = self._pools.of[connection]
-        if self._closed or pool.member.gone or self._nursery is None:
+        """Keep a connection unused for `limits.upstream_rest_seconds`, then use it again."""
+        pool = self._pools.by_connection[connection]
+        if self._closed or pool.host.gone or self._nursery is None:
             connection.close()
             return
         self._pools.resting[connection] = trio.current_time() + limits.upstream_rest_seconds
-        for each in self._pools:
-            self._refill(each)
-        if not self._is_waking:
-            self._is_waking = True
-            self._nursery.start_soon(self._wake)
+        for other in self._pools:
+            self._refill(other)
+        if not self._is_ending_rests:
+            self._is_ending_rests = True
+            self._nursery.start_soon(self._end_rests)
 
     def ended(self, connection: UpstreamConnection) -> None:
-        """Forget a connection; who waits needs another."""
+        """Forget a closed connection, and open others for the calls that wait."""
         if self._pools.forget(connection) and not self._is_refilling:
             for pool in self._pools:
                 self._refill(pool)
@@ -203,63 +205,60 @@ class UpstreamPool:
         connection: UpstreamConnection,
         caller: CallObserver,
         error: UpstreamError,
-        fate: DeliveryState,
+        delivery: DeliveryState,
     ) -> None:
-        """Try again what the server has not seen, or may see twice; else tell the caller."""
-        member = connection.member
-        self.members.give_back(member)
-        if fate is DeliveryState.STALE and caller.repeatable and not caller.over:
-            caller.again()  # costs no retry: it ends with the last of the kept connections
+        """Retry a failed call if the server has not seen it or may see it twice, else fail it."""
+        host = connection.host
+        self.hosts.give_back(host)
+        if delivery is DeliveryState.STALE and caller.repeatable and not caller.over:
+            caller.again()  # uses no retry: it ends with the last kept connection
             self._place(caller)
             return
-        if fate is DeliveryState.LOST:
-            self._record_failure(member, error)
-        may_repeat = fate is DeliveryState.UNSEEN or (
-            fate is DeliveryState.MET_ITS_END and caller.idempotent
+        if delivery is DeliveryState.LOST:
+            self._record_failure(host, error)
+        may_repeat = delivery is DeliveryState.UNSEEN or (
+            delivery is DeliveryState.MET_ITS_END and caller.idempotent
         )
-        if fate is DeliveryState.BREACHED and not isinstance(caller.reuse_key, ExclusiveUse):
-            # One of the calls there has such an answer; again it breaks no other call's connection.
+        if delivery is DeliveryState.BREACHED and not isinstance(caller.reuse_key, ExclusiveUse):
+            # Alone on a connection, the call with the bad response fails no other call again.
             caller.reuse_key = ExclusiveUse()
             may_repeat = caller.idempotent
-        # The member itself may carry it again: it was there, and may be the only one.
-        self._again(caller, error, may_repeat=may_repeat)
+        # The same host may carry it again: it is running, and may be the only one.
+        self._retry_or_fail(caller, error, may_repeat=may_repeat)
 
     def _reuse_key(self, permit: "Permit") -> ReuseKey:
-        """Those whose calls may follow this one's on its connection."""
-        match self.upstream.reuse:
-            case "crew":
-                return permit.grant.caller
-            case "branch":
-                return permit.grant.branch_key
-            case _:
-                return ""
+        """Return the key of the calls that may share a connection with this one."""
+        reuse = self.upstream.reuse
+        if reuse == "crew":
+            return permit.grant.caller
+        return permit.grant.branch_key if reuse == "branch" else ""
 
     def _place(
         self, caller: CallObserver, avoid: tuple[Host, ...] = (), error: UpstreamError | None = None
     ) -> None:
-        """Have a call carried now, or wait, or fail: with `error`, where there was one before."""
+        """Carry a call now, or queue it, or fail it with `error`, that of its last attempt."""
         if caller.over:
             return
-        member = self.members.take(self.now, avoid)
-        if member is not None:
-            pool = self._pools.by_member[member]
+        host = self.hosts.take(self.now, avoid)
+        if host is not None:
+            pool = self._pools.by_host[host]
             if not pool.carry(caller):
                 pool.waiting.append((caller, self.now + self.upstream.connect_seconds))
                 self._refill(pool)
-        elif len(self.members):
-            seconds = self.members.seconds_left(self.now)
-            caller.failed(error or UpstreamUnavailableError("no server answers", seconds))
+        elif len(self.hosts):
+            retry_after = self.hosts.seconds_left(self.now)
+            caller.failed(error or UpstreamUnavailableError("no server is available", retry_after))
         else:
             self._unresolved.append((caller, self.now + self.upstream.connect_seconds))
             for endpoint in self.upstream.endpoints:
                 self._resolver.refresh_now(endpoint)
 
     def _place_one(self, caller: CallObserver) -> None:
-        """Place one of several."""
+        """Place one of several calls; an internal error fails this call alone."""
         if not guarded(self._place, caller):
             fail_call(caller, UpstreamError(OURS))
 
-    def _again(
+    def _retry_or_fail(
         self,
         caller: CallObserver,
         error: UpstreamError,
@@ -267,7 +266,7 @@ class UpstreamPool:
         may_repeat: bool,
         avoid: tuple[Host, ...] = (),
     ) -> None:
-        """Try another member, or the same, if that is allowed, safe and paid for."""
+        """Retry a call if that is configured, safe and within the budget; else fail it."""
         if caller.over:
             return
         if (
@@ -275,7 +274,7 @@ class UpstreamPool:
             and caller.repeatable
             and caller.attempts < limits.upstream_retries_max
             and self.upstream.retry
-            and self._budget.take(self.now)
+            and self._retry_budget.take(self.now)
         ):
             caller.attempts += 1
             caller.again()
@@ -283,36 +282,36 @@ class UpstreamPool:
         else:
             caller.failed(error)
 
-    def _record_failure(self, member: Host, error: UpstreamError) -> None:
-        if self.members.failed(member, time.monotonic()):
-            self._on_circuit_change(member, str(error))
+    def _record_failure(self, host: Host, error: UpstreamError) -> None:
+        if self.hosts.failed(host, time.monotonic()):
+            self._on_circuit_change(host, str(error))
 
-    def _on_circuit_change(self, member: Host, why: str) -> None:
-        """Give up a member whose circuit has opened; say it, and that it has closed."""
-        place = f"{member.endpoint.authority} at {member.address.sockaddr[0]}"
-        if member.breaker.admits:
-            self._log(f"upstream {self.upstream.name}: {place} is called again: {why}")
+    def _on_circuit_change(self, host: Host, reason: str) -> None:
+        """Log that a circuit has opened or closed; move the calls off a host without calls."""
+        label = f"upstream {self.upstream.name}: server {host.name}"
+        if host.breaker.admits:
+            self._log(f"{label} gets calls again: {reason}")
             return
-        self._why = f"{place}: {why}"
-        self._log(f"upstream {self.upstream.name}: {place} is not called until it is well: {why}")
+        self._last_failure = f"{host.name}: {reason}"
+        self._log(f"{label} gets no calls until probes succeed: {reason}")
         if self._nursery is not None:
-            self._prober.start(self._nursery)
-        self._leave(member)
+            self._checker.start(self._nursery)
+        self._leave_host(host)
 
-    def _leave(self, member: Host) -> None:
-        """Keep no connection to a member that is not called any more, and let nobody wait."""
-        pool = self._pools.by_member.get(member)
-        if pool is None:  # it had left, and its last connection is what failed
+    def _leave_host(self, host: Host) -> None:
+        """Close the connections to a host that gets no calls, and place its waiting calls anew."""
+        pool = self._pools.by_host.get(host)
+        if pool is None:  # the host was gone, and its last connection has just failed
             return
         pool.close()
-        waiting, pool.waiting = pool.waiting, WaitQueue(self._opener.calls_each)
+        waiting, pool.waiting = pool.waiting, WaitQueue(self._connector.calls_each)
         for caller in waiting:
-            self.members.give_back(member)
+            self.hosts.give_back(host)
             self._place_one(caller)
         self._pools.tidy(pool)
 
-    def _serve(self, pool: HostPool) -> None:
-        """Give what is free to who waits, and go on with the next if one ends at once."""
+    def _serve_waiting(self, pool: HostPool) -> None:
+        """Give free connections to waiting calls, in turn, while there are both."""
         if pool.serving:
             return
         pool.serving = True
@@ -323,17 +322,17 @@ class UpstreamPool:
                 if entry is None:
                     break
                 if entry[0].over:
-                    self.members.give_back(pool.member)
+                    self.hosts.give_back(pool.host)
                 elif not pool.carry(entry[0]):
                     pool.waiting.put_back(entry)
         finally:
             pool.serving = False
 
     def _refill(self, pool: HostPool) -> None:
-        """Make as many connections as are wanted and allowed."""
+        """Open as many connections as the waiting calls need, within the limit."""
         if self._nursery is None or self._is_refilling:
             return
-        self._is_refilling = True  # what is closed for this one is none of the others' business
+        self._is_refilling = True  # `ended` must not give the room to another pool
         try:
             while pool.opening < pool.waiting.needed:
                 if self._pools.is_full and not self._pools.make_room(pool):
@@ -343,8 +342,8 @@ class UpstreamPool:
         finally:
             self._is_refilling = False
 
-    async def _wake(self) -> None:
-        """Let connections be used that have rested, until none rests; what came has ended them."""
+    async def _end_rests(self) -> None:
+        """Use each resting connection again after its time, until none rests."""
         resting = self._pools.resting
         try:
             while resting:
@@ -353,20 +352,20 @@ class UpstreamPool:
                 if resting.pop(connection, None) is not None:
                     _guard(connection, self.freed, connection)
         finally:
-            self._is_waking = False
+            self._is_ending_rests = False
 
     async def _open(self, pool: HostPool) -> None:
-        """Make one connection for the call whose turn it is, or tell it why there is none."""
+        """Open one connection for the next call in turn; if that fails, fail or move the call."""
         try:
-            connection = await self._opener.open(pool.member, self)
+            connection = await self._connector.open(pool.host, self)
         except UpstreamError as error:
             pool.opening -= 1
-            self._fail_one(pool, error)
+            self._fail_next(pool, error)
             return
         except Exception:  # noqa: BLE001 - the barrier
-            _log.exception("a connection to a tool's server was not made by an error of ours")
+            _log.exception("cannot connect to %s: internal error", pool.host.name)
             pool.opening -= 1
-            self._fail_one(pool, UpstreamError(OURS))
+            self._fail_next(pool, UpstreamError(OURS))
             return
         except BaseException:
             pool.opening -= 1
@@ -375,26 +374,26 @@ class UpstreamPool:
         self._pools.add(connection, pool)
         _guard(connection, self.freed, connection)
 
-    def _fail_one(self, pool: HostPool, error: UpstreamError) -> None:
-        """Let the call whose turn it is try elsewhere: nothing of it was sent."""
-        member = pool.member
-        self._record_failure(member, error)
+    def _fail_next(self, pool: HostPool, error: UpstreamError) -> None:
+        """Move the next call in turn to another host; nothing of it was sent."""
+        host = pool.host
+        self._record_failure(host, error)
         while pool.waiting:
             caller, _ = pool.waiting.popleft()
-            self.members.give_back(member)
+            self.hosts.give_back(host)
             if not caller.over:
-                self._again(caller, error, may_repeat=True, avoid=(member,))
+                self._retry_or_fail(caller, error, may_repeat=True, avoid=(host,))
                 break
         self._refill(pool)
         self._end_if_done()
 
     def _end_if_done(self) -> None:
-        """Have `run` look, in a moment: the call that ended a connection may need another."""
+        """Have `run` check soon, not now: the call that ended a connection may need another."""
         if self._closed:
-            self._news.set()
+            self._may_be_done.set()
 
 
-def _guard(connection: UpstreamConnection, work: Callable[..., None], *given: object) -> None:
-    """Do what concerns one connection, or end it."""
-    if not guarded(work, *given):
+def _guard(connection: UpstreamConnection, work: Callable[..., None], *args: object) -> None:
+    """Call `work`; if it raises an Exception, abort the connection."""
+    if not guarded(work, *args):
         guarded(connection.abort, OURS)

@@ -1,22 +1,22 @@
-"""How many retries an upstream is given: a share of its calls, and a few a second besides.
+"""Bounds the retries of an upstream: a share of its recent calls, plus a few each second.
 
 Without a bound, retries double the load of a server that fails because of its load (Site
 Reliability Engineering, "Addressing Cascading Failures"; Finagle's RetryBudget; Envoy's
-`retry_budget`). What a call earns is forgotten after the window, as in Finagle: a busy morning pays
-for no storm at noon. Has no clock; decides nothing about whether a retry is safe.
+`retry_budget`). Calls count only within the window, as in Finagle: a busy morning allows no storm
+of retries at noon. This module has no clock, and does not decide whether a retry is safe.
 """
 
 from crewgate import limits
 
-_SLOTS = limits.retry_window_seconds  # of a second each
+_SLOTS = limits.retry_window_seconds  # one slot for each second
 
 
 class RetryBudget:
-    """The budget of one upstream in one worker.
+    """The retry budget of one upstream in one worker.
 
-    In the window, the running second and those before it, there are never more retries than
-    `share` of the calls plus `floor` a second. `now` is in monotonic seconds; a step back counts as
-    no step.
+    The window is the current second and those before it. A window never has more retries than
+    `share` of its calls plus `floor` a second. `now` is in monotonic seconds; a step back in time
+    is ignored.
     """
 
     __slots__ = ("_calls", "_calls_sum", "_floor", "_retries", "_retries_sum", "_second", "_share")
@@ -34,14 +34,14 @@ class RetryBudget:
         return f"<RetryBudget {self._retries_sum} retries of {self._calls_sum} calls>"
 
     def called(self, now: float) -> None:
-        """Count a call; a retry of it is none."""
+        """Count a call; do not count its retries."""
         if now >= self._second + 1:
             self._move(int(now))
         self._calls[self._second % _SLOTS] += 1
         self._calls_sum += 1
 
     def take(self, now: float) -> bool:
-        """Return whether a retry may be made; it is counted if so."""
+        """Return whether a retry is allowed, and count it if so."""
         if now >= self._second + 1:
             self._move(int(now))
         if self._retries_sum + 1 > self._share * self._calls_sum + self._floor:
@@ -51,7 +51,7 @@ class RetryBudget:
         return True
 
     def _move(self, second: int) -> None:
-        """Forget what has left the window."""
+        """Move the window to `second`, and forget the seconds before it."""
         for passed in range(self._second + 1, min(second, self._second + _SLOTS) + 1):
             slot = passed % _SLOTS
             self._calls_sum -= self._calls[slot]

@@ -1,7 +1,7 @@
-"""A connected, non-blocking socket to a tool's server, plain or TLS, read and written in turns.
+"""Reads and writes a non-blocking socket to a tool's server, plain or TLS, in turns of the poller.
 
-Writes at once what the kernel takes, keeps the rest and writes it when there is room. Knows no HTTP
-and no deadline.
+A write hands the kernel what it takes at once, and keeps the rest until the kernel takes more. This
+module knows no HTTP and no deadlines.
 """
 
 import logging
@@ -24,119 +24,124 @@ from crewgate.upstream.interfaces import OURS
 
 _log = logging.getLogger(__name__)
 _READABLE, _WRITABLE = select.EPOLLIN, select.EPOLLOUT
-_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-_RECORD_BYTES = 16_384  # of plain text in a TLS record (RFC 8446, section 5.1)
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_RECORD_BYTES = 16_384  # the maximum of plain text in a TLS record (RFC 8446, section 5.1)
 
 
 class EventLoopHooks(Protocol):
-    """The worker's poller, as a connection to a tool's server sees it."""
+    """The parts of the worker's poller that a transport uses; see `server.poller.Poller`."""
 
     def watch(self, descriptor: int, ready: Callable[[int], bool], events: int = ...) -> None:
-        """Call `ready` with the events (epoll's) that are there; it tells if there is more."""
+        """Call `ready` with the present epoll events; it returns whether more is likely."""
 
     def change(self, descriptor: int, events: int) -> None:
-        """Call for other events."""
+        """Watch for other events."""
 
     def forget(self, descriptor: int) -> None:
-        """Call no more."""
+        """Watch a descriptor no more."""
 
     def write_at_end(self, work: Callable[[], None]) -> None:
-        """Do `work` once, at the end of this turn."""
+        """Run `work` once, at the end of this turn."""
 
 
 class TransportProtocol(Protocol):
-    """Who speaks a protocol on a wire."""
+    """The wire protocol that uses a transport."""
 
     def received(self, data: bytes) -> None:
-        """Take bytes. UpstreamError if they are wrong."""
+        """Parse bytes; raise UpstreamError if they are invalid."""
 
     def drained(self) -> None:
-        """All that was kept has been written."""
+        """Take note that all queued bytes have been written."""
 
     def closed(self, error: OSError | None) -> None:
-        """The server has closed the connection, or it broke. UpstreamError if that is too soon."""
+        """Handle a close by the server, or with `error` a broken connection.
+
+        Raises UpstreamError if a response is incomplete.
+        """
 
     def failed(self, error: UpstreamError) -> None:
-        """The connection is of no use any more."""
+        """Handle an error after which the connection cannot be used."""
 
 
 class Transport:
-    """One connection. `queued` bytes wait for room in the kernel.
+    """One connection to a tool's server; `queued` bytes wait until the kernel takes them.
 
-    `sent` counts what the kernel took of the plain text; over TLS a record counts when it is whole,
-    since nobody can read less.
+    `sent` counts the bytes of plain text that the kernel took. Over TLS a record counts only as a
+    whole, because no server can read a part of it.
     """
 
     __slots__ = (
         "_events",
         "_fd",
         "_is_unwatched",
-        "_look",
         "_loop_hooks",
-        "_pieces",
+        "_poll",
         "_sock",
+        "_unsent",
+        "protocol",
         "queued",
         "sent",
-        "user",
-    )  # fmt: skip
+    )
 
     def __init__(
-        self, sock: socket.socket, loop_hooks: EventLoopHooks, user: TransportProtocol
+        self, sock: socket.socket, loop_hooks: EventLoopHooks, protocol: TransportProtocol
     ) -> None:
-        self.user = user
+        self.protocol = protocol
         self.queued = 0
         self.sent = 0
         self._sock = sock
         self._fd = sock.fileno()
         self._loop_hooks = loop_hooks
-        self._pieces: deque[bytes] = deque()
+        self._unsent: deque[bytes] = deque()
         self._events = _READABLE
-        self._is_unwatched = False  # it broke while nobody wanted to read
-        self._look = select.poll()
-        self._look.register(self._fd, select.POLLIN)
+        self._is_unwatched = False  # it broke while reading was paused
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
         loop_hooks.watch(self._fd, self._ready, _READABLE)
 
     def send(self, data: bytes) -> None:
-        """Send what the kernel takes, keep the rest. OSError if the connection is dead."""
-        if self._pieces:
-            self._pieces.append(data)
+        """Send what the kernel takes and queue the rest; raise OSError if the connection broke."""
+        if self._unsent:
+            self._unsent.append(data)
             self.queued += len(data)
             return
         try:
             sent = self._push(data)
-        except _WAIT:
+        except _WOULD_BLOCK:
             sent = 0
         except OSError:
             forget_errors()
             raise
         self.sent += sent
         if sent < len(data):
-            # OpenSSL wants what it did not take offered again unchanged: it stays one piece.
-            self._pieces.append(data[sent:])
+            # OpenSSL requires that bytes which it did not take are offered again unchanged.
+            self._unsent.append(data[sent:])
             self.queued = len(data) - sent
-            self._ask(self._events | _WRITABLE)
+            self._set_events(self._events | _WRITABLE)
 
     def pause(self) -> None:
-        """Read no more for now."""
-        self._ask(self._events & ~_READABLE)
+        """Stop reading."""
+        self._set_events(self._events & ~_READABLE)
 
     def resume(self) -> None:
-        """Read on."""
-        self._ask(self._events | _READABLE)
+        """Go on reading."""
+        self._set_events(self._events | _READABLE)
 
     def is_stale(self) -> bool:
-        """Return whether an unused connection has anything to read.
+        """Return whether an unused connection has unread input: its end, or unsolicited bytes.
 
-        That is its end, or what nobody asked for. Looks below TLS, where a server closes as well.
+        The check is below TLS, where a close is visible as well, and costs a tenth of a read that
+        finds nothing.
         """
-        return bool(self._look.poll(0))  # a tenth of what a read that finds nothing costs
+        return bool(self._poll.poll(0))
 
     def acknowledge(self) -> None:
-        """Have the kernel acknowledge at once what was read, instead of up to 0.2 s later.
+        """Have the kernel acknowledge the bytes read at once, instead of up to 0.2 s later.
 
-        A server that writes head and body apart may hold the second back for that (RFC 896).
+        A server that writes head and body separately may hold the body back until the head is
+        acknowledged (RFC 896).
         """
-        with suppress(OSError):  # no TCP
+        with suppress(OSError):  # the socket is not TCP
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def close(self) -> None:
@@ -146,10 +151,11 @@ class Transport:
             self._sock.close()
 
     def _push(self, data: bytes) -> int:
-        """Give the kernel what it takes now; one of _WAIT if that is nothing.
+        """Send what the kernel takes now; return how much, or raise one of _WOULD_BLOCK.
 
-        OpenSSL writes as many records as there is room for, and says so of the last one alone: it
-        gets one at a time, or the server could read what does not count as sent.
+        Given several records at once, OpenSSL writes as many as the kernel takes, but reports only
+        the last one. The server could then read bytes that do not count as `sent`. So OpenSSL gets
+        one record at a time.
         """
         if len(data) <= _RECORD_BYTES or not isinstance(self._sock, ssl.SSLSocket):
             return self._sock.send(data)
@@ -157,13 +163,13 @@ class Transport:
         try:
             while sent < len(data):
                 sent += self._sock.send(view[sent : sent + _RECORD_BYTES])
-        except OSError:  # or one of _WAIT; what has gone counts first, and the next send tells
+        except OSError:  # the next call raises it again; what was sent counts now
             if not sent:
                 raise
             forget_errors()
         return sent
 
-    def _ask(self, events: int) -> None:
+    def _set_events(self, events: int) -> None:
         if events == self._events or self._sock.fileno() < 0:
             return
         self._events = events
@@ -174,10 +180,10 @@ class Transport:
             self._loop_hooks.watch(self._fd, self._ready, events)
 
     def _ready(self, events: int) -> bool:
-        """Write and read; the barrier. Returns whether a large body goes on."""
+        """Write and read, inside the barrier; return whether more of a large body is likely."""
         if not self._events & _READABLE and events & ~_WRITABLE:
-            # The connection broke, which is told unasked. What came before is read once it is
-            # wanted; nothing more is written.
+            # The connection broke while reading was paused. Its last input is read after `resume`;
+            # nothing more is written.
             self._is_unwatched = True
             self._loop_hooks.forget(self._fd)
             return False
@@ -187,95 +193,96 @@ class Transport:
             if events & ~_WRITABLE:
                 return self._read()
         except UpstreamError as error:
-            self.user.failed(error)
+            self.protocol.failed(error)
         except Exception:  # noqa: BLE001 - the barrier
-            _log.exception("a connection to a tool's server ended by an error of ours")
-            self.user.failed(UpstreamError(OURS))
+            _log.exception("closing a connection to a tool's server: internal error")
+            self.protocol.failed(UpstreamError(OURS))
         return bool(events & _WRITABLE)
 
     def _read(self) -> bool:
         try:
             data = self._sock.recv(limits.receive_bytes)
-        except _WAIT:
+        except _WOULD_BLOCK:
             return False
         except OSError as error:
             forget_errors()
-            self.user.closed(error)
+            self.protocol.closed(error)
             return False
         if data:
-            self.user.received(data)
+            self.protocol.received(data)
         else:
-            self.user.closed(None)
+            self.protocol.closed(None)
         return len(data) >= limits.bulk_bytes
 
     def _write(self) -> None:
-        pieces = self._pieces
+        unsent = self._unsent
         try:
-            while pieces:
-                sent = self._push(pieces[0])
+            while unsent:
+                sent = self._push(unsent[0])
                 self.sent += sent
                 self.queued -= sent
-                if sent < len(pieces[0]):
-                    pieces[0] = pieces[0][sent:]
+                if sent < len(unsent[0]):
+                    unsent[0] = unsent[0][sent:]
                     return
-                pieces.popleft()
-        except _WAIT:
+                unsent.popleft()
+        except _WOULD_BLOCK:
             return
         except OSError:
-            # Reading tells why: an answer may have come before the connection broke.
+            # The next read tells the cause: a response may have arrived before the close.
             forget_errors()
-            pieces.clear()
+            unsent.clear()
             self.queued = 0
-            self._ask(_READABLE)
+            self._set_events(_READABLE)
             return
-        self._ask(self._events & ~_WRITABLE)
-        self.user.drained()
+        self._set_events(self._events & ~_WRITABLE)
+        self.protocol.drained()
 
 
 async def connect(
-    address: SocketAddress, context: ssl.SSLContext | None, name: str
+    address: SocketAddress, context: ssl.SSLContext | None, server_name: str
 ) -> socket.socket:
-    """Connect to one address, with TLS as `name` if `context` is given. OSError.
+    """Connect to one address; if `context` is given, over TLS to `server_name`.
 
-    The context's checks of name and chain apply. The caller bounds the wait.
+    The context verifies name and chain. The caller bounds the wait. Raises OSError.
     """
-    family, place = address
-    sock = await _open(socket.socket(family, socket.SOCK_STREAM), place)
-    return sock if context is None else await _secure(sock, context, name)
+    family, sockaddr = address
+    sock = await _open(socket.socket(family, socket.SOCK_STREAM), sockaddr)
+    return sock if context is None else await _secure(sock, context, server_name)
 
 
-async def _open(sock: socket.socket, place: object) -> socket.socket:
+async def _open(sock: socket.socket, sockaddr: object) -> socket.socket:
     try:
         sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            sock.connect(place)  # type: ignore[arg-type]  # as getaddrinfo gave it
+            sock.connect(sockaddr)  # type: ignore[arg-type]  # the form that getaddrinfo returned
         except BlockingIOError:
             await trio.lowlevel.wait_writable(sock)
-            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if number:
-                raise OSError(number, os.strerror(number)) from None
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise OSError(code, os.strerror(code)) from None
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-async def _secure(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
-    # An end without close_notify is an error: an answer that ends with its connection is not whole.
-    secure = context.wrap_socket(
-        sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
+async def _secure(sock: socket.socket, context: ssl.SSLContext, server_name: str) -> ssl.SSLSocket:
+    # A close without close_notify is an error, or else a cut response that ends with its connection
+    # would pass as complete.
+    tls_sock = context.wrap_socket(
+        sock, server_hostname=server_name, do_handshake_on_connect=False, suppress_ragged_eofs=False
     )
     try:
         while True:
             try:
-                secure.do_handshake()
-                return secure
+                tls_sock.do_handshake()
+                return tls_sock
             except ssl.SSLWantReadError:
-                await trio.lowlevel.wait_readable(secure)
+                await trio.lowlevel.wait_readable(tls_sock)
             except ssl.SSLWantWriteError:
-                await trio.lowlevel.wait_writable(secure)
+                await trio.lowlevel.wait_writable(tls_sock)
     except BaseException:
-        secure.close()
+        tls_sock.close()
         forget_errors()
         raise

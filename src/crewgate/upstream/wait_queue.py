@@ -1,8 +1,8 @@
-"""Calls that wait for a connection: the reuse keys take turns, and each turn is one call.
+"""Queues calls that wait for a connection, so that reuse keys, crews and branches take turns.
 
-Among the calls that may share a connection (`reuse = "shared"`: all of them) crews take turns, and
-the branches of a crew. So a branch, or a crew, with many calls does not keep another one waiting
-for all of them.
+Each turn is one call. The reuse keys take turns. Among the calls with the same key (`reuse =
+"shared"`: all calls) the crews take turns, and within a crew its branches. So a branch or a crew
+with many calls does not make another one wait for all of them.
 """
 
 from collections import OrderedDict, deque
@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from crewgate.upstream.interfaces import CallObserver, ReuseKey
 
-WaitingCall = tuple[CallObserver, float]  # and until when it waits, in monotonic seconds
+WaitingCall = tuple[CallObserver, float]  # the call and its deadline, in monotonic seconds
 
 
 class _ReuseQueue:
-    """The calls of one reuse key. At each level one key's next call follows another key's."""
+    """The calls of one reuse key, as a tree by `wait_turn`; at each level the keys take turns."""
 
     __slots__ = ("_by_key", "_count")
 
@@ -26,30 +26,30 @@ class _ReuseQueue:
         return self._count
 
     def __iter__(self) -> Iterator[WaitingCall]:
-        for below in self._by_key.values():
-            yield from below
+        for child in self._by_key.values():
+            yield from child
 
     def put(self, keys: Sequence[ReuseKey], entry: WaitingCall, *, first: bool = False) -> None:
-        """Add who came last, or is to be the first of all."""
+        """Add a call at the end, or if `first` before all others."""
         key, *rest = keys
-        below = self._by_key.get(key)
-        if below is None:
-            below = self._by_key[key] = _ReuseQueue() if rest else deque()
-        if isinstance(below, _ReuseQueue):
-            below.put(rest, entry, first=first)
+        child = self._by_key.get(key)
+        if child is None:
+            child = self._by_key[key] = _ReuseQueue() if rest else deque()
+        if isinstance(child, _ReuseQueue):
+            child.put(rest, entry, first=first)
         elif first:
-            below.appendleft(entry)
+            child.appendleft(entry)
         else:
-            below.append(entry)
+            child.append(entry)
         if first:
             self._by_key.move_to_end(key, last=False)
         self._count += 1
 
     def pop(self) -> WaitingCall:
-        """Take out the next one; StopIteration if there is none."""
-        key, below = next(iter(self._by_key.items()))
-        entry = below.pop() if isinstance(below, _ReuseQueue) else below.popleft()
-        if below:
+        """Take out the next call; raise StopIteration if there is none."""
+        key, child = next(iter(self._by_key.items()))
+        entry = child.pop() if isinstance(child, _ReuseQueue) else child.popleft()
+        if child:
             self._by_key.move_to_end(key)
         else:
             del self._by_key[key]
@@ -58,7 +58,10 @@ class _ReuseQueue:
 
 
 class WaitQueue:
-    """Entries by reuse key. `needed` connections, of `calls_each` at once, would carry them all."""
+    """The waiting calls for one host, by reuse key.
+
+    `needed` connections would carry them all, with `calls_each` calls on each at once.
+    """
 
     __slots__ = ("_by_key", "_calls_each", "_count", "needed")
 
@@ -75,55 +78,55 @@ class WaitQueue:
         return self._count
 
     def __iter__(self) -> Iterator[CallObserver]:
-        return (caller for line in self._by_key.values() for caller, _ in line)
+        return (caller for queue in self._by_key.values() for caller, _ in queue)
 
     @property
     def turns(self) -> Iterable[ReuseKey]:
-        """Whose turn it is, and who comes after."""
+        """The reuse keys in the order of their turns."""
         return self._by_key
 
     def append(self, entry: WaitingCall) -> None:
-        """Add who came last."""
+        """Add a call at the end of its key."""
         self._put(entry)
 
     def pop(self, key: ReuseKey) -> WaitingCall:
-        """Take out the next one of a key, whose others wait for the next turn; KeyError if none."""
-        line = self._by_key[key]
-        entry = line.pop()
+        """Take out the next call of `key`, and move the key to the end; raise KeyError if none."""
+        queue = self._by_key[key]
+        entry = queue.pop()
         self._count -= 1
-        self.needed -= not len(line) % self._calls_each
-        if line:
+        self.needed -= not len(queue) % self._calls_each
+        if queue:
             self._by_key.move_to_end(key)
         else:
             del self._by_key[key]
         return entry
 
     def popleft(self) -> WaitingCall:
-        """Take out the first of all; StopIteration if the queue is empty."""
+        """Take out the first call; raise StopIteration if the queue is empty."""
         return self.pop(next(iter(self._by_key)))
 
     def put_back(self, entry: WaitingCall) -> None:
-        """Have who was taken out be the first of all."""
+        """Put a call that was taken out back before all others."""
         self._put(entry, first=True)
         self._by_key.move_to_end(entry[0].reuse_key, last=False)
 
     def take_expired(self, now: float) -> list[CallObserver]:
-        """Take out who has waited too long at `now` (monotonic), or is over."""
-        gone: list[CallObserver] = []
-        entries = [entry for line in self._by_key.values() for entry in line]
+        """Take out the calls that are over, or past their deadline at `now` (monotonic)."""
+        expired: list[CallObserver] = []
+        entries = [entry for queue in self._by_key.values() for entry in queue]
         self.needed = self._count = 0
         self._by_key.clear()
         for entry in entries:
-            caller, until = entry
-            if caller.over or now > until:
-                gone.append(caller)
+            caller, deadline = entry
+            if caller.over or now > deadline:
+                expired.append(caller)
             else:
                 self.append(entry)
-        return gone
+        return expired
 
     def _put(self, entry: WaitingCall, *, first: bool = False) -> None:
         caller, _ = entry
-        line = self._by_key.setdefault(caller.reuse_key, _ReuseQueue())
+        queue = self._by_key.setdefault(caller.reuse_key, _ReuseQueue())
         self._count += 1
-        self.needed += not len(line) % self._calls_each
-        line.put(caller.wait_turn, entry, first=first)
+        self.needed += not len(queue) % self._calls_each
+        queue.put(caller.wait_turn, entry, first=first)

@@ -41,14 +41,14 @@ class Line:
 
     def fill(self) -> None:
         """Leave no room in the kernel, as a server does that does not read."""
-        sock = self.connection._wire._sock
+        sock = self.connection._transport._sock
         with suppress(BlockingIOError):
             while True:
                 sock.send(bytes(4096))
 
     def write(self) -> None:
         """The poller says that there is room, and that is all that it says."""
-        self.connection._wire._ready(select.EPOLLOUT)
+        self.connection._transport._ready(select.EPOLLOUT)
 
     def finish(self) -> None:
         """One whole call."""

@@ -25,7 +25,7 @@ def test_a_call_whose_head_waited_for_the_kernel_is_touched_once_it_went(line: L
     line.server.set_local_window_size(2**30)
     line.exchange()
     upload = line.call(POST, is_open=True)
-    while not line.connection.wire.queued:  # until the kernel is full
+    while not line.connection.transport.queued:  # until the kernel is full
         upload.carrier.send_body(bytes(8192))
         line.turns.take()
     call = line.call()

@@ -42,7 +42,7 @@ async def test_a_pool_is_in_trouble_while_no_server_is_called() -> None:
     opener = Opener()
     async with running(opener) as pool:
         pool.resolved(TOOL, [HERE, THERE])
-        here, there = pool.members
+        here, there = pool.hosts
         assert pool.unavailable_reason == ""
         for member in (here, there):
             assert pool.unavailable_reason == ""

@@ -174,7 +174,7 @@ async def test_calls_that_met_a_breach_are_repeated_each_on_a_connection_of_its_
         second[1].ends(beside)  # type: ignore[attr-defined]
         await wait_all_tasks_blocked()
         assert _ask(pool, b"a").carriers == [second[2]]
-        assert pool._pools.of.keys() == {second[2]}  # those of one call ended with it
+        assert pool._pools.by_connection.keys() == {second[2]}  # those of one call ended with it
 
 
 async def test_calls_that_met_a_breach_wait_for_each_other_where_connections_are_few() -> None:
@@ -329,4 +329,4 @@ async def test_a_call_that_met_what_another_left_is_carried_anew(*, retry: bool)
             await wait_all_tasks_blocked()
             call.carriers[-1].finishes()  # type: ignore[attr-defined]
             assert (len(call.carriers), call.error, call.attempts) == (2, None, 0)
-        assert pool.members.take(pool.now) is not None
+        assert pool.hosts.take(pool.now) is not None

@@ -144,7 +144,7 @@ def test_a_bundle_that_cannot_be_used(tmp_path: Path, content: str | None) -> No
         bundle.write_text(content)
     with pytest.raises(ConfigurationError, match=f"upstream tools: CA bundle {bundle}: ") as raised:
         client_context(_upstream(ca=bundle))
-    assert str(raised.value).endswith("come from")
+    assert str(raised.value).endswith("authorities that signed its servers' certificates")
 
 
 def test_a_client_certificate_that_cannot_be_used(authority: Authority, tmp_path: Path) -> None:
