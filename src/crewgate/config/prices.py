@@ -9,19 +9,18 @@ from crewgate import limits
 from crewgate.config import values
 from crewgate.config.section import Section, ValueType
 from crewgate.core.credits import format_credits
+from crewgate.core.pricing.sources import SOURCES, PlaceKind, PriceTerm
+from crewgate.core.pricing.sources import pointer as parse_pointer
 from crewgate.core.pricing.tariff import (
     MILLION,
     DisconnectPolicy,
     LLMDialect,
     ModelRates,
     OverrunPolicy,
-    PriceTerm,
     ShortCreditPolicy,
     Tariff,
-    TermSource,
     UsagePricing,
 )
-from crewgate.core.pricing.tariff import pointer as parse_pointer
 
 PRICE = values.credits_up_to(limits.price_micro_max)
 
@@ -31,8 +30,9 @@ _HANG_UP: ValueType[DisconnectPolicy] = values.one_of("cancel", "drain")
 _ON_OVERRUN: ValueType[OverrunPolicy] = values.one_of("end", "charge")
 _TOKENS = values.integer(1, limits.tokens_max)
 _UNITS = {"each": MILLION, "per_thousand": MILLION // 1000, "per_million": 1}
-_REQUEST: tuple[TermSource, ...] = ("bytes", "number", "items")
-_RESPONSE: tuple[TermSource, ...] = ("bytes", "number", "items", "header", "trailer")
+_Sources = dict[str, type[PriceTerm]]
+_REQUEST: _Sources = {source.key: source for source in SOURCES if source.in_request}
+_RESPONSE: _Sources = {source.key: source for source in SOURCES if source.in_response}
 _OF_USAGE = ("model", "short", "bytes_per_token", "allow")
 
 
@@ -46,7 +46,7 @@ def _field(value: object) -> tuple[str, ...]:
     return (values.FIELD.read(value),)
 
 
-def _bytes(value: object) -> tuple[str, ...]:
+def _nothing(value: object) -> tuple[str, ...]:
     if value is not True:
         raise ValueError
     return ()
@@ -71,13 +71,10 @@ def _rate(scale: int, expected: str) -> ValueType[int]:
     return ValueType(expected, read)
 
 
-_POINTER = ValueType('a JSON pointer such as "/usage/pages" (RFC 6901)', _pointer)
-_PLACES: dict[TermSource, ValueType[tuple[str, ...]]] = {
-    "bytes": ValueType("true", _bytes),
-    "number": _POINTER,
-    "items": _POINTER,
-    "header": ValueType(values.FIELD.expected, _field),
-    "trailer": ValueType(values.FIELD.expected, _field),
+_PLACES: dict[PlaceKind, ValueType[tuple[str, ...]]] = {
+    PlaceKind.NOTHING: ValueType("true", _nothing),
+    PlaceKind.POINTER: ValueType('a JSON pointer such as "/usage/pages" (RFC 6901)', _pointer),
+    PlaceKind.HEADER: ValueType(values.FIELD.expected, _field),
 }
 _UNIT_RATES = {
     unit: _rate(
@@ -142,7 +139,7 @@ def _check_answer(tariff: Tariff, section: Section) -> None:
         section.problem("model: there is none with a price; a request for any other is refused")
     if tariff.usage is not None and tariff.response:
         section.problem("response: the answer's price is its usage; write one of the two")
-    streams = tariff.usage is not None or any(term.source == "bytes" for term in tariff.response)
+    streams = tariff.usage is not None or tariff.counts_answer
     if tariff.on_overrun != "end" and not tariff.reads_answer:
         section.problem("on_overrun: no answer states what a call costs here; leave it out")
     if tariff.step and not streams:
@@ -159,11 +156,11 @@ def _check_bounds(tariff: Tariff, section: Section) -> None:
         section.problem(f"step: {format_credits(tariff.step)}, and a whole call at most {most}")
 
 
-def _terms(section: Section, key: str, sources: tuple[TermSource, ...]) -> tuple[PriceTerm, ...]:
+def _terms(section: Section, key: str, sources: _Sources) -> tuple[PriceTerm, ...]:
     return tuple(_term(item, sources) for item in section.items(key, limits.price_terms_max))
 
 
-def _term(section: Section, sources: tuple[TermSource, ...]) -> PriceTerm:
+def _term(section: Section, sources: _Sources) -> PriceTerm:
     section.declare(*sources, *_UNITS)
     keys = section.keys()
     given = [source for source in sources if source in keys]
@@ -176,12 +173,13 @@ def _term(section: Section, sources: tuple[TermSource, ...]) -> PriceTerm:
         )
     for unneeded in (*given[1:], *units[1:]):
         section.optional(unneeded, _ANYTHING, None)
-    source = given[0] if given else sources[0]
+    key = given[0] if given else next(iter(sources))
+    source = sources[key]
     nowhere: tuple[str, ...] = ()
-    place = section.optional(source, _PLACES[source], nowhere)
+    place = section.optional(key, _PLACES[source.place_kind], nowhere)
     rate = section.optional(units[0], _UNIT_RATES[units[0]], 0) if units else 0
     section.close()
-    return PriceTerm(source, rate, place)
+    return source(rate, place)
 
 
 def _usage(section: Section) -> UsagePricing:

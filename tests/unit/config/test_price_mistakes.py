@@ -3,6 +3,10 @@
 import pytest
 from price_tables import TERM, tariff_of
 
+from crewgate.core.pricing.sources import SOURCES
+
+REQUEST = ", ".join(source.key for source in SOURCES if source.in_request)
+RESPONSE = ", ".join(source.key for source in SOURCES if source.in_response)
 FREE = '{ input = "1", output = "0" }'
 MODEL = 'model.m = { input = "1", output = "2" }'
 
@@ -35,7 +39,7 @@ MODEL = 'model.m = { input = "1", output = "2" }'
         ),
         ('most = "1", request = 5', "request = 5: expected tables"),
         ('most = "1", request = ["a"]', "expected tables"),
-        ('most = "1", request = [{}]', "request[0]: expected one of bytes, number, items, and one"),
+        ('most = "1", request = [{}]', f"request[0]: expected one of {REQUEST}, and one"),
         ('most = "1", request = [{ bytes = true }]', "and one of each, per_thousand, per_million"),
         ('most = "1", request = [{ each = "1" }]', "request[0]: expected one of"),
         ('most = "1", request = [{ bytes = false, each = "1" }]', "bytes = false: expected true"),
@@ -123,7 +127,7 @@ SAID = [
     ('request = [{ bytes = true, items = "/a", each = "1" }]', "request[0]: expected one of"),
     (
         'request = [{ bytes = true, each = "1", per_million = "1" }]',
-        "request[0]: expected one of bytes, number, items, and one of each, per_thousand",
+        f"request[0]: expected one of {REQUEST}, and one of each, per_thousand",
     ),
     (
         'request = [{ bytes = true, per_milion = "1" }]',
@@ -132,11 +136,11 @@ SAID = [
     ('request = [{ byte = true, each = "1" }]', 'byte: unknown key; did you mean "bytes"?'),
     (
         'request = [{ bytes = true, zzz = "1" }]',
-        "zzz: unknown key; known: bytes, number, items, each, per_thousand, per_million",
+        f"zzz: unknown key; known: {REQUEST}, each, per_thousand, per_million",
     ),
     (
         'response = [{ bytes = true, zzz = "1" }]',
-        "known: bytes, number, items, header, trailer, each, per_thousand, per_million",
+        f"known: {RESPONSE}, each, per_thousand, per_million",
     ),
     ('request = { bytes = true, each = "1" }', "expected tables, each headed [[tool.t.price.re"),
     (

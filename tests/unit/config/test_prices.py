@@ -14,7 +14,8 @@ from crewgate.config import load
 from crewgate.config.prices import read_tariff
 from crewgate.config.section import Section
 from crewgate.core.credits import format_credits
-from crewgate.core.pricing.tariff import MILLION, ModelRates, PriceTerm, Tariff, UsagePricing
+from crewgate.core.pricing.sources import BytesTerm, HeaderTerm, ItemsTerm, NumberTerm, TrailerTerm
+from crewgate.core.pricing.tariff import MILLION, ModelRates, Tariff, UsagePricing
 from crewgate.errors import ConfigurationError
 
 Write = Callable[[str], Path]
@@ -81,14 +82,14 @@ def test_every_term_of_a_price_arrives(write: Write, whole: str) -> None:
         call=1000,
         most=500_000,
         request=(
-            PriceTerm("items", 2000 * MILLION, ("queries",)),
-            PriceTerm("bytes", 500_000),
+            ItemsTerm(2000 * MILLION, ("queries",)),
+            BytesTerm(500_000),
         ),
         response=(
-            PriceTerm("number", 3_000_000_000, ("usage", "/pages")),
-            PriceTerm("bytes", 1),
-            PriceTerm("header", MILLION, ("x-cost-units",)),
-            PriceTerm("trailer", 100_000_000, ("x-rows",)),
+            NumberTerm(3_000_000_000, ("usage", "/pages")),
+            BytesTerm(1),
+            HeaderTerm(MILLION, ("x-cost-units",)),
+            TrailerTerm(100_000_000, ("x-rows",)),
         ),
         step=10_000,
         hang_up="drain",
@@ -115,7 +116,7 @@ def test_a_silent_price_has_the_documented_defaults() -> None:
     """A call whose answer states nothing at its end is given up with its client."""
     tariff, problems = tariff_of('price = { most = "1", request = [{ bytes = true, each = "1" }] }')
     assert problems == []
-    assert tariff == Tariff(0, MILLION, request=(PriceTerm("bytes", 10**12),))
+    assert tariff == Tariff(0, MILLION, request=(BytesTerm(10**12),))
     assert (tariff.step, tariff.hang_up) == (0, "cancel")
     model = 'model.m = { input = "1", output = "2" }'
     tariff, problems = tariff_of(f'price = {{ most = "1", usage = "gemini", {model} }}')

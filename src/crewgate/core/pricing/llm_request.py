@@ -12,7 +12,8 @@ from crewgate import limits
 from crewgate.core.pricing import llm_request_members
 from crewgate.core.pricing.json_document import UNPRICED, JSONDocument, JSONPath
 from crewgate.core.pricing.llm_request_members import SETTINGS, RequestMembers
-from crewgate.core.pricing.tariff import LLMDialect, ModelRates, UsagePricing, amount
+from crewgate.core.pricing.sources import amount
+from crewgate.core.pricing.tariff import LLMDialect, ModelRates, UsagePricing
 from crewgate.errors import RequestRefusedError
 
 

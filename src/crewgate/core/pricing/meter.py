@@ -11,7 +11,8 @@ from crewgate import limits
 from crewgate.core.http import HeaderField
 from crewgate.core.pricing.json_document import CountItems
 from crewgate.core.pricing.llm_request import RequestedUsage
-from crewgate.core.pricing.tariff import MILLION, Quantity, Tariff, cost
+from crewgate.core.pricing.sources import Quantity
+from crewgate.core.pricing.tariff import MILLION, Tariff, cost
 from crewgate.core.pricing.token_usage import TokenUsage
 from crewgate.core.pricing.usage_reader import UsageReader
 from crewgate.core.shared_quota import SharedQuota
@@ -53,6 +54,10 @@ class CostMeter:
         self.tariff = tariff
         self.request = request
         self._charges = tuple(charges)
+        self._terms = [
+            (number, term.rate, term.of_progress if term.is_counted else None)
+            for number, term in enumerate(tariff.response)
+        ]
         streams = request is None or request.streams
         self.grows = bool(tariff.step) and streams and tariff.reads_answer
         self._due = 0
@@ -181,7 +186,7 @@ class CostMeter:
         if usage is not None:  # Gemini's events each state what there is so far
             return reading.is_final and (complete or usage.dialect != "gemini")
         return all(
-            complete if term.source == "bytes" else number in reading.stated
+            complete if term.is_counted else number in reading.stated
             for number, term in enumerate(self.tariff.response)
         )
 
@@ -192,17 +197,17 @@ class CostMeter:
             guesses = self.grows or self.tariff.hang_up == "cancel"
             return guesses and self._reading.streams and not self._reading.is_dark
         return all(
-            term.source == "bytes" or number in self._reading.stated
+            term.is_counted or number in self._reading.stated
             for number, term in enumerate(self.tariff.response)
         )
 
     def _stated_cost(self, tokens: TokenUsage | None) -> int:
-        charges = list(self._charges)
-        for number, term in enumerate(self.tariff.response):
-            if term.source == "bytes":
-                charges.append((term.rate, self._reading.bytes))
-            elif number in self._reading.stated:
-                charges.append((term.rate, self._reading.stated[number]))
+        charges, stated = list(self._charges), self._reading.stated
+        for number, rate, count in self._terms:
+            if count is not None:
+                charges.append((rate, count(self._reading)))
+            elif number in stated:
+                charges.append((rate, stated[number]))
         if self.request is not None and tokens is not None:
             charges.extend(tokens.charges(self.request.model))
         return cost(self.tariff.call, charges)
@@ -220,7 +225,7 @@ class CostMeter:
 
     def _piece_bytes(self) -> int:
         """So many cost no more than a step, unless that buys next to nothing."""
-        rate = sum(term.rate for term in self.tariff.response if term.source == "bytes")
+        rate = sum(term.byte_rate for term in self.tariff.response)
         if not self.grows or not rate:
             return limits.receive_bytes
         cheap = self.tariff.step * MILLION // rate

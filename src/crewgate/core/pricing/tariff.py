@@ -5,47 +5,20 @@ exact. All that a call is charged is added up first and rounded once, up: a frac
 micro-credit costs one. Knows neither requests nor answers, only what is to be read there.
 """
 
-import re
 from collections.abc import Iterable
-from fractions import Fraction
 from typing import Literal
 
 import msgspec
 
 from crewgate import limits
+from crewgate.core.pricing.sources import PriceTerm, Quantity
 
 MILLION = 1_000_000
 
-TermSource = Literal["bytes", "number", "items", "header", "trailer"]
 LLMDialect = Literal["openai", "anthropic", "gemini"]
 ShortCreditPolicy = Literal["lower", "refuse"]
 DisconnectPolicy = Literal["cancel", "drain"]
 OverrunPolicy = Literal["end", "charge"]
-Quantity = int | Fraction
-
-# JSON's number (RFC 8259, section 6) without a sign; a leading zero is no number anywhere.
-_NUMBER = re.compile(rb"(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,12})?(?:[eE][+-]?[0-9]{1,2})?")
-
-
-class PriceTerm(msgspec.Struct, frozen=True):
-    """One quantity that is paid for.
-
-    `bytes` are the body's; a `number` stands at a JSON pointer (RFC 6901), and so does the array
-    whose `items` are counted (in an answer anything else there is one item); `header` and `trailer`
-    are fields. `place` is the pointer's steps, or the field's name in lower case; `rate`
-    micro-credits for a million units.
-    """
-
-    source: TermSource
-    rate: int
-    place: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """As the configuration writes the place."""
-        if self.source in {"header", "trailer"}:
-            return self.place[0]
-        return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in self.place)
 
 
 class ModelRates(msgspec.Struct, frozen=True):
@@ -111,36 +84,17 @@ class Tariff(msgspec.Struct, frozen=True):
     @property
     def reads_body(self) -> bool:
         """Whether a request cannot be priced before all of it has come."""
-        return self.usage is not None or any(term.source != "header" for term in self.request)
+        return self.usage is not None or any(term.needs_body for term in self.request)
 
     @property
     def reads_answer(self) -> bool:
         """Whether the cost is known only afterwards."""
         return self.usage is not None or bool(self.response)
 
-
-def pointer(text: str) -> tuple[str, ...]:
-    """The steps of a JSON pointer (RFC 6901, sections 3 and 4); ValueError says what is wrong."""
-    steps = text.split("/")
-    if len(text) > limits.pointer_chars_max or len(steps) > limits.pointer_depth_max + 1:
-        raise ValueError("too long")
-    if steps[0] or re.search(r"~(?![01])", text):
-        raise ValueError('a JSON pointer begins with "/", and "~" is written "~0"')
-    return tuple(step.replace("~1", "/").replace("~0", "~") for step in steps[1:])
-
-
-def amount(text: bytes) -> Quantity:
-    """The number of a text, never negative; ValueError for anything else.
-
-    Its digits are bounded, so that no text takes long, and what is no number is not zero.
-    """
-    text = text.strip(b" \t\r\n")
-    if len(text) > limits.amount_chars_max or not _NUMBER.fullmatch(text):
-        raise ValueError("no number of 0 or more")
-    number = Fraction(text.decode())
-    if number > limits.amount_max:
-        raise ValueError(f"more than {limits.amount_max}")
-    return number.numerator if number.denominator == 1 else number
+    @property
+    def counts_answer(self) -> bool:
+        """Whether what an answer costs grows with each part of it that comes."""
+        return any(term.is_counted for term in self.response)
 
 
 def cost(call: int, charges: Iterable[tuple[int, Quantity]]) -> int:

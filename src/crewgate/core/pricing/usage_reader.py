@@ -4,18 +4,17 @@ Cuts what comes into pieces that are passed on whole or not at all. Knows what i
 neither rates nor reservations.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from crewgate import limits
 from crewgate.core.http import HeaderField
 from crewgate.core.pricing import sse
 from crewgate.core.pricing.json_document import CountItems, JSONDocument
-from crewgate.core.pricing.tariff import Quantity, Tariff, amount
+from crewgate.core.pricing.sources import PriceTerm, Quantity
+from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.pricing.token_usage import TokenUsage, counts, is_usage_only, read, text_bytes
 from crewgate.core.shared_quota import SharedQuota
 from crewgate.errors import RequestRefusedError
-
-_INSIDE = {"number", "items"}
 
 
 class UsageReader:
@@ -47,6 +46,8 @@ class UsageReader:
         self.events = 0
         self.bytes = 0
         self._tariff = tariff
+        self._terms = list(enumerate(tariff.response))
+        self._json_terms = [each for each in self._terms if each[1].reads_json]
         self._piece_bytes = piece_bytes
         self._hides_usage = hides_usage
         self._count = count
@@ -66,9 +67,8 @@ class UsageReader:
         """The head of the answer."""
         self.status = status
         fields = _joined(headers)
-        self._read_fields("header", fields)
-        inside = any(term.source in _INSIDE for term in self._tariff.response)
-        if not (inside or self._tariff.usage):
+        self._read_terms(self._terms, lambda term: term.of_headers(fields))
+        if not (self._json_terms or self._tariff.usage):
             return
         if fields.pop(b"content-encoding", b"identity").strip().lower() != b"identity":
             self.is_dark = True
@@ -96,7 +96,8 @@ class UsageReader:
             yield from self._gathered(iter([tail] if tail else []))
         if self._kept is not None:
             self._read_document(bytes(self._kept))
-        self._read_fields("trailer", _joined(trailers))
+        fields = _joined(trailers)
+        self._read_terms(self._terms, lambda term: term.of_trailers(fields))
         self.close()
 
     def close(self) -> None:
@@ -135,7 +136,7 @@ class UsageReader:
         """See what an event states; True if its client is not to see it."""
         self.events += 1
         is_hidden = self._read_usage(data)
-        self._read_terms(data)
+        self._read_json(data)
         return is_hidden
 
     def _read_document(self, text: bytes) -> None:
@@ -144,7 +145,7 @@ class UsageReader:
         except ValueError:
             return
         self._read_usage(last)
-        self._read_terms(text)
+        self._read_json(text)
 
     def _read_usage(self, text: bytes) -> bool:
         usage = self._tariff.usage
@@ -168,29 +169,24 @@ class UsageReader:
             self.is_final = answer.type != "message_start"  # Anthropic's says what was read
         return self._hides_usage and is_usage_only(answer)
 
-    def _read_terms(self, text: bytes) -> None:
-        for number, term in enumerate(self._tariff.response):
-            if term.source not in _INSIDE:
-                continue
+    def _read_json(self, text: bytes) -> None:
+        if self._json_terms:
+            self._read_terms(self._json_terms, lambda term: term.of_json(text, self._count))
+
+    def _read_terms(
+        self,
+        terms: list[tuple[int, PriceTerm]],
+        read: Callable[[PriceTerm], Quantity | None],
+    ) -> None:
+        """Note the quantity that each term states; one that cannot be read is stated no more."""
+        for number, term in terms:
             try:
-                document = JSONDocument(text, self._count)
-                found = document.find(term.place)
-                if found is None:
-                    continue
-                is_number = term.source == "number"
-                self.stated[number] = amount(found) if is_number else document.items(term.place)
+                found = read(term)
             except (ValueError, RequestRefusedError):
                 self.stated.pop(number, None)
-
-    def _read_fields(self, source: str, fields: dict[bytes, bytes]) -> None:
-        for number, term in enumerate(self._tariff.response):
-            value = fields.get(term.place[0].encode()) if term.source == source else None
-            if value is None:
                 continue
-            try:
-                self.stated[number] = amount(value)
-            except ValueError:
-                self.stated.pop(number, None)
+            if found is not None:
+                self.stated[number] = found
 
 
 def _joined(headers: Sequence[HeaderField]) -> dict[bytes, bytes]:

@@ -4,7 +4,7 @@ Decides what is reserved before a call begins, and what of its body goes on: it 
 read. Knows no verdict but that credits ran out. What cannot be priced is refused.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import trio
 
@@ -13,8 +13,9 @@ from crewgate._native.json_count import outline
 from crewgate.core.credits import format_credits
 from crewgate.core.pricing import llm_request, llm_request_headers
 from crewgate.core.pricing.json_document import UNPRICED, JSONDocument
-from crewgate.core.pricing.meter import Charge, CostMeter
-from crewgate.core.pricing.tariff import PriceTerm, Quantity, Tariff, amount
+from crewgate.core.pricing.meter import CostMeter
+from crewgate.core.pricing.sources import RequestParts
+from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.shared_quota import SharedQuota
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
@@ -145,7 +146,8 @@ def price(
     RequestRefusedError (422) says what keeps it from a price.
     """
     document = _document(tariff, request, body)
-    charges = [] if body is None else list(_charges(tariff, body, document))
+    parts = RequestParts(request.headers, body or b"", document)
+    charges = [(term.rate, term.of_request(parts)) for term in tariff.request]
     path = request.path if path is None else path
     asked, hides = None, False
     if tariff.usage is not None and document is not None and body is not None:
@@ -172,7 +174,7 @@ def _document(tariff: Tariff, request: Request, body: bytes | None) -> JSONDocum
         return None
     if any(name == b"content-encoding" and value != b"identity" for name, value in request.headers):
         raise RequestRefusedError(UNPRICED, "its body is compressed; send it as it is")
-    if tariff.usage is None and all(term.source == "bytes" for term in tariff.request):
+    if tariff.usage is None and not any(term.reads_json for term in tariff.request):
         return None
     for form, name in _FORMS.items():
         if any(kind.startswith(form) for kind in _content_types(request)):
@@ -187,25 +189,3 @@ def _document(tariff: Tariff, request: Request, body: bytes | None) -> JSONDocum
 
 def _content_types(request: Request) -> list[bytes]:
     return [value.lower() for name, value in request.headers if name == b"content-type"]
-
-
-def _charges(tariff: Tariff, body: bytes, document: JSONDocument | None) -> Iterable[Charge]:
-    for term in tariff.request:
-        if term.source == "bytes":
-            yield term.rate, len(body)
-        elif document is not None:
-            yield term.rate, _asked(term, document)
-
-
-def _asked(term: PriceTerm, document: JSONDocument) -> Quantity:
-    """How much of it a request asks for; unlike an answer it may not leave that open."""
-    found = document.find(term.place) or b""
-    name = term.name or "the body"
-    if term.source == "items":
-        if not found.startswith(b"["):
-            raise RequestRefusedError(UNPRICED, f"{name} is not an array")
-        return document.items(term.place)
-    try:
-        return amount(found)
-    except ValueError:
-        raise RequestRefusedError(UNPRICED, f"{name} is not a number of 0 or more") from None

@@ -157,8 +157,7 @@ class ResponseMetering:
         """Whether the response is held back until it is paid for. In observe mode nothing is."""
         if self._permit.in_observe_mode:
             return False
-        terms = self.meter.tariff.response
-        return self.meter.grows or any(term.source == "bytes" for term in terms)
+        return self.meter.grows or self.meter.tariff.counts_answer
 
     def _draw_for_next(self, call: "ProxiedCall", more: int) -> None:
         """Draw credit for the next chunk; nothing more is read of the response meanwhile."""

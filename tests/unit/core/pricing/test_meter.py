@@ -10,10 +10,11 @@ from tariffs import PLAIN, STREAM, asking, by_usage, event, hear, plain, rated
 
 from crewgate import limits
 from crewgate.core.pricing.meter import Charge, CostMeter, FinalCharge
-from crewgate.core.pricing.tariff import MILLION, DisconnectPolicy, LLMDialect, PriceTerm, Tariff
+from crewgate.core.pricing.sources import BytesTerm, HeaderTerm, NumberTerm, PriceTerm
+from crewgate.core.pricing.tariff import MILLION, DisconnectPolicy, LLMDialect, Tariff
 
-HEADER, BYTES = PriceTerm("header", MILLION, ("x-cost",)), PriceTerm("bytes", MILLION)
-NUMBER = PriceTerm("number", MILLION, ("pages",))
+HEADER, BYTES = HeaderTerm(MILLION, ("x-cost",)), BytesTerm(MILLION)
+NUMBER = NumberTerm(MILLION, ("pages",))
 
 
 def metered(
@@ -132,7 +133,7 @@ def test_what_is_stated_beyond_the_reservation_is_overrun() -> None:
     assert meter.bill(77, complete=True) == FinalCharge(77)
     assert meter.bill(76, complete=True) == FinalCharge(76, 1)
     assert meter.bill(0, complete=True) == FinalCharge(0, 77)
-    meter = termed(PriceTerm("header", limits.rate_micro_max, ("x-cost",)))
+    meter = termed(HeaderTerm(limits.rate_micro_max, ("x-cost",)))
     hear(meter, 200, [(b"x-cost", b"%d" % limits.amount_max)], [])
     assert meter.bill(7, complete=True) == FinalCharge(
         7, limits.quota_micro_max
@@ -288,7 +289,7 @@ def test_usage_that_is_hidden_is_charged() -> None:
 
 def test_pieces_are_no_longer_than_a_read() -> None:
     """Whatever a step would pay for."""
-    meter = termed(PriceTerm("bytes", 1), step=10**6)
+    meter = termed(BytesTerm(1), step=10**6)
     meter.begin(200, [])
     assert [len(piece.data) for piece in meter.feed(bytes(limits.receive_bytes + 1))] == [
         limits.receive_bytes,

@@ -7,7 +7,8 @@ from tariffs import PLAIN, STREAM, asking, by_usage, cut, event, hear, places
 
 from crewgate.core.pricing.llm_request import RequestedUsage
 from crewgate.core.pricing.meter import CostMeter, FinalCharge
-from crewgate.core.pricing.tariff import MILLION, LLMDialect, PriceTerm, Tariff, cost
+from crewgate.core.pricing.sources import BytesTerm, HeaderTerm
+from crewgate.core.pricing.tariff import MILLION, LLMDialect, Tariff, cost
 
 DIALECTS: list[LLMDialect] = ["openai", "anthropic", "gemini"]
 Fields = list[tuple[bytes, bytes]]
@@ -86,7 +87,7 @@ def test_bytes_are_paid_for_before_they_are_passed_on(
     data: bytes, step: int, rate: int, at: list[int], complete: bool
 ) -> None:
     """What is owed with a piece is what has come with it; that grows by a step, or by a KiB."""
-    tariff = Tariff(2, 10**6, response=(PriceTerm("bytes", rate),), step=step)
+    tariff = Tariff(2, 10**6, response=(BytesTerm(rate),), step=step)
     charges = ((MILLION // 2, 3),)
     meter = CostMeter(tariff, charges)
     meter.begin(200, PLAIN)
@@ -137,7 +138,7 @@ def test_what_a_cut_off_stream_had_stated_is_charged_unless_more_was_to_come() -
 
 def test_a_term_that_an_unfinished_answer_had_not_stated_may_be_anything() -> None:
     """Its bytes alone do not tell what it costs."""
-    terms = PriceTerm("header", MILLION, ("x-cost",)), PriceTerm("bytes", MILLION)
+    terms = HeaderTerm(MILLION, ("x-cost",)), BytesTerm(MILLION)
     stating: list[tuple[Fields, int]] = [([(b"x-cost", b"5")], 2 + 5 + 3), ([], 500)]
     for headers, owed in stating:
         meter = CostMeter(Tariff(2, 1000, response=terms))

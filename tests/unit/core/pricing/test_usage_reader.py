@@ -9,13 +9,21 @@ from tariffs import PLAIN, STREAM, by_usage, cut, event, places, plain
 
 from crewgate import limits
 from crewgate.core.http import HeaderField
-from crewgate.core.pricing.tariff import PriceTerm, Tariff
+from crewgate.core.pricing.sources import (
+    BytesTerm,
+    HeaderTerm,
+    ItemsTerm,
+    NumberTerm,
+    PriceTerm,
+    TrailerTerm,
+)
+from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.pricing.token_usage import TokenUsage
 from crewgate.core.pricing.usage_reader import UsageReader
 from crewgate.core.shared_quota import SharedQuota
 
-HEADER, TRAILER = PriceTerm("header", 1, ("x-cost",)), PriceTerm("trailer", 1, ("x-cost",))
-NUMBER, ITEMS = PriceTerm("number", 1, ("usage", "pages")), PriceTerm("items", 1, ("data",))
+HEADER, TRAILER = HeaderTerm(1, ("x-cost",)), TrailerTerm(1, ("x-cost",))
+NUMBER, ITEMS = NumberTerm(1, ("usage", "pages")), ItemsTerm(1, ("data",))
 
 
 def reading(*terms: PriceTerm, piece_bytes: int = 65_536, **flags: Any) -> UsageReader:
@@ -263,7 +271,7 @@ def test_a_whole_answers_usage_is_read_at_its_end(body: bytes, found: TokenUsage
 @given(st.lists(st.binary(max_size=50), max_size=5), st.integers(1, 20))
 def test_pieces_are_small_and_all_of_it(data: list[bytes], most: int) -> None:
     """What is read byte by byte comes in pieces within the bound, and is what was sent."""
-    read = reading(PriceTerm("bytes", 1), piece_bytes=most)
+    read = reading(BytesTerm(1), piece_bytes=most)
     read.begin(200, STREAM)
     assert not read.streams
     pieces = [piece for part in data for piece in read.feed(part)]

@@ -13,7 +13,8 @@ from tariffs import PATHS, by_usage, plain, rated
 from crewgate import limits
 from crewgate.core.http import HeaderField
 from crewgate.core.pricing.json_document import UNPRICED
-from crewgate.core.pricing.tariff import MILLION, LLMDialect, ModelRates, PriceTerm, Tariff
+from crewgate.core.pricing.sources import BytesTerm, HeaderTerm, ItemsTerm, NumberTerm, PriceTerm
+from crewgate.core.pricing.tariff import MILLION, LLMDialect, ModelRates, Tariff
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.call.request_pricing import PricedRequest, price
@@ -22,9 +23,9 @@ from crewgate.server.request import Request, build
 CHAT = {"model": "m", "messages": [], "max_tokens": 100}
 SIZE = len(plain(CHAT)) + limits.framing_tokens  # so many tokens may be read, of one each
 WORST = SIZE + 1000  # and each token answered costs ten
-ITEMS = PriceTerm("items", MILLION, ("queries",))
-NUMBER = PriceTerm("number", MILLION, ("pages",))
-BYTES = PriceTerm("bytes", MILLION)
+ITEMS = ItemsTerm(MILLION, ("queries",))
+NUMBER = NumberTerm(MILLION, ("pages",))
+BYTES = BytesTerm(MILLION)
 
 
 def request(*headers: HeaderField, dialect: LLMDialect = "openai") -> Request:
@@ -63,9 +64,9 @@ def test_a_requests_terms_are_added_and_rounded_once() -> None:
     """Items, a number and bytes beside the call; the body goes on as it was read."""
     half = MILLION // 2
     terms = (
-        PriceTerm("items", half, ("queries",)),
-        PriceTerm("number", half, ("pages",)),
-        PriceTerm("bytes", 1),
+        ItemsTerm(half, ("queries",)),
+        NumberTerm(half, ("pages",)),
+        BytesTerm(1),
     )
     body = b' {"queries": ["a", "b"], "pages": 0.5, "pages": 2.1}'
     found = priced(body, *terms, call=7)
@@ -84,7 +85,7 @@ def test_a_body_that_is_paid_by_its_size_passes_untouched() -> None:
 
 def test_an_answers_price_is_reserved_at_its_most() -> None:
     """Nobody reads the request for it."""
-    found = price(Tariff(5, 900, response=(PriceTerm("header", 1, ("x",)),)), request(), None)
+    found = price(Tariff(5, 900, response=(HeaderTerm(1, ("x",)),)), request(), None)
     assert (found.bound, found.body, found.is_upper_bound) == (900, None, True)
     assert not found.lower(100)
 
@@ -156,7 +157,7 @@ def test_items_of_no_array_have_no_price(queries: str) -> None:
 
 def test_the_whole_body_may_be_what_is_counted() -> None:
     """The empty pointer has no name that could be said."""
-    everything = PriceTerm("items", MILLION, ())
+    everything = ItemsTerm(MILLION, ())
     assert priced(b"[1, 2]", everything).bound == 2
     assert refusal(lambda: priced({}, everything)) == "the body is not an array"
 
@@ -167,7 +168,7 @@ def test_a_second_spelling_has_no_price(other: str) -> None:
     for names in (("pages", other), (other, "pages"), (other,)):
         body = json.dumps(dict.fromkeys(names, 1)).encode()
         assert "two spellings" in refusal(partial(priced, body, NUMBER))
-        assert "two spellings" in refusal(partial(priced, body, PriceTerm("items", 1, ("pages",))))
+        assert "two spellings" in refusal(partial(priced, body, ItemsTerm(1, ("pages",))))
 
 
 def test_a_call_that_may_cost_more_than_the_most_is_refused() -> None:
@@ -219,7 +220,7 @@ def test_what_grows_with_its_answer_is_no_loose_bound() -> None:
 
 def test_a_request_that_costs_more_than_the_most_alone_is_refused() -> None:
     """Also where the answer's price comes on top of it."""
-    tariff = Tariff(0, 2, request=(NUMBER,), response=(PriceTerm("header", 1, ("x",)),))
+    tariff = Tariff(0, 2, request=(NUMBER,), response=(HeaderTerm(1, ("x",)),))
     assert "it may cost 0.000003" in refusal(lambda: price(tariff, request(), b'{"pages":3}'))
     assert price(tariff, request(), b'{"pages":2}').bound == 2
 

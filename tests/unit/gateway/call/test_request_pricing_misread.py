@@ -7,7 +7,8 @@ import pytest
 from tariffs import PLAIN, STREAM, asking, by_usage, event, hear, plain, rated
 
 from crewgate.core.pricing.meter import CostMeter, FinalCharge
-from crewgate.core.pricing.tariff import MILLION, LLMDialect, PriceTerm, Tariff
+from crewgate.core.pricing.sources import HeaderTerm
+from crewgate.core.pricing.tariff import MILLION, LLMDialect, Tariff
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.call.request_pricing import PricedRequest, price
 from crewgate.server.request import build
@@ -141,6 +142,6 @@ def test_an_error_costs_what_its_request_does() -> None:
 
 def test_a_cost_that_stands_there_twice_is_none() -> None:
     """All that was reserved."""
-    call = CostMeter(Tariff(1, 1000, response=(PriceTerm("header", MILLION, ("x-cost",)),)))
+    call = CostMeter(Tariff(1, 1000, response=(HeaderTerm(MILLION, ("x-cost",)),)))
     hear(call, 200, [(b"x-cost", b"900"), (b"x-cost", b"1")], [])
     assert call.bill(1000, complete=True) == FinalCharge(1000)

@@ -14,7 +14,8 @@ from crewgate.config import UpstreamOrigin
 from crewgate.core.audit import records as audit
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.pricing.meter import CostMeter
-from crewgate.core.pricing.tariff import MILLION, PriceTerm, Tariff
+from crewgate.core.pricing.sources import BytesTerm, HeaderTerm
+from crewgate.core.pricing.tariff import MILLION, Tariff
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.interfaces import DrawCallback
@@ -26,11 +27,9 @@ from crewgate.server.http1 import HTTP1
 from crewgate.upstream import RequestHead
 
 GET = b"GET /pages/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\nTE: trailers\r\n\r\n"
-BYTES = Tariff(0, 1000, response=(PriceTerm("bytes", MILLION),), step=10)  # one for each
-STATED = Tariff(0, 50_000, response=(PriceTerm("header", MILLION, ("x-cost",)),))
-CHARGED = Tariff(
-    0, 50_000, response=(PriceTerm("header", MILLION, ("x-cost",)),), on_overrun="charge"
-)
+BYTES = Tariff(0, 1000, response=(BytesTerm(MILLION),), step=10)  # one for each
+STATED = Tariff(0, 50_000, response=(HeaderTerm(MILLION, ("x-cost",)),))
+CHARGED = Tariff(0, 50_000, response=(HeaderTerm(MILLION, ("x-cost",)),), on_overrun="charge")
 ID = bytes(range(16))
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from crewgate import limits
-from crewgate.core.pricing.tariff import LLMDialect, ModelRates, PriceTerm, Tariff, UsagePricing
+from crewgate.core.pricing.sources import ItemsTerm, NumberTerm
+from crewgate.core.pricing.tariff import LLMDialect, ModelRates, Tariff, UsagePricing
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.call.request_pricing import PricedRequest, price
 from crewgate.server import Request
@@ -203,7 +204,7 @@ def test_a_model_that_is_named_is_not_taken_for_another() -> None:
 
 def test_what_is_known_to_cost_more_than_the_most_is_refused() -> None:
     """Also where the answer says the rest."""
-    items, units = PriceTerm("items", 10**10, ("pages",)), PriceTerm("number", 1, ("units",))
+    items, units = ItemsTerm(10**10, ("pages",)), NumberTerm(1, ("units",))
     tariff = Tariff(0, 500_000, (items,), (units,))
     text = json.dumps({"pages": [1] * 60}).encode()
     with pytest.raises(RequestRefusedError, match=r"may cost 0\.60"):

@@ -1,0 +1,229 @@
+"""The sources of a price: what a call is charged for, and where the quantity of that is read.
+
+A source is a subclass of `PriceTerm`; `SOURCES` lists them all. The configuration, the pricing of a
+request, the reader of a response and the meter ask a term what they need to know, and never which
+source it is. So a new source is one class of this module: it says in `in_request` and `in_response`
+where it may stand, and has a method for each part of a call that states its quantity.
+"""
+
+import enum
+import re
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import ClassVar, NamedTuple, Protocol
+
+import msgspec
+
+from crewgate import limits
+from crewgate.core.http import HeaderField
+from crewgate.core.pricing.json_document import UNPRICED, CountItems, JSONDocument
+from crewgate.errors import RequestRefusedError
+
+Quantity = int | Fraction
+
+# JSON's number (RFC 8259, section 6) without a sign; a leading zero is no number anywhere.
+_NUMBER = re.compile(rb"(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,12})?(?:[eE][+-]?[0-9]{1,2})?")
+
+
+class PlaceKind(enum.Enum):
+    """What a term's place is."""
+
+    NOTHING = enum.auto()  # the source says it all
+    POINTER = enum.auto()  # the steps of a JSON pointer (RFC 6901)
+    HEADER = enum.auto()  # one step, the name of a header in lower case
+
+
+class RequestParts(NamedTuple):
+    """What a quantity can be read in before a call begins; `document` is the body as JSON.
+
+    The body is empty and the document None where no term needs them.
+    """
+
+    headers: Sequence[HeaderField]
+    body: bytes
+    document: JSONDocument | None
+
+
+class ResponseProgress(Protocol):
+    """How much of a response has come: bytes of its body, and server-sent events."""
+
+    bytes: int
+    events: int
+
+
+class PriceTerm(msgspec.Struct, frozen=True):
+    """One quantity that is charged for, at `rate` micro-credits for a million units.
+
+    `place` says where the quantity stands, as `place_kind` has it. The `of_…` methods return the
+    quantity, or None where this part of a response does not state it.
+    """
+
+    rate: int
+    place: tuple[str, ...] = ()
+
+    key: ClassVar[str]  # of the configuration
+    place_kind: ClassVar[PlaceKind] = PlaceKind.NOTHING
+    in_request: ClassVar[bool] = False  # may stand in `request`
+    in_response: ClassVar[bool] = False  # may stand in `response`
+    needs_body: ClassVar[bool] = True  # of a request: not before its body is whole
+    reads_json: ClassVar[bool] = False  # in the body, or in its server-sent events
+    is_counted: ClassVar[bool] = False  # by the gateway while a response comes; never stated in it
+
+    @property
+    def name(self) -> str:
+        """The place as the configuration writes it."""
+        if self.place_kind is PlaceKind.HEADER:
+            return self.place[0]
+        return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in self.place)
+
+    @property
+    def byte_rate(self) -> int:
+        """Micro-credits for a million bytes of a response's body."""
+        return 0
+
+    def of_request(self, request: RequestParts) -> Quantity:
+        """How much of it a request asks for; RequestRefusedError where it does not say."""
+        raise NotImplementedError(f"{self.key} in a request")
+
+    def of_headers(self, headers: Mapping[bytes, bytes]) -> Quantity | None:  # noqa: ARG002
+        """How much a response's head states; ValueError where that is no quantity."""
+        return None
+
+    def of_json(self, text: bytes, count: CountItems | None) -> Quantity | None:  # noqa: ARG002
+        """The same of a JSON body, or of an event. ValueError, RequestRefusedError."""
+        return None
+
+    def of_trailers(self, trailers: Mapping[bytes, bytes]) -> Quantity | None:  # noqa: ARG002
+        """The same of a response's trailers. ValueError."""
+        return None
+
+    def of_progress(self, progress: ResponseProgress) -> Quantity:
+        """How much has come so far, of what `is_counted`."""
+        raise NotImplementedError(f"{self.key} is not counted")
+
+
+class BytesTerm(PriceTerm, frozen=True):
+    """The bytes of a body."""
+
+    key = "bytes"
+    in_request = True
+    in_response = True
+    is_counted = True
+
+    @property
+    def byte_rate(self) -> int:
+        """Its rate."""
+        return self.rate
+
+    def of_request(self, request: RequestParts) -> Quantity:
+        """The size of the body."""
+        return len(request.body)
+
+    def of_progress(self, progress: ResponseProgress) -> Quantity:
+        """The bytes that have come."""
+        return progress.bytes
+
+
+class NumberTerm(PriceTerm, frozen=True):
+    """A number in a JSON body."""
+
+    key = "number"
+    place_kind = PlaceKind.POINTER
+    in_request = True
+    in_response = True
+    reads_json = True
+
+    def of_request(self, request: RequestParts) -> Quantity:
+        """The number; RequestRefusedError if there is none."""
+        found = None if request.document is None else request.document.find(self.place)
+        try:
+            return amount(found or b"")
+        except ValueError:
+            raise _unpriced(self, "is not a number of 0 or more") from None
+
+    def of_json(self, text: bytes, count: CountItems | None) -> Quantity | None:
+        """The number. ValueError, RequestRefusedError."""
+        found = JSONDocument(text, count).find(self.place)
+        return None if found is None else amount(found)
+
+
+class ItemsTerm(PriceTerm, frozen=True):
+    """The items of an array in a JSON body; in a response, anything but an array is one item."""
+
+    key = "items"
+    place_kind = PlaceKind.POINTER
+    in_request = True
+    in_response = True
+    reads_json = True
+
+    def of_request(self, request: RequestParts) -> Quantity:
+        """The length of the array; RequestRefusedError if there is none."""
+        document = request.document
+        if document is None or not (document.find(self.place) or b"").startswith(b"["):
+            raise _unpriced(self, "is not an array")
+        return document.items(self.place)
+
+    def of_json(self, text: bytes, count: CountItems | None) -> Quantity | None:
+        """The length of the array. ValueError, RequestRefusedError."""
+        document = JSONDocument(text, count)
+        return None if document.find(self.place) is None else document.items(self.place)
+
+
+class HeaderTerm(PriceTerm, frozen=True):
+    """A number in a header of a response."""
+
+    key = "header"
+    place_kind = PlaceKind.HEADER
+    in_response = True
+
+    def of_headers(self, headers: Mapping[bytes, bytes]) -> Quantity | None:
+        """The number. ValueError."""
+        return _of_field(headers, self.place[0])
+
+
+class TrailerTerm(PriceTerm, frozen=True):
+    """A number in a trailer of a response."""
+
+    key = "trailer"
+    place_kind = PlaceKind.HEADER
+    in_response = True
+
+    def of_trailers(self, trailers: Mapping[bytes, bytes]) -> Quantity | None:
+        """The number. ValueError."""
+        return _of_field(trailers, self.place[0])
+
+
+SOURCES: tuple[type[PriceTerm], ...] = (BytesTerm, NumberTerm, ItemsTerm, HeaderTerm, TrailerTerm)
+
+
+def pointer(text: str) -> tuple[str, ...]:
+    """The steps of a JSON pointer (RFC 6901, sections 3 and 4); ValueError says what is wrong."""
+    steps = text.split("/")
+    if len(text) > limits.pointer_chars_max or len(steps) > limits.pointer_depth_max + 1:
+        raise ValueError("too long")
+    if steps[0] or re.search(r"~(?![01])", text):
+        raise ValueError('a JSON pointer begins with "/", and "~" is written "~0"')
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in steps[1:])
+
+
+def amount(text: bytes) -> Quantity:
+    """The number of a text, never negative; ValueError for anything else.
+
+    Its digits are bounded, so that no text takes long, and what is no number is not zero.
+    """
+    text = text.strip(b" \t\r\n")
+    if len(text) > limits.amount_chars_max or not _NUMBER.fullmatch(text):
+        raise ValueError("no number of 0 or more")
+    number = Fraction(text.decode())
+    if number > limits.amount_max:
+        raise ValueError(f"more than {limits.amount_max}")
+    return number.numerator if number.denominator == 1 else number
+
+
+def _of_field(fields: Mapping[bytes, bytes], name: str) -> Quantity | None:
+    value = fields.get(name.encode())
+    return None if value is None else amount(value)
+
+
+def _unpriced(term: PriceTerm, why: str) -> RequestRefusedError:
+    return RequestRefusedError(UNPRICED, f"{term.name or 'the body'} {why}")
