@@ -7,9 +7,8 @@ What is not there for somebody looks to him like what is not there at all.
 from typing import NoReturn
 
 from crewgate import limits
-from crewgate.core import cross_crew_account
+from crewgate.core import cross_crew_account, problem_types
 from crewgate.core.x509.identity import INSTANCE_BYTES, Identity, Role, check
-from crewgate.errors import ControlError
 
 EVERYBODY = frozenset(Role)
 STAFF = frozenset({Role.OPERATOR, Role.ORCHESTRATOR})
@@ -18,7 +17,7 @@ STAFF = frozenset({Role.OPERATOR, Role.ORCHESTRATOR})
 def permit(caller: Identity | None, roles: frozenset[Role]) -> Identity:
     """The caller, if its role may use an endpoint at all; ControlError 403."""
     if caller is None or caller.role not in roles:
-        refuse("this certificate's role may not use this endpoint")
+        refuse("the role in the client certificate may not use this endpoint")
     return caller
 
 
@@ -34,7 +33,7 @@ def crew_for(caller: Identity, crew: str) -> str:
         return crew
     own = crew or caller.crew
     if caller.role is not Role.ORCHESTRATOR or cross_crew_account.caller(own) != caller.crew:
-        refuse(f"{caller.label} acts for its own crew alone")
+        refuse(f"{caller.label} may act for its own crew only")
     return own
 
 
@@ -55,29 +54,29 @@ def orchestrator(text: str) -> tuple[str, str]:
 
 def refuse(detail: str) -> NoReturn:
     """403: known, and not allowed."""
-    raise ControlError(403, "not-permitted", detail)
+    raise problem_types.NOT_PERMITTED.error(detail)
 
 
 def missing(what: str) -> NoReturn:
     """404: not there, or not for the caller to know."""
-    raise ControlError(404, "not-found", f"there is no such {what}")
+    raise problem_types.NOT_FOUND.error(f"there is no such {what}")
 
 
 def unseen(detail: str) -> NoReturn:
     """409: perhaps there, and not to be acted upon without more."""
-    raise ControlError(409, "refused", detail)
+    raise problem_types.REFUSED.error(detail)
 
 
 def malformed(detail: str) -> NoReturn:
     """400: what was sent cannot be understood."""
-    raise ControlError(400, "invalid-request", detail)
+    raise problem_types.INVALID_REQUEST.error(detail)
 
 
 def unsupported(detail: str) -> NoReturn:
     """415: another kind of body."""
-    raise ControlError(415, "unsupported-media-type", detail)
+    raise problem_types.UNSUPPORTED_MEDIA_TYPE.error(detail)
 
 
 def ambiguous(detail: str) -> NoReturn:
     """409: more than one is meant, or another already has it."""
-    raise ControlError(409, "refused", detail)
+    raise problem_types.REFUSED.error(detail)

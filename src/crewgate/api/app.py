@@ -33,13 +33,14 @@ from crewgate.api.schemas import (
     RevocationResponse,
     TokenResponse,
 )
+from crewgate.core.problem_types import INVALID_REQUEST, NO_SUCH_METHOD, NOT_FOUND
 from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import ClientError, ControlError, CrewgateError
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 _HEADERS = {"cache-control": "no-store"}
-_WORDS = {404: ("not-found", "there is no such path"), 405: ("no-such-method", "not for this")}
+_NO_ROUTE = {404: (NOT_FOUND, "there is no such path"), 405: (NO_SUCH_METHOD, "")}
 Complain = Callable[[str], None]
 Serve = Callable[[Request], Awaitable[Response]]
 
@@ -110,7 +111,7 @@ async def _serve(state: _AppState, endpoint: Endpoint, request: Request) -> Resp
     # A browser that holds a certificate would send it along for any page (cross-site request
     # forgery); no page is meant to be here.
     if "origin" in request.headers:
-        access.refuse("this API is not for web pages")
+        access.refuse("the header Origin says that a web page asks; this API serves none")
     holder = f"{caller.role.value}:{caller.label}"
     with state.turnstile.enter(holder):
         serial = serial_text(peer.serial)
@@ -185,8 +186,8 @@ async def _busy(request: Request, error: Exception) -> Response:
 
 async def _no_route(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
-    slug, detail = _WORDS.get(status, ("invalid-request", "the request cannot be understood"))
-    answer = problems.response(request.scope["path"], ControlError(status, slug, detail))
+    problem, detail = _NO_ROUTE.get(status, (INVALID_REQUEST, "the request cannot be understood"))
+    answer = problems.response(request.scope["path"], problem.error(detail))
     if isinstance(error, HTTPException) and error.headers:
         answer.headers.update(error.headers)
     return answer

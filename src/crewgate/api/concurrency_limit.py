@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from crewgate import limits
-from crewgate.errors import ControlError
+from crewgate.core.problem_types import TOO_MANY_REQUESTS
 
 
 class ConcurrencyLimiter:
@@ -26,8 +26,8 @@ class ConcurrencyLimiter:
     def enter(self, holder: str) -> Iterator[None]:
         """Count a request while the block runs; ControlError 429 if there are enough."""
         if self._inside[holder] >= self._most:
-            raise ControlError(
-                429, "too-many-requests", f"{holder} has {self._most} requests under way; ask later"
+            raise TOO_MANY_REQUESTS.error(
+                f"{holder} has {self._most} requests under way; wait for an answer first"
             )
         self._inside[holder] += 1
         try:

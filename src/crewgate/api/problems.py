@@ -8,7 +8,8 @@ import msgspec
 from starlette.responses import Response
 
 from crewgate.api.schemas import OAuthProblem, Problem
-from crewgate.core.problems import TYPES
+from crewgate.core import problem_types
+from crewgate.core.problem_types import PROBLEMS
 from crewgate.errors import (
     AuthorityError,
     ConfigurationError,
@@ -24,13 +25,6 @@ _encode = msgspec.json.Encoder().encode
 PROBLEM = "application/problem+json"
 OAUTH_PATHS = frozenset({"/v1/tokens", "/v1/introspect"})
 _SERVER_ERROR = 500
-_LATER = {429, 503}
-# RFC 6749 §5.2 for what the other endpoints call otherwise.
-_CODES = {
-    "not-permitted": "unauthorized_client",
-    "certificate-not-valid": "invalid_client",
-    "too-many-requests": "temporarily_unavailable",
-}
 
 
 def control_error(error: CrewgateError) -> ControlError:
@@ -38,14 +32,14 @@ def control_error(error: CrewgateError) -> ControlError:
     if isinstance(error, ControlError):
         return error
     if isinstance(error, RefusedError | IssuerError):
-        return ControlError(409, "refused", str(error))
+        return problem_types.REFUSED.error(str(error))
     if isinstance(error, LinkError | TableError):
-        return ControlError(503, "agent-unavailable", "the agent of this gateway does not answer")
+        return problem_types.AGENT_UNAVAILABLE.error()
     if isinstance(error, AuthorityError):
-        return ControlError(503, "authority-unavailable", "the CA cannot do that now")
+        return problem_types.AUTHORITY_UNAVAILABLE.error()
     if isinstance(error, ConfigurationError):
-        return ControlError(503, "configuration-unusable", "a file of this gateway is unusable")
-    return ControlError(500, "internal-error", "an error of ours; it is in our log")
+        return problem_types.CONFIGURATION_UNUSABLE.error()
+    return problem_types.INTERNAL_ERROR.error()
 
 
 def is_ours(error: ControlError) -> bool:
@@ -55,18 +49,15 @@ def is_ours(error: ControlError) -> bool:
 
 def response(path: str, error: ControlError) -> Response:
     """The answer to a request for `path` that is refused."""
-    status, detail = error.status, str(error)
+    problem, status, detail = PROBLEMS[error.slug], error.status, str(error)
     headers = {"cache-control": "no-store"}
-    if status in _LATER:
-        headers["retry-after"] = "1"
+    if problem.retry_seconds:
+        headers["retry-after"] = str(problem.retry_seconds)
     if path in OAUTH_PATHS and not is_ours(error):
-        code = _CODES.get(error.slug, error.slug if "-" not in error.slug else "invalid_request")
-        body = _encode(OAuthProblem(error=code, error_description=_plain(detail)))
+        body = _encode(OAuthProblem(error=problem.oauth_error, error_description=_plain(detail)))
         return Response(body, status, headers, "application/json")
-    slug = error.slug.replace("_", "-")
-    title = slug.replace("-", " ").capitalize()
-    problem = Problem(type=TYPES + slug, title=title, status=status, detail=detail)
-    return Response(_encode(problem) + b"\n", status, headers, PROBLEM)
+    document = Problem(type=problem.uri, title=problem.title, status=status, detail=detail)
+    return Response(_encode(document) + b"\n", status, headers, PROBLEM)
 
 
 def _plain(detail: str) -> str:

@@ -63,7 +63,7 @@ class APIRequest(msgspec.Struct, frozen=True):
         """ControlError 400 for a parameter that nobody reads: a wish that would not be heard."""
         unknown = sorted(self.query.keys() - set(known))
         if unknown:
-            access.malformed(f"query: no parameter {unknown[0][:64]!r} is known here")
+            access.malformed(f"query: unknown parameter {unknown[0][:64]!r}")
 
     def int_param(self, name: str, default: int, most: int) -> int:
         """A number of the query from 1 to `most`; ControlError 400."""
@@ -98,5 +98,5 @@ def once(pairs: list[tuple[str, str]], where: str) -> dict[str, str]:
     """Pairs as a dictionary; ControlError 400 if a name stands there twice (RFC 6749 §3.1)."""
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        access.malformed(f"{where}: a field stands there twice")
+        access.malformed(f"{where}: a field is given twice")
     return fields

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 import anyio
 
 from crewgate import limits
+from crewgate.core.problem_types import TOO_MANY_REQUESTS
 from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.x509.identity import Identity, Role
-from crewgate.errors import ControlError
 
 
 class CrewRevocationLimiter:
@@ -36,11 +36,9 @@ class CrewRevocationLimiter:
             self._crews[caller.crew] = anyio.Lock(), bucket
         turn, bucket = self._crews[caller.crew]
         if not bucket.take(anyio.current_time()):
-            raise ControlError(
-                429,
-                "too-many-requests",
-                f"crew {caller.crew}: {rate} revocations a second; ask later, or end a branch that "
-                "is above many",
+            raise TOO_MANY_REQUESTS.error(
+                f"crew {caller.crew} may make {rate} revocations a second; retry later, or revoke "
+                "a branch that is above many"
             )
         async with turn:
             yield

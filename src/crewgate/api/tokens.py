@@ -6,7 +6,6 @@ subject), the next token of a branch (`refresh_token`, which is its last token).
 """
 
 from collections.abc import Mapping
-from typing import NoReturn
 
 from crewgate.api import access
 from crewgate.api.backend import Backend, TokenRequest
@@ -14,9 +13,16 @@ from crewgate.api.request import APIRequest
 from crewgate.api.schemas import IntrospectionResponse, TokenResponse
 from crewgate.core.credits import parse_credits
 from crewgate.core.policy import scope
+from crewgate.core.problem_types import (
+    INVALID_GRANT,
+    INVALID_SCOPE,
+    JOURNAL_LOCKED,
+    JOURNAL_UNAVAILABLE,
+    UNSUPPORTED_GRANT_TYPE,
+)
 from crewgate.core.tokens.claims import is_text
 from crewgate.core.x509.identity import Identity, Role
-from crewgate.errors import ControlError, IssuerError, JournalError, JournalLockedError, ScopeError
+from crewgate.errors import IssuerError, JournalError, JournalLockedError, ScopeError
 
 RUN = "client_credentials"
 CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -53,17 +59,15 @@ async def issue(backend: Backend, caller: Identity, call: APIRequest) -> TokenRe
     try:
         return await _issue(backend, crew, name, kind, form)
     except JournalLockedError as error:
-        raise ControlError(
-            409,
-            "temporarily_unavailable",
-            f"another process mints as {crew}/{name}: end it, or ask under another name",
+        raise JOURNAL_LOCKED.error(
+            f"another process mints as {crew}/{name}; end it, or use another name"
         ) from error
     except JournalError as error:
-        raise ControlError(503, "journal-unavailable", "the journal cannot be written") from error
+        raise JOURNAL_UNAVAILABLE.error() from error
     except ScopeError as error:
-        raise ControlError(400, "invalid_scope", str(error)) from error
+        raise INVALID_SCOPE.error(str(error)) from error
     except IssuerError as error:
-        raise ControlError(400, "invalid_grant", str(error)) from error
+        raise INVALID_GRANT.error(str(error)) from error
 
 
 async def _issue(
@@ -83,7 +87,7 @@ async def introspect(backend: Backend, caller: Identity, call: APIRequest) -> In
     form = call.form()
     _known(form, set(INTROSPECT_FORM))
     if not form.get("token"):
-        _fail("invalid_request", f"token: {INTROSPECT_FORM['token']}")
+        access.malformed(f"token: {INTROSPECT_FORM['token']}")
     found = await backend.introspect(form["token"])
     return found if access.sees(caller, found.crew) else IntrospectionResponse(active=False)
 
@@ -93,16 +97,16 @@ def _checked(form: Mapping[str, str]) -> str:
     _known(form, set(FORM))
     kind = form.get("grant_type", "")
     if not kind:
-        _fail("invalid_request", f"grant_type: {FORM['grant_type']}")
+        access.malformed(f"grant_type: {FORM['grant_type']}")
     if kind not in _READS:
-        _fail("unsupported_grant_type", f"grant_type: expected {FORM['grant_type']}")
+        raise UNSUPPORTED_GRANT_TYPE.error(f"grant_type: expected {FORM['grant_type']}")
     needed, others = _READS[kind]
     for field in sorted(needed):
         if not form.get(field):
-            _fail("invalid_request", f"{field}: {FORM[field]}")
+            access.malformed(f"{field}: {FORM[field]}")
     _known(form, {*needed, *others, "grant_type", "orchestrator"}, f" with {kind}")
     if kind == CHILD and form["subject_token_type"] not in {TOKEN_TYPE, ACCESS_TYPE}:
-        _fail("invalid_request", f"subject_token_type: expected {FORM['subject_token_type']}")
+        access.malformed(f"subject_token_type: expected {FORM['subject_token_type']}")
     _check_values(form)
     return kind
 
@@ -110,35 +114,31 @@ def _checked(form: Mapping[str, str]) -> str:
 def _check_values(form: Mapping[str, str]) -> None:
     for field in ("role", "process"):
         if form.get(field) and not is_text(form[field]):
-            _fail("invalid_request", f"{field}: expected characters of A-Z a-z 0-9 . _ : / @ -")
+            access.malformed(f"{field}: expected characters of A-Z a-z 0-9 . _ : / @ -")
     if form.get("credits"):
         try:
             parse_credits(form["credits"])
         except ValueError:
-            _fail("invalid_request", 'credits: expected decimal text such as "2.50"')
+            access.malformed('credits: expected decimal text such as "2.50"')
     for tool in form.get("scope", "").split():
         if not scope.is_pattern(tool):
-            _fail("invalid_scope", f"scope: {tool[:64]!r} is neither a tool's name nor a pattern")
+            raise INVALID_SCOPE.error(
+                f"scope: {tool[:64]!r} is neither a tool's name nor a pattern"
+            )
 
 
 def _known(form: Mapping[str, str], fields: set[str], where: str = "") -> None:
     unknown = sorted(form.keys() - fields)
     if unknown:
-        _fail("invalid_request", f"{unknown[0][:64]!r} is no field that is read{where}")
+        access.malformed(f"{unknown[0][:64]!r} is not a field of this form{where}")
 
 
 def _whose(caller: Identity, form: Mapping[str, str]) -> tuple[str, str]:
     named = form.get("orchestrator", "")
     if caller.role is Role.ORCHESTRATOR:
         if named not in {"", caller.label}:
-            raise ControlError(
-                403, "unauthorized_client", f"{caller.label} gets tokens for itself alone"
-            )
+            access.refuse(f"{caller.label} may get tokens for itself only")
         return caller.crew, caller.name
     if not named:
-        _fail("invalid_request", "orchestrator: an operator says for whom, as <crew>/<name>")
+        access.malformed("orchestrator: name the one to get a token for, as <crew>/<name>")
     return access.orchestrator(named)
-
-
-def _fail(code: str, detail: str) -> NoReturn:
-    raise ControlError(400, code, detail)

@@ -27,7 +27,8 @@ from crewgate.core.http import (
     HeaderField,
     Scope,
 )
-from crewgate.core.problems import PROBLEM_TYPES, kind_of
+from crewgate.core.problem_types import PROBLEM_TYPES
+from crewgate.core.problems import kind_of
 from crewgate.core.verdict import Denial, Reason
 from crewgate.verifier import Verifier
 

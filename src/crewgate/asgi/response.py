@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 
 from crewgate.core.http import ASGIMessage, ASGISend, HeaderField
 from crewgate.core.pricing.sse import ENDS
-from crewgate.core.problems import ProblemType, event, refusal
+from crewgate.core.problem_types import ProblemType
+from crewgate.core.problems import event, refusal
 from crewgate.core.verdict import Denial
 from crewgate.errors import StreamTerminatedError
 

@@ -30,6 +30,13 @@ from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.config import CAConfig
 from crewgate.control.responses import host, revoked
 from crewgate.core.ids import KeyKind
+from crewgate.core.problem_types import (
+    CERTIFICATE_NOT_VALID,
+    INVALID_REQUEST,
+    NOT_FOUND,
+    NOT_PERMITTED,
+    TOO_MANY_CERTIFICATES,
+)
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity import Identity, Role, check, member_id
@@ -68,7 +75,7 @@ class CAService:
         """Register, CRL, then table and open connections; ControlError 404 for one not issued."""
         entry = self.authority.register.find(serial)
         if entry is None:
-            raise ControlError(404, "not-found", "there is no such certificate")
+            raise NOT_FOUND.error("there is no such certificate")
         register, why = self.authority.register, ""
         try:
             ended = self.authority.revoke([entry.serial], reason, datetime.now(UTC))
@@ -237,7 +244,7 @@ class CAService:
             public = read_request(request.request.encode())
             hosts = _hosts_of(before) if request.is_own else [host(each) for each in request.hosts]
         except AuthorityError as error:
-            raise ControlError(400, "invalid-request", str(error)) from error
+            raise INVALID_REQUEST.error(str(error)) from error
         life = request.life_seconds
         if request.is_own and identity.role is Role.GATEWAY:
             self._refuse_evicted(before)
@@ -262,7 +269,7 @@ class CAService:
             leaf = _server_of(request, before, now)
             new = self.authority.renew_server(leaf, now)
         except AuthorityError as error:
-            raise ControlError(400, "invalid-request", str(error)) from error
+            raise INVALID_REQUEST.error(str(error)) from error
         return CertificateResponse(
             serial=serial_text(new.serial_number),
             certificate=(pem(new) + self.authority.issuing.certificate_pem).decode(),
@@ -279,8 +286,9 @@ class CAService:
         gone, _ = sent_away(self._state / "gossip", int(time.time()))
         is_gone = entry.issued <= gone.get(member_id(entry.name), -1)
         if entry.role is Role.GATEWAY and is_gone:
-            raise ControlError(
-                403, "not-permitted", f"{entry.label} was sent away; whoever has the CA issues anew"
+            raise NOT_PERMITTED.error(
+                f"{entry.label} was evicted from the cluster; ask the operator of the CA for a new "
+                "certificate"
             )
 
     def _identity(self, request: CertificateRequest, before: CertificateRecord) -> Identity:
@@ -290,30 +298,27 @@ class CAService:
         try:
             check(identity)
         except ValueError as error:
-            raise ControlError(400, "invalid-request", str(error)) from error
+            raise INVALID_REQUEST.error(str(error)) from error
         if self.held.is_ending(identity.crew, identity.name):
             raise AuthorityError("no certificate is signed: its orchestrator is being ended")
         if identity.crew and identity.crew not in self._crews:
-            raise ControlError(404, "not-found", "there is no such crew")
+            raise NOT_FOUND.error("there is no such crew")
         if request.hosts and (request.is_own or identity.role is not Role.GATEWAY):
-            raise ControlError(
-                400, "invalid-request", "names and addresses are for another gateway's certificate"
-            )
+            raise INVALID_REQUEST.error("hosts: only for another gateway's certificate")
         most = self._ca.life_seconds
         if identity.role is Role.GATEWAY:
             most = max(most, _life_of(before))
         if request.is_own and request.life_seconds is not None and request.life_seconds > most:
-            raise ControlError(400, "invalid-request", f"life_seconds: at most {most} for oneself")
+            raise INVALID_REQUEST.error(f"life_seconds: at most {most} for one's own certificate")
         return identity
 
     def _check_rate(self, identity: Identity, now: int) -> None:
         most = limits.certificates_per_hour_max
         since = self.authority.register.issued_since(identity.crew, identity.name, now - 3600)
         if since >= most:
-            raise ControlError(
-                429,
-                "too-many-certificates",
-                f"{identity.label} has had {most} in an hour; renew at half of their life",
+            raise TOO_MANY_CERTIFICATES.error(
+                f"{identity.label} got {most} certificates in the last hour, and may have no more; "
+                "renew a certificate at half of its lifetime"
             )
 
     def _entry_of(self, serial: str) -> CertificateRecord:
@@ -345,7 +350,7 @@ def check_good(entry: CertificateRecord | None, now: float) -> None:
     """ControlError 401 unless a certificate is valid, by its dates and by the register."""
     status = "unknown" if entry is None else entry.status(now)
     if status != "valid":
-        raise ControlError(401, "certificate-not-valid", f"this certificate is {status}")
+        raise CERTIFICATE_NOT_VALID.error(f"the client certificate is {status}")
 
 
 def _server_of(request: str, before: str, now: datetime) -> x509.Certificate:

@@ -18,9 +18,15 @@ from crewgate.api.schemas import IntrospectionResponse, TokenResponse
 from crewgate.config import Config, CrewConfig
 from crewgate.control.agent_cache import AgentCache, CrewUsageGateway
 from crewgate.control.table_view import TableView
+from crewgate.core.problem_types import (
+    INVALID_REQUEST,
+    SLOW_DOWN,
+    TEMPORARILY_UNAVAILABLE,
+    UNAUTHORIZED_CLIENT,
+)
 from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.tokens.claims import Claims
-from crewgate.errors import ConfigurationError, ControlError, IssuerError
+from crewgate.errors import ConfigurationError, IssuerError
 from crewgate.issuer.gateway import journal_of, minter_by
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
@@ -117,10 +123,9 @@ class TokenService:
         """Tell the minting watch, before anybody has the token; ControlError if it says no."""
         kid = native.split(token.encode())[0]
         if not self._graph.may_mint(claims, claims.crew, kid):
-            raise ControlError(
-                503,
-                "temporarily_unavailable",
-                f"the minting watch holds {claims.client_id} back; see crewgate status",
+            raise TEMPORARILY_UNAVAILABLE.error(
+                f"the minting watch holds {claims.client_id} back; "
+                "`crewgate status` says until when"
             )
 
     def _of(self, crew: str, name: str) -> Orchestrator:
@@ -145,8 +150,8 @@ class TokenService:
             self._buckets.popitem(last=False)
         self._buckets[crew, name] = bucket
         if not bucket.take(time.monotonic()):
-            raise ControlError(
-                429, "slow_down", f"{crew}/{name}: {limits.tokens_per_second} tokens a second"
+            raise SLOW_DOWN.error(
+                f"{crew}/{name} may get {limits.tokens_per_second} tokens a second"
             )
 
     def _open(self, crew: str, name: str) -> Orchestrator:
@@ -154,7 +159,7 @@ class TokenService:
         try:
             minter = minter_by(self._config, crew, name)
         except IssuerError as error:  # a key that speaks for another alone
-            raise ControlError(400, "unauthorized_client", str(error)) from error
+            raise UNAUTHORIZED_CLIENT.error(str(error)) from error
         journal = journal_of(self._config, minter)
         return Orchestrator(minter, journal, gateway=CrewUsageGateway(self._graph, crew))
 
@@ -162,11 +167,9 @@ class TokenService:
         try:
             section = self._config.crew(crew)
         except ConfigurationError as error:
-            raise ControlError(400, "invalid_request", f"there is no crew {crew}") from error
+            raise INVALID_REQUEST.error(f"there is no crew {crew}") from error
         if section.signing_key is None:
-            raise ControlError(
-                400, "unauthorized_client", f"this gateway holds no key that signs for crew {crew}"
-            )
+            raise UNAUTHORIZED_CLIENT.error(f"this gateway has no key that signs for crew {crew}")
         return section
 
     def _own(self, token: str, crew: str, name: str) -> Claims:

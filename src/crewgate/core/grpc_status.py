@@ -8,6 +8,7 @@ needed for them (protobuf.dev, "Encoding"). Knows no problem but what it is give
 """
 
 import base64
+import enum
 import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
@@ -20,38 +21,20 @@ _FORM = re.compile(rb"application/grpc(?:-web(?:-text)?)?(?=[+; \t]|\Z)", re.IGN
 # gRPC over HTTP/2, "Percent-Encoded": all of visible ASCII and the blank, but "%".
 _SAFE = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"
 _MORE = 0x80  # of a varint: another group of seven bits follows
-# grpc.io, "Status codes".
-_UNKNOWN = 2
-_INVALID_ARGUMENT = 3
-_DEADLINE_EXCEEDED = 4
-_PERMISSION_DENIED = 7
-_RESOURCE_EXHAUSTED = 8
-_UNIMPLEMENTED = 12
-_INTERNAL = 13
-_UNAVAILABLE = 14
-_UNAUTHENTICATED = 16
-# By the problem's HTTP status, as grpc.io has it in "HTTP to gRPC status code mapping" but where
-# this gateway can be more exact: 400 and 422 are the caller's argument, 504 is a deadline.
-_BY_STATUS = {
-    400: _INVALID_ARGUMENT,
-    401: _UNAUTHENTICATED,
-    403: _PERMISSION_DENIED,
-    404: _UNIMPLEMENTED,
-    408: _DEADLINE_EXCEEDED,
-    413: _RESOURCE_EXHAUSTED,
-    421: _UNIMPLEMENTED,  # the service is not at this host
-    422: _INVALID_ARGUMENT,
-    429: _RESOURCE_EXHAUSTED,
-    431: _RESOURCE_EXHAUSTED,
-    500: _INTERNAL,
-    501: _UNIMPLEMENTED,
-    502: _UNAVAILABLE,
-    503: _UNAVAILABLE,
-    504: _DEADLINE_EXCEEDED,
-    505: _UNIMPLEMENTED,
-}
-# Where the status alone does not say it: 403 of credits that are spent.
-_BY_SLUG = {"credits-exhausted": _RESOURCE_EXHAUSTED}
+
+
+class Code(enum.IntEnum):
+    """grpc.io, "Status codes"; those that a refusal may have."""
+
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
 
 
 def answer_type(request: Iterable[HeaderField]) -> bytes:
@@ -69,27 +52,21 @@ def is_native(content_type: bytes) -> bool:
     return form is not None and form[0].lower() == b"application/grpc"
 
 
-def code(status: int, slug: str) -> int:
-    """The code of gRPC for a problem of this HTTP status and slug."""
-    return _BY_SLUG.get(slug, _BY_STATUS.get(status, _UNKNOWN))
-
-
 def fields(
-    status: int, slug: str, message: str, members: Mapping[str, str], retry_seconds: int = 0
+    code: Code, slug: str, message: str, members: Mapping[str, str], retry_seconds: int = 0
 ) -> list[HeaderField]:
     """The fields that end a call with a problem; `members` are those of its document, as texts.
 
     `retry_seconds` is when to try again, 0 for never.
     """
-    number = code(status, slug)
     reason = slug.upper().replace("-", "_")
     details = [_any("ErrorInfo", _error_info(reason, members))]
     if retry_seconds:
         details.append(_any("RetryInfo", _bytes(1, _varint(1, retry_seconds))))
-    whole = _varint(1, number) + _bytes(2, message.encode())
+    whole = _varint(1, code) + _bytes(2, message.encode())
     whole += b"".join([_bytes(3, each) for each in details])
     return [
-        (b"grpc-status", b"%d" % number),
+        (b"grpc-status", b"%d" % code),
         (b"grpc-message", quote(message, safe=_SAFE).encode()),
         # "Binary headers": without padding.
         (b"grpc-status-details-bin", base64.b64encode(whole).rstrip(b"=")),

@@ -10,7 +10,10 @@ from threading import Semaphore
 import pytest
 from client_gateway import ClientWorld
 
+from crewgate.core.problem_types import PROBLEMS
 from crewgate.issuer.grpc_auth import TokenAuth
+
+MISSING = PROBLEMS["missing-token"]
 
 grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
 rpc_status = pytest.importorskip("grpc_status.rpc_status", reason="grpcio-status is not installed")
@@ -101,7 +104,7 @@ def test_a_call_without_a_token(channel: "grpc.Channel") -> None:
     for _ in range(20):
         code, details, info = refused(channel, "")
         assert (code, info.reason) == (grpc.StatusCode.UNAUTHENTICATED, "MISSING_TOKEN")
-        assert details == "A token is needed. Send a Bearer token of your crew."
+        assert details == f"{MISSING.title}. {MISSING.detail}"
         assert info.metadata["type"] == "https://crewgate.dev/problems/missing-token"
 
 
@@ -137,7 +140,7 @@ def test_a_stream_whose_branch_is_revoked(world: ClientWorld, channel: "grpc.Cha
         next(call)
     code, details, info = told(raised.value)
     assert (code, info.reason) == (grpc.StatusCode.UNAUTHENTICATED, "BRANCH_REVOKED")
-    assert details.startswith("The branch is revoked.")
+    assert details.startswith("Branch revoked.")
     assert info.metadata["status"] == "401"
 
 

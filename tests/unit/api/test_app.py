@@ -11,10 +11,10 @@ from crewgate import limits
 from crewgate.api.app import make_app
 from crewgate.api.schemas import BranchResponse
 from crewgate.api.snapshot import Snapshot
+from crewgate.core.problem_types import CERTIFICATE_NOT_VALID
 from crewgate.errors import (
     AuthorityError,
     ConfigurationError,
-    ControlError,
     IssuerError,
     LinkError,
     RefusedError,
@@ -27,7 +27,7 @@ async def test_the_certificate_is_judged_anew_with_each_request() -> None:
     """A connection outlives a revocation: whoever is revoked meanwhile gets nothing any more."""
     desk = Desk()
     assert (await desk.ask(BD, "GET", "/v1/tree")).status_code == 200
-    desk.office.refusal = ControlError(401, "certificate-not-valid", "it is revoked")
+    desk.office.refusal = CERTIFICATE_NOT_VALID.error("it is revoked")
     answer = await desk.ask(BD, "POST", "/v1/certificates", json={"request": "csr"})
     assert (answer.status_code, answer.json()["detail"]) == (401, "it is revoked")
     assert desk.office.asked == [("tree",)]
@@ -40,7 +40,7 @@ async def test_a_body_that_takes_its_time_wins_none() -> None:
 
     async def slow() -> AsyncIterator[bytes]:
         yield b'{"orchestrator": '
-        desk.office.refusal = ControlError(401, "certificate-not-valid", "it is revoked")
+        desk.office.refusal = CERTIFICATE_NOT_VALID.error("it is revoked")
         yield b'"bd/bd-2"}'
 
     headers = {"content-type": "application/json"}
@@ -239,7 +239,7 @@ async def test_a_certificate_must_be_good_once_all_of_a_request_is_there() -> No
     app = make_app(office)
 
     async def receive() -> dict[str, Any]:
-        office.refusal = ControlError(401, "certificate-not-valid", "it has ended")
+        office.refusal = CERTIFICATE_NOT_VALID.error("it has ended")
         return {"type": "http.request", "body": form, "more_body": False}
 
     async def send(message: Any) -> None:

@@ -8,6 +8,7 @@ from api_world import BD, BD_OTHER, BD_RUN, FINANCE, FINANCE_RUN, OPERATOR, Desk
 from crewgate import limits
 from crewgate.api.revocation_limit import CrewRevocationLimiter
 from crewgate.api.schemas import RevocationResponse
+from crewgate.core.problem_types import CERTIFICATE_NOT_VALID
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.identity import Identity
 from crewgate.errors import ControlError
@@ -58,7 +59,7 @@ async def test_who_waited_for_a_turn_is_judged_by_the_certificate_of_then() -> N
         for _ in range(2):
             nursery.start_soon(desk.ask, BD, "DELETE", f"/v1/branches/{BD_RUN}")
         await trio.testing.wait_all_tasks_blocked()
-        office.refusal = ControlError(401, "unauthorized", "revoked")
+        office.refusal = CERTIFICATE_NOT_VALID.error("revoked")
         office.go_on.set()
     assert len([each for each in office.asked if each[0] == "revoke_branch"]) == 1
 

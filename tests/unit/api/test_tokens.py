@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from crewgate.api.backend import TokenRequest
 from crewgate.api.problems import response
 from crewgate.api.tokens import CHILD, FORM, NEXT, RUN, TOKEN_TYPE
+from crewgate.core.problem_types import INVALID_GRANT, UNAUTHORIZED_CLIENT
 from crewgate.errors import (
-    ControlError,
     IssuerError,
     JournalError,
     JournalLockedError,
@@ -99,7 +99,7 @@ async def test_a_field_that_stands_there_twice_is_refused() -> None:
         (ScopeError("'x' is outside"), 400, "invalid_scope"),
         (IssuerError("it was revoked"), 400, "invalid_grant"),
         (JournalLockedError("/state/x.jsonl"), 409, "temporarily_unavailable"),
-        (ControlError(400, "unauthorized_client", "no key"), 400, "unauthorized_client"),
+        (UNAUTHORIZED_CLIENT.error("no key"), 400, "unauthorized_client"),
     ],
 )
 async def test_what_the_issuer_will_not_do(error: Exception, status: int, code: str) -> None:
@@ -140,7 +140,7 @@ async def test_refusals_of_a_role_speak_oauth_too() -> None:
 @given(st.text(max_size=80))
 async def test_a_description_has_the_characters_that_are_allowed(detail: str) -> None:
     """RFC 6749, section 5.2: %x20-21 / %x23-5B / %x5D-7E, whatever a message says."""
-    answer = response("/v1/tokens", ControlError(400, "invalid_grant", detail))
+    answer = response("/v1/tokens", INVALID_GRANT.error(detail))
     text = json.loads(bytes(answer.body))["error_description"]
     assert all(" " <= each <= "~" and each not in '"\\' for each in text)
 

@@ -335,7 +335,7 @@ def test_a_machine_that_was_sent_away_renews_nothing(desk: CAService, config: Co
     (gossip / f"{member_id('edge-1').hex()}.gone").write_text(str(entry.issued))
     assert status(desk, own(desk, EDGE, entry)) == 403
     request, before = _server(desk)
-    with pytest.raises(ControlError, match="was sent away"):
+    with pytest.raises(ControlError, match="was evicted"):
         desk.certify_server(request, before, entry.serial)
 
 

@@ -80,7 +80,7 @@ def test_nobody_mints_faster_than_anybody_needs(
         mint.start_run("bd", "bd-1", RUN)
     with pytest.raises(ControlError, match="tokens a second") as caught:
         mint.start_run("bd", "bd-1", RUN)
-    assert (caught.value.status, caught.value.slug) == (429, "slow_down")
+    assert (caught.value.status, caught.value.slug) == (429, "slow-down")
     mint.start_run("bd", "bd-2", RUN)
 
 
@@ -100,7 +100,7 @@ def test_what_the_minting_watch_holds_back_is_nobody_s(
     for _ in range(5):
         with pytest.raises(ControlError, match="holds bd/bd-1 back") as caught:
             mint.spawn("bd", "bd-1", run.access_token, CHILD)
-        assert (caught.value.status, caught.value.slug) == (503, "temporarily_unavailable")
+        assert (caught.value.status, caught.value.slug) == (503, "temporarily-unavailable")
     machine.holds_back = False
     for _ in range(4):
         mint.spawn("bd", "bd-1", run.access_token, CHILD)
@@ -248,10 +248,10 @@ def test_a_crew_without_a_key_here_is_refused_by_name(mint: TokenService) -> Non
     """As OAuth says it: this client may not, whatever it asks for."""
     with pytest.raises(ControlError) as refused:
         mint.start_run("keyless", "k-1", RUN)
-    assert refused.value.slug == "unauthorized_client"
+    assert refused.value.slug == "unauthorized-client"
     with pytest.raises(ControlError) as unknown:
         mint.start_run("nobody", "n-1", RUN)
-    assert unknown.value.slug == "invalid_request"
+    assert unknown.value.slug == "invalid-request"
 
 
 def test_keys_are_taken_as_they_are_now(mint: TokenService, config: Config, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_keys_are_taken_as_they_are_now(mint: TokenService, config: Config, tmp_
     add_crew(config.path.parent, "bd", kid="bd-own", orchestrator="bd/bd-9")
     with pytest.raises(ControlError) as refused:
         mint.start_run("bd", "bd-1", RUN)
-    assert refused.value.slug == "unauthorized_client"
+    assert refused.value.slug == "unauthorized-client"
 
 
 def _decoded(text: str) -> bytes:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate.core import grpc_status, problems
-from crewgate.core.problems import PROBLEM_TYPES
+from crewgate.core.grpc_status import Code
+from crewgate.core.problem_types import PROBLEM_TYPES, PROBLEMS
 from crewgate.core.verdict import Denial, Reason
-from crewgate.gateway import refusals
 
 # grpc.io, "Status codes".
 INVALID_ARGUMENT, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNIMPLEMENTED = 3, 7, 8, 12
@@ -30,13 +30,14 @@ CODES = {
     Reason.UPGRADE: UNIMPLEMENTED,
 }
 OWN = {
-    refusals.AUDIT_UNAVAILABLE: UNAVAILABLE,
-    refusals.BODY_TOO_LARGE: RESOURCE_EXHAUSTED,
-    refusals.BUSY: UNAVAILABLE,
-    refusals.MISDIRECTED: UNIMPLEMENTED,
-    refusals.UPSTREAM_FAILED: UNAVAILABLE,
-    refusals.UPSTREAM_TIMEOUT: DEADLINE_EXCEEDED,
-    refusals.UPSTREAM_UNAVAILABLE: UNAVAILABLE,
+    "allowance-exhausted": RESOURCE_EXHAUSTED,
+    "audit-unavailable": UNAVAILABLE,
+    "body-too-large": RESOURCE_EXHAUSTED,
+    "busy": UNAVAILABLE,
+    "misdirected": UNIMPLEMENTED,
+    "upstream-failed": UNAVAILABLE,
+    "upstream-timeout": DEADLINE_EXCEEDED,
+    "upstream-unavailable": UNAVAILABLE,
 }
 ID = bytes(15) + b"\1"
 Message = dict[int, list["int | bytes"]]
@@ -92,14 +93,14 @@ def test_every_reason_has_its_code(reason: Reason) -> None:
     """401 is UNAUTHENTICATED, and so on; credits that are spent are a resource."""
     kind = PROBLEM_TYPES[reason]
     wanted = CODES.get(reason, UNAUTHENTICATED)
-    assert grpc_status.code(kind.status, kind.slug) == wanted
+    assert kind.grpc_code == wanted
     assert (kind.status == 401) == (wanted == UNAUTHENTICATED)
 
 
-@pytest.mark.parametrize("kind", OWN, ids=lambda kind: kind.slug)
-def test_the_gateways_own_problems_have_theirs(kind: problems.ProblemType) -> None:
+@pytest.mark.parametrize("slug", OWN)
+def test_the_gateways_own_problems_have_theirs(slug: str) -> None:
     """None is UNKNOWN."""
-    assert grpc_status.code(kind.status, kind.slug) == OWN[kind]
+    assert PROBLEMS[slug].grpc_code == OWN[slug]
 
 
 def test_a_refusal_is_an_answer_of_trailers_only() -> None:
@@ -113,7 +114,7 @@ def test_a_refusal_is_an_answer_of_trailers_only() -> None:
     assert fields[:3] == [
         (b"content-type", b"application/grpc"),
         (b"grpc-status", b"16"),
-        (b"grpc-message", b"A token is needed. Send a Bearer token of your crew."),
+        (b"grpc-message", f"{kind.title}. {kind.detail}".encode()),
     ]
 
 
@@ -144,7 +145,9 @@ def test_what_may_be_tried_again_says_when() -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(0, 2**40))
 def test_any_message_can_be_sent_and_read(message: str, seconds: int) -> None:
     """Percent-encoded in the field, which is visible ASCII, and as it is in the details."""
-    fields = grpc_status.fields(503, "some-slug", message, {"detail": message}, seconds)
+    fields = grpc_status.fields(
+        Code.UNAVAILABLE, "some-slug", message, {"detail": message}, seconds
+    )
     assert all(0x20 <= octet <= 0x7E for _, value in fields for octet in value)
     assert unquote(dict(fields)[b"grpc-message"].decode()) == message
     _, told, found = details(fields)

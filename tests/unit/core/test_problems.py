@@ -8,7 +8,7 @@ from grant_builders import grant
 from msgspec import structs
 
 from crewgate.core import problems
-from crewgate.core.problems import PROBLEM_TYPES
+from crewgate.core.problem_types import PROBLEM_TYPES
 from crewgate.core.verdict import Denial, Reason, SpentWindow
 
 STATUS = {
@@ -40,7 +40,7 @@ METADATA = b"https://tools.example/.well-known/oauth-protected-resource"
 def test_every_reason_has_the_status_and_code_of_the_design(reason: Reason) -> None:
     """The slug is the reason; 403 is never 429, because clients retry that."""
     kind = PROBLEM_TYPES[reason]
-    assert (kind.slug, (kind.status, kind.error)) == (reason.value, STATUS[reason])
+    assert (kind.slug, (kind.status, kind.token_error)) == (reason.value, STATUS[reason])
 
 
 def test_the_challenge_of_a_refused_scope_names_what_would_do() -> None:
@@ -104,7 +104,7 @@ def test_credits_that_are_left_but_too_few_are_not_said_to_be_spent() -> None:
         none = structs.replace(few, used_micro=used, need_micro=need)
         said = json.loads(problems.document(kind, bytes(16), none))
         assert (said["left_credits"], "needed_credits" in said) == ("0.00", bool(need))
-        assert said["detail"] == "They are spent. Do not retry."
+        assert said["detail"] == "The credits are spent. Do not retry; ask for more credits."
 
 
 def test_what_comes_back_by_itself_says_when() -> None:
@@ -120,7 +120,10 @@ def test_what_comes_back_by_itself_says_when() -> None:
     assert (status, dict(headers)[b"retry-after"]) == (429, b"121")
     said = json.loads(body)
     assert (said["window"], said["window_ends"]) == ("hour", "2027-01-15T09:00:00Z")
-    assert said["detail"] == "They are spent until the window ends. Retry after that."
+    assert (
+        said["detail"]
+        == "The crew has spent its credits of this hour or day. Retry when that window has ended."
+    )
     assert said["error"]["type"] == "rate_limit_error"
     grpc = [(b"content-type", b"application/grpc")]
     fields = dict(problems.refusal(kind, bytes(16), spent, asked=grpc).fields)

@@ -22,12 +22,15 @@ from msgspec import structs
 
 from crewgate import limits
 from crewgate._native.permit import Permit
+from crewgate.core import problem_types
 from crewgate.core.audit import record_builder
 from crewgate.core.audit import records as audit
 from crewgate.core.audit.network_prefix import peer_network
+from crewgate.core.problem_types import ProblemType
+from crewgate.core.problems import kind_of
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
-from crewgate.gateway import cors, refusals
+from crewgate.gateway import cors
 from crewgate.gateway.bad_token_limit import BadTokenLimiter
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.interfaces import RetryCondition
@@ -37,7 +40,7 @@ from crewgate.gateway.call.pending_call import (
     extract_credentials,
     request_ids,
 )
-from crewgate.gateway.call.problem_response import respond_with_problem
+from crewgate.gateway.call.problem_response import METADATA_PATH, respond_with_problem
 from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.request_pricing import BodyReader
 from crewgate.gateway.headers import IdentityHeaderCache
@@ -109,7 +112,7 @@ class Gateway:
             return
         if entry is None or pending.fields is None or not services.sink.ready():
             verdict.release()
-            self._respond(exchange, refusals.AUDIT_UNAVAILABLE, pending.described.id)
+            self._respond(exchange, problem_types.AUDIT_UNAVAILABLE, pending.described.id)
             return
         head = pending.head(entry, pending.fields, self._identities.of(verdict.grant))
         call = ProxiedCall(services, pending, entry, head, verdict)
@@ -124,7 +127,7 @@ class Gateway:
     def _answers_itself(self, exchange: Exchange) -> bool:
         """Answer a request for the gateway's own metadata, or a CORS preflight."""
         request = exchange.request
-        if request.path == refusals.METADATA_PATH and request.method in {b"GET", b"HEAD"}:
+        if request.path == METADATA_PATH and request.method in {b"GET", b"HEAD"}:
             exchange.respond(200, [(b"content-type", b"application/json")], self.routes.metadata)
             return True
         if request.method == b"OPTIONS" and self.policy.serves(request.authority):
@@ -148,7 +151,7 @@ class Gateway:
             exchange.peer.serial_text,
         )
         if not self.policy.serves(request.authority):
-            self._respond(exchange, refusals.MISDIRECTED, info.id)
+            self._respond(exchange, problem_types.MISDIRECTED, info.id)
             return None
         found = extract_credentials(exchange, self.routes, entry, info.time_ns / 1e9)
         if isinstance(found, Reason):
@@ -170,7 +173,7 @@ class Gateway:
         reads = entry is not None and entry.tariff is not None and entry.tariff.reads_body
         if reads and body is None and not pending.exchange.complete:
             # The new tariff reads the body from its start, which may be gone already.
-            self._respond(pending.exchange, refusals.BUSY, pending.described.id)
+            self._respond(pending.exchange, problem_types.BUSY, pending.described.id)
             return None
         return self._with_price(structs.replace(current, body=body))
 
@@ -241,11 +244,11 @@ class Gateway:
         exchange = pending.exchange
         if entry.tariff is not None and entry.tariff.reads_body:
             too_large = partial(
-                self._respond, exchange, refusals.BODY_TOO_LARGE, pending.described.id
+                self._respond, exchange, problem_types.BODY_TOO_LARGE, pending.described.id
             )
             body = await self._body_reader.read(exchange, crew, too_large)
             if body is None:
-                self._respond(exchange, refusals.BUSY, pending.described.id)
+                self._respond(exchange, problem_types.BUSY, pending.described.id)
                 return
             pending = structs.replace(pending, body=body)
         else:
@@ -289,7 +292,7 @@ class Gateway:
                 return
             verdict.release()
         denial = Denial(reason, verdict.grant)
-        kind = refusals.PROBLEM_TYPES[reason]
+        kind = problem_types.PROBLEM_TYPES[reason]
         kind = structs.replace(kind, detail=detail) if detail else kind
         self._respond(pending.exchange, kind, pending.described.id)
         self._services.sink.write(record_builder.denied(pending.described, denial))
@@ -304,7 +307,7 @@ class Gateway:
         """Answer with the problem. Record it if the token's signature was good, else count it."""
         if reason is Reason.INVALID_TOKEN:
             self._bad_tokens.note(exchange, time.monotonic())
-        self._respond(exchange, refusals.kind_of(reason, denial), info.id, denial, info.tool)
+        self._respond(exchange, kind_of(reason, denial), info.id, denial, info.tool)
         if denial is not None and denial.grant is not None:
             self._services.sink.write(record_builder.denied(info, denial))
         else:
@@ -313,7 +316,7 @@ class Gateway:
     def _respond(
         self,
         exchange: Exchange,
-        kind: refusals.ProblemType,
+        kind: ProblemType,
         request_id: bytes,
         denial: Denial | None = None,
         scope: str = "",

@@ -11,19 +11,20 @@ import time
 from collections.abc import Sequence
 
 from crewgate._native.permit import Permit
+from crewgate.core import problem_types
 from crewgate.core.audit import record_builder
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.credits import format_credits
 from crewgate.core.grpc_status import is_native
 from crewgate.core.http import HeaderField
 from crewgate.core.pricing import sse
-from crewgate.core.verdict import Reason
+from crewgate.core.problem_types import ProblemType
+from crewgate.core.problems import grpc_fields
 from crewgate.errors import ClientError, RequestRefusedError, UpstreamError
-from crewgate.gateway import refusals
 from crewgate.gateway.call import call_record
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.pending_call import PendingCall
-from crewgate.gateway.call.problem_response import respond_with_problem
+from crewgate.gateway.call.problem_response import respond_with_problem, upstream_problem
 from crewgate.gateway.call.request_body import RequestBodyUpload
 from crewgate.gateway.call.response_metering import ResponseMetering
 from crewgate.gateway.call.termination import ResponseFraming, send_termination
@@ -120,7 +121,7 @@ class ProxiedCall:
             self._end(CallOutcome.CLIENT_GONE)
             return
         if max(self._head.length or 0, exchange.bytes_in) > exchange.body_bytes_max:
-            self._refuse(refusals.BODY_TOO_LARGE)
+            self._refuse(problem_types.BODY_TOO_LARGE)
             return
         if self._body is None and (not exchange.complete or exchange.trailers):
             self._body = b""
@@ -194,7 +195,7 @@ class ProxiedCall:
     def failed(self, error: UpstreamError) -> None:
         """Tell the client that there is no response, or no more of it."""
         self._entry.pool.log_failure(error, time.monotonic())
-        self._respond(refusals.failed(error))
+        self._respond(upstream_problem(error))
         self._end(CallOutcome.UPSTREAM_ERROR)
 
     # Called by the client's exchange.
@@ -211,7 +212,7 @@ class ProxiedCall:
 
     def too_large(self) -> None:
         """Refuse the call: its body is larger than the tool accepts."""
-        self._refuse(refusals.BODY_TOO_LARGE)
+        self._refuse(problem_types.BODY_TOO_LARGE)
 
     def lost(self) -> None:
         """End the call, or go on without its client."""
@@ -233,14 +234,14 @@ class ProxiedCall:
         except ClientError:
             self._on_client_gone()
         except RequestRefusedError:
-            self._refuse(refusals.PROBLEM_TYPES[Reason.INVALID_REQUEST])
+            self._refuse(problem_types.INVALID_REQUEST)
 
     def _has_good_trailers(self, upload: RequestBodyUpload) -> bool:
         """Return whether the trailers may go upstream; refuse the call if not."""
         try:
             upload.trailers()
         except RequestRefusedError:
-            self._refuse(refusals.PROBLEM_TYPES[Reason.INVALID_REQUEST])
+            self._refuse(problem_types.INVALID_REQUEST)
             return False
         return True
 
@@ -340,18 +341,18 @@ class ProxiedCall:
         if self._metering is None or not self._metering.reads_on(self):
             self._end(CallOutcome.CLIENT_GONE)
 
-    def _refuse(self, kind: refusals.ProblemType) -> None:
+    def _refuse(self, kind: ProblemType) -> None:
         """Refuse a call for a reason that was not known when it was authorised."""
         self._respond(kind)
         self._end(CallOutcome.REFUSED)
 
-    def _respond(self, kind: refusals.ProblemType) -> None:
+    def _respond(self, kind: ProblemType) -> None:
         """Tell the client of a problem, if that can still be told."""
         self.ignore_client()
         if not self.exchange.started:
             respond_with_problem(self.exchange, self._routes, kind, self.info.id)
         elif self._is_grpc:
-            self.exchange.finish(b"", refusals.grpc_fields(kind, self.info.id))
+            self.exchange.finish(b"", grpc_fields(kind, self.info.id))
 
     def _end(self, outcome: CallOutcome) -> None:
         """End the call; the first outcome counts. A metered call may have to pay a rest first."""

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from crewgate.core.audit.records import CallOutcome
+from crewgate.core.problems import event, grpc_fields, kind_of
 from crewgate.core.verdict import Denial, Reason
-from crewgate.gateway import refusals
 from crewgate.gateway.call.problem_response import respond_with_problem
 from crewgate.gateway.routes import RouteTable
 from crewgate.server import Exchange
@@ -53,12 +53,12 @@ def send_termination(
         return
     if outcome is not CallOutcome.EXHAUSTED:
         denial = None
-    kind = refusals.kind_of(reason, denial)
+    kind = kind_of(reason, denial)
     if not exchange.started:
         respond_with_problem(exchange, routes, kind, request_id, denial)
     elif framing.between_events:
-        exchange.finish(refusals.event(kind, request_id, denial, for_models=framing.for_models))
+        exchange.finish(event(kind, request_id, denial, for_models=framing.for_models))
     elif framing.is_grpc:
-        exchange.finish(b"", refusals.grpc_fields(kind, request_id, denial))
+        exchange.finish(b"", grpc_fields(kind, request_id, denial))
     else:
         exchange.reset(_CANCEL)

@@ -1,0 +1,78 @@
+"""The registry of problem types as a page of the documentation, in Markdown."""
+
+from collections.abc import Callable
+
+from crewgate.core.problem_types import ALLOWANCE_EXHAUSTED, PROBLEMS, ProblemType, Sender
+
+_PAGE = """\
+# Problems
+
+The answer to a refused request is a problem document (RFC 9457). Its `type` is
+`https://crewgate.dev/problems/` followed by one of the slugs below. Its `detail` may say more about
+the one request than the text here. `Retry-After` has the seconds after which the same request may
+succeed. A refused gRPC call ends with the gRPC status, and with the members of the document in
+`grpc-status-details-bin`. For tools that are priced as language models the document has an `error`
+member as well, as their clients expect it.
+
+## Calls of tools
+
+The gateway sends all of them, and `crewgate.asgi` those that are marked.
+
+{calls}
+## Requests that break HTTP
+
+The HTTP server of the gateway and of the control API sends them. They have no request id and no
+audit record.
+
+{server}
+## Control API
+
+The `detail` says what is wrong with the one request. `/v1/tokens` and `/v1/introspect` answer with
+the OAuth error instead (RFC 6749), if there is one.
+
+{control}"""
+_OAUTH_BELOW = 500  # from this HTTP status on, the OAuth endpoints answer with a problem as well
+
+Column = tuple[str, Callable[[ProblemType], str]]
+
+
+def markdown() -> str:
+    """Return the page."""
+    grpc: Column = ("gRPC status", lambda problem: f"`{problem.grpc_code.name}`")
+    model: Column = ("`error.type`", lambda problem: f"`{problem.model_error}`")
+    return _PAGE.format(
+        calls=_table(Sender.GATEWAY, ("`asgi`", _is_of_middleware), grpc, model),
+        server=_table(Sender.SERVER, grpc),
+        control=_table(Sender.CONTROL, ("OAuth error", _oauth_error)),
+    )
+
+
+def _table(sender: Sender, *others: Column) -> str:
+    columns: tuple[Column, ...] = (
+        ("HTTP", lambda problem: str(problem.status)),
+        ("Problem", lambda problem: f"`{problem.slug}`"),
+        ("What happened, and what to do", lambda problem: f"{problem.title}. {problem.detail}"),
+        ("`Retry-After`", _retry_after),
+        *others,
+    )
+    found = [problem for problem in PROBLEMS.values() if sender in problem.senders]
+    rows = [
+        [name for name, _ in columns],
+        ["---" for _ in columns],
+        *([text(each) for _, text in columns] for each in sorted(found, key=lambda it: it.status)),
+    ]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+
+
+def _retry_after(problem: ProblemType) -> str:
+    if problem is ALLOWANCE_EXHAUSTED:
+        return "the end of the window"
+    return f"{problem.retry_seconds} s" if problem.retry_seconds else ""
+
+
+def _is_of_middleware(problem: ProblemType) -> str:
+    return "yes" if Sender.MIDDLEWARE in problem.senders else ""
+
+
+def _oauth_error(problem: ProblemType) -> str:
+    return f"`{problem.oauth_error}`" if problem.status < _OAUTH_BELOW else ""

@@ -1,0 +1,308 @@
+"""The registry of problem types: all that a client can be refused with, by any part of Crewgate.
+
+A type has one slug, one HTTP status, and a title and a detail in plain words: what happened, and
+what to do. All that is sent for it is looked up here: the problem document (RFC 9457), the
+challenge (RFC 6750), `Retry-After`, the gRPC status, the error of a language model's API and the
+error of an OAuth endpoint (RFC 6749). `core.problems` and `api.problems` write the answers,
+`core.problem_reference` the documentation.
+
+To add a type, add it here and send it. If it is the reason of a verdict, give `Reason` a member.
+"""
+
+import enum
+from typing import NamedTuple
+
+import msgspec
+
+from crewgate.core.grpc_status import Code
+from crewgate.core.verdict import Reason
+from crewgate.errors import ControlError
+
+_URI = "https://crewgate.dev/problems/"
+_SOON_SECONDS = 1
+_HELD_SECONDS = 10  # room comes back as branches end, a hold as it lapses: not within a second
+_CHALLENGED = {400, 401, 403}
+# RFC 6750, section 3.1.
+_INVALID_TOKEN = "invalid_token"
+INSUFFICIENT_SCOPE = "insufficient_scope"
+
+
+class Sender(enum.Flag):
+    """The parts of Crewgate that refuse requests."""
+
+    GATEWAY = enum.auto()  # calls of tools
+    MIDDLEWARE = enum.auto()  # `crewgate.asgi`, in an application of one's own
+    SERVER = enum.auto()  # the HTTP server of the gateway and of the control API
+    CONTROL = enum.auto()  # the control API
+
+
+class _StatusErrors(NamedTuple):
+    """What other protocols call an HTTP status."""
+
+    grpc: Code
+    model: str  # the type of error, in the words that both of the large providers use
+
+
+# As grpc.io has it in "HTTP to gRPC status code mapping" but where this can be more exact: 400 and
+# 422 are the caller's argument, 504 is a deadline.
+_BY_STATUS = {
+    400: _StatusErrors(Code.INVALID_ARGUMENT, "invalid_request_error"),
+    401: _StatusErrors(Code.UNAUTHENTICATED, "authentication_error"),
+    403: _StatusErrors(Code.PERMISSION_DENIED, "permission_error"),
+    404: _StatusErrors(Code.UNIMPLEMENTED, "not_found_error"),
+    408: _StatusErrors(Code.DEADLINE_EXCEEDED, "api_error"),
+    413: _StatusErrors(Code.RESOURCE_EXHAUSTED, "request_too_large"),
+    421: _StatusErrors(Code.UNIMPLEMENTED, "api_error"),  # the service is not at this host
+    422: _StatusErrors(Code.INVALID_ARGUMENT, "invalid_request_error"),
+    429: _StatusErrors(Code.RESOURCE_EXHAUSTED, "rate_limit_error"),
+    431: _StatusErrors(Code.RESOURCE_EXHAUSTED, "api_error"),
+    500: _StatusErrors(Code.INTERNAL, "api_error"),
+    501: _StatusErrors(Code.UNIMPLEMENTED, "api_error"),
+    502: _StatusErrors(Code.UNAVAILABLE, "api_error"),
+    503: _StatusErrors(Code.UNAVAILABLE, "overloaded_error"),
+    504: _StatusErrors(Code.DEADLINE_EXCEEDED, "api_error"),
+    505: _StatusErrors(Code.UNIMPLEMENTED, "api_error"),
+}
+_OTHER = _StatusErrors(Code.UNKNOWN, "api_error")
+
+
+_CALLS = Sender.GATEWAY | Sender.MIDDLEWARE
+
+
+class ProblemType(msgspec.Struct, frozen=True):
+    """One type of problem; `detail` is the text where its sender knows nothing more exact.
+
+    `token_error`: the error code of the challenge, if any (RFC 6750, section 3.1). `retry_seconds`:
+    after how long the same request may succeed; 0 if it will not, or nobody knows. `oauth_error`:
+    its code at the OAuth endpoints of the control API (RFC 6749, section 5.2). `grpc`: the gRPC
+    status, where that is not the one of the HTTP status.
+    """
+
+    slug: str
+    status: int
+    title: str
+    detail: str
+    senders: Sender = _CALLS
+    token_error: str = ""
+    retry_seconds: int = 0
+    oauth_error: str = "invalid_request"
+    grpc: Code | None = None
+
+    @property
+    def uri(self) -> str:
+        """The `type` of its document (RFC 9457, section 3.1.1)."""
+        return _URI + self.slug
+
+    @property
+    def is_challenge(self) -> bool:
+        """Whether the answer asks for a token, or for a better one."""
+        return self.status in _CHALLENGED and Sender.MIDDLEWARE in self.senders
+
+    @property
+    def grpc_code(self) -> Code:
+        """The status that ends a gRPC call."""
+        return _BY_STATUS.get(self.status, _OTHER).grpc if self.grpc is None else self.grpc
+
+    @property
+    def model_error(self) -> str:
+        """The type of the error in the format of a language model's API."""
+        return _BY_STATUS.get(self.status, _OTHER).model
+
+    def error(self, detail: str = "") -> ControlError:
+        """The error that has the control API answer with this problem."""
+        return ControlError(self.status, self.slug, detail or self.detail)
+
+
+PROBLEMS: dict[str, ProblemType] = {}  # by slug
+
+
+def _add(problem: ProblemType) -> ProblemType:
+    if problem.slug in PROBLEMS:
+        raise ValueError(f"there are two problem types with the slug {problem.slug}")
+    PROBLEMS[problem.slug] = problem
+    return problem
+
+
+# fmt: off
+# The reasons of verdicts. The texts of 400, 401 and 403 stand in challenges as well: ASCII without
+# quotes and backslashes (RFC 6750, section 3). The form, the key and the signature of a token share
+# one text, so that none helps to forge a token.
+INVALID_REQUEST = _add(ProblemType(Reason.INVALID_REQUEST.value, 400, "Invalid request",
+    "The request is malformed, or it can be read in more than one way. Send one token in one "
+    "place, a path without ambiguous parts, and no header whose name begins with X-Crewgate-.",
+    _CALLS | Sender.CONTROL, token_error="invalid_request"))
+_add(ProblemType(Reason.MISSING_TOKEN.value, 401, "Token required",
+    "The request has no token. Send one of your crew as Authorization: Bearer TOKEN."))
+_add(ProblemType(Reason.INVALID_TOKEN.value, 401, "Invalid token",
+    "The token is malformed, or it is not signed by a key of a crew that this gateway knows. Get "
+    "another one. If that is refused too, compare the crew's keys with those in the gateway's "
+    "configuration.",
+    token_error=_INVALID_TOKEN))
+_add(ProblemType(Reason.TOKEN_EXPIRED.value, 401, "Token expired",
+    "The lifetime of the token has ended. Refresh the token and send the request again.",
+    token_error=_INVALID_TOKEN))
+_add(ProblemType(Reason.TOKEN_NOT_YET_VALID.value, 401, "Token not valid yet",
+    "The token becomes valid in the future. Compare the clock of its issuer with the gateway's.",
+    token_error=_INVALID_TOKEN))
+_add(ProblemType(Reason.TOKEN_LIFETIME.value, 401, "Token lifetime too long",
+    "The crew does not allow tokens with so long a lifetime. Get one with a shorter lifetime.",
+    token_error=_INVALID_TOKEN))
+_add(ProblemType(Reason.TOKEN_CEILING.value, 401, "Branch too deep",
+    "The crew does not allow branches so many levels below a run. Spawn from a higher branch.",
+    token_error=_INVALID_TOKEN))
+_add(ProblemType(Reason.WRONG_AUDIENCE.value, 401, "Token for another audience",
+    "The token was issued for another gateway. Get one whose audience (aud) is this gateway.",
+    token_error=_INVALID_TOKEN))
+_add(ProblemType(Reason.WRONG_ISSUER.value, 401, "Token of another issuer",
+    "The key that signed the token belongs to another issuer, crew or orchestrator than the token "
+    "names. Compare its iss, crew and client_id with the gateway's configuration.",
+    token_error=_INVALID_TOKEN))
+_add(ProblemType(Reason.BRANCH_REVOKED.value, 401, "Branch revoked",
+    "The token, its branch, a branch above it, or its orchestrator, crew or key has been revoked. "
+    "Do not retry with this token.",
+    token_error=_INVALID_TOKEN))
+_add(ProblemType(Reason.BINDING_MISMATCH.value, 401, "Token does not fit this call",
+    "The client certificate is not valid or is of another crew than the token, the tool is of "
+    "another crew and there is no certificate, or the branch was first seen below other branches. "
+    "Send a token and a certificate of one crew; get a new token if that does not help.",
+    token_error=_INVALID_TOKEN))
+_add(ProblemType(Reason.UNKNOWN_TOOL.value, 404, "Unknown tool",
+    "No tool has this method and path. Compare them with the gateway's configuration."))
+_add(ProblemType(Reason.TOOL_NOT_ALLOWED.value, 403, "Tool not allowed",
+    "The token or its crew does not allow this tool. Ask the orchestrator for a token that does.",
+    token_error=INSUFFICIENT_SCOPE))
+_add(ProblemType(Reason.CREDITS_EXHAUSTED.value, 403, "Not enough credits",
+    "The credits are spent. Do not retry; ask for more credits.",
+    grpc=Code.RESOURCE_EXHAUSTED))
+_add(ProblemType(Reason.BUDGET_UNAVAILABLE.value, 503, "Budget status unavailable",
+    "The ledger does not answer, or calls that are under way hold the credit. Retry shortly.",
+    retry_seconds=_SOON_SECONDS))
+_add(ProblemType(Reason.TABLE_FULL.value, 503, "No room for another branch",
+    "The gateway's table of branches is full, or this crew's share of it. Branches that are in it "
+    "go on. Retry later, or ask the gateway's operator: `crewgate status` says how to mend it.",
+    retry_seconds=_HELD_SECONDS))
+_add(ProblemType(Reason.ORCHESTRATOR_HELD.value, 503, "Orchestrator may not open branches now",
+    "The minting watch or an operator holds the orchestrator. Branches that it has opened go on. "
+    "Retry later, or ask the gateway's operator: `crewgate status` says who holds it, and until "
+    "when.",
+    retry_seconds=_HELD_SECONDS))
+_add(ProblemType(Reason.REVOCATION_UNAVAILABLE.value, 503, "Revocation status unavailable",
+    "The gateway may lack the newest revocations, so it refuses calls. Retry shortly.",
+    retry_seconds=_SOON_SECONDS))
+_add(ProblemType(Reason.UNPRICED.value, 422, "Price cannot be determined",
+    "The request does not say what the call costs.", Sender.GATEWAY))
+_add(ProblemType(Reason.UPGRADE.value, 501, "Protocol upgrade not supported",
+    "Send the request over HTTP/1.1 or HTTP/2 without Upgrade. WebSocket is not supported.",
+    Sender.GATEWAY))
+
+# A crew's credits of an hour or a day. Unlike a branch's, which end for good, they come back, so a
+# client is right to try again after `Retry-After` (RFC 6585, section 4): when the window ends.
+ALLOWANCE_EXHAUSTED = _add(ProblemType("allowance-exhausted", 429, "Crew out of credits for now",
+    "The crew has spent its credits of this hour or day. Retry when that window has ended."))
+
+# The gateway's own.
+AUDIT_UNAVAILABLE = _add(ProblemType("audit-unavailable", 503, "Audit log unavailable",
+    "The gateway cannot write its audit log, so it forwards no calls. Retry later, or ask the "
+    "gateway's operator: `crewgate status` says how to mend it.",
+    Sender.GATEWAY, retry_seconds=_SOON_SECONDS))
+BUSY = _add(ProblemType("busy", 503, "Request body not read",
+    "The gateway prices this request by its body. The buffer for such bodies is full, or this one "
+    "came too slowly. Retry shortly.", Sender.GATEWAY, retry_seconds=_SOON_SECONDS))
+MISDIRECTED = _add(ProblemType("misdirected", 421, "Host not served here",
+    "This listener does not serve the host that the request names. Compare it with the `hosts` of "
+    "the gateway's configuration, or open another connection for this host.", Sender.GATEWAY))
+UPSTREAM_FAILED = _add(ProblemType("upstream-failed", 502, "Tool server failed",
+    "The connection to the tool's server broke, or the server's answer was not valid HTTP. The "
+    "server may have seen the call: repeat it only if that does no harm.", Sender.GATEWAY))
+UPSTREAM_TIMEOUT = _add(ProblemType("upstream-timeout", 504, "Tool server timed out",
+    "The tool's server did not answer in time. It may have seen the call: repeat it only if that "
+    "does no harm.", Sender.GATEWAY))
+UPSTREAM_UNAVAILABLE = _add(ProblemType("upstream-unavailable", 503, "Tool server unavailable",
+    "No server of this tool answers now, so the gateway did not send the call. Retry later.",
+    Sender.GATEWAY, retry_seconds=_SOON_SECONDS))
+
+# The HTTP server's, for what it can make no request of, or what takes too long: without an id and a
+# record, but counted. One type for each status.
+BODY_TOO_LARGE = _add(ProblemType("body-too-large", 413, "Request body too large",
+    "The body is larger than this tool takes. Send a smaller one.",
+    Sender.GATEWAY | Sender.SERVER))
+INTERNAL_ERROR = _add(ProblemType("internal-error", 500, "Internal error",
+    "Crewgate itself has failed. Its log says where; ask its operator.",
+    Sender.SERVER | Sender.CONTROL))
+_add(ProblemType("malformed", 400, "Malformed request",
+    "The request breaks a rule of HTTP, so two servers could read it in two ways.", Sender.SERVER))
+_add(ProblemType("too-slow", 408, "Request too slow",
+    "The request did not arrive in time. Send all of it without a pause.", Sender.SERVER))
+_add(ProblemType("too-many-at-once", 429, "Too many requests at once",
+    "Too many requests wait on this connection. Read some answers before you send more.",
+    Sender.SERVER))
+_add(ProblemType("head-too-large", 431, "Request headers too large",
+    "There are too many headers, or too long ones. Send fewer or shorter ones.", Sender.SERVER))
+_add(ProblemType("not-implemented", 501, "Not implemented",
+    "The method, such as CONNECT or TRACE, or the transfer coding is not supported.",
+    Sender.SERVER))
+_add(ProblemType("unknown-version", 505, "HTTP version not supported",
+    "Use HTTP/1.1 or HTTP/2.", Sender.SERVER))
+
+# The control API's; its details mostly say what was wrong with the one request.
+CERTIFICATE_NOT_VALID = _add(ProblemType("certificate-not-valid", 401, "Certificate not valid",
+    "The client certificate is revoked, expired or unknown. Connect with a valid one.",
+    Sender.CONTROL, oauth_error="invalid_client"))
+NOT_PERMITTED = _add(ProblemType("not-permitted", 403, "Not permitted",
+    "The identity in the client certificate may not do this.",
+    Sender.CONTROL, oauth_error="unauthorized_client"))
+NOT_FOUND = _add(ProblemType("not-found", 404, "Not found",
+    "What the request names does not exist, or it is another crew's.", Sender.CONTROL))
+NO_SUCH_METHOD = _add(ProblemType("no-such-method", 405, "No such method",
+    "This path does not have the method. The header Allow lists those that it has.",
+    Sender.CONTROL))
+REFUSED = _add(ProblemType("refused", 409, "Refused",
+    "The request does not fit what is there.", Sender.CONTROL, oauth_error="refused"))
+JOURNAL_LOCKED = _add(ProblemType("journal-locked", 409, "Journal locked",
+    "Another process mints under this name. End it, or use another name.",
+    Sender.CONTROL, oauth_error="temporarily_unavailable"))
+UNSUPPORTED_MEDIA_TYPE = _add(ProblemType("unsupported-media-type", 415, "Unsupported media type",
+    "The body is not of the type that this path takes.", Sender.CONTROL))
+TOO_MANY_REQUESTS = _add(ProblemType("too-many-requests", 429, "Too many requests",
+    "The caller has too many requests under way, or sends too many a second. Retry later.",
+    Sender.CONTROL, retry_seconds=_SOON_SECONDS, oauth_error="temporarily_unavailable"))
+TOO_MANY_CERTIFICATES = _add(ProblemType("too-many-certificates", 429, "Too many certificates",
+    "The identity has had all certificates of this hour. Renew one at half of its lifetime.",
+    Sender.CONTROL, retry_seconds=_SOON_SECONDS))
+AGENT_UNAVAILABLE = _add(ProblemType("agent-unavailable", 503, "Agent unavailable",
+    "The agent of this gateway does not answer. Retry shortly.",
+    Sender.CONTROL, retry_seconds=_SOON_SECONDS))
+AUTHORITY_UNAVAILABLE = _add(ProblemType("authority-unavailable", 503, "Authority unavailable",
+    "The certificate authority cannot do this now. Retry later.",
+    Sender.CONTROL, retry_seconds=_SOON_SECONDS))
+CONFIGURATION_UNUSABLE = _add(ProblemType("configuration-unusable", 503, "Configuration unusable",
+    "A file of this gateway is missing or wrong. Ask its operator to run `crewgate check`.",
+    Sender.CONTROL, retry_seconds=_SOON_SECONDS))
+JOURNAL_UNAVAILABLE = _add(ProblemType("journal-unavailable", 503, "Journal unavailable",
+    "The gateway cannot write its journal of tokens, so it signs none. Retry later.",
+    Sender.CONTROL, retry_seconds=_SOON_SECONDS))
+TEMPORARILY_UNAVAILABLE = _add(ProblemType(
+    "temporarily-unavailable", 503, "Temporarily unavailable",
+    "The minting watch holds the orchestrator back. Retry later.",
+    Sender.CONTROL, oauth_error="temporarily_unavailable", retry_seconds=_SOON_SECONDS))
+INVALID_SCOPE = _add(ProblemType("invalid-scope", 400, "Invalid scope",
+    "The request asks for more than the crew has, or its parent has left. Ask for less.",
+    Sender.CONTROL, oauth_error="invalid_scope"))
+INVALID_GRANT = _add(ProblemType("invalid-grant", 400, "Invalid grant",
+    "The token in the request is revoked, expired or another's. Send another one.",
+    Sender.CONTROL, oauth_error="invalid_grant"))
+UNAUTHORIZED_CLIENT = _add(ProblemType("unauthorized-client", 400, "Unauthorized client",
+    "This gateway has no key that signs for the orchestrator.",
+    Sender.CONTROL, oauth_error="unauthorized_client"))
+UNSUPPORTED_GRANT_TYPE = _add(ProblemType("unsupported-grant-type", 400, "Unsupported grant type",
+    "The endpoint does not know this grant type.",
+    Sender.CONTROL, oauth_error="unsupported_grant_type"))
+SLOW_DOWN = _add(ProblemType("slow-down", 429, "Slow down",
+    "The orchestrator asks for too many tokens a second. Retry later.",
+    Sender.CONTROL, retry_seconds=_SOON_SECONDS, oauth_error="slow_down"))
+# fmt: on
+
+PROBLEM_TYPES: dict[Reason, ProblemType] = {reason: PROBLEMS[reason.value] for reason in Reason}
+BY_STATUS: dict[int, ProblemType] = {
+    problem.status: problem for problem in PROBLEMS.values() if Sender.SERVER in problem.senders
+}
