@@ -36,6 +36,19 @@ class Reason(enum.Enum):
     UPGRADE = "upgrade-unsupported"  # or it asks for another protocol
 
 
+# What a draw of credit finds out about its branch, by its status (`ipc.attach_messages`). The gate
+# knows only that credit is missing, and says BUDGET_UNAVAILABLE.
+DRAW_REASONS = {
+    "full": Reason.TABLE_FULL,
+    "share": Reason.TABLE_FULL,
+    "held": Reason.ORCHESTRATOR_HELD,
+    "closed": Reason.BRANCH_REVOKED,
+    "mismatch": Reason.BINDING_MISMATCH,
+}
+# The token is not good for any call: neither another draw nor observe mode changes that.
+FINAL_REASONS = frozenset({Reason.BRANCH_REVOKED, Reason.BINDING_MISMATCH})
+
+
 class PeerReason(enum.Enum):
     """Why a connection is refused before a byte of HTTP is read; the value is the audit's word."""
 

@@ -9,18 +9,12 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from crewgate._native.permit import Permit
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 from crewgate.leases.lease_client import DrawResult
 from crewgate.verifier.loaded_policy import DecisionRequest, LoadedPolicy, needs_credit
 from crewgate.verifier.waiters import DrawWaiter
 
 W = TypeVar("W", bound=DrawWaiter)
-
-# Draws that the ledger refuses for good, whatever credit there is.
-REFUSED_DRAWS = {
-    DrawResult.MISMATCH: Reason.BINDING_MISMATCH,
-    DrawResult.CLOSED: Reason.BRANCH_REVOKED,
-}
 
 
 class VerdictSource(Protocol):
@@ -77,10 +71,8 @@ class Admission(Generic[W]):
             if left <= 0 or not self._source.start_draw(request, verdict, waiter):
                 break
             yield waiter, left
-            if waiter.status in REFUSED_DRAWS:
-                return Denial(REFUSED_DRAWS[waiter.status], verdict.grant)
             if waiter.status is not DrawResult.GRANTED:
-                return request.after_draw()
+                return request.after_draw(verdict, waiter.status)
             verdict = request.ask()
         if isinstance(verdict, Denial) and verdict.retry:
             return self._source.try_fund(request, verdict)

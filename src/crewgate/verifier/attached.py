@@ -66,7 +66,7 @@ class AttachedSource:
         if denial.grant is None:
             return denial
         self._draws.start(denial.grant, request.price)
-        return request.after_draw()
+        return request.after_draw(denial)
 
     def start_draw(self, request: DecisionRequest, denial: Denial, waiter: DrawWaiter) -> bool:
         """See that a draw is under way whose end rings `waiter`.

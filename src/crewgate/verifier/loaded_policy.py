@@ -12,7 +12,8 @@ from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.core.policy.policy import Policy
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import DRAW_REASONS, FINAL_REASONS, Denial, Reason
+from crewgate.leases.branch_opening import DrawResult
 from crewgate.policy import certificate_tokens
 from crewgate.policy.certificate_tokens import CertificateTokens
 
@@ -60,11 +61,22 @@ class DecisionRequest(msgspec.Struct, frozen=True):
         """The verdict."""
         return self.judge.decide(self.token, self.tool, peer_crew=self.crew, price=self.cost)
 
-    def after_draw(self) -> Permit | Denial:
-        """The verdict now that a draw was tried: in observe mode the call goes on without it."""
-        return self.judge.gate.decide(
+    def after_draw(self, denial: Denial, drawn: DrawResult | None = None) -> Permit | Denial:
+        """The verdict on a call that was denied for lack of credit, now that a draw was tried.
+
+        `drawn` is how the draw ended, None if it has not. In observe mode the call goes on without
+        credit, unless the draw found out that its token is not good.
+        """
+        why = DRAW_REASONS.get(drawn.value) if drawn is not None else None
+        if why in FINAL_REASONS:
+            return Denial(why, denial.grant)
+        verdict = self.judge.gate.decide(
             self.token, self.tool, peer_crew=self.crew, drawn=True, price=self.cost
         )
+        if why is None or not isinstance(verdict, Denial):
+            return verdict
+        lacks_credit = verdict.reason is Reason.BUDGET_UNAVAILABLE
+        return msgspec.structs.replace(verdict, reason=why) if lacks_credit else verdict
 
     @property
     def price(self) -> int:

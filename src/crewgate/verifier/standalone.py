@@ -20,7 +20,6 @@ from crewgate.core.policy.policy import CrewPolicy, Policy
 from crewgate.core.verdict import Denial
 from crewgate.errors import ForkedError, RefusedError
 from crewgate.leases.lease_client import DrawResult, LeaseClient
-from crewgate.verifier.admission import REFUSED_DRAWS
 from crewgate.verifier.loaded_policy import DecisionRequest, LoadedPolicy, judge_by, needs_credit
 from crewgate.verifier.waiters import DrawWaiter
 
@@ -61,10 +60,8 @@ class StandaloneSource:
                 wall, boot_ns = _clocks()
                 self._tidy(wall, boot_ns)
                 status = self._lease_client.draw(grant, request.price, wall, boot_ns)
-                if status in REFUSED_DRAWS:
-                    return Denial(REFUSED_DRAWS[status], grant)
                 if status is not DrawResult.GRANTED:
-                    return request.after_draw()
+                    return request.after_draw(denial, status)
                 verdict = request.ask()
                 if not needs_credit(verdict):  # else another thread was faster
                     break

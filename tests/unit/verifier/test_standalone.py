@@ -10,6 +10,7 @@ from embedded import PRICES, crew_of, denied, permitted, standalone
 
 from crewgate import Denial, Permit, Reason, StandaloneVerifier, Verifier
 from crewgate.errors import AlreadySettledError, ConfigurationError, ForkedError, RefusedError
+from crewgate.leases.lease_client import DrawResult, LeaseClient
 
 OTHER = "0199c1d2-0000-7000-8000-0000000000aa"
 
@@ -308,6 +309,33 @@ def test_siblings_under_a_tight_parent_admit_its_cap() -> None:
         verdicts = [verifier.decide(token, "search.web") for _ in range(10) for token in tokens]
         assert sum(isinstance(verdict, Permit) for verdict in verdicts) == 12
         assert denied(verdicts[-1]).level == ROOT
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "observed"),
+    [
+        (DrawResult.CONTENDED, Reason.BUDGET_UNAVAILABLE, None),
+        (DrawResult.FULL, Reason.TABLE_FULL, None),
+        (DrawResult.SHARE, Reason.TABLE_FULL, None),
+        (DrawResult.HELD, Reason.ORCHESTRATOR_HELD, None),
+        (DrawResult.CLOSED, Reason.BRANCH_REVOKED, Reason.BRANCH_REVOKED),
+        (DrawResult.MISMATCH, Reason.BINDING_MISMATCH, Reason.BINDING_MISMATCH),
+    ],
+)
+def test_what_a_draw_finds_out_is_the_reason(
+    status: DrawResult, reason: Reason, observed: Reason | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the gateway says it; in observe mode only a token that is not good is refused."""
+    monkeypatch.setattr(LeaseClient, "draw", lambda *_: status)
+    world = World.make()
+    with standalone(world) as verifier:
+        assert denied(verifier.decide(world.token, "search.web")).reason is reason
+    with standalone(world, mode="observe") as verifier:
+        verdict = verifier.admit_blocking(world.token, "search.web")
+        if observed is None:
+            assert permitted(verdict).observed_reason is Reason.BUDGET_UNAVAILABLE
+        else:
+            assert denied(verdict).reason is observed
 
 
 def test_the_sink_hears_every_verdict() -> None:

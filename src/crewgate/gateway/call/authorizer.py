@@ -17,7 +17,7 @@ from crewgate._native.table import Table
 from crewgate.core.budget.window_reset import explained
 from crewgate.core.policy.policy import Policy
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import DRAW_REASONS, FINAL_REASONS, Denial, Reason
 from crewgate.gateway.call.interfaces import DrawCallback
 from crewgate.ipc.attach_messages import CreditDrawn
 
@@ -124,14 +124,22 @@ class GateAuthorizer:
         if isinstance(verdict, Denial) and verdict.reason is Reason.CREDITS_EXHAUSTED:
             need = self._need(tool, price)
             return self.explained(msgspec.structs.replace(verdict, need_micro=need))
-        if (
-            isinstance(verdict, Denial)
-            and verdict.grant is not None
-            and verdict.reason is Reason.BUDGET_UNAVAILABLE
-            and (why := self._unopened.get(verdict.grant.branch_key)) is not None
-        ):
-            return msgspec.structs.replace(verdict, reason=why)
-        return verdict
+        return self._after_draw(verdict) if drawn else verdict
+
+    def _after_draw(self, verdict: Permit | Denial) -> Permit | Denial:
+        """The verdict with what the branch's last draw found out, where the gate lacks credit."""
+        why = self._unopened.get(verdict.grant.branch_key) if verdict.grant is not None else None
+        if why is None or verdict.grant is None:
+            return verdict
+        is_final = why in FINAL_REASONS
+        if isinstance(verdict, Denial):
+            if verdict.reason is not Reason.BUDGET_UNAVAILABLE:
+                return verdict
+            return msgspec.structs.replace(verdict, reason=why, retry=not is_final)
+        if verdict.observed_reason is not Reason.BUDGET_UNAVAILABLE or not is_final:
+            return verdict
+        verdict.release()
+        return Denial(why, verdict.grant)
 
     def explained(self, denial: Denial) -> Denial:
         """The same with the window that is spent, if credits come back by themselves."""
@@ -140,7 +148,7 @@ class GateAuthorizer:
     def _note(self, branch: bytes, drawn: CreditDrawn | None) -> None:
         """Remember which branches were not opened, the latest of very many."""
         self._unopened.pop(branch, None)
-        why = _UNOPENED.get(drawn.status) if drawn is not None else None
+        why = DRAW_REASONS.get(drawn.status) if drawn is not None else None
         if why is not None:
             if len(self._unopened) >= limits.unopened_branches_max:
                 del self._unopened[next(iter(self._unopened))]
@@ -191,8 +199,3 @@ class GateAuthorizer:
 
 
 _NONE = DrawOrReload(None, lambda: False)
-_UNOPENED = {  # what a draw said that opened no branch
-    "full": Reason.TABLE_FULL,
-    "share": Reason.TABLE_FULL,
-    "held": Reason.ORCHESTRATOR_HELD,
-}

@@ -243,10 +243,12 @@ def test_a_branch_s_own_credits_never_come_back() -> None:
         ("share", Reason.TABLE_FULL),
         ("full", Reason.TABLE_FULL),
         ("held", Reason.ORCHESTRATOR_HELD),
+        ("closed", Reason.BRANCH_REVOKED),
+        ("mismatch", Reason.BINDING_MISMATCH),
     ],
 )
 async def test_a_branch_that_is_not_opened_is_told_why(status: str, reason: Reason) -> None:
-    """No room in the table, or its orchestrator is held: the ledger has nothing to do with it."""
+    """No room, its orchestrator is held, or the ledger knows that its token is not good."""
     agent = Agent(status)
     judge, world, table = _judge(agent)
     table.vouch(2**64 - 1, 2**64 - 1)
@@ -258,10 +260,41 @@ async def test_a_branch_that_is_not_opened_is_told_why(status: str, reason: Reas
     agent.answer()
     then = judge.decide(token, 0, drawn=True)
     assert isinstance(then, Denial)
-    assert (then.reason, then.retry) == (reason, True)
+    assert (then.reason, then.retry) == (reason, status in {"share", "full", "held"})
+    again = judge.decide(token, 0)  # the next call asks the agent again
+    assert isinstance(again, Denial)
+    assert (again.reason, again.retry) == (Reason.BUDGET_UNAVAILABLE, True)
     agent.status = "contended"
-    judge.relieve(then, 0)
+    judge.relieve(again, 0)
     agent.answer()
     later = judge.decide(token, 0, drawn=True)
     assert isinstance(later, Denial)
     assert later.reason is Reason.BUDGET_UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("contended", None),
+        ("full", None),
+        ("closed", Reason.BRANCH_REVOKED),
+        ("mismatch", Reason.BINDING_MISMATCH),
+    ],
+)
+async def test_observe_mode_lets_no_token_pass_that_is_not_good(
+    status: str, reason: Reason | None
+) -> None:
+    """Without credit its call goes on; a revoked branch is refused, as if the table knew of it."""
+    agent = Agent(status)
+    judge, world, _ = _judge(agent)
+    first = judge.decide(world.token, 0, observe=True)
+    assert isinstance(first, Denial)
+    judge.relieve(first, 0)
+    agent.answer()
+    then = judge.decide(world.token, 0, observe=True, drawn=True)
+    if reason is None:
+        assert isinstance(then, Permit)
+        assert then.observed_reason is Reason.BUDGET_UNAVAILABLE
+    else:
+        assert isinstance(then, Denial)
+        assert (then.reason, then.grant, then.retry) == (reason, first.grant, False)
