@@ -27,7 +27,8 @@ from crewgate._native.permit import Permit
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
 from crewgate.leases.lease_client import LeaseClient
 
 GATEWAY = "warm, gateway: decide + settle"

@@ -19,8 +19,9 @@ from crewgate._native.audit_line import AuditLines, AuditLineTemplate
 from crewgate._native.permit import Permit
 from crewgate.audit.sink import AuditSink
 from crewgate.core.audit.records import CallInfo, Record
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 from crewgate.gateway.call import authorizer, call_services
 from crewgate.gateway.worker import main, worker
 from crewgate.supervisor.serve import Supervisor

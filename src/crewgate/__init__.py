@@ -6,9 +6,10 @@ and `crewgate.issuer` mints tokens for a crew. All errors of the three are here.
 """
 
 from crewgate._native.permit import Permit
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial, Reason, SpentWindow
+from crewgate.core.verdict import Denial, SpentWindow
 from crewgate.errors import (
     AlreadySettledError,
     BranchRevokedError,

@@ -22,8 +22,9 @@ from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.ids import KeyKind
+from crewgate.core.problem_types import Reason
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 from crewgate.demo.ports import reserve
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import AgentStatus, RevocationReceipt, TreeRow

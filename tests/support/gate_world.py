@@ -14,8 +14,9 @@ from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.ids import KeyKind
 from crewgate.core.policy.policy import Policy
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 from crewgate.leases.lease_client import DrawResult, LeaseClient
 
 GEOMETRY = Geometry(64, 64, 128, 4)

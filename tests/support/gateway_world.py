@@ -26,9 +26,10 @@ from crewgate.config import (
 )
 from crewgate.core.audit.json_line import decode
 from crewgate.core.ids import branch_key, path_digest
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 from crewgate.errors import AlreadySettledError
 from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.call_services import CallServices

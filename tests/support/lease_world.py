@@ -19,8 +19,9 @@ from crewgate._native.records import Geometry
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.policy.policy import Policy, ToolPolicy, VerificationKey
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 from crewgate.leases.lease_client import DrawResult, LeaseClient
 
 GEOMETRY = Geometry(64, 64, 256, 4)

@@ -8,7 +8,7 @@ that escapes and the order of members can only be the same. Knows neither files 
 from crewgate import limits
 from crewgate.core.audit import json_line as lines
 from crewgate.core.audit import record_builder, records
-from crewgate.core.verdict import Reason
+from crewgate.core.problem_types import Reason
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
@@ -57,7 +57,7 @@ cdef bytes slug_of(object would):
     if would is None:
         return b""
     if type(would) is not Reason:
-        raise TypeError("what would have been is a core.verdict.Reason, or None")
+        raise TypeError("what would have been is a core.problem_types.Reason, or None")
     return would.value.encode("ascii")
 
 

@@ -3,7 +3,7 @@
 Says only that there is one token and which bytes it is; whether it is good is the gate's business.
 """
 
-from crewgate.core.verdict import Reason
+from crewgate.core.problem_types import Reason
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 

@@ -5,7 +5,8 @@ the ledger: a lease that is missing or too small is a Denial that asks its calle
 """
 
 from crewgate import limits
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
 
 from libc.stdint cimport int64_t, uint64_t
 

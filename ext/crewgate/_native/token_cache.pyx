@@ -11,7 +11,8 @@ from crewgate import limits
 from crewgate.core.ids import KeyKind
 from crewgate.core.revocation_kinds import NAMED_IN_TOKENS
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t

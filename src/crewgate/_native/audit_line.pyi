@@ -6,8 +6,8 @@ id that has neither 16 bytes nor none.
 """
 
 from crewgate.core.audit.records import CallInfo, CallOutcome
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Reason
 
 class AuditLineTemplate:
     """The lines of calls by one grant, for one tool and method, at one listener, from one network.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from crewgate.core.http import HeaderField
-from crewgate.core.verdict import Reason
+from crewgate.core.problem_types import Reason
 
 class TokenFinder:
     """`core.bearer.find_token` for one set of carriers, names in lower case.

@@ -4,8 +4,8 @@ from types import TracebackType
 from typing import Self
 
 from crewgate.core.policy.policy import Policy
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Reason
 
 class GateContext:
     """A gate as its permits know it; lives as long as the last of them."""

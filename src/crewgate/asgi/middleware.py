@@ -27,9 +27,9 @@ from crewgate.core.http import (
     HeaderField,
     Scope,
 )
-from crewgate.core.problem_types import PROBLEM_TYPES
+from crewgate.core.problem_types import PROBLEM_TYPES, Reason
 from crewgate.core.problems import kind_of
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 from crewgate.verifier import Verifier
 
 _log = logging.getLogger("crewgate.asgi")

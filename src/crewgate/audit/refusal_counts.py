@@ -6,7 +6,8 @@ bounded too: beyond it, peers share the network `*`, and the count stays exact.
 
 from crewgate import limits
 from crewgate.core.audit.records import RefusalsRecord, when
-from crewgate.core.verdict import PeerReason, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import PeerReason
 
 OTHERS = "*"
 _Key = tuple[str, str, str]

@@ -13,7 +13,8 @@ from crewgate.audit.refusal_counts import RefusalCounts
 from crewgate.audit.writer import AuditWriter
 from crewgate.core.audit.records import Record
 from crewgate.core.health import HealthFact
-from crewgate.core.verdict import PeerReason, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import PeerReason
 
 
 class AuditSink:

@@ -12,8 +12,9 @@ from crewgate._native.gate import Gate
 from crewgate._native.records import Geometry
 from crewgate._native.table_owner import OwnedTable
 from crewgate.config import Config
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.claims import Claims
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 from crewgate.errors import ConfigurationError
 from crewgate.policy.loader import key_files, load_policy
 from crewgate.runtime.file_watch import FileWatch

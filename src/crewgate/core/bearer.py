@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection
 
 from crewgate.core.http import HeaderField
-from crewgate.core.verdict import Reason
+from crewgate.core.problem_types import Reason
 
 AUTHORIZATION = b"authorization"
 CARRIERS = ("authorization", "x-api-key", "x-goog-api-key")  # that a tool may choose from

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import msgspec
 
 from crewgate.core.grpc_status import Code
-from crewgate.core.verdict import Reason
 from crewgate.errors import ControlError
 
 _URI = "https://crewgate.dev/problems/"
@@ -25,6 +24,31 @@ _CHALLENGED = {400, 401, 403}
 # RFC 6750, section 3.1.
 _INVALID_TOKEN = "invalid_token"
 INSUFFICIENT_SCOPE = "insufficient_scope"
+
+
+class Reason(enum.Enum):
+    """Why a call was refused, in the order of the checks; the value is the problem type's slug."""
+
+    INVALID_REQUEST = "invalid-request"
+    MISSING_TOKEN = "missing-token"
+    INVALID_TOKEN = "invalid-token"
+    TOKEN_EXPIRED = "token-expired"
+    TOKEN_NOT_YET_VALID = "token-not-yet-valid"
+    TOKEN_LIFETIME = "token-lifetime"
+    TOKEN_CEILING = "token-ceiling"
+    WRONG_AUDIENCE = "wrong-audience"
+    WRONG_ISSUER = "wrong-issuer"
+    BRANCH_REVOKED = "branch-revoked"
+    BINDING_MISMATCH = "binding-mismatch"
+    UNKNOWN_TOOL = "unknown-tool"
+    TOOL_NOT_ALLOWED = "tool-not-allowed"
+    CREDITS_EXHAUSTED = "credits-exhausted"
+    BUDGET_UNAVAILABLE = "budget-unavailable"
+    TABLE_FULL = "table-full"  # no room for another branch, of anybody or of its crew
+    ORCHESTRATOR_HELD = "orchestrator-held"  # throttled or quarantined: no new branches of it
+    REVOCATION_UNAVAILABLE = "revocation-unavailable"
+    UNPRICED = "unpriced"  # after a verdict: what the call costs cannot be told from it,
+    UPGRADE = "upgrade-unsupported"  # or it asks for another protocol
 
 
 class Sender(enum.Flag):

@@ -21,8 +21,9 @@ from crewgate.core.problem_types import (
     INSUFFICIENT_SCOPE,
     PROBLEM_TYPES,
     ProblemType,
+    Reason,
 )
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 
 _AFTER_SECONDS = 1  # an agent looks once a second whether a window has ended
 _OK = 200

@@ -1,40 +1,11 @@
-"""What the gate answers: a `Permit` (native: it holds a reservation) or a `Denial`; no bare bool.
-
-The order of `Reason` is the order of the checks, and its values are the slugs of the problem
-types that a refused client sees (RFC 9457).
-"""
+"""The gate's answer: a `Permit` (native: it holds a reservation) or a `Denial`; no bare bool."""
 
 import enum
 
 import msgspec
 
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
-
-
-class Reason(enum.Enum):
-    """Why a call was refused; the value is the slug of the problem type."""
-
-    INVALID_REQUEST = "invalid-request"
-    MISSING_TOKEN = "missing-token"
-    INVALID_TOKEN = "invalid-token"
-    TOKEN_EXPIRED = "token-expired"
-    TOKEN_NOT_YET_VALID = "token-not-yet-valid"
-    TOKEN_LIFETIME = "token-lifetime"
-    TOKEN_CEILING = "token-ceiling"
-    WRONG_AUDIENCE = "wrong-audience"
-    WRONG_ISSUER = "wrong-issuer"
-    BRANCH_REVOKED = "branch-revoked"
-    BINDING_MISMATCH = "binding-mismatch"
-    UNKNOWN_TOOL = "unknown-tool"
-    TOOL_NOT_ALLOWED = "tool-not-allowed"
-    CREDITS_EXHAUSTED = "credits-exhausted"
-    BUDGET_UNAVAILABLE = "budget-unavailable"
-    TABLE_FULL = "table-full"  # no room for another branch, of anybody or of its crew
-    ORCHESTRATOR_HELD = "orchestrator-held"  # throttled or quarantined: no new branches of it
-    REVOCATION_UNAVAILABLE = "revocation-unavailable"
-    UNPRICED = "unpriced"  # after a verdict: what the call costs cannot be told from it,
-    UPGRADE = "upgrade-unsupported"  # or it asks for another protocol
-
 
 # What a draw of credit finds out about its branch, by its status (`ipc.attach_messages`). The gate
 # knows only that credit is missing, and says BUDGET_UNAVAILABLE.

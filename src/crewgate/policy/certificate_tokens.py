@@ -21,8 +21,8 @@ from crewgate.config import CrossingConfig
 from crewgate.core import cross_crew_account as naming
 from crewgate.core.ids import uuid_text
 from crewgate.core.policy.policy import Policy, VerificationKey
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.claims import Claims, is_text
-from crewgate.core.verdict import Reason
 from crewgate.core.x509.identity import Identity
 
 

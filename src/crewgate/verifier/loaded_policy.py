@@ -12,7 +12,8 @@ from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.core.policy.policy import Policy
-from crewgate.core.verdict import DRAW_REASONS, FINAL_REASONS, Denial, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import DRAW_REASONS, FINAL_REASONS, Denial
 from crewgate.leases.branch_opening import DrawResult
 from crewgate.policy import certificate_tokens
 from crewgate.policy.certificate_tokens import CertificateTokens

@@ -10,7 +10,8 @@ import time
 from msgspec import structs
 
 from crewgate import limits
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
 from crewgate.policy.certificate_tokens import SignedToken
 from crewgate.verifier.loaded_policy import UNKNOWN, DecisionRequest, LoadedPolicy
 from crewgate.verifier.peer_certificates import PeerCertificates, VerifiedCertificate

@@ -7,7 +7,7 @@ import pytest
 from agent_process import PRICE, Enter, Site, reason
 from crew_world import BRANCH, PARENT, ROOT
 
-from crewgate.core.verdict import Reason
+from crewgate.core.problem_types import Reason
 from crewgate.ipc.attach_messages import KeysRevoked
 from crewgate.issuer.gateway import BranchUsage, LocalGateway
 

@@ -13,7 +13,7 @@ from crew_world import BRANCH
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core.ids import branch_key
-from crewgate.core.verdict import Reason
+from crewgate.core.problem_types import Reason
 from crewgate.errors import LinkError, RefusedError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import TreeRow

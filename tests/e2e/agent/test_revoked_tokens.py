@@ -8,8 +8,8 @@ from crew_world import BRANCH, CREW, KID
 
 from crewgate import limits
 from crewgate.core.ids import KeyKind
+from crewgate.core.problem_types import Reason
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.core.verdict import Reason
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.issuer.gateway import LocalGateway
 from crewgate.issuer.inspection import read_claims

@@ -13,7 +13,8 @@ from scripted_server import read_request
 from tls_listener import read_all
 
 from crewgate.core.audit.records import CallOutcome
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
 from crewgate.gateway.call.pending_call import ListenerPolicy
 from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.upstream.balancer import SocketAddress

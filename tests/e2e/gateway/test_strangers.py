@@ -11,7 +11,8 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
 from tls_listener import read_all, read_until, running_edge
 
 from crewgate import limits
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
 from crewgate.gateway.bad_token_limit import BadTokenLimiter
 from crewgate.server import Exchange
 

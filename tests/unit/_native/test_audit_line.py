@@ -13,9 +13,9 @@ from crewgate.core.audit import records
 from crewgate.core.audit.json_line import decode, encode
 from crewgate.core.audit.record_builder import permitted
 from crewgate.core.audit.records import CallEnd, CallInfo, CallOutcome
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Reason
 
 BRANCH = "0199c1d2-0000-7000-8000-000000000003"
 REQUEST = CallInfo(1_800_000_000_123_456_789, bytes(range(16)), "agents", "::/48", "a.b", "GET")

@@ -9,7 +9,7 @@ from leaks import assert_no_leak
 
 from crewgate._native.bearer import TokenFinder
 from crewgate.core.bearer import find_token
-from crewgate.core.verdict import Reason
+from crewgate.core.problem_types import Reason
 
 Field = tuple[bytes, bytes]
 

@@ -10,7 +10,8 @@ from gate_world import Gatehouse
 from crewgate import limits
 from crewgate.core import ids
 from crewgate.core.ids import KeyKind
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
 
 SEARCH, EMBED, PING, PUBLISH, FINANCE_AUDIT = range(5)
 UNKNOWN = -1

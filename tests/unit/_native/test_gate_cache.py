@@ -10,7 +10,8 @@ from tokens import compact, sign
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
 
 PING = 2
 

@@ -6,7 +6,8 @@ from gate_world import GEOMETRY, Gatehouse
 
 from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
 from crewgate.errors import AlreadySettledError
 from crewgate.leases.lease_client import DrawResult
 

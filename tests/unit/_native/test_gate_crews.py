@@ -14,7 +14,7 @@ from gate_world import Gatehouse
 from crewgate._native.records import BranchRecord
 from crewgate.core import ids
 from crewgate.core.ids import KeyKind, uuid_bytes
-from crewgate.core.verdict import Reason
+from crewgate.core.problem_types import Reason
 
 FINANCE, BD = "finance", "bd"
 SEARCH = 0

@@ -6,7 +6,7 @@ from gate_world import Gatehouse
 
 from crewgate.core import ids
 from crewgate.core.ids import KeyKind, uuid_bytes
-from crewgate.core.verdict import Reason
+from crewgate.core.problem_types import Reason
 
 PING = 2
 SIBLING = "0199c1d2-0000-7000-8000-0000000000aa"

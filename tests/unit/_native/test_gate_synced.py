@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from crewgate._native.permit import Permit
 from crewgate.core.ids import KeyKind, uuid_bytes
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
 
 CLOSED, OPEN = 0, 1
 ALWAYS = 2**64 - 1

@@ -30,7 +30,7 @@ from crewgate.core.audit.records import (
     StreamOpened,
     WatchRecord,
 )
-from crewgate.core.verdict import Reason
+from crewgate.core.problem_types import Reason
 
 AFTERNOON: list[Record] = [
     permit(1, ROOT, "lead", "publish.post", 10_000),

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from crewgate.audit.refusal_counts import OTHERS, RefusalCounts
 from crewgate.core.audit.records import when
-from crewgate.core.verdict import Reason
+from crewgate.core.problem_types import Reason
 
 SECOND = 1_000_000_000
 

@@ -11,7 +11,7 @@ from crewgate.audit.sink import AuditSink
 from crewgate.audit.writer import AuditWriter
 from crewgate.core.audit.json_line import decode, encode
 from crewgate.core.audit.records import RefusalsRecord
-from crewgate.core.verdict import Reason
+from crewgate.core.problem_types import Reason
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from crewgate.core import grpc_status, problems
 from crewgate.core.grpc_status import Code
-from crewgate.core.problem_types import PROBLEM_TYPES, PROBLEMS
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.problem_types import PROBLEM_TYPES, PROBLEMS, Reason
+from crewgate.core.verdict import Denial
 
 # grpc.io, "Status codes".
 INVALID_ARGUMENT, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNIMPLEMENTED = 3, 7, 8, 12

@@ -12,10 +12,10 @@ from crewgate.core.problem_types import (
     BY_STATUS,
     PROBLEMS,
     ProblemType,
+    Reason,
     Sender,
     _add,
 )
-from crewgate.core.verdict import Reason
 
 # RFC 6750, section 3: what an error_description may hold.
 DESCRIPTION = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+")

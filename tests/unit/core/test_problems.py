@@ -8,8 +8,8 @@ from grant_builders import grant
 from msgspec import structs
 
 from crewgate.core import problems
-from crewgate.core.problem_types import PROBLEM_TYPES
-from crewgate.core.verdict import Denial, Reason, SpentWindow
+from crewgate.core.problem_types import PROBLEM_TYPES, Reason
+from crewgate.core.verdict import Denial, SpentWindow
 
 STATUS = {
     Reason.INVALID_REQUEST: (400, "invalid_request"),

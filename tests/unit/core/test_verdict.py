@@ -3,7 +3,8 @@
 import pytest
 from grant_builders import branch_id, grant
 
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
 
 
 def test_a_denial_is_short_and_no_truth_value() -> None:

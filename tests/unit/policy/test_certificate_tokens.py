@@ -14,7 +14,8 @@ from crewgate._native.permit import Permit
 from crewgate.core import ids
 from crewgate.core.cross_crew_account import run_branch
 from crewgate.core.ids import KeyKind
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
 from crewgate.core.x509.certificate import revocable_by
 from crewgate.policy.certificate_tokens import NONE, LocalSigner
 

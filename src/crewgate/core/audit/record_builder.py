@@ -15,8 +15,9 @@ from crewgate.core.audit.records import (
     request_text,
     when,
 )
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 
 
 class IdentityFields(TypedDict):

@@ -16,8 +16,9 @@ from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.core.budget.window_reset import explained
 from crewgate.core.policy.policy import Policy
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import DRAW_REASONS, FINAL_REASONS, Denial, Reason
+from crewgate.core.verdict import DRAW_REASONS, FINAL_REASONS, Denial
 from crewgate.gateway.call.interfaces import DrawCallback
 from crewgate.ipc.attach_messages import CreditDrawn
 

@@ -26,9 +26,9 @@ from crewgate.core import problem_types
 from crewgate.core.audit import record_builder
 from crewgate.core.audit import records as audit
 from crewgate.core.audit.network_prefix import peer_network
-from crewgate.core.problem_types import ProblemType
+from crewgate.core.problem_types import ProblemType, Reason
 from crewgate.core.problems import kind_of
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway import cors
 from crewgate.gateway.bad_token_limit import BadTokenLimiter

@@ -5,8 +5,9 @@ from typing import Protocol
 
 from crewgate._native.permit import Permit
 from crewgate.core.audit import records as audit
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 from crewgate.ipc.attach_messages import CreditDrawn
 
 DrawCallback = Callable[[CreditDrawn | None], None]  # None: the agent did not answer

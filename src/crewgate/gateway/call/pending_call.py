@@ -18,7 +18,7 @@ from crewgate._native.fields import written
 from crewgate.core.audit import records as audit
 from crewgate.core.http import HeaderField
 from crewgate.core.policy.routing import named_host, plain_path
-from crewgate.core.verdict import Reason
+from crewgate.core.problem_types import Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.call.request_pricing import PricedRequest, price
 from crewgate.gateway.forwarded import forwarded_header_lines, forwarded_headers, merged_headers

@@ -16,8 +16,9 @@ from crewgate.core.pricing.json_document import UNPRICED, JSONDocument
 from crewgate.core.pricing.meter import CostMeter
 from crewgate.core.pricing.sources import RequestParts
 from crewgate.core.pricing.tariff import Tariff
+from crewgate.core.problem_types import Reason
 from crewgate.core.shared_quota import SharedQuota
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 from crewgate.errors import RequestRefusedError
 from crewgate.server import Exchange, Request
 

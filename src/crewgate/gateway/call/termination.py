@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 from crewgate.core.audit.records import CallOutcome
+from crewgate.core.problem_types import Reason
 from crewgate.core.problems import event, grpc_fields, kind_of
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 from crewgate.gateway.call.problem_response import respond_with_problem
 from crewgate.gateway.routes import RouteTable
 from crewgate.server import Exchange

@@ -22,6 +22,7 @@ from crewgate.core.audit.records import Record, RevocationRecord
 from crewgate.core.cross_crew_account import ISSUER
 from crewgate.core.ids import KeyKind, crew_key
 from crewgate.core.policy.policy import CrewPolicy
+from crewgate.core.problem_types import Reason
 from crewgate.core.revocation_kinds import (
     BY_CLAIM_LABEL,
     KINDS,
@@ -29,7 +30,6 @@ from crewgate.core.revocation_kinds import (
     RevocationKind,
     RevocationTarget,
 )
-from crewgate.core.verdict import Reason
 from crewgate.errors import RefusedError
 from crewgate.ipc.admin_messages import Revoke
 from crewgate.issuer.inspection import read_claims

@@ -14,9 +14,10 @@ from crewgate.core.audit.records import (
     request_text,
     when,
 )
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 
 ROOT = "0199c1d2-0000-7000-8000-000000000001"
 PARENT = "0199c1d2-0000-7000-8000-000000000002"

@@ -17,7 +17,8 @@ from crewgate.core.budget.ledger_protocol import (
 )
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.budget.window_reset import explained
-from crewgate.core.verdict import Denial, Reason, SpentWindow
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial, SpentWindow
 
 GRANT = grant(1, 50)
 DAY, HOUR = 86_400, 3600

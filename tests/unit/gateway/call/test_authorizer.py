@@ -9,8 +9,9 @@ from gate_world import Gatehouse
 from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
 from crewgate._native.table_owner import OwnedTable
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial, Reason, SpentWindow
+from crewgate.core.verdict import Denial, SpentWindow
 from crewgate.gateway.call.authorizer import GateAuthorizer
 from crewgate.gateway.call.interfaces import DrawCallback
 from crewgate.ipc.attach_messages import CreditDrawn

@@ -8,8 +8,9 @@ from gateway_world import FakePermit, drawn, grant_of
 
 from crewgate import limits
 from crewgate.core.audit.records import CallOutcome
+from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial
 from crewgate.gateway.call.credit_top_up import CreditTopUp
 from crewgate.gateway.call.interfaces import DrawCallback
 

@@ -7,7 +7,7 @@ import pytest
 from gateway_world import config_of
 
 from crewgate.config import UpstreamConfig, UpstreamOrigin
-from crewgate.core.verdict import Reason
+from crewgate.core.problem_types import Reason
 from crewgate.gateway.call.pending_call import extract_credentials
 from crewgate.gateway.routes import RouteTable, build
 from crewgate.server import Poller

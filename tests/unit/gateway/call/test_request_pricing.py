@@ -15,7 +15,8 @@ from crewgate.core.http import HeaderField
 from crewgate.core.pricing.json_document import UNPRICED
 from crewgate.core.pricing.sources import BytesTerm, HeaderTerm, ItemsTerm, NumberTerm, PriceTerm
 from crewgate.core.pricing.tariff import MILLION, LLMDialect, ModelRates, Tariff
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.call.request_pricing import PricedRequest, price
 from crewgate.server.request import Request, build
