@@ -11,34 +11,9 @@ from hypothesis import strategies as st
 
 from crewgate.core import grpc_status, problems
 from crewgate.core.grpc_status import Code
-from crewgate.core.problem_types import PROBLEM_TYPES, PROBLEMS, Reason
+from crewgate.core.problem_types import PROBLEM_TYPES, Reason
 from crewgate.core.verdict import Denial
 
-# grpc.io, "Status codes".
-INVALID_ARGUMENT, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNIMPLEMENTED = 3, 7, 8, 12
-UNAVAILABLE, UNAUTHENTICATED, DEADLINE_EXCEEDED = 14, 16, 4
-CODES = {
-    Reason.INVALID_REQUEST: INVALID_ARGUMENT,
-    Reason.UNKNOWN_TOOL: UNIMPLEMENTED,
-    Reason.TOOL_NOT_ALLOWED: PERMISSION_DENIED,
-    Reason.CREDITS_EXHAUSTED: RESOURCE_EXHAUSTED,
-    Reason.BUDGET_UNAVAILABLE: UNAVAILABLE,
-    Reason.TABLE_FULL: UNAVAILABLE,
-    Reason.ORCHESTRATOR_HELD: UNAVAILABLE,
-    Reason.REVOCATION_UNAVAILABLE: UNAVAILABLE,
-    Reason.UNPRICED: INVALID_ARGUMENT,
-    Reason.UPGRADE: UNIMPLEMENTED,
-}
-OWN = {
-    "allowance-exhausted": RESOURCE_EXHAUSTED,
-    "audit-unavailable": UNAVAILABLE,
-    "body-too-large": RESOURCE_EXHAUSTED,
-    "busy": UNAVAILABLE,
-    "misdirected": UNIMPLEMENTED,
-    "upstream-failed": UNAVAILABLE,
-    "upstream-timeout": DEADLINE_EXCEEDED,
-    "upstream-unavailable": UNAVAILABLE,
-}
 ID = bytes(15) + b"\1"
 Message = dict[int, list["int | bytes"]]
 
@@ -86,21 +61,6 @@ def entries(info: Message) -> dict[str, str]:
     """The metadata of an ErrorInfo: each entry of a map is a message."""
     pairs = [parsed(entry) for entry in info[3] if isinstance(entry, bytes)]
     return {bytes(pair[1][0]).decode(): bytes(pair[2][0]).decode() for pair in pairs}  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("reason", Reason)
-def test_every_reason_has_its_code(reason: Reason) -> None:
-    """401 is UNAUTHENTICATED, and so on; credits that are spent are a resource."""
-    kind = PROBLEM_TYPES[reason]
-    wanted = CODES.get(reason, UNAUTHENTICATED)
-    assert kind.grpc_code == wanted
-    assert (kind.status == 401) == (wanted == UNAUTHENTICATED)
-
-
-@pytest.mark.parametrize("slug", OWN)
-def test_the_gateways_own_problems_have_theirs(slug: str) -> None:
-    """None is UNKNOWN."""
-    assert PROBLEMS[slug].grpc_code == OWN[slug]
 
 
 def test_a_refusal_is_an_answer_of_trailers_only() -> None:
