@@ -58,7 +58,7 @@ def quiet(_: str) -> None:
 
 
 def members(folder: Path, material: Path) -> Iterator[None]:
-    """Members come, and every second one is sent away again."""
+    """Members come, and every second one is evicted again."""
     directory = MemberDirectory(
         folder / "gossip", CertificateVerifier(material / "root.pem"), CLUSTER
     )
@@ -72,7 +72,7 @@ def members(folder: Path, material: Path) -> Iterator[None]:
         say("member", known.id.hex())
         yield
         if number % 2:
-            directory.send_away(known.id, known.issued)
+            directory.evict(known.id, known.issued)
             say("gone", known.id.hex())
             yield
 

@@ -12,6 +12,7 @@ from crewgate.api import access
 T = TypeVar("T")
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
+_RENAMED = {"every_token_of": "all_tokens_of"}  # what earlier versions called a member of a body
 
 
 class APIRequest(msgspec.Struct, frozen=True):
@@ -42,7 +43,10 @@ class APIRequest(msgspec.Struct, frozen=True):
         try:
             return msgspec.json.decode(self.body, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            access.malformed(f"body: {error}"[: limits.certificate_subject_chars_max])
+            text = str(error)
+            for old, new in _RENAMED.items():
+                text = text.replace(f"unknown field `{old}`", f"`{old}`, which is `{new}` now")
+            access.malformed(f"body: {text}"[: limits.certificate_subject_chars_max])
 
     def form(self) -> dict[str, str]:
         """The fields of a form; ControlError 400 for what is none, 415 for another type."""

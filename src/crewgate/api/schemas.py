@@ -40,7 +40,7 @@ class RevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     branch: BoundedText = ""
     grant: BoundedText = ""
     process: BoundedText = ""
-    every_token_of: BoundedText = ""
+    all_tokens_of: BoundedText = ""
     crew: BoundedText = ""
     certificate: BoundedText = ""
     orchestrator: BoundedText = ""

@@ -35,12 +35,18 @@ COMMANDS = {
     "ca": "Make certificates, revoke them, and say what there is.",
     "run": "Run an orchestrator with a certificate that it uses and never holds.",
     "decommission": "End an orchestrator: certificates, tokens, key and process.",
-    "cluster": "Say which machines there are, send one away for good, change their keys.",
+    "cluster": "Show the machines, evict one for good, change their keys.",
     "audit": "Ask who called what, under which grant, at what cost.",
     "ledger": "Say what every crew, run and branch has spent, and keep the tables in order.",
     "backup": "Copy all that this machine would be lost without into a new folder.",
     "restore": "Put a machine back as `crewgate backup` copied it into DIR.",
     "demo": "Replay the incident on a real gateway.",
+}
+# What earlier versions called an option or a subcommand, by the command in which it stood.
+_RENAMED = {
+    ("revoke", "--every-token-of"): "--all-tokens-of",
+    ("cluster", "forget"): "evict",
+    ("cluster keys rotate", "--void"): "--revoke-old",
 }
 
 
@@ -95,8 +101,15 @@ def _print_error(error: click.ClickException) -> NoReturn:
         raise error
     command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
     hint = f"; see {command} --help" if command else ""
-    text = " ".join(error.format_message().split()).rstrip(".")
+    text = _renamed(command, error) or " ".join(error.format_message().split()).rstrip(".")
     raise _OneLineError(f"{text}{hint}") from error
+
+
+def _renamed(command: str, error: click.ClickException) -> str:
+    """The sentence that names the new word where an old one was typed; "" if none was."""
+    old = getattr(error, "option_name", "") or getattr(error, "command_name", "")
+    new = _RENAMED.get((command.partition(" ")[2], old))
+    return f"{old!r} is called {new!r} now" if new else ""
 
 
 @click.group("crewgate", cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

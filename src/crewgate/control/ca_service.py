@@ -41,7 +41,7 @@ from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity import Identity, Role, check, member_id
 from crewgate.errors import AuthorityError, ControlError, CRLPublishError, LinkError, RefusedError
-from crewgate.gossip.directory import sent_away
+from crewgate.gossip.directory import evicted_members
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.lifecycle.runs import RunStore
 from crewgate.runtime.reserved_file import ReservedFile
@@ -283,7 +283,7 @@ class CAService:
 
     def _refuse_evicted(self, entry: CertificateRecord) -> None:
         """ControlError for a forgotten machine: a new certificate would make it a member again."""
-        gone, _ = sent_away(self._state / "gossip", int(time.time()))
+        gone, _ = evicted_members(self._state / "gossip", int(time.time()))
         is_gone = entry.issued <= gone.get(member_id(entry.name), -1)
         if entry.role is Role.GATEWAY and is_gone:
             raise NOT_PERMITTED.error(

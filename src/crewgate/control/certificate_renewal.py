@@ -32,7 +32,7 @@ from crewgate.core.health import HealthFact, degraded, failed, ok
 from crewgate.core.x509.certificate import Certificate, read
 from crewgate.core.x509.identity import Role, member_id
 from crewgate.errors import AuthorityError
-from crewgate.gossip.directory import sent_away
+from crewgate.gossip.directory import evicted_members
 
 if TYPE_CHECKING:
     from crewgate.control.remote_authority import RemoteAuthority
@@ -167,7 +167,7 @@ class CertificateRenewal:
             leaf = read_pair(pair)
             who = read(leaf.public_bytes(Encoding.DER))
             if _is_evicted(config, who, int(self._wall())):
-                return "this machine was sent away, so its certificate is not renewed"
+                return "this machine was evicted, so its certificate is not renewed"
             files = CertificatePair(pair.certificate, pair.key)
             is_server = who.identity is None
             chain = source.next_chain(leaf, files, is_server=is_server)
@@ -205,7 +205,7 @@ def _is_evicted(config: Config, who: Certificate, now: int) -> bool:
     if who.identity is None:
         return False
     identity = who.speaks_for()
-    gone, _ = sent_away(config.state / "gossip", now)
+    gone, _ = evicted_members(config.state / "gossip", now)
     is_gone = who.issued <= gone.get(member_id(identity.name), -1)
     return identity.role is Role.GATEWAY and is_gone
 

@@ -119,7 +119,7 @@ _ROWS: Final = (
         of_configured_crew=True, share="branch", when_full=WhenFull.COARSEN,
     ),
     RevocationKind(
-        kind=KeyKind.CREW, identifier=_crew, request_field="every_token_of",
+        kind=KeyKind.CREW, identifier=_crew, request_field="all_tokens_of",
         of_configured_crew=True,
     ),
     RevocationKind(

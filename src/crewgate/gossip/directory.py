@@ -28,7 +28,7 @@ from crewgate.runtime.durable_files import (
 _PRIVATE = 0o600
 
 
-def sent_away(folder: Path, now: int) -> tuple[dict[bytes, int], list[Path]]:
+def evicted_members(folder: Path, now: int) -> tuple[dict[bytes, int], list[Path]]:
     """Members, and until when issued certificates of theirs are none's, as `folder` has it.
 
     And the marks that cannot be read: the disk has lost when it was, and not that it was, so no
@@ -54,7 +54,7 @@ def sent_away(folder: Path, now: int) -> tuple[dict[bytes, int], list[Path]]:
 class MemberDirectory:
     """All gateways that were ever seen here, by their certificates; each also a file of `folder`.
 
-    Members are those that nobody has sent away since their newest certificate was issued; the
+    Members are those that nobody has evicted since their newest certificate was issued; the
     certificates of the others are kept for what they have signed.
     """
 
@@ -99,9 +99,9 @@ class MemberDirectory:
         start anew.
         """
         remove_drafts(self._folder)
-        self.gone, unreadable = sent_away(self._folder, now)
+        self.gone, unreadable = evicted_members(self._folder, now)
         said = [
-            f"{path}: cannot be read, so gateway {path.stem} counts as sent away; a certificate "
+            f"{path}: cannot be read, so gateway {path.stem} counts as evicted; a certificate "
             "that is issued from now on brings it back"
             for path in unreadable
         ]
@@ -141,7 +141,7 @@ class MemberDirectory:
             _discard(self._outdated.pop())
 
     def drop(self, now: int, origins: Container[bytes]) -> None:
-        """Forget members that were sent away, and whose certificates have long expired.
+        """Forget members that were evicted, and whose certificates have long expired.
 
         If no certificate of a member is here, the disk may have lost some: it stays until none of
         them can be good any more. Members among `origins` stay: machines that are handed what such
@@ -176,7 +176,7 @@ class MemberDirectory:
         if before is not None and known.id in self and not self._may_follow(known, before):
             raise GossipError(
                 f"another machine is called {known.name}, with another signing key: give this one "
-                f"another name (`init --name`), or `crewgate cluster forget {known.name}` if that "
+                f"another name (`init --name`), or `crewgate cluster evict {known.name}` if that "
                 "one is gone"
             )
         if self._add(known):
@@ -188,7 +188,7 @@ class MemberDirectory:
         """Whether a certificate is of the machine that has the name: its signing key stays."""
         return known.identity.key == before.identity.key
 
-    def send_away(self, member: bytes, before: int) -> bool:
+    def evict(self, member: bytes, before: int) -> bool:
         """No certificate issued until then is a member's; whether that was news.
 
         The disk has it, or `trouble` says why it has not.

@@ -2,7 +2,7 @@
 
 Every member keeps the newest few and opens with all of them. It seals with the newest that all had
 time to hear of, since it was heard of here: whoever hands keys out may lie about when they were
-made. A key that `voids` is made when a member is sent away: it is used at once, and those before it
+made. A key that `voids` is made when a member is evicted: it is used at once, and those before it
 end: whoever lacks it meets a key that it does not know, and asks. Times are whole seconds of the
 wall clock.
 """

@@ -1,6 +1,6 @@
 """Who the members are, and what keys the group has: what is said, and believed, over streams.
 
-Whoever shows the certificate of a gateway of this CA is a member, until it is sent away. Every
+Whoever shows the certificate of a gateway of this CA is a member, until it is evicted. Every
 method is one plain step.
 """
 
@@ -26,7 +26,7 @@ class SelfConnectionError(GossipError):
 
 
 class EvictedError(GossipError):
-    """The other side was a member, and was sent away."""
+    """The other side was a member, and was evicted."""
 
 
 class MembershipState:
@@ -55,7 +55,7 @@ class MembershipState:
 
     @property
     def is_evicted(self) -> bool:
-        """Whether this machine was sent away, and shows no certificate that was issued since."""
+        """Whether this machine was evicted, and shows no certificate that was issued since."""
         return self.me.id not in self.directory
 
     @property
@@ -65,7 +65,7 @@ class MembershipState:
 
     @property
     def rejoin_instructions(self) -> str:
-        """What an outcast takes to be a member again."""
+        """What an evicted machine takes to be a member again."""
         days = limits.gateway_life_seconds_max // 86_400
         return (
             "a new certificate in the place of [cluster] certificate and key: `crewgate ca issue "
@@ -90,7 +90,7 @@ class MembershipState:
     def recognise(self, leaf: bytes) -> bytes:
         """Which member is behind a leaf that a handshake has proved; GossipError.
 
-        The CA has others' certificates too, and that of an outcast (EvictedError) still serves.
+        The CA has others' certificates too, and that of an evicted one (EvictedError) still serves.
         """
         try:
             found = certificate_.read(leaf)
@@ -103,7 +103,7 @@ class MembershipState:
             raise GossipError(f"{identity.label} is no gateway")
         member = member_id(identity.name)
         if found.issued <= self.directory.gone.get(member, -1):
-            raise EvictedError(f"gateway {identity.name} was sent away")
+            raise EvictedError(f"gateway {identity.name} was evicted")
         keys = certificate_.revocable_by(identity, found.serial, found.issued)
         if self._host.is_dead(keys):
             raise GossipError(f"gateway {identity.name}: its certificate is revoked")
@@ -116,7 +116,7 @@ class MembershipState:
         """
         known = self._known(leaf, hello)
         if known.issued <= self.directory.gone.get(known.id, -1):  # its newest may be another's
-            raise GossipError(f"gateway {known.name} was sent away")
+            raise GossipError(f"gateway {known.name} was evicted")
         try:
             self.keyring.merge(hello.keys, self._host.wall(), may_void=known.may_revoke)
         except ValueError as error:
@@ -127,13 +127,13 @@ class MembershipState:
         return known
 
     def dismissed(self, node: ProtocolNode, leaf: bytes, shown: KnownMember) -> None:
-        """Whose leaf this is says that we were sent away: nothing is believed that it may not do.
+        """Whose leaf this is says that we were evicted: nothing is believed that it may not do.
 
         It could have sent us away itself, if it may revoke. It means the certificate that was
         `shown`: another may have come to our rescue meanwhile.
         """
         if MAY_REVOKE in certificate_.read(leaf).speaks_for().rights:
-            self.send_away(node, shown.id, shown.issued)
+            self.evict(node, shown.id, shown.issued)
 
     def introduce(self, credentials: Iterable[MemberCredential]) -> None:
         """Gateways that a member knows; GossipError, and those before were taken."""
@@ -150,9 +150,9 @@ class MembershipState:
         """
         for member, before in hello.gone.items() if known.may_revoke else ():
             if self.directory.get(member) is not None:
-                self.send_away(node, member, before)
+                self.evict(node, member, before)
         if known.id not in self.directory:
-            raise GossipError(f"gateway {known.name} was sent away")
+            raise GossipError(f"gateway {known.name} was evicted")
         self.add_members(node)
         node.members.join(known.id, known.address, self._host.now())
         members = [each for each in hello.members if each in self.directory]
@@ -166,21 +166,21 @@ class MembershipState:
 
     def watch(self, node: ProtocolNode, entries: Sequence[RevocationEntry]) -> bool:
         """Revocations that may be of members; whether one is a member no more."""
-        sent_away = False
+        evicted = False
         for entry in entries:
             member = self._labels.get(entry.key) if entry.kind == KeyKind.ORCHESTRATOR else None
             if member is not None:
                 before = entry.before - limits.leeway_seconds
-                sent_away = self.send_away(node, member, before) or sent_away
-        return sent_away
+                evicted = self.evict(node, member, before) or evicted
+        return evicted
 
-    def send_away(self, node: ProtocolNode, member: bytes, before: int) -> bool:
+    def evict(self, node: ProtocolNode, member: bytes, before: int) -> bool:
         """No certificate issued until then is a member's; whether it was one."""
-        if not self.directory.send_away(member, before) or member in self.directory:
+        if not self.directory.evict(member, before) or member in self.directory:
             return False
         if member == self.me.id:
             self._host.log(
-                f"this machine was sent away; to come back it takes {self.rejoin_instructions}"
+                f"this machine was evicted; to come back it takes {self.rejoin_instructions}"
             )
             return True
         self._host.log(f"gateway {self.directory.name(member)} is no member any more")

@@ -220,7 +220,7 @@ class GossipNode:
     def drop(self, member: bytes) -> None:
         """It is gone for good by the word of a person: nobody is asked."""
         self.node.freshness.drop(member)
-        if self.company.send_away(self.node, member, self.host.wall()):
+        if self.company.evict(self.node, member, self.host.wall()):
             self.company.rotate(self.node, voids=True)
         self.save()
 

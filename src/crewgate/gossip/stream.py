@@ -91,7 +91,7 @@ class CapsuleBatch(msgspec.Struct, frozen=True, tag="capsules"):
 
 
 class EvictionNotice(msgspec.Struct, frozen=True, tag="dismissal"):
-    """In the place of a hello, to a machine that was sent away: nobody else would tell it."""
+    """In the place of a hello, to a machine that was evicted: nobody else would tell it."""
 
 
 class AskNameSeen(msgspec.Struct, frozen=True, tag="ask-seen"):
@@ -113,7 +113,7 @@ class NameSeen(msgspec.Struct, frozen=True, tag="seen"):
 
 
 class EvictionError(GossipError):
-    """The other side says that this machine was sent away."""
+    """The other side says that this machine was evicted."""
 
 
 SyncMessage = (
@@ -203,7 +203,7 @@ class SyncStream:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise GossipError(f"a frame that says nothing: {error}") from error
         if isinstance(words, EvictionNotice):
-            raise EvictionError("it says that this machine was sent away")
+            raise EvictionError("it says that this machine was evicted")
         return words
 
     async def _take(self, size: int) -> bytes:

@@ -151,10 +151,8 @@ class AdminClient:
         """How this machine stands among them."""
         return self._ask(GetClusterStatus(id=self._next_id()), ClusterStatus)
 
-    def forget(
-        self, name: str, until: EvictUntil = "", *, force: bool = False
-    ) -> RevocationReceipt:
-        """Send a member away for good; returns as `revoke`.
+    def evict(self, name: str, until: EvictUntil = "", *, force: bool = False) -> RevocationReceipt:
+        """Evict a member for good; returns as `revoke`.
 
         The receipt has no targets if this machine has no certificate of the member: nothing was
         revoked, and no other machine could be told.
@@ -162,9 +160,9 @@ class AdminClient:
         ask = EvictMember(id=self._next_id(), name=name, until=until, force=force)
         return self._ask(ask, RevocationReceipt)
 
-    def rotate_keys(self, *, voids: bool = False) -> KeysRotated:
-        """Make another key for the datagrams of all members; `voids` ends those before it."""
-        return self._ask(RotateKeys(id=self._next_id(), voids=voids), KeysRotated)
+    def rotate_keys(self, *, revoke_old: bool = False) -> KeysRotated:
+        """Make another key for the datagrams of all members; `revoke_old` ends earlier keys."""
+        return self._ask(RotateKeys(id=self._next_id(), voids=revoke_old), KeysRotated)
 
     def _next_id(self) -> int:
         self._last_id += 1

@@ -8,7 +8,7 @@ from msgspec import Meta
 from crewgate import limits
 from crewgate.ipc.attach_messages import Count, Id
 
-# By whom it is to be on disk before it is answered. "All" would name the one that is sent away.
+# By whom it is to be on disk before it is answered. "All" would name the one that is evicted.
 EvictUntil = Literal["", "local", "quorum"]
 
 
@@ -76,14 +76,14 @@ class MemberRow(msgspec.Struct, frozen=True):
     """One machine; times are seconds, and `ends` (of its certificate) since the epoch.
 
     `standing`: it counts; it is joining, until it has compared with a majority; it waits to be
-    admitted until those before it have; or it was sent away, and goes once a majority was asked.
-    This machine may be the one: an outcast.
+    admitted until those before it have; or it was evicted, and goes once a majority was asked.
+    This machine may be the one: it is evicted.
     """
 
     name: str
     address: str
     state: str  # "here" (this machine), or "alive", "suspect", "dead", "left"
-    standing: str  # "counts", "joining", "waiting", "leaving" or "outcast"
+    standing: str  # "counts", "joining", "waiting", "leaving" or "evicted"
     compared_seconds: float | None  # ago
     ends: int
     may_revoke: bool

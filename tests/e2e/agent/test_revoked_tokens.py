@@ -66,13 +66,13 @@ def test_the_command_says_it_to_a_person_and_to_a_script(site: Site, enter: Ente
         CREW,
         "local",
     )
-    done = site.command("revoke", "--every-token-of", CREW, "--until", "all")
+    done = site.command("revoke", "--all-tokens-of", CREW, "--until", "all")
     assert (
         f"every token of crew article that is dated until {limits.leeway_seconds} s" in done.stdout
     )
     for arguments, says in (
         (("--grant", "g"), "say whose grant it is: --crew article"),
-        (("--every-token-of", "nobody"), "is no crew that has tokens; configured are: article"),
+        (("--all-tokens-of", "nobody"), "is no crew that has tokens; configured are: article"),
     ):
         done = site.command("revoke", *arguments)
         assert (done.returncode, done.stdout) == (2, "")

@@ -1,4 +1,4 @@
-"""Real gateways: who they are to each other, their key, one sent away, and the first of all."""
+"""Real gateways: who they are to each other, their key, one evicted, and the first of all."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 from cluster_configs import answer, begin, counted, gateways, name_of, said, stands, token_of
 from installation import Installation, wait_until
 
-OUTCAST = "others that count it: it was sent away, and to come back takes a new certificate"
+EVICTED = "others that count it: it was evicted, and to come back takes a new certificate"
 OUT_OF_TOUCH = (
     "what a majority of the members knows: compared with 0 of 1 other in time, and 1 is needed; "
     "silent: "
@@ -54,7 +54,7 @@ def test_another_key_is_taken_up_by_all(three: list[Installation]) -> None:
     assert early.returncode == 2
     assert "the last key is not in use yet" in early.stderr
     before = max(stands(each).keys for each in three)
-    assert first.run("cluster", "keys", "rotate", "--void").startswith("a new key is in use")
+    assert first.run("cluster", "keys", "rotate", "--revoke-old").startswith("a new key is in use")
     wait_until(lambda: all(stands(each).keys > before for each in three))
     branch = "018f0000-0000-7000-8000-000000000001"
     receipt = first.ask("revoke", branch, "--crew", "article", "--until", "all")
@@ -69,7 +69,7 @@ def test_one_that_is_forgotten_refuses_calls_and_does_not_come_back(
     first, second, third = three
     name, token = name_of(third), token_of(first)
     assert answer(third, token)[0] == 200
-    forgotten = said(second, "cluster", "forget", name, "--json")
+    forgotten = said(second, "cluster", "evict", name, "--json")
     # A busy machine may acknowledge it later than the command waits for.
     assert forgotten.returncode == (0 if json.loads(forgotten.stdout)["enough"] else 3)
     wait_until(lambda: [counted(first), counted(second)] == [2, 2])
@@ -77,14 +77,14 @@ def test_one_that_is_forgotten_refuses_calls_and_does_not_come_back(
     assert "revocation-unavailable" in answer(third, token)[1]
     assert third.stop() == 0
     begin(third)
-    wait_until(lambda: stands(third).waiting_for.startswith(OUTCAST))
-    assert OUTCAST in " ".join(said(third, "status").stdout.split())
+    wait_until(lambda: stands(third).waiting_for.startswith(EVICTED))
+    assert EVICTED in " ".join(said(third, "status").stdout.split())
     assert [answer(each, token)[0] for each in three] == [200, 200, 503]
     assert name not in states(first)
-    assert {row["name"]: row["status"] for row in first.ask("ca", "list")}[name] == "sent-away"
-    again = said(second, "cluster", "forget", name)
+    assert {row["name"]: row["status"] for row in first.ask("ca", "list")}[name] == "evicted"
+    again = said(second, "cluster", "evict", name)
     assert again.returncode == 2
-    assert "was sent away before" in again.stderr
+    assert "was evicted before" in again.stderr
 
 
 def test_where_no_majority_is_left_a_person_has_the_word(three: list[Installation]) -> None:
@@ -94,10 +94,10 @@ def test_where_no_majority_is_left_a_person_has_the_word(three: list[Installatio
     assert second.stop() == 0
     wait_until(lambda: states(first)[name] != "alive")
     wait_until(lambda: stands(first).waiting_for == f"{OUT_OF_TOUCH}{name}")
-    refused = said(first, "cluster", "forget", name)
+    refused = said(first, "cluster", "evict", name)
     assert refused.returncode == 2
     assert "use --force on each machine that remains" in refused.stderr
-    forced = said(first, "cluster", "forget", name, "--force")
+    forced = said(first, "cluster", "evict", name, "--force")
     assert forced.returncode == 0
     assert "run the same on each machine that remains" in forced.stdout
     assert list(states(first).values()) == ["here"]

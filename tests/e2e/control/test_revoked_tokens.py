@@ -17,19 +17,19 @@ def minted(site: ControlSite, who: str, process: str) -> str:
     return token
 
 
-@pytest.mark.parametrize("what", ["grant", "process", "every_token_of"])
+@pytest.mark.parametrize("what", ["grant", "process", "all_tokens_of"])
 def test_tokens_are_revoked_for_whom_they_concern(site: ControlSite, what: str) -> None:
     """By an orchestrator of the crew and no other; the answer says what it was, and the audit who.
 
     Afterwards no token is signed by a dead one, and introspection calls it dead.
     """
     # What is issued in the seconds after a crew's end is dead too: each case has its own crew.
-    who, crew = ("finance", "finance") if what == "every_token_of" else ("bd", "bd")
+    who, crew = ("finance", "finance") if what == "all_tokens_of" else ("bd", "bd")
     process = f"pid_{what}"
     token, other = minted(site, who, process), minted(site, who, "else")
     claims = read_claims(token)
-    named = {"grant": claims.jti, "process": process, "every_token_of": crew}[what]
-    ask = {what: named} if what == "every_token_of" else {what: named, "crew": crew}
+    named = {"grant": claims.jti, "process": process, "all_tokens_of": crew}[what]
+    ask = {what: named} if what == "all_tokens_of" else {what: named, "crew": crew}
     with site.api("bd" if who == "finance" else "finance") as stranger:
         assert stranger.post("/v1/revocations", json=ask).status_code == 403
     assert site.call(token).status_code == 200
@@ -37,11 +37,11 @@ def test_tokens_are_revoked_for_whom_they_concern(site: ControlSite, what: str) 
         answer = api.post("/v1/revocations", json=ask)
         assert answer.status_code == 200, answer.text
         done = answer.json()
-        target = "crew" if what == "every_token_of" else what
+        target = "crew" if what == "all_tokens_of" else what
         assert (done["target"], done["id"], done["crew"]) == (target, named, crew)
         assert (done["enough"], done["applied_on"], done["coarsened"]) == (True, 1, False)
         assert site.call(token).status_code == 401
-        assert site.call(other).status_code == (401 if what == "every_token_of" else 200)
+        assert site.call(other).status_code == (401 if what == "all_tokens_of" else 200)
         assert api.post("/v1/introspect", data={"token": token}).json() == {"active": False}
         last = {"grant_type": "refresh_token", "refresh_token": token}
         refused = api.post("/v1/tokens", data=last)
@@ -83,8 +83,8 @@ def test_the_command_asks_for_the_same(site: ControlSite) -> None:
     assert (there["grant"], there["crew"]) == (jti, "bd")
     for arguments, says in (
         (("--grant", jti), "say whose grant it is"),
-        (("--every-token-of", "finance"), "(403)"),
-        (("--every-token-of", "bd", "--process", "p"), "name one of BRANCH"),
+        (("--all-tokens-of", "finance"), "(403)"),
+        (("--all-tokens-of", "bd", "--process", "p"), "name one of BRANCH"),
         ((), "name one of BRANCH"),
     ):
         who = "bd" if says == "(403)" else "ada"

@@ -30,7 +30,7 @@ def test_streams_end_with_what_their_tokens_name(site: Installation) -> None:
     asks = (
         (old, ("--grant", read_claims(old).jti, "--crew", "article")),
         (new, ("--process", "pid_a", "--crew", "article")),
-        (third, ("--every-token-of", "article")),
+        (third, ("--all-tokens-of", "article")),
     )
     with closing(Caller(site)) as caller, ExitStack() as stack:
         streams = {token: caller.stream(token) for token, _ in asks}

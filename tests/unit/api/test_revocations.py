@@ -34,7 +34,7 @@ async def did(caller: Identity, ask: dict[str, Any]) -> tuple[Any, list[tuple[An
         ({"grant": "g-1"}, ("revoke_grant", "g-1", "bd")),
         ({"process": "pid_7"}, ("revoke_process", "pid_7", "bd")),
         ({"grant": "unseen", "crew": "bd"}, ("revoke_grant", "unseen", "bd")),
-        ({"every_token_of": "bd"}, ("revoke_crew", "bd", "bd")),
+        ({"all_tokens_of": "bd"}, ("revoke_crew", "bd", "bd")),
     ],
 )
 async def test_an_orchestrator_s_is_of_its_own_crew(ask: Any, done: Any) -> None:
@@ -62,10 +62,19 @@ async def test_what_was_not_seen_is_not_confirmed(ask: Any) -> None:
     assert "say whose" in answer.json()["detail"]
 
 
+async def test_a_member_of_an_earlier_version_is_refused_by_its_new_name() -> None:
+    """Nothing is revoked, and whoever wrote the request reads what to write."""
+    answer, asked = await did(OPERATOR, {"every_token_of": "bd"})
+    assert (answer.status_code, asked) == (400, [])
+    assert answer.json()["detail"] == (
+        "body: Object contains `every_token_of`, which is `all_tokens_of` now"
+    )
+
+
 async def test_the_deed_says_how_much_it_was() -> None:
     """Nobody takes a crew's end for a branch's."""
     at = desk()
-    for ask in ({"every_token_of": "bd"}, {"grant": "g-1", "crew": "bd"}):
+    for ask in ({"all_tokens_of": "bd"}, {"grant": "g-1", "crew": "bd"}):
         await at.ask(OPERATOR, "POST", "/v1/revocations", json=ask)
     assert [deed.partition(": ")[2] for deed in at.deeds] == [
         "revoked every token of crew bd until now",

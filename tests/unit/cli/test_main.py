@@ -17,6 +17,14 @@ from crewgate.cli import COMMANDS
         (["mint", "--colour"], "crewgate: No such option"),
         (["mint", "--crew", "a"], "crewgate: Missing option"),
         (["check", "-c", "nowhere.toml"], "nowhere.toml: cannot be read (No such file"),
+        (
+            ["revoke", "--every-token-of", "bd"],
+            "crewgate: '--every-token-of' is called '--all-tokens-of' now; see crewgate revoke",
+        ),
+        (["revoke", "--every-token-of=bd"], "is called '--all-tokens-of' now"),
+        (["cluster", "forget", "edge-2"], "'forget' is called 'evict' now; see crewgate cluster"),
+        (["cluster", "keys", "rotate", "--void"], "'--void' is called '--revoke-old' now"),
+        (["tree", "--void"], "No such option"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(run: Run, arguments: list[str], told: str) -> None:

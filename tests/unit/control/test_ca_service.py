@@ -327,7 +327,7 @@ def test_a_gateway_s_next_certificate_lives_as_long_as_the_one_before(desk: CASe
     assert answer.not_after - answer.not_before == 600 + limits.certificate_backdate_seconds
 
 
-def test_a_machine_that_was_sent_away_renews_nothing(desk: CAService, config: Config) -> None:
+def test_a_machine_that_was_evicted_renews_nothing(desk: CAService, config: Config) -> None:
     """Its next certificate would make it a member again, and clients would take it for ours."""
     entry = first(desk, EDGE)
     gossip = config.state / "gossip"

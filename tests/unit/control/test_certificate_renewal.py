@@ -216,7 +216,7 @@ def test_another_cas_is_told_of_and_never_touched(watched: Watched) -> None:
     assert (folder / "gateway.pem").read_bytes() == data
 
 
-def test_a_machine_that_was_sent_away_does_not_come_back_by_itself(watched: Watched) -> None:
+def test_a_machine_that_was_evicted_does_not_come_back_by_itself(watched: Watched) -> None:
     """A renewed certificate would make it a member again."""
     who = read(watched.leaf("machine.pem").public_bytes(Encoding.DER))
     gossip = watched.config.state / "gossip"
@@ -226,7 +226,7 @@ def test_a_machine_that_was_sent_away_does_not_come_back_by_itself(watched: Watc
     watched.at(397 - 20)
     assert watched.dies_at("machine.pem") == before
     (why,) = watched.wrong.values()
-    assert "was sent away" in why
+    assert "was evicted" in why
 
 
 def test_a_key_that_is_another_ones_keeps_the_certificate(watched: Watched) -> None:

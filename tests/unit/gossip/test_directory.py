@@ -146,13 +146,13 @@ def test_who_lacks_what_is_told(directory: MemberDirectory, issue: Issuer) -> No
     assert (directory.name(M1), directory.name(bytes(8))) == ("m1", bytes(8).hex())
 
 
-def test_who_is_sent_away_is_out_until_a_newer_certificate(
+def test_who_is_evicted_is_out_until_a_newer_certificate(
     directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path
 ) -> None:
     """Over restarts too; the old ones are kept for what they have signed."""
     known = directory.admit(issue())
-    assert directory.send_away(M0, known.issued)
-    assert not directory.send_away(M0, known.issued)
+    assert directory.evict(M0, known.issued)
+    assert not directory.evict(M0, known.issued)
     directory.flush()
     for one in (directory, again(authority, tmp_path)):
         assert M0 not in one
@@ -187,7 +187,7 @@ def test_torn_files_take_nothing_with_them(
 
 
 @pytest.mark.parametrize("mark", [b"", b"not a number", b"\0\0\0\0"])
-def test_one_whose_mark_cannot_be_read_was_sent_away(
+def test_one_whose_mark_cannot_be_read_was_evicted(
     directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path, mark: bytes
 ) -> None:
     """The disk has lost when, and not that; said once, and a new certificate brings it back."""
@@ -226,7 +226,7 @@ def test_a_mark_outlives_a_certificate_that_the_disk_has_lost(
     """A peer that hands the certificate on again would make it a member again."""
     shown = issue()
     known = directory.admit(shown)
-    directory.send_away(M0, known.issued)
+    directory.evict(M0, known.issued)
     for path in (tmp_path / "gossip").glob("*.member"):
         path.unlink()
     found, now = again(authority, tmp_path), int(time.time())
@@ -245,13 +245,13 @@ def test_what_a_full_disk_does_not_take_is_there_and_written_later(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Members and marks of those sent away; until then `trouble` says why not."""
+    """Members and marks of those evicted; until then `trouble` says why not."""
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", Mock(side_effect=full))
         known = directory.admit(issue())
         directory.admit(issue("m1"))
-        directory.send_away(M0, known.issued)
+        directory.evict(M0, known.issued)
         assert [each.id for each in directory] == [M1]
         assert "No space left on device; make room" in directory.trouble
         assert files(tmp_path) == 0
@@ -263,14 +263,14 @@ def test_what_a_full_disk_does_not_take_is_there_and_written_later(
 def test_what_is_long_over_goes_with_its_gone(
     directory: MemberDirectory, issue: Issuer, tmp_path: Path, authority: Authority
 ) -> None:
-    """Nobody's name is kept for ever; one who was not sent away is a member that is silent.
+    """Nobody's name is kept for ever; one who was not evicted is a member that is silent.
 
     Nor does one go whose word is still kept.
     """
     for name in ("m0", "m1"):
         directory.admit(issue(name))
     directory.flush()
-    directory.send_away(M0, int(time.time()) + 10)
+    directory.evict(M0, int(time.time()) + 10)
     over = int(time.time()) + 14_400 + limits.clock_distrust_seconds + 10
     for now, origins in ((over - 100, ()), (over, (M0,))):
         later = again(authority, tmp_path)
@@ -304,5 +304,5 @@ def test_a_name_is_one_machines(directory: MemberDirectory, issue: Issuer) -> No
     with pytest.raises(GossipError, match="another machine is called m0"):
         directory.admit(second)
     assert directory.get(M0) == first
-    directory.send_away(M0, first.issued)
+    directory.evict(M0, first.issued)
     assert directory.admit(second).identity.key != first.identity.key

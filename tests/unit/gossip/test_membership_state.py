@@ -119,7 +119,7 @@ def test_who_may_not_revoke_sends_nobody_away(authority: Authority, tmp_path: Pa
     liar = StillMember(authority, tmp_path / "m1", "m1", rights=())
     third = StillMember(authority, tmp_path / "m2", "m2")
     acquaint(one, liar, third)
-    liar.company.directory.send_away(third.id, one.host.wall() + 100)
+    liar.company.directory.evict(third.id, one.host.wall() + 100)
     pair = Pair(one, liar)
     pair.says()
     assert third.id in one.company.directory
@@ -137,7 +137,7 @@ def test_who_is_gone_is_heard_of_from_who_may_revoke(authority: Authority, tmp_p
     for member in (second, new):
         assert third.id not in member.company.directory
         assert member.company.directory.get(third.id) is not None
-        with pytest.raises(GossipError, match="sent away"):
+        with pytest.raises(GossipError, match="evicted"):
             member.hears(third)
     assert new.others == {first.id, second.id}
 
@@ -148,13 +148,13 @@ def test_nobody_is_gone_who_never_was(pair: Pair) -> None:
     assert pair.one.company.directory.gone == {}
 
 
-def test_who_was_sent_away_comes_again_with_a_new_certificate_alone(
+def test_who_was_evicted_comes_again_with_a_new_certificate_alone(
     authority: Authority, tmp_path: Path
 ) -> None:
     """And then its old one is still nobody's, though its name is a member's again."""
     one, old = company_of(authority, tmp_path, 2)
-    one.company.send_away(one.node, old.id, one.host.wall())
-    with pytest.raises(GossipError, match="sent away"):
+    one.company.evict(one.node, old.id, one.host.wall())
+    with pytest.raises(GossipError, match="evicted"):
         one.hears(old)
     new = StillMember(authority, tmp_path / "again", "m1", born=30, signing=old.signing)
     one.hears(new)
@@ -163,14 +163,14 @@ def test_who_was_sent_away_comes_again_with_a_new_certificate_alone(
         one.company.recognise,
         lambda leaf: one.company.add_member(leaf, old.company.hello(old.node)),
     ):
-        with pytest.raises(GossipError, match="sent away"):
+        with pytest.raises(GossipError, match="evicted"):
             step(old.leaf)
 
 
 def test_it_is_said_once_that_somebody_is_gone(pair: Pair) -> None:
     """However many tell."""
-    pair.one.company.send_away(pair.one.node, pair.other.id, pair.one.host.wall())
-    pair.one.company.send_away(pair.one.node, pair.other.id, pair.one.host.wall())
+    pair.one.company.evict(pair.one.node, pair.other.id, pair.one.host.wall())
+    pair.one.company.evict(pair.one.node, pair.other.id, pair.one.host.wall())
     assert pair.one.host.said == ["gateway m1 is no member any more"]
 
 
@@ -179,7 +179,7 @@ def test_a_disk_that_is_full_keeps_nobody_in(pair: Pair, monkeypatch: pytest.Mon
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", Mock(side_effect=full))
-        pair.one.company.send_away(pair.one.node, pair.other.id, pair.one.host.wall())
+        pair.one.company.evict(pair.one.node, pair.other.id, pair.one.host.wall())
         assert pair.other.id not in pair.one.company.directory
         pair.one.gossip.upkeep()
         pair.one.gossip.upkeep()
@@ -233,8 +233,8 @@ def test_a_member_is_known_by_its_name() -> None:
     assert id_of("m1") != id_of("m2")
 
 
-def test_who_is_sent_away_reads_nothing_after(authority: Authority, tmp_path: Path) -> None:
-    """The one who sends it away makes a key that ends the others, by command as by revocation."""
+def test_who_is_evicted_reads_nothing_after(authority: Authority, tmp_path: Path) -> None:
+    """The one who evicts it makes a key that ends the others, by command as by revocation."""
     one, two, out = company_of(authority, tmp_path, 3)
     one.gossip.revoke([one.entry(of_gateway("m2"), kind=KeyKind.ORCHESTRATOR)])
     assert one.company.keys.number not in {key.number for key in out.company.keyring}
@@ -250,21 +250,21 @@ def test_who_is_sent_away_reads_nothing_after(authority: Authority, tmp_path: Pa
     assert one.company.keys.number != number
 
 
-def test_who_is_told_that_it_was_sent_away_is_an_outcast_until_it_is_renewed(pair: Pair) -> None:
+def test_who_is_told_that_it_was_evicted_stays_out_until_it_is_renewed(pair: Pair) -> None:
     """Also after a restart; and a person hears once how it comes back."""
     one, other = pair.one, pair.other
     assert not one.company.is_evicted
     for _ in range(2):
         one.company.dismissed(one.node, other.leaf, one.company.me)
     assert one.company.is_evicted
-    assert [each.split(";")[0] for each in one.host.said] == ["this machine was sent away"]
+    assert [each.split(";")[0] for each in one.host.said] == ["this machine was evicted"]
     assert "ca issue --role gateway --name m0 --signing-key" in one.host.said[0]
     one.gossip.restore()
     assert one.company.is_evicted
     assert one.others == {other.id}
 
 
-def test_who_may_not_revoke_is_not_believed_that_we_were_sent_away(
+def test_who_may_not_revoke_is_not_believed_that_we_were_evicted(
     authority: Authority, tmp_path: Path
 ) -> None:
     """It could not have sent us away either."""

@@ -255,7 +255,7 @@ def test_what_one_signed_who_is_long_gone_can_still_be_judged(
     one, origin = company_of(authority, tmp_path, 2)
     made = capsule_of(origin)
     one.gossip.take([made.raw])
-    one.company.send_away(one.node, origin.id, one.host.wall())
+    one.company.evict(one.node, origin.id, one.host.wall())
     monkeypatch.setattr(limits, "clock_distrust_seconds", -100_000)  # its certificate is long over
     again = StillMember(authority, tmp_path / "m0", "m0", signing=one.signing, bootstrap=True)
     late = StillMember(authority, tmp_path / "m2", "m2")

@@ -230,7 +230,7 @@ async def test_others_who_are_called_hear_nothing(
     assert heard == []
 
 
-async def test_a_member_that_was_sent_away_is_not_told_the_next_key(
+async def test_a_member_that_was_evicted_is_not_told_the_next_key(
     authority: Authority, tmp_path: Path, liar: StillMember
 ) -> None:
     """Though it is still among the configured peers, and its certificate is still good."""
@@ -247,11 +247,11 @@ async def test_a_member_that_was_sent_away_is_not_told_the_next_key(
         key = orchestrator_key("", "gateway/liar")
         one.gossip.revoke([one.entry(key, kind=KeyKind.ORCHESTRATOR)])
         await stack.enter_async_context(one.serving())
-        await until(lambda: any("sent away" in each for each in one.host.said))
+        await until(lambda: any("evicted" in each for each in one.host.said))
     assert heard == []
 
 
-async def test_who_was_sent_away_hears_that_and_nothing_else(
+async def test_who_was_evicted_hears_that_and_nothing_else(
     authority: Authority, tmp_path: Path
 ) -> None:
     """By a stream that it begins; from then on it knows, and says so."""
@@ -263,9 +263,9 @@ async def test_who_was_sent_away_hears_that_and_nothing_else(
     one.gossip.revoke([one.entry(key, kind=KeyKind.ORCHESTRATOR)])
     async with one.serving(), out.serving():
         await until(lambda: out.gossip.company.is_evicted)
-        assert out.host.said[0].startswith("this machine was sent away; to come back it takes")
+        assert out.host.said[0].startswith("this machine was evicted; to come back it takes")
         await until(lambda: len(out.host.said) == 2)
-    assert out.host.said[1].endswith("it says that this machine was sent away")
+    assert out.host.said[1].endswith("it says that this machine was evicted")
     assert out.others == 0
     assert not out.gossip.company.keys.number
 
@@ -273,7 +273,7 @@ async def test_who_was_sent_away_hears_that_and_nothing_else(
 async def test_what_is_said_of_the_certificate_before_sends_no_later_one_away(
     authority: Authority, tmp_path: Path
 ) -> None:
-    """A machine that was sent away calls all the time: one may be on its way."""
+    """A machine that was evicted calls all the time: one may be on its way."""
     one = StillMember(authority, tmp_path / "m0", "m0")
     other = StillMember(authority, tmp_path / "m1", "m1", bootstrap=True)
     again = StillMember(authority, tmp_path / "again", "m0", born=5, signing=one.signing)
@@ -293,14 +293,14 @@ async def test_what_is_said_of_the_certificate_before_sends_no_later_one_away(
 async def test_who_shows_another_certificate_in_its_hello_is_not_dismissed(
     authority: Authority, tmp_path: Path
 ) -> None:
-    """It would take that for the one that was sent away."""
+    """It would take that for the one that was evicted."""
     one = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
     out = StillMember(authority, tmp_path / "m1", "m1")
     again = StillMember(authority, tmp_path / "again", "m1", born=5, signing=out.signing)
     one.gossip.company.introduce([out.company.me.credential])
-    one.gossip.company.send_away(one.gossip.node, out.id, out.company.me.issued)
+    one.gossip.company.evict(one.gossip.node, out.id, out.company.me.issued)
     async with one.serving():
-        for hello, error in ((hello_of(again), "has ended"), (hello_of(out), "sent away")):
+        for hello, error in ((hello_of(again), "has ended"), (hello_of(out), "evicted")):
             async with line_to(one.where, out.files) as line:
                 await line.send(hello)
                 with pytest.raises(GossipError, match=error):

@@ -309,7 +309,7 @@ async def test_a_kill_loses_nothing_and_an_empty_folder_begins_anew(
         await live(empty)
 
 
-async def test_who_was_sent_away_is_out_until_it_has_another_certificate(
+async def test_who_was_evicted_is_out_until_it_has_another_certificate(
     authority: Authority, tmp_path: Path, lone: Member
 ) -> None:
     """Over real sockets, from both sides."""

@@ -145,7 +145,7 @@ def test_the_members_come_in_pages(tmp_path: Path) -> None:
         assert owner.members() == [row, row]
 
 
-def test_one_that_cannot_be_sent_away_is_a_refusal(tmp_path: Path) -> None:
+def test_one_that_cannot_be_evicted_is_a_refusal(tmp_path: Path) -> None:
     """With the agent's words."""
 
     def answer(ask: AdminRequest) -> bytes:
@@ -153,4 +153,4 @@ def test_one_that_cannot_be_sent_away_is_a_refusal(tmp_path: Path) -> None:
         return pack(RequestFailed(id=1, message="edge-1 is this machine"))
 
     with _asking(tmp_path, answer) as owner, pytest.raises(RefusedError, match="this machine"):
-        owner.forget("edge-1", "quorum", force=True)
+        owner.evict("edge-1", "quorum", force=True)

@@ -49,7 +49,7 @@ def waiting_for(gossip: GossipNode, touch: SyncState, max_staleness: float, lack
     node, membership = gossip.node, gossip.company
     if membership.is_evicted:
         way_back = membership.rejoin_instructions
-        return f"others that count it: it was sent away, and to come back takes {way_back}"
+        return f"others that count it: it was evicted, and to come back takes {way_back}"
     ahead = node.anti_entropy.clock_offset
     if abs(ahead) > limits.skew_max:
         return (
@@ -95,7 +95,7 @@ def named(names: Collection[str]) -> list[str]:
 
 
 def rows(gossip: GossipNode) -> list[MemberRow]:
-    """All members, those who wait to be, and those who were sent away and are still counted."""
+    """All members, those who wait to be, and those who were evicted and are still counted."""
     membership, fresh = gossip.company, gossip.node.freshness
     others = {*fresh.others, *(each.id for each in membership.directory)} - {membership.me.id}
     mine = _row(gossip, membership.me.id, membership.me)
@@ -162,7 +162,7 @@ def _state(gossip: GossipNode, member: bytes) -> str:
 def _voter_state(gossip: GossipNode, member: bytes) -> str:
     fresh, me = gossip.node.freshness, gossip.company.me.id
     if member == me and gossip.company.is_evicted:
-        return "outcast"
+        return "evicted"
     if member == me:
         return "counts" if fresh.counts else "joining"
     if member not in fresh.others:

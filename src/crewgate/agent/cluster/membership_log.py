@@ -2,7 +2,7 @@
 
 Looks once a second at what gossip thinks of those who count, and tells what is another than was
 told last. Who comes and goes all the time is told of now and then, as it is at that time. Who is
-sent away is told by who sends it away.
+evicted is told by who evicts it.
 """
 
 from collections.abc import Iterator

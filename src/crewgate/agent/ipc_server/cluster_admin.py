@@ -1,4 +1,4 @@
-"""The owner's questions about the other machines: who they are, one to be sent away, other keys.
+"""The owner's questions about the other machines: who they are, one to evict, other keys.
 
 Decides when sending one away is safe: those who stay must be able to agree on it without it.
 """
@@ -36,14 +36,14 @@ async def answer(agent: AgentState, talk: MessageStream[AdminRequest], ask: Clus
     elif isinstance(ask, GetClusterStatus):
         await talk.send(cluster.status(ask.id))
     elif isinstance(ask, EvictMember):
-        await talk.send(await forget(agent, cluster, ask))
+        await talk.send(await evict(agent, cluster, ask))
     elif isinstance(ask, RotateKeys):
         await talk.send(rotate(cluster, ask))
     else:
         raise LinkError("not a question about the other machines")
 
 
-async def forget(agent: AgentState, cluster: Cluster, ask: EvictMember) -> RevocationReceipt:
+async def evict(agent: AgentState, cluster: Cluster, ask: EvictMember) -> RevocationReceipt:
     """Revoke all certificates of a member, and make a key that it does not get; RefusedError.
 
     What it has signed is obeyed; what it signs from now on is not. By force it stops being counted
@@ -52,7 +52,7 @@ async def forget(agent: AgentState, cluster: Cluster, ask: EvictMember) -> Revoc
     gossip = cluster.gossip
     nameless = _nameless(cluster, ask.name)
     if nameless is not None:
-        return _forget_nameless(agent, cluster, ask, nameless)
+        return _evict_nameless(agent, cluster, ask, nameless)
     member = _named(cluster, ask.name)
     if not ask.force:
         if not gossip.company.me.may_revoke:
@@ -80,8 +80,8 @@ def rotate(cluster: Cluster, ask: RotateKeys) -> KeysRotated:
     if latest and not ask.voids and not membership.keyring.is_settled(latest[0], wall):
         left = membership.keyring.settles_at(latest[0]) - wall
         raise RefusedError(
-            f"the last key is not in use yet, but in {left} s; ask again then, or with --void at "
-            "once, if a key has leaked"
+            f"the last key is not in use yet, but in {left} s; ask again then, or at once with "
+            "--revoke-old, if a key has leaked"
         )
     membership.rotate(cluster.gossip.node, voids=ask.voids)
     settle = 0 if ask.voids else limits.group_key_settle_seconds
@@ -101,7 +101,7 @@ def _nameless(cluster: Cluster, name: str) -> bytes | None:
     return member if is_counted and membership.directory.get(member) is None else None
 
 
-def _forget_nameless(
+def _evict_nameless(
     agent: AgentState, cluster: Cluster, ask: EvictMember, member: bytes
 ) -> RevocationReceipt:
     """It is not counted here any more; RefusedError.
@@ -121,13 +121,13 @@ def _named(cluster: Cluster, name: str) -> KnownMember:
     membership, others = cluster.gossip.company, cluster.gossip.node.freshness.others
     if name == membership.me.name:
         raise RefusedError(
-            f"{name} is this machine; have another one forget it, or stop it and take [cluster] out"
+            f"{name} is this machine; have another one evict it, or stop it and take [cluster] out"
         )
     found = membership.directory.get(member_id(name))
     if found is None:
         raise RefusedError(f"no machine {name!r}; `crewgate cluster members` says who there is")
     if found.id not in others and found.id not in membership.directory:
-        raise RefusedError(f"{name} was sent away before, and nobody counts it any more")
+        raise RefusedError(f"{name} was evicted before, and nobody counts it any more")
     return found
 
 

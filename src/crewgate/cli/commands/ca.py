@@ -212,7 +212,7 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
 def list_(*, config_path: Path, is_all: bool, as_json: bool) -> None:
     """Show the certificates that were issued, oldest first.
 
-    A gateway that `crewgate cluster forget` sent away is so called, as far as this machine knows.
+    A gateway that `crewgate cluster evict` has evicted is so called, as far as this machine knows.
     """
     from crewgate.ca.certificate_db import CertificateDB
 

@@ -18,7 +18,7 @@ _NEVER = ("type", "id")  # the link's own
 
 @click.group("cluster", cls=Subcommands)
 def command() -> None:
-    """Say which machines there are, send one away for good, change their keys."""
+    """Show the machines, evict one for good, change their keys."""
 
 
 @command.command("members")
@@ -65,7 +65,7 @@ def status(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     ctx.exit(1 if told.waiting_for else 0)
 
 
-@command.command("forget")
+@command.command("evict")
 @config_option
 @click.argument("name", metavar="NAME|ID")
 @click.option(
@@ -81,10 +81,8 @@ def status(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     help="Ask no majority, where none is left; on each machine that remains.",
 )
 @json_option
-def forget(
-    *, config_path: Path, name: str, until: "EvictUntil", force: bool, as_json: bool
-) -> None:
-    """Send a machine away for good, wherever it is.
+def evict(*, config_path: Path, name: str, until: "EvictUntil", force: bool, as_json: bool) -> None:
+    """Evict a machine for good, wherever it is.
 
     NAME is as `crewgate cluster members` shows it. All certificates that it has are revoked, and no
     majority waits for it any more; if it still runs, it refuses calls once it is out of touch. It
@@ -92,7 +90,7 @@ def forget(
     disk so far, and go on being told.
 
     ID is shown in the place of a name where this machine has no certificate of a member, because
-    its disk has lost it. Such a member is forgotten here alone: do it on each machine that shows
+    its disk has lost it. Such a member is evicted here alone: do it on each machine that shows
     the ID.
 
     --force is for machines that will never come back, when too few are left to agree: a revocation
@@ -101,8 +99,8 @@ def forget(
     from crewgate.ipc.admin_client import AdminClient
 
     with AdminClient(state_of(config_path)) as owner:
-        receipt = owner.forget(name, until, force=force)
-    line = f"{name} is sent away: its certificates are revoked, and the others have a new key"
+        receipt = owner.evict(name, until, force=force)
+    line = f"{name} is evicted: its certificates are revoked, and the others have a new key"
     is_nameless = not receipt.targets  # nothing that the others could be told of
     if is_nameless:
         line = (
@@ -123,20 +121,20 @@ def keys() -> None:
 
 @keys.command("rotate")
 @config_option
-@click.option("--void", "voids", is_flag=True, help="End those before it at once: one has leaked.")
+@click.option("--revoke-old", is_flag=True, help="End all earlier keys at once: one has leaked.")
 @json_option
-def rotate(*, config_path: Path, voids: bool, as_json: bool) -> None:
+def rotate(*, config_path: Path, revoke_old: bool, as_json: bool) -> None:
     """Make another key for the datagrams of all machines now.
 
-    They make one every hour by themselves, and one whenever a machine is sent away.
+    They make one every hour by themselves, and one whenever a machine is evicted.
     """
     from crewgate.ipc.admin_client import AdminClient
 
     with AdminClient(state_of(config_path)) as owner:
-        done = owner.rotate_keys(voids=voids)
+        done = owner.rotate_keys(revoke_old=revoke_old)
     if as_json:
         click.echo(json.dumps({"keys": done.keys, "used_after_seconds": done.used_after_seconds}))
-    elif voids:
+    elif revoke_old:
         click.echo("a new key is in use; those before it end")
     else:
         click.echo(f"a new key is made; all use it in {ago(done.used_after_seconds)}")

@@ -48,7 +48,7 @@ def _option(field: str) -> str:
 @click.argument("branch", required=False)
 @click.option("--grant", metavar="JTI", help="This one token, for good; with --crew.")
 @click.option("--process", metavar="ID", help="All tokens of a process; with --crew.")
-@click.option("--every-token-of", metavar="CREW", help="All tokens of a whole crew.")
+@click.option("--all-tokens-of", metavar="CREW", help="All tokens of a whole crew.")
 @click.option("--crew", metavar="CREW", default="", help="Whose; known of a branch seen here.")
 @until_option
 @json_option
@@ -63,7 +63,7 @@ def command(
     line says how many did.
 
     Without BRANCH: --grant ends one token and leaves its branch alive, --process and
-    --every-token-of end those that are dated until 5 s from now. Later tokens are admitted.
+    --all-tokens-of end those that are dated until 5 s from now. Later tokens are admitted.
     """
     from crewgate.ipc.admin_client import AdminClient
 

@@ -80,7 +80,7 @@ def choose_name(asked: str, taken: Container[str]) -> str:
         if asked in taken:
             raise ConfigurationError(
                 f"--name {asked}: a machine of this trust domain is called that; choose another "
-                "name, or forget that one (`crewgate cluster forget`)"
+                "name, or evict that one (`crewgate cluster evict`)"
             )
         return asked
     name = host_name(socket.gethostname())

@@ -22,14 +22,14 @@ def status(entry: "CertificateRecord", now: float, state: Path) -> str:
     That is theirs to say, and the register does not hear of it.
     """
     from crewgate.core.x509.identity import Role, member_id
-    from crewgate.gossip.directory import sent_away
+    from crewgate.gossip.directory import evicted_members
 
     word = entry.status(now)
     if word != "valid" or entry.role is not Role.GATEWAY:
         return word
-    gone, _ = sent_away(state / "gossip", int(now))
+    gone, _ = evicted_members(state / "gossip", int(now))
     is_gone = entry.issued <= gone.get(member_id(entry.name), -1)
-    return "sent-away" if is_gone else word
+    return "evicted" if is_gone else word
 
 
 def row(entry: "CertificateRecord", state: Path | None = None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ _STANDINGS = {
     "joining": "not yet: joining",
     "waiting": "no: waits to be admitted",
     "leaving": "until a majority agrees that it goes",
-    "outcast": "no: it was sent away",
+    "evicted": "no: it was evicted",
 }
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
@@ -37,7 +37,7 @@ def show_members(rows: "list[MemberRow]") -> None:
                 row.name,
                 row.address or "unknown",
                 _STATES.get(row.state, row.state),
-                _STANDINGS[row.standing],
+                _STANDINGS.get(row.standing, row.standing),
                 _compared(row),
                 ends,
                 "yes" if row.may_revoke else "no",

@@ -8,7 +8,7 @@ any partition. Knows no clock: times are seconds of one that is never set.
 The members change by the thought of Raft (Ongaro 2014, section 4), without its log. Whoever counts
 admits all new ones that it knows in one step, and nobody else until it knows that these count. One
 that does not count yet, new or with an empty disk, does so once it has compared with a majority of
-those who ever did. One that is sent away goes once a majority with it was compared with since. An
+those who ever did. One that is evicted goes once a majority with it was compared with since. An
 answer counts only if both machines have the same members, the same ones that ever counted, and the
 same evictions that wait. If a machine waits to drop a member, and another machine that counts has
 dropped it, it drops it too, once it has everything that the other had.
@@ -29,7 +29,7 @@ of it and not of the other one. These two majorities share a machine, and no mac
 eviction.
 
 Who alone counts goes on admitting while the one other that it let in does not count yet. No
-majority is without it: of two both are needed; and whoever else is to count, or to send it away,
+majority is without it: of two both are needed; and whoever else is to count, or to evict it,
 needs an answer of it that is worth nothing before it knows, as they do, that the other counts. Once
 it hears that, it knows all that was acknowledged until then, as if it had compared at that moment.
 Of two newcomers that does not hold: they may count by its answers, and be a majority of three
@@ -90,7 +90,7 @@ class QuorumFreshness:
 
     @property
     def leaving(self) -> tuple[bytes, ...]:
-        """Those who were sent away, and are members until a majority was asked."""
+        """Those who were evicted, and are members until a majority was asked."""
         return tuple(self._leaving)
 
     @property
@@ -132,7 +132,7 @@ class QuorumFreshness:
         return self.digest != before
 
     def leave(self, member: bytes, now: float) -> None:
-        """One that a person has sent away: it goes once a majority was compared with since."""
+        """One that a person has evicted: it goes once a majority was compared with since."""
         if member in self._others and member not in self._leaving:
             self._leaving[member] = now
             self._digest = None

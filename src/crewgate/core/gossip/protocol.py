@@ -155,7 +155,7 @@ class ProtocolNode:
             self.anti_entropy.ask_all(now)
 
     def evict(self, member: bytes, now: float) -> None:
-        """One that was sent away: it is told nothing, and counts until a majority was asked."""
+        """One that was evicted: it is told nothing, and counts until a majority was asked."""
         self.freshness.leave(member, now)
         self.members.forget(member)
         self.anti_entropy.ask_all(now)

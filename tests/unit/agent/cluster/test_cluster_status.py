@@ -29,14 +29,14 @@ def test_a_machine_alone_needs_nobody(clustered: Clustered) -> None:
 
 
 def test_each_of_the_others_is_a_row(clustered: Clustered) -> None:
-    """Counted, joining, waiting until those have joined, and sent away while it is still asked."""
+    """Counted, joining, waiting until those have joined, and evicted while it is still asked."""
     counted = clustered.other("b-counts")
     leaving = clustered.other("c-leaving")
     joining = clustered.other("d-joins", counts=False, rights=())
     clustered.other("a-waits", counts=False)
     gossip, now = clustered.cluster.gossip, clustered.hands.boot / 1e9
     clustered.hands.go(2)
-    gossip.company.send_away(gossip.node, leaving.id, clustered.cluster.wall())
+    gossip.company.evict(gossip.node, leaving.id, clustered.cluster.wall())
     address = joining.address
     gossip.node.members.merge([MemberUpdate(joining.id, MemberState.DEAD, 1, address)], now)
     found = rows(clustered)
@@ -90,16 +90,16 @@ def test_a_machine_alone_names_the_peers_that_have_not_answered(clustered: Clust
     assert cluster.in_touch().unreached == []
 
 
-def test_an_outcast_says_so_and_how_it_comes_back(clustered: Clustered) -> None:
+def test_an_evicted_machine_says_so_and_how_it_comes_back(clustered: Clustered) -> None:
     """And admits nothing, though of a pair each goes on alone; until its certificate is new."""
     cluster, other = clustered.cluster, clustered.other("b")
     gossip = cluster.gossip
     settings = replace(clustered.settings, staleness_quorum="any")
     cluster.load(settings)
     assert cluster.synced_until_ns() == limits.always_ns
-    gossip.company.send_away(gossip.node, gossip.company.me.id, gossip.company.me.issued)
-    assert (cluster.synced_until_ns(), rows(clustered)[ME].standing) == (0, "outcast")
-    assert cluster.waiting_for().startswith("others that count it: it was sent away, and to come")
+    gossip.company.evict(gossip.node, gossip.company.me.id, gossip.company.me.issued)
+    assert (cluster.synced_until_ns(), rows(clustered)[ME].standing) == (0, "evicted")
+    assert cluster.waiting_for().startswith("others that count it: it was evicted, and to come")
     assert f"ca issue --role gateway --name {ME} --signing-key" in cluster.waiting_for()
     assert other.id in gossip.node.freshness.others
     clustered.renewed(born=1)

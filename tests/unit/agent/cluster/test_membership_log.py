@@ -62,7 +62,7 @@ def test_what_was_so_before_a_restart_is_told_to_nobody(
     assert looks.thought(MemberState.DEAD, one) == [f"gateway {where(one)} does not answer"]
 
 
-def test_one_that_is_sent_away_is_told_of_by_who_does_it(
+def test_one_that_is_evicted_is_told_of_by_who_does_it(
     clustered: Clustered, said: list[str]
 ) -> None:
     """From that moment, though it is asked of the others whether it goes."""
@@ -70,7 +70,7 @@ def test_one_that_is_sent_away_is_told_of_by_who_does_it(
     looks = Looks(clustered, said)
     gossip = clustered.cluster.gossip
     clustered.hands.go(1)
-    gossip.company.send_away(gossip.node, one.id, clustered.cluster.wall())
+    gossip.company.evict(gossip.node, one.id, clustered.cluster.wall())
     assert one.id in gossip.node.freshness.leaving
     assert looks() == []
     clustered.compare(one)

@@ -1,4 +1,4 @@
-"""One is sent away by the word of a person: when that is safe, and what it does."""
+"""One is evicted by the word of a person: when that is safe, and what it does."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from cluster_agent import ME, Clustered
 from crewgate import limits
 from crewgate.agent.cluster.cluster_status import rows
 from crewgate.agent.ipc_server.admin_session import converse
-from crewgate.agent.ipc_server.cluster_admin import forget, rotate
+from crewgate.agent.ipc_server.cluster_admin import evict, rotate
 from crewgate.agent.state import AgentState
 from crewgate.core.audit.records import Record
 from crewgate.core.ids import orchestrator_key
@@ -23,7 +23,7 @@ from crewgate.ipc.frames import FrameDecoder
 
 async def do(clustered: Clustered, name: str, *, force: bool = False) -> RevocationReceipt:
     ask = EvictMember(id=1, name=name, until="local", force=force)
-    return await forget(clustered.machine, clustered.cluster, ask)
+    return await evict(clustered.machine, clustered.cluster, ask)
 
 
 async def test_one_that_is_forgotten_is_revoked_and_goes_with_a_majority(
@@ -44,7 +44,7 @@ async def test_one_that_is_forgotten_is_revoked_and_goes_with_a_majority(
     clustered.compare(stays)
     assert gossip.node.freshness.others == (stays.id,)
     assert written[-1].id == "gateway/gone"  # type: ignore[attr-defined]
-    with pytest.raises(RefusedError, match="was sent away before"):
+    with pytest.raises(RefusedError, match="was evicted before"):
         await do(clustered, "gone")
 
 

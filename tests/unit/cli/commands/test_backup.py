@@ -34,7 +34,7 @@ SECRETS = {
     "gateway/signing.key", "crews/article/signing.key",
 }  # fmt: skip
 OTHER = b"other".ljust(8)
-# As the machine has them: who the others are, one of whom was sent away, and that it counts.
+# As the machine has them: who the others are, one of whom was evicted, and that it counts.
 GOSSIP = {
     f"{OTHER.hex()}-{'0f' * 16}.member": b"certificates",
     f"{OTHER[::-1].hex()}.gone": b"1800000000",

@@ -281,14 +281,14 @@ def test_on_a_full_disk_the_gateway_refuses_it_and_a_person_has_to_say_it_again(
     assert (result.exit_code, json.loads(result.stdout)["status"]) == (0, "revoked")
 
 
-def test_a_gateway_that_was_sent_away_is_called_so(run: Run, fresh: Path) -> None:
+def test_a_gateway_that_was_evicted_is_called_so(run: Run, fresh: Path) -> None:
     """Though the register has not heard of it; not one of another name, nor one issued since."""
     (row,) = ask(run, "list", "-c", fresh)
     folder = load(fresh).state / "gossip"
     issued = int(datetime.fromisoformat(row["issued"]).timestamp())
     gone = folder / f"{member_id(row['name']).hex()}.gone"
     (folder / f"{member_id('another').hex()}.gone").write_text(str(issued))
-    for until, status in ((issued - 1, "valid"), (issued, "sent-away")):
+    for until, status in ((issued - 1, "valid"), (issued, "evicted")):
         gone.write_text(str(until))
         assert ask(run, "show", "-c", fresh, row["serial"])["status"] == status
         assert ask(run, "list", "-c", fresh)[0]["status"] == status

@@ -35,7 +35,7 @@ ROWS = [
     MemberRow("edge-2", "[fd00::2]:8446", "dead", "leaving", 130.2, 2_000_000_000, True),
     MemberRow("edge-3", "10.0.0.3:8446", "alive", "joining", None, 2_000_000_000, False),
     MemberRow("edge-4", "", "suspect", "waiting", 0.8, 0, False),
-    MemberRow("edge-5", "", "here", "outcast", None, 0, False),
+    MemberRow("edge-5", "", "here", "evicted", None, 0, False),
 ]
 RECEIPT = RevocationReceipt(
     id=1, targets=[orchestrator("gateway/edge-2")], read_ns=1, attachments=1,
@@ -66,13 +66,13 @@ class Agent:
     def cluster(self) -> ClusterStatus:
         return self.status
 
-    def forget(self, name: str, until: str, *, force: bool) -> RevocationReceipt:
+    def evict(self, name: str, until: str, *, force: bool) -> RevocationReceipt:
         self.asked.append((name, until, force))
         return self.receipt
 
-    def rotate_keys(self, *, voids: bool) -> KeysRotated:
-        self.asked.append(voids)
-        return KeysRotated(id=1, keys=2, used_after_seconds=0 if voids else 120)
+    def rotate_keys(self, *, revoke_old: bool) -> KeysRotated:
+        self.asked.append(revoke_old)
+        return KeysRotated(id=1, keys=2, used_after_seconds=0 if revoke_old else 120)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_one_row_a_machine(ask: Any) -> None:
          "2033-05-18 03:33", "yes"],
         ["edge-3", "10.0.0.3:8446", "alive", "not yet: joining", "never", "2033-05-18 03:33", "no"],
         ["edge-4", "unknown", "suspect", "no: waits to be admitted", "0.8 s ago", "unknown", "no"],
-        ["edge-5", "unknown", "this machine", "no: it was sent away", "–", "unknown", "no"],
+        ["edge-5", "unknown", "this machine", "no: it was evicted", "–", "unknown", "no"],
     ]  # fmt: skip
 
 
@@ -196,30 +196,30 @@ def test_a_time_is_as_exact_as_anybody_wants_it(seconds: float, text: str) -> No
     assert ago(seconds) == text
 
 
-def test_one_is_sent_away(ask: Any, agent: Agent) -> None:
+def test_one_is_evicted(ask: Any, agent: Agent) -> None:
     """The receipt is that of a revocation; by force, what is left to do is said."""
-    lines, status = ask("forget", "edge-2")
+    lines, status = ask("evict", "edge-2")
     assert lines == [
-        "edge-2 is sent away: its certificates are revoked, and the others have a new key",
+        "edge-2 is evicted: its certificates are revoked, and the others have a new key",
         "on the disks of 2 of 3 machines after 9.5 ms",
     ]
     assert status == 0
-    lines, _ = ask("forget", "edge-2", "--force", "--until", "local")
+    lines, _ = ask("evict", "edge-2", "--force", "--until", "local")
     assert lines[1] == "it does not count here any more; run the same on each machine that remains"
     assert agent.asked == [("edge-2", "", False), ("edge-2", "local", True)]
-    document, _ = ask("forget", "edge-2", "--json")
+    document, _ = ask("evict", "edge-2", "--json")
     assert (document["applied_on"], document["of"], document["nameless"]) == (2, 3, False)
     assert document.keys().isdisjoint({"id", "targets", "reach"})
 
 
-def test_one_without_a_certificate_is_forgotten_here_alone(ask: Any, agent: Agent) -> None:
+def test_one_without_a_certificate_is_evicted_here_alone(ask: Any, agent: Agent) -> None:
     """No other machine could be told, so a person has to."""
     agent.receipt = replace(RECEIPT, targets=[], reach=QuorumResult())
-    lines, status = ask("forget", "0123456789abcdef")
+    lines, status = ask("evict", "0123456789abcdef")
     assert "run the same on each that shows it" in lines[0]
     assert "revoked" not in lines[0]
     assert status == 0
-    assert ask("forget", "0123456789abcdef", "--json")[0]["nameless"] is True
+    assert ask("evict", "0123456789abcdef", "--json")[0]["nameless"] is True
 
 
 def test_fewer_than_asked_for_is_exit_status_3(ask: Any, agent: Agent) -> None:
@@ -227,7 +227,7 @@ def test_fewer_than_asked_for_is_exit_status_3(ask: Any, agent: Agent) -> None:
     agent.receipt = replace(
         RECEIPT, reach=QuorumResult("quorum", 1, 3, 9.5, ["a", "b"], enough=False)
     )
-    lines, status = ask("forget", "edge-2")
+    lines, status = ask("evict", "edge-2")
     assert status == 3
     assert lines[-1] == "that is no majority; it goes on being told"
 
@@ -235,7 +235,10 @@ def test_fewer_than_asked_for_is_exit_status_3(ask: Any, agent: Agent) -> None:
 def test_another_key(ask: Any, agent: Agent) -> None:
     """From when it is used."""
     assert ask("keys", "rotate") == (["a new key is made; all use it in 2 min"], 0)
-    assert ask("keys", "rotate", "--void") == (["a new key is in use; those before it end"], 0)
+    assert ask("keys", "rotate", "--revoke-old") == (
+        ["a new key is in use; those before it end"],
+        0,
+    )
     assert ask("keys", "rotate", "--json")[0] == {"keys": 2, "used_after_seconds": 120}
     assert agent.asked == [False, True, False]
 

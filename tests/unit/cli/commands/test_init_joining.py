@@ -119,7 +119,7 @@ def test_one_for_another_host_is_not_told_as_the_first_ones_peer(
     assert f"write {ANY} into [cluster] of {fresh}" in told
 
 
-def test_one_that_was_sent_away_is_no_third(run: Run, fresh: Path, tmp_path: Path) -> None:
+def test_one_that_was_evicted_is_no_third(run: Run, fresh: Path, tmp_path: Path) -> None:
     """Its certificate is good by the CA's register alone: the new one makes a pair."""
     second, _ = further(run, tmp_path / "second", 9500, fresh)
     name = identity_in(second).name

@@ -19,12 +19,12 @@ ONE = "name one of BRANCH, --grant, --process"
         ("branch", KeyKind.BRANCH, BRANCH, ""),
         ("grant", KeyKind.GRANT, "g-1", "article"),
         ("process", KeyKind.PROCESS, "pid_7", "article"),
-        ("every_token_of", KeyKind.CREW, "article", ""),
+        ("all_tokens_of", KeyKind.CREW, "article", ""),
     ],
 )
 def test_each_option_names_its_kind(option: str, kind: KeyKind, name: str, crew: str) -> None:
     """As the agent is asked for it."""
-    named = dict.fromkeys(("branch", "grant", "process", "every_token_of")) | {option: name}
+    named = dict.fromkeys(("branch", "grant", "process", "all_tokens_of")) | {option: name}
     assert target_of(named, crew) == RevocationTarget(kind, name, crew)
 
 
@@ -40,17 +40,17 @@ def test_the_command_has_every_kind_of_a_configured_crew() -> None:
     [
         ((), ONE),
         (("--crew", "article"), ONE),
-        ((BRANCH, "--every-token-of", "article"), ONE),
+        ((BRANCH, "--all-tokens-of", "article"), ONE),
         (("--grant", "g", "--process", "p"), ONE),
         (
-            ("--every-token-of", "article", "--crew", "article"),
-            "--every-token-of names a crew itself",
+            ("--all-tokens-of", "article", "--crew", "article"),
+            "--all-tokens-of names a crew itself",
         ),
         (("--every-token", "article"), "No such option"),
         (("--grant", "eyJh.secret.x y"), "--grant: that names no grant"),
         (("--grant", "eyJh.secret." + 200 * "x"), "--grant: that names no grant"),
         (("--process", ""), "--process: that names no process"),
-        (("--every-token-of", ""), "--every-token-of: that names no crew"),
+        (("--all-tokens-of", ""), "--all-tokens-of: that names no crew"),
         (("",), "BRANCH: that names no branch"),
         ((BRANCH.upper().replace("A", "B"),), "BRANCH: that names no branch"),
         (("eyJh.secret." + 800 * "x",), "BRANCH: that names no branch"),

@@ -18,7 +18,7 @@ from crewgate.cli.remote.client import ClientCertificateFiles, ControlClient
 from crewgate.errors import ConfigurationError, ControlError, LinkError
 
 NOTHING: dict[str, Any] = {
-    "branch": None, "grant": None, "process": None, "every_token_of": None, "crew": "",
+    "branch": None, "grant": None, "process": None, "all_tokens_of": None, "crew": "",
     "until": "", "as_json": False,
 }  # fmt: skip
 
@@ -166,11 +166,11 @@ def test_what_is_revoked_by_the_api_is_what_the_options_name(
     client._http = httpx.Client(base_url=client.url, transport=transport, trust_env=False)
     with client:
         commands.revoke(client, **{**NOTHING, "grant": "g-1", "crew": "bd"})
-        commands.revoke(client, **{**NOTHING, "every_token_of": "bd"})
+        commands.revoke(client, **{**NOTHING, "all_tokens_of": "bd"})
         with pytest.raises(click.UsageError):
             commands.revoke(client, **{**NOTHING, "crew": "bd"})
     named = [{k: v for k, v in each.items() if v and k != "reason"} for each in asked]
-    assert named == [{"grant": "g-1", "crew": "bd"}, {"every_token_of": "bd"}]
+    assert named == [{"grant": "g-1", "crew": "bd"}, {"all_tokens_of": "bd"}]
 
 
 REVOKED = {

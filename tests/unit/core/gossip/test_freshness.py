@@ -215,7 +215,7 @@ class Member:
             self.fresh.let_go(other.members())
 
 
-def test_of_two_who_are_sent_away_each_goes_by_a_majority_of_its_own() -> None:
+def test_of_two_who_are_evicted_each_goes_by_a_majority_of_its_own() -> None:
     """Two evictions wait on one machine. It must not go from five members to three at once."""
     cluster = Cluster()
     cluster.begin(count=5)
@@ -361,7 +361,7 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(who=WHO, whom=WHO)
     def ask(self, who: int, whom: int) -> None:
-        """A comparison begins; who was sent away is answered no more."""
+        """A comparison begins; who was evicted is answered no more."""
         one, other = self.one(who), self.one(whom)
         if one is not other and other.id in one.fresh.others and one.index not in other.gone:
             self.asked.append((one, other, self.now))
