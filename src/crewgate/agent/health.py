@@ -116,7 +116,7 @@ def _cluster(agent: AgentState) -> Iterator[HealthFact]:
 
 
 def _cluster_disk(agent: AgentState, why: str) -> HealthFact:
-    """Whether the disk has the members, the forgotten ones and what they revoked.
+    """Whether the disk has the members, the evicted ones and what they revoked.
 
     All of it is in force.
     """

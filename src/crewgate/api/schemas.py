@@ -52,11 +52,11 @@ class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
     """What was done, and on how many machines.
 
     `applied_on` 0: it is revoked and written down, and the agent hears of it when it is back.
-    `silent` of the `processes` that were told did not answer in time; the table binds them all the
-    same. `unlisted` certificates found no room in the table: CRL and OCSP refuse them, and what was
-    open is closed, but an embedded verifier that is shown one does not know. `unwritten` says why
-    the CA's register, list or intent is not on its disk yet: it is in force all the same, and is
-    written when the disk takes it; ask again if the control process ends before that.
+    Of the `processes` that were told, `unresponsive` did not answer in time; the table binds them
+    all the same. `unlisted` certificates found no room in the table: CRL and OCSP refuse them, and
+    what was open is closed, but an embedded verifier that is shown one does not know. `unwritten`
+    says why the CA's register, list or intent is not on its disk yet: it is in force all the same,
+    and is written when the disk takes it; ask again if the control process ends before that.
     """
 
     target: Literal["branch", "grant", "process", "crew", "certificate", "orchestrator"]
@@ -71,7 +71,7 @@ class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
     calls_cut: int = 0
     connections_closed: int = 0
     processes: int = 0
-    silent: int = 0
+    unresponsive: int = 0
     unlisted: int = 0
     certificates: list[str] = []  # serials that were revoked with it
     unwritten: str = ""

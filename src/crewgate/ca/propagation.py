@@ -26,7 +26,7 @@ def sum_of(done: RevocationReceipt, step: RevocationReceipt) -> RevocationReceip
         calls_cut=done.calls_cut + step.calls_cut,
         connections_closed=done.connections_closed + step.connections_closed,
         attachments=max(done.attachments, step.attachments),
-        silent=max(done.silent, step.silent),
+        unresponsive=max(done.unresponsive, step.unresponsive),
         unlisted=done.unlisted + step.unlisted,
         never_seen=done.never_seen or step.never_seen,
         never_seen_on=done.never_seen_on or step.never_seen_on,

@@ -282,7 +282,7 @@ class CAService:
         return next_chain(self.authority, leaf, datetime.now(UTC))
 
     def _refuse_evicted(self, entry: CertificateRecord) -> None:
-        """ControlError for a forgotten machine: a new certificate would make it a member again."""
+        """ControlError for an evicted machine: a new certificate would make it a member again."""
         gone, _ = evicted_members(self._state / "gossip", int(time.time()))
         is_gone = entry.issued <= gone.get(member_id(entry.name), -1)
         if entry.role is Role.GATEWAY and is_gone:

@@ -201,7 +201,7 @@ def _authority(ca: CAConfig, now: float) -> Iterator[HealthFact]:
 
 
 def _is_evicted(config: Config, who: Certificate, now: int) -> bool:
-    """Whether the other machines have forgotten this one: renewed, it would come back by itself."""
+    """Whether the other machines have evicted this one: renewed, it would come back by itself."""
     if who.identity is None:
         return False
     identity = who.speaks_for()

@@ -56,7 +56,7 @@ def revoked(
             "calls_cut": told.calls_cut,
             "connections_closed": told.connections_closed,
             "processes": told.attachments,
-            "silent": told.silent,
+            "unresponsive": told.unresponsive,
             "unlisted": told.unlisted,
             "certificates": [entry.serial for entry in entries],
             "unwritten": unwritten,

@@ -127,11 +127,11 @@ class RevocationReceipt(msgspec.Struct, frozen=True, tag="receipt"):
 
     `read_ns` is when the agent had read the request, `last_cut_ns` when this machine cut the last
     call or closed the last connection (0: none was open), `cut_ms` the time between. The agent
-    told `attachments` processes; `silent` of them gave no answer within the wait: the table binds
-    them all the same. `coarsened`: the crew's share of revocations was used up, so all its tokens
-    issued before now are revoked. The table had no room for `unlisted` targets: CRL and OCSP refuse
-    their certificates, and what was open is closed all the same. `never_seen` says that nobody
-    knows what was named; it is revoked all the same.
+    told `attachments` processes; `unresponsive` of them gave no answer within the wait: the table
+    binds them all the same. `coarsened`: the crew's share of revocations was used up, so all its
+    tokens issued before now are revoked. The table had no room for `unlisted` targets: CRL and OCSP
+    refuse their certificates, and what was open is closed all the same. `never_seen` says that
+    nobody knows what was named; it is revoked all the same.
     """
 
     id: Id = 0
@@ -142,7 +142,7 @@ class RevocationReceipt(msgspec.Struct, frozen=True, tag="receipt"):
     calls_cut: Count = 0
     connections_closed: Count = 0
     attachments: Count = 0
-    silent: Count = 0
+    unresponsive: Count = 0
     unlisted: Count = 0
     coarsened: bool = False
     never_seen: NeverSeen = ""

@@ -51,7 +51,7 @@ def test_a_revoked_branch_is_dead_everywhere_at_once(site: Site, enter: Enter) -
         guest.settled(sibling)
     receipt = site.revoke(PARENT)
     assert [each.crew for each in receipt.targets] == ["article"]
-    assert (receipt.silent, receipt.attachments) == (0, 2)
+    assert (receipt.unresponsive, receipt.attachments) == (0, 2)
     for guest in guests:
         assert reason(guest.call(site.world.token)) is Reason.BRANCH_REVOKED
         guest.settled(sibling)
@@ -84,7 +84,7 @@ def test_the_receipt_tells_when_the_last_call_was_cut(site: Site, enter: Enter) 
     thread.start()
     receipt = site.revoke(BRANCH)
     thread.join()
-    assert (receipt.last_cut_ns, receipt.calls_cut, receipt.silent) == (2**62, 3, 0)
+    assert (receipt.last_cut_ns, receipt.calls_cut, receipt.unresponsive) == (2**62, 3, 0)
     assert receipt.cut_ms == pytest.approx((2**62 - receipt.read_ns) / 1e6)
 
 
@@ -128,7 +128,7 @@ def test_a_stopped_guest_holds_nobody_up(site: Site, enter: Enter) -> None:
     receipts = [
         site.revoke(f"0199c1d2-0000-7000-8000-0000000001{n:02}", "article") for n in range(2)
     ]
-    assert [receipt.silent for receipt in receipts] == [1, 1]
+    assert [receipt.unresponsive for receipt in receipts] == [1, 1]
     guest.settled(other)
     assert site.tree()[BRANCH].reserved == PRICE
     holder.send_signal(signal.SIGCONT)

@@ -89,7 +89,7 @@ async def test_fifty_are_closed_and_fifty_siblings_lose_nothing(tmp_path: Path) 
             nursery.cancel_scope.cancel()
         _show(theirs, receipt, begun)
         assert all(each.is_whole for each in theirs + others)
-        assert receipt.silent == 0
+        assert receipt.unresponsive == 0
         assert receipt.connections_closed == receipt.calls_cut == COUNT
         _look_at(boundary, doomed)
 

@@ -42,7 +42,7 @@ def test_streams_end_with_what_their_tokens_name(site: Installation) -> None:
             stream = streams.pop(token)
             stream.end()
             assert b"branch-revoked" in stream.heard
-            assert (receipt["streams_cut"], receipt["silent"], receipt["coarsened"]) == (
+            assert (receipt["streams_cut"], receipt["unresponsive"], receipt["coarsened"]) == (
                 1,
                 0,
                 False,

@@ -59,7 +59,7 @@ def _answer(ask: Revoke, *, refuses: bool) -> RevocationReceipt | RequestFailed:
     count = len(ask.targets)
     return RevocationReceipt(
         id=ask.id, targets=ask.targets, read_ns=count, last_cut_ns=count, cut_ms=float(count),
-        calls_cut=2 * count, connections_closed=count, attachments=2, silent=count % 2,
+        calls_cut=2 * count, connections_closed=count, attachments=2, unresponsive=count % 2,
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_many_are_told_in_steps_and_added_up(authority: Authority, tmp_path: Pat
     assert told == [entry.serial for entry in entries]
     assert done == RevocationReceipt(
         targets=[each for targets in asked for each in targets], read_ns=most, last_cut_ns=most,
-        cut_ms=float(most), calls_cut=602, connections_closed=301, attachments=2, silent=1,
+        cut_ms=float(most), calls_cut=602, connections_closed=301, attachments=2, unresponsive=1,
     )  # fmt: skip
     assert authority.register.pending() == []
 

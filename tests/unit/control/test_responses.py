@@ -46,12 +46,12 @@ def test_an_agent_that_was_away_is_missing() -> None:
     assert (away.applied_on, away.of, away.missing) == (0, 1, ["this machine"])
     assert not away.enough
     told = RevocationReceipt(
-        calls_cut=1, connections_closed=2, cut_ms=3.5, attachments=4, silent=1, unlisted=2
+        calls_cut=1, connections_closed=2, cut_ms=3.5, attachments=4, unresponsive=1, unlisted=2
     )
     done = revoked(certificate(11), told)
     assert (done.applied_on, done.missing, done.enough) == (1, [], True)
     assert (done.calls_cut, done.connections_closed, done.ms) == (1, 2, 3.5)
-    assert (done.processes, done.silent, done.unlisted) == (4, 1, 2)
+    assert (done.processes, done.unresponsive, done.unlisted) == (4, 1, 2)
 
 
 def test_one_step_that_came_to_too_few_is_not_enough() -> None:

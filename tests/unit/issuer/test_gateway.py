@@ -219,7 +219,7 @@ def test_a_revocation_returns_the_receipt(
                 cut_ms=0.5,
                 calls_cut=4,
                 attachments=2,
-                silent=0,
+                unresponsive=0,
                 reach=reach,
                 **more,
             )

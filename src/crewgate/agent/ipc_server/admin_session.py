@@ -218,7 +218,7 @@ def _receipt(
         calls_cut=pending.count,
         connections_closed=pending.connections,
         attachments=told.attachments,
-        silent=len(pending.waiting),
+        unresponsive=len(pending.waiting),
         unlisted=sum(not each.is_listed for each in told.results),
         coarsened=any(each.coarse is not None for each in told.results),
         never_seen=unseen.where,
@@ -242,7 +242,7 @@ def _record(
         target=kind,
         id=name,
         by="owner",
-        cut_us=None if receipt.silent else round(receipt.cut_ms * 1000),
+        cut_us=None if receipt.unresponsive else round(receipt.cut_ms * 1000),
         cuts=receipt.calls_cut + receipt.connections_closed,
-        workers=receipt.attachments - receipt.silent,
+        workers=receipt.attachments - receipt.unresponsive,
     )

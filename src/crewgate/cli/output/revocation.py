@@ -101,9 +101,9 @@ def _explained(receipt: "RevocationReceipt", target: "RevocationTarget") -> list
             f"crew {target.crew} has used up its share of revocations, so all its tokens issued "
             "until now are revoked"
         )
-    if receipt.silent:
+    if receipt.unresponsive:
         lines.append(
-            f"{receipt.silent} of {receipt.attachments} attached processes did not answer in "
+            f"{receipt.unresponsive} of {receipt.attachments} attached processes did not answer in "
             "time; they admit nothing of it, and cut its open calls when they run again"
         )
     return lines + reached(receipt.reach)

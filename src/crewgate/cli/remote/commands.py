@@ -54,7 +54,7 @@ def revoke(
         calls_cut=done.calls_cut,
         connections_closed=done.connections_closed,
         attachments=done.processes,
-        silent=done.silent,
+        unresponsive=done.unresponsive,
         coarsened=done.coarsened,
         never_seen=done.never_seen,
         never_seen_on=done.never_seen_on,

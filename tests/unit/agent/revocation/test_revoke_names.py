@@ -175,7 +175,7 @@ async def test_everybody_is_told_and_it_is_written_down(
     guest.send = tell  # type: ignore[method-assign]
     ask = Revoke(id=7, targets=[certificate(2, "article"), ORCHESTRATOR])
     receipt = await revoke(machine, ask, hands.monotonic_ns())
-    assert (receipt.id, receipt.silent, receipt.unlisted) == (7, 0, 0)
+    assert (receipt.id, receipt.unresponsive, receipt.unlisted) == (7, 0, 0)
     assert (receipt.calls_cut, receipt.connections_closed, receipt.attachments) == (2, 5, 1)
     records = [each for each in written if isinstance(each, Revoked)]
     assert {(each.target, each.crew, each.id, each.orchestrator) for each in records} == {

@@ -22,7 +22,7 @@ RECEIPT = RevocationReceipt(
     cut_ms=3.0,
     calls_cut=1,
     attachments=3,
-    silent=0,
+    unresponsive=0,
 )
 
 
@@ -32,7 +32,7 @@ def test_a_receipt_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"revoked {BRANCH.name} of crew article and all below it: ")
     assert line.endswith(": 1 open call cut within 3.0 ms")
-    worse = msgspec.structs.replace(RECEIPT, calls_cut=0, silent=1, coarsened=True)
+    worse = msgspec.structs.replace(RECEIPT, calls_cut=0, unresponsive=1, coarsened=True)
     show(worse, as_json=False)
     first, coarse, missing = capsys.readouterr().out.splitlines()
     assert first.endswith("no call was open at the gateway")
