@@ -44,12 +44,12 @@ def seen(number: int, parent: int | None = None, **changes: Any) -> ObservedGran
 class Model:
     """One orchestrator, judged from its whole history at every grant; forgets nothing.
 
-    Answers (admitted, rung after the grant, measure of the finding or None).
+    Answers (admitted, level after the grant, measure of the finding or None).
     """
 
     def __init__(self, rules: WatchRules) -> None:
         self.rules = rules
-        self.rung, self.by, self.until = EnforcementLevel.OBSERVE, "", 0
+        self.level, self.by, self.until = EnforcementLevel.OBSERVE, "", 0
         self.last = 0.0  # strike, or the beginning
         self.told = 0  # times that others have said something
         self.struck: list[float] = []  # since the last calm
@@ -72,13 +72,13 @@ class Model:
     ) -> tuple[bool, EnforcementLevel, MintingMeasure | None]:
         self.turn(now)
         measure = self.strike(seen, now)
-        return self.admits(seen), self.rung, measure
+        return self.admits(seen), self.level, measure
 
     def turn(self, now: float) -> None:
         minute = int(now // 60)
         if minute == self.minute:
             return
-        if self.rung is EnforcementLevel.OBSERVE and self.teaching.get(self.minute, True):
+        if self.level is EnforcementLevel.OBSERVE and self.teaching.get(self.minute, True):
             self.learn(now)
         self.minute = minute
         self.live = {branch for branch in self.grants if self.end(branch) > now}
@@ -128,9 +128,9 @@ class Model:
         self.struck.append(now)
         self.last = now
         out = len(self.struck) >= self.rules.strikes
-        if out and self.rung is not EnforcementLevel.QUARANTINE:
+        if out and self.level is not EnforcementLevel.QUARANTINE:
             self.until = seen.at + self.rules.quarantine_seconds
-        self.rung = TRANSITIONS[self.rung, TransitionCause.OUT if out else TransitionCause.STRIKE]
+        self.level = TRANSITIONS[self.level, TransitionCause.OUT if out else TransitionCause.STRIKE]
         return found
 
     def count(self, seen: ObservedGrant, now: float) -> dict[MintingMeasure, int]:
@@ -204,15 +204,15 @@ class Model:
 
     def admits(self, seen: ObservedGrant) -> bool:
         order = list(EnforcementLevel)
-        rung = min(self.rung, self.rules.mode, key=order.index)
+        level = min(self.level, self.rules.mode, key=order.index)
         if self.by == "owner":
-            rung = self.rung
-        if rung is EnforcementLevel.QUARANTINE:
+            level = self.level
+        if level is EnforcementLevel.QUARANTINE:
             return not seen.is_new and not seen.grows
         if not seen.is_new or seen.branch in self.passed:
             return True
         if (
-            rung is EnforcementLevel.THROTTLE
+            level is EnforcementLevel.THROTTLE
             and self.admitted.count(self.minute) >= self.allowance()
         ):
             return False
@@ -228,23 +228,23 @@ class Model:
 
     def look(self, now: float, wall: int) -> None:
         """As the watch looks: the minute turns first for who stands on `observe` alone."""
-        held = self.rung is EnforcementLevel.QUARANTINE and (
+        held = self.level is EnforcementLevel.QUARANTINE and (
             self.by == "owner" or self.rules.mode is EnforcementLevel.QUARANTINE
         )
-        if self.rung is EnforcementLevel.QUARANTINE and wall >= self.until:
-            self.rung, self.by = EnforcementLevel.OBSERVE, ""
+        if self.level is EnforcementLevel.QUARANTINE and wall >= self.until:
+            self.level, self.by = EnforcementLevel.OBSERVE, ""
         elif not held and now - self.last >= self.rules.calm_seconds:
-            self.rung, self.struck = EnforcementLevel.OBSERVE, []
+            self.level, self.struck = EnforcementLevel.OBSERVE, []
         self.turn(now)
 
     def lift(self) -> None:
-        self.rung, self.by, self.struck, self.learnt = EnforcementLevel.OBSERVE, "", [], {}
+        self.level, self.by, self.struck, self.learnt = EnforcementLevel.OBSERVE, "", [], {}
         self.counted = [
             each for each in self.counted if each[0] != self.minute and each[2] is not M_HOUR
         ]
 
     def set(self, until: int, by: str = "owner") -> None:
-        self.rung, self.by, self.until = EnforcementLevel.QUARANTINE, by, until
+        self.level, self.by, self.until = EnforcementLevel.QUARANTINE, by, until
 
 
 M_CREDITS, M_HOUR = MintingMeasure.CREDITS, MintingMeasure.CREDITS_HOUR

@@ -62,7 +62,7 @@ def watch_row(standing: WatchState) -> MintingWatchRow:
     return MintingWatchRow(
         crew=standing.crew,
         orchestrator=standing.orchestrator,
-        rung=standing.rung.value,
+        level=standing.level.value,
         in_force=standing.in_force.value,
         by=standing.by,
         until=standing.until,

@@ -129,7 +129,7 @@ class MintingWatchEvent(msgspec.Struct, frozen=True):
     orchestrator: str
     step: str
     was: str
-    rung: str
+    level: str
     in_force: str
     by: str
     branch: str

@@ -59,7 +59,6 @@ COLUMNS: Final = {
     "count": "BIGINT",
     "step": "VARCHAR",
     "was": "VARCHAR",
-    "rung": "VARCHAR",
     "in_force": "VARCHAR",
     "by": "VARCHAR",
     "measure": "VARCHAR",
@@ -70,7 +69,10 @@ COLUMNS: Final = {
     "last": "TIMESTAMP",
 }
 
-_TYPES = ", ".join(f"\"{name}\": '{kind}'" for name, kind in COLUMNS.items())
+# What lines that an earlier version wrote have besides: `rung` is the `level` of a watch.
+_OLD_COLUMNS: Final = {"rung": "VARCHAR"}
+
+_TYPES = ", ".join(f"\"{name}\": '{kind}'" for name, kind in (COLUMNS | _OLD_COLUMNS).items())
 _LINES = f"""
     lines AS (
         SELECT * FROM read_json(
@@ -205,12 +207,13 @@ REFUSALS: Final = f"""
 WATCH: Final = f"""
     WITH {_LINES}
     SELECT
-        time, crew, orchestrator, step, was, rung, in_force, coalesce("by", '') AS "by",
+        time, crew, orchestrator, CASE step WHEN 'told' THEN 'remote' ELSE step END AS step, was,
+        coalesce(level, rung) AS level, in_force, coalesce("by", '') AS "by",
         coalesce(branch, '') AS branch, coalesce(measure, '') AS measure,
         coalesce("value", 0) AS "value", coalesce("limit", 0) AS "limit", usual
     FROM lines
     WHERE
-        kind = 'watch' AND time IS NOT NULL AND rung IS NOT NULL
+        kind = 'watch' AND time IS NOT NULL AND coalesce(level, rung) IS NOT NULL
         AND ($crew IS NULL OR crew = $crew)
         AND ($branch IS NULL OR branch = $branch)
         AND ($since IS NULL OR time >= $since)

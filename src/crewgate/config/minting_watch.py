@@ -12,7 +12,7 @@ from crewgate.core.anomaly.baseline import Sensitivity
 from crewgate.core.anomaly.enforcement import EnforcementLevel
 from crewgate.core.anomaly.types import WatchRules
 
-_MODE: Final = values.one_of(*(rung.value for rung in EnforcementLevel))
+_MODE: Final = values.one_of(*(level.value for level in EnforcementLevel))
 _SENSITIVITY: Final = values.one_of(*(each.value for each in Sensitivity))
 _CREDITS: Final = values.credits_up_to(limits.quota_micro_max)
 _COUNTS: Final[dict[str, ValueType[int]]] = {

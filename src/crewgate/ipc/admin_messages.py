@@ -199,7 +199,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
 
 class MintingWatchRow(msgspec.Struct, frozen=True):
-    """Where an orchestrator stands on the ladder of the minting watch (`core/anomaly/enforcement`).
+    """At which level the minting watch has an orchestrator (`core/anomaly/enforcement`).
 
     `in_force` is what is done about it; `by` is `watch` or `owner`. `until` is when a quarantine
     lapses, in whole seconds since 1970, and else 0.
@@ -207,7 +207,7 @@ class MintingWatchRow(msgspec.Struct, frozen=True):
 
     crew: str
     orchestrator: str
-    rung: str
+    level: str
     in_force: str
     by: str
     until: int = 0

@@ -73,7 +73,7 @@ async def test_a_runaway_minter_is_quarantined_and_its_live_branches_go_on(
     (row,) = gateway.ask("status")["watched"]
     name = row["orchestrator"]
     assert row == {
-        "crew": "article", "orchestrator": name, "rung": "quarantine",
+        "crew": "article", "orchestrator": name, "level": "quarantine",
         "in_force": "quarantine", "by": "watch", "until": row["until"],
     }  # fmt: skip
     assert 86_000 < row["until"] - time.time() <= 86_400
@@ -97,7 +97,7 @@ async def test_what_a_person_set_outlives_agent_and_gateway(gateway: Installatio
     assert (await call(gateway, live.token())).status_code == 200
     name = live.claims.client_id
     row = gateway.ask("quarantine", name)
-    assert (row["rung"], row["by"]) == ("quarantine", "owner")
+    assert (row["level"], row["by"]) == ("quarantine", "owner")
 
     (agent,) = gateway.children("agent")
     os.kill(agent, signal.SIGKILL)
@@ -139,7 +139,7 @@ async def test_it_lapses(gateway: Installation) -> None:
     gateway.serve()
     wait_until(lambda: gateway.ask("status")["watched"] == [])
     assert (await call(gateway, run.token())).status_code == 200
-    assert [(each["step"], each["by"], each["rung"]) for each in watched(gateway, name)] == [
+    assert [(each["step"], each["by"], each["level"]) for each in watched(gateway, name)] == [
         ("set", "owner", "quarantine"), ("set", "owner", "quarantine"), ("lapsed", "", "observe"),
     ]  # fmt: skip
 

@@ -222,7 +222,7 @@ def test_every_field_of_a_record_can_be_asked(kind: type[msgspec.Struct]) -> Non
 
 def test_the_watch_is_asked_by_crew_branch_and_time(tmp_path: Path) -> None:
     """Newest last, at most as many as are asked for; calls and other kinds are not among them."""
-    strike = {"was": "observe", "rung": "throttle", "in_force": "observe", "by": "watch"}
+    strike = {"was": "observe", "level": "throttle", "in_force": "observe", "by": "watch"}
     found = {"measure": "depth", "value": 7, "limit": 4, "usual": 1, "branch": CHILD}
     put(
         tmp_path,
@@ -230,7 +230,7 @@ def test_the_watch_is_asked_by_crew_branch_and_time(tmp_path: Path) -> None:
             *AFTERNOON,
             WatchRecord(
                 time=NOON, crew="bd", orchestrator="bd/one", step="lifted",
-                was="quarantine", rung="observe", in_force="observe", by="owner",
+                was="quarantine", level="observe", in_force="observe", by="owner",
             ),
             WatchRecord(
                 time=NOON + timedelta(seconds=5), crew="article", orchestrator="article/one",
@@ -246,6 +246,24 @@ def test_the_watch_is_asked_by_crew_branch_and_time(tmp_path: Path) -> None:
     assert audit.watched(AuditFilter(crew="bd")) == [lifted]
     assert audit.watched(AuditFilter(branch=CHILD)) == [struck]
     assert audit.watched(AuditFilter(since=NOON + timedelta(seconds=1))) == [struck]
+
+
+def test_what_an_earlier_version_wrote_of_the_watch_is_read_in_new_words(tmp_path: Path) -> None:
+    """`level` was `rung`, and the step `remote` was `told`; old lines stand among new ones."""
+    old = (
+        b'{"kind":"watch","time":"2025-01-01T12:00:00Z","crew":"bd","orchestrator":"bd/one",'
+        b'"step":"told","was":"observe","rung":"quarantine","in_force":"quarantine",'
+        b'"by":"gateway/gw-2","branch":"","measure":"","value":0,"limit":0,"usual":null}\n'
+    )
+    lifted = WatchRecord(
+        time=NOON, crew="bd", orchestrator="bd/one", step="lifted",
+        was="quarantine", level="observe", in_force="observe", by="owner",
+    )  # fmt: skip
+    put(tmp_path, [lifted], junk=old)
+    audit = AuditReader(tmp_path)
+    rows = [(row.step, row.was, row.level) for row in audit.watched(AuditFilter())]
+    assert rows == [("remote", "observe", "quarantine"), ("lifted", "quarantine", "observe")]
+    assert audit.health().unreadable_lines == 0
 
 
 def test_other_kinds_do_not_disturb(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ class MintingWatch:
             if each.is_untold:
                 self._outbox.add((each.crew, each.orchestrator))
         for stands in self._watch.states():
-            self._show(stands.crew, stands.orchestrator, stands.rung)
+            self._show(stands.crew, stands.orchestrator, stands.level)
 
     def admits(self, grant: Grant, clocks: ClockReading) -> bool:
         """Whether a grant may be used, which is counted if it is seen for the first time.
@@ -273,9 +273,9 @@ class MintingWatch:
             return quota
         return max(0, quota - known.quota) if iat is not None and iat > known.quota_iat else 0
 
-    def _show(self, crew: str, orchestrator: str, rung: EnforcementLevel) -> None:
+    def _show(self, crew: str, orchestrator: str, level: EnforcementLevel) -> None:
         key = ids.orchestrator_key(crew, orchestrator)
-        if rung is not EnforcementLevel.OBSERVE:
+        if level is not EnforcementLevel.OBSERVE:
             self._shown[key] = crew, orchestrator
         elif orchestrator != newcomers_account(crew):
             self._shown.pop(key, None)
@@ -283,9 +283,9 @@ class MintingWatch:
     def _record(self, step: Transition, *, by: str = "", branch: str = "") -> WatchState:
         """Write a step down, and say it aloud where the orchestrator moved."""
         by = by or step.by
-        self._show(step.crew, step.orchestrator, step.rung)
+        self._show(step.crew, step.orchestrator, step.level)
         self._sink([recorded(step, self._wall_ns(), by=by, branch=branch)])
-        if step.was is not step.rung or step.by == "owner" or step.cause is TransitionCause.TOLD:
+        if step.was is not step.level or step.by == "owner" or step.cause is TransitionCause.REMOTE:
             saved = self._watch.saved(step.crew, step.orchestrator)
             self._journal.append(saved)
             self.is_dirty = True

@@ -26,7 +26,7 @@ def recorded(step: Transition, wall_ns: int, *, by: str, branch: str) -> records
         orchestrator=step.orchestrator,
         step=step.cause.value,
         was=step.was.value,
-        rung=step.rung.value,
+        level=step.level.value,
         in_force=step.in_force.value,
         by=by,
         branch=branch,
@@ -39,8 +39,8 @@ def recorded(step: Transition, wall_ns: int, *, by: str, branch: str) -> records
 
 def log_line(step: Transition, by: str) -> str:
     """One sentence for people."""
-    who, what, found = f"minting of {step.orchestrator}", _SAID[step.rung], step.finding
-    if step.in_force is not step.rung:
+    who, what, found = f"minting of {step.orchestrator}", _SAID[step.level], step.finding
+    if step.in_force is not step.level:
         mode = step.in_force.value
         what = f"{what.replace('is', 'would be', 1)}, were its crew not watched in mode {mode}"
     if found is None:
@@ -50,6 +50,6 @@ def log_line(step: Transition, by: str) -> str:
 
 
 def _asked(cause: TransitionCause, by: str) -> str:
-    if cause is TransitionCause.TOLD:
+    if cause is TransitionCause.REMOTE:
         return f"the watch of {by} says so"
     return "its owner says so" if by == "owner" else f"its owner says so at {by}"

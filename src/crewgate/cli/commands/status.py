@@ -177,8 +177,8 @@ def _cluster(found: dict[str, Any]) -> list[str]:
 def _watched(row: dict[str, Any]) -> str:
     """One orchestrator that the minting watch, or a person, does not leave alone."""
     so = _WORDS[row["in_force"]]
-    if row["in_force"] != row["rung"]:
-        so += f", would be {_WORDS[row['rung']]}"
+    if row["in_force"] != row["level"]:
+        so += f", would be {_WORDS[row['level']]}"
     if row["until"]:
         so += f" until {datetime.fromtimestamp(row['until'], UTC):%Y-%m-%d %H:%M}Z"
     return f"watch          {row['orchestrator']} {so} (by {row['by']})"

@@ -33,7 +33,7 @@ def _table(rows: Sequence[MintingWatchEvent]) -> Table:
                 utc(row.time),
                 row.orchestrator,
                 row.step,
-                row.rung if row.was == row.rung else f"{row.was} → {row.rung}",
+                row.level if row.was == row.level else f"{row.was} → {row.level}",
                 row.in_force,
                 _why(row),
                 row.branch,

@@ -135,7 +135,7 @@ class AnomalyDetector:
         """A person sets it, for so long or as long as its crew's are; NoRoomError."""
         name = crew, orchestrator
         profile = self._must_enter(name, now)
-        was = profile.place.rung
+        was = profile.place.level
         profile.place.set(wall, wall + (seconds or self._of(name).quarantine_seconds))
         return self._moved(name, profile, was, TransitionCause.SET, by="owner")
 
@@ -144,7 +144,7 @@ class AnomalyDetector:
         profile = self._profiles.get((crew, orchestrator))
         if profile is None:
             raise IllegalStepError("nothing holds it: it was never seen here")
-        was = profile.place.rung
+        was = profile.place.level
         profile.place.lift(wall)
         profile.reset()
         return self._moved((crew, orchestrator), profile, was, TransitionCause.LIFT, by="owner")
@@ -160,10 +160,10 @@ class AnomalyDetector:
         name = crew, orchestrator
         profile = self._must_enter(name, now) if word.by else self._enter(name, now)
         if profile is None or (
-            profile.place.rung is EnforcementLevel.THROTTLE and not (word.by or is_news)
+            profile.place.level is EnforcementLevel.THROTTLE and not (word.by or is_news)
         ):
             return None
-        was = profile.place.rung
+        was = profile.place.level
         cause = profile.place.apply_remote(word)
         if cause is None:
             return None
@@ -176,7 +176,7 @@ class AnomalyDetector:
         name = crew, orchestrator
         place = self._profiles[name].place
         in_force = place.in_force(self._of(name).mode)
-        return WatchState(*name, place.rung, in_force, place.by, place.held.until, place.owner)
+        return WatchState(*name, place.level, in_force, place.by, place.held.until, place.owner)
 
     def states(self) -> list[WatchState]:
         """Who stands above `observe`, by name."""
@@ -203,16 +203,16 @@ class AnomalyDetector:
         newest = {(each.crew, each.orchestrator): each for each in kept}
         # Those that are held come first: they must find room.
         for name, each in sorted(
-            newest.items(), key=lambda item: item[1].rung is EnforcementLevel.OBSERVE
+            newest.items(), key=lambda item: item[1].level is EnforcementLevel.OBSERVE
         ):
             profile = self._enter(name, now)
             if profile is None:
                 continue
             profile.kid = each.kid
-            profile.place = place = EnforcementState(each.rung, each.by, now)
+            profile.place = place = EnforcementState(each.level, each.by, now)
             place.owner, place.watch, place.is_untold = each.owner, each.watch, each.is_untold
             profile.teach(each.lessons.items())
-            if each.rung is not EnforcementLevel.OBSERVE:
+            if each.level is not EnforcementLevel.OBSERVE:
                 self._raised[name] = profile
                 self._hold(name, profile)
 
@@ -243,10 +243,10 @@ class AnomalyDetector:
         found = profile.note(seen, now, rules)
         if found is None:
             return
-        was = profile.place.rung
+        was = profile.place.level
         cause = profile.place.strike(now, rules.strikes, rules.calm_seconds)
         if (
-            profile.place.rung is EnforcementLevel.QUARANTINE
+            profile.place.level is EnforcementLevel.QUARANTINE
             and was is not EnforcementLevel.QUARANTINE
         ):
             is_untold = profile.place.in_force(rules.mode) is EnforcementLevel.QUARANTINE
@@ -255,7 +255,7 @@ class AnomalyDetector:
 
     def _calm(self, name: OrchestratorName, now: float, wall: int) -> Transition | None:
         rules, profile = self._of(name), self._raised[name]
-        was = profile.place.rung
+        was = profile.place.level
         self._raised.move_to_end(name)
         cause = profile.place.step_down_if_due(now, wall, rules.mode, rules.calm_seconds)
         return self._moved(name, profile, was, cause) if cause else None
@@ -272,7 +272,7 @@ class AnomalyDetector:
         branch: bytes = b"",
     ) -> Transition:
         place = profile.place
-        if place.rung is EnforcementLevel.OBSERVE:
+        if place.level is EnforcementLevel.OBSERVE:
             self._raised.pop(name, None)
             self._aliases.release(name)
         else:
@@ -280,7 +280,7 @@ class AnomalyDetector:
             self._hold(name, profile)
         in_force = place.in_force(self._of(name).mode)
         by = by or place.by
-        return Transition(name[0], name[1], was, place.rung, in_force, cause, by, finding, branch)
+        return Transition(name[0], name[1], was, place.level, in_force, cause, by, finding, branch)
 
     def _hold(self, name: OrchestratorName, profile: MintingProfile) -> None:
         """Note the key of one who is quarantined; strangers may have minted with anybody's."""
@@ -330,6 +330,6 @@ class AnomalyDetector:
 def _saved(name: OrchestratorName, profile: MintingProfile) -> ProfileSnapshot:
     place = profile.place
     return ProfileSnapshot(
-        *name, place.rung, place.by, profile.kid, profile.export_baselines(),
+        *name, place.level, place.by, profile.kid, profile.export_baselines(),
         place.owner, place.watch, place.is_untold,
     )  # fmt: skip

@@ -32,7 +32,7 @@ class TransitionCause(enum.Enum):
     CALM = "calm"
     SET = "set"  # by a person
     LIFT = "lifted"  # by a person
-    TOLD = "told"  # by the watch of another machine
+    REMOTE = "remote"  # by the watch of another machine
     LAPSE = "lapsed"  # a quarantine has come to its end
 
 
@@ -42,13 +42,13 @@ TRANSITIONS: Final = {
     (EnforcementLevel.OBSERVE, TransitionCause.STRIKE): EnforcementLevel.THROTTLE,
     (EnforcementLevel.OBSERVE, TransitionCause.OUT): EnforcementLevel.QUARANTINE,
     (EnforcementLevel.OBSERVE, TransitionCause.SET): EnforcementLevel.QUARANTINE,
-    (EnforcementLevel.OBSERVE, TransitionCause.TOLD): EnforcementLevel.QUARANTINE,
+    (EnforcementLevel.OBSERVE, TransitionCause.REMOTE): EnforcementLevel.QUARANTINE,
     (EnforcementLevel.THROTTLE, TransitionCause.STRIKE): EnforcementLevel.THROTTLE,
     (EnforcementLevel.THROTTLE, TransitionCause.OUT): EnforcementLevel.QUARANTINE,
     (EnforcementLevel.THROTTLE, TransitionCause.CALM): EnforcementLevel.OBSERVE,
     (EnforcementLevel.THROTTLE, TransitionCause.SET): EnforcementLevel.QUARANTINE,
     (EnforcementLevel.THROTTLE, TransitionCause.LIFT): EnforcementLevel.OBSERVE,
-    (EnforcementLevel.THROTTLE, TransitionCause.TOLD): EnforcementLevel.QUARANTINE,
+    (EnforcementLevel.THROTTLE, TransitionCause.REMOTE): EnforcementLevel.QUARANTINE,
     (EnforcementLevel.QUARANTINE, TransitionCause.STRIKE): EnforcementLevel.QUARANTINE,
     (EnforcementLevel.QUARANTINE, TransitionCause.OUT): EnforcementLevel.QUARANTINE,
     # Only one that was never in force goes before its end: see `Place.look`.
@@ -56,7 +56,7 @@ TRANSITIONS: Final = {
     # A person may take over what the watch has set, and either may move its end.
     (EnforcementLevel.QUARANTINE, TransitionCause.SET): EnforcementLevel.QUARANTINE,
     (EnforcementLevel.QUARANTINE, TransitionCause.LIFT): EnforcementLevel.OBSERVE,
-    (EnforcementLevel.QUARANTINE, TransitionCause.TOLD): EnforcementLevel.QUARANTINE,
+    (EnforcementLevel.QUARANTINE, TransitionCause.REMOTE): EnforcementLevel.QUARANTINE,
     (EnforcementLevel.QUARANTINE, TransitionCause.LAPSE): EnforcementLevel.OBSERVE,
 }
 _STRICT: Final[tuple[By, ...]] = ("", "watch", "owner")
@@ -96,12 +96,12 @@ class EnforcementState:
     whatever order they hear of them. `is_untold`: the others are to hear what the watch says.
     """
 
-    __slots__ = ("by", "is_untold", "owner", "rung", "strikes", "struck", "watch")
+    __slots__ = ("by", "is_untold", "level", "owner", "strikes", "struck", "watch")
 
     def __init__(
         self, level: EnforcementLevel = EnforcementLevel.OBSERVE, by: By = "", struck: float = 0.0
     ) -> None:
-        self.rung = level
+        self.level = level
         self.by: By = by
         self.strikes = 0
         self.struck = struck
@@ -109,7 +109,7 @@ class EnforcementState:
         self.is_untold = False
 
     def __repr__(self) -> str:
-        return f"<EnforcementState {self.rung.value} by={self.by!r} strikes={self.strikes}>"
+        return f"<EnforcementState {self.level.value} by={self.by!r} strikes={self.strikes}>"
 
     @property
     def held(self) -> QuarantineOrder:
@@ -123,7 +123,7 @@ class EnforcementState:
 
     def in_force(self, mode: EnforcementLevel) -> EnforcementLevel:
         """What is done about it: no more than `mode`, but always what a person has set."""
-        return self.rung if self.by == "owner" else self.rung.at_most(mode)
+        return self.level if self.by == "owner" else self.level.at_most(mode)
 
     def strike(self, now: float, strikes_max: int, calm_seconds: float) -> TransitionCause:
         """A minute was out of bounds; the cause with which it moved."""
@@ -152,7 +152,7 @@ class EnforcementState:
         if 0 < self.held.until <= wall:
             self._go(TransitionCause.LAPSE)
             return TransitionCause.LAPSE
-        if self.rung is EnforcementLevel.OBSERVE or now - self.struck < calm_seconds:
+        if self.level is EnforcementLevel.OBSERVE or now - self.struck < calm_seconds:
             return None
         if self.in_force(mode) is EnforcementLevel.QUARANTINE:
             return None
@@ -166,7 +166,7 @@ class EnforcementState:
 
     def lift(self, wall: int) -> None:
         """A person lets it go; IllegalStepError if nothing holds it."""
-        if self.rung is EnforcementLevel.OBSERVE:
+        if self.level is EnforcementLevel.OBSERVE:
             raise IllegalStepError("it is neither throttled nor quarantined")
         self._move(TransitionCause.LIFT, "")
         self.owner = QuarantineOrder(self._next(wall))
@@ -181,11 +181,11 @@ class EnforcementState:
         else:
             self.owner = word
         by = self.held.by
-        if self.held == held if by else word.by or self.rung is EnforcementLevel.OBSERVE:
+        if self.held == held if by else word.by or self.level is EnforcementLevel.OBSERVE:
             return None
         cause = {
             "": TransitionCause.LIFT,
-            "watch": TransitionCause.TOLD,
+            "watch": TransitionCause.REMOTE,
             "owner": TransitionCause.SET,
         }[by]
         self._move(cause, by)
@@ -206,8 +206,8 @@ class EnforcementState:
         )
 
     def _move(self, cause: TransitionCause, by: By) -> None:
-        self.rung = TRANSITIONS[self.rung, cause]
+        self.level = TRANSITIONS[self.level, cause]
         self.by = by
-        if self.rung is EnforcementLevel.OBSERVE:
+        if self.level is EnforcementLevel.OBSERVE:
             self.is_untold = False
             self.strikes = self.strikes if cause is TransitionCause.LAPSE else 0

@@ -158,7 +158,7 @@ class MintingProfile:
         minute = int(now // _MINUTE)
         if minute == self._minute:
             return
-        if self.place.rung is EnforcementLevel.OBSERVE and not self.is_struck:
+        if self.place.level is EnforcementLevel.OBSERVE and not self.is_struck:
             self._learn(now)
         self._minute = minute
         self._values.clear()

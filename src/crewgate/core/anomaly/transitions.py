@@ -12,7 +12,7 @@ def newcomers_account(crew: str) -> str:
 
 
 class Transition(msgspec.Struct, frozen=True):
-    """An orchestrator moved from `was` to `rung`, or was struck again where it stands.
+    """An orchestrator moved from `was` to `level`, or was struck again where it stands.
 
     `in_force` is what is done about it, which the crew's `mode` bounds. `finding` is what a strike
     was for, `branch` the key of the grant that brought it out.
@@ -21,7 +21,7 @@ class Transition(msgspec.Struct, frozen=True):
     crew: str
     orchestrator: str
     was: EnforcementLevel
-    rung: EnforcementLevel
+    level: EnforcementLevel
     in_force: EnforcementLevel
     cause: TransitionCause
     by: By = ""
@@ -41,7 +41,7 @@ class WatchState(msgspec.Struct, frozen=True):
 
     crew: str
     orchestrator: str
-    rung: EnforcementLevel
+    level: EnforcementLevel
     in_force: EnforcementLevel
     by: By
     until: int = 0
@@ -51,12 +51,14 @@ class WatchState(msgspec.Struct, frozen=True):
 class ProfileSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is kept of an orchestrator over a restart; the last one of a name counts.
 
+    Journals call `level` `rung`, as the first versions did.
+
     `owner`, `watch` and `is_untold` are its `ladder.Place`'s.
     """
 
     crew: str
     orchestrator: str
-    rung: EnforcementLevel = EnforcementLevel.OBSERVE
+    level: EnforcementLevel = msgspec.field(default=EnforcementLevel.OBSERVE, name="rung")
     by: By = ""
     kid: str = ""
     lessons: dict[str, tuple[float, float, int]] = {}

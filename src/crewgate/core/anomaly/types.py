@@ -47,8 +47,8 @@ SCALES: Final[Mapping[MintingMeasure, MeasureScale]] = {
 class WatchRules(msgspec.Struct, frozen=True):
     """What one crew's configuration says; a ceiling that is None does not apply.
 
-    `mode` is the highest rung that is put in force by itself. `strikes` minutes out of bounds, with
-    never `calm_seconds` between two, are a quarantine of `quarantine_seconds`.
+    `mode` is the highest level that is put in force by itself. `strikes` minutes out of bounds,
+    with never `calm_seconds` between two, are a quarantine of `quarantine_seconds`.
     """
 
     mode: EnforcementLevel = EnforcementLevel.OBSERVE

@@ -201,12 +201,13 @@ class ConnectionRecord(AuditRecord, frozen=True, kw_only=True, tag="connection")
 
 
 class WatchRecord(AuditRecord, frozen=True, kw_only=True, tag="watch"):
-    """The minting watch struck an orchestrator, or a step was taken on its ladder.
+    """The minting watch struck an orchestrator, or moved it to another level.
 
-    `step` is a `core.ladder.Cause`; `was`, `rung` and `in_force` are rungs, and what is in force is
-    less than `rung` where the crew's `mode` is. A strike has its finding: `value` of `measure` was
-    above `limit`, which was made from `usual`, or was a ceiling where there is none; `branch` is
-    the one whose grant brought it out. An orchestrator `CREW/*` stands for a crew's strangers.
+    `step` is a `TransitionCause`; `was`, `level` and `in_force` are each an `EnforcementLevel`, and
+    what is in force is less than `level` where the crew's `mode` is. A strike has its finding:
+    `value` of `measure` was above `limit`, which was made from `usual`, or was a ceiling where
+    there is none; `branch` is the one whose grant brought it out. An orchestrator `CREW/*` stands
+    for a crew's strangers.
     """
 
     time: datetime
@@ -214,7 +215,7 @@ class WatchRecord(AuditRecord, frozen=True, kw_only=True, tag="watch"):
     orchestrator: str
     step: str
     was: str
-    rung: str
+    level: str
     in_force: str
     by: str = ""  # watch or owner, or the gateway whose watch or owner it was
     branch: str = ""

@@ -62,7 +62,7 @@ def test_each_strike_is_an_audit_record_and_each_step_is_said(
         orchestrator=ONE,
         step="strike",
         was="observe",
-        rung="throttle",
+        level="throttle",
         in_force="observe",
         by="watch",
         branch=branch_id(2),
@@ -105,7 +105,7 @@ def test_calm_is_seen_by_the_tick(
         asking.draw(grant(number, QUOTA))
     hands.go(900)
     periodic.tidy(machine)
-    assert [(each.step, each.rung) for each in steps(written)] == [
+    assert [(each.step, each.level) for each in steps(written)] == [
         ("strike", "throttle"), ("calm", "observe"),
     ]  # fmt: skip
     assert said[-1] == "minting of article/one is let go: it has been calm"
@@ -131,7 +131,7 @@ async def test_a_quarantine_refuses_what_is_new_and_leaves_what_lives(
     assert asking.draw(by("article/two", grant(5, QUOTA), jti="5")) == "granted"
     hands.go(3600)
     assert asking.draw(refreshed(1, after=3600)) == "held"
-    assert (await hold(machine, lift=True)).rung == "observe"
+    assert (await hold(machine, lift=True)).level == "observe"
     assert asking.draw(refreshed(1, after=3600)) == "granted"
 
 
@@ -269,7 +269,7 @@ def test_a_clock_that_is_set_means_nothing(
     hands.wall -= 3600 * 10**9
     assert asking.draw(grant(3, QUOTA, iat=int(NOW) - 900)) == "held"
     periodic.tidy(machine)
-    assert [each.rung for each in steps(written)] == ["throttle"]
+    assert [each.level for each in steps(written)] == ["throttle"]
 
 
 def test_a_new_configuration_is_in_force_at_once(start: Start, file: Path) -> None:
@@ -344,7 +344,7 @@ def test_it_lapses_on_a_clock_that_can_be_believed(
     periodic.extend_freshness(machine, watch)
     periodic.tidy(machine)
     assert status(machine, 1).watched == []
-    assert (steps(written)[-1].step, steps(written)[-1].rung) == ("lapsed", "observe")
+    assert (steps(written)[-1].step, steps(written)[-1].level) == ("lapsed", "observe")
     assert said[-1] == "minting of article/one is let go: its quarantine has come to its end"
     late = by(ONE, grant(5, QUOTA, iat=int(NOW) + 3500), jti="late")
     assert Asking(machine).draw(late) == "granted"

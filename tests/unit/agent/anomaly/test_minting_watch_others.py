@@ -126,7 +126,7 @@ def test_what_another_watch_has_found_holds_here_as_far_as_the_mode_goes(
     assert asking.draw(grant(3, QUOTA)) == ("granted" if mode == "observe" else "held")
     assert held(machine) == [(ONE, mode, "watch")]
     (step,) = steps(written)
-    assert (step.step, step.by, step.in_force) == ("told", "gateway/b", mode)
+    assert (step.step, step.by, step.in_force) == ("remote", "gateway/b", mode)
     assert said[-1].endswith(": the watch of gateway/b says so")
     assert machine.minting_watch.take_announcements() == []
 
@@ -215,7 +215,7 @@ async def test_a_person_lifts_what_nobody_here_has_seen(start: Start) -> None:
     machine = start()
     hear(machine, "watch")
     row = await hold(machine, lift=True)
-    assert row.rung == "observe"
+    assert row.level == "observe"
     assert Asking(machine).draw(grant(1, QUOTA)) == "granted"
     hear(machine, "", later=9)
     await hold(machine)

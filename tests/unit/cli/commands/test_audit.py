@@ -158,23 +158,23 @@ def test_bad_input_is_one_line_and_status_2(
 
 WATCH = WatchRecord(
     time=NOON, crew="article", orchestrator="article/one", step="strike", was="observe",
-    rung="throttle", in_force="observe", by="watch", branch=CHILD,
+    level="throttle", in_force="observe", by="watch", branch=CHILD,
     measure="micro-credits-per-minute", value=26_500_000, limit=25_000_000, usual=3_000_000,
 )  # fmt: skip
 LIFTED = WatchRecord(
     time=NOON, crew="article", orchestrator=EVIL, step="lifted", was="quarantine",
-    rung="observe", in_force="observe", by="owner",
+    level="observe", in_force="observe", by="owner",
 )  # fmt: skip
 
 
-TOLD = replace(LIFTED, step="told", was="observe", rung="quarantine", by="gateway/gw-2")
+REMOTE = replace(LIFTED, step="remote", was="observe", level="quarantine", by="gateway/gw-2")
 
 
 @pytest.fixture
 def watched(config: Path) -> Path:
     """The same, with what a minting watch saw and did."""
     descriptor, _ = create(load(config).audit.folder, "agent", 1_800_000_000_000_000_000)
-    os.write(descriptor, encode(WATCH) + encode(LIFTED) + encode(TOLD))
+    os.write(descriptor, encode(WATCH) + encode(LIFTED) + encode(REMOTE))
     os.close(descriptor)
     return config
 
@@ -195,7 +195,7 @@ def test_the_watch_is_listed_with_what_was_out_of_bounds(watched: Path) -> None:
 def test_the_watch_as_one_document(watched: Path) -> None:
     """A script gets every field."""
     document = json.loads(run(watched, "--watch", "--json").stdout)
-    assert [each["step"] for each in document["watch"]] == ["told", "lifted", "strike"]
+    assert [each["step"] for each in document["watch"]] == ["remote", "lifted", "strike"]
     assert document["watch"][2]["value"] == WATCH.value
     assert document["watch"][0]["usual"] is None
 

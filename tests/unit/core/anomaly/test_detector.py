@@ -119,7 +119,7 @@ def test_a_runaway_minter_of_a_cold_watch_meets_the_ceiling() -> None:
     ((step,),) = [each for each in steps if each]
     assert steps[20] == (step,)
     assert step.finding == AnomalyFinding(MintingMeasure.MINTS, 21, 20)
-    assert (step.was, step.rung, step.cause) == (
+    assert (step.was, step.level, step.cause) == (
         EnforcementLevel.OBSERVE,
         EnforcementLevel.THROTTLE,
         TransitionCause.STRIKE,
@@ -206,7 +206,7 @@ def test_who_is_throttled_gets_its_usual_rate_and_calms_down() -> None:
     assert not made.observe(seen(7), 62.0).admitted
     assert made.poll(60.0, WALL)[0] == []
     ((step,), _) = made.poll(900.0, WALL)
-    assert (step.was, step.rung, step.cause) == (
+    assert (step.was, step.level, step.cause) == (
         EnforcementLevel.THROTTLE,
         EnforcementLevel.OBSERVE,
         TransitionCause.CALM,
@@ -219,7 +219,7 @@ def test_no_more_is_done_than_the_mode_says(mode: EnforcementLevel) -> None:
     """The ladder is climbed as always, and each step says what is in force."""
     made = watch(WatchRules(mode=mode, mints_per_minute=1, strikes=1))
     steps = [step for n in range(3) for step in made.observe(seen(n), 0.0).steps]
-    assert [(step.rung, step.in_force) for step in steps] == [(EnforcementLevel.QUARANTINE, mode)]
+    assert [(step.level, step.in_force) for step in steps] == [(EnforcementLevel.QUARANTINE, mode)]
     assert made.observe(seen(5), 0.0).admitted is (mode is EnforcementLevel.OBSERVE)
 
 
@@ -231,7 +231,7 @@ def test_after_a_lift_what_it_does_is_usual() -> None:
         crew.watch.observe(seen(number, 1), now)
     assert crew.watch.states()
     step = crew.watch.lift("article", "article/one", WALL)
-    assert (step.rung, step.by, step.cause) == (
+    assert (step.level, step.by, step.cause) == (
         EnforcementLevel.OBSERVE,
         "owner",
         TransitionCause.LIFT,
@@ -390,7 +390,7 @@ RULES = st.builds(
 def test_it_does_what_the_slow_model_does(
     rules: WatchRules, operations: list[tuple[float, str, int, int]]
 ) -> None:
-    """Every answer, every finding and every rung; baselines are warm after two minutes."""
+    """Every answer, every finding and every level; baselines are warm after two minutes."""
     with patch.object(baseline, "_WARM", 2), patch.dict(SCALES, EAGER):
         made, model = watch(rules), Model(rules)
         made.restore([ProfileSnapshot("article", "article/one")], 0.0)
@@ -438,8 +438,10 @@ def test_it_does_what_the_slow_model_does(
                 )
             answer = made.observe(grant, now)
             found = [step.finding.measure for step in answer.steps if step.finding]
-            rungs = [each.rung for each in made.states()] or [EnforcementLevel.OBSERVE]
-            assert (answer.admitted, rungs[0], found[0] if found else None) == model.see(grant, now)
+            levels = [each.level for each in made.states()] or [EnforcementLevel.OBSERVE]
+            assert (answer.admitted, levels[0], found[0] if found else None) == model.see(
+                grant, now
+            )
 
 
 def _by_others(made: AnomalyDetector, model: Model, what: str, now: float) -> None:
@@ -455,7 +457,7 @@ def _by_others(made: AnomalyDetector, model: Model, what: str, now: float) -> No
         assert (step is None) == (model.by == "owner")
         if model.by != "owner":
             model.set(wall + 200, "watch")
-    elif model.rung is not EnforcementLevel.OBSERVE:
+    elif model.level is not EnforcementLevel.OBSERVE:
         made.lift(*name, wall)
         model.lift()
     else:

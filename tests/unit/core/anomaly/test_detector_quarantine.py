@@ -71,7 +71,7 @@ def test_at_its_end_what_was_minted_meanwhile_is_admitted() -> None:
     assert made.poll(119.0, WALL + 59)[0] == []
     assert made.poll(120.0, 0)[0] == []
     ((step,), _) = made.poll(120.0, WALL + 60)
-    assert (step.was, step.rung, step.cause) == (
+    assert (step.was, step.level, step.cause) == (
         EnforcementLevel.QUARANTINE,
         EnforcementLevel.OBSERVE,
         TransitionCause.LAPSE,

@@ -21,10 +21,10 @@ WALL = 1_800_000_000
 HOUR = 3600
 
 
-def place(rung: EnforcementLevel, *, by_owner: bool = False) -> EnforcementState:
+def place(level: EnforcementLevel, *, by_owner: bool = False) -> EnforcementState:
     """Somebody who stands there since the beginning."""
     return EnforcementState(
-        rung, "owner" if by_owner else "" if rung is EnforcementLevel.OBSERVE else "watch", 0.0
+        level, "owner" if by_owner else "" if level is EnforcementLevel.OBSERVE else "watch", 0.0
     )
 
 
@@ -42,20 +42,20 @@ def test_the_table_has_a_row_for_every_step_but_four() -> None:
 def test_only_calm_an_end_and_a_person_lead_down() -> None:
     """Whatever else happens, nobody stands lower afterwards."""
     order = list(EnforcementLevel)
-    for (rung, cause), after in TRANSITIONS.items():
+    for (level, cause), after in TRANSITIONS.items():
         if cause not in {TransitionCause.CALM, TransitionCause.LIFT, TransitionCause.LAPSE}:
-            assert order.index(after) >= order.index(rung)
+            assert order.index(after) >= order.index(level)
 
 
 def test_strikes_climb_one_rung_and_then_the_last() -> None:
     """One bad minute is a throttle, the third without calm between them a quarantine."""
     one = place(EnforcementLevel.OBSERVE)
     assert one.strike(0.0, 3, CALM) is TransitionCause.STRIKE
-    assert one.rung is EnforcementLevel.THROTTLE
+    assert one.level is EnforcementLevel.THROTTLE
     assert one.strike(60.0, 3, CALM) is TransitionCause.STRIKE
-    assert one.rung is EnforcementLevel.THROTTLE
+    assert one.level is EnforcementLevel.THROTTLE
     assert one.strike(120.0, 3, CALM) is TransitionCause.OUT
-    assert one.rung is EnforcementLevel.QUARANTINE
+    assert one.level is EnforcementLevel.QUARANTINE
     assert one.by == "watch"
 
 
@@ -64,7 +64,7 @@ def test_strikes_far_apart_do_not_add_up() -> None:
     one = place(EnforcementLevel.OBSERVE)
     for day in range(10):
         assert one.strike(day * 86_400.0, 3, CALM) is TransitionCause.STRIKE
-    assert one.rung is EnforcementLevel.THROTTLE
+    assert one.level is EnforcementLevel.THROTTLE
 
 
 def test_who_is_throttled_must_be_calm_for_long_enough() -> None:
@@ -73,12 +73,12 @@ def test_who_is_throttled_must_be_calm_for_long_enough() -> None:
     one.strike(0.0, 9, CALM)
     one.strike(500.0, 9, CALM)
     assert one.step_down_if_due(500.0 + CALM - 1, WALL, EnforcementLevel.QUARANTINE, CALM) is None
-    assert one.rung is EnforcementLevel.THROTTLE
+    assert one.level is EnforcementLevel.THROTTLE
     assert (
         one.step_down_if_due(500.0 + CALM, WALL, EnforcementLevel.QUARANTINE, CALM)
         is TransitionCause.CALM
     )
-    assert (one.rung, one.by, one.strikes) == (EnforcementLevel.OBSERVE, "", 0)
+    assert (one.level, one.by, one.strikes) == (EnforcementLevel.OBSERVE, "", 0)
 
 
 def test_a_quarantine_in_force_waits_for_its_end() -> None:
@@ -91,7 +91,7 @@ def test_a_quarantine_in_force_waits_for_its_end() -> None:
         one.step_down_if_due(1e9, WALL + HOUR, EnforcementLevel.QUARANTINE, CALM)
         is TransitionCause.LAPSE
     )
-    assert (one.rung, one.by, one.is_untold) == (EnforcementLevel.OBSERVE, "", False)
+    assert (one.level, one.by, one.is_untold) == (EnforcementLevel.OBSERVE, "", False)
     assert one.step_down_if_due(1e9, WALL + 2 * HOUR, EnforcementLevel.QUARANTINE, CALM) is None
 
 
@@ -100,7 +100,7 @@ def test_one_of_a_journal_of_before_there_were_ends_waits_for_a_person() -> None
     one = place(EnforcementLevel.QUARANTINE)
     assert one.step_down_if_due(1e9, 10 * WALL, EnforcementLevel.QUARANTINE, CALM) is None
     one.lift(WALL)
-    assert one.rung is EnforcementLevel.OBSERVE
+    assert one.level is EnforcementLevel.OBSERVE
 
 
 def test_whoever_went_on_to_the_end_is_quarantined_by_its_first_bad_minute() -> None:
@@ -146,7 +146,7 @@ def test_an_illegal_step_raises_and_changes_nothing() -> None:
     one = place(EnforcementLevel.OBSERVE)
     with pytest.raises(IllegalStepError, match="neither throttled nor quarantined"):
         one.lift(WALL)
-    assert (one.rung, one.owner) == (EnforcementLevel.OBSERVE, QuarantineOrder(0))
+    assert (one.level, one.owner) == (EnforcementLevel.OBSERVE, QuarantineOrder(0))
 
 
 def test_a_person_may_take_over_what_the_watch_has_set() -> None:
@@ -177,8 +177,8 @@ def test_set_once_more_its_end_moves() -> None:
 def test_what_a_watch_says_elsewhere_is_in_force_as_far_as_the_mode_goes() -> None:
     """And has its own end; it is not told on."""
     one = place(EnforcementLevel.OBSERVE)
-    assert one.apply_remote(QuarantineOrder(WALL, "watch", WALL + HOUR)) is TransitionCause.TOLD
-    assert (one.rung, one.by, one.is_untold) == (EnforcementLevel.QUARANTINE, "watch", False)
+    assert one.apply_remote(QuarantineOrder(WALL, "watch", WALL + HOUR)) is TransitionCause.REMOTE
+    assert (one.level, one.by, one.is_untold) == (EnforcementLevel.QUARANTINE, "watch", False)
     assert one.in_force(EnforcementLevel.OBSERVE) is EnforcementLevel.OBSERVE
     assert (
         one.step_down_if_due(0.0, WALL + HOUR, EnforcementLevel.QUARANTINE, CALM)
@@ -194,9 +194,9 @@ def test_a_lift_counts_by_clocks_that_lag_and_in_the_same_second() -> None:
         one.apply_remote(word)
     here.lift(WALL)
     assert there.apply_remote(here.owner) is TransitionCause.LIFT
-    assert there.rung is EnforcementLevel.OBSERVE
+    assert there.level is EnforcementLevel.OBSERVE
     assert there.apply_remote(word) is None
-    assert there.rung is EnforcementLevel.OBSERVE
+    assert there.level is EnforcementLevel.OBSERVE
 
 
 def test_a_lift_lets_a_throttled_one_go_too() -> None:
@@ -206,10 +206,10 @@ def test_a_lift_lets_a_throttled_one_go_too() -> None:
     assert one.apply_remote(QuarantineOrder(WALL, "owner", WALL + HOUR)) is None
     one.strike(0.0, 3, CALM)
     assert one.apply_remote(QuarantineOrder(WALL + 2)) is TransitionCause.LIFT
-    assert one.rung is EnforcementLevel.OBSERVE
+    assert one.level is EnforcementLevel.OBSERVE
     one.strike(0.0, 3, CALM)
     assert one.apply_remote(QuarantineOrder(WALL + 2)) is None
-    assert one.rung is EnforcementLevel.THROTTLE
+    assert one.level is EnforcementLevel.THROTTLE
 
 
 @pytest.mark.parametrize("mode", list(EnforcementLevel))
@@ -221,7 +221,7 @@ def test_what_was_over_is_not_begun_again_by_the_words_of_before(mode: Enforceme
     one.apply_remote(late)
     assert one.step_down_if_due(0.0, WALL + 60, mode, CALM) is TransitionCause.LAPSE
     assert one.apply_remote(late) is None
-    assert one.apply_remote(late._replace(at=WALL + 11)) is TransitionCause.TOLD
+    assert one.apply_remote(late._replace(at=WALL + 11)) is TransitionCause.REMOTE
     if one.step_down_if_due(CALM, WALL + 61, mode, CALM):
         assert mode is not EnforcementLevel.QUARANTINE
         assert one.apply_remote(late._replace(at=WALL + 11)) is None
@@ -249,9 +249,9 @@ def test_in_whatever_order_they_are_heard_all_stand_alike(words: list[Quarantine
     for order in permutations(words):
         one = place(EnforcementLevel.OBSERVE)
         for word in (*order, *order[:1]):
-            before = one.rung, one.by, one.held
+            before = one.level, one.by, one.held
             moved = one.apply_remote(word)
-            assert (moved is None) == (before == (one.rung, one.by, one.held))
+            assert (moved is None) == (before == (one.level, one.by, one.held))
         by: By = held.by
         assert (one.held, one.by) == (held, by)
-        assert one.rung is (EnforcementLevel.QUARANTINE if by else EnforcementLevel.OBSERVE)
+        assert one.level is (EnforcementLevel.QUARANTINE if by else EnforcementLevel.OBSERVE)
