@@ -7,12 +7,14 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+from log_lines import logged
 from search_depth import deep
 
 # Its handler in the child of a fork aborts now and then; ours become another program at once.
@@ -50,6 +52,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long come first; the order is the same in all of xdist's workers."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
+@pytest.fixture
+def log_lines() -> Iterator[list[str]]:
+    """What the project's modules log in a test, as sentences."""
+    with logged() as lines:
+        yield lines
 
 
 def pytest_collection_finish() -> None:

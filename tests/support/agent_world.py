@@ -69,8 +69,8 @@ Start = Callable[[], AgentState]
 class PromptClerk(LedgerQueue):
     """Asks the ledger at once, in the test's own thread."""
 
-    def __init__(self, ledger: SQLLedger, hands: Hands, say: Callable[[str], None]) -> None:
-        super().__init__(ledger, lambda: hands.wall_ns() / S, say)
+    def __init__(self, ledger: SQLLedger, hands: Hands) -> None:
+        super().__init__(ledger, lambda: hands.wall_ns() / S)
 
     def submit(self, operation: ReturnCredit | SettleLease | CloseBranch) -> None:
         self.ledger.do(operation, self._now())

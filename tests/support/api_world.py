@@ -160,9 +160,8 @@ class Desk:
 
     def __init__(self, office: FakeOffice | None = None) -> None:
         self.office = office or FakeOffice()
-        self.complaints: list[str] = []
         self.deeds: list[str] = []
-        self.app = make_app(self.office, self.complaints.append, self.deeds.append)
+        self.app = make_app(self.office, self.deeds.append)
 
     async def ask(
         self, caller: Identity | None, method: str, path: str, **how: Any

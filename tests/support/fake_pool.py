@@ -115,7 +115,7 @@ class Names:
 @asynccontextmanager
 async def running(opener: Opener, **settings: object) -> AsyncIterator[UpstreamPool]:
     upstream = msgspec.structs.replace(UpstreamConfig("tools", (TOOL,)), **settings)
-    pool = UpstreamPool(upstream, opener, Names(), print)  # type: ignore[arg-type]
+    pool = UpstreamPool(upstream, opener, Names())  # type: ignore[arg-type]
     pool.resolved(TOOL, [HERE])
     async with trio.open_nursery() as nursery:
         await nursery.start(pool.run)

@@ -10,6 +10,7 @@ signals and exit status. The tests of `serve`, those in other networks and the d
 import ctypes
 import fcntl
 import gc
+import logging
 import multiprocessing
 import os
 import runpy
@@ -200,6 +201,7 @@ def _be_child(arguments: Sequence[str], keep: Sequence[int], parent: int) -> Non
             signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     child.bind_to(parent)()
+    logging.getLogger().handlers.clear()  # the log of `serve`
     _be_called(arguments)
     module(arguments[arguments.index("-m") + 1 :])
 

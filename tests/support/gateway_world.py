@@ -276,10 +276,10 @@ async def running_gateway(
         config, poller = config_of(origin, folder), Poller()
         resolver = Resolver()
         upstream = config.upstreams[0]
-        pool = UpstreamPool(upstream, Connector(upstream, poller, None), resolver, print)
+        pool = UpstreamPool(upstream, Connector(upstream, poller, None), resolver)
         judge, sink = FakeJudge(), FakeSink()
         live = InFlightCalls(int(limits.reservation_seconds_max * 1e9))
-        errands = BackgroundTasks(limits.credit_wait_seconds, lambda *_: None, print)
+        errands = BackgroundTasks(limits.credit_wait_seconds, lambda *_: None)
         site = build(config, {"tools": pool})
         services = CallServices(judge, live, sink, poller, errands)
         gateway = Gateway(door or ListenerPolicy("agents"), site, services)

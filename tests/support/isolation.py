@@ -141,14 +141,14 @@ async def serving(phase: "Phase", callers: int) -> AsyncIterator[Edge]:
             )
             config = msgspec.structs.replace(config, upstreams=(upstream,), tools=tools)
             opener = (Connector if context is None else Tight)(upstream, poller, context)
-            pool = UpstreamPool(upstream, opener, resolver, print)
+            pool = UpstreamPool(upstream, opener, resolver)
             judge, live = FakeJudge(), InFlightCalls(int(limits.reservation_seconds_max * 1e9))
             tokens = [f"caller-{number}" for number in range(callers)]
             tokens += [f"loose-{number}" for number in range(LOOSE_CALLERS)]
             for number, token in enumerate(tokens):
                 branch = f"0199c1d2-0000-7000-8000-{number + 256:012x}"
                 judge.grants[token.encode()] = grant_of(branch)
-            errands = BackgroundTasks(limits.credit_wait_seconds, lambda *_: None, print)
+            errands = BackgroundTasks(limits.credit_wait_seconds, lambda *_: None)
             site = build(config, {"tools": pool})
             services = CallServices(judge, live, FakeSink(), poller, errands)  # type: ignore[arg-type]
             gateway = Gateway(ListenerPolicy("all"), site, services)

@@ -113,7 +113,7 @@ def writing(folder: Path, material: Path, *, synced: bool) -> Iterator[tuple[int
 def lost(folder: Path, material: Path, told: dict[str, list[str]]) -> list[str]:
     """What was acknowledged and is not there, by the code that a next start runs."""
     found = [*_members_lost(folder, material, told)]
-    lines = StateJournal(folder / "revocations", Line, quiet).read()
+    lines = StateJournal(folder / "revocations", Line).read()
     found += _missing("line", told, {str(line.number) for line in lines})
     if "mint" in told:
         journal = MintJournal(folder / "issuer" / "journal.jsonl")

@@ -79,7 +79,7 @@ def members(folder: Path, material: Path) -> Iterator[None]:
 
 def agent_lines(folder: Path) -> Iterator[None]:
     """A line each, and now and then the file is rewritten."""
-    journal = StateJournal(folder / "revocations", Line, quiet)
+    journal = StateJournal(folder / "revocations", Line)
     journal.rewrite([])
     for number in itertools.count():
         journal.append(Line(number))

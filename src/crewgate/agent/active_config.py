@@ -3,7 +3,8 @@
 Decides whether what stands in the files now may replace what is in force. Tells nobody.
 """
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,6 +21,8 @@ from crewgate.policy.loader import key_files, load_policy
 from crewgate.policy.validation import require_place
 from crewgate.runtime.durable_files import write_file
 from crewgate.runtime.file_watch import FileWatch
+
+_log = logging.getLogger(__name__)
 
 
 class GenerationStamp(msgspec.Struct, frozen=True):
@@ -86,10 +89,10 @@ class ActiveConfig:
         """Put a good look in force, under the next generation."""
         self._adopt(loaded, self.policy.generation + 1)
 
-    def refuse(self, error: ConfigurationError, log: Callable[[str], None]) -> None:
+    def refuse(self, error: ConfigurationError) -> None:
         """What the files hold now is bad: said once, the old one stays."""
         if str(error) != self.error:
-            log(f"the configuration in force stays: {error}")
+            _log.warning("the configuration in force stays: %s", error)
         self.error = str(error)
 
     def stamp(self, life: str) -> None:

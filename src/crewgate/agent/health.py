@@ -3,6 +3,7 @@
 `facts` is the one list. A new fact about the agent is another `yield` there; see `core/health`.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
@@ -15,6 +16,7 @@ from crewgate.audit.health import audit_fact
 from crewgate.core.health import HealthFact, HealthState, HealthSummary, degraded, failed, ok
 from crewgate.leases.branch_quota import BranchBound
 
+_log = logging.getLogger(__name__)
 _SILENCE_NS = round(limits.health_silence_seconds * 1e9)
 _START = limits.health_start_seconds
 _BOUNDS = {
@@ -42,10 +44,10 @@ def update(agent: AgentState) -> HealthSummary:
     now_ns = agent.clock.boot_ns()
     absent_ns = agent.reports.listen(now_ns)
     if absent_ns:
-        agent.log(f"did nothing for {absent_ns / 1e9:.0f} s: stopped, suspended or very busy")
+        _log.warning("did nothing for %.0f s: stopped, suspended or very busy", absent_ns / 1e9)
     now = now_ns / 1e9
     for change in agent.health.update(facts(agent), now):
-        agent.log(f"health: {change}")
+        _log.info("health: %s", change)
     found = agent.health.summary
     wall = agent.clock.wall_ns() / 1e9
     conditions = (

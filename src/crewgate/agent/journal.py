@@ -4,8 +4,9 @@ Knows nothing of what the records mean. A line is in the kernel when `append` re
 a SIGKILL) and on disk after `sync`. A line that was torn by a crash is skipped when it is read.
 """
 
+import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -14,6 +15,7 @@ import msgspec
 from crewgate import limits
 from crewgate.runtime.durable_files import append, cause, open_to_append, rename_file
 
+_log = logging.getLogger(__name__)
 R = TypeVar("R", bound=msgspec.Struct)
 
 
@@ -24,9 +26,8 @@ class StateJournal(Generic[R]):
     agent goes on, because the table holds what counts.
     """
 
-    def __init__(self, path: Path, kind: type[R], log: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, kind: type[R]) -> None:
         self._path = path
-        self._log = log
         self._encode = msgspec.json.Encoder().encode
         self._decoder = msgspec.json.Decoder(kind)
         self._descriptor = -1
@@ -142,5 +143,7 @@ class StateJournal(Generic[R]):
 
     def _log_failure(self, why: str | None) -> None:
         if not self.incomplete:
-            self._log(f"{self._path}: {why}; until there is room, a restart would lack records")
+            _log.warning(
+                "%s: %s; until there is room, a restart would lack records", self._path, why
+            )
         self.incomplete = True

@@ -7,9 +7,9 @@ knows what was spent: if it is this machine's alone and the audit is whole, the 
 two.
 """
 
+import logging
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from crewgate.core.audit.records import ServiceEvent, when
 from crewgate.core.credits import format_credits
 from crewgate.runtime.durable_files import remove_file, write_file
 
+_log = logging.getLogger(__name__)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _PROMISED = {
     "second": 'lines of its last second may be lost ([audit] sync = "each" loses none)',
@@ -80,10 +81,12 @@ def sync_promise(audit: AuditConfig) -> str:
     return f"the machine went down while it served: in the audit {_PROMISED[audit.sync]}"
 
 
-async def compare(config: Config, log: Callable[[str], None]) -> int:
+async def compare(config: Config) -> int:
     """Say what the ledger has more than the audit; in how many branches."""
     if config.ledger.engine != "sqlite" or config.audit.keep_bytes is not None:
-        log("`crewgate ledger reconcile` compares ledger and audit, as far as each has all of both")
+        _log.info(
+            "`crewgate ledger reconcile` compares ledger and audit, as far as each has all of both"
+        )
         return 0
     # -P: Python does not import a file named trio.py in the present folder.
     command = [sys.executable, "-P", "-m", "crewgate.cli", "ledger", "reconcile", "--json", "-c"]
@@ -99,24 +102,26 @@ async def compare(config: Config, log: Callable[[str], None]) -> int:
     try:
         found = msgspec.json.decode(done.stdout if done else b"", type=AuditComparison).differences
     except msgspec.DecodeError:
-        log("ledger and audit could not be compared; ask `crewgate ledger reconcile`")
+        _log.warning("ledger and audit could not be compared; ask `crewgate ledger reconcile`")
         return 0
     more = [each.ledger_spent_micro - each.audit_spent_micro for each in found]
     more = [each for each in more if each > 0]
     if not more:
-        log("the audit tells of all that the ledger knows to be spent")
+        _log.info("the audit tells of all that the ledger knows to be spent")
         return 0
     branches = "1 branch" if len(more) == 1 else f"{len(more)} branches"
-    log(
-        f"the ledger has {format_credits(sum(more))} credits spent by {branches} of which no line "
-        "of the audit tells; `crewgate ledger reconcile` says which"
+    _log.warning(
+        "the ledger has %s credits spent by %s of which no line of the audit tells; `crewgate "
+        "ledger reconcile` says which",
+        format_credits(sum(more)),
+        branches,
     )
     return len(more)
 
 
 async def report_lost_records(agent: AgentState) -> None:
     """Compare, and have the audit itself say in how many branches it lacks lines."""
-    count = await compare(agent.active_config.config, agent.log)
+    count = await compare(agent.active_config.config)
     if count:
         now = when(agent.clock.wall_ns())
         agent.record([ServiceEvent(time=now, event="audit-lost", count=count)])

@@ -6,10 +6,10 @@ disk has room.
 """
 
 import argparse
+import logging
 import os
 import signal
-import sys
-from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +27,9 @@ from crewgate.agent.reload import reload_now
 from crewgate.agent.state import AgentState
 from crewgate.agent.system_clock import SystemClock
 from crewgate.agent.table_setup import await_lock, holder_name, open_table, state_folder
+from crewgate.audit.log_handler import AuditLogHandler
 from crewgate.audit.writer import AuditWriter, FileRotation
 from crewgate.config import Config, descriptors
-from crewgate.core.audit.records import Record, ServiceEvent, when
 from crewgate.errors import (
     ConfigurationError,
     CrewgateError,
@@ -41,33 +41,13 @@ from crewgate.ledger.operation_queue import LedgerQueue
 from crewgate.runtime.descriptors import raise_to
 from crewgate.runtime.durable_files import describe, is_full
 from crewgate.runtime.memory_protection import leave_no_cores
+from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import ReadinessPipe
 
 if TYPE_CHECKING:
     from crewgate.agent.cluster.cluster import Cluster
 
-
-class AgentLog:
-    """Says things of the agent itself: on standard error, and in the audit once that is open."""
-
-    def __init__(self, clock: SystemClock) -> None:
-        self._clock = clock
-        self.audit: AuditWriter | None = None
-
-    def __call__(self, text: str) -> None:
-        """One sentence."""
-        # A closed standard error is no reason to end.
-        try:
-            sys.stderr.write(f"crewgate agent: {text}\n")
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            pass
-        self.write([ServiceEvent(time=when(self._clock.wall_ns()), event="agent", detail=text)])
-
-    def write(self, records: Iterable[Record]) -> None:
-        """Records for the audit."""
-        if self.audit is not None:
-            self.audit.write_many(records)
+_log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,14 +71,14 @@ def main(arguments: list[str] | None = None) -> int:
         help="an agent is there, which ends once this one has said that it waits for its table",
     )
     asked = parser.parse_args(arguments)
-    try:
-        leave_no_cores()
-        word = ReadinessPipe(asked.ready)
-        run(asked.file, word, bootstrap=asked.bootstrap, succeeds=asked.successor)
-    except (CrewgateError, OSError) as error:
-        why = describe(error) if isinstance(error, OSError) else str(error)
-        sys.stderr.write(f"crewgate agent: {why}\n")
-        return os.EX_TEMPFAIL if _may_pass(error) else 2
+    with ProcessLog("agent") as log:
+        try:
+            leave_no_cores()
+            word = ReadinessPipe(asked.ready)
+            run(asked.file, word, log, bootstrap=asked.bootstrap, succeeds=asked.successor)
+        except (CrewgateError, OSError) as error:
+            _log.error("%s", describe(error) if isinstance(error, OSError) else error)
+            return os.EX_TEMPFAIL if _may_pass(error) else 2
     return 0
 
 
@@ -109,11 +89,15 @@ def _may_pass(error: Exception) -> bool:
 
 
 def run(
-    file: Path, word: ReadinessPipe, *, bootstrap: bool = False, succeeds: bool = False
+    file: Path,
+    word: ReadinessPipe,
+    log: ProcessLog,
+    *,
+    bootstrap: bool = False,
+    succeeds: bool = False,
 ) -> None:
     """Open table, audit and doors, and serve; ConfigurationError, TableError, LinkError."""
     clock = SystemClock()
-    log = AgentLog(clock)
     inforce = ActiveConfig(file)
     raise_to(descriptors.agent(inforce.config).wanted)
     config = inforce.config
@@ -122,40 +106,36 @@ def run(
     state_folder(config.state)
     went_down = lost_audit_records.stopped_uncleanly(config.state)
     ledger, mark = open_known_ledger(config, holder_name(config))
-    table, new = open_table(config, mark.drawn_as, log)
-    try:
+    table, new = open_table(config, mark.drawn_as)
+    with ExitStack() as stack:
+        stack.callback(ledger.close_session)
+        stack.callback(table.close)
         require_table(config, table, mark)
-        keeper = MarkKeeper(config, ledger, table, mark, log)
-        audit = config.audit
-        log.audit = AuditWriter(audit.folder, "agent", FileRotation.of(audit), machine=config.name)
-        patience = max(
-            limits.ledger_patience_seconds, inforce.config.limits.credit_wait_seconds_max
-        )
-        ledger_queue = LedgerQueue(
-            ledger, lambda: clock.wall_ns() / 1e9, log, patience_seconds=patience
-        )
-        agent = AgentState(inforce, table, ledger_queue, log=log, sink=log.write, clock=clock)
-        agent.audit = log.audit
+        keeper = MarkKeeper(config, ledger, table, mark)
+        rotation = FileRotation.of(config.audit)
+        audit = AuditWriter(config.audit.folder, log.process, rotation, machine=config.name)
+        stack.callback(audit.close)
+        stack.enter_context(log.copied_to(AuditLogHandler(log.process, audit)))
+        patience = max(limits.ledger_patience_seconds, config.limits.credit_wait_seconds_max)
+        ledger_queue = LedgerQueue(ledger, lambda: clock.wall_ns() / 1e9, patience_seconds=patience)
+        agent = AgentState(inforce, table, ledger_queue, sink=audit.write_many, clock=clock)
+        agent.audit = audit
         if went_down:
-            log(lost_audit_records.sync_promise(audit))
+            _log.warning("%s", lost_audit_records.sync_promise(config.audit))
         else:
             lost_audit_records.mark_started(config.state)
         agent.restore()
         cluster = _join(agent, bootstrap=bootstrap)
         if cluster is not None:
             cluster.keep_mark(keeper)
-        log(f"serving {'a new table' if new else 'the table that stood there'}: {_describe(table)}")
-        trio.run(_serve, agent, cluster, keeper, log.audit, word, went_down)
+        which = "a new table" if new else "the table that stood there"
+        _log.info("serving %s: %s", which, _describe(table))
+        trio.run(_serve, agent, cluster, keeper, audit, word, went_down)
         keeper.write()
         lost_audit_records.mark_stopped(config.state)
         if keeper.refusal:
             raise LedgerReplacedError(f"ledger {config.ledger}: {keeper.refusal}")
-        log("ended; the table stays for the next one")
-    finally:
-        if log.audit is not None:
-            log.audit.close()
-        table.close()
-        ledger.close_session()
+        _log.info("ended; the table stays for the next one")
 
 
 def _await_table(config: Config, word: ReadinessPipe) -> None:

@@ -3,6 +3,7 @@
 Each task is one `while`; the steps are plain functions of a machine, so that a test needs no time.
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from crewgate.agent.journal import StateJournal
 from crewgate.agent.reload import reload_if_changed
 from crewgate.agent.state import AgentState
 
+_log = logging.getLogger(__name__)
 R = TypeVar("R", bound=msgspec.Struct)
 _AHEAD_NS = round(limits.fresh_seconds * 1e9)
 _ASKS_NS = round(limits.staleness_seconds * 1e9)
@@ -25,12 +27,15 @@ def extend_freshness(agent: AgentState, watch: ClockMonitor) -> None:
     boot = agent.clock.boot_ns()
     steady = watch.is_steady(agent.clock.wall_ns(), boot)
     if steady != agent.steady:
-        agent.log(
-            "the clock is steady again: admitting"
-            if steady
-            else f"the clock jumped by {watch.step_seconds:+.1f} s: admitting nothing until it is "
-            f"back, or steady for {limits.clock_settle_seconds:.0f} s"
-        )
+        if steady:
+            _log.info("the clock is steady again: admitting")
+        else:
+            _log.warning(
+                "the clock jumped by %+.1f s: admitting nothing until it is back, or steady for "
+                "%.0f s",
+                watch.step_seconds,
+                limits.clock_settle_seconds,
+            )
     agent.steady, agent.step_seconds = steady, watch.step_seconds
     agent.offset_ns = watch.offset_ns
     agent.table.vouch(boot + _AHEAD_NS if steady else 0, agent.synced_until_ns())
@@ -47,12 +52,13 @@ def _log_contact(agent: AgentState) -> None:
     if others is None or in_touch == agent.in_touch or asks_yet:
         return
     agent.in_touch = in_touch
-    agent.log(
-        "in touch with the other machines again: admitting"
-        if in_touch
-        else f"out of touch, admitting calls of tools alone that are open when stale: waiting for "
-        f"{others.waiting_for()}"
-    )
+    if in_touch:
+        _log.info("in touch with the other machines again: admitting")
+    else:
+        _log.warning(
+            "out of touch, admitting calls of tools alone that are open when stale: waiting for %s",
+            others.waiting_for(),
+        )
 
 
 def burn(agent: AgentState) -> None:
@@ -81,9 +87,11 @@ def tidy(agent: AgentState) -> None:
     for gone in agent.lease_client.reclaim(clocks.wall, clocks.boot_ns, limits.reclaim_records_max):
         agent.registry.forget(gone.key)
     for key in agent.revocations.keep(agent.active_config.policy.keys, clocks):
-        agent.log(
-            f"signing key {key.kid} of crew {key.crew} is revoked, and its JWKS still has it: take "
-            "it out there; until then it stays revoked on this machine"
+        _log.warning(
+            "signing key %s of crew %s is revoked, and its JWKS still has it: take it out there; "
+            "until then it stays revoked on this machine",
+            key.kid,
+            key.crew,
         )
     agent.revocations.tidy(clocks)
     agent.notes.tidy(clocks.wall)

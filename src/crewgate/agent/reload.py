@@ -1,10 +1,14 @@
 """When the files of the configuration are read again: on request, and when one has changed."""
 
+import logging
+
 import trio
 
 from crewgate import limits
 from crewgate.agent.state import AgentState
 from crewgate.errors import ConfigurationError
+
+_log = logging.getLogger(__name__)
 
 
 async def reload_now(agent: AgentState) -> None:
@@ -12,10 +16,10 @@ async def reload_now(agent: AgentState) -> None:
     try:
         found = await trio.to_thread.run_sync(agent.active_config.read_files)
     except ConfigurationError as error:
-        agent.active_config.refuse(error, agent.log)
+        agent.active_config.refuse(error)
         raise
     agent.reload(found)
-    agent.log(f"configuration {agent.active_config.policy.generation} is in force")
+    _log.info("configuration %d is in force", agent.active_config.policy.generation)
 
 
 async def reload_if_changed(agent: AgentState) -> None:

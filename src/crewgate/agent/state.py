@@ -4,6 +4,7 @@ Every method is one plain step: it changes state and returns or queues what is t
 change ever straddles an await. Knows no sockets.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from crewgate import limits
@@ -24,7 +25,7 @@ from crewgate.agent.revocation.fanout import PendingRevocation, RevocationFanout
 from crewgate.agent.revocation.revocations import Revocations
 from crewgate.agent.revocation.types import ClockReading, RevocationResult
 from crewgate.agent.system_clock import SystemClock
-from crewgate.agent.table_setup import LogLine, holder_name
+from crewgate.agent.table_setup import holder_name
 from crewgate.audit.disk_probe import DiskProbe
 from crewgate.audit.writer import AuditWriter
 from crewgate.config import Config
@@ -39,11 +40,11 @@ from crewgate.ipc.attach_messages import Attach, Attached, DrawCredit, Reload
 from crewgate.leases.lease_client import LeaseClient
 from crewgate.ledger.operation_queue import LedgerQueue
 
+_log = logging.getLogger(__name__)
 # What the ledger closes for good; a journal of before may not say its kind (0).
 _CLOSED = frozenset({0, *(each.kind for each in KINDS.values() if each.closes_account)})
 
-
-RecordSink = Callable[[Iterable[Record]], None]
+RecordSink = Callable[[Iterable[Record]], object]
 
 
 def disks(config: Config) -> dict[str, DiskProbe]:
@@ -66,27 +67,23 @@ class AgentState:
         table: OwnedTable,
         ledger_queue: LedgerQueue,
         *,
-        log: LogLine,
         sink: RecordSink,
         clock: SystemClock,
     ) -> None:
         self.active_config = inforce
         self.table = table
-        self.log = log
         self.clock = clock
         self._sink = sink
         config = inforce.config
         inforce.number(table.life.hex(), table.policy_generation)
         # Bound to the table's life: a new table knows none of its branches.
         self.registry_journal = StateJournal(
-            config.state / f"registry-{table.life.hex()[:16]}", registry_.BranchEntry, log
+            config.state / f"registry-{table.life.hex()[:16]}", registry_.BranchEntry
         )
         self.registry = BranchRegistry(self.registry_journal, table.geometry.branches)
-        self.revocations_journal = StateJournal(
-            config.state / "revocations", types.NewRevocation, log
-        )
-        self.revocations = Revocations(table, self.revocations_journal, self.registry, log)
-        self.notes_journal = StateJournal(config.state / "overruns", OverrunRecord, log)
+        self.revocations_journal = StateJournal(config.state / "revocations", types.NewRevocation)
+        self.revocations = Revocations(table, self.revocations_journal, self.registry)
+        self.notes_journal = StateJournal(config.state / "overruns", OverrunRecord)
         self.notes = OverrunJournal(self.notes_journal, table.life)
         self.ledger_queue = ledger_queue
         holder = holder_name(config)
@@ -99,12 +96,11 @@ class AgentState:
             lent_max=config.ledger.lent_max,
         )
         self.attribution = BurnAttribution(self.registry)
-        self.watch_journal = StateJournal(config.state / "watch", ProfileSnapshot, log)
+        self.watch_journal = StateJournal(config.state / "watch", ProfileSnapshot)
         self.minting_watch = MintingWatch(
             self.watch_journal,
             self.registry,
             table,
-            log=log,
             sink=sink,
             wall_ns=clock.wall_ns,
             believed=self.believed,
@@ -112,7 +108,7 @@ class AgentState:
         self.minting_watch.load(config.crews, inforce.policy.tools)
         parts = table, self.lease_client, ledger_queue, self.registry, self.minting_watch
         wait = config.limits.credit_wait_seconds_max
-        self.draws = Draws(*parts, wait, read=clock.read, log=log)
+        self.draws = Draws(*parts, wait, read=clock.read)
         self.attached = AttachedProcesses(table)
         self.fanout = RevocationFanout(self.attached, clock.monotonic_ns)
         self.health, self.reports = Health(), HealthReports()
@@ -141,7 +137,7 @@ class AgentState:
             if entry.before == limits.time_seconds_max and entry.kind in _CLOSED:
                 self.ledger_queue.submit(CloseBranch(bytes.fromhex(entry.key)))
         if missing:
-            self.log(f"{missing} revocations found no room: raise [table] revocations")
+            _log.warning("%d revocations found no room: raise [table] revocations", missing)
         self.attribution.load(self.active_config.policy, self.clock.wall_ns())
         self.attached.wait_for_inherited(clocks.boot_ns + round(limits.inherited_seconds * 1e9))
         self.table.set_policy_generation(self.active_config.policy.generation)

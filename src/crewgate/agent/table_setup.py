@@ -4,10 +4,10 @@ Only a new table starts afresh; a table of this boot, version and geometry goes 
 """
 
 import fcntl
+import logging
 import os
 import secrets
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from crewgate import limits
@@ -24,7 +24,7 @@ from crewgate.runtime.durable_files import (
     write_file,
 )
 
-LogLine = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 def state_folder(path: Path) -> None:
@@ -52,7 +52,7 @@ def geometry_of(config: Config) -> Geometry:
     )
 
 
-def open_table(config: Config, drawn_as: str, log: LogLine) -> tuple[OwnedTable, bool]:
+def open_table(config: Config, drawn_as: str) -> tuple[OwnedTable, bool]:
     """The table, locked as the one agent, and whether it is new. TableError.
 
     `drawn_as` is the identity of the ledger that its leases are to be drawn from, and the machine's
@@ -69,7 +69,7 @@ def open_table(config: Config, drawn_as: str, log: LogLine) -> tuple[OwnedTable,
     if isinstance(why, OwnedTable):
         return why, False
     gone = f"; {why}, and what the old one had leased is burned"
-    log(f"{path}: a new table{gone if _ledger_of(path).exists() else ''}")
+    _log.info("%s: a new table%s", path, gone if _ledger_of(path).exists() else "")
     table = OwnedTable.create(str(path), geometry)
     bind(path, drawn_as)
     return table, True

@@ -41,16 +41,13 @@ _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 _HEADERS = {"cache-control": "no-store"}
 _NO_ROUTE = {404: (NOT_FOUND, "there is no such path"), 405: (NO_SUCH_METHOD, "")}
-Complain = Callable[[str], None]
 Serve = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(
-    backend: Backend, on_error: Complain = _log.error, on_deed: Complain = _log.info
-) -> Starlette:
+def make_app(backend: Backend, on_deed: Callable[[str], None] = _log.info) -> Starlette:
     """The application; whoever serves it has put the peer into `scope["state"]["peer"]`.
 
-    `on_error` hears of what is wrong with us, `on_deed` of who has changed what.
+    `on_deed` hears of who has changed what.
     """
     described = _encode(document())
 
@@ -61,7 +58,7 @@ def make_app(
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in (*ENDPOINTS, own):
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    state = _AppState(backend, ConcurrencyLimiter(), CrewRevocationLimiter(), on_error, on_deed)
+    state = _AppState(backend, ConcurrencyLimiter(), CrewRevocationLimiter(), on_deed)
     routes = [
         Route(path, _guarded(state, methods), methods=[*methods])
         for path, methods in by_path.items()
@@ -80,8 +77,7 @@ class _AppState(NamedTuple):
     backend: Backend
     turnstile: ConcurrencyLimiter
     revocation_limit: CrewRevocationLimiter
-    on_error: Complain
-    on_action: Complain
+    on_action: Callable[[str], None]
 
 
 def _guarded(state: _AppState, methods: dict[str, Endpoint]) -> Serve:
@@ -96,9 +92,9 @@ def _guarded(state: _AppState, methods: dict[str, Endpoint]) -> Serve:
         except CrewgateError as error:
             found = problems.control_error(error)
             if problems.is_ours(found):
-                state.on_error(f"{endpoint.method} {endpoint.path}: {error}")
+                _log.warning("%s %s: %s", endpoint.method, endpoint.path, error)
         except Exception as error:  # noqa: BLE001 - the barrier
-            state.on_error(f"{endpoint.method} {endpoint.path} failed: {_placed(error)}")
+            _log.warning("%s %s failed: %s", endpoint.method, endpoint.path, _placed(error))
             found = problems.control_error(CrewgateError())
         return problems.response(request.scope["path"], found)
 

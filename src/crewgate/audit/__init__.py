@@ -2,5 +2,5 @@
 
 `writer` hands a record to the kernel before it returns, or counts it as lost. `reserved_space`
 keeps disk space for the records of calls that are under way when the disk fills. `reader` asks
-DuckDB.
+DuckDB. `log_handler` copies into the audit what a process logs.
 """

@@ -50,6 +50,10 @@ class AuditSink:
         """Append a record; True once the kernel has it, False when it is lost (and counted)."""
         return self._writer.write(record)
 
+    def write_later(self, record: Record) -> None:
+        """Append a record at the next tick; from any thread."""
+        self._writer.write_later(record)
+
     def write_many(self, records: Sequence[Record]) -> bool:
         """Append records with one system call; True once the kernel has them all."""
         return self._writer.write_many(records)

@@ -6,11 +6,11 @@ sync costs a call milliseconds. What to do while nothing can be written, refuse 
 the gateway's decision: it reads `writable`.
 """
 
-import contextlib
 import fcntl
+import logging
 import os
-import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Self
@@ -28,14 +28,7 @@ from crewgate.core.audit.records import Record, ServiceEvent, when
 
 Write = Callable[[int, bytes], int]
 _NEWLINE = 0x0A
-
-
-def log_to_stderr(text: str) -> None:
-    """Write a line to standard error; a closed one is no error."""
-    # A closed standard error must not take the data path with it.
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"crewgate: {text}\n")
-        sys.stderr.flush()
+_log = logging.getLogger(__name__)
 
 
 class FileRotation(msgspec.Struct, frozen=True):
@@ -75,7 +68,6 @@ class AuditWriter:
         *,
         machine: str = "",
         ballast_bytes: int = limits.audit_ballast_bytes,
-        complain: Callable[[str], None] = log_to_stderr,
         now_ns: Callable[[], int] = time.time_ns,
         write: Write = os.write,
     ) -> None:
@@ -89,7 +81,6 @@ class AuditWriter:
         self._process = process
         self._stamp = b'{"machine":"%b",' % machine.encode() if machine else b"{"
         self._rotation = rotation
-        self._log_failure = complain
         self._now_ns = now_ns
         self._write = write
         self._syncer = FileSyncer(lambda: self.written)
@@ -107,7 +98,7 @@ class AuditWriter:
         self._torn = False
         self._reserved: ReservedSpace | None = None
         self._unreported = 0
-        self._complained_ns: int | None = None
+        self._later: deque[Record] = deque(maxlen=limits.log_later_max)
         self.error: OSError | None = None  # why it is not writable
         self.writable = False
         self.written = 0
@@ -150,8 +141,13 @@ class AuditWriter:
             lines = [self._stamped(line) for line in lines]
         return self._append(b"".join(lines), len(lines)) if lines else True
 
+    def write_later(self, record: Record) -> None:
+        """Append one record at the next tick; from any thread."""
+        self._later.append(record)
+
     def tick(self) -> None:
         """Rotate by age or because the file is gone; recover where writing had failed."""
+        self._write_late_records()
         self._poll_syncer()
         self._take_next()
         if not self.writable or self._is_gone() or self._is_old():
@@ -163,13 +159,16 @@ class AuditWriter:
 
     def close(self) -> None:
         """End the file; what could not be written stays lost. May wait, for a bounded time."""
+        self._write_late_records()
         self._release_reserved()
         self._next.close()
         self._leave()
         if not self._syncer.close():
-            self._log_failure(
-                f"audit of {self._process}: the disk of {self._folder} has not taken the last "
-                "lines; a power loss now would take them"
+            _log.warning(
+                "audit of %s: the disk of %s has not taken the last lines; a power loss now would "
+                "take them",
+                self._process,
+                self._folder,
             )
         self.writable = False
 
@@ -183,6 +182,10 @@ class AuditWriter:
         else:
             self._syncer.leave(self._descriptor)
         self._descriptor = -1
+
+    def _write_late_records(self) -> None:
+        while self._later:
+            self.write(self._later.popleft())
 
     def _poll_syncer(self) -> None:
         """What the disk has not taken is lost, though the kernel had it."""
@@ -250,14 +253,14 @@ class AuditWriter:
     def _degrade(self, error: OSError) -> None:
         self.writable = False
         self.error = error
-        now = self._now_ns()
-        last = self._complained_ns
-        if last is not None and abs(now - last) < limits.audit_complaint_seconds * 1e9:
-            return
-        self._complained_ns = now
-        self._log_failure(
-            f"audit of {self._process}: cannot write to {self._folder}: {error.strerror}; "
-            f"{self.lost} records lost; make room, or name another [audit] folder"
+        _log.warning(
+            "audit of %s: cannot write to %s: %s; %d records lost; make room, or name another "
+            "[audit] folder",
+            self._process,
+            self._folder,
+            error.strerror,
+            self.lost,
+            extra={"subject": f"writing to {self._folder}"},
         )
 
     def _report(self) -> bool:
@@ -270,7 +273,6 @@ class AuditWriter:
             self._degrade(error)
             return False
         self._unreported = 0
-        self._complained_ns = None
         return True
 
     def _rotate(self) -> None:
@@ -300,9 +302,11 @@ class AuditWriter:
         if ballast is not None:
             self._reserved = ballast
         if uncleared is not None:
-            self._log_failure(
-                f"audit of {self._process}: old files in {self._folder} are not cleared: "
-                f"{uncleared.strerror}"
+            _log.warning(
+                "audit of %s: old files in %s are not cleared: %s",
+                self._process,
+                self._folder,
+                uncleared.strerror,
             )
         # One that was begun before writing failed has no ballast, and proves less.
         if not self.writable and self._reserved is not None and (first or self._report()):

@@ -68,7 +68,6 @@ class _Tools(NamedTuple):
         ca: CAConfig,
         graph: AgentCache,
         table_view: TableView,
-        on_error: Callable[[str], None],
     ) -> Self:
         """All of them, or none: AuthorityError, ConfigurationError. Blocks."""
         with ExitStack() as stack:
@@ -80,7 +79,7 @@ class _Tools(NamedTuple):
                 for each in registers[1:]
             ]
             mint = stack.enter_context(closing(TokenService(config, graph, table_view)))
-            tools = cls(ca, TokenReader(config, on_error), ca_service, registers[0], mint, *answers)
+            tools = cls(ca, TokenReader(config), ca_service, registers[0], mint, *answers)
             stack.pop_all()
         return tools
 
@@ -88,13 +87,12 @@ class _Tools(NamedTuple):
 class ControlBackend:
     """Is the `Office` of one configuration. Made and closed in any thread, used in the loop."""
 
-    def __init__(self, config: Config, ca: CAConfig, on_error: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, ca: CAConfig) -> None:
         """Open the CA and read the crews' keys; AuthorityError, ConfigurationError."""
         self._state = config.state
-        self._on_error = on_error
         self._graph = AgentCache(config.state)
         self._table_view = TableView(config.state)
-        tools = _Tools.open(config, ca, self._graph, self._table_view, on_error)
+        tools = _Tools.open(config, ca, self._graph, self._table_view)
         self._ca = ca
         self._reader, self._desk = tools.reader, tools.ca_service
         self._register, self._mint = tools.register, tools.mint
@@ -117,9 +115,7 @@ class ControlBackend:
 
         AuthorityError, ConfigurationError: then the one before stays.
         """
-        new = await trio.to_thread.run_sync(
-            _Tools.open, config, ca, self._graph, self._table_view, self._on_error
-        )
+        new = await trio.to_thread.run_sync(_Tools.open, config, ca, self._graph, self._table_view)
         self._ca = ca
         async with self._reading:
             self._reader = new.reader

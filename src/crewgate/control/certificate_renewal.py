@@ -6,6 +6,7 @@ warns of a certificate of another CA, or of one that it fails to renew. Does not
 clock has just jumped. Reads no clock but `wall` and `boot`. Blocks.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ from crewgate.gossip.directory import evicted_members
 if TYPE_CHECKING:
     from crewgate.control.remote_authority import RemoteAuthority
 
+_log = logging.getLogger(__name__)
 _DAY = 86_400
 
 
@@ -60,7 +62,7 @@ def source_of(config: Config) -> "RemoteAuthority | None":
 
 
 class CertificateRenewal:
-    """Looks at certificates; `tell` hears what was done or tried.
+    """Looks at certificates, and renews those that are due.
 
     Says once that a renewal failed; that is a trouble only when the end is near. `wall` and `boot`
     are seconds of CLOCK_REALTIME and CLOCK_BOOTTIME.
@@ -70,11 +72,9 @@ class CertificateRenewal:
         self,
         wall: Callable[[], float],
         boot: Callable[[], float],
-        tell: Callable[[str], None],
     ) -> None:
         self._wall = wall
         self._boot = boot
-        self._tell = tell
         self._offset = wall() - boot()
         self._jumped = -math.inf  # when the wall clock did (by `boot`)
         self._facts: list[HealthFact] = []
@@ -144,7 +144,7 @@ class CertificateRenewal:
                 self._forget(pair)
                 return ok(_name(pair))
             if self._failed.get(pair) != why:
-                self._tell(f"{pair.certificate}, which {pair.by} shows, is due: {why}")
+                _log.info("%s, which %s shows, is due: %s", pair.certificate, pair.by, why)
             self._failed[pair] = why
             self._not_before[pair] = now + limits.renewal_again_seconds
         if not life.ends_soon(now):
@@ -176,7 +176,7 @@ class CertificateRenewal:
             said = str(error).removeprefix(f"{pair.certificate}: ")
             return f"it is not renewed: {said}"
         until = f"{new.not_valid_after_utc:%Y-%m-%d %H:%M}Z"
-        self._tell(f"renewed {pair.certificate}, which {pair.by} shows, until {until}")
+        _log.info("renewed %s, which %s shows, until %s", pair.certificate, pair.by, until)
         return ""
 
     def _forget(self, pair: OwnCertificate) -> None:

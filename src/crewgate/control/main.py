@@ -7,13 +7,12 @@ import argparse
 import logging
 import os
 import signal
-import sys
 from pathlib import Path
 
 import trio
 
 from crewgate import limits
-from crewgate.audit.service_log import ServiceLog
+from crewgate.audit.log_handler import AuditLogHandler
 from crewgate.audit.sink import AuditSink
 from crewgate.audit.writer import AuditWriter, FileRotation
 from crewgate.config import load
@@ -22,6 +21,9 @@ from crewgate.control.service import NAME
 from crewgate.errors import ConfigurationError, CrewgateError
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.memory_protection import leave_no_cores
+from crewgate.runtime.process_log import ProcessLog
+
+_log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,17 +31,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m crewgate.control", description=__doc__)
     parser.add_argument("-c", dest="file", type=Path, required=True, help="crewgate.toml")
     asked = parser.parse_args(arguments)
-    logging.basicConfig(format=f"crewgate {NAME}: %(message)s", level=logging.WARNING)
-    try:
-        leave_no_cores()
-        run(asked.file)
-    except (CrewgateError, OSError) as error:
-        sys.stderr.write(f"crewgate {NAME}: {error}\n")
-        return 2
+    with ProcessLog(NAME) as log:
+        try:
+            leave_no_cores()
+            run(asked.file, log)
+        except (CrewgateError, OSError) as error:
+            _log.error("%s", error)
+            return 2
     return 0
 
 
-def run(file: Path) -> None:
+def run(file: Path, log: ProcessLog) -> None:
     """Open CA and audit, and serve until told to end. CrewgateError, OSError."""
     watch = FileWatch((file.absolute(),))  # before it is read: no later change escapes
     config = load(file)
@@ -52,6 +54,7 @@ def run(file: Path) -> None:
     )
     sink = AuditSink(writer, refuses_when_full=config.audit.on_full == "refuse")
     try:
-        trio.run(ControlProcess(config, watch, sink, ServiceLog(NAME, sink)).run)
+        with log.copied_to(AuditLogHandler(log.process, sink)):
+            trio.run(ControlProcess(config, watch, sink).run)
     finally:
         sink.close()

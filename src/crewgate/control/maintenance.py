@@ -39,13 +39,12 @@ class FactObserver(Protocol):
 class Maintenance:
     """The tasks of one process; `config` returns the configuration in force.
 
-    `tell` hears what was done, `note` how each thing is. A task that ends takes back what it noted.
+    `note` hears how each thing is. A task that ends takes back what it noted.
     """
 
     def __init__(
         self,
         config: Callable[[], Config],
-        tell: Callable[[str], None],
         note: FactObserver,
         source: CertificateSource | None = None,
     ) -> None:
@@ -53,7 +52,7 @@ class Maintenance:
         self._config = config
         self._source = source
         self._note = note
-        self._renewing = CertificateRenewal(time.time, _boot, _in_loop(tell))
+        self._renewing = CertificateRenewal(time.time, _boot)
 
     def __repr__(self) -> str:
         return f"<Maintenance {self._renewing!r}>"
@@ -116,12 +115,3 @@ def _fetch(kept: CachedCRL, api: "RemoteAuthority") -> list[HealthFact]:
     except AuthorityError as error:
         return [degraded(_LIST, f"it is not renewed: {error}", _MEND)]
     return []
-
-
-def _in_loop(work: Callable[[str], None]) -> Callable[[str], None]:
-    """For a thread: what it says is written where all else is."""
-
-    def do(what: str) -> None:
-        trio.from_thread.run_sync(work, what)
-
-    return do

@@ -5,6 +5,7 @@ is there, it takes it up. If it cannot have something for a while (the agent, a 
 written), it tries again.
 """
 
+import logging
 import math
 import signal
 from collections.abc import AsyncIterator
@@ -13,7 +14,6 @@ from functools import partial
 import trio
 
 from crewgate import limits
-from crewgate.audit.service_log import ServiceLog
 from crewgate.audit.sink import AuditSink
 from crewgate.ca.authority import has_key
 from crewgate.config import CAConfig, Config
@@ -26,6 +26,8 @@ from crewgate.errors import AuthorityError, ConfigurationError, CrewgateError
 from crewgate.policy.validation import following
 from crewgate.runtime.file_watch import FileWatch
 
+_log = logging.getLogger(__name__)
+
 
 class ControlProcess:
     """Works for a configuration until SIGTERM or SIGINT.
@@ -33,11 +35,10 @@ class ControlProcess:
     `watch` of its file is older than `config`, which was read from it.
     """
 
-    def __init__(self, config: Config, watch: FileWatch, sink: AuditSink, log: ServiceLog) -> None:
+    def __init__(self, config: Config, watch: FileWatch, sink: AuditSink) -> None:
         self._config = config
         self._watch = watch
         self._sink = sink
-        self._log = log
         ca = config.state if config.ca is None else config.ca.folder
         self._health = ControlHealth(config.state, ca, sink)
         self._why = ""  # the CA cannot be used, as far as that was said
@@ -63,7 +64,7 @@ class ControlProcess:
     async def _work(self, signals: AsyncIterator[int]) -> None:
         backend = await self._await_authority(signals)
         if backend is not None:
-            parts = self._sink, self._log, self._health
+            parts = self._sink, self._health
             await ControlService(self._config, self._watch, backend, *parts).run(signals)
 
     async def _await_authority(self, signals: AsyncIterator[int]) -> ControlBackend | None:
@@ -71,7 +72,7 @@ class ControlProcess:
         backend = self._open()
         if backend is not None:
             return backend
-        upkeep = Maintenance(lambda: self._config, self._log.info, self._health.set)
+        upkeep = Maintenance(lambda: self._config, self._health.set)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
             nursery.start_soon(self._tick)
@@ -110,7 +111,7 @@ class ControlProcess:
             self._health.note("CA")  # that could not be used before
             return None
         try:
-            backend = ControlBackend(self._config, ca, self._log.warn)
+            backend = ControlBackend(self._config, ca)
         except (AuthorityError, ConfigurationError) as error:
             why = f"the CA cannot be used, so nothing is issued or served here: {error}"
             self._health.note("CA", why)
@@ -122,7 +123,7 @@ class ControlProcess:
 
     def _explain(self, why: str) -> None:
         if why != self._why:
-            self._log.info(why)
+            _log.info("%s", why)
         self._why = why
 
     async def _follow(self) -> None:

@@ -3,6 +3,7 @@
 It keeps the CRL fresh. When the configuration changes, no request fails.
 """
 
+import logging
 import math
 import ssl
 import time
@@ -18,7 +19,6 @@ from cryptography import x509
 from crewgate import limits
 from crewgate.api.app import make_app
 from crewgate.api.asgi_adapter import ASGIAdapter
-from crewgate.audit.service_log import ServiceLog
 from crewgate.audit.sink import AuditSink
 from crewgate.audit.writer import AuditWriter, FileRotation
 from crewgate.ca.renewal import CertificatePair
@@ -49,6 +49,7 @@ from crewgate.server.connection_limit import ConnectionLimiter
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules
 from crewgate.server.peer_connections import PeerConnections
 
+_log = logging.getLogger(__name__)
 NAME = "control"  # of the process, and of its listener in the audit
 
 
@@ -72,7 +73,6 @@ class ControlService:
         watch: FileWatch,
         backend: ControlBackend,
         sink: AuditSink,
-        log: ServiceLog,
         health: ControlHealth,
     ) -> None:
         self._config = config
@@ -80,13 +80,12 @@ class ControlService:
         self._watch = watch
         self._backend = backend
         self._sink = sink
-        self._log = log
         self._health = health
         self._connections = PeerConnections()
         self._poller = Poller()
         self._open: _Open | None = None
         self._signed = -math.inf  # when the list was (wall clock, seconds)
-        app = make_app(backend, log.warn, self._note)
+        app = make_app(backend, self._note)
         self._application = ASGIAdapter(app, limits.control_body_bytes_max)
 
     def __repr__(self) -> str:
@@ -94,9 +93,7 @@ class ControlService:
 
     async def run(self, signals: AsyncIterator[int]) -> None:
         """Serve; ConfigurationError if the port cannot be had."""
-        upkeep = Maintenance(
-            lambda: self._config, self._log.info, self._health.set, _LocalCA(self._backend)
-        )
+        upkeep = Maintenance(lambda: self._config, self._health.set, _LocalCA(self._backend))
         try:
             # Without a fresh list every client would be refused at first.
             await self._publish()
@@ -142,7 +139,7 @@ class ControlService:
             try:
                 await self._adopt(config, nursery)
             except (AuthorityError, ConfigurationError) as error:
-                self._log.warn(f"the configuration before stays: {error}")
+                _log.warning("the configuration before stays: %s", error)
                 again = trio.current_time() + limits.reload_refused_seconds
 
     async def _adopt(self, config: Config, nursery: trio.Nursery) -> None:
@@ -165,7 +162,7 @@ class ControlService:
         if config.ca != before.ca:
             await self._publish()
         self._fit(config.control, nursery)
-        self._log.info("another configuration is in force")
+        _log.info("another configuration is in force")
 
     async def _move_audit(self, config: Config) -> None:
         """Record where the configuration says; ConfigurationError, and it stays where it was."""
@@ -203,7 +200,7 @@ class ControlService:
         listener.census = ConnectionLimiter(
             room, limits.control_connections_of_one_max, listener.counters
         )
-        self._log.info(f"control API at https://{section.address}:{section.port}")
+        _log.info("control API at https://%s:%d", section.address, section.port)
         return _Open(listener, guard, section)
 
     def _rules(self) -> PeerRules:
@@ -252,7 +249,7 @@ class ControlService:
                 await self._disconnect()
                 await self._show(is_renewed=is_renewed)
             except (ConfigurationError, AuthorityError) as error:
-                self._log.warn(f"the certificate and list before stay for now: {error}")
+                _log.warning("the certificate and list before stay for now: %s", error)
                 continue
             is_behind = is_renewed = False
 
@@ -307,7 +304,7 @@ class ControlService:
 
     def _note_list(self, why: str = "") -> None:
         if why:
-            self._log.warn(f"the list of revoked certificates {why}")
+            _log.warning("the list of revoked certificates %s", why)
         self._health.note("list of the revoked", f"it {why}" if why else "")
 
     async def _complete(self) -> None:
@@ -316,7 +313,7 @@ class ControlService:
             try:
                 await self._backend.complete(limits.announce_patience_seconds)
             except (LinkError, RefusedError, AuthorityError) as error:
-                self._log.warn(f"revocations are not announced yet: {error}")
+                _log.warning("revocations are not announced yet: %s", error)
                 self._health.note("announcements", f"revocations are not announced yet: {error}")
             else:
                 self._health.note("announcements")
@@ -326,7 +323,7 @@ class ControlService:
     def _note_register(self, trouble: str) -> None:
         why = f"revocations are in force that are not written down: {trouble}" if trouble else ""
         if why:
-            self._log.warn(why)
+            _log.warning("%s", why)
         self._health.note("register", why)
 
     async def _end_orchestrators(self) -> None:
@@ -339,7 +336,7 @@ class ControlService:
                 patience = limits.announce_patience_seconds
                 ended = await trio.to_thread.run_sync(complete_intents, self._config, patience)
             except (AuthorityError, ConfigurationError) as error:
-                self._log.warn(f"orchestrators that are to end do not yet: {error}")
+                _log.warning("orchestrators that are to end do not yet: %s", error)
                 self._health.note("ends of orchestrators", f"they are not complete: {error}")
             else:
                 doubts = [why for each in ended if each.is_doubtful for why in each.complaints]
@@ -349,7 +346,7 @@ class ControlService:
                     if each.is_complete and each.told is not None:
                         self._note(f"completed the end of {each.life.label}")
                     for complaint in each.complaints:
-                        self._log.warn(complaint)
+                        _log.warning("%s", complaint)
             await trio.sleep(limits.announce_again_seconds)
 
     async def _tick(self) -> None:

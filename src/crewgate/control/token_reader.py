@@ -5,7 +5,7 @@ not exist: a token that gets as far as that has passed every check before.
 What is revoked is for `TableView` to say. Use it in one thread at a time.
 """
 
-from collections.abc import Callable
+import logging
 
 from crewgate._native import token as native
 from crewgate._native.gate import Gate
@@ -19,6 +19,7 @@ from crewgate.errors import ConfigurationError
 from crewgate.policy.loader import key_files, load_policy
 from crewgate.runtime.file_watch import FileWatch
 
+_log = logging.getLogger(__name__)
 _NO_TOOL = -1
 _SMALLEST = Geometry(64, 64, 64, 2)
 
@@ -26,10 +27,9 @@ _SMALLEST = Geometry(64, 64, 64, 2)
 class TokenReader:
     """Reads tokens by a configuration and the crews' keys as they are in their files now."""
 
-    def __init__(self, config: Config, on_error: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, config: Config) -> None:
         """Keys that cannot be used yet do not keep the rest of the process from its work."""
         self._config = config
-        self._on_error = on_error
         self._watch = FileWatch(key_files(config))
         self._table = OwnedTable.private(_SMALLEST)
         self._gate = Gate(self._table)
@@ -60,7 +60,7 @@ class TokenReader:
         try:
             self._load()
         except ConfigurationError as error:
-            self._on_error(f"the keys before stay: {error}")
+            _log.warning("the keys before stay: %s", error)
 
     def _load(self) -> None:
         policy = load_policy(self._config, self._generation + 1)

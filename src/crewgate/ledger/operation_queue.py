@@ -5,6 +5,7 @@ so that nothing is lost while the ledger is away; every operation may be sent tw
 nothing.
 """
 
+import logging
 import math
 import threading
 import time
@@ -29,6 +30,7 @@ from crewgate.core.ids import KEY_BYTES
 from crewgate.errors import LedgerError, LedgerUnavailableError
 from crewgate.ledger.sql import SQLLedger
 
+_log = logging.getLogger(__name__)
 R = TypeVar("R")
 Then = Callable[[OperationResult | LedgerError], None]
 Answers = list[OperationResult | LedgerError]
@@ -51,7 +53,6 @@ class LedgerQueue:
         self,
         ledger: SQLLedger,
         now: Callable[[], float],
-        log: Callable[[str], None],
         *,
         patience_seconds: float = limits.ledger_patience_seconds,
     ) -> None:
@@ -59,7 +60,6 @@ class LedgerQueue:
         self.ledger = ledger
         self._patience = patience_seconds
         self._now = now
-        self._log = log
         self._waiting: deque[_PendingOperation] = deque()
         # Keys of branches whose ends, in a storm of them, nobody waits for: there may be a million.
         self._flood = bytearray()
@@ -190,12 +190,12 @@ class LedgerQueue:
         self._asked, self._pause = math.inf, limits.ledger_again_seconds_min
         if self._trouble:
             self._trouble = ""
-            self._log("the ledger answers again")
+            _log.info("the ledger answers again")
         for operation, answer in zip(self._carried, answers, strict=True):
             if operation.then is not None:
                 self._submit(operation.then, answer)
             elif isinstance(answer, LedgerError):
-                self._log(f"the ledger refused what it was told: {answer}")
+                _log.warning("the ledger refused what it was told: %s", answer)
         self._carried = []  # only now: what the answers lead to goes together
         self._carry()
 
@@ -203,11 +203,11 @@ class LedgerQueue:
         try:
             then(answer)
         except Exception as error:  # noqa: BLE001 - the barrier: no errand ends the agent
-            self._log(f"a fault of ours with the ledger's answer: {error!r}")
+            _log.warning("a fault of ours with the ledger's answer: %r", error)
 
     def _complain(self, why: str) -> None:
         if why != self._trouble:
-            self._log(f"the ledger does not answer: {why}; calls go on while their leases last")
+            _log.warning("the ledger does not answer: %s; calls go on while their leases last", why)
         self._trouble = why
 
     # In the thread.

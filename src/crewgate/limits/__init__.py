@@ -122,13 +122,17 @@ attach_again_seconds_min = 0.05  # an embedder that lost its agent tries again: 
 attach_again_seconds_max = 1.0  # and not so often that a thousand of them keep a core busy
 attached_look_seconds = 0.25  # at the table's policy generation, should a push have been lost
 
+# The log of a process (runtime/process_log.py).
+log_repeat_seconds = 10.0  # the same warning again: seen in time, and too seldom to fill a disk
+log_warnings_max = 64  # different ones in that time; what goes wrong has fewer sides
+log_later_max = 64  # events of other threads that wait for the audit's next second
+
 # The audit's files (rotation: see the configuration file above).
 audit_ballast_bytes = 4 * 2**20  # records of 6,000 calls in flight in one process, at 650 bytes
 audit_sync_seconds = 1.0  # 2 to 20 ms of a disk's time each, for each process that writes
 audit_late_seconds_max = 3.0  # for a sync, or a new file; then it is said in health
 audit_end_seconds_max = 1.0  # for the last sync of a process that ends; an agent has two seconds
 reconcile_seconds_max = 600.0  # of the audit with the ledger, after a power loss: 10 GB of lines
-audit_complaint_seconds = 10.0  # often enough to be seen in a log, too seldom to fill it
 audit_rows_default = 50  # what a terminal shows without scrolling far
 audit_rows_max = 1_000_000  # 0.6 GiB of JSON; whoever wants more reads the files
 audit_refusal_seconds = 60.0  # a summary a minute and stranger: at most 90 MB a day and process
@@ -273,7 +277,7 @@ run_kill_seconds = 5.0  # SIGKILL again and again; what is left then hangs in th
 run_farewell_seconds = 30.0  # for a supervisor to end: both of the above, a CA's disk, an agent
 run_tell_seconds = 1.5  # for an agent that is being restarted; it takes half a second
 run_look_seconds = 0.02  # whether a process that was killed is gone
-run_complaints_max = 16  # different sentences of one orchestrator in `complaint_seconds`
+run_log_warnings_max = 16  # different ones of one orchestrator in `log_repeat_seconds`
 run_tree_depth_max = 64  # from a client at the door up to CMD; shells in shells are ten deep
 # Uids of orchestrators' own: above what 16 bits hold (systemd, nobody), below where user
 # namespaces are given theirs (SUB_UID_MIN of login.defs is 100,000).
@@ -320,5 +324,3 @@ reload_refused_seconds = 5.0  # bad content again: a file that it names may be t
 reload_again_seconds = 0.5  # a file that could not be loaded although the agent could
 drain_share = 0.8  # of the supervisor's patience; the rest is for telling who is left
 drain_last_seconds = 0.25  # for the resets of calls that were cut, and their records
-complaints_max = 64  # different sentences in that time; what goes wrong has fewer sides
-complaint_seconds = 10.0  # the same sentence on standard error, or of the same upstream

@@ -1,4 +1,4 @@
-"""What every part needs of the operating system: files, sockets, descriptors, readiness.
+"""What every part needs of the operating system: files, sockets, descriptors, readiness, a log.
 
-Nothing here knows Crewgate.
+Nothing here knows what Crewgate does.
 """

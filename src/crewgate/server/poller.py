@@ -31,7 +31,6 @@ import trio
 from crewgate import limits
 
 _log = logging.getLogger(__name__)
-
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 Ready = Callable[[int], bool]

@@ -5,11 +5,12 @@ a pipe, which is memory of the kernel that is never written to a disk. Each cert
 its own. One that is renewed stays good for the connections that were opened with it.
 """
 
+import logging
 import os
 import random
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import key_pem
 from crewgate.errors import AuthorityError
 from crewgate.sidecar.issuer import CertificateIssuer
+
+_log = logging.getLogger(__name__)
 
 HTTP1, HTTP2 = "http/1.1", "h2"
 
@@ -58,10 +61,9 @@ def renewal(obtained: float, ends: float, chance: float) -> float:
 class RenewingCredential:
     """The credential in force."""
 
-    def __init__(self, issuer: CertificateIssuer, trust: Path, log: Callable[[str], None]) -> None:
+    def __init__(self, issuer: CertificateIssuer, trust: Path) -> None:
         self._issuer = issuer
         self._trust = trust
-        self._log = log
         self._present: Credential | None = None
         self._due = 0.0
 
@@ -82,7 +84,7 @@ class RenewingCredential:
         self._present = Credential(chain, key_pem(key), self._trust)
         now = time.time()
         self._due = renewal(now, self._present.ends, random.random())  # noqa: S311 - no secret
-        self._log(f"certificate {self._present.serial}, renewed in {self._due - now:.0f} s")
+        _log.info("certificate %s, renewed in %.0f s", self._present.serial, self._due - now)
 
     async def renew_for_ever(self) -> None:
         """Renew when it is due, and try again when that fails; until cancelled."""
@@ -93,7 +95,7 @@ class RenewingCredential:
                 await self.obtain()
             except AuthorityError as error:
                 left = max(0.0, self.present.ends - time.time())
-                self._log(f"not renewed, and the certificate ends in {left:.0f} s: {error}")
+                _log.warning("not renewed, and the certificate ends in %.0f s: %s", left, error)
                 await trio.sleep(limits.run_retry_seconds)
 
 

@@ -4,6 +4,7 @@ The folder is CMD's user's alone, and so is the socket; who connects must have t
 kernel's word (SO_PEERCRED) and descend from the supervisor. Reads no byte of what is said.
 """
 
+import logging
 import os
 import socket
 import stat
@@ -21,6 +22,7 @@ from crewgate.lifecycle.processes import is_below
 from crewgate.lifecycle.socket_dir import DOOR, socket_dir
 from crewgate.sidecar.user import CommandUser
 
+_log = logging.getLogger(__name__)
 Carry = Callable[[trio.SocketStream], Awaitable[None]]
 
 
@@ -57,7 +59,7 @@ class LocalSocketServer:
         self._socket.close()
         self._take_away()
 
-    async def serve(self, carry: Carry, log: Callable[[str], None]) -> None:
+    async def serve(self, carry: Carry) -> None:
         """Have `carry` serve each connection, so many at once; until cancelled."""
         places = trio.Semaphore(limits.run_connections_max)
         listener = trio.socket.from_stdlib_socket(self._socket)
@@ -71,27 +73,23 @@ class LocalSocketServer:
                     await trio.sleep(limits.accept_pause_seconds)
                     continue
                 stream = trio.SocketStream(connection)
-                nursery.start_soon(self._converse, stream, carry, log, places)
+                nursery.start_soon(self._converse, stream, carry, places)
 
     async def _converse(
-        self,
-        stream: trio.SocketStream,
-        carry: Carry,
-        log: Callable[[str], None],
-        places: trio.Semaphore,
+        self, stream: trio.SocketStream, carry: Carry, places: trio.Semaphore
     ) -> None:
         try:
             why = self._refusal(stream)
             if why:
-                log(why)
+                _log.warning("%s", why)
             else:
                 await carry(stream)
         except SupervisionError as error:
-            log(str(error))
+            _log.warning("%s", error)
         except trio.BrokenResourceError:
             pass
         except Exception as error:  # noqa: BLE001 - the barrier round one connection
-            log(f"a connection ended by an error of ours: {error!r}")
+            _log.warning("a connection ended by an error of ours: %r", error)
         finally:
             await trio.aclose_forcefully(stream)
             places.release()

@@ -5,12 +5,11 @@ signed, and the intent to end before anything is revoked; whatever happens betwe
 carried out, by this process or by whoever starts next. Holds the private key, and gives CMD a door.
 """
 
+import logging
 import os
 import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -20,7 +19,7 @@ import trio
 
 from crewgate import limits
 from crewgate.ca.authority import new_instance
-from crewgate.config import Config, load
+from crewgate.config import CAConfig, Config, load
 from crewgate.core.x509.identity import Identity, Role, check
 from crewgate.errors import ConfigurationError, CrewgateError, SupervisionError
 from crewgate.lifecycle.decommission import (
@@ -33,6 +32,7 @@ from crewgate.lifecycle.decommission import (
 from crewgate.lifecycle.liveness_lock import LivenessLock
 from crewgate.lifecycle.processes import this
 from crewgate.lifecycle.runs import Run, RunState, RunStore
+from crewgate.runtime.process_log import ProcessLog
 from crewgate.sidecar import user as user_
 from crewgate.sidecar.credentials import RenewingCredential
 from crewgate.sidecar.gateway_dialer import GatewayDialer, find_gateway
@@ -44,6 +44,7 @@ from crewgate.sidecar.tls import TLSStream
 from crewgate.sidecar.tunnel import carry
 from crewgate.sidecar.user import CommandUser
 
+_log = logging.getLogger(__name__)
 _END = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _SOFTWARE = 70  # EX_SOFTWARE of sysexits.h: CMD did well, and its end is not complete
 
@@ -62,26 +63,6 @@ class RunOptions(msgspec.Struct, frozen=True):
     life_seconds: int | None = None
 
 
-class _RunLog:
-    """Standard error; the same sentence again waits."""
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._said: dict[str, float] = {}
-
-    def warn(self, text: str) -> None:
-        text, now = text.removeprefix(f"{self._label}: "), time.monotonic()
-        self._said = {
-            each: at for each, at in self._said.items() if now - at < limits.complaint_seconds
-        }
-        if text in self._said or len(self._said) >= limits.run_complaints_max:
-            return
-        self._said[text] = now
-        with suppress(OSError, ValueError):  # a closed standard error is no reason to end
-            sys.stderr.write(f"crewgate run: {self._label}: {text}\n")
-            sys.stderr.flush()
-
-
 def run(request: RunOptions) -> int:
     """Run CMD until it ends, or we are told to end it; the exit status.
 
@@ -96,13 +77,17 @@ def run(request: RunOptions) -> int:
         check(identity)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-    run_log = _RunLog(identity.label)
+    with ProcessLog(f"run: {identity.label}", limits.run_log_warnings_max):
+        return _supervise(config, ca, request, identity)
+
+
+def _supervise(config: Config, ca: CAConfig, request: RunOptions, identity: Identity) -> int:
+    """Run CMD as `run` does, once it is known whose process this is."""
     way = find_gateway(config, request.crew, request.gateway, request.trust or ca.root)
     disable_dumping()
     become_subreaper()
     for ended in complete_intents(config):
-        for complaint in ended.complaints:
-            run_log.warn(complaint)
+        _warn_of(ended.complaints, identity.label)
     _check_command(request)
     signal.pthread_sigmask(signal.SIG_BLOCK, _END)  # until somebody hears them
     for number in _END:  # and when nobody does any more: who is at its end is told to end, too
@@ -110,17 +95,24 @@ def run(request: RunOptions) -> int:
     pulse = LivenessLock(ca.register)
     life, user = _begin(config, identity, request.user, pulse)
     if user.is_ours:
-        run_log.warn(
-            f"CMD runs as {user.name}, as this supervisor does, who may read the CA's key: what it "
-            "runs could have certificates of its own signed; as root, `run` gives it another user"
+        _log.warning(
+            "CMD runs as %s, as this supervisor does, who may read the CA's key: what it runs "
+            "could have certificates of its own signed; as root, `run` gives it another user",
+            user.name,
         )
     issuer = LocalCAIssuer(ca, identity, request.life_seconds)
     try:
-        return trio.run(OrchestratorRun(config, request, life, user, issuer, way, run_log.warn).run)
+        return trio.run(OrchestratorRun(config, request, life, user, issuer, way).run)
     finally:
         pulse.stop()
         for number in _END:
             signal.signal(number, signal.SIG_IGN)  # to the last: the interpreter's end resets ours
+
+
+def _warn_of(complaints: Iterable[str], label: str) -> None:
+    """Log them; each line begins with `label` already."""
+    for complaint in complaints:
+        _log.warning("%s", complaint.removeprefix(f"{label}: "))
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
@@ -171,15 +163,13 @@ class OrchestratorRun:
         user: CommandUser,
         issuer: CertificateIssuer,
         way: GatewayDialer,
-        log: Callable[[str], None],
     ) -> None:
         self._config = config
         self._request = request
         self._life = life
         self._user = user
         self._way = way
-        self._log = log
-        self._credentials = RenewingCredential(issuer, way.trust, log)
+        self._credentials = RenewingCredential(issuer, way.trust)
         self._offspring = ProcessTree()
         self._living = trio.CancelScope()
         self._told = False
@@ -224,7 +214,7 @@ class OrchestratorRun:
         await self._credentials.obtain()
         with LocalSocketServer(self._request.socket, self._user, self._life.instance) as door:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(door.serve, self._proxy, self._log)
+                nursery.start_soon(door.serve, self._proxy)
                 nursery.start_soon(self._credentials.renew_for_ever)
                 variables = environment(
                     self._user, self._life.instance, door.path, self._way.url, os.environ
@@ -235,7 +225,7 @@ class OrchestratorRun:
                     self._failure = error
                     self._living.cancel()
                     return
-                self._log(f"process {self._offspring.pid} runs as {self._user.name}")
+                _log.info("process %d runs as %s", self._offspring.pid, self._user.name)
                 await trio.sleep_forever()
 
     async def _wait_for_the_last_life(self) -> None:
@@ -257,12 +247,11 @@ class OrchestratorRun:
         done = await self._step(self._intend_and_revoke)
         have_ended = await self._offspring.end()
         if not have_ended:
-            self._log("SIGKILL did not end all processes; look why")
+            _log.warning("SIGKILL did not end all processes; look why")
         if done is None or not have_ended:
             return False
         last = await self._step(self._close)
-        for complaint in last.complaints if last else ():
-            self._log(complaint)
+        _warn_of(last.complaints if last else (), self._life.label)
         return last is not None and last.is_complete
 
     async def _step(self, step: Callable[[], DecommissionResult]) -> DecommissionResult | None:
@@ -270,7 +259,7 @@ class OrchestratorRun:
         try:
             return await trio.to_thread.run_sync(step)
         except CrewgateError as error:
-            self._log(f"its end is not complete, `crewgate decommission` goes on: {error}")
+            _log.warning("its end is not complete, `crewgate decommission` goes on: %s", error)
             return None
 
     def _intend_and_revoke(self) -> DecommissionResult:

@@ -4,10 +4,10 @@ A plain blocking process. It judges no call, accepts no connection and holds no 
 little can go wrong in the one process whose death ends all others.
 """
 
+import logging
 import math
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
@@ -23,11 +23,13 @@ from crewgate.policy.validation import as_written, following, validated
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.listening import KeptSockets, ListenAddress
 from crewgate.runtime.memory_protection import SWITCH, is_open, leave_no_cores
+from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import READY, WAITING, ReadinessListener
 from crewgate.supervisor.child import Child, DrainingChildren, begin, exit_text, python, sockets_of
 from crewgate.supervisor.ports import await_free, listened
 from crewgate.supervisor.signals import Signals
 
+_log = logging.getLogger(__name__)
 Begun = tuple[Child, ReadinessListener]
 _END = {signal.SIGTERM, signal.SIGINT}
 
@@ -38,16 +40,7 @@ def serve(path: Path, *, bootstrap: bool = False) -> int:
     `bootstrap` is a person's word that there is nothing to learn from other machines.
     """
     leave_no_cores()
-    if is_open():
-        _log(f"{SWITCH}=1: cores and tracers of these processes hold keys; leave it out to serve")
     return Supervisor(path, bootstrap=bootstrap).run()
-
-
-def _log(text: str) -> None:
-    """Write a line of the log. If that fails (its reader has gone, its disk is full), go on."""
-    with suppress(OSError, ValueError):
-        sys.stderr.write(f"crewgate serve: {text}\n")
-        sys.stderr.flush()
 
 
 class Supervisor:
@@ -87,7 +80,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Start everything, keep it running, end everything; the exit status."""
-        with Signals() as signals:
+        with ProcessLog("serve"), Signals() as signals:
+            if is_open():
+                what = "cores and tracers of these processes hold keys; leave it out to serve"
+                _log.warning("%s=1: %s", SWITCH, what)
             try:
                 status = self._start_agent(signals)
                 if status is not None:
@@ -113,11 +109,13 @@ class Supervisor:
             status = self._try_agent(signals)
             if status != os.EX_TEMPFAIL:
                 if status:
-                    _log(f"the agent {exit_text(status)} before it was ready: it says above why")
+                    _log.warning(
+                        "the agent %s before it was ready: it says above why", exit_text(status)
+                    )
                 return status
             self._let_go_of_clients()
             left = max(self._agent.due - time.monotonic(), limits.restart_seconds_min)
-            _log(f"waits for that; the agent starts again in {left:.1f} s")
+            _log.info("waits for that; the agent starts again in %.1f s", left)
             if _END & signals.wait(left):
                 return 0
 
@@ -213,7 +211,8 @@ class Supervisor:
                 for index in [each for each in self._workers if self._workers[each] is child]:
                     self._sockets.drop(index)
             if status is not None and self._is_wanted(child):
-                _log(f"{child.name} {exit_text(status)}; starts again in {child.due - now:.1f} s")
+                left = child.due - now
+                _log.warning("%s %s; starts again in %.1f s", child.name, exit_text(status), left)
             if not child.running and child.due <= now and self._is_wanted(child):
                 self._start(child, now)
 
@@ -254,7 +253,7 @@ class Supervisor:
 
     def _restart(self, signals: Signals) -> None:
         """Replace all processes, each once its successor serves; where that fails they stay."""
-        _log("restarting: agent, then workers, then the control process")
+        _log.info("restarting: agent, then workers, then the control process")
         deadline = time.monotonic() + limits.restart_seconds_in_all
         self._last_restart = failed("restart", "it is under way", refuses=False, grace=60.0)
         why = "it is not complete: what could not be replaced goes on as it was"
@@ -264,13 +263,13 @@ class Supervisor:
             why, agent = f"{why}. {error}"[: limits.health_text_chars_max], False
         if not agent or not self._replace_workers(signals, deadline):
             self._last_restart = degraded("restart", why, "see the log, and restart again")
-            _log(f"the restart: {why}")
+            _log.warning("the restart: %s", why)
             return
         self._last_restart = ok("restart")
         if self._control.running:
             self._control.send(signal.SIGTERM)
             self._control_ends = time.monotonic() + limits.control_end_seconds
-        _log("restarted")
+        _log.info("restarted")
 
     def _replace_agent(self, signals: Signals, deadline: float) -> bool:
         """ConfigurationError if the file has changed what no successor can take up."""
@@ -343,11 +342,11 @@ class Supervisor:
             with AdminClient(self._config.state) as owner:
                 owner.reload()
         except ConfigurationError as error:
-            _log(f"not reloaded, the configuration in force stays: {error}")
+            _log.warning("not reloaded, the configuration in force stays: %s", error)
         except RefusedError as error:
-            _log(f"the agent did not reload: {error}")
+            _log.warning("the agent did not reload: %s", error)
         except LinkError as error:
-            _log(f"{error}; the agent reads the configuration when it is back")
+            _log.warning("%s; the agent reads the configuration when it is back", error)
         else:
             self._fit_workers()
 
@@ -364,7 +363,7 @@ class Supervisor:
     def _drain(self, signals: Signals) -> None:
         """Workers end their calls first, while the agent still serves them; then the agent."""
         self._sockets.close()  # so that what workers listen to no more is refused at once
-        _log(f"draining for at most {self._config.drain_seconds:g} s")
+        _log.info("draining for at most %g s", self._config.drain_seconds)
         workers = [*self._workers.values(), *(child for child, _ in self._leaving)]
         self._end([*workers, self._control], self._config.drain_seconds, signals)
         self._end([self._agent], limits.agent_end_seconds, signals)
@@ -385,7 +384,7 @@ class Supervisor:
                 break
         for child in children:
             if child.running:
-                _log(f"{child.name} did not end in time: killed")
+                _log.warning("%s did not end in time: killed", child.name)
                 child.send(signal.SIGKILL)
                 child.wait()
 

@@ -20,7 +20,6 @@ from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavail
 from crewgate.upstream.balancer import Host, LeastRequestBalancer, SocketAddress
 from crewgate.upstream.connector import Connector
 from crewgate.upstream.error_barrier import guarded
-from crewgate.upstream.failure_log import FailureLog
 from crewgate.upstream.health_check import HealthChecker
 from crewgate.upstream.host_pool import HostPool, HostPools, fail_call
 from crewgate.upstream.interfaces import (
@@ -53,9 +52,7 @@ class UpstreamPool:
         upstream: UpstreamConfig,
         connector: Connector,
         resolver: Resolver,
-        log: Callable[[str], None],
     ) -> None:
-        """`log` gets one line when a circuit opens or closes, and some for failed calls."""
         self.upstream = upstream
         self.first_byte_seconds = upstream.first_byte_seconds
         self.idle_seconds = upstream.idle_seconds
@@ -66,8 +63,6 @@ class UpstreamPool:
         self._pools = HostPools(upstream.connections)
         self._unresolved = WaitQueue()  # calls that wait for an address
         self._nursery: trio.Nursery | None = None
-        self._log = log
-        self.log_failure = FailureLog(upstream.name, log).add
         self._checker = HealthChecker(upstream, self.hosts, connector, self._on_circuit_change)
         self._is_refilling = False
         self._is_ending_rests = False
@@ -290,10 +285,10 @@ class UpstreamPool:
         """Log that a circuit has opened or closed; move the calls off a host without calls."""
         label = f"upstream {self.upstream.name}: server {host.name}"
         if host.breaker.admits:
-            self._log(f"{label} gets calls again: {reason}")
+            _log.warning("%s gets calls again: %s", label, reason)
             return
         self._last_failure = f"{host.name}: {reason}"
-        self._log(f"{label} gets no calls until probes succeed: {reason}")
+        _log.warning("%s gets no calls until probes succeed: %s", label, reason)
         if self._nursery is not None:
             self._checker.start(self._nursery)
         self._leave_host(host)

@@ -34,15 +34,9 @@ def table() -> Iterator[OwnedTable]:
 
 
 @pytest.fixture
-def said() -> list[str]:
-    """What the agent would have said on standard error."""
-    return []
-
-
-@pytest.fixture
-def registry(tmp_path: Path, said: list[str]) -> Iterator[BranchRegistry]:
+def registry(tmp_path: Path) -> Iterator[BranchRegistry]:
     """An empty registry with its journal."""
-    journal = StateJournal(tmp_path / "registry", registry_.BranchEntry, said.append)
+    journal = StateJournal(tmp_path / "registry", registry_.BranchEntry)
     journal.rewrite([])
     yield BranchRegistry(journal, GEOMETRY.branches)
     journal.close()
@@ -51,19 +45,17 @@ def registry(tmp_path: Path, said: list[str]) -> Iterator[BranchRegistry]:
 @pytest.fixture
 def watching(
     tmp_path: Path,
-    said: list[str],
     written: list[Record],
     registry: BranchRegistry,
     table: OwnedTable,
 ) -> Iterator[MintingWatch]:
     """A watch over nobody yet, under no configuration."""
-    journal = StateJournal(tmp_path / "watch", ProfileSnapshot, said.append)
+    journal = StateJournal(tmp_path / "watch", ProfileSnapshot)
     journal.rewrite([])
     yield MintingWatch(
         journal,
         registry,
         table,
-        log=said.append,
         sink=written.extend,
         wall_ns=lambda: int(NOW * S),
         believed=lambda: ClockReading(int(NOW), 0),
@@ -96,7 +88,7 @@ def written() -> list[Record]:
 
 
 @pytest.fixture
-def start(file: Path, hands: Hands, said: list[str], written: list[Record]) -> Iterator[Start]:
+def start(file: Path, hands: Hands, written: list[Record]) -> Iterator[Start]:
     """Start an agent on the table that stands there: twice is a kill and a restart."""
     path = str(file.parent / "state" / "table")
     tables: list[OwnedTable] = []
@@ -113,8 +105,8 @@ def start(file: Path, hands: Hands, said: list[str], written: list[Record]) -> I
             ledgers.pop().close_session()
         inforce = ActiveConfig(file)
         ledgers.append(open_ledger(inforce.config.ledger))
-        clerk = PromptClerk(ledgers[-1], hands, said.append)
-        machine = AgentState(inforce, tables[-1], clerk, log=said.append, sink=sink, clock=hands)
+        clerk = PromptClerk(ledgers[-1], hands)
+        machine = AgentState(inforce, tables[-1], clerk, sink=sink, clock=hands)
         machine.restore()
         return machine
 

@@ -9,9 +9,9 @@ from crewgate.agent.branch_registry import BranchEntry, BranchRegistry
 from crewgate.agent.journal import StateJournal
 
 
-def _again(path: Path, said: list[str], entries_max: int = 256) -> BranchRegistry:
+def _again(path: Path, entries_max: int = 256) -> BranchRegistry:
     """What an agent knows that was started after a kill."""
-    journal = StateJournal(path / "registry", BranchEntry, said.append)
+    journal = StateJournal(path / "registry", BranchEntry)
     registry = BranchRegistry(journal, entries_max)
     registry.restore(journal.read())
     return registry
@@ -54,29 +54,27 @@ def test_an_ancestor_that_calls_later_gets_its_names(registry: BranchRegistry) -
     assert (entry.role, entry.quota) == ("researcher", 8000)
 
 
-def test_it_survives_a_kill(registry: BranchRegistry, tmp_path: Path, said: list[str]) -> None:
+def test_it_survives_a_kill(registry: BranchRegistry, tmp_path: Path) -> None:
     """Another process reads the same branches, newest grants and all."""
     registry.learn(grant(2, 500, (1, 9000, None)))
     registry.learn(grant(2, 600, (1, 9000, None), iat=1_800_000_100))
     registry.forget(key(1))
-    again = _again(tmp_path, said)
+    again = _again(tmp_path)
     assert again.snapshot() == registry.snapshot()
     assert again.get(key(1)) is None
 
 
-def test_damaged_names_are_skipped(
-    registry: BranchRegistry, tmp_path: Path, said: list[str]
-) -> None:
+def test_damaged_names_are_skipped(registry: BranchRegistry, tmp_path: Path) -> None:
     """A line whose branch is no UUID costs itself only."""
     registry.learn(grant(1, 500))
     with (tmp_path / "registry").open("ab") as file:
         file.write(msgspec.json.encode(BranchEntry(crew="article", branch="nonsense")) + b"\n")
-    assert len(_again(tmp_path, said)) == 1
+    assert len(_again(tmp_path)) == 1
 
 
-def test_it_is_bounded(tmp_path: Path, said: list[str]) -> None:
+def test_it_is_bounded(tmp_path: Path) -> None:
     """Over the bound new branches are not remembered; known ones still get their grants."""
-    journal = StateJournal(tmp_path / "registry", BranchEntry, said.append)
+    journal = StateJournal(tmp_path / "registry", BranchEntry)
     journal.rewrite([])
     registry = BranchRegistry(journal, 2)
     for number in range(5):
@@ -85,4 +83,4 @@ def test_it_is_bounded(tmp_path: Path, said: list[str]) -> None:
     journal.close()
     assert len(registry) == 2
     assert registry.get(key(0)).quota == 700  # type: ignore[union-attr]
-    assert len(_again(tmp_path, said, 2)) == 2
+    assert len(_again(tmp_path, 2)) == 2

@@ -13,17 +13,18 @@ from crewgate.agent.handover import require_goes_on
 from crewgate.agent.table_setup import holder_name, open_table
 from crewgate.config import Config
 from crewgate.errors import ConfigurationError, CrewgateError, LedgerReplacedError
+from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import WAITING, ReadinessListener, ReadinessPipe
 
 Change = Callable[[Config], Config]
 
 
 @pytest.fixture
-def config(file_small: Config, said: list[str]) -> Iterator[Config]:
+def config(file_small: Config) -> Iterator[Config]:
     """An agent holds its table and ledger."""
     ledger, mark = open_known_ledger(file_small, holder_name(file_small))
-    table, _ = open_table(file_small, mark.drawn_as, said.append)
-    MarkKeeper(file_small, ledger, table, mark, said.append)
+    table, _ = open_table(file_small, mark.drawn_as)
+    MarkKeeper(file_small, ledger, table, mark)
     yield file_small
     table.close()
     ledger.close_session()
@@ -116,5 +117,5 @@ def test_a_successor_looks_before_it_says_that_it_waits(
     (config.state / "holder").write_text("another\n")
     with ReadinessListener() as word:
         with pytest.raises(CrewgateError, match="name cannot change"):
-            main.run(config.path, ReadinessPipe(word.theirs), succeeds=True)
+            main.run(config.path, ReadinessPipe(word.theirs), ProcessLog("agent"), succeeds=True)
         assert not word.poll(WAITING)

@@ -144,7 +144,7 @@ def test_the_agents_audit_is_looked_at(machine: AgentState, tmp_path: Path) -> N
     def refuse(descriptor: int, data: bytes) -> int:
         raise OSError(28, os.strerror(28))
 
-    writer = AuditWriter(tmp_path / "audit", "agent", write=refuse, complain=lambda _: None)
+    writer = AuditWriter(tmp_path / "audit", "agent", write=refuse)
     writer.write_lines([b"{}\n"])
     machine.audit = writer
     state, why = _troubles(machine)["audit of the agent"]
@@ -153,9 +153,9 @@ def test_the_agents_audit_is_looked_at(machine: AgentState, tmp_path: Path) -> N
     writer.close()
 
 
-def test_a_change_is_said_once(machine: AgentState, hands: Hands, said: list[str]) -> None:
+def test_a_change_is_said_once(machine: AgentState, hands: Hands, log_lines: list[str]) -> None:
     """With what to do; and that it is over."""
-    said.clear()
+    log_lines.clear()
     machine.audit = None
     machine.reports.update(
         self := object(), _report([failed("disk", "it is full", "make room")]), 0
@@ -163,12 +163,12 @@ def test_a_change_is_said_once(machine: AgentState, hands: Hands, said: list[str
     for _ in range(5):
         hands.go(1)
         health.update(machine)
-    assert said == ["health: disk: failed: it is full; to mend it: make room"]
+    assert log_lines == ["health: disk: failed: it is full; to mend it: make room"]
     machine.reports.update(self, _report([ok("disk")]), 0)
     for _ in range(9):
         hands.go(1)
         health.update(machine)
-    assert said[1:] == ["health: disk: ok again after 10 s"]
+    assert log_lines[1:] == ["health: disk: ok again after 10 s"]
 
 
 def _report(facts: list[HealthFact]) -> ReportHealth:
@@ -223,7 +223,7 @@ def test_a_worker_is_ok_once_it_accepts_what_is_in_force(staffed: AgentState, ha
 
 
 def test_a_stopped_agent_does_not_call_other_processes_silent(
-    staffed: AgentState, hands: Hands, said: list[str]
+    staffed: AgentState, hands: Hands, log_lines: list[str]
 ) -> None:
     """If they say nothing after it goes on, it says so once the usual time has passed."""
     for index in range(2):
@@ -234,7 +234,7 @@ def test_a_stopped_agent_does_not_call_other_processes_silent(
     hands.go(2 * limits.health_silence_seconds)
     periodic.extend_freshness(staffed, ClockMonitor(hands.wall_ns(), hands.boot_ns()))
     assert _troubles(staffed) == {}
-    assert "did nothing for 20 s: stopped, suspended or very busy" in said
+    assert "did nothing for 20 s: stopped, suspended or very busy" in log_lines
     pass_silence(staffed, hands)
     assert "stopped, or stuck" in _troubles(staffed)["worker 0"][1]
 

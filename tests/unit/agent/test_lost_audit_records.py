@@ -15,6 +15,7 @@ from crewgate.cli.commands.init import write_all
 from crewgate.config.load import load
 from crewgate.core.audit.records import Record, ServiceEvent
 from crewgate.errors import LedgerUnavailableError
+from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import ReadinessPipe
 
 
@@ -67,20 +68,20 @@ def test_a_start_that_fails_leaves_the_loss_to_the_next_one(
 
     monkeypatch.setattr(main, "open_known_ledger", away)
     with pytest.raises(LedgerUnavailableError):
-        main.run(file, ReadinessPipe(-1))
+        main.run(file, ReadinessPipe(-1), ProcessLog("agent"))
     assert lost_audit_records.stopped_uncleanly(state)
 
 
 def test_what_may_be_lost_is_what_the_configuration_says(start: Start) -> None:
     """A person reads how much, and what loses nothing."""
     audit = start().active_config.config.audit
-    said = {
+    promises = {
         sync: lost_audit_records.sync_promise(msgspec.structs.replace(audit, sync=sync))
         for sync in ("second", "each", "never")
     }
-    assert "its last second" in said["second"]
-    assert "no line of a call that was answered is lost" in said["each"]
-    assert "half a minute" in said["never"]
+    assert "its last second" in promises["second"]
+    assert "no line of a call that was answered is lost" in promises["each"]
+    assert "half a minute" in promises["never"]
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> list[list[str]]:
@@ -101,7 +102,7 @@ def row(ledger: int, audit: int) -> dict[str, object]:
 
 
 async def test_the_ledger_says_what_no_line_tells_of(
-    start: Start, monkeypatch: pytest.MonkeyPatch, said: list[str], written: list[Record]
+    start: Start, monkeypatch: pytest.MonkeyPatch, log_lines: list[str], written: list[Record]
 ) -> None:
     """What the audit has more is a call that the ledger has not heard of yet: no loss."""
     machine = start()
@@ -113,7 +114,7 @@ async def test_the_ledger_says_what_no_line_tells_of(
     assert not lost_audit_records.stopped_uncleanly(state)
     assert asked[0][-1] == str(machine.active_config.config.path)
     assert "-P" in asked[0]  # no file of the folder that the agent was started in
-    assert "2.50 credits spent by 2 branches of which no line of the audit tells" in said[-1]
+    assert "2.50 credits spent by 2 branches of which no line of the audit tells" in log_lines[-1]
     event = written[-1]
     assert isinstance(event, ServiceEvent)
     assert (event.event, event.count) == ("audit-lost", 2)
@@ -127,16 +128,16 @@ async def test_the_ledger_says_what_no_line_tells_of(
     ],
 )
 async def test_nothing_is_claimed_that_is_not_known(
-    start: Start, monkeypatch: pytest.MonkeyPatch, said: list[str], text: str, says: str
+    start: Start, monkeypatch: pytest.MonkeyPatch, log_lines: list[str], text: str, says: str
 ) -> None:
     """A command that fails is no proof of a loss."""
     answer(monkeypatch, text)
-    assert await lost_audit_records.compare(start().active_config.config, said.append) == 0
-    assert says in said[-1]
+    assert await lost_audit_records.compare(start().active_config.config) == 0
+    assert says in log_lines[-1]
 
 
 async def test_an_audit_that_is_not_whole_is_compared_by_a_person(
-    start: Start, monkeypatch: pytest.MonkeyPatch, said: list[str]
+    start: Start, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
 ) -> None:
     """Its oldest files went, so the ledger has more in any case."""
     asked = answer(monkeypatch, "")
@@ -144,8 +145,8 @@ async def test_an_audit_that_is_not_whole_is_compared_by_a_person(
     kept = msgspec.structs.replace(
         config, audit=msgspec.structs.replace(config.audit, keep_bytes=10**9)
     )
-    assert await lost_audit_records.compare(kept, said.append) == 0
-    assert (asked, "ledger reconcile" in said[-1]) == ([], True)
+    assert await lost_audit_records.compare(kept) == 0
+    assert (asked, "ledger reconcile" in log_lines[-1]) == ([], True)
 
 
 async def test_an_agent_that_ends_does_not_wait_for_the_comparison(
@@ -169,5 +170,5 @@ async def test_an_agent_that_ends_does_not_wait_for_the_comparison(
         return subprocess.CompletedProcess(command, -9, b"", b"")
 
     monkeypatch.setattr(trio, "run_process", run)
-    await lost_audit_records.compare(config, str)
+    await lost_audit_records.compare(config)
     assert ends == ["killed"]

@@ -199,16 +199,16 @@ def test_everybody_is_told_of_a_reload_and_of_a_revocation(start: Start, file: P
     assert revoked.keys == [key(1)]
 
 
-def test_a_bad_file_is_said_once(start: Start, file: Path, said: list[str]) -> None:
+def test_a_bad_file_is_said_once(start: Start, file: Path, log_lines: list[str]) -> None:
     """The same fault again says nothing; the next good look clears it."""
     machine = start()
     file.write_text("nonsense")
-    said.clear()
+    log_lines.clear()
     for _ in range(3):
         with pytest.raises(ConfigurationError) as raised:
             machine.active_config.read_files()
-        machine.active_config.refuse(raised.value, said.append)
-    assert len(said) == 1
+        machine.active_config.refuse(raised.value)
+    assert len(log_lines) == 1
     assert "nonsense" not in machine.active_config.policy.audience
     file.write_text(TOML.format(workers=0, price="0.02"))
     machine.reload(machine.active_config.read_files())
@@ -309,7 +309,9 @@ def test_a_ledger_that_was_put_back_is_not_drawn_from(start: Start, file: Path) 
         start()
 
 
-async def test_burned_credit_is_forgiven_on_somebodys_word(start: Start, said: list[str]) -> None:
+async def test_burned_credit_is_forgiven_on_somebodys_word(
+    start: Start, log_lines: list[str]
+) -> None:
     """It returns to the branch and all above, once, and who was refused for it may ask again."""
     machine = start()
     guest, _ = machine.enter(Attach(version=VERSION))
@@ -321,7 +323,7 @@ async def test_burned_credit_is_forgiven_on_somebodys_word(start: Start, said: l
     again = await forgive(machine, ForgiveBurned(id=4, branch=branch_id(1)))
     assert again.amount == 0
     whose = f"of branch {branch_id(1)} (article)"
-    assert said[-2:] == [
+    assert log_lines[-2:] == [
         f"{whose} 0.00001 credits that were burned are forgiven",
         f"{whose} nothing was forgiven",
     ]

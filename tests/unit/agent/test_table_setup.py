@@ -19,17 +19,17 @@ def config(file: Path) -> Config:
 
 
 def test_a_table_goes_on_with_the_ledger_that_its_leases_are_of(
-    config: Config, said: list[str]
+    config: Config, log_lines: list[str]
 ) -> None:
     """Another ledger under it knows nothing of them: a new table, and said."""
     lives = []
     for ledger in ("one", "one", "two", "two"):
-        table, new = open_table(config, ledger, said.append)
+        table, new = open_table(config, ledger)
         lives.append((table.life, new))
         table.close()
     assert [new for _, new in lives] == [True, False, True, False]
     assert lives[0][0] == lives[1][0] != lives[2][0] == lives[3][0]
-    assert ["another ledger" in text for text in said] == [False, True]
+    assert ["another ledger" in text for text in log_lines] == [False, True]
 
 
 def test_a_machine_keeps_its_name(config: Config) -> None:

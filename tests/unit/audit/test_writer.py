@@ -3,7 +3,7 @@
 import errno
 import json
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from audit_fakes import Clock, Disk, Later, at_once, make_event, opening
 from hypothesis import given
 from hypothesis import strategies as st
+from log_lines import logged
 
 from crewgate.audit import folder
 from crewgate.audit.folder import files
@@ -18,25 +19,26 @@ from crewgate.audit.writer import AuditWriter, FileRotation
 from crewgate.core.audit.json_line import decode, encode
 from crewgate.core.audit.records import Record, ServiceEvent, when
 from crewgate.errors import ConfigurationError
+from crewgate.runtime.process_log import RepetitionFilter
 
 Make = Callable[..., AuditWriter]
 
 
 @pytest.fixture
-def said() -> list[str]:
-    """What the writer complained of."""
-    return []
+def log_lines(clock: Clock) -> Iterator[list[str]]:
+    """What a process would write of that on standard error, by the same clock."""
+    with logged(RepetitionFilter(now=lambda: clock() / 1e9)) as lines:
+        yield lines
 
 
 @pytest.fixture
-def make(tmp_path: Path, clock: Clock, disk: Disk, said: list[str]) -> Make:
+def make(tmp_path: Path, clock: Clock, disk: Disk) -> Make:
     """Make a writer on the fake disk and clock: Clock, with a small ballast."""
     made = partial(
         AuditWriter,
         tmp_path / "audit",
         "worker-1",
         ballast_bytes=4096,
-        complain=said.append,
         now_ns=clock,
         write=disk,
     )
@@ -168,7 +170,7 @@ def test_a_file_that_comes_too_late_is_taken_away(
 
 
 def test_old_files_that_cannot_be_cleared_are_said(
-    make: Make, said: list[str], monkeypatch: pytest.MonkeyPatch
+    make: Make, log_lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Calls go on: the lines have their file."""
 
@@ -178,8 +180,8 @@ def test_old_files_that_cannot_be_cleared_are_said(
     monkeypatch.setattr(folder, "prune", refuse)
     writer = make(FileRotation(folder_bytes_max=1000))
     assert writer.writable
-    assert "old files in" in said[-1]
-    assert "Permission denied" in said[-1]
+    assert "old files in" in log_lines[-1]
+    assert "Permission denied" in log_lines[-1]
 
 
 def test_old_files_go_only_where_a_bound_is_set(make: Make, clock: Clock, tmp_path: Path) -> None:
@@ -228,7 +230,7 @@ def test_a_deleted_folder_is_noticed(make: Make, clock: Clock, tmp_path: Path) -
 
 
 def test_a_full_disk_is_said_counted_and_recovered_from(
-    make: Make, disk: Disk, clock: Clock, said: list[str], tmp_path: Path
+    make: Make, disk: Disk, clock: Clock, log_lines: list[str], tmp_path: Path
 ) -> None:
     """Lost records are counted, complained of once an interval, and recorded afterwards."""
     writer = make()
@@ -237,13 +239,13 @@ def test_a_full_disk_is_said_counted_and_recovered_from(
     assert not writer.write_many([make_event("lost"), make_event("lost too")])
     assert not writer.write_lines([encode(make_event("lost")), encode(make_event("lost too"))])
     assert (writer.writable, writer.lost) == (False, 5)
-    assert len(said) == 1
-    assert "No space left on device" in said[0]
+    assert len(log_lines) == 1
+    assert "No space left on device" in log_lines[0]
     clock.forward(11)
     writer.tick()
     assert not writer.writable
-    assert len(said) == 2
-    assert "5 records lost" in said[1]
+    assert len(log_lines) == 2
+    assert "5 records lost" in log_lines[1]
     disk.room = None
     writer.tick()
     assert writer.writable
@@ -276,7 +278,7 @@ def test_a_failing_disk_degrades_like_a_full_one(make: Make, disk: Disk) -> None
 
 
 def test_the_ballast_makes_room_for_calls_in_flight(
-    make: Make, disk: Disk, tmp_path: Path, said: list[str]
+    make: Make, disk: Disk, tmp_path: Path, log_lines: list[str]
 ) -> None:
     """The first failure frees the ballast: that record is written, and new calls are refused."""
 
@@ -289,7 +291,7 @@ def test_the_ballast_makes_room_for_calls_in_flight(
     writer = make(write=full_once)
     assert writer.write(make_event("in flight"))
     assert not writer.writable
-    assert (writer.lost, len(said)) == (0, 1)
+    assert (writer.lost, len(log_lines)) == (0, 1)
     assert records(tmp_path / "audit")[0].detail == "in flight"
 
 
@@ -300,12 +302,14 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_start(tmp_path: Path) -
         AuditWriter(tmp_path / "file" / "audit", "worker-1")
 
 
-def test_a_disk_full_at_the_start_leaves_a_degraded_writer(make: Make, said: list[str]) -> None:
+def test_a_disk_full_at_the_start_leaves_a_degraded_writer(
+    make: Make, log_lines: list[str]
+) -> None:
     """`serve` comes up and refuses; it does not die in a loop of restarts."""
     writer = make(ballast_bytes=2**62)
     assert not writer.writable
     assert not writer.write(make_event("lost"))
-    assert len(said) == 1
+    assert len(log_lines) == 1
 
 
 @pytest.mark.parametrize("process", ["", "../x", "a/b", "Worker", "a" * 65])
@@ -322,7 +326,7 @@ def test_room_may_end_at_any_byte(
     """Wherever the disk cuts, each record reported as written is there once, whole, in order."""
     folder = tmp_path_factory.mktemp("cut")
     disk, clock = Disk(), Clock()
-    made = AuditWriter(folder, "w", ballast_bytes=0, complain=list, now_ns=clock, write=disk)
+    made = AuditWriter(folder, "w", ballast_bytes=0, now_ns=clock, write=disk)
     writer = opening(made, at_once)
     written = []
     for number in range(data.draw(st.integers(1, 6))):

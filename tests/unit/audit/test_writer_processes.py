@@ -33,7 +33,7 @@ from pathlib import Path
 from crewgate.audit.writer import AuditWriter
 from crewgate.core.audit.records import ServiceEvent
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
-writer = AuditWriter(Path(sys.argv[1]), "w", ballast_bytes=0, complain=lambda text: None)
+writer = AuditWriter(Path(sys.argv[1]), "w", ballast_bytes=0)
 event = lambda text: ServiceEvent(time=datetime.now(UTC), event="test", detail=text)
 texts = [str(number) for number in range(40)]
 kept = writer.write_many(map(event, texts))

@@ -33,8 +33,7 @@ Mint = Callable[..., tuple[str, str, str]]
 @pytest.fixture
 async def office(config: Config, machine: Machine) -> AsyncIterator[ControlBackend]:
     """The work behind the API, on a live table."""
-    complaints: list[str] = []
-    found = ControlBackend(config, ca_of(config), complaints.append)
+    found = ControlBackend(config, ca_of(config))
     found._graph.tree = machine.graph.tree
     yield found
     found.close()

@@ -46,15 +46,15 @@ class Signer:
 class Watched:
     """What a person hears of the certificates of a configuration, from look to look."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, told: list[str]) -> None:
         self.config = config
         self.signer = Signer(ca_of(config))
-        self.told: list[str] = []
+        self.told = told
         self.wrong: dict[str, str] = {}
         self.states: dict[str, HealthState] = {}
         self.ahead = 0.0  # of CLOCK_BOOTTIME, as far as the wall clock has jumped (seconds)
         self.renewing = CertificateRenewal(
-            lambda: self.signer.now, lambda: self.signer.now - self.ahead, self.told.append
+            lambda: self.signer.now, lambda: self.signer.now - self.ahead
         )
         self.source: Signer | None = self.signer
 
@@ -84,9 +84,9 @@ class Watched:
 
 
 @pytest.fixture
-def watched(config: Config) -> Watched:
+def watched(config: Config, log_lines: list[str]) -> Watched:
     """As `init` made them: two certificates of 397 days."""
-    return Watched(config)
+    return Watched(config, log_lines)
 
 
 def test_all_that_a_machine_shows_is_looked_at_once(config: Config) -> None:

@@ -37,7 +37,7 @@ async def test_an_end_takes_back_what_was_wrong(
 ) -> None:
     """The key has come: what the keyless machine said of certificates, list and OCSP is over."""
     noted = Noted()
-    upkeep = Maintenance(lambda: config, lambda _: None, noted)
+    upkeep = Maintenance(lambda: config, noted)
     found = [degraded("control: certificate a.pem", "it ends")]
     monkeypatch.setattr(upkeep._renewing, "renew_due", lambda *_: found)
     with trio.move_on_after(limits.renewal_look_seconds / 2):
@@ -60,5 +60,5 @@ async def test_a_question_that_failed_counts_for_a_while(
     """The next one may never come."""
     noted = Noted()
     monkeypatch.setattr(module, "source_of", lambda _: Away())
-    await Maintenance(lambda: config, lambda _: None, noted).answer(b"request")
+    await Maintenance(lambda: config, noted).answer(b"request")
     assert noted.said == [("control: OCSP", ["control: OCSP"], limits.ocsp_trouble_seconds)]

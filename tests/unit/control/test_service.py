@@ -12,8 +12,8 @@ import trio.testing
 from ca_world import BD, Agent, first
 from cryptography import x509
 from full_register import full_list
+from log_lines import logged
 
-from crewgate.audit.service_log import ServiceLog
 from crewgate.audit.sink import AuditSink
 from crewgate.audit.writer import AuditWriter
 from crewgate.config import Config
@@ -26,6 +26,7 @@ from crewgate.lifecycle import decommission
 from crewgate.lifecycle.processes import this
 from crewgate.lifecycle.runs import RunStore
 from crewgate.runtime.file_watch import FileWatch
+from crewgate.runtime.process_log import RepetitionFilter
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def served(
     health = ControlHealth(config.state, folder, sink)
     health.is_serving = True
     watch = FileWatch((config.path,))
-    serving = ControlService(config, watch, office, sink, ServiceLog("control", sink), health)
+    serving = ControlService(config, watch, office, sink, health)
     try:
         yield serving, health
     finally:
@@ -50,16 +51,18 @@ def troubles(health: ControlHealth) -> list[HealthFact]:
 
 
 async def test_revocations_that_are_not_written_are_in_the_health(
-    config: Config, tmp_path: Path, autojump_clock: trio.testing.MockClock,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    config: Config, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
     """As long as the register does not take them, and no longer; the log has them once."""
 
     async def complete(patience: float) -> None:
         """All but the writing."""
 
     office: Any = SimpleNamespace(unwritten_reason="issued.sqlite: disk is full", complete=complete)
-    with served(config, tmp_path, office) as (serving, health):
+    with (
+        served(config, tmp_path, office) as (serving, health),
+        logged(RepetitionFilter()) as lines,
+    ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serving._complete)
             await trio.sleep(10)
@@ -70,7 +73,7 @@ async def test_revocations_that_are_not_written_are_in_the_health(
             await trio.sleep(10)
             assert troubles(health) == []
             nursery.cancel_scope.cancel()
-    assert capsys.readouterr().err.count("disk is full") == 1
+    assert sum("disk is full" in line for line in lines) == 1
 
 
 async def test_a_list_that_lacks_what_is_revoked_is_in_the_health_until_it_is_written(

@@ -23,7 +23,7 @@ def _upstream(**credential: object) -> UpstreamConfig:
 
 def _pool() -> UpstreamPool:
     upstream = UpstreamConfig("tools", (ORIGIN,))
-    return UpstreamPool(upstream, Connector(upstream, Poller(), None), Resolver(), print)
+    return UpstreamPool(upstream, Connector(upstream, Poller(), None), Resolver())
 
 
 def test_entries_have_the_policy_s_numbers(tmp_path: Path) -> None:

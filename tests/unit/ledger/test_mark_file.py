@@ -82,7 +82,7 @@ async def test_the_file_alone_has_what_was_committed_a_moment_ago(
     monkeypatch.setattr(limits, "ledger_copied_seconds", 0.0)
     file, copy = tmp_path / "ledger.db", tmp_path / "copy.db"
     ledger = opened(file)
-    clerk = LedgerQueue(ledger, lambda: NOW, lambda _: None)
+    clerk = LedgerQueue(ledger, lambda: NOW)
     nursery.start_soon(clerk.run)
     copied, checkpoint = trio.Event(), ledger.session.checkpoint
     token = trio.lowlevel.current_trio_token()

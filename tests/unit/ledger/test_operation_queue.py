@@ -59,13 +59,8 @@ def ledger(tmp_path: Path) -> Iterator[Fragile]:
 
 
 @pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def clerk(ledger: Fragile, said: list[str]) -> LedgerQueue:
-    return LedgerQueue(ledger, lambda: NOW, said.append)
+def clerk(ledger: Fragile) -> LedgerQueue:
+    return LedgerQueue(ledger, lambda: NOW)
 
 
 async def test_answers_come_in_order_and_in_few_transactions(
@@ -112,7 +107,7 @@ async def test_of_totals_only_the_newest_is_carried(
 async def test_a_ledger_that_is_away_is_asked_until_it_answers(
     clerk: LedgerQueue,
     ledger: Fragile,
-    said: list[str],
+    log_lines: list[str],
     nursery: trio.Nursery,
     mock_clock: MockClock,
 ) -> None:
@@ -125,7 +120,7 @@ async def test_a_ledger_that_is_away_is_asked_until_it_answers(
     await clerk.quiet()
     assert [type(each) for each in answers] == [DrawGranted]
     assert clerk.unavailable_reason == ""
-    assert said == [
+    assert log_lines == [
         "the ledger does not answer: the disk is full; calls go on while their leases last",
         "the ledger answers again",
     ]
@@ -162,7 +157,7 @@ async def test_a_ledger_that_takes_long_counts_as_away_until_it_answers(
 
 
 async def test_what_the_ledger_refuses_is_the_answer_or_is_said(
-    clerk: LedgerQueue, said: list[str], nursery: trio.Nursery
+    clerk: LedgerQueue, log_lines: list[str], nursery: trio.Nursery
 ) -> None:
     """An error of one errand is nobody else's."""
     answers: list[object] = []
@@ -173,7 +168,7 @@ async def test_what_the_ledger_refuses_is_the_answer_or_is_said(
     with trio.fail_after(30):
         await clerk.quiet()
     assert [type(each) for each in answers] == [LedgerError, DrawGranted]
-    assert said == [
+    assert log_lines == [
         "the ledger refused what it was told: more was given back than had been granted"
     ]
 
@@ -213,7 +208,7 @@ async def test_an_error_of_ours_spoils_one_errand(
 
 
 async def test_who_fails_at_an_answer_keeps_nobody_from_his(
-    clerk: LedgerQueue, said: list[str], nursery: trio.Nursery
+    clerk: LedgerQueue, log_lines: list[str], nursery: trio.Nursery
 ) -> None:
     """The fault is told."""
     answers: list[object] = []
@@ -227,7 +222,7 @@ async def test_who_fails_at_an_answer_keeps_nobody_from_his(
     with trio.fail_after(30):
         await clerk.quiet()
     assert [type(each) for each in answers] == [DrawGranted]
-    assert said == ["a fault of ours with the ledger's answer: ValueError('no room')"]
+    assert log_lines == ["a fault of ours with the ledger's answer: ValueError('no room')"]
 
 
 async def test_a_draw_does_not_wait_for_a_storm_of_ends(

@@ -46,10 +46,9 @@ def test_what_has_nothing_left_is_not_renewed_without_end() -> None:
     assert renewal(100, 100, 0.5) == renewal(100, 90, 0.5) == 100 + limits.run_renewal_seconds_min
 
 
-async def test_a_certificate_for_a_key_of_its_own(ca: CAConfig) -> None:
+async def test_a_certificate_for_a_key_of_its_own(ca: CAConfig, log_lines: list[str]) -> None:
     """Signed for the request's key, for who we are; each one has another key."""
-    said: list[str] = []
-    credentials = RenewingCredential(LocalCAIssuer(ca, IDENTITY), ca.root, said.append)
+    credentials = RenewingCredential(LocalCAIssuer(ca, IDENTITY), ca.root)
     await credentials.obtain()
     first = credentials.present
     await credentials.obtain()
@@ -59,7 +58,7 @@ async def test_a_certificate_for_a_key_of_its_own(ca: CAConfig) -> None:
     assert {context.minimum_version for context in first.contexts.values()} == {
         ssl.TLSVersion.TLSv1_3
     }
-    assert second.serial in said[-1]
+    assert second.serial in log_lines[-1]
 
 
 async def test_the_signer_is_asked_with_a_request_alone(ca: CAConfig) -> None:
@@ -120,15 +119,17 @@ class Signer:
 
 
 async def test_renewal_goes_on_and_survives_failures(
-    ca: CAConfig, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    ca: CAConfig,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    log_lines: list[str],
 ) -> None:
     """At half of each life; a failure is said, tried again soon, and the present one stays."""
     wall = time.time()
     begun = trio.current_time()
     monkeypatch.setattr(time, "time", lambda: wall + trio.current_time() - begun)
-    said: list[str] = []
     signer = Signer(ca)
-    credentials = RenewingCredential(signer, ca.root, said.append)
+    credentials = RenewingCredential(signer, ca.root)
     await credentials.obtain()
     first = credentials.present
     with trio.move_on_after(340):
@@ -144,4 +145,4 @@ async def test_renewal_goes_on_and_survives_failures(
     assert [b - a for a, b in zip(signer.times[2:], signer.times[3:], strict=False)][
         :3
     ] == pytest.approx([limits.run_retry_seconds] * 3)
-    assert sum("the disk is full" in line for line in said) == 3
+    assert sum("the disk is full" in line for line in log_lines) == 3

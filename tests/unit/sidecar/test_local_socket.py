@@ -141,19 +141,16 @@ def test_a_socket_that_was_left_is_replaced_and_nothing_else(
 
 
 @pytest.fixture
-async def said(
-    me: CommandUser, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> AsyncIterator[tuple[Path, list[str]]]:
+async def said(me: CommandUser, log_lines: list[str]) -> AsyncIterator[tuple[Path, list[str]]]:
     """An open door that says hello; what it says of others."""
-    lines: list[str] = []
 
     async def greet(stream: trio.SocketStream) -> None:
         await stream.send_all(b"hello")
 
     with LocalSocketServer(None, me, ONE) as door:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(door.serve, greet, lines.append)
-            yield door.path, lines
+            nursery.start_soon(door.serve, greet)
+            yield door.path, log_lines
             nursery.cancel_scope.cancel()
 
 
@@ -200,7 +197,7 @@ async def test_another_uid_is_refused(
 
 
 async def test_so_many_at_once_and_the_next_one_waits(
-    me: CommandUser, monkeypatch: pytest.MonkeyPatch
+    me: CommandUser, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
 ) -> None:
     """Beyond the bound a connection is served when another has ended; errors end one alone."""
     monkeypatch.setattr(limits, "run_connections_max", 2)
@@ -215,10 +212,9 @@ async def test_so_many_at_once_and_the_next_one_waits(
         await go_on.wait()
         raise [SupervisionError("no gateway"), ValueError("ours")][served % 2]
 
-    lines: list[str] = []
     with LocalSocketServer(None, me, ONE) as door:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(door.serve, carry, lines.append)
+            nursery.start_soon(door.serve, carry)
             streams = [await trio.open_unix_socket(door.path) for _ in range(3)]
             await begun.acquire()
             await begun.acquire()
@@ -231,5 +227,5 @@ async def test_so_many_at_once_and_the_next_one_waits(
                 assert await stream.receive_some(1) == b""
                 await stream.aclose()
             nursery.cancel_scope.cancel()
-    assert "no gateway" in lines
-    assert any("an error of ours: ValueError" in line for line in lines)
+    assert "no gateway" in log_lines
+    assert any("an error of ours: ValueError" in line for line in log_lines)

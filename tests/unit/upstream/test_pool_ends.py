@@ -56,7 +56,7 @@ async def test_a_pool_is_in_trouble_while_no_server_is_called() -> None:
 
 async def test_a_pool_whose_names_have_no_address_is_in_trouble() -> None:
     """Until they have; before they were asked for nothing is known."""
-    pool = UpstreamPool(UpstreamConfig("tools", (TOOL,)), Opener(), Names(), print)  # type: ignore[arg-type]
+    pool = UpstreamPool(UpstreamConfig("tools", (TOOL,)), Opener(), Names())  # type: ignore[arg-type]
     assert pool.unavailable_reason == ""
     pool.unresolved(TOOL, UpstreamError("tools: no such name"))
     assert pool.unavailable_reason == "tools: no such name"
@@ -84,7 +84,7 @@ async def test_a_closed_pool_carries_a_last_call_again() -> None:
 async def test_a_closed_pool_ends_with_its_last_call() -> None:
     """`run` returns once a closed pool is idle, and not before."""
     opener = Opener()
-    pool = UpstreamPool(UpstreamConfig("tools", (TOOL,)), opener, Names(), print)  # type: ignore[arg-type]
+    pool = UpstreamPool(UpstreamConfig("tools", (TOOL,)), opener, Names())  # type: ignore[arg-type]
     pool.resolved(TOOL, [HERE])
     ended = trio.Event()
 
@@ -217,7 +217,7 @@ async def test_a_call_that_fails_by_our_own_error_keeps_no_other_from_being_plac
     """Whoever waits for an address, or for a connection until a deadline."""
     opener = Opener()
     opener.lets = False
-    pool = UpstreamPool(UpstreamConfig("tools", (TOOL,)), opener, Names(), print)  # type: ignore[arg-type]
+    pool = UpstreamPool(UpstreamConfig("tools", (TOOL,)), opener, Names())  # type: ignore[arg-type]
     for calls in ([_start(pool, Failing()), _start(pool)], [_start(pool, Failing()), _start(pool)]):
         pool.sweep(pool.now + limits.upstream_connect_seconds_max + 1)
         assert calls[1].error is not None

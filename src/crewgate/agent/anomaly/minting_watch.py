@@ -5,6 +5,7 @@ it) and what of them is new. `core/anomaly` knows what is usual, and who stands 
 nothing by itself: it says whether a grant may be used.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from crewgate import limits
@@ -45,6 +46,8 @@ from crewgate.core.tokens.claims import Claims, is_text
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import RefusedError
 
+_log = logging.getLogger(__name__)
+
 
 class MintingWatch:
     """What the agent asks before it opens a branch, and what a person may set and lift."""
@@ -55,21 +58,19 @@ class MintingWatch:
         registry: BranchRegistry,
         table: OwnedTable,
         *,
-        log: Callable[[str], None],
-        sink: Callable[[Iterable[records.Record]], None],
+        sink: Callable[[Iterable[records.Record]], object],
         wall_ns: Callable[[], int],
         believed: Callable[[], ClockReading],
     ) -> None:
         self._journal = journal
         self._registry = registry
         self._table = table
-        self._log = log
         self._sink = sink
         self._wall_ns = wall_ns
         self._believed = believed
         self._watch = AnomalyDetector()
-        self.remote = RemoteQuarantines(log)
-        self._outbox = QuarantineOutbox(log)
+        self.remote = RemoteQuarantines()
+        self._outbox = QuarantineOutbox()
         self._shown: dict[
             bytes, OrchestratorName
         ] = {}  # who stands above `observe`, and each crew's strangers
@@ -291,7 +292,7 @@ class MintingWatch:
             self.is_dirty = True
             if saved.is_untold:
                 self._outbox.add((step.crew, step.orchestrator))
-            self._log(log_line(step, by))
+            _log.info("%s", log_line(step, by))
         return self._watch.state(step.crew, step.orchestrator)
 
 

@@ -5,8 +5,9 @@ the whole crew is held in the place of one: a word that lets somebody go may be 
 that holds.
 """
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from crewgate import limits
@@ -16,6 +17,7 @@ from crewgate.core.gossip.capsules import LIFT, QUARANTINE, SUSPICION, Revocatio
 from crewgate.core.ids import crew_key, orchestrator_key
 from crewgate.core.rate_limit import TokenBucket
 
+_log = logging.getLogger(__name__)
 _BY: Final[dict[int, By]] = {QUARANTINE: "owner", LIFT: "", SUSPICION: "watch"}
 _KINDS: Final = {by: kind for kind, by in _BY.items()}
 KINDS: Final = frozenset(_BY)
@@ -39,8 +41,7 @@ class RemoteOrder(NamedTuple):
 class RemoteQuarantines:
     """The last words on each orchestrator: a person's, and a watch's."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
-        self._log = log
+    def __init__(self) -> None:
         self._orders: dict[_Slot, RemoteOrder] = {}
         self._crowded: dict[_Slot, RemoteOrder] = {}  # crews, in the place of who had no room
         self._taken: Counter[bytes] = Counter()  # of the room, by crew
@@ -116,10 +117,11 @@ class RemoteQuarantines:
     def _hold_crew(self, slot: _Slot, heard: RemoteOrder) -> None:
         last = self._crowded.get(slot)
         if last is None:
-            self._log(
-                f"no room for the name of another orchestrator of crew {self._crews[heard.crew]} "
-                f"that {heard.who} quarantines: new grants of the whole crew are held until its "
-                "end; lift by name who is to go on"
+            _log.warning(
+                "no room for the name of another orchestrator of crew %s that %s quarantines: new "
+                "grants of the whole crew are held until its end; lift by name who is to go on",
+                self._crews[heard.crew],
+                heard.who,
             )
             self._crowded[slot] = heard
             return
@@ -135,8 +137,7 @@ class QuarantineOutbox:
     after the other. All are held here meanwhile, and others watch as well.
     """
 
-    def __init__(self, log: Callable[[str], None]) -> None:
-        self._log = log
+    def __init__(self) -> None:
         self._names: dict[OrchestratorName, None] = {}
         self._bucket = TokenBucket(
             1 / limits.quarantines_told_seconds, limits.quarantines_told_burst
@@ -157,9 +158,11 @@ class QuarantineOutbox:
             del self._names[name]
             yield name
         if self._names and not self._is_behind:
-            self._log(
-                f"the watch has quarantined {len(self._names)} more orchestrators: other machines "
-                f"are told of one in {limits.quarantines_told_seconds:.0f} s"
+            _log.warning(
+                "the watch has quarantined %d more orchestrators: other machines are told of one "
+                "in %.0f s",
+                len(self._names),
+                limits.quarantines_told_seconds,
             )
         self._is_behind = bool(self._names)
 

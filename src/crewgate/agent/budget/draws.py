@@ -5,6 +5,7 @@ clock: times are CLOCK_BOOTTIME nanoseconds that come as arguments.
 """
 
 import heapq
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from crewgate.errors import LedgerError, LinkError
 from crewgate.ipc.attach_messages import CreditDrawn, DrawCredit
 from crewgate.leases.lease_client import DrawResult, LeaseClient, LedgerCalls
 
+_log = logging.getLogger(__name__)
 _FULL_NS = round(limits.table_full_seconds * 1e9)
 _AGAIN_NS = round(limits.draw_again_seconds * 1e9)
 # With these the branch has a record, so the registry may know it.
@@ -87,7 +89,6 @@ class Draws:
         wait_seconds: float,
         *,
         read: Callable[[], ClockReading],
-        log: Callable[[str], None],
     ) -> None:
         self._table = table
         self._lease_client = lease_client
@@ -95,7 +96,6 @@ class Draws:
         self._registry = registry
         self._watching = watching
         self._read = read
-        self._log = log
         self._wait_ns = round(wait_seconds * 1e9)
         self._waiting: deque[WaitingDraw] = deque()  # all, the first to be answered first
         self._contended: deque[WaitingDraw] = deque()
@@ -232,10 +232,10 @@ class Draws:
         except StopIteration as end:
             self._end(branch, end.value)
         except LedgerError as error:
-            self._log(f"a draw that the ledger refuses: {error}")
+            _log.warning("a draw that the ledger refuses: %s", error)
             self._end(branch, DrawResult.CONTENDED)
         except Exception as error:  # noqa: BLE001 - a barrier: whoever waits for this draw asks again
-            self._log(f"a fault of ours in a draw: {error!r}")
+            _log.warning("a fault of ours in a draw: %r", error)
             self._end(branch, DrawResult.CONTENDED)
         else:
             self._asking.ask(operation, partial(self._go_on, branch, steps))

@@ -3,6 +3,8 @@
 Each task is one `while`. A ledger in a file is nobody else's, and has none of this.
 """
 
+import logging
+
 import psycopg
 import trio
 
@@ -13,6 +15,8 @@ from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.notifications import CreditNotification, CreditReturned, CreditWanted, read
 from crewgate.ledger.postgres import PostgreSQL
 from crewgate.ledger.session import Row
+
+_log = logging.getLogger(__name__)
 
 
 async def share(agent: AgentState) -> None:
@@ -92,5 +96,5 @@ async def _write_off(agent: AgentState, name: str, boot: bytes, beat: int) -> bo
     except LedgerUnavailableError:
         return False
     if lost:
-        agent.log(f"{name} is silent: {lost} micro-credits that it had leased are burned")
+        _log.warning("%s is silent: %d micro-credits that it had leased are burned", name, lost)
     return True

@@ -5,6 +5,7 @@ is safe, because a copy of the ledger that is younger than that lacks nothing el
 is drawn the disk knows which ledger it is.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import trio
 from crewgate import limits
 from crewgate._native.table import StaleTableError
 from crewgate._native.table_owner import OwnedTable
-from crewgate.agent.table_setup import LogLine, bind, drawn_from
+from crewgate.agent.table_setup import bind, drawn_from
 from crewgate.config import Config
 from crewgate.core.budget.ledger_mark import LedgerCounts, LedgerMark
 from crewgate.errors import TableError
@@ -29,6 +30,8 @@ from crewgate.ledger.mark_file import (
 )
 from crewgate.ledger.sql import SQLLedger
 from crewgate.runtime.durable_files import describe
+
+_log = logging.getLogger(__name__)
 
 
 def open_known_ledger(config: Config, holder: str) -> tuple[SQLLedger, LedgerMark]:
@@ -57,7 +60,7 @@ class MarkKeeper:
     """Keeps the mark of the ledger that is drawn from, in the table and in the state folder."""
 
     def __init__(
-        self, config: Config, ledger: SQLLedger, table: OwnedTable, mark: LedgerMark, log: LogLine
+        self, config: Config, ledger: SQLLedger, table: OwnedTable, mark: LedgerMark
     ) -> None:
         """Let table and disk have it before anything is drawn; OSError, LedgerUnavailableError."""
         write_mark(config.state, mark)
@@ -72,7 +75,6 @@ class MarkKeeper:
         self._holder = mark.holder
         self._term = mark.term
         self._table = table
-        self._log = log
         self._trouble = ""
         self._objection: LedgerMark | None = None  # what the other machines know
         self.refusal = ""  # why this ledger must not be drawn from, as they know
@@ -135,7 +137,9 @@ class MarkKeeper:
         except (OSError, TableError) as error:
             why = describe(error) if isinstance(error, OSError) else str(error)
             if why != self._trouble:
-                self._log(f"{why}; until then an older ledger is not known for one after a restart")
+                _log.warning(
+                    "%s; until then an older ledger is not known for one after a restart", why
+                )
             self._trouble = why
             return
         self.mark, self._trouble = mark, ""

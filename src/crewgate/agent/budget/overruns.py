@@ -6,6 +6,8 @@ to revoke it, its account is closed. A worker tells of each until it hears that 
 is noted last: whoever is killed meanwhile, it is told again and ends no less.
 """
 
+import logging
+
 from crewgate.agent.grant_checks import check
 from crewgate.agent.revocation.fanout import PendingRevocation
 from crewgate.agent.state import AgentState
@@ -15,6 +17,8 @@ from crewgate.core.ids import KeyKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import RefusedError
 from crewgate.ipc.attach_messages import OverrunNoted, ReportOverrun
+
+_log = logging.getLogger(__name__)
 
 
 def overran(agent: AgentState, told: ReportOverrun) -> OverrunNoted:
@@ -44,9 +48,12 @@ def _end(agent: AgentState, told: ReportOverrun) -> None:
         agent.fanout.end(revoked)  # nobody waits for a receipt
         agent.close(revoked.results)
         agent.record([_revoked(agent, told, revoked)])
-    agent.log(
-        f"an answer for branch {grant.branch} stated {format_credits(told.amount)} credits more "
-        f"than its call may cost: the branch is {ended}; see the audit for the tool"
+    _log.warning(
+        "an answer for branch %s stated %s credits more than its call may cost: the branch is %s; "
+        "see the audit for the tool",
+        grant.branch,
+        format_credits(told.amount),
+        ended,
     )
 
 

@@ -4,6 +4,7 @@ Is the host that gossip asks, and the others whom the agent tells. Wires; decide
 and until when this machine may believe that it knows enough.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 
@@ -38,6 +39,7 @@ from crewgate.gossip.stream import AskNameSeen
 from crewgate.gossip.transport import GossipTransport, TLSFiles
 from crewgate.ipc.cluster_messages import ClusterStatus, SyncState
 
+_log = logging.getLogger(__name__)
 _Known = dict[bytes, tuple[int, int]]  # by key: until when tokens are dead, and for how long
 
 
@@ -111,7 +113,7 @@ class Cluster:
             try:
                 self.gossip.revoke(entries)
             except ValueError as error:
-                self.log(f"{len(entries)} revocations are in force here alone: {error}")
+                _log.warning("%d revocations are in force here alone: %s", len(entries), error)
 
     def keep_mark(self, keeper: MarkKeeper) -> None:
         """Have the others keep how far the ledger is, and hear what they have kept."""
@@ -129,7 +131,7 @@ class Cluster:
         try:
             self.gossip.renew(_credential(settings))
         except (GossipError, AuthorityError, OSError) as error:
-            self.log(f"the certificate before stays among peers: {error}")
+            _log.warning("the certificate before stays among peers: %s", error)
 
     def _hurry(self) -> None:
         """Compare often enough for how stale this machine may be."""
@@ -144,7 +146,9 @@ class Cluster:
             ids = self.gossip.revoke([_to_gossip(entry) for entry in entries])
             return self.gossip.node.receipts.begin(ids, self.now())
         except ValueError as error:
-            self.log(f"a revocation is in force here, and nobody waits for the others: {error}")
+            _log.warning(
+                "a revocation is in force here, and nobody waits for the others: %s", error
+            )
             return None
 
     def pass_on(self, entries: Sequence[capsules.RevocationEntry]) -> None:
@@ -152,9 +156,11 @@ class Cluster:
         if self.gossip.company.may_revoke:
             self.gossip.revoke(entries)
         else:
-            self.log(
-                "a quarantine is said here alone: this machine's certificate lacks the right "
-                f"{MAY_REVOKE!r}; issue it anew with --right {MAY_REVOKE}"
+            _log.warning(
+                "a quarantine is said here alone: this machine's certificate lacks the right %r; "
+                "issue it anew with --right %s",
+                MAY_REVOKE,
+                MAY_REVOKE,
             )
 
     async def wait(self, receipt: AckState, is_enough: Callable[[AckState], bool]) -> None:
@@ -248,7 +254,7 @@ class Cluster:
     def _lack(self, what: str, why: str) -> None:
         if not self._lacks:
             self._lacks = what
-            self.log(f"{why}; admitting nothing: it takes {what}")
+            _log.warning("%s; admitting nothing: it takes %s", why, what)
 
     def _apply(self, entries: Sequence[capsules.RevocationEntry], origins: Sequence[bytes]) -> None:
         agent = self._machine
@@ -291,7 +297,7 @@ class Cluster:
 
     def log(self, text: str) -> None:
         """One sentence for a person."""
-        self._machine.log(text)
+        _log.info("%s", text)
 
     def now(self) -> float:
         """Seconds of CLOCK_BOOTTIME."""

@@ -4,6 +4,7 @@ Decides nothing: asks the machine and puts its answers into messages. Of the oth
 `cluster_admin`.
 """
 
+import logging
 from typing import Any
 
 import trio
@@ -46,6 +47,8 @@ from crewgate.ipc.admin_messages import (
 )
 from crewgate.ipc.attach_messages import RequestFailed
 from crewgate.ipc.cluster_messages import ClusterRequest
+
+_log = logging.getLogger(__name__)
 
 
 async def converse(agent: AgentState, stream: trio.SocketStream) -> None:
@@ -176,7 +179,7 @@ async def forgive(agent: AgentState, ask: ForgiveBurned) -> BurnedForgiven:
         raise RefusedError(f"the ledger does not answer: {error}") from error
     agent.lease_client.lift(key)
     burned = f"{format_credits(amount)} credits that were burned are" if amount else "nothing was"
-    agent.log(f"of branch {ask.branch} ({crew}) {burned} forgiven")
+    _log.info("of branch %s (%s) %s forgiven", ask.branch, crew, burned)
     return BurnedForgiven(id=ask.id, branch=ask.branch, crew=crew, amount=amount)
 
 

@@ -3,6 +3,8 @@
 Decides when sending one away is safe: those who stay must be able to agree on it without it.
 """
 
+import logging
+
 from crewgate import limits
 from crewgate.agent.cluster import cluster_status
 from crewgate.agent.cluster.cluster import Cluster
@@ -23,6 +25,8 @@ from crewgate.ipc.cluster_messages import (
     KeysRotated,
     RotateKeys,
 )
+
+_log = logging.getLogger(__name__)
 
 
 async def answer(agent: AgentState, talk: MessageStream[AdminRequest], ask: ClusterRequest) -> None:
@@ -69,7 +73,7 @@ async def evict(agent: AgentState, cluster: Cluster, ask: EvictMember) -> Revoca
     receipt = await revoke(agent, wish, agent.clock.monotonic_ns(), is_known=True)
     if ask.force:
         gossip.drop(member.id)
-        agent.log(f"gateway {member.name} is not counted any more, by force")
+        _log.info("gateway %s is not counted any more, by force", member.name)
     return receipt
 
 
@@ -112,7 +116,7 @@ def _evict_nameless(
     if not ask.force:
         _require_agreement(cluster, member)
     cluster.gossip.drop(member)
-    agent.log(f"member {member.hex()}, whose certificate is not here, is not counted any more")
+    _log.info("member %s, whose certificate is not here, is not counted any more", member.hex())
     return RevocationReceipt(id=ask.id, read_ns=agent.clock.monotonic_ns())
 
 

@@ -1,5 +1,6 @@
 """The agent's two listening sockets: who may come in, and a barrier round each who does."""
 
+import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ from crewgate.agent.state import AgentState
 from crewgate.errors import LinkError
 from crewgate.ipc.sockets import AgentSocket, ProcessCredentials, address, may_enter, peer_of
 
+_log = logging.getLogger(__name__)
 Converse = Callable[[AgentState, trio.SocketStream], Awaitable[None]]
 
 
@@ -77,9 +79,9 @@ class IPCServer:
             except ConnectionClosedError:
                 return
             except LinkError as error:
-                self._machine.log(f"process {peer.pid} of user {peer.uid}: {error}")
+                _log.warning("process %d of user %d: %s", peer.pid, peer.uid, error)
             except Exception as error:  # noqa: BLE001  -- one connection must not end the agent
-                self._machine.log(f"a fault of ours with process {peer.pid}: {error!r}")
+                _log.warning("a fault of ours with process %d: %r", peer.pid, error)
             finally:
                 self._inside -= 1
                 self._unaccepted -= stranger
@@ -93,7 +95,10 @@ class IPCServer:
     def _may_enter(self, peer: ProcessCredentials) -> bool:
         if may_enter(self._agent_socket, peer, os.geteuid(), self._group):
             return True
-        self._machine.log(
-            f"user {peer.uid} (process {peer.pid}) may not use {self._agent_socket.value}: refused"
+        _log.warning(
+            "user %d (process %d) may not use %s: refused",
+            peer.uid,
+            peer.pid,
+            self._agent_socket.value,
         )
         return False

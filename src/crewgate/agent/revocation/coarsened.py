@@ -4,17 +4,18 @@ Log and audit say it once an hour for each crew, because it ends all agents of t
 shows it until the last such revocation has expired, also after a restart of the agent.
 """
 
-from collections.abc import Callable
+import logging
 
 from crewgate import limits
 from crewgate.ipc.admin_messages import CoarsenedCrew
+
+_log = logging.getLogger(__name__)
 
 
 class CoarsenedCrews:
     """By the names of crews; `wall` is whole seconds since 1970."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
-        self._log = log
+    def __init__(self) -> None:
         self._rows: dict[str, CoarsenedCrew] = {}
         self._said: dict[str, int] = {}
 
@@ -31,10 +32,11 @@ class CoarsenedCrews:
         ):
             return
         self._said[crew] = wall
-        self._log(
-            f"crew {crew} has used up its share of this machine's table of revocations: all its "
-            "tokens that were issued until now are dead here, and so it goes with each further "
-            "revocation; raise live_revocations of the crew, or [table] revocations"
+        _log.warning(
+            "crew %s has used up its share of this machine's table of revocations: all its tokens "
+            "that were issued until now are dead here, and so it goes with each further "
+            "revocation; raise live_revocations of the crew, or [table] revocations",
+            crew,
         )
 
     def restore(self, crew: str, at: int) -> None:

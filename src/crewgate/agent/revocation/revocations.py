@@ -6,7 +6,7 @@ doors' business. There is no way back: a revocation only ever expires.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -41,12 +41,11 @@ class Revocations:
         table: OwnedTable,
         journal: StateJournal[NewRevocation],
         registry: BranchRegistry,
-        log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._table = table
         self._journal = journal
         self._registry = registry
-        self.coarsened = CoarsenedCrews(log)
+        self.coarsened = CoarsenedCrews()
         self._entries: dict[str, NewRevocation] = {}
         self._crews: Sequence[CrewPolicy] = ()
         self._keys: dict[bytes, CrewPolicy] = {}

@@ -134,7 +134,7 @@ def _unasked(config: Config) -> Iterator[str]:
     if config.ca is None or config.ca.ocsp is None:
         return
     try:
-        OCSPStatusClient(config.ca, config.ca.ocsp, lambda _: None)
+        OCSPStatusClient(config.ca, config.ca.ocsp)
     except ConfigurationError as error:
         yield f"[ca] ocsp: {error}"
         return

@@ -3,6 +3,7 @@
 A barrier stands round each: what goes wrong there ends that call's wait, and nobody else's.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -11,6 +12,7 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.gateway.call.interfaces import DrawCallback
 from crewgate.ipc.attach_messages import CreditDrawn
 
+_log = logging.getLogger(__name__)
 DrawRequest = Callable[[], Awaitable[CreditDrawn | None]]
 NotifyOverrun = Callable[[bytes, Grant, int], None]
 
@@ -18,13 +20,10 @@ NotifyOverrun = Callable[[bytes, Grant, int], None]
 class BackgroundTasks:
     """The errands of one worker; they live in `run`, and nothing is begun outside it."""
 
-    def __init__(
-        self, wait_seconds: float, tell: NotifyOverrun, log: Callable[[str], None]
-    ) -> None:
+    def __init__(self, wait_seconds: float, tell: NotifyOverrun) -> None:
         """A draw is waited for `wait_seconds`; `tell` takes overruns to the agent."""
         self._wait_seconds = wait_seconds
         self._notify_overrun = tell
-        self._log = log
         self._nursery: trio.Nursery | None = None
 
     def __repr__(self) -> str:
@@ -64,7 +63,7 @@ class BackgroundTasks:
             with trio.move_on_after(self._wait_seconds):
                 drawn = await ask()
         except Exception as error:  # noqa: BLE001 - a barrier: this stream is cut, others go on
-            self._log(f"a draw for a stream failed: {error!r}")
+            _log.warning("a draw for a stream failed: %r", error)
         self._do(lambda: done(drawn))
 
     async def _later(
@@ -78,4 +77,4 @@ class BackgroundTasks:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - a barrier, as above
-            self._log(f"a call could not be brought on: {error!r}")
+            _log.warning("a call could not be brought on: %r", error)

@@ -7,6 +7,7 @@ The call is charged as soon as one byte of it has reached the kernel's socket to
 then.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 
@@ -33,6 +34,7 @@ from crewgate.gateway.headers import LEFT, USED, downstream_headers, trailer_fie
 from crewgate.gateway.routes import ToolRoute
 from crewgate.upstream import RequestHead, RequestStream, Response, ReuseKey
 
+_log = logging.getLogger(__name__)
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2
 
 
@@ -194,8 +196,12 @@ class ProxiedCall:
 
     def failed(self, error: UpstreamError) -> None:
         """Tell the client that there is no response, or no more of it."""
-        self._entry.pool.log_failure(error, time.monotonic())
-        self._respond(upstream_problem(error))
+        problem = upstream_problem(error)
+        # The pool logs it when it gives a server up.
+        if problem is not problem_types.UPSTREAM_UNAVAILABLE:
+            name = self._entry.pool.upstream.name
+            _log.warning("upstream %s: a call failed: %s", name, error, extra={"subject": name})
+        self._respond(problem)
         self._end(CallOutcome.UPSTREAM_ERROR)
 
     # Called by the client's exchange.

@@ -5,6 +5,7 @@ Speaks the group's door in the worker's own event loop. Decides nothing: what is
 restart the same number is asked for, so that the calls in flight keep their reservations.
 """
 
+import logging
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +38,8 @@ from crewgate.ipc.attach_messages import (
 )
 from crewgate.ipc.handshake import AttachSession, attach
 
+_log = logging.getLogger(__name__)
+
 
 class AgentEvents(Protocol):
     """The worker, as its link sees it."""
@@ -49,12 +52,6 @@ class AgentEvents(Protocol):
 
     def reload(self, generation: int) -> None:
         """Load the configuration of `generation`."""
-
-    def lost(self, why: str) -> None:
-        """The agent is away; it will be looked for."""
-
-    def missed(self, why: str) -> None:
-        """Something cannot be told to the agent."""
 
 
 class AgentConnection:
@@ -70,7 +67,7 @@ class AgentConnection:
         self._questions: dict[int, tuple[DrawCredit, DrawCallback]] = {}
         self._away_since: float | None = None  # when an agent was lost that may have a successor
         self._last_id = 0
-        self._pending_overruns = PendingOverruns(ears.missed)
+        self._pending_overruns = PendingOverruns()
 
     def __repr__(self) -> str:
         state = "attached" if self._outbox else "looking for the agent"
@@ -84,7 +81,7 @@ class AgentConnection:
                 session = await trio.to_thread.run_sync(self._attach, abandon_on_cancel=True)
             except LinkError as error:
                 if not self._is_expected():
-                    self._events.lost(str(error))
+                    _log.warning("%s", error)
                     self._give_up()
                 await trio.sleep(limits.attach_again_seconds)
                 continue
@@ -92,7 +89,7 @@ class AgentConnection:
             try:
                 await self._converse(session)
             except LinkError as error:
-                self._events.lost(str(error))
+                _log.warning("%s", error)
             finally:
                 self._outbox, self._descriptor = None, -1
                 self._away_since = trio.current_time()

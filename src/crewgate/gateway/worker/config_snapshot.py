@@ -6,7 +6,7 @@ Blocks: to be called in a thread.
 
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -95,7 +95,6 @@ def prepare(
     pools: Pools,
     poller: Poller,
     resolver: Resolver,
-    log: Callable[[str], None],
     inquiry: StatusClient | None = None,
 ) -> ConfigSnapshot:
     """Load `path` as policy `generation`, with the pools that still fit. ConfigurationError.
@@ -112,7 +111,7 @@ def prepare(
         pool = pools.get(key)
         if pool is None:
             opener = Connector(upstream, poller, client_context(upstream))
-            pool = UpstreamPool(upstream, opener, resolver, log)
+            pool = UpstreamPool(upstream, opener, resolver)
         kept[key] = by_name[upstream.name] = pool
     crossings = CertificateTokens(signer, config.audience, config.crossings, time.time())
     return ConfigSnapshot(
@@ -121,13 +120,11 @@ def prepare(
         build(config, by_name, crossings),
         kept,
         tuple(_prepare(config, listener) for listener in config.listeners),
-        _inquiry(config, log, inquiry),
+        _inquiry(config, inquiry),
     )
 
 
-def _inquiry(
-    config: Config, log: Callable[[str], None], before: StatusClient | None
-) -> StatusClient | None:
+def _inquiry(config: Config, before: StatusClient | None) -> StatusClient | None:
     if config.ca is None or config.ca.ocsp is None:
         return None
     if all(listener.ocsp == "off" for listener in config.listeners):
@@ -137,7 +134,7 @@ def _inquiry(
     # The client imports X.509 and a client of HTTP: 15 MB that a worker without OCSP does not have.
     from crewgate.gateway.worker.ocsp_status import OCSPStatusClient  # noqa: PLC0415 - see above
 
-    return OCSPStatusClient(config.ca, config.ca.ocsp, log)
+    return OCSPStatusClient(config.ca, config.ca.ocsp)
 
 
 def _prepare(config: Config, listener: ListenerConfig) -> PreparedListener:

@@ -5,6 +5,7 @@ connections end, each when it has nothing under way. Under a new list of revoked
 new handshakes differ; who is connected is expelled by the table.
 """
 
+import logging
 import math
 import socket
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from crewgate.server import Listener, Poller, listen
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules
 from crewgate.server.wakeup import WakeupEvent
 
+_log = logging.getLogger(__name__)
 ListenAddress = tuple[str, int]
 MakeGateway = Callable[[ListenerPolicy, RouteTable], Gateway]
 MakePeerAuthorizer = Callable[[PeerRules], PeerAuthorizer]
@@ -129,7 +131,7 @@ class Listeners:
         """Look now whether there is another list of revoked certificates."""
         self._look.set()
 
-    async def follow_crl(self, log: Callable[[str], None]) -> None:
+    async def follow_crl(self) -> None:
         """Refuse by the newest list of revoked certificates; until cancelled.
 
         A list that could not be taken up is tried again and again: the table knows what was revoked
@@ -145,7 +147,7 @@ class Listeners:
             watch = FileWatch(set(self._lists()))  # before they are read
             for address, opened in list(self._open.items()):
                 if opened.prepared.clients is not None:
-                    await self._relist(address, opened, log)
+                    await self._relist(address, opened)
 
     def _serve(
         self, prepared: PreparedListener, routes: RouteTable, sock: socket.socket
@@ -181,14 +183,12 @@ class Listeners:
             if opened.prepared.clients is not None:
                 yield opened.prepared.clients.crl
 
-    async def _relist(
-        self, address: ListenAddress, opened: OpenListener, log: Callable[[str], None]
-    ) -> None:
+    async def _relist(self, address: ListenAddress, opened: OpenListener) -> None:
         """Swap the context of a listener for one that has read the newest list."""
         try:
             context = await trio.to_thread.run_sync(opened.prepared.make_context)
         except ConfigurationError as error:
-            log(f"the list of revoked certificates before stays: {error}")
+            _log.warning("the list of revoked certificates before stays: %s", error)
             self._is_behind = True
             return
         now = self._open.get(address)

@@ -6,13 +6,12 @@ Exit status 0 after SIGTERM or SIGINT and a drain, 2 with one line when it canno
 import argparse
 import logging
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import trio
 
-from crewgate.audit.service_log import ServiceLog
+from crewgate.audit.log_handler import AuditLogHandler
 from crewgate.audit.sink import AuditSink
 from crewgate.audit.writer import AuditWriter, FileRotation
 from crewgate.config import load
@@ -20,7 +19,10 @@ from crewgate.errors import CrewgateError
 from crewgate.gateway.worker.worker import Worker
 from crewgate.runtime.listening import adopt
 from crewgate.runtime.memory_protection import leave_no_cores
+from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import ReadinessPipe
+
+_log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,28 +37,30 @@ def main(arguments: list[str] | None = None) -> int:
         "--ready", type=int, default=-1, help="descriptor that is written to once it accepts"
     )
     asked = parser.parse_args(arguments)
-    name = f"worker-{asked.worker}"
-    logging.basicConfig(format=f"crewgate {name}: %(message)s", level=logging.WARNING)
-    try:
-        leave_no_cores()
-        run(asked.file, asked.worker, name, asked.socket, asked.ready)
-    except (CrewgateError, OSError) as error:
-        sys.stderr.write(f"crewgate {name}: {error}\n")
-        return 2
+    with ProcessLog(f"worker-{asked.worker}") as log:
+        try:
+            leave_no_cores()
+            run(asked.file, asked.worker, log, asked.socket, asked.ready)
+        except (CrewgateError, OSError) as error:
+            _log.error("%s", error)
+            return 2
     return 0
 
 
-def run(file: Path, index: int, name: str, sockets: Sequence[int] = (), ready: int = -1) -> None:
+def run(
+    file: Path, index: int, log: ProcessLog, sockets: Sequence[int] = (), ready: int = -1
+) -> None:
     """Open the audit and serve until told to end. ConfigurationError, OSError."""
     given = adopt(sockets)
     config = load(file)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the agent says when to load
     writer = AuditWriter(
-        config.audit.folder, name, FileRotation.of(config.audit), machine=config.name
+        config.audit.folder, log.process, FileRotation.of(config.audit), machine=config.name
     )
     sink = AuditSink(writer, refuses_when_full=config.audit.on_full == "refuse")
     try:
-        word, log = ReadinessPipe(ready), ServiceLog(name, sink)
-        trio.run(Worker(config, index, sink, log, given=given, on_ready=word.send_ready).run)
+        word = ReadinessPipe(ready)
+        with log.copied_to(AuditLogHandler(log.process, sink)):
+            trio.run(Worker(config, index, sink, given=given, on_ready=word.send_ready).run)
     finally:
         sink.close()

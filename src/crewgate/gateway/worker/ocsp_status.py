@@ -4,8 +4,8 @@ Nobody else in a worker needs X.509 and a client of HTTP: this is imported where
 names a responder, and only there.
 """
 
-import time
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 
@@ -20,13 +20,13 @@ from crewgate.config import CAConfig, ResponderConfig
 from crewgate.core.x509.certificate_status import CertificateStatus, UndeterminedStatus
 from crewgate.errors import AuthorityError, ConfigurationError
 
+_log = logging.getLogger(__name__)
+
 
 class OCSPStatusClient:
     """Asks `responder` for the status of certificates of `ca`; is a worker's `OCSPStatusClient`."""
 
-    def __init__(
-        self, ca: CAConfig, responder: ResponderConfig, log: Callable[[str], None]
-    ) -> None:
+    def __init__(self, ca: CAConfig, responder: ResponderConfig) -> None:
         """Read the issuing CA and what TLS needs; ConfigurationError. Blocks."""
         self._made_of = _files(ca, responder)  # before they are read: no later change escapes
         try:
@@ -40,9 +40,6 @@ class OCSPStatusClient:
         self._checker = OCSPClient(
             OCSPIssuer(issuing), self._fetcher, is_authentic=responder.is_authentic
         )
-        self._log = log
-        self._unsaid = 0
-        self._quiet_until = 0.0
 
     def __repr__(self) -> str:
         return f"<OCSPStatusClient {self._responder} {self._checker!r}>"
@@ -58,7 +55,14 @@ class OCSPStatusClient:
         """The status of a certificate (DER) whose key in the table is `key`; waits bounded."""
         status = await self._checker.check(key, certificate)
         if isinstance(status, UndeterminedStatus):
-            self._log_failure(status, time.monotonic())
+            # Whoever is refused is told nothing, so an operator must be.
+            _log.warning(
+                "OCSP at %s: %s%s",
+                self._responder,
+                status.flaw.value,
+                f": {status.detail}" if status.detail else "",
+                extra={"subject": f"OCSP at {self._responder}"},
+            )
         return status
 
     def forget(self, keys: Iterable[bytes]) -> None:
@@ -69,16 +73,6 @@ class OCSPStatusClient:
         """Close, once nobody can wait for an answer any more."""
         await trio.sleep(limits.ocsp_seconds_max)
         await self._fetcher.close()
-
-    def _log_failure(self, doubt: UndeterminedStatus, now: float) -> None:
-        """Say why, seldom: whoever is refused is told nothing, so an operator must be."""
-        if now < self._quiet_until:
-            self._unsaid += 1
-            return
-        others = f"; {self._unsaid} more since the last of these lines" if self._unsaid else ""
-        detail = f": {doubt.detail}" if doubt.detail else ""
-        self._log(f"OCSP at {self._responder}: {doubt.flaw.value}{detail}{others}")
-        self._unsaid, self._quiet_until = 0, now + limits.complaint_seconds
 
 
 def _files(ca: CAConfig, responder: ResponderConfig) -> tuple[object, ...]:

@@ -4,18 +4,19 @@ Each is sent once a connection. Knows no sockets. Beyond a bound they are lost: 
 when that begins and when it is over.
 """
 
+import logging
 from collections import deque
-from collections.abc import Callable
 
 from crewgate import limits
 from crewgate.ipc.attach_messages import ReportOverrun
 
+_log = logging.getLogger(__name__)
+
 
 class PendingOverruns:
-    """Of one worker; `say` takes sentences for its log."""
+    """The overruns of one worker."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
-        self._log = log
+    def __init__(self) -> None:
         self._kept: dict[bytes, ReportOverrun] = {}
         self._unsent: deque[ReportOverrun] = deque()
         self._lost = 0  # since nothing was kept
@@ -30,9 +31,10 @@ class PendingOverruns:
             return True
         self._lost += 1
         if self._lost == 1:
-            self._log(
-                f"{len(self._kept)} overruns wait for the agent, and there is no room for more: "
-                "branches may go on whose tools state too much; the audit has overrun_micro"
+            _log.warning(
+                "%d overruns wait for the agent, and there is no room for more: branches may go on "
+                "whose tools state too much; the audit has overrun_micro",
+                len(self._kept),
             )
         return False
 
@@ -53,4 +55,4 @@ class PendingOverruns:
         self._kept.pop(identifier, None)
         if self._lost and not self._kept:
             lost, self._lost = self._lost, 0
-            self._log(f"{lost} overruns were never told to the agent; there is room again")
+            _log.warning("%d overruns were never told to the agent; there is room again", lost)

@@ -4,6 +4,7 @@ The only place that knows all the parts. A reload is made ready beside what is i
 put in its place in one step, so that a request sees either the old configuration or the new.
 """
 
+import logging
 import os
 import signal
 import socket
@@ -14,7 +15,6 @@ import trio
 
 from crewgate import limits
 from crewgate._native.table import Table
-from crewgate.audit.service_log import ServiceLog
 from crewgate.audit.sink import AuditSink
 from crewgate.config import Config, ListenerConfig
 from crewgate.core.verdict import PeerReason
@@ -41,6 +41,8 @@ from crewgate.server.recent_revocations import ScannedDisconnects
 from crewgate.server.wakeup import WakeupEvent
 from crewgate.upstream import Resolver, UpstreamPool
 
+_log = logging.getLogger(__name__)
+
 
 class Worker:
     """Worker `index` of the configuration. Is the `AgentEvents` of its connection."""
@@ -50,7 +52,6 @@ class Worker:
         config: Config,
         index: int,
         sink: AuditSink,
-        log: ServiceLog,
         *,
         given: dict[ListenAddress, socket.socket] | None = None,
         on_ready: Callable[[], None] = lambda: None,
@@ -60,7 +61,6 @@ class Worker:
         self._is_retiring = False
         self._config = config
         self._sink = sink
-        self._voice = log
         self._somebody = WakeupEvent()  # a call or a connection came that a revocation could end
         self._in_flight = InFlightCalls(
             round(limits.reservation_seconds_max * 1e9), self._somebody.set
@@ -73,7 +73,7 @@ class Worker:
         self._look_at_lists: Callable[[], None] = lambda: None
         self._poller = Poller()
         wait = config.limits.credit_wait_seconds_max
-        self._background_tasks = BackgroundTasks(wait, self._link.send_overrun, log.warn)
+        self._background_tasks = BackgroundTasks(wait, self._link.send_overrun)
         self._resolver = Resolver()
         self._pools: set[UpstreamPool] = set()  # those in force, and those whose last calls end
         self._place: tuple[Table, int] | None = None  # the table, and our number in it
@@ -92,7 +92,7 @@ class Worker:
                 make = self._make_gateway, self._make_peer_authorizer
                 listeners = Listeners(nursery, self._poller, *make, self._given)
                 self._look_at_lists = listeners.reload_crl_now
-                nursery.start_soon(listeners.follow_crl, self._voice.warn)
+                nursery.start_soon(listeners.follow_crl)
                 nursery.start_soon(self._poller.run)
                 nursery.start_soon(self._resolver.run)
                 nursery.start_soon(self._link.run)
@@ -116,11 +116,11 @@ class Worker:
             if not self._has_place(attached):
                 self._move(Table.attach(table), attached.number)
         except TableError as error:
-            self._voice.warn(f"the agent's table cannot be used: {error}")
+            _log.warning("the agent's table cannot be used: %s", error)
             return
         finally:
             os.close(table)
-        self._voice.info(f"attached to the agent as number {attached.number}")
+        _log.info("attached to the agent as number %d", attached.number)
         if self._judge is not None:
             self._send_accepting(accepting=True)
         self.reload(attached.policy_generation)
@@ -152,14 +152,6 @@ class Worker:
         """Have the configuration of `generation` loaded."""
         self._wanted = generation
         self._changed.set()
-
-    def lost(self, why: str) -> None:
-        """Say that the agent is away."""
-        self._voice.warn(why)
-
-    def missed(self, why: str) -> None:
-        """Say what the agent will not hear."""
-        self._voice.warn(why)
 
     def _has_place(self, attached: Attached) -> bool:
         """Return whether the agent has given back what we had before it was restarted."""
@@ -229,7 +221,7 @@ class Worker:
                     await self._load(self._wanted, listeners, nursery)
                 except ConfigurationError as error:
                     stays = "the configuration in force stays" if self._prepared else "cannot serve"
-                    self._voice.warn(f"{stays}: {error}")
+                    _log.warning("%s: %s", stays, error)
                     self._health.trouble = f"{stays}: {error}"
                     await trio.sleep(limits.reload_again_seconds)
             self._health.trouble = ""
@@ -254,7 +246,7 @@ class Worker:
 
     async def _load(self, generation: int, listeners: Listeners, nursery: trio.Nursery) -> None:
         pools = self._prepared.pools if self._prepared else {}
-        ways = (self._poller, self._resolver, self._voice.warn)
+        ways = self._poller, self._resolver
         before = self._prepared.inquiry if self._prepared else None
         prepared = await trio.to_thread.run_sync(
             prepare, self._config.path, generation, self._signer, pools, *ways, before
@@ -300,11 +292,12 @@ class Worker:
         self._send_accepting(accepting=True)
         self._on_ready()
         doors = ", ".join(_url(face.section) for face in prepared.listeners)
-        self._voice.info(f"serving configuration {prepared.policy.generation} at {doors}")
+        _log.info("serving configuration %d at %s", prepared.policy.generation, doors)
         for name in prepared.lenient():
-            self._voice.info(
-                f'WARNING: listener {name}: ocsp = "soft-fail": whoever keeps OCSP from answering '
-                "is admitted with a certificate that may be revoked"
+            _log.info(
+                'WARNING: listener %s: ocsp = "soft-fail": whoever keeps OCSP from answering is '
+                "admitted with a certificate that may be revoked",
+                name,
             )
 
     async def _scan_for_revocations(self) -> None:

@@ -47,12 +47,12 @@ def test_what_crosses_on_a_certificate_is_no_evidence(start: Start, file: Path) 
 
 
 def test_each_strike_is_an_audit_record_and_each_step_is_said(
-    start: Start, file: Path, written: list[Record], said: list[str]
+    start: Start, file: Path, written: list[Record], log_lines: list[str]
 ) -> None:
     """With the measure, the value, the ceiling and the branch; nothing is done in observe mode."""
     file.write_text(watched("mints_per_minute = 2"))
     asking = Asking(start())
-    said.clear()
+    log_lines.clear()
     for number in range(5):
         assert asking.draw(grant(number, QUOTA)) == "granted"
     (step,) = steps(written)
@@ -70,7 +70,7 @@ def test_each_strike_is_an_audit_record_and_each_step_is_said(
         value=3,
         limit=2,
     )
-    (sentence,) = said
+    (sentence,) = log_lines
     assert sentence == (
         "minting of article/one would be throttled, were its crew not watched in mode observe: "
         "mints-per-minute 3; its ceiling 2"
@@ -95,7 +95,7 @@ def test_a_throttled_orchestrators_new_branches_are_refused_with_a_retry(
 
 
 def test_calm_is_seen_by_the_tick(
-    start: Start, file: Path, hands: Hands, written: list[Record], said: list[str]
+    start: Start, file: Path, hands: Hands, written: list[Record], log_lines: list[str]
 ) -> None:
     """A quarter of an hour later new branches are admitted again, and that is told."""
     file.write_text(watched('mode = "throttle"\nmints_per_minute = 1'))
@@ -108,7 +108,7 @@ def test_calm_is_seen_by_the_tick(
     assert [(each.step, each.level) for each in steps(written)] == [
         ("strike", "throttle"), ("calm", "observe"),
     ]  # fmt: skip
-    assert said[-1] == "minting of article/one is let go: it has been calm"
+    assert log_lines[-1] == "minting of article/one is let go: it has been calm"
 
 
 async def test_a_quarantine_refuses_what_is_new_and_leaves_what_lives(
@@ -319,7 +319,7 @@ async def test_what_is_lifted_already_is_refused_and_what_is_set_has_a_new_end(
 
 
 def test_it_lapses_on_a_clock_that_can_be_believed(
-    start: Start, file: Path, hands: Hands, written: list[Record], said: list[str]
+    start: Start, file: Path, hands: Hands, written: list[Record], log_lines: list[str]
 ) -> None:
     """Over a restart, and not by a clock that jumps, nor while others may know better."""
     rules = 'mode = "quarantine"\nmints_per_minute = 1\nstrikes = 1\nquarantine_seconds = 3600'
@@ -345,7 +345,7 @@ def test_it_lapses_on_a_clock_that_can_be_believed(
     periodic.tidy(machine)
     assert status(machine, 1).watched == []
     assert (steps(written)[-1].step, steps(written)[-1].level) == ("lapsed", "observe")
-    assert said[-1] == "minting of article/one is let go: its quarantine has come to its end"
+    assert log_lines[-1] == "minting of article/one is let go: its quarantine has come to its end"
     late = by(ONE, grant(5, QUOTA, iat=int(NOW) + 3500), jti="late")
     assert Asking(machine).draw(late) == "granted"
     assert status(start(), 1).watched == []

@@ -69,7 +69,7 @@ def keyed(orchestrator: str, of: Grant, number: int) -> Grant:
 
 
 def test_what_a_person_says_on_another_machine_holds_here(
-    start: Start, written: list[Record], said: list[str]
+    start: Start, written: list[Record], log_lines: list[str]
 ) -> None:
     """From the next new grant on, though nobody here had seen the orchestrator; and lifts too."""
     machine = start()
@@ -85,7 +85,7 @@ def test_what_a_person_says_on_another_machine_holds_here(
     assert [(each.step, each.by) for each in steps(written)] == [
         ("set", "gateway/b"), ("lifted", "gateway/b"),
     ]  # fmt: skip
-    assert said[-1] == f"minting of {ONE} is let go: its owner says so at gateway/b"
+    assert log_lines[-1] == f"minting of {ONE} is let go: its owner says so at gateway/b"
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
@@ -114,7 +114,7 @@ def test_who_is_shown_as_held_is_let_go_at_once(start: Start, *, is_restarted: b
 
 @pytest.mark.parametrize("mode", ["observe", "throttle", "quarantine"])
 def test_what_another_watch_has_found_holds_here_as_far_as_the_mode_goes(
-    start: Start, file: Path, written: list[Record], said: list[str], mode: str
+    start: Start, file: Path, written: list[Record], log_lines: list[str], mode: str
 ) -> None:
     """A false alarm elsewhere takes nobody out where the watch may only look."""
     file.write_text(watched(f'mode = "{mode}"'))
@@ -127,7 +127,7 @@ def test_what_another_watch_has_found_holds_here_as_far_as_the_mode_goes(
     assert held(machine) == [(ONE, mode, "watch")]
     (step,) = steps(written)
     assert (step.step, step.by, step.in_force) == ("remote", "gateway/b", mode)
-    assert said[-1].endswith(": the watch of gateway/b says so")
+    assert log_lines[-1].endswith(": the watch of gateway/b says so")
     assert machine.minting_watch.take_announcements() == []
 
 
@@ -357,7 +357,11 @@ def test_an_attacker_that_trips_the_watch_again_and_again_fills_no_wire(
 
 
 def test_whose_word_nobody_takes_says_none(
-    start: Start, hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+    start: Start,
+    hands: Hands,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    log_lines: list[str],
 ) -> None:
     """Without the right in its certificate it obeys; a person hears that the word stays here."""
     with Clustered(start, hands, tmp_path / "ca", ()).begun(bootstrap=True) as one:
@@ -365,7 +369,9 @@ def test_whose_word_nobody_takes_says_none(
         wall = one.cluster.wall()
         one.cluster.pass_on([to_gossip("article", ONE, QuarantineOrder(wall, "watch", wall + DAY))])
         assert entries == []
-        assert said[-1].startswith("a quarantine is said here alone: this machine's certificate")
+        assert log_lines[-1].startswith(
+            "a quarantine is said here alone: this machine's certificate"
+        )
 
 
 def test_a_word_outlives_the_agent_that_heard_it(watchful: Clustered, start: Start) -> None:

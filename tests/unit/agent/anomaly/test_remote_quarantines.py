@@ -23,9 +23,9 @@ SUSPECTED = QuarantineOrder(WALL, "watch", WALL + DAY)
 LET_GO = QuarantineOrder(WALL + 1)
 
 
-def abroad(said: list[str]) -> RemoteQuarantines:
+def abroad() -> RemoteQuarantines:
     """On a machine of two crews."""
-    made = RemoteQuarantines(said.append)
+    made = RemoteQuarantines()
     made.load(["bd", "article"])
     return made
 
@@ -46,9 +46,9 @@ def of(
 
 
 @pytest.mark.parametrize("word", [HELD, SUSPECTED, LET_GO])
-def test_a_word_arrives_as_it_was_said(word: QuarantineOrder, said: list[str]) -> None:
+def test_a_word_arrives_as_it_was_said(word: QuarantineOrder) -> None:
     """With its end, and who said it; that one is let go is remembered for longer than any hold."""
-    heard = abroad(said)
+    heard = abroad()
     hear(heard, word)
     (found,) = heard.of(*BD, WALL)
     expires = word.until or WALL + 1 + limits.quarantine_seconds_max
@@ -67,11 +67,11 @@ def test_a_word_arrives_as_it_was_said(word: QuarantineOrder, said: list[str]) -
     ],
 )
 def test_the_last_words_count_in_whatever_order_they_come(
-    words: list[QuarantineOrder], found: list[QuarantineOrder], said: list[str]
+    words: list[QuarantineOrder], found: list[QuarantineOrder]
 ) -> None:
     """A person's first, then a watch's; once they were done they are not said again."""
     for order in permutations(words):
-        heard = abroad(said)
+        heard = abroad()
         hear(heard, *order)
         assert of(heard, ("bd", "bd/bd-2")) == of(heard, ("finance", "bd/bd-1")) == []
         assert of(heard) == found
@@ -79,9 +79,9 @@ def test_the_last_words_count_in_whatever_order_they_come(
         assert of(heard) == []
 
 
-def test_nobody_is_held_for_longer_than_may_be_whatever_an_origin_says(said: list[str]) -> None:
+def test_nobody_is_held_for_longer_than_may_be_whatever_an_origin_says() -> None:
     """From its own time on: whoever is let go later is so for longer than it could be held."""
-    heard = abroad(said)
+    heard = abroad()
     hear(heard, QuarantineOrder(WALL, "watch", 2 * WALL))
     end = WALL + limits.quarantine_seconds_max
     assert of(heard) == [QuarantineOrder(WALL, "watch", end)]
@@ -97,31 +97,31 @@ LATER = WALL + limits.clock_distrust_seconds + 1
 LIE = QuarantineOrder(LATER, "owner", LATER + DAY)
 
 
-def test_what_is_said_in_a_time_to_come_stands_against_nothing(said: list[str]) -> None:
+def test_what_is_said_in_a_time_to_come_stands_against_nothing() -> None:
     """Nobody could say a later word. It counts once that time has come, if nothing else does."""
-    heard = abroad(said)
+    heard = abroad()
     hear(heard, LIE._replace(at=LATER + 1), LIE)
     assert of(heard) == []
     heard.done(*BD, WALL)
     assert of(heard, wall=WALL + 2) == [LIE._replace(at=LATER + 1)]
     for order in permutations([LIE, LET_GO]):
-        heard = abroad(said)
+        heard = abroad()
         hear(heard, *order)
         assert of(heard) == of(heard, wall=WALL + 2) == [LET_GO]
 
 
-def test_what_does_not_count_at_a_time_is_not_done_then(said: list[str]) -> None:
+def test_what_does_not_count_at_a_time_is_not_done_then() -> None:
     """A clock that is ahead for a moment has nobody forget what holds."""
-    heard = abroad(said)
+    heard = abroad()
     hear(heard, HELD)
     assert of(heard, wall=WALL + DAY) == []
     heard.done(*BD, WALL + DAY)
     assert of(heard) == [HELD]
 
 
-def test_a_time_to_come_takes_no_place_and_lets_no_crew_go(said: list[str]) -> None:
+def test_a_time_to_come_takes_no_place_and_lets_no_crew_go() -> None:
     """Where there is no room: what one lies about makes some, or holds the crew from now on."""
-    heard = abroad(said)
+    heard = abroad()
     fill(heard, "bd", MOST // 2 - 1)
     hear(heard, LIE, of=("bd", "bd/lie"))
     hear(heard, HELD)
@@ -141,11 +141,11 @@ def fill(heard: RemoteQuarantines, crew: str, count: int, until: int = WALL + DA
         hear(heard, QuarantineOrder(WALL, "watch", until), of=(crew, f"{crew}/{number}"))
 
 
-def test_where_there_is_no_room_the_whole_crew_is_held(said: list[str]) -> None:
+def test_where_there_is_no_room_the_whole_crew_is_held(log_lines: list[str]) -> None:
     """From half of it on; the other crew has its half. It is said once, and ends with the last."""
-    heard = abroad(said)
+    heard = abroad()
     fill(heard, "bd", MOST // 2)
-    assert said == []
+    assert log_lines == []
     other = ("article", "article/one")
     for later in (0, 7, 3):
         end = WALL + DAY + later
@@ -158,29 +158,29 @@ def test_where_there_is_no_room_the_whole_crew_is_held(said: list[str]) -> None:
     assert of(heard, ("bd", "bd/5")) == [SUSPECTED, all_of_bd]
     assert of(heard, other) == [HELD]
     assert of(heard, wall=WALL + DAY + 7) == []
-    (sentence,) = said
+    (sentence,) = log_lines
     assert sentence == (
         "no room for the name of another orchestrator of crew bd that gateway/b quarantines: new "
         "grants of the whole crew are held until its end; lift by name who is to go on"
     )
 
 
-def test_what_is_known_changes_without_room(said: list[str]) -> None:
+def test_what_is_known_changes_without_room(log_lines: list[str]) -> None:
     """Who is let go is not held by its name; a lift of nobody's takes no place then."""
-    heard = abroad(said)
+    heard = abroad()
     fill(heard, "bd", MOST // 2 - 1)
     hear(heard, HELD)
     hear(heard, LET_GO)
     hear(heard, LET_GO, of=("bd", "bd/none"))
     assert of(heard) == [LET_GO]
-    assert said == []
+    assert log_lines == []
     hear(heard, LET_GO, of=("article", "article/none"))
     assert of(heard, ("article", "article/none")) == [LET_GO]
 
 
-def test_what_is_over_or_done_makes_room(said: list[str]) -> None:
+def test_what_is_over_or_done_makes_room(log_lines: list[str]) -> None:
     """Looked for once a second at most, for it looks at all."""
-    heard = abroad(said)
+    heard = abroad()
     fill(heard, "bd", MOST // 2, WALL + 60)
     hear(heard, LET_GO)
     assert of(heard) == []
@@ -188,13 +188,13 @@ def test_what_is_over_or_done_makes_room(said: list[str]) -> None:
     hear(heard, HELD)
     assert of(heard) == [HELD]
     hear(heard, HELD, of=("bd", "bd/new"), wall=WALL + 60)
-    assert said == []
+    assert log_lines == []
     assert repr(heard) == "<RemoteQuarantines heard=2 crowded=0>"
 
 
-def test_crews_that_are_not_configured_share_what_is_left(said: list[str]) -> None:
+def test_crews_that_are_not_configured_share_what_is_left(log_lines: list[str]) -> None:
     """And hold nobody: their grants are admitted by none, and there may be any number of them."""
-    heard = abroad(said)
+    heard = abroad()
     for number in range(MOST + 9):
         crew = f"c{number}"
         entry = RevocationEntry(
@@ -202,11 +202,11 @@ def test_crews_that_are_not_configured_share_what_is_left(said: list[str]) -> No
         )
         heard.add(entry, "gateway/b", WALL)
     assert repr(heard) == f"<RemoteQuarantines heard={MOST} crowded=0>"
-    assert said == []
+    assert log_lines == []
     hear(heard, SUSPECTED)
     hear(heard, HELD)
     assert of(heard) == [HELD, SUSPECTED]
-    assert len(said) == 2
+    assert len(log_lines) == 2
 
 
 def test_each_kind_is_one_of_the_wire() -> None:
@@ -215,19 +215,19 @@ def test_each_kind_is_one_of_the_wire() -> None:
     assert kinds == [QUARANTINE, LIFT, SUSPICION] == [128, 129, 130]
 
 
-def test_a_flood_of_names_is_told_one_after_the_other(said: list[str]) -> None:
+def test_a_flood_of_names_is_told_one_after_the_other(log_lines: list[str]) -> None:
     """A capsule full at once, then one a minute, the first first; each once, and that is said."""
-    untold, burst = QuarantineOutbox(said.append), limits.quarantines_told_burst
+    untold, burst = QuarantineOutbox(), limits.quarantines_told_burst
     names = [("bd", f"bd/{number}") for number in range(burst + 2)]
     for name in (*names, names[0]):
         untold.add(name)
     assert list(untold.due(0.0)) == names[:burst]
     assert list(untold.due(59.0)) == []
     assert list(untold.due(60.0)) == names[burst:-1]
-    assert said == [
+    assert log_lines == [
         "the watch has quarantined 2 more orchestrators: other machines are told of one in 60 s"
     ]
     assert list(untold.due(120.0)) == names[-1:]
     untold.add(names[3])
     assert list(untold.due(179.0)) == []
-    assert len(said) == 2
+    assert len(log_lines) == 2

@@ -88,11 +88,10 @@ def draws(
     slow: Slow,
     registry: BranchRegistry,
     watching: MintingWatch,
-    said: list[str],
 ) -> Draws:
     """With a wait of a quarter of a second; an answer comes while the clock stands still."""
     read = lambda: _at(0)  # noqa: E731
-    return Draws(table, lessor, slow, registry, watching, WAIT, read=read, log=said.append)
+    return Draws(table, lessor, slow, registry, watching, WAIT, read=read)
 
 
 @pytest.fixture
@@ -315,7 +314,7 @@ def test_a_guest_that_left_while_the_ledger_was_asked_is_told_nothing(
 
 
 def test_a_ledger_that_refuses_is_said_and_answered(
-    draws: Draws, guest: AttachedProcess, slow: Slow, said: list[str]
+    draws: Draws, guest: AttachedProcess, slow: Slow, log_lines: list[str]
 ) -> None:
     """The draw is over in the table too, so that the next try can begin."""
     draws.ask(guest, DrawCredit(id=0, grant=grant(1, 500), need=10), _at(0))
@@ -324,7 +323,7 @@ def test_a_ledger_that_refuses_is_said_and_answered(
     draws.ask(guest, DrawCredit(id=1, grant=grant(1, 500), need=20), _at(0))
     _, then = slow.errands.pop()
     then(LedgerError("its old boot draws no more"))
-    assert said == ["a draw that the ledger refuses: its old boot draws no more"]
+    assert log_lines == ["a draw that the ledger refuses: its old boot draws no more"]
     slow.waits = False
     draws.retry(_at(WAIT / 2))
     assert _told(guest) == [CreditDrawn(id=1, status="granted")]
@@ -419,7 +418,7 @@ def test_a_fault_of_ours_in_a_draw_is_that_draw_s(
     draws: Draws,
     guest: AttachedProcess,
     lessor: Scripted,
-    said: list[str],
+    log_lines: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is told, whoever waits asks again, and nobody else hears of it."""
@@ -432,7 +431,7 @@ def test_a_fault_of_ours_in_a_draw_is_that_draw_s(
         draws.ask(guest, DrawCredit(id=1, grant=grant(1, 500), need=10), _at(0))
         draws.ask(guest, DrawCredit(id=2, grant=grant(1, 500), need=10), _at(0))
     assert _told(guest) == []
-    assert said == ["a fault of ours in a draw: ValueError('a lease is at most so much')"] * 2
+    assert log_lines == ["a fault of ours in a draw: ValueError('a lease is at most so much')"] * 2
     draws.retry(_at(0.1))
     assert {drawn.id: drawn.status for drawn in _told(guest)} == {1: "granted", 2: "granted"}
 

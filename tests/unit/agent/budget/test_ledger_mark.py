@@ -43,17 +43,17 @@ def config(file: Path) -> Config:
     return ActiveConfig(file).config
 
 
-def begun(config: Config, said: list[str]) -> tuple[SQLLedger, OwnedTable, MarkKeeper]:
+def begun(config: Config) -> tuple[SQLLedger, OwnedTable, MarkKeeper]:
     """What an agent opens, in its order."""
     ledger, mark = open_known_ledger(config, "one")
-    table, _ = open_table(config, mark.drawn_as, said.append)
-    return ledger, table, MarkKeeper(config, ledger, table, mark, said.append)
+    table, _ = open_table(config, mark.drawn_as)
+    return ledger, table, MarkKeeper(config, ledger, table, mark)
 
 
 @pytest.fixture
-def drawn(config: Config, said: list[str]) -> Config:
+def drawn(config: Config) -> Config:
     """A machine that has drawn, and ended; `copy.db` is its ledger as it was before the last."""
-    ledger, table, keeper = begun(config, said)
+    ledger, table, keeper = begun(config)
     family(lambda: ledger)
     draw(ledger, A, 1, 60)
     ledger.session.checkpoint()
@@ -120,23 +120,23 @@ def test_a_start_on_a_ledger_that_has_forgotten_something_is_refused(
     assert before == after
 
 
-def test_a_machine_goes_on_with_its_ledger(drawn: Config, said: list[str]) -> None:
+def test_a_machine_goes_on_with_its_ledger(drawn: Config) -> None:
     """And with one that has counted more than the mark says."""
-    ledger, table, _ = begun(drawn, said)
+    ledger, table, _ = begun(drawn)
     draw(ledger, A, 2, 1)
     table.close()
     ledger.close_session()
-    ledger, table, _ = begun(drawn, said)
+    ledger, table, _ = begun(drawn)
     assert read_mark(drawn.state).count == 3  # type: ignore[union-attr]
     table.close()
     ledger.close_session()
 
 
 def test_the_table_knows_of_what_the_disk_has_not_heard(
-    drawn: Config, said: list[str], capsys: pytest.CaptureFixture[str]
+    drawn: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The agent was killed before the mark was written; its table still stands."""
-    ledger, table, keeper = begun(drawn, said)
+    ledger, table, keeper = begun(drawn)
     draw(ledger, A, 2, 1)
     keeper.mark_table()
     table.close()
@@ -155,9 +155,9 @@ def test_the_table_knows_of_what_the_disk_has_not_heard(
     assert known_with_table(drawn.state).count == 3  # type: ignore[union-attr]
 
 
-def test_an_agent_that_runs_is_not_asked_behind_its_back(drawn: Config, said: list[str]) -> None:
+def test_an_agent_that_runs_is_not_asked_behind_its_back(drawn: Config) -> None:
     """Its table is locked: end the agent before you accept another ledger."""
-    ledger, table, _ = begun(drawn, said)
+    ledger, table, _ = begun(drawn)
     with pytest.raises(TableError, match="another agent holds this table"):
         known_with_table(drawn.state)
     table.close()
@@ -166,7 +166,6 @@ def test_an_agent_that_runs_is_not_asked_behind_its_back(drawn: Config, said: li
 
 async def test_the_mark_follows_the_ledger(
     config: Config,
-    said: list[str],
     nursery: trio.Nursery,
     autojump_clock: MockClock,
     monkeypatch: pytest.MonkeyPatch,
@@ -177,7 +176,7 @@ async def test_the_mark_follows_the_ledger(
         act()
 
     monkeypatch.setattr(trio.to_thread, "run_sync", at_once)  # a thread's time is not the clock's
-    ledger, table, keeper = begun(config, said)
+    ledger, table, keeper = begun(config)
     family(lambda: ledger)
     nursery.start_soon(keeper.keep_for_ever)
     draw(ledger, A, 1, 60)
@@ -192,10 +191,10 @@ async def test_the_mark_follows_the_ledger(
 
 
 def test_a_disk_that_cannot_keep_it_is_said_once(
-    config: Config, said: list[str], monkeypatch: pytest.MonkeyPatch
+    config: Config, log_lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And calls go on."""
-    ledger, table, keeper = begun(config, said)
+    ledger, table, keeper = begun(config)
     family(lambda: ledger)
 
     def fail(*_: object) -> None:
@@ -206,14 +205,14 @@ def test_a_disk_that_cannot_keep_it_is_said_once(
         for seq in (1, 2):
             draw(ledger, A, seq, 1)
             keeper.write()
-    assert sum("No space left" in text for text in said) == 1
+    assert sum("No space left" in text for text in log_lines) == 1
     keeper.write()
     assert read_mark(config.state).count == 2  # type: ignore[union-attr]
     table.close()
     ledger.close_session()
 
 
-def test_a_person_accepts_it_and_the_old_leases_are_burned(drawn: Config, said: list[str]) -> None:
+def test_a_person_accepts_it_and_the_old_leases_are_burned(drawn: Config) -> None:
     """No agent goes on with a table of the older term."""
     (drawn.state / "holder").write_text("one\n")
     older(drawn)
@@ -223,7 +222,7 @@ def test_a_person_accepts_it_and_the_old_leases_are_burned(drawn: Config, said: 
     life = OwnedTable.open(str(drawn.state / "table"))
     before = life.life
     life.close()
-    ledger, table, _ = begun(drawn, said)
+    ledger, table, _ = begun(drawn)
     assert table.life != before
     draw(ledger, A, 1, 1, boot=table.life)
     assert {each.key: each.burned for each in ledger.report()}[A] == 60
@@ -246,14 +245,13 @@ def test_a_person_accepts_it_and_the_old_leases_are_burned(drawn: Config, said: 
 )
 def test_the_others_know_of_more(
     drawn: Config,
-    said: list[str],
     capsys: pytest.CaptureFixture[str],
     changes: dict[str, int | str],
     said_so: str,
 ) -> None:
     """A whole disk was put back from a copy: it ends, and does not start before a person says."""
     (drawn.state / "holder").write_text("one\n")
-    ledger, table, keeper = begun(drawn, said)
+    ledger, table, keeper = begun(drawn)
     ended: list[bool] = []
     keeper.on_refusal = lambda: ended.append(True)
     keeper.check_peer_mark(msgspec.structs.replace(keeper.mark, **changes))
@@ -285,10 +283,10 @@ def on_a_server(config: Config, durability: Durability = "single") -> Config:
 
 
 def test_an_older_mark_that_is_being_written_is_not_the_last(
-    drawn: Config, said: list[str], monkeypatch: pytest.MonkeyPatch
+    drawn: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others' word comes while a thread writes: the disk has their word in the end."""
-    ledger, table, keeper = begun(drawn, said)
+    ledger, table, keeper = begun(drawn)
     known = msgspec.structs.replace(keeper.mark, count=99)
     draw(ledger, A, 2, 1)
 
@@ -307,11 +305,9 @@ def test_an_older_mark_that_is_being_written_is_not_the_last(
 
 
 @pytest.mark.parametrize("is_renamed", [False, True])
-def test_a_server_s_ledger_that_has_all_is_no_older_one(
-    drawn: Config, said: list[str], *, is_renamed: bool
-) -> None:
+def test_a_server_s_ledger_that_has_all_is_no_older_one(drawn: Config, *, is_renamed: bool) -> None:
     """Only this machine's disk has forgotten: it goes on, its leases too, and others hear of it."""
-    ledger, table, _ = begun(drawn, said)
+    ledger, table, _ = begun(drawn)
     table.close()
     if is_renamed:
         (drawn.state / "ledger.mark").unlink()
@@ -319,8 +315,8 @@ def test_a_server_s_ledger_that_has_all_is_no_older_one(
         ledger, mark = open_known_ledger(drawn, "two")
     else:
         mark = read_mark(drawn.state)  # type: ignore[assignment]
-    table, _ = open_table(drawn, mark.drawn_as, said.append)
-    keeper = MarkKeeper(on_a_server(drawn), ledger, table, mark, said.append)
+    table, _ = open_table(drawn, mark.drawn_as)
+    keeper = MarkKeeper(on_a_server(drawn), ledger, table, mark)
     told: list[LedgerMark] = []
     keeper.on_written = told.append
     keeper.check_peer_mark(LedgerMark(mark.ledger, "one", 2, 7))
@@ -330,7 +326,7 @@ def test_a_server_s_ledger_that_has_all_is_no_older_one(
     assert (keeper.refusal, told, read_mark(drawn.state)) == ("", [expected], expected)
     life = table.life
     table.close()
-    after, is_new = open_table(drawn, expected.drawn_as, said.append)
+    after, is_new = open_table(drawn, expected.drawn_as)
     assert (after.life, is_new) == (life, False)
     after.close()
     keeper.check_peer_mark(LedgerMark(mark.ledger, "one", 3, 9))
@@ -338,15 +334,13 @@ def test_a_server_s_ledger_that_has_all_is_no_older_one(
     ledger.close_session()
 
 
-def test_a_new_name_after_the_state_folder_was_lost_is_no_reproach(
-    drawn: Config, said: list[str]
-) -> None:
+def test_a_new_name_after_the_state_folder_was_lost_is_no_reproach(drawn: Config) -> None:
     """The ledger still has all that this machine told it under its old one, also in a file."""
     shutil.move(drawn.state / "ledger.mark", drawn.state / "away")
     (drawn.state / "table.ledger").unlink()
     ledger, mark = open_known_ledger(drawn, "two")
-    table, _ = open_table(drawn, mark.drawn_as, said.append)
-    keeper = MarkKeeper(drawn, ledger, table, mark, said.append)
+    table, _ = open_table(drawn, mark.drawn_as)
+    keeper = MarkKeeper(drawn, ledger, table, mark)
     keeper.check_peer_mark(LedgerMark(mark.ledger, "one", 2))
     keeper.write()
     assert (keeper.refusal, keeper.mark) == ("", LedgerMark(mark.ledger, "two", 0, 1))
@@ -356,7 +350,7 @@ def test_a_new_name_after_the_state_folder_was_lost_is_no_reproach(
     ledger.close_session()
 
 
-def test_of_a_trusted_server_nobody_asks_what_it_has_forgotten(file: Path, said: list[str]) -> None:
+def test_of_a_trusted_server_nobody_asks_what_it_has_forgotten(file: Path) -> None:
     """After a failover that lost commits the machine starts, and its leases go on."""
     file.write_text(file.read_text() + SMALL)
     url = server().new_database("trusted")
@@ -366,7 +360,7 @@ def test_of_a_trusted_server_nobody_asks_what_it_has_forgotten(file: Path, said:
     config = msgspec.structs.replace(
         config, ledger=LedgerConfig("postgresql", url=url, durability="trusted")
     )
-    ledger, table, keeper = begun(config, said)
+    ledger, table, keeper = begun(config)
     family(lambda: ledger)
     for seq in (1, 2):
         draw(ledger, A, seq, 1)
@@ -377,7 +371,7 @@ def test_of_a_trusted_server_nobody_asks_what_it_has_forgotten(file: Path, said:
     known, life = keeper.mark, table.life
     table.close()
     require(config.ledger, known, find_ledger(config.ledger))
-    ledger, table, keeper = begun(config, said)
+    ledger, table, keeper = begun(config)
     require_table(config, table, msgspec.structs.replace(keeper.mark, count=0))
     assert (keeper.mark.count, table.life, known.count) == (1, life, 2)
     keeper.check_peer_mark(known)

@@ -16,8 +16,8 @@ WALL = int(NOW)
 
 
 @pytest.fixture
-def journal(tmp_path: Path, said: list[str]) -> Iterator[StateJournal[OverrunRecord]]:
-    journal = StateJournal(tmp_path / "overruns", OverrunRecord, said.append)
+def journal(tmp_path: Path) -> Iterator[StateJournal[OverrunRecord]]:
+    journal = StateJournal(tmp_path / "overruns", OverrunRecord)
     yield journal
     journal.close()
 

@@ -40,7 +40,9 @@ def revocations(written: list[Record]) -> list[RevocationRecord]:
     return [each for each in written if isinstance(each, RevocationRecord)]
 
 
-def test_an_overrun_ends_its_branch(start: Start, written: list[Record], said: list[str]) -> None:
+def test_an_overrun_ends_its_branch(
+    start: Start, written: list[Record], log_lines: list[str]
+) -> None:
     """The table knows, the ledger too, with what was stated; log and audit say what was done."""
     machine = start()
     assert draw(machine, 1) == "granted"
@@ -50,11 +52,11 @@ def test_an_overrun_ends_its_branch(start: Start, written: list[Record], said: l
     assert (line.overrun, line.closed) == (5, True)
     (ended,) = revocations(written)
     assert (ended.target, ended.id, ended.by) == ("branch", branch_id(1), "overrun")
-    assert "0.000005 credits more than its call may cost: the branch is ended" in said[-1]
+    assert "0.000005 credits more than its call may cost: the branch is ended" in log_lines[-1]
 
 
 def test_no_number_of_overruns_ends_a_crew(
-    start: Start, written: list[Record], said: list[str]
+    start: Start, written: list[Record], log_lines: list[str]
 ) -> None:
     """Where the table has no room, an account is closed for good; what is asked for still fits."""
     machine = start()
@@ -66,8 +68,8 @@ def test_no_number_of_overruns_ends_a_crew(
     assert [name for _, name in ends] == [branch_id(number) for number in range(1, 60)]
     first = [target for target, _ in ends].index("account")
     assert {target for target, _ in ends[first:]} == {"account"}
-    assert "the branch is closed in the ledger alone (the share of crew article" in said[-1]
-    assert len([line for line in said if "closed in the ledger alone" in line]) == 59 - first
+    assert "the branch is closed in the ledger alone (the share of crew article" in log_lines[-1]
+    assert len([line for line in log_lines if "closed in the ledger alone" in line]) == 59 - first
     (done,) = machine.revoke([branch(branch_id(100), "article")]).results
     assert done.coarse is None
     again = start()

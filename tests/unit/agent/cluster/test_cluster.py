@@ -52,17 +52,17 @@ def test_a_renewed_certificate_is_the_one_that_peers_are_shown(clustered: Cluste
 
 @pytest.mark.parametrize("name", [ME, "somebody-else"])
 def test_another_machines_certificate_changes_nothing(
-    clustered: Clustered, said: list[str], name: str
+    clustered: Clustered, log_lines: list[str], name: str
 ) -> None:
     """One of another name, or of another key: what was shown before stays, and that is said."""
     before = clustered.cluster.gossip.company.me
     clustered.renewed(name, Ed25519PrivateKey.generate())
     clustered.cluster.load(clustered.settings)
     assert clustered.cluster.gossip.company.me == before
-    assert any("has another name or signing key" in each for each in said)
+    assert any("has another name or signing key" in each for each in log_lines)
 
 
-def test_a_disk_that_is_full_ends_no_reload(clustered: Clustered, said: list[str]) -> None:
+def test_a_disk_that_is_full_ends_no_reload(clustered: Clustered, log_lines: list[str]) -> None:
     """All of it is in force, the renewed certificate too, which its own file still has."""
     gossip = clustered.cluster.gossip
     before = gossip.company.me
@@ -72,7 +72,7 @@ def test_a_disk_that_is_full_ends_no_reload(clustered: Clustered, said: list[str
         clustered.cluster.load(replace(clustered.settings, max_staleness_seconds=1.0))
     assert clustered.cluster.staleness == 1.0
     assert gossip.company.me != before
-    assert any("No space left" in each for each in said)
+    assert any("No space left" in each for each in log_lines)
     (fact,) = (each for each in facts(clustered.machine) if each.component == "cluster on the disk")
     assert (fact.state, "No space left" in fact.why) == (HealthState.DEGRADED, True)
     gossip.upkeep()
@@ -84,7 +84,7 @@ def _full(*_: object, **__: object) -> int:
 
 
 def test_a_member_with_a_bad_list_of_the_revoked_is_named(
-    clustered: Clustered, said: list[str]
+    clustered: Clustered, log_lines: list[str]
 ) -> None:
     """In the log, and in health for as long as it may be at it."""
     machine, member = clustered.machine, clustered.other("b").id
@@ -92,7 +92,7 @@ def test_a_member_with_a_bad_list_of_the_revoked_is_named(
     lists = clustered.cluster.gossip.crls
     lists.take(b"no list", member)
     clustered.cluster.log(lists.take_message())
-    assert "that b has is not kept" in said[-1]
+    assert "that b has is not kept" in log_lines[-1]
 
     def found() -> HealthFact:
         name = "lists of the revoked of other machines"
@@ -124,21 +124,24 @@ def test_a_machine_that_lost_its_members_does_not_take_itself_for_all(
 
 
 def test_that_a_machine_is_out_of_touch_is_said_and_that_it_is_back(
-    clustered: Clustered, said: list[str]
+    clustered: Clustered, log_lines: list[str]
 ) -> None:
     """Once each, and not of one that has just begun: it asks yet."""
     machine, hands = clustered.machine, clustered.hands
     machine.fanout.others = clustered.cluster
     watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
     other = clustered.other("b")
-    said.clear()
+    log_lines.clear()
     for seconds in (0, 5.1, 0.2, 5):
         hands.go(seconds)
         periodic.extend_freshness(machine, watch)
-    assert len(said) == 1
-    assert said[0].startswith("out of touch, ")
-    assert "waiting for what a majority of the members knows: compared with 0 of 1 other" in said[0]
+    assert len(log_lines) == 1
+    assert log_lines[0].startswith("out of touch, ")
+    assert (
+        "waiting for what a majority of the members knows: compared with 0 of 1 other"
+        in log_lines[0]
+    )
     clustered.compare(other)
     for _ in range(2):
         periodic.extend_freshness(machine, watch)
-    assert said[1:] == ["in touch with the other machines again: admitting"]
+    assert log_lines[1:] == ["in touch with the other machines again: admitting"]

@@ -12,8 +12,8 @@ from crewgate.gossip.sockets import format_address, to_where
 class Looks:
     """Each of them a second after the one before, with what it has said."""
 
-    def __init__(self, clustered: Clustered, said: list[str]) -> None:
-        self._clustered, self._said = clustered, said
+    def __init__(self, clustered: Clustered, log_lines: list[str]) -> None:
+        self._clustered, self._said = clustered, log_lines
         self.attendance = MembershipLog(clustered.cluster.gossip)
         self.attendance.begin()
 
@@ -36,9 +36,9 @@ def where(known: KnownMember) -> str:
     return f"{known.name} at {format_address(to_where(known.address))}"
 
 
-def test_each_change_is_told_once(clustered: Clustered, said: list[str]) -> None:
+def test_each_change_is_told_once(clustered: Clustered, log_lines: list[str]) -> None:
     """From the first that joins to the last that is back; a suspect may well be there."""
-    looks = Looks(clustered, said)
+    looks = Looks(clustered, log_lines)
     assert looks() == []
     one = clustered.other("b", counts=False)
     assert looks() == []
@@ -53,21 +53,21 @@ def test_each_change_is_told_once(clustered: Clustered, said: list[str]) -> None
 
 
 def test_what_was_so_before_a_restart_is_told_to_nobody(
-    clustered: Clustered, said: list[str]
+    clustered: Clustered, log_lines: list[str]
 ) -> None:
     """But that one of those does not answer now."""
     one = clustered.other("b")
-    looks = Looks(clustered, said)
+    looks = Looks(clustered, log_lines)
     assert looks() == []
     assert looks.thought(MemberState.DEAD, one) == [f"gateway {where(one)} does not answer"]
 
 
 def test_one_that_is_evicted_is_told_of_by_who_does_it(
-    clustered: Clustered, said: list[str]
+    clustered: Clustered, log_lines: list[str]
 ) -> None:
     """From that moment, though it is asked of the others whether it goes."""
     one = clustered.other("b")
-    looks = Looks(clustered, said)
+    looks = Looks(clustered, log_lines)
     gossip = clustered.cluster.gossip
     clustered.hands.go(1)
     gossip.company.evict(gossip.node, one.id, clustered.cluster.wall())
@@ -78,11 +78,11 @@ def test_one_that_is_evicted_is_told_of_by_who_does_it(
     assert looks() == []
 
 
-def test_who_joins_says_so_of_itself(clustered: Clustered, said: list[str]) -> None:
+def test_who_joins_says_so_of_itself(clustered: Clustered, log_lines: list[str]) -> None:
     """Of those who were there before, once it counts; and not that they have joined."""
     fresh = clustered.cluster.gossip.node.freshness
     fresh.counts = False
-    looks = Looks(clustered, said)
+    looks = Looks(clustered, log_lines)
     one = clustered.other("b", counts=False)
     fresh.merge([one.id], [one.id])
     assert looks() == []
@@ -91,9 +91,9 @@ def test_who_joins_says_so_of_itself(clustered: Clustered, said: list[str]) -> N
     assert looks() == []
 
 
-def test_many_at_once_are_one_line(clustered: Clustered, said: list[str]) -> None:
+def test_many_at_once_are_one_line(clustered: Clustered, log_lines: list[str]) -> None:
     """With as many names as go into it."""
-    looks = Looks(clustered, said)
+    looks = Looks(clustered, log_lines)
     fresh = clustered.cluster.gossip.node.freshness
     members = [clustered.other(f"m{n:02}", counts=False) for n in range(11)]
     ids = [each.id for each in members]
@@ -106,11 +106,11 @@ def test_many_at_once_are_one_line(clustered: Clustered, said: list[str]) -> Non
 
 
 def test_one_that_comes_and_goes_all_day_floods_no_log(
-    clustered: Clustered, said: list[str]
+    clustered: Clustered, log_lines: list[str]
 ) -> None:
     """At first each time, then once a minute at most, and in the end as it is."""
     one = clustered.other("b")
-    looks = Looks(clustered, said)
+    looks = Looks(clustered, log_lines)
     told = []
     for _ in range(300):
         told += looks.thought(MemberState.DEAD, one)

@@ -224,7 +224,7 @@ def test_a_restart_ends_no_crew_anew(clustered: Clustered, start: Start) -> None
 
 
 def test_a_fault_of_ours_admits_nothing_and_ends_no_agent(
-    clustered: Clustered, said: list[str], monkeypatch: pytest.MonkeyPatch
+    clustered: Clustered, log_lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or one capsule would end all agents of a trust domain, whenever they start."""
 
@@ -236,12 +236,12 @@ def test_a_fault_of_ours_admits_nothing_and_ends_no_agent(
     apply(clustered, [dead(2, clustered)])
     assert clustered.cluster.synced_until_ns() == 0
     assert clustered.cluster.waiting_for().startswith("a start that can do what others revoke")
-    (told,) = [each for each in said if "a fault of ours" in each]
+    (told,) = [each for each in log_lines if "a fault of ours" in each]
     assert "OverflowError" in told
     assert "; admitting nothing: it takes a start that can" in told
 
 
-def test_a_full_table_admits_nothing(clustered: Clustered, said: list[str]) -> None:
+def test_a_full_table_admits_nothing(clustered: Clustered, log_lines: list[str]) -> None:
     """What has no place, and whose crew has none either, would not be obeyed."""
     keys = [RevocationEntry(KeyKind.KEY, key(n), key(n), 2**33, 2**33) for n in range(64)]
     apply(clustered, keys)
@@ -249,4 +249,4 @@ def test_a_full_table_admits_nothing(clustered: Clustered, said: list[str]) -> N
     apply(clustered, [dead(100, clustered)])
     assert clustered.cluster.synced_until_ns() == 0
     assert clustered.cluster.waiting_for().startswith("room for what others revoke")
-    assert sum("admitting nothing" in each for each in said) == 1
+    assert sum("admitting nothing" in each for each in log_lines) == 1

@@ -49,7 +49,7 @@ async def test_one_that_is_forgotten_is_revoked_and_goes_with_a_majority(
 
 
 async def test_a_member_without_a_certificate_is_forgotten_by_its_id(
-    clustered: Clustered, said: list[str]
+    clustered: Clustered, log_lines: list[str]
 ) -> None:
     """The disk may have lost the certificate: it would count for ever, and have no name."""
     lost, stays = clustered.other("lost"), clustered.other("stays")
@@ -69,7 +69,7 @@ async def test_a_member_without_a_certificate_is_forgotten_by_its_id(
         clustered.compare(stays)
         receipt = await do(clustered, lost.id.hex())
         assert (receipt.targets == [], gossip.node.freshness.others) == (True, (stays.id,))
-        assert "whose certificate is not here, is not counted any more" in said[-1]
+        assert "whose certificate is not here, is not counted any more" in log_lines[-1]
         with pytest.raises(RefusedError, match="no machine"):
             await do(clustered, lost.id.hex())
     with clustered.begun(bootstrap=False):
@@ -93,7 +93,7 @@ async def test_whoever_is_no_other_machine_cannot_be_forgotten(
 
 
 async def test_who_is_out_of_touch_or_would_be_needs_force(
-    clustered: Clustered, autojump_clock: trio.testing.MockClock, said: list[str]
+    clustered: Clustered, autojump_clock: trio.testing.MockClock, log_lines: list[str]
 ) -> None:
     """Of two, none can agree without the other; by force it stops being counted at once."""
     other = clustered.other("b")
@@ -106,7 +106,7 @@ async def test_who_is_out_of_touch_or_would_be_needs_force(
     await do(clustered, "b", force=True)
     assert clustered.cluster.gossip.node.freshness.others == ()
     assert clustered.cluster.synced_until_ns() == limits.always_ns
-    assert "gateway b is not counted any more, by force" in said
+    assert "gateway b is not counted any more, by force" in log_lines
 
 
 async def test_of_three_without_touch_of_the_third_force_is_needed(clustered: Clustered) -> None:

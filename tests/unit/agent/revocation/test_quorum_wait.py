@@ -26,7 +26,7 @@ async def _revoked(clustered: Clustered, until: Until) -> RevocationReceipt:
 @pytest.mark.parametrize(("until", "is_enough"), [("", False), ("all", False), ("local", True)])
 async def test_one_that_nobody_can_be_asked_about_is_in_force_and_not_enough(
     clustered: Clustered, autojump_clock: trio.testing.MockClock, until: Until, *, is_enough: bool,
-    said: list[str], monkeypatch: pytest.MonkeyPatch,
+    log_lines: list[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """There is no room among the capsules: this agent has started too often today."""
     clustered.other("b")
@@ -35,11 +35,11 @@ async def test_one_that_nobody_can_be_asked_about_is_in_force_and_not_enough(
     assert clustered.machine.table.is_revoked(key(1), 0)
     assert (receipt.reach.applied_on, receipt.reach.of) == (1, 2)
     assert receipt.reach.enough is is_enough
-    assert any("in force here, and nobody waits for the others" in each for each in said)
+    assert any("in force here, and nobody waits for the others" in each for each in log_lines)
 
 
 async def test_one_that_no_other_would_obey_is_told_to_none(
-    start: Start, hands: Hands, tmp_path: Path, said: list[str]
+    start: Start, hands: Hands, tmp_path: Path, log_lines: list[str]
 ) -> None:
     """Who was handed what it cannot judge would never compare with this machine again."""
     clustered = Clustered(start, hands, tmp_path / "ca", ())
@@ -48,14 +48,14 @@ async def test_one_that_no_other_would_obey_is_told_to_none(
         receipt = await _revoked(clustered, "quorum")
         assert clustered.machine.table.is_revoked(key(1), 0)
         assert (receipt.reach.applied_on, receipt.reach.of, receipt.reach.enough) == (1, 2, False)
-        assert "no certificate of this machine has the right revoke at this time" in said[-1]
+        assert "no certificate of this machine has the right revoke at this time" in log_lines[-1]
         assert len(clustered.cluster.gossip.node.archive) == 0
     for told in (0, 1):
         clustered.machine = start()
         with clustered.begun(bootstrap=False):
             assert len(clustered.cluster.gossip.node.archive) == told
-        assert ("1 revocations are in force here alone" in said[-1]) is (told == 0)
-        said.append("started with another certificate")
+        assert ("1 revocations are in force here alone" in log_lines[-1]) is (told == 0)
+        log_lines.append("started with another certificate")
         clustered.renewed()
 
 

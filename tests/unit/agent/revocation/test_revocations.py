@@ -29,9 +29,9 @@ CREWS = (ARTICLE, FINANCE)
 
 
 @pytest.fixture
-def journal(tmp_path: Path, said: list[str]) -> Iterator[StateJournal[types.NewRevocation]]:
+def journal(tmp_path: Path) -> Iterator[StateJournal[types.NewRevocation]]:
     """The journal, empty."""
-    journal = StateJournal(tmp_path / "revocations", types.NewRevocation, said.append)
+    journal = StateJournal(tmp_path / "revocations", types.NewRevocation)
     journal.rewrite([])
     yield journal
     journal.close()
@@ -193,19 +193,20 @@ def test_a_coarsened_crew_is_shown_after_a_restart(
     revocations: Revocations,
     journal: StateJournal[types.NewRevocation],
     registry: BranchRegistry,
+    log_lines: list[str],
 ) -> None:
     """With its time, and without a word: the agent before has said it. A crew's own end is none."""
     for number in range(200):
         if revoke_one(revocations, branch(branch_id(number), "article"), CREWS, NOW).coarse:
             break
     revoke_one(revocations, RevocationTarget(KeyKind.CREW, "finance"), CREWS, NOW)
-    said: list[str] = []
+    log_lines.clear()
     table = OwnedTable.private(Geometry(256, 64, 128, 8))
-    again = Revocations(table, journal, registry, said.append)
+    again = Revocations(table, journal, registry)
     later = ClockReading(wall=NOW.wall + 60, boot_ns=1)
     again.restore(journal.read(), later)
     (row,) = again.coarsened.rows()
-    assert (row.crew, row.at, said) == ("article", NOW.wall, [])
+    assert (row.crew, row.at, log_lines) == ("article", NOW.wall, [])
     again.tidy(ClockReading(NOW.wall + limits.revocation_seconds + 1, 1))
     assert again.coarsened.rows() == []
     table.close()

@@ -39,7 +39,7 @@ def orchestrator_key(name: str = "bd/bd-1", crew: str = "bd") -> bytes:
 @pytest.fixture
 def revocations(table: OwnedTable, tmp_path: Path, registry: BranchRegistry) -> Revocations:
     """Nothing revoked yet; 64 places."""
-    journal = StateJournal(tmp_path / "revocations", types.NewRevocation, print)
+    journal = StateJournal(tmp_path / "revocations", types.NewRevocation)
     journal.rewrite([])
     return Revocations(table, journal, registry)
 
@@ -133,7 +133,7 @@ def test_a_new_table_gets_them_again(
 ) -> None:
     """After a reboot a certificate stays revoked until it has ended, and a little longer."""
     revocations.revoke([certificate(1, seconds=3600), ORCHESTRATOR], CREWS, NOW)
-    journal = StateJournal(tmp_path / "revocations", types.NewRevocation, print)
+    journal = StateJournal(tmp_path / "revocations", types.NewRevocation)
     for hours, kept in ((1, True), (4, True), (6, False)):
         fresh = OwnedTable.private(Geometry(256, 64, 128, 8))
         later = ClockReading(wall=NOW.wall + hours * 3600, boot_ns=1)

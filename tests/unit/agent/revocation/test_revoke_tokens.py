@@ -48,7 +48,7 @@ NAMES = {KeyKind.GRANT: "grant-x", KeyKind.PROCESS: "pid_7729", KeyKind.CREW: CR
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[StateJournal[types.NewRevocation]]:
     """Empty."""
-    journal = StateJournal(tmp_path / "revocations", types.NewRevocation, print)
+    journal = StateJournal(tmp_path / "revocations", types.NewRevocation)
     journal.rewrite([])
     yield journal
     journal.close()

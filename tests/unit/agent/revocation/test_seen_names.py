@@ -113,28 +113,30 @@ async def test_an_orchestrator_that_nobody_knows(start: Start) -> None:
     machine = start()
     machine.registry.learn(grant(1, 500))
     known = grant(1, 500).claims.client_id
-    for name, said in ((known, ""), ("article/none", "everywhere")):
+    for name, where in ((known, ""), ("article/none", "everywhere")):
         wish = Revoke(id=1, targets=[orchestrator(name, "article")])
         receipt = await revoke(machine, wish, machine.clock.monotonic_ns())
-        assert receipt.never_seen == said
+        assert receipt.never_seen == where
         ask = Quarantine(id=1, crew="article", orchestrator=name)
-        assert (await quarantine(machine, ask)).never_seen == said
+        assert (await quarantine(machine, ask)).never_seen == where
     strangers = Quarantine(id=1, crew="article", orchestrator="article/*")
     assert (await quarantine(machine, strangers)).never_seen == ""
 
 
-def test_a_crew_over_its_share_is_said_once_and_shown(start: Start, said: list[str]) -> None:
+def test_a_crew_over_its_share_is_said_once_and_shown(start: Start, log_lines: list[str]) -> None:
     """In the log, which is in the audit too, and in status with how often."""
     machine = start()
     for number in range(31):
         machine.revoke([branch(branch_id(number), "article")])
-    assert sum("used up its share" in text for text in said) == 1
+    assert sum("used up its share" in text for text in log_lines) == 1
     (row,) = status.status(machine, 1).coarsened
     assert (row.crew, row.count) == ("article", 3)
     assert row.at == machine.believed().wall
 
 
-def test_what_others_revoke_is_coarsened_here_aloud(clustered: Clustered, said: list[str]) -> None:
+def test_what_others_revoke_is_coarsened_here_aloud(
+    clustered: Clustered, log_lines: list[str]
+) -> None:
     """On the machine where it happens, also if another one began it."""
     wall = clustered.cluster.wall()
     crew = crew_key("article")
@@ -142,7 +144,7 @@ def test_what_others_revoke_is_coarsened_here_aloud(clustered: Clustered, said: 
         RevocationEntry(KeyKind.BRANCH, bytes([n]) * 16, crew, 2**33, wall + 900) for n in range(30)
     ]
     clustered.cluster.apply(entries, [bytes(8)] * len(entries))
-    assert sum("crew article has used up its share" in text for text in said) == 1
+    assert sum("crew article has used up its share" in text for text in log_lines) == 1
     (row,) = status.status(clustered.machine, 1).coarsened
     assert (row.crew, row.count) == ("article", 2)
 

@@ -20,7 +20,7 @@ ORIGIN = UpstreamOrigin("http", "127.0.0.1", 9)
 @pytest.fixture
 def site(tmp_path: Path) -> RouteTable:
     upstream = UpstreamConfig("tools", (ORIGIN,))
-    pool = UpstreamPool(upstream, Connector(upstream, Poller(), None), Resolver(), print)
+    pool = UpstreamPool(upstream, Connector(upstream, Poller(), None), Resolver())
     return build(config_of(ORIGIN, tmp_path), {"tools": pool})
 
 

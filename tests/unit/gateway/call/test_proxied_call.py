@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 from fake_host import FakeHost
 from gateway_world import FakeJudge, FakeSink, config_of
+from log_lines import logged
 
+from crewgate import limits
 from crewgate.config import UpstreamOrigin
 from crewgate.core.audit.records import CallOutcome
-from crewgate.errors import UpstreamError
+from crewgate.errors import UpstreamError, UpstreamUnavailableError
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.pending_call import ListenerPolicy
 from crewgate.gateway.routes import build
+from crewgate.runtime.process_log import RepetitionFilter
 from crewgate.server.http1 import HTTP1
 from crewgate.upstream import RequestHead
 from crewgate.upstream.interfaces import CallObserver
@@ -74,7 +77,6 @@ class World:
         config = config_of(UpstreamOrigin("http", "tool", 80), folder)
         self.upstream = config.upstreams[0]
         self.callers: list[CallObserver] = []
-        self.regretted: list[UpstreamError] = []
         self.judge, self.sink, self.live = FakeJudge(), FakeSink(), InFlightCalls(1)
         site = build(config, {"tools": self})  # type: ignore[dict-item]
         services = CallServices(self.judge, self.live, self.sink, self, self)  # type: ignore[arg-type]
@@ -86,9 +88,6 @@ class World:
 
     def start(self, permit: object, caller: CallObserver) -> None:
         self.callers.append(caller)
-
-    def log_failure(self, error: UpstreamError, now: float) -> None:
-        self.regretted.append(error)
 
     def at_end(self, work: Any) -> None:
         self._due.append(work)
@@ -228,6 +227,25 @@ def test_a_stream_of_grpc_whose_server_fails_ends_with_a_status(world: World) ->
     assert world.client.keep_alive
     world.close_books()
     assert world.sink.records[-1].outcome is CallOutcome.UPSTREAM_ERROR
+
+
+def test_an_operator_reads_why_calls_failed_and_not_once_for_each(world: World) -> None:
+    """Clients hear little. Calls that an open circuit refuses say nothing new."""
+    seconds = iter([0.0, 1.0, limits.log_repeat_seconds])
+    with logged(RepetitionFilter(now=lambda: next(seconds))) as lines:
+        for error in (
+            UpstreamError("it broke"),
+            UpstreamUnavailableError("none answers", 1.0),
+            UpstreamError("it is slow"),
+            UpstreamError("it broke"),
+        ):
+            world.client.receive(GET)
+            world.callers[-1].failed(error)
+            world.close_books()
+    assert lines == [
+        "upstream tools: a call failed: it broke",
+        "upstream tools: a call failed: it broke; 1 more since the last of these lines",
+    ]
 
 
 def test_what_has_no_content_goes_on_without_a_length(world: World) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from log_lines import logged
 from ocsp_world import HTTPResponder, World, der, serving
 
 from crewgate import limits
@@ -15,6 +16,7 @@ from crewgate.config import CAConfig, ResponderConfig
 from crewgate.core.x509.certificate_status import GoodStatus, UndeterminedReason, UndeterminedStatus
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.worker.ocsp_status import OCSPStatusClient
+from crewgate.runtime.process_log import RepetitionFilter
 
 WORLD = World(datetime.now(UTC).replace(microsecond=0))
 LEAF = der(WORLD.leaf.certificate)
@@ -30,15 +32,16 @@ def ca(tmp_path: Path) -> CAConfig:
     return CAConfig(tmp_path / "ca", root, tmp_path / "certs" / "crl.pem", "crewgate.internal")
 
 
-async def test_it_asks_in_the_name_of_the_issuing_ca(ca: CAConfig, tmp_path: Path) -> None:
+async def test_it_asks_in_the_name_of_the_issuing_ca(
+    ca: CAConfig, tmp_path: Path, log_lines: list[str]
+) -> None:
     """Our checker, our transport, our responder: good, and quietly so."""
-    said: list[str] = []
     with CertificateDB(tmp_path / "issued.sqlite", is_new=True) as register:
         WORLD.enter(register, WORLD.leaf)
         responder = Responder(WORLD.issuing, register)
         server = HTTPResponder(lambda data: responder.answer(data, datetime.now(UTC)))
         with serving(server):
-            inquiry = OCSPStatusClient(ca, ResponderConfig(server.url), said.append)
+            inquiry = OCSPStatusClient(ca, ResponderConfig(server.url))
             assert isinstance(await inquiry.check(b"", LEAF), GoodStatus)
             assert isinstance(await inquiry.check(b"", LEAF), GoodStatus)
             assert len(server.heads) == 1
@@ -46,7 +49,7 @@ async def test_it_asks_in_the_name_of_the_issuing_ca(ca: CAConfig, tmp_path: Pat
             assert isinstance(await inquiry.check(b"", LEAF), GoodStatus)
             assert len(server.heads) == 2
             await inquiry._fetcher.close()
-    assert not said
+    assert not log_lines
     assert server.url in repr(inquiry)
 
 
@@ -55,17 +58,14 @@ async def test_a_doubt_is_said_seldom_and_counted(
 ) -> None:
     """An operator hears why whoever comes is refused, and not once for each."""
     monkeypatch.setattr(limits, "ocsp_doubt_seconds", 0.0)
-    said: list[str] = []
-    inquiry = OCSPStatusClient(
-        ca, ResponderConfig("http://localhost/ocsp", tmp_path / "away"), said.append
-    )
-    for _ in range(3):
-        status = await inquiry.check(b"", LEAF)
-        assert isinstance(status, UndeterminedStatus)
-        assert status.flaw is UndeterminedReason.UNREACHABLE
-    inquiry._quiet_until = 0.0
-    await inquiry.check(b"", LEAF)
-    first, second = said
+    inquiry = OCSPStatusClient(ca, ResponderConfig("http://localhost/ocsp", tmp_path / "away"))
+    seconds = iter([0.0, 1.0, 2.0, limits.log_repeat_seconds])
+    with logged(RepetitionFilter(now=lambda: next(seconds))) as lines:
+        for _ in range(4):
+            status = await inquiry.check(b"", LEAF)
+            assert isinstance(status, UndeterminedStatus)
+            assert status.flaw is UndeterminedReason.UNREACHABLE
+    first, second = lines
     assert first == f"OCSP at unix:{tmp_path}/away: responder-unreachable: {status.detail}"
     assert second.endswith("; 2 more since the last of these lines")
 
@@ -74,7 +74,7 @@ async def test_it_is_closed_when_nobody_can_wait_any_more(
     ca: CAConfig, autojump_clock: trio.testing.MockClock
 ) -> None:
     """A reload cuts off no question: each has its deadline."""
-    inquiry = OCSPStatusClient(ca, ResponderConfig("http://localhost:1/ocsp"), lambda _: None)
+    inquiry = OCSPStatusClient(ca, ResponderConfig("http://localhost:1/ocsp"))
     begin = trio.current_time()
     await inquiry.close()
     assert trio.current_time() - begin == limits.ocsp_seconds_max
@@ -84,7 +84,7 @@ def test_without_the_issuing_certificate_it_says_where_it_belongs(ca: CAConfig) 
     """No configuration is put in force that could only refuse everybody."""
     ca.issuing.unlink()
     with pytest.raises(ConfigurationError, match=r"certs/issuing\.pem: .*put it there"):
-        OCSPStatusClient(ca, ResponderConfig("http://localhost/ocsp"), lambda _: None)
+        OCSPStatusClient(ca, ResponderConfig("http://localhost/ocsp"))
 
 
 def test_one_that_would_ask_the_same_goes_on(ca: CAConfig, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_one_that_would_ask_the_same_goes_on(ca: CAConfig, tmp_path: Path) -> No
     certificate.write_bytes(WORLD.leaf.certificate_pem)
     key.write_bytes(WORLD.leaf.key_pem)
     responder = ResponderConfig("https://localhost/ocsp", None, certificate, key)
-    inquiry = OCSPStatusClient(ca, responder, lambda _: None)
+    inquiry = OCSPStatusClient(ca, responder)
     assert inquiry.is_for(ca, responder)
     assert not inquiry.is_for(
         ca, ResponderConfig("https://localhost:1/ocsp", None, certificate, key)

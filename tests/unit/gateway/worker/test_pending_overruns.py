@@ -21,7 +21,7 @@ def sent(untold: PendingOverruns) -> list[ReportOverrun]:
 
 def test_each_is_sent_once_a_connection_until_it_is_noted() -> None:
     """In the order in which they came."""
-    untold = PendingOverruns(print)
+    untold = PendingOverruns()
     told = [overrun(number) for number in range(3)]
     assert all(map(untold.keep, told))
     assert sent(untold) == []
@@ -36,16 +36,17 @@ def test_each_is_sent_once_a_connection_until_it_is_noted() -> None:
     assert sent(untold) == [told[0], told[2]]
 
 
-def test_what_finds_no_room_is_said_once_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_finds_no_room_is_said_once_and_counted(
+    monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+) -> None:
     """When it begins, and with its number when it is over."""
     monkeypatch.setattr(limits, "overruns_kept_max", 2)
-    said: list[str] = []
-    untold = PendingOverruns(said.append)
+    untold = PendingOverruns()
     for _ in range(2):
-        said.clear()
+        log_lines.clear()
         assert [untold.keep(overrun(number)) for number in range(5)] == [True] * 2 + [False] * 3
-        assert len(said) == 1
-        assert said[0].startswith("2 overruns wait for the agent")
+        assert len(log_lines) == 1
+        assert log_lines[0].startswith("2 overruns wait for the agent")
         for number in range(2):
             untold.noted(overrun(number).id)
-        assert said[1:] == ["3 overruns were never told to the agent; there is room again"]
+        assert log_lines[1:] == ["3 overruns were never told to the agent; there is room again"]

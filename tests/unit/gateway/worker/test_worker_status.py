@@ -1,6 +1,6 @@
 """A worker and the status of certificates: whom it asks, and what a revocation makes it forget."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,18 +40,13 @@ class Sink:
     """Takes no records."""
 
 
-class Voice:
-    """Says nothing."""
-
-    def warn(self, note: str) -> None:
-        raise AssertionError(note)
-
-
 @pytest.fixture
-def worker(tmp_path: Path) -> Worker:
+def worker(tmp_path: Path, log_lines: list[str]) -> Iterator[Worker]:
+    """One that has nothing to log."""
     write_all(tmp_path / "gateway", 9000)
     config = load(tmp_path / "gateway" / "crewgate.toml")
-    return Worker(config, 0, Sink(), Voice())  # type: ignore[arg-type]
+    yield Worker(config, 0, Sink())  # type: ignore[arg-type]
+    assert not log_lines
 
 
 def prepared(worker: Worker, inquiry: Inquiry) -> ConfigSnapshot:
