@@ -267,7 +267,10 @@ class AgentState:
         return others.synced_until_ns() if others else limits.always_ns
 
     def _drop_old_registries(self) -> None:
-        """Registries of tables that are gone name nobody any more."""
+        """Remove registries of tables that are gone: they name nobody any more.
+
+        One that comes back after a power loss is removed by the next start.
+        """
         keep = f"registry-{self.table.life.hex()[:16]}"
         for path in self.active_config.config.state.glob("registry-*"):
             if path.name != keep:

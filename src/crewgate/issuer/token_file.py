@@ -47,6 +47,9 @@ def read_token(path: Path) -> str:
 
 
 def remove_token(path: Path) -> None:
-    """Take the token away: its branch is dead. A missing file, or folder, is as good."""
+    """Take the token away: its branch is dead. A missing file, or folder, is as good.
+
+    A power loss may bring the file back, and its token is as dead then.
+    """
     with contextlib.suppress(OSError):
         path.unlink()

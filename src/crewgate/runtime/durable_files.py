@@ -4,6 +4,16 @@ A rename alone survives the death of a process, not that of the machine: the nam
 before the content, or never. So data is synced before it gets its name, and the folder after it
 (fsync(2); Pillai et al. 2014, "All File Systems Are Not Created Equal"). Every function raises
 OSError, whose `filename` is the path that the caller gave; `describe` puts it into words. Blocks.
+
+All state is written here. A power loss during a call leaves, and after it nothing is undone:
+
+    write_file, write_files   of each file the old content or the new one
+    create_file               the whole file or none (without hard links perhaps an empty one)
+    rename_file               the old name or the new one, of content that the caller has synced
+    remove_file, make_folder  the name or none
+    append                    a part of the data: readers skip a last record that is torn
+    overwrite                 a part of the data in its place: readers check a digest
+    open_to_append, write_all nothing yet: `append` or a sync follows, and `sync_folder` for a name
 """
 
 import errno
