@@ -65,7 +65,7 @@ def test_a_branch_that_was_revoked_unused_is_dead_for_its_issuer(site: Site) -> 
     site.revoke(BRANCH, "article")
     assert site.tree() == {}
     found = LocalGateway(site.state, "article").usage({BRANCH, PARENT})
-    assert found == {BRANCH: BranchUsage(0, dead=True)}
+    assert found == {BRANCH: BranchUsage(0, is_revoked=True)}
     assert LocalGateway(site.state, "other").usage({BRANCH}) == {}
 
 

@@ -48,7 +48,7 @@ def test_tokens_die_and_their_branch_lives(site: Site, enter: Enter, kind: KeyKi
         guest.settled(later)
     assert local.refuses(shown, KID)
     assert not local.refuses(read_claims(later.decode()), KID)
-    assert not any(each.dead for each in local.usage({BRANCH, SIBLING}).values())
+    assert not any(each.is_revoked for each in local.usage({BRANCH, SIBLING}).values())
 
 
 def test_the_command_says_it_to_a_person_and_to_a_script(site: Site, enter: Enter) -> None:
