@@ -129,9 +129,7 @@ async def running_pool(
     """Run a pool of connections to `endpoints` while the block runs."""
     poller, resolver = Poller(), resolver or Resolver()
     upstream = msgspec.structs.replace(UpstreamConfig("tools", endpoints), **settings)
-    pool = UpstreamPool(
-        upstream, Connector(upstream, poller, client_context(upstream)), resolver, print
-    )
+    pool = UpstreamPool(upstream, Connector(upstream, poller, client_context(upstream)), resolver)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poller.run)
         nursery.start_soon(resolver.run)
