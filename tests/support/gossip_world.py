@@ -199,7 +199,7 @@ class World:
             member_id(index) + epoch,
             CLUSTER,
             address_of(index),
-            chance=random.Random(self.random.getrandbits(64)),
+            random_source=random.Random(self.random.getrandbits(64)),
             crypto=CapsuleCrypto(
                 self._verify, lambda message: sign(index, message), lambda: self.random.randbytes(8)
             ),

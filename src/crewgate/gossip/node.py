@@ -109,7 +109,7 @@ class GossipNode:
             known.id + os.urandom(8),
             me.cluster,
             known.address,
-            chance=random.Random(secrets.randbits(64)),  # noqa: S311 -- whom to tell is no secret
+            random_source=random.Random(secrets.randbits(64)),  # noqa: S311 -- whom to tell is no secret
             crypto=CapsuleCrypto(self._verify, me.signing.sign, lambda: os.urandom(8)),
             freshness=QuorumFreshness(known.id, any_other=any_other, counts=bootstrap),
         )

@@ -175,7 +175,7 @@ def test_who_may_not_revoke_is_not_obeyed(authority: Authority, tmp_path: Path) 
     acquaint(one, liar)
     forged = capsule_of(liar)
     one.gossip.receive(sealed(liar, one, encode(Push(forged.raw))))
-    with pytest.raises(GossipError, match="no origin may have signed"):
+    with pytest.raises(GossipError, match="no certificate here allows its origin to sign it"):
         one.gossip.take([forged.raw])
     assert one.host.applied == {}
     assert list(one.gossip.to_sync) == [liar.id]
@@ -219,7 +219,7 @@ def test_who_signed_one_has_signed_the_one_before_it(pair: Pair) -> None:
             line, 2 * number + 1, wall, [other.entry(os.urandom(16))], digest_of(first.raw)
         )
         last = seal(last, other.signing.sign(last.signed(cluster_id("crewgate.test"))))
-        with nullcontext() if is_good else pytest.raises(GossipError, match="no origin may have"):
+        with nullcontext() if is_good else pytest.raises(GossipError, match="no certificate here "):
             one.gossip.take([last.raw, first.raw])
         assert (first.entries[0].key in one.host.applied) is is_good
 

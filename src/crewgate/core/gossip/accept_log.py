@@ -1,8 +1,8 @@
-"""What one member has accepted in this life, numbered from 1 in the order in which it did.
+"""Numbers the capsules that one member accepts in one run, from 1, in the order of acceptance.
 
-Whoever has been told everything up to a number asks for what came after it: that is all that a
-comparison needs, whatever is on its way. Beside it, what was judged and need not be asked for
-again. Knows ids, and not what they are of.
+A member that has everything up to a number asks for what follows this number. A comparison needs
+no more, whatever messages are still on their way. `SeenIds` holds the capsules that were judged
+and not stored, so that nobody requests them again. The module knows only the ids of capsules.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from crewgate import limits
 
 
 class AcceptLog:
-    """The ids of the last `limits.accepted_max` capsules; `head` is how many there were."""
+    """The ids of the last `limits.accepted_max` accepted capsules; `head` counts all of them."""
 
     def __init__(self) -> None:
         self.head = 0
@@ -21,25 +21,31 @@ class AcceptLog:
         return f"<AcceptLog {self.head}>"
 
     def add(self, id_: bytes) -> None:
-        """Another one."""
+        """Give the next number to a capsule."""
         self.head += 1
         self._ids.append(id_)
 
     def forget(self) -> None:
-        """Have all who have not been told everything sync: ids alone do not say what came."""
+        """Forget all ids, so that a member that lacks one of them must sync over a stream.
+
+        This is for two capsules with one id: ids alone cannot tell a member which of them it lacks.
+        """
         self._ids.clear()
 
-    def after(self, number: int, most: int) -> tuple[bytes, ...] | None:
-        """At most so many, from the one after `number`; None if that is forgotten, or to come."""
+    def after(self, number: int, max_ids: int) -> tuple[bytes, ...] | None:
+        """Return the ids from `number` + 1 on, at most `max_ids`.
+
+        None means that this log has forgotten some of them, or has not reached `number`.
+        """
         behind = self.head - number
         if not 0 <= behind <= len(self._ids):
             return None
         first = len(self._ids) - behind
-        return tuple(self._ids[first + n] for n in range(min(most, behind)))
+        return tuple(self._ids[first + n] for n in range(min(max_ids, behind)))
 
 
 class SeenIds:
-    """The last `limits.settled_max` ids of capsules that were judged, and are not kept here."""
+    """The ids of the last `limits.settled_max` capsules that were judged and not stored."""
 
     def __init__(self) -> None:
         self._ids: dict[bytes, None] = {}
@@ -51,7 +57,7 @@ class SeenIds:
         return id_ in self._ids
 
     def add(self, id_: bytes) -> None:
-        """Another one, or one of them again."""
+        """Remember an id; if the set is full, forget the oldest one."""
         if id_ not in self._ids and len(self._ids) >= limits.settled_max:
             del self._ids[next(iter(self._ids))]
         self._ids[id_] = None

@@ -1,11 +1,11 @@
-"""All capsules that have not expired, and which of them others lack.
+"""Stores all capsules that have not expired, and finds those that another member lacks.
 
-Anti-entropy's memory. Decides whether a capsule is new, and which ones somebody else has not got;
-verifies nothing. What a peer says that it has is believed about that peer alone, so nobody can talk
-another out of a capsule. Keeps bytes and not what is read out of them: there may be a million.
+The store decides whether a capsule is new, and verifies nothing. It believes what a member says
+that it has, and only about that member. So no member can make another one drop a capsule. The store
+keeps the bytes of capsules, not decoded capsules: there may be a million.
 
-Capsules go by spans of time, each for all members at once: whoever has the same time, and lacks
-nothing, has the same capsules, whatever came late and whatever came never.
+Capsules expire in spans of time, which are the same on all members. So members with the same time
+that lack nothing store the same capsules, even if one of them received some late, or never.
 """
 
 import enum
@@ -26,50 +26,63 @@ from crewgate.core.gossip.packed_capsules import PackedCapsules
 from crewgate.core.gossip.ranges import IntervalSet, Range
 
 DIGEST_BYTES = 8
-Held = Mapping[bytes, tuple[Range, ...]]  # by line, the numbers of what somebody has of it
+Held = Mapping[bytes, tuple[Range, ...]]  # by line, the numbers of the capsules that a member has
 
 
 class AcceptResult(enum.Enum):
-    """What a capsule is to somebody who was given it."""
+    """What `CapsuleStore.accept` did with a capsule.
+
+    - NEW: stored it.
+    - KNOWN: nothing, since it was there.
+    - EXPIRED: nothing, since no member can apply it any more.
+    - CONFLICT: stored it, although another capsule has its id. The origin lies, or somebody runs a
+      copy of the origin's folder.
+    - UNKEPT: did not store it, since there is no room or it expires too late. The member must apply
+      it, and must not pass it on.
+    """
 
     NEW = "new"
     KNOWN = "known"
     EXPIRED = "expired"
-    CONFLICT = "conflict"  # new, with the id of another: its origin lies, or runs twice from a copy
-    UNKEPT = "unkept"  # no room, or for too long: it is to be applied, and not passed on
+    CONFLICT = "conflict"
+    UNKEPT = "unkept"
 
 
 class _OriginLog:
-    """One origin in one epoch."""
+    """The capsules of one line: of one origin in one epoch."""
 
     __slots__ = ("capsules", "conflicts", "digest")
 
     def __init__(self, name: bytes) -> None:
         self.capsules = PackedCapsules(name)
-        self.conflicts: set[bytes] = set()  # capsules whose number another has
+        self.conflicts: set[bytes] = set()  # capsules with a number that one of `capsules` has
         self.digest = 0
 
     def of(self, number: int) -> list[bytes]:
-        """Every capsule of a number."""
+        """Return every capsule with this number."""
         first = self.capsules.get(number)
         others = [each for each in self.conflicts if number_of(each) == number]
         return [*others, first] if first is not None else others
 
     def ages(self) -> Iterator[tuple[bytes, int]]:
-        """Each page, the last one first, and when it was made: none after one that follows it."""
+        """Yield the age of each page, and the page, the last one first.
+
+        An age is the time of creation that the page's last capsule states, in bytes, but no later
+        than the age of the page after it.
+        """
         age = b"\xff" * TIME_BYTES
-        for page, rest in self.capsules.pages():
-            age = min(age, rest[:TIME_BYTES])
+        for page, last in self.capsules.pages():
+            age = min(age, last[:TIME_BYTES])
             yield age, page
 
     def lacking(self, page: int, theirs: IntervalSet | None) -> Iterator[bytes]:
-        """What of a page somebody has not got who has these; all of it, where that is None."""
+        """Yield the capsules of a page without the numbers `theirs`; all of them if it is None."""
         for number in self.capsules.numbers(page):
             if theirs is None or number not in theirs:
                 yield from self.of(number)
 
     def remove(self, raw: bytes) -> bool:
-        """Forget a capsule; whether another of its number remains."""
+        """Forget a capsule; return whether another one with its number remains."""
         number = number_of(raw)
         if raw in self.conflicts:
             self.conflicts.remove(raw)
@@ -84,14 +97,15 @@ class _OriginLog:
 
 
 class CapsuleStore:
-    """The capsules of one member; times are whole seconds of its wall clock."""
+    """The capsules that one member stores. Times are whole seconds of its wall clock."""
 
     def __init__(self) -> None:
         self._lines: dict[bytes, _OriginLog] = {}
-        self._epochs: dict[bytes, int] = {}  # how many lines each origin has,
-        self._each: dict[bytes, int] = {}  # and how many capsules
+        self._epochs: dict[bytes, int] = {}  # how many lines each origin has
+        self._each: dict[bytes, int] = {}  # how many capsules each origin has
         self._conflicts = 0
-        self._expiring: dict[int, dict[bytes, array[int]]] = {}  # by spans of time, and lines
+        # Numbers of capsules, by the span of time in which they expire and by line.
+        self._expiring: dict[int, dict[bytes, array[int]]] = {}
         self._digest = 0
         self._count = 0
 
@@ -103,33 +117,33 @@ class CapsuleStore:
 
     @property
     def digest(self) -> bytes:
-        """8 bytes that are the same for all who have the same capsules."""
+        """8 bytes; members that store the same capsules have the same digest."""
         return self._digest.to_bytes(DIGEST_BYTES)
 
     @property
     def origins(self) -> Container[bytes]:
-        """Members, 8 bytes each, of whom there is any capsule here."""
+        """The members (8 bytes each) that have signed a stored capsule."""
         return self._each.keys()
 
     def get(self, id_: bytes) -> bytes | None:
-        """The capsule of this id (20 bytes), unless it never came or has expired."""
+        """Return the capsule with this id (20 bytes); None if it never came, or has expired."""
         line = self._lines.get(id_[:LINE_BYTES])
         return None if line is None else line.capsules.get(number_of(id_))
 
     def of(self, line: bytes, number: int) -> list[bytes]:
-        """Every capsule of a number: more than one where its origin lies."""
+        """Return every capsule with this number: more than one is a conflict."""
         found = self._lines.get(line)
         return [] if found is None else found.of(number)
 
     def knows(self, raw: bytes) -> bool:
-        """Whether exactly this capsule is here."""
+        """Return whether exactly this capsule is stored."""
         line = self._lines.get(raw[:LINE_BYTES])
         if line is None:
             return False
         return line.capsules.get(number_of(raw)) == raw or raw in line.conflicts
 
     def accept(self, capsule: Capsule, now: int) -> AcceptResult:
-        """Remember a capsule that was verified, and say what it was."""
+        """Store a verified capsule if it is new, and return what happened."""
         raw, name, number = capsule.raw, capsule.line, capsule.number
         line = self._lines.get(name)
         is_taken = line is not None and number in line.capsules
@@ -138,8 +152,8 @@ class CapsuleStore:
         span = capsule.expires // _SPAN
         if _is_over(span, now):
             return AcceptResult.EXPIRED
-        is_lasting = capsule.expires > now + limits.capsule_life_seconds_max
-        if is_lasting or not self._has_space(capsule, is_taken=is_taken):
+        expires_late = capsule.expires > now + limits.capsule_life_seconds_max
+        if expires_late or not self._has_space(capsule, is_taken=is_taken):
             return AcceptResult.UNKEPT
         if line is None:
             line = self._lines[name] = _OriginLog(name)
@@ -155,25 +169,25 @@ class CapsuleStore:
         expiring[name].append(number)
         self._count += 1
         self._each[capsule.origin] = self._each.get(capsule.origin, 0) + 1
-        self._turn(line, raw)
+        self._toggle_digest(line, raw)
         return AcceptResult.CONFLICT if is_taken else AcceptResult.NEW
 
     def digests(self) -> dict[bytes, bytes]:
-        """A digest of what is here of each line: 8 bytes by 16."""
+        """Return a digest (8 bytes) of the stored capsules of each line (16 bytes)."""
         return {name: line.digest.to_bytes(DIGEST_BYTES) for name, line in self._lines.items()}
 
     def differing(self, digests: Mapping[bytes, bytes]) -> dict[bytes, tuple[Range, ...]]:
-        """What is here of those lines of which somebody with these `digests` has anything else."""
+        """Return `held` of the lines of which a member with these `digests` has other capsules."""
         own = self.digests()
         return self.held(
             name for name in sorted({*own, *digests}) if own.get(name) != digests.get(name)
         )
 
     def held(self, lines: Iterable[bytes]) -> dict[bytes, tuple[Range, ...]]:
-        """The numbers of what is here of each of these lines.
+        """Return the numbers of the stored capsules of each of these lines.
 
-        As if nothing were of those that have the most gaps, where there are more than can be told:
-        what is handed over for that is known.
+        If a message cannot hold all ranges, the lines with the most gaps count as empty. Then the
+        other member hands over capsules that are known, which does no harm.
         """
         found = {
             name: self._lines[name].capsules.ranges() if name in self._lines else ()
@@ -187,18 +201,20 @@ class CapsuleStore:
         return found
 
     def lacking(self, held: Held) -> Iterator[bytes]:
-        """What somebody has not got who has so much of lines that differ, the newest first.
+        """Return the capsules that a member lacks, the newest first.
 
-        Of one line none comes before what names it, whatever time its origin has given it. They are
-        read when they are asked for, a few neighbours at a time: whoever lacks a million is not to
-        have them twice in our memory. ValueError if `held` is nothing that `CapsuleStore.held`
-        could say.
+        `held` has the lines of which the member has other capsules than this store, each with the
+        numbers that the member has. In a line, a capsule comes after the capsule that names it,
+        whatever times of creation the origin has written. The iterator reads capsules only when
+        the caller takes them, a few neighbors at a time, so that a million of them are not in
+        memory twice. ValueError if `CapsuleStore.held` cannot return `held`.
         """
         theirs = {name: IntervalSet(ranges) for name, ranges in held.items() if name in self._lines}
         same = [name for name in theirs if held[name] == self._lines[name].capsules.ranges()]
         pages = [(age, page, name) for name in theirs for age, page in self._lines[name].ages()]
         pages.sort(reverse=True)
-        # Of two capsules of one number nobody can tell which is there: same numbers lack all.
+        # If a line differs, and its numbers do not, two capsules share a number. The numbers cannot
+        # tell which of the two the other member lacks, so it gets the whole line.
         lines = {name: None if name in same else ranges for name, ranges in theirs.items()}
         return (
             raw
@@ -208,7 +224,7 @@ class CapsuleStore:
         )
 
     def expire(self, now: int) -> None:
-        """Forget what nobody could apply any more, and lines of which that is true altogether."""
+        """Forget the capsules that no member can apply any more, and lines without a capsule."""
         for span in [span for span in self._expiring if _is_over(span, now)]:
             for name, numbers in self._expiring.pop(span).items():
                 for number in numbers:
@@ -226,10 +242,11 @@ class CapsuleStore:
         epochs = self._epochs.get(capsule.origin, 0)
         return epochs < limits.capsule_epochs_max and len(self._lines) < limits.capsule_lines_max
 
-    def _turn(self, line: _OriginLog, raw: bytes) -> None:
-        turned = int.from_bytes(blake2b(raw, digest_size=DIGEST_BYTES).digest())
-        line.digest ^= turned
-        self._digest ^= turned
+    def _toggle_digest(self, line: _OriginLog, raw: bytes) -> None:
+        """Add a capsule to the digests, or remove it: a digest is the XOR of capsules' hashes."""
+        hashed = int.from_bytes(blake2b(raw, digest_size=DIGEST_BYTES).digest())
+        line.digest ^= hashed
+        self._digest ^= hashed
 
     def _expire(self, name: bytes, number: int, now: int) -> None:
         line = self._lines.get(name)
@@ -241,18 +258,18 @@ class CapsuleStore:
         name, origin = raw[:LINE_BYTES], raw[:MEMBER_BYTES]
         line = self._lines[name]
         self._count -= 1
-        _one_less(self._each, origin)
-        self._turn(line, raw)
+        _decrement(self._each, origin)
+        self._toggle_digest(line, raw)
         self._conflicts -= line.remove(raw)
         if not line.capsules:
             del self._lines[name]
-            _one_less(self._epochs, origin)
+            _decrement(self._epochs, origin)
 
 
-def _one_less(counts: dict[bytes, int], of: bytes) -> None:
-    counts[of] -= 1
-    if not counts[of]:
-        del counts[of]
+def _decrement(counts: dict[bytes, int], key: bytes) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
 
 
 _SPAN = limits.capsule_expiry_seconds

@@ -1,12 +1,15 @@
-"""Which capsules are good: those that an origin with the right to revoke has signed.
+"""Decides which capsules are good: those that an origin with the right to revoke has signed.
 
-A signature takes longer to verify than all else that is done with a capsule. But each names the one
-before it by its digest, so that who signed one has signed that too: of a million that come the
-newest first, one signature is verified. What is named is good only as long as what names it is
-here: then whoever is handed both, in that order, finds the same, if there is room for both.
+A signature takes longer to verify than everything else that is done with a capsule. But each
+capsule names the capsule before it by its digest, so an origin that signed the later one has signed
+both. Of a million capsules that arrive the newest first, one signature is verified.
 
-An origin that lies can have two machines find different things good. So what is not good keeps
-nothing else from anybody: it is left out, and no origin that tells the truth has made it.
+A capsule that is named is good only while the one that names it is stored here. Then a member that
+receives both from here, in this order, comes to the same result, if it has room for both.
+
+An origin that lies can make one machine find a capsule good, and another machine not. So a capsule
+that is not good is left out alone: it does not keep other capsules from anybody. No honest origin
+has made such a capsule.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +21,7 @@ from crewgate.errors import GossipError
 
 
 class CapsuleVerifier:
-    """By what is in the `archive`; for `verify` see `effects.CapsuleCrypto`."""
+    """Verifies capsules, with `effects.CapsuleCrypto.verify` and the capsules in `archive`."""
 
     def __init__(self, archive: CapsuleStore, verify: Callable[[Capsule, bool], bool]) -> None:
         self._archive = archive
@@ -28,22 +31,25 @@ class CapsuleVerifier:
         return f"<CapsuleVerifier by {self._archive!r}>"
 
     def new(self, raws: Iterable[bytes]) -> list[Capsule]:
-        """What of these is not here, to be judged one after the other, as each is kept.
+        """Return those that are not stored. Call `is_good` for each when the one before is stored.
 
-        GossipError if there is one among them of which nobody here could tell: it may be good, by a
-        certificate that has not come.
+        GossipError if no certificate that is here allows the origin of one of them to sign it: it
+        may be good by a certificate that has not arrived yet.
         """
         found = [capsules.decode(raw) for raw in raws if not self._archive.knows(raw)]
-        if not all(self._verify(capsule, True) for capsule in found):  # noqa: FBT003 -- as Crypto has it
-            raise GossipError("a capsule that no origin may have signed")
+        for capsule in found:
+            if not self._verify(capsule, True):  # noqa: FBT003 -- as Crypto has it
+                raise GossipError(
+                    f"capsule {capsule.id.hex()}: no certificate here allows its origin to sign it"
+                )
         return found
 
     def is_good(self, capsule: Capsule) -> bool:
-        """Whether a new one was signed, by what is here now."""
+        """Return whether the origin has signed a new capsule, by what is stored now."""
         return self._is_named(capsule) or self._verify(capsule, False)  # noqa: FBT003 -- the same
 
     def _is_named(self, capsule: Capsule) -> bool:
-        """Whether one that is here, and stays as long, names it."""
+        """Return whether a stored capsule that does not expire earlier names this one."""
         after = self._archive.of(capsule.line, capsule.number + 1)
         if not after:
             return False

@@ -1,13 +1,13 @@
-"""Capsules: up to 24 revocations that one origin signed together, in one form and no other.
+"""Encodes and decodes capsules: up to 24 revocations that one origin has signed together.
 
-Knows how they are written and read, and what is signed. Keys, clocks, and who may originate are
-others' business.
+A capsule has one encoding only. Keys, clocks and the right to sign are not checked here. The parts
+of a capsule, with their lengths in bytes:
 
     id: origin 8, epoch 8, number 4 | created 5 | previous 16 | entries 43 each | signature 64
 
-`previous` is a digest of the capsule before it in its line, and zero in the first
+`previous` is the digest of the capsule before this one in its line, and zero in the first capsule
 (`capsule_verification`). An entry is kind 1, key 16, crew 16, before 5, expires 5. Numbers are
-big-endian, times whole seconds since 1970. How many entries there are is told by the length.
+big-endian, times whole seconds since 1970. The length of the capsule gives the number of entries.
 """
 
 import struct
@@ -25,28 +25,27 @@ MEMBER_BYTES = EPOCH_BYTES = 8
 LINE_BYTES = MEMBER_BYTES + EPOCH_BYTES
 SIGNATURE_BYTES = 64
 TIME_BYTES = 5
-# To have another capsule taken for one that is named takes a second preimage, 2**128 tries: whoever
-# signs could make two that collide, and may sign both anyway.
+# To pass off another capsule as one that is named takes a second preimage, 2**128 tries. Only the
+# signer can make two capsules that collide, and the signer may sign both anyway.
 PREVIOUS_BYTES = 16
-NONE = bytes(PREVIOUS_BYTES)  # before the first
-# Kinds of entries that are no `core.ids.Kind`: of an orchestrator, by its key, as of `before`.
-QUARANTINE = 128  # a person has it: no new grants of it are admitted until the entry expires
-LIFT = 129  # a quarantine of before is over
-SUSPICION = 130  # the same as a quarantine by a watch, for crews that are watched in that mode
+NONE = bytes(PREVIOUS_BYTES)  # what the first capsule of a line names
+# Kinds of entries besides `core.ids.KeyKind`: about the orchestrator of `key`, as of `before`.
+QUARANTINE = 128  # by a person: members admit no new grants of it until the entry expires
+LIFT = 129  # ends a quarantine from before
+SUSPICION = 130  # a quarantine by a watch, for crews that are watched in that mode
 _CREATED_BYTES = ID_BYTES + TIME_BYTES
 _HEAD_BYTES = _CREATED_BYTES + PREVIOUS_BYTES
 _ENTRY = struct.Struct(">B16s16s5s5s")
 ENTRY_BYTES = _ENTRY.size
-LEAST_BYTES = _HEAD_BYTES + SIGNATURE_BYTES  # of a capsule without entries, which is none
+LEAST_BYTES = _HEAD_BYTES + SIGNATURE_BYTES  # without entries; each capsule has one or more
 _CONTEXT = b"crewgate capsule 1\0"
 
 
 class RevocationEntry(NamedTuple):
-    """One revocation: what was issued by `before` under `key` is dead until `expires`.
+    """One revocation: what was issued by `before` under `key` is revoked until `expires`.
 
-    `kind` is a `core.ids.Kind`, QUARANTINE, LIFT or SUSPICION, or one of a later version, which is
-    passed on and not applied.
-    `crew` is the key of the crew whose share of the table it takes.
+    `kind` is a `core.ids.KeyKind`, QUARANTINE, LIFT or SUSPICION. Members pass on a kind of a later
+    version, and do not apply it. `crew` is the key of the crew in whose share of the table it is.
     """
 
     kind: int
@@ -57,9 +56,9 @@ class RevocationEntry(NamedTuple):
 
 
 class Capsule(msgspec.Struct, frozen=True, gc=False):
-    """A capsule as it was signed: `raw` is all of it, and the rest is read out of it.
+    """A decoded capsule. `raw` is the whole capsule; all other fields are read from it.
 
-    `line` is origin and epoch together, in which `number` counts from 1 without a gap.
+    `line` is the origin and the epoch. In a line, `number` counts from 1 without a gap.
     """
 
     raw: bytes
@@ -68,62 +67,65 @@ class Capsule(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def id(self) -> bytes:
-        """20 bytes; two capsules of one id are equal, or their origin lies."""
+        """20 bytes. If two different capsules have the same id, it is a conflict."""
         return self.raw[:ID_BYTES]
 
     @property
     def origin(self) -> bytes:
-        """The member that signed it, 8 bytes."""
+        """The member that has signed the capsule (8 bytes)."""
         return self.raw[:MEMBER_BYTES]
 
     @property
     def line(self) -> bytes:
-        """Origin and epoch, 16 bytes."""
+        """The origin and the epoch (16 bytes)."""
         return self.raw[:LINE_BYTES]
 
     @property
     def number(self) -> int:
-        """Its place in its line, from 1."""
+        """The position of the capsule in its line, from 1."""
         return number_of(self.raw)
 
     @property
     def signature(self) -> bytes:
-        """Ed25519 (RFC 8032), of `signed`."""
+        """The Ed25519 signature (RFC 8032) over `signed`."""
         return self.raw[-SIGNATURE_BYTES:]
 
     @property
     def expires(self) -> int:
-        """When the last of its entries does."""
+        """When the last entry of the capsule expires."""
         return max(entry.expires for entry in self.entries)
 
     def signed(self, cluster: bytes) -> bytes:
-        """What the origin signs: a capsule of one cluster (16 bytes) is none of another."""
+        """Return the bytes that the origin signs, with the id of its cluster (16 bytes).
+
+        So a capsule of one cluster is not valid in another.
+        """
         return _CONTEXT + cluster + self.raw[:-SIGNATURE_BYTES]
 
 
 def number_of(raw: bytes) -> int:
-    """The number in an id, or in what begins with one."""
+    """Return the number in an id, or in a capsule, which begins with its id."""
     return int.from_bytes(raw[ID_BYTES - 4 : ID_BYTES])
 
 
 def digest_of(raw: bytes) -> bytes:
-    """What the next capsule of the line names it by, BLAKE2b (RFC 7693)."""
+    """Return the BLAKE2b digest (RFC 7693) by which the next capsule of the line names this one."""
     return blake2b(raw, digest_size=PREVIOUS_BYTES).digest()
 
 
 def previous_of(raw: bytes) -> bytes:
-    """What a capsule names: `digest_of` the one before it, or `NONE`."""
+    """Return what a capsule names: `digest_of` the capsule before it, or `NONE`."""
     return raw[_CREATED_BYTES:_HEAD_BYTES]
 
 
 def expires_of(raw: bytes) -> int:
-    """When the last entry of a capsule expires, by its bytes."""
+    """Return when the last entry of a capsule expires, without decoding the capsule."""
     ends = range(_HEAD_BYTES + ENTRY_BYTES, len(raw) - SIGNATURE_BYTES + 1, ENTRY_BYTES)
     return int.from_bytes(max(raw[end - TIME_BYTES : end] for end in ends))
 
 
 def capsule_id(line: bytes, number: int) -> bytes:
-    """The id of one capsule of a line."""
+    """Return the id of the capsule with this number in a line (16 bytes)."""
     return line + number.to_bytes(4)
 
 
@@ -134,7 +136,10 @@ def unsigned(
     entries: Sequence[RevocationEntry],
     previous: bytes = NONE,
 ) -> Capsule:
-    """A capsule whose signature is all zero, to be `seal`ed; ValueError for what is none."""
+    """Return a capsule whose signature is zero, for `seal`.
+
+    ValueError if a value does not fit, or if there are no entries or too many.
+    """
     body = b"".join(
         _ENTRY.pack(each.kind, each.key, each.crew, _time(each.before), _time(each.expires))
         for each in entries
@@ -148,32 +153,32 @@ def unsigned(
 
 
 def seal(capsule: Capsule, signature: bytes) -> Capsule:
-    """The same with its signature."""
+    """Return the capsule with this signature (64 bytes)."""
     raw = capsule.raw[:-SIGNATURE_BYTES] + signature
     return msgspec.structs.replace(capsule, raw=raw)
 
 
 def decode(raw: bytes) -> Capsule:
-    """A capsule from its bytes; GossipError for any others. The signature is not looked at."""
+    """Return the capsule of these bytes; GossipError if they are none. Does not verify it."""
     length = len(raw) - _HEAD_BYTES - SIGNATURE_BYTES
     if length <= 0 or length % _ENTRY.size or length > limits.capsule_entries_max * _ENTRY.size:
-        raise GossipError("a capsule of no such length")
+        raise GossipError(f"no capsule has a length of {len(raw)} bytes")
     if not number_of(raw):
-        raise GossipError("a capsule without a number")
+        raise GossipError("a capsule has the number 0; numbers begin at 1")
     created = int.from_bytes(raw[ID_BYTES:_CREATED_BYTES])
     packed = _ENTRY.iter_unpack(raw[_HEAD_BYTES:-SIGNATURE_BYTES])
     entries = tuple(
         RevocationEntry(kind, key, crew, int.from_bytes(before), int.from_bytes(expires))
         for kind, key, crew, before, expires in packed
     )
-    most = limits.time_seconds_max
+    latest = limits.time_seconds_max
     for kind, _, _, before, expires in entries:
-        if not kind or before > most or expires > most or created > most:
-            raise GossipError("a capsule with a time or a kind that cannot be")
+        if not kind or before > latest or expires > latest or created > latest:
+            raise GossipError("a capsule has the kind 0, or a time beyond the largest one")
     return Capsule(raw, created, entries)
 
 
 def _time(seconds: int) -> bytes:
     if not 0 <= seconds <= limits.time_seconds_max:
-        raise ValueError(f"a time of 0 to {limits.time_seconds_max} seconds: {seconds}")
+        raise ValueError(f"a time must be 0 to {limits.time_seconds_max} seconds, not {seconds}")
     return seconds.to_bytes(TIME_BYTES)

@@ -1,4 +1,4 @@
-"""What the protocol is given, and what it asks for: the whole of its dealings with the world."""
+"""The interface of the protocol: the functions that it gets, and the effects that it asks for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,11 +10,12 @@ from crewgate.core.gossip.messages import OutgoingDatagram
 
 
 class CapsuleCrypto(NamedTuple):
-    """What of it the protocol needs.
+    """The cryptographic functions that the protocol needs.
 
-    `verify` says whether a capsule's origin may revoke, and has signed it: which is known of one
-    that is named (True) by another of that origin. `sign` signs for this member (64 bytes); `nonce`
-    gives 8 bytes that nobody can guess.
+    - `verify(capsule, is_named)` returns whether the origin may sign the capsule, and has signed
+      it. If another capsule of the origin names this one, the signature needs no check.
+    - `sign` returns this member's signature (64 bytes).
+    - `nonce` returns 8 bytes that nobody can guess.
     """
 
     verify: Callable[[Capsule, bool], bool]
@@ -24,13 +25,15 @@ class CapsuleCrypto(NamedTuple):
 
 @dataclass(slots=True)
 class ProtocolEffects:
-    """What a step asks of its caller, in this order.
+    """What a step of the protocol asks its caller to do.
 
-    `kept` are capsules for the disk, `applied` revocations for the table, each by the
-    member at its place in `origins`, `sends` messages by
-    member, `compare` members to sync with over a stream, `alarms` what a person should hear,
-    `receipts` those of our own that have changed. `counts`: remember for good that we do, once all
-    that was `kept` before is on the disk.
+    - `kept`: capsules to append to the log on the disk. This comes first.
+    - `applied`: revocations to enter into the table. `origins` has the member that signed each.
+    - `counts`: whether to write to the disk that this member counts, after all earlier capsules.
+    - `sends`: messages to send, each with its receiver. They leave after all of the above is done.
+    - `alarms`: lines for the log.
+    - `receipts`: this member's receipts that have changed.
+    - `compare`: members to sync with over a stream.
     """
 
     kept: list[bytes] = field(default_factory=list)

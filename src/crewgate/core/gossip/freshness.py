@@ -1,26 +1,31 @@
-"""Until when a machine may admit: as long as it has compared with a majority of late.
+"""Computes until when a machine may admit calls: while it has recently compared with a majority.
 
-Whoever has asked others for all that they know, and has been told, knows everything that any of
-them knew when he asked. Two majorities of the same members have a member in common. So what a
-majority has acknowledged is obeyed by every machine that still admits, `max_staleness` later, in
-any partition. Knows no clock: times are seconds of one that is never set.
+If a machine asks another one for everything that it knows, and gets the answer, it knows everything
+that the other one knew at the time of the question. Two majorities of the same members share a
+member. So if a majority has acknowledged a revocation, every machine that still admits calls
+`max_staleness` seconds later obeys it, in any partition. Times are seconds of a monotonic clock.
 
-The members change by the thought of Raft (Ongaro 2014, section 4), without its log. Whoever counts
-admits all new ones that it knows in one step, and nobody else until it knows that these count. One
-that does not count yet, new or with an empty disk, does so once it has compared with a majority of
-those who ever did. One that is evicted goes once a majority with it was compared with since. An
-answer counts only if both machines have the same members, the same ones that ever counted, and the
-same evictions that wait. If a machine waits to drop a member, and another machine that counts has
-dropped it, it drops it too, once it has everything that the other had.
+The members change as in Raft (Ongaro 2014, section 4), but without a log:
+
+- A machine that counts admits all new machines that it knows in one step. It admits no others until
+  it knows that these count.
+- A machine that does not count yet is new, or has an empty disk. It counts as soon as it has
+  compared with a majority of the members that ever counted.
+- A machine drops an evicted member as soon as it has, since the eviction, compared with a majority
+  of the members, the evicted one included.
+- An answer counts only if both machines have the same view: the same members, the same members that
+  ever counted, and the same evictions that wait.
+- If a machine waits to drop a member, and another machine that counts has dropped it, the first
+  machine drops it too, as soon as it has everything that the other machine had.
 
 If several evictions wait, a machine carries them out one by one, in the order of the ids. For each
 one it needs new answers from a majority of the members that it has then. Otherwise it could go from
 five members to three at once. Two of the three, and the other three of the five, would then both
 take themselves for a majority.
 
-The machine that drops a member has asked a majority, so it knows all that was acknowledged among
-the members of before. Whoever follows it must know as much: after the next eviction, the machines
-that remain may have no member in common with those that acknowledged.
+A machine that drops a member has asked a majority. So it knows everything that was acknowledged
+among the members from before. A machine that follows it must know as much: after the next eviction,
+the machines that remain may share no member with those that acknowledged.
 
 Two machines may each evict a different member at the same time. If both succeeded among four, each
 would have three members left. Two machines with one view, and two with the other, would then both
@@ -28,12 +33,16 @@ take themselves for a majority. This cannot happen: each eviction would need a m
 of it and not of the other one. These two majorities share a machine, and no machine forgets an
 eviction.
 
-Who alone counts goes on admitting while the one other that it let in does not count yet. No
-majority is without it: of two both are needed; and whoever else is to count, or to evict it,
-needs an answer of it that is worth nothing before it knows, as they do, that the other counts. Once
-it hears that, it knows all that was acknowledged until then, as if it had compared at that moment.
-Of two newcomers that does not hold: they may count by its answers, and be a majority of three
-without it.
+If only one machine A counts, and it has admitted one new member B, A goes on admitting calls while
+B does not count yet. During this time there is no majority without A:
+
+- Of two members, a majority needs both.
+- If another machine is to begin to count, or to evict A, it needs an answer from A. This answer
+  counts only if both have the same view, so only after A, too, has learned that B counts.
+
+When A learns that B counts, A therefore knows everything that was acknowledged until then, as if it
+had compared at that moment. With two new members this does not hold: both may begin to count by
+A's answers, and would then be a majority of three without A.
 """
 
 import math
@@ -46,16 +55,17 @@ DIGEST_BYTES = 8
 
 
 def majority(count: int) -> int:
-    """How many of `count` members are more than half of them."""
+    """Return the smallest number that is more than half of `count`."""
     return count // 2 + 1
 
 
 class QuorumFreshness:
-    """When one member has compared with which others, there or not.
+    """When one member has last compared with each other member, reachable or not.
 
-    `counts` says that it has all that it ever acknowledged: from before a restart, or by an
-    operator's word. With `any_other` one other is enough, and of two members none: a pair goes on
-    alone, and knows nothing of what is revoked beyond a cut.
+    `counts` says that this member has everything that it ever acknowledged: by its disk, by an
+    operator's word, or because it has compared with a majority since. With `any_other`, one other
+    member is enough, and of two members none is needed: then each machine of a pair goes on alone,
+    and misses what the other one revokes in a partition.
     """
 
     def __init__(self, me: bytes, *, any_other: bool = False, counts: bool = False) -> None:
@@ -63,46 +73,49 @@ class QuorumFreshness:
         self.counts = counts
         self._me = me
         self._others: dict[bytes, float] = {}
-        self._counted: set[bytes] = set()  # who ever did, this one too if others say so
-        self._leaving: dict[bytes, float] = {}  # since when
-        self._answers: dict[bytes, float] = {}  # under `_answers_digest`: who, and asked when
+        # The members that ever counted. This one is among them if another member says so.
+        self._counted: set[bytes] = set()
+        self._leaving: dict[bytes, float] = {}  # since when this machine knows of each eviction
+        # When this machine asked each member that has answered under `_answers_digest`.
+        self._answers: dict[bytes, float] = {}
         self._answers_digest = b""
-        self._began = math.inf  # to compare
-        self._digest: tuple[bool, bytes] | None = None  # and whether this one counted then
+        self._first_compared = math.inf
+        # The digest, and whether this member counted when it was computed.
+        self._digest: tuple[bool, bytes] | None = None
 
     def __repr__(self) -> str:
-        return f"<Freshness of {len(self._others) + 1}, {self.needed} needed>"
+        return f"<QuorumFreshness of {len(self._others) + 1}, {self.needed} needed>"
 
     @property
     def others(self) -> tuple[bytes, ...]:
-        """All members but this one."""
+        """All members except this one."""
         return tuple(self._others)
 
     @property
     def counted(self) -> tuple[bytes, ...]:
-        """All members who ever counted, in order."""
+        """All members that ever counted, in order."""
         return tuple(sorted({*self._counted, *([self._me] if self.counts else ())}))
 
     @property
     def waiting(self) -> tuple[bytes, ...]:
-        """Those who were admitted and have not compared with a majority yet."""
+        """The other members that were admitted and have not counted yet."""
         return tuple(member for member in self._others if member not in self._counted)
 
     @property
     def leaving(self) -> tuple[bytes, ...]:
-        """Those who were evicted, and are members until a majority was asked."""
+        """The members that are evicted, and stay members until a majority agrees."""
         return tuple(self._leaving)
 
     @property
     def digest(self) -> bytes:
-        """8 bytes; machines have the same if they agree on members and on evictions that wait."""
+        """8 bytes that are the same on all machines with the same view."""
         if self._digest is None or self._digest[0] is not self.counts:
-            self._digest = self.counts, self._digested()
+            self._digest = self.counts, self._compute_digest()
         return self._digest[1]
 
     @property
     def needed(self) -> int:
-        """How many others must have been compared with."""
+        """How many other members this machine must have compared with."""
         if not self.counts:
             return 1 if self.any_other else majority(len(self._counted - {self._me}))
         if self.any_other:
@@ -110,7 +123,10 @@ class QuorumFreshness:
         return majority(len(self._others) + 1) - 1
 
     def admit(self, members: Iterable[bytes]) -> bool:
-        """These have shown certificates; whether any is a member that was none."""
+        """Admit machines that have shown a certificate; return whether this admits any new one.
+
+        A machine admits none while it does not count, or while a member does not count yet.
+        """
         new = {each for each in members if each != self._me and each not in self._others}
         if not new or not self.counts or self.waiting:
             return False
@@ -120,9 +136,9 @@ class QuorumFreshness:
     def merge(
         self, members: Iterable[bytes], counted: Iterable[bytes], now: float = -math.inf
     ) -> bool:
-        """What another thinks of who is a member, and who ever counted; whether that is news.
+        """Take over the view of another machine; return whether that changed the view of this one.
 
-        `now` is when it said so; what is read from a disk is of no time.
+        `now` is the time at which it says so; a view from this machine's own disk has none.
         """
         before, newcomer = self.digest, self._newcomer
         self._join(members)
@@ -132,18 +148,21 @@ class QuorumFreshness:
         return self.digest != before
 
     def leave(self, member: bytes, now: float) -> None:
-        """One that a person has evicted: it goes once a majority was compared with since."""
+        """Begin to evict a member.
+
+        This machine drops it when a majority has answered questions from `now` on.
+        """
         if member in self._others and member not in self._leaving:
             self._leaving[member] = now
             self._digest = None
-            self._settle()
+            self._carry_out_evictions()
 
     def let_go(self, members: Iterable[bytes]) -> bool:
-        """Drop who leaves here, and is none of the members of another; whether anybody went.
+        """Drop the leaving members that are not in `members`, the view of another that counts.
 
-        The other counts, and all that it had when it said so is here. It asked a majority. A
-        machine that waited for answers of its own would wait for ever, as nobody else has the same
-        view any more.
+        Return whether this machine dropped any. The other machine has asked a majority. Everything
+        that it had when it sent this view must be here. If this machine waited for its own answers,
+        it would wait for ever, because no other machine has the same view any more.
         """
         gone = self._leaving.keys() - set(members)
         for member in gone:
@@ -151,16 +170,16 @@ class QuorumFreshness:
         return bool(gone)
 
     def drop(self, member: bytes) -> None:
-        """One that is gone for good, by the word of a person who takes the risk: at once."""
+        """Drop a member at once, without a majority: a person orders it and takes the risk."""
         self._others.pop(member, None)
         self._leaving.pop(member, None)
         self._counted.discard(member)
         self._digest = None
 
     def compared(self, member: bytes, asked_at: float) -> bool:
-        """All that a member had is applied here: it was asked for at that time, or later.
+        """Enter that this machine has applied all that a member knew at `asked_at`.
 
-        Whether this machine counts from now on, and did not before.
+        The member counts, and has the same view. Return whether this machine begins to count now.
         """
         if member not in self._others:
             return False
@@ -168,24 +187,25 @@ class QuorumFreshness:
         self._count([member])
         answers = self._current_answers()
         answers[member] = max(answers.get(member, asked_at), asked_at)
-        self._began = min(self._began, asked_at)
-        self._settle()
-        if self.counts or self._at() < self._began + limits.receipt_word_seconds:
+        self._first_compared = min(self._first_compared, asked_at)
+        self._carry_out_evictions()
+        # By then, nothing that this machine acknowledged before it lost its disk counts any more.
+        if self.counts or self._quorum_at() < self._first_compared + limits.receipt_word_seconds:
             return False
         self.counts = True
         return True
 
     def until(self, max_staleness: float) -> float:
-        """When this machine must admit nothing more; -inf if it has not compared at all."""
-        return math.inf if self._newcomer else self._at() + max_staleness
+        """Return until when this machine may admit calls; -inf if it has not compared yet."""
+        return math.inf if self._newcomer else self._quorum_at() + max_staleness
 
     def compared_at(self, member: bytes) -> float:
-        """As of when all that it had is here; -inf if that never was so."""
+        """Return as of when this machine has all that a member knew; -inf if it never had."""
         return self._others.get(member, -math.inf)
 
     @property
     def _newcomer(self) -> bytes:
-        """The one other that there is, if it never counted and this one does; else empty."""
+        """The only other member, if it never counted and this one does; otherwise empty."""
         is_one = self.counts and len(self._others) == 1 and self._counted <= {self._me}
         return next(iter(self._others)) if is_one else b""
 
@@ -202,7 +222,8 @@ class QuorumFreshness:
             self._counted |= new
             self._digest = None
 
-    def _at(self) -> float:
+    def _quorum_at(self) -> float:
+        """Return as of when this machine has compared with as many members as it needs."""
         needed = self.needed
         if not needed:
             return math.inf
@@ -211,13 +232,13 @@ class QuorumFreshness:
         return sorted(self._others.values(), reverse=True)[needed - 1]
 
     def _current_answers(self) -> dict[bytes, float]:
-        """The members that answered under the present digest, and when this machine asked each."""
+        """Return the members that answered under the present digest, with the time of asking."""
         if self._answers_digest != self.digest:
             self._answers, self._answers_digest = {}, self.digest
         return self._answers
 
-    def _settle(self) -> None:
-        """Carry out the evictions that a majority with the same digest has answered since."""
+    def _carry_out_evictions(self) -> None:
+        """Drop each leaving member about which a majority has answered, under the same digest."""
         while self._leaving:
             member = min(self._leaving)
             since = self._leaving[member]
@@ -225,7 +246,7 @@ class QuorumFreshness:
                 return
             self.drop(member)
 
-    def _digested(self) -> bytes:
+    def _compute_digest(self) -> bytes:
         members = b"".join(sorted({self._me, *self._others}))
         hashed = blake2b(members, digest_size=DIGEST_BYTES, person=b"members")
         hashed.update(b"".join(self.counted))

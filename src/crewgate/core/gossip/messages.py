@@ -1,14 +1,15 @@
-"""What one datagram says, once it is opened: a capsule, ids of capsules, a probe, a comparison.
+"""Encodes and decodes the messages of datagrams; each datagram has one, after its decryption.
 
-Each message has one form; any other bytes are a GossipError. Who sent it, and that nobody changed
-it on its way, is known from the seal (`gossip/`).
+A message has one encoding only; `decode` refuses other bytes with a GossipError. The decryption
+gives its sender, and shows that it is unchanged (`gossip/datagram_crypto.py`). The first byte is
+the code of the message; the parts follow, with their lengths in bytes:
 
-    1 capsule | 2 have, 3 want: ids, 20 bytes each
-    4 ping, 5 ack: probe 8, digest 8, updates | 6 ask: probe 8, target 8, updates
-    7 question: nonce 8, life 8, number 8
-    8 answer: nonce 8, life 8, number 8, head 8, members 8, wall 5, counts 1, ids
-    9 check: asked 5, ids
-    10 kept: asked 5, members 8, counts 1, ids
+    1 Push: capsule | 2 IHave, 3 IWant: ids, 20 each
+    4 Ping, 5 Ack: probe 8, digest 8, updates | 6 PingRequest: probe 8, target 8, updates
+    7 PullRequest: nonce 8, life 8, number 8
+    8 PullResponse: nonce 8, life 8, number 8, head 8, members 8, wall 5, counts 1, ids
+    9 PersistQuery: asked 5, ids
+    10 PersistAck: asked 5, members 8, counts 1, ids
 
 An update is member 8, state 1, incarnation 8, address 16 (IPv4 mapped, RFC 4291 §2.5.5.2), port 2.
 """
@@ -26,13 +27,13 @@ from crewgate.errors import GossipError
 
 _PROBE = struct.Struct(">Q8s")
 _UPDATE = struct.Struct(">8sBQ16sH")
-_QUESTION = struct.Struct(">8s8sQ")
-_ANSWER = struct.Struct(">8s8sQQ8s5s?")
-_KEPT = struct.Struct(">5s8s?")
+_PULL_REQUEST = struct.Struct(">8s8sQ")
+_PULL_RESPONSE = struct.Struct(">8s8sQQ8s5s?")
+_PERSIST_ACK = struct.Struct(">5s8s?")
 
 
 class MemberState(enum.IntEnum):
-    """What is thought of a member; the values are sent, and a higher one wins a tie."""
+    """The state of a member. Messages have the value; with equal incarnations a higher one wins."""
 
     ALIVE = 0
     SUSPECT = 1
@@ -41,14 +42,14 @@ class MemberState(enum.IntEnum):
 
 
 class MemberAddress(msgspec.Struct, frozen=True, gc=False):
-    """Where a member is reached: an IPv6 address, or a mapped IPv4 one, in 16 bytes."""
+    """The address of a member: `host` is an IPv6 or mapped IPv4 address in 16 bytes."""
 
     host: bytes
     port: int
 
 
 class MemberUpdate(msgspec.Struct, frozen=True, gc=False):
-    """What is thought of one member, as of the `incarnation` that only it counts up."""
+    """The state of one member, as of an `incarnation` that only this member raises."""
 
     member: bytes
     state: MemberState
@@ -57,25 +58,25 @@ class MemberUpdate(msgspec.Struct, frozen=True, gc=False):
 
 
 class Push(msgspec.Struct, frozen=True, gc=False):
-    """A capsule, as its bytes."""
+    """An encoded capsule."""
 
     raw: bytes
 
 
 class IHave(msgspec.Struct, frozen=True, gc=False):
-    """Ids of capsules that the sender has had of late; who lacks one asks for it."""
+    """Ids of capsules that are new to the sender; a receiver that lacks one asks for it."""
 
     ids: tuple[bytes, ...]
 
 
 class IWant(msgspec.Struct, frozen=True, gc=False):
-    """Ids of capsules that the sender lacks."""
+    """Ids of capsules that the sender lacks and asks for."""
 
     ids: tuple[bytes, ...]
 
 
 class Ping(msgspec.Struct, frozen=True, gc=False):
-    """Are you there? `digest` is of all capsules of the sender (`CapsuleStore.digest`)."""
+    """Asks for an `Ack`. `digest` is of all capsules of the sender (`CapsuleStore.digest`)."""
 
     probe: int
     digest: bytes
@@ -83,7 +84,7 @@ class Ping(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ack(msgspec.Struct, frozen=True, gc=False):
-    """The answer to a ping, by whoever was meant, or through whom was asked."""
+    """The answer to a `Ping`, or to a `PingRequest` when the target has answered."""
 
     probe: int
     digest: bytes
@@ -91,7 +92,7 @@ class Ack(msgspec.Struct, frozen=True, gc=False):
 
 
 class PingRequest(msgspec.Struct, frozen=True, gc=False):
-    """Ping `target` for me, and send me its ack."""
+    """Asks the receiver to ping `target`, and to pass the answer on to the sender."""
 
     probe: int
     target: bytes
@@ -99,7 +100,7 @@ class PingRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class PullRequest(msgspec.Struct, frozen=True, gc=False):
-    """What have you accepted after that `number` of that `life` of yours?"""
+    """Asks what the receiver has accepted after `number` in its run `life`."""
 
     nonce: bytes
     life: bytes
@@ -107,9 +108,10 @@ class PullRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class PullResponse(msgspec.Struct, frozen=True, gc=False):
-    """What came after `number`: `ids`, in order, of `head` in all. `wall` is whole seconds.
+    """What the sender has accepted in its run `life`: `ids`, in order, follow `number`.
 
-    `members` is `QuorumFreshness.digest`; who does not `count` has not yet all that it once had.
+    `head` is its last number, `members` the digest of its view (`QuorumFreshness.digest`), and
+    `wall` its wall clock in whole seconds. Unless it `counts`, it may lack what it acknowledged.
     """
 
     nonce: bytes
@@ -123,9 +125,9 @@ class PullResponse(msgspec.Struct, frozen=True, gc=False):
 
 
 class PersistQuery(msgspec.Struct, frozen=True, gc=False):
-    """Say when these are in force with you, and on your disk.
+    """Asks for a `PersistAck` of these capsules when they are in force and on the receiver's disk.
 
-    `asked` is milliseconds of the sender's clock, which nobody else reads anything out of.
+    `asked` is milliseconds of the sender's clock. The receiver only returns it.
     """
 
     asked: int
@@ -133,7 +135,11 @@ class PersistQuery(msgspec.Struct, frozen=True, gc=False):
 
 
 class PersistAck(msgspec.Struct, frozen=True, gc=False):
-    """They are: the answer to a check that was `asked` then, or a part of it."""
+    """Acknowledges that these capsules are in force and on the sender's disk.
+
+    `asked` is from the query that it answers, or answers in part. `members` is the digest of the
+    sender's view, `counts` whether the sender counts.
+    """
 
     asked: int
     members: bytes
@@ -153,7 +159,7 @@ Message = (
     | PersistQuery
     | PersistAck
 )
-OutgoingDatagram = tuple[bytes, bytes]  # to whom, and the message's bytes
+OutgoingDatagram = tuple[bytes, bytes]  # the member that receives it, and the encoded message
 _IDS: dict[int, type[IHave | IWant]] = {2: IHave, 3: IWant}
 _PROBES: dict[int, type[Ping | Ack | PingRequest]] = {4: Ping, 5: Ack, 6: PingRequest}
 _CODES: dict[type[Message], int] = {
@@ -167,17 +173,17 @@ _CODES: dict[type[Message], int] = {
 
 
 def encode(message: Message) -> bytes:
-    """Its bytes, at most `limits.gossip_message_bytes_max`; ValueError for more than fits."""
+    """Return the bytes of a message; ValueError if they do not fit into a datagram."""
     data = bytes((_CODES[type(message)],)) + _body(message)
     if len(data) > limits.gossip_message_bytes_max:
-        raise ValueError(f"a message of {len(data)} bytes fits in no datagram")
+        raise ValueError(f"a message of {len(data)} bytes does not fit into a datagram")
     return data
 
 
 def decode(data: bytes) -> Message:
-    """A message from its bytes; GossipError. A capsule's own bytes are not looked at."""
+    """Return the message of these bytes; GossipError if they are none. A capsule stays encoded."""
     if not data or len(data) > limits.gossip_message_bytes_max:
-        raise GossipError("a message of no such length")
+        raise GossipError(f"no message has a length of {len(data)} bytes")
     code, body = data[0], data[1:]
     if code == _CODES[Push]:
         return Push(body)
@@ -186,17 +192,17 @@ def decode(data: bytes) -> Message:
     if code in _PROBES:
         return _probe(_PROBES[code], body)
     if code == _CODES[PullRequest]:
-        if len(body) != _QUESTION.size:
-            raise GossipError("a question of no such length")
-        return PullRequest(*_QUESTION.unpack(body))
+        if len(body) != _PULL_REQUEST.size:
+            raise GossipError(f"no PullRequest has a length of {len(data)} bytes")
+        return PullRequest(*_PULL_REQUEST.unpack(body))
     if code == _CODES[PullResponse]:
-        return _answer(body)
+        return _pull_response(body)
     if code == _CODES[PersistQuery]:
         return PersistQuery(int.from_bytes(body[:TIME_BYTES]), _ids(body[TIME_BYTES:]))
     if code == _CODES[PersistAck]:
-        asked, members, counts = _head(_KEPT, body)
-        return PersistAck(int.from_bytes(asked), members, counts, _ids(body[_KEPT.size :]))
-    raise GossipError("a message of no such kind")
+        asked, members, counts = _head(_PERSIST_ACK, body)
+        return PersistAck(int.from_bytes(asked), members, counts, _ids(body[_PERSIST_ACK.size :]))
+    raise GossipError(f"a message has the unknown code {code}")
 
 
 def _body(message: Message) -> bytes:
@@ -212,45 +218,45 @@ def _body(message: Message) -> bytes:
         case PingRequest():
             return _PROBE.pack(message.probe, message.target) + _pack(message.updates)
         case PullRequest():
-            return _QUESTION.pack(message.nonce, message.life, message.number)
+            return _PULL_REQUEST.pack(message.nonce, message.life, message.number)
         case PullResponse():
             nonce, life, members = message.nonce, message.life, message.members
             wall, counts = message.wall.to_bytes(TIME_BYTES), message.counts
             head = (nonce, life, message.number, message.head, members, wall, counts)
-            return _ANSWER.pack(*head) + b"".join(message.ids)
+            return _PULL_RESPONSE.pack(*head) + b"".join(message.ids)
         case PersistAck():
             asked = message.asked.to_bytes(TIME_BYTES)
-            return _KEPT.pack(asked, message.members, message.counts) + b"".join(message.ids)
+            return _PERSIST_ACK.pack(asked, message.members, message.counts) + b"".join(message.ids)
 
 
 def _probe(kind: type[Ping | Ack | PingRequest], body: bytes) -> Ping | Ack | PingRequest:
     if len(body) < _PROBE.size:
-        raise GossipError("a probe that is cut off")
+        raise GossipError("a probe is too short")
     probe, about = _PROBE.unpack_from(body)
     return kind(probe, about, _updates(body[_PROBE.size :]))
 
 
-def _answer(body: bytes) -> PullResponse:
-    nonce, life, number, head, members, wall, counts = _head(_ANSWER, body)
-    rest = body[_ANSWER.size :]
+def _pull_response(body: bytes) -> PullResponse:
+    nonce, life, number, head, members, wall, counts = _head(_PULL_RESPONSE, body)
+    rest = body[_PULL_RESPONSE.size :]
     ids = _ids(rest) if rest else ()
     if not len(ids) <= head - number or (number < head and not ids):
-        raise GossipError("an answer with more than there is, or with nothing of it")
+        raise GossipError(f"a PullResponse from {number} to {head} has {len(ids)} ids")
     return PullResponse(nonce, life, number, head, members, int.from_bytes(wall), counts, ids)
 
 
 def _head(form: struct.Struct, body: bytes) -> tuple[Any, ...]:
-    """The first fields; the last of them is a flag, which has one form."""
+    """Return the first fields. The last one is a flag, which must be 0 or 1."""
     if len(body) < form.size:
-        raise GossipError("a message that is cut off")
+        raise GossipError("a message is too short")
     if body[form.size - 1] > 1:
-        raise GossipError("a flag that is neither set nor not")
+        raise GossipError("a message has a flag that is neither 0 nor 1")
     return form.unpack_from(body)
 
 
 def _ids(body: bytes) -> tuple[bytes, ...]:
     if not body or len(body) % ID_BYTES:
-        raise GossipError("ids that are cut off")
+        raise GossipError(f"a message has {len(body)} bytes of ids, and an id has {ID_BYTES}")
     return tuple(body[at : at + ID_BYTES] for at in range(0, len(body), ID_BYTES))
 
 
@@ -265,11 +271,11 @@ def _pack(updates: Sequence[MemberUpdate]) -> bytes:
 
 def _updates(body: bytes) -> tuple[MemberUpdate, ...]:
     if len(body) % _UPDATE.size:
-        raise GossipError("updates that are cut off")
+        raise GossipError(f"a probe has {len(body)} bytes of updates; each has {_UPDATE.size}")
     try:
         return tuple(
             MemberUpdate(member, MemberState(state), incarnation, MemberAddress(host, port))
             for member, state, incarnation, host, port in _UPDATE.iter_unpack(body)
         )
     except ValueError as error:
-        raise GossipError("a state that no member is in") from error
+        raise GossipError("an update has an unknown state") from error

@@ -1,8 +1,8 @@
-"""Capsules of one line, close together in memory: there may be a million of them.
+"""Stores the capsules of one line in little memory: there may be a million of them.
 
-By its number in a dict, a capsule of one revocation takes as much again as it is long. Here those
-of neighbouring numbers are one piece of bytes, without the id that their place tells. Knows how
-long a capsule is, and nothing else of it.
+In a dict by its number, a capsule of one revocation takes twice the memory of its bytes. Here,
+capsules with neighboring numbers share one bytes object, without their ids, which follow from their
+position. The module knows the length of a capsule, and nothing else of its content.
 """
 
 from collections.abc import Iterator
@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from crewgate.core.gossip.capsules import ENTRY_BYTES, ID_BYTES, LEAST_BYTES, capsule_id
 from crewgate.core.gossip.ranges import Range, ranges_of
 
-_REST_BYTES = LEAST_BYTES - ID_BYTES  # of one without entries, beyond its id
-PAGE = 64  # numbers: each change copies one page, 7 kB of single revocations
+_REST_BYTES = LEAST_BYTES - ID_BYTES  # after the id, and without entries
+PAGE = 64  # numbers in one page; each change copies a page, 7 kB of single revocations
 _NONE = bytes(PAGE)
 
 
 class PackedCapsules:
-    """At most one capsule of each number of a `line` (16 bytes).
+    """At most one capsule for each number of a `line` (16 bytes).
 
-    A page is how many entries each of its capsules has, 0 for none, and all of them in order.
+    A page has the number of entries of each of its capsules (0: no capsule), and the capsules in
+    order.
     """
 
     __slots__ = ("_line", "_pages")
@@ -38,24 +39,24 @@ class PackedCapsules:
         return entries[number % PAGE] > 0
 
     def get(self, number: int) -> bytes | None:
-        """The capsule of that number."""
+        """Return the capsule with this number, or None."""
         entries, packed = self._page(number)
         if not entries[number % PAGE]:
             return None
-        at, end = _place(entries, number % PAGE)
+        at, end = _span(entries, number % PAGE)
         return capsule_id(self._line, number) + packed[at:end]
 
     def put(self, number: int, raw: bytes) -> None:
-        """A capsule, in place of any other of its number."""
+        """Store a capsule, in place of another one with its number."""
         rest = raw[ID_BYTES:]
         self._replace(number, (len(rest) - _REST_BYTES) // ENTRY_BYTES, rest)
 
     def remove(self, number: int) -> None:
-        """There is none of it any more."""
+        """Remove the capsule with this number."""
         self._replace(number, 0, b"")
 
     def ranges(self) -> tuple[Range, ...]:
-        """The numbers that are here."""
+        """Return the numbers of all capsules, as ranges."""
         found: list[Range] = []
         for page in sorted(self._pages):
             entries, first = self._pages[page][0], page * PAGE
@@ -68,13 +69,13 @@ class PackedCapsules:
         return tuple(found)
 
     def pages(self) -> Iterator[tuple[int, bytes]]:
-        """Each page, the last one first, and what its last capsule has after its id: its age."""
+        """Yield each page, the last one first, with its last capsule without the id."""
         for page, (entries, packed) in sorted(self._pages.items(), reverse=True):
             last = len(entries.rstrip(b"\0")) - 1
-            yield page, packed[_place(entries, last)[0] :]
+            yield page, packed[_span(entries, last)[0] :]
 
     def numbers(self, page: int) -> list[int]:
-        """Those of a page, the last one first."""
+        """Return the numbers of the capsules of a page, the last one first."""
         entries, _ = self._pages.get(page, (_NONE, b""))
         return [page * PAGE + slot for slot in range(PAGE - 1, -1, -1) if entries[slot]]
 
@@ -84,7 +85,7 @@ class PackedCapsules:
     def _replace(self, number: int, count: int, rest: bytes) -> None:
         slot = number % PAGE
         entries, packed = self._page(number)
-        at, end = _place(entries, slot)
+        at, end = _span(entries, slot)
         entries = entries[:slot] + bytes((count,)) + entries[slot + 1 :]
         if entries == _NONE:
             self._pages.pop(number // PAGE, None)
@@ -92,8 +93,8 @@ class PackedCapsules:
             self._pages[number // PAGE] = entries, packed[:at] + rest + packed[end:]
 
 
-def _place(entries: bytes, slot: int) -> tuple[int, int]:
-    """Where in its page a capsule begins and ends."""
+def _span(entries: bytes, slot: int) -> tuple[int, int]:
+    """Return where a capsule begins and ends in its page."""
     before = entries[:slot]
     at = (slot - before.count(0)) * _REST_BYTES + sum(before) * ENTRY_BYTES
     count = entries[slot]

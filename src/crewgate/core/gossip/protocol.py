@@ -1,8 +1,8 @@
-"""One member of the gossip: messages in, messages and revocations out.
+"""Runs the protocol of one member: messages in, messages and revocations out.
 
-Wires archive, spread and membership, and decides what becomes of each message. Time and bytes come
-as arguments; what is to be sent, applied, compared or said comes back as `ProtocolEffects`. Knows
-neither sockets nor seals, nor what a revocation does.
+`ProtocolNode` connects the parts of this package, and decides what happens with each message. Time
+and bytes come as arguments. What the caller must send, apply, sync or log comes back as
+`ProtocolEffects`. The module knows no sockets and no encryption, and not what a revocation does.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,17 +38,22 @@ from crewgate.core.gossip.messages import (
 from crewgate.core.gossip.randomness import RandomSource, some
 from crewgate.errors import GossipError
 
-_SPREAD = (
-    AcceptResult.NEW,
-    AcceptResult.CONFLICT,
-)  # no sets: it takes long to hash one of an enumeration
-_APPLIED = *_SPREAD, AcceptResult.UNKEPT
+# Tuples, because it takes long to hash a member of an enumeration for a set.
+_STORED = (AcceptResult.NEW, AcceptResult.CONFLICT)
+_APPLIED = *_STORED, AcceptResult.UNKEPT
+_ALARMS = {
+    AcceptResult.CONFLICT: "another capsule has this id; its origin is dishonest, or a copy of its "
+    "folder runs on another machine: end the copy",
+    AcceptResult.UNKEPT: "it is in force here, but not stored and not passed on: there is no room "
+    "for it, or it expires too late",
+}
 
 
 class ProtocolNode:
-    """One member in one life: `line` is its id and an epoch that no other life of it has had.
+    """One member in one run.
 
-    `now` is seconds of a clock that is never set, `wall` whole seconds of one that may be.
+    `line` is its id (8 bytes) and an epoch (8 bytes) that none of its other runs has. In all
+    methods, `now` is seconds of a monotonic clock, and `wall` whole seconds of the wall clock.
     """
 
     def __init__(
@@ -57,7 +62,7 @@ class ProtocolNode:
         cluster: bytes,
         address: MemberAddress,
         *,
-        chance: RandomSource,
+        random_source: RandomSource,
         crypto: CapsuleCrypto,
         freshness: QuorumFreshness,
         origin_peers: int = limits.spread_origin_peers,
@@ -70,34 +75,36 @@ class ProtocolNode:
             self.life, freshness, has=self._has, holds=self._holds, nonce=crypto.nonce
         )
         self.receipts = AckTracker(freshness, self._holds)
-        self.members = Membership(self.me, address, chance)
+        self.members = Membership(self.me, address, random_source)
         self._line = line
         self._cluster = cluster
-        self._chance = chance
+        self._random = random_source
         self._sign = crypto.sign
-        self._judging = CapsuleVerifier(self.archive, crypto.verify)
-        self._spread = Disseminator(chance, egress := EgressBudget(), origin_peers=origin_peers)
-        self._egress = egress
+        self._verifier = CapsuleVerifier(self.archive, crypto.verify)
+        self._egress = EgressBudget()
+        self._disseminator = Disseminator(random_source, self._egress, origin_peers=origin_peers)
         self._number = 0
-        self._previous = capsules.NONE  # what our next capsule names
-        self._wanted: dict[bytes, float] = {}  # until when it is asked of nobody else
+        self._previous = capsules.NONE  # what this member's next capsule names
+        # Until when each requested id is not requested again.
+        self._wanted: dict[bytes, float] = {}
         self._settled = SeenIds()
-        self._news_at = 0.0
+        # When this member last accepted a capsule, or synced because digests differed.
+        self._changed_at = 0.0
         self._next_sync = 0.0
 
     def __repr__(self) -> str:
-        return f"<Node {self.me.hex()} {self.archive!r} {self.members!r}>"
+        return f"<ProtocolNode {self.me.hex()} {self.archive!r} {self.members!r}>"
 
     @property
     def next_at(self) -> float:
-        """When `due` has something to do."""
-        spread = self._spread.next_at
+        """When `due` next has something to do."""
+        push_at = self._disseminator.next_at
         at = min(self.members.next_at, self._next_sync)
         at = min(at, self.anti_entropy.next_at, self.receipts.next_at)
-        return at if spread is None else min(at, spread)
+        return at if push_at is None else min(at, push_at)
 
     def revoke(self, entries: Sequence[RevocationEntry], now: float, wall: int) -> ProtocolEffects:
-        """Sign revocations of our own, as many capsules as they need, and begin to tell them."""
+        """Sign revocations of this member, in as many capsules as they need, and push them."""
         effects = ProtocolEffects()
         for at in range(0, len(entries), limits.capsule_entries_max):
             some_ = entries[at : at + limits.capsule_entries_max]
@@ -109,107 +116,111 @@ class ProtocolNode:
         return effects
 
     def receive(self, sender: bytes, data: bytes, now: float, wall: int) -> ProtocolEffects:
-        """What `sender` has sent; GossipError for what no member says, and nothing has changed."""
+        """Handle a message of `sender`. An invalid one raises GossipError and changes nothing."""
         message = decode(data)
         effects = ProtocolEffects()
         if isinstance(message, Push):
-            for capsule in self._judging.new([message.raw]):
-                if not self._judging.is_good(capsule):
-                    raise GossipError("a capsule that no origin signed")
+            for capsule in self._verifier.new([message.raw]):
+                if not self._verifier.is_good(capsule):
+                    raise GossipError(f"capsule {capsule.id.hex()}: its origin has not signed it")
                 self._take(capsule, effects, now, wall)
         elif isinstance(message, IHave):
-            self._ask_for(sender, message.ids, effects, now)
+            self._request(sender, message.ids, effects, now)
         elif isinstance(message, IWant):
-            self._hand(sender, message.ids, effects, now)
+            self._hand_over(sender, message.ids, effects, now)
         elif isinstance(message, PullRequest):
             effects.sends.append((sender, encode(self.anti_entropy.answer(message, wall))))
         elif isinstance(message, PullResponse):
             self._compare(sender, message, effects, now, wall)
         elif isinstance(message, PersistQuery):
-            self._ask_for(sender, message.ids, effects, now)
+            self._request(sender, message.ids, effects, now)
             effects.sends += self.receipts.checked(sender, message)
         elif isinstance(message, PersistAck):
             effects.receipts += self.receipts.on_ack(sender, message, now)
         else:
-            self._probed(sender, message, effects, now)
+            self._on_probe(sender, message, effects, now)
         return effects
 
     def add_members(self, members: Iterable[tuple[bytes, MemberAddress]], now: float) -> None:
-        """These have shown certificates of this cluster some time, to us or to somebody else."""
-        met = []
+        """Add machines that have shown a certificate of this cluster, here or to another member."""
+        others = []
         for member, address in members:
             if member != self.me:
                 self.members.introduce(member, address, now)
-                met.append(member)
-        self.freshness.admit(met)
+                others.append(member)
+        self.freshness.admit(others)
         self.anti_entropy.ask_all(now)
 
     def merge_views(self, members: Iterable[bytes], counted: Iterable[bytes], now: float) -> None:
-        """Whom another takes for members, and who of them has ever counted."""
+        """Merge the view of another member: the members, and those of them that ever counted."""
         self.freshness.merge(members, counted, now)
         self.anti_entropy.ask_all(now)
 
     def drop_members(self, members: Iterable[bytes], now: float) -> None:
-        """Whom another that counts takes for all members."""
+        """Drop the leaving members that are not in `members`, the view of another that counts."""
         if self.freshness.let_go(members):
             self.anti_entropy.ask_all(now)
 
     def evict(self, member: bytes, now: float) -> None:
-        """One that was evicted: it is told nothing, and counts until a majority was asked."""
+        """Send an evicted member nothing more. It stays in the view until a majority agrees."""
         self.freshness.leave(member, now)
         self.members.forget(member)
         self.anti_entropy.ask_all(now)
 
     def kept(self, raws: Iterable[bytes], now: float) -> ProtocolEffects:
-        """These capsules are on the disk."""
+        """Enter that these capsules are on the disk."""
         effects = ProtocolEffects()
         ids = (raw[: capsules.ID_BYTES] for raw in raws)
         effects.sends, effects.receipts = self.receipts.kept(ids, now)
         return effects
 
     def due(self, now: float, wall: int) -> ProtocolEffects:
-        """What is to be done by now."""
+        """Do everything that is due by now."""
         self.archive.expire(wall)
         effects = ProtocolEffects()
-        effects.sends += self._spread.due(self.members.reachable, now)
+        effects.sends += self._disseminator.due(self.members.reachable, now)
         effects.sends += self.members.due(self.archive.digest, now)
         effects.sends += self.anti_entropy.due(now) + self.receipts.due(now)
         if now >= self._next_sync:
-            self._next_sync = now + limits.sync_seconds * self._chance.uniform(0.9, 1.1)
-            effects.compare += some(self._chance, self.members.reachable, 1)
+            self._next_sync = now + limits.sync_seconds * self._random.uniform(0.9, 1.1)
+            effects.compare += some(self._random, self.members.reachable, 1)
             self._wanted = {id_: at for id_, at in self._wanted.items() if at > now}
             self.receipts.forget_askers()
         return effects
 
     def lacking(self, held: Held) -> Iterator[bytes]:
-        """What to hand to somebody who has so much; GossipError for what nobody says."""
+        """Return the capsules that a member with `held` lacks (see `CapsuleStore.lacking`).
+
+        GossipError if `held` is not valid.
+        """
         try:
             return self.archive.lacking(held)
         except ValueError as error:
             raise GossipError(str(error)) from error
 
     def take(self, raws: Iterable[bytes], now: float, wall: int) -> ProtocolEffects:
-        """Capsules that somebody handed over; they are not told on, for they may be a million.
+        """Take capsules that a member hands over. They are not pushed: there may be a million.
 
-        Those that no origin signed are left out. GossipError if there is one among them that is
-        none, or of which nobody here can tell, and none of them was taken: what is remembered and
-        never applied would be taken for known ever after.
+        Capsules that their origins have not signed are left out. GossipError if one cannot be
+        decoded, or if no certificate here allows its origin to sign it. Then none is taken: a
+        capsule that was stored and never applied would count as known for ever.
         """
         effects = ProtocolEffects()
-        for capsule in self._judging.new(raws):
-            if self._judging.is_good(capsule):
-                self._take(capsule, effects, now, wall, tells=False)
+        for capsule in self._verifier.new(raws):
+            if self._verifier.is_good(capsule):
+                self._take(capsule, effects, now, wall, pushes=False)
         return effects
 
     def restore(self, raws: Iterable[bytes], now: float, wall: int) -> ProtocolEffects:
-        """What is on our own disk was good before it came there; what a later version wrote waits.
+        """Take the capsules of this member's own disk, which were verified before they got there.
 
-        Only what is to be applied is asked for.
+        A capsule that only a later version can read is left out, and stays on the disk. The effects
+        are only revocations to apply.
         """
         effects = ProtocolEffects()
         for raw in raws:
             with suppress(GossipError):
-                self._take(capsules.decode(raw), effects, now, wall, tells=False)
+                self._take(capsules.decode(raw), effects, now, wall, pushes=False)
         self.kept(effects.kept, now)
         return ProtocolEffects(applied=effects.applied, origins=effects.origins)
 
@@ -220,30 +231,30 @@ class ProtocolNode:
         now: float,
         wall: int,
         *,
-        tells: bool = True,
+        pushes: bool = True,
         is_own: bool = False,
     ) -> None:
-        """Keep, apply and tell a capsule that is good."""
-        standing = self.archive.accept(capsule, wall)
-        if standing in _APPLIED:
+        """Store, apply and push a good capsule."""
+        result = self.archive.accept(capsule, wall)
+        if result in _APPLIED:
             applied = [each for each in capsule.entries if each.expires > wall]
             effects.applied += applied
             effects.origins += [capsule.origin] * len(applied)
-        if standing in _SPREAD:
-            self._news_at = now
+        if result in _STORED:
+            self._changed_at = now
             self._wanted.pop(capsule.id, None)
             self.anti_entropy.accepted.add(capsule.id)
             self.receipts.accepted(capsule.id)
             effects.kept.append(capsule.raw)
-            if tells:
+            if pushes:
                 peers = self.members.reachable
-                effects.sends += self._spread.begin(capsule.raw, peers, now, is_own=is_own)
-        elif standing is not AcceptResult.KNOWN:
+                effects.sends += self._disseminator.begin(capsule.raw, peers, now, is_own=is_own)
+        elif result is not AcceptResult.KNOWN:
             self._settled.add(capsule.id)
-        if standing is AcceptResult.CONFLICT:
+        if result is AcceptResult.CONFLICT:
             self.anti_entropy.accepted.forget()
-        if standing in (AcceptResult.CONFLICT, AcceptResult.UNKEPT):
-            effects.alarms.append(f"{standing.value}: a capsule of {capsule.id.hex()}")
+        if result in (AcceptResult.CONFLICT, AcceptResult.UNKEPT):
+            effects.alarms.append(f"capsule {capsule.id.hex()}: {_ALARMS[result]}")
 
     def _holds(self, id_: bytes) -> bool:
         return self.archive.get(id_) is not None
@@ -255,14 +266,15 @@ class ProtocolNode:
         self, sender: bytes, answer: PullResponse, effects: ProtocolEffects, now: float, wall: int
     ) -> None:
         found = self.anti_entropy.answered(sender, answer, now, wall)
-        self._ask_for(sender, found.lacking, effects, now)
+        self._request(sender, found.lacking, effects, now)
         effects.counts = found.counts
         if found.needs_sync:
             effects.compare.append(sender)
 
-    def _ask_for(
+    def _request(
         self, sender: bytes, ids: Sequence[bytes], effects: ProtocolEffects, now: float
     ) -> None:
+        """Request the capsules that are lacking, except those that were requested just now."""
         lacking = [id_ for id_ in ids if not self._has(id_) and self._wanted.get(id_, 0) <= now]
         if len(self._wanted) + len(lacking) > limits.wants_max:
             self._wanted = {id_: at for id_, at in self._wanted.items() if at > now}
@@ -271,10 +283,10 @@ class ProtocolNode:
         self._wanted.update((id_, now + limits.want_again_seconds) for id_ in lacking)
         effects.sends.append((sender, encode(IWant(tuple(lacking)))))
 
-    def _hand(
+    def _hand_over(
         self, sender: bytes, ids: Sequence[bytes], effects: ProtocolEffects, now: float
     ) -> None:
-        """Give what is asked for, as far as there is anything left to send."""
+        """Send the requested capsules, as far as the bandwidth budget allows."""
         for raw in filter(None, map(self.archive.get, ids)):
             if self._egress.level(now) <= 0:
                 return
@@ -282,7 +294,7 @@ class ProtocolNode:
             self._egress.spend(len(data))
             effects.sends.append((sender, data))
 
-    def _probed(
+    def _on_probe(
         self, sender: bytes, message: Ping | Ack | PingRequest, effects: ProtocolEffects, now: float
     ) -> None:
         members, digest = self.members, self.archive.digest
@@ -293,7 +305,8 @@ class ProtocolNode:
             return
         else:
             effects.sends += members.acked(message, now)
-        is_quiet = now - self._news_at >= limits.sync_quiet_seconds
+        is_quiet = now - self._changed_at >= limits.sync_quiet_seconds
         if message.digest != digest and is_quiet:
-            self._news_at = now  # once for all who say so now
+            # One sync is enough, however many members have another digest now.
+            self._changed_at = now
             effects.compare.append(sender)

@@ -1,4 +1,4 @@
-"""The dice, which the core does not have: a seeded `random.Random` is one."""
+"""Random choices for the protocol, from a source that the caller passes in."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
@@ -7,15 +7,15 @@ T = TypeVar("T")
 
 
 class RandomSource(Protocol):
-    """What of randomness the protocol needs; none of it is a secret."""
+    """The random functions that the protocol needs, as `random.Random` has them; none is secret."""
 
     def sample(self, population: Sequence[T], k: int) -> list[T]:
-        """`k` different ones."""
+        """Return `k` different items, in random order."""
 
     def uniform(self, a: float, b: float) -> float:
-        """Between `a` and `b`."""
+        """Return a number between `a` and `b`."""
 
 
-def some(chance: RandomSource, population: Sequence[T], count: int) -> list[T]:
-    """`count` different ones, or all, in no order, if there are no more."""
-    return chance.sample(population, min(count, len(population)))
+def some(source: RandomSource, population: Sequence[T], count: int) -> list[T]:
+    """Return `count` different items in random order; all if there are no more."""
+    return source.sample(population, min(count, len(population)))

@@ -1,22 +1,22 @@
-"""Whole numbers from 1 as ranges: what is there of a line, in little room while it is dense."""
+"""Sets of whole numbers from 1 as ranges: small while the numbers of a line are dense."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-Range = tuple[int, int]  # first and last
+Range = tuple[int, int]  # the first number and the last
 
 
 class IntervalSet:
-    """A set of whole numbers that somebody else has told of; ValueError for what is none."""
+    """A set of whole numbers from 1, made from the ranges that another member has sent."""
 
     __slots__ = ("_firsts", "_lasts")
 
     def __init__(self, ranges: Sequence[Range]) -> None:
-        """In order, with a gap between any two."""
+        """ValueError if the ranges are not in order, with a gap between any two."""
         end = -1
         for first, last in ranges:
             if first <= end + 1 or first < 1 or last < first:
-                raise ValueError("no set of ranges")
+                raise ValueError(f"invalid range after {max(end, 0)}: {first} to {last}")
             end = last
         self._firsts = [first for first, _ in ranges]
         self._lasts = [last for _, last in ranges]
@@ -30,7 +30,7 @@ class IntervalSet:
 
 
 def ranges_of(numbers: Iterable[int]) -> tuple[Range, ...]:
-    """Different numbers from 1, in any order, as the ranges that they make up."""
+    """Return the ranges of different numbers from 1, which may be in any order."""
     ranges: list[Range] = []
     first = last = -1
     for number in sorted(numbers):

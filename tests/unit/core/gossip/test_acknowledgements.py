@@ -255,7 +255,7 @@ def test_made_up_ids_are_remembered_in_bounded_number() -> None:
     for turn in range(limits.checks_max // limits.gossip_ids_max + 2):
         made_up = ids(*range(1000 * turn + 1, 1000 * turn + limits.gossip_ids_max))
         assert one.receipts.checked(member_id(1), PersistQuery(1, made_up)) == []
-    assert len(one.receipts._asked) <= limits.checks_max
+    assert len(one.receipts._askers) <= limits.checks_max
     one.receipts.forget_askers()
     one.receipts.checked(member_id(1), PersistQuery(1, ids(10**9)))
     one.accept(10**9)
@@ -274,12 +274,12 @@ def test_receipts_are_bounded_and_end() -> None:
     """One too many is refused, and one of nothing: it would be everywhere at once."""
     one = One(3)
     begun = [one.begin(number) for number in range(limits.receipts_max)]
-    with pytest.raises(ValueError, match="waited for already"):
+    with pytest.raises(ValueError, match="already wait for acknowledgements, the maximum"):
         one.begin(10**6)
     one.receipts.end(begun[0])
     one.receipts.end(begun[0])
     assert one.tell(1, 0) == []
-    with pytest.raises(ValueError, match="nothing was kept"):
+    with pytest.raises(ValueError, match="no capsule of it was stored"):
         one.receipts.begin([], 0.0)
     one.begin(10**6)
     for receipt in list(one.receipts._open):

@@ -184,7 +184,7 @@ def test_under_load_that_never_ends_it_has_compared_of_late(late: int, age: floa
         while answers and answers[0][0] <= now:
             one.answered(answers.pop(0)[1], now)
         assert step < 1500 or one.since > now - age
-        assert len(one.comparing._turns) < 100
+        assert len(one.comparing._schedule) < 100
     assert asked < 6 * 40
 
 
@@ -387,7 +387,7 @@ def test_a_thousand_members_are_asked_one_after_the_other() -> None:
         asked += len(one.comparing.due(tick * 0.1))
         assert asked <= (tick * 0.1 + 0.01) * limits.compare_members_each + 1
     assert asked > 2500
-    assert len(one.comparing._turns) <= 1000
+    assert len(one.comparing._schedule) <= 1000
 
 
 def test_the_median_of_the_clocks() -> None:

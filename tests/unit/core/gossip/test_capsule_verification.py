@@ -151,7 +151,7 @@ def test_of_whom_nobody_here_can_tell_is_not_left_out() -> None:
     """Its certificate may be on its way: who went on without it would lack what others obey."""
     stranger = signed(7, unsigned(line(7), 1, WALL, [entry(1)]))
     one = Counted()
-    with pytest.raises(GossipError, match="no origin may have signed"):
+    with pytest.raises(GossipError, match="no certificate here allows its origin to sign it"):
         one.accept([*raws_of(chain(2)), stranger.raw])
     assert len(one.archive) == 0
 

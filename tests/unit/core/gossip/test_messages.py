@@ -134,5 +134,5 @@ def test_an_answer_tells_some_of_what_there_is(number: int, head: int, count: in
 )
 def test_what_fits_in_no_datagram_is_not_written(message: Message) -> None:
     """Cut into several messages by whoever says it, or not said."""
-    with pytest.raises(ValueError, match="fits in no datagram"):
+    with pytest.raises(ValueError, match="does not fit into a datagram"):
         encode(message)

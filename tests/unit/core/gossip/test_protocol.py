@@ -48,7 +48,7 @@ def node(index: int = 0) -> ProtocolNode:
         line(index, 9),
         CLUSTER,
         address_of(index),
-        chance=random.Random(index),
+        random_source=random.Random(index),
         crypto=CapsuleCrypto(verify, lambda message: sign(index, message), lambda: b"no guess"),
         freshness=QuorumFreshness(member_id(index), counts=True),
     )
@@ -158,7 +158,11 @@ def test_two_capsules_of_one_number_are_both_applied_with_an_alarm() -> None:
     effects = one.receive(YOU, encode(Push(capsule(index=1, key=6).raw)), 0.0, WALL)
     assert len(effects.applied) == 1
     assert effects.sends
-    assert effects.alarms == [f"conflict: a capsule of {capsule(index=1).id.hex()}"]
+    [alarm] = effects.alarms
+    assert alarm == (
+        f"capsule {capsule(index=1).id.hex()}: another capsule has this id; its origin is "
+        "dishonest, or a copy of its folder runs on another machine: end the copy"
+    )
 
 
 def test_another_digest_leads_to_a_comparison_once_it_is_quiet() -> None:

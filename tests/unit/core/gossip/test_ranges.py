@@ -23,5 +23,5 @@ def test_they_are_a_set(numbers: set[int]) -> None:
 )
 def test_what_is_no_set_of_ranges_is_refused(ranges: list[Range]) -> None:
     """Below 1, backwards, touching, out of order, overlapping."""
-    with pytest.raises(ValueError, match="no set"):
+    with pytest.raises(ValueError, match="invalid range after"):
         IntervalSet(ranges)
