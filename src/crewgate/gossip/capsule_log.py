@@ -1,11 +1,11 @@
-"""The capsules on the disk: one file for each span of time in which they expire.
+"""The log of capsules on the disk: one file for each span of time in which capsules expire.
 
-A record that `append` has returned from is in the kernel (it survives a SIGKILL of the process),
-and on the disk after `sync`. What a crash tore is left out when it is read, and what follows it is
-found again by its mark. Nothing is rewritten: when a span is over, its file goes. Knows nothing of
-what a capsule says but when it expires. Files are read in pieces: there may be a million in one.
+A record is in the kernel when `append` returns (it survives a SIGKILL of the process), and on the
+disk after `sync`. A reader leaves out a record that a crash has torn, and finds the next record by
+its mark. The log is never rewritten: when a span is over, its file is deleted. The log uses nothing
+of a capsule but its time of expiry. Files are read in pieces: one may have a million capsules.
 
-    record: mark 4 | length 2, CRC-32 4 (of what follows) | capsule
+    record: mark 4 bytes | length 2, CRC-32 of the capsule 4 | capsule
 """
 
 import os
@@ -29,29 +29,30 @@ _RECORD_BYTES_MAX = _HEAD.size + _CAPSULE_BYTES_MAX
 
 
 class CapsuleLog:
-    """The files in `folder`; one process writes them. Times are whole seconds of the wall clock.
+    """The files in `folder`, which one process writes. Times are whole seconds of the wall clock.
 
-    A full disk makes it incomplete, which is said once: revocations are applied all the same, and
-    the other machines have them. What the disk did not take is kept, and appended by `retry`.
+    If the disk is full, the log is `incomplete`, and says so once. The revocations are in force all
+    the same, and other machines have them. `retry` appends what the disk did not take.
     """
 
     def __init__(self, folder: Path, log: Callable[[str], None]) -> None:
-        """Make the folder, if it is not there; OSError."""
+        """Make the folder if there is none. Raises OSError."""
         make_folder(folder, 0o700)
         self._folder = folder
         self._log = log
         self._open: dict[int, int] = {}  # descriptors by span
         self._unsynced: set[int] = set()
-        self._syncing = threading.Lock()
-        self._is_named = True  # the names of all files are on the disk
-        self._missing: list[bytes] = []  # the archive has them too: no bytes of their own
+        self._sync_lock = threading.Lock()
+        self._is_named = True  # whether the names of all files are on the disk
+        # The capsules to append again. The capsule store has them too, so they take no own memory.
+        self._missing: list[bytes] = []
         self.incomplete = False
 
     def __repr__(self) -> str:
         return f"<CapsuleLog {self._folder.name} files={len(self._open)}>"
 
     def append(self, raws: Iterable[bytes]) -> list[bytes]:
-        """Add capsules, all of one span in one piece; those of spans for which there was room."""
+        """Append capsules, one write for each span; return those of the writes that succeeded."""
         spans: dict[int, list[bytes]] = {}
         for raw in raws:
             spans.setdefault(expires_of(raw) // limits.capsule_file_seconds, []).append(raw)
@@ -64,15 +65,15 @@ class CapsuleLog:
         return written
 
     def lose(self, raws: Iterable[bytes], why: str) -> None:
-        """All that was appended since the last sync did not reach the disk: to be appended anew."""
+        """Enter that the capsules since the last sync are not on the disk: `retry` appends them."""
         self._missing += raws
         for span in [*self._unsynced]:
             self._unsynced.discard(span)
-            self._let_go(span)
+            self._close_if_synced(span)
         self._log_failure(why)
 
     def retry(self, now: int) -> list[bytes]:
-        """Append what is missing and not over; what there was room for, to be synced."""
+        """Append the missing capsules that have not expired; return those to sync."""
         if not self.incomplete:
             return []
         missing, self._missing = self._missing, []
@@ -83,20 +84,20 @@ class CapsuleLog:
         return written
 
     def synced(self) -> None:
-        """The disk has all that was appended: with nothing missing, the log is complete again."""
+        """Enter that a sync has succeeded. If nothing is missing, the log is complete again."""
         if self.incomplete and not self._missing:
             self.incomplete = False
             self._log(f"{self._folder}: all revocations are on this disk again")
 
     def _write(self, span: int, raws: Iterable[bytes]) -> bool:
-        """Whether there was room."""
+        """Return whether the kernel has taken all of the capsules."""
         data = b"".join(_HEAD.pack(_MARK, len(raw), zlib.crc32(raw)) + raw for raw in raws)
         try:
             descriptor = self._descriptor(span)
             written = os.write(descriptor, data)
         except OSError as error:
             self._log_failure(cause(error))
-            self._let_go(span)
+            self._close_if_synced(span)
             return False
         self._unsynced.add(span)
         if written != len(data):
@@ -105,22 +106,23 @@ class CapsuleLog:
         return True
 
     def sync(self) -> None:
-        """Wait until the disk has all that was appended; OSError. Any thread may, each in its turn.
+        """Wait until the disk has all that was appended. Any thread may call this. Raises OSError.
 
-        What could not be written then may be gone, though the next call says that all is well.
+        After an OSError, the capsules may be lost even if the next call succeeds.
         """
-        with self._syncing:  # or what another has begun would pass for done
+        # One thread at a time: a second one must not return before the first one's fsync has ended.
+        with self._sync_lock:
             self._sync()
 
     def replay(self, now: int) -> Iterator[bytes]:
-        """All whole capsules of spans that are not over; OSError."""
+        """Yield all whole capsules of spans that are not over. Raises OSError."""
         for span, path in self._files():
             if not _is_over(span, now):
                 with path.open("rb") as file:
                     yield from records(file)
 
     def drop(self, now: int) -> None:
-        """Delete the files of spans that are over."""
+        """Delete the files of the spans that are over. Raises OSError."""
         for span, path in self._files():
             if _is_over(span, now):
                 descriptor = self._open.pop(span, None)
@@ -130,18 +132,20 @@ class CapsuleLog:
                 path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for descriptor in self._open.values():
             os.close(descriptor)
         self._open.clear()
 
     def _sync(self) -> None:
         for span in sorted(self._unsynced):
-            self._unsynced.discard(span)  # before: what is appended meanwhile is for the next
+            # This comes before the fsync: what is appended meanwhile is for the next sync.
+            self._unsynced.discard(span)
             try:
                 os.fsync(self._open[span])
             except (KeyError, OSError):
-                if span in self._open:  # else its time was over meanwhile
+                # If the file is not open any more, `drop` has deleted it meanwhile.
+                if span in self._open:
                     self._unsynced.add(span)
                     raise
         if not self._is_named:
@@ -163,40 +167,40 @@ class CapsuleLog:
         self._is_named = False
         return descriptor
 
-    def _let_go(self, span: int) -> None:
-        """Have the next write open the file anew: another disk may be in this one's place by then.
+    def _close_if_synced(self, span: int) -> None:
+        """Close a file, so that the next write opens it again: by then the disk may be another one.
 
-        Not before all that was appended is synced or lost, nor during a sync, which would be of
-        whatever has the descriptor's number next.
+        The file stays open if capsules in it wait for a sync, or during a sync: the sync would use
+        the number of the descriptor, which another file may have by then.
         """
-        if span not in self._unsynced and self._syncing.acquire(blocking=False):
+        if span not in self._unsynced and self._sync_lock.acquire(blocking=False):
             try:
                 descriptor = self._open.pop(span, None)
                 if descriptor is not None:
                     os.close(descriptor)
             finally:
-                self._syncing.release()
+                self._sync_lock.release()
 
     def _close_half(self) -> None:
-        """Those files that were opened first, once the disk has what is in them; OSError."""
-        with self._syncing:
+        """Sync, and close the files that were opened first. Raises OSError."""
+        with self._sync_lock:
             self._sync()
             for span in [*self._open][: (len(self._open) + 1) // 2]:
                 os.close(self._open.pop(span))
 
     def _log_failure(self, why: str) -> None:
         if not self.incomplete:
-            self._log(f"{self._folder}: {why}; revocations are in force, and not on this disk")
+            self._log(f"{self._folder}: {why}; revocations are in force, but not on this disk")
         self.incomplete = True
 
 
 def records(file: BinaryIO) -> Iterator[bytes]:
-    """The whole records of a file, whatever is torn or damaged between them; OSError."""
+    """Yield the capsules of all whole records, and skip what is torn or damaged. Raises OSError."""
     data, is_last = b"", False
     while not is_last:
         piece = file.read(limits.capsule_piece_bytes)
         data, is_last = data + piece, not piece
-        # A record that begins after this may go on in the next piece.
+        # A record that begins after this position may continue in the next piece.
         last = len(data) - (_HEAD.size if is_last else _RECORD_BYTES_MAX)
         at = 0
         while 0 <= (found := data.find(_MARK, at)) <= last:
@@ -208,7 +212,7 @@ def records(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _record(data: bytes, at: int) -> bytes | None:
-    """The capsule whose record begins there, if it is whole."""
+    """Return the capsule of the record that begins at `at`; None if the record is not whole."""
     _, length, checksum = _HEAD.unpack_from(data, at)
     raw = data[at + _HEAD.size : at + _HEAD.size + length]
     is_whole = 0 < length <= _CAPSULE_BYTES_MAX and len(raw) == length

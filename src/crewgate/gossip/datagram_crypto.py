@@ -1,11 +1,12 @@
-"""Datagrams that only members can read, that nobody can change, and that count once.
+"""Encrypts and decrypts datagrams, and refuses one that arrives a second time.
 
-    version 1, key's number 3 | nonce: sender 8, boot 8, counter 8 | message, and a tag of 16
+    version 1, number of the key 3 | nonce: sender 8, boot 8, counter 8 | message, and a tag of 16
 
-XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) by libsodium. What is authenticated besides is the
-head and the receiver, so that a datagram for one member is none for another. `boot` is random at
-every start and the counter goes on under every key, so that no nonce comes twice. A key is the
-group's: that a datagram has a sender's name shows that a member wrote it, and no more.
+The cipher is XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) of libsodium; lengths are in bytes.
+The tag also covers the head and the receiver, so a datagram for one member is not valid for another
+one. `boot` is random at each start, and the counter goes on when the key changes, so no nonce is
+used twice. All members share the group keys. So a datagram proves that some member wrote it, and
+not that its `sender` did.
 """
 
 import math
@@ -29,51 +30,57 @@ _LEAST_BYTES = _HEAD_BYTES + _NONCE_BYTES + _TAG_BYTES
 
 
 class UnknownKeyError(GossipError):
-    """Sealed with a key that this member has not got, or by nobody at all."""
+    """The datagram names a key that this member does not have, or is made up."""
 
 
 class ReplayError(GossipError):
-    """It has come before, or is too old to tell."""
+    """The datagram has arrived before, or is too old to know."""
 
 
 class AuthenticationError(GossipError):
-    """Its seal is broken, or was made for another member."""
+    """The tag is wrong: the datagram was changed, or is for another member."""
 
 
 class UnknownSenderError(GossipError):
-    """It has the name of nobody who is known."""
+    """The sender is not a known member."""
 
 
 class DecryptedDatagram(NamedTuple):
-    """Who sent a message, by its own word and with the group's key, and the message."""
+    """A message, and the member that its datagram names as the sender."""
 
     sender: bytes
     message: bytes
 
 
 class KeySet:
-    """The group's keys by their numbers: one to seal with, and those that still open."""
+    """The group keys by their numbers: one to encrypt with, and all that still decrypt."""
 
     def __init__(self) -> None:
         self._keys: dict[int, bytes] = {}
         self._number = 0
 
     def __repr__(self) -> str:
-        return f"<KeySet {sorted(self._keys)} sealing with {self._number}>"
+        return f"<KeySet {sorted(self._keys)} encrypting with {self._number}>"
 
     @property
     def number(self) -> int:
-        """Of the key to seal with; 0 before there is any."""
+        """The number of the key to encrypt with; 0 if there is none yet."""
         return self._number
 
     def get(self, number: int) -> bytes | None:
-        """The key of that number."""
+        """Return the key with this number, or None."""
         return self._keys.get(number)
 
     def use(self, keys: Mapping[int, bytes], number: int) -> None:
-        """These are the keys from now on, and no others; ValueError for what are none."""
+        """Replace all keys by `keys`, and encrypt with the key `number`.
+
+        ValueError if `number` is not among them, if there are too many, or if one is not valid.
+        """
         if number not in keys or len(keys) > limits.group_keys_max:
-            raise ValueError("no such group key to seal with, or too many of them")
+            raise ValueError(
+                f"group key {number} is not among the keys, or these are more than "
+                f"{limits.group_keys_max}"
+            )
         if any(len(key) != KEY_BYTES or not 0 < name < 2**24 for name, key in keys.items()):
             raise ValueError(f"a group key has {KEY_BYTES} bytes, and a number of 1 to 2**24 - 1")
         self._keys = dict(keys)
@@ -81,33 +88,33 @@ class KeySet:
 
 
 def sealed_by(datagram: bytes) -> bytes:
-    """Whose name it has, which nobody has proved yet; empty for what is none."""
-    is_one = _LEAST_BYTES <= len(datagram) <= limits.gossip_datagram_bytes_max
-    if not is_one or datagram[0] != _VERSION:
+    """Return the sender that a datagram names, without proof; empty if it is not a datagram."""
+    has_size = _LEAST_BYTES <= len(datagram) <= limits.gossip_datagram_bytes_max
+    if not has_size or datagram[0] != _VERSION:
         return b""
     return datagram[_HEAD_BYTES : _HEAD_BYTES + MEMBER_BYTES]
 
 
 class Encryptor:
-    """Seals what one member sends in one life: `boot` is 8 random bytes that are its own."""
+    """Encrypts what the member `me` sends in one run, for which `boot` is 8 random bytes."""
 
     def __init__(self, me: bytes, boot: bytes, keys: KeySet) -> None:
-        self._from = me + boot
+        self._nonce_prefix = me + boot
         self._keys = keys
         self._counter = 0
 
     def __repr__(self) -> str:
-        return f"<Encryptor {self._from.hex()} sent={self._counter}>"
+        return f"<Encryptor {self._nonce_prefix.hex()} sent={self._counter}>"
 
     def seal(self, receiver: bytes, message: bytes) -> bytes:
-        """A datagram for one member; GossipError while there is no key."""
+        """Return a datagram for one member; GossipError if there is no key yet."""
         number = self._keys.number
         key = self._keys.get(number)
         if key is None:
-            raise GossipError("no group key yet")
+            raise GossipError("there is no group key yet")
         self._counter += 1
         head = bytes((_VERSION,)) + number.to_bytes(3)
-        nonce = self._from + self._counter.to_bytes(8)
+        nonce = self._nonce_prefix + self._counter.to_bytes(8)
         return (
             head
             + nonce
@@ -118,24 +125,24 @@ class Encryptor:
 
 
 class _Window:
-    """Which counters of one life of a sender have come: the last few, and nothing before them."""
+    """The counters that have arrived in one run of a sender, as far back as `replay_window`."""
 
     __slots__ = ("highest", "seen", "used_at")
 
     def __init__(self) -> None:
         self.highest = 0
-        self.seen = 0  # bit n: highest - n has come
+        self.seen = 0  # bit n says that the counter `highest - n` has arrived
         self.used_at = -math.inf
 
     def takes(self, counter: int) -> bool:
-        """Whether it is new, and not too old to tell."""
+        """Return whether a counter is certainly new."""
         behind = self.highest - counter
         if behind < 0:
             return True
         return behind < limits.replay_window and not self.seen >> behind & 1
 
     def add(self, counter: int) -> None:
-        """It has come."""
+        """Enter a counter that has arrived."""
         behind = self.highest - counter
         if behind < 0:
             self.seen = (self.seen << -behind | 1) if -behind < limits.replay_window else 1
@@ -146,7 +153,7 @@ class _Window:
 
 
 class Decryptor:
-    """Opens what one member is sent. Times are seconds of a clock that is never set."""
+    """Decrypts what the member `me` receives. Times are seconds of a monotonic clock."""
 
     def __init__(self, me: bytes, keys: KeySet) -> None:
         self._me = me
@@ -157,42 +164,43 @@ class Decryptor:
         return f"<Decryptor senders={len(self._windows)}>"
 
     def open(self, datagram: bytes, now: float) -> DecryptedDatagram:
-        """Its sender and message; GossipError, whatever is wrong, and then nothing has changed."""
+        """Return the sender and the message.
+
+        An invalid datagram raises a GossipError (see its subclasses above), and changes nothing.
+        """
         if not _LEAST_BYTES <= len(datagram) <= limits.gossip_datagram_bytes_max:
-            raise GossipError("a datagram of no such length")
+            raise GossipError(f"no datagram has a length of {len(datagram)} bytes")
         head, rest = datagram[:_HEAD_BYTES], datagram[_HEAD_BYTES:]
         nonce, sealed = rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]
         key = self._keys.get(int.from_bytes(head[1:]))
         if head[0] != _VERSION:
-            raise GossipError("a datagram of no such version")
+            raise GossipError(f"a datagram has version {head[0]} instead of {_VERSION}")
         if key is None:
-            raise UnknownKeyError("a datagram of no such key")
+            raise UnknownKeyError("a datagram names an unknown group key")
         sender, boot = nonce[:MEMBER_BYTES], nonce[MEMBER_BYTES : MEMBER_BYTES + BOOT_BYTES]
         counter = int.from_bytes(nonce[MEMBER_BYTES + BOOT_BYTES :])
         window = self._windows.get(sender, {}).get(boot)
         if sender == self._me or (window is not None and not window.takes(counter)):
-            raise ReplayError("a datagram that has come before")
+            raise ReplayError("a datagram has arrived before, or is too old to know")
         try:
             message = bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
                 sealed, head + self._me, nonce, key
             )
         except CryptoError as error:
-            raise AuthenticationError(
-                "a datagram that no member has sealed for this one"
-            ) from error
-        window = window or self._begin(sender, boot)
+            raise AuthenticationError("no member has encrypted a datagram for this one") from error
+        window = window or self._add_window(sender, boot)
         window.add(counter)
         window.used_at = now
         return DecryptedDatagram(sender, message)
 
     def forget(self, sender: bytes) -> None:
-        """One who is no member any more."""
+        """Forget a sender that is no longer a member."""
         self._windows.pop(sender, None)
 
-    def _begin(self, sender: bytes, boot: bytes) -> _Window:
-        """Another life of a sender; the one that was silent for longest goes, if they are many."""
+    def _add_window(self, sender: bytes, boot: bytes) -> _Window:
+        """Return a window for a new run of a sender, instead of the least recent of too many."""
         if sender not in self._windows and len(self._windows) >= limits.gossip_members_max:
-            raise GossipError("a datagram of one sender too many")
+            raise GossipError(f"datagrams come from more than {limits.gossip_members_max} senders")
         windows = self._windows.setdefault(sender, {})
         if len(windows) >= limits.replay_boots_max:
             del windows[min(windows, key=lambda each: windows[each].used_at)]

@@ -1,4 +1,4 @@
-"""How many datagrams came and went, and why some that came were refused. Counts, and no more."""
+"""Counts the datagrams that a member sends, receives and refuses."""
 
 from collections import Counter
 
@@ -10,30 +10,33 @@ from crewgate.gossip.datagram_crypto import (
     UnknownSenderError,
 )
 
-_WHY = {
-    UnknownSenderError: "of no member",
+_REASONS = {
+    UnknownSenderError: "unknown sender",
     UnknownKeyError: "unknown key",
-    ReplayError: "came before",
-    AuthenticationError: "not sealed for us",
+    ReplayError: "replayed",
+    AuthenticationError: "not authentic",
 }
 
 
 class DatagramStats:
-    """Of one member since its start."""
+    """How many datagrams one member has sent and received since its start.
+
+    `refused` counts, by reason, those of the received ones that were refused.
+    """
 
     def __init__(self) -> None:
         self.sent = 0
         self.received = 0
-        self.refused: Counter[str] = Counter()  # of those received, by reason
+        self.refused: Counter[str] = Counter()
 
     def __repr__(self) -> str:
         refused = dict(self.refused)
         return f"<DatagramStats sent={self.sent} received={self.received} refused={refused}>"
 
     def refuse(self, error: GossipError) -> None:
-        """One that was not opened."""
-        self.refused[_WHY.get(type(error), "no such form")] += 1
+        """Count a datagram that could not be decrypted."""
+        self.refused[_REASONS.get(type(error), "malformed")] += 1
 
     def ignore(self) -> None:
-        """One that a member has sealed, and that says what no member says."""
-        self.refused["said nothing"] += 1
+        """Count a datagram of a member whose message is not valid."""
+        self.refused["invalid message"] += 1

@@ -1,4 +1,4 @@
-"""What gossip needs of the machine that it is for."""
+"""The interface that the gossip needs of the machine that it runs on."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,19 +7,19 @@ from crewgate.core.gossip.capsules import RevocationEntry
 
 
 class GossipDelegate(Protocol):
-    """The machine that obeys: what the others revoke is applied to it."""
+    """The machine that applies the revocations of other members."""
 
     def apply(self, entries: Sequence[RevocationEntry], origins: Sequence[bytes]) -> None:
-        """Have these in force when this returns; `origins` are the members that signed each."""
+        """Put revocations into force before this returns; `origins` has the signer of each."""
 
     def is_dead(self, keys: Sequence[tuple[bytes, int]]) -> bool:
-        """Whether a certificate is revoked by one of these, each asked of its second."""
+        """Return whether a certificate is revoked, by its keys, each as of a time in seconds."""
 
     def log(self, text: str) -> None:
-        """One sentence for a person."""
+        """Log one sentence."""
 
     def now(self) -> float:
-        """Seconds of CLOCK_BOOTTIME."""
+        """Return seconds of CLOCK_BOOTTIME."""
 
     def wall(self) -> int:
-        """Whole seconds of the wall clock."""
+        """Return whole seconds of the wall clock."""

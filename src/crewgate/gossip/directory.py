@@ -1,9 +1,9 @@
-"""Who the members are: their certificates, kept as long as their words.
+"""Stores the members' certificates and evictions, in memory and on the disk.
 
-A member is a gateway by the name in its certificates. A capsule is judged by the certificate that
-its origin had when it signed: the origin's key stays over renewals. What the disk does not take
-holds all the same, and is written once the disk takes it. Times are whole seconds of the wall
-clock.
+A member is a gateway; the name in its certificates identifies it. A capsule is verified with the
+certificate that its origin had when it signed; a renewed certificate has the same signing key. If
+the disk refuses a file, its content counts all the same, and is written later. Times are whole
+seconds of the wall clock.
 """
 
 from collections.abc import Container, Iterable, Iterator
@@ -26,13 +26,14 @@ from crewgate.runtime.durable_files import (
 )
 
 _PRIVATE = 0o600
+_COMES_BACK = "the certificate comes back when its gateway connects again"
 
 
 def evicted_members(folder: Path, now: int) -> tuple[dict[bytes, int], list[Path]]:
-    """Members, and until when issued certificates of theirs are none's, as `folder` has it.
+    """Return the evicted members that `folder` has, and the files about evictions that are damaged.
 
-    And the marks that cannot be read: the disk has lost when it was, and not that it was, so no
-    certificate that was issued before `now` is one.
+    A certificate of an evicted member that was issued at or before the time of eviction does not
+    make it a member. If a file is damaged, its name still gives the member, and `now` is the time.
     """
     found: dict[bytes, int] = {}
     unreadable = []
@@ -52,19 +53,22 @@ def evicted_members(folder: Path, now: int) -> tuple[dict[bytes, int], list[Path
 
 
 class MemberDirectory:
-    """All gateways that were ever seen here, by their certificates; each also a file of `folder`.
+    """The certificates of all gateways that this machine knows; each is also a file in `folder`.
 
-    Members are those that nobody has evicted since their newest certificate was issued; the
-    certificates of the others are kept for what they have signed.
+    A gateway is a member unless it was evicted after its newest certificate was issued. The
+    certificates of evicted gateways stay, because they verify what these gateways have signed.
     """
 
     def __init__(self, folder: Path, trust: CertificateVerifier, cluster: bytes) -> None:
-        """Make the folder, if it is not there; OSError."""
+        """Make the folder if there is none. Raises OSError."""
         make_folder(folder, 0o700)
-        self.trouble = ""  # why not all that is here is on the disk
+        # Why the disk does not have everything; empty if it has.
+        self.trouble = ""
         self._unwritten: dict[Path, bytes] = {}
-        self._outdated: set[Path] = set()  # to go once what takes their place is written
-        self.gone: dict[bytes, int] = {}  # members, and until when issued certificates are none's
+        # Files to delete as soon as those that replace them are written.
+        self._outdated: set[Path] = set()
+        # Evicted members, each with the time up to which certificates issued do not count.
+        self.gone: dict[bytes, int] = {}
         self._folder = folder
         self._trust = trust
         self._cluster = cluster
@@ -75,7 +79,7 @@ class MemberDirectory:
         return f"<MemberDirectory gateways={len(self._known)} gone={len(self.gone)}>"
 
     def __iter__(self) -> Iterator[KnownMember]:
-        """Each member by its newest certificate."""
+        """Yield the newest certificate of each member."""
         return (known[-1] for member, known in self._known.items() if member in self)
 
     def __contains__(self, member: object) -> bool:
@@ -83,26 +87,26 @@ class MemberDirectory:
         return known is not None and known[-1].issued > self.gone.get(known[-1].id, -1)
 
     def get(self, member: bytes) -> KnownMember | None:
-        """A gateway by its newest certificate, member or not."""
+        """Return the newest certificate of a gateway, member or not; None if there is none."""
         known = self._known.get(member)
         return known[-1] if known else None
 
     def name(self, member: bytes) -> str:
-        """For people; its id where that is all that is known."""
+        """Return the name of a gateway; without a certificate, its id in hexadecimal digits."""
         known = self.get(member)
         return known.name if known else member.hex()
 
     def restore(self, now: int) -> list[str]:
-        """Read what the folder has; what of it a person should know. OSError.
+        """Read the folder; return lines for the log about what is damaged. Raises OSError.
 
-        Of a mark that cannot be read a new one is written: it counts from `now`, and not from each
-        start anew.
+        A damaged eviction is written again with the time `now`, so that a later start does not
+        take a later time.
         """
         remove_drafts(self._folder)
         self.gone, unreadable = evicted_members(self._folder, now)
-        said = [
-            f"{path}: cannot be read, so gateway {path.stem} counts as evicted; a certificate "
-            "that is issued from now on brings it back"
+        warnings = [
+            f"{path}: cannot read when gateway {path.stem} was evicted, so it counts as evicted "
+            "now; to bring it back, issue a new certificate for it"
             for path in unreadable
         ]
         for path in sorted(self._folder.glob("*.member")):
@@ -110,23 +114,24 @@ class MemberDirectory:
                 credential = msgspec.msgpack.decode(path.read_bytes(), type=MemberCredential)
                 known = self._trust.check(credential)
             except OSError as error:
-                said.append(f"{describe(error, path)}; its gateway has to show it again")
+                warnings.append(f"{describe(error, path)}; {_COMES_BACK}")
                 continue
             except msgspec.DecodeError:
-                said.append(f"{path}: not a certificate; its gateway has to show it again")
+                warnings.append(f"{path}: not a certificate; {_COMES_BACK}")
                 continue
             except GossipError:
-                continue  # another CA's: no member
+                continue  # a certificate of another CA does not make a member
             if not self._add(known):
                 kept = self._by_leaf.get(credential.chain[0])
-                if kept is None or self._path(kept) != path:  # where it was before
+                # The file has the address that the member had before.
+                if kept is None or self._path(kept) != path:
                     _discard(path)
         self._unwritten |= {path: str(now).encode() for path in unreadable}
         self.flush()
-        return said
+        return warnings
 
     def flush(self) -> None:
-        """Wait until the disk has all that is here; `trouble` says why it has not."""
+        """Write everything to the disk and wait for it; if that fails, `trouble` says why."""
         self.trouble = ""
         while not self.trouble and self._unwritten:
             some = dict(islice(self._unwritten.items(), limits.directory_files_max))
@@ -141,19 +146,19 @@ class MemberDirectory:
             _discard(self._outdated.pop())
 
     def drop(self, now: int, origins: Container[bytes]) -> None:
-        """Forget members that were evicted, and whose certificates have long expired.
+        """Forget evicted members whose certificates have expired long ago.
 
-        If no certificate of a member is here, the disk may have lost some: it stays until none of
-        them can be good any more. Members among `origins` stay: machines that are handed what such
-        a member has signed judge it by its certificates.
+        If there is no certificate of a member, the disk may have lost it: then the member stays
+        until no certificate of it can be valid any more. Members in `origins` stay too, because
+        other machines need their certificates to verify what they have signed.
         """
         for member in [each for each in self.gone if each not in origins]:
-            had = [*self._known.get(member, ())]
-            for known in had:
+            certificates = [*self._known.get(member, ())]
+            for known in certificates:
                 if known.not_after + limits.clock_distrust_seconds < now:
                     self._forget(known)
-            ends = self.gone[member] + limits.gateway_life_seconds_max
-            is_over = bool(had) or ends + limits.clock_distrust_seconds < now
+            latest_end = self.gone[member] + limits.gateway_life_seconds_max
+            is_over = bool(certificates) or latest_end + limits.clock_distrust_seconds < now
             if is_over and not self._known.get(member):
                 self._known.pop(member, None)
                 del self.gone[member]
@@ -161,37 +166,39 @@ class MemberDirectory:
         self.flush()
 
     def check(self, credential: MemberCredential) -> KnownMember:
-        """Who that is, though its address is not signed yet; GossipError."""
+        """Return the gateway of a credential; its address may be unsigned. Raises GossipError."""
         return self._trust.read(credential)
 
     def admit(self, credential: MemberCredential) -> KnownMember:
-        """One that is shown, or handed on, to be kept by the next `flush`; GossipError."""
+        """Add a credential that a member shows or passes on. `flush` writes it to the disk.
+
+        Raises GossipError if the credential is not valid, or is not admitted.
+        """
         found = self._by_leaf.get(credential.chain[0]) if credential.chain else None
         if found is not None and found.credential == credential:
             return found
         known = self._trust.check(credential)
         if known.id not in self._known and len(self._known) >= limits.gossip_members_max:
-            raise GossipError(f"{known.name} is one gateway too many")
-        before = self.get(known.id)
-        if before is not None and known.id in self and not self._may_follow(known, before):
             raise GossipError(
-                f"another machine is called {known.name}, with another signing key: give this one "
-                f"another name (`init --name`), or `crewgate cluster evict {known.name}` if that "
-                "one is gone"
+                f"{known.name} is not admitted: at most {limits.gossip_members_max} gateways are "
+                "allowed"
+            )
+        previous = self.get(known.id)
+        if previous is not None and known.id in self and not _is_same_machine(known, previous):
+            raise GossipError(
+                f"another machine is called {known.name}, with another signing key: give this "
+                "machine another name (`init --name`), or run `crewgate cluster evict "
+                f"{known.name}` if the other machine is gone"
             )
         if self._add(known):
             self._unwritten[self._path(known)] = msgspec.msgpack.encode(credential)
             self._outdated.discard(self._path(known))
         return known
 
-    def _may_follow(self, known: KnownMember, before: KnownMember) -> bool:
-        """Whether a certificate is of the machine that has the name: its signing key stays."""
-        return known.identity.key == before.identity.key
-
     def evict(self, member: bytes, before: int) -> bool:
-        """No certificate issued until then is a member's; whether that was news.
+        """Evict a member: a certificate issued at or before `before` no longer makes it one.
 
-        The disk has it, or `trouble` says why it has not.
+        Return whether that is new. Then the disk has it, or `trouble` says why not.
         """
         if before <= self.gone.get(member, -1) or len(self.gone) >= limits.gossip_members_max:
             return False
@@ -202,18 +209,19 @@ class MemberDirectory:
         return True
 
     def roll(self) -> list[bytes]:
-        """Fingerprints of what is here, to be compared."""
+        """Return the fingerprints of all certificates, for another member to compare."""
         return [known.fingerprint for known in self._all()]
 
     def beyond(self, roll: Iterable[bytes]) -> list[MemberCredential]:
-        """What somebody has not got who has these."""
+        """Return the credentials that a member with the fingerprints `roll` lacks."""
         theirs = set(roll)
         return [known.credential for known in self._all() if known.fingerprint not in theirs]
 
     def signer(self, capsule: Capsule, *, is_named: bool = False) -> KnownMember | None:
-        """Who has signed a capsule, by a certificate of its time.
+        """Return the origin of a capsule, by the certificate with which it has signed it, or None.
 
-        That its origin has, if it had the right to, is known of one that is named by a later one.
+        If a later capsule names this one (`is_named`), its origin has signed it for certain: then
+        only the right to sign is checked.
         """
         for known in reversed(self._known.get(capsule.origin, ())):
             may_sign = known.may_sign(capsule.created)
@@ -222,25 +230,25 @@ class MemberDirectory:
         return None
 
     def may_sign(self, me: KnownMember, now: int) -> bool:
-        """Whether a capsule that `me` signs now is good, by any certificate with its key."""
-        mine = self._known.get(me.id, ())
-        return any(each.may_sign(now) and each.identity.key == me.identity.key for each in mine)
+        """Return whether a capsule that `me` signs now is good, by any certificate with its key."""
+        own = self._known.get(me.id, ())
+        return any(each.may_sign(now) and each.identity.key == me.identity.key for each in own)
 
     def _all(self) -> Iterator[KnownMember]:
-        """Each gateway by all its certificates: what it signed under an older one is good."""
+        """Yield all certificates of all gateways: capsules signed under an older one are good."""
         for known in self._known.values():
             yield from known
 
     def _add(self, known: KnownMember) -> bool:
-        """False if it was there, and where it is reached was no news."""
+        """Add a certificate, or a later address of one; return whether either was new."""
         gateway = self._known.setdefault(known.id, [])
         leaf = known.credential.chain[0]
-        before = self._by_leaf.get(leaf)
-        if before is not None:
-            is_later = known.credential.told > before.credential.told
-            if known.address == before.address or not is_later:
+        previous = self._by_leaf.get(leaf)
+        if previous is not None:
+            is_later = known.credential.told > previous.credential.told
+            if known.address == previous.address or not is_later:
                 return False
-            self._forget(before)
+            self._forget(previous)
         gateway.append(known)
         gateway.sort(key=lambda each: (each.not_before, each.credential.told, each.fingerprint))
         self._by_leaf[leaf] = known
@@ -261,14 +269,22 @@ class MemberDirectory:
         return self._folder / f"{member.hex()}.gone"
 
 
+def _is_same_machine(known: KnownMember, previous: KnownMember) -> bool:
+    """Return whether two certificates with one name are of one machine: its signing key stays."""
+    return known.identity.key == previous.identity.key
+
+
 def _discard(path: Path) -> None:
-    """One that comes back after a power loss, or stays, does no harm: it is outdated again."""
+    """Delete an outdated file. If it stays, or comes back after a power loss, it does no harm."""
     with suppress(OSError):
         path.unlink(missing_ok=True)
 
 
 def _is_written(path: Path, data: bytes) -> bool:
-    """Write one file by itself: another that cannot be replaced must not keep it off the disk."""
+    """Write one file alone, and return whether it is written.
+
+    So one file that cannot be replaced does not keep the others off the disk.
+    """
     with suppress(OSError):
         write_file(path, data, _PRIVATE)
         return True

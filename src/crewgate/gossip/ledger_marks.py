@@ -1,9 +1,9 @@
-"""How far each member's ledger had got, as the member has signed it, kept for it by the others.
+"""Keeps for each other member a signed mark: how far the ledger of that member had got.
 
-A machine whose whole disk was put back from a copy cannot notice: its ledger and its own mark of it
-have the same age. The others hand its last mark back when it dials them. Each mark is signed by the
-machine that it is about, so a member cannot make one up for another. Decides nothing about ledgers.
-A power loss may take the marks of the last minute.
+A machine whose whole disk was restored from a copy cannot notice this alone, because its ledger and
+its own mark have the same age. When it connects to another member, that member returns its last
+mark. The machine itself signs its mark, so no other member can make one up. A power loss may take
+the marks of the last minute. The module decides nothing about ledgers.
 """
 
 from collections.abc import Callable, Container
@@ -34,22 +34,22 @@ class SignedLedgerMark(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def mark(self) -> LedgerMark:
-        """What it says."""
+        """The mark without the signature."""
         return LedgerMark(self.ledger, self.holder, self.count, self.term)
 
     def signed(self, cluster: bytes) -> bytes:
-        """What its machine signs: a word of one cluster is none in another."""
+        """Return the bytes to sign; so a mark of one cluster is not valid in another."""
         unsigned = msgspec.structs.replace(self, signature=b"")
         return _CONTEXT + cluster + msgspec.msgpack.encode(unsigned)
 
 
 class LedgerMarks:
-    """This machine's word, and the last one of each member; a file of `folder` has the others'."""
+    """The mark of this machine, and the last mark of each other member (also in a file)."""
 
     def __init__(
         self, folder: Path, cluster: bytes, sign: Callable[[bytes], bytes], public: bytes
     ) -> None:
-        """Read what was kept; a file that is torn counts as none."""
+        """Read the marks in `folder`; a damaged file counts as none."""
         self.own: SignedLedgerMark | None = None
         self._path = folder / "ledger-marks"
         self._cluster = cluster
@@ -70,34 +70,34 @@ class LedgerMarks:
         return f"<LedgerMarks of {len(self._kept)} members>"
 
     def update(self, mark: LedgerMark) -> None:
-        """What this machine's disk says from now on, for the others."""
-        said = SignedLedgerMark(mark.ledger, mark.holder, mark.count, mark.term)
-        signature = self._sign(said.signed(self._cluster))
-        self.own = msgspec.structs.replace(said, signature=signature)
+        """Sign a mark of this machine's ledger, to be sent to the other members from now on."""
+        unsigned = SignedLedgerMark(mark.ledger, mark.holder, mark.count, mark.term)
+        signature = self._sign(unsigned.signed(self._cluster))
+        self.own = msgspec.structs.replace(unsigned, signature=signature)
 
     def of(self, member: bytes) -> SignedLedgerMark | None:
-        """The last word of a member, to be handed back to it."""
+        """Return the last mark of a member, to be sent back to it, or None."""
         return self._kept.get(member)
 
-    def take(self, member: bytes, public: bytes, said: SignedLedgerMark | None) -> None:
-        """A member's word of now: kept unless a later one was heard.
+    def take(self, member: bytes, public: bytes, mark: SignedLedgerMark | None) -> None:
+        """Keep the present mark of a member, unless a later one is kept.
 
-        One that it has signed with another key than its key of now (`public`) is of no use to it.
+        `public` is its present key. A mark that another key has signed is of no use to the member.
         """
-        if said is None or len(self._kept) > limits.gossip_members_max:
+        if mark is None or len(self._kept) > limits.gossip_members_max:
             return
-        before = self._kept.get(member)
-        is_later = before is None or (said.term, said.count) > (before.term, before.count)
-        is_of_use = before is not None and self._is_signed(before, public)
-        if (is_later or not is_of_use) and self._is_signed(said, public):
-            self._kept[member] = said
+        kept = self._kept.get(member)
+        is_later = kept is None or (mark.term, mark.count) > (kept.term, kept.count)
+        is_of_use = kept is not None and self._is_signed(kept, public)
+        if (is_later or not is_of_use) and self._is_signed(mark, public):
+            self._kept[member] = mark
 
-    def mine(self, said: SignedLedgerMark | None) -> LedgerMark | None:
-        """What was handed back, if this machine has signed it."""
-        return said.mark if said is not None and self._is_signed(said, self._public) else None
+    def mine(self, mark: SignedLedgerMark | None) -> LedgerMark | None:
+        """Return a mark that another member has sent back, if this machine has signed it."""
+        return mark.mark if mark is not None and self._is_signed(mark, self._public) else None
 
     def take_turn(self, now: float) -> bool:
-        """Whether the caller is to `flush`: at most once a minute, and if there is something."""
+        """Return whether the caller must `flush`: if marks have changed, once a minute at most."""
         is_late = now - self._written_at >= limits.ledger_marks_seconds
         if not is_late or self._kept == self._written:
             return False
@@ -105,21 +105,21 @@ class LedgerMarks:
         return True
 
     def flush(self, members: Container[bytes]) -> None:
-        """Have the disk know, and forget who is no member any more; OSError.
+        """Write the marks to the disk, and forget those of others than `members`. Raises OSError.
 
-        Blocks; what is heard meanwhile is for the next time.
+        Blocks. The next flush writes the marks that arrive meanwhile.
         """
         before = self._kept.copy()
-        kept = {member: said for member, said in before.items() if member in members}
+        kept = {member: mark for member, mark in before.items() if member in members}
         write_file(self._path, msgspec.msgpack.encode(kept), 0o600)
         for member in before.keys() - kept.keys():
             self._kept.pop(member, None)
         self._written = kept
 
-    def _is_signed(self, said: SignedLedgerMark, public: bytes) -> bool:
+    def _is_signed(self, mark: SignedLedgerMark, public: bytes) -> bool:
         try:
             key = Ed25519PublicKey.from_public_bytes(public)
-            key.verify(said.signature, said.signed(self._cluster))
+            key.verify(mark.signature, mark.signed(self._cluster))
         except (InvalidSignature, ValueError):
             return False
         return True

@@ -1,6 +1,6 @@
-"""What a member shows: certificates, checked against the CA, and where it says that it is reached.
+"""Checks what a member shows: certificates of the CA, and its address, which it has signed.
 
-Whether a certificate is valid now, and what is revoked, is for the caller to say. Times are whole
+The caller decides whether a certificate is valid now, and whether it is revoked. Times are whole
 seconds of the wall clock.
 """
 
@@ -26,8 +26,8 @@ from crewgate.errors import GossipError
 FINGERPRINT_BYTES = 8
 HOST_BYTES = 16
 _ADDRESS = b"crewgate address 1\0"
-# What `cryptography` raises for certificates that somebody has made up; four are no ValueError.
-_NO_CERTIFICATE = (
+# What `cryptography` raises for made-up certificates; not all of these are a ValueError.
+_CERTIFICATE_ERRORS = (
     ValueError,
     TypeError,
     InvalidSignature,
@@ -40,9 +40,9 @@ _NO_CERTIFICATE = (
 
 
 class MemberCredential(msgspec.Struct, frozen=True, array_like=True):
-    """As it is handed on: certificates in DER, the leaf first, and where the member is reached.
+    """What members pass on about a member: certificates in DER, the leaf first, and its address.
 
-    Where that is, and when it said so (whole seconds), the gateway has signed: `signed_by`.
+    The gateway signs its address, and the time when it stated the address (`told`).
     """
 
     chain: tuple[bytes, ...]
@@ -52,18 +52,18 @@ class MemberCredential(msgspec.Struct, frozen=True, array_like=True):
     signature: bytes = b""
 
     def signed_by(self, sign: Callable[[bytes], bytes], now: int) -> "MemberCredential":
-        """The same by the word of its gateway; else whoever hands it on could move it."""
-        told = msgspec.structs.replace(self, told=now, signature=b"")
-        return msgspec.structs.replace(told, signature=sign(told.signed_bytes()))
+        """Return it with the gateway's signature, so that others cannot change the address."""
+        unsigned = msgspec.structs.replace(self, told=now, signature=b"")
+        return msgspec.structs.replace(unsigned, signature=sign(unsigned.signed_bytes()))
 
     def signed_bytes(self) -> bytes:
-        """What its gateway signs; OverflowError for what it cannot have."""
+        """Return the bytes that the gateway signs; OverflowError if port or time is too large."""
         leaf = blake2b(self.chain[0], digest_size=32).digest()
         return _ADDRESS + leaf + self.host + self.port.to_bytes(2) + self.told.to_bytes(5)
 
 
 class KnownMember(msgspec.Struct, frozen=True):
-    """A member by one of its certificates, which is good by signature, form and role."""
+    """A member by one of its certificates, whose signatures, form and role are checked."""
 
     credential: MemberCredential
     identity: Identity
@@ -74,99 +74,110 @@ class KnownMember(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> bytes:
-        """8 bytes, through all its certificates."""
+        """8 bytes that are the same for all certificates of the member."""
         return member_id(self.identity.name)
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The name of the gateway."""
         return self.identity.name
 
     @property
     def address(self) -> MemberAddress:
-        """Where it is reached."""
+        """The address of the member."""
         return MemberAddress(self.credential.host, self.credential.port)
 
     @property
     def fingerprint(self) -> bytes:
-        """8 bytes that no other certificate or address has."""
-        shown = self.credential
-        data = msgspec.msgpack.encode((shown.chain, shown.host, shown.port))
+        """8 bytes that differ for other certificates or another address."""
+        credential = self.credential
+        data = msgspec.msgpack.encode((credential.chain, credential.host, credential.port))
         return blake2b(data, digest_size=FINGERPRINT_BYTES).digest()
 
     @property
     def may_revoke(self) -> bool:
-        """Whether others obey what it signs."""
+        """Whether the certificate has the right to revoke, so that others apply its revocations."""
         return MAY_REVOKE in self.identity.rights
 
     def revocable_by(self) -> tuple[tuple[bytes, int], ...]:
-        """See `core.certificate.revocable_by`."""
+        """Return the keys that revoke the certificate (`core.x509.certificate.revocable_by`)."""
         return certificate_.revocable_by(self.identity, self.serial, self.issued)
 
     def may_sign(self, created: int) -> bool:
-        """Whether a capsule of that time is good if it has signed it.
+        """Return whether the certificate is good for a capsule with this time of creation.
 
-        Also one from before it was issued: whoever has the key can write any time into it, and the
-        certificate of that time may be forgotten by now, as one of too many.
+        The time may be before the certificate was issued: anybody who has the key can write any
+        time, and the older certificate may be forgotten, as one of too many.
         """
         return created <= self.not_after + limits.skew_max and self.may_revoke
 
     def has_signed(self, capsule: Capsule, cluster: bytes) -> bool:
-        """Whether it has, whether or not it may."""
+        """Return whether the member's key has signed a capsule, with or without the right to."""
         return verify(self.identity.key, capsule.signed(cluster), capsule.signature)
 
 
 class CertificateVerifier:
-    """The CA whose gateways are members."""
+    """Verifies certificates against the roots of the CA whose gateways are members."""
 
     def __init__(self, root: Path) -> None:
-        """GossipError if `root` (PEM) cannot be read."""
+        """Read the roots (PEM). GossipError if they cannot be read."""
         try:
             self._roots = x509.load_pem_x509_certificates(root.read_bytes())
         except (OSError, ValueError) as error:
-            raise GossipError(f"{root}: no root certificates: {error}") from error
+            raise GossipError(f"{root}: cannot read root certificates: {error}") from error
 
     def __repr__(self) -> str:
-        return f"<CertificateVerifier in {len(self._roots)} roots>"
+        return f"<CertificateVerifier with {len(self._roots)} roots>"
 
     def check(self, credential: MemberCredential) -> KnownMember:
-        """Who that is; GossipError. Whether it is valid now is asked where that counts."""
+        """Return the member of a credential; GossipError if it is not valid.
+
+        The certificate may have expired, or begin later: the caller checks this.
+        """
         known = self.read(credential)
         signature, key = credential.signature, known.identity.key
         if len(signature) != SIGNATURE_BYTES or not verify(
             key, credential.signed_bytes(), signature
         ):
-            raise GossipError(f"{known.identity.label}: an address that it has not signed")
+            raise GossipError(f"{known.identity.label} has not signed its address")
         return known
 
     def read(self, credential: MemberCredential) -> KnownMember:
-        """The same, whoever says where it is reached: for what is not yet signed."""
+        """Do the same as `check`, for a credential whose address is not signed yet."""
         chain = credential.chain
         if not 0 < len(chain) <= limits.chain_certificates_max:
-            raise GossipError("a chain of no such length")
-        if max(map(len, chain)) > limits.certificate_bytes_max:
-            raise GossipError("a certificate over its bound")
+            raise GossipError(
+                f"a chain has {len(chain)} certificates; 1 to {limits.chain_certificates_max} "
+                "are allowed"
+            )
+        if (longest := max(map(len, chain))) > limits.certificate_bytes_max:
+            raise GossipError(
+                f"a certificate has {longest} bytes; {limits.certificate_bytes_max} are allowed"
+            )
         _check_address(credential)
         try:
             leaf = certificate_.read(chain[0])
             identity = leaf.speaks_for()
             parsed = [x509.load_der_x509_certificate(each) for each in chain]
             self._check_chain(parsed)
-        except _NO_CERTIFICATE as error:
-            raise GossipError(f"a certificate that is not of this CA: {error}") from error
+        except _CERTIFICATE_ERRORS as error:
+            raise GossipError(f"a certificate is not from this CA: {error}") from error
         if identity.role is not Role.GATEWAY or not identity.key or leaf.is_authority:
-            raise GossipError(f"{identity.label}: not the certificate of a gateway that gossips")
+            raise GossipError(
+                f"{identity.label}: not the certificate of a gateway with a signing key"
+            )
         return KnownMember(
             credential, identity, leaf.serial, leaf.issued, leaf.not_before, leaf.not_after
         )
 
     def _check_chain(self, chain: Sequence[x509.Certificate]) -> None:
-        """The last is signed by a root, and each by the next, which may sign.
+        """Check that a root has signed the last certificate, and each one the one before it.
 
-        From the top: only what the CA has made is worth the work that its keys may be.
+        It begins at the root: verifying with a key can be much work, and only a key from the CA is
+        worth it.
         """
-        if not all(map(_is_whole, chain)):
-            raise ValueError("a signature that is not whole bytes")
+        if not all(map(_has_whole_signature, chain)):
+            raise ValueError("the signature has unused bits")
         last = chain[-1]
         if not any(last == root or self._is_issued(last, root) for root in self._roots):
             raise ValueError("no root has signed it")
@@ -184,20 +195,20 @@ class CertificateVerifier:
         return True
 
 
-def _is_whole(certificate: x509.Certificate) -> bool:
-    """Whether its signature has no unused bits, which X.690 allows and nobody signs.
+def _has_whole_signature(certificate: x509.Certificate) -> bool:
+    """Return whether the signature has no unused bits. X.690 allows them, and no CA writes them.
 
-    Of one certificate there would be others that are as good, each with a fingerprint of its own.
+    With them, anybody could make more valid certificates from one, each with another fingerprint.
     """
     return certificate.public_bytes(Encoding.DER).endswith(b"\0" + certificate.signature)
 
 
 def _check_address(credential: MemberCredential) -> None:
-    """That of one machine, told at a time that there is."""
+    """GossipError if the address is not one of a single machine, or its time is not valid."""
     host, is_time = credential.host, 0 <= credential.told <= limits.time_seconds_max
     if len(host) != HOST_BYTES or not 0 < credential.port < 2**16 or not is_time:
-        raise GossipError("an address that is none")
+        raise GossipError("an address, a port or a time is not valid")
     address = IPv6Address(host)
-    where = address.ipv4_mapped or address
-    if where.is_multicast or where.is_unspecified:
-        raise GossipError("an address of nobody, or of many")
+    plain = address.ipv4_mapped or address
+    if plain.is_multicast or plain.is_unspecified:
+        raise GossipError(f"{plain} is not the address of one machine")

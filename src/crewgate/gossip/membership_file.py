@@ -1,7 +1,8 @@
-"""The state of `QuorumFreshness` on the disk: the members, and whether this machine counts.
+"""Stores the view of `QuorumFreshness` on the disk: the members, and whether this machine counts.
 
-A machine that forgot its members would take itself for all there are. Written whole before it is
-acted upon, in the folder of the capsules: whoever empties that empties both.
+A machine that forgot its members would take itself for the only one. The machine writes the whole
+file before it acts on a new view. The file is in the folder of the capsules: if somebody empties
+this folder, both are gone.
 """
 
 from pathlib import Path
@@ -13,7 +14,7 @@ from crewgate.runtime.durable_files import write_file
 
 
 class MembershipSnapshot(msgspec.Struct, frozen=True):
-    """As it was last known; of the others, for whose disk it is may not be known yet."""
+    """The view as last written, without this machine, whose id may be unknown when it is read."""
 
     members: list[bytes]
     counted: list[bytes]
@@ -21,7 +22,7 @@ class MembershipSnapshot(msgspec.Struct, frozen=True):
 
 
 class MembershipFile:
-    """One file; OSError if it cannot be written."""
+    """The file with the last `MembershipSnapshot`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -32,11 +33,11 @@ class MembershipFile:
 
     @property
     def counts(self) -> bool:
-        """Whether the disk says that this machine does."""
+        """Whether this machine counts, by its disk."""
         return self._saved is not None and self._saved.counts
 
     def restore(self, freshness: QuorumFreshness) -> None:
-        """Take it up; nothing where there is none, or a torn one: this machine begins anew."""
+        """Merge the file into `freshness`. With no file, or a damaged one, the view stays empty."""
         try:
             found = msgspec.msgpack.decode(self._path.read_bytes(), type=MembershipSnapshot)
         except (OSError, msgspec.DecodeError):
@@ -46,27 +47,28 @@ class MembershipFile:
         self._saved = found
 
     def save(self, freshness: QuorumFreshness, *, is_complete: bool = True) -> None:
-        """Write it if it is another, and wait until the disk has it.
+        """Write the view if it has changed, and wait until the disk has it. Raises OSError.
 
-        Only where all that was heard `is_complete` on the disk, it says that this machine counts
-        from now on: others may rely on what was acknowledged before that.
+        `is_complete` says that the disk has all capsules that this machine has accepted. If not,
+        the file does not begin to say that this machine counts: others would rely on what it may
+        lose.
         """
-        standing = MembershipSnapshot(
+        snapshot = MembershipSnapshot(
             list(freshness.others),
             [each for each in freshness.counted if each in freshness.others],
             freshness.counts and (is_complete or self.counts),
         )
-        if standing == self._saved:
+        if snapshot == self._saved:
             return
-        write_file(self._path, msgspec.msgpack.encode(standing), 0o600)
-        self._saved = standing
+        write_file(self._path, msgspec.msgpack.encode(snapshot), 0o600)
+        self._saved = snapshot
 
 
 def demote(path: Path) -> None:
-    """Say on a disk that was put back from a copy that its machine counts no more; OSError.
+    """Write into a file that was restored from a backup that its machine does not count.
 
-    It may have acknowledged what the copy lacks, so it catches up first. A machine that knows of no
-    other cannot catch up, and goes on.
+    The machine may have acknowledged capsules that the backup lacks, so it must catch up first. A
+    machine that knows no other member cannot catch up, and still counts. Raises OSError.
     """
     try:
         found = msgspec.msgpack.decode(path.read_bytes(), type=MembershipSnapshot)

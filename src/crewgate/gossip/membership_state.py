@@ -1,7 +1,7 @@
-"""Who the members are, and what keys the group has: what is said, and believed, over streams.
+"""Knows the members and the group keys, and decides what to believe of another member's hello.
 
-Whoever shows the certificate of a gateway of this CA is a member, until it is evicted. Every
-method is one plain step.
+A machine that shows a gateway certificate of this CA is a member until it is evicted. No method
+waits for the network.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,11 +26,11 @@ class SelfConnectionError(GossipError):
 
 
 class EvictedError(GossipError):
-    """The other side was a member, and was evicted."""
+    """The other side of a stream was a member, and is evicted."""
 
 
 class MembershipState:
-    """The members, as one of them (`me`) knows them; `sync_soon` has streams to some opened."""
+    """The members, as the member `me` knows them. `sync_soon` starts syncs with members."""
 
     def __init__(
         self,
@@ -48,33 +48,33 @@ class MembershipState:
         self._host = host
         self._cluster = cluster
         self._sync_soon = sync_soon
-        self._labels: dict[bytes, bytes] = {}  # members by the key that ends them
+        self._labels: dict[bytes, bytes] = {}  # members by the key of a revocation that evicts them
 
     def __repr__(self) -> str:
         return f"<MembershipState {self.directory!r} {self.keyring!r}>"
 
     @property
     def is_evicted(self) -> bool:
-        """Whether this machine was evicted, and shows no certificate that was issued since."""
+        """Whether this machine is evicted, and has no certificate that was issued since."""
         return self.me.id not in self.directory
 
     @property
     def may_revoke(self) -> bool:
-        """Whether others obey what this machine signs now."""
+        """Whether other members apply a revocation that this machine signs now."""
         return self.directory.may_sign(self.me, self._host.wall())
 
     @property
     def rejoin_instructions(self) -> str:
-        """What an evicted machine takes to be a member again."""
+        """What an evicted machine needs to be a member again, as the end of a sentence."""
         days = limits.gateway_life_seconds_max // 86_400
         return (
-            "a new certificate in the place of [cluster] certificate and key: `crewgate ca issue "
+            "a new certificate in place of [cluster] certificate and key: run `crewgate ca issue "
             f"--role gateway --name {self.me.name} --signing-key FILE --right revoke "
-            f"--life {days}d --out PREFIX` where the CA is"
+            f"--life {days}d --out PREFIX` on the machine that has the CA"
         )
 
     def hello(self, node: ProtocolNode) -> Hello:
-        """What we say first."""
+        """Return the first message of this machine on a stream."""
         return Hello(
             VERSION,
             self._cluster,
@@ -88,19 +88,20 @@ class MembershipState:
         )
 
     def recognise(self, leaf: bytes) -> bytes:
-        """Which member is behind a leaf that a handshake has proved; GossipError.
+        """Return the member whose leaf certificate a handshake has proved. Raises GossipError.
 
-        The CA has others' certificates too, and that of an evicted one (EvictedError) still serves.
+        The CA also issues certificates for other roles, and that of an evicted gateway
+        (EvictedError) still passes the handshake.
         """
         try:
             found = certificate_.read(leaf)
             identity = found.speaks_for()
         except ValueError as error:
-            raise GossipError(f"a certificate of no gateway: {error}") from error
+            raise GossipError(f"not a gateway certificate: {error}") from error
         if leaf == self.me.credential.chain[0]:
-            raise SelfConnectionError("this machine")
+            raise SelfConnectionError("the other side is this machine")
         if identity.role is not Role.GATEWAY:
-            raise GossipError(f"{identity.label} is no gateway")
+            raise GossipError(f"{identity.label} is not a gateway")
         member = member_id(identity.name)
         if found.issued <= self.directory.gone.get(member, -1):
             raise EvictedError(f"gateway {identity.name} was evicted")
@@ -110,12 +111,13 @@ class MembershipState:
         return member
 
     def add_member(self, leaf: bytes, hello: Hello) -> KnownMember:
-        """Who has said hello, by the certificate of its handshake; GossipError.
+        """Return the member that sent `hello`, by the leaf of its handshake. Raises GossipError.
 
-        Of two who meet without any key, one makes it.
+        Takes its group keys. If neither side has a key, the one with the lower id makes one.
         """
-        known = self._known(leaf, hello)
-        if known.issued <= self.directory.gone.get(known.id, -1):  # its newest may be another's
+        known = self._check_hello(leaf, hello)
+        # The newest certificate of this name may be one of another machine.
+        if known.issued <= self.directory.gone.get(known.id, -1):
             raise GossipError(f"gateway {known.name} was evicted")
         try:
             self.keyring.merge(hello.keys, self._host.wall(), may_void=known.may_revoke)
@@ -127,16 +129,20 @@ class MembershipState:
         return known
 
     def dismissed(self, node: ProtocolNode, leaf: bytes, shown: KnownMember) -> None:
-        """Whose leaf this is says that we were evicted: nothing is believed that it may not do.
+        """Handle the notice of a member that this machine is evicted; `leaf` is its certificate.
 
-        It could have sent us away itself, if it may revoke. It means the certificate that was
-        `shown`: another may have come to our rescue meanwhile.
+        Only a member with the right to revoke is believed, since it can evict this machine itself.
+        The notice is about the certificate that this machine has `shown`. If this machine has a
+        newer certificate by now, it stays a member.
         """
         if MAY_REVOKE in certificate_.read(leaf).speaks_for().rights:
             self.evict(node, shown.id, shown.issued)
 
     def introduce(self, credentials: Iterable[MemberCredential]) -> None:
-        """Gateways that a member knows; GossipError, and those before were taken."""
+        """Take the certificates that a member passes on, up to the first that is not valid.
+
+        Raises GossipError for this one.
+        """
         try:
             for credential in credentials:
                 self.directory.admit(credential)
@@ -144,9 +150,9 @@ class MembershipState:
             self.directory.flush()
 
     def merge(self, node: ProtocolNode, known: KnownMember, hello: Hello) -> None:
-        """What another thinks of who is a member, of all whose certificates have been seen here.
+        """Merge the view of another member, as far as the certificates of its members are here.
 
-        A made-up one would count among those whose majority nobody can ask.
+        A made-up member would count for majorities, and no machine could ask it.
         """
         for member, before in hello.gone.items() if known.may_revoke else ():
             if self.directory.get(member) is not None:
@@ -159,37 +165,40 @@ class MembershipState:
         node.merge_views(members, hello.counted, self._host.now())
 
     def add_members(self, node: ProtocolNode) -> None:
-        """Have the protocol know all members."""
+        """Add all members to the protocol."""
         members = list(self.directory)
         self._labels = {orchestrator_key("", each.identity.label): each.id for each in members}
         node.add_members([(each.id, each.address) for each in members], self._host.now())
 
     def watch(self, node: ProtocolNode, entries: Sequence[RevocationEntry]) -> bool:
-        """Revocations that may be of members; whether one is a member no more."""
-        evicted = False
+        """Evict the members that these revocations are about; return whether there were any."""
+        has_evicted = False
         for entry in entries:
             member = self._labels.get(entry.key) if entry.kind == KeyKind.ORCHESTRATOR else None
             if member is not None:
                 before = entry.before - limits.leeway_seconds
-                evicted = self.evict(node, member, before) or evicted
-        return evicted
+                has_evicted = self.evict(node, member, before) or has_evicted
+        return has_evicted
 
     def evict(self, node: ProtocolNode, member: bytes, before: int) -> bool:
-        """No certificate issued until then is a member's; whether it was one."""
+        """Evict a machine: a certificate issued at or before `before` no longer makes it a member.
+
+        Return whether it was a member.
+        """
         if not self.directory.evict(member, before) or member in self.directory:
             return False
         if member == self.me.id:
             self._host.log(
-                f"this machine was evicted; to come back it takes {self.rejoin_instructions}"
+                f"this machine was evicted; to rejoin, it needs {self.rejoin_instructions}"
             )
             return True
-        self._host.log(f"gateway {self.directory.name(member)} is no member any more")
+        self._host.log(f"gateway {self.directory.name(member)} was evicted")
         node.evict(member, self._host.now())
         self.opener.forget(member)
         return True
 
     def resume_evictions(self, node: ProtocolNode) -> None:
-        """After a start, wait again for a majority to agree on evictions from before it.
+        """After a start, wait again for a majority to agree on the evictions from before.
 
         Otherwise this machine would count those members for ever.
         """
@@ -198,41 +207,42 @@ class MembershipState:
                 node.evict(member, self._host.now())
 
     def upkeep(self, node: ProtocolNode) -> None:
-        """Whether it is time for another key, and this member's turn to make it."""
-        self.add_members(node)  # one who could not be admitted before may be now
+        """Make the next group key if this member must do it now; admit members that wait."""
+        self.add_members(node)
         wall = self._host.wall()
         self.keyring.choose(wall)
         if self.keyring.is_due(wall, self._rank(node)):
             self.rotate(node)
 
     def next_key_at(self, node: ProtocolNode) -> int:
-        """When this member makes another key if nobody does before; there is one."""
+        """Return when this member makes the next key if no other does; there must be a key."""
         return self.keyring.due_at(self._rank(node))
 
     def _rank(self, node: ProtocolNode) -> int:
         return sorted([self.me.id, *node.freshness.others]).index(self.me.id)
 
     def rotate(self, node: ProtocolNode, *, voids: bool = False) -> None:
-        """Make another key, and tell all; one that `voids` ends those before it at once."""
+        """Make a key and sync with all reachable members; a key that `voids` ends older ones."""
         self.keyring.make(self._host.wall(), voids=voids)
         self._sync_soon(node.members.reachable)
 
     def has_signed(self, capsule: Capsule, *, is_named: bool, is_handed: bool) -> bool:
-        """Whether a capsule is good: by a certificate of its time.
+        """Return whether a capsule is good, by a certificate from when it was signed.
 
-        Where that is revoked by now, it is one if a member had it before, and hands it over.
+        If this certificate is revoked by now, the capsule is good only if a member hands it over
+        (`is_handed`), because that member had accepted it before.
         """
         signer = self.directory.signer(capsule, is_named=is_named)
         return signer is not None and (is_handed or not self._host.is_dead(signer.revocable_by()))
 
-    def _known(self, leaf: bytes, hello: Hello) -> KnownMember:
+    def _check_hello(self, leaf: bytes, hello: Hello) -> KnownMember:
         if hello.version != VERSION or hello.cluster != self._cluster:
-            raise GossipError("a gateway of another version or trust domain")
+            raise GossipError("the gateway has another protocol version or trust domain")
         if hello.credential.chain[:1] != (leaf,):
-            raise GossipError("a gateway that shows two certificates")
+            raise GossipError("the gateway shows two certificates, in its handshake and its hello")
         known = self.directory.admit(hello.credential)
         if self._host.is_dead(known.revocable_by()):
             raise GossipError(f"gateway {known.name}: its certificate is revoked")
         if known.id == self.me.id:
-            raise GossipError(f"another machine is called {known.name} too")
+            raise GossipError(f"another machine is called {known.name}, like this one")
         return known

@@ -1,7 +1,7 @@
-"""This machine as a member: protocol, seals, disk and members' certificates, wired together.
+"""Runs this machine as a member: connects the protocol with encryption, the disk and certificates.
 
-Every method is one plain step that returns at once: it changes state, has datagrams sent, and says
-what is left to be done for the tasks of `service`. `now` is seconds of CLOCK_BOOTTIME.
+No method waits for the network. A method changes state, sends datagrams, and leaves the rest to the
+tasks of `transport`. `now` is seconds of CLOCK_BOOTTIME.
 """
 
 import math
@@ -48,11 +48,15 @@ from crewgate.runtime.durable_files import describe, make_folder
 from crewgate.runtime.fault_reporter import FaultReporter
 
 SendDatagram = Callable[[MemberAddress, bytes], None]
-AnswerSeen = Callable[[AskNameSeen], Awaitable[bool | None]]  # None: that cannot be said now
+AnswerSeen = Callable[[AskNameSeen], Awaitable[bool | None]]  # None: it is not known now
 
 
 class LocalMember(NamedTuple):
-    """Who this machine is: what it shows, what it signs with, and where it keeps what it knows."""
+    """What makes this machine a member.
+
+    It has its certificates and address, its signing key, the file with the roots of its CA, the id
+    of its cluster (16 bytes), and the folder for what it knows.
+    """
 
     credential: MemberCredential
     signing: Ed25519PrivateKey
@@ -62,9 +66,10 @@ class LocalMember(NamedTuple):
 
 
 class GossipNode:
-    """One life of one member. `bootstrap` is an operator's word that there is nothing to catch up.
+    """One run of one member.
 
-    OSError if its folder cannot be used, GossipError if what it shows is not a gateway's.
+    With `bootstrap`, an operator says that there is nothing to catch up on. OSError if the folder
+    cannot be used, GossipError if the certificate is not one of a gateway.
     """
 
     def __init__(
@@ -78,38 +83,45 @@ class GossipNode:
     ) -> None:
         make_folder(me.folder, 0o700)
         self.host = host
-        self.disk = FaultReporter(host.log, passed="who the members are is on the disk again")
+        self.disk = FaultReporter(
+            host.log, passed="the members and their certificates are on the disk again"
+        )
         self.log = CapsuleLog(me.folder, host.log)
         self.unsynced: list[bytes] = []  # capsules on their way to the disk
         self.to_sync: dict[bytes, None] = {}  # members to sync with, in this order
-        self.exchanging: set[bytes] = set()  # members whose own conversations are at capsules now
+        # Members that have begun a sync which is exchanging capsules now.
+        self.exchanging: set[bytes] = set()
         self.crls: CRLExchange = NoCRLExchange()
+        # The transport has something to do: a sync, a write, or a datagram.
         self.on_work: Callable[[], None] = lambda: None
         self.on_receipt: Callable[[AckState], None] = lambda _receipt: None
-        self.on_mark: Callable[[LedgerMark], None] = lambda _mark: None  # what others kept for us
+        # Another member has sent back the last mark of this machine's ledger.
+        self.on_mark: Callable[[LedgerMark], None] = lambda _mark: None
         self.on_question: AnswerSeen | None = None
         self.questions = TokenBucket(limits.seen_questions_per_second, limits.seen_questions_burst)
         directory = MemberDirectory(me.folder, CertificateVerifier(me.root), me.cluster)
         self._sign = me.signing.sign
         public = me.signing.public_key().public_bytes_raw()
         if directory.check(me.credential).identity.key != public:
-            raise GossipError("signing_key is not the key whose public half is in certificate")
+            raise GossipError(
+                "signing_key does not belong to certificate, which has another public key"
+            )
         known = directory.admit(me.credential.signed_by(self._sign, host.wall()))
         self.ledger_marks = LedgerMarks(me.folder, me.cluster, self._sign, public)
         self.company = MembershipState(known, directory, host, me.cluster, self.sync_soon)
         self._membership_file = MembershipFile(me.folder / "standing")
         self.traffic = DatagramStats()
         self._send = send
-        self._handing = False  # a member hands over what it has accepted
+        self._is_handover = False  # whether a member hands over what it has accepted
         self._alarms = TokenBucket(limits.gossip_alarms_per_second, limits.gossip_alarms_burst)
-        self._stays_at = -math.inf  # when where we are may be said again
-        self._strange_at = -math.inf  # from when what is strange counts again
-        self._sealer = Encryptor(known.id, os.urandom(8), self.company.keys)
+        self._reassert_at = -math.inf  # from when this machine may state its address again
+        self._unknown_sync_at = -math.inf  # from when an unknown key or sender leads to a sync
+        self._encryptor = Encryptor(known.id, os.urandom(8), self.company.keys)
         self.node = ProtocolNode(
             known.id + os.urandom(8),
             me.cluster,
             known.address,
-            random_source=random.Random(secrets.randbits(64)),  # noqa: S311 -- whom to tell is no secret
+            random_source=random.Random(secrets.randbits(64)),  # noqa: S311 -- choices are no secret
             crypto=CapsuleCrypto(self._verify, me.signing.sign, lambda: os.urandom(8)),
             freshness=QuorumFreshness(known.id, any_other=any_other, counts=bootstrap),
         )
@@ -117,10 +129,8 @@ class GossipNode:
     def __repr__(self) -> str:
         return f"<GossipNode {self.company!r} {self.node!r}>"
 
-    # Beginning.
-
     def restore(self) -> None:
-        """Take up members and capsules of before; OSError."""
+        """Read the members and the capsules from the disk. Raises OSError."""
         wall = self.host.wall()
         for text in self.company.directory.restore(wall):
             self.host.log(text)
@@ -130,20 +140,20 @@ class GossipNode:
         replayed = self.log.replay(wall)
         while some := list(islice(replayed, limits.gossip_step_capsules)):
             restored = self.node.restore(some, self.host.now(), self.host.wall())
-            self.company.watch(self.node, restored.applied)  # a mark may be lost
+            # The file of an eviction may be lost: then its revocation evicts the member again.
+            self.company.watch(self.node, restored.applied)
             self.host.apply(restored.applied, restored.origins)
         self.company.directory.drop(wall, self.node.archive.origins)
-        self.save()  # a word that we count is given once
-
-    # Datagrams, timers, the disk.
+        # An operator gives `bootstrap` only once, so the disk must have it from now on.
+        self.save()
 
     def receive(self, datagram: bytes) -> None:
-        """One that has come; whatever is wrong with it changes nothing."""
+        """Handle a datagram. An invalid one changes nothing."""
         now = self.host.now()
         self.traffic.received += 1
         try:
             if (name := sealed_by(datagram)) and name not in self.company.directory:
-                raise UnknownSenderError("a datagram of nobody whose certificate has come")
+                raise UnknownSenderError("the sender of a datagram is not a known member")
             sender, message = self.company.opener.open(datagram, now)
         except GossipError as error:
             self.traffic.refuse(error)
@@ -152,37 +162,43 @@ class GossipNode:
             return
         try:
             self.carry_out(self.node.receive(sender, message, now, self.host.wall()))
-        except GossipError:  # perhaps of an origin whose certificate has not come yet
+        except GossipError:
+            # The message may have a capsule of an origin whose certificate is not here yet.
             self.traffic.ignore()
             self.sync_soon([sender])
 
     def due(self) -> float:
-        """Do what is due, and say when there is more."""
+        """Do everything that is due, and return when to call this again at the latest."""
         now, wall = self.host.now(), self.host.wall()
         self.carry_out(self.node.due(now, wall))
         return self.node.next_at
 
     def kept(self, raws: Sequence[bytes]) -> None:
-        """These are on the disk."""
+        """Enter that these capsules are on the disk, and acknowledge them."""
         self.carry_out(self.node.kept(raws, self.host.now()))
 
     def save(self) -> None:
-        """Have the disk know who the members are, and whether we count; before we act on it.
+        """Write to the disk who the members are, and whether this machine counts.
 
-        Certificates first: a member without one can be asked nothing, and counts for ever.
+        This must come before this machine acts on either. It writes the certificates first: no
+        machine can ask a member without a certificate, and the member would count for ever.
         """
         self.company.directory.flush()
         why = self.company.directory.trouble
         try:
             if self.node.freshness.counts and not self._membership_file.counts:
-                self.log.sync()  # or we should count, after a crash, for what we have lost
+                # Otherwise this machine would count after a crash that loses capsules.
+                self.log.sync()
             self._membership_file.save(self.node.freshness, is_complete=not self.log.incomplete)
         except OSError as error:
             why = describe(error)
-        self.disk.note(f"{why}; a restart may know less of members" if why else "")
+        self.disk.note(f"{why}; a restart may forget members or evictions" if why else "")
 
     def upkeep(self) -> None:
-        """Every second: keys, members, where we are, and files that are over. OSError."""
+        """Look after keys, members, this machine's address and expired files. Raises OSError.
+
+        The transport calls this every second.
+        """
         self.company.upkeep(self.node)
         self._reassert_address()
         written = self.log.retry(self.host.wall())
@@ -193,50 +209,49 @@ class GossipNode:
             self.on_work()
 
     def farewell(self) -> None:
-        """Tell a few that this is no failure."""
+        """Tell a few members that this member ends, and has not failed."""
         self._send_all(self.node.members.leave())
 
-    # What people ask for.
-
     def revoke(self, entries: Sequence[RevocationEntry]) -> list[bytes]:
-        """Tell all others; the ids of the capsules. They are in force here already.
+        """Send revocations that are in force here to all members; return the capsules' ids.
 
-        ValueError if nobody would obey: who was handed what it cannot judge compares no more.
+        ValueError if this machine has not the right to revoke. Then it sends nothing: a member
+        cannot verify such a capsule, and cannot compare any more with a member that has it.
         """
         effects, may_revoke = ProtocolEffects(), self.company.may_revoke
         if may_revoke:
             effects = self.node.revoke(entries, self.host.now(), self.host.wall())
             effects.applied.clear()
         if self.company.watch(self.node, entries):
-            self.company.rotate(self.node, voids=True)  # one who is out must not read on
+            # An evicted member must not read any more.
+            self.company.rotate(self.node, voids=True)
         self.carry_out(effects)
         if not may_revoke:
             raise ValueError(
                 f"no certificate of this machine has the right {MAY_REVOKE} at this time, so no "
-                "other would obey; it tells them when it is started with one"
+                "other machine would apply its revocations; it sends them when it is restarted "
+                "with such a certificate"
             )
         return [raw[: capsules.ID_BYTES] for raw in effects.kept]
 
     def drop(self, member: bytes) -> None:
-        """It is gone for good by the word of a person: nobody is asked."""
+        """Evict a member at once, without a majority: an operator takes the risk."""
         self.node.freshness.drop(member)
         if self.company.evict(self.node, member, self.host.wall()):
             self.company.rotate(self.node, voids=True)
         self.save()
 
-    # Streams.
-
     def take(self, raws: Sequence[bytes]) -> None:
-        """Capsules that a member hands over, all or none of them; GossipError."""
-        self._handing = True
+        """Take the capsules that a member hands over. A GossipError means that none is taken."""
+        self._is_handover = True
         try:
             effects = self.node.take(raws, self.host.now(), self.host.wall())
         finally:
-            self._handing = False
+            self._is_handover = False
         self.carry_out(effects)
 
     def renew(self, credential: MemberCredential) -> None:
-        """Show another certificate of this machine from now on; GossipError."""
+        """Show another certificate of this machine from now on. Raises GossipError."""
         known = self.company.directory.check(credential)
         if known.id != self.company.me.id or known.identity.key != self.company.me.identity.key:
             raise GossipError(f"{known.name} has another name or signing key")
@@ -245,10 +260,10 @@ class GossipNode:
         self.save()
 
     def synced(self, member: bytes, hello: Hello, asked_at: float) -> None:
-        """All that a member had when it said hello is here.
+        """Enter that everything is here that a member had when it sent `hello`.
 
-        Only now may this machine drop the members that the other has dropped. Before, it would
-        take a majority of fewer members for enough, and lack what the other was asked to know.
+        Only now may this machine drop the members that the other one has dropped. Earlier, it would
+        need a majority of fewer members, and lack what the other knows from the larger majority.
         """
         if hello.word.counts:
             self.node.drop_members(hello.members, self.host.now())
@@ -256,15 +271,16 @@ class GossipNode:
         self.save()
 
     def sync_soon(self, members: Iterable[bytes]) -> None:
-        """Have a stream to each of these, one after the other."""
+        """Sync with each of these members over a stream, one after the other."""
         for member in members:
             if len(self.to_sync) < limits.gossip_members_max:
                 self.to_sync.setdefault(member)
         self.on_work()
 
     def carry_out(self, effects: ProtocolEffects) -> None:
-        """Do what the protocol asks for, in its order."""
-        self.unsynced += self.log.append(effects.kept)  # of no other is told that it is on the disk
+        """Do what the protocol asks for: first the log, then the table, then the messages."""
+        # This machine acknowledges only the capsules that the log has taken.
+        self.unsynced += self.log.append(effects.kept)
         if effects.applied:
             self.company.watch(self.node, effects.applied)
             self.host.apply(effects.applied, effects.origins)
@@ -279,38 +295,43 @@ class GossipNode:
         self.sync_soon(effects.compare)
 
     def _reassert_address(self) -> None:
-        """Where another machine has said that it is us, say again where we are.
+        """State this machine's address again if another machine has signed another address.
 
-        It runs on a copy of our folder, and has what was meant for us; and would, once it has
-        ended, until we are started again. Two that go on so must not fill the wire with it.
+        That machine runs with a copy of this machine's folder, and receives what is meant for this
+        one. Even after its end, members would use its address until this machine restarts. Between
+        two statements this machine waits, so that the two machines do not flood the network.
         """
         me, now = self.company.me, self.host.now()
         shown = self.company.directory.get(me.id)
-        if shown is None or shown.address == me.address or now < self._stays_at:
+        if shown is None or shown.address == me.address or now < self._reassert_at:
             return
-        self._stays_at = now + limits.join_seconds_max
+        self._reassert_at = now + limits.join_seconds_max
         host, port = to_where(shown.address)
         self.host.log(
-            f"another machine has shown this one's certificate, from {host} port {port}: end it, "
-            "and make it one of its own with `crewgate init --from`"
+            f"another machine has shown the certificate of this one, from {host} port {port}: stop "
+            "that machine, and make a certificate of its own with `crewgate init --from`"
         )
-        told = min(max(self.host.wall(), shown.credential.told + 1), limits.time_seconds_max)
-        self.company.me = self.company.directory.admit(me.credential.signed_by(self._sign, told))
+        stated_at = min(max(self.host.wall(), shown.credential.told + 1), limits.time_seconds_max)
+        credential = me.credential.signed_by(self._sign, stated_at)
+        self.company.me = self.company.directory.admit(credential)
         self.sync_soon(self.node.members.reachable)
 
     def _verify(self, capsule: Capsule, is_named: bool) -> bool:  # noqa: FBT001 -- as Crypto has it
-        return self.company.has_signed(capsule, is_named=is_named, is_handed=self._handing)
+        return self.company.has_signed(capsule, is_named=is_named, is_handed=self._is_handover)
 
     def _send_all(self, messages: Iterable[tuple[bytes, bytes]]) -> None:
         for member, message in messages:
             known = self.node.members.get(member)
             if known is not None and self.company.keys.number:
                 self.traffic.sent += 1
-                self._send(known.address, self._sealer.seal(member, message))
+                self._send(known.address, self._encryptor.seal(member, message))
 
     def _sync_on_unknown_key(self, now: float) -> None:
-        """There may be keys or members to learn of: but anybody can send what nobody can open."""
-        there = self.node.members.reachable
-        if there and now >= self._strange_at:
-            self._strange_at = now + limits.strange_seconds
-            self.sync_soon([random.choice(there)])  # noqa: S311 -- no secret
+        """Sync with a random member, which may know the key or the sender that is unknown here.
+
+        Anybody can send such datagrams, so one in `limits.strange_seconds` leads to a sync.
+        """
+        reachable = self.node.members.reachable
+        if reachable and now >= self._unknown_sync_at:
+            self._unknown_sync_at = now + limits.strange_seconds
+            self.sync_soon([random.choice(reachable)])  # noqa: S311 -- no secret

@@ -1,4 +1,4 @@
-"""What is wrong with the peers of the configuration: said once, and kept for who asks."""
+"""Keeps why configured peers cannot be reached, and logs each reason once."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -7,31 +7,32 @@ from crewgate.gossip.sockets import Where, format_address
 
 
 class PeerErrors:
-    """Of one machine; `say` tells a person."""
+    """The last error with each configured peer of this machine."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log
-        self._said: dict[Where, str] = {}
+        self._reasons: dict[Where, str] = {}
 
     def __repr__(self) -> str:
-        return f"<PeerErrors {self._said}>"
+        return f"<PeerErrors {self._reasons}>"
 
     def note(self, peer: Where, why: str) -> None:
-        """Why nobody was found there, empty if somebody was; said if it is something else."""
-        if why and why != self._said.get(peer):
+        """Keep why a peer cannot be reached (empty if it can), and log a reason that is new."""
+        if why and why != self._reasons.get(peer):
             self._log(f"peer {format_address(peer)}: {why}")
-        self._said[peer] = why
+        self._reasons[peer] = why
 
     def of(self, peers: Iterable[Where]) -> list[str]:
-        """Those where nobody was found, each with why."""
+        """Return those of `peers` that cannot be reached, each with the reason."""
         return [
-            f"{format_address(peer)} ({why})" for peer in peers if (why := self._said.get(peer))
+            f"{format_address(peer)} ({why})" for peer in peers if (why := self._reasons.get(peer))
         ]
 
 
 def reason(error: Exception) -> str:
-    """Why a stream came to nothing, without where it was to lead."""
-    cause = error.__cause__  # trio's, of all addresses that it tried
+    """Return why a stream failed, without the address."""
+    # trio's group has one error for each address that it tried.
+    cause = error.__cause__
     errors = cause.exceptions if isinstance(cause, ExceptionGroup) else ()
     numbers = (each.errno for each in errors if isinstance(each, OSError))
     return next((os.strerror(number) for number in numbers if number), str(error))

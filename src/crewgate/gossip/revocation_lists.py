@@ -1,7 +1,7 @@
-"""Which list of the revoked a machine has, and which of two machines hands its own to the other.
+"""Decides which of two machines sends its certificate revocation list (CRL) to the other.
 
-Both know this from each other's first message, so neither asks. The machine itself judges what a
-list says, and whether the CA has signed it (`CRLExchange`).
+Both decide this from the other's first message, so neither asks. The machine that receives a CRL
+checks its content and the signature of the CA itself (`CRLExchange`).
 """
 
 from typing import Annotated, Protocol
@@ -12,9 +12,9 @@ from crewgate import limits
 
 
 class CRLVersion(msgspec.Struct, frozen=True, array_like=True):
-    """A list: its number, and the key that signed it (8 bytes). Number 0: there is none.
+    """The CRL of a machine: its number, and the key that signed it (8 bytes). 0: it has none.
 
-    `takes` says whether its machine keeps a newer one: the machine that signs the list does not.
+    `takes` says whether the machine wants a newer CRL. The machine that signs the CRL does not.
     """
 
     authority: Annotated[bytes, msgspec.Meta(max_length=8)] = b""
@@ -22,7 +22,7 @@ class CRLVersion(msgspec.Struct, frozen=True, array_like=True):
     takes: bool = False
 
     def is_for(self, other: "CRLVersion") -> bool:
-        """Whether the machine with this list hands it to the machine with the `other` one."""
+        """Return whether the machine with this CRL sends it to the machine with the `other` one."""
         if not other.takes or not self.number:
             return False
         return not other.number or (
@@ -34,38 +34,38 @@ NO_LIST = CRLVersion()
 
 
 class CRLExchange(Protocol):
-    """The list of one machine. Each method may block on its disk, and any thread may call it."""
+    """The CRL of one machine. Each method may block on its disk, and any thread may call it."""
 
     def version(self, member: bytes) -> CRLVersion:
-        """Which one it has now, if it can be handed over; as `member` is told of it."""
+        """Return which CRL the machine has now and can send, for the hello to `member`."""
 
     def data(self) -> bytes:
-        """That list, as DER."""
+        """Return this CRL as DER."""
 
     def take(self, data: bytes, member: bytes) -> None:
-        """Another one: kept if it is good and newer. What is wrong with it is `news`.
+        """Keep a CRL of `member` if it is good and newer; otherwise `take_message` says why not.
 
-        A member whose list was no good is told for a while that this machine takes none.
+        After a bad CRL, the machine takes none from this member for a while.
         """
 
     def take_message(self) -> str:
-        """A sentence for a person that was not said before, or nothing."""
+        """Return sentences for the log that are new since the last call, or an empty text."""
 
 
 class NoCRLExchange:
-    """A machine that neither has a list nor wants one."""
+    """The exchange of a machine that neither has a CRL nor wants one."""
 
     def version(self, member: bytes) -> CRLVersion:  # noqa: ARG002 - as `CRLExchange`
-        """None."""
+        """Return that there is no CRL."""
         return NO_LIST
 
     def data(self) -> bytes:
-        """Nothing."""
+        """Return no bytes."""
         return b""
 
     def take(self, data: bytes, member: bytes) -> None:
-        """Not wanted."""
+        """Ignore a CRL."""
 
     def take_message(self) -> str:
-        """Nothing."""
+        """Return an empty text."""
         return ""

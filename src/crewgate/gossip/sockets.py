@@ -1,4 +1,4 @@
-"""Where members are, and the sockets that reach them."""
+"""Converts the addresses of members, and opens the sockets of the gossip."""
 
 import socket
 from collections.abc import Iterable
@@ -14,26 +14,29 @@ Where = tuple[str, int]
 
 
 def to_address(host: str, port: int) -> MemberAddress:
-    """As members tell one another of it."""
-    given = ip_address(host)
-    mapped = given if isinstance(given, IPv6Address) else IPv6Address(f"::ffff:{given}")
+    """Return an address in the form of the protocol; `host` is an IPv4 or IPv6 address."""
+    plain = ip_address(host)
+    mapped = plain if isinstance(plain, IPv6Address) else IPv6Address(f"::ffff:{plain}")
     return MemberAddress(mapped.packed, port)
 
 
 def to_where(address: MemberAddress) -> Where:
-    """As a socket wants it."""
-    given = IPv6Address(address.host)
-    return str(given.ipv4_mapped or given), address.port
+    """Return an address in the form of a socket."""
+    mapped = IPv6Address(address.host)
+    return str(mapped.ipv4_mapped or mapped), address.port
 
 
 def format_address(where: Where) -> str:
-    """For people."""
+    """Return an address as text, for the log and for commands."""
     host, port = where
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class GossipSockets:
-    """The two sockets of one address and port; OSError if they cannot be had."""
+    """The UDP socket and the listening TCP socket of one address and port.
+
+    Raises OSError if they cannot be opened.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -45,7 +48,7 @@ class GossipSockets:
             for each in (self.datagrams, self.streams):
                 each.setblocking(False)  # noqa: FBT003 -- the socket module's own form
                 each.bind((host, port))
-            with suppress(OSError):  # as much as the kernel allows
+            with suppress(OSError):  # the kernel may allow less
                 size = limits.gossip_receive_bytes
                 self.datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
             self.streams.listen(limits.link_backlog)
@@ -54,28 +57,28 @@ class GossipSockets:
             raise
 
     def close(self) -> None:
-        """Let them go."""
+        """Close both sockets."""
         self.datagrams.close()
         self.streams.close()
 
     def send(self, to: MemberAddress, data: bytes) -> None:
-        """One datagram; what cannot leave now is lost, as datagrams are."""
+        """Send one datagram. If it cannot leave now, it is lost, as any datagram may be."""
         host, port = to_where(to)
         if self._is_v6 and ":" not in host:
-            host = f"::ffff:{host}"  # which is what a socket for both calls it
+            host = f"::ffff:{host}"  # an IPv6 socket takes a mapped IPv4 address
         with suppress(OSError):
             self.datagrams.sendto(data, (host, port))
 
     def received(self) -> Iterable[bytes]:
-        """The datagrams that have come, so many at a time."""
+        """Yield datagrams that have arrived, at most `limits.datagrams_step_max`."""
         with suppress(OSError):
             for _ in range(limits.datagrams_step_max):
                 yield self.datagrams.recv(limits.gossip_datagram_bytes_max + 1)
 
 
 async def resolve(host: str, port: int) -> list[Where]:
-    """All addresses of a name; none where there is no answer."""
-    # A name that cannot be written for DNS is a UnicodeError, though `[cluster]` may have it.
+    """Return all addresses of a name; none if DNS does not answer."""
+    # A name that DNS cannot encode raises UnicodeError, and `[cluster]` may have such a name.
     with trio.move_on_after(limits.gossip_hello_seconds), suppress(OSError, UnicodeError):
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return list({(str(where[0]), port) for *_, where in found})

@@ -1,8 +1,7 @@
-"""Messages between two members over one mutual TLS connection, in frames of msgpack.
+"""Sends and receives the messages of a sync: msgpack in frames over one mutual TLS connection.
 
-Each side says who it is, what it knows of the members and of the group's keys, and hands over what
-the other lacks, capsules the newest first. Who is there was proved by the handshake, whose leaf the
-first message must repeat. Deadlines and what becomes of it all are the caller's.
+The handshake proves who the other side is; its first message must repeat the leaf certificate of
+the handshake. The caller sets deadlines and handles the messages (`sync_session`).
 """
 
 import ssl
@@ -27,7 +26,7 @@ VERSION = 1
 _PREFIX_BYTES = 4
 _CHUNK = 65_536
 _CREDENTIALS_MAX = limits.gossip_page_bytes // (limits.certificate_bytes_max * 2)
-# What a frame holds is bounded before it is made: four megabytes may say a million things.
+# These bound what the decoder makes of a frame: four megabytes can hold a million objects.
 _Id = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
 _Line = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 _Time = Annotated[int, msgspec.Meta(ge=0, le=limits.time_seconds_max)]
@@ -36,12 +35,14 @@ _Members = msgspec.Meta(max_length=limits.gossip_members_max + 1)
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """Who speaks: `word` is its standing, `roll` fingerprints of the certificates that it has.
+    """The first message of each side: who it is, and what it knows.
 
-    `members` and `counted` are as in `QuorumFreshness`; who is `gone`, and until when, in
-    `MemberDirectory`. `revoked` says which list of the revoked it has; a machine of an older
-    version says nothing. `ledger` is how far its ledger is, and `yours`, in an answer, the last
-    such word of the other.
+    - `word`: what it says about itself.
+    - `roll`: the fingerprints of the certificates that it has.
+    - `gone`: the evicted members, as in `MemberDirectory.gone`.
+    - `members`, `counted`: its view, as in `QuorumFreshness`; `members` has itself as well.
+    - `revoked`: which CRL it has. A machine of an older version does not send this.
+    - `ledger`: the mark of its ledger. `yours`: in an answer, the last mark of the other side.
     """
 
     version: int
@@ -59,46 +60,46 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
 
 class CertificateBatch(msgspec.Struct, frozen=True, tag="credentials"):
-    """Certificates that the other has not got; the last page says so."""
+    """Certificates that the other side lacks; the last batch says so."""
 
     credentials: Annotated[list[MemberCredential], msgspec.Meta(max_length=_CREDENTIALS_MAX)]
     last: bool
 
 
 class CRLMessage(msgspec.Struct, frozen=True, tag="revoked-list"):
-    """The CA's list of the revoked (DER), from the member with the newer one."""
+    """The CA's certificate revocation list (DER), from the member with the newer one."""
 
     data: Annotated[bytes, msgspec.Meta(max_length=limits.gossip_list_bytes_max)]
 
 
 class LineDigests(msgspec.Struct, frozen=True, tag="digests"):
-    """What is held of each line, from whoever began the conversation."""
+    """A digest of the capsules of each line, from the side that began the sync."""
 
     digests: dict[_Line, _Id]
 
 
 class HeldRanges(msgspec.Struct, frozen=True, tag="held"):
-    """The numbers that are held of lines that differ."""
+    """The numbers of the capsules that one side has, in the lines that differ."""
 
     held: dict[_Line, tuple[Range, ...]]
 
 
 class CapsuleBatch(msgspec.Struct, frozen=True, tag="capsules"):
-    """Capsules that the other has not got; the last page says so."""
+    """Capsules that the other side lacks; the last batch says so."""
 
     raws: list[bytes]
     last: bool
 
 
 class EvictionNotice(msgspec.Struct, frozen=True, tag="dismissal"):
-    """In the place of a hello, to a machine that was evicted: nobody else would tell it."""
+    """The answer to the hello of an evicted machine, which gets no other messages from members."""
 
 
 class AskNameSeen(msgspec.Struct, frozen=True, tag="ask-seen"):
-    """In the place of a hello: whether the other has ever seen what a person has just named.
+    """Asks, instead of a hello, whether the other side has ever seen a name that a person revokes.
 
-    `target` is the label of a kind of revocation. A machine of an older version hangs up, and one
-    that does not know the kind as well.
+    `target` is the label of a kind of revocation. A machine of an older version closes the stream,
+    and so does a machine that does not know the kind.
     """
 
     target: Annotated[str, msgspec.Meta(max_length=limits.claim_chars_max)]
@@ -107,13 +108,13 @@ class AskNameSeen(msgspec.Struct, frozen=True, tag="ask-seen"):
 
 
 class NameSeen(msgspec.Struct, frozen=True, tag="seen"):
-    """The answer. Nothing proves it, so no more than a hint to a person may depend on it."""
+    """The answer to `AskNameSeen`. Nothing proves it, so use it only as a hint to a person."""
 
     seen: bool
 
 
 class EvictionError(GossipError):
-    """The other side says that this machine was evicted."""
+    """The other side says that this machine is evicted."""
 
 
 SyncMessage = (
@@ -135,7 +136,7 @@ _ENCODER = msgspec.msgpack.Encoder()
 
 
 def pages(raws: Sequence[bytes]) -> Iterator[CapsuleBatch]:
-    """So many frames, at least one."""
+    """Yield the capsules in frames, at least one."""
     page, size = list[bytes](), 0
     for raw in raws:
         if size + len(raw) > limits.gossip_page_bytes:
@@ -147,15 +148,18 @@ def pages(raws: Sequence[bytes]) -> Iterator[CapsuleBatch]:
 
 
 def credential_pages(credentials: Sequence[MemberCredential]) -> Iterator[CertificateBatch]:
-    """So many frames, at least one."""
-    each = _CREDENTIALS_MAX
-    for at in range(0, len(credentials) - each, each):
-        yield CertificateBatch(list(credentials[at : at + each]), last=False)
-    yield CertificateBatch(list(credentials[(len(credentials) - 1) // each * each :]), last=True)
+    """Yield the credentials in frames, at least one."""
+    size = _CREDENTIALS_MAX
+    for at in range(0, len(credentials) - size, size):
+        yield CertificateBatch(list(credentials[at : at + size]), last=False)
+    yield CertificateBatch(list(credentials[(len(credentials) - 1) // size * size :]), last=True)
 
 
 class SyncStream:
-    """One connection; GossipError for what no member says, and when the other side has gone."""
+    """One connection to another member.
+
+    Methods raise GossipError if a message is not valid, or if the connection has ended.
+    """
 
     def __init__(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
         self._stream = stream
@@ -163,48 +167,51 @@ class SyncStream:
 
     @property
     def leaf(self) -> bytes:
-        """The certificate of the other side, in DER, as the handshake has proved it."""
+        """The certificate of the other side (DER) that the handshake has proved."""
         return bytes(self._stream.getpeercert(binary_form=True) or b"")
 
-    async def send(self, *words: SyncMessage) -> None:
-        """Send in one piece."""
+    async def send(self, *messages: SyncMessage) -> None:
+        """Send messages with one write."""
         frames = []
-        for each in words:
+        for each in messages:
             body = _ENCODER.encode(each)
             if len(body) > limits.gossip_frame_bytes_max:
-                raise GossipError("more to say than a frame holds")
+                raise GossipError(f"a message of {len(body)} bytes does not fit into a frame")
             frames += [len(body).to_bytes(_PREFIX_BYTES), body]
         try:
             await self._stream.send_all(b"".join(frames))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             openssl.forget_errors()
-            raise GossipError(f"the connection has ended: {_why(error)}") from error
+            raise GossipError(f"the connection has ended: {_cause_of(error)}") from error
 
     async def receive(self, kind: type[W]) -> W:
-        """The next message, which must be of this kind; EvictionError."""
-        words = await self._receive()
-        if not isinstance(words, kind):
-            raise GossipError("a message out of turn")
-        return words
+        """Return the next message, which must be of this kind.
+
+        Raises EvictionError if the other side says that this machine is evicted.
+        """
+        message = await self._receive()
+        if not isinstance(message, kind):
+            raise GossipError(f"the peer sent {type(message).__name__} instead of {kind.__name__}")
+        return message
 
     async def receive_first(self) -> Hello | AskNameSeen:
-        """What one begins with who has come."""
-        words = await self._receive()
-        if not isinstance(words, Hello | AskNameSeen):
-            raise GossipError("a message out of turn")
-        return words
+        """Return the first message of a side that has connected to this machine."""
+        message = await self._receive()
+        if not isinstance(message, Hello | AskNameSeen):
+            raise GossipError(f"the peer sent {type(message).__name__} as its first message")
+        return message
 
     async def _receive(self) -> SyncMessage:
         length = int.from_bytes(await self._take(_PREFIX_BYTES))
         if not 0 < length <= limits.gossip_frame_bytes_max:
-            raise GossipError("a frame of no such length")
+            raise GossipError(f"the peer sent a frame with the invalid length {length}")
         try:
-            words = _DECODER.decode(await self._take(length))
+            message = _DECODER.decode(await self._take(length))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise GossipError(f"a frame that says nothing: {error}") from error
-        if isinstance(words, EvictionNotice):
+            raise GossipError(f"the peer sent an invalid message: {error}") from error
+        if isinstance(message, EvictionNotice):
             raise EvictionError("it says that this machine was evicted")
-        return words
+        return message
 
     async def _take(self, size: int) -> bytes:
         while len(self._buffer) < size:
@@ -212,7 +219,7 @@ class SyncStream:
                 data = await self._stream.receive_some(_CHUNK)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 openssl.forget_errors()
-                raise GossipError(f"the connection has ended: {_why(error)}") from error
+                raise GossipError(f"the connection has ended: {_cause_of(error)}") from error
             if not data:
                 raise GossipError("the connection has ended")
             self._buffer += data
@@ -221,33 +228,33 @@ class SyncStream:
         return taken
 
 
-def _why(error: BaseException) -> str:
-    """What OpenSSL has said; the rest is for nobody."""
+def _cause_of(error: BaseException) -> str:
+    """Return what OpenSSL says about an error, without internal details."""
     cause = error.__cause__
     return cause.reason or "TLS" if isinstance(cause, ssl.SSLError) else "reset"
 
 
 def context(certificate: Path, key: Path, root: Path, *, is_server: bool) -> ssl.SSLContext:
-    """TLS 1.3 with both sides' certificates, and nothing that outlives a handshake.
+    """Return a context for TLS 1.3 with certificates of both sides, and no session resumption.
 
-    Names in certificates are not compared with addresses: members are known by their identity.
-    GossipError if a file cannot be used.
+    It does not compare names in certificates with addresses, since an identity in the certificate
+    names the member. GossipError if a file cannot be used.
     """
     protocol = ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT
-    made = ssl.SSLContext(protocol)
-    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    tls_context = ssl.SSLContext(protocol)
+    tls_context.minimum_version = ssl.TLSVersion.TLSv1_3
     if is_server:
-        made.num_tickets = 0
-    made.options |= ssl.OP_NO_TICKET
-    made.check_hostname = False
-    made.verify_mode = ssl.CERT_REQUIRED
-    made.verify_flags |= ssl.VERIFY_X509_STRICT
+        tls_context.num_tickets = 0
+    tls_context.options |= ssl.OP_NO_TICKET
+    tls_context.check_hostname = False
+    tls_context.verify_mode = ssl.CERT_REQUIRED
+    tls_context.verify_flags |= ssl.VERIFY_X509_STRICT
     try:
-        show_certificate(made, certificate, key)
+        show_certificate(tls_context, certificate, key)
     except OSError as error:
         raise GossipError(str(error)) from error
     try:
-        made.load_verify_locations(root)
-    except OSError as error:  # ssl.SSLError is one
+        tls_context.load_verify_locations(root)
+    except OSError as error:  # an ssl.SSLError is an OSError
         raise GossipError(f"{root}: {error.strerror or error}") from error
-    return made
+    return tls_context

@@ -1,7 +1,7 @@
-"""Who may have a stream to us, and how many: strangers few, and a member no more than it needs.
+"""Bounds the streams from other machines: in all, from one address, and with one certificate.
 
-Whoever connects has a place among the handshakes for seconds, and then one among the conversations,
-if there is a certificate behind it.
+A connection counts as a handshake for some seconds. With a certificate, it then counts as a
+conversation.
 """
 
 from collections import Counter
@@ -16,11 +16,11 @@ K = TypeVar("K", str, bytes)
 
 
 class StreamLimiter:
-    """Those who are here now."""
+    """The open streams from other machines."""
 
     def __init__(self) -> None:
         self._handshakes: Counter[str] = Counter()  # by address
-        self._conversations: Counter[bytes] = Counter()  # by leaf
+        self._conversations: Counter[bytes] = Counter()  # by leaf certificate
 
     def __repr__(self) -> str:
         shaking, talking = self._handshakes.total(), self._conversations.total()
@@ -28,25 +28,25 @@ class StreamLimiter:
 
     @contextmanager
     def shaking(self, address: str) -> Iterator[None]:
-        """While nobody knows who it is; GossipError for one too many."""
-        with _place(self._handshakes, address, limits.gossip_handshakes_each_max):
+        """Count a handshake from `address`. GossipError if there are too many."""
+        with _counted(self._handshakes, address, limits.gossip_handshakes_each_max):
             yield
 
     @contextmanager
     def talking(self, leaf: bytes) -> Iterator[None]:
-        """While one with this certificate has its say; GossipError for one too many."""
-        with _place(self._conversations, leaf, limits.gossip_streams_each_max):
+        """Count a conversation with this certificate. GossipError if there are too many."""
+        with _counted(self._conversations, leaf, limits.gossip_streams_each_max):
             yield
 
 
 @contextmanager
-def _place(taken: Counter[K], who: K, most: int) -> Iterator[None]:
-    if taken.total() >= limits.gossip_streams_max or taken[who] >= most:
-        raise GossipError("a stream too many")
-    taken[who] += 1
+def _counted(streams: Counter[K], key: K, max_each: int) -> Iterator[None]:
+    if streams.total() >= limits.gossip_streams_max or streams[key] >= max_each:
+        raise GossipError("there are too many streams")
+    streams[key] += 1
     try:
         yield
     finally:
-        taken[who] -= 1
-        if not taken[who]:
-            del taken[who]
+        streams[key] -= 1
+        if not streams[key]:
+            del streams[key]

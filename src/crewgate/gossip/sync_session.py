@@ -1,11 +1,10 @@
-"""One conversation of two members over a stream: who both are, and then what either lacks.
+"""Runs a sync of two members over a stream: each learns who the other is, and gets what it lacks.
 
-    who began:     hello, certificates, list, digests, held, capsules
-    the other:     hello, certificates, list, held, capsules
+    the side that began:   hello, certificates, CRL, digests, held numbers, capsules
+    the other side:        hello, certificates, CRL, held numbers, capsules
 
-The member with the newer list of the revoked sends it, if the other wants it.
-
-After it each side has compared with the other as of the moment before the other said hello.
+Only the member with the newer certificate revocation list (CRL) sends it, if the other one wants
+it. After the sync, each side has compared with the other as of a time before the other said hello.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -42,216 +41,223 @@ from crewgate.gossip.stream import (
 from crewgate.runtime.durable_files import describe
 
 
-async def initiate(gossip: GossipNode, line: SyncStream, turn: trio.Lock) -> KnownMember:
-    """Speak first; who that was. GossipError, OSError.
+async def initiate(gossip: GossipNode, stream: SyncStream, exchange_lock: trio.Lock) -> KnownMember:
+    """Run a sync as the side that began it; return the other member.
 
-    Capsules are exchanged in `turn`: who has just begun would be handed a million by each member
-    that it asks, and those that came by another conversation meanwhile are not lacking any more.
-    For the same reason they are not exchanged with one who is at it already, and began that.
+    Capsules are exchanged with one member at a time (`exchange_lock`). Otherwise a machine that has
+    just started would get a million from each member that it syncs with. In turn, it no longer
+    lacks those that it got from another member. For the same reason, this skips the exchange if the
+    member is exchanging capsules in a sync that it began. Raises GossipError and OSError.
     """
-    # Before a word: what we say first are the group's keys.
-    own = await _hello(gossip, gossip.company.recognise(line.leaf))
+    # The hello has the group keys, so check first who the other side is.
+    own = await _hello(gossip, gossip.company.recognise(stream.leaf))
     asked_at, shown = gossip.host.now(), gossip.company.me
     try:
-        hello = await _greeted(line, own)
+        hello = await _exchange_hellos(stream, own)
     except EvictionError:
-        gossip.company.dismissed(gossip.node, line.leaf, shown)
+        gossip.company.dismissed(gossip.node, stream.leaf, shown)
         raise
-    known = gossip.company.add_member(line.leaf, hello)
+    known = gossip.company.add_member(stream.leaf, hello)
     await _take_marks(gossip, known, hello)
-    await _introduce(gossip, line, known, hello)
-    await _hand_over(gossip, line, known, own.revoked, hello.revoked)
-    async with turn:
+    await _exchange_certificates(gossip, stream, known, hello)
+    await _exchange_crl(gossip, stream, known, own.revoked, hello.revoked)
+    async with exchange_lock:
         if known.id in gossip.exchanging:
             return known
         archive = gossip.node.archive
-        await line.send(LineDigests(archive.digests()))
-        theirs = (await _soon(line, HeldRanges)).held
-        await line.send(HeldRanges(archive.held(theirs)))
-        await _exchange(gossip, line, gossip.node.lacking(theirs))
+        await stream.send(LineDigests(archive.digests()))
+        theirs = (await _receive_soon(stream, HeldRanges)).held
+        await stream.send(HeldRanges(archive.held(theirs)))
+        await _exchange_capsules(gossip, stream, gossip.node.lacking(theirs))
     gossip.synced(known.id, hello, asked_at)
     return known
 
 
-async def respond(gossip: GossipNode, line: SyncStream, asked_at: float) -> None:
-    """Speak second; GossipError, OSError.
+async def respond(gossip: GossipNode, stream: SyncStream, asked_at: float) -> None:
+    """Run a sync, or answer a question, as the side that was called.
 
-    `asked_at` is before the handshake: the other's hello may have come with the last of it, and who
-    the members are is as of that hello.
+    `asked_at` is a time before the handshake: the other side's hello may have arrived with the end
+    of the handshake, and its view is as of this hello. Raises GossipError and OSError.
     """
     try:
-        member = gossip.company.recognise(line.leaf)
+        member = gossip.company.recognise(stream.leaf)
     except EvictedError:
-        hello = await line.receive(Hello)  # unread, it takes our word along as the connection ends
-        if hello.credential.chain[:1] == (line.leaf,):  # else it was given another just now
-            await line.send(EvictionNotice())
+        # If it stayed unread, the end of the connection would discard the notice.
+        hello = await stream.receive(Hello)
+        # Otherwise the machine has just got another certificate.
+        if hello.credential.chain[:1] == (stream.leaf,):
+            await stream.send(EvictionNotice())
         raise
-    first = await line.receive_first()
+    first = await stream.receive_first()
     if isinstance(first, AskNameSeen):
-        await _answer_seen(gossip, line, member, first)
+        await _answer_seen(gossip, stream, member, first)
         return
     hello = first
-    known = gossip.company.add_member(line.leaf, hello)
+    known = gossip.company.add_member(stream.leaf, hello)
     own = msgspec.structs.replace(
         await _hello(gossip, known.id), yours=gossip.ledger_marks.of(known.id)
     )
     await _take_marks(gossip, known, hello)
-    await line.send(own)
-    await _introduce(gossip, line, known, hello)
-    await _hand_over(gossip, line, known, own.revoked, hello.revoked)
-    digests = (await line.receive(LineDigests)).digests
+    await stream.send(own)
+    await _exchange_certificates(gossip, stream, known, hello)
+    await _exchange_crl(gossip, stream, known, own.revoked, hello.revoked)
+    digests = (await stream.receive(LineDigests)).digests
     gossip.exchanging.add(known.id)
     try:
-        await line.send(HeldRanges(gossip.node.archive.differing(digests)))
-        theirs: dict[bytes, tuple[Range, ...]] = (await line.receive(HeldRanges)).held
-        await _exchange(gossip, line, gossip.node.lacking(theirs))
+        await stream.send(HeldRanges(gossip.node.archive.differing(digests)))
+        theirs: dict[bytes, tuple[Range, ...]] = (await stream.receive(HeldRanges)).held
+        await _exchange_capsules(gossip, stream, gossip.node.lacking(theirs))
     finally:
         gossip.exchanging.discard(known.id)
     gossip.synced(known.id, hello, asked_at)
 
 
-async def ask(gossip: GossipNode, line: SyncStream, member: bytes, question: AskNameSeen) -> bool:
-    """What `member` answers, and nobody else in its place; GossipError, OSError."""
-    if gossip.company.recognise(line.leaf) != member:
-        raise GossipError("another gateway than the one that is asked")
-    await line.send(question)
-    return (await line.receive(NameSeen)).seen
+async def ask(gossip: GossipNode, stream: SyncStream, member: bytes, question: AskNameSeen) -> bool:
+    """Return the answer of `member`, and of no other machine. Raises GossipError and OSError."""
+    if gossip.company.recognise(stream.leaf) != member:
+        raise GossipError("another gateway answers at the address of the member")
+    await stream.send(question)
+    return (await stream.receive(NameSeen)).seen
 
 
 async def _answer_seen(
-    gossip: GossipNode, line: SyncStream, member: bytes, question: AskNameSeen
+    gossip: GossipNode, stream: SyncStream, member: bytes, question: AskNameSeen
 ) -> None:
-    """Answer a member, a few times a second: it takes a look through journals."""
+    """Answer a member. Only a few times a second, since it takes a search through journals."""
     if member not in gossip.company.directory:
-        raise GossipError("a question of a gateway that is no member")
+        raise GossipError("a gateway that is not a member asks whether a name was seen")
     if not gossip.questions.take(gossip.host.now()):
-        raise GossipError("a question too many")
+        raise GossipError("members ask too often whether a name was seen")
     seen = None if gossip.on_question is None else await gossip.on_question(question)
     if seen is None:
-        raise GossipError("a question that cannot be answered now")
-    await line.send(NameSeen(seen))
+        raise GossipError("this machine does not know now whether a name was seen")
+    await stream.send(NameSeen(seen))
 
 
-async def _greeted(line: SyncStream, hello: Hello) -> Hello:
-    """The answer to our hello; GossipError tells why there may be none."""
+async def _exchange_hellos(stream: SyncStream, hello: Hello) -> Hello:
+    """Send our hello and return the answer; the GossipError says why there may be none."""
     try:
-        await line.send(hello)
-        return await line.receive(Hello)
+        await stream.send(hello)
+        return await stream.receive(Hello)
     except EvictionError:
         raise
     except GossipError as error:
         raise GossipError(
-            f"it says no hello ({error}), as to a machine whose certificate is revoked"
+            f"it does not answer the hello ({error}); perhaps this machine's certificate is revoked"
         ) from error
 
 
 async def _hello(gossip: GossipNode, member: bytes) -> Hello:
-    """What we say first."""
-    mark = await trio.to_thread.run_sync(gossip.crls.version, member)
+    """Return our hello to a member."""
+    crl = await trio.to_thread.run_sync(gossip.crls.version, member)
     hello = gossip.company.hello(gossip.node)
-    return msgspec.structs.replace(hello, revoked=mark, ledger=gossip.ledger_marks.own)
+    return msgspec.structs.replace(hello, revoked=crl, ledger=gossip.ledger_marks.own)
 
 
 async def _take_marks(gossip: GossipNode, known: KnownMember, hello: Hello) -> None:
-    """Keep the other's word on its ledger, and hear what it has kept of ours."""
+    """Keep the mark of the other side's ledger, and report the mark that it has kept of ours."""
     gossip.ledger_marks.take(known.id, known.identity.key, hello.ledger)
-    mine = gossip.ledger_marks.mine(hello.yours)
-    if mine is not None:
-        gossip.on_mark(mine)
+    own_mark = gossip.ledger_marks.mine(hello.yours)
+    if own_mark is not None:
+        gossip.on_mark(own_mark)
     if not gossip.ledger_marks.take_turn(gossip.host.now()):
         return
     members = frozenset(each.id for each in gossip.company.directory)
     try:
         await trio.to_thread.run_sync(gossip.ledger_marks.flush, members)
     except OSError as error:
-        gossip.host.log(f"what the others say of their ledgers is not kept: {describe(error)}")
+        gossip.host.log(f"cannot keep the marks of other members' ledgers: {describe(error)}")
 
 
-async def _hand_over(
-    gossip: GossipNode, line: SyncStream, known: KnownMember, own: CRLVersion, other: CRLVersion
+async def _exchange_crl(
+    gossip: GossipNode, stream: SyncStream, known: KnownMember, own: CRLVersion, other: CRLVersion
 ) -> None:
-    """The newer list of the revoked, to who has an older one: each of both knows who speaks."""
+    """Send the CRL or receive it; both sides know from the hellos which one sends."""
     if own.is_for(other):
-        await line.send(CRLMessage(await trio.to_thread.run_sync(gossip.crls.data)))
+        await stream.send(CRLMessage(await trio.to_thread.run_sync(gossip.crls.data)))
     elif other.is_for(own):
-        found = await line.receive(CRLMessage)
+        found = await stream.receive(CRLMessage)
         await trio.to_thread.run_sync(gossip.crls.take, found.data, known.id)
-    if news := gossip.crls.take_message():
-        gossip.host.log(news)
+    if message := gossip.crls.take_message():
+        gossip.host.log(message)
 
 
-async def _introduce(
-    gossip: GossipNode, line: SyncStream, known: KnownMember, hello: Hello
+async def _exchange_certificates(
+    gossip: GossipNode, stream: SyncStream, known: KnownMember, hello: Hello
 ) -> None:
-    """Give the certificates that the other has not got, and take those that we have not."""
+    """Send the certificates that the other side lacks, and take those that we lack."""
 
     async def take() -> None:
         is_last = False
         left = limits.gossip_members_max * limits.member_certificates_max
         while not is_last:
-            page = await line.receive(CertificateBatch)
+            page = await stream.receive(CertificateBatch)
             left -= len(page.credentials)
             if left < 0:
-                raise GossipError("more certificates than there are members")
+                raise GossipError("the peer sent more certificates than members can have")
             gossip.company.introduce(page.credentials)
             await trio.lowlevel.checkpoint()
             is_last = page.last
 
     lacking = gossip.company.directory.beyond(hello.roll)
-    await _both(line, credential_pages(lacking), take)
+    await _send_and_take(stream, credential_pages(lacking), take)
     gossip.company.merge(gossip.node, known, hello)
-    gossip.save()  # before others count on it that we think so
+    # This comes before other members can rely on our view.
+    gossip.save()
 
 
-async def _exchange(gossip: GossipNode, line: SyncStream, lacking: Iterator[bytes]) -> None:
-    """The same with capsules, which may be a million: in steps, so that all else goes on."""
+async def _exchange_capsules(
+    gossip: GossipNode, stream: SyncStream, lacking: Iterator[bytes]
+) -> None:
+    """Do the same with capsules; there may be a million, so this lets other tasks run."""
 
     async def take() -> None:
         is_last, left = False, limits.capsules_max
         while not is_last:
-            page = await _soon(line, CapsuleBatch)
+            page = await _receive_soon(stream, CapsuleBatch)
             left -= len(page.raws)
             if left < 0:
-                raise GossipError("more capsules than there are")
+                raise GossipError("the peer sent more capsules than a member can have")
             for at in range(0, len(page.raws), limits.gossip_step_capsules):
                 gossip.take(page.raws[at : at + limits.gossip_step_capsules])
                 await trio.lowlevel.checkpoint()
             is_last = page.last
 
-    await _both(line, _frames(lacking), take)
+    await _send_and_take(stream, _frames(lacking), take)
 
 
 def _frames(lacking: Iterator[bytes]) -> Iterator[CapsuleBatch]:
-    """Each is read out of the archive when the one before it has left."""
+    """Yield the capsules in frames; each is read from the store when the one before has left."""
     while some := list(islice(lacking, limits.gossip_frame_capsules)):
         for page in pages(some):
             yield CapsuleBatch(page.raws, last=False)
     yield CapsuleBatch([], last=True)
 
 
-async def _soon(line: SyncStream, kind: type[W]) -> W:
-    """What is heard in a turn, for which others wait; GossipError where nothing is."""
+async def _receive_soon(stream: SyncStream, kind: type[W]) -> W:
+    """Return the next message; GossipError if it is late, since other syncs wait for this one."""
     with trio.move_on_after(limits.gossip_silence_seconds):
-        return await line.receive(kind)
-    raise GossipError("no word in time")
+        return await stream.receive(kind)
+    raise GossipError(f"the peer sent nothing for {limits.gossip_silence_seconds:g} s")
 
 
-async def _both(
-    line: SyncStream, words: Iterable[SyncMessage], take: Callable[[], Awaitable[None]]
+async def _send_and_take(
+    stream: SyncStream, messages: Iterable[SyncMessage], take: Callable[[], Awaitable[None]]
 ) -> None:
-    """Say and hear at once: two who only spoke would wait for one another for ever."""
+    """Send and receive at the same time: if both sides only sent, both would wait for ever."""
     failure: Exception | None = None
 
     async def send() -> None:
-        with suppress(GossipError):  # whoever cannot be told says no more either
-            for each in words:
-                await line.send(each)
+        with suppress(GossipError):  # then receiving fails as well
+            for each in messages:
+                await stream.send(each)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send)
         try:
             await take()
-        except (GossipError, OSError) as error:  # as it is, and not in a nursery's group
+        except (GossipError, OSError) as error:
+            # It is raised below, since the nursery would put it into a group.
             failure = error
             nursery.cancel_scope.cancel()
     if failure is not None:

@@ -1,6 +1,7 @@
-"""The tasks of a member: datagrams, timers, the disk, and streams to and from the others.
+"""Runs the tasks of a member: datagrams, timers, the disk, and streams to and from other members.
 
-Owns the sockets. What is done in each step is `GossipNode`'s; here is only when, and how patiently.
+It owns the sockets, and decides when each step runs and how long it may take. `GossipNode` decides
+what the step does.
 """
 
 import math
@@ -22,11 +23,11 @@ from crewgate.gossip.peer_errors import PeerErrors, reason
 from crewgate.gossip.sockets import GossipSockets, Where, resolve, to_where
 from crewgate.gossip.stream import AskNameSeen, SyncStream, context
 from crewgate.gossip.stream_limits import StreamLimiter
-from crewgate.runtime.durable_files import cause
+from crewgate.runtime.durable_files import cause, describe
 
 
 class TLSFiles(NamedTuple):
-    """What streams are secured with: PEM files, read anew when the certificate is renewed."""
+    """The PEM files for streams. They are read again when the certificate is renewed."""
 
     certificate: Path
     key: Path
@@ -34,7 +35,7 @@ class TLSFiles(NamedTuple):
 
 
 class GossipTransport:
-    """Runs one member until it is cancelled. `peers` are where others are, as configured."""
+    """Runs one member until it is cancelled. `peers` are the addresses in the configuration."""
 
     def __init__(
         self, gossip: GossipNode, sockets: GossipSockets, files: TLSFiles, peers: Sequence[Where]
@@ -43,15 +44,16 @@ class GossipTransport:
         self.peers = tuple(peers)
         self._sockets = sockets
         self._files = files
-        self._work = trio.Event()
-        self._write = trio.Event()
-        self._turn = trio.Event()
-        self._callers = StreamLimiter()
-        self._contexts: dict[bool, ssl.SSLContext] = {}
-        self._shown = b""  # the leaf that they show
+        self._has_sync = trio.Event()
+        self._has_write = trio.Event()
+        self._has_timer = trio.Event()
+        self._stream_limiter = StreamLimiter()
+        self._contexts: dict[bool, ssl.SSLContext] = {}  # by whether it is for the server's side
+        self._contexts_leaf = b""  # the leaf certificate of `_contexts`
         self._syncs = trio.CapacityLimiter(limits.gossip_syncs_max)
-        self._exchange = trio.Lock()  # one of those that we begin
-        self._busy: set[bytes] = set()
+        # Held by the sync that exchanges capsules, of those that this machine has begun.
+        self._exchange_lock = trio.Lock()
+        self._busy: set[bytes] = set()  # members with which this machine has begun a sync
         self._receipts: dict[int, trio.Event] = {}
         self._peer_errors = PeerErrors(gossip.host.log)
         gossip.on_work = self._wake
@@ -61,15 +63,16 @@ class GossipTransport:
         return f"<GossipTransport {self.gossip!r}>"
 
     async def run(self) -> None:
-        """Serve; says goodbye when it is cancelled."""
-        with suppress(GossipError):  # before the files are renewed; what is wrong is said later
+        """Run all tasks. When it is cancelled, it tells other members that this member ends."""
+        # Read the files before somebody renews them. The first stream reports what is wrong.
+        with suppress(GossipError):
             self._context(is_server=True)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._receive)
-                nursery.start_soon(self._tick)
-                nursery.start_soon(self._keep)
-                nursery.start_soon(self._sync_all, nursery)
+                nursery.start_soon(self._run_timers)
+                nursery.start_soon(self._sync_log)
+                nursery.start_soon(self._start_syncs, nursery)
                 nursery.start_soon(self._serve)
                 nursery.start_soon(self._join)
                 nursery.start_soon(self._upkeep)
@@ -79,11 +82,11 @@ class GossipTransport:
 
     @property
     def unreached(self) -> list[str]:
-        """The configured peers where nobody was found the last time, each with why."""
+        """The configured peers that could not be reached the last time, each with the reason."""
         return self._peer_errors.of(self.peers)
 
     async def wait(self, receipt: AckState, is_enough: Callable[[AckState], bool]) -> None:
-        """Until a receipt says enough; the deadline is the caller's."""
+        """Wait until `is_enough` is true for a receipt. The caller sets a deadline."""
         try:
             while not is_enough(receipt):
                 event = self._receipts[id(receipt)] = trio.Event()
@@ -92,15 +95,13 @@ class GossipTransport:
         finally:
             self._receipts.pop(id(receipt), None)
 
-    # Datagrams, timers, the disk.
-
     def _wake(self) -> None:
-        """There may be something to send sooner than was thought, to sync, or to write."""
-        self._turn.set()
+        """Wake the tasks: a timer may be due earlier than it was, or there is a sync or a write."""
+        self._has_timer.set()
         if self.gossip.to_sync:
-            self._work.set()
+            self._has_sync.set()
         if self.gossip.unsynced:
-            self._write.set()
+            self._has_write.set()
 
     def _receipt_changed(self, receipt: AckState) -> None:
         event = self._receipts.get(id(receipt))
@@ -114,28 +115,28 @@ class GossipTransport:
                 self.gossip.receive(datagram)
             self._wake()
 
-    async def _tick(self) -> None:
+    async def _run_timers(self) -> None:
         while True:
             at = self.gossip.due()
-            self._turn = trio.Event()
+            self._has_timer = trio.Event()
             with trio.move_on_after(max(0.0, at - self.gossip.host.now())):
-                await self._turn.wait()
+                await self._has_timer.wait()
             await trio.lowlevel.checkpoint()
 
-    async def _keep(self) -> None:
-        """Have the disk take what was appended, as much as there is at once.
+    async def _sync_log(self) -> None:
+        """Sync the log, each time all that was appended by then.
 
-        What it has refused once is appended anew: a second sync would find nothing to write
-        (Rebello et al. 2020, "Can Applications Recover from fsync Failures?").
+        Capsules that the disk has refused are appended again: a second sync would find nothing to
+        write (Rebello et al. 2020, "Can Applications Recover from fsync Failures?").
         """
         while True:
-            await self._write.wait()
-            self._write = trio.Event()
+            await self._has_write.wait()
+            self._has_write = trio.Event()
             raws, self.gossip.unsynced = self.gossip.unsynced, []
             try:
                 await trio.to_thread.run_sync(self.gossip.log.sync)
             except OSError as error:
-                # Of what was appended meanwhile nobody knows whether the disk has it.
+                # Capsules that were appended meanwhile may or may not be on the disk.
                 raws, self.gossip.unsynced = raws + self.gossip.unsynced, []
                 self.gossip.log.lose(raws, cause(error))
             else:
@@ -148,14 +149,12 @@ class GossipTransport:
             try:
                 self.gossip.upkeep()
             except OSError as error:
-                self.gossip.host.log(f"old files of gossip stay: {error.strerror}")
+                self.gossip.host.log(f"cannot delete old files of the gossip: {describe(error)}")
 
-    # Streams.
-
-    async def _sync_all(self, nursery: trio.Nursery) -> None:
+    async def _start_syncs(self, nursery: trio.Nursery) -> None:
         while True:
-            await self._work.wait()
-            self._work = trio.Event()
+            await self._has_sync.wait()
+            self._has_sync = trio.Event()
             for member in [each for each in self.gossip.to_sync if each not in self._busy]:
                 await self._syncs.acquire_on_behalf_of(member)
                 self.gossip.to_sync.pop(member, None)
@@ -169,31 +168,32 @@ class GossipTransport:
                 await self._reach(to_where(known.address))
             await trio.sleep(limits.sync_pause_seconds)
         except (GossipError, OSError):
-            await trio.sleep(limits.compare_seconds)  # SWIM finds out whether it is there
+            await trio.sleep(limits.compare_seconds)  # SWIM finds out whether it is reachable
         finally:
             self._busy.discard(member)
             self._syncs.release_on_behalf_of(member)
-            self._work.set()  # somebody may have asked for another meanwhile
+            # Meanwhile, the member may be in `to_sync` again.
+            self._has_sync.set()
 
     async def _reach(self, where: Where) -> None:
-        """Sync with whoever is there; GossipError, OSError."""
-        with self._guarded(), _patience(limits.gossip_sync_seconds):
-            async with self._line_to(where) as line:
-                await sync_session.initiate(self.gossip, line, self._exchange)
+        """Sync with the member at an address. Raises GossipError and OSError."""
+        with self._guarded(), _deadline(limits.gossip_sync_seconds):
+            async with self._connected(where) as stream:
+                await sync_session.initiate(self.gossip, stream, self._exchange_lock)
 
     @asynccontextmanager
-    async def _line_to(self, where: Where) -> AsyncIterator[SyncStream]:
-        made = self._context(is_server=False)
-        with _patience(limits.gossip_hello_seconds):
+    async def _connected(self, where: Where) -> AsyncIterator[SyncStream]:
+        tls_context = self._context(is_server=False)
+        with _deadline(limits.gossip_hello_seconds):
             plain = await trio.open_tcp_stream(*where, happy_eyeballs_delay=None)
-        stream = trio.SSLStream(plain, made, https_compatible=True)
-        async with _closing(stream):
-            with _patience(limits.gossip_hello_seconds):
-                await _shake(stream)
-            yield SyncStream(stream)
+        tls = trio.SSLStream(plain, tls_context, https_compatible=True)
+        async with _closing(tls):
+            with _deadline(limits.gossip_hello_seconds):
+                await _handshake(tls)
+            yield SyncStream(tls)
 
     async def ask(self, question: AskNameSeen) -> list[bool]:
-        """What other members answer in time, each once; no more are asked once one says yes."""
+        """Return the answers of other members that arrive in time; after a yes, ask no more."""
         answers: list[bool] = []
         places = trio.CapacityLimiter(limits.seen_asked_at_once)
 
@@ -214,57 +214,64 @@ class GossipTransport:
     async def _ask(self, member: bytes, question: AskNameSeen) -> bool:
         known = self.gossip.company.directory.get(member)
         if known is None:
-            raise GossipError("a member whose certificate has not come")
+            raise GossipError("there is no certificate of the member here")
         with self._guarded():
-            async with self._line_to(to_where(known.address)) as line:
-                return await sync_session.ask(self.gossip, line, member, question)
+            async with self._connected(to_where(known.address)) as stream:
+                return await sync_session.ask(self.gossip, stream, member, question)
 
     async def _serve(self) -> None:
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._sockets.streams))
-        await trio.serve_listeners(self._answer, [listener])
+        await trio.serve_listeners(self._serve_connection, [listener])
 
-    async def _answer(self, plain: trio.SocketStream) -> None:
-        """Serve one who has come; nothing that is wrong with it is more than its own end."""
+    async def _serve_connection(self, plain: trio.SocketStream) -> None:
+        """Serve a connection from another machine. An error ends only this connection."""
         with suppress(GossipError, OSError):
             try:
-                made = self._context(is_server=True)
-                stream = trio.SSLStream(plain, made, server_side=True, https_compatible=True)
+                tls_context = self._context(is_server=True)
+                tls = trio.SSLStream(plain, tls_context, server_side=True, https_compatible=True)
                 address = str(plain.socket.getpeername()[0])
                 asked_at = self.gossip.host.now()
-                with self._guarded(), _patience(limits.gossip_sync_seconds):
-                    with self._callers.shaking(address), _patience(limits.gossip_hello_seconds):
-                        await _shake(stream)
-                    line = SyncStream(stream)
-                    with self._callers.talking(line.leaf):
-                        async with _closing(stream):
-                            await sync_session.respond(self.gossip, line, asked_at)
+                with self._guarded(), _deadline(limits.gossip_sync_seconds):
+                    with (
+                        self._stream_limiter.shaking(address),
+                        _deadline(limits.gossip_hello_seconds),
+                    ):
+                        await _handshake(tls)
+                    stream = SyncStream(tls)
+                    with self._stream_limiter.talking(stream.leaf):
+                        async with _closing(tls):
+                            await sync_session.respond(self.gossip, stream, asked_at)
             finally:
                 plain.socket.close()
 
     def _context(self, *, is_server: bool) -> ssl.SSLContext:
-        """For the certificate that we say is ours: files may be renewed before we are told."""
+        """Return a context with the certificate that this member shows in its hello.
+
+        The files may have a newer certificate before the agent hears of it, so the contexts change
+        only when the hello does.
+        """
         leaf = self.gossip.company.me.credential.chain[0]
-        if leaf != self._shown:
+        if leaf != self._contexts_leaf:
             self._contexts = {side: context(*self._files, is_server=side) for side in (False, True)}
-            self._shown = leaf
+            self._contexts_leaf = leaf
         return self._contexts[is_server]
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """One stream must not end the agent: GossipError for what nobody has foreseen."""
+        """Turn an unexpected exception into a GossipError: one stream must not end the agent."""
         try:
             yield
         except (GossipError, OSError):
             raise
         except Exception as error:
-            self.gossip.host.log(f"a fault of ours with a peer: {error!r}")
-            raise GossipError("a fault of ours") from error
+            self.gossip.host.log(f"internal error in a stream with a peer: {error!r}")
+            raise GossipError("internal error of this machine; see its log") from error
 
     async def _join(self) -> None:
-        """Reach the configured peers: soon while nobody is there, then now and then.
+        """Reach the configured peers: often while no member is reachable, and then now and then.
 
-        Who has begun while it could reach nobody has no key to say a word with, and whoever knew
-        it has given it up: as long as nobody is there, it dials all members that it knows.
+        A machine that could reach no member at its start has no key for datagrams, and the others
+        take it for dead. So while no member is reachable, it syncs with all members that it knows.
         """
         members, membership = self.gossip.node.members, self.gossip.company
         tried_at = -math.inf
@@ -281,17 +288,20 @@ class GossipTransport:
 
     async def _try_peers(self) -> None:
         members = self.gossip.node.members
-        there = (members.get(each) for each in members.reachable)
-        known = {to_where(each.address) for each in there if each is not None}
+        reachable = (members.get(each) for each in members.reachable)
+        known = {to_where(each.address) for each in reachable if each is not None}
         for peer in self.peers:
             found = await resolve(*peer)
-            failures = [await self._why_not(where) for where in found if where not in known]
+            failures = [await self._try(where) for where in found if where not in known]
             is_found = len(failures) < len(found) or not all(failures)
             why = "" if is_found else [*failures, "its name has no address"][0]
             self._peer_errors.note(peer, why)
 
-    async def _why_not(self, where: Where) -> str:
-        """Reach one, who may be this machine: all may have the same configuration."""
+    async def _try(self, where: Where) -> str:
+        """Sync with the member at an address; return why that failed, or an empty text.
+
+        The member may be this machine: all machines may have the same configuration.
+        """
         try:
             await self._reach(where)
         except SelfConnectionError:
@@ -301,21 +311,24 @@ class GossipTransport:
         return ""
 
 
-async def _shake(stream: "trio.SSLStream[trio.SocketStream]") -> None:
+async def _handshake(stream: "trio.SSLStream[trio.SocketStream]") -> None:
     try:
         await stream.do_handshake()
     except trio.BrokenResourceError as error:
         openssl.forget_errors()
         cause = error.__cause__
-        why = cause.reason if isinstance(cause, ssl.SSLError) else "it hung up"
+        why = cause.reason if isinstance(cause, ssl.SSLError) else "it closed the connection"
         if why == "CERTIFICATE_VERIFY_FAILED":
-            why = "its certificate is of another CA, or over; `crewgate init --from` makes one"
-        raise GossipError(f"no handshake: {why}") from error
+            why = (
+                "its certificate is from another CA or has expired; `crewgate init --from` makes a "
+                "new one"
+            )
+        raise GossipError(f"TLS handshake failed: {why}") from error
 
 
 @contextmanager
-def _patience(seconds: float) -> Iterator[None]:
-    """GossipError beyond."""
+def _deadline(seconds: float) -> Iterator[None]:
+    """Raise GossipError if the block takes longer than `seconds`."""
     try:
         with trio.fail_after(seconds):
             yield
@@ -325,7 +338,7 @@ def _patience(seconds: float) -> Iterator[None]:
 
 @asynccontextmanager
 async def _closing(stream: "trio.SSLStream[trio.SocketStream]") -> AsyncIterator[None]:
-    """Let it go without waiting for a goodbye."""
+    """Close the connection at the end, without waiting for the other side's close_notify."""
     try:
         yield
     finally:

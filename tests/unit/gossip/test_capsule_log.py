@@ -203,7 +203,7 @@ def test_a_full_disk_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([SUPPORT, *sys.path]))
     done = on_a_small_disk(tmp_path, FULL)
     assert done.returncode == 0, done.stderr
-    assert "not on this disk" in done.stdout
+    assert "but not on this disk" in done.stdout
 
 
 def test_what_found_no_room_is_written_when_there_is_some(

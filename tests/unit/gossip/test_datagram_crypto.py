@@ -84,11 +84,11 @@ def test_it_counts_once() -> None:
     order = [5, 3, 4, 700, 600, 701, 0]
     assert [receiver.open(sent[n], 0.0).message[0] for n in order] == [n % 256 for n in order]
     for n in order:
-        with pytest.raises(GossipError, match="before"):
+        with pytest.raises(GossipError, match="arrived before"):
             receiver.open(sent[n], 0.0)
     receiver.open(sent[-1], 0.0)
     receiver.open(sent[11], 0.0)
-    with pytest.raises(GossipError, match="before"):
+    with pytest.raises(GossipError, match="arrived before"):
         receiver.open(sent[9], 0.0)
 
 
@@ -133,7 +133,7 @@ def test_keys_go_and_come() -> None:
     for each in (mine, theirs):
         each.use({1: KEY, 2: bytes(KEY_BYTES)}, 2)
     new = sending.seal(YOU, b"new")
-    assert (mine.number, repr(mine)) == (2, "<KeySet [1, 2] sealing with 2>")
+    assert (mine.number, repr(mine)) == (2, "<KeySet [1, 2] encrypting with 2>")
     assert receiver.open(old, 0.0).message == b"old"
     assert receiver.open(new, 0.0).message == b"new"
     with pytest.raises(GossipError, match="key"):
@@ -158,7 +158,7 @@ def test_what_are_no_keys(given_: dict[int, bytes], number: int) -> None:
 
 def test_nothing_is_sealed_without_a_key() -> None:
     """A machine that has not joined sends nothing."""
-    with pytest.raises(GossipError, match="no group key"):
+    with pytest.raises(GossipError, match="there is no group key"):
         Encryptor(ME, BOOT, KeySet()).seal(YOU, b"")
 
 

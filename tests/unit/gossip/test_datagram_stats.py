@@ -32,12 +32,12 @@ def test_each_refusal_has_its_reason(tmp_path: Path) -> None:
         gossip.receive(datagram)
     assert gossip.traffic.received == 6
     assert gossip.traffic.refused == {
-        "no such form": 1,
-        "of no member": 1,
+        "malformed": 1,
+        "unknown sender": 1,
         "unknown key": 1,
-        "not sealed for us": 1,
-        "said nothing": 1,
-        "came before": 1,
+        "not authentic": 1,
+        "invalid message": 1,
+        "replayed": 1,
     }
     assert repr(gossip.traffic).startswith("<DatagramStats sent=0 received=6 ")
     one.sockets.close()

@@ -55,7 +55,7 @@ def test_another_signing_key_than_the_certificates_is_said(
     one = StillMember(authority, tmp_path / "m0", "m0")
     shown, other = one.company.me.credential, Ed25519PrivateKey.generate()
     me = LocalMember(shown, other, authority.file, cluster_id(DOMAIN), tmp_path / "other")
-    with pytest.raises(GossipError, match="signing_key is not the key"):
+    with pytest.raises(GossipError, match="signing_key does not belong to certificate"):
         GossipNode(me, one.host, lambda *_: None)
 
 
@@ -89,7 +89,7 @@ def capsule_of(who: StillMember, number: int = 1, *, line: bytes = b"", at: int 
 
 def sealed(sender: StillMember, receiver: StillMember, message: bytes) -> bytes:
     """Whatever one with the group's key likes to say."""
-    return sender.gossip._sealer.seal(receiver.id, message)
+    return sender.gossip._encryptor.seal(receiver.id, message)
 
 
 def test_what_is_told_is_obeyed(pair: Pair) -> None:
@@ -110,8 +110,8 @@ def test_every_bit_of_a_datagram_counts(pair: Pair) -> None:
     bad += [good + bytes(n) for n in (1, 100, limits.gossip_datagram_bytes_max, 65_000)]
     for at in range(len(good)):
         bad += [good[:at] + bytes((good[at] ^ bit,)) + good[at + 1 :] for bit in (1, 128)]
-    bad.append(other.gossip._sealer.seal(other.id, b"for another"))
-    bad.append(one.gossip._sealer.seal(one.id, b"from oneself"))
+    bad.append(other.gossip._encryptor.seal(other.id, b"for another"))
+    bad.append(one.gossip._encryptor.seal(one.id, b"from oneself"))
     bad.append(Encryptor(other.id, bytes(8), third).seal(one.id, b"of another group"))
     bad.append(Encryptor(b"stranger", bytes(8), other.company.keys).seal(one.id, b"of nobody"))
     before = state(one)

@@ -101,7 +101,7 @@ async def test_another_gateway_at_the_place_of_a_member_is_not_believed(
         found = directory.get  # the service looks itself up as well, now and then
         wrong = lambda member: other if member == one.id else found(member)  # noqa: E731
         monkeypatch.setattr(directory, "get", wrong)
-        with pytest.raises(GossipError, match="another gateway"):
+        with pytest.raises(GossipError, match="another gateway answers"):
             await first.service._ask(one.id, QUESTION)
 
 

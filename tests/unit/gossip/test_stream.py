@@ -126,7 +126,7 @@ def test_a_hello_is_bounded(authority: Authority, tmp_path: Path, what: str) -> 
     """Four megabytes may say a million things."""
     said = msgspec.to_builtins(hello(authority, tmp_path), builtin_types=(bytes,))
     assert heard(frame_of(said), Hello)
-    with pytest.raises(GossipError, match="says nothing"):
+    with pytest.raises(GossipError, match="an invalid message"):
         heard(frame_of({**said, **BEYOND[what]}), Hello)
 
 
@@ -149,11 +149,11 @@ def test_other_words_are_bounded_and_in_turn(words: object, kind: Any) -> None:
 
 def test_a_frame_has_an_end() -> None:
     """Nothing is kept for one that is too long, and none is said."""
-    with pytest.raises(GossipError, match="no such length"):
+    with pytest.raises(GossipError, match="invalid length"):
         heard((limits.gossip_frame_bytes_max + 1).to_bytes(4), HeldRanges)
-    with pytest.raises(GossipError, match="no such length"):
+    with pytest.raises(GossipError, match="invalid length"):
         heard(bytes(4), HeldRanges)
-    with pytest.raises(GossipError, match="more to say"):
+    with pytest.raises(GossipError, match="does not fit into a frame"):
         trio.run(line(Wire()).send, CapsuleBatch([bytes(limits.gossip_frame_bytes_max)], last=True))
     with pytest.raises(GossipError, match="has ended"):
         heard(frame_of(CapsuleBatch([], last=True))[:-1], CapsuleBatch)

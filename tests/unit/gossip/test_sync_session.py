@@ -73,13 +73,13 @@ async def test_whose_hello_has_waited_is_compared_with_as_of_before_it(
 
     As of later, this machine would admit without what others have acknowledged meanwhile.
     """
-    shake, said, asked = transport._shake, trio.Event(), list[float]()
+    shake, said, asked = transport._handshake, trio.Event(), list[float]()
 
     async def stalled(stream: "trio.SSLStream[trio.SocketStream]") -> None:
         await shake(stream)
         await said.wait()
 
-    monkeypatch.setattr(transport, "_shake", stalled)
+    monkeypatch.setattr(transport, "_handshake", stalled)
     monkeypatch.setattr(
         member.gossip, "synced", lambda _member, _hello, asked_at: asked.append(asked_at)
     )
@@ -247,7 +247,7 @@ async def test_a_member_that_was_evicted_is_not_told_the_next_key(
         key = orchestrator_key("", "gateway/liar")
         one.gossip.revoke([one.entry(key, kind=KeyKind.ORCHESTRATOR)])
         await stack.enter_async_context(one.serving())
-        await until(lambda: any("evicted" in each for each in one.host.said))
+        await until(lambda: any("was evicted" in each for each in one.host.said))
     assert heard == []
 
 
@@ -263,7 +263,7 @@ async def test_who_was_evicted_hears_that_and_nothing_else(
     one.gossip.revoke([one.entry(key, kind=KeyKind.ORCHESTRATOR)])
     async with one.serving(), out.serving():
         await until(lambda: out.gossip.company.is_evicted)
-        assert out.host.said[0].startswith("this machine was evicted; to come back it takes")
+        assert out.host.said[0].startswith("this machine was evicted; to rejoin, it needs a")
         await until(lambda: len(out.host.said) == 2)
     assert out.host.said[1].endswith("it says that this machine was evicted")
     assert out.others == 0
@@ -300,7 +300,7 @@ async def test_who_shows_another_certificate_in_its_hello_is_not_dismissed(
     one.gossip.company.introduce([out.company.me.credential])
     one.gossip.company.evict(one.gossip.node, out.id, out.company.me.issued)
     async with one.serving():
-        for hello, error in ((hello_of(again), "has ended"), (hello_of(out), "evicted")):
+        for hello, error in ((hello_of(again), "has ended"), (hello_of(out), "was evicted")):
             async with line_to(one.where, out.files) as line:
                 await line.send(hello)
                 with pytest.raises(GossipError, match=error):

@@ -91,13 +91,13 @@ async def test_a_name_that_is_this_machine_is_no_complaint(
 ) -> None:
     """By another address than the one that it tells; it is no member of its own."""
     shaken = list[str]()
-    shake = transport._shake
+    shake = transport._handshake
 
     async def counting(stream: "trio.SSLStream[trio.SocketStream]") -> None:
         await shake(stream)
         shaken.append("")
 
-    monkeypatch.setattr(transport, "_shake", counting)
+    monkeypatch.setattr(transport, "_handshake", counting)
     monkeypatch.setattr(limits, "join_seconds", 0.01)
     port = free_port()[1]
     one = Member(authority, tmp_path / "m0", "m0", [("127.0.0.2", port)], bootstrap=True)
@@ -131,7 +131,7 @@ async def test_a_fault_of_ours_ends_no_agent(
         one.gossip.sync_soon([lone.gossip.company.me.id])
         await until(lambda: not one.gossip.to_sync)
         assert len(one.service._busy) == 1
-    assert all("a fault of ours" in each for each in one.host.said + lone.host.said)
+    assert all("internal error" in each for each in one.host.said + lone.host.said)
     assert one.service._syncs.borrowed_tokens == 0
     assert one.service._busy == set()
 
@@ -147,7 +147,7 @@ async def test_who_connects_and_says_nothing_holds_up_nobody(
             plain = await trio.open_tcp_stream(*lone.where)
             streams.append(await stack.enter_async_context(plain))
         assert [await stream.receive_some(1) for stream in streams[5:]] == [b""] * 4
-        assert repr(lone.service._callers) == "<StreamLimiter handshakes=5 conversations=0>"
+        assert repr(lone.service._stream_limiter) == "<StreamLimiter handshakes=5 conversations=0>"
         for stream in streams:
             await stream.aclose()
         one = Member(authority, tmp_path / "m1", "m1", [lone.where])
@@ -161,7 +161,9 @@ async def test_a_handshake_has_an_end(lone: Member, monkeypatch: pytest.MonkeyPa
     async with lone.serving(), await trio.open_tcp_stream(*lone.where) as stream:
         await stream.send_all(b"\x16\x03\x01")
         assert await stream.receive_some(1) == b""
-        await until(lambda: repr(lone.service._callers).startswith("<StreamLimiter handshakes=0"))
+        await until(
+            lambda: repr(lone.service._stream_limiter).startswith("<StreamLimiter handshakes=0")
+        )
 
 
 async def test_a_conversation_has_an_end(
@@ -175,7 +177,7 @@ async def test_a_conversation_has_an_end(
         await lines[0].send(idle.company.hello(idle.node))
         with pytest.raises(GossipError):
             await lines[2].receive(Hello)
-        await until(lambda: repr(lone.service._callers).endswith("conversations=0>"))
+        await until(lambda: repr(lone.service._stream_limiter).endswith("conversations=0>"))
     assert lone.host.said == []
 
 
@@ -220,7 +222,7 @@ async def test_what_a_disk_refused_is_acknowledged_once_it_is_written_anew(
         await until(lambda: not lone.gossip.log.incomplete)
     refused, mended = lone.host.said
     assert "Input/output error; the disk has failed" in refused
-    assert refused.endswith("revocations are in force, and not on this disk")
+    assert refused.endswith("revocations are in force, but not on this disk")
     assert mended.endswith("all revocations are on this disk again")
 
 
@@ -325,7 +327,9 @@ async def test_who_was_evicted_is_out_until_it_has_another_certificate(
             assert one.gossip.company.keys.get(number) is None
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
                 for _ in range(10):
-                    sealed = one.gossip._sealer.seal(lone.gossip.company.me.id, b"\3" + bytes(20))
+                    sealed = one.gossip._encryptor.seal(
+                        lone.gossip.company.me.id, b"\3" + bytes(20)
+                    )
                     sender.sendto(sealed, lone.where)
         again = Member(authority, tmp_path / "m1", "m1", [lone.where], born=30)
         async with again.serving():

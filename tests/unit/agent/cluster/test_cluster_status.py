@@ -162,7 +162,7 @@ def test_keys_and_counters_and_the_clock(clustered: Clustered) -> None:
     told = clustered.cluster.status(7)
     assert (told.id, told.name, told.keys, told.capsules) == (7, ME, 1, 0)
     assert (told.newest_key_seconds, told.next_key_seconds) == (60, limits.group_key_seconds - 60)
-    assert (told.sent, told.received, told.refused) == (0, 2, {"no such form": 2})
+    assert (told.sent, told.received, told.refused) == (0, 2, {"malformed": 2})
     assert (told.log_complete, told.clock_ahead_seconds) == (True, 0)
 
 

@@ -28,7 +28,7 @@ STATUS = ClusterStatus(
     log_complete=True,
     sent=10,
     received=11,
-    refused={"came before": 1, "unknown key": 3},
+    refused={"replayed": 1, "unknown key": 3},
 )
 ROWS = [
     MemberRow("edge-1", "10.0.0.1:8446", "here", "counts", None, 2_000_000_000, True),
@@ -150,7 +150,7 @@ def test_how_this_machine_stands(ask: Any, agent: Agent) -> None:
         "revocations    7 signed by members",
         "keys           2, the newest made 2 min ago; the next is due in 59 min",
         "clock          as the others' have it",
-        "datagrams      11 received, 10 sent, refused: 1 came before, 3 unknown key",
+        "datagrams      11 received, 10 sent, refused: 1 replayed, 3 unknown key",
     ]
     document, _ = ask("status", "--json")
     assert document["in_touch"]["needed"] == 1
