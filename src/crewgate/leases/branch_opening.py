@@ -95,16 +95,16 @@ class BranchOpener:
         if refused is not None:
             return (yield from self._decline(opened, refused))
         self._allowances[path.crew] = path.allowance
-        before = [self._quota(standing) for standing in opened.standings]
+        before = [self._quota(standing) for standing in opened.grants]
         try:
-            for depth, standing in enumerate(opened.standings):
+            for depth, standing in enumerate(opened.grants):
                 self._stand(path.keys[:depth], standing, grant, now, now_boot_ns)
         except TableFullError:
             return (yield from self._decline(opened, DrawResult.FULL))
         if is_new:
-            self.adopt(grant.branch_key, opened.standings[-1].told)
+            self.adopt(grant.branch_key, opened.grants[-1].lease)
             self._table.expect(self._number(grant.branch_key), opened.left)
-        changes = list(zip(before, opened.standings, strict=True))
+        changes = list(zip(before, opened.grants, strict=True))
         return QuotaChanges(
             tuple(new.key for quota, new in changes if new.quota > quota),
             tuple(
@@ -136,13 +136,13 @@ class BranchOpener:
 
     def declined(self, opened: BranchesOpened) -> ReturnCredit | None:
         """What returns the credit that was drawn with an opening, where no record will hold it."""
-        standing = opened.standings[-1]
+        standing = opened.grants[-1]
         if self._index.get(standing.key) is not None:
-            self.adopt(standing.key, standing.told)  # a lease that nobody uses is given back
+            self.adopt(standing.key, standing.lease)  # a lease that nobody uses is given back
             return None
-        if not standing.told.idle:
+        if not standing.lease.idle:
             return None
-        returned = standing.told.given_back + standing.told.idle
+        returned = standing.lease.given_back + standing.lease.idle
         if len(self._declined) >= limits.draw_talks_max:
             del self._declined[next(iter(self._declined))]  # the oldest, which has returned
         self._declined[standing.key] = returned
@@ -234,7 +234,7 @@ class BranchOpener:
         boot_ns: int,
     ) -> None:
         expires = _kept_until(grant) if above else limits.time_seconds_max
-        told = standing.told
+        told = standing.lease
         # What is idle is on its way: to this branch's own opening, which adopts it, or back.
         given_back = max(told.given_back, self._declined.pop(standing.key, 0))
         known = told.spent + told.burned + told.reserved

@@ -43,7 +43,7 @@ def test_a_branch_may_be_opened_and_drawn_for_at_once(new_ledger: NewLedger) -> 
         opened = ledger.do(asked, NOW)
         assert isinstance(opened, BranchesOpened)
         assert opened.left == 50
-        assert opened.standings[-1].told == LeaseReport(seq=1, granted=30)
+        assert opened.grants[-1].lease == LeaseReport(seq=1, granted=30)
     assert amount(draw(ledger, A, 2, 5)) == 5
     assert line(ledger, ROOT).leased == 35
 
@@ -57,7 +57,7 @@ def test_who_opens_passes_nobody_that_waits(new_ledger: NewLedger) -> None:
         structs.replace(path(AccountLevel(ROOT, 40, 1), AccountLevel(B, 9, 1)), need=5), NOW
     )
     assert isinstance(opened, BranchesOpened)
-    assert not opened.standings[-1].told.granted
+    assert not opened.grants[-1].lease.granted
 
 
 def test_an_ancestor_bounds_its_descendants_together(new_ledger: NewLedger) -> None:
@@ -175,7 +175,7 @@ def test_a_lowered_quota_says_what_is_overdrawn_and_grants_no_more(new_ledger: N
     draw(ledger, A, 1, 60)
     opened = ledger.open(path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 50, 2)))
     assert isinstance(opened, BranchesOpened)
-    assert [s.overdrawn for s in opened.standings] == [0, 0, 10]
+    assert [s.overdrawn for s in opened.grants] == [0, 0, 10]
     spend(ledger, A, 1, 60)
     answer = draw(ledger, A, 2, 1)
     assert isinstance(answer, QuotaExhausted)

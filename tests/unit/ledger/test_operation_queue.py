@@ -168,9 +168,8 @@ async def test_what_the_ledger_refuses_is_the_answer_or_is_said(
     with trio.fail_after(30):
         await clerk.quiet()
     assert [type(each) for each in answers] == [LedgerError, DrawGranted]
-    assert log_lines == [
-        "the ledger refused what it was told: more was given back than had been granted"
-    ]
+    refusal = "the holder gave back more than the ledger granted: 99 of 1 micro-credits"
+    assert log_lines == [f"the ledger refused what it was told: {refusal}"]
 
 
 async def test_a_flood_is_carried_in_bounded_transactions(

@@ -217,7 +217,7 @@ def test_a_table_that_has_forgotten_a_branch_is_told_how_far_it_got(new_ledger: 
     ledger.settle(SettleLease(A, "one", BOOT, 1, 35, burned=5))
     opened = ledger.open(path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 100, 1)))
     assert isinstance(opened, BranchesOpened)
-    told = {each.key: each.told for each in opened.standings}
+    told = {each.key: each.lease for each in opened.grants}
     assert told == {
         CREW: LeaseReport(),
         ROOT: LeaseReport(),
@@ -228,7 +228,7 @@ def test_a_table_that_has_forgotten_a_branch_is_told_how_far_it_got(new_ledger: 
     )
     opened = ledger.open(elsewhere)
     assert isinstance(opened, BranchesOpened)
-    assert opened.standings[-1].told == LeaseReport()
+    assert opened.grants[-1].lease == LeaseReport()
 
 
 def test_what_an_operator_forgives_returns_once(new_ledger: NewLedger) -> None:

@@ -261,7 +261,7 @@ def test_every_level_is_told_how_far_its_own_lease_got(ledger: SQLLedger) -> Non
     ledger.draw(DrawLease(ROOT, "one", BOOT, 1, 10), NOW)
     opened = ledger.open(path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 100, 1)))
     assert isinstance(opened, BranchesOpened)
-    assert [each.told.granted for each in opened.standings] == [0, 10, 0]
+    assert [each.lease.granted for each in opened.grants] == [0, 10, 0]
 
 
 def test_a_database_that_was_made_anew_is_another_ledger(tmp_path: Path) -> None:

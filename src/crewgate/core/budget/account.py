@@ -1,7 +1,7 @@
-"""One level of the ledger: its quota, what was charged to it, and the leases and tickets it has.
+"""One level of the ledger: its quota, the credit charged to it, its leases and its queue.
 
-Decides what bounds a level. Knows only itself: which levels a branch stands under, and who may
-draw, is `accounts`' to know.
+An account decides which caps bound its level, and knows no other level. `memory_ledger` finds the
+levels above a branch and decides who may draw.
 """
 
 from dataclasses import dataclass, field
@@ -24,23 +24,27 @@ TicketOf = tuple[bytes, str, bytes]  # branch, holder, boot
 
 @dataclass(slots=True)
 class TicketQueue:
-    """Who waits for credit of a level, in order of arrival."""
+    """The tickets that wait for credit of one level, in order of arrival.
+
+    `waiting` maps a ticket to its need (micro-credits) and the time of its last draw (wall clock,
+    seconds).
+    """
 
     waiting: dict[TicketOf, tuple[int, float]] = field(default_factory=dict)
 
     def keep(self, ticket: TicketOf, need: int, now: float) -> None:
-        """Take a place, or keep the one that `ticket` has."""
+        """Add `ticket` at the end, or renew it at the place that it has."""
         self.waiting[ticket] = need, now
 
     def drop(self, ticket: TicketOf) -> None:
-        """Served, refused or gone."""
+        """Remove `ticket`, if it waits."""
         self.waiting.pop(ticket, None)
 
     def reserved_ahead(self, ticket: TicketOf, now: float, reach: int) -> int:
-        """What must be left for those who came before and can be met out of `reach`.
+        """Return the sum of the needs of earlier tickets; a need above `reach` does not count.
 
-        A ticket that nobody asked for lately is dropped, also when the clock was set back: it
-        costs a place in the queue, never credit.
+        Drops every ticket whose last draw is older than `limits.ticket_seconds`, or lies in the
+        future because somebody set the clock back. A dropped ticket loses its place, never credit.
         """
         stale = [
             other
@@ -58,7 +62,10 @@ class TicketQueue:
 
 
 class SpendingCap(NamedTuple):
-    """One cap of a level and what counts against it. `window` says of which hour or day it is."""
+    """One cap of a level, and the micro-credits charged against it.
+
+    `window` is the hour or day of a crew's allowance (`window_of`), and 0 for a quota.
+    """
 
     charged: int
     cap: int
@@ -66,17 +73,22 @@ class SpendingCap(NamedTuple):
 
     @property
     def remaining(self) -> int:
-        """Below zero after a cap was lowered."""
+        """The credit left under the cap; below zero after somebody lowered the cap."""
         return self.cap - self.charged
 
 
-def _remaining(bound: SpendingCap) -> int:
-    return bound.remaining
+def _remaining(cap: SpendingCap) -> int:
+    return cap.remaining
 
 
 @dataclass(slots=True)
 class Account:
-    """A branch and all below it. `path`: its ancestors' keys, the crew first."""
+    """The ledger's record of a branch with all branches below it.
+
+    `path` holds the keys of the levels above, the crew first. `totals` count all leases at and
+    below this level; `leases` are those of this branch alone, by holder and boot. `children` is the
+    number of accounts directly below.
+    """
 
     key: bytes
     path: tuple[bytes, ...]
@@ -89,61 +101,63 @@ class Account:
     children: int = 0
 
     def accept(self, quota: int, iat: int | None) -> None:
-        """Let the newest grant govern; at equal `iat` the lower quota."""
+        """Let the newest grant govern the quota; at equal `iat`, the lower quota governs."""
         if iat is None or iat < self.iat:
             return
         if iat > self.iat or quota < self.quota:
             self.quota, self.iat = quota, iat
 
     def bounds(self) -> tuple[SpendingCap, ...]:
-        """Everything that bounds what may be charged here; what holds longest comes last."""
+        """Return every cap on this level; the cap that holds for the longest time comes last."""
         return (SpendingCap(self.totals.charged, self.quota),)
 
     def tightest(self) -> SpendingCap:
-        """The bound that leaves least."""
+        """Return the cap that leaves least."""
         return min(self.bounds(), key=_remaining)
 
-    def reach(self, own: int) -> int:
-        """What would be left if all idle credit but `own` came back."""
-        return min(map(_remaining, self._reaches(own)))
+    def reach(self, own_idle: int) -> int:
+        """Return what would be left if all idle credit but `own_idle` came back."""
+        return min(map(_remaining, self._reaches(own_idle)))
 
-    def lacking(self, own: int, need: int) -> SpendingCap:
-        """By which bound there would be less than `need` all the same, for the longest time."""
-        found = [bound for bound in self._reaches(own) if bound.remaining < need]
-        return next((bound for bound in found if bound.cap < need), found[-1])
+    def lacking(self, own_idle: int, need: int) -> SpendingCap:
+        """Return the cap that leaves less than `need` even if all other idle credit came back.
 
-    def _reaches(self, own: int) -> list[SpendingCap]:
-        idle = self.totals.idle - own
-        return [
-            bound._replace(charged=bound.charged - min(idle, bound.charged))
-            for bound in self.bounds()
-        ]
+        Of several such caps, the first that is itself below `need` counts: no wait helps there.
+        Otherwise it is the cap that holds for the longest time.
+        """
+        found = [cap for cap in self._reaches(own_idle) if cap.remaining < need]
+        return next((cap for cap in found if cap.cap < need), found[-1])
+
+    def _reaches(self, own_idle: int) -> list[SpendingCap]:
+        idle = self.totals.idle - own_idle
+        return [cap._replace(charged=cap.charged - min(idle, cap.charged)) for cap in self.bounds()]
 
     def free(self, ticket: TicketOf, now: float) -> int:
-        """What is left for `ticket` when those before it in the queue are served."""
+        """Return what is left for `ticket` after the tickets before it."""
         return self.tightest().remaining - self.queue.reserved_ahead(ticket, now, self.reach(0))
 
     def windows(self) -> tuple[AllowanceWindow, AllowanceWindow]:
-        """The hour's and the day's; only a crew's account knows them."""
+        """Return the hour and the day as last charged; empty for any account but a crew's."""
         return EMPTY, EMPTY
 
     def roll_windows(self, now: float) -> None:
-        """Begin a newer window; only a crew has any."""
+        """Begin the hour and the day of `now`; only a crew's account has windows."""
 
     def draw(self, lease: Lease, amount: int) -> None:
-        """`lease` below this level grew by `amount`; only windows care, totals are kept apart."""
+        """Charge the windows for a lease that grew by `amount`; only a crew's account has any."""
 
     def take_back(self, lease: Lease, amount: int) -> None:
-        """`lease` below this level gave `amount` back; only windows care."""
+        """Refund the windows for a lease that gave `amount` back; only a crew's has any."""
 
 
 @dataclass(slots=True)
 class CrewAccount(Account):
-    """The topmost level, with what the crew may draw in an hour and in a day.
+    """The account of a crew: the topmost level, with the crew's allowance per hour and per day.
 
-    Credit given back returns to the window that it was drawn in, newest first; to an older one it
-    is of no use. A clock set back charges the newest window that was seen: an hour's allowance
-    may be used early, never twice.
+    Returned credit refunds the window in which the lease drew it, newest first. If that window is
+    over, the refund does not help the present window. If somebody sets the clock back, draws charge
+    the newest window that the account has seen: a crew can use the allowance of an hour early, and
+    never twice.
     """
 
     allowance: CrewAllowance = UNBOUNDED
@@ -151,7 +165,7 @@ class CrewAccount(Account):
     day: AllowanceWindow = EMPTY
 
     def bounds(self) -> tuple[SpendingCap, ...]:
-        """The hour's allowance, the day's, and the quota."""
+        """Return the caps of the hour and of the day, then the quota."""
         return (
             SpendingCap(
                 self.hour.charged,
@@ -165,11 +179,11 @@ class CrewAccount(Account):
         )
 
     def windows(self) -> tuple[AllowanceWindow, AllowanceWindow]:
-        """The newest hour and day that were seen."""
+        """Return the newest hour and day that the account has seen."""
         return self.hour, self.day
 
     def roll_windows(self, now: float) -> None:
-        """Begin the hour and the day of `now` (wall clock, seconds) if they are newer."""
+        """Begin the hour and the day of `now` (wall clock, seconds), each if it is newer."""
         hour, day = int(now) // WINDOW_SECONDS_HOUR, int(now) // WINDOW_SECONDS_DAY
         if hour > self.hour.number:
             self.hour = AllowanceWindow(hour)
@@ -177,12 +191,12 @@ class CrewAccount(Account):
             self.day = AllowanceWindow(day)
 
     def draw(self, lease: Lease, amount: int) -> None:
-        """Charge both windows, and mark the lease with what it drew in them."""
+        """Charge both windows, and note in the lease what it drew in them."""
         self.hour, lease.hour = _charge(self.hour, lease.hour, amount)
         self.day, lease.day = _charge(self.day, lease.day, amount)
 
     def take_back(self, lease: Lease, amount: int) -> None:
-        """Refund each window as far as the lease drew in it."""
+        """Refund each window, at most what the lease drew in it."""
         self.hour, lease.hour = _refund(self.hour, lease.hour, amount)
         self.day, lease.day = _refund(self.day, lease.day, amount)
 

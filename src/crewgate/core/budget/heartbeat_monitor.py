@@ -1,7 +1,7 @@
-"""Which machines are silent: whose sign of life in the ledger stands still while others look.
+"""Finds unresponsive machines: holders whose heartbeat counter in the ledger stands still.
 
-Time is what the one who looks has seen pass on a clock that nobody sets, while the ledger answered:
-an hour in which a clock was set, or nobody could ask, makes nobody silent.
+The observing machine measures the time on its monotonic clock, and only while the ledger answers.
+So no holder becomes unresponsive because somebody set a clock, or because nobody could ask.
 """
 
 from dataclasses import dataclass, field
@@ -11,27 +11,28 @@ from crewgate import limits
 
 @dataclass(slots=True)
 class HeartbeatMonitor:
-    """What was seen of each holder: its boot and beat, and for how many seconds it was that."""
+    """The boot and heartbeat of each holder as last seen, and for how many seconds unchanged."""
 
     _seen: dict[str, tuple[tuple[bytes, int], float]] = field(default_factory=dict)
 
     def forget(self, holder: str) -> None:
-        """It could not be burned: its silence is told again, from the beginning."""
+        """Measure the holder from the beginning again: the ledger could not burn its leases."""
         self._seen.pop(holder, None)
 
     def poll(
-        self, beats: dict[str, tuple[bytes, int]], seconds: float
+        self, heartbeats: dict[str, tuple[bytes, int]], seconds: float
     ) -> list[tuple[str, bytes, int]]:
-        """`beats` as they stand `seconds` after the last look; (holder, boot, beat) to be burned.
+        """Return the (holder, boot, heartbeat) of each holder whose leases the ledger should burn.
 
-        Each silence is told once.
+        `heartbeats` are those of all holders now, `seconds` after the last call. The monitor
+        reports each unresponsive holder once.
         """
-        silent = []
+        unresponsive = []
         seen, self._seen = self._seen, {}
-        for holder, now in beats.items():
+        for holder, now in heartbeats.items():
             before, since = seen.get(holder, (now, 0.0))
             lasts = since + seconds if holder in seen and before == now else 0.0
             if since < limits.holder_silence_seconds <= lasts:
-                silent.append((holder, *now))
+                unresponsive.append((holder, *now))
             self._seen[holder] = now, lasts
-        return silent
+        return unresponsive

@@ -1,6 +1,6 @@
-"""What one holder drew for one branch, and how its story counts: settled, reserved, burned, idle.
+"""One lease: the credit that a holder has drawn for a branch, and how it counts on its levels.
 
-Knows no level and no other lease.
+A lease knows no level and no other lease.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,11 @@ from crewgate.errors import LedgerError
 
 
 class LeaseTotals(NamedTuple):
-    """Credit charged, and what is known of it; `live` leases still hold idle or reserved credit."""
+    """How many micro-credits leases have charged, and the parts of it that the ledger knows.
+
+    `live` is the number of leases that still hold idle or reserved credit. `overrun` is the cost
+    that tools stated beyond the reservations of their calls; no level is charged for it.
+    """
 
     charged: int = 0
     settled: int = 0
@@ -28,11 +32,11 @@ class LeaseTotals(NamedTuple):
 
     @property
     def idle(self) -> int:
-        """Leased and, as last reported, neither spent nor reserved: it can come back."""
+        """Leased credit that no call has spent or reserved as last reported: it can come back."""
         return self.charged - self.settled - self.reserved - self.burned
 
     def changed(self, before: Self, after: Self) -> "LeaseTotals":
-        """These totals when one part of them went from `before` to `after`."""
+        """Return these totals with `before` replaced by `after`."""
         return LeaseTotals(*(t - b + a for t, b, a in zip(self, before, after, strict=True)))
 
 
@@ -42,12 +46,20 @@ EMPTY = AllowanceWindow()
 
 @dataclass(slots=True)
 class Lease:
-    """What one holder drew for one branch in one boot, as far as it has told.
+    """The credit that one holder has drawn for one branch in one boot, as last reported.
 
-    Written off, all that was charged so far (`written_off`) counts as burned, but for what is told
-    later to be spent, or reserved by calls in flight. What comes back of it is `void`: burned for
-    good. A holder that was only slow draws on. What an operator gives back of the burned is
-    `forgiven`, until it is told that it was not lost.
+    The ledger itself counts `granted` and `given_back`. The newest report (`report` is its number)
+    brings `spent`, `reserved`, `lost` (its burned credit) and `overrun`. `seq` is the number of
+    the last draw, and `reply` its answer. `hour` and `day` hold what the lease drew in the crew's
+    windows.
+
+    A burn sets `written_off` to all credit that is out. This credit counts as burned, except what
+    the holder later reports as spent or reserved. Credit that comes back out of it is `void`: it
+    stays burned. A holder that was only slow may draw again. `forgiven` is burned credit that an
+    operator gave back to the levels; a report that it was not lost charges it again.
+
+    Example: the holder drew 80 and reported 60 as spent. A burn writes 20 off. If the holder then
+    reports 70 as spent, 10 move from burned to settled. If it gives 10 back, those stay burned.
     """
 
     granted: int = 0
@@ -67,10 +79,10 @@ class Lease:
 
     @property
     def totals(self) -> LeaseTotals:
-        """How the lease counts on its level and on all above.
+        """The totals of this lease, as its level and all levels above count them.
 
-        A report can be older than a give-back that overtook it; it never counts more than what is
-        charged. What is spent counts against what was written off first.
+        A return of credit can overtake an older report, so no part counts more than `charged`.
+        Spent credit reduces the written-off credit first.
         """
         charged = self.granted - self.given_back - self.forgiven
         settled = min(self.spent, charged)
@@ -81,47 +93,55 @@ class Lease:
 
     @property
     def missing(self) -> int:
-        """What nobody has any more, as far as was told; some of it may be forgiven."""
+        """The credit that is lost as last reported; `forgiven` may be a part of it."""
         out = self.granted - self.given_back
         settled = min(self.spent, out)
         missing = max(self.lost, self.void, self.written_off - settled - self.reserved)
         return min(missing, out - settled)
 
     def apply_report(self, report: SettleLease) -> int:
-        """Let it count; what of the forgiven is not missing, and charged again.
+        """Take over a report; return the forgiven credit that turned out not to be lost.
 
-        That is for good: what may be lost of it later, nobody has forgiven.
+        The levels must charge that credit again. The lease does not forgive it a second time, even
+        if a later report says that it was lost after all.
         """
         self.report = report.seq
         self.spent, self.reserved = report.spent, report.reserved
         self.lost, self.overrun = report.burned, report.overrun
-        recanted = max(0, self.forgiven - self.missing)
-        self.forgiven -= recanted
-        return recanted
+        not_lost = max(0, self.forgiven - self.missing)
+        self.forgiven -= not_lost
+        return not_lost
 
     def write_off(self) -> None:
-        """Nobody is to wait any more for what is out, nor for the calls that were in flight."""
+        """Write off all credit that is out, including what calls in flight had reserved."""
         self.written_off = self.granted - self.given_back
         self.reserved = 0
 
     def forgive(self) -> int:
-        """Give back what is burned; how much that was. Whoever had it should never spend it yet."""
+        """Count the burned credit as given back, and return its amount.
+
+        The operator asserts that the holder has not spent this credit and never will.
+        """
         burned = self.totals.burned
         self.forgiven += burned
         return burned
 
-    def take(self, told: int) -> int:
-        """`told` is the total given back; what of it is news, and returns to the levels.
+    def take(self, total: int) -> int:
+        """Note the holder's total of returned credit; return what goes back to the levels now.
 
-        LedgerError for more than was granted.
+        The part that a burn had written off does not go back: it becomes `void`. Raises LedgerError
+        if `total` is above the granted credit.
         """
-        if told > self.granted:
-            raise LedgerError("more was given back than had been granted")
-        news = max(0, told - self.given_back - self.void)
+        if total > self.granted:
+            raise LedgerError(
+                f"the holder gave back more than the ledger granted: {total} of {self.granted} "
+                "micro-credits"
+            )
+        new = max(0, total - self.given_back - self.void)
         charged = self.granted - self.given_back
         lost = max(0, self.written_off - min(self.spent, charged) - self.void)
-        self.void += min(news, lost)
-        returned = news - min(news, lost)
+        self.void += min(new, lost)
+        returned = new - min(new, lost)
         self.given_back += returned
         self.forgiven = min(self.forgiven, self.granted - self.given_back)
         return returned

@@ -1,24 +1,25 @@
-"""Whether a ledger is the one that a machine has drawn from, with all that it told it.
+"""Compares a ledger with a machine's mark, to find a ledger that has forgotten grants.
 
-A ledger counts what each machine has told it, in the transaction that does it (`Holder.beat`). The
-machine keeps that count outside of the ledger too, and takes it after the commit: a mark is never
-ahead of what the ledger has on its disk. So a ledger that has counted less has forgotten grants,
-and would grant their credit again. Reads and writes nothing.
+The ledger counts the operations of each machine in the transaction of the operation
+(`LeaseHolder.heartbeat`). The machine keeps this count outside of the ledger too, and takes it only
+after the commit. So a mark is never ahead of what the ledger has on its disk: a ledger with a lower
+count has forgotten grants, and would grant their credit again. This module reads and writes no
+files.
 """
 
 from collections.abc import Mapping
 
 import msgspec
 
-_SHOWN = 8  # characters of a ledger's identity, which has 32
+_SHOWN_CHARS = 8  # of a ledger's identity, which has 32 characters
 
 
 class LedgerMark(msgspec.Struct, frozen=True):
     """What a machine knows of its ledger.
 
-    `ledger` is its identity, `holder` the machine's name there, and `count` what the ledger has
-    counted of it. `term` is when a person last accepted another or an older ledger (seconds of the
-    wall clock, 0 for never), and grows each time.
+    `ledger` is the identity of the ledger, `holder` the machine's name there, and `count` how many
+    operations the ledger has counted for this name. `term` is the time when a person last accepted
+    another or an older ledger (wall clock, seconds; 0 for never). It grows with each acceptance.
     """
 
     ledger: str
@@ -28,19 +29,19 @@ class LedgerMark(msgspec.Struct, frozen=True):
 
     @property
     def drawn_as(self) -> str:
-        """What a table of leases is bound to; leases of another term are another ledger's."""
+        """The text that a table stores beside its leases; a table of another term is not reused."""
         return f"{self.ledger} {self.holder}" + (f" {self.term}" if self.term else "")
 
 
 class LedgerCounts(msgspec.Struct, frozen=True):
-    """A ledger as it stands: its identity, and what it has counted of each holder."""
+    """The present state of a ledger: its identity, and the count of operations of each holder."""
 
     ledger: str
     counts: Mapping[str, int]
 
 
 def mark_of(drawn_as: str) -> LedgerMark | None:
-    """The mark of `LedgerMark.drawn_as`, without its count; None for no such text."""
+    """Return the mark of a `LedgerMark.drawn_as`, with a count of 0; None for any other text."""
     ledger, _, rest = drawn_as.partition(" ")
     holder, _, term = rest.partition(" ")
     if not ledger or not holder or not (term or "0").isdecimal():
@@ -49,29 +50,30 @@ def mark_of(drawn_as: str) -> LedgerMark | None:
 
 
 def why_not(
-    known: LedgerMark | None, book: LedgerCounts | None, *, may_forget: bool = False
+    known: LedgerMark | None, found: LedgerCounts | None, *, may_forget: bool = False
 ) -> str:
-    """What a machine knows that speaks against this ledger, and what it costs; empty for nothing.
+    """Return why a machine with the mark `known` must not draw from the ledger; "" if it may.
 
-    `book` is None where there is none, or one without tables. `may_forget`: it is no reproach that
-    it has forgotten something.
+    `found` is None if no ledger is there, or one without tables. With `may_forget`, a ledger that
+    is older than the mark is accepted.
     """
     if known is None:
         return ""
-    if book is None:
+    if found is None:
         return (
-            f"there is no ledger, and this machine has drawn from one ({known.ledger[:_SHOWN]}): "
-            "in a new one every budget begins anew"
+            "there is no ledger, but this machine has drawn from ledger "
+            f"{known.ledger[:_SHOWN_CHARS]}; with a new ledger every budget would start again"
         )
-    if book.ledger != known.ledger:
+    if found.ledger != known.ledger:
         return (
-            f"it is another ledger ({book.ledger[:_SHOWN]}) than this machine has drawn from "
-            f"({known.ledger[:_SHOWN]}): it does not know what was spent there"
+            f"it is another ledger ({found.ledger[:_SHOWN_CHARS]}) than the one from which this "
+            f"machine has drawn ({known.ledger[:_SHOWN_CHARS]}), and does not know what was spent "
+            "there"
         )
-    missing = known.count - book.counts.get(known.holder, 0)
+    missing = known.count - found.counts.get(known.holder, 0)
     if missing <= 0 or may_forget:
         return ""
     return (
-        f"it is older than this machine knows: it lacks the last {missing} of {known.count} "
-        "operations of this machine, and would grant again what was spent in them"
+        f"it is an older copy: it lacks the last {missing} of {known.count} operations of this "
+        "machine, and would grant again the credit that was spent in them"
     )

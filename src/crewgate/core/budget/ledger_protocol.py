@@ -1,12 +1,17 @@
-"""The ledger's protocol: six idempotent operations on credit, and what they ask and answer.
+"""The ledger's protocol: its idempotent operations, their answers, and the reports.
 
-Credit counts as spent from the moment it is leased; only its holder may give it back; a lost lease
-is burned, never granted again by a timeout. Every operation may be sent twice, late or in another
-order without changing what it means. Says nothing about where an engine keeps its accounts.
+Three rules keep budgets exact without a common clock:
 
-Amounts are integer micro-credits; keys are 16 bytes (`core.ids`); a holder is a machine, a boot
-the life of its table. Wall clock seconds come as arguments and serve a crew's hourly and daily
-allowance and the age of a ticket, nothing else.
+1. The ledger counts credit as spent from the moment when a machine leases it.
+2. Only the holder of a lease may give the credit back.
+3. The ledger burns a lost lease; no timeout ever grants its credit again.
+
+A holder may send every operation twice, late or in another order, and the result stays the same.
+
+Amounts are integer micro-credits, keys are 16 bytes (`core.ids`). A holder is a machine, by its
+name in the ledger; a boot is the life of the machine's table (16 random bytes). Wall clock seconds
+come as arguments. They decide on a crew's hourly and daily allowance and on the age of a ticket,
+and on nothing else.
 """
 
 from collections.abc import Sequence
@@ -21,20 +26,21 @@ WINDOW_SECONDS_DAY = 86_400
 
 
 def window_of(number: int, *, is_day: bool) -> int:
-    """An hour or a day, counted since the epoch, as one number; 0 stands for neither."""
+    """Return one number for an hour or a day, which `number` counts since the epoch; 0 is none."""
     return 2 * number + is_day
 
 
 def window_end(window: int) -> tuple[int, int]:
-    """Of such an hour or day: its length, and its end since the epoch; in seconds."""
+    """Return the length of a `window_of` and its end since the epoch, both in seconds."""
     seconds = WINDOW_SECONDS_DAY if window % 2 else WINDOW_SECONDS_HOUR
     return seconds, (window // 2 + 1) * seconds
 
 
 class AccountLevel(msgspec.Struct, frozen=True, gc=False):
-    """A branch as a token names it. Without `iat` it only opens a branch that is not known yet.
+    """One branch of a path as a token names it, with its quota.
 
-    `id` is its UUID text, for people who read the ledger.
+    `iat` is the grant's second of issue. Without `iat` the quota governs only if the ledger does
+    not know the branch yet. `id` is the UUID text of the branch, for people who read the ledger.
     """
 
     key: bytes
@@ -44,14 +50,14 @@ class AccountLevel(msgspec.Struct, frozen=True, gc=False):
 
 
 class CrewAllowance(msgspec.Struct, frozen=True, gc=False):
-    """What a whole crew may draw in one hour and in one day since the epoch."""
+    """How many micro-credits a whole crew may draw in one hour, and in one day, of the epoch."""
 
     hourly_max: int = limits.quota_micro_max
     daily_max: int = limits.quota_micro_max
 
 
 class BranchPath(msgspec.Struct, frozen=True):
-    """A branch and its ancestry: the crew, its allowance, then root … branch; and its `name`."""
+    """The path of a branch: the crew with its allowance and `name`, then root … branch."""
 
     crew: bytes
     allowance: CrewAllowance
@@ -60,16 +66,19 @@ class BranchPath(msgspec.Struct, frozen=True):
 
     @property
     def keys(self) -> tuple[bytes, ...]:
-        """All levels, the crew first, the branch last."""
+        """The keys of all levels, the crew first, the branch last."""
         return (self.crew, *(level.key for level in self.levels))
 
 
 class OpenBranches(msgspec.Struct, frozen=True):
-    """Make every level of a path known, for a holder that means to draw.
+    """A holder makes every level of a path known, before it draws for the branch.
 
-    `besides` names what else must not be closed for that, such as the key that signed the grant.
-    With a `need` the branch draws as much in the same transaction, if that is free: for a holder
-    whose table has no record of it, so that what it is told of the lease is where that begins.
+    `besides` are further keys that must not be closed, such as the key that signed the grant.
+    With a `need`, the branch also draws this much in the same transaction, if the credit is free.
+    That is for a holder whose table has no record of the branch: the record then begins with the
+    lease of the answer. If the lease already has this much idle credit, the ledger draws nothing.
+
+    Answers: `BranchesOpened`, `PathMismatch`, `BranchClosed`.
     """
 
     path: BranchPath
@@ -80,10 +89,10 @@ class OpenBranches(msgspec.Struct, frozen=True):
 
 
 class LeaseReport(msgspec.Struct, frozen=True, gc=False):
-    """How far a holder's lease of one branch has got in this boot, as far as the ledger was told.
+    """The totals of one lease in one boot, as the ledger knows them.
 
-    A table that has forgotten the branch goes on from here: `seq` and the totals count per boot.
-    `reported`: it has said at least once what became of the lease.
+    A table that has forgotten the branch continues from here. `seq` is the number of the last draw.
+    `reported` is True once the holder has settled the lease (`SettleLease`).
     """
 
     seq: int = 0
@@ -97,50 +106,60 @@ class LeaseReport(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def idle(self) -> int:
-        """Leased, and neither spent, reserved nor lost."""
+        """Leased credit that is neither spent, reserved nor burned."""
         return self.granted - self.given_back - self.spent - self.burned - self.reserved
 
 
 class GoverningGrant(msgspec.Struct, frozen=True, gc=False):
-    """The grant that governs a branch. `overdrawn` is what is drawn above it: to be recalled."""
+    """The quota that governs a level, and the asking holder's lease there.
+
+    `overdrawn` is the credit charged beyond the quota; holders should give it back.
+    """
 
     key: bytes
     quota: int
     iat: int
     overdrawn: int
-    told: LeaseReport = LeaseReport()
+    lease: LeaseReport = LeaseReport()
 
 
 class BranchesOpened(msgspec.Struct, frozen=True):
-    """Every level is known and governed by its newest grant; the crew first, the branch last.
+    """The ledger knows every level, and the newest grant governs each.
 
-    What was drawn with it stands in the branch's lease; what could be granted besides is `left`.
+    `grants` holds the crew first and the branch last; the branch's `lease` has the credit that the
+    opening drew. `left` is the credit that the tightest level could still grant.
     """
 
-    standings: tuple[GoverningGrant, ...]
+    grants: tuple[GoverningGrant, ...]
     left: int = 0
 
 
 class PathMismatch(msgspec.Struct, frozen=True, gc=False):
-    """This level was seen before under another path; nothing was opened or amended."""
+    """The ledger knows this level under another path; the operation changed nothing."""
 
     level: bytes
 
 
 class BranchClosed(msgspec.Struct, frozen=True, gc=False):
-    """This level, or what was named besides, is closed: nothing below it may draw again."""
+    """This level, or one of the keys in `besides`, is closed: nothing below it may draw again."""
 
     level: bytes
 
 
 class DrawLease(msgspec.Struct, frozen=True, gc=False):
-    """A wish for credit. `need` is the least that helps; `rate` what was spent lately, a second.
+    """A holder draws credit for a branch.
 
-    `seq` grows by one with each draw of this branch by this holder in this boot; the next may be
-    sent once the one before was answered and applied. Drawn `ahead` of any call, it takes what is
-    free, and neither waits for credit nor is in anybody's way. `loose` is what calls in flight hold
-    of the branch's lease here as an upper bound: it may come back, and is waited for. What is
-    `owed` has been lent to it while the ledger was away: it is charged, whatever is left or closed.
+    `need` is the least amount that helps; `rate` is the branch's recent spending on this machine,
+    per second. `seq` grows by one with each draw of this branch by this holder in this boot. The
+    holder sends the next draw only after it has applied the answer to the last one.
+
+    A draw `ahead` of any call takes only free credit. It never waits, and it gets nothing while
+    another draw waits at one of the levels. `loose` is the part of this lease that calls in flight
+    hold as an upper bound; it may come back, so the draw waits for it. An `owed` draw charges an
+    overdraft: credit that the machine lent itself while the ledger was unavailable. The ledger
+    charges it even if the quota is used up or the branch is closed.
+
+    Answers: `DrawGranted`, `RecallTicket`, `QuotaExhausted`, `BranchClosed`.
     """
 
     branch: bytes
@@ -155,16 +174,17 @@ class DrawLease(msgspec.Struct, frozen=True, gc=False):
 
 
 class AllowanceWindow(msgspec.Struct, frozen=True, gc=False):
-    """What a crew was charged in one hour or day, which is counted since the epoch."""
+    """The micro-credits charged in one hour or day; `number` counts it since the epoch."""
 
     number: int = 0
     charged: int = 0
 
 
 class DrawGranted(msgspec.Struct, frozen=True, gc=False, tag="Granted"):
-    """A lease of `amount`, charged to the branch and every level above; and the crew's windows.
+    """The lease grows by `amount`, which the ledger has charged to the branch and all levels above.
 
-    `left` is what the tightest level could still grant then.
+    `hour` and `day` are the crew's windows after that. `left` is the credit that the tightest level
+    could still grant.
     """
 
     amount: int
@@ -174,10 +194,10 @@ class DrawGranted(msgspec.Struct, frozen=True, gc=False, tag="Granted"):
 
 
 class RecallTicket(msgspec.Struct, frozen=True, gc=False, tag="Ticket"):
-    """`missing` credit of this level lies in leases that may come back: recall it, draw again.
+    """`missing` credit of this level lies in leases and may come back: recall it, then draw again.
 
-    The place in the queue is kept for `limits.ticket_seconds` and belongs to the branch, holder
-    and boot, so that the next draw (with the next `seq`) is served in its turn.
+    The ledger keeps a place in the queue of the level for the branch, holder and boot. The next
+    draw (with the next `seq`) has this place, if it comes within `limits.ticket_seconds`.
     """
 
     level: bytes
@@ -187,9 +207,9 @@ class RecallTicket(msgspec.Struct, frozen=True, gc=False, tag="Ticket"):
 class QuotaExhausted(msgspec.Struct, frozen=True, gc=False, tag="Exhausted"):
     """As far as the ledger knows, this level cannot pay even if all idle credit comes back.
 
-    `used` of `quota` is settled, burned or reserved by calls in flight; `missing` is what the
-    level lacks right now. If that comes back by itself, `window` is the crew's hour or day that is
-    spent (`window_of`), by the newest time that the ledger has seen; else it is 0.
+    `used` of `quota` is settled, burned or reserved by calls in flight. `missing` is what the level
+    lacks right now. `window` is the spent hour or day of the crew (`window_of`) if the credit comes
+    back by itself, by the newest time that the ledger has seen; otherwise it is 0.
     """
 
     level: bytes
@@ -200,10 +220,10 @@ class QuotaExhausted(msgspec.Struct, frozen=True, gc=False, tag="Exhausted"):
 
 
 class ReturnCredit(msgspec.Struct, frozen=True, gc=False):
-    """Unreserved credit returned by its holder.
+    """A holder gives back credit that no call holds.
 
-    `amount` is the total given back in this boot, so that it needs no sequence number: duplicates
-    and late ones change nothing, and a restarted agent just says it again.
+    `amount` is the total of this boot, so a return needs no sequence number: a repeated or late one
+    changes nothing, and a restarted agent sends the total again. There is no answer.
     """
 
     branch: bytes
@@ -213,11 +233,13 @@ class ReturnCredit(msgspec.Struct, frozen=True, gc=False):
 
 
 class SettleLease(msgspec.Struct, frozen=True, gc=False):
-    """What became of a lease so far, in totals of this boot; a lower `seq` than before is late.
+    """A holder reports what became of a lease, in totals of this boot.
 
-    `reserved` is held by calls in flight whose price is known: spent, unless they are released.
-    What is held as an upper bound is not told: like idle credit it may come back.
-    `burned` was lost by processes that died; `overrun` is what responses stated above their bound.
+    The ledger ignores a report whose `seq` is not above the last one's. `reserved` is held by calls
+    in flight at a known price: it is spent unless the calls release it. A holder does not report
+    what calls hold as an upper bound: like idle credit, it may come back. `burned` was lost with
+    processes that died. `overrun` is the cost that tools stated above the reservations of their
+    calls. There is no answer.
     """
 
     branch: bytes
@@ -231,7 +253,10 @@ class SettleLease(msgspec.Struct, frozen=True, gc=False):
 
 
 class CloseBranch(msgspec.Struct, frozen=True, gc=False):
-    """The end of a branch and of all below it; or of a key, and of all that it signed."""
+    """A holder ends a branch with all below it, or a signing key with all that it signed.
+
+    The ledger grants nothing at or below `key` from then on. There is no answer.
+    """
 
     key: bytes
 
@@ -251,8 +276,9 @@ OperationResult = (
 class AccountStatement(msgspec.Struct, frozen=True):
     """One level with all below it: settled + reserved + leased + burned + remaining = quota.
 
-    `leased` is idle credit in leases; `remaining` is below zero after a lowered quota. A crew has
-    the newest hour and day that it was charged in.
+    `leased` is idle credit in leases. `remaining` is below zero after somebody lowered the quota
+    below the charged credit, or after the ledger charged an overdraft. `hour` and `day` are the
+    newest in which the ledger charged the crew; a branch has empty ones.
     """
 
     key: bytes
@@ -272,51 +298,62 @@ class AccountStatement(msgspec.Struct, frozen=True):
 
 
 class Ledger(Protocol):
-    """The one place that grants credit. LedgerError for a request that the protocol excludes."""
+    """The one place that grants credit; `now` is the wall clock in seconds."""
 
     def do(self, operation: Operation, now: float) -> OperationResult:
-        """Any of the five below; LedgerError for what the protocol excludes."""
+        """Do one operation and return its answer.
 
-    def open(self, asked: OpenBranches) -> BranchesOpened | PathMismatch | BranchClosed:
-        """Make every level known; the newest grant of each governs its quota."""
+        Raises LedgerError if the protocol does not allow the operation.
+        """
+
+    def open(self, opening: OpenBranches) -> BranchesOpened | PathMismatch | BranchClosed:
+        """Make every level known, and let the newest grant of each govern its quota."""
 
     def draw(
         self, draw: DrawLease, now: float
     ) -> DrawGranted | RecallTicket | QuotaExhausted | BranchClosed:
-        """Charge a lease to the whole path. The answer to (branch, holder, boot, seq) is final.
+        """Charge a lease to the whole path; the answer to (branch, holder, boot, seq) is final.
 
-        LedgerError: the branch is not open, the boot was replaced, or `seq` was passed already.
+        Raises LedgerError if the branch is not open, the need is not above 0, the boot was
+        replaced, or the holder has already drawn under a later `seq`.
         """
 
-    def give_back(self, given: ReturnCredit) -> None:
-        """Return credit to every level; ignored after a burn or a new boot of the holder."""
+    def give_back(self, returned: ReturnCredit) -> None:
+        """Return credit to every level; credit that a burn has written off stays burned."""
 
     def settle(self, settle: SettleLease) -> None:
-        """Say what was spent; of a burned lease it moves from burned to settled."""
+        """Take over a report; what a burned lease had spent moves from burned to settled."""
 
     def close(self, key: bytes) -> None:
-        """No more draws at or below it, known or not; closing again does nothing.
+        """Grant nothing at or below `key` from now on, whether the ledger knows the key or not.
 
-        What is leased stays charged until its holder, who alone knows, gives back what is unspent.
+        Leased credit stays charged until its holder gives the unspent part back: only the holder
+        knows it. A second close does nothing.
         """
 
     def report(self, below: bytes | None = None) -> tuple[AccountStatement, ...]:
-        """All levels, or the one named and those below it; ancestors before descendants."""
+        """Return all levels, or `below` with the levels below it; ancestors come first."""
 
     def statements(self, keys: Sequence[bytes]) -> dict[bytes, AccountStatement]:
-        """Those of these levels that are known."""
+        """Return the statement of each of these levels that the ledger knows."""
 
     def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseReport]:
-        """What one holder has drawn in one boot, by branch, as far as the ledger was told."""
+        """Return what one holder has drawn in one boot, by branch."""
 
     def heartbeats(self) -> dict[str, tuple[bytes, int]]:
-        """Return each holder's newest boot, and how often it was heard (`heartbeat_monitor`)."""
+        """Return each holder's newest boot and its heartbeat counter (`heartbeat_monitor`)."""
 
     def heartbeat(self, holder: str, boot: bytes) -> None:
-        """A sign of life of who asks for nothing."""
+        """Increment the holder's heartbeat counter, if `boot` is its newest boot."""
 
     def forgive(self, branch: bytes) -> int:
-        """Return what was burned of a branch, until its holder tells that it was not lost."""
+        """Return burned credit of a branch to all levels, and the amount of it.
 
-    def burn(self, holder: str, boot: bytes, beat: int) -> int:
-        """Write off for good what a holder has that was not heard since `beat`; how much."""
+        If the holder later reports that the credit was not lost, the ledger charges it again.
+        """
+
+    def burn(self, holder: str, boot: bytes, heartbeat: int) -> int:
+        """Write off the unspent credit of a holder whose counter is still `heartbeat`.
+
+        Returns the amount that the ledger burned.
+        """

@@ -1,7 +1,4 @@
-"""How a ledger's accounts and leases are told to others.
-
-Decides nothing; the figures of one level are read from its account as they stand.
-"""
+"""Makes the ledger's answers and reports out of its accounts and leases; decides nothing."""
 
 from collections.abc import Iterable
 
@@ -16,35 +13,45 @@ from crewgate.core.budget.ledger_protocol import (
 
 
 def governing_grant(account: Account, lessee: tuple[str, bytes]) -> GoverningGrant:
-    """What governs the level, how far it is overdrawn, and how `lessee` (holder, boot) stands."""
+    """Return the grant that governs a level, with the lease of `lessee` (holder, boot) there."""
     overdrawn = max(0, account.totals.charged - account.quota)
     lease = account.leases.get(lessee)
-    told = LeaseReport() if lease is None else lease_report(lease)
-    return GoverningGrant(account.key, account.quota, account.iat, overdrawn, told)
+    report = LeaseReport() if lease is None else lease_report(lease)
+    return GoverningGrant(account.key, account.quota, account.iat, overdrawn, report)
 
 
 def least(candidates: Iterable[tuple[int, Account]]) -> tuple[int, Account]:
-    """The smallest amount; among equals the level nearest to the branch, which says most."""
+    """Return the smallest amount and its level; of equals, the level nearest to the branch.
+
+    `candidates` come in the order of the path, the crew first.
+    """
     return min(reversed(list(candidates)), key=lambda candidate: candidate[0])
 
 
-def exhausted(account: Account, own: int, need: int) -> QuotaExhausted:
-    """Why a level cannot pay; `own` is idle and held by who asks, and so of no use to it."""
-    bound = account.lacking(own, need)
+def exhausted(account: Account, own_idle: int, need: int) -> QuotaExhausted:
+    """Return why a level cannot pay `need`.
+
+    `own_idle` is idle credit of the drawing lease itself: it cannot come back to this lease.
+    """
+    cap = account.lacking(own_idle, need)
     missing = need - account.tightest().remaining
-    window = bound.window if need <= bound.cap else 0  # no window ever has so much
-    return QuotaExhausted(account.key, max(0, bound.charged - own), bound.cap, missing, window)
+    # If the need is above the cap of a window, a new window does not help.
+    window = cap.window if need <= cap.cap else 0
+    return QuotaExhausted(account.key, max(0, cap.charged - own_idle), cap.cap, missing, window)
 
 
 def lease_report(lease: Lease) -> LeaseReport:
-    """How far it has got; what came back too late was given back all the same."""
-    given = lease.given_back + lease.void
-    told = lease.spent, lease.lost, lease.reserved, lease.overrun, lease.report >= 0
-    return LeaseReport(lease.seq, lease.granted, given, *told)
+    """Return the totals of a lease as its holder counts them.
+
+    So `given_back` includes void credit: the holder gave it back, though the ledger keeps it.
+    """
+    given_back = lease.given_back + lease.void
+    totals = lease.spent, lease.lost, lease.reserved, lease.overrun, lease.report >= 0
+    return LeaseReport(lease.seq, lease.granted, given_back, *totals)
 
 
 def statement(account: Account, *, closed: bool) -> AccountStatement:
-    """The level with all below it, as a report shows it."""
+    """Return the figures of a level with all levels below it."""
     totals = account.totals
     return AccountStatement(
         account.key,

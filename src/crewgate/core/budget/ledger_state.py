@@ -1,7 +1,7 @@
-"""What a ledger's decisions are made on: accounts, holders and what is closed.
+"""The state that a ledger decides on: accounts, holders and closed keys.
 
-Decides nothing. A ledger in memory has all of it in here; one in a database puts what an operation
-touches in here, has it decided, and writes back what has changed.
+A ledger in memory keeps all of its state here. A ledger in a database loads what an operation
+touches, lets `MemoryLedger` decide on it, and writes back what changed.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,11 @@ from crewgate.core.budget.lease import LeaseTotals
 
 @dataclass(slots=True)
 class LeaseHolder:
-    """A machine: the boot that may draw, those that may not any more, how often it was heard."""
+    """A machine in the ledger.
+
+    `boot` may draw; the boots in `replaced` may not draw again. `heartbeat` counts the draws,
+    returns, reports and heartbeats of the machine.
+    """
 
     boot: bytes
     heartbeat: int = 0
@@ -29,14 +33,14 @@ class LedgerState:
     closed: set[bytes] = field(default_factory=set)
 
     def levels(self, account: Account) -> list[Account]:
-        """The account's ancestors, the crew first, and itself last."""
+        """Return the accounts above, the crew first, and the account itself last."""
         return [*(self.accounts[key] for key in account.path), account]
 
     def closed_of(self, keys: Iterable[bytes]) -> bytes | None:
-        """The first of these that is closed."""
+        """Return the first of `keys` that is closed; None if none is."""
         return next((key for key in keys if key in self.closed), None)
 
     def count(self, account: Account, before: LeaseTotals, after: LeaseTotals) -> None:
-        """A part of what is charged to `account` and all above it went from `before` to `after`."""
+        """Replace `before` by `after` in the totals of the account and of every level above."""
         for level in self.levels(account):
             level.totals = level.totals.changed(before, after)

@@ -1,8 +1,8 @@
-"""When credits that are spent come back by themselves: a crew's of an hour and of a day do.
+"""Adds to a denial when its spent credits come back: only a crew's hour and day begin again.
 
-A branch has one cap for its life; only a crew has allowances that begin anew. The ledger says which
-account cannot pay, and which hour or day is spent if that is why: its word counts, as a machine's
-clock may be behind the newest that the ledger has seen. Knows no clock and no table.
+A branch has one quota for its life. The ledger names the account that cannot pay and, if that is
+the reason, the spent hour or day. The ledger decides this, since the clock of a machine may be
+behind the newest time that the ledger has seen.
 """
 
 from msgspec import structs
@@ -12,9 +12,10 @@ from crewgate.core.verdict import Denial, SpentWindow
 
 
 def explained(denial: Denial, now: float) -> Denial:
-    """The same denial with the end of the window that is spent, if one is; `now` is the wall clock.
+    """Return the denial with the end of its spent window; `now` is the wall clock in seconds.
 
-    A call that needs more than the cap waits for no window.
+    A denial without a window stays as it is, and so does one of a call that needs more credit than
+    a whole window has: no wait helps there.
     """
     if not denial.window_number or denial.need_micro > denial.quota_micro:
         return denial

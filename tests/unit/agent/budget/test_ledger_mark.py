@@ -96,8 +96,8 @@ def another(config: Config) -> None:
 @pytest.mark.parametrize(
     ("replace", "why"),
     [
-        (missing, "every budget begins anew"),
-        (empty, "every budget begins anew"),
+        (missing, "every budget would start again"),
+        (empty, "every budget would start again"),
         (older, "lacks the last 1 of 2 operations"),
         (another, "it is another ledger"),
     ],

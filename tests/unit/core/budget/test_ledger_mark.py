@@ -19,7 +19,7 @@ NAMES = st.text(st.characters(categories=("Ll", "Nd")), min_size=1, max_size=40)
         (None, LedgerCounts("b" * 32, {}), ""),
         (KNOWN, LedgerCounts("a" * 32, {"one": 100, "two": 5}), ""),
         (KNOWN, LedgerCounts("a" * 32, {"one": 101}), ""),
-        (KNOWN, None, "every budget begins anew"),
+        (KNOWN, None, "every budget would start again"),
         (KNOWN, LedgerCounts("b" * 32, {"one": 100}), r"another ledger \(bbbbbbbb\)"),
         (KNOWN, LedgerCounts("a" * 32, {"one": 99}), "lacks the last 1 of 100 operations"),
         (KNOWN, LedgerCounts("a" * 32, {"two": 999}), "lacks the last 100 of 100 operations"),
