@@ -192,7 +192,7 @@ class Machine:
             ledger,
             self.policy,
             self.name,
-            lent_max=self.lent_max,
+            overdraft_micro_max=self.lent_max,
         )
 
     def draw(self, of: Grant, need: int) -> DrawResult:

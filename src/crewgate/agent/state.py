@@ -92,8 +92,8 @@ class AgentState:
             ledger_queue.ledger,
             inforce.policy,
             holder,
-            tell=ledger_queue.submit,
-            lent_max=config.ledger.lent_max,
+            submit=ledger_queue.submit,
+            overdraft_micro_max=config.ledger.lent_max,
         )
         self.attribution = BurnAttribution(self.registry)
         self.watch_journal = StateJournal(config.state / "watch", ProfileSnapshot)

@@ -41,7 +41,7 @@ def status(agent: AgentState, number: int) -> AgentStatus:
         revocation_generation=agent.table.revocation_generation,
         ledger=str(agent.active_config.config.ledger),
         lent=agent.lease_client.overdraft.debt,
-        lent_max=agent.lease_client.overdraft.most,
+        lent_max=agent.lease_client.overdraft.micro_max,
         workers=workers,
         embedders=sum(process.worker < 0 for process in agent.attached),
         counts=agent.table.counts(),

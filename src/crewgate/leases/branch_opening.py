@@ -1,7 +1,7 @@
-"""Opens a branch with its ancestry: the crew first, then root … parent, then the branch.
+"""Opens a branch with its ancestors: the crew first, then root … parent, then the branch.
 
-Decides which levels are new, whether the crew may have them, and what governs each; the same in
-the ledger and in the table. Draws no credit.
+Decides which levels are new, whether the crew may have more, and which quota governs each level.
+Afterwards the ledger and the table agree on every level.
 """
 
 import enum
@@ -34,20 +34,32 @@ from crewgate.leases.lease_index import LeaseIndex, LeaseRecord
 
 
 class DrawResult(enum.Enum):
-    """How a draw ended. Only GRANTED lets the gate judge again at once with another outcome."""
+    """How a draw ended; only after GRANTED can the gate decide otherwise on the same call.
+
+    - EXHAUSTED: a level cannot pay. The table has the refusal, so the gate refuses inline now.
+    - CONTENDED: other leases or calls hold the credit and may give it back; try again.
+    - FULL: the table has no free record.
+    - SHARE: the crew has used up its share of records, of new branches or of live branches.
+    - HELD: the orchestrator of the branch is throttled or quarantined.
+    - CLOSED: the branch or a level above it is closed.
+    - MISMATCH: the ledger or the table knows a level of the branch under another path.
+    """
 
     GRANTED = "granted"
-    EXHAUSTED = "exhausted"  # written into the table: the gate refuses inline from now on
-    CONTENDED = "contended"  # the credit is held by others that may give it back: try again
-    FULL = "full"  # the table has no record left
-    SHARE = "share"  # the crew has its share of records, of new or of live branches
-    HELD = "held"  # its orchestrator is throttled or quarantined
-    CLOSED = "closed"  # the branch or one above it was closed
-    MISMATCH = "mismatch"  # it was seen before under another path
+    EXHAUSTED = "exhausted"
+    CONTENDED = "contended"
+    FULL = "full"
+    SHARE = "share"
+    HELD = "held"
+    CLOSED = "closed"
+    MISMATCH = "mismatch"
 
 
 class QuotaChanges(msgspec.Struct, frozen=True):
-    """What changed: levels with a raised quota; with a lowered one, and what is drawn above it."""
+    """The levels whose quota an opening changed.
+
+    `raised` are their keys; `lowered` adds the micro-credits that are charged beyond the new quota.
+    """
 
     raised: tuple[bytes, ...]
     lowered: tuple[tuple[bytes, int], ...]
@@ -57,7 +69,7 @@ NOTHING = QuotaChanges((), ())
 
 
 class BranchOpener:
-    """The opening of branches in one table and its ledger, which is asked by who drives it."""
+    """Opens the branches of one table; the caller brings the answers of the ledger."""
 
     def __init__(self, table: OwnedTable, index: LeaseIndex, holder: str) -> None:
         self._table = table
@@ -65,19 +77,20 @@ class BranchOpener:
         self._holder = holder
         self._allowances: dict[bytes, CrewAllowance] = {}
         self.shares = RecordQuota(table.geometry.branches)
-        self._declined: dict[bytes, int] = {}  # what returns, of branches without a record
+        # The total given back of branches without a record, by key (`declined`).
+        self._declined: dict[bytes, int] = {}
 
     def open(
         self, grant: Grant, crew: CrewPolicy, need: int, now: float, now_boot_ns: int
     ) -> Generator[Operation, OperationResult, QuotaChanges | DrawResult]:
-        """Every level has a record afterwards and stands as the ledger says.
+        """Give every level a record that says what the ledger says of the level.
 
-        Otherwise nothing changed, except that ancestors opened before the table was full stay. The
-        ledger is asked only if the grant tells it something; a branch that has no record here draws
-        the `need` of its first call in the same question.
+        Yields `OpenBranches` unless the records already have what the ledger would answer. A branch
+        without a record also draws the `need` of its first call. A `DrawResult` means that nothing
+        changed, except that ancestors keep the records they got before the table was full.
         """
         path = path_of(grant, crew)
-        refused = self._judge(path, crew, now, now_boot_ns)
+        refused = self._find_refusal(path, crew, now, now_boot_ns)
         if refused is not None:
             return refused
         if self._is_known(path):
@@ -91,14 +104,15 @@ class BranchOpener:
             return DrawResult.MISMATCH
         if not isinstance(opened, BranchesOpened):
             return DrawResult.CLOSED
-        refused = self._judge(path, crew, now, now_boot_ns)  # much may have happened meanwhile
+        # Other draws may have opened or closed levels while the ledger was answering.
+        refused = self._find_refusal(path, crew, now, now_boot_ns)
         if refused is not None:
             return (yield from self._decline(opened, refused))
         self._allowances[path.crew] = path.allowance
-        before = [self._quota(standing) for standing in opened.grants]
+        before = [self._quota(governing) for governing in opened.grants]
         try:
-            for depth, standing in enumerate(opened.grants):
-                self._stand(path.keys[:depth], standing, grant, now, now_boot_ns)
+            for depth, governing in enumerate(opened.grants):
+                self._insert_or_amend(path.keys[:depth], governing, grant, now, now_boot_ns)
         except TableFullError:
             return (yield from self._decline(opened, DrawResult.FULL))
         if is_new:
@@ -114,39 +128,45 @@ class BranchOpener:
             ),
         )
 
-    def adopt(self, key: bytes, told: LeaseReport) -> None:
-        """Put into a branch's lease what the ledger has granted and the table was not given.
+    def adopt(self, key: bytes, report: LeaseReport) -> None:
+        """Put into a branch's lease what the ledger has granted and the table never received.
 
-        Its record was opened by a descendant while its own opening was under way, or the agent was
-        killed in between.
+        This happens if a descendant opened the record of the branch while its own opening was under
+        way, or if the agent was killed between the ledger's answer and the table's record.
         """
-        holding = self._index.get(key)
-        record = self._table.branch(holding.number) if holding is not None else None
-        if holding is None or record is None:
+        lease = self._index.get(key)
+        record = self._table.branch(lease.number) if lease is not None else None
+        if lease is None or record is None:
             raise KeyError(key.hex())
         room = limits.lease_micro_max - (record.granted - record.given_back - record.settled)
-        missing = min(told.granted - (holding.granted - holding.overdrawn), room)
+        missing = min(report.granted - (lease.granted - lease.overdrawn), room)
         if missing > 0:
-            self._table.lend(holding.number, missing)
-            holding.granted += missing
-        for _ in range(told.seq - record.sequence):  # those draws are answered
-            self._table.begin_draw(holding.number, 1)
-            self._table.refuse(holding.number, 0, 0, 0, 0)
-        self._index.lease(holding)
+            self._table.lend(lease.number, missing)
+            lease.granted += missing
+        # The ledger has answered draws up to `report.seq`: use their numbers up here too.
+        for _ in range(report.seq - record.sequence):
+            self._table.begin_draw(lease.number, 1)
+            self._table.refuse(lease.number, 0, 0, 0, 0)
+        self._index.lease(lease)
 
     def declined(self, opened: BranchesOpened) -> ReturnCredit | None:
-        """What returns the credit that was drawn with an opening, where no record will hold it."""
-        standing = opened.grants[-1]
-        if self._index.get(standing.key) is not None:
-            self.adopt(standing.key, standing.lease)  # a lease that nobody uses is given back
+        """Return the operation that gives back credit which an unused opening has drawn.
+
+        None if nothing was drawn, or if the branch has a record meanwhile: then its lease takes the
+        credit, and `give_back_idle` gives it back if no call uses it.
+        """
+        branch = opened.grants[-1]
+        if self._index.get(branch.key) is not None:
+            self.adopt(branch.key, branch.lease)
             return None
-        if not standing.lease.idle:
+        if not branch.lease.idle:
             return None
-        returned = standing.lease.given_back + standing.lease.idle
+        returned = branch.lease.given_back + branch.lease.idle
         if len(self._declined) >= limits.draw_talks_max:
-            del self._declined[next(iter(self._declined))]  # the oldest, which has returned
-        self._declined[standing.key] = returned
-        return ReturnCredit(standing.key, self._holder, self._table.life, returned)
+            # The credit of the oldest entry has returned by now.
+            del self._declined[next(iter(self._declined))]
+        self._declined[branch.key] = returned
+        return ReturnCredit(branch.key, self._holder, self._table.life, returned)
 
     def _decline(
         self, opened: BranchesOpened, status: DrawResult
@@ -157,12 +177,12 @@ class BranchOpener:
         return status
 
     def unopened(self, grant: Grant, crew: CrewPolicy) -> list[bytes]:
-        """Levels that have no record, the deepest first."""
+        """Return the levels of the grant's path that have no record, the deepest first."""
         keys = reversed(path_of(grant, crew).keys)
         return [key for key in keys if self._index.get(key) is None]
 
     def keep(self, record: LeaseRecord) -> None:
-        """Count a record that was there when the agent began."""
+        """Add a record that was in the table when the agent started."""
         self._index.add(record)
         if record.path:
             grant_ends = record.expires - limits.branch_memory_seconds
@@ -170,7 +190,7 @@ class BranchOpener:
             if record.closed:
                 share.until.pop(record.key, None)
 
-    def _judge(
+    def _find_refusal(
         self, path: BranchPath, crew: CrewPolicy, now: float, now_boot_ns: int
     ) -> DrawResult | None:
         keys, unknown = path.keys, 0
@@ -187,7 +207,7 @@ class BranchOpener:
         return None
 
     def _is_known(self, path: BranchPath) -> bool:
-        """The ledger would answer what stands here already."""
+        """Return whether the records already say everything that the ledger would answer."""
         if self._allowances.get(path.crew) != path.allowance:
             return False
         for level in path.levels:
@@ -199,75 +219,76 @@ class BranchOpener:
         return self._index.get(path.crew) is not None
 
     def _extend(self, path: BranchPath, grant: Grant, now: float, boot_ns: int) -> None:
-        """The grant may end later than those before it."""
+        """Keep the records of the path longer if the grant ends later than earlier ones."""
         for level in path.levels:
             record = self._index.get(level.key)
             if record is not None:
-                standing = GoverningGrant(level.key, record.quota, record.iat, 0)
-                self._amend(record, standing, grant, now, boot_ns)
+                governing = GoverningGrant(level.key, record.quota, record.iat, 0)
+                self._amend(record, governing, grant, now, boot_ns)
 
-    def _quota(self, standing: GoverningGrant) -> int:
-        """What governed until now; a new level changes nothing."""
-        record = self._index.get(standing.key)
-        return standing.quota if record is None else record.quota
+    def _quota(self, governing: GoverningGrant) -> int:
+        """Return the quota that governed a level until now; for a new level, the new quota."""
+        record = self._index.get(governing.key)
+        return governing.quota if record is None else record.quota
 
-    def _stand(
+    def _insert_or_amend(
         self,
         above: tuple[bytes, ...],
-        standing: GoverningGrant,
+        governing: GoverningGrant,
         grant: Grant,
         now: float,
         boot_ns: int,
     ) -> None:
-        record = self._index.get(standing.key)
+        record = self._index.get(governing.key)
         if record is None:
-            self._insert(above, standing, grant, now, boot_ns)
+            self._insert(above, governing, grant, now, boot_ns)
         else:
-            self._amend(record, standing, grant, now, boot_ns)
+            self._amend(record, governing, grant, now, boot_ns)
 
     def _insert(
         self,
         above: tuple[bytes, ...],
-        standing: GoverningGrant,
+        governing: GoverningGrant,
         grant: Grant,
         now: float,
         boot_ns: int,
     ) -> None:
         expires = _kept_until(grant) if above else limits.time_seconds_max
-        told = standing.lease
-        # What is idle is on its way: to this branch's own opening, which adopts it, or back.
-        given_back = max(told.given_back, self._declined.pop(standing.key, 0))
-        known = told.spent + told.burned + told.reserved
-        granted = min(told.granted, given_back + known)
+        report = governing.lease
+        # The record begins without idle credit: that credit is on its way to the branch's own
+        # opening, which adopts it, or back to the ledger.
+        given_back = max(report.given_back, self._declined.pop(governing.key, 0))
+        known = report.spent + report.burned + report.reserved
+        granted = min(report.granted, given_back + known)
         number = self._table.open_branch(
-            standing.key,
+            governing.key,
             tuple(self._number(key) for key in above),
             ids.path_digest(above[1:]),
-            standing.quota,
-            standing.iat,
+            governing.quota,
+            governing.iat,
             expires,
             int(now),
             boot_ns,
-            (told.seq, granted, given_back, told.spent),
+            (report.seq, granted, given_back, report.spent),
         )
-        record = LeaseRecord(number, standing.key, above, standing.quota, standing.iat, expires)
+        record = LeaseRecord(number, governing.key, above, governing.quota, governing.iat, expires)
         record.granted, record.given_back = granted, given_back
-        record.told = told.spent, 0, told.burned
-        record.overrun = told.overrun
+        record.reported = report.spent, 0, report.burned
+        record.overrun = report.overrun
         self._index.add(record)
         if above:
-            self.shares.opened(above[0], standing.key, grant.claims.exp, boot_ns)
+            self.shares.opened(above[0], governing.key, grant.claims.exp, boot_ns)
 
     def _amend(
-        self, record: LeaseRecord, standing: GoverningGrant, grant: Grant, now: float, boot_ns: int
+        self, record: LeaseRecord, governing: GoverningGrant, grant: Grant, now: float, boot_ns: int
     ) -> None:
-        """Ancestors live as long as their youngest descendant's grant."""
+        """Update the quota, and keep an ancestor as long as its latest descendant's grant."""
         expires = max(record.expires, _kept_until(grant))
         known = record.quota, record.iat, record.expires
-        if (standing.quota, standing.iat, expires) == known:
+        if (governing.quota, governing.iat, expires) == known:
             return
-        self._table.amend(record.number, standing.quota, standing.iat, expires, int(now), boot_ns)
-        record.quota, record.iat, record.expires = standing.quota, standing.iat, expires
+        self._table.amend(record.number, governing.quota, governing.iat, expires, int(now), boot_ns)
+        record.quota, record.iat, record.expires = governing.quota, governing.iat, expires
         if record.path:
             grant_ends = expires - limits.branch_memory_seconds
             self.shares.extended(record.path[0], record.key, grant_ends)
@@ -284,7 +305,7 @@ def _kept_until(grant: Grant) -> int:
 
 
 def path_of(grant: Grant, crew: CrewPolicy) -> BranchPath:
-    """The grant's path as the ledger takes it; ceilings of the crew hold for ancestors too."""
+    """Return the grant's path for the ledger; the crew's ceiling bounds every quota of it."""
     above = tuple(
         AccountLevel(key, min(element.credit_quota, crew.quota_max), element.iat, element.id)
         for key, element in zip(grant.path_keys, grant.claims.branch_path, strict=True)
@@ -296,5 +317,5 @@ def path_of(grant: Grant, crew: CrewPolicy) -> BranchPath:
 
 
 def allowance_of(crew: CrewPolicy) -> CrewAllowance:
-    """What the whole crew may draw in an hour and in a day."""
+    """Return what the whole crew may draw in an hour and in a day."""
     return CrewAllowance(crew.hourly_max, crew.daily_max)

@@ -1,7 +1,6 @@
-"""Each crew's share of the branch records, so that one crew cannot fill a machine's table.
+"""Bounds each crew's share of the branch records, so that one crew cannot fill a machine's table.
 
-Decides only whether a crew may have so many records more; over its share that crew alone is
-refused new branches. Knows neither table nor ledger.
+A crew over its share gets no new branches; other crews do. Knows neither the table nor the ledger.
 """
 
 import enum
@@ -14,7 +13,7 @@ MINUTE_NS = 60 * 10**9
 
 
 class BranchBound(enum.Enum):
-    """Which bound a crew has reached: of its records, its live branches, the new ones a minute."""
+    """The bound that a crew has reached: of its records, live branches or new ones a minute."""
 
     RECORDS = "records"
     LIVE = "live"
@@ -23,10 +22,11 @@ class BranchBound(enum.Enum):
 
 @dataclass(slots=True)
 class CrewBranchCount:
-    """One crew: records it has, those opened this minute, and which of its branches are live.
+    """The branches of one crew: its records, the new ones of a minute, and those that are live.
 
-    `until` holds the wall clock second at which each live branch's newest grant ends; `ends` is a
-    heap of the same, with entries that an extension has overtaken.
+    `opened` counts the records opened in `minute`, which counts minutes of the boot clock. `until`
+    holds the wall clock second when the newest grant of each live branch ends. `ends` is a heap of
+    the same, which still has entries for ends that a later grant has moved.
     """
 
     records: int = 0
@@ -36,7 +36,7 @@ class CrewBranchCount:
     ends: list[tuple[int, bytes]] = field(default_factory=list)
 
     def live(self, now: float) -> int:
-        """Branches with a grant that has not ended."""
+        """Return the number of branches with a grant that has not ended."""
         while self.ends and self.ends[0][0] <= now:
             end, key = heapq.heappop(self.ends)
             if self.until.get(key) == end:
@@ -45,7 +45,7 @@ class CrewBranchCount:
 
 
 class RecordQuota:
-    """The shares of all crews in a table of `capacity` branch records."""
+    """The shares of all crews in a table of `capacity` branch records: at most half for a crew."""
 
     def __init__(self, capacity: int) -> None:
         self.records_max = capacity // 2
@@ -54,15 +54,15 @@ class RecordQuota:
     def admits(
         self, crew_key: bytes, crew: CrewPolicy, count: int, now: float, boot_ns: int
     ) -> bool:
-        """True if the crew may open `count` branches now."""
+        """Return whether the crew may open `count` branches now."""
         return self.bound(crew_key, crew, count, now, boot_ns) is None
 
     def bound(
         self, crew_key: bytes, crew: CrewPolicy, count: int, now: float, boot_ns: int
     ) -> BranchBound | None:
-        """The bound that keeps the crew from `count` branches more; None if it may open them.
+        """Return the bound that keeps the crew from `count` more branches; None if there is none.
 
-        A minute is one of the boot clock, so that a clock that is set does not begin a new one.
+        Minutes are those of the boot clock (`boot_ns`), so setting a clock begins no new minute.
         """
         share = self._shares.setdefault(crew_key, CrewBranchCount())
         opened = share.opened if share.minute == boot_ns // MINUTE_NS else 0
@@ -75,7 +75,7 @@ class RecordQuota:
         return None
 
     def opened(self, crew_key: bytes, key: bytes, expires: int, boot_ns: int) -> None:
-        """A new record of the crew, made now."""
+        """Count a new record of the crew, made now."""
         share = self.kept(crew_key, key, expires)
         minute = boot_ns // MINUTE_NS
         if share.minute != minute:
@@ -83,24 +83,24 @@ class RecordQuota:
         share.opened += 1
 
     def kept(self, crew_key: bytes, key: bytes, expires: int) -> CrewBranchCount:
-        """A record of the crew that was there when the agent began."""
+        """Count a record of the crew that was in the table when the agent started."""
         share = self._shares.setdefault(crew_key, CrewBranchCount())
         share.records += 1
         self.extended(crew_key, key, expires)
         return share
 
     def extended(self, crew_key: bytes, key: bytes, expires: int) -> None:
-        """A grant of the branch ends at `expires` (wall clock, seconds)."""
+        """Note that the newest grant of the branch ends at `expires` (wall clock, seconds)."""
         share = self._shares[crew_key]
         if share.until.get(key) != expires:
             share.until[key] = expires
             heapq.heappush(share.ends, (expires, key))
 
     def ended(self, crew_key: bytes, key: bytes) -> None:
-        """The branch was closed; its record is kept."""
+        """Count the branch as no longer live: it was closed, and its record stays."""
         self._shares[crew_key].until.pop(key, None)
 
     def reclaimed(self, crew_key: bytes, key: bytes) -> None:
-        """The branch's record is free again."""
+        """Stop counting the branch: its record is free again."""
         self.ended(crew_key, key)
         self._shares[crew_key].records -= 1

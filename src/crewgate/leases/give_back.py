@@ -1,7 +1,8 @@
-"""Credit on its way back: taken out of leases in the table, given back to the ledger, told truly.
+"""Takes credit out of leases in the table, gives it back to the ledger, and reports leases.
 
-Decides which leases a recall takes from and which are idle. Never draws. Every step is safe to be
-killed after: the table says how much was ever given back, and a restarted agent says it again.
+Decides from which leases a recall takes credit, and which leases are idle. Never draws. A kill
+after any step loses nothing: credit leaves the lease in the table first, the table keeps the total
+that was ever given back, and a restarted agent sends this total again.
 """
 
 from collections.abc import Callable
@@ -17,37 +18,42 @@ SubmitOperation = Callable[[ReturnCredit | SettleLease | CloseBranch], None]
 
 
 class LeaseReturns:
-    """What one machine gives back and reports; `holder` is its name in the ledger."""
+    """The returns and reports of one machine, whose name in the ledger is `holder`.
+
+    `submit` takes the operations in order; none of them has an answer.
+    """
 
     def __init__(
-        self, table: OwnedTable, tell: SubmitOperation, index: LeaseIndex, holder: str
+        self, table: OwnedTable, submit: SubmitOperation, index: LeaseIndex, holder: str
     ) -> None:
         self._table = table
-        self._log = tell
+        self._submit = submit
         self._index = index
         self._holder = holder
-        self._reports = 0
-        # By level, of a recall for nothing: the credit generation, and all that was held loosely.
+        self._last_report = 0
+        # By level, for a recall that found nothing: the credit generation of the table, and the sum
+        # of the upper bounds that calls held.
         self._barren: dict[bytes, tuple[int, int]] = {}
-        self._next = 0  # the record at which the next look begins
+        self._scanned = 0  # records of the present pass over the table
 
     def recall_for(self, level: bytes, wanted: int, own: LeaseRecord, now_boot_ns: int) -> bool:
         """Take up to `wanted` unreserved credit out of the leases at and below `level`.
 
-        `own` keeps what it has: it draws for what is missing besides. Every lease that was
-        emptied is reported, so that the ledger knows what can still come back. False if nothing
-        came of it: asking the ledger again would bring the same answer.
+        The lease `own` keeps its credit, since its draw is for what is missing on top. Every
+        emptied lease is reported, so that the ledger knows what can still come back. Returns False
+        if the ledger got nothing new: it would repeat its answer.
 
-        A recall that found nothing is not repeated before credit came back somewhere (the table's
-        credit generation) or a lease below grew: a crew at the end of its hour may have ten
-        thousand leases, and as many branches that ask. An upper bound that calls in flight held may
-        be spent to the last, and no credit comes back: then the sum of those has changed.
+        After a recall that found nothing, the next one looks again only if credit came back
+        somewhere (the table's credit generation) or a lease below grew: a crew at the end of its
+        hour may have ten thousand leases, and as many branches that ask. Calls may also spend all
+        of an upper bound that they held, so that no credit comes back. Then the sum of these bounds
+        has changed.
         """
-        available, news = self._report_due(own, now_boot_ns)
+        available, has_changed = self._report_due(own, now_boot_ns)
         bounds = self._table.loose()
         state = self._table.credit_generation, sum(bounds.values())
         if self._barren.get(level) == state:
-            return news
+            return has_changed
         barren = not available
         for record in self._index.leases_below(level):
             if record is own:
@@ -56,163 +62,180 @@ class LeaseReturns:
                 break
             taken = self.take(record, wanted)
             wanted -= taken
-            news = news or taken > 0
+            has_changed = has_changed or taken > 0
             barren = barren and not taken
-            # What was left of `wanted` found no more: the lease has nothing idle now.
+            # If `wanted` is not yet met, the lease has no idle credit left.
             emptied = wanted > 0
             if emptied and record.number in bounds:
-                news = self._report_due(record, now_boot_ns)[1] or news
+                has_changed = self._report_due(record, now_boot_ns)[1] or has_changed
             elif emptied:
-                news = self._submit(record, (0, 0), now_boot_ns) or news
+                has_changed = self._report_free(record, (0, 0), now_boot_ns) or has_changed
         if barren:
             self._barren[level] = state
-        return news
+        return has_changed
 
     def granted(self, record: LeaseRecord) -> None:
-        """The lease grew: a recall at a level above it may find something again."""
+        """Note that a lease grew: a recall at its branch or above may find credit again."""
         for level in (*record.path, record.key):
             self._barren.pop(level, None)
         self._index.lease(record)
 
     def forgotten(self, key: bytes) -> None:
-        """The record of a branch was reclaimed."""
+        """Forget the recalls at a branch whose record was reclaimed."""
         self._barren.pop(key, None)
 
     def reclaimed(self, record: LeaseRecord, consumed: int, now_boot_ns: int) -> None:
-        """The table has forgotten the branch; nothing of its lease is anybody's any more.
+        """Give back and report the whole lease of a branch that the table has forgotten.
 
-        Nobody had a grant for it since it was last looked at, so what was not spent then is lost.
+        No grant of the branch was valid since the last scan of its record, so consumed credit that
+        was not spent by then is lost.
         """
         self.forgotten(record.key)
         self.returned(record, record.leased - consumed)
         spent = min(record.spent, consumed)
-        if (spent, 0, consumed - spent) != record.told:
-            lost = consumed - spent
-            self._report(record.key, (spent, 0, lost, record.overrun), now_boot_ns)
+        lost = consumed - spent
+        if (spent, 0, lost) != record.reported:
+            self._settle(record.key, (spent, 0, lost, record.overrun), now_boot_ns)
 
     def take_up(self, leases: dict[bytes, LeaseReport], now_boot_ns: int) -> None:
-        """Say again what the former life of the agent may not have told of these leases.
+        """Send the totals of leases again that the ledger may not have from an earlier agent.
 
-        One that the table knows nothing of was never given to it, if nothing was ever said of it:
-        the agent was killed before. Else it is lost: it was reclaimed, and that was not told.
+        `leases` are this holder's leases in the ledger. For a lease without a record in the table:
+        if the holder never reported it, the table never received its credit, because the agent was
+        killed before: give the idle credit back. Otherwise the table reclaimed its record and the
+        report of that was lost: report the unspent credit as burned.
         """
-        for key, told in leases.items():
+        for key, report in leases.items():
             record = self._index.get(key)
             if record is None:
-                lost = told.granted - told.given_back - told.spent
-                if not told.reported:
-                    returned = told.given_back + told.idle
-                    self._log(ReturnCredit(key, self._holder, self._table.life, returned))
-                elif lost > told.burned:
-                    self._report(key, (told.spent, 0, lost, told.overrun), now_boot_ns)
+                lost = report.granted - report.given_back - report.spent
+                if not report.reported:
+                    self._send_return(key, report.given_back + report.idle)
+                elif lost > report.burned:
+                    self._settle(key, (report.spent, 0, lost, report.overrun), now_boot_ns)
                 continue
-            if told.given_back < record.given_back and not record.overdrawn:
-                self._log(ReturnCredit(key, self._holder, self._table.life, record.given_back))
-            record.overrun = told.overrun
-            record.told = _UNKNOWN  # what was in flight then is told anew
+            if report.given_back < record.given_back and not record.overdrawn:
+                self._send_return(key, record.given_back)
+            record.overrun = report.overrun
+            # Calls that were in flight then may have ended, so the next scan reports the lease.
+            record.reported = _UNKNOWN
 
     def report_again(self, record: LeaseRecord) -> None:
-        """The ledger has heard of all that was granted: what became of it is told again."""
-        record.told = _UNKNOWN
+        """Send the totals of a lease, now that the ledger knows all credit granted to it."""
+        record.reported = _UNKNOWN
         if record.given_back:
-            given = record.given_back
-            self._log(ReturnCredit(record.key, self._holder, self._table.life, given))
+            self._send_return(record.key, record.given_back)
 
     def overran(self, record: LeaseRecord, amount: int, now_boot_ns: int) -> None:
-        """An answer stated so much beyond its bound: it is told with all the rest."""
+        """Report that a tool stated `amount` beyond the reservation of its call."""
         record.overrun = min(record.overrun + amount, limits.quota_micro_max)
-        record.told = _UNKNOWN
+        record.reported = _UNKNOWN
         self._report_due(record, now_boot_ns)
 
     def recall(self, level: bytes, wanted: int) -> int:
-        """Up to `wanted` unreserved credit out of the leases at and below `level`."""
+        """Give back up to `wanted` unreserved credit of the leases at and below `level`.
+
+        Returns the amount.
+        """
         left = wanted
         for record in self._index.leases_below(level):
             left -= self.take(record, left)
         return wanted - left
 
     def surrender(self, level: bytes, now_boot_ns: int) -> int:
-        """All unreserved credit at and below `level`, which another machine wants; how much.
+        """Give back all unreserved credit at and below `level`; return the amount.
 
-        Every lease is told of, so that the ledger knows what will not come back.
+        Reports every lease, so that the ledger knows what will not come back.
         """
         returned = 0
         for record in self._index.leases_below(level):
-            # Told first: what of a lease was written off is spent first, and the rest returns.
+            # The report goes first: if the ledger has written the lease off, spent credit reduces
+            # the written-off part, and the rest returns.
             self._report_due(record, now_boot_ns)
             returned += self.take(record, limits.quota_micro_max)
         return returned
 
-    def take(self, record: LeaseRecord, most: int) -> int:
-        """Up to `most` out of one lease and into the ledger."""
-        taken = self._table.take_back(record.number, most)
+    def take(self, record: LeaseRecord, amount_max: int) -> int:
+        """Take up to `amount_max` out of one lease, give it back, and return how much it was."""
+        taken = self._table.take_back(record.number, amount_max)
         self.returned(record, taken)
         return taken
 
     def returned(self, record: LeaseRecord, amount: int) -> None:
-        """`amount` was taken out of the lease; tell the ledger the total."""
+        """Count `amount` taken out of the lease, and send the ledger the new total.
+
+        While the lease is overdrawn, the total is withheld: the ledger does not know yet that all
+        of this credit was granted.
+        """
         record.given_back += amount
-        if record.overdrawn:  # the ledger does not know yet what is given back
-            self._index.set_overdrawn(record, record.overdrawn, record.kept + amount)
+        if record.overdrawn:
+            self._index.set_overdrawn(record, record.overdrawn, record.withheld + amount)
         elif amount:
-            self._log(ReturnCredit(record.key, self._holder, self._table.life, record.given_back))
+            self._send_return(record.key, record.given_back)
+
+    def _send_return(self, key: bytes, total: int) -> None:
+        self._submit(ReturnCredit(key, self._holder, self._table.life, total))
 
     def give_back_idle(self, now: float, now_boot_ns: int) -> int:
-        """Look at the next records: report them, give back what lay idle since the last look.
+        """Scan the next records: report them, and give back what lay idle since the last scan.
 
-        Returns the credit given back. Also finds leases that got credit back by a refund after
-        they had been seen empty.
+        Returns the amount. Also finds leases that a refund filled after a scan had found them
+        empty.
         """
-        if self._next > self._index.highest:
-            self._next = 0
-        records = self._table.scan(self._next, limits.leases_scanned_per_look)
-        self._next += limits.leases_scanned_per_look
-        return sum(self._look_at(record, now, now_boot_ns) for record in records if record.parents)
+        if self._scanned > self._index.highest:
+            self._scanned = 0
+        records = self._table.scan(self._scanned, limits.leases_scanned_per_look)
+        self._scanned += limits.leases_scanned_per_look
+        return sum(
+            self._give_back(record, now, now_boot_ns) for record in records if record.parents
+        )
 
-    def _look_at(self, record: BranchRecord, now: float, now_boot_ns: int) -> int:
-        holding = self._index.get(record.key)
-        if holding is None:
+    def _give_back(self, record: BranchRecord, now: float, now_boot_ns: int) -> int:
+        lease = self._index.get(record.key)
+        if lease is None:
             return 0
-        self._report_as(holding, record, now_boot_ns)
-        seen, holding.seen = holding.seen, (record.granted, record.available)
+        self._report_record(lease, record, now_boot_ns)
+        seen, lease.seen = lease.seen, (record.granted, record.available)
         if not record.available and not record.reserved:
             grant_ends = record.expires - limits.branch_memory_seconds
-            ended = now > grant_ends + limits.leeway_seconds or not holding.leased
-            self._index.rest(holding, ended=ended)
+            ended = now > grant_ends + limits.leeway_seconds or not lease.leased
+            self._index.rest(lease, ended=ended)
             return 0
-        self._index.lease(holding)
-        idle = seen == holding.seen or holding.closed
-        return self.take(holding, record.available) if idle else 0
+        self._index.lease(lease)
+        idle = seen == lease.seen or lease.closed
+        return self.take(lease, record.available) if idle else 0
 
-    def _report_due(self, holding: LeaseRecord, now_boot_ns: int) -> tuple[int, bool]:
-        """What the lease has available, and whether the ledger had been told otherwise of it."""
-        record = self._table.branch(holding.number)
+    def _report_due(self, lease: LeaseRecord, now_boot_ns: int) -> tuple[int, bool]:
+        """Report the lease; return what it has available, and whether the ledger got a change."""
+        record = self._table.branch(lease.number)
         if record is None:
             return 0, False
-        return record.available, self._report_as(holding, record, now_boot_ns)
+        return record.available, self._report_record(lease, record, now_boot_ns)
 
-    def _report_as(self, holding: LeaseRecord, record: BranchRecord, now_boot_ns: int) -> bool:
-        holding.spent, holding.burned = record.settled, record.burned
-        return self._submit(holding, (record.available, record.loose), now_boot_ns)
+    def _report_record(self, lease: LeaseRecord, record: BranchRecord, now_boot_ns: int) -> bool:
+        lease.spent, lease.burned = record.settled, record.burned
+        return self._report_free(lease, (record.available, record.loose), now_boot_ns)
 
-    def _submit(self, record: LeaseRecord, free: tuple[int, int], now_boot_ns: int) -> bool:
-        """Report what became of the lease; True if the ledger had been told otherwise.
+    def _report_free(self, lease: LeaseRecord, free: tuple[int, int], now_boot_ns: int) -> bool:
+        """Report what became of the lease, unless the ledger has just that; return whether it sent.
 
-        `free` is what it has available, and what calls in flight hold as upper bounds: both may
-        come back. What is neither that, spent nor burned is in flight, or was spent since the last
-        look, which counts the same. What is burned is certain and stays so, while a call can be
-        settled before it is seen to have left the lease.
+        `free` is the available credit, and the credit that calls in flight hold as upper bounds:
+        both may come back. Leased credit that is neither free, spent nor burned is in flight, or
+        was spent since the last scan: the report counts both as reserved. Burned credit is certain
+        and stays burned, while a call can be settled before this agent sees that its credit has
+        left the lease. So burned credit counts before spent credit.
         """
-        gone = max(0, record.leased - sum(free))
-        burned = min(record.burned, gone)
-        spent = min(record.spent, gone - burned)
-        told = spent, gone - spent - burned, burned
-        if told == record.told:
+        gone = max(0, lease.leased - sum(free))
+        burned = min(lease.burned, gone)
+        spent = min(lease.spent, gone - burned)
+        report = spent, gone - spent - burned, burned
+        if report == lease.reported:
             return False
-        record.told = told
-        self._report(record.key, (*told, record.overrun), now_boot_ns)
+        lease.reported = report
+        self._settle(lease.key, (*report, lease.overrun), now_boot_ns)
         return True
 
-    def _report(self, key: bytes, told: tuple[int, int, int, int], now_boot_ns: int) -> None:
-        self._reports = max(self._reports + 1, now_boot_ns)
-        self._log(SettleLease(key, self._holder, self._table.life, self._reports, *told))
+    def _settle(self, key: bytes, totals: tuple[int, int, int, int], now_boot_ns: int) -> None:
+        # The boot clock as number keeps a restarted agent's reports above those before it.
+        self._last_report = max(self._last_report + 1, now_boot_ns)
+        self._submit(SettleLease(key, self._holder, self._table.life, self._last_report, *totals))

@@ -1,8 +1,7 @@
-"""The one place that opens branches, draws credit and applies it to the table.
+"""The one entry to the leases of a table: opens branches, draws credit, gives it back, recovers.
 
-Decides whose lease is brought to what a call needs, what goes back, and what a new life of the
-agent makes of the table that it finds. Used by the agent for its machine and by a standalone
-verifier for itself; waits for nobody.
+The agent uses it for its machine, a standalone verifier for its own process. It never waits: a
+caller drives its steps and brings the ledger's answers.
 """
 
 import math
@@ -30,7 +29,7 @@ from crewgate.errors import LedgerError
 from crewgate.leases.branch_opening import BranchOpener, DrawResult, allowance_of
 from crewgate.leases.branch_quota import BranchBound
 from crewgate.leases.give_back import LeaseReturns, SubmitOperation
-from crewgate.leases.lease_index import LeaseIndex, LeaseRecord, holding_of
+from crewgate.leases.lease_index import LeaseIndex, LeaseRecord, lease_record_of
 from crewgate.leases.overdraft import Overdraft
 from crewgate.leases.refill import LeaseRefill, LedgerCalls
 
@@ -38,12 +37,13 @@ __all__ = ["DrawResult", "LeaseClient", "LedgerCalls"]
 
 
 class LeaseClient:
-    """Leases for one table, drawn from one ledger under the name of one machine (`holder`).
+    """The leases of one table, drawn from one ledger under the name of one machine (`holder`).
 
-    `ledger` answers at once, for `draw` and `rebuild`. Who cannot wait for it in a call drives
-    `steps` instead, and gives `tell`, by which the lessor says what needs no answer, in order.
-    While the ledger is away it lends at most `lent_max` micro-credits, all branches together.
-    `forget` is of a ledger that keeps nothing: (branch, what it consumed).
+    `draw` and `rebuild` ask `ledger` at once. A caller that cannot wait for the ledger drives
+    `steps` instead; it gives `submit`, which takes the operations without an answer, in order.
+    While the ledger is unavailable, the table may owe at most `overdraft_micro_max` micro-credits,
+    all branches together. `forget` serves a ledger that ends with its process: the client calls it
+    with a branch that the table has forgotten and what that branch had consumed.
 
     Times: `now` is the wall clock in seconds, `now_boot_ns` CLOCK_BOOTTIME in nanoseconds. Not
     thread-safe.
@@ -56,20 +56,22 @@ class LeaseClient:
         policy: Policy,
         holder: str,
         *,
-        tell: SubmitOperation | None = None,
-        lent_max: int = 0,
+        submit: SubmitOperation | None = None,
+        overdraft_micro_max: int = 0,
         forget: Callable[[bytes, int], None] | None = None,
     ) -> None:
         self._table = table
         self._ledger = ledger
-        self._submit = tell or _at_once_to(ledger)
+        self._submit = submit or _submit_at_once(ledger)
         self._forget = forget
         self.holder = holder
         self._index = LeaseIndex()
         self._opener = BranchOpener(table, self._index, holder)
         self._returns = LeaseReturns(table, self._submit, self._index, holder)
         self._refill = LeaseRefill(table, self._index, self._returns, holder)
-        self.overdraft = Overdraft(table, self._index, self._returns, self._refill, lent_max)
+        self.overdraft = Overdraft(
+            table, self._index, self._returns, self._refill, overdraft_micro_max
+        )
         self._hour = 0
         self._crews: dict[str, CrewPolicy] = {}
         self.load(policy)
@@ -78,23 +80,26 @@ class LeaseClient:
         return f"<LeaseClient {self.holder} records={len(self._index)}>"
 
     def load(self, policy: Policy) -> None:
-        """Draw under these ceilings from now on; refusals at a crew's level are asked again."""
+        """Draw under these ceilings from now on; branches refused at a crew's level ask again."""
         self._crews = {crew.name: crew for crew in policy.crews}
         for crew in policy.crews:
             self._refill.lift(ids.crew_key(crew.name))
 
     def draw(self, grant: Grant, need: int, now: float, now_boot_ns: int) -> DrawResult:
-        """All the `steps`, with a ledger that answers at once."""
+        """Do all `steps` with a ledger that answers at once."""
         return self._at_once(self.steps(grant, need, now, now_boot_ns), now)
 
     def steps(self, grant: Grant, need: int, now: float, now_boot_ns: int) -> LedgerCalls:
-        """Bring the branch's lease to `need` micro-credits, opening what has no record yet.
+        """Bring the branch's lease to `need` micro-credits, and open levels without a record.
 
-        Yields what the ledger is to be asked, and goes on with its answer. One at a time for each
-        branch. LedgerError if `need` is not 0 … limits.price_micro_max.
+        Yields each operation for the ledger, and continues with the answer that the caller sends.
+        The caller drives one such generator at a time for each branch. Raises LedgerError if `need`
+        is not 0 … limits.price_micro_max.
         """
         if not 0 <= need <= limits.price_micro_max:
-            raise LedgerError(f"a call needs 0 to {limits.price_micro_max} micro-credits: {need}")
+            raise LedgerError(
+                f"a call needs {need} micro-credits; expected 0 to {limits.price_micro_max}"
+            )
         crew = self._crews.get(grant.crew)
         if crew is None:
             return DrawResult.CLOSED
@@ -112,45 +117,51 @@ class LeaseClient:
         return (yield from self._refill.fill(self._known(grant.branch_key), need, now_boot_ns))
 
     def bound(self, name: str, now: float, now_boot_ns: int) -> BranchBound | None:
-        """The bound that keeps crew `name` from another branch; None if it may open one."""
+        """Return the bound that keeps crew `name` from another branch; None if it may open one."""
         crew = self._crews[name]
         return self._opener.shares.bound(ids.crew_key(name), crew, 1, now, now_boot_ns)
 
     @property
     def records(self) -> int:
-        """How many records of the table are taken."""
+        """How many records of the table are in use."""
         return len(self._index)
 
     def decline(self, opened: BranchesOpened) -> None:
-        """The steps end with this answer, since nobody waits: what was drawn with it returns."""
+        """Give back the credit that came with this answer: no caller continues its steps."""
         returned = self._opener.declined(opened)
         if returned is not None:
             self._submit(returned)
 
     def prefetch(self, key: bytes, now_boot_ns: int) -> LedgerCalls:
-        """Draw before a call has to wait for it; `steps` of a branch that is drawn for already."""
+        """Return the steps that draw ahead of the calls of an open branch."""
         record = self._index.get(key)
         if record is None or record.closed:
             return DrawResult.CLOSED
         return (yield from self._refill.prefetch(record, now_boot_ns))
 
     def settle_overdraft(self, key: bytes) -> LedgerCalls:
-        """Have the ledger charge what a branch was lent; `steps` of one that is not drawn for."""
+        """Return the steps that make the ledger charge a branch's overdraft.
+
+        The caller drives them only while it drives no other steps of the branch.
+        """
         return (yield from self.overdraft.settle(self._known(key)))
 
     def seconds_left(self, key: bytes) -> float:
-        """Seconds until the branch should be drawn for again; inf if it spends next to nothing."""
-        holding = self._index.get(key)
-        record = self._table.branch(holding.number) if holding is not None else None
-        if holding is None or record is None or not record.available:
+        """Return the seconds until half of the branch's lease is spent: then the next draw is due.
+
+        inf if the branch spends less than a micro-credit per second, or if its lease is empty.
+        """
+        lease = self._index.get(key)
+        record = self._table.branch(lease.number) if lease is not None else None
+        if lease is None or record is None or not record.available:
             return math.inf
-        return holding.lasts(record.available)
+        return lease.lasts(record.available)
 
     def close(self, key: bytes) -> int:
-        """End a branch and all below it; the unreserved credit that went back to the ledger.
+        """End a branch and all below it; return the unreserved credit that went back to the ledger.
 
-        What calls in flight release later is found by `give_back_idle`. A branch that was never
-        seen here has nothing to give; its revocation is the table's business.
+        `give_back_idle` finds what calls in flight release later. A branch without a record here
+        has no credit to give back; the table's revocation alone ends its calls.
         """
         record = self._index.get(key)
         if record is not None or self._forget is None:
@@ -164,15 +175,15 @@ class LeaseClient:
         return returned + self._returns.recall(key, limits.quota_micro_max)
 
     def overran(self, key: bytes, amount: int, now_boot_ns: int) -> None:
-        """A call's answer stated so much more than was reserved for it."""
+        """Report that a tool stated `amount` micro-credits more than its call had reserved."""
         record = self._index.get(key)
         if record is not None and record.path:
             self._returns.overran(record, amount, now_boot_ns)
 
     def roll_windows(self, now: float) -> None:
-        """In a new hour or day the crews' allowances are new: refused branches may ask again.
+        """Let refused branches ask again in a new hour or day, in which crews have new allowances.
 
-        Cheap; also to be called when no draw comes in, since refusals are then inline.
+        Cheap. Call it also while no draw comes in: the gate then refuses inline, without a draw.
         """
         hour = int(now) // WINDOW_SECONDS_HOUR
         if hour > self._hour:
@@ -181,31 +192,37 @@ class LeaseClient:
                 self._refill.lift(ids.crew_key(name))
 
     def give_back_idle(self, now: float, now_boot_ns: int) -> int:
-        """Give back leases that spent nothing since the last look; call about once a second."""
+        """Give back leases that spent nothing since the last scan; call about once a second."""
         self.roll_windows(now)
         return self._returns.give_back_idle(now, now_boot_ns)
 
     def surrender(self, level: bytes, now_boot_ns: int) -> int:
-        """Give back what another machine wants of `level`; how much that was."""
+        """Give back all unreserved credit at and below `level`; return the amount.
+
+        Another machine wants the credit.
+        """
         return self._returns.surrender(level, now_boot_ns)
 
     def lift(self, key: bytes) -> None:
-        """A branch and all above it may have credit again: whoever was refused may ask."""
+        """Let branches ask again that were refused at this branch or at a level above it."""
         record = self._index.get(key)
         for level in (*record.path, key) if record is not None else ():
             self._refill.lift(level)
 
     def lift_all(self) -> None:
-        """Every branch that is refused inline may ask the ledger again."""
+        """Let every branch that the gate refuses inline ask the ledger again."""
         self._refill.lift_all()
 
     def give_back_all(self, now_boot_ns: int) -> None:
-        """All credit that no call in flight holds, and what of it was spent: this is the end."""
+        """Report every lease and give back all credit that no call in flight holds.
+
+        For an agent that ends and has no successor.
+        """
         for crew in self._crews:
             self._returns.surrender(ids.crew_key(crew), now_boot_ns)
 
     def reclaim(self, now: float, now_boot_ns: int, records_max: int) -> list[Reclaimed]:
-        """Let the table forget what has expired; what was consumed stays charged above it."""
+        """Let the table forget expired records; what they consumed stays charged above them."""
         gone = self._table.reclaim(int(now), now_boot_ns, records_max)
         for key, consumed in gone:
             self._refill.forgotten(key)
@@ -220,17 +237,22 @@ class LeaseClient:
         return gone
 
     def rebuild(self, now: float, now_boot_ns: int) -> None:
-        """Take up a table that another life of this agent left: before the first draw.
+        """Continue on the table that an earlier agent left; call it before the first draw.
 
-        Draws that were begun and not applied are sent again under their number, so that nothing is
-        granted twice; what may not have been told is told again.
+        1. Read all records, and open their crews under the present ceilings.
+        2. Find what the table owes the ledger (`Overdraft.take_up`).
+        3. Send the totals again that the ledger may not have (`LeaseReturns.take_up`).
+        4. Send each draw again that is pending in the table, under its number. The ledger repeats
+           its answer, so it grants no credit twice.
+        5. Put into leases what the ledger has granted and the table never received (`adopt`), then
+           find again what the table owes.
         """
         records = sorted(
             self._table.scan(0, self._table.geometry.branches), key=lambda r: len(r.parents)
         )
         keys = {record.number: record.key for record in records}
         for record in records:
-            self._opener.keep(holding_of(record, tuple(keys[n] for n in record.parents)))
+            self._opener.keep(lease_record_of(record, tuple(keys[n] for n in record.parents)))
         for crew in self._crews.values():
             key = ids.crew_key(crew.name)
             if self._index.get(key) is not None:
@@ -240,9 +262,9 @@ class LeaseClient:
         self.overdraft.take_up(leases)
         self._returns.take_up(leases, now_boot_ns)
         for record in records:
-            holding = self._known(record.key)
-            if holding.leased:
-                self._index.lease(holding)
+            lease = self._known(record.key)
+            if lease.leased:
+                self._index.lease(lease)
         for record in records:
             if record.pending:
                 self._resend(record, now, now_boot_ns)
@@ -254,17 +276,17 @@ class LeaseClient:
         self._hour = int(now) // WINDOW_SECONDS_HOUR
 
     def _resend(self, record: BranchRecord, now: float, now_boot_ns: int) -> None:
-        """Have a draw that was begun answered, under its number.
+        """Send a pending draw again under its number, and apply the answer.
 
-        A ticket is redeemed at once: nobody is left who would come back for it.
+        If the answer is a ticket, draw at once: the caller that would redeem it is gone.
         """
-        holding = self._known(record.key)
-        draw = self._refill.draw(holding, record.sequence, record.pending, 0)
+        lease = self._known(record.key)
+        draw = self._refill.draw(lease, record.sequence, record.pending, 0)
         answer = self._ledger.do(draw, now)
-        self._refill.apply(holding, answer)
+        self._refill.apply(lease, answer)
         if isinstance(answer, RecallTicket):
             need = record.available + record.pending
-            self._at_once(self._refill.fill(holding, need, now_boot_ns), now)
+            self._at_once(self._refill.fill(lease, need, now_boot_ns), now)
 
     def _known(self, key: bytes) -> LeaseRecord:
         record = self._index.get(key)
@@ -286,7 +308,7 @@ class LeaseClient:
             return cast("DrawResult", end.value)
 
 
-def _at_once_to(ledger: Ledger) -> SubmitOperation:
+def _submit_at_once(ledger: Ledger) -> SubmitOperation:
     def submit(operation: ReturnCredit | SettleLease | CloseBranch) -> None:
         ledger.do(operation, 0.0)
 

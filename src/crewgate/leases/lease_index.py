@@ -1,7 +1,7 @@
-"""What the owner of a table knows of its records without reading them: it alone writes these.
+"""An index of the table's records in its owner's memory, by key and by level; decides nothing.
 
-Decides nothing. Finds records by key, and the leases below a level, so that a recall looks at
-those only and not at a quarter of a million records.
+Only the owner writes grants and returns to the table, so it knows them without reading the table.
+A recall looks only at the leases below one level, and not at a quarter of a million records.
 """
 
 import math
@@ -14,13 +14,20 @@ from crewgate._native.records import BranchRecord
 
 @dataclass(slots=True)
 class LeaseRecord:
-    """One record: a crew's (no path) or a branch's. Credit is micro-credits, totals of the table.
+    """The owner's copy of one record: of a crew (empty `path`) or of a branch.
 
-    `spent` and `burned` are as last looked at, `overrun` what answers stated beyond their bounds,
-    `owed` what of `granted` the ledger does not know (`overdraft`), `kept` what of `given_back` it
-    is not told before that; `told` is what it was told last. `asked` is the most that a draw under
-    way may bring. `drawn_ns` and `consumed` are the boot clock and the consumption at the last
-    draw, `recent` what was spent lately as seen then: the rate's beginning.
+    Credit is in micro-credits, in totals of this table:
+
+    - `spent` and `burned` are as of the last scan of the record.
+    - `overrun` is the cost that tools stated beyond the reservations of their calls.
+    - `overdrawn` is the part of `granted` that the ledger does not know (`overdraft`).
+    - `withheld` is the part of `given_back` that the ledger does not know while `overdrawn` is
+      above 0.
+    - `reported` is the (spent, reserved, burned) that the ledger has from this machine.
+    - `seen` is the (granted, available) of the last scan.
+    - `draw_max` is the largest amount that the draw under way may bring; 0 without one.
+
+    `drawn_ns` (boot clock), `consumed` and `recent` are the state of `rate` at the last draw.
     """
 
     number: int
@@ -36,35 +43,39 @@ class LeaseRecord:
     burned: int = 0
     overrun: int = 0
     overdrawn: int = 0
-    kept: int = 0
-    asked: int = 0
-    told: tuple[int, int, int] = (0, 0, 0)
+    withheld: int = 0
+    draw_max: int = 0
+    reported: tuple[int, int, int] = (0, 0, 0)
     seen: tuple[int, int] = (0, 0)
     drawn_ns: int = 0
     consumed: int = 0
     recent: float = 0.0
 
     def lasts(self, available: int) -> float:
-        """Seconds until half of what is available is spent, as it was spent of late; inf if not."""
+        """Return the seconds until half of `available` is spent at the recent rate.
+
+        inf if the branch spends less than one micro-credit per second.
+        """
         rate = self.recent * limits.lease_rate_divisor
         return available / 2 / rate if rate >= 1 else math.inf
 
     @property
     def debt(self) -> int:
-        """What is owed and was not taken out of the lease again."""
-        return max(0, self.overdrawn - self.kept)
+        """The overdrawn credit that was not taken out of the lease again."""
+        return max(0, self.overdrawn - self.withheld)
 
     @property
     def leased(self) -> int:
-        """Granted and not given back."""
+        """The granted credit that was not given back."""
         return self.granted - self.given_back
 
     def rate(self, available: int, now_boot_ns: int) -> int:
-        """Micro-credits a second consumed of late; begins the next measurement.
+        """Return the recent spending in micro-credits per second, and begin the next measurement.
 
-        Of late is an exponential window as long as a lease is to last, over which what was spent
-        between two draws is spread evenly. A burst of two calls is not a thousand a second: what a
-        machine holds when it crashes is no more than what it has just spent.
+        Call it at each draw. It averages over an exponential window as long as a lease should last
+        (1 / `limits.lease_rate_divisor` seconds), and spreads what was spent between two draws
+        evenly. So two calls in a burst do not count as a thousand per second: a machine that
+        crashes holds no more than it has just spent.
         """
         consumed, windows = self.leased - available, 0.0
         if self.drawn_ns:
@@ -77,13 +88,17 @@ class LeaseRecord:
 
 
 class LeaseIndex:
-    """All records of one table by key, and which of them may hold a lease, by level."""
+    """All records of one table by key, and by level those that may hold credit.
+
+    `highest` is the highest record number that was ever used. `overdrawn` and `debt` are the sums
+    over all records.
+    """
 
     def __init__(self) -> None:
         self._by_key: dict[bytes, LeaseRecord] = {}
         self._leases: dict[bytes, dict[bytes, LeaseRecord]] = {}
-        self.highest = -1  # the highest record number that was ever used
-        self.overdrawn = 0  # of all together
+        self.highest = -1
+        self.overdrawn = 0
         self.debt = 0
 
     def __len__(self) -> int:
@@ -93,16 +108,16 @@ class LeaseIndex:
         return iter(self._by_key.values())
 
     def get(self, key: bytes) -> LeaseRecord | None:
-        """The record of a branch or crew."""
+        """Return the record of a branch or crew; None if it has none."""
         return self._by_key.get(key)
 
     def add(self, record: LeaseRecord) -> None:
-        """A record was made, or found."""
+        """Add a record that was made or found in the table."""
         self._by_key[record.key] = record
         self.highest = max(self.highest, record.number)
 
     def remove(self, key: bytes) -> LeaseRecord | None:
-        """The record was reclaimed."""
+        """Remove a record that the table has reclaimed, and return it."""
         record = self._by_key.pop(key, None)
         if record is not None:
             self.set_overdrawn(record, 0, 0)
@@ -110,24 +125,28 @@ class LeaseIndex:
             self._leases.pop(key, None)
         return record
 
-    def set_overdrawn(self, record: LeaseRecord, owed: int, kept: int) -> None:
-        """The ledger does not know so much that was granted, and so much that was given back."""
+    def set_overdrawn(self, record: LeaseRecord, overdrawn: int, withheld: int) -> None:
+        """Set how much granted and how much returned credit of a record the ledger does not know.
+
+        Keeps the sums of the index exact.
+        """
         self.overdrawn -= record.overdrawn
         self.debt -= record.debt
-        record.overdrawn, record.kept = owed, kept
+        record.overdrawn, record.withheld = overdrawn, withheld
         self.overdrawn += record.overdrawn
         self.debt += record.debt
 
     def lease(self, record: LeaseRecord) -> None:
-        """The branch may hold credit from now on."""
+        """Note that a branch may hold credit from now on."""
         for level in (*record.path, record.key):
             self._leases.setdefault(level, {})[record.key] = record
 
     def rest(self, record: LeaseRecord, *, ended: bool) -> None:
-        """The branch was seen to hold nothing, neither idle nor reserved.
+        """Note that a branch holds nothing: no idle credit and no reserved credit.
 
-        A call that was charged can still be refunded while its grant lives: until it has `ended`
-        a recall of the branch's own tree looks there, and only one of the whole crew does not.
+        A charged call can still be refunded while its grant lives. So until the grant has `ended`,
+        a recall at the branch or at a branch above it still finds the record; only a recall of the
+        whole crew passes it by.
         """
         levels = (*record.path, record.key) if ended else record.path[:1]
         for level in levels:
@@ -137,12 +156,12 @@ class LeaseIndex:
                 self._leases.pop(level, None)
 
     def leases_below(self, level: bytes) -> list[LeaseRecord]:
-        """Branches at and below `level` that may hold credit."""
+        """Return the branches at and below `level` that may hold credit."""
         return list(self._leases.get(level, {}).values())
 
 
-def holding_of(record: BranchRecord, path: tuple[bytes, ...]) -> LeaseRecord:
-    """A record that was there when its owner began."""
+def lease_record_of(record: BranchRecord, path: tuple[bytes, ...]) -> LeaseRecord:
+    """Return the owner's copy of a record that was in the table when the owner started."""
     return LeaseRecord(
         record.number,
         record.key,

@@ -1,9 +1,29 @@
-"""Credit that a machine lends itself while the ledger is away, and owes it from then on.
+"""Overdrafts: credit that a machine lends itself while the ledger is unavailable, and then owes.
 
-Only where the operator has chosen that calls should rather go on than budgets hold ([ledger]
-`away`). What is lent is in the table at once and in the ledger as soon as that answers, whatever is
-left there then; until then nothing of it is given back. What is owed needs no memory of its own: it
-is what the table was granted and the ledger does not know.
+Only if the operator prefers calls that go on to budgets that hold (`[ledger] away`). Lent credit is
+in the table at once. The ledger charges it as soon as it answers, whatever is left there; until
+then, the machine sends no returns of that lease. No record stores the debt: a branch owes what its
+lease in the table was granted, less what the ledger knows it has granted. `lent` in the table's
+header is an upper bound of all debts: it rises before each loan, and falls after each charge.
+
+Example: the ledger has charged 2.40 of branch A's quota of 2.50, all of it to this machine, and the
+calls have spent it. The ledger stops answering. A call needs 0.30; later the ledger answers again.
+
+    step of the agent                              lent  granted in   granted in  owed
+                                                         the table    the ledger
+    1. raise `lent`                                0.30  2.40         2.40        0
+    2. add 0.30 to the lease                       0.30  2.70         2.40        0.30
+    3. take the next draw's number, and leave no   0.30  2.70         2.40        0.30
+       draw pending
+    4. send the owed draw; the ledger charges it   0.30  2.70         2.70        0
+    5. read the answer, and lower `lent`           0     2.70         2.70        0
+    6. send the totals of the lease                0     2.70         2.70        0
+
+A has then used 2.70 of 2.50, and the ledger refuses its further draws. A kill after any step is
+safe, since the next agent computes the debt again (`take_up`). After step 4 it finds no debt; and
+because no draw is pending, it does not send the draw again, and does not add the repeated answer of
+0.30 to the lease a second time. If the table was granted more than the ledger knows plus `lent`,
+the ledger is an older copy that has forgotten grants: `take_up` refuses it.
 """
 
 from collections.abc import Mapping
@@ -22,68 +42,73 @@ from crewgate.leases.refill import LeaseRefill, LedgerCalls
 
 
 class Overdraft:
-    """The loans of one table; all that are owed together are at most `most` micro-credits."""
+    """The overdrafts of one table: their debts are at most `micro_max` micro-credits together."""
 
     def __init__(
         self,
         table: OwnedTable,
         index: LeaseIndex,
         returns: LeaseReturns,
-        filling: LeaseRefill,
-        most: int,
+        refill: LeaseRefill,
+        micro_max: int,
     ) -> None:
         self._table = table
         self._index = index
         self._returns = returns
-        self._refill = filling
-        self.most = most
+        self._refill = refill
+        self.micro_max = micro_max
         self._owing: dict[bytes, LeaseRecord] = {}
-        self._forsaken = 0  # what the ledger will not charge, whatever is asked
+        # Debts that the ledger refused to charge; `lent` in the table still counts them.
+        self._written_off = 0
 
     def __repr__(self) -> str:
-        return f"<Overdraft {self.overdrawn} of {self.most}>"
+        return f"<Overdraft {self.overdrawn} of {self.micro_max}>"
 
     @property
     def overdrawn(self) -> int:
-        """Micro-credits that the ledger has not been told of."""
+        """The granted micro-credits that the ledger does not know."""
         return self._index.overdrawn
 
     @property
     def debt(self) -> int:
-        """The same without what was taken out of leases again."""
+        """The overdrawn micro-credits that were not taken out of leases again."""
         return self._index.debt
 
     @property
     def owing(self) -> list[bytes]:
-        """The branches that owe; some of very many."""
+        """The keys of branches that owe credit, at most `limits.repaid_branches_max` at a time."""
         return list(islice(self._owing, limits.repaid_branches_max))
 
     def overdraw(self, key: bytes, need: int) -> bool:
-        """Bring a branch's lease to what a call needs; False if it is unknown, or for too much."""
-        holding = self._index.get(key)
-        record = self._table.branch(holding.number) if holding is not None else None
-        if holding is None or record is None or holding.closed or not holding.path:
+        """Lend a branch's lease what it lacks for a call; return whether it has `need` now.
+
+        False if the branch has no record or is closed, if the debts would pass `micro_max`, or if
+        the lease would grow too large.
+        """
+        lease = self._index.get(key)
+        record = self._table.branch(lease.number) if lease is not None else None
+        if lease is None or record is None or lease.closed or not lease.path:
             return False
         missing = need - record.available
-        # With what a draw under way may still bring, it must fit the lease.
-        out = record.granted - record.given_back - record.settled + holding.asked
+        # The lease must hold this loan and what a draw under way may still bring.
+        out = record.granted - record.given_back - record.settled + lease.draw_max
         if missing <= 0:
             return True
-        if missing > self.most - self.debt or missing + out > limits.lease_micro_max:
+        if missing > self.micro_max - self.debt or missing + out > limits.lease_micro_max:
             return False
-        self._set_overdrawn(
-            holding, holding.overdrawn + missing
-        )  # before: the table's word comes first
-        self._table.lend(holding.number, missing)
-        holding.granted += missing
-        self._returns.granted(holding)
+        # `lent` in the table rises first, so that it is never below the debts.
+        self._set_overdrawn(lease, lease.overdrawn + missing)
+        self._table.lend(lease.number, missing)
+        lease.granted += missing
+        self._returns.granted(lease)
         return True
 
     def settle(self, record: LeaseRecord) -> LedgerCalls:
-        """Have the ledger charge what a branch owes; the table has that already.
+        """Let the ledger charge what a branch owes; the lease has this credit already.
 
-        So no draw is pending there meanwhile: whoever came after a kill would be granted it again.
-        LedgerError if it never will be charged.
+        Takes a draw's number in the table but leaves no draw pending: otherwise the next agent
+        would send the draw again after a kill, and add its answer to the lease. Raises LedgerError
+        if the ledger refuses the draw; the debt is then written off until the next agent starts.
         """
         amount = record.overdrawn
         sequence = self._table.begin_draw(record.number, amount)
@@ -93,7 +118,9 @@ class Overdraft:
             answer = yield structs.replace(draw, owed=True)
         except LedgerError as error:
             self._write_off(record)
-            raise LedgerError(f"{error}; {amount} micro-credits that it owes stay so") from error
+            raise LedgerError(
+                f"{error}; the ledger never charges {amount} micro-credits that the branch owes"
+            ) from error
         if not isinstance(answer, DrawGranted):
             return DrawResult.CONTENDED
         self._set_overdrawn(record, record.overdrawn - amount)
@@ -102,33 +129,39 @@ class Overdraft:
         return DrawResult.GRANTED
 
     def take_up(self, leases: Mapping[bytes, LeaseReport]) -> None:
-        """What the former life of the agent had lent. LedgerError if that was not so much."""
+        """Find what the table owes, from what the ledger has granted (`leases`).
+
+        Raises LedgerError if the table owes more than any agent has lent.
+        """
         found = {}
         for record in self._index:
-            told = leases.get(record.key, LeaseReport())
-            overdrawn, kept = record.granted - told.granted, record.given_back - told.given_back
-            found[record.key] = overdrawn, kept
+            known = leases.get(record.key, LeaseReport())
+            found[record.key] = (
+                record.granted - known.granted,
+                record.given_back - known.given_back,
+            )
         if sum(overdrawn for overdrawn, _ in found.values() if overdrawn > 0) > self._table.lent:
             raise LedgerError(
-                "the ledger knows of less than the table was granted: it is an older copy"
+                "the ledger is an older copy: it has granted less than this machine's table has "
+                "received"
             )
         for record in self._index:
-            overdrawn, kept = found[record.key]
-            self._note(record, max(0, overdrawn), kept)
+            overdrawn, withheld = found[record.key]
+            self._note(record, max(0, overdrawn), withheld)
 
-    def _set_overdrawn(self, record: LeaseRecord, owed: int) -> None:
-        """Owe so much; the table's word for all that is owed is never below the truth."""
-        self._note(record, owed, record.kept)
-        self._table.set_lent(self.overdrawn + self._forsaken)
+    def _set_overdrawn(self, record: LeaseRecord, overdrawn: int) -> None:
+        """Note what a record owes, and set `lent` in the table to all that is owed."""
+        self._note(record, overdrawn, record.withheld)
+        self._table.set_lent(self.overdrawn + self._written_off)
 
-    def _note(self, record: LeaseRecord, owed: int, kept: int) -> None:
-        self._index.set_overdrawn(record, owed, kept if owed else 0)
-        if owed:
+    def _note(self, record: LeaseRecord, overdrawn: int, withheld: int) -> None:
+        self._index.set_overdrawn(record, overdrawn, withheld if overdrawn else 0)
+        if overdrawn:
             self._owing[record.key] = record
         else:
             self._owing.pop(record.key, None)
 
     def _write_off(self, record: LeaseRecord) -> None:
-        """Ask no more for what is owed: the next life of the agent tries it once again."""
-        self._forsaken += record.overdrawn
+        """Stop asking for a debt; the next agent finds it in the table and asks once more."""
+        self._written_off += record.overdrawn
         self._note(record, 0, 0)

@@ -1,8 +1,8 @@
 """Brings the lease of one branch to what a call needs: draws, recalls, draws again, or refuses.
 
-Decides which of `exhausted` and `contended` it is when the ledger cannot grant (the gate's last two
-checks). The ledger is asked by who drives it, so nothing here waits; between a question and its
-answer much may happen to the branch, and whatever is needed is read anew.
+If the ledger cannot grant, this module decides between `exhausted` and `contended`, the last two
+checks of the gate. Nothing here waits: the caller brings the ledger's answers. Other steps may
+change the branch before an answer arrives, so each step reads the table again.
 """
 
 from collections import defaultdict
@@ -29,7 +29,7 @@ LedgerCalls = Generator[Operation, OperationResult, DrawResult]
 
 
 class LeaseRefill:
-    """The draws of one machine, whose name in the ledger is `holder`; one at a time of a branch."""
+    """The draws of one machine, whose name in the ledger is `holder`: one at a time per branch."""
 
     def __init__(
         self, table: OwnedTable, index: LeaseIndex, returns: LeaseReturns, holder: str
@@ -44,7 +44,14 @@ class LeaseRefill:
         return f"<LeaseRefill {self._holder}>"
 
     def fill(self, record: LeaseRecord, need: int, now_boot_ns: int) -> LedgerCalls:
-        """Until the lease has `need`, or it is known that it cannot."""
+        """Draw until the lease has `need`, or until it is clear that it cannot have it.
+
+        1. Draw what is missing.
+        2. If the ledger says that credit lies elsewhere, recall it from leases of this machine, and
+           draw again if that changed anything.
+        3. If nothing changed, a ticket ends as CONTENDED, and an exhausted level goes into the
+           table as a refusal. If credit came back in the meantime, draw again.
+        """
         rate = -1
         for _ in range(limits.draw_rounds_max):
             generation = self._table.credit_generation
@@ -52,7 +59,8 @@ class LeaseRefill:
             missing = need - available
             if missing <= 0:
                 return DrawResult.GRANTED
-            if missing > room:  # calls in flight hold what the lease's word has bits for
+            # Calls in flight hold so much that the lease's word has no bits left for the rest.
+            if missing > room:
                 break
             if rate < 0:
                 rate = record.rate(available, now_boot_ns)
@@ -69,18 +77,18 @@ class LeaseRefill:
             self._refuse(record, answer, need)
             if self._table.credit_generation == generation:
                 return DrawResult.EXHAUSTED
-            # Credit came back between the look and the refusal: the refusal may be untrue.
+            # Credit came back after this round had read the lease: the refusal may be untrue.
         self._table.refuse(record.number, 0, 0, 0, 0)
         return DrawResult.CONTENDED
 
     def prefetch(self, record: LeaseRecord, now_boot_ns: int) -> LedgerCalls:
-        """Before the lease is empty: bring it to what is spent while one lasts, if that is free."""
+        """Draw ahead of any call, up to a quarter second of recent spending, if that is free."""
         available, room, _ = self._read(record)
-        most = room * limits.lease_rate_divisor
-        more = record.rate(available, now_boot_ns) - available * limits.lease_rate_divisor
-        if record.closed or min(more, most) < limits.lease_rate_divisor:
+        rate = record.rate(available, now_boot_ns) - available * limits.lease_rate_divisor
+        rate = min(rate, room * limits.lease_rate_divisor)
+        if record.closed or rate < limits.lease_rate_divisor:
             return DrawResult.GRANTED
-        answer = yield from self._ask(record, 1, min(more, most), ahead=True)
+        answer = yield from self._ask(record, 1, rate, ahead=True)
         self.apply(record, answer)
         return DrawResult.GRANTED if isinstance(answer, DrawGranted) else DrawResult.CONTENDED
 
@@ -88,21 +96,21 @@ class LeaseRefill:
         self, record: LeaseRecord, need: int, rate: int, *, ahead: bool = False, loose: int = 0
     ) -> Generator[Operation, OperationResult, OperationResult]:
         draw = self.draw(record, self._table.begin_draw(record.number, need), need, rate)
-        record.asked = max(need, rate // limits.lease_rate_divisor)
+        record.draw_max = max(need, rate // limits.lease_rate_divisor)
         try:
             return (yield structs.replace(draw, ahead=ahead, loose=loose))
         except LedgerError:
             self._table.refuse(record.number, 0, 0, 0, 0)
             raise
         finally:
-            record.asked = 0
+            record.draw_max = 0
 
-    def _read(self, holding: LeaseRecord) -> tuple[int, int, int]:
-        """What the lease has available, how much more it can hold with all calls in flight.
+    def _read(self, lease: LeaseRecord) -> tuple[int, int, int]:
+        """Return what the lease has available, how much more it can hold, and its loose credit.
 
-        And what of it those hold as upper bounds.
+        Loose credit is what calls in flight hold as upper bounds.
         """
-        record = self._table.branch(holding.number)
+        record = self._table.branch(lease.number)
         if record is None:
             return 0, 0, 0
         outstanding = record.granted - record.given_back - record.settled
@@ -110,38 +118,42 @@ class LeaseRefill:
         return record.available, room, record.loose
 
     def draw(self, record: LeaseRecord, sequence: int, need: int, rate: int) -> DrawLease:
-        """What the ledger is asked."""
+        """Return the draw of a branch under this machine's name and boot."""
         return DrawLease(record.key, self._holder, self._table.life, sequence, need, rate)
 
     def apply(self, record: LeaseRecord, answer: OperationResult) -> None:
-        """Write a grant into the lease; any other answer only ends the pending draw."""
+        """Add a grant to the lease; any other answer only ends the pending draw."""
         if not isinstance(answer, DrawGranted):
             self._table.refuse(record.number, 0, 0, 0, 0)
             return
         self._table.grant(record.number, answer.amount, answer.left)
         record.granted += answer.amount
         self._returns.granted(record)
-        if record.closed:  # while the ledger was being asked
+        # The branch was closed while the ledger was answering.
+        if record.closed:
             self._returns.take(record, answer.amount)
 
     def _refuse(self, record: LeaseRecord, answer: QuotaExhausted, need: int) -> None:
-        """Let the gate refuse inline. Levels count from the branch (0) upwards, the crew last."""
+        """Write the refusal into the table, so that the gate refuses inline.
+
+        The table counts levels from the branch (0) upwards, the crew last.
+        """
         upwards = (record.key, *reversed(record.path))
         level = upwards.index(answer.level)
         self._table.refuse(record.number, level, need, answer.used, answer.quota, answer.window)
         self._refused[answer.level].add(record.key)
 
     def forgotten(self, key: bytes) -> None:
-        """The record of a branch or crew was reclaimed."""
+        """Forget the refusals at a level whose record was reclaimed."""
         self._refused.pop(key, None)
 
     def lift_all(self) -> None:
-        """Every level may have credit again."""
+        """Lift the refusals of every level: each may have credit again."""
         for level in list(self._refused):
             self.lift(level)
 
     def lift(self, level: bytes) -> None:
-        """The level may have credit again: branches refused for it ask the ledger again."""
+        """Let branches that were refused at this level ask again: it may have credit again."""
         for key in self._refused.pop(level, ()):
             record = self._index.get(key)
             if record is not None:

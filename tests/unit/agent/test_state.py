@@ -305,7 +305,7 @@ def test_a_ledger_that_was_put_back_is_not_drawn_from(start: Start, file: Path) 
     ledger = machine.ledger_queue.ledger
     with ledger.session.transaction():
         ledger.session.rows("UPDATE lease SET granted = 5")
-    with pytest.raises(TableError, match="it is an older copy"):
+    with pytest.raises(TableError, match="the ledger is an older copy"):
         start()
 
 

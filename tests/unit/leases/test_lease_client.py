@@ -13,7 +13,7 @@ from crewgate.core.policy.policy import CrewPolicy, Policy
 from crewgate.errors import LedgerError
 from crewgate.leases.give_back import LeaseReturns
 from crewgate.leases.lease_client import DrawResult
-from crewgate.leases.lease_index import LeaseIndex, holding_of
+from crewgate.leases.lease_index import LeaseIndex, lease_record_of
 
 GEOMETRY = Geometry(64, 64, 64, 4)
 CREW_KEY = ids.crew_key("article")
@@ -297,7 +297,7 @@ def test_what_is_burned_is_told_before_what_was_spent_when_last_looked_at(new_ma
     machine.lose(of, 3)
     record = machine.table.branch(machine.table.find(of.branch_key))
     assert record is not None
-    holdings, holding = LeaseIndex(), holding_of(record, (CREW_KEY,))
+    holdings, holding = LeaseIndex(), lease_record_of(record, (CREW_KEY,))
     holdings.add(holding)
     holdings.lease(holding)
     machine.gate.undo(of, charged)

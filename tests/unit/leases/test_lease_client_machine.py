@@ -332,7 +332,7 @@ class Borrowers(FragileAgents):
         for record in self.records().values():
             (line, *_) = self.machine.ledger.report(record.key)
             below = [each for each in map(holdings.get, self.keys_below(record)) if each]
-            owed = sum(holding.overdrawn - holding.kept for holding in below)
+            owed = sum(holding.overdrawn - holding.withheld for holding in below)
             charged = sum(r.granted - r.given_back for r in self.below(record.key))
             assert line.quota - line.remaining + owed == charged
 

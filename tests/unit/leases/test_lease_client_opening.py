@@ -81,7 +81,7 @@ class Clerk:
             machine.ledger,
             machine.policy,
             machine.name,
-            tell=lambda operation: self.asked.append((operation, None)),
+            submit=lambda operation: self.asked.append((operation, None)),
         )
         machine.lessor.rebuild(machine.now, machine.boot_ns)
 

@@ -138,7 +138,9 @@ def test_what_the_ledger_never_charges_is_asked_for_once(new_machine: New) -> No
     assert machine.draw(CHILD, 40) is DrawResult.GRANTED
     assert machine.lessor.overdraft.overdraw(CHILD.branch_key, 60)
     machine.ledger = machine.lessor._ledger = empty
-    with pytest.raises(LedgerError, match="20 micro-credits that it owes stay so"):
+    with pytest.raises(
+        LedgerError, match="the ledger never charges 20 micro-credits that the branch owes"
+    ):
         machine.repay()
     assert (machine.lessor.overdraft.overdrawn, machine.lessor.overdraft.owing) == (0, [])
     assert machine.table.lent == 20

@@ -403,7 +403,7 @@ def test_branches_that_nobody_knows_keep_no_known_one_from_a_loan(
 ) -> None:
     """However many openings the ledger has not answered."""
     monkeypatch.setattr(limits, "draw_talks_max", 4)
-    lessor.overdraft.most = limits.quota_micro_max
+    lessor.overdraft.micro_max = limits.quota_micro_max
     draws.ask(guest, DrawCredit(id=0, grant=grant(1, 500), need=10), _at(0))
     slow.waits, slow.unavailable_reason = True, "down"
     for number in range(2, 8):
