@@ -1,5 +1,5 @@
-"""The durable ledger: the rules of `core/budget` on accounts that a database keeps.
+"""The durable ledger: the rules of `core.budget` on accounts that a database keeps.
 
-`operation_queue` carries many operations in one transaction. SQLite serves one machine, PostgreSQL
-several. An operation is on the disk before its result is used.
+SQLite serves one machine, PostgreSQL several. `operation_queue` carries many operations in one
+transaction. An operation is on the disk before anybody uses its answer.
 """

@@ -1,7 +1,7 @@
-"""Whether a ledger's books add up: every level's totals are those of the leases at and below it.
+"""Checks that the totals of each level equal the sum of the leases at and below it.
 
-Changes nothing. An engine keeps totals on every level, so that a draw reads its path alone; this is
-the slow sum that they must equal.
+An engine keeps totals on every level, so that a draw reads only its path. This check adds up all
+leases instead. It changes nothing.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from crewgate.ledger.session import SQLSession
 
 
 def findings(session: SQLSession) -> Iterator[str]:
-    """What does not add up, a line for each; LedgerUnavailableError."""
+    """Yield a line for each inconsistency; raises LedgerUnavailableError."""
     with session.transaction():
         rows = session.rows(f"SELECT {ACCOUNT} FROM account ORDER BY length(path), key")
         leases = session.rows(f"SELECT {LEASE} FROM lease")
@@ -27,14 +27,17 @@ def findings(session: SQLSession) -> Iterator[str]:
         name = account.name or key.hex()
         missing = next((above for above in account.path if above not in accounts), None)
         if missing is not None:
-            yield f"{name}: its level {missing.hex()} is not there"
+            yield f"{name}: account {missing.hex()} above it is missing"
         yield from _differences(name, account.totals, sums[key])
         if account.totals.settled > account.quota:
             spent, quota = (format_credits(n) for n in (account.totals.settled, account.quota))
-            yield f"{name}: {spent} is spent of {quota}; its quota was lowered after that"
+            yield (
+                f"{name}: calls have spent {spent} of {quota}: somebody lowered the quota, or the "
+                "ledger charged an overdraft"
+            )
 
 
-def _differences(name: str, said: LeaseTotals, summed: LeaseTotals) -> Iterator[str]:
-    for field, one, other in zip(said._fields, said, summed, strict=True):
+def _differences(name: str, kept: LeaseTotals, summed: LeaseTotals) -> Iterator[str]:
+    for field, one, other in zip(kept._fields, kept, summed, strict=True):
         if one != other:
-            yield f"{name}: {field} is {one}, and its leases have {other}"
+            yield f"{name}: {field} is {one}, but its leases add up to {other}"

@@ -1,9 +1,11 @@
-"""Whether a PostgreSQL server keeps what it has acknowledged, as far as it can be asked.
+"""Checks that a PostgreSQL server keeps what it acknowledges, as `[ledger] durability` requires.
 
-A grant that a server forgets is granted again. `single` trusts one server with fsync, and grants
-nothing once that has become another one (its timeline changed: a failover), until a person has
-looked. `synchronous` trusts a failover too, because a standby has every commit.
-`trusted` asks nothing, at a start neither (`ledger.mark`).
+A server that forgets a grant would grant the same credit again.
+
+- `single` trusts one server with fsync. After a failover (the server's timeline has changed), the
+  machine draws nothing until a person runs `crewgate ledger resume`.
+- `synchronous` also trusts a failover, because a standby has every commit.
+- `trusted` requires nothing, also not that a start finds all operations (`mark_file`).
 """
 
 from collections.abc import Mapping
@@ -23,24 +25,30 @@ _TIMELINE = "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)"
 
 
 def why_not(connection: psycopg.Connection[Any], durability: Durability) -> str:
-    """Why nothing can be granted on this connection; empty if it can."""
+    """Return why the ledger must grant nothing on this connection; "" if it may."""
     if durability == "trusted":
         return ""
     fsync, standbys, has_tables = _one(connection, _STATE)
     if fsync != "on":
-        return 'fsync is off, so a crash forgets grants; turn it on, or say durability = "trusted"'
+        return (
+            "fsync is off, so the server forgets grants in a crash; turn it on, or set "
+            'durability = "trusted"'
+        )
     if durability == "synchronous" and not standbys:
-        return 'synchronous_standby_names is empty; name a standby, or say durability = "single"'
+        return 'synchronous_standby_names is empty; name a standby, or set durability = "single"'
     return _timeline(connection, durability) if has_tables else ""
 
 
 def is_standby(connection: psycopg.Connection[Any], durability: Durability) -> bool:
-    """Whether the server takes no writes until it is promoted."""
+    """Return whether the server is a standby, which takes no writes until it is promoted.
+
+    Always False with `trusted`, which asks no server.
+    """
     return durability != "trusted" and bool(_one(connection, "SELECT pg_is_in_recovery()")[0])
 
 
 def another(connection: psycopg.Connection[Any], expected: str) -> str:
-    """Why this is not the ledger of before; empty if it is, or none is expected."""
+    """Return why this is another ledger than `expected`; "" if it is that, or none is expected."""
     if not expected:
         return ""
     query = "SELECT to_regclass('migration') IS NOT NULL"
@@ -50,30 +58,34 @@ def another(connection: psycopg.Connection[Any], expected: str) -> str:
     if found == expected:
         return ""
     return (
-        f"is another ledger now ({found[:8]}, was {expected[:8]}): bring the old one back, or end "
-        "the gateway and say `crewgate ledger accept`"
+        f"this is another ledger now ({found[:8]}, was {expected[:8]}); bring the old one back, or "
+        "stop the gateway and run `crewgate ledger accept`"
     )
 
 
 def older(connection: psycopg.Connection[Any], counts: Mapping[str, int]) -> str:
-    """Why this is an older copy of the ledger, by what it has counted of these holders."""
+    """Return why this ledger is an older copy; "" if it has counted as many operations as known.
+
+    `counts` are the operations that it has acknowledged, by holder.
+    """
     query = "SELECT beat FROM holder WHERE name = %s"
     for holder, count in [*counts.items()]:
         row = connection.execute(query, (holder,)).fetchone()
         missing = count - (row[0] if row is not None else 0)
         if missing > 0:
             return (
-                f"is older than it was: it lacks the last {missing} of {count} operations of "
-                f"{holder}; bring the newer one back, or end the gateway and say `crewgate ledger "
-                "accept`"
+                f"this ledger is an older copy: it lacks the last {missing} of {count} operations "
+                f"of {holder}; bring the newer one back, or stop the gateway and run `crewgate "
+                "ledger accept`"
             )
     return ""
 
 
 def accept(connection: psycopg.Connection[Any]) -> str:
-    """Somebody has looked: this server is the one from now on; its timeline.
+    """Accept this server as the ledger from now on, and return its timeline.
 
-    Nor is it held against it that it may have lost the last operations of some holder.
+    Raises every holder's count, so that operations which the failover has lost no longer make this
+    ledger an older copy.
     """
     with connection.transaction():
         connection.execute(
@@ -91,7 +103,7 @@ def _note_timeline(connection: psycopg.Connection[Any]) -> str:
 
 
 def timeline(connection: psycopg.Connection[Any]) -> str:
-    """Eight hexadecimal digits that grow with every failover; of a primary alone."""
+    """Return eight hexadecimal digits that grow with every failover; only a primary has them."""
     (now,) = _one(connection, _TIMELINE)
     return str(now)
 
@@ -105,13 +117,13 @@ def _timeline(connection: psycopg.Connection[Any], durability: Durability) -> st
         _note_timeline(connection)
         return ""
     return (
-        f"its timeline was {found[0]} and is {now}: after a failover it may have forgotten grants; "
-        "compare with `crewgate ledger reconcile`, then say `crewgate ledger resume`"
+        f"its timeline was {found[0]} and is {now}: a failover may have lost grants; compare with "
+        "`crewgate ledger reconcile`, then run `crewgate ledger resume`"
     )
 
 
 def _one(connection: psycopg.Connection[Any], query: str) -> Any:  # noqa: ANN401 - a row
     row = connection.execute(query.encode()).fetchone()
     if row is None:
-        raise psycopg.OperationalError("no answer to a question that has one")
+        raise psycopg.OperationalError(f"the server returned no row for: {query.strip()}")
     return row

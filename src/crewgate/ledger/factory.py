@@ -1,7 +1,7 @@
 """Opens the ledger that a configuration names, with tables that are up to date.
 
-A file is made and migrated without a word: it is this machine's. The tables of a server are many
-machines', so that is a person's deed (`crewgate ledger migrate`).
+A file belongs to this machine, so the agent makes and migrates it. The tables of a server belong to
+many machines, so a person migrates them (`crewgate ledger migrate`).
 """
 
 from crewgate.config import LedgerConfig
@@ -13,15 +13,15 @@ from crewgate.ledger.sqlite import SQLite
 
 
 def open_session(ledger: LedgerConfig, *, readonly: bool = False) -> SQLSession:
-    """A connection to its database; LedgerUnavailableError."""
+    """Open the database of a ledger; raises LedgerUnavailableError."""
     if ledger.file is not None:
         return SQLite(ledger.file, readonly=readonly)
-    # The driver comes with an extra of its own.
+    # The driver is in an optional extra.
     try:
         from crewgate.ledger.postgres import PostgreSQL  # noqa: PLC0415
     except ImportError as error:
         raise LedgerUnavailableError(
-            "a ledger in PostgreSQL needs its driver: pip install 'crewgate[postgresql]'"
+            "a ledger in PostgreSQL needs a driver: run pip install 'crewgate[postgresql]'"
         ) from error
     return PostgreSQL(
         ledger.url, ledger.password_file, durability=ledger.durability, readonly=readonly
@@ -29,12 +29,13 @@ def open_session(ledger: LedgerConfig, *, readonly: bool = False) -> SQLSession:
 
 
 def open_ledger(ledger: LedgerConfig, *, readonly: bool = False) -> SQLLedger:
-    """Ready to be drawn from, or to be read; LedgerUnavailableError."""
+    """Open a ledger for draws, or only for reading; raises LedgerUnavailableError."""
     session = open_session(ledger, readonly=readonly)
     try:
         if ledger.file is not None and not readonly:
             schema.migrate(session)
-            session.checkpoint()  # so that a copy of the file alone is known for this ledger
+            # After the checkpoint, a copy of the file alone has the identity of this ledger.
+            session.checkpoint()
         schema.require_current(session)
         return SQLLedger(session)
     except LedgerUnavailableError:

@@ -1,7 +1,7 @@
-"""The mark of a machine's ledger (`core.ledger_mark`), kept in its state folder.
+"""Keeps the mark of a machine's ledger (`core.budget.ledger_mark`) in the state folder.
 
-A start on a ledger that the mark speaks against is refused, until a person says that it counts.
-Before that nothing is made or changed where the ledger should be.
+A machine does not start on a ledger that its mark speaks against, until a person accepts that
+ledger. Until then, it makes and changes nothing at the place of the ledger.
 """
 
 from contextlib import suppress
@@ -17,13 +17,16 @@ from crewgate.ledger.factory import open_session
 from crewgate.runtime.durable_files import write_file
 
 WAYS_OUT = (
-    "Bring the newer one back (docs/disaster-recovery.md), or end `crewgate serve` and say "
-    "`crewgate ledger accept` to go on with what is there"
+    "Bring the newer one back (docs/disaster-recovery.md), or stop `crewgate serve` and run "
+    "`crewgate ledger accept` to continue with the present one"
 )
 
 
 def find_ledger(ledger: LedgerConfig) -> LedgerCounts | None:
-    """What stands where the configuration says; None for nothing. LedgerUnavailableError."""
+    """Return the state of the configured ledger; None if there is none, or one without tables.
+
+    Raises LedgerUnavailableError.
+    """
     file = ledger.file
     if file is not None:
         try:
@@ -43,22 +46,23 @@ def find_ledger(ledger: LedgerConfig) -> LedgerCounts | None:
         session.close()
 
 
-def why_refused(ledger: LedgerConfig, known: LedgerMark | None, book: LedgerCounts | None) -> str:
-    """As `why_not`; of a server that is trusted nobody asks what a failover has lost."""
-    return why_not(known, book, may_forget=ledger.durability == "trusted")
+def why_refused(ledger: LedgerConfig, known: LedgerMark | None, found: LedgerCounts | None) -> str:
+    """Return `why_not`; with `durability = "trusted"`, an older ledger is no reason."""
+    return why_not(known, found, may_forget=ledger.durability == "trusted")
 
 
-def require(ledger: LedgerConfig, known: LedgerMark | None, book: LedgerCounts | None) -> None:
-    """LedgerReplacedError for a ledger that has not got as far as is known."""
-    why = why_refused(ledger, known, book)
+def require(ledger: LedgerConfig, known: LedgerMark | None, found: LedgerCounts | None) -> None:
+    """Raise LedgerReplacedError if the machine must not draw from this ledger."""
+    why = why_refused(ledger, known, found)
     if why:
         raise LedgerReplacedError(f"ledger {ledger}: {why}. {WAYS_OUT}")
 
 
 def read_mark(state: Path) -> LedgerMark | None:
-    """What this machine knows of its ledger; None before it has drawn. LedgerReplacedError.
+    """Return what this machine knows of its ledger; None before its first draw.
 
-    A table of a version that kept no marks has the ledger's identity beside it.
+    An earlier version kept no mark, but the ledger's identity in a file beside the table: then that
+    is the mark. Raises LedgerReplacedError if the mark cannot be read.
     """
     path = mark_file(state)
     try:
@@ -67,8 +71,8 @@ def read_mark(state: Path) -> LedgerMark | None:
         pass
     except (OSError, msgspec.DecodeError, ValueError) as error:
         raise LedgerReplacedError(
-            f"{path}: how far the ledger had got cannot be read ({error}). Bring the file back, or "
-            "say `crewgate ledger accept` to go on with the ledger that is there"
+            f"{path}: the mark of the ledger cannot be read ({error}). Restore this file, or run "
+            "`crewgate ledger accept` to continue with the present ledger"
         ) from error
     with suppress(OSError, ValueError):
         return mark_of((state / "table.ledger").read_text().strip())
@@ -76,10 +80,10 @@ def read_mark(state: Path) -> LedgerMark | None:
 
 
 def write_mark(state: Path, mark: LedgerMark) -> None:
-    """On the disk when this returns; OSError."""
+    """Write the mark; it is on the disk when this returns. Raises OSError."""
     write_file(mark_file(state), msgspec.json.encode(mark) + b"\n", 0o600)
 
 
 def mark_file(state: Path) -> Path:
-    """Where it is kept."""
+    """Return the path of the mark in the state folder."""
     return state / "ledger.mark"

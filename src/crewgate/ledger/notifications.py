@@ -1,7 +1,7 @@
-"""What machines that share a ledger tell each other: who wants credit back, and that some came.
+"""Notifications between machines that share a ledger: credit is wanted, or credit came back.
 
-A hint and no more: it says where to look, and the ledger says what is there. One that is lost costs
-a wait, never credit.
+A notification is a hint and carries no credit: it says where to look, and the ledger says what is
+there. A lost one costs a wait, never credit.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,14 +22,17 @@ from crewgate.errors import LedgerError
 
 
 class CreditWanted(msgspec.Struct, frozen=True, tag="Wanted"):
-    """Somebody holds a ticket for credit of this level, and `holder` is who asked."""
+    """`holder` has a ticket for credit of this level; the other machines give idle credit back."""
 
     level: bytes
     holder: str
 
 
 class CreditReturned(msgspec.Struct, frozen=True, tag="Came"):
-    """Credit came back, or it became known that some will not, where somebody waits for it."""
+    """`holder` returned credit of a level where a draw waits, or reported that some is spent.
+
+    A machine with a waiting draw asks the ledger again.
+    """
 
     holder: str
 
@@ -40,7 +43,7 @@ _decoder: msgspec.json.Decoder[CreditNotification] = msgspec.json.Decoder(Credit
 
 
 def read(text: str) -> CreditNotification | None:
-    """None for what a later Crewgate may say, or another program."""
+    """Return the notification; None for one of a later Crewgate, or of another program."""
     try:
         return _decoder.decode(text.encode())
     except (msgspec.DecodeError, ValueError):
@@ -48,20 +51,20 @@ def read(text: str) -> CreditNotification | None:
 
 
 class Notifier:
-    """Words what a transaction means to others; the same want is not told again and again."""
+    """Makes the notifications of a transaction; repeats a wish for credit only after a pause."""
 
     def __init__(self) -> None:
-        self._told: dict[bytes, float] = {}
+        self._published: dict[bytes, float] = {}
 
     def of(
         self,
         operations: Sequence[Operation],
         answers: Sequence[OperationResult | LedgerError],
-        books: LedgerState,
+        state: LedgerState,
         now: float,
     ) -> list[str]:
-        """Texts for `SQLSession.publish`; `now` is the wall clock in seconds."""
-        notification: list[CreditNotification] = [
+        """Return the texts for `SQLSession.publish`; `now` is the wall clock in seconds."""
+        notifications: list[CreditNotification] = [
             CreditWanted(answer.level, operation.holder)
             for operation, answer in zip(operations, answers, strict=True)
             if isinstance(operation, DrawLease)
@@ -69,15 +72,15 @@ class Notifier:
             and isinstance(answer, RecallTicket)
             and self._is_due(answer.level, now)
         ]
-        if any(account.queue.waiting for account in books.accounts.values()):
-            notification += [CreditReturned(holder) for holder in sorted(_givers(operations))]
-        return [_encode(each).decode() for each in notification]
+        if any(account.queue.waiting for account in state.accounts.values()):
+            notifications += [CreditReturned(holder) for holder in sorted(_returning(operations))]
+        return [_encode(each).decode() for each in notifications]
 
     def _is_due(self, level: bytes, now: float) -> bool:
         again = limits.recall_again_seconds
-        self._told = {key: at for key, at in self._told.items() if 0 <= now - at < again}
-        return self._told.setdefault(level, now) == now
+        self._published = {key: at for key, at in self._published.items() if 0 <= now - at < again}
+        return self._published.setdefault(level, now) == now
 
 
-def _givers(operations: Iterable[Operation]) -> set[str]:
+def _returning(operations: Iterable[Operation]) -> set[str]:
     return {each.holder for each in operations if isinstance(each, ReturnCredit | SettleLease)}

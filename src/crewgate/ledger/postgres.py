@@ -1,7 +1,7 @@
-"""A ledger in PostgreSQL, for many machines: what one of them was granted, all others see.
+"""A ledger in PostgreSQL, which many machines share.
 
-One connection, made again when it is lost. Transactions are READ COMMITTED under a lock for each
-crew (an advisory one, because a crew's first account has no row yet to be locked).
+One connection, which is made again after it is lost. Transactions are READ COMMITTED, under an
+advisory lock for each crew: before its first account, a crew has no row that could be locked.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,19 +21,19 @@ from crewgate.ledger.session import Row, in_parts
 
 R = TypeVar("R")
 CHANNEL = "crewgate_ledger"
-_LOCKS = 0x63726577  # "crew": the class of our advisory locks, beside those of other programs
+_LOCKS = 0x63726577  # "crew": the class of our advisory locks; other programs use other classes
 _OPTIONS = (
     f"-c statement_timeout={round(limits.ledger_statement_seconds * 1000)} "
     f"-c idle_in_transaction_session_timeout={round(limits.ledger_statement_seconds * 1000)} "
     "-c synchronous_commit=on -c timezone=UTC"
 )
-# Said once connected: libpq would take a session that begins so for a server that takes no writes,
-# and refuse it where the URL says `target_session_attrs=read-write`.
+# Set after connecting: libpq would take a session that begins read-only for a server that takes no
+# writes, and refuse it if the URL has `target_session_attrs=read-write`.
 _READONLY = (
     b"SET default_transaction_isolation = 'repeatable read'; SET default_transaction_read_only = on"
 )
-# What a server, or a pool before it, says to a client that it does not know or want. libpq hands on
-# its words, and no SQLSTATE.
+# Texts with which a server, or a connection pool before it, refuses a client. libpq passes on these
+# texts but no SQLSTATE.
 _REFUSES = (
     "authentication failed", "does not exist", "permission denied", "pg_hba.conf",
     "not permitted to log in", "valid client certificate", "no such user", "no such database",
@@ -60,7 +60,7 @@ class PostgreSQL:
         durability: Durability = "trusted",
         readonly: bool = False,
     ) -> None:
-        """Connects when it is used. Who only reads sees one state in a transaction."""
+        """Connect at the first use; a reader sees one state of the database in a transaction."""
         self._readonly = readonly
         self._durability: Durability = "trusted" if readonly else durability
         self._url = url
@@ -68,15 +68,17 @@ class PostgreSQL:
         self._connection: psycopg.Connection[Row] | None = None
         self._expected = ""
         self._counts: Mapping[str, int] = {}
-        self._newest = ""  # timeline of a server that was used
-        self._is_within = False  # a transaction, which goes on on no other connection
+        # The newest timeline of all servers that this session has used.
+        self._newest = ""
+        # Within a transaction, which cannot continue on another connection.
+        self._is_within = False
 
     def __repr__(self) -> str:
         return f"<PostgreSQL {self._where}>"
 
     @contextmanager
     def transaction(self, *, is_durable: bool = True) -> Iterator[None]:
-        """All of it, on the server's disk, or nothing; WAL is synced in its order."""
+        """See `SQLSession`; the server syncs its WAL in order."""
         connection = self._live()
         with self._mapped(), connection.transaction():
             self._is_within = True
@@ -88,76 +90,81 @@ class PostgreSQL:
                 self._is_within = False
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[Row]:
-        """What a statement finds or returns."""
+        """See `SQLSession`."""
         connection = self._live()
         with self._mapped():
             cursor = connection.execute(_translated(statement), values)
             return cursor.fetchall() if cursor.description else []
 
     def among(self, statement: str, keys: Sequence[object], *values: object) -> list[Row]:
-        """The same for rows `IN ({keys})`."""
+        """See `SQLSession`."""
         return in_parts(self.rows, statement, keys, values)
 
     def write(self, statement: str, rows: Sequence[Row]) -> None:
-        """Do it once for each row, all on their way at once."""
+        """See `SQLSession`; sends all rows at once."""
         if rows:
             with self._mapped(), self._live().cursor() as cursor:
                 cursor.executemany(_translated(statement), rows)
 
     def expect(self, identity: str, counts: Mapping[str, int]) -> None:
-        """A server may be another one when it is back, or its database may have been made anew.
+        """See `SQLSession`; also checks the present connection.
 
-        Or an older copy may have been put in its place. Its timeline is remembered from now on:
-        before, there may have been no table for that.
+        After a connection is lost, the server may be another one, its database may be new, or
+        somebody may have put an older copy in its place.
+
+        The server's timeline is noted from here on: earlier, the table for it may not exist.
         """
         self._expected, self._counts = identity, counts
         if self._connection is not None:
             self._require(self._connection)
 
-    def publish(self, notification: Sequence[str]) -> None:
-        """Whoever listens (`listening`) hears it with the commit."""
-        for each in notification:
+    def publish(self, notifications: Sequence[str]) -> None:
+        """See `SQLSession`; connections of `listening` receive them."""
+        for each in notifications:
             self.rows("SELECT pg_notify(?, ?)", (CHANNEL, each))
 
     def lock(self, crews: Sequence[bytes]) -> None:
-        """In the order of their locks, so that nobody waits for each other."""
+        """See `SQLSession`; takes the locks in the order of their numbers, to avoid deadlocks."""
         numbers = {int.from_bytes(key[:4], signed=True) for key in crews}
         for number in sorted(numbers):
             self.rows("SELECT pg_advisory_xact_lock(?, ?)", (_LOCKS, number))
 
     def checkpoint(self) -> None:
-        """The server's own business."""
+        """Do nothing: the server does its own checkpoints."""
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection, if there is one."""
         if self._connection is not None:
             self._connection.close()
 
     def use(self, act: Callable[[psycopg.Connection[Row]], R]) -> R:
-        """Something of PostgreSQL's own; LedgerUnavailableError."""
+        """Call `act` with the connection, for statements that only PostgreSQL has.
+
+        Raises LedgerUnavailableError.
+        """
         with self._mapped():
             return act(self._live())
 
     def listening(self) -> psycopg.Connection[Row]:
-        """A connection of its own that hears what is published; LedgerUnavailableError."""
+        """Open another connection, which receives notifications; raises LedgerUnavailableError."""
         with self._mapped():
             connection = self._connect()
             connection.execute(f"LISTEN {CHANNEL}".encode())
             return connection
 
     def _password(self) -> str | None:
-        """None leaves it to the URL, or to what libpq looks at."""
+        """Return the password; None leaves it to the URL and to the sources that libpq knows."""
         if self._password_file is None:
             return None
         try:
             return self._password_file.read_text().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise LedgerUnavailableError(
-                f"{self._password_file}: the ledger's password cannot be read: {error}"
+                f"{self._password_file}: cannot read the password of the ledger: {error}"
             ) from error
 
     def _live(self) -> psycopg.Connection[Row]:
-        """The connection; another one where it was lost, unless it is lost in a transaction."""
+        """Return the connection; if it was lost outside of a transaction, make a new one."""
         connection = self._connection
         if connection is None or not (self._is_within or _is_free(connection)):
             self.close()
@@ -175,7 +182,9 @@ class PostgreSQL:
         try:
             where = self._where
         except psycopg.Error as error:
-            raise LedgerUnavailableError("the ledger's URL cannot be read by libpq") from error
+            raise LedgerUnavailableError(
+                "libpq cannot read the URL of the ledger; correct [ledger] url"
+            ) from error
         try:
             connection = psycopg.connect(
                 self._url,
@@ -185,14 +194,16 @@ class PostgreSQL:
                 tcp_user_timeout=round(limits.ledger_statement_seconds * 1000),
                 options=_OPTIONS,
                 application_name="crewgate",
-                client_encoding="utf8",  # else a SQL_ASCII database answers in bytes
-                keepalives_idle=5,  # who only listens notices that a server is gone
+                # Without it, a SQL_ASCII database answers in bytes.
+                client_encoding="utf8",
+                # With keepalives, a connection that only listens notices that the server is gone.
+                keepalives_idle=5,
                 keepalives_interval=2,
                 keepalives_count=3,
             )
         except psycopg.Error as error:
             message = f"{where}: {_first_line(error)}"
-            raise LedgerUnavailableError(message, may_pass=_is_away(str(error))) from error
+            raise LedgerUnavailableError(message, may_pass=_may_pass(str(error))) from error
         try:
             self._require(connection)
         except LedgerUnavailableError:
@@ -201,40 +212,43 @@ class PostgreSQL:
         return connection
 
     def _require(self, connection: psycopg.Connection[Row]) -> None:
-        """LedgerUnavailableError if nothing may be written there; who only reads writes nothing."""
+        """Raise LedgerUnavailableError if this machine must not write on the connection.
+
+        A reader's connection becomes read-only instead.
+        """
         with self._mapped():
             if self._readonly:
                 connection.execute(_READONLY)
             if is_standby(connection, self._durability):
                 raise LedgerUnavailableError(
-                    f"{self._where}: is a standby, which takes no writes until it is promoted; "
-                    "promote it, or name the primary",
+                    f"{self._where}: the server is a standby, which takes no writes until it is "
+                    "promoted; promote it, or name the primary in [ledger] url",
                     may_pass=True,
                 )
             why = (
                 why_not(connection, self._durability)
                 or another(connection, self._expected)
-                or self._of_before(connection)
+                or self._replaced(connection)
                 or self._older(connection)
             )
         if why:
             raise LedgerUnavailableError(f"{self._where}: {why}")
 
     def _older(self, connection: psycopg.Connection[Row]) -> str:
-        """Why this ledger has forgotten what it acknowledged to this process."""
+        """Return why this ledger is an older copy of the one before; "" if it is not."""
         if self._durability == "trusted":
             return ""
         return older(connection, self._counts)
 
-    def _of_before(self, connection: psycopg.Connection[Row]) -> str:
-        """Why this is the server of before a failover, which has come back as if nothing was."""
+    def _replaced(self, connection: psycopg.Connection[Row]) -> str:
+        """Return why this is an old server that a failover has replaced; "" if it is not."""
         if self._durability == "trusted":
             return ""
         found = timeline(connection)
         if found < self._newest:
             return (
-                f"its timeline is {found}, and {self._newest} was seen: it is the server of before "
-                "a failover, and must not be written to; stop it"
+                f"its timeline is {found}, but a newer server with {self._newest} exists: a "
+                "failover has replaced this server; stop it"
             )
         self._newest = found
         return ""
@@ -249,29 +263,31 @@ class PostgreSQL:
 
 
 def _is_free(connection: psycopg.Connection[Row]) -> bool:
-    """Whether a connection takes a statement.
+    """Return whether a connection takes a statement.
 
-    One that is closed does not. Nor does one whose server ended it in the midst of a pipeline: if
-    the server's last words are read before the end of the stream, psycopg can neither finish the
-    pipeline nor close the connection, and each statement would fail for ever.
+    A closed connection takes none. The same is true if the server ended the connection within a
+    pipeline, and psycopg read the server's last message before the end of the stream: then psycopg
+    can neither finish the pipeline nor close the connection, and every statement would fail.
     """
     return connection.info.transaction_status is TransactionStatus.IDLE
 
 
-def _is_away(said: str) -> bool:
-    """Whether no server answers, or one is not ready; one that refuses this client is there.
+def _may_pass(message: str) -> bool:
+    """Return whether a failed connection may succeed later without a change by a person.
 
-    Servers speak the language of their `lc_messages`. Words that are not known count as of one that
-    is not ready: `serve` waits then, and repeats them each time.
+    True if no server answers, or if a server is not ready; False if every server refuses this
+    client. Servers write in the language of their `lc_messages`: a text that is not in `_REFUSES`
+    counts as "not ready", so `crewgate serve` waits, and repeats the text each time.
     """
-    answers = [line for line in said.splitlines() if "FATAL" in line]  # one for each server
-    return not answers or any(not any(words in line for words in _REFUSES) for line in answers)
+    answers = [line for line in message.splitlines() if "FATAL" in line]  # one for each server
+    return not answers or any(not any(text in line for text in _REFUSES) for line in answers)
 
 
 def _passes(error: psycopg.Error) -> bool:
-    """Whether the server has closed the session, or did not come to answer, and may later.
+    """Return whether a statement failed because the server closed the session or did not answer.
 
-    SQLSTATE classes: 08 connection, 53 no resources, 57 an operator's deed or a timeout.
+    A later statement may succeed then. SQLSTATE classes: 08 connection, 53 no resources,
+    57 operator intervention or a timeout.
     """
     state = error.sqlstate
     is_operational = isinstance(error, psycopg.OperationalError)

@@ -1,7 +1,4 @@
-"""Accounts and leases as rows, and rows as accounts and leases; the only place that knows columns.
-
-Decides nothing.
-"""
+"""Converts accounts and leases to rows and back; the only place that knows their columns."""
 
 import msgspec
 
@@ -31,7 +28,7 @@ _NO_WINDOWS = (0, 0, 0, 0, 0, 0)
 
 
 def upsert(table: str, columns: str, key: str) -> str:
-    """A statement that writes a whole row, whether there is one or not."""
+    """Return a statement that inserts a whole row, or replaces the one with the same key."""
     names, keys = columns.split(", "), key.split(", ")
     values = ", ".join("?" * len(names))
     changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
@@ -42,17 +39,17 @@ def upsert(table: str, columns: str, key: str) -> str:
 
 
 def split(path: bytes) -> tuple[bytes, ...]:
-    """The keys of a path that was stored as one text of bytes."""
+    """Return the keys of a path, which a row stores end to end."""
     return tuple(path[at : at + _KEY_BYTES] for at in range(0, len(path), _KEY_BYTES))
 
 
 def account_row(account: Account) -> Row:
-    """In the order of ACCOUNT."""
+    """Return the row of an account, in the order of ACCOUNT."""
     windows = _NO_WINDOWS
     if isinstance(account, CrewAccount):
         allowance, hour, day = account.allowance, account.hour, account.day
-        most = allowance.hourly_max, allowance.daily_max
-        windows = (*most, hour.number, hour.charged, day.number, day.charged)
+        caps = allowance.hourly_max, allowance.daily_max
+        windows = (*caps, hour.number, hour.charged, day.number, day.charged)
     path = b"".join(account.path)
     return (
         account.key, path, account.name, account.quota, account.iat, *account.totals, *windows
@@ -60,7 +57,7 @@ def account_row(account: Account) -> Row:
 
 
 def account_of(row: Row) -> Account:
-    """Without its leases and tickets."""
+    """Return the account of a row, without its leases and tickets."""
     key, path, name, quota, iat, *rest = row
     totals, (hourly, daily, hour, hour_charged, day, day_charged) = LeaseTotals(*rest[:6]), rest[6:]
     if path:
@@ -74,7 +71,7 @@ def account_of(row: Row) -> Account:
 
 
 def lease_row(branch: bytes, holder: str, boot: bytes, lease: Lease) -> Row:
-    """In the order of LEASE."""
+    """Return the row of a lease, in the order of LEASE."""
     reply = None if lease.reply is None else _encode(lease.reply)
     return (
         branch, holder, boot, lease.granted, lease.given_back, lease.spent, lease.reserved,
@@ -85,7 +82,7 @@ def lease_row(branch: bytes, holder: str, boot: bytes, lease: Lease) -> Row:
 
 
 def lease_of(row: Row) -> Lease:
-    """What `lease_row` wrote."""
+    """Return the lease that `lease_row` wrote."""
     granted, given_back, spent, reserved, lost, overrun, written_off, void, forgiven = row[3:12]
     seq, reply, report, hour, hour_charged, day, day_charged = row[12:]
     return Lease(

@@ -1,13 +1,14 @@
-"""The tables of a ledger, as migrations: each is done once, in order, and never changed again.
+"""The tables of a ledger, as migrations: each runs once, in order, and never changes afterwards.
 
-An account's totals are kept on every level, so that a draw reads its path and nothing else.
+Every account keeps its totals, so that a draw reads only its path.
 """
 
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.session import SQLSession
 
-# account: a crew has an empty path and the four windows; a branch its ancestors' keys, the crew's
-# first. lease: the totals of one holder in one boot. ticket: who waits, in order of arrival.
+# account: a branch has the keys of the levels above, the crew's first; a crew has an empty path,
+# and uses the columns of hour and day. lease: the totals of one holder in one boot. ticket: the
+# draws that wait, in order of arrival (`place`).
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE account (
@@ -43,13 +44,16 @@ VERSION = len(MIGRATIONS)
 
 
 def version(session: SQLSession) -> int:
-    """How many migrations were done; 0 for an empty database."""
+    """Return how many migrations have run; 0 for an empty database."""
     found = session.rows(session.dialect["tables"], ("migration",))
     return int(session.rows("SELECT count(*) FROM migration")[0][0]) if found else 0
 
 
 def migrate(session: SQLSession) -> tuple[int, int]:
-    """Bring the tables up to date; the version before and after. LedgerUnavailableError."""
+    """Bring the tables up to date; return the version before and after.
+
+    Raises LedgerUnavailableError.
+    """
     with session.transaction():
         if not session.rows(session.dialect["tables"], ("migration",)):
             session.rows("CREATE TABLE migration (version BIGINT PRIMARY KEY, ledger TEXT)")
@@ -65,26 +69,26 @@ def migrate(session: SQLSession) -> tuple[int, int]:
 
 
 def require_current(session: SQLSession) -> None:
-    """LedgerUnavailableError unless all migrations were done, and none that is not known here."""
+    """Raise LedgerUnavailableError unless exactly the migrations of this Crewgate have run."""
     found = version(session)
     require_known(found)
     if found < VERSION:
         raise LedgerUnavailableError(
-            f"{session!r}: its tables are of version {found}, and {VERSION} is needed: run "
-            "`crewgate ledger migrate`",
+            f"{session!r}: its tables are of version {found}, but this Crewgate needs {VERSION}: "
+            "run `crewgate ledger migrate`",
             may_pass=True,
         )
 
 
 def require_known(found: int) -> None:
-    """LedgerUnavailableError for a database that a later Crewgate has written."""
+    """Raise LedgerUnavailableError for a database that a later Crewgate has written."""
     if found > VERSION:
         raise LedgerUnavailableError(
-            f"its tables are of version {found}, and this Crewgate knows {VERSION}: use the newer "
-            "one, or another database"
+            f"its tables are of version {found}, but this Crewgate knows only {VERSION}: use the "
+            "newer Crewgate, or another database"
         )
 
 
 def identity(session: SQLSession) -> str:
-    """What tells this ledger from any other, also from one that was made anew in its place."""
+    """Return the random identity of this ledger; a new database in its place has another one."""
     return str(session.rows("SELECT ledger FROM migration WHERE version = 1")[0][0])

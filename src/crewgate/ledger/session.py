@@ -1,6 +1,6 @@
-"""What a database must offer for a ledger to be kept in it; both kinds do, and know no accounts.
+"""The protocol of a database connection that can hold a ledger; it knows no accounts.
 
-Statements are written once, with `?` for a value and `{keys}` for a list of them.
+Both engines share their statements, with `?` for a value and `{keys}` for a list of values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,44 +13,48 @@ Row = tuple[Any, ...]
 
 
 class SQLSession(Protocol):
-    """One connection, for one thread at a time; LedgerUnavailableError from each of these."""
+    """One connection, for one thread at a time; every method may raise LedgerUnavailableError."""
 
     @property
     def dialect(self) -> Mapping[str, str]:
-        """Words of `schema` that differ."""
+        """The SQL that differs between engines, for `schema` and `sql`."""
 
     def transaction(self, *, is_durable: bool = True) -> AbstractContextManager[None]:
-        """All of it, on the disk, or nothing.
+        """Run a transaction; afterwards all of it is on the disk, or nothing of it happened.
 
-        One that need not be durable may be lost with the power, as long as no later one was kept.
+        A power loss may undo a transaction that is not durable, but only with all later ones.
         """
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[Row]:
-        """What a statement finds or returns."""
+        """Run a statement and return its rows."""
 
     def among(self, statement: str, keys: Sequence[object], *values: object) -> list[Row]:
-        """The same for rows `IN ({keys})`, in no order; `values` stand before these."""
+        """Run a statement with `IN ({keys})` for any number of keys; the rows have no order.
 
-    def write(self, statement: str, rows: Sequence[Row]) -> None:
-        """Do it once for each row."""
-
-    def expect(self, identity: str, counts: Mapping[str, int]) -> None:
-        """From now on a connection to any other ledger is as good as none.
-
-        So is one to a ledger that has counted less of a holder than `counts` says, which grows.
+        `values` are those for the `?` before the keys.
         """
 
-    def publish(self, notification: Sequence[str]) -> None:
-        """Tell it to the other machines, if there are any, when the transaction is done."""
+    def write(self, statement: str, rows: Sequence[Row]) -> None:
+        """Run a statement once for each row."""
+
+    def expect(self, identity: str, counts: Mapping[str, int]) -> None:
+        """Refuse every connection to another ledger from now on, or to an older copy of this one.
+
+        `counts` are the acknowledged operations by holder. The caller goes on updating this
+        mapping; a copy that has counted fewer operations of a holder is older.
+        """
+
+    def publish(self, notifications: Sequence[str]) -> None:
+        """Send notifications to the other machines, if there are any, with the commit."""
 
     def lock(self, crews: Sequence[bytes]) -> None:
-        """Until the transaction ends, nobody else writes what belongs to these crews."""
+        """Let no other transaction write accounts and leases of these crews until this one ends."""
 
     def checkpoint(self) -> None:
-        """Have what was committed in the database's own file, where that is a matter of ours."""
+        """Copy committed transactions into the database's own file, if the engine needs it."""
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connection."""
 
 
 def in_parts(
@@ -59,9 +63,9 @@ def in_parts(
     keys: Sequence[object],
     values: Sequence[object],
 ) -> list[Row]:
-    """What is `among` any number of keys: a database takes so many values at once.
+    """Run a statement for any number of keys, in parts of at most `limits.ledger_keys_max`.
 
-    The last keys of a part are doubled up to a power of two: few statements to prepare.
+    A part repeats its last key up to a power of two, so that the database prepares few statements.
     """
     found: list[Row] = []
     for at in range(0, len(keys), limits.ledger_keys_max):

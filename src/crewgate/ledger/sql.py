@@ -1,7 +1,7 @@
 """The `Ledger` protocol in a database: any number of operations in one transaction.
 
-What is granted and refused is decided by `core.budget.account`, the in-memory model, on what a
-`UnitOfWork` has read; so no engine decides for itself. Blocks: for one thread at a time.
+`MemoryLedger` decides every operation, on the state that a `UnitOfWork` has read. So all engines
+decide alike. Calls block; one thread uses the ledger at a time.
 """
 
 from collections.abc import Sequence
@@ -36,12 +36,14 @@ from crewgate.ledger.unit_of_work import READ_ACCOUNTS, READ_CLOSED, UnitOfWork
 
 
 class SQLLedger:
-    """A ledger in the database of `session`, whose tables are up to date (`schema`)."""
+    """A ledger in the database of `session`, whose tables are up to date (`schema`).
+
+    `counts` are the operations of each holder that commits of this process have acknowledged.
+    """
 
     def __init__(self, session: SQLSession) -> None:
         self._session = session
         self.identity = schema.identity(session)
-        # Of each holder that this process tells it of, as far as a commit has acknowledged.
         self.counts: dict[str, int] = {}
         session.expect(self.identity, self.counts)
         self._notifier = Notifier()
@@ -57,11 +59,14 @@ class SQLLedger:
     def do_all(
         self, operations: Sequence[Operation], now: float
     ) -> list[OperationResult | LedgerError]:
-        """Everything in order, and on the disk; an error of one is its answer.
+        """Do all operations in order in one transaction; return the answers once it is on the disk.
 
-        LedgerUnavailableError: nobody knows whether it was done. Ask again: it is done once.
+        The answer to an operation that the protocol does not allow is a LedgerError. After
+        LedgerUnavailableError the transaction may or may not have happened; send the operations
+        again, since each counts once.
         """
-        # What is only opened grants nothing; the draw that follows takes it to the disk with it.
+        # An opening without a need grants nothing, so it may wait for the disk: the next durable
+        # transaction, such as that of the first draw, takes it to the disk too.
         is_durable = not all(
             isinstance(each, OpenBranches) and not each.need for each in operations
         )
@@ -77,15 +82,15 @@ class SQLLedger:
         return answers
 
     def do(self, operation: Operation, now: float) -> OperationResult:
-        """One operation; LedgerError, LedgerUnavailableError."""
+        """Do one operation; raises LedgerError and LedgerUnavailableError."""
         answer = self.do_all([operation], now)[0]
         if isinstance(answer, LedgerError):
             raise answer
         return answer
 
-    def open(self, asked: OpenBranches) -> BranchesOpened | PathMismatch | BranchClosed:
+    def open(self, opening: OpenBranches) -> BranchesOpened | PathMismatch | BranchClosed:
         """See `Ledger`."""
-        return cast("BranchesOpened | PathMismatch | BranchClosed", self.do(asked, 0.0))
+        return cast("BranchesOpened | PathMismatch | BranchClosed", self.do(opening, 0.0))
 
     def draw(
         self, draw: DrawLease, now: float
@@ -95,9 +100,9 @@ class SQLLedger:
             "DrawGranted | RecallTicket | QuotaExhausted | BranchClosed", self.do(draw, now)
         )
 
-    def give_back(self, given: ReturnCredit) -> None:
+    def give_back(self, returned: ReturnCredit) -> None:
         """See `Ledger`."""
-        self.do(given, 0.0)
+        self.do(returned, 0.0)
 
     def settle(self, settle: SettleLease) -> None:
         """See `Ledger`."""
@@ -134,7 +139,10 @@ class SQLLedger:
         return {row[0]: lease_report(lease_of(row)) for row in rows}
 
     def lessees(self, holder: str, boot: bytes) -> list[tuple[bytes, str, int]]:
-        """(branch, machine, idle credit) of every lease but those of `holder` in `boot`."""
+        """Return (branch, machine, idle credit) of each lease that is not `holder`'s in `boot`.
+
+        Leases without idle credit are left out.
+        """
         rows = self._session.rows(
             f"SELECT {LEASE} FROM lease WHERE granted > given_back + spent "
             "AND NOT (holder = ? AND boot = ?)",
@@ -144,7 +152,7 @@ class SQLLedger:
         return [each for each in found if each[2]]
 
     def by_holder(self, crew: bytes | None = None) -> dict[str, LeaseTotals]:
-        """What each machine has drawn in all its boots, for one crew or all."""
+        """Return what each machine has drawn in all its boots, for one crew or all."""
         session, found = self._session, dict[str, LeaseTotals]()
         with session.transaction():
             paths: dict[bytes, bytes] = dict(session.rows("SELECT key, path FROM account"))
@@ -156,12 +164,12 @@ class SQLLedger:
         return found
 
     def heartbeats(self) -> dict[str, tuple[bytes, int]]:
-        """Of each holder its boot, and how often it has said that it lives."""
+        """See `Ledger`."""
         found = self._session.rows("SELECT name, boot, beat FROM holder")
         return {name: (boot, heartbeat) for name, boot, heartbeat in found}
 
     def heartbeat(self, holder: str, boot: bytes) -> None:
-        """Say that a holder lives, though it asks for nothing."""
+        """See `Ledger`."""
         self._session.rows(
             "UPDATE holder SET beat = beat + 1 WHERE name = ? AND boot = ?", (holder, boot)
         )
@@ -175,17 +183,17 @@ class SQLLedger:
             unit.store()
         return returned
 
-    def burn(self, holder: str, boot: bytes, beat: int) -> int:
-        """Write off what it has, unless it was heard since `beat`; how much that was."""
+    def burn(self, holder: str, boot: bytes, heartbeat: int) -> int:
+        """See `Ledger`."""
         with self._session.transaction():
             unit = UnitOfWork(self._session)
             unit.load_holder(holder)
-            lost = MemoryLedger(unit.state).burn(holder, boot, beat)
+            lost = MemoryLedger(unit.state).burn(holder, boot, heartbeat)
             unit.store()
         return lost
 
     def close_session(self) -> None:
-        """Let go of the database."""
+        """Close the connection to the database."""
         self._session.close()
 
 

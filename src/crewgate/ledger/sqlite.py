@@ -1,7 +1,7 @@
-"""A ledger in one file, for one machine: SQLite, on the disk before it answers.
+"""A ledger in one SQLite file, for one machine.
 
-WAL and synchronous = FULL: what was granted is still granted after a loss of power. The agent is
-the one that writes; whoever else opens the file reads.
+With WAL and `synchronous = FULL`, a commit is on the disk before the ledger answers, so a power
+loss undoes no grant. Only the agent writes; other processes that open the file read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,11 +25,11 @@ _DISK_ERRORS = (
     apsw.NotADBError,
     OSError,
 )
-_FEW_PAGES = 10  # of 4 KiB: the least cache that SQLite has
+_FEW_PAGES = 10  # of 4 KiB: the smallest cache that SQLite has
 
 
 class SQLite:
-    """The file at `path`, made if it is not there; a `SQLSession`."""
+    """The file at `path`, which is made if it does not exist; a `SQLSession`."""
 
     dialect: ClassVar[dict[str, str]] = {
         "bytes": "BLOB",
@@ -40,14 +40,18 @@ class SQLite:
     }
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
-        """LedgerUnavailableError. Who only reads sees one state and stops nobody."""
+        """Open the file; raises LedgerUnavailableError.
+
+        A transaction of a reader sees one state of the file, and stops nobody.
+        """
         self._path = path
         self._readonly = readonly
         self._is_durable = True
         self._begin = "BEGIN" if readonly else "BEGIN IMMEDIATE"
         self._identity = ""
         self._counts: Mapping[str, int] = {}
-        self._has_failed = False  # its disk: another may be in the place of that by now
+        # Whether the disk has failed: another disk may be in its place by now.
+        self._has_failed = False
         self._connection = self._connect(0 if readonly else apsw.SQLITE_OPEN_CREATE)
 
     def __repr__(self) -> str:
@@ -55,7 +59,7 @@ class SQLite:
 
     @contextmanager
     def transaction(self, *, is_durable: bool = True) -> Iterator[None]:
-        """All of it, on the disk, or nothing; the next durable one syncs those before it too."""
+        """See `SQLSession`; the next durable transaction syncs the earlier ones too."""
         if self._has_failed:
             self._open_again()
         if is_durable != self._is_durable:
@@ -66,24 +70,26 @@ class SQLite:
             yield
             self.rows("COMMIT")
         except BaseException:
-            with suppress(apsw.Error):  # of a disk that fails; then nothing was committed either
-                if self._connection.in_transaction:  # else SQLite has rolled back, of a full disk
+            # A failing disk may refuse the rollback: nothing was committed then either. After an
+            # error such as a full disk, SQLite has already rolled back.
+            with suppress(apsw.Error):
+                if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
             raise
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[Row]:
-        """What a statement finds or returns."""
+        """See `SQLSession`."""
         try:
             return self._connection.execute(statement, values).fetchall()
         except (apsw.Error, OSError) as error:
             raise self._unavailable(error) from error
 
     def among(self, statement: str, keys: Sequence[object], *values: object) -> list[Row]:
-        """The same for rows `IN ({keys})`."""
+        """See `SQLSession`."""
         return in_parts(self.rows, statement, keys, values)
 
     def write(self, statement: str, rows: Sequence[Row]) -> None:
-        """Do it once for each row."""
+        """See `SQLSession`."""
         if not rows:
             return
         try:
@@ -92,26 +98,26 @@ class SQLite:
             raise self._unavailable(error) from error
 
     def expect(self, identity: str, counts: Mapping[str, int]) -> None:
-        """What the file must have that is opened after a disk has failed."""
+        """See `SQLSession`; the file is checked when it is opened again after a failed disk."""
         self._identity, self._counts = identity, counts
 
-    def publish(self, notification: Sequence[str]) -> None:
-        """There is no other machine."""
+    def publish(self, notifications: Sequence[str]) -> None:
+        """Do nothing: a file has no other machines."""
 
     def lock(self, crews: Sequence[bytes]) -> None:
-        """Nobody else writes during a transaction."""
+        """Do nothing: a transaction already locks the whole file."""
 
     def checkpoint(self) -> None:
-        """Copy the log into the file, so that a copy of that alone lacks only the last moment.
+        """Copy the log into the file, so that a copy of the file alone lacks only the last moment.
 
-        The log keeps its length, and is begun anew with the next commit. A reader holds up what
-        was committed after it began, until the next time.
+        The log keeps its length; the next commit begins it again. While a reader is active, commits
+        that are newer than its transaction wait for the next checkpoint.
         """
         with self._mapped():
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         self._connection.close()
 
     def _connect(self, create: int = 0) -> apsw.Connection:
@@ -136,45 +142,47 @@ class SQLite:
         return connection
 
     def _open_again(self) -> None:
-        """Use the file that is there now, if it is this ledger; LedgerUnavailableError."""
+        """Use the file that is there now, if it is this ledger; else LedgerUnavailableError."""
         connection = self._connect()
         try:
             self._require(connection)
         except LedgerUnavailableError:
             connection.close()
             raise
-        before, self._connection = self._connection, connection
+        previous, self._connection = self._connection, connection
         self._is_durable, self._has_failed = True, False
-        # Else it would copy its log into its file, and delete the log of the new one by its name.
-        before.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        # Without this, the old connection would copy its log into its file as it closes, and then
+        # delete the log of the new file, which has the same name.
+        previous.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         with suppress(apsw.Error):
-            before.close()
+            previous.close()
 
     def _require(self, connection: apsw.Connection) -> None:
-        """LedgerUnavailableError for another ledger, or an older copy of this one."""
+        """Raise LedgerUnavailableError for another ledger, or for an older copy of this one."""
         if not self._identity:
             return
-        book = None
+        found = None
         with self._mapped():
             if connection.execute(self.dialect["tables"], ("migration",)).fetchall():
                 identity = "SELECT ledger FROM migration WHERE version = 1"
-                ((found,),) = connection.execute(identity)
-                book = LedgerCounts(
-                    found, dict(connection.execute("SELECT name, beat FROM holder"))
+                ((ledger,),) = connection.execute(identity)
+                found = LedgerCounts(
+                    ledger, dict(connection.execute("SELECT name, beat FROM holder"))
                 )
         for holder, count in [("", 0), *self._counts.items()]:
-            if why := why_not(LedgerMark(self._identity, holder, count), book):
+            if why := why_not(LedgerMark(self._identity, holder, count), found):
                 raise LedgerUnavailableError(
-                    f"{self._path}: {why}; bring the one of before back, or end the gateway and "
-                    "say `crewgate ledger accept`"
+                    f"{self._path}: {why}; bring the previous ledger back, or stop the gateway and "
+                    "run `crewgate ledger accept`"
                 )
 
     def _lengthen_log(self, connection: apsw.Connection) -> None:
-        """Make the log's file as long as it gets before it is begun anew.
+        """Make the log's file as long as it gets before SQLite begins it again.
 
-        A commit that makes its file longer waits for the file system's journal, and that for what
-        others write (ext4, beside an audit: 1.0 ms instead of 0.4). What the cache has no room for
-        goes into the log at once; taken back, it leaves the file as long as it was.
+        A commit that makes the file longer waits for the file system's journal, which waits for
+        what others write (ext4, beside an audit: 1.0 ms instead of 0.4). The trick: a transaction
+        writes more than the cache holds, which goes into the log at once, and rolls back. The file
+        keeps its length.
         """
         log = self._path.with_name(f"{self._path.name}-wal")
         if log.exists() and log.stat().st_size >= limits.ledger_log_bytes:
@@ -182,7 +190,8 @@ class SQLite:
         run, length = connection.execute, limits.ledger_log_bytes + 2 * 4096 * _FEW_PAGES
         run(f"PRAGMA cache_size = {_FEW_PAGES}")
         run("BEGIN IMMEDIATE")
-        with suppress(apsw.FullError):  # then commits are slower, while there is room for them
+        # On a full disk the log stays short: commits are slower then, as long as they find room.
+        with suppress(apsw.FullError):
             run("CREATE TABLE filler (bytes)")
             run("INSERT INTO filler VALUES (zeroblob(?))", (length,))
         if connection.in_transaction:
@@ -202,17 +211,17 @@ class SQLite:
 
 
 def _why(error: Exception) -> str:
-    """What is wrong, in words that say what to do."""
+    """Return what is wrong with the file, and what to do about it."""
     if isinstance(error, apsw.FullError):
         return "the disk is full; make room, nothing is lost"
     if is_full(error):
         return f"its disk has no room, or fails ({error}); make room or mend it, nothing is lost"
     if isinstance(error, apsw.ReadOnlyError):
-        return "it, or its folder, cannot be written; give this user the right to"
+        return "this user cannot write the file or its folder; grant the right to write"
     if isinstance(error, apsw.CantOpenError):
-        return "cannot be opened; its folder must exist and be this user's"
+        return "the file cannot be opened; its folder must exist and belong to this user"
     if isinstance(error, apsw.NotADBError | apsw.CorruptError):
-        return "is no ledger, or damaged; restore it from a copy, or name another file"
+        return "the file is no ledger, or is damaged; restore it from a copy, or name another file"
     if isinstance(error, apsw.BusyError):
-        return "another process is writing to it; a ledger in a file is one machine's"
+        return "another process is writing to the file; a ledger in a file serves one machine only"
     return str(error)

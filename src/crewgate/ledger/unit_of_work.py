@@ -1,8 +1,7 @@
-"""A unit of work: what some operations touch, read into books, and what changed of it written back.
+"""Reads what some operations touch into a `LedgerState`, and writes back what changed there.
 
-Decides nothing about credit: that is `core.budget.account`, on the books that are filled here. What
-one crew has is written by one transaction at a time (`SQLSession.lock`), so that its totals are
-true.
+`MemoryLedger` decides on that state; nothing is decided here. One transaction at a time writes the
+accounts and leases of a crew (`SQLSession.lock`), so its totals are exact.
 """
 
 from collections.abc import Iterable, Sequence
@@ -45,7 +44,7 @@ _Tickets = dict[bytes, dict[TicketOf, tuple[int, float]]]
 
 
 class UnitOfWork:
-    """Within one transaction of `session`: `load`, change `books`, `store`."""
+    """One unit of work in a transaction of `session`: load, change `state`, store."""
 
     def __init__(self, session: SQLSession) -> None:
         self._session = session
@@ -58,7 +57,7 @@ class UnitOfWork:
         self._tickets: _Tickets = {}
 
     def load(self, operations: Sequence[Operation]) -> None:
-        """All that these may read or change."""
+        """Load everything that these operations may read or change."""
         lessees = {
             (each.holder, each.boot) for each in operations if not isinstance(each, CloseBranch)
         }
@@ -68,30 +67,31 @@ class UnitOfWork:
             known = self.state.holders.get(name)
             if known is not None and known.boot != boot and boot not in known.replaced:
                 branches |= self._held(name)
-        opened = [each for each in operations if isinstance(each, OpenBranches)]
-        asked = {key for each in opened for key in each.path.keys}
-        # A level that is known stands under its own path, whatever it is opened under now.
-        paths = self._paths(branches | asked)
-        crews = {each.path.crew for each in opened}
-        named = [key for each in opened for key in each.besides]
-        self._load(paths, {name for name, _ in lessees}, [*named, *asked], crews)
+        openings = [each for each in operations if isinstance(each, OpenBranches)]
+        opened = {key for each in openings for key in each.path.keys}
+        # A known level has its own path, whatever path an opening names for it.
+        paths = self._paths(branches | opened)
+        crews = {each.path.crew for each in openings}
+        besides = [key for each in openings for key in each.besides]
+        self._load(paths, {name for name, _ in lessees}, [*besides, *opened], crews)
 
     def load_holder(self, name: str) -> None:
-        """All that one holder has drawn in its newest boot."""
+        """Load all that one holder has drawn in its newest boot."""
         self._load_holders({name})
         if name in self.state.holders:
             self._load(self._paths(self._held(name)), {name})
-            self._load_holders({name})  # as it stands under the locks of its crews
+            # Read the holder again, now that the crews are locked.
+            self._load_holders({name})
 
     def load_branch(self, branch: bytes) -> None:
-        """One branch, and what anybody has drawn for it."""
+        """Load one branch, and what all holders have drawn for it."""
         found = self._session.rows("SELECT DISTINCT holder FROM lease WHERE branch = ?", (branch,))
         holders = {name for (name,) in found}
         self._load_holders(holders)
         self._load(self._paths({branch}), holders)
 
     def store(self) -> None:
-        """Write what has changed."""
+        """Write back what changed since it was loaded."""
         session, state = self._session, self.state
         rows = [account_row(account) for account in state.accounts.values()]
         session.write(_WRITE_ACCOUNT, [row for row in rows if self._accounts.get(row[0]) != row])
@@ -135,7 +135,7 @@ class UnitOfWork:
         }
 
     def _paths(self, branches: set[bytes]) -> dict[bytes, tuple[bytes, ...]]:
-        """The path of each of these that is known, itself the last."""
+        """Return the path of each known branch, with the branch itself last."""
         found = self._session.among(
             "SELECT key, path FROM account WHERE key IN ({keys})", sorted(branches)
         )
@@ -160,12 +160,12 @@ class UnitOfWork:
         self,
         paths: dict[bytes, tuple[bytes, ...]],
         holders: set[str],
-        named: Sequence[bytes] = (),
+        more: Sequence[bytes] = (),
         crews: Iterable[bytes] = (),
     ) -> None:
         session, state = self._session, self.state
         session.lock(sorted({path[0] for path in paths.values()} | set(crews)))
-        levels = sorted({key for path in paths.values() for key in path} | set(named))
+        levels = sorted({key for path in paths.values() for key in path} | set(more))
         for row in session.among(READ_ACCOUNTS, levels):
             state.accounts[row[0]] = account_of(row)
             self._accounts[row[0]] = row

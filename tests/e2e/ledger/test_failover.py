@@ -124,7 +124,7 @@ def test_the_server_of_before_is_written_to_no_more(pair: Pair) -> None:
     pair.standby.stop(signal.SIGKILL)
     draw_until_lost(ledger, granted)
     pair.primary.start()
-    with pytest.raises(LedgerUnavailableError, match="server of before a failover"):
+    with pytest.raises(LedgerUnavailableError, match="a failover has replaced this server"):
         drawn(ledger, 11, 1)
     session.close()
 

@@ -121,7 +121,7 @@ async def test_a_ledger_that_is_away_is_asked_until_it_answers(
     assert [type(each) for each in answers] == [DrawGranted]
     assert clerk.unavailable_reason == ""
     assert log_lines == [
-        "the ledger does not answer: the disk is full; calls go on while their leases last",
+        "the ledger does not answer: the disk is full; calls continue while their leases last",
         "the ledger answers again",
     ]
     assert trio.current_time() < 10 * limits.ledger_again_seconds_max
@@ -169,7 +169,7 @@ async def test_what_the_ledger_refuses_is_the_answer_or_is_said(
         await clerk.quiet()
     assert [type(each) for each in answers] == [LedgerError, DrawGranted]
     refusal = "the holder gave back more than the ledger granted: 99 of 1 micro-credits"
-    assert log_lines == [f"the ledger refused what it was told: {refusal}"]
+    assert log_lines == [f"the ledger refused ReturnCredit: {refusal}"]
 
 
 async def test_a_flood_is_carried_in_bounded_transactions(
@@ -221,7 +221,7 @@ async def test_who_fails_at_an_answer_keeps_nobody_from_his(
     with trio.fail_after(30):
         await clerk.quiet()
     assert [type(each) for each in answers] == [DrawGranted]
-    assert log_lines == ["a fault of ours with the ledger's answer: ValueError('no room')"]
+    assert log_lines == ["internal error with an answer of the ledger: ValueError('no room')"]
 
 
 async def test_a_draw_does_not_wait_for_a_storm_of_ends(

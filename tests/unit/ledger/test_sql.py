@@ -272,5 +272,5 @@ def test_a_database_that_was_made_anew_is_another_ledger(tmp_path: Path) -> None
     ledger = family(lambda: SQLLedger(first))
     first.rows("UPDATE migration SET ledger = 'another one'")
     first.close()
-    with pytest.raises(LedgerUnavailableError, match="is another ledger now"):
+    with pytest.raises(LedgerUnavailableError, match="this is another ledger now"):
         ledger.draw(DrawLease(A, "one", BOOT, 1, 10), NOW)

@@ -99,7 +99,7 @@ def test_a_level_that_is_not_the_sum_of_its_leases_is_named(config: Path) -> Non
     session.close()
     result = run(config, "check")
     assert result.exit_code == 1
-    assert result.stdout == f"{RUN}: settled is 250005, and its leases have 250000\n"
+    assert result.stdout == f"{RUN}: settled is 250005, but its leases add up to 250000\n"
 
 
 def test_migrating_says_from_where_to_where(config: Path) -> None:
