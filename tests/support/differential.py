@@ -33,7 +33,7 @@ TOOLS = (
     ("tool.admin-write", "POST", "/admin/*", ""),
     ("tool.models-run", "POST", "/v1/models/{model}", ""),
     ("tool.models-generate", "POST", "/v1/models/m:generate", ""),
-    ("tool.judged-body", "POST", "/judged", 'judge = "body"'),
+    ("tool.judged-body", "POST", "/judged", 'decide_on = "body"'),
     ("tool.keyed-call", "POST", "/keyed", 'carriers = ["authorization", "x-api-key"]'),
     (
         "tool.trusting-call",

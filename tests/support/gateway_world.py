@@ -228,7 +228,7 @@ def config_of(origin: UpstreamOrigin, folder: Path) -> Config:
                 "/v1/embeddings",
                 "tools",
                 10_000,
-                judge="body",
+                decide_on="body",
                 carriers=("authorization", "x-api-key"),
             ),
         ),

@@ -27,73 +27,73 @@ url = "http://127.0.0.1:{port}"
 method = "POST"
 path = "/v1/chat/completions"
 upstream = "models"
-price = {{ usage = "openai", allow = ["told"], most = "10", model = {models} }}
+price = {{ usage = "openai", allow = ["told"], max = "10", model = {models} }}
 
 [tool."llm.responses"]
 method = "POST"
 path = "/v1/responses"
 upstream = "models"
-price = {{ usage = "openai", most = "10", model = {models} }}
+price = {{ usage = "openai", max = "10", model = {models} }}
 
 [tool."llm.embeddings"]
 method = "POST"
 path = "/llm/embeddings"
 upstream = "models"
-price = {{ usage = "openai", most = "10", model = {models} }}
+price = {{ usage = "openai", max = "10", model = {models} }}
 
 [tool."llm.refusing"]
 method = "POST"
 path = "/refusing/chat/completions"
 upstream = "models"
-price = {{ usage = "openai", most = "10", short = "refuse", model = {models} }}
+price = {{ usage = "openai", max = "10", on_short_credit = "refuse", model = {models} }}
 
 [tool."llm.steps"]
 method = "POST"
 path = "/steps/chat/completions"
 upstream = "models"
-price = {{ usage = "openai", most = "10", step = "0.01", bytes_per_token = 5, model = {models} }}
+price = {{ usage = "openai", max = "10", step = "0.01", bytes_per_token = 5, model = {models} }}
 
 [tool."llm.cancelled"]
 method = "POST"
 path = "/cancelled/chat/completions"
 upstream = "models"
-price = {{ usage = "openai", most = "10", hang_up = "cancel", model = {models} }}
+price = {{ usage = "openai", max = "10", on_disconnect = "cancel", model = {models} }}
 
 [tool."llm.messages"]
 method = "POST"
 path = "/v1/messages"
 upstream = "models"
 carriers = ["authorization", "x-api-key"]
-price = {{ usage = "anthropic", most = "10", model = {models} }}
+price = {{ usage = "anthropic", max = "10", model = {models} }}
 
 [tool."llm.message-steps"]
 method = "POST"
 path = "/steps/v1/messages"
 upstream = "models"
 carriers = ["authorization", "x-api-key"]
-price = {{ usage = "anthropic", most = "10", step = "0.01", model = {models} }}
+price = {{ usage = "anthropic", max = "10", step = "0.01", model = {models} }}
 
 [tool."llm.gemini"]
 method = "POST"
 path = "/v1beta/models/*"
 upstream = "models"
-price = {{ usage = "gemini", most = "10", model = {models} }}
+price = {{ usage = "gemini", max = "10", model = {models} }}
 """
 MODELS = (
     '{ "m-*" = { input = "10", cached = "5", output = "1000", output_tokens = 4000 }, '
     '"m-embed" = { input = "10", output = "0" } }'
 )
 TOLD = {  # answer as they are told
-    "header": '{ most = "1", call = "0.01", response = [{ header = "x-cost", each = "1" }] }',
-    "charged": """{ most = "1", on_overrun = "charge",
+    "header": '{ max = "1", call = "0.01", response = [{ header = "x-cost", each = "1" }] }',
+    "charged": """{ max = "1", on_overrun = "charge",
         response = [{ header = "x-cost", each = "1" }] }""",
-    "number": '{ most = "1", response = [{ number = "/usage/pages", each = "0.002" }] }',
-    "items": '{ most = "1", response = [{ items = "/found", each = "0.1" }] }',
-    "trailer": '{ most = "1", response = [{ trailer = "x-units", per_thousand = "0.5" }] }',
-    "bytes": '{ most = "0.05", response = [{ bytes = true, per_thousand = "0.01" }] }',
-    "flow": '{ most = "5", step = "0.01", response = [{ bytes = true, per_thousand = "0.01" }] }',
-    "sent": '{ most = "1", request = [{ bytes = true, per_thousand = "0.1" }] }',
-    "asked": """{ most = "1", call = "0.001", request = [
+    "number": '{ max = "1", response = [{ number = "/usage/pages", each = "0.002" }] }',
+    "items": '{ max = "1", response = [{ items = "/found", each = "0.1" }] }',
+    "trailer": '{ max = "1", response = [{ trailer = "x-units", per_thousand = "0.5" }] }',
+    "bytes": '{ max = "0.05", response = [{ bytes = true, per_thousand = "0.01" }] }',
+    "flow": '{ max = "5", step = "0.01", response = [{ bytes = true, per_thousand = "0.01" }] }',
+    "sent": '{ max = "1", request = [{ bytes = true, per_thousand = "0.1" }] }',
+    "asked": """{ max = "1", call = "0.001", request = [
         { number = "/pages", each = "0.01" }, { items = "/input", each = "0.02" }] }""",
 }
 TOLD_TOOL = """

@@ -43,7 +43,7 @@ TOOLS = (
     Tool("soak.page", "GET", "/pages/*", "steady", 2_000, rise=1_000),
     Tool("soak.events", "GET", "/events", "steady", 20_000),
     Tool("soak.file", "PUT", "/files/*", "steady", 30_000),
-    Tool("soak.judged", "POST", "/judged", "steady", 5_000, 'judge = "body"'),
+    Tool("soak.judged", "POST", "/judged", "steady", 5_000, 'decide_on = "body"'),
     Tool("soak.observed", "POST", "/observed", "steady", 1_000, 'mode = "observe"'),
     Tool("soak.mortal-call", "POST", "/mortal/call", "mortal", 10_000),
     Tool("soak.mortal-page", "GET", "/mortal/pages/*", "mortal", 2_000),

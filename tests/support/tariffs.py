@@ -24,7 +24,7 @@ PATHS: dict[LLMDialect, bytes] = {
 
 
 def rated(name: str = "m", **changes: Any) -> ModelRates:
-    rates = {"input": MILLION, "output": 10 * MILLION, "cached": MILLION, "written": MILLION}
+    rates = {"input": MILLION, "output": 10 * MILLION, "cached": MILLION, "cache_write": MILLION}
     return ModelRates(name, **{**rates, **changes})
 
 

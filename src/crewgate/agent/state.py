@@ -93,7 +93,7 @@ class AgentState:
             inforce.policy,
             holder,
             submit=ledger_queue.submit,
-            overdraft_micro_max=config.ledger.lent_max,
+            overdraft_micro_max=config.ledger.overdraft_micro_max,
         )
         self.attribution = BurnAttribution(self.registry)
         self.watch_journal = StateJournal(config.state / "watch", ProfileSnapshot)

@@ -37,7 +37,7 @@ from crewgate.core.bearer import CARRIERS
 from crewgate.core.policy.policy import SHARED
 
 MODE: ValueType[Mode] = values.one_of("enforce", "observe")
-_JUDGE: ValueType[DecideOn] = values.one_of("headers", "body")
+_DECIDE_ON: ValueType[DecideOn] = values.one_of("headers", "body")
 _WHEN_STALE: ValueType[WhenStale] = values.one_of("closed", "open")
 _KEPT = values.integer(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max)
 _ON_FULL: ValueType[OnFull] = values.one_of("refuse", "continue")
@@ -201,9 +201,9 @@ def _tool(name: str, section: Section) -> ToolConfig:
         method=section.required("method", values.METHOD),
         path=section.required("path", values.ROUTE_PATH),
         upstream=section.required("upstream", values.NAME),
-        price=section.required("price", PRICE) if tariff is None else tariff.most,
+        price=section.required("price", PRICE) if tariff is None else tariff.max_cost,
         owner=section.optional("owner", values.NAME, SHARED),
-        judge=section.optional("judge", _JUDGE, "headers"),
+        decide_on=section.optional("decide_on", _DECIDE_ON, "headers"),
         mode=section.optional("mode", MODE, "enforce"),
         carriers=section.optional("carriers", values.listed(_CARRIER, 3), ("authorization",)),
         allow_fields=section.optional("allow_fields", _FIELDS, ()),

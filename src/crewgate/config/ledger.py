@@ -12,7 +12,7 @@ from crewgate.config.model import Durability, LedgerConfig
 from crewgate.config.section import Section, ValueType
 
 _DURABILITY: ValueType[Durability] = values.one_of("single", "synchronous", "trusted")
-_AWAY: ValueType[str] = values.one_of("closed", "bounded", "open")
+_ON_UNAVAILABLE: ValueType[str] = values.one_of("closed", "bounded", "open")
 _CREDITS = values.some_credits_up_to(limits.quota_micro_max)
 _SQLITE = "sqlite:"
 # A password has a file of its own: this one is read by many, and its URL is shown.
@@ -46,7 +46,7 @@ def read_ledger(section: Section | None, state: Path, path: ValueType[Path]) -> 
         ledger = msgspec.structs.replace(ledger, per_machine=True)
     lent = _lent(section)
     if lent and ledger is not None:
-        ledger = msgspec.structs.replace(ledger, lent_max=lent)
+        ledger = msgspec.structs.replace(ledger, overdraft_micro_max=lent)
     section.close()
     return ledger
 
@@ -55,16 +55,21 @@ def _lent(section: Section) -> int:
     """What may be spent without the ledger, while that does not answer."""
     given = section.keys()
     # One that cannot be read says nothing of the other key.
-    away = section.optional("away", _AWAY, "" if "away" in given else "closed")
-    credits_ = section.optional("away_credits", _CREDITS, 0)
-    if away == "bounded" and "away_credits" not in given:
+    word = section.optional(
+        "on_unavailable", _ON_UNAVAILABLE, "" if "on_unavailable" in given else "closed"
+    )
+    credits_ = section.optional("overdraft_credits", _CREDITS, 0)
+    if word == "bounded" and "overdraft_credits" not in given:
         section.problem(
-            'missing; away = "bounded" needs how many credits this machine may spend, such as "50"',
-            "away_credits",
+            'missing; on_unavailable = "bounded" needs how many credits this machine may spend, '
+            'such as "50"',
+            "overdraft_credits",
         )
-    if away in {"closed", "open"} and "away_credits" in given:
-        section.problem(f'only with away = "bounded"; away is "{away}"', "away_credits")
-    return {"closed": 0, "bounded": credits_}.get(away, limits.quota_micro_max)
+    if word in {"closed", "open"} and "overdraft_credits" in given:
+        section.problem(
+            f'only with on_unavailable = "bounded"; on_unavailable is "{word}"', "overdraft_credits"
+        )
+    return {"closed": 0, "bounded": credits_}.get(word, limits.quota_micro_max)
 
 
 def is_server(url: str) -> bool:

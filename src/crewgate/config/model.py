@@ -208,7 +208,7 @@ class ToolConfig(msgspec.Struct, frozen=True):
     upstream: str
     price: int
     owner: str = SHARED
-    judge: DecideOn = "headers"
+    decide_on: DecideOn = "headers"
     mode: Mode = "enforce"
     carriers: tuple[str, ...] = ("authorization",)  # header fields that may hold the token
     allow_fields: tuple[str, ...] = ()  # request fields that pass although they look like tricks
@@ -260,7 +260,7 @@ class LedgerConfig(msgspec.Struct, frozen=True):
 
     `per_machine` says that somebody knows of other machines of this trust domain, on each of which
     a branch may spend its credits. While the ledger does not answer the machine lends itself at
-    most `lent_max` micro-credits.
+    most `overdraft_micro_max` micro-credits.
     """
 
     engine: Literal["sqlite", "postgresql"]
@@ -269,7 +269,7 @@ class LedgerConfig(msgspec.Struct, frozen=True):
     password_file: Path | None = None
     durability: Durability = "single"
     per_machine: bool = False
-    lent_max: int = 0
+    overdraft_micro_max: int = 0
 
     def __str__(self) -> str:
         """Where it is, for people."""

@@ -25,15 +25,15 @@ from crewgate.core.pricing.tariff import (
 PRICE = values.credits_up_to(limits.price_micro_max)
 
 _DIALECT: ValueType[LLMDialect] = values.one_of("openai", "anthropic", "gemini")
-_SHORT: ValueType[ShortCreditPolicy] = values.one_of("lower", "refuse")
-_HANG_UP: ValueType[DisconnectPolicy] = values.one_of("cancel", "drain")
+_ON_SHORT_CREDIT: ValueType[ShortCreditPolicy] = values.one_of("lower", "refuse")
+_ON_DISCONNECT: ValueType[DisconnectPolicy] = values.one_of("cancel", "drain")
 _ON_OVERRUN: ValueType[OverrunPolicy] = values.one_of("end", "charge")
 _TOKENS = values.integer(1, limits.tokens_max)
 _UNITS = {"each": MILLION, "per_thousand": MILLION // 1000, "per_million": 1}
 _Sources = dict[str, type[PriceTerm]]
 _REQUEST: _Sources = {source.key: source for source in SOURCES if source.in_request}
 _RESPONSE: _Sources = {source.key: source for source in SOURCES if source.in_response}
-_OF_USAGE = ("model", "short", "bytes_per_token", "allow")
+_OF_USAGE = ("model", "on_short_credit", "bytes_per_token", "allow")
 
 
 def _pointer(value: object) -> tuple[str, ...]:
@@ -106,12 +106,14 @@ def read_tariff(tool: Section) -> Tariff | None:
     usage = read if "usage" in given else None
     tariff = Tariff(
         call=section.optional("call", PRICE, 0),
-        most=section.required("most", PRICE),
+        max_cost=section.required("max", PRICE),
         request=_terms(section, "request", _REQUEST),
         response=_terms(section, "response", _RESPONSE),
         usage=usage,
         step=section.optional("step", PRICE, 0),
-        hang_up=section.optional("hang_up", _HANG_UP, "cancel" if usage is None else "drain"),
+        on_disconnect=section.optional(
+            "on_disconnect", _ON_DISCONNECT, "cancel" if usage is None else "drain"
+        ),
         on_overrun=section.optional("on_overrun", _ON_OVERRUN, "end"),
     )
     section.close()
@@ -147,12 +149,12 @@ def _check_answer(tariff: Tariff, section: Section) -> None:
 
 
 def _check_bounds(tariff: Tariff, section: Section) -> None:
-    most = format_credits(tariff.most)
-    if not tariff.most:
-        section.problem("most: nothing is paid")
-    elif tariff.most < tariff.call:
-        section.problem(f"most: {most}, and a call alone costs {format_credits(tariff.call)}")
-    elif tariff.most < tariff.step:
+    most = format_credits(tariff.max_cost)
+    if not tariff.max_cost:
+        section.problem("max: nothing is paid")
+    elif tariff.max_cost < tariff.call:
+        section.problem(f"max: {most}, and a call alone costs {format_credits(tariff.call)}")
+    elif tariff.max_cost < tariff.step:
         section.problem(f"step: {format_credits(tariff.step)}, and a whole call at most {most}")
 
 
@@ -190,7 +192,7 @@ def _usage(section: Section) -> UsagePricing:
             _model(name, table, section)
             for name, table in section.children("model", limits.price_models_max)
         ),
-        section.optional("short", _SHORT, "lower"),
+        section.optional("on_short_credit", _ON_SHORT_CREDIT, "lower"),
         section.optional("bytes_per_token", values.integer(1, 64), limits.bytes_per_token),
         section.optional("allow", values.listed(_MEMBER, limits.fields_max), ()),
     )
@@ -207,7 +209,7 @@ def _model(name: str, section: Section, price: Section) -> ModelRates:
         input=read,
         output=section.required("output", _ANSWER_RATE),
         cached=section.optional("cached", _TOKEN_RATE, read),
-        written=section.optional("written", _TOKEN_RATE, read),
+        cache_write=section.optional("cache_write", _TOKEN_RATE, read),
         context_tokens=section.optional("context_tokens", _TOKENS, 0),
         output_tokens=section.optional("output_tokens", _TOKENS, 0),
     )

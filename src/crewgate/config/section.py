@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple, TypeVar, cast
 
+from crewgate.config.renamed_keys import RENAMED
+
 T = TypeVar("T")
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)  # TOML 1.0, "Keys"
@@ -73,7 +75,8 @@ class Section:
         """
         self.declare(key)
         if key not in self._table:
-            self._problems.append(f"{self.where(key)}: missing; expected {kind.expected}")
+            if not any(RENAMED.get(old) == key for old in self._table):  # else `close` names both
+                self._problems.append(f"{self.where(key)}: missing; expected {kind.expected}")
             return cast("T", None)
         return self._read(key, kind, cast("T", None))
 
@@ -126,6 +129,11 @@ class Section:
     def close(self) -> None:
         """Every key that nobody asked for is a problem: a misspelt limit is no limit."""
         for key in self._table:
+            if RENAMED.get(key) in self._known:
+                self._problems.append(
+                    f'{self.where(key)}: this key is now called "{RENAMED[key]}"; rename it'
+                )
+                continue
             near = difflib.get_close_matches(key, list(self._known), n=1)
             mend = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(self._known)}"
             self._problems.append(f"{self.where(key)}: unknown key; {mend}")

@@ -37,7 +37,7 @@ class ToolRoute(msgspec.Struct, frozen=True):
     pool: UpstreamPool
     fields: HeaderRules
     tokens: TokenFinder
-    judges_body: bool
+    decides_on_body: bool
     own: tuple[HeaderField, ...]
     lines: bytes
     version: str  # of the HTTP that its server speaks
@@ -49,7 +49,7 @@ class ToolRoute(msgspec.Struct, frozen=True):
     @property
     def reads_body(self) -> bool:
         """Whether a call is judged with its body, or the first of it."""
-        return self.judges_body or (self.tariff is not None and self.tariff.reads_body)
+        return self.decides_on_body or (self.tariff is not None and self.tariff.reads_body)
 
     @property
     def serves_models(self) -> bool:
@@ -117,7 +117,7 @@ def build(
                 reads_answer=tool.tariff is not None and tool.tariff.reads_answer,
             ),
             TokenFinder(carrier.encode() for carrier in tool.carriers),
-            tool.judge == "body",
+            tool.decide_on == "body",
             own := _own(tool.name, credentials[tool.upstream]),
             written(own),
             "2" if pools[tool.upstream].upstream.protocol == "h2" else "1.1",

@@ -1,10 +1,11 @@
 """Overdrafts: credit that a machine lends itself while the ledger is unavailable, and then owes.
 
-Only if the operator prefers calls that go on to budgets that hold (`[ledger] away`). Lent credit is
-in the table at once. The ledger charges it as soon as it answers, whatever is left there; until
-then, the machine sends no returns of that lease. No record stores the debt: a branch owes what its
-lease in the table was granted, less what the ledger knows it has granted. `lent` in the table's
-header is an upper bound of all debts: it rises before each loan, and falls after each charge.
+Only if the operator prefers calls that go on to budgets that hold (`[ledger] on_unavailable`). Lent
+credit is in the table at once. The ledger charges it as soon as it answers, whatever is left there;
+until then, the machine sends no returns of that lease. No record stores the debt: a branch owes
+what its lease in the table was granted, less what the ledger knows it has granted. `lent` in the
+table's header is an upper bound of all debts: it rises before each loan, and falls after each
+charge.
 
 Example: the ledger has charged 2.40 of branch A's quota of 2.50, all of it to this machine, and the
 calls have spent it. The ledger stops answering. A call needs 0.30; later the ledger answers again.

@@ -137,7 +137,7 @@ class Verifier:
                 Without a token, an attached verifier judges by the certificate alone if a
                 [[crossing]] leads to the tool's owner.
             cost_micro: Micro-credits that this call costs at most, instead of the tool's price (its
-                `most` if the price is a table). They are charged; the permit's `settle` returns
+                `max` if the price is a table). They are charged; the permit's `settle` returns
                 what the call did not cost.
 
         Raises:

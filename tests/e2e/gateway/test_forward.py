@@ -343,7 +343,7 @@ async def test_full_audit_refuses(tmp_path: Path) -> None:
 
 @VERSIONS
 async def test_body_is_judged_first(http2: bool, tmp_path: Path) -> None:
-    """`judge = "body"`: the verdict comes after the body's first bytes; all of it goes on."""
+    """`decide_on = "body"`: the verdict comes after the body's first bytes; all of it goes on."""
     seen: list[bytes] = []
     body = bytes(range(256)) * 1000
 

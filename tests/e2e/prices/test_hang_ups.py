@@ -40,7 +40,7 @@ def test_an_answer_is_heard_to_its_end_for_what_it_cost(tools: Priced) -> None:
 
 
 def test_or_it_is_broken_off_and_what_had_come_is_paid(tools: Priced) -> None:
-    """`hang_up = "cancel"`: the server is left as well; what it had answered is guessed."""
+    """`on_disconnect = "cancel"`: the server is left as well; what it had answered is guessed."""
     token = tools.mint("2")
     _leave(tools, token, "/cancelled/chat/completions", {**ASKED, "max_tokens": 2000})
     wait_until(lambda: tools.calls(token))

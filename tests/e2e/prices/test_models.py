@@ -170,7 +170,7 @@ def test_an_answer_is_bounded_to_what_is_left(models: Priced) -> None:
 
 
 def test_a_tool_may_refuse_instead(models: Priced) -> None:
-    """`short = "refuse"`: what is asked for is answered in full or not at all."""
+    """`on_short_credit = "refuse"`: what is asked for is answered in full or not at all."""
     token = models.mint("0.05")
     client = openai_(models, token, "refusing")
     with pytest.raises(openai.PermissionDeniedError) as raised:

@@ -48,7 +48,7 @@ method = "POST"
 path = "/search"
 upstream = "search"
 price = "0.01"
-judge = "body"
+decide_on = "body"
 carriers = ["authorization", "x-api-key"]
 allow_fields = ["X-HTTP-Method-Override"]
 

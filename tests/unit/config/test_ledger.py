@@ -69,28 +69,37 @@ def test_an_engine_is_named_by_its_url(
             "ledger: per_machine: budgets on a server are every machine's; take it out",
         ),
         (
-            'url = "postgres:///b"\naway = "bounded"',
-            'ledger.away_credits: missing; away = "bounded" needs how many credits this machine',
+            'url = "postgres:///b"\non_unavailable = "bounded"',
+            (
+                'ledger.overdraft_credits: missing; on_unavailable = "bounded" needs how many '
+                "credits this machine"
+            ),
         ),
         (
-            'url = "postgres:///b"\naway = "open"\naway_credits = "50"',
-            'ledger.away_credits: only with away = "bounded"; away is "open"',
+            'url = "postgres:///b"\non_unavailable = "open"\noverdraft_credits = "50"',
+            (
+                'ledger.overdraft_credits: only with on_unavailable = "bounded"; '
+                'on_unavailable is "open"'
+            ),
         ),
         (
-            'url = "postgres:///b"\naway_credits = "50"',
-            'ledger.away_credits: only with away = "bounded"; away is "closed"',
+            'url = "postgres:///b"\noverdraft_credits = "50"',
+            (
+                'ledger.overdraft_credits: only with on_unavailable = "bounded"; '
+                'on_unavailable is "closed"'
+            ),
         ),
         (
-            'url = "postgres:///b"\naway = "bounded"\naway_credits = "0"',
+            'url = "postgres:///b"\non_unavailable = "bounded"\noverdraft_credits = "0"',
             "(must be more than 0)",
         ),
         (
-            'url = "postgres:///b"\naway = "bound"\naway_credits = "50"',
-            'ledger.away = "bound": expected "closed" or "bounded" or "open"',
+            'url = "postgres:///b"\non_unavailable = "bound"\noverdraft_credits = "50"',
+            'ledger.on_unavailable = "bound": expected "closed" or "bounded" or "open"',
         ),
         (
-            'url = "postgres:///b"\naway = "bounded"\naway_credits = 50',
-            "ledger.away_credits = 50: expected credits as a text",
+            'url = "postgres:///b"\non_unavailable = "bounded"\noverdraft_credits = 50',
+            "ledger.overdraft_credits = 50: expected credits as a text",
         ),
         ('url = "sqlite:l.db"\nfile = "x"', "ledger.file: unknown key"),
         ('url = "postgresql://me:secret@x/y"', "without a password (`password_file`)"),
@@ -111,9 +120,9 @@ def test_mistakes_are_told_with_their_mend(write: Write, whole: str, lines: str,
     ("lines", "lent"),
     [
         ("", 0),
-        ('away = "closed"', 0),
-        ('away = "bounded"\naway_credits = "0.000001"', 1),
-        ('away = "open"', limits.quota_micro_max),
+        ('on_unavailable = "closed"', 0),
+        ('on_unavailable = "bounded"\noverdraft_credits = "0.000001"', 1),
+        ('on_unavailable = "open"', limits.quota_micro_max),
     ],
 )
 def test_what_may_be_spent_without_it_is_one_amount(
@@ -121,4 +130,4 @@ def test_what_may_be_spent_without_it_is_one_amount(
 ) -> None:
     """Nothing, some, or as much as there can be."""
     text = f'{whole}\n[ledger]\nurl = "sqlite:l.db"\n{lines}\n'
-    assert load(write(text)).ledger.lent_max == lent
+    assert load(write(text)).ledger.overdraft_micro_max == lent

@@ -94,7 +94,7 @@ def test_tools_and_upstreams_of_a_whole_file_arrive(
             path="/search",
             upstream="search",
             price=10_000,
-            judge="body",
+            decide_on="body",
             carriers=("authorization", "x-api-key"),
             allow_fields=("x-http-method-override",),
         ),

@@ -14,95 +14,95 @@ MODEL = 'model.m = { input = "1", output = "2" }'
 @pytest.mark.parametrize(
     ("inside", "said"),
     [
-        ('most = "1"', "tool.t.price: expected request, response or usage; a fixed price is"),
-        (f"request = [{TERM}]", "tool.t.price.most: missing; expected credits as a text"),
-        (f"most = 1, request = [{TERM}]", "tool.t.price.most = 1: expected credits as a text"),
-        (f'most = "-1", request = [{TERM}]', 'tool.t.price.most = "-1": expected credits'),
-        (f'most = "549756", request = [{TERM}]', 'tool.t.price.most = "549756": expected credits'),
+        ('max = "1"', "tool.t.price: expected request, response or usage; a fixed price is"),
+        (f"request = [{TERM}]", "tool.t.price.max: missing; expected credits as a text"),
+        (f"max = 1, request = [{TERM}]", "tool.t.price.max = 1: expected credits as a text"),
+        (f'max = "-1", request = [{TERM}]', 'tool.t.price.max = "-1": expected credits'),
+        (f'max = "549756", request = [{TERM}]', 'tool.t.price.max = "549756": expected credits'),
         (
-            f'most = "1", call = "1.1", request = [{TERM}]',
-            "price: most: 1.00, and a call alone costs 1.10",
+            f'max = "1", call = "1.1", request = [{TERM}]',
+            "price: max: 1.00, and a call alone costs 1.10",
         ),
-        (f'most = "1", step = "1", request = [{TERM}]', "step: nothing of this price comes while"),
+        (f'max = "1", step = "1", request = [{TERM}]', "step: nothing of this price comes while"),
         (
-            f'most = "1", hang_up = "wait", request = [{TERM}]',
-            'hang_up = "wait": expected "cancel"',
+            f'max = "1", on_disconnect = "wait", request = [{TERM}]',
+            'on_disconnect = "wait": expected "cancel"',
         ),
-        (f'most = "1", mots = "1", request = [{TERM}]', 'mots: unknown key; did you mean "most"?'),
+        (f'max = "1", mxa = "1", request = [{TERM}]', 'mxa: unknown key; did you mean "max"?'),
         (
-            f'most = "1", on_overrun = "pay", request = [{TERM}]',
+            f'max = "1", on_overrun = "pay", request = [{TERM}]',
             'on_overrun = "pay": expected "end" or "charge"',
         ),
         (
-            f'most = "1", on_overrun = "charge", request = [{TERM}]',
+            f'max = "1", on_overrun = "charge", request = [{TERM}]',
             "on_overrun: no answer states what a call costs here",
         ),
-        ('most = "1", request = 5', "request = 5: expected tables"),
-        ('most = "1", request = ["a"]', "expected tables"),
-        ('most = "1", request = [{}]', f"request[0]: expected one of {REQUEST}, and one"),
-        ('most = "1", request = [{ bytes = true }]', "and one of each, per_thousand, per_million"),
-        ('most = "1", request = [{ each = "1" }]', "request[0]: expected one of"),
-        ('most = "1", request = [{ bytes = false, each = "1" }]', "bytes = false: expected true"),
-        ('most = "1", request = [{ number = "a", each = "1" }]', 'number = "a": expected a JSON'),
-        ('most = "1", request = [{ number = "/~2", each = "1" }]', '"~" is written "~0"'),
-        ('most = "1", request = [{ items = 5, each = "1" }]', "items = 5: expected a JSON pointer"),
-        ('most = "1", request = [{ header = "a", each = "1" }]', "request[0].header: unknown key"),
+        ('max = "1", request = 5', "request = 5: expected tables"),
+        ('max = "1", request = ["a"]', "expected tables"),
+        ('max = "1", request = [{}]', f"request[0]: expected one of {REQUEST}, and one"),
+        ('max = "1", request = [{ bytes = true }]', "and one of each, per_thousand, per_million"),
+        ('max = "1", request = [{ each = "1" }]', "request[0]: expected one of"),
+        ('max = "1", request = [{ bytes = false, each = "1" }]', "bytes = false: expected true"),
+        ('max = "1", request = [{ number = "a", each = "1" }]', 'number = "a": expected a JSON'),
+        ('max = "1", request = [{ number = "/~2", each = "1" }]', '"~" is written "~0"'),
+        ('max = "1", request = [{ items = 5, each = "1" }]', "items = 5: expected a JSON pointer"),
+        ('max = "1", request = [{ header = "a", each = "1" }]', "request[0].header: unknown key"),
         (
-            'most = "1", response = [{ header = "x cost", each = "1" }]',
+            'max = "1", response = [{ header = "x cost", each = "1" }]',
             'header = "x cost": expected the name of a header field',
         ),
-        ('most = "1", request = [{ bytes = true, each = 1 }]', "each = 1: expected credits"),
+        ('max = "1", request = [{ bytes = true, each = 1 }]', "each = 1: expected credits"),
         (
-            'most = "1", request = [{ bytes = true, each = "1e3" }]',
+            'max = "1", request = [{ bytes = true, each = "1e3" }]',
             'each = "1e3": expected credits',
         ),
-        ('most = "1", request = [{ bytes = true, a = 1 }]', "request[0].a: unknown key"),
-        (f'most = "1", usage = "cohere", {MODEL}', 'usage = "cohere": expected "openai" or'),
-        (f'most = "1", {MODEL}', "model: there is no usage to be paid for"),
-        ('most = "1", usage = "openai"', "model: there is none with a price"),
+        ('max = "1", request = [{ bytes = true, a = 1 }]', "request[0].a: unknown key"),
+        (f'max = "1", usage = "cohere", {MODEL}', 'usage = "cohere": expected "openai" or'),
+        (f'max = "1", {MODEL}', "model: there is no usage to be paid for"),
+        ('max = "1", usage = "openai"', "model: there is none with a price"),
         (
-            f'most = "1", usage = "openai", {MODEL}, response = [{TERM}]',
+            f'max = "1", usage = "openai", {MODEL}, response = [{TERM}]',
             "response: the answer's price is its usage; write one of the two",
         ),
         (
-            f'most = "1", usage = "openai", short = "cut", {MODEL}',
-            'short = "cut": expected "lower"',
+            f'max = "1", usage = "openai", on_short_credit = "cut", {MODEL}',
+            'on_short_credit = "cut": expected "lower"',
         ),
         (
-            f'most = "1", usage = "openai", bytes_per_token = 0, {MODEL}',
+            f'max = "1", usage = "openai", bytes_per_token = 0, {MODEL}',
             "bytes_per_token = 0: expected a whole number from 1 to 64",
         ),
-        (f'most = "1", usage = "openai", allow = "ttl", {MODEL}', 'allow = "ttl": expected a list'),
-        ('most = "1", usage = "openai", model.m.output = "1"', "model.m.input: missing"),
+        (f'max = "1", usage = "openai", allow = "ttl", {MODEL}', 'allow = "ttl": expected a list'),
+        ('max = "1", usage = "openai", model.m.output = "1"', "model.m.input: missing"),
         (
-            'most = "1", usage = "openai", model."gpt-4o*".input = "1"',
+            'max = "1", usage = "openai", model."gpt-4o*".input = "1"',
             'model."gpt-4o*".output: missing; expected credits for a million tokens, such as',
         ),
         (
-            f'most = "1", usage = "openai", {MODEL}, model.n = {{ input = "1", output = 5 }}',
+            f'max = "1", usage = "openai", {MODEL}, model.n = {{ input = "1", output = 5 }}',
             "model.n.output = 5: expected credits for a million tokens",
         ),
         (
-            'most = "1", usage = "openai", model.m = { input = "1", context_tokens = true }',
+            'max = "1", usage = "openai", model.m = { input = "1", context_tokens = true }',
             "context_tokens = true: expected a whole number",
         ),
         (
-            'most = "1", usage = "openai", model.m = { input = "1", ouput = "2" }',
+            'max = "1", usage = "openai", model.m = { input = "1", ouput = "2" }',
             'model.m.ouput: unknown key; did you mean "output"?',
         ),
         (
-            f'most = "1", step = "1.5", usage = "openai", {MODEL}',
+            f'max = "1", step = "1.5", usage = "openai", {MODEL}',
             "price: step: 1.50, and a whole call at most 1.00",
         ),
         (
-            'most = "1", usage = "openai", model."" = { input = "1" }',
+            'max = "1", usage = "openai", model."" = { input = "1" }',
             "expected the name of a model",
         ),
         (
-            'most = "1", usage = "openai", model."ü" = { input = "1" }',
+            'max = "1", usage = "openai", model."ü" = { input = "1" }',
             "expected the name of a model",
         ),
-        (f'most = "1", usage = "openai", model.{"m" * 129}.input = "1"', "1 to 128 printable"),
+        (f'max = "1", usage = "openai", model.{"m" * 129}.input = "1"', "1 to 128 printable"),
     ],
 )
 def test_mistakes_are_told_with_their_place(inside: str, said: str) -> None:
@@ -113,10 +113,10 @@ def test_mistakes_are_told_with_their_place(inside: str, said: str) -> None:
 
 @pytest.mark.parametrize(
     "inside",
-    [f'most = "1", call = "1", step = "1", usage = "openai", {MODEL}',
-     f'most = "1", step = "1", response = [{TERM}]',
-     'most = "1", request = [{ bytes = true, each = "1000000" }]',
-     'most = "1", usage = "openai", model.m = { input = "1", output = "0", context_tokens = 1 }'],
+    [f'max = "1", call = "1", step = "1", usage = "openai", {MODEL}',
+     f'max = "1", step = "1", response = [{TERM}]',
+     'max = "1", request = [{ bytes = true, each = "1000000" }]',
+     'max = "1", usage = "openai", model.m = { input = "1", output = "0", context_tokens = 1 }'],
 )  # fmt: skip
 def test_what_is_just_within_bounds_is_no_mistake(inside: str) -> None:
     """A step goes with tokens and with bytes, and a bound may be reached."""
@@ -144,16 +144,16 @@ SAID = [
     ),
     ('request = { bytes = true, each = "1" }', "expected tables, each headed [[tool.t.price.re"),
     (
-        f'usage = "open-ai", short = "refuse", step = "0.1", {MODEL}',
+        f'usage = "open-ai", on_short_credit = "refuse", step = "0.1", {MODEL}',
         'price.usage = "open-ai": expected "openai" or "anthropic" or "gemini"',
     ),
     (
-        f'usag = "openai", short = "refuse", bytes_per_token = 4, allow = [], {MODEL}',
+        f'usag = "openai", on_short_credit = "refuse", bytes_per_token = 4, allow = [], {MODEL}',
         'price.usag: unknown key; did you mean "usage"?',
     ),
     (
-        f'short = "refuse", {MODEL}',
-        "price: model, short: there is no usage to be paid for; write how it is stated",
+        f'on_short_credit = "refuse", {MODEL}',
+        "price: model, on_short_credit: there is no usage to be paid for; write how it is stated",
     ),
     ('usage = "openai", model = 5', "price.model = 5: expected a table: [tool.t.price.model]"),
     ('usage = "openai", modle.m.input = "1"', 'price.modle: unknown key; did you mean "model"?'),
@@ -164,13 +164,13 @@ SAID = [
 @pytest.mark.parametrize(("inside", "said"), SAID)
 def test_one_mistake_is_told_once(inside: str, said: str) -> None:
     """What follows from it is no mistake besides, and every key that is possible is named."""
-    (problem,) = tariff_of(f'price = {{ most = "1", {inside} }}')[1]
+    (problem,) = tariff_of(f'price = {{ max = "1", {inside} }}')[1]
     assert said in problem
 
 
 def test_a_rate_that_is_no_amount_is_told_with_one_example() -> None:
     """How to write it, and nothing that contradicts it."""
-    (problem,) = tariff_of('price = { most = "1", request = [{ bytes = true, each = "1e3" }] }')[1]
+    (problem,) = tariff_of('price = { max = "1", request = [{ bytes = true, each = "1e3" }] }')[1]
     assert problem == (
         'tool.t.price.request[0].each = "1e3": expected credits as a text such as "0.002", '
         'at most "1000000.00" (write digits, with at most six decimals)'
@@ -179,7 +179,7 @@ def test_a_rate_that_is_no_amount_is_told_with_one_example() -> None:
 
 def test_what_answers_nothing_is_said_to_cost_nothing() -> None:
     """Forgotten, an answer would be free, and as long as it likes."""
-    forgotten = 'price = { most = "1", usage = "openai", model.m.input = "1" }'
+    forgotten = 'price = { max = "1", usage = "openai", model.m.input = "1" }'
     (problem,) = tariff_of(forgotten)[1]
     assert problem.endswith(
         ".output: missing; expected credits for a million tokens, such as "

@@ -23,9 +23,9 @@ Write = Callable[[str], Path]
 TERMS = """\
 [tool."search.web".price]
 call = "0.001"
-most = "0.5"
+max = "0.5"
 step = "0.01"
-hang_up = "drain"
+on_disconnect = "drain"
 
 [[tool."search.web".price.request]]
 items = "/queries"
@@ -54,9 +54,9 @@ per_thousand = "0.1"
 
 USAGE = """\
 [tool."search.web".price]
-most = "2"
+max = "2"
 usage = "anthropic"
-short = "refuse"
+on_short_credit = "refuse"
 bytes_per_token = 4
 allow = ["service_tier", "ttl"]
 
@@ -64,7 +64,7 @@ allow = ["service_tier", "ttl"]
 input = "3"
 output = "15"
 cached = "0.3"
-written = "3.75"
+cache_write = "3.75"
 context_tokens = 200_000
 output_tokens = 64_000
 
@@ -80,7 +80,7 @@ def test_every_term_of_a_price_arrives(write: Write, whole: str) -> None:
     tool = load(write(f"{text}\n{TERMS}")).tools[0]
     assert tool.tariff == Tariff(
         call=1000,
-        most=500_000,
+        max_cost=500_000,
         request=(
             ItemsTerm(2000 * MILLION, ("queries",)),
             BytesTerm(500_000),
@@ -92,7 +92,7 @@ def test_every_term_of_a_price_arrives(write: Write, whole: str) -> None:
             TrailerTerm(100_000_000, ("x-rows",)),
         ),
         step=10_000,
-        hang_up="drain",
+        on_disconnect="drain",
     )
     assert tool.price == 500_000
 
@@ -109,22 +109,25 @@ def test_every_word_on_models_arrives(write: Write, whole: str) -> None:
         4,
         ("service_tier", "ttl"),
     )
-    assert tool.tariff == Tariff(call=0, most=2_000_000, usage=usage, hang_up="drain")
+    assert tool.tariff == Tariff(call=0, max_cost=2_000_000, usage=usage, on_disconnect="drain")
 
 
 def test_a_silent_price_has_the_documented_defaults() -> None:
     """A call whose answer states nothing at its end is given up with its client."""
-    tariff, problems = tariff_of('price = { most = "1", request = [{ bytes = true, each = "1" }] }')
+    tariff, problems = tariff_of('price = { max = "1", request = [{ bytes = true, each = "1" }] }')
     assert problems == []
     assert tariff == Tariff(0, MILLION, request=(BytesTerm(10**12),))
-    assert (tariff.step, tariff.hang_up) == (0, "cancel")
+    assert (tariff.step, tariff.on_disconnect) == (0, "cancel")
     model = 'model.m = { input = "1", output = "2" }'
-    tariff, problems = tariff_of(f'price = {{ most = "1", usage = "gemini", {model} }}')
+    tariff, problems = tariff_of(f'price = {{ max = "1", usage = "gemini", {model} }}')
     assert problems == []
     assert tariff is not None
-    assert tariff.hang_up == "drain"
+    assert tariff.on_disconnect == "drain"
     assert tariff.usage is not None
-    assert (tariff.usage.short, tariff.usage.bytes_per_token) == ("lower", limits.bytes_per_token)
+    assert (tariff.usage.on_short_credit, tariff.usage.bytes_per_token) == (
+        "lower",
+        limits.bytes_per_token,
+    )
 
 
 @pytest.mark.parametrize("text", ['price = "0.01"', "price = 5", "price = [1]", ""])
@@ -146,7 +149,7 @@ def test_a_rate_is_exact_or_refused(micro: int, unit: str) -> None:
     scale = {"each": MILLION, "per_thousand": 1000, "per_million": 1}[unit]
     micro = min(micro, limits.quota_micro_max)
     term = f'{{ bytes = true, {unit} = "{format_credits(micro)}" }}'
-    tariff, problems = tariff_of(f'price = {{ most = "1", request = [{term}] }}')
+    tariff, problems = tariff_of(f'price = {{ max = "1", request = [{term}] }}')
     assert tariff is not None
     if micro * scale > limits.rate_micro_max:
         assert len(problems) == 1
@@ -159,32 +162,32 @@ def test_there_are_only_so_many_terms_and_models() -> None:
     """The bounds that a call's pricing is measured with."""
     for count, more in ((limits.price_terms_max, 0), (limits.price_terms_max + 1, 1)):
         terms = ", ".join([TERM] * count)
-        _, problems = tariff_of(f'price = {{ most = "1", request = [{terms}] }}')
+        _, problems = tariff_of(f'price = {{ max = "1", request = [{terms}] }}')
         assert len(problems) == more
     for count, more in ((limits.price_models_max, 0), (limits.price_models_max + 1, 1)):
         model = '{ input = "1", output = "0" }'
         models = ", ".join(f"m{number} = {model}" for number in range(count))
-        text = f'price = {{ most = "1", usage = "openai", model = {{ {models} }} }}'
+        text = f'price = {{ max = "1", usage = "openai", model = {{ {models} }} }}'
         assert len(tariff_of(text)[1]) == more
 
 
 @pytest.mark.parametrize(
     ("price", "told"),
     [
-        ('most = "0"', ["tool.t.price: most: nothing is paid"]),
-        ('most = "0", call = "1"', ["tool.t.price: most: nothing is paid"]),
+        ('max = "0"', ["tool.t.price: max: nothing is paid"]),
+        ('max = "0", call = "1"', ["tool.t.price: max: nothing is paid"]),
         (
-            'most = "0.999999", call = "1"',
-            ["tool.t.price: most: 0.999999, and a call alone costs 1.00"],
+            'max = "0.999999", call = "1"',
+            ["tool.t.price: max: 0.999999, and a call alone costs 1.00"],
         ),
-        ('most = "1", call = "1"', []),
+        ('max = "1", call = "1"', []),
     ],
 )
 def test_most_covers_a_call_and_is_not_nothing(price: str, told: list[str]) -> None:
-    """Both amounts are named; of a `most` that is missing only that is told."""
+    """Both amounts are named; of a `max` that is missing only that is told."""
     assert tariff_of(f"price = {{ {price}, request = [{TERM}] }}")[1] == told
     (problem,) = tariff_of(f'price = {{ call = "1", request = [{TERM}] }}')[1]
-    assert problem.startswith("tool.t.price.most: missing")
+    assert problem.startswith("tool.t.price.max: missing")
 
 
 json_values = st.recursive(
@@ -192,9 +195,7 @@ json_values = st.recursive(
     lambda parts: (
         st.lists(parts, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                ["most", "request", "response", "usage", "model", "bytes", "each", "m"]
-            ),
+            st.sampled_from(["max", "request", "response", "usage", "model", "bytes", "each", "m"]),
             parts,
             max_size=4,
         )
@@ -202,7 +203,7 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["most", "call", "request", "response", "usage", "model",
+@given(st.dictionaries(st.sampled_from(["max", "call", "request", "response", "usage", "model",
                                         "step"]), json_values))  # fmt: skip
 def test_anything_under_a_price_is_a_tariff_or_a_mistake_that_is_told(
     table: dict[str, object],
@@ -213,22 +214,22 @@ def test_anything_under_a_price_is_a_tariff_or_a_mistake_that_is_told(
     tariff = read_tariff(tool)
     assert tariff is not None
     assert problems or (
-        type(tariff.most) is int
-        and 0 <= tariff.most <= limits.price_micro_max
+        type(tariff.max_cost) is int
+        and 0 <= tariff.max_cost <= limits.price_micro_max
         and all(0 <= term.rate <= limits.rate_micro_max for term in tariff.request)
     )
 
 
 def test_a_mistake_in_a_price_refuses_the_file(write: Write, whole: str) -> None:
     """It is told with the tool's name, beside all others."""
-    text = whole.replace('price = "0.01"', 'price = { most = "1" }')
+    text = whole.replace('price = "0.01"', 'price = { max = "1" }')
     with pytest.raises(ConfigurationError, match=r'tool\."search\.web"\.price: expected request'):
         load(write(text))
 
 
 def test_an_overrun_may_be_charged() -> None:
     """Where an answer states its cost; by itself it ends the branch."""
-    text = 'price = { most = "1", response = [{ header = "x", each = "1" }]%s }'
+    text = 'price = { max = "1", response = [{ header = "x", each = "1" }]%s }'
     for more, said in (("", "end"), (', on_overrun = "charge"', "charge")):
         tariff, problems = tariff_of(text % more)
         assert not problems

@@ -34,7 +34,7 @@ def test_entries_have_the_policy_s_numbers(tmp_path: Path) -> None:
     assert [entry.index for entry in site.entries] == list(range(len(config.tools)))
     entry = site.find(b"POST", b"/v1/embeddings", b"a")
     assert entry is not None
-    assert (entry.name, entry.judges_body) == ("embeddings.create", True)
+    assert (entry.name, entry.decides_on_body) == ("embeddings.create", True)
     assert site.find(b"GET", b"/nowhere", b"a") is None
     for carrier, token in ((b"authorization", b"Bearer t"), (b"x-api-key", b"t")):
         assert site.tokens.find([(carrier, token)], b"") == b"t"

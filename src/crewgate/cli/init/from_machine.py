@@ -172,7 +172,7 @@ def ledger_section(first: Config, url: str | None, *, per_machine: bool) -> dict
         if url:
             raise ConfigurationError("--ledger or --budgets per-machine: one of them")
         own = {"url": "sqlite:state/ledger.db", "per_machine": True}
-        return own | _away(first.ledger)
+        return own | _on_unavailable(first.ledger)
     if url is None and first.ledger.engine == "sqlite":
         raise ConfigurationError(
             f"{first.path}: its budgets are in a file, which is one machine's: each branch could "
@@ -193,16 +193,17 @@ def ledger_section(first: Config, url: str | None, *, per_machine: bool) -> dict
         shared["password_file"] = str(first.ledger.password_file)
     if url is None and first.ledger.durability != "single":
         shared["durability"] = first.ledger.durability
-    return shared | _away(first.ledger)
+    return shared | _on_unavailable(first.ledger)
 
 
-def _away(ledger: LedgerConfig) -> dict[str, Any]:
+def _on_unavailable(ledger: LedgerConfig) -> dict[str, Any]:
     """What each machine may spend while its ledger does not answer, whichever that is."""
-    if not ledger.lent_max:
+    most = ledger.overdraft_micro_max
+    if not most:
         return {}
-    if ledger.lent_max == limits.quota_micro_max:
-        return {"away": "open"}
-    return {"away": "bounded", "away_credits": format_credits(ledger.lent_max)}
+    if most == limits.quota_micro_max:
+        return {"on_unavailable": "open"}
+    return {"on_unavailable": "bounded", "overdraft_credits": format_credits(most)}
 
 
 def changes(first: Config, second: Config, further: DerivedConfig) -> Iterator[str]:

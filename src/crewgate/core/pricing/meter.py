@@ -84,7 +84,7 @@ class CostMeter:
     def max_cost(self) -> int:
         """What the call can cost at most, as far as its request tells."""
         if self.request is None:
-            return self.tariff.most if self.tariff.response else self.request_cost
+            return self.tariff.max_cost if self.tariff.response else self.request_cost
         written = self.request.written * self.request.choices
         charges = (*self._charges, *self._to_read(), (self.request.model.output, written))
         return cost(self.tariff.call, charges)
@@ -179,7 +179,7 @@ class CostMeter:
         if self.request is None:
             return ()
         model = self.request.model
-        return ((max(model.input, model.cached, model.written), self.request.read),)
+        return ((max(model.input, model.cached, model.cache_write), self.request.read),)
 
     def _is_stated(self, *, complete: bool) -> bool:
         usage, reading = self.tariff.usage, self._reading
@@ -194,7 +194,7 @@ class CostMeter:
         """Whether what an unfinished answer costs follows from what has come of it."""
         if self.tariff.usage is not None:
             # Without a step a model may have thought unseen, and that is paid for in full.
-            guesses = self.grows or self.tariff.hang_up == "cancel"
+            guesses = self.grows or self.tariff.on_disconnect == "cancel"
             return guesses and self._reading.streams and not self._reading.is_dark
         return all(
             term.is_counted or number in self._reading.stated

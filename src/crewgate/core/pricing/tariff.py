@@ -32,7 +32,7 @@ class ModelRates(msgspec.Struct, frozen=True):
     input: int
     output: int
     cached: int
-    written: int  # into the provider's cache
+    cache_write: int  # into the provider's cache
     context_tokens: int = 0
     output_tokens: int = 0
 
@@ -46,14 +46,14 @@ class ModelRates(msgspec.Struct, frozen=True):
 class UsagePricing(msgspec.Struct, frozen=True):
     """Prices by the usage that a language model's server states.
 
-    `short` says what becomes of a call when the credit left does not pay for all that it may
-    answer. `bytes_per_token` guesses the tokens of a stream that has not stated them yet. `allow`
-    are members of a request that pass although they may change its price.
+    `on_short_credit` says what becomes of a call when the credit left does not pay for all that it
+    may answer. `bytes_per_token` guesses the tokens of a stream that has not stated them yet.
+    `allow` are members of a request that pass although they may change its price.
     """
 
     dialect: LLMDialect
     models: tuple[ModelRates, ...]
-    short: ShortCreditPolicy = "lower"
+    on_short_credit: ShortCreditPolicy = "lower"
     bytes_per_token: int = limits.bytes_per_token
     allow: tuple[str, ...] = ()
 
@@ -64,21 +64,21 @@ class UsagePricing(msgspec.Struct, frozen=True):
 
 
 class Tariff(msgspec.Struct, frozen=True):
-    """A price that is not fixed. `call` is for each call, whatever it is; `most` for any.
+    """A price that is not fixed. `call` is for each call, whatever it is; `max_cost` for any.
 
     With a `step` an answer that streams is not paid for in full beforehand: its reservation grows
-    by so much at a time. `hang_up` says what becomes of a call whose client has gone, `on_overrun`
-    what becomes of an answer that states more than was reserved: its branch is ended, or charged
-    out of what it has left, and ended only if that does not pay for it.
+    by so much at a time. `on_disconnect` says what becomes of a call whose client has gone,
+    `on_overrun` what becomes of an answer that states more than was reserved: its branch is ended,
+    or charged out of what it has left, and ended only if that does not pay for it.
     """
 
     call: int
-    most: int
+    max_cost: int
     request: tuple[PriceTerm, ...] = ()
     response: tuple[PriceTerm, ...] = ()
     usage: UsagePricing | None = None
     step: int = 0
-    hang_up: DisconnectPolicy = "cancel"
+    on_disconnect: DisconnectPolicy = "cancel"
     on_overrun: OverrunPolicy = "end"
 
     @property

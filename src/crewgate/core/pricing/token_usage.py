@@ -22,7 +22,7 @@ class TokenUsage(NamedTuple):
 
     def charges(self, model: ModelRates) -> list[tuple[int, int]]:
         """Rates and units."""
-        rates = model.input, model.cached, model.written, model.output
+        rates = model.input, model.cached, model.cache_write, model.output
         return list(zip(rates, self, strict=True))
 
 

@@ -81,7 +81,7 @@ class Gateway:
         entry = pending.entry
         if exchange.upgrades:
             self._refuse_after(pending, Reason.UPGRADE)
-        elif entry is None or not (entry.judges_body or entry.tariff):
+        elif entry is None or not (entry.decides_on_body or entry.tariff):
             return self._authorise(pending)
         elif (crew := self._crew_of(pending)) is not None:
             if not exchange.complete and entry.reads_body:

@@ -56,7 +56,12 @@ class PricedRequest:
     def lower(self, credit: int) -> bool:
         """Bound the answer to what so many micro-credits pay for; False if that is no answer."""
         request, prices = self.meter.request, self.meter.tariff.usage
-        if request is None or prices is None or prices.short != "lower" or not self._document:
+        if (
+            request is None
+            or prices is None
+            or prices.on_short_credit != "lower"
+            or not self._document
+        ):
             return False
         tokens = self.meter.tokens_for(credit)
         if not limits.lowered_tokens_min <= tokens < request.written:
@@ -159,7 +164,7 @@ def price(
             hides = llm_request.ask_for_usage(document, path)
     meter = CostMeter(tariff, charges, asked, hides_usage=hides, count=outline, room=_answers)
     priced = PricedRequest(meter, body if document is None else document.written(), document)
-    most = tariff.most
+    most = tariff.max_cost
     if meter.request_cost > most or (meter.max_cost > most and not priced.lower(most)):
         raise RequestRefusedError(
             UNPRICED,

@@ -143,13 +143,13 @@ class ResponseMetering:
             return True
         tariff, price = self.meter.tariff, self._permit.price_micro
         if due <= price:
-            is_near = price - due < tariff.step // 2 and price + tariff.step <= tariff.most
+            is_near = price - due < tariff.step // 2 and price + tariff.step <= tariff.max_cost
             if is_near and self.meter.grows:
                 self._permit.grow(tariff.step)
             return True
-        if not self.meter.grows or due > tariff.most:
+        if not self.meter.grows or due > tariff.max_cost:
             return False
-        more = min(max(tariff.step, due - price), tariff.most - price)
+        more = min(max(tariff.step, due - price), tariff.max_cost - price)
         return self._permit.grow(more) or self._permit.grow(due - price)
 
     @property
@@ -161,7 +161,7 @@ class ResponseMetering:
 
     def _draw_for_next(self, call: "ProxiedCall", more: int) -> None:
         """Draw credit for the next chunk; nothing more is read of the response meanwhile."""
-        tariff, left = self.meter.tariff, self.meter.tariff.most - self._permit.price_micro
+        tariff, left = self.meter.tariff, self.meter.tariff.max_cost - self._permit.price_micro
         if self._refusal is None and self._top_up.is_late:
             self._refusal = self._top_up.why_late
         is_stuck = not self._permit.has_reservation or more > left or not self.meter.grows
@@ -226,7 +226,7 @@ class ResponseMetering:
     def reads_on(self, call: "ProxiedCall") -> bool:
         """Go on without the client if the response's end states the cost; False to end the call."""
         stream, tariff = call.stream, self.meter.tariff
-        is_wanted = tariff.hang_up == "drain" and tariff.reads_answer
+        is_wanted = tariff.on_disconnect == "drain" and tariff.reads_answer
         if not is_wanted or call.over or self._reads_on or stream is None or call.is_uploading:
             return False
         self._reads_on = True

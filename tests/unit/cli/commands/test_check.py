@@ -136,7 +136,7 @@ def test_a_model_that_needs_a_limit_of_its_clients_is_told(run: Run, fresh: Path
     text = fresh.read_text()
 
     def about(usage: str, model: str) -> list[str]:
-        price = f'price = {{ usage = "{usage}", most = "1", model."m-*" = {{ {model} }} }}'
+        price = f'price = {{ usage = "{usage}", max = "1", model."m-*" = {{ {model} }} }}'
         fresh.write_text(text.replace('price = "0.01"', price, 1))
         return [told for told in check(run, fresh)[1] if "output_tokens" in told]
 

@@ -181,7 +181,12 @@ def test_however_the_file_is_written(first: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("given", [("--ledger", URL), ("--budgets", "per-machine")])
 @pytest.mark.parametrize(
-    "away", ['away = "bounded"\naway_credits = "50.000001"', 'away = "open"', 'away = "closed"']
+    "away",
+    [
+        'on_unavailable = "bounded"\noverdraft_credits = "50.000001"',
+        'on_unavailable = "open"',
+        'on_unavailable = "closed"',
+    ],
 )
 def test_what_may_be_spent_without_a_ledger_is_kept(
     first: Path, tmp_path: Path, given: tuple[str, ...], away: str
@@ -189,8 +194,8 @@ def test_what_may_be_spent_without_a_ledger_is_kept(
     """Whichever ledger the further machine has."""
     first.write_text(first.read_text().replace("[ledger]\n", f"[ledger]\n{away}\n"))
     assert init(tmp_path / "second", first, *given).exit_code == 0
-    lent = load(tmp_path / "second" / "crewgate.toml").ledger.lent_max
-    assert lent == load(first).ledger.lent_max
+    lent = load(tmp_path / "second" / "crewgate.toml").ledger.overdraft_micro_max
+    assert lent == load(first).ledger.overdraft_micro_max
 
 
 def test_only_the_example_s_tool_server_is_another(first: Path, tmp_path: Path) -> None:

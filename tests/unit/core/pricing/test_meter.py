@@ -41,7 +41,7 @@ def delta(text: str) -> bytes:
 def test_a_call_is_reserved_at_its_dearest() -> None:
     """All that it may read, at the dearest rate for that, and all that it may write."""
     tariff = Tariff(2, 10**9, usage=by_usage())
-    dear = rated(input=MILLION, cached=3 * MILLION, written=2 * MILLION)
+    dear = rated(input=MILLION, cached=3 * MILLION, cache_write=2 * MILLION)
     meter = CostMeter(tariff, [(MILLION, 5)], asking(dear, choices=2))
     assert (meter.request_cost, meter.max_cost, meter.bound) == (7, 7 + 30 + 2000, 7 + 30 + 2000)
     assert termed(HEADER).bound == 1000
@@ -72,7 +72,7 @@ def test_credit_pays_for_the_tokens_that_it_is_said_to(
     credit: int, read: int, answered: int, choices: int, size: int, units: Fraction
 ) -> None:
     """So many are within the credit, all roundings included, and one more would not be."""
-    model = rated(input=read, output=answered, cached=0, written=0)
+    model = rated(input=read, output=answered, cached=0, cache_write=0)
     tariff = Tariff(3, 10**9, usage=by_usage("openai", model))
     request = asking(model, read=size, choices=choices)
     meter = CostMeter(tariff, [(12_345, units)], request)
@@ -241,8 +241,8 @@ def test_a_models_answer_that_cannot_be_guessed_at_costs_all_that_it_may() -> No
         ("cancel", 0, STREAM, 2 + 10 + 40),
         ("cancel", 20, coded, 500),
     ]
-    for hang_up, step, headers, owed in calls:
-        tariff = Tariff(2, 10**4, usage=by_usage(), step=step, hang_up=hang_up)
+    for on_disconnect, step, headers, owed in calls:
+        tariff = Tariff(2, 10**4, usage=by_usage(), step=step, on_disconnect=on_disconnect)
         meter = CostMeter(tariff, [], asking())
         meter.begin(200, headers)
         list(meter.feed(delta("hello world")))

@@ -240,7 +240,7 @@ def test_any_answer_states_counts_or_nothing_or_is_an_error(
 
 def test_each_kind_of_token_has_its_rate() -> None:
     """Read, cached, stored and answered, in that order."""
-    model = rated(input=1, cached=2, written=3, output=4)
+    model = rated(input=1, cached=2, cache_write=3, output=4)
     assert TokenUsage(10, 20, 30, 40).charges(model) == [(1, 10), (2, 20), (3, 30), (4, 40)]
     assert TokenUsage().charges(rated()) == [
         (MILLION, 0),

@@ -285,7 +285,7 @@ def test_no_other_refusal_lowers_a_call(denial: Denial) -> None:
 
 def test_a_tool_may_refuse_instead_of_lowering() -> None:
     """The client's bound is then never changed."""
-    usage = by_usage(short="refuse")
+    usage = by_usage(on_short_credit="refuse")
     assert not price(Tariff(0, 10**6, usage=usage), request(), plain(CHAT)).lower(SIZE + 500)
     tariff = Tariff(0, SIZE + 500, usage=usage)
     assert "it may cost" in refusal(lambda: price(tariff, request(), plain(CHAT)))

@@ -455,7 +455,7 @@ def test_what_a_client_that_has_gone_owes_is_drawn_for_as_well(
     tmp_path: Path, *, cancelled: bool
 ) -> None:
     """Once its answer was heard to the end; the server is let go, and the worker may end."""
-    drained = msgspec.structs.replace(CHARGED, hang_up="drain")
+    drained = msgspec.structs.replace(CHARGED, on_disconnect="drain")
     world = World(tmp_path, drained, (b"x-cost", b"120"), price=50)
     world.permit.lease, world.permit.branch_unspent_micro = 10, 1000
     world.call.lost()

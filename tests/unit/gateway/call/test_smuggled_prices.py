@@ -13,10 +13,12 @@ from crewgate.gateway.call.request_pricing import PricedRequest, price
 from crewgate.server import Request
 
 MODEL = ModelRates(
-    "m-*", input=1_000_000, output=1_000_000_000, cached=0, written=0, output_tokens=4000
+    "m-*", input=1_000_000, output=1_000_000_000, cached=0, cache_write=0, output_tokens=4000
 )
-CHEAP = ModelRates("m-4*", input=1, output=1, cached=1, written=1, output_tokens=4000)
-EXACT = ModelRates("m-4", input=1, output=10_000_000_000, cached=1, written=1, output_tokens=4000)
+CHEAP = ModelRates("m-4*", input=1, output=1, cached=1, cache_write=1, output_tokens=4000)
+EXACT = ModelRates(
+    "m-4", input=1, output=10_000_000_000, cached=1, cache_write=1, output_tokens=4000
+)
 WORD = 1000  # micro-credits of each token that MODEL answers
 
 

@@ -55,8 +55,8 @@ def test_a_ledger_that_is_down_costs_new_credit_alone(
 def test_a_machine_may_lend_itself_what_its_operator_allows(
     tmp_path: Path, database: Server
 ) -> None:
-    """`away = "bounded"`: so much and no more, on this machine; charged when the ledger is back."""
-    more = 'away = "bounded"\naway_credits = "20"\n'
+    """`on_unavailable = "bounded"`: so much, on this machine; charged when the ledger is back."""
+    more = 'on_unavailable = "bounded"\noverdraft_credits = "20"\n'
     with fleet(tmp_path, 1, on=database, more=more) as one:
         (machine,) = one.machines
         token, strange = one.token("300"), one.token("300")
