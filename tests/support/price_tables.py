@@ -1,8 +1,11 @@
 """Prices as a configuration says them."""
 
 import tomllib
+from collections.abc import Mapping
+from typing import Any, cast
 
-from crewgate.config.prices import read_tariff
+from crewgate.config.declaration import TableType
+from crewgate.config.prices import PriceKeys
 from crewgate.config.section import Section
 from crewgate.core.pricing.tariff import Tariff
 
@@ -11,6 +14,11 @@ TERM = '{ bytes = true, each = "1" }'
 
 def tariff_of(text: str) -> tuple[Tariff | None, list[str]]:
     """What a tool's table says, and what is wrong with it."""
+    return read(tomllib.loads(text))
+
+
+def read(tool: dict[str, Any]) -> tuple[Tariff | None, list[str]]:
+    """The same of a document."""
     problems: list[str] = []
-    tool = Section(tomllib.loads(text), "tool.t", problems)
-    return read_tariff(tool), problems
+    found = TableType(PriceKeys).read(Section(tool, "tool.t", problems), {})
+    return cast("Mapping[str, Any]", found or {}).get("tariff"), problems

@@ -1,33 +1,32 @@
 """The operator's TOML file as frozen structs.
 
-`load` reads the file, `decode` and the section modules read the keys, `validate` checks the rules
-between sections. A key that Crewgate does not know is an error.
+Each table has a struct, whose fields declare its keys (`declaration`): what a value may be, what it
+means, its default, and whether a change waits for a restart. `load` reads a file by them, and
+`validate` checks the rules between tables. `reference` makes the documentation and a JSON schema of
+them. A key that Crewgate does not know is an error.
+
+To add a key, add a field to the struct of its table, and use the field.
 """
 
-from crewgate.config.ca import CAConfig, ControlConfig, RemoteCAConfig
+from crewgate.config.ca import CAConfig, RemoteCAConfig
 from crewgate.config.cluster import ClusterConfig, HostPort
-from crewgate.config.crossing_model import CrossingConfig
+from crewgate.config.crew import CrewConfig
+from crewgate.config.crossing import CrossingConfig
+from crewgate.config.ledger import Durability, LedgerConfig
+from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.load import load
-from crewgate.config.model import (
-    AuditConfig,
-    AuditSync,
-    Config,
-    CORSConfig,
+from crewgate.config.model import Config
+from crewgate.config.ocsp import OCSPMode, ResponderConfig
+from crewgate.config.origin import UpstreamOrigin
+from crewgate.config.resources import AuditConfig, AuditSync, LimitsConfig, TableConfig
+from crewgate.config.tool import CORSConfig, ToolConfig
+from crewgate.config.upstream import (
     CredentialConfig,
-    CrewConfig,
-    Durability,
     HealthCheckConfig,
-    LedgerConfig,
-    LimitsConfig,
-    ListenerConfig,
-    TableConfig,
-    ToolConfig,
     UpstreamConfig,
-    UpstreamOrigin,
     UpstreamProtocol,
     UpstreamTLS,
 )
-from crewgate.config.ocsp import OCSPMode, ResponderConfig
 
 __all__ = [
     "AuditConfig",

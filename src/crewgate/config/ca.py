@@ -1,14 +1,17 @@
-"""The internal CA and the control API, as a configuration names them; opens nothing."""
+"""[ca]: the internal CA, and the machine that has its key, if that is another; opens nothing."""
 
 from pathlib import Path
-from typing import cast
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
 
 from crewgate import limits
-from crewgate.config.ocsp import ResponderConfig
+from crewgate.config import values
+from crewgate.config.declaration import Group, Key, TableType
+from crewgate.config.ocsp import ResponderConfig, ResponderKeys
 from crewgate.config.section import Section, ValueType
+from crewgate.config.values import FilePath, HostName
 
 
 class RemoteCAConfig(msgspec.Struct, frozen=True):
@@ -26,6 +29,52 @@ class RemoteCAConfig(msgspec.Struct, frozen=True):
         return self.url
 
 
+def _url(value: object) -> str:
+    if not isinstance(value, str) or len(value) > limits.ocsp_url_chars_max:
+        raise ValueError
+    parts = urlsplit(value)
+    is_place = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+    if not is_place or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError
+    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError
+    return f"https://{parts.netloc}"
+
+
+_URL = ValueType('"https://HOST:PORT", without path, user or query', _url)
+
+
+class _RemoteKeys(msgspec.Struct, frozen=True):
+    """The keys of [ca] that name another machine's control API."""
+
+    control: Annotated[
+        str | None,
+        _URL,
+        "Control API of the machine that has the CA's key.",
+        Key(absent="this machine has it"),
+    ] = None
+    control_certificate: Annotated[
+        FilePath | None,
+        "PEM file: the gateway's certificate that the machine at `control` is shown.",
+        Key(absent="that of [cluster]"),
+    ] = None
+    control_key: Annotated[
+        FilePath | None, "PEM file: its private key.", Key(absent="that of [cluster]")
+    ] = None
+
+    def check(self, section: Section) -> None:
+        """A certificate has a key, and somebody to be shown to."""
+        if (self.control_certificate is None) != (self.control_key is None):
+            section.problem("expected control_certificate and control_key, or neither")
+        if self.control_certificate and not self.control:
+            section.problem("control_certificate: nobody is shown it; add control")
+
+    def build(self) -> dict[str, RemoteCAConfig | None]:
+        """The API, with what it is shown."""
+        shown = self.control_certificate, self.control_key
+        return {"control": RemoteCAConfig(self.control, *shown) if self.control else None}
+
+
 class CAConfig(msgspec.Struct, frozen=True):
     """The internal CA: `folder` holds its keys and register, for the control process alone.
 
@@ -33,16 +82,31 @@ class CAConfig(msgspec.Struct, frozen=True):
     all public, and so is `issuing`.
     """
 
-    folder: Path
-    root: Path
-    crl: Path
-    trust_domain: str  # of the SPIFFE IDs
-    life_seconds: int = limits.certificate_life_seconds
-    passphrase_file: Path | None = None  # of the keys; None: they are not encrypted
-    ocsp: ResponderConfig | None = None  # None: nobody is asked
-    control: RemoteCAConfig | None = (
-        None  # None: what this machine lacks comes from its peers alone
-    )
+    folder: Annotated[FilePath, "Folder of the CA's keys and register.", Key(default=Path("ca"))]
+    root: Annotated[
+        FilePath,
+        "PEM file: the root certificate that clients and gateways trust.",
+        Key(default=Path("certs/ca.pem")),
+    ]
+    crl: Annotated[
+        FilePath, "PEM file: the list of revoked certificates.", Key(default=Path("certs/crl.pem"))
+    ]
+    trust_domain: Annotated[
+        HostName,
+        "Domain of the SPIFFE IDs in certificates. A member of a cluster restarts for another.",
+    ]
+    life_seconds: Annotated[
+        int,
+        values.integer(1, limits.certificate_life_seconds_max),
+        "Life of a certificate, unless a shorter one is asked for.",
+    ] = limits.certificate_life_seconds
+    passphrase_file: Annotated[
+        FilePath | None,
+        "File with the passphrase of the CA's keys.",
+        Key(absent="they are not encrypted"),
+    ] = None
+    ocsp: Annotated[ResponderConfig | None, Group(of=TableType(ResponderKeys))] = None
+    control: Annotated[RemoteCAConfig | None, Group(of=TableType(_RemoteKeys))] = None
 
     @property
     def issuing(self) -> Path:
@@ -63,40 +127,3 @@ class CAConfig(msgspec.Struct, frozen=True):
     def register(self) -> Path:
         """The issuance database."""
         return self.folder / "issued.sqlite"
-
-
-class ControlConfig(msgspec.Struct, frozen=True):
-    """Where the control API listens; a certificate of the internal CA is always asked for."""
-
-    address: str
-    port: int
-    certificate: Path
-    key: Path
-
-
-def read_remote(section: Section, path: ValueType[Path]) -> RemoteCAConfig | None:
-    """What `[ca]` says of another machine's control API; None if it names none."""
-    file = cast("ValueType[Path | None]", path)
-    url = section.optional("control", _URL, "")
-    certificate = section.optional("control_certificate", file, None)
-    key = section.optional("control_key", file, None)
-    if (certificate is None) != (key is None):
-        section.problem("expected control_certificate and control_key, or neither")
-    if certificate and not url:
-        section.problem("control_certificate: nobody is shown it; add control")
-    return RemoteCAConfig(url, certificate, key) if url else None
-
-
-def _url(value: object) -> str:
-    if not isinstance(value, str) or len(value) > limits.ocsp_url_chars_max:
-        raise ValueError
-    parts = urlsplit(value)
-    is_place = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
-    if not is_place or not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError
-    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError
-    return f"https://{parts.netloc}"
-
-
-_URL = ValueType('"https://HOST:PORT", without path, user or query', _url)

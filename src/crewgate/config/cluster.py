@@ -1,16 +1,21 @@
-"""The other machines of a trust domain, as a configuration names them; asks and opens nothing."""
+"""[cluster]: the other machines of a trust domain; asks no resolver and opens nothing."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Literal, NamedTuple
+import re
+from ipaddress import ip_address
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
 from crewgate import limits
+from crewgate.config import values
+from crewgate.config.declaration import Key
+from crewgate.config.section import Section, ValueType
+from crewgate.config.values import Address, FilePath, Port
 
 Quorum = Literal["majority", "any"]
 
-_RELOADED = frozenset({"peers", "staleness_quorum", "max_staleness_seconds"})
+_PLACE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+)):([0-9]{1,5})", re.ASCII)
+_WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - nothing is bound here
 
 
 class HostPort(NamedTuple):
@@ -24,37 +29,75 @@ class HostPort(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def _place(value: object) -> HostPort:
+    match = _PLACE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError
+    host = values.HOST_NAME.read(match[1] or match[2])
+    if (":" in host) != (match[1] is not None):
+        raise ValueError  # an IPv4 address in brackets
+    if host in _WILDCARDS:
+        raise ValueError("that means all of a machine's own addresses, and nobody's in particular")
+    return HostPort(host, values.PORT.read(int(match[3])))
+
+
+def _numeric(value: object) -> HostPort:
+    place = _place(value)
+    ip_address(place.host)
+    return place
+
+
+_PEER = ValueType(
+    '"HOST:PORT", such as "10.0.0.2:8446", "gw2.example:8446" or "[::1]:8446"', _place
+)
+_ADDRESS = ValueType('an IP address and a port, such as "10.0.0.2:8446" or "[::1]:8446"', _numeric)
+Peers = Annotated[tuple[HostPort, ...], values.listed(_PEER, limits.cluster_peers_max)]
+_FIXED = Key(restart=True)
+
+
 class ClusterConfig(msgspec.Struct, frozen=True):
     """Where this machine hears its peers (UDP and mutual TLS on one port), and whom it joins.
 
-    `certificate` (PEM, chain included) is a gateway's of the internal CA and has the public half of
-    `signing_key` in it. A peer's name may stand for several addresses, which change. A machine must
-    have compared what it knows within `max_staleness_seconds`: with so many members that it makes a
-    majority with them, or with "any" that it can reach, be it none.
+    A peer's name may stand for several addresses, which change.
     """
 
-    address: str  # an IP address, not a name
-    port: int
-    certificate: Path
-    key: Path
-    signing_key: Path  # PEM, PKCS 8, Ed25519: what it signs revocations with
-    peers: tuple[HostPort, ...] = ()
-    advertise: HostPort | None = None  # None: others reach it where it listens
-    staleness_quorum: Quorum = "majority"
-    max_staleness_seconds: float = limits.staleness_seconds
+    address: Annotated[Address, "IP address to listen on for other machines.", _FIXED]
+    port: Annotated[Port, "UDP and TCP port to listen on.", _FIXED]
+    certificate: Annotated[
+        FilePath, "PEM file: a gateway's certificate of the CA, made for `signing_key`.", _FIXED
+    ]
+    key: Annotated[FilePath, "PEM file: the certificate's private key.", _FIXED]
+    signing_key: Annotated[  # PKCS 8
+        FilePath, "PEM file: the Ed25519 key that signs what is revoked here.", _FIXED
+    ]
+    peers: Annotated[Peers, "Machines to join; each of them names all others."] = ()
+    advertise: Annotated[
+        HostPort | None,
+        _ADDRESS,
+        "Where other machines reach this one.",
+        Key(absent="`address` and `port`", restart=True),
+    ] = None
+    staleness_quorum: Annotated[
+        Quorum,
+        'With whom this machine must be in touch to admit calls: "majority" of the members, or '
+        '"any" that it can reach, be it none.',
+    ] = "majority"
+    max_staleness_seconds: Annotated[
+        float,
+        values.seconds(limits.staleness_seconds_max, limits.staleness_seconds_min),
+        "How long it counts as in touch after it has compared revocations.",
+    ] = limits.staleness_seconds
 
     @property
     def reached_at(self) -> HostPort:
         """Where its peers are told to look for it."""
         return self.advertise or HostPort(self.address, self.port)
 
-
-def wants_restart(before: ClusterConfig | None, after: ClusterConfig | None) -> Iterator[str]:
-    """What of the section is another in `after` and cannot change while a machine serves."""
-    if before is None or after is None:
-        if before is not after:
-            yield "[cluster]"
-        return
-    for name in ClusterConfig.__struct_fields__:
-        if name not in _RELOADED and getattr(before, name) != getattr(after, name):
-            yield f"{name} of [cluster]"
+    def check(self, section: Section) -> None:
+        """Peers are told one address of this machine."""
+        if self.advertise is None and self.address in _WILDCARDS:
+            section.problem(
+                f"missing; nobody can be told to look for this machine at {self.address}: expected "
+                f"{_ADDRESS.expected}",
+                "advertise",
+            )

@@ -2,74 +2,24 @@
 
 import re
 from pathlib import Path
-from typing import cast
+from typing import Annotated, Literal
 
 import msgspec
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.model import Durability, LedgerConfig
+from crewgate.config.declaration import Group, Key, TableType
 from crewgate.config.section import Section, ValueType
+from crewgate.config.values import FilePath
 
-_DURABILITY: ValueType[Durability] = values.one_of("single", "synchronous", "trusted")
-_ON_UNAVAILABLE: ValueType[str] = values.one_of("closed", "bounded", "open")
-_CREDITS = values.some_credits_up_to(limits.quota_micro_max)
+Engine = Literal["sqlite", "postgresql"]
+Durability = Literal["single", "synchronous", "trusted"]  # what is asked of a ledger's server
+OnUnavailable = Literal["closed", "bounded", "open"]
+
 _SQLITE = "sqlite:"
 # A password has a file of its own: this one is read by many, and its URL is shown.
 _POSTGRESQL = re.compile(r"postgres(?:ql)?://(?:[^\s:/@?#]+@)?[^\s@]*", re.ASCII)
 _PASSWORD = re.compile(r"[?&](?:ssl)?password=", re.ASCII)
-
-
-def read_ledger(section: Section | None, state: Path, path: ValueType[Path]) -> LedgerConfig:
-    """A file in the state folder where nothing is said."""
-    if section is None:
-        return LedgerConfig("sqlite", state / "ledger.db")
-    where = ValueType(
-        '"sqlite:FILE" or "postgresql://USER@HOST/DATABASE", without a password (`password_file`)',
-        lambda value: _where(value, path),
-    )
-    ledger = section.required("url", where)
-    word = section.optional("password_file", cast("ValueType[Path | None]", path), None)
-    if word is not None and ledger is not None:
-        if ledger.engine == "sqlite":
-            section.problem("password_file: a file has no password; take it out")
-        ledger = msgspec.structs.replace(ledger, password_file=word)
-    default: Durability = "single"
-    durability = section.optional("durability", _DURABILITY, default)
-    if durability != "single" and ledger is not None:
-        if ledger.engine == "sqlite":
-            section.problem("durability: a file is synced always; take it out")
-        ledger = msgspec.structs.replace(ledger, durability=durability)
-    if section.optional("per_machine", values.SWITCH, default=False) and ledger is not None:
-        if ledger.engine != "sqlite":
-            section.problem("per_machine: budgets on a server are every machine's; take it out")
-        ledger = msgspec.structs.replace(ledger, per_machine=True)
-    lent = _lent(section)
-    if lent and ledger is not None:
-        ledger = msgspec.structs.replace(ledger, overdraft_micro_max=lent)
-    section.close()
-    return ledger
-
-
-def _lent(section: Section) -> int:
-    """What may be spent without the ledger, while that does not answer."""
-    given = section.keys()
-    # One that cannot be read says nothing of the other key.
-    word = section.optional(
-        "on_unavailable", _ON_UNAVAILABLE, "" if "on_unavailable" in given else "closed"
-    )
-    credits_ = section.optional("overdraft_credits", _CREDITS, 0)
-    if word == "bounded" and "overdraft_credits" not in given:
-        section.problem(
-            'missing; on_unavailable = "bounded" needs how many credits this machine may spend, '
-            'such as "50"',
-            "overdraft_credits",
-        )
-    if word in {"closed", "open"} and "overdraft_credits" in given:
-        section.problem(
-            f'only with on_unavailable = "bounded"; on_unavailable is "{word}"', "overdraft_credits"
-        )
-    return {"closed": 0, "bounded": credits_}.get(word, limits.quota_micro_max)
 
 
 def is_server(url: str) -> bool:
@@ -77,9 +27,110 @@ def is_server(url: str) -> bool:
     return bool(_POSTGRESQL.fullmatch(url)) and not _PASSWORD.search(url)
 
 
-def _where(value: object, path: ValueType[Path]) -> LedgerConfig:
+class _Place(msgspec.Struct, frozen=True):
+    """What a URL stands for."""
+
+    engine: Engine
+    file: Path | None = None
+    url: str = ""
+
+
+def _place(value: object) -> _Place:
     if isinstance(value, str) and value.startswith(_SQLITE) and value != _SQLITE:
-        return LedgerConfig("sqlite", path.read(value.removeprefix(_SQLITE)))
+        return _Place("sqlite", values.PATH.read(value.removeprefix(_SQLITE)))
     if isinstance(value, str) and is_server(value):
-        return LedgerConfig("postgresql", url=value)
+        return _Place("postgresql", url=value)
     raise ValueError
+
+
+def _in_folder(place: _Place, folder: Path) -> _Place:
+    return msgspec.structs.replace(place, file=place.file and folder / place.file)
+
+
+_URL = ValueType(
+    '"sqlite:FILE" or "postgresql://USER@HOST/DATABASE", without a password (`password_file`)',
+    _place,
+    resolve=_in_folder,
+)
+
+
+class _PlaceKeys(msgspec.Struct, frozen=True):
+    """The key that says where the ledger is."""
+
+    url: Annotated[_Place, _URL, "Place of all budgets: a file, or a server for many machines."]
+
+    def build(self) -> dict[str, object]:
+        """What the URL says, each in a field of its own."""
+        return msgspec.structs.asdict(self.url)
+
+
+class _OverdraftKeys(msgspec.Struct, frozen=True):
+    """What becomes of calls while the ledger does not answer."""
+
+    on_unavailable: Annotated[
+        OnUnavailable,
+        'While the ledger does not answer, "closed" refuses calls with 503, "bounded" lets them '
+        'spend `overdraft_credits`, and "open" sets no bound.',
+    ] = "closed"
+    overdraft_credits: Annotated[
+        int | None,
+        values.some_credits_up_to(limits.quota_micro_max),
+        'With "bounded": credits that this machine may spend until the ledger answers.',
+    ] = None
+
+    def check(self, section: Section) -> None:
+        """An amount stands there if and only if there is a bound."""
+        key, word = "overdraft_credits", self.on_unavailable
+        if word == "bounded" and self.overdraft_credits is None:
+            section.problem(
+                'missing; on_unavailable = "bounded" needs how many credits this machine may '
+                'spend, such as "50"',
+                key,
+            )
+        if word != "bounded" and self.overdraft_credits is not None:
+            section.problem(
+                f'only with on_unavailable = "bounded"; on_unavailable is "{word}"', key
+            )
+
+    def build(self) -> dict[str, object]:
+        """One amount."""
+        most = {"closed": 0, "bounded": self.overdraft_credits, "open": limits.quota_micro_max}
+        return {"overdraft_micro_max": most[self.on_unavailable]}
+
+
+class LedgerConfig(msgspec.Struct, frozen=True):
+    """`file` is SQLite's; `url` and `password_file` are PostgreSQL's.
+
+    While the ledger does not answer the machine lends itself at most `overdraft_micro_max`
+    micro-credits.
+    """
+
+    engine: Annotated[Engine, Group(of=TableType(_PlaceKeys))]
+    file: Path | None = None
+    url: str = ""
+    password_file: Annotated[
+        FilePath | None, "File with PostgreSQL's password.", Key(absent="libpq knows it")
+    ] = None
+    durability: Annotated[
+        Durability,
+        'What PostgreSQL promises: "single", one server syncs every commit; "synchronous", a '
+        'standby has every commit too; "trusted", nobody verifies that.',
+    ] = "single"
+    per_machine: Annotated[
+        bool, "Each branch may spend its credits on each machine; only with a file."
+    ] = False
+    overdraft_micro_max: Annotated[int, Group(of=TableType(_OverdraftKeys))] = 0
+
+    def __str__(self) -> str:
+        """Where it is, for people."""
+        where = f"sqlite:{self.file}" if self.file else self.url.partition("?")[0]
+        return f"{where}, for this machine alone" if self.per_machine else where
+
+    def check(self, section: Section) -> None:
+        """A file has no password and is synced; a server is every machine's."""
+        if self.engine == "sqlite" and self.password_file is not None:
+            section.problem("password_file: a file has no password; take it out")
+        if self.engine == "sqlite" and self.durability != "single":
+            section.problem("durability: a file is synced always; take it out")
+        if self.engine != "sqlite" and self.per_machine:
+            section.problem("per_machine: budgets on a server are every machine's; take it out")

@@ -7,8 +7,7 @@ import tomllib
 from pathlib import Path
 
 from crewgate import limits
-from crewgate.config.decode import decode
-from crewgate.config.model import Config
+from crewgate.config.model import CONFIG, Config
 from crewgate.config.section import Section
 from crewgate.config.validate import validate
 from crewgate.errors import ConfigurationError
@@ -22,9 +21,8 @@ def load(path: str | Path) -> Config:
     """
     file = Path(path).absolute()
     problems: list[str] = []
-    top = Section(_document(file, path), "", problems)
-    config = decode(file, top)
-    top.close()
+    top = Section(_document(file, path), "", problems, file.parent)
+    config = CONFIG.read(top, {}, path=file)
     if not problems:
         problems = validate(config)
     if problems:

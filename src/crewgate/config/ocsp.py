@@ -1,17 +1,20 @@
 """Where the status of certificates is asked for (OCSP), and how much a listener makes of it.
 
-Knows the keys of `[ca]` that say so. Opens nothing and connects to nothing.
+Opens nothing and connects to nothing.
 """
 
 import re
 from pathlib import Path
-from typing import Literal, cast
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from crewgate import limits
+from crewgate.config import values
+from crewgate.config.declaration import Key
 from crewgate.config.section import Section, ValueType
+from crewgate.config.values import FilePath
 
 OCSPMode = Literal["required", "soft-fail", "off"]
 
@@ -45,34 +48,18 @@ class ResponderConfig(msgspec.Struct, frozen=True):
         return f"{_UNIX}{self.socket}" if self.socket else self.url
 
 
-def read_responder(section: Section, path: ValueType[Path]) -> ResponderConfig | None:
-    """What `[ca]` says of a responder; None if it names none."""
-    file = cast("ValueType[Path | None]", path)
-    responder = section.optional("ocsp", _responder(path), None)
-    certificate = section.optional("ocsp_certificate", file, None)
-    key = section.optional("ocsp_key", file, None)
-    if (certificate is None) != (key is None):
-        section.problem("expected ocsp_certificate and ocsp_key, or neither")
-    if responder is None:
-        if certificate or key:
-            section.problem("ocsp_certificate: nobody is shown it; add ocsp")
-        return None
-    if certificate and not responder.url.startswith("https:"):
-        section.problem("ocsp_certificate: only a responder at https:// is shown it")
-    return msgspec.structs.replace(responder, certificate=certificate, key=key)
+def _responder(value: object) -> ResponderConfig:
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - one kind of error for whatever is wrong
+    if value.startswith(_UNIX):
+        path = values.PATH.read(value.removeprefix(_UNIX))
+        return ResponderConfig(f"http://localhost{_PATH}", path)
+    return ResponderConfig(_url(value))
 
 
-def _responder(path: ValueType[Path]) -> ValueType[ResponderConfig | None]:
-    def read(value: object) -> ResponderConfig:
-        if not isinstance(value, str):
-            raise ValueError  # noqa: TRY004 - one kind of error for whatever is wrong
-        if value.startswith(_UNIX):
-            return ResponderConfig(f"http://localhost{_PATH}", path.read(value.removeprefix(_UNIX)))
-        return ResponderConfig(_url(value))
-
-    return ValueType(
-        '"https://…", "http://…", or "unix:PATH", without user, query or fragment', read
-    )
+def _in_folder(responder: ResponderConfig, folder: Path) -> ResponderConfig:
+    socket = responder.socket and folder / responder.socket
+    return msgspec.structs.replace(responder, socket=socket)
 
 
 def _url(text: str) -> str:
@@ -89,3 +76,42 @@ def _url(text: str) -> str:
     ):
         raise ValueError
     return text
+
+
+_RESPONDER = ValueType(
+    '"https://…", "http://…", or "unix:PATH", without user, query or fragment',
+    _responder,
+    resolve=_in_folder,
+)
+
+
+class ResponderKeys(msgspec.Struct, frozen=True):
+    """The keys of [ca] that say whom the gateway asks for the status of a certificate."""
+
+    ocsp: Annotated[
+        ResponderConfig | None,
+        _RESPONDER,
+        "OCSP responder that confirms a client's certificate before a byte is read.",
+        Key(absent="nobody is asked"),
+    ] = None
+    ocsp_certificate: Annotated[
+        FilePath | None, "PEM file: the certificate that an https responder is shown."
+    ] = None
+    ocsp_key: Annotated[FilePath | None, "PEM file: its private key."] = None
+
+    def check(self, section: Section) -> None:
+        """A certificate has a key, and somebody to be shown to."""
+        certificate, key, responder = self.ocsp_certificate, self.ocsp_key, self.ocsp
+        if (certificate is None) != (key is None):
+            section.problem("expected ocsp_certificate and ocsp_key, or neither")
+        if responder is None and (certificate or key):
+            section.problem("ocsp_certificate: nobody is shown it; add ocsp")
+        if responder and certificate and not responder.url.startswith("https:"):
+            section.problem("ocsp_certificate: only a responder at https:// is shown it")
+
+    def build(self) -> dict[str, ResponderConfig | None]:
+        """The responder, with what it is shown."""
+        if self.ocsp is None:
+            return {"ocsp": None}
+        shown = {"certificate": self.ocsp_certificate, "key": self.ocsp_key}
+        return {"ocsp": msgspec.structs.replace(self.ocsp, **shown)}

@@ -1,9 +1,9 @@
-"""What of a configuration cannot change while a machine serves: by a reload or by a restart."""
+"""Keys that cannot change while a machine serves, neither by a reload nor by a restart."""
 
 from collections.abc import Iterator
 
-from crewgate.config.cluster import wants_restart
-from crewgate.config.model import Config
+from crewgate.config.declaration import Table
+from crewgate.config.model import CONFIG, Config
 from crewgate.errors import ConfigurationError
 
 WAY_OUT = "end `crewgate serve` and start it again"
@@ -11,19 +11,29 @@ WAY_OUT = "end `crewgate serve` and start it again"
 
 def require_same(old: Config, new: Config) -> None:
     """ConfigurationError names what is another in `new` and must be as in `old`."""
-    what = next(_fixed(old, new), None)
+    what = next(wants_restart(old, new), None)
     if what is not None:
         raise ConfigurationError(f"{new.path}: {what} cannot change while serving; {WAY_OUT}")
 
 
-def _fixed(old: Config, new: Config) -> Iterator[str]:
-    """What its table and ledger are, what they know it by, and where its peers find it."""
-    for name in ("state", "name"):
-        if getattr(old, name) != getattr(new, name):
-            yield name
-    for name in ("table", "ledger"):
-        if getattr(old, name) != getattr(new, name):
-            yield f"[{name}]"
-    yield from wants_restart(old.cluster, new.cluster)
+def wants_restart(old: Config, new: Config) -> Iterator[str]:
+    """Yield the name of each key that differs in `new` and needs a restart to take effect."""
+    for field, part in CONFIG:
+        before, after = getattr(old, field), getattr(new, field)
+        if part.restart and before != after:
+            yield f"[{part.key(field)}]" if isinstance(part, Table) else part.key(field)
+        elif isinstance(part, Table):
+            yield from _of_table(part.key(field), part, before, after)
     if old.cluster and old.ca and new.ca and old.ca.trust_domain != new.ca.trust_domain:
         yield "trust_domain of [ca], which its peers know it by,"
+
+
+def _of_table(name: str, table: Table, before: object, after: object) -> Iterator[str]:
+    fixed = [(field, part) for field, part in table.of if part.restart]
+    if fixed and (before is None or after is None):
+        if before is not after:
+            yield f"[{name}]"
+        return
+    for field, part in fixed:
+        if getattr(before, field) != getattr(after, field):
+            yield f"{part.key(field)} of [{name}]"

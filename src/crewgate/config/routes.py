@@ -5,7 +5,9 @@ One home for the gateway, which serves by it, and for `check`. Opens nothing.
 
 from collections.abc import Iterator
 
-from crewgate.config.model import Config, ToolConfig, UpstreamConfig
+from crewgate.config.model import Config
+from crewgate.config.tool import ToolConfig
+from crewgate.config.upstream import UpstreamConfig
 from crewgate.core.policy.rewriting import PathRewrite, UpstreamRoute, UpstreamRouteIndex
 from crewgate.core.policy.routing import RoutePattern, Router, named_host
 

@@ -7,36 +7,52 @@ expected, so that an operator mends a file in one go. Knows no key by name.
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator
-from typing import Generic, NamedTuple, TypeVar, cast
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
 
 from crewgate.config.renamed_keys import RENAMED
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)  # TOML 1.0, "Keys"
 _USER = re.compile(r"//[^\s\"]*@|(?<=password=)[^&\s\"]+")
 _SHOWN_CHARS_MAX = 80
 
 
-class ValueType(NamedTuple, Generic[T]):
+class ValueType(msgspec.Struct, Generic[T], frozen=True, eq=False):
     """How one sort of value is read: what to tell a person, and a reader raising ValueError.
 
-    A ValueError without a message means that `expected` says it all.
+    A ValueError without a message means that `expected` says it all. `schema` is JSON Schema that
+    every good value is valid by. `resolve` makes the paths in a value absolute, given the folder of
+    the file. `spell` turns a value into what the file has for it.
     """
 
     expected: str
     read: Callable[[object], T]
+    schema: Mapping[str, object] = msgspec.field(default_factory=lambda: {"type": "string"})
+    resolve: Callable[[T, Path], T] | None = None
+    spell: Callable[[Any], object] | None = None
 
 
 class Section:
-    """A table at `path` in the document; problems go to a list shared by the whole document."""
+    """A table at `path` in the document; problems go to a list shared by the whole document.
 
-    def __init__(self, table: dict[str, object], path: str, problems: list[str]) -> None:
+    Paths in it are relative to `folder`.
+    """
+
+    def __init__(
+        self, table: dict[str, object], path: str, problems: list[str], folder: Path = Path()
+    ) -> None:
+        self.given = frozenset(table)
         self._table = dict(table)
         self._known: dict[str, None] = {}
         self._problems = problems
         self._noted_before = len(problems)
+        self._folder = folder
         self.path = path
 
     def __repr__(self) -> str:
@@ -80,10 +96,14 @@ class Section:
             return cast("T", None)
         return self._read(key, kind, cast("T", None))
 
-    def optional(self, key: str, kind: ValueType[T], default: T) -> T:
+    def optional(self, key: str, kind: ValueType[T], default: U) -> T | U:
         """The value of a key, or `default` where the file is silent."""
         self.declare(key)
         return self._read(key, kind, default) if key in self._table else default
+
+    def resolve(self, kind: ValueType[T], value: T) -> T:
+        """A value with its paths made absolute."""
+        return value if kind.resolve is None else kind.resolve(value, self._folder)
 
     def child(self, key: str) -> "Section | None":
         """The table under `key`; None if there is none."""
@@ -94,7 +114,11 @@ class Section:
         if not isinstance(value, dict):
             self.report(key, value, f"expected a table: [{self.where(key)}]")
             return None
-        return Section(value, self.where(key), self._problems)
+        return self._below(value, self.where(key))
+
+    def empty(self, key: str) -> "Section":
+        """A table under `key` of a file that has none."""
+        return self._below({}, self.where(key))
 
     def has_table(self, key: str) -> bool:
         """Whether the file has a table under `key`, where it may have a single value."""
@@ -103,8 +127,8 @@ class Section:
     def children(self, key: str, most: int) -> Iterator[tuple[str, "Section"]]:
         """(name, table) of each table under `key`: [key.NAME]."""
         family = self.child(key)
-        if family and len(family.keys()) > most:
-            family.problem(f"{len(family.keys())} tables; at most {most} are possible")
+        if family and len(family.given) > most:
+            family.problem(f"{len(family.given)} tables; at most {most} are possible")
         for name in family.keys() if family else ():
             member = family.child(name) if family else None
             if member:
@@ -124,7 +148,7 @@ class Section:
         if len(value) > most:
             self._problems.append(f"{self.where(key)}: {len(value)}; at most {most} are possible")
         for number, item in enumerate(value):
-            yield Section(item, f"{self.where(key)}[{number}]", self._problems)
+            yield self._below(item, f"{self.where(key)}[{number}]")
 
     def close(self) -> None:
         """Every key that nobody asked for is a problem: a misspelt limit is no limit."""
@@ -138,10 +162,13 @@ class Section:
             mend = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(self._known)}"
             self._problems.append(f"{self.where(key)}: unknown key; {mend}")
 
-    def _read(self, key: str, kind: ValueType[T], stand_in: T) -> T:
+    def _below(self, table: dict[str, object], path: str) -> "Section":
+        return Section(table, path, self._problems, self._folder)
+
+    def _read(self, key: str, kind: ValueType[T], stand_in: U) -> T | U:
         value = self._table.pop(key)
         try:
-            return kind.read(value)
+            return self.resolve(kind, kind.read(value))
         except ValueError as error:
             detail = f" ({error})" if str(error) else ""
             self.report(key, value, f"expected {kind.expected}{detail}")

@@ -5,11 +5,12 @@ Returns problems as lines that name the key to mend. Opens no file.
 
 from collections.abc import Callable, Iterator
 
-from crewgate.config.cluster_section import check_cluster
-from crewgate.config.crossings import check_crossings
+from crewgate import limits
+from crewgate.config.crossing import CrossingConfig
 from crewgate.config.model import Config
 from crewgate.config.routes import mistakes
 from crewgate.core.policy.policy import SHARED
+from crewgate.core.policy.scope import matches
 
 _OURS = "x-crewgate-"
 _SECRET = frozenset({"authorization", "cookie"})
@@ -30,8 +31,8 @@ def validate(config: Config) -> list[str]:
         mistakes,
         _credentials,
         _workers,
-        check_crossings,
-        check_cluster,
+        _crossings,
+        _cluster,
     )
     return [problem for check in checks for problem in check(config)]
 
@@ -140,6 +141,70 @@ def _credentials(config: Config) -> Iterator[str]:
 def _workers(config: Config) -> Iterator[str]:
     if config.workers and not config.listeners:
         yield "workers: no [[listener]] for them; add one, or write workers = 0 for embedders only"
+
+
+def _crossings(config: Config) -> Iterator[str]:
+    known = {crew.name for crew in config.crews}
+    seen: dict[str, int] = {}
+    for number, crossing in enumerate(config.crossings):
+        where = f"crossing[{number}]"
+        for key, crew in (("from", crossing.source), ("to", crossing.target)):
+            if crew not in known:
+                names = ", ".join(sorted(known)) or "none"
+                yield f'{where}.{key} = "{crew}": no such crew; known: {names}'
+        if crossing.source == crossing.target:
+            yield f"{where}.to: the same crew; its own tools want a token, which it can mint"
+        first = seen.setdefault(crossing.account, number)
+        if first != number:
+            yield f"{where}: the same from and to as crossing[{first}]; list all tools in one"
+        yield from _too_long(where, crossing)
+        yield from _uncovered(where, crossing, config)
+
+
+def _too_long(where: str, crossing: CrossingConfig) -> Iterator[str]:
+    """What would not fit into a token: the account's name is one claim, the tools are another."""
+    if len(crossing.account) > limits.claim_chars_max:
+        yield (
+            f"{where}.to: the names of both crews have {len(crossing.account) - 1} characters; at "
+            f"most {limits.claim_chars_max - 1} are possible"
+        )
+    length = sum(map(len, crossing.tools))
+    if length > limits.crossing_tools_chars_max:
+        yield (
+            f"{where}.tools: {length} characters in all; at most "
+            f"{limits.crossing_tools_chars_max} are possible: use patterns"
+        )
+
+
+def _uncovered(where: str, crossing: CrossingConfig, config: Config) -> Iterator[str]:
+    owned = [tool.name for tool in config.tools if tool.owner == crossing.target]
+    for pattern in crossing.tools:
+        if not any(matches(pattern, tool) for tool in owned):
+            yield (
+                f'{where}.tools: "{pattern}" covers no tool whose owner is "{crossing.target}"; '
+                f"it owns: {', '.join(owned) or 'none'}"
+            )
+
+
+def _cluster(config: Config) -> Iterator[str]:
+    cluster = config.cluster
+    if cluster is None:
+        return
+    if config.ca is None:
+        yield "cluster: there is no [ca] whose certificates its peers could have; add the section"
+    control = config.control
+    if control and (control.address, control.port) == (cluster.address, cluster.port):
+        yield (
+            f'cluster: {cluster.address} port {cluster.port} is also that of "[control]"; give one '
+            "another port"
+        )
+    ledger = config.ledger
+    if cluster.peers and ledger.engine == "sqlite" and not ledger.per_machine:
+        yield (
+            f"cluster.peers: budgets are in {ledger}, which is this machine's alone, so a branch "
+            "could spend its credits on each machine; give them all one [ledger] url = "
+            '"postgresql://…", or write per_machine = true there if that is meant'
+        )
 
 
 def _known(names: set[str]) -> str:

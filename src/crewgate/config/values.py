@@ -5,20 +5,27 @@ opens nothing: a path is only spelled out.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from crewgate import limits
-from crewgate.config.model import Scheme, UpstreamOrigin
+from crewgate.config.origin import Scheme, UpstreamOrigin
 from crewgate.config.section import ValueType
 from crewgate.core.credits import format_credits, parse_credits
 from crewgate.core.policy.routing import parse_path
 from crewgate.core.policy.scope import is_pattern, is_tool_name
 
 T = TypeVar("T")
+Words = TypeVar("Words", bound=Enum)
+
+Mode = Literal["enforce", "observe"]
+MODE_TEXT = '"observe": judge and record, but refuse only bad credentials and what is revoked.'
 
 _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 _CLAIM = re.compile(r"[A-Za-z0-9._:/@-]+", re.ASCII)
@@ -69,18 +76,21 @@ def integer(low: int, high: int) -> ValueType[int]:
             raise ValueError
         return value
 
-    return ValueType(f"a whole number from {low} to {high}", read)
+    schema = {"type": "integer", "minimum": low, "maximum": high}
+    return ValueType(f"a whole number from {low} to {high}", read, schema)
 
 
 def power_of_two(low: int, high: int) -> ValueType[int]:
     """A capacity: the table finds a slot by masking."""
+    kind = integer(low, high)
 
     def read(value: object) -> int:
-        if type(value) is not int or not low <= value <= high or value & (value - 1):
+        number = kind.read(value)
+        if number & (number - 1):
             raise ValueError
-        return value
+        return number
 
-    return ValueType(f"a power of two from {low} to {high}", read)
+    return replace(kind, expected=f"a power of two from {low} to {high}", read=read)
 
 
 def _number(value: object) -> float:
@@ -100,7 +110,8 @@ def seconds(high: float, low: float = 0) -> ValueType[float]:
         return float(number)
 
     words = f"from {low:g} to {high:g}" if low else f"more than 0 and at most {high:g}"
-    return ValueType(f"seconds, {words}", read)
+    schema = {"type": "number", "minimum" if low else "exclusiveMinimum": low, "maximum": high}
+    return ValueType(f"seconds, {words}", read, schema)
 
 
 def _share(value: object) -> float:
@@ -114,13 +125,6 @@ def _switch(value: object) -> bool:
     if type(value) is not bool:
         raise ValueError
     return value
-
-
-def below(bound: float) -> ValueType[float]:
-    """No more than a bound; a whole one stays whole."""
-    if isinstance(bound, int):
-        return cast("ValueType[float]", integer(1, bound))
-    return seconds(bound)
 
 
 def micro_credits(value: object) -> int:
@@ -141,7 +145,8 @@ def credits_up_to(high: int) -> ValueType[int]:
             raise ValueError
         return micro
 
-    return ValueType(f'credits as a text such as "2.50", at most "{format_credits(high)}"', read)
+    expected = f'credits as a text such as "2.50", at most "{format_credits(high)}"'
+    return ValueType(expected, read, spell=format_credits)
 
 
 def some_credits_up_to(high: int) -> ValueType[int]:
@@ -154,19 +159,30 @@ def some_credits_up_to(high: int) -> ValueType[int]:
             raise ValueError("must be more than 0")
         return micro
 
-    return ValueType(kind.expected, read)
+    return replace(kind, read=read)
 
 
-def one_of(*words: T) -> ValueType[T]:
-    """One word of a few."""
+def one_of(words: Iterable[str], make: Callable[[str], T]) -> ValueType[T]:
+    """One word of a few, and what is made of it."""
+    known = tuple(words)
 
     def read(value: object) -> T:
-        for word in words:
-            if value == word and type(value) is type(word):
-                return word
-        raise ValueError
+        if not isinstance(value, str) or value not in known:
+            raise ValueError
+        return make(value)
 
-    return ValueType(" or ".join(f'"{word}"' for word in words), read)
+    return ValueType(" or ".join(f'"{word}"' for word in known), read, {"enum": list(known)})
+
+
+def word(literal: Any) -> ValueType[Any]:  # noqa: ANN401 - a Literal is no type to mypy
+    """One word of a `Literal`."""
+    return one_of(get_args(literal), str)
+
+
+def member(kind: type[Words]) -> ValueType[Words]:
+    """One member of an enumeration, by its value."""
+    values = [each.value for each in kind]
+    return replace(one_of(values, kind), spell=lambda each: each.value)
 
 
 def listed(kind: ValueType[T], most: int, least: int = 0) -> ValueType[tuple[T, ...]]:
@@ -181,19 +197,15 @@ def listed(kind: ValueType[T], most: int, least: int = 0) -> ValueType[tuple[T, 
         return items
 
     number = f"{least} to {most}" if least else f"at most {most}"
-    return ValueType(f"a list of {number}, each {kind.expected}", read)
+    schema = {"type": "array", "items": kind.schema, "minItems": least, "maxItems": most}
+    return ValueType(f"a list of {number}, each {kind.expected}", read, schema)
 
 
-def path_from(folder: Path) -> ValueType[Path]:
-    """A path, relative to the file's folder unless absolute."""
-
-    def read(value: object) -> Path:
-        text = _string(value)
-        if not text or "\0" in text:
-            raise ValueError
-        return folder / text
-
-    return ValueType("a path, relative to this file", read)
+def _path(value: object) -> Path:
+    text = _string(value)
+    if not text or "\0" in text:
+        raise ValueError
+    return Path(text)
 
 
 def _origin(value: object) -> UpstreamOrigin:
@@ -269,7 +281,8 @@ TOOL_PATTERN = ValueType(
     'a tool\'s name, or a beginning of names such as "search.*"', _such(is_pattern)
 )
 ROUTE_PATH = ValueType('a path such as "/search", "/items/{id}" or "/files/*"', _route_path)
-METHOD = one_of(*_METHODS)
+METHOD = one_of(_METHODS, str)
+PATH = ValueType("a path, relative to this file", _path, resolve=lambda path, folder: folder / path)
 ADDRESS = ValueType('an IP address such as "127.0.0.1" or "::"', _address)
 PORT = integer(1, _PORT_MAX)
 HOST = ValueType('a host with or without a port, such as "gateway.example"', _matching(_HOST, 255))
@@ -285,7 +298,20 @@ WEB_ORIGIN = ValueType(
     'an origin as browsers send it, such as "https://app.example", in lower case, or "*"',
     _matching(_WEB_ORIGIN, 255),
 )
-SHARE = ValueType("a share, more than 0 and at most 1", _share)
-SWITCH = ValueType("true or false", _switch)
+SHARE = ValueType(
+    "a share, more than 0 and at most 1",
+    _share,
+    {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+)
+SWITCH = ValueType("true or false", _switch, {"type": "boolean"})
 ORIGIN = ValueType('a URL such as "http://127.0.0.1:9000", without path, query or user', _origin)
 BASE_URL = ValueType('a URL such as "https://api.example/v1", without query or user', _base_url)
+
+Address = Annotated[str, ADDRESS]
+Credits = Annotated[int, credits_up_to(limits.quota_micro_max)]
+Fields = Annotated[tuple[str, ...], listed(FIELD, limits.fields_max)]
+FilePath = Annotated[Path, PATH]
+Hosts = Annotated[tuple[str, ...], listed(HOST, limits.fields_max)]
+HostName = Annotated[str, HOST_NAME]
+Name = Annotated[str, NAME]
+Port = Annotated[int, PORT]

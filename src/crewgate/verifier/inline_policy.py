@@ -1,20 +1,21 @@
 """A policy from what a program says, for a verifier that has no configuration file.
 
-The keys and kinds of values are those of the file (`config/decode`), so what is refused there is
-refused here, in the same words; a crew's keys are given as a JWKS instead of a path.
+A crew has the keys that it has in the file (`config/crew`), so what is refused there is refused
+here, in the same words; but its public keys are given as a JWKS instead of a path.
 """
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, cast
 
 from crewgate import limits
 from crewgate._native.signature import is_valid_point
 from crewgate.config import CrewConfig, values
-from crewgate.config.decode import MODE, ceilings
+from crewgate.config.declaration import TableMap, TableType
 from crewgate.config.section import Section, ValueType
 from crewgate.core.anomaly.types import WatchRules
-from crewgate.core.policy.policy import SHARED, CrewPolicy, Policy, ToolPolicy, VerificationKey
+from crewgate.core.policy.policy import SHARED, Policy, ToolPolicy, VerificationKey
 from crewgate.core.policy.scope import is_tool_name
 from crewgate.core.tokens.jwks import parse_jwks
 from crewgate.errors import ConfigurationError
@@ -22,7 +23,6 @@ from crewgate.policy import loader as configured
 
 Price = str | Mapping[str, str]  # in credits; with an owner, if it is not shared
 WHERE = "Verifier.standalone"
-_PATTERNS = values.listed(values.TOOL_PATTERN, limits.allowed_tools_max)
 _PRICE = values.credits_up_to(limits.price_micro_max)
 
 
@@ -48,6 +48,19 @@ _TOOL = ValueType(f'{_PRICE.expected}; or {{"price": …, "owner": a crew}}', _t
 _JWKS = ValueType('a JWKS as a dict: {"keys": [...]}', _jwks)
 
 
+class _Crew(CrewConfig, frozen=True, kw_only=True):
+    """A crew as a program gives it: with its keys, and without what only a machine needs."""
+
+    keys: Annotated[bytes, _JWKS, "The crew's public keys."]
+    tools: Annotated[tuple[str, ...], TableType(CrewConfig).parts["tools"]] = ()
+    jwks: Path = Path()
+    signing_key: Path | None = None
+    watch: WatchRules = WatchRules()  # nobody is there who would act on it
+
+
+_CREWS = TableMap(of=TableType(_Crew), most=limits.crews_max)
+
+
 def policy_from_arguments(
     audience: str, tools: Mapping[str, Price], crews: Mapping[str, Mapping[str, object]]
 ) -> Policy:
@@ -64,8 +77,8 @@ def policy_from_arguments(
     top = Section({name: _plain(value) for name, value in given.items()}, "", problems)
     aud = top.required("audience", values.CLAIM)
     priced = _tools(top.child("tools"))
-    pairs = [_crew(name, member) for name, member in top.children("crews", limits.crews_max)]
-    owners = {SHARED, *(crew.name for crew, _ in pairs)}
+    owned = cast("tuple[_Crew, ...]", _CREWS.read(top, "crews", {}))
+    owners = {SHARED, *crews}
     known = ", ".join(sorted(owners))
     problems += [
         f'tools."{tool.name}".owner = "{tool.owner}": no such crew; known: {known}'
@@ -74,9 +87,9 @@ def policy_from_arguments(
     ]
     if problems:
         raise ConfigurationError("\n".join(f"{WHERE}: {problem}" for problem in problems))
-    keys = tuple(key for crew, jwks in pairs for key in _keys(crew, jwks))
+    keys = tuple(key for crew in owned for key in _keys(crew))
     _refuse_twins(keys)
-    return Policy(aud, keys, tuple(crew for crew, _ in pairs), priced)
+    return Policy(aud, keys, tuple(configured.ceilings(crew) for crew in owned), priced)
 
 
 def _plain(value: object) -> object:
@@ -100,30 +113,9 @@ def _tools(section: Section | None) -> tuple[ToolPolicy, ...]:
     return tuple(tools)
 
 
-def _crew(name: str, section: Section) -> tuple[CrewPolicy, bytes]:
-    """A crew and its JWKS."""
-    try:
-        values.NAME.read(name)
-    except ValueError:
-        section.problem(f"the name {name!r}: expected {values.NAME.expected}")
-    crew = CrewConfig(
-        name=name,
-        issuer=section.required("issuer", values.CLAIM),
-        jwks=Path(),  # the keys are given, not read
-        tools=section.optional("tools", _PATTERNS, ()),
-        signing_key=None,
-        mode=section.optional("mode", MODE, "enforce"),
-        watch=WatchRules(),  # nobody is there who would act on it
-        **ceilings(section),
-    )
-    jwks = section.required("keys", _JWKS)
-    section.close()
-    return configured.ceilings(crew), jwks
-
-
-def _keys(crew: CrewPolicy, jwks: bytes) -> tuple[VerificationKey, ...]:
+def _keys(crew: _Crew) -> tuple[VerificationKey, ...]:
     where = f"{WHERE}: crews.{crew.name}.keys"
-    keys = parse_jwks(jwks, crew.name, where)
+    keys = parse_jwks(crew.keys, crew.name, where)
     for key in keys:
         if not is_valid_point(key.public):
             raise ConfigurationError(

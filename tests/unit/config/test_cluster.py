@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from crewgate import limits
-from crewgate.config import ClusterConfig, HostPort, load
-from crewgate.config.cluster import wants_restart
+from crewgate.config import ClusterConfig, Config, HostPort, load
+from crewgate.config.restart_only import wants_restart
 from crewgate.errors import ConfigurationError
 
 Write = Callable[[str], Path]
@@ -147,9 +147,15 @@ def test_a_tool_says_what_becomes_of_its_calls(write: Write, whole: str) -> None
 
 def test_a_reload_may_change_three_keys(write: Write, minimal: str) -> None:
     """Whom to join and how fresh to be; everything else is opened once."""
-    one = read(write(minimal + CA_TEXT + LEAST))
+    one = load(write(minimal + CA_TEXT + LEDGER + LEAST))
     more = read(write(minimal + CA_TEXT + LEDGER + LEAST + PEERS))
-    other = msgspec.structs.replace(more, staleness_quorum="any", max_staleness_seconds=9.0)
+
+    def changed(cluster: ClusterConfig | None, **keys: object) -> Config:
+        if cluster is not None:
+            cluster = msgspec.structs.replace(cluster, **keys)
+        return msgspec.structs.replace(one, cluster=cluster)
+
+    other = changed(more, staleness_quorum="any", max_staleness_seconds=9.0)
     assert [*wants_restart(one, other)] == []
     for name, value in (
         ("address", "::1"),
@@ -159,7 +165,9 @@ def test_a_reload_may_change_three_keys(write: Write, minimal: str) -> None:
         ("signing_key", Path("x")),
         ("advertise", HostPort("::1", 1)),
     ):
-        changed = msgspec.structs.replace(one, **{name: value})  # type: ignore[arg-type]
-        assert [*wants_restart(one, changed)] == [f"{name} of [cluster]"]
-    assert [*wants_restart(one, None)] == [*wants_restart(None, one)] == ["[cluster]"]
-    assert [*wants_restart(None, None)] == []
+        assert [*wants_restart(one, changed(one.cluster, **{name: value}))] == [
+            f"{name} of [cluster]"
+        ]
+    alone = changed(None)
+    assert [*wants_restart(one, alone)] == [*wants_restart(alone, one)] == ["[cluster]"]
+    assert [*wants_restart(alone, alone)] == []

@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from price_tables import TERM, tariff_of
+from price_tables import TERM, read, tariff_of
 
 from crewgate import limits
 from crewgate.config import load
-from crewgate.config.prices import read_tariff
-from crewgate.config.section import Section
 from crewgate.core.credits import format_credits
 from crewgate.core.pricing.sources import BytesTerm, HeaderTerm, ItemsTerm, NumberTerm, TrailerTerm
 from crewgate.core.pricing.tariff import MILLION, ModelRates, Tariff, UsagePricing
@@ -130,10 +128,21 @@ def test_a_silent_price_has_the_documented_defaults() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ['price = "0.01"', "price = 5", "price = [1]", ""])
-def test_a_price_that_is_no_table_is_left_to_others(text: str) -> None:
-    """It is one amount, or a mistake that they tell."""
-    assert tariff_of(text) == (None, [])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('price = "0.01"', []),
+        ("price = 5", ["tool.t.price = 5: expected credits as a text"]),
+        ("price = [1]", ["tool.t.price = [1]: expected credits as a text"]),
+        ("", ["tool.t.price: missing; expected credits as a text"]),
+    ],
+)
+def test_a_price_that_is_no_table_is_one_amount(text: str, told: list[str]) -> None:
+    """Or a mistake, which is told as one."""
+    tariff, problems = tariff_of(text)
+    assert tariff is None
+    assert len(problems) == len(told)
+    assert all(map(str.startswith, problems, told))
 
 
 def test_a_fixed_price_stands_beside_others(write: Write, whole: str) -> None:
@@ -150,11 +159,11 @@ def test_a_rate_is_exact_or_refused(micro: int, unit: str) -> None:
     micro = min(micro, limits.quota_micro_max)
     term = f'{{ bytes = true, {unit} = "{format_credits(micro)}" }}'
     tariff, problems = tariff_of(f'price = {{ max = "1", request = [{term}] }}')
-    assert tariff is not None
     if micro * scale > limits.rate_micro_max:
         assert len(problems) == 1
         assert "expected credits as a text" in problems[0]
     else:
+        assert tariff is not None
         assert (tariff.request[0].rate, problems) == (micro * scale, [])
 
 
@@ -209,11 +218,9 @@ def test_anything_under_a_price_is_a_tariff_or_a_mistake_that_is_told(
     table: dict[str, object],
 ) -> None:
     """Nothing is raised, and what is accepted has a most, and terms within their bounds."""
-    problems: list[str] = []
-    tool = Section(json.loads(json.dumps({"price": table})), "tool.t", problems)
-    tariff = read_tariff(tool)
-    assert tariff is not None
-    assert problems or (
+    tariff, problems = read(json.loads(json.dumps({"price": table})))
+    assert (tariff is None) == bool(problems)
+    assert tariff is None or (
         type(tariff.max_cost) is int
         and 0 <= tariff.max_cost <= limits.price_micro_max
         and all(0 <= term.rate <= limits.rate_micro_max for term in tariff.request)

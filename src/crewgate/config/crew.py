@@ -1,0 +1,117 @@
+"""[crew.NAME]: whose keys sign tokens, what they can grant at most, how minting is watched."""
+
+from typing import Annotated
+
+import msgspec
+
+from crewgate import limits
+from crewgate.config import values
+from crewgate.config.declaration import Key, Table, TableType
+from crewgate.config.section import ValueType
+from crewgate.config.values import Credits, FilePath, Mode
+from crewgate.core.anomaly.baseline import Sensitivity
+from crewgate.core.anomaly.enforcement import EnforcementLevel
+from crewgate.core.anomaly.types import WatchRules
+
+Branches = Annotated[int, values.integer(1, limits.table_branches_max)]
+Tools = Annotated[tuple[str, ...], values.listed(values.TOOL_PATTERN, limits.allowed_tools_max)]
+_UNBOUNDED = Key(absent="no limit")
+
+
+def _ceiling(kind: ValueType[int], text: str) -> Key:
+    return Key(kind=kind, text=text, absent="no limit")
+
+
+# The struct is the core's, which knows no configuration.
+_WATCH = TableType(
+    WatchRules,
+    {
+        "mode": Key(
+            kind=values.member(EnforcementLevel),
+            text="Strongest measure against an orchestrator that is over a limit.",
+        ),
+        "sensitivity": Key(
+            kind=values.member(Sensitivity),
+            text='Limit, in multiples of what is usual: "low" 16, "normal" 8, "high" 4.',
+        ),
+        "strikes": Key(
+            kind=values.integer(1, limits.watch_strikes_max),
+            text="Minutes over a limit that lead to a quarantine.",
+        ),
+        "calm_seconds": Key(
+            kind=values.seconds(limits.watch_calm_seconds_max, limits.watch_calm_seconds_min),
+            text="Strikes that are further apart do not add up; a throttle ends after as long.",
+        ),
+        "quarantine_seconds": Key(
+            kind=values.integer(limits.quarantine_seconds_min, limits.quarantine_seconds_max),
+            text="Length of a quarantine, unless a person lifts it.",
+        ),
+        "mints_per_minute": _ceiling(
+            values.integer(1, limits.table_branches_max),
+            "New branches of one orchestrator in a minute.",
+        ),
+        "newcomers_per_minute": _ceiling(
+            values.integer(1, limits.watch_orchestrators_max),
+            "Orchestrators that were never seen before, in a minute.",
+        ),
+        "fan_out": _ceiling(
+            values.integer(1, limits.watch_branches_each_max - 1), "Live children of one branch."
+        ),
+        "depth": _ceiling(values.integer(0, limits.depth_max), "Levels of branches below a root."),
+        "scope_patterns": _ceiling(
+            values.integer(1, limits.allowed_tools_max), "Names and patterns of tools in one grant."
+        ),
+        "credits_per_hour": _ceiling(
+            values.credits_up_to(limits.quota_micro_max),
+            "Credits of one orchestrator in an hour, for new runs and for more to live ones.",
+        ),
+        "extensions": _ceiling(
+            values.integer(0, limits.watch_extensions_max), "Later tokens of one branch."
+        ),
+    },
+)
+
+
+class CrewConfig(msgspec.Struct, frozen=True):
+    """A crew: where its keys are and what they can grant at most. Credits are micro-credits."""
+
+    name: str
+    issuer: Annotated[str, values.CLAIM, "Value that the `iss` of its tokens must have."]
+    jwks: Annotated[FilePath, "JWKS file: the crew's public keys; a change is taken up."]
+    tools: Annotated[Tools, "Tools that its tokens can grant, by name or pattern."]
+    signing_key: Annotated[  # PKCS 8, Ed25519
+        FilePath | None, "PEM file: the key that signs tokens; only where tokens are minted."
+    ] = None
+    credits_per_branch: Annotated[
+        Credits, "Credits that one branch can be granted.", _UNBOUNDED
+    ] = limits.quota_micro_max
+    credits_per_hour: Annotated[
+        Credits, "Credits that the crew can spend in an hour.", _UNBOUNDED
+    ] = limits.quota_micro_max
+    credits_per_day: Annotated[Credits, "Credits that the crew can spend in a day.", _UNBOUNDED] = (
+        limits.quota_micro_max
+    )
+    live_branches: Annotated[Branches, "Branches that are live at once."] = (
+        limits.table_branches_max
+    )
+    new_branches_per_minute: Annotated[Branches, "Branches that begin in a minute."] = (
+        limits.table_branches_max
+    )
+    live_revocations: Annotated[
+        int, values.integer(1, limits.table_revocations_max), "Revocations in force at once."
+    ] = limits.table_revocations_max
+    lifetime_seconds: Annotated[
+        int, values.integer(1, limits.token_lifetime_seconds_max), "Longest life of a token."
+    ] = limits.token_lifetime_seconds_max
+    depth: Annotated[
+        int, values.integer(0, limits.depth_max), "Levels of branches below a root."
+    ] = limits.depth_max
+    mode: Annotated[Mode, values.MODE_TEXT] = "enforce"
+    watch: Annotated[
+        WatchRules, Table(of=_WATCH), "The watch over the crew's minting, and its limits."
+    ] = WatchRules()
+
+    @property
+    def observe(self) -> bool:
+        """Refuse only bad credentials and revocations of this crew."""
+        return self.mode == "observe"

@@ -1,0 +1,254 @@
+"""How a key of the configuration is declared: once, at the field that gets its value.
+
+    port: Annotated[int, values.integer(1, 65_535), "TCP port to listen on."]
+    hosts: Annotated[Hosts, "Serve requests for these hosts only.", Key(absent="any host")] = ()
+
+A field of a frozen struct is a key if its annotation has a text: one plain sentence of what the key
+means. How its value is read is a `ValueType`, in the annotation or in an alias such as `Hosts`; a
+`Literal`, an enumeration or a bool needs none. A field whose type is a struct is a table. The
+default of the field is the default of the key. A `Part` in the annotation says what else there is.
+
+From these declarations come the reading of a file, the comments that `crewgate init` writes, the
+reference of all keys and the JSON schema. Knows no key by name.
+
+A struct may have a method `check(section)`, which notes what does not hold between its keys, and a
+method `build()`, which makes the value that the rest of the program gets: of a `Group`, a dict with
+fields of the struct around it.
+"""
+
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import msgspec
+
+from crewgate.config import values
+from crewgate.config.section import Section, ValueType
+
+T = TypeVar("T")
+
+Scope = Mapping[str, Any]  # by the names of fields: what a table and those around it have so far
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """The declaration of one key, or of the tables under one key.
+
+    `text` is one plain sentence of what it means. `name` is the key, if that is not the field's
+    name. `default` is the value if the file has none, or a function that makes it of the scope;
+    `absent` says in words what holds then, if the default does not tell. With `restart` a changed
+    value takes effect at the next start of the machine.
+    """
+
+    text: str = ""
+    name: str = ""
+    default: Any = msgspec.UNSET
+    absent: str = ""
+    restart: bool = False
+
+    def key(self, field: str) -> str:
+        """Return the key as the file has it."""
+        return self.name or field
+
+    @property
+    def has_default(self) -> bool:
+        """Whether there is a value if the file has none."""
+        return self.default is not msgspec.UNSET
+
+    def read(self, section: Section, field: str, scope: Scope) -> object:
+        """Read the value; note in the section what is wrong."""
+        raise NotImplementedError
+
+    def fallback(self, section: Section, scope: Scope) -> object:
+        """Return the value for a file that has none; no function sees a scope with problems."""
+        if not callable(self.default):
+            return self.default
+        return self.default(scope) if section.has_no_problems else None
+
+
+class Key(Part, frozen=True, kw_only=True):
+    """A key with one value; required if it has no default, and no key `instead` stands there."""
+
+    kind: ValueType[Any] = values.SWITCH  # set from the annotation, if that is where the key is
+    instead: str = ""
+
+    def read(self, section: Section, field: str, scope: Scope) -> object:
+        """Read the value, and make its paths absolute."""
+        key = self.key(field)
+        if self.has_default:
+            default = self.fallback(section, scope)
+            resolved = default if default is None else section.resolve(self.kind, default)
+            return section.optional(key, self.kind, resolved)
+        if self.instead in section.given:
+            return section.optional(key, self.kind, None)
+        return section.required(key, self.kind)
+
+
+class Table(Part, frozen=True, kw_only=True):
+    """A table [key]. If it has no default and the file has no such table, an empty one is read."""
+
+    of: Any = None  # its `TableType`; made of the field's type if that is a struct with keys
+
+    def read(self, section: Section, field: str, scope: Scope) -> object:
+        """Read the table."""
+        child = section.child(self.key(field))
+        if child is None and self.has_default:
+            return self.fallback(section, scope)
+        return self.of.read(child or section.empty(self.key(field)), scope)
+
+
+class KeyOrTable(Key, frozen=True, kw_only=True):
+    """A key whose value is a single one or a table."""
+
+    of: "TableType[Any]"
+
+    def read(self, section: Section, field: str, scope: Scope) -> object:
+        """Read the one that is there."""
+        key = self.key(field)
+        if section.has_table(key):
+            return Table(of=self.of).read(section, key, scope)
+        return super().read(section, field, scope)
+
+
+class TableList(Table, frozen=True, kw_only=True):
+    """Tables [[key]], at most `most`."""
+
+    most: int
+
+    def read(self, section: Section, field: str, scope: Scope) -> object:
+        """The values, in the order of the file."""
+        found = section.items(self.key(field), self.most)
+        return tuple(self.of.read(item, scope) for item in found)
+
+
+class TableMap(Table, frozen=True, kw_only=True):
+    """Tables [key.NAME], at most `most`; each one's struct has its name in the field `name`."""
+
+    most: int
+    names: ValueType[str] = values.NAME
+
+    def read(self, section: Section, field: str, scope: Scope) -> object:
+        """The values, in the order of the file."""
+        found = section.children(self.key(field), self.most)
+        return tuple(self._read_one(name, child, scope) for name, child in found)
+
+    def _read_one(self, name: str, section: Section, scope: Scope) -> object:
+        try:
+            self.names.read(name)
+        except ValueError:
+            section.problem(f"the name {name!r}: expected {self.names.expected}")
+        return self.of.read(section, scope, name=name)
+
+
+class Group(Table, frozen=True, kw_only=True):
+    """Keys of the same table that make several fields, or one of several keys: see `build`."""
+
+
+class TableType(Generic[T]):
+    """The keys of one sort of table: a part for each field of the struct `make`.
+
+    `parts` are given for a struct that cannot carry them, because it knows no configuration.
+    """
+
+    def __init__(self, make: type[T], parts: Mapping[str, Part] | None = None) -> None:
+        self.make = make
+        self.parts = dict(_declared(make) if parts is None else parts)
+        for each in msgspec.structs.fields(cast("type[msgspec.Struct]", make)):
+            part = self.parts.get(each.name)
+            if part is not None and not part.has_default and not each.required:
+                self.parts[each.name] = msgspec.structs.replace(part, default=each.default)
+
+    def __iter__(self) -> Iterator[tuple[str, Part]]:
+        """Yield (field, part) of each key, also of those in groups, in the order of the fields."""
+        for field, part in self.parts.items():
+            if isinstance(part, Group):
+                yield from part.of
+            else:
+                yield field, part
+
+    def read(self, section: Section, scope: Scope, **given: object) -> T:
+        """Read a table; `given` are fields of the struct that no key makes.
+
+        If something is wrong, it is noted in the section, and the value is None. `load` refuses
+        such a file.
+        """
+        found: dict[str, Any] = {}
+        around = ChainMap(found, cast("dict[str, Any]", scope))
+        section.declare(*(part.key(field) for field, part in self))
+        for field, part in self:
+            found[field] = part.read(section, field, around)
+        section.close()
+        return self.made(section, found, given)
+
+    def made(self, section: Section, found: Scope, given: Scope) -> T:
+        """Make the value of what was `found` in the table, if all of it is good."""
+        fields = dict(given)
+        for field, part in self.parts.items():
+            if isinstance(part, Group):
+                fields.update(part.of.made(section, found, {}) or {})
+            else:
+                fields[field] = found[field]
+        return cast(
+            "T", _checked(self.make(**fields), section) if section.has_no_problems else None
+        )
+
+
+def _checked(made: object, section: Section) -> object:
+    """Return what a struct stands for; None if its keys contradict each other."""
+    if hasattr(made, "check"):
+        made.check(section)
+    if not section.has_no_problems:
+        return None
+    return made.build() if hasattr(made, "build") else made
+
+
+def _declared(make: object) -> Iterator[tuple[str, Part]]:
+    for field, hint in get_type_hints(make, include_extras=True).items():
+        notes = getattr(hint, "__metadata__", ())
+        part = next((note for note in notes if isinstance(note, Part)), None)
+        text = next((note for note in notes if isinstance(note, str)), "")
+        if part is not None and part.text:
+            yield field, part
+        elif part is not None or text:
+            yield field, _completed(part, text, hint)
+
+
+def _completed(part: Part | None, text: str, hint: object) -> Part:
+    """Add to a part what the type of its field says."""
+    kind, base = _type_of(hint)
+    if isinstance(part, Table) and part.of is not None:
+        return msgspec.structs.replace(part, text=text)
+    if isinstance(base, type) and issubclass(base, msgspec.Struct) and kind is None:
+        return msgspec.structs.replace(part or Table(), text=text, of=TableType(base))
+    return msgspec.structs.replace(part or Key(), text=text, kind=kind or _kind_of(base))
+
+
+def _type_of(hint: object) -> tuple[ValueType[Any] | None, object]:
+    """Find the `ValueType` in a hint, if there is one, and the type within `| None` or a tuple."""
+    if get_origin(hint) is Annotated:
+        base, *notes = get_args(hint)
+        kind = next((note for note in notes if isinstance(note, ValueType)), None)
+        inner, base = _type_of(base)
+        return kind or inner, base
+    inside = [each for each in get_args(hint) if each not in {type(None), ...}]
+    return _type_of(inside[0]) if inside and get_origin(hint) is not Literal else (None, hint)
+
+
+def _kind_of(base: object) -> ValueType[Any]:
+    if isinstance(base, type) and issubclass(base, Enum):
+        return values.member(base)
+    if get_origin(base) is Literal:
+        return values.word(base)
+    if base is bool:
+        return values.SWITCH
+    raise TypeError(f"{base}: no ValueType says how it is read")

@@ -1,0 +1,70 @@
+"""[[listener]] and [control]: where agents, and those who operate the gateway, connect."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from crewgate import limits
+from crewgate.config import values
+from crewgate.config.declaration import Key, Scope
+from crewgate.config.ocsp import OCSPMode
+from crewgate.config.section import Section
+from crewgate.config.values import Address, FilePath, Hosts, Mode, Port
+
+ClientCertificate = Literal["none", "optional", "required"]
+Crews = Annotated[tuple[str, ...], values.listed(values.NAME, limits.crews_max, least=1)]
+
+
+def _ocsp_mode(scope: Scope) -> OCSPMode:
+    ca = scope["ca"]
+    asks = scope["client_certificate"] != "none" and ca is not None and ca.ocsp is not None
+    return "required" if asks else "off"
+
+
+class ListenerConfig(msgspec.Struct, frozen=True):
+    """One TLS listener for agents; every worker opens it."""
+
+    name: Annotated[str, values.NAME, "Name of the listener in logs and in the audit."]
+    address: Annotated[Address, "IP address to listen on."]
+    port: Annotated[Port, "TCP port to listen on."]
+    certificate: Annotated[FilePath, "PEM file: the server's certificate, then the issuing CA's."]
+    key: Annotated[FilePath, "PEM file: the certificate's private key."]
+    mode: Annotated[Mode, values.MODE_TEXT] = "enforce"
+    hosts: Annotated[Hosts, "Serve requests for these hosts only.", Key(absent="any host")] = ()
+    client_certificate: Annotated[
+        ClientCertificate, "Ask clients for a certificate of the CA in [ca]."
+    ] = "none"
+    crews: Annotated[
+        Crews | None,
+        "Admit client certificates of these crews only.",
+        Key(absent="every crew of the file"),
+    ] = None
+    ocsp: Annotated[
+        OCSPMode,
+        'Ask whether a client certificate is good; "soft-fail" admits it if nobody answers.',
+        Key(
+            default=_ocsp_mode,
+            absent='"required" if clients show certificates and [ca] has `ocsp`, else "off"',
+        ),
+    ] = "off"
+
+    @property
+    def observe(self) -> bool:
+        """Refuse only bad credentials and revocations on this listener."""
+        return self.mode == "observe"
+
+    def check(self, section: Section) -> None:
+        """Nobody's crew is known without a certificate."""
+        if self.crews is not None and self.client_certificate == "none":
+            section.problem(
+                'crews: nobody shows a certificate here; add client_certificate = "required"'
+            )
+
+
+class ControlConfig(msgspec.Struct, frozen=True):
+    """Where the control API listens; a certificate of the internal CA is always asked for."""
+
+    address: Annotated[Address, "IP address to listen on."]
+    port: Annotated[Port, "TCP port to listen on."]
+    certificate: Annotated[FilePath, "PEM file: the server's certificate, then the issuing CA's."]
+    key: Annotated[FilePath, "PEM file: the certificate's private key."]

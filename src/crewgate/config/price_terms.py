@@ -1,0 +1,101 @@
+"""The terms of a price: what is paid for in a request or an answer, and how much."""
+
+from typing import Any, cast
+
+from crewgate import limits
+from crewgate.config import values
+from crewgate.config.declaration import Key, Scope, TableType
+from crewgate.config.section import Section, ValueType
+from crewgate.core.credits import format_credits
+from crewgate.core.pricing.sources import SOURCES, PlaceKind, PriceTerm
+from crewgate.core.pricing.sources import pointer as parse_pointer
+from crewgate.core.pricing.tariff import MILLION
+
+_ANYTHING: ValueType[object] = ValueType("anything", lambda value: value)
+
+
+def _pointer(value: object) -> tuple[str, ...]:
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - one kind of error for whatever is wrong with a value
+    return parse_pointer(value)
+
+
+def _field(value: object) -> tuple[str, ...]:
+    return (values.FIELD.read(value),)
+
+
+def _nothing(value: object) -> tuple[str, ...]:
+    if value is not True:
+        raise ValueError
+    return ()
+
+
+def _one(text: str, kind: ValueType[Any]) -> Key:
+    """One of several keys, of which a table has one."""
+    return Key(text=text, kind=kind, default=None)
+
+
+def rate(scale: int, expected: str) -> ValueType[int]:
+    """Micro-credits for a million units, of an amount for `scale` times fewer."""
+
+    def read(value: object) -> int:
+        micro = values.micro_credits(value) * scale
+        if micro > limits.rate_micro_max:
+            raise ValueError
+        return micro
+
+    return ValueType(expected, read)
+
+
+def _unit_rate(scale: int) -> ValueType[int]:
+    most = format_credits(min(limits.rate_micro_max // scale, limits.quota_micro_max))
+    return rate(scale, f'credits as a text such as "0.002", at most "{most}"')
+
+
+_PLACES: dict[PlaceKind, ValueType[tuple[str, ...]]] = {
+    PlaceKind.NOTHING: ValueType("true", _nothing, {"const": True}),
+    PlaceKind.POINTER: ValueType('a JSON pointer such as "/usage/pages" (RFC 6901)', _pointer),
+    PlaceKind.HEADER: ValueType(values.FIELD.expected, _field),
+}
+_UNITS: dict[str, Key] = {
+    "each": _one("Credits for each of them.", _unit_rate(MILLION)),
+    "per_thousand": _one("Credits for a thousand of them.", _unit_rate(MILLION // 1000)),
+    "per_million": _one("Credits for a million of them.", _unit_rate(1)),
+}
+
+
+class _TermType(TableType[PriceTerm]):
+    """A table that says what is paid for, by one key, and how much, by another."""
+
+    def __init__(self, sources: list[type[PriceTerm]]) -> None:
+        places = {
+            source.key: _one((source.__doc__ or "").partition("\n")[0], _PLACES[source.place_kind])
+            for source in sources
+        }
+        super().__init__(PriceTerm, {**places, **_UNITS})
+        self._sources = {source.key: source for source in sources}
+
+    def read(self, section: Section, scope: Scope, **_given: object) -> PriceTerm:
+        """Read a term, which has exactly one of the sources and one of the units."""
+        section.declare(*self.parts)
+        sources = [key for key in self._sources if key in section.given]
+        units = [unit for unit in _UNITS if unit in section.given]
+        is_misspelt = len(sources) + len(units) < len(section.given)  # `close` says what lacks
+        if len(sources) > 1 or len(units) > 1 or not ((sources and units) or is_misspelt):
+            section.problem(
+                f"expected one of {', '.join(self._sources)}, and one of {', '.join(_UNITS)}: "
+                "what is paid for, and how much"
+            )
+        for unneeded in (*sources[1:], *units[1:]):
+            section.optional(unneeded, _ANYTHING, None)
+        kept = (*sources[:1], *units[:1])
+        found: dict[str, Any] = {key: self.parts[key].read(section, key, scope) for key in kept}
+        section.close()
+        if not section.has_no_problems:
+            return cast("PriceTerm", None)
+        (source, place), (_, micro) = found.items()
+        return self._sources[source](micro, place)
+
+
+REQUEST_TERM = _TermType([source for source in SOURCES if source.in_request])
+RESPONSE_TERM = _TermType([source for source in SOURCES if source.in_response])

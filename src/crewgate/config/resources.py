@@ -1,0 +1,90 @@
+"""[audit], [table] and [limits]: what a machine may take of its disk, memory and descriptors."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from crewgate import limits
+from crewgate.config import values
+from crewgate.config.declaration import Key, Scope
+from crewgate.config.section import ValueType
+from crewgate.config.values import FilePath
+
+OnFull = Literal["refuse", "continue"]
+AuditSync = Literal["second", "each", "never"]
+
+
+def _audit_folder(scope: Scope) -> Path:
+    state: Path = scope["state"]
+    return state / "audit"
+
+
+def _capacity(most: int) -> ValueType[int]:
+    return values.power_of_two(limits.table_records_min, most)
+
+
+class AuditConfig(msgspec.Struct, frozen=True):
+    """Where the audit files go, when they are rotated, and what a full disk means."""
+
+    folder: Annotated[
+        FilePath,
+        "Folder of the audit files.",
+        Key(default=_audit_folder, absent="`audit` in the folder `state`"),
+    ]
+    rotate_bytes: Annotated[
+        int,
+        values.integer(limits.audit_rotate_bytes_min, limits.audit_rotate_bytes_max),
+        "Size in bytes at which a new file begins.",
+    ] = limits.audit_rotate_bytes
+    rotate_seconds: Annotated[
+        int, values.integer(1, limits.audit_rotate_seconds_max), "Age at which a new file begins."
+    ] = limits.audit_rotate_seconds
+    keep_bytes: Annotated[
+        int | None,
+        values.integer(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max),
+        "Delete the oldest files when all have more bytes.",
+        Key(absent="all are kept"),
+    ] = None
+    on_full: Annotated[
+        OnFull, 'When the disk is full, "refuse" calls, or "continue" without records.'
+    ] = "refuse"
+    sync: Annotated[
+        AuditSync,
+        'Lines that a power loss may take: those of the last "second", none ("each"), or all that '
+        'the kernel has not written ("never").',
+    ] = "second"
+
+
+class TableConfig(msgspec.Struct, frozen=True):
+    """Capacities of the shared table, powers of two; all of it is allocated at creation."""
+
+    branches: Annotated[
+        int, _capacity(limits.table_branches_max), "Branches that this machine can know."
+    ] = limits.table_branches_default
+    revocations: Annotated[
+        int, _capacity(limits.table_revocations_max), "Revocations that it can know."
+    ] = limits.table_revocations_default
+    reservations: Annotated[
+        int, _capacity(limits.table_reservations_max), "Calls that can hold credit at once."
+    ] = limits.table_reservations_max
+
+
+class LimitsConfig(msgspec.Struct, frozen=True):
+    """Bounds of `limits` that the file may change; each field has the name of its largest value.
+
+    A field stands here only if some code asks the configuration for it. `connections_max` is of one
+    listener and worker; 0 is as many as descriptors allow.
+    """
+
+    credit_wait_seconds_max: Annotated[
+        float,
+        values.seconds(limits.credit_wait_seconds_max),
+        "Longest time that a call waits for credit from the ledger.",
+    ] = limits.credit_wait_seconds
+    connections_max: Annotated[
+        int,
+        values.integer(1, limits.connections_max),
+        "Connections of one listener in each worker.",
+        Key(absent="as many as there are descriptors for"),
+    ] = 0
