@@ -12,9 +12,25 @@ import click
 from crewgate.cli.options import config_option, json_option
 
 
+def _print_schema(ctx: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
+    from crewgate.config.reference import json_schema
+
+    if value and not ctx.resilient_parsing:
+        click.echo(json.dumps(json_schema(), indent=2))
+        ctx.exit()
+
+
 @click.command("check")
 @config_option
 @json_option
+@click.option(
+    "--schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print a JSON schema of the file, for editors, and exit.",
+)
 @click.pass_context
 def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     """Say what is wrong with a configuration and the files that it names.

@@ -1,0 +1,128 @@
+"""Every key of the configuration as the declarations have it: for people, and for editors.
+
+`markdown` is the reference in the documentation, `json_schema` what `crewgate check --schema`
+prints, and `summary` the sentence that `crewgate init` writes beside a key.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from crewgate.config.declaration import Key, KeyOrTable, Part, Table, TableList, TableMap, TableType
+from crewgate.config.model import CONFIG
+
+_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
+_SEGMENT = re.compile(r'"[^"]*"|[^.]+')
+_INTRODUCTION = """\
+NAME in a heading stands for a name that you choose. The last column says when a changed value takes
+effect: with a `reload`, as soon as the file has changed, or with a `restart`, when you end
+`crewgate serve` and start it again.
+"""
+
+
+def markdown() -> str:
+    """Render a section for each table of the file, in MyST Markdown, with a row for each key.
+
+    The headings are of the second level.
+    """
+    lines = [_INTRODUCTION, *_section("", "Keys before the first table.", CONFIG, is_fixed=False)]
+    return "\n".join(lines)
+
+
+def _section(path: str, text: str, table: TableType[Any], *, is_fixed: bool) -> Iterator[str]:
+    yield f"## `{path}`\n" if path else "## Top of the file\n"
+    yield f"{text}\n"
+    yield "| key | value | default | meaning | change |\n|---|---|---|---|---|"
+    keys = [(field, part) for field, part in table if isinstance(part, Key)]
+    yield "".join(_row(field, key, is_fixed=is_fixed) for field, key in keys)
+    for field, part in table:
+        inside = ".".join(filter(None, (path.strip("[]"), part.key(field))))
+        if isinstance(part, TableMap):
+            more = f" At most {part.most}; NAME is {part.names.expected}."
+            yield from _section(
+                f"[{inside}.NAME]", part.text + more, part.of, is_fixed=part.restart
+            )
+        elif isinstance(part, TableList):
+            more = f" At most {part.most}."
+            yield from _section(f"[[{inside}]]", part.text + more, part.of, is_fixed=part.restart)
+        elif isinstance(part, Table | KeyOrTable):
+            more = f" Without the table: {part.absent}." if part.absent else ""
+            yield from _section(f"[{inside}]", part.text + more, part.of, is_fixed=part.restart)
+
+
+def _row(field: str, key: Key, *, is_fixed: bool) -> str:
+    change = "restart" if is_fixed or key.restart else "reload"
+    cells = f"`{key.key(field)}`", key.kind.expected, _default(key), key.text, change
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
+
+
+def _default(key: Key) -> str:
+    """Say what holds if the file does not have the key."""
+    if key.absent:
+        return key.absent
+    if not key.has_default:
+        return f"required, or `{key.instead}`" if key.instead else "required"
+    if key.default is None:
+        return "none"
+    value = key.kind.spell(key.default) if key.kind.spell else key.default
+    return f"`{value:g}`" if isinstance(value, float) else f"`{json.dumps(value, default=str)}`"
+
+
+def json_schema() -> dict[str, object]:
+    """Make a JSON schema (draft 2020-12). Every good file is valid by it; `load` refuses more."""
+    return {"$schema": _SCHEMA, "title": "crewgate.toml", **_object(CONFIG)}
+
+
+def _object(table: TableType[Any]) -> dict[str, object]:
+    required = [
+        part.key(field)
+        for field, part in table
+        if isinstance(part, Key) and not part.has_default and not part.instead
+    ]
+    return {
+        "type": "object",
+        "properties": {part.key(field): _schema(part) for field, part in table},
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _schema(part: Part) -> dict[str, object]:
+    text: dict[str, object] = {"description": part.text}
+    if isinstance(part, KeyOrTable):
+        return {**text, "anyOf": [part.kind.schema, _object(part.of)]}
+    if isinstance(part, Key):
+        return {**text, **part.kind.schema}
+    if not isinstance(part, Table):
+        raise TypeError(part)
+    inside = _object(part.of)
+    if isinstance(part, TableMap):
+        more = {"type": "object", "additionalProperties": inside, "maxProperties": part.most}
+        return {**text, **more}
+    if isinstance(part, TableList):
+        return {**text, "type": "array", "items": inside, "maxItems": part.most}
+    return {**text, **inside}
+
+
+def summary(path: str, key: str) -> str:
+    """Return the first sentence about a key.
+
+    `path` is the table as in its heading, such as 'tool."search.web"', or "" for the top of the
+    file. KeyError if there is no such key.
+    """
+    table = CONFIG
+    segments = iter(_SEGMENT.findall(path))
+    for segment in segments:
+        part = _parts(table)[segment]
+        if not isinstance(part, Table):
+            raise KeyError(path)
+        if isinstance(part, TableMap):
+            next(segments)
+        table = part.of
+    first, dot, rest = _parts(table)[key].text.partition(". ")
+    return f"{first}." if dot and rest else first
+
+
+def _parts(table: TableType[Any]) -> dict[str, Part]:
+    return {part.key(field): part for field, part in table}
