@@ -74,18 +74,17 @@ class ClusterConfig(msgspec.Struct, frozen=True):
     advertise: Annotated[
         HostPort | None,
         _ADDRESS,
-        "Where other machines reach this one.",
+        "Address at which other machines reach this one.",
         Key(absent="`address` and `port`", restart=True),
     ] = None
     staleness_quorum: Annotated[
         Quorum,
-        'With whom this machine must be in touch to admit calls: "majority" of the members, or '
-        '"any" that it can reach, be it none.',
+        'Members that it must be in touch with to admit calls: "majority", or "any" it can reach.',
     ] = "majority"
     max_staleness_seconds: Annotated[
         float,
         values.seconds(limits.staleness_seconds_max, limits.staleness_seconds_min),
-        "How long it counts as in touch after it has compared revocations.",
+        "Time that it counts as in touch after it has compared revocations.",
     ] = limits.staleness_seconds
 
     @property

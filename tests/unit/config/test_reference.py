@@ -1,4 +1,4 @@
-"""What is made of the declarations of all keys: the reference, the JSON schema."""
+"""What is made of the declarations of all keys: the reference, the JSON schema, the template."""
 
 import json
 import re
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from crewgate.cli.init.template import fresh_config
 from crewgate.config import load
 from crewgate.config.declaration import Key, KeyOrTable, Part, Table, TableType
 from crewgate.config.model import CONFIG
@@ -174,6 +175,20 @@ def test_the_schema_refuses_what_an_editor_can_see(whole: str, good: str, bad: s
     assert good in whole
     document = json.loads(json.dumps(tomllib.loads(whole.replace(good, bad, 1))))
     assert not SCHEMA.is_valid(document)
+
+
+def test_what_init_writes_explains_its_keys(tmp_path: Path) -> None:
+    """In the words of the reference, and it is a configuration, commented keys among it."""
+    text = fresh_config(8443, "gw")
+    for path, key in (("", "workers"), ("cluster", "peers"), ("listener", "hosts")):
+        assert re.search(
+            rf"^# {re.escape(summary(path, key))}\n(?:# )?{key} = ", text, re.MULTILINE
+        )
+    said = re.sub(r"^# (?=(?:[a-z_]+ = |credential))", "", text, flags=re.MULTILINE)
+    (tmp_path / "crewgate.toml").write_text(said)
+    config = load(tmp_path / "crewgate.toml")
+    assert config.audit.sync == "second"
+    assert config.upstreams[0].credential is not None
 
 
 def test_a_key_that_is_not_declared_has_no_summary() -> None:

@@ -22,6 +22,7 @@ from crewgate.cli.init.machine_keys import CERTIFICATE, KEY, SERVER, SERVER_KEY,
 from crewgate.cli.init.template import ADDRESS, UPSTREAM, UPSTREAM_OFFSET
 from crewgate.config import Config, LedgerConfig
 from crewgate.config.ledger import is_server
+from crewgate.config.reference import summary
 from crewgate.core.credits import format_credits
 from crewgate.errors import ConfigurationError
 
@@ -87,7 +88,8 @@ class DerivedConfig:
     def _comment(self, match: re.Match[str]) -> str:
         """Drop a line of comments about another quorum; in others, move the gateway's ports."""
         text = match[0].strip(" \t\n#")
-        if text in PAIR or (_QUORUM in self._cluster and text.startswith(_QUORUM)):
+        about = (_QUORUM, summary("cluster", _QUORUM))
+        if text in PAIR or (_QUORUM in self._cluster and text.startswith(about)):
             return ""
         return _SAID.sub(lambda said: said[1] + self._ports.get(said[2], said[2]), match[0])
 

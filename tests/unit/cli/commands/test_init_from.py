@@ -114,11 +114,11 @@ def test_a_server_that_the_first_one_names_is_taken(first: Path, tmp_path: Path)
 
 def test_comments_and_order_stay(first: Path, tmp_path: Path) -> None:
     """A line says something else, or is new; none moves, and a changed one keeps its comment."""
-    first.write_text(first.read_text().replace("peers = []  ", "peers = []  # Anna knows  "))
+    first.write_text(first.read_text().replace("peers = []\n", "peers = []  # Anna knows\n"))
     assert init(tmp_path / "second", first, "--ledger", URL, "--name", "two").exit_code == 0
     before = first.read_text().splitlines()
     after = (tmp_path / "second" / "crewgate.toml").read_text().splitlines()
-    for comment in ("# Anna knows", '# every budget; "postgresql://…" for many machines'):
+    for comment in ("# Anna knows", "# Place of all budgets: a file, or a server for many"):
         assert [line for line in after if comment in line]
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
     changes = [each for each in matcher.get_opcodes() if each[0] != "equal"]
@@ -130,7 +130,7 @@ def test_comments_and_order_stay(first: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     gone = [line for _, start, end, _, _ in changes for line in before[start:end]]
     comments = [line.split()[1] for line in gone if line.startswith("#")]
-    assert comments == ["UDP", "staleness_quorum"]  # its port is another; its quorum is
+    assert comments == ["UDP", "Members", "staleness_quorum"]  # its port is another; its quorum is
 
 
 ODD = """\

@@ -171,7 +171,7 @@ def test_what_others_are_told_is_joined(run: Run, fresh: Path, tmp_path: Path) -
     text = fresh.read_text()
     begin = text.index("[cluster]")
     section = text[begin:].replace('"127.0.0.1"', '"::"\nadvertise = "[2001:db8::1]:7003"', 1)
-    section = section.replace("# max_staleness_seconds = 5 ", "max_staleness_seconds = 9 ")
+    section = section.replace("# max_staleness_seconds = 5\n", "max_staleness_seconds = 9\n")
     fresh.write_text(text[:begin] + section)
     cluster = cluster_of(further(run, tmp_path / "second", 9500, fresh)[0])
     assert cluster.peers == (HostPort("2001:db8::1", 7003),)
