@@ -36,7 +36,7 @@ def test_the_api_asks_for_each_field_and_answers_with_each_label() -> None:
     assert set(labels) == {each.label for each in BY_FIELD.values()}
 
 
-@pytest.mark.parametrize("rules", BY_CLAIM_LABEL.values(), ids=str)
+@pytest.mark.parametrize("rules", BY_CLAIM_LABEL.values(), ids=lambda rules: rules.kind.name)
 def test_what_a_claim_names_has_a_field_in_registry_tree_and_audit(rules: RevocationKind) -> None:
     """Under the label of its kind: there it is looked for, and written down."""
     assert rules.claim in Claims.__struct_fields__
@@ -44,7 +44,7 @@ def test_what_a_claim_names_has_a_field_in_registry_tree_and_audit(rules: Revoca
         assert rules.label in struct.__struct_fields__
 
 
-@pytest.mark.parametrize("rules", KINDS.values(), ids=str)
+@pytest.mark.parametrize("rules", KINDS.values(), ids=lambda rules: rules.kind.name)
 def test_the_rules_of_a_kind_fit_one_another(rules: RevocationKind) -> None:
     """A crew pays by its share for what is coarsened, and it is one of the configuration."""
     assert (rules.when_full is WhenFull.COARSEN) is (rules.share == "branch")
