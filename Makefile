@@ -11,7 +11,7 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench bench-hop bench-cluster simulate isolation power-loss disks soak sanitize fuzz coverage clean
+.PHONY: help setup demo test lint docs bench bench-hop bench-cluster simulate isolation power-loss disks soak sanitize fuzz coverage clean
 
 help:  ## these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -31,6 +31,10 @@ lint: setup  ## style, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@PATH="$(abspath $(BIN)):$$PATH" cython-lint ext  # it looks for pycodestyle there
+
+docs: setup  ## the documents as HTML, in build/docs; a warning ends it
+	@$(BIN)/sphinx-build -E -W --keep-going -q -d build/doctrees docs build/docs
+	@echo "Wrote build/docs/index.html"
 
 bench: setup  ## measure decisions and the table; writes bench/results/latest.json
 	@$(BIN)/python -m bench $(ARGS)

@@ -23,6 +23,7 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 # Files that keep a processor busy for long: begun first, so that none is left to run alone at the
 # end, while a processor has nothing to do.
 LONG = (
+    "tests/docs/test_build.py",
     "tests/packaging/",
     "tests/simulation/",
     "tests/unit/_native/test_faults.py",

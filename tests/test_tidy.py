@@ -24,7 +24,7 @@ TEST_FILE_LINES_MAX = 500  # what one part must do, case by case, is long and st
 FUNCTION_LINES_MAX = 70
 
 PYTHON = sorted(
-    path for top in ("src", "tests", "bench", "fuzz") for path in (ROOT / top).rglob("*.py")
+    path for top in ("src", "tests", "bench", "fuzz", "docs") for path in (ROOT / top).rglob("*.py")
 )
 NATIVE = sorted(
     [path for path in EXT.iterdir() if path.suffix in {".pyx", ".pxd", ".h"}]

@@ -1,19 +1,10 @@
-"""The registry of problem types as a page of the documentation, in Markdown."""
+"""The registry of problem types for the page docs/reference/problems.md, in Markdown."""
 
 from collections.abc import Callable
 
 from crewgate.core.problem_types import ALLOWANCE_EXHAUSTED, PROBLEMS, ProblemType, Sender
 
 _PAGE = """\
-# Problems
-
-The answer to a refused request is a problem document (RFC 9457). Its `type` is
-`https://crewgate.dev/problems/` followed by one of the slugs below. Its `detail` may say more about
-the one request than the text here. `Retry-After` has the seconds after which the same request may
-succeed. A refused gRPC call ends with the gRPC status, and with the members of the document in
-`grpc-status-details-bin`. For tools that are priced as language models the document has an `error`
-member as well, as their clients expect it.
-
 ## Calls of tools
 
 The gateway sends all of them, and `crewgate.asgi` those that are marked.
@@ -37,7 +28,7 @@ Column = tuple[str, Callable[[ProblemType], str]]
 
 
 def markdown() -> str:
-    """Return the page."""
+    """Return a section for each sender, with a table of its problems."""
     grpc: Column = ("gRPC status", lambda problem: f"`{problem.grpc_code.name}`")
     model: Column = ("`error.type`", lambda problem: f"`{problem.model_error}`")
     return _PAGE.format(

@@ -1,0 +1,1 @@
+"""The parts of the documents that are made while they are built: reference pages and diagrams."""

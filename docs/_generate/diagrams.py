@@ -1,0 +1,54 @@
+"""Diagrams: Mermaid's text, drawn as SVG while the documents are built.
+
+A reader needs neither a network nor JavaScript, and a mistake in a diagram ends the build. Mermaid
+itself draws, in a JavaScript engine that the package `mermaidx` starts: no browser, no Node.js. Its
+labels are SVG's own text, in a font as wide as the one that it measures with.
+"""
+
+import hashlib
+import html
+import json
+from pathlib import Path
+
+import mermaidx
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+_FONT = "DejaVu Sans, Verdana, sans-serif"
+_CONFIGURATION = {
+    "fontFamily": _FONT,
+    "themeVariables": {"fontFamily": _FONT},
+    "htmlLabels": False,
+    "flowchart": {"htmlLabels": False, "wrappingWidth": 420},
+}
+
+
+class Diagram(SphinxDirective):
+    """A fenced block `mermaid`: an image that opens in full size."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Draw it, unless an earlier build has."""
+        source = "\n".join(self.content)
+        recipe = json.dumps([mermaidx.__version__, _CONFIGURATION, source])
+        name = f"diagram-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.svg"
+        path = Path(self.env.app.outdir, "_images", name)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                drawn = mermaidx.render(source, backend="v8", config=_CONFIGURATION).svg()
+            except RuntimeError as error:
+                raise self.error(f"Mermaid cannot draw this diagram: {error}") from error
+            path.write_text(drawn, encoding="utf-8")
+        place = "../" * self.env.docname.count("/") + f"_images/{name}"
+        picture = f'<img src="{place}" alt="Diagram: {html.escape(self._section())}">'
+        link = f'<p class="diagram"><a href="{place}">{picture}</a></p>'
+        return [nodes.raw("", link, format="html")]
+
+    def _section(self) -> str:
+        """The title of the section that the diagram stands in."""
+        node = self.state_machine.node
+        while not isinstance(node, nodes.section):
+            node = node.parent
+        return node[0].astext()
