@@ -24,6 +24,7 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 # end, while a processor has nothing to do.
 LONG = (
     "tests/docs/test_build.py",
+    "tests/docs/test_commands.py",
     "tests/packaging/",
     "tests/simulation/",
     "tests/unit/_native/test_faults.py",
