@@ -11,7 +11,7 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint docs bench bench-hop bench-cluster simulate isolation power-loss disks soak sanitize fuzz coverage clean
+.PHONY: help setup demo test check lint docs bench bench-hop bench-cluster simulate isolation power-loss disks soak sanitize fuzz coverage clean
 
 help:  ## these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -26,8 +26,15 @@ demo: setup  ## the incident, on a real gateway
 test: setup  ## all tests; ARGS="-k name" narrows them, CREWGATE_DEPTH=10 has them dig deeper
 	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+# Parts that decide, parse and format: their tests start no gateway, no agent and no database.
+PURE := $(addprefix tests/unit/,core config _native policy leases verifier gateway server upstream issuer)
+check: lint  ## before each commit, in about a minute: style, types, layers, tests of what is pure
+	@$(BIN)/pytest -q -n 2 --dist loadfile $(addprefix --ignore=tests/unit/_native/,test_stress.py test_faults.py) \
+		tests/test_tidy.py tests/docs/test_links.py tests/docs/test_reference.py $(PURE) $(ARGS)
+
 lint: setup  ## style, types, layers
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@PATH="$(abspath $(BIN)):$$PATH" cython-lint ext  # it looks for pycodestyle there
