@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 from _generate import commands, http_api, limits, python_api
 from _generate.markdown import table, text
-from documents import ROOT
+from documents import ROOT, anchors
 
 import crewgate.limits
 from crewgate.api.endpoints import ENDPOINTS
@@ -35,6 +35,12 @@ def test_every_variable_is_described() -> None:
         for name in re.findall(r"\bCREWGATE_[A-Z]+\b", path.read_text())
     }
     assert named - OF_TESTS == set(re.findall(r"\bCREWGATE_[A-Z]+\b", page))
+
+
+def test_every_table_of_the_configuration_has_a_section() -> None:
+    """As the file writes it; its keys are tested where they are declared."""
+    page = anchors(ROOT / "docs" / "reference" / "configuration.md")
+    assert {"top-of-the-file", "listener", "ca", "toolname", "toolnameprice"} <= page
 
 
 def test_every_limit_has_a_row() -> None:
