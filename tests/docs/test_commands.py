@@ -8,9 +8,7 @@ from document_session import Step, shows, steps
 from documents import ROOT
 
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
-# The first one takes the place of the other.
-READMES = (ROOT / "docs" / "README.new.md", ROOT / "README.md")
-README = next(path for path in READMES if path.exists())
+README = ROOT / "README.md"
 # Commands that take long, with the test that runs them.
 ELSEWHERE = {"make demo": ROOT / "tests" / "e2e" / "demo" / "test_demo.py"}
 

@@ -7,8 +7,6 @@ import pytest
 from documents import ROOT, all_documents, anchors, links
 
 README_LINES_MAX = 200
-# It is written for the folder of the project, from which its links lead.
-FUTURE_README = ROOT / "docs" / "README.new.md"
 # A path of a source file or a document, as comments and pages cite it.
 PATH = re.compile(
     r"(?<![\w./~<>{}$-])((?:\.\.?/)*[\w.-]+(?:/[\w.-]+)+\.(?:pyx|pyi|pxd|py|h|c|md)|[A-Z]{3,}\.md)\b"
@@ -27,13 +25,12 @@ def name(path: Path) -> str:
 @pytest.mark.parametrize("document", all_documents(), ids=name)
 def test_every_link_leads_to_a_file_and_a_heading(document: Path) -> None:
     """Links to the network are not followed."""
-    base = ROOT if document == FUTURE_README else document.parent
     broken = []
     for link in links(document.read_text()):
         if re.match(r"https?:|mailto:", link):
             continue
         place, _, anchor = link.partition("#")
-        target = base / place if place else document
+        target = document.parent / place if place else document
         is_there = target.exists() and (not anchor or anchor in anchors(target))
         if not is_there:
             broken.append(link)
@@ -58,7 +55,6 @@ def test_no_file_cites_a_path_that_is_not_in_the_project() -> None:
     assert not lost
 
 
-@pytest.mark.xfail(FUTURE_README.exists(), reason="another one takes its place", strict=True)
 def test_the_readme_is_short() -> None:
     """What does not fit is in the documents."""
     assert len((ROOT / "README.md").read_text().splitlines()) <= README_LINES_MAX

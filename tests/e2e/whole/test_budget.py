@@ -18,7 +18,7 @@ from crewgate.issuer import Orchestrator, SubAgent
 
 CALLS, CREDITS, CONNECTIONS = 200, 50, 10
 COLD = 20  # branches of which none was drawn before
-WAIT = 2.0  # seconds: how long a call waits for its draw unless configured, as README says
+WAIT = 2.0  # seconds: how long a call waits for its draw unless configured
 STALL = 0.6  # seconds: how long no draw is answered
 
 

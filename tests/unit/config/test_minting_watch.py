@@ -85,7 +85,7 @@ def test_one_wrong_thing_is_refused_where_it_stands(
 
 def test_what_the_document_writes_is_a_configuration(write: Write, whole: str) -> None:
     """And what it calls a default is one."""
-    text = (Path(__file__).parents[3] / "docs" / "minting-watch.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "how-to" / "quarantine.md").read_text()
     section = "[crew.article.watch]" + text.split("[crew.article.watch]")[1].split("```")[0]
     (crew,) = load(write(f"{whole}\n{section}")).crews
     default = WatchRules()

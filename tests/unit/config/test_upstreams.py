@@ -279,11 +279,11 @@ def test_a_bad_url_is_told_once(write: Write) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_the_readme_s_example_shows_the_defaults(write: Write) -> None:
-    """What README writes is a configuration, and what it calls a default is one."""
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    examples = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
-    (example,) = [text for text in examples if "[upstream." in text]
+def test_the_document_shows_the_defaults(write: Write) -> None:
+    """What it writes is a configuration, and what it calls a default is one."""
+    document = (Path(__file__).parents[3] / "docs" / "how-to" / "add-a-tool.md").read_text()
+    section = document.split("## All settings with their defaults")[1]
+    (example,) = re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
     config = load(write(f'audience = "here"\nworkers = 0\n{example}'))
     (tool,), (upstream,) = config.tools, config.upstreams
     assert tool == ToolConfig(

@@ -13,7 +13,7 @@ is there is for the reader to demand. Its value is the DER of
         rights    [1] SEQUENCE OF UTF8String OPTIONAL }   -- never empty
 
 with implicit tags. The subject alternative name says the same for others, as a SPIFFE ID.
-`certs/README.md` has a worked example.
+`docs/explanation/certificates.md` has a worked example.
 """
 
 import enum

@@ -45,7 +45,7 @@ def test_only_what_we_write_is_read(value: bytes, data: st.DataObject) -> None:
 
 
 def test_the_worked_example() -> None:
-    """As `certs/README.md` spells it out."""
+    """As `docs/explanation/certificates.md` spells it out."""
     assert encode(BD).hex() == (
         "3022"  # SEQUENCE of 34 bytes
         "020101"  # version 1
