@@ -1,4 +1,4 @@
-"""`python -m crewgate.gateway`."""
+"""Runs a worker process: `python -m crewgate.gateway`."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""Browsers: which preflights are answered without a token, and which pages may read an answer.
+"""Cross-origin resource sharing (CORS): preflight responses, and the headers of other responses.
 
-A preflight carries no token (Fetch standard, "CORS-preflight request"), so it is answered only for
-a tool that is configured for it and a page that is listed; every other OPTIONS is a request like
-any. Credentials mode is never allowed: the gateway knows no cookies. Pure; knows no connection.
+A preflight carries no token (Fetch standard, "CORS-preflight request"). So the gateway answers one
+only if the tool is configured for CORS and the page's origin is listed; every other OPTIONS request
+is authorized like any call. Credentials mode is never allowed, because the gateway has no cookies.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,20 +17,20 @@ _VARIES = b"origin, access-control-request-method, access-control-request-header
 
 
 class CORSTool(Protocol):
-    """A tool, as far as it matters here."""
+    """A tool that may have a CORS configuration."""
 
     @property
     def cors(self) -> CORSConfig | None:
-        """Who may call it from a browser."""
+        """The pages that may call it from a browser; None if no page may."""
 
 
 Find = Callable[[bytes, bytes, bytes], CORSTool | None]
 
 
 def preflight(request: Request, find: Find) -> list[HeaderField] | None:
-    """Return the fields of the 204 that answers a preflight; None if `request` is to be judged.
+    """Return the fields of the 204 that answers a preflight; None if `request` must be authorized.
 
-    `find` gives the tool of a method, a path and a host.
+    `find` returns the tool for a method, a path and a host.
     """
     if request.method != b"OPTIONS":
         return None
@@ -51,9 +51,9 @@ def preflight(request: Request, find: Find) -> list[HeaderField] | None:
 
 
 def shared(cors: CORSConfig, request: Request, fields: Sequence[HeaderField]) -> list[HeaderField]:
-    """Return the fields of a tool's answer as the listed pages may read it.
+    """Return the fields of a tool's response with those that let the listed pages read it.
 
-    What the tool's server says on the matter is dropped: two answers are none to a browser.
+    The CORS fields of the tool's server are dropped: a browser rejects a response that has two.
     """
     kept = [field for field in fields if not field[0].startswith(_FAMILY)]
     kept.append((b"vary", b"origin"))
@@ -65,7 +65,7 @@ def shared(cors: CORSConfig, request: Request, fields: Sequence[HeaderField]) ->
 
 
 def shared_refusal(request: Request, find: Find, fields: list[HeaderField]) -> list[HeaderField]:
-    """Return the fields of the gateway's own answer: a page may read why its call was refused."""
+    """Return the fields of a refusal so that a listed page may read why its call was refused."""
     if _only(request.headers, b"origin") is None:
         return fields
     tool = find(request.method, request.path, request.authority)
@@ -73,11 +73,11 @@ def shared_refusal(request: Request, find: Find, fields: list[HeaderField]) -> l
 
 
 def _allows(cors: CORSConfig, origin: bytes) -> bool:
-    """An origin is ASCII (RFC 6454 §6.2); other bytes are no page's."""
+    """Return whether the origin is listed. An origin is always ASCII (RFC 6454 §6.2)."""
     return origin.isascii() and cors.allows(origin.decode("ascii"))
 
 
 def _only(fields: Sequence[HeaderField], name: bytes) -> bytes | None:
-    """The value of a field that is there once."""
+    """Return the value of a field that occurs exactly once, else None."""
     values = [value for key, value in fields if key == name]
     return values[0] if len(values) == 1 else None

@@ -1,8 +1,8 @@
-"""Where a request came from, as the gateway tells the tool: Via, Forwarded, X-Forwarded-*.
+"""Writes the headers that tell a tool where a request came from: Via, Forwarded, X-Forwarded-*.
 
-Address and scheme are what the socket said, the host is what the client asked for. Nothing here
-depends on the single request, so the lines of a client are written once for all its calls. Decides
-not whether a client's own word on these matters passes: that is gateway/headers.py.
+Address and scheme are those of the client's connection; the host is the one that the client asked
+for. All calls of a client get the same lines, so they are written once and cached.
+gateway/headers.py decides whether a client's own forwarding headers pass.
 """
 
 import re
@@ -14,7 +14,8 @@ from crewgate import limits
 from crewgate._native.fields import written
 from crewgate.core.http import HeaderField
 
-PSEUDONYM = b"crewgate"  # RFC 9110 §7.6.3: a name instead of a host that nobody need know
+# RFC 9110 §7.6.3: a pseudonym, which hides the name of the gateway's host.
+PSEUDONYM = b"crewgate"
 
 _is_token = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 _UNKNOWN = b"unknown"  # RFC 7239 §6.2
@@ -22,19 +23,19 @@ _UNKNOWN = b"unknown"  # RFC 7239 §6.2
 
 @lru_cache(maxsize=8)
 def via(version: str) -> HeaderField:
-    """Return the Via field of a message that came in HTTP `version`, such as "1.1" or "2".
+    """Return the Via field for a message that was received over HTTP `version`, e.g. "1.1" or "2".
 
-    It follows those that the message has already: lines of one name are one list, in their order
-    (RFC 9110 §5.3), so that a line of our own appends.
+    Send it after the Via lines that the message has already: lines of one name form one list, in
+    their order (RFC 9110 §5.3).
     """
     return b"via", b"%b %b" % (version.encode(), PSEUDONYM)
 
 
 @lru_cache(maxsize=limits.origins_max)
 def forwarded_headers(address: str, authority: bytes, version: str) -> tuple[HeaderField, ...]:
-    """Return the fields that tell a tool who asked for what.
+    """Return the fields that tell a tool the client's address and the host that it asked for.
 
-    `address` is the peer's IP address, `authority` what Request has, `version` that of its HTTP.
+    `address` is the client's IP address, `authority` and `version` are those of its Request.
     """
     node = _node(address)
     host = authority if _is_token(authority) else b'"%b"' % authority
@@ -50,27 +51,31 @@ def forwarded_headers(address: str, authority: bytes, version: str) -> tuple[Hea
 
 @lru_cache(maxsize=limits.origins_max)
 def forwarded_header_lines(address: str, authority: bytes, version: str) -> bytes:
-    """Return `forwarded_headers` as HTTP/1.1 writes them; those of the newest clients are kept."""
+    """Return `forwarded_headers` as HTTP/1.1 header lines, cached for recent clients."""
     return written(forwarded_headers(address, authority, version))
 
 
 def merged_headers(fields: Sequence[HeaderField], ours: Sequence[HeaderField]) -> list[HeaderField]:
-    """Return both as one list of fields, each of ours behind what the client says in it.
+    """Return both lists as one; each of our values is appended to the client's line of that name.
 
-    For a tool that believes its clients (`HeaderRules.keeps_origin`). One line for both, because
-    servers in the field (Go's Header.Get) read the first line and would miss ours.
+    For tools that accept their clients' forwarding headers (`HeaderRules.keeps_origin`). Client and
+    gateway share one line, because some servers (Go's Header.Get) read the first line only and
+    would miss ours.
     """
     names = {name for name, _ in ours}
-    said: dict[bytes, list[bytes]] = {}
+    sent: dict[bytes, list[bytes]] = {}
     for name, value in fields:
         if name in names and value:
-            said.setdefault(name, []).append(value)
+            sent.setdefault(name, []).append(value)
     kept = [field for field in fields if field[0] not in names]
-    return kept + [(name, b", ".join([*said.get(name, ()), value])) for name, value in ours]
+    return kept + [(name, b", ".join([*sent.get(name, ()), value])) for name, value in ours]
 
 
 def _node(address: str) -> bytes:
-    """The address without a zone, which means nothing elsewhere; an IPv4-mapped one is IPv4."""
+    """Return the address without its zone, which has no meaning on other hosts.
+
+    An IPv4-mapped IPv6 address is returned as IPv4.
+    """
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,10 +1,10 @@
-"""Which fields go upstream and which come back.
+"""Decides which header fields go upstream and which come back.
 
-The client's credentials never leave; its fields cannot pass for ours, whatever the upstream's
-framework makes of case and `_` (CVE-2015-0219: WSGI makes one variable of both spellings; PHP does
-so with "."). So a name of anything but letters, digits and "-" goes no further, as with nginx,
-unless the tool wants it. Knows no request but its fields; what the gateway adds is `identity` here,
-and gateway/forwarded.py.
+The client's credentials never go upstream. No client's field can pass as the gateway's own,
+however the upstream's framework treats case and `_` (CVE-2015-0219: WSGI makes one variable of both
+spellings; PHP does so with "."). So a field is dropped, as nginx does, if its name has anything but
+letters, digits and "-", unless the tool allows it. The gateway adds the fields of `identity`, and
+those of gateway/forwarded.py.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ from crewgate.core.http import HeaderField
 from crewgate.core.tokens.grant import Grant
 from crewgate.gateway.forwarded import via
 
-# RFC 9110 §7.6.1, with those of older days; `te` and `expect` are spoken hop by hop as well.
+# RFC 9110 §7.6.1, and older ones. `te` and `expect` are meant for the next hop as well.
 HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -37,16 +37,17 @@ HOP_BY_HOP = frozenset(
     }
 )
 _SECRETS = frozenset({b"authorization", b"cookie"})
-# Where clients of some kind show a key or a token. A tool that wants a key of its caller's own in
-# one of them lists it in `allow_fields`; it never gets the token that this gateway was shown.
+# Some clients send a key or a token in these. A tool that needs its caller's own key in one of them
+# lists it in `allow_fields`; it never gets the token that the client sent to this gateway.
 _CARRIERS = frozenset(carrier.encode() for carrier in CARRIERS)
 _FRAMING = frozenset({b"content-length", b"host"})
-# What a call has cost or holds, and what is left besides: said by the gateway alone.
+# The cost or the reservation of a call, and the credits left besides. Only the gateway sets them.
 USED, RESERVED = b"x-crewgate-credits-used", b"x-crewgate-credits-reserved"
 LEFT = b"x-crewgate-credits-left"
 _CREDITS = {USED, RESERVED, LEFT}
 ANSWERS = ResponseFilter(HOP_BY_HOP | _CREDITS)
-# RFC 9110 §8.6 forbids a length there, and HTTP/2 clients (nghttp2) break the call off for it.
+# RFC 9110 §8.6 forbids Content-Length in these responses, and HTTP/2 clients (nghttp2) abort the
+# call because of it.
 WITHOUT_LENGTH = ResponseFilter(HOP_BY_HOP | _CREDITS | {b"content-length"})
 TRAILERS = ResponseFilter(
     HOP_BY_HOP
@@ -54,7 +55,8 @@ TRAILERS = ResponseFilter(
     | _FRAMING
     | {b"content-encoding", b"content-range", b"content-type", b"set-cookie", b"trailer", b"vary"}
 )
-# What makes a framework serve another method, path or virtual host than the one that was judged.
+# Because of these, a framework may serve another method, path or virtual host than the gateway has
+# authorized.
 OVERRIDES = frozenset(
     {
         b"x-envoy-original-host",
@@ -77,9 +79,8 @@ OVERRIDES = frozenset(
         b"x-script-name",
     }
 )
-# Where a request says that it came from. This gateway is the edge: nobody before it is believed, so
-# these are a client's word about itself (RFC 7239 §8.1). Those of gateway/forwarded.py are set
-# anew.
+# Where a request claims to come from. This gateway is the edge and trusts no proxy before it, so a
+# client could write anything here (RFC 7239 §8.1). gateway/forwarded.py sets some of them itself.
 FORWARDING = frozenset(
     {
         b"cf-connecting-ip",
@@ -107,12 +108,12 @@ FORWARDING = frozenset(
 
 
 class HeaderRules(msgspec.Struct, frozen=True):
-    """What one tool's requests may carry; all names in lower case.
+    """The header fields that one tool's requests may have; all names in lower case.
 
-    `dropped` never goes upstream, `refused` (as `PLAIN` writes them) makes the request a 400,
-    `allowed` passes although its name is odd, or overrides something, or says where the request
-    came from; `filter` is these three, compiled. `credential` is the gateway's own field for the
-    upstream.
+    `dropped` fields never go upstream. A `refused` field (as `PLAIN` writes it) is answered with
+    400. `allowed` fields pass although their name is unusual, overrides something, or claims where
+    the request came from. `filter` is these three, compiled. `credential` is the gateway's own
+    field for the upstream.
     """
 
     dropped: frozenset[bytes]
@@ -126,7 +127,7 @@ class HeaderRules(msgspec.Struct, frozen=True):
 
     @property
     def keeps_origin(self) -> bool:
-        """Whether a client's word on where it is may pass: `origin.joined` adds ours then."""
+        """Whether the client's own forwarding fields may pass; `merged_headers` then adds ours."""
         return not self.allowed.isdisjoint(FORWARDING)
 
 
@@ -139,7 +140,7 @@ def rules(
 ) -> HeaderRules:
     """Compile the rules of a tool; `carriers` are the token carriers of all tools.
 
-    An answer that is read for its price is not asked for in a compressed form.
+    With `reads_answer` the tool is not asked for a compressed response, since its price is read.
     """
     secrets = _SECRETS | {carrier.encode() for carrier in carriers}
     never = HOP_BY_HOP | _FRAMING | secrets
@@ -156,9 +157,9 @@ def rules(
 def upstream_headers(
     headers: Sequence[HeaderField], rules: HeaderRules, token: bytes = b""
 ) -> list[HeaderField]:
-    """Return the client's fields or trailers that go upstream; none that holds its `token`.
+    """Return the client's fields or trailers that go upstream, without any that holds its `token`.
 
-    RequestRefusedError for one that passes itself off as ours.
+    Raises RequestRefusedError if one claims to be the gateway's.
     """
     return rules.filter.kept(headers, token)
 
@@ -166,9 +167,10 @@ def upstream_headers(
 def downstream_headers(
     headers: Sequence[HeaderField], status: int, *, version: str = ""
 ) -> list[HeaderField]:
-    """Return the fields of an answer of this status that go to the client.
+    """Return the fields of a response with this status that go to the client.
 
-    `version` is the HTTP version in which it came: its Via says so; one on the way has none.
+    `version` is the HTTP version of the response, for its Via; empty for an informational response,
+    which gets no Via.
     """
     may_have_length = status >= HTTPStatus.OK and status != HTTPStatus.NO_CONTENT
     fields = (ANSWERS if may_have_length else WITHOUT_LENGTH).kept(headers)
@@ -178,15 +180,18 @@ def downstream_headers(
 
 
 def trailer_fields(trailers: Sequence[HeaderField]) -> list[HeaderField]:
-    """Return the trailers of an answer that go to the client.
+    """Return the trailers of a response that go to the client.
 
-    None that frames, describes or routes what came before them (RFC 9110 §6.5.1).
+    Drops trailers that frame, describe or route the content before them (RFC 9110 §6.5.1).
     """
     return TRAILERS.kept(trailers) if trailers else []
 
 
 def identity(grant: Grant) -> list[HeaderField]:
-    """Return who is calling, as verified. Characters are those that claims may have."""
+    """Return the fields that tell the tool who is calling, as the token proves it.
+
+    Claims are validated, so no value needs escaping.
+    """
     claims = grant.claims
     fields = [
         (b"x-crewgate-crew", grant.caller.encode()),
@@ -204,17 +209,18 @@ def identity(grant: Grant) -> list[HeaderField]:
 
 
 class IdentityHeaders(NamedTuple):
-    """`identity`, and the same as HTTP/1.1 writes it."""
+    """The fields of `identity`, as pairs and as HTTP/1.1 header lines."""
 
     fields: list[HeaderField]
     lines: bytes
 
 
 class IdentityHeaderCache:
-    """`identity`, written once for each of the newest grants.
+    """A bounded cache of the identity headers of grants; the oldest entry is dropped first.
 
-    The gate hands out one object for all calls of a token; its address is compared, since hashing
-    a grant costs as much as writing it, and the object is kept, so that no other gets its address.
+    The gate returns one object for all calls of a token. The cache compares its address, because
+    hashing a grant costs as much as writing its headers. It keeps the object, so that no other
+    grant gets the same address.
     """
 
     def __init__(self) -> None:
@@ -224,13 +230,14 @@ class IdentityHeaderCache:
         return len(self._known)
 
     def of(self, grant: Grant) -> IdentityHeaders:
-        """Return the identity that `grant` proves."""
+        """Return the identity headers of `grant`."""
         known = self._known.get(id(grant))
         if known is not None:
             return known[1]
         fields = identity(grant)
         made = IdentityHeaders(fields, written(fields))
         if len(self._known) >= limits.identities_max:
-            del self._known[next(iter(self._known))]  # the oldest
+            oldest = next(iter(self._known))
+            del self._known[oldest]
         self._known[id(grant)] = (grant, made)
         return made

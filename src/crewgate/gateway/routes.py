@@ -1,7 +1,7 @@
-"""One configuration as a worker uses it: the router, and for each tool what a call needs.
+"""The route table of one configuration: the router, and what a call of each tool needs.
 
-A reload makes a new site; calls in flight keep the one they began with. Reads the upstreams'
-credentials, which are never shown again.
+A reload makes a new table; calls in flight keep the one that they began with. The credentials of
+the upstreams are read here, and never shown.
 """
 
 import os
@@ -25,10 +25,11 @@ from crewgate.upstream import UpstreamPool
 
 
 class ToolRoute(msgspec.Struct, frozen=True):
-    """A tool: its number, name, owner, upstream, and how its calls are judged and dressed.
+    """A tool: its number, name, owner and upstream, and how its calls are authorized and forwarded.
 
-    `own` are the gateway's fields that all its calls carry, the tool and the credential, `lines`
-    the same as HTTP/1.1 writes them.
+    `own` are the gateway's fields that all its calls carry (the tool's name and the credential);
+    `lines` are the same as HTTP/1.1 header lines. `version` is the HTTP version of its server.
+    `rewrite` is None if the path at the server is the path of the request.
     """
 
     index: int
@@ -40,40 +41,41 @@ class ToolRoute(msgspec.Struct, frozen=True):
     decides_on_body: bool
     own: tuple[HeaderField, ...]
     lines: bytes
-    version: str  # of the HTTP that its server speaks
+    version: str
     cors: CORSConfig | None
     body_bytes_max: int
     tariff: Tariff | None = None
-    rewrite: PathRewrite | None = None  # None: its path at the server is the one that was asked for
+    rewrite: PathRewrite | None = None
 
     @property
     def reads_body(self) -> bool:
-        """Whether a call is judged with its body, or the first of it."""
+        """Whether a call is authorized or priced with its body, or the beginning of it."""
         return self.decides_on_body or (self.tariff is not None and self.tariff.reads_body)
 
     @property
     def serves_models(self) -> bool:
-        """Whether its server speaks to clients of language models."""
+        """Whether its server has the API of a language model."""
         return self.tariff is not None and self.tariff.usage is not None
 
     @property
     def is_http2(self) -> bool:
-        """Whether its server is given HTTP/2."""
+        """Whether the gateway uses HTTP/2 with its server."""
         return self.version == "2"
 
     def path_of(self, path: bytes) -> bytes:
-        """The path at the server of one that was asked for, as it was sent."""
+        """Return the path at the server for the path of a request, percent-encoded as it came."""
         return path if self.rewrite is None else self.rewrite(path)
 
     def __repr__(self) -> str:
-        """Without the fields, which may hold a credential."""
+        """Omit the fields, which may hold a credential."""
         return f"<ToolRoute {self.index} {self.name}>"
 
 
 class RouteTable(msgspec.Struct, frozen=True):
-    """What is served. `tokens` looks in the carriers of all tools.
+    """The tools that are served, and how requests find them.
 
-    `crossings` say what a call without a token is judged by.
+    `tokens` looks in the token carriers of all tools. `crossings` sign a token for a call that has
+    a client certificate only. `serves_models`: some tool has the API of a language model.
     """
 
     router: Router
@@ -82,12 +84,12 @@ class RouteTable(msgspec.Struct, frozen=True):
     tokens: TokenFinder
     metadata: bytes
     crossings: CertificateTokens = certificate_tokens.NONE
-    serves_models: bool = False  # one of the tools does
+    serves_models: bool = False
 
     def find(self, method: bytes, path: bytes, authority: bytes) -> ToolRoute | None:
-        """Return the tool of a request to a host, None if there is none.
+        """Return the tool of a request to a host; None if there is none.
 
-        None too where its server would take what is forwarded for another tool's.
+        Also None if the tool's server would route the forwarded path to another tool.
         """
         index = self.router.find(method, path, authority)
         if index < 0:
@@ -101,7 +103,10 @@ def build(
     pools: dict[str, UpstreamPool],
     crossings: CertificateTokens = certificate_tokens.NONE,
 ) -> RouteTable:
-    """Make a site; `pools` are those of the upstreams by name. ConfigurationError."""
+    """Make a route table; `pools` are by the names of the upstreams.
+
+    Raises ConfigurationError if a credential cannot be read.
+    """
     carriers = sorted({carrier for tool in config.tools for carrier in tool.carriers})
     credentials = {upstream.name: read_credential(upstream) for upstream in config.upstreams}
     entries = tuple(
@@ -124,7 +129,7 @@ def build(
             tool.cors,
             tool.body_bytes_max,
             tool.tariff,
-            None if (way := routes.rewrite(config, tool)).is_plain else way,
+            None if (rewrite := routes.rewrite(config, tool)).is_plain else rewrite,
         )
         for index, tool in enumerate(config.tools)
     )
@@ -145,14 +150,17 @@ def _own(tool: str, credential: HeaderField | None) -> tuple[HeaderField, ...]:
 
 
 def read_credential(upstream: UpstreamConfig) -> HeaderField | None:
-    """Return the field that the gateway shows to an upstream. ConfigurationError says where."""
+    """Return the field with the gateway's credential for an upstream; None if it has none.
+
+    Raises ConfigurationError if it cannot be read or cannot be sent.
+    """
     credential = upstream.credential
     if credential is None:
         return None
     value = credential.prefix + _secret(upstream.name, credential)
     if not value.isascii() or not value.isprintable():
         raise ConfigurationError(
-            f"upstream {upstream.name}: the credential in {_place(credential)} is not printable "
+            f"upstream {upstream.name}: the credential in {_describe(credential)} is not printable "
             "ASCII; a header field cannot carry it"
         )
     return credential.header.encode(), value.encode()
@@ -166,14 +174,14 @@ def _secret(name: str, credential: CredentialConfig) -> str:
             value = os.environ.get(credential.env or "", "").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"upstream {name}: the credential in {_place(credential)} cannot be read: {error}"
+            f"upstream {name}: the credential in {_describe(credential)} cannot be read: {error}"
         ) from error
     if not value:
         raise ConfigurationError(
-            f"upstream {name}: there is no credential in {_place(credential)}; put it there"
+            f"upstream {name}: {_describe(credential)} is empty; put the credential there"
         )
     return value
 
 
-def _place(credential: CredentialConfig) -> str:
+def _describe(credential: CredentialConfig) -> str:
     return f"file {credential.file}" if credential.file else f"variable {credential.env}"

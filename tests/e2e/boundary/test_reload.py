@@ -155,7 +155,7 @@ def test_a_list_that_cannot_be_read_is_taken_up_once_it_can(tmp_path: Path) -> N
 
         def is_told() -> bool:
             boundary.ca.crl.write_text("nonsense")  # again: the control process mends it
-            return "list of revoked certificates before stays" in log.read_text()
+            return "keeping the previous CRL: " in log.read_text()
 
         wait_until(is_told)
         assert boundary.knock(leaf.files, 1, boundary.say("bd")).status == 200

@@ -210,7 +210,7 @@ def test_a_configuration_that_could_ask_nobody_is_not_put_in_force(tmp_path: Pat
         site.serving.send_signal(signal.SIGHUP)
         # The agent may also have seen the file half written.
         why = re.compile(
-            "the configuration in force stays: .*/issuing.pem: the certificate cannot be read"
+            "keeping the active configuration: .*/issuing.pem: the certificate cannot be read"
         )
         wait_until(lambda: why.search(site.log))
         assert site.call("one", agent) is not None

@@ -68,4 +68,4 @@ def test_nothing_is_said_of_it_in_the_log(tools: Priced) -> None:
     """Clients that go are a normal event."""
     log = Path(tools.folder / "serve.log").read_text()
     assert "Traceback" not in log
-    assert "could not be brought on" not in log
+    assert "a callback of a call failed" not in log

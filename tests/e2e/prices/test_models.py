@@ -328,7 +328,7 @@ def _is_revoked(client: "openai.OpenAI") -> bool:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"{", "no JSON object"),
+        (b"{", "not a JSON object"),
         (b'{"model": "other", "messages": []}', 'no price for the model "other"'),
         (b'{"model": "m-1", "max_tokens": 5, "MAX_TOKENS": 9, "messages": []}', "two spellings"),
         (b'{"model": "m-1", "max_tokens": -1, "messages": []}', "not a whole number"),

@@ -1,7 +1,7 @@
-"""The worker's gate, and what may change its mind: credit that is drawn, a policy that is loaded.
+"""The worker's gate, and what may change its verdict: a draw of credit, or a new policy.
 
-One draw a branch is under way at a time; whoever needs the same branch's credit waits for it and
-asks the gate again. No event loop ever waits inside a draw.
+At most one draw per branch is under way. Other calls that need credit of that branch wait for it,
+then ask the gate again. A draw never blocks the event loop.
 """
 
 import time
@@ -26,7 +26,7 @@ RequestDraw = Callable[[Grant, int, DrawCallback], None]
 
 
 class _Draw:
-    """A draw under way: what it asks for, and how it ended."""
+    """A draw of `need` micro-credits that is under way, and whether it was granted."""
 
     __slots__ = ("done", "grant", "granted", "need")
 
@@ -37,13 +37,13 @@ class _Draw:
         self.done = trio.Event()
 
     def answer(self, drawn: CreditDrawn | None) -> None:
-        """Whoever waits hears how it ended."""
+        """Note the answer of the agent, and wake all who wait for it."""
         self.granted = drawn is not None and drawn.status == "granted"
         self.done.set()
 
 
 class DrawOrReload:
-    """A `RetryCondition`: an event to wait for, then whether the gate may decide otherwise."""
+    """A `RetryCondition`: waits for an event, then says whether the gate may decide otherwise."""
 
     __slots__ = ("_changes", "_event")
 
@@ -52,14 +52,14 @@ class DrawOrReload:
         self._changes = changes
 
     async def wait(self) -> bool:
-        """Until it is over; False if asking the gate again is in vain."""
+        """Wait for the event; return False if asking the gate again would not help."""
         if self._event is not None:
             await self._event.wait()
         return self._changes()
 
 
 class GateAuthorizer:
-    """Judges by a table and a policy, both of which may be replaced."""
+    """Authorizes calls by a table and a policy, both of which may be replaced."""
 
     def __init__(
         self,
@@ -78,14 +78,14 @@ class GateAuthorizer:
         self._gate = Gate(table, attachment)
         self._gate.load(policy)
         self._draws: dict[bytes, _Draw] = {}
-        self._unopened: dict[bytes, Reason] = {}  # branches, and why their last draw opened none
-        self._renewed = trio.Event()
+        self._unopened: dict[bytes, Reason] = {}  # by branch: why its last draw did not open it
+        self._policy_loaded = trio.Event()
 
     def move(self, table: Table, attachment: int) -> None:
-        """Judge by another table, or under another number of the same one.
+        """Use another table, or another number in the same one.
 
-        What the calls in flight had reserved is burned with the place that is left, and nobody
-        hears of revocations there: their permits are told that no key is trusted any more.
+        The agent burns what the calls in flight had reserved under the old number, and revocations
+        do not reach it any more. So the permits of these calls are made to trust no key.
         """
         self._gate.holder.load(msgspec.structs.replace(self.policy, keys=()))
         self.table, self._attachment = table, attachment
@@ -93,11 +93,11 @@ class GateAuthorizer:
         self.load(self.policy)
 
     def load(self, policy: Policy) -> None:
-        """Judge by another policy."""
+        """Use another policy, and wake the calls that wait for one."""
         self.policy = policy
         self._gate.load(policy)
-        self._renewed.set()
-        self._renewed = trio.Event()
+        self._policy_loaded.set()
+        self._policy_loaded = trio.Event()
 
     def decide(
         self,
@@ -111,7 +111,7 @@ class GateAuthorizer:
         price: int = -1,
         is_upper_bound: bool = False,
     ) -> Permit | Denial:
-        """Return the gate's verdict; one that credit is spent says how much was needed."""
+        """Return the gate's verdict; if credit is exhausted, with how much the call needs."""
         verdict = self._gate.decide(
             token,
             tool,
@@ -128,7 +128,7 @@ class GateAuthorizer:
         return self._after_draw(verdict) if drawn else verdict
 
     def _after_draw(self, verdict: Permit | Denial) -> Permit | Denial:
-        """The verdict with what the branch's last draw found out, where the gate lacks credit."""
+        """Return the verdict; if the gate lacks credit, with why the last draw did not get any."""
         why = self._unopened.get(verdict.grant.branch_key) if verdict.grant is not None else None
         if why is None or verdict.grant is None:
             return verdict
@@ -143,11 +143,11 @@ class GateAuthorizer:
         return Denial(why, verdict.grant)
 
     def explained(self, denial: Denial) -> Denial:
-        """The same with the window that is spent, if credits come back by themselves."""
+        """Return the denial with the allowance window that is spent, if it renews by itself."""
         return explained(denial, self._wall())
 
     def _note(self, branch: bytes, drawn: CreditDrawn | None) -> None:
-        """Remember which branches were not opened, the latest of very many."""
+        """Remember why a branch was not opened; the oldest is dropped if there are too many."""
         self._unopened.pop(branch, None)
         why = DRAW_REASONS.get(drawn.status) if drawn is not None else None
         if why is not None:
@@ -159,17 +159,17 @@ class GateAuthorizer:
         return self.policy.tools[tool].price if price < 0 else price
 
     def relieve(self, denial: Denial, tool: int, price: int = -1) -> DrawOrReload:
-        """Begin to work on what a denial with `retry` is about."""
+        """Start what may change a denial with `retry`: a draw, or the load of a new policy."""
         if denial.grant is None:
             if self.table.policy_generation == self.policy.generation:
-                return _NONE  # the table is stale: only the agent can mend that
-            return DrawOrReload(self._renewed, lambda: True)
+                return _NONE  # the table is stale: only the agent can change that
+            return DrawOrReload(self._policy_loaded, lambda: True)
         if not 0 <= tool < len(self.policy.tools):
             return _NONE
         return self._draw(denial.grant, self._need(tool, price))
 
     async def draw(self, grant: Grant, need: int) -> CreditDrawn | None:
-        """Draw for a call under way: how that ended, None while the agent is away."""
+        """Draw credit for a call under way; None if the agent is unavailable."""
         answers: list[CreditDrawn | None] = []
         done = trio.Event()
 
@@ -182,12 +182,15 @@ class GateAuthorizer:
         return answers[0]
 
     def _draw(self, grant: Grant, need: int) -> DrawOrReload:
-        """Draw, or wait for the draw that is under way; another question's answer is not ours."""
+        """Draw credit for a branch, or wait for the draw that is under way.
+
+        A refusal of that draw is final only for a call that asked for the same amount and grant.
+        """
         key = grant.branch_key
         under_way = self._draws.get(key)
         if under_way is not None:
-            speaks = under_way.need == need and under_way.grant is grant
-            return DrawOrReload(under_way.done, lambda: under_way.granted or not speaks)
+            is_same = under_way.need == need and under_way.grant is grant
+            return DrawOrReload(under_way.done, lambda: under_way.granted or not is_same)
         draw = self._draws[key] = _Draw(grant, need)
 
         def answered(drawn: CreditDrawn | None) -> None:

@@ -1,6 +1,6 @@
-"""What calls in flight wait for, in tasks of their own: credit for a stream, a time that is up.
+"""Runs the tasks that calls in flight wait for: draws of credit, and timers.
 
-A barrier stands round each: what goes wrong there ends that call's wait, and nobody else's.
+An exception in one task is logged and ends that task only.
 """
 
 import logging
@@ -18,12 +18,12 @@ NotifyOverrun = Callable[[bytes, Grant, int], None]
 
 
 class BackgroundTasks:
-    """The errands of one worker; they live in `run`, and nothing is begun outside it."""
+    """The background tasks of one worker. They run while `run` does; otherwise none starts."""
 
-    def __init__(self, wait_seconds: float, tell: NotifyOverrun) -> None:
-        """A draw is waited for `wait_seconds`; `tell` takes overruns to the agent."""
+    def __init__(self, wait_seconds: float, notify_overrun: NotifyOverrun) -> None:
+        """A draw may take `wait_seconds`; `notify_overrun` reports overruns to the agent."""
         self._wait_seconds = wait_seconds
-        self._notify_overrun = tell
+        self._notify_overrun = notify_overrun
         self._nursery: trio.Nursery | None = None
 
     def __repr__(self) -> str:
@@ -31,7 +31,7 @@ class BackgroundTasks:
         return f"<BackgroundTasks {count} under way>"
 
     async def run(self) -> None:
-        """Do errands until cancelled."""
+        """Run the tasks until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             try:
@@ -40,21 +40,21 @@ class BackgroundTasks:
                 self._nursery = None
 
     def draw(self, ask: DrawRequest, done: DrawCallback) -> None:
-        """Have `ask` answered, within the time for that; else the answer is None."""
+        """Await `ask` and pass its result to `done`; None if it fails or takes too long."""
         if self._nursery is None:
             done(None)
         else:
             self._nursery.start_soon(self._draw, ask, done)
 
     def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
-        """Call `work` after so long; what is returned takes that back."""
+        """Call `work` after `seconds`; the function that is returned cancels that."""
         scope = trio.CancelScope()
         if self._nursery is not None:
             self._nursery.start_soon(self._later, scope, seconds, work)
         return scope.cancel
 
     def overran(self, request: bytes, grant: Grant, amount: int) -> None:
-        """Tell the agent."""
+        """Report to the agent that call `request` cost `amount` micro-credits beyond its bound."""
         self._notify_overrun(request, grant, amount)
 
     async def _draw(self, ask: DrawRequest, done: DrawCallback) -> None:
@@ -62,8 +62,8 @@ class BackgroundTasks:
         try:
             with trio.move_on_after(self._wait_seconds):
                 drawn = await ask()
-        except Exception as error:  # noqa: BLE001 - a barrier: this stream is cut, others go on
-            _log.warning("a draw for a stream failed: %r", error)
+        except Exception as error:  # noqa: BLE001 - a barrier: ends this stream only
+            _log.warning("drawing credit for a stream failed, so the stream ends: %r", error)
         self._do(lambda: done(drawn))
 
     async def _later(
@@ -77,4 +77,4 @@ class BackgroundTasks:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - a barrier, as above
-            _log.warning("a call could not be brought on: %r", error)
+            _log.warning("a callback of a call failed: %r", error)

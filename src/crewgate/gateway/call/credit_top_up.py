@@ -1,9 +1,9 @@
-"""The credit that a call under way waits for: asked for again as long as that may help.
+"""Draws more credit for a call under way, again and again as long as that may help.
 
-Decides how much to ask for, how soon again, and when to give up. Knows neither the call nor what
-its credit pays for. An answer that comes early (an agent that is away, or has no room) is no
-reason to ask at once: a thousand streams would, for nothing. Nor is a question asked while nobody
-vouches for the call's permit: what is drawn could not be taken.
+Decides how much to draw, how soon to try again, and when to give up. A refusal that comes at once
+(the agent is unavailable, or its queue is full) is no reason to ask again at once: a thousand
+streams would do that in vain. While the revocation status of the call's permit is not fresh,
+nothing is drawn, because the permit could not take it.
 """
 
 import math
@@ -19,17 +19,21 @@ from crewgate.core.verdict import Denial
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.ipc.attach_messages import CreditDrawn
 
-_OVER = {"exhausted", "closed", "mismatch"}  # what asking again cannot change
+_FINAL = {"exhausted", "closed", "mismatch"}  # asking again cannot change these
 
 Done = Callable[[CallOutcome | None], None]
 
 
 class CreditTopUp:
-    """Of one call. `asking` from a question until its `done` is called, pauses included."""
+    """The draws of one call, one at a time.
+
+    `asking`: from `ask` until `done` is called, pauses included. `denial`: what the ledger said
+    when credit was exhausted. `why_late`: the outcome if the wait under way takes too long.
+    """
 
     __slots__ = (
         "_asked",
-        "_forget",
+        "_cancel_pause",
         "_now",
         "_pause",
         "_permit",
@@ -47,76 +51,75 @@ class CreditTopUp:
         permit: Permit,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`now` is any clock that is never set, in seconds."""
+        """`now` is a monotonic clock in seconds."""
         self._services = services
         self._permit = permit
         self._now = now
         self._stopped = False
-        self._forget: Callable[[], None] | None = None  # the pause that is under way
+        self._cancel_pause: Callable[[], None] | None = None  # of the pause that is under way
         self.asking = False
-        self.denial: Denial | None = None  # where there is no more credit: what the ledger said
-        self.why_late = (
-            CallOutcome.UNFUNDED
-        )  # what the wait that is under way was for at its beginning
+        self.denial: Denial | None = None
+        self.why_late = CallOutcome.UNFUNDED
         self._until = math.inf
         self._asked = -math.inf
         self._pause = limits.stream_again_seconds_min
 
     def __repr__(self) -> str:
-        state = "stopped" if self._stopped else "asking" if self.asking else "at rest"
+        state = "stopped" if self._stopped else "asking" if self.asking else "idle"
         return f"<CreditTopUp {state}>"
 
     @property
     def is_late(self) -> bool:
-        """Whether what is being waited for has taken as long as it may."""
+        """Whether the wait that is under way has taken too long."""
         return self._now() >= self._until
 
     def ask(self, least: int, most: int, done: Done) -> None:
-        """Have `most` drawn, or else `least`; `done` hears why the call must end, or None.
+        """Draw `most` micro-credits, or else `least`; `done` gets why the call must end, or None.
 
-        Asked again without a `rest`, it is for the same piece: others were served first.
+        A second `ask` without a `rest` in between continues the same wait: other calls of the
+        branch took what was drawn.
         """
         if self._until == math.inf:
             self._until = self._now() + limits.stream_wait_seconds_max
             is_current = self._permit.is_current
             self.why_late = CallOutcome.UNFUNDED if is_current else CallOutcome.UNVOUCHED
-        self._ask_in_time(least, most, done)
+        self._schedule(least, most, done)
 
     def rest(self) -> None:
-        """What was asked for is paid: the next question is about something else."""
+        """End the wait, since what it was for is paid: the next `ask` begins another one."""
         self._until = math.inf
         self._asked = -math.inf
         self._pause = limits.stream_again_seconds_min
 
     def stop(self) -> None:
-        """The call has ended: nothing is asked any more, and nobody told."""
+        """Draw nothing more, and call `done` no more, because the call has ended."""
         self._stopped, self.asking = True, False
-        forget, self._forget = self._forget, None
-        if forget is not None:
-            forget()
+        cancel, self._cancel_pause = self._cancel_pause, None
+        if cancel is not None:
+            cancel()
 
-    def _ask_in_time(self, least: int, most: int, done: Done) -> None:
-        """Ask, a pause after the last question at the earliest, and once more when time is up."""
+    def _schedule(self, least: int, most: int, done: Done) -> None:
+        """Draw when the pause since the last draw is over, or when the time of the wait is up."""
         self.asking = True
         seconds = min(self._asked + self._pause, self._until) - self._now()
         if seconds <= 0:
             self._ask(least, most, done)
         else:
-            self._forget = self._services.background_tasks.later(
+            self._cancel_pause = self._services.background_tasks.later(
                 seconds, partial(self._ask, least, most, done)
             )
 
     def _ask(self, least: int, most: int, done: Done) -> None:
-        self._forget = None
+        self._cancel_pause = None
         self._asked = self._now()
-        heard = partial(self._on_draw, least, most, done)
+        answered = partial(self._on_draw, least, most, done)
         if self._permit.is_current:
-            self._services.draw(self._permit.grant, most, heard)
+            self._services.draw(self._permit.grant, most, answered)
         else:
-            heard(None)
+            answered(None)
 
     def _on_draw(self, least: int, most: int, done: Done, drawn: CreditDrawn | None) -> None:
-        """A whole step is not to be had near the last credit: then what is missing is asked for."""
+        """Go on, draw again or give up, after the answer to a draw."""
         if self._stopped:
             return
         status = "" if drawn is None else drawn.status
@@ -124,8 +127,9 @@ class CreditTopUp:
             self._pause = limits.stream_again_seconds_min
             self._end(done, None)
         elif most > least:
+            # Near the branch's last credit a whole step is refused: draw only what is missing.
             self._ask(least, least, done)
-        elif drawn is not None and status in _OVER:
+        elif drawn is not None and status in _FINAL:
             self.denial = Denial(
                 Reason.CREDITS_EXHAUSTED,
                 self._permit.grant,
@@ -139,7 +143,7 @@ class CreditTopUp:
         elif self.is_late:
             self._end(done, self.why_late)
         else:
-            self._ask_in_time(least, most, done)
+            self._schedule(least, most, done)
             self._pause = min(2 * self._pause, limits.stream_again_seconds_max)
 
     def _end(self, done: Done, why: CallOutcome | None) -> None:

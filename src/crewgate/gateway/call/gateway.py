@@ -1,6 +1,6 @@
 """One call through the gateway, as a sequence of five steps.
 
-1. Authorise: find the tool and the token (`pending_call`), and ask the gate (`authorizer`).
+1. Authorize: find the tool and the token (`pending_call`), and ask the gate (`authorizer`).
 2. Reserve: the gate takes the price out of the branch's lease together with its verdict. If credit
    is missing, the call waits while it is drawn.
 3. Forward: the request to the tool, the response to the client (`proxied_call`, `request_body`).
@@ -9,7 +9,7 @@
 5. Record: one line in the audit (`call_record`), written before the settlement
    (`settlement_queue`), so that no settled call lacks one.
 
-The route is looked up first and judged last: without a good token an unknown path looks like any
+The route is looked up first and checked last: without a good token an unknown path looks like any
 other. What was judged is what is forwarded: the same bytes of the target, the same body.
 """
 
@@ -82,14 +82,14 @@ class Gateway:
         if exchange.upgrades:
             self._refuse_after(pending, Reason.UPGRADE)
         elif entry is None or not (entry.decides_on_body or entry.tariff):
-            return self._authorise(pending)
+            return self._authorize(pending)
         elif (crew := self._crew_of(pending)) is not None:
             if not exchange.complete and entry.reads_body:
-                return self._authorise_with_body(pending, entry, crew)
-            return self._price_and_authorise(pending)
+                return self._authorize_with_body(pending, entry, crew)
+            return self._price_and_authorize(pending)
         return None
 
-    def _authorise(self, pending: PendingCall) -> Coroutine[None, None, None] | None:
+    def _authorize(self, pending: PendingCall) -> Coroutine[None, None, None] | None:
         """Ask the gate, whose permit has reserved the price; then forward the call, or refuse it.
 
         If credit or a policy is missing, return the coroutine that waits for it.
@@ -98,7 +98,7 @@ class Gateway:
         if isinstance(verdict, Denial) and verdict.retry:
             # The draw begins here and not in the coroutine, whose task may start after others.
             retry = self._authorizer.relieve(verdict, pending.tool, pending.price)
-            return self._authorise_after_draw(pending, retry)
+            return self._authorize_after_draw(pending, retry)
         self._forward_or_refuse(pending, verdict)
         return None
 
@@ -199,7 +199,7 @@ class Gateway:
                 break
         return verdict
 
-    async def _authorise_after_draw(self, pending: PendingCall, retry: RetryCondition) -> None:
+    async def _authorize_after_draw(self, pending: PendingCall, retry: RetryCondition) -> None:
         """Wait while credit is drawn or a policy is loaded, then ask the gate again.
 
         As often as that may help, for at most `services.wait_seconds`.
@@ -227,7 +227,7 @@ class Gateway:
             verdict = self._ask_gate(pending, drawn=True)
         self._forward_or_refuse(pending, verdict)
 
-    # Prices that are read in the body, and tools that are authorised by their body.
+    # Prices that are read in the body, and tools that are authorized by their body.
 
     def _crew_of(self, pending: PendingCall) -> str | None:
         """Return whose call it is, before its body is read; None if it has been refused."""
@@ -239,7 +239,7 @@ class Gateway:
             return None
         return verdict.grant.crew if verdict.grant is not None else ""
 
-    async def _authorise_with_body(self, pending: PendingCall, entry: ToolRoute, crew: str) -> None:
+    async def _authorize_with_body(self, pending: PendingCall, entry: ToolRoute, crew: str) -> None:
         """Wait for the body, or for as much of it as is judged; then go on."""
         exchange = pending.exchange
         if entry.tariff is not None and entry.tariff.reads_body:
@@ -254,13 +254,13 @@ class Gateway:
         else:
             await exchange.fill(limits.judged_body_bytes_max)
         current = self._read_again(pending)
-        work = None if current is None else self._price_and_authorise(current)
+        work = None if current is None else self._price_and_authorize(current)
         if work is not None:
             await work
 
-    def _price_and_authorise(self, pending: PendingCall) -> Coroutine[None, None, None] | None:
+    def _price_and_authorize(self, pending: PendingCall) -> Coroutine[None, None, None] | None:
         priced = self._with_price(pending)
-        return None if priced is None else self._authorise(priced)
+        return None if priced is None else self._authorize(priced)
 
     def _with_price(self, pending: PendingCall) -> PendingCall | None:
         """Return the call with its price; None if it has been refused for having none."""

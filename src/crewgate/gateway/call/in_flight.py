@@ -1,8 +1,9 @@
-"""Every call in flight on this worker, by branch and ancestor: what a revocation or `exp` ends.
+"""Indexes the calls in flight by branch and ancestor, to end them on revocation or `exp`.
 
-A call is ended by telling it why. Refuses to know requests, connections
-and clocks. Two ways lead here: keys that the agent names (fast), and a look at every permit when
-the table's revocation generation has moved (certain).
+Revocations arrive in two ways:
+
+- The agent pushes the revoked keys. This is fast, but a push may be lost.
+- The worker scans every permit when the table's revocation generation has changed. This is certain.
 """
 
 from collections import deque
@@ -20,45 +21,49 @@ class InFlightCall(Protocol):
 
     permit: Permit
     peer: ClientInfo
-    extend_after_ns: int  # CLOCK_BOOTTIME
+    extend_after_ns: int  # when to extend the reservation, CLOCK_BOOTTIME
 
     def end(self, outcome: CallOutcome) -> bool:
-        """End the call now, because of `outcome`; False if it was over or ending already."""
+        """End the call with `outcome`; False if it was over or ending already."""
 
 
 class _Branch:
-    """A branch that has calls of its own in flight: those, and the newest `exp` of their grants."""
+    """A branch with its own calls in flight, and the latest `exp` of their grants (s since 1970).
 
-    __slots__ = ("expires", "flights", "keys")
+    `keys` are those of the branch and of its ancestors.
+    """
+
+    __slots__ = ("calls", "expires", "keys")
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
-        self.keys = keys  # of the branch and its ancestors
-        self.flights: set[InFlightCall] = set()
+        self.keys = keys
+        self.calls: set[InFlightCall] = set()
         self.expires = 0
 
 
 class InFlightCalls:
-    """The calls in flight."""
+    """The calls in flight of one worker."""
 
     def __init__(self, reservation_ns: int, on_first: Callable[[], None] = lambda: None) -> None:
-        """Reservations are kept alive for `reservation_ns` from each look on.
+        """Each extension of a reservation lasts `reservation_ns` nanoseconds.
 
-        `on_first` is called when a call comes and none was in flight.
+        `on_first` is called when a call is added and none was in flight.
         """
         self._on_first = on_first
-        self._branches: dict[bytes, _Branch] = {}  # by their own key
-        self._below: dict[bytes, set[_Branch]] = {}  # by key of a branch or an ancestor
+        self._branches: dict[bytes, _Branch] = {}  # by its own key
+        self._below: dict[bytes, set[_Branch]] = {}  # by the key of the branch or of an ancestor
         self._reservation_ns = reservation_ns
-        self._looked: deque[tuple[int, frozenset[bytes]]] = deque(maxlen=limits.cuts_remembered)
+        # What scans have ended: when (monotonic clock, ns), and the keys that would end it.
+        self._scanned: deque[tuple[int, frozenset[bytes]]] = deque(maxlen=limits.cuts_remembered)
 
     def __len__(self) -> int:
-        return sum([len(branch.flights) for branch in self._branches.values()])
+        return sum([len(branch.calls) for branch in self._branches.values()])
 
     def __bool__(self) -> bool:
         return bool(self._branches)
 
     def add(self, call: InFlightCall) -> None:
-        """Take a call that was permitted; its grant extends other calls of the same branch."""
+        """Add a permitted call. The other calls of its branch may go on until its grant's `exp`."""
         if not self._branches:
             self._on_first()
         grant = call.permit.grant
@@ -69,15 +74,15 @@ class InFlightCalls:
             )
             for key in branch.keys:
                 self._below.setdefault(key, set()).add(branch)
-        branch.flights.add(call)
+        branch.calls.add(call)
         branch.expires = max(branch.expires, grant.claims.exp)
 
     def remove(self, call: InFlightCall) -> None:
-        """Forget a call that is over."""
+        """Remove a call that is over."""
         key = call.permit.grant.branch_key
         branch = self._branches[key]
-        branch.flights.discard(call)
-        if branch.flights:
+        branch.calls.discard(call)
+        if branch.calls:
             return
         del self._branches[key]
         for above in branch.keys:
@@ -87,59 +92,65 @@ class InFlightCalls:
                 del self._below[above]
 
     def terminate(self, keys: Iterable[bytes]) -> int:
-        """End the calls of these branches and of what is below them; return how many."""
-        doomed: set[InFlightCall] = set()
+        """End the calls of these branches and of all branches below them; return how many."""
+        to_end: set[InFlightCall] = set()
         for key in keys:
             for branch in self._below.get(key, ()):
-                doomed |= branch.flights
-        return _end(doomed, CallOutcome.REVOKED)
+                to_end |= branch.calls
+        return _end(to_end, CallOutcome.REVOKED)
 
     def terminate_peers(self, peers: Iterable[ClientInfo]) -> int:
-        """End the calls that came over the connections of these; return how many."""
-        gone = {id(peer) for peer in peers}  # a connection has one object
-        return _end([each for each in self._every() if id(each.peer) in gone], CallOutcome.REVOKED)
+        """End the calls that came over the connections of `peers`; return how many."""
+        to_end = {id(peer) for peer in peers}  # each connection has one ClientInfo object
+        return _end(
+            [call for call in self._every() if id(call.peer) in to_end], CallOutcome.REVOKED
+        )
 
     def terminate_revoked(self) -> int:
-        """End the calls whose permit has been revoked in any way; return how many."""
+        """End the calls whose permit is revoked, for whatever reason; return how many."""
         return _end([call for call in self._every() if call.permit.revoked], CallOutcome.REVOKED)
 
     def end_revoked(self, now_ns: int) -> int:
-        """End revoked calls, unasked; a push about them may be on its way, so they are remembered.
+        """Scan for revoked calls and end them; return how many.
 
-        `now_ns` is the monotonic clock, here and in what `claim` returns.
+        They are remembered for `claim`, because a push about them may still arrive. `now_ns` is the
+        monotonic clock, here and in what `claim` returns.
         """
-        while self._looked and now_ns - self._looked[0][0] > limits.cut_memory_seconds * 1e9:
-            self._looked.popleft()
+        while self._scanned and now_ns - self._scanned[0][0] > limits.cut_memory_seconds * 1e9:
+            self._scanned.popleft()
         count = 0
         for call in [call for call in self._every() if call.permit.revoked]:
             if call.end(CallOutcome.REVOKED):
                 count += 1
-                self._looked.append((now_ns, frozenset(call.permit.revocable)))
+                self._scanned.append((now_ns, frozenset(call.permit.revocable)))
         return count
 
     def claim(self, keys: Iterable[bytes]) -> tuple[int, int]:
-        """Return how many calls looks have ended that one of these keys ends, and when the last.
+        """Return how many calls scans have ended because of these keys, and when the last.
 
-        Each is claimed once; (0, 0) if there is none.
+        Each call is claimed once. (0, 0) if there is none.
         """
         wanted = frozenset(keys)
-        claimed = [each for each in self._looked if not wanted.isdisjoint(each[1])]
+        claimed = [entry for entry in self._scanned if not wanted.isdisjoint(entry[1])]
         for entry in claimed:
-            self._looked.remove(entry)
+            self._scanned.remove(entry)
         return len(claimed), max((when for when, _ in claimed), default=0)
 
     def end_all(self) -> int:
-        """End every call, because the worker ends; return how many."""
+        """End every call because the worker shuts down; return how many."""
         return _end(list(self._every()), CallOutcome.CANCELLED)
 
     def sweep(self, now: float, now_boot_ns: int) -> int:
-        """End calls past their branch's newest `exp` (wall clock, s) and extend reservations."""
+        """End the calls past their branch's latest `exp`; extend the reservations of the others.
+
+        `now` is the wall clock in seconds, `now_boot_ns` is CLOCK_BOOTTIME. Returns how many ended.
+        """
         expired: list[InFlightCall] = []
         for branch in self._branches.values():
             if now >= branch.expires:
-                expired.extend(branch.flights)
+                expired.extend(branch.calls)
                 continue
-            for call in branch.flights:
+            for call in branch.calls:
                 if now_boot_ns >= call.extend_after_ns:
                     call.permit.extend(now_boot_ns + self._reservation_ns)
                     call.extend_after_ns = now_boot_ns + self._reservation_ns // 3
@@ -147,8 +158,8 @@ class InFlightCalls:
 
     def _every(self) -> Iterator[InFlightCall]:
         for branch in self._branches.values():
-            yield from branch.flights
+            yield from branch.calls
 
 
-def _end(flights: Iterable[InFlightCall], outcome: CallOutcome) -> int:
-    return sum([call.end(outcome) for call in flights])
+def _end(calls: Iterable[InFlightCall], outcome: CallOutcome) -> int:
+    return sum([call.end(outcome) for call in calls])

@@ -1,6 +1,7 @@
-"""A request that may be judged, with what its listener says of it, and how it is dressed to go on.
+"""A request that waits for its verdict: its token, its price, and the headers that go upstream.
 
-Judges nothing: what was read of the request's head is kept here until there is a verdict.
+The verdict is not made here: `PendingCall` keeps what was read of the request's head until the gate
+has decided.
 """
 
 import os
@@ -28,31 +29,35 @@ from crewgate.policy.certificate_tokens import SignedToken
 from crewgate.server import Exchange, Request
 from crewgate.upstream import RequestHead
 
-UNKNOWN = -1  # no tool, for the gate
-_DOTS = 2  # of a compact JWS (RFC 7515 §7.1)
+UNKNOWN = -1  # the gate's number for no tool
+_JWS_DOTS = 2  # in a compact JWS (RFC 7515 §7.1)
 
 Passed = bytes | list[HeaderField]
 
 
 class ListenerPolicy(msgspec.Struct, frozen=True):
-    """What a listener says of the requests that come through it."""
+    """The rules of one listener for its requests.
+
+    `observe`: permit what would be refused, and record why. `hosts`: the authorities that it
+    serves, in lower case; empty for any.
+    """
 
     name: str
     observe: bool = False
     hosts: frozenset[bytes] = frozenset()
 
     def serves(self, authority: bytes) -> bool:
-        """Return whether an authority is one of `hosts`, which name a port or any."""
+        """Return whether an authority is one of `hosts`; one without a port matches any port."""
         return not self.hosts or named_host(authority, self.hosts) is not None
 
 
 class PendingCall(msgspec.Struct, frozen=True):
-    """A request that may be judged, by `token` and as a call of crew or account `crew`.
+    """A request to authorize: its `token`, and the `crew` or account of its certificate, if any.
 
-    `fields` are the client's that go upstream, as `passed` has them; None if one passes itself off
-    as the gateway's: that is told to holders of a good token only, since other paths do not look at
-    fields. `body` is the client's, where it has been taken; `priced` where the tool's price is not
-    fixed.
+    `fields` are the client's that go upstream, from `forwardable_headers`; None if one of them
+    claims to be the gateway's. Only a client with a good token is told so, because the fields are
+    not checked if the path is unknown. `body` is the client's, once it has been taken. `priced` is
+    set if the tool's price is not fixed.
     """
 
     exchange: Exchange
@@ -70,13 +75,13 @@ class PendingCall(msgspec.Struct, frozen=True):
 
     @property
     def tool(self) -> int:
-        """The tool's number for the gate."""
+        """The number of the tool for the gate; `UNKNOWN` if the call cannot be forwarded."""
         return UNKNOWN if self.entry is None or self.fields is None else self.entry.index
 
     def with_price(self) -> Self:
-        """The same with its price, where the tool's is not fixed.
+        """Return the call with its price if the tool's price is not fixed.
 
-        RequestRefusedError if it has none.
+        Raises RequestRefusedError if it cannot be determined.
         """
         tariff = None if self.entry is None or self.fields is None else self.entry.tariff
         if tariff is None:
@@ -86,7 +91,7 @@ class PendingCall(msgspec.Struct, frozen=True):
         return structs.replace(self, priced=price(tariff, request, self.body, path))
 
     def with_body(self) -> Self:
-        """The same with the body, where its price is read in that, and all of it is there."""
+        """Return the call with its body if its price is read there; all of it must have arrived."""
         tariff = None if self.entry is None else self.entry.tariff
         if self.body is not None or tariff is None or not tariff.reads_body:
             return self
@@ -94,22 +99,23 @@ class PendingCall(msgspec.Struct, frozen=True):
 
     @property
     def price(self) -> int:
-        """What is reserved for the call; -1 for the tool's price."""
+        """The micro-credits to reserve for the call; -1 for the tool's fixed price."""
         return -1 if self.priced is None else self.priced.bound
 
     @property
     def length(self) -> int | None:
-        """Bytes of the body that goes on, if that is known."""
+        """The bytes of the body that goes upstream; None if not known yet."""
         body = self.body if self.priced is None else self.priced.body
         return self.exchange.request.length if body is None else len(body)
 
     def head(self, entry: ToolRoute, fields: Passed, identity: IdentityHeaders) -> RequestHead:
-        """Dress the request for its tool: the client's fields, whence it came, who calls, for what.
+        """Return the request's head for the tool.
 
-        HTTP/1.1 is given the bytes that calls share ready-made, HTTP/2 the pairs.
+        It has the client's fields, where the request came from, who calls, the tool's own fields
+        and the request id. For HTTP/1.1 they are lines, mostly cached bytes; for HTTP/2, pairs.
         """
         exchange = self.exchange
-        request, name = exchange.request, request_text(self.described.id)
+        request, request_id = exchange.request, request_text(self.described.id)
         target = entry.path_of(request.path) + request.target[len(request.path) :]
         origin = (exchange.peer.address, request.authority, request.version)
         if isinstance(fields, bytes):
@@ -118,27 +124,28 @@ class PendingCall(msgspec.Struct, frozen=True):
                 forwarded_header_lines(*origin),
                 identity.lines,
                 entry.lines,
-                name,
+                request_id,
             )
             return RequestHead(request.method, target, self.length, lines)
-        came = forwarded_headers(*origin)
+        forwarded = forwarded_headers(*origin)
         if entry.fields.keeps_origin:
-            fields, came = merged_headers(fields, came), ()
-        dressed = [*fields, *came, *identity.fields, *entry.own, (b"x-crewgate-request", name)]
+            fields, forwarded = merged_headers(fields, forwarded), ()
+        ours = [*forwarded, *identity.fields, *entry.own, (b"x-crewgate-request", request_id)]
+        headers = [*fields, *ours]
         if not entry.is_http2:
-            return RequestHead(request.method, target, self.length, written(dressed))
+            return RequestHead(request.method, target, self.length, written(headers))
         if any(name == b"te" and b"trailers" in value for name, value in request.headers):
-            dressed.append((b"te", b"trailers"))  # RFC 9113 §8.2.2; gRPC asks for it
-        return RequestHead(request.method, target, self.length, fields=dressed)
+            headers.append((b"te", b"trailers"))  # RFC 9113 §8.2.2; gRPC requires it
+        return RequestHead(request.method, target, self.length, fields=headers)
 
 
 def extract_credentials(
     exchange: Exchange, routes: RouteTable, entry: ToolRoute | None, now: float
 ) -> tuple[bytes, str | None, Passed | None] | Reason:
-    """Return a case's token, crew and fields, or why there is nothing to judge.
+    """Return a request's token, crew and upstream fields, or why it is refused at once.
 
-    Without a token, what the connection's certificate gives where a crossing leads to the tool's
-    owner. `now` is the wall clock in seconds.
+    Without a token, the client certificate serves if a crossing leads from its crew to the tool's
+    owner: then the token is signed here. `now` is the wall clock in seconds.
     """
     request, peer = exchange.request, exchange.peer
     crew = peer.crew
@@ -164,20 +171,25 @@ def extract_credentials(
 
 
 def _token(finder: TokenFinder, request: Request) -> bytes | Reason:
-    """The caller's token; one that stands in the target as well, the tool would see and log.
+    """Return the caller's token, or why there is none to check.
 
-    What has not the two dots of a token is none, and its verdict is the gate's.
+    A token that is also in the request target is refused, because the tool would see and log it. A
+    value without the two dots of a token is left to the gate.
     """
     token = finder.find(request.headers, request.query)
-    if isinstance(token, bytes) and token.count(b".") == _DOTS and _shows(request.target, token):
+    if (
+        isinstance(token, bytes)
+        and token.count(b".") == _JWS_DOTS
+        and _contains(request.target, token)
+    ):
         return Reason.INVALID_REQUEST
     return token
 
 
-def _shows(target: bytes, token: bytes) -> bool:
-    """Return whether a target holds a token, as it is or percent-encoded (RFC 3986 §2.1).
+def _contains(target: bytes, token: bytes) -> bool:
+    """Return whether a target contains a token, plain or percent-encoded (RFC 3986 §2.1).
 
-    Hardly any target is as long as a token: of the others nothing is decoded.
+    Hardly any target is as long as a token, so hardly any is decoded.
     """
     if len(target) < len(token):
         return False
@@ -185,10 +197,10 @@ def _shows(target: bytes, token: bytes) -> bool:
 
 
 def forwardable_headers(request: Request, entry: ToolRoute, token: bytes) -> Passed:
-    """Return the fields that go on to a tool, as lines where its server can be given lines.
+    """Return the client's fields that go to the tool, as header lines where that is enough.
 
-    None of them holds the caller's `token`, whichever of them it was read from.
-    RequestRefusedError for one that passes itself off as the gateway's.
+    No field that holds the caller's `token` is among them, in whichever it was sent. Raises
+    RequestRefusedError if a field claims to be the gateway's.
     """
     rules = entry.fields
     if entry.is_http2 or rules.keeps_origin:
@@ -197,7 +209,7 @@ def forwardable_headers(request: Request, entry: ToolRoute, token: bytes) -> Pas
 
 
 def request_ids() -> Iterator[bytes]:
-    """Yield random ids of 16 bytes; the kernel is asked for many at a time."""
+    """Yield random ids of 16 bytes; one system call makes many of them."""
     while True:
         block = os.urandom(16 * limits.request_ids_at_once)
         for start in range(0, len(block), 16):

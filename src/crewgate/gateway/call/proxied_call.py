@@ -348,7 +348,7 @@ class ProxiedCall:
             self._end(CallOutcome.CLIENT_GONE)
 
     def _refuse(self, kind: ProblemType) -> None:
-        """Refuse a call for a reason that was not known when it was authorised."""
+        """Refuse a call for a reason that was not known when it was authorized."""
         self._respond(kind)
         self._end(CallOutcome.REFUSED)
 

@@ -1,7 +1,8 @@
-"""The price of a request that is not fixed: read in its body, bounded, lowered to what is left.
+"""Prices a request from its body: how much to reserve, and the body that goes upstream.
 
-Decides what is reserved before a call begins, and what of its body goes on: it is written as it was
-read. Knows no verdict but that credits ran out. What cannot be priced is refused.
+The body is written again from what the price was read from, so that the tool cannot read it
+otherwise. If the credit left is too low, the requested output may be lowered to what it pays for. A
+request that cannot be priced is refused.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,7 @@ class PricedRequest:
     """A request with its price: the `meter` of the call, and the `body` that goes on."""
 
     def __init__(self, meter: CostMeter, body: bytes | None, document: JSONDocument | None) -> None:
-        """`body` is None where the request is priced without it."""
+        """`body` is None if the request is priced without it."""
         self.meter = meter
         self.body = body
         self._document = document
@@ -42,19 +43,22 @@ class PricedRequest:
 
     @property
     def bound(self) -> int:
-        """What is reserved, in micro-credits."""
+        """The micro-credits to reserve."""
         return self.meter.bound
 
     @property
     def is_upper_bound(self) -> bool:
-        """Whether that is an upper bound, of which much may come back.
+        """Whether `bound` is an upper bound, of which much may be refunded.
 
-        Not of what grows with its answer: all but the last step of that is owed already.
+        False for a reservation that grows with its response: all but its last step is owed.
         """
         return self.meter.tariff.reads_answer and not self.meter.grows
 
     def lower(self, credit: int) -> bool:
-        """Bound the answer to what so many micro-credits pay for; False if that is no answer."""
+        """Limit the response to what `credit` micro-credits pay for.
+
+        Return False, and change nothing, if that would not be enough for a response.
+        """
         request, prices = self.meter.request, self.meter.tariff.usage
         if (
             request is None
@@ -72,36 +76,37 @@ class PricedRequest:
         return True
 
     def lower_for(self, denial: Denial) -> bool:
-        """The same for what a refusal says is left."""
+        """Limit the response to the credit that a denial says is left; False if it cannot be."""
         if denial.reason is not Reason.CREDITS_EXHAUSTED:
             return False
         return self.lower(denial.quota_micro - denial.used_micro)
 
 
 class AccountedBody(bytes):
-    """A body that takes room for as long as anybody has it."""
+    """A body that counts against a shared quota for as long as it is referenced."""
 
-    room: SharedQuota | None = None
+    quota: SharedQuota | None = None
     crew = ""
 
     def __del__(self) -> None:
-        if self.room is not None:
-            self.room.free(len(self), self.crew)
+        if self.quota is not None:
+            self.quota.free(len(self), self.crew)
 
 
 class BodyReader:
-    """Reads requests that are to be priced: they are in memory, and so bounded together."""
+    """Reads the bodies that prices are read from; together they take bounded memory."""
 
     def __init__(self) -> None:
-        self.room = SharedQuota(limits.priced_bodies_bytes_max, limits.priced_bodies_share)
+        self.quota = SharedQuota(limits.priced_bodies_bytes_max, limits.priced_bodies_share)
 
     def __repr__(self) -> str:
-        return f"<BodyReader {self.room!r}>"
+        return f"<BodyReader {self.quota!r}>"
 
     async def read(self, exchange: Exchange, crew: str, refuse: Callable[[], None]) -> bytes | None:
-        """The whole body; None if there is no room for it, or it takes too long.
+        """Return the whole body; None if the quota is used up, or the body takes too long.
 
-        `refuse` answers one that is over its bound. ClientError then, or if the client has gone.
+        `refuse` is called if the body is too large. Raises ClientError then, or if the client has
+        gone.
         """
         exchange.body_bytes_max = min(exchange.body_bytes_max, limits.priced_body_bytes_max)
         exchange.watcher = _BodyTooLarge(exchange, refuse)
@@ -110,46 +115,47 @@ class BodyReader:
         try:
             with trio.move_on_after(limits.priced_body_seconds_max):
                 while piece := await exchange.read():
-                    if not self.room.take(len(piece), crew):
+                    if not self.quota.take(len(piece), crew):
                         return None
                     pieces.append(piece)
                     size += len(piece)
                 kept = AccountedBody(b"".join(pieces))
-                kept.room, kept.crew, size = self.room, crew, 0
+                kept.quota, kept.crew, size = self.quota, crew, 0
         finally:
-            self.room.free(size, crew)
+            self.quota.free(size, crew)
             exchange.watcher = None
         return kept
 
 
 class _BodyTooLarge:
-    """Hears that a body is over its bound while it is read."""
+    """Observes an exchange while its body is read, and refuses a body that is too large."""
 
     def __init__(self, exchange: Exchange, refuse: Callable[[], None]) -> None:
         self._exchange = exchange
         self._refuse = refuse
 
     def too_large(self) -> None:
-        """Answer; whoever reads goes home."""
+        """Refuse the request, and end the read with ClientError."""
         self._refuse()
         self._exchange.lose()
 
     def body_arrived(self) -> None:
-        """Whoever reads is woken by the exchange."""
+        """Do nothing: the exchange itself wakes the reader."""
 
     drained = lost = body_arrived
 
 
-_answers = SharedQuota(limits.priced_answers_bytes_max)  # of this process, which is one worker
+# For the responses that are kept to read a price, of this process, which is one worker.
+_responses_quota = SharedQuota(limits.priced_answers_bytes_max)
 
 
 def price(
     tariff: Tariff, request: Request, body: bytes | None, path: bytes | None = None
 ) -> PricedRequest:
-    """What a request costs; `body` is None where nobody has to read it.
+    """Return a request with its price; `body` is None if no price is read from it.
 
-    `path` is the path at the server, if that is not the request's own.
-    RequestRefusedError (422) says what keeps it from a price.
+    `path` is the path at the server, if that is not the request's own. Raises RequestRefusedError
+    (422), which says why there is no price.
     """
     document = _document(tariff, request, body)
     parts = RequestParts(request.headers, body or b"", document)
@@ -159,23 +165,26 @@ def price(
     if tariff.usage is not None and document is not None and body is not None:
         llm_request_headers.check(request.headers, tariff.usage.allow)
         asked = llm_request.asked(tariff.usage, document, path, len(body))
-        llm_request.bound(document, asked, asked.written)  # wherever the request has said another
+        # Write the same limit wherever the request has one, so that no other one applies.
+        llm_request.bound(document, asked, asked.written)
         if tariff.usage.dialect == "openai" and asked.streams:
             hides = llm_request.ask_for_usage(document, path)
-    meter = CostMeter(tariff, charges, asked, hides_usage=hides, count=outline, room=_answers)
+    meter = CostMeter(
+        tariff, charges, asked, hides_usage=hides, count=outline, room=_responses_quota
+    )
     priced = PricedRequest(meter, body if document is None else document.written(), document)
-    most = tariff.max_cost
-    if meter.request_cost > most or (meter.max_cost > most and not priced.lower(most)):
+    max_cost = tariff.max_cost
+    if meter.request_cost > max_cost or (meter.max_cost > max_cost and not priced.lower(max_cost)):
         raise RequestRefusedError(
             UNPRICED,
             f"it may cost {format_credits(max(meter.request_cost, meter.max_cost))} credits; "
-            f"a call of this tool costs at most {format_credits(most)}",
+            f"a call of this tool costs at most {format_credits(max_cost)}",
         )
     return priced
 
 
 def _document(tariff: Tariff, request: Request, body: bytes | None) -> JSONDocument | None:
-    """The body as JSON, if it is to be read; what is compressed is read by nobody."""
+    """Return the body as JSON if a price is read from it; refuse a compressed one."""
     if body is None:
         return None
     if any(name == b"content-encoding" and value != b"identity" for name, value in request.headers):
@@ -189,7 +198,7 @@ def _document(tariff: Tariff, request: Request, body: bytes | None) -> JSONDocum
         body.decode()
         return JSONDocument(body, outline)
     except ValueError as error:
-        why = str(error) if "more than" in str(error) else "no JSON object"
+        why = str(error) if "more than" in str(error) else "not a JSON object"
         raise RequestRefusedError(UNPRICED, f"its body is {why}") from None
 
 

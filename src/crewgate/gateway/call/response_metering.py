@@ -213,9 +213,8 @@ class ResponseMetering:
         permit = self._permit
         self._charge_overrun(CallOutcome.DONE)
         cost = self.meter.bill(permit.price_micro, complete=True).cost
-        unused = (
-            permit.price_micro - cost if permit.has_reservation else 0
-        )  # returns when the call is settled
+        # What the settlement will return.
+        unused = permit.price_micro - cost if permit.has_reservation else 0
         return [
             _credit_header(LEFT, permit.branch_unspent_micro + unused),
             _credit_header(USED, cost),

@@ -1,1 +1,1 @@
-"""The worker process: listeners, the configuration in force, and the connection to the agent."""
+"""The worker process: listeners, the active configuration, and the connection to the agent."""

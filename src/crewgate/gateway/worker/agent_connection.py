@@ -1,8 +1,9 @@
-"""A worker's place at the agent: attach, draw, hear of revocations and reloads, come back.
+"""The worker's connection to the agent: attaches, draws credit, receives revocations and reloads.
 
-Speaks the group's door in the worker's own event loop. Decides nothing: what is heard goes to
-`AgentEvents`. While the agent is away the table goes on to be judged by until it is stale; after a
-restart the same number is asked for, so that the calls in flight keep their reservations.
+It runs in the worker's event loop, over the socket that the group may use, and passes what the
+agent pushes to `AgentEvents`. While the agent is unavailable, the worker goes on with the table
+until that is stale. After a restart of the agent it asks for the same number again, so that the
+calls in flight keep their reservations.
 """
 
 import logging
@@ -42,30 +43,34 @@ _log = logging.getLogger(__name__)
 
 
 class AgentEvents(Protocol):
-    """The worker, as its link sees it."""
+    """What the worker does about events of its connection to the agent."""
 
     def attached(self, attached: Attached, table: int) -> None:
-        """Use the table behind descriptor `table` under the number given; close the descriptor."""
+        """Use the table behind descriptor `table`, under the number in `attached`.
+
+        Closes the descriptor.
+        """
 
     def revoked(self, pushed: KeysRevoked) -> CutReport:
-        """Cut what was revoked, and say so."""
+        """End what was revoked, and return how much that was."""
 
     def reload(self, generation: int) -> None:
         """Load the configuration of `generation`."""
 
 
 class AgentConnection:
-    """The link of worker `index` to the agent whose state is in `folder`."""
+    """The connection of worker `index` to the agent whose state is in `folder`."""
 
-    def __init__(self, folder: Path, index: int, ears: AgentEvents) -> None:
+    def __init__(self, folder: Path, index: int, events: AgentEvents) -> None:
         self._folder = folder
         self._index = index
-        self._events = ears
+        self._events = events
         self._previous: Attached | None = None
         self._outbox: trio.MemorySendChannel[AttachRequest] | None = None
         self._descriptor = -1  # of the connection that `_outbox` is for
-        self._questions: dict[int, tuple[DrawCredit, DrawCallback]] = {}
-        self._away_since: float | None = None  # when an agent was lost that may have a successor
+        self._pending_draws: dict[int, tuple[DrawCredit, DrawCallback]] = {}
+        # When an agent was lost whose successor may still come (Trio's clock).
+        self._away_since: float | None = None
         self._last_id = 0
         self._pending_overruns = PendingOverruns()
 
@@ -74,8 +79,9 @@ class AgentConnection:
         return f"<AgentConnection worker {self._index} {state}>"
 
     async def run(self) -> None:
-        """Attach, and attach again whenever the agent has been away; until cancelled."""
-        self._away_since = trio.current_time()  # one that is started beside us comes in a moment
+        """Attach, and attach again whenever the connection has ended; until cancelled."""
+        # An agent that is started together with this worker is there in a moment.
+        self._away_since = trio.current_time()
         while True:
             try:
                 session = await trio.to_thread.run_sync(self._attach, abandon_on_cancel=True)
@@ -95,47 +101,50 @@ class AgentConnection:
                 self._away_since = trio.current_time()
 
     def ask(self, grant: Grant, need: int, answered: DrawCallback) -> None:
-        """Ask for credit; `answered` is called once, with None if there is no answer.
+        """Draw credit; `answered` is called exactly once, with None if there is no answer.
 
-        At once, if the agent does not keep up or has been away for long; else when the answer
-        comes, and the agent answers everything in bounded time, or ends. What one agent has not
-        answered its successor is asked again.
+        If the agent does not keep up, or has been unavailable for long, that is at once. Else it is
+        when the answer arrives: the agent answers every draw in bounded time, or ends. After that,
+        the draws that it has not answered are sent to its successor.
         """
         self._last_id += 1
         number = self._last_id
         draw = DrawCredit(id=number, grant=grant, need=need)
         is_waiting = self._outbox is None and self._is_expected()
-        has_room = len(self._questions) < limits.link_draws_max
-        if self._log(draw) or (is_waiting and has_room):
-            self._questions[number] = draw, answered
+        may_add = len(self._pending_draws) < limits.link_draws_max
+        if self._send(draw) or (is_waiting and may_add):
+            self._pending_draws[number] = draw, answered
         else:
             answered(None)
 
     def send_accepting(self, generation: int, *, accepting: bool) -> None:
-        """Tell the agent that the listeners are open under this policy, or closed."""
-        self._log(WorkerAccepting(accepting=accepting, policy_generation=generation))
+        """Report whether the listeners are open, and the generation of the policy."""
+        self._send(WorkerAccepting(accepting=accepting, policy_generation=generation))
 
     def send_health(self, facts: list[HealthFact]) -> None:
-        """Tell the agent how this worker is; lost while the agent is away."""
-        self._log(WorkerHealthReport(facts=facts))
+        """Report the health of this worker; dropped while the agent is unavailable."""
+        self._send(WorkerHealthReport(facts=facts))
 
     def send_overrun(self, request: bytes, grant: Grant, amount: int) -> None:
-        """Tell the agent, until it has noted it, that an answer stated more than its call may cost.
+        """Report that a call cost more than its bound, until the agent has acknowledged that.
 
-        `request` is the call's id, 16 bytes that no other call ever has.
+        `request` is the call's unique id of 16 bytes, `amount` the excess in micro-credits.
         """
-        told = ReportOverrun(id=request, grant=grant, amount=amount)
-        if self._pending_overruns.keep(told) and not self._log(told):
-            self._pending_overruns.put_off(told)
+        report = ReportOverrun(id=request, grant=grant, amount=amount)
+        if self._pending_overruns.keep(report) and not self._send(report):
+            self._pending_overruns.put_off(report)
 
     def _attach(self) -> AttachSession:
         return attach(self._folder, worker=self._index, answers_cuts=True, previous=self._previous)
 
-    def _log(self, message: AttachRequest) -> bool:
-        """Send or queue a message; False if it cannot be said: what must hold is in the table."""
+    def _send(self, message: AttachRequest) -> bool:
+        """Send or queue a message; return False if neither is possible.
+
+        A message may be lost: what must not be lost is in the table.
+        """
         if self._outbox is None:
             return False
-        # A writer that waits for the queue has sent all before, and its connection is open.
+        # If the writer waits for the queue, it has sent all messages before this one.
         is_first = self._outbox.statistics().tasks_waiting_receive
         if is_first and direct_send.send(self._descriptor, message):
             return True
@@ -146,25 +155,25 @@ class AgentConnection:
         return True
 
     def _is_expected(self) -> bool:
-        """An agent was there a moment ago, so the next one will be there in a moment."""
+        """Return whether an agent was there a moment ago, so that the next one may come soon."""
         since = self._away_since
         return since is not None and trio.current_time() - since < limits.agent_away_seconds
 
     def _give_up(self) -> None:
-        """Answer all open questions with None: the agent is not coming back."""
-        questions, self._questions = self._questions, {}
-        for _, answered in questions.values():
+        """Answer all pending draws with None, because the agent has not come back in time."""
+        draws, self._pending_draws = self._pending_draws, {}
+        for _, answered in draws.values():
             answered(None)
 
     def _ask_again(self) -> None:
-        """Ask this agent what the one before has not answered; a draw may be asked twice."""
-        for number, (draw, answered) in list(self._questions.items()):
-            if not self._log(draw):
-                del self._questions[number]
+        """Send the pending draws to a new agent; a draw may be made twice that way."""
+        for number, (draw, answered) in list(self._pending_draws.items()):
+            if not self._send(draw):
+                del self._pending_draws[number]
                 answered(None)
 
     async def _converse(self, session: AttachSession) -> None:
-        """Serve one connection; LinkError when it ends, since it is never meant to."""
+        """Serve one connection until it ends, which raises LinkError."""
         sender, receiver = trio.open_memory_channel[AttachRequest](limits.link_draws_max)
         self._outbox = sender
         self._descriptor = session.connection.fileno()
@@ -180,7 +189,8 @@ class AgentConnection:
             try:
                 await self._read(stream, session)
             except LinkError as error:
-                failed.append(error)  # carried out by hand, so that it arrives as itself
+                # Raised below: the nursery would wrap it in an exception group.
+                failed.append(error)
             nursery.cancel_scope.cancel()
         raise failed[0] if failed else LinkError("the agent has ended the connection")
 
@@ -198,7 +208,7 @@ class AgentConnection:
     async def _write(
         self, stream: trio.SocketStream, outbox: trio.MemoryReceiveChannel[AttachRequest]
     ) -> None:
-        """Send what is queued; a broken connection is the reader's to notice."""
+        """Send what is queued; the reader notices a broken connection."""
         try:
             await self._write_pending_overruns(stream)
             async for message in outbox:
@@ -208,18 +218,18 @@ class AgentConnection:
             return
 
     async def _write_pending_overruns(self, stream: trio.SocketStream) -> None:
-        """Send what found no room in the queue, or was told to an agent that ended before."""
-        while (told := self._pending_overruns.next()) is not None:
-            await stream.send_all(pack(told))
+        """Send the overruns that the queue had no room for, or that another agent was sent."""
+        while (report := self._pending_overruns.next()) is not None:
+            await stream.send_all(pack(report))
 
     def _receive(self, message: AttachResponse) -> None:
         if isinstance(message, OverrunNoted):
             self._pending_overruns.noted(message.id)
         elif isinstance(message, KeysRevoked):
-            self._log(self._events.revoked(message))
+            self._send(self._events.revoked(message))
         elif isinstance(message, Reload):
             self._events.reload(message.generation)
         elif isinstance(message, (CreditDrawn, RequestFailed)):
-            asked = self._questions.pop(message.id, None)
-            if asked is not None:
-                asked[1](message if isinstance(message, CreditDrawn) else None)
+            pending = self._pending_draws.pop(message.id, None)
+            if pending is not None:
+                pending[1](message if isinstance(message, CreditDrawn) else None)

@@ -1,7 +1,7 @@
-"""A configuration made ready beside the one in force: policy, site, certificates, pools.
+"""Loads a configuration beside the active one: policy, route table, certificates and pools.
 
-Everything here may fail and changes nothing; what comes out can be put in force in one step.
-Blocks: to be called in a thread.
+All that can fail happens here and changes nothing that is active. The snapshot that results can be
+activated in one step. `prepare` blocks: call it in a thread.
 """
 
 import ssl
@@ -25,15 +25,15 @@ from crewgate.upstream import Connector, Resolver, UpstreamPool, client_context
 from crewgate.upstream import fingerprint as upstream_fingerprint
 
 _PEM_BEGIN, _PEM_END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-Pools = dict[
-    tuple[UpstreamConfig, bytes], UpstreamPool
-]  # by upstream and fingerprint of its TLS files
+# By upstream, and the fingerprint of its TLS files.
+Pools = dict[tuple[UpstreamConfig, bytes], UpstreamPool]
 
 
 class PreparedListener(NamedTuple):
-    """A listener: the certificate that it shows, whose it accepts, and what is asked of those.
+    """A listener to open: its TLS context, the client certificates it trusts, and its peer rules.
 
-    `dates` are the first and the last second of its certificate; None if they cannot be told.
+    `dates` are the first and the last second of its certificate's validity, in seconds since 1970;
+    None if they cannot be read.
     """
 
     section: ListenerConfig
@@ -44,28 +44,31 @@ class PreparedListener(NamedTuple):
     dates: tuple[int, int] | None = None
 
     def make_context(self) -> ssl.SSLContext:
-        """Make the context anew, with the list of revoked certificates as it is now."""
+        """Return a new context, with the CRL as it is on disk now."""
         return server_context(self.section.certificate, self.section.key, self.clients)
 
 
 class StatusClient(Protocol):
-    """Whoever is asked for the status of certificates."""
+    """A client that asks for the status of certificates."""
 
     async def check(self, key: bytes, certificate: bytes) -> CertificateStatus:
         """Return the status of a certificate (DER) whose key in the table is `key`."""
 
     def is_for(self, ca: CAConfig, responder: ResponderConfig) -> bool:
-        """Whether one made now would ask the same."""
+        """Return whether a client that is made now would be the same."""
 
     def forget(self, keys: Iterable[bytes]) -> None:
-        """Forget certificates that were revoked on this machine."""
+        """Forget the status of certificates that were revoked on this machine."""
 
     async def close(self) -> None:
-        """Close, once nobody can wait for an answer any more."""
+        """Close, once no check can be under way any more."""
 
 
 class ConfigSnapshot(msgspec.Struct, frozen=True):
-    """One configuration, ready to be served; `inquiry` is None where no listener wants one."""
+    """One configuration, ready to be served.
+
+    `inquiry` asks for the status of client certificates; None if no listener wants that.
+    """
 
     config: Config
     policy: Policy
@@ -75,12 +78,12 @@ class ConfigSnapshot(msgspec.Struct, frozen=True):
     inquiry: StatusClient | None = None
 
     def forget(self, keys: Iterable[bytes]) -> None:
-        """What was asked of these certificates is no longer so: they were revoked here."""
+        """Forget the status of certificates that were revoked on this machine."""
         if self.inquiry is not None:
             self.inquiry.forget(keys)
 
     def lenient(self) -> list[str]:
-        """Listeners that admit certificates although nobody says that they are good."""
+        """Return the names of listeners that admit a client even if OCSP does not answer."""
         return [
             prepared.section.name
             for prepared in self.listeners
@@ -97,11 +100,12 @@ def prepare(
     resolver: Resolver,
     inquiry: StatusClient | None = None,
 ) -> ConfigSnapshot:
-    """Load `path` as policy `generation`, with the pools that still fit. ConfigurationError.
+    """Load `path` as policy `generation`; reuse those of `pools` that still fit.
 
-    An `inquiry` of before goes on if it fits, with the answers that it has: else all certificates
-    would be asked for again, whether or not anybody answers now. The policy trusts `signer` for
-    what crosses to other crews without a token.
+    The previous `inquiry` is reused if it still fits, with the answers that it has; otherwise the
+    status of every certificate would be asked for again, even if the responder is down. The policy
+    trusts `signer`, which signs tokens for calls that have a client certificate only. Raises
+    ConfigurationError.
     """
     config = load(path)
     kept: Pools = {}
@@ -110,8 +114,8 @@ def prepare(
         key = (upstream, upstream_fingerprint(upstream))
         pool = pools.get(key)
         if pool is None:
-            opener = Connector(upstream, poller, client_context(upstream))
-            pool = UpstreamPool(upstream, opener, resolver)
+            connector = Connector(upstream, poller, client_context(upstream))
+            pool = UpstreamPool(upstream, connector, resolver)
         kept[key] = by_name[upstream.name] = pool
     crossings = CertificateTokens(signer, config.audience, config.crossings, time.time())
     return ConfigSnapshot(
@@ -124,14 +128,14 @@ def prepare(
     )
 
 
-def _inquiry(config: Config, before: StatusClient | None) -> StatusClient | None:
+def _inquiry(config: Config, previous: StatusClient | None) -> StatusClient | None:
     if config.ca is None or config.ca.ocsp is None:
         return None
     if all(listener.ocsp == "off" for listener in config.listeners):
         return None
-    if before is not None and before.is_for(config.ca, config.ca.ocsp):
-        return before
-    # The client imports X.509 and a client of HTTP: 15 MB that a worker without OCSP does not have.
+    if previous is not None and previous.is_for(config.ca, config.ca.ocsp):
+        return previous
+    # The module imports an X.509 library and an HTTP client: 15 MB that other workers save.
     from crewgate.gateway.worker.ocsp_status import OCSPStatusClient  # noqa: PLC0415 - see above
 
     return OCSPStatusClient(config.ca, config.ca.ocsp)
@@ -147,14 +151,14 @@ def _prepare(config: Config, listener: ListenerConfig) -> PreparedListener:
             listener.name, frozenset(crews), ocsp=listener.ocsp, is_required=is_required
         )
     files = (listener.certificate, listener.key, clients)
-    # First: of files that change in between, the next reload sees that they are others.
+    # Take the digest before the files are read, so that the next reload sees a change in between.
     digest = fingerprint(*files)
     dates = _dates(listener.certificate)
     return PreparedListener(listener, server_context(*files), digest, clients, rules, dates)
 
 
 def _dates(path: Path) -> tuple[int, int] | None:
-    """Of the first certificate in a PEM file, which is the listener's own."""
+    """Return the validity of the first certificate in a PEM file, which is the listener's own."""
     try:
         text = path.read_text("ascii")
         end = text.index(_PEM_END) + len(_PEM_END)

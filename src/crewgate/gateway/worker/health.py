@@ -1,6 +1,7 @@
-"""The health of a worker: what keeps it from answering calls, or soon will.
+"""The health of a worker: what keeps it from serving calls, or soon will.
 
-`facts` is the one list; the agent hears it once a second. See `core/health`.
+`WorkerHealth.facts` lists all of it; the worker reports it to the agent once a second. See
+`core/health`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,11 +19,14 @@ _DAY = 86_400
 
 
 class WorkerHealth:
-    """Knows the parts of one worker that can fail. `trouble`: why it cannot load what it should."""
+    """Collects the health facts of one worker.
+
+    `trouble` says why the configuration of the agent cannot be loaded; empty if it is loaded.
+    """
 
     def __init__(self, sink: AuditSink) -> None:
         self._sink = sink
-        self._lists: dict[Path, tuple[tuple[int, ...], crl.CRLTimes | None]] = {}
+        self._crls: dict[Path, tuple[tuple[int, ...], crl.CRLTimes | None]] = {}
         self.trouble = ""
 
     def __repr__(self) -> str:
@@ -31,7 +35,7 @@ class WorkerHealth:
     def facts(
         self, listeners: Listeners, pools: Iterable[UpstreamPool], wall: float, now: float
     ) -> Iterator[HealthFact]:
-        """All that this worker reports at `wall` (seconds since 1970) and `now` (Trio's clock)."""
+        """Yield the facts at `wall` (seconds since 1970) and `now` (Trio's clock)."""
         yield self._sink.health("audit")
         yield self._loading()
         yield from map(upstream_fact, pools)
@@ -39,7 +43,7 @@ class WorkerHealth:
         for prepared in listeners.prepared():
             yield certificate_fact(prepared, wall)
             if prepared.clients is not None:
-                yield self._list(prepared, wall)
+                yield self._crl(prepared, wall)
 
     def _loading(self) -> HealthFact:
         name = "configuration of the workers"
@@ -47,19 +51,22 @@ class WorkerHealth:
             return ok(name)
         return failed(name, self.trouble, "see `crewgate check`", logged=True)
 
-    def _list(self, prepared: PreparedListener, wall: float) -> HealthFact:
+    def _crl(self, prepared: PreparedListener, wall: float) -> HealthFact:
         if prepared.clients is None:
-            raise AssertionError("asked for listeners alone that want certificates")
+            raise AssertionError("called only for listeners that request client certificates")
         path = prepared.clients.crl
         is_required = prepared.clients.is_required
         return list_fact(prepared.section.name, path, self._times(path), wall, refuses=is_required)
 
     def _times(self, path: Path) -> crl.CRLTimes | None:
-        """Read again only if the file is another; None if it cannot be read."""
+        """Return the times in a CRL file, read again only if it has changed.
+
+        None if it cannot be read.
+        """
         try:
             found = path.stat()
             stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
-            known = self._lists.get(path)
+            known = self._crls.get(path)
             if known is not None and known[0] == stamp:
                 return known[1]
             with path.open("rb") as file:
@@ -68,67 +75,76 @@ class WorkerHealth:
             return None
         except ValueError:
             times = None
-        self._lists[path] = stamp, times
+        self._crls[path] = stamp, times
         return times
 
 
 def certificate_fact(prepared: PreparedListener, wall: float) -> HealthFact:
-    """Whether clients accept the certificate of a listener, by its dates."""
+    """Return whether clients accept the certificate of a listener, by its dates."""
     name = f"certificate of listener {prepared.section.name}"
     if prepared.dates is None:
         return ok(name)
     begin, end = prepared.dates
-    mend = f"put another in {prepared.section.certificate}; it is taken up by itself"
+    mend = f"put a new one in {prepared.section.certificate}; the worker loads it by itself"
     if wall >= end:
-        return failed(name, f"it has ended {_ago(wall - end)} ago; clients refuse it", mend)
+        return failed(name, f"it expired {_span(wall - end)} ago; clients refuse it", mend)
     if wall < begin:
-        return failed(name, "it is not valid yet; clients refuse it", "compare the clocks")
+        return failed(
+            name, "it is not valid yet; clients refuse it", "compare this machine's clock"
+        )
     if end - wall < min(limits.certificate_warning_seconds, (end - begin) / 3):
-        return degraded(name, f"it ends in {_ago(end - wall)}", mend)
+        return degraded(name, f"it expires in {_span(end - wall)}", mend)
     return ok(name)
 
 
 def list_fact(
     listener: str, path: Path, times: crl.CRLTimes | None, wall: float, *, refuses: bool
 ) -> HealthFact:
-    """Whether a listener can tell who is revoked; `refuses` everybody new if it cannot."""
-    name = f"list of the revoked of listener {listener}"
-    mend = "see that the control process runs, here or where the CA's key is; or `crewgate ca crl`"
+    """Return whether the CRL of a listener is fresh.
+
+    `refuses`: without a fresh one the listener refuses all new connections.
+    """
+    name = f"CRL of listener {listener}"
+    mend = (
+        "start the control process, here or where the CA's key is; or renew it: `crewgate ca crl`"
+    )
     if times is None:
-        return degraded(name, f"{path} cannot be read; the list before it stays", mend)
+        return degraded(name, f"{path} cannot be read; the previous CRL is kept", mend)
     if wall >= times.end:
-        why = f"it has ended {_ago(wall - times.end)} ago: no new certificate is accepted"
+        why = f"it expired {_span(wall - times.end)} ago: new client certificates are refused"
         return failed(name, why, mend, refuses=refuses)
     if times.end - wall < (times.end - times.begin) / 4:
-        return degraded(name, f"it is not renewed, and ends in {_ago(times.end - wall)}", mend)
+        return degraded(
+            name, f"it is not being renewed, and expires in {_span(times.end - wall)}", mend
+        )
     return ok(name)
 
 
 def upstream_fact(pool: UpstreamPool) -> HealthFact:
-    """Whether some server of an upstream is called; other upstreams' tools go on."""
+    """Return whether any server of an upstream can be called."""
     name = f"upstream {pool.upstream.name}"
     if not pool.unavailable_reason:
         return ok(name)
-    why = f"no server of it is called, and its tools answer 503: {pool.unavailable_reason}"
-    mend = "see that it runs and can be reached from here, and that its url is right"
+    why = f"none of its servers is available, so its tools answer 503: {pool.unavailable_reason}"
+    mend = "check that it runs and can be reached from here, and that its url is right"
     return degraded(name, why, mend)
 
 
 def _descriptors(listeners: Listeners, now: float) -> HealthFact:
     if now - listeners.exhausted_at() >= limits.health_silence_seconds:
         return ok("descriptors")
-    why = "there are none left for new connections, which wait"
+    why = "none is left, so new connections have to wait"
     return failed("descriptors", why, "raise the limit of open files (ulimit -n, LimitNOFILE=)")
 
 
-def _ago(seconds: float) -> str:
-    """A time span for people."""
+def _span(seconds: float) -> str:
+    """Return a time span in words."""
     if seconds >= 2 * _DAY:
         return f"{seconds // _DAY:.0f} days"
     return f"{seconds / 3600:.1f} hours" if seconds >= 7200 else f"{seconds // 60:.0f} minutes"  # noqa: PLR2004
 
 
 def bounded(facts: Iterable[HealthFact]) -> list[HealthFact]:
-    """As many as one report holds, the worst of them."""
+    """Return as many facts as one report holds, the worst first."""
     found = sorted(facts, key=lambda fact: -fact.state.rank)
     return found[: limits.health_facts_max]

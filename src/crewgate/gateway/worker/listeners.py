@@ -1,8 +1,8 @@
-"""The worker's open listeners: opened, changed in place, or drained as the configuration says.
+"""Opens, changes and drains the listeners of a worker as its configuration says.
 
-A listener that stays keeps its socket and connections over a reload. Under a new certificate its
-connections end, each when it has nothing under way. Under a new list of revoked certificates only
-new handshakes differ; who is connected is expelled by the table.
+Over a reload, a listener that stays keeps its socket and its connections. If its certificate
+changes, each of its connections is closed as soon as it is idle. A new certificate revocation list
+(CRL) applies to new handshakes; open connections are closed because of the agent's table.
 """
 
 import logging
@@ -36,7 +36,7 @@ MakePeerAuthorizer = Callable[[PeerRules], PeerAuthorizer]
 
 
 class OpenListener(NamedTuple):
-    """An open listener, what serves and guards it, and what it was opened or changed for."""
+    """An open listener, its gateway and peer authorizer, and the configuration that it has now."""
 
     listener: Listener
     gateway: Gateway
@@ -45,7 +45,7 @@ class OpenListener(NamedTuple):
 
 
 class Listeners:
-    """What is open, by address. Its tasks live in `nursery`."""
+    """The open listeners of a worker, by address. Their tasks run in `nursery`."""
 
     def __init__(
         self,
@@ -55,24 +55,27 @@ class Listeners:
         make_authorizer: MakePeerAuthorizer,
         given: dict[ListenAddress, socket.socket] | None = None,
     ) -> None:
-        """`given` are sockets that a parent keeps for this worker, by `normal` address."""
+        """`given` are sockets that the parent process keeps open, by `normal` address."""
         self._nursery = nursery
         self._poller = poller
         self._make_gateway = make_gateway
         self._make_peer_authorizer = make_authorizer
         self._given = given or {}
         self._open: dict[ListenAddress, OpenListener] = {}
-        self._look = WakeupEvent()
-        self._is_behind = True  # some context may have been made of an older list
+        self._crl_wakeup = WakeupEvent()
+        self._is_behind = True  # some TLS context may have been made with an older CRL
 
     def bind(self, prepared: ConfigSnapshot) -> dict[ListenAddress, socket.socket]:
-        """Bind the addresses that are new; ConfigurationError leaves none of them bound."""
+        """Bind the addresses that are new.
+
+        Raises ConfigurationError if one cannot be bound; then none of them is.
+        """
         bound: dict[ListenAddress, socket.socket] = {}
         try:
-            for face in prepared.listeners:
-                address = _address(face)
+            for listener in prepared.listeners:
+                address = _address(listener)
                 if address not in self._open:
-                    where = f"{prepared.config.path}: listener {face.section.name}"
+                    where = f"{prepared.config.path}: listener {listener.section.name}"
                     given = self._given.pop(normal(*address), None)
                     bound[address] = given or listen(*address, where=where)
         except BaseException:
@@ -82,72 +85,73 @@ class Listeners:
         return bound
 
     def adopt(self, prepared: ConfigSnapshot, bound: dict[ListenAddress, socket.socket]) -> None:
-        """Serve what is prepared; `bound` is what `bind` returned."""
-        wanted = {_address(face) for face in prepared.listeners}
+        """Serve what is prepared; `bound` is what `bind` returned for it."""
+        wanted = {_address(listener) for listener in prepared.listeners}
         for address in [address for address in self._open if address not in wanted]:
             listener = self._open.pop(address).listener
             self._nursery.start_soon(listener.drain, prepared.config.drain_seconds)
         config = prepared.config
         limit = raise_to(descriptors.worker(config).wanted)
-        room = descriptors.listener_connections(config, limit)
-        most = config.limits.connections_max or room
-        for face in prepared.listeners:
-            address = _address(face)
+        available = descriptors.listener_connections(config, limit)
+        connections_max = config.limits.connections_max or available
+        for wanted_listener in prepared.listeners:
+            address = _address(wanted_listener)
             opened = self._open.get(address)
             if opened is None:
-                self._open[address] = self._serve(face, prepared.routes, bound[address])
+                self._open[address] = self._serve(wanted_listener, prepared.routes, bound[address])
             else:
-                self._open[address] = self._change(opened, face, prepared.routes)
-            self._open[address].listener.census.connections_max = most
+                self._open[address] = self._change(opened, wanted_listener, prepared.routes)
+            self._open[address].listener.census.connections_max = connections_max
         for sock in self._given.values():  # of listeners that are no longer wanted
             sock.close()
         self._given.clear()
-        # The contexts were made a while ago, and a list may have come since.
+        # The contexts were made a moment ago, and a new CRL may have arrived since.
         self._is_behind = True
-        self._look.set()
+        self._crl_wakeup.set()
 
     async def drain(self, seconds: float) -> None:
-        """Accept no more, and let what is under way end for at most `seconds`."""
+        """Accept no more connections, and let requests under way end within `seconds`."""
         async with trio.open_nursery() as nursery:
             for opened in self._open.values():
                 nursery.start_soon(opened.listener.drain, seconds)
 
     async def retire(self, seconds: float) -> None:
-        """Accept no more, and let every connection end with its next answer, or in `seconds`."""
+        """Accept no more connections; end each with its next response, or after `seconds`."""
         async with trio.open_nursery() as nursery:
             for opened in self._open.values():
                 nursery.start_soon(opened.listener.retire, seconds)
 
     def prepared(self) -> list[PreparedListener]:
-        """What is open, and shown to clients."""
+        """Return the configuration of each open listener."""
         return [opened.prepared for opened in self._open.values()]
 
     def exhausted_at(self) -> float:
-        """When (Trio's clock) a connection last had to wait for want of a descriptor."""
+        """Return when (Trio's clock) a connection last had to wait for a free descriptor."""
         times = (opened.listener.exhausted_at for opened in self._open.values())
         return max(times, default=-math.inf)
 
     def reload_crl_now(self) -> None:
-        """Look now whether there is another list of revoked certificates."""
-        self._look.set()
+        """Check now whether there is a new CRL."""
+        self._crl_wakeup.set()
 
     async def follow_crl(self) -> None:
-        """Refuse by the newest list of revoked certificates; until cancelled.
+        """Load each new CRL into the TLS contexts, until cancelled.
 
-        A list that could not be taken up is tried again and again: the table knows what was revoked
-        here, but only the list makes a client hear why it is refused.
+        A CRL that cannot be loaded is tried again and again. The table refuses what was revoked on
+        this machine anyway, but only the CRL has the TLS handshake tell a client why.
         """
         watch = FileWatch(())
         while True:
             with trio.move_on_after(limits.crl_look_seconds):
-                await self._look.wait()
+                await self._crl_wakeup.wait()
             if not self._is_behind and not watch.changed():
                 continue
             self._is_behind = False
-            watch = FileWatch(set(self._lists()))  # before they are read
+            # Watch the files before they are read, so that a change in between is noticed.
+            watch = FileWatch(set(self._crl_paths()))
             for address, opened in list(self._open.items()):
                 if opened.prepared.clients is not None:
-                    await self._relist(address, opened)
+                    await self._replace_context(address, opened)
 
     def _serve(
         self, prepared: PreparedListener, routes: RouteTable, sock: socket.socket
@@ -163,13 +167,15 @@ class Listeners:
     def _change(
         self, opened: OpenListener, prepared: PreparedListener, routes: RouteTable
     ) -> OpenListener:
-        listener, gateway, peer_authorizer, before = opened
+        listener, gateway, peer_authorizer, previous = opened
         gateway.policy, gateway.routes = _policy(prepared.section), routes
-        if before.fingerprint != prepared.fingerprint:
+        if previous.fingerprint != prepared.fingerprint:
             listener.renew(prepared.context)
         if prepared.rules is None:
             if peer_authorizer is not None:
-                peer_authorizer.change(PeerRules(before.section.name, crews=(), is_required=False))
+                peer_authorizer.change(
+                    PeerRules(previous.section.name, crews=(), is_required=False)
+                )
             peer_authorizer = None
         elif peer_authorizer is None:
             peer_authorizer = self._make_peer_authorizer(prepared.rules)
@@ -178,23 +184,22 @@ class Listeners:
         listener.authorizer = peer_authorizer
         return OpenListener(listener, gateway, peer_authorizer, prepared)
 
-    def _lists(self) -> Iterator[Path]:
+    def _crl_paths(self) -> Iterator[Path]:
         for opened in self._open.values():
             if opened.prepared.clients is not None:
                 yield opened.prepared.clients.crl
 
-    async def _relist(self, address: ListenAddress, opened: OpenListener) -> None:
-        """Swap the context of a listener for one that has read the newest list."""
+    async def _replace_context(self, address: ListenAddress, opened: OpenListener) -> None:
+        """Give a listener a TLS context that has read the newest CRL."""
         try:
             context = await trio.to_thread.run_sync(opened.prepared.make_context)
         except ConfigurationError as error:
-            _log.warning("the list of revoked certificates before stays: %s", error)
+            _log.warning("keeping the previous CRL: %s", error)
             self._is_behind = True
             return
-        now = self._open.get(address)
-        if (
-            now is not None and now.prepared is opened.prepared
-        ):  # else a reload came, with a newer one
+        # After a reload in between, the listener has a newer context already.
+        current = self._open.get(address)
+        if current is not None and current.prepared is opened.prepared:
             opened.listener.context = context
 
 

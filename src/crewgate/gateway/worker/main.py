@@ -1,6 +1,7 @@
-"""A worker as a process: `python -m crewgate.gateway -c FILE --worker N`; `serve` starts it.
+"""Runs a worker process: `python -m crewgate.gateway -c FILE --worker N`; `serve` starts it.
 
-Exit status 0 after SIGTERM or SIGINT and a drain, 2 with one line when it cannot start.
+The exit status is 0 after SIGTERM or SIGINT and a drain, and 2, with one line on stderr, if the
+worker cannot start.
 """
 
 import argparse
@@ -26,21 +27,21 @@ _log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a worker; the exit status."""
+    """Run a worker, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m crewgate.gateway", description=__doc__)
     parser.add_argument("-c", dest="file", type=Path, required=True, help="crewgate.toml")
-    parser.add_argument("--worker", type=int, required=True, help="its index, from 0")
+    parser.add_argument("--worker", type=int, required=True, help="index of this worker, from 0")
     parser.add_argument(
-        "--socket", type=int, action="append", default=[], help="a listening socket's descriptor"
+        "--socket", type=int, action="append", default=[], help="descriptor of a listening socket"
     )
     parser.add_argument(
-        "--ready", type=int, default=-1, help="descriptor that is written to once it accepts"
+        "--ready", type=int, default=-1, help="descriptor to write to once the worker accepts calls"
     )
-    asked = parser.parse_args(arguments)
-    with ProcessLog(f"worker-{asked.worker}") as log:
+    options = parser.parse_args(arguments)
+    with ProcessLog(f"worker-{options.worker}") as log:
         try:
             leave_no_cores()
-            run(asked.file, asked.worker, log, asked.socket, asked.ready)
+            run(options.file, options.worker, log, options.socket, options.ready)
         except (CrewgateError, OSError) as error:
             _log.error("%s", error)
             return 2
@@ -50,17 +51,20 @@ def main(arguments: list[str] | None = None) -> int:
 def run(
     file: Path, index: int, log: ProcessLog, sockets: Sequence[int] = (), ready: int = -1
 ) -> None:
-    """Open the audit and serve until told to end. ConfigurationError, OSError."""
-    given = adopt(sockets)
+    """Open the audit log and serve until a signal ends the worker.
+
+    Raises ConfigurationError or OSError if the worker cannot start.
+    """
+    inherited = adopt(sockets)
     config = load(file)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the agent says when to load
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the agent tells the worker when to reload
     writer = AuditWriter(
         config.audit.folder, log.process, FileRotation.of(config.audit), machine=config.name
     )
     sink = AuditSink(writer, refuses_when_full=config.audit.on_full == "refuse")
     try:
-        word = ReadinessPipe(ready)
+        pipe = ReadinessPipe(ready)
         with log.copied_to(AuditLogHandler(log.process, sink)):
-            trio.run(Worker(config, index, sink, given=given, on_ready=word.send_ready).run)
+            trio.run(Worker(config, index, sink, given=inherited, on_ready=pipe.send_ready).run)
     finally:
         sink.close()

@@ -1,7 +1,7 @@
-"""Certificates' status for one configuration: whom a worker asks, and what it says of failures.
+"""The OCSP client of a worker, which also logs failures.
 
-Nobody else in a worker needs X.509 and a client of HTTP: this is imported where a configuration
-names a responder, and only there.
+Import it only if the configuration names a responder: no other part of a worker needs the X.509
+library and an HTTP client, which take 15 MB.
 """
 
 import logging
@@ -24,16 +24,18 @@ _log = logging.getLogger(__name__)
 
 
 class OCSPStatusClient:
-    """Asks `responder` for the status of certificates of `ca`; is a worker's `OCSPStatusClient`."""
+    """Asks `responder` for the status of certificates of `ca`; implements `StatusClient`."""
 
     def __init__(self, ca: CAConfig, responder: ResponderConfig) -> None:
-        """Read the issuing CA and what TLS needs; ConfigurationError. Blocks."""
-        self._made_of = _files(ca, responder)  # before they are read: no later change escapes
+        """Read the issuing CA and the TLS files. Blocks; raises ConfigurationError."""
+        # Take the digest before the files are read, so that a change in between is noticed.
+        self._made_of = _files(ca, responder)
         try:
             issuing = read_certificates(ca.issuing)[0]
         except AuthorityError as error:
             raise ConfigurationError(
-                f"{error}; OCSP asks in the name of the CA that signs leaves: put it there"
+                f"{error}; OCSP requests name the CA that signs leaf certificates: put its "
+                "certificate there"
             ) from error
         self._responder = responder
         self._fetcher = OCSPTransport(responder, ca.root)
@@ -45,17 +47,20 @@ class OCSPStatusClient:
         return f"<OCSPStatusClient {self._responder} {self._checker!r}>"
 
     def is_for(self, ca: CAConfig, responder: ResponderConfig) -> bool:
-        """Whether one made now would ask the same, so that what this one has heard is of use.
+        """Return whether a new client would be the same, so that this one's answers are of use.
 
         Blocks.
         """
         return self._made_of == _files(ca, responder)
 
     async def check(self, key: bytes, certificate: bytes) -> CertificateStatus:
-        """The status of a certificate (DER) whose key in the table is `key`; waits bounded."""
+        """Return the status of a certificate (DER) whose key in the table is `key`.
+
+        Waits for at most `limits.ocsp_seconds_max`.
+        """
         status = await self._checker.check(key, certificate)
         if isinstance(status, UndeterminedStatus):
-            # Whoever is refused is told nothing, so an operator must be.
+            # The refused client is not told why, so the operator must be.
             _log.warning(
                 "OCSP at %s: %s%s",
                 self._responder,
@@ -66,17 +71,17 @@ class OCSPStatusClient:
         return status
 
     def forget(self, keys: Iterable[bytes]) -> None:
-        """Forget certificates that were revoked on this machine."""
+        """Forget the status of certificates that were revoked on this machine."""
         self._checker.forget(keys)
 
     async def close(self) -> None:
-        """Close, once nobody can wait for an answer any more."""
+        """Close after `limits.ocsp_seconds_max`, when no check can be under way any more."""
         await trio.sleep(limits.ocsp_seconds_max)
         await self._fetcher.close()
 
 
 def _files(ca: CAConfig, responder: ResponderConfig) -> tuple[object, ...]:
-    """All that one is made of; a file that cannot be read is like no other, and never the same."""
+    """Return what a client is made of. A file that cannot be read never equals another."""
     paths = (ca.issuing, ca.root, responder.certificate, responder.key)
     return responder, *(_digest(path) for path in paths if path is not None)
 

@@ -1,7 +1,7 @@
-"""One worker: everything a process needs to serve, wired together; attaches, reloads, drains.
+"""The worker process: connects all its parts, attaches to the agent, reloads and drains.
 
-The only place that knows all the parts. A reload is made ready beside what is in force and then
-put in its place in one step, so that a request sees either the old configuration or the new.
+A reload prepares the new configuration beside the active one, then replaces it in one step. So a
+request sees either the old configuration or the new one, never a mixture.
 """
 
 import logging
@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Worker `index` of the configuration. Is the `AgentEvents` of its connection."""
+    """Worker `index` of the configuration; it implements `AgentEvents` for its connection."""
 
     def __init__(
         self,
@@ -56,48 +56,55 @@ class Worker:
         given: dict[ListenAddress, socket.socket] | None = None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
-        """`given` are sockets that a parent keeps; `on_ready` is called when they are served."""
+        """`given` are listening sockets that the parent process keeps open.
+
+        `on_ready` is called whenever a configuration is being served.
+        """
         self._given, self._on_ready = given, on_ready
         self._is_retiring = False
         self._config = config
         self._sink = sink
-        self._somebody = WakeupEvent()  # a call or a connection came that a revocation could end
+        # Set when a call or a connection arrives and there was none that a revocation could end.
+        self._has_work = WakeupEvent()
         self._in_flight = InFlightCalls(
-            round(limits.reservation_seconds_max * 1e9), self._somebody.set
+            round(limits.reservation_seconds_max * 1e9), self._has_work.set
         )
-        self._link = AgentConnection(config.state, index, self)
-        self._peer_connections = PeerConnections(self._somebody.set)
+        self._agent = AgentConnection(config.state, index, self)
+        self._peer_connections = PeerConnections(self._has_work.set)
         self._signer = LocalSigner()
         self._disconnects = ScannedDisconnects()
         self._health = WorkerHealth(sink)
-        self._look_at_lists: Callable[[], None] = lambda: None
+        self._reload_crl: Callable[[], None] = lambda: None
         self._poller = Poller()
         wait = config.limits.credit_wait_seconds_max
-        self._background_tasks = BackgroundTasks(wait, self._link.send_overrun)
+        self._background_tasks = BackgroundTasks(wait, self._agent.send_overrun)
         self._resolver = Resolver()
-        self._pools: set[UpstreamPool] = set()  # those in force, and those whose last calls end
-        self._place: tuple[Table, int] | None = None  # the table, and our number in it
-        self._judge: GateAuthorizer | None = None
+        self._pools: set[UpstreamPool] = set()  # the active ones, and those that drain
+        self._attachment: tuple[Table, int] | None = None  # the table, and our number in it
+        self._authorizer: GateAuthorizer | None = None
         self._services: CallServices | None = None
         self._prepared: ConfigSnapshot | None = None
-        self._wanted = -1  # the policy generation that the agent has in force
+        self._wanted = -1  # the policy generation that is active in the agent
         self._changed = WakeupEvent()
-        self._seen = -1  # the table's revocation generation at the last look
+        self._seen = -1  # the table's revocation generation at the last scan
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain; SIGUSR2: another has taken our place."""
-        heard = signal.SIGTERM, signal.SIGINT, signal.SIGUSR2
-        with trio.open_signal_receiver(*heard) as signals:
+        """Serve until SIGTERM or SIGINT, then drain.
+
+        SIGUSR2 means that another worker serves the sockets now: the worker retires.
+        """
+        handled = signal.SIGTERM, signal.SIGINT, signal.SIGUSR2
+        with trio.open_signal_receiver(*handled) as signals:
             async with trio.open_nursery() as nursery:
                 make = self._make_gateway, self._make_peer_authorizer
                 listeners = Listeners(nursery, self._poller, *make, self._given)
-                self._look_at_lists = listeners.reload_crl_now
+                self._reload_crl = listeners.reload_crl_now
                 nursery.start_soon(listeners.follow_crl)
                 nursery.start_soon(self._poller.run)
                 nursery.start_soon(self._resolver.run)
-                nursery.start_soon(self._link.run)
+                nursery.start_soon(self._agent.run)
                 nursery.start_soon(self._background_tasks.run)
-                nursery.start_soon(self._follow, listeners, nursery)
+                nursery.start_soon(self._follow_config, listeners, nursery)
                 nursery.start_soon(self._scan_for_revocations)
                 nursery.start_soon(self._sweep, listeners)
                 async for number in signals:
@@ -108,12 +115,12 @@ class Worker:
                 nursery.cancel_scope.cancel()
         self._poller.close()
 
-    # The link's side.
+    # Called by the connection to the agent.
 
     def attached(self, attached: Attached, table: int) -> None:
-        """Judge by the agent's table: the one there was, or another."""
+        """Use the agent's table: the previous one, or a new one."""
         try:
-            if not self._has_place(attached):
+            if not self._has_attachment(attached):
                 self._move(Table.attach(table), attached.number)
         except TableError as error:
             _log.warning("the agent's table cannot be used: %s", error)
@@ -121,52 +128,54 @@ class Worker:
         finally:
             os.close(table)
         _log.info("attached to the agent as number %d", attached.number)
-        if self._judge is not None:
+        if self._authorizer is not None:
             self._send_accepting(accepting=True)
         self.reload(attached.policy_generation)
 
     def revoked(self, pushed: KeysRevoked) -> CutReport:
-        """Cut the calls of the keys, and whatever else the table now says is dead."""
+        """End the calls and connections of these keys, and all that the table says is revoked."""
         if self._prepared is not None:
             self._prepared.forget(pushed.keys)
-        doomed = self._peer_connections.close_set(pushed.keys)
-        if self._place is not None:
-            doomed |= self._peer_connections.revoked(self._place[0])
+        to_close = self._peer_connections.close_set(pushed.keys)
+        if self._attachment is not None:
+            to_close |= self._peer_connections.revoked(self._attachment[0])
         count = (
-            self._disconnect(doomed)
+            self._disconnect(to_close)
             + self._in_flight.terminate(pushed.keys)
             + self._in_flight.terminate_revoked()
         )
-        self._look_at_lists()
-        now = time.monotonic_ns() if count or doomed else 0
-        before, last = self._in_flight.claim(pushed.keys)  # the look came first
-        gone = self._disconnects.claim(pushed.keys)
+        self._reload_crl()
+        now = time.monotonic_ns() if count or to_close else 0
+        # A scan may have ended some of them before this push arrived: count those as well.
+        scanned, last = self._in_flight.claim(pushed.keys)
+        closed = self._disconnects.claim(pushed.keys)
         return CutReport(
             id=pushed.id,
-            last_cut_ns=max(now, last, gone.last_ns),
-            count=count + before + gone.calls,
-            connections=len(doomed) + gone.connections,
+            last_cut_ns=max(now, last, closed.last_ns),
+            count=count + scanned + closed.calls,
+            connections=len(to_close) + closed.connections,
         )
 
     def reload(self, generation: int) -> None:
-        """Have the configuration of `generation` loaded."""
+        """Have `_follow_config` load the configuration of `generation`."""
         self._wanted = generation
         self._changed.set()
 
-    def _has_place(self, attached: Attached) -> bool:
-        """Return whether the agent has given back what we had before it was restarted."""
-        if self._place is None:
+    def _has_attachment(self, attached: Attached) -> bool:
+        """Return whether the agent has given us the table and the number that we had already."""
+        if self._attachment is None:
             return False
-        table, number = self._place
+        table, number = self._attachment
         return table.life == attached.life and number == attached.number
 
     def _move(self, table: Table, number: int) -> None:
-        """Judge by another table or under another number; calls of a retired table are cut."""
-        self._place = (table, number)
-        if self._judge is not None:
-            self._judge.move(table, number)
+        """Use another table, or another number; end the calls of a retired table."""
+        self._attachment = (table, number)
+        if self._authorizer is not None:
+            self._authorizer.move(table, number)
             self._in_flight.terminate_revoked()
-            self._scan_peer_connections()  # its generation may be that of the table before
+            # The periodic scan could miss it: both tables may have the same generation.
+            self._scan_peer_connections()
 
     def _make_gateway(self, policy: ListenerPolicy, routes: RouteTable) -> Gateway:
         if self._services is None:
@@ -179,62 +188,65 @@ class Worker:
         )
 
     async def _check_status(self, key: bytes, certificate: bytes) -> CertificateStatus:
-        """Ask whomever the configuration in force names."""
+        """Ask the OCSP responder of the active configuration."""
         inquiry = self._prepared.inquiry if self._prepared else None
         return await (inquiry.check if inquiry else ask_nobody)(key, certificate)
 
     def _table(self) -> Table:
-        if self._place is None:
+        if self._attachment is None:
             raise AssertionError("listeners are opened after the first attachment")
-        return self._place[0]
+        return self._attachment[0]
 
     def _disconnect(
-        self, doomed: dict[AuthorizedConnection, ClientInfo], why: PeerReason = PeerReason.REVOKED
+        self, to_close: dict[AuthorizedConnection, ClientInfo], why: PeerReason = PeerReason.REVOKED
     ) -> int:
-        """End connections for their certificate; how many calls that cut."""
-        if not doomed:
+        """Close connections because of their certificate; return how many calls that ended."""
+        if not to_close:
             return 0
-        count = self._in_flight.terminate_peers(doomed.values())
-        for connection in doomed:
+        count = self._in_flight.terminate_peers(to_close.values())
+        for connection in to_close:
             self._peer_connections.leave(connection)
             connection.abort()
         now = time.time_ns()
-        self._sink.write_many([disconnect_record(peer, now, why) for peer in doomed.values()])
+        self._sink.write_many([disconnect_record(peer, now, why) for peer in to_close.values()])
         return count
 
     def _scan_peer_connections(self) -> None:
-        """Expel whom the table has revoked, unasked; a push about them may be on its way."""
-        doomed = self._peer_connections.revoked(self._table())
-        count = self._disconnect(doomed)
-        self._disconnects.note(doomed.values(), count, time.monotonic_ns())
+        """Close the connections that the table has revoked.
+
+        Remember them: the push about them, which wants their number, may still arrive.
+        """
+        to_close = self._peer_connections.revoked(self._table())
+        count = self._disconnect(to_close)
+        self._disconnects.note(to_close.values(), count, time.monotonic_ns())
 
     def _send_accepting(self, *, accepting: bool) -> None:
-        generation = self._judge.policy.generation if self._judge else 0
-        self._link.send_accepting(generation, accepting=accepting and not self._is_retiring)
+        generation = self._authorizer.policy.generation if self._authorizer else 0
+        self._agent.send_accepting(generation, accepting=accepting and not self._is_retiring)
 
-    async def _follow(self, listeners: Listeners, nursery: trio.Nursery) -> None:
-        """Load whatever configuration the agent has in force."""
+    async def _follow_config(self, listeners: Listeners, nursery: trio.Nursery) -> None:
+        """Load each configuration that the agent activates; retry while that fails."""
         while True:
             await self._changed.wait()
-            while self._place is not None and self._generation() != self._wanted:
+            while self._attachment is not None and self._generation() != self._wanted:
                 try:
                     await self._load(self._wanted, listeners, nursery)
                 except ConfigurationError as error:
-                    stays = "the configuration in force stays" if self._prepared else "cannot serve"
-                    _log.warning("%s: %s", stays, error)
-                    self._health.trouble = f"{stays}: {error}"
+                    what = "keeping the active configuration" if self._prepared else "cannot serve"
+                    _log.warning("%s: %s", what, error)
+                    self._health.trouble = f"{what}: {error}"
                     await trio.sleep(limits.reload_again_seconds)
             self._health.trouble = ""
 
     async def _retire(self, listeners: Listeners) -> None:
-        """Another process serves our sockets: end without haste, then as if told to end."""
+        """Let connections end, since another process serves our sockets; then end as on SIGTERM."""
         self._is_retiring = True
         self._send_accepting(accepting=False)
         await listeners.retire(self._config.drain_seconds * limits.drain_share)
         signal.raise_signal(signal.SIGTERM)
 
     async def _drain(self, listeners: Listeners) -> None:
-        """Let calls end; those that do not are cut as our doing, not as the client's."""
+        """Let calls end; end those that go on too long, which are recorded as cancelled by us."""
         self._send_accepting(accepting=False)
         with trio.move_on_after(self._config.drain_seconds * limits.drain_share):
             await listeners.drain(self._config.drain_seconds)
@@ -246,14 +258,14 @@ class Worker:
 
     async def _load(self, generation: int, listeners: Listeners, nursery: trio.Nursery) -> None:
         pools = self._prepared.pools if self._prepared else {}
-        ways = self._poller, self._resolver
-        before = self._prepared.inquiry if self._prepared else None
+        services = self._poller, self._resolver
+        previous = self._prepared.inquiry if self._prepared else None
         prepared = await trio.to_thread.run_sync(
-            prepare, self._config.path, generation, self._signer, pools, *ways, before
+            prepare, self._config.path, generation, self._signer, pools, *services, previous
         )
         self._adopt(prepared, listeners)
-        if before is not None and before is not prepared.inquiry:
-            nursery.start_soon(before.close)
+        if previous is not None and previous is not prepared.inquiry:
+            nursery.start_soon(previous.close)
         for upstream, pool in prepared.pools.items():
             if upstream not in pools:
                 nursery.start_soon(self._run_pool, pool)
@@ -269,15 +281,15 @@ class Worker:
             self._pools.discard(pool)
 
     def _adopt(self, prepared: ConfigSnapshot, listeners: Listeners) -> None:
-        """Put what is prepared in force, in one step: the gate's tools and the site's agree."""
-        place = self._place
-        if place is None:
+        """Activate what is prepared in one step, so that gate and routes have the same tools."""
+        attachment = self._attachment
+        if attachment is None:
             raise AssertionError("nothing is loaded before the first attachment")
         bound = listeners.bind(prepared)
-        if self._judge is None:
-            self._judge = GateAuthorizer(*place, prepared.policy, self._link.ask)
+        if self._authorizer is None:
+            self._authorizer = GateAuthorizer(*attachment, prepared.policy, self._agent.ask)
             self._services = CallServices(
-                self._judge,
+                self._authorizer,
                 self._in_flight,
                 self._sink,
                 self._poller,
@@ -285,29 +297,29 @@ class Worker:
                 self._config.limits.credit_wait_seconds_max,
             )
         else:
-            self._judge.load(prepared.policy)
+            self._authorizer.load(prepared.policy)
         listeners.adopt(prepared, bound)
         self._prepared, self._config = prepared, prepared.config
-        self._in_flight.terminate_revoked()  # those whose key is no longer trusted
+        self._in_flight.terminate_revoked()  # the policy may trust fewer keys
         self._send_accepting(accepting=True)
         self._on_ready()
-        doors = ", ".join(_url(face.section) for face in prepared.listeners)
-        _log.info("serving configuration %d at %s", prepared.policy.generation, doors)
+        urls = ", ".join(_url(listener.section) for listener in prepared.listeners)
+        _log.info("serving configuration %d at %s", prepared.policy.generation, urls)
         for name in prepared.lenient():
             _log.info(
-                'WARNING: listener %s: ocsp = "soft-fail": whoever keeps OCSP from answering is '
-                "admitted with a certificate that may be revoked",
+                'WARNING: listener %s: ocsp = "soft-fail": if OCSP does not answer, a client is '
+                "admitted although its certificate may be revoked",
                 name,
             )
 
     async def _scan_for_revocations(self) -> None:
-        """See in the table what a lost push would have told, while there is somebody to end."""
+        """Scan the table for revocations whose push was lost, while any call or peer is there."""
         while True:
             while not self._in_flight and not self._peer_connections:
-                await self._somebody.wait()
+                await self._has_work.wait()
             await trio.sleep(limits.revocation_look_seconds)
-            if self._place is not None:
-                table = self._place[0]
+            if self._attachment is not None:
+                table = self._attachment[0]
                 generation = table.revocation_generation
                 if generation != self._seen or table.retired:
                     self._seen = generation
@@ -315,7 +327,7 @@ class Worker:
                     self._scan_peer_connections()
 
     async def _sweep(self, listeners: Listeners) -> None:
-        """Do once a second what no call has a timer for."""
+        """Expire calls and connections, sweep the pools and report health, once a second."""
         while True:
             self._in_flight.sweep(time.time(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
             self._disconnect(self._peer_connections.drain_expired(time.time()), PeerReason.EXPIRED)
@@ -324,7 +336,7 @@ class Worker:
             self._sink.tick()
             pools = self._prepared.pools.values() if self._prepared else ()
             facts = self._health.facts(listeners, pools, time.time(), trio.current_time())
-            self._link.send_health(bounded(facts))
+            self._agent.send_health(bounded(facts))
             await trio.sleep(limits.sweep_seconds)
 
 

@@ -99,8 +99,8 @@ def test_an_answers_price_is_reserved_at_its_most() -> None:
 )  # fmt: skip
 def test_what_is_no_json_has_no_price(body: bytes) -> None:
     """Whatever its server would make of it."""
-    assert refusal(lambda: priced(body, NUMBER)) == "its body is no JSON object"
-    assert refusal(lambda: priced(body)) == "its body is no JSON object"
+    assert refusal(lambda: priced(body, NUMBER)) == "its body is not a JSON object"
+    assert refusal(lambda: priced(body)) == "its body is not a JSON object"
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"br", b"x-identity", b"identity, gzip", b""])

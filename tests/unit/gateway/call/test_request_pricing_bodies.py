@@ -34,13 +34,13 @@ async def test_a_body_takes_room_for_as_long_as_anybody_has_it() -> None:
     reader = BodyReader()
     body = await reader.read(exchange_of(b"abc", b"de")[0], "crew", refuse)
     empty = await reader.read(exchange_of()[0], "crew", refuse)
-    assert (body, empty, reader.room.taken) == (b"abcde", b"", 5)
+    assert (body, empty, reader.quota.taken) == (b"abcde", b"", 5)
     held = [body]
     del body
-    assert reader.room.taken == 5
+    assert reader.quota.taken == 5
     held.clear()
     gc.collect()
-    assert reader.room.taken == 0
+    assert reader.quota.taken == 0
 
 
 async def test_a_crews_bodies_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,9 +49,9 @@ async def test_a_crews_bodies_are_bounded_together(monkeypatch: pytest.MonkeyPat
     reader = BodyReader()
     first = await reader.read(exchange_of(b"abcde")[0], "a", refuse)
     assert await reader.read(exchange_of(b"f", b"ghi")[0], "a", refuse) is None
-    assert reader.room.taken == 5
+    assert reader.quota.taken == 5
     second = await reader.read(exchange_of(b"fghi")[0], "b", refuse)
-    assert (second, reader.room.taken) == (b"fghi", 9)
+    assert (second, reader.quota.taken) == (b"fghi", 9)
     assert await reader.read(exchange_of(b"jkl")[0], "a", refuse) == b"jkl"
     del first
     gc.collect()
@@ -70,9 +70,9 @@ async def test_a_client_that_goes_takes_no_room() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         await trio.testing.wait_all_tasks_blocked()
-        assert reader.room.taken == 3
+        assert reader.quota.taken == 3
         client.lose()
-    assert (reader.room.taken, exchange.watcher) == (0, None)
+    assert (reader.quota.taken, exchange.watcher) == (0, None)
 
 
 async def test_a_client_that_dawdles_takes_no_room_for_ever(
@@ -83,7 +83,7 @@ async def test_a_client_that_dawdles_takes_no_room_for_ever(
     exchange, _ = exchange_of(b"abc", ends=False)
     assert await reader.read(exchange, "crew", refuse) is None
     assert trio.current_time() == limits.priced_body_seconds_max
-    assert (reader.room.taken, exchange.watcher) == (0, None)
+    assert (reader.quota.taken, exchange.watcher) == (0, None)
 
 
 async def test_a_priced_body_has_its_own_bound() -> None:
@@ -113,5 +113,5 @@ async def test_a_body_over_its_bound_is_answered_while_it_is_read() -> None:
         nursery.start_soon(read)
         await trio.testing.wait_all_tasks_blocked()
         client.receive(b"3\r\ndef\r\n")
-    assert (refused, reader.room.taken) == ([exchange], 0)
+    assert (refused, reader.quota.taken) == ([exchange], 0)
     assert client.bytes_to_send().startswith(b"HTTP/1.1 413")

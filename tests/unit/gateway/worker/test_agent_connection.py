@@ -122,7 +122,7 @@ async def test_attach_draw_and_pushes(tmp_path: Path) -> None:
         while not answers:
             await trio.lowlevel.checkpoint()
         assert answers == [CreditDrawn(id=asked.id, status="exhausted")]
-        assert not link._questions
+        assert not link._pending_draws
 
 
 async def test_agent_that_goes_away(tmp_path: Path, log_lines: list[str]) -> None:

@@ -39,7 +39,7 @@ def _listeners(*faces: Any, exhausted: float = -math.inf) -> Any:
     ("begin", "end", "state", "says"),
     [
         (0, 90 * DAY, HealthState.OK, ""),
-        (-400 * DAY, 29 * DAY + 1, HealthState.DEGRADED, "ends in 29 days"),
+        (-400 * DAY, 29 * DAY + 1, HealthState.DEGRADED, "expires in 29 days"),
         (-400 * DAY, 31 * DAY, HealthState.OK, ""),
         (
             -2 * 3600,
@@ -47,8 +47,8 @@ def _listeners(*faces: Any, exhausted: float = -math.inf) -> Any:
             HealthState.OK,
             "",
         ),  # one that lives for hours is renewed within them
-        (-3 * 3600, 3600, HealthState.DEGRADED, "ends in 60 minutes"),
-        (-DAY, -7200, HealthState.FAILED, "ended 2.0 hours ago"),
+        (-3 * 3600, 3600, HealthState.DEGRADED, "expires in 60 minutes"),
+        (-DAY, -7200, HealthState.FAILED, "expired 2.0 hours ago"),
         (60, DAY, HealthState.FAILED, "not valid yet"),
     ],
 )
@@ -100,8 +100,8 @@ def test_what_is_no_list_is_refused(pem: bytes) -> None:
     ("left", "state", "says"),
     [
         (20 * 3600, HealthState.OK, ""),
-        (5 * 3600, HealthState.DEGRADED, "not renewed, and ends in 5.0 hours"),
-        (-60, HealthState.FAILED, "no new certificate is accepted"),
+        (5 * 3600, HealthState.DEGRADED, "not being renewed, and expires in 5.0 hours"),
+        (-60, HealthState.FAILED, "new client certificates are refused"),
     ],
 )
 def test_a_list_that_is_not_renewed_is_told_of(left: int, state: HealthState, says: str) -> None:
@@ -127,7 +127,7 @@ def test_a_worker_reports_all_its_parts(tmp_path: Path) -> None:
     def found() -> dict[str, HealthFact]:
         return {fact.component: fact for fact in health.facts(listeners, [], wall, 100.0)}
 
-    name = "list of the revoked of listener agents"
+    name = "CRL of listener agents"
     assert found()[name].refuses
     assert {fact.state for key, fact in found().items() if key != name} == {HealthState.OK}
     path.write_bytes(make_crl(issuing(), [], 2, now()))

@@ -46,7 +46,11 @@ def test_what_finds_no_room_is_said_once_and_counted(
         log_lines.clear()
         assert [untold.keep(overrun(number)) for number in range(5)] == [True] * 2 + [False] * 3
         assert len(log_lines) == 1
-        assert log_lines[0].startswith("2 overruns wait for the agent")
+        assert log_lines[0].startswith(
+            "2 overruns wait for the agent, and new ones are not reported"
+        )
         for number in range(2):
             untold.noted(overrun(number).id)
-        assert log_lines[1:] == ["3 overruns were never told to the agent; there is room again"]
+        assert log_lines[1:] == [
+            "3 overruns were not reported to the agent; new ones are reported again"
+        ]
