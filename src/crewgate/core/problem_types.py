@@ -1,4 +1,4 @@
-"""The registry of problem types: all that a client can be refused with, by any part of Crewgate.
+"""The registry of problem types: every refusal that a client can get from any part of Crewgate.
 
 A type has one slug, one HTTP status, and a title and a detail in plain words: what happened, and
 what to do. All that is sent for it is looked up here: the problem document (RFC 9457), the
@@ -19,7 +19,7 @@ from crewgate.errors import ControlError
 
 _URI = "https://crewgate.dev/problems/"
 _SOON_SECONDS = 1
-_HELD_SECONDS = 10  # room comes back as branches end, a hold as it lapses: not within a second
+_HELD_SECONDS = 10  # branches end, and holds lapse, not within a second
 _CHALLENGED = {400, 401, 403}
 # RFC 6750, section 3.1.
 _INVALID_TOKEN = "invalid_token"
@@ -44,31 +44,32 @@ class Reason(enum.Enum):
     TOOL_NOT_ALLOWED = "tool-not-allowed"
     CREDITS_EXHAUSTED = "credits-exhausted"
     BUDGET_UNAVAILABLE = "budget-unavailable"
-    TABLE_FULL = "table-full"  # no room for another branch, of anybody or of its crew
-    ORCHESTRATOR_HELD = "orchestrator-held"  # throttled or quarantined: no new branches of it
+    TABLE_FULL = "table-full"  # no room for another branch of any crew, or of this crew
+    ORCHESTRATOR_HELD = "orchestrator-held"  # throttled or quarantined: opens no branches
     REVOCATION_UNAVAILABLE = "revocation-unavailable"
-    UNPRICED = "unpriced"  # after a verdict: what the call costs cannot be told from it,
-    UPGRADE = "upgrade-unsupported"  # or it asks for another protocol
+    # The gateway itself checks for these two, after the gate's verdict.
+    UNPRICED = "unpriced"  # the request does not tell its cost
+    UPGRADE = "upgrade-unsupported"  # the request asks for another protocol
 
 
 class Sender(enum.Flag):
     """The parts of Crewgate that refuse requests."""
 
     GATEWAY = enum.auto()  # calls of tools
-    MIDDLEWARE = enum.auto()  # `crewgate.asgi`, in an application of one's own
+    MIDDLEWARE = enum.auto()  # `crewgate.asgi`, in the server of a tool
     SERVER = enum.auto()  # the HTTP server of the gateway and of the control API
     CONTROL = enum.auto()  # the control API
 
 
 class _StatusErrors(NamedTuple):
-    """What other protocols call an HTTP status."""
+    """The errors of other protocols for an HTTP status."""
 
     grpc: Code
     model: str  # the type of error, in the words that both of the large providers use
 
 
-# As grpc.io has it in "HTTP to gRPC status code mapping" but where this can be more exact: 400 and
-# 422 are the caller's argument, 504 is a deadline.
+# As in grpc.io's "HTTP to gRPC status code mapping", except where these are more exact: 400 and 422
+# are the caller's argument, 504 is a deadline.
 _BY_STATUS = {
     400: _StatusErrors(Code.INVALID_ARGUMENT, "invalid_request_error"),
     401: _StatusErrors(Code.UNAUTHENTICATED, "authentication_error"),
@@ -94,7 +95,7 @@ _CALLS = Sender.GATEWAY | Sender.MIDDLEWARE
 
 
 class ProblemType(msgspec.Struct, frozen=True):
-    """One type of problem; `detail` is the text where its sender knows nothing more exact.
+    """One type of problem; `detail` is the text if its sender has none that is more exact.
 
     `token_error`: the error code of the challenge, if any (RFC 6750, section 3.1). `retry_seconds`:
     after how long the same request may succeed; 0 if it will not, or nobody knows. `oauth_error`:
@@ -245,8 +246,8 @@ UPSTREAM_UNAVAILABLE = _add(ProblemType("upstream-unavailable", 503, "Tool serve
     "No server of this tool answers now, so the gateway did not send the call. Retry later.",
     Sender.GATEWAY, retry_seconds=_SOON_SECONDS))
 
-# The HTTP server's, for what it can make no request of, or what takes too long: without an id and a
-# record, but counted. One type for each status.
+# The HTTP server's, if it cannot parse a request, or the request takes too long. They have no
+# request id and no audit record, but are counted. One type for each status.
 BODY_TOO_LARGE = _add(ProblemType("body-too-large", 413, "Request body too large",
     "The body is larger than this tool takes. Send a smaller one.",
     Sender.GATEWAY | Sender.SERVER))
@@ -261,14 +262,14 @@ _add(ProblemType("too-many-at-once", 429, "Too many requests at once",
     "Too many requests wait on this connection. Read some answers before you send more.",
     Sender.SERVER))
 _add(ProblemType("head-too-large", 431, "Request headers too large",
-    "There are too many headers, or too long ones. Send fewer or shorter ones.", Sender.SERVER))
+    "The headers are too many or too long. Send fewer or shorter ones.", Sender.SERVER))
 _add(ProblemType("not-implemented", 501, "Not implemented",
     "The method, such as CONNECT or TRACE, or the transfer coding is not supported.",
     Sender.SERVER))
 _add(ProblemType("unknown-version", 505, "HTTP version not supported",
     "Use HTTP/1.1 or HTTP/2.", Sender.SERVER))
 
-# The control API's; its details mostly say what was wrong with the one request.
+# The control API's; mostly it sends a detail about the one request.
 CERTIFICATE_NOT_VALID = _add(ProblemType("certificate-not-valid", 401, "Certificate not valid",
     "The client certificate is revoked, expired or unknown. Connect with a valid one.",
     Sender.CONTROL, oauth_error="invalid_client"))
@@ -281,9 +282,9 @@ NO_SUCH_METHOD = _add(ProblemType("no-such-method", 405, "No such method",
     "This path does not have the method. The header Allow lists those that it has.",
     Sender.CONTROL))
 REFUSED = _add(ProblemType("refused", 409, "Refused",
-    "The request does not fit what is there.", Sender.CONTROL, oauth_error="refused"))
+    "The request contradicts the present state.", Sender.CONTROL, oauth_error="refused"))
 JOURNAL_LOCKED = _add(ProblemType("journal-locked", 409, "Journal locked",
-    "Another process mints under this name. End it, or use another name.",
+    "Another process issues tokens under this name. End it, or use another name.",
     Sender.CONTROL, oauth_error="temporarily_unavailable"))
 UNSUPPORTED_MEDIA_TYPE = _add(ProblemType("unsupported-media-type", 415, "Unsupported media type",
     "The body is not of the type that this path takes.", Sender.CONTROL))
@@ -291,7 +292,8 @@ TOO_MANY_REQUESTS = _add(ProblemType("too-many-requests", 429, "Too many request
     "The caller has too many requests under way, or sends too many a second. Retry later.",
     Sender.CONTROL, retry_seconds=_SOON_SECONDS, oauth_error="temporarily_unavailable"))
 TOO_MANY_CERTIFICATES = _add(ProblemType("too-many-certificates", 429, "Too many certificates",
-    "The identity has had all certificates of this hour. Renew one at half of its lifetime.",
+    "The identity has been issued its maximum of certificates for this hour. Renew a certificate "
+    "only after half of its lifetime.",
     Sender.CONTROL, retry_seconds=_SOON_SECONDS))
 AGENT_UNAVAILABLE = _add(ProblemType("agent-unavailable", 503, "Agent unavailable",
     "The agent of this gateway does not answer. Retry shortly.",

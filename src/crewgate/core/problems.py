@@ -1,7 +1,6 @@
-"""How a refusal is written: status, challenge and problem document (RFC 9457, RFC 6750).
+"""Writes refusals: status, challenge and problem document (RFC 9457, RFC 6750), or gRPC status.
 
-One home for the gateway and the ASGI middleware. Knows the registry of problem types and verdicts,
-neither requests nor servers.
+The gateway and the ASGI middleware share it.
 """
 
 from collections.abc import Iterable
@@ -25,10 +24,10 @@ from crewgate.core.problem_types import (
 )
 from crewgate.core.verdict import Denial
 
-_AFTER_SECONDS = 1  # an agent looks once a second whether a window has ended
+_AFTER_SECONDS = 1  # an agent checks once a second whether a window has ended
 _OK = 200
 _WINDOWS = {WINDOW_SECONDS_HOUR: "hour", WINDOW_SECONDS_DAY: "day"}
-# Where credits are left, but too few for this call.
+# The detail if some credit is left, but too little for this call.
 _TOO_FEW = (
     "The credits left at the level named do not cover what this call reserves. Ask for less, such "
     "as a lower max_tokens, or for more credits; do not retry it as it is."
@@ -38,7 +37,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Refusal(NamedTuple):
-    """A refusal as HTTP says it."""
+    """A refusal as an HTTP response."""
 
     status: int
     fields: list[HeaderField]
@@ -46,7 +45,7 @@ class Refusal(NamedTuple):
 
 
 def kind_of(reason: Reason, denial: Denial | None) -> ProblemType:
-    """The kind of problem that a refusal for `reason` is."""
+    """Return the problem type of a refusal for `reason`."""
     spent = denial is not None and denial.window is not None
     return ALLOWANCE_EXHAUSTED if spent else PROBLEM_TYPES[reason]
 
@@ -61,31 +60,33 @@ def refusal(
     scope: str = "",
     for_models: bool = False,
 ) -> Refusal:
-    """The refusal of a request whose fields are `asked`: a problem document, or gRPC's trailers.
+    """Return the refusal of a request whose fields are `asked`.
+
+    It is a problem document; for a gRPC request, a response that is trailers only.
 
     `request`, `metadata`, `scope` and `for_models` are as in `document` and `fields`.
     """
     content_type = grpc_status.answer_type(asked)
     if content_type:
-        said = [(b"content-type", content_type), *grpc_fields(kind, request, denial)]
-        return Refusal(_OK, said, b"")
+        headers = [(b"content-type", content_type), *grpc_fields(kind, request, denial)]
+        return Refusal(_OK, headers, b"")
     body = document(kind, request, denial, for_models=for_models)
     return Refusal(kind.status, fields(kind, metadata, denial, scope=scope), body)
 
 
 def of_wire(status: int, asked: Iterable[HeaderField] = ()) -> Refusal:
-    """How the HTTP server refuses by itself, with one of the statuses of `BY_STATUS`."""
+    """Return a refusal by the HTTP server itself, with one of the statuses in `BY_STATUS`."""
     return refusal(BY_STATUS[status], b"", asked=asked)
 
 
 def document(
     kind: ProblemType, request: bytes, denial: Denial | None = None, *, for_models: bool = False
 ) -> bytes:
-    """The problem document (RFC 9457, section 3); `request` is the 16-byte request id, or empty.
+    """Return the problem document (RFC 9457, section 3); `request` is the 16-byte id, or empty.
 
-    `for_models` adds the member in which clients of language models look for an error: OpenAI's and
-    Anthropic's both raise it, as the answer's body or as an event of a stream. It ends its line, so
-    that a shell's prompt stands below it.
+    `for_models` adds the member `error`, from which the clients of OpenAI and Anthropic raise an
+    error, in a response's body or in an event of a stream. The document ends with a newline, so
+    that a shell's prompt appears below it.
     """
     members: dict[str, object] = dict(_members(kind, request, denial))
     if for_models:
@@ -100,7 +101,7 @@ def document(
 def grpc_fields(
     kind: ProblemType, request: bytes, denial: Denial | None = None
 ) -> list[HeaderField]:
-    """The fields that end a call of gRPC with the same problem, in the head or in the trailers."""
+    """Return the fields that end a gRPC call with a problem, in the head or in the trailers."""
     members = {name: str(value) for name, value in _members(kind, request, denial).items()}
     message = _message(kind, denial)
     seconds = _retry_seconds(kind, denial)
@@ -139,12 +140,12 @@ def _detail(kind: ProblemType, denial: Denial | None) -> str:
 
 
 def _message(kind: ProblemType, denial: Denial | None) -> str:
-    """The problem in one text."""
+    """Return title and detail as one text."""
     return f"{kind.title}. {_detail(kind, denial)}"
 
 
 def _retry_seconds(kind: ProblemType, denial: Denial | None) -> int:
-    """After how long the same call may succeed; 0 if it will not."""
+    """Return the seconds after which the same call may succeed; 0 if it will not."""
     if denial is not None and denial.window is not None:
         return denial.window.left_seconds + _AFTER_SECONDS
     return kind.retry_seconds
@@ -153,10 +154,10 @@ def _retry_seconds(kind: ProblemType, denial: Denial | None) -> int:
 def fields(
     kind: ProblemType, metadata: bytes, denial: Denial | None = None, *, scope: str = ""
 ) -> list[HeaderField]:
-    """The header fields of a refusal.
+    """Return the header fields of a refusal.
 
-    `metadata` is the URL of the document of RFC 9728, empty where none is served; `scope` the
-    tool that was asked for, if it is known.
+    `metadata` is the URL of the protected resource metadata (RFC 9728), empty if none is served;
+    `scope` is the tool that was called, if it is known.
     """
     headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
     if kind.is_challenge:
@@ -169,12 +170,12 @@ def fields(
 def event(
     kind: ProblemType, request: bytes, denial: Denial | None = None, *, for_models: bool = False
 ) -> bytes:
-    """The last event of a stream of events that is cut."""
+    """Return the last event of a stream of events that is cut short."""
     return b"event: error\ndata: %b\n" % document(kind, request, denial, for_models=for_models)
 
 
 def _challenge(kind: ProblemType, metadata: bytes, scope: str) -> bytes:
-    """The challenge of RFC 6750, section 3, with the parameter of RFC 9728, section 5.1."""
+    """Return the challenge (RFC 6750, section 3), with the URL of RFC 9728, section 5.1."""
     parts = [b'resource_metadata="%b"' % metadata] if metadata else []
     if kind.token_error:
         parts.append(b'error="%b"' % kind.token_error.encode())

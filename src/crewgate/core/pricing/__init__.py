@@ -1,4 +1,4 @@
-"""What a call costs: tariffs, and the quantities that requests and responses state.
+"""The price of a call: tariffs, and the quantities that requests and responses state.
 
-The bound of a call is reserved before it begins. `meter` counts what its response costs.
+The upper bound of a call is reserved before it begins; `meter` computes what its response costs.
 """

@@ -1,8 +1,8 @@
-"""A JSON text that is read in few places, and written again without what could be read in two ways.
+"""A JSON document that is read in few places, and written again without any ambiguity there.
 
-Servers differ in what they make of a member that stands there twice, or in another case (Go's
-encoding/json takes `MAX_TOKENS` for `max_tokens`). What a price was read from is written anew, and
-once; all the rest passes as it came.
+Servers differ in how they read a member that occurs twice, or in another case (Go's encoding/json
+reads `MAX_TOKENS` as `max_tokens`). So each object that a price was read from is written again,
+with every member once; all other values pass byte for byte.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,29 +13,29 @@ from crewgate import limits
 from crewgate.core.terminal_text import printable
 from crewgate.errors import RequestRefusedError
 
-UNPRICED = 422  # RFC 9110, section 15.5.21: well-formed, and nothing that can be worked on
+UNPRICED = 422  # RFC 9110, section 15.5.21: well-formed, but it cannot be processed
 
-_SHOWN_CHARS = 64  # of a name, in a problem
+_SHOWN_CHARS = 64  # of a name in a problem's detail
 
 _object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
-# What was looked into is a node, all else its text.
+# A value that was opened is a dict or a list; any other is its JSON text.
 JSONPath = tuple[str, ...]
 JSONPart = bytes | dict[str, "JSONPart"] | list["JSONPart"]
 CountItems = Callable[[bytes], int]
 
 
 class JSONDocument:
-    """A JSON text whose outermost value is an object, or an array."""
+    """A JSON text whose outermost value is an object or an array."""
 
     def __init__(self, data: bytes, count: CountItems | None = None) -> None:
-        """ValueError for anything else.
+        """Open the outermost value; raise ValueError if it is not an object or an array.
 
-        `count` tells how many values stand in an object or array without reading them one by one:
-        with it, what has more than `limits.json_outermost_max` is not looked into, nor are more
-        than `limits.json_opened_max` in all.
+        `count` returns how many values an object or array has, without decoding them. With it, one
+        that has more than `limits.json_outermost_max` values is not opened, and no more than
+        `limits.json_opened_max` values are opened in all.
         """
         self._count = count
         self._left = limits.json_opened_max
@@ -45,10 +45,10 @@ class JSONDocument:
         return f"<JSONDocument of {len(self._root)} members>"
 
     def find(self, steps: Sequence[str]) -> bytes | None:
-        """The text of the value that a pointer leads to; None if there is none.
+        """Return the text of the value at a JSON pointer; None if there is none.
 
-        RequestRefusedError if another member's name is the same but for its case, or if there is
-        too much on the way to look into.
+        Raises RequestRefusedError if a name on the way has two spellings that differ in case only,
+        or if there are too many values on the way.
         """
         part: JSONPart | None = self._root
         for step in steps[:-1]:
@@ -58,13 +58,13 @@ class JSONDocument:
 
     @property
     def root(self) -> JSONPart:
-        """The outermost value, for `inside`."""
+        """The outermost value, for use with `inside`."""
         return self._root
 
     def inside(self, part: JSONPart | None, step: str) -> JSONPart | None:
-        """The value there of an object or array, looked into; None if there is none.
+        """Return the opened value at `step` of an object or array; None if there is none.
 
-        RequestRefusedError as `find` says.
+        Raises RequestRefusedError like `find`.
         """
         below = _member(part, step)
         if isinstance(below, bytes) and part is not None and below.startswith((b"{", b"[")):
@@ -73,9 +73,9 @@ class JSONDocument:
         return below
 
     def members(self, steps: Sequence[str]) -> list[tuple[str, bytes]]:
-        """The names and texts of the members of the object there; none of anything else.
+        """Return the names and texts of the members of an object; empty for any other value.
 
-        RequestRefusedError as `find` says, for any two of its names.
+        Raises RequestRefusedError like `find`, for any two of the names.
         """
         part: JSONPart | None = self._root
         for step in steps:
@@ -91,7 +91,7 @@ class JSONDocument:
         return [(name, _written(below)) for name, below in part.items()]
 
     def items(self, steps: Sequence[str]) -> int:
-        """How many values stand there: an array's items, one of anything else, none of nothing."""
+        """Return how many items an array has; 1 for any other value, 0 for none or null."""
         text = self.find(steps)
         if text is None or text == b"null":
             return 0
@@ -118,7 +118,7 @@ class JSONDocument:
             return {}
         if isinstance(part, bytes) and part.startswith(b"{"):
             return self._below(step, part)
-        raise RequestRefusedError(UNPRICED, f'"{step}" is no object')
+        raise RequestRefusedError(UNPRICED, f'"{step}" is not an object')
 
     def _opened(self, data: bytes) -> dict[str, JSONPart] | list[JSONPart]:
         if self._count is not None:
@@ -127,7 +127,7 @@ class JSONDocument:
             if count > limits.json_outermost_max:
                 raise ValueError(f"more than {limits.json_outermost_max} values in one object")
             if self._left < 0:
-                raise ValueError(f"more than {limits.json_opened_max} values to look at")
+                raise ValueError(f"more than {limits.json_opened_max} values to read")
         return _decoded(data)
 
     def _below(self, step: str, data: bytes) -> dict[str, JSONPart] | list[JSONPart]:
@@ -137,13 +137,13 @@ class JSONDocument:
             raise RequestRefusedError(UNPRICED, f'"{step}": {error}') from error
 
     def last(self) -> bytes:
-        """The last of an array's values; an object's own text."""
+        """Return the text of an array's last value, or of the whole object."""
         if isinstance(self._root, list):
             return _written(self._root[-1]) if self._root else b"null"
         return _written(self._root)
 
     def written(self) -> bytes:
-        """The text."""
+        """Return the text of the whole document."""
         return _written(self._root)
 
 
@@ -161,7 +161,7 @@ def _bare(part: msgspec.Raw) -> bytes:
 
 
 def _member(part: JSONPart | None, step: str) -> JSONPart | None:
-    """RequestRefusedError where some servers would take another member for it."""
+    """Return the value at `step`; raise RequestRefusedError if a server might read another one."""
     if isinstance(part, list):
         is_index = step.isdecimal() and step.isascii() and len(step) <= len(str(len(part)))
         is_index = is_index and (step == "0" or step[0] != "0")  # RFC 6901, section 4
@@ -170,7 +170,7 @@ def _member(part: JSONPart | None, step: str) -> JSONPart | None:
         return None
     folded, size = _folded(step), len(step)
     for name in part:
-        # Of two names in ASCII only those of one length may be the same.
+        # Two ASCII names can be equal but for case only if they have the same length.
         may_be = len(name) == size or not (name.isascii() and step.isascii())
         if name != step and may_be and _folded(name) == folded:
             raise _twice(step)
@@ -179,17 +179,17 @@ def _member(part: JSONPart | None, step: str) -> JSONPart | None:
 
 def _twice(name: str) -> RequestRefusedError:
     return RequestRefusedError(
-        UNPRICED, f'"{printable_name(name)}" has two spellings; write it as here'
+        UNPRICED, f'"{printable_name(name)}" has two spellings; send this one only'
     )
 
 
 def printable_name(name: str) -> str:
-    """A member's name as a client may read it in a problem."""
+    """Return a member's name as it may be shown to a client in a problem."""
     return printable(name[:_SHOWN_CHARS])
 
 
 def _folded(name: str) -> str:
-    """As the most lenient of readers sees it: Java's takes an i without its dot for one with."""
+    """Fold a name as the most lenient parsers do: Java's folds the dotless i to i."""
     return name.casefold().replace("\u0131", "i").replace("\u0307", "")
 
 

@@ -1,8 +1,8 @@
-"""What within the parts of a conversation may cost something of its own: sound, and tools.
+"""Finds the parts of a conversation that may cost extra: audio, tools and summaries.
 
-Sound that is read is dearer than text, and a film has it too. Looks where a provider reads parts,
-so that neither a text nor the arguments of a call are taken for one. Most requests have no word of
-it, and are not looked into.
+Audio input costs more than text, and video contains audio. The search follows the structure that
+the provider reads, so that neither a text nor the arguments of a call are mistaken for a part. Most
+requests contain none of these names, and are not searched at all.
 """
 
 import re
@@ -13,8 +13,8 @@ import msgspec
 from crewgate.core.pricing.json_document import JSONDocument, JSONPart, JSONPath
 
 _ABSENT = b"null"
-# What is looked for below begins so, in small letters. Any of its letters may be escaped, and Java
-# takes an i with a dot, or one without, for an i.
+# All that is searched for below begins with one of these, in lower case. Any letter may be escaped,
+# and Java folds the Turkish dotted and dotless i to i.
 _HINTS = (
     *(b'"input_audio', b'"audio"', b'"audio_url', b'"inlinedata', b'"inline_data', b'"filedata'),
     *(b'"file_data', b'"additional_tools', b'"tool_search_output', b'"compaction_trigger'),
@@ -24,7 +24,7 @@ _SOUNDS = ("input_audio", "audio_url")
 _BLOBS = ("inlineData", "inline_data", "fileData", "file_data")
 _OUTERS = ("generateContentRequest", "generate_content_request")
 _KINDS = ("mimeType", "mime_type")
-# What has no sound. Of a file without a kind, such as a film by its address, nobody knows.
+# Media types without audio. A file without a type, such as a video by its URL, may have audio.
 _SILENT = re.compile(
     r"(?:image|text)/.+|application/(?:pdf|json|xml|rtf|(?:x-)?(?:javascript|python|typescript))"
 )
@@ -34,15 +34,15 @@ _SUMMARY = "compaction_trigger"
 
 
 def is_plain(text: bytes) -> bool:
-    """Whether no part of a request can be any of this."""
+    """Return whether no part of a request can be one of these."""
     small = text.lower()
     return not any(hint in small for hint in _HINTS)
 
 
 def sounds_of_messages(document: JSONDocument, holder: str) -> Iterator[str]:
-    """The names of what is sound in OpenAI's messages or input; others have none."""
+    """Yield the name of each audio part in OpenAI's messages or input."""
     for message in _each(document, document.root, holder):
-        if _has(document, message, "audio"):  # an answer that was spoken, by its id
+        if _has(document, message, "audio"):  # a spoken response, by its id
             yield "audio"
         for content in ("content", "output"):
             for part in _each(document, message, content):
@@ -52,7 +52,7 @@ def sounds_of_messages(document: JSONDocument, holder: str) -> Iterator[str]:
 
 
 def sounds_of_contents(document: JSONDocument) -> Iterator[str]:
-    """The same in Gemini's contents, wherever they stand."""
+    """Yield the name of each audio part in Gemini's contents."""
     outers: list[JSONPart | None] = [document.root]
     outers += [document.inside(document.root, name) for name in _OUTERS]
     for outer in outers:
@@ -66,7 +66,7 @@ def sounds_of_contents(document: JSONDocument) -> Iterator[str]:
 
 
 def tools_of_input(document: JSONDocument) -> Iterator[JSONPath]:
-    """Where OpenAI's input adds tools to those of the request."""
+    """Yield the path of each item of OpenAI's input that adds tools to those of the request."""
     is_list = isinstance(document.inside(document.root, "input"), list)
     for at, item in enumerate(_each(document, document.root, "input")):
         if _lower_text(document, item, "type") in _ADD_TOOLS:
@@ -74,7 +74,7 @@ def tools_of_input(document: JSONDocument) -> Iterator[JSONPath]:
 
 
 def summaries(document: JSONDocument) -> Iterator[str]:
-    """What of OpenAI's input has a model write a summary."""
+    """Yield the name of each item of OpenAI's input that has a model write a summary."""
     for item in _each(document, document.root, "input"):
         if _lower_text(document, item, "type") == _SUMMARY:
             yield _SUMMARY
@@ -91,7 +91,7 @@ def _blobs(document: JSONDocument, part: JSONPart | None) -> Iterator[str]:
 
 
 def _each(document: JSONDocument, part: JSONPart | None, name: str) -> Iterator[JSONPart | None]:
-    """The items of the array of that name; another value, which some servers take for one."""
+    """Yield the items of the array `name`; or another value, which some servers accept as one."""
     found = document.inside(part, name)
     if isinstance(found, list):
         for at in range(len(found)):
@@ -105,7 +105,7 @@ def _has(document: JSONDocument, part: JSONPart | None, name: str) -> bool:
 
 
 def _lower_text(document: JSONDocument, part: JSONPart | None, name: str) -> str:
-    """The text of that name, in lower case; none of anything else."""
+    """Return the string `name` in lower case; "" if it is not a string."""
     found = document.inside(part, name)
     try:
         return _text(found).lower() if isinstance(found, bytes) else ""

@@ -1,8 +1,7 @@
-"""What language models' servers are asked for, in the three shapes of the field.
+"""Reads how many tokens a request to a language model may cost at most, and writes that limit.
 
-OpenAI's (chat and text completions, responses, embeddings, and whoever is compatible), Anthropic's
-messages and Gemini's contents. Decides how many tokens a request may cost at most, and writes that
-bound into it. Knows neither rates nor credits; what an answer states is `counts`'s.
+It knows three dialects: OpenAI's (chat and text completions, responses, embeddings, and compatible
+servers), Anthropic's messages and Gemini's contents. `token_usage` reads what a response states.
 """
 
 import re
@@ -18,9 +17,10 @@ from crewgate.errors import RequestRefusedError
 
 
 class RequestedUsage(NamedTuple):
-    """What a request asks for: a model, tokens that it may read, and write for each of `choices`.
+    """What a request asks for: a model, its name, and the tokens that it may read and write.
 
-    `limits` is where the request says that bound, or where it is to be said.
+    `read` and `written` are upper bounds; `written` counts for each of `choices`. `limits` are the
+    places in the request that hold the limit of `written`, or where it must be put.
     """
 
     model: ModelRates
@@ -33,9 +33,11 @@ class RequestedUsage(NamedTuple):
 
 
 class _Shape(NamedTuple):
-    """Where a dialect writes what; where it has no limit, the first of them is written.
+    """The members of a request of one API.
 
-    `inputs` are the members that hold what is to be read.
+    `limits` are the places of an output limit; if a request has none, the first is written.
+    `choices` are the places of the number of choices, `input` is the member with the input, and
+    `members` are those that cost nothing.
     """
 
     limits: tuple[JSONPath, ...]
@@ -50,10 +52,10 @@ _CHAT = _Shape(
 )
 _TEXT = _Shape((("max_tokens",),), _CHOICES, "prompt", llm_request_members.TEXT)
 _RESPONSES = _Shape((("max_output_tokens",),), (), "input", llm_request_members.RESPONSES)
-# Nothing is written, and some servers know no limit.
+# There is no output, and some servers reject a limit.
 _EMBEDDINGS = _Shape((), (), "input", llm_request_members.EMBEDDINGS)
 _MESSAGES = _Shape((("max_tokens",),), (), "messages", llm_request_members.MESSAGES)
-# ProtoJSON takes either spelling, anywhere.
+# ProtoJSON accepts both spellings everywhere.
 _CONTENTS = _Shape(
     tuple((top, name) for top in SETTINGS for name in ("maxOutputTokens", "max_output_tokens")),
     tuple((top, name) for top in SETTINGS for name in ("candidateCount", "candidate_count")),
@@ -67,9 +69,10 @@ _BY_PATH = {
     b"/embeddings": _EMBEDDINGS,
 }
 
-# What a model reads because of these is not in the request, or costs more tokens than it has bytes:
-# pictures, files, pages, conversations, results of tools that its server calls. Go's servers take
-# any case, and an escaped letter could hide a name. The first letter alone passes over most texts.
+# With these, the model reads what is not in the request, or what costs more tokens than it has
+# bytes: images, files, pages, conversations, results of tools that its server calls. Servers
+# written in Go accept any case, and an escaped letter could hide a name. Testing the first letter
+# skips most texts.
 _BEYOND = (
     re.compile(
         rb'"(?=[acdfgimpruvw])'
@@ -84,23 +87,27 @@ _BEYOND = (
     re.compile(rb'"type"\s*:\s*"(?:url|image|document|base64|file)"', re.IGNORECASE),
     re.compile(rb"\\u00(?:4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9a])", re.IGNORECASE),
 )
-# Go takes the long s for an s, and the sign for kelvin for a k.
+# Go folds the long s (U+017F) to s, and the kelvin sign (U+212A) to k.
 _LONG_S = re.compile(rb"\xc5\xbf|\\u017f", re.IGNORECASE)
 _KELVIN = re.compile(rb"\xe2\x84\xaa|\\u212a", re.IGNORECASE)
-_LONG_CACHE = re.compile(  # "ttl": "1h", with any of its characters escaped
+# "ttl": "1h", with any of its characters escaped.
+_LONG_CACHE = re.compile(
     rb'"(?:(?:t|\\u00[57]4){2})(?:l|\\u00[46]c)"\s*:\s*"(?:1|\\u0031)(?:h|\\u00[46]8)"',
     re.IGNORECASE,
 )
 _GEMINI = re.compile(rb"/models/([A-Za-z0-9._-]{1,128}):(\w+)$")
 _GENERATE = {b"generateContent", b"streamGenerateContent"}
 _NO_ANSWER = {b"embedContent", b"countTokens"}
-_OWN_PROMPTS = ("safe_prompt", "prompt_mode")  # the server puts one of its own before the request's
+_OWN_PROMPTS = ("safe_prompt", "prompt_mode")  # with these, the server adds its own prompt
 _NO_PROMPT = {None, b"null", b"false"}
 _STREAM_OPTION = ("stream_options", "include_usage")
 
 
 def asked(usage: UsagePricing, document: JSONDocument, path: bytes, size: int) -> RequestedUsage:
-    """What a request of `size` bytes asks for. RequestRefusedError: what keeps it from a price."""
+    """Return what a request of `size` bytes asks for.
+
+    Raises RequestRefusedError, which says why there is no price.
+    """
     if usage.dialect == "gemini":
         name, method = _gemini(path)
         streams, answers = method.startswith(b"stream"), method in _GENERATE
@@ -115,35 +122,37 @@ def asked(usage: UsagePricing, document: JSONDocument, path: bytes, size: int) -
     given = {place: bound for place in shape.limits if (bound := _whole(document, place))}
     llm_request_members.check(document, text, shape.members, usage.allow)
     if "ttl" not in usage.allow and _LONG_CACHE.search(text):
-        raise RequestRefusedError(UNPRICED, '"ttl": "1h" costs more than writing into a cache')
+        raise RequestRefusedError(
+            UNPRICED, '"ttl": "1h" costs more than the price of a cache write'
+        )
     read = _read(model, document, text, size)
     if not (model.output and answers and shape.limits):
         return RequestedUsage(model, name, read, 0, 1, (), streams)
-    limit = tuple(given) or (_unsaid(document, shape),)
+    limit = tuple(given) or (_place_for_limit(document, shape),)
     known = [*given.values(), *([model.output_tokens] if model.output_tokens else [])]
     if not known:
         place = "/".join(limit[0])
-        raise RequestRefusedError(UNPRICED, f'say how much may be answered: "{place}"')
+        raise RequestRefusedError(UNPRICED, f'set "{place}", the limit of the output')
     choices = max((_whole(document, place) or 1 for place in shape.choices), default=1)
     return RequestedUsage(
         model, name, read, min(known), choices * _prompts(document, shape), limit, streams
     )
 
 
-def _unsaid(document: JSONDocument, shape: _Shape) -> JSONPath:
-    """Where a bound is to be said: within what the request has, if it has a part for that."""
-    there = (place for place in shape.limits if place[:-1] and document.find(place[:-1]))
-    return next(there, shape.limits[0])
+def _place_for_limit(document: JSONDocument, shape: _Shape) -> JSONPath:
+    """Return where to put a limit: in an object that the request has already, if there is one."""
+    existing = (place for place in shape.limits if place[:-1] and document.find(place[:-1]))
+    return next(existing, shape.limits[0])
 
 
 def bound(document: JSONDocument, request: RequestedUsage, tokens: int) -> None:
-    """Bound what may be answered, wherever the request says or should say so."""
+    """Limit the output to `tokens`, in every place where the request has or needs a limit."""
     for place in request.limits if request.written else ():
         document.put(place, b"%d" % tokens)
 
 
 def ask_for_usage(document: JSONDocument, path: bytes) -> bool:
-    """Have an OpenAI's stream end with its usage; True if the client had not asked for that."""
+    """Have an OpenAI stream end with its usage; return True if the client had not asked for it."""
     if _shape("openai", document, path) not in (_CHAT, _TEXT):
         return False
     if document.find(_STREAM_OPTION) == b"true":
@@ -156,7 +165,9 @@ def _gemini(path: bytes) -> tuple[str, bytes]:
     match = _GEMINI.search(path)
     if match is None or match[2] not in _GENERATE | _NO_ANSWER:
         methods = ", ".join(sorted(each.decode() for each in _GENERATE | _NO_ANSWER))
-        raise RequestRefusedError(UNPRICED, f"the path is not /models/NAME: and one of {methods}")
+        raise RequestRefusedError(
+            UNPRICED, f"the path does not end with /models/NAME: and one of {methods}"
+        )
     return match[1].decode(), match[2]
 
 
@@ -166,9 +177,11 @@ def _model(document: JSONDocument) -> str:
         raise RequestRefusedError(UNPRICED, '"model" is missing')
     name = text[1:-1]
     if not text.startswith(b'"') or b"\\" in name or not _is_plain(name):
-        raise RequestRefusedError(UNPRICED, '"model" is not a plain text')
+        raise RequestRefusedError(UNPRICED, '"model" is not a plain string of printable ASCII')
     if not 0 < len(name) <= limits.model_chars_max:
-        raise RequestRefusedError(UNPRICED, f'"model" has 1 to {limits.model_chars_max} characters')
+        raise RequestRefusedError(
+            UNPRICED, f'"model" must have 1 to {limits.model_chars_max} characters'
+        )
     return name.decode()
 
 
@@ -177,7 +190,10 @@ def _is_plain(name: bytes) -> bool:
 
 
 def _shape(dialect: LLMDialect, document: JSONDocument, path: bytes) -> _Shape:
-    """By the path, which the server goes by; RequestRefusedError where it does not tell."""
+    """Return the shape of a request, by its path like its server.
+
+    Raises RequestRefusedError if neither the path nor the members tell.
+    """
     if dialect != "openai":
         return _MESSAGES if dialect == "anthropic" else _CONTENTS
     ending = next((each for each in _BY_PATH if path.endswith(each)), None)
@@ -185,12 +201,12 @@ def _shape(dialect: LLMDialect, document: JSONDocument, path: bytes) -> _Shape:
         return _BY_PATH[ending]
     found = [each for each in (_CHAT, _TEXT, _RESPONSES) if document.find((each.input,))]
     if len(found) != 1:
-        raise RequestRefusedError(UNPRICED, 'write one of "messages", "prompt" and "input"')
+        raise RequestRefusedError(UNPRICED, 'send exactly one of "messages", "prompt" and "input"')
     return found[0]
 
 
 def _prompts(document: JSONDocument, shape: _Shape) -> int:
-    """How many texts are completed: each item of an array of texts or of arrays is one."""
+    """Return how many prompts are completed: each item of an array of strings or arrays is one."""
     text = document.find(("prompt",)) if shape is _TEXT else None
     if text is None or not re.match(rb'\[\s*(?:null|["\[])', text):
         return 1
@@ -198,7 +214,10 @@ def _prompts(document: JSONDocument, shape: _Shape) -> int:
 
 
 def _read(model: ModelRates, document: JSONDocument, text: bytes, size: int) -> int:
-    """A token stands for one byte or more (byte-level BPE); servers add a few of their own."""
+    """Return the most tokens that the model may read.
+
+    A token stands for one byte or more (byte-level BPE); servers add a few of their own.
+    """
     is_stored = (document.find(("prompt",)) or b"").startswith(b"{")
     own = limits.framing_tokens
     if any(document.find((name,)) not in _NO_PROMPT for name in _OWN_PROMPTS):
@@ -224,6 +243,6 @@ def _whole(document: JSONDocument, place: JSONPath) -> int | None:
     except ValueError:
         number = -1
     if not isinstance(number, int) or not 1 <= number <= limits.tokens_max:
-        place_ = "/".join(place)
-        raise RequestRefusedError(UNPRICED, f'"{place_}" is not a whole number of 1 or more')
+        name = "/".join(place)
+        raise RequestRefusedError(UNPRICED, f'"{name}" is not a whole number of 1 or more')
     return number

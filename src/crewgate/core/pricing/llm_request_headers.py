@@ -1,9 +1,9 @@
-"""Which header fields of a request to a language model may change what it costs.
+"""Refuses header fields of a request to a language model that may change what it costs.
 
-Anthropic's `anthropic-beta` names what is not part of its API yet. Most of it lets a request have
-members and tools, which have a list of their own; some of it, such as a longer context, is dearer
-by itself. So what is known to cost nothing passes, and all else is refused like an unknown member.
-The lanes of Google's and Amazon's platforms stand in fields of their own.
+Anthropic's `anthropic-beta` names features that are not part of its API yet. Most of them allow
+further members and tools, which `llm_request_members` checks; some, such as a longer context, cost
+more by themselves. So features that are known to cost nothing pass, and any other is refused like
+an unknown member. Google's and Amazon's platforms choose a service tier in fields of their own.
 """
 
 import re
@@ -22,8 +22,8 @@ _FREE = frozenset({
     "pdfs", "prompt-caching", "skills", "structured-outputs", "thinking-token-count",
     "token-counting", "token-efficient-tools", "tool-search-tool", "web-fetch", "web-search",
 })  # fmt: skip
-# A lane, and what is done without it.
-_LANES = {
+# The fields of a service tier, and the value that means the usual tier.
+_TIERS = {
     b"x-vertex-ai-llm-request-type": b"",
     b"x-vertex-ai-llm-shared-request-type": b"standard",
     b"x-amzn-bedrock-service-tier": b"default",
@@ -32,12 +32,15 @@ _LANES = {
 
 
 def check(fields: Iterable[tuple[bytes, bytes]], allow: tuple[str, ...]) -> None:
-    """RequestRefusedError for the first that may change the cost; `allow` names what passes."""
+    """Raise RequestRefusedError for the first field that may change the cost.
+
+    `allow` names the fields and features that pass nevertheless.
+    """
     for field, value in fields:
         if field == _BETA:
             for beta in value.decode("latin-1").split(","):
                 _check_beta(beta.strip(" \t"), allow)
-        elif field in _LANES and value.strip(b" \t").lower() != _LANES[field]:
+        elif field in _TIERS and value.strip(b" \t").lower() != _TIERS[field]:
             name = field.decode()
             if name not in allow:
                 raise unpriced(f"the field {name}", name)

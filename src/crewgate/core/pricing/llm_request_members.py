@@ -1,9 +1,9 @@
-"""Which members of a request to a language model cost nothing beside its tokens.
+"""Refuses members of a request to a language model that may cost more than its tokens.
 
-A list of what is known, for each shape of request. A member that is not in the list is refused,
-because its cost is not known (a second model, a search, sound, a dearer lane). Some members are
-known to cost nothing with some values only. A tool's configuration may allow the others by name.
-Reads names and short values; knows neither models nor rates.
+It lists the members that are known to cost nothing extra, for each API. Any other member is
+refused, because its cost is not known (a second model, a search, audio, a service tier at a higher
+price). Some members cost nothing with certain values only. A tool's configuration may allow others
+by name.
 
 The lists follow the providers' API references as of August 2026 (OpenAI: chat, completions,
 responses, embeddings; Anthropic: messages; Gemini: models.generateContent; Mistral: chat, fim,
@@ -26,15 +26,16 @@ from crewgate.errors import RequestRefusedError
 Values = frozenset[bytes]
 
 _ABSENT = b"null"
-# What is done without such a member, so that to say it changes nothing.
+# The values that mean the default, so that sending them changes nothing.
 _USUAL: Values = frozenset({b"false", b'"auto"', b'"default"', b'"standard"', b'"standard_only"'})
 _NONE: Values = frozenset()
 
 
 class RequestMembers(NamedTuple):
-    """What a request of one shape may hold, outermost: `usual` only with the values there.
+    """The members that cost nothing extra in an object of a request.
 
-    `inner` is the same for what stands in an object of that name.
+    `free` members may have any value, `usual` members only the values listed. `inner` has the same
+    rules for the objects in members of these names.
     """
 
     free: frozenset[str]
@@ -47,11 +48,11 @@ def _names(text: str) -> frozenset[str]:
 
 
 def _spelled(names: frozenset[str]) -> frozenset[str]:
-    """Each name as ProtoJSON takes it: in camel case, and with underscores."""
+    """Return each name in both spellings that ProtoJSON accepts: camel case and snake case."""
     return names | {re.sub(r"[A-Z]", lambda upper: "_" + upper[0].lower(), name) for name in names}
 
 
-# Sampling: of these, a server that does not know one fails or ignores it.
+# Sampling parameters: a server that does not know one rejects or ignores it.
 _SAMPLING = _names(
     "temperature top_p top_k top_a min_p typical_p seed stop frequency_penalty presence_penalty "
     "repetition_penalty length_penalty logit_bias logprobs top_logprobs prompt_logprobs min_tokens "
@@ -62,12 +63,13 @@ _SAMPLING = _names(
 )
 _OF_ALL = _names("model stream stream_options metadata user store")
 _CACHE = _names("prompt_cache_key prompt_cache_retention prompt_cache_options safety_identifier")
-_LANE: Mapping[str, Values] = {"service_tier": _USUAL}
+_TIER: Mapping[str, Values] = {"service_tier": _USUAL}
 _OPENAI: Mapping[str, Values] = {
-    **_LANE,
+    **_TIER,
     **dict.fromkeys(("background", "prediction", "n_predict", "models", "route"), _USUAL),
 }
-# How hard a model thinks, which its tokens say. In another mode it thinks in several passes.
+# The reasoning effort, which the tokens reflect. In a mode other than "standard" the model reasons
+# in several passes.
 _REASONING = RequestMembers(
     _names("effort summary generate_summary context max_tokens exclude enabled"),
     {"mode": frozenset({b'"standard"'})},
@@ -110,7 +112,7 @@ MESSAGES = RequestMembers(
     _names("model messages system max_tokens stream metadata stop_sequences temperature top_p "
            "top_k thinking tools tool_choice output_config output_format cache_control "
            "context_management anthropic_version"),
-    {**_LANE, "speed": _USUAL, "container": _NONE, "mcp_servers": frozenset({b"[]"}),
+    {**_TIER, "speed": _USUAL, "container": _NONE, "mcp_servers": frozenset({b"[]"}),
      "inference_geo": frozenset({b'"global"'})},
 )  # fmt: skip
 _GENERATION = RequestMembers(
@@ -134,25 +136,25 @@ CONTENTS = RequestMembers(
     dict.fromkeys(SETTINGS, _GENERATION),
 )  # fmt: skip
 
-# Tools that the client runs itself: they cost what their descriptions and results have of tokens.
+# Tools that the client runs: they cost only the tokens of their descriptions and results.
 _CLIENTS_TOOLS = re.compile(
     "function|custom|local_shell|shell|apply_patch|computer|computer_use_preview|"
     "(?:bash|computer|memory|text_editor)_[0-9]{8}"
 )
-_HOSTED = ("environment", "type")  # where OpenAI's `shell` says that it is not the client's
+_HOSTED = ("environment", "type")  # says whether OpenAI's `shell` runs at the client
 _DECLARED = _spelled(frozenset({"functionDeclarations", "computerUse"}))
-# What takes old parts out of a conversation; its other edits have a model write a summary.
+# Edits of these types remove old parts of a conversation; others have a model write a summary.
 _EDITS = ("context_management", "edits")
 _CLEARS = re.compile(rb'"clear_[a-z0-9_]+"')
-_NAMESPACE = "namespace"  # OpenAI's name for several tools of the client
+_NAMESPACE = "namespace"  # OpenAI's type for a group of the client's tools
 
 
 def check(
     document: JSONDocument, text: bytes, members: RequestMembers, allow: tuple[str, ...]
 ) -> None:
-    """RequestRefusedError for the first member or tool that may cost something of its own.
+    """Raise RequestRefusedError for the first member, tool or part that may cost extra.
 
-    `text` is the document's; `allow` names what may stand there nevertheless.
+    `text` is the text of `document`; `allow` names what passes nevertheless.
     """
     for name in _unknown(document, members, ()):
         if name not in allow:
@@ -189,7 +191,7 @@ def _check_parts(document: JSONDocument, members: RequestMembers, allow: tuple[s
 
 
 def _unknown(document: JSONDocument, members: RequestMembers, within: JSONPath) -> Iterator[str]:
-    """The names of members that are not known to be free, or not with these values."""
+    """Yield the names of members that are not known to be free with their value."""
     for name, value in document.members(within):
         if name in members.inner:
             yield from _unknown(document, members.inner[name], (*within, name))
@@ -201,7 +203,7 @@ def _unknown(document: JSONDocument, members: RequestMembers, within: JSONPath) 
 
 
 def _compact(value: bytes) -> bytes:
-    """A short text without blanks between its values; a long one as it is."""
+    """Return a short JSON text without whitespace; a long one unchanged."""
     if len(value) > limits.usual_value_bytes_max:
         return value
     try:
@@ -211,13 +213,13 @@ def _compact(value: bytes) -> bytes:
 
 
 def _tools(document: JSONDocument, within: JSONPath, *, is_gemini: bool = False) -> Iterator[str]:
-    """The kinds of tools there that the provider runs, which may cost by the call."""
+    """Yield the types of the tools that the provider runs, which may cost extra per call."""
     tools = (*within, "tools")
     found = document.find(tools)
     if found is None or found == _ABSENT:
         return
     if not found.startswith(b"["):
-        raise RequestRefusedError(UNPRICED, '"tools" is no array')
+        raise RequestRefusedError(UNPRICED, '"tools" is not an array')
     for at in range(document.items(tools)):
         place = (*tools, str(at))
         if is_gemini:
@@ -227,7 +229,7 @@ def _tools(document: JSONDocument, within: JSONPath, *, is_gemini: bool = False)
         if kind is None or kind == _ABSENT:
             continue
         if not kind.startswith(b'"') or b"\\" in kind:
-            raise RequestRefusedError(UNPRICED, 'the "type" of a tool is no plain text')
+            raise RequestRefusedError(UNPRICED, 'the "type" of a tool is not a plain string')
         name = kind[1:-1].decode(errors="replace")
         if name == _NAMESPACE and "tools" not in within:
             yield from _tools(document, place)
@@ -238,14 +240,14 @@ def _tools(document: JSONDocument, within: JSONPath, *, is_gemini: bool = False)
 
 
 def _is_hosted(document: JSONDocument, tool: JSONPath) -> bool:
-    """Whether a shell may run at the provider's, in a container that costs by the hour."""
+    """Return whether a shell may run at the provider, in a container that costs by the hour."""
     return document.find((*tool, _HOSTED[0])) not in (None, _ABSENT) and (
         document.find((*tool, *_HOSTED)) != b'"local"'
     )
 
 
 def _only_clears(document: JSONDocument) -> bool:
-    """Whether all edits of the conversation are known to cost nothing."""
+    """Return whether all edits of the conversation are known to cost nothing."""
     if document.find(_EDITS[:1]) in (None, _ABSENT):
         return True
     if [name for name, _ in document.members(_EDITS[:1])] != ["edits"]:
@@ -257,9 +259,9 @@ def _only_clears(document: JSONDocument) -> bool:
 
 
 def unpriced(what: str, name: str) -> RequestRefusedError:
-    """The refusal of what `name` in an `allow` would let pass."""
+    """Return the refusal of `what`, which `name` in the tool's `allow` would let pass."""
     return RequestRefusedError(
         UNPRICED,
-        f"{what} may change what the call costs; leave it out, or have the tool's price say "
-        f'allow = ["{printable_name(name)}"]',
+        f"{what} may change what the call costs; leave it out, or set this "
+        f'in the price of the tool: allow = ["{printable_name(name)}"]',
     )

@@ -1,7 +1,7 @@
-"""What one call owes: an upper bound before it begins, and more exactly with all that comes back.
+"""Computes what one call costs: an upper bound before it begins, then what its response states.
 
-Decides how much of an answer is paid for, and what a call costs that ended early, stated nothing or
-stated nonsense. Knows neither leases nor sockets: bytes come in, pieces with their price go out.
+Bytes of the response go in; pieces with the amount due come out. `CostMeter.bill` decides what a
+call costs that ended early, stated nothing, or stated nonsense.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,26 +19,30 @@ from crewgate.core.shared_quota import SharedQuota
 
 Charge = tuple[int, Quantity]
 
-_PIECE_BYTES_MIN = 1024  # of an answer that is paid for by the byte
-_ERROR = 400  # an answer of this status or above says that nothing was done
+_PIECE_BYTES_MIN = 1024  # of a response that is paid for by the byte
+_ERROR = 400  # a response with this status or above says that nothing was done
 
 
 class PricedChunk(NamedTuple):
-    """A part of an answer, and what the call owes once it has been delivered."""
+    """A part of a response, and the micro-credits that the call owes once it is delivered."""
 
     data: bytes
     due: int
 
 
 class FinalCharge(NamedTuple):
-    """Micro-credits: what is charged, and what an answer stated beyond its reservation."""
+    """Micro-credits: the `cost` to charge, and the `overrun` stated beyond the reservation."""
 
     cost: int
     overrun: int = 0
 
 
 class CostMeter:
-    """Of one call: `charges` are what its request is known to cost, `request` what it asks for."""
+    """The meter of one call; amounts are micro-credits.
+
+    `charges` are what its request is known to cost; `request` is what it asks a language model
+    for. `grows`: the reservation grows while the response streams.
+    """
 
     def __init__(
         self,
@@ -50,7 +54,10 @@ class CostMeter:
         count: CountItems | None = None,
         room: SharedQuota | None = None,
     ) -> None:
-        """`hides_usage`: its client does not expect any. `count` and `room` are `UsageReader`'s."""
+        """`hides_usage`: the client did not ask for the usage event, so it is not passed on.
+
+        `count` and `room` are those of `UsageReader`.
+        """
         self.tariff = tariff
         self.request = request
         self._charges = tuple(charges)
@@ -71,18 +78,18 @@ class CostMeter:
         )
 
     def __repr__(self) -> str:
-        return f"<Meter due={self._due}>"
+        return f"<CostMeter due={self._due}>"
 
     # Before the call.
 
     @property
     def request_cost(self) -> int:
-        """What the request alone costs."""
+        """The cost of the request alone."""
         return cost(self.tariff.call, self._charges)
 
     @property
     def max_cost(self) -> int:
-        """What the call can cost at most, as far as its request tells."""
+        """The maximum cost of the call, as far as its request tells."""
         if self.request is None:
             return self.tariff.max_cost if self.tariff.response else self.request_cost
         written = self.request.written * self.request.choices
@@ -91,56 +98,59 @@ class CostMeter:
 
     @property
     def bound(self) -> int:
-        """What is reserved before the call begins; `grows` tells that more may follow."""
+        """The amount to reserve before the call begins; if it `grows`, more may follow."""
         if not self.grows:
             return self.max_cost
         first = cost(self.tariff.call, (*self._charges, *self._to_read())) + self.tariff.step
         return min(first, self.max_cost)
 
     def tokens_for(self, credit: int) -> int:
-        """How many tokens each choice may be answered with for so many micro-credits in all."""
+        """Return how many output tokens of each choice `credit` micro-credits pay for in all."""
         request = self.request
         if request is None or not request.model.output:
             return 0
         spent = cost(self.tariff.call, (*self._charges, *self._to_read()))
         return max(0, credit - spent) * MILLION // (request.model.output * request.choices)
 
-    # While the answer comes.
+    # While the response arrives.
 
     def begin(self, status: int, headers: Sequence[HeaderField]) -> None:
-        """The head of the answer."""
+        """Read the head of the response."""
         self._reading.begin(status, headers)
 
     def feed(self, data: bytes) -> Iterator[PricedChunk]:
-        """A part of its body; what may be passed on of it, piece by piece."""
+        """Take a part of the body; yield what may be passed on, with its price."""
         return self._priced(self._reading.feed(data))
 
     def end(self, trailers: Sequence[HeaderField]) -> Iterator[PricedChunk]:
-        """The end of it."""
+        """Take the end of the response; yield what was held back, with its price."""
         return self._priced(self._reading.end(trailers))
 
     def close(self) -> None:
-        """Nothing more comes, whether it was the end or not."""
+        """Free what is kept, because nothing more will arrive."""
         self._reading.close()
 
     @property
     def streams(self) -> bool:
-        """Whether the answer is read event by event."""
+        """Whether the response is read event by event."""
         return self._reading.streams
 
-    # After it.
+    # After the response.
 
     @property
     def counts(self) -> TokenUsage | None:
-        """The tokens that the answer stated."""
+        """The tokens that the response stated; None if it stated none."""
         return self._reading.counts
 
     def bill(self, reserved: int, *, complete: bool) -> FinalCharge:
-        """What is charged of a call whose request was seen, with so much reserved for it.
+        """Return the charge for a call that a server has seen, with `reserved` held for it.
 
-        What is not stated, or unreadable, counts as all that was reserved; an answer that says
-        that it is an error, and no more, costs what the request does. Of an answer that was cut
-        off, what had come of it is charged, where that can be told.
+        The first rule that applies:
+
+        1. The response stated its cost: that, up to `reserved`; the rest is the overrun.
+        2. It is an error: the cost of the request.
+        3. It was cut short, and the cost of what had arrived is known: that.
+        4. Otherwise: all that was reserved.
         """
         if self._is_stated(complete=complete):
             due = self._stated_cost(self.counts)
@@ -150,7 +160,7 @@ class CostMeter:
         if self._reading.status >= _ERROR and (complete or self.tariff.usage is not None):
             return FinalCharge(min(self.request_cost, reserved))
         if not complete and self._reading.status and self._is_cost_known():
-            return FinalCharge(min(self._stated_cost(self._guess()), reserved))
+            return FinalCharge(min(self._stated_cost(self._estimate()), reserved))
         return FinalCharge(reserved)
 
     def _priced(self, pieces: Iterable[bytes]) -> Iterator[PricedChunk]:
@@ -159,7 +169,7 @@ class CostMeter:
             yield PricedChunk(piece, self._due)
 
     def _so_far(self) -> int:
-        """What is owed for what has come: all that it can be where that cannot be read."""
+        """Return what is owed for what has arrived: the maximum if that cannot be read."""
         if self.request is not None and self._reading.status >= _ERROR and self.counts is None:
             return self.request_cost
         if not self.grows or self.request is None:
@@ -167,15 +177,15 @@ class CostMeter:
         is_stated = self._reading.is_final and not self._reading.since
         if is_stated and self.counts and (self.counts.answered or not self._reading.text):
             return self._stated_cost(self.counts)
-        guess = (
+        estimate = (
             self.max_cost
             if self._reading.is_dark
-            else min(self.max_cost, self._stated_cost(self._guess()))
+            else min(self.max_cost, self._stated_cost(self._estimate()))
         )
-        return max(guess, self._stated_cost(self.counts))
+        return max(estimate, self._stated_cost(self.counts))
 
     def _to_read(self) -> tuple[Charge, ...]:
-        """What a model is asked to read, at its dearest."""
+        """Return the charge for what the model may read, at its highest rate."""
         if self.request is None:
             return ()
         model = self.request.model
@@ -183,7 +193,8 @@ class CostMeter:
 
     def _is_stated(self, *, complete: bool) -> bool:
         usage, reading = self.tariff.usage, self._reading
-        if usage is not None:  # Gemini's events each state what there is so far
+        if usage is not None:
+            # Each of Gemini's events states the tokens so far, so an early one is not the total.
             return reading.is_final and (complete or usage.dialect != "gemini")
         return all(
             complete if term.is_counted else number in reading.stated
@@ -191,11 +202,11 @@ class CostMeter:
         )
 
     def _is_cost_known(self) -> bool:
-        """Whether what an unfinished answer costs follows from what has come of it."""
+        """Return whether the cost of an unfinished response follows from what has arrived."""
         if self.tariff.usage is not None:
-            # Without a step a model may have thought unseen, and that is paid for in full.
-            guesses = self.grows or self.tariff.on_disconnect == "cancel"
-            return guesses and self._reading.streams and not self._reading.is_dark
+            # Without a step, hidden reasoning may have cost tokens, so all is charged.
+            may_estimate = self.grows or self.tariff.on_disconnect == "cancel"
+            return may_estimate and self._reading.streams and not self._reading.is_dark
         return all(
             term.is_counted or number in self._reading.stated
             for number, term in enumerate(self.tariff.response)
@@ -212,8 +223,8 @@ class CostMeter:
             charges.extend(tokens.charges(self.request.model))
         return cost(self.tariff.call, charges)
 
-    def _guess(self) -> TokenUsage:
-        """The tokens of an answer that is not over."""
+    def _estimate(self) -> TokenUsage:
+        """Estimate the tokens of a response that is not over."""
         request, usage = self.request, self.tariff.usage
         found = self.counts or TokenUsage()
         if request is None or usage is None:
@@ -224,9 +235,9 @@ class CostMeter:
         return found._replace(answered=max(found.answered, answered))
 
     def _piece_bytes(self) -> int:
-        """So many cost no more than a step, unless that buys next to nothing."""
+        """Return the bytes that cost at most one step, within reasonable bounds."""
         rate = sum(term.byte_rate for term in self.tariff.response)
         if not self.grows or not rate:
             return limits.receive_bytes
-        cheap = self.tariff.step * MILLION // rate
-        return min(limits.receive_bytes, max(_PIECE_BYTES_MIN, cheap))
+        affordable = self.tariff.step * MILLION // rate
+        return min(limits.receive_bytes, max(_PIECE_BYTES_MIN, affordable))

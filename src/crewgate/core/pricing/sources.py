@@ -1,9 +1,9 @@
-"""The sources of a price: what a call is charged for, and where the quantity of that is read.
+"""The sources of a price: which quantity a call is charged for, and where it is read.
 
 A source is a subclass of `PriceTerm`; `SOURCES` lists them all. The configuration, the pricing of a
-request, the reader of a response and the meter ask a term what they need to know, and never which
-source it is. So a new source is one class of this module: it says in `in_request` and `in_response`
-where it may stand, and has a method for each part of a call that states its quantity.
+request, the reader of a response and the meter call the methods of a term and never check its type.
+So a new source is one class in this module: `in_request` and `in_response` say where it may be
+configured, and it has a method for each part of a call that states its quantity.
 """
 
 import enum
@@ -21,22 +21,22 @@ from crewgate.errors import RequestRefusedError
 
 Quantity = int | Fraction
 
-# JSON's number (RFC 8259, section 6) without a sign; a leading zero is no number anywhere.
+# A JSON number (RFC 8259, section 6) without a sign; JSON forbids a leading zero.
 _NUMBER = re.compile(rb"(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,12})?(?:[eE][+-]?[0-9]{1,2})?")
 
 
 class PlaceKind(enum.Enum):
-    """What a term's place is."""
+    """What the `place` of a term means."""
 
-    NOTHING = enum.auto()  # the source says it all
+    NOTHING = enum.auto()  # the source needs no place
     POINTER = enum.auto()  # the steps of a JSON pointer (RFC 6901)
     HEADER = enum.auto()  # one step, the name of a header in lower case
 
 
 class RequestParts(NamedTuple):
-    """What a quantity can be read in before a call begins; `document` is the body as JSON.
+    """The parts of a request that quantities are read from; `document` is the body as JSON.
 
-    The body is empty and the document None where no term needs them.
+    If no term needs them, `body` is empty and `document` is None.
     """
 
     headers: Sequence[HeaderField]
@@ -45,7 +45,7 @@ class RequestParts(NamedTuple):
 
 
 class ResponseProgress(Protocol):
-    """How much of a response has come: bytes of its body, and server-sent events."""
+    """How much of a response has arrived: bytes of its body, and server-sent events."""
 
     bytes: int
     events: int
@@ -54,51 +54,54 @@ class ResponseProgress(Protocol):
 class PriceTerm(msgspec.Struct, frozen=True):
     """One quantity that is charged for, at `rate` micro-credits for a million units.
 
-    `place` says where the quantity stands, as `place_kind` has it. The `of_…` methods return the
-    quantity, or None where this part of a response does not state it.
+    `place` says where the quantity is; `place_kind` says how to read `place`. The `of_…` methods
+    return the quantity, or None if that part of a response does not state it.
     """
 
     rate: int
     place: tuple[str, ...] = ()
 
-    key: ClassVar[str]  # of the configuration
+    key: ClassVar[str]  # in the configuration
     place_kind: ClassVar[PlaceKind] = PlaceKind.NOTHING
-    in_request: ClassVar[bool] = False  # may stand in `request`
-    in_response: ClassVar[bool] = False  # may stand in `response`
-    needs_body: ClassVar[bool] = True  # of a request: not before its body is whole
-    reads_json: ClassVar[bool] = False  # in the body, or in its server-sent events
-    is_counted: ClassVar[bool] = False  # by the gateway while a response comes; never stated in it
+    in_request: ClassVar[bool] = False  # allowed under `request`
+    in_response: ClassVar[bool] = False  # allowed under `response`
+    needs_body: ClassVar[bool] = True  # needs the whole body of a request
+    reads_json: ClassVar[bool] = False  # reads a JSON body, or JSON in server-sent events
+    is_counted: ClassVar[bool] = False  # the gateway counts it while a response arrives
 
     @property
     def name(self) -> str:
-        """The place as the configuration writes it."""
+        """The place as it is written in the configuration."""
         if self.place_kind is PlaceKind.HEADER:
             return self.place[0]
         return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in self.place)
 
     @property
     def byte_rate(self) -> int:
-        """Micro-credits for a million bytes of a response's body."""
+        """The micro-credits for a million bytes of a response's body."""
         return 0
 
     def of_request(self, request: RequestParts) -> Quantity:
-        """How much of it a request asks for; RequestRefusedError where it does not say."""
+        """Return the quantity in a request; raise RequestRefusedError if there is none."""
         raise NotImplementedError(f"{self.key} in a request")
 
     def of_headers(self, headers: Mapping[bytes, bytes]) -> Quantity | None:  # noqa: ARG002
-        """How much a response's head states; ValueError where that is no quantity."""
+        """Return the quantity in a response's headers; raise ValueError if it is not a number."""
         return None
 
     def of_json(self, text: bytes, count: CountItems | None) -> Quantity | None:  # noqa: ARG002
-        """The same of a JSON body, or of an event. ValueError, RequestRefusedError."""
+        """Return the quantity in a JSON body, or in a server-sent event.
+
+        Raises ValueError or RequestRefusedError if it cannot be read.
+        """
         return None
 
     def of_trailers(self, trailers: Mapping[bytes, bytes]) -> Quantity | None:  # noqa: ARG002
-        """The same of a response's trailers. ValueError."""
+        """Return the quantity in a response's trailers; raise ValueError if it is not a number."""
         return None
 
     def of_progress(self, progress: ResponseProgress) -> Quantity:
-        """How much has come so far, of what `is_counted`."""
+        """Return how much has arrived so far, if the quantity `is_counted`."""
         raise NotImplementedError(f"{self.key} is not counted")
 
 
@@ -112,15 +115,15 @@ class BytesTerm(PriceTerm, frozen=True):
 
     @property
     def byte_rate(self) -> int:
-        """Its rate."""
+        """The rate of the term."""
         return self.rate
 
     def of_request(self, request: RequestParts) -> Quantity:
-        """The size of the body."""
+        """Return the size of the body."""
         return len(request.body)
 
     def of_progress(self, progress: ResponseProgress) -> Quantity:
-        """The bytes that have come."""
+        """Return the bytes of the body that have arrived."""
         return progress.bytes
 
 
@@ -134,7 +137,7 @@ class NumberTerm(PriceTerm, frozen=True):
     reads_json = True
 
     def of_request(self, request: RequestParts) -> Quantity:
-        """The number; RequestRefusedError if there is none."""
+        """Return the number; raise RequestRefusedError if there is none."""
         found = None if request.document is None else request.document.find(self.place)
         try:
             return amount(found or b"")
@@ -142,7 +145,7 @@ class NumberTerm(PriceTerm, frozen=True):
             raise _unpriced(self, "is not a number of 0 or more") from None
 
     def of_json(self, text: bytes, count: CountItems | None) -> Quantity | None:
-        """The number. ValueError, RequestRefusedError."""
+        """Return the number; raise ValueError or RequestRefusedError if it cannot be read."""
         found = JSONDocument(text, count).find(self.place)
         return None if found is None else amount(found)
 
@@ -157,14 +160,14 @@ class ItemsTerm(PriceTerm, frozen=True):
     reads_json = True
 
     def of_request(self, request: RequestParts) -> Quantity:
-        """The length of the array; RequestRefusedError if there is none."""
+        """Return the length of the array; raise RequestRefusedError if there is none."""
         document = request.document
         if document is None or not (document.find(self.place) or b"").startswith(b"["):
             raise _unpriced(self, "is not an array")
         return document.items(self.place)
 
     def of_json(self, text: bytes, count: CountItems | None) -> Quantity | None:
-        """The length of the array. ValueError, RequestRefusedError."""
+        """Return the length; raise ValueError or RequestRefusedError if it cannot be read."""
         document = JSONDocument(text, count)
         return None if document.find(self.place) is None else document.items(self.place)
 
@@ -177,7 +180,7 @@ class HeaderTerm(PriceTerm, frozen=True):
     in_response = True
 
     def of_headers(self, headers: Mapping[bytes, bytes]) -> Quantity | None:
-        """The number. ValueError."""
+        """Return the number; raise ValueError if it is not one."""
         return _of_field(headers, self.place[0])
 
 
@@ -189,7 +192,7 @@ class TrailerTerm(PriceTerm, frozen=True):
     in_response = True
 
     def of_trailers(self, trailers: Mapping[bytes, bytes]) -> Quantity | None:
-        """The number. ValueError."""
+        """Return the number; raise ValueError if it is not one."""
         return _of_field(trailers, self.place[0])
 
 
@@ -197,7 +200,10 @@ SOURCES: tuple[type[PriceTerm], ...] = (BytesTerm, NumberTerm, ItemsTerm, Header
 
 
 def pointer(text: str) -> tuple[str, ...]:
-    """The steps of a JSON pointer (RFC 6901, sections 3 and 4); ValueError says what is wrong."""
+    """Return the steps of a JSON pointer (RFC 6901, sections 3 and 4).
+
+    Raises ValueError, which says what is wrong.
+    """
     steps = text.split("/")
     if len(text) > limits.pointer_chars_max or len(steps) > limits.pointer_depth_max + 1:
         raise ValueError("too long")
@@ -207,13 +213,13 @@ def pointer(text: str) -> tuple[str, ...]:
 
 
 def amount(text: bytes) -> Quantity:
-    """The number of a text, never negative; ValueError for anything else.
+    """Return the number, of 0 or more, that a text holds; raise ValueError for any other text.
 
-    Its digits are bounded, so that no text takes long, and what is no number is not zero.
+    The number of digits is bounded, so that no text takes long to parse.
     """
     text = text.strip(b" \t\r\n")
     if len(text) > limits.amount_chars_max or not _NUMBER.fullmatch(text):
-        raise ValueError("no number of 0 or more")
+        raise ValueError("not a number of 0 or more")
     number = Fraction(text.decode())
     if number > limits.amount_max:
         raise ValueError(f"more than {limits.amount_max}")

@@ -1,8 +1,8 @@
-"""What a call costs beyond a fixed price: quantities times rates, in integer micro-credits.
+"""Tariffs, for prices that are not fixed: quantities times rates, in integer micro-credits.
 
-A rate is micro-credits for a million units, so that tokens of a fraction of a micro-credit are
-exact. All that a call is charged is added up first and rounded once, up: a fraction of a
-micro-credit costs one. Knows neither requests nor answers, only what is to be read there.
+A rate is in micro-credits for a million units, so that a price per token of a fraction of a
+micro-credit is exact. All charges of a call are added up, then rounded up once: a fraction of a
+micro-credit costs a whole one.
 """
 
 from collections.abc import Iterable
@@ -22,22 +22,23 @@ OverrunPolicy = Literal["end", "charge"]
 
 
 class ModelRates(msgspec.Struct, frozen=True):
-    """A model's rates by kind of token; `name` may end in "*".
+    """A model's rates by kind of token, in micro-credits for a million; `name` may end in "*".
 
-    `context_tokens` bounds what a request can make it read, `output_tokens` what it can answer; 0
-    where that is not known.
+    `cached` is for tokens read from the provider's cache, `cache_write` for those written into it.
+    `context_tokens` bounds what the model can read for a request, `output_tokens` what it can
+    write; 0 if not known.
     """
 
     name: str
     input: int
     output: int
     cached: int
-    cache_write: int  # into the provider's cache
+    cache_write: int
     context_tokens: int = 0
     output_tokens: int = 0
 
     def names(self, model: str) -> bool:
-        """Whether a request for `model` is one for this."""
+        """Return whether the rates are for a request that names `model`."""
         if self.name.endswith("*"):
             return model.startswith(self.name[:-1])
         return model == self.name
@@ -46,9 +47,9 @@ class ModelRates(msgspec.Struct, frozen=True):
 class UsagePricing(msgspec.Struct, frozen=True):
     """Prices by the usage that a language model's server states.
 
-    `on_short_credit` says what becomes of a call when the credit left does not pay for all that it
-    may answer. `bytes_per_token` guesses the tokens of a stream that has not stated them yet.
-    `allow` are members of a request that pass although they may change its price.
+    `on_short_credit`: what to do if the credit left does not pay for all that the call may output.
+    `bytes_per_token` estimates the tokens of a stream that has not stated them yet. `allow` names
+    members of a request that pass although they may change its price.
     """
 
     dialect: LLMDialect
@@ -58,18 +59,25 @@ class UsagePricing(msgspec.Struct, frozen=True):
     allow: tuple[str, ...] = ()
 
     def model(self, name: str) -> ModelRates | None:
-        """The one that names it best: itself, or the longest beginning."""
+        """Return the rates of a model: by its exact name, else by the longest prefix, else None."""
         fitting = [model for model in self.models if model.names(name)]
         return max(fitting, key=lambda model: (model.name == name, len(model.name)), default=None)
 
 
 class Tariff(msgspec.Struct, frozen=True):
-    """A price that is not fixed. `call` is for each call, whatever it is; `max_cost` for any.
+    """A price that is not fixed; amounts are micro-credits.
 
-    With a `step` an answer that streams is not paid for in full beforehand: its reservation grows
-    by so much at a time. `on_disconnect` says what becomes of a call whose client has gone,
-    `on_overrun` what becomes of an answer that states more than was reserved: its branch is ended,
-    or charged out of what it has left, and ended only if that does not pay for it.
+    Attributes:
+        call: The charge for each call, whatever it asks for.
+        max_cost: The maximum that any call may cost.
+        request: What is charged by quantities that the request states.
+        response: What is charged by quantities that the response states.
+        usage: What is charged by the tokens of a language model.
+        step: If not 0, a streamed response is not reserved in full beforehand: the reservation
+            grows by this much at a time.
+        on_disconnect: What to do with a call whose client has gone.
+        on_overrun: What to do if a response costs more than was reserved. "end" ends the branch.
+            "charge" takes the excess from the branch's credit, and ends it if that is not enough.
     """
 
     call: int
@@ -83,22 +91,22 @@ class Tariff(msgspec.Struct, frozen=True):
 
     @property
     def reads_body(self) -> bool:
-        """Whether a request cannot be priced before all of it has come."""
+        """Whether a request cannot be priced before all of it has arrived."""
         return self.usage is not None or any(term.needs_body for term in self.request)
 
     @property
     def reads_answer(self) -> bool:
-        """Whether the cost is known only afterwards."""
+        """Whether the cost is known only from the response."""
         return self.usage is not None or bool(self.response)
 
     @property
     def counts_answer(self) -> bool:
-        """Whether what an answer costs grows with each part of it that comes."""
+        """Whether the cost grows with each part of the response that arrives."""
         return any(term.is_counted for term in self.response)
 
 
 def cost(call: int, charges: Iterable[tuple[int, Quantity]]) -> int:
-    """Micro-credits of a call: `call`, and each rate for its units; a fraction costs one more."""
+    """Return micro-credits: `call`, plus each (rate, units) of `charges`, rounded up once."""
     total: Quantity = 0
     for rate, units in charges:
         total += rate * units

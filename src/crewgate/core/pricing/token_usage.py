@@ -1,6 +1,6 @@
-"""What language models' servers state of an answer: its tokens, by kind, in three dialects.
+"""Reads the tokens, by kind, that a language model's response states, in three dialects.
 
-Reads members and no more. Knows no rates; ValueError where what is stated is no number of tokens.
+A value that is not a number of tokens raises ValueError.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,11 @@ from crewgate.core.pricing.tariff import LLMDialect, ModelRates
 
 
 class TokenUsage(NamedTuple):
-    """Tokens: read afresh, read from a cache, written into one, and answered."""
+    """Tokens of one response.
+
+    `fresh` were read as input, `cached` from the provider's cache; `stored` were written into the
+    cache; `answered` are the output.
+    """
 
     fresh: int = 0
     cached: int = 0
@@ -21,13 +25,13 @@ class TokenUsage(NamedTuple):
     answered: int = 0
 
     def charges(self, model: ModelRates) -> list[tuple[int, int]]:
-        """Rates and units."""
+        """Return (rate, units) for each kind of token."""
         rates = model.input, model.cached, model.cache_write, model.output
         return list(zip(rates, self, strict=True))
 
 
 class UsageEvent(msgspec.Struct, frozen=True):
-    """What is looked at in an answer, or in an event of one; all else is passed over unread."""
+    """The members that are read of a response, or of an event of one; all others are skipped."""
 
     type: object = None
     usage: object = None
@@ -41,7 +45,7 @@ class UsageEvent(msgspec.Struct, frozen=True):
 
 
 class _Inside(msgspec.Struct, frozen=True):
-    """What is looked at in a whole answer that an event carries."""
+    """The members that are read of a whole response inside an event."""
 
     usage: object = None
 
@@ -52,15 +56,15 @@ _any = msgspec.json.Decoder()
 
 
 def read(text: bytes) -> UsageEvent:
-    """ValueError for what is no JSON object."""
+    """Decode a response or an event; raise ValueError if it is not a JSON object."""
     return _event.decode(text)
 
 
 def counts(dialect: LLMDialect, event: UsageEvent, before: TokenUsage | None) -> TokenUsage | None:
-    """The usage that an answer, or an event of one, states; None if it states none.
+    """Return the usage that a response, or an event of one, states; None if it states none.
 
-    `before` is what earlier events stated: later ones may repeat a part of it only. ValueError for
-    what is no number of tokens.
+    `before` is what earlier events stated; a later one may repeat a part of it only. Raises
+    ValueError if a stated value is not a number of tokens.
     """
     if dialect == "gemini":
         stated = event.usageMetadata
@@ -82,13 +86,13 @@ def counts(dialect: LLMDialect, event: UsageEvent, before: TokenUsage | None) ->
 
 
 def text_bytes(event: UsageEvent) -> int:
-    """Bytes of the text that an event of a stream brings, as far as one can tell."""
+    """Estimate the bytes of generated text in an event of a stream."""
     parts = (bytes(p) for p in (event.delta, event.choices, event.content_block, event.candidates))
     return sum(map(_text_of, parts))
 
 
 def is_usage_only(event: UsageEvent) -> bool:
-    """Whether a client that did not ask for usage would not have been sent this event."""
+    """Return whether an event has usage only: clients get it only if they asked for usage."""
     return bytes(event.choices).translate(None, b" \t\r\n") == b"[]" and bool(event.usage)
 
 
@@ -109,7 +113,7 @@ def _texts(value: object, depth: int = 8) -> int:
 
 
 def _require_stated(stated: Mapping[str, object], *names: str) -> None:
-    """ValueError where none of them stands: what is not stated is not zero."""
+    """Raise ValueError if none of the names is there: a missing number is not zero."""
     if all(stated.get(name) is None for name in names):
         raise ValueError(f"no {names[0]}")
 
@@ -120,7 +124,7 @@ def _tokens(stated: Mapping[str, object], *names: str) -> int:
         if value is None:
             continue
         if type(value) is not int or not 0 <= value <= limits.tokens_max:
-            raise ValueError(f"{name} is no number of tokens")
+            raise ValueError(f"{name} is not a number of tokens")
         return value
     return 0
 
@@ -134,20 +138,24 @@ def _part(stated: Mapping[str, object], *names: str) -> Mapping[str, object]:
 
 
 def _openai(stated: Mapping[str, object]) -> TokenUsage:
-    """Tokens of a cache are among the input's, reasoning tokens among the output's."""
+    """Read OpenAI's usage: input includes cached tokens, and output includes reasoning tokens."""
     own = _tokens(stated, "prompt_tokens", "input_tokens")
     details = _part(stated, "prompt_tokens_details", "input_tokens_details")
     cached = min(own, _tokens(details, "cached_tokens"))
     stored = min(own - cached, _tokens(details, "cache_write_tokens"))
     answered = _tokens(stated, "completion_tokens", "output_tokens")
     _require_stated(stated, "prompt_tokens", "input_tokens")
-    if not own or own != stated.get("total_tokens"):  # embeddings say no more
+    # Embeddings state the input only, which is their total.
+    if not own or own != stated.get("total_tokens"):
         _require_stated(stated, "completion_tokens", "output_tokens")
     return TokenUsage(own - cached - stored, cached, stored, answered)
 
 
 def _anthropic(stated: Mapping[str, object], before: TokenUsage) -> TokenUsage:
-    """Totals so far; what an event does not repeat stands. Cached tokens are beside the input's."""
+    """Read Anthropic's usage: totals so far, of which an event may omit some.
+
+    Input does not include cached tokens.
+    """
     names = (
         "input_tokens",
         "cache_read_input_tokens",
@@ -163,7 +171,7 @@ def _anthropic(stated: Mapping[str, object], before: TokenUsage) -> TokenUsage:
 
 
 def _gemini(stated: Mapping[str, object]) -> TokenUsage:
-    """Cached tokens are among the prompt's, thoughts beside the candidates'."""
+    """Read Gemini's usage: the prompt includes cached tokens, candidates exclude thoughts."""
     own = _tokens(stated, "promptTokenCount")
     cached = min(own, _tokens(stated, "cachedContentTokenCount"))
     answered = _tokens(stated, "candidatesTokenCount") + _tokens(stated, "thoughtsTokenCount")

@@ -1,7 +1,7 @@
-"""What one answer states of its cost: fields, numbers in a document or in events, tokens, bytes.
+"""Reads the quantities that one response states: headers, JSON numbers, tokens, bytes, events.
 
-Cuts what comes into pieces that are passed on whole or not at all. Knows what is to be read, and
-neither rates nor reservations.
+It cuts the body into pieces, each of which is passed on whole or not at all. The quantities are
+priced in `meter`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,12 +18,16 @@ from crewgate.errors import RequestRefusedError
 
 
 class UsageReader:
-    """Of one answer. `stated` has the quantities by number of the tariff's response terms.
+    """The reader of one response.
 
-    `counts` are the tokens stated so far, `is_final` tells that they are those of the whole answer;
-    `text` is a guess of their bytes, `since` of those after the last statement; `bytes` are those
-    of the whole answer. `is_dark` tells that some of it could not be read: what it may have cost
-    is not known.
+    Attributes:
+        status: The HTTP status; 0 before the head has arrived.
+        stated: The quantities that were stated, by the index of the tariff's response term.
+        counts: The tokens stated so far; `is_final` if they are those of the whole response.
+        is_dark: Some of the response could not be read, so its cost is not known.
+        text: The estimated bytes of generated text; `since` counts those after the last statement.
+        events: The server-sent events with data.
+        bytes: The bytes of the body.
     """
 
     def __init__(
@@ -35,7 +39,10 @@ class UsageReader:
         count: CountItems | None = None,
         room: SharedQuota | None = None,
     ) -> None:
-        """Pieces have at most `piece_bytes`, and events are whole; `room` is for what is kept."""
+        """Plain bodies are cut into pieces of at most `piece_bytes`; events are not cut.
+
+        `room` bounds the bodies that are kept; `count` bounds the JSON that is read.
+        """
         self.status = 0
         self.stated: dict[int, Quantity] = {}
         self.counts: TokenUsage | None = None
@@ -60,11 +67,11 @@ class UsageReader:
 
     @property
     def streams(self) -> bool:
-        """Whether it is read event by event."""
+        """Whether the response is read event by event."""
         return self._splitter is not None
 
     def begin(self, status: int, headers: Sequence[HeaderField]) -> None:
-        """The head of the answer."""
+        """Read the head of the response."""
         self.status = status
         fields = _joined(headers)
         self._read_terms(self._terms, lambda term: term.of_headers(fields))
@@ -75,11 +82,12 @@ class UsageReader:
         elif sse.is_stream(fields):
             self._splitter = sse.EventSplitter()
         else:
-            self.is_dark = self._tariff.usage is not None  # until it is read, at its end
+            # The document is read at its end; until then its usage is not known.
+            self.is_dark = self._tariff.usage is not None
             self._kept = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """A part of its body, piece by piece; a piece is read when it is asked for."""
+        """Yield a part of the body in pieces; each piece is read when the caller asks for it."""
         if self._splitter is not None:
             yield from self._gathered(self._splitter.feed(data))
             return
@@ -90,7 +98,7 @@ class UsageReader:
             yield piece
 
     def end(self, trailers: Sequence[HeaderField]) -> Iterator[bytes]:
-        """The end of it, and what of its body was held for more to come."""
+        """Read the end of the response; yield what of its body was held back."""
         if self._splitter is not None:
             tail = self._splitter.tail()
             yield from self._gathered(iter([tail] if tail else []))
@@ -101,7 +109,7 @@ class UsageReader:
         self.close()
 
     def close(self) -> None:
-        """Nothing more is to be kept."""
+        """Drop the body that was kept, and free its room."""
         kept, self._kept = self._kept, None
         if kept and self._room is not None:
             self._room.free(len(kept))
@@ -111,19 +119,20 @@ class UsageReader:
             return
         is_much = len(self._kept) + len(data) > limits.priced_answer_bytes_max
         if is_much or not (self._room is None or self._room.take(len(data))):
-            self.close()  # too much to be read: nothing is stated
+            self.close()  # too large to be read, so it states nothing
         else:
             self._kept += data
 
     def _gathered(self, found: Iterator[bytes]) -> Iterator[bytes]:
-        """Events with data, each with the comments and blank lines before it."""
+        """Yield events with data, each with the comments and blank lines before it."""
         before = b""
         for event in found:
             self.bytes += len(event)
             data = sse.data_of(event).strip(b" \t\r\n")
             if len(event) > limits.event_bytes_max:
                 self.is_dark = True
-            if not data.startswith(b"{"):  # a comment, or [DONE]
+            is_json = data.startswith(b"{")  # else a comment, or [DONE]
+            if not is_json:
                 before += event
                 continue
             passed = b"" if self._read_event(data) else event
@@ -133,7 +142,7 @@ class UsageReader:
             yield before
 
     def _read_event(self, data: bytes) -> bool:
-        """See what an event states; True if its client is not to see it."""
+        """Read what an event states; return True if it is hidden from the client."""
         self.events += 1
         is_hidden = self._read_usage(data)
         self._read_json(data)
@@ -154,19 +163,20 @@ class UsageReader:
         try:
             answer = read(text)
             text_size = max(text_bytes(answer), 1) if self.streams else 0
-        except (ValueError, RecursionError):  # it may have brought anything
+        except (ValueError, RecursionError):  # its content is not known
             self.counts, self.is_final, self.is_dark = None, False, True
             return False
         self.text += text_size
         self.since += text_size
         try:
             found = counts(usage.dialect, answer, self.counts)
-        except ValueError:  # stated, and no number of tokens
+        except ValueError:  # what is stated is not a number of tokens
             self.counts, self.is_final = None, False
             return self._hides_usage and is_usage_only(answer)
         if found is not None:
             self.counts, self.since = found, 0
-            self.is_final = answer.type != "message_start"  # Anthropic's says what was read
+            # Anthropic's message_start states the input tokens only.
+            self.is_final = answer.type != "message_start"
         return self._hides_usage and is_usage_only(answer)
 
     def _read_json(self, text: bytes) -> None:
@@ -178,7 +188,7 @@ class UsageReader:
         terms: list[tuple[int, PriceTerm]],
         read: Callable[[PriceTerm], Quantity | None],
     ) -> None:
-        """Note the quantity that each term states; one that cannot be read is stated no more."""
+        """Store the quantity that each term states; drop it if it cannot be read."""
         for number, term in terms:
             try:
                 found = read(term)
@@ -190,7 +200,7 @@ class UsageReader:
 
 
 def _joined(headers: Sequence[HeaderField]) -> dict[bytes, bytes]:
-    """By name in small letters; what stands there twice is a list (RFC 9110, section 5.3)."""
+    """Return fields by lower-case name; repeated ones form a list (RFC 9110, section 5.3)."""
     fields: dict[bytes, bytes] = {}
     for name, value in headers:
         before = fields.get(name.lower())

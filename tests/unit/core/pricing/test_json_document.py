@@ -74,7 +74,7 @@ def test_puts_where_it_is_told(value: dict[str, Any], puts: list[tuple[list[str]
         way = [walk(model, steps[:end]) for end in range(1, len(steps))]
         text = json.dumps(new).encode()
         if not all(part in (NOTHING, None) or isinstance(part, dict) for part in way):
-            with pytest.raises(RequestRefusedError, match="is no object"):
+            with pytest.raises(RequestRefusedError, match="is not an object"):
                 document.put(steps, text)
         else:
             document.put(steps, text)
@@ -207,7 +207,7 @@ def test_no_more_is_looked_into_than_may_be_in_all(monkeypatch: pytest.MonkeyPat
     assert document.find(("a", "0", "b")) == b"1"
     assert document.find(("a", "0", "c")) == b"2"
     assert document.find(("a", "1", "b")) == b"1"
-    with pytest.raises(RequestRefusedError, match="more than 8 values to look at"):
+    with pytest.raises(RequestRefusedError, match="more than 8 values to read"):
         document.find(("a", "2", "b"))
 
 

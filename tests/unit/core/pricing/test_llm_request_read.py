@@ -113,7 +113,7 @@ def test_what_changes_the_price_is_refused_unless_it_is_allowed(
 def test_an_hour_in_a_cache_is_refused_unless_it_is_allowed(member: str) -> None:
     """It costs more than the price of writing into one says."""
     text = f'{{"model":"m","max_tokens":5,"system":[{{"cache_control":{{{member}}}}}]}}'.encode()
-    assert "costs more than writing into a cache" in refusal(text, "anthropic")
+    assert "costs more than the price of a cache write" in refusal(text, "anthropic")
     usage = by_usage("anthropic", allow=("ttl",))
     assert asked(usage, JSONDocument(text), PATHS["anthropic"], 99).name == "m"
     assert ask(text.replace(b"1", b"5"), "anthropic").name == "m"
@@ -137,4 +137,4 @@ def test_what_a_path_does_not_say_the_request_must() -> None:
         assert ask({**bounds, **dict.fromkeys(names, "a")}, "openai", b"/llm").written == written
     for names in ([], ["messages", "input"], ["prompt", "messages"]):
         said = refusal({**bounds, **dict.fromkeys(names, "a")}, "openai", b"/llm")
-        assert said == 'write one of "messages", "prompt" and "input"'
+        assert said == 'send exactly one of "messages", "prompt" and "input"'

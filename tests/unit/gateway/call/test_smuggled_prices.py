@@ -129,7 +129,7 @@ def test_the_path_says_which_limit_counts(path: bytes, limit: str) -> None:
         priced(body, "openai", path)
     allow = ("messages", "prompt", "input", "max_completion_tokens")
     assert sent(priced(body, "openai", path, allow=allow))[limit] == 4000
-    with pytest.raises(RequestRefusedError, match="write one of"):
+    with pytest.raises(RequestRefusedError, match="send exactly one of"):
         priced(body, "openai", b"/llm")
 
 
