@@ -1,1 +1,1 @@
-"""Makes the gate's policy from a configuration and the files that it names."""
+"""Builds the gate's policy from a configuration and the files that it names."""

@@ -1,10 +1,10 @@
-"""A call without a token, on a connection that a certificate has proven: what it is judged by.
+"""Signs a token for a call that has a client certificate only, so that the gate can authorize it.
 
-The gate judges tokens, so whoever judges by certificate signs one for it, with a key that is made
-with the process, stands in no file and leaves it never: the account of the two crews, a branch for
-the run, the certificate's own end. All that a gate knows of tokens then holds for certificates:
-scope, ceilings, revocation, the audit's identity. Decides which account a tool's owner means;
-whether the certificate is good has been decided before.
+The gate reads tokens. So the process signs one, with a key that it makes at its start and that
+never leaves its memory. The token names the account of the two crews, a branch for the
+orchestrator's run, and the end of the certificate. All checks of tokens then apply to certificates
+as well: scope, ceilings, revocation and the identity in the audit. The caller has verified the
+certificate before.
 """
 
 import base64
@@ -27,30 +27,30 @@ from crewgate.core.x509.identity import Identity
 
 
 class CertificateHolder(Protocol):
-    """Who a proven certificate speaks for; `not_after` is its end, in seconds since the epoch."""
+    """A verified client certificate, and the identity in it."""
 
     @property
     def identity(self) -> Identity | None:
-        """Whom it names; None where there is no certificate."""
+        """The identity that it names; None if there is no certificate."""
 
     @property
     def certificate(self) -> bytes | None:
-        """Its DER, by which it is known again: nothing else tells all certificates apart."""
+        """Its DER, the key of the cache: nothing shorter tells all certificates apart."""
 
     @property
     def serial_text(self) -> str:
-        """Its serial, in upper-case hexadecimal."""
+        """Its serial number, in upper-case hexadecimal."""
 
     @property
     def not_after(self) -> int:
-        """The last second of its validity."""
+        """The last second of its validity, in seconds since 1970."""
 
 
 class SignedToken(NamedTuple):
-    """What a call is judged by: a token and the account that it is for.
+    """A token that the process has signed, and the account that it is for.
 
-    Good from `since` until `until`, by the wall clock in seconds; a clock that was set back, and
-    stands before, wants another.
+    It is good from `since` until `until`, by the wall clock in seconds. If the clock is set back to
+    before `since`, another one has to be signed.
     """
 
     token: bytes
@@ -60,9 +60,9 @@ class SignedToken(NamedTuple):
 
 
 class LocalSigner:
-    """A process's own key for all accounts. Its private half is nowhere else.
+    """The signing key of a process for all accounts. The private key is only in its memory.
 
-    `dated` is the latest second that anything was dated with.
+    `dated` is the latest `iat` of all tokens that it has signed, in seconds since 1970.
     """
 
     def __init__(self) -> None:
@@ -74,17 +74,17 @@ class LocalSigner:
         return f"<LocalSigner {self._name}>"
 
     def admitted(self, policy: Policy, crossings: Iterable[CrossingConfig]) -> Policy:
-        """The policy, under which a gate of this process trusts this key for each account."""
+        """Return the policy with this key added for each account, for gates of this process."""
         public = bytes(self._key.verify_key)
         keys = (VerificationKey(self.kid(each.account), each.account, public) for each in crossings)
         return msgspec.structs.replace(policy, keys=(*policy.keys, *keys))
 
     def kid(self, account: str) -> str:
-        """One an account, and the same over every reload, so that calls under way go on."""
+        """Return the key id for an account; it survives reloads, so that calls under way go on."""
         return f"{self._name}-{blake2b(account.encode(), digest_size=8).hexdigest()}"
 
     def sign(self, claims: Claims) -> bytes:
-        """A compact JWS (RFC 7515) of the one form that gates accept."""
+        """Return a compact JWS (RFC 7515) in the form that the gate accepts."""
         self.dated = max(self.dated, claims.iat)
         header = {"alg": "EdDSA", "typ": "at+jwt", "kid": self.kid(claims.crew)}
         parts = map(_base64url, (msgspec.json.encode(header), msgspec.json.encode(claims)))
@@ -93,11 +93,12 @@ class LocalSigner:
 
 
 class CertificateTokens:
-    """The accounts of one configuration, and what was signed for the certificates seen since.
+    """The accounts of one configuration, and the tokens that were signed under it.
 
-    `now` is the second in which it was loaded. What it signs is dated later than that, and later
-    than all that was signed before: its credits are to govern the run's branch, and of two tokens
-    with one date the lower quota would. The leeway of tokens lets that be a little ahead.
+    `now` is when the configuration was loaded, in seconds. Its tokens have a later `iat` than that,
+    and than all tokens signed before. Otherwise the quota of an older configuration could govern a
+    run's branch, since of two tokens with the same `iat` the lower quota wins. The gate's leeway
+    accepts an `iat` that is a little ahead.
     """
 
     def __init__(
@@ -115,10 +116,10 @@ class CertificateTokens:
     def find(
         self, holder: CertificateHolder, owner: str, now: float
     ) -> SignedToken | Reason | None:
-        """What a call without a token of a tool that crew `owner` owns is judged by.
+        """Return a token for a call of a tool that crew `owner` owns.
 
-        None where no crossing leads there: a token is needed as ever. TOKEN_EXPIRED once the
-        certificate has ended. `now` is the wall clock in seconds.
+        None if no crossing leads from the certificate's crew to `owner`: then the client must send
+        a token. TOKEN_EXPIRED if the certificate has expired. `now` is the wall clock in seconds.
         """
         known = self._signed.get((holder.certificate, owner))
         if known is not None and known.since <= now < known.until:
@@ -127,7 +128,7 @@ class CertificateTokens:
         if identity is None:
             return None
         crossing = self._by_pair.get((identity.crew, owner))
-        # No orchestrator of a longer name can be told from others: no token may name it either.
+        # A label that is too long for a claim could not be told from others, so it gets no token.
         if crossing is None or not is_text(identity.label):
             return None
         if now >= holder.not_after:
@@ -158,7 +159,8 @@ class CertificateTokens:
         token = self._signer.sign(claims)
         signed = SignedToken(token, crossing.account, issued - limits.leeway_seconds, claims.exp)
         if len(self._signed) >= limits.crossing_tokens_max:
-            del self._signed[next(iter(self._signed))]  # the oldest
+            oldest = next(iter(self._signed))
+            del self._signed[oldest]
         self._signed[holder.certificate, crossing.target] = signed
         return signed
 

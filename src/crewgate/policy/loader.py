@@ -1,7 +1,7 @@
-"""From a configuration and the key files that it names to the `Policy` that a gate judges by.
+"""Loads the gate's `Policy` from a configuration and the key files that it names.
 
-Decides whether the crews' keys can be trusted together: each a valid point, each `kid` once among
-all crews. All or nothing: one bad file and there is no policy, so the one in force stays.
+It checks that the crews' keys can be trusted together: each is a valid point, and each `kid` occurs
+once among all crews. If one file is bad there is no policy, so the active one stays.
 """
 
 from pathlib import Path
@@ -16,14 +16,15 @@ from crewgate.errors import ConfigurationError
 
 
 def key_files(config: Config) -> tuple[Path, ...]:
-    """The files that a policy is made from besides the configuration itself."""
+    """Return the files that a policy is loaded from besides the configuration itself."""
     return tuple(crew.jwks for crew in config.crews)
 
 
 def load_policy(config: Config, generation: int) -> Policy:
-    """The policy of `config` under `generation`; tools are numbered as in `config.tools`.
+    """Return the policy of `config` as `generation`; tools are numbered as in `config.tools`.
 
-    Reads the crews' JWKS files. ConfigurationError names the file, the key, and how to mend it.
+    Reads the crews' JWKS files. Raises ConfigurationError, which names the file, the key, and what
+    to do.
     """
     return Policy(
         audience=config.audience,
@@ -47,7 +48,10 @@ def load_policy(config: Config, generation: int) -> Policy:
 
 
 def load_keys(config: Config) -> tuple[VerificationKey, ...]:
-    """All crews' public keys, crew by crew in the order of the file."""
+    """Return all crews' public keys, in the order of the configuration.
+
+    Raises ConfigurationError if two keys have the same `kid`, or one cannot be used.
+    """
     keys: dict[str, tuple[VerificationKey, Path]] = {}
     for crew in config.crews:
         for key in crew_keys(crew):
@@ -61,19 +65,19 @@ def load_keys(config: Config) -> tuple[VerificationKey, ...]:
 
 
 def crew_keys(crew: CrewConfig) -> tuple[VerificationKey, ...]:
-    """One crew's public keys, each a point that libsodium accepts."""
+    """Return one crew's public keys; raise ConfigurationError if libsodium rejects one."""
     keys = parse_jwks(_read(crew), crew.name, str(crew.jwks))
     for key in keys:
         if not is_valid_point(key.public):
             raise ConfigurationError(
-                f"{crew.jwks}: key {key.kid}: x is no point of the prime-order group of "
-                "Ed25519, and anyone could sign for it; make a new key"
+                f"{crew.jwks}: key {key.kid}: x is not a point of the prime-order group of "
+                "Ed25519, so anyone could sign for it; make a new key"
             )
     return keys
 
 
 def ceilings(crew: CrewConfig) -> CrewPolicy:
-    """What a crew's keys can grant at most, as the gate and the issuer see it."""
+    """Return the limits of a crew's tokens, for the gate and the issuer."""
     return CrewPolicy(
         name=crew.name,
         issuer=crew.issuer,
@@ -91,10 +95,11 @@ def ceilings(crew: CrewConfig) -> CrewPolicy:
 
 
 def account(crossing: CrossingConfig, source: CrewConfig) -> CrewPolicy:
-    """What calls on a certificate are charged to: to gate and ledger a crew like any other.
+    """Return the account that calls with a certificate only are charged to.
 
-    No file has a key for it; who judges by certificate signs with one of its own
-    (`policy/certificate_tokens`). A run is one root, for as long as its certificates last.
+    To gate and ledger it is a crew like any other. No file has a key for it: each process signs
+    with its own (`policy/certificate_tokens`). A run is one root branch, for as long as its
+    certificates last.
     """
     return CrewPolicy(
         name=crossing.account,

@@ -1,6 +1,7 @@
-"""A configuration as `serve` takes it: whole, with its keys, and within what the system grants.
+"""Validates a configuration for `serve`: its contents, its keys and the limits of the system.
 
-And, once an agent serves, one that can follow on the one that the agent was started with.
+For a reload, it also checks that the new configuration can replace the one that the agent was
+started with.
 """
 
 import errno
@@ -15,7 +16,11 @@ from crewgate.runtime.listening import taken
 
 
 def validated(path: Path) -> Config:
-    """The configuration at `path`, with keys that can be used; ConfigurationError."""
+    """Return the configuration at `path`.
+
+    Raises:
+        ConfigurationError: The configuration, or a key file that it names, cannot be used.
+    """
     config = load(path)
     load_policy(config, 0)
     _require_descriptors(config)
@@ -23,10 +28,10 @@ def validated(path: Path) -> Config:
 
 
 def following(before: Config) -> Config:
-    """What the file holds now, if it can follow on `before`.
+    """Return the configuration that is in the file now, if it can replace `before`.
 
     Raises:
-        ConfigurationError: `before` stays in force, for the reason that this gives.
+        ConfigurationError: It cannot, so `before` stays active; the text says why.
     """
     found = validated(before.path)
     require_same(before, found)
@@ -34,14 +39,14 @@ def following(before: Config) -> Config:
 
 
 def require_place(before: Config, after: Config) -> None:
-    """Require what the system has to grant for `after` while the processes of `before` serve.
+    """Check that the system can serve `after` while the processes of `before` still serve.
 
     Raises:
-        ConfigurationError: A process may have too few descriptors, or another program, which may
-            be another gateway of the same user, is on a port that a listener is to have.
+        ConfigurationError: The limit of open files is too low, or another program, which may be
+            another gateway of the same user, uses the port of a new listener.
     """
     _require_descriptors(after)
-    # By port: our own workers are in the way of another address there, of all addresses or one.
+    # Compare ports only: our own workers may use the same port on one address or on all.
     ours = {each.port for each in before.listeners}
     for listener in after.listeners if after.workers else ():
         if listener.port not in ours:
@@ -53,18 +58,18 @@ def require_place(before: Config, after: Config) -> None:
 def cannot_listen(
     where: str, listener: ListenerConfig | ControlConfig, error: OSError
 ) -> ConfigurationError:
-    """The error for a listener whose port is not to be had."""
+    """Return the error for a listener whose port cannot be bound."""
     named = f"listener {listener.name}" if isinstance(listener, ListenerConfig) else "[control]"
     why = f"{error.strerror}; give an address of this machine and a port that is free"
     if error.errno == errno.EADDRINUSE:
-        why = "another program, or another gateway, is there; end it, or choose another port"
+        why = "another program, or another gateway, uses it; end it, or choose another port"
     return ConfigurationError(
         f"{where}: {named}: cannot listen on {listener.address} port {listener.port}: {why}"
     )
 
 
 def as_written(before: Config) -> Config:
-    """What the file holds now; `before` while that is no good, and no process starts with it."""
+    """Return the configuration that is in the file now, or `before` if that one is not valid."""
     try:
         return validated(before.path)
     except ConfigurationError:

@@ -134,7 +134,7 @@ def test_a_kid_of_two_crews_names_both_files(config: Config) -> None:
 def test_a_key_that_is_no_good_point_is_refused(config: Config, point: bytes) -> None:
     """Small-order and non-canonical points, for which anyone could sign, are refused."""
     config.crew("bd").jwks.write_text(jwks(("bd-2", point)))
-    with pytest.raises(ConfigurationError, match=r"bd\.json: key bd-2: x is no point"):
+    with pytest.raises(ConfigurationError, match=r"bd\.json: key bd-2: x is not a point"):
         load_keys(config)
 
 
