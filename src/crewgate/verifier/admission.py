@@ -1,7 +1,7 @@
-"""How a call waits for credit: judge, draw, wait until the draw ends, judge again.
+"""Admits a call that may lack credit: decide, draw, wait until the draw ends, decide again.
 
-Decides when waiting may still help. Waits for nothing itself: whoever admits a call waits, in a
-thread or in a task, for what `Admission.waits` yields.
+`Admission.waits` yields what to wait for as long as that may help; the caller waits, in a thread or
+in a task.
 """
 
 import time
@@ -18,26 +18,29 @@ W = TypeVar("W", bound=DrawWaiter)
 
 
 class VerdictSource(Protocol):
-    """Where a verifier's judge and credit come from."""
+    """The source of a verifier's gate and credit."""
 
     judge: LoadedPolicy
     wait_seconds: float
 
     def try_fund(self, request: DecisionRequest, denial: Denial) -> Permit | Denial:
-        """Do what can be done without waiting for a call that lacks credit."""
+        """Try to get credit without waiting; return the verdict."""
 
     def start_draw(self, request: DecisionRequest, denial: Denial, waiter: DrawWaiter) -> bool:
-        """See that a draw is under way whose end rings `waiter`."""
+        """Draw unless a draw is under way; its end notifies `waiter`.
+
+        False if there is nothing to wait for.
+        """
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything, and refuse all calls from now on."""
 
     def after_fork(self) -> None:
-        """The process is a copy of the one that made it."""
+        """Prepare for use in a child process, after fork."""
 
 
 class Admission(Generic[W]):
-    """One call; `verdict` is there once `waits` has ended."""
+    """The admission of one call; `verdict` is set once `waits` has ended."""
 
     verdict: Permit | Denial
 
@@ -62,7 +65,7 @@ class Admission(Generic[W]):
     def _attempts(
         self, request: DecisionRequest
     ) -> Generator[tuple[W, float], None, Permit | Denial]:
-        # Every answer is a reason to judge again, also one to a smaller need of another call.
+        # Decide again after every grant, even one of a smaller amount for another call.
         verdict = request.ask()
         until = time.monotonic() + self._source.wait_seconds
         while isinstance(verdict, Denial) and needs_credit(verdict):

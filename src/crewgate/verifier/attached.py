@@ -1,8 +1,8 @@
-"""This machine's table in an embedder's process: attached, followed, and attached anew.
+"""Attaches an application to this machine's agent, and follows its table and its policies.
 
-One daemon thread listens to the agent, loads new policies and comes back after a restart of the
-agent; whoever judges meanwhile never waits for it. Without the agent the gate goes on for as long
-as the table is fresh, then refuses. Knows no tokens.
+One daemon thread listens to the agent, loads new policies, and attaches again after a restart of
+the agent. Verdicts never wait for that thread. Without the agent, the gate goes on as long as the
+table is fresh, then refuses all calls.
 """
 
 import logging
@@ -58,10 +58,10 @@ class AttachedSource:
         state = "closed" if self._closed else "attached" if self._attachment else "detached"
         return f"<AttachedSource {self._file} {state}>"
 
-    # For who judges: nothing here waits.
+    # Called for verdicts: nothing here waits.
 
     def try_fund(self, request: DecisionRequest, denial: Denial) -> Permit | Denial:
-        """Start what may turn the refusal into a permit next time; the verdict until then."""
+        """Start a draw that may turn the next denial into a permit; return the verdict for now."""
         self.ensure()
         if denial.grant is None:
             return denial
@@ -69,9 +69,9 @@ class AttachedSource:
         return request.after_draw(denial)
 
     def start_draw(self, request: DecisionRequest, denial: Denial, waiter: DrawWaiter) -> bool:
-        """See that a draw is under way whose end rings `waiter`.
+        """Draw unless a draw is under way; its end notifies `waiter`. False if that is impossible.
 
-        In a child after fork the first attachment comes before the first draw: that rings it too.
+        In a child after fork, the process must attach first: that notifies `waiter`, too.
         """
         self.ensure()
         if denial.grant is None:
@@ -81,7 +81,7 @@ class AttachedSource:
         )
 
     def ensure(self) -> None:
-        """Start the thread, if there is none (any more)."""
+        """Start the thread if it does not run."""
         if self._closed or (self._thread is not None and self._thread.is_alive()):
             return
         with self._starting:
@@ -90,10 +90,10 @@ class AttachedSource:
                 with suppress(RuntimeError):  # the interpreter is shutting down
                     self._thread.start()
 
-    # The life of a process.
+    # Close and fork.
 
     def close(self) -> None:
-        """Leave the table and end the thread; from then on everything is refused."""
+        """Detach and end the thread; from then on all calls are refused."""
         self._closed = True
         self._arrival.end(None)
         self.judge = self.judge.closed()
@@ -104,18 +104,20 @@ class AttachedSource:
             thread.join(limits.link_seconds_max)
 
     def after_fork(self) -> None:
-        """In the child: leave the parent's connection alone, and attach anew when first asked.
+        """In the child: give up the parent's connection, and attach again at the first call.
 
-        Until that is done the inherited mapping is as good here as there, and calls that need
-        credit wait for it as for a draw.
+        Until then the inherited mapping of the table serves the child as well as the parent. Calls
+        that need credit wait for the attachment as for a draw.
         """
         if self._attachment is not None:
             self._attachment.abandon()
         self._begin()
         if not self._closed:
-            self.judge = msgspec.structs.replace(self.judge, decide=self._first(self.judge))
+            self.judge = msgspec.structs.replace(self.judge, decide=self._attach_first(self.judge))
 
-    def _first(self, policy: LoadedPolicy) -> Decide:
+    def _attach_first(self, policy: LoadedPolicy) -> Decide:
+        """Return a `decide` that starts the thread at its first call, then is replaced."""
+
         def decide(
             token: bytes, tool: int, *, peer_crew: str | None = None, price: int = -1
         ) -> Permit | Denial:
@@ -126,7 +128,7 @@ class AttachedSource:
         return decide
 
     def _begin(self) -> None:
-        """What a process has for itself: connection, thread, locks."""
+        """Set up what each process has for itself: connection, thread and locks."""
         self._attachment = None
         self._answer = None
         self._draws = PendingDraws(None)
@@ -145,7 +147,7 @@ class AttachedSource:
                 self._follow(self._attachment or self._attach())
             except (CrewgateError, OSError) as error:
                 if not self._closed:
-                    _log.warning("not attached, trying again: %s", error)
+                    _log.warning("not attached to the agent, trying again: %s", error)
             self._arrival.end(None)
             self._detach()
             if time.monotonic() - began > limits.attach_again_seconds_max:
@@ -154,7 +156,7 @@ class AttachedSource:
             pause = min(2 * pause, limits.attach_again_seconds_max)
 
     def _follow(self, attachment: Attachment) -> None:
-        """Listen until the agent has gone, which is a LinkError or a TableError."""
+        """Listen until the agent is gone, which raises LinkError or TableError."""
         table = self._table
         while not self._closed and table is not None:
             self._draws.answer(attachment.listen(limits.attached_look_seconds))
@@ -164,14 +166,14 @@ class AttachedSource:
                 self._reload(table)
 
     def _reload(self, table: Table) -> None:
-        """Load the new policy; the gate refuses until that has succeeded."""
+        """Load the new policy; the gate refuses all calls until that has succeeded."""
         if time.monotonic() < self._load_again:
             return
         try:
             self._load(table)
         except ConfigurationError as error:
             self._load_again = time.monotonic() + limits.attach_again_seconds_max
-            _log.warning("refusing until the configuration can be loaded: %s", error)
+            _log.warning("refusing all calls until the configuration can be loaded: %s", error)
 
     def _attach(self) -> Attachment:
         state = load(self._file).state
@@ -197,8 +199,8 @@ class AttachedSource:
         self._draws.end()
 
     def _load(self, table: Table) -> None:
-        """Judge by what the configuration says now, on `table`."""
-        # Read first: what is changed while we read gets another generation.
+        """Use `table`, and the configuration as it is now."""
+        # Read the generation first: a change while we read the files gets another one.
         generation = table.policy_generation
         config = load(self._file)
         policy = self._signer.admitted(load_policy(config, generation), config.crossings)
@@ -214,9 +216,10 @@ class AttachedSource:
         self._supersede(policy, ended=old is not table)
 
     def _supersede(self, policy: Policy, *, ended: bool) -> None:
-        """Old gates judge nothing more, and their permits hear which keys are gone.
+        """Load a last policy into the old gates: they decide no more, and drop untrusted keys.
 
-        Of a table that is no longer ours (`ended`), nobody hears of revocations: all its calls end.
+        `ended`: they used a table that is no longer ours. Revocations do not reach it any more, so
+        they are made to trust no key, and all their permits are revoked.
         """
         keys = () if ended else policy.keys
         last = msgspec.structs.replace(policy, generation=0, keys=keys)

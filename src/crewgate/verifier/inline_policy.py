@@ -1,7 +1,7 @@
-"""A policy from what a program says, for a verifier that has no configuration file.
+"""Builds a policy from arguments, for a verifier that has no configuration file.
 
-A crew has the keys that it has in the file (`config/crew`), so what is refused there is refused
-here, in the same words; but its public keys are given as a JWKS instead of a path.
+A crew has the keys that it has in the file (`config/crew`), and the errors are the same. Only its
+public keys differ: they are a JWKS instead of a path.
 """
 
 import json
@@ -21,14 +21,14 @@ from crewgate.core.tokens.jwks import parse_jwks
 from crewgate.errors import ConfigurationError
 from crewgate.policy import loader as configured
 
-Price = str | Mapping[str, str]  # in credits; with an owner, if it is not shared
+Price = str | Mapping[str, str]  # in credits; a mapping also names the owner of the tool
 WHERE = "Verifier.standalone"
 _PRICE = values.credits_up_to(limits.price_micro_max)
 
 
 def _jwks(value: object) -> bytes:
     if not isinstance(value, dict):
-        raise ValueError  # noqa: TRY004 - one kind of error for whatever is wrong with a value
+        raise ValueError  # noqa: TRY004 - every bad value raises ValueError
     try:
         return json.dumps(value).encode()
     except (TypeError, RecursionError) as error:
@@ -36,7 +36,7 @@ def _jwks(value: object) -> bytes:
 
 
 def _tool(value: object) -> tuple[int, str]:
-    """A price, or a price and an owner."""
+    """Return the price and the owner of a tool."""
     if not isinstance(value, dict):
         return _PRICE.read(value), SHARED
     if not {"price"} <= set(value) <= {"price", "owner"}:
@@ -64,17 +64,17 @@ _CREWS = TableMap(of=TableType(_Crew), most=limits.crews_max)
 def policy_from_arguments(
     audience: str, tools: Mapping[str, Price], crews: Mapping[str, Mapping[str, object]]
 ) -> Policy:
-    """The policy, as generation 1.
+    """Return the policy, as generation 1.
 
-    `tools` are prices in credits by name, or {"price": …, "owner": a crew}; `crews` what a
-    configuration file has under [crew.NAME], with `keys` (a JWKS as a dict) for `jwks`.
+    `tools` are prices in credits by name, or {"price": …, "owner": a crew}. `crews` have the keys
+    of a configuration file's [crew.NAME], with `keys` (a JWKS as a dict) instead of `jwks`.
 
     Raises:
-        ConfigurationError: Something given cannot be used; the text names all of it.
+        ConfigurationError: An argument cannot be used; the text lists every mistake.
     """
     problems: list[str] = []
-    given = {"audience": audience, "tools": tools, "crews": crews}
-    top = Section({name: _plain(value) for name, value in given.items()}, "", problems)
+    arguments = {"audience": audience, "tools": tools, "crews": crews}
+    top = Section({name: _plain(value) for name, value in arguments.items()}, "", problems)
     aud = top.required("audience", values.CLAIM)
     priced = _tools(top.child("tools"))
     owned = cast("tuple[_Crew, ...]", _CREWS.read(top, "crews", {}))
@@ -88,12 +88,12 @@ def policy_from_arguments(
     if problems:
         raise ConfigurationError("\n".join(f"{WHERE}: {problem}" for problem in problems))
     keys = tuple(key for crew in owned for key in _keys(crew))
-    _refuse_twins(keys)
+    _require_unique_ids(keys)
     return Policy(aud, keys, tuple(configured.ceilings(crew) for crew in owned), priced)
 
 
 def _plain(value: object) -> object:
-    """Mappings and tuples as a file's reader would have made them."""
+    """Return mappings as dicts and tuples as lists, as if they had been read from a file."""
     if isinstance(value, Mapping):
         return {str(name): _plain(member) for name, member in value.items()}
     return list(value) if isinstance(value, tuple) else value
@@ -119,13 +119,13 @@ def _keys(crew: _Crew) -> tuple[VerificationKey, ...]:
     for key in keys:
         if not is_valid_point(key.public):
             raise ConfigurationError(
-                f"{where}: key {key.kid}: x is no point of the prime-order group of Ed25519; "
+                f"{where}: key {key.kid}: x is not a point of the prime-order group of Ed25519; "
                 "make a new key"
             )
     return keys
 
 
-def _refuse_twins(keys: tuple[VerificationKey, ...]) -> None:
+def _require_unique_ids(keys: tuple[VerificationKey, ...]) -> None:
     crews: dict[str, str] = {}
     for key in keys:
         if key.kid in crews:

@@ -1,7 +1,7 @@
-"""A gate with the policy that it has loaded, under the names that callers use.
+"""A gate with the policy that it has loaded, and the numbers of the tools in that policy.
 
-Never changed after it is made: a new policy makes a new judge, so that no thread can pair an old
-policy's tool number with a new policy's tools.
+A `LoadedPolicy` never changes: a new policy makes a new one, so that no thread can use a tool
+number of an old policy with the tools of a new one.
 """
 
 from typing import Protocol
@@ -19,20 +19,23 @@ from crewgate.policy import certificate_tokens
 from crewgate.policy.certificate_tokens import CertificateTokens
 
 _CLOSED = Denial(Reason.REVOCATION_UNAVAILABLE)
-UNKNOWN = -1  # the number of a tool that does not exist; judged last
+UNKNOWN = -1  # the number of a tool that does not exist; the gate checks the token first
 
 
 class Decide(Protocol):
-    """The gate's `decide`, or what stands in for it."""
+    """The gate's `decide`, or a substitute for it."""
 
     def __call__(
         self, token: bytes, tool: int, *, peer_crew: str | None = None, price: int = -1
     ) -> Permit | Denial:
-        """The verdict on a token, for the tool of this number, at its price or the one given."""
+        """Return the verdict on a token for a tool, at the tool's price or at `price`."""
 
 
 class LoadedPolicy(msgspec.Struct, frozen=True):
-    """`decide(token, tool number)` is the gate's, bound; all the others belong to it."""
+    """A gate and the policy that it has loaded.
+
+    `decide` is the gate's bound method; `numbers` are the tool numbers by name.
+    """
 
     gate: Gate
     policy: Policy
@@ -42,14 +45,15 @@ class LoadedPolicy(msgspec.Struct, frozen=True):
     crossings: CertificateTokens
 
     def closed(self) -> "LoadedPolicy":
-        """The same, but every call is refused: its verifier was closed."""
+        """Return the same policy, but refusing every call, for a verifier that was closed."""
         return msgspec.structs.replace(self, decide=_refuse)
 
 
 class DecisionRequest(msgspec.Struct, frozen=True):
-    """One call that is being judged; `crew` is whose certificate its connection has, if any.
+    """One call to decide.
 
-    `cost` is what it may cost, in micro-credits, if that is not the tool's price.
+    `crew` is the crew of the client certificate of its connection, if any. `cost` is what it may
+    cost, in micro-credits; -1 for the tool's price.
     """
 
     judge: LoadedPolicy
@@ -59,14 +63,14 @@ class DecisionRequest(msgspec.Struct, frozen=True):
     cost: int = -1
 
     def ask(self) -> Permit | Denial:
-        """The verdict."""
+        """Return the gate's verdict."""
         return self.judge.decide(self.token, self.tool, peer_crew=self.crew, price=self.cost)
 
     def after_draw(self, denial: Denial, drawn: DrawResult | None = None) -> Permit | Denial:
-        """The verdict on a call that was denied for lack of credit, now that a draw was tried.
+        """Return the verdict on a call that was denied for lack of credit, after a draw was tried.
 
-        `drawn` is how the draw ended, None if it has not. In observe mode the call goes on without
-        credit, unless the draw found out that its token is not good.
+        `drawn` is how the draw ended; None if it has not. In observe mode the call goes on without
+        credit, unless the draw found that its token is not good.
         """
         why = DRAW_REASONS.get(drawn.value) if drawn is not None else None
         if why in FINAL_REASONS:
@@ -81,14 +85,14 @@ class DecisionRequest(msgspec.Struct, frozen=True):
 
     @property
     def price(self) -> int:
-        """Micro-credits; only asked for a tool that exists."""
+        """The micro-credits that the call may cost; its tool must exist."""
         return self.cost if self.cost >= 0 else self.judge.policy.tools[self.tool].price
 
 
 def judge_by(
     policy: Policy, table: Table, crossings: CertificateTokens = certificate_tokens.NONE
 ) -> LoadedPolicy:
-    """A judge that settles fixed prices at once and holds nothing (an embedder's)."""
+    """Make a gate for an application: it charges at once and holds no reservations."""
     gate = Gate(table, holds=False)
     gate.load(policy)
     numbers = {tool.name: number for number, tool in enumerate(policy.tools)}
@@ -96,7 +100,7 @@ def judge_by(
 
 
 def _refuse(
-    token: bytes,  # noqa: ARG001 - as a gate is asked
+    token: bytes,  # noqa: ARG001 - the signature of `Decide`
     tool: int,  # noqa: ARG001 - the same
     *,
     peer_crew: str | None = None,  # noqa: ARG001 - the same
@@ -106,5 +110,5 @@ def _refuse(
 
 
 def needs_credit(verdict: Permit | Denial) -> bool:
-    """A draw may turn this refusal into a permit."""
+    """Return whether a draw may turn this verdict into a permit."""
     return type(verdict) is Denial and verdict.retry and verdict.grant is not None

@@ -1,9 +1,9 @@
-"""Certificates that an embedder's own handshakes have proved: whom they speak for, and whether yet.
+"""Checks client certificates that an application's own TLS handshake has verified.
 
-Reads them without any X.509 library, so it trusts the handshake for signature and chain; decides
-the rest as the gateway does of a connection: for clients, of an orchestrator, valid now, and not
-revoked in the table, nor its orchestrator. What was read of one is kept; its times and the table
-are looked at in every call.
+The handshake must have verified signature and chain; there is no X.509 library here. The other
+checks are those of the gateway: the certificate is for clients, names an orchestrator, is valid
+now, and neither it nor its orchestrator is revoked in the table. The contents of a certificate are
+cached; its validity and the table are checked in every call.
 """
 
 from typing import Protocol
@@ -16,14 +16,17 @@ from crewgate.core.x509.identity import Identity, Role
 
 
 class RevocationLookup(Protocol):
-    """The shared table, as far as a certificate is concerned."""
+    """A table that knows the revocations."""
 
     def is_revoked(self, key: bytes, issued_at: int = 0) -> bool:
-        """Whether `key` is revoked for what was issued at that second."""
+        """Return whether `key` is revoked for what was issued at `issued_at` (s since 1970)."""
 
 
 class VerifiedCertificate(msgspec.Struct, frozen=True):
-    """An orchestrator's certificate (DER); times in seconds since the epoch."""
+    """An orchestrator's certificate (DER); times are in seconds since 1970.
+
+    `revocable` are the keys, each with an issue time, whose revocation revokes it.
+    """
 
     certificate: bytes
     identity: Identity
@@ -33,12 +36,12 @@ class VerifiedCertificate(msgspec.Struct, frozen=True):
     revocable: tuple[tuple[bytes, int], ...]
 
     def is_revoked(self, table: RevocationLookup) -> bool:
-        """Whether the table has revoked it, or its orchestrator since it was issued."""
+        """Return whether it is revoked, or its orchestrator since it was issued."""
         return any(table.is_revoked(*by) for by in self.revocable)
 
 
 class PeerCertificates:
-    """The certificates seen of late, at most `capacity`; safe to use from many threads."""
+    """A cache of at most `capacity` certificates; safe to use from many threads."""
 
     def __init__(self, capacity: int = limits.peer_certificates_max) -> None:
         self._capacity = capacity
@@ -48,7 +51,7 @@ class PeerCertificates:
         return len(self._known)
 
     def find(self, certificate: object) -> VerifiedCertificate | None:
-        """What a certificate (DER) says; None for what speaks for no orchestrator, or is none."""
+        """Return what a certificate (DER) says; None if it is not an orchestrator's certificate."""
         if type(certificate) is not bytes:
             return None
         try:
@@ -56,7 +59,7 @@ class PeerCertificates:
         except KeyError:
             found = _read(certificate)
         if len(self._known) >= self._capacity:
-            self._known = {}  # another thread may be reading the old one
+            self._known = {}  # not cleared: another thread may be reading the old dict
         if len(certificate) <= limits.certificate_bytes_max:
             self._known[certificate] = found
         return found
@@ -64,7 +67,7 @@ class PeerCertificates:
     def admit(
         self, certificate: object, table: RevocationLookup, now: float
     ) -> VerifiedCertificate | None:
-        """The same, if it is good at `now` (wall clock, seconds) by its times and the table."""
+        """Return `find(certificate)` if it is valid at `now` (wall clock, s) and not revoked."""
         found = self.find(certificate)
         if found is None or not found.not_before <= now <= found.not_after:
             return None

@@ -1,7 +1,7 @@
-"""Draws on their way to the agent: at most one a branch, however many calls wait for it.
+"""The draws that the agent has not answered yet: at most one per branch.
 
-Decides only whether to ask, and wakes who waits for the answer; whether there is credit then is
-read from the table. Asking never waits.
+Any number of calls may wait for a draw. Its answer wakes them, and each asks the gate again, which
+reads from the table whether there is credit. Sending a draw never blocks.
 """
 
 import threading
@@ -20,7 +20,7 @@ from crewgate.verifier.waiters import DrawWaiter
 
 @dataclass(slots=True)
 class _Draw:
-    """One that was sent; an answer that is not there by `until` is not going to come."""
+    """A draw that was sent; after `until` (monotonic clock, s) its answer is given up."""
 
     branch: bytes
     until: float
@@ -28,7 +28,7 @@ class _Draw:
 
 
 class PendingDraws:
-    """The draws of one attachment; without one, nothing can be drawn."""
+    """The pending draws of one attachment; without an attachment, nothing can be drawn."""
 
     def __init__(self, attachment: Attachment | None) -> None:
         self._attachment = attachment
@@ -40,9 +40,9 @@ class PendingDraws:
         return f"<PendingDraws in flight={len(self._sent)}>"
 
     def start(self, grant: Grant, need: int, waiter: DrawWaiter | None = None) -> bool:
-        """See that a draw for the branch is under way; False if that cannot be.
+        """Draw for the grant's branch unless a draw is under way; False if that is not possible.
 
-        The answer may be to another call's need, so whoever waited decides again.
+        The draw under way may be for another amount, so a call that waited must ask the gate again.
         """
         with self._lock:
             draw = self._sent.get(self._by_branch.get(grant.branch_key, 0))
@@ -54,9 +54,11 @@ class PendingDraws:
                 draw.waiters.append(waiter)
             return True
 
-    def answer(self, heard: Iterable[CreditDrawn | RequestFailed | KeysRevoked | Reload]) -> None:
-        """Wake who waits for what was heard."""
-        for message in heard:
+    def answer(
+        self, messages: Iterable[CreditDrawn | RequestFailed | KeysRevoked | Reload]
+    ) -> None:
+        """Wake the calls that wait for the draws that these messages answer."""
+        for message in messages:
             if isinstance(message, CreditDrawn | RequestFailed):
                 with self._lock:
                     draw = self._forget(message.id)
@@ -65,7 +67,7 @@ class PendingDraws:
                     waiter.notify(status)
 
     def end(self) -> None:
-        """The attachment is gone: nothing that is in flight is answered any more."""
+        """Wake all that wait, because the attachment is gone and will answer no draw."""
         with self._lock:
             self._attachment = None
             draws = list(self._sent.values())
@@ -80,7 +82,7 @@ class PendingDraws:
             return None
         try:
             number = self._attachment.request_draw(grant, need) if self._attachment else 0
-        except LinkError:  # the thread that listens will see it too
+        except LinkError:  # the listening thread gets the same error, and handles it
             number = 0
         if not number:
             return None

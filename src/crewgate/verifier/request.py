@@ -1,7 +1,7 @@
-"""What an embedder asks about becomes a case for the gate, or is refused before it.
+"""Makes a `DecisionRequest` from the arguments of a call, or refuses the call at once.
 
-Decides whose certificate a call came with, and what it is judged by without a token. What a client
-sends raises nothing. The handshake's proof is the caller's word.
+It checks the client certificate, and signs a token if the call has a certificate only. Nothing that
+a client sends raises an exception. The caller's TLS handshake must have verified the certificate.
 """
 
 import operator
@@ -19,7 +19,7 @@ from crewgate.verifier.peer_certificates import PeerCertificates, VerifiedCertif
 MISSING = Denial(Reason.MISSING_TOKEN)
 INVALID = Denial(Reason.INVALID_TOKEN)
 _UNPROVEN = Denial(Reason.BINDING_MISMATCH)
-CHARS = limits.token_bytes_max + 1  # of a longer token, the gate needs only see that it is longer
+CHARS = limits.token_bytes_max + 1  # a longer token is cut to this: the gate refuses it anyway
 
 
 def make_request(
@@ -30,11 +30,11 @@ def make_request(
     peer_certificate: bytes | None,
     cost_micro: int | None = None,
 ) -> DecisionRequest | Denial:
-    """The case of a call; a certificate that is not good is refused whatever the token.
+    """Return the request; a certificate that is not good is refused whatever the token.
 
     Raises:
-        ValueError: `cost_micro` is none that a call can have.
-        TypeError: `cost_micro` is no integer.
+        ValueError: `cost_micro` is negative, or above what any call may cost.
+        TypeError: `cost_micro` is not an integer.
     """
     cost = -1 if cost_micro is None else operator.index(cost_micro)
     if cost_micro is not None and not 0 <= cost <= limits.price_micro_max:
@@ -43,24 +43,24 @@ def make_request(
         )
     try:
         number = policy.numbers.get(tool, UNKNOWN)
-    except TypeError:  # unhashable, and so no name
+    except TypeError:  # not hashable, so not a tool's name
         number = UNKNOWN
     crew = None
     if peer_certificate is not None:
         now = time.time()
-        proven = peers.admit(peer_certificate, policy.table, now)
-        if proven is None:
+        verified = peers.admit(peer_certificate, policy.table, now)
+        if verified is None:
             return _UNPROVEN
         if token is None:
-            request = _by_certificate(policy, proven, number, now)
+            request = _by_certificate(policy, verified, number, now)
             return (
                 structs.replace(request, cost=cost)
                 if isinstance(request, DecisionRequest)
                 else request
             )
-        crew = proven.identity.crew
+        crew = verified.identity.crew
     if isinstance(token, str):
-        # Nothing that "?" stands for is base64url, so it is refused as it should be.
+        # Any other character becomes "?", which is not base64url, so the token is refused.
         token = token[:CHARS].encode("ascii", "replace")
     elif type(token) is not bytes:
         return MISSING if token is None else INVALID
@@ -68,12 +68,12 @@ def make_request(
 
 
 def _by_certificate(
-    policy: LoadedPolicy, proven: VerifiedCertificate, tool: int, now: float
+    policy: LoadedPolicy, verified: VerifiedCertificate, tool: int, now: float
 ) -> DecisionRequest | Denial:
-    """A call without a token: a crossing must lead to the tool's owner."""
+    """Return the request of a call without a token; a crossing must lead to the tool's owner."""
     if tool == UNKNOWN:
         return MISSING
-    signed = policy.crossings.find(proven, policy.policy.tools[tool].owner, now)
+    signed = policy.crossings.find(verified, policy.policy.tools[tool].owner, now)
     if isinstance(signed, SignedToken):
         return DecisionRequest(policy, signed.token, tool, signed.account)
     return MISSING if signed is None else Denial(signed)

@@ -1,7 +1,7 @@
-"""A private table with its own ledger and lessor: everything that a verdict needs, in one process.
+"""A private table with its own ledger and lease client, for tests and single processes.
 
-For tests and single processes: nothing is shared, nothing survives. Draws are made in the call
-itself, under a lock that only calls without a lease take. Knows no tokens.
+Nothing is shared with other processes, and nothing survives this one. A call that needs credit
+draws it itself, under a lock that other calls do not take.
 """
 
 import threading
@@ -23,7 +23,7 @@ from crewgate.leases.lease_client import DrawResult, LeaseClient
 from crewgate.verifier.loaded_policy import DecisionRequest, LoadedPolicy, judge_by, needs_credit
 from crewgate.verifier.waiters import DrawWaiter
 
-# An embedded verifier holds no reservations and nobody else attaches: the least there can be.
+# The smallest possible: the verifier holds no reservations, and no other process attaches.
 _GEOMETRY = Geometry(
     limits.table_branches_default, limits.table_branches_default, limits.table_records_min, 2
 )
@@ -50,7 +50,7 @@ class StandaloneSource:
         return f"<StandaloneSource {self._table!r}>"
 
     def try_fund(self, request: DecisionRequest, denial: Denial) -> Permit | Denial:
-        """Draw what the call lacks, and judge it again."""
+        """Draw what the call lacks, and decide again."""
         grant = denial.grant
         if grant is None:
             return denial
@@ -63,12 +63,13 @@ class StandaloneSource:
                 if status is not DrawResult.GRANTED:
                     return request.after_draw(denial, status)
                 verdict = request.ask()
-                if not needs_credit(verdict):  # else another thread was faster
+                if not needs_credit(verdict):
                     break
+                # Another thread has taken the credit: draw again.
         return verdict
 
     def start_draw(self, request: DecisionRequest, denial: Denial, waiter: DrawWaiter) -> bool:  # noqa: ARG002
-        """False: there is nobody to wait for."""
+        """Return False: every draw ends at once, so there is nothing to wait for."""
         return False
 
     def revoke(self, branch: str, crew: str) -> None:
@@ -77,42 +78,45 @@ class StandaloneSource:
             ids.uuid_bytes(branch)
         except ValueError as error:
             raise RefusedError(f"not a branch id: {error}") from error
-        whose = self._whose(branch, crew)
-        key, owner = ids.branch_key(whose.name, branch), ids.crew_key(whose.name)
+        policy = self._crew_of(branch, crew)
+        key, owner = ids.branch_key(policy.name, branch), ids.crew_key(policy.name)
         with self._lock:
             wall, boot_ns = _clocks()
             before = limits.time_seconds_max
-            most = min(whose.live_revocations_max, _GEOMETRY.revocations // 2)
-            if not self._table.is_revoked(key) and self._table.revocations_of(owner) >= most:
+            share = min(policy.live_revocations_max, _GEOMETRY.revocations // 2)
+            if not self._table.is_revoked(key) and self._table.revocations_of(owner) >= share:
                 key, before = owner, int(wall) + limits.leeway_seconds
             life = limits.revocation_seconds
             self._table.revoke(key, owner, before, life, int(wall), boot_ns)
-            self._lease_client.close(ids.branch_key(whose.name, branch))
+            self._lease_client.close(ids.branch_key(policy.name, branch))
 
     def close(self) -> None:
-        """From now on everything is refused; the memory goes with the last permit."""
+        """Refuse all calls from now on; the last permit frees the table's memory."""
         self.judge = self.judge.closed()
 
     def after_fork(self) -> None:
-        """In the child: a copy of the budgets would spend them twice."""
+        """In the child: refuse to decide, because a copy of the budgets could be spent twice."""
         self.judge = msgspec.structs.replace(self.judge, decide=_forked)
         self._lock = threading.Lock()
 
-    def _whose(self, branch: str, crew: str) -> CrewPolicy:
+    def _crew_of(self, branch: str, crew: str) -> CrewPolicy:
         crews = self.judge.policy.crews
         names = [each.name for each in crews]
         if not crew:
             seen = [n for n in names if self._table.find(ids.branch_key(n, branch)) >= 0]
             possible = seen or names
             if len(possible) != 1:
-                raise RefusedError(f"whose branch is {branch}? say crew=; there are: {possible}")
+                raise RefusedError(
+                    f"branch {branch} may belong to several crews: pass crew=, one of: "
+                    f"{', '.join(possible)}"
+                )
             crew = possible[0]
         if crew not in names:
-            raise RefusedError(f"no crew {crew!r}; there are: {', '.join(names)}")
+            raise RefusedError(f"no crew {crew!r}; the crews are: {', '.join(names)}")
         return crews[names.index(crew)]
 
     def _tidy(self, wall: float, boot_ns: int) -> None:
-        """Forget a little of what has expired, at most once a second."""
+        """Reclaim a few expired records, at most once a second."""
         now = time.monotonic()
         if now - self._tidied >= 1:
             self._tidied = now
@@ -124,13 +128,13 @@ def _clocks() -> tuple[float, int]:
 
 
 def _forked(
-    token: bytes,  # noqa: ARG001 - as a gate is asked
+    token: bytes,  # noqa: ARG001 - the signature of `Decide`
     tool: int,  # noqa: ARG001 - the same
     *,
     peer_crew: str | None = None,  # noqa: ARG001 - the same
     price: int = -1,  # noqa: ARG001 - the same
 ) -> NoReturn:
     raise ForkedError(
-        "a standalone verifier is of the process that made it: make one in the child as well, or "
-        "use Verifier.from_config, whose budgets are shared"
+        "a standalone verifier works only in the process that made it: make another one in the "
+        "child, or use Verifier.from_config, whose budgets are shared"
     )

@@ -1,10 +1,10 @@
-"""The verifier: from a token and a tool's name to `Permit` or `Denial`, in the caller's process.
+"""`Verifier` turns a token and a tool's name into a `Permit` or a `Denial`, in this process.
 
-Decides nothing itself: the gate judges, a source (attached or standalone) brings credit. Knows no
-requests, and imports no event loop.
+The gate decides; a source (attached or standalone) provides the gate and credit. No event loop is
+imported.
 
-Whatever a client sends, and whatever fails (the agent, the ledger, the configuration), is a
-`Denial`. An exception is a mistake of the program that asks, or comes from its own `sink`.
+A bad token is a `Denial`, and so is a failure of the agent, the ledger or the configuration. An
+exception means a mistake of the calling program, or was raised by its own `sink`.
 """
 
 import os
@@ -33,7 +33,7 @@ DecisionCallback = Callable[[str, Permit | Denial], object]
 
 
 class Verifier:
-    """Judges calls; made by `from_config` or `standalone`. Safe to use from many threads.
+    """Authorizes calls; made by `from_config` or `standalone`. Safe to use from many threads.
 
     A permit's price is charged with the verdict: its `settle` may lower the charge once, its
     `release` returns it, and `with permit:` leaves it as it is.
@@ -53,8 +53,8 @@ class Verifier:
     def from_config(path: str | Path, *, sink: DecisionCallback | None = None) -> "Verifier":
         """Attach to the table of this machine's agent, which serves the configuration at `path`.
 
-        The verifier follows in the background what happens later: the agent ends or is replaced,
-        the configuration changes. While it must, it refuses calls.
+        In the background the verifier attaches again if the agent restarts, and reloads the
+        configuration if it changes. It refuses calls while it cannot decide them.
 
         Raises:
             ConfigurationError: The configuration, or a file that it names, cannot be used.
@@ -71,10 +71,10 @@ class Verifier:
         crews: Mapping[str, Mapping[str, object]],
         sink: DecisionCallback | None = None,
     ) -> "StandaloneVerifier":
-        """A verifier with a private table, for tests and single processes.
+        """Make a verifier with a private table, for tests and single processes.
 
         Args:
-            audience: What tokens must be meant for.
+            audience: The audience (`aud`) that tokens must have.
             tools: The price of each tool by its name, in credits as decimal text ("0.01"); or
                 {"price": ..., "owner": a crew}.
             crews: By name, {"issuer": ..., "keys": the JWKS as a dict, "tools": patterns}, and the
@@ -84,7 +84,7 @@ class Verifier:
             sink: See `Verifier`.
 
         Raises:
-            ConfigurationError: Something given cannot be used; the text names all of it.
+            ConfigurationError: An argument cannot be used; the text lists every mistake.
         """
         source = StandaloneSource(policy_from_arguments(audience, tools, crews))
         return StandaloneVerifier(source, sink)
@@ -100,12 +100,12 @@ class Verifier:
 
     @property
     def audience(self) -> str:
-        """What tokens must be meant for."""
+        """The audience (`aud`) that tokens must have."""
         return self._source.judge.policy.audience
 
     @property
     def issuers(self) -> tuple[str, ...]:
-        """Whose tokens are accepted."""
+        """The issuers (`iss`) whose tokens are accepted."""
         crews = self._source.judge.policy.crews
         return tuple(crew.issuer for crew in crews if not is_account(crew.name))
 
@@ -117,15 +117,15 @@ class Verifier:
         peer_certificate: bytes | None = None,
         cost_micro: int | None = None,
     ) -> Permit | Denial:
-        """The verdict, without waiting.
+        """Return the verdict without waiting.
 
-        If the branch's lease is empty, the answer is Denial(BUDGET_UNAVAILABLE, retry=True), and a
+        If the branch's lease is empty, the verdict is Denial(BUDGET_UNAVAILABLE, retry=True), and a
         draw has been started; a standalone verifier draws in the call itself.
 
         THE TLS HANDSHAKE MUST HAVE VERIFIED THE CHAIN OF `peer_certificate` AGAINST THE INTERNAL
         CA, AND NO OTHER, AND THAT THE CLIENT HOLDS ITS KEY (`ssl.CERT_REQUIRED` or `CERT_OPTIONAL`,
-        `load_verify_locations` of that root alone, `getpeercert(binary_form=True)`): nothing here
-        can tell a certificate from one that anybody has written.
+        `load_verify_locations` of that root alone, `getpeercert(binary_form=True)`): the verifier
+        itself cannot detect a forged certificate.
 
         Args:
             token: The compact token as the client sent it; None if it sent none.
@@ -133,8 +133,8 @@ class Verifier:
             peer_certificate: The DER of the client's certificate on the connection that the call
                 came over. A tool of another crew needs one of the caller's crew. It must be for
                 clients, speak for an orchestrator, be valid now, and not be revoked, nor its
-                orchestrator; else the answer is Denial(BINDING_MISMATCH), whatever the token.
-                Without a token, an attached verifier judges by the certificate alone if a
+                orchestrator; else the verdict is Denial(BINDING_MISMATCH), whatever the token.
+                Without a token, an attached verifier decides by the certificate alone if a
                 [[crossing]] leads to the tool's owner.
             cost_micro: Micro-credits that this call costs at most, instead of the tool's price (its
                 `max` if the price is a table). They are charged; the permit's `settle` returns
@@ -142,7 +142,7 @@ class Verifier:
 
         Raises:
             ValueError: `cost_micro` is negative, or above what any call may cost.
-            TypeError: `cost_micro` is no integer.
+            TypeError: `cost_micro` is not an integer.
             ForkedError: This is a child of the process that made the standalone verifier.
         """
         if peer_certificate is not None or cost_micro is not None:
@@ -150,13 +150,13 @@ class Verifier:
         source = self._source
         policy = source.judge
         if type(token) is str:
-            # Nothing that "?" stands for is base64url, so it is refused as it should be.
+            # Any other character becomes "?", which is not base64url, so the token is refused.
             token = token[:CHARS].encode("ascii", "replace")
         elif type(token) is not bytes:
             return self._report(tool, MISSING if token is None else INVALID)
         try:
             number = policy.numbers.get(tool, UNKNOWN)
-        except TypeError:  # unhashable, and so no name
+        except TypeError:  # not hashable, so not a tool's name
             number = UNKNOWN
         verdict = policy.decide(token, number)
         if type(verdict) is Denial and verdict.retry:
@@ -173,7 +173,7 @@ class Verifier:
         peer_certificate: bytes | None = None,
         cost_micro: int | None = None,
     ) -> Permit | Denial:
-        """The verdict as of `decide`, but a call that lacks credit waits for it.
+        """Return the verdict like `decide`, but wait if the call lacks credit.
 
         It waits as long as a draw is under way, at most `[limits] credit_wait_seconds_max` (2 s),
         and not at all while the ledger does not answer.
@@ -196,7 +196,7 @@ class Verifier:
         peer_certificate: bytes | None = None,
         cost_micro: int | None = None,
     ) -> Permit | Denial:
-        """The verdict as of `admit`, for threads: a call that lacks credit blocks its thread.
+        """Return the verdict like `admit`, for threads: block if the call lacks credit.
 
         Raises:
             ValueError, TypeError, ForkedError: As `decide`.
@@ -208,16 +208,16 @@ class Verifier:
         return self._report(tool, admission.verdict)
 
     def peer_revoked(self, peer_certificate: bytes) -> bool:
-        """Whether a certificate (DER), or its orchestrator, has been revoked.
+        """Return whether a certificate (DER), or its orchestrator, has been revoked.
 
-        If so, end a long call whose connection showed it, and close the connection: the permit
-        knows of its token only.
+        If so, end a long call that came over a connection with this certificate, and close the
+        connection: `Permit.revoked` is about the token only.
         """
         found = self._peers.find(peer_certificate)
         return found is not None and found.is_revoked(self._source.judge.table)
 
     def close(self) -> None:
-        """Refuse everything from now on, and let go of table, connection and thread."""
+        """Refuse all calls from now on, and release table, connection and thread."""
         self._source.close()
 
     def _decide(self, tool: str, request: DecisionRequest | Denial) -> Permit | Denial:
@@ -248,21 +248,21 @@ class Verifier:
             self._sink(tool, verdict)
         except BaseException:
             if isinstance(verdict, Permit):
-                with suppress(AlreadySettledError):  # the sink has its permit too
+                with suppress(AlreadySettledError):  # the sink may have settled the permit
                     verdict.release()
             raise
         return verdict
 
 
 class StandaloneVerifier(Verifier):
-    """A verifier with a table of its own, which nobody else can revoke in. See `standalone`."""
+    """A verifier with a private table, so only it can revoke there. See `Verifier.standalone`."""
 
     def __init__(self, source: StandaloneSource, sink: DecisionCallback | None = None) -> None:
         super().__init__(source, sink)
         self._standalone = source
 
     def revoke(self, branch: str, *, crew: str = "") -> None:
-        """Revoke a branch and all below it, seen or unseen.
+        """Revoke a branch and all branches below it, even if they have made no call yet.
 
         If the crew has used up its share of revocations, all its tokens that were issued before now
         are revoked instead.
@@ -273,7 +273,7 @@ class StandaloneVerifier(Verifier):
                 crews.
 
         Raises:
-            RefusedError: `branch` is no UUID text, there is no such crew, or the branch may be of
+            RefusedError: `branch` is not a UUID, there is no such crew, or the branch may belong to
                 several crews.
             TableFullError: The table has no room for another revocation.
         """

@@ -1,7 +1,7 @@
-"""How one call waits for another thread's word: in a thread, under asyncio, or under Trio.
+"""Lets a call wait for a draw that another thread completes: in a thread, under asyncio or Trio.
 
-Imports neither event loop: whoever runs in one has imported it. A wait may end early or late, so
-whoever waited looks again; a word that comes when nobody waits any more is lost.
+Neither event loop is imported: a caller that runs in one has imported it already. A wait may end
+early or late, so the caller must decide again after it. A late notification has no effect.
 """
 
 import sys
@@ -13,16 +13,19 @@ from crewgate.leases.branch_opening import DrawResult
 
 
 class DrawWaiter(Protocol):
-    """Rung once, from any thread; `status` says how the draw ended, None for not at all."""
+    """Waits for one notification, from any thread.
+
+    `status` says how the draw ended; None if it has not.
+    """
 
     status: DrawResult | None
 
     def notify(self, status: DrawResult | None) -> None:
-        """Wake who waits."""
+        """Set `status` and wake the call that waits."""
 
 
 class AttachmentArrival:
-    """Who waits for the first attachment of a process, from any thread; over once, for good."""
+    """The calls that wait for the first attachment of a process. It ends once; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,14 +33,14 @@ class AttachmentArrival:
         self._is_over = False
 
     def await_with(self, waiter: DrawWaiter) -> bool:
-        """Have `waiter` rung when it is over; False if it is."""
+        """Have `end` notify `waiter`; return False if it is over already."""
         with self._lock:
             if not self._is_over:
                 self._waiters.append(waiter)
             return not self._is_over
 
     def end(self, status: DrawResult | None) -> None:
-        """Ring all of them. GRANTED: judge again, now there is whom to ask; None: in vain."""
+        """Notify all waiters: GRANTED if the process has attached, None if it could not."""
         with self._lock:
             self._is_over = True
             waiters, self._waiters = self._waiters, []
@@ -46,80 +49,80 @@ class AttachmentArrival:
 
 
 class ThreadWaiter:
-    """Waits in a thread of its own."""
+    """Blocks the calling thread."""
 
     def __init__(self) -> None:
         self.status: DrawResult | None = None
-        self._rung = threading.Event()
+        self._notified = threading.Event()
 
     def notify(self, status: DrawResult | None) -> None:
-        """Wake the thread."""
+        """Set `status` and wake the thread."""
         self.status = status
-        self._rung.set()
+        self._notified.set()
 
     def wait(self, seconds: float) -> None:
-        """Until rung, at most `seconds`."""
-        self._rung.wait(seconds)
+        """Wait until notified, for at most `seconds`."""
+        self._notified.wait(seconds)
 
 
 class TrioWaiter:
-    """Waits as a Trio task."""
+    """Blocks the calling Trio task."""
 
     def __init__(self, trio: Any) -> None:  # noqa: ANN401 - the module, not imported here
         self.status: DrawResult | None = None
         self._trio = trio
-        self._rung = trio.Event()
+        self._notified = trio.Event()
         self._token = trio.lowlevel.current_trio_token()
 
     def notify(self, status: DrawResult | None) -> None:
-        """Wake the task, wherever its loop runs."""
+        """Set `status` and wake the task, from any thread."""
         self.status = status
         with suppress(self._trio.RunFinishedError):
-            self._token.run_sync_soon(self._rung.set)
+            self._token.run_sync_soon(self._notified.set)
 
     async def wait(self, seconds: float) -> None:
-        """Until rung, at most `seconds`."""
+        """Wait until notified, for at most `seconds`."""
         with self._trio.move_on_after(seconds):
-            await self._rung.wait()
+            await self._notified.wait()
 
 
 class AsyncioWaiter:
-    """Waits as an asyncio task."""
+    """Blocks the calling asyncio task."""
 
     def __init__(self, asyncio: Any) -> None:  # noqa: ANN401 - the module, not imported here
         self.status: DrawResult | None = None
         self._asyncio = asyncio
         self._loop = asyncio.get_running_loop()
-        self._rung = self._loop.create_future()
+        self._notified = self._loop.create_future()
 
     def notify(self, status: DrawResult | None) -> None:
-        """Wake the task, wherever its loop runs."""
+        """Set `status` and wake the task, from any thread."""
         self.status = status
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._set)
 
     async def wait(self, seconds: float) -> None:
-        """Until rung, at most `seconds`."""
-        await self._asyncio.wait((self._rung,), timeout=seconds)
+        """Wait until notified, for at most `seconds`."""
+        await self._asyncio.wait((self._notified,), timeout=seconds)
 
     def _set(self) -> None:
-        if not self._rung.done():
-            self._rung.set_result(None)
+        if not self._notified.done():
+            self._notified.set_result(None)
 
 
 def running_trio() -> Any:  # noqa: ANN401 - the module, not imported here
-    """The module `trio` if the caller is a task of it, else None."""
+    """Return the module `trio` if the caller runs in a Trio task, else None."""
     trio = sys.modules.get("trio")
-    # `in_trio_run` would also be true for asyncio code that hosts Trio as its guest.
+    # `in_trio_run` would also be true for asyncio code that hosts Trio in guest mode.
     is_task = getattr(getattr(trio, "lowlevel", None), "in_trio_task", None)
     return trio if is_task is not None and is_task() else None
 
 
 def task_waiter() -> TrioWaiter | AsyncioWaiter:
-    """A waiter for the running task.
+    """Return a waiter for the running task.
 
     Raises:
-        RuntimeError: No task of asyncio or Trio is running.
+        RuntimeError: Neither an asyncio task nor a Trio task is running.
     """
     trio = running_trio()
     if trio is not None:

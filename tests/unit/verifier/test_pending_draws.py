@@ -45,7 +45,7 @@ def drawn(number: int, status: DrawStatus = "granted") -> CreditDrawn:
 
 
 def rung(waiter: ThreadWaiter) -> bool:
-    return waiter._rung.is_set()
+    return waiter._notified.is_set()
 
 
 def test_calls_of_one_branch_share_one_draw(agent: Agent, draws: PendingDraws) -> None:
