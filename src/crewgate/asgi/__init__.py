@@ -1,4 +1,4 @@
-"""Middleware for an ASGI application that is a tool's own server: each call needs a verdict.
+"""ASGI middleware for the server of a tool: authorizes each call before the application runs.
 
 It asks a `Verifier`, settles the permit when the response ends, and cancels the application when
 the branch of the call is revoked.

@@ -1,8 +1,8 @@
-"""Runs an application so that it can be cut, under asyncio or Trio, whichever is running.
+"""Runs an application until it ends or must be cancelled, under asyncio or Trio.
 
-Decides when to look whether the call must end; how that is told to the client is decided
-elsewhere. Imports no event loop: the server has imported its own. The application runs in the
-task of the server's call, so whatever it expects of that task holds.
+It checks at intervals whether the call must end. It imports no event loop: the server has imported
+its own. The application runs in the task in which the server called it, so that context variables
+and cancellation work as without the middleware.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,9 +15,9 @@ CancellableWork = Callable[[], Awaitable[None]]
 
 
 async def run_until(work: CancellableWork, is_over: Callable[[], bool]) -> None:
-    """Run `work` to its end, or cancel it soon after `is_over` became true.
+    """Run `work` to its end, or cancel it soon after `is_over` becomes true.
 
-    What it raises is raised, also if it was cancelled and raised something else instead.
+    An exception of `work` is raised, even if it was cancelled and raised that instead.
     """
     trio = running_trio()
     if trio is not None:
@@ -38,33 +38,33 @@ async def _under_trio(trio: Any, work: CancellableWork, is_over: Callable[[], bo
         nursery.start_soon(watch)
         try:
             await work()
-        except Exception as error:  # noqa: BLE001 - raised below, outside of the nursery
+        except Exception as error:  # noqa: BLE001 - raised below, outside the nursery
             failed.append(error)
         nursery.cancel_scope.cancel()
     if failed:
-        # Carried out by hand, so that it arrives as itself and not in a group.
+        # Inside the nursery it would be wrapped in an exception group.
         raise failed[0]
 
 
 async def _under_asyncio(work: CancellableWork, is_over: Callable[[], bool]) -> None:
-    import asyncio  # noqa: PLC0415 - the server has imported it, a Trio server has not
+    import asyncio  # noqa: PLC0415 - under Trio it may not be imported
 
     loop = asyncio.get_running_loop()
-    # A timeout without a time: the one thing of asyncio that can cancel the running task and
-    # tell its own cancellation from everybody else's.
+    # A timeout without a deadline: only this can cancel the running task and tell its own
+    # cancellation from any other.
     scope = asyncio.timeout(None)
     timer: asyncio.TimerHandle | None = None
 
-    def look() -> None:
+    def check() -> None:
         nonlocal timer
         if is_over():
             scope.reschedule(loop.time())
         else:
-            timer = loop.call_later(limits.revocation_look_seconds, look)
+            timer = loop.call_later(limits.revocation_look_seconds, check)
 
     try:
         async with scope:
-            look()
+            check()
             await work()
     except TimeoutError:
         if not scope.expired():

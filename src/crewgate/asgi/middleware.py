@@ -1,8 +1,8 @@
-"""Guards a tool server of one's own: every request is judged before the application sees it.
+"""`CrewgateMiddleware` authorizes every request before the application sees it.
 
-Refuses as the gateway refuses, and cuts an answer whose branch is revoked or whose token has
-ended. Pure ASGI 3, under asyncio and Trio. Takes nothing away from a request: the application is
-the tool, so what the client sent was meant for it.
+It refuses calls like the gateway does, and ends a response whose branch is revoked or whose token
+has expired. It is plain ASGI 3, for asyncio and Trio. Requests reach the application unchanged,
+with their token: the application is the tool.
 """
 
 import logging
@@ -42,22 +42,22 @@ class CrewgateMiddleware:
 
     The application finds the permit as `scope["crewgate"]`, and as `request.state.crewgate` in
     Starlette and FastAPI. It may settle the permit at a lower cost, or release it; otherwise the
-    price stands. Once its call is cut, its `send` raises ConnectionAbortedError. WebSockets are
-    refused.
+    full price is charged. Once its call has been ended, its `send` raises ConnectionAbortedError.
+    WebSockets are refused.
 
-    If the server offers the ASGI TLS extension, a call is judged with the client's certificate, as
+    If the server offers the ASGI TLS extension, the client's certificate is checked as well, as
     `Verifier.decide` says: the server must verify clients against the internal CA, and no other.
 
     Args:
         app: The application, ASGI 3.
-        verifier: What judges; the caller closes it.
+        verifier: The verifier that decides; the caller closes it.
         tool: The tool's name; or names by route, {"POST /search": "search.web"}, as in a
-            configuration file; or a function from the scope to a name, None for no such tool.
+            configuration file; or a function from the scope to a name, or to None for no tool.
         carriers: The names of the header fields that may hold the token: "authorization",
             "x-api-key", …
 
     Raises:
-        ConfigurationError: `tool` has a route that cannot be used, or two for one request.
+        ConfigurationError: `tool` has a route that cannot be used, or two for the same request.
     """
 
     def __init__(
@@ -78,12 +78,12 @@ class CrewgateMiddleware:
         return f"<CrewgateMiddleware {self._verifier!r} branches={len(self._ends)}>"
 
     async def __call__(self, scope: Scope, receive: ASGIReceive, send: ASGISend) -> None:
-        """Serve one connection of the server's: a request, or the application's lifespan.
+        """Serve one request, or the application's lifespan.
 
         Raises:
-            StreamTerminatedError: The call was cut in the middle of its answer, so that the server
+            StreamTerminatedError: The call was ended in the middle of its response, so the server
                 must end the connection.
-            NotImplementedError: The connection is of a type that nobody can judge.
+            NotImplementedError: The scope is of a type that cannot be authorized.
         """
         if scope["type"] == "http":
             await self._request(scope, receive, send)
@@ -93,7 +93,7 @@ class CrewgateMiddleware:
             await receive()
             await send({"type": "websocket.close", "code": _VIOLATION})
         else:
-            raise NotImplementedError(f"a connection of type {scope['type']!r} cannot be judged")
+            raise NotImplementedError(f"a scope of type {scope['type']!r} cannot be authorized")
 
     async def _request(self, scope: Scope, receive: ASGIReceive, send: ASGISend) -> None:
         request, metadata = os.urandom(16), _metadata_url(scope)
@@ -123,7 +123,7 @@ class CrewgateMiddleware:
         with verdict:
             call = _Call(verdict, self._ends, request, metadata, asked)
             if peer is not None:
-                call.is_cut_off = partial(self._verifier.peer_revoked, peer)
+                call.is_peer_revoked = partial(self._verifier.peer_revoked, peer)
             await call.run(self._app, scope, receive, send)
 
     def _token(self, headers: list[HeaderField], query: bytes) -> bytes | Reason:
@@ -133,7 +133,10 @@ class CrewgateMiddleware:
 
 
 class _Call:
-    """A permitted call. Its branch's newest token says when it ends (`ends`: calls, exp)."""
+    """A permitted call; it ends when the newest token of its branch expires.
+
+    `ends` has the number of calls and the latest `exp` for each branch key.
+    """
 
     def __init__(
         self,
@@ -149,7 +152,8 @@ class _Call:
         self._metadata = metadata
         self._asked = asked
         self._why: Reason | None = None
-        self.is_cut_off: Callable[[], bool] = lambda: False  # its connection's certificate revoked
+        # Whether the client certificate of its connection is revoked.
+        self.is_peer_revoked: Callable[[], bool] = lambda: False
 
     async def run(
         self, app: ASGIApplication, scope: Scope, receive: ASGIReceive, send: ASGISend
@@ -157,18 +161,18 @@ class _Call:
         """Run the application.
 
         Raises:
-            StreamTerminatedError: Its answer had to be torn off.
+            StreamTerminatedError: Its response had to be broken off.
         """
         response = CuttableResponse(send, self._is_over)
         state = {**scope.get("state", {}), "crewgate": self._permit}
-        judged = {**scope, "crewgate": self._permit, "state": state}
+        app_scope = {**scope, "crewgate": self._permit, "state": state}
         self._enter()
         try:
-            await run_until(lambda: app(judged, receive, response.send), self._is_over)
+            await run_until(lambda: app(app_scope, receive, response.send), self._is_over)
         except Exception:
             if self._why is None:
                 raise
-            _log.debug("the application ended a call that was cut by raising", exc_info=True)
+            _log.debug("the application raised after its call had been ended", exc_info=True)
         finally:
             self._leave()
         if self._why is not None:
@@ -177,16 +181,16 @@ class _Call:
             )
 
     def _is_over(self) -> bool:
-        """Must the call end? Once it must, it stays so."""
+        """Return whether the call must end; once true, always true."""
         if self._why is None:
-            if self._permit.revoked or self.is_cut_off():
+            if self._permit.revoked or self.is_peer_revoked():
                 self._why = Reason.BRANCH_REVOKED
             elif time.time() >= self._ends[self._permit.grant.branch_key][1]:
                 self._why = Reason.TOKEN_EXPIRED
         return self._why is not None
 
     def _enter(self) -> None:
-        """A token of the branch extends all its calls."""
+        """Count the call; its token may extend the other calls of its branch."""
         grant = self._permit.grant
         calls = self._ends.setdefault(grant.branch_key, [0, 0])
         calls[0] += 1
@@ -200,13 +204,13 @@ class _Call:
 
 
 async def _discard(scope: Scope, receive: ASGIReceive) -> None:
-    """Read the body of a refused request, within bounds, so that its client hears the answer.
+    """Read the body of a refused request, within limits, so that its client gets the response.
 
-    Servers that close on an unread body reset the connection, and the answer with it; Hypercorn
-    also holds up all other streams of an HTTP/2 connection.
+    A server that closes with an unread body resets the connection, and the response is lost;
+    Hypercorn also blocks all other streams of an HTTP/2 connection.
     """
     if any(bytes(name) == b"expect" for name, _ in scope["headers"]):
-        return  # to read would be to ask for the body
+        return  # reading would have the server ask for the body (100 Continue)
     until = time.monotonic() + limits.linger_seconds_max
 
     async def read() -> None:
@@ -221,7 +225,7 @@ async def _discard(scope: Scope, receive: ASGIReceive) -> None:
 
 
 def _metadata_url(scope: Scope) -> bytes:
-    """Where the client finds the document of RFC 9728; empty for a Host that is none."""
+    """Return the URL of the protected resource metadata (RFC 9728); empty if Host is not valid."""
     hosts = [bytes(value) for name, value in scope["headers"] if bytes(name) == b"host"]
     if len(hosts) != 1 or not _AUTHORITY.fullmatch(hosts[0]):
         return b""

@@ -1,7 +1,7 @@
-"""An application's answer on its way to the server: how far it is, and how it can be cut.
+"""Tracks an application's response to the server, so that it can be ended early.
 
-Decides what may still be said to the client. Passes every message on unchanged, and nothing more
-once the call is over. Knows no event loop.
+Every message passes unchanged; after the end of the call none does. `CuttableResponse.terminate`
+decides what the client can still be told.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from crewgate.errors import StreamTerminatedError
 
 
 class CuttableResponse:
-    """Stands between an application and the server's `send`."""
+    """A wrapper of the server's `send` for one application call."""
 
     def __init__(self, send: ASGISend, is_over: Callable[[], bool]) -> None:
         self.started = False
@@ -25,7 +25,7 @@ class CuttableResponse:
         self._streams_events = False
         self._trailers = False
         self._between_events = True
-        self._torn = False  # a message was cut while it was being sent
+        self._is_sending = False  # stays True if a message was cancelled halfway
 
     async def send(self, message: ASGIMessage) -> None:
         """The application's `send`.
@@ -34,33 +34,35 @@ class CuttableResponse:
             ConnectionAbortedError: The call is over (an OSError).
         """
         if self._is_over():
-            raise ConnectionAbortedError("the branch of this call is dead: nothing more is sent")
+            raise ConnectionAbortedError(
+                "the call has been ended: nothing more is sent to its client"
+            )
         self._note(message)
-        self._torn = True
+        self._is_sending = True
         await self._send(message)
-        self._torn = False
+        self._is_sending = False
 
     async def terminate(
         self, kind: ProblemType, request: bytes, challenge: bytes, asked: Iterable[HeaderField]
     ) -> None:
-        """Tell the client why its call ends, in whatever way is still open.
+        """Tell the client why its call ends, if the state of the response still allows that.
 
-        If none is, the server must end the connection, which an ASGI application can only ask for
-        by failing. (Hypercorn 0.18 ends no HTTP/2 stream then: no more data comes, and the client's
-        own timeout ends its wait.)
+        If it does not, the server must end the connection; an ASGI application can request that
+        only by raising. (Hypercorn 0.18 does not end an HTTP/2 stream then: no more data arrives,
+        and the client waits until its own timeout.)
 
         Raises:
-            StreamTerminatedError: No way is open.
+            StreamTerminatedError: The client cannot be told any more.
         """
         if self.ended:
             return
         if not self.started:
             await answer(self._send, kind, request, challenge, asked=asked)
-        elif self._streams_events and self._between_events and not self._torn:
+        elif self._streams_events and self._between_events and not self._is_sending:
             last = {"type": "http.response.body", "body": event(kind, request), "more_body": False}
             await self._send(last)
         else:
-            raise StreamTerminatedError(f"{kind.title}: its answer was cut")
+            raise StreamTerminatedError(f"{kind.title}: the response was ended early")
 
     def _note(self, message: ASGIMessage) -> None:
         what = message["type"]
@@ -92,15 +94,15 @@ async def answer(
     scope: str = "",
     head: bool = False,
 ) -> None:
-    """Answer with a problem, in the words of the gateway; `asked` are the request's fields."""
-    said = refusal(kind, request, denial, asked=asked, metadata=metadata, scope=scope)
-    await respond(send, *said, head=head)
+    """Answer with a problem like the gateway; `asked` are the request's header fields."""
+    reply = refusal(kind, request, denial, asked=asked, metadata=metadata, scope=scope)
+    await respond(send, *reply, head=head)
 
 
 async def respond(
     send: ASGISend, status: int, headers: list[HeaderField], body: bytes, *, head: bool = False
 ) -> None:
-    """A whole answer; `head` leaves the body out (RFC 9110, section 9.3.2)."""
+    """Send a whole response; `head` leaves the body out (RFC 9110, section 9.3.2)."""
     length = (b"content-length", str(len(body)).encode())
     start = {"type": "http.response.start", "status": status, "headers": [*headers, length]}
     await send(start)
@@ -108,7 +110,7 @@ async def respond(
 
 
 def _are_events(headers: Iterable[Iterable[bytes]]) -> bool:
-    """A stream of server-sent events that is not compressed."""
-    said = {bytes(name).lower(): bytes(value) for name, value in headers}
-    events = said.get(b"content-type", b"").lower().startswith(b"text/event-stream")
-    return events and b"content-encoding" not in said and b"content-length" not in said
+    """Return whether the headers are those of an uncompressed stream of server-sent events."""
+    fields = {bytes(name).lower(): bytes(value) for name, value in headers}
+    events = fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
+    return events and b"content-encoding" not in fields and b"content-length" not in fields

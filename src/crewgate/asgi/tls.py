@@ -1,7 +1,7 @@
-"""The certificate that a client has shown to an ASGI server, as the TLS extension tells it.
+"""Reads the client certificate from the ASGI TLS extension.
 
-https://asgi.readthedocs.io/en/latest/specs/tls.html. Decides nothing about it: the server must have
-verified it, and says so by `client_cert_error`.
+https://asgi.readthedocs.io/en/latest/specs/tls.html. The server must have verified the certificate;
+if that failed, it sets `client_cert_error`.
 """
 
 import ssl
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from crewgate import limits
 from crewgate.core.http import Scope
 
-_NONE_AT_ALL = b""  # reads as no certificate, and so is refused
+_UNREADABLE = b""  # not a certificate, so every verdict refuses it
 
 
 def certificate_of(scope: Scope) -> bytes | None:
-    """The leaf's DER; None where the server tells of none, or could not verify it.
+    """Return the DER of the client's certificate; None if there is none or it was not verified.
 
-    What it tells and is no PEM comes back as no certificate at all, which every verdict refuses:
-    something was shown, and nobody knows what.
+    If the server passes something that is not PEM, return bytes that every verdict refuses: the
+    client did send a certificate, and it cannot be checked.
     """
     extension = (scope.get("extensions") or {}).get("tls")
     if not isinstance(extension, Mapping) or extension.get("client_cert_error"):
@@ -29,4 +29,4 @@ def certificate_of(scope: Scope) -> bytes | None:
         text = str(leaf)[: 2 * limits.certificate_bytes_max]
         return ssl.PEM_cert_to_DER_cert(text.strip())
     except ValueError:  # binascii.Error is one
-        return _NONE_AT_ALL
+        return _UNREADABLE

@@ -1,7 +1,6 @@
-"""Which tool a request means: one name, a table of routes, or the application's own function.
+"""Finds the tool of a request: by one name, a table of routes, or the application's function.
 
-Routes are those of the gateway (`core/policy/routing`), judged on the path that the application
-will see.
+Routes work as in the gateway (`core/policy/routing`), on the path that the application will see.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,10 +16,10 @@ NONE = ""  # no tool has this name, so it is refused as unknown
 
 
 def tool_of(tool: ToolSelector) -> ToolOf:
-    """A function from an ASGI scope to a tool's name.
+    """Return a function from an ASGI scope to a tool's name.
 
     Raises:
-        ConfigurationError: A route cannot be used, or two have the same requests.
+        ConfigurationError: A route cannot be used, or two routes match the same request.
     """
     if isinstance(tool, str):
         return lambda _: tool
@@ -30,7 +29,7 @@ def tool_of(tool: ToolSelector) -> ToolOf:
 
 
 def _routed(table: Mapping[str, str]) -> ToolOf:
-    """From {"POST /search": "search.web"}; paths as in a configuration file."""
+    """Return the function for a table such as {"POST /search": "search.web"}."""
     names = list(table.values())
     try:
         router = Router([_route(line, name) for line, name in table.items()])
@@ -40,7 +39,8 @@ def _routed(table: Mapping[str, str]) -> ToolOf:
     def find(scope: Scope) -> str:
         path = scope["path"]
         if "%" in path:
-            return NONE  # the server has decoded it: once more would be another path than is served
+            # The server has decoded the path: decoding it again would give another path.
+            return NONE
         index = router.find(scope["method"].encode("latin-1"), path.encode("utf-8", "replace"))
         return names[index] if index >= 0 else NONE
 
