@@ -1,7 +1,7 @@
-"""The `crewgate` command: its subcommands by name, each imported only when it runs.
+"""The `crewgate` command and its table of subcommands, each imported only when it runs.
 
-Decides how errors look: one line on standard error and exit status 2, for whatever a person could
-have typed or configured otherwise. Knows no subcommand but its name and summary.
+An error that a person can mend is one line on standard error, with exit status 2. The module knows
+only the name and the summary of a subcommand.
 """
 
 import sys
@@ -11,38 +11,38 @@ from typing import Any, NoReturn
 try:
     import click
 except ImportError:
-    sys.exit("crewgate: the commands need more than the library: pip install 'crewgate[gateway]'")
+    sys.exit("crewgate: the commands need further packages: pip install 'crewgate[gateway]'")
 
 from crewgate.cli.options import with_program_name
 from crewgate.errors import CrewgateError
 from crewgate.runtime.durable_files import describe
 from crewgate.runtime.memory_protection import keep_memory_private
 
-# In the order in which a newcomer meets them; the summaries stand here so that `--help` is fast.
+# A newcomer meets the commands in this order. The summaries are here so that `--help` is fast.
 COMMANDS = {
-    "init": "Write a configuration, certificates and keys to start with.",
-    "check": "Say what is wrong with a configuration and the files that it names.",
-    "serve": "Run the gateway: the agent and its workers, in the foreground.",
-    "restart": "Replace the processes of a running gateway without a break.",
-    "status": "Say whether the gateway is ready.",
+    "init": "Create a configuration, certificates and keys for a new gateway.",
+    "check": "Check a configuration and every file that it names.",
+    "serve": "Run the gateway (the agent and its workers) in the foreground.",
+    "restart": "Replace the processes of a running gateway without an interruption.",
+    "status": "Show whether the gateway is ready, and what is wrong.",
     "mint": "Sign a token for a new branch and print it.",
     "refresh": "Sign the next token of a branch and print it.",
-    "inspect": "Show what a token says.",
-    "tree": "Show the branches, what they spent and may still spend.",
-    "revoke": "End a branch and all that it spawned, at once.",
-    "quarantine": "Admit no new grants of an orchestrator, or let it go; on all machines.",
-    "crew": "Make a crew's signing key and JWKS, and print the section for the configuration.",
-    "ca": "Make certificates, revoke them, and say what there is.",
-    "run": "Run an orchestrator with a certificate that it uses and never holds.",
-    "decommission": "End an orchestrator: certificates, tokens, key and process.",
-    "cluster": "Show the machines, evict one for good, change their keys.",
-    "audit": "Ask who called what, under which grant, at what cost.",
-    "ledger": "Say what every crew, run and branch has spent, and keep the tables in order.",
-    "backup": "Copy all that this machine would be lost without into a new folder.",
-    "restore": "Put a machine back as `crewgate backup` copied it into DIR.",
-    "demo": "Replay the incident on a real gateway.",
+    "inspect": "Show the claims of a token.",
+    "tree": "Show the branches, what each has spent, and what it may still spend.",
+    "revoke": "Revoke a branch and everything below it, or single tokens.",
+    "quarantine": "Stop an orchestrator from starting branches, or let it start them again.",
+    "crew": "Create a crew's signing key and JWKS, and print its configuration section.",
+    "ca": "Issue, renew, list and revoke certificates of the internal CA.",
+    "run": "Run an orchestrator that uses a certificate and never holds its key.",
+    "decommission": "End an orchestrator: its certificates, tokens, keys and process.",
+    "cluster": "Show the machines of the cluster, evict one for good, rotate their keys.",
+    "audit": "Show who called which tool, under which grant, at what cost.",
+    "ledger": "Show what each crew, run and branch has spent, and maintain the ledger.",
+    "backup": "Copy everything that this machine cannot make again into a new folder.",
+    "restore": "Restore a machine from a backup.",
+    "demo": "Play an incident of an agent crew on real gateways.",
 }
-# What earlier versions called an option or a subcommand, by the command in which it stood.
+# The new name of an option or a subcommand, by its command and the name in earlier versions.
 _RENAMED = {
     ("revoke", "--every-token-of"): "--all-tokens-of",
     ("cluster", "forget"): "evict",
@@ -51,7 +51,7 @@ _RENAMED = {
 
 
 class _OneLineError(click.ClickException):
-    """Bad input, told on one line (or one line a problem) with exit status 2."""
+    """Bad input, shown on one line (or one line for each problem), with exit status 2."""
 
     exit_code = 2
 
@@ -60,7 +60,7 @@ class _OneLineError(click.ClickException):
 
 
 class _Commands(click.Group):
-    """Subcommands that are imported on use, and errors as this project tells them."""
+    """The subcommands, each imported on its first use, and how their errors are shown."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
@@ -82,21 +82,23 @@ class _Commands(click.Group):
             _print_error(error)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
-        keep_memory_private()  # many commands read keys, or make them
+        # Many commands read or create private keys.
+        keep_memory_private()
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
             _print_error(error)
         except CrewgateError as error:
             raise _OneLineError(str(error)) from error
-        except BrokenPipeError:  # the reader has hung up: click ends in silence
+        except BrokenPipeError:
+            # The reader of our output has closed the pipe: click then exits without a message.
             raise
         except OSError as error:
             raise _OneLineError(describe(error)) from error
 
 
 def _print_error(error: click.ClickException) -> NoReturn:
-    """A usage error without the usage; `crewgate` alone still prints its help."""
+    """Show a usage error on one line, without the usage; bare `crewgate` still prints its help."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError | _OneLineError):
         raise error
     command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
@@ -106,7 +108,7 @@ def _print_error(error: click.ClickException) -> NoReturn:
 
 
 def _renamed(command: str, error: click.ClickException) -> str:
-    """The sentence that names the new word where an old one was typed; "" if none was."""
+    """Return a sentence with the new name if a person typed an old one; else ""."""
     old = getattr(error, "option_name", "") or getattr(error, "command_name", "")
     new = _RENAMED.get((command.partition(" ")[2], old))
     return f"{old!r} is called {new!r} now" if new else ""

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the sorts of values that people type."""
+"""Options that several commands share, and the parsers of credits and durations."""
 
 import re
 import tomllib
@@ -17,24 +17,24 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Subcommands(click.Group):
-    """Lists its commands with the whole first sentence of each; click cuts it short."""
+    """A group that lists its commands with their whole first paragraphs; click truncates them."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """As `crewgate` itself lists its own."""
+        """List the commands as `crewgate` lists its own."""
         rows = [(name, self.commands[name].help or "") for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl([(name, text.partition("\n\n")[0]) for name, text in rows])
 
 
 class CreditsParam(click.ParamType[int]):
-    """Decimal text such as 2.50, to micro-credits."""
+    """Decimal text such as 2.50, converted to micro-credits."""
 
     name = "credits"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        """Micro-credits, or click's usage error."""
+        """Return micro-credits; fail with click's usage error for any other text."""
         if isinstance(value, int):
             return value
         try:
@@ -44,35 +44,35 @@ class CreditsParam(click.ParamType[int]):
 
 
 class DurationParam(click.ParamType[int]):
-    """A whole number with a unit, such as 90s, 15m, 2h or 1d, to seconds."""
+    """A whole number with a unit, such as 90s, 15m, 2h or 1d, converted to seconds."""
 
     name = "duration"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        """Seconds, or click's usage error."""
+        """Return seconds; fail with click's usage error for any other text."""
         if isinstance(value, int):
             return value
         match = _DURATION.fullmatch(str(value))
         if match is None:
-            self.fail(f"{value!r} is no duration; write 90s, 15m, 2h or 1d", param, ctx)
+            self.fail(f"{value!r} is not a duration; write 90s, 15m, 2h or 1d", param, ctx)
         return int(match[1]) * _SECONDS[match[2] or "s"]
 
 
 def until_option(function: Function) -> Function:
-    """--until: how many machines must have a revocation on disk before it is answered."""
+    """Add --until: how many machines must have a revocation on disk before the command returns."""
     return click.option(
         "--until",
         type=click.Choice(["local", "quorum", "all"]),
         callback=lambda _context, _option, value: value or "",
-        show_default="quorum, where there are other machines",
-        help="Wait until it is on the disk of this machine, of a majority, or of all.",
+        show_default="quorum if there are other machines",
+        help="Wait until this machine, a majority, or all machines have it on disk.",
     )(function)
 
 
 def config_option(function: Function) -> Function:
-    """-c FILE: the configuration, given to the command as `config_path`."""
+    """Add -c FILE, the configuration; the command gets it as `config_path`."""
     return click.option(
         "-c",
         "--config",
@@ -80,28 +80,28 @@ def config_option(function: Function) -> Function:
         metavar="FILE",
         required=True,
         type=click.Path(dir_okay=False, path_type=Path),
-        help="The configuration file.",
+        help="Configuration file.",
     )(function)
 
 
 def json_option(function: Function) -> Function:
-    """--json: one JSON document on standard output, given to the command as `as_json`."""
+    """Add --json; the command gets it as `as_json`, and prints one JSON document."""
     return click.option(
-        "--json", "as_json", is_flag=True, help="One JSON document on standard output."
+        "--json", "as_json", is_flag=True, help="Print one JSON document on standard output."
     )(function)
 
 
 def with_program_name(text: str) -> str:
-    """With the program's name before each line, as several problems have one each."""
+    """Return `text` with the program's name before each line: each line is a problem of its own."""
     return "\n".join(f"crewgate: {line}" for line in text.splitlines())
 
 
 def state_of(config_path: Path) -> Path:
-    """Return the folder in which the agent of a configuration listens.
+    """Return the state folder of a configuration, in which its agent listens.
 
-    A mistake in the file is a warning here: the gateway goes on by the last one that was good, and
-    who is in the midst of an edit must be able to stop a branch. ConfigurationError if there is no
-    such folder either.
+    A mistake in the file is only a warning: the running gateway uses the last valid configuration,
+    and a person who is editing the file must still be able to revoke a branch. Raises
+    ConfigurationError if the file has a mistake and the folder does not exist.
     """
     from crewgate.config import load
     from crewgate.errors import ConfigurationError
@@ -113,14 +113,14 @@ def state_of(config_path: Path) -> Path:
         if not state.is_dir():
             raise
         click.echo(
-            with_program_name(f"{error}\nthat is not in force; asking the agent in {state}"),
+            with_program_name(f"{error}\nignoring the mistake; asking the agent in {state}"),
             err=True,
         )
         return state
 
 
 def _named_state(config_path: Path) -> str:
-    """The folder that a file names, whatever else is wrong with it."""
+    """Return the state folder that a file names, even if the rest of the file is wrong."""
     try:
         state = tomllib.loads(config_path.read_text(encoding="utf-8")).get("state")
     except (OSError, ValueError):

@@ -85,7 +85,9 @@ async def test_a_runaway_minter_is_quarantined_and_its_live_branches_go_on(
     log = (gateway.folder / "serve.log").read_text()
     assert f"minting of {name} is quarantined: mints-per-minute 6; its ceiling 5" in log
 
-    assert "admitted again" in gateway.run("quarantine", name, "--lift")
+    assert "not quarantined; it can start branches again" in gateway.run(
+        "quarantine", name, "--lift"
+    )
     assert (await call(gateway, agents[7].token())).status_code == 200
     assert gateway.ask("status")["watched"] == []
 
@@ -124,7 +126,7 @@ async def test_it_lapses(gateway: Installation) -> None:
     run = article.start_run(credits="1", tools=["search.*"])
     name = run.claims.client_id
     until = time.time() + 7 * 86_400
-    assert "no new grants are admitted until 20" in gateway.run("quarantine", name, "--for", "7d")
+    assert "quarantined until 20" in gateway.run("quarantine", name, "--for", "7d")
     assert abs(gateway.ask("status")["watched"][0]["until"] - until) < 60
     row = gateway.ask("quarantine", name, "--for", "90s")
     assert 0 < row["until"] - time.time() <= 90
@@ -147,13 +149,13 @@ async def test_it_lapses(gateway: Installation) -> None:
 def test_what_cannot_be_quarantined_is_one_line(gateway: Installation) -> None:
     """No name, no such crew, nothing to lift: exit status 2 and what to write instead."""
     for arguments, told in (
-        (["article"], "'article' is no CREW/NAME, such as article/article-1"),
+        (["article"], "'article': expected CREW/NAME, such as article/article-1"),
         (["bd/one"], "no crew 'bd'; configured are: article"),
         (["article/none", "--lift"], "article/none: nothing holds it: it was never"),
         (["a b", "--crew", "article"], "is no orchestrator's client_id"),
-        (["article/none", "--for", "5"], "'5' is no time for it; write one from 60s to 7d"),
-        (["article/none", "--for", "8d"], "'8d' is no time for it; write one from 60s to 7d"),
-        (["article/none", "--lift", "--for", "1h"], "--lift ends it: give one of them"),
+        (["article/none", "--for", "5"], "'5': expected a duration from 60s to 7d"),
+        (["article/none", "--for", "8d"], "'8d': expected a duration from 60s to 7d"),
+        (["article/none", "--lift", "--for", "1h"], "--lift ends one: give only one of them"),
     ):
         done = crewgate("quarantine", "-c", gateway.file, *arguments)
         assert (done.returncode, done.stdout) == (2, "")

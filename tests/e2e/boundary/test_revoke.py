@@ -138,7 +138,7 @@ def test_a_revocation_without_a_gateway_is_told_later(tmp_path: Path) -> None:
         done = crewgate("ca", "revoke", "-c", boundary.file, "--json", leaf.files.certificate)
         assert done.returncode == 0
         assert json.loads(done.stdout)["announced"] is False
-        assert "ask again once it runs" in done.stderr
+        assert "repeat the command to close open connections" in done.stderr
         boundary.serve()
         assert boundary.knock(leaf.files, 1, boundary.say("bd")).alert == (
             "SSLV3_ALERT_CERTIFICATE_REVOKED"

@@ -99,7 +99,7 @@ def test_where_no_majority_is_left_a_person_has_the_word(three: list[Installatio
     assert "use --force on each machine that remains" in refused.stderr
     forced = said(first, "cluster", "evict", name, "--force")
     assert forced.returncode == 0
-    assert "run the same on each machine that remains" in forced.stdout
+    assert "run the command on each remaining machine" in forced.stdout
     assert list(states(first).values()) == ["here"]
     wait_until(lambda: answer(first, token)[0] == 200)
 

@@ -181,4 +181,4 @@ def test_another_machine_mints_nothing_for_a_dead_branch(
             for ask in (("refresh", run.token()), ("mint", *below, "--parent", run.token())):
                 done = crewgate(*ask, "-c", second.file)
                 assert (done.returncode, done.stdout) == (2, "")
-                assert f"branch {run.branch} is dead" in done.stderr
+                assert f"branch {run.branch} was revoked" in done.stderr

@@ -136,5 +136,5 @@ def test_another_machine_mints_nothing_by_a_dead_token(
         for command in (("refresh", token), ("mint", *below, "--parent", token)):
             done = crewgate(*command, "-c", second.file)
             assert (done.returncode, done.stdout) == (2, "")
-            assert "was revoked: nobody gets a further token by it" in done.stderr
+            assert "was revoked: it cannot be used to obtain a new one" in done.stderr
         assert api.post("/v1/tokens", data=NEW).status_code == 200

@@ -79,7 +79,9 @@ def test_who_mints_wildly_goes_on_at_no_other_gateway(three: list[Installation])
         waits = a_run(article)
         wait_until(lambda: far.call(waits.token()) == HELD, SECONDS)
 
-        assert "admitted again" in third.run("quarantine", name, "--lift")
+        assert "not quarantined; it can start branches again" in third.run(
+            "quarantine", name, "--lift"
+        )
         assert other.call(a_run(article).token()) == OK
         for caller in (far, near):
             wait_until(lambda: caller.call(waits.token()) == OK, SECONDS)  # noqa: B023 -- at once

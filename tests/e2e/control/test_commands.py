@@ -147,7 +147,7 @@ def test_a_request_of_another_machine_is_signed(site: ControlSite, tmp_path: Pat
          "invalid_scope"),
         ("bd", ("refresh", "garbage"), "not a token"),
         ("bd", ("revoke", "0199c1d2-0000-7000-8000-000000000001", "--crew", "finance"), "(403)"),
-        ("bd", ("revoke", "x"), "BRANCH: that names no branch"),
+        ("bd", ("revoke", "x"), "BRANCH: not a valid branch"),
         ("ada", ("revoke", "0199c1d2-0000-7000-8000-000000000001"), "no branch"),
         ("bd", ("ca", "revoke", "0BAD"), "no such certificate"),
         ("ada", ("ca", "revoke", "0BAD", "--reason", "because"), "no reason 'because'"),
@@ -202,7 +202,7 @@ def test_what_is_missing_is_asked_for(site: ControlSite, tmp_path: Path) -> None
     assert run() == (2, "crewgate: Missing option '-c' / '--config'; see crewgate tree --help\n")
     assert "--control needs --cert" in run("--control", site.control)[1]
     assert "--control needs --ca" in run("--control", site.control, "--cert", ada)[1]
-    assert "--cert is for --control" in run("-c", site.file, "--cert", ada)[1]
+    assert "--cert is only for --control" in run("-c", site.file, "--cert", ada)[1]
     assert run("--control", site.control, "--cert", ada, "-c", site.file) == (0, "")
     strange = tmp_path / "strange.pem"
     strange.write_bytes((site.folder / "ada.pem").read_bytes())

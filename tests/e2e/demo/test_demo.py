@@ -103,7 +103,7 @@ def test_it_can_be_read_while_it_plays(demo: subprocess.CompletedProcess[str]) -
     assert demo.stdout.count("\n") == 1
 
 
-EARLY, LATE = "calls /search", "two more gateways are made"
+EARLY, LATE = "calls /search", "two more gateways start"
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_a_dead_branch_is_not_refreshed(
     with agent_that_knows(fresh, branch, state):
         result = run("refresh", "-c", fresh, token)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"branch {branch} is dead" in result.stderr
+    assert f"branch {branch} was revoked" in result.stderr
 
 
 def test_nothing_is_minted_below_a_revoked_ancestor(mint: Run, fresh: Path) -> None:

@@ -33,7 +33,7 @@ def test_a_child_hangs_on_its_parent_and_says_what_was_not_checked(mint: Run) ->
     """With --parent the path is there, and a person is told that no journal was asked."""
     parent = mint().stdout.strip()
     result = mint("--parent", parent)
-    assert "not checked that the credits of all children fit" in result.stderr
+    assert "does not check that the credits of all children fit" in result.stderr
     path = read_claims(result.stdout).branch_path
     assert [element.id for element in path] == [read_claims(parent).execution_branch_id]
 
@@ -77,7 +77,7 @@ def test_refresh_is_another_grant_of_the_same_branch(mint: Run, run: Run, fresh:
         (("--tools", "admin.*"), "outside the tools of crew article"),
         (("--crew", "bd"), "no crew 'bd'; the file has: article"),
         (("--ttl", "16m"), "lives 1 to 900 s, not 960"),
-        (("--ttl", "soon"), "is no duration; write 90s"),
+        (("--ttl", "soon"), "is not a duration; write 90s"),
         (("--role", "a b"), "role 'a b' must be"),
     ],
 )
@@ -135,6 +135,6 @@ def test_inspect_shows_a_hostile_token_without_obeying_it(run: Run) -> None:
     """A payload that steers terminals is printed escaped, and said to be refused."""
     token = "eyJhIjoxfQ.eyJzdWIiOiJcdTAwMWJbMkogXHUyMDJlIn0.AA"
     told = run("inspect", token).stdout
-    assert "refused by every gateway" in told
+    assert "every gateway refuses this token" in told
     assert "\x1b" not in told
     assert "\u202e" not in told

@@ -1,1 +1,1 @@
-"""One module for each subcommand of `crewgate`. A module is imported when its command runs."""
+"""The subcommands of `crewgate`, one module each; a module is imported when its command runs."""

@@ -1,6 +1,6 @@
-"""`crewgate audit`: who called what, under which grant, at what cost.
+"""`crewgate audit`: who called which tool, under which grant, at what cost.
 
-Needs no running gateway: the answer comes from the audit files that the configuration names.
+The command reads the audit files that the configuration names, and needs no running gateway.
 """
 
 from datetime import UTC, datetime
@@ -16,29 +16,35 @@ _BY = ["branch", "crew", "role", "tool", "day"]
 
 @click.command("audit")
 @config_option
-@click.option("--branch", metavar="UUID", help="This branch and all that it spawned.")
+@click.option("--branch", metavar="UUID", help="Calls of this branch and of everything below it.")
 @click.option("--crew", metavar="NAME", help="Calls of this crew.")
 @click.option("--role", metavar="NAME", help="Calls of agents with this role.")
-@click.option("--tool", metavar="TOOL", help="Calls of this tool; 'search.*' for all below.")
+@click.option("--tool", metavar="TOOL", help="Calls of this tool, or of tools such as 'search.*'.")
 @click.option(
-    "--certificate", metavar="SERIAL", help="Calls over connections that showed this certificate."
+    "--certificate", metavar="SERIAL", help="Calls over connections with this client certificate."
 )
-@click.option("--denied", is_flag=True, help="Refused calls only.")
-@click.option("--would-deny", is_flag=True, help="Calls that only observe mode let through.")
-@click.option("--since", metavar="WHEN", help="30s, 10m, 2h, 1d ago, or 2026-11-24T12:00:00Z.")
+@click.option("--denied", is_flag=True, help="Only calls that the gateway refused.")
+@click.option(
+    "--would-deny", is_flag=True, help="Only calls that were let through because of observe mode."
+)
+@click.option(
+    "--since",
+    metavar="WHEN",
+    help="Start this long ago (30s, 10m, 2h, 1d) or at 2026-11-24T12:00:00Z.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(0, limits.audit_rows_max),
     default=limits.audit_rows_default,
     show_default=True,
-    help="List so many of the newest calls.",
+    help="List the newest calls, at most so many.",
 )
-@click.option("--watch", is_flag=True, help="List what the minting watch saw and did instead.")
-@click.option("--by", type=click.Choice(_BY), help="List sums by this instead of calls.")
+@click.option("--watch", is_flag=True, help="List steps of the minting watch instead of calls.")
+@click.option("--by", type=click.Choice(_BY), help="List sums by this key instead of calls.")
 @click.option(
     "--connections",
     is_flag=True,
-    help="List connections refused or ended for their certificate instead of calls.",
+    help="List connections refused or ended because of their certificate, instead of calls.",
 )
 @json_option
 def command(
@@ -58,16 +64,21 @@ def command(
     connections: bool,
     as_json: bool,
 ) -> None:
-    """Ask who called what, under which grant, at what cost."""
+    """Show who called which tool, under which grant, at what cost.
+
+    Reads the audit files of this machine. The gateway need not run.
+    """
     from crewgate.audit.filters import AuditFilter, GroupBy, parse_serial, parse_since
     from crewgate.audit.reader import AuditReader
     from crewgate.cli.output import audit_connections, audit_report, audit_watch
     from crewgate.config.load import load
 
     if connections and (branch or role or tool or by or denied or would_deny):
-        raise click.UsageError("--connections goes with --crew, --certificate, --since and --limit")
+        raise click.UsageError(
+            "--connections goes only with --crew, --certificate, --since and --limit"
+        )
     if watch and (role or tool or certificate or denied or would_deny or by or connections):
-        raise click.UsageError("--watch goes with --crew, --branch, --since and --limit only")
+        raise click.UsageError("--watch goes only with --crew, --branch, --since and --limit")
     try:
         question = AuditFilter(
             branch=branch,
@@ -89,13 +100,13 @@ def command(
             audit_watch.print_watch(audit.watched(question), as_json=as_json)
             return
         if connections:
-            turned = audit_connections.ask(audit, question)
+            rejected = audit_connections.ask(audit, question)
         else:
             answer = audit_report.ask(audit, question, GroupBy(by) if by else None)
     finally:
         audit.close()
     if connections:
-        audit_connections.print_connections(turned, as_json=as_json)
+        audit_connections.print_connections(rejected, as_json=as_json)
     elif as_json:
         click.echo(audit_report.to_json(answer))
     else:

@@ -1,7 +1,8 @@
-"""`crewgate backup`: a machine's ledger, CA's register, journals and configuration, in one folder.
+"""`crewgate backup`: copies the ledger, CA register, state and configuration of a machine.
 
-Reads files alone, so the gateway may run or not. Nothing that is in the backup is older than its
-ledger: what is revoked when the command begins is revoked in what is restored.
+The command only reads files, so the gateway may run or not. It copies the ledger first, so nothing
+in a backup is older than its ledger. A revocation from before the backup is in force after a
+restore.
 """
 
 import json
@@ -25,19 +26,22 @@ if TYPE_CHECKING:
 @click.command("backup")
 @config_option
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--with-keys", is_flag=True, help="Private keys and credentials too.")
-@click.option("--with-audit", is_flag=True, help="The audit's files too.")
+@click.option("--with-keys", is_flag=True, help="Also copy private keys and credentials.")
+@click.option("--with-audit", is_flag=True, help="Also copy the audit files.")
 @json_option
 def command(
     *, config_path: Path, folder: Path, with_keys: bool, with_audit: bool, as_json: bool
 ) -> None:
-    """Copy all that this machine would be lost without into a new folder.
+    """Copy everything that this machine cannot make again into a new folder.
 
-    DIR is made, or is empty, and is for your eyes alone. It gets the ledger as it stands at one
-    moment, the CA's register, what the machine remembers (revocations, quarantines, members, the
-    orchestrators' journals), the configuration and every file that this names. The gateway may be
-    running. Keys are copied with --with-keys alone: then whoever reads DIR is this machine, and its
-    CA. A ledger in PostgreSQL is not copied: use pg_dump. `crewgate restore` puts it all back.
+    DIR must be new or empty; only your user can read it. It gets a consistent copy of the ledger,
+    the CA's register of certificates, the state folder (revocations, quarantines, members, journals
+    of orchestrators), the configuration and every file that the configuration names. The gateway
+    may run.
+
+    Without --with-keys, no key is copied. With it, anyone who can read DIR can act as this machine
+    and as its CA. A ledger in PostgreSQL is not copied: use pg_dump. `crewgate restore` restores
+    the backup.
     """
     from crewgate.config.load import load
     from crewgate.errors import BackupError
@@ -55,13 +59,17 @@ def command(
         return
     click.echo(f"Backed up {len(manifest.files)} files, {size} bytes, to {folder}.", err=True)
     for line in manifest.left_out:
-        click.echo(f"not in it: {line}", err=True)
+        click.echo(f"not backed up: {line}", err=True)
 
 
 def write_backup(
     config: "Config", folder: Path, *, with_keys: bool = False, with_audit: bool = False
 ) -> "BackupManifest":
-    """Copy everything, the manifest last: a folder that has one is whole. BackupError, OSError."""
+    """Copy everything into `folder`, and return the manifest.
+
+    The manifest is written last: a folder that has one is complete. Raises BackupError or OSError
+    if the folder is not empty or a file cannot be copied.
+    """
     import msgspec
 
     from crewgate.cli.backup.files import FORMAT, MANIFEST, BackupManifest, place_of, sync_all
@@ -70,31 +78,33 @@ def write_backup(
     from crewgate.runtime.durable_files import create_file, make_folder
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BackupError(f"{folder}: not an empty folder; a backup overwrites nothing")
+        raise BackupError(f"{folder}: not an empty folder; `backup` overwrites nothing")
     make_folder(folder, 0o700, parents=True)
     folder.chmod(0o700)
     home = config.path.parent
     saved: list[BackedUpFile] = []
     left_out: list[str] = []
-    kept_back = 0
+    audit_files = 0
     for item in inventory(config):
         if item.kind == CopyMethod.AUDIT and not with_audit:
-            kept_back += 1
+            audit_files += 1
             continue
         try:
             done = _save(item, folder, place_of(item.path, home), with_keys=with_keys)
         except FileNotFoundError:
             if item.expected:
-                left_out.append(f"{item.path}: it is not there")
+                left_out.append(f"{item.path}: no such file")
             continue
         if done is None:
-            left_out.append(f"{item.path}: a key (--with-keys)")
+            left_out.append(f"{item.path}: a key; --with-keys copies it")
         else:
             saved.append(done)
-    if kept_back:
-        left_out.append(f"{config.audit.folder}: {kept_back} files of the audit (--with-audit)")
+    if audit_files:
+        left_out.append(
+            f"{config.audit.folder}: {audit_files} audit files; --with-audit copies them"
+        )
     if config.ledger.file is None:
-        left_out.append(f"{config.ledger}: a server's; back it up with pg_dump")
+        left_out.append(f"{config.ledger}: on a server; back it up with pg_dump")
     manifest = BackupManifest(
         format=FORMAT,
         version=version("crewgate"),
@@ -119,7 +129,10 @@ def write_backup(
 def _save(
     item: "BackupItem", folder: Path, place: str, *, with_keys: bool
 ) -> "BackedUpFile | None":
-    """None for a key that is not asked for. BackupError, OSError."""
+    """Copy one file; return None for a key if `with_keys` is false.
+
+    Raises BackupError or OSError if the file cannot be copied.
+    """
     from crewgate.cli.backup.files import (
         BackedUpFile,
         copy_database,
@@ -144,29 +157,30 @@ def _save(
 
 
 def _ledger(config: "Config", folder: Path) -> "BackedUpLedger":
-    """Of a copy how far it is; of a server what this machine knew of it."""
+    """Describe the copied ledger by its own counts, or a server's by what this machine knows."""
     import msgspec
 
     from crewgate.cli.backup.files import BackedUpLedger, place_of
     from crewgate.config import LedgerConfig
     from crewgate.ledger.mark_file import find_ledger, read_mark
 
-    known, file = read_mark(config.state), config.ledger.file
+    mark, file = read_mark(config.state), config.ledger.file
     found = BackedUpLedger(str(config.ledger), is_copied=False)
-    if known is not None:
-        parts = known.ledger, known.holder, known.count, known.term
-        found = BackedUpLedger(str(config.ledger), False, *parts)  # noqa: FBT003 - of a struct
+    if mark is not None:
+        found = msgspec.structs.replace(
+            found, ledger=mark.ledger, holder=mark.holder, count=mark.count, term=mark.term
+        )
     if file is None:
         return found
-    book = find_ledger(LedgerConfig("sqlite", folder / place_of(file, config.path.parent)))
-    if book is None:
+    copied = find_ledger(LedgerConfig("sqlite", folder / place_of(file, config.path.parent)))
+    if copied is None:
         return found
-    count = book.counts.get(found.holder, 0)
-    return msgspec.structs.replace(found, is_copied=True, ledger=book.ledger, count=count)
+    count = copied.counts.get(found.holder, 0)
+    return msgspec.structs.replace(found, is_copied=True, ledger=copied.ledger, count=count)
 
 
 def _folders(saved: "list[BackedUpFile]", home: Path) -> dict[str, int]:
-    """The modes of the folders below the configuration's that anything was copied from."""
+    """Return the modes of the copied files' folders, as far as they are below `home`."""
     from crewgate.cli.backup.files import place_of, target_of
 
     found = {}

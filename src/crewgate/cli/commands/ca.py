@@ -1,4 +1,4 @@
-"""`crewgate ca`: the internal CA, by whoever may read its key."""
+"""`crewgate ca`: issues, renews, lists and revokes certificates of the internal CA."""
 
 import json
 from datetime import UTC, datetime
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 @click.group("ca", cls=Subcommands)
 def command() -> None:
-    """Make certificates, revoke them, and say what there is.
+    """Issue, renew, list and revoke certificates of the internal CA.
 
-    Works on the files of the CA, so it needs their owner's rights, and no running gateway. With
-    one, what is revoked is closed at once. `issue` and `revoke` can ask a control API instead.
+    The commands work on the files of the CA, so run them as the owner of these files. The gateway
+    need not run. If it runs, `revoke` also closes open connections at once. With --control, `issue`
+    and `revoke` use the control API of another machine.
     """
 
 
@@ -35,7 +36,7 @@ def command() -> None:
 @config_option
 @json_option
 def init(*, config_path: Path, as_json: bool) -> None:
-    """Make root, issuing CA and an empty register where the configuration says."""
+    """Create root, issuing CA and an empty register where the configuration says."""
     from crewgate.ca.authority import create
 
     ca = _ca(_load(config_path))
@@ -43,35 +44,56 @@ def init(*, config_path: Path, as_json: bool) -> None:
         try:
             make_folder(folder, 0o700 if folder == ca.folder else 0o755, parents=True)
         except OSError as error:
-            raise AuthorityError(f"{folder}: cannot be made: {cause(error)}") from error
+            raise AuthorityError(f"{folder}: cannot be created: {cause(error)}") from error
     create(ca, datetime.now(UTC))
     if as_json:
         click.echo(json.dumps({"root": str(ca.root), "crl": str(ca.crl)}))
     else:
-        click.echo(f"Wrote {ca.root}; keep {ca.root_key} off this machine", err=True)
+        click.echo(f"Wrote {ca.root}; move {ca.root_key} off this machine", err=True)
 
 
 @command.command("issue")
 @with_remote("ca_issue")
-@click.option("--role", type=click.Choice([role.value for role in Role]))
-@click.option("--crew", metavar="CREW", default="", help="Of an orchestrator.")
-@click.option("--name", help="Of the process, within its crew or role.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="PREFIX")
-@click.option("--life", type=DurationParam(), metavar="4h", help="Else as the configuration says.")
-@click.option("--host", "hosts", multiple=True, help="DNS name or IP address of a gateway.")
-@click.option("--right", "rights", multiple=True, help="Of a gateway: `revoke`; others obey it.")
+@click.option(
+    "--role", type=click.Choice([role.value for role in Role]), help="What the certificate is for."
+)
+@click.option("--crew", metavar="CREW", default="", help="Crew (orchestrator certificates only).")
+@click.option("--name", metavar="NAME", help="Name of the holder within its crew or role.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="PREFIX",
+    help="Write PREFIX.pem and PREFIX.key.",
+)
+@click.option(
+    "--life", type=DurationParam(), metavar="4h", help="Lifetime (default: [ca] life_seconds)."
+)
+@click.option(
+    "--host",
+    "hosts",
+    metavar="HOST",
+    multiple=True,
+    help="DNS name or IP address of a gateway; repeat it for several.",
+)
+@click.option(
+    "--right",
+    "rights",
+    metavar="RIGHT",
+    multiple=True,
+    help="Right of a gateway. `revoke`: other machines apply its revocations.",
+)
 @click.option(
     "--signing-key",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Of a gateway: the Ed25519 key, private or public, that its revocations are verified by; "
-    "made if there is none.",
+    help="Ed25519 key of a gateway, private or public, which verifies its revocations; created if "
+    "FILE does not exist.",
 )
 @click.option(
     "--request",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="CSR",
-    help="A PEM request: its key is certified, and no key is made here.",
+    help="Certify the key of this PEM certificate request; create no key.",
 )
 @json_option
 def issue(
@@ -88,11 +110,12 @@ def issue(
     request: Path | None,
     as_json: bool,
 ) -> None:
-    """Sign a certificate.
+    """Issue a certificate.
 
-    Writes PREFIX.pem (leaf, then issuing CA) and PREFIX.key, which must not be there yet. With
-    --control and neither --role, --name nor --out, the next one for the key of --cert takes the
-    place of that certificate.
+    Writes PREFIX.pem (leaf, then issuing CA) and PREFIX.key; neither may exist.
+
+    With --control, and without --role, --name and --out, the command renews the certificate of
+    --cert for the same key.
     """
     from crewgate.ca.authority import Authority, new_instance, read_request
     from crewgate.ca.certificates import new_key
@@ -101,7 +124,7 @@ def issue(
 
     role, name, out = required(role, name, out)
     if signing_key is not None and role != Role.GATEWAY:
-        raise click.UsageError("--signing-key: only a gateway's certificate has one")
+        raise click.UsageError("--signing-key is only for --role gateway")
     config = _load(config_path)
     if crew:
         config.crew(crew)
@@ -112,8 +135,8 @@ def issue(
     else:
         key = new_key()
         public = key.public_key()
-    signs = b"" if signing_key is None else certified_half(signing_key)
-    identity = Identity(Role(role), name, new_instance(), crew, signs, rights)
+    signer = b"" if signing_key is None else certified_half(signing_key)
+    identity = Identity(Role(role), name, new_instance(), crew, signer, rights)
     with Authority(_ca(config)) as authority:
         entry = authority.issue(
             identity, public, datetime.now(UTC), life_seconds=life, hosts=host_names(hosts)
@@ -131,14 +154,15 @@ def issue(
     "--life",
     type=DurationParam(),
     metavar="4h",
-    help="Else as the configuration says, or of a gateway as long as the one before.",
+    help="Lifetime (default: [ca] life_seconds; for a gateway or a listener, as before).",
 )
 @json_option
 def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bool) -> None:
-    """Sign the next certificate for the same key and the same names, in place of the file.
+    """Renew a certificate in its file, for the same key and the same names.
 
-    Also of a listener, as `crewgate init` makes them. The one before stays good until it ends. A
-    running gateway renews its own by itself, and takes the file up.
+    This also renews the listener certificates of `crewgate init`. The previous certificate stays
+    valid until it ends. A running gateway renews its own certificates by itself, and loads a
+    changed file.
     """
     from crewgate.ca.authority import Authority
     from crewgate.ca.key_files import read_certificates
@@ -160,13 +184,14 @@ def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bo
 @command.command("revoke")
 @with_remote("ca_revoke")
 @click.argument("which", metavar="PREFIX.pem|SERIAL")
-@click.option("--reason", default="unspecified", show_default=True, help="As RFC 5280 names it.")
+@click.option("--reason", default="unspecified", show_default=True, help="Reason as in RFC 5280.")
 @json_option
 def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None:
-    """Revoke a certificate: in the CRL and OCSP, in the table, and close what is open with it.
+    """Revoke a certificate, and close every connection that uses it.
 
-    There is no way back. Exit status 3: a gateway runs here, and no majority of the machines has it
-    on disk so far; it goes on being told.
+    The revocation goes into the CRL, the OCSP answers and the tables of running gateways. Nobody
+    can undo it. Exit status 3: a gateway runs here, and less than a majority of the machines has
+    the revocation on disk so far; this machine keeps sending it.
     """
     from crewgate.ca.authority import Authority
     from crewgate.cli.output.revocation import end, reached
@@ -179,7 +204,8 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
             ended = authority.revoke([entry.serial], reason, datetime.now(UTC))
             others = sum(each.serial != entry.serial for each in ended)
         except CRLPublishError as error:
-            unpublished = error  # all the more must what is open be closed
+            # Open connections must be closed all the same.
+            unpublished = error
             others = sum(serial != entry.serial for serial in error.serials)
         done, why = _announce(authority, config, entry)
         entry = authority.register.find(entry.serial) or entry
@@ -187,17 +213,20 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
     if as_json:
         click.echo(json.dumps({**row(entry), **receipt(done), "unwritten": unwritten}))
     else:
-        also = f" and {others} more of the same life" if others else ""
+        also = f" and {others} more of the same instance" if others else ""
         click.echo(f"revoked {entry.label}, serial {entry.serial}{also}: {describe(done)}")
         for each in reached(done.reach) if done else ():
             click.echo(each)
     if why:
-        click.echo(f"crewgate: {why}; ask again once it runs, to close what is open", err=True)
+        click.echo(
+            f"crewgate: {why}; once the gateway runs, repeat the command to close open connections",
+            err=True,
+        )
     if unwritten:
-        where = "the gateway refuses it" if done else "nothing knows of it"
+        where = "the gateway refuses the certificate" if done else "no gateway knows of it"
         raise AuthorityError(
-            f"{where}, and the register could not be written: say it again when it can be, or the "
-            f"certificate is renewed as one that is good; {unwritten}"
+            f"{where}, but the register could not be written, so the CA may still renew it: "
+            f"{unwritten}; repeat the command when the register can be written"
         )
     if unpublished is not None:
         raise unpublished
@@ -207,12 +236,12 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
 
 @command.command("list")
 @config_option
-@click.option("--all", "is_all", is_flag=True, help="Expired ones too.")
+@click.option("--all", "is_all", is_flag=True, help="Also show expired certificates.")
 @json_option
 def list_(*, config_path: Path, is_all: bool, as_json: bool) -> None:
-    """Show the certificates that were issued, oldest first.
+    """List the issued certificates, oldest first.
 
-    A gateway that `crewgate cluster evict` has evicted is so called, as far as this machine knows.
+    A gateway that `crewgate cluster evict` evicted has the status evicted, if this machine knows.
     """
     from crewgate.ca.certificate_db import CertificateDB
 
@@ -225,7 +254,7 @@ def list_(*, config_path: Path, is_all: bool, as_json: bool) -> None:
     for entry in entries:
         click.echo(line(entry, now, config.state))
     if not entries:
-        click.echo("no certificate is valid; make one with: crewgate ca issue", err=True)
+        click.echo("no valid certificate; issue one with: crewgate ca issue", err=True)
 
 
 @command.command("show")
@@ -233,7 +262,7 @@ def list_(*, config_path: Path, is_all: bool, as_json: bool) -> None:
 @click.argument("which", metavar="PREFIX.pem|SERIAL")
 @json_option
 def show(*, config_path: Path, which: str, as_json: bool) -> None:
-    """Show one certificate: whom it speaks for, until when, and whether it is good."""
+    """Show one certificate: its holder, its end and its status."""
     from crewgate.ca.certificate_db import CertificateDB
 
     config = _load(config_path)
@@ -250,7 +279,7 @@ def show(*, config_path: Path, which: str, as_json: bool) -> None:
 @config_option
 @json_option
 def crl(*, config_path: Path, as_json: bool) -> None:
-    """Sign the list of revoked certificates anew; gateways read it within a second."""
+    """Sign a new list of revoked certificates (CRL); gateways read it within a second."""
     from crewgate.ca.authority import Authority
 
     ca = _ca(_load(config_path))
@@ -266,7 +295,7 @@ def crl(*, config_path: Path, as_json: bool) -> None:
 @config_option
 @json_option
 def export(*, config_path: Path, as_json: bool) -> None:
-    """Print root and issuing CA as PEM: what another gateway or a client needs to trust this CA."""
+    """Print root and issuing CA as PEM, for gateways and clients that are to trust this CA."""
     from crewgate.ca.certificates import pem
     from crewgate.ca.key_files import read_certificates
 
@@ -295,9 +324,9 @@ def _ca(config: "Config") -> "CAConfig":
 def _announce(
     authority: "Authority", config: "Config", entry: "CertificateRecord"
 ) -> tuple["RevocationReceipt | None", str]:
-    """Have the running gateway close what is open; or why it could not be told.
+    """Have the running gateway revoke the certificate; return its receipt, or None and why not.
 
-    What it has not heard of before is told too: it may have been away.
+    Earlier revocations that the gateway has not confirmed go along: it may not have run then.
     """
     from crewgate.ca.propagation import announce
 

@@ -1,7 +1,7 @@
-"""`crewgate check`: everything that can be said of a configuration before it is served.
+"""`crewgate check`: finds what is wrong with a configuration before a gateway runs it.
 
-Problems are what `serve` would refuse; warnings are what an attacker or a full moon would use;
-hints are what careful people set, although all is well without it.
+A problem keeps `serve` or a mint from working. A warning is a risk, or hardly intended. A hint is a
+setting that careful operators choose.
 """
 
 import json
@@ -33,9 +33,9 @@ def _print_schema(ctx: click.Context, _option: click.Parameter, value: bool) -> 
 )
 @click.pass_context
 def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
-    """Say what is wrong with a configuration and the files that it names.
+    """Check a configuration and every file that it names.
 
-    Exit status 0 if it can be served, with warnings or without; 2 if not.
+    Exit status 0: a gateway can run it, perhaps with warnings. Exit status 2: it cannot.
     """
     from crewgate.cli.check.config import find_errors, find_warnings
     from crewgate.cli.check.overruns import unbounded
@@ -44,25 +44,25 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     from crewgate.config import load
 
     config = load(config_path)
-    wrong = list(find_errors(config))
+    problems = list(find_errors(config))
     warnings = [*permission_warnings(config), *find_warnings(config), *unbounded(config)]
     hints = list(shared_connections(config))
     if as_json:
         document = {
             "config": str(config.path),
-            "problems": wrong,
+            "problems": problems,
             "warnings": warnings,
             "hints": hints,
         }
         click.echo(json.dumps(document))
     else:
-        for text in wrong:
+        for text in problems:
             click.echo(f"problem: {text}")
         for text in warnings:
             click.echo(f"warning: {text}")
         for text in hints:
             click.echo(f"hint: {text}")
-        if not wrong:
-            click.echo(f"{config_path}: can be served" + (", but see above" if warnings else ""))
-    if wrong:
+        if not problems:
+            click.echo(f"{config_path}: valid" + ("; see the warnings above" if warnings else ""))
+    if problems:
         ctx.exit(2)

@@ -1,4 +1,4 @@
-"""`crewgate cluster`: the machines of a trust domain, as the running gateway here knows them."""
+"""`crewgate cluster`: shows and evicts machines of the trust domain, through the gateway here."""
 
 import json
 from pathlib import Path
@@ -13,28 +13,29 @@ from crewgate.cli.output.revocation import print_receipt, reached, receipt_docum
 if TYPE_CHECKING:
     from crewgate.ipc.cluster_messages import EvictUntil
 
-_NEVER = ("type", "id")  # the link's own
+# The admin socket's own fields, which no output shows.
+_HIDDEN = ("type", "id")
 
 
 @click.group("cluster", cls=Subcommands)
 def command() -> None:
-    """Show the machines, evict one for good, change their keys."""
+    """Show the machines of the cluster, evict one for good, rotate their keys."""
 
 
 @command.command("members")
 @config_option
 @json_option
 def members(*, config_path: Path, as_json: bool) -> None:
-    """Show the machines, this one first.
+    """List the machines, this one first.
 
-    Of each: where it is, whether it answers (alive; suspect; dead, also if it never did; left, as
-    it was stopped), whether it counts when a majority is asked, and how long ago all that it knows
-    was compared with what this one knows.
+    For each machine you see its address, its state, whether it counts for a majority, and how long
+    ago this machine compared everything with it. A state is alive, suspect, dead (also if the
+    machine never answered), or left (somebody stopped the machine).
     """
     from crewgate.ipc.admin_client import AdminClient
 
-    with AdminClient(state_of(config_path)) as owner:
-        rows = owner.members()
+    with AdminClient(state_of(config_path)) as admin:
+        rows = admin.members()
     if as_json:
         click.echo(json.dumps({"members": [as_document(row) for row in rows]}))
     else:
@@ -46,23 +47,23 @@ def members(*, config_path: Path, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def status(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
-    """Say whether this machine is in touch, and may admit.
+    """Show whether this machine is in sync with the others, so that it may accept calls.
 
-    It is once it has compared what it knows with a majority of the members, within the time that
-    [cluster] gives. Exit status 0 if so, 1 if not.
+    It is in sync if it has compared everything with a majority of the members within
+    max_staleness_seconds of [cluster]. Exit status 0 if so, 1 if not.
     """
     import msgspec
 
     from crewgate.ipc.admin_client import AdminClient
 
-    with AdminClient(state_of(config_path)) as owner:
-        told = owner.cluster()
+    with AdminClient(state_of(config_path)) as admin:
+        found = admin.cluster()
     if as_json:
-        document = msgspec.to_builtins(told)
-        click.echo(json.dumps({k: v for k, v in document.items() if k not in _NEVER}))
+        document = msgspec.to_builtins(found)
+        click.echo(json.dumps({k: v for k, v in document.items() if k not in _HIDDEN}))
     else:
-        click.echo("\n".join(status_lines(told)))
-    ctx.exit(1 if told.waiting_for else 0)
+        click.echo("\n".join(status_lines(found)))
+    ctx.exit(1 if found.waiting_for else 0)
 
 
 @command.command("evict")
@@ -73,42 +74,44 @@ def status(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     type=click.Choice(["local", "quorum"]),
     callback=lambda _context, _option, value: value or "",
     show_default="quorum",
-    help="Wait until it is on the disk of this machine, or of a majority.",
+    help="Wait until this machine, or a majority, has it on disk.",
 )
 @click.option(
     "--force",
     is_flag=True,
-    help="Ask no majority, where none is left; on each machine that remains.",
+    help="Do not require a majority; run this on every remaining machine.",
 )
 @json_option
 def evict(*, config_path: Path, name: str, until: "EvictUntil", force: bool, as_json: bool) -> None:
-    """Evict a machine for good, wherever it is.
+    """Evict a machine for good, whether it runs or not.
 
-    NAME is as `crewgate cluster members` shows it. All certificates that it has are revoked, and no
-    majority waits for it any more; if it still runs, it refuses calls once it is out of touch. It
-    comes back with a new certificate alone. Exit status 3: fewer than --until asks for have it on
-    disk so far, and go on being told.
+    NAME is the machine as `crewgate cluster members` shows it. All certificates of the machine are
+    revoked, and no majority waits for it any more. If it still runs, it refuses calls once it is
+    out of sync. It can rejoin only with a new certificate. Exit status 3: fewer machines than
+    --until asks for have this on disk so far; this machine keeps sending it.
 
-    ID is shown in the place of a name where this machine has no certificate of a member, because
-    its disk has lost it. Such a member is evicted here alone: do it on each machine that shows
-    the ID.
+    If this machine has lost the certificate of a member, because its disk was lost, `members` shows
+    an ID instead of a name. Such a member is evicted on this machine only: run the command on each
+    machine that shows the ID.
 
-    --force is for machines that will never come back, when too few are left to agree: a revocation
-    that only they had is lost. The machines that remain do not ask one another: run it on each.
+    --force is for machines that will never come back, when too few are left for a majority. A
+    revocation that only they had is lost. The remaining machines do not ask each other: run the
+    command on each of them.
     """
     from crewgate.ipc.admin_client import AdminClient
 
-    with AdminClient(state_of(config_path)) as owner:
-        receipt = owner.evict(name, until, force=force)
+    with AdminClient(state_of(config_path)) as admin:
+        receipt = admin.evict(name, until, force=force)
     line = f"{name} is evicted: its certificates are revoked, and the others have a new key"
-    is_nameless = not receipt.targets  # nothing that the others could be told of
+    # Without a certificate there is nothing to revoke, so the other machines learn nothing.
+    is_nameless = not receipt.targets
     if is_nameless:
         line = (
-            f"{name} does not count here any more; its certificate is not here, so no other "
-            "machine could be told: run the same on each that shows it"
+            f"{name} no longer counts here; its certificate is not here, so the other machines do "
+            "not know: run the command on each machine that shows it"
         )
     elif force:
-        line += "\nit does not count here any more; run the same on each machine that remains"
+        line += "\nit no longer counts here; run the command on each remaining machine"
     found = receipt_document(receipt) | {"nameless": is_nameless}
     found |= found.pop("reach")
     print_receipt(receipt, [line, *reached(receipt.reach)], found if as_json else None)
@@ -116,25 +119,27 @@ def evict(*, config_path: Path, name: str, until: "EvictUntil", force: bool, as_
 
 @command.group("keys", cls=Subcommands)
 def keys() -> None:
-    """Change the keys that datagrams between machines are sealed with."""
+    """Rotate the keys that encrypt datagrams between machines."""
 
 
 @keys.command("rotate")
 @config_option
-@click.option("--revoke-old", is_flag=True, help="End all earlier keys at once: one has leaked.")
+@click.option(
+    "--revoke-old", is_flag=True, help="Revoke all earlier keys at once, if one has leaked."
+)
 @json_option
 def rotate(*, config_path: Path, revoke_old: bool, as_json: bool) -> None:
-    """Make another key for the datagrams of all machines now.
+    """Create a new key for the datagrams of all machines now.
 
-    They make one every hour by themselves, and one whenever a machine is evicted.
+    The machines create one every hour by themselves, and one whenever a machine is evicted.
     """
     from crewgate.ipc.admin_client import AdminClient
 
-    with AdminClient(state_of(config_path)) as owner:
-        done = owner.rotate_keys(revoke_old=revoke_old)
+    with AdminClient(state_of(config_path)) as admin:
+        done = admin.rotate_keys(revoke_old=revoke_old)
     if as_json:
         click.echo(json.dumps({"keys": done.keys, "used_after_seconds": done.used_after_seconds}))
     elif revoke_old:
-        click.echo("a new key is in use; those before it end")
+        click.echo("a new key is in use; all earlier keys are revoked")
     else:
-        click.echo(f"a new key is made; all use it in {ago(done.used_after_seconds)}")
+        click.echo(f"a new key exists; all machines use it in {ago(done.used_after_seconds)}")

@@ -1,4 +1,4 @@
-"""`crewgate crew`: another crew's keys beside a configuration, and the section that names it."""
+"""`crewgate crew`: creates the keys of a further crew, and prints its configuration section."""
 
 import errno
 import json
@@ -29,34 +29,37 @@ credits_per_branch = "1000"
     "--tools",
     multiple=True,
     required=True,
-    help="A tool's name or a pattern that its keys may grant; may be given again.",
+    metavar="TOOL",
+    help="Tool or pattern that the crew's keys may grant; repeat it for several.",
 )
 @json_option
 def command(*, config_path: Path, name: str, tools: tuple[str, ...], as_json: bool) -> None:
-    """Make a crew's signing key and JWKS, and print the section for the configuration.
+    """Create a crew's signing key and JWKS, and print its configuration section.
 
-    Append it, and the running gateway takes the crew up: crewgate crew -c FILE bd --tools 'x.*' >>
-    FILE. The key is for the crew's orchestrator alone: move it to where that runs.
+    Append the section to the configuration; a running gateway then accepts the crew. Example:
+    crewgate crew -c FILE bd --tools 'x.*' >> FILE. Only the crew's orchestrator needs the signing
+    key: move the key to where the orchestrator runs.
     """
     try:
         values.NAME.read(name)
         patterns = [values.TOOL_PATTERN.read(pattern) for pattern in tools]
     except ValueError as error:
-        expected = f"expected {values.NAME.expected}; and tools such as search.web or search.*"
-        raise ConfigurationError(f"crew {name!r}: {expected}") from error
+        expected = f"expected {values.NAME.expected}, and tools such as search.web or search.*"
+        given = f"crew {name!r} with tools {', '.join(map(repr, tools))}"
+        raise ConfigurationError(f"{given}: {expected}") from error
     write_crew(config_path.parent / "crews", name)
     section = _SECTION.format(name=name, tools=json.dumps(patterns))
     click.echo(json.dumps({"section": section}) if as_json else section, nl=as_json)
 
 
 def write_crew(crews: Path, name: str) -> None:
-    """Write `crews`/NAME/signing.key, for its owner alone, and `crews`/NAME.jwks.json.
+    """Write `crews`/NAME/signing.key, readable by its owner only, and `crews`/NAME.jwks.json.
 
-    ConfigurationError if something is in the way: nothing is overwritten.
+    Nothing is overwritten. Raises ConfigurationError if a file exists or cannot be written.
     """
     from crewgate.issuer.signing import SigningKey
 
-    # A kid names one key among all crews, so it is not just the crew's name.
+    # A kid must be unique among the keys of all crews, so the crew's name is not enough.
     key = SigningKey.generate(f"{name}-{os.urandom(4).hex()}")
     jwks = f"{json.dumps({'keys': [key.jwk()]}, indent=2)}\n"
     try:
@@ -66,6 +69,6 @@ def write_crew(crews: Path, name: str) -> None:
         create_file(crews / f"{name}.jwks.json", jwks.encode(), 0o644)
     except OSError as error:
         raise ConfigurationError(
-            f"{error.filename}: cannot be written: {cause(error)}; the folder crews stands beside "
-            "the configuration"
+            f"{error.filename}: cannot be written: {cause(error)}; `crews` is a folder beside the "
+            "configuration"
         ) from error

@@ -1,4 +1,4 @@
-"""`crewgate decommission`: end an orchestrator, its certificates, its tokens and its process."""
+"""`crewgate decommission`: ends an orchestrator with its certificates, tokens, keys and process."""
 
 import json
 from pathlib import Path
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json: bool) -> None:
-    """End an orchestrator: certificates, tokens, key and process.
+    """End an orchestrator: its certificates, tokens, keys and process.
 
-    Every token of it that was issued before now is dead, whether a gateway has seen it or not.
-    What was intended is on the disk first, and is completed after a crash of anybody. Status 1 if
-    something is left to be done; say it again when that is mended. Status 4: it never had a
-    certificate, key or process here, and no machine that answered has seen it, so its name may be
-    mistyped; the last line says how many did.
+    Every token that it has issued until now is revoked, whether a gateway has seen the token or
+    not. The intent is on disk before the first step. After a crash, the next `crewgate run` or
+    `decommission`, or the control process, completes it.
+
+    Exit status 1: something is left to do; mend what the message says, and repeat the command. Exit
+    status 4: the orchestrator never had a certificate, key or process here, and no machine that
+    answered has seen it; the name may be mistyped.
     """
     from crewgate.ca.authority import new_instance
     from crewgate.config import load
@@ -70,8 +72,8 @@ def _text(done: "DecommissionResult") -> str:
     number = done.certificates
     parts = [f"{number} certificate{'' if number == 1 else 's'} revoked"]
     if done.issued and not number:
-        parts = ["it has no certificate that is valid"]
+        parts = ["it had no valid certificate"]
     parts += [f"key {kid} revoked" for kid in done.keys]
     parts += [describe(done.told)]
-    parts += [f"process {done.life.pid} has ended"] if done.life.pid and done.is_complete else []
+    parts += [f"process {done.life.pid} ended"] if done.life.pid and done.is_complete else []
     return f"{'ended' if done.is_complete else 'ending'} {done.life.label}: {'; '.join(parts)}"

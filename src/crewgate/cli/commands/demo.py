@@ -1,4 +1,4 @@
-"""`crewgate demo`: the incident, replayed on a real gateway made for it."""
+"""`crewgate demo`: plays an incident of an agent crew on real gateways in a temporary folder."""
 
 import signal
 import sys
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, *, as_json: bool) -> None:
-    """Replay the incident on a real gateway.
+    """Play an incident of an agent crew on real gateways.
 
-    Real processes on free loopback ports, in a temporary folder, for about half a minute. Exit
-    status 0 if the story held, 1 if not.
+    The demo starts real processes on free loopback ports, in a temporary folder, and takes about
+    half a minute. Exit status 0: every promise held. Exit status 1: one did not.
     """
     from importlib.util import find_spec
 
@@ -31,26 +31,27 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     from rich.console import Console
 
     if find_spec("h2") is None:
-        raise DemoError("the demo's agents speak HTTP/2 by h2: pip install 'crewgate[demo]'")
+        raise DemoError("the agents of the demo need the package h2: pip install 'crewgate[demo]'")
     from crewgate.demo.display import Display, show
 
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
-    with Display(console) as board:
-        result = _replay(board)
+    with Display(console) as display:
+        result = _replay(display)
     show(result, console)
     if as_json:
         click.echo(msgspec.json.encode(result))
     ctx.exit(0 if result.held else 1)
 
 
-def _replay(board: "Display") -> "DemoResult":
+def _replay(display: "Display") -> "DemoResult":
     import trio
 
     with tempfile.TemporaryDirectory(prefix="crewgate-demo-") as folder:
         try:
-            return trio.run(_play, Path(folder), board)
+            return trio.run(_play, Path(folder), display)
         except BaseExceptionGroup as group:
-            # Nurseries wrap whatever ends them; Ctrl-C and errors of ours are told as such.
+            # A nursery wraps each exception in a group. Unwrap Ctrl-C, and a CrewgateError whose
+            # group holds nothing else.
             if group.subgroup(KeyboardInterrupt) is not None:
                 raise KeyboardInterrupt from None
             ours = group.subgroup(CrewgateError)
@@ -59,7 +60,7 @@ def _replay(board: "Display") -> "DemoResult":
             raise _first(ours) from group
 
 
-async def _play(folder: Path, board: "Display") -> "DemoResult":
+async def _play(folder: Path, display: "Display") -> "DemoResult":
     import trio
     from msgspec.structs import replace
 
@@ -73,31 +74,31 @@ async def _play(folder: Path, board: "Display") -> "DemoResult":
 
     joined = trio.Event()
 
-    async def join_it() -> None:
+    async def start_further() -> None:
         await join(gateway)
         joined.set()
 
     def meanwhile() -> None:
-        board.print_line("meanwhile two more gateways are made and started, for the third act")
-        nursery.start_soon(join_it)
+        display.print_line("two more gateways start in the background, for the third act")
+        nursery.start_soon(start_further)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(handle_signals)
         stage = await build(folder)
-        board.print_line("a new gateway starts: two workers, its agent, and the tools' server")
+        display.print_line("a gateway starts (an agent and two workers), and a tool server")
         async with running(stage) as gateway:
             start = trio.current_time()
-            board.print_line(f"it is ready at {stage.url}; five sub-agents start")
-            seen = await play(stage, board.on_event, meanwhile)
+            display.print_line(f"the gateway is ready at {stage.url}; five sub-agents start")
+            seen = await play(stage, display.on_event, meanwhile)
             await joined.wait()
-            board.print_line("the gateway is ended and started again: its ledger is a file")
+            display.print_line("the gateway is restarted; budgets continue where they were")
             restarted = await restart(stage, gateway)
-            board.print_line("the second act: crew BD calls tools of crew Finance")
-            crossed = await cross(stage, board.on_event, board.print_line)
-            board.print_line("the third act: the three gateways tell each other what is revoked")
-            ended = await end_everywhere(stage, board.on_event, board.print_line)
+            display.print_line("second act: crew BD calls tools of crew Finance")
+            crossed = await cross(stage, display.on_event, display.print_line)
+            display.print_line("third act: a revocation at one of three gateways")
+            ended = await end_everywhere(stage, display.on_event, display.print_line)
             received = await stage.received()
-        board.print_line("the gateways have ended; their audits are asked")
+        display.print_line("the gateways have stopped; the demo reads their audits")
         calls, further = await ask_audits(stage)
         seconds = trio.current_time() - start
         seen = replace(seen, received=received, calls=calls, seconds=seconds)
@@ -107,14 +108,14 @@ async def _play(folder: Path, board: "Display") -> "DemoResult":
 
 
 async def handle_signals() -> None:
-    """End in order: the processes first, then the folder.
+    """Turn a signal into an exception that ends the processes first, and then removes the folder.
 
-    Without this, Python raises KeyboardInterrupt wherever it is. Where it ignores exceptions (in a
-    destructor, say), the story would go on.
+    Without this, Python raises KeyboardInterrupt wherever it is. Where Python ignores exceptions,
+    as in a destructor, the story would continue.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.
-        DemoError: SIGTERM came before the story was over.
+        DemoError: SIGTERM came before the story had ended.
     """
     import trio
 
@@ -122,7 +123,7 @@ async def handle_signals() -> None:
         async for number in signals:
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
-            raise DemoError("ended by SIGTERM before the story was over")
+            raise DemoError("SIGTERM ended the demo before its story had ended")
 
 
 def _first(group: BaseExceptionGroup[CrewgateError]) -> CrewgateError:
@@ -130,5 +131,5 @@ def _first(group: BaseExceptionGroup[CrewgateError]) -> CrewgateError:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if not isinstance(error, CrewgateError):
-        raise TypeError(f"a group of our errors holds {type(error).__name__}") from error
+        raise TypeError(f"a group of CrewgateError holds {type(error).__name__}") from error
     return error

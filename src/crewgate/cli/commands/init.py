@@ -1,7 +1,7 @@
-"""`crewgate init`: a folder with a configuration, a development authority and one crew's keys.
+"""`crewgate init`: creates a folder with a configuration, a development CA and one crew's keys.
 
-Writes into an empty or new folder only, the configuration last: a folder that has one is whole.
-The secrets of CA, gateway and crew lie in folders of their own, each for its owner's eyes.
+The command writes only into a new or empty folder, and writes the configuration last: a folder that
+has one is complete. CA, gateway and crew each have their secrets in a folder of their own.
 """
 
 import json
@@ -26,29 +26,31 @@ from crewgate.runtime.durable_files import cause, create_file, make_folder
     type=click.IntRange(1, PORT_MAX),
     default=8443,
     show_default=True,
-    help="Where agents come in; the 3 ports above are kept, the tools' server is 10 above.",
+    help="Port for agents; the next 3 ports are used too, and the tool server is 10 above.",
 )
 @click.option(
     "--from",
     "other",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="OTHER/crewgate.toml",
-    help="Make a further machine of that one's trust domain, whose folder (CA, keys) can be read "
-    "from here: another folder of its host, or a copy.",
+    help="Create a further machine of the trust domain of this other machine. Its folder (CA, "
+    "keys) must be readable here: on the same host, or as a copy.",
 )
 @click.option(
     "--name",
     default="",
     metavar="NAME",
     callback=lambda _context, _option, value: _checked_name(value),
-    help="What this machine is called: among members, in leases, audit and receipts.",
+    help="Name of this machine among members, in leases, audit and receipts.",
     show_default="the host's name",
 )
-@click.option("--ledger", "url", metavar="URL", help="Where all its machines keep budgets.")
+@click.option(
+    "--ledger", "url", metavar="URL", help="With --from: the ledger that all machines share."
+)
 @click.option(
     "--budgets",
     type=click.Choice(["per-machine"]),
-    help="Let each branch spend its credits on each machine.",
+    help="With --from: let each branch spend its credits on each machine.",
 )
 @json_option
 def command(
@@ -61,32 +63,35 @@ def command(
     budgets: str | None,
     as_json: bool,
 ) -> None:
-    """Write a configuration, certificates and keys to start with.
+    """Create a configuration, certificates and keys for a new gateway.
 
-    DIR is made, or is empty. It gets crewgate.toml; certs/ca.pem, the root that clients trust;
-    ca/, gateway/ and crews/, whose keys are for three different users once this is more than a
-    trial. With --from it gets the other's crews, tools and CA, and a certificate and ports of its
-    own; the other may be serving.
+    DIR must be new or empty. It gets crewgate.toml, certs/ca.pem (the root that clients trust), and
+    private keys in ca/, gateway/ and crews/. In production, give each of these three folders to a
+    user of its own.
+
+    With --from, the machine gets the crews, tools and CA of the other machine, and a certificate,
+    keys and ports of its own. The other machine may be running.
     """
     if other is None:
         if url or budgets:
-            raise click.UsageError("--ledger and --budgets go with --from")
+            raise click.UsageError("--ledger and --budgets are only for --from")
         config = write_all(folder, port, name)
-        told = [f"Wrote {config}; start it with: crewgate serve -c {config}"]
+        lines = [f"Wrote {config}; start it with: crewgate serve -c {config}"]
     else:
-        config, told = write_further(
+        config, lines = write_further(
             folder, port, other, url, per_machine=bool(budgets), asked=name
         )
     if as_json:
         click.echo(json.dumps({"config": str(config), "ca": str(folder / "certs" / "ca.pem")}))
     else:
-        click.echo("\n".join(told), err=True)
+        click.echo("\n".join(lines), err=True)
 
 
 def write_all(folder: Path, port: int, asked: str = "") -> Path:
-    """Write everything for a machine of the name that was asked for; the configuration's path.
+    """Write everything for a first machine, and return the path of its configuration.
 
-    ConfigurationError says what is in the way; a part may have been written then.
+    `asked` is the name from --name; "" uses the host's name. Raises ConfigurationError if something
+    is in the way; a part may then have been written.
     """
     try:
         _open(folder)
@@ -104,9 +109,9 @@ def write_all(folder: Path, port: int, asked: str = "") -> Path:
 def write_further(
     folder: Path, port: int, other: Path, url: str | None, *, per_machine: bool, asked: str = ""
 ) -> tuple[Path, list[str]]:
-    """Write a further machine; the path of its configuration, and what a person is told of it.
+    """Write a further machine; return the path of its configuration, and lines for the terminal.
 
-    ConfigurationError says what is in the way; a part may have been written then.
+    Raises ConfigurationError if something is in the way; a part may then have been written.
     """
     from crewgate.cli.init.cluster_section import gateway_names, gateways_besides
     from crewgate.cli.init.from_machine import DerivedConfig, changes, ledger_section, next_steps
@@ -131,15 +136,15 @@ def write_further(
     except OSError as error:
         raise _unwritten(folder, error) from error
     second = load(config)
-    told = [f"Wrote {config}, made of {other}:"]
-    told += [f"  {line}" for line in changes(first, second, further)]
-    told.append("Next:")
-    told += [f"  {line}" for line in next_steps(other, first, config, second, gateways)]
-    return config, told
+    lines = [f"Wrote {config}, derived from {other}:"]
+    lines += [f"  {line}" for line in changes(first, second, further)]
+    lines.append("Next:")
+    lines += [f"  {line}" for line in next_steps(other, first, config, second, gateways)]
+    return config, lines
 
 
 def _copy(file: Path, place: Path) -> None:
-    """With its mode: a key stays a secret."""
+    """Copy a file with its mode, so that a key stays secret."""
     data, mode = file.read_bytes(), file.stat().st_mode & 0o777
     make_folder(place.parent, 0o700 if mode & 0o077 == 0 else 0o755, parents=True)
     create_file(place, data, mode)

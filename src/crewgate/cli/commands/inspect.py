@@ -1,4 +1,4 @@
-"""`crewgate inspect`: what a token says, for a person; and whether it may be believed."""
+"""`crewgate inspect`: shows the claims of a token, and whether its signature is good."""
 
 import json
 import time
@@ -24,14 +24,14 @@ NOT_CHECKED = "not checked"
     "config_path",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Check the signature with the keys of this configuration.",
+    help="Verify the signature with the keys of this configuration.",
 )
 @json_option
 def command(*, token: str, config_path: Path | None, as_json: bool) -> None:
-    """Show what a token says.
+    """Show the claims of a token.
 
-    TOKEN - reads it from standard input. Without -c the signature is not checked, and anyone may
-    have written what is shown.
+    If TOKEN is -, the command reads the token from standard input. Without -c the command does not
+    verify the signature, and anyone may have written the claims.
     """
     from crewgate.cli.tokens import read_token
     from crewgate.issuer.inspection import inspect_token
@@ -50,7 +50,7 @@ def command(*, token: str, config_path: Path | None, as_json: bool) -> None:
         click.echo(json.dumps(document))
         return
     if found.claims is None:
-        click.echo("form          refused by every gateway; as it stands:")
+        click.echo("malformed     every gateway refuses this token; its content:")
         for line in json.dumps([found.header, found.payload], indent=2).splitlines():
             click.echo(printable(line))
     else:
@@ -71,18 +71,21 @@ def _signature(text: str, config_path: Path | None) -> str:
 
 
 def _explained(claims: Claims, now: float) -> list[tuple[str, Any]]:
-    """Lines of (name, value); every text was checked to be plain when the claims were read."""
+    """Return (label, value) for each claim; the reader of the claims has checked their texts."""
     path = " > ".join(element.id for element in claims.branch_path)
     return [
         ("branch", claims.execution_branch_id),
-        ("below", path or "nothing: the root of a run"),
+        ("parents", path or "none: the root of a run"),
         ("crew", claims.crew),
         ("orchestrator", claims.client_id),
         ("role", claims.agent_role),
         ("process", claims.process_id),
-        ("for", claims.sub),
+        ("subject", claims.sub),
         ("tools", ", ".join(claims.allowed_tools)),
-        ("credits", f"{format_credits(claims.credit_quota)} for the branch and all below it"),
+        (
+            "credits",
+            f"{format_credits(claims.credit_quota)} for the branch and everything below it",
+        ),
         ("grant", claims.jti),
         ("issued", _moment(claims.iat, now)),
         ("expires", _moment(claims.exp, now)),
@@ -92,9 +95,9 @@ def _explained(claims: Claims, now: float) -> list[tuple[str, Any]]:
 
 
 def _moment(seconds: int, now: float) -> str:
-    away = round(seconds - now)
-    told = f"in {away} s" if away >= 0 else f"{-away} s ago"
+    left = round(seconds - now)
+    distance = f"in {left} s" if left >= 0 else f"{-left} s ago"
     try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC, {told}"
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC, {distance}"
     except (OverflowError, ValueError):
-        return f"{seconds}, beyond any calendar"
+        return f"{seconds} (no date: out of range)"

@@ -1,6 +1,7 @@
-"""`crewgate ledger`: the books of every budget, of one machine or of many.
+"""`crewgate ledger`: shows and maintains the ledger of one machine, or of many.
 
-Reads the ledger itself and the audit's files, so it needs the right to that, and no gateway.
+Most commands read the ledger itself and the audit files, so they need the rights to do so, and no
+running gateway.
 """
 
 import json
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 
 @click.group("ledger", cls=Subcommands)
 def command() -> None:
-    """Say what every crew, run and branch has spent, and keep the tables in order."""
+    """Show what each crew, run and branch has spent, and maintain the ledger."""
 
 
 @command.command("migrate")
 @config_option
 @json_option
 def migrate(*, config_path: Path, as_json: bool) -> None:
-    """Bring the ledger's tables up to date, or make them."""
+    """Create the ledger's tables, or bring them up to date."""
     from crewgate.ledger import schema
     from crewgate.ledger.factory import open_session
 
@@ -40,22 +41,24 @@ def migrate(*, config_path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"before": before, "after": after}))
     elif before == after:
-        click.echo(f"The tables are of version {after}, as this Crewgate needs them.", err=True)
+        click.echo(f"The tables have version {after}, which this Crewgate needs.", err=True)
     else:
-        click.echo(f"The tables were of version {before} and are of version {after}.", err=True)
+        click.echo(f"Migrated the tables from version {before} to version {after}.", err=True)
 
 
 @command.command("resume")
 @config_option
 @json_option
 def resume(*, config_path: Path, as_json: bool) -> None:
-    """Grant again on a PostgreSQL that has become another one, on your word.
+    """Resume granting credits after a PostgreSQL failover; you confirm that no grant was lost.
 
-    After a failover it may have forgotten what it granted last: look at `reconcile` first.
+    The new server may lack the last grants: run `crewgate ledger reconcile` first.
     """
     ledger = _load(config_path).ledger
     if ledger.engine != "postgresql":
-        raise LedgerUnavailableError(f"{ledger}: a file never becomes another one; nothing to do")
+        raise LedgerUnavailableError(
+            f"{ledger}: only a PostgreSQL needs `resume`, after a failover; nothing to do"
+        )
     from crewgate.ledger.durability import accept
     from crewgate.ledger.postgres import PostgreSQL
 
@@ -67,7 +70,10 @@ def resume(*, config_path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"timeline": timeline}))
     else:
-        click.echo(f"Timeline {timeline} is taken for the ledger from now on.", err=True)
+        click.echo(
+            f"Accepted timeline {timeline} as the ledger; gateways may draw credits again.",
+            err=True,
+        )
 
 
 @command.command("check")
@@ -75,7 +81,7 @@ def resume(*, config_path: Path, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def check(context: click.Context, *, config_path: Path, as_json: bool) -> None:
-    """Say whether the books add up; status 1 if they do not."""
+    """Check that the sums of the ledger add up; exit status 1 if they do not."""
     from crewgate.ledger import schema
     from crewgate.ledger.consistency import findings
     from crewgate.ledger.factory import open_session
@@ -91,33 +97,36 @@ def check(context: click.Context, *, config_path: Path, as_json: bool) -> None:
     for each in [] if as_json else found:
         click.echo(each)
     if not as_json and not found:
-        click.echo("Every level is the sum of its leases.", err=True)
+        click.echo("The ledger adds up: every level is the sum of its leases.", err=True)
     context.exit(1 if found else 0)
 
 
 @command.command("forgive")
 @config_option
 @click.argument("branch", metavar="BRANCH")
-@click.option("--crew", metavar="CREW", help="Whose it is, if this machine has not seen it.")
+@click.option("--crew", metavar="CREW", help="Crew of BRANCH, if this machine has not seen it.")
 @json_option
 def forgive(*, config_path: Path, branch: str, crew: str | None, as_json: bool) -> None:
-    """Give back what was burned of BRANCH, on your word that nobody spent it.
+    """Return the burned credits of BRANCH; you confirm that nobody spent them.
 
-    Burned is what a machine had leased, or a call had reserved, when it died. It returns to the
-    branch and to every level above it; the running gateway's log and audit say so.
+    Credits count as burned if the machine that had leased them, or the call that had reserved them,
+    ended without a report. They return to the branch and to every level above it. The running
+    gateway notes this in its log and audit.
     """
     import msgspec
 
     from crewgate.cli.options import state_of
     from crewgate.ipc.admin_client import AdminClient
 
-    with AdminClient(state_of(config_path)) as owner:
-        done = owner.forgive(branch, crew or "")
+    with AdminClient(state_of(config_path)) as admin:
+        done = admin.forgive(branch, crew or "")
     if as_json:
         document = msgspec.to_builtins(done)
         click.echo(json.dumps({key: document[key] for key in ("crew", "branch", "amount")}))
     else:
-        click.echo(f"{format_credits(done.amount)} credits returned to {branch} of {done.crew}")
+        click.echo(
+            f"returned {format_credits(done.amount)} credits to {branch} of crew {done.crew}"
+        )
 
 
 def _load(config_path: Path) -> "Config":

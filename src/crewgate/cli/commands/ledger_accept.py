@@ -1,6 +1,6 @@
-"""`crewgate ledger accept`: go on with a ledger that has forgotten something, on a person's word.
+"""`crewgate ledger accept`: a person confirms that an older or another ledger counts from now on.
 
-Changes nothing in the ledger itself, and needs no gateway: there must be none running.
+The command changes nothing in the ledger itself. The gateway of this machine must not run.
 """
 
 import json
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 @config_option
 @json_option
 def command(*, config_path: Path, as_json: bool) -> None:
-    """Go on with a ledger that is older, empty or another than this machine knows, on your word.
+    """Accept a ledger that is older than this machine knows, empty, or another one.
 
-    A start on such a ledger is refused, because it does not know what was spent since: that much
-    can be spent again, and of an empty ledger every budget from its beginning. What this machine
-    had leased is burned. Branches that were ended stay so. `crewgate ledger reconcile` shows what
-    the audit knows of calls that the ledger does not. End `crewgate serve` first; where several
-    machines share the ledger, each of them is asked for your word.
+    A gateway refuses to start on such a ledger, because the ledger lacks what was spent since. With
+    this command you confirm that these credits can be spent again; in an empty ledger, every budget
+    begins again. Credits that this machine had leased count as burned. Revoked branches stay
+    revoked. `crewgate ledger reconcile` shows the costs that the audit has and the ledger lacks.
+
+    End `crewgate serve` first. If several machines share the ledger, run the command on each of
+    them.
     """
     from crewgate.agent.budget.ledger_mark import known_with_table
     from crewgate.agent.table_setup import holder_name
@@ -42,10 +44,11 @@ def command(*, config_path: Path, as_json: bool) -> None:
         known = known_with_table(config.state)
         if known is not None:
             why = why_refused(config.ledger, known, find_ledger(config.ledger))
-    except LedgerReplacedError as error:  # the mark itself cannot be read
+    except LedgerReplacedError as error:
+        # The mark itself cannot be read.
         why = str(error)
     if not why:
-        _print(as_json, known, "", "This is the ledger that this machine knows: nothing to accept.")
+        _print(as_json, known, "", "Nothing to accept: this is the ledger that this machine knows.")
         return
     ledger = open_ledger(config.ledger)
     try:
@@ -56,10 +59,15 @@ def command(*, config_path: Path, as_json: bool) -> None:
     finally:
         ledger.close_session()
     write_mark(config.state, mark)
-    _print(as_json, mark, why, f"Accepted, though {why}. `crewgate serve` goes on with it.")
+    _print(
+        as_json,
+        mark,
+        why,
+        f"Accepted, although {why}. `crewgate serve` can start with this ledger.",
+    )
 
 
-def _print(as_json: bool, mark: "LedgerMark | None", why: str, text: str) -> None:  # noqa: FBT001 - private
+def _print(as_json: bool, mark: "LedgerMark | None", why: str, text: str) -> None:  # noqa: FBT001 - a private function
     if as_json:
         document = {
             "accepted": bool(why),

@@ -1,4 +1,4 @@
-"""`crewgate ledger report` and `reconcile`: what this cost, by the ledger and by the audit."""
+"""`crewgate ledger report` and `reconcile`: costs by the ledger, by the audit, and compared."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _LEVELS = {"crew": 0, "run": 1, "branch": None}
 _MACHINE = "machine"
-_AUDITED = ["role", "tool", "day"]  # what the ledger does not know, and the audit does
+# The ledger does not know these; the audit does.
+_AUDITED = ["role", "tool", "day"]
 
 
 @click.command("report")
@@ -28,13 +29,13 @@ _AUDITED = ["role", "tool", "day"]  # what the ledger does not know, and the aud
     type=click.Choice([*_LEVELS, _MACHINE, *_AUDITED]),
     default="run",
     show_default=True,
-    help="A line for each. Levels count all below them; a machine has what it drew; role, tool and "
-    "day are of the audit.",
+    help="A row for each. Crew, run and branch include everything below; machine counts what a "
+    "machine drew; role, tool and day come from the audit.",
 )
-@click.option("--crew", metavar="CREW", help="What this crew has.")
+@click.option("--crew", metavar="CREW", help="Only rows of this crew.")
 @json_option
 def report(*, config_path: Path, by: str, crew: str | None, as_json: bool) -> None:
-    """Say what was spent, what is held and what is left."""
+    """Show what was spent, what is held and what is left."""
     config = _load(config_path)
     if by in _AUDITED:
         rows = [_audited(each) for each in _groups(config, by, crew)]
@@ -54,19 +55,20 @@ def report(*, config_path: Path, by: str, crew: str | None, as_json: bool) -> No
 @json_option
 @click.pass_context
 def reconcile(context: click.Context, *, config_path: Path, as_json: bool) -> None:
-    """Hold the ledger against the audit, branch by branch; status 1 if they differ.
+    """Compare the ledger with the audit, branch by branch; exit status 1 if they differ.
 
-    Of this machine's audit and all that it has kept. Calls in flight, and what a machine has not
-    told the ledger yet (a second), are differences too: ask when it is quiet.
+    The command reads all audit files that this machine has kept. Calls in flight count as
+    differences, and so do costs that a machine has not reported to the ledger yet (for up to a
+    second): run the command while no call is in flight.
     """
     config = _load(config_path)
     audited = {(each.crew, each.key): each for each in _groups(config, "branch", None)}
     found = []
     for statement, crew, own, leased in _own(_named(config)):
         seen = audited.pop((crew, statement.name), None)
-        told = (seen.cost_micro, seen.burned_micro) if seen else (0, 0)
-        if told != own:
-            found.append(_difference(crew, statement.name, own, told, leased))
+        logged = (seen.cost_micro, seen.burned_micro) if seen else (0, 0)
+        if logged != own:
+            found.append(_difference(crew, statement.name, own, logged, leased))
     for (crew, branch), each in audited.items():
         if branch and each.cost_micro + each.burned_micro:
             found.append(_difference(crew, branch, (0, 0), (each.cost_micro, each.burned_micro)))
@@ -79,10 +81,10 @@ def reconcile(context: click.Context, *, config_path: Path, as_json: bool) -> No
             for who in ("ledger", "audit")
         )
         held = format_credits(row["leased_micro"])
-        untold = f"; of {held} that is leased a machine may not have told yet"
+        unreported = f"; a machine may still have to report a part of {held} leased credits"
         click.echo(
             f"{row['crew']} {row['branch']}: the ledger has {ledger}, the audit {audit}"
-            + (untold if row["leased_micro"] else "")
+            + (unreported if row["leased_micro"] else "")
         )
     if not as_json and not found:
         click.echo("Ledger and audit agree to the micro-credit.", err=True)
@@ -110,7 +112,7 @@ def _difference(
 def _own(
     named: "list[tuple[AccountStatement, str]]",
 ) -> "Iterator[tuple[AccountStatement, str, tuple[int, int], int]]":
-    """Branches with (spent, burned) and what is leased of each itself, without those below it."""
+    """Yield each branch with its own (spent, burned) and leased, without the branches below it."""
     below: dict[bytes, list[int]] = {}
     for statement, _ in named:
         if statement.path:
@@ -126,7 +128,7 @@ def _own(
 
 
 def _named(config: "Config") -> "list[tuple[AccountStatement, str]]":
-    """Every level with the name of its crew, ancestors first."""
+    """Return each level of the ledger with the name of its crew, ancestors first."""
     from crewgate.ledger.factory import open_ledger
 
     ledger = open_ledger(config.ledger, readonly=True)
@@ -139,7 +141,7 @@ def _named(config: "Config") -> "list[tuple[AccountStatement, str]]":
 
 
 def _leased(config: "Config", crew: str | None) -> list[dict[str, Any]]:
-    """What each machine drew: spent, still leased, and lost."""
+    """Return a row for each machine: what it drew and spent, still leases, and lost."""
     from crewgate.core.ids import crew_key
     from crewgate.ledger.factory import open_ledger
 
@@ -209,7 +211,7 @@ def _show(rows: list[dict[str, Any]], by: str) -> None:
 
     console = open_console()
     if not rows:
-        console.print("nobody has drawn any credit yet")
+        console.print("no branch has drawn any credits yet")
         return
     amounts = ["quota", "spent", "reserved", "leased", "burned", "left"]
     shown = [each for each in amounts if rows[0].get(f"{each}_micro") is not None]
@@ -218,7 +220,7 @@ def _show(rows: list[dict[str, Any]], by: str) -> None:
         keys = ["crew"] if by == "crew" else ["crew", "branch"]
     else:
         keys = [_MACHINE] if by == _MACHINE else ["key", "calls"]
-    table = new_table(*(_heads(key, by) for key in keys), *shown, "", numbers=("calls", *shown))
+    table = new_table(*(_heading(key, by) for key in keys), *shown, "", numbers=("calls", *shown))
     for row in rows:
         texts = [_text(key, row[key]) for key in keys]
         texts += [format_credits(row[f"{each}_micro"]) for each in shown]
@@ -227,13 +229,13 @@ def _show(rows: list[dict[str, Any]], by: str) -> None:
 
 
 def _text(key: str, value: str | int | None) -> str:
-    """A call that was refused for its path has no tool."""
+    """Return the text of a cell; a call that was refused for its path has no tool."""
     if key == "key":
         return str(value or "(unknown)")
     return "" if value is None else str(value)
 
 
-def _heads(key: str, by: str) -> str:
+def _heading(key: str, by: str) -> str:
     return by if key in {"key", "branch"} else key
 
 

@@ -1,4 +1,4 @@
-"""`crewgate mint`: one token for a new branch, a root or a child, printed and kept nowhere."""
+"""`crewgate mint`: signs a token for a new branch and prints it; nothing stores the token."""
 
 import os
 import time
@@ -19,19 +19,29 @@ if TYPE_CHECKING:
 
 @click.command("mint")
 @with_remote("mint")
-@click.option("--crew", required=True, help="The crew whose key signs.")
+@click.option("--crew", required=True, help="Crew whose key signs the token.")
 @click.option("--role", required=True, help="What the sub-agent does, such as researcher.")
 @click.option(
     "--tools",
     required=True,
     multiple=True,
-    help="A tool's name or a pattern; may be given again, or several with commas between.",
+    help="Tool or pattern such as search.*; repeat it, or separate several with commas.",
 )
-@click.option("--credits", "quota", required=True, type=CreditsParam(), help="Such as 2.50.")
-@click.option("--parent", metavar="TOKEN", help="The parent's token; - reads it from stdin.")
-@click.option("--ttl", type=DurationParam(), help="Such as 15m; the crew's longest if not given.")
-@click.option("--name", help="The orchestrator's name within the crew.")
-@click.option("--process", help="What to call the process that will hold the token.")
+@click.option(
+    "--credits",
+    "quota",
+    required=True,
+    type=CreditsParam(),
+    help="Credits of the branch, such as 2.50.",
+)
+@click.option(
+    "--parent", metavar="TOKEN", help="Token of the parent branch; - reads it from stdin."
+)
+@click.option(
+    "--ttl", type=DurationParam(), help="Lifetime, such as 15m (default: the crew's maximum)."
+)
+@click.option("--name", help="Name of the orchestrator within the crew (default: CREW-1).")
+@click.option("--process", help="Name of the process that will hold the token.")
 @json_option
 def command(
     *,
@@ -48,17 +58,17 @@ def command(
 ) -> None:
     """Sign a token for a new branch and print it.
 
-    Needs no running gateway. Without --parent it starts a new root: a pipeline run.
+    Without --parent, the token starts a run. The gateway need not run.
     """
     from crewgate.issuer.gateway import minter_of
 
     config, minter = minter_of(config_path, crew, name)
     names = [tool for given in tools for tool in given.replace(",", " ").split()]
-    shell = process or f"pid_{os.getppid()}"
+    holder = process or f"pid_{os.getppid()}"
     now = time.time()
     if parent is None:
         minted = minter.root(
-            role=role, tools=names, quota=quota, process=shell, now=now, lifetime=ttl
+            role=role, tools=names, quota=quota, process=holder, now=now, lifetime=ttl
         )
     else:
         from crewgate.issuer.parent_tokens import verify_token
@@ -67,25 +77,25 @@ def command(
         above = verify_token(read_token(parent), crew_keys(config.crew(crew)), crew)
         check_alive(config.state, above)
         minted = minter.child(
-            above.claims, role=role, tools=names, quota=quota, process=shell, now=now, lifetime=ttl
+            above.claims, role=role, tools=names, quota=quota, process=holder, now=now, lifetime=ttl
         )
         click.echo(
-            "crewgate: no journal is kept here, so it is not checked that the credits of all "
-            "children fit in the parent's; Orchestrator.spawn does",
+            "crewgate: `mint` keeps no journal, so it does not check that the credits of all "
+            "children fit into the parent's; Orchestrator.spawn checks it",
             err=True,
         )
     show_token(minted.token, minted.claims, as_json=as_json)
 
 
 def check_alive(state: Path, shown: "VerifiedToken") -> None:
-    """Refuse a token if a running gateway here has revoked it, or a branch of its path.
+    """Refuse a token if the running gateway here has revoked it, or a branch of its path.
 
-    Without a gateway here, the others refuse the token when they meet it. They forget what was
-    revoked after `revocation_seconds`, so nobody gets another token for one of before.
+    If no gateway runs here, other gateways refuse a revoked token when it is used. They remember a
+    revocation for `limits.revocation_seconds`, so a token that expired too long ago is refused too.
 
     Raises:
         BranchRevokedError: The branch, or one above it, was revoked.
-        IssuerError: The token expired too long ago, or was revoked itself.
+        IssuerError: The token expired too long ago, or the token itself was revoked.
     """
     from crewgate.issuer.gateway import LocalGateway
 
@@ -97,7 +107,7 @@ def check_alive(state: Path, shown: "VerifiedToken") -> None:
     for branch, known in gateway.usage(path).items():
         if known.is_revoked:
             raise BranchRevokedError(
-                f"branch {branch} is dead: neither it nor any below gets a token"
+                f"branch {branch} was revoked: neither it nor a branch below it gets a token"
             )
     if gateway.refuses(claims, shown.kid):
-        raise IssuerError(f"grant {claims.jti} was revoked: nobody gets a further token by it")
+        raise IssuerError(f"token {claims.jti} was revoked: it cannot be used to obtain a new one")

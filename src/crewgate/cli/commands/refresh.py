@@ -1,4 +1,4 @@
-"""`crewgate refresh`: the next grant of a branch, with the same tools and credits, printed."""
+"""`crewgate refresh`: signs the next token of a branch, with the same tools and credits."""
 
 import time
 from pathlib import Path
@@ -14,12 +14,14 @@ from crewgate.cli.tokens import read_token, show_token
 @click.command("refresh")
 @with_remote("refresh")
 @click.argument("token")
-@click.option("--ttl", type=DurationParam(), help="Such as 15m; the crew's longest if not given.")
+@click.option(
+    "--ttl", type=DurationParam(), help="Lifetime, such as 15m (default: the crew's maximum)."
+)
 @json_option
 def command(*, config_path: Path, token: str, ttl: int | None, as_json: bool) -> None:
     """Sign the next token of a branch and print it.
 
-    TOKEN is the branch's last one, expired or not; - reads it from standard input.
+    TOKEN is the last token of the branch, expired or not; - reads it from standard input.
     """
     from crewgate.issuer.gateway import minter_of
     from crewgate.issuer.inspection import read_claims

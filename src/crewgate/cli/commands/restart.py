@@ -1,4 +1,4 @@
-"""`crewgate restart`: new processes in the place of those that serve, without a break."""
+"""`crewgate restart`: replaces the processes of a running gateway without an interruption."""
 
 import signal
 import time
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from crewgate.ipc.sockets import ProcessCredentials
     from crewgate.lifecycle.processes import RunProcess
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 @click.command("restart")
@@ -25,35 +25,36 @@ _LOOK_SECONDS = 0.05
     type=click.FloatRange(min=0, max=3600),
     default=60.0,
     show_default=True,
-    help="Wait so long for the new processes.",
+    help="Wait this long for the new processes.",
 )
 @click.pass_context
 def command(ctx: click.Context, *, config_path: Path, wait_seconds: float) -> None:
-    """Replace the processes of a running gateway without a break.
+    """Replace the processes of a running gateway without an interruption.
 
-    As for a new version. The new agent goes on with the same table, and the new workers accept from
-    the same sockets before those there were send their clients away, each with its next answer.
-    SIGUSR2 to `crewgate serve` does the same.
+    Use it after an upgrade. The new agent uses the same table. The new workers accept from the same
+    sockets before the old workers disconnect their clients, each with its next answer. SIGUSR2 to
+    `crewgate serve` does the same.
 
-    Exit status 0 once the new processes serve, 1 if they do not in time: then those there were go
-    on.
+    Exit status 0: the new processes serve. Exit status 1: they did not in time, and the old
+    processes continue.
     """
     from crewgate.core.health import HealthState
     from crewgate.errors import LinkError
     from crewgate.ipc.admin_client import AdminClient
 
     state = state_of(config_path)
-    with AdminClient(state) as owner:
-        before = owner.agent
+    with AdminClient(state) as admin:
+        before = admin.agent
         _signal(_serve_of(before))
     began, wall = time.monotonic(), time.time()
     while time.monotonic() - began < wait_seconds:
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
         try:
-            with AdminClient(state) as owner:
-                found, agent = owner.status(), owner.agent
+            with AdminClient(state) as admin:
+                found, agent = admin.status(), admin.agent
         except LinkError:
-            continue  # one agent hands over to the next
+            # No agent answers while one hands over to the next.
+            continue
         restart = next((each for each in found.health if each.component == "restart"), None)
         if restart is None or restart.passing:
             continue
@@ -67,17 +68,18 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float) -> No
 
 
 def _serve_of(agent: "ProcessCredentials") -> "RunProcess":
-    """The `serve` that started the agent, as the same user; ClickException if there is none.
+    """Return the `crewgate serve` that started the agent as the same user; else ClickException.
 
-    Another process could answer at the agent's door. Then only the process that started that one
-    could be signalled.
+    Another process could answer at the admin socket. The checks let the signal reach only a
+    `crewgate serve` that started whatever answers there.
     """
     from crewgate.lifecycle.processes import parent_of, user_of
 
     serve = parent_of(agent.pid)
     if serve is None:
         raise click.ClickException(
-            f"the agent (process {agent.pid}) has ended, or is not seen here: restart it by hand"
+            f"the agent (process {agent.pid}) has ended, or is not visible here: end `crewgate "
+            "serve` and start it again"
         )
     try:
         command = Path(f"/proc/{serve.pid}/cmdline").read_bytes().split(b"\0")
@@ -86,13 +88,13 @@ def _serve_of(agent: "ProcessCredentials") -> "RunProcess":
     if serve.pid <= 1 or b"serve" not in command or user_of(serve) != agent.uid:
         raise click.ClickException(
             f"the agent (process {agent.pid}) was not started by `crewgate serve` of its own user: "
-            "restart it by hand"
+            "end the process that started it, and start it again"
         )
     return serve
 
 
 def _signal(serve: "RunProcess") -> None:
-    """SIGUSR2 to that process, and to none that has its pid by now; ClickException."""
+    """Send SIGUSR2 to exactly this process, not to a later one of its pid; else ClickException."""
     from crewgate.errors import AuthorityError
     from crewgate.lifecycle.processes import send
 
@@ -100,7 +102,7 @@ def _signal(serve: "RunProcess") -> None:
         is_there = send(serve, signal.SIGUSR2)
     except AuthorityError as error:
         raise click.ClickException(
-            f"process {serve.pid} is another user's: restart it as that user"
+            f"`crewgate serve` (process {serve.pid}) is another user's: run this as that user"
         ) from error
     if not is_there:
         raise click.ClickException(f"`crewgate serve` (process {serve.pid}) has just ended")

@@ -1,6 +1,6 @@
-"""`crewgate restore`: a machine as it was backed up, in a folder that has nothing yet.
+"""`crewgate restore`: restores a machine from a backup into a new or empty folder.
 
-Verifies the whole backup, and that nothing is in the way, before it writes anything.
+Before the command writes anything, it verifies the whole backup, and that no file is in the way.
 """
 
 import json
@@ -23,17 +23,18 @@ if TYPE_CHECKING:
 @click.option(
     "--keep-existing",
     is_flag=True,
-    help="Leave files outside of FOLDER as they are where there are some already.",
+    help="Keep files outside of FOLDER that exist already.",
 )
 @json_option
 def command(*, backup: Path, folder: Path, keep_existing: bool, as_json: bool) -> None:
-    """Put a machine back as `crewgate backup` copied it into DIR.
+    """Restore a machine from a backup.
 
-    FOLDER is made, or is empty, and gets the configuration and what lay below its folder; what lay
-    elsewhere goes back to where it was. What was spent after the backup can be spent again: this
-    command is your word that the ledger counts. What was revoked after it comes back from the other
-    machines, if there are any, before this one admits a call. End the machine that was backed up
-    for good: two machines of one name are one too many.
+    DIR is a backup of `crewgate backup`. FOLDER must be new or empty. It gets the configuration and
+    the files from below the old folder; other files go back to their old paths.
+
+    With this command you confirm that credits that were spent after the backup can be spent again.
+    If there are other machines, this one gets later revocations from them before it accepts a call.
+    Never run the old machine again: both would use one name.
     """
     from crewgate.errors import BackupError
     from crewgate.runtime.durable_files import describe
@@ -52,20 +53,23 @@ def command(*, backup: Path, folder: Path, keep_existing: bool, as_json: bool) -
         }
         click.echo(json.dumps(document))
         return
-    click.echo(f"Restored {config}, as it was at {manifest.made} on {manifest.host}.", err=True)
+    click.echo(
+        f"Restored {config} from the backup of {manifest.made} on {manifest.host}.", err=True
+    )
     for path in kept:
-        click.echo(f"left as it is: {path}", err=True)
+        click.echo(f"kept: {path}", err=True)
     for line in missing:
-        click.echo(f"missing, so put it there before you serve: {line}", err=True)
+        click.echo(f"missing, put it back before you start the gateway: {line}", err=True)
     click.echo(f"Next: crewgate check -c {config}", err=True)
 
 
 def restore(
     backup: Path, folder: Path, *, keep_existing: bool = False
 ) -> "tuple[BackupManifest, list[Path], list[str]]":
-    """The manifest, what was left as it is, and what is to be put back by hand.
+    """Restore a backup; return its manifest, the paths that were kept, and those still missing.
 
-    BackupError for a backup that is not whole, or where something is in the way; OSError.
+    Raises BackupError if the backup is incomplete or changed, or if a file is in the way, and
+    OSError if a file cannot be written.
     """
     from crewgate.cli.backup.files import (
         ELSEWHERE,
@@ -82,15 +86,15 @@ def restore(
     _require_config(manifest, backup)
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BackupError(f"{folder}: not an empty folder; restore overwrites nothing")
+        raise BackupError(f"{folder}: not an empty folder; `restore` overwrites nothing")
     targets = {saved.path: target_of(saved.path, folder) for saved in manifest.files}
-    there = [
+    existing = [
         path for place, path in targets.items() if place.startswith(ELSEWHERE) and path.exists()
     ]
-    if there and not keep_existing:
+    if existing and not keep_existing:
         raise BackupError(
-            f"{there[0]}: is there already, and restore overwrites nothing; move it away, or say "
-            "--keep-existing to go on with it"
+            f"{existing[0]}: exists already, and `restore` overwrites nothing; move it away, or "
+            "keep it with --keep-existing"
         )
     make_folder(folder, 0o755, parents=True)
     for place, mode in sorted(manifest.folders.items()):
@@ -99,15 +103,16 @@ def restore(
         path.chmod(mode)
     for saved in sorted(manifest.files, key=lambda each: _is_config(each, manifest)):
         target = targets[saved.path]
-        if target in there:
+        if target in existing:
             continue
         make_folders(target.parent)
-        if _is_config(saved, manifest):  # the last one: a folder that has it is whole
-            _settle(manifest, target_of(manifest.state, folder))
+        if _is_config(saved, manifest):
+            # The configuration comes last: a folder that has one is complete.
+            _write_marks(manifest, target_of(manifest.state, folder))
         copy_file(backup / saved.path, target, saved.mode)
         sync_folder(target.parent)
     sync_all(folder)
-    return manifest, there, _missing(manifest, folder)
+    return manifest, existing, _missing(manifest, folder)
 
 
 def _is_config(saved: "BackedUpFile", manifest: "BackupManifest") -> bool:
@@ -115,9 +120,9 @@ def _is_config(saved: "BackedUpFile", manifest: "BackupManifest") -> bool:
 
 
 def _require_config(manifest: "BackupManifest", backup: Path) -> None:
-    """BackupError if the configuration is not among what goes into the folder.
+    """Raise BackupError if the backup has no configuration for the new folder.
 
-    Earlier versions made such a backup where the configuration was named through "..".
+    Earlier versions made such a backup if the configuration was named through "..".
     """
     from crewgate.cli.backup.files import ELSEWHERE, MANIFEST
     from crewgate.errors import BackupError
@@ -129,16 +134,17 @@ def _require_config(manifest: "BackupManifest", backup: Path) -> None:
     if all(saved.path != f"{apart}/{manifest.config}" for saved in manifest.files):
         raise BackupError(f"{why}; use another backup")
     raise BackupError(
-        f"{why}, so nothing would be put into the folder; back the machine up again, or, if it is "
-        f"lost, move {backup / apart} to {backup}/within, and write within/ for each {apart}/ in "
-        f"{MANIFEST}"
+        f"{why}, so `restore` would put nothing into the folder; back the machine up again; if it "
+        f"is lost, move {backup / apart} to {backup}/within, and write within/ for each {apart}/ "
+        f"in {MANIFEST}"
     )
 
 
-def _settle(manifest: "BackupManifest", state: Path) -> None:
-    """Write what is true of a restored machine alone.
+def _write_marks(manifest: "BackupManifest", state: Path) -> None:
+    """Write the two marks of a restored machine into its state folder.
 
-    How far its ledger is, and that it may lack revocations that it has acknowledged to others.
+    The first says how many operations its ledger has counted. The second says that the machine may
+    lack revocations that it acknowledged to others after the backup.
     """
     from crewgate.core.budget.ledger_mark import LedgerMark
     from crewgate.gossip.membership_file import demote
@@ -154,7 +160,7 @@ def _settle(manifest: "BackupManifest", state: Path) -> None:
 
 
 def _missing(manifest: "BackupManifest", folder: Path) -> list[str]:
-    """Files that the configuration names, as it stands now, and that are not there."""
+    """Return the files that the restored configuration names and that do not exist."""
     from crewgate.cli.backup.inventory import inventory
     from crewgate.config.load import load
 

@@ -1,4 +1,4 @@
-"""`crewgate revoke`: one branch and all below it, or tokens by what they name, with a receipt."""
+"""`crewgate revoke`: revokes a branch and everything below it, or tokens, and prints a receipt."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def target_of(named: Mapping[str, str | None], crew: str) -> "RevocationTarget":
-    """What the options `named` by their `request_field` say.
+    """Return the target that the options name; `named` has their values by `request_field`.
 
-    A usage error if that is nothing, several things, or a name that its kind cannot have.
+    Raises click.UsageError if the options name no target, several, or one with a malformed name.
     """
     from crewgate.core.ids import KeyKind
     from crewgate.core.revocation_kinds import BY_FIELD, RevocationTarget
@@ -32,10 +32,10 @@ def target_of(named: Mapping[str, str | None], crew: str) -> "RevocationTarget":
     try:
         rules.identifier(name)
     except ValueError as error:
-        # Nothing that is wrong is shown: it may be a token.
-        raise click.UsageError(f"{option}: that names no {rules.label}; {error}") from error
+        # The message does not show the malformed text: it may be a token.
+        raise click.UsageError(f"{option}: not a valid {rules.label}; {error}") from error
     if rules.kind is KeyKind.CREW and crew:
-        raise click.UsageError(f"--crew says whose a name is, and {option} names a crew itself")
+        raise click.UsageError(f"--crew is not for {option}, which names a crew itself")
     return RevocationTarget(rules.kind, name, crew)
 
 
@@ -46,28 +46,35 @@ def _option(field: str) -> str:
 @click.command("revoke")
 @with_remote("revoke")
 @click.argument("branch", required=False)
-@click.option("--grant", metavar="JTI", help="This one token, for good; with --crew.")
-@click.option("--process", metavar="ID", help="All tokens of a process; with --crew.")
-@click.option("--all-tokens-of", metavar="CREW", help="All tokens of a whole crew.")
-@click.option("--crew", metavar="CREW", default="", help="Whose; known of a branch seen here.")
+@click.option("--grant", metavar="JTI", help="Revoke this one token; needs --crew.")
+@click.option("--process", metavar="ID", help="Revoke all tokens of a process; needs --crew.")
+@click.option("--all-tokens-of", metavar="CREW", help="Revoke all tokens of a crew.")
+@click.option(
+    "--crew",
+    metavar="CREW",
+    default="",
+    help="Crew; not needed for a branch that this machine has seen.",
+)
 @until_option
 @json_option
 def command(
     *, config_path: Path, crew: str, until: "Until", as_json: bool, **named: str | None
 ) -> None:
-    """End a branch and all that it spawned, at once.
+    """Revoke a branch and everything below it, or single tokens.
 
-    BRANCH is the id that `crewgate tree` shows. There is no way back. It ends on all machines; exit
-    status 3: fewer than --until asks for have it on disk so far, and go on being told. Exit status
-    4: it is revoked, and no machine that answered has ever seen it, so it may be mistyped; the last
-    line says how many did.
+    BRANCH is the id that `crewgate tree` shows. The revocation is in force at once, reaches all
+    machines, and nobody can undo it.
 
-    Without BRANCH: --grant ends one token and leaves its branch alive, --process and
-    --all-tokens-of end those that are dated until 5 s from now. Later tokens are admitted.
+    Instead of BRANCH: --grant revokes one token, but not its branch. --process and --all-tokens-of
+    revoke all tokens issued up to 5 s from now (the leeway between clocks); later tokens work.
+
+    Exit status 3: fewer machines than --until asks for have the revocation on disk so far; this
+    machine keeps sending it. Exit status 4: the revocation is in force, but no machine that
+    answered has ever seen the name; it may be mistyped.
     """
     from crewgate.ipc.admin_client import AdminClient
 
     target = target_of(named, crew)
-    with AdminClient(state_of(config_path)) as owner:
-        receipt = owner.revoke([target], until)
+    with AdminClient(state_of(config_path)) as admin:
+        receipt = admin.revoke([target], until)
     show(receipt, as_json=as_json)

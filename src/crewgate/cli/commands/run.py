@@ -1,4 +1,4 @@
-"""`crewgate run`: an orchestrator's process, with a door to the gateway and no key."""
+"""`crewgate run`: runs an orchestrator with a socket to the gateway, but without a private key."""
 
 from pathlib import Path
 
@@ -9,23 +9,33 @@ from crewgate.cli.options import DurationParam, config_option
 
 @click.command("run", context_settings={"ignore_unknown_options": False})
 @config_option
-@click.option("--crew", metavar="CREW", required=True, help="Whose orchestrator it is.")
-@click.option("--name", metavar="NAME", required=True, help="Of the orchestrator, in its crew.")
-@click.option("--user", metavar="USER", help="Whose process CMD is. Default as root: its own.")
+@click.option("--crew", metavar="CREW", required=True, help="Crew of the orchestrator.")
+@click.option(
+    "--name", metavar="NAME", required=True, help="Name of the orchestrator within its crew."
+)
+@click.option(
+    "--user", metavar="USER", help="User that CMD runs as (default for root: a user id of its own)."
+)
 @click.option(
     "--socket",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="The local door. Default: in a new folder.",
+    help="Path of the local unix socket (default: in a new folder).",
 )
-@click.option("--gateway", metavar="HOST:PORT", help="Default: the listener that asks for it.")
+@click.option(
+    "--gateway",
+    metavar="HOST:PORT",
+    help="Gateway to use (default: the listener that asks for certificates).",
+)
 @click.option(
     "--trust",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="PEM",
-    help="Whom the gateway's certificate is from. Default: the CA.",
+    help="CA file that signed the gateway's certificate (default: the configured CA).",
 )
-@click.option("--life", type=DurationParam(), metavar="4h", help="Of a certificate.")
+@click.option(
+    "--life", type=DurationParam(), metavar="4h", help="Lifetime (default: [ca] life_seconds)."
+)
 @click.argument("command_line", metavar="-- CMD …", nargs=-1, required=True)
 @click.pass_context
 def command(
@@ -41,11 +51,11 @@ def command(
     life: int | None,
     command_line: tuple[str, ...],
 ) -> None:
-    """Run an orchestrator with a certificate that it uses and never holds.
+    """Run an orchestrator that uses a certificate and never holds its key.
 
-    CMD speaks plain HTTP/1.1 or HTTP/2 at the unix socket CREWGATE_SOCKET, and comes out at the
-    gateway CREWGATE_GATEWAY over mutual TLS. When it ends, however it ends, its certificates, its
-    tokens and its own signing key are revoked.
+    CMD speaks plain HTTP/1.1 or HTTP/2 to the unix socket CREWGATE_SOCKET. `crewgate run` carries
+    its requests over mutual TLS to the gateway, whose URL is CREWGATE_GATEWAY. When CMD ends, in
+    whatever way, its certificates, its tokens and its own signing key are revoked.
     """
     from crewgate.sidecar.run import RunOptions, run
 

@@ -1,4 +1,4 @@
-"""`crewgate serve`: the gateway in the foreground, until SIGTERM or Ctrl-C."""
+"""`crewgate serve`: runs the gateway in the foreground, until SIGTERM or Ctrl-C."""
 
 from pathlib import Path
 
@@ -12,13 +12,14 @@ from crewgate.cli.options import config_option
 @click.option(
     "--bootstrap",
     is_flag=True,
-    help="This is the first machine of all: there is nothing to learn from peers. Give it once.",
+    help="Start as the first machine of the cluster, without asking peers. Use it once.",
 )
 @click.pass_context
 def command(ctx: click.Context, *, config_path: Path, bootstrap: bool) -> None:
-    """Run the gateway: the agent and its workers, in the foreground.
+    """Run the gateway (the agent and its workers) in the foreground.
 
-    SIGTERM drains and ends it with status 0; SIGHUP reads the configuration again.
+    On SIGTERM or Ctrl-C, the gateway waits up to drain_seconds for calls in flight, and ends with
+    exit status 0. On SIGHUP it reads the configuration again. On SIGUSR2 it replaces its processes.
     """
     from crewgate.supervisor.serve import serve
 

@@ -1,4 +1,4 @@
-"""`crewgate status`: ready or not, and why; also for a `serve` that is just starting."""
+"""`crewgate status`: shows whether a running or starting gateway is ready, and what is wrong."""
 
 import json
 import time
@@ -20,12 +20,13 @@ from crewgate.core.credits import format_credits
 if TYPE_CHECKING:
     from crewgate.core.health import HealthFact
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _WORDS = {"observe": "observed", "throttle": "throttled", "quarantine": "quarantined"}
 
 
 class _Seconds(click.FloatRange):
-    name = "number of seconds"  # of which click says that 'soon' is none
+    # Click says: 'soon' is not a valid number of seconds.
+    name = "number of seconds"
 
 
 @click.command("status")
@@ -36,19 +37,19 @@ class _Seconds(click.FloatRange):
     metavar="SECONDS",
     type=_Seconds(min=0, max=86_400),
     default=0.0,
-    help="Wait so long for it to be ready, also for a `serve` that has not opened its doors yet.",
+    help="Wait this long until the gateway is ready, even if it has not started yet.",
 )
 @json_option
 @click.pass_context
 def command(ctx: click.Context, *, config_path: Path, wait_seconds: float, as_json: bool) -> None:
-    """Say whether the gateway is ready.
+    """Show whether the gateway is ready, and what is wrong.
 
-    Ready means: the agent and every worker answer calls. Each component is ok, degraded (calls go
-    on, and somebody must act) or failed; of what is not ok it says since when, why, and how to mend
-    it.
+    The gateway is ready if the agent and every worker answer calls. Each component is ok, degraded
+    (calls continue, but somebody must act) or failed. For a component that is not ok, the command
+    says since when, why, and how to mend it.
 
-    Exit status: 0 if all is well, 1 if the gateway is ready and some component is degraded or
-    failed, 2 if it is not ready.
+    Exit status 0: everything is ok. Exit status 1: the gateway is ready, but a component is
+    degraded or failed. Exit status 2: the gateway is not ready.
     """
     state = state_of(config_path)
     deadline = time.monotonic() + wait_seconds
@@ -57,15 +58,16 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float, as_js
         left = deadline - time.monotonic()
         if _is_settled(found) or left <= 0:
             break
-        time.sleep(min(left, _LOOK_SECONDS))
-    if "pid" not in found:  # an agent that waits for its ledger cannot say so
+        time.sleep(min(left, _POLL_SECONDS))
+    if "pid" not in found:
+        # An agent that waits for its ledger does not answer yet.
         found = _with(found, ledger_of(config_path))
     click.echo(json.dumps(found) if as_json else _explained(found))
     ctx.exit(health.EXIT_STATUS[found["state"]])
 
 
 def _is_settled(found: dict[str, Any]) -> bool:
-    """Ready, and nothing is still starting."""
+    """Whether the gateway is ready and no component is still starting."""
     return found["ready"] and not any(each["passing"] for each in found["health"])
 
 
@@ -77,9 +79,9 @@ def _poll(state: Path, config_path: Path) -> dict[str, Any]:
 
     pid = 0
     try:
-        with AdminClient(state) as owner:
-            pid = owner.agent.pid
-            document: dict[str, Any] = msgspec.to_builtins(owner.status())
+        with AdminClient(state) as admin:
+            pid = admin.agent.pid
+            document: dict[str, Any] = msgspec.to_builtins(admin.status())
     except LinkError as error:
         return _absent(str(error), pid)
     del document["type"], document["id"]
@@ -88,18 +90,20 @@ def _poll(state: Path, config_path: Path) -> dict[str, Any]:
 
 
 def _absent(why: str, pid: int = 0) -> dict[str, Any]:
-    """The status of a machine whose agent does not answer; `pid` if there is such a process."""
+    """Return the status of a machine whose agent does not answer; `pid` is its process, or 0."""
     from crewgate.core import health
 
-    mend = "start `crewgate serve`; if it runs, its log says why there is no agent"
+    mend = "start `crewgate serve`; if it runs, its log says why the agent does not answer"
     if pid:
-        mend = f"if it stays so, end process {pid} by SIGKILL: `crewgate serve` starts another"
+        mend = (
+            f"if this lasts, kill process {pid} with SIGKILL: `crewgate serve` starts a new agent"
+        )
     nothing = {"ready": False, "state": "failed", "waiting_for": [], "health": []}
     return _with(nothing, health.failed("agent", why, mend))
 
 
 def _with(found: dict[str, Any], fact: "HealthFact") -> dict[str, Any]:
-    """The status of such a machine, and what else is not well there."""
+    """Return `found` with one more health fact, unless that fact is ok."""
     import msgspec
 
     from crewgate.core.health import HealthCondition, HealthState
@@ -132,7 +136,7 @@ def _explained(found: dict[str, Any]) -> str:
         f"embedders      {found['embedders']}",
         f"configuration  generation {found['policy_generation']}",
         f"ledger         {found['ledger']}",
-        *_lent(found),
+        *_overdraft(found),
         *_cluster(found),
         f"table          {counts['branches']} branches, {counts['revocations']} revocations",
         f"calls          {counts['reservations']} in flight",
@@ -147,26 +151,27 @@ def _explained(found: dict[str, Any]) -> str:
 
 
 def _coarsened(row: dict[str, Any]) -> str:
-    """A crew whose share of the table of revocations is used up."""
+    """Return the line of a crew that has used up its share of the table of revocations."""
     times = "once" if row["count"] == 1 else f"{row['count']} times"
     return (
-        f"revocations    crew {row['crew']} is over its share: {times} all its tokens were ended, "
+        f"revocations    crew {row['crew']} used up its share: all tokens were revoked {times}, "
         f"last at {datetime.fromtimestamp(row['at'], UTC):%Y-%m-%d %H:%M}Z"
     )
 
 
-def _lent(found: dict[str, Any]) -> list[str]:
-    """What the machine has lent itself while its ledger was away."""
+def _overdraft(found: dict[str, Any]) -> list[str]:
+    """Return the line of the overdraft: credits drawn while the ledger was unavailable."""
     if not found["lent"]:
         return []
-    most = found["lent_max"]
-    bound = "without a bound" if most >= limits.quota_micro_max else f"of {format_credits(most)}"
+    max_micro = found["lent_max"]
+    is_bounded = max_micro < limits.quota_micro_max
+    bound = f"of {format_credits(max_micro)}" if is_bounded else "without a limit"
     amount = format_credits(found["lent"])
-    return [f"lent           {amount} credits {bound}, charged when the ledger is back"]
+    return [f"overdraft      {amount} credits {bound}, charged when the ledger is available again"]
 
 
 def _cluster(found: dict[str, Any]) -> list[str]:
-    """The other machines, if there may be any."""
+    """Return the line of the cluster, if the configuration has one."""
     from crewgate.ipc.cluster_messages import SyncState
 
     if found["in_touch"] is None:
@@ -175,7 +180,7 @@ def _cluster(found: dict[str, Any]) -> list[str]:
 
 
 def _watched(row: dict[str, Any]) -> str:
-    """One orchestrator that the minting watch, or a person, does not leave alone."""
+    """Return the line of an orchestrator that the minting watch, or a person, has restricted."""
     so = _WORDS[row["in_force"]]
     if row["in_force"] != row["level"]:
         so += f", would be {_WORDS[row['level']]}"

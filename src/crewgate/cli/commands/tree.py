@@ -1,4 +1,4 @@
-"""`crewgate tree`: the auth graph, crew by crew: who spawned whom, what was spent, what is left."""
+"""`crewgate tree`: shows the branches of each crew, who spawned whom, and what each has spent."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from crewgate.cli.remote.option import with_remote
 @with_remote("tree")
 @json_option
 def command(*, config_path: Path, as_json: bool) -> None:
-    """Show the branches, what they spent and may still spend.
+    """Show the branches, what each has spent, and what it may still spend.
 
-    What a branch spent includes everything below it.
+    The amount of a branch includes everything below it.
     """
     from crewgate.ipc.admin_client import AdminClient
 
-    with AdminClient(state_of(config_path)) as owner:
-        rows = owner.tree()
+    with AdminClient(state_of(config_path)) as admin:
+        rows = admin.tree()
     show(rows, as_json=as_json)

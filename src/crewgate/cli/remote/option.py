@@ -1,7 +1,7 @@
-"""`--control URL`: a command that another machine's gateway carries out, asked by its control API.
+"""The option `--control URL`: another machine runs the command, through its control API.
 
-Decides which of the two ways a command goes, and what each needs: a configuration here, or a
-certificate and a root to trust there. Knows no command: each has its twin in `remote`.
+A local command needs a configuration. A remote command needs a client certificate and a root to
+trust, and a function of the same purpose in `remote/commands`.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,10 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def with_remote(twin: str) -> Callable[[Function], Function]:
-    """The options, for a command whose twin is the function `twin` of `remote/commands`.
+    """Add -c, --control, --cert and --ca to a command.
 
-    The command itself is called as before, with `config_path`; the twin with a `ControlClient`
-    in its place.
+    Without --control, the command is called with `config_path`. With --control, the function `twin`
+    of `remote/commands` is called with a `ControlClient` instead.
     """
 
     def decorate(function: Function) -> Function:
@@ -31,26 +31,26 @@ def with_remote(twin: str) -> Callable[[Function], Function]:
             "config_path",
             metavar="FILE",
             type=_FILE,
-            help="The configuration file.",
+            help="Configuration file.",
         )
         @click.option(
             "--control",
             metavar="URL",
-            help="Ask the control API there, as https://HOST:PORT; -c is not needed then.",
+            help="Use the control API at https://HOST:PORT; then -c is not needed.",
         )
         @click.option(
             "--cert",
             "prefix",
             metavar="PREFIX",
             type=click.Path(path_type=Path),
-            help="With --control: our certificate PREFIX.pem and its PREFIX.key.",
+            help="With --control: client certificate PREFIX.pem and key PREFIX.key.",
         )
         @click.option(
             "--ca",
             "root",
             metavar="FILE",
             type=_FILE,
-            help="With --control: the root to trust; else the configuration's.",
+            help="With --control: root certificate to trust (default: the configuration's).",
         )
         @wraps(function)
         def command(
@@ -58,31 +58,31 @@ def with_remote(twin: str) -> Callable[[Function], Function]:
             control: str | None,
             prefix: Path | None,
             root: Path | None,
-            **given: Any,  # noqa: ANN401 - the command's own
-        ) -> Any:  # noqa: ANN401 - whatever it returns
+            **given: Any,  # noqa: ANN401 - the other options of the command
+        ) -> Any:  # noqa: ANN401 - what the command returns
             if control is None:
-                _only_with_control(prefix, root)
+                _require_control(prefix, root)
                 if config_path is None:
                     raise click.UsageError("Missing option '-c' / '--config'.")
                 return function(config_path=config_path, **given)
             from crewgate.cli.remote.client import ClientCertificateFiles, ControlClient
 
             if prefix is None:
-                raise click.UsageError("--control needs --cert PREFIX: our certificate and key")
+                raise click.UsageError("--control needs --cert PREFIX (PREFIX.pem and PREFIX.key)")
             work = getattr(import_module("crewgate.cli.remote.commands"), twin)
             credentials = ClientCertificateFiles(prefix, root or _root_of(config_path))
             with ControlClient(control, credentials) as client:
                 return work(client, **given)
 
-        return command  # type: ignore[return-value] # what click calls has other arguments
+        return command  # type: ignore[return-value] # click calls it with other arguments
 
     return decorate  # fmt: skip
 
 
-def _only_with_control(prefix: Path | None, root: Path | None) -> None:
+def _require_control(prefix: Path | None, root: Path | None) -> None:
     for name, value in (("--cert", prefix), ("--ca", root)):
         if value is not None:
-            raise click.UsageError(f"{name} is for --control URL alone")
+            raise click.UsageError(f"{name} is only for --control URL")
 
 
 def _root_of(config_path: Path | None) -> Path:
@@ -90,5 +90,5 @@ def _root_of(config_path: Path | None) -> Path:
 
     ca = load(config_path).ca if config_path is not None else None
     if ca is None:
-        raise click.UsageError("--control needs --ca FILE, or -c FILE with a [ca]: whom to trust")
+        raise click.UsageError("--control needs --ca FILE, or -c FILE with a section [ca]")
     return ca.root

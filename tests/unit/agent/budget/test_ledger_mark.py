@@ -229,7 +229,7 @@ def test_a_person_accepts_it_and_the_old_leases_are_burned(drawn: Config) -> Non
     table.close()
     ledger.close_session()
     again = CliRunner().invoke(command, ["ledger", "accept", "-c", str(drawn.path)])
-    assert (again.exit_code, "nothing to accept" in again.stderr) == (0, True)
+    assert (again.exit_code, "Nothing to accept" in again.stderr) == (0, True)
 
 
 @pytest.mark.parametrize(

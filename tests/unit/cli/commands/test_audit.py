@@ -143,7 +143,7 @@ def test_before_the_first_call_the_answer_is_empty(tmp_path: Path) -> None:
         (("--tool", "Search!"), "write search.web or 'search.*'"),
         (("--by", "colour"), "branch"),
         (("--limit", "-1"), "0<=x<="),
-        (("--watch", "--denied"), "--watch goes with --crew, --branch, --since and --limit only"),
+        (("--watch", "--denied"), "--watch goes only with --crew, --branch, --since and --limit"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
@@ -291,4 +291,4 @@ def test_connections_have_no_tools(crossed: Path, other: tuple[str, ...]) -> Non
     """A filter that no connection could meet is refused, not ignored."""
     result = run(crossed, "--connections", *other)
     assert result.exit_code == 2
-    assert "--connections goes with" in result.output
+    assert "--connections goes only with" in result.output

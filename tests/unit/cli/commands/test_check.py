@@ -35,7 +35,7 @@ def test_the_text_for_people_says_the_same(run: Run, fresh: Path) -> None:
     assert result.exit_code == 0
     *found, verdict = result.stdout.splitlines()
     assert [line.split(":")[0] for line in found] == ["warning"]
-    assert verdict.endswith("can be served, but see above")
+    assert verdict.endswith(": valid; see the warnings above")
 
 
 def test_the_schema_is_printed_without_a_file(run: Run) -> None:

@@ -205,7 +205,7 @@ def test_one_is_evicted(ask: Any, agent: Agent) -> None:
     ]
     assert status == 0
     lines, _ = ask("evict", "edge-2", "--force", "--until", "local")
-    assert lines[1] == "it does not count here any more; run the same on each machine that remains"
+    assert lines[1] == "it no longer counts here; run the command on each remaining machine"
     assert agent.asked == [("edge-2", "", False), ("edge-2", "local", True)]
     document, _ = ask("evict", "edge-2", "--json")
     assert (document["applied_on"], document["of"], document["nameless"]) == (2, 3, False)
@@ -216,7 +216,7 @@ def test_one_without_a_certificate_is_evicted_here_alone(ask: Any, agent: Agent)
     """No other machine could be told, so a person has to."""
     agent.receipt = replace(RECEIPT, targets=[], reach=QuorumResult())
     lines, status = ask("evict", "0123456789abcdef")
-    assert "run the same on each that shows it" in lines[0]
+    assert "run the command on each machine that shows it" in lines[0]
     assert "revoked" not in lines[0]
     assert status == 0
     assert ask("evict", "0123456789abcdef", "--json")[0]["nameless"] is True
@@ -234,9 +234,9 @@ def test_fewer_than_asked_for_is_exit_status_3(ask: Any, agent: Agent) -> None:
 
 def test_another_key(ask: Any, agent: Agent) -> None:
     """From when it is used."""
-    assert ask("keys", "rotate") == (["a new key is made; all use it in 2 min"], 0)
+    assert ask("keys", "rotate") == (["a new key exists; all machines use it in 2 min"], 0)
     assert ask("keys", "rotate", "--revoke-old") == (
-        ["a new key is in use; those before it end"],
+        ["a new key is in use; all earlier keys are revoked"],
         0,
     )
     assert ask("keys", "rotate", "--json")[0] == {"keys": 2, "used_after_seconds": 120}

@@ -37,7 +37,7 @@ def test_a_name_that_was_ended_before_is_known(fresh: Path, run: Run) -> None:
     run("decommission", "-c", fresh, "article/bd-1")
     again = run("decommission", "-c", fresh, "article/bd-1")
     assert again.stdout == (
-        "ended article/bd-1: it has no certificate that is valid; no gateway runs here\n"
+        "ended article/bd-1: it had no valid certificate; no gateway runs here\n"
     )
 
 

@@ -213,7 +213,7 @@ def test_what_was_changed_and_what_comes_next_is_told(first: Path, tmp_path: Pat
     file, old = tmp_path / "second" / "crewgate.toml", load(first).ledger
     accept = f"  crewgate ledger accept -c {first}      # if it has served before: "
     assert result.stderr.splitlines() == [
-        f"Wrote {file}, made of {first}:",
+        f"Wrote {file}, derived from {first}:",
         "  port 8445 is 9445",
         "  port 8446 is 9446",
         "  port 8443 is 9443",
@@ -265,4 +265,4 @@ def test_without_a_first_one_there_is_nothing_to_share(tmp_path: Path) -> None:
     """`--ledger` and `--budgets` go with `--from`."""
     result = CliRunner().invoke(main, ["init", str(tmp_path / "x"), "--ledger", URL])
     assert result.exit_code == 2
-    assert "go with --from" in result.stderr
+    assert "only for --from" in result.stderr

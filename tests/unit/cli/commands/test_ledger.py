@@ -82,7 +82,7 @@ def test_a_script_reads_micro_credits(config: Path) -> None:
         9_000_000,
     )
     assert json.loads(run(config, "report", "--crew", "bd", "--json").stdout) == {"rows": []}
-    assert "nobody has drawn" in run(config, "report", "--crew", "bd").stdout
+    assert "no branch has drawn any credits" in run(config, "report", "--crew", "bd").stdout
 
 
 def test_books_that_add_up_are_sound(config: Path) -> None:
@@ -105,9 +105,9 @@ def test_a_level_that_is_not_the_sum_of_its_leases_is_named(config: Path) -> Non
 def test_migrating_says_from_where_to_where(config: Path) -> None:
     """Again it does nothing; a new file gets all its tables."""
     assert json.loads(run(config, "migrate", "--json").stdout) == {"before": 1, "after": 1}
-    assert "as this Crewgate needs them" in run(config, "migrate").stderr
+    assert "which this Crewgate needs" in run(config, "migrate").stderr
     load(config).ledger.file.unlink()  # type: ignore[union-attr]
-    assert "were of version 0 and are of version 1" in run(config, "migrate").stderr
+    assert "Migrated the tables from version 0 to version 1" in run(config, "migrate").stderr
 
 
 @pytest.mark.parametrize("command", ["report", "check"])
@@ -159,8 +159,8 @@ def test_every_difference_is_named(config: Path) -> None:
     result = run(config, "reconcile")
     assert result.exit_code == 1
     said = "article {}: the ledger has {} spent and 0.00 burned, the audit {} spent and 0.00 burned"
-    untold = "; of 0.74 that is leased a machine may not have told yet"
-    lines = said.format(RUN, "0.00", "0.01"), said.format(CHILD, "0.25", "0.249999") + untold
+    unreported = "; a machine may still have to report a part of 0.74 leased credits"
+    lines = said.format(RUN, "0.00", "0.01"), said.format(CHILD, "0.25", "0.249999") + unreported
     assert result.stdout.splitlines() == list(lines)
     found = json.loads(run(config, "reconcile", "--json").stdout)
     assert found["ok"] is False

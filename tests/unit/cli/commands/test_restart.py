@@ -65,7 +65,7 @@ def test_the_serve_that_started_the_agent_is_signalled(pair: Pair) -> None:
 @pytest.mark.parametrize("pair", ["server"], indirect=True)
 def test_a_parent_that_is_no_serve_is_not_signalled(pair: Pair) -> None:
     """An agent that somebody started by hand, or left."""
-    with pytest.raises(click.ClickException, match="restart it by hand"):
+    with pytest.raises(click.ClickException, match="end the process that started it"):
         restart._serve_of(pair.agent)
 
 
@@ -79,7 +79,7 @@ def test_a_serve_of_another_user_is_not_signalled(pair: Pair) -> None:
 @pytest.mark.parametrize("pid", [0, 2**22 + 1])
 def test_an_agent_that_is_not_seen_has_no_serve(pid: int) -> None:
     """It has ended, or is in another name space of processes."""
-    with pytest.raises(click.ClickException, match="is not seen here"):
+    with pytest.raises(click.ClickException, match="is not visible here"):
         restart._serve_of(ProcessCredentials(pid, os.geteuid(), frozenset()))
 
 

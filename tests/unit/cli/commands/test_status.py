@@ -64,15 +64,16 @@ def test_not_ready_says_why() -> None:
     assert "no agent listens" in absent
     assert "To mend it: start `crewgate serve`" in absent
     stopped = _explained(_absent("it does not answer", 77))
-    assert "To mend it: if it stays so, end process 77 by SIGKILL" in " ".join(stopped.split())
+    assert "To mend it: if this lasts, kill process 77 with SIGKILL" in " ".join(stopped.split())
 
 
 def test_what_is_lent_is_told_with_its_bound() -> None:
     """Only while there is any."""
-    for most, told in ((5_000_000, "of 5.00"), (2**53 - 1, "without a bound")):
+    for most, bound in ((5_000_000, "of 5.00"), (2**53 - 1, "without a limit")):
         status = msgspec.structs.replace(READY, lent=30_000, lent_max=most)
         lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
-        assert f"lent           0.03 credits {told}, charged when the ledger is back" in lines
+        line = f"overdraft      0.03 credits {bound}, charged when the ledger is available again"
+        assert line in lines
     assert "lent" not in _explained(msgspec.to_builtins(READY) | CONTROL)
 
 
@@ -111,6 +112,6 @@ def test_a_machine_is_named_and_crews_that_are_over_their_share() -> None:
     status = msgspec.structs.replace(READY, machine="west-1", coarsened=rows)
     lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
     assert "machine        west-1" in lines
-    said = "revocations    crew {} is over its share: {} all its tokens were ended, last at {}"
+    said = "revocations    crew {} used up its share: all tokens were revoked {}, last at {}"
     at = "2027-01-15 08:00Z"
     assert lines[-2:] == [said.format("article", "3 times", at), said.format("bd", "once", at)]

@@ -135,8 +135,8 @@ def test_a_command_needs_one_of_the_two(
         ((), "Missing option '-c'"),
         (api, "--control needs --cert PREFIX"),
         ((*api, *prefix), "--control needs --ca FILE"),
-        (prefix, "--cert is for --control URL alone"),
-        (("-c", fresh, "--ca", credentials.root), "--ca is for --control URL alone"),
+        (prefix, "--cert is only for --control URL"),
+        (("-c", fresh, "--ca", credentials.root), "--ca is only for --control URL"),
         ((*api, *prefix, "-c", fresh), "cannot connect"),
     ):
         for command in (("tree",), ("revoke", str(UUID(int=1))), ("ca", "revoke", "0B")):
