@@ -1,4 +1,4 @@
-"""`python -m crewgate.cli`: the `crewgate` command where no script of that name is on the path."""
+"""`python -m crewgate.cli`: the `crewgate` command, if no script of that name is on the path."""
 
 from crewgate.cli import main
 

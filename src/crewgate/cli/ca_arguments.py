@@ -1,6 +1,6 @@
-"""What `crewgate ca` is given: files, serial numbers and hosts, read with words for errors.
+"""The arguments of `crewgate ca`: checks files, serial numbers and host names.
 
-Signs and writes nothing.
+The functions sign and write nothing.
 """
 
 import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def required(role: str | None, name: str | None, out: Path | None) -> tuple[str, str, Path]:
-    """What a new certificate cannot be without; UsageError as click words it."""
+    """Return the three values that a new certificate needs; UsageError if one is None."""
     for option, value in (("--role", role), ("--name", name), ("--out", out)):
         if value is None:
             raise click.UsageError(f"Missing option '{option}'.")
@@ -27,23 +27,23 @@ def required(role: str | None, name: str | None, out: Path | None) -> tuple[str,
 
 
 def with_suffix(prefix: Path, ending: str) -> Path:
-    """The file of a PREFIX; AuthorityError for what is none."""
+    """Return the file PREFIX.ending; AuthorityError if PREFIX is a folder."""
     if not prefix.name or prefix.name == "..":
-        raise AuthorityError(f"{prefix}: a folder is no PREFIX; add a name")
+        raise AuthorityError(f"{prefix}: a folder, and not a PREFIX; add a name")
     return prefix.with_name(f"{prefix.name}.{ending}")
 
 
 def require_absent(*paths: Path) -> None:
-    """Before a certificate is signed that nobody could be given."""
+    """Raise AuthorityError if a file exists, or if its folder does not."""
     for path in paths:
         if os.path.lexists(path):
-            raise AuthorityError(f"{path}: stands there already and is not overwritten")
-        if not os.path.isdir(path.parent):  # noqa: PTH112 - raises for no name whatever
+            raise AuthorityError(f"{path}: exists already, and is not overwritten")
+        if not os.path.isdir(path.parent):  # noqa: PTH112 - Path.is_dir may raise
             raise AuthorityError(f"{path.parent}: no such folder")
 
 
 def host_names(hosts: Sequence[str]) -> list[Any]:
-    """Names and addresses for a gateway's certificate; AuthorityError."""
+    """Return the x509 names of a gateway's hosts; AuthorityError for text that is not a host."""
     from cryptography import x509
 
     found: list[Any] = []
@@ -56,7 +56,7 @@ def host_names(hosts: Sequence[str]) -> list[Any]:
 
 
 def _dns_name(host: str) -> str:
-    """RFC 5280, section 4.2.1.6; a whole zone (`*.`) would be more than one gateway."""
+    """Return a DNS name (RFC 5280, section 4.2.1.6), but no wildcard: it names many gateways."""
     try:
         return HOST_NAME.read(host).removesuffix(".")
     except ValueError as error:
@@ -66,9 +66,10 @@ def _dns_name(host: str) -> str:
 
 
 def find(register: "CertificateDB", which: str) -> "CertificateRecord":
-    """The certificate of a file or a serial number; AuthorityError.
+    """Return the record of a certificate, named by its file or serial; AuthorityError if unknown.
 
-    A file must be the very certificate: one that a stranger made could have anybody's serial.
+    A file must hold exactly the issued certificate. Its serial alone is no proof, because anyone
+    can make a certificate with any serial.
     """
     from crewgate.ca.certificates import pem
     from crewgate.ca.key_files import read_certificates
@@ -81,6 +82,6 @@ def find(register: "CertificateDB", which: str) -> "CertificateRecord":
     entry = register.find(serial)
     if entry is None or (text and text != entry.pem):
         raise AuthorityError(
-            f"{which}: this CA has issued no such certificate; `crewgate ca list` shows them"
+            f"{which}: this CA has not issued such a certificate; see `crewgate ca list --all`"
         )
     return entry

@@ -1,7 +1,7 @@
-"""Whether the control process of this machine runs, as far as a command can see from outside.
+"""Finds out whether the control process of this machine runs, by connecting to its unix socket.
 
-Its unix socket answers or it does not. A gateway is ready without it: calls are judged as before,
-but nobody issues, answers OCSP or serves the API.
+A gateway is ready without the control process: calls are decided as before, but nothing issues
+certificates, answers OCSP or serves the control API.
 """
 
 import socket
@@ -15,15 +15,15 @@ _SOCKET = "ocsp.sock"
 
 
 def control_of(config_path: Path, state: Path) -> dict[str, Any]:
-    """Whether it is to run, whether it does, and where its API is; None where that is not known.
+    """Return `configured`, `running`, `api` (its URL) and `has_key`; None for what is unknown.
 
-    A file with a mistake in it says nothing of what is in force. `has_key`: whether the CA's key is
-    here, as far as this user may look; without it the process serves nothing.
+    A configuration with a mistake does not say what is in force. `has_key` is whether the CA's key
+    is here, as far as this user may look: without the key the process serves nothing.
     """
     from crewgate.ca.authority import has_key
     from crewgate.config import load
 
-    wanted: bool | None = None
+    configured: bool | None = None
     is_keyed: bool | None = None
     api: str | None = None
     try:
@@ -31,27 +31,27 @@ def control_of(config_path: Path, state: Path) -> dict[str, Any]:
     except ConfigurationError:
         pass
     else:
-        wanted = config.ca is not None
+        configured = config.ca is not None
         is_keyed = config.ca is not None and has_key(config.ca)
         if config.control is not None:
             address = config.control.address
             host = f"[{address}]" if ":" in address else address
             api = f"https://{host}:{config.control.port}"
     return {
-        "configured": wanted, "running": _answers(state), "api": api, "has_key": is_keyed
+        "configured": configured, "running": _answers(state), "api": api, "has_key": is_keyed
     }  # fmt: skip
 
 
 def describe(control: dict[str, Any]) -> str:
-    """The same for a person."""
+    """Return a sentence for the terminal about what `control_of` found."""
     where = f", API at {control['api']}" if control["api"] else ""
     if control["has_key"] is False and control["configured"]:
-        return "without the CA's key: it issues nothing and serves no control API"
+        return "without the CA's key: issues no certificates, serves no control API"
     if control["running"]:
         return f"runs{where}"
     if control["configured"] is False:
         return "not configured"
-    return "does not run: no control API, no OCSP, no certificates; `serve` says why"
+    return "not running: no control API, OCSP or certificates; see the log of `serve`"
 
 
 def _answers(state: Path) -> bool:

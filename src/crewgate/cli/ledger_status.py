@@ -1,6 +1,6 @@
-"""What keeps an agent from a ledger on a server, as far as a command can see from outside.
+"""Finds out whether a ledger on a server can be read.
 
-An agent that waits for its ledger has no doors yet, so the command looks itself.
+An agent that waits for its ledger has no socket yet, so `crewgate status` looks by itself.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def ledger_of(config_path: Path) -> "HealthFact":
-    """Whether the ledger can be read; ok for one that is a file or is not known."""
+    """Return whether the ledger can be read; ok if it is a file or the configuration is invalid."""
     from crewgate.config import load
     from crewgate.core.health import failed, ok
     from crewgate.ledger.factory import open_ledger
@@ -27,8 +27,8 @@ def ledger_of(config_path: Path) -> "HealthFact":
     try:
         open_ledger(ledger, readonly=True).close_session()
     except LedgerUnavailableError as error:
-        mend = f"see to {ledger}"
+        mend = f"make {ledger} available"
         if error.may_pass:
-            mend += "; `crewgate serve` waits for it, and goes on by itself"
+            mend += "; `crewgate serve` waits for it, and continues by itself"
         return failed("ledger", str(error), mend)
     return ok("ledger")

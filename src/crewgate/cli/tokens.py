@@ -1,4 +1,4 @@
-"""Tokens as commands take them, from an argument or standard input, and print them."""
+"""Reads a token from an argument or standard input, and prints a token."""
 
 import json
 import sys
@@ -10,13 +10,13 @@ from crewgate.core.tokens.claims import Claims
 
 
 def read_token(argument: str) -> str:
-    """The token, from standard input where the argument is "-" (arguments show in `ps`)."""
+    """Return the token; "-" reads it from standard input, because `ps` shows arguments."""
     text = sys.stdin.read(16 * limits.token_bytes_max) if argument == "-" else argument
     return text.strip()
 
 
 def show_token(token: str, claims: Claims, *, as_json: bool) -> None:
-    """The token and nothing else, or a document with what a script needs beside it."""
+    """Print the token and nothing else, or a JSON document with its branch, grant and end."""
     document = {
         "token": token,
         "branch": claims.execution_branch_id,

@@ -68,7 +68,7 @@ def test_the_command_says_it_to_a_person_and_to_a_script(site: Site, enter: Ente
     )
     done = site.command("revoke", "--all-tokens-of", CREW, "--until", "all")
     assert (
-        f"every token of crew article that is dated until {limits.leeway_seconds} s" in done.stdout
+        f"all tokens of crew article issued up to {limits.leeway_seconds} s from now" in done.stdout
     )
     for arguments, says in (
         (("--grant", "g"), "say whose grant it is: --crew article"),

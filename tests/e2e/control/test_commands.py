@@ -104,7 +104,7 @@ def test_certificates_are_issued_and_revoked(site: ControlSite, tmp_path: Path) 
     assert Path(f"{out}.key").stat().st_mode & 0o777 == 0o600
     assert site.tell("status", who="bob").stdout == "ready\n"
     again = site.tell("ca", "issue", *HOLDERS["bob"], "--out", str(out), check=False)
-    assert (again.returncode, "stands there already" in again.stderr) == (2, True)
+    assert (again.returncode, "exists already, and is not overwritten" in again.stderr) == (2, True)
 
     done = json.loads(
         site.tell("ca", "revoke", f"{out}.pem", "--reason", "superseded", "--json").stdout
@@ -142,7 +142,7 @@ def test_a_request_of_another_machine_is_signed(site: ControlSite, tmp_path: Pat
     [
         ("edge", MINT, "unauthorized_client"),
         ("finance", MINT, "unauthorized_client"),
-        ("bd", (*MINT, "--ttl", "5m"), "--ttl: the control API"),
+        ("bd", (*MINT, "--ttl", "5m"), "--ttl is not for --control"),
         ("bd", ("mint", "--crew", "bd", "--role", "r", "--tools", "x.y", "--credits", "1"),
          "invalid_scope"),
         ("bd", ("refresh", "garbage"), "not a token"),

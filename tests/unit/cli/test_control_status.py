@@ -26,7 +26,7 @@ def test_a_file_with_a_mistake_says_nothing_of_it(fresh: Path, tmp_path: Path) -
     fresh.write_text("nonsense = ")
     found = control_of(fresh, tmp_path)
     assert found == {"configured": None, "running": False, "api": None, "has_key": None}
-    assert describe(found).startswith("does not run")
+    assert describe(found).startswith("not running: ")
 
 
 def test_without_the_key_it_serves_nothing(fresh: Path, tmp_path: Path) -> None:

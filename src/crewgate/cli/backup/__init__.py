@@ -1,1 +1,1 @@
-"""The files of a backup, and the inventory of what belongs into one."""
+"""Backups: the list of files that belong into one, and how each file is copied and verified."""

@@ -1,7 +1,7 @@
-"""The files of a backup: copied while others write to them, with their digests in a manifest.
+"""Copies files while other processes write to them, and keeps their digests in a manifest.
 
-What is copied is on the disk when a function returns. A backup is not signed: a person who can
-write to it can put other content there, so guard it like the machine itself.
+A copy is on disk when the function that made it returns. A backup is not signed: a person who can
+write to a backup can put other content there, so protect a backup like the machine itself.
 """
 
 import os
@@ -19,12 +19,15 @@ from crewgate.runtime.durable_files import describe, make_folder, sync_folder, w
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-WITHIN, ELSEWHERE = "within", "elsewhere"  # below the configuration's folder, and by whole path
-SECRET = b"PRIVATE KEY-----"  # of PEM (RFC 7468), whatever the file is called
+# A file from below the configuration's folder is `within` it. Any other file is `elsewhere`, by its
+# absolute path.
+WITHIN, ELSEWHERE = "within", "elsewhere"
+# Each private key in PEM (RFC 7468) has this text, whatever the file is called.
+SECRET = b"PRIVATE KEY-----"
 
 
 class BackedUpFile(msgspec.Struct, frozen=True):
-    """One file: where it lies in the backup, which is below `within` or `elsewhere`."""
+    """One copied file; `path` is its place in the backup, below `within` or `elsewhere`."""
 
     path: str
     kind: str
@@ -34,7 +37,7 @@ class BackedUpFile(msgspec.Struct, frozen=True):
 
 
 class BackedUpLedger(msgspec.Struct, frozen=True):
-    """The ledger as it was copied, or as it stands on its server: `is_copied` says which."""
+    """The ledger and its counts: of the copy if `is_copied`, else of the server as last known."""
 
     where: str
     is_copied: bool
@@ -45,7 +48,7 @@ class BackedUpLedger(msgspec.Struct, frozen=True):
 
 
 class BackupManifest(msgspec.Struct, frozen=True):
-    """What a backup holds. `folder` is the configuration's, `config` its file's name."""
+    """The content of a backup. `folder` is the configuration's folder, `config` its file name."""
 
     format: int
     version: str
@@ -62,14 +65,14 @@ class BackupManifest(msgspec.Struct, frozen=True):
     left_out: list[str]
 
     def file(self, kind: str) -> BackedUpFile | None:
-        """The first file of a kind."""
+        """Return the first file of a kind, or None."""
         return next((each for each in self.files if each.kind == kind), None)
 
 
 def copy_file(source: Path, target: Path, mode: int) -> tuple[int, str]:
-    """Size and SHA-256 of what was copied: as much as the file held when it was opened.
+    """Copy a file as long as it was when it was opened; return the copied size and its SHA-256.
 
-    The target must not be there yet. OSError.
+    Raises OSError if the target exists, or a file cannot be read or written.
     """
     digest, size = sha256(), 0
     with source.open("rb") as stream:
@@ -87,9 +90,9 @@ def copy_file(source: Path, target: Path, mode: int) -> tuple[int, str]:
 
 
 def copy_database(source: Path, target: Path) -> tuple[int, str]:
-    """The same of a SQLite file, as it stood at one moment, with what is in its log alone.
+    """Copy a SQLite file as of one moment, with its write-ahead log; return size and SHA-256.
 
-    BackupError if the copy is not sound.
+    Raises BackupError if the database cannot be copied, or the copy is damaged.
     """
     os.close(_create(target, 0o600))
     try:
@@ -99,7 +102,8 @@ def copy_database(source: Path, target: Path) -> tuple[int, str]:
         ):
             theirs.execute(f"PRAGMA busy_timeout = {round(limits.ledger_busy_seconds * 1000)}")
             theirs.backup(ours)
-            ours.execute("PRAGMA journal_mode = DELETE")  # one file, whole in itself
+            # The copy then needs no write-ahead log beside it.
+            ours.execute("PRAGMA journal_mode = DELETE")
             found = ours.execute("PRAGMA quick_check").fetchone()
     except sqlite3.Error as error:
         raise BackupError(f"{source}: cannot be copied: {error}") from error
@@ -111,7 +115,7 @@ def copy_database(source: Path, target: Path) -> tuple[int, str]:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 in hexadecimal; OSError."""
+    """Return the SHA-256 of a file in hexadecimal; OSError."""
     digest = sha256()
     with path.open("rb") as stream:
         while data := stream.read(limits.backup_piece_bytes):
@@ -120,52 +124,55 @@ def digest_of(path: Path) -> str:
 
 
 def is_secret(path: Path) -> bool:
-    """Whether a file holds a private key; OSError."""
+    """Whether a file holds a private key in PEM; OSError."""
     with path.open("rb") as stream:
         return SECRET in stream.read(limits.backup_piece_bytes)
 
 
 def place_of(path: Path, folder: Path) -> str:
-    """Where a file lies in a backup of a configuration in `folder`.
+    """Return the place of a file in a backup of the configuration in `folder`.
 
-    The command may have named the folder through ".." or a symbolic link, and the folder begins the
-    paths of the configuration's files as it was named.
+    A person may have named the folder through ".." or a symbolic link, and the paths of the
+    configuration's files begin with the folder as it was named.
     """
     home = Path(os.path.realpath(folder))
     if path.is_relative_to(folder):
         path = home / path.relative_to(folder)
-    path = Path(os.path.normpath(path))  # "../first/ca", as a further machine names its CA
+    # A further machine names its CA as in "../first/ca".
+    path = Path(os.path.normpath(path))
     if path.is_relative_to(home):
         return f"{WITHIN}/{path.relative_to(home)}"
     return f"{ELSEWHERE}{path}"
 
 
 def target_of(place: str, folder: Path) -> Path:
-    """Where a file of a backup belongs that is restored into `folder`; BackupError for no place."""
+    """Return the path of a file that is restored into `folder`; BackupError for a bad place."""
     parts = PurePosixPath(place).parts
     if len(parts) > 1 and ".." not in parts and "\0" not in place and not place.startswith("/"):
         if parts[0] == WITHIN:
             return folder.joinpath(*parts[1:])
         if parts[0] == ELSEWHERE:
             return Path("/", *parts[1:])
-    raise BackupError(f"{place!r} is no place of a file; the backup was changed: use another one")
+    raise BackupError(
+        f"{place!r}: not the place of a file; the backup was changed: use another one"
+    )
 
 
 def make_folders(path: Path) -> None:
-    """Make a folder, and those above it that are not there, for this user alone; OSError."""
+    """Create a folder and its missing parents, readable by this user only; OSError."""
     for each in (*reversed(path.parents), path):
         if not each.is_dir():
             make_folder(each, 0o700)
 
 
 def sync_all(folder: Path) -> None:
-    """Have the names of all that was written in a folder on the disk; OSError."""
+    """Sync the folder and all folders below it, so that each name in them is on disk; OSError."""
     for each in (folder, *_folders_below(folder)):
         sync_folder(each)
 
 
 def read_manifest(folder: Path) -> BackupManifest:
-    """Of a backup whose files are what was written; BackupError says what is not."""
+    """Read the manifest and verify each file of a backup; BackupError names what is wrong."""
     path = folder / MANIFEST
     try:
         data = path.read_bytes()
@@ -177,8 +184,8 @@ def read_manifest(folder: Path) -> BackupManifest:
         raise BackupError(f"{path}: cannot be read ({error}); use another backup") from error
     if manifest.format != FORMAT:
         raise BackupError(
-            f"{path}: a backup of format {manifest.format}, and this Crewgate knows {FORMAT}: "
-            f"restore it with Crewgate {manifest.version}"
+            f"{path}: has format {manifest.format}, but this Crewgate reads only format {FORMAT}: "
+            f"restore the backup with Crewgate {manifest.version}"
         )
     for saved in manifest.files:
         target_of(saved.path, Path("/"))
@@ -188,7 +195,7 @@ def read_manifest(folder: Path) -> BackupManifest:
         except OSError as error:
             raise BackupError(f"{describe(error, file)}: the backup lacks a file") from error
         if not is_same:
-            raise BackupError(f"{file}: is not what was backed up; use another backup")
+            raise BackupError(f"{file}: changed since the backup was made; use another backup")
     return manifest
 
 

@@ -1,7 +1,7 @@
-"""What a backup of one machine holds: the files that its configuration names, and its state.
+"""Lists the files of a backup: all that the configuration names, and the state folder.
 
-Opens nothing but folders. Left out is what a machine makes anew: its table and what is bound to
-that, sockets, locks, and drafts of files.
+The list leaves out what a machine makes again: its table and files that belong to the table,
+sockets, locks, and unfinished files. The module opens only folders.
 """
 
 import re
@@ -18,15 +18,18 @@ from crewgate.config import Config
 class CopyMethod(StrEnum):
     """How a file is copied while others write to it."""
 
-    LEDGER = "ledger"  # SQLite, by its backup API
-    REGISTER = "register"  # the same, of the CA
-    FILE = "file"  # replaced whole, or appended to: as long as it was when it was opened
-    KEY = "key"  # a file that is copied on request alone
-    AUDIT = "audit"  # the same
+    # A database is copied with SQLite's backup API.
+    LEDGER = "ledger"
+    REGISTER = "register"
+    # Writers replace a file, or append to it, so a copy is as long as the file was when opened.
+    FILE = "file"
+    # The two last are copied only on request.
+    KEY = "key"
+    AUDIT = "audit"
 
 
 class BackupItem(NamedTuple):
-    """One file; one that is `expected` and not there is named."""
+    """One file; if an `expected` file is missing, the command names it."""
 
     kind: CopyMethod
     path: Path
@@ -40,7 +43,7 @@ _MADE_ANEW = re.compile(
 
 
 def inventory(config: Config) -> list[BackupItem]:
-    """Each file once; the ledger first, so that nothing else is older than it is."""
+    """Return each file once, the ledger first, so that no other file is older than the ledger."""
     found: dict[Path, BackupItem] = {}
     for item in _all(config):
         found.setdefault(item.path, item)
@@ -51,7 +54,8 @@ def _all(config: Config) -> Iterator[BackupItem]:
     if config.ledger.file is not None:
         yield BackupItem(CopyMethod.LEDGER, config.ledger.file)
     if config.ca is not None:
-        # Before the register and the state: an intent that goes meanwhile is completed in those.
+        # The intents come before the register and the state. If an intent is completed meanwhile,
+        # the register and the state in the backup have its result.
         for path in intent_files(config.ca.folder):
             yield BackupItem(CopyMethod.FILE, path, expected=False)
     for secret in secrets(config):
@@ -68,7 +72,7 @@ def _all(config: Config) -> Iterator[BackupItem]:
 
 
 def _named(config: Config) -> Iterator[Path]:
-    """What is public of the files that the configuration names."""
+    """Yield the public files that the configuration names."""
     yield from (crew.jwks for crew in config.crews)
     yield from (listener.certificate for listener in config.listeners)
     if config.control is not None:
@@ -85,7 +89,7 @@ def _named(config: Config) -> Iterator[Path]:
 
 
 def _state(config: Config) -> Iterator[BackupItem]:
-    """Whatever lies in the state folder: journals, capsules, members, the machine's name."""
+    """Yield the files of the state folder: journals, capsules, members, the machine's name."""
     apart = {config.ledger.file, *(path for path in [config.ca and config.ca.register] if path)}
     for path in sorted(config.state.rglob("*")):
         if path.is_symlink() or not path.is_file() or path in apart:

@@ -1,1 +1,1 @@
-"""The checks of `crewgate check`: whether the files that a configuration names can be used."""
+"""The checks of `crewgate check`: can a gateway use every file that a configuration names?"""

@@ -1,7 +1,7 @@
-"""Whether the files of the internal CA can be used, by gateways and by whoever issues here.
+"""Checks the files of the internal CA: for gateways, and for a person who issues certificates.
 
-Gateways refuse everybody without a fresh list of the revoked. What this user may not read is passed
-over: the CA's folder is for its own user alone.
+Gateways refuse every certificate without a current list of revoked certificates (CRL). The checks
+skip files that this user may not read: only the CA's own user may read its folder.
 """
 
 import os
@@ -19,29 +19,30 @@ from crewgate.config import CAConfig, Config
 from crewgate.errors import AuthorityError
 
 MEND = (
-    "`crewgate serve` signs it anew where the CA's key is, and `crewgate ca crl` does once; to "
-    "other machines peers bring it, or `control` in [ca]"
+    "where the CA's key is, `crewgate serve` signs new lists, and `crewgate ca crl` signs one; "
+    "other machines get it from peers, or through `control` in [ca]"
 )
 
 
-def ca_problems(config: Config, now: datetime) -> Iterator[str]:
-    """What makes listeners or peers refuse every certificate; `now` with a time zone."""
+def ca_errors(config: Config, now: datetime) -> Iterator[str]:
+    """Yield what makes listeners or peers refuse every certificate; `now` has a time zone."""
     ca = config.ca
     asks = any(listener.client_certificate != "none" for listener in config.listeners)
     if ca is not None and (asks or (config.cluster is not None and config.cluster.peers)):
         yield from _refusals(ca, now)
 
 
-def ca_oddities(config: Config, now: datetime) -> Iterator[str]:
-    """What will do so soon, and what keeps `crewgate ca` from working here."""
+def ca_warnings(config: Config, now: datetime) -> Iterator[str]:
+    """Yield what will soon be an error, and what keeps `crewgate ca` from working here."""
     ca = config.ca
     if ca is None:
         return
     soon = now + timedelta(seconds=limits.crl_warning_seconds)
-    if not [*ca_problems(config, now)]:
+    if not [*ca_errors(config, now)]:
         crl = _crl(ca)
         if isinstance(crl, x509.CertificateRevocationList) and _end(crl) < soon:
-            yield f"{ca.crl}: refuses everybody from {_end(crl):%Y-%m-%d %H:%M}Z on; {MEND}"
+            end = f"{_end(crl):%Y-%m-%d %H:%M}Z"
+            yield f"{ca.crl}: ends at {end}, and then every certificate is refused; {MEND}"
     yield from _unissuing(ca)
     yield from _unrenewed(config, ca)
 
@@ -49,73 +50,74 @@ def ca_oddities(config: Config, now: datetime) -> Iterator[str]:
 def _refusals(ca: CAConfig, now: datetime) -> Iterator[str]:
     root = _certificate(ca.root)
     if isinstance(root, str):
-        yield f"{root}: no client's certificate can be verified; `crewgate ca init` makes it"
+        yield f"{root}: no client certificate can be verified; `crewgate ca init` creates it"
     elif root.not_valid_after_utc < now:
-        yield f"{ca.root}: ended on {root.not_valid_after_utc:%Y-%m-%d}: make a new CA"
+        yield f"{ca.root}: ended on {root.not_valid_after_utc:%Y-%m-%d}; create a new CA"
     crl = _crl(ca)
     if isinstance(crl, str):
-        yield f"{crl}: every client's certificate is refused; {MEND}"
+        yield f"{crl}: every client certificate is refused; {MEND}"
         return
     if _end(crl) < now:
         yield (
-            f"{ca.crl}: stale since {_end(crl):%Y-%m-%d %H:%M}Z, so every client's certificate is "
+            f"{ca.crl}: stale since {_end(crl):%Y-%m-%d %H:%M}Z, so every client certificate is "
             f"refused; {MEND}"
         )
     elif crl.last_update_utc > now:
-        yield f"{ca.crl}: signed at {crl.last_update_utc:%Y-%m-%d %H:%M}Z, to come; set the clock"
+        signed = f"{crl.last_update_utc:%Y-%m-%d %H:%M}Z"
+        yield f"{ca.crl}: signed at {signed}, which is in the future; set the clock"
     yield from _foreign_files(ca, root, crl)
 
 
 def _foreign_files(
     ca: CAConfig, root: x509.Certificate | str, crl: x509.CertificateRevocationList
 ) -> Iterator[str]:
-    """Files that are not of one CA, as far as this user may read them."""
+    """Yield files that belong to different CAs, as far as this user may read them."""
     issuing = _certificate(ca.issuing)
     if isinstance(issuing, str):
         return
     if not _is_signed(crl, issuing):
-        yield f"{ca.crl}: not a list of {ca.issuing}; {MEND}"
+        yield f"{ca.crl}: not signed by {ca.issuing}; {MEND}"
     if isinstance(root, x509.Certificate) and not is_issued(issuing, root):
-        yield f"{ca.issuing}: not signed by {ca.root}; put back the files that belong together"
+        yield f"{ca.issuing}: not signed by {ca.root}; restore the files that belong together"
 
 
 def _is_signed(crl: x509.CertificateRevocationList, issuing: x509.Certificate) -> bool:
     try:
         return crl.issuer == issuing.subject and crl.is_signature_valid(
-            issuing.public_key()  # type: ignore[arg-type]  # TypeError of a kind that signs none
+            issuing.public_key()  # type: ignore[arg-type]  # TypeError if it cannot sign
         )
     except TypeError:
         return False
 
 
 def _unissuing(ca: CAConfig) -> Iterator[str]:
-    """Why nothing can be issued or revoked here; a CA on another machine has no key here."""
+    """Yield why nothing can be issued or revoked here, unless the CA is on another machine."""
     if not _is_readable(ca.folder) or not ca.issuing_key.exists():
         return
     try:
         key = read_key(ca.issuing_key, read_passphrase(ca))
         if key.public_key() != read_certificates(ca.issuing)[0].public_key():
-            yield f"{ca.issuing_key}: not the key of {ca.issuing}; put back the one that is"
+            yield f"{ca.issuing_key}: not the key of {ca.issuing}; restore the matching key"
     except AuthorityError as error:
         yield str(error)
     if not ca.register.exists():
-        yield f"{ca.register}: the register is not there, so nothing can be issued; put it back"
+        yield f"{ca.register}: the register is not there, so nothing can be issued; restore it"
 
 
 def _unrenewed(config: Config, ca: CAConfig) -> Iterator[str]:
-    """Who has neither the key nor anybody to ask."""
+    """Yield a warning if nothing renews the CRL: no key of the CA here, and no other machine."""
     if has_key(ca) or not _is_known_keyless(ca) or config.remote is not None:
         return
     if config.cluster is None or not config.cluster.peers:
         yield (
-            f"{ca.issuing_key}: the CA's key is not here, and neither `control` in [ca] nor peers "
-            f"are named: nobody renews {ca.crl}, and it ends after "
+            f"{ca.issuing_key}: the CA's key is not here, and the configuration names neither "
+            f"`control` in [ca] nor peers: nothing renews {ca.crl}, which ends after "
             f"{limits.crl_seconds // 3600} hours"
         )
 
 
 def _is_known_keyless(ca: CAConfig) -> bool:
-    """Whether this user may see that there is no key."""
+    """Whether this user may look into the folder, and so can know that it has no key."""
     return not ca.folder.is_dir() or os.access(ca.folder, os.X_OK)
 
 
@@ -127,7 +129,7 @@ def _is_readable(folder: Path) -> bool:
 
 
 def _certificate(path: Path) -> x509.Certificate | str:
-    """The first certificate of a file; or what is wrong with it."""
+    """Return the first certificate of a file, or a text that says what is wrong with it."""
     try:
         return read_certificates(path)[0]
     except AuthorityError as error:
@@ -139,11 +141,11 @@ def _crl(ca: CAConfig) -> x509.CertificateRevocationList | str:
         with ca.crl.open("rb") as stream:
             return x509.load_pem_x509_crl(stream.read(limits.crl_bytes_max))
     except OSError as error:
-        return f"{ca.crl}: the list of the revoked cannot be read ({error.strerror})"
+        return f"{ca.crl}: the list of revoked certificates cannot be read ({error.strerror})"
     except ValueError:
-        return f"{ca.crl}: not a list of revoked certificates of PEM"
+        return f"{ca.crl}: not a list of revoked certificates (CRL) in PEM"
 
 
 def _end(crl: x509.CertificateRevocationList) -> datetime:
-    """Its next update; one without is stale from the beginning."""
+    """Return the time of the next update; a list without one is stale from the beginning."""
     return crl.next_update_utc or crl.last_update_utc

@@ -1,4 +1,4 @@
-"""Whether the file that a ledger is kept in can be made or written, without making it."""
+"""Checks whether the ledger's file can be created or written, without creating it."""
 
 import os
 from collections.abc import Iterator
@@ -7,27 +7,29 @@ from pathlib import Path
 from crewgate.config import Config
 
 
-def unkept(config: Config) -> Iterator[str]:
-    """Why `serve` could not keep its ledger in the file that is named; nothing of a server."""
+def ledger_file_errors(config: Config) -> Iterator[str]:
+    """Yield why `serve` cannot use the ledger's file; nothing for a ledger on a server."""
     if config.ledger.file is None:
         return
     file, state = config.ledger.file.resolve(), config.state.resolve()
     folder = file.parent
     if not folder.exists() and folder in {state, *state.parents}:
-        folder = _nearest_existing(folder)  # `serve` makes the others
+        # `serve` creates the missing folders.
+        folder = _nearest_existing(folder)
     if not folder.is_dir():
         yield (
-            f"[ledger] url: {folder}: no such folder; make it, or write such as "
-            '"sqlite:state/ledger.db", which is beside this file'
+            f"[ledger] url: {folder}: no such folder; create it, or write such as "
+            '"sqlite:state/ledger.db", which is relative to the configuration'
         )
     elif file.is_dir():
         yield f"[ledger] url: {file}: a folder; name a file"
     elif not os.access(folder, os.W_OK | os.X_OK):
-        yield f"[ledger] url: {folder}: this user may not write there; let it, or name another"
+        yield f"[ledger] url: {folder}: this user may not write there; allow it, or name another"
     elif file.exists() and not os.access(file, os.R_OK | os.W_OK):
-        yield f"[ledger] url: {file}: this user may not read and write it; chown it to whom serves"
+        mend = "chown it to the user of the gateway"
+        yield f"[ledger] url: {file}: this user may not read and write it; {mend}"
 
 
 def _nearest_existing(folder: Path) -> Path:
-    """The nearest one that is there."""
+    """Return the folder, or its nearest parent that exists."""
     return next(each for each in (folder, *folder.parents) if each.exists())

@@ -1,4 +1,4 @@
-"""Tools that were seen to cost more than their price says: no budget holds what nothing bounds."""
+"""Finds tools whose answers cost more than their price says, so that no budget can hold."""
 
 from collections.abc import Iterator
 
@@ -9,8 +9,8 @@ from crewgate.core.credits import format_credits
 from crewgate.errors import AuditError
 
 
-def unbounded(config: Config) -> Iterator[str]:
-    """A line for each such tool of the configuration, by the audit that this machine has kept."""
+def overrun_warnings(config: Config) -> Iterator[str]:
+    """Yield a line for each such tool, from the audit files that this machine has kept."""
     priced = {tool.name for tool in config.tools if tool.tariff is not None}
     if not priced or not config.audit.folder.is_dir():
         return
@@ -24,8 +24,9 @@ def unbounded(config: Config) -> Iterator[str]:
         audit.close()
     for group in groups:
         if group.key in priced and group.overrun_micro:
+            overrun = format_credits(group.overrun_micro)
             yield (
-                f'tool."{group.key}" is unbounded: its answers stated '
-                f"{format_credits(group.overrun_micro)} credits more than their calls may cost; "
-                "nobody paid for that, and the branches were ended; raise its bound or its rates"
+                f'tool."{group.key}" is unbounded: its answers stated {overrun} credits more than '
+                "its calls may cost; nobody paid these credits, and the gateway ended the "
+                "branches; raise its maximum or its rates"
             )

@@ -1,8 +1,7 @@
-"""Who can read, or replace, the secrets that a configuration names, by the file system's word.
+"""Finds out who can read or replace the secrets that a configuration names.
 
-A process with the uid of a key's owner *is* that key holder: the gateway's key, an upstream's
-credential and a crew's signing key want three users, and the CA's key a fourth. Says nothing of
-files that are missing.
+A process with the uid of a key's owner can act as the holder of the key. So the keys of the
+gateway, of each crew and of the CA need different users. The checks skip missing files.
 """
 
 import os
@@ -16,17 +15,17 @@ from crewgate.config import CAConfig, Config
 
 
 class SecretFile(NamedTuple):
-    """A file and the part of the system that it belongs to."""
+    """A secret file and its holder: the gateway, a crew or the CA."""
 
     holder: str
     path: Path
 
 
 def secrets(config: Config) -> list[SecretFile]:
-    """Every secret file that the configuration names."""
+    """Return every secret file that the configuration names."""
     found = [SecretFile("the gateway", listener.key) for listener in config.listeners]
     if config.control is not None:
-        # Often the listeners' own key; then it is told once.
+        # This is often the key of a listener; the result has it once.
         found.append(SecretFile("the gateway", config.control.key))
     if config.cluster is not None:
         found += [
@@ -63,7 +62,7 @@ def _secrets_of(ca: CAConfig) -> list[Path]:
 
 
 def permission_warnings(config: Config) -> Iterator[str]:
-    """One line for each way in which somebody can read or replace what is not theirs."""
+    """Yield each way in which a user can read or replace another one's secret."""
     holders: dict[int, dict[str, Path]] = {}
     for secret in secrets(config):
         try:
@@ -89,8 +88,8 @@ def permission_warnings(config: Config) -> Iterator[str]:
         if len(held) > 1:
             parts = " and ".join(f"{holder} ({path})" for holder, path in held.items())
             yield (
-                f"{_user(uid)} owns the keys of {parts}: a process of that user is all of them; "
-                "give each a user of its own before crews run code here"
+                f"{_user(uid)} owns the keys of {parts}: a process of this user can act as each "
+                "of them; give each a user of its own before crews run code here"
             )
 
 
@@ -98,12 +97,12 @@ def _readable(secret: SecretFile, mode: int) -> Iterator[str]:
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield (
             f"{secret.path}: a secret of {secret.holder} that others may read "
-            f"(mode {stat.S_IMODE(mode):04o}); chmod 600, and replace it if they may have"
+            f"(mode {stat.S_IMODE(mode):04o}); chmod 600, and replace it if others may have read it"
         )
 
 
 def _replaceable(path: Path) -> Iterator[str]:
-    """Write access for others, to the file or to its folder (unless sticky), replaces it."""
+    """Yield whether others can write the file, or its folder unless that is sticky."""
     try:
         file, folder = path.stat().st_mode, path.parent.stat().st_mode
     except OSError:
@@ -115,11 +114,12 @@ def _replaceable(path: Path) -> Iterator[str]:
 
 
 def _open(folder: Path) -> Iterator[str]:
-    """Sockets, table and audit are only as good as who may put others in their place."""
+    """Yield whether anyone can put another socket, table or audit file into the folder."""
     try:
         mode = folder.stat().st_mode
     except OSError:
-        return  # `serve` makes it, for its own user
+        # `serve` creates the folder, for its own user.
+        return
     if mode & stat.S_IWOTH:
         yield f"{folder}: anyone may put files there; chmod o-w"
 

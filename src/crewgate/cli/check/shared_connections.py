@@ -1,9 +1,8 @@
-"""Upstreams whose connections carry the calls of several crews.
+"""Finds upstreams whose connections carry the calls of several crews.
 
-A server of HTTP/1.1 that counts a body wrong answers a call with what another one asked for; no
-gateway can tell. Over HTTP/2 each answer names its call, but a server that breaks a rule of the
-whole connection, or leaves a frame without its end, ends or delays all calls that are under way
-on it.
+If a server of HTTP/1.1 miscounts the length of a body, it answers a call with the answer to another
+one; no gateway can notice. Over HTTP/2 each answer names its call. But a server that breaks a rule
+of the whole connection, or leaves a frame unfinished, ends or delays all calls on the connection.
 """
 
 from collections.abc import Iterator
@@ -12,13 +11,13 @@ from crewgate.config import Config, UpstreamConfig
 from crewgate.core.policy.scope import matches
 
 _BY_PROTOCOL = {
-    "http/1.1": ("follow each other on", "confuse answers"),
-    "h2": ("share", "break or stall a connection"),
+    "http/1.1": ("use its connections one after another", "confuse answers"),
+    "h2": ("use its connections at the same time", "break or stall a connection"),
 }
 
 
 def shared_connections(config: Config) -> Iterator[str]:
-    """A recommendation for each such upstream, one line each."""
+    """Yield a recommendation for each such upstream."""
     for upstream in config.upstreams:
         if upstream.reuse != "shared":
             continue
@@ -27,13 +26,13 @@ def shared_connections(config: Config) -> Iterator[str]:
         if len(crews) > 1:
             named = f"{', '.join(crews[:-1])} and {crews[-1]}"
             yield (
-                f"upstream {upstream.name}: calls of the crews {named} {how} its connections; "
-                f'reuse = "crew" (or "branch") keeps them apart, should its servers ever {harm}'
+                f"upstream {upstream.name}: the crews {named} {how}; "
+                f'reuse = "crew" (or "branch") separates them, in case its servers {harm}'
             )
 
 
 def _callers(config: Config, upstream: UpstreamConfig) -> list[str]:
-    """The crews that may be granted a tool of it, or may cross to one."""
+    """Return the crews that may call a tool of the upstream, by a grant or by a crossing."""
     tools = [tool.name for tool in config.tools if tool.upstream == upstream.name]
     granted = [(crew.name, crew.tools) for crew in config.crews]
     granted += [(crossing.source, crossing.tools) for crossing in config.crossings]

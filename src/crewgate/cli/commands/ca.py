@@ -194,7 +194,7 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
     the revocation on disk so far; this machine keeps sending it.
     """
     from crewgate.ca.authority import Authority
-    from crewgate.cli.output.revocation import end, reached
+    from crewgate.cli.output.revocation import exit_by_reach, reach_lines
 
     config = _load(config_path)
     with Authority(_ca(config)) as authority:
@@ -215,7 +215,7 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
     else:
         also = f" and {others} more of the same instance" if others else ""
         click.echo(f"revoked {entry.label}, serial {entry.serial}{also}: {describe(done)}")
-        for each in reached(done.reach) if done else ():
+        for each in reach_lines(done.reach) if done else ():
             click.echo(each)
     if why:
         click.echo(
@@ -231,7 +231,7 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
     if unpublished is not None:
         raise unpublished
     if done is not None:
-        end(done.reach)
+        exit_by_reach(done.reach)
 
 
 @command.command("list")

@@ -8,7 +8,7 @@ import click
 
 from crewgate.cli.options import Subcommands, config_option, json_option, state_of
 from crewgate.cli.output.cluster import ago, as_document, show_members, status_lines
-from crewgate.cli.output.revocation import print_receipt, reached, receipt_document
+from crewgate.cli.output.revocation import print_receipt, reach_lines, receipt_document
 
 if TYPE_CHECKING:
     from crewgate.ipc.cluster_messages import EvictUntil
@@ -114,7 +114,7 @@ def evict(*, config_path: Path, name: str, until: "EvictUntil", force: bool, as_
         line += "\nit no longer counts here; run the command on each remaining machine"
     found = receipt_document(receipt) | {"nameless": is_nameless}
     found |= found.pop("reach")
-    print_receipt(receipt, [line, *reached(receipt.reach)], found if as_json else None)
+    print_receipt(receipt, [line, *reach_lines(receipt.reach)], found if as_json else None)
 
 
 @command.group("keys", cls=Subcommands)

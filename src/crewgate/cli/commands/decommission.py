@@ -8,7 +8,7 @@ import click
 
 from crewgate.cli.options import config_option, json_option
 from crewgate.cli.output.certificates import describe, receipt
-from crewgate.cli.output.revocation import NEVER_SEEN, unseen
+from crewgate.cli.output.revocation import NEVER_SEEN, never_seen_lines
 from crewgate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json
     is_unknown = not (done.issued or done.keys or done.life.pid)
     never_seen = done.told.never_seen if done.told and is_unknown else ""
     if done.told and not as_json:
-        for text in unseen(never_seen, done.told.never_seen_on, done.told.reach.of):
+        for text in never_seen_lines(never_seen, done.told.never_seen_on, done.told.reach.of):
             click.echo(text)
     status = NEVER_SEEN if never_seen else 0
     ctx.exit(status if done.is_complete else 1)

@@ -8,7 +8,7 @@ import click
 
 from crewgate import limits
 from crewgate.cli.options import DurationParam, config_option, json_option, state_of
-from crewgate.cli.output.revocation import NEVER_SEEN, unseen
+from crewgate.cli.output.revocation import NEVER_SEEN, never_seen_lines
 
 
 class _QuarantineDuration(DurationParam):
@@ -87,7 +87,9 @@ def command(
             f"{printable(orchestrator)}: quarantined until {end:%Y-%m-%d %H:%M}Z; it cannot start "
             "branches, and live branches continue"
         )
-    for line in () if as_json else unseen(done.never_seen, done.never_seen_on, done.machines):
+    for line in (
+        () if as_json else never_seen_lines(done.never_seen, done.never_seen_on, done.machines)
+    ):
         click.echo(line)
     if done.never_seen:
         click.get_current_context().exit(NEVER_SEEN)

@@ -13,7 +13,7 @@ from crewgate.cli.control_status import control_of, describe
 from crewgate.cli.ledger_status import ledger_of
 from crewgate.cli.options import json_option, state_of
 from crewgate.cli.output import health
-from crewgate.cli.output.cluster import touch_line
+from crewgate.cli.output.cluster import sync_line
 from crewgate.cli.remote.option import with_remote
 from crewgate.core.credits import format_credits
 
@@ -176,7 +176,7 @@ def _cluster(found: dict[str, Any]) -> list[str]:
 
     if found["in_touch"] is None:
         return []
-    return [f"cluster        {touch_line(SyncState(**found['in_touch']))}"]
+    return [f"cluster        {sync_line(SyncState(**found['in_touch']))}"]
 
 
 def _watched(row: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""`crewgate audit --connections`: who was turned away before a byte of HTTP was read, and why.
+"""`crewgate audit --connections`: connections that the gateway refused before it read any HTTP.
 
-A serial and a subject are the words of whoever showed the certificate, so they pass `printable`
-like every text from outside.
+The client chose the serial and the subject of its certificate, so they pass `printable`, like every
+text from outside.
 """
 
 import json
@@ -19,7 +19,7 @@ _REASONS = frozenset(reason.value for reason in PeerReason)
 
 
 class RejectedConnections(msgspec.Struct, frozen=True):
-    """Everything that the command says; `counted` are those beyond what a log can take."""
+    """The whole output of the command; `counted` are refusals beyond the limit of the log."""
 
     connections: list[RejectedConnection]
     counted: list[RefusalSummary]
@@ -27,9 +27,9 @@ class RejectedConnections(msgspec.Struct, frozen=True):
 
 
 def ask(audit: AuditReader, question: AuditFilter) -> RejectedConnections:
-    """Ask once for each part of the answer."""
-    anybody = question.crew is None and question.certificate is None
-    counted = audit.refusals(question.since) if anybody else []
+    """Query the audit once for each part of the output."""
+    is_unfiltered = question.crew is None and question.certificate is None
+    counted = audit.refusals(question.since) if is_unfiltered else []
     return RejectedConnections(
         audit.connections(question),
         [one for one in counted if one.reason in _REASONS],
@@ -38,7 +38,7 @@ def ask(audit: AuditReader, question: AuditFilter) -> RejectedConnections:
 
 
 def print_connections(answer: RejectedConnections, *, as_json: bool) -> None:
-    """One JSON document, or a table."""
+    """Print one JSON document, or a table."""
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(answer), indent=2))
         return
@@ -52,10 +52,10 @@ def print_connections(answer: RejectedConnections, *, as_json: bool) -> None:
     if answer.connections:
         print_table(console, table)
     else:
-        console.print(Text("no connection was refused or ended for its certificate"))
+        console.print(Text("no connection was refused or ended because of its certificate"))
     for one in answer.counted:
         place = f"{one.reason} at {one.listener} from {one.peer}"
-        console.print(*cells(f"and {one.count} more without a line of their own: {place}"))
+        console.print(*cells(f"{one.count} more were only counted: {place}"))
     if answer.health.lost_records:
         lost = f"{answer.health.lost_records} records were lost while the disk was full"
         console.print(Text(lost))

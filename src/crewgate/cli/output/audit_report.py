@@ -1,6 +1,6 @@
-"""The audit's answer as one document for a script or as tables for a person.
+"""The output of `crewgate audit`: one document for a script, or tables for a person.
 
-Every text in it came from outside once; on a terminal each passes `printable`, and is never read
+Every text in it came from outside. On a terminal each passes `printable`, and rich never reads it
 as markup.
 """
 
@@ -20,23 +20,24 @@ _MIB = 2**20
 
 
 class AuditReport(msgspec.Struct, frozen=True):
-    """Everything that one `crewgate audit` says; `calls` or `groups`, by what was asked."""
+    """The whole output of one `crewgate audit`: `calls`, or `groups` if sums were asked for."""
 
     total: CallGroup
     health: AuditGaps
-    refusals: list[RefusalSummary]  # before a good signature; only where no thread was asked for
+    # Refusals before a good signature; empty if the output is filtered.
+    refusals: list[RefusalSummary]
     calls: list[CallRow] | None = None
     groups: list[CallGroup] | None = None
     by: GroupBy | None = None
 
 
 def ask(audit: AuditReader, question: AuditFilter, by: GroupBy | None) -> AuditReport:
-    """Ask once for each part of the answer."""
-    anybody = question == AuditFilter(since=question.since, limit=question.limit)
+    """Query the audit once for each part of the output."""
+    is_unfiltered = question == AuditFilter(since=question.since, limit=question.limit)
     return AuditReport(
         total=audit.total(question),
         health=audit.health(question.since),
-        refusals=audit.refusals(question.since) if anybody else [],
+        refusals=audit.refusals(question.since) if is_unfiltered else [],
         calls=None if by else audit.calls(question),
         groups=audit.groups(question, by) if by else None,
         by=by,
@@ -44,14 +45,14 @@ def ask(audit: AuditReader, question: AuditFilter, by: GroupBy | None) -> AuditR
 
 
 def to_json(answer: AuditReport) -> str:
-    """One JSON document; ASCII only, so that it cannot drive a terminal either."""
+    """Return one JSON document in ASCII, so that no text in it can control a terminal."""
     import json
 
     return json.dumps(msgspec.to_builtins(answer), indent=2)
 
 
 def show(answer: AuditReport, folder: Path) -> None:
-    """Tables on standard output."""
+    """Print tables on standard output."""
     console = open_console()
     if answer.calls:
         print_table(console, _calls(answer.calls))
@@ -104,8 +105,8 @@ def _verdict(row: CallRow) -> Text:
 
 
 def _groups(groups: list[CallGroup], by: GroupBy) -> Table:
-    wanted = {GroupBy.BRANCH: ["branch", "crew/role", "parent"], GroupBy.ROLE: ["role", "crew"]}
-    heads = wanted.get(by, [by.value])
+    keys = {GroupBy.BRANCH: ["branch", "crew/role", "parent"], GroupBy.ROLE: ["role", "crew"]}
+    headings = keys.get(by, [by.value])
     overrun = any(group.overrun_micro for group in groups)
     numbers: tuple[str, ...] = (
         "calls",
@@ -118,7 +119,7 @@ def _groups(groups: list[CallGroup], by: GroupBy) -> Table:
     )
     numbers += ("unpaid",) if overrun else ()
     numbers += ("of quota",) if by is GroupBy.BRANCH else ()
-    table = new_table(*heads, *numbers, numbers=numbers)
+    table = new_table(*headings, *numbers, numbers=numbers)
     for group in groups:
         sums = _sums(group)
         sums += [_unpaid(group.overrun_micro)] if overrun else []
@@ -182,11 +183,9 @@ def _footer(answer: AuditReport, folder: Path) -> list[str]:
         lines.insert(1, f"{more} older ones are not listed; --limit lists more")
     if total.overrun_micro:
         unpaid = format_credits(total.overrun_micro)
-        lines.insert(
-            1, f"answers stated {unpaid} credits beyond what was reserved: nobody paid them"
-        )
+        lines.insert(1, f"answers stated {unpaid} credits more than was reserved; nobody paid them")
     if health.lost_records:
         lines.append(f"{health.lost_records} records were lost while the disk could not be written")
     if health.unreadable_lines:
-        lines.append(f"{health.unreadable_lines} lines are cut or damaged and were skipped")
+        lines.append(f"{health.unreadable_lines} incomplete or damaged lines were skipped")
     return lines

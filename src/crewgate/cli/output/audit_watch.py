@@ -1,4 +1,4 @@
-"""What the minting watch saw and did: one document for a script, or a table for a person."""
+"""The output of `crewgate audit --watch`: one document for a script, or a table for a person."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ _MICRO: Final = "micro-"
 
 
 def print_watch(rows: Sequence[MintingWatchEvent], *, as_json: bool) -> None:
-    """On standard output, newest last."""
+    """Print the steps of the minting watch on standard output, newest last."""
     if as_json:
         click.echo(json.dumps({"watch": msgspec.to_builtins(rows)}, indent=2))
     elif rows:
@@ -26,7 +26,7 @@ def print_watch(rows: Sequence[MintingWatchEvent], *, as_json: bool) -> None:
 
 
 def _table(rows: Sequence[MintingWatchEvent]) -> Table:
-    table = new_table("time (UTC)", "orchestrator", "step", "stands", "in force", "why", "branch")
+    table = new_table("time (UTC)", "orchestrator", "step", "level", "in force", "why", "branch")
     for row in rows:
         table.add_row(
             *cells(
@@ -43,7 +43,7 @@ def _table(rows: Sequence[MintingWatchEvent]) -> Table:
 
 
 def _why(row: MintingWatchEvent) -> str:
-    """What was out of bounds, or who did it; credits as people write them."""
+    """Return which measure was out of bounds, or who took the step; credits are decimal."""
     if not row.measure:
         return f"by {row.by}" if row.by else ""
     measure = row.measure.removeprefix(_MICRO)

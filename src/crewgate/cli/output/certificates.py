@@ -1,4 +1,4 @@
-"""How certificates and what was done to them are shown: as words for a person, as JSON."""
+"""The output about certificates: sentences for people, JSON documents for scripts."""
 
 import json
 from datetime import UTC, datetime
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def status(entry: "CertificateRecord", now: float, state: Path) -> str:
-    """One word: the register's, or that the machines of `state` have sent a gateway away.
+    """Return the status of a certificate in one word.
 
-    That is theirs to say, and the register does not hear of it.
+    It is the status in the register, or `sent-away` for a gateway that the machines of the cluster
+    have evicted. Only the state folder knows of an eviction, not the register.
     """
     from crewgate.core.x509.identity import Role, member_id
     from crewgate.gossip.directory import evicted_members
@@ -33,7 +34,7 @@ def status(entry: "CertificateRecord", now: float, state: Path) -> str:
 
 
 def row(entry: "CertificateRecord", state: Path | None = None) -> dict[str, Any]:
-    """All that is known of a certificate but its bytes; `state` is where machines are known."""
+    """Return everything about a certificate but its bytes; `state` is the state folder, if any."""
     now = datetime.now(UTC).timestamp()
     return {
         "serial": entry.serial,
@@ -54,30 +55,30 @@ def _time(seconds: int) -> str:
 
 
 def line(entry: "CertificateRecord", now: float, state: Path) -> str:
-    """One certificate of a list."""
+    """Return the line of one certificate in a list."""
     end = datetime.fromtimestamp(entry.not_after, UTC)
     what = status(entry, now, state) + (f" ({entry.reason})" if entry.reason else "")
     return f"{entry.serial}  {entry.label:24}  until {end:%Y-%m-%d %H:%M}Z  {what}"
 
 
 def receipt(done: "RevocationReceipt | None") -> dict[str, Any]:
-    """What the running gateway did; None if there is none."""
+    """Return the JSON members of a receipt; None means that no gateway runs here."""
     return {"announced": done is not None, **(receipt_document(done) if done else {})}
 
 
 def describe(done: "RevocationReceipt | None") -> str:
-    """The same for a person."""
+    """Return a sentence about a receipt; None means that no gateway runs here."""
     if done is None:
         return "no gateway runs here"
     if not done.connections_closed:
-        return "no connection was open with it"
+        return "no open connection used it"
     number = done.connections_closed
     connections = "connection" if number == 1 else "connections"
     return f"{number} open {connections} closed within {done.cut_ms:.1f} ms"
 
 
 def print_entry(entry: "CertificateRecord", text: str, *, as_json: bool) -> None:
-    """Say that a certificate was signed, and what was written."""
+    """Print a signed certificate; `text` says which file was written."""
     if as_json:
         click.echo(json.dumps(row(entry)))
     else:
@@ -87,7 +88,7 @@ def print_entry(entry: "CertificateRecord", text: str, *, as_json: bool) -> None
 
 
 def print_server(leaf: "x509.Certificate", text: str, *, as_json: bool) -> None:
-    """The same of a server's, which is in no register."""
+    """Print a signed server certificate, which is in no register."""
     from crewgate.core.x509.certificate import serial_text
 
     serial, end = serial_text(leaf.serial_number), leaf.not_valid_after_utc
@@ -101,4 +102,6 @@ def print_server(leaf: "x509.Certificate", text: str, *, as_json: bool) -> None:
         }
         click.echo(json.dumps(document))
     else:
-        click.echo(f"{text}: a server's, serial {serial}, until {end:%Y-%m-%d %H:%M}Z", err=True)
+        click.echo(
+            f"{text}: server certificate, serial {serial}, until {end:%Y-%m-%d %H:%M}Z", err=True
+        )

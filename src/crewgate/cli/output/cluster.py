@@ -1,7 +1,4 @@
-"""The other machines as a person reads of them: rows, and how this one stands.
-
-Decides words; asks nobody.
-"""
+"""The output about the machines of a cluster: a table of members, and the state of this one."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,15 +13,15 @@ _STATES = {"here": "this machine"}
 _STANDINGS = {
     "counts": "yes",
     "joining": "not yet: joining",
-    "waiting": "no: waits to be admitted",
-    "leaving": "until a majority agrees that it goes",
+    "waiting": "no: waiting to be accepted",
+    "leaving": "until a majority agrees to evict it",
     "evicted": "no: it was evicted",
 }
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 def show_members(rows: "list[MemberRow]") -> None:
-    """One row a machine."""
+    """Print a table with a row for each machine."""
     from crewgate.cli.output.tables import cells, new_table, open_console, print_table
 
     table = new_table(
@@ -47,7 +44,7 @@ def show_members(rows: "list[MemberRow]") -> None:
 
 
 def as_document(row: "MemberRow") -> dict[str, Any]:
-    """The same for a program."""
+    """Return a row for JSON."""
     import msgspec
 
     document: dict[str, Any] = msgspec.to_builtins(row)
@@ -62,7 +59,7 @@ def _compared(row: "MemberRow") -> str:
 
 
 def ago(seconds: float) -> str:
-    """A time that has passed or is to pass, as exact as anybody wants it."""
+    """Return a duration for people, in seconds, minutes, hours or days."""
     if seconds < _MINUTE:
         return f"{seconds:.1f} s"
     for unit, name in ((_DAY, "d"), (_HOUR, "h")):
@@ -71,69 +68,68 @@ def ago(seconds: float) -> str:
     return f"{seconds / _MINUTE:.0f} min"
 
 
-def touch_line(touch: "SyncState") -> str:
-    """Of how many machines, and how far they have been compared with."""
-    others = touch.members - 1
+def sync_line(sync: "SyncState") -> str:
+    """Return how many machines there are, and with how many this one has compared."""
+    others = sync.members - 1
     if not others:
-        unreached = ", ".join(touch.unreached)
+        unreached = ", ".join(sync.unreached)
         return f"this machine alone{f'; no peer could be joined: {unreached}' if unreached else ''}"
     each = "other" if others == 1 else "others"
-    line = f"{touch.members} machines; compared with {touch.compared} of {others} {each}"
-    if touch.ago_seconds is not None:
-        line += f", {ago(touch.ago_seconds)} ago"
-    return f"{line}; {_need(touch)}"
+    line = f"{sync.members} machines; compared with {sync.compared} of {others} {each}"
+    if sync.ago_seconds is not None:
+        line += f", {ago(sync.ago_seconds)} ago"
+    return f"{line}; {_need(sync)}"
 
 
-def _need(touch: "SyncState") -> str:
-    if not touch.needed:
+def _need(sync: "SyncState") -> str:
+    if not sync.needed:
         return "none is needed"
-    if touch.synced_seconds is None:
+    if sync.synced_seconds is None:
         return "none is needed until the other has joined"
-    return f"{touch.needed} {'is' if touch.needed == 1 else 'are'} needed"
+    return f"{sync.needed} {'is' if sync.needed == 1 else 'are'} needed"
 
 
-def status_lines(told: "ClusterStatus") -> Iterator[str]:
-    """How this machine stands."""
-    touch = told.in_touch
-    if told.waiting_for:
-        yield f"refuses        waiting for {told.waiting_for}"
-    elif touch.synced_seconds is None:
-        yield "admits         without an end: it needs no other"
+def status_lines(status: "ClusterStatus") -> Iterator[str]:
+    """Yield the lines of `crewgate cluster status`."""
+    sync = status.in_touch
+    if status.waiting_for:
+        yield f"refuses        calls: waiting for {status.waiting_for}"
+    elif sync.synced_seconds is None:
+        yield "accepts        calls without a time limit: it needs no other machine"
     else:
-        yield f"admits         for {ago(touch.synced_seconds)} more, unless it compares again"
-    yield f"machine        {printable(told.name)}"
-    yield f"members        {touch_line(touch)}"
-    yield f"quorum         {_quorum(touch)}, within {told.max_staleness_seconds:g} s"
-    log = (
-        "" if told.log_complete else "; the log on the disk is incomplete, see what the agent says"
-    )
-    yield f"revocations    {told.capsules} signed by members{log}"
-    yield f"keys           {_keys(told)}"
-    yield f"clock          {_clock(told.clock_ahead_seconds)}"
-    refused = ", ".join(f"{number} {why}" for why, number in sorted(told.refused.items()))
+        yield f"accepts        calls for {ago(sync.synced_seconds)} more; a comparison extends it"
+    yield f"machine        {printable(status.name)}"
+    yield f"members        {sync_line(sync)}"
+    yield f"quorum         {_quorum(sync)}, within {status.max_staleness_seconds:g} s"
+    log = "" if status.log_complete else "; the log on disk is incomplete: see the log of the agent"
+    yield f"revocations    {status.capsules} signed by members{log}"
+    yield f"keys           {_keys(status)}"
+    yield f"clock          {_clock(status.clock_ahead_seconds)}"
+    refused = ", ".join(f"{number} {why}" for why, number in sorted(status.refused.items()))
     yield (
-        f"datagrams      {told.received} received, {told.sent} sent, refused: {refused or 'none'}"
+        f"datagrams      {status.received} received, {status.sent} sent, "
+        f"refused: {refused or 'none'}"
     )
 
 
-def _quorum(touch: "SyncState") -> str:
-    if touch.quorum == "any":
-        return "any other machine, and of two none"
+def _quorum(sync: "SyncState") -> str:
+    if sync.quorum == "any":
+        return "any other machine; none if there are only two"
     return "a majority of the members"
 
 
-def _keys(told: "ClusterStatus") -> str:
-    if told.newest_key_seconds is None or told.next_key_seconds is None:
-        return "none yet: no other machine was met"
-    due = max(0.0, told.next_key_seconds)
+def _keys(status: "ClusterStatus") -> str:
+    if status.newest_key_seconds is None or status.next_key_seconds is None:
+        return "none yet: this machine has met no other"
+    due = max(0.0, status.next_key_seconds)
     return (
-        f"{told.keys}, the newest made {ago(max(0.0, told.newest_key_seconds))} ago; "
+        f"{status.keys}, the newest from {ago(max(0.0, status.newest_key_seconds))} ago; "
         f"the next is due in {ago(due)}"
     )
 
 
 def _clock(ahead: float) -> str:
-    """`ahead`: the others' median, against ours."""
+    """Describe our clock; `ahead` is by how many seconds the others' median is ahead of it."""
     if abs(ahead) < 1:
-        return "as the others' have it"
+        return "equal to the others' median"
     return f"{abs(ahead):g} s {'behind' if ahead > 0 else 'ahead of'} the others' median"

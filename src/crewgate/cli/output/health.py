@@ -1,4 +1,4 @@
-"""The health of a machine for a terminal of 80 columns, and as an exit status."""
+"""The output about the health of a machine: lines of 80 columns, and the exit status."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -7,23 +7,24 @@ from typing import Any
 
 EXIT_STATUS = {"ok": 0, "degraded": 1, "failed": 2}
 _COLUMNS = 80
-_NAMED = 4  # components in the first line; the others follow it
+# The headline names so many components; the lines below it have all.
+_NAMED_MAX = 4
 _INDENT = " " * 10
 
 
 def headline(state: str, troubles: Iterable[Mapping[str, Any]]) -> str:
-    """Ready or not, and which components are at fault."""
+    """Return whether the machine is ready, and which components are at fault."""
     if state == "ok":
         return "ready"
     named = [each["component"] for each in troubles if state == "degraded" or _refuses(each)]
-    more = len(named) - _NAMED
-    shown = "; ".join(named[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
+    more = len(named) - _NAMED_MAX
+    shown = "; ".join(named[:_NAMED_MAX]) + (f"; and {more} more" if more > 0 else "")
     words = "ready, but degraded" if state == "degraded" else "not ready"
     return f"{words}: {shown}"
 
 
 def lines(troubles: Iterable[Mapping[str, Any]], now: float) -> Iterator[str]:
-    """What is not well: since when, why, and how to mend it. `now` is seconds since 1970."""
+    """Yield for each trouble since when, why, and how to mend it; `now` is seconds since 1970."""
     for each in troubles:
         word = "starting" if each["passing"] else each["state"]
         yield f"{word:<10}{each['component']}{_since(each['since'], now)}"
@@ -33,7 +34,7 @@ def lines(troubles: Iterable[Mapping[str, Any]], now: float) -> Iterator[str]:
 
 
 def _since(seconds: float, now: float) -> str:
-    """Since when; nothing of what has no history, which is 0."""
+    """Return since when; "" for 0, a condition without a known start."""
     if not seconds:
         return ""
     since = datetime.fromtimestamp(seconds, UTC)
@@ -50,7 +51,8 @@ def _wrapped(text: str) -> list[str]:
         _COLUMNS,
         initial_indent=_INDENT,
         subsequent_indent=_INDENT,
-        break_long_words=False,  # a path stays whole, so that a person can copy it
+        # A path stays whole, so that a person can copy it.
+        break_long_words=False,
         break_on_hyphens=False,
     )
 

@@ -1,4 +1,4 @@
-"""What a revocation did, as `crewgate revoke` prints it."""
+"""The output about a revocation: sentences, a JSON document, and the exit status."""
 
 import json
 from collections.abc import Container
@@ -13,29 +13,31 @@ if TYPE_CHECKING:
     from crewgate.ipc.admin_messages import NeverSeen, QuorumResult, RevocationReceipt
 
 _OF_THE_REQUEST = ("type", "id", "targets")
-_TOO_FEW = 3  # the exit status
-NEVER_SEEN = 4  # the exit status for a name that was never seen
-_NAMED_MAX = 8  # machines in a line
+# Exit statuses: fewer machines than asked for have the revocation; the name was never seen.
+_TOO_FEW, NEVER_SEEN = 3, 4
+# A line names so many machines.
+_NAMED_MAX = 8
 _FEWER = {
-    "local": "this machine's is not among them",
-    "quorum": "that is no majority",
+    "local": "the disk of this machine is not among them",
+    "quorum": "that is less than a majority",
     "all": "that is not all of them",
 }
 
 
 def show(receipt: "RevocationReceipt", *, as_json: bool, without: Container[str] = ()) -> None:
-    """Print it for a person, or its members but those `without` as one JSON document."""
+    """Print a receipt for a person, or as one JSON document without the members in `without`."""
     (target,) = receipt.targets
     found = receipt_document(receipt)
     found |= found.pop("reach")
-    found["streams_cut"] = found.pop("calls_cut")  # as the output of this command calls it
-    asked = {target.rules.label: target.name, "crew": target.crew}
-    shown = {name: value for name, value in (asked | found).items() if name not in without}
+    # The output of this command has another name for it.
+    found["streams_cut"] = found.pop("calls_cut")
+    named = {target.rules.label: target.name, "crew": target.crew}
+    shown = {name: value for name, value in (named | found).items() if name not in without}
     print_receipt(receipt, _explained(receipt, target), shown if as_json else None)
 
 
 def receipt_document(receipt: "RevocationReceipt") -> dict[str, Any]:
-    """What a script is told of it: all but what was asked for and what the agent's socket needs."""
+    """Return the members of a receipt for JSON, without the request and the socket's own fields."""
     import msgspec
 
     found: dict[str, Any] = msgspec.to_builtins(receipt)
@@ -45,25 +47,25 @@ def receipt_document(receipt: "RevocationReceipt") -> dict[str, Any]:
 def print_receipt(
     receipt: "RevocationReceipt", lines: list[str], found: dict[str, Any] | None
 ) -> None:
-    """Print what was `found` as JSON, or else the lines, and end with the exit status."""
+    """Print `found` as JSON, or the lines if it is None; then exit with the status."""
     if found is not None:
         click.echo(json.dumps(found))
     else:
-        never_seen = unseen(receipt.never_seen, receipt.never_seen_on, receipt.reach.of)
+        never_seen = never_seen_lines(receipt.never_seen, receipt.never_seen_on, receipt.reach.of)
         click.echo("\n".join([*lines, *never_seen]))
-    end(receipt.reach, receipt.never_seen)
+    exit_by_reach(receipt.reach, receipt.never_seen)
 
 
-def end(reach: "QuorumResult", never_seen: "NeverSeen" = "") -> None:
-    """With exit status 3, where fewer have it than were asked for; 4 for what was never seen."""
+def exit_by_reach(reach: "QuorumResult", never_seen: "NeverSeen" = "") -> None:
+    """Exit with 3 if too few machines have the revocation, or with 4 if the name was never seen."""
     if not reach.enough:
         click.get_current_context().exit(_TOO_FEW)
     if never_seen:
         click.get_current_context().exit(NEVER_SEEN)
 
 
-def unseen(never_seen: "NeverSeen", on: int, machines: int) -> list[str]:
-    """What the command says about a name that was never seen `on` some of all `machines`."""
+def never_seen_lines(never_seen: "NeverSeen", on: int, machines: int) -> list[str]:
+    """Return the line about a name that was never seen `on` so many of all `machines`."""
     if not never_seen:
         return []
     if machines == 1:
@@ -71,26 +73,28 @@ def unseen(never_seen: "NeverSeen", on: int, machines: int) -> list[str]:
     elif never_seen == "everywhere":
         where = f"on any of {machines} machines"
     else:
-        where = f"on {on} of {machines} machines; the others did not answer"
-    return [f"never seen {where}: is it mistyped? It is done all the same"]
+        where = f"on {on} of {machines} machines (the others did not answer)"
+    return [f"never seen {where}: is it mistyped? The command took effect all the same"]
 
 
-def reached(reach: "QuorumResult") -> list[str]:
-    """On how many machines it is, for a person; nothing where there is one alone that has it."""
+def reach_lines(reach: "QuorumResult") -> list[str]:
+    """Return on how many disks it is; nothing for a single machine that has it on disk."""
     if reach.of == 1:
-        return [] if reach.enough else ["it is in force, and not on the disk; see the agent's log"]
+        return [] if reach.enough else ["it is in force, but not on disk; see the log of the agent"]
     lines = [f"on the disks of {reach.applied_on} of {reach.of} machines after {reach.ms:.1f} ms"]
     if not reach.enough:
         named = ", ".join(reach.missing[:_NAMED_MAX])
         more = "" if len(reach.missing) <= _NAMED_MAX else ", …"
-        heard = f"nothing was heard yet from: {named}{more}" if named else "nobody could be asked"
-        lines.append(heard)
-        lines.append(f"{_FEWER[reach.until]}; it goes on being told")
+        missing = (
+            f"no answer yet from: {named}{more}" if named else "no other machine was reachable"
+        )
+        lines.append(missing)
+        lines.append(f"{_FEWER[reach.until]}; this machine keeps sending it")
     return lines
 
 
 def _explained(receipt: "RevocationReceipt", target: "RevocationTarget") -> list[str]:
-    """What was done, for a person."""
+    """Return what the revocation did, for a person."""
     cut = "no call was open at the gateway"
     if receipt.calls_cut:
         calls = "call" if receipt.calls_cut == 1 else "calls"
@@ -104,19 +108,19 @@ def _explained(receipt: "RevocationReceipt", target: "RevocationTarget") -> list
     if receipt.unresponsive:
         lines.append(
             f"{receipt.unresponsive} of {receipt.attachments} attached processes did not answer in "
-            "time; they admit nothing of it, and cut its open calls when they run again"
+            "time; they accept no more of its calls, and cut open ones when they run again"
         )
-    return lines + reached(receipt.reach)
+    return lines + reach_lines(receipt.reach)
 
 
 def _named(target: "RevocationTarget") -> str:
-    """What was ended: of what is no branch, tokens."""
+    """Return what was revoked: a branch with everything below it, or tokens."""
     from crewgate.core.ids import KeyKind
 
-    whose, label = f"crew {target.crew}", target.rules.label
+    crew, label = f"crew {target.crew}", target.rules.label
     if target.kind is KeyKind.BRANCH:
-        return f"{target.name} of {whose} and all below it"
-    what = whose if target.kind is KeyKind.CREW else f"{label} {target.name} of {whose}"
+        return f"{target.name} of {crew} and all below it"
+    what = crew if target.kind is KeyKind.CREW else f"{label} {target.name} of {crew}"
     if target.rules.is_for_good:
         return what
-    return f"every token of {what} that is dated until {limits.leeway_seconds} s from now"
+    return f"all tokens of {what} issued up to {limits.leeway_seconds} s from now"

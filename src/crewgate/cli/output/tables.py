@@ -1,6 +1,6 @@
-"""Tables on a terminal or in a file, whose texts came from outside once.
+"""Tables on a terminal or in a file; a row that does not fit is printed as several lines.
 
-Decides how a row is shown that does not fit; knows nothing of what it says.
+The texts of a table came from outside, so each passes `printable`.
 """
 
 from datetime import datetime
@@ -11,31 +11,33 @@ from rich.text import Text
 
 from crewgate.core.terminal_text import printable
 
-_WIDTH = 240  # of a pipe or a file: no line is folded for a screen that is not there
+# Columns of a pipe or a file, which needs no folding for a screen.
+_WIDTH = 240
 
 
 def open_console() -> Console:
-    """Standard output, as wide as a terminal is, or as a file may be."""
+    """Return standard output as a console, as wide as the terminal, or 240 columns for a file."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
 
 
 def print_table(console: Console, table: Table) -> None:
-    """As a table, or row by row where the screen is too narrow for whole ids side by side."""
-    room = console.options.update(max_width=_WIDTH)
-    if console.measure(table, options=room).maximum <= console.width:
+    """Print a table; row by row if the screen is too narrow for whole ids side by side."""
+    unlimited = console.options.update(max_width=_WIDTH)
+    if console.measure(table, options=unlimited).maximum <= console.width:
         console.print(table)
         return
-    heads = [f"{column.header} " for column in table.columns]
+    headings = [f"{column.header} " for column in table.columns]
     for row in zip(*(column.cells for column in table.columns), strict=True):
         texts = [cell for cell in row if isinstance(cell, Text)]
-        named = [Text(head, "dim") + cell for head, cell in zip(heads, texts, strict=True) if cell]
+        pairs = zip(headings, texts, strict=True)
+        named = [Text(heading, "dim") + cell for heading, cell in pairs if cell]
         for line in _flow(named, console.width):
             console.print(line, soft_wrap=True)
 
 
 def _flow(texts: list[Text], width: int) -> list[Text]:
-    """Lines of whole texts with two spaces between; all but the first are indented."""
+    """Return lines of whole texts with two spaces between; all but the first are indented."""
     lines = texts[:1]
     for text in texts[1:]:
         if lines[-1].cell_len + 2 + text.cell_len <= width:
@@ -46,7 +48,7 @@ def _flow(texts: list[Text], width: int) -> list[Text]:
 
 
 def new_table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
-    """An empty table; `numbers` are the columns that stand to the right."""
+    """Return an empty table; `numbers` are the right-aligned columns."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
         right = name in numbers
@@ -55,10 +57,10 @@ def new_table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
 
 
 def cells(*texts: str | Text) -> list[Text]:
-    """A row of a table: a text that came from outside cannot drive the terminal."""
+    """Return the cells of a row, with control characters escaped."""
     return [text if isinstance(text, Text) else Text(printable(text)) for text in texts]
 
 
 def utc(moment: datetime) -> str:
-    """A time as tables have it, to the millisecond; its column says that it is UTC."""
+    """Return a time to the millisecond, without a zone: the heading of its column says UTC."""
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]

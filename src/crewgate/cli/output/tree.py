@@ -1,4 +1,4 @@
-"""The auth graph as `crewgate tree` prints it: trees for a person, one document for a script."""
+"""The output of `crewgate tree`: trees for a person, one document for a script."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from crewgate.ipc.admin_messages import TreeRow
 
-_COLOURS = {
+_COLORS = {
     "live": "green",
     "exhausted": "yellow",
     "expired": "bright_black",
@@ -25,7 +25,7 @@ _COLOURS = {
 
 
 def show(rows: "list[TreeRow]", *, as_json: bool) -> None:
-    """Print the graph: as one JSON document, or as trees for a person."""
+    """Print the branches as one JSON document, or as trees for a person."""
     if as_json:
         click.echo(json.dumps(document(rows)))
         return
@@ -33,13 +33,13 @@ def show(rows: "list[TreeRow]", *, as_json: bool) -> None:
 
     console = open_console()
     if not rows:
-        console.print("no branch was seen on this machine yet")
+        console.print("this machine has not seen a branch yet")
     for tree in trees(rows):
         console.print(tree)
 
 
 def document(rows: "list[TreeRow]") -> dict[str, Any]:
-    """What --json prints: amounts in micro-credits; null where nothing is known or bounds it."""
+    """Return what --json prints; amounts are micro-credits, null if unknown or unlimited."""
     return {
         "crews": [
             {"crew": row.crew, "state": row.state, **_amounts(row)}
@@ -67,7 +67,7 @@ def document(rows: "list[TreeRow]") -> dict[str, Any]:
 
 
 def _amounts(row: "TreeRow") -> dict[str, Any]:
-    """What a crew and a branch both have, in micro-credits."""
+    """Return the amounts that crews and branches have, in micro-credits."""
     return {
         "spent_micro": row.spent,
         "reserved_micro": row.reserved,
@@ -79,7 +79,7 @@ def _amounts(row: "TreeRow") -> dict[str, Any]:
 
 
 def trees(rows: "list[TreeRow]") -> "list[Tree]":
-    """One tree a crew; rows come parents first."""
+    """Return a tree for each crew; in `rows`, parents come first."""
     from rich.tree import Tree
 
     found: list[Tree] = []
@@ -90,7 +90,7 @@ def trees(rows: "list[TreeRow]") -> "list[Tree]":
             found.append(tree)
             nodes = {"": tree}
             continue
-        # A parent that is not on this machine any more: show the branch under the crew.
+        # If the parent is no longer on this machine, show the branch under its crew.
         above = nodes.get(row.parent) or nodes[""]
         nodes[row.branch] = above.add(_branch(row))
     return found
@@ -108,14 +108,14 @@ def _crew(row: "TreeRow") -> "Text":
 
 
 def _branch(row: "TreeRow") -> "Text":
-    """Two lines, so that seven levels fit into 80 columns with the whole id of each."""
+    """Return two lines, so that seven levels with whole ids fit into 80 columns."""
     from rich.text import Text
 
     role = row.role or ("ancestor" if row.parent else "run")
     text = Text(overflow="fold")
     text.append(printable(role), style="bold")
     text.append(f" {printable(row.branch)}\n")
-    text.append(row.state, style=_COLOURS[row.state])
+    text.append(row.state, style=_COLORS[row.state])
     text.append(f" {format_credits(row.spent)} of {format_credits(row.quota)} spent")
     if row.left >= 0:
         text.append(f", {format_credits(row.left)} left")
@@ -127,8 +127,8 @@ def _branch(row: "TreeRow") -> "Text":
     if row.burned:
         text.append(f", {format_credits(row.burned)} burned")
     if row.overrun:
-        beyond = format_credits(row.overrun)
-        text.append(f", ended: an answer stated {beyond} more than was to be had", style="red")
+        overrun = format_credits(row.overrun)
+        text.append(f", ended: an answer cost {overrun} more than was left", style="red")
     if row.orchestrator:
         text.append(f", {printable(row.orchestrator)}", style="bright_black")
     return text

@@ -1,1 +1,1 @@
-"""Commands that another machine carries out, over its control API."""
+"""Commands that another machine runs, through its control API."""

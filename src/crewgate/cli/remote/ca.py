@@ -1,6 +1,6 @@
-"""`crewgate ca issue` and `ca revoke` by the control API of another machine.
+"""`crewgate ca issue` and `ca revoke` through the control API of another machine.
 
-A key that is made is made here and stays here: what leaves is a request that its key has signed.
+A new private key is created here and stays here: only a certificate request leaves this machine.
 """
 
 import json
@@ -31,7 +31,7 @@ from crewgate.ca.key_files import (
     write_file,
 )
 from crewgate.ca.renewal import put, require_no_key
-from crewgate.cli.ca_arguments import required
+from crewgate.cli.ca_arguments import require_absent, required, with_suffix
 from crewgate.cli.output import revocation
 from crewgate.cli.output.certificates import print_entry
 from crewgate.cli.remote.client import ControlClient
@@ -40,13 +40,14 @@ from crewgate.core.x509.identity import Role
 from crewgate.errors import AuthorityError
 from crewgate.ipc.admin_messages import QuorumResult, Until
 
-_AWAY = ["this machine"]  # whom an answer misses when no agent runs there (control/responses)
+# The member `missing` of an answer, if no agent runs on the other machine (control/responses).
+_NO_AGENT = ["this machine"]
 
 
 def issue(
     client: ControlClient,
     *,
-    role: Any,  # noqa: ANN401 - one of click's choices, which are the API's
+    role: Any,  # noqa: ANN401 - one of click's choices, which the API has too
     crew: str,
     name: str | None,
     out: Path | None,
@@ -57,21 +58,23 @@ def issue(
     request: Path | None,
     as_json: bool,
 ) -> None:
-    """PREFIX.pem and PREFIX.key, which must not be there yet; or our own certificate anew."""
+    """Issue PREFIX.pem and PREFIX.key, which must not exist; or renew our own certificate."""
     if role is None and name is None and out is None:
         if crew or hosts or rights or signing_key or request:
-            raise click.UsageError("our own next certificate says what the one before says")
+            raise click.UsageError(
+                "without --role, --name and --out, only --life can change in our own certificate"
+            )
         _renew(client, life, as_json=as_json)
         return
     role, name, out = required(role, name, out)
     for option, value in (("--right", rights), ("--signing-key", signing_key)):
         if value:
-            raise click.UsageError(f"{option}: the control API gives none; use -c where the CA is")
-    certificate, private = (out.with_name(f"{out.name}.{each}") for each in ("pem", "key"))
-    _absent(certificate, *([] if request else [private]))
+            raise click.UsageError(f"{option} is not for --control; use -c where the CA is")
+    certificate, private = with_suffix(out, "pem"), with_suffix(out, "key")
+    require_absent(certificate, *([] if request else [private]))
     key = None if request else new_key()
     csr = request_pem(key) if key else read_file(request) if request else b""
-    ask = CertificateSigningRequest(
+    body = CertificateSigningRequest(
         request=_text(csr, request),
         role=role,
         crew=crew,
@@ -79,7 +82,7 @@ def issue(
         life_seconds=life,
         hosts=list(hosts),
     )
-    answer = client.post("/v1/certificates", ask, CertificateResponse)
+    answer = client.post("/v1/certificates", body, CertificateResponse)
     if key is not None:
         write_file(private, key_pem(key), PRIVATE)
     write_file(certificate, answer.certificate.encode(), PUBLIC)
@@ -87,17 +90,17 @@ def issue(
 
 
 def _renew(client: ControlClient, life: int | None, *, as_json: bool) -> None:
-    """The next certificate for the key that we showed, in place of the one before."""
-    own, who = client.credentials, client.credentials.identity()
+    """Renew the certificate of --cert in its file, for the same key."""
+    own, identity = client.credentials, client.credentials.identity()
     require_no_key(own.certificate)
     before = read_certificates(own.certificate)[0]
-    ask = CertificateSigningRequest(
+    body = CertificateSigningRequest(
         request=request_pem(read_key(own.key)).decode(), life_seconds=life
     )
-    answer = client.post("/v1/certificates", ask, CertificateResponse)
+    answer = client.post("/v1/certificates", body, CertificateResponse)
     chain = answer.certificate.encode()
     put(own.certificate, before, chain, time.time(), however_long=True)
-    _print(answer, who.role, who.crew, who.name, own.certificate, as_json=as_json)
+    _print(answer, identity.role, identity.crew, identity.name, own.certificate, as_json=as_json)
 
 
 def _print(
@@ -124,58 +127,50 @@ def _print(
 
 
 def revoke(client: ControlClient, *, which: str, reason: Any, as_json: bool) -> None:  # noqa: ANN401
-    """By serial, or by a certificate's file."""
+    """Revoke the certificate of a serial number or of a file."""
     serial = _serial(which)
     known = get_args(RevocationReason)
     if reason not in known:
         raise AuthorityError(f"no reason {reason!r}; RFC 5280 has: {', '.join(sorted(known))}")
-    ask = RevocationRequest(certificate=serial, reason=reason)
-    done = client.post("/v1/revocations", ask, RevocationResponse)
-    is_told = done.missing != _AWAY  # an agent whose disk is full is told all the same
-    meant: Until = "quorum" if done.of > 1 else "local"
-    reach = QuorumResult(meant, done.applied_on, done.of, done.ms, done.missing, done.enough)
+    body = RevocationRequest(certificate=serial, reason=reason)
+    done = client.post("/v1/revocations", body, RevocationResponse)
+    # An agent whose disk is full has applied the revocation all the same.
+    is_announced = done.missing != _NO_AGENT
+    until: Until = "quorum" if done.of > 1 else "local"
+    reach = QuorumResult(until, done.applied_on, done.of, done.ms, done.missing, done.enough)
     if as_json:
         document = {
             "serial": done.id,
             "crew": done.crew,
             "status": "revoked",
             "reason": reason,
-            "announced": is_told,
+            "announced": is_announced,
             "calls_cut": done.calls_cut,
             "connections_closed": done.connections_closed,
             "cut_ms": done.cut_ms,
-            "reach": msgspec.to_builtins(reach) if is_told else None,
+            "reach": msgspec.to_builtins(reach) if is_announced else None,
         }
         click.echo(json.dumps(document))
     else:
         what = f"{done.connections_closed} open connections closed within {done.cut_ms:.1f} ms"
-        if not is_told:
-            what = "no agent runs there; it is told when it starts"
+        if not is_announced:
+            what = "no gateway runs there; it gets the revocation when it starts"
         elif not done.connections_closed:
-            what = "no connection was open with it"
+            what = "no open connection used it"
         lines = [
             f"revoked serial {done.id}: {what}",
-            *(revocation.reached(reach) if is_told else ()),
+            *(revocation.reach_lines(reach) if is_announced else ()),
         ]
         click.echo("\n".join(lines))
-    if is_told:
-        revocation.end(reach)
-
-
-def _absent(*paths: Path) -> None:
-    """Before a certificate is signed that nobody could be given."""
-    for path in paths:
-        if path.exists():
-            raise AuthorityError(f"{path}: stands there already and is not overwritten")
-        if not path.parent.is_dir():
-            raise AuthorityError(f"{path.parent}: no such folder")
+    if is_announced:
+        revocation.exit_by_reach(reach)
 
 
 def _text(data: bytes, path: Path | None) -> str:
     try:
         return data.decode("ascii")
     except UnicodeDecodeError as error:
-        raise AuthorityError(f"{path}: not a certificate request of PEM") from error
+        raise AuthorityError(f"{path}: not a certificate request in PEM") from error
 
 
 def _serial(which: str) -> str:

@@ -1,4 +1,4 @@
-"""The control API for commands: the client, and the certificate that `--cert` names."""
+"""The client of the control API for commands, and the certificate files of `--cert` and `--ca`."""
 
 import ssl
 from pathlib import Path
@@ -15,27 +15,27 @@ from crewgate.issuer.control_client import client_context
 
 
 class ClientCertificateFiles(NamedTuple):
-    """Our certificate `prefix`.pem with `prefix`.key, and the root that we trust (PEM)."""
+    """The client certificate `prefix`.pem, its key `prefix`.key, and the root to trust (PEM)."""
 
     prefix: Path
     root: Path
 
     @property
     def certificate(self) -> Path:
-        """The chain, leaf first."""
+        """The file of the certificate chain, leaf first."""
         return self.prefix.with_name(f"{self.prefix.name}.pem")
 
     @property
     def key(self) -> Path:
-        """Its key."""
+        """The file of the private key."""
         return self.prefix.with_name(f"{self.prefix.name}.key")
 
     def context(self) -> ssl.SSLContext:
-        """Of a client; ConfigurationError names the file that cannot be used."""
+        """Return a TLS context for a client; ConfigurationError names the unusable file."""
         return client_context(self.certificate, self.key, self.root)
 
     def identity(self) -> Identity:
-        """Whom the certificate speaks for; ConfigurationError."""
+        """Return the identity that the certificate names; ConfigurationError if it names none."""
         try:
             leaf = read_certificates(self.certificate)[0]
             return read(leaf.public_bytes(Encoding.DER)).speaks_for()
@@ -49,6 +49,6 @@ class ControlClient(Client):
     """A connection to the control API at `url`, as the holder of `credentials`."""
 
     def __init__(self, url: str, credentials: ClientCertificateFiles) -> None:
-        """ConfigurationError for a URL or files that cannot be used."""
+        """Raise ConfigurationError for a URL or files that cannot be used."""
         super().__init__(url, credentials.context())
         self.credentials = credentials

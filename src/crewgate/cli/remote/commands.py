@@ -1,7 +1,7 @@
-"""The commands as the control API of another machine carries them out, and its answers as theirs.
+"""The commands that another machine runs, each as a function that calls its control API.
 
-Each function is the twin of a command (`with_remote`), takes what that takes, and prints what that
-prints; with --json the same members, without those that mean nothing away from the machine.
+Each function is the twin of a local command (`with_remote`). It takes the same options and prints
+the same. With --json it prints the same members, but for those that only the other machine can use.
 """
 
 import json
@@ -35,19 +35,20 @@ from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, TreeRow
 from crewgate.issuer.inspection import read_claims
 
 __all__ = ["ca_issue", "ca_revoke", "mint", "refresh", "revoke", "status", "tree"]
-_LOOK_SECONDS = 0.25
-_OF_ITS_MACHINE = ("read_ns", "last_cut_ns")  # a clock there, a connection there
+_POLL_SECONDS = 0.25
+# Times of the other machine's own clock.
+_OF_ITS_MACHINE = ("read_ns", "last_cut_ns")
 
 
 def revoke(
     client: ControlClient, *, crew: str, until: Until, as_json: bool, **named: str | None
 ) -> None:
-    """`crewgate revoke`."""
+    """Run `crewgate revoke` through the control API."""
     target = target_of(named, crew)
-    ask = {target.rules.request_field: target.name, "crew": crew, "until": until}
-    request = msgspec.convert(ask, RevocationRequest)
+    body = {target.rules.request_field: target.name, "crew": crew, "until": until}
+    request = msgspec.convert(body, RevocationRequest)
     done = client.post("/v1/revocations", request, RevocationResponse)
-    meant: Until = until or ("quorum" if done.of > 1 else "local")
+    waited_for: Until = until or ("quorum" if done.of > 1 else "local")
     receipt = RevocationReceipt(
         targets=[RevocationTarget(target.kind, done.id, done.crew)],
         cut_ms=done.cut_ms,
@@ -58,13 +59,15 @@ def revoke(
         coarsened=done.coarsened,
         never_seen=done.never_seen,
         never_seen_on=done.never_seen_on,
-        reach=QuorumResult(meant, done.applied_on, done.of, done.ms, done.missing, done.enough),
+        reach=QuorumResult(
+            waited_for, done.applied_on, done.of, done.ms, done.missing, done.enough
+        ),
     )
     receipt_.show(receipt, as_json=as_json, without=_OF_ITS_MACHINE)
 
 
 def tree(client: ControlClient, *, as_json: bool) -> None:
-    """`crewgate tree`."""
+    """Run `crewgate tree` through the control API."""
     found = client.get("/v1/tree", BranchesResponse).branches
     try:
         rows = [_row(each) for each in found]
@@ -81,7 +84,7 @@ def _row(answer: BranchResponse) -> TreeRow:
 
 
 def status(client: ControlClient, *, wait_seconds: float, as_json: bool) -> None:
-    """`crewgate status`, also of an API that is not there yet."""
+    """Run `crewgate status` through the control API, even before the API can be reached."""
     deadline = time.monotonic() + wait_seconds
     while True:
         found = _health(client)
@@ -89,7 +92,7 @@ def status(client: ControlClient, *, wait_seconds: float, as_json: bool) -> None
         is_settled = found.status != "waiting" and not any(each.passing for each in found.troubles)
         if is_settled or left <= 0:
             break
-        time.sleep(min(left, _LOOK_SECONDS))
+        time.sleep(min(left, _POLL_SECONDS))
     state = "failed" if found.status == "waiting" else found.status
     troubles = [msgspec.to_builtins(each) for each in found.troubles]
     if as_json:
@@ -126,14 +129,14 @@ def mint(
     process: str | None,
     as_json: bool,
 ) -> None:
-    """`crewgate mint`."""
-    _no_ttl(ttl)
+    """Run `crewgate mint` through the control API."""
+    _reject_ttl(ttl)
     form = {
         "scope": " ".join(tool for given in tools for tool in given.replace(",", " ").split()),
         "credits": format_credits(quota),
         "role": role,
         **({"process": process} if process else {}),
-        **_for_whom(client, crew, name),
+        **_orchestrator_field(client, crew, name),
     }
     if parent is None:
         form["grant_type"] = RUN
@@ -144,11 +147,11 @@ def mint(
 
 
 def refresh(client: ControlClient, *, token: str, ttl: int | None, as_json: bool) -> None:
-    """`crewgate refresh`."""
-    _no_ttl(ttl)
+    """Run `crewgate refresh` through the control API."""
+    _reject_ttl(ttl)
     text = read_token(token)
     crew, _, name = read_claims(text).client_id.partition("/")
-    form = {"grant_type": NEXT, "refresh_token": text, **_for_whom(client, crew, name)}
+    form = {"grant_type": NEXT, "refresh_token": text, **_orchestrator_field(client, crew, name)}
     _show(client, form, as_json=as_json)
 
 
@@ -157,14 +160,16 @@ def _show(client: ControlClient, form: dict[str, str], *, as_json: bool) -> None
     show_token(answer.access_token, read_claims(answer.access_token), as_json=as_json)
 
 
-def _for_whom(client: ControlClient, crew: str, name: str | None) -> dict[str, str]:
-    """An operator says for which orchestrator; an orchestrator is the one that it is."""
+def _orchestrator_field(client: ControlClient, crew: str, name: str | None) -> dict[str, str]:
+    """Return the form field that names the orchestrator; an orchestrator itself needs none."""
     own = client.credentials.identity()
     if own.role is Role.ORCHESTRATOR and own.crew == crew and name in {None, own.name}:
         return {}
     return {"orchestrator": f"{crew}/{name or f'{crew}-1'}"}
 
 
-def _no_ttl(ttl: int | None) -> None:
+def _reject_ttl(ttl: int | None) -> None:
     if ttl is not None:
-        raise click.UsageError("--ttl: the control API gives each token its crew's longest life")
+        raise click.UsageError(
+            "--ttl is not for --control: each token gets the crew's maximum lifetime"
+        )

@@ -13,7 +13,7 @@ from revocation_targets import branch
 
 from crewgate import limits
 from crewgate.agent.ipc_server.admin_session import revoke
-from crewgate.cli.output.revocation import reached
+from crewgate.cli.output.revocation import reach_lines
 from crewgate.core.gossip import capsules
 from crewgate.ipc.admin_messages import RevocationReceipt, Revoke, Until
 
@@ -96,4 +96,6 @@ async def test_what_the_disk_has_refused_is_not_said_to_be_there(
     receipt = await revoke(machine, ask, machine.clock.monotonic_ns())
     assert machine.table.is_revoked(key(1), 0)
     assert (receipt.reach.applied_on, receipt.reach.of, receipt.reach.enough) == (0, 1, False)
-    assert reached(receipt.reach) == ["it is in force, and not on the disk; see the agent's log"]
+    assert reach_lines(receipt.reach) == [
+        "it is in force, but not on disk; see the log of the agent"
+    ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cli_runner import Run
 
-from crewgate.cli.check.ledger_file import unkept
+from crewgate.cli.check.ledger_file import ledger_file_errors
 from crewgate.config import load
 
 URL = "sqlite:state/ledger.db"
@@ -16,7 +16,7 @@ URL = "sqlite:state/ledger.db"
 def about(fresh: Path, url: str) -> list[str]:
     """What is said of a ledger at this URL."""
     fresh.write_text(fresh.read_text().replace(URL, url))
-    return list(unkept(load(fresh)))
+    return list(ledger_file_errors(load(fresh)))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,9 @@ def test_the_state_folder_and_those_above_it_are_made(fresh: Path) -> None:
 def test_a_folder_that_is_not_there_is_a_problem(run: Run, fresh: Path) -> None:
     """So with three slashes, which elsewhere begin a path that is relative."""
     (problem,) = about(fresh, "sqlite:///crewgate-no-such/ledger.db")
-    assert problem.startswith("[ledger] url: /crewgate-no-such: no such folder; make it, or write")
+    assert problem.startswith(
+        "[ledger] url: /crewgate-no-such: no such folder; create it, or write"
+    )
     result = run("check", "-c", fresh)
     assert result.exit_code == 2
     assert f"problem: {problem}" in result.stdout.splitlines()

@@ -66,7 +66,7 @@ def test_the_table_says_who_what_which_grant_and_what_cost(config: Path) -> None
         "0.00",
     ]
     assert "4 calls: 3 permitted, 1 denied; cost 0.03 credits" in result.stdout
-    assert "1 lines are cut or damaged" in result.stdout
+    assert "1 incomplete or damaged lines were skipped" in result.stdout
     assert "would: credits-exhausted" in result.stdout
     assert "invalid-token" in result.stdout
 
@@ -116,7 +116,7 @@ def test_what_nobody_paid_has_a_column_where_there_is_any(config: Path) -> None:
     head, *rows = listed.splitlines()
     assert head.split()[-4:] == ["cost", "unpaid", "lease", "left"]
     assert [row.split()[-2:] for row in rows if "models.chat" in row] == [["0.05", "1.25"]]
-    assert "answers stated 1.25 credits beyond what was reserved: nobody paid them" in listed
+    assert "answers stated 1.25 credits more than was reserved; nobody paid them" in listed
     sums = run(config, "--by", "branch").stdout.splitlines()
     assert sums[0].split()[-4:] == ["burned", "unpaid", "of", "quota"]
     assert [row.split()[-2] for row in sums if row.startswith(CHILD)] == ["1.25"]
@@ -275,7 +275,7 @@ def test_connections_that_were_turned_away(crossed: Path) -> None:
     table = run(crossed, "--connections").stdout
     assert "expelled certificate-revoked" in table
     assert "(unproven)" in table
-    assert "and 9 more without a line of their own: no-certificate at crews" in table
+    assert "9 more were only counted: no-certificate at crews" in table
     assert "invalid-token" not in table
     assert not {"\x1b", "\x9b", "\u202e"} & set(table)
     for filters in (("--crew", "bd"), ("--certificate", "0A1B"), ("--limit", "1", "--crew", "bd")):

@@ -342,13 +342,13 @@ def spoil_config(backup: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (spoil_digest, "is not what was backed up"),
+        (spoil_digest, "changed since the backup was made"),
         (spoil_file, "lacks a file"),
         (spoil_manifest, "cannot be read"),
         (spoil_format, "format 99"),
-        (spoil_place, "is no place of a file"),
+        (spoil_place, "not the place of a file"),
         (spoil_config, "use another backup"),
-        (shutil.rmtree, "is this a backup"),
+        (shutil.rmtree, "is this a backup?"),
     ],
 )
 def test_a_backup_that_is_not_whole_restores_nothing(

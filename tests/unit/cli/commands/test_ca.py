@@ -253,8 +253,8 @@ def test_a_revocation_that_too_few_machines_have_is_an_exit_status(
     assert result.exit_code == 3
     assert result.stdout.splitlines()[1:] == [
         "on the disks of 1 of 3 machines after 1000.0 ms",
-        "nothing was heard yet from: b, c",
-        "that is no majority; it goes on being told",
+        "no answer yet from: b, c",
+        "that is less than a majority; this machine keeps sending it",
     ]
     result = run("ca", "revoke", "-c", fresh, row["serial"], "--json")
     assert (result.exit_code, json.loads(result.stdout)["reach"]["applied_on"]) == (3, 1)
@@ -397,8 +397,8 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
         ("--role", "operator", "--name", "a", "--life", "99d", "--out", "x"), "expected 1 to"
     ),
     "no life": (("--role", "operator", "--name", "a", "--life", "0s", "--out", "x"), "a life of"),
-    "folder as prefix": (("--role", "operator", "--name", "a", "--out", "/"), "is no PREFIX"),
-    "dots as prefix": (("--role", "operator", "--name", "a", "--out", ".."), "is no PREFIX"),
+    "folder as prefix": (("--role", "operator", "--name", "a", "--out", "/"), "and not a PREFIX"),
+    "dots as prefix": (("--role", "operator", "--name", "a", "--out", ".."), "and not a PREFIX"),
     "no folder": (("--role", "operator", "--name", "a", "--out", "no/x"), "no: no such folder"),
     "long prefix": (
         ("--role", "operator", "--name", "a", "--out", "x" * 5000), "cannot be written"
@@ -424,11 +424,9 @@ def test_nothing_is_overwritten_by_issue(run: Run, fresh: Path) -> None:
     """Neither key nor certificate, a dangling link included; nothing is signed before that."""
     issue(run, fresh)
     given = (*ROLE, "--crew", "article", "--name", "a-1", "--out")
-    assert "stands there already" in refused(
-        run, "issue", "-c", fresh, *given, fresh.parent / "a-1"
-    )
+    assert "is not overwritten" in refused(run, "issue", "-c", fresh, *given, fresh.parent / "a-1")
     (fresh.parent / "b.key").symlink_to("nowhere")
-    assert "stands there already" in refused(run, "issue", "-c", fresh, *given, fresh.parent / "b")
+    assert "is not overwritten" in refused(run, "issue", "-c", fresh, *given, fresh.parent / "b")
     assert len(listed(run, fresh)) == 1
 
 
@@ -440,7 +438,7 @@ def test_what_this_ca_has_not_issued_is_said(run: Run, fresh: Path, command: str
     (there / "other.pem").write_bytes(pem(forged.leaf(other, identity=forged.bd()).certificate))
     (there / "twin.pem").write_bytes(_twin(other, int(row["serial"], 16)))
     (there / "text.pem").write_text("nonsense")
-    stranger = "is not of this CA" if command == "renew" else "issued no such certificate"
+    stranger = "is not of this CA" if command == "renew" else "has not issued such a certificate"
     for which, says in (
         ("other.pem", stranger),
         ("twin.pem", stranger),
@@ -451,7 +449,7 @@ def test_what_this_ca_has_not_issued_is_said(run: Run, fresh: Path, command: str
         assert says in refused(run, command, "-c", fresh, there / which)
     if command != "renew":
         for which in ("AB12", "nonsense", "x" * 5000):
-            assert "issued no such certificate" in refused(run, command, "-c", fresh, which)
+            assert "has not issued such a certificate" in refused(run, command, "-c", fresh, which)
     assert [each["status"] for each in listed(run, fresh)] == ["valid"]
 
 

@@ -134,9 +134,9 @@ def test_patterns_and_tools_that_meet_nothing_are_told(run: Run, fresh: Path) ->
     """A ceiling that covers no tool, or a tool that no ceiling covers, is hardly meant."""
     fresh.write_text(fresh.read_text().replace('"publish.*"', '"publsh.*"'))
     _, warnings = check(run, fresh)
-    assert 'crew article: "publsh.*" covers no tool of this configuration' in warnings
-    mend = "add it to [crew.NAME] tools"
-    assert f"tool publish.post: no crew may be granted it; {mend}" in warnings
+    assert 'crew article: "publsh.*" matches no tool of this configuration' in warnings
+    mend = "add it to `tools` of a section [crew.NAME]"
+    assert f"tool publish.post: no crew may call it; {mend}" in warnings
 
 
 def test_a_model_that_needs_a_limit_of_its_clients_is_told(run: Run, fresh: Path) -> None:
@@ -150,7 +150,9 @@ def test_a_model_that_needs_a_limit_of_its_clients_is_told(run: Run, fresh: Path
 
     rates = 'input = "1", output = "2"'
     (warning,) = about("openai", rates)
-    assert warning.startswith('tool search.web: without output_tokens of the model "m-*" a request')
+    assert warning.startswith(
+        'tool search.web: model "m-*" has no output_tokens, so the gateway refuses a request'
+    )
     assert about("openai", f"{rates}, output_tokens = 9") == []
     assert about("openai", 'input = "1", output = "0"') == []
     assert about("anthropic", rates) == []
@@ -169,10 +171,12 @@ def test_crews_that_share_the_connections_to_a_server_are_told(run: Run, fresh: 
         return json.loads(run("check", "-c", fresh, "--json").stdout)["hints"]
 
     (hint,) = hints()
-    assert hint.startswith("upstream tools: calls of the crews article and bd follow each other")
-    assert "hint: upstream tools: calls" in run("check", "-c", fresh).stdout
+    assert hint.startswith("upstream tools: the crews article and bd use its connections one after")
+    assert "hint: upstream tools: the crews" in run("check", "-c", fresh).stdout
     (hint,) = hints('protocol = "h2"\n')
-    assert hint.startswith("upstream tools: calls of the crews article and bd share its")
+    assert hint.startswith(
+        "upstream tools: the crews article and bd use its connections at the same"
+    )
     assert "break or stall a connection" in hint
     assert hints('reuse = "crew"\n') == hints('reuse = "crew"\nprotocol = "h2"\n') == []
 
@@ -186,10 +190,10 @@ def test_a_crossing_that_nobody_can_use_is_told(run: Run, fresh: Path) -> None:
     text = text.replace(', "publish.*"]', "]") + crew + crossing + 'credits_per_hour = "1"\n'
     fresh.write_text(text)
     _, warnings = check(run, fresh)
-    assert not [told for told in warnings if "nobody crosses" in told or "tool publish" in told]
+    assert not [told for told in warnings if "[[crossing]]" in told or "tool publish" in told]
     fresh.write_text(text.replace('client_certificate = "required"', ""))
     _, warnings = check(run, fresh)
-    assert [told for told in warnings if "no listener asks for certificates" in told]
+    assert [told for told in warnings if "no listener requests client certificates" in told]
 
 
 def _behind_tls(fresh: Path, tls: str) -> None:

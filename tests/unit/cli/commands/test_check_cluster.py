@@ -47,13 +47,22 @@ NOW = datetime.now(UTC)
 PROBLEMS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "no certificate": (lambda it: cluster_of(it).certificate.unlink(), ["machine.pem: No such "]),
     "no key": (lambda it: cluster_of(it).key.unlink(), ["machine.key: No such "]),
-    "another CA": (_signed_elsewhere, ["issuing.pem, so no peer accepts it", "has no signing key"]),
-    "operator": (lambda it: signed_at(it, NOW, role=Role.OPERATOR), [", and peers are gateways"]),
-    "no signing key": (lambda it: signed_at(it, NOW, key=b""), ["has no signing key in it"]),
+    "another CA": (
+        _signed_elsewhere,
+        ["issuing.pem, so no peer accepts it", "names no signing key"],
+    ),
+    "operator": (
+        lambda it: signed_at(it, NOW, role=Role.OPERATOR),
+        [", and peers accept only gateways"],
+    ),
+    "no signing key": (lambda it: signed_at(it, NOW, key=b""), ["names no signing key"]),
     "another signing key": (_another_key, ["signing.key: not the key in "]),
     "signing key gone": (lambda it: cluster_of(it).signing_key.unlink(), ["cannot be read: No su"]),
     "signing key open": (lambda it: cluster_of(it).signing_key.chmod(0o640), ["(mode 0640)"]),
-    "ended": (lambda it: signed_at(it, NOW - timedelta(days=400)), ["; peers refuse it: renew it"]),
+    "ended": (
+        lambda it: signed_at(it, NOW - timedelta(days=400)),
+        [", so peers refuse it; renew it"],
+    ),
 }
 
 
@@ -85,7 +94,8 @@ def test_a_machine_that_cannot_revoke_is_a_member(run: Run, fresh: Path) -> None
     signed_at(fresh, NOW, rights=("other",))
     problems, (warning,) = check(run, fresh)
     assert problems == []
-    assert "without the right revoke this machine obeys what others revoke" in warning
+    assert "without the right revoke, this machine applies revocations of other" in warning
+    assert "but they ignore its own; issue the certificate again with --right revoke" in warning
 
 
 def test_a_certificate_that_ends_soon_is_a_warning(run: Run, fresh: Path) -> None:
@@ -114,4 +124,4 @@ def test_peers_need_the_list_of_the_revoked_as_listeners_do(run: Run, fresh: Pat
     assert check(run, fresh)[0] == []
     text = text.replace("peers = []", 'peers = ["10.0.0.2:8446"]')
     fresh.write_text(text.replace("[ledger]", "[ledger]\nper_machine = true"))
-    assert "list of the revoked cannot be read" in check(run, fresh)[0][0]
+    assert "list of revoked certificates cannot be read" in check(run, fresh)[0][0]

@@ -9,7 +9,7 @@ from cli_runner import Run
 from msgspec.structs import replace
 from revocation_targets import orchestrator
 
-from crewgate.cli.output.cluster import ago, status_lines, touch_line
+from crewgate.cli.output.cluster import ago, status_lines, sync_line
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt
 from crewgate.ipc.cluster_messages import ClusterStatus, KeysRotated, MemberRow, SyncState
 
@@ -103,10 +103,11 @@ def test_one_row_a_machine(ask: Any) -> None:
     assert [[cell.strip() for cell in row] for row in rows] == [
         ["name", "address", "state", "counts", "compared", "certificate ends (UTC)", "may revoke"],
         ["edge-1", "10.0.0.1:8446", "this machine", "yes", "–", "2033-05-18 03:33", "yes"],
-        ["edge-2", "[fd00::2]:8446", "dead", "until a majority agrees that it goes", "2 min ago",
+        ["edge-2", "[fd00::2]:8446", "dead", "until a majority agrees to evict it", "2 min ago",
          "2033-05-18 03:33", "yes"],
         ["edge-3", "10.0.0.3:8446", "alive", "not yet: joining", "never", "2033-05-18 03:33", "no"],
-        ["edge-4", "unknown", "suspect", "no: waits to be admitted", "0.8 s ago", "unknown", "no"],
+        ["edge-4", "unknown", "suspect", "no: waiting to be accepted", "0.8 s ago", "unknown",
+         "no"],
         ["edge-5", "unknown", "this machine", "no: it was evicted", "–", "unknown", "no"],
     ]  # fmt: skip
 
@@ -129,11 +130,11 @@ def test_rows_for_a_program(ask: Any) -> None:
 def test_a_machine_alone_says_which_peers_have_not_answered() -> None:
     """And one that is joined goes on without it until then."""
     alone = SyncState(1, 0, 0, "majority", True, None, None)
-    assert touch_line(alone) == "this machine alone"
-    assert touch_line(replace(alone, unreached=["a:1 (slow)", "b:2 (gone)"])) == (
+    assert sync_line(alone) == "this machine alone"
+    assert sync_line(replace(alone, unreached=["a:1 (slow)", "b:2 (gone)"])) == (
         "this machine alone; no peer could be joined: a:1 (slow), b:2 (gone)"
     )
-    assert touch_line(SyncState(2, 0, 1, "majority", True, None, None)).endswith(
+    assert sync_line(SyncState(2, 0, 1, "majority", True, None, None)).endswith(
         "compared with 0 of 1 other; none is needed until the other has joined"
     )
 
@@ -143,13 +144,13 @@ def test_how_this_machine_stands(ask: Any, agent: Agent) -> None:
     lines, status = ask("status")
     assert status == 0
     assert lines == [
-        "admits         for 4.6 s more, unless it compares again",
+        "accepts        calls for 4.6 s more; a comparison extends it",
         "machine        edge-1",
         "members        3 machines; compared with 2 of 2 others, 0.4 s ago; 1 is needed",
         "quorum         a majority of the members, within 5 s",
         "revocations    7 signed by members",
-        "keys           2, the newest made 2 min ago; the next is due in 59 min",
-        "clock          as the others' have it",
+        "keys           2, the newest from 2 min ago; the next is due in 59 min",
+        "clock          equal to the others' median",
         "datagrams      11 received, 10 sent, refused: 1 replayed, 3 unknown key",
     ]
     document, _ = ask("status", "--json")
@@ -170,9 +171,9 @@ def test_what_is_wrong_is_said() -> None:
         refused={},
     )
     text = "\n".join(status_lines(told))
-    assert text.startswith("refuses        waiting for a majority\n")
-    assert "the log on the disk is incomplete" in text
-    assert "keys           none yet: no other machine was met" in text
+    assert text.startswith("refuses        calls: waiting for a majority\n")
+    assert "the log on disk is incomplete" in text
+    assert "keys           none yet: this machine has met no other" in text
     assert "clock          2.5 s behind the others' median" in text
     assert "refused: none" in text
 
@@ -180,11 +181,11 @@ def test_what_is_wrong_is_said() -> None:
 def test_a_pair_and_one_alone() -> None:
     """Where nobody is needed, that is said."""
     alone = replace(TOUCH, members=1, compared=0, needed=0, ago_seconds=None, synced_seconds=None)
-    assert touch_line(alone) == "this machine alone"
+    assert sync_line(alone) == "this machine alone"
     pair = replace(alone, members=2, quorum="any")
-    assert touch_line(pair) == "2 machines; compared with 0 of 1 other; none is needed"
+    assert sync_line(pair) == "2 machines; compared with 0 of 1 other; none is needed"
     first = next(status_lines(replace(STATUS, in_touch=pair)))
-    assert first == "admits         without an end: it needs no other"
+    assert first == "accepts        calls without a time limit: it needs no other machine"
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,7 @@ def test_fewer_than_asked_for_is_exit_status_3(ask: Any, agent: Agent) -> None:
     )
     lines, status = ask("evict", "edge-2")
     assert status == 3
-    assert lines[-1] == "that is no majority; it goes on being told"
+    assert lines[-1] == "that is less than a majority; this machine keeps sending it"
 
 
 def test_another_key(ask: Any, agent: Agent) -> None:

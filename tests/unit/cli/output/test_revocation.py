@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from revocation_targets import branch
 
-from crewgate.cli.output.revocation import end, reached, show, unseen
+from crewgate.cli.output.revocation import exit_by_reach, never_seen_lines, reach_lines, show
 from crewgate.core.ids import KeyKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.ipc.admin_messages import NeverSeen, QuorumResult, RevocationReceipt
@@ -54,10 +54,10 @@ def test_how_many_machines_have_it(capsys: pytest.CaptureFixture[str]) -> None:
 
     result = CliRunner().invoke(command)
     assert result.exit_code == 3
-    assert "nothing was heard yet from: gw-2\n" in result.output
-    assert result.output.endswith("that is not all of them; it goes on being told\n")
-    nobody = reached(QuorumResult("quorum", of=3, enough=False))
-    assert nobody[1] == "nobody could be asked"
+    assert "no answer yet from: gw-2\n" in result.output
+    assert result.output.endswith("that is not all of them; this machine keeps sending it\n")
+    nobody = reach_lines(QuorumResult("quorum", of=3, enough=False))
+    assert nobody[1] == "no other machine was reachable"
 
 
 def test_a_receipt_for_a_script(capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,12 +81,12 @@ def test_a_receipt_for_a_script(capsys: pytest.CaptureFixture[str]) -> None:
         (
             KeyKind.PROCESS,
             "pid_7",
-            "revoked every token of process pid_7 of crew article that is dated until 5 s from now",
+            "revoked all tokens of process pid_7 of crew article issued up to 5 s from now",
         ),
         (
             KeyKind.CREW,
             "article",
-            "revoked every token of crew article that is dated until 5 s from now",
+            "revoked all tokens of crew article issued up to 5 s from now",
         ),
     ],
 )
@@ -109,19 +109,19 @@ def test_tokens_are_no_branch(
         ("", 0, 3, []),
         ("everywhere", 1, 1, ["never seen on this machine"]),
         ("everywhere", 3, 3, ["never seen on any of 3 machines"]),
-        ("here", 2, 3, ["never seen on 2 of 3 machines; the others did not answer"]),
+        ("here", 2, 3, ["never seen on 2 of 3 machines (the others did not answer)"]),
     ],
 )
 def test_a_name_that_nobody_knows_is_said(
     never_seen: NeverSeen, on: int, machines: int, said: list[str]
 ) -> None:
     """And that it is done all the same; with an exit status of its own, unless too few have it."""
-    lines = unseen(never_seen, on, machines)
+    lines = never_seen_lines(never_seen, on, machines)
     assert [line.partition(": is it")[0] for line in lines] == said
 
     @click.command()
     def command() -> None:
-        end(QuorumResult(of=machines, enough=machines != 1), never_seen)
+        exit_by_reach(QuorumResult(of=machines, enough=machines != 1), never_seen)
 
     status = 3 if machines == 1 else 4 if never_seen else 0
     assert CliRunner().invoke(command).exit_code == status

@@ -116,5 +116,5 @@ def test_a_branch_that_an_overrun_has_ended_says_so() -> None:
     console = Console(file=io.StringIO(), width=200)
     console.print(tree)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "ended: an answer stated 0.42 more than was to be had" in shown
+    assert "ended: an answer cost 0.42 more than was left" in shown
     assert [row["overrun_micro"] for row in document(rows)["branches"]] == [0, 420_000]

@@ -186,12 +186,12 @@ REVOKED = {
         (
             {"applied_on": 1, "missing": ["b", "c"], "enough": False},
             3,
-            "nothing was heard yet from: b, c\nthat is no majority; it goes on being told",
+            "no answer yet from: b, c\nthat is less than a majority; this machine keeps sending it",
         ),
         (
             {"applied_on": 0, "of": 1, "missing": ["this machine"], "enough": False},
             0,
-            "revoked serial 0B: no agent runs there; it is told when it starts",
+            "revoked serial 0B: no gateway runs there; it gets the revocation when it starts",
         ),
     ],
 )
