@@ -84,8 +84,8 @@ def older(connection: psycopg.Connection[Any], counts: Mapping[str, int]) -> str
 def accept(connection: psycopg.Connection[Any]) -> str:
     """Accept this server as the ledger from now on, and return its timeline.
 
-    Raises every holder's count, so that operations which the failover has lost no longer make this
-    ledger an older copy.
+    Every holder's count grows by `limits.ledger_failover_operations_max`, so that operations which
+    the failover has lost do not make this ledger an older copy.
     """
     with connection.transaction():
         connection.execute(
