@@ -1,35 +1,35 @@
-"""The bounds of what holds budgets: leases, draws, and the ledger that they are drawn from."""
+"""The bounds of budgets: of leases, draws and the ledger."""
 
-# Leases and draws (core/budget/memory_ledger.py, verifier/, agent/budget/draws.py).
-lease_rate_divisor = 4  # a lease holds a quarter second of recent spend: what a crash may burn
-ticket_seconds = 0.5  # who waits comes back every 0.02 s; who has not by then has given up
+# Leases and draws (core/budget/memory_ledger.py, leases/, agent/budget/draws.py).
+lease_rate_divisor = 4  # a lease holds 1/4 second of recent spending; a crash burns no more
+ticket_seconds = 0.5  # a waiting draw comes back every 0.02 s; by then its caller has given up
 draw_rounds_max = 32  # recalls of one draw: two for each of ten levels, and a few lost races
-leases_scanned_per_look = 4096  # 10 ms a second at 2.5 µs each; the largest table in 64 looks
-draw_ahead_seconds_max = 0.25  # half a lease that lasts longer is not spent before somebody asks
-draw_talks_max = 8192  # branches that the ledger is asked about at once; a second's draws
-repaid_branches_max = 1024  # have what they were lent charged at once; the others a second later
-draw_look_seconds = 0.005  # whether credit came back for a waiting draw
+leases_scanned_per_look = 4096  # 2.5 µs each: 10 ms per second; 64 scans for the largest table
+draw_ahead_seconds_max = 0.25  # if half a lease lasts longer, a call that lacks credit draws
+draw_talks_max = 8192  # branches with a question at the ledger at once; the draws of one second
+repaid_branches_max = 1024  # overdrafts settled at once; the others follow a second later
+draw_look_seconds = 0.005  # how often waiting draws check whether credit came back
 
-# The ledger and who shares it (ledger/, agent/budget/ledger_heartbeat.py).
-holder_silence_seconds = 30.0  # a recall waits no longer: ten times what a restart takes
-holder_chars_max = 64  # of a node's name (HOST_NAME_MAX of Linux), which people read in reports
-ledger_batch_max = 256  # operations of one transaction: 25 ms of work, and then a commit
-ledger_keys_max = 1024  # of one question; SQLite takes 32,766 values
-# A ledger that takes longer counts as away, and calls are refused at once: one wait of a call, or
-# the wait that is configured if that is longer.
+# The ledger and the machines that share it (ledger/, agent/budget/ledger_heartbeat.py).
+holder_silence_seconds = 30.0  # ten times what a restart takes; recalls should not wait longer
+holder_chars_max = 64  # a node's name (HOST_NAME_MAX of Linux), which people read in reports
+ledger_batch_max = 256  # operations in one transaction: 25 ms of work, and then a commit
+ledger_keys_max = 1024  # keys in one statement; SQLite takes 32,766 values
+# A ledger that takes longer counts as unavailable, and calls are refused at once. This is the wait
+# of one call; a longer configured wait replaces it.
 ledger_patience_seconds = 2.0
-ledger_again_seconds_min = 0.05  # a ledger that is away is asked again after so long, doubling
-ledger_again_seconds_max = 2.0  # that long at most: it is not kept waiting when it is back
-ledger_farewell_seconds = 4.0  # for what an agent that ends gives back; else it burns
-ledger_connect_seconds = 3.0  # to a server that is near; asked again later
+ledger_again_seconds_min = 0.05  # until an unavailable ledger is asked again; the pause doubles
+ledger_again_seconds_max = 2.0  # longest such pause: the ledger may be back
+ledger_farewell_seconds = 4.0  # for an ending agent to give credit back; the rest burns
+ledger_connect_seconds = 3.0  # to a server nearby; the queue tries again later
 ledger_statement_seconds = 10.0  # a server that takes longer is as good as down
-ledger_statements_kept = 512  # texts of ours, of which there are fewer
-recall_again_seconds = 0.1  # others are asked again for the credit of a level that is wanted
-ledger_listen_seconds = 1.0  # until a connection that hears of recalls is made again
-ledger_beat_seconds = 1.0  # thirty signs of life before a machine counts as silent
-ledger_log_bytes = 4096 * 1000  # of SQLite's log: pages until it is copied and begun anew
-ledger_copied_seconds = 1.0  # what is committed stands in SQLite's own file so much later
-ledger_mark_seconds = 5.0  # the mark on the disk is behind at most so long: 0.2 syncs a second
-ledger_marks_seconds = 60.0  # what members say of their ledgers is on the disk so much later
-ledger_failover_operations_max = 10**6  # lost by one: ten seconds of the fastest machine and more
-ledger_busy_seconds = 5.0  # for another process that writes to the file: a migration, a forgiveness
+ledger_statements_kept = 512  # texts of statements; the project has fewer
+recall_again_seconds = 0.1  # until other machines are asked again for credit of a level
+ledger_listen_seconds = 1.0  # until a lost connection for notifications is made again
+ledger_beat_seconds = 1.0  # 30 heartbeats before a machine counts as unresponsive
+ledger_log_bytes = 4096 * 1000  # SQLite's log, in pages, until it is copied and begun again
+ledger_copied_seconds = 1.0  # from a commit until it is copied into SQLite's own file
+ledger_mark_seconds = 5.0  # the mark on the disk is at most this old: 0.2 syncs per second
+ledger_marks_seconds = 60.0  # until the marks of other members are written to the disk
+ledger_failover_operations_max = 10**6  # lost by one failover; the fastest machine needs over 10 s
+ledger_busy_seconds = 5.0  # for another process that writes to the file: to migrate or forgive
