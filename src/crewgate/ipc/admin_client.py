@@ -1,6 +1,7 @@
-"""The owner's questions to the agent: revoke, watch, tree, status, reload. One at a time, blocking.
+"""A blocking client of the admin socket: revoke, quarantine, tree, status, reload and more.
 
-For commands and issuers on the same machine. Prints nothing and retries nothing.
+For commands, the control process and orchestrators on the same machine. One request at a time;
+prints nothing and retries nothing.
 """
 
 import socket
@@ -60,10 +61,10 @@ P = TypeVar("P", TreePage, MembersPage)
 
 
 class AdminClient:
-    """A connection to the owner's door; use it in a `with`.
+    """A connection to the admin socket (`owner.sock`); use it in a `with`.
 
-    Every method raises LinkError if the agent is gone or breaks the protocol (connect anew), and
-    RefusedError if it will not do what was asked.
+    Every method raises LinkError if the agent is gone or breaks the protocol (then connect again),
+    and RefusedError if the agent refuses the request.
     """
 
     def __init__(self, folder: Path, seconds: float = limits.link_seconds_max) -> None:
@@ -73,7 +74,7 @@ class AdminClient:
         self._last_id = 0
 
     def __repr__(self) -> str:
-        return f"<AdminClient asked {self._last_id} questions>"
+        return f"<AdminClient requests={self._last_id}>"
 
     def __enter__(self) -> Self:
         return self
@@ -83,106 +84,111 @@ class AdminClient:
 
     @property
     def agent(self) -> ProcessCredentials:
-        """The process that listens, by the kernel's word."""
+        """The process that listens, as the kernel reports it."""
         return peer_of(self._connection)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
     def revoke(self, targets: Sequence[RevocationTarget], until: Until = "") -> RevocationReceipt:
-        """Revoke 1 to `limits.link_targets_max` targets in one step.
+        """Revoke 1 to `limits.link_targets_max` targets in one step: all of them, or none.
 
-        At most one of them may be of a kind that is refused where the table has no room for it, so
-        that all are revoked or none. Returns when the open calls of this machine are cut and so
-        many machines have it on disk as `until` says, or have had their time; the receipt says
-        which.
+        So at most one of them may be of a kind that the agent refuses if the table has no room.
+        Returns when this machine has ended the open calls, and as many machines as `until` says
+        have the revocation on disk. The wait for each is bounded; the receipt says what was
+        reached.
         """
-        ask = Revoke(id=self._next_id(), targets=list(targets), until=until)
-        return self._ask(ask, RevocationReceipt)
+        request = Revoke(id=self._next_id(), targets=list(targets), until=until)
+        return self._request(request, RevocationReceipt)
 
     def quarantine(
         self, crew: str, orchestrator: str, *, lift: bool = False, seconds: int = 0
     ) -> QuarantineState:
-        """Admit no new grants of an orchestrator (a `client_id`), or let it go; what holds now.
+        """Quarantine an orchestrator (a `client_id`), or lift that; return what holds now.
 
-        `seconds` is for how long; 0: as long as its crew's quarantines are.
+        Gateways then admit no new grants of it, for `seconds`; 0: for its crew's usual time.
         """
-        ask = Quarantine(self._next_id(), crew, orchestrator, lift, seconds)
-        return self._ask(ask, QuarantineState)
+        request = Quarantine(self._next_id(), crew, orchestrator, lift, seconds)
+        return self._request(request, QuarantineState)
 
     def forgive(self, branch: str, crew: str = "") -> BurnedForgiven:
-        """Give back what was burned of the leases of `branch` (UUID text), and of it alone."""
-        return self._ask(
-            ForgiveBurned(id=self._next_id(), branch=branch, crew=crew), BurnedForgiven
-        )
+        """Give back the burned credit of the leases of `branch` (UUID text), and of it alone."""
+        request = ForgiveBurned(id=self._next_id(), branch=branch, crew=crew)
+        return self._request(request, BurnedForgiven)
 
     def may_mint(self, claims: Claims, crew: str, kid: str) -> bool:
-        """Count a grant that key `kid` of `crew` is about to sign; False if it would be refused."""
-        ask = CheckMint(id=self._next_id(), crew=crew, kid=kid, claims=claims)
-        return self._ask(ask, MintDecision).admitted
+        """Return whether gateways would admit a grant that key `kid` of `crew` is about to sign.
+
+        The minting watch counts the grant.
+        """
+        request = CheckMint(id=self._next_id(), crew=crew, kid=kid, claims=claims)
+        return self._request(request, MintDecision).admitted
 
     def status(self) -> AgentStatus:
-        """Is this machine ready, and if not, why?"""
-        return self._ask(GetStatus(id=self._next_id()), AgentStatus)
+        """Return whether this machine is ready, and if not, why."""
+        return self._request(GetStatus(id=self._next_id()), AgentStatus)
 
     def report(self, source: ReportSource, facts: Sequence[HealthFact]) -> None:
-        """Report the health of a process; it holds until the next one, or the connection's end.
+        """Report the health of a process; there is no answer.
 
-        Waits for no answer.
+        The report holds until the next one, or until the connection ends.
         """
         self._send(ReportHealth(id=self._next_id(), source=source, facts=list(facts)))
 
     def reload(self) -> ReloadResult:
-        """Read configuration and keys again; a bad file is a RefusedError, the old one stays."""
-        return self._ask(ReloadConfig(id=self._next_id()), ReloadResult)
+        """Make the agent read configuration and keys again.
+
+        Raises RefusedError for a bad file; the old configuration stays then.
+        """
+        return self._request(ReloadConfig(id=self._next_id()), ReloadResult)
 
     def tree(self) -> list[TreeRow]:
-        """Every branch that this machine knows, parents before children."""
+        """Return every branch that this machine knows, parents before children."""
         pages = self._pages(GetTree(id=self._next_id()), TreePage)
         return [row for page in pages for row in page.rows]
 
     def members(self) -> list[MemberRow]:
-        """The machines of this trust domain, this one first."""
+        """Return the machines of this trust domain, this one first."""
         pages = self._pages(GetMembers(id=self._next_id()), MembersPage)
         return [row for page in pages for row in page.rows]
 
     def cluster(self) -> ClusterStatus:
-        """How this machine stands among them."""
-        return self._ask(GetClusterStatus(id=self._next_id()), ClusterStatus)
+        """Return the state of this machine in its cluster."""
+        return self._request(GetClusterStatus(id=self._next_id()), ClusterStatus)
 
     def evict(self, name: str, until: EvictUntil = "", *, force: bool = False) -> RevocationReceipt:
         """Evict a member for good; returns as `revoke`.
 
-        The receipt has no targets if this machine has no certificate of the member: nothing was
-        revoked, and no other machine could be told.
+        The receipt has no targets if this machine has no certificate of the member: then it revoked
+        nothing, and could inform no other machine.
         """
-        ask = EvictMember(id=self._next_id(), name=name, until=until, force=force)
-        return self._ask(ask, RevocationReceipt)
+        request = EvictMember(id=self._next_id(), name=name, until=until, force=force)
+        return self._request(request, RevocationReceipt)
 
     def rotate_keys(self, *, revoke_old: bool = False) -> KeysRotated:
         """Make another key for the datagrams of all members; `revoke_old` ends earlier keys."""
-        return self._ask(RotateKeys(id=self._next_id(), voids=revoke_old), KeysRotated)
+        return self._request(RotateKeys(id=self._next_id(), voids=revoke_old), KeysRotated)
 
     def _next_id(self) -> int:
         self._last_id += 1
         return self._last_id
 
-    def _send(self, question: AdminRequest) -> None:
+    def _send(self, request: AdminRequest) -> None:
         try:
-            self._connection.sendall(pack(question))
+            self._connection.sendall(pack(request))
         except OSError as error:
-            raise LinkError(f"the agent does not take the question: {error}") from error
+            raise LinkError(f"the agent does not take the request: {error}") from error
 
-    def _ask(self, question: AdminRequest, kind: type[A]) -> A:
-        self._send(question)
-        return self._answer(question.id, kind)
+    def _request(self, request: AdminRequest, kind: type[A]) -> A:
+        self._send(request)
+        return self._answer(request.id, kind)
 
-    def _pages(self, question: AdminRequest, kind: type[P]) -> Iterator[P]:
-        page = self._ask(question, kind)
+    def _pages(self, request: AdminRequest, kind: type[P]) -> Iterator[P]:
+        page = self._request(request, kind)
         yield page
         while not page.last:
-            page = self._answer(question.id, kind)
+            page = self._answer(request.id, kind)
             yield page
 
     def _answer(self, number: int, kind: type[A]) -> A:
@@ -192,21 +198,23 @@ class AdminClient:
         if isinstance(answer, RequestFailed) and answer.id in {number, 0}:
             raise RefusedError(answer.message)
         if not isinstance(answer, kind) or answer.id != number:
-            raise LinkError(f"the agent answered with another thing: {type(answer).__name__}")
+            raise LinkError(
+                f"the agent answered with {type(answer).__name__}; expected {kind.__name__}"
+            )
         return answer
 
     def _read(self) -> None:
         try:
             data = self._connection.recv(_CHUNK)
         except OSError as error:
-            # What was asked lies in its socket.
+            # The request waits in the agent's socket.
             raise LinkError(
-                f"the agent does not answer ({error}): it is stopped or very busy, and does what "
-                "it was asked once it goes on; see its log"
+                f"the agent does not answer ({error}): it is stopped or very busy, and will do the "
+                "request when it continues; see its log"
             ) from error
         if not data:
             raise LinkError(
-                "the agent hung up: it has ended, takes no question as long as this one, or is "
-                "asked by another than the service's user"
+                "the agent closed the connection: it has ended, or it refuses so large a request, "
+                "or this is not the service's user; see its log"
             )
         self._received += [unpack(owner_answers, body) for body in self._decoder.feed(data)]

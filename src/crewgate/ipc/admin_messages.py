@@ -1,6 +1,9 @@
-"""What is said at the owner's door: revoke, watch, tree, status, reload. As `ipc/attach_messages`.
+"""The messages of the admin socket (`owner.sock`), between clients and the agent.
 
-Of the other machines see `cluster_messages`.
+Clients are commands, the control process, the supervisor and orchestrators of the service's user,
+each through an `AdminClient`. The agent answers every request in turn, except `ReportHealth`, or
+refuses it with `RequestFailed`. The conventions are those of `attach_messages`;
+`cluster_messages` has the requests about other machines.
 """
 
 from typing import Annotated, Literal
@@ -15,12 +18,17 @@ from crewgate.core.tokens.claims import Claims
 from crewgate.ipc.attach_messages import Count, Facts, Id, Nanoseconds, RequestFailed
 from crewgate.ipc.cluster_messages import ClusterRequest, ClusterResponse, SyncState
 
-# By whom a revocation is to be on disk before it is answered; "" is a majority, where there is one.
+# Which machines must have a revocation on disk before the agent answers; "" is a majority in a
+# cluster, and otherwise this machine.
 Until = Literal["", "local", "quorum", "all"]
 
 
 class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
-    """Revoke all `targets` in one step. Answer: `RevocationReceipt`."""
+    """A client revokes all `targets` in one step. Answer: `RevocationReceipt`.
+
+    The agent answers when this machine has ended the open calls and the machines of `until` have
+    the revocation on disk; the wait for each is bounded.
+    """
 
     id: Id
     targets: Annotated[
@@ -30,9 +38,10 @@ class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
 
 
 class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):
-    """Admit no new grants of an orchestrator (a `client_id`), or lift that: `QuarantineState`.
+    """An operator quarantines an orchestrator (a `client_id`), or lifts that.
 
-    For `seconds`; 0: as long as its crew's quarantines are. Set once more, its end moves.
+    Gateways admit no new grants of it for `seconds`; 0: for its crew's usual time. A second
+    request moves the end. Answer: `QuarantineState`.
     """
 
     id: Id
@@ -43,7 +52,7 @@ class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):
 
 
 class ForgiveBurned(msgspec.Struct, frozen=True, tag="forgive"):
-    """Give back what was burned of one branch's leases. Answer: `BurnedForgiven`."""
+    """An operator gives back the burned credit of one branch's leases. Answer: `BurnedForgiven`."""
 
     id: Id
     branch: Annotated[str, Meta(max_length=limits.claim_chars_max)]
@@ -51,7 +60,7 @@ class ForgiveBurned(msgspec.Struct, frozen=True, tag="forgive"):
 
 
 class BurnedForgiven(msgspec.Struct, frozen=True, tag="forgiven"):
-    """How many micro-credits returned to the branch and every level above it."""
+    """The agent answers `ForgiveBurned`: `amount` micro-credits returned to all levels."""
 
     id: Id
     branch: str
@@ -60,9 +69,10 @@ class BurnedForgiven(msgspec.Struct, frozen=True, tag="forgiven"):
 
 
 class CheckMint(msgspec.Struct, frozen=True, tag="ask-mint"):
-    """May a grant with these claims be handed out? It counts as minted. Answer: `MintDecision`.
+    """The token endpoint asks whether it may issue a grant with these claims.
 
-    `crew` and `kid` are those of the key that signs it. Its first use counts no more.
+    `crew` and `kid` are those of the signing key. The minting watch counts the grant now, and not
+    again at its first use. Answer: `MintDecision`.
     """
 
     id: Id
@@ -72,25 +82,25 @@ class CheckMint(msgspec.Struct, frozen=True, tag="ask-mint"):
 
 
 class GetTree(msgspec.Struct, frozen=True, tag="ask-tree"):
-    """Who is on this machine? Answered by `TreePage`s."""
+    """A client asks for the branches of this machine. Answer: `TreePage`s."""
 
     id: Id
 
 
 class GetStatus(msgspec.Struct, frozen=True, tag="ask-status"):
-    """Is this machine ready?"""
+    """A client asks whether this machine is ready. Answer: `AgentStatus`."""
 
     id: Id
 
 
-# Who reports its health at the owner's door.
+# The processes that report their health at the admin socket.
 ReportSource = Literal["control", "supervisor"]
 
 
 class ReportHealth(msgspec.Struct, frozen=True, tag="report"):
-    """The facts of a process's health, which hold until the next or its connection's end.
+    """A process reports the facts of its health; there is no answer.
 
-    Has no answer.
+    They hold until its next report, or until its connection ends.
     """
 
     id: Id
@@ -99,19 +109,24 @@ class ReportHealth(msgspec.Struct, frozen=True, tag="report"):
 
 
 class ReloadConfig(msgspec.Struct, frozen=True, tag="ask-reload"):
-    """Read the configuration and the crews' keys again, now."""
+    """A client makes the agent read the configuration and the crews' keys again, now.
+
+    Answer: `ReloadResult`, or `RequestFailed` for a bad file; then the old ones stay in force.
+    """
 
     id: Id
 
 
-# On no machine at all, or not on this one and those that have answered.
+# Where a name was never seen: on no machine at all ("everywhere"), or not on this machine and those
+# that answered ("here"). It is empty if the name was seen, or if nobody can say.
 NeverSeen = Literal["", "everywhere", "here"]
 
 
 class QuorumResult(msgspec.Struct, frozen=True):
-    """How many machines of all have a revocation in force and on disk, and who has not said so.
+    """How many of all machines have a revocation in force and on disk.
 
-    `ms` is from reading the request to the last of them; `enough` whether `until` was reached.
+    `missing` names machines that have not confirmed it. `ms` is the time from reading the request
+    to the last confirmation. `enough` says whether `until` was reached.
     """
 
     until: Until = "local"
@@ -123,15 +138,19 @@ class QuorumResult(msgspec.Struct, frozen=True):
 
 
 class RevocationReceipt(msgspec.Struct, frozen=True, tag="receipt"):
-    """What the revocation of `targets` did; each has its crew, also if the request left it out.
+    """The agent answers `Revoke` and `EvictMember` with what the revocation did.
 
-    `read_ns` is when the agent had read the request, `last_cut_ns` when this machine cut the last
-    call or closed the last connection (0: none was open), `cut_ms` the time between. The agent
-    told `attachments` processes; `unresponsive` of them gave no answer within the wait: the table
-    binds them all the same. `coarsened`: the crew's share of revocations was used up, so all its
-    tokens issued before now are revoked. The table had no room for `unlisted` targets: CRL and OCSP
-    refuse their certificates, and what was open is closed all the same. `never_seen` says that
-    nobody knows what was named; it is revoked all the same.
+    - `targets` have their crew, even if the request left it out.
+    - `read_ns` is when the agent had read the request, `last_cut_ns` when this machine ended the
+      last call or closed the last connection (0: none was open), `cut_ms` the time between.
+    - The agent informed `attachments` processes. `unresponsive` of them did not answer within the
+      wait; the table binds them all the same.
+    - `coarsened`: the crew's share of revocations was used up, so all its tokens issued before now
+      are revoked.
+    - The table had no room for `unlisted` targets: CRL and OCSP refuse their certificates, and
+      their connections are closed all the same.
+    - `never_seen` says where the name is unknown, on `never_seen_on` machines; it is revoked all
+      the same.
     """
 
     id: Id = 0
@@ -146,21 +165,21 @@ class RevocationReceipt(msgspec.Struct, frozen=True, tag="receipt"):
     unlisted: Count = 0
     coarsened: bool = False
     never_seen: NeverSeen = ""
-    never_seen_on: Count = 0  # machines that say so
+    never_seen_on: Count = 0
     reach: QuorumResult = QuorumResult()
 
 
-# `token-revoked`: its newest grant is dead; of its branch a later one would be admitted.
+# `token-revoked`: its newest grant is revoked; gateways would admit a later one of its branch.
 BranchState = Literal["live", "exhausted", "expired", "token-revoked", "revoked", "closed"]
 
 
 class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One branch of the auth graph, or a crew (`branch` empty).
+    """One branch of the auth graph, or a crew (`branch` is empty); amounts are micro-credits.
 
-    `spent`, `burned` count the branch and all below it; `left` is what it may still spend, the
-    least over its path; -1 where the table no longer knows. Of what is spent on no machine yet
-    `leased` is held by machines, `leased_on` the names of those that hold most. `overrun` is what
-    answers stated on this machine beyond what was to be had, for which the branch was ended.
+    `spent` and `burned` count the branch and all below it. `left` is what it may still spend, the
+    smallest of its path; -1 if the table no longer knows. `leased` is idle credit in the leases of
+    machines, and `leased_on` has the machines that hold most of it. `overrun` is the cost that
+    tools stated on this machine beyond the reservations, for which the agent ended the branch.
     """
 
     crew: str
@@ -182,7 +201,7 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TreePage(msgspec.Struct, frozen=True, tag="tree-page"):
-    """Some rows, parents before children; `last` ends the answer."""
+    """The agent answers `GetTree` with such pages, parents before children; `last` is the end."""
 
     id: Id
     rows: list[TreeRow]
@@ -190,7 +209,7 @@ class TreePage(msgspec.Struct, frozen=True, tag="tree-page"):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """One worker that the configuration asks for."""
+    """One worker of the configured number: whether it is attached and accepts connections."""
 
     index: int
     attached: bool
@@ -199,10 +218,10 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
 
 class MintingWatchRow(msgspec.Struct, frozen=True):
-    """At which level the minting watch has an orchestrator (`core/anomaly/enforcement`).
+    """The level of an orchestrator in the minting watch (`core/anomaly/enforcement`).
 
-    `in_force` is what is done about it; `by` is `watch` or `owner`. `until` is when a quarantine
-    lapses, in whole seconds since 1970, and else 0.
+    `in_force` is the level that gateways enforce. `by` is `watch`, or `owner` if an operator set
+    it. `until` is when a quarantine lapses, in whole seconds since 1970; otherwise 0.
     """
 
     crew: str
@@ -214,7 +233,11 @@ class MintingWatchRow(msgspec.Struct, frozen=True):
 
 
 class QuarantineState(msgspec.Struct, frozen=True, tag="watched"):
-    """The answer to `Quarantine`: where the orchestrator stands now; it is on disk."""
+    """The agent answers `Quarantine` with the present level, once it is on disk.
+
+    `never_seen` and `never_seen_on` are as in `RevocationReceipt`; `machines` is the number of
+    machines in the cluster.
+    """
 
     id: Id
     row: MintingWatchRow
@@ -224,7 +247,7 @@ class QuarantineState(msgspec.Struct, frozen=True, tag="watched"):
 
 
 class MintDecision(msgspec.Struct, frozen=True, tag="minted"):
-    """The answer to `CheckMint`: whether gateways of this machine would admit the grant."""
+    """The agent answers `CheckMint`: whether gateways of this machine would admit the grant."""
 
     id: Id
     admitted: bool
@@ -233,8 +256,8 @@ class MintDecision(msgspec.Struct, frozen=True, tag="minted"):
 class CoarsenedCrew(msgspec.Struct, frozen=True):
     """A crew that has used up its share of this machine's table of revocations.
 
-    Each of its last `count` revocations ended all tokens of it that were issued until then; the
-    newest `at`, in whole seconds since 1970.
+    Each of its last `count` revocations ended all its tokens issued until then. `at` is the time
+    of the newest one, in whole seconds since 1970.
     """
 
     crew: str
@@ -243,14 +266,17 @@ class CoarsenedCrew(msgspec.Struct, frozen=True):
 
 
 class AgentStatus(msgspec.Struct, frozen=True, tag="status"):
-    """Is this machine ready, and if not, why; `waiting_for` is empty when `ready`.
+    """The agent answers `GetStatus`: whether this machine is ready, and why not.
 
-    `health` has each component, the worst first, with `since` in seconds since 1970; `health_more`
-    are not shown. `state` is failed if the machine is not ready, degraded if any is not ok.
-
-    `ledger` is where budgets are kept; of `lent_max` micro-credits that the machine may lend itself
-    while that is away, `lent` are. `watched` are orchestrators above `observe`, and `watched_more`
-    how many are not told. `in_touch` is None where there are no other machines.
+    - `waiting_for` says what it waits for; it is empty if the machine is `ready`.
+    - `state` is failed if the machine is not ready, and degraded if a component is not ok.
+    - `health` has the components, the worst first, with `since` in seconds since 1970;
+      `health_more` further ones are left out.
+    - `ledger` is where budgets are kept, and `machine` the name of this machine there.
+    - `lent_max` micro-credits are what this machine may lend itself while the ledger is
+      unavailable, and `lent` what it owes now.
+    - `watched` are the orchestrators above `observe`; `watched_more` further ones are left out.
+    - `in_touch` is None without other machines.
     """
 
     id: Id
@@ -271,7 +297,7 @@ class AgentStatus(msgspec.Struct, frozen=True, tag="status"):
     watched: list[MintingWatchRow] = []
     watched_more: Count = 0
     in_touch: SyncState | None = None
-    machine: str = ""  # its name, as the ledger has it
+    machine: str = ""
     state: HealthState = HealthState.OK
     health: list[HealthCondition] = []
     health_more: Count = 0
@@ -279,7 +305,7 @@ class AgentStatus(msgspec.Struct, frozen=True, tag="status"):
 
 
 class ReloadResult(msgspec.Struct, frozen=True, tag="reloaded"):
-    """The policy in force after `ReloadConfig`; `changed` tells whether it is a new one."""
+    """The agent answers `ReloadConfig` with the policy in force; `changed` if it is a new one."""
 
     id: Id
     generation: int

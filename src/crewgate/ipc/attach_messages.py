@@ -1,9 +1,25 @@
-"""What is said over the agent's sockets: tagged structs, and which of them each side may say.
+"""The messages of the attach socket (`agent.sock`), between the agent and attached processes.
 
-Knows neither frames nor sockets. Two doors (`agent.sock` for the group, `owner.sock` for the
-owner, see `ipc/admin_messages`) have their own unions, so a message of one is garbage at the
-other. Times are CLOCK_MONOTONIC nanoseconds, amounts micro-credits, keys 16 bytes. `id` pairs an
-answer with its question; whoever asks chooses it, and it means nothing to the other side.
+An attached process is a gateway worker, or an embedder: a process with a `Verifier`. One connection
+is one attachment; when it ends, the agent burns what the process still holds.
+
+    process                          agent
+      | -- Attach -------------------> |   first, once
+      | <- Attached + descriptor ----- |   or RequestFailed
+      | -- DrawCredit ---------------> |   when a lease lacks credit
+      | <- CreditDrawn --------------- |
+      | <- KeysRevoked --------------- |   at each revocation
+      | -- CutReport ----------------> |   if the process promised it
+      | <- Reload -------------------- |   when there is another policy
+      | -- ReportOverrun ------------> |   workers only
+      | <- OverrunNoted -------------- |
+      | -- WorkerAccepting ----------> |   workers only, no answer
+      | -- WorkerHealthReport -------> |   workers only, no answer
+
+Each side has a union of the messages that it may send; any other message ends the connection.
+`admin_messages` has other unions for `owner.sock`. Times are CLOCK_MONOTONIC nanoseconds, amounts
+micro-credits, keys 16 bytes. `id` pairs an answer with its request: the process chooses the `id` of
+a request, and the agent that of a `KeysRevoked`.
 """
 
 from typing import Annotated, Literal, TypeVar
@@ -35,16 +51,14 @@ DrawStatus = Literal[
 ]
 
 
-# The group's door: attach and draw.
-
-
 class Attach(msgspec.Struct, frozen=True, tag="attach"):
-    """The first message at the group's door.
+    """A process sends this first, on each connection. Answer: `Attached`, or `RequestFailed`.
 
     `worker` is the index of a gateway worker, -1 for an embedder. `answers_cuts` promises a
-    `CutReport` for every `KeysRevoked`; without it no receipt waits for this attachment. After the
-    agent was restarted, `previous`, `nonce` and `life` (as `Attached` gave them) ask for the number
-    that this process still holds in the table of that life, so that its calls in flight go on.
+    `CutReport` for every `KeysRevoked`; without it, no revocation receipt waits for this process.
+    After the agent was restarted, the process sends `previous`, `nonce` and `life` as `Attached`
+    gave them. It asks for the number that it still holds in the table of that life, so that its
+    calls in flight continue.
     """
 
     version: int
@@ -56,20 +70,30 @@ class Attach(msgspec.Struct, frozen=True, tag="attach"):
 
 
 class WorkerAccepting(msgspec.Struct, frozen=True, tag="accepting"):
-    """A worker's listeners are open (or closed) and it has loaded this policy generation."""
+    """A worker sends this when it opens or closes its listeners, or has loaded a policy.
+
+    There is no answer. `crewgate status` waits for all workers.
+    """
 
     accepting: bool
     policy_generation: Count
 
 
 class WorkerHealthReport(msgspec.Struct, frozen=True, tag="health"):
-    """The facts of a worker's health, once a second; its silence is a fact too."""
+    """A worker sends the facts of its health once a second.
+
+    There is no answer. If no report comes, the agent reports the worker as stopped or stuck.
+    """
 
     facts: Facts
 
 
 class DrawCredit(msgspec.Struct, frozen=True, tag="draw"):
-    """Credit is missing: open the branch of `grant` if it is new, and lease at least `need`."""
+    """A process sends this when the lease of a branch lacks credit for a call.
+
+    The agent opens the branch of `grant` if it is new, and brings its lease to at least `need`.
+    Answer: `CreditDrawn`, after a bounded wait.
+    """
 
     id: Id
     grant: Grant
@@ -77,9 +101,10 @@ class DrawCredit(msgspec.Struct, frozen=True, tag="draw"):
 
 
 class ReportOverrun(msgspec.Struct, frozen=True, tag="overran"):
-    """A tool's answer stated `amount` more than was reserved for its call: the branch is to end.
+    """A worker sends this when a tool stated `amount` more than its call had reserved.
 
-    `id` is the call's, which is never another's: it is said again until it was `OverrunNoted`.
+    The agent ends the branch. `id` is that of the call, which no other call has: the worker sends
+    the report again until the answer arrives. Answer: `OverrunNoted`.
     """
 
     id: TableKey
@@ -88,7 +113,10 @@ class ReportOverrun(msgspec.Struct, frozen=True, tag="overran"):
 
 
 class CutReport(msgspec.Struct, frozen=True, tag="cut"):
-    """The answer to `KeysRevoked`: what was ended; the last at `last_cut_ns` (0: nothing was)."""
+    """A process sends this after `KeysRevoked`, if its `Attach` promised it. There is no answer.
+
+    It ended `count` calls and `connections` connections, the last at `last_cut_ns` (0: none).
+    """
 
     id: Id
     last_cut_ns: Nanoseconds
@@ -97,7 +125,11 @@ class CutReport(msgspec.Struct, frozen=True, tag="cut"):
 
 
 class Attached(msgspec.Struct, frozen=True, tag="attached"):
-    """The answer to `Attach`; the table's descriptor travels beside its first byte."""
+    """The agent answers `Attach`; the table's descriptor comes with the first byte.
+
+    The process is attachment `number` of the table; `nonce` proves it at the next `Attach`. `life`
+    is the boot of the table.
+    """
 
     number: int
     nonce: int
@@ -106,13 +138,16 @@ class Attached(msgspec.Struct, frozen=True, tag="attached"):
 
 
 class CreditDrawn(msgspec.Struct, frozen=True, tag="drawn"):
-    """How a draw ended; the table already says so when this arrives.
+    """The agent answers `DrawCredit`; the table has the result before this arrives.
 
-    granted: the credit is available. exhausted: the account `level` (branch UUID or crew name) has
-    `used` of `quota`, in its hour or day `window` if that is not 0. contended: the credit is held
-    by calls in flight; try again. full, share: no room for another branch, in the table or in the
-    share of the crew. held: its orchestrator is throttled or quarantined. closed: the branch is
-    dead. mismatch: it was seen before under another path.
+    - granted: the lease has the credit.
+    - exhausted: account `level` (branch UUID or crew name) has used `used` of `quota`; `window` is
+      the spent hour or day of a crew (`core.budget.ledger_protocol.window_of`), or 0.
+    - contended: other leases or calls hold the credit; try again.
+    - full, share: the table, or the crew's share of it, has no room for another branch.
+    - held: the orchestrator of the branch is throttled or quarantined.
+    - closed: the branch, or a level above it, is closed.
+    - mismatch: a level of the branch is known under another path.
     """
 
     id: Id
@@ -124,26 +159,36 @@ class CreditDrawn(msgspec.Struct, frozen=True, tag="drawn"):
 
 
 class OverrunNoted(msgspec.Struct, frozen=True, tag="noted"):
-    """The answer to `ReportOverrun`: the branch has ended, whatever becomes of the agent."""
+    """The agent answers `ReportOverrun`: the branch has ended, even if the agent dies now."""
 
     id: TableKey
 
 
 class KeysRevoked(msgspec.Struct, frozen=True, tag="revoked"):
-    """The table has revoked `keys`; cut every call of theirs and below, close every connection."""
+    """The agent sends this after each revocation; the table has revoked `keys` already.
+
+    The process ends every call of these keys and of all below them, and closes their connections.
+    Answer: `CutReport`, if the process promised it.
+    """
 
     id: Id
     keys: list[TableKey]
 
 
 class Reload(msgspec.Struct, frozen=True, tag="reload"):
-    """Load the configuration again; it is policy `generation` now."""
+    """The agent sends this when policy `generation` is in force; the process loads it.
+
+    There is no answer; a worker sends `WorkerAccepting` after it has loaded the policy.
+    """
 
     generation: Count
 
 
 class RequestFailed(msgspec.Struct, frozen=True, tag="failed"):
-    """The question `id` (0: the connection itself) was understood and is refused: what, mend."""
+    """The agent understood request `id` and refuses it; `message` says why and what to do.
+
+    `id` 0 refuses the connection: at the attach socket, this is the refusal of an `Attach`.
+    """
 
     id: Id
     message: LogNote
@@ -162,13 +207,13 @@ group_answers = msgspec.msgpack.Decoder(AttachResponse)
 
 
 def pack(message: msgspec.Struct) -> bytes:
-    """The frame of `message`; LinkError if it is over the bound."""
+    """Return the frame of `message`; raises LinkError if it is over the bound."""
     return frame(_encode(message))
 
 
 def unpack(decoder: msgspec.msgpack.Decoder[M], body: bytes) -> M:
-    """The message in `body`; LinkError for whatever the decoder's side may not say."""
+    """Return the message in `body`; raises LinkError for one that the sender may not send."""
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise LinkError(f"not a message of this door: {error}") from error
+        raise LinkError(f"not a message of this socket: {error}") from error

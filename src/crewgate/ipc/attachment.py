@@ -1,7 +1,8 @@
-"""An embedder's attachment: draws, asked for without waiting or awaited, from any thread.
+"""An embedder's attachment to the agent: draws from any thread, with or without waiting.
 
-Knows no event loop and starts no thread: whoever waits first reads for all. The table is the
-truth; a message only says that looking at it pays off now, so what nobody waits for may be lost.
+It has no event loop and starts no thread: the first thread that waits reads for all. The table has
+the state; a message only says that it is time to read the table. So messages that nobody waits for
+may be lost.
 """
 
 import os
@@ -37,10 +38,10 @@ _CHUNK = 64 * 2**10
 
 
 class Attachment:
-    """One process's place at the agent; the number lives as long as this connection.
+    """The attachment of one process; its number is valid as long as this connection.
 
-    After any LinkError the attachment is dead: `close` it and attach anew. `table` is the table's
-    descriptor, closed by `close`; map it before.
+    After any LinkError the attachment is unusable: `close` it and attach again. `table` is the
+    table's descriptor, which `close` closes; map the table before.
     """
 
     def __init__(self, session: AttachSession) -> None:
@@ -51,15 +52,16 @@ class Attachment:
         self._decoder = session.decoder
         self._condition = threading.Condition()
         self._reading = False
-        self._dead: str = ""
+        # Why the attachment is unusable; empty while it is usable.
+        self._failure: str = ""
         self._last_id = 0
         self._unsent = bytearray()
         self._awaited: set[int] = set()
         self._answers: dict[int, CreditDrawn | RequestFailed] = {}
-        # Pushes are hints; the oldest may be forgotten.
+        # Pushes are hints, so the oldest ones may be dropped.
         self._pushed: deque[KeysRevoked | Reload] = deque(maxlen=limits.link_push_frames_max)
         self._drawn: deque[CreditDrawn | RequestFailed] = deque(maxlen=limits.link_draws_max)
-        self._sort(session.early)
+        self._distribute(session.early)
 
     @classmethod
     def open(
@@ -70,15 +72,15 @@ class Attachment:
         previous: Attached | None = None,
         seconds: float = limits.link_seconds_max,
     ) -> Self:
-        """Attach to the agent whose state is in `folder`; LinkError if that fails.
+        """Attach to the agent whose state is in `folder`; raises LinkError if that fails.
 
-        With `previous`, the `attached` of an attachment that died, the agent is asked for the same
-        number: it is given if the agent was restarted on the same table, so compare.
+        `previous` is the `attached` of an earlier attachment: the process asks for its number
+        again. The agent gives it if it was restarted on the same table, so compare both.
         """
         return cls(attach(folder, answers_cuts=answers_cuts, previous=previous, seconds=seconds))
 
     def __repr__(self) -> str:
-        state = self._dead or "alive"
+        state = self._failure or "alive"
         return f"<Attachment number={self.attached.number} {state}>"
 
     def __enter__(self) -> Self:
@@ -89,20 +91,24 @@ class Attachment:
 
     @property
     def alive(self) -> bool:
-        """The connection has not failed as far as anybody has looked."""
-        return not self._dead
+        """Whether the connection works, as of its last use."""
+        return not self._failure
 
     def fileno(self) -> int:
-        """For an event loop that waits until `poll` has something to read."""
+        """Return the descriptor that is readable when `poll` has something to read."""
         return self._connection.fileno()
 
     def close(self) -> None:
-        """Leave: the agent burns what this process still holds. Twice is once."""
+        """End the attachment; the agent burns what this process still holds.
+
+        A second call does nothing.
+        """
         with self._condition:
             if self.table < 0:
                 return
-            self._dead = self._dead or "closed"
-            with suppress(OSError):  # wakes a thread that waits on it; it may be dead already
+            self._failure = self._failure or "closed"
+            # The shutdown wakes a thread that waits on the connection, if that still works.
+            with suppress(OSError):
                 self._connection.shutdown(socket.SHUT_RDWR)
             self._connection.close()
             os.close(self.table)
@@ -110,44 +116,47 @@ class Attachment:
             self._condition.notify_all()
 
     def abandon(self) -> None:
-        """In a child after fork: let go of the copies, without a word to the agent.
+        """Close the copies of the descriptors in a child after a fork, without telling the agent.
 
-        Takes no lock, since a thread that held it does not exist here, and shuts nothing down,
-        since the connection is the parent's.
+        Takes no lock, since the thread that held it does not exist here. Shuts nothing down, since
+        the connection belongs to the parent.
         """
-        self._dead = "the connection of another process"
+        self._failure = "the connection belongs to the parent process"
         if self.table >= 0:
             self._connection.close()
             os.close(self.table)
             self.table = -1
 
     def request_draw(self, grant: Grant, need: int) -> int:
-        """Ask for credit and do not wait: the id that the answer will have. LinkError.
+        """Ask for credit without waiting; return the id that the answer will have.
 
-        0 if the agent does not keep up. Who wants the answer calls `listen`.
+        Returns 0 if the agent does not keep up. `listen` returns the answer. Raises LinkError.
         """
         with self._condition:
             number = self._next_id()
             return number if self._send(DrawCredit(id=number, grant=grant, need=need)) else 0
 
     def listen(self, seconds: float) -> list[CreditDrawn | RequestFailed | KeysRevoked | Reload]:
-        """Wait at most `seconds` for anything that no `draw` waits for. LinkError if it is gone.
+        """Wait at most `seconds` for messages that no `draw` waits for, and return them.
 
-        For one thread that listens for the whole process.
+        For one thread that listens for the whole process. Raises LinkError if the agent is gone.
         """
         with self._condition:
             if not self._drawn and not self._pushed:
                 if self._reading:
                     self._condition.wait(seconds)
                 else:
-                    self._lead(seconds)
-            heard = [*self._drawn, *self._pushed]
+                    self._read_for_all(seconds)
+            received = [*self._drawn, *self._pushed]
             self._drawn.clear()
             self._pushed.clear()
-            return heard
+            return received
 
     def draw(self, grant: Grant, need: int, seconds: float) -> CreditDrawn | None:
-        """Ask for credit and wait at most `seconds`; None if no answer came. LinkError."""
+        """Ask for credit and wait at most `seconds`; return None if no answer came.
+
+        Raises LinkError.
+        """
         with self._condition:
             number = self._next_id()
             self._awaited.add(number)
@@ -160,7 +169,7 @@ class Attachment:
                 self._answers.pop(number, None)
 
     def poll(self) -> list[KeysRevoked | Reload]:
-        """What the agent has pushed, read without waiting; LinkError if it is gone."""
+        """Return what the agent has pushed, without waiting; raises LinkError if it is gone."""
         with self._condition:
             if not self._reading:
                 self._read()
@@ -169,7 +178,10 @@ class Attachment:
             return pushed
 
     def send_cut_report(self, pushed: KeysRevoked, last_cut_ns: int, count: int) -> None:
-        """Tell the agent what `pushed` has cut here (CLOCK_MONOTONIC; 0 and 0 for nothing)."""
+        """Report how many calls this process ended because of `pushed`, and when the last ended.
+
+        `last_cut_ns` is CLOCK_MONOTONIC; it is 0 if `count` is 0.
+        """
         with self._condition:
             self._send(CutReport(id=pushed.id, last_cut_ns=last_cut_ns, count=count))
 
@@ -178,7 +190,7 @@ class Attachment:
         return self._last_id
 
     def _send(self, message: AttachRequest) -> bool:
-        """Hand over as much as fits; a started frame is finished before the next one begins."""
+        """Send as much as fits; return False if an earlier frame has not left completely."""
         self._check()
         if self._unsent:
             self._flush()
@@ -194,7 +206,7 @@ class Attachment:
         except BlockingIOError:
             return
         except OSError as error:
-            raise self._die(str(error)) from error
+            raise self._fail(str(error)) from error
         del self._unsent[:sent]
 
     def _await(self, number: int, deadline: float) -> CreditDrawn | None:
@@ -206,14 +218,14 @@ class Attachment:
             if self._reading:
                 self._condition.wait(remaining)
             else:
-                self._lead(remaining)
+                self._read_for_all(remaining)
         answer = self._answers[number]
         if isinstance(answer, RequestFailed):
             raise LinkError(answer.message)
         return answer
 
-    def _lead(self, seconds: float) -> None:
-        """Wait on the socket for all threads, with the lock open; then read and wake them."""
+    def _read_for_all(self, seconds: float) -> None:
+        """Wait on the socket for all threads, without the lock; then read and wake them."""
         self._reading = True
         connection = self._connection
         self._condition.release()
@@ -235,15 +247,15 @@ class Attachment:
         except BlockingIOError:
             return
         except OSError as error:
-            raise self._die(str(error)) from error
+            raise self._fail(str(error)) from error
         if not data:
-            raise self._die("the agent is gone")
+            raise self._fail("the agent closed the connection")
         try:
-            self._sort([unpack(group_answers, body) for body in self._decoder.feed(data)])
+            self._distribute([unpack(group_answers, body) for body in self._decoder.feed(data)])
         except LinkError as error:
-            raise self._die(str(error)) from error
+            raise self._fail(str(error)) from error
 
-    def _sort(self, messages: list[AttachResponse]) -> None:
+    def _distribute(self, messages: list[AttachResponse]) -> None:
         for message in messages:
             if isinstance(message, (KeysRevoked, Reload)):
                 self._pushed.append(message)
@@ -254,21 +266,22 @@ class Attachment:
                     self._drawn.append(message)
 
     def _check(self) -> None:
-        if self._dead:
-            raise LinkError(f"not attached: {self._dead}")
+        if self._failure:
+            raise LinkError(f"not attached: {self._failure}")
 
-    def _die(self, why: str) -> LinkError:
-        self._dead = why
+    def _fail(self, why: str) -> LinkError:
+        self._failure = why
         self._condition.notify_all()
         return LinkError(f"not attached: {why}")
 
 
 def wait_for(connection: socket.socket, seconds: float, *, writable: bool) -> None:
-    """Return when something can be read (or written), or after `seconds`.
+    """Return when the connection is readable (or writable), or after `seconds`.
 
-    poll(2), because select(2) ends the process at descriptor 1024.
+    It uses poll(2), because select(2) ends the process at descriptor 1024.
     """
     waiting = select.poll()
-    with suppress(ValueError):  # closed by another thread in this moment
+    # Another thread may have closed the connection in this moment.
+    with suppress(ValueError):
         waiting.register(connection, select.POLLIN | (select.POLLOUT if writable else 0))
         waiting.poll(seconds * 1000)

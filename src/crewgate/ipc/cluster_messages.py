@@ -1,4 +1,7 @@
-"""What is said of the other machines at the owner's door. As `admin_messages`."""
+"""The messages of the admin socket about the other machines of a cluster; see `admin_messages`.
+
+Without a `[cluster]` section, the agent refuses these requests with `RequestFailed`.
+"""
 
 from typing import Annotated, Literal
 
@@ -8,26 +11,28 @@ from msgspec import Meta
 from crewgate import limits
 from crewgate.ipc.attach_messages import Count, Id
 
-# By whom it is to be on disk before it is answered. "All" would name the one that is evicted.
+# Which machines must have the eviction on disk before the agent answers, as `Until`. "all" is no
+# choice, since it would include the evicted machine.
 EvictUntil = Literal["", "local", "quorum"]
 
 
 class GetMembers(msgspec.Struct, frozen=True, tag="ask-members"):
-    """Who are the machines of this trust domain? Answered by `MembersPage`s."""
+    """A client asks for the machines of this trust domain. Answer: `MembersPage`s."""
 
     id: Id
 
 
 class GetClusterStatus(msgspec.Struct, frozen=True, tag="ask-cluster"):
-    """How does this machine stand among them? Answer: `ClusterStatus`."""
+    """A client asks for the state of this machine in its cluster. Answer: `ClusterStatus`."""
 
     id: Id
 
 
 class EvictMember(msgspec.Struct, frozen=True, tag="forget"):
-    """Send a member away for good, by its certificates' name. Answer: `RevocationReceipt`.
+    """An operator evicts a member for good, by the name in its certificates.
 
-    With `force` no other machine is asked whether that is so.
+    The agent refuses this if the remaining machines have no majority that agrees. With `force` it
+    asks no other machine, and forgets the member here at once. Answer: `RevocationReceipt`.
     """
 
     id: Id
@@ -37,9 +42,10 @@ class EvictMember(msgspec.Struct, frozen=True, tag="forget"):
 
 
 class RotateKeys(msgspec.Struct, frozen=True, tag="rotate-keys"):
-    """Make another key for the datagrams of all, now. Answer: `KeysRotated`.
+    """An operator makes another key for the datagrams of all members, now.
 
-    One that `voids` is used at once, and ends those before it.
+    With `voids`, members use the new key at once, and soon reject datagrams under earlier keys.
+    Answer: `KeysRotated`.
     """
 
     id: Id
@@ -47,7 +53,10 @@ class RotateKeys(msgspec.Struct, frozen=True, tag="rotate-keys"):
 
 
 class KeysRotated(msgspec.Struct, frozen=True, tag="keys-rotated"):
-    """How many keys open datagrams now, and after how long all seal with the new one."""
+    """The agent answers `RotateKeys`: `keys` keys decrypt datagrams now.
+
+    After `used_after_seconds`, all members encrypt with the new key.
+    """
 
     id: Id
     keys: Count
@@ -55,42 +64,54 @@ class KeysRotated(msgspec.Struct, frozen=True, tag="keys-rotated"):
 
 
 class SyncState(msgspec.Struct, frozen=True):
-    """With how many others a machine has compared of late what both know, and how many it needs.
+    """How many other machines this machine has compared its revocations with recently.
 
-    `members` are all, this one too. `ago_seconds` is of the oldest comparison that is needed; None
-    if there are too few. For `synced_seconds` more the machine may admit; None: without an end.
-    `unreached` are the peers that it is to join, each with why not, while it knows no other.
+    - `members` is the number of all machines, with this one.
+    - `compared` of the others were compared recently enough; `needed` must be.
+    - `quorum` is "majority" or "any".
+    - `counts`: this machine has everything that it ever acknowledged, so it counts for majorities.
+    - `ago_seconds` is the age of the oldest needed comparison; None if there are too few.
+    - For `synced_seconds` more, this machine may admit calls; None: without an end.
+    - `unreached` names the configured peers that it could not join, each with the reason; it is
+      empty if the machine knows another one.
     """
 
     members: Count
     compared: Count
     needed: Count
-    quorum: str  # "majority" or "any"
-    counts: bool  # it has all that it ever acknowledged
+    quorum: str
+    counts: bool
     ago_seconds: float | None
     synced_seconds: float | None
     unreached: list[str] = []
 
 
 class MemberRow(msgspec.Struct, frozen=True):
-    """One machine; times are seconds, and `ends` (of its certificate) since the epoch.
+    """One machine of the cluster.
 
-    `standing`: it counts; it is joining, until it has compared with a majority; it waits to be
-    admitted until those before it have; or it was evicted, and goes once a majority was asked.
-    This machine may be the one: it is evicted.
+    `state` is "here" (this machine), "alive", "suspect", "dead" or "left". `standing` is one of:
+
+    - "counts": its vote counts.
+    - "joining": it has not yet compared its revocations with a majority.
+    - "waiting": members admit it once the new members before it count.
+    - "leaving": it was evicted, and counts until a majority agrees that it goes.
+    - "evicted": this machine itself was evicted.
+
+    `compared_seconds` is how long ago this machine compared its revocations with it. `ends` is the
+    end of its certificate in seconds since 1970.
     """
 
     name: str
     address: str
-    state: str  # "here" (this machine), or "alive", "suspect", "dead", "left"
-    standing: str  # "counts", "joining", "waiting", "leaving" or "evicted"
-    compared_seconds: float | None  # ago
+    state: str
+    standing: str
+    compared_seconds: float | None
     ends: int
     may_revoke: bool
 
 
 class MembersPage(msgspec.Struct, frozen=True, tag="members-page"):
-    """Some rows, this machine first; `last` ends the answer."""
+    """The agent answers `GetMembers` with such pages, this machine first; `last` is the end."""
 
     id: Id
     rows: list[MemberRow]
@@ -98,10 +119,14 @@ class MembersPage(msgspec.Struct, frozen=True, tag="members-page"):
 
 
 class ClusterStatus(msgspec.Struct, frozen=True, tag="cluster-status"):
-    """How this machine stands; `waiting_for` is empty while it may admit.
+    """The agent answers `GetClusterStatus` with the state of this machine in its cluster.
 
-    `clock_ahead_seconds` is the median of all clocks against ours. Datagrams are counted since the
-    start, the `refused` by reason.
+    - `waiting_for` is empty while this machine may admit calls.
+    - `capsules` is the number of signed revocations that it holds.
+    - `newest_key_seconds` is the age of the newest key for datagrams; after `next_key_seconds`,
+      this machine makes another one if no other machine does.
+    - `clock_ahead_seconds` is how far the median of all clocks is ahead of this machine's.
+    - `sent`, `received` and `refused` (by reason) count datagrams since the start.
     """
 
     id: Id
@@ -109,10 +134,10 @@ class ClusterStatus(msgspec.Struct, frozen=True, tag="cluster-status"):
     in_touch: SyncState
     waiting_for: str
     max_staleness_seconds: float
-    capsules: Count  # signed revocations that are held
+    capsules: Count
     keys: Count
-    newest_key_seconds: float | None  # since it was made
-    next_key_seconds: float | None  # until it is this machine's turn to make another
+    newest_key_seconds: float | None
+    next_key_seconds: float | None
     clock_ahead_seconds: float
     log_complete: bool
     sent: Count

@@ -1,7 +1,7 @@
-"""A small frame goes out at once, past a queue in which nothing is before it.
+"""Sends a small frame at once, past a queue that is empty.
 
-What a queue costs is a task that wakes to empty it: a tenth of a millisecond of a branch's first
-call, and of a revocation.
+With the queue, a task would have to wake to empty it. That takes a tenth of a millisecond of a
+branch's first call, and of a revocation.
 """
 
 import os
@@ -13,15 +13,16 @@ from crewgate.ipc.attach_messages import pack
 
 
 def send(descriptor: int, message: msgspec.Struct) -> bool:
-    """Whether all of it is on its way; else nothing is, and it is for the queue. Never waits.
+    """Send a message without waiting; return whether all of it left.
 
-    A local socket takes so few bytes whole or not at all: one buffer holds them (Linux,
-    `unix_stream_sendmsg`).
+    If it did not, nothing of it left, and the caller queues it. A local socket takes so few bytes
+    whole or not at all, since one buffer holds them (Linux, `unix_stream_sendmsg`).
     """
     data = pack(message)
     if len(data) > limits.link_straight_bytes_max:
         return False
     try:
         return os.write(descriptor, data) == len(data)
-    except OSError:  # no room, or the end, which the queue's reader will see
+    except OSError:
+        # The socket is full, or closed: then the task that empties the queue notices it.
         return False

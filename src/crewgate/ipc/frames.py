@@ -1,8 +1,7 @@
-"""Length-prefixed frames over a byte stream, sans I/O: a bound first, a body second.
+"""Frames over a byte stream, without I/O: four bytes (big-endian) of length, then the body.
 
-Knows neither sockets nor what a body means. Four bytes (big-endian) give the length of the body;
-an empty body and one over the bound are protocol errors, so a peer can make us hold at most one
-frame and what arrived with it.
+An empty body and one over the bound are protocol errors. So a peer can make this process hold at
+most one frame and what arrived with it.
 """
 
 from collections.abc import Iterator
@@ -14,22 +13,22 @@ PREFIX_BYTES = 4
 
 
 def frame(body: bytes) -> bytes:
-    """`body` with its length before it; LinkError if it is empty or over the bound."""
+    """Return `body` with its length before it; raises LinkError as `check_length`."""
     check_length(len(body))
     return len(body).to_bytes(PREFIX_BYTES, "big") + body
 
 
 def check_length(length: int) -> None:
-    """LinkError unless a body may be `length` bytes long."""
+    """Raise LinkError if a body of `length` bytes is empty or over the bound."""
     if not 0 < length <= limits.link_frame_bytes_max:
         raise LinkError(
             f"a frame of {length} bytes; expected 1 to {limits.link_frame_bytes_max}: "
-            "the peer is not a Crewgate process of this version"
+            "the other process is no Crewgate process of this version"
         )
 
 
 class FrameDecoder:
-    """Cuts what was received into bodies; after a LinkError it must not be fed again."""
+    """Splits received bytes into bodies; after a LinkError, feed it nothing more."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -39,11 +38,11 @@ class FrameDecoder:
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of a frame that has not arrived in full; not 0 at the end means a torn frame."""
+        """How many bytes of an incomplete frame wait; above 0 at the end means a torn frame."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The bodies that are complete now, in order; LinkError on a length out of bounds."""
+        """Yield the bodies that are complete now, in order; raises LinkError for a bad length."""
         self._buffer += data
         while (body := self._next()) is not None:
             yield body

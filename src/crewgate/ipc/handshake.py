@@ -1,7 +1,11 @@
-"""The first exchange at the group's door: who we are, and the table's descriptor in return.
+"""Attaches a process to the agent: it says what it is, and gets the table's descriptor.
 
-Blocking, and brief. What it returns is a plain connected socket with its decoder, so that a worker
-can go on with it in its own event loop and an embedder in threads.
+    process                      agent
+      | -- Attach ----------------> |
+      | <- Attached + descriptor -- |   or RequestFailed, or the connection ends: not permitted
+
+Blocks briefly, and returns a plain connected socket with its decoder. A worker continues with them
+in its event loop, an embedder in threads.
 """
 
 import os
@@ -27,9 +31,10 @@ _CHUNK = 64 * 2**10
 
 
 class AttachSession:
-    """An attachment's connection as the handshake left it; the caller owns socket and descriptor.
+    """The connection of an attachment after the handshake; the caller owns both descriptors.
 
-    `early` are messages that arrived together with the answer, in order.
+    `table` is the descriptor of the table. `early` are messages that arrived together with the
+    answer, in order.
     """
 
     def __init__(
@@ -60,9 +65,11 @@ def attach(
 ) -> AttachSession:
     """Attach to the agent whose state is in `folder`.
 
-    `previous` is what the agent answered before it was restarted: the same number is asked for
-    again. The returned socket is blocking with a timeout of `seconds`. LinkError if there is no
-    agent, if it refuses, or if it answers with anything but a table.
+    `previous` is the answer of the agent before it was restarted; with it, the process asks for its
+    old number. The returned socket blocks, with a timeout of `seconds`.
+
+    Raises:
+        LinkError: No agent listens, it refuses, or it answers with anything but a table.
     """
     ask = Attach(
         version=VERSION,
@@ -82,7 +89,7 @@ def attach(
         for descriptor in passed:
             os.close(descriptor)
         if isinstance(error, OSError):
-            raise LinkError(f"{folder}: the agent did not attach us: {error}") from error
+            raise LinkError(f"{folder}: the agent did not attach this process: {error}") from error
         raise
 
 
@@ -95,11 +102,14 @@ def _answer(connection: socket.socket, passed: list[int]) -> AttachSession:
         )
         passed += descriptors(ancillary)
         if not data:
-            raise LinkError("the agent closed the connection: this process may not attach")
+            raise LinkError(
+                "the agent closed the connection: the user of this process may not attach, or too "
+                "many processes are connected; see the agent's log"
+            )
         messages += [unpack(group_answers, body) for body in decoder.feed(data)]
     first, *early = messages
     if isinstance(first, RequestFailed):
         raise LinkError(first.message)
     if not isinstance(first, Attached) or len(passed) != 1:
-        raise LinkError("the agent answered without a table")
+        raise LinkError("the agent answered without a table: it is no agent of this version")
     return AttachSession(connection, decoder, first, passed[0], early)

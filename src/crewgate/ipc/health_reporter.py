@@ -1,7 +1,7 @@
-"""Reports the health of one process to the agent, over a connection of its own.
+"""Reports the health of one process to the agent, over its own connection.
 
-Blocking, and brief: a report that the agent does not take at once is dropped, and the next one
-tries again. When this process ends, however it ends, so does what it has reported.
+A report blocks only briefly: if the agent does not take it at once, it is dropped, and the next
+one tries again. The last report holds until this process ends, in whatever way.
 """
 
 from collections.abc import Sequence
@@ -20,18 +20,20 @@ class HealthReporter:
     def __init__(self, folder: Path, source: ReportSource) -> None:
         self._folder = folder
         self._source = source
-        self._owner: AdminClient | None = None
+        self._client: AdminClient | None = None
 
     def __repr__(self) -> str:
-        return f"<Reporter of {self._source} {'connected' if self._owner else 'alone'}>"
+        state = "connected" if self._client else "not connected"
+        return f"<HealthReporter of {self._source} {state}>"
 
     def report(self, facts: Sequence[HealthFact]) -> bool:
-        """Whether the agent has them, as far as a socket can tell."""
-        for _ in range(2):  # an agent that was restarted has hung up on the connection before
+        """Report the facts; return whether the agent has them, as far as a socket can tell."""
+        # The second attempt is for an agent that was restarted: its old connection has ended.
+        for _ in range(2):
             try:
-                if self._owner is None:
-                    self._owner = AdminClient(self._folder, limits.health_report_seconds_max)
-                self._owner.report(self._source, facts)
+                if self._client is None:
+                    self._client = AdminClient(self._folder, limits.health_report_seconds_max)
+                self._client.report(self._source, facts)
             except LinkError:
                 self.close()
             else:
@@ -39,7 +41,7 @@ class HealthReporter:
         return False
 
     def close(self) -> None:
-        """Hang up."""
-        if self._owner is not None:
-            self._owner.close()
-            self._owner = None
+        """Close the connection, if there is one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None

@@ -1,7 +1,7 @@
-"""Where the agent's two sockets are, how they are reached, and who stands on the other side.
+"""The agent's two sockets: their addresses, connections, and the process on the other side.
 
-Knows nothing of messages. A unix address holds 107 bytes; a longer one is reached through a
-descriptor of its folder (`/proc/self/fd/N/name`), so a state folder may be anywhere.
+A unix address holds 107 bytes. A longer path is reached through a descriptor of its folder
+(`/proc/self/fd/N/name`), so the state folder may be anywhere.
 """
 
 import enum
@@ -25,14 +25,18 @@ _GID = struct.Struct("I")
 
 
 class AgentSocket(enum.Enum):
-    """The group's door (attach, draw) and the owner's (revoke, tree, status, reload)."""
+    """The attach socket (GROUP) and the admin socket (OWNER), by the names of their files.
+
+    Processes of the socket file's group attach and draw at the first. Only the service's user may
+    use the second: to revoke, and for the tree, the status and reloads.
+    """
 
     GROUP = "agent.sock"
     OWNER = "owner.sock"
 
     @property
     def mode(self) -> int:
-        """File mode of the socket: connecting needs the right to write."""
+        """The mode of the socket's file; a process needs the right to write to connect."""
         return 0o660 if self is AgentSocket.GROUP else 0o600
 
 
@@ -40,11 +44,11 @@ class SupportsGetsockopt(Protocol):
     """A socket, of the standard library or of an event loop."""
 
     def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes:
-        """As in the standard library."""
+        """See `socket.socket.getsockopt`."""
 
 
 class ProcessCredentials(msgspec.Struct, frozen=True):
-    """The process that connected, as the kernel knew it then (SO_PEERCRED, SO_PEERGROUPS)."""
+    """The user and groups of a process when it connected (SO_PEERCRED, SO_PEERGROUPS)."""
 
     pid: int
     uid: int
@@ -52,10 +56,10 @@ class ProcessCredentials(msgspec.Struct, frozen=True):
 
 
 def peer_of(connection: SupportsGetsockopt) -> ProcessCredentials:
-    """Who is on the other side; of a listening process, who called listen()."""
+    """Return the process on the other side; for a client, the process that called listen()."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, gid = _UCRED.unpack(raw)
-    # NGROUPS_MAX is 65,536; who is in more than 1,024 groups is judged by its first group alone.
+    # NGROUPS_MAX is 65,536; of a process in more than 1,024 groups only its first group counts.
     try:
         more = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024 * _GID.size)
     except OSError:
@@ -64,27 +68,28 @@ def peer_of(connection: SupportsGetsockopt) -> ProcessCredentials:
     return ProcessCredentials(pid=pid, uid=uid, groups=frozenset((gid, *supplementary)))
 
 
-def may_enter(door: AgentSocket, peer: ProcessCredentials, owner: int, group: int) -> bool:
-    """The socket's file mode said so already; this asks the kernel again, at the connection.
+def may_enter(agent_socket: AgentSocket, peer: ProcessCredentials, owner: int, group: int) -> bool:
+    """Return whether a process may use a socket of user `owner` and group `group`.
 
-    A mode can be widened by mistake, and a descriptor can be handed on. Root passes: it could
-    become the owner anyway.
+    The mode of the socket's file has the same rule. This checks each connection too, because a
+    person can widen a mode by mistake, and a process can pass a descriptor on. Root may use both
+    sockets: it could become the owner anyway.
     """
     if peer.uid in {owner, 0}:
         return True
-    return door is AgentSocket.GROUP and group in peer.groups
+    return agent_socket is AgentSocket.GROUP and group in peer.groups
 
 
-def address(folder: Path, door: AgentSocket) -> AbstractContextManager[str]:
-    """The door's address, as `connectable`."""
-    return connectable(folder, door.value)
+def address(folder: Path, agent_socket: AgentSocket) -> AbstractContextManager[str]:
+    """Return the address of a socket, as `connectable`."""
+    return connectable(folder, agent_socket.value)
 
 
 @contextmanager
 def connectable(folder: Path, name: str) -> Iterator[str]:
-    """An address for bind() or connect() that fits, valid inside the `with`.
+    """Yield an address that fits bind() and connect(); it is valid inside the `with`.
 
-    LinkError if the folder cannot be opened.
+    Raises LinkError if the folder cannot be opened.
     """
     path = folder / name
     if len(os.fsencode(path)) <= limits.link_path_bytes_max:
@@ -93,7 +98,10 @@ def connectable(folder: Path, name: str) -> Iterator[str]:
     try:
         descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise LinkError(f"{folder}: {error.strerror}: is the service running?") from error
+        raise LinkError(
+            f"{folder}: cannot open the state folder: {error.strerror}; start `crewgate serve`, or "
+            "name the right configuration"
+        ) from error
     try:
         yield f"/proc/self/fd/{descriptor}/{name}"
     finally:
@@ -101,20 +109,21 @@ def connectable(folder: Path, name: str) -> Iterator[str]:
 
 
 def connect(
-    folder: Path, door: AgentSocket, seconds: float = limits.link_seconds_max
+    folder: Path, agent_socket: AgentSocket, seconds: float = limits.link_seconds_max
 ) -> socket.socket:
-    """A blocking stream to the agent whose state is in `folder`; `seconds` bounds each call on it.
+    """Connect to the agent whose state is in `folder`; return a blocking stream.
 
-    LinkError, with what to do about it, if nobody listens or we may not.
+    `seconds` bounds each call on the stream. Raises LinkError, with what to do about it, if no
+    agent listens or this process may not connect.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(seconds)
-        with address(folder, door) as where:
+        with address(folder, agent_socket) as where:
             connection.connect(where)
     except OSError as error:
         connection.close()
-        raise LinkError(f"{folder / door.value}: {_why(error)}") from error
+        raise LinkError(f"{folder / agent_socket.value}: {_why(error)}") from error
     except BaseException:
         connection.close()
         raise
@@ -125,16 +134,16 @@ def _why(error: OSError) -> str:
     if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
         return "no agent listens here: start one with `crewgate serve`"
     if isinstance(error, PermissionError):
-        return "permission denied: this door is for the service's own user (or its group)"
+        return "permission denied: use the service's user, or for agent.sock a user of its group"
     if isinstance(error, (TimeoutError, BlockingIOError)):
-        return "the agent does not answer"
+        return "the agent does not answer: it is stopped or very busy; see its log"
     return error.strerror or str(error)
 
 
 def descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
-    """The descriptors in what recvmsg() returned beside the data; the caller owns them.
+    """Return the descriptors that recvmsg() returned beside the data; the caller owns them.
 
-    `socket.recv_fds` of Python 3.11 drops its flags, so MSG_CMSG_CLOEXEC needs recvmsg itself.
+    `socket.recv_fds` of Python 3.11 ignores its flags, so MSG_CMSG_CLOEXEC needs recvmsg().
     """
     size = struct.calcsize("i")
     found: list[int] = []

@@ -1,4 +1,4 @@
-"""The agent's table in the hands of whoever only looks: attached for a moment, then mapped."""
+"""Opens the agent's table for a process that only reads it: attaches for a moment, then maps it."""
 
 import os
 from pathlib import Path
@@ -9,15 +9,15 @@ from crewgate.ipc.handshake import attach
 
 
 def open_table(folder: Path) -> Table:
-    """The table in force of the agent whose state is in `folder`; `close` it.
+    """Return the present table of the agent whose state is in `folder`; the caller closes it.
 
-    LinkError if there is none. It stays the same table until it is `retired`.
+    It stays the present table until it is `retired`. Raises LinkError if there is none.
     """
     session = attach(folder)
     try:
         return Table.attach(session.table)
     except TableError as error:
-        raise LinkError(f"{folder}: the table cannot be read: {error}") from error
+        raise LinkError(f"{folder}: cannot read the table of the agent: {error}") from error
     finally:
         os.close(session.table)
         session.connection.close()

@@ -128,7 +128,7 @@ def test_an_agent_that_is_stopped_may_do_it_yet(tmp_path: Path) -> None:
         listener.listen()
         with (
             AdminClient(tmp_path, seconds=0.01) as owner,
-            pytest.raises(LinkError, match="does what it was asked once it goes on"),
+            pytest.raises(LinkError, match="will do the request when it continues"),
         ):
             owner.revoke([branch("b")])
 

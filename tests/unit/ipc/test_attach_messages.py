@@ -58,7 +58,7 @@ def test_owners_messages_are_garbage_at_the_groups_door(
     message: admin_messages.AdminRequest,
 ) -> None:
     """Who may only attach and draw cannot even say revoke."""
-    with pytest.raises(LinkError, match="not a message of this door"):
+    with pytest.raises(LinkError, match="not a message of this socket"):
         unpack(attach_messages.group_asks, _body(message))
 
 
