@@ -211,7 +211,7 @@ def test_after_a_failover_nothing_is_granted_until_somebody_has_looked(
         done = CliRunner().invoke(main, ["ledger", command, "-c", str(file)])
         assert done.exit_code == 0, done.output
     resumed = CliRunner().invoke(main, ["ledger", "resume", "-c", str(file)])
-    assert "Timeline 00000002 is taken" in resumed.stderr
+    assert "Accepted timeline 00000002 as the ledger" in resumed.stderr
     assert isinstance(draw(url, "single", 3), DrawGranted)
 
 
