@@ -1,6 +1,6 @@
-"""The internal certificate authority: it issues, remembers and revokes certificates.
+"""The internal certificate authority: it issues, records and revokes certificates.
 
-`authority` signs. `certificate_db` has every certificate that was issued, before it is handed out.
-A revocation is in the database, then in the CRL, then in the agent's table;
+`authority` signs. `certificate_db` (the register) records every certificate before anybody gets it.
+A revocation goes into the register first, then into the CRL, then into the agent's table.
 `unrecorded_revocations` holds what the disk did not take. `ocsp` answers for single certificates.
 """

@@ -1,8 +1,8 @@
-"""The issuing CA at work: signs leaves for identities, revokes them, publishes the CRL.
+"""The issuing CA: signs certificates for identities, revokes them, and publishes the CRL.
 
-Decides no right: who may have which certificate is for the caller, a person with the CA's key at
-hand or the control API. Every certificate is in the register before it is in anybody's hands, and a
-revocation is there before it is anywhere else. Blocks.
+It does not decide who may have which certificate: its caller does, a command of a person who has
+the CA's key, or the control API. Each certificate is in the register before anybody gets it, and
+each revocation is in the register before it is anywhere else. All functions block.
 """
 
 import os
@@ -45,21 +45,21 @@ from crewgate.errors import AuthorityError, CRLPublishError
 
 
 def new_instance() -> bytes:
-    """The id of a process that is about to get its first certificate."""
+    """Return a random instance id, for a process that will get its first certificate."""
     return secrets.token_bytes(INSTANCE_BYTES)
 
 
 def create(ca: CAConfig, now: datetime) -> None:
     """Make a root and an issuing CA in `ca.folder`, with an empty register and its first CRL.
 
-    AuthorityError if there is a CA already, or a file cannot be written. What was interrupted is
-    begun anew; a CA that has published a list stays, although its keys may be on another machine.
+    Starts again if an earlier call was interrupted. Raises AuthorityError if there is a CA already
+    (its CRL is enough: the keys may be on another machine), or if a file cannot be written.
     """
     passphrase = read_passphrase(ca)
     with locked(ca.folder / "create.lock"):
         for path in (ca.issuing_key, ca.crl):
             if path.exists():
-                raise AuthorityError(f"{path}: there is a CA already, and it is not overwritten")
+                raise AuthorityError(f"{path}: a CA exists already; Crewgate does not overwrite it")
         root = make_root(now)
         issuing = make_issuing(root, now)
         write_file(ca.root_key, key_pem(root.key, passphrase), PRIVATE, replace=True)
@@ -72,12 +72,15 @@ def create(ca: CAConfig, now: datetime) -> None:
 
 
 def has_key(ca: CAConfig) -> bool:
-    """Whether the issuing CA's key is on this machine, where this process may look."""
+    """Return whether this process sees the issuing CA's key on this machine."""
     return os.path.exists(ca.issuing_key)  # noqa: PTH110 - no error for a folder of another user
 
 
 def read_passphrase(ca: CAConfig) -> bytes | None:
-    """The passphrase of the CA's keys, without the end of its line; AuthorityError."""
+    """Return the passphrase of the CA's keys without its line end; None if none is configured.
+
+    Raises AuthorityError if the file cannot be read or is empty.
+    """
     if ca.passphrase_file is None:
         return None
     try:
@@ -87,45 +90,49 @@ def read_passphrase(ca: CAConfig) -> bytes | None:
             f"{ca.passphrase_file}: the CA's passphrase cannot be read ({error.strerror})"
         ) from error
     if not passphrase:
-        raise AuthorityError(f"{ca.passphrase_file}: the CA's passphrase is empty; put it there")
+        raise AuthorityError(
+            f"{ca.passphrase_file}: this file must hold the CA's passphrase, but it is empty"
+        )
     return passphrase
 
 
 def read_request(data: bytes) -> ec.EllipticCurvePublicKey:
-    """The key of a CSR of PEM whose signature proves that its sender has it; AuthorityError.
+    """Return the public key of a CSR (PEM, RFC 2986), whose signature proves its possession.
 
-    What else it says is not read: whom it speaks for is for the CA to say.
+    Ignores all other fields of the CSR: the CA decides about the identity. Raises AuthorityError.
     """
     if len(data) > limits.request_pem_bytes_max:
-        raise AuthorityError(f"a certificate request over {limits.request_pem_bytes_max} bytes")
+        raise AuthorityError(
+            f"the certificate request is larger than {limits.request_pem_bytes_max} bytes"
+        )
     try:
         request = x509.load_pem_x509_csr(data)
         is_signed = request.is_signature_valid
         public = request.public_key()
-    except Exception as error:  # UnsupportedAlgorithm is no ValueError
-        raise AuthorityError("not a certificate request of PEM (RFC 2986)") from error
+    except Exception as error:  # UnsupportedAlgorithm is not a ValueError
+        raise AuthorityError("not a certificate request in PEM (RFC 2986)") from error
     if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name != "secp256r1":
-        raise AuthorityError("the request's key is not ECDSA P-256; make one of that curve")
+        raise AuthorityError("the request's key is not ECDSA P-256; make a P-256 key")
     if not is_signed:
-        raise AuthorityError("the request is not signed by its own key; make it anew")
+        raise AuthorityError("the request is not signed with its own key; make a new request")
     return public
 
 
 class Authority:
-    """The issuing CA of a configuration; use it in a `with`, in one thread at a time."""
+    """The issuing CA of a configuration. Use it in a `with`, and in one thread at a time."""
 
     def __init__(self, ca: CAConfig) -> None:
-        """Read key and certificates, open the register. AuthorityError."""
+        """Read the key and the certificate, and open the register. Raises AuthorityError."""
         self._ca = ca
         certificate = read_certificates(ca.issuing)[0]
         key = read_key(ca.issuing_key, read_passphrase(ca))
         if key.public_key() != certificate.public_key():
             raise AuthorityError(
-                f"{ca.issuing_key}: not the key of {ca.issuing}; put back the one that is"
+                f"{ca.issuing_key}: not the key of {ca.issuing}; put back the right key"
             )
         self.issuing = IssuedCertificate(certificate, key)
         self.register = CertificateDB(ca.register)
-        self._listed = CRLFile(ca.crl)
+        self._crl = CRLFile(ca.crl)
 
     def __repr__(self) -> str:
         return f"<Authority {self.issuing.certificate.subject.rfc4514_string()}>"
@@ -141,7 +148,7 @@ class Authority:
         self.register.close()
 
     def chain(self, entry: CertificateRecord) -> bytes:
-        """PEM of a leaf and of the issuing CA, as servers and clients send it."""
+        """Return the PEM of a leaf and of the issuing CA, as servers and clients send it."""
         return entry.pem.encode() + pem(self.issuing.certificate)
 
     def issue(
@@ -154,26 +161,22 @@ class Authority:
         hosts: Sequence[x509.GeneralName] = (),
         after: str = "",
     ) -> CertificateRecord:
-        """Sign a leaf; AuthorityError for an identity or a life that cannot be.
+        """Sign a leaf certificate for `identity` and write it into the register.
 
-        A gateway that signs revocations is known to others by its name: nobody gets that of another
-        key while a certificate of it is good. `after` is the serial of the one that it follows, if
-        any, which must not have been revoked.
+        `after` is the serial of the certificate that this one renews, if any; it must not be
+        revoked. Cluster members know a gateway that signs revocations by its name, so two valid
+        certificates of one name never have different signing keys. Raises AuthorityError.
         """
         life = self._ca.life_seconds if life_seconds is None else life_seconds
-        most = _life_max(identity)
-        if not 0 < life <= most:
-            raise AuthorityError(
-                f"a life of {life} seconds: expected 1 to {most}, which are {most // 3600} hours"
-            )
+        _check_life(life, _life_max(identity))
         if hosts and identity.role is not Role.GATEWAY:
-            raise AuthorityError("names and addresses are for a gateway's certificate")
+            raise AuthorityError("only a gateway's certificate has host names and addresses")
         until = self.issuing.certificate.not_valid_after_utc
         validity = CertificateValidity.of(now, timedelta(seconds=life), until=until)
         if validity.end <= now:
-            raise AuthorityError("the issuing CA's own certificate has ended; make a new CA")
+            raise AuthorityError("the issuing CA's own certificate has expired; make a new CA")
         if identity.key:
-            self._refuse_twins(identity, now)
+            self._refuse_other_key(identity, now)
         domain = self._ca.trust_domain
         try:
             leaf = make_leaf(self.issuing, public, identity, domain, validity, hosts)
@@ -196,20 +199,23 @@ class Authority:
     def renew(
         self, serial: str, now: datetime, *, life_seconds: int | None = None, late: bool = False
     ) -> CertificateRecord:
-        """Sign the next one for the key and identity of one that is good; AuthorityError.
+        """Sign a new certificate for the key and the identity of the certificate `serial`.
 
-        A gateway's lives as long as the one before, unless another life is asked for. `late`: one
-        that has ended is good enough, for its key is on the machine that has the CA's.
+        The new lifetime of a gateway's certificate is that of the previous one, unless
+        `life_seconds` is given. `late` also renews an expired certificate: only for a caller that
+        has its key. Raises AuthorityError.
         """
         before = self.register.find(serial)
-        good = {"valid", "expired"} if late else {"valid"}
-        if before is None or before.status(now.timestamp()) not in good:
+        renewable = {"valid", "expired"} if late else {"valid"}
+        if before is None or before.status(now.timestamp()) not in renewable:
             what = f"is {before.status(now.timestamp())}" if before else "was not issued here"
-            raise AuthorityError(f"certificate {serial} {what}, so it is not renewed: issue one")
+            raise AuthorityError(
+                f"certificate {serial} {what} and cannot be renewed; issue a new one"
+            )
         leaf = x509.load_pem_x509_certificate(before.pem.encode())
         public = leaf.public_key()
         if not isinstance(public, ec.EllipticCurvePublicKey):
-            raise AuthorityError(f"certificate {serial} has a key of another kind")
+            raise AuthorityError(f"certificate {serial} cannot be renewed: its key is not ECDSA")
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         hosts = [name for name in names if not isinstance(name, x509.UniformResourceIdentifier)]
         identity = identity_of(before)
@@ -222,110 +228,124 @@ class Authority:
     def renew_server(
         self, before: x509.Certificate, now: datetime, *, life_seconds: int | None = None
     ) -> x509.Certificate:
-        """Sign the next one of a server's certificate, for the same key and names; AuthorityError.
+        """Sign a server's next certificate, for the same key and names. Raises AuthorityError.
 
-        A server's certificate names no holder, so the register does not have it: only the signature
-        says that this CA made it. It lives as long as the one before, unless `life_seconds` is
+        A server's certificate names no holder and is not in the register, so only the signature
+        proves that this CA issued it. Its lifetime is the previous one, unless `life_seconds` is
         given.
         """
         serial = serial_text(before.serial_number)
         if not is_issued(before, self.issuing.certificate):
             raise AuthorityError(
-                f"certificate {serial} is not of this CA; renew it where it was made, or make one "
+                f"another CA issued certificate {serial}; renew it there, or make a new one "
                 "with `crewgate ca issue --role gateway`"
             )
-        most = limits.gateway_life_seconds_max
+        max_seconds = limits.gateway_life_seconds_max
         if life_seconds is None:
             issued = before.not_valid_before_utc + timedelta(
                 seconds=limits.certificate_backdate_seconds
             )
-            life_seconds = min(int((before.not_valid_after_utc - issued).total_seconds()), most)
-        if not 0 < life_seconds <= most:
-            raise AuthorityError(
-                f"a life of {life_seconds} seconds: expected 1 to {most}, which are "
-                f"{most // 3600} hours"
-            )
+            life_seconds = int((before.not_valid_after_utc - issued).total_seconds())
+            life_seconds = min(life_seconds, max_seconds)
+        _check_life(life_seconds, max_seconds)
         until = self.issuing.certificate.not_valid_after_utc
         validity = CertificateValidity.of(now, timedelta(seconds=life_seconds), until=until)
         if validity.end <= now:
-            raise AuthorityError("the issuing CA's own certificate has ended; make a new CA")
+            raise AuthorityError("the issuing CA's own certificate has expired; make a new CA")
         try:
             return make_next_server(self.issuing, before, validity)
         except (ValueError, x509.ExtensionNotFound) as error:
-            raise AuthorityError(f"certificate {serial} is not renewed: {error}") from error
+            raise AuthorityError(f"certificate {serial} cannot be renewed: {error}") from error
 
-    def _refuse_twins(self, identity: Identity, now: datetime) -> None:
-        """AuthorityError where another gateway of this name signs with another key."""
+    def _refuse_other_key(self, identity: Identity, now: datetime) -> None:
+        """Raise AuthorityError if a valid certificate of this name has another signing key."""
         for entry in self.register.of("", identity.name, int(now.timestamp())):
             key = identity_of(entry).key
             if entry.role is identity.role and key and key != identity.key:
                 raise AuthorityError(
-                    f"{identity.label}: certificate {entry.serial} of that name has another "
-                    "signing key, and members are told apart by their names; choose another name, "
-                    "or revoke that one first"
+                    f"{identity.label}: certificate {entry.serial} has this name and another "
+                    "signing key, but each cluster member needs its own name; choose another "
+                    "name, or revoke that certificate first"
                 )
 
     def revoke(self, serials: Iterable[str], reason: str, now: datetime) -> list[CertificateRecord]:
-        """Revoke in the register and publish a CRL; what was good until now.
+        """Revoke certificates in the register, publish a CRL, and return what it revoked.
 
-        For a compromised key, all certificates of the same life go: whoever had it may have renewed
-        under a key of his own.
+        For a compromised key it revokes all certificates of the same instance: an attacker with
+        the key may have renewed the certificate for a key of its own.
 
-        Whoever calls has the table and open connections follow, and then says so to the register;
-        until then the entries are `register.pending()`. CRLPublishError if only the list could not
-        be written: that must follow all the same. Where the register cannot be written,
-        `register.trouble` says why, and they are revoked for this process.
+        Afterwards the caller has the agent revoke them (table, open connections) and reports that
+        with `register.announced`; until then `register.pending()` has the entries. If the register
+        cannot be written, they are revoked in this process, and `register.unwritten_reason` says
+        why.
+
+        Raises:
+            CRLPublishError: The register has the revocations, but the CRL cannot be written. The
+                caller must have the agent revoke them all the same.
+            AuthorityError: The reason is unknown, or the register cannot be read.
         """
         if reason not in REASONS:
             known = ", ".join(sorted(REASONS))
-            raise AuthorityError(f"no reason {reason!r}; RFC 5280 has: {known}")
-        lives = reason == KEY_COMPROMISE
-        done = self.register.revoke(serials, reason, int(now.timestamp()), lives=lives)
+            raise AuthorityError(f"unknown revocation reason {reason!r}; expected one of: {known}")
+        done = self.register.revoke(
+            serials, reason, int(now.timestamp()), whole_instances=reason == KEY_COMPROMISE
+        )
         try:
-            self.publish(now)  # also of what a crash has kept from an earlier list
+            # Even if nothing is new: after a crash the CRL may lack an earlier revocation.
+            self.publish(now)
         except AuthorityError as error:
             raise CRLPublishError(str(error), tuple(each.serial for each in done)) from error
         return done
 
     def publish(self, now: datetime) -> None:
-        """Sign the list of all that is revoked, and put it where gateways read it.
+        """Sign a CRL of all revoked certificates, and write it where gateways read it.
 
-        Also of what the register has not taken, if it does not take it now either. AuthorityError.
+        It includes revocations that the register cannot store yet. Raises AuthorityError.
         """
         with suppress(AuthorityError):
             self.register.flush()
-        # Whoever reads the register last also writes last: no older list replaces a newer one.
+        # Under one lock, the last reader of the register is also the last writer of the file, so
+        # an older CRL never replaces a newer one.
         with locked(self._ca.folder / "crl.lock", self._ca.register):
             number = self.register.next_crl_number(int(now.timestamp()))
-            dead = self.register.dead(int(now.timestamp()))
-            data = make_crl(self.issuing, dead, number, now)
+            revoked = self.register.dead(int(now.timestamp()))
+            data = make_crl(self.issuing, revoked, number, now)
             write_file(self._ca.crl, data, PUBLIC, replace=True)
 
     def catch_up(self, now: datetime) -> None:
-        """Publish a list if the one on the disk lacks a revocation, or is no list. AuthorityError.
+        """Publish a CRL if the file lacks a revocation or is not a CRL. Raises AuthorityError.
 
-        It goes by the register and the file alone: the process that revoked may have died before
-        it wrote the list, or the disk was full.
+        It compares the register with the file: the process that revoked may have died before it
+        wrote the CRL, or the disk was full.
         """
-        listed = self._listed.serials()
+        listed = self._crl.serials()
         if listed is None or self.register.dead_serials(int(now.timestamp())) - listed:
             self.publish(now)
 
 
 def identity_of(entry: CertificateRecord) -> Identity:
-    """Whom a certificate that was issued here speaks for."""
+    """Return the identity of the holder of a certificate that this CA issued."""
     leaf = x509.load_pem_x509_certificate(entry.pem.encode())
     return read(leaf.public_bytes(serialization.Encoding.DER)).speaks_for()
 
 
 def _life_max(identity: Identity) -> int:
-    """Seconds; a gateway is a server too, which clients know and nobody renews every week."""
+    """Return the maximum lifetime in seconds; a gateway's is longer, since it is a server too."""
     if identity.role is Role.GATEWAY:
         return limits.gateway_life_seconds_max
     return limits.certificate_life_seconds_max
 
 
+def _check_life(seconds: int, max_seconds: int) -> None:
+    """Raise AuthorityError for a lifetime out of bounds."""
+    if not 0 < seconds <= max_seconds:
+        raise AuthorityError(
+            f"a lifetime of {seconds} seconds: expected 1 to {max_seconds} "
+            f"({max_seconds // 3600} hours)"
+        )
+
+
 def request_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A CSR for `key`, which says nothing but the key: what `read_request` takes."""
+    """Return a CSR (PEM) for `key` without any other field, as `read_request` expects it."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

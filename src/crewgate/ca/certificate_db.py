@@ -1,11 +1,13 @@
-"""The issuance database: every certificate that the CA signed, and what became of it. SQLite.
+"""Stores each certificate that the CA issues, and its revocation, in SQLite (the register).
 
-Durable before it answers (WAL, synchronous=FULL), and open to several processes at once: the
-control process and commands. Knows no key and signs nothing. Blocks; times are whole seconds since
-the epoch. A revocation is entered here first, as an intent: `announced` says that the table and
-the open connections have followed. The CRL itself says whether it has (`dead_serials`). One that
-the disk does not take holds in this process all the same (`unwritten`), and is written when it
-does.
+Writes are durable when they return (WAL, synchronous=FULL). Several processes use the database at
+once: the control process and commands. It has no key and signs nothing. All methods block; times
+are whole seconds since the epoch.
+
+A revocation is written here first, as an intent. `announced` then says that the agent's table has
+it and that open connections are closed; the CRL file itself shows whether it has it
+(`dead_serials`). If the disk takes no revocation, it holds in this process
+(`unrecorded_revocations`) and is written later.
 """
 
 import re
@@ -48,13 +50,18 @@ _COLUMNS = (
     "serial, role, crew, name, instance, not_before, not_after, issued, revoked, reason, announced,"
     " pem"
 )
-_SERIAL = re.compile(r"[0-9A-Fa-f]{1,64}", re.ASCII)  # RFC 5280 §4.1.2.2: at most 20 bytes
+# A serial has at most 20 bytes (RFC 5280, section 4.1.2.2): 64 digits are more than enough.
+_SERIAL = re.compile(r"[0-9A-Fa-f]{1,64}", re.ASCII)
 
 
 class CertificateRecord(msgspec.Struct, frozen=True):
-    """One certificate. `revoked` is when, None while it is good; `reason` as RFC 5280 names it."""
+    """A row of the register: one certificate.
 
-    serial: str  # upper-case hexadecimal
+    `serial` is upper-case hexadecimal. `revoked` is the time of its revocation, or None, and
+    `reason` is RFC 5280's name of the reason. `announced`: the agent has applied the revocation.
+    """
+
+    serial: str
     role: Role
     crew: str
     name: str
@@ -72,38 +79,38 @@ class CertificateRecord(msgspec.Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        """As `Identity.label`."""
+        """The holder, as `Identity.label` writes it."""
         return f"{self.crew or self.role.value}/{self.name}"
 
     def status(self, now: float) -> str:
-        """One word for people."""
+        """Return "valid", "expired" or "revoked"."""
         if self.revoked is not None:
             return "revoked"
         return "expired" if now > self.not_after else "valid"
 
 
 class CertificateDB(CAStore):
-    """A connection to the database at `path`; use it in a `with`, in one thread at a time.
+    """A connection to the register at `path`. Use it in a `with`, and in one thread at a time.
 
-    Every method may raise AuthorityError: a disk that fails, a database of another version.
+    Each method may raise AuthorityError, for a failing disk or a database of another version.
     """
 
     def __init__(self, path: Path, *, is_new: bool = False) -> None:
-        """Open it, or make an empty one, in which nothing is revoked, where `is_new` says so."""
+        """Open the database, or create it if `is_new` is set (a new one has no revocations)."""
         if not is_new and not path.exists():
-            raise AuthorityError(f"{path}: the register is not there; put it back")
+            raise AuthorityError(f"{path}: the CA's register is missing; restore it from a backup")
         self._unwritten = unwritten_of(path)
         super().__init__(path)
 
     @property
     def unwritten_reason(self) -> str:
-        """Why revocations are in force that are not written here yet; "" if there are none."""
+        """Why some revocations in force are not in the database yet; "" if all are."""
         return self._unwritten.unwritten_reason
 
     def flush(self) -> None:
-        """Write what could not be written before; AuthorityError while that cannot be."""
-        waiting, told = self._unwritten.items(), [*self._unwritten.propagated]
-        if not waiting and not told:
+        """Write what could not be written earlier. Raises AuthorityError if it still cannot."""
+        waiting, announced = self._unwritten.items(), [*self._unwritten.propagated]
+        if not waiting and not announced:
             return
         with self._database.transaction() as database:
             database.executemany(
@@ -111,24 +118,24 @@ class CertificateDB(CAStore):
                 "WHERE serial = ? AND revoked IS NULL",
                 [(each.when, each.reason, each.announced, serial) for serial, each in waiting],
             )
-            _note_announced(database, told)
-        self._unwritten.propagated.difference_update(told)
+            _note_announced(database, announced)
+        self._unwritten.propagated.difference_update(announced)
         if waiting:
             self._unwritten.written(serial for serial, _ in waiting)
 
     def add(self, entry: CertificateRecord, *, after: str = "") -> None:
-        """Write down a certificate, before anybody gets it.
+        """Add a certificate; call this before anybody gets the certificate.
 
-        AuthorityError if the one that it comes `after` (its serial) has been revoked meanwhile:
-        whoever revokes all that a holder has must not miss what is being made.
+        `after` is the serial of the certificate that it renews. Raises AuthorityError if that one
+        is revoked: a revocation of all that a holder has must not miss a renewal in progress.
         """
         values = msgspec.structs.asdict(entry)
         names = _COLUMNS.replace(" ", "").split(",")
         marks = ", ".join(f":{name}" for name in names)
         with self._database.transaction() as database:
-            is_dead = _canonical(after) in self._unwritten
-            if after and (is_dead or not _is_good(database, _canonical(after))):
-                raise AuthorityError(f"certificate {after} is revoked, so nothing comes after it")
+            serial = _canonical(after)
+            if after and (serial in self._unwritten or not _is_good(database, serial)):
+                raise AuthorityError(f"certificate {after} is revoked and cannot be renewed")
             values |= {"role": entry.role.value, "reason": entry.reason or None}
             database.execute(
                 f"INSERT INTO certificate ({_COLUMNS}) VALUES ({marks})",  # noqa: S608 - constants
@@ -136,21 +143,21 @@ class CertificateDB(CAStore):
             )
 
     def find(self, serial: str) -> CertificateRecord | None:
-        """The certificate of a serial number in any spelling of its hexadecimal digits."""
+        """Return the certificate of a serial: hexadecimal of any case, with or without colons."""
         found = self._select("serial = ?", (_canonical(serial),))
         return found[0] if found else None
 
     def all(self) -> list[CertificateRecord]:
-        """Every certificate, oldest first."""
+        """Return all certificates, oldest first."""
         return self._select("1 ORDER BY issued, serial", ())
 
     def of(self, crew: str, name: str, now: int) -> list[CertificateRecord]:
-        """What a holder has that is neither revoked nor expired."""
+        """Return a holder's certificates that are neither revoked nor expired."""
         where = "crew = ? AND name = ? AND revoked IS NULL AND not_after >= ?"
         return [each for each in self._select(where, (crew, name, now)) if each.revoked is None]
 
     def issued_since(self, crew: str, name: str, when: int) -> int:
-        """How many certificates a holder has been issued since."""
+        """Return how many certificates a holder got since the time `when`."""
         ((count,),) = self._database.rows(
             "SELECT count(*) FROM certificate WHERE crew = ? AND name = ? AND issued >= ?",
             (crew, name, when),
@@ -158,49 +165,50 @@ class CertificateDB(CAStore):
         return int(count)
 
     def revoke(
-        self, serials: Iterable[str], reason: str, now: int, *, lives: bool = False
+        self, serials: Iterable[str], reason: str, now: int, *, whole_instances: bool = False
     ) -> list[CertificateRecord]:
-        """Revoke certificates in one transaction; what was revoked by this, oldest first.
+        """Revoke certificates in one transaction; return those that this revoked, oldest first.
 
-        With `lives`, each with all others of the same instance: who had its key may have renewed.
-        Where the disk does not take it, it is in force in this process, and `trouble` says why.
+        `whole_instances` also revokes all other certificates of the same instances, since an
+        attacker with a key may have renewed. If the disk takes no revocation, they are in force
+        in this process, and `unwritten_reason` says why.
         """
         same = "instance = (SELECT instance FROM certificate WHERE serial = ?)"
-        which = same if lives else "serial = ?"
-        found = [(which, (serial,)) for serial in map(_canonical, serials)]
-        return self._revoke(found, reason, now)
+        where = same if whole_instances else "serial = ?"
+        conditions = [(where, (serial,)) for serial in map(_canonical, serials)]
+        return self._revoke(conditions, reason, now)
 
     def revoke_holder(self, crew: str, name: str, reason: str, now: int) -> list[CertificateRecord]:
-        """Revoke all that a holder has now, in one transaction; what was revoked by this.
+        """Revoke all certificates of a holder in one transaction; return those that this revoked.
 
-        Nothing that is issued at the same time slips through: it is here before or after. As
-        `revoke` where the disk does not take it: nothing is issued then.
+        A certificate that is issued at the same time is either revoked too, or refused by `add`.
+        If the disk takes no revocation, this does what `revoke` does; then `add` fails as well.
         """
         where = "crew = ? AND name = ? AND not_after >= ?"
         values = (crew, name, now - limits.clock_distrust_seconds)
         return self._revoke([(where, values)], reason, now)
 
     def pending(self) -> list[CertificateRecord]:
-        """Revocations that somebody has not heard of yet, as far as is known here."""
+        """Return the revoked certificates that this process does not know to be announced."""
         entries = self._select("revoked IS NOT NULL AND NOT announced", ()) + self._held()
-        told = self._unwritten.propagated
-        return [each for each in entries if not each.announced and each.serial not in told]
+        announced = self._unwritten.propagated
+        return [each for each in entries if not each.announced and each.serial not in announced]
 
     def announced(self, serials: Iterable[str]) -> None:
-        """These are known everywhere on this machine.
+        """Note that the agent has applied these revocations on this machine.
 
-        Where the disk does not take that, they are pending for the next process alone.
+        If the disk takes no note, only the next process treats them as pending again.
         """
-        told = [_canonical(serial) for serial in serials]
-        self._unwritten.announced(told)
+        noted = [_canonical(serial) for serial in serials]
+        self._unwritten.announced(noted)
         try:
             with self._database.transaction() as database:
-                _note_announced(database, told)
+                _note_announced(database, noted)
         except AuthorityError:
-            self._unwritten.propagated.update(told)
+            self._unwritten.propagated.update(noted)
 
     def dead(self, now: int) -> list[tuple[str, int, str]]:
-        """Serial, time and reason of everything revoked that would still be valid by its dates."""
+        """Return serial, time and reason of each revoked certificate that has not expired."""
         rows = self._database.rows(
             "SELECT serial, revoked, reason FROM certificate "
             "WHERE revoked IS NOT NULL AND not_after >= ? ORDER BY serial",
@@ -209,7 +217,7 @@ class CertificateDB(CAStore):
         return rows + [(serial, each.when, each.reason) for serial, each in self._unwritten.items()]
 
     def dead_serials(self, now: int) -> set[str]:
-        """The serials of the same; an index has them all, so this may be asked every second."""
+        """Return the serials of `dead`. An index covers the query, so it may run every second."""
         rows = self._database.rows(
             "SELECT serial FROM certificate WHERE revoked IS NOT NULL AND not_after >= ?",
             (now - limits.clock_distrust_seconds,),
@@ -218,38 +226,37 @@ class CertificateDB(CAStore):
         return held.union(serial for (serial,) in rows)
 
     def dead_entries(self, now: int) -> list[CertificateRecord]:
-        """The same as whole entries."""
+        """Return the certificates of `dead`."""
         where = "revoked IS NOT NULL AND not_after >= ?"
         return self._select(where, (now - limits.clock_distrust_seconds,)) + self._held()
 
     def next_crl_number(self, now: int) -> int:
-        """A number above that of every CRL before (RFC 5280, section 5.2.3), and at least `now`.
+        """Return a number above that of each earlier CRL (RFC 5280, section 5.2.3).
 
-        Other machines keep the highest number that they have seen. A register that was restored
-        from a backup has forgotten its last numbers: the time makes up for them. So it does for a
-        register that cannot be written.
+        It is at least `now`, since other machines remember the highest number that they saw, and a
+        register that was restored from a backup, or cannot be written, lacks the last numbers.
         """
-        least = max(now, self._unwritten.crl_number + 1)
+        min_number = max(now, self._unwritten.crl_number + 1)
         try:
             with self._database.transaction() as database:
                 ((number,),) = database.execute(
                     "UPDATE counter SET value = max(value + 1, ?) WHERE name = 'crl' "
                     "RETURNING value",
-                    (least,),
+                    (min_number,),
                 ).fetchall()
         except AuthorityError:
             ((last,),) = self._database.rows("SELECT value FROM counter WHERE name = 'crl'")
-            number = self._unwritten.crl_number = max(last + 1, least)
+            number = self._unwritten.crl_number = max(last + 1, min_number)
         return int(number)
 
     def _revoke(
-        self, which: Sequence[tuple[str, tuple[object, ...]]], reason: str, now: int
+        self, conditions: Sequence[tuple[str, tuple[object, ...]]], reason: str, now: int
     ) -> list[CertificateRecord]:
-        """Revoke what these conditions find, all of it or nothing."""
+        """Revoke all certificates that match a condition, in one transaction."""
         done: list[tuple[str]] = []
         try:
             with self._database.transaction() as database:
-                for where, values in which:
+                for where, values in conditions:
                     done += database.execute(
                         "UPDATE certificate SET revoked = ?, reason = ?, announced = 0 "  # noqa: S608
                         f"WHERE {where} AND revoked IS NULL RETURNING serial",
@@ -258,7 +265,7 @@ class CertificateDB(CAStore):
         except AuthorityError as error:
             done = [
                 (each.serial,)
-                for where, values in which
+                for where, values in conditions
                 for each in self._select(where, values)
                 if each.revoked is None
             ]
@@ -266,7 +273,7 @@ class CertificateDB(CAStore):
         return self._found(done)
 
     def _held(self) -> list[CertificateRecord]:
-        """What is revoked and not written yet."""
+        """Return the certificates whose revocation is not written yet."""
         return self._found((serial,) for serial, _ in self._unwritten.items())
 
     def _prepare(self) -> None:
@@ -274,15 +281,16 @@ class CertificateDB(CAStore):
         if version == 0:
             with self._database.transaction() as database:
                 ((version,),) = database.execute("PRAGMA user_version").fetchall()
-                if version == 0:  # still, under the lock: no other process makes it
+                # Read again under the lock: another process may have created the tables.
+                if version == 0:
                     for statement in _SCHEMA.split(";"):
                         database.execute(statement)
                     database.execute(f"PRAGMA user_version = {_VERSION}")
                     version = _VERSION
         if version != _VERSION:
             raise AuthorityError(
-                f"{self.path}: version {version} of the issuance database; this Crewgate "
-                f"reads version {_VERSION}: use the one that wrote it"
+                f"{self.path}: the CA's register has version {version}, but this Crewgate reads "
+                f"version {_VERSION}; use the Crewgate that wrote it"
             )
 
     def _select(self, where: str, values: Sequence[object]) -> list[CertificateRecord]:
@@ -291,7 +299,7 @@ class CertificateDB(CAStore):
         return [self._as_held(_entry(row)) for row in self._database.rows(statement, values)]
 
     def _as_held(self, entry: CertificateRecord) -> CertificateRecord:
-        """As it is in force: the row may lack a revocation."""
+        """Return the record with its unwritten revocation, which the row lacks."""
         held = self._unwritten.get(entry.serial)
         if held is None or entry.revoked is not None:
             return entry
@@ -304,22 +312,21 @@ class CertificateDB(CAStore):
         return sorted(entries, key=lambda entry: (entry.issued, entry.serial))
 
     def _failed(self, error: Exception) -> AuthorityError:
-        if isinstance(error, sqlite3.IntegrityError):  # as a trigger says it (`lives`)
-            return AuthorityError(f"no certificate is signed: {error}")
-        return AuthorityError(
-            f"{self.path}: the issuance database cannot be used: {remedy_of(error)}"
-        )
+        # The trigger of `lifecycle/runs.py` that refuses certificates for a run that is ending.
+        if isinstance(error, sqlite3.IntegrityError):
+            return AuthorityError(f"no certificate is issued to this holder: {error}")
+        return AuthorityError(f"{self.path}: the CA's register cannot be used: {remedy_of(error)}")
 
 
 def _canonical(serial: str) -> str:
-    """As serials are kept: "" for what is none."""
+    """Return a serial as the register stores it, or "" for a text that is not a serial."""
     digits = serial.replace(":", "")
     return serial_text(int(digits, 16)) if _SERIAL.fullmatch(digits) else ""
 
 
 def _is_good(database: sqlite3.Connection, serial: str) -> bool:
-    question = "SELECT 1 FROM certificate WHERE serial = ? AND revoked IS NULL"
-    return database.execute(question, (serial,)).fetchone() is not None
+    statement = "SELECT 1 FROM certificate WHERE serial = ? AND revoked IS NULL"
+    return database.execute(statement, (serial,)).fetchone() is not None
 
 
 def _note_announced(database: sqlite3.Connection, serials: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
-"""The certificates of Crewgate's CA: root, issuing CA, and what the issuing CA signs; ECDSA P-256.
+"""Builds the certificates of the CA: root, issuing CA, and all that the issuing CA signs.
 
-Makes certificates as values and writes nothing. P-256, because the X.509 verifier of `cryptography`
-refuses Ed25519 certificates. Every extension that OpenSSL's strict mode asks for (RFC 5280, section
-4.2) is there, so that clients may verify strictly.
+It returns values and writes no file. All keys are ECDSA P-256, because the X.509 verifier of
+`cryptography` refuses Ed25519 certificates. Each certificate has every extension that OpenSSL's
+strict mode requires (RFC 5280, section 4.2), so clients may verify strictly.
 """
 
 import secrets
@@ -21,8 +21,8 @@ from crewgate.core.x509 import identity as identity_
 from crewgate.core.x509.identity import Identity, Role
 
 _COMMON_CHARS_MAX = 64
-# Nobody can foresee one (64 bits are the public CAs' rule), nor will two be the same. Not longer:
-# a handshake hashes the whole list of the revoked, and the serial is half of an entry.
+# Random bits of a serial, which make it unpredictable (public CAs must use 64 bits) and unique. It
+# is not longer because a handshake hashes the whole CRL, and a serial is half of an entry there.
 _SERIAL_BITS = 78
 _IDENTITY = x509.ObjectIdentifier(identity_.OID)
 
@@ -34,16 +34,16 @@ class IssuedCertificate(NamedTuple):
     key: ec.EllipticCurvePrivateKey
 
     def __repr__(self) -> str:
-        return f"<Issued {self.certificate.subject.rfc4514_string()}>"
+        return f"<IssuedCertificate {self.certificate.subject.rfc4514_string()}>"
 
     @property
     def certificate_pem(self) -> bytes:
-        """The certificate alone."""
+        """The certificate in PEM, without its chain."""
         return pem(self.certificate)
 
     @property
     def key_pem(self) -> bytes:
-        """The private key, PKCS 8, unencrypted."""
+        """The private key in PEM (PKCS 8), unencrypted."""
         return self.key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -52,7 +52,7 @@ class IssuedCertificate(NamedTuple):
 
 
 class CertificateValidity(NamedTuple):
-    """When a certificate begins and ends; times with a zone, exact to the second."""
+    """The begin and the end of a certificate: times with a time zone, in whole seconds."""
 
     begin: datetime
     end: datetime
@@ -61,9 +61,9 @@ class CertificateValidity(NamedTuple):
     def of(
         cls, now: datetime, life: timedelta, *, until: datetime | None = None
     ) -> "CertificateValidity":
-        """From a little before `now`, for so long, but not beyond `until`.
+        """Return the validity from just before `now` to `now` plus `life`, but at most to `until`.
 
-        Backdated, because a clock that is a little behind must not refuse what was just made.
+        It is backdated, so that a client whose clock is a little behind accepts a new certificate.
         """
         now = now.replace(microsecond=0)
         end = now + life
@@ -72,17 +72,17 @@ class CertificateValidity(NamedTuple):
 
 
 def pem(certificate: x509.Certificate) -> bytes:
-    """PEM text of one certificate."""
+    """Return the PEM of one certificate."""
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
-    """Make a private key."""
+    """Return a new private key."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
 def make_root(now: datetime, name: str = "Crewgate root") -> IssuedCertificate:
-    """A root that may sign issuing CAs and nothing else; `now` with a time zone."""
+    """Return a root that may sign only issuing CAs. `now` has a time zone."""
     key = new_key()
     validity = CertificateValidity.of(now, timedelta(days=limits.ca_root_days))
     builder = _authority(_name(name), _name(name), key, validity, path_length=1)
@@ -92,7 +92,7 @@ def make_root(now: datetime, name: str = "Crewgate root") -> IssuedCertificate:
 def make_issuing(
     root: IssuedCertificate, now: datetime, name: str = "Crewgate issuing CA"
 ) -> IssuedCertificate:
-    """The CA that signs what is in use, so that the root's key can be put away."""
+    """Return the CA that signs the certificates in use, so the root's key can be kept offline."""
     key, until = new_key(), root.certificate.not_valid_after_utc
     validity = CertificateValidity.of(now, timedelta(days=limits.ca_issuing_days), until=until)
     builder = _authority(_name(name), root.certificate.subject, key, validity, path_length=0)
@@ -100,7 +100,7 @@ def make_issuing(
 
 
 def is_issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
-    """Whether `upper` has signed `lower`, by its name and its key."""
+    """Return whether `upper` issued `lower`: by its name, and by its key's signature."""
     try:
         lower.verify_directly_issued_by(upper)
     except (InvalidSignature, ValueError, TypeError):
@@ -111,10 +111,10 @@ def is_issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
 def make_server(
     issuing: IssuedCertificate, hosts: Sequence[x509.GeneralName], now: datetime
 ) -> IssuedCertificate:
-    """What any TLS client can read: a server's certificate that says who nobody is.
+    """Return a server certificate without an identity, which every TLS client accepts.
 
-    Go's crypto/x509 refuses a certificate with the identity extension, whose identifier has an arc
-    of 128 bits; orchestrators' and gateways' are read by our own kind alone.
+    Go's crypto/x509 refuses a certificate with the identity extension, because its identifier has
+    an arc of 128 bits. Only Crewgate reads the certificates of orchestrators and gateways.
     """
     key, until = new_key(), issuing.certificate.not_valid_after_utc
     validity = CertificateValidity.of(now, timedelta(days=limits.ca_server_days), until=until)
@@ -129,23 +129,29 @@ def make_server(
 def make_next_server(
     issuing: IssuedCertificate, before: x509.Certificate, validity: CertificateValidity
 ) -> x509.Certificate:
-    """The next of a server's certificate: same subject, key and names. ValueError for another's."""
+    """Return a server's next certificate, with the same subject, key and names.
+
+    Raises ValueError or x509.ExtensionNotFound if `before` is not a server certificate.
+    """
     extensions = before.extensions
     usages = list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     public = before.public_key()
     is_server = usages == [ExtendedKeyUsageOID.SERVER_AUTH]
     if not is_server or any(each.oid == _IDENTITY for each in extensions):
-        raise ValueError("not a certificate of a server alone")
+        raise ValueError("it is not a plain server certificate")
     if not isinstance(public, ec.EllipticCurvePublicKey):
-        raise ValueError("a key of another kind")  # noqa: TRY004 - one kind of error for all
+        raise ValueError("its key is not ECDSA")  # noqa: TRY004 - one kind of error for all
     builder = _leaf(issuing, before.subject, public, validity, usages)
     builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return _signed(builder, public, issuing.key)
 
 
 def make_responder(issuing: IssuedCertificate, now: datetime) -> IssuedCertificate:
-    """A delegated OCSP responder's (RFC 6960, section 4.2.2.2), whose life is its revocation."""
+    """Return a delegated OCSP responder's certificate (RFC 6960, section 4.2.2.2).
+
+    It is short-lived instead of revocable.
+    """
     key = new_key()
     until = issuing.certificate.not_valid_after_utc
     validity = CertificateValidity.of(
@@ -167,15 +173,15 @@ def make_leaf(
     validity: CertificateValidity,
     hosts: Sequence[x509.GeneralName] = (),
 ) -> x509.Certificate:
-    """The certificate of a process: identity extension, SPIFFE ID, and `hosts` for a gateway.
+    """Return a process's certificate: identity extension, SPIFFE ID, and a gateway's `hosts`.
 
-    ValueError for an identity that cannot be.
+    Raises ValueError for an invalid identity.
     """
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
     if identity.role is Role.GATEWAY:
         usages.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)
     value = identity_.encode(identity)
-    # A common name has at most 64 characters (RFC 5280, ub-common-name); it is for people alone.
+    # A common name has at most 64 characters (RFC 5280, ub-common-name). Only people read it.
     common = identity.label if len(identity.label) <= _COMMON_CHARS_MAX else identity.name
     subject = x509.UniformResourceIdentifier(identity.spiffe_id(domain))
     builder = (
@@ -243,7 +249,7 @@ def _signed(
     public: ec.EllipticCurvePublicKey,
     issuer: ec.EllipticCurvePrivateKey,
 ) -> x509.Certificate:
-    """Add the identifiers of both keys (RFC 5280, sections 4.2.1.1 and 4.2.1.2), and sign."""
+    """Add the identifiers of both keys (RFC 5280, sections 4.2.1.1 and 4.2.1.2), and sign it."""
     subject_key = x509.SubjectKeyIdentifier.from_public_key(public)
     authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())
     return (

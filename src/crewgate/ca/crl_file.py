@@ -1,7 +1,7 @@
-"""Certificate revocation lists (RFC 5280, section 5): made from what the register holds.
+"""Builds and reads the CA's certificate revocation list (CRL, RFC 5280, section 5).
 
-Gateways refuse by it inside the handshake, with the right alert, and refuse everybody once it is
-stale; so it is signed anew long before.
+Gateways check it inside the TLS handshake, so a revoked client gets the right alert. They refuse
+every client once the CRL is stale, so the CA signs a new one long before.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError
 
 KEY_COMPROMISE = "keyCompromise"
-# RFC 5280 §5.3.1, without those of authorities, of holds, and of deltas.
+# The reasons of RFC 5280, section 5.3.1, except those for CAs, for holds and for delta CRLs.
 REASONS = {
     reason.value: reason
     for reason in (
@@ -33,9 +33,12 @@ REASONS = {
 
 
 def make_crl(
-    issuing: IssuedCertificate, dead: Iterable[tuple[str, int, str]], number: int, now: datetime
+    issuing: IssuedCertificate, entries: Iterable[tuple[str, int, str]], number: int, now: datetime
 ) -> bytes:
-    """PEM of the list of `dead`: serial in hexadecimal, seconds since the epoch, reason."""
+    """Return a signed CRL (PEM).
+
+    `entries` have a serial (hexadecimal), a time (seconds since the epoch) and a reason.
+    """
     now = now.replace(microsecond=0)
     builder = (
         x509.CertificateRevocationListBuilder()
@@ -48,13 +51,13 @@ def make_crl(
             critical=False,
         )
     )
-    for serial, revoked, _ in dead:
+    for serial, revoked, _ in entries:
         builder = builder.add_revoked_certificate(_entry(serial, revoked))
     return builder.sign(issuing.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 class CRLFile:
-    """What the list at `path` names; the file is read again only if it has changed. Blocks."""
+    """The serials in the CRL file at `path`, which is read again only after a change. Blocks."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -62,10 +65,10 @@ class CRLFile:
         self._serials: frozenset[str] | None = None
 
     def __repr__(self) -> str:
-        return f"<Listed {self._path}>"
+        return f"<CRLFile {self._path}>"
 
     def serials(self) -> frozenset[str] | None:
-        """Upper-case hexadecimal; None if there is no list that can be read."""
+        """Return the revoked serials (upper-case hexadecimal), or None without a readable CRL."""
         try:
             status = self._path.stat()
         except OSError:
@@ -78,7 +81,7 @@ class CRLFile:
 
     def _read(self) -> frozenset[str] | None:
         try:
-            data = read_bounded(self._path, limits.crl_bytes_max, "list of the revoked")
+            data = read_bounded(self._path, limits.crl_bytes_max, "CRL")
             return frozenset(
                 serial_text(each.serial_number) for each in x509.load_pem_x509_crl(data)
             )
@@ -87,9 +90,9 @@ class CRLFile:
 
 
 def _entry(serial: str, revoked: int) -> x509.RevokedCertificate:
-    """Without its reason, which register, audit and OCSP have.
+    """Return an entry without its reason, which the register, the audit log and OCSP have.
 
-    OpenSSL verifies the list in every handshake, all of it: reasons would add half to that.
+    OpenSSL hashes the whole CRL in each handshake, and reasons would add half to its size.
     """
     return (
         x509.RevokedCertificateBuilder()

@@ -1,7 +1,7 @@
-"""Orchestrators that are to be ended, on the disk from before the first step until after the last.
+"""Records on disk which orchestrators must be decommissioned, until all steps are done.
 
-The register knows of certificates alone; that all tokens of an orchestrator are to die would be
-forgotten with the process that was told so. A file each, in the CA's folder. Knows no step. Blocks.
+The register records only certificates. Without these files, a crash would lose the order to revoke
+all tokens of an orchestrator. Each intent is one file in the CA's folder. All methods block.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _SUFFIX = ".json"
 
 
 class DecommissionIntent(msgspec.Struct, frozen=True):
-    """Revoke what `crew`/`name` has; `since` is when that was asked for (seconds, wall clock)."""
+    """The order, given at `since` (seconds since the epoch), to decommission `crew`/`name`."""
 
     crew: str
     name: str
@@ -27,22 +27,22 @@ class DecommissionIntent(msgspec.Struct, frozen=True):
 
 
 def intent_files(folder: Path) -> list[Path]:
-    """Those in `folder`, a CA's, whether or not they can be read. OSError."""
+    """Return the files of the intents in a CA's `folder`, also unreadable ones. Raises OSError."""
     return sorted((folder / _FOLDER).glob(f"*{_SUFFIX}"))
 
 
 class DecommissionIntents:
-    """Those in `folder`; every method may raise AuthorityError."""
+    """The intents in a CA's `folder`. Each method may raise AuthorityError."""
 
     def __init__(self, folder: Path) -> None:
-        self._above = folder
+        self._ca_folder = folder
         self._folder = folder / _FOLDER
 
     def __repr__(self) -> str:
-        return f"<Intents in {self._folder}>"
+        return f"<DecommissionIntents in {self._folder}>"
 
     def note(self, intent: DecommissionIntent) -> None:
-        """Write one down, through to the disk."""
+        """Write an intent durably, or replace the orchestrator's earlier one."""
         path = self._path(intent)
         try:
             make_folder(self._folder, 0o700)
@@ -51,16 +51,16 @@ class DecommissionIntents:
         write_file(path, msgspec.json.encode(intent), PRIVATE, replace=True)
 
     def done(self, intent: DecommissionIntent) -> None:
-        """All steps were made."""
+        """Remove an intent after its last step."""
         try:
             remove_file(self._path(intent))
         except OSError as error:
             raise AuthorityError(describe(error)) from error
 
     def open(self) -> Iterator[DecommissionIntent]:
-        """Those that nobody has completed; then AuthorityError for a file that is none."""
+        """Yield the intents; at the end, raise AuthorityError if a file is not an intent."""
         try:
-            paths = intent_files(self._above)
+            paths = intent_files(self._ca_folder)
             texts = [path.read_bytes() for path in paths]
         except OSError as error:
             raise AuthorityError(describe(error, self._folder)) from error
@@ -73,8 +73,11 @@ class DecommissionIntents:
             else:
                 yield intent
         if damaged:
-            raise AuthorityError(f"{', '.join(damaged)}: not an intent; look what it is")
+            raise AuthorityError(
+                f"{', '.join(damaged)}: not a decommission intent; decommission the orchestrator "
+                "in the file name (CREW+NAME) again, or remove the file"
+            )
 
     def _path(self, intent: DecommissionIntent) -> Path:
-        # Names have no "+" (core/x509/identity).
+        # Names of crews and orchestrators have no "+" (core/x509/identity).
         return self._folder / f"{intent.crew}+{intent.name}{_SUFFIX}"

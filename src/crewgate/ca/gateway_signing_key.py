@@ -1,8 +1,8 @@
-"""What a gateway signs its revocations with: an Ed25519 key in a file of its own.
+"""Reads and makes the Ed25519 key with which a gateway signs its revocations.
 
-It is no TLS key: it stays the same over all renewals of the certificate, which says its public half
-(core/x509/identity.py). A machine without the CA has its public half certified, so that is
-read too.
+It is not the TLS key: it stays the same when the certificate is renewed, and the certificate has
+its public half (core/x509/identity.py). The files of public halves are read too: a machine without
+the CA's key sends only that half to be certified.
 """
 
 import os
@@ -26,7 +26,7 @@ _PUBLIC = b"-----BEGIN PUBLIC KEY-----"  # RFC 7468, section 13
 
 
 def read_signing_key(path: Path) -> Ed25519PrivateKey:
-    """Read the private key; AuthorityError says what is wrong, and never shows it."""
+    """Read the private key. AuthorityError says what is wrong and never shows the key."""
     data = read_bounded(path, limits.key_file_bytes_max, "signing key")
     refuse_shared(path)
     try:
@@ -35,14 +35,14 @@ def read_signing_key(path: Path) -> Ed25519PrivateKey:
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise AuthorityError(
-            f"{path}: expected an unencrypted PKCS 8 PEM of an Ed25519 private key, as `openssl "
+            f"{path}: expected an unencrypted Ed25519 private key in PEM (PKCS 8), as `openssl "
             "genpkey -algorithm ed25519` writes it"
         )
     return key
 
 
 def write_signing_key(path: Path) -> bytes:
-    """Make a key for its owner's eyes in a new file; its public half. AuthorityError."""
+    """Write a new private key into a new file; return its public half. Raises AuthorityError."""
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write_file(path, pem, PRIVATE)
@@ -50,7 +50,7 @@ def write_signing_key(path: Path) -> bytes:
 
 
 def public_half(path: Path) -> bytes:
-    """The 32 bytes of the key in a file, private or public; AuthorityError."""
+    """Return the public half (32 bytes) of a private or public key file. Raises AuthorityError."""
     data = read_bounded(path, limits.key_file_bytes_max, "signing key")
     if not data.lstrip().startswith(_PUBLIC):
         return read_signing_key(path).public_key().public_bytes_raw()
@@ -59,10 +59,10 @@ def public_half(path: Path) -> bytes:
     except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PublicKey):
-        raise AuthorityError(f"{path}: expected a PEM of an Ed25519 public key")
+        raise AuthorityError(f"{path}: expected an Ed25519 public key in PEM")
     return key.public_bytes_raw()
 
 
 def certified_half(path: Path) -> bytes:
-    """The public half of the key in a file, which is made where there is none; AuthorityError."""
+    """Return `public_half` of a file; make the key if there is no file. Raises AuthorityError."""
     return public_half(path) if os.path.lexists(path) else write_signing_key(path)

@@ -1,6 +1,7 @@
-"""Keys leave a crew's JWKS: the file is replaced in one step, and keeps its owner and mode.
+"""Removes keys from a crew's JWKS file.
 
-Decides nothing about which keys those are. Gateways watch the file and follow within a second.
+The file is replaced atomically, with its owner and mode. Gateways watch it and apply the change
+within a second. The caller decides which keys go.
 """
 
 import json
@@ -13,8 +14,12 @@ from crewgate.errors import AuthorityError
 
 
 def remove_keys(path: Path, kids: Collection[str]) -> None:
-    """Take the keys of these names out; AuthorityError, with what to do by hand. Blocks."""
-    path = path.resolve()  # a link to the file stays one
+    """Remove the keys of these key ids from a file. Blocks.
+
+    Raises AuthorityError, which says what to do by hand.
+    """
+    # A symbolic link to the file stays a link.
+    path = path.resolve()
     try:
         with path.open("rb") as stream:
             data = stream.read(limits.jwks_bytes_max + 1)
@@ -26,6 +31,6 @@ def remove_keys(path: Path, kids: Collection[str]) -> None:
         write_file(path, text, status.st_mode & 0o777, replace=True, owner=owner)
     except (OSError, ValueError, TypeError, AttributeError, KeyError, AuthorityError) as error:
         raise AuthorityError(
-            f"{path}: the keys {', '.join(sorted(kids))} of an orchestrator that has ended cannot "
-            f"be taken out ({error}); take them out by hand"
+            f"{path}: cannot remove the keys {', '.join(sorted(kids))} of a decommissioned "
+            f"orchestrator ({error}); remove them by hand"
         ) from error

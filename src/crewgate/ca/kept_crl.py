@@ -1,7 +1,8 @@
-"""The list of the revoked on a machine that does not sign it: judged by the CA, kept, replaced.
+"""Verifies and keeps the newest CRL on a machine that does not have the CA's key.
 
-It does not trust the machine that hands a list over: the CA's signature says what is revoked, and
-the list's number that it is newer. Knows no network. Blocks; times are seconds since the epoch.
+It trusts no machine that sends a CRL: the CA's signature proves the content, and the CRL number
+shows which CRL is newer. Does no network I/O. All functions block; times are seconds since the
+epoch.
 """
 
 import threading
@@ -22,8 +23,8 @@ from crewgate.config import CAConfig
 from crewgate.errors import AuthorityError
 
 _AUTHORITY_BYTES = 8
-# What `cryptography` raises for a list that somebody has made up; three are no ValueError.
-_NO_LIST = (
+# What `cryptography` raises for a malformed CRL; not all of them are ValueErrors.
+_MALFORMED = (
     ValueError, TypeError, UnsupportedAlgorithm,
     x509.DuplicateExtension, x509.ExtensionNotFound, x509.UnsupportedGeneralNameType,
 )  # fmt: skip
@@ -31,60 +32,66 @@ _LOCK = "list.lock"
 
 
 class SignedCRL(msgspec.Struct, frozen=True):
-    """A list that the CA has signed. `authority` names the key that signed it, in 8 bytes."""
+    """A CRL (DER in `data`) that the CA signed.
+
+    `authority` identifies the signing key (8 bytes). Among CRLs of one key, the one with the higher
+    `number` is newer (RFC 5280, section 5.2.3). After `next_update` a gateway refuses every client.
+    """
 
     authority: bytes
-    number: int  # RFC 5280 §5.2.3: of two lists of one authority the higher one is newer
+    number: int
     this_update: float
-    next_update: float  # from then on it refuses everybody
-    data: bytes  # DER
+    next_update: float
+    data: bytes
 
     def __repr__(self) -> str:
         return f"<SignedCRL {self.number} until {self.next_update:.0f}>"
 
 
 def authorities(ca: CAConfig, chains: Sequence[Path] = ()) -> list[x509.Certificate]:
-    """The certificates that may sign a list: those of `ca.issuing` and `chains` that a root signed.
+    """Return the certificates in `ca.issuing` and `chains` that may sign CRLs and a root signed.
 
-    AuthorityError if the root cannot be read; any other file that cannot be read has none.
+    Raises AuthorityError if the root cannot be read; skips any other unreadable file.
     """
     roots = read_certificates(ca.root)
     found: dict[bytes, x509.Certificate] = {}
     for path in (ca.issuing, *chains):
         try:
-            shown = read_certificates(path)
+            certificates = read_certificates(path)
         except AuthorityError:
             continue
-        for each in shown:
+        for each in certificates:
             if _may_sign(each) and any(is_issued(each, root) for root in roots):
-                found[_name(each)] = each
+                found[_key_id(each)] = each
     return list(found.values())
 
 
 def judge(data: bytes, signers: Sequence[x509.Certificate]) -> SignedCRL:
-    """A list (DER) of one of `signers`; AuthorityError says why it is none."""
+    """Verify a CRL (DER) by one of `signers`. AuthorityError says what is wrong with it."""
     if len(data) > limits.crl_bytes_max:
-        raise AuthorityError(f"a list of over {limits.crl_bytes_max} bytes")
+        raise AuthorityError(f"the CRL is larger than {limits.crl_bytes_max} bytes")
     try:
         crl = x509.load_der_x509_crl(data)
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         signer = next((each for each in signers if _has_signed(each, crl)), None)
         this_update, next_update = crl.last_update_utc, crl.next_update_utc
-    except _NO_LIST as error:
-        raise AuthorityError("not a list of revoked certificates with a number") from error
+    except _MALFORMED as error:
+        raise AuthorityError("not a CRL with a CRL number") from error
     if signer is None:
-        raise AuthorityError("a list that this CA has not signed")
+        raise AuthorityError("the CRL is not signed by this CA")
     if not 0 < number <= limits.crl_number_max or next_update is None:
-        raise AuthorityError("a list without a number, or without its next update")
-    return SignedCRL(_name(signer), number, this_update.timestamp(), next_update.timestamp(), data)
+        raise AuthorityError("the CRL has no valid number, or no next update")
+    return SignedCRL(
+        _key_id(signer), number, this_update.timestamp(), next_update.timestamp(), data
+    )
 
 
 class CachedCRL:
-    """The list in `ca.crl`; the newest one that anybody hands over takes its place.
+    """The CRL in the file `ca.crl`, which `take` replaces with a newer one. Thread-safe.
 
-    `folder` is this machine's own, for a lock: of two that come at once the newer one stays.
-    `chains` are files that may have the certificate of the issuing CA, beside `ca.issuing`.
-    Any thread may use it.
+    `folder` is of this machine alone; it holds the lock that keeps the newer of two CRLs that
+    arrive at once. `chains` are more files, besides `ca.issuing`, that may have the certificate of
+    the issuing CA.
     """
 
     def __init__(
@@ -94,7 +101,7 @@ class CachedCRL:
         self._folder = folder
         self._chains = tuple(chains)
         self._wall = wall
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._stamp: tuple[int, ...] = ()
         self._found: SignedCRL | None = None
 
@@ -103,28 +110,29 @@ class CachedCRL:
 
     @property
     def is_signed_here(self) -> bool:
-        """Whether this machine has the CA's key: then it takes no list from anybody."""
+        """Whether this machine has the CA's key; then it must not take a CRL from others."""
         return has_key(self.ca)
 
     def held(self) -> SignedCRL | None:
-        """The list in the file, read again if that has changed; None for one that is no good."""
-        with self._turn:
+        """Return the CRL in the file, read again after a change; None if it is not valid."""
+        with self._lock:
             return self._held()
 
     def take(self, data: bytes) -> SignedCRL | None:
-        """Keep a list (DER) if it is newer than the one held; None if it is not. AuthorityError.
+        """Write a CRL (DER) into the file if it is newer than the held one; else return None.
 
-        One that is over protects nothing, so whatever is good takes its place: numbers may have
-        begun anew where the CA's register is a restored one.
+        A valid CRL always replaces an expired one, even with a lower number: numbers may start
+        again if the CA's register was restored. Raises AuthorityError for an invalid CRL.
         """
         new = judge(data, authorities(self.ca, self._chains))
         now = self._wall()
         if new.this_update > now + limits.skew_max:
-            raise AuthorityError(f"list {new.number} is of a time to come; set the clock")
+            raise AuthorityError(f"CRL {new.number} is from the future; set the clock")
         if new.next_update <= now:
-            raise AuthorityError(f"list {new.number} is over; is the clock right?")
+            raise AuthorityError(f"CRL {new.number} has expired; check the clock")
         pem = x509.load_der_x509_crl(data).public_bytes(Encoding.PEM)
-        with self._turn, locked(self._folder / _LOCK):  # agent and control process, each with one
+        # The agent and the control process may each have received one.
+        with self._lock, locked(self._folder / _LOCK):
             held = self._held()
             if held is not None and held.next_update > now and not _is_newer(new, held):
                 return None
@@ -143,7 +151,7 @@ class CachedCRL:
 
     def _read(self) -> SignedCRL | None:
         try:
-            data = read_bounded(self.ca.crl, limits.crl_bytes_max, "list of the revoked")
+            data = read_bounded(self.ca.crl, limits.crl_bytes_max, "CRL")
             crl = x509.load_pem_x509_crl(data).public_bytes(Encoding.DER)
             return judge(crl, authorities(self.ca, self._chains))
         except (AuthorityError, ValueError):
@@ -151,14 +159,14 @@ class CachedCRL:
 
 
 def _is_newer(new: SignedCRL, held: SignedCRL) -> bool:
-    """By number, of one authority; of another one, which has taken its place, by time."""
+    """Compare by number; if another key signs now, the numbers do not compare, so by time."""
     if new.authority == held.authority:
         return new.number > held.number
     return new.this_update > held.this_update
 
 
 def _may_sign(certificate: x509.Certificate) -> bool:
-    """Whether it is a CA's whose key may sign lists (RFC 5280, section 4.2.1.3)."""
+    """Return whether it is a CA certificate whose key may sign CRLs (RFC 5280, section 4.2.1.3)."""
     try:
         extensions = certificate.extensions
         usage = extensions.get_extension_for_class(x509.KeyUsage).value
@@ -170,10 +178,10 @@ def _may_sign(certificate: x509.Certificate) -> bool:
 
 def _has_signed(signer: x509.Certificate, crl: x509.CertificateRevocationList) -> bool:
     return crl.issuer == signer.subject and crl.is_signature_valid(
-        signer.public_key()  # type: ignore[arg-type]  # TypeError of a kind that signs none
+        signer.public_key()  # type: ignore[arg-type]  # a kind that cannot sign: TypeError
     )
 
 
-def _name(certificate: x509.Certificate) -> bytes:
+def _key_id(certificate: x509.Certificate) -> bytes:
     key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return blake2b(key, digest_size=_AUTHORITY_BYTES).digest()

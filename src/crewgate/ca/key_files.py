@@ -1,7 +1,7 @@
-"""Files of private keys and certificates: how they are written, and read with words for errors.
+"""Writes and reads files of private keys and certificates, with errors for people.
 
-A key is readable by its owner from its first moment, and a file is whole or not there: what stands
-there already is replaced in one step, and only where the caller says so. Keys are never shown.
+From its creation, only its owner can read a private key. A write is atomic, and it replaces an
+existing file only if the caller says so. No error and no log shows a key.
 """
 
 import fcntl
@@ -32,26 +32,26 @@ def write_file(
     replace: bool = False,
     owner: tuple[int, int] | None = None,
 ) -> None:
-    """Write a file durably; AuthorityError if it stands there and is not to be replaced.
+    """Write a file durably. Raises AuthorityError if it exists and `replace` is not set.
 
-    It belongs to `owner` (uid, gid) from its first moment, else to us.
+    From its creation the file belongs to `owner` (uid, gid), by default to this process's user.
     """
     write = durable_files.write_file if replace else durable_files.create_file
     try:
         write(path, data, mode, owner=owner)
     except FileExistsError as error:
         raise AuthorityError(
-            f"{path}: stands there already and is not overwritten; choose another name"
+            f"{path}: the file exists already and is not overwritten; choose another name"
         ) from error
     except OSError as error:
         raise AuthorityError(f"{path}: cannot be written: {cause(error)}") from error
 
 
 def open_lock(path: Path, like: Path) -> int:
-    """Open a file to lock, and make it if it is not there; its descriptor. OSError.
+    """Open a lock file, create it if it is missing, and return its descriptor. Raises OSError.
 
-    If root makes it, it belongs to the owner of `like` from its first moment: a command of root's
-    must not lock out the control process, which another user may run.
+    If root creates it, it belongs to the owner of `like` from its creation: a command that root
+    runs must not lock out the control process, which may run as another user.
     """
     if os.geteuid() == 0 and not path.exists():
         status = like.stat()
@@ -63,7 +63,7 @@ def open_lock(path: Path, like: Path) -> int:
 
 @contextmanager
 def locked(path: Path, like: Path | None = None) -> Iterator[None]:
-    """Lock a file: every other task or process that locks it waits. AuthorityError.
+    """Hold the lock of a file; other tasks and processes that lock it wait. Raises AuthorityError.
 
     A new file belongs to the owner of `like`, by default of its folder (see `open_lock`).
     """
@@ -79,7 +79,7 @@ def locked(path: Path, like: Path | None = None) -> Iterator[None]:
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) -> bytes:
-    """PKCS 8, encrypted where there is a passphrase."""
+    """Return a private key in PEM (PKCS 8), encrypted if there is a passphrase."""
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if passphrase:
         encryption = serialization.BestAvailableEncryption(passphrase)
@@ -89,62 +89,66 @@ def key_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) ->
 
 
 def read_key(path: Path, passphrase: bytes | None = None) -> ec.EllipticCurvePrivateKey:
-    """Read a P-256 key of PEM; AuthorityError says what is wrong, and never shows it."""
+    """Read a P-256 private key (PEM). AuthorityError says what is wrong and never shows the key."""
     data = read_bounded(path, limits.key_file_bytes_max, "private key")
     refuse_shared(path)
     try:
         key = serialization.load_pem_private_key(data, passphrase)
-    except TypeError as error:  # cryptography's, for a passphrase too few or too many
-        wanted = "is encrypted; give its passphrase" if passphrase is None else "has no passphrase"
-        raise AuthorityError(f"{path}: the private key {wanted}") from error
+    # `cryptography` raises TypeError for a missing or a superfluous passphrase.
+    except TypeError as error:
+        if passphrase is None:
+            why = "is encrypted, but there is no passphrase for it"
+        else:
+            why = "is not encrypted, but there is a passphrase for it"
+        raise AuthorityError(f"{path}: the private key {why}") from error
     except ValueError as error:
         raise AuthorityError(
-            f"{path}: not a private key of PEM, or another passphrase is its own"
+            f"{path}: not a private key in PEM, or the passphrase is wrong"
         ) from error
     return _p256(key, str(path))
 
 
 def refuse_shared(path: Path) -> None:
-    """AuthorityError for a private key that somebody else may have read."""
+    """Raise AuthorityError if other users can read a private key."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
         raise AuthorityError(f"{path}: the private key cannot be read: {cause(error)}") from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise AuthorityError(
-            f"{path}: a private key that others can read (mode {mode:04o}); chmod 600, and make "
-            "a new one if they may have"
+            f"{path}: other users can read this private key (mode {mode:04o}); run `chmod 600`, "
+            "and make a new key if somebody may have read it"
         )
 
 
 def _p256(key: object, where: str) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise AuthorityError(f"{where}: not an ECDSA key of curve P-256")
+        raise AuthorityError(f"{where}: not an ECDSA key on curve P-256")
     return key
 
 
 def read_certificates(path: Path) -> list[x509.Certificate]:
-    """Read at least one certificate of PEM; AuthorityError."""
+    """Read the certificates (PEM, at least one) of a file. Raises AuthorityError."""
     bytes_max = limits.certificate_bytes_max * limits.chain_certificates_max
     data = read_bounded(path, bytes_max, "certificate")
     try:
         return x509.load_pem_x509_certificates(data)
     except ValueError as error:
-        raise AuthorityError(f"{path}: not a certificate of PEM") from error
+        raise AuthorityError(f"{path}: not a certificate in PEM") from error
 
 
 def read_file(path: Path) -> bytes:
-    """A small file of PEM; AuthorityError."""
+    """Read a small PEM file. Raises AuthorityError."""
     return read_bounded(path, limits.certificate_bytes_max * limits.chain_certificates_max, "file")
 
 
 def read_bounded(path: Path, bytes_max: int, what: str) -> bytes:
-    """A file that is as small as every `what` is; AuthorityError."""
+    """Read a file of at most `bytes_max` bytes; errors call it `what`. Raises AuthorityError."""
     try:
         with path.open("rb") as stream:
             data = stream.read(bytes_max + 1)
     except OSError as error:
         raise AuthorityError(f"{path}: the {what} cannot be read: {cause(error)}") from error
     if len(data) > bytes_max:
-        raise AuthorityError(f"{path}: over {bytes_max} bytes, which no {what} has")
+        raise AuthorityError(f"{path}: larger than {bytes_max} bytes, so it is not a {what}")
     return data

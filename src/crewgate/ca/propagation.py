@@ -1,7 +1,8 @@
-"""A revoked certificate, made known on this machine: from the register to the agent's table.
+"""Has the agent of this machine apply revocations that are in the CA's register.
 
-The agent enters all of a step into the table at once and has every process close what is open. Only
-then is the register told, so that whoever starts after a crash finds what is still to be done.
+The agent writes all targets of one request into the table at once, and has every process close the
+calls and connections concerned. Only then are the revocations marked as announced in the register.
+So after a crash the next process finds the revocations that still need this.
 """
 
 import time
@@ -17,7 +18,7 @@ from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt
 
 
 def sum_of(done: RevocationReceipt, step: RevocationReceipt) -> RevocationReceipt:
-    """The receipt of several steps; it has come as far as the step that has come least far."""
+    """Return the receipt of both steps; its quorum result is that of the less complete step."""
     return RevocationReceipt(
         targets=[*done.targets, *step.targets],
         read_ns=done.read_ns or step.read_ns,
@@ -30,11 +31,11 @@ def sum_of(done: RevocationReceipt, step: RevocationReceipt) -> RevocationReceip
         unlisted=done.unlisted + step.unlisted,
         never_seen=done.never_seen or step.never_seen,
         never_seen_on=done.never_seen_on or step.never_seen_on,
-        reach=max(done.reach, step.reach, key=_left) if done.read_ns else step.reach,
+        reach=max(done.reach, step.reach, key=_shortfall) if done.read_ns else step.reach,
     )
 
 
-def _left(reach: QuorumResult) -> tuple[bool, int, float]:
+def _shortfall(reach: QuorumResult) -> tuple[bool, int, float]:
     return not reach.enough, reach.of - reach.applied_on, reach.ms
 
 
@@ -46,18 +47,19 @@ def announce(
     *,
     wall: Callable[[], float] = time.time,
 ) -> RevocationReceipt:
-    """Have the agent of `state` revoke these, and `more` in the same step as the first of them.
+    """Have the agent of the state folder `state` revoke `more` and certificates, in that order.
 
-    The receipt adds up the steps. LinkError if it is away, RefusedError if it will not; what was
-    not told stays pending. Blocks.
+    Targets that fit into one request are revoked in one step; the receipt sums up all steps. If a
+    step fails, all `entries` stay pending in the register. Raises LinkError if the agent is
+    unavailable, and RefusedError if it refuses. Blocks.
     """
     now = wall()
     done = RevocationReceipt()
     targets = [*more, *(_target(entry, now) for entry in entries)]
     size = limits.link_targets_max
-    with AdminClient(state) as owner:
+    with AdminClient(state) as agent:
         for first in range(0, len(targets), size):
-            done = sum_of(done, owner.revoke(targets[first : first + size]))
+            done = sum_of(done, agent.revoke(targets[first : first + size]))
     register.announced(entry.serial for entry in entries)
     return done
 

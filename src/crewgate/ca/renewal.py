@@ -1,7 +1,7 @@
-"""When a certificate that this machine shows is renewed, and how: same key, names and identity.
+"""Decides when a certificate of this machine is due for renewal, and replaces its file.
 
-Decides by dates and by who signed it. The file is replaced in one step, so a reader has the one
-before or the next one, and the key beside it fits both. Blocks.
+A renewed certificate has the same key, names and identity. The file is replaced atomically, so a
+reader sees the old or the new certificate, and the key file fits both. All functions block.
 """
 
 import os
@@ -23,14 +23,14 @@ from crewgate.errors import AuthorityError
 
 
 class CertificatePair(NamedTuple):
-    """A certificate (PEM, chain included) and its key."""
+    """The files of a certificate (PEM, chain included) and of its key."""
 
     certificate: Path
     key: Path
 
 
 class OwnCertificate(NamedTuple):
-    """A certificate of this machine and its key; `by` says who shows it, for people."""
+    """The files of a certificate of this machine and its key; `by` names its user in messages."""
 
     certificate: Path
     key: Path
@@ -38,40 +38,40 @@ class OwnCertificate(NamedTuple):
 
 
 class CertificateLifetime(NamedTuple):
-    """When a certificate begins and ends (seconds since the epoch)."""
+    """The begin and the end of a certificate (seconds since the epoch)."""
 
     begin: float
     end: float
 
     @classmethod
     def of(cls, leaf: x509.Certificate) -> "CertificateLifetime":
-        """That of a certificate."""
+        """Return the lifetime of a certificate."""
         return cls(leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp())
 
     def is_due(self, now: float) -> bool:
-        """Whether so much of it is over that it is renewed, if it is ours; or it is ahead.
+        """Return whether it is time to renew, because it is old or because it is ahead.
 
-        Counted from when the CA signed it, which dates it back a little.
+        Its age counts from when the CA signed it, which is later than its backdated begin.
         """
         issued = self.begin + limits.certificate_backdate_seconds
         is_old = now >= issued + (self.end - issued) * limits.renewal_share
         return is_old or self.is_ahead(now)
 
     def is_ahead(self, now: float) -> bool:
-        """Whether it begins later: a clock was ahead when the CA signed it, and clients refuse it.
+        """Return whether it begins in the future, so clients refuse it.
 
-        The leeway is that of clocks which differ a little.
+        The CA's clock was ahead when it signed. The leeway allows for small clock differences.
         """
         return self.begin > now + limits.leeway_seconds
 
     def ends_soon(self, now: float) -> bool:
-        """Whether to warn a person that it was not renewed."""
+        """Return whether to warn a person that nobody has renewed it."""
         left = self.end - now
         return left < min(limits.certificate_warning_days * 86_400, (self.end - self.begin) / 3)
 
 
 def shown_certificates(config: Config) -> list[OwnCertificate]:
-    """All certificates that this machine shows to anybody, each file once."""
+    """Return all certificates that this machine presents to others, each file once."""
     found: dict[Path, OwnCertificate] = {}
     for each in _shown_files(config):
         found.setdefault(each.certificate, each)
@@ -85,9 +85,9 @@ def _shown_files(config: Config) -> Iterator[OwnCertificate]:
         yield OwnCertificate(config.control.certificate, config.control.key, "the control API")
     if config.cluster is not None:
         yield OwnCertificate(config.cluster.certificate, config.cluster.key, "[cluster]")
-    for asked in (config.remote, config.ca and config.ca.ocsp):
-        if asked and asked.certificate and asked.key:
-            yield OwnCertificate(asked.certificate, asked.key, "[ca], as a client")
+    for server in (config.remote, config.ca and config.ca.ocsp):
+        if server and server.certificate and server.key:
+            yield OwnCertificate(server.certificate, server.key, "[ca], as a client")
     for upstream in config.upstreams:
         if upstream.tls.certificate and upstream.tls.key:
             by = f"upstream {upstream.name}, as a client"
@@ -95,17 +95,17 @@ def _shown_files(config: Config) -> Iterator[OwnCertificate]:
 
 
 def is_ours(ca: CAConfig, leaf: x509.Certificate) -> bool:
-    """Whether the CA has signed it; AuthorityError if its certificate cannot be read."""
+    """Return whether our CA issued `leaf`. Raises AuthorityError if the CA cannot be read."""
     return any(is_issued(leaf, each) for each in read_certificates(ca.issuing))
 
 
 def next_chain(
     authority: Authority, leaf: x509.Certificate, now: datetime, life_seconds: int | None = None
 ) -> bytes:
-    """PEM of the next certificate after `leaf`, and of the CA; AuthorityError.
+    """Return the PEM of the certificate that renews `leaf`, and of the CA. Raises AuthorityError.
 
-    For a caller that has the key of `leaf`: a certificate that has ended is renewed too. One that
-    names its holder is in the register; a server's is known only by its signature.
+    It also renews an expired certificate, so the caller must have the key of `leaf`. A certificate
+    with a holder is in the register; the CA knows a server's only by its own signature.
     """
     entry = authority.register.find(serial_text(leaf.serial_number))
     if entry is not None and entry.pem == pem(leaf).decode():
@@ -116,24 +116,24 @@ def next_chain(
 
 
 def read_pair(pair: OwnCertificate) -> x509.Certificate:
-    """The leaf, if the key in its file is that of the certificate; AuthorityError."""
+    """Return the leaf certificate. Raises AuthorityError if the key file has another key."""
     leaf = read_certificates(pair.certificate)[0]
     if not _is_same(leaf.public_key(), read_key(pair.key).public_key()):
-        raise AuthorityError(f"{pair.key} is not its key; put back its own")
+        raise AuthorityError(f"{pair.key}: not this certificate's key; put back the right key")
     return leaf
 
 
 def holds_key(path: Path) -> bool:
-    """Whether a certificate's file holds a private key too (PEM of any kind); AuthorityError."""
+    """Return whether a certificate file also has a private key (any PEM). Raises AuthorityError."""
     return b"PRIVATE KEY-----" in read_file(path)
 
 
 def require_no_key(path: Path) -> None:
-    """AuthorityError if the next certificate in the place of this file would destroy a key."""
+    """Raise AuthorityError if the file also has a private key, which a renewal would destroy."""
     if holds_key(path):
         raise AuthorityError(
-            f"{path}: holds a private key too, so it is not replaced; put the key into a file of "
-            "its own, and name that in the configuration"
+            f"{path}: not replaced, because it also has a private key; move the key into its own "
+            "file, and name that file in the configuration"
         )
 
 
@@ -145,29 +145,32 @@ def put(
     *,
     however_long: bool = False,
 ) -> x509.Certificate:
-    """Write the next certificate in the place of the one before; the new leaf. AuthorityError.
+    """Replace the certificate `before` in its file with `chain` (PEM); return the new leaf.
 
-    It must be for the same key, be valid at `now` (seconds since the epoch), and end later, unless
-    a person asked for it or the one before begins in the future. A file that holds a private key
-    stays, and so does one that somebody has changed meanwhile.
+    The new certificate must have the same key, be valid at `now` (seconds since the epoch) and end
+    later. It may end earlier if `however_long` is set, or if `before` begins in the future. Raises
+    AuthorityError, also if the file has a private key or no longer has `before`.
     """
     leaf = x509.load_pem_x509_certificates(chain)[0]
     if not _is_same(leaf.public_key(), before.public_key()):
-        raise AuthorityError(f"{path}: the next certificate is for another key; it is not used")
-    life, was = CertificateLifetime.of(leaf), CertificateLifetime.of(before)
-    if life.is_ahead(now) or now >= life.end:
         raise AuthorityError(
-            f"{path}: the next certificate is not valid now, so it is not used; set the clock of "
-            "this machine, or of the one that has the CA's key"
+            f"{path}: not replaced, because the new certificate is for another key"
         )
-    if not (life.end > was.end or was.is_ahead(now) or however_long):
+    new, old = CertificateLifetime.of(leaf), CertificateLifetime.of(before)
+    if new.is_ahead(now) or now >= new.end:
         raise AuthorityError(
-            f"{path}: the next certificate would end no later than the one before; how long does "
-            "the CA itself live?"
+            f"{path}: not replaced, because the new certificate is not valid now; set the clock "
+            "of this machine, or of the machine that has the CA's key"
         )
-    place = path.resolve()  # a link stays one
+    if not (new.end > old.end or old.is_ahead(now) or however_long):
+        raise AuthorityError(
+            f"{path}: not replaced, because the new certificate would not end later; check when "
+            "the CA's own certificate ends"
+        )
+    # A symbolic link to the file stays a link.
+    place = path.resolve()
     if read_certificates(place)[0] != before:
-        raise AuthorityError(f"{path}: somebody has changed it meanwhile")
+        raise AuthorityError(f"{path}: not replaced, because the file has changed meanwhile")
     require_no_key(place)
     status = place.stat()
     owner = (status.st_uid, status.st_gid) if os.geteuid() == 0 else None

@@ -1,7 +1,8 @@
-"""SQLite as the CA keeps its books: on the disk before it answers, or an AuthorityError.
+"""SQLite files of the CA, whose transactions are durable when they return.
 
-One connection, for one thread at a time, open to several processes at once. Blocks. On a disk that
-is full or read-only the books can still be read, so that what stands in them can be ended.
+Several processes may open a file at once; a connection is for one thread at a time. All methods
+block. If the disk is full or read-only, a file can still be read, so that the CA can still revoke
+and decommission what is in it.
 """
 
 import os
@@ -18,35 +19,38 @@ from crewgate.runtime.durable_files import cause
 
 
 class SQLiteFile:
-    """The file at `path`, made if it is not there; `failed` words what SQLite or the disk says."""
+    """A connection to the file at `path`, which it creates if it is missing.
+
+    `failed` makes an AuthorityError of an error of SQLite or of the disk.
+    """
 
     def __init__(self, path: Path, failed: Callable[[Exception], AuthorityError]) -> None:
         self.path = path
         self._failed = failed
-        self._is_for_reading = False
+        self._is_read_only = False
         try:
             self._connection = self._open()
         except (sqlite3.Error, OSError) as error:
-            found = self._open_for_reading()
+            found = self._open_read_only()
             if found is None:
                 raise failed(error) from error
-            self._connection, self._is_for_reading = found, True
+            self._connection, self._is_read_only = found, True
 
     def __repr__(self) -> str:
-        return f"<Database {self.path}>"
+        return f"<SQLiteFile {self.path}>"
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the connection."""
         self._connection.close()
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """What one statement finds or returns, within a transaction or by itself."""
+        """Return the rows of a statement, in or outside a transaction. Raises AuthorityError."""
         with self.asking() as connection:
             return connection.execute(statement, values).fetchall()
 
     @contextmanager
     def asking(self) -> Iterator[sqlite3.Connection]:
-        """The connection, to read or to do one thing; AuthorityError."""
+        """Lend the connection; an error of SQLite becomes an AuthorityError."""
         try:
             yield self._connection
         except sqlite3.Error as error:
@@ -63,10 +67,10 @@ class SQLiteFile:
             raise
         return connection
 
-    def _open_for_reading(self) -> sqlite3.Connection | None:
-        """The file as it is, where the disk has no room for the files that SQLite needs beside it.
+    def _open_read_only(self) -> sqlite3.Connection | None:
+        """Open the file read-only, for a disk that cannot take SQLite's additional files.
 
-        Not if its log has content, which may be more than the file says.
+        Returns None if the write-ahead log has content, which this way of opening would ignore.
         """
         log = self.path.with_name(f"{self.path.name}-wal")
         try:
@@ -92,18 +96,18 @@ class SQLiteFile:
         )
 
     def _repair(self) -> None:
-        """Open for writing what was for reading alone; AuthorityError while that cannot be."""
+        """Replace the read-only connection. Raises AuthorityError if writing still fails."""
         try:
             connection = self._open()
         except (sqlite3.Error, OSError) as error:
             raise self._failed(error) from error
         self._connection.close()
-        self._connection, self._is_for_reading = connection, False
+        self._connection, self._is_read_only = connection, False
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it, on the disk, or nothing; AuthorityError."""
-        if self._is_for_reading:
+        """Run a transaction: all of it is on the disk, or nothing. Raises AuthorityError."""
+        if self._is_read_only:
             self._repair()
         with self.asking() as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -111,31 +115,36 @@ class SQLiteFile:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                if connection.in_transaction:  # SQLite may have rolled back, of a full disk
+                # On a full disk SQLite may have rolled back already.
+                if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
 
 
 def remedy_of(error: Exception) -> str:
-    """What SQLite or the disk says, and what to do about it."""
+    """Return the message of SQLite or of the disk, with what to do about it."""
     if isinstance(error, OSError):
         return cause(error)
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
+    # The low byte of an extended code is the primary code.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return f"{error}; make room there (`df` and `df -i` show what is left)"
     if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
         return (
-            f"{error}; see that its disk is mounted, writable and not full, and that its folder "
-            f"belongs to user {os.geteuid()}"
+            f"{error}; check that its disk is mounted, writable and not full, and that user "
+            f"{os.geteuid()} owns its folder"
         )
-    return f"{error}; it belongs to the user who runs the control process"
+    return f"{error}; it must belong to the user that runs the control process"
 
 
 class CAStore(ABC):
-    """One of the CA's books in the file at `path`; a kind says what stands in it. For a `with`."""
+    """The base of the CA's databases, one file each. Use one in a `with`.
+
+    A subclass creates its tables and words its errors.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Open it and make it ready; AuthorityError, and then the file is let go."""
+        """Open and prepare the file. If that fails, close it and raise AuthorityError."""
         self.path = path
         self._database = SQLiteFile(path, self._failed)
         try:
@@ -159,8 +168,8 @@ class CAStore(ABC):
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Make what is not there yet; AuthorityError for what cannot be read."""
+        """Create missing tables. Raises AuthorityError for a file of another version."""
 
     @abstractmethod
     def _failed(self, error: Exception) -> AuthorityError:
-        """In words: which file, and whose it must be."""
+        """Return an error that names the file and says what to do."""

@@ -1,8 +1,8 @@
-"""Revocations and ends that the CA's books have not taken: the disk is full, read-only or gone.
+"""Holds revocations and decommissions that the CA's disk does not take: full, read-only or gone.
 
-They hold in this process from the moment they are asked for, and are written once the disk takes
-them. All connections of a process to one register share them. A process that is to start with what
-the one before held keeps them in another file too (`keep_in`).
+They are in force in this process at once, and the CA's files get them as soon as the disk takes
+them. All connections of a process to one register share them. With `keep_in`, a process also keeps
+them in a reserved file, from which the next process loads them.
 """
 
 import threading
@@ -18,11 +18,11 @@ from crewgate.runtime.reserved_file import ReservedFile
 
 _LOCK = threading.Lock()
 _BY_PATH: dict[Path, "UnrecordedRevocations"] = {}
-_BEFORE = "the process before could not write them"
+_PREVIOUS = "the previous process could not write them"
 
 
 class UnrecordedRevocation(msgspec.Struct, frozen=True):
-    """When (whole seconds since the epoch) and why; whether the gateway has been told."""
+    """A revocation at `when` (seconds since the epoch); `announced`: the agent has applied it."""
 
     when: int
     reason: str
@@ -30,38 +30,40 @@ class UnrecordedRevocation(msgspec.Struct, frozen=True):
 
 
 class UnrecordedState(msgspec.Struct, frozen=True):
-    """What the next process needs."""
+    """The content of the reserved file: what the next process loads."""
 
     revoked: dict[str, UnrecordedRevocation]
     ends: list[DecommissionIntent]
 
 
 class UnrecordedRevocations:
-    """Of the register at one path: certificates by serial, and ends of orchestrators.
+    """The unwritten revocations (by serial) and decommissions of the register at one path.
 
-    `told` has the serials that the gateway knows of, though the register could not be told so, and
-    `propagated_runs` the same of steps in the end of a life (`lifecycle/decommission`). `own` has
-    the serials that this process has revoked and the gateway has not heard of, `own_lives` the
-    numbers of the lives whose end this process has begun: no other process is about to complete
-    those.
+    `crl_number` is the last CRL number, if the register could not store it. `propagated` has the
+    serials of revocations that the agent has applied, but that the register does not show as
+    announced; `propagated_runs` has the same for steps of decommissions (`lifecycle/decommission`).
+    Only this process completes what it started itself: `own` has the serials that it revoked and
+    the agent has not applied, and `own_runs` the numbers of the runs that it is ending.
     """
 
     def __init__(self) -> None:
-        self.crl_number = 0  # of the last list, if the register could not keep it
+        self.crl_number = 0
         self.propagated: set[str] = set()
         self.propagated_runs: set[tuple[int, str, Sequence[str]]] = set()
         self.own: set[str] = set()
         self.own_runs: set[int] = set()
-        self._why = ""
+        self._reason = ""
         self._revoked: dict[str, UnrecordedRevocation] = {}
         self._ends: dict[tuple[str, str], DecommissionIntent] = {}
-        self._told_ends: dict[tuple[str, str], int] = {}  # that the gateway knows of: since when
+        # The decommissions that the agent has applied, with their `since`.
+        self._propagated_ends: dict[tuple[str, str], int] = {}
         self._file: ReservedFile | None = None
-        self._unkept = ""
+        self._save_error = ""
         self._saving = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<Unwritten {len(self._revoked)} {len(self._ends)} {self.unwritten_reason!r}>"
+        held = f"{len(self._revoked)} revoked, {len(self._ends)} decommissions"
+        return f"<UnrecordedRevocations {held} {self.unwritten_reason!r}>"
 
     def __bool__(self) -> bool:
         return bool(self._revoked or self._ends)
@@ -71,27 +73,26 @@ class UnrecordedRevocations:
 
     @property
     def unwritten_reason(self) -> str:
-        """Why the books do not take them, and whether a restart would forget them; "" if none."""
+        """Why the disk does not take them, and whether a restart would lose them; "" if none."""
         if not self:
             return ""
-        lost = f"; a restart before that forgets them: {self._unkept}" if self._unkept else ""
-        return f"{self._why}{lost}"
-
-    # Certificates.
+        if not self._save_error:
+            return self._reason
+        return f"{self._reason}; a restart before that would lose them: {self._save_error}"
 
     def get(self, serial: str) -> UnrecordedRevocation | None:
-        """What is to be written of a certificate."""
+        """Return the unwritten revocation of a certificate, if there is one."""
         return self._revoked.get(serial)
 
     def items(self) -> list[tuple[str, UnrecordedRevocation]]:
-        """All, as they are now."""
+        """Return a copy of all unwritten revocations, by serial."""
         with _LOCK:
             return list(self._revoked.items())
 
     def take(self, serials: Iterable[str], when: int, reason: str, trouble: str) -> None:
-        """Hold these, which the register refused."""
+        """Hold revocations that the register could not store; `trouble` says why."""
         with _LOCK:
-            self._why = trouble
+            self._reason = trouble
             new = {
                 each: UnrecordedRevocation(when, reason)
                 for each in serials
@@ -102,7 +103,7 @@ class UnrecordedRevocations:
             self.save()
 
     def announced(self, serials: Iterable[str]) -> None:
-        """The gateway knows of these."""
+        """Note that the agent has applied these revocations."""
         with _LOCK:
             for serial in serials:
                 found = self._revoked.get(serial)
@@ -110,57 +111,56 @@ class UnrecordedRevocations:
                     self._revoked[serial] = msgspec.structs.replace(found, announced=True)
 
     def written(self, serials: Iterable[str]) -> None:
-        """The register has these."""
+        """Drop revocations that the register has stored."""
         with _LOCK:
             for serial in serials:
                 self._revoked.pop(serial, None)
         self.save()
 
-    # Ends of orchestrators.
-
     def hold(self, intent: DecommissionIntent, trouble: str) -> None:
-        """Hold the end of an orchestrator, which the disk refused."""
+        """Hold a decommission that the disk could not store; `trouble` says why."""
         with _LOCK:
-            self._why = trouble
-            is_new = self._ends.get(_whose(intent)) != intent
-            self._ends[_whose(intent)] = intent
+            self._reason = trouble
+            is_new = self._ends.get(_holder(intent)) != intent
+            self._ends[_holder(intent)] = intent
         if is_new:
             self.save()
 
     def let_go(self, intent: DecommissionIntent) -> None:
-        """The disk has this one."""
+        """Drop a decommission that the disk has stored."""
         with _LOCK:
-            is_held = self._ends.get(_whose(intent)) == intent
+            is_held = self._ends.get(_holder(intent)) == intent
             if is_held:
-                del self._ends[_whose(intent)]
+                del self._ends[_holder(intent)]
         if is_held:
             self.save()
 
     def ends(self) -> list[DecommissionIntent]:
-        """Those that are held."""
+        """Return the unwritten decommissions."""
         with _LOCK:
             return [*self._ends.values()]
 
     def is_ending(self, crew: str, name: str) -> bool:
-        """Whether the end of that orchestrator is held."""
+        """Return whether an unwritten decommission is of that orchestrator."""
         return (crew, name) in self._ends
 
     def is_propagated(self, intent: DecommissionIntent) -> bool:
-        """Whether the gateway knows of this end, wherever that is written."""
-        return self._told_ends.get(_whose(intent)) == intent.since
+        """Return whether the agent has applied a decommission, written or not."""
+        return self._propagated_ends.get(_holder(intent)) == intent.since
 
     def mark_propagated(self, intent: DecommissionIntent) -> None:
-        """The gateway knows."""
-        self._told_ends[_whose(intent)] = intent.since
+        """Note that the agent has applied a decommission."""
+        self._propagated_ends[_holder(intent)] = intent.since
 
     def forget_propagated(self, intent: DecommissionIntent) -> None:
-        """This end is complete, or asked for anew."""
-        self._told_ends.pop(_whose(intent), None)
-
-    # For the next process.
+        """Forget `mark_propagated`: the decommission is complete, or was requested again."""
+        self._propagated_ends.pop(_holder(intent), None)
 
     def keep_in(self, file: ReservedFile) -> None:
-        """Take up what the process before kept there, and keep it there too; AuthorityError."""
+        """Load what the previous process left in `file`, and save into it from now on.
+
+        Raises AuthorityError if the file cannot be read.
+        """
         if self._file is not None and self._file.path == file.path:
             return
         try:
@@ -172,74 +172,75 @@ class UnrecordedRevocations:
             )
         except OSError as error:
             raise AuthorityError(describe(error, file.path)) from error
-        except ValueError as error:  # also msgspec's
+        # msgspec's errors are ValueErrors too.
+        except ValueError as error:
             raise AuthorityError(
-                f"{file.path}: the revocations that the CA's disk did not take cannot be read "
-                f"({error}); remove the file, and revoke again what you revoked meanwhile"
+                f"{file.path}: cannot read the revocations that the CA's disk did not take "
+                f"({error}); remove the file, and repeat the revocations since the disk failed"
             ) from error
         self._file = file
-        self._add(kept, _BEFORE)
+        self._add(kept, _PREVIOUS)
         try:
             is_new = file.reserve()
         except OSError as error:
-            self._unkept = describe(error, file.path)
+            self._save_error = describe(error, file.path)
         else:
             if self and is_new:
                 self.save()
 
     def hand_to(self, other: "UnrecordedRevocations") -> None:
-        """Have another one hold this too, whose register has taken the place of this one's."""
+        """Copy everything to `other`, whose register has replaced this one's."""
         if other is not self:
-            other.receive(self._kept(), self._why, self._told_ends, self._file)
+            other.receive(self._state(), self._reason, self._propagated_ends, self._file)
 
     def receive(
         self,
         kept: UnrecordedState,
-        why: str,
-        told_ends: Mapping[tuple[str, str], int],
+        reason: str,
+        propagated_ends: Mapping[tuple[str, str], int],
         file: ReservedFile | None,
     ) -> None:
-        """Hold what another one held, and keep it in that one's file from now on."""
-        self._add(kept, why)
-        self._told_ends |= told_ends
+        """Add what another object held, and save into its file from now on."""
+        self._add(kept, reason)
+        self._propagated_ends |= propagated_ends
         self._file = file
         self.save()
 
     def save(self) -> None:
-        """Have the other file know; `trouble` says so if it does not."""
+        """Write the state into the file; if that fails, `unwritten_reason` says so."""
         if self._file is None:
             return
         with self._saving:
             try:
-                self._file.write(msgspec.msgpack.encode(self._kept()))
+                self._file.write(msgspec.msgpack.encode(self._state()))
             except OSError as error:
-                self._unkept = describe(error, self._file.path)
+                self._save_error = describe(error, self._file.path)
             else:
-                self._unkept = ""
+                self._save_error = ""
 
     def save_again(self) -> None:
-        """The same if that failed the last time."""
-        if self and self._unkept:
+        """Write the state again if the last `save` failed."""
+        if self and self._save_error:
             self.save()
 
-    def _kept(self) -> UnrecordedState:
+    def _state(self) -> UnrecordedState:
         with _LOCK:
             return UnrecordedState(dict(self._revoked), [*self._ends.values()])
 
-    def _add(self, kept: UnrecordedState, why: str) -> None:
+    def _add(self, kept: UnrecordedState, reason: str) -> None:
         if not kept.revoked and not kept.ends:
             return
         with _LOCK:
-            self._why = self._why if self else why
+            self._reason = self._reason if self else reason
             self._revoked = kept.revoked | self._revoked
-            self._ends = {_whose(intent): intent for intent in kept.ends} | self._ends
+            self._ends = {_holder(intent): intent for intent in kept.ends} | self._ends
 
 
 def unwritten_of(path: Path) -> UnrecordedRevocations:
-    """Of the register at `path`, in this process."""
+    """Return the object of this process for the register at `path`."""
     with _LOCK:
         return _BY_PATH.setdefault(path.absolute(), UnrecordedRevocations())
 
 
-def _whose(intent: DecommissionIntent) -> tuple[str, str]:
+def _holder(intent: DecommissionIntent) -> tuple[str, str]:
     return intent.crew, intent.name

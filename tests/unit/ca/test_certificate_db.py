@@ -1,4 +1,4 @@
-"""The issuance database: durable, one for several processes, and true after any kill."""
+"""The register of certificates: durable, one for several processes, and true after any kill."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def test_nobody_makes_one_in_passing(tmp_path: Path) -> None:
     """In an empty one nothing is revoked; whoever asks or begins a life is told to put it back."""
     path = tmp_path / "issued.sqlite"
     for use in (CertificateDB, RunStore):
-        with pytest.raises(AuthorityError, match=r"issued\.sqlite: the register is not there"):
+        with pytest.raises(AuthorityError, match=r"issued\.sqlite: the CA's register is missing"):
             use(path)
     assert list(tmp_path.iterdir()) == []
 
@@ -48,7 +48,7 @@ def test_a_compromised_key_s_whole_life_is_revoked(path: Path) -> None:
         for each in (entry(1), entry(2), entry(3), others):
             register.add(each)
         register.revoke(["02"], "superseded", NOW)
-        done = register.revoke(["01"], "keyCompromise", NOW + 1, lives=True)
+        done = register.revoke(["01"], "keyCompromise", NOW + 1, whole_instances=True)
         assert {each.serial for each in done} == {"01", "03"}
         assert register.find("04") == others
         assert [each.reason for each in register.all()][:3] == [
@@ -91,7 +91,7 @@ def test_a_serial_is_used_once(path: Path) -> None:
     """A second one is an error, and the first stays."""
     with CertificateDB(path) as register:
         register.add(entry(1))
-        with pytest.raises(AuthorityError, match="no certificate is signed"):
+        with pytest.raises(AuthorityError, match="no certificate is issued to this holder"):
             register.add(entry(1, "mallory"))
         assert [each.name for each in register.all()] == ["bd-1"]
 
@@ -186,7 +186,7 @@ def test_what_is_no_database_is_said(tmp_path: Path, what: str) -> None:
         path.write_bytes(b"nonsense" * 500)
     else:
         path = tmp_path / "nowhere" / "x"
-    with pytest.raises(AuthorityError, match="issuance database cannot be used"):
+    with pytest.raises(AuthorityError, match="the CA's register cannot be used"):
         CertificateDB(path, is_new=True)
 
 

@@ -40,7 +40,7 @@ def test_what_nobody_wrote_is_told_and_kept(tmp_path: Path) -> None:
     (tmp_path / "ending" / "bd+bd-1.json").write_text("{}")
     found = intents.open()
     assert next(found) == other
-    with pytest.raises(AuthorityError, match=r"bd\+bd-1.json: not an intent"):
+    with pytest.raises(AuthorityError, match=r"bd\+bd-1.json: not a decommission intent"):
         next(found)
 
 

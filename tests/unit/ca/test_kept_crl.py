@@ -118,9 +118,9 @@ def test_what_the_ca_has_not_signed_is_none(sites: Sites, what: str) -> None:
 def test_a_list_of_a_time_to_come_or_that_is_over_is_not_taken(sites: Sites) -> None:
     """It would have this machine refuse everybody."""
     assert sites.kept.take(sites.signed(7))
-    with pytest.raises(AuthorityError, match="to come"):
+    with pytest.raises(AuthorityError, match="from the future"):
         sites.kept.take(sites.signed(8, at=NOW + timedelta(hours=1)))
-    with pytest.raises(AuthorityError, match="is over"):
+    with pytest.raises(AuthorityError, match="has expired"):
         sites.kept.take(sites.signed(9, at=NOW - timedelta(days=2)))
     assert sites.number == 7
 
@@ -133,7 +133,7 @@ def test_the_issuing_ca_is_found_in_the_machines_own_chain(sites: Sites, tmp_pat
     )
     sites.kept.ca.issuing.unlink()
     assert authorities(sites.kept.ca) == []
-    with pytest.raises(AuthorityError, match="has not signed"):
+    with pytest.raises(AuthorityError, match="not signed by this CA"):
         sites.kept.take(sites.signed(7))
     kept = CachedCRL(sites.kept.ca, tmp_path / "state", [chain], NOW.timestamp)
     assert kept.take(sites.signed(7))

@@ -40,7 +40,7 @@ def test_what_stands_there_is_replaced_only_where_it_is_said(tmp_path: Path) -> 
     path, other = tmp_path / "x", tmp_path / "other"
     other.write_bytes(b"other")
     path.symlink_to(other)
-    with pytest.raises(AuthorityError, match="stands there already"):
+    with pytest.raises(AuthorityError, match="the file exists already"):
         write_file(path, b"new", PUBLIC)
     assert other.read_bytes() == b"other"
     write_file(path, b"new", PUBLIC, replace=True)
@@ -66,9 +66,9 @@ def test_a_key_comes_back_with_its_passphrase(tmp_path: Path, passphrase: bytes 
 @pytest.mark.parametrize(
     ("made", "given", "says"),
     [
-        (b"xyzzy", None, "is encrypted; give its passphrase"),
-        (None, b"abraxas", "has no passphrase"),
-        (b"xyzzy", b"plugh", "another passphrase"),
+        (b"xyzzy", None, "is encrypted, but there is no passphrase"),
+        (None, b"abraxas", "is not encrypted, but there is a passphrase"),
+        (b"xyzzy", b"plugh", "the passphrase is wrong"),
     ],
 )
 def test_a_wrong_passphrase_is_said(
@@ -102,13 +102,13 @@ def test_other_keys_are_refused(tmp_path: Path) -> None:
             serialization.NoEncryption(),
         )
         write_file(tmp_path / f"{number}", data, PRIVATE)
-        with pytest.raises(AuthorityError, match="not an ECDSA key of curve P-256"):
+        with pytest.raises(AuthorityError, match="not an ECDSA key on curve P-256"):
             read_key(tmp_path / f"{number}")
     write_file(tmp_path / "nonsense", b"nonsense", PRIVATE)
-    with pytest.raises(AuthorityError, match="not a private key of PEM"):
+    with pytest.raises(AuthorityError, match="not a private key in PEM"):
         read_key(tmp_path / "nonsense")
     write_file(tmp_path / "large", bytes(limits.key_file_bytes_max + 1), PRIVATE)
-    with pytest.raises(AuthorityError, match="which no private key has"):
+    with pytest.raises(AuthorityError, match="so it is not a private key"):
         read_key(tmp_path / "large")
     with pytest.raises(AuthorityError, match="cannot be read"):
         read_key(tmp_path / "missing")
@@ -117,7 +117,7 @@ def test_other_keys_are_refused(tmp_path: Path) -> None:
 def test_what_is_no_certificate_is_said(tmp_path: Path) -> None:
     """An empty file, nonsense, a folder."""
     (tmp_path / "x").write_bytes(b"")
-    with pytest.raises(AuthorityError, match="not a certificate of PEM"):
+    with pytest.raises(AuthorityError, match="not a certificate in PEM"):
         read_certificates(tmp_path / "x")
     assert read_file(tmp_path / "x") == b""
     with pytest.raises(AuthorityError, match="cannot be read"):

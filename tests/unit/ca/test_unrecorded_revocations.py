@@ -76,7 +76,7 @@ def test_on_a_full_disk_revocations_are_in_force_and_written_when_there_is_room(
     said = json.loads(answer.stdout)
     one, three = serial_text(1), serial_text(3)
     assert (said["one"], said["holder"]) == ([one], [three])
-    assert "issued.sqlite: the issuance database cannot be used" in said["trouble"]
+    assert "issued.sqlite: the CA's register cannot be used" in said["trouble"]
     assert "a restart" not in said["trouble"]
     assert said["kept"] == [one, three]
     assert said["status"] == said["on disk"] == ["revoked", "valid", "revoked"]
@@ -97,7 +97,7 @@ def test_what_was_not_written_is_not_renewed_and_not_revoked_twice(
         with full_books(monkeypatch):
             register.revoke([serial_text(1)], "superseded", NOW)
             assert register.revoke([serial_text(1)], "unspecified", NOW + 1) == []
-        with pytest.raises(AuthorityError, match="is revoked, so nothing comes after it"):
+        with pytest.raises(AuthorityError, match="is revoked and cannot be renewed"):
             register.add(entry(2), after=serial_text(1))
         assert register.of("bd", "bd-1", NOW) == []
         register.flush()

@@ -239,7 +239,7 @@ def test_who_runs_under_that_name_gets_no_next_certificate(
         (life,) = lives.open()
         assert (life.label, life.state) == ("bd/bd-1", RunState.ENDING)
         with pytest.raises(
-            AuthorityError, match=r"no certificate is signed: its \w+ (is being|has been) ended"
+            AuthorityError, match=r"no certificate is issued .*: its \w+ (is being|has been) ended"
         ):
             first(desk, BD)
         desk.revoke_orchestrator("bd", "bd-2", "keyCompromise")
@@ -359,8 +359,8 @@ def test_a_server_s_certificate_is_renewed_for_who_has_its_key(desk: CAService) 
     [
         ("another key", "for another key"),
         ("over", "has ended"),
-        ("another CA", "not of this CA"),
-        ("an orchestrator", "not a certificate of a server alone"),
+        ("another CA", "another CA issued certificate"),
+        ("an orchestrator", "it is not a plain server certificate"),
         ("nonsense", "not a certificate of PEM"),
     ],
 )

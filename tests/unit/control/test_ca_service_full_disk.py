@@ -154,7 +154,7 @@ def test_a_restart_that_would_forget_says_so(
     (config.state / "unwritten").mkdir()
     with full_books(monkeypatch):
         answer = desk.revoke_certificate(entry.serial, "superseded")
-        assert "a restart before that forgets them" in answer.unwritten
+        assert "a restart before that would lose them" in answer.unwritten
         (config.state / "unwritten").rmdir()
         desk.complete()
         assert "forgets" not in desk.unwritten_reason
@@ -164,7 +164,7 @@ def test_a_restart_that_would_forget_says_so(
 def test_a_damaged_file_of_the_process_before_is_no_empty_one(config: Config) -> None:
     """A certificate that was ended could be renewed: the CA does not work before a person looks."""
     (config.state / "unwritten").write_bytes(b"x" * 4096)
-    with pytest.raises(AuthorityError, match="remove the file, and revoke again"):
+    with pytest.raises(AuthorityError, match="remove the file, and repeat the revocations"):
         opened(config)
 
 

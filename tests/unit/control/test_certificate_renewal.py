@@ -236,7 +236,7 @@ def test_a_key_that_is_another_ones_keeps_the_certificate(watched: Watched) -> N
     before = watched.dies_at("gateway.pem")
     watched.at(397 - 20)
     assert watched.dies_at("gateway.pem") == before
-    assert "put back its own" in next(iter(watched.wrong.values()))
+    assert "not this certificate's key" in next(iter(watched.wrong.values()))
 
 
 def test_a_link_stays_one_and_the_mode_what_it_was(watched: Watched) -> None:
@@ -274,7 +274,7 @@ def test_a_key_in_the_same_file_is_never_destroyed(watched: Watched, *, is_link:
     assert watched.states[name] is HealthState.DEGRADED
     with Authority(watched.signer.ca) as authority:
         chain = next_chain(authority, leaf, datetime.fromtimestamp(watched.signer.now, UTC))
-    with pytest.raises(AuthorityError, match="holds a private key too, so it is not replaced"):
+    with pytest.raises(AuthorityError, match="not replaced, because it also has a private key"):
         put(both, leaf, chain, watched.signer.now, however_long=True)
     assert both.read_bytes() == data
 

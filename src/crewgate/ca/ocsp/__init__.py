@@ -1,5 +1,5 @@
 """OCSP (RFC 6960): the responder of the CA, and the client that listeners use.
 
-`client` caches answers and asks again before they end. `verify` accepts an answer only if the
-issuer of the certificate, or a responder that it has delegated, has signed it.
+`client` sends requests and caches responses. `verify` accepts a response only if the issuer of the
+certificate, or a responder that the issuer has delegated, signed it. `transport` posts requests.
 """

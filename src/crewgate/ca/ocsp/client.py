@@ -1,8 +1,9 @@
-"""Asks a certificate's issuer for its status, at once and once: deadline, cache, joint queries.
+"""Gets the status of certificates from their issuer's OCSP responder, with a deadline and a cache.
 
-What is remembered of an answer ends with it, after a bound of its own, or when the certificate is
-revoked on this machine, whichever comes first. Knows no transport and no policy: how a request
-travels is handed over, and what an `UndeterminedStatus` means is for whoever asks to decide.
+Concurrent checks of one certificate share one request. A cached status ends when the response
+expires, after `limits.ocsp_cached_seconds_max`, or when this machine revokes the certificate,
+whichever is first. The caller supplies the transport, and decides what an `UndeterminedStatus`
+means.
 """
 
 import secrets
@@ -25,35 +26,41 @@ from crewgate.core.x509.certificate_status import (
 from crewgate.errors import ResponderError
 
 Fetch = Callable[[bytes], Awaitable[bytes]]
-_LATE = UndeterminedStatus(
-    UndeterminedReason.TIMEOUT, f"no answer within {limits.ocsp_seconds_max:g} s"
+_TIMED_OUT = UndeterminedStatus(
+    UndeterminedReason.TIMEOUT, f"no response within {limits.ocsp_seconds_max:g} s"
 )
 
 
-class _Remembered(msgspec.Struct, frozen=True):
+class _Cached(msgspec.Struct, frozen=True):
+    """A cached status; it ends at `expires` (Trio's clock) or `until` (wall clock), if earlier."""
+
     certificate: bytes
     status: CertificateStatus
-    expires: float  # on Trio's clock
-    until: float  # on the wall clock
+    expires: float
+    until: float
 
 
 class _Query:
-    """A question under way; `status` is its answer, None as long as there is none."""
+    """A request in progress. `status` is its result: None until then, or if it was cancelled.
 
-    __slots__ = ("certificate", "done", "is_void", "status")
+    `is_stale`: this machine has revoked the certificate since, so the result is not cached.
+    """
+
+    __slots__ = ("certificate", "done", "is_stale", "status")
 
     def __init__(self, certificate: bytes) -> None:
         self.certificate = certificate
         self.done = trio.Event()
         self.status: CertificateStatus | None = None
-        self.is_void = False  # the certificate was revoked here meanwhile
+        self.is_stale = False
 
 
 class OCSPClient:
-    """Certificates of one issuer, and the responder that `fetch` reaches.
+    """Checks certificates of one issuer with the responder that `fetch` reaches.
 
-    `fetch` takes DER of a request and returns that of a response, or raises ResponderError. A
-    response without our nonce passes where `is_authentic`: the way there says who answers.
+    `fetch` takes a request and returns the response, both DER, or raises ResponderError. If
+    `is_authentic` is set, the transport authenticates the responder, so a response may lack the
+    nonce.
     """
 
     def __init__(
@@ -68,63 +75,61 @@ class OCSPClient:
         self._fetch = fetch
         self._is_authentic = is_authentic
         self._wall = wall
-        self._turns = trio.CapacityLimiter(limits.ocsp_queries_max)
+        self._limiter = trio.CapacityLimiter(limits.ocsp_queries_max)
         self._queries: dict[bytes, _Query] = {}
-        self._remembered: dict[bytes, _Remembered] = {}
+        self._cached: dict[bytes, _Cached] = {}
 
     def __repr__(self) -> str:
-        return f"<OCSPClient {len(self._remembered)} remembered, {len(self._queries)} asked>"
+        return f"<OCSPClient {len(self._cached)} cached, {len(self._queries)} in progress>"
 
     async def check(
         self, key: bytes, certificate: bytes, staple: bytes | None = None
     ) -> CertificateStatus:
-        """The status of `certificate` (DER, as a handshake has proved it).
+        """Return the status of `certificate` (DER, whose key a TLS handshake has proved).
 
-        `key` is its name in the table, by which it can be forgotten. A staple that settles the
-        matter saves the question; one that does not is as none. Waits `limits.ocsp_seconds_max` at
-        most.
+        `key` is its table key, for `forget`. A stapled response that determines the status saves
+        the request; any other staple is ignored. Waits at most `limits.ocsp_seconds_max`.
         """
-        found = self._recall(key, certificate)
-        if staple is not None and (found is None or isinstance(found, UndeterminedStatus)):
-            status = self._judge_staple(certificate, staple)
+        cached = self._find(key, certificate)
+        if staple is not None and (cached is None or isinstance(cached, UndeterminedStatus)):
+            status = self._verify_staple(certificate, staple)
             if not isinstance(status, UndeterminedStatus):
-                self._remember(key, certificate, status)
+                self._store(key, certificate, status)
                 return status
-        return await self._ask_jointly(key, certificate) if found is None else found
+        return await self._share_query(key, certificate) if cached is None else cached
 
     def forget(self, keys: Iterable[bytes]) -> None:
-        """Forget certificates at once; answers that are under way are not remembered either."""
+        """Drop cached statuses; the results of requests in progress are not cached either."""
         for key in keys:
-            self._remembered.pop(key, None)
+            self._cached.pop(key, None)
             query = self._queries.pop(key, None)
             if query is not None:
-                query.is_void = True
+                query.is_stale = True
 
-    def _recall(self, key: bytes, certificate: bytes) -> CertificateStatus | None:
-        found = self._remembered.get(key)
+    def _find(self, key: bytes, certificate: bytes) -> CertificateStatus | None:
+        found = self._cached.get(key)
         if found is None:
             return None
         if trio.current_time() >= found.expires or self._wall() >= found.until:
-            del self._remembered[key]
+            del self._cached[key]
             return None
         return found.status if found.certificate == certificate else None
 
-    def _remember(self, key: bytes, certificate: bytes, status: CertificateStatus) -> None:
-        """Keep a status for as long as it is good, one that settles nothing for a moment."""
+    def _store(self, key: bytes, certificate: bytes, status: CertificateStatus) -> None:
+        """Cache a status until the response expires; an undetermined one only for a moment."""
         now, left = self._wall(), limits.ocsp_doubt_seconds
         if isinstance(status, GoodStatus | RevokedStatus):
             left = min(status.until - now, limits.ocsp_cached_seconds_max)
-        self._remembered.pop(key, None)
+        self._cached.pop(key, None)
         if left <= 0:
             return
-        if len(self._remembered) >= limits.ocsp_cached_max:
-            del self._remembered[next(iter(self._remembered))]  # the one that was asked first
-        self._remembered[key] = _Remembered(
-            certificate, status, trio.current_time() + left, now + left
-        )
+        if len(self._cached) >= limits.ocsp_cached_max:
+            # The first key of a dict is the oldest one.
+            del self._cached[next(iter(self._cached))]
+        self._cached[key] = _Cached(certificate, status, trio.current_time() + left, now + left)
 
-    async def _ask_jointly(self, key: bytes, certificate: bytes) -> CertificateStatus:
-        """Ask, or wait for whoever is asking already; if they are cancelled, ask in their place."""
+    async def _share_query(self, key: bytes, certificate: bytes) -> CertificateStatus:
+        """Wait for a request in progress, or send one; if the other is cancelled, send our own."""
         deadline = trio.current_time() + limits.ocsp_seconds_max
         while True:
             query = self._queries.get(key)
@@ -135,39 +140,39 @@ class OCSPClient:
             if query.status is not None:
                 return query.status
             if trio.current_time() >= deadline:
-                return _LATE
+                return _TIMED_OUT
 
     async def _lead(self, key: bytes, query: _Query, deadline: float) -> CertificateStatus:
-        """Ask for all; a query that is cancelled from outside leaves without an answer."""
+        """Send the request for all that wait; if this task is cancelled, they get no status."""
         self._queries[key] = query
-        status: CertificateStatus = _LATE
+        status: CertificateStatus = _TIMED_OUT
         try:
             with trio.move_on_at(deadline):
-                status = await self._ask(query.certificate)
+                status = await self._request(query.certificate)
             query.status = status
-            if not query.is_void:
-                self._remember(key, query.certificate, status)
+            if not query.is_stale:
+                self._store(key, query.certificate, status)
             return status
         finally:
             if self._queries.get(key) is query:
                 del self._queries[key]
             query.done.set()
 
-    async def _ask(self, certificate: bytes) -> CertificateStatus:
+    async def _request(self, certificate: bytes) -> CertificateStatus:
         leaf = self._read(certificate)
         if isinstance(leaf, UndeterminedStatus):
             return leaf
         nonce = secrets.token_bytes(limits.ocsp_nonce_bytes)
         try:
-            async with self._turns:
+            async with self._limiter:
                 response = await self._fetch(self._issuer.request(leaf, nonce))
         except ResponderError as error:
             return UndeterminedStatus(UndeterminedReason.UNREACHABLE, str(error))
-        asking = ExpectedResponse(leaf, self._wall(), nonce, self._is_authentic)
-        return verify(response, self._issuer, asking)
+        expected = ExpectedResponse(leaf, self._wall(), nonce, self._is_authentic)
+        return verify(response, self._issuer, expected)
 
-    def _judge_staple(self, certificate: bytes, staple: bytes) -> CertificateStatus:
-        """It was not asked for, so it has no nonce of ours."""
+    def _verify_staple(self, certificate: bytes, staple: bytes) -> CertificateStatus:
+        """Verify a stapled response, which has no nonce, since there was no request."""
         leaf = self._read(certificate)
         if isinstance(leaf, UndeterminedStatus):
             return leaf

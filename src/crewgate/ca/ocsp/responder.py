@@ -1,13 +1,14 @@
-"""The OCSP responder (RFC 6960): answers from the register, signed by a delegate of the issuer.
+"""The OCSP responder (RFC 6960): answers from the CA's register, signed with a delegate's key.
 
-Knows no HTTP: bytes in, bytes out. The delegate's key lives in this process alone and its
-certificate is made anew long before it ends, so that the issuing key signs a few times a month and
-not at every question. Of a certificate that the register does not have it says `unknown`, whoever
-is said to have issued it. Blocks, for a look into SQLite; a response takes a tenth of a
-millisecond.
+It turns request bytes into response bytes; HTTP is elsewhere. Only this process has the delegate's
+key, and it renews the delegate's certificate long before that ends. So the issuing key signs a few
+times a month, not for each request. For a certificate that is not in the register the answer is
+`unknown`, whatever issuer the request names. It blocks for a query of SQLite; a response takes a
+tenth of a millisecond.
 
-A request asks about one certificate (RFC 5019, section 2.1.1). The responder does not read who
-asks, a request's signature, or extensions of the single question: it answers everybody alike.
+A request asks about one certificate (RFC 5019, section 2.1.1). The responder answers every
+requestor in the same way: it ignores the requestor's name, the signature and the extensions of the
+single request.
 """
 
 import base64
@@ -32,16 +33,16 @@ _log = logging.getLogger(__name__)
 
 
 def failure(status: ocsp.OCSPResponseStatus) -> bytes:
-    """DER of the unsigned response that says why there is no answer (RFC 6960, section 2.3)."""
+    """Return the unsigned error response (DER) of a status (RFC 6960, section 2.3)."""
     response = ocsp.OCSPResponseBuilder.build_unsuccessful(status)
     return response.public_bytes(serialization.Encoding.DER)
 
 
 class Responder:
-    """Speaks for the issuing CA `issuing`, whose certificates are in `register`.
+    """Answers for the issuing CA `issuing`, whose certificates are in `register`.
 
-    Use it in one thread at a time. Whoever serves it sends `application/ocsp-response` with status
-    200, whatever the response says (RFC 6960, appendix A.2), and lets no cache keep it.
+    Use it in one thread at a time. Its HTTP server must send `application/ocsp-response` with
+    status 200 for each response, also for errors (RFC 6960, appendix A.2), and forbid caching.
     """
 
     def __init__(self, issuing: IssuedCertificate, register: CertificateDB) -> None:
@@ -54,30 +55,31 @@ class Responder:
         return f"<Responder for {self._issuing.certificate.subject.rfc4514_string()}>"
 
     def answer(self, request: bytes, now: datetime) -> bytes:
-        """The response to a request, both DER; `now` with a time zone. Raises nothing for bad ones.
+        """Return the response to a request, both DER. `now` has a time zone. Never raises.
 
-        A request that cannot be read, or asks about several certificates, is answered
-        `malformedRequest`; a question in terms of a hash that is not known here `unauthorized`; a
-        database that fails `internalError`, and it is logged.
+        The response is `malformedRequest` for an unreadable request, or one about several
+        certificates; `unauthorized` if the request uses an unknown hash; and `internalError`,
+        with a log line, if the register fails.
         """
         try:
-            asked, nonce = _read(request)
+            query, nonce = _read(request)
         except UnsupportedAlgorithm:
             return failure(ocsp.OCSPResponseStatus.UNAUTHORIZED)
         except (ValueError, NotImplementedError, x509.DuplicateExtension):
             return failure(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
         try:
-            return self._answer(asked, nonce, now.astimezone(UTC).replace(microsecond=0))
+            return self._answer(query, nonce, now.astimezone(UTC).replace(microsecond=0))
         except AuthorityError as error:
-            _log.warning("OCSP cannot be answered: %s", error)
+            _log.warning("cannot answer an OCSP request: %s", error)
             return failure(ocsp.OCSPResponseStatus.INTERNAL_ERROR)
 
     def answer_path(self, tail: str, now: datetime) -> bytes:
-        """The response to a GET whose path goes on with `tail`, still percent-encoded.
+        """Return the response to a GET whose path ends with `tail`, still percent-encoded.
 
-        The tail is a request's base64 (RFC 6960, appendix A.1).
+        The tail is the request in base64 (RFC 6960, appendix A.1).
         """
-        if len(tail) > limits.ocsp_request_bytes_max * 4:  # base64, and every third byte encoded
+        # Room for base64 (4/3) of which each character is percent-encoded (3).
+        if len(tail) > limits.ocsp_request_bytes_max * 4:
             return failure(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
         try:
             request = base64.b64decode(unquote_to_bytes(tail), validate=True)
@@ -86,16 +88,16 @@ class Responder:
         return self.answer(request, now)
 
     def _answer(
-        self, asked: ocsp.OCSPRequest, nonce: x509.OCSPNonce | None, now: datetime
+        self, query: ocsp.OCSPRequest, nonce: x509.OCSPNonce | None, now: datetime
     ) -> bytes:
         delegate = self._signer(now)
         until = now + timedelta(seconds=limits.ocsp_life_seconds)
-        status, revoked, reason = self._find(asked, delegate.certificate)
+        status, revoked, reason = self._find(query, delegate.certificate)
         builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
-            issuer_name_hash=asked.issuer_name_hash,
-            issuer_key_hash=asked.issuer_key_hash,
-            serial_number=asked.serial_number,
-            algorithm=asked.hash_algorithm,
+            issuer_name_hash=query.issuer_name_hash,
+            issuer_key_hash=query.issuer_key_hash,
+            serial_number=query.serial_number,
+            algorithm=query.hash_algorithm,
             cert_status=status,
             this_update=now,
             next_update=min(until, delegate.certificate.not_valid_after_utc),
@@ -110,12 +112,12 @@ class Responder:
         return response.public_bytes(serialization.Encoding.DER)
 
     def _signer(self, now: datetime) -> IssuedCertificate:
-        """The delegate, made anew when half of its life is over; AuthorityError."""
+        """Return the delegate; replace it in the second half of its life. Raises AuthorityError."""
         delegate = self._delegate
         half = timedelta(seconds=limits.ocsp_responder_seconds / 2)
         ends = self._issuing.certificate.not_valid_after_utc
         if ends <= now:
-            raise AuthorityError("the issuing CA's own certificate has ended; make a new CA")
+            raise AuthorityError("the issuing CA's own certificate has expired; make a new CA")
         if delegate is not None:
             certificate = delegate.certificate
             left = certificate.not_valid_after_utc - now
@@ -126,47 +128,48 @@ class Responder:
         return self._delegate
 
     def _find(
-        self, asked: ocsp.OCSPRequest, delegate: x509.Certificate
+        self, query: ocsp.OCSPRequest, delegate: x509.Certificate
     ) -> tuple[ocsp.OCSPCertStatus, datetime | None, x509.ReasonFlags | None]:
-        """What the register says, with time and reason of a revocation.
+        """Return the status in the register, with time and reason of a revocation.
 
-        The register is not asked about a serial of another issuer.
+        A serial of another issuer is unknown without a query.
         """
         entry = None
-        if self._issuer.is_named_by(asked, delegate):
-            entry = self._register.find(serial_text(asked.serial_number))
+        if self._issuer.is_named_by(query, delegate):
+            entry = self._register.find(serial_text(query.serial_number))
         if entry is None:
             return ocsp.OCSPCertStatus.UNKNOWN, None, None
         if entry.revoked is None:
             return ocsp.OCSPCertStatus.GOOD, None, None
         reason = REASONS.get(entry.reason)
-        if reason is x509.ReasonFlags.unspecified:  # is said by leaving it out (RFC 5280 §5.3.1)
+        # RFC 5280, section 5.3.1: leave out the reason instead of writing `unspecified`.
+        if reason is x509.ReasonFlags.unspecified:
             reason = None
         return ocsp.OCSPCertStatus.REVOKED, datetime.fromtimestamp(entry.revoked, UTC), reason
 
 
 def _read(data: bytes) -> tuple[ocsp.OCSPRequest, x509.OCSPNonce | None]:
-    """The request and the nonce that the response repeats.
+    """Return the parsed request, and the nonce that the response must repeat.
 
     Raises:
-        UnsupportedAlgorithm: The question is in terms of a hash that `cryptography` does not know.
-        NotImplementedError: There is not exactly one question.
-        DuplicateExtension, ValueError: It is no request, or over a bound.
+        UnsupportedAlgorithm: It uses a hash that `cryptography` does not know.
+        NotImplementedError: It does not ask about exactly one certificate.
+        DuplicateExtension, ValueError: It is malformed, or exceeds a limit.
     """
     if len(data) > limits.ocsp_request_bytes_max:
-        raise ValueError(f"an OCSP request over {limits.ocsp_request_bytes_max} bytes")
+        raise ValueError(f"it is larger than {limits.ocsp_request_bytes_max} bytes")
     request = ocsp.load_der_ocsp_request(data)
     size = request.hash_algorithm.digest_size
     if not len(request.issuer_name_hash) == len(request.issuer_key_hash) == size:
-        raise ValueError("digests of another size than their hash has")
+        raise ValueError("its digests do not have the size of their hash")
     if request.serial_number < 0:
-        raise ValueError("a negative serial number")
+        raise ValueError("its serial number is negative")
     nonce = None
     for extension in request.extensions:
         if isinstance(extension.value, x509.OCSPNonce):
             nonce = extension.value
         elif extension.critical:
-            raise ValueError("a critical extension that is not understood (RFC 6960 §4.4)")
+            raise ValueError("it has an unknown critical extension (RFC 6960, section 4.4)")
     if nonce is not None and not 0 < len(nonce.nonce) <= limits.ocsp_nonce_bytes_max:
-        raise ValueError(f"a nonce of {len(nonce.nonce)} bytes")
+        raise ValueError(f"its nonce has {len(nonce.nonce)} bytes")
     return request, nonce

@@ -1,7 +1,7 @@
-"""How an OCSP request travels: posted over http, https or a unix socket (RFC 6960, appendix A).
+"""Posts OCSP requests over HTTP, HTTPS or a unix socket (RFC 6960, appendix A).
 
-Knows no OCSP: what comes back is bytes of the right kind and a bounded number. Waits for ever:
-whoever asks has a deadline. Redirects, proxies and compression are not followed, used or asked for.
+It checks the media type and the size of a response, but does not parse it. It has no timeout: the
+caller has a deadline. It follows no redirect, uses no proxy and requests no compression.
 """
 
 import ipaddress
@@ -23,8 +23,8 @@ _REQUEST = b"application/ocsp-request"
 _RESPONSE = b"application/ocsp-response"
 _OK = 200
 _SIZE_DIGITS_MAX = 12
-_ENDED = (httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.WriteError)
-# ValueError: a host that IDNA refuses, which Trio finds out when it asks for its address.
+_CONNECTION_CLOSED = (httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.WriteError)
+# ValueError: IDNA refuses the host name, which shows when Trio resolves it.
 _FAILURES = (
     httpcore.NetworkError,
     httpcore.ProtocolError,
@@ -35,17 +35,18 @@ _FAILURES = (
 
 
 class OCSPTransport:
-    """One responder, and the connections to it; `root` (PEM) is what its certificate hangs on.
+    """The connections to one responder, whose TLS certificate `root` (PEM) must have signed.
 
-    httpcore and not httpx: a worker that imports httpx has its command and its colours as well.
-    Nothing here follows a redirect, reads a proxy from the environment or keeps a cookie.
+    It uses httpcore, not httpx: a worker that imports httpx also loads its command line tool. So
+    nothing here follows a redirect, reads a proxy from the environment or keeps a cookie.
     """
 
     def __init__(self, responder: ResponderConfig, root: Path) -> None:
-        """ConfigurationError if the URL is none, or a file that TLS needs cannot be used."""
+        """Raise ConfigurationError if the URL is invalid, or a file for TLS cannot be used."""
         self._responder = responder
-        self._url, self._host = _place(responder.url)
-        self._held = ExitStack()  # whatever keeps the socket's address short enough
+        self._url, self._host = _parse_url(responder.url)
+        # Holds the folder open through which a long socket path becomes short enough.
+        self._resources = ExitStack()
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=_context(responder, root) if self._url.scheme == b"https" else None,
             max_connections=limits.ocsp_queries_max,
@@ -58,28 +59,30 @@ class OCSPTransport:
         return f"<OCSPTransport {self._responder}>"
 
     async def close(self) -> None:
-        """Close its connections, whoever still waits for an answer."""
+        """Close all connections; requests in progress fail."""
         await self._pool.aclose()
-        self._held.close()
+        self._resources.close()
 
     def _address(self, socket: Path) -> str:
         try:
-            return self._held.enter_context(connectable(socket.parent, socket.name))
-        except LinkError:  # there is no such folder yet, so nobody listens
+            return self._resources.enter_context(connectable(socket.parent, socket.name))
+        # There is no such folder yet, so nothing listens there.
+        except LinkError:
             return str(socket)
 
     async def __call__(self, request: bytes) -> bytes:
-        """The response to a request, both DER; ResponderError. Cancel it to end the wait."""
+        """Return the response to a request, both DER. Raises ResponderError; cancel it to stop."""
         try:
             return await self._post(request)
-        except _ENDED:
-            pass  # most likely one that was kept, and ended just now: to ask twice does no harm
+        # Most likely the server has just closed an idle connection. A second request does no harm.
+        except _CONNECTION_CLOSED:
+            pass
         except _FAILURES as error:
-            raise _failed(error) from error
+            raise _responder_error(error) from error
         try:
             return await self._post(request)
         except _FAILURES as error:
-            raise _failed(error) from error
+            raise _responder_error(error) from error
 
     async def _post(self, request: bytes) -> bytes:
         head = [
@@ -90,8 +93,8 @@ class OCSPTransport:
             (b"accept-encoding", b"identity"),
             (b"user-agent", b"crewgate"),
         ]
-        asked = httpcore.Request("POST", self._url, headers=head, content=_Body(request))
-        response = await self._pool.handle_async_request(asked)
+        post = httpcore.Request("POST", self._url, headers=head, content=_Body(request))
+        response = await self._pool.handle_async_request(post)
         try:
             _check_head(response)
             body = bytearray()
@@ -104,9 +107,9 @@ class OCSPTransport:
 
 
 class _Body:
-    """A request's body, as one piece.
+    """A request's body in one chunk.
 
-    It is no generator: to Trio, one that a broken connection leaves half-way is an error.
+    It is not an async generator: Trio reports one that a broken connection leaves unfinished.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -121,8 +124,8 @@ class _Body:
         return self._left.pop()
 
 
-def _place(url: str) -> tuple[httpcore.URL, bytes]:
-    """The URL as httpcore has it, and the value of Host (RFC 9110, section 7.2)."""
+def _parse_url(url: str) -> tuple[httpcore.URL, bytes]:
+    """Return httpcore's URL, and the value of the Host field (RFC 9110, section 7.2)."""
     try:
         parts = urlsplit(url)
         name, port = parts.hostname or "", parts.port
@@ -131,36 +134,37 @@ def _place(url: str) -> tuple[httpcore.URL, bytes]:
     except ValueError as error:
         raise ConfigurationError(f"[ca] ocsp {url}: {error}") from error
     scheme, target = parts.scheme.encode("ascii"), parts.path.encode("ascii") or b"/"
-    place = httpcore.URL(scheme=scheme, host=name.encode("ascii"), port=port, target=target)
+    parsed = httpcore.URL(scheme=scheme, host=name.encode("ascii"), port=port, target=target)
     host = f"[{name}]" if ":" in name else name
-    return place, (host if port is None else f"{host}:{port}").encode("ascii")
+    return parsed, (host if port is None else f"{host}:{port}").encode("ascii")
 
 
 def _check_head(response: httpcore.Response) -> None:
     if response.status != _OK:
-        raise ResponderError(f"HTTP status {response.status}; is the path right?")
+        raise ResponderError(f"HTTP status {response.status}; check the path of its URL")
     head = {name.lower(): value for name, value in response.headers}
     kind = head.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if kind != _RESPONSE:
-        raise ResponderError(f"an answer that is no {_RESPONSE.decode()}; is the path right?")
+        raise ResponderError(f"the response is not {_RESPONSE.decode()}; check the path of its URL")
     size = head.get(b"content-length", b"0")
     if size.isdigit():
-        _check_size(int(size[:_SIZE_DIGITS_MAX]))  # int() refuses to read thousands of digits
+        # int() raises ValueError for thousands of digits.
+        _check_size(int(size[:_SIZE_DIGITS_MAX]))
 
 
 def _check_size(size: int) -> None:
     if size > limits.ocsp_response_bytes_max:
-        raise ResponderError(f"an answer over {limits.ocsp_response_bytes_max} bytes")
+        raise ResponderError(f"the response is larger than {limits.ocsp_response_bytes_max} bytes")
 
 
 def _stream(response: httpcore.Response) -> AsyncIterator[bytes]:
     if not isinstance(response.stream, AsyncIterable):
-        raise TypeError("an asynchronous pool has asynchronous answers")
+        raise TypeError("the stream of an asynchronous pool must be asynchronous")
     return aiter(response.stream)
 
 
-def _failed(error: Exception) -> ResponderError:
-    """Says the system's reason where there is one; nothing of what the peer sent."""
+def _responder_error(error: Exception) -> ResponderError:
+    """Return an error with the system's reason, if any, but nothing that the responder sent."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, OSError):
         found = found.__cause__ or found.__context__
@@ -169,17 +173,19 @@ def _failed(error: Exception) -> ResponderError:
 
 
 def _context(responder: ResponderConfig, root: Path) -> ssl.SSLContext:
-    """Chain, name and strictness are verified, by the CA's root alone."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # with CERT_REQUIRED and check_hostname
+    """Return a client context that trusts only the CA's root, and verifies strictly."""
+    # This protocol sets CERT_REQUIRED and check_hostname.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 9325, section 3.1.1
     context.hostname_checks_common_name = False  # RFC 9525, section 2
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     context.options |= ssl.OP_NO_RENEGOTIATION
     try:
         context.load_verify_locations(root)
-    except OSError as error:  # ssl.SSLError is one
+    # ssl.SSLError is an OSError.
+    except OSError as error:
         raise ConfigurationError(
-            f"{root}: the root that the OCSP responder's certificate hangs on cannot be used: "
+            f"{root}: this root certificate, for the OCSP responder's, cannot be used: "
             f"{error.strerror or error}; `crewgate ca init` makes one"
         ) from error
     if responder.certificate is None or responder.key is None:

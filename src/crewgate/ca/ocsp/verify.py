@@ -1,9 +1,9 @@
-"""Whether an OCSP response settles the status of one certificate: bytes and a time in, a noun out.
+"""Verifies an OCSP response and returns the status of one certificate.
 
-Refuses whatever is not the issuer's own fresh word about this very certificate. A delegate of the
-issuer (RFC 6960, section 4.2.2.2) is believed while its certificate is valid; whether that has
-been revoked is not asked, since the same responder would say so: with or without the `nocheck`
-extension, its life is the bound. Does no I/O and raises for nothing that a responder can send.
+A response counts only if it is fresh, about this certificate, and signed by its issuer or by a
+delegate of the issuer (RFC 6960, section 4.2.2.2) with a valid certificate. Nobody checks whether
+the delegate's certificate is revoked, since the same responder would answer; so its lifetime is the
+bound, with or without the `nocheck` extension. Does no I/O, and raises nothing for any input.
 """
 
 import hmac
@@ -27,8 +27,8 @@ from crewgate.core.x509.certificate_status import (
     UnknownStatus,
 )
 
-_SHA1 = hashes.SHA1()  # noqa: S303 - names an issuer and signs nothing
-# No SHA-1 and no RSASSA-PSS; each algorithm with the hash that is signed.
+_SHA1 = hashes.SHA1()  # noqa: S303 - identifies an issuer, signs nothing
+# The accepted signature algorithms with their hash: no SHA-1 and no RSASSA-PSS.
 _ECDSA: dict[x509.ObjectIdentifier, hashes.HashAlgorithm] = {
     SignatureAlgorithmOID.ECDSA_WITH_SHA256: hashes.SHA256(),
     SignatureAlgorithmOID.ECDSA_WITH_SHA384: hashes.SHA384(),
@@ -42,20 +42,20 @@ _RSA: dict[x509.ObjectIdentifier, hashes.HashAlgorithm] = {
 
 
 class ExpectedResponse(msgspec.Struct, frozen=True):
-    """What a response must say: of `certificate`, which the issuer has issued, as of `now`.
+    """What a response must be about: a certificate, at the time `now` (seconds since the epoch).
 
-    A response without the nonce that was sent passes where `may_lack_nonce`; a response with
-    another nonce never passes.
+    If `may_lack_nonce` is set, a response may lack the nonce of the request. A response with
+    another nonce is never accepted.
     """
 
     certificate: x509.Certificate
-    now: float  # seconds since the epoch
+    now: float
     nonce: bytes | None = None
     may_lack_nonce: bool = False
 
 
 class OCSPIssuer:
-    """The CA whose certificates are asked about, as CertIDs name it."""
+    """The CA that issued the certificates in question, as CertIDs identify it."""
 
     def __init__(self, certificate: x509.Certificate) -> None:
         self.certificate = certificate
@@ -64,11 +64,14 @@ class OCSPIssuer:
         return f"<OCSPIssuer {self.certificate.subject.rfc4514_string()}>"
 
     def issued(self, leaf: x509.Certificate) -> bool:
-        """Whether it has signed `leaf`: another CA below the same root has another responder."""
+        """Return whether this CA signed `leaf`; another CA of the root has another responder."""
         return _is_issued_by(leaf, self.certificate)
 
     def request(self, leaf: x509.Certificate, nonce: bytes) -> bytes:
-        """DER of an unsigned request; in terms of SHA-1, which every responder knows (RFC 5019)."""
+        """Return an unsigned request (DER).
+
+        It identifies the issuer with SHA-1, which every responder knows (RFC 5019).
+        """
         builder = ocsp.OCSPRequestBuilder().add_certificate(leaf, self.certificate, _SHA1)
         request = builder.add_extension(x509.OCSPNonce(nonce), critical=False).build()
         return request.public_bytes(serialization.Encoding.DER)
@@ -76,10 +79,10 @@ class OCSPIssuer:
     def is_named_by(
         self, named: ocsp.OCSPRequest | ocsp.OCSPSingleResponse, leaf: x509.Certificate
     ) -> bool:
-        """Whether a question or an answer names this issuer, which has issued `leaf`.
+        """Return whether a request or a response identifies this issuer of `leaf`.
 
         Raises:
-            UnsupportedAlgorithm: It names an issuer by a hash that `cryptography` does not know.
+            UnsupportedAlgorithm: `named` uses a hash that `cryptography` does not know.
         """
         builder = ocsp.OCSPRequestBuilder()
         own = builder.add_certificate(leaf, self.certificate, named.hash_algorithm).build()
@@ -90,51 +93,50 @@ class OCSPIssuer:
 
 
 class _RejectedError(Exception):
-    """The response settles nothing; never leaves this file."""
+    """The response does not determine the status. It is never raised out of this module."""
 
-    def __init__(self, flaw: UndeterminedReason, detail: str = "") -> None:
+    def __init__(self, reason: UndeterminedReason, detail: str = "") -> None:
         super().__init__(detail)
-        self.doubt = UndeterminedStatus(flaw, detail)
+        self.status = UndeterminedStatus(reason, detail)
 
 
-def verify(data: bytes, issuer: OCSPIssuer, asking: ExpectedResponse) -> CertificateStatus:
-    """What the DER of a response says of one certificate.
+def verify(data: bytes, issuer: OCSPIssuer, expected: ExpectedResponse) -> CertificateStatus:
+    """Return the status of one certificate by a response (DER).
 
-    `RevokedStatus` is believed however old it is, since no revocation is taken back; everything
-    else must be fresh.
+    A `RevokedStatus` counts however old the response is, since a revocation is final. All other
+    responses must be fresh.
     """
     if len(data) > limits.ocsp_response_bytes_max:
         return UndeterminedStatus(
-            UndeterminedReason.MALFORMED, f"over {limits.ocsp_response_bytes_max} bytes"
+            UndeterminedReason.MALFORMED,
+            f"it is larger than {limits.ocsp_response_bytes_max} bytes",
         )
     try:
-        return _judge(ocsp.load_der_ocsp_response(data), issuer, asking)
+        return _verify(ocsp.load_der_ocsp_response(data), issuer, expected)
     except _RejectedError as rejected:
-        return rejected.doubt
-    except Exception:  # noqa: BLE001 - the library has several kinds for what it cannot read
+        return rejected.status
+    except Exception:  # noqa: BLE001 - the library raises several kinds for malformed input
         return UndeterminedStatus(UndeterminedReason.MALFORMED)
 
 
-def _judge(
-    response: ocsp.OCSPResponse, issuer: OCSPIssuer, asking: ExpectedResponse
+def _verify(
+    response: ocsp.OCSPResponse, issuer: OCSPIssuer, expected: ExpectedResponse
 ) -> CertificateStatus:
     status = response.response_status
     if status is ocsp.OCSPResponseStatus.TRY_LATER:
         raise _RejectedError(UndeterminedReason.TRY_LATER)
     if status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-        raise _RejectedError(UndeterminedReason.REFUSED, f"it said {status.name}")
-    _check_signed(response, issuer, asking.now)
-    single = _find(response, issuer, asking.certificate)
-    if any(_is_strange(extension) for extension in response.extensions):
-        raise _RejectedError(
-            UndeterminedReason.MALFORMED, "a critical extension that is not understood"
-        )
+        raise _RejectedError(UndeterminedReason.REFUSED, f"its status is {status.name}")
+    _check_signature(response, issuer, expected.now)
+    single = _find(response, issuer, expected.certificate)
+    if any(_is_unknown_critical(extension) for extension in response.extensions):
+        raise _RejectedError(UndeterminedReason.MALFORMED, "it has an unknown critical extension")
     until = 0.0 if single.next_update_utc is None else single.next_update_utc.timestamp()
     if single.certificate_status is ocsp.OCSPCertStatus.REVOKED:
-        at, why = single.revocation_time_utc, single.revocation_reason
-        return RevokedStatus(at.timestamp() if at else 0.0, why.value if why else "", until)
-    _check_nonce(response, asking)
-    _check_times(single, asking.now)
+        at, reason = single.revocation_time_utc, single.revocation_reason
+        return RevokedStatus(at.timestamp() if at else 0.0, reason.value if reason else "", until)
+    _check_nonce(response, expected)
+    _check_times(single, expected.now)
     if single.certificate_status is ocsp.OCSPCertStatus.GOOD:
         return GoodStatus(until)
     return UnknownStatus()
@@ -143,7 +145,7 @@ def _judge(
 def _find(
     response: ocsp.OCSPResponse, issuer: OCSPIssuer, leaf: x509.Certificate
 ) -> ocsp.OCSPSingleResponse:
-    """The one answer about this certificate; two might contradict each other."""
+    """Return the only answer about this certificate; two could contradict each other."""
     ours = [single for single in response.responses if issuer.is_named_by(single, leaf)]
     if not ours:
         raise _RejectedError(UndeterminedReason.ISSUER)
@@ -151,25 +153,26 @@ def _find(
     if not found:
         raise _RejectedError(UndeterminedReason.SERIAL)
     if len(found) > 1:
-        raise _RejectedError(UndeterminedReason.MALFORMED, "two answers to one question")
+        raise _RejectedError(UndeterminedReason.MALFORMED, "two answers about this certificate")
     return found[0]
 
 
-def _check_nonce(response: ocsp.OCSPResponse, asking: ExpectedResponse) -> None:
-    if asking.nonce is None:
+def _check_nonce(response: ocsp.OCSPResponse, expected: ExpectedResponse) -> None:
+    if expected.nonce is None:
         return
     found = [each.value for each in response.extensions if isinstance(each.value, x509.OCSPNonce)]
     if not found:
-        if not asking.may_lack_nonce:
-            raise _RejectedError(
-                UndeterminedReason.NONCE, "it has none, and anybody could replay it"
-            )
-    elif not hmac.compare_digest(found[0].nonce, asking.nonce):
+        if not expected.may_lack_nonce:
+            raise _RejectedError(UndeterminedReason.NONCE, "it has none, so it could be a replay")
+    elif not hmac.compare_digest(found[0].nonce, expected.nonce):
         raise _RejectedError(UndeterminedReason.NONCE)
 
 
 def _check_times(single: ocsp.OCSPSingleResponse, now: float) -> None:
-    """RFC 6960, section 3.2; and without an end it would be good for ever (RFC 5019, section 4)."""
+    """Check the validity period (RFC 6960, section 3.2).
+
+    A response without an end would be valid for ever (RFC 5019, section 4).
+    """
     leeway = limits.leeway_seconds
     begin = single.this_update_utc.timestamp()
     if begin > now + leeway:
@@ -183,8 +186,8 @@ def _check_times(single: ocsp.OCSPSingleResponse, now: float) -> None:
         raise _RejectedError(UndeterminedReason.MALFORMED, "it ends before it begins")
 
 
-def _check_signed(response: ocsp.OCSPResponse, issuer: OCSPIssuer, now: float) -> None:
-    """By the issuer, or by a delegate that it has certified for just this."""
+def _check_signature(response: ocsp.OCSPResponse, issuer: OCSPIssuer, now: float) -> None:
+    """Check that the issuer or a delegate of the issuer signed the response."""
     is_authorized = False
     for signer in _signers(response, issuer, now):
         is_authorized = True
@@ -198,19 +201,20 @@ def _check_signed(response: ocsp.OCSPResponse, issuer: OCSPIssuer, now: float) -
 def _signers(
     response: ocsp.OCSPResponse, issuer: OCSPIssuer, now: float
 ) -> Iterator[x509.Certificate]:
-    """Whoever has the responder's name or key, and may sign for the issuer."""
-    if _is_named(response, issuer.certificate):
+    """Yield the certificates of the responder that may sign for the issuer."""
+    if _is_responder(response, issuer.certificate):
         yield issuer.certificate
     for certificate in response.certificates[: limits.chain_certificates_max]:
-        if _is_named(response, certificate) and _is_delegate(certificate, issuer, now):
+        if _is_responder(response, certificate) and _is_delegate(certificate, issuer, now):
             yield certificate
 
 
-def _is_named(response: ocsp.OCSPResponse, certificate: x509.Certificate) -> bool:
+def _is_responder(response: ocsp.OCSPResponse, certificate: x509.Certificate) -> bool:
     if response.responder_name is not None:
         return response.responder_name == certificate.subject
     key = x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
-    return response.responder_key_hash == key.digest  # both SHA-1 of the key's bits
+    # Both are SHA-1 of the key's bits.
+    return response.responder_key_hash == key.digest
 
 
 def _is_delegate(certificate: x509.Certificate, issuer: OCSPIssuer, now: float) -> bool:
@@ -219,19 +223,19 @@ def _is_delegate(certificate: x509.Certificate, issuer: OCSPIssuer, now: float) 
     if not begin.timestamp() - leeway <= now <= end.timestamp() + leeway:
         return False
     extensions = certificate.extensions
-    if any(map(_is_strange, extensions)):
+    if any(map(_is_unknown_critical, extensions)):
         return False
     for extension in extensions:
         if isinstance(extension.value, x509.KeyUsage) and not extension.value.digital_signature:
             return False
     usages = [each.value for each in extensions if isinstance(each.value, x509.ExtendedKeyUsage)]
-    # Said in as many words: `anyExtendedKeyUsage` is not enough (RFC 6960 §4.2.2.2).
+    # It must be explicit: `anyExtendedKeyUsage` is not enough (RFC 6960, section 4.2.2.2).
     if not any(ExtendedKeyUsageOID.OCSP_SIGNING in usage for usage in usages):
         return False
     return issuer.issued(certificate)
 
 
-def _is_strange(extension: x509.Extension[x509.ExtensionType]) -> bool:
+def _is_unknown_critical(extension: x509.Extension[x509.ExtensionType]) -> bool:
     return extension.critical and isinstance(extension.value, x509.UnrecognizedExtension)
 
 

@@ -100,7 +100,7 @@ def test_a_member_with_a_bad_list_of_the_revoked_is_named(
         return fact
 
     assert found().state is HealthState.DEGRADED
-    assert "of b: not a list" in found().why
+    assert "of b: not a CRL" in found().why
     clustered.hands.go(2 * limits.gossip_list_again_seconds)
     assert found().state is HealthState.OK
 

@@ -70,7 +70,7 @@ def test_what_is_no_good_is_said_once_and_not_asked_for_again_at_once(two: Two) 
     """Else each conversation would bring it again."""
     other = two.lists(two.public)
     other.take(b"no list", A)
-    assert "that gateway a has is not kept: not a list" in other.take_message()
+    assert "that gateway a has is not kept: not a CRL" in other.take_message()
     assert other.take_message() == ""
     assert not other.version(A).takes
     other.take(b"no list", A)
@@ -87,7 +87,7 @@ def test_one_member_s_bad_list_keeps_nobody_else_s_out(two: Two) -> None:
     signer, other = two.lists(two.signing), two.lists(two.public)
     other.take(b"no list", A)
     assert (other.version(A).takes, other.version(B).takes) == (False, True)
-    assert other.invalid().startswith("gateway a: not a list")
+    assert other.invalid().startswith("gateway a: not a CRL")
     other.take(b"no list", C)
     assert other.invalid().endswith("and 1 more")
     other.take(signer.data(), B)
@@ -131,7 +131,7 @@ def test_a_list_with_an_extension_twice_is_no_list(two: Two) -> None:
     assert key_identifier in data
     other = two.lists(two.public)
     other.take(data.replace(key_identifier, number), A)
-    assert "gateway a: not a list" in other.invalid()
+    assert "gateway a: not a CRL" in other.invalid()
 
 
 def test_one_that_is_over_is_neither_handed_over_nor_in_the_way(two: Two) -> None:

@@ -246,7 +246,7 @@ async def test_when_the_one_who_asks_is_cancelled_another_asks_for_the_rest(
     assert one.asked == 2
     assert len(statuses) == 3
     assert all(isinstance(status, GoodStatus) for status in statuses)
-    assert "0 asked" in repr(one.checker)
+    assert "0 in progress" in repr(one.checker)
 
 
 async def _cancellable(
@@ -305,7 +305,7 @@ async def test_the_number_of_certificates_that_are_remembered_is_bounded(
     for key in (b"1", b"2", b"3", b"3", b"2", b"1"):
         await one.check(key)
     assert one.asked == 4
-    assert "2 remembered" in repr(one.checker)
+    assert "2 cached" in repr(one.checker)
 
 
 async def test_questions_at_once_are_bounded_and_the_wait_for_a_turn_counts(
@@ -325,7 +325,7 @@ async def test_questions_at_once_are_bounded_and_the_wait_for_a_turn_counts(
         nursery.start_soon(wait, b"2")
     assert isinstance(statuses[b"1"], GoodStatus)
     assert statuses[b"2"] == UndeterminedStatus(
-        UndeterminedReason.TIMEOUT, f"no answer within {limits.ocsp_seconds_max:g} s"
+        UndeterminedReason.TIMEOUT, f"no response within {limits.ocsp_seconds_max:g} s"
     )
 
 

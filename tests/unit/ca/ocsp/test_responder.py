@@ -214,7 +214,7 @@ def test_a_database_that_fails_is_an_internal_error(
     """Nobody is told more, and the log says why."""
     register.close()
     assert asked(responder, request()).response_status is STATUS.INTERNAL_ERROR
-    assert "issuance database" in caplog.text
+    assert "the CA's register cannot be used" in caplog.text
 
 
 def test_the_form_of_a_get_is_base64_percent_encoded(responder: Responder) -> None:

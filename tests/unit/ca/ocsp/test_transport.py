@@ -70,12 +70,12 @@ async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.Monkey
     [
         (404, "application/ocsp-response", b"", "HTTP status 404"),
         (302, "application/ocsp-response", b"", "HTTP status 302"),
-        (200, "text/html", b"<html>", "no application/ocsp-response"),
+        (200, "text/html", b"<html>", "not application/ocsp-response"),
         (
             200,
             "application/ocsp-response",
             bytes(limits.ocsp_response_bytes_max + 1),
-            f"over {limits.ocsp_response_bytes_max} bytes",
+            f"larger than {limits.ocsp_response_bytes_max} bytes",
         ),
     ],
 )

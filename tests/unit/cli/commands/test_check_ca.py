@@ -126,7 +126,7 @@ def test_a_passphrase_is_a_secret_too(run: Run, fresh: Path, ca: CAConfig) -> No
     fresh.write_text(fresh.read_text().replace("[ca]\n", '[ca]\npassphrase_file = "passphrase"\n'))
     warnings = check(run, fresh)[1]
     assert any(f"{file}: a secret of the CA" in text for text in warnings)
-    assert any("has no passphrase" in text for text in warnings)
+    assert any("is not encrypted, but there is a passphrase" in text for text in warnings)
     assert not any("xyzzy" in text for text in warnings)
 
 
