@@ -1,5 +1,5 @@
-"""The control API: a Starlette application, and the adapter that runs it on our own server.
+"""The control API: a Starlette application, and the adapter that runs it on Crewgate's server.
 
-`endpoints` declares each path with its schemas; `openapi` describes them. The application does
-nothing itself: it asks the `Backend` that `control` hands to it.
+`endpoints` declares each path with its schemas, and `openapi` describes them. `access` decides who
+may do what. The `Backend`, which `control` implements, does the work.
 """

@@ -1,7 +1,8 @@
-"""Who may do what over the control API, by the identity that a certificate proves.
+"""Decides who may do what over the control API, by the identity that a certificate proves.
 
-An operator does everything, an orchestrator what concerns its own crew, a gateway what peers need.
-What is not there for somebody looks to him like what is not there at all.
+An operator may do everything, an orchestrator what concerns its own crew, and a gateway what
+cluster members need. The response for an object that a caller may not see is the same as for one
+that does not exist.
 """
 
 from typing import NoReturn
@@ -15,17 +16,17 @@ STAFF = frozenset({Role.OPERATOR, Role.ORCHESTRATOR})
 
 
 def permit(caller: Identity | None, roles: frozenset[Role]) -> Identity:
-    """The caller, if its role may use an endpoint at all; ControlError 403."""
+    """Return the caller if its role may use an endpoint. Raises ControlError 403."""
     if caller is None or caller.role not in roles:
         refuse("the role in the client certificate may not use this endpoint")
     return caller
 
 
 def crew_for(caller: Identity, crew: str) -> str:
-    """The crew that a request is about: the caller's own, or any that an operator names.
+    """Return the crew that a request is about: the caller's own, or any that an operator names.
 
-    An account of the crew's calls by certificate is its own too. ControlError 403 for another's,
-    400 for what no crew is called.
+    An account of the crew's calls by certificate (`cross_crew_account`) belongs to the crew.
+    Raises ControlError 403 for another crew, and 400 for a name that is too long.
     """
     if len(crew) > limits.name_chars_max:
         malformed(f"crew: at most {limits.name_chars_max} characters")
@@ -38,45 +39,45 @@ def crew_for(caller: Identity, crew: str) -> str:
 
 
 def sees(caller: Identity, crew: str) -> bool:
-    """Whether the caller may know what there is of a crew, or of an account that its calls made."""
+    """Return whether the caller may see the objects of a crew, or of a cross-crew account."""
     return caller.role is not Role.ORCHESTRATOR or cross_crew_account.caller(crew) == caller.crew
 
 
 def orchestrator(text: str) -> tuple[str, str]:
-    """Crew and name of `<crew>/<name>`; ControlError 400 for what is no orchestrator's."""
+    """Split `<crew>/<name>`. Raises ControlError 400 if it cannot name an orchestrator."""
     crew, _, name = text.partition("/")
     try:
         check(Identity(Role.ORCHESTRATOR, name, bytes(INSTANCE_BYTES), crew))
     except ValueError:
-        malformed("an orchestrator is named <crew>/<name>, of a-z, 0-9, - and _")
+        malformed("expected an orchestrator as <crew>/<name>, of a-z, 0-9, - and _")
     return crew, name
 
 
 def refuse(detail: str) -> NoReturn:
-    """403: known, and not allowed."""
+    """Raise ControlError 403: the caller may not do this."""
     raise problem_types.NOT_PERMITTED.error(detail)
 
 
 def missing(what: str) -> NoReturn:
-    """404: not there, or not for the caller to know."""
+    """Raise ControlError 404: it does not exist, or the caller may not see it."""
     raise problem_types.NOT_FOUND.error(f"there is no such {what}")
 
 
 def unseen(detail: str) -> NoReturn:
-    """409: perhaps there, and not to be acted upon without more."""
+    """Raise ControlError 409: it is unknown here, so the request must say more."""
     raise problem_types.REFUSED.error(detail)
 
 
 def malformed(detail: str) -> NoReturn:
-    """400: what was sent cannot be understood."""
+    """Raise ControlError 400: the request is malformed."""
     raise problem_types.INVALID_REQUEST.error(detail)
 
 
 def unsupported(detail: str) -> NoReturn:
-    """415: another kind of body."""
+    """Raise ControlError 415: the body has another media type."""
     raise problem_types.UNSUPPORTED_MEDIA_TYPE.error(detail)
 
 
 def ambiguous(detail: str) -> NoReturn:
-    """409: more than one is meant, or another already has it."""
+    """Raise ControlError 409: the request matches more than one object."""
     raise problem_types.REFUSED.error(detail)

@@ -1,7 +1,8 @@
-"""The control API as an ASGI application: routes from the table, each behind the same four doors.
+"""The control API as an ASGI application, with a route for each endpoint.
 
-Role, origin, a share of the process, and that the certificate of the connection is good at this
-moment: a connection outlives both a revocation that is just being made and the certificate's end.
+Each request passes the same four checks: the caller's role, no Origin header, the concurrency
+limit, and whether the certificate of its connection is valid at this moment. A connection can
+outlive the certificate, and the TLS handshake cannot see a revocation that is in progress.
 """
 
 import logging
@@ -44,21 +45,21 @@ _NO_ROUTE = {404: (NOT_FOUND, "there is no such path"), 405: (NO_SUCH_METHOD, ""
 Serve = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(backend: Backend, on_deed: Callable[[str], None] = _log.info) -> Starlette:
-    """The application; whoever serves it has put the peer into `scope["state"]["peer"]`.
+def make_app(backend: Backend, on_action: Callable[[str], None] = _log.info) -> Starlette:
+    """Return the application. Its server puts the TLS peer into `scope["state"]["peer"]`.
 
-    `on_deed` hears of who has changed what.
+    `on_action` gets a line for each change: who has changed what.
     """
-    described = _encode(document())
+    openapi_text = _encode(document())
 
     async def openapi(*_: object) -> bytes:
-        return described
+        return openapi_text
 
     own = Endpoint("GET", PATH, access.EVERYBODY, openapi, bytes, "This document.")
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in (*ENDPOINTS, own):
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    state = _AppState(backend, ConcurrencyLimiter(), CrewRevocationLimiter(), on_deed)
+    state = _AppState(backend, ConcurrencyLimiter(), CrewRevocationLimiter(), on_action)
     routes = [
         Route(path, _guarded(state, methods), methods=[*methods])
         for path, methods in by_path.items()
@@ -66,37 +67,38 @@ def make_app(backend: Backend, on_deed: Callable[[str], None] = _log.info) -> St
     app = Starlette(
         routes=routes, exception_handlers={HTTPException: _no_route, ControlError: _busy}
     )
-    # A redirect would repeat a Host that the client made up.
+    # A redirect would repeat the Host header, which the client can forge.
     app.router.redirect_slashes = False
     return app
 
 
 class _AppState(NamedTuple):
-    """What all endpoints share."""
+    """What all endpoints use."""
 
     backend: Backend
-    turnstile: ConcurrencyLimiter
+    limiter: ConcurrencyLimiter
     revocation_limit: CrewRevocationLimiter
     on_action: Callable[[str], None]
 
 
 def _guarded(state: _AppState, methods: dict[str, Endpoint]) -> Serve:
-    """The endpoints of one path, with the errors of their work as answers."""
+    """Return the handler of one path, which turns errors into problem responses."""
 
     async def serve(request: Request) -> Response:
         endpoint = methods["GET" if request.method == "HEAD" else request.method]
         try:
             return await _serve(state, endpoint, request)
         except ClientError:
-            raise  # the client has gone: nobody is to be answered
+            # The client has disconnected, so nobody can get a response.
+            raise
         except CrewgateError as error:
-            found = problems.control_error(error)
-            if problems.is_ours(found):
+            problem = problems.control_error(error)
+            if problems.is_ours(problem):
                 _log.warning("%s %s: %s", endpoint.method, endpoint.path, error)
-        except Exception as error:  # noqa: BLE001 - the barrier
-            _log.warning("%s %s failed: %s", endpoint.method, endpoint.path, _placed(error))
-            found = problems.control_error(CrewgateError())
-        return problems.response(request.scope["path"], found)
+        except Exception as error:  # noqa: BLE001 - one bad request must not end the process
+            _log.warning("%s %s failed: %s", endpoint.method, endpoint.path, _summary(error))
+            problem = problems.control_error(CrewgateError())
+        return problems.response(request.scope["path"], problem)
 
     return serve
 
@@ -104,20 +106,20 @@ def _guarded(state: _AppState, methods: dict[str, Endpoint]) -> Serve:
 async def _serve(state: _AppState, endpoint: Endpoint, request: Request) -> Response:
     peer = request.state.peer
     caller = access.permit(peer.identity, endpoint.roles)
-    # A browser that holds a certificate would send it along for any page (cross-site request
-    # forgery); no page is meant to be here.
+    # A browser would present a client certificate for a request of any page (cross-site request
+    # forgery), and no web page may use this API.
     if "origin" in request.headers:
-        access.refuse("the header Origin says that a web page asks; this API serves none")
+        access.refuse("web pages may not use this API (the request has an Origin header)")
     holder = f"{caller.role.value}:{caller.label}"
-    with state.turnstile.enter(holder):
+    with state.limiter.enter(holder):
         serial = serial_text(peer.serial)
-        # Before the certificate is judged: a body and a turn may take their time, and a revocation
-        # come in it.
+        # Both waits, for the body and for the crew's turn, come before the check of the
+        # certificate: it may be revoked while they last.
         body = await request.body()
-        revokes = endpoint.answer is RevocationResponse
-        async with state.revocation_limit.enter(caller) if revokes else nullcontext():
+        is_revocation = endpoint.response is RevocationResponse
+        async with state.revocation_limit.enter(caller) if is_revocation else nullcontext():
             await state.backend.check(serial)
-            call = APIRequest(
+            api_request = APIRequest(
                 request.path_params,
                 query_of(request.scope["query_string"]),
                 body,
@@ -125,8 +127,8 @@ async def _serve(state: _AppState, endpoint: Endpoint, request: Request) -> Resp
                 serial,
                 request.scope["raw_path"],
             )
-            call.expect_query(endpoint.query)
-            answer = await endpoint.work(state.backend, caller, call)
+            api_request.expect_query(endpoint.query)
+            answer = await endpoint.handler(state.backend, caller, api_request)
     if isinstance(answer, RevocationResponse | TokenResponse | CertificateResponse):
         state.on_action(f"{caller.label}, certificate {serial}: {answer.audit_text}")
     is_waiting = isinstance(answer, HealthResponse) and answer.status == "waiting"
@@ -134,41 +136,42 @@ async def _serve(state: _AppState, endpoint: Endpoint, request: Request) -> Resp
     data = answer if isinstance(answer, bytes) else _encode(answer)
     if len(data) <= limits.buffer_bytes_max:
         return Response(data, status, _HEADERS, endpoint.media)
-    return _StreamedResponse(
-        _pieces(data), status, _HEADERS, endpoint.media, state.turnstile, holder
-    )
+    return _StreamedResponse(_chunks(data), status, _HEADERS, endpoint.media, state.limiter, holder)
 
 
 class _StreamedResponse(StreamingResponse):
-    """An answer whose sending counts as work for its holder: it holds on to what it sends."""
+    """A large response, which counts as a request of its holder while it is sent.
+
+    It keeps its body in memory for that long.
+    """
 
     def __init__(
         self,
-        pieces: AsyncIterator[bytes],
+        chunks: AsyncIterator[bytes],
         status: int,
         headers: dict[str, str],
         media: str,
-        turnstile: ConcurrencyLimiter,
+        limiter: ConcurrencyLimiter,
         holder: str,
     ) -> None:
-        super().__init__(pieces, status, headers, media)
-        self._turnstile, self._holder = turnstile, holder
+        super().__init__(chunks, status, headers, media)
+        self._limiter, self._holder = limiter, holder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; ControlError 429 before anything was sent."""
-        with self._turnstile.enter(self._holder):
+        """Send the response. Raises ControlError 429 before the first byte."""
+        with self._limiter.enter(self._holder):
             await super().__call__(scope, receive, send)
 
 
-def _placed(error: Exception) -> str:
-    """What went wrong, and where; without its text, which may hold what was sent."""
-    places = traceback.extract_tb(error.__traceback__)
-    where = f"{PurePath(places[-1].filename).name}:{places[-1].lineno}" if places else "?"
+def _summary(error: Exception) -> str:
+    """Return the type and the place of an error, without its text, which may repeat the request."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
     return f"{type(error).__name__} at {where}"
 
 
-async def _pieces(data: bytes) -> AsyncIterator[bytes]:
-    """A large answer bit by bit: what a client leaves unread is not copied for it."""
+async def _chunks(data: bytes) -> AsyncIterator[bytes]:
+    """Yield a large body in chunks, so that a slow client causes no copy of the rest."""
     size = limits.buffer_bytes_max
     for start in range(0, len(data), size):
         yield data[start : start + size]

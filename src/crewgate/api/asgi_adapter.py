@@ -1,7 +1,8 @@
-"""An ASGI 3 application on the exchanges of our own edge, so that both faces have one server.
+"""Runs an ASGI 3 application on the exchanges of Crewgate's own server.
 
-The edge has proved the peer and bounds all that it sends; the application finds the peer as
-`scope["state"]["peer"]`. Trailers and informational answers are not carried. Knows no routes.
+So the control API and the gateway have one server, which authenticates the client and limits what
+it sends. The application finds the client as `scope["state"]["peer"]`. Trailers and informational
+responses (1xx) are not supported.
 """
 
 from collections.abc import Coroutine, MutableMapping, Sequence
@@ -14,7 +15,7 @@ from crewgate.core.http import ASGIApplication, ASGIMessage, HeaderField
 
 
 class AdapterRequest(Protocol):
-    """The head of a request, as the edge made it."""
+    """The head of a request, as the server parsed it."""
 
     method: bytes
     path: bytes
@@ -25,7 +26,7 @@ class AdapterRequest(Protocol):
 
 
 class AdapterExchange(Protocol):
-    """A request of the edge, and how to answer it."""
+    """A request of the server, and the methods that respond to it."""
 
     request: Any
     peer: Any
@@ -36,28 +37,28 @@ class AdapterExchange(Protocol):
 
     @property
     def buffered(self) -> int:
-        """Bytes of the body that have arrived and were not read."""
+        """How many bytes of the body have arrived and are unread."""
 
     async def read(self) -> bytes:
-        """Return the next piece of the body, b"" at its end."""
+        """Return the next chunk of the body, or b"" at its end."""
 
     def respond(self, status: int, headers: Sequence[HeaderField], body: bytes = b"") -> None:
-        """Answer in full."""
+        """Send a whole response."""
 
     def start(self, status: int, headers: Sequence[HeaderField], *, ends: bool = False) -> None:
-        """Send the head of an answer whose body follows."""
+        """Send the head of a response; its body follows unless `ends` is set."""
 
     async def send(self, data: bytes) -> None:
-        """Send a piece of the body."""
+        """Send a chunk of the body."""
 
     def finish(self, data: bytes = b"") -> None:
-        """End a streamed answer."""
+        """End a streamed response."""
 
 
 class ASGIAdapter:
-    """Serves exchanges with `application`; `accept` is what a listener is given.
+    """Serves exchanges with `application`; `accept` is the handler of a listener.
 
-    `body_bytes_max` bounds a request's body: the edge refuses more with 413.
+    The server refuses a request's body over `body_bytes_max` with 413.
     """
 
     def __init__(self, application: ASGIApplication, body_bytes_max: int) -> None:
@@ -65,19 +66,20 @@ class ASGIAdapter:
         self._body_bytes_max = body_bytes_max
 
     def accept(self, exchange: AdapterExchange) -> Coroutine[None, None, None]:
-        """Return the work of a request; its client's going cancels it."""
+        """Return the coroutine of a request. The server cancels it if the client disconnects."""
         exchange.body_bytes_max = self._body_bytes_max
         return self._serve(exchange)
 
     async def _serve(self, exchange: AdapterExchange) -> None:
-        turn = _ASGICall(exchange)
-        await self._application(_scope(exchange), turn.receive, turn.send)
-        if not exchange.done:  # the edge breaks it off, or answers 500 where nothing was sent
-            raise RuntimeError("the application has not ended its answer")
+        call = _ASGICall(exchange)
+        await self._application(_scope(exchange), call.receive, call.send)
+        # The server then resets the stream, or responds with 500 if nothing was sent.
+        if not exchange.done:
+            raise RuntimeError("the application has not ended its response")
 
 
 class _ASGICall:
-    """One request's `receive` and `send`."""
+    """The `receive` and `send` of one request."""
 
     def __init__(self, exchange: AdapterExchange) -> None:
         self._exchange = exchange
@@ -87,18 +89,19 @@ class _ASGICall:
     async def receive(self) -> ASGIMessage:
         exchange = self._exchange
         if self._read_all:
-            await trio.sleep_forever()  # the edge cancels the whole call when its client goes
+            # The server cancels the whole call when the client disconnects.
+            await trio.sleep_forever()
         data = await exchange.read()
         self._read_all = not data or (exchange.complete and not exchange.buffered)
         return {"type": "http.request", "body": data, "more_body": not self._read_all}
 
     async def send(self, message: ASGIMessage) -> None:
-        exchange, what = self._exchange, message["type"]
-        if what == "http.response.start" and self._head is None:
+        exchange, kind = self._exchange, message["type"]
+        if kind == "http.response.start" and self._head is None:
             self._head = (message["status"], _fields(message.get("headers", ())))
             return
-        if what != "http.response.body" or self._head is None:
-            raise RuntimeError(f"an application sent {what!r} where it is not expected")
+        if kind != "http.response.body" or self._head is None:
+            raise RuntimeError(f"the application sent an unexpected {kind!r}")
         status, fields = self._head
         body, more = bytes(message.get("body", b"")), message.get("more_body", False)
         if not more and not exchange.started:
@@ -108,7 +111,8 @@ class _ASGICall:
         if not exchange.started:
             exchange.start(status, fields, ends=is_head)
         if is_head:
-            return  # whatever the application goes on to say (RFC 9110 §9.3.2)
+            # A response to HEAD has no body (RFC 9110, section 9.3.2).
+            return
         if more:
             await exchange.send(body)
         else:
@@ -116,7 +120,7 @@ class _ASGICall:
 
 
 def _fields(pairs: Sequence[Sequence[bytes]]) -> list[HeaderField]:
-    """Lower-case names; the length is the edge's to say where it knows the whole body."""
+    """Return the fields with lower-case names; the server sets `content-length` itself."""
     fields = [(bytes(name).lower(), bytes(value)) for name, value in pairs]
     return [field for field in fields if field[0] != b"content-length"]
 

@@ -1,7 +1,7 @@
-"""What the control API asks for; the control process does it.
+"""The operations that the control API needs; the control process implements them.
 
-Every method may raise a CrewgateError, whose text is for the caller: no secret is in it. Nothing
-here judges whether the caller may ask: `access` has done that.
+Each method may raise a CrewgateError, whose text goes to the caller and has no secret. The methods
+do not check the caller's rights: `access` has done that.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,10 @@ from crewgate.ipc.admin_messages import Until
 
 
 class TokenRequest(msgspec.Struct, frozen=True):
-    """What a token is asked for. `credits` is decimal text; None and empty: as it was."""
+    """What a new token should say. `credits` is decimal text.
+
+    For the next token of a branch, empty `tools` and None mean: unchanged.
+    """
 
     tools: tuple[str, ...] = ()
     credits: str | None = None
@@ -32,20 +35,21 @@ class TokenRequest(msgspec.Struct, frozen=True):
 
 
 class CertificateOwner(msgspec.Struct, frozen=True):
-    """Whom a certificate was issued to."""
+    """The orchestrator, gateway or operator that a certificate was issued to."""
 
     crew: str
     name: str
 
 
 class CertificateRequest(msgspec.Struct, frozen=True):
-    """What certificate is asked for, and by the holder of which one (`by`, a serial).
+    """A certificate to issue for the key of `request` (a CSR, PEM).
 
-    `is_own`: it is the next one of the same holder, with the names and addresses of that one.
+    `by` is the serial of the certificate that the client presented. `is_own`: the new certificate
+    renews that one, with its names and addresses.
     """
 
     identity: Identity
-    request: str  # a CSR, PEM
+    request: str
     by: str
     is_own: bool = False
     life_seconds: int | None = None
@@ -53,61 +57,62 @@ class CertificateRequest(msgspec.Struct, frozen=True):
 
 
 class Backend(Protocol):
-    """The work behind the API."""
+    """The operations behind the API."""
 
     async def check(self, serial: str) -> None:
-        """ControlError 401 unless the certificate that a connection has shown is good now."""
+        """Raise ControlError 401 unless a connection's certificate is valid now."""
 
     async def revoke(self, target: RevocationTarget, until: Until) -> RevocationResponse:
         """Revoke a target whose kind is `of_configured_crew`.
 
-        The `crew` of a branch, where it is empty, is found out if that is plain.
+        If the `crew` of a branch is empty, the agent finds it, unless several crews have the id.
         """
 
     async def revoke_certificate(self, serial: str, reason: str) -> RevocationResponse:
         """Revoke one certificate."""
 
     async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationResponse:
-        """Revoke all certificates of an orchestrator, and all its tokens until now."""
+        """Revoke all certificates of an orchestrator, and all its tokens issued until now."""
 
     async def holder(self, serial: str) -> CertificateOwner | None:
-        """Whom a certificate was issued to; None if this CA has not issued it."""
+        """Return the owner of a certificate; None if this CA has not issued it."""
 
     async def knows(self, crew: str, name: str) -> bool:
-        """Whether this CA has issued a certificate to that orchestrator, good or not."""
+        """Return whether this CA ever issued a certificate to that orchestrator."""
 
     async def tree(self) -> Snapshot:
-        """The auth graph, at most `limits.tree_seconds` old."""
+        """Return the auth graph, at most `limits.tree_seconds` old."""
 
     async def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:
-        """The first token of a new root."""
+        """Return the first token of a new root branch."""
 
     async def spawn(self, crew: str, name: str, parent: str, grant: TokenRequest) -> TokenResponse:
-        """The first token of a child of the branch that the token `parent` is for."""
+        """Return the first token of a new child of the branch of the token `parent`."""
 
     async def refresh(self, crew: str, name: str, token: str, grant: TokenRequest) -> TokenResponse:
-        """The next token of the branch that `token` is for."""
+        """Return the next token of the branch of `token`."""
 
     async def introspect(self, token: str) -> IntrospectionResponse:
-        """What a token says, if gateways would accept it now."""
+        """Return the claims of a token, if gateways would accept it now."""
 
     async def certify(self, request: CertificateRequest) -> CertificateResponse:
-        """Sign a leaf for the key of a CSR."""
+        """Issue a certificate for the key of a CSR."""
 
     async def certify_server(self, request: str, before: str, by: str) -> CertificateResponse:
-        """Sign the next of a server's certificate (PEM) for its key, of which there is a CSR.
+        """Issue the next certificate of a server.
 
-        `by` is the serial of the certificate that the client has shown.
+        `before` is its present certificate (PEM), `request` a CSR (PEM) of the same key, and `by`
+        the serial of the certificate that the client presented.
         """
 
     async def ocsp(self, request: bytes) -> bytes:
-        """The answer to a question of RFC 6960, as DER."""
+        """Return the response to an OCSP request, both DER (RFC 6960)."""
 
     async def ocsp_path(self, tail: str) -> bytes:
-        """The same for a GET whose path goes on with `tail`, as it was sent."""
+        """Return the response to a GET whose path ends with `tail`, as the client sent it."""
 
     async def crl(self) -> bytes:
-        """The list of revoked certificates, as PEM."""
+        """Return the CRL (PEM)."""
 
     async def health(self) -> HealthResponse:
-        """Whether the gateway is ready."""
+        """Return whether the gateway is ready, and why not."""

@@ -1,7 +1,7 @@
-"""How many requests of one holder are worked on at once, so that none keeps the others waiting.
+"""Limits the concurrent requests of each holder, so that no holder delays the others.
 
-Counts by who a certificate speaks for, not by certificate: a second one is no second share. What
-is over it is refused at once and leaves nothing behind.
+It counts by the identity in a certificate, so two certificates of one holder share one limit. A
+request over the limit is refused at once.
 """
 
 from collections import Counter
@@ -13,26 +13,26 @@ from crewgate.core.problem_types import TOO_MANY_REQUESTS
 
 
 class ConcurrencyLimiter:
-    """Lets `most` requests of each holder in."""
+    """Admits up to `requests_max` concurrent requests of each holder."""
 
-    def __init__(self, most: int = limits.control_calls_of_one_max) -> None:
-        self._most = most
-        self._inside: Counter[str] = Counter()
+    def __init__(self, requests_max: int = limits.control_calls_of_one_max) -> None:
+        self._max = requests_max
+        self._active: Counter[str] = Counter()
 
     def __repr__(self) -> str:
-        return f"<ConcurrencyLimiter {dict(self._inside)}>"
+        return f"<ConcurrencyLimiter {dict(self._active)}>"
 
     @contextmanager
     def enter(self, holder: str) -> Iterator[None]:
-        """Count a request while the block runs; ControlError 429 if there are enough."""
-        if self._inside[holder] >= self._most:
+        """Count a request while the block runs. Raises ControlError 429 over the limit."""
+        if self._active[holder] >= self._max:
             raise TOO_MANY_REQUESTS.error(
-                f"{holder} has {self._most} requests under way; wait for an answer first"
+                f"{holder} has {self._max} requests in progress; wait for a response first"
             )
-        self._inside[holder] += 1
+        self._active[holder] += 1
         try:
             yield
         finally:
-            self._inside[holder] -= 1
-            if not self._inside[holder]:
-                del self._inside[holder]
+            self._active[holder] -= 1
+            if not self._active[holder]:
+                del self._active[holder]

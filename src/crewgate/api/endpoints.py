@@ -1,6 +1,6 @@
-"""The endpoints of the control API, as a table: path, who may use it, what is asked and answered.
+"""The table of the control API's endpoints: path, roles, handler, and schemas.
 
-Routes, documentation and the test of every endpoint against every role are made from it.
+The routes, the OpenAPI document, and the test of each endpoint with each role are made from it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -33,111 +33,111 @@ EndpointHandler = Callable[[Backend, Identity, APIRequest], Awaitable[object]]
 class Endpoint(msgspec.Struct, frozen=True):
     """One method of one path.
 
-    `form` are the fields of a form, by name, with what they mean, `needed` those that must be
-    there, `query` the parameters that are read; `answer` is sent as `media`. If an answer says
-    `waiting`, its HTTP status is `unready`, unless that is 0: a probe looks at the status.
+    `body` is the type of a JSON body. `form` has the fields of a form with their descriptions, and
+    `required` those that must be present. `query` has the parameters with their descriptions. A
+    `response` is sent as `media`, with `status`, or with `unready` (unless that is 0) if the
+    response says `waiting`: a probe reads only the status.
     """
 
     method: str
     path: str
     roles: frozenset[Role]
-    work: EndpointHandler
-    answer: type
-    says: str
-    ask: type | None = None
+    handler: EndpointHandler
+    response: type
+    summary: str
+    body: type | None = None
     form: Mapping[str, str] = {}
-    needed: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
     query: Mapping[str, str] = {}
     status: int = 200
     unready: int = 0
     media: str = "application/json"
 
 
-async def revoke(backend: Backend, caller: Identity, call: APIRequest) -> RevocationResponse:
-    """End a branch, a grant, a process' or a crew's tokens, a certificate, or an orchestrator."""
-    ask = call.decode(RevocationRequest)
-    named = [(rules, getattr(ask, field)) for field, rules in BY_FIELD.items()]
+async def revoke(backend: Backend, caller: Identity, request: APIRequest) -> RevocationResponse:
+    """Revoke a branch, a grant, tokens of a process or crew, a certificate or an orchestrator."""
+    body = request.decode(RevocationRequest)
+    named = [(rules, getattr(body, field)) for field, rules in BY_FIELD.items()]
     named = [(rules, name) for rules, name in named if name]
     if len(named) != 1:
         access.malformed(f"name exactly one of {', '.join(BY_FIELD)}")
     ((rules, name),) = named
     if rules.kind is KeyKind.CERTIFICATE:
-        return await _revoke_certificate(backend, caller, name, ask)
+        return await _revoke_certificate(backend, caller, name, body)
     if rules.kind is KeyKind.ORCHESTRATOR:
-        return await _revoke_orchestrator(backend, caller, name, ask)
+        return await _revoke_orchestrator(backend, caller, name, body)
     try:
         rules.identifier(name)
     except ValueError as error:
         access.malformed(f"{rules.request_field}: {error}")
     if rules.kind is KeyKind.CREW:
-        if ask.crew:
-            access.malformed(f"crew: says whose a name is, and {rules.request_field} names a crew")
+        if body.crew:
+            access.malformed(f"crew: leave it out, since {rules.request_field} names the crew")
         crew = access.crew_for(caller, name)
     else:
-        crew = access.crew_for(caller, ask.crew)
-        if not ask.crew:
+        crew = access.crew_for(caller, body.crew)
+        if not body.crew:
             await _check_seen(backend, rules, name, crew)
-    return await backend.revoke(RevocationTarget(rules.kind, name, crew), ask.until)
+    return await backend.revoke(RevocationTarget(rules.kind, name, crew), body.until)
 
 
 async def _revoke_certificate(
-    backend: Backend, caller: Identity, serial: str, ask: RevocationRequest
+    backend: Backend, caller: Identity, serial: str, body: RevocationRequest
 ) -> RevocationResponse:
     holder = await backend.holder(serial)
     if holder is None or not access.sees(caller, holder.crew):
         access.missing("certificate")
-    return await backend.revoke_certificate(serial, ask.reason)
+    return await backend.revoke_certificate(serial, body.reason)
 
 
 async def _revoke_orchestrator(
-    backend: Backend, caller: Identity, named: str, ask: RevocationRequest
+    backend: Backend, caller: Identity, named: str, body: RevocationRequest
 ) -> RevocationResponse:
     crew, name = access.orchestrator(named)
     crew = access.crew_for(caller, crew)
-    # Each name takes a place in the table that all crews share: none that somebody made up.
+    # Each name takes an entry of the table that all crews share, so it must not be invented.
     if caller.role is not Role.OPERATOR and not await backend.knows(crew, name):
         access.missing("orchestrator with a certificate")
-    return await backend.revoke_orchestrator(crew, name, ask.reason)
+    return await backend.revoke_orchestrator(crew, name, body.reason)
 
 
 async def _check_seen(backend: Backend, rules: RevocationKind, name: str, crew: str) -> None:
-    """Refuse a name that was never seen, of the `crew` of a caller who has named none.
+    """Refuse a name that is unknown in `crew`, if the request itself names no crew.
 
-    Else a mistyped name, or one of another crew, would be confirmed as revoked. A branch without
-    any crew is left to the agent, which knows whose it is; other names are of no crew but by the
-    caller's word.
+    Otherwise a mistyped name, or one of another crew, would be confirmed as revoked. If the caller
+    has no crew either, the agent finds the crew of a branch; for other names it cannot.
     """
     label = rules.label
     if rules.kind is KeyKind.BRANCH:
         if crew and not (await backend.tree()).find(name, crew):
-            access.unseen(f"no branch {name} was seen; to revoke it unseen, name the crew")
+            access.unseen(f"no branch {name} is known; to revoke it anyway, name its crew")
         return
     if not crew:
-        access.malformed(f"crew: say whose {label} it is")
+        access.malformed(f"crew: name the crew of the {label}")
     rows = [row for row in (await backend.tree()).of(crew) if row.crew == crew]
     if not any(getattr(row, label) == name for row in rows):
         access.unseen(
-            f"{label} {name} is not the newest of a branch that was seen; to revoke it unseen, "
-            "name the crew"
+            f"{label} {name} is not the newest of any known branch; to revoke it anyway, name "
+            "its crew"
         )
 
 
-async def branches(backend: Backend, caller: Identity, call: APIRequest) -> BranchesResponse:
-    """Branches, parents first, a page at a time."""
-    most = call.int_param("limit", limits.page_rows_max, limits.page_rows_max)
-    crew = access.crew_for(caller, call.query.get("crew", ""))
+async def branches(backend: Backend, caller: Identity, request: APIRequest) -> BranchesResponse:
+    """Return a page of branches, parents first."""
+    rows_max = request.int_param("limit", limits.page_rows_max, limits.page_rows_max)
+    crew = access.crew_for(caller, request.query.get("crew", ""))
     rows = [row for row in (await backend.tree()).of(crew) if row.branch]
-    start = _after(rows, call.query.get("after", ""))
-    page = rows[start : start + most]
-    more = start + most < len(rows)
-    following = f"{page[-1].crew}/{page[-1].branch}" if more else ""
-    return BranchesResponse(branches=page, more=more, next=following)
+    start = _after(rows, request.query.get("after", ""))
+    page = rows[start : start + rows_max]
+    more = start + rows_max < len(rows)
+    cursor = f"{page[-1].crew}/{page[-1].branch}" if more else ""
+    return BranchesResponse(branches=page, more=more, next=cursor)
 
 
 def _after(rows: Sequence[BranchResponse], cursor: str) -> int:
-    """Where the row after the one that `cursor` names is; 404 if that is gone meanwhile.
+    """Return the index after the row of `cursor`. Raises ControlError 404 if that row is gone.
 
-    Without its crew a branch of another crew with the same id might be meant.
+    A cursor has the crew, since branches of two crews may have one id.
     """
     if not cursor:
         return 0
@@ -146,107 +146,108 @@ def _after(rows: Sequence[BranchResponse], cursor: str) -> int:
     for place, row in enumerate(rows, 1):
         if row.branch == branch and crew in {"", row.crew}:
             return place
-    return access.missing("branch to go on after; begin again")
+    return access.missing("branch as `after` names; start again with the first page")
 
 
-async def branch(backend: Backend, caller: Identity, call: APIRequest) -> BranchResponse:
-    """One branch."""
-    return await _find(backend, caller, call)
+async def branch(backend: Backend, caller: Identity, request: APIRequest) -> BranchResponse:
+    """Return one branch."""
+    return await _find(backend, caller, request)
 
 
-async def end_branch(backend: Backend, caller: Identity, call: APIRequest) -> RevocationResponse:
-    """End a branch that is known here, and all below it."""
-    row = await _find(backend, caller, call)
+async def end_branch(backend: Backend, caller: Identity, request: APIRequest) -> RevocationResponse:
+    """Revoke a known branch and all branches below it."""
+    row = await _find(backend, caller, request)
     return await backend.revoke(RevocationTarget(KeyKind.BRANCH, row.branch, row.crew), "")
 
 
-async def tree(backend: Backend, caller: Identity, call: APIRequest) -> bytes:
-    """The whole auth graph that the caller may see, crews included."""
-    crew = access.crew_for(caller, call.query.get("crew", ""))
+async def tree(backend: Backend, caller: Identity, request: APIRequest) -> bytes:
+    """Return the whole auth graph that the caller may see, crews included."""
+    crew = access.crew_for(caller, request.query.get("crew", ""))
     return (await backend.tree()).encoded(crew)
 
 
-async def certify(backend: Backend, caller: Identity, call: APIRequest) -> CertificateResponse:
-    """A certificate for a CSR's key: the caller's own next one, or any if an operator asks."""
-    ask = call.decode(CertificateSigningRequest)
-    if ask.renews:
-        return await _renew_server(backend, caller, call, ask)
-    wanted = _wanted(caller, ask)
-    is_own = wanted == (caller.role, caller.crew, caller.name)
+async def certify(backend: Backend, caller: Identity, request: APIRequest) -> CertificateResponse:
+    """Issue a certificate for a CSR: the caller's own next one, or any to an operator."""
+    body = request.decode(CertificateSigningRequest)
+    if body.renews:
+        return await _renew_server(backend, caller, request, body)
+    role, crew, name = _requested_identity(caller, body)
+    is_own = (role, crew, name) == (caller.role, caller.crew, caller.name)
     if not is_own and caller.role is not Role.OPERATOR:
-        access.refuse("only an operator asks for another's certificate")
-    if ask.hosts and caller.role is not Role.OPERATOR:
-        access.refuse("only an operator gives a certificate names and addresses")
-    role, crew, name = wanted
-    # The next certificate of the same process says the same; another's has an instance of its own.
+        access.refuse("only an operator may request a certificate for somebody else")
+    if body.hosts and caller.role is not Role.OPERATOR:
+        access.refuse("only an operator may set host names and addresses")
+    # A renewal has the same identity. Another holder's certificate gets a new instance later.
     identity = caller if is_own else Identity(role, name, b"", crew)
     return await backend.certify(
         CertificateRequest(
-            identity, ask.request, call.serial, is_own, ask.life_seconds, tuple(ask.hosts)
+            identity, body.request, request.serial, is_own, body.life_seconds, tuple(body.hosts)
         )
     )
 
 
 async def _renew_server(
-    backend: Backend, caller: Identity, call: APIRequest, ask: CertificateSigningRequest
+    backend: Backend, caller: Identity, request: APIRequest, body: CertificateSigningRequest
 ) -> CertificateResponse:
-    """What a machine shows to clients that cannot read who it is; whose key it has is known."""
+    """Renew a server's certificate, which has no identity, for a holder of its key."""
     if caller.role not in {Role.GATEWAY, Role.OPERATOR}:
-        access.refuse("only a gateway or an operator renews a server's certificate")
-    if ask.role or ask.crew or ask.name or ask.hosts or ask.life_seconds:
-        access.malformed("renews: the next certificate says what the one before does; name no more")
-    return await backend.certify_server(ask.request, ask.renews, call.serial)
+        access.refuse("only a gateway or an operator may renew a server's certificate")
+    if body.role or body.crew or body.name or body.hosts or body.life_seconds:
+        access.malformed(
+            "renews: the new certificate copies the previous one; send only `request` with it"
+        )
+    return await backend.certify_server(body.request, body.renews, request.serial)
 
 
-def _wanted(caller: Identity, ask: CertificateSigningRequest) -> tuple[Role, str, str]:
-    """Role, crew and name: as asked for, the caller's own where nothing is."""
-    if not (ask.role or ask.crew or ask.name):
+def _requested_identity(caller: Identity, body: CertificateSigningRequest) -> tuple[Role, str, str]:
+    """Return role, crew and name; those of the caller, if the request has none."""
+    if not (body.role or body.crew or body.name):
         return caller.role, caller.crew, caller.name
-    role = Role(ask.role) if ask.role else caller.role
+    role = Role(body.role) if body.role else caller.role
     if role is Role.ORCHESTRATOR and caller.role is Role.ORCHESTRATOR:
-        return role, ask.crew or caller.crew, ask.name or caller.name
-    return role, ask.crew, ask.name or (caller.name if role is caller.role else "")
+        return role, body.crew or caller.crew, body.name or caller.name
+    return role, body.crew, body.name or (caller.name if role is caller.role else "")
 
 
-async def health(backend: Backend, caller: Identity, call: APIRequest) -> HealthResponse:  # noqa: ARG001
-    """The control process answers."""
+async def health(backend: Backend, caller: Identity, request: APIRequest) -> HealthResponse:  # noqa: ARG001
+    """Return `ok`: the control process is alive."""
     return HealthResponse(status="ok")
 
 
-async def ready(backend: Backend, caller: Identity, call: APIRequest) -> HealthResponse:  # noqa: ARG001
-    """What `crewgate status` says there; reasons, which name paths and crews, are for operators."""
-    found = await backend.health()
+async def ready(backend: Backend, caller: Identity, request: APIRequest) -> HealthResponse:  # noqa: ARG001
+    """Return readiness. Only operators get the reasons, which name paths and crews."""
+    report = await backend.health()
     if caller.role is Role.OPERATOR:
-        return found
-    named = [text.partition(":")[0] for text in found.waiting_for]
-    return HealthResponse(status=found.status, waiting_for=named)
+        return report
+    components = [text.partition(":")[0] for text in report.waiting_for]
+    return HealthResponse(status=report.status, waiting_for=components)
 
 
-async def ocsp(backend: Backend, caller: Identity, call: APIRequest) -> bytes:  # noqa: ARG001
-    """RFC 6960, by POST."""
-    if call.media != "application/ocsp-request":
+async def ocsp(backend: Backend, caller: Identity, request: APIRequest) -> bytes:  # noqa: ARG001
+    """Answer an OCSP request by POST (RFC 6960)."""
+    if request.media != "application/ocsp-request":
         access.unsupported("send application/ocsp-request")
-    return await backend.ocsp(call.body)
+    return await backend.ocsp(request.body)
 
 
-async def ocsp_get(backend: Backend, caller: Identity, call: APIRequest) -> bytes:  # noqa: ARG001
-    """RFC 6960, by GET: the request is in the path, and its slashes may stand there bare."""
-    _, _, tail = call.raw_path.decode("ascii").partition("/ocsp/")
+async def ocsp_get(backend: Backend, caller: Identity, request: APIRequest) -> bytes:  # noqa: ARG001
+    """Answer an OCSP request by GET: the path has it, and its slashes may be unescaped."""
+    _, _, tail = request.raw_path.decode("ascii").partition("/ocsp/")
     return await backend.ocsp_path(tail)
 
 
-async def crl(backend: Backend, caller: Identity, call: APIRequest) -> bytes:  # noqa: ARG001
-    """RFC 5280, section 5, as PEM."""
+async def crl(backend: Backend, caller: Identity, request: APIRequest) -> bytes:  # noqa: ARG001
+    """Return the CRL (RFC 5280, section 5) in PEM."""
     return await backend.crl()
 
 
-async def _find(backend: Backend, caller: Identity, call: APIRequest) -> BranchResponse:
-    wanted, crew = call.path["branch"], access.crew_for(caller, call.query.get("crew", ""))
-    _check_branch(wanted)
-    rows = (await backend.tree()).find(wanted, crew)
+async def _find(backend: Backend, caller: Identity, request: APIRequest) -> BranchResponse:
+    id_, crew = request.path["branch"], access.crew_for(caller, request.query.get("crew", ""))
+    _check_branch(id_)
+    rows = (await backend.tree()).find(id_, crew)
     if len(rows) > 1:
         crews = ", ".join(row.crew for row in rows)
-        access.ambiguous(f"several crews have that branch; say which by ?crew= ({crews})")
+        access.ambiguous(f"several crews have this branch id; choose one with ?crew= ({crews})")
     return rows[0] if rows else access.missing("branch")
 
 
@@ -257,36 +258,41 @@ def _check_branch(text: str) -> None:
         access.malformed(f"branch: {error}")
 
 
-_CREW = {"crew": "of this crew; an orchestrator sees its own alone"}
-_PAGE = {"after": "those after this one, the `next` of a page", "limit": "at most so many"}
+_CREW = {"crew": "only rows of this crew; an orchestrator sees only its own crew"}
+_PAGE = {
+    "after": "only rows after this one: the `next` of the previous page",
+    "limit": "the maximum number of rows",
+}
 _OCSP = "application/ocsp-response"
 
 ENDPOINTS = (
     Endpoint("POST", "/v1/revocations", STAFF, revoke, RevocationResponse,
-             "End a branch, tokens, a certificate or an orchestrator, at once.",
-             ask=RevocationRequest),
+             "Revoke a branch, tokens, a certificate or an orchestrator at once.",
+             body=RevocationRequest),
     Endpoint("GET", "/v1/branches", STAFF, branches, BranchesResponse,
-             "Branches, parents before their children.", query={**_CREW, **_PAGE}),
-    Endpoint("GET", "/v1/branches/{branch}", STAFF, branch, BranchResponse, "One branch.",
+             "List branches, parents before their children.", query={**_CREW, **_PAGE}),
+    Endpoint("GET", "/v1/branches/{branch}", STAFF, branch, BranchResponse, "Get one branch.",
              query=_CREW),
     Endpoint("DELETE", "/v1/branches/{branch}", STAFF, end_branch, RevocationResponse,
-             "End a branch and all that it spawned.", query=_CREW),
-    Endpoint("GET", "/v1/tree", STAFF, tree, BranchesResponse, "The auth graph, crews included.",
-             query=_CREW),
+             "Revoke a branch and all branches below it.", query=_CREW),
+    Endpoint("GET", "/v1/tree", STAFF, tree, BranchesResponse,
+             "Get the auth graph, crews included.", query=_CREW),
     Endpoint("POST", "/v1/tokens", STAFF, tokens.issue, TokenResponse,
-             "A token: of a new run, of a child, or the next of a branch.",
-             form=tokens.FORM, needed=("grant_type",)),
+             "Issue a token: for a new run, for a child branch, or the next one of a branch.",
+             form=tokens.FORM, required=("grant_type",)),
     Endpoint("POST", "/v1/introspect", EVERYBODY, tokens.introspect, IntrospectionResponse,
-             "What a token says, if it is good (RFC 7662).",
-             form=tokens.INTROSPECT_FORM, needed=("token",)),
+             "Get the claims of a valid token (RFC 7662).",
+             form=tokens.INTROSPECT_FORM, required=("token",)),
     Endpoint("POST", "/v1/certificates", EVERYBODY, certify, CertificateResponse,
-             "A certificate for the key of a CSR.", ask=CertificateSigningRequest, status=201),
-    Endpoint("POST", "/ocsp", EVERYBODY, ocsp, bytes, "OCSP (RFC 6960).", media=_OCSP),
+             "Issue a certificate for the key of a CSR.",
+             body=CertificateSigningRequest, status=201),
+    Endpoint("POST", "/ocsp", EVERYBODY, ocsp, bytes, "Send an OCSP request (RFC 6960).",
+             media=_OCSP),
     Endpoint("GET", "/ocsp/{request:path}", EVERYBODY, ocsp_get, bytes,
-             "OCSP with the request in the path (RFC 6960, appendix A.1).", media=_OCSP),
-    Endpoint("GET", "/crl", EVERYBODY, crl, bytes, "The list of revoked certificates, PEM.",
-             media="application/x-pem-file"),
-    Endpoint("GET", "/healthz", EVERYBODY, health, HealthResponse, "The API answers."),
-    Endpoint("GET", "/readyz", EVERYBODY, ready, HealthResponse, "Ready, or why not.",
-             unready=503),
+             "Send an OCSP request in the path (RFC 6960, appendix A.1).", media=_OCSP),
+    Endpoint("GET", "/crl", EVERYBODY, crl, bytes,
+             "Get the certificate revocation list (CRL) in PEM.", media="application/x-pem-file"),
+    Endpoint("GET", "/healthz", EVERYBODY, health, HealthResponse, "Check that the API responds."),
+    Endpoint("GET", "/readyz", EVERYBODY, ready, HealthResponse,
+             "Check whether the gateway is ready, and why not.", unready=503),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The OpenAPI document (3.1), made from the table of endpoints, so that the two cannot differ."""
+"""Makes the OpenAPI 3.1 document from the table of endpoints, so that the two never differ."""
 
 import re
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
 
 
 def document() -> dict[str, Any]:
-    """The whole document."""
+    """Return the whole document."""
     kinds: list[type] = [Problem, OAuthProblem]
     for endpoint in ENDPOINTS:
-        kinds += [each for each in (endpoint.ask, endpoint.answer) if each not in {None, bytes}]
+        kinds += [each for each in (endpoint.body, endpoint.response) if each not in {None, bytes}]
     names = list(dict.fromkeys(kinds))
     schemas, components = msgspec.json.schema_components(names, ref_template=_REF)
     found = dict(zip(names, schemas, strict=True))
@@ -39,13 +39,15 @@ def document() -> dict[str, Any]:
     for endpoint in ENDPOINTS:
         operations = paths.setdefault(endpoint.path.replace(":path", ""), {})
         operations[endpoint.method.lower()] = _operation(endpoint, found)
-    paths[PATH] = {"get": _itself(found)}
+    paths[PATH] = {"get": _own_operation(found)}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Crewgate control API",
             "version": "1",
-            "description": "Mutual TLS always; the certificate's identity says who may do what.",
+            "description": (
+                "Requires mutual TLS. The identity in the certificate decides who may do what."
+            ),
         },
         "paths": paths,
         "components": {
@@ -56,13 +58,13 @@ def document() -> dict[str, Any]:
     }
 
 
-def _itself(schemas: Mapping[Any, Any]) -> dict[str, Any]:
+def _own_operation(schemas: Mapping[Any, Any]) -> dict[str, Any]:
     return {
         "operationId": "get_openapi",
-        "summary": "This document.",
+        "summary": "Get this document.",
         "responses": {
-            "200": {"description": "Done.", "content": {_JSON: {"schema": {"type": "object"}}}},
-            **_refusals("", schemas),
+            "200": {"description": "Success.", "content": {_JSON: {"schema": {"type": "object"}}}},
+            **_error_responses("", schemas),
         },
     }
 
@@ -70,19 +72,19 @@ def _itself(schemas: Mapping[Any, Any]) -> dict[str, Any]:
 def _operation(endpoint: Endpoint, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     roles = ", ".join(sorted(role.value for role in endpoint.roles))
     name = f"{endpoint.method.lower()}{re.sub('[^a-z0-9]+', '_', endpoint.path)}".rstrip("_")
-    schema = schemas.get(endpoint.answer)
-    done = {"description": "Done.", "content": {endpoint.media: {"schema": schema or {}}}}
+    schema = schemas.get(endpoint.response)
+    done = {"description": "Success.", "content": {endpoint.media: {"schema": schema or {}}}}
     operation: dict[str, Any] = {
         "operationId": name,
-        "summary": endpoint.says,
-        "description": f"For: {roles}.",
-        "responses": {str(endpoint.status): done, **_refusals(endpoint.path, schemas)},
+        "summary": endpoint.summary,
+        "description": f"Roles: {roles}.",
+        "responses": {str(endpoint.status): done, **_error_responses(endpoint.path, schemas)},
     }
     if endpoint.unready:
-        waiting = {**done, "description": "Not ready; the answer says why."}
+        waiting = {**done, "description": "Not ready; the response says why."}
         operation["responses"][str(endpoint.unready)] = waiting
     parameters = [_parameter(each, "path", required=True) for each in _names(endpoint.path)]
-    parameters += [_parameter(each, "query", says=says) for each, says in endpoint.query.items()]
+    parameters += [_parameter(each, "query", text=text) for each, text in endpoint.query.items()]
     if parameters:
         operation["parameters"] = parameters
     body = _body(endpoint, schemas)
@@ -95,25 +97,25 @@ def _names(path: str) -> list[str]:
     return re.findall(r"\{([a-z]+)(?::path)?\}", path)
 
 
-def _parameter(name: str, place: str, *, required: bool = False, says: str = "") -> dict[str, Any]:
+def _parameter(name: str, place: str, *, required: bool = False, text: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {"name": name, "in": place, "required": required}
-    if says:
-        found["description"] = says
+    if text:
+        found["description"] = text
     return {**found, "schema": _SCHEMAS.get(name, _TEXT)}
 
 
 def _body(endpoint: Endpoint, schemas: Mapping[Any, Any]) -> dict[str, Any] | None:
-    if endpoint.ask is not None:
-        return {_JSON: {"schema": schemas[endpoint.ask]}}
+    if endpoint.body is not None:
+        return {_JSON: {"schema": schemas[endpoint.body]}}
     if endpoint.form:
         fields = {
-            name: {**_SCHEMAS.get(name, _TEXT), "description": says}
-            for name, says in endpoint.form.items()
+            name: {**_SCHEMAS.get(name, _TEXT), "description": text}
+            for name, text in endpoint.form.items()
         }
         schema = {
             "type": "object",
             "properties": fields,
-            "required": list(endpoint.needed),
+            "required": list(endpoint.required),
             "additionalProperties": False,
         }
         return {_FORM: {"schema": schema}}
@@ -122,11 +124,14 @@ def _body(endpoint: Endpoint, schemas: Mapping[Any, Any]) -> dict[str, Any] | No
     return None
 
 
-def _refusals(path: str, schemas: Mapping[Any, Any]) -> dict[str, Any]:
-    """Those of the edge itself (a body over its bound, a malformed request) have no body."""
+def _error_responses(path: str, schemas: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the error responses.
+
+    The server's own errors (a body over the limit, malformed HTTP) have no body.
+    """
     problem: dict[str, Any] = {PROBLEM: {"schema": schemas[Problem]}}
     refused = {_JSON: {"schema": schemas[OAuthProblem]}} if path in OAUTH_PATHS else problem
     return {
-        "4XX": {"description": "Refused, and why.", "content": refused},
-        "5XX": {"description": "Not now, and why.", "content": problem},
+        "4XX": {"description": "Refused; the response says why.", "content": refused},
+        "5XX": {"description": "Unavailable now; the response says why.", "content": problem},
     }

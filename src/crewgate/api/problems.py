@@ -1,7 +1,7 @@
-"""Errors as the control API tells them: status, slug and words, as OAuth or as RFC 9457 has it.
+"""Makes the control API's error responses: problem documents (RFC 9457) or OAuth errors.
 
-What is ours, the agent, the CA, a file, is told as that, without a path of this machine; the log
-has the rest. Knows no routes but those that speak OAuth.
+An error of the agent, of the CA or of a file is reported only as such, without a path of this
+machine; the log has the rest.
 """
 
 import msgspec
@@ -28,7 +28,7 @@ _SERVER_ERROR = 500
 
 
 def control_error(error: CrewgateError) -> ControlError:
-    """What an error of the office is to the caller."""
+    """Return the error that the caller gets for an error of the backend."""
     if isinstance(error, ControlError):
         return error
     if isinstance(error, RefusedError | IssuerError):
@@ -43,24 +43,24 @@ def control_error(error: CrewgateError) -> ControlError:
 
 
 def is_ours(error: ControlError) -> bool:
-    """Whether its log should tell a person more."""
+    """Return whether it is a server error, which the log should explain."""
     return error.status >= _SERVER_ERROR
 
 
 def response(path: str, error: ControlError) -> Response:
-    """The answer to a request for `path` that is refused."""
+    """Return the error response to a request for `path`."""
     problem, status, detail = PROBLEMS[error.slug], error.status, str(error)
     headers = {"cache-control": "no-store"}
     if problem.retry_seconds:
         headers["retry-after"] = str(problem.retry_seconds)
     if path in OAUTH_PATHS and not is_ours(error):
-        body = _encode(OAuthProblem(error=problem.oauth_error, error_description=_plain(detail)))
+        body = _encode(OAuthProblem(error=problem.oauth_error, error_description=_ascii(detail)))
         return Response(body, status, headers, "application/json")
     document = Problem(type=problem.uri, title=problem.title, status=status, detail=detail)
     return Response(_encode(document) + b"\n", status, headers, PROBLEM)
 
 
-def _plain(detail: str) -> str:
-    """In the characters that RFC 6749 §5.2 allows a description."""
+def _ascii(detail: str) -> str:
+    """Return a text in the characters that RFC 6749, section 5.2, allows in a description."""
     quoted = detail.replace('"', "'").replace("\\", "/")
     return "".join(each if " " <= each <= "~" else "?" for each in quoted)

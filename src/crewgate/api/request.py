@@ -1,4 +1,4 @@
-"""One request to the control API, read: path, query and body, with words for what is wrong."""
+"""Parses a request to the control API: path, query and body, with errors for people."""
 
 from collections.abc import Collection
 from typing import TypeVar
@@ -16,9 +16,9 @@ _RENAMED = {"every_token_of": "all_tokens_of"}  # what earlier versions called a
 
 
 class APIRequest(msgspec.Struct, frozen=True):
-    """A request; `body` is all of it.
+    """A request with its whole body.
 
-    `serial` is of the certificate that its connection showed, `raw_path` the path as it was sent.
+    `serial` is that of the connection's certificate; `raw_path` is the path as the client sent it.
     """
 
     path: dict[str, str]
@@ -29,16 +29,16 @@ class APIRequest(msgspec.Struct, frozen=True):
     raw_path: bytes = b""
 
     def __repr__(self) -> str:
-        """Without the body, which may hold a token."""
+        """Return a text without the body, which may have a token."""
         return f"<APIRequest {self.path}>"
 
     @property
     def media(self) -> str:
-        """The body's type, without parameters."""
+        """The body's media type, without parameters."""
         return self.content_type.partition(";")[0].strip().lower()
 
     def decode(self, kind: type[T]) -> T:
-        """The JSON body; ControlError 400 says where it is wrong, and 415 for another type."""
+        """Return the JSON body. Raises ControlError 400 if malformed, 415 for another type."""
         self._expect(_JSON)
         try:
             return msgspec.json.decode(self.body, type=kind)
@@ -49,7 +49,7 @@ class APIRequest(msgspec.Struct, frozen=True):
             access.malformed(f"body: {text}"[: limits.certificate_subject_chars_max])
 
     def form(self) -> dict[str, str]:
-        """The fields of a form; ControlError 400 for what is none, 415 for another type."""
+        """Return a form's fields. Raises ControlError 400 if malformed, 415 for another type."""
         self._expect(_FORM)
         try:
             pairs = parse_qsl(
@@ -60,23 +60,23 @@ class APIRequest(msgspec.Struct, frozen=True):
                 errors="strict",
             )
         except ValueError:
-            access.malformed(f"body: not {_FORM} of at most {limits.form_fields_max} fields")
+            access.malformed(f"body: expected {_FORM} with at most {limits.form_fields_max} fields")
         return once(pairs, "body")
 
     def expect_query(self, known: Collection[str]) -> None:
-        """ControlError 400 for a parameter that nobody reads: a wish that would not be heard."""
+        """Raise ControlError 400 for an unknown parameter, which would otherwise have no effect."""
         unknown = sorted(self.query.keys() - set(known))
         if unknown:
             access.malformed(f"query: unknown parameter {unknown[0][:64]!r}")
 
-    def int_param(self, name: str, default: int, most: int) -> int:
-        """A number of the query from 1 to `most`; ControlError 400."""
+    def int_param(self, name: str, default: int, maximum: int) -> int:
+        """Return a number of the query from 1 to `maximum`. Raises ControlError 400."""
         text = self.query.get(name)
         if text is None:
             return default
-        is_number = text.isascii() and text.isdigit() and len(text) <= len(str(most))
-        if not is_number or not 1 <= int(text) <= most:
-            access.malformed(f"{name}: expected a whole number from 1 to {most}")
+        is_number = text.isascii() and text.isdigit() and len(text) <= len(str(maximum))
+        if not is_number or not 1 <= int(text) <= maximum:
+            access.malformed(f"{name}: expected a whole number from 1 to {maximum}")
         return int(text)
 
     def _expect(self, kind: str) -> None:
@@ -85,7 +85,7 @@ class APIRequest(msgspec.Struct, frozen=True):
 
 
 def query_of(text: bytes) -> dict[str, str]:
-    """The parameters of a query; ControlError 400 if one stands there twice."""
+    """Return the parameters of a query. Raises ControlError 400 if one occurs twice."""
     try:
         pairs = parse_qsl(
             text.decode("ascii"),
@@ -94,12 +94,17 @@ def query_of(text: bytes) -> dict[str, str]:
             errors="strict",
         )
     except ValueError:
-        access.malformed(f"query: not {_FORM} of at most {limits.form_fields_max} parameters")
+        access.malformed(
+            f"query: expected {_FORM} with at most {limits.form_fields_max} parameters"
+        )
     return once(pairs, "query")
 
 
 def once(pairs: list[tuple[str, str]], where: str) -> dict[str, str]:
-    """Pairs as a dictionary; ControlError 400 if a name stands there twice (RFC 6749 §3.1)."""
+    """Return pairs as a dictionary.
+
+    Raises ControlError 400 if a name occurs twice (RFC 6749, section 3.1).
+    """
     fields = dict(pairs)
     if len(fields) != len(pairs):
         access.malformed(f"{where}: a field is given twice")

@@ -1,7 +1,7 @@
-"""Revocations by orchestrators: of each crew one at a time, and so many a second.
+"""Limits the revocations by orchestrators: one at a time for each crew, and a rate.
 
-Whoever asks for one may wait for other machines, and each is kept by all of them for a day: no crew
-may keep another's waiting, or fill what one machine may tell. Operators wait for nobody here.
+A revocation may wait for other machines, and all of them keep it for a day. So no crew may delay
+the revocations of another, or use up what one machine may gossip. Operators have no limit here.
 """
 
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from crewgate.core.x509.identity import Identity, Role
 
 
 class CrewRevocationLimiter:
-    """One queue and one rate a crew: as many as have certificates."""
+    """A queue and a rate limit for each crew that has used a certificate."""
 
     def __init__(self) -> None:
         self._crews: dict[str, tuple[anyio.Lock, TokenBucket]] = {}
@@ -26,7 +26,10 @@ class CrewRevocationLimiter:
 
     @asynccontextmanager
     async def enter(self, caller: Identity) -> AsyncIterator[None]:
-        """The caller's turn, while the block runs; ControlError 429 for too many a second."""
+        """Wait for the crew's turn and hold it while the block runs.
+
+        Raises ControlError 429 over the rate.
+        """
         if caller.role is Role.OPERATOR:
             yield
             return
@@ -34,11 +37,11 @@ class CrewRevocationLimiter:
         if caller.crew not in self._crews:
             bucket = TokenBucket(rate, limits.crew_revocations_burst)
             self._crews[caller.crew] = anyio.Lock(), bucket
-        turn, bucket = self._crews[caller.crew]
+        lock, bucket = self._crews[caller.crew]
         if not bucket.take(anyio.current_time()):
             raise TOO_MANY_REQUESTS.error(
                 f"crew {caller.crew} may make {rate} revocations a second; retry later, or revoke "
                 "a branch that is above many"
             )
-        async with turn:
+        async with lock:
             yield

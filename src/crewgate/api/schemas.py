@@ -1,6 +1,7 @@
-"""What is said over the control API: requests and answers as structs, amounts in micro-credits.
+"""The request and response bodies of the control API; amounts are in micro-credits.
 
-Knows no transport. Unknown members are refused: a misspelt one would be a wish that nobody hears.
+Their docstrings are the descriptions in the OpenAPI document. A request with an unknown member is
+refused, since a misspelled one would otherwise have no effect.
 """
 
 from typing import Annotated, Literal
@@ -15,7 +16,7 @@ BoundedText = Annotated[str, Meta(max_length=limits.claim_chars_max)]
 PEM = Annotated[str, Meta(max_length=limits.request_pem_bytes_max)]
 CrewName = Annotated[str, Meta(max_length=limits.name_chars_max)]
 CallerRole = Literal["orchestrator", "gateway", "operator"]
-# RFC 5280 §5.3.1, as the CA has them.
+# The reasons of `crewgate.ca.crl_file` (RFC 5280, section 5.3.1).
 RevocationReason = Literal[
     "unspecified",
     "keyCompromise",
@@ -27,14 +28,15 @@ RevocationReason = Literal[
 
 
 class RevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Whom to end: exactly one of these, but for `crew`, `reason` and `until`.
+    """What to revoke: name exactly one target; `crew`, `reason` and `until` are options.
 
-    A branch (UUID) and all below it; a grant (`jti`) for good; all tokens of a process (its id), or
-    of a whole crew (its name), that were issued until now; a certificate (serial); an orchestrator,
-    `<crew>/<name>`, all of whose tokens until now and all of whose certificates die. `crew` says
-    whose branch, grant or process it is, where that is not plain. `until` says how many machines
-    must have it on their disks before the answer: this one ("local"), a majority ("quorum", the
-    default where there are others), or "all"; of certificates and orchestrators a majority.
+    Targets: `branch` (UUID), with all branches below it; `grant` (`jti`); `process` (its id), for
+    all its tokens issued until now; `all_tokens_of` (a crew), for all its tokens issued until now;
+    `certificate` (serial); `orchestrator` (`<crew>/<name>`), for all its certificates, and all its
+    tokens issued until now. `crew` is the crew of the branch, grant or process, if that is
+    ambiguous. `until` is how many machines must have the revocation on disk before the response:
+    this one ("local"), a majority ("quorum", the default in a cluster) or "all". For certificates
+    and orchestrators it is always a majority.
     """
 
     branch: BoundedText = ""
@@ -49,14 +51,20 @@ class RevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
 
 class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done, and on how many machines.
+    """The result of a revocation, here and on the other machines.
 
-    `applied_on` 0: it is revoked and written down, and the agent hears of it when it is back.
-    Of the `processes` that were told, `unresponsive` did not answer in time; the table binds them
-    all the same. `unlisted` certificates found no room in the table: CRL and OCSP refuse them, and
-    what was open is closed, but an embedded verifier that is shown one does not know. `unwritten`
-    says why the CA's register, list or intent is not on its disk yet: it is in force all the same,
-    and is written when the disk takes it; ask again if the control process ends before that.
+    `applied_on` of `of` machines have it in force and on disk, after `ms` milliseconds; `missing`
+    names machines that have not confirmed, and `enough` says whether `until` was reached. With
+    `applied_on` 0 it is recorded, and the agent applies it when it is back. On this machine the
+    last call was cut, or the last connection closed, after `cut_ms` milliseconds. `unresponsive` of
+    the `processes` did not confirm in time; the table binds them all the same. `certificates` are
+    serials that were revoked too. `unlisted` certificates have no room in the table: CRL and OCSP
+    refuse them and their connections are closed, but embedded verifiers do not know. `unwritten`
+    says why the CA's register, CRL or intent is not on disk yet: the revocation is in force, and
+    is written when the disk takes it; repeat it if the control process ends before. `coarsened`:
+    the crew's share of entries was used up, so all its tokens issued until now are revoked.
+    `never_seen`: no machine ("everywhere"), or `never_seen_on` of them ("here"), know the target;
+    it is revoked all the same.
     """
 
     target: Literal["branch", "grant", "process", "crew", "certificate", "orchestrator"]
@@ -64,31 +72,35 @@ class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
     crew: str
     applied_on: int = 1
     of: int = 1
-    ms: float = 0.0  # until the last of those machines had it, and calls here were cut
+    ms: float = 0.0
     missing: list[str] = []
-    enough: bool = True  # as many as the request's `until` asked for
-    cut_ms: float = 0.0  # until the last call of this machine was cut, or connection closed
+    enough: bool = True
+    cut_ms: float = 0.0
     calls_cut: int = 0
     connections_closed: int = 0
     processes: int = 0
     unresponsive: int = 0
     unlisted: int = 0
-    certificates: list[str] = []  # serials that were revoked with it
+    certificates: list[str] = []
     unwritten: str = ""
     coarsened: bool = False
-    never_seen: NeverSeen = ""  # nobody knows what was named; it is revoked all the same
-    never_seen_on: int = 0  # machines that say so
+    never_seen: NeverSeen = ""
+    never_seen_on: int = 0
 
     @property
     def audit_text(self) -> str:
-        """What was done, for the audit."""
+        """What the request did, for the audit log."""
         if self.target == "crew":
-            return f"revoked every token of crew {self.id} until now"
+            return f"revoked all tokens of crew {self.id} issued until now"
         return f"revoked {self.target} {self.id} of crew {self.crew or '(none)'}"
 
 
 class BranchResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """One branch of the auth graph, or a crew (`branch` empty); `left` -1: not known."""
+    """One branch of the auth graph, or a crew (`branch` is empty).
+
+    `left_micro` is -1 if it is unknown. Machines have drawn `leased_micro` and not spent it yet;
+    `leased_on` has the machines that hold most of it, by name.
+    """
 
     crew: str
     branch: str
@@ -103,14 +115,14 @@ class BranchResponse(msgspec.Struct, frozen=True, kw_only=True):
     reserved_micro: int = 0
     burned_micro: int = 0
     left_micro: int = -1
-    leased_micro: int = 0  # drawn by machines and not spent yet; by name, those that hold most:
+    leased_micro: int = 0
     leased_on: dict[str, int] = {}
 
 
 class BranchesResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows with parents before their children.
+    """Branches, with parents before their children.
 
-    `more` if there are some after these: ask again `after` the `next` one.
+    If `more` is true, request the next page with `after` set to `next`.
     """
 
     branches: list[BranchResponse]
@@ -119,7 +131,7 @@ class BranchesResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """RFC 6749 §5.1 and RFC 8693 §2.2.1, with the branch that the token is for."""
+    """A token and its branch (RFC 6749, section 5.1, and RFC 8693, section 2.2.1)."""
 
     access_token: str
     token_type: str
@@ -131,16 +143,16 @@ class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     @property
     def audit_text(self) -> str:
-        """What was done, for the audit; never the token."""
+        """What the request did, for the audit log; never the token."""
         return f"got grant {self.grant} for branch {self.branch}"
 
     def __repr__(self) -> str:
-        """Without the token."""
+        """Return a text without the token."""
         return f"<TokenResponse {self.branch} for {self.expires_in} s>"
 
 
 class IntrospectionResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """RFC 7662 §2.2; of a token that is no good nothing is said but that."""
+    """The claims of a token (RFC 7662, section 2.2); only `active` if it is not valid."""
 
     active: bool
     scope: str = ""
@@ -160,10 +172,10 @@ class IntrospectionResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defa
 class CertificateSigningRequest(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 ):
-    """A certificate for the key of a CSR (PEM). Without a name: for whom the caller speaks.
+    """A CSR (`request`, PEM). Without role, crew and name, the certificate is the caller's own.
 
-    `renews` is a server's certificate (PEM) that this CA signed and that has not ended: the next
-    one has the same key, which the CSR must be of, and the same names.
+    `renews` is a server's certificate (PEM) that this CA signed and that has not expired. The new
+    certificate has the same names and the same key, so the CSR must be for that key.
     """
 
     request: PEM
@@ -176,7 +188,7 @@ class CertificateSigningRequest(
 
 
 class CertificateResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """A leaf and what leads to the root, as PEM; times are seconds since the epoch."""
+    """A certificate with its chain to the root (PEM); times are seconds since the epoch."""
 
     serial: str
     certificate: str
@@ -185,14 +197,14 @@ class CertificateResponse(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def audit_text(self) -> str:
-        """What was done, for the audit."""
+        """What the request did, for the audit log."""
         return f"got certificate {self.serial}"
 
 
 class ComponentProblem(msgspec.Struct, frozen=True, kw_only=True):
-    """A component that is not well: since when (seconds since 1970), why, and how to mend it.
+    """An unhealthy component: since when (seconds since the epoch), why, and how to mend it.
 
-    `refuses`: while it has failed the gateway answers no calls. `passing`: it is starting.
+    `refuses`: the gateway refuses all calls until it is mended. `passing`: it is only starting.
     """
 
     component: str
@@ -205,10 +217,11 @@ class ComponentProblem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HealthResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the process is there, or the whole gateway ready; `waiting_for` says what is not.
+    """Whether the process is alive, or the whole gateway is ready.
 
-    `status` is degraded while the gateway is ready and a component is not well. `troubles` are
-    those components, the worst first, of this machine's `crewgate status`.
+    `waiting_for` says what is not ready. `status` is "degraded" if the gateway is ready but a
+    component is unhealthy. `troubles` are the unhealthy components of this machine, worst first, as
+    `crewgate status` shows them.
     """
 
     status: Literal["ok", "degraded", "waiting"]
@@ -217,7 +230,7 @@ class HealthResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """RFC 9457."""
+    """A problem document (RFC 9457)."""
 
     type: str
     title: str
@@ -226,7 +239,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OAuthProblem(msgspec.Struct, frozen=True, kw_only=True):
-    """RFC 6749 §5.2."""
+    """An OAuth error (RFC 6749, section 5.2)."""
 
     error: str
     error_description: str

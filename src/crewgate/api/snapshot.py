@@ -1,7 +1,7 @@
-"""The auth graph of one moment, and what each caller sees of it; made once, told to many.
+"""Holds the auth graph of one moment, and the part of it that each crew may see.
 
-A view is cut out and encoded when it is first asked for and then shared, so that a thousand readers
-of a large tree cost one pass over it. Knows no agent and no clock.
+A crew's part is selected and encoded at its first request and then shared, so a thousand readers of
+a large tree cost one pass over it.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Snapshot:
-    """Rows with parents before their children, crew by crew; a crew's own row has no branch."""
+    """The rows of the auth graph, crew by crew, parents first; a crew's own row has no branch."""
 
     def __init__(self, rows: Sequence[BranchResponse] = ()) -> None:
         self._rows = list(rows)
@@ -30,24 +30,25 @@ class Snapshot:
         return f"<Snapshot of {len(self._rows)} rows>"
 
     def of(self, crew: str) -> Sequence[BranchResponse]:
-        """The rows of a crew, with the accounts of its calls; of all crews if it is empty."""
+        """Return a crew's rows, cross-crew accounts included; all rows if `crew` is empty."""
         view = self._views.get(crew)
         if view is None:
             view = [row for row in self._rows if crew in {row.crew, caller(row.crew)}]
-            if view:  # a crew that is not there is no reason to remember its name
+            # The names of unknown crews must not fill the cache.
+            if view:
                 self._views[crew] = view
         return view
 
     def find(self, branch: str, crew: str) -> list[BranchResponse]:
-        """The branches of that id: in one crew, or in all of them if `crew` is empty.
+        """Return the branches with an id, in one crew, or in all crews if `crew` is empty.
 
-        Ids are chosen by who signs, so two crews may have the same.
+        Two crews may have the same id, since each signer chooses its own ids.
         """
         found = self._branches.get(branch, ())
         return [row for row in found if crew in {"", row.crew, caller(row.crew)}]
 
     def encoded(self, crew: str) -> bytes:
-        """The rows of a crew, or of all, as the JSON of a `BranchesResponse`."""
+        """Return the rows of a crew, or of all crews, as the JSON of a `BranchesResponse`."""
         data = self._encoded.get(crew)
         if data is None:
             view = self.of(crew)

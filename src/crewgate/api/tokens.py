@@ -1,8 +1,9 @@
-"""The token endpoint (RFC 6749, 8693) and introspection (RFC 7662), on a certificate's word.
+"""The token endpoint (RFC 6749, RFC 8693) and introspection (RFC 7662).
 
-For orchestrators that hold no signing key: the gateway's issuer signs for them. Three grants: a new
-run (`client_credentials`), a child of a branch (`token-exchange`, the parent's token is the
-subject), the next token of a branch (`refresh_token`, which is its last token).
+They are for orchestrators without a signing key: a certificate authenticates the orchestrator, and
+the gateway's issuer signs. There are three grant types: `client_credentials` for a new run,
+`token-exchange` for a child of a branch (the subject is the parent's token), and `refresh_token`
+for the next token of a branch (the refresh token is the branch's latest token).
 """
 
 from collections.abc import Mapping
@@ -32,35 +33,35 @@ ACCESS_TYPE = "urn:ietf:params:oauth:token-type:access_token"
 
 FORM = {
     "grant_type": f"{RUN}, {CHILD} or {NEXT}",
-    "scope": "tools and patterns, with spaces between (a refresh: as it was, if not given)",
-    "credits": 'decimal text such as "2.50" (a refresh: as it was, if not given)',
-    "role": "what the sub-agent does",
-    "process": "what to call the process that will hold the token",
-    "subject_token": f"the parent's token, with {CHILD}",
+    "scope": "tools and patterns, separated by spaces (default for a refresh: unchanged)",
+    "credits": 'decimal text such as "2.50" (default for a refresh: unchanged)',
+    "role": "the role of the sub-agent",
+    "process": "a name for the process that will hold the token",
+    "subject_token": f"the parent's token; for {CHILD}",
     "subject_token_type": f"{TOKEN_TYPE}, or {ACCESS_TYPE}",
-    "refresh_token": f"the branch's last token, expired or not, with {NEXT}",
-    "orchestrator": "an operator only: <crew>/<name>, for whom",
+    "refresh_token": f"the branch's latest token, expired or not; for {NEXT}",
+    "orchestrator": "the orchestrator to act for, as <crew>/<name>; only for operators",
 }
 INTROSPECT_FORM = {"token": "the token", "token_type_hint": "ignored (RFC 7662 §2.1)"}
-# What each grant reads, and of that what it must be given.
+# For each grant type: its required fields, and its optional ones.
 _NEW = {"scope", "credits", "role"}
-_READS: Mapping[str, tuple[set[str], set[str]]] = {
+_FIELDS: Mapping[str, tuple[set[str], set[str]]] = {
     RUN: (_NEW, {"process"}),
     CHILD: ({*_NEW, "subject_token", "subject_token_type"}, {"process"}),
     NEXT: ({"refresh_token"}, {"scope", "credits"}),
 }
 
 
-async def issue(backend: Backend, caller: Identity, call: APIRequest) -> TokenResponse:
-    """Sign a token for the caller's branch; errors are those of RFC 6749 §5.2."""
-    form = call.form()
-    kind = _checked(form)
-    crew, name = _whose(caller, form)
+async def issue(backend: Backend, caller: Identity, request: APIRequest) -> TokenResponse:
+    """Return a new token for the caller; errors are those of RFC 6749, section 5.2."""
+    form = request.form()
+    kind = _grant_type(form)
+    crew, name = _orchestrator(caller, form)
     try:
         return await _issue(backend, crew, name, kind, form)
     except JournalLockedError as error:
         raise JOURNAL_LOCKED.error(
-            f"another process mints as {crew}/{name}; end it, or use another name"
+            f"another process mints tokens as {crew}/{name}; stop it, or use another name"
         ) from error
     except JournalError as error:
         raise JOURNAL_UNAVAILABLE.error() from error
@@ -82,29 +83,34 @@ async def _issue(
     return await backend.spawn(crew, name, form["subject_token"], grant)
 
 
-async def introspect(backend: Backend, caller: Identity, call: APIRequest) -> IntrospectionResponse:
-    """What a token says; to an orchestrator, another crew's is like no token (RFC 7662 §2.2)."""
-    form = call.form()
-    _known(form, set(INTROSPECT_FORM))
+async def introspect(
+    backend: Backend, caller: Identity, request: APIRequest
+) -> IntrospectionResponse:
+    """Return the claims of a token.
+
+    To an orchestrator, another crew's token is not active (RFC 7662, section 2.2).
+    """
+    form = request.form()
+    _check_fields(form, set(INTROSPECT_FORM))
     if not form.get("token"):
         access.malformed(f"token: {INTROSPECT_FORM['token']}")
-    found = await backend.introspect(form["token"])
-    return found if access.sees(caller, found.crew) else IntrospectionResponse(active=False)
+    claims = await backend.introspect(form["token"])
+    return claims if access.sees(caller, claims.crew) else IntrospectionResponse(active=False)
 
 
-def _checked(form: Mapping[str, str]) -> str:
-    """The grant type of a form whose fields can be read at all; ControlError 400."""
-    _known(form, set(FORM))
+def _grant_type(form: Mapping[str, str]) -> str:
+    """Check the fields of a form and return its grant type. Raises ControlError 400."""
+    _check_fields(form, set(FORM))
     kind = form.get("grant_type", "")
     if not kind:
         access.malformed(f"grant_type: {FORM['grant_type']}")
-    if kind not in _READS:
+    if kind not in _FIELDS:
         raise UNSUPPORTED_GRANT_TYPE.error(f"grant_type: expected {FORM['grant_type']}")
-    needed, others = _READS[kind]
-    for field in sorted(needed):
+    required, optional = _FIELDS[kind]
+    for field in sorted(required):
         if not form.get(field):
             access.malformed(f"{field}: {FORM[field]}")
-    _known(form, {*needed, *others, "grant_type", "orchestrator"}, f" with {kind}")
+    _check_fields(form, {*required, *optional, "grant_type", "orchestrator"}, f" with {kind}")
     if kind == CHILD and form["subject_token_type"] not in {TOKEN_TYPE, ACCESS_TYPE}:
         access.malformed(f"subject_token_type: expected {FORM['subject_token_type']}")
     _check_values(form)
@@ -127,18 +133,19 @@ def _check_values(form: Mapping[str, str]) -> None:
             )
 
 
-def _known(form: Mapping[str, str], fields: set[str], where: str = "") -> None:
+def _check_fields(form: Mapping[str, str], fields: set[str], where: str = "") -> None:
     unknown = sorted(form.keys() - fields)
     if unknown:
         access.malformed(f"{unknown[0][:64]!r} is not a field of this form{where}")
 
 
-def _whose(caller: Identity, form: Mapping[str, str]) -> tuple[str, str]:
-    named = form.get("orchestrator", "")
+def _orchestrator(caller: Identity, form: Mapping[str, str]) -> tuple[str, str]:
+    """Return crew and name of the orchestrator that gets the token."""
+    label = form.get("orchestrator", "")
     if caller.role is Role.ORCHESTRATOR:
-        if named not in {"", caller.label}:
+        if label not in {"", caller.label}:
             access.refuse(f"{caller.label} may get tokens for itself only")
         return caller.crew, caller.name
-    if not named:
+    if not label:
         access.malformed("orchestrator: name the one to get a token for, as <crew>/<name>")
-    return access.orchestrator(named)
+    return access.orchestrator(label)
