@@ -1,5 +1,5 @@
-"""The processes of orchestrators: which ones run, and how each one is ended for good.
+"""The processes of orchestrators: which ones run, and how each one is decommissioned.
 
-An end is a transaction in steps (`decommission`): the intent is on the disk before the first step,
-and a process that finds it there takes the steps that are left.
+`runs` stores them. `decommission` works in steps: the intent is on the disk before the first step,
+so after a crash another process takes the remaining steps.
 """

@@ -1,8 +1,14 @@
-"""The end of an orchestrator as one transaction: intent, certificates and tokens and key, process.
+"""Decommissions an orchestrator in steps that survive a crash.
 
-The intent is on the disk before anything else is done, and every step may be done again: whoever
-dies in the midst is followed by whoever calls `complete_intents` next, a start of `crewgate run`,
-`crewgate decommission` or the control process. Decides no right. Blocks.
+1. The intent is in the register (state `ending`); the CA issues no certificate to it any more.
+2. Its certificates are revoked in the register and the CRL. The agent revokes them, its tokens and
+   its own keys, and the keys leave the JWKS.
+3. Its processes are stopped: SIGTERM, then SIGKILL. Nothing can mint for it any more (`untold`).
+4. The agent revokes all tokens that it minted until then (`ended`).
+
+Each step may be repeated. After a crash, the next `complete_intents` takes the remaining steps: at
+a start of `crewgate run`, in `crewgate decommission`, or in the control process. The caller checks
+the right to decommission. All functions block.
 """
 
 import signal
@@ -38,15 +44,17 @@ from crewgate.lifecycle.runs import Run, RunState, RunStore
 from crewgate.policy.loader import crew_keys
 
 _REASON = "cessationOfOperation"
-_ENDING, _GONE, _OVER = "ending", "gone", "over"  # what the gateway is told of
+# The steps that the agent applies: step 2, step 3 if the disk does not take it, and step 4.
+_ENDING, _GONE, _OVER = "ending", "gone", "over"
 
 
 class DecommissionResult(msgspec.Struct, frozen=True):
-    """What was done to end an orchestrator, so far.
+    """What a decommission has done so far.
 
-    `complaints` say what is left and how to mend it: while its life is `ending`, its name gets no
-    certificate. `told` is None if no gateway heard. `issued` counts all certificates that its name
-    was ever given here; only `decommission` looks.
+    `complaints` say what remains and how to mend it; while the run `life` is `ending`, its name
+    gets no certificate. `told` is the agent's receipt, or None if no agent has answered.
+    `certificates` and `keys` were revoked. `issued` counts all certificates that this CA ever
+    issued to the name; only `decommission` sets it.
     """
 
     life: Run
@@ -58,16 +66,16 @@ class DecommissionResult(msgspec.Struct, frozen=True):
 
     @property
     def is_complete(self) -> bool:
-        """All is revoked and its processes are gone, whether or not a gateway has heard of it."""
+        """Whether all is revoked and no process is left, even if no agent has applied the end."""
         return self.life.state in {RunState.UNTOLD, RunState.ENDED}
 
     @property
     def is_doubtful(self) -> bool:
-        """No end of it is written down, though it may be due; complaints say what is in the way."""
+        """Whether no intent is stored although it may be due; `complaints` say why."""
         return self.life.state is RunState.RUNNING
 
     def then(self, later: "DecommissionResult") -> "DecommissionResult":
-        """This, and what was done after it."""
+        """Return the sum of this result and a later one."""
         return DecommissionResult(
             later.life,
             self.certificates + later.certificates,
@@ -78,7 +86,7 @@ class DecommissionResult(msgspec.Struct, frozen=True):
 
 
 def authority_of(config: Config) -> CAConfig:
-    """The CA of a configuration; ConfigurationError if it has none."""
+    """Return the CA of a configuration. Raises ConfigurationError if it has none."""
     if config.ca is None:
         raise ConfigurationError(
             f"{config.path}: there is no [ca]; add the section with its trust_domain"
@@ -87,18 +95,18 @@ def authority_of(config: Config) -> CAConfig:
 
 
 def decommission(config: Config, crew: str, name: str) -> DecommissionResult:
-    """End an orchestrator, whether `crewgate run` has it or not.
+    """Decommission an orchestrator, whether `crewgate run` started it or not.
 
-    Where the disk does not take the intent, all that needs no disk is done, and a complaint says
-    that it is to be said again. ConfigurationError, AuthorityError.
+    If the disk does not take the intent, this does all that needs no disk, and a complaint says to
+    repeat the command. Raises ConfigurationError and AuthorityError.
     """
     config.crew(crew)
     with RunStore(authority_of(config).register) as runs:
         try:
-            run, why = runs.request_stop(crew, name, _now()), ""
+            run, trouble = runs.request_stop(crew, name, _now()), ""
         except AuthorityError as error:
-            run, why = runs.running(crew, name) or _unwritten(crew, name), str(error)
-    done = _end_unwritten(config, run, why) if why else complete(config, run)
+            run, trouble = runs.running(crew, name) or _unwritten(crew, name), str(error)
+    done = _end_unwritten(config, run, trouble) if trouble else complete(config, run)
     with suppress(AuthorityError), Authority(authority_of(config)) as authority:
         issued = authority.register.issued_since(crew, name, 0)
         return msgspec.structs.replace(done, issued=issued)
@@ -112,19 +120,23 @@ def _unwritten(crew: str, name: str) -> Run:
     )
 
 
-def _end_unwritten(config: Config, run: Run, why: str) -> DecommissionResult:
-    """All tokens, its own keys and its certificates are dead in the gateway, and its process ends.
+def _end_unwritten(config: Config, run: Run, trouble: str) -> DecommissionResult:
+    """Revoke its certificates, tokens and keys in the agent, and stop it, without the intent.
 
-    What was not written is done when a person says it again: each step may be done twice.
+    A person must repeat the command later to write what the disk did not take (`trouble`).
     """
     keys, complaints = _own_keys(config, run)
-    unwritten = (f"{run.label}: not written down, so say it again when it can be: {why}",)
+    unwritten = (
+        f"{run.label}: the decommission is not on disk; repeat it when the disk works: {trouble}",
+    )
     with Authority(authority_of(config)) as authority:
         done = authority.register.revoke_holder(run.crew, run.name, _REASON, _now())
-        told, away = _announce(authority, config, run, _ENDING, keys)
-        with suppress(AuthorityError):  # the list's disk may be another
+        receipt, unavailable = _announce(authority, config, run, _ENDING, keys)
+        # The CRL may be on another disk, which works.
+        with suppress(AuthorityError):
             authority.publish(datetime.now(UTC))
-    ended = DecommissionResult(run, len(done), keys, told, (*unwritten, *complaints, *away))
+    complaints = (*unwritten, *complaints, *unavailable)
+    ended = DecommissionResult(run, len(done), keys, receipt, complaints)
     try:
         terminate(config, run)
     except AuthorityError as error:
@@ -133,35 +145,35 @@ def _end_unwritten(config: Config, run: Run, why: str) -> DecommissionResult:
 
 
 def complete_intents(config: Config, patience: float = 0.0) -> list[DecommissionResult]:
-    """Carry out every intent that nobody completed, and end what died without one.
+    """Complete all open intents, and decommission the runs whose process has died without one.
 
-    An intent that another process wrote in the last `patience` seconds is left to it, for its
-    receipt. The trouble of one is not in the way of another's end: it is among the complaints.
-    AuthorityError if the register cannot be used at all.
+    An intent that another process wrote in the last `patience` seconds is left to that process,
+    which waits for the receipt. If one decommission fails, its complaints say so, and the others go
+    on. Raises AuthorityError if the register cannot be used at all.
     """
     register = authority_of(config).register
     held = unwritten_of(register)
     with RunStore(register) as runs:
         done = [*_end_held(config, runs, held)]
-        standing = runs.open()
-        lasting = {run.id for run in standing}
-        held.own_runs &= lasting
+        open_runs = runs.open()
+        open_ids = {run.id for run in open_runs}
+        held.own_runs &= open_ids
         now = time.time()
-        standing = [
+        open_runs = [
             run
-            for run in standing
+            for run in open_runs
             if run.state is not RunState.ENDING
             or run.id in held.own_runs
             or not 0 <= now - run.until < patience
         ]
-        _forget_propagated(register, lambda number: number not in lasting)
-        for at, run in enumerate(standing):
+        _forget_propagated(register, lambda number: number not in open_ids)
+        for at, run in enumerate(open_runs):
             try:
                 if run.state is RunState.RUNNING and not is_held(runs.path, run.id):
-                    standing[at] = runs.move(run.id, RunState.ENDING, _now())
+                    open_runs[at] = runs.move(run.id, RunState.ENDING, _now())
             except AuthorityError as error:
                 done.append(_failed(run, error))
-    for run in standing:
+    for run in open_runs:
         if run.state is not RunState.RUNNING:
             try:
                 done.append(complete(config, run))
@@ -174,19 +186,19 @@ def _failed(run: Run, error: CrewgateError) -> DecommissionResult:
     return DecommissionResult(run, complaints=(f"{run.label}: {error}",))
 
 
-def _forget_propagated(register: Path, whose: Callable[[int], bool]) -> None:
-    """What the gateway was told of the lives with these numbers."""
-    told = unwritten_of(register).propagated_runs
-    told.difference_update([each for each in told if whose(each[0])])
+def _forget_propagated(register: Path, is_selected: Callable[[int], bool]) -> None:
+    """Forget the steps that the agent has applied for the runs with the selected numbers."""
+    propagated = unwritten_of(register).propagated_runs
+    propagated.difference_update([step for step in propagated if is_selected(step[0])])
 
 
 def _end_held(
     config: Config, runs: RunStore, held: UnrecordedRevocations
 ) -> Iterator[DecommissionResult]:
-    """End the processes of those whose end the disk does not take.
+    """Stop the processes of orchestrators whose intent the disk does not take.
 
-    The gateway is to be told once more then, and each time that one cannot be ended: they have
-    minted since.
+    They may have minted since the last announcement, so after each attempt the agent must revoke
+    again.
     """
     for intent in held.ends():
         run = runs.running(intent.crew, intent.name)
@@ -202,12 +214,13 @@ def _end_held(
 
 
 def complete(config: Config, run: Run) -> DecommissionResult:
-    """Carry out one intent from wherever it was left; AuthorityError, ConfigurationError."""
+    """Take the remaining steps of one intent. Raises AuthorityError and ConfigurationError."""
     if run.state is RunState.UNTOLD:
         return propagate_end(config, run, patience=0.0)
     try:
         done = revoke(config, run)
-    except CrewgateError:  # a full disk saves no process
+    # A full disk must not keep a process alive.
+    except CrewgateError:
         _terminate(config, run)
         _propagate(config, run)
         raise
@@ -216,7 +229,7 @@ def complete(config: Config, run: Run) -> DecommissionResult:
 
 
 def _terminate(config: Config, run: Run) -> None:
-    """As `terminate`; one that cannot be ended mints on, so the gateway is told again each time."""
+    """Stop its processes. If one survives it may mint, so the agent must revoke again each time."""
     try:
         terminate(config, run)
     except AuthorityError:
@@ -225,27 +238,28 @@ def _terminate(config: Config, run: Run) -> None:
 
 
 def revoke(config: Config, run: Run) -> DecommissionResult:
-    """Revoke certificates, the orchestrator as such and its own keys, in the gateway in one step.
+    """Revoke its certificates, its tokens and its own keys; the agent applies them in one step.
 
-    In the register and the CRL first, so that no certificate passes whatever becomes of the rest.
+    The register and the CRL come first, so that no certificate is accepted even if the rest fails.
     """
     ca, now = authority_of(config), datetime.now(UTC)
     keys, complaints = _own_keys(config, run)
     with Authority(ca) as authority, RunStore(ca.register) as runs:
         try:
             done = authority.revoke(runs.serials_to_revoke(run, int(now.timestamp())), _REASON, now)
-        except AuthorityError:  # what is open is closed all the same
+        # Have the agent close open calls and connections all the same.
+        except AuthorityError:
             _announce(authority, config, run, _ENDING, keys)
             raise
-        told, why = _announce(authority, config, run, _ENDING, keys)
-    complaints += why + _removed(config, run, keys)
-    return DecommissionResult(run, len(done), keys, told, complaints)
+        receipt, unavailable = _announce(authority, config, run, _ENDING, keys)
+    complaints += unavailable + _remove_keys(config, run, keys)
+    return DecommissionResult(run, len(done), keys, receipt, complaints)
 
 
 def terminate(config: Config, run: Run) -> None:
-    """End its supervisor, which ends all below it; then what a killed one left behind.
+    """Stop its supervisor, which stops all its descendants; then stop what may be left of them.
 
-    AuthorityError if a process is another user's or another container's, or survives SIGKILL.
+    Raises AuthorityError if a process is of another user or container, or survives SIGKILL.
     """
     process = run.process
     if is_alive(process) and send(process, signal.SIGTERM):
@@ -257,20 +271,23 @@ def terminate(config: Config, run: Run) -> None:
     left = kill_all(lambda: marked(run.instance, run.uid), limits.run_kill_seconds)
     if left or is_alive(process):
         pids = ", ".join(str(each.pid) for each in left) or str(process.pid)
-        raise AuthorityError(f"{run.label}: SIGKILL did not end process {pids}; look why")
+        raise AuthorityError(
+            f"{run.label}: process {pids} survived SIGKILL; find out why (a blocked disk?), and "
+            "decommission it again"
+        )
     if is_held(authority_of(config).register, run.id):
         raise AuthorityError(
-            f"{run.label}: runs in another container, as process {process.pid} there; its "
-            "certificates are revoked: end it there, and then here again"
+            f"{run.label}: its process {process.pid} runs in another container; its certificates "
+            "are revoked: stop it there, and decommission it here again"
         )
     socket_dir.remove_socket_dir(run.instance)
 
 
 def close(config: Config, run: Run) -> DecommissionResult:
-    """Its processes are gone: nothing is minted any more, so what was until now is dead too."""
+    """Take the last steps, after its processes are gone: tokens issued until now are revoked."""
     ca = authority_of(config)
     keys, complaints = _own_keys(config, run)
-    complaints += _removed(config, run, keys)
+    complaints += _remove_keys(config, run, keys)
     if complaints:
         return DecommissionResult(run, complaints=complaints)
     with RunStore(ca.register) as runs:
@@ -283,63 +300,69 @@ def close(config: Config, run: Run) -> DecommissionResult:
 
 
 def _propagate(config: Config, run: Run) -> None:
-    """Its process is gone, and no disk takes that: what it minted until now is dead meanwhile."""
+    """Have the agent revoke all that it minted until now, although no disk takes the state."""
     with Authority(authority_of(config)) as authority:
         _announce(authority, config, run, _GONE)
 
 
 def propagate_end(config: Config, run: Run, *, patience: float) -> DecommissionResult:
-    """Have the gateway know of an end that is complete but for that.
+    """Have the agent apply the last step, and store that the run has ended.
 
-    An agent that was killed is back within a second, so it is waited for: `patience` seconds.
+    If the agent is unavailable, try again for `patience` seconds: a restart takes a second.
     """
     ca, deadline = authority_of(config), time.monotonic() + patience
     with Authority(ca) as authority, RunStore(ca.register) as runs:
-        told, why = _announce(authority, config, run, _OVER)
-        while told is None and time.monotonic() < deadline:
+        receipt, unavailable = _announce(authority, config, run, _OVER)
+        while receipt is None and time.monotonic() < deadline:
             time.sleep(limits.attach_again_seconds)
-            told, why = _announce(authority, config, run, _OVER)
-        if told is not None:
+            receipt, unavailable = _announce(authority, config, run, _OVER)
+        if receipt is not None:
             run = runs.move(run.id, RunState.ENDED, _now())
-    return DecommissionResult(run, told=told, complaints=why)
+    return DecommissionResult(run, told=receipt, complaints=unavailable)
 
 
 def _announce(
     authority: Authority, config: Config, run: Run, step: str, keys: Sequence[str] = ()
 ) -> tuple[RevocationReceipt | None, tuple[str, ...]]:
-    """Tell the gateway, once for each step: what the disk refuses is tried again every second."""
-    told = unwritten_of(authority.register.path).propagated_runs
-    this, entries = (run.id, step, tuple(keys)), _pending(authority, run)
-    if this in told and not entries:
+    """Have the agent revoke all targets of a step; return its receipt, or None and a complaint.
+
+    It happens once for each step, although the control process repeats a step each second while
+    the disk refuses it.
+    """
+    propagated = unwritten_of(authority.register.path).propagated_runs
+    key, entries = (run.id, step, tuple(keys)), _pending(authority, run)
+    is_known = key in propagated
+    if is_known and not entries:
         return RevocationReceipt(), ()
     before = run.until if step is _OVER else 0
     targets = [RevocationTarget(KeyKind.ORCHESTRATOR, run.label, run.crew, before=before)]
     targets += [RevocationTarget(KeyKind.KEY, kid, run.crew) for kid in keys]
     try:
-        done = announce(authority.register, config.state, entries, () if this in told else targets)
+        done = announce(authority.register, config.state, entries, () if is_known else targets)
     except (LinkError, RefusedError) as error:
-        return None, (f"{run.label}: the gateway does not know yet: {error}",)
-    if run.id:  # else it is not written down, and no later look knows it again
-        told.add(this)
+        return None, (f"{run.label}: the gateway has not applied it yet: {error}",)
+    # Without an id the run is not stored, so no later call can recognize it.
+    if run.id:
+        propagated.add(key)
     return done, ()
 
 
 def _pending(authority: Authority, run: Run) -> list[CertificateRecord]:
-    named = (run.crew, run.name)
-    return [each for each in authority.register.pending() if (each.crew, each.name) == named]
+    holder = (run.crew, run.name)
+    return [each for each in authority.register.pending() if (each.crew, each.name) == holder]
 
 
 def _own_keys(config: Config, run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The kids that speak for this orchestrator alone, and why they cannot be known."""
+    """Return the key ids that only this orchestrator uses, or the complaint why not."""
     try:
-        keys = crew_keys(config.crew(run.crew)) if _has(config, run.crew) else ()
+        keys = crew_keys(config.crew(run.crew)) if _is_configured(config, run.crew) else ()
     except ConfigurationError as error:
-        return (), (f"{run.label}: its keys, if it has any, stay: {error}",)
+        return (), (f"{run.label}: its own keys, if any, stay valid: {error}",)
     return tuple(key.kid for key in keys if key.orchestrator == run.label), ()
 
 
-def _removed(config: Config, run: Run, keys: Sequence[str]) -> tuple[str, ...]:
-    """Take its keys out of the JWKS for good: the table remembers a key for a day."""
+def _remove_keys(config: Config, run: Run, keys: Sequence[str]) -> tuple[str, ...]:
+    """Remove its keys from the JWKS, since the table keeps a revoked key for a day only."""
     if not keys:
         return ()
     try:
@@ -349,8 +372,8 @@ def _removed(config: Config, run: Run, keys: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
-def _has(config: Config, crew: str) -> bool:
-    """A crew that has left the configuration has no key that anybody trusts."""
+def _is_configured(config: Config, crew: str) -> bool:
+    """Return whether the configuration has a crew; without it nobody trusts the crew's keys."""
     return any(each.name == crew for each in config.crews)
 
 

@@ -1,9 +1,9 @@
-"""Whether a life still has its process: a lock that the kernel lets go when the process is gone.
+"""Shows whether the process of a run is alive, by a lock that the kernel releases when it ends.
 
-One file for all lives, of which each locks the byte at its number, as an open file description lock
-(fcntl(2)): seen from every container of the machine, where a pid is not, and by no accident
-another's. Knows nothing else of a life. The file is that of the register's owner, whose control
-process asks, although root's `crewgate run` may be the first to open it.
+All runs share one file, and each locks the byte at its number with an open file description lock
+(fcntl(2)). All containers of a machine see that lock, while a pid is valid in one container only
+and can be reused. The file belongs to the owner of the register, who runs the control process, even
+if a `crewgate run` of root creates it.
 """
 
 import fcntl
@@ -15,42 +15,42 @@ from crewgate.ca.key_files import open_lock
 from crewgate.errors import AuthorityError
 from crewgate.runtime.durable_files import cause
 
-_FLOCK = struct.Struct("@hhqqi4x")  # type, whence, start, length, pid: `struct flock` of 64 bits
+# `struct flock` with 64-bit offsets: type, whence, start, length, pid.
+_FLOCK = struct.Struct("@hhqqi4x")
 _NAME = "lives.lock"
 
 
 class LivenessLock:
-    """Held until its process ends, or `stop`."""
+    """The lock of one run, which this process holds until it ends or calls `stop`."""
 
     def __init__(self, register: Path) -> None:
-        """Of a life in the register at this path; AuthorityError."""
+        """Open the lock file beside the register at this path. Raises AuthorityError."""
         self._descriptor = _open(register)
 
     def __repr__(self) -> str:
         return f"<LivenessLock {self._descriptor}>"
 
     def acquire(self, number: int) -> None:
-        """Hold the life of that number; AuthorityError if somebody does."""
+        """Lock the run `number`. Raises AuthorityError if another process holds its lock."""
         try:
             fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _lock(fcntl.F_WRLCK, number))
         except OSError as error:
             raise AuthorityError(
-                f"{_NAME}: life {number} cannot be locked: {error.strerror}"
+                f"{_NAME}: run {number} cannot be locked: {error.strerror}"
             ) from error
 
     def stop(self) -> None:
-        """Let go."""
+        """Release the lock."""
         os.close(self._descriptor)
 
 
 def is_held(register: Path, number: int) -> bool:
-    """Whether the life of that number is held; AuthorityError if that cannot be asked."""
+    """Return whether a process holds the lock of the run `number`. Raises AuthorityError."""
     descriptor = _open(register)
     try:
-        asked = _lock(fcntl.F_WRLCK, number)
-        found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked)
+        found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _lock(fcntl.F_WRLCK, number))
     except OSError as error:
-        raise AuthorityError(f"{_NAME}: cannot be asked: {error.strerror}") from error
+        raise AuthorityError(f"{_NAME}: its locks cannot be read: {error.strerror}") from error
     finally:
         os.close(descriptor)
     kind: int = _FLOCK.unpack(found)[0]

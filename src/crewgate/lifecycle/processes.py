@@ -1,7 +1,7 @@
-"""Processes as the kernel names them for good: a pid, when it began, under which boot and where.
+"""Identifies processes beyond the reuse of pids, finds descendants, and sends them signals.
 
-Finds those below another one, or of one orchestrator, and sends signals that reach nobody else.
-Knows no certificates. A zombie has ended: it runs nothing and holds nothing.
+A process is identified by its pid, its start time, the boot and the pid namespace, so a signal
+never reaches another process. A zombie counts as ended: it runs nothing and holds nothing.
 """
 
 import os
@@ -16,14 +16,15 @@ import msgspec
 from crewgate import limits
 from crewgate.errors import AuthorityError
 
-# What a child of `crewgate run`, and all below it, carry in their environment: no secret.
+# The environment variable of a child of `crewgate run` and its descendants; it is not a secret.
 MARK = "CREWGATE_INSTANCE"
 _PROC = Path("/proc")
-_STATE, _PARENT, _BEGAN = 0, 1, 19  # of /proc/PID/stat, counted behind the name (proc(5))
+# Positions in /proc/PID/stat, counted after the name (proc(5)).
+_STATE, _PARENT, _BEGAN = 0, 1, 19
 
 
 class RunProcess(msgspec.Struct, frozen=True):
-    """A process; `began` in clock ticks since the boot. A pid of 0 is nobody."""
+    """A process; `began` is in clock ticks since the boot. A pid of 0 means no process."""
 
     pid: int
     began: int
@@ -40,21 +41,21 @@ class _Row(msgspec.Struct, frozen=True):
 
 
 def boot_id() -> str:
-    """What tells this boot of the kernel, and this namespace of pids, from every other."""
+    """Return an id of this boot of the kernel and this pid namespace."""
     boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
     return f"{boot} {(_PROC / 'self/ns/pid').readlink()}"
 
 
 def this() -> RunProcess:
-    """The process that asks."""
+    """Return this process. Raises AuthorityError without a usable /proc."""
     row = _row(os.getpid())
     if row is None:
-        raise AuthorityError("/proc: not there, or not this process's; mount it")
+        raise AuthorityError("/proc is missing, or of another pid namespace; mount it")
     return RunProcess(os.getpid(), row.began, boot_id())
 
 
 def is_alive(process: RunProcess) -> bool:
-    """Whether it still runs; another one with its pid is another one."""
+    """Return whether a process still runs; a new process with its pid does not count."""
     if process.pid <= 0 or process.boot != boot_id():
         return False
     row = _row(process.pid)
@@ -62,13 +63,14 @@ def is_alive(process: RunProcess) -> bool:
 
 
 def send(process: RunProcess, number: signal.Signals) -> bool:
-    """Send a signal; False if it has ended. AuthorityError if we may not."""
+    """Send a signal; return False if the process has ended. Raises AuthorityError if forbidden."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except OSError:
         return False
     try:
-        if not is_alive(process):  # asked after the descriptor is open: now both mean the same
+        # Checked after the pidfd is open, so that both are about the same process.
+        if not is_alive(process):
             return False
         signal.pidfd_send_signal(descriptor, number)
         return True
@@ -76,14 +78,14 @@ def send(process: RunProcess, number: signal.Signals) -> bool:
         return False
     except PermissionError as error:
         raise AuthorityError(
-            f"process {process.pid} cannot be ended: it is another user's; do this as root"
+            f"cannot stop process {process.pid}: it belongs to another user; run this as root"
         ) from error
     finally:
         os.close(descriptor)
 
 
 def has_ended_within(process: RunProcess, seconds: float) -> bool:
-    """Wait for its end; whether that came. Blocks."""
+    """Wait for the end of a process; return whether it has ended. Blocks."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except OSError:
@@ -99,21 +101,23 @@ def has_ended_within(process: RunProcess, seconds: float) -> bool:
 
 
 def parent_of(pid: int) -> RunProcess | None:
-    """The process that started `pid`, if both run."""
+    """Return the parent process of `pid`, if both run."""
     row, boot = _row(pid), boot_id()
-    above = _row(row.parent) if row is not None else None
-    again = _row(pid)  # both are of one moment
-    if row is None or above is None or again is None:
+    parent = _row(row.parent) if row is not None else None
+    # Read again: if nothing has changed, both rows are of one moment.
+    again = _row(pid)
+    if row is None or parent is None or again is None:
         return None
     if (again.parent, again.began) != (row.parent, row.began):
         return None
-    return RunProcess(row.parent, above.began, boot)
+    return RunProcess(row.parent, parent.began, boot)
 
 
 def user_of(process: RunProcess) -> int | None:
-    """The effective uid of a process that runs. Its files in /proc may be root's: no core is left.
+    """Return the effective uid of a running process.
 
-    See PR_SET_DUMPABLE in prctl(2).
+    The owner of its files in /proc does not tell: they belong to root if the process is not
+    dumpable (PR_SET_DUMPABLE in prctl(2)).
     """
     try:
         text = (_PROC / str(process.pid) / "status").read_text()
@@ -124,7 +128,7 @@ def user_of(process: RunProcess) -> int | None:
 
 
 def below(pid: int) -> list[RunProcess]:
-    """All that descend from `pid` and run."""
+    """Return all running descendants of `pid`."""
     boot, rows = boot_id(), dict(_rows())
     children: dict[int, list[int]] = {}
     for number, row in rows.items():
@@ -139,7 +143,7 @@ def below(pid: int) -> list[RunProcess]:
 
 
 def is_below(pid: int, ancestor: int) -> bool:
-    """Whether `pid` runs and descends from `ancestor`."""
+    """Return whether `pid` runs and descends from `ancestor`."""
     for _ in range(limits.run_tree_depth_max):
         row = _row(pid)
         if row is None or row.state in {"Z", "X"}:
@@ -151,7 +155,7 @@ def is_below(pid: int, ancestor: int) -> bool:
 
 
 def marked(instance: bytes, uid: int = -1) -> list[RunProcess]:
-    """What runs with the mark of an orchestrator's instance, or under a uid that is its alone."""
+    """Return the processes with the mark of an instance, or with a uid that only it has."""
     boot, mark = boot_id(), f"{MARK}={instance.hex()}".encode()
     return [
         RunProcess(pid, row.began, boot)
@@ -161,9 +165,9 @@ def marked(instance: bytes, uid: int = -1) -> list[RunProcess]:
 
 
 def kill_all(find: Callable[[], list[RunProcess]], seconds: float) -> list[RunProcess]:
-    """SIGKILL whatever `find` finds, until it finds nothing; what is left after `seconds`. Blocks.
+    """Send SIGKILL to all that `find` returns; return what is left after `seconds`. Blocks.
 
-    Again and again, because who forks meanwhile has children that were not found.
+    It repeats until `find` returns nothing, because a process may fork in the meantime.
     """
     deadline = time.monotonic() + seconds
     while left := find():
@@ -180,7 +184,8 @@ def _is_of(pid: int, mark: bytes, uid: int) -> bool:
         if uid >= 0 and (_PROC / str(pid)).stat().st_uid == uid:
             return True
         return mark in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
-    except OSError:  # it has ended, or is none of ours
+    # It has ended, or is of another user.
+    except OSError:
         return False
 
 
@@ -198,6 +203,6 @@ def _row(pid: int) -> _Row | None:
         text = (_PROC / str(pid) / "stat").read_bytes()
     except OSError:
         return None
-    # The name may hold anything, parentheses too.
+    # The name may have any characters, also parentheses.
     fields = text.rpartition(b")")[2].split()
     return _Row(fields[_STATE].decode(), int(fields[_PARENT]), int(fields[_BEGAN]))

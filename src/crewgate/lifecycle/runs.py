@@ -1,9 +1,14 @@
-"""The lives of orchestrators under `crewgate run`, in the register's database: the durable intents.
+"""Stores the runs of orchestrators under `crewgate run` in the register's database.
 
-A life is written down before its process gets a certificate, and moves on in one direction only:
-running, ending (an intent: no certificate is signed any more), untold (all is revoked, the process
-is gone, the gateway has not heard), ended. Knows no key and ends nothing itself. Blocks; times are
-whole seconds since the epoch.
+A run is stored before its process gets a certificate. Its state changes in this order only:
+
+- running
+- ending: the intent to decommission it; the CA issues no certificate to it any more
+- untold: all is revoked and its process is gone, but the agent has not applied the end yet
+- ended
+
+This module ends no process and revokes nothing. All methods block; times are whole seconds since
+the epoch.
 """
 
 import enum
@@ -19,8 +24,8 @@ from crewgate.errors import AuthorityError
 from crewgate.lifecycle.processes import NOBODY, RunProcess
 
 _COLUMNS = "id, crew, name, state, instance, uid, pid, began, boot, until"
-# The triggers stand in the database, so that whoever signs, with whatever program, is bound by the
-# intent: either a certificate was entered before it and is found, or it is not entered at all.
+# The triggers are in the database, so that an intent binds every program that signs: a certificate
+# was either stored before the intent, and is found and revoked, or it is not stored at all.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS life (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -48,7 +53,7 @@ CREATE TRIGGER IF NOT EXISTS no_certificate_after_the_end BEFORE INSERT ON certi
 
 
 class RunState(enum.StrEnum):
-    """Where a life is; the order is the only way."""
+    """The state of a run; it changes only in this order, without leaving one out."""
 
     RUNNING = "running"
     ENDING = "ending"
@@ -62,8 +67,9 @@ _ORDER = list(RunState)
 class Run(msgspec.Struct, frozen=True):
     """One process of an orchestrator, from before its first certificate to after its last.
 
-    `uid` is its own alone, -1 if it has none of that kind; `until` is when it was last known to
-    mint: tokens issued by then are dead. A life without a process was ended without one.
+    `uid` is a user id that only this run has, or -1. `until` is the last time at which it could
+    mint: tokens issued until then are revoked. A pid of 0 means that `crewgate run` did not start
+    the orchestrator.
     """
 
     id: int
@@ -79,23 +85,24 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        """As `Identity.label`; also the orchestrator's `client_id`."""
+        """The orchestrator, as `Identity.label` writes it; also its `client_id`."""
         return f"{self.crew}/{self.name}"
 
     @property
     def process(self) -> RunProcess:
-        """Its supervisor."""
+        """The `crewgate run` that supervises the orchestrator."""
         return RunProcess(self.pid, self.began, self.boot)
 
 
 class RunStore(CAStore):
-    """The table of lives in the register at `path`; use it in a `with`, in one thread at a time.
+    """The table of runs in the register at `path`. Use it in a `with`, and in one thread at a time.
 
-    Every method may raise AuthorityError, as those of `CertificateDB`.
+    Each method may raise AuthorityError, like those of `CertificateDB`.
     """
 
     def __init__(self, path: Path) -> None:
-        CertificateDB(path).close()  # the triggers need its tables
+        # This creates the tables that the triggers need.
+        CertificateDB(path).close()
         super().__init__(path)
 
     def begin(
@@ -107,19 +114,20 @@ class RunStore(CAStore):
         hold: Callable[[int], None],
         choose: Callable[[frozenset[int]], int] = lambda _: -1,
     ) -> Run:
-        """Write down that `process` is about to live; AuthorityError if the name does already.
+        """Store a new run of `process`. Raises AuthorityError if the name has one already.
 
-        `hold` is given the life's number before anybody else can see it: its pulse. `choose` is
-        given the uids that are others' own, and returns one for this life, or -1.
+        `hold` gets the run's number before other processes can see the run, to take its liveness
+        lock. `choose` gets the uids that belong to other runs, and returns one for this run, or -1.
         """
         with self._database.transaction() as database:
             running = self._running(crew, name)
             if running is not None:
                 raise AuthorityError(
-                    f"{running.label} {_describe(running)}; end it with `crewgate decommission "
+                    f"{running.label} {_describe(running)}; stop it with `crewgate decommission "
                     f"{running.label}`, or choose another name"
                 )
-            # Of ended ones too, the latest: their files are there for their next life alone.
+            # The uids of the latest ended runs stay reserved: only the next run of the same
+            # orchestrator may get the files that they left.
             uids = database.execute(
                 "SELECT uid FROM life WHERE state != 'ended' UNION SELECT uid FROM (SELECT uid "
                 "FROM life WHERE state = 'ended' AND uid >= 0 AND (crew != ? OR name != ?) "
@@ -132,7 +140,7 @@ class RunStore(CAStore):
             return run
 
     def request_stop(self, crew: str, name: str, now: int) -> Run:
-        """Write down that the orchestrator of that name is to end, whether it lives or not."""
+        """Store the intent to decommission an orchestrator, whether it runs or not."""
         with self._database.transaction():
             running = self._running(crew, name)
             if running is None:
@@ -140,7 +148,7 @@ class RunStore(CAStore):
             return self._move(running, RunState.ENDING, now)
 
     def request_stop_if_running(self, crew: str, name: str, now: int) -> Run | None:
-        """The same for a name that lives; None where it does not, and nothing is written down."""
+        """Store the intent if the orchestrator is running; else store nothing and return None."""
         with self._database.transaction():
             running = self._running(crew, name)
             if running is None or running.state is not RunState.RUNNING:
@@ -148,30 +156,31 @@ class RunStore(CAStore):
             return self._move(running, RunState.ENDING, now)
 
     def move(self, number: int, state: RunState, now: int) -> Run:
-        """Move a life on by one step; where it is there or further already, nothing changes.
+        """Change the state of a run to the next one; do nothing if it is there or further already.
 
-        ValueError for a step that is left out.
+        Raises ValueError if `state` is not the next one.
         """
         with self._database.transaction():
             return self._move(self._one(number), state, now)
 
     def running(self, crew: str, name: str) -> Run | None:
-        """The life of that name which has not ended."""
+        """Return the run of an orchestrator that is running or ending."""
         return self._running(crew, name)
 
     def open(self) -> list[Run]:
-        """Every life that has not ended, oldest first."""
+        """Return all runs that have not ended, oldest first."""
         return self._select("state != 'ended' ORDER BY id")
 
     def until(self, crew: str, name: str) -> int:
-        """When the last life of that name was over; 0 if there was none."""
+        """Return `until` of the orchestrator's last run; 0 if there was none."""
         found = self._select("crew = ? AND name = ? ORDER BY until DESC LIMIT 1", crew, name)
         return found[0].until if found else 0
 
     def serials_to_revoke(self, run: Run, now: int) -> list[str]:
-        """The serials that end with this life: all that its name has, or none if others did it.
+        """Return the serials of the orchestrator's certificates, if this run is still ending.
 
-        While it is ending no other certificate is entered, so none of a later life is among them.
+        While it is ending, no certificate is issued to its name, so they all are of this run. The
+        result is empty if another process has completed the decommission.
         """
         rows = self._database.rows(
             "SELECT serial FROM certificate WHERE role = 'orchestrator' AND crew = ? "
@@ -186,7 +195,8 @@ class RunStore(CAStore):
             "SELECT count(*) FROM sqlite_schema WHERE name IN ('life', 'living', 'lived', "
             "'no_certificate_while_ending', 'no_certificate_after_the_end')"
         )
-        if count < _SCHEMA.count("CREATE "):  # else nothing is written: the disk may be full
+        # If all is there, write nothing: the disk may be full.
+        if count < _SCHEMA.count("CREATE "):
             with self._database.asking() as connection:
                 connection.executescript(_SCHEMA)
 
@@ -221,12 +231,13 @@ class RunStore(CAStore):
         if before >= after:
             return run
         if after != before + 1:
-            raise ValueError(f"{run.label} is {run.state.value}, and not yet to be {state.value}")
+            raise ValueError(f"{run.label} is {run.state.value}, and cannot be {state.value} yet")
         until = run.until if state is RunState.ENDED else now
         self._database.rows(
             "UPDATE life SET state = ?, until = ? WHERE id = ?", (state.value, until, run.id)
         )
-        if state is RunState.ENDED:  # of a name, its last life says all that is asked for
+        # Only the last ended run of a name is needed.
+        if state is RunState.ENDED:
             self._database.rows(
                 "DELETE FROM life WHERE crew = ? AND name = ? AND state = 'ended' AND id < ?",
                 (run.crew, run.name, run.id),
@@ -241,11 +252,11 @@ class RunStore(CAStore):
 
     def _failed(self, error: Exception) -> AuthorityError:
         return AuthorityError(
-            f"{self.path}: the orchestrators' lives cannot be kept: {remedy_of(error)}"
+            f"{self.path}: the runs of orchestrators cannot be stored: {remedy_of(error)}"
         )
 
 
 def _describe(run: Run) -> str:
     if run.state is RunState.RUNNING:
         return f"runs already, as process {run.pid}"
-    return "is being ended, and that is not complete"
+    return "is being decommissioned, which is not complete"

@@ -1,7 +1,7 @@
-"""The folder of an orchestrator's door, where nobody chose one.
+"""The default folder of an orchestrator's socket.
 
-Named by the instance, so that whoever completes the end of a killed supervisor finds it and takes
-it away. Refuses to know who may enter.
+Its name has the instance, so that a process that completes the decommission after a supervisor was
+killed can find and remove it.
 """
 
 import os
@@ -13,17 +13,17 @@ DOOR = "gateway.sock"
 
 
 def socket_dir(instance: bytes) -> Path:
-    """Where sockets of a boot live; the name cannot be guessed, and is short."""
+    """Return the path of the folder of an instance; it is short, and nobody can guess it."""
     own = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", ""))
     is_usable = own.is_absolute() and os.access(own, os.W_OK | os.X_OK)
     return (own if is_usable else Path(tempfile.gettempdir())) / f"crewgate-{instance.hex()}"
 
 
 def remove_socket_dir(instance: bytes) -> None:
-    """Take it away with its door, if it is there; whatever else is in it stays."""
+    """Remove the folder and its socket, if they exist; keep the folder if it has other files."""
     folder = socket_dir(instance)
     with suppress(OSError):
-        # By its descriptor: it is CMD's user's, who could put a link in its place.
+        # Use its descriptor: the folder belongs to the user of CMD, who could replace it by a link.
         descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             with suppress(FileNotFoundError):

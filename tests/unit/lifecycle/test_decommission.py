@@ -163,7 +163,7 @@ def test_without_a_gateway_the_end_waits_to_be_told(
     done = decommission.decommission(config, "article", "bd-1")
     assert done.is_complete
     assert done.told is None
-    assert "does not know yet" in done.complaints[0]
+    assert "the gateway has not applied it yet" in done.complaints[0]
     assert standing(config) == {"bd-1": RunState.UNTOLD}
     begin(config, processes.this(), "bd-1", OTHER, pulse.acquire)
     later = issue(config, OTHER)
@@ -370,7 +370,7 @@ def test_on_a_full_disk_all_is_dead_in_the_gateway_and_said_to_be_said_again(
         assert (done.is_complete, done.certificates, done.life.id) == (False, 1, life.id)
         assert agent.heard[0][0] == [serial]
         assert [name.name for name in agent.heard[0][1]] == ["article/bd-1"]
-        assert any("not written down, so say it again" in each for each in done.complaints)
+        assert any("the decommission is not on disk; repeat it" in each for each in done.complaints)
         assert serial in {f"{each:X}" for each in listed(config)}
     done = decommission.decommission(config, "article", "bd-1")
     assert (done.is_complete, done.complaints) == (True, ())

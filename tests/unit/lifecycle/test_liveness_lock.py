@@ -20,7 +20,7 @@ def test_each_life_has_its_own(tmp_path: Path) -> None:
     pulse, other = LivenessLock(register), LivenessLock(register)
     pulse.acquire(7)
     assert [is_held(register, number) for number in (6, 7, 8)] == [False, True, False]
-    with pytest.raises(AuthorityError, match="life 7"):
+    with pytest.raises(AuthorityError, match="run 7 cannot be locked"):
         other.acquire(7)
     other.acquire(8)
     pulse.stop()

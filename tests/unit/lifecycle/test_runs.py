@@ -48,12 +48,12 @@ def test_a_life_is_found_again_by_another_process(config: Config, lives: RunStor
 def test_a_name_lives_once(lives: RunStore) -> None:
     """Running or ending, it is not begun again; another name and another crew are."""
     lives.begin("article", "bd-1", this(), ONE, unheld)
-    with pytest.raises(AuthorityError, match=r"runs already, as process \d+; end it with"):
+    with pytest.raises(AuthorityError, match=r"runs already, as process \d+; stop it with"):
         lives.begin("article", "bd-1", this(), OTHER, unheld)
     lives.begin("article", "bd-2", this(), OTHER, unheld)
     lives.begin("finance", "bd-1", this(), OTHER, unheld)
     lives.request_stop("article", "bd-1", NOW)
-    with pytest.raises(AuthorityError, match="is being ended"):
+    with pytest.raises(AuthorityError, match="is being decommissioned"):
         lives.begin("article", "bd-1", this(), OTHER, unheld)
 
 
@@ -84,7 +84,7 @@ def test_uids_of_others_are_not_given_again(lives: RunStore) -> None:
 def test_the_way_is_one_way(lives: RunStore) -> None:
     """A step is not left out, and who comes late changes nothing."""
     life = lives.begin("article", "bd-1", this(), ONE, unheld)
-    with pytest.raises(ValueError, match="not yet"):
+    with pytest.raises(ValueError, match="is running, and cannot be untold yet"):
         lives.move(life.id, RunState.UNTOLD, NOW)
     assert lives.move(life.id, RunState.ENDING, NOW).until == NOW
     assert lives.request_stop("article", "bd-1", NOW + 5).until == NOW
@@ -210,7 +210,7 @@ class LivesMachine(RuleBasedStateMachine):
         if before is RunState.ENDED:
             return  # it may be forgotten
         if order.index(state) > order.index(before) + 1:
-            with pytest.raises(ValueError, match="not yet"):
+            with pytest.raises(ValueError, match=f"cannot be {state.value} yet"):
                 self.lives.move(number, state, self.now)
             return
         life = self.lives.move(number, state, self.now)

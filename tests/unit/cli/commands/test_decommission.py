@@ -23,7 +23,7 @@ def test_what_a_name_has_is_revoked(fresh: Path, run: Run) -> None:
     result = run("decommission", "-c", fresh, "article/bd-1")
     assert result.exit_code == 0, result.output
     assert result.stdout == "ended article/bd-1: 1 certificate revoked; no gateway runs here\n"
-    assert "the gateway does not know yet" in result.stderr
+    assert "the gateway has not applied it yet" in result.stderr
     row, gateway = json.loads(run("ca", "list", "-c", fresh, "--json").stdout)
     row, gateway = (row, gateway) if row["crew"] else (gateway, row)
     assert (gateway["role"], gateway["status"]) == ("gateway", "valid")
