@@ -151,7 +151,10 @@ def test_what_cannot_be_quarantined_is_one_line(gateway: Installation) -> None:
     for arguments, told in (
         (["article"], "'article': expected CREW/NAME, such as article/article-1"),
         (["bd/one"], "no crew 'bd'; configured are: article"),
-        (["article/none", "--lift"], "article/none: nothing holds it: it was never"),
+        (
+            ["article/none", "--lift"],
+            "article/none: there is nothing to lift: this machine has never",
+        ),
         (["a b", "--crew", "article"], "is no orchestrator's client_id"),
         (["article/none", "--for", "5"], "'5': expected a duration from 60s to 7d"),
         (["article/none", "--for", "8d"], "'8d': expected a duration from 60s to 7d"),

@@ -1,17 +1,17 @@
-"""What is usual for one orchestrator in one measure, and from where on a value is unusual.
+"""Learns what is usual for one orchestrator in one measure, and which values are unusual.
 
-Values are compared as doublings (log2), so that a limit is a factor and a large crew is judged like
-a small one. The baseline is an exponentially weighted mean and deviation of minutes in which
-something happened. Four rules keep a patient attacker from teaching it that misuse is usual:
+Values are compared as doublings (log2), so that a limit is a factor, and a large crew is judged
+like a small one. The baseline is an exponentially weighted mean and deviation of the minutes in
+which something happened. Four rules keep a patient attacker from teaching it that misuse is usual:
 
-* a minute moves the mean by what lies within one deviation of it, however far off it was;
-* the mean moves by at most one doubling a day, whatever the minutes say, up or down;
+* a minute moves the mean by a share of at most one deviation, however far off the minute was;
+* the mean moves by at most one doubling a day, up or down;
 * the deviation is at most one doubling, so noise cannot widen the limit for ever;
-* minutes of an orchestrator that stands above `observe` teach nothing (`minting_profile`).
+* minutes of an orchestrator above the level `observe` teach nothing (`minting_profile`).
 
-So whoever grows faster than twofold a day leaves the limit behind: it is at most a few doublings
-above a mean that follows by one a day. Whoever is slower, or was bad from the first minute, is for
-the fixed ceilings. Knows no measures and no clock.
+So an orchestrator that grows faster than twofold a day exceeds the limit, which is a few doublings
+above a mean that follows by one a day. The fixed ceilings are for an orchestrator that grows more
+slowly, or that misbehaves from its first minute.
 """
 
 import enum
@@ -20,24 +20,29 @@ from typing import Final
 
 import msgspec
 
-_WARM: Final = 60  # minutes with something in them, before anything is called unusual
-_WEIGHT: Final = 1 / 64  # of a minute: an hour of work is remembered, one burst is not
-_RISE_PER_HOUR: Final = 1 / 24  # doublings: twofold a day
+# Active minutes before any value counts as unusual.
+_WARM: Final = 60
+# The weight of one minute: the mean remembers an hour of work, but not one burst.
+_WEIGHT: Final = 1 / 64
+# The maximum change of the mean, in doublings: twofold a day.
+_RISE_PER_HOUR: Final = 1 / 24
 _HOUR: Final = 3600.0
-_ROUNDING: Final = 1e-12  # of logarithms there and back
-_DEVIATION_MAX: Final = 1.0  # doublings
-_DEVIATION_MIN: Final = 0.25  # a mean that never varied still lets a minute teach a little
+# The relative error of a logarithm and its inverse.
+_ROUNDING: Final = 1e-12
+# Bounds of the deviation, in doublings. With the minimum, a mean that never varied can still move.
+_DEVIATION_MAX: Final = 1.0
+_DEVIATION_MIN: Final = 0.25
 
 
 class Sensitivity(enum.Enum):
-    """How far from usual is unusual; the value is the configuration's word."""
+    """How far from the mean a value is unusual; the value is the one in the configuration."""
 
     LOW = "low"
     NORMAL = "normal"
     HIGH = "high"
 
 
-# At least so many doublings above the mean, and at least so many deviations.
+# The margin above the mean: at least so many doublings, and at least so many deviations.
 _MARGINS: Final = {
     Sensitivity.LOW: (4.0, 6.0),
     Sensitivity.NORMAL: (3.0, 4.0),
@@ -48,26 +53,27 @@ _MARGINS: Final = {
 class MeasureScale(msgspec.Struct, frozen=True):
     """How values of one measure are compared.
 
-    `weight` doublings count as one: what varies little (a scope's breadth) has more than 1. 0 means
-    that a value is compared as it stands (a depth). Up to `least` nothing is ever unusual.
+    A doubling counts `weight` times: a measure that varies little (the breadth of a scope) has more
+    than 1. With 0, values are compared as they are (a depth). A value up to `least` is never
+    unusual.
     """
 
     weight: float = 1.0
     least: int = 0
 
     def of(self, value: int) -> float:
-        """A value, never negative, on the scale."""
+        """Return a value (not negative) on the scale."""
         return self.weight * math.log2(1 + value) if self.weight else float(value)
 
-    def back(self, place: float) -> int:
-        """The largest value that stands at `place` or below."""
+    def back(self, scaled: float) -> int:
+        """Return the largest value that is at most `scaled` on the scale."""
         if not self.weight:
-            return math.floor(place)
-        return math.floor(2 ** min(place / self.weight, 62.0) * (1 + _ROUNDING)) - 1
+            return math.floor(scaled)
+        return math.floor(2 ** min(scaled / self.weight, 62.0) * (1 + _ROUNDING)) - 1
 
 
 class Baseline:
-    """One measure of one orchestrator; `minutes` counts what it has learnt from."""
+    """The baseline of one measure of one orchestrator; it has learned from `minutes` minutes."""
 
     __slots__ = ("deviation", "mean", "minutes")
 
@@ -81,32 +87,32 @@ class Baseline:
 
     @property
     def is_warm(self) -> bool:
-        """It has seen enough to call something unusual."""
+        """Whether it has learned enough to judge a value."""
         return self.minutes >= _WARM
 
     def limit(self, sensitivity: Sensitivity) -> float | None:
-        """The place on the scale above which a value is unusual; None while it is not warm."""
+        """Return the scaled value above which a value is unusual; None while it is not warm."""
         if not self.is_warm:
             return None
-        least, deviations = _MARGINS[sensitivity]
-        return self.mean + max(least, deviations * self.deviation)
+        doublings, deviations = _MARGINS[sensitivity]
+        return self.mean + max(doublings, deviations * self.deviation)
 
-    def fold(self, place: float, elapsed: float) -> None:
-        """Learn from one minute's value, `elapsed` seconds after the last one."""
+    def fold(self, scaled: float, elapsed: float) -> None:
+        """Learn from one minute's scaled value, `elapsed` seconds after the last one."""
         if not self.is_warm:
-            self._settle(place)
+            self._average(scaled)
             return
-        off = place - self.mean
-        reach = max(self.deviation, _DEVIATION_MIN)
-        most = _RISE_PER_HOUR * min(max(elapsed, 0.0), _HOUR) / _HOUR
-        step = _WEIGHT * max(-reach, min(reach, off))
-        self.mean += max(-most, min(most, step))
+        off = scaled - self.mean
+        off_max = max(self.deviation, _DEVIATION_MIN)
+        step_max = _RISE_PER_HOUR * min(max(elapsed, 0.0), _HOUR) / _HOUR
+        step = _WEIGHT * max(-off_max, min(off_max, off))
+        self.mean += max(-step_max, min(step_max, step))
         spread = min(abs(off), _DEVIATION_MAX)
         self.deviation += _WEIGHT * (spread - self.deviation)
 
-    def _settle(self, place: float) -> None:
-        """While it is cold, every minute counts alike."""
+    def _average(self, scaled: float) -> None:
+        """Learn while it is not warm: all minutes have the same weight."""
         self.minutes += 1
-        off = abs(place - self.mean) if self.minutes > 1 else 0.0
-        self.mean += (place - self.mean) / self.minutes
+        off = abs(scaled - self.mean) if self.minutes > 1 else 0.0
+        self.mean += (scaled - self.mean) / self.minutes
         self.deviation += (min(off, _DEVIATION_MAX) - self.deviation) / self.minutes

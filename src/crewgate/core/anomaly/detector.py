@@ -1,13 +1,16 @@
-"""The minting watch: of every grant that is seen, whether it may be used, and what that moved.
+"""Decides for each observed grant whether it may be used, and how enforcement changes.
 
-Keeps one conduct for each orchestrator, within fixed bounds, and one account a crew, `CREW/*`, for
-strangers. Two ways round a quarantine are closed there, both open to whoever holds a crew's key and
-may write any `client_id`: the first grant of every name counts for `CREW/*`, so that inventing
-names is itself a rate with a baseline and a ceiling; and while an orchestrator is quarantined, no
-name that was never seen before is admitted under the key that it last minted with. Names for which
-there is no room share `CREW/*` altogether.
+It keeps a profile of each orchestrator, within fixed limits, and for each crew one account
+`CREW/*` that counts newcomers: names that this machine has never seen. The holder of a crew's key
+can write any `client_id`, so two ways around a quarantine are closed:
 
-Pure: time comes in as seconds of a clock that nobody sets. Knows no tokens, tables or files.
+- The first grant of each new name counts for `CREW/*`, which has a baseline and a ceiling. So the
+  invention of names is limited as well.
+- While an orchestrator is quarantined, no newcomer is admitted under the key that the orchestrator
+  used last.
+
+Names without a place share `CREW/*`. Times are seconds of a monotonic clock, which the caller
+passes in. No I/O.
 """
 
 from collections import OrderedDict, defaultdict, deque
@@ -38,12 +41,12 @@ from crewgate.core.anomaly.transitions import (
 from crewgate.core.anomaly.types import AnomalyFinding, ObservedGrant, WatchRules
 
 _RULES = WatchRules()
-# Of a newcomer's first grant, only that it is there counts for its crew's strangers.
+# For `CREW/*`, a newcomer's first grant counts only as one new branch.
 _BARE = {"parent": b"", "depth": 0, "patterns": 0, "tools": 0, "credits": 0}
 
 
 class AnomalyDetector:
-    """All orchestrators of one machine."""
+    """The watch of all orchestrators of one machine."""
 
     def __init__(
         self,
@@ -51,216 +54,231 @@ class AnomalyDetector:
         branches_max: int = limits.watch_branches_max,
     ) -> None:
         self._names_max = names_max
-        self._room = BranchQuota(branches_max)
+        self._quota = BranchQuota(branches_max)
         self._rules: Mapping[str, WatchRules] = {}
-        self._crowds: Mapping[str, WatchRules] = {}  # the rules of strangers, by their name
-        self._profiles: OrderedDict[OrchestratorName, MintingProfile] = (
-            OrderedDict()
-        )  # the longest unseen first
-        self._round: deque[tuple[OrchestratorName, MintingProfile]] = (
-            deque()
-        )  # as they are looked at
-        self._count: defaultdict[str, int] = defaultdict(int)  # names of a crew
+        # The rules of the newcomers' accounts, by the name of the account.
+        self._newcomer_rules: Mapping[str, WatchRules] = {}
+        # In the order of their last grants, the oldest first.
+        self._profiles: OrderedDict[OrchestratorName, MintingProfile] = OrderedDict()
+        # In the order in which `poll` visits them.
+        self._to_poll: deque[tuple[OrchestratorName, MintingProfile]] = deque()
+        # How many profiles each crew has.
+        self._count: defaultdict[str, int] = defaultdict(int)
+        # The profiles above the level `observe`.
         self._raised: OrderedDict[OrchestratorName, MintingProfile] = OrderedDict()
-        self._aliases = QuarantinedKeys()
+        self._quarantined_keys = QuarantinedKeys()
 
     def __repr__(self) -> str:
         raised = len(self._raised)
-        return f"<AnomalyDetector of {len(self._profiles)}, raised {raised}, {self._room!r}>"
+        return f"<AnomalyDetector of {len(self._profiles)}, raised {raised}, {self._quota!r}>"
 
     def __len__(self) -> int:
         return len(self._profiles)
 
     def load(self, rules: Mapping[str, WatchRules]) -> None:
-        """Judge crews by these rules from now on."""
+        """Use these rules, by crew, from now on."""
         self._rules = dict(rules)
-        self._crowds = {
+        self._newcomer_rules = {
             newcomers_account(crew): msgspec.structs.replace(
                 each, mints_per_minute=each.newcomers_per_minute
             )
             for crew, each in rules.items()
         }
         for name, profile in self._raised.items():
-            if profile.place.in_force(self._of(name).mode) is EnforcementLevel.QUARANTINE:
-                self._hold(name, profile)
+            if profile.state.in_force(self._rules_of(name).mode) is EnforcementLevel.QUARANTINE:
+                self._note_key(name, profile)
             else:
-                self._aliases.release(name)
+                self._quarantined_keys.release(name)
 
-    def observe(self, seen: ObservedGrant, now: float) -> GrantAdmission:
-        """Count a grant, and judge whether it may be used."""
-        name = seen.crew, seen.orchestrator
+    def observe(self, grant: ObservedGrant, now: float) -> GrantAdmission:
+        """Count a grant, and decide whether it may be used."""
+        name = grant.crew, grant.orchestrator
         steps: list[Transition] = []
         profile = self._profiles.get(name)
         if profile is None:
-            # A new name under the key of one who is quarantined would be an alias.
-            if seen.is_new and (seen.crew, seen.kid) in self._aliases:
+            # A new name under a quarantined orchestrator's key may be its alias.
+            if grant.is_new and (grant.crew, grant.kid) in self._quarantined_keys:
                 return GrantAdmission(admitted=False)
-            has_room = self._has_room(seen.crew, now)
-            # Only a grant that was minted just now can be a name's first one.
-            if (seen.is_new and not seen.is_old) or not has_room:
-                admitted = self._count_newcomer(seen, now, steps, is_all=not has_room)
+            has_room = self._has_room(grant.crew, now)
+            # Only a new and recent grant can be the first one of a name.
+            if (grant.is_new and not grant.is_old) or not has_room:
+                admitted = self._count_newcomer(grant, now, steps, is_all=not has_room)
                 if not (admitted and has_room):
                     return GrantAdmission(admitted, tuple(steps))
-            profile = self._enter(name, now)
-            if profile is None:  # strangers' account has taken the last place
+            profile = self._get_or_add(name, now)
+            # The newcomers' account may just have taken the last place.
+            if profile is None:
                 return GrantAdmission(admitted=True, steps=tuple(steps))
         self._profiles.move_to_end(name)
-        self._note(name, profile, seen, now, steps)
-        self._hold(name, profile)
-        return GrantAdmission(profile.admits(seen, self._of(name)), tuple(steps))
+        self._note(name, profile, grant, now, steps)
+        self._note_key(name, profile)
+        return GrantAdmission(profile.admits(grant, self._rules_of(name)), tuple(steps))
 
     def poll(self, now: float, wall: int) -> tuple[list[Transition], list[ProfileSnapshot]]:
-        """Look at the next names: which quarantines end, and which baselines changed.
+        """Visit the next profiles; return the transitions, and the profiles to store.
 
-        `wall` is as in `EnforcementState.look`. To be called about once a second; with very many
-        names it takes minutes to see them all.
+        Call it about once a second; with very many names, it takes minutes to visit all. `wall` is
+        as in `EnforcementState.step_down_if_due`.
         """
         raised = list(islice(self._raised, limits.watch_look_names))
-        steps = [step for name in raised if (step := self._calm(name, now, wall))]
+        steps = [step for name in raised if (step := self._step_down(name, now, wall))]
         changed = []
-        for _ in range(min(limits.watch_look_names, len(self._round))):
-            name, profile = self._round.popleft()
-            if self._profiles.get(name) is not profile:  # forgotten meanwhile
+        for _ in range(min(limits.watch_look_names, len(self._to_poll))):
+            name, profile = self._to_poll.popleft()
+            # It may have been forgotten since.
+            if self._profiles.get(name) is not profile:
                 continue
-            self._round.append((name, profile))
+            self._to_poll.append((name, profile))
             profile.start_minute(now)
-            if profile.learnt and now - profile.saved >= limits.watch_save_seconds:
-                profile.learnt, profile.saved = False, now
-                changed.append(_saved(name, profile))
+            if profile.is_changed and now - profile.saved_at >= limits.watch_save_seconds:
+                profile.is_changed, profile.saved_at = False, now
+                changed.append(_snapshot(name, profile))
         return steps, changed
 
     def quarantine(
         self, crew: str, orchestrator: str, now: float, wall: int, seconds: int = 0
     ) -> Transition:
-        """A person sets it, for so long or as long as its crew's are; NoRoomError."""
-        name = crew, orchestrator
-        profile = self._must_enter(name, now)
-        was = profile.place.level
-        profile.place.set(wall, wall + (seconds or self._of(name).quarantine_seconds))
-        return self._moved(name, profile, was, TransitionCause.SET, by="owner")
+        """Quarantine an orchestrator by a person's order.
 
-    def lift(self, crew: str, orchestrator: str, wall: int) -> Transition:
-        """A person lets it go, and what it does from now on is learnt; IllegalStepError."""
-        profile = self._profiles.get((crew, orchestrator))
-        if profile is None:
-            raise IllegalStepError("nothing holds it: it was never seen here")
-        was = profile.place.level
-        profile.place.lift(wall)
-        profile.reset()
-        return self._moved((crew, orchestrator), profile, was, TransitionCause.LIFT, by="owner")
-
-    def apply_remote(
-        self, crew: str, orchestrator: str, now: float, word: QuarantineOrder, *, is_news: bool
-    ) -> Transition | None:
-        """What was said on another machine, if that moves anything; NoRoomError.
-
-        What is throttled may be so since an old word was done, and a person said no more. Whom a
-        person lets go is remembered too: an older word on it may be heard after that.
+        `seconds` 0 means the duration that its crew's rules say. Raises NoRoomError.
         """
         name = crew, orchestrator
-        profile = self._must_enter(name, now) if word.by else self._enter(name, now)
+        profile = self._get_or_raise(name, now)
+        was = profile.state.level
+        profile.state.set(wall, wall + (seconds or self._rules_of(name).quarantine_seconds))
+        return self._transition(name, profile, was, TransitionCause.SET, by="owner")
+
+    def lift(self, crew: str, orchestrator: str, wall: int) -> Transition:
+        """Release an orchestrator by a person's order, and learn its baselines again.
+
+        Raises IllegalStepError if it is neither throttled nor quarantined.
+        """
+        profile = self._profiles.get((crew, orchestrator))
+        if profile is None:
+            raise IllegalStepError("there is nothing to lift: this machine has never seen it")
+        was = profile.state.level
+        profile.state.lift(wall)
+        profile.reset()
+        return self._transition(
+            (crew, orchestrator), profile, was, TransitionCause.LIFT, by="owner"
+        )
+
+    def apply_remote(
+        self, crew: str, orchestrator: str, now: float, order: QuarantineOrder, *, is_news: bool
+    ) -> Transition | None:
+        """Apply an order of another machine; return the transition, or None if nothing changes.
+
+        An old release (not `is_news`) does not end a throttle, which may have begun after it. A
+        release is stored too, because an older quarantine order may arrive after it. Raises
+        NoRoomError.
+        """
+        name = crew, orchestrator
+        profile = self._get_or_raise(name, now) if order.by else self._get_or_add(name, now)
         if profile is None or (
-            profile.place.level is EnforcementLevel.THROTTLE and not (word.by or is_news)
+            profile.state.level is EnforcementLevel.THROTTLE and not (order.by or is_news)
         ):
             return None
-        was = profile.place.level
-        cause = profile.place.apply_remote(word)
+        was = profile.state.level
+        cause = profile.state.apply_remote(order)
         if cause is None:
             return None
         if cause is TransitionCause.LIFT:
             profile.reset()
-        return self._moved(name, profile, was, cause, by=word.by or "owner")
+        return self._transition(name, profile, was, cause, by=order.by or "owner")
 
     def state(self, crew: str, orchestrator: str) -> WatchState:
-        """Where one stands; KeyError for one that is not known."""
+        """Return the state of an orchestrator. Raises KeyError if the watch does not know it."""
         name = crew, orchestrator
-        place = self._profiles[name].place
-        in_force = place.in_force(self._of(name).mode)
-        return WatchState(*name, place.level, in_force, place.by, place.held.until, place.owner)
+        state = self._profiles[name].state
+        in_force = state.in_force(self._rules_of(name).mode)
+        return WatchState(*name, state.level, in_force, state.by, state.held.until, state.owner)
 
     def states(self) -> list[WatchState]:
-        """Who stands above `observe`, by name."""
+        """Return the states of all orchestrators above `observe`, sorted by name."""
         return [self.state(*name) for name in sorted(self._raised)]
 
     def announced_order(self, crew: str, orchestrator: str) -> QuarantineOrder | None:
-        """What others are to hear of one, and have heard by now; None if that is nothing."""
+        """Return the order to announce to the other machines, and mark it announced; or None."""
         profile = self._raised.get((crew, orchestrator))
-        if profile is None or not profile.place.is_untold:
+        if profile is None or not profile.state.is_untold:
             return None
-        profile.place.is_untold = False
-        return profile.place.watch
+        profile.state.is_untold = False
+        return profile.state.watch
 
     def saved(self, crew: str, orchestrator: str) -> ProfileSnapshot:
-        """What is to be kept of one; KeyError for one that is not known."""
-        return _saved((crew, orchestrator), self._profiles[crew, orchestrator])
+        """Return what to store of an orchestrator. Raises KeyError if it is unknown."""
+        return _snapshot((crew, orchestrator), self._profiles[crew, orchestrator])
 
     def __iter__(self) -> Iterator[ProfileSnapshot]:
-        """What is to be kept of all."""
-        return (_saved(name, profile) for name, profile in list(self._profiles.items()))
+        """Iterate over what to store of all orchestrators."""
+        return (_snapshot(name, profile) for name, profile in list(self._profiles.items()))
 
     def restore(self, kept: Iterable[ProfileSnapshot], now: float) -> None:
-        """Begin with what was kept, oldest first. Calm has to be shown from now on."""
+        """Load stored profiles, oldest first. Calm counts from now on."""
         newest = {(each.crew, each.orchestrator): each for each in kept}
-        # Those that are held come first: they must find room.
+        # Throttled and quarantined orchestrators come first: they must get a place.
         for name, each in sorted(
             newest.items(), key=lambda item: item[1].level is EnforcementLevel.OBSERVE
         ):
-            profile = self._enter(name, now)
+            profile = self._get_or_add(name, now)
             if profile is None:
                 continue
             profile.kid = each.kid
-            profile.place = place = EnforcementState(each.level, each.by, now)
-            place.owner, place.watch, place.is_untold = each.owner, each.watch, each.is_untold
+            profile.state = state = EnforcementState(each.level, each.by, now)
+            state.owner, state.watch, state.is_untold = each.owner, each.watch, each.is_untold
             profile.teach(each.lessons.items())
             if each.level is not EnforcementLevel.OBSERVE:
                 self._raised[name] = profile
-                self._hold(name, profile)
+                self._note_key(name, profile)
 
     def _count_newcomer(
-        self, seen: ObservedGrant, now: float, steps: list[Transition], *, is_all: bool
+        self, grant: ObservedGrant, now: float, steps: list[Transition], *, is_all: bool
     ) -> bool:
-        """Count a stranger's grant for its crew: that it is there, or all of it; is it admitted?"""
-        name = (seen.crew, newcomers_account(seen.crew))
-        crowd = self._profiles.get(name) or self._make(name, now)
+        """Count a newcomer's grant for its crew's account; return whether it is admitted.
+
+        Only its existence counts, or all of the grant if `is_all` is set.
+        """
+        name = (grant.crew, newcomers_account(grant.crew))
+        profile = self._profiles.get(name) or self._add(name, now)
         self._profiles.move_to_end(name)
         if not is_all:
-            seen = msgspec.structs.replace(seen, **_BARE)
-        self._note(name, crowd, seen, now, steps)
-        return crowd.admits(seen, self._of(name))
+            grant = msgspec.structs.replace(grant, **_BARE)
+        self._note(name, profile, grant, now, steps)
+        return profile.admits(grant, self._rules_of(name))
 
-    def _of(self, name: OrchestratorName) -> WatchRules:
-        return self._crowds.get(name[1]) or self._rules.get(name[0], _RULES)
+    def _rules_of(self, name: OrchestratorName) -> WatchRules:
+        return self._newcomer_rules.get(name[1]) or self._rules.get(name[0], _RULES)
 
     def _note(
         self,
         name: OrchestratorName,
         profile: MintingProfile,
-        seen: ObservedGrant,
+        grant: ObservedGrant,
         now: float,
         steps: list[Transition],
     ) -> None:
-        rules = self._of(name)
-        found = profile.note(seen, now, rules)
+        """Count a grant, and add the transition to `steps` if it is a strike."""
+        rules = self._rules_of(name)
+        found = profile.note(grant, now, rules)
         if found is None:
             return
-        was = profile.place.level
-        cause = profile.place.strike(now, rules.strikes, rules.calm_seconds)
-        if (
-            profile.place.level is EnforcementLevel.QUARANTINE
-            and was is not EnforcementLevel.QUARANTINE
-        ):
-            is_untold = profile.place.in_force(rules.mode) is EnforcementLevel.QUARANTINE
-            profile.place.hold(seen.at, seen.at + rules.quarantine_seconds, is_untold=is_untold)
-        steps.append(self._moved(name, profile, was, cause, finding=found, branch=seen.branch))
+        state, was = profile.state, profile.state.level
+        cause = state.strike(now, rules.strikes, rules.calm_seconds)
+        if state.level is EnforcementLevel.QUARANTINE and was is not EnforcementLevel.QUARANTINE:
+            is_untold = state.in_force(rules.mode) is EnforcementLevel.QUARANTINE
+            state.hold(grant.at, grant.at + rules.quarantine_seconds, is_untold=is_untold)
+        steps.append(
+            self._transition(name, profile, was, cause, finding=found, branch=grant.branch)
+        )
 
-    def _calm(self, name: OrchestratorName, now: float, wall: int) -> Transition | None:
-        rules, profile = self._of(name), self._raised[name]
-        was = profile.place.level
+    def _step_down(self, name: OrchestratorName, now: float, wall: int) -> Transition | None:
+        rules, profile = self._rules_of(name), self._raised[name]
+        was = profile.state.level
         self._raised.move_to_end(name)
-        cause = profile.place.step_down_if_due(now, wall, rules.mode, rules.calm_seconds)
-        return self._moved(name, profile, was, cause) if cause else None
+        cause = profile.state.step_down_if_due(now, wall, rules.mode, rules.calm_seconds)
+        return self._transition(name, profile, was, cause) if cause else None
 
-    def _moved(
+    def _transition(
         self,
         name: OrchestratorName,
         profile: MintingProfile,
@@ -271,53 +289,58 @@ class AnomalyDetector:
         finding: AnomalyFinding | None = None,
         branch: bytes = b"",
     ) -> Transition:
-        place = profile.place
-        if place.level is EnforcementLevel.OBSERVE:
+        """Index a profile by its new level, and return the transition."""
+        state = profile.state
+        if state.level is EnforcementLevel.OBSERVE:
             self._raised.pop(name, None)
-            self._aliases.release(name)
+            self._quarantined_keys.release(name)
         else:
             self._raised[name] = profile
-            self._hold(name, profile)
-        in_force = place.in_force(self._of(name).mode)
-        by = by or place.by
-        return Transition(name[0], name[1], was, place.level, in_force, cause, by, finding, branch)
+            self._note_key(name, profile)
+        in_force = state.in_force(self._rules_of(name).mode)
+        by = by or state.by
+        return Transition(name[0], name[1], was, state.level, in_force, cause, by, finding, branch)
 
-    def _hold(self, name: OrchestratorName, profile: MintingProfile) -> None:
-        """Note the key of one who is quarantined; strangers may have minted with anybody's."""
-        is_one = name[1] != newcomers_account(name[0])
-        if is_one and profile.place.in_force(self._of(name).mode) is EnforcementLevel.QUARANTINE:
-            self._aliases.hold(name, profile.kid)
+    def _note_key(self, name: OrchestratorName, profile: MintingProfile) -> None:
+        """Note the key of a quarantined orchestrator; newcomers may have used any key."""
+        if name[1] == newcomers_account(name[0]):
+            return
+        if profile.state.in_force(self._rules_of(name).mode) is EnforcementLevel.QUARANTINE:
+            self._quarantined_keys.hold(name, profile.kid)
 
-    def _enter(self, name: OrchestratorName, now: float) -> MintingProfile | None:
-        """The conduct of a name, made if there is room; a crew's strangers need none."""
+    def _get_or_add(self, name: OrchestratorName, now: float) -> MintingProfile | None:
+        """Return a profile, added if there is room; a newcomers' account needs no room."""
         found = self._profiles.get(name)
         if found is None and (
             name[1] == newcomers_account(name[0]) or self._has_room(name[0], now)
         ):
-            found = self._make(name, now)
+            found = self._add(name, now)
         return found
 
-    def _must_enter(self, name: OrchestratorName, now: float) -> MintingProfile:
-        profile = self._enter(name, now)
+    def _get_or_raise(self, name: OrchestratorName, now: float) -> MintingProfile:
+        profile = self._get_or_add(name, now)
         if profile is None:
-            raise NoRoomError(f"{self._names_max} orchestrators are watched: there is no room")
+            raise NoRoomError(f"the watch has no room: it keeps {self._names_max} orchestrators")
         return profile
 
-    def _make(self, name: OrchestratorName, now: float) -> MintingProfile:
-        profile = self._profiles[name] = MintingProfile(name[0], self._room, now)
-        self._round.append((name, profile))
+    def _add(self, name: OrchestratorName, now: float) -> MintingProfile:
+        profile = self._profiles[name] = MintingProfile(name[0], self._quota, now)
+        self._to_poll.append((name, profile))
         self._count[name[0]] += 1
         return profile
 
     def _has_room(self, crew: str, now: float) -> bool:
-        """Half of the room at most is one crew's; who was silent for a day makes room."""
+        """Return whether a crew may add a name; forget one without grants for a day if needed.
+
+        A crew has at most half of the places.
+        """
         if self._count[crew] >= self._names_max // 2:
             return self._forget(now, crew)
         return len(self._profiles) < self._names_max or self._forget(now, None)
 
     def _forget(self, now: float, crew: str | None) -> bool:
         for name, profile in islice(self._profiles.items(), limits.watch_look_names):
-            if now - profile.seen < limits.watch_memory_seconds:
+            if now - profile.seen_at < limits.watch_memory_seconds:
                 return False
             if name not in self._raised and crew in {None, name[0]}:
                 profile.clear()
@@ -327,9 +350,9 @@ class AnomalyDetector:
         return False
 
 
-def _saved(name: OrchestratorName, profile: MintingProfile) -> ProfileSnapshot:
-    place = profile.place
+def _snapshot(name: OrchestratorName, profile: MintingProfile) -> ProfileSnapshot:
+    state = profile.state
     return ProfileSnapshot(
-        *name, place.level, place.by, profile.kid, profile.export_baselines(),
-        place.owner, place.watch, place.is_untold,
+        *name, state.level, state.by, profile.kid, profile.export_baselines(),
+        state.owner, state.watch, state.is_untold,
     )  # fmt: skip

@@ -1,9 +1,14 @@
-"""The ladder of the minting watch: observe, throttle, quarantine, and what moves along it.
+"""The enforcement state machine of the minting watch: observe, throttle, quarantine.
 
-One orchestrator's place is a row of `TRANSITIONS`; a step that has no row raises and changes
-nothing. Decides when strikes are enough, when it has been calm for long enough, and which of two
-words on a quarantine counts. Knows not what was minted. Strikes and calm are in seconds of a clock
-that nobody sets; a quarantine's end, of which others are told, is a second of the day.
+`TRANSITIONS` is the whole machine. This module decides when there are enough strikes, when an
+orchestrator has been calm for long enough, and which of two quarantine orders counts.
+
+Example with 3 strikes: minutes 1 and 2 over a limit throttle the orchestrator, and minute 3
+quarantines it. Had `calm_seconds` passed after minute 2, it would be at `observe` again, and minute
+3 its first strike.
+
+Strikes and calm are measured with a monotonic clock. The end of a quarantine, which other machines
+get, is a wall time (seconds since the epoch).
 """
 
 import enum
@@ -13,27 +18,36 @@ By = Literal["", "watch", "owner"]
 
 
 class EnforcementLevel(enum.Enum):
-    """Where an orchestrator stands; the value is the word of configuration and audit."""
+    """What the watch does to an orchestrator; the value is used in configuration and audit.
 
-    OBSERVE = "observe"  # nothing but its baseline is kept
-    THROTTLE = "throttle"  # new branches at its usual rate
-    QUARANTINE = "quarantine"  # no new grants; its live branches go on
+    `OBSERVE` only learns. `THROTTLE` admits new branches at the usual rate. `QUARANTINE` admits no
+    new branch and no higher quota; live branches continue.
+    """
 
-    def at_most(self, most: "EnforcementLevel") -> "EnforcementLevel":
-        """The lower one of two."""
-        return min(self, most, key=_ORDER.index)
+    OBSERVE = "observe"
+    THROTTLE = "throttle"
+    QUARANTINE = "quarantine"
+
+    def at_most(self, highest: "EnforcementLevel") -> "EnforcementLevel":
+        """Return this level, but at most `highest`."""
+        return min(self, highest, key=_ORDER.index)
 
 
 class TransitionCause(enum.Enum):
-    """Why an orchestrator moves, or is looked at again; the value is the audit's word."""
+    """Why an orchestrator's state changes; the value is the name in the audit log.
 
-    STRIKE = "strike"  # a minute in which something was out of bounds
-    OUT = "struck-out"  # one more of those, and no calm in between
+    `STRIKE` is a minute over a limit, and `OUT` the strike that is one too many. `CALM` is a long
+    time without a strike, and `LAPSE` the end of a quarantine. A person orders `SET` and `LIFT`;
+    the watch of another machine orders `REMOTE`.
+    """
+
+    STRIKE = "strike"
+    OUT = "struck-out"
     CALM = "calm"
-    SET = "set"  # by a person
-    LIFT = "lifted"  # by a person
-    REMOTE = "remote"  # by the watch of another machine
-    LAPSE = "lapsed"  # a quarantine has come to its end
+    SET = "set"
+    LIFT = "lifted"
+    REMOTE = "remote"
+    LAPSE = "lapsed"
 
 
 _ORDER: Final = tuple(EnforcementLevel)
@@ -51,9 +65,9 @@ TRANSITIONS: Final = {
     (EnforcementLevel.THROTTLE, TransitionCause.REMOTE): EnforcementLevel.QUARANTINE,
     (EnforcementLevel.QUARANTINE, TransitionCause.STRIKE): EnforcementLevel.QUARANTINE,
     (EnforcementLevel.QUARANTINE, TransitionCause.OUT): EnforcementLevel.QUARANTINE,
-    # Only one that was never in force goes before its end: see `Place.look`.
+    # Only a quarantine that is not in force ends by calm: see `step_down_if_due`.
     (EnforcementLevel.QUARANTINE, TransitionCause.CALM): EnforcementLevel.OBSERVE,
-    # A person may take over what the watch has set, and either may move its end.
+    # A person may take over the watch's quarantine, and both may change its end.
     (EnforcementLevel.QUARANTINE, TransitionCause.SET): EnforcementLevel.QUARANTINE,
     (EnforcementLevel.QUARANTINE, TransitionCause.LIFT): EnforcementLevel.OBSERVE,
     (EnforcementLevel.QUARANTINE, TransitionCause.REMOTE): EnforcementLevel.QUARANTINE,
@@ -63,18 +77,18 @@ _STRICT: Final[tuple[By, ...]] = ("", "watch", "owner")
 
 
 class IllegalStepError(ValueError):
-    """The ladder has no such step from where the orchestrator stands."""
+    """The orchestrator's present level has no such transition."""
 
 
 class NoRoomError(IllegalStepError):
-    """As many orchestrators are watched as may be."""
+    """The watch has its maximum number of orchestrators."""
 
 
 class QuarantineOrder(NamedTuple):
-    """What was said of an orchestrator at `at`: it is quarantined `until` then, or is let go.
+    """An order of time `at`: to quarantine an orchestrator `until` a time, or to release it.
 
-    `by` is who quarantines it, and empty where it is let go. Times are whole seconds since 1970, of
-    clocks that may differ.
+    `by` says who orders the quarantine; it is empty for a release. Times are whole seconds since
+    the epoch, of clocks that may differ.
     """
 
     at: int
@@ -83,17 +97,18 @@ class QuarantineOrder(NamedTuple):
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """Of two the later one counts, and of two of one time the stricter."""
+        """The sort key: the later order counts; of two orders of one time, the stricter one."""
         return self.at, _STRICT.index(self.by), self.until
 
 
 class EnforcementState:
-    """Where one orchestrator stands, and how near it is to the next step.
+    """The level of one orchestrator, and how near it is to the next one.
 
-    `by` says who put it above `observe`. A strike is a minute, not a grant, so that one burst is
-    one strike, and whoever is refused and tries again is not moved by that. `owner` is the last
-    word of a person, `watch` of a watch, of whatever machine; so that all come to stand alike, in
-    whatever order they hear of them. `is_untold`: the others are to hear what the watch says.
+    `by` says who put it above `observe`. A strike is a minute, not a grant: one burst is one
+    strike, and a client that retries after a refusal makes it no worse. `struck` is the time of the
+    last strike. `owner` is the last order of a person and `watch` that of a watch, on any machine;
+    with these two, all machines reach the same state, in whatever order they receive the orders.
+    `is_untold`: the watch's order must still be announced to the other machines.
     """
 
     __slots__ = ("by", "is_untold", "level", "owner", "strikes", "struck", "watch")
@@ -113,20 +128,21 @@ class EnforcementState:
 
     @property
     def held(self) -> QuarantineOrder:
-        """The word by which it is quarantined; a person's counts for more, and one of none is 0.
+        """The order that quarantines it; a person's counts more than a watch's.
 
-        A quarantine without a word has no end: journals have them of before there was one.
+        Without an order it is `QuarantineOrder(0)`. A quarantine without an order has no end; old
+        journals have such quarantines.
         """
         if self.owner.by:
             return self.owner
         return self.watch if self.watch.order > self.owner.order else QuarantineOrder(0)
 
     def in_force(self, mode: EnforcementLevel) -> EnforcementLevel:
-        """What is done about it: no more than `mode`, but always what a person has set."""
+        """Return the level to apply: at most `mode`, unless a person has set it."""
         return self.level if self.by == "owner" else self.level.at_most(mode)
 
     def strike(self, now: float, strikes_max: int, calm_seconds: float) -> TransitionCause:
-        """A minute was out of bounds; the cause with which it moved."""
+        """Count a minute over a limit, and return the cause of the transition."""
         if now - self.struck >= calm_seconds:
             self.strikes = 0
         self.strikes = min(self.strikes + 1, strikes_max)
@@ -136,52 +152,52 @@ class EnforcementState:
         return cause
 
     def hold(self, wall: int, until: int, *, is_untold: bool) -> None:
-        """What its strikes have put in quarantine has an end."""
-        self.watch = QuarantineOrder(self._next(wall), "watch", until)
+        """Set the end of a quarantine that strikes have caused."""
+        self.watch = QuarantineOrder(self._next_time(wall), "watch", until)
         self.is_untold = is_untold
 
     def step_down_if_due(
         self, now: float, wall: int, mode: EnforcementLevel, calm_seconds: float
     ) -> TransitionCause | None:
-        """Step down if its time is up, or if it has been calm long enough; why it did.
+        """Return to `observe` if a quarantine has lapsed, or after enough calm; return the cause.
 
-        A quarantine that is in force waits for its end or for a person: nothing that is refused can
-        show that it would be calm. Nor does its end: whoever goes on is quarantined anew by its
-        first bad minute. `wall` is 0 where the time of day is not known: then nothing lapses.
+        Calm does not end a quarantine that is in force, because an orchestrator that is refused
+        cannot show calm. A lapse keeps the strikes, so the first minute over a limit quarantines it
+        again. `wall` is 0 if the wall time is unknown; then nothing lapses.
         """
         if 0 < self.held.until <= wall:
-            self._go(TransitionCause.LAPSE)
+            self._release(TransitionCause.LAPSE)
             return TransitionCause.LAPSE
         if self.level is EnforcementLevel.OBSERVE or now - self.struck < calm_seconds:
             return None
         if self.in_force(mode) is EnforcementLevel.QUARANTINE:
             return None
-        self._go(TransitionCause.CALM)
+        self._release(TransitionCause.CALM)
         return TransitionCause.CALM
 
     def set(self, wall: int, until: int) -> None:
-        """A person quarantines it, until then; also once more, which moves the end."""
+        """Quarantine it by a person's order until a time, or change the end of that quarantine."""
         self._move(TransitionCause.SET, "owner")
-        self.owner = QuarantineOrder(self._next(wall), "owner", until)
+        self.owner = QuarantineOrder(self._next_time(wall), "owner", until)
 
     def lift(self, wall: int) -> None:
-        """A person lets it go; IllegalStepError if nothing holds it."""
+        """Release it by a person's order. Raises IllegalStepError if it is at `observe`."""
         if self.level is EnforcementLevel.OBSERVE:
             raise IllegalStepError("it is neither throttled nor quarantined")
         self._move(TransitionCause.LIFT, "")
-        self.owner = QuarantineOrder(self._next(wall))
+        self.owner = QuarantineOrder(self._next_time(wall))
 
-    def apply_remote(self, word: QuarantineOrder) -> TransitionCause | None:
-        """Do what was said on another machine; None where that moves nothing."""
-        held, last = self.held, self.watch if word.by == "watch" else self.owner
-        if word.order <= last.order:
+    def apply_remote(self, order: QuarantineOrder) -> TransitionCause | None:
+        """Apply an order of another machine; return the cause, or None if nothing changes."""
+        held, last = self.held, self.watch if order.by == "watch" else self.owner
+        if order.order <= last.order:
             return None
-        if word.by == "watch":
-            self.watch, self.is_untold = word, False
+        if order.by == "watch":
+            self.watch, self.is_untold = order, False
         else:
-            self.owner = word
+            self.owner = order
         by = self.held.by
-        if self.held == held if by else word.by or self.level is EnforcementLevel.OBSERVE:
+        if self.held == held if by else order.by or self.level is EnforcementLevel.OBSERVE:
             return None
         cause = {
             "": TransitionCause.LIFT,
@@ -191,14 +207,14 @@ class EnforcementState:
         self._move(cause, by)
         return cause
 
-    def _next(self, wall: int) -> int:
-        """A time later than that of all that was heard, whatever clocks say."""
+    def _next_time(self, wall: int) -> int:
+        """Return the wall time, or a later time if a known order is not older than that."""
         return max(wall, self.owner.at + 1, self.watch.at + 1)
 
-    def _go(self, cause: TransitionCause) -> None:
-        """It is let go by itself: what was said until now holds it no more, nor if said again.
+    def _release(self, cause: TransitionCause) -> None:
+        """Return to `observe` by itself, and ignore the known orders, also if they come again.
 
-        After a restart it is, for as long as the machines keep it.
+        After a restart such an order counts again, for as long as the other machines keep it.
         """
         self._move(cause, "")
         self.owner, self.watch = (

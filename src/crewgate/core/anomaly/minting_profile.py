@@ -1,9 +1,9 @@
-"""How one orchestrator mints: its minute, its live branches, its baselines and its place.
+"""Counts what one orchestrator mints, and compares it with its baselines and ceilings.
 
-Decides what a grant adds to each measure and whether that is out of bounds. Everything it keeps is
-bounded: a value a measure, a baseline a measure, and as many branches as `BranchQuota` has for it.
-Knows no other orchestrator; times are seconds of a clock that nobody sets, so a wall clock that is
-stepped means nothing here.
+A profile has the counts of the current minute, the known branches, the baselines and the
+enforcement state. Its memory is bounded: one count and one baseline for each measure, and the
+branches that `BranchQuota` allows. Times are seconds of a monotonic clock, so a change of the wall
+clock has no effect.
 """
 
 from collections import Counter
@@ -22,50 +22,60 @@ from crewgate.core.anomaly.types import (
 
 _MINUTE = 60
 _HOUR = 3600
-_NEAR = 1e-9  # doublings: as near as this a value is at the limit and not above it
+# In doublings: a value this close to the limit is not above it.
+_TOLERANCE = 1e-9
 
 
 class BranchQuota:
-    """How many branches may be remembered, in all and of one crew, which has half at most."""
+    """Limits the known branches of all orchestrators; one crew gets at most half of the places."""
 
-    def __init__(self, most: int = limits.watch_branches_max) -> None:
-        self._most = most
+    def __init__(self, branches_max: int = limits.watch_branches_max) -> None:
+        self._max = branches_max
         self._taken: Counter[str] = Counter()
 
     def __repr__(self) -> str:
-        return f"<BranchQuota {self._taken.total()} of {self._most}>"
+        return f"<BranchQuota {self._taken.total()} of {self._max}>"
 
     def take(self, crew: str) -> bool:
-        """A place for one branch more; False if there is none."""
-        if self._taken[crew] >= self._most // 2 or self._taken.total() >= self._most:
+        """Take a place for one branch; return False if there is none."""
+        if self._taken[crew] >= self._max // 2 or self._taken.total() >= self._max:
             return False
         self._taken[crew] += 1
         return True
 
     def free(self, crew: str, count: int) -> None:
-        """Branches that are forgotten; a crew without any leaves no trace."""
+        """Give back the places of branches."""
         self._taken[crew] -= count
         if not self._taken[crew]:
             del self._taken[crew]
 
 
 class ObservedBranch:
-    """What is remembered of one branch: its newest grant, and how often it was extended."""
+    """One known branch of an orchestrator.
+
+    `iat` is of its newest grant, which expires at `until`. It was extended `extensions` times, of
+    which `paced` were in the hour number `hour`. `passed`: it was admitted while its orchestrator
+    was throttled.
+    """
 
     __slots__ = ("extensions", "hour", "iat", "paced", "parent", "passed", "until")
 
     def __init__(self, parent: bytes, iat: int, until: float) -> None:
         self.parent = parent
         self.iat = iat
-        self.until = until  # the newest grant's end
+        self.until = until
         self.extensions = 0
-        self.hour = -1  # in which `paced` extensions were seen
+        self.hour = -1
         self.paced = 0
-        self.passed = False  # it was let through while its orchestrator was throttled
+        self.passed = False
 
 
 class MintingProfile:
-    """One orchestrator's. `kid` is the key of its newest grant."""
+    """What the watch knows of one orchestrator.
+
+    `kid` is the key of its newest grant, which was seen at `seen_at`. `is_struck`: this minute
+    already counts as a strike. `is_changed`: its baselines have changed since `saved_at`.
+    """
 
     __slots__ = (
         "_admitted",
@@ -74,67 +84,70 @@ class MintingProfile:
         "_children",
         "_credits",
         "_crew",
-        "_folded",
         "_hour",
+        "_learned_at",
         "_live",
         "_minute",
-        "_room",
+        "_quota",
         "_values",
+        "is_changed",
         "is_struck",
         "kid",
-        "learnt",
-        "place",
-        "saved",
-        "seen",
+        "saved_at",
+        "seen_at",
+        "state",
     )
 
-    def __init__(self, crew: str, room: BranchQuota, now: float) -> None:
+    def __init__(self, crew: str, quota: BranchQuota, now: float) -> None:
         self._crew = crew
-        self._room = room
+        self._quota = quota
         self._branches: dict[bytes, ObservedBranch] = {}
-        self._children: Counter[bytes] = Counter()  # live ones
+        # The live children of each branch.
+        self._children: Counter[bytes] = Counter()
         self._live = 0
         self._minute = int(now // _MINUTE)
-        self._values: dict[MintingMeasure, int] = {}  # of this minute
-        self._admitted = 0  # new branches in this minute
+        # The highest value of each measure, and the admitted new branches, in this minute.
+        self._values: dict[MintingMeasure, int] = {}
+        self._admitted = 0
         self._hour, self._credits = int(now // _HOUR), 0
         self._baselines: dict[MintingMeasure, Baseline] = {}
-        self._folded = now
-        self.is_struck = False  # this minute
+        self._learned_at = now
+        self.is_struck = False
         self.kid = ""
-        self.learnt = True  # since it was last saved; that it is there is something
-        self.place = EnforcementState()
-        self.saved = now - limits.watch_save_seconds
-        self.seen = now
+        # True, because the journal does not have the new profile yet.
+        self.is_changed = True
+        self.state = EnforcementState()
+        self.saved_at = now - limits.watch_save_seconds
+        self.seen_at = now
 
     def __repr__(self) -> str:
-        return f"<MintingProfile {self.place!r} branches={len(self._branches)}>"
+        return f"<MintingProfile {self.state!r} branches={len(self._branches)}>"
 
-    def note(self, seen: ObservedGrant, now: float, rules: WatchRules) -> AnomalyFinding | None:
-        """Count a grant; the worst that is out of bounds, once a minute.
+    def note(self, grant: ObservedGrant, now: float, rules: WatchRules) -> AnomalyFinding | None:
+        """Count a grant; return the worst measure over its limit, at most once a minute.
 
-        A ceiling that is broken counts as worse than a baseline.
+        A value over a ceiling is worse than an unusual one.
         """
         self.start_minute(now)
-        self.seen, self.kid = now, seen.kid
-        if not (values := self._added(seen, now)):
+        self.seen_at, self.kid = now, grant.kid
+        if not (values := self._count(grant, now)):
             return None
         for measure, value in values.items():
             self._values[measure] = max(value, self._values.get(measure, 0))
         if self.is_struck:
             return None
-        found = self._over(values, rules) or self._unusual(values, rules)
+        found = self._over_ceiling(values, rules) or self._unusual(values, rules)
         self.is_struck = found is not None
         return found
 
-    def admits(self, seen: ObservedGrant, rules: WatchRules) -> bool:
-        """Whether the grant that was just noted may be used, as this orchestrator stands."""
-        level = self.place.in_force(rules.mode)
+    def admits(self, grant: ObservedGrant, rules: WatchRules) -> bool:
+        """Return whether the grant that `note` has just counted may be used."""
+        level = self.state.in_force(rules.mode)
         if level is EnforcementLevel.QUARANTINE:
-            return not (seen.is_new or seen.grows)
-        if seen.is_old or not seen.is_new:
+            return not (grant.is_new or grant.grows)
+        if grant.is_old or not grant.is_new:
             return True
-        branch = self._branches.get(seen.branch)
+        branch = self._branches.get(grant.branch)
         if branch is not None and branch.passed:
             return True
         if level is EnforcementLevel.THROTTLE and self._admitted >= self.allowance(rules):
@@ -145,20 +158,20 @@ class MintingProfile:
         return True
 
     def allowance(self, rules: WatchRules) -> int:
-        """New branches a minute while it is throttled: what is usual for it, at least one."""
+        """Return how many new branches a minute a throttle admits: the usual number, at least 1."""
         baseline = self._baselines.get(MintingMeasure.MINTS)
         usual = 1
         if baseline is not None and baseline.is_warm:
             usual = max(1, SCALES[MintingMeasure.MINTS].back(baseline.mean))
-        most = rules.mints_per_minute
-        return usual if most is None else min(usual, most)
+        ceiling = rules.mints_per_minute
+        return usual if ceiling is None else min(usual, ceiling)
 
     def start_minute(self, now: float) -> None:
-        """Begin the minute that `now` is in: learn from the last one, forget branches."""
+        """If `now` is in a new minute, learn from the last one, and forget ended branches."""
         minute = int(now // _MINUTE)
         if minute == self._minute:
             return
-        if self.place.level is EnforcementLevel.OBSERVE and not self.is_struck:
+        if self.state.level is EnforcementLevel.OBSERVE and not self.is_struck:
             self._learn(now)
         self._minute = minute
         self._values.clear()
@@ -166,88 +179,91 @@ class MintingProfile:
         self._sweep(now)
 
     def reset(self) -> None:
-        """A person vouches for what it does now: that is learnt afresh."""
+        """Forget the baselines: a person accepts what the orchestrator does now as usual."""
         self._baselines.clear()
         self._values.clear()
         self._credits = 0
-        self.learnt = True
+        self.is_changed = True
 
     def export_baselines(self) -> dict[str, tuple[float, float, int]]:
-        """The baselines, to be kept: mean, deviation, minutes, by the measure's word."""
+        """Return mean, deviation and minutes of each baseline, by the measure's name."""
         return {
             measure.value: (each.mean, each.deviation, each.minutes)
             for measure, each in self._baselines.items()
         }
 
     def teach(self, lessons: Iterable[tuple[str, tuple[float, float, int]]]) -> None:
-        """Take up baselines that were kept; a word of another version is passed over."""
+        """Load exported baselines; ignore measures of another version."""
         known = {measure.value: measure for measure in SCALES}
-        for word, (mean, deviation, minutes) in lessons:
-            if word in known:
-                self._baselines[known[word]] = Baseline(mean, deviation, minutes)
+        for name, (mean, deviation, minutes) in lessons:
+            if name in known:
+                self._baselines[known[name]] = Baseline(mean, deviation, minutes)
 
     def clear(self) -> None:
-        """It is forgotten: its branches' places are free."""
-        self._room.free(self._crew, len(self._branches))
+        """Give back the places of its branches, before the profile is dropped."""
+        self._quota.free(self._crew, len(self._branches))
         self._branches.clear()
 
-    def _added(self, seen: ObservedGrant, now: float) -> dict[MintingMeasure, int]:
-        """What each measure is with this grant; nothing for one that was counted before."""
-        branch = self._branches.get(seen.branch)
-        if branch is not None and seen.iat <= branch.iat:
+    def _count(self, grant: ObservedGrant, now: float) -> dict[MintingMeasure, int]:
+        """Return the new value of each measure; empty for a grant that was counted before."""
+        branch = self._branches.get(grant.branch)
+        if branch is not None and grant.iat <= branch.iat:
             return {}
         values = {
-            MintingMeasure.DEPTH: seen.depth,
-            MintingMeasure.PATTERNS: seen.patterns,
-            MintingMeasure.TOOLS: seen.tools,
+            MintingMeasure.DEPTH: grant.depth,
+            MintingMeasure.PATTERNS: grant.patterns,
+            MintingMeasure.TOOLS: grant.tools,
         }
-        if branch is not None and seen.is_new and now < branch.until:
+        if branch is not None and grant.is_new and now < branch.until:
             # It was refused, or is not used yet, and has been refreshed meanwhile.
-            branch.iat, branch.until = seen.iat, max(branch.until, now + seen.seconds)
+            branch.iat, branch.until = grant.iat, max(branch.until, now + grant.seconds)
             return values
         if branch is None:
-            branch = self._enter(seen, now)
-        if branch is None:  # what cannot be remembered would be counted as often as it is tried
+            branch = self._add_branch(grant, now)
+        # Without a place for the branch, each retry would count again, so none counts.
+        if branch is None:
             return values
-        self._count_credits(seen, now, values)
-        if seen.is_new:
-            self._count_mint(seen, values)
+        self._count_credits(grant, now, values)
+        if grant.is_new:
+            self._count_mint(grant, values)
         else:
             _count_extension(branch, now, values)
-        branch.iat, branch.until = seen.iat, max(branch.until, now + seen.seconds)
+        branch.iat, branch.until = grant.iat, max(branch.until, now + grant.seconds)
         return values
 
-    def _enter(self, seen: ObservedGrant, now: float) -> ObservedBranch | None:
-        """Remember a branch if there is room; the oldest of too many is forgotten first."""
+    def _add_branch(self, grant: ObservedGrant, now: float) -> ObservedBranch | None:
+        """Add a branch, in the place of the oldest one if there are too many; None if no place."""
         if len(self._branches) >= limits.watch_branches_each_max:
             del self._branches[next(iter(self._branches))]
-            self._room.free(self._crew, 1)
-        if not self._room.take(self._crew):
+            self._quota.free(self._crew, 1)
+        if not self._quota.take(self._crew):
             return None
-        branch = self._branches[seen.branch] = ObservedBranch(seen.parent, seen.iat, now)
+        branch = self._branches[grant.branch] = ObservedBranch(grant.parent, grant.iat, now)
         return branch
 
-    def _count_mint(self, seen: ObservedGrant, values: dict[MintingMeasure, int]) -> None:
-        if not seen.is_old:
+    def _count_mint(self, grant: ObservedGrant, values: dict[MintingMeasure, int]) -> None:
+        if not grant.is_old:
             values[MintingMeasure.MINTS] = self._values.get(MintingMeasure.MINTS, 0) + 1
         self._live += 1
         values[MintingMeasure.LIVE] = self._live
-        if seen.parent:
-            self._children[seen.parent] += 1
-            values[MintingMeasure.FAN_OUT] = self._children[seen.parent]
+        if grant.parent:
+            self._children[grant.parent] += 1
+            values[MintingMeasure.FAN_OUT] = self._children[grant.parent]
 
     def _count_credits(
-        self, seen: ObservedGrant, now: float, values: dict[MintingMeasure, int]
+        self, grant: ObservedGrant, now: float, values: dict[MintingMeasure, int]
     ) -> None:
-        if seen.is_old or not seen.credits:
+        if grant.is_old or not grant.credits:
             return
         if int(now // _HOUR) != self._hour:
             self._hour, self._credits = int(now // _HOUR), 0
-        self._credits += seen.credits
-        values[MintingMeasure.CREDITS] = self._values.get(MintingMeasure.CREDITS, 0) + seen.credits
+        self._credits += grant.credits
+        values[MintingMeasure.CREDITS] = self._values.get(MintingMeasure.CREDITS, 0) + grant.credits
         values[MintingMeasure.CREDITS_HOUR] = self._credits
 
-    def _over(self, values: dict[MintingMeasure, int], rules: WatchRules) -> AnomalyFinding | None:
+    def _over_ceiling(
+        self, values: dict[MintingMeasure, int], rules: WatchRules
+    ) -> AnomalyFinding | None:
         for measure, value in values.items():
             ceiling = rules.ceiling(measure)
             if ceiling is not None and value > ceiling:
@@ -257,7 +273,7 @@ class MintingProfile:
     def _unusual(
         self, values: dict[MintingMeasure, int], rules: WatchRules
     ) -> AnomalyFinding | None:
-        worst, found = _NEAR, None
+        worst, found = _TOLERANCE, None
         for measure, value in values.items():
             baseline, scale = self._baselines.get(measure), SCALES.get(measure)
             if baseline is None or scale is None or value <= scale.least:
@@ -265,31 +281,31 @@ class MintingProfile:
             limit = baseline.limit(rules.sensitivity)
             if limit is not None and scale.of(value) - limit > worst:
                 worst = scale.of(value) - limit
-                most = max(scale.least, scale.back(limit))
-                found = AnomalyFinding(measure, value, most, scale.back(baseline.mean))
+                value_max = max(scale.least, scale.back(limit))
+                found = AnomalyFinding(measure, value, value_max, scale.back(baseline.mean))
         return found
 
     def _learn(self, now: float) -> None:
-        """Of a minute in which nothing happened, nothing: a quiet night makes no noisy morning."""
+        """Update the baselines, unless nothing happened: a quiet night must not lower them."""
         if not self._values:
             return
         for measure, value in self._values.items():
             if measure in SCALES:
                 baseline = self._baselines.setdefault(measure, Baseline())
-                baseline.fold(SCALES[measure].of(value), now - self._folded)
-        self._folded = now
-        self.learnt = True
+                baseline.fold(SCALES[measure].of(value), now - self._learned_at)
+        self._learned_at = now
+        self.is_changed = True
 
     def _sweep(self, now: float) -> None:
-        """Forget branches that ended long ago, and count those that live."""
+        """Forget branches that ended long ago, and count the live ones."""
         if not self._branches:
             return
         oldest = now - limits.watch_branch_seconds
-        gone = [key for key, branch in self._branches.items() if branch.until <= oldest]
-        for key in gone:
+        ended = [key for key, branch in self._branches.items() if branch.until <= oldest]
+        for key in ended:
             del self._branches[key]
-        if gone:
-            self._room.free(self._crew, len(gone))
+        if ended:
+            self._quota.free(self._crew, len(ended))
         live = [branch for branch in self._branches.values() if branch.until > now]
         self._live = len(live)
         self._children = Counter(branch.parent for branch in live if branch.parent)

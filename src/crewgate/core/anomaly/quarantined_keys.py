@@ -1,13 +1,15 @@
-"""The keys of those who are quarantined: a new name under one of them would be an alias.
+"""Keeps the signing keys of quarantined orchestrators, under which a new name may be an alias.
 
-Whoever holds a crew's key may write any `client_id`, so a quarantine of a name alone holds nobody.
+The holder of a crew's key can write any `client_id` into a token, so a quarantine of one name alone
+would have no effect.
 """
 
-OrchestratorName = tuple[str, str]  # crew, orchestrator
+# Crew and orchestrator.
+OrchestratorName = tuple[str, str]
 
 
 class QuarantinedKeys:
-    """By crew and key, who is quarantined and minted with it."""
+    """The quarantined orchestrators that minted with each key, by crew and key id."""
 
     def __init__(self) -> None:
         self._held: dict[OrchestratorName, set[OrchestratorName]] = {}
@@ -19,12 +21,12 @@ class QuarantinedKeys:
         return key in self._held
 
     def hold(self, name: OrchestratorName, kid: str) -> None:
-        """It is quarantined, and has minted with that key."""
+        """Note that an orchestrator is quarantined and has minted with a key."""
         if kid:
             self._held.setdefault((name[0], kid), set()).add(name)
 
     def release(self, name: OrchestratorName) -> None:
-        """It is not, whatever it has minted with."""
+        """Note that an orchestrator is not quarantined any more."""
         for key, names in list(self._held.items()):
             names.discard(name)
             if not names:

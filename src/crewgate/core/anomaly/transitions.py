@@ -1,4 +1,4 @@
-"""What the minting watch answers, tells and keeps: small frozen nouns; and strangers' name."""
+"""The output of the minting watch: transitions, admissions, states and stored profiles."""
 
 import msgspec
 
@@ -7,15 +7,18 @@ from crewgate.core.anomaly.types import AnomalyFinding
 
 
 def newcomers_account(crew: str) -> str:
-    """The account of a crew's strangers; `*` stands in no `client_id`."""
+    """Return the name of the account that counts a crew's newcomers.
+
+    A newcomer is an orchestrator that the watch has never seen. No `client_id` has a `*`.
+    """
     return f"{crew}/*"
 
 
 class Transition(msgspec.Struct, frozen=True):
-    """An orchestrator moved from `was` to `level`, or was struck again where it stands.
+    """A change of an orchestrator's level from `was` to `level`, or a strike that changes nothing.
 
-    `in_force` is what is done about it, which the crew's `mode` bounds. `finding` is what a strike
-    was for, `branch` the key of the grant that brought it out.
+    `in_force` is the level that the watch applies, at most the crew's `mode` unless a person has
+    set it. A strike has a `finding`, and `branch`: the key of the branch whose grant caused it.
     """
 
     crew: str
@@ -30,14 +33,17 @@ class Transition(msgspec.Struct, frozen=True):
 
 
 class GrantAdmission(msgspec.Struct, frozen=True):
-    """Whether a grant may be used, and what seeing it moved."""
+    """Whether a grant may be used, and the transitions that observing it caused."""
 
     admitted: bool
     steps: tuple[Transition, ...] = ()
 
 
 class WatchState(msgspec.Struct, frozen=True):
-    """Where an orchestrator stands, `until` when if it lapses, and a person's last word on it."""
+    """An orchestrator's level, who set it, and when a quarantine lapses.
+
+    `until` is 0 if nothing lapses. `word` is the last order of a person.
+    """
 
     crew: str
     orchestrator: str
@@ -49,9 +55,9 @@ class WatchState(msgspec.Struct, frozen=True):
 
 
 class ProfileSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is kept of an orchestrator over a restart; the last one of a name counts.
+    """What the journal keeps of an orchestrator over a restart; the last one of a name counts.
 
-    Journals call `level` `rung`, as the first versions did.
+    The journal's name of `level` is `rung`, as in the first versions.
 
     `owner`, `watch` and `is_untold` are its `ladder.Place`'s.
     """

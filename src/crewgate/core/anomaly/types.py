@@ -1,8 +1,4 @@
-"""What the minting watch goes by: grants as they are seen, what is measured of them, the bounds.
-
-Frozen nouns only. Knows neither who saw a grant (the token endpoint, or the agent at its first use)
-nor what is made of it.
-"""
+"""The input of the minting watch: observed grants, the measures, and the rules of a crew."""
 
 import enum
 from collections.abc import Mapping
@@ -16,22 +12,31 @@ from crewgate.core.anomaly.enforcement import EnforcementLevel
 
 
 class MintingMeasure(enum.Enum):
-    """What is counted of one orchestrator; the value is the audit's word."""
+    """What the watch counts for one orchestrator; the value is the name in the audit log.
 
-    MINTS = "mints-per-minute"  # new branches, those that were refused as well
-    FAN_OUT = "fan-out"  # live children of one branch
+    - `MINTS`: new branches in a minute, refused ones included
+    - `FAN_OUT`: live children of one branch
+    - `LIVE`: live branches
+    - `DEPTH`: ancestors of a branch
+    - `PATTERNS`, `TOOLS`: tool patterns of one grant, and the tools that they cover
+    - `CREDITS`, `CREDITS_HOUR`: newly granted micro-credits in a minute, and in an hour
+    - `PACE`, `EXTENSIONS`: extensions of one branch in an hour, and in all
+    """
+
+    MINTS = "mints-per-minute"
+    FAN_OUT = "fan-out"
     LIVE = "live-branches"
     DEPTH = "depth"
-    PATTERNS = "scope-patterns"  # of one grant
-    TOOLS = "scope-tools"  # that the patterns of one grant cover
-    CREDITS = "micro-credits-per-minute"  # that were not granted before
+    PATTERNS = "scope-patterns"
+    TOOLS = "scope-tools"
+    CREDITS = "micro-credits-per-minute"
     CREDITS_HOUR = "micro-credits-per-hour"
-    PACE = "extensions-per-hour"  # of one branch
-    EXTENSIONS = "extensions"  # of one branch, as long as it goes on
+    PACE = "extensions-per-hour"
+    EXTENSIONS = "extensions"
 
 
-# Those that have a baseline. `least` is what a small crew does any day: a pipeline with a handful
-# of sub-agents, a tree three deep, a token refreshed early and twice.
+# The measures that have a baseline. `least` is what a small crew does on any day: a pipeline with a
+# handful of sub-agents, a tree three deep, a token that is refreshed early, and twice.
 SCALES: Final[Mapping[MintingMeasure, MeasureScale]] = {
     MintingMeasure.MINTS: MeasureScale(least=10),
     MintingMeasure.FAN_OUT: MeasureScale(least=10),
@@ -45,10 +50,12 @@ SCALES: Final[Mapping[MintingMeasure, MeasureScale]] = {
 
 
 class WatchRules(msgspec.Struct, frozen=True):
-    """What one crew's configuration says; a ceiling that is None does not apply.
+    """The configuration of one crew's watch; a ceiling of None does not apply.
 
-    `mode` is the highest level that is put in force by itself. `strikes` minutes out of bounds,
-    with never `calm_seconds` between two, are a quarantine of `quarantine_seconds`.
+    `mode` is the highest level that the watch puts in force by itself. After `strikes` minutes over
+    a limit, without `calm_seconds` between two of them, the watch quarantines an orchestrator for
+    `quarantine_seconds`. `newcomers_per_minute` limits the crew's orchestrators that the watch has
+    never seen; `credits_per_hour` is in micro-credits.
     """
 
     mode: EnforcementLevel = EnforcementLevel.OBSERVE
@@ -57,15 +64,15 @@ class WatchRules(msgspec.Struct, frozen=True):
     calm_seconds: float = limits.watch_calm_seconds
     quarantine_seconds: int = limits.quarantine_seconds
     mints_per_minute: int | None = None
-    newcomers_per_minute: int | None = None  # orchestrators of the crew never seen before
+    newcomers_per_minute: int | None = None
     fan_out: int | None = None
     depth: int | None = None
     scope_patterns: int | None = None
-    credits_per_hour: int | None = None  # micro-credits
+    credits_per_hour: int | None = None
     extensions: int | None = None
 
     def ceiling(self, measure: MintingMeasure) -> int | None:
-        """The most that is allowed, whatever is usual."""
+        """Return the configured maximum of a measure, which holds whatever is usual; or None."""
         name = _CEILINGS.get(measure)
         return None if name is None else getattr(self, name)
 
@@ -81,15 +88,18 @@ _CEILINGS: Final = {
 
 
 class ObservedGrant(msgspec.Struct, frozen=True, gc=False):
-    """One grant, as whoever saw it tells of it; telling of it twice changes nothing.
+    """One grant that the agent or the token endpoint has seen; a repetition changes nothing.
 
-    `orchestrator` is the grant's `client_id`, `kid` the key that signed it; `branch` and `parent`
-    are 16-byte keys, `parent` empty for a root. `is_new`: it begins a branch, or wakes one whose
-    last grant has ended; else it extends a live one. `credits` are micro-credits that were not
-    granted before: a child's are part of its root's, so they are 0. `seconds` is how long it
-    lives. `grows`: it extends a live branch and lets it, or what is above it, spend more. `is_old`:
-    it was minted before whoever tells of it could know, so that it says nothing of a rate. `at` is
-    the time of day at which it was seen, in whole seconds since 1970.
+    `orchestrator` is the grant's `client_id`, and `kid` the key that signed it. `branch` and
+    `parent` are 16-byte table keys; `parent` is empty for a root. `depth` counts the ancestors,
+    `patterns` the tool patterns, and `tools` the tools that they cover. `credits` are micro-credits
+    that were not granted before; 0 for a child, whose credits are part of its root's. `iat` is
+    when it was issued, and `seconds` its lifetime.
+
+    `is_new`: it begins a branch, or wakes one whose last grant has expired; otherwise it extends a
+    live branch. `grows`: it extends a live branch, and lets it or an ancestor spend more. `is_old`:
+    it was minted before the watch could see it, so it does not count for rates. `at` is the wall
+    time at which it was seen (whole seconds since the epoch).
     """
 
     crew: str
@@ -110,9 +120,9 @@ class ObservedGrant(msgspec.Struct, frozen=True, gc=False):
 
 
 class AnomalyFinding(msgspec.Struct, frozen=True):
-    """One measure that is out of bounds: `value` is above `limit`.
+    """One measure over its limit: `value` is above `limit`.
 
-    `usual` is None where the limit is a fixed ceiling; else the limit was made from it.
+    `usual` is the baseline's value from which the limit comes; None for a configured ceiling.
     """
 
     measure: MintingMeasure

@@ -309,7 +309,9 @@ async def test_what_is_lifted_already_is_refused_and_what_is_set_has_a_new_end(
 ) -> None:
     """A person may change their mind about how long."""
     machine = start()
-    with pytest.raises(RefusedError, match="article/one: nothing holds it: it was never"):
+    with pytest.raises(
+        RefusedError, match="article/one: there is nothing to lift: this machine has never"
+    ):
         await hold(machine, lift=True)
     ends = [(await hold(machine, "article/*", seconds=seconds)).until for seconds in (0, 90, 600)]
     assert [end - int(NOW) for end in ends] == [limits.quarantine_seconds, 90, 600]

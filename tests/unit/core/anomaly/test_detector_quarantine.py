@@ -40,7 +40,9 @@ def test_a_quarantine_leaves_live_branches_alone() -> None:
 def test_who_was_never_seen_can_be_quarantined_beforehand() -> None:
     """For as long as its crew's are, unless a person says another time; nothing is lifted twice."""
     made = watch()
-    with pytest.raises(IllegalStepError, match="never seen here"):
+    with pytest.raises(
+        IllegalStepError, match="there is nothing to lift: this machine has never seen it"
+    ):
         made.lift("article", "article/one", WALL)
     ends = []
     for seconds in (0, 60):
@@ -102,7 +104,7 @@ def test_where_there_is_no_room_for_a_name_that_is_said() -> None:
     made = watch(names_max=2)
     made.observe(seen(1), 0.0)
     word = QuarantineOrder(WALL, "owner", WALL + 60)
-    with pytest.raises(NoRoomError, match="2 orchestrators are watched: there is no room"):
+    with pytest.raises(NoRoomError, match="the watch has no room: it keeps 2 orchestrators"):
         made.apply_remote("article", "article/two", 0.0, word, is_news=True)
     assert (
         made.apply_remote("article", "article/two", 0.0, QuarantineOrder(WALL), is_news=True)
