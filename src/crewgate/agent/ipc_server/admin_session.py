@@ -5,7 +5,6 @@ Decides nothing: asks the machine and puts its answers into messages. Of the oth
 """
 
 import logging
-from typing import Any
 
 import trio
 
@@ -14,15 +13,11 @@ from crewgate.agent import status
 from crewgate.agent.anomaly import remote_quarantines
 from crewgate.agent.anomaly.minting_watch import grant_of
 from crewgate.agent.ipc_server.message_stream import MessageStream
+from crewgate.agent.ipc_server.revoke_request import revoke
 from crewgate.agent.reload import reload_now
-from crewgate.agent.revocation.fanout import PendingRevocation
-from crewgate.agent.revocation.quorum_wait import QuorumWait
-from crewgate.agent.revocation.seen_names import SEEN, UnknownName, never_seen
-from crewgate.agent.revocation.types import RevocationResult
+from crewgate.agent.revocation.seen_names import SEEN, never_seen
 from crewgate.agent.state import AgentState
-from crewgate.core import cross_crew_account
 from crewgate.core.anomaly.enforcement import QuarantineOrder
-from crewgate.core.audit import records
 from crewgate.core.credits import format_credits
 from crewgate.core.ids import KeyKind, branch_key
 from crewgate.core.revocation_kinds import RevocationTarget
@@ -37,11 +32,9 @@ from crewgate.ipc.admin_messages import (
     MintDecision,
     Quarantine,
     QuarantineState,
-    QuorumResult,
     ReloadConfig,
     ReloadResult,
     ReportHealth,
-    RevocationReceipt,
     Revoke,
     owner_asks,
 )
@@ -108,35 +101,10 @@ async def _answer_of_others(
             "this machine has no [cluster], so there are no others; add the section, as `crewgate "
             "init` writes it, and start again"
         )
-    # As in `main._join`: a machine without peers need not load what this needs.
+    # A machine without a cluster does not load what this needs (see `main._join`).
     from crewgate.agent.ipc_server import cluster_admin  # noqa: PLC0415
 
     await cluster_admin.answer(agent, talk, ask)
-
-
-async def revoke(
-    agent: AgentState, ask: Revoke, read_ns: int, *, is_known: bool = False
-) -> RevocationReceipt:
-    """Enter the revocations, hear for a bounded time who has cut what, and write it all down.
-
-    `is_known`: the names are no mistake, so nobody is asked whether they were ever seen.
-    """
-    told = agent.revoke(ask.targets)
-    reach = QuorumWait(agent, told.remote, ask.until, read_ns)
-    await _termination(agent, told, reach)
-    unseen = SEEN if is_known else await _unseen(agent, told)
-    receipt = _receipt(ask, told, read_ns, reach.result(), unseen)
-    agent.record([_record(agent, each, receipt) for each in told.results])
-    return receipt
-
-
-async def _unseen(agent: AgentState, told: PendingRevocation) -> UnknownName:
-    """Where the name was never seen that a token may have; a step has one such name at most."""
-    if not told.pending.count:  # or else a call of it was cut
-        for each in told.results:
-            if each.target.rules.claim:
-                return await never_seen(agent, each.target)
-    return SEEN
 
 
 async def quarantine(agent: AgentState, ask: Quarantine) -> QuarantineState:
@@ -191,61 +159,3 @@ def may_mint(agent: AgentState, ask: CheckMint) -> MintDecision:
     except ValueError as error:
         raise RefusedError(f"not a grant: {error}") from error
     return MintDecision(id=ask.id, admitted=agent.minting_watch.admits(grant, agent.clock.read()))
-
-
-async def _termination(agent: AgentState, told: PendingRevocation, reach: QuorumWait) -> None:
-    """Hear for a bounded time who has cut what; close accounts once everybody is being told."""
-    try:
-        # What was queued for the guests leaves now, before credit is taken back.
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        agent.close(told.results)
-        async with trio.open_nursery() as nursery:
-            # Disk and other machines may take longer than the last cut: all are waited for at once.
-            nursery.start_soon(reach.wait)
-            with trio.move_on_after(limits.revocation_answer_seconds_max):
-                await told.pending.wait()
-    finally:
-        agent.fanout.end(told)
-
-
-def _receipt(
-    ask: Revoke, told: PendingRevocation, read_ns: int, reach: QuorumResult, unseen: UnknownName
-) -> RevocationReceipt:
-    pending, last = told.pending, told.pending.last_cut_ns
-    return RevocationReceipt(
-        id=ask.id,
-        targets=[each.target for each in told.results],
-        read_ns=read_ns,
-        last_cut_ns=last,
-        cut_ms=max(0, last - read_ns) / 1e6 if last else 0.0,
-        calls_cut=pending.count,
-        connections_closed=pending.connections,
-        attachments=told.attachments,
-        unresponsive=len(pending.waiting),
-        unlisted=sum(not each.is_listed for each in told.results),
-        coarsened=any(each.coarse is not None for each in told.results),
-        never_seen=unseen.where,
-        never_seen_on=unseen.on,
-        reach=reach,
-    )
-
-
-def _record(
-    agent: AgentState, result: RevocationResult, receipt: RevocationReceipt
-) -> records.RevocationRecord:
-    target, (kind, name) = result.target, result.ended
-    is_branch = target.kind is KeyKind.BRANCH
-    who: dict[str, Any] = {**agent.registry.who(target.key if is_branch else b"")}
-    who["crew"] = cross_crew_account.caller(target.crew)
-    if target.rules.claim:
-        who[target.rules.label] = target.name
-    return records.RevocationRecord(
-        **who,
-        time=records.when(agent.clock.wall_ns()),
-        target=kind,
-        id=name,
-        by="owner",
-        cut_us=None if receipt.unresponsive else round(receipt.cut_ms * 1000),
-        cuts=receipt.calls_cut + receipt.connections_closed,
-        workers=receipt.attachments - receipt.unresponsive,
-    )

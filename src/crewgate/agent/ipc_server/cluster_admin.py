@@ -8,8 +8,8 @@ import logging
 from crewgate import limits
 from crewgate.agent.cluster import cluster_status
 from crewgate.agent.cluster.cluster import Cluster
-from crewgate.agent.ipc_server.admin_session import revoke
 from crewgate.agent.ipc_server.message_stream import MessageStream
+from crewgate.agent.ipc_server.revoke_request import revoke
 from crewgate.agent.state import AgentState
 from crewgate.core.ids import KeyKind
 from crewgate.core.revocation_kinds import RevocationTarget

@@ -12,7 +12,7 @@ from grant_builders import branch_id, key
 from revocation_targets import branch
 
 from crewgate import limits
-from crewgate.agent.ipc_server.admin_session import revoke
+from crewgate.agent.ipc_server.revoke_request import revoke
 from crewgate.cli.output.revocation import reach_lines
 from crewgate.core.gossip import capsules
 from crewgate.ipc.admin_messages import RevocationReceipt, Revoke, Until

@@ -13,7 +13,7 @@ from revocation_targets import branch, revoke_one
 from crewgate import limits
 from crewgate._native.table_owner import OwnedTable
 from crewgate.agent.branch_registry import BranchRegistry
-from crewgate.agent.ipc_server.admin_session import revoke
+from crewgate.agent.ipc_server.revoke_request import revoke
 from crewgate.agent.journal import StateJournal
 from crewgate.agent.revocation import types
 from crewgate.agent.revocation.revocations import Revocations

@@ -10,7 +10,8 @@ from revocation_targets import branch, orchestrator
 
 from crewgate import limits
 from crewgate.agent import status
-from crewgate.agent.ipc_server.admin_session import quarantine, revoke
+from crewgate.agent.ipc_server.admin_session import quarantine
+from crewgate.agent.ipc_server.revoke_request import revoke
 from crewgate.agent.revocation.seen_names import SEEN, UnknownName, never_seen, was_minted
 from crewgate.agent.state import AgentState
 from crewgate.core.gossip.capsules import RevocationEntry

@@ -1,0 +1,112 @@
+"""Carries out a revocation that the operator, the control API or an eviction requests.
+
+1. Enter the keys into the table and the journal (`AgentState.revoke`).
+2. Send them to the attached processes, which end calls and connections, and to the other machines.
+3. Close the ledger accounts of the branches.
+4. Wait for the processes and for the acknowledgement quorum, both for a bounded time.
+5. Write one audit record for each target, and return the receipt.
+"""
+
+from typing import Any
+
+import trio
+
+from crewgate import limits
+from crewgate.agent.revocation.fanout import PendingRevocation
+from crewgate.agent.revocation.quorum_wait import QuorumWait
+from crewgate.agent.revocation.seen_names import SEEN, UnknownName, never_seen
+from crewgate.agent.revocation.types import RevocationResult
+from crewgate.agent.state import AgentState
+from crewgate.core import cross_crew_account
+from crewgate.core.audit import records
+from crewgate.core.ids import KeyKind
+from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, Revoke
+
+
+async def revoke(
+    agent: AgentState, ask: Revoke, read_ns: int, *, is_known: bool = False
+) -> RevocationReceipt:
+    """Enter the revocations, wait for those who apply them, record them, and return the receipt.
+
+    `is_known`: the names cannot be mistyped, so no member is asked whether they were ever seen.
+    """
+    revocation = agent.revoke(ask.targets)
+    reach = QuorumWait(agent, revocation.remote, ask.until, read_ns)
+    await _wait_until_applied(agent, revocation, reach)
+    unseen = SEEN if is_known else await _unseen(agent, revocation)
+    receipt = _receipt(ask, revocation, read_ns, reach.result(), unseen)
+    agent.record([_record(agent, each, receipt) for each in revocation.results])
+    return receipt
+
+
+async def _unseen(agent: AgentState, revocation: PendingRevocation) -> UnknownName:
+    """Return where the name was never seen; a request has at most one name that tokens have."""
+    if not revocation.pending.count:  # a name whose call was ended has been seen
+        for each in revocation.results:
+            if each.target.rules.claim:
+                return await never_seen(agent, each.target)
+    return SEEN
+
+
+async def _wait_until_applied(
+    agent: AgentState, revocation: PendingRevocation, reach: QuorumWait
+) -> None:
+    """Wait, for a bounded time, for the attached processes and for the acknowledgement quorum."""
+    try:
+        # The messages to the attached processes leave now, before credit is taken back.
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        agent.close(revocation.results)
+        async with trio.open_nursery() as nursery:
+            # The disk and other machines may take longer than the processes: wait for all at once.
+            nursery.start_soon(reach.wait)
+            with trio.move_on_after(limits.revocation_answer_seconds_max):
+                await revocation.pending.wait()
+    finally:
+        agent.fanout.end(revocation)
+
+
+def _receipt(
+    ask: Revoke,
+    revocation: PendingRevocation,
+    read_ns: int,
+    reach: QuorumResult,
+    unseen: UnknownName,
+) -> RevocationReceipt:
+    pending, last = revocation.pending, revocation.pending.last_cut_ns
+    return RevocationReceipt(
+        id=ask.id,
+        targets=[each.target for each in revocation.results],
+        read_ns=read_ns,
+        last_cut_ns=last,
+        cut_ms=max(0, last - read_ns) / 1e6 if last else 0.0,
+        calls_cut=pending.count,
+        connections_closed=pending.connections,
+        attachments=revocation.attachments,
+        unresponsive=len(pending.waiting),
+        unlisted=sum(not each.is_listed for each in revocation.results),
+        coarsened=any(each.coarse is not None for each in revocation.results),
+        never_seen=unseen.where,
+        never_seen_on=unseen.on,
+        reach=reach,
+    )
+
+
+def _record(
+    agent: AgentState, result: RevocationResult, receipt: RevocationReceipt
+) -> records.RevocationRecord:
+    target, (kind, name) = result.target, result.ended
+    is_branch = target.kind is KeyKind.BRANCH
+    who: dict[str, Any] = {**agent.registry.who(target.key if is_branch else b"")}
+    who["crew"] = cross_crew_account.caller(target.crew)
+    if target.rules.claim:
+        who[target.rules.label] = target.name
+    return records.RevocationRecord(
+        **who,
+        time=records.when(agent.clock.wall_ns()),
+        target=kind,
+        id=name,
+        by="owner",
+        cut_us=None if receipt.unresponsive else round(receipt.cut_ms * 1000),
+        cuts=receipt.calls_cut + receipt.connections_closed,
+        workers=receipt.attachments - receipt.unresponsive,
+    )
