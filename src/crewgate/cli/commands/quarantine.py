@@ -30,7 +30,7 @@ class _QuarantineDuration(DurationParam):
 @config_option
 @click.argument("orchestrator", metavar="CREW/NAME")
 @click.option(
-    "--lift", is_flag=True, help="End the quarantine; the watch learns anew what is usual."
+    "--lift", is_flag=True, help="End the quarantine; the watch learns again what is usual."
 )
 @click.option(
     "--for",

@@ -181,9 +181,9 @@ def _cluster(found: dict[str, Any]) -> list[str]:
 
 def _watched(row: dict[str, Any]) -> str:
     """Return the line of an orchestrator that the minting watch, or a person, has restricted."""
-    so = _WORDS[row["in_force"]]
+    text = _WORDS[row["in_force"]]
     if row["in_force"] != row["level"]:
-        so += f", would be {_WORDS[row['level']]}"
+        text += f", would be {_WORDS[row['level']]}"
     if row["until"]:
-        so += f" until {datetime.fromtimestamp(row['until'], UTC):%Y-%m-%d %H:%M}Z"
-    return f"watch          {row['orchestrator']} {so} (by {row['by']})"
+        text += f" until {datetime.fromtimestamp(row['until'], UTC):%Y-%m-%d %H:%M}Z"
+    return f"watch          {row['orchestrator']} {text} (by {row['by']})"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def status(entry: "CertificateRecord", now: float, state: Path) -> str:
     """Return the status of a certificate in one word.
 
-    It is the status in the register, or `sent-away` for a gateway that the machines of the cluster
+    It is the status in the register, or `evicted` for a gateway that the machines of the cluster
     have evicted. Only the state folder knows of an eviction, not the register.
     """
     from crewgate.core.x509.identity import Role, member_id
@@ -28,9 +28,9 @@ def status(entry: "CertificateRecord", now: float, state: Path) -> str:
     word = entry.status(now)
     if word != "valid" or entry.role is not Role.GATEWAY:
         return word
-    gone, _ = evicted_members(state / "gossip", int(now))
-    is_gone = entry.issued <= gone.get(member_id(entry.name), -1)
-    return "evicted" if is_gone else word
+    evicted, _ = evicted_members(state / "gossip", int(now))
+    is_evicted = entry.issued <= evicted.get(member_id(entry.name), -1)
+    return "evicted" if is_evicted else word
 
 
 def row(entry: "CertificateRecord", state: Path | None = None) -> dict[str, Any]:
