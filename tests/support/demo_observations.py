@@ -90,7 +90,7 @@ def seen() -> Observations:
     permits = [one for one in rows() if one.verdict == "permit"]
     return Observations(
         branches=BRANCHES,
-        said=what_was_said(),
+        events=what_was_said(),
         revoked=ObservedRevocation(
             RevokeOutput(BRANCHES["fact-checker"], READ_NS, 1, 5.0),
             300.0,
@@ -105,7 +105,7 @@ def seen() -> Observations:
 def crossed() -> CrossCrewObservations:
     """A second act that held."""
     return CrossCrewObservations(
-        said={
+        events={
             LEAVING: [
                 said(BALANCE, second=7),
                 AgentEvent("opened", READ_NS + 1, STATEMENT, 200),
@@ -142,7 +142,7 @@ def ended() -> ClusterObservations:
     ]
     return ClusterObservations(
         branches={role: _ALL[role] for role in THREE},
-        said={
+        events={
             "translator": [
                 AgentEvent("opened", READ_NS - 10, SUMMARY, 200),
                 AgentEvent(

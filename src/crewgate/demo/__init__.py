@@ -1,1 +1,1 @@
-"""`crewgate demo`: an incident of an agent crew, played on a real gateway by real processes."""
+"""`crewgate demo`: an incident of an agent crew, played by real processes on real gateways."""

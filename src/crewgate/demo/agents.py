@@ -1,8 +1,9 @@
 """The five sub-agents, each a process of its own: `python -m crewgate.demo.agents ROLE …`.
 
-A stock HTTP/2 client (httpx), a token file, and a habit; nothing here knows what the gateway will
-answer, and each answer is told as it came, one JSON line on standard output. Begins at the first
-byte of standard input, and ends with it, so that no agent outlives its orchestrator.
+An agent is a stock HTTP/2 client (httpx) with a token file and a habit. It prints each answer as it
+came, one JSON line on standard output, and knows nothing of what the gateway will answer. It begins
+at the first byte of standard input and ends with standard input, so it never outlives its
+orchestrator.
 """
 
 import argparse
@@ -29,11 +30,11 @@ SEARCH, EMBEDDINGS, PUBLISH, SUMMARY = "/search", "/v1/embeddings", "/publish", 
 
 
 class AgentEvent(msgspec.Struct, frozen=True):
-    """What an agent saw, and when (CLOCK_MONOTONIC, which all processes of a machine share).
+    """What an agent saw, and when; times are CLOCK_MONOTONIC, which all processes here share.
 
-    `ready`: to begin when told. `call`: an answer of `status` (0: none came), refused for `reason`
-    if it was; it was asked for at `asked_ns`. `opened` and `ended`: a stream; `last_byte_ns` is
-    when its last byte came, `reason` how it ended.
+    `ready`: the agent waits for the order to begin. `call`: a call from `asked_ns` was answered
+    with `status` (0: no answer came), and `reason` is the slug of a refusal. `opened` and `ended`:
+    a stream; `last_byte_ns` is when its last byte came, and `reason` how the stream ended.
     """
 
     what: Literal["ready", "call", "opened", "ended"]
@@ -46,7 +47,7 @@ class AgentEvent(msgspec.Struct, frozen=True):
 
     @property
     def admitted(self) -> bool:
-        """The tool answered."""
+        """Whether the tool answered the call."""
         return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110, section 15.3
 
 
@@ -54,17 +55,17 @@ EmitEvent = Callable[[AgentEvent], None]
 
 
 class DemoAgent:
-    """One sub-agent's connection to the gateway, and its voice."""
+    """A sub-agent: its HTTP client, and the function that reports its events."""
 
-    def __init__(self, client: httpx.AsyncClient, say: EmitEvent) -> None:
+    def __init__(self, client: httpx.AsyncClient, emit: EmitEvent) -> None:
         self._client = client
-        self._log = say
+        self._emit = emit
 
     async def call(self, path: str, body: object) -> tuple[AgentEvent, dict[str, object]]:
-        """Call a tool once; tell and return the answer."""
+        """Call a tool once; report the event, and return it with the JSON object of the answer."""
         asked = time.monotonic_ns()
         try:
-            async with self._asked(path, body) as response:
+            async with self._post(path, body) as response:
                 await response.aread()
         except httpx.HTTPError as error:
             status, reason = 0, type(error).__name__
@@ -72,38 +73,40 @@ class DemoAgent:
         else:
             answer = _object(response)
             status, reason = response.status_code, _reason(response, answer)
-        said = AgentEvent("call", time.monotonic_ns(), path, status, reason, asked_ns=asked)
-        self._log(said)
-        return said, answer
+        event = AgentEvent("call", time.monotonic_ns(), path, status, reason, asked_ns=asked)
+        self._emit(event)
+        return event, answer
 
     async def listen(self, path: str, body: object) -> None:
-        """Open a stream and read it to its end, whoever ends it."""
+        """Open a stream, and read it until the tool, the gateway or a failure ends it."""
         last, status, tail = 0, 0, b""
         try:
-            async with self._asked(path, body) as response:
+            async with self._post(path, body) as response:
                 status = response.status_code
-                self._log(AgentEvent("opened", time.monotonic_ns(), path, status))
+                self._emit(AgentEvent("opened", time.monotonic_ns(), path, status))
                 async for chunk in response.aiter_raw():
                     last = time.monotonic_ns()
                     tail = (tail + chunk)[-limits.demo_event_bytes_max :]
-            how = _last_event(tail)
+            reason = _last_event(tail)
         except httpx.HTTPError as error:
-            how = str(error) or type(error).__name__
-        self._log(AgentEvent("ended", time.monotonic_ns(), path, status, how, last))
+            reason = str(error) or type(error).__name__
+        self._emit(AgentEvent("ended", time.monotonic_ns(), path, status, reason, last))
 
     @asynccontextmanager
-    async def _asked(self, path: str, body: object) -> AsyncIterator[httpx.Response]:
-        """An answer, still to be read; whoever is told when to come again does so, a few times.
+    async def _post(self, path: str, body: object) -> AsyncIterator[httpx.Response]:
+        """Post a request, and yield the response before its body is read.
 
-        As any client of a busy server should (RFC 9110, section 15.6.4): a disk may be slow.
+        A 503 with Retry-After is retried a few times, as a client of a busy server should (RFC
+        9110, section 15.6.4): a disk may be slow.
         """
-        for left in reversed(range(limits.demo_again_max + 1)):
+        for retries_left in reversed(range(limits.demo_again_max + 1)):
             async with self._client.stream("POST", path, json=body) as response:
-                again = response.headers.get("retry-after")
-                if not (left and again and response.status_code == HTTPStatus.SERVICE_UNAVAILABLE):
+                delay = response.headers.get("retry-after")
+                is_busy = response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+                if not (retries_left and delay and is_busy):
                     yield response
                     return
-            await trio.sleep(float(again))
+            await trio.sleep(float(delay))
 
 
 def _object(response: httpx.Response) -> dict[str, object]:
@@ -115,37 +118,37 @@ def _object(response: httpx.Response) -> dict[str, object]:
 
 
 def _last_event(tail: bytes) -> str:
-    """How a stream ended that was not reset: `complete`, or the problem its last event tells of."""
+    """Return how a stream ended that was not reset: `complete`, or its last event's problem."""
     _, error, data = tail.rpartition(b"event: error\ndata: ")
     if not error:
         return "complete"
     try:
-        return f"event: error, {str(json.loads(data)['type']).rpartition('/')[2]}"
+        return f"error event {str(json.loads(data)['type']).rpartition('/')[2]}"
     except (ValueError, KeyError, TypeError):
-        return "event: error"
+        return "error event"
 
 
 def _reason(response: httpx.Response, answer: dict[str, object]) -> str:
-    """The slug of a refusal's problem type (RFC 9457); empty for anything else."""
+    """Return the slug of a refusal's problem type (RFC 9457); empty for any other response."""
     if response.headers.get("content-type") != "application/problem+json":
         return ""
     return str(answer.get("type", "")).rpartition("/")[2]
 
 
 async def researcher(agent: DemoAgent) -> None:
-    """Follow "next page" for as long as the page says that it is partial; retry what fails.
+    """Ask for the next page as long as the page says that it is partial; retry what fails.
 
-    The loop of the incident: it has no idea of money, and being refused does not end it. Only its
-    attempts are bounded, so that the demo ends.
+    This is the loop of the incident. The loop knows nothing of money, and a refusal does not end
+    it. Only the number of its attempts is bounded, so that the demo ends.
     """
     cursor: object = 0
     for _ in range(limits.demo_loop_calls):
-        _said, page = await agent.call(SEARCH, {"query": "agent loops", "cursor": cursor})
+        _event, page = await agent.call(SEARCH, {"query": "agent loops", "cursor": cursor})
         cursor = page.get("cursor", cursor)
 
 
 async def drafter(agent: DemoAgent) -> None:
-    """Embed paragraphs; now and then try to scrape, which it was never allowed."""
+    """Embed paragraphs; now and then try to scrape, which its token does not allow."""
     for number in range(limits.demo_sibling_calls):
         await agent.call(EMBEDDINGS, {"input": f"paragraph {number}"})
         if number % limits.demo_scrape_every == 0:
@@ -154,7 +157,7 @@ async def drafter(agent: DemoAgent) -> None:
 
 
 async def fact_checker(agent: DemoAgent) -> None:
-    """Listen to a long summary; when it ends, try to go on working."""
+    """Read a long summary; when the stream ends, try to continue working."""
     await agent.listen(SUMMARY, {"of": "the draft"})
     for number in range(limits.demo_dead_calls):
         await agent.call(SEARCH, {"query": f"fact {number}"})
@@ -184,7 +187,7 @@ ROLES: dict[str, Callable[[DemoAgent], Awaitable[None]]] = {
 
 
 def client(url: str, ca: Path, auth: httpx.Auth) -> httpx.AsyncClient:
-    """A stock HTTP/2 client that trusts the gateway's root and no other."""
+    """Return a stock HTTP/2 client that trusts only the gateway's root."""
     context = ssl.create_default_context(cafile=str(ca))
     return httpx.AsyncClient(
         base_url=url, verify=context, http2=True, auth=auth, timeout=limits.demo_answer_seconds
@@ -192,7 +195,7 @@ def client(url: str, ca: Path, auth: httpx.Auth) -> httpx.AsyncClient:
 
 
 async def work(role: str, url: str, ca: Path, token_file: Path) -> None:
-    """Live as `role`: begin when told, until the work is done or standard input ends."""
+    """Run as `role` from the first byte of standard input until the work, or the input, ends."""
     async with (
         trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as orchestrator,
         client(url, ca, TokenAuth(token_file)) as http,
@@ -205,8 +208,8 @@ async def work(role: str, url: str, ca: Path, token_file: Path) -> None:
             nursery.cancel_scope.cancel()
 
 
-def _emit(said: AgentEvent) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
+def _emit(event: AgentEvent) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(event) + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -217,8 +220,8 @@ async def _end_with(orchestrator: trio.abc.ReceiveStream, scope: trio.CancelScop
 
 
 def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="A sub-agent of the demo.")
+    """Read the command line, and run one sub-agent."""
+    parser = argparse.ArgumentParser(description="Run one sub-agent of the demo.")
     parser.add_argument("role", choices=ROLES)
     parser.add_argument("--url", required=True)
     parser.add_argument("--ca", type=Path, required=True)

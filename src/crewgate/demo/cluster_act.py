@@ -1,7 +1,7 @@
-"""The third act: three gateways, and a branch that is revoked at one of them and ends at all.
+"""The third act: a branch is revoked at one of three gateways, and ends at all of them.
 
-It listens to a stream at the second and calls at the third; the first never saw it. Scripts what
-the agents do, never what comes of it.
+The branch reads a stream at the second gateway and calls at the third; the first has never seen it.
+The script says what the agents do, and never what the gateways answer.
 """
 
 import math
@@ -15,7 +15,7 @@ from crewgate import limits
 from crewgate.audit.reader import CallRow
 from crewgate.demo.agents import EMBEDDINGS, SEARCH, SUMMARY, AgentEvent, DemoAgent, client
 from crewgate.demo.stage import DemoStage
-from crewgate.demo.story import CREW, RUN_TOOLS, AgentRole, ObservedRevocation, ask_audit, revoke
+from crewgate.demo.story import CREW, RUN_TOOLS, AgentRole, ObservedRevocation, read_audit, revoke
 from crewgate.errors import DemoError
 from crewgate.issuer import Orchestrator
 from crewgate.issuer.httpx_auth import TokenAuth
@@ -29,12 +29,12 @@ SIBLINGS = (EDITOR.role, INDEXER.role)
 
 
 class ClusterObservations(msgspec.Struct, frozen=True):
-    """What was observed: what each said, and what the second and the third gateway wrote down."""
+    """The observations of the act; `calls` are the audits of the second and the third gateway."""
 
-    branches: dict[str, str]  # of each role
-    said: dict[str, list[AgentEvent]]
+    branches: dict[str, str]  # by role
+    events: dict[str, list[AgentEvent]]  # by role
     revoked: ObservedRevocation
-    machines: int  # that there are
+    machines: int
     calls: list[CallRow] = []
 
 
@@ -42,43 +42,44 @@ OnAgentEvent = Callable[[str, AgentEvent], None]
 
 
 class ClusterAct:
-    """The act while it plays: what was said, and what is waited for."""
+    """The state of the act while it plays: the events so far, and what the script waits for."""
 
-    def __init__(self, hear: OnAgentEvent) -> None:
-        self.said: dict[str, list[AgentEvent]] = {part.role: [] for part in CAST}
-        self.begun = trio.Event()  # everybody has heard of a gateway
-        self._known = False  # the receipt is there
+    def __init__(self, on_event: OnAgentEvent) -> None:
+        self.events: dict[str, list[AgentEvent]] = {part.role: [] for part in CAST}
+        # Set when each agent has a first answer, or its stream has ended.
+        self.begun = trio.Event()
+        self._has_receipt = False
         self._until = math.inf
-        self._hear = hear
+        self._on_event = on_event
         self._missing = {("stream", TRANSLATOR.role), *(("call", part.role) for part in CAST)}
 
-    def note(self, role: str, gateway: int, one: AgentEvent) -> None:
-        """Remember what an agent said of that gateway, and tell it."""
-        self.said[role].append(one)
-        self._hear(f"{role} at gateway {gateway}", one)
-        self._missing.discard(("call" if one.what == "call" else "stream", role))
+    def note(self, role: str, gateway: int, event: AgentEvent) -> None:
+        """Keep an event of an agent at a gateway, and pass it on."""
+        self.events[role].append(event)
+        self._on_event(f"{role} at gateway {gateway}", event)
+        self._missing.discard(("call" if event.what == "call" else "stream", role))
         if not self._missing:
             self.begun.set()
 
-    def learn(self) -> None:
-        """The receipt is there: what is called from now on is refused, or should not have been."""
-        self._known = True
+    def on_receipt(self) -> None:
+        """Note that the receipt has come: the gateways must refuse every later call."""
+        self._has_receipt = True
         self._until = trio.current_time() + limits.demo_after_seconds
 
     async def call(self, agent: DemoAgent, path: str) -> None:
-        """Call a tool again and again, until so often after the receipt."""
+        """Call a tool again and again, until a number of calls, or a time, after the receipt."""
         left = limits.demo_after_calls
         while left and trio.current_time() < self._until:
-            left -= self._known
+            left -= self._has_receipt
             await agent.call(path, {"input": "paragraph"})
             await trio.sleep(limits.demo_pace_seconds)
 
 
-async def end_everywhere(
-    stage: DemoStage, hear: OnAgentEvent, tell: Callable[[str], None]
+async def revoke_everywhere(
+    stage: DemoStage, on_event: OnAgentEvent, print_line: Callable[[str], None]
 ) -> ClusterObservations:
-    """Play the act on three running gateways; DemoError if it does not end."""
-    act = ClusterAct(hear)
+    """Play the act on three running gateways; DemoError if it does not end in time."""
+    act = ClusterAct(on_event)
     with Orchestrator.from_config(stage.config, crew=CREW) as article:
         run = article.start_run(credits=CREDITS, tools=RUN_TOOLS)
         crew = {
@@ -101,41 +102,41 @@ async def end_everywhere(
                     nursery.start_soon(_work, act, at, auths[role], note, path)
                 await act.begun.wait()
                 await trio.sleep(limits.demo_listen_seconds)
-                tell("the translator's branch is revoked at gateway 1, which never saw it")
+                print_line("the translator's branch is revoked at gateway 1, which never saw it")
                 branch = crew[TRANSLATOR.role].branch
                 revoked = await revoke(stage, branch, "--crew", CREW, "--until", "all")
-                tell(receipt_of(revoked))
-                act.learn()
+                print_line(receipt_of(revoked))
+                act.on_receipt()
     if scope.cancelled_caught:
-        raise DemoError(f"the third act was not over after {limits.demo_story_seconds:g} s")
+        raise DemoError(f"the third act had not ended after {limits.demo_story_seconds:g} s")
     branches = {role: agent.branch for role, agent in crew.items()}
-    return ClusterObservations(branches, act.said, revoked, 1 + len(stage.further))
+    return ClusterObservations(branches, act.events, revoked, 1 + len(stage.further))
 
 
 def receipt_of(revoked: ObservedRevocation) -> str:
-    """What the receipt of a revocation says of the machines."""
+    """Return a line about the machines that the receipt of a revocation counts."""
     receipt = revoked.receipt
     where = f"on the disks of {receipt.applied_on} of {receipt.of} machines"
     return f"the receipt: {where} after {receipt.ms:.1f} ms"
 
 
-async def ask_audits(stage: DemoStage) -> tuple[list[CallRow], list[CallRow]]:
-    """All that the first gateway wrote down, and all that the others did; none need run."""
+async def read_audits(stage: DemoStage) -> tuple[list[CallRow], list[CallRow]]:
+    """Return the audit of the first gateway, and that of the others; none of them need run."""
     found: dict[DemoStage, list[CallRow]] = {}
 
-    async def ask(at: DemoStage) -> None:
-        found[at] = await ask_audit(at)
+    async def read(at: DemoStage) -> None:
+        found[at] = await read_audit(at)
 
     async with trio.open_nursery() as nursery:
         for at in (stage, *stage.further):
-            nursery.start_soon(ask, at)
+            nursery.start_soon(read, at)
     return found[stage], [row for at in stage.further for row in found[at]]
 
 
 async def _work(
     act: ClusterAct, at: DemoStage, auth: TokenAuth, note: Callable[[AgentEvent], None], path: str
 ) -> None:
-    """One agent's life at one gateway."""
+    """Run one agent at one gateway."""
     async with client(at.url, at.ca, auth) as http:
         agent = DemoAgent(http, note)
         if path == SUMMARY:

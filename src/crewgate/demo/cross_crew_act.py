@@ -1,7 +1,7 @@
 """The second act: crew BD calls a tool of crew Finance, until its orchestrator is decommissioned.
 
-Two orchestrators of BD, each with a certificate of the internal CA; a sub-agent that has copied the
-token and has no certificate. Scripts what they do, never what comes of it.
+Crew BD has two orchestrators, each with a certificate of the internal CA. A sub-agent has copied a
+token and has no certificate. The script says what they do, and never what the gateway answers.
 """
 
 import ssl
@@ -27,38 +27,44 @@ CREDITS = "5.00"
 
 
 class DecommissionOutput(msgspec.Struct, frozen=True):
-    """What `crewgate decommission --json` says, as far as the story needs it."""
+    """The part of the output of `crewgate decommission --json` that the story needs."""
 
     read_ns: int
 
 
 class CrossCrewObservations(msgspec.Struct, frozen=True):
-    """What was observed at the border."""
+    """The observations of the act.
 
-    said: dict[str, list[AgentEvent]]  # by orchestrator
-    copied: AgentEvent  # the token alone, at the agents' listener
-    dropped: str  # the token alone, at the crews' listener: how the connection ended
+    `events` has the events of each orchestrator. `copied` is a call with the token alone at the
+    agents' listener, and `dropped` is how the connection of such a call ended at the crews'
+    listener. After the decommissioning, `after` is how a new connection of the orchestrator ended,
+    and `token_after` a call with its token at the agents' listener.
+    """
+
+    events: dict[str, list[AgentEvent]]
+    copied: AgentEvent
+    dropped: str
     decommissioned: DecommissionOutput
     command_ms: float
-    after: str  # a new connection of the one that left: how it ended
-    token_after: AgentEvent  # its token, at the agents' listener
+    after: str
+    token_after: AgentEvent
 
 
 OnAgentEvent = Callable[[str, AgentEvent], None]
 
 
-async def cross(
-    stage: DemoStage, hear: OnAgentEvent, tell: Callable[[str], None]
+async def call_across_crews(
+    stage: DemoStage, on_event: OnAgentEvent, print_line: Callable[[str], None]
 ) -> CrossCrewObservations:
     """Play the act on a running stage."""
     for name in (LEAVING, STAYING):
         options = ["--role", "orchestrator", "--crew", CREW, "--name", name]
         await stage.command("ca", "issue", *options, "--out", str(stage.folder / name))
-    said: dict[str, list[AgentEvent]] = {LEAVING: [], STAYING: []}
+    events: dict[str, list[AgentEvent]] = {LEAVING: [], STAYING: []}
 
-    def note(name: str, one: AgentEvent) -> None:
-        said[name].append(one)
-        hear(f"orchestrator {name}", one)
+    def note(name: str, event: AgentEvent) -> None:
+        events[name].append(event)
+        on_event(f"orchestrator {name}", event)
 
     with (
         Orchestrator.from_config(stage.config, crew=CREW, name=LEAVING) as first,
@@ -69,40 +75,40 @@ async def cross(
             for name, orchestrator in ((LEAVING, first), (STAYING, second))
         }
         token = TokenAuth(runs[LEAVING])
-        tell("a sub-agent copies the token of bd-1, without its certificate's key")
+        print_line("a sub-agent copies the token of bd-1, but has no certificate")
         copied = await _once(stage.url, stage.ca, token)
         dropped = await _handshake(stage, token, None)
-        tell(f"the crews' listener drops it in the handshake: {dropped}")
+        print_line(f"the crews' listener ends the TLS handshake without a certificate: {dropped}")
         done: list[tuple[DecommissionOutput, float]] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_work, stage, STAYING, runs[STAYING], note)
             nursery.start_soon(_listen, stage, LEAVING, runs[LEAVING], note)
-            await _until(lambda: any(one.what == "opened" for one in said[LEAVING]))
+            await _until(lambda: any(event.what == "opened" for event in events[LEAVING]))
             await trio.sleep(limits.demo_listen_seconds)
-            tell("bd-1 is decommissioned, in the middle of its stream")
+            print_line("bd-1 is decommissioned, in the middle of its stream")
             done.append(await _decommission(stage))
         after = await _handshake(stage, token, LEAVING)
-        tell(f"bd-1 comes back with its certificate: {after}")
+        print_line(f"bd-1 tries to connect again with its certificate: {after}")
         token_after = await _once(stage.url, stage.ca, token)
     decommissioned, command_ms = done[0]
     return CrossCrewObservations(
-        said, copied, dropped, decommissioned, command_ms, after, token_after
+        events, copied, dropped, decommissioned, command_ms, after, token_after
     )
 
 
 async def _work(stage: DemoStage, name: str, run: SubAgent, note: OnAgentEvent) -> None:
-    """Ask Finance again and again, over the certificate's connection."""
+    """Ask Finance again and again, over a connection with the certificate."""
     async with _crossing(stage, name, TokenAuth(run)) as http:
-        agent = DemoAgent(http, lambda one: note(name, one))
+        agent = DemoAgent(http, lambda event: note(name, event))
         for number in range(limits.demo_border_calls):
             await agent.call(BALANCE, {"account": number})
             await trio.sleep(limits.demo_pace_seconds)
 
 
 async def _listen(stage: DemoStage, name: str, run: SubAgent, note: OnAgentEvent) -> None:
-    """Ask once, then listen to a long statement."""
+    """Ask once, then read a long statement."""
     async with _crossing(stage, name, TokenAuth(run)) as http:
-        agent = DemoAgent(http, lambda one: note(name, one))
+        agent = DemoAgent(http, lambda event: note(name, event))
         await agent.call(BALANCE, {"account": 0})
         await agent.listen(STATEMENT, {"account": 0})
 
@@ -115,7 +121,7 @@ async def _decommission(stage: DemoStage) -> tuple[DecommissionOutput, float]:
 
 
 def _crossing(stage: DemoStage, name: str, auth: httpx.Auth) -> httpx.AsyncClient:
-    """A client of the crews' listener, with the certificate of an orchestrator."""
+    """Return a client of the crews' listener, with the certificate of an orchestrator."""
     return httpx.AsyncClient(
         base_url=stage.crews_url,
         verify=context(stage.ca, stage.folder / name),
@@ -126,7 +132,7 @@ def _crossing(stage: DemoStage, name: str, auth: httpx.Auth) -> httpx.AsyncClien
 
 
 def context(ca: Path, certificate: Path | None) -> ssl.SSLContext:
-    """TLS that trusts the gateway's root, and shows PREFIX.pem and PREFIX.key if there is one."""
+    """Return a TLS context that trusts the gateway's root; `certificate` is a PREFIX or None."""
     made = ssl.create_default_context(cafile=str(ca))
     if certificate is not None:
         made.load_cert_chain(f"{certificate}.pem", f"{certificate}.key")
@@ -134,17 +140,16 @@ def context(ca: Path, certificate: Path | None) -> ssl.SSLContext:
 
 
 async def _once(url: str, ca: Path, auth: httpx.Auth) -> AgentEvent:
-    """One call at the agents' listener, where nobody shows a certificate."""
-    heard: list[AgentEvent] = []
+    """Call once at the agents' listener, where no client shows a certificate."""
     async with client(url, ca, auth) as http:
-        await DemoAgent(http, heard.append).call(BALANCE, {"account": 0})
-    return heard[0]
+        event, _ = await DemoAgent(http, lambda _: None).call(BALANCE, {"account": 0})
+    return event
 
 
 async def _handshake(stage: DemoStage, auth: httpx.Auth, name: str | None) -> str:
-    """One call at the crews' listener; `answered`, or OpenSSL's word for how the connection ended.
+    """Call once at the crews' listener; return `answered`, or the TLS alert that ended it.
 
-    With TLS 1.3 a client learns only with its first read that its certificate is refused.
+    With TLS 1.3, a client learns only at its first read that the server refused its certificate.
     """
     shown = context(stage.ca, None if name is None else stage.folder / name)
     try:
@@ -156,7 +161,7 @@ async def _handshake(stage: DemoStage, auth: httpx.Auth, name: str | None) -> st
 
 
 def _alert(error: BaseException) -> str:
-    """The TLS alert that is behind an error; the error's name if there is none."""
+    """Return the TLS alert behind an error, or the name of the error."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLError) and seen.reason:
@@ -166,5 +171,5 @@ def _alert(error: BaseException) -> str:
 
 
 async def _until(true: Callable[[], bool]) -> None:
-    while not true():  # noqa: ASYNC110 - what is looked at has no event, and the story is bounded
+    while not true():  # noqa: ASYNC110 - the condition has no event, and the story is bounded
         await trio.sleep(limits.demo_event_seconds)

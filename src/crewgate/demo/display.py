@@ -1,6 +1,6 @@
-"""What a person sees: the crew at work while the story plays, and then what came of it.
+"""Shows the demo to a person: the crew at work while the story plays, and the summary at its end.
 
-Only shows; every figure is counted elsewhere. Texts that came from outside are escaped.
+Other modules count every figure of the summary. Texts that came from outside are escaped.
 """
 
 import time
@@ -23,15 +23,15 @@ _TOOLS = {part.role: " ".join(part.tools) for part in CAST}
 
 
 class Display:
-    """Tells what is new as a line, and on a terminal also counts live; use it in a `with`."""
+    """Prints new kinds of events as lines, and a live table on a terminal; use it in a `with`."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._start = time.monotonic()
         self._admitted: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
-        self._last: dict[str, str] = {}
-        self._told: set[tuple[str, str]] = set()
+        self._last_refusals: dict[str, str] = {}
+        self._printed: set[tuple[str, str]] = set()
         self._live = Live(
             console=console, get_renderable=self._table, refresh_per_second=8, transient=True
         )
@@ -45,33 +45,34 @@ class Display:
         self._live.stop()
 
     def print_line(self, text: str) -> None:
-        """A line of the story, with the seconds since its beginning."""
+        """Print a line, with the seconds since the demo began."""
         line = Text(f"{time.monotonic() - self._start:5.1f} s  {printable(text)}")
         self._console.print(line, soft_wrap=True)
 
-    def on_event(self, role: str, said: AgentEvent) -> None:
-        """Count what an agent said; what it says for the first time is told."""
-        if said.what == "opened" and said.admitted:
+    def on_event(self, role: str, event: AgentEvent) -> None:
+        """Count an event of an agent, and print it if it is the first of its kind."""
+        if event.what == "opened" and event.admitted:
             self._admitted[role] += 1
-            self._once(role, f"the {role} opens a stream at {said.path}")
-        elif said.what == "ended":
-            self._last[role] = f"stream ended: {said.reason}"
-            self._once(role, f"the stream of the {role} ends: {said.reason}")
-        elif said.admitted:
+            self._print_once(role, f"the {role} opens a stream at {event.path}")
+        elif event.what == "ended":
+            self._last_refusals[role] = f"stream ended: {event.reason}"
+            self._print_once(role, f"the stream of the {role} ends: {event.reason}")
+        elif event.admitted:
             self._admitted[role] += 1
-            self._once(role, f"the {role} calls {said.path}")
+            self._print_once(role, f"the {role} calls {event.path}")
         else:
             self._refused[role] += 1
-            why = f"{said.status or 'no answer'} {said.reason}".strip()
-            self._last[role] = why
+            why = f"{event.status or 'no answer'} {event.reason}".strip()
+            self._last_refusals[role] = why
             count = self._admitted[role] + self._refused[role]
-            self._once(role, f"the {role} is refused {said.path} at call {count}: {why}")
+            verb = "is refused" if event.status else "fails"
+            self._print_once(role, f"call {count} of the {role} to {event.path} {verb}: {why}")
 
-    def _once(self, role: str, text: str) -> None:
-        # The same news with another count is no news.
+    def _print_once(self, role: str, text: str) -> None:
+        # A line that differs only in a count is not new.
         key = "".join(letter for letter in text if not letter.isdigit())
-        if (role, key) not in self._told:
-            self._told.add((role, key))
+        if (role, key) not in self._printed:
+            self._printed.add((role, key))
             self.print_line(text)
 
     def _table(self) -> Table:
@@ -86,22 +87,22 @@ class Display:
                 _QUOTAS.get(role, RUN_CREDITS),
                 str(self._admitted[role]),
                 str(self._refused[role]),
-                Text(printable(self._last.get(role, ""))),
+                Text(printable(self._last_refusals.get(role, ""))),
             )
         return table
 
 
 def show(result: DemoResult, console: Console) -> None:
-    """The summary: what held, who spent what, and what did not hold."""
+    """Print the summary: who spent what, the figures, and each promise that was broken."""
     console.print()
     console.print(_threads(result))
     console.print()
     for line in _lines(result):
         console.print(Text(line), soft_wrap=True)
     for text in result.broken:
-        console.print(Text(f"NOT HELD: {printable(text)}", style="bold red"), soft_wrap=True)
+        console.print(Text(f"BROKEN: {printable(text)}", style="bold red"), soft_wrap=True)
     if result.held:
-        console.print(Text(f"The story held, in {result.seconds:g} s.", style="bold green"))
+        console.print(Text(f"Every promise held, in {result.seconds:g} s.", style="bold green"))
 
 
 def _threads(result: DemoResult) -> Table:
@@ -109,8 +110,8 @@ def _threads(result: DemoResult) -> Table:
         box=None, padding=(0, 1, 0, 0), header_style="bold",
         title="Who spent what, by the audit", title_justify="left",
     )  # fmt: skip
-    # Together 79 columns: an id that is cut off could not be pasted into another command.
-    for name in ("thread", "branch", "answered", "refused", "spent/of"):
+    # The table has 79 columns, so no id is cut off: a person can paste it into another command.
+    for name in ("role", "branch", "answered", "refused", "spent/of"):
         numeric = name in {"answered", "refused", "spent/of"}
         table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     for thread in result.threads:
@@ -128,48 +129,52 @@ def _lines(result: DemoResult) -> list[str]:
     researcher, revocation, siblings = result.researcher, result.revocation, result.siblings
     border, restart = result.border, result.restart
     loop = (
-        f"The loop         {researcher.admitted} calls for {researcher.spent_credits:.2f} of "
+        f"{researcher.admitted} calls for {researcher.spent_credits:.2f} of "
         f"{researcher.quota_credits:.2f} credits, then {researcher.refused} refused"
     )
-    cut = (
-        f"The revocation   cut the stream in {revocation.cut_ms:.1f} ms (command: "
-        f"{revocation.command_ms:.0f} ms); {revocation.calls_admitted_after} calls after it"
-    )
     again = (
-        f"The restart      {restart.spent_credits:.2f} of {researcher.quota_credits:.2f} are spent "
-        f"as before: {restart.again}"
+        f"{restart.spent_credits:.2f} of {researcher.quota_credits:.2f} still spent; "
+        f"the next call: {restart.again}"
     )
+    cut = (
+        f"stream cut in {revocation.cut_ms:.1f} ms (command: {revocation.command_ms:.0f} ms); "
+        f"{revocation.calls_admitted_after} later calls accepted"
+    )
+    rows = [
+        ("Retry loop", loop),
+        ("Restart", again),
+        ("Out of scope", f"{result.scope_denials} scraping calls of the drafter refused"),
+        ("Revocation", cut),
+        ("Unaffected", f"{siblings.calls} calls of its siblings, {siblings.failed} failed"),
+        (
+            "Cross-crew calls",
+            f"Finance answered {border.admitted} of bd-1, which showed its certificate",
+        ),
+        ("Copied token", f"{border.copied}; on the crews' port: {border.dropped}"),
+        *_decommissioning(border),
+        *_cluster(result.everywhere),
+        ("Audit", f"{result.unattributed_calls} calls reached a tool without a record"),
+    ]
+    return [f"{label:<17}{text}" for label, text in rows]
+
+
+def _decommissioning(border: CrossCrewOutcome) -> list[tuple[str, str]]:
+    within = f"in {border.closed_ms:.1f} ms" if border.closed_ms >= 0 else "by the CRL"
     return [
-        loop,
-        again,
-        f"The scraping     {result.scope_denials} calls refused as out of scope",
-        cut,
-        f"The siblings     {siblings.calls} calls, {siblings.failed} failed",
-        f"The border       {border.admitted} answers of Finance to bd-1, by its certificate",
-        f"The copied token {border.copied}; where crews come in: {border.dropped}",
-        *_leaving(border),
-        *_everywhere(result.everywhere),
-        f"The audit        {result.unattributed_calls} calls without a name",
+        ("Decommissioned", f"bd-1's stream closed {within} (command: {border.command_ms:.0f} ms)"),
+        ("Its credentials", f"{border.after}; token: {border.token_after}"),
+        ("Unaffected", f"{border.others_calls} calls of bd-2, {border.others_failed} failed"),
     ]
 
 
-def _leaving(border: CrossCrewOutcome) -> tuple[str, str, str]:
-    within = f"in {border.closed_ms:.1f} ms" if border.closed_ms >= 0 else "by the CRL"
-    closed = f"closed bd-1's stream {within}"
-    return (
-        f"The leaving      {closed} (command: {border.command_ms:.0f} ms)",
-        f"Who has left     {border.after}; its token: {border.token_after}",
-        f"Who stays        {border.others_calls} calls of bd-2, {border.others_failed} failed",
-    )
-
-
-def _everywhere(everywhere: ClusterOutcome) -> tuple[str, str, str]:
+def _cluster(everywhere: ClusterOutcome) -> list[tuple[str, str]]:
     cut = "not cut" if everywhere.cut_ms is None else f"cut in {everywhere.cut_ms:.1f} ms"
-    after = f"{everywhere.calls_admitted_after} calls at 3 after it"
     known = f"on the disks of {everywhere.applied_on} of {everywhere.of} machines"
-    others = f"{everywhere.others_calls} calls at 2 and 3, {everywhere.others_failed} failed"
-    return (
-        f"Three gateways   revoked at 1: stream at 2 {cut}; {after}",
-        f"The receipt      {known} after {everywhere.receipt_ms:.1f} ms",
-        f"Who goes on      {others}",
-    )
+    admitted, refused = everywhere.calls_admitted_after, everywhere.calls_refused_after
+    others, failed = everywhere.others_calls, everywhere.others_failed
+    return [
+        ("Three gateways", f"revoked at gateway 1; its stream at gateway 2 {cut}"),
+        ("Receipt", f"{known} after {everywhere.receipt_ms:.1f} ms"),
+        ("Its later calls", f"{admitted} accepted, {refused} refused at gateway 3"),
+        ("Unaffected", f"{others} calls at gateways 2 and 3, {failed} failed"),
+    ]

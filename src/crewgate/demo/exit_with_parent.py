@@ -1,7 +1,7 @@
 """Runs a command while standard input is open: `python -m crewgate.demo.exit_with_parent CMD …`.
 
-The kernel closes a pipe however its holder dies, so that not even a SIGKILL of the demo leaves a
-gateway behind. Plain blocking code; knows nothing of the command.
+The kernel closes a pipe when its holder ends, in whatever way. So not even a SIGKILL of the demo
+leaves a gateway behind. The code blocks, and knows nothing of the command.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ _CHUNK = 4096
 
 
 def main(command: list[str]) -> int:
-    """Run the command to its end, or end it; its exit status."""
+    """Run the command, end it when standard input ends, and return its exit status."""
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     threading.Thread(target=_end_with_stdin, args=(child,), daemon=True).start()
     return child.wait()

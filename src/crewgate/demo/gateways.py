@@ -1,6 +1,6 @@
-"""The gateways of the story, made as a person would: by `crewgate init`, on ports that are free.
+"""Creates the gateways of the story with `crewgate init`, as a person would, on free ports.
 
-Decides what their configurations say besides: the story's tools and crews, and each other as peers.
+The module adds to their configurations the tools and crews of the story, and each other as peers.
 """
 
 import subprocess
@@ -23,7 +23,7 @@ upstream = "tools"
 price = "0.01"
 """
 _CREWS = ("bd", "finance")
-# What one of them owns.
+# The tools that crew Finance owns.
 _BORDER = """
 [tool."finance.balance"]
 method = "POST"
@@ -46,9 +46,9 @@ _LEDGER = 'url = "sqlite:state/ledger.db"'
 
 
 async def build(folder: Path) -> DemoStage:
-    """`crewgate init` on free ports, with more tools and crews, and whom it will have as peers."""
+    """Create the first gateway on free ports, with the tools, crews and peers of the story."""
     stage = DemoStage(folder, ports.reserve(1 + len(FURTHER)))
-    await _initialise(stage)
+    await _initialize(stage)
     peers = ", ".join(f'"{each.peer}"' for each in stage.further)
     changes = {
         _CEILING: _WIDER,
@@ -61,23 +61,23 @@ async def build(folder: Path) -> DemoStage:
 
 
 async def join(gateway: GatewayProcess) -> None:
-    """Make the further gateways of its domain, start them, and wait until they are ready."""
-    await further(gateway.stage)
+    """Create the further gateways of the domain, start them, and wait until they are ready."""
+    await create_further(gateway.stage)
     async with trio.open_nursery() as nursery:
         for stage in gateway.stage.further:
-            nursery.start_soon(gateway.configuration_path(stage).start)
+            nursery.start_soon(gateway.for_stage(stage).start)
 
 
-async def further(first: DemoStage) -> None:
-    """`crewgate init --from`, twice: one worker, its own ledger, and the same tools' server."""
+async def create_further(first: DemoStage) -> None:
+    """Run `crewgate init --from` twice: one worker, a ledger of its own, the same tool server."""
     for stage in first.further:
         stage.folder.mkdir()
-        await _initialise(stage, "--from", str(first.config), "--budgets", "per-machine")
+        await _initialize(stage, "--from", str(first.config), "--budgets", "per-machine")
         here, there = (f"http://{HOST}:{each.port + TOOLS_OFFSET}" for each in (stage, first))
         _edit(stage, {here: there, "workers = 2": "workers = 1"})
 
 
-async def _initialise(stage: DemoStage, *options: str) -> None:
+async def _initialize(stage: DemoStage, *options: str) -> None:
     command = ["init", str(stage.config.parent), "--port", str(stage.port), *options]
     try:
         await trio.run_process(
@@ -90,10 +90,12 @@ async def _initialise(stage: DemoStage, *options: str) -> None:
 
 
 def _edit(stage: DemoStage, changes: Mapping[str, str], more: str = "") -> None:
-    """Change what `init` wrote, as a person would."""
+    """Replace texts of the configuration that `init` wrote, and append `more`."""
     text = stage.config.read_text()
     for old, new in changes.items():
         if old not in text:
-            raise DemoError(f"{stage.config}: `crewgate init` writes no `{old}` for the story")
+            raise DemoError(
+                f"{stage.config}: `crewgate init` wrote no `{old}`, which the story needs"
+            )
         text = text.replace(old, new, 1)
     stage.config.write_text(text + more)

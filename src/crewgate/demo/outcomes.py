@@ -1,4 +1,4 @@
-"""What came of the restart and of the later acts: their figures and promises. Pure."""
+"""The figures and promises of the restart and of the two later acts, from their observations."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,60 +16,69 @@ from crewgate.demo.story import RESEARCHER, Observations
 
 
 class CrossCrewOutcome(msgspec.Struct, frozen=True):
-    """Crew BD at Finance's tools. `copied` and `token_after`: status and slug of refusals.
+    """The second act: crew BD at the tools of Finance, and the end of orchestrator bd-1.
 
-    `closed_ms` is below 0 where a worker took up the list of revoked certificates, which is written
-    first, before the agent had read the request.
+    `admitted` counts its answered calls with its certificate. `copied` and `token_after` are the
+    status and slug of calls with its token alone, before and after its end. `dropped` and `after`
+    are TLS alerts at the crews' listener, for its token alone, and for its certificate afterwards.
+
+    `closed_ms` is from the agent's reading of the request to the end of its stream. It is below 0
+    if a worker read the list of revoked certificates, which is written first, before the agent had
+    read the request. The others are the calls of bd-2.
     """
 
-    admitted: int  # calls of the orchestrator that left, over its certificate
-    copied: str  # its token alone, at the agents' listener
-    dropped: str  # its token alone, at the crews' listener: the alert
-    closed_ms: float  # from the agent's reading of the request to the end of its stream
+    admitted: int
+    copied: str
+    dropped: str
+    closed_ms: float
     command_ms: float
-    after: str  # its certificate afterwards: the alert
+    after: str
     token_after: str
     others_calls: int
     others_failed: int
 
 
 class RestartOutcome(msgspec.Struct, frozen=True):
-    """The researcher after the gateway was started again, by the ledger and by its own answer."""
+    """The researcher after the restart: what the ledger says it spent, and the answer to a call."""
 
     spent_credits: float
     again: str
 
 
 class ClusterOutcome(msgspec.Struct, frozen=True):
-    """A branch that was revoked at gateway 1: its stream at gateway 2, its calls at gateway 3.
+    """The third act: a branch revoked at gateway 1, its stream at 2, and its calls at 3.
 
-    The cut is from the first agent's reading of the request to the client's last byte. A call is
-    after it if it was asked for when the machines that the receipt counts had the revocation.
+    `cut_ms` is from the first agent's reading of the request to the client's last byte; None if no
+    byte came. A call counts as "after" if it began when all machines that the receipt counts had
+    the revocation. `calls_admitted` counts those before.
     """
 
-    cut_ms: float | None  # None: not a byte came
+    cut_ms: float | None
     command_ms: float
     applied_on: int
     of: int
     receipt_ms: float
-    calls_admitted: int  # before
+    calls_admitted: int
     calls_admitted_after: int
     calls_refused_after: int
     others_calls: int
     others_failed: int
 
 
-def kept_border(
+def cross_crew_promises(
     crossed: CrossCrewObservations, border: CrossCrewOutcome
 ) -> Iterator[tuple[bool, str]]:
-    """What was promised of the border."""
+    """Yield each promise of the second act: whether it held, and what is wrong if not."""
     yield border.admitted > 0, "bd-1 was not served over its certificate"
     yield (
         border.copied == "401 binding-mismatch" and border.dropped == "certificate required",
         f"the copied token was answered {border.copied} and {border.dropped}",
     )
     yield (
-        any(one.what == "ended" and one.reason != "complete" for one in crossed.said[LEAVING]),
+        any(
+            event.what == "ended" and event.reason != "complete"
+            for event in crossed.events[LEAVING]
+        ),
         "the stream of bd-1 was not cut in its middle",
     )
     yield (
@@ -86,10 +95,10 @@ def kept_border(
     )
 
 
-def kept_budgets(
+def restart_promises(
     seen: Observations, restarted: RestartObservations, restart: RestartOutcome
 ) -> Iterator[tuple[bool, str]]:
-    """What was promised of the restart."""
+    """Yield each promise of the restart: whether it held, and what is wrong if not."""
     yield (
         restart.spent_credits == parse_credits(RESEARCHER.credits) / MICRO
         and restart.again == "403 credits-exhausted",
@@ -103,10 +112,10 @@ def kept_budgets(
     )
 
 
-def kept_everywhere(
+def cluster_promises(
     ended: ClusterObservations, everywhere: ClusterOutcome
 ) -> Iterator[tuple[bool, str]]:
-    """What was promised of three gateways."""
+    """Yield each promise of the third act: whether it held, and what is wrong if not."""
     yield everywhere.calls_admitted > 0, "the translator was not served at gateway 3"
     yield _was_cut(ended), "the translator's stream at gateway 2 was not cut in its middle"
     yield (
@@ -121,7 +130,7 @@ def kept_everywhere(
         everywhere.calls_admitted_after == 0
         and everywhere.calls_refused_after >= limits.demo_after_calls
         and all(
-            _status_text(one) == "401 branch-revoked" for one in _after(ended, TRANSLATOR.role)
+            _status_text(event) == "401 branch-revoked" for event in _after(ended, TRANSLATOR.role)
         ),
         "a call of the translator was admitted, or not refused as revoked, after the receipt",
     )
@@ -136,13 +145,13 @@ def kept_everywhere(
     yield _agree(ended), "the audits of gateways 2 and 3 and the agents count different calls"
 
 
-def at_the_border(crossed: CrossCrewObservations) -> CrossCrewOutcome:
-    """Its figures."""
-    left, stayed = crossed.said[LEAVING], crossed.said[STAYING]
-    ended = max((one.at_ns for one in left if one.what == "ended"), default=0)
-    calls = [one for one in stayed if one.what == "call"]
+def cross_crew_outcome(crossed: CrossCrewObservations) -> CrossCrewOutcome:
+    """Return the figures of the second act."""
+    left, stayed = crossed.events[LEAVING], crossed.events[STAYING]
+    ended = max((event.at_ns for event in left if event.what == "ended"), default=0)
+    calls = [event for event in stayed if event.what == "call"]
     return CrossCrewOutcome(
-        admitted=sum(one.admitted for one in left if one.what in {"call", "opened"}),
+        admitted=sum(event.admitted for event in left if event.what in {"call", "opened"}),
         copied=_status_text(crossed.copied),
         dropped=crossed.dropped,
         closed_ms=round((ended - crossed.decommissioned.read_ns) / 1e6, 2),
@@ -150,48 +159,50 @@ def at_the_border(crossed: CrossCrewObservations) -> CrossCrewOutcome:
         after=crossed.after,
         token_after=_status_text(crossed.token_after),
         others_calls=len(calls),
-        others_failed=sum(not one.admitted for one in calls),
+        others_failed=sum(not event.admitted for event in calls),
     )
 
 
-def at_three_gateways(ended: ClusterObservations) -> ClusterOutcome:
-    """Its figures."""
-    receipt, said = ended.revoked.receipt, ended.said[TRANSLATOR.role]
-    last = max((one.last_byte_ns for one in said if one.what == "ended"), default=0)
+def cluster_outcome(ended: ClusterObservations) -> ClusterOutcome:
+    """Return the figures of the third act."""
+    receipt, events = ended.revoked.receipt, ended.events[TRANSLATOR.role]
+    last = max((event.last_byte_ns for event in events if event.what == "ended"), default=0)
     known = ended.revoked.time + timedelta(milliseconds=receipt.ms)
     recorded = sum(row.time > known for row in _permits(ended, TRANSLATOR.role))
     after = _after(ended, TRANSLATOR.role)
-    answered = sum(one.admitted for one in after)
-    others = [one for role in SIBLINGS for one in ended.said[role]]
+    answered = sum(event.admitted for event in after)
+    others = [event for role in SIBLINGS for event in ended.events[role]]
     return ClusterOutcome(
         cut_ms=round((last - receipt.read_ns) / 1e6, 2) if last else None,
         command_ms=round(ended.revoked.command_ms, 1),
         applied_on=receipt.applied_on,
         of=receipt.of,
         receipt_ms=round(receipt.ms, 1),
-        calls_admitted=sum(one.admitted for one in said if one.what == "call") - answered,
+        calls_admitted=sum(event.admitted for event in events if event.what == "call") - answered,
         calls_admitted_after=max(recorded, answered),
         calls_refused_after=len(after) - answered,
         others_calls=len(others),
-        others_failed=sum(not one.admitted for one in others),
+        others_failed=sum(not event.admitted for event in others),
     )
 
 
-def after_the_restart(seen: Observations, restarted: RestartObservations) -> RestartOutcome:
-    """Its figures."""
+def restart_outcome(seen: Observations, restarted: RestartObservations) -> RestartOutcome:
+    """Return the figures of the restart."""
     spent = restarted.after.get(seen.branches[RESEARCHER.role], 0)
     return RestartOutcome(spent / MICRO, _status_text(restarted.again))
 
 
-def _status_text(one: AgentEvent) -> str:
-    return f"{one.status} {one.reason}".strip()
+def _status_text(event: AgentEvent) -> str:
+    return f"{event.status} {event.reason}".strip()
 
 
 def _after(ended: ClusterObservations, role: str) -> list[AgentEvent]:
-    """Calls that were asked for when all machines that the receipt counts had the revocation."""
+    """Return the calls that began when all machines that the receipt counts had the revocation."""
     receipt = ended.revoked.receipt
     known_ns = receipt.read_ns + receipt.ms * 1e6
-    return [one for one in ended.said[role] if one.what == "call" and one.asked_ns > known_ns]
+    return [
+        event for event in ended.events[role] if event.what == "call" and event.asked_ns > known_ns
+    ]
 
 
 def _permits(ended: ClusterObservations, role: str) -> list[CallRow]:
@@ -200,15 +211,17 @@ def _permits(ended: ClusterObservations, role: str) -> list[CallRow]:
 
 
 def _was_cut(ended: ClusterObservations) -> bool:
-    """The audit says that the stream ended as revoked, and its client had seen it begin."""
-    opened = any(one.what == "opened" and one.admitted for one in ended.said[TRANSLATOR.role])
+    """Whether the client saw the stream begin, and the audit says that it ended as revoked."""
+    opened = any(
+        event.what == "opened" and event.admitted for event in ended.events[TRANSLATOR.role]
+    )
     streams = [row for row in _permits(ended, TRANSLATOR.role) if row.tool == "summary.stream"]
     return opened and [row.outcome for row in streams] == ["revoked"]
 
 
 def _agree(ended: ClusterObservations) -> bool:
-    """Of the siblings; a call of the translator may have been cut before its answer."""
+    """Whether audit and siblings count alike; a call of the translator may have lost its answer."""
     return all(
-        len(_permits(ended, role)) == sum(one.admitted for one in ended.said[role])
+        len(_permits(ended, role)) == sum(event.admitted for event in ended.events[role])
         for role in SIBLINGS
     )

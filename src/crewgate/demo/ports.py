@@ -1,7 +1,7 @@
-"""Ports beside each other on loopback, which no other process of this machine is given as well.
+"""Reserves neighboring ports on loopback, so that two demos or tests never take the same ports.
 
-A gateway binds its ports seconds after they were chosen, so that being free is not enough. The last
-port of a block is bound as UDP by the process that took the block, and stays so until that ends.
+A gateway binds its ports seconds after they were chosen, so it is not enough that they are free.
+The process that takes a block binds the last port of the block as UDP until the process ends.
 """
 
 import random
@@ -11,16 +11,18 @@ from contextlib import ExitStack
 from crewgate.errors import DemoError
 
 HOST = "127.0.0.1"
-PORTS_PER_BLOCK = 20  # `crewgate init` hands out five of the first eleven
-# Linux gives ports from 32768 on to connections (ip(7)), and may do so before a gateway binds one.
+# `crewgate init` uses five of the first eleven ports of a block.
+PORTS_PER_BLOCK = 20
+# Linux uses ports from 32768 on for outgoing connections (ip(7)), and could take one before a
+# gateway binds it.
 _FIRST_PORTS = range(10_000, 32_000, PORTS_PER_BLOCK)
 _ATTEMPTS_MAX = 200
 
 
 def reserve(blocks: int = 1) -> int:
-    """The first port of that many neighbouring blocks, all of whose ports are free.
+    """Return the first port of so many neighboring blocks, all of whose ports are free.
 
-    They belong to this process until it ends.
+    The blocks belong to this process until it ends.
 
     Raises:
         DemoError: Other programs listen on ports of every block that was tried.
@@ -29,14 +31,14 @@ def reserve(blocks: int = 1) -> int:
         first = random.choice(_FIRST_PORTS)  # noqa: S311 - no secret
         if _take(range(first, first + blocks * PORTS_PER_BLOCK)):
             return first
-    raise DemoError(f"no free ports beside each other on {HOST}; end what listens there")
+    raise DemoError(f"no free ports next to each other on {HOST}; end programs that listen there")
 
 
 def _take(ports: range) -> bool:
     """Mark blocks as taken if each of their ports is free for TCP and UDP.
 
-    The marks come first: to bind a port of somebody else's block, even for a moment, would be in
-    the way of a gateway that starts there.
+    The marks come first. If this process bound a port of a block that another one has taken, even
+    for a moment, it could keep a gateway from starting there.
     """
     ends = ports[PORTS_PER_BLOCK - 1 :: PORTS_PER_BLOCK]
     with ExitStack() as bound:
@@ -49,12 +51,13 @@ def _take(ports: range) -> bool:
         except OSError:
             return False
         for mark in marks:
-            mark.detach()  # its descriptor is closed when this process ends
+            # The kernel closes the descriptor when this process ends.
+            mark.detach()
     return True
 
 
 def _bind(port: int, bound: ExitStack) -> socket.socket:
-    """A UDP socket there, closed with `bound`."""
+    """Return a UDP socket on the port, which `bound` closes."""
     made = bound.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     made.bind((HOST, port))
     return made

@@ -1,6 +1,6 @@
-"""What came of the story: the figures, and whether each of its promises held. Pure.
+"""Computes the figures of the story, and whether each of its promises held.
 
-Knows no processes; the same observations always give the same answer.
+The module knows no processes: the same observations always give the same result.
 """
 
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from crewgate.demo.outcomes import (
     ClusterOutcome,
     CrossCrewOutcome,
     RestartOutcome,
-    after_the_restart,
-    at_the_border,
-    at_three_gateways,
-    kept_border,
-    kept_budgets,
-    kept_everywhere,
+    cluster_outcome,
+    cluster_promises,
+    cross_crew_outcome,
+    cross_crew_promises,
+    restart_outcome,
+    restart_promises,
 )
 from crewgate.demo.restart import RestartObservations
 from crewgate.demo.story import (
@@ -42,7 +42,7 @@ _FORBIDDEN, _UNAUTHORIZED = 403, 401
 
 
 class ResearcherFigures(msgspec.Struct, frozen=True):
-    """The loop: calls that were answered and refused, and what the audit says they cost."""
+    """The retry loop: its answered and refused calls, and what the audit says they cost."""
 
     admitted: int
     refused: int
@@ -51,7 +51,7 @@ class ResearcherFigures(msgspec.Struct, frozen=True):
 
 
 class RevocationTimes(msgspec.Struct, frozen=True):
-    """The cut: from the agent's reading of the request to the client's last byte; the command."""
+    """The revocation: from the agent's reading to the client's last byte, and the whole command."""
 
     cut_ms: float
     command_ms: float
@@ -59,14 +59,14 @@ class RevocationTimes(msgspec.Struct, frozen=True):
 
 
 class SiblingFigures(msgspec.Struct, frozen=True):
-    """Calls of everybody whom none of this should have touched."""
+    """The calls of the agents that the incident must not affect."""
 
     calls: int
     failed: int
 
 
 class ThreadFigures(msgspec.Struct, frozen=True):
-    """One thread of execution, by the audit alone."""
+    """One agent's calls and costs, from the audit alone."""
 
     role: str
     branch: str
@@ -76,7 +76,7 @@ class ThreadFigures(msgspec.Struct, frozen=True):
 
 
 class DemoResult(msgspec.Struct, frozen=True):
-    """The figures of the story; `broken` names each promise that did not hold."""
+    """The figures of the story; `broken` has a sentence for each promise that did not hold."""
 
     researcher: ResearcherFigures
     scope_denials: int
@@ -98,15 +98,15 @@ def judge(
     restarted: RestartObservations,
     ended: ClusterObservations,
 ) -> DemoResult:
-    """The figures and the promises."""
+    """Compute the figures, and check each promise."""
     result = DemoResult(
         researcher=_researcher(seen),
-        scope_denials=sum(_is_scope_denial(one) for one in seen.said[DRAFTER.role]),
+        scope_denials=sum(_is_scope_denial(event) for event in seen.events[DRAFTER.role]),
         revocation=_revocation(seen),
         siblings=_siblings(seen),
-        border=at_the_border(crossed),
-        restart=after_the_restart(seen, restarted),
-        everywhere=at_three_gateways(ended),
+        border=cross_crew_outcome(crossed),
+        restart=restart_outcome(seen, restarted),
+        everywhere=cluster_outcome(ended),
         unattributed_calls=_unattributed(seen, ended),
         threads=[_thread(seen, role) for role in ROLES],
         seconds=round(seen.seconds, 1),
@@ -115,9 +115,9 @@ def judge(
     )
     promises = chain(
         _promises(seen, result),
-        kept_border(crossed, result.border),
-        kept_budgets(seen, restarted, result.restart),
-        kept_everywhere(ended, result.everywhere),
+        cross_crew_promises(crossed, result.border),
+        restart_promises(seen, restarted, result.restart),
+        cluster_promises(ended, result.everywhere),
     )
     broken = [text for held, text in promises if not held]
     return msgspec.structs.replace(result, held=not broken, broken=broken)
@@ -125,8 +125,8 @@ def judge(
 
 def _promises(seen: Observations, result: DemoResult) -> Iterator[tuple[bool, str]]:
     researcher, revocation = result.researcher, result.revocation
-    loop = [one for one in seen.said[RESEARCHER.role] if one.what == "call"]
-    first = next((n for n, one in enumerate(loop) if not one.admitted), len(loop))
+    loop = [event for event in seen.events[RESEARCHER.role] if event.what == "call"]
+    first = next((n for n, event in enumerate(loop) if not event.admitted), len(loop))
     yield (
         researcher.spent_credits == researcher.quota_credits,
         f"the researcher spent {researcher.spent_credits}, not its {researcher.quota_credits}",
@@ -134,12 +134,12 @@ def _promises(seen: Observations, result: DemoResult) -> Iterator[tuple[bool, st
     yield (
         len(loop) == limits.demo_loop_calls
         and first < len(loop)
-        and all(_is_exhausted(one) for one in loop[first:]),
+        and all(_is_exhausted(event) for event in loop[first:]),
         "after the first refusal the researcher was not refused for its credits every time",
     )
     yield result.scope_denials > 0, "the drafter's scraping was not refused"
     yield (
-        not any(one.admitted and one.path == SEARCH for one in seen.said[DRAFTER.role]),
+        not any(event.admitted and event.path == SEARCH for event in seen.events[DRAFTER.role]),
         "a scraping call of the drafter went through",
     )
     yield _was_cut(seen), "the fact-checker's stream was not cut in its middle"
@@ -148,7 +148,8 @@ def _promises(seen: Observations, result: DemoResult) -> Iterator[tuple[bool, st
         f"the cut took {revocation.cut_ms} ms, more than {limits.demo_cut_ms_max:g}",
     )
     yield (
-        revocation.calls_admitted_after == 0 and _is_dead(seen.said[FACT_CHECKER.role]),
+        revocation.calls_admitted_after == 0
+        and _is_refused_as_revoked(seen.events[FACT_CHECKER.role]),
         "a call of the fact-checker was admitted, or not refused as revoked, after the cut",
     )
     siblings = result.siblings
@@ -159,30 +160,30 @@ def _promises(seen: Observations, result: DemoResult) -> Iterator[tuple[bool, st
     yield _went_on(seen), "a sibling made no call after the revocation"
     yield (
         result.unattributed_calls == 0,
-        f"{result.unattributed_calls} calls reached a tool without a record of whose they are",
+        f"{result.unattributed_calls} calls reached a tool without a record of their branch",
     )
     yield _agree(seen, result), "the audit and the agents count different calls"
 
 
 def _researcher(seen: Observations) -> ResearcherFigures:
-    said = [one for one in seen.said[RESEARCHER.role] if one.what == "call"]
+    events = [event for event in seen.events[RESEARCHER.role] if event.what == "call"]
     return ResearcherFigures(
-        admitted=sum(one.admitted for one in said),
-        refused=sum(_is_exhausted(one) for one in said),
+        admitted=sum(event.admitted for event in events),
+        refused=sum(_is_exhausted(event) for event in events),
         spent_credits=_spent(seen, RESEARCHER.role),
         quota_credits=parse_credits(RESEARCHER.credits) / MICRO,
     )
 
 
 def _revocation(seen: Observations) -> RevocationTimes:
-    said = seen.said[FACT_CHECKER.role]
-    last = max((one.last_byte_ns for one in said if one.what == "ended"), default=0)
+    events = seen.events[FACT_CHECKER.role]
+    last = max((event.last_byte_ns for event in events if event.what == "ended"), default=0)
     branch = seen.branches[FACT_CHECKER.role]
     recorded = sum(
         row.branch == branch and row.verdict == "permit" and row.time > seen.revoked.time
         for row in seen.calls
     )
-    answered = sum(one.admitted for one in _after_the_cut(said))
+    answered = sum(event.admitted for event in _after_the_cut(events))
     return RevocationTimes(
         cut_ms=round((last - seen.revoked.receipt.read_ns) / 1e6, 2),
         command_ms=round(seen.revoked.command_ms, 1),
@@ -192,19 +193,19 @@ def _revocation(seen: Observations) -> RevocationTimes:
 
 def _siblings(seen: Observations) -> SiblingFigures:
     calls = [
-        one
+        event
         for role in _SIBLINGS
-        for one in seen.said[role]
-        if one.what == "call" and not (role == DRAFTER.role and one.path == SEARCH)
+        for event in seen.events[role]
+        if event.what == "call" and not (role == DRAFTER.role and event.path == SEARCH)
     ]
-    return SiblingFigures(len(calls), sum(not one.admitted for one in calls))
+    return SiblingFigures(len(calls), sum(not event.admitted for event in calls))
 
 
 def _unattributed(seen: Observations, ended: ClusterObservations) -> int:
-    """Calls that reached a tool although no audit names such a permit of that branch."""
+    """Count calls that reached a tool although no audit has a permit for them and their branch."""
     rows = chain(seen.calls, ended.calls)
     known = {(row.request, row.branch) for row in rows if row.verdict == "permit"}
-    return sum((one.request, one.branch) not in known for one in seen.received)
+    return sum((event.request, event.branch) not in known for event in seen.received)
 
 
 def _thread(seen: Observations, role: str) -> ThreadFigures:
@@ -223,45 +224,48 @@ def _spent(seen: Observations, role: str) -> float:
 
 
 def _agree(seen: Observations, result: DemoResult) -> bool:
-    """For each thread the audit has exactly the calls and streams that its agent saw answered."""
+    """Whether the audit has exactly the calls and streams that each agent saw answered."""
     for thread in result.threads:
-        said = seen.said[thread.role]
-        admitted = sum(one.admitted for one in said if one.what in {"call", "opened"})
+        events = seen.events[thread.role]
+        admitted = sum(event.admitted for event in events if event.what in {"call", "opened"})
         if thread.permitted != admitted:
             return False
     return True
 
 
-def _is_exhausted(one: AgentEvent) -> bool:
-    return one.status == _FORBIDDEN and one.reason == "credits-exhausted"
+def _is_exhausted(event: AgentEvent) -> bool:
+    return event.status == _FORBIDDEN and event.reason == "credits-exhausted"
 
 
-def _is_scope_denial(one: AgentEvent) -> bool:
-    return one.status == _FORBIDDEN and one.reason == "tool-not-allowed"
+def _is_scope_denial(event: AgentEvent) -> bool:
+    return event.status == _FORBIDDEN and event.reason == "tool-not-allowed"
 
 
-def _after_the_cut(said: list[AgentEvent]) -> list[AgentEvent]:
-    ends = [number for number, one in enumerate(said) if one.what == "ended"]
-    return said[ends[0] + 1 :] if ends else said
+def _after_the_cut(events: list[AgentEvent]) -> list[AgentEvent]:
+    ends = [number for number, event in enumerate(events) if event.what == "ended"]
+    return events[ends[0] + 1 :] if ends else events
 
 
-def _is_dead(said: list[AgentEvent]) -> bool:
-    after = _after_the_cut(said)
+def _is_refused_as_revoked(events: list[AgentEvent]) -> bool:
+    after = _after_the_cut(events)
     return bool(after) and all(
-        one.status == _UNAUTHORIZED and one.reason == "branch-revoked" for one in after
+        event.status == _UNAUTHORIZED and event.reason == "branch-revoked" for event in after
     )
 
 
 def _was_cut(seen: Observations) -> bool:
-    """The audit says that the stream ended as revoked, and its client had seen it begin."""
+    """Whether the client saw the stream begin, and the audit says that it ended as revoked."""
     branch = seen.branches[FACT_CHECKER.role]
     streams = [row for row in seen.calls if row.branch == branch and row.verdict == "permit"]
-    opened = any(one.what == "opened" and one.admitted for one in seen.said[FACT_CHECKER.role])
+    opened = any(
+        event.what == "opened" and event.admitted for event in seen.events[FACT_CHECKER.role]
+    )
     return opened and [row.outcome for row in streams] == ["revoked"]
 
 
 def _went_on(seen: Observations) -> bool:
     read = seen.revoked.receipt.read_ns
     return all(
-        any(one.admitted and one.at_ns > read for one in seen.said[role]) for role in _SIBLINGS
+        any(event.admitted and event.at_ns > read for event in seen.events[role])
+        for role in _SIBLINGS
     )

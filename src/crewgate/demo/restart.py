@@ -1,4 +1,4 @@
-"""Between the acts: the gateway is ended and started again, and nobody's budget begins anew."""
+"""Between the acts, the gateway is restarted; budgets continue where they were."""
 
 import httpx
 import msgspec
@@ -10,7 +10,7 @@ from crewgate.issuer.httpx_auth import TokenAuth
 
 
 class RestartObservations(msgspec.Struct, frozen=True):
-    """What the ledger says that each branch has spent, before and after; and a call of the loop."""
+    """What each branch has spent before and after, by the ledger, and a call of the researcher."""
 
     before: dict[str, int]
     after: dict[str, int]
@@ -27,14 +27,13 @@ class _Report(msgspec.Struct, frozen=True):
 
 
 async def restart(stage: DemoStage, gateway: GatewayProcess) -> RestartObservations:
-    """End the gateway in order, start it, and have the researcher try once more."""
+    """Restart the gateway, and let the researcher call once more."""
     before = await _spent(stage)
     await gateway.restart()
-    heard: list[AgentEvent] = []
     auth: httpx.Auth = TokenAuth(stage.folder / f"{RESEARCHER.role}.token")
     async with client(stage.url, stage.ca, auth) as http:
-        await DemoAgent(http, heard.append).call(SEARCH, {"q": "otters"})
-    return RestartObservations(before, await _spent(stage), heard[0])
+        event, _ = await DemoAgent(http, lambda _: None).call(SEARCH, {"q": "otters"})
+    return RestartObservations(before, await _spent(stage), event)
 
 
 async def _spent(stage: DemoStage) -> dict[str, int]:

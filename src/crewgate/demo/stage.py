@@ -1,7 +1,7 @@
-"""Where the story plays: a folder, ports, gateways and a tool server, as real processes.
+"""Runs the processes of the demo: gateways and a tool server, in a folder, on free ports.
 
-Starts and ends them, whatever happens meanwhile, and runs `crewgate` commands as a person would.
-Knows nothing of the story, nor of what is in a configuration (`making`).
+The module starts and ends them, whatever happens meanwhile, and runs `crewgate` commands as a
+person would. It knows nothing of the story, or of the content of a configuration (`gateways`).
 """
 
 import subprocess
@@ -20,14 +20,15 @@ from crewgate.demo.ports import HOST, PORTS_PER_BLOCK
 from crewgate.demo.tools import ReceivedCall
 from crewgate.errors import DemoError
 
-TOOLS_OFFSET = 10  # where `crewgate init` expects the tool server
-# How far above the first gateway's ports those of the others are.
+# `crewgate init` expects the tool server so many ports above the agents' listener.
+TOOLS_OFFSET = 10
+# The ports of the further gateways are so far above those of the first one.
 FURTHER = (PORTS_PER_BLOCK, 2 * PORTS_PER_BLOCK)
 _LOG_LINES = 20
 
 
 class DemoStage(msgspec.Struct, frozen=True):
-    """A configuration in a folder of its own, and the port of its agents' listener."""
+    """One gateway: the folder of its configuration, and the port of its agents' listener."""
 
     folder: Path
     port: int
@@ -44,22 +45,22 @@ class DemoStage(msgspec.Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        """Where agents find the gateway."""
+        """The URL of the agents' listener."""
         return f"https://{HOST}:{self.port}"
 
     @property
     def crews_url(self) -> str:
-        """Where other crews find it, with their certificates."""
+        """The URL of the crews' listener, which requires a client certificate."""
         return f"https://{HOST}:{self.port + 1}"
 
     @property
     def peer(self) -> str:
-        """Where other gateways find it."""
+        """The address for other gateways, as HOST:PORT."""
         return f"{HOST}:{self.port + 3}"
 
     @property
     def further(self) -> "tuple[DemoStage, ...]":
-        """The other gateways of its domain; `making` makes them."""
+        """The further gateways of the trust domain, which `gateways` creates."""
         return tuple(
             DemoStage(self.folder / f"gateway-{number}", self.port + offset)
             for number, offset in enumerate(FURTHER, 2)
@@ -67,13 +68,13 @@ class DemoStage(msgspec.Struct, frozen=True):
 
     @property
     def log(self) -> Path:
-        """What the gateway says."""
+        """The file with the log of the gateway."""
         return self.folder / "serve.log"
 
     async def command(self, *arguments: str, good: Container[int] = (0,)) -> bytes:
-        """Run `crewgate …` on this configuration; its standard output.
+        """Run `crewgate …` on this configuration, and return its standard output.
 
-        DemoError if its exit status is none of the `good` ones.
+        Raises DemoError if its exit status is not among `good`.
         """
         done = await trio.run_process(
             [sys.executable, "-m", "crewgate.cli", *arguments, "-c", str(self.config)],
@@ -82,12 +83,12 @@ class DemoStage(msgspec.Struct, frozen=True):
             check=False,
         )
         if done.returncode not in good:
-            said = (done.stderr or done.stdout).decode(errors="replace").strip()
-            raise DemoError(f"crewgate {arguments[0]} failed ({done.returncode}): {said}")
+            output = (done.stderr or done.stdout).decode(errors="replace").strip()
+            raise DemoError(f"crewgate {arguments[0]} failed ({done.returncode}): {output}")
         return done.stdout
 
     async def received(self) -> list[ReceivedCall]:
-        """What the tool server received, asked without the gateway."""
+        """Ask the tool server directly for the calls that it received; DemoError."""
         port = self.port + TOOLS_OFFSET
         try:
             async with httpx.AsyncClient() as client:
@@ -101,25 +102,25 @@ Start = Callable[[list[str], Path], Awaitable[trio.Process]]
 
 
 class GatewayProcess:
-    """A gateway's process, which can be ended and started again."""
+    """A gateway's process, which can be restarted."""
 
     def __init__(self, stage: DemoStage, start: Start) -> None:
         self.stage = stage
         self._start = start
         self._process: trio.Process | None = None
 
-    def configuration_path(self, stage: DemoStage) -> "GatewayProcess":
-        """Another one, which ends when this one does."""
+    def for_stage(self, stage: DemoStage) -> "GatewayProcess":
+        """Return another gateway's process, which ends when this one does."""
         return GatewayProcess(stage, self._start)
 
     async def start(self) -> None:
-        """Until it is ready; DemoError."""
+        """Start it, and wait until it is ready; DemoError if it does not start."""
         serve = [sys.executable, "-m", "crewgate.cli", "serve", "-c", str(self.stage.config)]
         self._process = await self._start(serve, self.stage.log)
         await _ready(self.stage)
 
     async def restart(self) -> None:
-        """End it in order, and start it; DemoError."""
+        """End it, and start it again; DemoError if it does not start."""
         if self._process is not None:
             await end(self._process)
         await self.start()
@@ -127,7 +128,7 @@ class GatewayProcess:
 
 @asynccontextmanager
 async def running(stage: DemoStage) -> AsyncIterator[GatewayProcess]:
-    """The gateway and the tool server, ready; all have ended when this is left."""
+    """Run the tool server and the gateway, ready; end all processes at the exit of the `with`."""
     tools = [sys.executable, "-m", "crewgate.demo.tools"]
     tools += ["--seconds", str(limits.demo_seconds_max)]
     async with trio.open_nursery() as nursery:
@@ -152,12 +153,12 @@ async def _run(
     log: Path,
     task_status: trio.TaskStatus[trio.Process] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    with log.open("ab") as said:
+    with log.open("ab") as file:
         await trio.run_process(
             [sys.executable, "-m", "crewgate.demo.exit_with_parent", *command],
             stdin=subprocess.PIPE,
-            stdout=said,
-            stderr=said,
+            stdout=file,
+            stderr=file,
             check=False,
             deliver_cancel=end,
             task_status=task_status,
@@ -166,7 +167,7 @@ async def _run(
 
 
 async def end(process: trio.Process) -> None:
-    """End a process that ends with its standard input, and kill one that does not."""
+    """Close the standard input of a process, and kill the process if it does not end."""
     if process.stdin is not None:
         await process.stdin.aclose()
     with trio.move_on_after(2 * limits.demo_stop_seconds):

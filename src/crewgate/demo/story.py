@@ -1,7 +1,7 @@
-"""The story, played: an orchestrator, five sub-agents, a loop, and one revocation.
+"""The first act: an orchestrator, five sub-agents, a retry loop, and one revocation.
 
-Scripts what the crew does, never what comes of it: every number is taken from the gateway's
-answers, the receipt of the revocation, the tool server's list and the audit files.
+The script says what the crew does, and never what comes of it. Every number comes from the
+gateway's answers, the receipt of the revocation, the tool server's list and the audit files.
 """
 
 import subprocess
@@ -27,11 +27,12 @@ CREW = "article"
 ORCHESTRATOR = "orchestrator"
 RUN_TOOLS = ["search.web", "embeddings.create", "publish.post", "summary.stream"]
 RUN_CREDITS = "10.00"
-_TOO_FEW = 3  # exit status of `revoke`: its receipt names fewer machines than it was asked for
+# The exit status of `revoke` if fewer machines than asked for have the revocation so far.
+_TOO_FEW = 3
 
 
 class AgentRole(msgspec.Struct, frozen=True):
-    """A role in the story: what it may use and what it may spend."""
+    """A role of the story, with its tools and its credits."""
 
     role: str
     tools: list[str]
@@ -48,9 +49,9 @@ ROLES = (ORCHESTRATOR, *(part.role for part in CAST))
 
 
 class RevokeOutput(msgspec.Struct, frozen=True):
-    """What `crewgate revoke --json` says, as far as the story needs it.
+    """The part of the output of `crewgate revoke --json` that the story needs.
 
-    `ms` from the reading of the request it was on the disks of so many machines `of` all.
+    `ms` after the agent read the request, the revocation was on the disks of `applied_on` machines.
     """
 
     branch: str
@@ -63,7 +64,7 @@ class RevokeOutput(msgspec.Struct, frozen=True):
 
 
 class ObservedRevocation(msgspec.Struct, frozen=True):
-    """The revocation: its receipt, how long the command took, and when the agent read it."""
+    """A revocation: its receipt, how long the command took, and when the agent read the request."""
 
     receipt: RevokeOutput
     command_ms: float
@@ -71,10 +72,10 @@ class ObservedRevocation(msgspec.Struct, frozen=True):
 
 
 class Observations(msgspec.Struct, frozen=True):
-    """All that was observed: what each role said in order, and what the gateway wrote down."""
+    """The observations of the act: the events of each role, in order, and the gateway's audit."""
 
-    branches: dict[str, str]  # of each role
-    said: dict[str, list[AgentEvent]]
+    branches: dict[str, str]  # by role
+    events: dict[str, list[AgentEvent]]  # by role
     revoked: ObservedRevocation
     received: list[ReceivedCall]
     seconds: float
@@ -85,37 +86,39 @@ OnAgentEvent = Callable[[str, AgentEvent], None]
 
 
 class Milestones:
-    """What the story waits for: all agents ready, so that they begin at once; then a stream."""
+    """What the script waits for: all agents ready, so that they begin at once; then a stream."""
 
     def __init__(self, roles: Iterable[str]) -> None:
         self._missing = set(roles)
         self.begin = trio.Event()
         self.streaming = trio.Event()
 
-    def notice(self, role: str, one: AgentEvent) -> None:
-        """Take what an agent said as the cue that it may be."""
-        if one.what == "opened":
+    def on_event(self, role: str, event: AgentEvent) -> None:
+        """Note an event that the script waits for."""
+        if event.what == "opened":
             self.streaming.set()
-        if one.what == "ready":
+        if event.what == "ready":
             self._missing.discard(role)
             if not self._missing:
                 self.begin.set()
 
 
-async def play(stage: DemoStage, hear: OnAgentEvent, meanwhile: Callable[[], None]) -> Observations:
-    """Play the story on a running stage; `hear` is told everything as it is said.
+async def play(
+    stage: DemoStage, on_event: OnAgentEvent, meanwhile: Callable[[], None]
+) -> Observations:
+    """Play the act on a running gateway; `on_event` gets each event as it comes.
 
-    `meanwhile` is called when all that is timed is over, and the siblings still work.
+    `meanwhile` is called when everything that is timed has ended, while the siblings still work.
     """
     start = time.monotonic()
-    said: dict[str, list[AgentEvent]] = {role: [] for role in ROLES}
-    cues = Milestones(part.role for part in CAST)
+    events: dict[str, list[AgentEvent]] = {role: [] for role in ROLES}
+    milestones = Milestones(part.role for part in CAST)
 
-    def note(role: str, one: AgentEvent) -> None:
-        cues.notice(role, one)
-        if one.what != "ready":
-            said[role].append(one)
-            hear(role, one)
+    def note(role: str, event: AgentEvent) -> None:
+        milestones.on_event(role, event)
+        if event.what != "ready":
+            events[role].append(event)
+            on_event(role, event)
 
     with Orchestrator.from_config(stage.config, crew=CREW) as article:
         run = article.start_run(credits=RUN_CREDITS, tools=RUN_TOOLS)
@@ -123,21 +126,21 @@ async def play(stage: DemoStage, hear: OnAgentEvent, meanwhile: Callable[[], Non
         with trio.move_on_after(limits.demo_story_seconds) as scope:
             async with trio.open_nursery() as nursery:
                 for role in crew:
-                    nursery.start_soon(_sub_agent, stage, role, note, cues.begin)
-                await cues.begin.wait()
+                    nursery.start_soon(_sub_agent, stage, role, note, milestones.begin)
+                await milestones.begin.wait()
                 nursery.start_soon(_orchestrate, stage, run, note)
-                await cues.streaming.wait()
+                await milestones.streaming.wait()
                 await trio.sleep(limits.demo_listen_seconds)
                 revoked = await revoke(stage, crew[FACT_CHECKER.role].branch)
                 meanwhile()
     if scope.cancelled_caught:
-        raise DemoError(f"the story was not over after {limits.demo_story_seconds:g} s")
+        raise DemoError(f"the first act had not ended after {limits.demo_story_seconds:g} s")
     branches = {role: agent.branch for role, agent in crew.items()} | {ORCHESTRATOR: run.branch}
-    return Observations(branches, said, revoked, await stage.received(), time.monotonic() - start)
+    return Observations(branches, events, revoked, await stage.received(), time.monotonic() - start)
 
 
-async def ask_audit(stage: DemoStage) -> list[CallRow]:
-    """All that a gateway wrote down; it need not run any more."""
+async def read_audit(stage: DemoStage) -> list[CallRow]:
+    """Return the audit of a gateway, which need not run any more."""
     answer = await stage.command("audit", "--json", "--limit", str(limits.audit_rows_max))
     return msgspec.convert(msgspec.json.decode(answer)["calls"], list[CallRow])
 
@@ -153,7 +156,7 @@ def _spawn(article: Orchestrator, run: SubAgent, part: AgentRole, stage: DemoSta
 
 
 async def _sub_agent(stage: DemoStage, role: str, note: OnAgentEvent, begin: trio.Event) -> None:
-    """One sub-agent's process, from its start to its end; what it says goes to `note`."""
+    """Run one sub-agent's process from its start to its end; `note` gets its events."""
     options = ["--url", stage.url, "--ca", str(stage.ca)]
     options += ["--token-file", str(stage.folder / f"{role}.token")]
     process = await trio.lowlevel.open_process(
@@ -164,7 +167,7 @@ async def _sub_agent(stage: DemoStage, role: str, note: OnAgentEvent, begin: tri
     )
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cue, process, begin)
+            nursery.start_soon(_start_working, process, begin)
             await _listen(process, role, note)
             nursery.cancel_scope.cancel()
         if await process.wait():
@@ -175,10 +178,10 @@ async def _sub_agent(stage: DemoStage, role: str, note: OnAgentEvent, begin: tri
                 await end(process)
 
 
-async def _cue(process: trio.Process, begin: trio.Event) -> None:
+async def _start_working(process: trio.Process, begin: trio.Event) -> None:
     await begin.wait()
     if process.stdin is not None:
-        # One that has died says so by its exit status.
+        # The exit status of a process that has ended says so.
         with suppress(trio.BrokenResourceError):
             await process.stdin.send_all(b"\n")
 
@@ -195,16 +198,16 @@ async def _listen(process: trio.Process, role: str, note: OnAgentEvent) -> None:
 
 
 async def _orchestrate(stage: DemoStage, run: SubAgent, note: OnAgentEvent) -> None:
-    """The orchestrator's own calls, on the run's own token, all through the story."""
+    """Make the orchestrator's own calls, with the token of the run, during the whole act."""
     async with client(stage.url, stage.ca, TokenAuth(run)) as http:
-        agent = DemoAgent(http, lambda one: note(ORCHESTRATOR, one))
+        agent = DemoAgent(http, lambda event: note(ORCHESTRATOR, event))
         for number in range(limits.demo_sibling_calls):
             await agent.call(EMBEDDINGS, {"input": f"plan {number}"})
             await trio.sleep(limits.demo_pace_seconds)
 
 
 async def revoke(stage: DemoStage, branch: str, *options: str) -> ObservedRevocation:
-    """Revoke a branch as a person would; also if fewer machines than asked for have it yet."""
+    """Revoke a branch as a person would; exit status 3 is no error, because the receipt says it."""
     wall, start = datetime.now(UTC), time.monotonic_ns()
     answer = await stage.command("revoke", branch, *options, "--json", good=(0, _TOO_FEW))
     command_ms = (time.monotonic_ns() - start) / 1e6

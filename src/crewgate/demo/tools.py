@@ -1,9 +1,8 @@
-"""The tool server of the demo, `python -m crewgate.demo.tools --port N`: a few tools and a list.
+"""The tool server of the demo: `python -m crewgate.demo.tools --port N`.
 
-Plain HTTP/1.1 on loopback, for one demo: its search page is always partial, which is what the
-researcher of the story fell for. Lists what it received for whom, by the identity that the gateway
-adds, and judges nothing. Ends by itself only
-after `--seconds`, if they are given.
+It speaks plain HTTP/1.1 on loopback. Its search page is always partial, which is the trap of the
+incident. It lists the calls that it received, with the identity that the gateway adds, and checks
+nothing. It ends by itself only after `--seconds`, if given.
 """
 
 import argparse
@@ -26,7 +25,7 @@ _CONTENT = ("content-type", "application/json")
 
 
 class ReceivedCall(msgspec.Struct, frozen=True):
-    """A call that reached a tool, and whose it is; empty where the gateway did not say."""
+    """A call that reached a tool: its request id and branch, empty if the gateway named none."""
 
     path: str
     request: str
@@ -34,13 +33,13 @@ class ReceivedCall(msgspec.Struct, frozen=True):
 
 
 class ToolServer:
-    """Answers calls, and lists them."""
+    """Answers calls, and keeps a list of them."""
 
     def __init__(self) -> None:
         self.received: list[ReceivedCall] = []
 
     async def serve(self, stream: trio.abc.Stream) -> None:
-        """One connection, to its end; whatever a client does ends this connection only."""
+        """Serve one connection to its end; an error of a client ends only this connection."""
         connection = _Connection(stream)
         try:
             while await self._answer(connection):
@@ -78,7 +77,7 @@ class ToolServer:
 
 
 def _search(body: Mapping[str, object]) -> dict[str, object]:
-    """A page of results that says, each time, that the rest is on the next one."""
+    """Return a page of results that always says: the rest is on the next page."""
     cursor = body.get("cursor")
     page = cursor if isinstance(cursor, int) else 0
     return {
@@ -89,7 +88,7 @@ def _search(body: Mapping[str, object]) -> dict[str, object]:
 
 
 def _embeddings(body: Mapping[str, object]) -> dict[str, object]:
-    """Numbers that depend on the text, as an embedding does."""
+    """Return numbers that depend on the text, like an embedding."""
     digest = hashlib.sha256(json.dumps(body.get("input")).encode()).digest()
     return {"data": [{"index": 0, "embedding": [byte / 255 for byte in digest[:16]]}]}
 
@@ -112,7 +111,7 @@ _STREAMS = {"/summary", "/statement"}
 
 
 async def _summary(connection: "_Connection") -> None:
-    """Server-sent events, one every 50 ms, until the summary is complete."""
+    """Send server-sent events, one every 50 ms, until the summary is complete."""
     await connection.start(200, ("content-type", "text/event-stream"))
     for number in range(int(limits.demo_summary_seconds / limits.demo_event_seconds)):
         await connection.send(f"data: sentence {number}\n\n".encode())
@@ -121,19 +120,19 @@ async def _summary(connection: "_Connection") -> None:
 
 
 class _Connection:
-    """h11 over one stream, one request after another."""
+    """One HTTP/1.1 connection (h11), which serves one request after another."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._state = h11.Connection(h11.SERVER)
 
     async def request(self) -> h11.Request | None:
-        """The next request; None when the client is done."""
+        """Return the next request; None when the client has closed the connection."""
         event = await self._event()
         return event if isinstance(event, h11.Request) else None
 
     async def body(self) -> dict[str, object]:
-        """The JSON object of the request's body; empty for anything else."""
+        """Return the JSON object in the request's body; empty for any other body."""
         data = bytearray()
         while isinstance(event := await self._event(), h11.Data):
             data += event.data
@@ -146,26 +145,26 @@ class _Connection:
         return value if isinstance(value, dict) else {}
 
     async def reply(self, status: int, answer: Mapping[str, object]) -> None:
-        """A whole response."""
+        """Send a whole response."""
         data = json.dumps(answer).encode()
         await self.start(status, _CONTENT, ("content-length", str(len(data))))
         await self.send(data)
         await self.end()
 
     async def start(self, status: int, *fields: tuple[str, str]) -> None:
-        """The head of a response; without a content-length it is sent in chunks."""
+        """Send the head of a response; without a content-length, the body is chunked."""
         await self._emit(h11.Response(status_code=status, headers=list(fields)))
 
     async def send(self, data: bytes) -> None:
-        """A piece of the body, on its way when this returns."""
+        """Send a piece of the body at once."""
         await self._emit(h11.Data(data=data))
 
     async def end(self) -> None:
-        """The end of the response."""
+        """End the response."""
         await self._emit(h11.EndOfMessage())
 
     def next(self) -> bool:
-        """Make ready for another request; False when the connection cannot take one."""
+        """Prepare for another request; return False if the connection cannot take one."""
         if self._state.our_state is not h11.DONE or self._state.their_state is not h11.DONE:
             return False
         self._state.start_next_cycle()
@@ -187,25 +186,26 @@ async def serve(
     seconds: float = math.inf,
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve on loopback for so long; OSError if the port is taken."""
+    """Serve on loopback for `seconds`; OSError if the port is taken."""
     server = ToolServer()
     with trio.move_on_after(seconds):
         await trio.serve_tcp(server.serve, port, host=HOST, task_status=task_status)
 
 
 def main() -> None:
-    """The command line."""
+    """Read the command line, and run the tool server."""
     parser = argparse.ArgumentParser(
-        prog="python -m crewgate.demo.tools", description="The tool server of the demo."
+        prog="python -m crewgate.demo.tools", description="Run the tool server of the demo."
     )
-    parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="end after so long")
+    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="end after so many seconds")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: there is nothing to put in order
+    # Nothing needs cleaning up on Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         trio.run(partial(serve, arguments.port, arguments.seconds))
     except OSError as error:
-        parser.error(f"port {arguments.port} of {HOST}: {error.strerror}; choose another one")
+        parser.error(f"port {arguments.port} of {HOST}: {error.strerror}; choose another port")
 
 
 if __name__ == "__main__":

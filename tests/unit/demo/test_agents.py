@@ -128,10 +128,10 @@ async def test_the_fact_checker_goes_on_after_its_stream(autojump_clock: MockClo
         (b"data: sentence 1\n\n", "complete"),
         (
             b'data: x\n\nevent: error\ndata: {"type":"https://x/problems/branch-revoked"}\n\n',
-            "event: error, branch-revoked",
+            "error event branch-revoked",
         ),
-        (b"event: error\ndata: oops\n\n", "event: error"),
-        (b"event: error\ndata: [1]\n\n", "event: error"),
+        (b"event: error\ndata: oops\n\n", "error event"),
+        (b"event: error\ndata: [1]\n\n", "error event"),
     ],
 )
 async def test_a_stream_that_was_not_reset_says_how_it_ended(tail: bytes, how: str) -> None:

@@ -21,7 +21,7 @@ def test_it_begins_when_everybody_was_heard() -> None:
     act.note("translator", 2, AgentEvent("ended", 1, SUMMARY, 0, "ConnectError"))
     assert act.begun.is_set()
     assert heard[-1] == "translator at gateway 2"
-    assert [one.path for one in act.said["translator"]] == [SEARCH, SUMMARY]
+    assert [one.path for one in act.events["translator"]] == [SEARCH, SUMMARY]
 
 
 async def test_calls_go_on_until_so_often_after_the_receipt(autojump_clock: MockClock) -> None:
@@ -35,7 +35,7 @@ async def test_calls_go_on_until_so_often_after_the_receipt(autojump_clock: Mock
         await trio.sleep(60)
         before = len(heard)
         assert before > limits.demo_after_calls
-        act.learn()
+        act.on_receipt()
     assert len(heard) == before + limits.demo_after_calls
 
 
@@ -46,7 +46,7 @@ async def test_a_gateway_that_is_down_does_not_hold_up_the_end(autojump_clock: M
     busy = httpx.Response(503, headers={"retry-after": "1"})
     transport = httpx.MockTransport(lambda _request: busy)
     client = httpx.AsyncClient(transport=transport, base_url="https://gateway")
-    act.learn()
+    act.on_receipt()
     await act.call(DemoAgent(client, heard.append), SEARCH)
     assert 0 < len(heard) < limits.demo_after_calls
     assert trio.current_time() < limits.demo_after_seconds + 2 * limits.demo_again_max

@@ -28,11 +28,11 @@ def test_news_is_told_once() -> None:
     """300 calls of the loop are two lines: the first answer and the first refusal."""
     console = screen()
     with Display(console) as board:
-        for one in seen().said["researcher"]:
+        for one in seen().events["researcher"]:
             board.on_event("researcher", one)
     first, second = text(console).splitlines()
     assert "the researcher calls /search" in first
-    assert "refused /search at call 251: 403 credits-exhausted" in second
+    assert "call 251 of the researcher to /search is refused: 403 credits-exhausted" in second
 
 
 def test_a_stream_is_told_from_its_beginning_to_its_end() -> None:
@@ -59,11 +59,12 @@ def test_the_summary_says_what_held() -> None:
     """Each figure that a reader is after, and the verdict."""
     console = screen()
     show(judge(seen(), crossed(), restarted(), ended()), console)
-    for part in ("250 calls for 2.50 of 2.50", "then 50 refused", "8.0 ms", "The story held"):
+    for part in ("250 calls for 2.50 of 2.50", "then 50 refused", "8.0 ms", "Every promise held"):
         assert part in text(console)
-    assert "stream at 2 cut in 4.0 ms; 0 calls at 3 after it" in text(console)
+    assert "its stream at gateway 2 cut in 4.0 ms" in text(console)
+    assert "Its later calls  0 accepted, 20 refused at gateway 3" in text(console)
     assert "on the disks of 3 of 3 machines after 7.0 ms" in text(console)
-    assert "NOT HELD" not in text(console)
+    assert "BROKEN" not in text(console)
 
 
 def test_the_summary_fits_a_terminal() -> None:
@@ -72,7 +73,7 @@ def test_the_summary_fits_a_terminal() -> None:
     show(judge(seen(), crossed(), restarted(), ended()), console)
     told = text(console).splitlines()
     assert max(len(line.rstrip()) for line in told) <= 80
-    figures = told[told.index(next(line for line in told if line.startswith("The loop"))) : -1]
+    figures = told[told.index(next(line for line in told if line.startswith("Retry loop"))) : -1]
     assert len(figures) > 10
     assert all(line[16] == " " != line[17] for line in figures)
 
@@ -81,9 +82,9 @@ def test_the_summary_names_what_did_not_hold() -> None:
     """A broken promise is not hidden behind the figures."""
     console = screen()
     show(judge(replace(seen(), received=[]), crossed(), restarted(), ended()), console)
-    assert "The story held" in text(console)
+    assert "Every promise held" in text(console)
     show(judge(replace(seen(), calls=[]), crossed(), restarted(), ended()), console)
-    assert "NOT HELD: the audit and the agents count different calls" in text(console)
+    assert "BROKEN: the audit and the agents count different calls" in text(console)
 
 
 def test_what_the_list_of_the_revoked_closed_has_no_time() -> None:
@@ -91,15 +92,16 @@ def test_what_the_list_of_the_revoked_closed_has_no_time() -> None:
     console = screen()
     act = replace(crossed(), decommissioned=DecommissionOutput(READ_NS + 6_000_000))
     show(judge(seen(), act, restarted(), ended()), console)
-    assert "closed bd-1's stream by the CRL (command: 250 ms)" in text(console)
+    assert "bd-1's stream closed by the CRL (command: 250 ms)" in text(console)
 
 
 def test_a_stream_that_never_came_was_not_cut() -> None:
     """A time that nobody measured is not shown as one."""
     console = screen()
-    act = replace(ended(), said=ended().said | {"translator": []})
+    act = replace(ended(), events=ended().events | {"translator": []})
     show(judge(seen(), crossed(), restarted(), act), console)
-    assert "stream at 2 not cut; 0 calls at 3 after it" in text(console)
+    assert "its stream at gateway 2 not cut" in text(console)
+    assert "Its later calls  0 accepted, 0 refused at gateway 3" in text(console)
 
 
 def test_an_answer_cannot_drive_the_terminal() -> None:

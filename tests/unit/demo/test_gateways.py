@@ -42,7 +42,7 @@ async def test_the_first_is_init_with_a_stream_and_a_border(tmp_path: Path) -> N
 async def test_the_others_are_its_peers_with_its_tools(tmp_path: Path) -> None:
     """Each knows the two others; crews, tools and their server are the first one's."""
     first = await gateways.build(tmp_path)
-    await gateways.further(first)
+    await gateways.create_further(first)
     stages = (first, *first.further)
     configs = [load(stage.config) for stage in stages]
     places = [HostPort(HOST, stage.port + 3) for stage in stages]
@@ -71,6 +71,6 @@ def test_what_init_does_not_write_is_told(tmp_path: Path) -> None:
     stage = DemoStage(tmp_path, 1)
     stage.config.parent.mkdir()
     stage.config.write_text("workers = 7")
-    with pytest.raises(DemoError, match="writes no `workers = 2` for the story"):
+    with pytest.raises(DemoError, match="wrote no `workers = 2`, which the story needs"):
         gateways._edit(stage, {"workers = 2": "workers = 1"})
     assert stage.config.read_text() == "workers = 7"

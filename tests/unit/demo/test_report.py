@@ -26,8 +26,10 @@ from crewgate.demo.tools import ReceivedCall
 def with_said(role: str, *ones: AgentEvent, first: bool = False) -> Observations:
     """The story in which that role also said something."""
     story = seen()
-    there = story.said[role]
-    return replace(story, said=story.said | {role: [*ones, *there] if first else [*there, *ones]})
+    there = story.events[role]
+    return replace(
+        story, events=story.events | {role: [*ones, *there] if first else [*there, *ones]}
+    )
 
 
 def test_a_story_that_held() -> None:
@@ -76,7 +78,10 @@ LATE = row("fact-checker", 99, time=NOON + timedelta(seconds=6))
         (with_said("researcher", said(SEARCH, 503, "budget-unavailable"), first=True), "not refus"),
         (replace(seen(), calls=seen().calls[:-1]), "count different calls"),
         (replace(seen(), calls=[*seen().calls, row("researcher", 999)]), "spent 2.51, not its 2.5"),
-        (replace(seen(), said=seen().said | {"drafter": [said(EMBEDDINGS)] * 20}), "scraping was"),
+        (
+            replace(seen(), events=seen().events | {"drafter": [said(EMBEDDINGS)] * 20}),
+            "scraping was",
+        ),
         (with_said("drafter", said(SEARCH)), "a scraping call of the drafter went through"),
         (with_said("drafter", said(EMBEDDINGS, 503)), "1 of 81 calls of the siblings failed"),
         (with_said("publisher", said(PUBLISH, 0)), "1 of 81 calls of the siblings failed"),
@@ -94,7 +99,7 @@ LATE = row("fact-checker", 99, time=NOON + timedelta(seconds=6))
             "stream was not cut in its middle",
         ),
         (
-            replace(seen(), said=seen().said | {"publisher": [said(PUBLISH, second=1)] * 20}),
+            replace(seen(), events=seen().events | {"publisher": [said(PUBLISH, second=1)] * 20}),
             "a sibling made no call after the revocation",
         ),
         (
@@ -119,7 +124,7 @@ def test_each_promise_can_be_broken(story: Observations, promise: str) -> None:
 
 def test_a_story_in_which_nobody_spoke_did_not_hold() -> None:
     """No observation is no proof."""
-    silent = replace(seen(), said={role: [] for role in BRANCHES}, calls=[], received=[])
+    silent = replace(seen(), events={role: [] for role in BRANCHES}, calls=[], received=[])
     assert len(judge(silent, crossed(), restarted(), ended()).broken) >= 6
 
 
@@ -129,18 +134,18 @@ def test_a_story_in_which_nobody_spoke_did_not_hold() -> None:
         (replace(crossed(), copied=said(BALANCE)), "the copied token was answered 200 and"),
         (replace(crossed(), dropped="answered"), "the copied token was answered 401 binding-"),
         (
-            replace(crossed(), said=crossed().said | {LEAVING: [said(BALANCE), COMPLETE]}),
+            replace(crossed(), events=crossed().events | {LEAVING: [said(BALANCE), COMPLETE]}),
             "the stream of bd-1 was not cut in its middle",
         ),
         (
             replace(crossed(), decommissioned=DecommissionOutput(READ_NS - 300_000_000)),
             "the connection of bd-1 was closed after 304.0 ms",
         ),
-        (replace(crossed(), said=crossed().said | {LEAVING: []}), "was not served over its"),
+        (replace(crossed(), events=crossed().events | {LEAVING: []}), "was not served over its"),
         (replace(crossed(), after="answered"), "after its end bd-1 was answered answered and"),
         (replace(crossed(), token_after=said(BALANCE)), "revoked and 200"),
         (
-            replace(crossed(), said=crossed().said | {STAYING: [said(BALANCE, 503)]}),
+            replace(crossed(), events=crossed().events | {STAYING: [said(BALANCE, 503)]}),
             "1 of 1 calls of bd-2 failed",
         ),
     ],
@@ -186,7 +191,7 @@ def test_a_budget_that_a_restart_reset_is_named(broken: RestartObservations, pro
 def three(role: str, *ones: AgentEvent) -> ClusterObservations:
     """The third act in which that role also said something."""
     act = ended()
-    return replace(act, said=act.said | {role: [*act.said[role], *ones]})
+    return replace(act, events=act.events | {role: [*act.events[role], *ones]})
 
 
 def received(**receipt: float) -> ClusterObservations:
@@ -198,17 +203,20 @@ def received(**receipt: float) -> ClusterObservations:
 
 LAST = AgentEvent("ended", 9, SUMMARY, 200, "", READ_NS + 300_000_000)
 ALL_DONE = [replace(one, outcome="done") for one in ended().calls]
-UNSERVED = [one for one in ended().said["translator"] if not one.admitted or one.what != "call"]
+UNSERVED = [one for one in ended().events["translator"] if not one.admitted or one.what != "call"]
 BEFORE = [said(EMBEDDINGS, second=4)] * 30
 
 
 @pytest.mark.parametrize(
     ("act", "promise"),
     [
-        (replace(ended(), said=ended().said | {"translator": UNSERVED}), "was not served at"),
+        (replace(ended(), events=ended().events | {"translator": UNSERVED}), "was not served at"),
         (replace(ended(), calls=ALL_DONE), "stream at gateway 2 was not cut in its middle"),
         (three("translator", LAST), "the cut at gateway 2 took 300.0 ms, more than 200"),
-        (replace(ended(), said=ended().said | {"translator": []}), "took None ms, more than 200"),
+        (
+            replace(ended(), events=ended().events | {"translator": []}),
+            "took None ms, more than 200",
+        ),
         (received(applied_on=2), "the receipt counts 2 of 3, not 3"),
         (received(applied_on=2, of=2), "the receipt counts 2 of 2, not 3"),
         (three("translator", said(SEARCH)), "was admitted, or not refused as revoked"),
@@ -220,7 +228,7 @@ BEFORE = [said(EMBEDDINGS, second=4)] * 30
         (received(ms=5000.0), "was admitted, or not refused as revoked, after the receipt"),
         (three("editor", said(EMBEDDINGS, 503)), "1 of 61 calls of its siblings failed"),
         (
-            replace(ended(), said=ended().said | {"indexer": BEFORE}),
+            replace(ended(), events=ended().events | {"indexer": BEFORE}),
             "a sibling of the translator made no call after the receipt",
         ),
         (replace(ended(), calls=ended().calls[:-1]), "count different calls"),

@@ -64,8 +64,8 @@ async def _play(folder: Path, display: "Display") -> "DemoResult":
     import trio
     from msgspec.structs import replace
 
-    from crewgate.demo.cluster_act import ask_audits, end_everywhere
-    from crewgate.demo.cross_crew_act import cross
+    from crewgate.demo.cluster_act import read_audits, revoke_everywhere
+    from crewgate.demo.cross_crew_act import call_across_crews
     from crewgate.demo.gateways import build, join
     from crewgate.demo.report import judge
     from crewgate.demo.restart import restart
@@ -94,12 +94,12 @@ async def _play(folder: Path, display: "Display") -> "DemoResult":
             display.print_line("the gateway is restarted; budgets continue where they were")
             restarted = await restart(stage, gateway)
             display.print_line("second act: crew BD calls tools of crew Finance")
-            crossed = await cross(stage, display.on_event, display.print_line)
+            crossed = await call_across_crews(stage, display.on_event, display.print_line)
             display.print_line("third act: a revocation at one of three gateways")
-            ended = await end_everywhere(stage, display.on_event, display.print_line)
+            ended = await revoke_everywhere(stage, display.on_event, display.print_line)
             received = await stage.received()
         display.print_line("the gateways have stopped; the demo reads their audits")
-        calls, further = await ask_audits(stage)
+        calls, further = await read_audits(stage)
         seconds = trio.current_time() - start
         seen = replace(seen, received=received, calls=calls, seconds=seconds)
         ended = replace(ended, calls=further)
