@@ -71,7 +71,7 @@ def test_who_mints_wildly_goes_on_at_no_other_gateway(three: list[Installation])
         )  # fmt: skip
         steps = second.ask("audit", "--watch")["watch"]
         (step,) = (each for each in steps if each["orchestrator"] == name)
-        assert step["step"] == "told"
+        assert step["step"] == "remote"
         assert step["by"].startswith("gateway/")
 
         os.kill(agent_of(second), signal.SIGKILL)
