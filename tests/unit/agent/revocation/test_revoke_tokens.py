@@ -181,7 +181,7 @@ def test_a_restart_has_them_again_and_closes_nothing_in_the_ledger(start: Start)
     assert {each for (each,) in rows} == {key(1)}
 
 
-@pytest.mark.parametrize("rules", OF_TOKENS, ids=str)
+@pytest.mark.parametrize("rules", OF_TOKENS, ids=lambda rules: rules.label)
 async def test_the_receipt_and_the_audit_say_what_it_was(
     start: Start, written: list[Record], rules: RevocationKind
 ) -> None:
