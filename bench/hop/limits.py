@@ -21,5 +21,9 @@ def most(hard: int) -> int:
 
 
 def room() -> int:
-    """How many connections a gateway takes here at one listener; it has the same limit as we."""
-    return (most(resource.getrlimit(resource.RLIMIT_NOFILE)[1]) - GATEWAY_SPARE) // LISTENERS
+    """How many connections of one address a gateway takes at one listener, with our own limit.
+
+    Crewgate leaves the last fifth of a listener's connections to other addresses.
+    """
+    listener = (most(resource.getrlimit(resource.RLIMIT_NOFILE)[1]) - GATEWAY_SPARE) // LISTENERS
+    return listener * 4 // 5

@@ -99,7 +99,7 @@ def test_the_long_groups_are_measured_by_name(tmp_path: Path) -> None:
     assert groups.keys() == set(LONG)
     results = [result for group in groups.values() for result in group["results"]]
     assert all(result["resident_megabytes"]["median"] > 0 for result in results)
-    assert groups["idle"]["results"][1]["case"] == "beside 500 idle connections"
+    assert groups["idle"]["results"][1]["case"] == "beside 400 idle connections"
     beside = groups["fairness"]["results"][1]
     assert beside["uploads"]["median"] >= 1
     assert groups["memory"]["results"][-1]["case"] == "after 10,000 requests"

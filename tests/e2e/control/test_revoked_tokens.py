@@ -82,7 +82,7 @@ def test_the_command_asks_for_the_same(site: ControlSite) -> None:
     assert there.keys() == here.keys() - {"read_ns", "last_cut_ns"}
     assert (there["grant"], there["crew"]) == (jti, "bd")
     for arguments, says in (
-        (("--grant", jti), "say whose grant it is"),
+        (("--grant", jti), "crew: name the crew of the grant"),
         (("--all-tokens-of", "finance"), "(403)"),
         (("--all-tokens-of", "bd", "--process", "p"), "name one of BRANCH"),
         ((), "name one of BRANCH"),

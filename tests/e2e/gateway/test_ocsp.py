@@ -20,7 +20,7 @@ from crewgate.config import CAConfig, load
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.issuer import SubAgent
 
-KEY = 'client_certificate = "required" '
+KEY = 'client_certificate = "required"'
 
 
 class Boundary(Installation):
