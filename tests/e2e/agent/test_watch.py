@@ -83,7 +83,7 @@ async def test_a_runaway_minter_is_quarantined_and_its_live_branches_go_on(
     assert (step["measure"], step["value"], step["limit"]) == ("mints-per-minute", 6, 5)
     assert step["branch"] == agents[5].branch
     log = (gateway.folder / "serve.log").read_text()
-    assert f"minting of {name} is quarantined: mints-per-minute 6; its ceiling 5" in log
+    assert f"minting of {name} is quarantined: mints-per-minute 6; its ceiling is 5" in log
 
     assert "not quarantined; it can start branches again" in gateway.run(
         "quarantine", name, "--lift"
@@ -155,7 +155,7 @@ def test_what_cannot_be_quarantined_is_one_line(gateway: Installation) -> None:
             ["article/none", "--lift"],
             "article/none: there is nothing to lift: this machine has never",
         ),
-        (["a b", "--crew", "article"], "is no orchestrator's client_id"),
+        (["a b", "--crew", "article"], "is not an orchestrator's client_id"),
         (["article/none", "--for", "5"], "'5': expected a duration from 60s to 7d"),
         (["article/none", "--for", "8d"], "'8d': expected a duration from 60s to 7d"),
         (["article/none", "--lift", "--for", "1h"], "--lift ends one: give only one of them"),

@@ -1,5 +1,5 @@
-"""The minting watch of this machine, and quarantines that other machines announce.
+"""The minting watch of this machine, and the quarantines that other machines announce.
 
-The rules are in `core/anomaly`. This package feeds them with the grants that the agent sees,
-applies what they order, and announces each order to the other machines.
+The rules are in `core/anomaly`. This package passes them the grants that the agent sees, applies
+their decisions, and announces each quarantine to the other machines.
 """

@@ -1,8 +1,8 @@
-"""The minting watch of one machine: grants as they come, verdicts on them, steps as they are told.
+"""The minting watch of one machine: observes grants, stores and logs transitions, takes orders.
 
-Decides which grants are evidence (each once, at its first use or when the token endpoint tells of
-it) and what of them is new. `core/anomaly` knows what is usual, and who stands where. Refuses
-nothing by itself: it says whether a grant may be used.
+It observes each grant once: at its first use, or when the token endpoint is about to sign it, and
+determines what the grant adds. `core/anomaly` decides. The caller refuses a grant that may not be
+used.
 """
 
 import logging
@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 
 class MintingWatch:
-    """What the agent asks before it opens a branch, and what a person may set and lift."""
+    """Whether grants may be used, and the orders of persons and of other machines."""
 
     def __init__(
         self,
@@ -68,32 +68,34 @@ class MintingWatch:
         self._sink = sink
         self._wall_ns = wall_ns
         self._believed = believed
-        self._watch = AnomalyDetector()
+        self._detector = AnomalyDetector()
         self.remote = RemoteQuarantines()
         self._outbox = QuarantineOutbox()
-        self._shown: dict[
-            bytes, OrchestratorName
-        ] = {}  # who stands above `observe`, and each crew's strangers
-        self._most: dict[str, int] = {}  # micro-credits of a branch, by crew
+        # The orchestrators above `observe`, and the newcomers' account of each crew, by key.
+        self._shown: dict[bytes, OrchestratorName] = {}
+        # The maximum micro-credits of a branch, by crew.
+        self._quota_max: dict[str, int] = {}
         self._tools: list[str] = []
-        self._began = ClockReading(0, 0)  # of a new table
-        self.is_dirty = False  # a step is in the journal and perhaps not on disk
+        # When a new table began; zero if the table was there before.
+        self._table_began = ClockReading(0, 0)
+        # A transition is in the journal, but may not be on disk yet.
+        self.is_dirty = False
 
     def __repr__(self) -> str:
-        return f"<MintingWatch {self._watch!r}>"
+        return f"<MintingWatch {self._detector!r}>"
 
     def __len__(self) -> int:
-        return len(self._watch)
+        return len(self._detector)
 
     def __iter__(self) -> Iterator[ProfileSnapshot]:
-        return iter(self._watch)
+        return iter(self._detector)
 
     def load(self, crews: Sequence[CrewConfig], tools: Sequence[ToolPolicy]) -> None:
-        """Watch under this configuration from now on."""
-        self._most = {crew.name: crew.credits_per_branch for crew in crews}
-        self._watch.load({crew.name: crew.watch for crew in crews})
-        self.remote.load(self._most)
-        for crew in self._most:
+        """Use this configuration from now on."""
+        self._quota_max = {crew.name: crew.credits_per_branch for crew in crews}
+        self._detector.load({crew.name: crew.watch for crew in crews})
+        self.remote.load(self._quota_max)
+        for crew in self._quota_max:
             self._shown[ids.orchestrator_key(crew, newcomers_account(crew))] = (
                 crew,
                 newcomers_account(crew),
@@ -101,25 +103,25 @@ class MintingWatch:
         self._tools = sorted(tool.name for tool in tools)
 
     def restore(self, clocks: ClockReading) -> None:
-        """Take up what the last agent left; OSError.
+        """Load the journal of the last agent. Raises OSError.
 
-        A registry without a branch is a new table's (a reboot): the branches that were live before
-        come back all at once, and were not minted now.
+        An empty registry means a new table, after a reboot: the live branches come back all at
+        once, so their grants say nothing about a rate.
         """
         if not len(self._registry):
-            self._began = clocks
-        self._watch.restore(self._journal.read(), _seconds(clocks))
-        self._journal.rewrite(self._watch)
-        for each in self._watch:
+            self._table_began = clocks
+        self._detector.restore(self._journal.read(), _seconds(clocks))
+        self._journal.rewrite(self._detector)
+        for each in self._detector:
             if each.is_untold:
                 self._outbox.add((each.crew, each.orchestrator))
-        for stands in self._watch.states():
-            self._show(stands.crew, stands.orchestrator, stands.level)
+        for state in self._detector.states():
+            self._show(state.crew, state.orchestrator, state.level)
 
     def admits(self, grant: Grant, clocks: ClockReading) -> bool:
-        """Whether a grant may be used, which is counted if it is seen for the first time.
+        """Return whether a grant may be used; observe the grant if it is new.
 
-        What crosses to another crew on a certificate was granted by nobody: it is not counted.
+        Cross-crew calls on a certificate have no grant of an orchestrator, so they are not watched.
         """
         if is_account(grant.crew):
             return True
@@ -127,24 +129,25 @@ class MintingWatch:
         entry = self._registry.get(grant.branch_key)
         if entry is not None and not _changes_branch(grant, entry, clocks.wall):
             return True
-        seen = self._seen(grant, entry, clocks)
+        observed = self._observed(grant, entry, clocks)
         if not has_room:
-            return not (seen.is_new or seen.grows)
-        answer = self._watch.observe(seen, _seconds(clocks))
-        for step in answer.steps:
+            return not (observed.is_new or observed.grows)
+        admission = self._detector.observe(observed, _seconds(clocks))
+        for step in admission.steps:
             self._record(step, branch=grant.branch)
-        return answer.admitted
+        return admission.admitted
 
     def _apply_remote_orders(self, crew: str, orchestrator: str, clocks: ClockReading) -> bool:
-        """Do what other machines have said of it, and of the crew's strangers.
+        """Apply the orders of other machines on an orchestrator and on its crew's newcomers.
 
-        False where it is held, and there is no room to remember that: it is said again.
+        Return False if an order cannot be stored for lack of room: then the orchestrator counts as
+        quarantined, and the next grant tries again.
         """
         has_room, wall = True, self._believed().wall
         for name in (orchestrator, newcomers_account(crew)):
             try:
-                for heard in list(self.remote.of(crew, name, wall)):
-                    self._apply_remote(crew, name, heard, clocks)
+                for order in list(self.remote.of(crew, name, wall)):
+                    self._apply_remote(crew, name, order, clocks)
             except NoRoomError:
                 has_room = False
             else:
@@ -152,84 +155,90 @@ class MintingWatch:
         return has_room
 
     def _apply_remote(
-        self, crew: str, orchestrator: str, heard: RemoteOrder, clocks: ClockReading
+        self, crew: str, orchestrator: str, remote: RemoteOrder, clocks: ClockReading
     ) -> None:
-        now = _seconds(clocks)
-        step = self._watch.apply_remote(crew, orchestrator, now, heard.order, is_news=heard.is_news)
+        step = self._detector.apply_remote(
+            crew, orchestrator, _seconds(clocks), remote.order, is_news=remote.is_news
+        )
         if step is not None:
-            self._record(step, by=heard.who)
+            self._record(step, by=remote.who)
 
     def poll(self, clocks: ClockReading, *, lapses: bool) -> None:
-        """Once a second: let go who has calmed down, keep what was learnt.
+        """Step down orchestrators that are calm, and store baselines; call it once a second.
 
-        What others have said of those who are shown is done now: nobody need mint for it. `lapses`
-        is False while the time of day may be wrong: no quarantine ends by it.
+        It also applies remote orders on the orchestrators that `states` shows, without waiting for
+        a grant. `lapses` is False while the wall time may be wrong; then no quarantine lapses.
         """
         for key in self._shown.keys() & self.remote.keys():
             self._apply_remote_orders(*self._shown[key], clocks)
         wall = self._believed().wall if lapses else 0
-        steps, changed = self._watch.poll(_seconds(clocks), wall)
-        for saved in changed:
-            self._journal.append(saved)
+        steps, changed = self._detector.poll(_seconds(clocks), wall)
+        for snapshot in changed:
+            self._journal.append(snapshot)
         for step in steps:
             self._record(step)
 
     def take_announcements(self) -> list[capsules.RevocationEntry]:
-        """Whom the watch has quarantined and others have not heard of, as many as they may now."""
+        """Return the quarantines to announce to the other machines now, within the rate limit."""
         entries = []
         for name in self._outbox.due(_seconds(self._believed())):
-            word = self._watch.announced_order(*name)
-            if word is not None:
-                self._journal.append(self._watch.saved(*name))
-                entries.append(to_gossip(*name, word))
+            order = self._detector.announced_order(*name)
+            if order is not None:
+                self._journal.append(self._detector.saved(*name))
+                entries.append(to_gossip(*name, order))
         return entries
 
     def set(
         self, crew: str, orchestrator: str, clocks: ClockReading, seconds: int = 0
     ) -> WatchState:
-        """A person quarantines an orchestrator, seen or unseen; RefusedError.
+        """Quarantine an orchestrator by a person's order, or change the end of its quarantine.
 
-        For so long, or as long as its crew's quarantines are. Once more moves the end.
+        The watch need not know the orchestrator. `seconds` 0 means the duration of the crew's
+        configuration. Raises RefusedError.
         """
         self.check(crew, orchestrator)
         self._apply_remote_orders(crew, orchestrator, clocks)
         now, wall = _seconds(clocks), self._believed().wall
         try:
-            step = self._watch.quarantine(crew, orchestrator, now, wall, seconds)
+            step = self._detector.quarantine(crew, orchestrator, now, wall, seconds)
         except IllegalStepError as error:
             raise RefusedError(f"{orchestrator}: {error}") from error
         return self._record(step)
 
     def lift(self, crew: str, orchestrator: str, clocks: ClockReading) -> WatchState:
-        """A person lets an orchestrator go; RefusedError if nothing holds it."""
+        """Release an orchestrator by a person's order. Raises RefusedError if it is not held."""
         self.check(crew, orchestrator)
         self._apply_remote_orders(crew, orchestrator, clocks)
         try:
-            step = self._watch.lift(crew, orchestrator, self._believed().wall)
+            step = self._detector.lift(crew, orchestrator, self._believed().wall)
         except IllegalStepError as error:
             raise RefusedError(f"{orchestrator}: {error}") from error
         return self._record(step)
 
     def states(self) -> list[WatchState]:
-        """Who stands above `observe`."""
-        return self._watch.states()
+        """Return the states of all orchestrators above `observe`."""
+        return self._detector.states()
 
     def sync(self) -> None:
-        """Wait until the disk has every step; to be called in a thread."""
+        """Wait until the disk has all transitions. Blocks, so call it in a thread."""
         self.is_dirty = False
         self._journal.sync()
 
     def check(self, crew: str, orchestrator: str) -> None:
-        """RefusedError for a crew that is not configured, or a name that no token can have."""
-        if crew not in self._most:
-            raise RefusedError(f"no crew {crew!r}; configured are: {', '.join(self._most)}")
+        """Raise RefusedError for an unknown crew, or for a name that no token can have."""
+        if crew not in self._quota_max:
+            raise RefusedError(f"no crew {crew!r}; configured are: {', '.join(self._quota_max)}")
         if orchestrator != newcomers_account(crew) and not is_text(orchestrator):
-            raise RefusedError(f"{orchestrator!r} is no orchestrator's client_id, such as bd/bd-1")
+            raise RefusedError(
+                f"{orchestrator!r} is not an orchestrator's client_id, such as bd/bd-1"
+            )
 
-    def _seen(self, grant: Grant, entry: BranchEntry | None, clocks: ClockReading) -> ObservedGrant:
+    def _observed(
+        self, grant: Grant, entry: BranchEntry | None, clocks: ClockReading
+    ) -> ObservedGrant:
         claims = grant.claims
         is_live = entry is not None and _is_live(entry, clocks.wall)
-        raises = self._raises(grant)
+        increases = self._quota_increases(grant)
         return ObservedGrant(
             crew=grant.crew,
             orchestrator=grant.orchestrator,
@@ -239,35 +248,36 @@ class MintingWatch:
             depth=len(grant.path_keys),
             patterns=len(claims.allowed_tools),
             tools=count_covered(claims.allowed_tools, self._tools),
-            credits=raises[0],  # a child's are part of its root's
+            # A child's credits are part of its root's.
+            credits=increases[0],
             iat=claims.iat,
             seconds=float(claims.exp - claims.iat),
             is_new=not is_live,
-            grows=is_live and any(raises),
+            grows=is_live and any(increases),
             is_old=self._is_old(claims.iat, clocks),
             at=self._believed().wall,
         )
 
     def _is_old(self, iat: int, clocks: ClockReading) -> bool:
-        """It was minted before the table began, which was not longer ago than a token lives."""
-        since = clocks.boot_ns - self._began.boot_ns
-        return iat < self._began.wall and since < limits.token_lifetime_seconds_max * 10**9
+        """Return whether a grant is older than a table that began less than a token's life ago."""
+        since = clocks.boot_ns - self._table_began.boot_ns
+        return iat < self._table_began.wall and since < limits.token_lifetime_seconds_max * 10**9
 
-    def _raises(self, grant: Grant) -> list[int]:
-        """By how much the grant raises each level's credits, root … branch, as the table has them.
+    def _quota_increases(self, grant: Grant) -> list[int]:
+        """Return by how much a grant raises the quota of each level in the table, root first.
 
-        An element of a path counts as that grant of an ancestor only with an `iat`, and no claim
-        for more than the crew's ceiling.
+        An ancestor in the path counts only if it has an `iat`, since only then it is that grant of
+        the ancestor. A quota counts up to the crew's ceiling.
         """
-        most = self._most.get(grant.crew, 0)
+        quota_max = self._quota_max.get(grant.crew, 0)
         levels = [
             (key, each.credit_quota, each.iat)
             for key, each in zip(grant.path_keys, grant.claims.branch_path, strict=True)
         ]
         levels.append((grant.branch_key, grant.quota, grant.claims.iat))
-        return [self._raise(key, min(quota, most), iat) for key, quota, iat in levels]
+        return [self._increase(key, min(quota, quota_max), iat) for key, quota, iat in levels]
 
-    def _raise(self, key: bytes, quota: int, iat: int | None) -> int:
+    def _increase(self, key: bytes, quota: int, iat: int | None) -> int:
         number = self._table.find(key)
         known = self._table.branch(number) if number >= 0 else None
         if known is None:
@@ -282,22 +292,22 @@ class MintingWatch:
             self._shown.pop(key, None)
 
     def _record(self, step: Transition, *, by: str = "", branch: str = "") -> WatchState:
-        """Write a step down, and say it aloud where the orchestrator moved."""
+        """Audit a transition; store and log it if it changes a level or comes from a person."""
         by = by or step.by
         self._show(step.crew, step.orchestrator, step.level)
         self._sink([recorded(step, self._wall_ns(), by=by, branch=branch)])
         if step.was is not step.level or step.by == "owner" or step.cause is TransitionCause.REMOTE:
-            saved = self._watch.saved(step.crew, step.orchestrator)
-            self._journal.append(saved)
+            snapshot = self._detector.saved(step.crew, step.orchestrator)
+            self._journal.append(snapshot)
             self.is_dirty = True
-            if saved.is_untold:
+            if snapshot.is_untold:
                 self._outbox.add((step.crew, step.orchestrator))
             _log.info("%s", log_line(step, by))
-        return self._watch.state(step.crew, step.orchestrator)
+        return self._detector.state(step.crew, step.orchestrator)
 
 
 def grant_of(claims: Claims, crew: str, kid: str) -> Grant:
-    """The grant that the token endpoint is about to sign; ValueError for a bad branch id."""
+    """Return the grant that the token endpoint will sign. Raises ValueError for a bad branch id."""
     path = tuple(ids.branch_key(crew, each.id) for each in claims.branch_path)
     own = ids.branch_key(crew, claims.execution_branch_id)
     return Grant(claims, crew, kid, claims.credit_quota, own, path, ids.path_digest(path))
@@ -308,15 +318,18 @@ def _seconds(clocks: ClockReading) -> float:
 
 
 def _is_live(entry: BranchEntry, wall: int) -> bool:
-    """It has been used, and its newest grant has not ended; an ancestor that never was is not."""
+    """Return whether a branch was used and its newest grant has not expired.
+
+    An ancestor that was never used itself is not live.
+    """
     return bool(entry.orchestrator) and entry.exp + limits.leeway_seconds > wall
 
 
 def _changes_branch(grant: Grant, entry: BranchEntry, wall: int) -> bool:
-    """A grant that begins or wakes its branch, or governs it from now on.
+    """Return whether a grant begins or wakes its branch, or governs it from now on.
 
-    Like in the ledger, at equal iat the lower quota governs. Any other grant of a live branch gives
-    nothing that the branch has not.
+    At equal `iat` the lower quota governs, as in the ledger. Any other grant of a live branch adds
+    nothing.
     """
     if entry.grant == grant.claims.jti:
         return False

@@ -1,4 +1,4 @@
-"""A step of the minting watch in words: for the audit, and for people."""
+"""Writes transitions of the minting watch as audit records and as log lines."""
 
 from typing import Final
 
@@ -6,19 +6,19 @@ from crewgate.core.anomaly.enforcement import EnforcementLevel, TransitionCause
 from crewgate.core.anomaly.transitions import Transition
 from crewgate.core.audit import records
 
-_SAID: Final = {
-    EnforcementLevel.OBSERVE: "is let go",
+_ACTIONS: Final = {
+    EnforcementLevel.OBSERVE: "is released",
     EnforcementLevel.THROTTLE: "is throttled",
     EnforcementLevel.QUARANTINE: "is quarantined",
 }
-_DONE: Final = {
-    TransitionCause.CALM: "it has been calm",
-    TransitionCause.LAPSE: "its quarantine has come to its end",
+_REASONS: Final = {
+    TransitionCause.CALM: "it has been calm for long enough",
+    TransitionCause.LAPSE: "its quarantine has ended",
 }
 
 
 def recorded(step: Transition, wall_ns: int, *, by: str, branch: str) -> records.WatchRecord:
-    """As the audit has it; `by` is who took the step, `branch` whose grant brought it out."""
+    """Return the audit record. `by` ordered the transition; a grant of `branch` caused it."""
     found = step.finding
     return records.WatchRecord(
         time=records.when(wall_ns),
@@ -38,18 +38,18 @@ def recorded(step: Transition, wall_ns: int, *, by: str, branch: str) -> records
 
 
 def log_line(step: Transition, by: str) -> str:
-    """One sentence for people."""
-    who, what, found = f"minting of {step.orchestrator}", _SAID[step.level], step.finding
+    """Return a log line."""
+    subject, action, found = f"minting of {step.orchestrator}", _ACTIONS[step.level], step.finding
     if step.in_force is not step.level:
         mode = step.in_force.value
-        what = f"{what.replace('is', 'would be', 1)}, were its crew not watched in mode {mode}"
+        action = f"{action.replace('is', 'would be', 1)}, but its crew's watch has mode {mode}"
     if found is None:
-        return f"{who} {what}: {_DONE.get(step.cause) or _asked(step.cause, by)}"
-    bound = "its ceiling" if found.usual is None else f"{found.usual} is usual, its limit"
-    return f"{who} {what}: {found.measure.value} {found.value}; {bound} {found.limit}"
+        return f"{subject} {action}: {_REASONS.get(step.cause) or _order(step.cause, by)}"
+    bound = "its ceiling is" if found.usual is None else f"{found.usual} is usual, its limit is"
+    return f"{subject} {action}: {found.measure.value} {found.value}; {bound} {found.limit}"
 
 
-def _asked(cause: TransitionCause, by: str) -> str:
+def _order(cause: TransitionCause, by: str) -> str:
     if cause is TransitionCause.REMOTE:
-        return f"the watch of {by} says so"
-    return "its owner says so" if by == "owner" else f"its owner says so at {by}"
+        return f"the watch of {by} ordered it"
+    return "a person ordered it" if by == "owner" else f"a person ordered it on {by}"

@@ -72,8 +72,8 @@ def test_each_strike_is_an_audit_record_and_each_step_is_said(
     )
     (sentence,) = log_lines
     assert sentence == (
-        "minting of article/one would be throttled, were its crew not watched in mode observe: "
-        "mints-per-minute 3; its ceiling 2"
+        "minting of article/one would be throttled, but its crew's watch has mode observe: "
+        "mints-per-minute 3; its ceiling is 2"
     )
 
 
@@ -108,7 +108,7 @@ def test_calm_is_seen_by_the_tick(
     assert [(each.step, each.level) for each in steps(written)] == [
         ("strike", "throttle"), ("calm", "observe"),
     ]  # fmt: skip
-    assert log_lines[-1] == "minting of article/one is let go: it has been calm"
+    assert log_lines[-1] == "minting of article/one is released: it has been calm for long enough"
 
 
 async def test_a_quarantine_refuses_what_is_new_and_leaves_what_lives(
@@ -191,10 +191,10 @@ def test_breadth_is_counted_in_tools(start: Start, file: Path) -> None:
     more = '[tool."search.{n}"]\nmethod = "POST"\npath = "/{n}"\nupstream = "local"\nprice = "1"\n'
     file.write_text(watched() + "".join(more.format(n=n) for n in range(70)))
     machine = start()
-    wide = machine.minting_watch._seen(grant(1, QUOTA), None, machine.clock.read())
+    wide = machine.minting_watch._observed(grant(1, QUOTA), None, machine.clock.read())
     narrow = by(ONE, grant(1, QUOTA), allowed_tools=["search.web", "search.none"])
     assert (wide.patterns, wide.tools) == (1, 71)
-    assert machine.minting_watch._seen(narrow, None, machine.clock.read()).tools == 1
+    assert machine.minting_watch._observed(narrow, None, machine.clock.read()).tools == 1
 
 
 @pytest.fixture
@@ -289,9 +289,9 @@ def test_a_new_configuration_is_in_force_at_once(start: Start, file: Path) -> No
     ("crew", "orchestrator", "told"),
     [
         ("bd", "bd/one", "no crew 'bd'; configured are: article"),
-        ("article", "article/ö", "is no orchestrator's client_id, such as bd/bd-1"),
-        ("article", "bd/*", "is no orchestrator's client_id"),
-        ("article", "", "is no orchestrator's client_id"),
+        ("article", "article/ö", "is not an orchestrator's client_id, such as bd/bd-1"),
+        ("article", "bd/*", "is not an orchestrator's client_id"),
+        ("article", "", "is not an orchestrator's client_id"),
     ],
 )
 async def test_who_can_be_nobody_is_not_quarantined(
@@ -347,7 +347,7 @@ def test_it_lapses_on_a_clock_that_can_be_believed(
     periodic.tidy(machine)
     assert status(machine, 1).watched == []
     assert (steps(written)[-1].step, steps(written)[-1].level) == ("lapsed", "observe")
-    assert log_lines[-1] == "minting of article/one is let go: its quarantine has come to its end"
+    assert log_lines[-1] == "minting of article/one is released: its quarantine has ended"
     late = by(ONE, grant(5, QUOTA, iat=int(NOW) + 3500), jti="late")
     assert Asking(machine).draw(late) == "granted"
     assert status(start(), 1).watched == []
@@ -390,7 +390,7 @@ async def test_the_token_endpoint_asks_before_it_hands_a_grant_out(
     [
         ({"execution_branch_id": "nonsense"}, "not a grant"),
         ({"branch_path": [PathElement("nonsense", 5)]}, "not a grant"),
-        ({"client_id": "a b"}, "is no orchestrator's client_id"),
+        ({"client_id": "a b"}, "is not an orchestrator's client_id"),
     ],
 )
 def test_what_is_no_grant_is_refused(start: Start, claims: dict[str, object], told: str) -> None:

@@ -85,7 +85,7 @@ def test_what_a_person_says_on_another_machine_holds_here(
     assert [(each.step, each.by) for each in steps(written)] == [
         ("set", "gateway/b"), ("lifted", "gateway/b"),
     ]  # fmt: skip
-    assert log_lines[-1] == f"minting of {ONE} is let go: its owner says so at gateway/b"
+    assert log_lines[-1] == f"minting of {ONE} is released: a person ordered it on gateway/b"
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
@@ -127,7 +127,7 @@ def test_what_another_watch_has_found_holds_here_as_far_as_the_mode_goes(
     assert held(machine) == [(ONE, mode, "watch")]
     (step,) = steps(written)
     assert (step.step, step.by, step.in_force) == ("remote", "gateway/b", mode)
-    assert log_lines[-1].endswith(": the watch of gateway/b says so")
+    assert log_lines[-1].endswith(": the watch of gateway/b ordered it")
     assert machine.minting_watch.take_announcements() == []
 
 
@@ -228,13 +228,13 @@ def test_who_is_held_and_cannot_be_remembered_is_refused(start: Start) -> None:
     asking = Asking(machine)
     assert asking.draw(grant(1, QUOTA)) == "granted"
     watching: MintingWatch = machine.minting_watch
-    watching._watch._names_max = 0
+    watching._detector._names_max = 0
     hear(machine, "watch", "article/two")
     live, new = by("article/two", grant(1, QUOTA)), by("article/two", grant(2, QUOTA), jti="2")
     assert asking.draw(live, 500) == "granted"
     assert asking.draw(new) == "held"
     assert asking.draw(new) == "held"
-    watching._watch._names_max = 9
+    watching._detector._names_max = 9
     assert held(machine) == []
     asking.draw(new)
     assert [each[0] for each in held(machine)] == ["article/two"]

@@ -160,8 +160,9 @@ def test_where_there_is_no_room_the_whole_crew_is_held(log_lines: list[str]) -> 
     assert of(heard, wall=WALL + DAY + 7) == []
     (sentence,) = log_lines
     assert sentence == (
-        "no room for the name of another orchestrator of crew bd that gateway/b quarantines: new "
-        "grants of the whole crew are held until its end; lift by name who is to go on"
+        "no room for another quarantine of an orchestrator of crew bd, ordered by gateway/b: all "
+        "orchestrators of the crew are quarantined until its end; lift by name those that must go "
+        "on"
     )
 
 
@@ -189,7 +190,7 @@ def test_what_is_over_or_done_makes_room(log_lines: list[str]) -> None:
     assert of(heard) == [HELD]
     hear(heard, HELD, of=("bd", "bd/new"), wall=WALL + 60)
     assert log_lines == []
-    assert repr(heard) == "<RemoteQuarantines heard=2 crowded=0>"
+    assert repr(heard) == "<RemoteQuarantines orders=2 crowded=0>"
 
 
 def test_crews_that_are_not_configured_share_what_is_left(log_lines: list[str]) -> None:
@@ -201,7 +202,7 @@ def test_crews_that_are_not_configured_share_what_is_left(log_lines: list[str]) 
             QUARANTINE, orchestrator_key(crew, crew), crew_key(crew), WALL, WALL + DAY
         )
         heard.add(entry, "gateway/b", WALL)
-    assert repr(heard) == f"<RemoteQuarantines heard={MOST} crowded=0>"
+    assert repr(heard) == f"<RemoteQuarantines orders={MOST} crowded=0>"
     assert log_lines == []
     hear(heard, SUSPECTED)
     hear(heard, HELD)
@@ -224,9 +225,11 @@ def test_a_flood_of_names_is_told_one_after_the_other(log_lines: list[str]) -> N
     assert list(untold.due(0.0)) == names[:burst]
     assert list(untold.due(59.0)) == []
     assert list(untold.due(60.0)) == names[burst:-1]
-    assert log_lines == [
-        "the watch has quarantined 2 more orchestrators: other machines are told of one in 60 s"
-    ]
+    (sentence,) = log_lines
+    assert sentence == (
+        "the watch has quarantined 2 more orchestrators; it announces one of them to the other "
+        "machines every 60 s"
+    )
     assert list(untold.due(120.0)) == names[-1:]
     untold.add(names[3])
     assert list(untold.due(179.0)) == []
