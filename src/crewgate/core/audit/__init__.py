@@ -1,1 +1,1 @@
-"""The records of the audit, how a call makes one, and their form as lines of JSON."""
+"""The records of the audit log, how a call makes one, and their form as lines of JSON."""

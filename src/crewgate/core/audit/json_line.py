@@ -1,9 +1,9 @@
-r"""A record as one line of JSON, and back: printable ASCII, whatever the texts hold.
+r"""Encodes an audit record as one line of JSON in printable ASCII, and decodes it.
 
-msgspec escapes what JSON demands (below U+0020), which keeps a line whole but not a terminal:
-DEL, C1 controls and bidirectional overrides would pass. Lines with any of those are written again
-with `\u` escapes, so that even `tail -f` shows what it should. Texts of a grant are plain ASCII
-by the rules of tokens, so that this costs the usual line nothing.
+msgspec escapes only what JSON requires (below U+0020). DEL, C1 controls and bidirectional overrides
+would reach the terminal of a person who runs `tail -f`. So a line with any of them is encoded again
+with `\u` escapes. The texts of a grant are plain ASCII by the rules of tokens, so most lines need
+no second encoding.
 """
 
 import json
@@ -17,9 +17,9 @@ _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
 def encode(record: Record) -> bytes:
-    r"""One line, newline included; never raises for any text, and holds no other newline.
+    r"""Return the line of a record, with one newline, at its end. It accepts every text.
 
-    A lone surrogate (which UTF-8 cannot carry) becomes U+FFFD; any other text comes back equal.
+    A lone surrogate, which UTF-8 cannot encode, becomes U+FFFD; `decode` restores all other texts.
     """
     try:
         line = _encoder.encode(record)
@@ -31,7 +31,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(line: bytes) -> Record:
-    """The record of one line; msgspec.DecodeError (a ValueError) for a torn or foreign line."""
+    """Return the record of a line. Raises msgspec.DecodeError (a ValueError) for any other line."""
     return _decoder.decode(line)
 
 

@@ -1,16 +1,16 @@
-"""The network of a peer's address, as coarse as the audit keeps it: /24 of IPv4, /48 of IPv6.
+"""Reduces a client's address to the network that the audit log keeps: /24 of IPv4, /48 of IPv6.
 
-A /48 is what one site commonly gets (RFC 6177), so that one stranger is one key whatever address
-in his own network he picks.
+A site commonly gets a /48 (RFC 6177), so a client counts as one, whichever address of its network
+it uses.
 """
 
 from ipaddress import IPv6Address, ip_address, ip_network
 
 
 def peer_network(address: str) -> str:
-    """`192.0.2.0/24` or `2001:db8::/48`; `-` for a text that is no IP address (a unix socket).
+    """Return `192.0.2.0/24` or `2001:db8::/48`; `-` if the text is not an IP address.
 
-    An IPv4-mapped address (RFC 4291, 2.5.5.2) is IPv4.
+    A unix socket has no IP address. An IPv4-mapped address (RFC 4291, 2.5.5.2) counts as IPv4.
     """
     try:
         parsed = ip_address(address.partition("%")[0])

@@ -1,7 +1,4 @@
-"""How the audit's records of a call are made, from a request, a grant and its verdict.
-
-Knows neither files nor clocks. What the records are is `core/audit/records`'s.
-"""
+"""Makes the audit records of a call from its request, its grant and its verdict."""
 
 from datetime import datetime
 from typing import TypedDict
@@ -21,7 +18,7 @@ from crewgate.core.verdict import Denial
 
 
 class IdentityFields(TypedDict):
-    """The fields of `Identity`, to be spread into a record's constructor."""
+    """The fields of `ThreadRecord`, as keyword arguments of a record."""
 
     crew: str
     orchestrator: str
@@ -34,7 +31,7 @@ class IdentityFields(TypedDict):
 
 
 class CallFields(TypedDict):
-    """The fields that a call and a stream's opening share."""
+    """The fields that `CallRecord` and `StreamOpened` share, as keyword arguments."""
 
     time: datetime
     request: str
@@ -45,7 +42,7 @@ class CallFields(TypedDict):
 
 
 def who(grant: Grant) -> IdentityFields:
-    """The identity that a verified grant proves."""
+    """Return the identity that a verified grant proves."""
     claims = grant.claims
     return {
         "crew": grant.caller,
@@ -60,7 +57,7 @@ def who(grant: Grant) -> IdentityFields:
 
 
 def what(request: CallInfo) -> CallFields:
-    """The facts of a request that a line repeats."""
+    """Return the facts of a request that its records repeat."""
     return {
         "time": when(request.time_ns),
         "request": request_text(request.id),
@@ -79,7 +76,7 @@ def permitted(
     remaining_micro: int | None = None,
     would: Reason | None = None,
 ) -> CallRecord:
-    """The record of a call that was let through and has ended."""
+    """Return the record of a permitted call that has ended."""
     return CallRecord(
         **who(grant),
         **what(request),
@@ -102,10 +99,10 @@ def permitted(
 
 
 def denied(request: CallInfo, denial: Denial, *, duration_us: int = 0) -> CallRecord:
-    """The record of a refusal after a good signature; ValueError for a denial without a grant.
+    """Return the record of a refusal after a good signature.
 
-    Nobody has proved who that was: it is counted (`audit/refusal_counts`), and gets no line of its
-    own.
+    Raises ValueError for a denial without a grant: without a proven identity, a refusal is only
+    counted (`audit/refusal_counts`).
     """
     grant = denial.grant
     if grant is None:
@@ -130,7 +127,7 @@ def denied(request: CallInfo, denial: Denial, *, duration_us: int = 0) -> CallRe
 def opened(
     request: CallInfo, grant: Grant, price_micro: int, *, status: int, would: Reason | None = None
 ) -> StreamOpened:
-    """The opening record of a stream."""
+    """Return the record of a stream that has begun."""
     return StreamOpened(
         **who(grant),
         **what(request),

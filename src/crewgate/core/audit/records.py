@@ -1,9 +1,8 @@
-"""The audit's nouns: what one line of the log says.
+"""The records of the audit log: each is one line.
 
-Knows neither files nor clocks, nor how a line is written (`json_line`). A record has no field that
-could hold a token, a header, a path or a query, so no secret can reach the log by mistake. A field
-with a default is absent from the line when it has that default; amounts are micro-credits; times
-are UTC (RFC 3339 with microseconds).
+No record has a field for a token, a header, a path or a query, so no secret can reach the log by
+mistake. A line leaves out a field that has its default. Amounts are in micro-credits; times are UTC
+(RFC 3339 with microseconds). `json_line` writes the lines.
 """
 
 import enum
@@ -16,7 +15,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class CallOutcome(enum.StrEnum):
-    """How a call ended, whoever ended it."""
+    """How a call ended.
+
+    A stream is `EXHAUSTED` if the credits do not cover its next step, `UNFUNDED` if it was not
+    known in time whether they do, and `UNVOUCHED` if it was not known in time whether its token is
+    revoked.
+    """
 
     DONE = "done"
     REFUSED = "refused"
@@ -25,17 +29,17 @@ class CallOutcome(enum.StrEnum):
     REVOKED = "revoked"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
-    EXHAUSTED = "exhausted"  # a stream whose next step the credits did not pay for,
-    UNFUNDED = "unfunded"  # or for which nobody said in time whether they do,
-    UNVOUCHED = "unvouched"  # or of which nobody could say in time that it is not revoked
+    EXHAUSTED = "exhausted"
+    UNFUNDED = "unfunded"
+    UNVOUCHED = "unvouched"
 
 
 class CallInfo(msgspec.Struct, frozen=True, gc=False):
-    """What is known of a call before it is judged.
+    """The facts of a call that are known before its verdict.
 
-    `time_ns` is the wall clock when it arrived, `id` 16 bytes or empty, `peer` a network as
-    `peer_network` writes it, `tool` a configured name or empty for a route that does not exist;
-    `certificate` is the serial of the connection's, if it has one.
+    `time_ns` is the wall time of its arrival. `id` has 16 bytes, or none. `peer` is a network, as
+    `peer_network` writes it. `tool` is a configured name, or empty if no route matched.
+    `certificate` is the serial of the client certificate, if there is one.
     """
 
     time_ns: int
@@ -48,13 +52,17 @@ class CallInfo(msgspec.Struct, frozen=True, gc=False):
 
 
 class CallEnd(msgspec.Struct, frozen=True, gc=False):
-    """How a permitted call ended; `status` is the upstream's, 0 if it never answered."""
+    """How a permitted call ended.
+
+    `status` is the upstream's, or 0 without a response. `bytes_in` counts the request's body from
+    the client, and `bytes_out` the response's body to the client.
+    """
 
     outcome: CallOutcome
     cost_micro: int
     status: int = 0
-    bytes_in: int = 0  # of the request's body, from the client
-    bytes_out: int = 0  # of the response's body, to the client
+    bytes_in: int = 0
+    bytes_out: int = 0
     duration_us: int = 0
     overrun_micro: int = 0
     model: str = ""
@@ -63,31 +71,44 @@ class CallEnd(msgspec.Struct, frozen=True, gc=False):
 
 
 class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False):
-    """What all records share. Its subclasses are the kinds of records.
+    """The base of all records.
 
-    `machine` is the one that wrote it, by its name; the writer puts it into every line.
+    `machine` is the name of the machine that wrote the record; the writer sets it in every line.
     """
 
     machine: str = ""
 
 
 class ThreadRecord(AuditRecord, frozen=True, kw_only=True):
-    """The thread of execution that a record is about, as its grant named it."""
+    """The thread of execution that a record is about, from the claims of its grant.
+
+    `ancestry` has the branch ids of the ancestors, root first. `grant` is the `jti`.
+    """
 
     crew: str
     orchestrator: str
     process: str
     role: str
     branch: str
-    ancestry: tuple[str, ...] = ()  # branch ids, root first
-    grant: str = ""  # the jti
+    ancestry: tuple[str, ...] = ()
+    grant: str = ""
     subject: str = ""
 
 
 class CallRecord(ThreadRecord, frozen=True, kw_only=True, tag="call"):
-    """One verdict after a good signature, written when the call has ended."""
+    """A call whose token has a good signature, written when the call has ended.
 
-    time: datetime  # when the request arrived
+    - `time`: when the request arrived
+    - `remaining_micro`: what this machine has left of its lease for the branch
+    - `reason`: the problem type of a refusal
+    - `would`: in observe mode, the problem type that the call would have been refused with
+    - `overrun_micro`: what the response stated beyond the reservation; nobody is charged for it
+    - `model`: the language model that the request named, and `tokens_in`, `tokens_out`: its usage
+    - `level`: for `credits-exhausted`, the empty account; with what it has used, and its quota
+    - `certificate`: serial of the client certificate (upper-case hexadecimal)
+    """
+
+    time: datetime
     request: str
     listener: str
     peer: str
@@ -98,24 +119,24 @@ class CallRecord(ThreadRecord, frozen=True, kw_only=True, tag="call"):
     cost_micro: int
     quota_micro: int
     duration_us: int
-    remaining_micro: int | None = None  # of what this machine has leased for the branch
-    reason: str = ""  # slug of a refusal
-    would: str = ""  # observe mode: the slug that it would have been refused with
-    overrun_micro: int = 0  # what the answer stated beyond what was reserved: charged to nobody
-    model: str = ""  # that a language model's server was asked for, and the tokens it stated
+    remaining_micro: int | None = None
+    reason: str = ""
+    would: str = ""
+    overrun_micro: int = 0
+    model: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
-    level: str = ""  # credits-exhausted: the empty account, what it used, of how much
+    level: str = ""
     level_used_micro: int = 0
     level_quota_micro: int = 0
     status: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
-    certificate: str = ""  # serial of the connection's, upper-case hexadecimal
+    certificate: str = ""
 
 
 class StreamOpened(ThreadRecord, frozen=True, kw_only=True, tag="open"):
-    """A stream has begun; its `CallRecord` with the same request id follows when it ends."""
+    """A stream that has begun; when it ends, a `CallRecord` has the same request id."""
 
     time: datetime
     request: str
@@ -130,44 +151,48 @@ class StreamOpened(ThreadRecord, frozen=True, kw_only=True, tag="open"):
 
 
 class BurnRecord(ThreadRecord, frozen=True, kw_only=True, tag="burned"):
-    """A reservation that the agent ended, because its owner died or its deadline passed.
+    """A reservation that the agent burned, because its owner died or its deadline passed.
 
-    Identity texts are empty where the registry knows no branch of this key. `certificate` is known
-    of a call that was judged by it alone; of others the stream's `StreamOpened` has it.
+    `time` is when the agent burned it, and `started` when it was made. The identity is empty if the
+    registry has no branch with `branch_key` (32 hexadecimal digits). `owner` is the number of the
+    attached process. `intent`: it is unknown whether the credit had been taken. `certificate` is
+    set for a call without a token; for other calls, `StreamOpened` has it.
     """
 
-    time: datetime  # when it was burned
+    time: datetime
     started: datetime
     request: str
     tool: str
     cost_micro: int
     cause: Literal["owner-died", "deadline"]
-    branch_key: str  # 32 hexadecimal digits
+    branch_key: str
     grant_key: str
-    owner: int  # attachment number
-    intent: bool = False  # it is not known whether the credit had been taken
+    owner: int
+    intent: bool = False
     certificate: str = ""
 
 
 class RevocationRecord(ThreadRecord, frozen=True, kw_only=True, tag="revocation"):
-    """Who was revoked, by whom, and what the receipt said.
+    """A revocation: its target, who ordered it, and its effect on this machine.
 
-    `target` is the kind of thing named (`branch`, `grant`, `orchestrator`, …), `id` its name; the
-    identity's texts are empty where the target is not one known branch. An `account` is a branch
-    that was closed in the ledger alone, where the table had no room to revoke it.
+    `time` is when the agent read the request. `target` is the kind of the target (`branch`,
+    `grant`, `orchestrator`, …), and `id` its name. The kind `account` is a branch that was closed
+    only in the ledger, because the table had no room. The identity is empty unless the target is
+    one known branch. `cuts` calls and streams were cancelled; the last one after `cut_us`
+    microseconds (None: some process has not answered). `workers` attached processes answered.
     """
 
-    time: datetime  # when the agent read the request
+    time: datetime
     target: str
     id: str
     by: str
-    cut_us: int | None = None  # from reading the request to the last cut; None: not all answered
-    cuts: int = 0  # calls and streams that were cancelled
-    workers: int = 0  # attachments that answered
+    cut_us: int | None = None
+    cuts: int = 0
+    workers: int = 0
 
 
 class RefusalsRecord(AuditRecord, frozen=True, kw_only=True, tag="refusals"):
-    """A summary of refusals before a good signature; a `peer` of `*` counts all others."""
+    """A count of refusals before a good signature; a `peer` of `*` sums up all other networks."""
 
     time: datetime
     listener: str
@@ -179,20 +204,21 @@ class RefusalsRecord(AuditRecord, frozen=True, kw_only=True, tag="refusals"):
 
 
 class ConnectionRecord(AuditRecord, frozen=True, kw_only=True, tag="connection"):
-    """A connection that was refused, or ended, for its certificate; nothing of HTTP was read.
+    """A connection that was refused, closed or admitted in doubt because of its certificate.
 
-    `serial` and `subject` are the certificate's own words, proven by a handshake only where
-    `proven`; crew and orchestrator are known only then. More than a log can take are summed up in
-    `RefusalsRecord` with the same reasons. One that was `admitted` was so in `doubt`: its issuer
-    did not say that it is good, and the listener does not insist; none of those is summed up.
+    Nothing of HTTP was read. `serial` and `subject` are what the certificate says; only if `proven`
+    is set has a handshake proved them, and are crew and orchestrator known. `reason` is a
+    `PeerReason`. If there are too many, `RefusalsRecord` sums them up with the same reasons. For
+    verdict `admitted`, `doubt` is the `UndeterminedReason` for which OCSP gave no status, and the
+    listener does not require one; these are never summed up.
     """
 
     time: datetime
     listener: str
     peer: str
     verdict: Literal["refused", "expelled", "admitted"]
-    reason: str  # slug, `core.verdict.PeerReason`
-    doubt: str = ""  # `core.certificate_status.UndeterminedReason`: why OCSP did not settle it
+    reason: str
+    doubt: str = ""
     proven: bool = False
     crew: str = ""
     orchestrator: str = ""
@@ -201,13 +227,14 @@ class ConnectionRecord(AuditRecord, frozen=True, kw_only=True, tag="connection")
 
 
 class WatchRecord(AuditRecord, frozen=True, kw_only=True, tag="watch"):
-    """The minting watch struck an orchestrator, or moved it to another level.
+    """A strike of the minting watch against an orchestrator, or a change of its level.
 
-    `step` is a `TransitionCause`; `was`, `level` and `in_force` are each an `EnforcementLevel`, and
-    what is in force is less than `level` where the crew's `mode` is. A strike has its finding:
-    `value` of `measure` was above `limit`, which was made from `usual`, or was a ceiling where
-    there is none; `branch` is the one whose grant brought it out. An orchestrator `CREW/*` stands
-    for a crew's strangers.
+    `step` is a `TransitionCause`; `was`, `level` and `in_force` are each an `EnforcementLevel`.
+    `in_force` is at most the crew's `mode`, unless a person has set the level. A strike has a
+    finding: `value` of `measure` was above `limit`, which comes from the `usual` value, or is a
+    configured ceiling if that is missing; a grant of `branch` caused it. The orchestrator `CREW/*`
+    stands for a crew's newcomers. `by` is "watch" or "owner" (a person), or the gateway of another
+    machine where that was.
     """
 
     time: datetime
@@ -217,7 +244,7 @@ class WatchRecord(AuditRecord, frozen=True, kw_only=True, tag="watch"):
     was: str
     level: str
     in_force: str
-    by: str = ""  # watch or owner, or the gateway whose watch or owner it was
+    by: str = ""
     branch: str = ""
     measure: str = ""
     value: int = 0
@@ -226,7 +253,7 @@ class WatchRecord(AuditRecord, frozen=True, kw_only=True, tag="watch"):
 
 
 class ServiceEvent(AuditRecord, frozen=True, kw_only=True, tag="event"):
-    """Something that the service says of itself: start, stop, reload, degraded, recovered."""
+    """An event of the service itself: start, stop, reload, degraded, recovered."""
 
     time: datetime
     event: str
@@ -247,14 +274,14 @@ Record = (
 
 
 def when(time_ns: int) -> datetime:
-    """A wall clock in nanoseconds as a UTC time, exact to the microsecond."""
+    """Return a wall time in nanoseconds as a UTC time, in whole microseconds."""
     return EPOCH + timedelta(microseconds=time_ns // 1000)
 
 
 def request_text(identifier: bytes) -> str:
-    """UUID text of a 16-byte request id; empty for none (no bytes, or all zero).
+    """Return the UUID text of a 16-byte request id; empty for no bytes, or all zeros.
 
-    Written out, because `str(UUID(...))` costs as much as the rest of a record.
+    It formats by hand, because `str(UUID(...))` costs as much as the rest of a record.
     """
     if not any(identifier):
         return ""
