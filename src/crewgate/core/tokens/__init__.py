@@ -1,1 +1,1 @@
-"""Tokens as pure values: where a request carries one, claims, grants and public keys."""
+"""The values of tokens: claims, grants, and the public keys that verify them."""

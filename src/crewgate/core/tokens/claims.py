@@ -1,7 +1,7 @@
-"""The claims of a token: their types and the rules that hold whatever key signed them.
+"""The claims of a token: their types, and the rules that are the same for every key.
 
-Knows neither signatures nor keys nor the time. Of a token that comes in, the native half checks
-the characters (`_native/token`); `is_text` is the same rule for those who mint and configure.
+No signatures, keys or times. The native core checks the characters of an incoming token
+(`_native/token`); `is_text` is the same rule for minting and for the configuration.
 """
 
 import re
@@ -20,15 +20,15 @@ _TEXT = re.compile(rf"[A-Za-z0-9._:/@-]{{1,{limits.claim_chars_max}}}", re.ASCII
 
 
 def is_text(value: str) -> bool:
-    """Whether `value` may stand as a text in a token; it needs no escaping anywhere."""
+    """Return whether `value` may be a text in a token; such a text needs no escaping anywhere."""
     return _TEXT.fullmatch(value) is not None
 
 
 class PathElement(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One ancestor in `branch_path`; with an `iat` it counts as that grant of the ancestor.
+    """One ancestor in `branch_path`; with an `iat`, it counts as the ancestor's grant of that time.
 
-    The grant of an ancestor was not issued after the token's own, but for the leeway of clocks:
-    the newest grant governs, so that one from the future would govern for ever.
+    That `iat` must not be after the token's own, except for the leeway between clocks: the newest
+    grant governs, so a grant from the future would govern for ever.
     """
 
     id: str
@@ -37,7 +37,7 @@ class PathElement(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Claims(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """The payload of a token, decoded strictly; unknown members were ignored."""
+    """The payload of a token, with strict types; unknown members are ignored."""
 
     iss: ClaimText
     aud: ClaimText | Annotated[list[ClaimText], Meta(min_length=1, max_length=limits.audiences_max)]
@@ -69,6 +69,6 @@ class _Times(msgspec.Struct, frozen=True, gc=False):
 
 decode_claims = msgspec.json.Decoder(Claims).decode
 
-# An optional time is a JSON integer or absent. `None` stands for absent above, so an explicit
-# `null` needs this second look; it is taken only at a payload that has a `null` somewhere.
+# An optional time is a JSON integer or absent. `Claims` has None for an absent one, so this second
+# decoder refuses an explicit `null`. It runs only for a payload that has a `null` somewhere.
 refuse_null = msgspec.json.Decoder(_Times).decode

@@ -1,7 +1,7 @@
-"""A verified token as the rest of the system sees it: one grant for one branch.
+"""A verified token: one grant for one branch.
 
-Made only from claims whose signature, form and ceilings were checked; `quota` is already lowered
-to the crew's ceiling. Says nothing about what was spent or revoked since.
+A `Grant` is made only from claims whose signature, form and ceilings were checked. It does not show
+what has been spent or revoked since.
 """
 
 import msgspec
@@ -11,9 +11,10 @@ from crewgate.core.tokens.claims import Claims
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
-    """One grant: the claims, the crew and key that verified them, and the 16-byte keys they name.
+    """The claims of a token, the crew and key that verified them, and the table keys they name.
 
-    `path_keys` are the ancestors' keys, root first; `path_digest` stands for all of them.
+    `quota` (micro-credits) is the claimed one, at most the crew's ceiling. `branch_key` has 16
+    bytes. `path_keys` are the ancestors' keys, root first, and `path_digest` is their digest.
     """
 
     claims: Claims
@@ -26,21 +27,21 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def branch(self) -> str:
-        """UUID text of the branch."""
+        """The UUID text of the branch."""
         return self.claims.execution_branch_id
 
     @property
     def orchestrator(self) -> str:
-        """`<crew>/<name>` of the orchestrator that minted the grant."""
+        """The orchestrator that minted the grant, as `<crew>/<name>`."""
         return self.claims.client_id
 
     @property
     def caller(self) -> str:
-        """The crew that calls; `crew` is the one that is charged (`cross_crew_account`)."""
+        """The crew that calls; `crew` is the account that pays (`cross_crew_account`)."""
         return cross_crew_account.caller(self.crew)
 
     @property
     def parent(self) -> str | None:
-        """UUID text of the parent branch; None for a root."""
+        """The UUID text of the parent branch; None for a root."""
         path = self.claims.branch_path
         return path[-1].id if path else None

@@ -1,8 +1,8 @@
-"""Read a crew's JWKS (RFC 7517, RFC 8037); refuses every key that is not a public Ed25519 key.
+"""Parses a crew's JWKS (RFC 7517, RFC 8037), which may have only public Ed25519 keys.
 
-Pure text to structs: whether the 32 bytes are a point is asked of libsodium by the caller, and
-whether a kid is used by two crews is only known to who reads all files. A file is accepted whole
-or not at all: a key that was silently skipped would be looked for at the worst moment.
+A file is accepted as a whole or not at all: a key that was silently skipped would be missed at the
+worst moment. The caller checks that the 32 bytes of a key are a point of the curve (libsodium), and
+that two crews do not share a kid.
 """
 
 import base64
@@ -15,18 +15,19 @@ from crewgate.core.tokens.claims import is_text
 from crewgate.errors import ConfigurationError
 
 KEY_BYTES = 32
-# Two names of one algorithm: RFC 8037 and RFC 9864.
+# The algorithm's two names, of RFC 8037 and RFC 9864.
 ALGORITHMS = ("EdDSA", "Ed25519")
 
 
 def parse_jwks(data: bytes, crew: str, where: str) -> tuple[VerificationKey, ...]:
-    """The keys of `crew` in the JWKS `data`, in file order; `where` is the path, for errors.
+    """Return the keys of `crew` in the JWKS `data`, in file order; errors name the path `where`.
 
-    ConfigurationError says which key and how to mend it. Unknown members of a JWK are ignored.
+    Unknown members of a JWK are ignored. Raises ConfigurationError, which names the key and says
+    how to mend it.
     """
     if len(data) > limits.jwks_bytes_max:
         raise ConfigurationError(
-            f"{where}: {len(data)} bytes; a JWKS has at most {limits.jwks_bytes_max}"
+            f"{where}: {len(data)} bytes; expected a JWKS of at most {limits.jwks_bytes_max} bytes"
         )
     try:
         document = json.loads(data, object_pairs_hook=_distinct)
@@ -41,19 +42,19 @@ def parse_jwks(data: bytes, crew: str, where: str) -> tuple[VerificationKey, ...
         _key(member, crew, f"{where}: key {number}")
         for number, member in enumerate(members, start=1)
     )
-    _refuse_twins(keys, where)
+    _refuse_duplicates(keys, where)
     return keys
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """One object's members; ValueError on a duplicate, of which readers take either."""
+    """Return an object's members. Raises ValueError for a duplicate: parsers differ on it."""
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a name occurs twice in one object")
     return members
 
 
-def _refuse_twins(keys: tuple[VerificationKey, ...], where: str) -> None:
+def _refuse_duplicates(keys: tuple[VerificationKey, ...], where: str) -> None:
     seen: set[str] = set()
     for key in keys:
         if key.kid in seen:
@@ -65,7 +66,7 @@ def _refuse_twins(keys: tuple[VerificationKey, ...], where: str) -> None:
 
 def _key(member: object, crew: str, where: str) -> VerificationKey:
     if not isinstance(member, dict):
-        raise ConfigurationError(f"{where}: expected an object, a JWK")
+        raise ConfigurationError(f"{where}: expected a JWK, a JSON object")
     kid = member.get("kid")
     if not isinstance(kid, str) or not is_text(kid):
         raise ConfigurationError(
@@ -75,7 +76,7 @@ def _key(member: object, crew: str, where: str) -> VerificationKey:
     where = f"{where} ({kid})"
     if "d" in member or "k" in member:
         raise ConfigurationError(
-            f'{where}: holds a private key ("d"); this file is for public keys: remove the member, '
+            f'{where}: has a private key ("d"), but this file is for public keys: remove it, '
             "and replace the key if others could read the file"
         )
     _require(member, "kty", ("OKP",), where)
@@ -105,7 +106,7 @@ def _texts(value: object) -> list[str]:
 
 
 def _public(text: object, where: str) -> bytes:
-    """32 bytes from canonical base64url without padding (RFC 8037, section 2)."""
+    """Return the 32 bytes of canonical base64url without padding (RFC 8037, section 2)."""
     try:
         public = base64.b64decode(f"{text}=", altchars=b"-_", validate=True)
     except ValueError:
@@ -124,5 +125,5 @@ def _orchestrator(member: dict[str, Any], crew: str, where: str) -> str | None:
         return None
     own = f"{crew}/"
     if not isinstance(name, str) or not is_text(name) or not name.startswith(own) or name == own:
-        raise ConfigurationError(f'{where}: orchestrator must be "{own}" and a name')
+        raise ConfigurationError(f'{where}: orchestrator must be "{own}" followed by a name')
     return name

@@ -91,10 +91,10 @@ def test_keys_keep_their_order() -> None:
         ({"x": "A" * 42 + "B"}, "43 characters of base64url"),
         ({"x": "/" + "A" * 42}, "43 characters of base64url"),
         ({"x": "é" * 43}, "43 characters of base64url"),
-        ({"orchestrator": "bd/bd-1"}, '"article/" and a name'),
-        ({"orchestrator": "article 1"}, '"article/" and a name'),
-        ({"orchestrator": 1}, '"article/" and a name'),
-        ({"orchestrator": "article/"}, '"article/" and a name'),
+        ({"orchestrator": "bd/bd-1"}, '"article/" followed by a name'),
+        ({"orchestrator": "article 1"}, '"article/" followed by a name'),
+        ({"orchestrator": 1}, '"article/" followed by a name'),
+        ({"orchestrator": "article/"}, '"article/" followed by a name'),
     ],
 )
 def test_anything_else_is_refused_with_its_mend(changes: dict[str, Any], mend: str) -> None:
