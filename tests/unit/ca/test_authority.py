@@ -153,8 +153,8 @@ def test_a_certificate_says_what_it_was_asked_for(ca: CAConfig, now: datetime) -
     ("identity", "options", "says"),
     [
         (forged_certificates.bd("BD 1"), {}, "the name 'BD 1': expected"),
-        (forged_certificates.bd(crew=""), {}, "an orchestrator has a crew"),
-        (Identity(Role.OPERATOR, "ada", bytes(16), "bd"), {}, "nobody else has one"),
+        (forged_certificates.bd(crew=""), {}, "an orchestrator needs a crew"),
+        (Identity(Role.OPERATOR, "ada", bytes(16), "bd"), {}, "no other role may have one"),
         (forged_certificates.bd(), {"life_seconds": 0}, "a lifetime of 0 seconds"),
         (
             forged_certificates.bd(),

@@ -1,1 +1,1 @@
-"""Certificates as pure values: strict DER, the fields that Crewgate reads, and identities."""
+"""Certificates and CRLs as values: strict DER, the fields that Crewgate reads, and identities."""

@@ -1,8 +1,7 @@
-"""What a client's certificate says, read from the DER that a TLS handshake has proved.
+"""Reads the fields of a client certificate that a verdict needs, from its DER.
 
-Trusts the handshake for signature, chain and form (RFC 5280): this reads what a verdict needs and
-refuses what is not where it belongs. Never a substitute for verification: who hands bytes over that
-no handshake proved gets an identity that anybody could have written.
+It is not a verification: it relies on the TLS handshake for signature, chain and form (RFC 5280).
+In bytes that no handshake has verified, anybody could have written the identity.
 """
 
 from datetime import UTC, datetime
@@ -15,7 +14,8 @@ from crewgate.core.terminal_text import printable
 from crewgate.core.x509 import der
 from crewgate.core.x509.identity import OID, Identity, decode
 
-CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"  # RFC 5280 §4.2.1.12
+# RFC 5280, section 4.2.1.12.
+CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
 _VERSION_3 = 2
 _VERSION = 0xA0
 _EXTENSIONS = 0xA3
@@ -34,10 +34,11 @@ _ATTRIBUTES = {
 
 
 class Certificate(msgspec.Struct, frozen=True):
-    """The parts of a leaf that a verdict is made of. Times are seconds since the epoch.
+    """The fields of a leaf that a verdict needs. Times are seconds since the epoch.
 
-    `subject` is for people: RFC 4514 in spirit, one printable line. `identity` is the raw value of
-    the extension, None if there is none.
+    `subject` is one printable line for people, similar to RFC 4514. `is_client`: the extended key
+    usage allows client authentication. `identity` is the value of the identity extension (DER), or
+    None.
     """
 
     serial: int
@@ -45,41 +46,42 @@ class Certificate(msgspec.Struct, frozen=True):
     not_before: int
     not_after: int
     is_authority: bool
-    is_client: bool  # the extended key usage says so
+    is_client: bool
     identity: bytes | None
 
     @property
     def serial_text(self) -> str:
-        """The serial as commands and logs write it: upper-case hexadecimal, as OpenSSL does."""
+        """The serial in upper-case hexadecimal, as commands, logs and OpenSSL write it."""
         return serial_text(self.serial)
 
     @property
     def issued(self) -> int:
-        """When the internal CA signed it (seconds), which dates it a little before."""
+        """When the internal CA signed it (seconds); its begin is a little earlier."""
         return self.not_before + limits.certificate_backdate_seconds
 
     def is_valid(self, now: float) -> bool:
-        """Whether the wall clock (seconds) is within its validity."""
+        """Return whether a wall time (seconds) is within its validity."""
         return self.not_before <= now <= self.not_after
 
     def speaks_for(self) -> Identity:
-        """Who it speaks for; ValueError if that is missing or malformed."""
+        """Return the identity. Raises ValueError if the extension is missing or malformed."""
         if self.identity is None:
             raise ValueError("the certificate has no identity extension")
         return decode(self.identity)
 
 
 def serial_text(serial: int) -> str:
-    """Upper-case hexadecimal with an even number of digits, as `openssl x509 -serial` has it."""
+    """Return upper-case hexadecimal with an even number of digits, as `openssl x509 -serial`."""
     text = f"{serial:X}"
     return text if len(text) % 2 == 0 else f"0{text}"
 
 
 def revocable_by(identity: Identity, serial: int, issued: int) -> tuple[tuple[bytes, int], ...]:
-    """What a table may have revoked a certificate by: keys, each with the second it is asked of.
+    """Return the table keys that can revoke a certificate, each with the time to look up.
 
-    The certificate's own, for whatever time; and its orchestrator's, which ends what was issued
-    until then. Tokens may be dated ahead and are revoked by so much more: a certificate is not.
+    A revocation of the certificate itself counts at any time. A revocation of its orchestrator
+    counts if it covers the time of issue. Those of orchestrators also cover the leeway by which
+    tokens may be dated ahead; certificates are not, so the leeway is added here.
     """
     return (
         (certificate_key(identity.crew, serial), 0),
@@ -88,9 +90,9 @@ def revocable_by(identity: Identity, serial: int, issued: int) -> tuple[tuple[by
 
 
 def read(data: bytes) -> Certificate:
-    """Read a certificate's DER; ValueError for what is none."""
+    """Read a certificate (DER). Raises ValueError if it is malformed."""
     if len(data) > limits.certificate_bytes_max:
-        raise ValueError("a certificate over its bound")
+        raise ValueError(f"the certificate is larger than {limits.certificate_bytes_max} bytes")
     outer = der.DERReader(data).enter()
     body = outer.enter()
     version = body.enter(_VERSION)
@@ -120,11 +122,11 @@ def read(data: bytes) -> Certificate:
 
 
 def _extensions(reader: der.DERReader) -> dict[bytes, bytes]:
-    """Values by identifier; none may stand there twice (RFC 5280 §4.2)."""
+    """Return the values by identifier, each at most once (RFC 5280, section 4.2)."""
     found: dict[bytes, bytes] = {}
     while reader.tag != -1:
         if len(found) == limits.certificate_parts_max:
-            raise ValueError("a certificate with more extensions than its bound")
+            raise ValueError(f"more than {limits.certificate_parts_max} extensions")
         extension = reader.enter()
         name = extension.take(der.OBJECT_IDENTIFIER)
         if extension.tag == der.BOOLEAN:
@@ -132,7 +134,7 @@ def _extensions(reader: der.DERReader) -> dict[bytes, bytes]:
         value = extension.take(der.OCTET_STRING)
         extension.end()
         if name in found:
-            raise ValueError("an extension that stands there twice")
+            raise ValueError("an extension occurs twice")
         found[name] = value
     return found
 
@@ -154,9 +156,9 @@ def _identifiers(value: bytes | None) -> list[bytes]:
 
 
 def time_of(reader: der.DERReader) -> int:
-    """The next value as seconds since 1970; ValueError.
+    """Return the next value, a time, as seconds since the epoch. Raises ValueError.
 
-    RFC 5280 §4.1.2.5: two digits of the year mean 1950 to 2049.
+    A year of two digits is one of 1950 to 2049 (RFC 5280, section 4.1.2.5).
     """
     if reader.tag == der.UTC_TIME:
         text = reader.take_any().decode("ascii")
@@ -168,16 +170,16 @@ def time_of(reader: der.DERReader) -> int:
 
 
 def _name(reader: der.DERReader) -> str:
-    """A distinguished name as one bounded, printable line; a stranger may have made it long."""
+    """Return a distinguished name as one printable line of bounded length."""
     parts: list[str] = []
-    most = limits.certificate_subject_chars_max
+    chars_max = limits.certificate_subject_chars_max
     while reader.tag != -1:
         attributes = reader.enter(der.SET)
         while attributes.tag != -1:
             if len(parts) == limits.certificate_parts_max:
-                raise ValueError("a name with more attributes than its bound")
+                raise ValueError(f"a name with more than {limits.certificate_parts_max} attributes")
             attribute = attributes.enter()
             kind = attribute.take(der.OBJECT_IDENTIFIER)
-            text = attribute.take_any()[:most].decode("utf-8", "replace")
-            parts.append(f"{_ATTRIBUTES.get(kind) or kind[:most].hex()}={text}")
-    return printable(",".join(parts)[:most])[:most]
+            text = attribute.take_any()[:chars_max].decode("utf-8", "replace")
+            parts.append(f"{_ATTRIBUTES.get(kind) or kind[:chars_max].hex()}={text}")
+    return printable(",".join(parts)[:chars_max])[:chars_max]

@@ -1,7 +1,7 @@
-"""What a certificate's issuer says of it now (OCSP, RFC 6960), or why nobody can say.
+"""The status of a certificate by OCSP (RFC 6960), or why it is undetermined.
 
-A status is one of four nouns and never a truth value: whoever asks must look which. Knows no
-protocol; times are seconds since the epoch.
+A status is one of four types and has no truth value, so that a caller must handle each type. Times
+are seconds since the epoch.
 """
 
 import enum
@@ -10,37 +10,42 @@ import msgspec
 
 
 class UndeterminedReason(enum.Enum):
-    """Why an answer settles nothing; the value is the audit's word."""
+    """Why a response does not determine the status; the value is the name in the audit log.
+
+    `REFUSED` is any other error response. `SIGNER`: neither the issuer nor its delegate has signed.
+    `NO_NEXT_UPDATE`: the response would be valid for ever. `OTHER_ISSUER`: no responder is
+    configured for the certificate's issuer.
+    """
 
     UNREACHABLE = "responder-unreachable"
     TIMEOUT = "responder-timeout"
     TRY_LATER = "try-later"
-    REFUSED = "responder-refused"  # any other error response
+    REFUSED = "responder-refused"
     MALFORMED = "response-malformed"
     ISSUER = "wrong-issuer"
     SERIAL = "wrong-serial"
-    SIGNER = "unauthorized-signer"  # neither the issuer nor its delegate
+    SIGNER = "unauthorized-signer"
     SIGNATURE = "bad-signature"
     NONCE = "bad-nonce"
     STALE = "response-stale"
     FUTURE = "response-of-the-future"
-    NO_NEXT_UPDATE = "no-next-update"  # it would be good for ever
-    OTHER_ISSUER = "certificate-of-another-issuer"  # whose responder nobody has named
+    NO_NEXT_UPDATE = "no-next-update"
+    OTHER_ISSUER = "certificate-of-another-issuer"
 
 
 class _Status(msgspec.Struct, frozen=True):
     def __bool__(self) -> bool:
-        raise TypeError("a certificate's status is not a truth value: test isinstance")
+        raise TypeError("a certificate's status has no truth value; use isinstance")
 
 
 class GoodStatus(_Status, frozen=True):
-    """Not revoked as of now; the answer is good until then."""
+    """Not revoked now; the response is valid until the time `until`."""
 
     until: float
 
 
 class RevokedStatus(_Status, frozen=True):
-    """Revoked at that time, for a reason as RFC 5280 names it, empty if none is given."""
+    """Revoked at the time `at`, for a reason as RFC 5280 names it, or empty."""
 
     at: float
     reason: str
@@ -48,11 +53,11 @@ class RevokedStatus(_Status, frozen=True):
 
 
 class UnknownStatus(_Status, frozen=True):
-    """Its issuer says that it never issued it."""
+    """The issuer says that it has not issued the certificate."""
 
 
 class UndeterminedStatus(_Status, frozen=True):
-    """Nobody can say now; `detail` is for an operator and names no certificate."""
+    """The status is not known now; `detail` is for an operator, and names no certificate."""
 
     flaw: UndeterminedReason
     detail: str = ""

@@ -1,6 +1,6 @@
-"""When a list of revoked certificates (RFC 5280 §5) was made and ends, from its first bytes.
+"""Reads the two times of a CRL (RFC 5280, section 5) from its first bytes.
 
-A list may have a million entries; its times stand before them. Verifies nothing: OpenSSL does.
+A CRL may have a million entries, and its times are before them. OpenSSL verifies the CRL, not this.
 """
 
 import binascii
@@ -9,23 +9,24 @@ from typing import NamedTuple
 from crewgate.core.x509 import der
 from crewgate.core.x509.certificate import time_of
 
-HEAD_BYTES = 4096  # of PEM: version, algorithm, the CA's name and both times take some 200
+# PEM bytes to read: version, algorithm, the CA's name and both times take some 200.
+HEAD_BYTES = 4096
 _BEGIN = b"-----BEGIN X509 CRL-----"
 _LONG = 0x80
 
 
 class CRLTimes(NamedTuple):
-    """Seconds since 1970: when the list was made, and until when it is good."""
+    """When a CRL was made, and when it expires (seconds since the epoch)."""
 
     begin: int
     end: int
 
 
 def read_times(pem: bytes) -> CRLTimes:
-    """From the first `HEAD_BYTES` of a PEM file, or more of it; ValueError for what is no list."""
+    """Read the times from at least the first `HEAD_BYTES` of a PEM file. Raises ValueError."""
     _, begin, text = pem[:HEAD_BYTES].partition(_BEGIN)
     if not begin:
-        raise ValueError("not a PEM file with a list of revoked certificates")
+        raise ValueError("not a CRL in PEM")
     text = b"".join(text.partition(b"-----END")[0].split())
     try:
         data = binascii.a2b_base64(text[: len(text) // 4 * 4])
@@ -40,7 +41,7 @@ def read_times(pem: bytes) -> CRLTimes:
 
 
 def _inside(data: bytes) -> bytes:
-    """What is there of the content of a sequence whose end may be missing."""
+    """Return the available content of a sequence whose end may be missing."""
     if data[:1] != bytes((der.SEQUENCE,)) or len(data) < 2:  # noqa: PLR2004 - tag and length
         raise ValueError("DER: not a sequence")
     size = data[1]

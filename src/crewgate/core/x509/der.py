@@ -1,7 +1,7 @@
-"""Strict DER (X.690), as far as certificates need it: one way to write each value, no other read.
+"""Reads and writes strict DER (X.690), as far as certificates need it.
 
-Knows no certificate. Tags are single bytes, lengths definite and minimal; whatever is not so is a
-ValueError, and so is a byte too many.
+Each value has one encoding, and the reader accepts no other: tags are single bytes, lengths are
+definite and minimal. Anything else, also a surplus byte, is a ValueError.
 """
 
 from typing import Self
@@ -21,11 +21,12 @@ SEQUENCE = 0x30
 SET = 0x31
 
 _LONG = 0x80
-_LENGTH_BYTES_MAX = 3  # 16 MiB; a certificate is bounded far below
+# 16 MiB; the limit of a certificate is far lower.
+_LENGTH_BYTES_MAX = 3
 
 
 def write(tag: int, *parts: bytes) -> bytes:
-    """One value of the parts, one after the other."""
+    """Return a value whose content is the concatenation of the parts."""
     content = b"".join(parts)
     size = len(content)
     if size < _LONG:
@@ -35,12 +36,12 @@ def write(tag: int, *parts: bytes) -> bytes:
 
 
 def write_integer(value: int, tag: int = INTEGER) -> bytes:
-    """A number that is not negative (X.690 §8.3)."""
+    """Return a non-negative integer (X.690, section 8.3)."""
     return write(tag, value.to_bytes(value.bit_length() // 8 + 1))
 
 
 def identifier(dotted: str) -> bytes:
-    """The content of an object identifier (X.690 §8.19); arcs of any size, as 2.25 has them."""
+    """Return the content of an object identifier (X.690, section 8.19), with arcs of any size."""
     first, second, *rest = (int(arc) for arc in dotted.split("."))
     return b"".join(_arc(arc) for arc in (40 * first + second, *rest))
 
@@ -53,7 +54,7 @@ def _arc(value: int) -> bytes:
 
 
 class DERReader:
-    """Reads the values that stand in `data` one after the other; ValueError for anything else."""
+    """Reads the values in `data` one after the other. Its methods raise ValueError."""
 
     __slots__ = ("_at", "_data")
 
@@ -62,61 +63,63 @@ class DERReader:
         self._at = 0
 
     def __repr__(self) -> str:
-        return f"<Reader at {self._at} of {len(self._data)}>"
+        return f"<DERReader at {self._at} of {len(self._data)}>"
 
     @property
     def tag(self) -> int:
-        """The tag of the next value; -1 at the end."""
+        """The tag of the next value, or -1 at the end."""
         return self._data[self._at] if self._at < len(self._data) else -1
 
     def take(self, tag: int) -> bytes:
-        """The content of the next value, which must have this tag."""
+        """Return the content of the next value, which must have this tag."""
         if self.tag != tag:
             raise ValueError(f"DER: tag {self.tag:#x} at {self._at} where {tag:#x} is expected")
         return self.take_any()
 
     def take_any(self) -> bytes:
-        """The content of the next value, whatever it is."""
+        """Return the content of the next value, whatever its tag."""
         start, end = self._bounds()
         self._at = end
         return self._data[start:end]
 
     def enter(self, tag: int = SEQUENCE) -> Self:
-        """A reader of the parts of the next value."""
+        """Return a reader of the values inside the next value."""
         return type(self)(self.take(tag))
 
     def integer(self, tag: int = INTEGER) -> int:
-        """A number that is not negative, in the fewest bytes."""
+        """Return the next value, a non-negative integer in the fewest bytes."""
         content = self.take(tag)
         if (
             not content
-            or content[0] >= _LONG  # negative
+            # A set sign bit means a negative number.
+            or content[0] >= _LONG
             or (content[0] == 0 and content[1:2] < b"\x80" and len(content) > 1)
         ):
-            raise ValueError("DER: not a whole number in the fewest bytes")
+            raise ValueError("DER: not a non-negative integer in the fewest bytes")
         return int.from_bytes(content)
 
     def text(self, tag: int = UTF8_STRING, chars_max: int = limits.name_chars_max) -> str:
-        """UTF-8 of at most so many characters."""
-        text = self.take(tag).decode()  # UnicodeDecodeError is a ValueError
+        """Return the next value, UTF-8 of at most `chars_max` characters."""
+        # UnicodeDecodeError is a ValueError.
+        text = self.take(tag).decode()
         if len(text) > chars_max:
-            raise ValueError(f"DER: a text of over {chars_max} characters")
+            raise ValueError(f"DER: a text of more than {chars_max} characters")
         return text
 
     def octets(self, size: int, tag: int = OCTET_STRING) -> bytes:
-        """Exactly so many bytes."""
+        """Return the next value, which must have exactly `size` bytes."""
         content = self.take(tag)
         if len(content) != size:
             raise ValueError(f"DER: {len(content)} bytes where {size} are expected")
         return content
 
     def end(self) -> None:
-        """There must be nothing more."""
+        """Raise ValueError if there is another value or byte."""
         if self._at != len(self._data):
-            raise ValueError(f"DER: {len(self._data) - self._at} bytes too many")
+            raise ValueError(f"DER: {len(self._data) - self._at} surplus bytes")
 
     def _bounds(self) -> tuple[int, int]:
-        """Where the content of the next value starts and ends."""
+        """Return where the content of the next value starts and ends."""
         data, at = self._data, self._at + 2
         if at > len(data):
             raise ValueError("DER: cut short")
@@ -124,10 +127,10 @@ class DERReader:
         if size >= _LONG:
             count = size & 0x7F
             if not 0 < count <= _LENGTH_BYTES_MAX or at + count > len(data):
-                raise ValueError("DER: a length that is indefinite, too long or cut short")
+                raise ValueError("DER: the length is indefinite, too long or cut short")
             size = int.from_bytes(data[at : at + count])
             if size < _LONG or data[at] == 0:
-                raise ValueError("DER: a length that is not in the fewest bytes")
+                raise ValueError("DER: the length is not in the fewest bytes")
             at += count
         if at + size > len(data):
             raise ValueError("DER: cut short")

@@ -1,18 +1,19 @@
-"""Who a certificate speaks for: the identity extension of Crewgate's certificates, byte by byte.
+"""Encodes and decodes the identity extension of Crewgate's certificates.
 
-The extension is not critical, because OpenSSL refuses critical ones that it does not know; that it
-is there is for the reader to demand. Its value is the DER of
+The extension is not critical, because OpenSSL refuses unknown critical extensions; so the reader
+must require its presence. Its value is the DER of
 
     Identity ::= SEQUENCE {
         version   INTEGER (1),
         role      ENUMERATED { orchestrator (0), gateway (1), operator (2) },
-        crew      UTF8String,               -- of an orchestrator; empty for the others
+        crew      UTF8String,               -- of an orchestrator; empty for other roles
         name      UTF8String,               -- within the crew, or of the gateway or operator
-        instance  OCTET STRING (SIZE (16)), -- one a process: two lives of one name are told apart
+        instance  OCTET STRING (SIZE (16)), -- random, one for each process of a name
         key       [0] OCTET STRING (SIZE (32)) OPTIONAL,  -- Ed25519, a gateway's own
         rights    [1] SEQUENCE OF UTF8String OPTIONAL }   -- never empty
 
-with implicit tags. The subject alternative name says the same for others, as a SPIFFE ID.
+with implicit tags. The subject alternative name has role, crew and name for other software, as a
+SPIFFE ID.
 `docs/explanation/certificates.md` has a worked example.
 """
 
@@ -25,14 +26,16 @@ import msgspec
 from crewgate import limits
 from crewgate.core.x509 import der
 
-# 2.25 and a random UUID (ITU-T X.667 §6): c8525eec-88a3-4ccc-8389-d9993c6360f2.
+# 2.25 and a random UUID (ITU-T X.667, section 6): c8525eec-88a3-4ccc-8389-d9993c6360f2.
 OID = "2.25.266273292786019505986471385047834517746"
 VERSION = 1
 INSTANCE_BYTES = 16
 KEY_BYTES = 32
-MAY_REVOKE = "revoke"  # the right of a gateway whose revocations all the others obey
+# The right of a gateway whose revocations all other gateways apply.
+MAY_REVOKE = "revoke"
 _MEMBER = b"crewgate member\0"
-_MEMBER_BYTES = 8  # two of 4,096 members have the same in one of 2**41 clusters
+# Two of 4,096 members have the same id in one of 2**41 clusters.
+_MEMBER_BYTES = 8
 _KEY = 0x80
 _RIGHTS = 0xA1
 _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
@@ -40,7 +43,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*", re.ASCII)
 
 
 class Role(enum.StrEnum):
-    """What a certificate is for; the order is that of the enumeration in the extension."""
+    """The role of a certificate's holder, in the order of the enumeration in the extension."""
 
     ORCHESTRATOR = "orchestrator"
     GATEWAY = "gateway"
@@ -51,7 +54,10 @@ _ROLES = tuple(Role)
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """A process that the internal CA knows. `crew` is empty but for an orchestrator."""
+    """The identity of a process that the internal CA certifies.
+
+    Only an orchestrator has a `crew`. `key` is a gateway's Ed25519 public key (32 bytes), if any.
+    """
 
     role: Role
     name: str
@@ -62,28 +68,28 @@ class Identity(msgspec.Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        """How people and logs name it: `bd/bd-1`, `gateway/edge-1`, `operator/ada`."""
+        """The name for people and logs: `bd/bd-1`, `gateway/edge-1`, `operator/ada`."""
         return f"{self.crew or self.role.value}/{self.name}"
 
     def spiffe_id(self, domain: str) -> str:
-        """The URI of its certificate (SPIFFE-ID §2): role, crew and name as the path."""
+        """Return the SPIFFE ID (section 2 there): a URI with role, crew and name as its path."""
         parts = [self.role.value, *([self.crew] if self.crew else []), self.name]
         return f"spiffe://{domain}/{'/'.join(parts)}"
 
 
 def member_id(name: str) -> bytes:
-    """8 bytes that stand for a gateway among its peers, from the name in its certificate.
+    """Return the 8-byte id of a gateway among cluster members, from the name in its certificate.
 
-    Datagrams carry it instead of a name; members are counted by it, so that whoever has two
-    certificates of one name, as over a renewal, is one member.
+    Datagrams have it instead of the name. It also identifies members, so a gateway with two
+    certificates of one name, as during a renewal, is one member.
     """
     return blake2b(_MEMBER + name.encode(), digest_size=_MEMBER_BYTES).digest()
 
 
 def check(identity: Identity) -> None:
-    """ValueError for what no certificate may say: words for whoever asked for one."""
+    """Raise ValueError, with a text for the requester, if no certificate may have this identity."""
     if (identity.role is Role.ORCHESTRATOR) != bool(identity.crew):
-        raise ValueError("an orchestrator has a crew, and nobody else has one")
+        raise ValueError("an orchestrator needs a crew, and no other role may have one")
     for what, text, pattern, more in (
         ("crew", identity.crew, _CREW, "- and _"),
         ("name", identity.name, _NAME, "-, _ and ."),
@@ -93,20 +99,22 @@ def check(identity: Identity) -> None:
         ):
             raise ValueError(
                 f"the {what} {text[: limits.name_chars_max]!r}: expected 1 to "
-                f"{limits.name_chars_max} of a-z, 0-9, {more}, the first a letter or digit"
+                f"{limits.name_chars_max} of a-z, 0-9, {more}, starting with a letter or digit"
             )
     if len(identity.instance) != INSTANCE_BYTES:
-        raise ValueError(f"an instance has {INSTANCE_BYTES} bytes")
+        raise ValueError(f"an instance must have {INSTANCE_BYTES} bytes")
     if len(identity.key) not in {0, KEY_BYTES} or (identity.key and identity.crew):
-        raise ValueError(f"a key has {KEY_BYTES} bytes, and an orchestrator has none here")
+        raise ValueError(
+            f"a key must have {KEY_BYTES} bytes, and an orchestrator's identity has no key"
+        )
     if len(identity.rights) > limits.certificate_rights_max or not all(
         _NAME.fullmatch(right) and len(right) <= limits.name_chars_max for right in identity.rights
     ):
-        raise ValueError(f"rights are at most {limits.certificate_rights_max} names")
+        raise ValueError(f"expected at most {limits.certificate_rights_max} rights, each a name")
 
 
 def encode(identity: Identity) -> bytes:
-    """The value of the extension; ValueError as `check`."""
+    """Return the value of the extension. Raises ValueError as `check` does."""
     check(identity)
     optional = []
     if identity.key:
@@ -126,15 +134,15 @@ def encode(identity: Identity) -> bytes:
 
 
 def decode(value: bytes) -> Identity:
-    """What the extension says; ValueError for anything that `encode` would not have written."""
+    """Decode the extension. Raises ValueError for bytes that `encode` would not write."""
     outer = der.DERReader(value)
     reader = outer.enter()
     outer.end()
     if reader.integer() != VERSION:
-        raise ValueError(f"not version {VERSION} of the identity extension")
+        raise ValueError(f"the identity extension is not of version {VERSION}")
     role = reader.integer(der.ENUMERATED)
     if role >= len(_ROLES):
-        raise ValueError("no such role")
+        raise ValueError("the identity extension has an unknown role")
     crew, name = reader.text(), reader.text()
     instance = reader.octets(INSTANCE_BYTES)
     key = reader.octets(KEY_BYTES, _KEY) if reader.tag == _KEY else b""
@@ -150,5 +158,7 @@ def _rights(reader: der.DERReader) -> tuple[str, ...]:
     while reader.tag != -1:
         rights.append(reader.text())
         if len(rights) > limits.certificate_rights_max:
-            raise ValueError("more rights than a certificate has")
+            raise ValueError(
+                f"the identity extension has more than {limits.certificate_rights_max} rights"
+            )
     return tuple(rights)

@@ -280,7 +280,7 @@ def other_issuer(
 )
 def test_a_status_is_no_truth_value(status: CertificateStatus) -> None:
     """Whoever writes `if status:` learns it at once."""
-    with pytest.raises(TypeError, match="not a truth value"):
+    with pytest.raises(TypeError, match="has no truth value"):
         bool(status)
 
 

@@ -366,11 +366,11 @@ def test_export_prints_what_others_trust(run: Run, fresh: Path) -> None:
 
 ROLE = ("--role", "orchestrator")
 BAD: dict[str, tuple[tuple[str, ...], str]] = {
-    "no crew": ((*ROLE, "--name", "a", "--out", "x"), "an orchestrator has a crew"),
+    "no crew": ((*ROLE, "--name", "a", "--out", "x"), "an orchestrator needs a crew"),
     "unknown crew": ((*ROLE, "--crew", "bd", "--name", "a", "--out", "x"), "no crew 'bd'"),
     "crew of an operator": (
         ("--role", "operator", "--crew", "article", "--name", "a", "--out", "x"),
-        "nobody else has one",
+        "no other role may have one",
     ),
     "bad name": (
         (*ROLE, "--crew", "article", "--name", "A/1", "--out", "x"), "the name 'A/1': expected"
@@ -388,7 +388,8 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
         "only a gateway's certificate has host names",
     ),
     "bad right": (
-        ("--role", "operator", "--name", "a", "--right", "A B", "--out", "x"), "rights are"
+        ("--role", "operator", "--name", "a", "--right", "A B", "--out", "x"),
+        "expected at most 16 rights",
     ),
     "bad life": (
         ("--role", "operator", "--name", "a", "--life", "soon", "--out", "x"), "is not a duration"

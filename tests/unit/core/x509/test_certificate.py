@@ -207,7 +207,7 @@ def test_what_would_cost_a_stranger_little_and_us_much_is_refused() -> None:
     )
     most = limits.certificate_parts_max
     assert read(_with_subject(der.write(der.SET, attribute) * most)).subject.startswith("CN=,CN=")
-    with pytest.raises(ValueError, match="more attributes"):
+    with pytest.raises(ValueError, match=f"more than {most} attributes"):
         read(_with_subject(der.write(der.SET, attribute) * (most + 1)))
     more: list[tuple[Any, bool]] = [
         (x509.UnrecognizedExtension(x509.ObjectIdentifier(f"1.3.6.1.4.1.{arc}"), b""), False)
@@ -215,9 +215,9 @@ def test_what_would_cost_a_stranger_little_and_us_much_is_refused() -> None:
     ]
     span = (forged_certificates.now(), forged_certificates.now())
     read(build(span, x509.Name([]), 1, more[:most]))
-    with pytest.raises(ValueError, match="more extensions"):
+    with pytest.raises(ValueError, match=f"more than {most} extensions"):
         read(build(span, x509.Name([]), 1, more))
-    with pytest.raises(ValueError, match="over its bound"):
+    with pytest.raises(ValueError, match="the certificate is larger than"):
         read(bytes(limits.certificate_bytes_max + 1))
 
 
@@ -253,7 +253,7 @@ def test_odd_forms_are_refused() -> None:
     assert not read(_with_subject(b"", tail=one)).is_authority
     with pytest.raises(ValueError, match="twice"):
         read(_with_subject(b"", tail=der.write(0xA3, der.write(der.SEQUENCE, extension * 2))))
-    with pytest.raises(ValueError, match="too many"):
+    with pytest.raises(ValueError, match="surplus"):
         read(_with_subject(b"", tail=one + der.write_integer(1)))
 
 

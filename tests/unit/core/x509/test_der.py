@@ -84,7 +84,7 @@ def test_object_identifiers(dotted: str, hexadecimal: str) -> None:
 
 def test_texts_and_octets_are_bounded() -> None:
     """Too long, too short, or no UTF-8."""
-    with pytest.raises(ValueError, match="over 3"):
+    with pytest.raises(ValueError, match="more than 3"):
         der.DERReader(der.write(der.UTF8_STRING, b"four")).text(chars_max=3)
     with pytest.raises(ValueError, match="utf-8"):
         der.DERReader(der.write(der.UTF8_STRING, b"\xff")).text()
