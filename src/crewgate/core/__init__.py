@@ -1,4 +1,4 @@
-"""Pure rules: no clock, socket, file or randomness. Callers pass in what the rules need.
+"""The rules of Crewgate, without clock, socket, file or randomness: callers pass in all input.
 
-Each sub-package is one domain. All of them are tested against simple models and in simulations.
+Each sub-package is one domain. All are tested against simple models and in simulations.
 """

@@ -1,7 +1,6 @@
-"""Where a request carries its token: exactly one place, or it is refused before any judgement.
+"""Finds the token of a request (RFC 6750, section 2.1), which must be in exactly one place.
 
-Says only that there is one token and which bytes it is; whether it is good is the gate's business
-(RFC 6750 §2.1; §2.3, the token in the query, is never accepted).
+It never accepts a token in the query (section 2.3 there). The gate then verifies the token.
 """
 
 import re
@@ -11,16 +10,19 @@ from crewgate.core.http import HeaderField
 from crewgate.core.problem_types import Reason
 
 AUTHORIZATION = b"authorization"
-CARRIERS = ("authorization", "x-api-key", "x-goog-api-key")  # that a tool may choose from
-OURS = b"x-crewgate-"  # fields in which the gateway tells who is calling
-# What CGI, WSGI and PHP (".") make one of, and whatever else a name may hold beside letters.
+# The header fields from which a tool's configuration may choose.
+CARRIERS = ("authorization", "x-api-key", "x-goog-api-key")
+# The prefix of the fields in which the gateway names the caller to the tool's server.
+OURS = b"x-crewgate-"
+# Characters that CGI, WSGI and PHP (".") treat alike in names, and all others besides letters.
 PLAIN = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 _SCHEME = b"bearer"
-_DIVIDERS = re.compile(rb"[&;]")  # ";" of old: HTML 4.01, appendix B.2.2
-# What stands for one octet of a name; %uXXXX is IIS's.
+# HTML 4.01, appendix B.2.2, also allows ";".
+_DIVIDERS = re.compile(rb"[&;]")
+# An encoded octet of a name; IIS also decodes %uXXXX.
 _ENCODED = re.compile(rb"\+|%u00([0-7][0-9a-f])|%([0-9a-f]{2})", re.IGNORECASE)
-# PHP takes ".", a blank and a "[" that is not closed for "_", leaves blanks before a name out, and
-# makes an array of what is called "name[]", as Rails does; C's strings end at the first 0.
+# PHP reads ".", a blank and an unclosed "[" as "_", skips blanks before a name, and makes an array
+# of "name[]", as Rails does. Strings in C end at the first zero octet.
 _NAMED = re.compile(rb"\s*access[_. \[]token(?:\s*\Z|[\[\0])", re.IGNORECASE)
 
 
@@ -29,20 +31,21 @@ def find_token(
 ) -> bytes | Reason:
     """Return the token, or INVALID_REQUEST or MISSING_TOKEN.
 
-    `carriers` are the lower-case fields that may hold it: `authorization` with the Bearer scheme,
-    others with the bare token. An Authorization of another scheme is no token.
+    `carriers` are the lower-case names of the fields that may have the token: `authorization` with
+    the Bearer scheme, other fields with the bare token. An Authorization with another scheme is
+    ignored.
     """
-    if query and _holds_token(query):
+    if query and _has_token(query):
         return Reason.INVALID_REQUEST
     found: bytes | None = None
-    authorized = False
+    has_authorization = False
     for name, value in headers:
         if name not in carriers:
             continue
         if name == AUTHORIZATION:
-            if authorized:
+            if has_authorization:
                 return Reason.INVALID_REQUEST
-            authorized = True
+            has_authorization = True
             token = _bearer(value)
             if token is None:
                 continue
@@ -55,18 +58,18 @@ def find_token(
 
 
 def is_ours(name: bytes) -> bool:
-    """Return whether a client's field (lower case) could pass for one of the gateway's."""
+    """Return whether a server could take a client's field (lower case) for one of the gateway's."""
     return name.translate(PLAIN).startswith(OURS)
 
 
 def _bearer(value: bytes) -> bytes | None:
-    """Return what follows the scheme; None for another scheme."""
+    """Return the token after the Bearer scheme; None for another scheme."""
     scheme, _, token = value.partition(b" ")
     return token.strip(b" ") if scheme.lower() == _SCHEME else None
 
 
-def _holds_token(query: bytes) -> bool:
-    """Return whether a parameter is named `access_token`, however it is spelled."""
+def _has_token(query: bytes) -> bool:
+    """Return whether a parameter is named `access_token`, in any spelling that servers accept."""
     return any(
         _NAMED.match(_ENCODED.sub(_octet, parameter.partition(b"=")[0]))
         for parameter in _DIVIDERS.split(query)

@@ -1,7 +1,7 @@
-"""Credits as people write them, "2.50", and as everything else counts them, integer micro-credits.
+"""Converts credits between decimal text for people, "2.50", and integer micro-credits.
 
-Exact: a text with more than six decimals is refused, never rounded. Knows no ceilings but the
-largest amount that every JSON reader keeps exact.
+The conversion is exact: a text with more than six decimals is refused, never rounded. The maximum
+is the largest amount that every JSON reader keeps exact.
 """
 
 import re
@@ -14,7 +14,7 @@ _TEXT = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,6}))?", re.ASCII)
 
 
 def parse_credits(text: str) -> int:
-    """Micro-credits of a decimal text such as "2.50"; ValueError says how to write it."""
+    """Return the micro-credits of a text such as "2.50". ValueError says how to write it."""
     match = _TEXT.fullmatch(text)
     micro = 0
     if match:
@@ -29,7 +29,7 @@ def parse_credits(text: str) -> int:
 
 
 def format_credits(micro: int) -> str:
-    """Decimal text of micro-credits with at least two decimals and nothing lost: "2.50"."""
+    """Return the exact decimal text of micro-credits, with at least two decimals: "2.50"."""
     sign, amount = ("-", -micro) if micro < 0 else ("", micro)
     whole, rest = divmod(amount, MICRO)
     decimals = f"{rest:0{_DECIMALS}d}".rstrip("0").ljust(2, "0")

@@ -1,8 +1,7 @@
-"""The account of calls that one crew's orchestrators make to another crew's tools by certificate.
+"""Names the account for calls of one crew's orchestrators to another crew's tools by certificate.
 
-To the gate it is a crew like any other, with ceilings and branches of its own; no configured crew
-can have its name. Decides what it and the branches of its runs are called. Knows neither
-configuration nor signatures.
+To the gate, such an account is a crew like any other, with its own ceilings and branches; no
+configured crew can have its name. This module also names the branches of its runs.
 """
 
 from hashlib import blake2b
@@ -11,41 +10,44 @@ from uuid import UUID
 
 from crewgate.core.x509.identity import Identity
 
-SEPARATOR: Final = ":"  # a claim may have it (core/tokens/claims), the name of a crew may not
-ISSUER: Final = "crewgate:crossing"  # of tokens that never leave the process that signs them
-ROLE: Final = "orchestrator"  # `agent_role` of whoever calls by certificate
+# A claim may have this character (core/tokens/claims), but the name of a crew may not.
+SEPARATOR: Final = ":"
+# The issuer of tokens that never leave the process that signs them.
+ISSUER: Final = "crewgate:crossing"
+# The `agent_role` of a caller by certificate.
+ROLE: Final = "orchestrator"
 
 
 def account(source: str, target: str) -> str:
-    """The name of the account from crew `source` to the tools of crew `target`."""
+    """Return the name of the account for calls of crew `source` to tools of crew `target`."""
     return f"{source}{SEPARATOR}{target}"
 
 
 def is_account(crew: str) -> bool:
-    """Whether this is the name of such an account, and not of a crew."""
+    """Return whether this is the name of a cross-crew account, not of a crew."""
     return SEPARATOR in crew
 
 
 def caller(crew: str) -> str:
-    """The crew that calls: an account's source; any other crew is its own."""
+    """Return the crew that calls: the source of an account, or the crew itself."""
     return crew.partition(SEPARATOR)[0]
 
 
 def grant_id(serial: str, nonce: str) -> str:
-    """The `jti` of what is signed for the certificate of this serial (hexadecimal)."""
+    """Return the `jti` of a token that is signed for a certificate (serial in hexadecimal)."""
     return f"{serial}{SEPARATOR}{nonce}"
 
 
 def certificate(crew: str, grant: str) -> str:
-    """The serial of the certificate that a call of `crew` was judged by; empty for a token's."""
+    """Return the serial of the certificate of a call on an account; empty for a crew's call."""
     return grant.partition(SEPARATOR)[0] if is_account(crew) else ""
 
 
 def run_branch(name: str, identity: Identity) -> str:
-    """UUID text of the branch of one run: one process of an orchestrator, on one account.
+    """Return the UUID text of the branch of one run: one orchestrator process on one account.
 
-    Derived (RFC 9562 §5.8), so that every worker, a restarted one too, charges the same branch
-    whatever certificate of the process it sees.
+    It is derived (RFC 9562, section 5.8), so all workers charge the same branch, also after a
+    restart, and with each certificate of the process.
     """
     text = f"{name}\0{identity.name}\0".encode() + identity.instance
     digest = bytearray(blake2b(text, digest_size=16).digest())

@@ -1,10 +1,10 @@
-"""A refusal as gRPC states it: a status, a message and details, in the head or in the trailers.
+"""Writes a refusal for gRPC clients: a status, a message and details, as header fields.
 
-A client of gRPC looks at neither the HTTP status nor the body (gRPC over HTTP/2, "Responses"), so
-a refusal is an answer of trailers only: HTTP 200, and these fields. The details are a
-`google.rpc.Status`, in which an `ErrorInfo` holds the members of the problem document (AIP-193),
-and a `RetryInfo` says when to try again. The few messages are written by hand: protobuf is not
-needed for them (protobuf.dev, "Encoding"). Knows no problem but what it is given.
+A gRPC client reads neither the HTTP status nor the body (gRPC over HTTP/2, "Responses"), so a
+refusal is a response of trailers only: HTTP 200 and these fields. The details are a
+`google.rpc.Status`. In it, an `ErrorInfo` has the members of the problem document (AIP-193), and a
+`RetryInfo` says when to retry. These few messages need no protobuf library (protobuf.dev,
+"Encoding").
 """
 
 import base64
@@ -18,13 +18,14 @@ from crewgate.core.http import HeaderField
 DOMAIN = "crewgate.dev"
 _TYPES = "type.googleapis.com/google.rpc."
 _FORM = re.compile(rb"application/grpc(?:-web(?:-text)?)?(?=[+; \t]|\Z)", re.IGNORECASE)
-# gRPC over HTTP/2, "Percent-Encoded": all of visible ASCII and the blank, but "%".
+# gRPC over HTTP/2, "Percent-Encoded": visible ASCII and the blank, except "%".
 _SAFE = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"
-_MORE = 0x80  # of a varint: another group of seven bits follows
+# The bit of a varint that says that another group of seven bits follows.
+_MORE = 0x80
 
 
 class Code(enum.IntEnum):
-    """grpc.io, "Status codes"; those that a refusal may have."""
+    """The status codes that a refusal may have (grpc.io, "Status codes")."""
 
     UNKNOWN = 2
     INVALID_ARGUMENT = 3
@@ -38,7 +39,7 @@ class Code(enum.IntEnum):
 
 
 def answer_type(request: Iterable[HeaderField]) -> bytes:
-    """The Content-Type of an answer to a call of gRPC; b"" if the request's fields are of none."""
+    """Return the Content-Type of a response to a gRPC request; b"" for any other request."""
     for name, value in request:
         if name == b"content-type":
             form = _FORM.match(value)
@@ -47,7 +48,7 @@ def answer_type(request: Iterable[HeaderField]) -> bytes:
 
 
 def is_native(content_type: bytes) -> bool:
-    """Whether an answer of this type ends with trailers of HTTP; gRPC-Web has them in its body."""
+    """Return whether a response of this type has HTTP trailers; gRPC-Web has them in its body."""
     form = _FORM.match(content_type)
     return form is not None and form[0].lower() == b"application/grpc"
 
@@ -55,9 +56,10 @@ def is_native(content_type: bytes) -> bool:
 def fields(
     code: Code, slug: str, message: str, members: Mapping[str, str], retry_seconds: int = 0
 ) -> list[HeaderField]:
-    """The fields that end a call with a problem; `members` are those of its document, as texts.
+    """Return the fields that end a call with a problem.
 
-    `retry_seconds` is when to try again, 0 for never.
+    `members` are those of the problem document, as texts. `retry_seconds` is when to retry; 0 means
+    never.
     """
     reason = slug.upper().replace("-", "_")
     details = [_any("ErrorInfo", _error_info(reason, members))]
@@ -68,7 +70,7 @@ def fields(
     return [
         (b"grpc-status", b"%d" % code),
         (b"grpc-message", quote(message, safe=_SAFE).encode()),
-        # "Binary headers": without padding.
+        # Binary headers have no padding (gRPC over HTTP/2, "Binary headers").
         (b"grpc-status-details-bin", base64.b64encode(whole).rstrip(b"=")),
     ]
 
@@ -86,17 +88,17 @@ def _any(name: str, value: bytes) -> bytes:
 
 
 def _bytes(field: int, value: bytes) -> bytes:
-    """A field of wire type LEN."""
+    """Return a field of wire type LEN."""
     return _number(field << 3 | 2) + _number(len(value)) + value
 
 
 def _varint(field: int, value: int) -> bytes:
-    """A field of wire type VARINT."""
+    """Return a field of wire type VARINT."""
     return _number(field << 3) + _number(value)
 
 
 def _number(value: int) -> bytes:
-    """A number of 0 or more in groups of seven bits, the lowest first."""
+    """Return a non-negative number in groups of seven bits, the lowest first."""
     groups = bytearray()
     while value >= _MORE:
         groups.append(value % _MORE | _MORE)

@@ -1,17 +1,17 @@
-"""The health of one machine: what state each component is in, since when, why, and how to mend it.
+"""Keeps the health of one machine: each component's state, since when, why, and how to mend it.
 
-Decides nothing about calls: it folds the facts that components report into one answer, and tells
-which changes belong in the log. Reads no clock; times are seconds of a clock that is never set.
+It combines the facts that components report into one summary, and decides which changes to log. It
+does not decide about calls. Times are seconds of a monotonic clock, which callers pass in.
 
-To add a component, yield one `HealthFact` at each look from the process that knows it, also while
-all is well. The places are `agent.health.facts` for the agent, `gateway.health.facts` for a worker
-and `control.health.facts` for the control process. One line is enough:
+To add a component, yield one `HealthFact` at each check from the process that knows it, also while
+the component is ok. The places are `agent.health.facts` for the agent, `gateway.health.facts` for a
+worker and `control.health.facts` for the control process. One line is enough:
 
     yield failed("ledger", why, "make room on its disk") if why else ok("ledger")
 
-Give a component the same name every time, and put numbers that change into `why`: a change is a
-change of `state`. CallFields should end by itself within seconds (a start, a reload) gets a
-`grace`: it counts at once, but is logged only if it lasts longer.
+Use the same name for a component every time, and put numbers that change into `why`: only a change
+of `state` counts as a change. A state that should end by itself within seconds (a start, a reload)
+gets a `grace`: it counts at once, but is logged only if it lasts longer.
 """
 
 import enum
@@ -25,7 +25,10 @@ from crewgate import limits
 
 
 class HealthState(enum.Enum):
-    """ok: works. degraded: works, and somebody must act. failed: does not do its work."""
+    """The state of a component.
+
+    `OK`: it works. `DEGRADED`: it works, but a person must act. `FAILED`: it does not work.
+    """
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -33,7 +36,7 @@ class HealthState(enum.Enum):
 
     @property
     def rank(self) -> int:
-        """0 for ok; the higher, the worse."""
+        """The severity: 0 for ok; a higher rank is worse."""
         return _RANKS[self]
 
 
@@ -45,10 +48,10 @@ HealthText = Annotated[str, msgspec.Meta(max_length=limits.health_text_chars_max
 
 
 class HealthFact(msgspec.Struct, frozen=True):
-    """What one look found of one component.
+    """The state of one component at one check.
 
-    `why` and `mend` are sentences without their full stop. `refuses`: the gateway refuses calls
-    while it is so, so the machine is not ready. `grace`: seconds within which it should end by
+    `why` and `mend` are sentences without a full stop. `refuses`: the gateway refuses calls in this
+    state, so the machine is not ready. `grace`: seconds within which the state should end by
     itself. `logged`: the component writes its own log line about it.
     """
 
@@ -64,8 +67,8 @@ class HealthFact(msgspec.Struct, frozen=True):
 class HealthCondition(HealthFact, frozen=True):
     """A fact with its history.
 
-    `since` is when the component came into this state, on the clock of `Health.look`. `passing`: it
-    is not ok, and still within its grace.
+    `since` is when the component entered this state, on the clock of `Health.update`. `passing`:
+    the component is not ok, but still within its grace.
     """
 
     since: float = 0.0
@@ -73,7 +76,7 @@ class HealthCondition(HealthFact, frozen=True):
 
 
 class HealthChange(msgspec.Struct, frozen=True):
-    """A component's state as the log had it, and as it is now. `seconds` is how long it was so."""
+    """A change to log: the last logged state, how many seconds it lasted, and the state now."""
 
     before: HealthState
     now: HealthCondition
@@ -88,14 +91,14 @@ class HealthChange(msgspec.Struct, frozen=True):
 
 
 def ok(component: str) -> HealthFact:
-    """The component works."""
+    """Return the fact that a component works."""
     return HealthFact(component)
 
 
 def degraded(
     component: str, why: str, mend: str = "", *, grace: float = 0.0, logged: bool = False
 ) -> HealthFact:
-    """Calls go on, or only some are refused, and somebody must act. Long texts are cut."""
+    """Return the fact that a person must act, though calls continue. Long texts are cut."""
     fact = HealthFact(component, HealthState.DEGRADED, _cut(why), _cut(mend))
     return msgspec.structs.replace(fact, grace=grace, logged=logged)
 
@@ -109,21 +112,21 @@ def failed(
     grace: float = 0.0,
     logged: bool = False,
 ) -> HealthFact:
-    """The component does not do its work; while it does not, the gateway `refuses` calls."""
+    """Return the fact that a component does not work; by default the gateway refuses calls."""
     fact = HealthFact(component, HealthState.FAILED, _cut(why), _cut(mend), refuses)
     return msgspec.structs.replace(fact, grace=grace, logged=logged)
 
 
 def _cut(text: str) -> str:
-    most = limits.health_text_chars_max
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    chars_max = limits.health_text_chars_max
+    return text if len(text) <= chars_max else f"{text[: chars_max - 1]}…"
 
 
 class HealthSummary(msgspec.Struct, frozen=True):
-    """The answer about the whole machine; what a probe and `crewgate status` say.
+    """The health of the whole machine, as probes and `crewgate status` show it.
 
-    ready: the gateway answers calls. `state`: failed if it does not, degraded if any component is
-    not ok. `conditions` are the worst first.
+    `ready`: the gateway admits calls. `state` is failed if it does not, and degraded if a component
+    is not ok. `conditions` are sorted, worst first.
     """
 
     ready: bool
@@ -137,17 +140,17 @@ class HealthSummary(msgspec.Struct, frozen=True):
 
     @property
     def refusals(self) -> list[str]:
-        """Why the machine is not ready: a text for each component at fault."""
+        """Why the machine is not ready: a text for each component that refuses calls."""
         return [f"{each.component}: {each.why}" for each in self.conditions if refuses(each)]
 
 
 def refuses(fact: HealthFact) -> bool:
-    """Whether calls are refused because of it."""
+    """Return whether the gateway refuses calls because of a fact."""
     return fact.refuses and fact.state is HealthState.FAILED
 
 
 def summary(conditions: Iterable[HealthCondition]) -> HealthSummary:
-    """Fold the conditions of all components into one answer."""
+    """Return the summary of the conditions of all components."""
     ordered = tuple(sorted(conditions, key=_worst_first))
     is_ready = not any(map(refuses, ordered))
     is_well = all(each.state is HealthState.OK for each in ordered)
@@ -160,49 +163,51 @@ def _worst_first(each: HealthCondition) -> tuple[int, int, float, str]:
 
 
 class _Log:
-    """What the log has said of one component.
+    """The last logged state of one component.
 
-    A worse state is logged at once, a better one once it has lasted `pause` seconds. Each relapse
-    doubles the pause, so a component that flaps costs at most three lines for each pause.
+    A worse state is logged at once, and a better one after it has lasted `_pause` seconds. Each
+    relapse doubles the pause, so a flapping component costs at most three lines for each pause.
+    `_better_since` is since when the state is better than the logged one; `_recovered_at` is when a
+    better state was last logged.
     """
 
-    __slots__ = ("_better", "_pause", "_recovered", "_said_at", "said")
+    __slots__ = ("_better_since", "_logged_at", "_pause", "_recovered_at", "logged")
 
     def __init__(self, at: float) -> None:
-        self.said = HealthState.OK
-        self._said_at = at
-        self._better: float | None = None  # since when the state is better than what was said
-        self._recovered = -math.inf  # when a better state was last logged
+        self.logged = HealthState.OK
+        self._logged_at = at
+        self._better_since: float | None = None
+        self._recovered_at = -math.inf
         self._pause = limits.health_settle_seconds
 
     def change(self, now: HealthCondition, at: float) -> HealthChange | None:
-        """The change to log, if there is one."""
-        rank, said = now.state.rank, self.said.rank
-        if now.passing or rank >= said:
-            self._better = None
-        elif self._better is None:
-            self._better = at
-        if now.passing or rank == said:
+        """Return the change to log, if there is one."""
+        rank, logged = now.state.rank, self.logged.rank
+        if now.passing or rank >= logged:
+            self._better_since = None
+        elif self._better_since is None:
+            self._better_since = at
+        if now.passing or rank == logged:
             return None
-        if self._better is not None and at - self._better < self._pause:
+        if self._better_since is not None and at - self._better_since < self._pause:
             return None
-        if rank < said:
-            self._recovered = at
+        if rank < logged:
+            self._recovered_at = at
         else:
-            is_relapse = at - self._recovered < limits.health_calm_seconds
+            is_relapse = at - self._recovered_at < limits.health_calm_seconds
             longer = min(2 * self._pause, limits.health_settle_seconds_max)
             self._pause = longer if is_relapse else limits.health_settle_seconds
-        change = HealthChange(self.said, now, at - self._said_at)
-        self.said, self._said_at, self._better = now.state, at, None
+        change = HealthChange(self.logged, now, at - self._logged_at)
+        self.logged, self._logged_at, self._better_since = now.state, at, None
         return change
 
     def is_over(self, at: float) -> bool:
-        """Nothing of it needs to be remembered: it has been well for long."""
-        return self.said is HealthState.OK and at - self._said_at >= limits.health_calm_seconds
+        """Return whether it can be forgotten: the component has been ok for long enough."""
+        return self.logged is HealthState.OK and at - self._logged_at >= limits.health_calm_seconds
 
 
 class Health:
-    """The components of one machine as of the last look; at most `limits.health_components_max`."""
+    """The components of one machine at the last check; at most `limits.health_components_max`."""
 
     def __init__(self) -> None:
         self._conditions: dict[str, HealthCondition] = {}
@@ -214,14 +219,14 @@ class Health:
 
     @property
     def summary(self) -> HealthSummary:
-        """What the last look found."""
+        """The summary of the last check."""
         return summary(self._conditions.values())
 
     def update(self, facts: Iterable[HealthFact], now: float) -> list[HealthChange]:
-        """Take up what all components report at `now` (seconds); the changes to log, in order.
+        """Store the facts of all components at `now` (seconds); return the changes to log.
 
-        Of several facts about one component the worst counts. A component that is not reported any
-        more counts as ok, and is forgotten.
+        If there are several facts about one component, the worst counts. A component without a fact
+        counts as ok, and is forgotten.
         """
         found = _worst(facts)
         self._conditions = {name: self._condition(fact, now) for name, fact in found.items()}
@@ -253,7 +258,7 @@ class Health:
 
 
 def _worst(facts: Iterable[HealthFact]) -> dict[str, HealthFact]:
-    """One fact for each component; those beyond the bound are counted in one of their own."""
+    """Return one fact for each component, and a fact that counts those over the limit."""
     found: dict[str, HealthFact] = {}
     more = 0
     for fact in facts:

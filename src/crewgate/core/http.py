@@ -1,11 +1,12 @@
-"""Types of HTTP and ASGI that several packages share."""
+"""Types of HTTP and ASGI for several packages."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-HeaderField = tuple[bytes, bytes]  # name and value
+# Name and value.
+HeaderField = tuple[bytes, bytes]
 
-# ASGI 3 (asgi.readthedocs.io): what a server hands to an application.
+# ASGI 3 (asgi.readthedocs.io): the arguments of an application.
 Scope = MutableMapping[str, Any]
 ASGIMessage = MutableMapping[str, Any]
 ASGIReceive = Callable[[], Awaitable[ASGIMessage]]

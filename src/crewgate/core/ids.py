@@ -1,7 +1,8 @@
-"""Names become 16-byte keys here, so that nothing one crew signs can name another crew's branch.
+"""Makes the 16-byte keys that identify crews, branches, grants and the like everywhere inside.
 
-The same key names a branch in the table, the ledger, reservations and gossip. Ids are 16-byte
-`bytes` inside and lower-case UUID text (RFC 9562) outside.
+A key hashes the crew too, so nothing that one crew signs can name another crew's branch. The same
+key identifies a branch in the table, the ledger, reservations and gossip. Branch ids are 16 bytes
+inside, and lower-case UUID text (RFC 9562) outside.
 """
 
 import enum
@@ -13,7 +14,10 @@ _CLUSTER = b"crewgate cluster\0"
 
 
 class KeyKind(enum.IntEnum):
-    """What a key names; the first byte that is hashed. The values are stored: never renumber."""
+    """The kind of object that a key identifies.
+
+    Its value is the first byte of the hashed data, and is stored: never renumber.
+    """
 
     BRANCH = 1
     GRANT = 2
@@ -25,69 +29,72 @@ class KeyKind(enum.IntEnum):
 
     @property
     def label(self) -> str:
-        """The word for it in messages, records and the API."""
+        """The name of the kind in messages, records and the API."""
         return self.name.lower()
 
 
 def table_key(kind: KeyKind, crew: str, identifier: bytes) -> bytes:
-    """BLAKE2b-128 of (kind, crew, id); the crew is the one whose key verified the token.
+    """Return BLAKE2b-128 of kind, crew and id; `crew` is the one whose key verified the token.
 
-    The crew's length goes first, so that no two (crew, id) pairs hash the same bytes.
+    The length of the crew's name is hashed before it, so no two pairs of crew and id hash the same
+    bytes.
     """
     name = crew.encode()
-    named = bytes((kind, len(name))) + name + identifier
-    return blake2b(named, digest_size=KEY_BYTES).digest()
+    data = bytes((kind, len(name))) + name + identifier
+    return blake2b(data, digest_size=KEY_BYTES).digest()
 
 
 def branch_key(crew: str, branch: str) -> bytes:
-    """The key of a branch, from its UUID text."""
+    """Return the key of a branch, from its UUID text."""
     return table_key(KeyKind.BRANCH, crew, uuid_bytes(branch))
 
 
 def crew_key(crew: str) -> bytes:
-    """The key of a crew, topmost ancestor of each of its branches."""
+    """Return the key of a crew, the topmost ancestor of each of its branches."""
     return table_key(KeyKind.CREW, crew, b"")
 
 
 def certificate_key(crew: str, serial: int) -> bytes:
-    """The key of a certificate; the crew is the one that it speaks for, empty for the others'."""
+    """Return the key of a certificate; `crew` is its holder's, empty if the holder has none."""
     return table_key(KeyKind.CERTIFICATE, crew, serial_bytes(serial))
 
 
 def orchestrator_key(crew: str, client_id: str) -> bytes:
-    """The key of an orchestrator as such, `<crew>/<name>`."""
+    """Return the key of an orchestrator; `client_id` is `<crew>/<name>`."""
     return table_key(KeyKind.ORCHESTRATOR, crew, client_id.encode())
 
 
 def cluster_id(trust_domain: str) -> bytes:
-    """16 bytes that stand for the machines of one trust domain, which gossip with one another.
+    """Return the 16-byte id of the cluster of a trust domain, whose machines gossip.
 
-    Two domains on one network, or a peer's address that was mistyped, are told apart by it.
+    It separates two trust domains on one network, and catches a mistyped address of a peer.
     """
     return blake2b(_CLUSTER + trust_domain.encode(), digest_size=16).digest()
 
 
 def path_digest(keys: tuple[bytes, ...]) -> bytes:
-    """16 bytes that stand for a whole ancestry, root first; all zero for a root."""
+    """Return the 16-byte digest of the ancestors' keys, root first; all zeros for a root."""
     return blake2b(b"".join(keys), digest_size=16).digest() if keys else bytes(16)
 
 
 def serial_bytes(serial: int) -> bytes:
-    """A certificate's serial as its key hashes it: big-endian, no leading zeros."""
+    """Return a serial as `certificate_key` hashes it: big-endian, no leading zeros."""
     return serial.to_bytes((serial.bit_length() + 7) // 8)
 
 
 def uuid_bytes(text: str) -> bytes:
-    """16 bytes of a lower-case hyphenated UUID that is not nil; ValueError otherwise."""
+    """Return the 16 bytes of a lower-case hyphenated UUID that is not nil. Raises ValueError."""
     try:
         value = UUID(text)
     except ValueError:
         value = UUID(int=0)
     if str(value) != text or not value.int:
-        raise ValueError(f"{text[:64]!r} is no lower-case hyphenated UUID other than nil")
+        raise ValueError(
+            f"{text[:64]!r}: expected a UUID in lower case with hyphens, and not the nil UUID"
+        )
     return value.bytes
 
 
 def uuid_text(value: bytes) -> str:
-    """Lower-case hyphenated text of 16 bytes."""
+    """Return the lower-case hyphenated UUID text of 16 bytes."""
     return str(UUID(bytes=value))

@@ -1,6 +1,6 @@
-"""The one public document: which authorization servers this gateway trusts (RFC 9728).
+"""The protected resource metadata (RFC 9728): which authorization servers this gateway trusts.
 
-Names issuers, not tools: what there is to call is told to holders of a token only.
+It is public, so it names issuers, but no tools.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
-"""The kinds of revocation: a row for each, with everything in which one differs from another.
+"""The table of revocation kinds: a row for each, with all that differs between them.
 
-Agent, control API, commands, audit and the native core read this table. A new kind is a number in
-`ids.KeyKind`, a row here, and the words by which people ask for it (`cli/commands/revoke`,
+The agent, the control API, the commands, the audit and the native core read this table. A new kind
+needs a number in `ids.KeyKind`, a row here, and a way to request it (`cli/commands/revoke`,
 `api/schemas`).
 """
 
@@ -23,9 +23,10 @@ _SERIAL = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 class WhenFull(enum.Enum):
     """What the agent does if the table, or the share of the crew, has no room for a revocation.
 
-    COARSEN: if the share is used up, it revokes every token of the crew until now; if the table is
-    full, it refuses. REFUSE: it refuses, because nothing else would keep out what was to be
-    revoked. LEAVE_OUT: it goes on and counts it in the receipt; JWKS, CRL or OCSP refuse it too.
+    `COARSEN`: if the share is used up, it revokes all tokens of the crew issued until now; if the
+    table is full, it refuses. `REFUSE`: it refuses, because nothing else would enforce the
+    revocation. `LEAVE_OUT`: it continues, and counts the target in the receipt, because JWKS, CRL
+    or OCSP enforce the revocation too.
     """
 
     COARSEN = enum.auto()
@@ -36,17 +37,18 @@ class WhenFull(enum.Enum):
 class RevocationKind(msgspec.Struct, frozen=True, kw_only=True):
     """The rules of one kind.
 
-    `identifier` makes the bytes that the key hashes from a name; its ValueError says what was
-    expected and never repeats the name, which may be a piece of a token. `claim` is the claim of
-    tokens that has the name: registry, tree and audit then have a field that is called as the kind.
-    `request_field` is the member of `POST /v1/revocations`; without one the API does not take it.
-    `of_configured_crew`: its name is one of a crew of the configuration, and `crewgate revoke`
-    takes it; the CA begins the revocation of others, and the agent follows.
+    `identifier` returns the bytes of a name that the key hashes; its ValueError says what it
+    expected, but never repeats the name, which may be a part of a token. `claim` is the claim of
+    tokens that has the name; registry, tree and audit then have a field with the label of the kind.
+    `request_field` is its member in `POST /v1/revocations`; without one, the API does not accept
+    the kind. `of_configured_crew`: targets belong to a configured crew, and `crewgate revoke`
+    accepts them; for other kinds, the CA starts the revocation.
 
-    `is_for_good`: later tokens are refused as well; else those issued until now. `has_own_end`: it
-    is remembered until what was revoked ends by itself; else for `limits.revocation_seconds`.
-    `share` is the part of its crew's places in the table that it may take (`agent/revocation`).
-    `closes_account`: the ledger gives no more credit for it, for longer than the table remembers.
+    `is_for_good`: later tokens are refused as well, not only those issued until now. `has_own_end`:
+    the table keeps it until the target expires by itself, instead of for
+    `limits.revocation_seconds`. `share` is the part of its crew's entries in the table that it may
+    take (`agent/revocation`). `closes_account`: the ledger grants no more credit to the target, for
+    longer than the table keeps the revocation.
     """
 
     kind: KeyKind
@@ -62,12 +64,12 @@ class RevocationKind(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """The word for people, audit and API."""
+        """The name of the kind for people, audit and API."""
         return self.kind.label
 
     @property
     def life_seconds_max(self) -> int:
-        """How long one is remembered at most, by a clock that is right."""
+        """The maximum time for which the table keeps one, if the clock is right."""
         if self.has_own_end:
             return limits.gateway_life_seconds_max
         return limits.revocation_seconds
@@ -85,7 +87,7 @@ def _uuid(name: str) -> bytes:
 def _token_text(name: str) -> bytes:
     if not is_text(name):
         raise ValueError(
-            "expected what a token says, as `crewgate tree`, `audit` and `inspect` show it: "
+            "expected a text of a token, as `crewgate tree`, `audit` and `inspect` show it: "
             f"1 to {limits.claim_chars_max} characters of A-Z a-z 0-9 . _ : / @ -"
         )
     return name.encode()
@@ -98,7 +100,7 @@ def _serial(name: str) -> bytes:
 
 
 def _crew(name: str) -> bytes:
-    """Nothing: a crew's key hashes the crew alone."""
+    """Return no bytes, because the key of a crew hashes only the crew."""
     if not name:
         raise ValueError("expected the name of a crew")
     return b""
@@ -139,20 +141,20 @@ _ROWS: Final = (
 KINDS: Final[Mapping[int, RevocationKind]] = {each.kind: each for each in _ROWS}
 BY_FIELD: Final = {each.request_field: each for each in _ROWS if each.request_field}
 BY_CLAIM_LABEL: Final = {each.label: each for each in _ROWS if each.claim}
-# What a token names besides its branches and its crew; `_native/token_cache` reads it too.
+# The targets that a token names besides branches and crew; `_native/token_cache` reads this too.
 NAMED_IN_TOKENS: Final = tuple(
     each for each in _ROWS if each.claim and each.kind is not KeyKind.BRANCH
 )
 
 
 class RevocationTarget(msgspec.Struct, frozen=True):
-    """One thing to be revoked, from the command or the API to the table.
+    """One target of a revocation, from the command or the API to the table.
 
-    `name` is a branch's UUID, a grant's `jti`, a process' id, a crew, the serial of a certificate
-    in hexadecimal, a `client_id`, or a kid. `crew` is whose it is; where it is empty, the agent
-    finds out the crew of a branch that it has seen. `before` is for kinds that are not for good:
-    tokens issued until then are dead (seconds since 1970; 0: now). `seconds` is for those that have
-    an end of their own: how long that is from now.
+    `name` is the UUID of a branch, the `jti` of a grant, the id of a process, a crew, the serial of
+    a certificate (hexadecimal), a `client_id`, or a kid. `crew` is its crew; if it is empty, the
+    agent finds the crew of a branch that it has seen. `before` is for kinds that are not for good:
+    tokens issued until then are revoked (seconds since the epoch; 0 means now). `seconds` is for
+    kinds that have their own end: how long until then.
     """
 
     kind: KeyKind
@@ -163,32 +165,35 @@ class RevocationTarget(msgspec.Struct, frozen=True):
 
     @property
     def rules(self) -> RevocationKind:
-        """The row of its kind."""
+        """The rules of its kind."""
         return KINDS[self.kind]
 
     @property
     def key(self) -> bytes:
-        """The key by which gates look it up; ValueError for a name that its kind cannot have."""
+        """The key by which gates look it up. Raises ValueError for a name of another form."""
         return table_key(self.kind, self.crew, self.rules.identifier(self.name))
 
     def dead_until(self, wall: int) -> int:
-        """Tokens issued until then are dead (seconds since 1970), if it is revoked at `wall`.
+        """Return until when issued tokens are revoked by a revocation at `wall` (both seconds).
 
-        A token may be dated up to the leeway ahead, so it counts as issued before then.
+        A token may be dated ahead by up to the leeway, so the leeway is added.
         """
         if self.rules.is_for_good:
             return limits.time_seconds_max
         return min(self.before or wall, wall) + limits.leeway_seconds
 
     def expires(self, wall: int) -> int:
-        """When it may be forgotten; what ends by itself as much later as a clock may be wrong."""
+        """Return when the table may forget it.
+
+        For a target with its own end, the possible error of a clock is added.
+        """
         if self.rules.has_own_end:
             return wall + self.seconds + limits.clock_distrust_seconds
         return wall + limits.revocation_seconds
 
 
 def keys_of(claims: Claims, kid: str) -> list[bytes]:
-    """The key of everything that a token names and that can be revoked."""
+    """Return the keys of all targets that a token names."""
     crew = claims.crew
     named = [
         table_key(each.kind, crew, getattr(claims, each.claim).encode()) for each in NAMED_IN_TOKENS

@@ -1,32 +1,32 @@
-"""Room that many share: so many bytes in all, and of one sharer a part of them."""
+"""A quota that several users share, each up to a part of it."""
 
 
 class SharedQuota:
-    """How much of `most` is taken, and by whom; nobody may have more than 1 / `share` of it."""
+    """How much of `total` is taken, and by which user; one user gets at most `total // share`."""
 
-    def __init__(self, most: int, share: int = 1) -> None:
+    def __init__(self, total: int, share: int = 1) -> None:
         self.taken = 0
-        self._most = most
-        self._each = most // share
-        self._by: dict[str, int] = {}
+        self._total = total
+        self._user_max = total // share
+        self._by_user: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"<SharedQuota {self.taken} of {self._most}>"
+        return f"<SharedQuota {self.taken} of {self._total}>"
 
     def take(self, amount: int, who: str = "") -> bool:
-        """False, and nothing taken, if there is no room for that."""
-        own = self._by.get(who, 0) + amount
-        if self.taken + amount > self._most or own > self._each:
+        """Take an amount for the user `who`; return False, and take nothing, if it does not fit."""
+        own = self._by_user.get(who, 0) + amount
+        if self.taken + amount > self._total or own > self._user_max:
             return False
         self.taken += amount
-        self._by[who] = own
+        self._by_user[who] = own
         return True
 
     def free(self, amount: int, who: str = "") -> None:
-        """What was taken is not needed any more."""
+        """Give back an amount that `who` has taken."""
         self.taken -= amount
-        own = self._by.get(who, 0) - amount
+        own = self._by_user.get(who, 0) - amount
         if own > 0:
-            self._by[who] = own
+            self._by_user[who] = own
         else:
-            self._by.pop(who, None)
+            self._by_user.pop(who, None)

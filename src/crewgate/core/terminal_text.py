@@ -1,28 +1,27 @@
-"""What a text from outside may look like on a terminal: itself, with everything active escaped.
+"""Escapes untrusted text for a terminal.
 
-Control characters drive terminals (ANSI escapes), bidirectional overrides and zero-width
-characters make one text look like another (Unicode TR 36; "Trojan Source", CVE-2021-42574). Knows
-nothing of colours or widths.
+Control characters drive terminals (ANSI escapes). Bidirectional overrides and zero-width characters
+make one text look like another (Unicode TR 36; "Trojan Source", CVE-2021-42574).
 """
 
 import unicodedata
 
-# Cc controls, Cf formats (bidi overrides, zero width), Cs surrogates, Co private use,
-# Cn unassigned, Zl and Zp separators that some terminals break lines at.
+# Cc: controls. Cf: formats (bidirectional overrides, zero width). Cs: surrogates. Co: private use.
+# Cn: unassigned. Zl, Zp: separators at which some terminals break lines.
 _ACTIVE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def printable(text: str) -> str:
-    r"""The text with active characters and the backslash as `\\`, `\x..`, `\u....`, `\U........`.
+    r"""Return the text with active characters and backslashes escaped: `\\`, `\x..`, `\u....`.
 
-    The result is one line and holds no control character; different texts stay different.
+    The result is one line without control characters; different texts stay different.
     """
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
-    return "".join(map(_shown, text))
+    return "".join(map(_escape, text))
 
 
-def _shown(character: str) -> str:
+def _escape(character: str) -> str:
     if character == "\\":
         return "\\\\"
     if unicodedata.category(character) not in _ACTIVE:

@@ -1,4 +1,4 @@
-"""The gate's answer: a `Permit` (native: it holds a reservation) or a `Denial`; no bare bool."""
+"""The verdicts of the gate: `Denial` is here; `Permit`, which has a reservation, is native."""
 
 import enum
 
@@ -7,8 +7,8 @@ import msgspec
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
 
-# What a draw of credit finds out about its branch, by its status (`ipc.attach_messages`). The gate
-# knows only that credit is missing, and says BUDGET_UNAVAILABLE.
+# The reason of a refusal by the status of a draw of credit (`ipc.attach_messages`). The gate itself
+# sees only that credit is missing, which is BUDGET_UNAVAILABLE.
 DRAW_REASONS = {
     "full": Reason.TABLE_FULL,
     "share": Reason.TABLE_FULL,
@@ -16,35 +16,40 @@ DRAW_REASONS = {
     "closed": Reason.BRANCH_REVOKED,
     "mismatch": Reason.BINDING_MISMATCH,
 }
-# The token is not good for any call: neither another draw nor observe mode changes that.
+# With these reasons no call of the token is possible: neither another draw nor observe mode helps.
 FINAL_REASONS = frozenset({Reason.BRANCH_REVOKED, Reason.BINDING_MISMATCH})
 
 
 class PeerReason(enum.Enum):
-    """Why a connection is refused before a byte of HTTP is read; the value is the audit's word."""
+    """Why a connection is refused before a byte of HTTP is read.
 
-    HANDSHAKE = "handshake-failed"  # nothing of it is about a certificate
+    The value is the name in the audit log. `HANDSHAKE`: it failed for a reason other than the
+    certificate. `STALE`: it is unknown now whether the certificate is revoked. `UNKNOWN`: the
+    issuer says that it never issued the certificate.
+    """
+
+    HANDSHAKE = "handshake-failed"
     NO_CERTIFICATE = "no-certificate"
     UNKNOWN_AUTHORITY = "unknown-authority"
     EXPIRED = "certificate-expired"
     NOT_YET_VALID = "certificate-not-yet-valid"
     REVOKED = "certificate-revoked"
-    STALE = "revocation-unavailable"  # nobody can say now whether it is revoked
+    STALE = "revocation-unavailable"
     NO_CLIENT_USAGE = "no-client-usage"
     NO_IDENTITY = "no-identity"
     ROLE = "role-not-admitted"
     CREW = "crew-not-admitted"
-    UNKNOWN = "certificate-unknown"  # its issuer says that it never issued it
+    UNKNOWN = "certificate-unknown"
     INVALID = "certificate-invalid"
 
 
 class SpentWindow(msgspec.Struct, frozen=True, gc=False):
-    """The hour or the day whose credits a crew has spent.
+    """The hour or the day whose allowance a crew has spent.
 
     Attributes:
         length_seconds: 3,600 or 86,400.
-        ends_at: When the credits begin anew, in seconds since the epoch.
-        left_seconds: From the refusal to that moment.
+        ends_at: When the next allowance begins, in seconds since the epoch.
+        left_seconds: The seconds from the refusal to that time.
     """
 
     length_seconds: int
@@ -57,13 +62,13 @@ class Denial(msgspec.Struct, frozen=True):
 
     Attributes:
         reason: Why the call was refused.
-        grant: What the token grants; None unless the token has a good signature.
+        grant: The grant of the token; None unless the token has a good signature.
         retry: Whether the same call may succeed shortly.
         level: For CREDITS_EXHAUSTED, the account that cannot pay: a branch's UUID text, or the
             crew's name. Empty for every other reason.
         used_micro: Micro-credits of that account that are settled, burned or reserved.
-        quota_micro: Micro-credits that the account has: its quota, or its allowance of the window.
-        need_micro: Micro-credits that the call would have reserved; 0 if that is not known.
+        quota_micro: The account's quota, or its allowance of the window, in micro-credits.
+        need_micro: Micro-credits that the call would have reserved; 0 if unknown.
         window_number: The hour or day whose allowance the crew has spent, as the ledger numbers it
             (`core.budget.ledger_protocol.window_of`); 0 if the call lacks no allowance.
         window: The same hour or day with its end; None if the call lacks no allowance, or needs
@@ -91,4 +96,4 @@ class Denial(msgspec.Struct, frozen=True):
         return f"<Denial {self.reason.value}{branch}{empty}{' retry' if self.retry else ''}>"
 
     def __bool__(self) -> bool:
-        raise TypeError("a verdict is not a truth value: test isinstance(verdict, Permit)")
+        raise TypeError("a verdict has no truth value; use isinstance(verdict, Permit)")

@@ -32,4 +32,4 @@ def test_nobody_has_more_than_a_part_and_all_no_more_than_there_is(
         assert room.taken == own.total()
     for who, amount in own.items():
         room.free(amount, who)
-    assert (room.taken, room._by) == (0, {})
+    assert (room.taken, room._by_user) == (0, {})

@@ -154,8 +154,8 @@ def test_a_full_table_says_how_to_mend(revocations: Revocations, table: OwnedTab
         (KeyKind.CREW, "nobody", "", "'nobody' is no crew"),
         (KeyKind.CREW, "", "", "say whose"),
         (KeyKind.CREW, "article:finance", "", "no crew that has tokens"),
-        (KeyKind.GRANT, "eyJ secret", "article", "that names no grant: expected what a token says"),
-        (KeyKind.PROCESS, "", "article", "that names no process: expected what a token says"),
+        (KeyKind.GRANT, "eyJ secret", "article", "that names no grant: expected a text of a token"),
+        (KeyKind.PROCESS, "", "article", "that names no process: expected a text of a token"),
     ],
 )
 def test_bad_requests_are_refused_and_change_nothing(
