@@ -10,7 +10,7 @@ client. An error in one connection ends no other. Each buffer, wait and count ha
 """
 
 from crewgate.runtime.listening import listen
-from crewgate.server.connection_authorizer import AuthorizedConnection
+from crewgate.server.connection_authorizer import ClosableConnection
 from crewgate.server.exchange import Exchange, ExchangeHandler
 from crewgate.server.listener import Listener
 from crewgate.server.poller import Poller
@@ -18,9 +18,9 @@ from crewgate.server.request import ClientInfo, Request
 from crewgate.server.tls import ClientCertificateTrust, fingerprint, server_context
 
 __all__ = [
-    "AuthorizedConnection",
     "ClientCertificateTrust",
     "ClientInfo",
+    "ClosableConnection",
     "Exchange",
     "ExchangeHandler",
     "Listener",

@@ -10,7 +10,7 @@ from crewgate.core.verdict import PeerReason
 from crewgate.server.request import ClientInfo
 
 
-class AuthorizedConnection(Protocol):
+class ClosableConnection(Protocol):
     """A connection that an authorizer may close."""
 
     def abort(self) -> None:
@@ -29,7 +29,7 @@ class ConnectionAuthorizer(Protocol):
         The client presented `peer.certificate` and did not prove that it holds the key.
         """
 
-    async def admit(self, peer: ClientInfo, connection: AuthorizedConnection) -> ClientInfo | None:
+    async def admit(self, peer: ClientInfo, connection: ClosableConnection) -> ClientInfo | None:
         """Return the peer with its identity, or None for a refusal, which is recorded.
 
         The handshake has proved `peer.certificate`; it is None if the client presented none. The
@@ -37,5 +37,5 @@ class ConnectionAuthorizer(Protocol):
         responder; the caller bounds the wait.
         """
 
-    def leave(self, connection: AuthorizedConnection) -> None:
+    def leave(self, connection: ClosableConnection) -> None:
         """Forget a connection that has ended, if it was admitted."""

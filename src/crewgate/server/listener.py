@@ -16,7 +16,7 @@ import trio
 
 from crewgate import limits
 from crewgate.server.connection import ClientConnection
-from crewgate.server.connection_authorizer import AuthorizedConnection, ConnectionAuthorizer
+from crewgate.server.connection_authorizer import ClosableConnection, ConnectionAuthorizer
 from crewgate.server.connection_limit import ConnectionLimiter
 from crewgate.server.counters import Counters
 from crewgate.server.exchange import ExchangeHandler
@@ -61,7 +61,7 @@ class Listener:
         self.application = application
         self.poller = poller
         self.connections: set[ClientConnection] = set()
-        self.handshaking: dict[AuthorizedConnection, None] = {}
+        self.handshaking: dict[ClosableConnection, None] = {}
         self.counters = Counters()
         self.census = ConnectionLimiter(
             limits.connections_max, limits.connections_per_address_max, self.counters

@@ -33,7 +33,7 @@ from crewgate.core.x509.certificate_status import (
     UnknownStatus,
 )
 from crewgate.core.x509.identity import Identity, Role
-from crewgate.server.connection_authorizer import AuthorizedConnection
+from crewgate.server.connection_authorizer import ClosableConnection
 from crewgate.server.peer_connections import PeerConnections, RevocationTable
 from crewgate.server.request import ClientInfo
 
@@ -101,7 +101,7 @@ class PeerAuthorizer:
             return
         self._record_refusal(peer, reason, _read(peer.certificate), is_proven=False)
 
-    async def admit(self, peer: ClientInfo, connection: AuthorizedConnection) -> ClientInfo | None:
+    async def admit(self, peer: ClientInfo, connection: ClosableConnection) -> ClientInfo | None:
         """Return the peer with its identity, or None for a refusal, which is recorded."""
         if peer.certificate is None:
             if not self.rules.is_required:
@@ -141,7 +141,7 @@ class PeerAuthorizer:
         self._peer_connections.enter(key, connection, known)
         return known
 
-    def leave(self, connection: AuthorizedConnection) -> None:
+    def leave(self, connection: ClosableConnection) -> None:
         """Forget a connection that has ended, if it was admitted."""
         self._peer_connections.leave(connection)
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from crewgate import limits
 from crewgate.core.x509.certificate import revocable_by
-from crewgate.server.connection_authorizer import AuthorizedConnection
+from crewgate.server.connection_authorizer import ClosableConnection
 from crewgate.server.recent_revocations import RecentRevocations
 from crewgate.server.request import ClientInfo
 
@@ -27,9 +27,9 @@ class PeerConnections:
     def __init__(self, on_first: Callable[[], None] = lambda: None) -> None:
         """`on_first` is called when a connection is admitted and no other was open."""
         self._on_first = on_first
-        self._open: dict[bytes, dict[AuthorizedConnection, ClientInfo]] = {}
-        self._keys: dict[AuthorizedConnection, bytes] = {}
-        self._drained: set[AuthorizedConnection] = set()  # the certificate has expired
+        self._open: dict[bytes, dict[ClosableConnection, ClientInfo]] = {}
+        self._keys: dict[ClosableConnection, bytes] = {}
+        self._drained: set[ClosableConnection] = set()  # the certificate has expired
         # By certificate key: every (key, issued at) whose revocation closes the connection.
         self._revocable: dict[bytes, tuple[tuple[bytes, int], ...]] = {}
         self.recent_revocations = RecentRevocations()
@@ -37,7 +37,7 @@ class PeerConnections:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def enter(self, key: bytes, connection: AuthorizedConnection, peer: ClientInfo) -> None:
+    def enter(self, key: bytes, connection: ClosableConnection, peer: ClientInfo) -> None:
         """Add a connection that was admitted."""
         if not self._keys:
             self._on_first()
@@ -46,7 +46,7 @@ class PeerConnections:
         if peer.identity is not None and key not in self._revocable:
             self._revocable[key] = revocable_by(peer.identity, peer.serial, peer.issued)
 
-    def leave(self, connection: AuthorizedConnection) -> None:
+    def leave(self, connection: ClosableConnection) -> None:
         """Forget a connection that has ended; do nothing if it was not added."""
         key = self._keys.pop(connection, None)
         if key is None:
@@ -58,14 +58,14 @@ class PeerConnections:
             del self._open[key]
             self._revocable.pop(key, None)
 
-    def close_set(self, keys: Collection[bytes]) -> dict[AuthorizedConnection, ClientInfo]:
+    def close_set(self, keys: Collection[bytes]) -> dict[ClosableConnection, ClientInfo]:
         """Return the connections with these certificate keys, and have new ones refused."""
         self.recent_revocations.add(keys)
         return {
             connection: peer for key in keys for connection, peer in self._open.get(key, {}).items()
         }
 
-    def revoked(self, table: RevocationTable) -> dict[AuthorizedConnection, ClientInfo]:
+    def revoked(self, table: RevocationTable) -> dict[ClosableConnection, ClientInfo]:
         """Return the connections whose certificate or orchestrator the table has revoked."""
         return self.close_set(
             [
@@ -75,7 +75,7 @@ class PeerConnections:
             ]
         )
 
-    def at(self, listener: str) -> list[tuple[AuthorizedConnection, ClientInfo]]:
+    def at(self, listener: str) -> list[tuple[ClosableConnection, ClientInfo]]:
         """Return the connections of the listener with this name."""
         return [
             (connection, peer)
@@ -84,13 +84,13 @@ class PeerConnections:
             if peer.listener == listener
         ]
 
-    def drain_expired(self, now: float) -> dict[AuthorizedConnection, ClientInfo]:
+    def drain_expired(self, now: float) -> dict[ClosableConnection, ClientInfo]:
         """Drain the connections whose certificate has expired; return those to close now.
 
         `now` is the wall clock, in seconds. After the expiry, calls under way may go on for
         `limits.certificate_overrun_seconds`, the life of a token; new calls are not accepted.
         """
-        overdue: dict[AuthorizedConnection, ClientInfo] = {}
+        overdue: dict[ClosableConnection, ClientInfo] = {}
         for peer_connections in self._open.values():
             for connection, peer in peer_connections.items():
                 if now > peer.not_after + limits.certificate_overrun_seconds:

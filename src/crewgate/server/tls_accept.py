@@ -11,7 +11,7 @@ import trio
 
 from crewgate.core.verdict import PeerReason
 from crewgate.openssl import forget_errors
-from crewgate.server.connection_authorizer import AuthorizedConnection, ConnectionAuthorizer
+from crewgate.server.connection_authorizer import ClosableConnection, ConnectionAuthorizer
 from crewgate.server.counters import Counters
 from crewgate.server.request import ClientInfo
 from crewgate.server.tls_failure import ClientSocket, failure_of
@@ -26,14 +26,14 @@ class HandshakeContext(Protocol):
     counters: Counters
     handshakes: trio.CapacityLimiter
     authorizer: ConnectionAuthorizer | None
-    handshaking: dict[AuthorizedConnection, None]
+    handshaking: dict[ClosableConnection, None]
 
 
 async def enter(
     sock: ClientSocket,
     peer: ClientInfo,
     listener: HandshakeContext,
-    connection: AuthorizedConnection,
+    connection: ClosableConnection,
 ) -> ClientInfo | None:
     """Return the admitted client, or None if the handshake failed or the authorizer refused it.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from crewgate.errors import UpstreamError
 from crewgate.upstream.balancer import Host
-from crewgate.upstream.error_barrier import guarded
+from crewgate.upstream.error_isolation import run_isolated
 from crewgate.upstream.interfaces import CallObserver, ExclusiveUse, ReuseKey, UpstreamConnection
 from crewgate.upstream.wait_queue import WaitingCall, WaitQueue
 
@@ -231,4 +231,4 @@ class HostPools:
 def fail_call(caller: CallObserver, error: UpstreamError) -> None:
     """Fail a call unless it is over, and contain an exception that its observer raises."""
     if not caller.over:
-        guarded(caller.failed, error)
+        run_isolated(caller.failed, error)

@@ -12,7 +12,7 @@ from ngh2 import Configuration, Connection, ErrorCode, Role, Setting
 from crewgate import limits
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.balancer import Host
-from crewgate.upstream.error_barrier import guarded
+from crewgate.upstream.error_isolation import run_isolated
 from crewgate.upstream.http2_frames import FrameTracker
 from crewgate.upstream.http2_stream import HTTP2Stream, StreamPart
 from crewgate.upstream.interfaces import (
@@ -215,7 +215,7 @@ class HTTP2Connection:
                 delivery = sent_state
                 if sent_state is DeliveryState.LOST:
                     sent_state = DeliveryState.LOST_TOO
-            guarded(self.pool.broke, self, stream.caller, error, delivery)
+            run_isolated(self.pool.broke, self, stream.caller, error, delivery)
 
     def _break_stalled(self) -> None:
         """Close a connection whose server has not finished a frame or a header block in time.

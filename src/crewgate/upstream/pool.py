@@ -19,7 +19,7 @@ from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
 from crewgate.upstream.balancer import Host, LeastRequestBalancer, SocketAddress
 from crewgate.upstream.connector import Connector
-from crewgate.upstream.error_barrier import guarded
+from crewgate.upstream.error_isolation import run_isolated
 from crewgate.upstream.health_check import HealthChecker
 from crewgate.upstream.host_pool import HostPool, HostPools, fail_call
 from crewgate.upstream.interfaces import (
@@ -250,7 +250,7 @@ class UpstreamPool:
 
     def _place_one(self, caller: CallObserver) -> None:
         """Place one of several calls; an internal error fails this call alone."""
-        if not guarded(self._place, caller):
+        if not run_isolated(self._place, caller):
             fail_call(caller, UpstreamError(OURS))
 
     def _retry_or_fail(
@@ -390,5 +390,5 @@ class UpstreamPool:
 
 def _guard(connection: UpstreamConnection, work: Callable[..., None], *args: object) -> None:
     """Call `work`; if it raises an Exception, abort the connection."""
-    if not guarded(work, *args):
-        guarded(connection.abort, OURS)
+    if not run_isolated(work, *args):
+        run_isolated(connection.abort, OURS)

@@ -8,7 +8,7 @@ is noted last: whoever is killed meanwhile, it is told again and ends no less.
 
 import logging
 
-from crewgate.agent.grant_checks import check
+from crewgate.agent.grant_consistency import check
 from crewgate.agent.revocation.fanout import PendingRevocation
 from crewgate.agent.state import AgentState
 from crewgate.core.audit import record_builder, records

@@ -34,7 +34,7 @@ from crewgate.gateway.worker.listeners import Listeners
 from crewgate.ipc.attach_messages import Attached, CutReport, KeysRevoked
 from crewgate.policy.certificate_tokens import LocalSigner
 from crewgate.runtime.listening import ListenAddress
-from crewgate.server import AuthorizedConnection, ClientInfo, Poller
+from crewgate.server import ClientInfo, ClosableConnection, Poller
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules, ask_nobody, disconnect_record
 from crewgate.server.peer_connections import PeerConnections
 from crewgate.server.recent_revocations import ScannedDisconnects
@@ -198,7 +198,7 @@ class Worker:
         return self._attachment[0]
 
     def _disconnect(
-        self, to_close: dict[AuthorizedConnection, ClientInfo], why: PeerReason = PeerReason.REVOKED
+        self, to_close: dict[ClosableConnection, ClientInfo], why: PeerReason = PeerReason.REVOKED
     ) -> int:
         """Close connections because of their certificate; return how many calls that ended."""
         if not to_close:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 _log = logging.getLogger(__name__)
 
 
-def guarded(work: Callable[..., object], *args: object) -> bool:
+def run_isolated(work: Callable[..., object], *args: object) -> bool:
     """Call `work(*args)`; if it raises an Exception, log that and return False."""
     try:
         work(*args)
