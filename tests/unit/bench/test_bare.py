@@ -10,7 +10,8 @@ from bench.hop import bare
 from crewgate._native.audit_line import AuditLines, AuditLineTemplate
 from crewgate.audit.sink import AuditSink
 from crewgate.core.verdict import Denial
-from crewgate.gateway.call import call_services, interfaces
+from crewgate.gateway.call import call_services
+from crewgate.gateway.call.authorizer import GateAuthorizer
 from crewgate.gateway.worker import main, worker
 
 
@@ -22,8 +23,7 @@ def public(kind: object) -> set[str]:
 @pytest.mark.parametrize(
     ("stand_in", "real"),
     [
-        (bare.Waving, interfaces.Authorizer),
-        (bare.Silent, interfaces.DecisionSink),
+        (bare.Waving, GateAuthorizer),
         (bare.Silent, AuditSink),
         (bare.NoLines, AuditLines),
         (bare.NoLine, AuditLineTemplate),
@@ -38,7 +38,7 @@ def test_one_good_token_lets_all_through_whatever_is_asked_of_the_judge() -> Non
     house = Gatehouse(World.make())
     number, _ = house.table.take_attachment()
     waving = bare.Waving(house.table, number, house.world.policy, lambda *_: None)
-    asked = inspect.signature(interfaces.Authorizer.decide).parameters.values()
+    asked = inspect.signature(GateAuthorizer.decide).parameters.values()
     how = {each.name: each.default for each in asked if each.kind is each.KEYWORD_ONLY}
     denial = waving.decide(house.world.token, 0, **how)
     assert isinstance(denial, Denial)

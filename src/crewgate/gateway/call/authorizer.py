@@ -19,9 +19,9 @@ from crewgate.core.policy.policy import Policy
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import DRAW_REASONS, FINAL_REASONS, Denial
-from crewgate.gateway.call.interfaces import DrawCallback
 from crewgate.ipc.attach_messages import CreditDrawn
 
+DrawCallback = Callable[[CreditDrawn | None], None]  # None: the agent did not answer
 RequestDraw = Callable[[Grant, int, DrawCallback], None]
 
 
@@ -43,7 +43,7 @@ class _Draw:
 
 
 class DrawOrReload:
-    """A `RetryCondition`: waits for an event, then says whether the gate may decide otherwise."""
+    """Something under way that may change a denial: a draw of credit, or a new policy."""
 
     __slots__ = ("_changes", "_event")
 
@@ -52,7 +52,7 @@ class DrawOrReload:
         self._changes = changes
 
     async def wait(self) -> bool:
-        """Wait for the event; return False if asking the gate again would not help."""
+        """Wait until it is over; False if the gate would deny again. The caller sets a deadline."""
         if self._event is not None:
             await self._event.wait()
         return self._changes()
@@ -111,7 +111,12 @@ class GateAuthorizer:
         price: int = -1,
         is_upper_bound: bool = False,
     ) -> Permit | Denial:
-        """Return the gate's verdict; if credit is exhausted, with how much the call needs."""
+        """Return the gate's verdict at once. A permit has reserved its price, in micro-credits.
+
+        `price` is the call's own price, -1 for the tool's. `is_upper_bound`: most of the price may
+        come back. `drawn`: credit has been drawn for this call before. If credit is exhausted, the
+        denial says how much the call needs.
+        """
         verdict = self._gate.decide(
             token,
             tool,

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from crewgate.core.tokens.grant import Grant
-from crewgate.gateway.call.interfaces import DrawCallback
+from crewgate.gateway.call.authorizer import DrawCallback
 from crewgate.ipc.attach_messages import CreditDrawn
 
 _log = logging.getLogger(__name__)

@@ -4,16 +4,13 @@ from functools import partial
 
 from crewgate import limits
 from crewgate._native.audit_line import AuditLines
+from crewgate.audit.sink import AuditSink
 from crewgate.core.tokens.grant import Grant
+from crewgate.gateway.call.authorizer import DrawCallback, GateAuthorizer
+from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.in_flight import InFlightCalls
-from crewgate.gateway.call.interfaces import (
-    Authorizer,
-    BackgroundTaskRunner,
-    DecisionSink,
-    DrawCallback,
-    LoopHooks,
-)
 from crewgate.gateway.call.settlement_queue import SettlementQueue
+from crewgate.server import Poller
 
 
 class CallServices:
@@ -21,22 +18,22 @@ class CallServices:
 
     def __init__(
         self,
-        authorizer: Authorizer,
+        authorizer: GateAuthorizer,
         in_flight: InFlightCalls,
-        sink: DecisionSink,
-        loop_hooks: LoopHooks,
-        background_tasks: BackgroundTaskRunner,
+        sink: AuditSink,
+        poller: Poller,
+        background_tasks: BackgroundTasks,
         wait_seconds: float = limits.credit_wait_seconds,
     ) -> None:
         """`wait_seconds`: how long a call waits for credit before it is answered."""
         self.authorizer = authorizer
         self.in_flight = in_flight
         self.sink = sink
-        self.loop_hooks = loop_hooks
+        self.poller = poller
         self.background_tasks = background_tasks
         self.wait_seconds = wait_seconds
         self.audit_lines = AuditLines()
-        self.settlements = SettlementQueue(sink, loop_hooks)
+        self.settlements = SettlementQueue(sink, poller)
 
     def draw(self, grant: Grant, need: int, done: DrawCallback) -> None:
         """Draw `need` micro-credits for a call under way; `done` gets the result."""

@@ -32,8 +32,8 @@ from crewgate.core.verdict import Denial
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway import cors
 from crewgate.gateway.bad_token_limit import BadTokenLimiter
+from crewgate.gateway.call.authorizer import DrawOrReload
 from crewgate.gateway.call.call_services import CallServices
-from crewgate.gateway.call.interfaces import RetryCondition
 from crewgate.gateway.call.pending_call import (
     ListenerPolicy,
     PendingCall,
@@ -120,7 +120,7 @@ class Gateway:
         if exchange.complete or pending.body is not None:
             call.start()
         else:  # a small body arrives in the same turn: head and body are sent upstream together
-            services.loop_hooks.at_end(call.start)
+            services.poller.at_end(call.start)
 
     # Step 1: the request.
 
@@ -199,7 +199,7 @@ class Gateway:
                 break
         return verdict
 
-    async def _authorize_after_draw(self, pending: PendingCall, retry: RetryCondition) -> None:
+    async def _authorize_after_draw(self, pending: PendingCall, retry: DrawOrReload) -> None:
         """Wait while credit is drawn or a policy is loaded, then ask the gate again.
 
         As often as that may help, for at most `services.wait_seconds`.

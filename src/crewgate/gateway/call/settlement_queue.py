@@ -7,16 +7,17 @@ agent finds the reservation and burns it, with a record of its own: no call is w
 import contextlib
 
 from crewgate._native.permit import Permit
+from crewgate.audit.sink import AuditSink
 from crewgate.errors import AlreadySettledError
-from crewgate.gateway.call.interfaces import DecisionSink, LoopHooks
+from crewgate.server import Poller
 
 
 class SettlementQueue:
     """The calls that have ended since the worker was last idle."""
 
-    def __init__(self, sink: DecisionSink, loop_hooks: LoopHooks) -> None:
+    def __init__(self, sink: AuditSink, poller: Poller) -> None:
         self._sink = sink
-        self._loop_hooks = loop_hooks
+        self._poller = poller
         self._lines: list[bytes] = []
         self._permits: list[tuple[Permit, int]] = []
 
@@ -26,7 +27,7 @@ class SettlementQueue:
         What the call had reserved beyond its cost goes back to the branch's lease.
         """
         if not self._lines:
-            self._loop_hooks.when_idle(self._flush)
+            self._poller.when_idle(self._flush)
         self._lines.append(line)
         self._permits.append((permit, cost))
 

@@ -16,7 +16,7 @@ from crewgate import limits
 from crewgate.core.health import HealthFact
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
-from crewgate.gateway.call.interfaces import DrawCallback
+from crewgate.gateway.call.authorizer import DrawCallback
 from crewgate.gateway.worker.pending_overruns import PendingOverruns
 from crewgate.ipc import direct_send
 from crewgate.ipc.attach_messages import (

@@ -12,8 +12,7 @@ from crewgate._native.table_owner import OwnedTable
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, SpentWindow
-from crewgate.gateway.call.authorizer import GateAuthorizer
-from crewgate.gateway.call.interfaces import DrawCallback
+from crewgate.gateway.call.authorizer import DrawCallback, GateAuthorizer
 from crewgate.ipc.attach_messages import CreditDrawn
 
 

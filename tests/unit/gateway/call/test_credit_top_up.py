@@ -11,8 +11,8 @@ from crewgate.core.audit.records import CallOutcome
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
+from crewgate.gateway.call.authorizer import DrawCallback
 from crewgate.gateway.call.credit_top_up import CreditTopUp
-from crewgate.gateway.call.interfaces import DrawCallback
 
 AGAIN = limits.stream_again_seconds_min
 SLOWEST = limits.stream_again_seconds_max

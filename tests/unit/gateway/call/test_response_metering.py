@@ -18,7 +18,7 @@ from crewgate.core.pricing.sources import BytesTerm, HeaderTerm
 from crewgate.core.pricing.tariff import MILLION, Tariff
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
-from crewgate.gateway.call.interfaces import DrawCallback
+from crewgate.gateway.call.authorizer import DrawCallback
 from crewgate.gateway.call.pending_call import PendingCall
 from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.request_pricing import PricedRequest
