@@ -85,6 +85,6 @@ class LimitsConfig(msgspec.Struct, frozen=True):
     connections_max: Annotated[
         int,
         values.integer(1, limits.connections_max),
-        "Connections of one listener in each worker.",
+        "Connections of one listener in each worker. One client address gets four fifths at most.",
         Key(absent="as many as there are descriptors for"),
     ] = 0

@@ -249,7 +249,7 @@ class ControlService:
                 await self._disconnect()
                 await self._show(is_renewed=is_renewed)
             except (ConfigurationError, AuthorityError) as error:
-                _log.warning("the certificate and list before stay for now: %s", error)
+                _log.warning("keeping the previous certificate and CRL: %s", error)
                 continue
             is_behind = is_renewed = False
 

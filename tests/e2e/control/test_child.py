@@ -299,7 +299,7 @@ def test_a_file_of_ours_in_mid_edit_keeps_nobody_in(own: ControlSite) -> None:
         idle.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert idle.recv(65_536).startswith(b"HTTP/1.1 200 ")
         certificate.write_bytes(b"half a certif")
-        wait_until(lambda: "the certificate and list before stay" in own.log())
+        wait_until(lambda: "keeping the previous certificate and CRL" in own.log())
         own.tell("ca", "revoke", serial_of(own.folder / "bd"))
         assert idle.recv(65_536) == b""
     certificate.write_bytes(good)
