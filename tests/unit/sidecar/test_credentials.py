@@ -5,6 +5,7 @@ import ssl
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -104,6 +105,7 @@ class Signer:
 
     def __init__(self, ca: CAConfig) -> None:
         self._ca = ca
+        self._offset = time.time() - trio.current_time()
         self.failures = 0
         self.times: list[float] = []
 
@@ -113,7 +115,7 @@ class Signer:
             self.failures -= 1
             raise AuthorityError("the disk is full")
         with Authority(self._ca) as authority:
-            now = datetime.fromtimestamp(time.time(), UTC)
+            now = datetime.fromtimestamp(self._offset + trio.current_time(), UTC)
             entry = authority.issue(IDENTITY, read_request(request), now, life_seconds=600)
             return authority.chain(entry)
 
@@ -124,10 +126,13 @@ async def test_renewal_goes_on_and_survives_failures(
     monkeypatch: pytest.MonkeyPatch,
     log_lines: list[str],
 ) -> None:
-    """At half of each life; a failure is said, tried again soon, and the present one stays."""
-    wall = time.time()
-    begun = trio.current_time()
-    monkeypatch.setattr(time, "time", lambda: wall + trio.current_time() - begun)
+    """At half of each life; a failure is said, tried again soon, and the present one stays.
+
+    Only the module's own clock is replaced: other threads of this process need theirs.
+    """
+    offset = time.time() - trio.current_time()
+    clock = SimpleNamespace(time=lambda: offset + trio.current_time())
+    monkeypatch.setattr("crewgate.sidecar.credentials.time", clock)
     signer = Signer(ca)
     credentials = RenewingCredential(signer, ca.root)
     await credentials.obtain()
