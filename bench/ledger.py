@@ -13,14 +13,14 @@ from pathlib import Path
 
 from bench.sampling import Case, Group, measure
 from crewgate.core import ids
+from crewgate.core.budget.ledger_protocol import BranchPath as Line
 from crewgate.core.budget.ledger_protocol import (
-    AccountLevel,
+    BranchPathLevel,
     CrewAllowance,
     DrawGranted,
     DrawLease,
     OpenBranches,
 )
-from crewgate.core.budget.ledger_protocol import BranchPath as Line
 from crewgate.ledger import schema
 from crewgate.ledger.postgres import PostgreSQL
 from crewgate.ledger.session import SQLSession
@@ -66,7 +66,7 @@ def _cases(name: str, session: SQLSession) -> list[Case]:
     root, crew = ids.crew_key("root"), ids.crew_key("bench")
     branches = [ids.crew_key(f"branch-{number}") for number in range(BRANCHES)]
     for branch in branches:
-        levels = AccountLevel(root, PLENTY, 1), AccountLevel(branch, PLENTY, 1)
+        levels = BranchPathLevel(root, PLENTY, 1), BranchPathLevel(branch, PLENTY, 1)
         ledger.open(OpenBranches(Line(crew, CrewAllowance(), levels), HOLDER, BOOT))
     numbers = itertools.count(1)
     session.rows("CREATE TABLE IF NOT EXISTS bare (number BIGINT)")
@@ -111,7 +111,7 @@ def _active(ledger: SQLLedger, crew: bytes, root: bytes) -> dict[bytes, int]:
     keys = list(active)
     for at in range(0, ACTIVE, 256):
         some = keys[at : at + 256]
-        paths = [(AccountLevel(root, PLENTY, 1), AccountLevel(key, 10**6, 1)) for key in some]
+        paths = [(BranchPathLevel(root, PLENTY, 1), BranchPathLevel(key, 10**6, 1)) for key in some]
         lines = [Line(crew, CrewAllowance(), path) for path in paths]
         ledger.do_all([OpenBranches(line, HOLDER, BOOT, need=1) for line in lines], NOW)
     return dict.fromkeys(active, 1)

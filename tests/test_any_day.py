@@ -42,8 +42,9 @@ FILES = {
         "cli/commands/test_init.py",
         "cli/test_tokens.py",
     ),
-    *("issuer/test_client_auth.py", "ca/test_propagation.py", "ca/test_decommission_intents.py"),
-    *("ca/test_kept_crl.py", "gossip/test_ledger_marks.py", "upstream/test_transport.py"),
+    *("issuer/test_client_auth.py", "ca/test_revocation_propagation.py"),
+    "ca/test_decommission_intents.py",
+    *("ca/test_crl_replica.py", "gossip/test_ledger_marks.py", "upstream/test_transport.py"),
     "verifier/test_standalone.py",
 }
 # Modules that ask for the time, for tests of whole gateways alone.

@@ -92,15 +92,15 @@ def seen(path: Path) -> Seen:
 
 # All other modules write files through `runtime/durable_files`, which syncs content before names.
 FILE_WRITERS = {
-    "_native/storage.py": "a table is mapped; it gets its name by `rename_file`",
-    "agent/journal.py": "many records are streamed; they get their name by `rename_file`",
+    "_native/table_file.py": "a table is mapped; it gets its name by `rename_file`",
+    "agent/journal_file.py": "many records are streamed; they get their name by `rename_file`",
     "audit/disk_probe.py": "asks whether a disk takes anything",
     "audit/folder.py": "[audit] sync says when the disk has a line",
     "audit/reserved_space.py": "holds nothing but room",
     "ca/key_files.py": "a lock has no content",
     "cli/backup/files.py": "copies are synced, then all their folders at once",
-    "demo/gateways.py": "the demo's folder is temporary",
-    "demo/stage.py": "the demo's folder is temporary",
+    "demo/gateway_setup.py": "the demo's folder is temporary",
+    "demo/gateway_process.py": "the demo's folder is temporary",
     "runtime/durable_files.py": "the module itself",
 }
 
@@ -267,8 +267,8 @@ def test_no_struct_of_the_table_is_read_through_bytes() -> None:
 
 # Files that are written elsewhere than by `durable_files`, each with what it does of its own.
 OWN_WRITING = {
-    "src/crewgate/_native/storage.py": {"os.open", "os.fsync"},  # allocated in full; the lock
-    "src/crewgate/agent/journal.py": {"os.open", "os.fsync"},  # a stream of lines
+    "src/crewgate/_native/table_file.py": {"os.open", "os.fsync"},  # allocated in full; the lock
+    "src/crewgate/agent/journal_file.py": {"os.open", "os.fsync"},  # a stream of lines
     "src/crewgate/agent/state.py": {"replace"},  # a configuration, no file
     "src/crewgate/audit/reserved_space.py": {"os.open"},  # holds space, and has no name
     "src/crewgate/audit/disk_probe.py": {"os.open", "os.fdatasync"},  # a probe without a name
@@ -276,7 +276,7 @@ OWN_WRITING = {
     "src/crewgate/audit/syncer.py": {"os.fdatasync"},  # many lines, then one sync in a thread
     "src/crewgate/cli/backup/files.py": {"os.open", "os.fsync"},  # copied in pieces, however large
     "src/crewgate/issuer/journal.py": {"os.fsync"},  # cuts a torn line off
-    "src/crewgate/gossip/capsule_log.py": {"os.fsync"},  # many appends, then one sync in a thread
+    "src/crewgate/gossip/capsule_journal.py": {"os.fsync"},  # one sync of many appends, in a thread
 }
 WRITING = {"write_text", "write_bytes", "touch", "rename", "hardlink_to"}
 MAKING = re.compile(r"os\.O_(?:WRONLY|APPEND|TRUNC|EXCL)\b")

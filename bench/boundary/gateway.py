@@ -24,9 +24,9 @@ from bench.sampling import Spread
 from crewgate.ca.authority import Authority, new_instance
 from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import key_pem
-from crewgate.ca.propagation import announce
+from crewgate.ca.revocation_propagation import announce
 from crewgate.config import Config, load
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.demo.ports import reserve
 
 COMMAND = [sys.executable, "-m", "crewgate.cli"]

@@ -18,10 +18,10 @@ from cryptography.x509 import DNSName, IPAddress
 from bench.sampling import Case, Group, measure
 from crewgate.ca.authority import Authority, create, new_instance
 from crewgate.ca.certificates import new_key
-from crewgate.ca.crl_file import make_crl
+from crewgate.ca.crl import make_crl
 from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.server import ClientCertificateTrust, server_context
 
 PLAIN = "no client certificate"

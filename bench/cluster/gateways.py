@@ -23,7 +23,7 @@ from bench.hop.client import connect, context
 from bench.hop.processes import TOOLS_ABOVE, end, start, wait_for_port
 from bench.hop.stage import crewgate
 from crewgate.config import Config
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import RevocationReceipt, Until
@@ -153,7 +153,7 @@ def _open(config: Config, token: str) -> ssl.SSLSocket:
 def _cut(owner: AdminClient, crew: str, stream: Stream, pool: ThreadPoolExecutor) -> float:
     """Milliseconds from the agent's reading to the end that the client sees."""
     ended = pool.submit(_end, stream.connection)
-    receipt = owner.revoke([RevocationTarget(KeyKind.BRANCH, stream.branch, crew)], "all")
+    receipt = owner.revoke([RevocationTarget(EntityKind.BRANCH, stream.branch, crew)], "all")
     if not receipt.reach.enough:
         raise SystemExit(f"bench: a revocation that did not come to all: {receipt.reach}")
     return (ended.result() - receipt.read_ns) / 1e6
@@ -173,5 +173,5 @@ def _end(connection: ssl.SSLSocket) -> int:
 
 def _receipt(owner: AdminClient, crew: str, until: Until) -> RevocationReceipt:
     """Of a branch that nobody has."""
-    target = RevocationTarget(KeyKind.BRANCH, str(uuid.uuid4()), crew)
+    target = RevocationTarget(EntityKind.BRANCH, str(uuid.uuid4()), crew)
     return owner.revoke([target], until)

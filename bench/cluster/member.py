@@ -19,12 +19,12 @@ from bench.cluster.machines import settings_of
 from crewgate import limits
 from crewgate._native.records import Geometry
 from crewgate._native.table_owner import OwnedTable
-from crewgate.ca.gateway_signing_key import read_signing_key
+from crewgate.ca.gossip_signing_key import read_signing_key
 from crewgate.config import Config, load
 from crewgate.core.gossip.capsules import RevocationEntry
 from crewgate.core.gossip.messages import MemberAddress
 from crewgate.core.ids import cluster_id
-from crewgate.gossip.member_certificates import MemberCredential
+from crewgate.gossip.member_certificates import SignedMemberRecord
 from crewgate.gossip.node import GossipNode, LocalMember
 from crewgate.gossip.sockets import GossipSockets, to_address
 from crewgate.gossip.transport import GossipTransport, TLSFiles
@@ -72,7 +72,7 @@ class Entering(Counting):
         self._table = OwnedTable.create(str(folder / "bench-table"), geometry)
 
     def apply(self, entries: Sequence[RevocationEntry], origins: Sequence[bytes]) -> None:
-        """As `agent.revocations.Revocations.apply_remote`, without shares of crews."""
+        """As `agent.revocations.RevocationStore.apply_remote`, without shares of crews."""
         super().apply(entries, origins)
         wall, boot = self.wall(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         for entry in entries:
@@ -106,7 +106,7 @@ def me_of(config: Config) -> LocalMember:
     if config.ca is None:
         raise SystemExit("bench: `crewgate init` no longer writes [ca]; mend member.py")
     return LocalMember(
-        MemberCredential(chain, address.host, address.port),
+        SignedMemberRecord(chain, address.host, address.port),
         read_signing_key(settings.signing_key),
         config.ca.root,
         cluster_id(config.ca.trust_domain),

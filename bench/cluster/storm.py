@@ -16,7 +16,7 @@ from bench.cluster.machines import arrange
 from bench.cluster.members import Member, serving
 from crewgate.config import Config
 from crewgate.core.gossip import capsules
-from crewgate.gossip.capsule_log import CapsuleLog
+from crewgate.gossip.capsule_journal import CapsuleJournal
 from crewgate.gossip.member_certificates import CertificateVerifier
 
 MILLION = 1_000_000
@@ -91,7 +91,7 @@ def fill(config: Config, revocations: int, entries: int) -> None:
     """Put a storm of this machine's on its disk."""
     me = member.me_of(config)
     wall = int(time.time())
-    log = CapsuleLog(me.folder, print)
+    log = CapsuleJournal(me.folder, print)
     origin = CertificateVerifier(me.root).read(me.credential).id
     line, previous = origin + os.urandom(capsules.EPOCH_BYTES), capsules.NONE
     for number, at in enumerate(range(0, revocations, entries), 1):

@@ -22,7 +22,7 @@ _UNITS = {
     "share": "share",
     "ratio": "ratio",
 }
-_TITLES = {"__init__": "General", "pki": "PKI"}
+_TITLES = {"__init__": "General", "control_api": "Control API"}
 _POWERS = {2**30: "GiB", 2**20: "MiB", 2**10: "KiB"}
 _ASSIGNMENT = re.compile(r"(\w+) = (.*?)(?:  # (.*))?")
 _LONG = 10**12  # a larger number is shown as its file writes it, such as 2**40 - 1
@@ -53,7 +53,10 @@ def markdown() -> str:
 def _of_file(path: Path) -> str:
     source = path.read_text(encoding="utf-8")
     summary = (ast.get_docstring(ast.parse(source)) or "").partition("\n\n")[0]
-    parts = [f"## {_TITLES.get(path.stem, path.stem.capitalize())}\n", f"{text(summary)}\n"]
+    parts = [
+        f"## {_TITLES.get(path.stem, path.stem.replace('_', ' ').capitalize())}\n",
+        f"{text(summary)}\n",
+    ]
     for section in sections(source):
         title, _, more = section.title.partition(". ")
         if title:

@@ -1,23 +1,23 @@
-"""The one tree of errors, each of which knows whose fault it is.
+"""All errors that Crewgate raises on purpose, in one tree below `CrewgateError`.
 
-The root is never raised. A verdict is not an error: a refused call is a `Denial`, a value.
+A refused call is not an error: the verdict is then a `Denial`, which is a value.
 """
 
 
 class CrewgateError(Exception):
-    """The root of all errors that Crewgate raises on purpose; never raised itself."""
+    """The base class of all errors of Crewgate; Crewgate never raises it itself."""
 
 
 class ConfigurationError(CrewgateError):
-    """The configuration, or a file that it names, cannot be used; the text says how to mend it."""
+    """The configuration, or a file that it names, cannot be used. The text says how to mend it."""
 
 
 class TableError(CrewgateError):
-    """The shared table cannot be created, mapped or trusted, or it is closed."""
+    """The shared table cannot be created or mapped, is damaged, or is closed."""
 
 
 class TableFullError(TableError):
-    """The table has no room for another record of this kind; nothing that it holds is lost."""
+    """The table has no room for another record of this kind. It loses no record."""
 
 
 class LinkError(CrewgateError):
@@ -25,41 +25,41 @@ class LinkError(CrewgateError):
 
 
 class RefusedError(CrewgateError):
-    """The agent, or a control API, will not do what it was asked; the text says why."""
+    """The agent or a control API refuses a request. The text says why."""
 
 
 class IssuerError(CrewgateError):
-    """No token was minted: what was asked for is malformed, unknown or not allowed."""
+    """The issuer minted no token: the request is malformed, unknown or not allowed."""
 
 
 class ScopeError(IssuerError):
-    """A grant asks for more tools or credits than its crew, its parent or its budget has."""
+    """A grant requests more tools or credits than its crew, its parent or its budget has."""
 
 
 class BranchRevokedError(IssuerError):
-    """A branch, or one above it, was revoked: it gets no further token; start or spawn another."""
+    """The branch or an ancestor is revoked, so it gets no further token; start another branch."""
 
 
 class JournalError(IssuerError):
-    """The orchestrator's journal cannot be read or written; nothing is minted without it."""
+    """The orchestrator's journal cannot be read or written, so the issuer mints nothing."""
 
 
 class JournalLockedError(JournalError):
-    """Another process mints as this orchestrator."""
+    """Another process already mints as this orchestrator."""
 
 
 class ForkedError(CrewgateError):
-    """A standalone verifier was asked in a child of the process that owns its table."""
+    """A forked child process called a standalone verifier, whose table only the parent may use."""
 
 
 class AuthorityError(CrewgateError):
-    """The CA cannot do what it was asked for: keys, its database, a request that it must refuse."""
+    """The CA cannot do what a caller requested, because of its keys, its database or its rules."""
 
 
 class CRLPublishError(AuthorityError):
-    """Certificates are revoked, and the list that says so could not be written.
+    """The CA revoked certificates, but could not write the new CRL.
 
-    `serials` are those that were good until then.
+    `serials` are the serial numbers of the certificates that this call revoked.
     """
 
     def __init__(self, message: str, serials: tuple[str, ...] = ()) -> None:
@@ -67,22 +67,23 @@ class CRLPublishError(AuthorityError):
         self.serials = serials
 
 
-class ResponderError(CrewgateError):
-    """An OCSP responder could not be reached, or answered with something that is not OCSP."""
+class OCSPQueryError(CrewgateError):
+    """An OCSP responder cannot be reached, or its response is not valid OCSP."""
 
 
-class SupervisionError(CrewgateError):
-    """An orchestrator cannot be run as was asked: its user, its door, its way to the gateway."""
+class SidecarError(CrewgateError):
+    """`crewgate run` cannot start or protect its command, or cannot reach the gateway for it."""
 
 
-class LedgerError(CrewgateError):
-    """The ledger was asked for something that its protocol does not allow."""
+class LedgerProtocolError(CrewgateError):
+    """An agent sent the ledger an operation that the ledger protocol does not allow."""
 
 
 class LedgerUnavailableError(CrewgateError):
-    """The ledger's database cannot be reached, read or written now; nothing is known to be done.
+    """The ledger's database cannot be reached, read or written now.
 
-    `may_pass`: it may be well later, once its server is started or its tables are made.
+    Whether the ledger did the operation is unknown. `may_pass`: a later attempt may succeed without
+    a change to this machine, for example when the database server has started.
     """
 
     def __init__(self, message: str, *, may_pass: bool = False) -> None:
@@ -91,19 +92,19 @@ class LedgerUnavailableError(CrewgateError):
 
 
 class LedgerReplacedError(CrewgateError):
-    """The ledger is not the one, or not as far, as this machine knows: a person must decide."""
+    """The ledger is not the one that this machine used, or an older copy: a person must decide."""
 
 
 class BackupError(CrewgateError):
-    """A backup cannot be made or restored: what is in the way, or what of it is damaged."""
+    """A backup cannot be made or restored. The text names the obstacle or the damaged file."""
 
 
 class AuditError(CrewgateError):
-    """The audit's files cannot be read, or hold what no reader of them could have written."""
+    """The audit files cannot be read, or have content that Crewgate cannot have written."""
 
 
 class ControlError(CrewgateError):
-    """A request to the control API that is refused; `status` and `slug` are of its problem."""
+    """The control API refuses a request; `status` and `slug` are those of the problem response."""
 
     def __init__(self, status: int, slug: str, message: str) -> None:
         super().__init__(message)
@@ -112,15 +113,15 @@ class ControlError(CrewgateError):
 
 
 class DemoError(CrewgateError):
-    """The demo cannot be shown: a part of it did not start, or did not end."""
+    """The demo cannot go on, because one of its processes did not start or did not end."""
 
 
 class ClientError(CrewgateError):
-    """The client of a connection broke a protocol or a limit; only its connection suffers."""
+    """The peer of a connection broke a protocol or a limit. Only its connection ends."""
 
 
-class RequestRefusedError(ClientError):
-    """A request that is malformed or over a bound; `status` is the HTTP status that says so."""
+class InvalidRequestError(ClientError):
+    """A request is malformed or exceeds a limit; `status` is the HTTP status of the response."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -128,25 +129,25 @@ class RequestRefusedError(ClientError):
 
 
 class StreamTerminatedError(CrewgateError):
-    """An answer was cut in the middle, because its branch was revoked; its connection must end."""
+    """A response that had begun was ended early, so its connection must close."""
 
 
 class GossipError(ClientError):
-    """A datagram or capsule that no honest member sends; it changes nothing."""
+    """A gossip message, certificate or key that this machine must not use; it has no effect."""
 
 
 class UpstreamError(CrewgateError):
-    """A tool's server could not be reached, or answered with something that is not HTTP."""
+    """A tool's server cannot be reached, or its response is not valid HTTP."""
 
 
 class UpstreamTimeoutError(UpstreamError):
-    """A tool's server did not accept, answer or go on in time."""
+    """A tool's server did not accept, respond or continue in time."""
 
 
 class UpstreamUnavailableError(UpstreamError):
-    """No server of an upstream is called for now: all have failed of late.
+    """All servers of an upstream failed recently, so the gateway calls none of them for now.
 
-    `seconds` is how long that will stay so at least.
+    `seconds` is the shortest time until the gateway calls one again.
     """
 
     def __init__(self, message: str, seconds: float) -> None:
@@ -155,4 +156,4 @@ class UpstreamUnavailableError(UpstreamError):
 
 
 class AlreadySettledError(CrewgateError):
-    """A permit was ended a second time: it had been settled, released or burned before."""
+    """A caller ended a permit a second time, after it had been settled, released or burned."""

@@ -3,11 +3,11 @@
 from engines import NewLedger
 
 from crewgate.core.budget.ledger_protocol import (
-    AccountLevel,
     AccountStatement,
     BranchClosed,
     BranchesOpened,
     BranchPath,
+    BranchPathLevel,
     CrewAllowance,
     DrawGranted,
     DrawLease,
@@ -15,8 +15,8 @@ from crewgate.core.budget.ledger_protocol import (
     OpenBranches,
     QuotaExhausted,
     RecallTicket,
+    ReportLeaseUsage,
     ReturnCredit,
-    SettleLease,
 )
 
 CREW, ROOT, A, B = (name.ljust(16).encode() for name in ("crew", "root", "a", "b"))
@@ -24,7 +24,7 @@ BOOT, NEXT_BOOT = b"boot" * 4, b"next" * 4
 NOW = 1_800_000_000.0
 
 
-def path(*levels: AccountLevel, hourly: int = 10**9, daily: int = 10**9) -> OpenBranches:
+def path(*levels: BranchPathLevel, hourly: int = 10**9, daily: int = 10**9) -> OpenBranches:
     return OpenBranches(BranchPath(CREW, CrewAllowance(hourly, daily), levels), "one", BOOT)
 
 
@@ -34,7 +34,7 @@ def family(
     """A ledger that knows two branches under one root."""
     ledger = new_ledger()
     for child, quota in ((A, a), (B, b)):
-        levels = AccountLevel(ROOT, root, 1), AccountLevel(child, quota, 1)
+        levels = BranchPathLevel(ROOT, root, 1), BranchPathLevel(child, quota, 1)
         assert isinstance(ledger.open(path(*levels, **allowance)), BranchesOpened)
     return ledger
 
@@ -64,7 +64,7 @@ def give(ledger: Ledger, branch: bytes, total: int, holder: str = "one") -> None
 
 
 def spend(ledger: Ledger, branch: bytes, seq: int, total: int, holder: str = "one") -> None:
-    ledger.settle(SettleLease(branch, holder, BOOT, seq, total))
+    ledger.settle(ReportLeaseUsage(branch, holder, BOOT, seq, total))
 
 
 def line(ledger: Ledger, key: bytes) -> AccountStatement:

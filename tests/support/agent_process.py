@@ -21,14 +21,14 @@ from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.config import load
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.problem_types import Reason
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.verdict import Denial
 from crewgate.demo.ports import reserve
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import AgentStatus, RevocationReceipt, TreeRow
-from crewgate.ipc.attach_messages import KeysRevoked, Reload
+from crewgate.ipc.attach_messages import Reload, RevocationNotice
 from crewgate.ipc.attachment import Attachment
 from crewgate.policy.loader import load_policy
 from crewgate.supervisor.serve import Supervisor
@@ -109,7 +109,7 @@ class Guest:
         verdict.settle()
         return verdict
 
-    def pushed(self) -> list[KeysRevoked | Reload]:
+    def pushed(self) -> list[RevocationNotice | Reload]:
         """What the agent pushes next."""
         while not (pushed := self.attachment.poll()):
             select.select([self.attachment], [], [], 10)
@@ -224,7 +224,7 @@ class Site:
     def revoke(self, branch: str, crew: str = "") -> RevocationReceipt:
         """End a branch."""
         with AdminClient(self.state) as owner:
-            return owner.revoke([RevocationTarget(KeyKind.BRANCH, branch, crew)])
+            return owner.revoke([RevocationTarget(EntityKind.BRANCH, branch, crew)])
 
     def audit(self) -> list[dict[str, Any]]:
         """All lines that were written, oldest file first."""

@@ -11,10 +11,10 @@ from crewgate.core.budget.ledger_protocol import (
     CloseBranch,
     Operation,
     OperationResult,
+    ReportLeaseUsage,
     ReturnCredit,
-    SettleLease,
 )
-from crewgate.errors import LedgerError
+from crewgate.errors import LedgerProtocolError
 from crewgate.ledger.operation_queue import LedgerQueue, Then
 from crewgate.ledger.sql import SQLLedger
 
@@ -72,13 +72,13 @@ class PromptClerk(LedgerQueue):
     def __init__(self, ledger: SQLLedger, hands: Hands) -> None:
         super().__init__(ledger, lambda: hands.wall_ns() / S)
 
-    def submit(self, operation: ReturnCredit | SettleLease | CloseBranch) -> None:
+    def submit(self, operation: ReturnCredit | ReportLeaseUsage | CloseBranch) -> None:
         self.ledger.do(operation, self._now())
 
     def ask(self, operation: Operation, then: Then) -> None:
-        answer: OperationResult | LedgerError
+        answer: OperationResult | LedgerProtocolError
         try:
             answer = self.ledger.do(operation, self._now())
-        except LedgerError as error:
+        except LedgerProtocolError as error:
             answer = error
         then(answer)

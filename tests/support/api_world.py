@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 
 from crewgate.api.app import make_app
-from crewgate.api.backend import CertificateOwner, CertificateRequest, TokenRequest
+from crewgate.api.backend import CertificateRequest, IssuedCertificateOwner, TokenRequest
+from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import (
     BranchResponse,
     CertificateResponse,
@@ -15,10 +16,9 @@ from crewgate.api.schemas import (
     RevocationResponse,
     TokenResponse,
 )
-from crewgate.api.snapshot import Snapshot
 from crewgate.control.responses import revoked
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import CrewgateError
 from crewgate.ipc.admin_messages import RevocationReceipt, Until
 from crewgate.server.request import ClientInfo
@@ -40,9 +40,9 @@ BD = who(Role.ORCHESTRATOR, "bd-1", "bd")
 BD_OTHER = who(Role.ORCHESTRATOR, "bd-2", "bd")
 FINANCE = who(Role.ORCHESTRATOR, "fin-1", "finance")
 SERIALS = {
-    "0B": CertificateOwner("bd", "bd-1"),
-    "0F": CertificateOwner("finance", "fin-1"),
-    "0E": CertificateOwner("", "edge-1"),
+    "0B": IssuedCertificateOwner("bd", "bd-1"),
+    "0F": IssuedCertificateOwner("finance", "fin-1"),
+    "0E": IssuedCertificateOwner("", "edge-1"),
 }
 
 
@@ -68,7 +68,7 @@ class FakeOffice:
         self.asked: list[tuple[Any, ...]] = []
         self.error: Exception | None = None
         self.refusal: CrewgateError | None = None  # of the certificate of the connection
-        self.snapshot = Snapshot(rows())
+        self.snapshot = BranchTreeSnapshot(rows())
         self.checked: list[str] = []
 
     def note(self, *what: Any) -> None:
@@ -93,13 +93,13 @@ class FakeOffice:
         self.note("revoke_orchestrator", crew, name, reason)
         return RevocationResponse(target="orchestrator", id=f"{crew}/{name}", crew=crew)
 
-    async def holder(self, serial: str) -> CertificateOwner | None:
+    async def holder(self, serial: str) -> IssuedCertificateOwner | None:
         return SERIALS.get(serial)
 
     async def knows(self, crew: str, name: str) -> bool:
-        return CertificateOwner(crew, name) in SERIALS.values()
+        return IssuedCertificateOwner(crew, name) in SERIALS.values()
 
-    async def tree(self) -> Snapshot:
+    async def tree(self) -> BranchTreeSnapshot:
         self.note("tree")
         return self.snapshot
 

@@ -3,7 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from crewgate.core.audit.records import BurnRecord, CallOutcome, CallRecord, StreamOpened
+from crewgate.core.audit.records import (
+    BurnedReservationRecord,
+    CallOutcome,
+    CallRecord,
+    StreamOpened,
+)
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ROOT = "0199c1d2-0000-7000-8000-00000000000a"
@@ -70,9 +75,9 @@ def opening(second: int, branch: str, role: str, tool: str, request: str) -> Str
     return StreamOpened(**who(branch, role), **what(second, tool, request), price_micro=10_000)
 
 
-def burned(second: int, branch: str, role: str, tool: str, request: str) -> BurnRecord:
+def burned(second: int, branch: str, role: str, tool: str, request: str) -> BurnedReservationRecord:
     """A reservation whose owner died."""
-    return BurnRecord(
+    return BurnedReservationRecord(
         **who(branch, role),
         time=NOON + timedelta(seconds=second),
         started=NOON,

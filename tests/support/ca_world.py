@@ -11,7 +11,7 @@ from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.config import Config
 from crewgate.control.ca_service import CAService
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import ControlError, LinkError
 from crewgate.ipc.admin_messages import RevocationReceipt
 

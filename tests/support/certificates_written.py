@@ -2,7 +2,7 @@
 
 from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.core.x509.certificate import serial_text
-from crewgate.core.x509.identity import Role
+from crewgate.core.x509.identity_extension import Role
 
 NOW = 1_800_000_000
 

@@ -10,11 +10,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gossip_members import DOMAIN, HOST, Authority, TLSFiles, chain_of, free_sockets
 
 from crewgate.agent.cluster.cluster import Cluster
-from crewgate.ca.gateway_signing_key import read_signing_key, write_signing_key
+from crewgate.ca.gossip_signing_key import read_signing_key, write_signing_key
 from crewgate.config import CAConfig
 from crewgate.config import ClusterConfig as Settings
-from crewgate.core.x509.identity import MAY_REVOKE
-from crewgate.gossip.member_certificates import KnownMember, MemberCredential
+from crewgate.core.x509.identity_extension import MAY_REVOKE
+from crewgate.gossip.member_certificates import KnownMember, SignedMemberRecord
 from crewgate.gossip.sockets import to_address
 
 ME = "here-1"
@@ -77,7 +77,7 @@ class Clustered:
         port = 7000 + len(list(self._folder.iterdir()))
         address = to_address(HOST, port)
         company, node = self.cluster.gossip.company, self.cluster.gossip.node
-        shown = MemberCredential(chain_of(files.certificate), address.host, address.port)
+        shown = SignedMemberRecord(chain_of(files.certificate), address.host, address.port)
         known = company.directory.admit(shown.signed_by(signing.sign, self.cluster.wall()))
         company.add_members(node)
         if counts:

@@ -21,12 +21,12 @@ from forked import Forked
 from installation import Installation, Premises, wait_until
 from network_namespaces import Place
 
-from crewgate.core.ids import KeyKind, branch_key
+from crewgate.core.ids import EntityKind, branch_key
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import LinkError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import AgentStatus, QuorumResult, RevocationReceipt, Until
-from crewgate.ipc.table_access import open_table
+from crewgate.ipc.readonly_table import open_table
 
 SECONDS = 60.0  # of patience: only what hangs takes so long
 _ALONE = 'url = "sqlite:state/ledger.db"'
@@ -107,7 +107,7 @@ def revoke(
 ) -> RevocationReceipt:
     """End a branch, seen or not."""
     with owner_of(machine) as owner:
-        return owner.revoke([RevocationTarget(KeyKind.BRANCH, branch, crew)], until)
+        return owner.revoke([RevocationTarget(EntityKind.BRANCH, branch, crew)], until)
 
 
 def revoke_surely(machine: Premises, branch: str) -> None:

@@ -12,17 +12,17 @@ from crewgate import limits
 from crewgate._native.records import Geometry
 from crewgate._native.table import Table
 from crewgate._native.table_owner import OwnedTable
+from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import BranchResponse
-from crewgate.api.snapshot import Snapshot
 from crewgate.ca.authority import new_instance, request_pem
 from crewgate.ca.certificates import new_key
 from crewgate.cli.commands.init import write_all
 from crewgate.config import CAConfig, Config, load
 from crewgate.control import table_view
-from crewgate.control.agent_cache import AgentCache, CachedAnswer
-from crewgate.core.ids import KeyKind, crew_key, table_key
+from crewgate.control.agent_cache import AgentCache, SingleFlightCache
+from crewgate.core.ids import EntityKind, crew_key, table_key
 from crewgate.core.tokens.claims import Claims
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import LinkError
 from crewgate.issuer.signing import SigningKey
 
@@ -86,7 +86,7 @@ class Machine:
         self.rows: list[BranchResponse] = []
         self.asked = 0
         self.graph = AgentCache(config.state)
-        self.graph.tree = CachedAnswer(self._tree, seconds=0.0)
+        self.graph.tree = SingleFlightCache(self._tree, seconds=0.0)
         self.counted: list[str] = []  # branches of grants that the minting watch has seen
         self.holds_back = False
         self.graph.may_mint = self._may_mint
@@ -102,14 +102,14 @@ class Machine:
         self.counted.append(claims.execution_branch_id)
         return not self.holds_back
 
-    def _tree(self) -> Snapshot:
+    def _tree(self) -> BranchTreeSnapshot:
         if self.away:
             raise LinkError("no agent")
         self.asked += 1
-        return Snapshot(self.rows)
+        return BranchTreeSnapshot(self.rows)
 
-    def revoke(self, kind: KeyKind, crew: str, name: bytes, before: int = 0) -> None:
-        key = crew_key(crew) if kind is KeyKind.CREW else table_key(kind, crew, name)
+    def revoke(self, kind: EntityKind, crew: str, name: bytes, before: int = 0) -> None:
+        key = crew_key(crew) if kind is EntityKind.CREW else table_key(kind, crew, name)
         until = before or limits.time_seconds_max
         self.table.revoke(key, crew_key(crew), until, 3600, 1, NOW_BOOT_NS)
 

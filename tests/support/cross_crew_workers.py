@@ -10,11 +10,11 @@ from crewgate._native.records import Geometry
 from crewgate._native.table_owner import OwnedTable
 from crewgate.config import CrewConfig, CrossingConfig
 from crewgate.core.budget.memory_ledger import MemoryLedger
-from crewgate.core.cross_crew_account import run_branch
+from crewgate.core.cross_crew_ids import run_branch
 from crewgate.core.ids import branch_key
 from crewgate.core.policy.policy import CrewPolicy, Policy, ToolPolicy
 from crewgate.core.verdict import Denial
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.leases.lease_client import DrawResult, LeaseClient
 from crewgate.policy.certificate_tokens import CertificateTokens, LocalSigner, SignedToken
 from crewgate.policy.loader import account

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from crewgate.ca.certificates import (
-    IssuedCertificate,
+    CertificateAndKey,
     make_issuing,
     make_root,
     make_server,
@@ -22,8 +22,8 @@ from crewgate.ca.certificates import (
 from crewgate.ca.key_files import key_pem, read_certificates, read_key
 from crewgate.cli.ca_arguments import host_names
 from crewgate.config import CAConfig
-from crewgate.core.x509 import identity as identity_
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509 import identity_extension as identity_
+from crewgate.core.x509.identity_extension import Identity, Role
 
 OID = x509.ObjectIdentifier(identity_.OID)
 CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
@@ -41,23 +41,23 @@ def bd(name: str = "bd-1", role: Role = Role.ORCHESTRATOR, crew: str = "bd") -> 
     return Identity(role, name, INSTANCE, crew if role is Role.ORCHESTRATOR else "")
 
 
-def issuing_of(ca: CAConfig) -> IssuedCertificate:
+def issuing_of(ca: CAConfig) -> CertificateAndKey:
     """The issuing CA of an installation."""
-    return IssuedCertificate(read_certificates(ca.issuing)[0], read_key(ca.issuing_key))
+    return CertificateAndKey(read_certificates(ca.issuing)[0], read_key(ca.issuing_key))
 
 
-def other_issuing() -> IssuedCertificate:
+def other_issuing() -> CertificateAndKey:
     """An issuing CA of the same names as ours, and other keys."""
     return make_issuing(make_root(now()), now())
 
 
-def server(issuing: IssuedCertificate, *hosts: str) -> IssuedCertificate:
+def server(issuing: CertificateAndKey, *hosts: str) -> CertificateAndKey:
     """A certificate as our listeners show it, for DNS names and IP addresses."""
     return make_server(issuing, host_names(hosts), now())
 
 
 def leaf(
-    issuing: IssuedCertificate,
+    issuing: CertificateAndKey,
     *,
     identity: Identity | bytes | None,
     usages: Sequence[x509.ObjectIdentifier] | None = CLIENT,
@@ -65,7 +65,7 @@ def leaf(
     end: dt.datetime | None = None,
     extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
     name: str = "odd",
-) -> IssuedCertificate:
+) -> CertificateAndKey:
     """A leaf with all that strict verification wants, but for what the caller has it say."""
     key = new_key()
     builder = (
@@ -79,12 +79,12 @@ def leaf(
     )
     for extension, critical in (*_usual(key, issuing, identity, usages), *extensions):
         builder = builder.add_extension(extension, critical)
-    return IssuedCertificate(builder.sign(issuing.key, hashes.SHA256()), key)
+    return CertificateAndKey(builder.sign(issuing.key, hashes.SHA256()), key)
 
 
 def _usual(
     key: ec.EllipticCurvePrivateKey,
-    issuing: IssuedCertificate,
+    issuing: CertificateAndKey,
     identity: Identity | bytes | None,
     usages: Sequence[x509.ObjectIdentifier] | None,
 ) -> list[tuple[x509.ExtensionType, bool]]:
@@ -110,7 +110,7 @@ def _usual(
     return found
 
 
-def write(folder: Path, issued: IssuedCertificate, issuing: IssuedCertificate) -> Files:
+def write(folder: Path, issued: CertificateAndKey, issuing: CertificateAndKey) -> Files:
     """Chain and key as PEM files."""
     stem = f"forged-{issued.certificate.serial_number:x}"
     files = Files(folder / f"{stem}.pem", folder / f"{stem}.key")

@@ -7,7 +7,7 @@ import trio
 from gossip_members import HOST, chain_of
 
 from crewgate.errors import GossipError
-from crewgate.gossip.member_certificates import MemberCredential
+from crewgate.gossip.member_certificates import SignedMemberRecord
 from crewgate.gossip.sockets import Where
 from crewgate.gossip.stream import SyncStream, context
 from crewgate.gossip.transport import TLSFiles
@@ -49,8 +49,8 @@ async def listening(
         nursery.cancel_scope.cancel()
 
 
-def unsigned(files: TLSFiles, where: Where) -> MemberCredential:
+def unsigned(files: TLSFiles, where: Where) -> SignedMemberRecord:
     """What somebody with these certificates shows, without a word for its address."""
-    return MemberCredential(
+    return SignedMemberRecord(
         chain_of(files.certificate), bytes(10) + b"\xff\xff\x7f\0\0\1", where[1]
     )

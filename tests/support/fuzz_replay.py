@@ -21,7 +21,7 @@ from crewgate._native.table import Table
 from crewgate._native.table_owner import OwnedTable
 from crewgate._native.token import MalformedTokenError, claims, split
 from crewgate.core import bearer
-from crewgate.errors import RequestRefusedError, TableError, TableFullError
+from crewgate.errors import InvalidRequestError, TableError, TableFullError
 
 GEOMETRY = Geometry(64, 64, 128, 2)
 HEADER_BYTES = 128  # those that are never written again
@@ -74,9 +74,9 @@ def request_line(data: bytes) -> None:
         (b"POST", data, b"gw.example"),
         (b"POST", b"/", data),
     ):
-        with contextlib.suppress(RequestRefusedError):
+        with contextlib.suppress(InvalidRequestError):
             heads.build(method, target, authority, fields[:1], version="1", stream=1, streamed=True)
-    with contextlib.suppress(RequestRefusedError):
+    with contextlib.suppress(InvalidRequestError):
         made = heads.build(b"POST", b"/", None, fields, version="1", stream=1, streamed=False)
         assert made[-1] == int(data)
 
@@ -88,7 +88,7 @@ def field_name(data: bytes) -> None:
     assert ResponseFilter([name]).kept(fields) == [
         field for field in fields if field[0] != name and not field[0].startswith(bearer.OURS)
     ]
-    with contextlib.suppress(RequestRefusedError):
+    with contextlib.suppress(InvalidRequestError):
         FieldFilter([name], [other], [name]).kept(fields)
     assert written(fields).count(b"\r\n") >= 2
 

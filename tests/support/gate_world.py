@@ -12,7 +12,7 @@ from crewgate._native.records import BranchRecord, Geometry
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.policy.policy import Policy
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
@@ -85,7 +85,7 @@ class Gatehouse:
 
     def revoke(
         self,
-        kind: KeyKind,
+        kind: EntityKind,
         identifier: bytes,
         *,
         crew: str = CREW,

@@ -31,14 +31,14 @@ from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.errors import AlreadySettledError
-from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.call_services import CallServices
+from crewgate.gateway.call.call_tasks import CallTasks
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.pending_call import ListenerPolicy
 from crewgate.gateway.routes import build
 from crewgate.ipc.attach_messages import CreditDrawn
-from crewgate.server import Poller
+from crewgate.server import SocketPoller
 from crewgate.upstream import Connector, Resolver, UpstreamPool
 
 ROOT = "0199c1d2-0000-7000-8000-000000000001"
@@ -273,13 +273,13 @@ async def running_gateway(
 ) -> AsyncIterator[World]:
     """Run a gateway before a tool server that follows `script`."""
     async with scripted(script) as origin:
-        config, poller = config_of(origin, folder), Poller()
+        config, poller = config_of(origin, folder), SocketPoller()
         resolver = Resolver()
         upstream = config.upstreams[0]
         pool = UpstreamPool(upstream, Connector(upstream, poller, None), resolver)
         judge, sink = FakeJudge(), FakeSink()
         live = InFlightCalls(int(limits.reservation_seconds_max * 1e9))
-        errands = BackgroundTasks(limits.credit_wait_seconds, lambda *_: None)
+        errands = CallTasks(limits.credit_wait_seconds, lambda *_: None)
         site = build(config, {"tools": pool})
         services = CallServices(judge, live, sink, poller, errands)
         gateway = Gateway(door or ListenerPolicy("agents"), site, services)

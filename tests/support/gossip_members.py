@@ -11,8 +11,8 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from crewgate.ca.certificates import (
+    CertificateAndKey,
     CertificateValidity,
-    IssuedCertificate,
     make_issuing,
     make_leaf,
     make_root,
@@ -22,8 +22,8 @@ from crewgate.ca.certificates import (
 from crewgate.ca.key_files import key_pem
 from crewgate.core.gossip.capsules import RevocationEntry
 from crewgate.core.ids import cluster_id
-from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
-from crewgate.gossip.member_certificates import MemberCredential
+from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role
+from crewgate.gossip.member_certificates import SignedMemberRecord
 from crewgate.gossip.node import GossipNode, LocalMember
 from crewgate.gossip.sockets import GossipSockets, Where, to_address
 from crewgate.gossip.transport import GossipTransport, TLSFiles
@@ -39,7 +39,7 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         now = datetime.now(UTC)
         self.root = make_root(now)
-        self.issuing: IssuedCertificate = make_issuing(self.root, now)
+        self.issuing: CertificateAndKey = make_issuing(self.root, now)
         self.file = folder / "root.pem"
         self.file.write_bytes(pem(self.root.certificate))
 
@@ -115,7 +115,9 @@ class Member:
         self.sockets = GossipSockets(HOST, port) if port else free_sockets()
         self.where: Where = (HOST, self.sockets.datagrams.getsockname()[1])
         address = to_address(*self.where)
-        credential = MemberCredential(chain_of(self.files.certificate), address.host, address.port)
+        credential = SignedMemberRecord(
+            chain_of(self.files.certificate), address.host, address.port
+        )
         me = LocalMember(
             credential, self.signing, authority.file, cluster_id(DOMAIN), folder / "gossip"
         )

@@ -14,10 +14,10 @@ from hashlib import blake2b
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.acknowledgements import AckState
 from crewgate.core.gossip.capsules import SIGNATURE_BYTES, Capsule, RevocationEntry
-from crewgate.core.gossip.effects import CapsuleCrypto, ProtocolEffects
 from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.gossip.messages import MemberAddress, MemberState, MemberUpdate
 from crewgate.core.gossip.protocol import ProtocolNode
+from crewgate.core.gossip.protocol_interface import CapsuleCrypto, ProtocolOutput
 from crewgate.errors import GossipError
 
 CLUSTER = bytes(range(16))
@@ -215,7 +215,7 @@ class World:
             and (is_named or capsule.signature == sign(index, capsule.signed(CLUSTER)))
         )
 
-    def _carry_out(self, machine: Machine, effects: ProtocolEffects, *, keeps: bool = True) -> None:
+    def _carry_out(self, machine: Machine, effects: ProtocolOutput, *, keeps: bool = True) -> None:
         if keeps and effects.kept:
             self.at(self.disk_seconds, partial(self._write, machine, machine.life, effects.kept))
         if effects.counts:

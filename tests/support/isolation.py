@@ -40,13 +40,13 @@ from unread_http1 import Unread
 
 from crewgate import limits
 from crewgate.config import ToolConfig
-from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.call_services import CallServices
+from crewgate.gateway.call.call_tasks import CallTasks
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.pending_call import ListenerPolicy
 from crewgate.gateway.routes import build
-from crewgate.server import Poller
+from crewgate.server import SocketPoller
 from crewgate.upstream import Connector, Resolver, UpstreamPool
 from crewgate.upstream.balancer import Host
 from crewgate.upstream.interfaces import PoolCallbacks, UpstreamConnection
@@ -134,7 +134,7 @@ async def serving(phase: "Phase", callers: int) -> AsyncIterator[Edge]:
         async with scripted(script, room=room) as origin:
             scheme = "http" if context is None else "https"
             config = config_of(msgspec.structs.replace(origin, scheme=scheme), folder)
-            poller, resolver = Poller(), Resolver()
+            poller, resolver = SocketPoller(), Resolver()
             upstream = msgspec.structs.replace(config.upstreams[0], **settings)
             tools = tuple(
                 ToolConfig(method, method, "/*", "tools", 10_000) for method in ("GET", "POST")
@@ -148,7 +148,7 @@ async def serving(phase: "Phase", callers: int) -> AsyncIterator[Edge]:
             for number, token in enumerate(tokens):
                 branch = f"0199c1d2-0000-7000-8000-{number + 256:012x}"
                 judge.grants[token.encode()] = grant_of(branch)
-            errands = BackgroundTasks(limits.credit_wait_seconds, lambda *_: None)
+            errands = CallTasks(limits.credit_wait_seconds, lambda *_: None)
             site = build(config, {"tools": pool})
             services = CallServices(judge, live, FakeSink(), poller, errands)  # type: ignore[arg-type]
             gateway = Gateway(ListenerPolicy("all"), site, services)

@@ -17,12 +17,12 @@ from typing import Any
 from account_family import BOOT, NEXT_BOOT, NOW, ROOT, A, B, path
 
 from crewgate.core.budget.ledger_protocol import (
-    AccountLevel,
+    BranchPathLevel,
     CloseBranch,
     DrawLease,
     Operation,
+    ReportLeaseUsage,
     ReturnCredit,
-    SettleLease,
 )
 from crewgate.ledger import schema
 from crewgate.ledger.consistency import findings
@@ -31,14 +31,14 @@ from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 
 TABLES = ("ticket", "lease", "closed", "replaced", "holder", "account")
-LEVELS = AccountLevel(ROOT, 100, 1)
+LEVELS = BranchPathLevel(ROOT, 100, 1)
 STORY: list[list[Operation]] = [
-    [path(LEVELS, AccountLevel(A, 100, 1))],
-    [path(LEVELS, AccountLevel(B, 50, 1)), DrawLease(A, "one", BOOT, 1, 60)],
-    [SettleLease(A, "one", BOOT, 1, 20, reserved=5), ReturnCredit(A, "one", BOOT, 10)],
+    [path(LEVELS, BranchPathLevel(A, 100, 1))],
+    [path(LEVELS, BranchPathLevel(B, 50, 1)), DrawLease(A, "one", BOOT, 1, 60)],
+    [ReportLeaseUsage(A, "one", BOOT, 1, 20, reserved=5), ReturnCredit(A, "one", BOOT, 10)],
     [DrawLease(B, "two", BOOT, 1, 50)],
     [DrawLease(B, "two", BOOT, 2, 90), DrawLease(A, "one", BOOT, 2, 3)],
-    [path(LEVELS, AccountLevel(B, 40, 2))],
+    [path(LEVELS, BranchPathLevel(B, 40, 2))],
     [DrawLease(A, "one", NEXT_BOOT, 1, 7)],
     [CloseBranch(A), DrawLease(A, "one", NEXT_BOOT, 2, 1), ReturnCredit(A, "one", NEXT_BOOT, 7)],
 ]

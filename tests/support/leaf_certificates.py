@@ -8,14 +8,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate.ca.certificates import (
+    CertificateAndKey,
     CertificateValidity,
-    IssuedCertificate,
     make_issuing,
     make_leaf,
     make_root,
     new_key,
 )
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509.identity_extension import Identity, Role
 
 HOUR = dt.timedelta(hours=1)
 INSTANCE = bytes(range(16))
@@ -26,7 +26,7 @@ def now() -> dt.datetime:
 
 
 @cache
-def issuing() -> IssuedCertificate:
+def issuing() -> CertificateAndKey:
     """One CA for a whole run of tests."""
     return make_issuing(make_root(now()), now())
 

@@ -11,7 +11,7 @@ from crewgate import limits
 from crewgate.ca.authority import Authority, identity_of
 from crewgate.ca.key_files import PUBLIC, read_key, write_file
 from crewgate.config import load
-from crewgate.core.x509.identity import Identity
+from crewgate.core.x509.identity_extension import Identity
 
 
 def signed_at(config: Path, when: datetime, **changes: Any) -> Identity:

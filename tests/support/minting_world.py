@@ -6,13 +6,17 @@ from typing import Any
 
 from crewgate import limits
 from crewgate.core.anomaly import baseline as baseline_
-from crewgate.core.anomaly.baseline import Sensitivity
+from crewgate.core.anomaly.baseline import SensitivityLevel
 from crewgate.core.anomaly.enforcement import TRANSITIONS, EnforcementLevel, TransitionCause
 from crewgate.core.anomaly.types import SCALES, MintingMeasure, ObservedGrant, WatchRules
 
 CREDIT = 1_000_000
 WALL = 1_800_000_000  # the time of day at which all is seen, unless a test says another
-MARGINS = {Sensitivity.LOW: (4, 6), Sensitivity.NORMAL: (3, 4), Sensitivity.HIGH: (2, 3)}
+MARGINS = {
+    SensitivityLevel.LOW: (4, 6),
+    SensitivityLevel.NORMAL: (3, 4),
+    SensitivityLevel.HIGH: (2, 3),
+}
 WEIGHTS = {MintingMeasure.DEPTH: 0, MintingMeasure.PATTERNS: 2, MintingMeasure.TOOLS: 2}
 
 

@@ -24,7 +24,7 @@ from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig, load
-from crewgate.core.x509.identity import Identity
+from crewgate.core.x509.identity_extension import Identity
 from crewgate.issuer import Orchestrator
 
 CREWS = ("bd", "finance")

@@ -18,8 +18,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.certificates import (
+    CertificateAndKey,
     CertificateValidity,
-    IssuedCertificate,
     make_issuing,
     make_leaf,
     make_responder,
@@ -38,7 +38,7 @@ from crewgate.core.x509.der import (
     write,
     write_integer,
 )
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509.identity_extension import Identity, Role
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 Answer = Callable[[bytes], bytes]
@@ -61,22 +61,22 @@ class World:
         self.leaf = self.make_leaf(self.issuing)
         self.sibling = self.make_leaf(self.issuing)
 
-    def make_leaf(self, issuing: IssuedCertificate, name: str = "bd-1") -> IssuedCertificate:
+    def make_leaf(self, issuing: CertificateAndKey, name: str = "bd-1") -> CertificateAndKey:
         key = new_key()
         identity = Identity(Role.ORCHESTRATOR, name, bytes(16), "bd")
         validity = CertificateValidity.of(self.now, timedelta(hours=4))
         leaf = make_leaf(issuing, key.public_key(), identity, "crewgate.internal", validity)
-        return IssuedCertificate(leaf, key)
+        return CertificateAndKey(leaf, key)
 
     def make_delegate(
         self,
         *,
-        signer: IssuedCertificate | None = None,
+        signer: CertificateAndKey | None = None,
         usages: Sequence[x509.ObjectIdentifier] | None = (ExtendedKeyUsageOID.OCSP_SIGNING,),
         begins: timedelta = timedelta(),
         life: timedelta = timedelta(days=1),
         more: Sequence[tuple[x509.ExtensionType, bool]] = (),
-    ) -> IssuedCertificate:
+    ) -> CertificateAndKey:
         """A responder's certificate that may lack what it needs."""
         signer, key = signer or self.issuing, new_key()
         builder = (
@@ -92,14 +92,14 @@ class World:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         for value, is_critical in more:
             builder = builder.add_extension(value, critical=is_critical)
-        return IssuedCertificate(builder.sign(signer.key, hashes.SHA256()), key)
+        return CertificateAndKey(builder.sign(signer.key, hashes.SHA256()), key)
 
     def respond(  # noqa: PLR0913 - each part of a response may be wrong
         self,
         *,
-        leaf: IssuedCertificate | None = None,
-        issuer: IssuedCertificate | None = None,
-        signer: IssuedCertificate | None = None,
+        leaf: CertificateAndKey | None = None,
+        issuer: CertificateAndKey | None = None,
+        signer: CertificateAndKey | None = None,
         key: ec.EllipticCurvePrivateKey | None = None,
         status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD,
         begin: timedelta | None = timedelta(),
@@ -134,7 +134,7 @@ class World:
         data = builder.sign(signer.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
         return data if key is None else resigned(data, key)
 
-    def enter(self, register: CertificateDB, issued: IssuedCertificate) -> CertificateRecord:
+    def enter(self, register: CertificateDB, issued: CertificateAndKey) -> CertificateRecord:
         """Have a leaf in the register."""
         certificate = issued.certificate
         entry = CertificateRecord(
@@ -273,7 +273,7 @@ def serving(server: Server) -> Iterator[Server]:
         server.server_close()
 
 
-def write_pair(folder: Path, name: str, issued: IssuedCertificate) -> None:
+def write_pair(folder: Path, name: str, issued: CertificateAndKey) -> None:
     """A certificate and its key as PEM files."""
     (folder / f"{name}.pem").write_bytes(issued.certificate_pem)
     (folder / f"{name}.key").write_bytes(issued.key_pem)

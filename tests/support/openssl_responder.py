@@ -9,15 +9,15 @@ from pathlib import Path
 
 from ocsp_world import Answer, World, write_pair
 
-from crewgate.ca.certificates import IssuedCertificate
+from crewgate.ca.certificates import CertificateAndKey
 from crewgate.core.x509.certificate import serial_text
 
 
 def openssl_answers(
     folder: Path,
     world: World,
-    *known: IssuedCertificate,
-    revoked: IssuedCertificate | None = None,
+    *known: CertificateAndKey,
+    revoked: CertificateAndKey | None = None,
     signer: str = "ocsp",
 ) -> Answer:
     """A responder that knows these certificates; it signs as the delegate, or as another file."""
@@ -41,7 +41,7 @@ def openssl_answers(
     return answer
 
 
-def _line(letter: str, issued: IssuedCertificate) -> str:
+def _line(letter: str, issued: CertificateAndKey) -> str:
     """One entry, as `openssl ca` writes it."""
     certificate = issued.certificate
     ends = f"{certificate.not_valid_after_utc:%y%m%d%H%M%SZ}"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from crewgate.ca.authority import Authority
 from crewgate.ca.certificates import new_key
 from crewgate.config import Config
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509.identity_extension import Identity, Role
 
 ONE, OTHER = bytes(range(16)), bytes(range(16, 32))  # instances
 

@@ -25,13 +25,13 @@ from installation import Installation, Premises, wait_until
 from power_disk import clone, make, mounted
 
 from crewgate import Denial, Permit, Reason, Verifier
-from crewgate.agent import lost_audit_records
+from crewgate.agent import audit_loss_after_crash
 from crewgate.audit.folder import files
 from crewgate.config.load import load
 from crewgate.core.audit.json_line import decode
 from crewgate.core.audit.records import CallRecord, Record, ServiceEvent
 from crewgate.core.credits import MICRO
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import CrewgateError
 from crewgate.ipc.admin_client import AdminClient
@@ -101,7 +101,7 @@ class Load:
         while not self._over.is_set():
             agent = self._new()
             token = agent.token()
-            target = RevocationTarget(KeyKind.BRANCH, agent.branch, "article")
+            target = RevocationTarget(EntityKind.BRANCH, agent.branch, "article")
             with AdminClient(self.site.folder / "state") as owner:
                 if owner.revoke([target], "local").reach.enough:
                     self.revoked[agent.branch] = token
@@ -213,7 +213,7 @@ def words_lost(found: Premises) -> Iterator[str]:
     """
     log = found.folder / "serve.log"
     wait_until(lambda: COMPARED.search(log.read_text()))
-    if lost_audit_records.sync_promise(load(found.file).audit) not in log.read_text():
+    if audit_loss_after_crash.sync_promise(load(found.file).audit) not in log.read_text():
         yield "the log does not say what the audit may have lost"
     said = [0 if each[1] is None else int(each[1]) for each in COMPARED.finditer(log.read_text())]
     reconciled = json.loads(crewgate("ledger", "reconcile", "--json", "-c", found.file).stdout)

@@ -24,15 +24,15 @@ from gossip_members import Authority, chain_of
 from power_disk import clone, make, mounted, why_not
 from power_writer import CLUSTER, Line, quiet
 
-from crewgate.agent.journal import StateJournal
+from crewgate.agent.journal_file import JournalFile
 from crewgate.audit.folder import files
 from crewgate.ca.certificate_db import CertificateDB
 from crewgate.core.audit.json_line import decode
 from crewgate.core.audit.records import ServiceEvent
 from crewgate.core.gossip.freshness import QuorumFreshness
-from crewgate.gossip.capsule_log import CapsuleLog
-from crewgate.gossip.directory import MemberDirectory
-from crewgate.gossip.member_certificates import CertificateVerifier, MemberCredential
+from crewgate.gossip.capsule_journal import CapsuleJournal
+from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
+from crewgate.gossip.member_directory import MemberDirectory
 from crewgate.gossip.membership_file import MembershipFile
 from crewgate.issuer.journal import MintJournal, MintRecord
 from crewgate.issuer.token_file import read_token
@@ -86,7 +86,7 @@ def material_in(folder: Path, gateways: int = GATEWAYS) -> Path:
     key = Ed25519PrivateKey.generate()
     for number in range(gateways):
         made = authority.certify(folder / "gateway", f"m{number}", key)
-        shown.append(MemberCredential(chain_of(made.certificate), HOST, 1).signed_by(key.sign, 1))
+        shown.append(SignedMemberRecord(chain_of(made.certificate), HOST, 1).signed_by(key.sign, 1))
     (folder / "credentials").write_bytes(msgspec.msgpack.encode(shown))
     return folder
 
@@ -113,7 +113,7 @@ def writing(folder: Path, material: Path, *, synced: bool) -> Iterator[tuple[int
 def lost(folder: Path, material: Path, told: dict[str, list[str]]) -> list[str]:
     """What was acknowledged and is not there, by the code that a next start runs."""
     found = [*_members_lost(folder, material, told)]
-    lines = StateJournal(folder / "revocations", Line).read()
+    lines = JournalFile(folder / "revocations", Line).read()
     found += _missing("line", told, {str(line.number) for line in lines})
     if "mint" in told:
         journal = MintJournal(folder / "issuer" / "journal.jsonl")
@@ -121,7 +121,7 @@ def lost(folder: Path, material: Path, told: dict[str, list[str]]) -> list[str]:
         journal.close()
         found += _missing("mint", told, minted)
     if "capsule" in told:
-        log = CapsuleLog(folder / "capsules", quiet)
+        log = CapsuleJournal(folder / "capsules", quiet)
         found += _missing("capsule", told, {raw.hex() for raw in log.replay(0)})
     if "issued" in told:
         with CertificateDB(folder / "ca" / "issued.sqlite") as register:

@@ -17,16 +17,16 @@ import tokens
 from certificates_written import NOW, entry
 from gossip_capsules import capsule
 
-from crewgate.agent.journal import StateJournal
-from crewgate.audit.writer import AuditWriter, FileRotation
+from crewgate.agent.journal_file import JournalFile
+from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.ca.certificate_db import CertificateDB
 from crewgate.core.audit.records import ServiceEvent, when
 from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.x509.certificate import serial_text
-from crewgate.gossip.capsule_log import CapsuleLog
-from crewgate.gossip.directory import MemberDirectory
-from crewgate.gossip.member_certificates import CertificateVerifier, MemberCredential
+from crewgate.gossip.capsule_journal import CapsuleJournal
+from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
+from crewgate.gossip.member_directory import MemberDirectory
 from crewgate.gossip.membership_file import MembershipFile
 from crewgate.issuer.journal import MintJournal, MintRecord
 from crewgate.issuer.token_file import write_token
@@ -46,10 +46,10 @@ def say(*words: object) -> None:
     os.write(1, f"{' '.join(map(str, words))}\n".encode())
 
 
-def credentials(material: Path) -> list[MemberCredential]:
+def credentials(material: Path) -> list[SignedMemberRecord]:
     """Gateways' credentials."""
     return msgspec.msgpack.decode(
-        (material / "credentials").read_bytes(), type=list[MemberCredential]
+        (material / "credentials").read_bytes(), type=list[SignedMemberRecord]
     )
 
 
@@ -79,7 +79,7 @@ def members(folder: Path, material: Path) -> Iterator[None]:
 
 def agent_lines(folder: Path) -> Iterator[None]:
     """A line each, and now and then the file is rewritten."""
-    journal = StateJournal(folder / "revocations", Line)
+    journal = JournalFile(folder / "revocations", Line)
     journal.rewrite([])
     for number in itertools.count():
         journal.append(Line(number))
@@ -102,7 +102,7 @@ def mints(folder: Path) -> Iterator[None]:
 
 def capsules(folder: Path) -> Iterator[None]:
     """What others were told that it is on this disk."""
-    log = CapsuleLog(folder / "capsules", quiet)
+    log = CapsuleJournal(folder / "capsules", quiet)
     for number in itertools.count(1):
         raw = capsule(number, life=36_000 + number % 3 * 36_000).raw
         log.append([raw])
@@ -137,7 +137,7 @@ def tokens_written(folder: Path) -> Iterator[None]:
 
 def audited(folder: Path, sync: str) -> Iterator[None]:
     """Lines; of those that are synced once a second, as many as the disk has."""
-    rotation = FileRotation(bytes_max=20_000, sync=sync)  # type: ignore[arg-type]
+    rotation = RotationPolicy(bytes_max=20_000, sync=sync)  # type: ignore[arg-type]
     writer = AuditWriter(folder / f"audit-{sync}", "worker-1", rotation, ballast_bytes=0)
     said = 0
     for number in itertools.count(1):

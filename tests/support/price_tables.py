@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any, cast
 
-from crewgate.config.declaration import TableType
+from crewgate.config.declaration import TableSchema
 from crewgate.config.prices import PriceKeys
 from crewgate.config.section import Section
 from crewgate.core.pricing.tariff import Tariff
@@ -20,5 +20,5 @@ def tariff_of(text: str) -> tuple[Tariff | None, list[str]]:
 def read(tool: dict[str, Any]) -> tuple[Tariff | None, list[str]]:
     """The same of a document."""
     problems: list[str] = []
-    found = TableType(PriceKeys).read(Section(tool, "tool.t", problems), {})
+    found = TableSchema(PriceKeys).read(Section(tool, "tool.t", problems), {})
     return cast("Mapping[str, Any]", found or {}).get("tariff"), problems

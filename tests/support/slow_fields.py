@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from crewgate.core.bearer import OURS, PLAIN, is_ours
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 
 Field = tuple[bytes, bytes]
 
@@ -20,7 +20,7 @@ def passed(
     allowed: Collection[bytes],
     token: bytes = b"",
 ) -> list[Field]:
-    """The client's fields that go upstream; RequestRefusedError for one like ours."""
+    """The client's fields that go upstream; InvalidRequestError for one like ours."""
     named = connection_options(headers)
     fields = []
     for field in headers:
@@ -29,7 +29,7 @@ def passed(
             continue
         plain = name.translate(PLAIN)
         if plain.startswith(OURS) or plain in refused:
-            raise RequestRefusedError(400, f"the field {name.decode('latin-1')} is the gateway's")
+            raise InvalidRequestError(400, f"the field {name.decode('latin-1')} is the gateway's")
         if plain != name and name not in allowed:
             continue
         if name not in named and not (token and token in field[1]):

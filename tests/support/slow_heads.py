@@ -3,8 +3,8 @@
 import re
 
 from crewgate import limits
-from crewgate.core.http import HeaderField
-from crewgate.errors import RequestRefusedError
+from crewgate.core.http_types import HeaderField
+from crewgate.errors import InvalidRequestError
 from crewgate.server.request import Request
 
 _is_method = re.compile(rb"[!#$%%&'*+.^_`|~0-9A-Za-z-]{1,%d}" % limits.method_bytes_max).fullmatch
@@ -19,9 +19,9 @@ def read(fields: list[HeaderField], stream: int, streamed: bool) -> Request:
     pseudo = {name: value for name, value in fields if name[:1] == b":"}
     method = pseudo.get(b":method", b"")
     if method == b"CONNECT":
-        raise RequestRefusedError(501, "CONNECT is not supported")
+        raise InvalidRequestError(501, "CONNECT is not supported")
     if pseudo.get(b":scheme") != b"https":
-        raise RequestRefusedError(400, "the scheme is not https")
+        raise InvalidRequestError(400, "the scheme is not https")
     return build(
         method,
         pseudo.get(b":path", b""),
@@ -46,15 +46,15 @@ def build(
     """Check a head and make a `Request` of it.
 
     `authority` is what the request line named, if it did; `streamed` says that a body may follow
-    whose size was not declared. RequestRefusedError with 400, 413 or 501.
+    whose size was not declared. InvalidRequestError with 400, 413 or 501.
     """
     if not _is_method(method) or not _is_target(target):
-        raise RequestRefusedError(400, "the request line holds bytes that it must not hold")
+        raise InvalidRequestError(400, "the request line holds bytes that it must not hold")
     if method in _UNSUPPORTED:
-        raise RequestRefusedError(501, f"{method.decode()} is not supported")
+        raise InvalidRequestError(501, f"{method.decode()} is not supported")
     # RFC 9112 §3.2, RFC 9113 §8.3.1: a proxy's form with another scheme than ours is not for us.
     if not target.startswith(b"/") and not (target == b"*" and method == b"OPTIONS"):
-        raise RequestRefusedError(400, "the request's target is no path")
+        raise InvalidRequestError(400, "the request's target is no path")
     headers, hosts, length = _sort(fields)
     if length is None and not streamed:
         length = 0
@@ -76,10 +76,10 @@ def _sort(fields: list[HeaderField]) -> tuple[list[HeaderField], list[bytes], in
             continue
         if name == b"content-length":
             if length is not None or not _is_length(value):
-                raise RequestRefusedError(400, "Content-Length is not one number")
+                raise InvalidRequestError(400, "Content-Length is not one number")
             length = int(value)
             if length > limits.tool_body_bytes_max:
-                raise RequestRefusedError(413, "the body is too large")
+                raise InvalidRequestError(413, "the body is too large")
         headers.append(field)
     return headers, hosts, length
 
@@ -87,12 +87,12 @@ def _sort(fields: list[HeaderField]) -> tuple[list[HeaderField], list[bytes], in
 def _authority(named: bytes | None, hosts: list[bytes]) -> bytes:
     """The one authority that request line and Host agree on (RFC 9112 §3.2, RFC 9113 §8.3.1)."""
     if len(hosts) > 1:
-        raise RequestRefusedError(400, "more than one Host")
+        raise InvalidRequestError(400, "more than one Host")
     host = hosts[0] if hosts else None
     authority = host if named is None else named
     long = authority is not None and len(authority) > limits.authority_bytes_max
     if authority is None or long or not _is_authority(authority):
-        raise RequestRefusedError(400, "no usable Host or :authority")
+        raise InvalidRequestError(400, "no usable Host or :authority")
     if host is not None and host.lower() != authority.lower():
-        raise RequestRefusedError(400, "Host differs from the request's authority")
+        raise InvalidRequestError(400, "Host differs from the request's authority")
     return authority

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from installation import Premises
 
-from crewgate.ca.certificates import IssuedCertificate
+from crewgate.ca.certificates import CertificateAndKey
 from crewgate.demo.ports import reserve
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import AgentStatus, TreeRow
@@ -118,7 +118,7 @@ class SoakSite(Premises):
         self.eyes = folder / "eyes"
         self.eyes.mkdir()
         self.audit = self.folder / "state" / "audit"
-        self._ca = IssuedCertificate(*read_pair(self.folder))
+        self._ca = CertificateAndKey(*read_pair(self.folder))
         issued, pair = self._issue(), (folder / "tools.pem", folder / "tools.key")
         self._replace(pair[0], issued.certificate_pem + self._ca.certificate_pem)
         self._replace(pair[1], issued.key_pem)
@@ -191,7 +191,7 @@ class SoakSite(Premises):
         with AdminClient(self.folder / "state", seconds=30) as owner:
             return owner.tree()
 
-    def _issue(self) -> IssuedCertificate:
+    def _issue(self) -> CertificateAndKey:
         """A new certificate for this machine, and its key."""
         return forged_certificates.server(self._ca, "localhost", "127.0.0.1")
 

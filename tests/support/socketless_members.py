@@ -9,8 +9,8 @@ from gossip_members import HOST, LIFE, Authority, Obeying, chain_of
 from crewgate.core.gossip.capsules import RevocationEntry
 from crewgate.core.gossip.messages import MemberAddress
 from crewgate.core.ids import cluster_id
-from crewgate.core.x509.identity import MAY_REVOKE, member_id
-from crewgate.gossip.member_certificates import KnownMember, MemberCredential
+from crewgate.core.x509.identity_extension import MAY_REVOKE, member_id
+from crewgate.gossip.member_certificates import KnownMember, SignedMemberRecord
 from crewgate.gossip.node import GossipNode, LocalMember
 from crewgate.gossip.sockets import to_address
 
@@ -50,7 +50,7 @@ class StillMember:
         self.signing = signing or Ed25519PrivateKey.generate()
         self.files = authority.certify(folder, name, self.signing, rights=rights, born=born)
         address = to_address(HOST, port)
-        shown = MemberCredential(chain_of(self.files.certificate), address.host, address.port)
+        shown = SignedMemberRecord(chain_of(self.files.certificate), address.host, address.port)
         me = LocalMember(shown, self.signing, authority.file, cluster_id(DOMAIN), folder / "gossip")
         self.gossip = GossipNode(me, self.host, self._send, bootstrap=bootstrap)
         self.company = self.gossip.company

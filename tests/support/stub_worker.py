@@ -12,18 +12,18 @@ from pathlib import Path
 from crewgate.config import load
 from crewgate.errors import LinkError
 from crewgate.ipc.attach_messages import (
-    CutReport,
-    KeysRevoked,
     Reload,
+    RevocationAck,
+    RevocationNotice,
     WorkerAccepting,
     group_answers,
     pack,
     unpack,
 )
-from crewgate.ipc.handshake import AttachSession, attach
+from crewgate.ipc.handshake import AttachedConnection, attach
 
 
-def serve(session: AttachSession) -> None:
+def serve(session: AttachedConnection) -> None:
     connection, attached = session.connection, session.attached
     connection.settimeout(None)
     connection.sendall(
@@ -37,8 +37,8 @@ def serve(session: AttachSession) -> None:
                 connection.sendall(
                     pack(WorkerAccepting(accepting=True, policy_generation=generation))
                 )
-            elif isinstance(message, KeysRevoked):
-                connection.sendall(pack(CutReport(id=message.id, last_cut_ns=0, count=0)))
+            elif isinstance(message, RevocationNotice):
+                connection.sendall(pack(RevocationAck(id=message.id, last_cut_ns=0, count=0)))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from crewgate import limits
-from crewgate._native.records import BranchRecord, Geometry, Reclaimed
+from crewgate._native.records import BranchRecord, Geometry, ReclaimedBranch
 from crewgate.errors import TableFullError
 
 NS = 10**9
@@ -158,7 +158,9 @@ class TableModel:
         self.credit_generation += taken > 0
         return taken
 
-    def reclaim(self, now_wall: int, now_boot_ns: int, records_max: int = 4096) -> list[Reclaimed]:
+    def reclaim(
+        self, now_wall: int, now_boot_ns: int, records_max: int = 4096
+    ) -> list[ReclaimedBranch]:
         """Looks at `records_max` records, in their order, and goes on there next time."""
         gone = []
         for _ in range(min(records_max, self.geometry.branches)):
@@ -168,13 +170,13 @@ class TableModel:
                 gone.append(self.forget(record))
         return gone
 
-    def forget(self, record: Record) -> Reclaimed:
+    def forget(self, record: Record) -> ReclaimedBranch:
         consumed = record.granted - record.given_back - record.available
         for parent in record.parents:
             self.records[parent].retired += consumed
         del self.records[record.number]
         self.free.append(record.number)
-        return Reclaimed(record.key, consumed)
+        return ReclaimedBranch(record.key, consumed)
 
     def may_go(self, record: Record, now_wall: int, now_boot_ns: int) -> bool:
         children = any(record.number in other.parents for other in self.records.values())

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from crewgate.core.pricing.json_document import UNPRICED, JSONDocument
+from crewgate.core.pricing.editable_json import UNPRICED, EditableJSON
 from crewgate.core.pricing.llm_request import RequestedUsage, asked
 from crewgate.core.pricing.meter import CostMeter, PricedChunk
 from crewgate.core.pricing.tariff import MILLION, LLMDialect, ModelRates, UsagePricing
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 
 STREAM = [(b"content-type", b"text/event-stream; charset=utf-8")]
 PLAIN = [(b"content-type", b"application/json")]
@@ -59,11 +59,11 @@ def ask(
     text = body if isinstance(body, bytes) else plain(body)
     allow = model.pop("allow", ())
     usage = by_usage(dialect, rated(**model), allow=allow)
-    return asked(usage, JSONDocument(text), path or PATHS[dialect], len(text))
+    return asked(usage, EditableJSON(text), path or PATHS[dialect], len(text))
 
 
 def refusal(body: object, dialect: LLMDialect = "openai", path: bytes = b"", **model: Any) -> str:
-    with pytest.raises(RequestRefusedError) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         ask(body, dialect, path, **model)
     assert refused.value.status == UNPRICED
     return str(refused.value)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from crewgate.server import ExchangeHandler, Listener, Poller, listen, server_context
+from crewgate.server import ExchangeHandler, Listener, SocketPoller, listen, server_context
 
 
 def write_certificate(folder: Path) -> tuple[Path, Path]:
@@ -87,11 +87,11 @@ class Edge:
 
 @asynccontextmanager
 async def running_edge(
-    application: ExchangeHandler, folder: Path, poller: Poller | None = None
+    application: ExchangeHandler, folder: Path, poller: SocketPoller | None = None
 ) -> AsyncIterator[Edge]:
     """Serve `application` on a free port of loopback while the block runs, in `poller`'s turns."""
     certificate, key = write_certificate(folder)
-    poller = poller or Poller()
+    poller = poller or SocketPoller()
     context = server_context(certificate, key)
     listener = Listener(listen("127.0.0.1", 0), context, application, poller)
     edge = Edge(listener, certificate)

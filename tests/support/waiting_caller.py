@@ -9,7 +9,7 @@ from scripted_server import FakePermit
 
 from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.errors import UpstreamError
-from crewgate.server import Poller
+from crewgate.server import SocketPoller
 from crewgate.upstream import (
     Connector,
     RequestHead,
@@ -127,7 +127,7 @@ async def running_pool(
     *endpoints: UpstreamOrigin, resolver: Resolver | None = None, **settings: object
 ) -> AsyncIterator[UpstreamPool]:
     """Run a pool of connections to `endpoints` while the block runs."""
-    poller, resolver = Poller(), resolver or Resolver()
+    poller, resolver = SocketPoller(), resolver or Resolver()
     upstream = msgspec.structs.replace(UpstreamConfig("tools", endpoints), **settings)
     pool = UpstreamPool(upstream, Connector(upstream, poller, client_context(upstream)), resolver)
     async with trio.open_nursery() as nursery:

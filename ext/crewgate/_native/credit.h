@@ -69,7 +69,7 @@ static inline void cg_unsettle(cg_branch *branch, uint64_t generation, uint64_t 
 }
 
 /* Takes `amount` and settles it at once. Killed between the stores, it is settled but still there:
- * nobody has lost it, and no report says more than what is not there (leases/give_back.py). */
+ * nobody has lost it, and no report says more than what is not there (leases/lease_returns.py). */
 static inline int cg_spend(cg_branch *branch, uint64_t generation, uint64_t amount,
                            uint64_t *left) {
   uint64_t available = cg_get(&branch->available);

@@ -6,7 +6,7 @@ another class runs while a message is walked through.
 """
 
 from crewgate.core.bearer import OURS, PLAIN
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.bytes cimport PyBytes_GET_SIZE
@@ -144,7 +144,7 @@ cdef class FieldFilter(Filter):
         if self.is_dropped(name):
             return False
         if self.is_ours(name):
-            raise RequestRefusedError(400, f"the field {name.decode('latin-1')} is the gateway's")
+            raise InvalidRequestError(400, f"the field {name.decode('latin-1')} is the gateway's")
         return name_is_plain(text_of(name), size_of(name), MAP) or name in self.allowed
 
     cdef bint is_ours(self, bytes name) noexcept:

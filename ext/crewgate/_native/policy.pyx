@@ -21,7 +21,7 @@ cdef extern from "key_cache.h" nogil:
     bint key_cache_find(const key_cache *, const unsigned char *, size_t, uint64_t *) noexcept
     void key_cache_keep(key_cache *, const unsigned char *, size_t, const uint64_t *) noexcept
 
-cdef int GRANT = ids.KeyKind.GRANT
+cdef int GRANT = ids.EntityKind.GRANT
 
 
 cdef int table_key(Crew crew, int kind, const unsigned char *identifier, size_t n,
@@ -56,7 +56,7 @@ cdef class Crew:
         self.observe = crew.observe
         self.patterns = tuple(crew.tools)
         self.prefix = bytes((len(name),)) + name
-        table_key(self, ids.KeyKind.CREW, b"", 0, self.key)
+        table_key(self, ids.EntityKind.CREW, b"", 0, self.key)
 
 
 cdef class Key:
@@ -69,7 +69,7 @@ cdef class Key:
         self.crew = crew
         self.public = key.public
         self.orchestrator = key.orchestrator
-        table_key(crew, ids.KeyKind.KEY, kid, len(kid), self.key)
+        table_key(crew, ids.EntityKind.KEY, kid, len(kid), self.key)
 
 
 cdef class Policy:

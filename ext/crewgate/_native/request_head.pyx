@@ -5,7 +5,7 @@ before the others, no path rules, tools or tokens. The words of a refusal go to 
 """
 
 from crewgate import limits
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.bytes cimport PyBytes_GET_SIZE
@@ -48,9 +48,9 @@ cdef object declared(object known, bytes value):
     """The size that a Content-Length names."""
     cdef int64_t length = line_length(text_of(value), size_of(value))
     if known is not None or length < 0:
-        raise RequestRefusedError(400, "Content-Length is not one number")
+        raise InvalidRequestError(400, "Content-Length is not one number")
     if length > limits.tool_body_bytes_max:
-        raise RequestRefusedError(413, "the body is too large")
+        raise InvalidRequestError(413, "the body is too large")
     return length
 
 
@@ -59,10 +59,10 @@ cdef bytes agreed(bytes named, bytes host):
     cdef bytes authority = host if named is None else named
     if authority is None or size_of(authority) > AUTHORITY_BYTES_MAX or (
             not line_is_authority(text_of(authority), size_of(authority))):
-        raise RequestRefusedError(400, "no usable Host or :authority")
+        raise InvalidRequestError(400, "no usable Host or :authority")
     if host is not None and not line_same(
             text_of(host), size_of(host), text_of(authority), size_of(authority)):
-        raise RequestRefusedError(400, "Host differs from the request's authority")
+        raise InvalidRequestError(400, "Host differs from the request's authority")
     return authority
 
 
@@ -102,9 +102,9 @@ cdef class RequestHeadParser:
             elif equals(name, b":authority", 10):
                 authority = <bytes>(<tuple>field)[1]
         if equals(method, b"CONNECT", 7):
-            raise RequestRefusedError(501, "CONNECT is not supported")
+            raise InvalidRequestError(501, "CONNECT is not supported")
         if not equals(scheme, b"https", 5):
-            raise RequestRefusedError(400, "the scheme is not https")
+            raise InvalidRequestError(400, "the scheme is not https")
         self.check_line(method, target)
         return self.sorted(method, target, authority, walked, True, "2", stream, bool(streamed))
 
@@ -112,13 +112,13 @@ cdef class RequestHeadParser:
         if size_of(method) > METHOD_BYTES_MAX or (
                 not line_is(text_of(method), size_of(method), IN_METHOD)
                 or not line_is(text_of(target), size_of(target), IN_TARGET)):
-            raise RequestRefusedError(400, "the request line holds bytes that it must not hold")
+            raise InvalidRequestError(400, "the request line holds bytes that it must not hold")
         if method in self.unsupported:
-            raise RequestRefusedError(501, f"{method.decode()} is not supported")
+            raise InvalidRequestError(501, f"{method.decode()} is not supported")
         # RFC 9112 §3.2, RFC 9113 §8.3.1: a proxy's form of another scheme than ours is not for us.
         if text_of(target)[0] != c"/" and not (
                 equals(target, b"*", 1) and equals(method, b"OPTIONS", 7)):
-            raise RequestRefusedError(400, "the request's target is no path")
+            raise InvalidRequestError(400, "the request's target is no path")
         return 0
 
     cdef object sorted(self, bytes method, bytes target, bytes authority, tuple fields,
@@ -140,7 +140,7 @@ cdef class RequestHeadParser:
                 length = declared(length, <bytes>(<tuple>field)[1])
             headers.append(field)
         if hosts > 1:
-            raise RequestRefusedError(400, "more than one Host")
+            raise InvalidRequestError(400, "more than one Host")
         if length is None and not streamed:
             length = 0
         return self.made(

@@ -7,8 +7,8 @@ records, numbers of children) is kept here and rebuilt at `open`.
 import os
 import secrets
 
-from crewgate._native import storage
-from crewgate._native.records import BurnedReservation, Reclaimed
+from crewgate._native import table_file
+from crewgate._native.records import BurnedReservation, ReclaimedBranch
 from crewgate.errors import TableError, TableFullError
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -43,15 +43,15 @@ cdef class OwnedTable(Table):
         cdef cg_header header
         new_header(geometry, &header)
         first = (<const char *>&header)[:sizeof(cg_header)]
-        return OwnedTable.take(storage.create(path, first, header.bytes, mode), path)
+        return OwnedTable.take(table_file.create(path, first, header.bytes, mode), path)
 
     @staticmethod
     def open(str path, *, int mode=0o600):
-        return OwnedTable.take(storage.open_existing(path, mode), path)
+        return OwnedTable.take(table_file.open_existing(path, mode), path)
 
     @staticmethod
     cdef OwnedTable take(tuple opened, str path):
-        """Map what storage has opened and locked; repair it and count."""
+        """Map what table_file has opened and locked; repair it and count."""
         cdef OwnedTable table = OwnedTable.__new__(OwnedTable)
         table.descriptor, table.lock = opened
         try:
@@ -247,7 +247,7 @@ cdef class OwnedTable(Table):
                 if cg_forget_branch(&self.t, &index, &self.mine, number):
                     consumed = (cg_get(&branch.granted) - cg_get(&branch.given_back)
                                 - CG_AMOUNT(cg_get(&branch.available)))
-                    forgotten.append(Reclaimed(joined(branch.key), consumed))
+                    forgotten.append(ReclaimedBranch(joined(branch.key), consumed))
         finally:
             free(reserved)
 

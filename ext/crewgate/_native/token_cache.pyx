@@ -8,7 +8,7 @@ and credit are judged on every hit (`gate.pyx`). Nothing that was refused is kep
 import secrets
 
 from crewgate import limits
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import NAMED_IN_TOKENS
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.problem_types import Reason
@@ -30,11 +30,11 @@ from crewgate._native.token cimport Ids, ascii_text, decode, jws_parts, split_pa
 
 from crewgate._native.token import MalformedTokenError
 
-cdef int BRANCH = KeyKind.BRANCH
-cdef int GRANT = KeyKind.GRANT
+cdef int BRANCH = EntityKind.BRANCH
+cdef int GRANT = EntityKind.GRANT
 # Kind and claim of what else a token names; the grant's own key comes first.
 cdef tuple NAMED = tuple([(int(each.kind), each.claim) for each in NAMED_IN_TOKENS
-                          if each.kind is not KeyKind.GRANT])
+                          if each.kind is not EntityKind.GRANT])
 cdef int64_t SECOND = 1_000_000_000
 cdef int64_t LEEWAY = limits.leeway_seconds
 cdef Py_ssize_t WAYS = 4

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 from crewgate.core.problem_types import Reason
 
 class TokenFinder:

@@ -6,7 +6,7 @@ or value may hold any byte: what may stand in a field is the parsers' business.
 
 from collections.abc import Iterable, Sequence
 
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 
 def written(fields: Sequence[HeaderField]) -> bytes:
     """Fields as HTTP/1.1 writes them, each with its CRLF (RFC 9112 §5)."""
@@ -16,7 +16,7 @@ class FieldFilter:
 
     Of a field, in this order: `dropped` goes no further; one that could pass for the gateway's
     (`core.bearer.OURS`, or a name of `refused`, once mapped by `core.bearer.PLAIN`) refuses the
-    message, RequestRefusedError 400; one that `PLAIN`
+    message, InvalidRequestError 400; one that `PLAIN`
     would change goes only if it is `allowed`; one that the
     message's Connection names, or whose value holds the caller's `token`, goes no further.
     """
@@ -25,9 +25,9 @@ class FieldFilter:
         self, dropped: Iterable[bytes], refused: Iterable[bytes], allowed: Iterable[bytes]
     ) -> None: ...
     def kept(self, fields: Sequence[HeaderField], token: bytes = b"") -> list[HeaderField]:
-        """The fields that go on, unchanged and in order. RequestRefusedError."""
+        """The fields that go on, unchanged and in order. InvalidRequestError."""
     def written(self, fields: Sequence[HeaderField], token: bytes = b"") -> bytes:
-        """`written(kept(fields, token))` in one go. RequestRefusedError."""
+        """`written(kept(fields, token))` in one go. InvalidRequestError."""
 
 class ResponseFilter:
     """What of an upstream's fields or trailers goes to the client: not what is `dropped`, named by

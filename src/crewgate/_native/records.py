@@ -66,7 +66,7 @@ class BurnedReservation(NamedTuple):
     owner: int
 
 
-class Reclaimed(NamedTuple):
+class ReclaimedBranch(NamedTuple):
     """A branch that was forgotten; `consumed` stays charged on its ancestors."""
 
     key: bytes

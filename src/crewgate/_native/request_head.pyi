@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 
 _T = TypeVar("_T")
 
@@ -11,7 +11,7 @@ class RequestHeadParser(Generic[_T]):
     """Makes requests of one class, called as `make(method, target, path, query, authority, headers,
     version, stream, length)`; what these are, and that nothing else is made, says server/request.py.
 
-    Refuses with RequestRefusedError, the first that applies: a method that is no token of at most
+    Refuses with InvalidRequestError, the first that applies: a method that is no token of at most
     `limits.method_bytes_max` bytes, or a target of other bytes than visible ASCII without "#" (400);
     a method of `unsupported` (501); a target that is no path, but for the `*` of an OPTIONS (400); a
     Content-Length that is not one number of at most 18 digits (400) or over

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 
 class ResponseReader:
     """Reads the answers of one connection, one after the other; `reset` goes before each.

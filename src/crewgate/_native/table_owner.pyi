@@ -4,7 +4,7 @@ Every method is one whole transaction: a SIGKILL between any two of its stores l
 the next `open` repairs.
 """
 
-from crewgate._native.records import BurnedReservation, Geometry, Reclaimed
+from crewgate._native.records import BurnedReservation, Geometry, ReclaimedBranch
 from crewgate._native.table import Table
 
 class OwnedTable(Table):
@@ -63,7 +63,9 @@ class OwnedTable(Table):
         self, number: int, quota: int, quota_iat: int, expires: int, now_wall: int, now_boot_ns: int
     ) -> None:
         """The governing quota, and a life that is never shortened."""
-    def reclaim(self, now_wall: int, now_boot_ns: int, records_max: int = ...) -> list[Reclaimed]:
+    def reclaim(
+        self, now_wall: int, now_boot_ns: int, records_max: int = ...
+    ) -> list[ReclaimedBranch]:
         """Forget what has expired by both clocks: revocations, and branches without children or
         reservations. Looks at `records_max` records of each kind, then goes on next time."""
     def take_attachment(self) -> tuple[int, int]:

@@ -18,14 +18,14 @@ from crewgate.config.restart_only import require_same
 from crewgate.core.policy.policy import Policy
 from crewgate.errors import ConfigurationError
 from crewgate.policy.loader import key_files, load_policy
-from crewgate.policy.validation import require_place
+from crewgate.policy.startup_checks import require_place
 from crewgate.runtime.durable_files import write_file
 from crewgate.runtime.file_watch import FileWatch
 
 _log = logging.getLogger(__name__)
 
 
-class GenerationStamp(msgspec.Struct, frozen=True):
+class SavedGeneration(msgspec.Struct, frozen=True):
     """What a generation number stands for: the table that it was told to, and the content."""
 
     life: str
@@ -70,7 +70,7 @@ class ActiveConfig:
         A restarted agent that finds the same content keeps the number, so that no worker has to
         load anything; otherwise it takes the next.
         """
-        same = self._read_stamp() == GenerationStamp(life, generation, self._loaded.digest)
+        same = self._read_stamp() == SavedGeneration(life, generation, self._loaded.digest)
         self._adopt(self._loaded, generation if same else generation + 1)
         self.stamp(life)
 
@@ -101,7 +101,7 @@ class ActiveConfig:
         Where that cannot be written, a restart takes the next generation: every worker loads once
         more than it had to.
         """
-        stamp = GenerationStamp(life, self.policy.generation, self._loaded.digest)
+        stamp = SavedGeneration(life, self.policy.generation, self._loaded.digest)
         with suppress(OSError):
             write_file(self._stamp_path, msgspec.json.encode(stamp), 0o600)
 
@@ -109,9 +109,9 @@ class ActiveConfig:
     def _stamp_path(self) -> Path:
         return self.config.state / "generation"
 
-    def _read_stamp(self) -> GenerationStamp | None:
+    def _read_stamp(self) -> SavedGeneration | None:
         try:
-            return msgspec.json.decode(self._stamp_path.read_bytes(), type=GenerationStamp)
+            return msgspec.json.decode(self._stamp_path.read_bytes(), type=SavedGeneration)
         except (OSError, msgspec.DecodeError, ValueError):
             return None
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from crewgate.agent.journal import StateJournal
+from crewgate.agent.journal_file import JournalFile
 from crewgate.core.audit.record_builder import IdentityFields
-from crewgate.core.cross_crew_account import caller
+from crewgate.core.cross_crew_ids import caller
 from crewgate.core.ids import branch_key, uuid_bytes
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.tokens.grant import Grant
@@ -38,7 +38,7 @@ class BranchEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 class BranchRegistry:
     """The branches of this machine's table by their keys; at most `entries_max`."""
 
-    def __init__(self, journal: StateJournal[BranchEntry], entries_max: int) -> None:
+    def __init__(self, journal: JournalFile[BranchEntry], entries_max: int) -> None:
         self._journal = journal
         self._entries_max = entries_max
         self._entries: dict[bytes, BranchEntry] = {}
@@ -72,7 +72,7 @@ class BranchRegistry:
         """The crew whose `branch` is meant; RefusedError if that is not plain.
 
         A crew's run on another's tools is charged to an account of its own
-        (`core/cross_crew_account`): it is found by that name or, once it was seen, by the
+        (`core/cross_crew_ids`): it is found by that name or, once it was seen, by the
         crew's.
         """
         try:

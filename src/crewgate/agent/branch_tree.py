@@ -16,11 +16,11 @@ from crewgate.core.budget.ledger_protocol import (
     WINDOW_SECONDS_DAY,
     WINDOW_SECONDS_HOUR,
     AccountStatement,
-    AllowanceWindow,
-    LeaseReport,
+    LeaseStatement,
+    WindowUsage,
 )
-from crewgate.core.cross_crew_account import caller
-from crewgate.core.ids import KeyKind, crew_key, table_key
+from crewgate.core.cross_crew_ids import caller
+from crewgate.core.ids import EntityKind, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.revocation_kinds import NAMED_IN_TOKENS
 from crewgate.ipc.admin_messages import BranchState, TreeRow
@@ -28,7 +28,7 @@ from crewgate.ipc.admin_messages import BranchState, TreeRow
 IsRevoked = Callable[[bytes, int], bool]
 
 
-_NONE = AllowanceWindow()
+_NONE = WindowUsage()
 _NO_OVERRUNS: Mapping[bytes, int] = {}
 
 
@@ -39,14 +39,14 @@ class RemoteUsage(NamedTuple):
     reserved: int = 0
     burned: int = 0
     idle: int = 0
-    hour: AllowanceWindow = _NONE
-    day: AllowanceWindow = _NONE
+    hour: WindowUsage = _NONE
+    day: WindowUsage = _NONE
     where: Mapping[str, int] = {}  # of what is idle, by machine
 
 
 def beyond(
     statements: Mapping[bytes, AccountStatement],
-    own: Mapping[bytes, LeaseReport],
+    own: Mapping[bytes, LeaseStatement],
     lessees: Iterable[tuple[bytes, str, int]] = (),
 ) -> dict[bytes, RemoteUsage]:
     """Of each level its statement, less what was told of this table's `own` leases.
@@ -86,8 +86,8 @@ class TreeNode:
     reserved: int = 0
     burned: int = 0
     idle: int = 0
-    hour: AllowanceWindow = _NONE
-    day: AllowanceWindow = _NONE
+    hour: WindowUsage = _NONE
+    day: WindowUsage = _NONE
     where: Mapping[str, int] = field(default_factory=dict)
     here: int = 0  # of what is idle
     children: list[int] = field(default_factory=list)
@@ -251,7 +251,7 @@ class _Graph:
         What crosses on a certificate ends with its orchestrator, which is of the crew that calls.
         """
         crews = {entry.crew, caller(entry.crew)}
-        named = ((KeyKind.ORCHESTRATOR, crew, entry.orchestrator) for crew in crews)
+        named = ((EntityKind.ORCHESTRATOR, crew, entry.orchestrator) for crew in crews)
         return self._is_revoked(key, entry.iat) or self._any_revoked(named, entry)
 
     def _is_token_dead(self, entry: BranchEntry) -> bool:
@@ -262,11 +262,13 @@ class _Graph:
         named = (
             (each.kind, crew, getattr(entry, each.label))
             for each in NAMED_IN_TOKENS
-            if each.kind is not KeyKind.ORCHESTRATOR
+            if each.kind is not EntityKind.ORCHESTRATOR
         )
         return self._is_revoked(crew_key(crew), entry.iat) or self._any_revoked(named, entry)
 
-    def _any_revoked(self, named: Iterable[tuple[KeyKind, str, str]], entry: BranchEntry) -> bool:
+    def _any_revoked(
+        self, named: Iterable[tuple[EntityKind, str, str]], entry: BranchEntry
+    ) -> bool:
         """By the age of its newest grant."""
         return any(
             name and self._is_revoked(table_key(kind, crew, name.encode()), entry.iat)

@@ -13,22 +13,22 @@ from crewgate import limits
 from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.state import AgentState
 from crewgate.audit.health import audit_fact
-from crewgate.core.health import HealthFact, HealthState, HealthSummary, degraded, failed, ok
-from crewgate.leases.branch_quota import BranchBound
+from crewgate.core.health import ComponentHealth, HealthState, HealthSummary, degraded, failed, ok
+from crewgate.leases.branch_limiter import BranchLimit
 
 _log = logging.getLogger(__name__)
 _SILENCE_NS = round(limits.health_silence_seconds * 1e9)
 _START = limits.health_start_seconds
 _BOUNDS = {
-    BranchBound.RECORDS: (
+    BranchLimit.RECORDS: (
         "has half of the table's branches, live and remembered; its new branches are refused",
         "raise [table] branches, or wait: a branch is forgotten a day after its last token",
     ),
-    BranchBound.LIVE: (
+    BranchLimit.LIVE: (
         "has as many live branches as it may; its new ones are refused",
         "raise its live_branches, or end branches that nobody needs",
     ),
-    BranchBound.MINUTE: (
+    BranchLimit.MINUTE: (
         "has opened as many branches in this minute as it may; further ones are refused",
         "see `crewgate tree` for what opens so many, or raise its new_branches_per_minute",
     ),
@@ -63,7 +63,7 @@ async def health_loop(agent: AgentState) -> None:
         await trio.sleep(limits.health_report_seconds)
 
 
-def facts(agent: AgentState) -> Iterator[HealthFact]:
+def facts(agent: AgentState) -> Iterator[ComponentHealth]:
     """Everything that is known of this machine now."""
     yield _clock(agent)
     yield _table(agent)
@@ -84,7 +84,7 @@ def facts(agent: AgentState) -> Iterator[HealthFact]:
         yield audit_fact("audit of the agent", agent.audit, refuses=False)
 
 
-def _clock(agent: AgentState) -> HealthFact:
+def _clock(agent: AgentState) -> ComponentHealth:
     if agent.steady:
         return ok("clock")
     step = agent.step_seconds
@@ -96,14 +96,14 @@ def _clock(agent: AgentState) -> HealthFact:
     )
 
 
-def _table(agent: AgentState) -> HealthFact:
+def _table(agent: AgentState) -> ComponentHealth:
     if agent.is_fresh() or not agent.steady:
         return ok("table")
     why = "it was retired" if agent.table.retired else "the agent has not vouched for it of late"
     return failed("table", why, "if it stays so, start `crewgate serve` again", grace=_START)
 
 
-def _cluster(agent: AgentState) -> Iterator[HealthFact]:
+def _cluster(agent: AgentState) -> Iterator[ComponentHealth]:
     others = agent.fanout.others
     if others is not None:
         yield _cluster_disk(agent, others.incomplete_reason())
@@ -117,7 +117,7 @@ def _cluster(agent: AgentState) -> Iterator[HealthFact]:
     yield failed("cluster", why, mend, logged=True)
 
 
-def _cluster_disk(agent: AgentState, why: str) -> HealthFact:
+def _cluster_disk(agent: AgentState, why: str) -> ComponentHealth:
     """Whether the disk has the members, the evicted ones and what they revoked.
 
     All of it is in force.
@@ -129,7 +129,7 @@ def _cluster_disk(agent: AgentState, why: str) -> HealthFact:
     return degraded(component, why, mend, logged=True)
 
 
-def _peer_lists(why: str) -> HealthFact:
+def _peer_lists(why: str) -> ComponentHealth:
     """Whether members hand over lists of the revoked that can be kept; the others' lists are."""
     component = "lists of the revoked of other machines"
     if not why:
@@ -138,7 +138,7 @@ def _peer_lists(why: str) -> HealthFact:
     return degraded(component, f"one is not kept, of {why}", mend, logged=True)
 
 
-def _ledger(agent: AgentState) -> HealthFact:
+def _ledger(agent: AgentState) -> ComponentHealth:
     trouble = agent.ledger_queue.unavailable_reason
     if not trouble:
         return ok("ledger")
@@ -146,13 +146,13 @@ def _ledger(agent: AgentState) -> HealthFact:
     return failed("ledger", f"it does not answer: {trouble}", mend, logged=True)
 
 
-def _supervisor(agent: AgentState) -> Iterator[HealthFact]:
+def _supervisor(agent: AgentState) -> Iterator[ComponentHealth]:
     report = agent.reports.of("supervisor")
     if report is not None:
         yield from report[0]
 
 
-def _workers(agent: AgentState) -> Iterator[HealthFact]:
+def _workers(agent: AgentState) -> Iterator[ComponentHealth]:
     """Each worker as such, and what they report: one fact for what several have in common."""
     now_ns, generation = agent.clock.boot_ns(), agent.active_config.policy.generation
     reports = []
@@ -168,7 +168,7 @@ def _workers(agent: AgentState) -> Iterator[HealthFact]:
 
 def _worker(
     index: int, process: AttachedProcess | None, generation: int, silent_ns: int
-) -> HealthFact:
+) -> ComponentHealth:
     name, mend = f"worker {index}", "see the log of `crewgate serve` for its reason"
     if process is None:
         return failed(name, "it is not attached to the agent", mend, grace=_START)
@@ -183,9 +183,9 @@ def _worker(
     return ok(name)
 
 
-def merged(reports: Sequence[tuple[int, Iterable[HealthFact]]]) -> Iterator[HealthFact]:
+def merged(reports: Sequence[tuple[int, Iterable[ComponentHealth]]]) -> Iterator[ComponentHealth]:
     """One fact for each component that workers (index, facts) report: the worst, and whose."""
-    worst: dict[str, tuple[HealthFact, list[int]]] = {}
+    worst: dict[str, tuple[ComponentHealth, list[int]]] = {}
     for index, reported in reports:
         for fact in reported:
             before = worst.get(fact.component)
@@ -202,7 +202,7 @@ def merged(reports: Sequence[tuple[int, Iterable[HealthFact]]]) -> Iterator[Heal
             yield msgspec.structs.replace(fact, why=text[: limits.health_text_chars_max])
 
 
-def _control(agent: AgentState) -> Iterator[HealthFact]:
+def _control(agent: AgentState) -> Iterator[ComponentHealth]:
     if agent.active_config.config.ca is None:
         return
     report = agent.reports.of("control")
@@ -225,7 +225,7 @@ def _control(agent: AgentState) -> Iterator[HealthFact]:
     yield from reported
 
 
-def _configuration(agent: AgentState) -> HealthFact:
+def _configuration(agent: AgentState) -> ComponentHealth:
     error = agent.active_config.error
     if not error:
         return ok("configuration")
@@ -234,7 +234,7 @@ def _configuration(agent: AgentState) -> HealthFact:
     return degraded("configuration", why, mend, logged=True)
 
 
-def _journals(agent: AgentState) -> Iterator[HealthFact]:
+def _journals(agent: AgentState) -> Iterator[ComponentHealth]:
     for name, journal in (
         ("registry", agent.registry_journal),
         ("revocations", agent.revocations_journal),
@@ -250,7 +250,7 @@ def _journals(agent: AgentState) -> Iterator[HealthFact]:
             yield ok(component)
 
 
-def _branches(agent: AgentState) -> HealthFact:
+def _branches(agent: AgentState) -> ComponentHealth:
     """Room for another branch of anybody."""
     most = agent.table.geometry.branches
     if agent.lease_client.records < most and not agent.draws.found_full:
@@ -259,7 +259,7 @@ def _branches(agent: AgentState) -> HealthFact:
     return failed("table of branches", why, "raise [table] branches; that needs a restart")
 
 
-def _crews(agent: AgentState) -> Iterator[HealthFact]:
+def _crews(agent: AgentState) -> Iterator[ComponentHealth]:
     """Crews that may open no more branches; theirs alone are refused."""
     clocks = agent.clock.read()
     for crew in agent.active_config.policy.crews:
@@ -269,7 +269,7 @@ def _crews(agent: AgentState) -> Iterator[HealthFact]:
             yield degraded(f"crew {crew.name}", f"it {why}", mend)
 
 
-def _revocations(agent: AgentState) -> HealthFact:
+def _revocations(agent: AgentState) -> ComponentHealth:
     """Room for another revocation, of anybody and of each crew."""
     component = "table of revocations"
     crowded = agent.revocations.crowded(agent.active_config.policy.crews)

@@ -17,18 +17,22 @@ import trio
 
 from crewgate import limits
 from crewgate._native.table_owner import OwnedTable
-from crewgate.agent import health, lost_audit_records, periodic
+from crewgate.agent import audit_loss_after_crash, health, periodic
 from crewgate.agent.active_config import ActiveConfig
-from crewgate.agent.budget.ledger_mark import MarkKeeper, open_known_ledger, require_table
+from crewgate.agent.budget.ledger_mark_keeper import (
+    LedgerMarkKeeper,
+    open_known_ledger,
+    require_table,
+)
 from crewgate.agent.clock_monitor import ClockMonitor
-from crewgate.agent.handover import require_goes_on
 from crewgate.agent.ipc_server.server import IPCServer
 from crewgate.agent.reload import reload_now
 from crewgate.agent.state import AgentState
 from crewgate.agent.system_clock import SystemClock
 from crewgate.agent.table_setup import await_lock, holder_name, open_table, state_folder
+from crewgate.agent.takeover_check import require_goes_on
 from crewgate.audit.log_handler import AuditLogHandler
-from crewgate.audit.writer import AuditWriter, FileRotation
+from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.config import Config, descriptors
 from crewgate.errors import (
     ConfigurationError,
@@ -36,13 +40,13 @@ from crewgate.errors import (
     LedgerReplacedError,
     LedgerUnavailableError,
 )
-from crewgate.ipc.sockets import AgentSocket
+from crewgate.ipc.sockets import AgentSocketKind
 from crewgate.ledger.operation_queue import LedgerQueue
-from crewgate.runtime.descriptors import raise_to
+from crewgate.runtime.descriptor_limit import raise_to
 from crewgate.runtime.durable_files import describe, is_full
 from crewgate.runtime.memory_protection import leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
-from crewgate.runtime.readiness import ReadinessPipe
+from crewgate.runtime.readiness import ReadinessNotifier
 
 if TYPE_CHECKING:
     from crewgate.agent.cluster.cluster import Cluster
@@ -74,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     with ProcessLog("agent") as log:
         try:
             leave_no_cores()
-            word = ReadinessPipe(asked.ready)
+            word = ReadinessNotifier(asked.ready)
             run(asked.file, word, log, bootstrap=asked.bootstrap, succeeds=asked.successor)
         except (CrewgateError, OSError) as error:
             _log.error("%s", describe(error) if isinstance(error, OSError) else error)
@@ -90,7 +94,7 @@ def _may_pass(error: Exception) -> bool:
 
 def run(
     file: Path,
-    word: ReadinessPipe,
+    word: ReadinessNotifier,
     log: ProcessLog,
     *,
     bootstrap: bool = False,
@@ -104,15 +108,15 @@ def run(
     if succeeds:
         _await_table(config, word)
     state_folder(config.state)
-    went_down = lost_audit_records.stopped_uncleanly(config.state)
+    went_down = audit_loss_after_crash.stopped_uncleanly(config.state)
     ledger, mark = open_known_ledger(config, holder_name(config))
     table, new = open_table(config, mark.drawn_as)
     with ExitStack() as stack:
         stack.callback(ledger.close_session)
         stack.callback(table.close)
         require_table(config, table, mark)
-        keeper = MarkKeeper(config, ledger, table, mark)
-        rotation = FileRotation.of(config.audit)
+        keeper = LedgerMarkKeeper(config, ledger, table, mark)
+        rotation = RotationPolicy.of(config.audit)
         audit = AuditWriter(config.audit.folder, log.process, rotation, machine=config.name)
         stack.callback(audit.close)
         stack.enter_context(log.copied_to(AuditLogHandler(log.process, audit)))
@@ -121,9 +125,9 @@ def run(
         agent = AgentState(inforce, table, ledger_queue, sink=audit.write_many, clock=clock)
         agent.audit = audit
         if went_down:
-            _log.warning("%s", lost_audit_records.sync_promise(config.audit))
+            _log.warning("%s", audit_loss_after_crash.sync_promise(config.audit))
         else:
-            lost_audit_records.mark_started(config.state)
+            audit_loss_after_crash.mark_started(config.state)
         agent.restore()
         cluster = _join(agent, bootstrap=bootstrap)
         if cluster is not None:
@@ -132,13 +136,13 @@ def run(
         _log.info("serving %s: %s", which, _describe(table))
         trio.run(_serve, agent, cluster, keeper, audit, word, went_down)
         keeper.write()
-        lost_audit_records.mark_stopped(config.state)
+        audit_loss_after_crash.mark_stopped(config.state)
         if keeper.refusal:
             raise LedgerReplacedError(f"ledger {config.ledger}: {keeper.refusal}")
         _log.info("ended; the table stays for the next one")
 
 
-def _await_table(config: Config, word: ReadinessPipe) -> None:
+def _await_table(config: Config, word: ReadinessNotifier) -> None:
     """Load what takes long, look at what stands, and wait until the agent before has ended."""
     if config.cluster is not None and config.ca is not None:
         import crewgate.agent.cluster.cluster  # noqa: F401, PLC0415 - as `_join` does it, but now
@@ -169,12 +173,12 @@ def _describe(table: OwnedTable) -> str:
 async def _serve(
     agent: AgentState,
     cluster: "Cluster | None",
-    mark: MarkKeeper,
+    mark: LedgerMarkKeeper,
     audit: AuditWriter,
-    word: ReadinessPipe,
+    word: ReadinessNotifier,
     went_down: bool,  # noqa: FBT001 -- trio.run hands on no keywords
 ) -> None:
-    keepers = [IPCServer(agent, door) for door in AgentSocket]
+    keepers = [IPCServer(agent, door) for door in AgentSocketKind]
     watch = ClockMonitor(agent.clock.wall_ns(), agent.clock.boot_ns())
     periodic.extend_freshness(agent, watch)
     async with trio.open_nursery() as nursery:
@@ -186,11 +190,11 @@ async def _serve(
             nursery.start_soon(agent.fanout.terminate_loop)
         if agent.active_config.config.ledger.engine == "postgresql":
             # Its driver is an extra, which a machine with a ledger in a file need not have.
-            from crewgate.agent.budget.ledger_heartbeat import share  # noqa: PLC0415
+            from crewgate.agent.budget.shared_ledger_tasks import share  # noqa: PLC0415
 
             nursery.start_soon(share, agent)
         if went_down:
-            nursery.start_soon(lost_audit_records.report_lost_records, agent)
+            nursery.start_soon(audit_loss_after_crash.report_lost_records, agent)
         nursery.start_soon(periodic.retry_draws, agent)
         nursery.start_soon(periodic.prefetch_loop, agent)
         nursery.start_soon(periodic.tidy_for_ever, agent, audit.tick)

@@ -12,7 +12,7 @@ import trio
 
 from crewgate import limits
 from crewgate.agent.clock_monitor import ClockMonitor
-from crewgate.agent.journal import StateJournal
+from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.reload import reload_if_changed
 from crewgate.agent.state import AgentState
 
@@ -140,7 +140,7 @@ async def tidy_for_ever(agent: AgentState, audit_tick: Callable[[], None]) -> No
         await rewrite_if_due(agent.watch_journal, len(watching), watching)
 
 
-async def rewrite_if_due(journal: StateJournal[R], count: int, live: Iterable[R]) -> None:
+async def rewrite_if_due(journal: JournalFile[R], count: int, live: Iterable[R]) -> None:
     """Rewrite a journal in a thread, while lines go on being appended to the old file."""
     if not journal.is_due(count):
         return

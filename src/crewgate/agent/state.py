@@ -14,28 +14,28 @@ from crewgate.agent import branch_registry as registry_
 from crewgate.agent.active_config import ActiveConfig, LoadedConfig
 from crewgate.agent.anomaly.minting_watch import MintingWatch
 from crewgate.agent.branch_registry import BranchRegistry
-from crewgate.agent.budget.burn_records import BurnAttribution, Cause
+from crewgate.agent.budget.burned_reservation_audit import BurnedReservationAudit, Cause
 from crewgate.agent.budget.draws import Draws
 from crewgate.agent.budget.overrun_journal import OverrunJournal, OverrunRecord
 from crewgate.agent.ipc_server.attachments import AttachedProcess, AttachedProcesses
 from crewgate.agent.ipc_server.health_reports import HealthReports
-from crewgate.agent.journal import StateJournal
+from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.revocation import types
-from crewgate.agent.revocation.fanout import PendingRevocation, RevocationFanout
-from crewgate.agent.revocation.revocations import Revocations
-from crewgate.agent.revocation.types import ClockReading, RevocationResult
+from crewgate.agent.revocation.revocation_delivery import PendingRevocation, RevocationDelivery
+from crewgate.agent.revocation.revocation_store import RevocationStore
+from crewgate.agent.revocation.types import ClockReading, LocalRevocationResult
 from crewgate.agent.system_clock import SystemClock
 from crewgate.agent.table_setup import holder_name
 from crewgate.audit.disk_probe import DiskProbe
 from crewgate.audit.writer import AuditWriter
 from crewgate.config import Config
-from crewgate.core.anomaly.transitions import ProfileSnapshot
+from crewgate.core.anomaly.results import ProfileSnapshot
 from crewgate.core.audit.records import Record
 from crewgate.core.budget.ledger_protocol import CloseBranch
 from crewgate.core.health import Health
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import KINDS, RevocationTarget
-from crewgate.errors import LedgerError, TableError
+from crewgate.errors import LedgerProtocolError, TableError
 from crewgate.ipc.attach_messages import Attach, Attached, DrawCredit, Reload
 from crewgate.leases.lease_client import LeaseClient
 from crewgate.ledger.operation_queue import LedgerQueue
@@ -77,13 +77,13 @@ class AgentState:
         config = inforce.config
         inforce.number(table.life.hex(), table.policy_generation)
         # Bound to the table's life: a new table knows none of its branches.
-        self.registry_journal = StateJournal(
+        self.registry_journal = JournalFile(
             config.state / f"registry-{table.life.hex()[:16]}", registry_.BranchEntry
         )
         self.registry = BranchRegistry(self.registry_journal, table.geometry.branches)
-        self.revocations_journal = StateJournal(config.state / "revocations", types.NewRevocation)
-        self.revocations = Revocations(table, self.revocations_journal, self.registry)
-        self.notes_journal = StateJournal(config.state / "overruns", OverrunRecord)
+        self.revocations_journal = JournalFile(config.state / "revocations", types.StoredRevocation)
+        self.revocations = RevocationStore(table, self.revocations_journal, self.registry)
+        self.notes_journal = JournalFile(config.state / "overruns", OverrunRecord)
         self.notes = OverrunJournal(self.notes_journal, table.life)
         self.ledger_queue = ledger_queue
         holder = holder_name(config)
@@ -95,8 +95,8 @@ class AgentState:
             submit=ledger_queue.submit,
             overdraft_micro_max=config.ledger.overdraft_micro_max,
         )
-        self.attribution = BurnAttribution(self.registry)
-        self.watch_journal = StateJournal(config.state / "watch", ProfileSnapshot)
+        self.attribution = BurnedReservationAudit(self.registry)
+        self.watch_journal = JournalFile(config.state / "watch", ProfileSnapshot)
         self.minting_watch = MintingWatch(
             self.watch_journal,
             self.registry,
@@ -110,7 +110,7 @@ class AgentState:
         wait = config.limits.credit_wait_seconds_max
         self.draws = Draws(*parts, wait, read=clock.read)
         self.attached = AttachedProcesses(table)
-        self.fanout = RevocationFanout(self.attached, clock.monotonic_ns)
+        self.fanout = RevocationDelivery(self.attached, clock.monotonic_ns)
         self.health, self.reports = Health(), HealthReports()
         self.audit: AuditWriter | None = None  # the agent's own, once it is open
         self.disks = disks(config)
@@ -152,7 +152,7 @@ class AgentState:
                     ledger.burn(name, boot, beat)
         try:
             self.lease_client.rebuild(clocks.wall, clocks.boot_ns)
-        except (LedgerError, OverflowError, ValueError) as error:
+        except (LedgerProtocolError, OverflowError, ValueError) as error:
             table = self.active_config.config.state / "table"
             raise TableError(
                 f"{table}: damaged, its records contradict one another or the ledger ({error}); "
@@ -202,7 +202,7 @@ class AgentState:
     def revoke(
         self, targets: Sequence[RevocationTarget], *, coarsens: bool = True
     ) -> PendingRevocation:
-        """Revoke all targets here and now; RefusedError as `Revocations`.
+        """Revoke all targets here and now; RefusedError as `RevocationStore`.
 
         The table binds every process when this returns; what follows is to hear when they cut.
         """
@@ -211,7 +211,7 @@ class AgentState:
         entries = [entry for each in results for entry in each.to_announce]
         return PendingRevocation(results, *self.fanout.send(entries), len(self.attached))
 
-    def close(self, results: Iterable[RevocationResult]) -> None:
+    def close(self, results: Iterable[LocalRevocationResult]) -> None:
         """Close in the ledger what was revoked, as `close_account`."""
         for each in results:
             self.close_account(each.target.kind, bytes.fromhex(each.wanted.key))
@@ -225,7 +225,7 @@ class AgentState:
         rules = KINDS.get(kind)
         if rules is None or not rules.closes_account:
             return
-        if rules.kind is KeyKind.BRANCH:
+        if rules.kind is EntityKind.BRANCH:
             self.lease_client.close(key)
         else:
             self.ledger_queue.submit(CloseBranch(key))

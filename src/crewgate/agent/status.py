@@ -12,7 +12,7 @@ from crewgate._native.table_owner import OwnedTable
 from crewgate.agent import health
 from crewgate.agent.branch_tree import RemoteUsage, beyond, rows
 from crewgate.agent.state import AgentState
-from crewgate.core.anomaly.transitions import WatchState
+from crewgate.core.anomaly.results import OrchestratorStatus
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ipc.admin_messages import (
     AgentStatus,
@@ -57,7 +57,7 @@ def status(agent: AgentState, number: int) -> AgentStatus:
     )
 
 
-def watch_row(standing: WatchState) -> MintingWatchRow:
+def watch_row(standing: OrchestratorStatus) -> MintingWatchRow:
     """Where an orchestrator stands, in words."""
     return MintingWatchRow(
         crew=standing.crew,

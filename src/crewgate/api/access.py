@@ -8,8 +8,8 @@ that does not exist.
 from typing import NoReturn
 
 from crewgate import limits
-from crewgate.core import cross_crew_account, problem_types
-from crewgate.core.x509.identity import INSTANCE_BYTES, Identity, Role, check
+from crewgate.core import cross_crew_ids, problem_types
+from crewgate.core.x509.identity_extension import INSTANCE_BYTES, Identity, Role, check
 
 EVERYBODY = frozenset(Role)
 STAFF = frozenset({Role.OPERATOR, Role.ORCHESTRATOR})
@@ -33,14 +33,14 @@ def crew_for(caller: Identity, crew: str) -> str:
     if caller.role is Role.OPERATOR:
         return crew
     own = crew or caller.crew
-    if caller.role is not Role.ORCHESTRATOR or cross_crew_account.caller(own) != caller.crew:
+    if caller.role is not Role.ORCHESTRATOR or cross_crew_ids.caller(own) != caller.crew:
         refuse(f"{caller.label} may act for its own crew only")
     return own
 
 
 def sees(caller: Identity, crew: str) -> bool:
     """Return whether the caller may see the objects of a crew, or of a cross-crew account."""
-    return caller.role is not Role.ORCHESTRATOR or cross_crew_account.caller(crew) == caller.crew
+    return caller.role is not Role.ORCHESTRATOR or cross_crew_ids.caller(crew) == caller.crew
 
 
 def orchestrator(text: str) -> tuple[str, str]:

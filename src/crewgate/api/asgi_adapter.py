@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 import trio
 
-from crewgate.core.http import ASGIApplication, ASGIMessage, HeaderField
+from crewgate.core.http_types import ASGIApplication, ASGIMessage, HeaderField
 
 
 class AdapterRequest(Protocol):

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import (
     CertificateResponse,
     HealthResponse,
@@ -16,9 +17,8 @@ from crewgate.api.schemas import (
     RevocationResponse,
     TokenResponse,
 )
-from crewgate.api.snapshot import Snapshot
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.core.x509.identity import Identity
+from crewgate.core.x509.identity_extension import Identity
 from crewgate.ipc.admin_messages import Until
 
 
@@ -34,7 +34,7 @@ class TokenRequest(msgspec.Struct, frozen=True):
     process: str = ""
 
 
-class CertificateOwner(msgspec.Struct, frozen=True):
+class IssuedCertificateOwner(msgspec.Struct, frozen=True):
     """The orchestrator, gateway or operator that a certificate was issued to."""
 
     crew: str
@@ -74,13 +74,13 @@ class Backend(Protocol):
     async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationResponse:
         """Revoke all certificates of an orchestrator, and all its tokens issued until now."""
 
-    async def holder(self, serial: str) -> CertificateOwner | None:
+    async def holder(self, serial: str) -> IssuedCertificateOwner | None:
         """Return the owner of a certificate; None if this CA has not issued it."""
 
     async def knows(self, crew: str, name: str) -> bool:
         """Return whether this CA ever issued a certificate to that orchestrator."""
 
-    async def tree(self) -> Snapshot:
+    async def tree(self) -> BranchTreeSnapshot:
         """Return the auth graph, at most `limits.tree_seconds` old."""
 
     async def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:

@@ -23,9 +23,9 @@ from crewgate.api.schemas import (
     RevocationResponse,
     TokenResponse,
 )
-from crewgate.core.ids import KeyKind, uuid_bytes
-from crewgate.core.revocation_kinds import BY_FIELD, RevocationKind, RevocationTarget
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.ids import EntityKind, uuid_bytes
+from crewgate.core.revocation_kinds import BY_FIELD, RevocationKindRules, RevocationTarget
+from crewgate.core.x509.identity_extension import Identity, Role
 
 EndpointHandler = Callable[[Backend, Identity, APIRequest], Awaitable[object]]
 
@@ -62,15 +62,15 @@ async def revoke(backend: Backend, caller: Identity, request: APIRequest) -> Rev
     if len(named) != 1:
         access.malformed(f"name exactly one of {', '.join(BY_FIELD)}")
     ((rules, name),) = named
-    if rules.kind is KeyKind.CERTIFICATE:
+    if rules.kind is EntityKind.CERTIFICATE:
         return await _revoke_certificate(backend, caller, name, body)
-    if rules.kind is KeyKind.ORCHESTRATOR:
+    if rules.kind is EntityKind.ORCHESTRATOR:
         return await _revoke_orchestrator(backend, caller, name, body)
     try:
         rules.identifier(name)
     except ValueError as error:
         access.malformed(f"{rules.request_field}: {error}")
-    if rules.kind is KeyKind.CREW:
+    if rules.kind is EntityKind.CREW:
         if body.crew:
             access.malformed(f"crew: leave it out, since {rules.request_field} names the crew")
         crew = access.crew_for(caller, name)
@@ -101,14 +101,14 @@ async def _revoke_orchestrator(
     return await backend.revoke_orchestrator(crew, name, body.reason)
 
 
-async def _check_seen(backend: Backend, rules: RevocationKind, name: str, crew: str) -> None:
+async def _check_seen(backend: Backend, rules: RevocationKindRules, name: str, crew: str) -> None:
     """Refuse a name that is unknown in `crew`, if the request itself names no crew.
 
     Otherwise a mistyped name, or one of another crew, would be confirmed as revoked. If the caller
     has no crew either, the agent finds the crew of a branch; for other names it cannot.
     """
     label = rules.label
-    if rules.kind is KeyKind.BRANCH:
+    if rules.kind is EntityKind.BRANCH:
         if crew and not (await backend.tree()).find(name, crew):
             access.unseen(f"no branch {name} is known; to revoke it anyway, name its crew")
         return
@@ -157,7 +157,7 @@ async def branch(backend: Backend, caller: Identity, request: APIRequest) -> Bra
 async def end_branch(backend: Backend, caller: Identity, request: APIRequest) -> RevocationResponse:
     """Revoke a known branch and all branches below it."""
     row = await _find(backend, caller, request)
-    return await backend.revoke(RevocationTarget(KeyKind.BRANCH, row.branch, row.crew), "")
+    return await backend.revoke(RevocationTarget(EntityKind.BRANCH, row.branch, row.crew), "")
 
 
 async def tree(backend: Backend, caller: Identity, request: APIRequest) -> bytes:

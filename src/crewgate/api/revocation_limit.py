@@ -12,7 +12,7 @@ import anyio
 from crewgate import limits
 from crewgate.core.problem_types import TOO_MANY_REQUESTS
 from crewgate.core.rate_limit import TokenBucket
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509.identity_extension import Identity, Role
 
 
 class CrewRevocationLimiter:

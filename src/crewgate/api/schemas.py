@@ -16,7 +16,7 @@ BoundedText = Annotated[str, Meta(max_length=limits.claim_chars_max)]
 PEM = Annotated[str, Meta(max_length=limits.request_pem_bytes_max)]
 CrewName = Annotated[str, Meta(max_length=limits.name_chars_max)]
 CallerRole = Literal["orchestrator", "gateway", "operator"]
-# The reasons of `crewgate.ca.crl_file` (RFC 5280, section 5.3.1).
+# The reasons of `crewgate.ca.crl` (RFC 5280, section 5.3.1).
 RevocationReason = Literal[
     "unspecified",
     "keyCompromise",

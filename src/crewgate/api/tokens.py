@@ -22,7 +22,7 @@ from crewgate.core.problem_types import (
     UNSUPPORTED_GRANT_TYPE,
 )
 from crewgate.core.tokens.claims import is_text
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import IssuerError, JournalError, JournalLockedError, ScopeError
 
 RUN = "client_credentials"

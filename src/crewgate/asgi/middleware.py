@@ -20,7 +20,7 @@ from crewgate.asgi.tls import certificate_of
 from crewgate.asgi.tool_routes import NONE, ToolSelector, tool_of
 from crewgate.core import protected_resource
 from crewgate.core.bearer import find_token, is_ours
-from crewgate.core.http import (
+from crewgate.core.http_types import (
     ASGIApplication,
     ASGIReceive,
     ASGISend,

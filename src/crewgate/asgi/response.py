@@ -6,7 +6,7 @@ decides what the client can still be told.
 
 from collections.abc import Callable, Iterable
 
-from crewgate.core.http import ASGIMessage, ASGISend, HeaderField
+from crewgate.core.http_types import ASGIMessage, ASGISend, HeaderField
 from crewgate.core.pricing.sse import ENDS
 from crewgate.core.problem_types import ProblemType
 from crewgate.core.problems import event, refusal

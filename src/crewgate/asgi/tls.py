@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Mapping
 
 from crewgate import limits
-from crewgate.core.http import Scope
+from crewgate.core.http_types import Scope
 
 _UNREADABLE = b""  # not a certificate, so every verdict refuses it
 

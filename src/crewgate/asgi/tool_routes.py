@@ -5,7 +5,7 @@ Routes work as in the gateway (`core/policy/routing`), on the path that the appl
 
 from collections.abc import Callable, Mapping
 
-from crewgate.core.http import Scope
+from crewgate.core.http_types import Scope
 from crewgate.core.policy.routing import RoutePattern, Router
 from crewgate.errors import ConfigurationError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from crewgate import limits
-from crewgate.core.health import HealthFact, failed, ok
+from crewgate.core.health import ComponentHealth, failed, ok
 
 
 def why_not(folder: Path) -> str:
@@ -51,7 +51,7 @@ class DiskProbe:
             self._began = None
             await trio.sleep(limits.disk_probe_seconds)
 
-    def fact(self, component: str, *, refuses: bool) -> HealthFact:
+    def fact(self, component: str, *, refuses: bool) -> ComponentHealth:
         """What the last probe found; `refuses`: calls need this folder."""
         began = self._began
         if began is not None and time.monotonic() - began > limits.disk_probe_seconds_max:

@@ -2,10 +2,10 @@
 
 from crewgate import limits
 from crewgate.audit.writer import AuditWriter
-from crewgate.core.health import HealthFact, degraded, failed, ok
+from crewgate.core.health import ComponentHealth, degraded, failed, ok
 
 
-def audit_fact(component: str, audit: AuditWriter, *, refuses: bool) -> HealthFact:
+def audit_fact(component: str, audit: AuditWriter, *, refuses: bool) -> ComponentHealth:
     """The health of a process's audit file; `refuses` calls while it cannot be written."""
     if audit.writable:
         late = audit.late_seconds()

@@ -14,8 +14,8 @@ from typing import Any
 import duckdb
 import msgspec
 
+from crewgate.audit import duckdb_queries
 from crewgate.audit import folder as audit_folder
-from crewgate.audit import sql
 from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.errors import AuditError
 
@@ -154,7 +154,7 @@ class AuditReader:
     def __init__(self, folder: Path) -> None:
         """Ask the files in `folder`; a folder that is not there has no records."""
         self._folder = folder
-        self._engine = duckdb.connect(":memory:", config=dict(sql.ENGINE))
+        self._engine = duckdb.connect(":memory:", config=dict(duckdb_queries.ENGINE))
 
     def close(self) -> None:
         """Let go of the engine's memory and threads."""
@@ -162,39 +162,39 @@ class AuditReader:
 
     def calls(self, question: AuditFilter) -> list[CallRow]:
         """The newest `question.limit` rows that match, oldest of them first."""
-        rows = self._ask(sql.CALLS, question, {"limit": question.limit})
+        rows = self._ask(duckdb_queries.CALLS, question, {"limit": question.limit})
         return msgspec.convert(rows, list[CallRow])[::-1]
 
     def groups(self, question: AuditFilter, by: GroupBy) -> list[CallGroup]:
         """Sums by branch, crew, role or tool, the most expensive first; or by day, in order."""
-        return msgspec.convert(self._ask(sql.GROUPS[by], question), list[CallGroup])
+        return msgspec.convert(self._ask(duckdb_queries.GROUPS[by], question), list[CallGroup])
 
     def total(self, question: AuditFilter) -> CallGroup:
         """Sums over everything that matches."""
-        return msgspec.convert(self._ask(sql.TOTAL, question)[0], CallGroup)
+        return msgspec.convert(self._ask(duckdb_queries.TOTAL, question)[0], CallGroup)
 
     def connections(self, question: AuditFilter) -> list[RejectedConnection]:
         """The newest `question.limit` connections turned away, oldest of them first.
 
         Of the question, crew, certificate and time count.
         """
-        rows = self._ask(sql.CONNECTIONS, question, {"limit": question.limit})
+        rows = self._ask(duckdb_queries.CONNECTIONS, question, {"limit": question.limit})
         return msgspec.convert(rows, list[RejectedConnection])[::-1]
 
     def refusals(self, since: datetime | None = None) -> list[RefusalSummary]:
         """Whom nobody could prove to be anybody, the most frequent first."""
         return msgspec.convert(
-            self._ask(sql.REFUSALS, AuditFilter(since=since)), list[RefusalSummary]
+            self._ask(duckdb_queries.REFUSALS, AuditFilter(since=since)), list[RefusalSummary]
         )
 
     def watched(self, question: AuditFilter) -> list[MintingWatchEvent]:
         """The newest `question.limit` strikes and steps of a crew, or that one branch brought."""
-        rows = self._ask(sql.WATCH, question, {"most": question.limit})
+        rows = self._ask(duckdb_queries.WATCH, question, {"most": question.limit})
         return msgspec.convert(rows, list[MintingWatchEvent])[::-1]
 
     def health(self, since: datetime | None = None) -> AuditGaps:
         """How complete the answers are; lines count whatever their time, being unreadable."""
-        [row] = self._ask(sql.HEALTH, AuditFilter(since=since))
+        [row] = self._ask(duckdb_queries.HEALTH, AuditFilter(since=since))
         files = audit_folder.files(self._folder)
         return AuditGaps(files=len(files), bytes=audit_folder.size(self._folder), **row)
 
@@ -203,7 +203,11 @@ class AuditReader:
     ) -> list[dict[str, Any]]:
         for attempt in range(1, _ATTEMPTS_MAX + 1):
             names = self._files(question.since)
-            values = {"files": names, **sql.parameters(question, statement), **(more or {})}
+            values = {
+                "files": names,
+                **duckdb_queries.parameters(question, statement),
+                **(more or {}),
+            }
             try:
                 answer = self._engine.execute(statement, values)
                 columns = [column[0] for column in answer.description]
@@ -222,7 +226,7 @@ class AuditReader:
         paths = audit_folder.files(self._folder)
         if since is not None:
             paths = [path for path in paths if _changed(path) >= since.timestamp()]
-        return [sql.literal_path(str(path)) for path in paths] or [os.devnull]
+        return [duckdb_queries.literal_path(str(path)) for path in paths] or [os.devnull]
 
 
 def _changed(path: Path) -> float:

@@ -7,7 +7,7 @@ bounded too: beyond it, peers share the network `*`, and the count stays exact.
 from crewgate import limits
 from crewgate.core.audit.records import RefusalsRecord, when
 from crewgate.core.problem_types import Reason
-from crewgate.core.verdict import PeerReason
+from crewgate.core.verdict import ConnectionRefusalReason
 
 OTHERS = "*"
 _Key = tuple[str, str, str]
@@ -36,7 +36,9 @@ class RefusalCounts:
         """Keys told apart now."""
         return len(self._counts)
 
-    def add(self, listener: str, reason: Reason | PeerReason, peer: str, now_ns: int) -> None:
+    def add(
+        self, listener: str, reason: Reason | ConnectionRefusalReason, peer: str, now_ns: int
+    ) -> None:
         """Count one refusal; `peer` is a network (`core/audit/network_prefix.peer_network`)."""
         key = (listener, reason.value, peer)
         counted = self._counts.get(key)

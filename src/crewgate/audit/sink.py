@@ -12,9 +12,9 @@ from crewgate.audit.health import audit_fact
 from crewgate.audit.refusal_counts import RefusalCounts
 from crewgate.audit.writer import AuditWriter
 from crewgate.core.audit.records import Record
-from crewgate.core.health import HealthFact
+from crewgate.core.health import ComponentHealth
 from crewgate.core.problem_types import Reason
-from crewgate.core.verdict import PeerReason
+from crewgate.core.verdict import ConnectionRefusalReason
 
 
 class AuditSink:
@@ -41,7 +41,7 @@ class AuditSink:
         """Return False if calls must be refused because they could not be recorded."""
         return self._writer.writable or not self._refuses_when_full
 
-    def health(self, component: str, *, refuses: bool = True) -> HealthFact:
+    def health(self, component: str, *, refuses: bool = True) -> ComponentHealth:
         """Whether records can be written; calls are refused if not, where the policy says so."""
         is_refusing = refuses and self._refuses_when_full
         return audit_fact(component, self._writer, refuses=is_refusing)
@@ -62,7 +62,7 @@ class AuditSink:
         """Append records that are written (`core/audit/json_line`, `_native/audit_line`)."""
         return self._writer.write_lines(lines)
 
-    def count(self, listener: str, reason: Reason | PeerReason, network: str) -> None:
+    def count(self, listener: str, reason: Reason | ConnectionRefusalReason, network: str) -> None:
         """Count a refusal before a good signature."""
         self._counts.add(listener, reason, network, self._now_ns())
 

@@ -31,7 +31,7 @@ _NEWLINE = 0x0A
 _log = logging.getLogger(__name__)
 
 
-class FileRotation(msgspec.Struct, frozen=True):
+class RotationPolicy(msgspec.Struct, frozen=True):
     """When a file is full or old, what the folder may hold in all (None keeps every file).
 
     `sync`: whether the disk has a record within a second, when `write` returns, or at some time.
@@ -48,7 +48,7 @@ class FileRotation(msgspec.Struct, frozen=True):
         return cls(audit.rotate_bytes, audit.rotate_seconds, audit.keep_bytes, audit.sync)
 
 
-_DEFAULT = FileRotation()
+_DEFAULT = RotationPolicy()
 
 
 class AuditWriter:
@@ -64,7 +64,7 @@ class AuditWriter:
         self,
         folder: Path,
         process: str,
-        rotation: FileRotation = _DEFAULT,
+        rotation: RotationPolicy = _DEFAULT,
         *,
         machine: str = "",
         ballast_bytes: int = limits.audit_ballast_bytes,

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from crewgate import limits
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.certificates import (
+    CertificateAndKey,
     CertificateValidity,
-    IssuedCertificate,
     is_issued,
     make_issuing,
     make_leaf,
@@ -28,7 +28,7 @@ from crewgate.ca.certificates import (
     make_root,
     pem,
 )
-from crewgate.ca.crl_file import KEY_COMPROMISE, REASONS, CRLFile, make_crl
+from crewgate.ca.crl import KEY_COMPROMISE, REASONS, CRLSerials, make_crl
 from crewgate.ca.key_files import (
     PRIVATE,
     PUBLIC,
@@ -40,7 +40,7 @@ from crewgate.ca.key_files import (
 )
 from crewgate.config import CAConfig
 from crewgate.core.x509.certificate import read, serial_text
-from crewgate.core.x509.identity import INSTANCE_BYTES, Identity, Role
+from crewgate.core.x509.identity_extension import INSTANCE_BYTES, Identity, Role
 from crewgate.errors import AuthorityError, CRLPublishError
 
 
@@ -130,9 +130,9 @@ class Authority:
             raise AuthorityError(
                 f"{ca.issuing_key}: not the key of {ca.issuing}; put back the right key"
             )
-        self.issuing = IssuedCertificate(certificate, key)
+        self.issuing = CertificateAndKey(certificate, key)
         self.register = CertificateDB(ca.register)
-        self._crl = CRLFile(ca.crl)
+        self._crl = CRLSerials(ca.crl)
 
     def __repr__(self) -> str:
         return f"<Authority {self.issuing.certificate.subject.rfc4514_string()}>"

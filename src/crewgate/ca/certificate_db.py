@@ -18,10 +18,10 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
-from crewgate.ca.sqlite import CAStore, remedy_of
+from crewgate.ca.sqlite import SQLiteStore, remedy_of
 from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.core.x509.certificate import serial_text
-from crewgate.core.x509.identity import Role
+from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import AuthorityError
 
 _VERSION = 1
@@ -89,7 +89,7 @@ class CertificateRecord(msgspec.Struct, frozen=True):
         return "expired" if now > self.not_after else "valid"
 
 
-class CertificateDB(CAStore):
+class CertificateDB(SQLiteStore):
     """A connection to the register at `path`. Use it in a `with`, and in one thread at a time.
 
     Each method may raise AuthorityError, for a failing disk or a database of another version.

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from crewgate import limits
-from crewgate.core.x509 import identity as identity_
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509 import identity_extension as identity_
+from crewgate.core.x509.identity_extension import Identity, Role
 
 _COMMON_CHARS_MAX = 64
 # Random bits of a serial, which make it unpredictable (public CAs must use 64 bits) and unique. It
@@ -27,14 +27,14 @@ _SERIAL_BITS = 78
 _IDENTITY = x509.ObjectIdentifier(identity_.OID)
 
 
-class IssuedCertificate(NamedTuple):
+class CertificateAndKey(NamedTuple):
     """A certificate and its private key."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 
     def __repr__(self) -> str:
-        return f"<IssuedCertificate {self.certificate.subject.rfc4514_string()}>"
+        return f"<CertificateAndKey {self.certificate.subject.rfc4514_string()}>"
 
     @property
     def certificate_pem(self) -> bytes:
@@ -81,22 +81,22 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def make_root(now: datetime, name: str = "Crewgate root") -> IssuedCertificate:
+def make_root(now: datetime, name: str = "Crewgate root") -> CertificateAndKey:
     """Return a root that may sign only issuing CAs. `now` has a time zone."""
     key = new_key()
     validity = CertificateValidity.of(now, timedelta(days=limits.ca_root_days))
     builder = _authority(_name(name), _name(name), key, validity, path_length=1)
-    return IssuedCertificate(_signed(builder, key.public_key(), key), key)
+    return CertificateAndKey(_signed(builder, key.public_key(), key), key)
 
 
 def make_issuing(
-    root: IssuedCertificate, now: datetime, name: str = "Crewgate issuing CA"
-) -> IssuedCertificate:
+    root: CertificateAndKey, now: datetime, name: str = "Crewgate issuing CA"
+) -> CertificateAndKey:
     """Return the CA that signs the certificates in use, so the root's key can be kept offline."""
     key, until = new_key(), root.certificate.not_valid_after_utc
     validity = CertificateValidity.of(now, timedelta(days=limits.ca_issuing_days), until=until)
     builder = _authority(_name(name), root.certificate.subject, key, validity, path_length=0)
-    return IssuedCertificate(_signed(builder, key.public_key(), root.key), key)
+    return CertificateAndKey(_signed(builder, key.public_key(), root.key), key)
 
 
 def is_issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
@@ -109,8 +109,8 @@ def is_issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
 
 
 def make_server(
-    issuing: IssuedCertificate, hosts: Sequence[x509.GeneralName], now: datetime
-) -> IssuedCertificate:
+    issuing: CertificateAndKey, hosts: Sequence[x509.GeneralName], now: datetime
+) -> CertificateAndKey:
     """Return a server certificate without an identity, which every TLS client accepts.
 
     Go's crypto/x509 refuses a certificate with the identity extension, because its identifier has
@@ -123,11 +123,11 @@ def make_server(
         [ExtendedKeyUsageOID.SERVER_AUTH],
     )  # fmt: skip
     builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
-    return IssuedCertificate(_signed(builder, key.public_key(), issuing.key), key)
+    return CertificateAndKey(_signed(builder, key.public_key(), issuing.key), key)
 
 
 def make_next_server(
-    issuing: IssuedCertificate, before: x509.Certificate, validity: CertificateValidity
+    issuing: CertificateAndKey, before: x509.Certificate, validity: CertificateValidity
 ) -> x509.Certificate:
     """Return a server's next certificate, with the same subject, key and names.
 
@@ -147,7 +147,7 @@ def make_next_server(
     return _signed(builder, public, issuing.key)
 
 
-def make_responder(issuing: IssuedCertificate, now: datetime) -> IssuedCertificate:
+def make_responder(issuing: CertificateAndKey, now: datetime) -> CertificateAndKey:
     """Return a delegated OCSP responder's certificate (RFC 6960, section 4.2.2.2).
 
     It is short-lived instead of revocable.
@@ -162,11 +162,11 @@ def make_responder(issuing: IssuedCertificate, now: datetime) -> IssuedCertifica
         [ExtendedKeyUsageOID.OCSP_SIGNING],
     )  # fmt: skip
     builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)
-    return IssuedCertificate(_signed(builder, key.public_key(), issuing.key), key)
+    return CertificateAndKey(_signed(builder, key.public_key(), issuing.key), key)
 
 
 def make_leaf(
-    issuing: IssuedCertificate,
+    issuing: CertificateAndKey,
     public: ec.EllipticCurvePublicKey,
     identity: Identity,
     domain: str,
@@ -197,7 +197,7 @@ def _name(text: str) -> x509.Name:
 
 
 def _leaf(
-    issuing: IssuedCertificate,
+    issuing: CertificateAndKey,
     subject: x509.Name,
     public: ec.EllipticCurvePublicKey,
     validity: CertificateValidity,

@@ -79,5 +79,5 @@ class DecommissionIntents:
             )
 
     def _path(self, intent: DecommissionIntent) -> Path:
-        # Names of crews and orchestrators have no "+" (core/x509/identity).
+        # Names of crews and orchestrators have no "+" (core/x509/identity_extension).
         return self._folder / f"{intent.crew}+{intent.name}{_SUFFIX}"

@@ -22,14 +22,14 @@ from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError
 
 
-class CertificatePair(NamedTuple):
+class CertificateFiles(NamedTuple):
     """The files of a certificate (PEM, chain included) and of its key."""
 
     certificate: Path
     key: Path
 
 
-class OwnCertificate(NamedTuple):
+class OwnCertificateFiles(NamedTuple):
     """The files of a certificate of this machine and its key; `by` names its user in messages."""
 
     certificate: Path
@@ -70,28 +70,28 @@ class CertificateLifetime(NamedTuple):
         return left < min(limits.certificate_warning_days * 86_400, (self.end - self.begin) / 3)
 
 
-def shown_certificates(config: Config) -> list[OwnCertificate]:
+def shown_certificates(config: Config) -> list[OwnCertificateFiles]:
     """Return all certificates that this machine presents to others, each file once."""
-    found: dict[Path, OwnCertificate] = {}
+    found: dict[Path, OwnCertificateFiles] = {}
     for each in _shown_files(config):
         found.setdefault(each.certificate, each)
     return list(found.values())
 
 
-def _shown_files(config: Config) -> Iterator[OwnCertificate]:
+def _shown_files(config: Config) -> Iterator[OwnCertificateFiles]:
     for listener in config.listeners:
-        yield OwnCertificate(listener.certificate, listener.key, f"listener {listener.name}")
+        yield OwnCertificateFiles(listener.certificate, listener.key, f"listener {listener.name}")
     if config.control is not None:
-        yield OwnCertificate(config.control.certificate, config.control.key, "the control API")
+        yield OwnCertificateFiles(config.control.certificate, config.control.key, "the control API")
     if config.cluster is not None:
-        yield OwnCertificate(config.cluster.certificate, config.cluster.key, "[cluster]")
+        yield OwnCertificateFiles(config.cluster.certificate, config.cluster.key, "[cluster]")
     for server in (config.remote, config.ca and config.ca.ocsp):
         if server and server.certificate and server.key:
-            yield OwnCertificate(server.certificate, server.key, "[ca], as a client")
+            yield OwnCertificateFiles(server.certificate, server.key, "[ca], as a client")
     for upstream in config.upstreams:
         if upstream.tls.certificate and upstream.tls.key:
             by = f"upstream {upstream.name}, as a client"
-            yield OwnCertificate(upstream.tls.certificate, upstream.tls.key, by)
+            yield OwnCertificateFiles(upstream.tls.certificate, upstream.tls.key, by)
 
 
 def is_ours(ca: CAConfig, leaf: x509.Certificate) -> bool:
@@ -115,7 +115,7 @@ def next_chain(
     return pem(server) + authority.issuing.certificate_pem
 
 
-def read_pair(pair: OwnCertificate) -> x509.Certificate:
+def read_pair(pair: OwnCertificateFiles) -> x509.Certificate:
     """Return the leaf certificate. Raises AuthorityError if the key file has another key."""
     leaf = read_certificates(pair.certificate)[0]
     if not _is_same(leaf.public_key(), read_key(pair.key).public_key()):

@@ -137,7 +137,7 @@ def remedy_of(error: Exception) -> str:
     return f"{error}; it must belong to the user that runs the control process"
 
 
-class CAStore(ABC):
+class SQLiteStore(ABC):
     """The base of the CA's databases, one file each. Use one in a `with`.
 
     A subclass creates its tables and words its errors.

@@ -29,7 +29,7 @@ class UnrecordedRevocation(msgspec.Struct, frozen=True):
     announced: bool = False
 
 
-class UnrecordedState(msgspec.Struct, frozen=True):
+class UnrecordedSnapshot(msgspec.Struct, frozen=True):
     """The content of the reserved file: what the next process loads."""
 
     revoked: dict[str, UnrecordedRevocation]
@@ -166,9 +166,9 @@ class UnrecordedRevocations:
         try:
             text = file.read()
             kept = (
-                msgspec.msgpack.decode(text, type=UnrecordedState)
+                msgspec.msgpack.decode(text, type=UnrecordedSnapshot)
                 if text
-                else UnrecordedState({}, [])
+                else UnrecordedSnapshot({}, [])
             )
         except OSError as error:
             raise AuthorityError(describe(error, file.path)) from error
@@ -195,7 +195,7 @@ class UnrecordedRevocations:
 
     def receive(
         self,
-        kept: UnrecordedState,
+        kept: UnrecordedSnapshot,
         reason: str,
         propagated_ends: Mapping[tuple[str, str], int],
         file: ReservedFile | None,
@@ -223,11 +223,11 @@ class UnrecordedRevocations:
         if self and self._save_error:
             self.save()
 
-    def _state(self) -> UnrecordedState:
+    def _state(self) -> UnrecordedSnapshot:
         with _LOCK:
-            return UnrecordedState(dict(self._revoked), [*self._ends.values()])
+            return UnrecordedSnapshot(dict(self._revoked), [*self._ends.values()])
 
-    def _add(self, kept: UnrecordedState, reason: str) -> None:
+    def _add(self, kept: UnrecordedSnapshot, reason: str) -> None:
         if not kept.revoked and not kept.ends:
             return
         with _LOCK:

@@ -16,7 +16,7 @@ _DURATION = re.compile(r"([0-9]{1,7})(s|m|h|d)?", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-class Subcommands(click.Group):
+class FullHelpGroup(click.Group):
     """A group that lists its commands with their whole first paragraphs; click truncates them."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -16,8 +16,7 @@ from crewgate.config.ledger import Durability, LedgerConfig
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.load import load
 from crewgate.config.model import Config
-from crewgate.config.ocsp import OCSPMode, ResponderConfig
-from crewgate.config.origin import UpstreamOrigin
+from crewgate.config.ocsp_client import OCSPClientConfig, OCSPMode
 from crewgate.config.resources import AuditConfig, AuditSync, LimitsConfig, TableConfig
 from crewgate.config.tool import CORSConfig, ToolConfig
 from crewgate.config.upstream import (
@@ -27,6 +26,7 @@ from crewgate.config.upstream import (
     UpstreamProtocol,
     UpstreamTLS,
 )
+from crewgate.config.upstream_origin import UpstreamOrigin
 
 __all__ = [
     "AuditConfig",
@@ -45,9 +45,9 @@ __all__ = [
     "LedgerConfig",
     "LimitsConfig",
     "ListenerConfig",
+    "OCSPClientConfig",
     "OCSPMode",
     "RemoteCAConfig",
-    "ResponderConfig",
     "TableConfig",
     "ToolConfig",
     "UpstreamConfig",

@@ -8,9 +8,9 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.declaration import Group, Key, TableType
-from crewgate.config.ocsp import ResponderConfig, ResponderKeys
-from crewgate.config.section import Section, ValueType
+from crewgate.config.declaration import Key, KeyGroup, TableSchema
+from crewgate.config.ocsp_client import OCSPClientConfig, OCSPConfigKeys
+from crewgate.config.section import Section, ValueParser
 from crewgate.config.values import FilePath, HostName
 
 
@@ -41,7 +41,7 @@ def _url(value: object) -> str:
     return f"https://{parts.netloc}"
 
 
-_URL = ValueType('"https://HOST:PORT", without path, user or query', _url)
+_URL = ValueParser('"https://HOST:PORT", without path, user or query', _url)
 
 
 class _RemoteKeys(msgspec.Struct, frozen=True):
@@ -105,8 +105,8 @@ class CAConfig(msgspec.Struct, frozen=True):
         "File with the passphrase of the CA's keys.",
         Key(absent="they are not encrypted"),
     ] = None
-    ocsp: Annotated[ResponderConfig | None, Group(of=TableType(ResponderKeys))] = None
-    control: Annotated[RemoteCAConfig | None, Group(of=TableType(_RemoteKeys))] = None
+    ocsp: Annotated[OCSPClientConfig | None, KeyGroup(of=TableSchema(OCSPConfigKeys))] = None
+    control: Annotated[RemoteCAConfig | None, KeyGroup(of=TableSchema(_RemoteKeys))] = None
 
     @property
     def issuing(self) -> Path:

@@ -9,7 +9,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key
-from crewgate.config.section import Section, ValueType
+from crewgate.config.section import Section, ValueParser
 from crewgate.config.values import Address, FilePath, Port
 
 Quorum = Literal["majority", "any"]
@@ -47,10 +47,12 @@ def _numeric(value: object) -> HostPort:
     return place
 
 
-_PEER = ValueType(
+_PEER = ValueParser(
     '"HOST:PORT", such as "10.0.0.2:8446", "gw2.example:8446" or "[::1]:8446"', _place
 )
-_ADDRESS = ValueType('an IP address and a port, such as "10.0.0.2:8446" or "[::1]:8446"', _numeric)
+_ADDRESS = ValueParser(
+    'an IP address and a port, such as "10.0.0.2:8446" or "[::1]:8446"', _numeric
+)
 Peers = Annotated[tuple[HostPort, ...], values.listed(_PEER, limits.cluster_peers_max)]
 _FIXED = Key(restart=True)
 

@@ -6,10 +6,10 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.declaration import Key, Table, TableType
-from crewgate.config.section import ValueType
+from crewgate.config.declaration import Key, Table, TableSchema
+from crewgate.config.section import ValueParser
 from crewgate.config.values import Credits, FilePath, Mode
-from crewgate.core.anomaly.baseline import Sensitivity
+from crewgate.core.anomaly.baseline import SensitivityLevel
 from crewgate.core.anomaly.enforcement import EnforcementLevel
 from crewgate.core.anomaly.types import WatchRules
 
@@ -18,12 +18,12 @@ Tools = Annotated[tuple[str, ...], values.listed(values.TOOL_PATTERN, limits.all
 _UNBOUNDED = Key(absent="no limit")
 
 
-def _ceiling(kind: ValueType[int], text: str) -> Key:
+def _ceiling(kind: ValueParser[int], text: str) -> Key:
     return Key(kind=kind, text=text, absent="no limit")
 
 
 # The struct is the core's, which knows no configuration.
-_WATCH = TableType(
+_WATCH = TableSchema(
     WatchRules,
     {
         "mode": Key(
@@ -31,7 +31,7 @@ _WATCH = TableType(
             text="Strongest measure against an orchestrator that is over a limit.",
         ),
         "sensitivity": Key(
-            kind=values.member(Sensitivity),
+            kind=values.member(SensitivityLevel),
             text='Limit, in multiples of what is usual: "low" 16, "normal" 8, "high" 4.',
         ),
         "strikes": Key(

@@ -12,7 +12,7 @@ from crewgate.config import values
 from crewgate.config.declaration import Key
 from crewgate.config.section import Section
 from crewgate.config.values import Credits, Name
-from crewgate.core import cross_crew_account
+from crewgate.core import cross_crew_ids
 
 Tools = Annotated[
     tuple[str, ...], values.listed(values.TOOL_PATTERN, limits.allowed_tools_max, least=1)
@@ -39,7 +39,7 @@ class CrossingConfig(msgspec.Struct, frozen=True):
     @property
     def account(self) -> str:
         """The name under which its calls are charged."""
-        return cross_crew_account.account(self.source, self.target)
+        return cross_crew_ids.account(self.source, self.target)
 
     def check(self, section: Section) -> None:
         """Something bounds what it costs."""

@@ -4,16 +4,17 @@
     hosts: Annotated[Hosts, "Serve requests for these hosts only.", Key(absent="any host")] = ()
 
 A field of a frozen struct is a key if its annotation has a text: one plain sentence of what the key
-means. How its value is read is a `ValueType`, in the annotation or in an alias such as `Hosts`; a
+means. How its value is read is a `ValueParser`, in the annotation or in an alias such as `Hosts`; a
 `Literal`, an enumeration or a bool needs none. A field whose type is a struct is a table. The
-default of the field is the default of the key. A `Part` in the annotation says what else there is.
+default of the field is the default of the key. A `Declaration` in the annotation says what else
+there is.
 
 From these declarations come the reading of a file, the comments that `crewgate init` writes, the
 reference of all keys and the JSON schema. Knows no key by name.
 
 A struct may have a method `check(section)`, which notes what does not hold between its keys, and a
-method `build()`, which makes the value that the rest of the program gets: of a `Group`, a dict with
-fields of the struct around it.
+method `build()`, which makes the value that the rest of the program gets: of a `KeyGroup`, a dict
+with fields of the struct around it.
 """
 
 from collections import ChainMap
@@ -34,14 +35,14 @@ from typing import (
 import msgspec
 
 from crewgate.config import values
-from crewgate.config.section import Section, ValueType
+from crewgate.config.section import Section, ValueParser
 
 T = TypeVar("T")
 
 Scope = Mapping[str, Any]  # by the names of fields: what a table and those around it have so far
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     """The declaration of one key, or of the tables under one key.
 
     `text` is one plain sentence of what it means. `name` is the key, if that is not the field's
@@ -76,10 +77,10 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         return self.default(scope) if section.has_no_problems else None
 
 
-class Key(Part, frozen=True, kw_only=True):
+class Key(Declaration, frozen=True, kw_only=True):
     """A key with one value; required if it has no default, and no key `instead` stands there."""
 
-    kind: ValueType[Any] = values.SWITCH  # set from the annotation, if that is where the key is
+    kind: ValueParser[Any] = values.SWITCH  # set from the annotation, if that is where the key is
     instead: str = ""
 
     def read(self, section: Section, field: str, scope: Scope) -> object:
@@ -94,10 +95,10 @@ class Key(Part, frozen=True, kw_only=True):
         return section.required(key, self.kind)
 
 
-class Table(Part, frozen=True, kw_only=True):
+class Table(Declaration, frozen=True, kw_only=True):
     """A table [key]. If it has no default and the file has no such table, an empty one is read."""
 
-    of: Any = None  # its `TableType`; made of the field's type if that is a struct with keys
+    of: Any = None  # its `TableSchema`; made of the field's type if that is a struct with keys
 
     def read(self, section: Section, field: str, scope: Scope) -> object:
         """Read the table."""
@@ -110,7 +111,7 @@ class Table(Part, frozen=True, kw_only=True):
 class KeyOrTable(Key, frozen=True, kw_only=True):
     """A key whose value is a single one or a table."""
 
-    of: "TableType[Any]"
+    of: "TableSchema[Any]"
 
     def read(self, section: Section, field: str, scope: Scope) -> object:
         """Read the one that is there."""
@@ -135,7 +136,7 @@ class TableMap(Table, frozen=True, kw_only=True):
     """Tables [key.NAME], at most `most`; each one's struct has its name in the field `name`."""
 
     most: int
-    names: ValueType[str] = values.NAME
+    names: ValueParser[str] = values.NAME
 
     def read(self, section: Section, field: str, scope: Scope) -> object:
         """The values, in the order of the file."""
@@ -150,17 +151,17 @@ class TableMap(Table, frozen=True, kw_only=True):
         return self.of.read(section, scope, name=name)
 
 
-class Group(Table, frozen=True, kw_only=True):
+class KeyGroup(Table, frozen=True, kw_only=True):
     """Keys of the same table that make several fields, or one of several keys: see `build`."""
 
 
-class TableType(Generic[T]):
+class TableSchema(Generic[T]):
     """The keys of one sort of table: a part for each field of the struct `make`.
 
     `parts` are given for a struct that cannot carry them, because it knows no configuration.
     """
 
-    def __init__(self, make: type[T], parts: Mapping[str, Part] | None = None) -> None:
+    def __init__(self, make: type[T], parts: Mapping[str, Declaration] | None = None) -> None:
         self.make = make
         self.parts = dict(_declared(make) if parts is None else parts)
         for each in msgspec.structs.fields(cast("type[msgspec.Struct]", make)):
@@ -168,10 +169,10 @@ class TableType(Generic[T]):
             if part is not None and not part.has_default and not each.required:
                 self.parts[each.name] = msgspec.structs.replace(part, default=each.default)
 
-    def __iter__(self) -> Iterator[tuple[str, Part]]:
+    def __iter__(self) -> Iterator[tuple[str, Declaration]]:
         """Yield (field, part) of each key, also of those in groups, in the order of the fields."""
         for field, part in self.parts.items():
-            if isinstance(part, Group):
+            if isinstance(part, KeyGroup):
                 yield from part.of
             else:
                 yield field, part
@@ -194,7 +195,7 @@ class TableType(Generic[T]):
         """Make the value of what was `found` in the table, if all of it is good."""
         fields = dict(given)
         for field, part in self.parts.items():
-            if isinstance(part, Group):
+            if isinstance(part, KeyGroup):
                 fields.update(part.of.made(section, found, {}) or {})
             else:
                 fields[field] = found[field]
@@ -212,10 +213,10 @@ def _checked(made: object, section: Section) -> object:
     return made.build() if hasattr(made, "build") else made
 
 
-def _declared(make: object) -> Iterator[tuple[str, Part]]:
+def _declared(make: object) -> Iterator[tuple[str, Declaration]]:
     for field, hint in get_type_hints(make, include_extras=True).items():
         notes = getattr(hint, "__metadata__", ())
-        part = next((note for note in notes if isinstance(note, Part)), None)
+        part = next((note for note in notes if isinstance(note, Declaration)), None)
         text = next((note for note in notes if isinstance(note, str)), "")
         if part is not None and part.text:
             yield field, part
@@ -223,32 +224,32 @@ def _declared(make: object) -> Iterator[tuple[str, Part]]:
             yield field, _completed(part, text, hint)
 
 
-def _completed(part: Part | None, text: str, hint: object) -> Part:
+def _completed(part: Declaration | None, text: str, hint: object) -> Declaration:
     """Add to a part what the type of its field says."""
     kind, base = _type_of(hint)
     if isinstance(part, Table) and part.of is not None:
         return msgspec.structs.replace(part, text=text)
     if isinstance(base, type) and issubclass(base, msgspec.Struct) and kind is None:
-        return msgspec.structs.replace(part or Table(), text=text, of=TableType(base))
+        return msgspec.structs.replace(part or Table(), text=text, of=TableSchema(base))
     return msgspec.structs.replace(part or Key(), text=text, kind=kind or _kind_of(base))
 
 
-def _type_of(hint: object) -> tuple[ValueType[Any] | None, object]:
-    """Find the `ValueType` in a hint, if there is one, and the type within `| None` or a tuple."""
+def _type_of(hint: object) -> tuple[ValueParser[Any] | None, object]:
+    """Find the `ValueParser` in a hint, if any, and the type within `| None` or a tuple."""
     if get_origin(hint) is Annotated:
         base, *notes = get_args(hint)
-        kind = next((note for note in notes if isinstance(note, ValueType)), None)
+        kind = next((note for note in notes if isinstance(note, ValueParser)), None)
         inner, base = _type_of(base)
         return kind or inner, base
     inside = [each for each in get_args(hint) if each not in {type(None), ...}]
     return _type_of(inside[0]) if inside and get_origin(hint) is not Literal else (None, hint)
 
 
-def _kind_of(base: object) -> ValueType[Any]:
+def _kind_of(base: object) -> ValueParser[Any]:
     if isinstance(base, type) and issubclass(base, Enum):
         return values.member(base)
     if get_origin(base) is Literal:
         return values.word(base)
     if base is bool:
         return values.SWITCH
-    raise TypeError(f"{base}: no ValueType says how it is read")
+    raise TypeError(f"{base}: no ValueParser says how it is read")

@@ -8,8 +8,8 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.declaration import Group, Key, TableType
-from crewgate.config.section import Section, ValueType
+from crewgate.config.declaration import Key, KeyGroup, TableSchema
+from crewgate.config.section import Section, ValueParser
 from crewgate.config.values import FilePath
 
 Engine = Literal["sqlite", "postgresql"]
@@ -47,7 +47,7 @@ def _in_folder(place: _Place, folder: Path) -> _Place:
     return msgspec.structs.replace(place, file=place.file and folder / place.file)
 
 
-_URL = ValueType(
+_URL = ValueParser(
     '"sqlite:FILE" or "postgresql://USER@HOST/DATABASE", without a password (`password_file`)',
     _place,
     resolve=_in_folder,
@@ -105,7 +105,7 @@ class LedgerConfig(msgspec.Struct, frozen=True):
     micro-credits.
     """
 
-    engine: Annotated[Engine, Group(of=TableType(_PlaceKeys))]
+    engine: Annotated[Engine, KeyGroup(of=TableSchema(_PlaceKeys))]
     file: Path | None = None
     url: str = ""
     password_file: Annotated[
@@ -119,7 +119,7 @@ class LedgerConfig(msgspec.Struct, frozen=True):
     per_machine: Annotated[
         bool, "Each branch may spend its credits on each machine; only with a file."
     ] = False
-    overdraft_micro_max: Annotated[int, Group(of=TableType(_OverdraftKeys))] = 0
+    overdraft_micro_max: Annotated[int, KeyGroup(of=TableSchema(_OverdraftKeys))] = 0
 
     def __str__(self) -> str:
         """Where it is, for people."""

@@ -7,7 +7,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key, Scope
-from crewgate.config.ocsp import OCSPMode
+from crewgate.config.ocsp_client import OCSPMode
 from crewgate.config.section import Section
 from crewgate.config.values import Address, FilePath, Hosts, Mode, Port
 

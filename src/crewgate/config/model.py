@@ -15,7 +15,7 @@ from crewgate.config.ca import CAConfig, RemoteCAConfig
 from crewgate.config.cluster import ClusterConfig
 from crewgate.config.crew import CrewConfig
 from crewgate.config.crossing import CrossingConfig
-from crewgate.config.declaration import Key, Scope, Table, TableList, TableMap, TableType
+from crewgate.config.declaration import Key, Scope, Table, TableList, TableMap, TableSchema
 from crewgate.config.ledger import LedgerConfig
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.resources import AuditConfig, LimitsConfig, TableConfig
@@ -124,4 +124,4 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return next(upstream for upstream in self.upstreams if upstream.name == name)
 
 
-CONFIG: Final = TableType(Config)  # all keys of a file
+CONFIG: Final = TableSchema(Config)  # all keys of a file

@@ -4,14 +4,14 @@ from typing import Any, cast
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.declaration import Key, Scope, TableType
-from crewgate.config.section import Section, ValueType
+from crewgate.config.declaration import Key, Scope, TableSchema
+from crewgate.config.section import Section, ValueParser
 from crewgate.core.credits import format_credits
-from crewgate.core.pricing.sources import SOURCES, PlaceKind, PriceTerm
+from crewgate.core.pricing.sources import SOURCES, PlaceSyntax, PriceTerm
 from crewgate.core.pricing.sources import pointer as parse_pointer
 from crewgate.core.pricing.tariff import MILLION
 
-_ANYTHING: ValueType[object] = ValueType("anything", lambda value: value)
+_ANYTHING: ValueParser[object] = ValueParser("anything", lambda value: value)
 
 
 def _pointer(value: object) -> tuple[str, ...]:
@@ -30,12 +30,12 @@ def _nothing(value: object) -> tuple[str, ...]:
     return ()
 
 
-def _one(text: str, kind: ValueType[Any]) -> Key:
+def _one(text: str, kind: ValueParser[Any]) -> Key:
     """One of several keys, of which a table has one."""
     return Key(text=text, kind=kind, default=None)
 
 
-def rate(scale: int, expected: str) -> ValueType[int]:
+def rate(scale: int, expected: str) -> ValueParser[int]:
     """Micro-credits for a million units, of an amount for `scale` times fewer."""
 
     def read(value: object) -> int:
@@ -44,18 +44,18 @@ def rate(scale: int, expected: str) -> ValueType[int]:
             raise ValueError
         return micro
 
-    return ValueType(expected, read)
+    return ValueParser(expected, read)
 
 
-def _unit_rate(scale: int) -> ValueType[int]:
+def _unit_rate(scale: int) -> ValueParser[int]:
     most = format_credits(min(limits.rate_micro_max // scale, limits.quota_micro_max))
     return rate(scale, f'credits as a text such as "0.002", at most "{most}"')
 
 
-_PLACES: dict[PlaceKind, ValueType[tuple[str, ...]]] = {
-    PlaceKind.NOTHING: ValueType("true", _nothing, {"const": True}),
-    PlaceKind.POINTER: ValueType('a JSON pointer such as "/usage/pages" (RFC 6901)', _pointer),
-    PlaceKind.HEADER: ValueType(values.FIELD.expected, _field),
+_PLACES: dict[PlaceSyntax, ValueParser[tuple[str, ...]]] = {
+    PlaceSyntax.NOTHING: ValueParser("true", _nothing, {"const": True}),
+    PlaceSyntax.POINTER: ValueParser('a JSON pointer such as "/usage/pages" (RFC 6901)', _pointer),
+    PlaceSyntax.HEADER: ValueParser(values.FIELD.expected, _field),
 }
 _UNITS: dict[str, Key] = {
     "each": _one("Credits for each of them.", _unit_rate(MILLION)),
@@ -64,7 +64,7 @@ _UNITS: dict[str, Key] = {
 }
 
 
-class _TermType(TableType[PriceTerm]):
+class _TermType(TableSchema[PriceTerm]):
     """A table that says what is paid for, by one key, and how much, by another."""
 
     def __init__(self, sources: list[type[PriceTerm]]) -> None:

@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.declaration import Key, KeyOrTable, Scope, TableList, TableMap, TableType
+from crewgate.config.declaration import Key, KeyOrTable, Scope, TableList, TableMap, TableSchema
 from crewgate.config.price_terms import REQUEST_TERM, RESPONSE_TERM, rate
-from crewgate.config.section import Section, ValueType
+from crewgate.config.section import Section, ValueParser
 from crewgate.core.credits import format_credits
 from crewgate.core.pricing.sources import PriceTerm
 from crewgate.core.pricing.tariff import (
@@ -39,16 +39,16 @@ def _model_name(value: object) -> str:
 # That an answer costs nothing is said: forgotten, it would be free, and as long as it likes.
 _TOKEN_RATE = rate(1, 'credits for a million tokens, such as "2.50"')
 _ANSWER_RATE = rate(1, 'credits for a million tokens, such as "10.00"; "0" if it answers none')
-_MEMBER = ValueType('the name of a member of a request, such as "service_tier"', _model_name)
+_MEMBER = ValueParser('the name of a member of a request, such as "service_tier"', _model_name)
 Members = Annotated[tuple[str, ...], values.listed(_MEMBER, limits.fields_max)]
-_MODEL_NAME = ValueType(
+_MODEL_NAME = ValueParser(
     f"the name of a model, 1 to {limits.model_chars_max} printable characters", _model_name
 )
 
 
 _CACHE_RATE = Key(kind=_TOKEN_RATE, default=lambda scope: scope["input"], absent="`input`")
 # The struct is the core's, which knows no configuration. Rates are for a million tokens.
-_MODEL = TableType(
+_MODEL = TableSchema(
     ModelRates,
     {
         "input": Key(kind=_TOKEN_RATE, text="Price of tokens that it reads."),
@@ -186,7 +186,7 @@ class PriceKeys(msgspec.Struct, frozen=True):
         int | Tariff,
         PRICE,
         "Credits that each call costs, or a table of what is paid for.",
-        KeyOrTable(of=TableType(_PriceTable)),
+        KeyOrTable(of=TableSchema(_PriceTable)),
     ]
 
     def build(self) -> dict[str, object]:

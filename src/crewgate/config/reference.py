@@ -9,7 +9,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from crewgate.config.declaration import Key, KeyOrTable, Part, Table, TableList, TableMap, TableType
+from crewgate.config.declaration import (
+    Declaration,
+    Key,
+    KeyOrTable,
+    Table,
+    TableList,
+    TableMap,
+    TableSchema,
+)
 from crewgate.config.model import CONFIG
 
 _SCHEMA = "https://json-schema.org/draft/2020-12/schema"
@@ -30,7 +38,7 @@ def markdown() -> str:
     return "\n".join(lines)
 
 
-def _section(path: str, text: str, table: TableType[Any], *, is_fixed: bool) -> Iterator[str]:
+def _section(path: str, text: str, table: TableSchema[Any], *, is_fixed: bool) -> Iterator[str]:
     yield f"## `{path}`\n" if path else "## Top of the file\n"
     yield f"{text}\n"
     yield "| key | value | default | meaning | change |\n|---|---|---|---|---|"
@@ -74,7 +82,7 @@ def json_schema() -> dict[str, object]:
     return {"$schema": _SCHEMA, "title": "crewgate.toml", **_object(CONFIG)}
 
 
-def _object(table: TableType[Any]) -> dict[str, object]:
+def _object(table: TableSchema[Any]) -> dict[str, object]:
     required = [
         part.key(field)
         for field, part in table
@@ -88,7 +96,7 @@ def _object(table: TableType[Any]) -> dict[str, object]:
     }
 
 
-def _schema(part: Part) -> dict[str, object]:
+def _schema(part: Declaration) -> dict[str, object]:
     text: dict[str, object] = {"description": part.text}
     if isinstance(part, KeyOrTable):
         return {**text, "anyOf": [part.kind.schema, _object(part.of)]}
@@ -124,5 +132,5 @@ def summary(path: str, key: str) -> str:
     return f"{first}." if dot and rest else first
 
 
-def _parts(table: TableType[Any]) -> dict[str, Part]:
+def _parts(table: TableSchema[Any]) -> dict[str, Declaration]:
     return {part.key(field): part for field, part in table}

@@ -8,7 +8,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key, Scope
-from crewgate.config.section import ValueType
+from crewgate.config.section import ValueParser
 from crewgate.config.values import FilePath
 
 OnFull = Literal["refuse", "continue"]
@@ -20,7 +20,7 @@ def _audit_folder(scope: Scope) -> Path:
     return state / "audit"
 
 
-def _capacity(most: int) -> ValueType[int]:
+def _capacity(most: int) -> ValueParser[int]:
     return values.power_of_two(limits.table_records_min, most)
 
 

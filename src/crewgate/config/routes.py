@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from crewgate.config.model import Config
 from crewgate.config.tool import ToolConfig
 from crewgate.config.upstream import UpstreamConfig
-from crewgate.core.policy.rewriting import PathRewrite, UpstreamRoute, UpstreamRouteIndex
+from crewgate.core.policy.rewriting import PathRewrite, RewriteChecker, UpstreamRoutePattern
 from crewgate.core.policy.routing import RoutePattern, Router, named_host
 
 
@@ -25,11 +25,11 @@ def rewrite(config: Config, tool: ToolConfig) -> PathRewrite:
     return PathRewrite(tool.path, _upstreams(config)[tool.upstream].base, tool.rewrite)
 
 
-def servers(config: Config) -> UpstreamRouteIndex:
+def servers(config: Config) -> RewriteChecker:
     """Which tool a path means at the servers. ValueError names two that it could both mean."""
     upstreams = _upstreams(config)
-    return UpstreamRouteIndex(
-        UpstreamRoute(
+    return RewriteChecker(
+        UpstreamRoutePattern(
             tuple(
                 (endpoint, upstreams[tool.upstream].authority(endpoint))
                 for endpoint in upstreams[tool.upstream].endpoints

@@ -23,7 +23,7 @@ _USER = re.compile(r"//[^\s\"]*@|(?<=password=)[^&\s\"]+")
 _SHOWN_CHARS_MAX = 80
 
 
-class ValueType(msgspec.Struct, Generic[T], frozen=True, eq=False):
+class ValueParser(msgspec.Struct, Generic[T], frozen=True, eq=False):
     """How one sort of value is read: what to tell a person, and a reader raising ValueError.
 
     A ValueError without a message means that `expected` says it all. `schema` is JSON Schema that
@@ -83,7 +83,7 @@ class Section:
         """These keys are possible here, also where nobody reads them."""
         self._known.update(dict.fromkeys(keys))
 
-    def required(self, key: str, kind: ValueType[T]) -> T:
+    def required(self, key: str, kind: ValueParser[T]) -> T:
         """The value of a key that must be there.
 
         What is missing or cannot be read is noted, and the None that stands for it is never seen
@@ -96,12 +96,12 @@ class Section:
             return cast("T", None)
         return self._read(key, kind, cast("T", None))
 
-    def optional(self, key: str, kind: ValueType[T], default: U) -> T | U:
+    def optional(self, key: str, kind: ValueParser[T], default: U) -> T | U:
         """The value of a key, or `default` where the file is silent."""
         self.declare(key)
         return self._read(key, kind, default) if key in self._table else default
 
-    def resolve(self, kind: ValueType[T], value: T) -> T:
+    def resolve(self, kind: ValueParser[T], value: T) -> T:
         """A value with its paths made absolute."""
         return value if kind.resolve is None else kind.resolve(value, self._folder)
 
@@ -165,7 +165,7 @@ class Section:
     def _below(self, table: dict[str, object], path: str) -> "Section":
         return Section(table, path, self._problems, self._folder)
 
-    def _read(self, key: str, kind: ValueType[T], stand_in: U) -> T | U:
+    def _read(self, key: str, kind: ValueParser[T], stand_in: U) -> T | U:
         value = self._table.pop(key)
         try:
             return self.resolve(kind, kind.read(value))

@@ -6,9 +6,9 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.declaration import Group, Key, Scope, TableType
-from crewgate.config.origin import UpstreamOrigin
+from crewgate.config.declaration import Key, KeyGroup, Scope, TableSchema
 from crewgate.config.section import Section
+from crewgate.config.upstream_origin import UpstreamOrigin
 from crewgate.config.values import FilePath, HostName
 
 Reuse = Literal["shared", "crew", "branch"]
@@ -127,7 +127,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True):
     """The servers of one or more tools. All `endpoints` have one scheme; there is at least one."""
 
     name: str
-    endpoints: Annotated[tuple[UpstreamOrigin, ...], Group(of=TableType(_ServerKeys))]
+    endpoints: Annotated[tuple[UpstreamOrigin, ...], KeyGroup(of=TableSchema(_ServerKeys))]
     credential: Annotated[
         CredentialConfig | None, "The gateway's own credential; a client's is never passed on."
     ] = None

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from crewgate import limits
-from crewgate.config.origin import Scheme, UpstreamOrigin
-from crewgate.config.section import ValueType
+from crewgate.config.section import ValueParser
+from crewgate.config.upstream_origin import Scheme, UpstreamOrigin
 from crewgate.core.credits import format_credits, parse_credits
 from crewgate.core.policy.routing import parse_path
 from crewgate.core.policy.scope import is_pattern, is_tool_name
@@ -68,7 +68,7 @@ def _such(test: Callable[[str], bool]) -> Callable[[object], str]:
     return read
 
 
-def integer(low: int, high: int) -> ValueType[int]:
+def integer(low: int, high: int) -> ValueParser[int]:
     """A whole number within bounds; true is not 1."""
 
     def read(value: object) -> int:
@@ -77,10 +77,10 @@ def integer(low: int, high: int) -> ValueType[int]:
         return value
 
     schema = {"type": "integer", "minimum": low, "maximum": high}
-    return ValueType(f"a whole number from {low} to {high}", read, schema)
+    return ValueParser(f"a whole number from {low} to {high}", read, schema)
 
 
-def power_of_two(low: int, high: int) -> ValueType[int]:
+def power_of_two(low: int, high: int) -> ValueParser[int]:
     """A capacity: the table finds a slot by masking."""
     kind = integer(low, high)
 
@@ -100,7 +100,7 @@ def _number(value: object) -> float:
     raise ValueError
 
 
-def seconds(high: float, low: float = 0) -> ValueType[float]:
+def seconds(high: float, low: float = 0) -> ValueParser[float]:
     """A length of time; never 0."""
 
     def read(value: object) -> float:
@@ -111,7 +111,7 @@ def seconds(high: float, low: float = 0) -> ValueType[float]:
 
     words = f"from {low:g} to {high:g}" if low else f"more than 0 and at most {high:g}"
     schema = {"type": "number", "minimum" if low else "exclusiveMinimum": low, "maximum": high}
-    return ValueType(f"seconds, {words}", read, schema)
+    return ValueParser(f"seconds, {words}", read, schema)
 
 
 def _share(value: object) -> float:
@@ -136,7 +136,7 @@ def micro_credits(value: object) -> int:
         raise ValueError("write digits, with at most six decimals") from error
 
 
-def credits_up_to(high: int) -> ValueType[int]:
+def credits_up_to(high: int) -> ValueParser[int]:
     """An amount in micro-credits, written as credits."""
 
     def read(value: object) -> int:
@@ -146,10 +146,10 @@ def credits_up_to(high: int) -> ValueType[int]:
         return micro
 
     expected = f'credits as a text such as "2.50", at most "{format_credits(high)}"'
-    return ValueType(expected, read, spell=format_credits)
+    return ValueParser(expected, read, spell=format_credits)
 
 
-def some_credits_up_to(high: int) -> ValueType[int]:
+def some_credits_up_to(high: int) -> ValueParser[int]:
     """An amount of which nothing is a mistake."""
     kind = credits_up_to(high)
 
@@ -162,7 +162,7 @@ def some_credits_up_to(high: int) -> ValueType[int]:
     return replace(kind, read=read)
 
 
-def one_of(words: Iterable[str], make: Callable[[str], T]) -> ValueType[T]:
+def one_of(words: Iterable[str], make: Callable[[str], T]) -> ValueParser[T]:
     """One word of a few, and what is made of it."""
     known = tuple(words)
 
@@ -171,21 +171,21 @@ def one_of(words: Iterable[str], make: Callable[[str], T]) -> ValueType[T]:
             raise ValueError
         return make(value)
 
-    return ValueType(" or ".join(f'"{word}"' for word in known), read, {"enum": list(known)})
+    return ValueParser(" or ".join(f'"{word}"' for word in known), read, {"enum": list(known)})
 
 
-def word(literal: Any) -> ValueType[Any]:  # noqa: ANN401 - a Literal is no type to mypy
+def word(literal: Any) -> ValueParser[Any]:  # noqa: ANN401 - a Literal is no type to mypy
     """One word of a `Literal`."""
     return one_of(get_args(literal), str)
 
 
-def member(kind: type[Words]) -> ValueType[Words]:
+def member(kind: type[Words]) -> ValueParser[Words]:
     """One member of an enumeration, by its value."""
     values = [each.value for each in kind]
     return replace(one_of(values, kind), spell=lambda each: each.value)
 
 
-def listed(kind: ValueType[T], most: int, least: int = 0) -> ValueType[tuple[T, ...]]:
+def listed(kind: ValueParser[T], most: int, least: int = 0) -> ValueParser[tuple[T, ...]]:
     """A list without repetition."""
 
     def read(value: object) -> tuple[T, ...]:
@@ -198,7 +198,7 @@ def listed(kind: ValueType[T], most: int, least: int = 0) -> ValueType[tuple[T, 
 
     number = f"{least} to {most}" if least else f"at most {most}"
     schema = {"type": "array", "items": kind.schema, "minItems": least, "maxItems": most}
-    return ValueType(f"a list of {number}, each {kind.expected}", read, schema)
+    return ValueParser(f"a list of {number}, each {kind.expected}", read, schema)
 
 
 def _path(value: object) -> Path:
@@ -264,48 +264,52 @@ def _field(value: object) -> str:
     return _matching(_FIELD, limits.claim_chars_max)(_string(value).lower())
 
 
-NAME = ValueType(
+NAME = ValueParser(
     f"a name of at most {limits.name_chars_max} characters: a-z, 0-9, _ and -, beginning with a "
     "letter or digit",
     _matching(_CREW, limits.name_chars_max),
 )
-CLAIM = ValueType(
+CLAIM = ValueParser(
     f"a text of 1 to {limits.claim_chars_max} characters of A-Z a-z 0-9 . _ : / @ -",
     _matching(_CLAIM, limits.claim_chars_max),
 )
-TOOL_NAME = ValueType(
+TOOL_NAME = ValueParser(
     'a tool\'s name: segments of a-z, 0-9, _ and - joined by dots, such as "search.web"',
     _such(is_tool_name),
 )
-TOOL_PATTERN = ValueType(
+TOOL_PATTERN = ValueParser(
     'a tool\'s name, or a beginning of names such as "search.*"', _such(is_pattern)
 )
-ROUTE_PATH = ValueType('a path such as "/search", "/items/{id}" or "/files/*"', _route_path)
+ROUTE_PATH = ValueParser('a path such as "/search", "/items/{id}" or "/files/*"', _route_path)
 METHOD = one_of(_METHODS, str)
-PATH = ValueType("a path, relative to this file", _path, resolve=lambda path, folder: folder / path)
-ADDRESS = ValueType('an IP address such as "127.0.0.1" or "::"', _address)
+PATH = ValueParser(
+    "a path, relative to this file", _path, resolve=lambda path, folder: folder / path
+)
+ADDRESS = ValueParser('an IP address such as "127.0.0.1" or "::"', _address)
 PORT = integer(1, _PORT_MAX)
-HOST = ValueType('a host with or without a port, such as "gateway.example"', _matching(_HOST, 255))
-FIELD = ValueType("the name of a header field", _field)
-VARIABLE = ValueType("the name of an environment variable", _matching(_VARIABLE, 128))
-PREFIX = ValueType("printable ASCII", _matching(_PRINTABLE, 64))
-HOST_NAME = ValueType("a DNS name or an IP address, without a port", _host_name)
-TARGET = ValueType(
+HOST = ValueParser(
+    'a host with or without a port, such as "gateway.example"', _matching(_HOST, 255)
+)
+FIELD = ValueParser("the name of a header field", _field)
+VARIABLE = ValueParser("the name of an environment variable", _matching(_VARIABLE, 128))
+PREFIX = ValueParser("printable ASCII", _matching(_PRINTABLE, 64))
+HOST_NAME = ValueParser("a DNS name or an IP address, without a port", _host_name)
+TARGET = ValueParser(
     f'a path such as "/health", of at most {limits.health_path_chars_max} printable characters',
     _matching(_TARGET, limits.health_path_chars_max),
 )
-WEB_ORIGIN = ValueType(
+WEB_ORIGIN = ValueParser(
     'an origin as browsers send it, such as "https://app.example", in lower case, or "*"',
     _matching(_WEB_ORIGIN, 255),
 )
-SHARE = ValueType(
+SHARE = ValueParser(
     "a share, more than 0 and at most 1",
     _share,
     {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
 )
-SWITCH = ValueType("true or false", _switch, {"type": "boolean"})
-ORIGIN = ValueType('a URL such as "http://127.0.0.1:9000", without path, query or user', _origin)
-BASE_URL = ValueType('a URL such as "https://api.example/v1", without query or user', _base_url)
+SWITCH = ValueParser("true or false", _switch, {"type": "boolean"})
+ORIGIN = ValueParser('a URL such as "http://127.0.0.1:9000", without path, query or user', _origin)
+BASE_URL = ValueParser('a URL such as "https://api.example/v1", without query or user', _base_url)
 
 Address = Annotated[str, ADDRESS]
 Credits = Annotated[int, credits_up_to(limits.quota_micro_max)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Generic, NoReturn, TypeVar
 
 from crewgate import limits
-from crewgate.api.snapshot import Snapshot
+from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.control.responses import branch
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import LinkError
@@ -23,7 +23,7 @@ from crewgate.issuer.gateway import BranchUsage
 T = TypeVar("T")
 
 
-class CachedAnswer(Generic[T]):
+class SingleFlightCache(Generic[T]):
     """What `make` found, for `seconds`; who comes while it is being made waits for that one."""
 
     def __init__(
@@ -58,8 +58,8 @@ class AgentCache:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.tree: CachedAnswer[Snapshot] = CachedAnswer(self._ask_tree)
-        self.status: CachedAnswer[AgentStatus] = CachedAnswer(self._ask_status)
+        self.tree: SingleFlightCache[BranchTreeSnapshot] = SingleFlightCache(self._ask_tree)
+        self.status: SingleFlightCache[AgentStatus] = SingleFlightCache(self._ask_status)
 
     def __repr__(self) -> str:
         return f"<AgentCache of {self._folder}>"
@@ -69,16 +69,16 @@ class AgentCache:
         with AdminClient(self._folder) as owner:
             return owner.may_mint(claims, crew, kid)
 
-    def _ask_tree(self) -> Snapshot:
+    def _ask_tree(self) -> BranchTreeSnapshot:
         with AdminClient(self._folder) as owner:
-            return Snapshot([branch(row) for row in owner.tree()])
+            return BranchTreeSnapshot([branch(row) for row in owner.tree()])
 
     def _ask_status(self) -> AgentStatus:
         with AdminClient(self._folder) as owner:
             return owner.status()
 
 
-class CrewUsageGateway:
+class CachedGateway:
     """Is the `Gateway` of an orchestrator of `crew`: what was spent, as the shared tree has it.
 
     Unlike a command's, it does not guess while the agent is away: LinkError.

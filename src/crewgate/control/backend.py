@@ -16,7 +16,8 @@ import trio
 from cryptography import x509
 
 from crewgate import limits
-from crewgate.api.backend import CertificateOwner, CertificateRequest, TokenRequest
+from crewgate.api.backend import CertificateRequest, IssuedCertificateOwner, TokenRequest
+from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import (
     CertificateResponse,
     HealthResponse,
@@ -24,11 +25,10 @@ from crewgate.api.schemas import (
     RevocationResponse,
     TokenResponse,
 )
-from crewgate.api.snapshot import Snapshot
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.ocsp.responder import Responder
 from crewgate.config import CAConfig, Config
-from crewgate.control.agent_cache import AgentCache, CachedAnswer
+from crewgate.control.agent_cache import AgentCache, SingleFlightCache
 from crewgate.control.ca_service import CAService, check_good
 from crewgate.control.responses import health, revoked
 from crewgate.control.table_view import TableView
@@ -185,10 +185,10 @@ class ControlBackend:
         """See `Office`."""
         check_good(await self.entry(serial), time.time())
 
-    async def holder(self, serial: str) -> CertificateOwner | None:
+    async def holder(self, serial: str) -> IssuedCertificateOwner | None:
         """See `Office`."""
         entry = await self.entry(serial)
-        return None if entry is None else CertificateOwner(entry.crew, entry.name)
+        return None if entry is None else IssuedCertificateOwner(entry.crew, entry.name)
 
     async def knows(self, crew: str, name: str) -> bool:
         """See `Office`."""
@@ -202,7 +202,7 @@ class ControlBackend:
         """Every revoked certificate that would still be valid by its dates."""
         return await self._read_register(CertificateDB.dead_entries, int(time.time()))
 
-    async def tree(self) -> Snapshot:
+    async def tree(self) -> BranchTreeSnapshot:
         """See `Office`."""
         return await self._shared(self._graph.tree)
 
@@ -268,7 +268,7 @@ class ControlBackend:
         except OSError as error:
             raise AuthorityError(f"{self._ca.crl}: cannot be read ({error.strerror})") from error
 
-    async def _shared(self, what: CachedAnswer[T]) -> T:
+    async def _shared(self, what: SingleFlightCache[T]) -> T:
         fresh = what.fresh()
         if fresh is not None:
             return fresh

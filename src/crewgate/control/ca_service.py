@@ -24,12 +24,12 @@ from crewgate.ca.authority import Authority, new_instance, read_request
 from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.ca.certificates import pem
 from crewgate.ca.decommission_intents import DecommissionIntent, DecommissionIntents
-from crewgate.ca.propagation import announce
 from crewgate.ca.renewal import next_chain
+from crewgate.ca.revocation_propagation import announce
 from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.config import CAConfig
 from crewgate.control.responses import host, revoked
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.problem_types import (
     CERTIFICATE_NOT_VALID,
     INVALID_REQUEST,
@@ -39,9 +39,9 @@ from crewgate.core.problem_types import (
 )
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.certificate import serial_text
-from crewgate.core.x509.identity import Identity, Role, check, member_id
+from crewgate.core.x509.identity_extension import Identity, Role, check, member_id
 from crewgate.errors import AuthorityError, ControlError, CRLPublishError, LinkError, RefusedError
-from crewgate.gossip.directory import evicted_members
+from crewgate.gossip.member_directory import evicted_members
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.lifecycle.runs import RunStore
 from crewgate.runtime.reserved_file import ReservedFile
@@ -86,7 +86,7 @@ class CAService:
         ended = ended or [entry]
         done = self._announce(ended)
         why = register.unwritten_reason or why
-        target = RevocationTarget(KeyKind.CERTIFICATE, entry.serial, entry.crew)
+        target = RevocationTarget(EntityKind.CERTIFICATE, entry.serial, entry.crew)
         return revoked(target, done, ended, why)
 
     def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationResponse:
@@ -343,7 +343,7 @@ class CAService:
 
 
 def _orchestrator(crew: str, name: str) -> RevocationTarget:
-    return RevocationTarget(KeyKind.ORCHESTRATOR, f"{crew}/{name}", crew)
+    return RevocationTarget(EntityKind.ORCHESTRATOR, f"{crew}/{name}", crew)
 
 
 def check_good(entry: CertificateRecord | None, now: float) -> None:

@@ -13,8 +13,8 @@ import trio
 from crewgate import limits
 from crewgate.audit.disk_probe import DiskProbe
 from crewgate.audit.sink import AuditSink
-from crewgate.core.health import HealthFact, HealthState, failed, ok
-from crewgate.ipc.health_reporter import HealthReporter
+from crewgate.core.health import ComponentHealth, HealthState, failed, ok
+from crewgate.ipc.health_report_client import HealthReportClient
 
 
 class ControlHealth:
@@ -23,10 +23,10 @@ class ControlHealth:
     def __init__(self, state: Path, ca: Path, sink: AuditSink) -> None:
         """`ca` is the folder of the CA."""
         self._sink = sink
-        self._reporter = HealthReporter(state, "control")
+        self._reporter = HealthReportClient(state, "control")
         self._troubles: dict[str, str] = {}
         self._facts: dict[
-            str, tuple[list[HealthFact], float]
+            str, tuple[list[ComponentHealth], float]
         ] = {}  # of each source, and until when
         self.disk = DiskProbe(ca)
         self.is_serving = False
@@ -39,7 +39,7 @@ class ControlHealth:
         """What became of the last attempt, which the log has; `why` is empty if it went well."""
         self._troubles[component] = why
 
-    def set(self, source: str, facts: Sequence[HealthFact], seconds: float = math.inf) -> None:
+    def set(self, source: str, facts: Sequence[ComponentHealth], seconds: float = math.inf) -> None:
         """All that a source knows, in place of what it said before; the log has not heard of it.
 
         Counts for so many seconds from now, on trio's clock.
@@ -49,7 +49,7 @@ class ControlHealth:
         ]  # the rest counts as well
         self._facts[source] = wrong, trio.current_time() + seconds
 
-    def facts(self) -> Iterator[HealthFact]:
+    def facts(self) -> Iterator[ComponentHealth]:
         """All that this process reports."""
         if not self.is_serving:
             grace = limits.health_start_seconds

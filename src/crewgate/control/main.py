@@ -14,10 +14,10 @@ import trio
 from crewgate import limits
 from crewgate.audit.log_handler import AuditLogHandler
 from crewgate.audit.sink import AuditSink
-from crewgate.audit.writer import AuditWriter, FileRotation
+from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.config import load
 from crewgate.control.process import ControlProcess
-from crewgate.control.service import NAME
+from crewgate.control.server import NAME
 from crewgate.errors import ConfigurationError, CrewgateError
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.memory_protection import leave_no_cores
@@ -50,7 +50,7 @@ def run(file: Path, log: ProcessLog) -> None:
     os.nice(limits.control_nice)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a changed file is seen without
     writer = AuditWriter(
-        config.audit.folder, NAME, FileRotation.of(config.audit), machine=config.name
+        config.audit.folder, NAME, RotationPolicy.of(config.audit), machine=config.name
     )
     sink = AuditSink(writer, refuses_when_full=config.audit.on_full == "refuse")
     try:

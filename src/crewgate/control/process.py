@@ -18,12 +18,12 @@ from crewgate.audit.sink import AuditSink
 from crewgate.ca.authority import has_key
 from crewgate.config import CAConfig, Config
 from crewgate.control.backend import ControlBackend
+from crewgate.control.ca_client_tasks import CAClientTasks
 from crewgate.control.health import ControlHealth
-from crewgate.control.maintenance import Maintenance
 from crewgate.control.ocsp_socket import OCSPSocketServer
-from crewgate.control.service import ControlService
+from crewgate.control.server import ControlServer
 from crewgate.errors import AuthorityError, ConfigurationError, CrewgateError
-from crewgate.policy.validation import following
+from crewgate.policy.startup_checks import following
 from crewgate.runtime.file_watch import FileWatch
 
 _log = logging.getLogger(__name__)
@@ -65,14 +65,14 @@ class ControlProcess:
         backend = await self._await_authority(signals)
         if backend is not None:
             parts = self._sink, self._health
-            await ControlService(self._config, self._watch, backend, *parts).run(signals)
+            await ControlServer(self._config, self._watch, backend, *parts).run(signals)
 
     async def _await_authority(self, signals: AsyncIterator[int]) -> ControlBackend | None:
         """The CA, once it can be used; None if a signal came first. ConfigurationError."""
         backend = self._open()
         if backend is not None:
             return backend
-        upkeep = Maintenance(lambda: self._config, self._health.set)
+        upkeep = CAClientTasks(lambda: self._config, self._health.set)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
             nursery.start_soon(self._tick)
@@ -89,7 +89,7 @@ class ControlProcess:
         return backend
 
     def _open_ocsp_socket(
-        self, upkeep: Maintenance, nursery: trio.Nursery
+        self, upkeep: CAClientTasks, nursery: trio.Nursery
     ) -> OCSPSocketServer | None:
         """OCSP for this machine's workers, answered by the machine that has the key."""
         try:

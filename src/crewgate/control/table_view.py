@@ -14,7 +14,7 @@ from crewgate._native.table import Table
 from crewgate.core.revocation_kinds import keys_of
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import LinkError
-from crewgate.ipc.table_access import open_table
+from crewgate.ipc.readonly_table import open_table
 
 
 class TableView:

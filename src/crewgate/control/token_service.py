@@ -16,7 +16,7 @@ from crewgate._native import token as native
 from crewgate.api.backend import TokenRequest
 from crewgate.api.schemas import IntrospectionResponse, TokenResponse
 from crewgate.config import Config, CrewConfig
-from crewgate.control.agent_cache import AgentCache, CrewUsageGateway
+from crewgate.control.agent_cache import AgentCache, CachedGateway
 from crewgate.control.table_view import TableView
 from crewgate.core.problem_types import (
     INVALID_REQUEST,
@@ -161,7 +161,7 @@ class TokenService:
         except IssuerError as error:  # a key that speaks for another alone
             raise UNAUTHORIZED_CLIENT.error(str(error)) from error
         journal = journal_of(self._config, minter)
-        return Orchestrator(minter, journal, gateway=CrewUsageGateway(self._graph, crew))
+        return Orchestrator(minter, journal, gateway=CachedGateway(self._graph, crew))
 
     def _signing_section(self, crew: str) -> CrewConfig:
         try:

@@ -6,7 +6,7 @@ It never accepts a token in the query (section 2.3 there). The gate then verifie
 import re
 from collections.abc import Collection
 
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 from crewgate.core.problem_types import Reason
 
 AUTHORIZATION = b"authorization"

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 
 DOMAIN = "crewgate.dev"
 _TYPES = "type.googleapis.com/google.rpc."

@@ -3,9 +3,9 @@
 It combines the facts that components report into one summary, and decides which changes to log. It
 does not decide about calls. Times are seconds of a monotonic clock, which callers pass in.
 
-To add a component, yield one `HealthFact` at each check from the process that knows it, also while
-the component is ok. The places are `agent.health.facts` for the agent, `gateway.health.facts` for a
-worker and `control.health.facts` for the control process. One line is enough:
+To add a component, yield one `ComponentHealth` at each check from the process that knows it, also
+while the component is ok. The places are `agent.health.facts` for the agent, `gateway.health.facts`
+for a worker and `control.health.facts` for the control process. One line is enough:
 
     yield failed("ledger", why, "make room on its disk") if why else ok("ledger")
 
@@ -47,7 +47,7 @@ ComponentName = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.heal
 HealthText = Annotated[str, msgspec.Meta(max_length=limits.health_text_chars_max)]
 
 
-class HealthFact(msgspec.Struct, frozen=True):
+class ComponentHealth(msgspec.Struct, frozen=True):
     """The state of one component at one check.
 
     `why` and `mend` are sentences without a full stop. `refuses`: the gateway refuses calls in this
@@ -64,7 +64,7 @@ class HealthFact(msgspec.Struct, frozen=True):
     logged: bool = False
 
 
-class HealthCondition(HealthFact, frozen=True):
+class HealthCondition(ComponentHealth, frozen=True):
     """A fact with its history.
 
     `since` is when the component entered this state, on the clock of `Health.update`. `passing`:
@@ -90,16 +90,16 @@ class HealthChange(msgspec.Struct, frozen=True):
         return f"{name}: {state.value}: {self.now.why}{mend}"
 
 
-def ok(component: str) -> HealthFact:
+def ok(component: str) -> ComponentHealth:
     """Return the fact that a component works."""
-    return HealthFact(component)
+    return ComponentHealth(component)
 
 
 def degraded(
     component: str, why: str, mend: str = "", *, grace: float = 0.0, logged: bool = False
-) -> HealthFact:
+) -> ComponentHealth:
     """Return the fact that a person must act, though calls continue. Long texts are cut."""
-    fact = HealthFact(component, HealthState.DEGRADED, _cut(why), _cut(mend))
+    fact = ComponentHealth(component, HealthState.DEGRADED, _cut(why), _cut(mend))
     return msgspec.structs.replace(fact, grace=grace, logged=logged)
 
 
@@ -111,9 +111,9 @@ def failed(
     refuses: bool = True,
     grace: float = 0.0,
     logged: bool = False,
-) -> HealthFact:
+) -> ComponentHealth:
     """Return the fact that a component does not work; by default the gateway refuses calls."""
-    fact = HealthFact(component, HealthState.FAILED, _cut(why), _cut(mend), refuses)
+    fact = ComponentHealth(component, HealthState.FAILED, _cut(why), _cut(mend), refuses)
     return msgspec.structs.replace(fact, grace=grace, logged=logged)
 
 
@@ -144,7 +144,7 @@ class HealthSummary(msgspec.Struct, frozen=True):
         return [f"{each.component}: {each.why}" for each in self.conditions if refuses(each)]
 
 
-def refuses(fact: HealthFact) -> bool:
+def refuses(fact: ComponentHealth) -> bool:
     """Return whether the gateway refuses calls because of a fact."""
     return fact.refuses and fact.state is HealthState.FAILED
 
@@ -222,7 +222,7 @@ class Health:
         """The summary of the last check."""
         return summary(self._conditions.values())
 
-    def update(self, facts: Iterable[HealthFact], now: float) -> list[HealthChange]:
+    def update(self, facts: Iterable[ComponentHealth], now: float) -> list[HealthChange]:
         """Store the facts of all components at `now` (seconds); return the changes to log.
 
         If there are several facts about one component, the worst counts. A component without a fact
@@ -238,7 +238,7 @@ class Health:
                 changes.append(change)
         return changes
 
-    def _condition(self, fact: HealthFact, now: float) -> HealthCondition:
+    def _condition(self, fact: ComponentHealth, now: float) -> HealthCondition:
         before = self._conditions.get(fact.component)
         since = before.since if before is not None and before.state is fact.state else now
         is_passing = fact.state is not HealthState.OK and now - since < fact.grace
@@ -257,9 +257,9 @@ class Health:
         return change
 
 
-def _worst(facts: Iterable[HealthFact]) -> dict[str, HealthFact]:
+def _worst(facts: Iterable[ComponentHealth]) -> dict[str, ComponentHealth]:
     """Return one fact for each component, and a fact that counts those over the limit."""
-    found: dict[str, HealthFact] = {}
+    found: dict[str, ComponentHealth] = {}
     more = 0
     for fact in facts:
         before = found.get(fact.component)

@@ -13,7 +13,7 @@ KEY_BYTES = 16
 _CLUSTER = b"crewgate cluster\0"
 
 
-class KeyKind(enum.IntEnum):
+class EntityKind(enum.IntEnum):
     """The kind of object that a key identifies.
 
     Its value is the first byte of the hashed data, and is stored: never renumber.
@@ -33,7 +33,7 @@ class KeyKind(enum.IntEnum):
         return self.name.lower()
 
 
-def table_key(kind: KeyKind, crew: str, identifier: bytes) -> bytes:
+def table_key(kind: EntityKind, crew: str, identifier: bytes) -> bytes:
     """Return BLAKE2b-128 of kind, crew and id; `crew` is the one whose key verified the token.
 
     The length of the crew's name is hashed before it, so no two pairs of crew and id hash the same
@@ -46,22 +46,22 @@ def table_key(kind: KeyKind, crew: str, identifier: bytes) -> bytes:
 
 def branch_key(crew: str, branch: str) -> bytes:
     """Return the key of a branch, from its UUID text."""
-    return table_key(KeyKind.BRANCH, crew, uuid_bytes(branch))
+    return table_key(EntityKind.BRANCH, crew, uuid_bytes(branch))
 
 
 def crew_key(crew: str) -> bytes:
     """Return the key of a crew, the topmost ancestor of each of its branches."""
-    return table_key(KeyKind.CREW, crew, b"")
+    return table_key(EntityKind.CREW, crew, b"")
 
 
 def certificate_key(crew: str, serial: int) -> bytes:
     """Return the key of a certificate; `crew` is its holder's, empty if the holder has none."""
-    return table_key(KeyKind.CERTIFICATE, crew, serial_bytes(serial))
+    return table_key(EntityKind.CERTIFICATE, crew, serial_bytes(serial))
 
 
 def orchestrator_key(crew: str, client_id: str) -> bytes:
     """Return the key of an orchestrator; `client_id` is `<crew>/<name>`."""
-    return table_key(KeyKind.ORCHESTRATOR, crew, client_id.encode())
+    return table_key(EntityKind.ORCHESTRATOR, crew, client_id.encode())
 
 
 def cluster_id(trust_domain: str) -> bytes:

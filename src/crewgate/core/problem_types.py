@@ -52,7 +52,7 @@ class Reason(enum.Enum):
     UPGRADE = "upgrade-unsupported"  # the request asks for another protocol
 
 
-class Sender(enum.Flag):
+class ProblemSender(enum.Flag):
     """The parts of Crewgate that refuse requests."""
 
     GATEWAY = enum.auto()  # calls of tools
@@ -91,7 +91,7 @@ _BY_STATUS = {
 _OTHER = _StatusErrors(Code.UNKNOWN, "api_error")
 
 
-_CALLS = Sender.GATEWAY | Sender.MIDDLEWARE
+_CALLS = ProblemSender.GATEWAY | ProblemSender.MIDDLEWARE
 
 
 class ProblemType(msgspec.Struct, frozen=True):
@@ -107,7 +107,7 @@ class ProblemType(msgspec.Struct, frozen=True):
     status: int
     title: str
     detail: str
-    senders: Sender = _CALLS
+    senders: ProblemSender = _CALLS
     token_error: str = ""
     retry_seconds: int = 0
     oauth_error: str = "invalid_request"
@@ -121,7 +121,7 @@ class ProblemType(msgspec.Struct, frozen=True):
     @property
     def is_challenge(self) -> bool:
         """Whether the answer asks for a token, or for a better one."""
-        return self.status in _CHALLENGED and Sender.MIDDLEWARE in self.senders
+        return self.status in _CHALLENGED and ProblemSender.MIDDLEWARE in self.senders
 
     @property
     def grpc_code(self) -> Code:
@@ -155,7 +155,7 @@ def _add(problem: ProblemType) -> ProblemType:
 INVALID_REQUEST = _add(ProblemType(Reason.INVALID_REQUEST.value, 400, "Invalid request",
     "The request is malformed, or it can be read in more than one way. Send one token in one "
     "place, a path without ambiguous parts, and no header whose name begins with X-Crewgate-.",
-    _CALLS | Sender.CONTROL, token_error="invalid_request"))
+    _CALLS | ProblemSender.CONTROL, token_error="invalid_request"))
 _add(ProblemType(Reason.MISSING_TOKEN.value, 401, "Token required",
     "The request has no token. Send one of your crew as Authorization: Bearer TOKEN."))
 _add(ProblemType(Reason.INVALID_TOKEN.value, 401, "Invalid token",
@@ -215,10 +215,10 @@ _add(ProblemType(Reason.REVOCATION_UNAVAILABLE.value, 503, "Revocation status un
     "The gateway may lack the newest revocations, so it refuses calls. Retry shortly.",
     retry_seconds=_SOON_SECONDS))
 _add(ProblemType(Reason.UNPRICED.value, 422, "Price cannot be determined",
-    "The request does not say what the call costs.", Sender.GATEWAY))
+    "The request does not say what the call costs.", ProblemSender.GATEWAY))
 _add(ProblemType(Reason.UPGRADE.value, 501, "Protocol upgrade not supported",
     "Send the request over HTTP/1.1 or HTTP/2 without Upgrade. WebSocket is not supported.",
-    Sender.GATEWAY))
+    ProblemSender.GATEWAY))
 
 # A crew's credits of an hour or a day. Unlike a branch's, which end for good, they come back, so a
 # client is right to try again after `Retry-After` (RFC 6585, section 4): when the window ends.
@@ -229,106 +229,110 @@ ALLOWANCE_EXHAUSTED = _add(ProblemType("allowance-exhausted", 429, "Crew out of 
 AUDIT_UNAVAILABLE = _add(ProblemType("audit-unavailable", 503, "Audit log unavailable",
     "The gateway cannot write its audit log, so it forwards no calls. Retry later, or ask the "
     "gateway's operator: `crewgate status` says how to mend it.",
-    Sender.GATEWAY, retry_seconds=_SOON_SECONDS))
+    ProblemSender.GATEWAY, retry_seconds=_SOON_SECONDS))
 BUSY = _add(ProblemType("busy", 503, "Request body not read",
     "The gateway prices this request by its body. The buffer for such bodies is full, or this one "
-    "came too slowly. Retry shortly.", Sender.GATEWAY, retry_seconds=_SOON_SECONDS))
+    "came too slowly. Retry shortly.", ProblemSender.GATEWAY, retry_seconds=_SOON_SECONDS))
 MISDIRECTED = _add(ProblemType("misdirected", 421, "Host not served here",
     "This listener does not serve the host that the request names. Compare it with the `hosts` of "
-    "the gateway's configuration, or open another connection for this host.", Sender.GATEWAY))
+    "the gateway's configuration, or open another connection for this host.",
+    ProblemSender.GATEWAY))
 UPSTREAM_FAILED = _add(ProblemType("upstream-failed", 502, "Tool server failed",
     "The connection to the tool's server broke, or the server's answer was not valid HTTP. The "
-    "server may have seen the call: repeat it only if that does no harm.", Sender.GATEWAY))
+    "server may have seen the call: repeat it only if that does no harm.", ProblemSender.GATEWAY))
 UPSTREAM_TIMEOUT = _add(ProblemType("upstream-timeout", 504, "Tool server timed out",
     "The tool's server did not answer in time. It may have seen the call: repeat it only if that "
-    "does no harm.", Sender.GATEWAY))
+    "does no harm.", ProblemSender.GATEWAY))
 UPSTREAM_UNAVAILABLE = _add(ProblemType("upstream-unavailable", 503, "Tool server unavailable",
     "No server of this tool answers now, so the gateway did not send the call. Retry later.",
-    Sender.GATEWAY, retry_seconds=_SOON_SECONDS))
+    ProblemSender.GATEWAY, retry_seconds=_SOON_SECONDS))
 
 # The HTTP server's, if it cannot parse a request, or the request takes too long. They have no
 # request id and no audit record, but are counted. One type for each status.
 BODY_TOO_LARGE = _add(ProblemType("body-too-large", 413, "Request body too large",
     "The body is larger than this tool takes. Send a smaller one.",
-    Sender.GATEWAY | Sender.SERVER))
+    ProblemSender.GATEWAY | ProblemSender.SERVER))
 INTERNAL_ERROR = _add(ProblemType("internal-error", 500, "Internal error",
     "Crewgate itself has failed. Its log says where; ask its operator.",
-    Sender.SERVER | Sender.CONTROL))
+    ProblemSender.SERVER | ProblemSender.CONTROL))
 _add(ProblemType("malformed", 400, "Malformed request",
-    "The request breaks a rule of HTTP, so two servers could read it in two ways.", Sender.SERVER))
+    "The request breaks a rule of HTTP, so two servers could read it in two ways.",
+    ProblemSender.SERVER))
 _add(ProblemType("too-slow", 408, "Request too slow",
-    "The request did not arrive in time. Send all of it without a pause.", Sender.SERVER))
+    "The request did not arrive in time. Send all of it without a pause.", ProblemSender.SERVER))
 _add(ProblemType("too-many-at-once", 429, "Too many requests at once",
     "Too many requests wait on this connection. Read some answers before you send more.",
-    Sender.SERVER))
+    ProblemSender.SERVER))
 _add(ProblemType("head-too-large", 431, "Request headers too large",
-    "The headers are too many or too long. Send fewer or shorter ones.", Sender.SERVER))
+    "The headers are too many or too long. Send fewer or shorter ones.", ProblemSender.SERVER))
 _add(ProblemType("not-implemented", 501, "Not implemented",
     "The method, such as CONNECT or TRACE, or the transfer coding is not supported.",
-    Sender.SERVER))
+    ProblemSender.SERVER))
 _add(ProblemType("unknown-version", 505, "HTTP version not supported",
-    "Use HTTP/1.1 or HTTP/2.", Sender.SERVER))
+    "Use HTTP/1.1 or HTTP/2.", ProblemSender.SERVER))
 
 # The control API's; mostly it sends a detail about the one request.
 CERTIFICATE_NOT_VALID = _add(ProblemType("certificate-not-valid", 401, "Certificate not valid",
     "The client certificate is revoked, expired or unknown. Connect with a valid one.",
-    Sender.CONTROL, oauth_error="invalid_client"))
+    ProblemSender.CONTROL, oauth_error="invalid_client"))
 NOT_PERMITTED = _add(ProblemType("not-permitted", 403, "Not permitted",
     "The identity in the client certificate may not do this.",
-    Sender.CONTROL, oauth_error="unauthorized_client"))
+    ProblemSender.CONTROL, oauth_error="unauthorized_client"))
 NOT_FOUND = _add(ProblemType("not-found", 404, "Not found",
-    "What the request names does not exist, or it is another crew's.", Sender.CONTROL))
+    "What the request names does not exist, or it is another crew's.", ProblemSender.CONTROL))
 NO_SUCH_METHOD = _add(ProblemType("no-such-method", 405, "No such method",
     "This path does not have the method. The header Allow lists those that it has.",
-    Sender.CONTROL))
+    ProblemSender.CONTROL))
 REFUSED = _add(ProblemType("refused", 409, "Refused",
-    "The request contradicts the present state.", Sender.CONTROL, oauth_error="refused"))
+    "The request contradicts the present state.", ProblemSender.CONTROL, oauth_error="refused"))
 JOURNAL_LOCKED = _add(ProblemType("journal-locked", 409, "Journal locked",
     "Another process issues tokens under this name. End it, or use another name.",
-    Sender.CONTROL, oauth_error="temporarily_unavailable"))
+    ProblemSender.CONTROL, oauth_error="temporarily_unavailable"))
 UNSUPPORTED_MEDIA_TYPE = _add(ProblemType("unsupported-media-type", 415, "Unsupported media type",
-    "The body is not of the type that this path takes.", Sender.CONTROL))
+    "The body is not of the type that this path takes.", ProblemSender.CONTROL))
 TOO_MANY_REQUESTS = _add(ProblemType("too-many-requests", 429, "Too many requests",
     "The caller has too many requests under way, or sends too many a second. Retry later.",
-    Sender.CONTROL, retry_seconds=_SOON_SECONDS, oauth_error="temporarily_unavailable"))
+    ProblemSender.CONTROL, retry_seconds=_SOON_SECONDS, oauth_error="temporarily_unavailable"))
 TOO_MANY_CERTIFICATES = _add(ProblemType("too-many-certificates", 429, "Too many certificates",
     "The identity has been issued its maximum of certificates for this hour. Renew a certificate "
     "only after half of its lifetime.",
-    Sender.CONTROL, retry_seconds=_SOON_SECONDS))
+    ProblemSender.CONTROL, retry_seconds=_SOON_SECONDS))
 AGENT_UNAVAILABLE = _add(ProblemType("agent-unavailable", 503, "Agent unavailable",
     "The agent of this gateway does not answer. Retry shortly.",
-    Sender.CONTROL, retry_seconds=_SOON_SECONDS))
+    ProblemSender.CONTROL, retry_seconds=_SOON_SECONDS))
 AUTHORITY_UNAVAILABLE = _add(ProblemType("authority-unavailable", 503, "Authority unavailable",
     "The certificate authority cannot do this now. Retry later.",
-    Sender.CONTROL, retry_seconds=_SOON_SECONDS))
+    ProblemSender.CONTROL, retry_seconds=_SOON_SECONDS))
 CONFIGURATION_UNUSABLE = _add(ProblemType("configuration-unusable", 503, "Configuration unusable",
     "A file of this gateway is missing or wrong. Ask its operator to run `crewgate check`.",
-    Sender.CONTROL, retry_seconds=_SOON_SECONDS))
+    ProblemSender.CONTROL, retry_seconds=_SOON_SECONDS))
 JOURNAL_UNAVAILABLE = _add(ProblemType("journal-unavailable", 503, "Journal unavailable",
     "The gateway cannot write its journal of tokens, so it signs none. Retry later.",
-    Sender.CONTROL, retry_seconds=_SOON_SECONDS))
+    ProblemSender.CONTROL, retry_seconds=_SOON_SECONDS))
 TEMPORARILY_UNAVAILABLE = _add(ProblemType(
     "temporarily-unavailable", 503, "Temporarily unavailable",
     "The minting watch holds the orchestrator back. Retry later.",
-    Sender.CONTROL, oauth_error="temporarily_unavailable", retry_seconds=_SOON_SECONDS))
+    ProblemSender.CONTROL, oauth_error="temporarily_unavailable", retry_seconds=_SOON_SECONDS))
 INVALID_SCOPE = _add(ProblemType("invalid-scope", 400, "Invalid scope",
     "The request asks for more than the crew has, or its parent has left. Ask for less.",
-    Sender.CONTROL, oauth_error="invalid_scope"))
+    ProblemSender.CONTROL, oauth_error="invalid_scope"))
 INVALID_GRANT = _add(ProblemType("invalid-grant", 400, "Invalid grant",
     "The token in the request is revoked, expired or another's. Send another one.",
-    Sender.CONTROL, oauth_error="invalid_grant"))
+    ProblemSender.CONTROL, oauth_error="invalid_grant"))
 UNAUTHORIZED_CLIENT = _add(ProblemType("unauthorized-client", 400, "Unauthorized client",
     "This gateway has no key that signs for the orchestrator.",
-    Sender.CONTROL, oauth_error="unauthorized_client"))
+    ProblemSender.CONTROL, oauth_error="unauthorized_client"))
 UNSUPPORTED_GRANT_TYPE = _add(ProblemType("unsupported-grant-type", 400, "Unsupported grant type",
     "The endpoint does not know this grant type.",
-    Sender.CONTROL, oauth_error="unsupported_grant_type"))
+    ProblemSender.CONTROL, oauth_error="unsupported_grant_type"))
 SLOW_DOWN = _add(ProblemType("slow-down", 429, "Slow down",
     "The orchestrator asks for too many tokens a second. Retry later.",
-    Sender.CONTROL, retry_seconds=_SOON_SECONDS, oauth_error="slow_down"))
+    ProblemSender.CONTROL, retry_seconds=_SOON_SECONDS, oauth_error="slow_down"))
 # fmt: on
 
 PROBLEM_TYPES: dict[Reason, ProblemType] = {reason: PROBLEMS[reason.value] for reason in Reason}
 BY_STATUS: dict[int, ProblemType] = {
-    problem.status: problem for problem in PROBLEMS.values() if Sender.SERVER in problem.senders
+    problem.status: problem
+    for problem in PROBLEMS.values()
+    if ProblemSender.SERVER in problem.senders
 }

@@ -13,7 +13,7 @@ from crewgate.core import grpc_status
 from crewgate.core.audit.records import request_text
 from crewgate.core.budget.ledger_protocol import WINDOW_SECONDS_DAY, WINDOW_SECONDS_HOUR
 from crewgate.core.credits import format_credits
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 from crewgate.core.problem_types import (
     ALLOWANCE_EXHAUSTED,
     BY_STATUS,
@@ -36,7 +36,7 @@ _TOO_FEW = (
 _encode = msgspec.json.Encoder().encode
 
 
-class Refusal(NamedTuple):
+class RefusalResponse(NamedTuple):
     """A refusal as an HTTP response."""
 
     status: int
@@ -59,7 +59,7 @@ def refusal(
     metadata: bytes = b"",
     scope: str = "",
     for_models: bool = False,
-) -> Refusal:
+) -> RefusalResponse:
     """Return the refusal of a request whose fields are `asked`.
 
     It is a problem document; for a gRPC request, a response that is trailers only.
@@ -69,12 +69,12 @@ def refusal(
     content_type = grpc_status.answer_type(asked)
     if content_type:
         headers = [(b"content-type", content_type), *grpc_fields(kind, request, denial)]
-        return Refusal(_OK, headers, b"")
+        return RefusalResponse(_OK, headers, b"")
     body = document(kind, request, denial, for_models=for_models)
-    return Refusal(kind.status, fields(kind, metadata, denial, scope=scope), body)
+    return RefusalResponse(kind.status, fields(kind, metadata, denial, scope=scope), body)
 
 
-def of_wire(status: int, asked: Iterable[HeaderField] = ()) -> Refusal:
+def of_wire(status: int, asked: Iterable[HeaderField] = ()) -> RefusalResponse:
     """Return a refusal by the HTTP server itself, with one of the statuses in `BY_STATUS`."""
     return refusal(BY_STATUS[status], b"", asked=asked)
 

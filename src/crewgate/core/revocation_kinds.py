@@ -1,23 +1,30 @@
 """The table of revocation kinds: a row for each, with all that differs between them.
 
 The agent, the control API, the commands, the audit and the native core read this table. A new kind
-needs a number in `ids.KeyKind`, a row here, and a way to request it (`cli/commands/revoke`,
+needs a number in `ids.EntityKind`, a row here, and a way to request it (`cli/commands/revoke`,
 `api/schemas`).
 """
 
 import enum
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
 
 from crewgate import limits
-from crewgate.core.ids import KeyKind, branch_key, crew_key, serial_bytes, table_key, uuid_bytes
+from crewgate.core.ids import EntityKind, branch_key, crew_key, serial_bytes, table_key, uuid_bytes
 from crewgate.core.tokens.claims import Claims, is_text
 
 _SERIAL = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
+
+
+class RevocationLookup(Protocol):
+    """The part of the shared table that answers whether a key is revoked."""
+
+    def is_revoked(self, key: bytes, issued_at: int = 0) -> bool:
+        """Return whether `key` is revoked for what was issued at `issued_at` (epoch seconds)."""
 
 
 class WhenFull(enum.Enum):
@@ -34,7 +41,7 @@ class WhenFull(enum.Enum):
     LEAVE_OUT = enum.auto()
 
 
-class RevocationKind(msgspec.Struct, frozen=True, kw_only=True):
+class RevocationKindRules(msgspec.Struct, frozen=True, kw_only=True):
     """The rules of one kind.
 
     `identifier` returns the bytes of a name that the key hashes; its ValueError says what it
@@ -51,7 +58,7 @@ class RevocationKind(msgspec.Struct, frozen=True, kw_only=True):
     longer than the table keeps the revocation.
     """
 
-    kind: KeyKind
+    kind: EntityKind
     identifier: Callable[[str], bytes]
     request_field: str = ""
     claim: str = ""
@@ -107,43 +114,43 @@ def _crew(name: str) -> bytes:
 
 
 _ROWS: Final = (
-    RevocationKind(
-        kind=KeyKind.BRANCH, identifier=_uuid, request_field="branch", claim="execution_branch_id",
+    RevocationKindRules(
+        kind=EntityKind.BRANCH, identifier=_uuid, request_field="branch",
+        claim="execution_branch_id", of_configured_crew=True, is_for_good=True, share="branch",
+        when_full=WhenFull.COARSEN, closes_account=True,
+    ),
+    RevocationKindRules(
+        kind=EntityKind.GRANT, identifier=_token_text, request_field="grant", claim="jti",
         of_configured_crew=True, is_for_good=True, share="branch", when_full=WhenFull.COARSEN,
-        closes_account=True,
     ),
-    RevocationKind(
-        kind=KeyKind.GRANT, identifier=_token_text, request_field="grant", claim="jti",
-        of_configured_crew=True, is_for_good=True, share="branch", when_full=WhenFull.COARSEN,
+    RevocationKindRules(
+        kind=EntityKind.PROCESS, identifier=_token_text, request_field="process",
+        claim="process_id", of_configured_crew=True, share="branch", when_full=WhenFull.COARSEN,
     ),
-    RevocationKind(
-        kind=KeyKind.PROCESS, identifier=_token_text, request_field="process", claim="process_id",
-        of_configured_crew=True, share="branch", when_full=WhenFull.COARSEN,
-    ),
-    RevocationKind(
-        kind=KeyKind.CREW, identifier=_crew, request_field="all_tokens_of",
+    RevocationKindRules(
+        kind=EntityKind.CREW, identifier=_crew, request_field="all_tokens_of",
         of_configured_crew=True,
     ),
-    RevocationKind(
-        kind=KeyKind.CERTIFICATE, identifier=_serial, request_field="certificate",
+    RevocationKindRules(
+        kind=EntityKind.CERTIFICATE, identifier=_serial, request_field="certificate",
         is_for_good=True, has_own_end=True, share="certificate", when_full=WhenFull.LEAVE_OUT,
     ),
-    RevocationKind(
-        kind=KeyKind.ORCHESTRATOR, identifier=str.encode, request_field="orchestrator",
+    RevocationKindRules(
+        kind=EntityKind.ORCHESTRATOR, identifier=str.encode, request_field="orchestrator",
         claim="client_id",
     ),
-    RevocationKind(
-        kind=KeyKind.KEY, identifier=str.encode, is_for_good=True, when_full=WhenFull.LEAVE_OUT,
+    RevocationKindRules(
+        kind=EntityKind.KEY, identifier=str.encode, is_for_good=True, when_full=WhenFull.LEAVE_OUT,
         closes_account=True,
     ),
 )  # fmt: skip
 
-KINDS: Final[Mapping[int, RevocationKind]] = {each.kind: each for each in _ROWS}
+KINDS: Final[Mapping[int, RevocationKindRules]] = {each.kind: each for each in _ROWS}
 BY_FIELD: Final = {each.request_field: each for each in _ROWS if each.request_field}
 BY_CLAIM_LABEL: Final = {each.label: each for each in _ROWS if each.claim}
 # The targets that a token names besides branches and crew; `_native/token_cache` reads this too.
 NAMED_IN_TOKENS: Final = tuple(
-    each for each in _ROWS if each.claim and each.kind is not KeyKind.BRANCH
+    each for each in _ROWS if each.claim and each.kind is not EntityKind.BRANCH
 )
 
 
@@ -157,14 +164,14 @@ class RevocationTarget(msgspec.Struct, frozen=True):
     kinds that have their own end: how long until then.
     """
 
-    kind: KeyKind
+    kind: EntityKind
     name: Annotated[str, Meta(min_length=1, max_length=limits.claim_chars_max)]
     crew: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
     seconds: Annotated[int, Meta(ge=0, le=limits.gateway_life_seconds_max)] = 0
     before: Annotated[int, Meta(ge=0, le=limits.time_seconds_max)] = 0
 
     @property
-    def rules(self) -> RevocationKind:
+    def rules(self) -> RevocationKindRules:
         """The rules of its kind."""
         return KINDS[self.kind]
 
@@ -201,7 +208,7 @@ def keys_of(claims: Claims, kid: str) -> list[bytes]:
     branches = [claims.execution_branch_id, *(each.id for each in claims.branch_path)]
     return [
         *named,
-        table_key(KeyKind.KEY, crew, kid.encode()),
+        table_key(EntityKind.KEY, crew, kid.encode()),
         crew_key(crew),
         *(branch_key(crew, branch) for branch in branches),
     ]

@@ -20,7 +20,7 @@ DRAW_REASONS = {
 FINAL_REASONS = frozenset({Reason.BRANCH_REVOKED, Reason.BINDING_MISMATCH})
 
 
-class PeerReason(enum.Enum):
+class ConnectionRefusalReason(enum.Enum):
     """Why a connection is refused before a byte of HTTP is read.
 
     The value is the name in the audit log. `HANDSHAKE`: it failed for a reason other than the

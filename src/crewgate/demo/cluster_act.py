@@ -14,7 +14,7 @@ import trio
 from crewgate import limits
 from crewgate.audit.reader import CallRow
 from crewgate.demo.agents import EMBEDDINGS, SEARCH, SUMMARY, AgentEvent, DemoAgent, client
-from crewgate.demo.stage import DemoStage
+from crewgate.demo.gateway_process import DemoGateway
 from crewgate.demo.story import CREW, RUN_TOOLS, AgentRole, ObservedRevocation, read_audit, revoke
 from crewgate.errors import DemoError
 from crewgate.issuer import Orchestrator
@@ -41,7 +41,7 @@ class ClusterObservations(msgspec.Struct, frozen=True):
 OnAgentEvent = Callable[[str, AgentEvent], None]
 
 
-class ClusterAct:
+class ClusterActProgress:
     """The state of the act while it plays: the events so far, and what the script waits for."""
 
     def __init__(self, on_event: OnAgentEvent) -> None:
@@ -76,10 +76,10 @@ class ClusterAct:
 
 
 async def revoke_everywhere(
-    stage: DemoStage, on_event: OnAgentEvent, print_line: Callable[[str], None]
+    stage: DemoGateway, on_event: OnAgentEvent, print_line: Callable[[str], None]
 ) -> ClusterObservations:
     """Play the act on three running gateways; DemoError if it does not end in time."""
-    act = ClusterAct(on_event)
+    act = ClusterActProgress(on_event)
     with Orchestrator.from_config(stage.config, crew=CREW) as article:
         run = article.start_run(credits=CREDITS, tools=RUN_TOOLS)
         crew = {
@@ -120,11 +120,11 @@ def receipt_of(revoked: ObservedRevocation) -> str:
     return f"the receipt: {where} after {receipt.ms:.1f} ms"
 
 
-async def read_audits(stage: DemoStage) -> tuple[list[CallRow], list[CallRow]]:
+async def read_audits(stage: DemoGateway) -> tuple[list[CallRow], list[CallRow]]:
     """Return the audit of the first gateway, and that of the others; none of them need run."""
-    found: dict[DemoStage, list[CallRow]] = {}
+    found: dict[DemoGateway, list[CallRow]] = {}
 
-    async def read(at: DemoStage) -> None:
+    async def read(at: DemoGateway) -> None:
         found[at] = await read_audit(at)
 
     async with trio.open_nursery() as nursery:
@@ -134,7 +134,11 @@ async def read_audits(stage: DemoStage) -> tuple[list[CallRow], list[CallRow]]:
 
 
 async def _work(
-    act: ClusterAct, at: DemoStage, auth: TokenAuth, note: Callable[[AgentEvent], None], path: str
+    act: ClusterActProgress,
+    at: DemoGateway,
+    auth: TokenAuth,
+    note: Callable[[AgentEvent], None],
+    path: str,
 ) -> None:
     """Run one agent at one gateway."""
     async with client(at.url, at.ca, auth) as http:

@@ -15,7 +15,7 @@ import trio
 
 from crewgate import limits
 from crewgate.demo.agents import AgentEvent, DemoAgent, client
-from crewgate.demo.stage import DemoStage
+from crewgate.demo.gateway_process import DemoGateway
 from crewgate.issuer import Orchestrator, SubAgent
 from crewgate.issuer.httpx_auth import TokenAuth
 
@@ -54,7 +54,7 @@ OnAgentEvent = Callable[[str, AgentEvent], None]
 
 
 async def call_across_crews(
-    stage: DemoStage, on_event: OnAgentEvent, print_line: Callable[[str], None]
+    stage: DemoGateway, on_event: OnAgentEvent, print_line: Callable[[str], None]
 ) -> CrossCrewObservations:
     """Play the act on a running stage."""
     for name in (LEAVING, STAYING):
@@ -96,7 +96,7 @@ async def call_across_crews(
     )
 
 
-async def _work(stage: DemoStage, name: str, run: SubAgent, note: OnAgentEvent) -> None:
+async def _work(stage: DemoGateway, name: str, run: SubAgent, note: OnAgentEvent) -> None:
     """Ask Finance again and again, over a connection with the certificate."""
     async with _crossing(stage, name, TokenAuth(run)) as http:
         agent = DemoAgent(http, lambda event: note(name, event))
@@ -105,7 +105,7 @@ async def _work(stage: DemoStage, name: str, run: SubAgent, note: OnAgentEvent) 
             await trio.sleep(limits.demo_pace_seconds)
 
 
-async def _listen(stage: DemoStage, name: str, run: SubAgent, note: OnAgentEvent) -> None:
+async def _listen(stage: DemoGateway, name: str, run: SubAgent, note: OnAgentEvent) -> None:
     """Ask once, then read a long statement."""
     async with _crossing(stage, name, TokenAuth(run)) as http:
         agent = DemoAgent(http, lambda event: note(name, event))
@@ -113,14 +113,14 @@ async def _listen(stage: DemoStage, name: str, run: SubAgent, note: OnAgentEvent
         await agent.listen(STATEMENT, {"account": 0})
 
 
-async def _decommission(stage: DemoStage) -> tuple[DecommissionOutput, float]:
+async def _decommission(stage: DemoGateway) -> tuple[DecommissionOutput, float]:
     start = time.monotonic()
     answer = await stage.command("decommission", f"{CREW}/{LEAVING}", "--json")
     done = msgspec.json.decode(answer, type=DecommissionOutput)
     return done, (time.monotonic() - start) * 1000
 
 
-def _crossing(stage: DemoStage, name: str, auth: httpx.Auth) -> httpx.AsyncClient:
+def _crossing(stage: DemoGateway, name: str, auth: httpx.Auth) -> httpx.AsyncClient:
     """Return a client of the crews' listener, with the certificate of an orchestrator."""
     return httpx.AsyncClient(
         base_url=stage.crews_url,
@@ -146,7 +146,7 @@ async def _once(url: str, ca: Path, auth: httpx.Auth) -> AgentEvent:
     return event
 
 
-async def _handshake(stage: DemoStage, auth: httpx.Auth, name: str | None) -> str:
+async def _handshake(stage: DemoGateway, auth: httpx.Auth, name: str | None) -> str:
     """Call once at the crews' listener; return `answered`, or the TLS alert that ended it.
 
     With TLS 1.3, a client learns only at its first read that the server refused its certificate.

@@ -65,7 +65,7 @@ class SiblingFigures(msgspec.Struct, frozen=True):
     failed: int
 
 
-class ThreadFigures(msgspec.Struct, frozen=True):
+class AgentFigures(msgspec.Struct, frozen=True):
     """One agent's calls and costs, from the audit alone."""
 
     role: str
@@ -86,7 +86,7 @@ class DemoResult(msgspec.Struct, frozen=True):
     restart: RestartOutcome
     everywhere: ClusterOutcome
     unattributed_calls: int
-    threads: list[ThreadFigures]
+    threads: list[AgentFigures]
     seconds: float
     held: bool
     broken: list[str]
@@ -208,9 +208,9 @@ def _unattributed(seen: Observations, ended: ClusterObservations) -> int:
     return sum((event.request, event.branch) not in known for event in seen.received)
 
 
-def _thread(seen: Observations, role: str) -> ThreadFigures:
+def _thread(seen: Observations, role: str) -> AgentFigures:
     rows = [row for row in seen.calls if row.branch == seen.branches[role]]
-    return ThreadFigures(
+    return AgentFigures(
         role=role,
         branch=seen.branches[role],
         permitted=sum(row.verdict == "permit" for row in rows),

@@ -4,7 +4,7 @@ import httpx
 import msgspec
 
 from crewgate.demo.agents import SEARCH, AgentEvent, DemoAgent, client
-from crewgate.demo.stage import DemoStage, GatewayProcess
+from crewgate.demo.gateway_process import DemoGateway, GatewayProcess
 from crewgate.demo.story import RESEARCHER
 from crewgate.issuer.httpx_auth import TokenAuth
 
@@ -26,7 +26,7 @@ class _Report(msgspec.Struct, frozen=True):
     rows: list[_Row]
 
 
-async def restart(stage: DemoStage, gateway: GatewayProcess) -> RestartObservations:
+async def restart(stage: DemoGateway, gateway: GatewayProcess) -> RestartObservations:
     """Restart the gateway, and let the researcher call once more."""
     before = await _spent(stage)
     await gateway.restart()
@@ -36,7 +36,7 @@ async def restart(stage: DemoStage, gateway: GatewayProcess) -> RestartObservati
     return RestartObservations(before, await _spent(stage), event)
 
 
-async def _spent(stage: DemoStage) -> dict[str, int]:
+async def _spent(stage: DemoGateway) -> dict[str, int]:
     answer = await stage.command("ledger", "report", "--by", "branch", "--json")
     rows = msgspec.json.decode(answer, type=_Report).rows
     return {row.branch: row.spent_micro for row in rows}

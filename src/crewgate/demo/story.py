@@ -17,7 +17,7 @@ import trio
 from crewgate import limits
 from crewgate.audit.reader import CallRow
 from crewgate.demo.agents import EMBEDDINGS, AgentEvent, DemoAgent, client
-from crewgate.demo.stage import DemoStage, end
+from crewgate.demo.gateway_process import DemoGateway, end
 from crewgate.demo.tools import ReceivedCall
 from crewgate.errors import DemoError
 from crewgate.issuer import Orchestrator, SubAgent
@@ -85,7 +85,7 @@ class Observations(msgspec.Struct, frozen=True):
 OnAgentEvent = Callable[[str, AgentEvent], None]
 
 
-class Milestones:
+class StoryProgress:
     """What the script waits for: all agents ready, so that they begin at once; then a stream."""
 
     def __init__(self, roles: Iterable[str]) -> None:
@@ -104,7 +104,7 @@ class Milestones:
 
 
 async def play(
-    stage: DemoStage, on_event: OnAgentEvent, meanwhile: Callable[[], None]
+    stage: DemoGateway, on_event: OnAgentEvent, meanwhile: Callable[[], None]
 ) -> Observations:
     """Play the act on a running gateway; `on_event` gets each event as it comes.
 
@@ -112,7 +112,7 @@ async def play(
     """
     start = time.monotonic()
     events: dict[str, list[AgentEvent]] = {role: [] for role in ROLES}
-    milestones = Milestones(part.role for part in CAST)
+    milestones = StoryProgress(part.role for part in CAST)
 
     def note(role: str, event: AgentEvent) -> None:
         milestones.on_event(role, event)
@@ -139,13 +139,13 @@ async def play(
     return Observations(branches, events, revoked, await stage.received(), time.monotonic() - start)
 
 
-async def read_audit(stage: DemoStage) -> list[CallRow]:
+async def read_audit(stage: DemoGateway) -> list[CallRow]:
     """Return the audit of a gateway, which need not run any more."""
     answer = await stage.command("audit", "--json", "--limit", str(limits.audit_rows_max))
     return msgspec.convert(msgspec.json.decode(answer)["calls"], list[CallRow])
 
 
-def _spawn(article: Orchestrator, run: SubAgent, part: AgentRole, stage: DemoStage) -> SubAgent:
+def _spawn(article: Orchestrator, run: SubAgent, part: AgentRole, stage: DemoGateway) -> SubAgent:
     return article.spawn(
         role=part.role,
         parent=run,
@@ -155,7 +155,7 @@ def _spawn(article: Orchestrator, run: SubAgent, part: AgentRole, stage: DemoSta
     )
 
 
-async def _sub_agent(stage: DemoStage, role: str, note: OnAgentEvent, begin: trio.Event) -> None:
+async def _sub_agent(stage: DemoGateway, role: str, note: OnAgentEvent, begin: trio.Event) -> None:
     """Run one sub-agent's process from its start to its end; `note` gets its events."""
     options = ["--url", stage.url, "--ca", str(stage.ca)]
     options += ["--token-file", str(stage.folder / f"{role}.token")]
@@ -197,7 +197,7 @@ async def _listen(process: trio.Process, role: str, note: OnAgentEvent) -> None:
             note(role, decoder.decode(line))
 
 
-async def _orchestrate(stage: DemoStage, run: SubAgent, note: OnAgentEvent) -> None:
+async def _orchestrate(stage: DemoGateway, run: SubAgent, note: OnAgentEvent) -> None:
     """Make the orchestrator's own calls, with the token of the run, during the whole act."""
     async with client(stage.url, stage.ca, TokenAuth(run)) as http:
         agent = DemoAgent(http, lambda event: note(ORCHESTRATOR, event))
@@ -206,7 +206,7 @@ async def _orchestrate(stage: DemoStage, run: SubAgent, note: OnAgentEvent) -> N
             await trio.sleep(limits.demo_pace_seconds)
 
 
-async def revoke(stage: DemoStage, branch: str, *options: str) -> ObservedRevocation:
+async def revoke(stage: DemoGateway, branch: str, *options: str) -> ObservedRevocation:
     """Revoke a branch as a person would; exit status 3 is no error, because the receipt says it."""
     wall, start = datetime.now(UTC), time.monotonic_ns()
     answer = await stage.command("revoke", branch, *options, "--json", good=(0, _TOO_FEW))

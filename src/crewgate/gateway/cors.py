@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from crewgate.config import CORSConfig
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 from crewgate.server.request import Request
 
 _FAMILY = b"access-control-"
 _VARIES = b"origin, access-control-request-method, access-control-request-headers"
 
 
-class CORSTool(Protocol):
+class HasCORSConfig(Protocol):
     """A tool that may have a CORS configuration."""
 
     @property
@@ -24,7 +24,7 @@ class CORSTool(Protocol):
         """The pages that may call it from a browser; None if no page may."""
 
 
-Find = Callable[[bytes, bytes, bytes], CORSTool | None]
+Find = Callable[[bytes, bytes, bytes], HasCORSConfig | None]
 
 
 def preflight(request: Request, find: Find) -> list[HeaderField] | None:

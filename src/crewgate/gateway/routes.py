@@ -13,8 +13,8 @@ from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import written
 from crewgate.config import Config, CORSConfig, CredentialConfig, UpstreamConfig, routes
 from crewgate.core import protected_resource
-from crewgate.core.http import HeaderField
-from crewgate.core.policy.rewriting import PathRewrite, UpstreamRouteIndex
+from crewgate.core.http_types import HeaderField
+from crewgate.core.policy.rewriting import PathRewrite, RewriteChecker
 from crewgate.core.policy.routing import Router
 from crewgate.core.pricing.tariff import Tariff
 from crewgate.errors import ConfigurationError
@@ -79,7 +79,7 @@ class RouteTable(msgspec.Struct, frozen=True):
     """
 
     router: Router
-    servers: UpstreamRouteIndex
+    servers: RewriteChecker
     entries: tuple[ToolRoute, ...]
     tokens: TokenFinder
     metadata: bytes

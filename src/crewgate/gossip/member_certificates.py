@@ -20,7 +20,7 @@ from crewgate._native.signature import verify
 from crewgate.core.gossip.capsules import SIGNATURE_BYTES, Capsule
 from crewgate.core.gossip.messages import MemberAddress
 from crewgate.core.x509 import certificate as certificate_
-from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
+from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role, member_id
 from crewgate.errors import GossipError
 
 FINGERPRINT_BYTES = 8
@@ -39,7 +39,7 @@ _CERTIFICATE_ERRORS = (
 )
 
 
-class MemberCredential(msgspec.Struct, frozen=True, array_like=True):
+class SignedMemberRecord(msgspec.Struct, frozen=True, array_like=True):
     """What members pass on about a member: certificates in DER, the leaf first, and its address.
 
     The gateway signs its address, and the time when it stated the address (`told`).
@@ -51,7 +51,7 @@ class MemberCredential(msgspec.Struct, frozen=True, array_like=True):
     told: int = 0
     signature: bytes = b""
 
-    def signed_by(self, sign: Callable[[bytes], bytes], now: int) -> "MemberCredential":
+    def signed_by(self, sign: Callable[[bytes], bytes], now: int) -> "SignedMemberRecord":
         """Return it with the gateway's signature, so that others cannot change the address."""
         unsigned = msgspec.structs.replace(self, told=now, signature=b"")
         return msgspec.structs.replace(unsigned, signature=sign(unsigned.signed_bytes()))
@@ -65,7 +65,7 @@ class MemberCredential(msgspec.Struct, frozen=True, array_like=True):
 class KnownMember(msgspec.Struct, frozen=True):
     """A member by one of its certificates, whose signatures, form and role are checked."""
 
-    credential: MemberCredential
+    credential: SignedMemberRecord
     identity: Identity
     serial: int
     issued: int
@@ -129,7 +129,7 @@ class CertificateVerifier:
     def __repr__(self) -> str:
         return f"<CertificateVerifier with {len(self._roots)} roots>"
 
-    def check(self, credential: MemberCredential) -> KnownMember:
+    def check(self, credential: SignedMemberRecord) -> KnownMember:
         """Return the member of a credential; GossipError if it is not valid.
 
         The certificate may have expired, or begin later: the caller checks this.
@@ -142,7 +142,7 @@ class CertificateVerifier:
             raise GossipError(f"{known.identity.label} has not signed its address")
         return known
 
-    def read(self, credential: MemberCredential) -> KnownMember:
+    def read(self, credential: SignedMemberRecord) -> KnownMember:
         """Do the same as `check`, for a credential whose address is not signed yet."""
         chain = credential.chain
         if not 0 < len(chain) <= limits.chain_certificates_max:
@@ -203,7 +203,7 @@ def _has_whole_signature(certificate: x509.Certificate) -> bool:
     return certificate.public_bytes(Encoding.DER).endswith(b"\0" + certificate.signature)
 
 
-def _check_address(credential: MemberCredential) -> None:
+def _check_address(credential: SignedMemberRecord) -> None:
     """GossipError if the address is not one of a single machine, or its time is not valid."""
     host, is_time = credential.host, 0 <= credential.told <= limits.time_seconds_max
     if len(host) != HOST_BYTES or not 0 < credential.port < 2**16 or not is_time:

@@ -20,14 +20,14 @@ from crewgate.core.budget.ledger_mark import LedgerMark
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.acknowledgements import AckState
 from crewgate.core.gossip.capsules import Capsule, RevocationEntry
-from crewgate.core.gossip.effects import CapsuleCrypto, ProtocolEffects
 from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.gossip.messages import MemberAddress
 from crewgate.core.gossip.protocol import ProtocolNode
+from crewgate.core.gossip.protocol_interface import CapsuleCrypto, ProtocolOutput
 from crewgate.core.rate_limit import TokenBucket
-from crewgate.core.x509.identity import MAY_REVOKE
+from crewgate.core.x509.identity_extension import MAY_REVOKE
 from crewgate.errors import GossipError
-from crewgate.gossip.capsule_log import CapsuleLog
+from crewgate.gossip.capsule_journal import CapsuleJournal
 from crewgate.gossip.datagram_crypto import (
     Encryptor,
     UnknownKeyError,
@@ -36,19 +36,19 @@ from crewgate.gossip.datagram_crypto import (
 )
 from crewgate.gossip.datagram_stats import DatagramStats
 from crewgate.gossip.delegate import GossipDelegate
-from crewgate.gossip.directory import MemberDirectory
 from crewgate.gossip.ledger_marks import LedgerMarks
-from crewgate.gossip.member_certificates import CertificateVerifier, MemberCredential
+from crewgate.gossip.member_admission import MemberAdmission
+from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
+from crewgate.gossip.member_directory import MemberDirectory
 from crewgate.gossip.membership_file import MembershipFile
-from crewgate.gossip.membership_state import MembershipState
 from crewgate.gossip.revocation_lists import CRLExchange, NoCRLExchange
 from crewgate.gossip.sockets import to_where
-from crewgate.gossip.stream import AskNameSeen, Hello
+from crewgate.gossip.stream import Hello, RevocationTargetQuery
 from crewgate.runtime.durable_files import describe, make_folder
 from crewgate.runtime.fault_reporter import FaultReporter
 
 SendDatagram = Callable[[MemberAddress, bytes], None]
-AnswerSeen = Callable[[AskNameSeen], Awaitable[bool | None]]  # None: it is not known now
+AnswerSeen = Callable[[RevocationTargetQuery], Awaitable[bool | None]]  # None: it is not known now
 
 
 class LocalMember(NamedTuple):
@@ -58,7 +58,7 @@ class LocalMember(NamedTuple):
     of its cluster (16 bytes), and the folder for what it knows.
     """
 
-    credential: MemberCredential
+    credential: SignedMemberRecord
     signing: Ed25519PrivateKey
     root: Path
     cluster: bytes
@@ -86,7 +86,7 @@ class GossipNode:
         self.disk = FaultReporter(
             host.log, passed="the members and their certificates are on the disk again"
         )
-        self.log = CapsuleLog(me.folder, host.log)
+        self.log = CapsuleJournal(me.folder, host.log)
         self.unsynced: list[bytes] = []  # capsules on their way to the disk
         self.to_sync: dict[bytes, None] = {}  # members to sync with, in this order
         # Members that have begun a sync which is exchanging capsules now.
@@ -108,7 +108,7 @@ class GossipNode:
             )
         known = directory.admit(me.credential.signed_by(self._sign, host.wall()))
         self.ledger_marks = LedgerMarks(me.folder, me.cluster, self._sign, public)
-        self.company = MembershipState(known, directory, host, me.cluster, self.sync_soon)
+        self.company = MemberAdmission(known, directory, host, me.cluster, self.sync_soon)
         self._membership_file = MembershipFile(me.folder / "standing")
         self.traffic = DatagramStats()
         self._send = send
@@ -218,7 +218,7 @@ class GossipNode:
         ValueError if this machine has not the right to revoke. Then it sends nothing: a member
         cannot verify such a capsule, and cannot compare any more with a member that has it.
         """
-        effects, may_revoke = ProtocolEffects(), self.company.may_revoke
+        effects, may_revoke = ProtocolOutput(), self.company.may_revoke
         if may_revoke:
             effects = self.node.revoke(entries, self.host.now(), self.host.wall())
             effects.applied.clear()
@@ -250,7 +250,7 @@ class GossipNode:
             self._is_handover = False
         self.carry_out(effects)
 
-    def renew(self, credential: MemberCredential) -> None:
+    def renew(self, credential: SignedMemberRecord) -> None:
         """Show another certificate of this machine from now on. Raises GossipError."""
         known = self.company.directory.check(credential)
         if known.id != self.company.me.id or known.identity.key != self.company.me.identity.key:
@@ -277,7 +277,7 @@ class GossipNode:
                 self.to_sync.setdefault(member)
         self.on_work()
 
-    def carry_out(self, effects: ProtocolEffects) -> None:
+    def carry_out(self, effects: ProtocolOutput) -> None:
         """Do what the protocol asks for: first the log, then the table, then the messages."""
         # This machine acknowledges only the capsules that the log has taken.
         self.unsynced += self.log.append(effects.kept)

@@ -12,15 +12,15 @@ from typing import Annotated, TypeVar
 import msgspec
 import trio
 
-from crewgate import limits, openssl
-from crewgate.core.gossip.anti_entropy import PeerSummary
+from crewgate import limits, ssl_workarounds
+from crewgate.core.gossip.anti_entropy import MemberAdvertisement
 from crewgate.core.gossip.ranges import Range
 from crewgate.errors import GossipError
 from crewgate.gossip.keyring import GroupKey
 from crewgate.gossip.ledger_marks import SignedLedgerMark
-from crewgate.gossip.member_certificates import MemberCredential
+from crewgate.gossip.member_certificates import SignedMemberRecord
 from crewgate.gossip.revocation_lists import NO_LIST, CRLVersion
-from crewgate.openssl import show_certificate
+from crewgate.ssl_workarounds import show_certificate
 
 VERSION = 1
 _PREFIX_BYTES = 4
@@ -47,8 +47,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
     version: int
     cluster: bytes
-    credential: MemberCredential
-    word: PeerSummary
+    credential: SignedMemberRecord
+    word: MemberAdvertisement
     roll: Annotated[list[_Id], msgspec.Meta(max_length=_CERTIFICATES)]
     gone: Annotated[dict[_Id, _Time], _Members]
     members: Annotated[list[_Id], _Members]
@@ -62,7 +62,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 class CertificateBatch(msgspec.Struct, frozen=True, tag="credentials"):
     """Certificates that the other side lacks; the last batch says so."""
 
-    credentials: Annotated[list[MemberCredential], msgspec.Meta(max_length=_CREDENTIALS_MAX)]
+    credentials: Annotated[list[SignedMemberRecord], msgspec.Meta(max_length=_CREDENTIALS_MAX)]
     last: bool
 
 
@@ -72,7 +72,7 @@ class CRLMessage(msgspec.Struct, frozen=True, tag="revoked-list"):
     data: Annotated[bytes, msgspec.Meta(max_length=limits.gossip_list_bytes_max)]
 
 
-class LineDigests(msgspec.Struct, frozen=True, tag="digests"):
+class EpochDigests(msgspec.Struct, frozen=True, tag="digests"):
     """A digest of the capsules of each line, from the side that began the sync."""
 
     digests: dict[_Line, _Id]
@@ -95,7 +95,7 @@ class EvictionNotice(msgspec.Struct, frozen=True, tag="dismissal"):
     """The answer to the hello of an evicted machine, which gets no other messages from members."""
 
 
-class AskNameSeen(msgspec.Struct, frozen=True, tag="ask-seen"):
+class RevocationTargetQuery(msgspec.Struct, frozen=True, tag="ask-seen"):
     """Asks, instead of a hello, whether the other side has ever seen a name that a person revokes.
 
     `target` is the label of a kind of revocation. A machine of an older version closes the stream,
@@ -107,13 +107,13 @@ class AskNameSeen(msgspec.Struct, frozen=True, tag="ask-seen"):
     crew: Annotated[str, msgspec.Meta(max_length=limits.claim_chars_max)]
 
 
-class NameSeen(msgspec.Struct, frozen=True, tag="seen"):
-    """The answer to `AskNameSeen`. Nothing proves it, so use it only as a hint to a person."""
+class RevocationTargetSeen(msgspec.Struct, frozen=True, tag="seen"):
+    """The answer to `RevocationTargetQuery`: unproven, so only a hint to a person."""
 
     seen: bool
 
 
-class EvictionError(GossipError):
+class SelfEvictedError(GossipError):
     """The other side says that this machine is evicted."""
 
 
@@ -121,15 +121,22 @@ SyncMessage = (
     Hello
     | CertificateBatch
     | CRLMessage
-    | LineDigests
+    | EpochDigests
     | HeldRanges
     | CapsuleBatch
     | EvictionNotice
-    | AskNameSeen
-    | NameSeen
+    | RevocationTargetQuery
+    | RevocationTargetSeen
 )
 W = TypeVar(
-    "W", Hello, CertificateBatch, CRLMessage, LineDigests, HeldRanges, CapsuleBatch, NameSeen
+    "W",
+    Hello,
+    CertificateBatch,
+    CRLMessage,
+    EpochDigests,
+    HeldRanges,
+    CapsuleBatch,
+    RevocationTargetSeen,
 )
 _DECODER: msgspec.msgpack.Decoder[SyncMessage] = msgspec.msgpack.Decoder(SyncMessage)
 _ENCODER = msgspec.msgpack.Encoder()
@@ -147,7 +154,7 @@ def pages(raws: Sequence[bytes]) -> Iterator[CapsuleBatch]:
     yield CapsuleBatch(page, last=True)
 
 
-def credential_pages(credentials: Sequence[MemberCredential]) -> Iterator[CertificateBatch]:
+def credential_pages(credentials: Sequence[SignedMemberRecord]) -> Iterator[CertificateBatch]:
     """Yield the credentials in frames, at least one."""
     size = _CREDENTIALS_MAX
     for at in range(0, len(credentials) - size, size):
@@ -181,23 +188,23 @@ class SyncStream:
         try:
             await self._stream.send_all(b"".join(frames))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            openssl.forget_errors()
+            ssl_workarounds.forget_errors()
             raise GossipError(f"the connection has ended: {_cause_of(error)}") from error
 
     async def receive(self, kind: type[W]) -> W:
         """Return the next message, which must be of this kind.
 
-        Raises EvictionError if the other side says that this machine is evicted.
+        Raises SelfEvictedError if the other side says that this machine is evicted.
         """
         message = await self._receive()
         if not isinstance(message, kind):
             raise GossipError(f"the peer sent {type(message).__name__} instead of {kind.__name__}")
         return message
 
-    async def receive_first(self) -> Hello | AskNameSeen:
+    async def receive_first(self) -> Hello | RevocationTargetQuery:
         """Return the first message of a side that has connected to this machine."""
         message = await self._receive()
-        if not isinstance(message, Hello | AskNameSeen):
+        if not isinstance(message, Hello | RevocationTargetQuery):
             raise GossipError(f"the peer sent {type(message).__name__} as its first message")
         return message
 
@@ -210,7 +217,7 @@ class SyncStream:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise GossipError(f"the peer sent an invalid message: {error}") from error
         if isinstance(message, EvictionNotice):
-            raise EvictionError("it says that this machine was evicted")
+            raise SelfEvictedError("it says that this machine was evicted")
         return message
 
     async def _take(self, size: int) -> bytes:
@@ -218,7 +225,7 @@ class SyncStream:
             try:
                 data = await self._stream.receive_some(_CHUNK)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                openssl.forget_errors()
+                ssl_workarounds.forget_errors()
                 raise GossipError(f"the connection has ended: {_cause_of(error)}") from error
             if not data:
                 raise GossipError("the connection has ended")

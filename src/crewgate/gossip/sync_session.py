@@ -17,21 +17,21 @@ import trio
 from crewgate import limits
 from crewgate.core.gossip.ranges import Range
 from crewgate.errors import GossipError
+from crewgate.gossip.member_admission import PeerEvictedError
 from crewgate.gossip.member_certificates import KnownMember
-from crewgate.gossip.membership_state import EvictedError
 from crewgate.gossip.node import GossipNode
 from crewgate.gossip.revocation_lists import CRLVersion
 from crewgate.gossip.stream import (
-    AskNameSeen,
     CapsuleBatch,
     CertificateBatch,
     CRLMessage,
-    EvictionError,
+    EpochDigests,
     EvictionNotice,
     HeldRanges,
     Hello,
-    LineDigests,
-    NameSeen,
+    RevocationTargetQuery,
+    RevocationTargetSeen,
+    SelfEvictedError,
     SyncMessage,
     SyncStream,
     W,
@@ -54,7 +54,7 @@ async def initiate(gossip: GossipNode, stream: SyncStream, exchange_lock: trio.L
     asked_at, shown = gossip.host.now(), gossip.company.me
     try:
         hello = await _exchange_hellos(stream, own)
-    except EvictionError:
+    except SelfEvictedError:
         gossip.company.dismissed(gossip.node, stream.leaf, shown)
         raise
     known = gossip.company.add_member(stream.leaf, hello)
@@ -65,7 +65,7 @@ async def initiate(gossip: GossipNode, stream: SyncStream, exchange_lock: trio.L
         if known.id in gossip.exchanging:
             return known
         archive = gossip.node.archive
-        await stream.send(LineDigests(archive.digests()))
+        await stream.send(EpochDigests(archive.digests()))
         theirs = (await _receive_soon(stream, HeldRanges)).held
         await stream.send(HeldRanges(archive.held(theirs)))
         await _exchange_capsules(gossip, stream, gossip.node.lacking(theirs))
@@ -81,7 +81,7 @@ async def respond(gossip: GossipNode, stream: SyncStream, asked_at: float) -> No
     """
     try:
         member = gossip.company.recognise(stream.leaf)
-    except EvictedError:
+    except PeerEvictedError:
         # If it stayed unread, the end of the connection would discard the notice.
         hello = await stream.receive(Hello)
         # Otherwise the machine has just got another certificate.
@@ -89,7 +89,7 @@ async def respond(gossip: GossipNode, stream: SyncStream, asked_at: float) -> No
             await stream.send(EvictionNotice())
         raise
     first = await stream.receive_first()
-    if isinstance(first, AskNameSeen):
+    if isinstance(first, RevocationTargetQuery):
         await _answer_seen(gossip, stream, member, first)
         return
     hello = first
@@ -101,7 +101,7 @@ async def respond(gossip: GossipNode, stream: SyncStream, asked_at: float) -> No
     await stream.send(own)
     await _exchange_certificates(gossip, stream, known, hello)
     await _exchange_crl(gossip, stream, known, own.revoked, hello.revoked)
-    digests = (await stream.receive(LineDigests)).digests
+    digests = (await stream.receive(EpochDigests)).digests
     gossip.exchanging.add(known.id)
     try:
         await stream.send(HeldRanges(gossip.node.archive.differing(digests)))
@@ -112,16 +112,18 @@ async def respond(gossip: GossipNode, stream: SyncStream, asked_at: float) -> No
     gossip.synced(known.id, hello, asked_at)
 
 
-async def ask(gossip: GossipNode, stream: SyncStream, member: bytes, question: AskNameSeen) -> bool:
+async def ask(
+    gossip: GossipNode, stream: SyncStream, member: bytes, question: RevocationTargetQuery
+) -> bool:
     """Return the answer of `member`, and of no other machine. Raises GossipError and OSError."""
     if gossip.company.recognise(stream.leaf) != member:
         raise GossipError("another gateway answers at the address of the member")
     await stream.send(question)
-    return (await stream.receive(NameSeen)).seen
+    return (await stream.receive(RevocationTargetSeen)).seen
 
 
 async def _answer_seen(
-    gossip: GossipNode, stream: SyncStream, member: bytes, question: AskNameSeen
+    gossip: GossipNode, stream: SyncStream, member: bytes, question: RevocationTargetQuery
 ) -> None:
     """Answer a member. Only a few times a second, since it takes a search through journals."""
     if member not in gossip.company.directory:
@@ -131,7 +133,7 @@ async def _answer_seen(
     seen = None if gossip.on_question is None else await gossip.on_question(question)
     if seen is None:
         raise GossipError("this machine does not know now whether a name was seen")
-    await stream.send(NameSeen(seen))
+    await stream.send(RevocationTargetSeen(seen))
 
 
 async def _exchange_hellos(stream: SyncStream, hello: Hello) -> Hello:
@@ -139,7 +141,7 @@ async def _exchange_hellos(stream: SyncStream, hello: Hello) -> Hello:
     try:
         await stream.send(hello)
         return await stream.receive(Hello)
-    except EvictionError:
+    except SelfEvictedError:
         raise
     except GossipError as error:
         raise GossipError(

@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 import trio
 
-from crewgate import limits, openssl
+from crewgate import limits, ssl_workarounds
 from crewgate.core.gossip.acknowledgements import AckState
 from crewgate.errors import GossipError
 from crewgate.gossip import sync_session
-from crewgate.gossip.membership_state import SelfConnectionError
+from crewgate.gossip.member_admission import SelfConnectionError
 from crewgate.gossip.node import GossipNode
 from crewgate.gossip.peer_errors import PeerErrors, reason
 from crewgate.gossip.sockets import GossipSockets, Where, resolve, to_where
-from crewgate.gossip.stream import AskNameSeen, SyncStream, context
+from crewgate.gossip.stream import RevocationTargetQuery, SyncStream, context
 from crewgate.gossip.stream_limits import StreamLimiter
 from crewgate.runtime.durable_files import cause, describe
 
@@ -192,7 +192,7 @@ class GossipTransport:
                 await _handshake(tls)
             yield SyncStream(tls)
 
-    async def ask(self, question: AskNameSeen) -> list[bool]:
+    async def ask(self, question: RevocationTargetQuery) -> list[bool]:
         """Return the answers of other members that arrive in time; after a yes, ask no more."""
         answers: list[bool] = []
         places = trio.CapacityLimiter(limits.seen_asked_at_once)
@@ -211,7 +211,7 @@ class GossipTransport:
                     nursery.start_soon(ask_one, member)
         return answers
 
-    async def _ask(self, member: bytes, question: AskNameSeen) -> bool:
+    async def _ask(self, member: bytes, question: RevocationTargetQuery) -> bool:
         known = self.gossip.company.directory.get(member)
         if known is None:
             raise GossipError("there is no certificate of the member here")
@@ -315,7 +315,7 @@ async def _handshake(stream: "trio.SSLStream[trio.SocketStream]") -> None:
     try:
         await stream.do_handshake()
     except trio.BrokenResourceError as error:
-        openssl.forget_errors()
+        ssl_workarounds.forget_errors()
         cause = error.__cause__
         why = cause.reason if isinstance(cause, ssl.SSLError) else "it closed the connection"
         if why == "CERTIFICATE_VERIFY_FAILED":

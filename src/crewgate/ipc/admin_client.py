@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from crewgate import limits
-from crewgate.core.health import HealthFact
+from crewgate.core.health import ComponentHealth
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import LinkError, RefusedError
@@ -18,14 +18,14 @@ from crewgate.ipc.admin_messages import (
     AdminRequest,
     AdminResponse,
     AgentStatus,
-    BurnedForgiven,
+    BurnedCreditForgiven,
     CheckMint,
-    ForgiveBurned,
+    ForgiveBurnedCredit,
     GetStatus,
     GetTree,
     MintDecision,
     Quarantine,
-    QuarantineState,
+    QuarantineResult,
     ReloadConfig,
     ReloadResult,
     ReportHealth,
@@ -44,18 +44,18 @@ from crewgate.ipc.cluster_messages import (
     EvictUntil,
     GetClusterStatus,
     GetMembers,
-    KeysRotated,
+    GroupKeysRotated,
     MemberRow,
     MembersPage,
-    RotateKeys,
+    RotateGroupKeys,
 )
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.sockets import AgentSocket, ProcessCredentials, connect, peer_of
+from crewgate.ipc.sockets import AgentSocketKind, ProcessCredentials, connect, peer_of
 
 _CHUNK = 64 * 2**10
 A = TypeVar(
-    "A", RevocationReceipt, QuarantineState, BurnedForgiven, MintDecision, TreePage, AgentStatus,
-    ReloadResult, MembersPage, ClusterStatus, KeysRotated,
+    "A", RevocationReceipt, QuarantineResult, BurnedCreditForgiven, MintDecision, TreePage,
+    AgentStatus, ReloadResult, MembersPage, ClusterStatus, GroupKeysRotated,
 )  # fmt: skip
 P = TypeVar("P", TreePage, MembersPage)
 
@@ -68,7 +68,7 @@ class AdminClient:
     """
 
     def __init__(self, folder: Path, seconds: float = limits.link_seconds_max) -> None:
-        self._connection: socket.socket = connect(folder, AgentSocket.OWNER, seconds)
+        self._connection: socket.socket = connect(folder, AgentSocketKind.OWNER, seconds)
         self._decoder = FrameDecoder()
         self._received: list[AdminResponse] = []
         self._last_id = 0
@@ -104,18 +104,18 @@ class AdminClient:
 
     def quarantine(
         self, crew: str, orchestrator: str, *, lift: bool = False, seconds: int = 0
-    ) -> QuarantineState:
+    ) -> QuarantineResult:
         """Quarantine an orchestrator (a `client_id`), or lift that; return what holds now.
 
         Gateways then admit no new grants of it, for `seconds`; 0: for its crew's usual time.
         """
         request = Quarantine(self._next_id(), crew, orchestrator, lift, seconds)
-        return self._request(request, QuarantineState)
+        return self._request(request, QuarantineResult)
 
-    def forgive(self, branch: str, crew: str = "") -> BurnedForgiven:
+    def forgive(self, branch: str, crew: str = "") -> BurnedCreditForgiven:
         """Give back the burned credit of the leases of `branch` (UUID text), and of it alone."""
-        request = ForgiveBurned(id=self._next_id(), branch=branch, crew=crew)
-        return self._request(request, BurnedForgiven)
+        request = ForgiveBurnedCredit(id=self._next_id(), branch=branch, crew=crew)
+        return self._request(request, BurnedCreditForgiven)
 
     def may_mint(self, claims: Claims, crew: str, kid: str) -> bool:
         """Return whether gateways would admit a grant that key `kid` of `crew` is about to sign.
@@ -129,7 +129,7 @@ class AdminClient:
         """Return whether this machine is ready, and if not, why."""
         return self._request(GetStatus(id=self._next_id()), AgentStatus)
 
-    def report(self, source: ReportSource, facts: Sequence[HealthFact]) -> None:
+    def report(self, source: ReportSource, facts: Sequence[ComponentHealth]) -> None:
         """Report the health of a process; there is no answer.
 
         The report holds until the next one, or until the connection ends.
@@ -166,9 +166,11 @@ class AdminClient:
         request = EvictMember(id=self._next_id(), name=name, until=until, force=force)
         return self._request(request, RevocationReceipt)
 
-    def rotate_keys(self, *, revoke_old: bool = False) -> KeysRotated:
+    def rotate_keys(self, *, revoke_old: bool = False) -> GroupKeysRotated:
         """Make another key for the datagrams of all members; `revoke_old` ends earlier keys."""
-        return self._request(RotateKeys(id=self._next_id(), voids=revoke_old), KeysRotated)
+        return self._request(
+            RotateGroupKeys(id=self._next_id(), voids=revoke_old), GroupKeysRotated
+        )
 
     def _next_id(self) -> int:
         self._last_id += 1

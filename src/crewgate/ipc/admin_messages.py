@@ -16,7 +16,7 @@ from crewgate.core.health import HealthCondition, HealthState
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.tokens.claims import Claims
 from crewgate.ipc.attach_messages import Count, Facts, Id, Nanoseconds, RequestFailed
-from crewgate.ipc.cluster_messages import ClusterRequest, ClusterResponse, SyncState
+from crewgate.ipc.cluster_messages import ClusterRequest, ClusterResponse, QuorumSyncState
 
 # Which machines must have a revocation on disk before the agent answers; "" is a majority in a
 # cluster, and otherwise this machine.
@@ -41,7 +41,7 @@ class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):
     """An operator quarantines an orchestrator (a `client_id`), or lifts that.
 
     Gateways admit no new grants of it for `seconds`; 0: for its crew's usual time. A second
-    request moves the end. Answer: `QuarantineState`.
+    request moves the end. Answer: `QuarantineResult`.
     """
 
     id: Id
@@ -51,16 +51,16 @@ class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):
     seconds: Annotated[int, Meta(ge=0, le=limits.quarantine_seconds_max)] = 0
 
 
-class ForgiveBurned(msgspec.Struct, frozen=True, tag="forgive"):
-    """An operator gives back the burned credit of one branch's leases. Answer: `BurnedForgiven`."""
+class ForgiveBurnedCredit(msgspec.Struct, frozen=True, tag="forgive"):
+    """An operator returns burned credit of a branch. Answer: `BurnedCreditForgiven`."""
 
     id: Id
     branch: Annotated[str, Meta(max_length=limits.claim_chars_max)]
     crew: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
 
 
-class BurnedForgiven(msgspec.Struct, frozen=True, tag="forgiven"):
-    """The agent answers `ForgiveBurned`: `amount` micro-credits returned to all levels."""
+class BurnedCreditForgiven(msgspec.Struct, frozen=True, tag="forgiven"):
+    """The agent answers `ForgiveBurnedCredit`: `amount` micro-credits returned to all levels."""
 
     id: Id
     branch: str
@@ -232,7 +232,7 @@ class MintingWatchRow(msgspec.Struct, frozen=True):
     until: int = 0
 
 
-class QuarantineState(msgspec.Struct, frozen=True, tag="watched"):
+class QuarantineResult(msgspec.Struct, frozen=True, tag="watched"):
     """The agent answers `Quarantine` with the present level, once it is on disk.
 
     `never_seen` and `never_seen_on` are as in `RevocationReceipt`; `machines` is the number of
@@ -253,7 +253,7 @@ class MintDecision(msgspec.Struct, frozen=True, tag="minted"):
     admitted: bool
 
 
-class CoarsenedCrew(msgspec.Struct, frozen=True):
+class CrewOverRevocationQuota(msgspec.Struct, frozen=True):
     """A crew that has used up its share of this machine's table of revocations.
 
     Each of its last `count` revocations ended all its tokens issued until then. `at` is the time
@@ -296,12 +296,12 @@ class AgentStatus(msgspec.Struct, frozen=True, tag="status"):
     lent_max: Count = 0
     watched: list[MintingWatchRow] = []
     watched_more: Count = 0
-    in_touch: SyncState | None = None
+    in_touch: QuorumSyncState | None = None
     machine: str = ""
     state: HealthState = HealthState.OK
     health: list[HealthCondition] = []
     health_more: Count = 0
-    coarsened: list[CoarsenedCrew] = []
+    coarsened: list[CrewOverRevocationQuota] = []
 
 
 class ReloadResult(msgspec.Struct, frozen=True, tag="reloaded"):
@@ -313,12 +313,12 @@ class ReloadResult(msgspec.Struct, frozen=True, tag="reloaded"):
 
 
 AdminRequest = (
-    Revoke | Quarantine | ForgiveBurned | CheckMint | GetTree | GetStatus | ReloadConfig
+    Revoke | Quarantine | ForgiveBurnedCredit | CheckMint | GetTree | GetStatus | ReloadConfig
     | ReportHealth | ClusterRequest
 )  # fmt: skip
 AdminResponse = (
-    RevocationReceipt | QuarantineState | BurnedForgiven | MintDecision | TreePage | AgentStatus
-    | ReloadResult | RequestFailed | ClusterResponse
+    RevocationReceipt | QuarantineResult | BurnedCreditForgiven | MintDecision | TreePage
+    | AgentStatus | ReloadResult | RequestFailed | ClusterResponse
 )  # fmt: skip
 
 owner_asks = msgspec.msgpack.Decoder(AdminRequest)

@@ -8,8 +8,8 @@ is one attachment; when it ends, the agent burns what the process still holds.
       | <- Attached + descriptor ----- |   or RequestFailed
       | -- DrawCredit ---------------> |   when a lease lacks credit
       | <- CreditDrawn --------------- |
-      | <- KeysRevoked --------------- |   at each revocation
-      | -- CutReport ----------------> |   if the process promised it
+      | <- RevocationNotice --------------- |   at each revocation
+      | -- RevocationAck ----------------> |   if the process promised it
       | <- Reload -------------------- |   when there is another policy
       | -- ReportOverrun ------------> |   workers only
       | <- OverrunNoted -------------- |
@@ -19,7 +19,7 @@ is one attachment; when it ends, the agent burns what the process still holds.
 Each side has a union of the messages that it may send; any other message ends the connection.
 `admin_messages` has other unions for `owner.sock`. Times are CLOCK_MONOTONIC nanoseconds, amounts
 micro-credits, keys 16 bytes. `id` pairs an answer with its request: the process chooses the `id` of
-a request, and the agent that of a `KeysRevoked`.
+a request, and the agent that of a `RevocationNotice`.
 """
 
 from typing import Annotated, Literal, TypeVar
@@ -28,7 +28,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
-from crewgate.core.health import HealthFact
+from crewgate.core.health import ComponentHealth
 from crewgate.core.tokens.claims import MicroCredits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
@@ -44,7 +44,7 @@ Nonce = Annotated[int, Meta(ge=0)]
 TableKey = Annotated[bytes, Meta(min_length=16, max_length=16)]
 LogNote = Annotated[str, Meta(max_length=limits.link_note_chars_max)]
 
-Facts = Annotated[list[HealthFact], Meta(max_length=limits.health_facts_max)]
+Facts = Annotated[list[ComponentHealth], Meta(max_length=limits.health_facts_max)]
 
 DrawStatus = Literal[
     "granted", "exhausted", "contended", "full", "share", "held", "closed", "mismatch"
@@ -55,10 +55,10 @@ class Attach(msgspec.Struct, frozen=True, tag="attach"):
     """A process sends this first, on each connection. Answer: `Attached`, or `RequestFailed`.
 
     `worker` is the index of a gateway worker, -1 for an embedder. `answers_cuts` promises a
-    `CutReport` for every `KeysRevoked`; without it, no revocation receipt waits for this process.
-    After the agent was restarted, the process sends `previous`, `nonce` and `life` as `Attached`
-    gave them. It asks for the number that it still holds in the table of that life, so that its
-    calls in flight continue.
+    `RevocationAck` for every `RevocationNotice`; without it, no revocation receipt waits for this
+    process. After the agent was restarted, the process sends `previous`, `nonce` and `life` as
+    `Attached` gave them. It asks for the number that it still holds in the table of that life, so
+    that its calls in flight continue.
     """
 
     version: int
@@ -112,8 +112,8 @@ class ReportOverrun(msgspec.Struct, frozen=True, tag="overran"):
     amount: MicroCredits
 
 
-class CutReport(msgspec.Struct, frozen=True, tag="cut"):
-    """A process sends this after `KeysRevoked`, if its `Attach` promised it. There is no answer.
+class RevocationAck(msgspec.Struct, frozen=True, tag="cut"):
+    """A process answers `RevocationNotice` with this, if its `Attach` promised it.
 
     It ended `count` calls and `connections` connections, the last at `last_cut_ns` (0: none).
     """
@@ -164,11 +164,11 @@ class OverrunNoted(msgspec.Struct, frozen=True, tag="noted"):
     id: TableKey
 
 
-class KeysRevoked(msgspec.Struct, frozen=True, tag="revoked"):
+class RevocationNotice(msgspec.Struct, frozen=True, tag="revoked"):
     """The agent sends this after each revocation; the table has revoked `keys` already.
 
     The process ends every call of these keys and of all below them, and closes their connections.
-    Answer: `CutReport`, if the process promised it.
+    Answer: `RevocationAck`, if the process promised it.
     """
 
     id: Id
@@ -195,9 +195,9 @@ class RequestFailed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 AttachRequest = (
-    Attach | WorkerAccepting | WorkerHealthReport | DrawCredit | ReportOverrun | CutReport
+    Attach | WorkerAccepting | WorkerHealthReport | DrawCredit | ReportOverrun | RevocationAck
 )
-AttachResponse = Attached | CreditDrawn | OverrunNoted | KeysRevoked | Reload | RequestFailed
+AttachResponse = Attached | CreditDrawn | OverrunNoted | RevocationNotice | Reload | RequestFailed
 
 M = TypeVar("M")
 

@@ -23,16 +23,16 @@ from crewgate.ipc.attach_messages import (
     AttachRequest,
     AttachResponse,
     CreditDrawn,
-    CutReport,
     DrawCredit,
-    KeysRevoked,
     Reload,
     RequestFailed,
+    RevocationAck,
+    RevocationNotice,
     group_answers,
     pack,
     unpack,
 )
-from crewgate.ipc.handshake import AttachSession, attach
+from crewgate.ipc.handshake import AttachedConnection, attach
 
 _CHUNK = 64 * 2**10
 
@@ -44,7 +44,7 @@ class Attachment:
     table's descriptor, which `close` closes; map the table before.
     """
 
-    def __init__(self, session: AttachSession) -> None:
+    def __init__(self, session: AttachedConnection) -> None:
         self.attached = session.attached
         self.table = session.table
         self._connection = session.connection
@@ -59,7 +59,7 @@ class Attachment:
         self._awaited: set[int] = set()
         self._answers: dict[int, CreditDrawn | RequestFailed] = {}
         # Pushes are hints, so the oldest ones may be dropped.
-        self._pushed: deque[KeysRevoked | Reload] = deque(maxlen=limits.link_push_frames_max)
+        self._pushed: deque[RevocationNotice | Reload] = deque(maxlen=limits.link_push_frames_max)
         self._drawn: deque[CreditDrawn | RequestFailed] = deque(maxlen=limits.link_draws_max)
         self._distribute(session.early)
 
@@ -136,7 +136,9 @@ class Attachment:
             number = self._next_id()
             return number if self._send(DrawCredit(id=number, grant=grant, need=need)) else 0
 
-    def listen(self, seconds: float) -> list[CreditDrawn | RequestFailed | KeysRevoked | Reload]:
+    def listen(
+        self, seconds: float
+    ) -> list[CreditDrawn | RequestFailed | RevocationNotice | Reload]:
         """Wait at most `seconds` for messages that no `draw` waits for, and return them.
 
         For one thread that listens for the whole process. Raises LinkError if the agent is gone.
@@ -168,7 +170,7 @@ class Attachment:
                 self._awaited.discard(number)
                 self._answers.pop(number, None)
 
-    def poll(self) -> list[KeysRevoked | Reload]:
+    def poll(self) -> list[RevocationNotice | Reload]:
         """Return what the agent has pushed, without waiting; raises LinkError if it is gone."""
         with self._condition:
             if not self._reading:
@@ -177,13 +179,13 @@ class Attachment:
             self._pushed.clear()
             return pushed
 
-    def send_cut_report(self, pushed: KeysRevoked, last_cut_ns: int, count: int) -> None:
+    def send_cut_report(self, pushed: RevocationNotice, last_cut_ns: int, count: int) -> None:
         """Report how many calls this process ended because of `pushed`, and when the last ended.
 
         `last_cut_ns` is CLOCK_MONOTONIC; it is 0 if `count` is 0.
         """
         with self._condition:
-            self._send(CutReport(id=pushed.id, last_cut_ns=last_cut_ns, count=count))
+            self._send(RevocationAck(id=pushed.id, last_cut_ns=last_cut_ns, count=count))
 
     def _next_id(self) -> int:
         self._last_id += 1
@@ -257,7 +259,7 @@ class Attachment:
 
     def _distribute(self, messages: list[AttachResponse]) -> None:
         for message in messages:
-            if isinstance(message, (KeysRevoked, Reload)):
+            if isinstance(message, (RevocationNotice, Reload)):
                 self._pushed.append(message)
             elif isinstance(message, (CreditDrawn, RequestFailed)):
                 if message.id in self._awaited:

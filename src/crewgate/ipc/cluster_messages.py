@@ -41,19 +41,19 @@ class EvictMember(msgspec.Struct, frozen=True, tag="forget"):
     force: bool = False
 
 
-class RotateKeys(msgspec.Struct, frozen=True, tag="rotate-keys"):
+class RotateGroupKeys(msgspec.Struct, frozen=True, tag="rotate-keys"):
     """An operator makes another key for the datagrams of all members, now.
 
     With `voids`, members use the new key at once, and soon reject datagrams under earlier keys.
-    Answer: `KeysRotated`.
+    Answer: `GroupKeysRotated`.
     """
 
     id: Id
     voids: bool = False
 
 
-class KeysRotated(msgspec.Struct, frozen=True, tag="keys-rotated"):
-    """The agent answers `RotateKeys`: `keys` keys decrypt datagrams now.
+class GroupKeysRotated(msgspec.Struct, frozen=True, tag="keys-rotated"):
+    """The agent answers `RotateGroupKeys`: `keys` keys decrypt datagrams now.
 
     After `used_after_seconds`, all members encrypt with the new key.
     """
@@ -63,7 +63,7 @@ class KeysRotated(msgspec.Struct, frozen=True, tag="keys-rotated"):
     used_after_seconds: Count
 
 
-class SyncState(msgspec.Struct, frozen=True):
+class QuorumSyncState(msgspec.Struct, frozen=True):
     """How many other machines this machine has compared its revocations with recently.
 
     - `members` is the number of all machines, with this one.
@@ -131,7 +131,7 @@ class ClusterStatus(msgspec.Struct, frozen=True, tag="cluster-status"):
 
     id: Id
     name: str
-    in_touch: SyncState
+    in_touch: QuorumSyncState
     waiting_for: str
     max_staleness_seconds: float
     capsules: Count
@@ -145,5 +145,5 @@ class ClusterStatus(msgspec.Struct, frozen=True, tag="cluster-status"):
     refused: dict[str, Count]
 
 
-ClusterRequest = GetMembers | GetClusterStatus | EvictMember | RotateKeys
-ClusterResponse = MembersPage | ClusterStatus | KeysRotated
+ClusterRequest = GetMembers | GetClusterStatus | EvictMember | RotateGroupKeys
+ClusterResponse = MembersPage | ClusterStatus | GroupKeysRotated

@@ -25,12 +25,12 @@ from crewgate.ipc.attach_messages import (
     unpack,
 )
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.sockets import AgentSocket, connect, descriptors
+from crewgate.ipc.sockets import AgentSocketKind, connect, descriptors
 
 _CHUNK = 64 * 2**10
 
 
-class AttachSession:
+class AttachedConnection:
     """The connection of an attachment after the handshake; the caller owns both descriptors.
 
     `table` is the descriptor of the table. `early` are messages that arrived together with the
@@ -52,7 +52,7 @@ class AttachSession:
         self.early = early
 
     def __repr__(self) -> str:
-        return f"<AttachSession number={self.attached.number} {self.decoder!r}>"
+        return f"<AttachedConnection number={self.attached.number} {self.decoder!r}>"
 
 
 def attach(
@@ -62,7 +62,7 @@ def attach(
     answers_cuts: bool = False,
     previous: Attached | None = None,
     seconds: float = limits.link_seconds_max,
-) -> AttachSession:
+) -> AttachedConnection:
     """Attach to the agent whose state is in `folder`.
 
     `previous` is the answer of the agent before it was restarted; with it, the process asks for its
@@ -79,7 +79,7 @@ def attach(
         nonce=previous.nonce if previous else 0,
         life=previous.life if previous else b"",
     )
-    connection = connect(folder, AgentSocket.GROUP, seconds)
+    connection = connect(folder, AgentSocketKind.GROUP, seconds)
     passed: list[int] = []
     try:
         connection.sendall(pack(ask))
@@ -93,7 +93,7 @@ def attach(
         raise
 
 
-def _answer(connection: socket.socket, passed: list[int]) -> AttachSession:
+def _answer(connection: socket.socket, passed: list[int]) -> AttachedConnection:
     decoder = FrameDecoder()
     messages: list[AttachResponse] = []
     while not messages:
@@ -112,4 +112,4 @@ def _answer(connection: socket.socket, passed: list[int]) -> AttachSession:
         raise LinkError(first.message)
     if not isinstance(first, Attached) or len(passed) != 1:
         raise LinkError("the agent answered without a table: it is no agent of this version")
-    return AttachSession(connection, decoder, first, passed[0], early)
+    return AttachedConnection(connection, decoder, first, passed[0], early)

@@ -24,7 +24,7 @@ _SO_PEERGROUPS = 59  # Linux 4.13; Python names no constant for it
 _GID = struct.Struct("I")
 
 
-class AgentSocket(enum.Enum):
+class AgentSocketKind(enum.Enum):
     """The attach socket (GROUP) and the admin socket (OWNER), by the names of their files.
 
     Processes of the socket file's group attach and draw at the first. Only the service's user may
@@ -37,7 +37,7 @@ class AgentSocket(enum.Enum):
     @property
     def mode(self) -> int:
         """The mode of the socket's file; a process needs the right to write to connect."""
-        return 0o660 if self is AgentSocket.GROUP else 0o600
+        return 0o660 if self is AgentSocketKind.GROUP else 0o600
 
 
 class SupportsGetsockopt(Protocol):
@@ -68,7 +68,9 @@ def peer_of(connection: SupportsGetsockopt) -> ProcessCredentials:
     return ProcessCredentials(pid=pid, uid=uid, groups=frozenset((gid, *supplementary)))
 
 
-def may_enter(agent_socket: AgentSocket, peer: ProcessCredentials, owner: int, group: int) -> bool:
+def may_enter(
+    agent_socket: AgentSocketKind, peer: ProcessCredentials, owner: int, group: int
+) -> bool:
     """Return whether a process may use a socket of user `owner` and group `group`.
 
     The mode of the socket's file has the same rule. This checks each connection too, because a
@@ -77,10 +79,10 @@ def may_enter(agent_socket: AgentSocket, peer: ProcessCredentials, owner: int, g
     """
     if peer.uid in {owner, 0}:
         return True
-    return agent_socket is AgentSocket.GROUP and group in peer.groups
+    return agent_socket is AgentSocketKind.GROUP and group in peer.groups
 
 
-def address(folder: Path, agent_socket: AgentSocket) -> AbstractContextManager[str]:
+def address(folder: Path, agent_socket: AgentSocketKind) -> AbstractContextManager[str]:
     """Return the address of a socket, as `connectable`."""
     return connectable(folder, agent_socket.value)
 
@@ -109,7 +111,7 @@ def connectable(folder: Path, name: str) -> Iterator[str]:
 
 
 def connect(
-    folder: Path, agent_socket: AgentSocket, seconds: float = limits.link_seconds_max
+    folder: Path, agent_socket: AgentSocketKind, seconds: float = limits.link_seconds_max
 ) -> socket.socket:
     """Connect to the agent whose state is in `folder`; return a blocking stream.
 

@@ -15,7 +15,7 @@ import msgspec
 from crewgate import limits
 from crewgate.core.terminal_text import printable
 from crewgate.errors import ConfigurationError, ControlError, LinkError
-from crewgate.openssl import show_certificate
+from crewgate.ssl_workarounds import show_certificate
 
 T = TypeVar("T")
 # A revocation waits a second for machines that do not answer; a large tree takes one to make.

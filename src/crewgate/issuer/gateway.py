@@ -14,12 +14,12 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from crewgate.config import Config, load
-from crewgate.core.ids import KeyKind, branch_key
+from crewgate.core.ids import EntityKind, branch_key
 from crewgate.core.revocation_kinds import RevocationTarget, keys_of
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ConfigurationError, LinkError
 from crewgate.ipc.admin_client import AdminClient
-from crewgate.ipc.table_access import open_table
+from crewgate.ipc.readonly_table import open_table
 from crewgate.issuer.mint import Minter
 from crewgate.issuer.signing import SigningKey
 from crewgate.policy.loader import ceilings, crew_keys
@@ -176,7 +176,7 @@ class LocalGateway:
     def revoke(self, branch: str) -> RevocationReceipt:
         """See `GatewayClient`."""
         with AdminClient(self._state) as owner:
-            done = owner.revoke([RevocationTarget(KeyKind.BRANCH, branch, self._crew)])
+            done = owner.revoke([RevocationTarget(EntityKind.BRANCH, branch, self._crew)])
         return RevocationReceipt(
             machines_applied=done.reach.applied_on,
             machines_total=done.reach.of,

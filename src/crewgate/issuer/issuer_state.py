@@ -8,9 +8,9 @@ the orchestrator holds its lock around every call.
 from pathlib import Path
 
 from crewgate.issuer.branches import BranchTree
+from crewgate.issuer.issued_token_store import IssuedTokenStore
 from crewgate.issuer.journal import BranchRevoked, ExtensionRecord, MintJournal, MintRecord
 from crewgate.issuer.mint import MintedToken
-from crewgate.issuer.token_store import TokenStore
 
 
 class IssuerState:
@@ -23,7 +23,7 @@ class IssuerState:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self.tokens = TokenStore()
+        self.tokens = IssuedTokenStore()
         self.branches = BranchTree()
         self._unwritten: dict[str, BranchRevoked] = {}
         self._journal = None if path is None else MintJournal(path)

@@ -24,13 +24,13 @@ from crewgate.issuer.gateway import (
     minter_of,
     process_name,
 )
+from crewgate.issuer.issued_token_store import renewal
 from crewgate.issuer.issuer_state import IssuerState
 from crewgate.issuer.journal import BranchRevoked, MintRecord, extension
 from crewgate.issuer.mint import MintedToken, Minter
 from crewgate.issuer.parameters import amount, branch_id, tool_list
 from crewgate.issuer.subagent import SubAgent, branch_of
 from crewgate.issuer.token_file_renewer import TokenFileRenewer
-from crewgate.issuer.token_store import renewal
 
 _log = logging.getLogger(__name__)
 

@@ -72,7 +72,7 @@ class _RevocationResponse(msgspec.Struct, frozen=True):
     never_seen: str = ""
 
 
-class ControlAPI:
+class RemoteIssuerClient:
     """The API at `url`, asked with the certificate and key in two PEM files; for any thread.
 
     The constructor does not ask the API yet.
@@ -88,7 +88,7 @@ class ControlAPI:
         self._stamp = self._look()
 
     def __repr__(self) -> str:
-        return f"<ControlAPI at {self._client.url}>"
+        return f"<RemoteIssuerClient at {self._client.url}>"
 
     def close(self) -> None:
         """Let the connection go."""
@@ -161,7 +161,7 @@ class ControlAPI:
 class RemoteOrchestrator(Orchestrator):
     """See `Orchestrator.remote`."""
 
-    def __init__(self, api: ControlAPI, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, api: RemoteIssuerClient, *, clock: Callable[[], float] = time.time) -> None:
         self._api = api
         self._set_up(IssuerState(None), clock)
 
@@ -293,7 +293,7 @@ def remote(url: str, certificate: Path | str, ca: Path | str) -> RemoteOrchestra
     chosen = Path(certificate)
     prefix = chosen.with_suffix("") if chosen.suffix == ".pem" else chosen
     own, key = (prefix.with_name(f"{prefix.name}.{ending}") for ending in ("pem", "key"))
-    return RemoteOrchestrator(ControlAPI(url, own, key, Path(ca)))
+    return RemoteOrchestrator(RemoteIssuerClient(url, own, key, Path(ca)))
 
 
 def _form(

@@ -13,23 +13,23 @@ from crewgate import limits
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.budget.ledger_protocol import (
-    AccountLevel,
     BranchesOpened,
     BranchPath,
+    BranchPathLevel,
     CrewAllowance,
-    GoverningGrant,
-    LeaseReport,
+    LeaseStatement,
     OpenBranches,
+    OpenedLevel,
     Operation,
     OperationResult,
     PathMismatch,
     ReturnCredit,
 )
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import TableFullError
-from crewgate.leases.branch_quota import RecordQuota
+from crewgate.leases.branch_limiter import BranchLimiter
 from crewgate.leases.lease_index import LeaseIndex, LeaseRecord
 
 
@@ -76,7 +76,7 @@ class BranchOpener:
         self._index = index
         self._holder = holder
         self._allowances: dict[bytes, CrewAllowance] = {}
-        self.shares = RecordQuota(table.geometry.branches)
+        self.shares = BranchLimiter(table.geometry.branches)
         # The total given back of branches without a record, by key (`declined`).
         self._declined: dict[bytes, int] = {}
 
@@ -96,7 +96,7 @@ class BranchOpener:
         if self._is_known(path):
             self._extend(path, grant, now, now_boot_ns)
             return NOTHING
-        key = ids.table_key(KeyKind.KEY, grant.caller, grant.kid.encode())
+        key = ids.table_key(EntityKind.KEY, grant.caller, grant.kid.encode())
         is_new = self._index.get(grant.branch_key) is None
         first = need if is_new else 0
         opened = yield OpenBranches(path, self._holder, self._table.life, (key,), first)
@@ -128,7 +128,7 @@ class BranchOpener:
             ),
         )
 
-    def adopt(self, key: bytes, report: LeaseReport) -> None:
+    def adopt(self, key: bytes, report: LeaseStatement) -> None:
         """Put into a branch's lease what the ledger has granted and the table never received.
 
         This happens if a descendant opened the record of the branch while its own opening was under
@@ -223,10 +223,10 @@ class BranchOpener:
         for level in path.levels:
             record = self._index.get(level.key)
             if record is not None:
-                governing = GoverningGrant(level.key, record.quota, record.iat, 0)
+                governing = OpenedLevel(level.key, record.quota, record.iat, 0)
                 self._amend(record, governing, grant, now, boot_ns)
 
-    def _quota(self, governing: GoverningGrant) -> int:
+    def _quota(self, governing: OpenedLevel) -> int:
         """Return the quota that governed a level until now; for a new level, the new quota."""
         record = self._index.get(governing.key)
         return governing.quota if record is None else record.quota
@@ -234,7 +234,7 @@ class BranchOpener:
     def _insert_or_amend(
         self,
         above: tuple[bytes, ...],
-        governing: GoverningGrant,
+        governing: OpenedLevel,
         grant: Grant,
         now: float,
         boot_ns: int,
@@ -248,7 +248,7 @@ class BranchOpener:
     def _insert(
         self,
         above: tuple[bytes, ...],
-        governing: GoverningGrant,
+        governing: OpenedLevel,
         grant: Grant,
         now: float,
         boot_ns: int,
@@ -280,7 +280,7 @@ class BranchOpener:
             self.shares.opened(above[0], governing.key, grant.claims.exp, boot_ns)
 
     def _amend(
-        self, record: LeaseRecord, governing: GoverningGrant, grant: Grant, now: float, boot_ns: int
+        self, record: LeaseRecord, governing: OpenedLevel, grant: Grant, now: float, boot_ns: int
     ) -> None:
         """Update the quota, and keep an ancestor as long as its latest descendant's grant."""
         expires = max(record.expires, _kept_until(grant))
@@ -307,10 +307,10 @@ def _kept_until(grant: Grant) -> int:
 def path_of(grant: Grant, crew: CrewPolicy) -> BranchPath:
     """Return the grant's path for the ledger; the crew's ceiling bounds every quota of it."""
     above = tuple(
-        AccountLevel(key, min(element.credit_quota, crew.quota_max), element.iat, element.id)
+        BranchPathLevel(key, min(element.credit_quota, crew.quota_max), element.iat, element.id)
         for key, element in zip(grant.path_keys, grant.claims.branch_path, strict=True)
     )
-    own = AccountLevel(
+    own = BranchPathLevel(
         grant.branch_key, min(grant.quota, crew.quota_max), grant.claims.iat, grant.branch
     )
     return BranchPath(ids.crew_key(crew.name), allowance_of(crew), (*above, own), crew.name)

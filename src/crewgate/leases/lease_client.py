@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import cast
 
 from crewgate import limits
-from crewgate._native.records import BranchRecord, Reclaimed
+from crewgate._native.records import BranchRecord, ReclaimedBranch
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.budget.ledger_protocol import (
@@ -20,18 +20,18 @@ from crewgate.core.budget.ledger_protocol import (
     Ledger,
     OpenBranches,
     RecallTicket,
+    ReportLeaseUsage,
     ReturnCredit,
-    SettleLease,
 )
 from crewgate.core.policy.policy import CrewPolicy, Policy
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import LedgerError
+from crewgate.errors import LedgerProtocolError
+from crewgate.leases.branch_limiter import BranchLimit
 from crewgate.leases.branch_opening import BranchOpener, DrawResult, allowance_of
-from crewgate.leases.branch_quota import BranchBound
-from crewgate.leases.give_back import LeaseReturns, SubmitOperation
+from crewgate.leases.lease_draws import LeaseDraws, LedgerCalls
 from crewgate.leases.lease_index import LeaseIndex, LeaseRecord, lease_record_of
-from crewgate.leases.overdraft import Overdraft
-from crewgate.leases.refill import LeaseRefill, LedgerCalls
+from crewgate.leases.lease_returns import LeaseReturns, SubmitOperation
+from crewgate.leases.outage_overdraft import OutageOverdraft
 
 __all__ = ["DrawResult", "LeaseClient", "LedgerCalls"]
 
@@ -68,8 +68,8 @@ class LeaseClient:
         self._index = LeaseIndex()
         self._opener = BranchOpener(table, self._index, holder)
         self._returns = LeaseReturns(table, self._submit, self._index, holder)
-        self._refill = LeaseRefill(table, self._index, self._returns, holder)
-        self.overdraft = Overdraft(
+        self._refill = LeaseDraws(table, self._index, self._returns, holder)
+        self.overdraft = OutageOverdraft(
             table, self._index, self._returns, self._refill, overdraft_micro_max
         )
         self._hour = 0
@@ -93,11 +93,11 @@ class LeaseClient:
         """Bring the branch's lease to `need` micro-credits, and open levels without a record.
 
         Yields each operation for the ledger, and continues with the answer that the caller sends.
-        The caller drives one such generator at a time for each branch. Raises LedgerError if `need`
-        is not 0 … limits.price_micro_max.
+        The caller drives one such generator at a time for each branch. Raises LedgerProtocolError
+        if `need` is not 0 … limits.price_micro_max.
         """
         if not 0 <= need <= limits.price_micro_max:
-            raise LedgerError(
+            raise LedgerProtocolError(
                 f"a call needs {need} micro-credits; expected 0 to {limits.price_micro_max}"
             )
         crew = self._crews.get(grant.crew)
@@ -116,7 +116,7 @@ class LeaseClient:
             self._returns.recall(level, overdrawn)
         return (yield from self._refill.fill(self._known(grant.branch_key), need, now_boot_ns))
 
-    def bound(self, name: str, now: float, now_boot_ns: int) -> BranchBound | None:
+    def bound(self, name: str, now: float, now_boot_ns: int) -> BranchLimit | None:
         """Return the bound that keeps crew `name` from another branch; None if it may open one."""
         crew = self._crews[name]
         return self._opener.shares.bound(ids.crew_key(name), crew, 1, now, now_boot_ns)
@@ -221,7 +221,7 @@ class LeaseClient:
         for crew in self._crews:
             self._returns.surrender(ids.crew_key(crew), now_boot_ns)
 
-    def reclaim(self, now: float, now_boot_ns: int, records_max: int) -> list[Reclaimed]:
+    def reclaim(self, now: float, now_boot_ns: int, records_max: int) -> list[ReclaimedBranch]:
         """Let the table forget expired records; what they consumed stays charged above them."""
         gone = self._table.reclaim(int(now), now_boot_ns, records_max)
         for key, consumed in gone:
@@ -240,7 +240,7 @@ class LeaseClient:
         """Continue on the table that an earlier agent left; call it before the first draw.
 
         1. Read all records, and open their crews under the present ceilings.
-        2. Find what the table owes the ledger (`Overdraft.take_up`).
+        2. Find what the table owes the ledger (`OutageOverdraft.take_up`).
         3. Send the totals again that the ledger may not have (`LeaseReturns.take_up`).
         4. Send each draw again that is pending in the table, under its number. The ledger repeats
            its answer, so it grants no credit twice.
@@ -300,7 +300,7 @@ class LeaseClient:
             while True:
                 try:
                     answer = self._ledger.do(operation, now)
-                except LedgerError as error:
+                except LedgerProtocolError as error:
                     operation = steps.throw(error)
                 else:
                     operation = steps.send(answer)
@@ -309,7 +309,7 @@ class LeaseClient:
 
 
 def _submit_at_once(ledger: Ledger) -> SubmitOperation:
-    def submit(operation: ReturnCredit | SettleLease | CloseBranch) -> None:
+    def submit(operation: ReturnCredit | ReportLeaseUsage | CloseBranch) -> None:
         ledger.do(operation, 0.0)
 
     return submit

@@ -6,7 +6,7 @@ leases instead. It changes nothing.
 
 from collections.abc import Iterator
 
-from crewgate.core.budget.lease import NOTHING, LeaseTotals
+from crewgate.core.budget.ledger_lease import NOTHING, CreditTotals
 from crewgate.core.credits import format_credits
 from crewgate.ledger.rows import ACCOUNT, LEASE, account_of, lease_of
 from crewgate.ledger.session import SQLSession
@@ -37,7 +37,7 @@ def findings(session: SQLSession) -> Iterator[str]:
             )
 
 
-def _differences(name: str, kept: LeaseTotals, summed: LeaseTotals) -> Iterator[str]:
+def _differences(name: str, kept: CreditTotals, summed: CreditTotals) -> Iterator[str]:
     for field, one, other in zip(kept._fields, kept, summed, strict=True):
         if one != other:
             yield f"{name}: {field} is {one}, but its leases add up to {other}"

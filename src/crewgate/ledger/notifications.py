@@ -14,11 +14,11 @@ from crewgate.core.budget.ledger_protocol import (
     Operation,
     OperationResult,
     RecallTicket,
+    ReportLeaseUsage,
     ReturnCredit,
-    SettleLease,
 )
 from crewgate.core.budget.ledger_state import LedgerState
-from crewgate.errors import LedgerError
+from crewgate.errors import LedgerProtocolError
 
 
 class CreditWanted(msgspec.Struct, frozen=True, tag="Wanted"):
@@ -50,7 +50,7 @@ def read(text: str) -> CreditNotification | None:
         return None
 
 
-class Notifier:
+class NotificationBuilder:
     """Makes the notifications of a transaction; repeats a wish for credit only after a pause."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Notifier:
     def of(
         self,
         operations: Sequence[Operation],
-        answers: Sequence[OperationResult | LedgerError],
+        answers: Sequence[OperationResult | LedgerProtocolError],
         state: LedgerState,
         now: float,
     ) -> list[str]:
@@ -83,4 +83,4 @@ class Notifier:
 
 
 def _returning(operations: Iterable[Operation]) -> set[str]:
-    return {each.holder for each in operations if isinstance(each, ReturnCredit | SettleLease)}
+    return {each.holder for each in operations if isinstance(each, ReturnCredit | ReportLeaseUsage)}

@@ -23,17 +23,17 @@ from crewgate.core.budget.ledger_protocol import (
     CloseBranch,
     Operation,
     OperationResult,
+    ReportLeaseUsage,
     ReturnCredit,
-    SettleLease,
 )
 from crewgate.core.ids import KEY_BYTES
-from crewgate.errors import LedgerError, LedgerUnavailableError
+from crewgate.errors import LedgerProtocolError, LedgerUnavailableError
 from crewgate.ledger.sql import SQLLedger
 
 _log = logging.getLogger(__name__)
 R = TypeVar("R")
-Then = Callable[[OperationResult | LedgerError], None]
-Answers = list[OperationResult | LedgerError]
+Then = Callable[[OperationResult | LedgerProtocolError], None]
+Answers = list[OperationResult | LedgerProtocolError]
 
 
 @dataclass(slots=True, eq=False)
@@ -95,7 +95,7 @@ class LedgerQueue:
         seconds = trio.current_time() - self._sent_at
         return f"no answer for {seconds:.1f} s" if seconds > self._patience else ""
 
-    def submit(self, operation: ReturnCredit | SettleLease | CloseBranch) -> None:
+    def submit(self, operation: ReturnCredit | ReportLeaseUsage | CloseBranch) -> None:
         """Send an operation whose answer nobody waits for.
 
         If a return or report of the same branch still waits, the new one takes its place: both hold
@@ -184,7 +184,7 @@ class LedgerQueue:
         batch += [_PendingOperation(CloseBranch(key)) for key in closed]
         for pending in batch:
             operation = pending.operation
-            if isinstance(operation, ReturnCredit | SettleLease):
+            if isinstance(operation, ReturnCredit | ReportLeaseUsage):
                 self._newest.pop((type(operation), operation.branch), None)
         return batch
 
@@ -215,14 +215,14 @@ class LedgerQueue:
         for pending, answer in zip(self._batch, answers, strict=True):
             if pending.then is not None:
                 self._call(pending.then, answer)
-            elif isinstance(answer, LedgerError):
+            elif isinstance(answer, LedgerProtocolError):
                 name = type(pending.operation).__name__
                 _log.warning("the ledger refused %s: %s", name, answer)
         # Cleared only now, so that all operations which the answers caused go in one batch.
         self._batch = []
         self._send_next()
 
-    def _call(self, then: Then, answer: OperationResult | LedgerError) -> None:
+    def _call(self, then: Then, answer: OperationResult | LedgerProtocolError) -> None:
         try:
             then(answer)
         except Exception as error:  # noqa: BLE001 - no operation may end the agent
@@ -281,4 +281,4 @@ class LedgerQueue:
         except Exception as error:  # noqa: BLE001 - no operation may end the agent
             if len(operations) > 1:
                 return [self._do([operation])[0] for operation in operations]
-            return [LedgerError(f"{type(error).__name__}: {error}")]
+            return [LedgerProtocolError(f"{type(error).__name__}: {error}")]

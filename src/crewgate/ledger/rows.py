@@ -3,13 +3,13 @@
 import msgspec
 
 from crewgate.core.budget.account import Account, CrewAccount
-from crewgate.core.budget.lease import Lease, LeaseTotals
+from crewgate.core.budget.ledger_lease import CreditTotals, LedgerLease
 from crewgate.core.budget.ledger_protocol import (
-    AllowanceWindow,
     CrewAllowance,
     DrawGranted,
     QuotaExhausted,
     RecallTicket,
+    WindowUsage,
 )
 from crewgate.ledger.session import Row
 
@@ -59,18 +59,21 @@ def account_row(account: Account) -> Row:
 def account_of(row: Row) -> Account:
     """Return the account of a row, without its leases and tickets."""
     key, path, name, quota, iat, *rest = row
-    totals, (hourly, daily, hour, hour_charged, day, day_charged) = LeaseTotals(*rest[:6]), rest[6:]
+    totals, (hourly, daily, hour, hour_charged, day, day_charged) = (
+        CreditTotals(*rest[:6]),
+        rest[6:],
+    )
     if path:
         return Account(key, split(path), quota, iat, name, totals)
     return CrewAccount(
         key, (), quota, iat, name, totals,
         allowance=CrewAllowance(hourly, daily),
-        hour=AllowanceWindow(hour, hour_charged),
-        day=AllowanceWindow(day, day_charged),
+        hour=WindowUsage(hour, hour_charged),
+        day=WindowUsage(day, day_charged),
     )  # fmt: skip
 
 
-def lease_row(branch: bytes, holder: str, boot: bytes, lease: Lease) -> Row:
+def lease_row(branch: bytes, holder: str, boot: bytes, lease: LedgerLease) -> Row:
     """Return the row of a lease, in the order of LEASE."""
     reply = None if lease.reply is None else _encode(lease.reply)
     return (
@@ -81,14 +84,14 @@ def lease_row(branch: bytes, holder: str, boot: bytes, lease: Lease) -> Row:
     )  # fmt: skip
 
 
-def lease_of(row: Row) -> Lease:
+def lease_of(row: Row) -> LedgerLease:
     """Return the lease that `lease_row` wrote."""
     granted, given_back, spent, reserved, lost, overrun, written_off, void, forgiven = row[3:12]
     seq, reply, report, hour, hour_charged, day, day_charged = row[12:]
-    return Lease(
+    return LedgerLease(
         granted, given_back, spent, reserved, lost, overrun, written_off, void, forgiven, seq,
         None if reply is None else _decode(reply),
         report,
-        AllowanceWindow(hour, hour_charged),
-        AllowanceWindow(day, day_charged),
+        WindowUsage(hour, hour_charged),
+        WindowUsage(day, day_charged),
     )  # fmt: skip

@@ -7,7 +7,8 @@ decide alike. Calls block; one thread uses the ledger at a time.
 from collections.abc import Sequence
 from typing import cast
 
-from crewgate.core.budget.lease import NOTHING, LeaseTotals
+from crewgate.core.budget.ledger_answers import lease_report, statement
+from crewgate.core.budget.ledger_lease import NOTHING, CreditTotals
 from crewgate.core.budget.ledger_protocol import (
     AccountStatement,
     BranchClosed,
@@ -15,21 +16,20 @@ from crewgate.core.budget.ledger_protocol import (
     CloseBranch,
     DrawGranted,
     DrawLease,
-    LeaseReport,
+    LeaseStatement,
     OpenBranches,
     Operation,
     OperationResult,
     PathMismatch,
     QuotaExhausted,
     RecallTicket,
+    ReportLeaseUsage,
     ReturnCredit,
-    SettleLease,
 )
-from crewgate.core.budget.ledger_reports import lease_report, statement
 from crewgate.core.budget.memory_ledger import MemoryLedger
-from crewgate.errors import LedgerError
+from crewgate.errors import LedgerProtocolError
 from crewgate.ledger import schema
-from crewgate.ledger.notifications import Notifier
+from crewgate.ledger.notifications import NotificationBuilder
 from crewgate.ledger.rows import ACCOUNT, LEASE, account_of, lease_of, split
 from crewgate.ledger.session import SQLSession
 from crewgate.ledger.unit_of_work import READ_ACCOUNTS, READ_CLOSED, UnitOfWork
@@ -46,7 +46,7 @@ class SQLLedger:
         self.identity = schema.identity(session)
         self.counts: dict[str, int] = {}
         session.expect(self.identity, self.counts)
-        self._notifier = Notifier()
+        self._notifier = NotificationBuilder()
 
     def __repr__(self) -> str:
         return f"<SQLLedger {self.identity[:8]} {self._session!r}>"
@@ -58,10 +58,10 @@ class SQLLedger:
 
     def do_all(
         self, operations: Sequence[Operation], now: float
-    ) -> list[OperationResult | LedgerError]:
+    ) -> list[OperationResult | LedgerProtocolError]:
         """Do all operations in order in one transaction; return the answers once it is on the disk.
 
-        The answer to an operation that the protocol does not allow is a LedgerError. After
+        The answer to an operation that the protocol does not allow is a LedgerProtocolError. After
         LedgerUnavailableError the transaction may or may not have happened; send the operations
         again, since each counts once.
         """
@@ -82,9 +82,9 @@ class SQLLedger:
         return answers
 
     def do(self, operation: Operation, now: float) -> OperationResult:
-        """Do one operation; raises LedgerError and LedgerUnavailableError."""
+        """Do one operation; raises LedgerProtocolError and LedgerUnavailableError."""
         answer = self.do_all([operation], now)[0]
-        if isinstance(answer, LedgerError):
+        if isinstance(answer, LedgerProtocolError):
             raise answer
         return answer
 
@@ -104,7 +104,7 @@ class SQLLedger:
         """See `Ledger`."""
         self.do(returned, 0.0)
 
-    def settle(self, settle: SettleLease) -> None:
+    def settle(self, settle: ReportLeaseUsage) -> None:
         """See `Ledger`."""
         self.do(settle, 0.0)
 
@@ -131,7 +131,7 @@ class SQLLedger:
         rows = self._session.among(READ_ACCOUNTS, keys)
         return {row[0]: statement(account_of(row), closed=row[0] in closed) for row in rows}
 
-    def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseReport]:
+    def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseStatement]:
         """See `Ledger`."""
         rows = self._session.rows(
             f"SELECT {LEASE} FROM lease WHERE holder = ? AND boot = ?", (holder, boot)
@@ -151,9 +151,9 @@ class SQLLedger:
         found = [(row[0], row[1], lease_of(row).totals.idle) for row in rows]
         return [each for each in found if each[2]]
 
-    def by_holder(self, crew: bytes | None = None) -> dict[str, LeaseTotals]:
+    def by_holder(self, crew: bytes | None = None) -> dict[str, CreditTotals]:
         """Return what each machine has drawn in all its boots, for one crew or all."""
-        session, found = self._session, dict[str, LeaseTotals]()
+        session, found = self._session, dict[str, CreditTotals]()
         with session.transaction():
             paths: dict[bytes, bytes] = dict(session.rows("SELECT key, path FROM account"))
             leases = session.rows(f"SELECT {LEASE} FROM lease")
@@ -199,8 +199,8 @@ class SQLLedger:
 
 def _answer(
     ledger: MemoryLedger, operation: Operation, now: float
-) -> OperationResult | LedgerError:
+) -> OperationResult | LedgerProtocolError:
     try:
         return ledger.do(operation, now)
-    except LedgerError as error:
+    except LedgerProtocolError as error:
         return error

@@ -23,11 +23,11 @@ import msgspec
 from crewgate import limits
 from crewgate.ca.authority import Authority
 from crewgate.ca.certificate_db import CertificateRecord
-from crewgate.ca.jwks import remove_keys
-from crewgate.ca.propagation import announce
+from crewgate.ca.jwks_key_removal import remove_keys
+from crewgate.ca.revocation_propagation import announce
 from crewgate.ca.unrecorded_revocations import UnrecordedRevocations, unwritten_of
 from crewgate.config import CAConfig, Config
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import (
     AuthorityError,
@@ -335,8 +335,8 @@ def _announce(
     if is_known and not entries:
         return RevocationReceipt(), ()
     before = run.until if step is _OVER else 0
-    targets = [RevocationTarget(KeyKind.ORCHESTRATOR, run.label, run.crew, before=before)]
-    targets += [RevocationTarget(KeyKind.KEY, kid, run.crew) for kid in keys]
+    targets = [RevocationTarget(EntityKind.ORCHESTRATOR, run.label, run.crew, before=before)]
+    targets += [RevocationTarget(EntityKind.KEY, kid, run.crew) for kid in keys]
     try:
         done = announce(authority.register, config.state, entries, () if is_known else targets)
     except (LinkError, RefusedError) as error:

@@ -19,7 +19,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.ca.certificate_db import CertificateDB
-from crewgate.ca.sqlite import CAStore, remedy_of
+from crewgate.ca.sqlite import SQLiteStore, remedy_of
 from crewgate.errors import AuthorityError
 from crewgate.lifecycle.processes import NOBODY, RunProcess
 
@@ -94,7 +94,7 @@ class Run(msgspec.Struct, frozen=True):
         return RunProcess(self.pid, self.began, self.boot)
 
 
-class RunStore(CAStore):
+class RunStore(SQLiteStore):
     """The table of runs in the register at `path`. Use it in a `with`, and in one thread at a time.
 
     Each method may raise AuthorityError, like those of `CertificateDB`.

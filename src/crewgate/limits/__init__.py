@@ -3,10 +3,13 @@
 The configuration may set some of them lower.
 """
 
+from crewgate.limits.certificates import *  # noqa: F403 - one name space, nine files
+from crewgate.limits.control_api import *  # noqa: F403 - the same
+from crewgate.limits.cross_crew import *  # noqa: F403 - the same
 from crewgate.limits.gossip import *  # noqa: F403 - the same
 from crewgate.limits.health import *  # noqa: F403 - the same
 from crewgate.limits.ledger import *  # noqa: F403 - the same
-from crewgate.limits.pki import *  # noqa: F403 - one name space, six files
+from crewgate.limits.minting_watch import *  # noqa: F403 - the same
 from crewgate.limits.prices import *  # noqa: F403 - the same
 
 # Tokens, in the shape of RFC 9068; the sizes keep a hostile token under 200 µs of CPU.

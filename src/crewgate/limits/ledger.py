@@ -10,7 +10,7 @@ draw_talks_max = 8192  # branches with a question at the ledger at once; the dra
 repaid_branches_max = 1024  # overdrafts settled at once; the others follow a second later
 draw_look_seconds = 0.005  # how often waiting draws check whether credit came back
 
-# The ledger and the machines that share it (ledger/, agent/budget/ledger_heartbeat.py).
+# The ledger and the machines that share it (ledger/, agent/budget/shared_ledger_tasks.py).
 holder_silence_seconds = 30.0  # ten times what a restart takes; recalls should not wait longer
 holder_chars_max = 64  # a node's name (HOST_NAME_MAX of Linux), which people read in reports
 ledger_batch_max = 256  # operations in one transaction: 25 ms of work, and then a commit

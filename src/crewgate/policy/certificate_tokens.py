@@ -18,15 +18,15 @@ from nacl.signing import SigningKey
 
 from crewgate import limits
 from crewgate.config import CrossingConfig
-from crewgate.core import cross_crew_account as naming
+from crewgate.core import cross_crew_ids as naming
 from crewgate.core.ids import uuid_text
 from crewgate.core.policy.policy import Policy, VerificationKey
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.claims import Claims, is_text
-from crewgate.core.x509.identity import Identity
+from crewgate.core.x509.identity_extension import Identity
 
 
-class CertificateHolder(Protocol):
+class VerifiedClientCertificate(Protocol):
     """A verified client certificate, and the identity in it."""
 
     @property
@@ -114,7 +114,7 @@ class CertificateTokens:
         return f"<CertificateTokens accounts={len(self._by_pair)} signed={len(self._signed)}>"
 
     def find(
-        self, holder: CertificateHolder, owner: str, now: float
+        self, holder: VerifiedClientCertificate, owner: str, now: float
     ) -> SignedToken | Reason | None:
         """Return a token for a call of a tool that crew `owner` owns.
 
@@ -136,7 +136,11 @@ class CertificateTokens:
         return self._sign(crossing, identity, holder, int(now))
 
     def _sign(
-        self, crossing: CrossingConfig, identity: Identity, holder: CertificateHolder, now: int
+        self,
+        crossing: CrossingConfig,
+        identity: Identity,
+        holder: VerifiedClientCertificate,
+        now: int,
     ) -> SignedToken:
         issued = min(max(now, self._first), now + limits.leeway_seconds - 1)
         ends = min(holder.not_after, issued + limits.certificate_life_seconds_max)

@@ -8,7 +8,7 @@ WAITING = b"waiting"  # all is loaded, and the process before it may end
 READY = b"ready"  # it serves
 
 
-class ReadinessPipe:
+class ReadinessNotifier:
     """The child's end: a descriptor that was inherited, or -1 if the parent does not listen."""
 
     def __init__(self, descriptor: int) -> None:
@@ -17,7 +17,7 @@ class ReadinessPipe:
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - its own signature
 
     def __repr__(self) -> str:
-        return f"<ReadinessPipe over {self._descriptor}>"
+        return f"<ReadinessNotifier over {self._descriptor}>"
 
     def send_loaded(self) -> None:
         """Say that all is loaded."""

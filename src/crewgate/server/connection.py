@@ -17,17 +17,17 @@ import trio
 from crewgate import limits
 from crewgate.core import problems
 from crewgate.errors import ClientError
-from crewgate.openssl import forget_errors
+from crewgate.server.auto_reset_event import AutoResetEvent
 from crewgate.server.exchange import Exchange, ExchangeHandler
+from crewgate.server.handshake_diagnosis import CertificateCapturingSocket
 from crewgate.server.http1 import HTTP1
 from crewgate.server.http2 import HTTP2
 from crewgate.server.lingering_close import linger
-from crewgate.server.poller import READABLE, WRITABLE, Poller
 from crewgate.server.protocol import WireProtocol
 from crewgate.server.request import ClientInfo
+from crewgate.server.socket_poller import READABLE, WRITABLE, SocketPoller
 from crewgate.server.tls_accept import HandshakeContext, enter
-from crewgate.server.tls_failure import ClientSocket
-from crewgate.server.wakeup import WakeupEvent
+from crewgate.ssl_workarounds import forget_errors
 
 _log = logging.getLogger(__name__)
 _INTERNAL_ERROR = 2  # RFC 9113 §7
@@ -42,13 +42,15 @@ class ListenerContext(HandshakeContext, Protocol):
     now: float
     date: bytes
     application: ExchangeHandler
-    poller: Poller
+    poller: SocketPoller
 
 
 class ClientConnection:
     """One client's connection, from handshake to close; the `ConnectionHost` of its protocol."""
 
-    def __init__(self, sock: ClientSocket, peer: ClientInfo, listener: ListenerContext) -> None:
+    def __init__(
+        self, sock: CertificateCapturingSocket, peer: ClientInfo, listener: ListenerContext
+    ) -> None:
         self.peer = peer
         self.scope = trio.CancelScope()
         self._sock = sock
@@ -57,7 +59,7 @@ class ClientConnection:
         self._poller = listener.poller
         self._protocol: WireProtocol | None = None
         self._nursery: trio.Nursery | None = None
-        self._ended = WakeupEvent()
+        self._ended = AutoResetEvent()
         self._is_watched = False
         self._events = READABLE
         self._unsent = b""

@@ -6,7 +6,7 @@ an authorizer admits every client that completes the handshake.
 
 from typing import Protocol
 
-from crewgate.core.verdict import PeerReason
+from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.server.request import ClientInfo
 
 
@@ -23,7 +23,7 @@ class ClosableConnection(Protocol):
 class ConnectionAuthorizer(Protocol):
     """Decides which clients a listener admits, and can close their connections later."""
 
-    def refused(self, peer: ClientInfo, reason: PeerReason) -> None:
+    def refused(self, peer: ClientInfo, reason: ConnectionRefusalReason) -> None:
         """Record a failed handshake.
 
         The client presented `peer.certificate` and did not prove that it holds the key.

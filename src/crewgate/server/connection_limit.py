@@ -7,7 +7,7 @@ limiter forgets an address when its last connection ends: it bans nobody.
 from collections import Counter
 from ipaddress import ip_network
 
-from crewgate.server.counters import Counters
+from crewgate.server.listener_counters import ListenerCounters
 
 _IPV6_PREFIX_BITS = 64
 
@@ -19,9 +19,9 @@ class ConnectionLimiter:
     """
 
     def __init__(
-        self, connections_max: int, per_address_max: int, counters: Counters | None = None
+        self, connections_max: int, per_address_max: int, counters: ListenerCounters | None = None
     ) -> None:
-        self.counters = counters or Counters()
+        self.counters = counters or ListenerCounters()
         self._per_address_max = per_address_max
         self.connections_max = connections_max
         self._by_network: Counter[str] = Counter()

@@ -18,10 +18,10 @@ from typing import Protocol
 import trio
 
 from crewgate import limits
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 from crewgate.errors import ClientError
+from crewgate.server.auto_reset_event import AutoResetEvent
 from crewgate.server.request import ClientInfo, Request
-from crewgate.server.wakeup import WakeupEvent
 
 
 class ExchangeObserver(Protocol):
@@ -93,8 +93,8 @@ class Exchange(ABC):
         self.watcher: ExchangeObserver | None = None
         self._chunks: deque[bytes] | None = None
         self._full = False  # the last `push` returned False
-        self._reading: WakeupEvent | None = None
-        self._writing: WakeupEvent | None = None
+        self._reading: AutoResetEvent | None = None
+        self._writing: AutoResetEvent | None = None
         self._reading_since = 0.0
         self._writing_since = 0.0
         self._scope: trio.CancelScope | None = None
@@ -191,7 +191,7 @@ class Exchange(ABC):
         Raises ClientError if the client has disconnected.
         """
         if not self.push(data):
-            self._writing = self._writing or WakeupEvent()
+            self._writing = self._writing or AutoResetEvent()
             await self._writing.wait()
             if self.done:
                 raise ClientError("the client has disconnected")
@@ -315,6 +315,6 @@ class Exchange(ABC):
         if self.gone:
             raise ClientError("the client has disconnected")
         self.want_body()
-        self._reading = self._reading or WakeupEvent()
+        self._reading = self._reading or AutoResetEvent()
         await self._reading.wait()
         self._reading_since = 0.0

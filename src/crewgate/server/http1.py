@@ -14,12 +14,12 @@ import httptools
 from crewgate import limits
 from crewgate._native.fields import written
 from crewgate.core import problems
-from crewgate.core.http import HeaderField
-from crewgate.errors import RequestRefusedError
-from crewgate.server.connection_usage import ConnectionUsage
-from crewgate.server.counters import Counters
+from crewgate.core.http_types import HeaderField
+from crewgate.errors import InvalidRequestError
+from crewgate.server.connection_quota import ConnectionQuota
 from crewgate.server.http1_exchange import PHRASES, HTTP1Exchange
 from crewgate.server.http1_request import is_other_protocol, read_head, refusal_of
+from crewgate.server.listener_counters import ListenerCounters
 from crewgate.server.protocol import ConnectionHost
 
 
@@ -29,14 +29,14 @@ class HTTP1:
     `current` is the exchange whose response is due, `out` what the socket has not taken yet.
     """
 
-    def __init__(self, host: ConnectionHost, counters: Counters | None = None) -> None:
+    def __init__(self, host: ConnectionHost, counters: ListenerCounters | None = None) -> None:
         self.host = host
-        self.counters = counters or Counters()
+        self.counters = counters or ListenerCounters()
         self.closing = False
         self.keep_alive = True
         self.current: HTTP1Exchange | None = None
         self.out = bytearray()
-        self._usage = ConnectionUsage(self.counters)
+        self._usage = ConnectionQuota(self.counters)
         self._parser = httptools.HttpRequestParser(self)
         self._arriving: HTTP1Exchange | None = None  # its body is being read
         self._waiting: deque[HTTP1Exchange] = deque()
@@ -51,7 +51,7 @@ class HTTP1:
         self._is_parsing_head = False
         self._discarded_bytes = 0
         self._last_active = host.now()
-        self._refusal: RequestRefusedError | None = None
+        self._refusal: InvalidRequestError | None = None
         self._advancing = False
         self._is_retiring = False  # the next request is the last
         self._is_upgraded = False  # the bytes that follow are of another protocol
@@ -90,7 +90,7 @@ class HTTP1:
         else:
             if self._overhead_bytes > limits.head_bytes_max:
                 status = 431 if self._arriving is None else 400
-                self._break(RequestRefusedError(status, "a head or a body's framing is too large"))
+                self._break(InvalidRequestError(status, "a head or a body's framing is too large"))
         if not self._is_parsing_head:
             self._head_reads.clear()
         self._advance()
@@ -214,17 +214,17 @@ class HTTP1:
         fields.append((name.lower(), value.rstrip(b" \t")))
         self._field_bytes += len(name) + len(value)
         if len(fields) > limits.head_fields_max or self._field_bytes > limits.head_bytes_max:
-            self._refuse(RequestRefusedError(431, "too many fields, or fields that are too long"))
+            self._refuse(InvalidRequestError(431, "too many fields, or fields that are too long"))
 
     def on_headers_complete(self) -> None:
         """Check the head, and queue an exchange for it."""
         self._overhead_bytes, self._head_since, self._is_parsing_head = 0, 0.0, False
         if len(self._waiting) >= limits.pipelined_requests_max:
-            self._refuse(RequestRefusedError(429, "too many pipelined requests"))
+            self._refuse(InvalidRequestError(429, "too many pipelined requests"))
         parser = self._parser
         method, version = parser.get_method(), parser.get_http_version()
         if is_other_protocol(method, self._target, version, b"".join(self._head_reads)):
-            self._refuse(RequestRefusedError(505, "the request line does not name HTTP"))
+            self._refuse(InvalidRequestError(505, "the request line does not name HTTP"))
         try:
             request = read_head(
                 method,
@@ -232,7 +232,7 @@ class HTTP1:
                 self._fields,
                 version=version,
             )
-        except RequestRefusedError as refusal:
+        except InvalidRequestError as refusal:
             self._refuse(refusal)
             return
         exchange = HTTP1Exchange(request, self)
@@ -250,7 +250,7 @@ class HTTP1:
             return
         if exchange.is_blocked(len(data)):
             if not exchange.refuse_body():
-                self._refuse(RequestRefusedError(413, "the body is too large"))
+                self._refuse(InvalidRequestError(413, "the body is too large"))
             self.counters.refused(413)
         if not exchange.done:
             exchange.feed(data)
@@ -270,7 +270,7 @@ class HTTP1:
         if exchange is self.current and exchange.done:
             self.finished(exchange)
 
-    def _refuse(self, refusal: RequestRefusedError) -> None:
+    def _refuse(self, refusal: InvalidRequestError) -> None:
         self._refusal = refusal
         raise refusal
 
@@ -298,7 +298,7 @@ class HTTP1:
             return False
         return len(self.out) < limits.buffer_bytes_max
 
-    def _break(self, refusal: RequestRefusedError) -> None:
+    def _break(self, refusal: InvalidRequestError) -> None:
         """Respond with an error to bytes that cannot be parsed, and close.
 
         If an earlier request of the pipeline is under way, its response comes first, and the

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from crewgate import limits
 from crewgate._native.fields import written
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 from crewgate.errors import ClientError
 from crewgate.server.exchange import BODYLESS, Exchange
 from crewgate.server.protocol import ConnectionHost

@@ -7,8 +7,8 @@ import re
 
 import httptools
 
-from crewgate.core.http import HeaderField
-from crewgate.errors import RequestRefusedError
+from crewgate.core.http_types import HeaderField
+from crewgate.errors import InvalidRequestError
 from crewgate.server.request import Request, build
 
 _SCHEME = b"https://"
@@ -20,19 +20,19 @@ def read_head(method: bytes, target: bytes, fields: list[HeaderField], *, versio
     """Return the request whose parts the parser found.
 
     Raises:
-        RequestRefusedError: The version (505) or the transfer coding (400, 501) is not accepted,
+        InvalidRequestError: The version (505) or the transfer coding (400, 501) is not accepted,
             Host is missing (400), or `request.build` refuses the head.
     """
     if version not in {"1.1", "1.0"}:
-        raise RequestRefusedError(505, "the version is neither HTTP/1.1 nor HTTP/1.0")
+        raise InvalidRequestError(505, "the version is neither HTTP/1.1 nor HTTP/1.0")
     codings = [value for name, value in fields if name == b"transfer-encoding"]
     if codings and version == "1.0":  # the framing is faulty with any coding: RFC 9112 §6.1
-        raise RequestRefusedError(400, "an HTTP/1.0 request has a Transfer-Encoding")
+        raise InvalidRequestError(400, "an HTTP/1.0 request has a Transfer-Encoding")
     if codings and [coding.lower() for coding in codings] != [b"chunked"]:
-        raise RequestRefusedError(501, "the transfer coding is not `chunked`")
+        raise InvalidRequestError(501, "the transfer coding is not `chunked`")
     origin_form, authority = split_target(method, target)
     if authority is not None and version == "1.1" and not any(n == b"host" for n, _ in fields):
-        raise RequestRefusedError(400, "an HTTP/1.1 request has no Host")  # RFC 9112 §3.2
+        raise InvalidRequestError(400, "an HTTP/1.1 request has no Host")  # RFC 9112 §3.2
     return build(
         method,
         origin_form,
@@ -76,8 +76,8 @@ def split_target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
     return path if path.startswith(b"/") else b"/" + path, authority
 
 
-def refusal_of(error: Exception) -> RequestRefusedError:
+def refusal_of(error: Exception) -> InvalidRequestError:
     """Return the refusal that the client gets for an error of the parser."""
     if isinstance(error, httptools.HttpParserInvalidMethodError):
-        return RequestRefusedError(501, "the method is unknown")
-    return RequestRefusedError(400, "the bytes are not valid HTTP/1.1")
+        return InvalidRequestError(501, "the method is unknown")
+    return InvalidRequestError(400, "the bytes are not valid HTTP/1.1")

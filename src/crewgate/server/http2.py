@@ -13,12 +13,12 @@ from ngh2 import ErrorCode
 
 from crewgate import limits
 from crewgate.core import problems
-from crewgate.errors import RequestRefusedError
-from crewgate.server.connection_usage import ConnectionUsage
-from crewgate.server.counters import Counters
+from crewgate.errors import InvalidRequestError
+from crewgate.server.connection_quota import ConnectionQuota
 from crewgate.server.http2_settings import FLOODS, PSEUDO_FIELDS, is_over, server_engine, terminate
 from crewgate.server.http2_shutdown import GracefulShutdown
 from crewgate.server.http2_stream import HTTP2Exchange
+from crewgate.server.listener_counters import ListenerCounters
 from crewgate.server.protocol import ConnectionHost
 from crewgate.server.request import read
 
@@ -32,14 +32,14 @@ class HTTP2:
     waits until less of their response is queued.
     """
 
-    def __init__(self, host: ConnectionHost, counters: Counters | None = None) -> None:
+    def __init__(self, host: ConnectionHost, counters: ListenerCounters | None = None) -> None:
         self.host = host
-        self.counters = counters or Counters()
+        self.counters = counters or ListenerCounters()
         self.closing = False
         self.engine = server_engine()
         self.exchanges: dict[int, HTTP2Exchange] = {}
         self.blocked: set[HTTP2Exchange] = set()
-        self._usage = ConnectionUsage(self.counters)
+        self._usage = ConnectionQuota(self.counters)
         self._shutdown = GracefulShutdown(self.engine)
         # Open streams that got a response without an exchange.
         self._refused_streams: set[int] = set()
@@ -209,9 +209,9 @@ class HTTP2:
         stream = event.stream_id
         try:
             if len(event.headers) > limits.head_fields_max + PSEUDO_FIELDS:
-                raise RequestRefusedError(431, "too many fields")  # noqa: TRY301
+                raise InvalidRequestError(431, "too many fields")  # noqa: TRY301
             request = read(event.headers, stream, not event.end_stream)
-        except RequestRefusedError as error:
+        except InvalidRequestError as error:
             self._refuse(event, error.status)
             return
         exchange = self.exchanges[stream] = HTTP2Exchange(request, self)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import ngh2
 
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 from crewgate.errors import ClientError
 from crewgate.server.exchange import BODYLESS, Exchange
 from crewgate.server.protocol import ConnectionHost

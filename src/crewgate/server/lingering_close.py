@@ -10,7 +10,7 @@ import ssl
 import trio
 
 from crewgate import limits
-from crewgate.openssl import forget_errors
+from crewgate.ssl_workarounds import forget_errors
 
 
 async def linger(sock: ssl.SSLSocket) -> None:

@@ -18,11 +18,11 @@ from crewgate import limits
 from crewgate.server.connection import ClientConnection
 from crewgate.server.connection_authorizer import ClosableConnection, ConnectionAuthorizer
 from crewgate.server.connection_limit import ConnectionLimiter
-from crewgate.server.counters import Counters
 from crewgate.server.exchange import ExchangeHandler
-from crewgate.server.poller import Poller
+from crewgate.server.handshake_diagnosis import CertificateCapturingSocket
+from crewgate.server.listener_counters import ListenerCounters
 from crewgate.server.request import ClientInfo
-from crewgate.server.tls_failure import ClientSocket
+from crewgate.server.socket_poller import SocketPoller
 
 _log = logging.getLogger(__name__)
 # accept(2) returns these for an error of the pending connection, not of the listening socket.
@@ -52,7 +52,7 @@ class Listener:
         sock: socket.socket,
         context: ssl.SSLContext,
         application: ExchangeHandler,
-        poller: Poller,
+        poller: SocketPoller,
         authorizer: ConnectionAuthorizer | None = None,
     ) -> None:
         """The caller runs `poller`. Without an `authorizer` every client is admitted."""
@@ -62,7 +62,7 @@ class Listener:
         self.poller = poller
         self.connections: set[ClientConnection] = set()
         self.handshaking: dict[ClosableConnection, None] = {}
-        self.counters = Counters()
+        self.counters = ListenerCounters()
         self.census = ConnectionLimiter(
             limits.connections_max, limits.connections_per_address_max, self.counters
         )
@@ -184,7 +184,7 @@ class Listener:
         except OSError:
             sock.close()  # the client disconnected before the first byte
             return
-        if not isinstance(tls, ClientSocket):
+        if not isinstance(tls, CertificateCapturingSocket):
             raise TypeError("the TLS context was not made by `server_context`")
         connection = ClientConnection(tls, peer, self)
         self.connections.add(connection)

@@ -22,19 +22,20 @@ from crewgate.core.audit.network_prefix import peer_network
 from crewgate.core.audit.records import ConnectionRecord, Record, when
 from crewgate.core.ids import certificate_key
 from crewgate.core.rate_limit import TokenBucket
-from crewgate.core.verdict import PeerReason
+from crewgate.core.revocation_kinds import RevocationLookup
+from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.core.x509 import certificate as certificate_
 from crewgate.core.x509.certificate import Certificate, revocable_by
-from crewgate.core.x509.certificate_status import (
+from crewgate.core.x509.identity_extension import Identity, Role
+from crewgate.core.x509.ocsp_result import (
     CertificateStatus,
     RevokedStatus,
     UndeterminedReason,
     UndeterminedStatus,
     UnknownStatus,
 )
-from crewgate.core.x509.identity import Identity, Role
 from crewgate.server.connection_authorizer import ClosableConnection
-from crewgate.server.peer_connections import PeerConnections, RevocationTable
+from crewgate.server.peer_connections import PeerConnections
 from crewgate.server.request import ClientInfo
 
 
@@ -44,7 +45,7 @@ class ConnectionRecordSink(Protocol):
     def write(self, record: Record) -> object:
         """Write a record."""
 
-    def count(self, listener: str, reason: PeerReason, network: str) -> None:
+    def count(self, listener: str, reason: ConnectionRefusalReason, network: str) -> None:
         """Count a refusal that gets no record of its own, for a summary."""
 
 
@@ -81,7 +82,7 @@ class PeerAuthorizer:
         self,
         rules: PeerRules,
         peer_connections: PeerConnections,
-        table: Callable[[], RevocationTable],
+        table: Callable[[], RevocationLookup],
         sink: ConnectionRecordSink,
         check_status: CheckStatus = ask_nobody,
     ) -> None:
@@ -95,9 +96,9 @@ class PeerAuthorizer:
     def __repr__(self) -> str:
         return f"<PeerAuthorizer {self.rules!r} connections={len(self._peer_connections)}>"
 
-    def refused(self, peer: ClientInfo, reason: PeerReason) -> None:
+    def refused(self, peer: ClientInfo, reason: ConnectionRefusalReason) -> None:
         """Record a handshake that failed because of the certificate; ignore other failures."""
-        if reason is PeerReason.HANDSHAKE:
+        if reason is ConnectionRefusalReason.HANDSHAKE:
             return
         self._record_refusal(peer, reason, _read(peer.certificate), is_proven=False)
 
@@ -107,15 +108,15 @@ class PeerAuthorizer:
             if not self.rules.is_required:
                 return peer
             # The handshake began before a reload made the certificate required.
-            self._record_refusal(peer, PeerReason.NO_CERTIFICATE, None)
+            self._record_refusal(peer, ConnectionRefusalReason.NO_CERTIFICATE, None)
             return None
         leaf = _read(peer.certificate)
         if leaf is None:
-            self._record_refusal(peer, PeerReason.INVALID, None)
+            self._record_refusal(peer, ConnectionRefusalReason.INVALID, None)
             return None
         identity = _identity(leaf)
         if identity is None:
-            self._record_refusal(peer, PeerReason.NO_IDENTITY, leaf)
+            self._record_refusal(peer, ConnectionRefusalReason.NO_IDENTITY, leaf)
             return None
         key = certificate_key(identity.crew, leaf.serial)
         reason, status = self._refusal(leaf, identity), None
@@ -128,7 +129,9 @@ class PeerAuthorizer:
             self._record_refusal(peer, reason, leaf, identity, doubt=doubt)
             return None
         if doubt:
-            self._write_record(peer, "admitted", PeerReason.STALE, leaf, identity, doubt=doubt)
+            self._write_record(
+                peer, "admitted", ConnectionRefusalReason.STALE, leaf, identity, doubt=doubt
+            )
         known = msgspec.structs.replace(
             peer,
             identity=identity,
@@ -152,35 +155,37 @@ class PeerAuthorizer:
             if peer.crew and peer.crew not in rules.crews:  # gateways and operators have no crew
                 self._peer_connections.leave(connection)
                 connection.abort()
-                self._sink.write(disconnect_record(peer, time.time_ns(), PeerReason.CREW))
+                self._sink.write(
+                    disconnect_record(peer, time.time_ns(), ConnectionRefusalReason.CREW)
+                )
 
-    def _refusal(self, leaf: Certificate, identity: Identity) -> PeerReason | None:
+    def _refusal(self, leaf: Certificate, identity: Identity) -> ConnectionRefusalReason | None:
         if not leaf.is_client or leaf.is_authority:
-            return PeerReason.NO_CLIENT_USAGE
+            return ConnectionRefusalReason.NO_CLIENT_USAGE
         if identity.role not in self.rules.roles:
-            return PeerReason.ROLE
+            return ConnectionRefusalReason.ROLE
         if identity.role is Role.ORCHESTRATOR and identity.crew not in self.rules.crews:
-            return PeerReason.CREW
+            return ConnectionRefusalReason.CREW
         if certificate_key(identity.crew, leaf.serial) in self._peer_connections.recent_revocations:
-            return PeerReason.REVOKED
+            return ConnectionRefusalReason.REVOKED
         keys = revocable_by(identity, leaf.serial, leaf.issued)
         is_revoked = self._table().is_revoked
-        return PeerReason.REVOKED if any(is_revoked(*by) for by in keys) else None
+        return ConnectionRefusalReason.REVOKED if any(is_revoked(*by) for by in keys) else None
 
-    def _status_refusal(self, status: CertificateStatus) -> PeerReason | None:
+    def _status_refusal(self, status: CertificateStatus) -> ConnectionRefusalReason | None:
         """Return why a certificate with this OCSP status is refused, or None if it is not."""
         if isinstance(status, RevokedStatus):
-            return PeerReason.REVOKED
+            return ConnectionRefusalReason.REVOKED
         if isinstance(status, UnknownStatus):
-            return PeerReason.UNKNOWN
+            return ConnectionRefusalReason.UNKNOWN
         if isinstance(status, UndeterminedStatus) and self.rules.ocsp == "required":
-            return PeerReason.STALE
+            return ConnectionRefusalReason.STALE
         return None
 
     def _record_refusal(
         self,
         peer: ClientInfo,
-        reason: PeerReason,
+        reason: ConnectionRefusalReason,
         leaf: Certificate | None,
         identity: Identity | None = None,
         *,
@@ -198,7 +203,7 @@ class PeerAuthorizer:
         self,
         peer: ClientInfo,
         verdict: Literal["refused", "admitted"],
-        reason: PeerReason,
+        reason: ConnectionRefusalReason,
         leaf: Certificate | None,
         identity: Identity | None,
         *,
@@ -223,7 +228,9 @@ class PeerAuthorizer:
 
 
 def disconnect_record(
-    peer: ClientInfo, wall_ns: int, reason: PeerReason = PeerReason.REVOKED
+    peer: ClientInfo,
+    wall_ns: int,
+    reason: ConnectionRefusalReason = ConnectionRefusalReason.REVOKED,
 ) -> ConnectionRecord:
     """Return the audit record of a connection that is closed because of its certificate."""
     identity, leaf = peer.identity, _read(peer.certificate)

@@ -5,20 +5,13 @@ certificate has expired. This module does no I/O and reads no clock.
 """
 
 from collections.abc import Callable, Collection
-from typing import Protocol
 
 from crewgate import limits
+from crewgate.core.revocation_kinds import RevocationLookup
 from crewgate.core.x509.certificate import revocable_by
 from crewgate.server.connection_authorizer import ClosableConnection
-from crewgate.server.recent_revocations import RecentRevocations
+from crewgate.server.recently_revoked_keys import RecentlyRevokedKeys
 from crewgate.server.request import ClientInfo
-
-
-class RevocationTable(Protocol):
-    """The part of the shared table that answers whether a certificate is revoked."""
-
-    def is_revoked(self, key: bytes, issued_at: int = 0) -> bool:
-        """Return whether `key` is revoked for what was issued at `issued_at` (epoch seconds)."""
 
 
 class PeerConnections:
@@ -32,7 +25,7 @@ class PeerConnections:
         self._drained: set[ClosableConnection] = set()  # the certificate has expired
         # By certificate key: every (key, issued at) whose revocation closes the connection.
         self._revocable: dict[bytes, tuple[tuple[bytes, int], ...]] = {}
-        self.recent_revocations = RecentRevocations()
+        self.recent_revocations = RecentlyRevokedKeys()
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -65,7 +58,7 @@ class PeerConnections:
             connection: peer for key in keys for connection, peer in self._open.get(key, {}).items()
         }
 
-    def revoked(self, table: RevocationTable) -> dict[ClosableConnection, ClientInfo]:
+    def revoked(self, table: RevocationLookup) -> dict[ClosableConnection, ClientInfo]:
         """Return the connections whose certificate or orchestrator the table has revoked."""
         return self.close_set(
             [

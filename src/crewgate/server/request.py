@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import msgspec
 
 from crewgate._native.request_head import RequestHeadParser
-from crewgate.core.http import HeaderField
-from crewgate.core.x509.identity import Identity
+from crewgate.core.http_types import HeaderField
+from crewgate.core.x509.identity_extension import Identity
 
 # CONNECT would open a tunnel; TRACE would show a client what the gateway adds (RFC 9110 §9.3.8).
 UNSUPPORTED = frozenset({b"CONNECT", b"TRACE"})
@@ -68,7 +68,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
 _parser = RequestHeadParser(Request, UNSUPPORTED)
 # `build` takes a request line and its fields (HTTP/1.1), `read` the fields of a stream (HTTP/2).
-# The checks are in _native/request_head. Both raise RequestRefusedError with 400, 413 or 501.
+# The checks are in _native/request_head. Both raise InvalidRequestError with 400, 413 or 501.
 build = _parser.build
 read = _parser.read
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crewgate.errors import ConfigurationError
-from crewgate.openssl import show_certificate
-from crewgate.server.tls_failure import ClientSocket, watch
+from crewgate.server.handshake_diagnosis import CertificateCapturingSocket, watch
+from crewgate.ssl_workarounds import show_certificate
 
 PROTOCOLS = ["h2", "http/1.1"]
 # OpenSSL 3.2, SSL_OP_NO_RX_CERTIFICATE_COMPRESSION: clients send their certificates uncompressed.
@@ -61,7 +61,7 @@ def server_context(
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(PROTOCOLS)
-    context.sslsocket_class = ClientSocket
+    context.sslsocket_class = CertificateCapturingSocket
     try:
         show_certificate(context, certificate, key)
     except OSError as error:

@@ -9,12 +9,12 @@ from typing import Protocol
 import msgspec
 import trio
 
-from crewgate.core.verdict import PeerReason
-from crewgate.openssl import forget_errors
+from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.server.connection_authorizer import ClosableConnection, ConnectionAuthorizer
-from crewgate.server.counters import Counters
+from crewgate.server.handshake_diagnosis import CertificateCapturingSocket, failure_of
+from crewgate.server.listener_counters import ListenerCounters
 from crewgate.server.request import ClientInfo
-from crewgate.server.tls_failure import ClientSocket, failure_of
+from crewgate.ssl_workarounds import forget_errors
 
 
 class HandshakeContext(Protocol):
@@ -23,14 +23,14 @@ class HandshakeContext(Protocol):
     `handshaking` are the connections that are not admitted yet, the oldest first.
     """
 
-    counters: Counters
+    counters: ListenerCounters
     handshakes: trio.CapacityLimiter
     authorizer: ConnectionAuthorizer | None
     handshaking: dict[ClosableConnection, None]
 
 
 async def enter(
-    sock: ClientSocket,
+    sock: CertificateCapturingSocket,
     peer: ClientInfo,
     listener: HandshakeContext,
     connection: ClosableConnection,
@@ -63,7 +63,9 @@ def _offering(peer: ClientInfo, certificate: bytes | None) -> ClientInfo:
     return msgspec.structs.replace(peer, certificate=certificate)
 
 
-async def shake_hands(sock: ClientSocket, limiter: trio.CapacityLimiter) -> PeerReason | None:
+async def shake_hands(
+    sock: CertificateCapturingSocket, limiter: trio.CapacityLimiter
+) -> ConnectionRefusalReason | None:
     """Complete the TLS handshake; return None, or the reason if it failed.
 
     Each step holds `limiter`, so that thousands of handshakes at once do not hold up the other

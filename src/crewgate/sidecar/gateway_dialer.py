@@ -12,7 +12,7 @@ import trio
 
 from crewgate import limits
 from crewgate.config import Config, ListenerConfig
-from crewgate.errors import ConfigurationError, SupervisionError
+from crewgate.errors import ConfigurationError, SidecarError
 from crewgate.sidecar.credentials import Credential
 from crewgate.sidecar.tls import TLSStream
 
@@ -34,13 +34,13 @@ class GatewayDialer(msgspec.Struct, frozen=True):
         return f"http://{host}:{self.port}"
 
     async def dial(self, credential: Credential, protocol: str) -> TLSStream:
-        """A connection that has shaken hands for `protocol`; SupervisionError."""
+        """A connection that has shaken hands for `protocol`; SidecarError."""
         try:
             with trio.fail_after(limits.run_connect_seconds_max):
                 transport = await trio.open_tcp_stream(self.host, self.port)
         except (OSError, trio.TooSlowError) as error:
             why = str(error) or "it does not answer"
-            raise SupervisionError(f"no gateway at {self.host} port {self.port}: {why}") from error
+            raise SidecarError(f"no gateway at {self.host} port {self.port}: {why}") from error
         stream = TLSStream(transport, credential.contexts[protocol], self.server_name)
         try:
             with trio.fail_after(limits.run_connect_seconds_max):
@@ -49,14 +49,14 @@ class GatewayDialer(msgspec.Struct, frozen=True):
         except BaseException as error:
             await trio.aclose_forcefully(transport)
             if isinstance(error, trio.TooSlowError):
-                raise SupervisionError("the gateway does not shake hands") from error
+                raise SidecarError("the gateway does not shake hands") from error
             raise
         return stream
 
 
 def _agreed(stream: TLSStream, protocol: str) -> None:
     if stream.protocol != protocol:
-        raise SupervisionError(f"the gateway does not speak {protocol}")
+        raise SidecarError(f"the gateway does not speak {protocol}")
 
 
 def find_gateway(config: Config, crew: str, at: str | None, trust: Path) -> GatewayDialer:
@@ -91,7 +91,7 @@ def _split(at: str) -> tuple[str, int]:
     elif ":" in host:
         host = ""
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise SupervisionError(f"--gateway {at}: expected HOST:PORT or [ADDRESS]:PORT")
+        raise SidecarError(f"--gateway {at}: expected HOST:PORT or [ADDRESS]:PORT")
     try:
         return str(ip_address(host)), int(port)
     except ValueError:

@@ -9,7 +9,7 @@ its end reaches all of them. Plain calls; knows no key.
 import ctypes
 import os
 
-from crewgate.errors import SupervisionError
+from crewgate.errors import SidecarError
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
@@ -17,15 +17,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def disable_dumping() -> None:
-    """Before there is a key; SupervisionError if the kernel will not."""
+    """Before there is a key; SidecarError if the kernel will not."""
     _prctl(_PR_SET_DUMPABLE, 0, "make this process undumpable")
 
 
 def become_subreaper() -> None:
-    """Before there is a child; SupervisionError if the kernel will not."""
+    """Before there is a child; SidecarError if the kernel will not."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, "make this process the parent of orphans below it")
 
 
 def _prctl(option: int, value: int, what: str) -> None:
     if _libc.prctl(option, value, 0, 0, 0) != 0:
-        raise SupervisionError(f"cannot {what}: {os.strerror(ctypes.get_errno())}")
+        raise SidecarError(f"cannot {what}: {os.strerror(ctypes.get_errno())}")

@@ -12,7 +12,7 @@ import trio
 
 from crewgate.ca.authority import Authority, read_request
 from crewgate.config import CAConfig
-from crewgate.core.x509.identity import Identity
+from crewgate.core.x509.identity_extension import Identity
 
 
 class CertificateIssuer(Protocol):

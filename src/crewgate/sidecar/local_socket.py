@@ -16,7 +16,7 @@ from typing import Self
 import trio
 
 from crewgate import limits
-from crewgate.errors import SupervisionError
+from crewgate.errors import SidecarError
 from crewgate.ipc.sockets import peer_of
 from crewgate.lifecycle.processes import is_below
 from crewgate.lifecycle.socket_dir import DOOR, socket_dir
@@ -30,7 +30,7 @@ class LocalSocketServer:
     """A listening socket at `path`; use it in a `with`, which takes it away again."""
 
     def __init__(self, path: Path | None, user: CommandUser, instance: bytes) -> None:
-        """At `path`, else in a new folder of the instance. SupervisionError: what is in the way."""
+        """At `path`, else in a new folder of the instance. SidecarError: what is in the way."""
         self._user = user
         self._instance = instance
         self._is_made = self._is_bound = False
@@ -45,9 +45,7 @@ class LocalSocketServer:
                 raise
         except OSError as error:
             where = error.filename or path or "a folder for the door"
-            raise SupervisionError(
-                f"{where}: no door can be made here: {error.strerror}"
-            ) from error
+            raise SidecarError(f"{where}: no door can be made here: {error.strerror}") from error
 
     def __repr__(self) -> str:
         return f"<LocalSocketServer {self.path}>"
@@ -84,7 +82,7 @@ class LocalSocketServer:
                 _log.warning("%s", why)
             else:
                 await carry(stream)
-        except SupervisionError as error:
+        except SidecarError as error:
             _log.warning("%s", error)
         except trio.BrokenResourceError:
             pass
@@ -146,18 +144,18 @@ class LocalSocketServer:
         status = os.fstat(descriptor)
         uid = os.geteuid() if self._is_made else self._user.uid
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != uid:
-            raise SupervisionError(
+            raise SidecarError(
                 f"{folder}: the door's folder must belong to uid {self._user.uid}, CMD's; "
                 "give a folder that is not there yet"
             )
         if status.st_mode & 0o077:
-            raise SupervisionError(f"{folder}: others may look in here; chmod 700")
+            raise SidecarError(f"{folder}: others may look in here; chmod 700")
         if self._is_made and os.listdir(f"/proc/self/fd/{descriptor}"):  # noqa: PTH208
-            raise SupervisionError(f"{folder}: was replaced while it was made")
+            raise SidecarError(f"{folder}: was replaced while it was made")
 
     def _listen(self) -> socket.socket:
         if len(os.fsencode(self.path)) > limits.link_path_bytes_max:
-            raise SupervisionError(
+            raise SidecarError(
                 f"{self.path}: over {limits.link_path_bytes_max} bytes, which no unix socket has"
             )
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -185,7 +183,7 @@ class LocalSocketServer:
         descriptor = os.open(self.path.name, flags, dir_fd=self._folder)
         try:
             if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                raise SupervisionError(f"{self.path}: was replaced while it was made")
+                raise SidecarError(f"{self.path}: was replaced while it was made")
             os.chown(f"/proc/self/fd/{descriptor}", self._user.uid, self._user.gid)
         finally:
             os.close(descriptor)
@@ -203,4 +201,4 @@ def _clear(path: Path, name: Path) -> None:
         if is_socket and knock.connect_ex(str(path)) != 0:
             path.unlink()
             return
-    raise SupervisionError(f"{name}: is there already; choose another --socket")
+    raise SidecarError(f"{name}: is there already; choose another --socket")

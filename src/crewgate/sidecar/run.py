@@ -20,8 +20,8 @@ import trio
 from crewgate import limits
 from crewgate.ca.authority import new_instance
 from crewgate.config import CAConfig, Config, load
-from crewgate.core.x509.identity import Identity, Role, check
-from crewgate.errors import ConfigurationError, CrewgateError, SupervisionError
+from crewgate.core.x509.identity_extension import Identity, Role, check
+from crewgate.errors import ConfigurationError, CrewgateError, SidecarError
 from crewgate.lifecycle.decommission import (
     DecommissionResult,
     authority_of,
@@ -34,12 +34,12 @@ from crewgate.lifecycle.processes import this
 from crewgate.lifecycle.runs import Run, RunState, RunStore
 from crewgate.runtime.process_log import ProcessLog
 from crewgate.sidecar import user as user_
+from crewgate.sidecar.command_supervisor import CommandSupervisor, environment, why_not
 from crewgate.sidecar.credentials import RenewingCredential
 from crewgate.sidecar.gateway_dialer import GatewayDialer, find_gateway
 from crewgate.sidecar.hardening import become_subreaper, disable_dumping
 from crewgate.sidecar.issuer import CertificateIssuer, LocalCAIssuer
 from crewgate.sidecar.local_socket import LocalSocketServer
-from crewgate.sidecar.process_tree import ProcessTree, environment, why_not
 from crewgate.sidecar.tls import TLSStream
 from crewgate.sidecar.tunnel import carry
 from crewgate.sidecar.user import CommandUser
@@ -67,7 +67,7 @@ def run(request: RunOptions) -> int:
     """Run CMD until it ends, or we are told to end it; the exit status.
 
     CMD's own, or 0 if we were told; 70 if CMD did well and could not be ended as it must be.
-    ConfigurationError, AuthorityError or SupervisionError before CMD was started.
+    ConfigurationError, AuthorityError or SidecarError before CMD was started.
     """
     config = load(request.config)
     ca = authority_of(config)
@@ -120,7 +120,7 @@ def _ignore(number: int, frame: FrameType | None) -> None:
 
 
 def _check_command(request: RunOptions) -> None:
-    """SupervisionError for a CMD that cannot be run: nothing has begun that need be ended."""
+    """SidecarError for a CMD that cannot be run: nothing has begun that need be ended."""
     if request.user is not None:
         user = user_.named(request.user)
         uid, gid = user.uid, user.gid
@@ -130,7 +130,7 @@ def _check_command(request: RunOptions) -> None:
         uid, gid = os.geteuid(), os.getegid()
     why = why_not(request.command, uid, gid)
     if why:
-        raise SupervisionError(
+        raise SidecarError(
             f"cannot run {request.command[0]}: {why}; give another command, or --user"
         )
 
@@ -170,7 +170,7 @@ class OrchestratorRun:
         self._user = user
         self._way = way
         self._credentials = RenewingCredential(issuer, way.trust)
-        self._offspring = ProcessTree()
+        self._offspring = CommandSupervisor()
         self._living = trio.CancelScope()
         self._told = False
         self._failure: CrewgateError | None = None
@@ -221,7 +221,7 @@ class OrchestratorRun:
                 )
                 try:
                     self._offspring.start(self._request.command, self._user, variables)
-                except SupervisionError as error:
+                except SidecarError as error:
                     self._failure = error
                     self._living.cancel()
                     return

@@ -11,14 +11,14 @@ from contextlib import suppress
 import trio
 
 from crewgate import limits
-from crewgate.errors import SupervisionError
-from crewgate.openssl import forget_errors
+from crewgate.errors import SidecarError
+from crewgate.ssl_workarounds import forget_errors
 
 
 class TLSStream:
     """TLS over `transport`; one task may send while another receives.
 
-    Every method raises SupervisionError if the connection is broken, or is refused.
+    Every method raises SidecarError if the connection is broken, or is refused.
     """
 
     def __init__(self, transport: trio.SocketStream, context: ssl.SSLContext, name: str) -> None:
@@ -82,7 +82,7 @@ class TLSStream:
                 self._object.unwrap()
             except (ssl.SSLError, ValueError):  # theirs need not come
                 forget_errors()
-            with suppress(SupervisionError):
+            with suppress(SidecarError):
                 await self._flush()
         await trio.aclose_forcefully(self._transport)
 
@@ -93,21 +93,21 @@ class TLSStream:
                 try:
                     await self._transport.send_all(data)
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                    raise SupervisionError("the gateway has hung up") from error
+                    raise SidecarError("the gateway has hung up") from error
 
     async def _feed(self) -> None:
         try:
             data = await self._transport.receive_some(limits.receive_bytes)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise SupervisionError("the gateway has hung up") from error
+            raise SidecarError("the gateway has hung up") from error
         if data:
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
 
 
-def _mapped(error: ssl.SSLError) -> SupervisionError:
+def _mapped(error: ssl.SSLError) -> SidecarError:
     forget_errors()
     if isinstance(error, ssl.SSLEOFError):
-        return SupervisionError("the gateway has hung up")
-    return SupervisionError(f"TLS with the gateway: {error.reason or error}")
+        return SidecarError("the gateway has hung up")
+    return SidecarError(f"TLS with the gateway: {error.reason or error}")

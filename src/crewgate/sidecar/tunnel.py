@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from crewgate import limits
-from crewgate.errors import SupervisionError
+from crewgate.errors import SidecarError
 from crewgate.sidecar.credentials import HTTP1, HTTP2
 from crewgate.sidecar.h2_scheme_rewrite import PREFACE, SchemeRewriter
 from crewgate.sidecar.tls import TLSStream
@@ -24,7 +24,7 @@ Dial = Callable[[str], Awaitable[TLSStream]]
 
 
 async def carry(local: trio.SocketStream, dial: Dial) -> None:
-    """Carry it until either side is done; SupervisionError if the gateway never answered.
+    """Carry it until either side is done; SidecarError if the gateway never answered.
 
     `dial` opens a connection for the protocol that it is given. The caller closes `local`.
     """
@@ -46,7 +46,7 @@ async def carry(local: trio.SocketStream, dial: Dial) -> None:
     if tunnel.failure is not None and not tunnel.has_answered:
         raise tunnel.failure
     if tunnel.is_over and not tunnel.has_answered:
-        raise SupervisionError(
+        raise SidecarError(
             "the gateway ended a connection that it had not answered: `crewgate audit` says why, "
             "where it refused our certificate"
         )
@@ -70,7 +70,7 @@ class _Tunnel:
         self._local = local
         self._remote = remote
         self.has_answered = self.is_over = False
-        self.failure: SupervisionError | None = None
+        self.failure: SidecarError | None = None
 
     async def up(self, translate: Callable[[bytes], bytes], data: bytes) -> None:
         """From CMD to the gateway, until CMD sends no more."""
@@ -78,7 +78,7 @@ class _Tunnel:
             while data:
                 await self._remote.send_all(translate(data))
                 data = await self._local.receive_some(limits.receive_bytes)
-        except SupervisionError as error:
+        except SidecarError as error:
             self.failure = self.failure or error  # an alert that says more may be on its way down
         except trio.BrokenResourceError:
             return
@@ -92,7 +92,7 @@ class _Tunnel:
             self.is_over = True
             await self._local.send_eof()
             await trio.sleep(limits.run_linger_seconds_max)
-        except SupervisionError as error:
+        except SidecarError as error:
             self.failure = error
         except trio.BrokenResourceError:
             pass

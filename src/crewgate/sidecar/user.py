@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
-from crewgate.errors import SupervisionError
+from crewgate.errors import SidecarError
 
 
 class CommandUser(msgspec.Struct, frozen=True):
@@ -38,22 +38,22 @@ def present() -> CommandUser:
 
 
 def named(text: str) -> CommandUser:
-    """The user of a name or of a number; SupervisionError if there is none, or we may not."""
+    """The user of a name or of a number; SidecarError if there is none, or we may not."""
     try:
         row = pwd.getpwnam(text)
     except KeyError:
         if not text.isdecimal() or int(text) >= 2**32 - 1:
-            raise SupervisionError(f"--user {text}: no such user, and no uid") from None
+            raise SidecarError(f"--user {text}: no such user, and no uid") from None
         user = _of(int(text), int(text))
     else:
         user = _of(row.pw_uid, row.pw_gid)
     if os.geteuid() not in {0, user.uid}:
-        raise SupervisionError(f"--user {text}: only root starts processes of another user")
+        raise SidecarError(f"--user {text}: only root starts processes of another user")
     return user
 
 
 def spare(label: str, taken: Collection[int], is_used: Callable[[int], bool]) -> int:
-    """A uid for the orchestrator `label` that is neither `taken` nor used; SupervisionError.
+    """A uid for the orchestrator `label` that is neither `taken` nor used; SidecarError.
 
     The first one tried follows from the name; from there on, the next ones.
     """
@@ -63,7 +63,7 @@ def spare(label: str, taken: Collection[int], is_used: Callable[[int], bool]) ->
         uid = limits.run_uid_min + (first + step) % size
         if uid not in taken and not is_used(uid):
             return uid
-    raise SupervisionError(f"no uid of {limits.run_uid_min} to {limits.run_uid_max} is free")
+    raise SidecarError(f"no uid of {limits.run_uid_min} to {limits.run_uid_max} is free")
 
 
 def is_used(uid: int) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from crewgate import limits
-from crewgate.core.health import HealthFact, failed, ok
+from crewgate.core.health import ComponentHealth, failed, ok
 from crewgate.runtime.readiness import ReadinessListener
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -120,7 +120,7 @@ class Child:
         """Another process of the same kind, which has not been started."""
         return Child(self.name, self._arguments)
 
-    def health(self, now: float, *, refuses: bool) -> HealthFact:
+    def health(self, now: float, *, refuses: bool) -> ComponentHealth:
         """Whether it keeps ending; `refuses`: no calls are answered without it."""
         deaths = self._deaths
         if len(deaths) < limits.health_deaths_max or now - deaths[0] > limits.health_deaths_seconds:

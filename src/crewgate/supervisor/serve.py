@@ -15,18 +15,18 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.config import Config
-from crewgate.core.health import HealthFact, degraded, failed, ok
+from crewgate.core.health import ComponentHealth, degraded, failed, ok
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
 from crewgate.ipc.admin_client import AdminClient
-from crewgate.ipc.health_reporter import HealthReporter
-from crewgate.policy.validation import as_written, following, validated
+from crewgate.ipc.health_report_client import HealthReportClient
+from crewgate.policy.startup_checks import as_written, following, validated
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.listening import KeptSockets, ListenAddress
 from crewgate.runtime.memory_protection import SWITCH, is_open, leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import READY, WAITING, ReadinessListener
 from crewgate.supervisor.child import Child, DrainingChildren, begin, exit_text, python, sockets_of
-from crewgate.supervisor.ports import await_free, listened
+from crewgate.supervisor.port_wait import await_free, listened
 from crewgate.supervisor.signals import Signals
 
 _log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Supervisor:
         self._worker = worker
         self._workers: dict[int, Child] = {}
         self._sockets = KeptSockets()
-        self._reporter = HealthReporter(self._config.state, "supervisor")
+        self._reporter = HealthReportClient(self._config.state, "supervisor")
         self._last_restart = ok("restart")
         self._leaving = DrainingChildren()
         self._control_ends = math.inf  # when one that was told to end is killed
@@ -176,7 +176,7 @@ class Supervisor:
                 self._follow()
             self._revive()
 
-    def _facts(self) -> list[HealthFact]:
+    def _facts(self) -> list[ComponentHealth]:
         """The children that keep ending. The control process answers no calls."""
         now = time.monotonic()
         children = self._children()

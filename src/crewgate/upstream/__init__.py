@@ -14,9 +14,9 @@ idempotent. An error in one connection or call ends no other.
 from crewgate.upstream.connector import Connector
 from crewgate.upstream.interfaces import (
     CallObserver,
+    IncomingResponse,
     RequestHead,
     RequestStream,
-    Response,
     ReuseKey,
 )
 from crewgate.upstream.pool import UpstreamPool
@@ -26,10 +26,10 @@ from crewgate.upstream.tls import client_context, fingerprint
 __all__ = [
     "CallObserver",
     "Connector",
+    "IncomingResponse",
     "RequestHead",
     "RequestStream",
     "Resolver",
-    "Response",
     "ReuseKey",
     "UpstreamPool",
     "client_context",

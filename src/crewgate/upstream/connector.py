@@ -15,14 +15,14 @@ from crewgate.upstream.balancer import Host
 from crewgate.upstream.http1 import HTTP1Connection
 from crewgate.upstream.http2 import HTTP2Connection
 from crewgate.upstream.interfaces import PoolCallbacks, UpstreamConnection
-from crewgate.upstream.transport import EventLoopHooks, connect
+from crewgate.upstream.transport import TransportPoller, connect
 
 
 class Connector:
     """Connects to the servers of `upstream`, over TLS with `context` if that is not None."""
 
     def __init__(
-        self, upstream: UpstreamConfig, loop_hooks: EventLoopHooks, context: ssl.SSLContext | None
+        self, upstream: UpstreamConfig, loop_hooks: TransportPoller, context: ssl.SSLContext | None
     ) -> None:
         self._upstream = upstream
         self._loop_hooks = loop_hooks

@@ -10,11 +10,16 @@ from collections.abc import Iterator
 from crewgate.errors import UpstreamError
 from crewgate.upstream.balancer import Host
 from crewgate.upstream.error_isolation import run_isolated
-from crewgate.upstream.interfaces import CallObserver, ExclusiveUse, ReuseKey, UpstreamConnection
-from crewgate.upstream.wait_queue import WaitingCall, WaitQueue
+from crewgate.upstream.fair_wait_queue import FairWaitQueue, WaitingCall
+from crewgate.upstream.interfaces import (
+    CallObserver,
+    ExclusiveReuseKey,
+    ReuseKey,
+    UpstreamConnection,
+)
 
 
-class IdleConnections:
+class ReusableConnections:
     """Connections that may carry another call, by the reuse key of the calls that they carry.
 
     Connections under the key None have carried no call yet. Of each key the last one used is taken
@@ -85,10 +90,10 @@ class HostPool:
         """Each connection carries up to `calls_each` calls at once."""
         self.host = host
         self.all: set[UpstreamConnection] = set()
-        self.free = IdleConnections()
+        self.free = ReusableConnections()
         self.opening = 0
         self.serving = False
-        self.waiting = WaitQueue(calls_each)
+        self.waiting = FairWaitQueue(calls_each)
 
     def __repr__(self) -> str:
         return (
@@ -109,7 +114,7 @@ class HostPool:
                 connection.close()
                 continue
             connection.reuse_key = key
-            is_alone = isinstance(key, ExclusiveUse)
+            is_alone = isinstance(key, ExclusiveReuseKey)
             if connection.free_streams > 1 and not is_alone:
                 free.add(connection)
             connection.carry(caller)

@@ -13,7 +13,7 @@ import httptools
 from crewgate import limits
 from crewgate._native.fields import written
 from crewgate._native.response_reader import ResponseReader
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.balancer import Host
 from crewgate.upstream.interfaces import (
@@ -21,11 +21,11 @@ from crewgate.upstream.interfaces import (
     CallObserver,
     DeliveryState,
     PoolCallbacks,
+    RequestBodyTimeoutError,
     RequestHead,
     ReuseKey,
-    StarvedError,
 )
-from crewgate.upstream.transport import EventLoopHooks, Transport
+from crewgate.upstream.transport import Transport, TransportPoller
 
 _METHODS_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 
@@ -76,7 +76,7 @@ class HTTP1Connection:
     def __init__(
         self,
         sock: socket.socket,
-        loop_hooks: EventLoopHooks,
+        loop_hooks: TransportPoller,
         pool: PoolCallbacks,
         authority: bytes,
         host: Host,
@@ -142,7 +142,7 @@ class HTTP1Connection:
         if self.caller is None:
             self._end()
         elif self._is_starved():
-            self.failed(StarvedError())
+            self.failed(RequestBodyTimeoutError())
         else:
             self.failed(UpstreamTimeoutError("the tool's server did not respond in time"))
 
@@ -284,7 +284,7 @@ class HTTP1Connection:
             return DeliveryState.UNSEEN if self.fresh else DeliveryState.STALE
         # Even bytes that are no valid response prove that the server is running. And a server that
         # waits for the rest of a request has nothing to answer yet.
-        if self.answer.began or isinstance(error, _UnsolicitedError | StarvedError):
+        if self.answer.began or isinstance(error, _UnsolicitedError | RequestBodyTimeoutError):
             return DeliveryState.ANSWERED
         closed = not self.fresh and not isinstance(error, UpstreamTimeoutError)
         return DeliveryState.MET_ITS_END if closed else DeliveryState.LOST

@@ -13,17 +13,17 @@ from crewgate import limits
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.balancer import Host
 from crewgate.upstream.error_isolation import run_isolated
-from crewgate.upstream.http2_frames import FrameTracker
+from crewgate.upstream.http2_stalled_frame import StalledFrameDetector
 from crewgate.upstream.http2_stream import HTTP2Stream, StreamPart
 from crewgate.upstream.interfaces import (
     ENDING,
     CallObserver,
     DeliveryState,
     PoolCallbacks,
+    RequestBodyTimeoutError,
     ReuseKey,
-    StarvedError,
 )
-from crewgate.upstream.transport import EventLoopHooks, Transport
+from crewgate.upstream.transport import Transport, TransportPoller
 
 _CONFIGURATION = Configuration(
     auto_window_update=False,
@@ -48,7 +48,7 @@ class HTTP2Connection:
     def __init__(
         self,
         sock: socket.socket,
-        loop_hooks: EventLoopHooks,
+        loop_hooks: TransportPoller,
         pool: PoolCallbacks,
         authority: bytes,
         host: Host,
@@ -60,7 +60,7 @@ class HTTP2Connection:
         self.pool = pool
         self.engine = Connection(Role.CLIENT, _CONFIGURATION)
         self.blocked: set[HTTP2Stream] = set()
-        self._frames = FrameTracker()
+        self._frames = StalledFrameDetector()
         self._streams: dict[int, HTTP2Stream] = {}
         self._loop_hooks = loop_hooks
         self._deadline = pool.now + limits.upstream_keep_seconds
@@ -127,7 +127,7 @@ class HTTP2Connection:
                 continue
             if stream.is_starved:
                 stream.reset = True
-                self._fail(stream, StarvedError())
+                self._fail(stream, RequestBodyTimeoutError())
             else:
                 error = UpstreamTimeoutError("the tool's server did not respond in time")
                 self._fail(stream, error)

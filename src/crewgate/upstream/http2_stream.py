@@ -11,7 +11,7 @@ from typing import Protocol
 import ngh2
 
 from crewgate import limits
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 from crewgate.errors import UpstreamError
 from crewgate.upstream.interfaces import CallObserver, DeliveryState, PoolCallbacks, RequestHead
 from crewgate.upstream.transport import Transport

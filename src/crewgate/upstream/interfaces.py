@@ -3,8 +3,9 @@
 1. `UpstreamPool.start` takes a `CallObserver` (the caller) and finds a connection for it.
 2. The connection calls `begun` with a `RequestStream`: the HTTP/1.1 connection itself, or one
    stream of an HTTP/2 connection. The caller sends its request on it with `begin`.
-3. The stream calls `progressed` whenever more of the `Response` has arrived; the caller takes it.
-4. The caller ends the call with `release`. If the call fails, the pool calls `again`, and `begun`
+3. The stream calls `progressed` whenever more of the `IncomingResponse` has arrived; the caller
+takes it. 4. The caller ends the call with `release`. If the call fails, the pool calls `again`, and
+`begun`
    follows with another stream; or it calls `failed`.
 
 All of these are synchronous calls that never wait. This module knows no tokens and no client.
@@ -16,23 +17,23 @@ from typing import Protocol
 
 import msgspec
 
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.balancer import Host
 
 
-class ExclusiveUse:
+class ExclusiveReuseKey:
     """The reuse key of a call that has a connection to itself: no other call uses it, ever."""
 
 
 # Calls with the same key may share a connection: "" (all calls), a crew's name, a branch's key.
-ReuseKey = str | bytes | ExclusiveUse
+ReuseKey = str | bytes | ExclusiveReuseKey
 # Reasons for the failure of a call.
 ENDING = "the gateway is shutting down"
 OURS = "internal error of the gateway"
 
 
-class StarvedError(UpstreamTimeoutError):
+class RequestBodyTimeoutError(UpstreamTimeoutError):
     """The client did not send the rest of a request's body; that is no failure of the server."""
 
     def __init__(self) -> None:
@@ -57,7 +58,7 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
         return f"<RequestHead {self.method!r}>"
 
 
-class Response(Protocol):
+class IncomingResponse(Protocol):
     """What has arrived of a response.
 
     `status` is 0 until the head is complete. `complete`: all of the response has arrived, and
@@ -162,7 +163,7 @@ class RequestStream(Protocol):
     """Carries one call: an HTTP/1.1 connection, or one stream of an HTTP/2 connection."""
 
     @property
-    def answer(self) -> Response:
+    def answer(self) -> IncomingResponse:
         """What has arrived of the response."""
 
     @property

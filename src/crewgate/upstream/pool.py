@@ -20,6 +20,7 @@ from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavail
 from crewgate.upstream.balancer import Host, LeastRequestBalancer, SocketAddress
 from crewgate.upstream.connector import Connector
 from crewgate.upstream.error_isolation import run_isolated
+from crewgate.upstream.fair_wait_queue import FairWaitQueue
 from crewgate.upstream.health_check import HealthChecker
 from crewgate.upstream.host_pool import HostPool, HostPools, fail_call
 from crewgate.upstream.interfaces import (
@@ -27,13 +28,12 @@ from crewgate.upstream.interfaces import (
     OURS,
     CallObserver,
     DeliveryState,
-    ExclusiveUse,
+    ExclusiveReuseKey,
     ReuseKey,
     UpstreamConnection,
 )
 from crewgate.upstream.resolver import Resolver
 from crewgate.upstream.retry_budget import RetryBudget
-from crewgate.upstream.wait_queue import WaitQueue
 
 if TYPE_CHECKING:
     from crewgate._native.permit import Permit
@@ -61,7 +61,7 @@ class UpstreamPool:
         self._resolver = resolver
         self._retry_budget = RetryBudget(upstream.retry_share if upstream.retry else 0.0)
         self._pools = HostPools(upstream.connections)
-        self._unresolved = WaitQueue()  # calls that wait for an address
+        self._unresolved = FairWaitQueue()  # calls that wait for an address
         self._nursery: trio.Nursery | None = None
         self._checker = HealthChecker(upstream, self.hosts, connector, self._on_circuit_change)
         self._is_refilling = False
@@ -145,7 +145,7 @@ class UpstreamPool:
             self._pools.by_host[host] = HostPool(host, self._connector.calls_each)
         for host in changes.gone:
             self._leave_host(host)
-        waiting, self._unresolved = self._unresolved, WaitQueue()
+        waiting, self._unresolved = self._unresolved, FairWaitQueue()
         for caller in waiting:
             self._place_one(caller)
 
@@ -153,7 +153,7 @@ class UpstreamPool:
         """Go on with the known addresses; if there are none, fail the calls that wait."""
         self._resolve_errors[endpoint] = str(error)
         if not len(self.hosts):
-            waiting, self._unresolved = self._unresolved, WaitQueue()
+            waiting, self._unresolved = self._unresolved, FairWaitQueue()
             for caller in waiting:
                 fail_call(caller, error)
 
@@ -214,9 +214,11 @@ class UpstreamPool:
         may_repeat = delivery is DeliveryState.UNSEEN or (
             delivery is DeliveryState.MET_ITS_END and caller.idempotent
         )
-        if delivery is DeliveryState.BREACHED and not isinstance(caller.reuse_key, ExclusiveUse):
+        if delivery is DeliveryState.BREACHED and not isinstance(
+            caller.reuse_key, ExclusiveReuseKey
+        ):
             # Alone on a connection, the call with the bad response fails no other call again.
-            caller.reuse_key = ExclusiveUse()
+            caller.reuse_key = ExclusiveReuseKey()
             may_repeat = caller.idempotent
         # The same host may carry it again: it is running, and may be the only one.
         self._retry_or_fail(caller, error, may_repeat=may_repeat)
@@ -299,7 +301,7 @@ class UpstreamPool:
         if pool is None:  # the host was gone, and its last connection has just failed
             return
         pool.close()
-        waiting, pool.waiting = pool.waiting, WaitQueue(self._connector.calls_each)
+        waiting, pool.waiting = pool.waiting, FairWaitQueue(self._connector.calls_each)
         for caller in waiting:
             self.hosts.give_back(host)
             self._place_one(caller)

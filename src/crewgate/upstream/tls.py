@@ -9,7 +9,7 @@ import ssl
 
 from crewgate.config import UpstreamConfig, UpstreamTLS
 from crewgate.errors import ConfigurationError
-from crewgate.openssl import show_certificate
+from crewgate.ssl_workarounds import show_certificate
 
 
 def client_context(upstream: UpstreamConfig) -> ssl.SSLContext | None:

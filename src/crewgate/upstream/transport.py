@@ -18,7 +18,7 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import UpstreamError
-from crewgate.openssl import forget_errors
+from crewgate.ssl_workarounds import forget_errors
 from crewgate.upstream.balancer import SocketAddress
 from crewgate.upstream.interfaces import OURS
 
@@ -28,8 +28,8 @@ _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _RECORD_BYTES = 16_384  # the maximum of plain text in a TLS record (RFC 8446, section 5.1)
 
 
-class EventLoopHooks(Protocol):
-    """The parts of the worker's poller that a transport uses; see `server.poller.Poller`."""
+class TransportPoller(Protocol):
+    """The parts of the worker's poller that a transport uses; see `server.poller.SocketPoller`."""
 
     def watch(self, descriptor: int, ready: Callable[[int], bool], events: int = ...) -> None:
         """Call `ready` with the present epoll events; it returns whether more is likely."""
@@ -84,7 +84,7 @@ class Transport:
     )
 
     def __init__(
-        self, sock: socket.socket, loop_hooks: EventLoopHooks, protocol: TransportProtocol
+        self, sock: socket.socket, loop_hooks: TransportPoller, protocol: TransportProtocol
     ) -> None:
         self.protocol = protocol
         self.queued = 0

@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from crewgate._native.permit import Permit
 from crewgate.core.verdict import Denial
 from crewgate.leases.lease_client import DrawResult
-from crewgate.verifier.loaded_policy import DecisionRequest, LoadedPolicy, needs_credit
+from crewgate.verifier.policy_gate import GateRequest, PolicyGate, needs_credit
 from crewgate.verifier.waiters import DrawWaiter
 
 W = TypeVar("W", bound=DrawWaiter)
@@ -20,13 +20,13 @@ W = TypeVar("W", bound=DrawWaiter)
 class VerdictSource(Protocol):
     """The source of a verifier's gate and credit."""
 
-    judge: LoadedPolicy
+    judge: PolicyGate
     wait_seconds: float
 
-    def try_fund(self, request: DecisionRequest, denial: Denial) -> Permit | Denial:
+    def try_fund(self, request: GateRequest, denial: Denial) -> Permit | Denial:
         """Try to get credit without waiting; return the verdict."""
 
-    def start_draw(self, request: DecisionRequest, denial: Denial, waiter: DrawWaiter) -> bool:
+    def start_draw(self, request: GateRequest, denial: Denial, waiter: DrawWaiter) -> bool:
         """Draw unless a draw is under way; its end notifies `waiter`.
 
         False if there is nothing to wait for.
@@ -47,7 +47,7 @@ class Admission(Generic[W]):
     def __init__(
         self,
         source: VerdictSource,
-        request: DecisionRequest | Denial,
+        request: GateRequest | Denial,
         make_waiter: Callable[[], W],
     ) -> None:
         self._source = source
@@ -62,9 +62,7 @@ class Admission(Generic[W]):
         else:
             self.verdict = yield from self._attempts(request)
 
-    def _attempts(
-        self, request: DecisionRequest
-    ) -> Generator[tuple[W, float], None, Permit | Denial]:
+    def _attempts(self, request: GateRequest) -> Generator[tuple[W, float], None, Permit | Denial]:
         # Decide again after every grant, even one of a smaller amount for another call.
         verdict = request.ask()
         until = time.monotonic() + self._source.wait_seconds

@@ -26,9 +26,9 @@ from crewgate.ipc.attachment import Attachment
 from crewgate.leases.branch_opening import DrawResult
 from crewgate.policy.certificate_tokens import CertificateTokens, LocalSigner
 from crewgate.policy.loader import load_policy
-from crewgate.verifier.loaded_policy import Decide, DecisionRequest, LoadedPolicy, judge_by
 from crewgate.verifier.pending_draws import PendingDraws
-from crewgate.verifier.waiters import AttachmentArrival, DrawWaiter
+from crewgate.verifier.policy_gate import DecideFunction, GateRequest, PolicyGate, judge_by
+from crewgate.verifier.waiters import AttachmentWaiters, DrawWaiter
 
 _log = logging.getLogger("crewgate.verifier")
 
@@ -36,7 +36,7 @@ _log = logging.getLogger("crewgate.verifier")
 class AttachedSource:
     """A source of verdicts and credit: the agent's table, and draws through the agent."""
 
-    judge: LoadedPolicy
+    judge: PolicyGate
     wait_seconds: float
     _attachment: Attachment | None
     _answer: Answer | None
@@ -60,7 +60,7 @@ class AttachedSource:
 
     # Called for verdicts: nothing here waits.
 
-    def try_fund(self, request: DecisionRequest, denial: Denial) -> Permit | Denial:
+    def try_fund(self, request: GateRequest, denial: Denial) -> Permit | Denial:
         """Start a draw that may turn the next denial into a permit; return the verdict for now."""
         self.ensure()
         if denial.grant is None:
@@ -68,7 +68,7 @@ class AttachedSource:
         self._draws.start(denial.grant, request.price)
         return request.after_draw(denial)
 
-    def start_draw(self, request: DecisionRequest, denial: Denial, waiter: DrawWaiter) -> bool:
+    def start_draw(self, request: GateRequest, denial: Denial, waiter: DrawWaiter) -> bool:
         """Draw unless a draw is under way; its end notifies `waiter`. False if that is impossible.
 
         In a child after fork, the process must attach first: that notifies `waiter`, too.
@@ -115,7 +115,7 @@ class AttachedSource:
         if not self._closed:
             self.judge = msgspec.structs.replace(self.judge, decide=self._attach_first(self.judge))
 
-    def _attach_first(self, policy: LoadedPolicy) -> Decide:
+    def _attach_first(self, policy: PolicyGate) -> DecideFunction:
         """Return a `decide` that starts the thread at its first call, then is replaced."""
 
         def decide(
@@ -133,7 +133,7 @@ class AttachedSource:
         self._answer = None
         self._draws = PendingDraws(None)
         self._thread = None
-        self._arrival = AttachmentArrival()
+        self._arrival = AttachmentWaiters()
         self._starting = threading.Lock()
         self._closing = threading.Event()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from crewgate import limits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
-from crewgate.ipc.attach_messages import CreditDrawn, KeysRevoked, Reload, RequestFailed
+from crewgate.ipc.attach_messages import CreditDrawn, Reload, RequestFailed, RevocationNotice
 from crewgate.ipc.attachment import Attachment
 from crewgate.leases.branch_opening import DrawResult
 from crewgate.verifier.waiters import DrawWaiter
@@ -55,7 +55,7 @@ class PendingDraws:
             return True
 
     def answer(
-        self, messages: Iterable[CreditDrawn | RequestFailed | KeysRevoked | Reload]
+        self, messages: Iterable[CreditDrawn | RequestFailed | RevocationNotice | Reload]
     ) -> None:
         """Wake the calls that wait for the draws that these messages answer."""
         for message in messages:

@@ -20,7 +20,7 @@ from crewgate.core.policy.policy import CrewPolicy, Policy
 from crewgate.core.verdict import Denial
 from crewgate.errors import ForkedError, RefusedError
 from crewgate.leases.lease_client import DrawResult, LeaseClient
-from crewgate.verifier.loaded_policy import DecisionRequest, LoadedPolicy, judge_by, needs_credit
+from crewgate.verifier.policy_gate import GateRequest, PolicyGate, judge_by, needs_credit
 from crewgate.verifier.waiters import DrawWaiter
 
 # The smallest possible: the verifier holds no reservations, and no other process attaches.
@@ -32,7 +32,7 @@ _GEOMETRY = Geometry(
 class StandaloneSource:
     """A source of verdicts and credit that shares nothing with any other process."""
 
-    judge: LoadedPolicy
+    judge: PolicyGate
     wait_seconds = limits.credit_wait_seconds
 
     def __init__(self, policy: Policy) -> None:
@@ -49,7 +49,7 @@ class StandaloneSource:
     def __repr__(self) -> str:
         return f"<StandaloneSource {self._table!r}>"
 
-    def try_fund(self, request: DecisionRequest, denial: Denial) -> Permit | Denial:
+    def try_fund(self, request: GateRequest, denial: Denial) -> Permit | Denial:
         """Draw what the call lacks, and decide again."""
         grant = denial.grant
         if grant is None:
@@ -68,7 +68,7 @@ class StandaloneSource:
                 # Another thread has taken the credit: draw again.
         return verdict
 
-    def start_draw(self, request: DecisionRequest, denial: Denial, waiter: DrawWaiter) -> bool:  # noqa: ARG002
+    def start_draw(self, request: GateRequest, denial: Denial, waiter: DrawWaiter) -> bool:  # noqa: ARG002
         """Return False: every draw ends at once, so there is nothing to wait for."""
         return False
 
@@ -128,7 +128,7 @@ def _clocks() -> tuple[float, int]:
 
 
 def _forked(
-    token: bytes,  # noqa: ARG001 - the signature of `Decide`
+    token: bytes,  # noqa: ARG001 - the signature of `DecideFunction`
     tool: int,  # noqa: ARG001 - the same
     *,
     peer_crew: str | None = None,  # noqa: ARG001 - the same

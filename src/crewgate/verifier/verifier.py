@@ -16,16 +16,16 @@ from typing import Self
 from weakref import WeakSet
 
 from crewgate._native.permit import Permit
-from crewgate.core.budget.window_reset import explained
-from crewgate.core.cross_crew_account import is_account
+from crewgate.core.budget.spent_window import explained
+from crewgate.core.cross_crew_ids import is_account
 from crewgate.core.verdict import Denial
 from crewgate.errors import AlreadySettledError
 from crewgate.verifier.admission import Admission, VerdictSource
 from crewgate.verifier.attached import AttachedSource
-from crewgate.verifier.inline_policy import Price, policy_from_arguments
-from crewgate.verifier.loaded_policy import UNKNOWN, DecisionRequest
-from crewgate.verifier.peer_certificates import PeerCertificates
-from crewgate.verifier.request import CHARS, INVALID, MISSING, make_request
+from crewgate.verifier.peer_certificate_cache import PeerCertificateCache
+from crewgate.verifier.policy_from_arguments import Price, policy_from_arguments
+from crewgate.verifier.policy_gate import UNKNOWN, GateRequest
+from crewgate.verifier.request_from_arguments import CHARS, INVALID, MISSING, make_request
 from crewgate.verifier.standalone import StandaloneSource
 from crewgate.verifier.waiters import ThreadWaiter, task_waiter
 
@@ -46,7 +46,7 @@ class Verifier:
     def __init__(self, source: VerdictSource, sink: DecisionCallback | None = None) -> None:
         self._source = source
         self._sink = sink
-        self._peers = PeerCertificates()
+        self._peers = PeerCertificateCache()
         _verifiers.add(self)
 
     @staticmethod
@@ -160,7 +160,7 @@ class Verifier:
             number = UNKNOWN
         verdict = policy.decide(token, number)
         if type(verdict) is Denial and verdict.retry:
-            verdict = source.try_fund(DecisionRequest(policy, token, number), verdict)
+            verdict = source.try_fund(GateRequest(policy, token, number), verdict)
         if self._sink is None and type(verdict) is not Denial:
             return verdict
         return self._report(tool, verdict)
@@ -220,7 +220,7 @@ class Verifier:
         """Refuse all calls from now on, and release table, connection and thread."""
         self._source.close()
 
-    def _decide(self, tool: str, request: DecisionRequest | Denial) -> Permit | Denial:
+    def _decide(self, tool: str, request: GateRequest | Denial) -> Permit | Denial:
         if isinstance(request, Denial):
             return self._report(tool, request)
         verdict = request.ask()
@@ -234,7 +234,7 @@ class Verifier:
         tool: str,
         peer_certificate: bytes | None,
         cost_micro: int | None,
-    ) -> DecisionRequest | Denial:
+    ) -> GateRequest | Denial:
         return make_request(
             self._source.judge, self._peers, token, tool, peer_certificate, cost_micro
         )

@@ -24,7 +24,7 @@ class DrawWaiter(Protocol):
         """Set `status` and wake the call that waits."""
 
 
-class AttachmentArrival:
+class AttachmentWaiters:
     """The calls that wait for the first attachment of a process. It ends once; thread-safe."""
 
     def __init__(self) -> None:

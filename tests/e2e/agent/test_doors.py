@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from agent_process import Enter, Site
 
-from crewgate.ipc.attach_messages import VERSION, Attach, CutReport, pack
+from crewgate.ipc.attach_messages import VERSION, Attach, RevocationAck, pack
 from crewgate.ipc.handshake import attach
 
 
@@ -45,14 +45,14 @@ def test_garbage_ends_its_connection_only(site: Site, enter: Enter, garbage: byt
 @pytest.mark.parametrize(
     ("asks", "says"),
     [
-        ([CutReport(id=1, last_cut_ns=0, count=0)], "attach first"),
+        ([RevocationAck(id=1, last_cut_ns=0, count=0)], "attach first"),
         ([Attach(version=VERSION + 1)], f"version {VERSION + 1}"),
         ([Attach(version=VERSION), Attach(version=VERSION)], ""),
     ],
     ids=["not attached", "another version", "twice"],
 )
 def test_a_guest_that_breaks_the_protocol_is_put_out(
-    site: Site, asks: list[Attach | CutReport], says: str
+    site: Site, asks: list[Attach | RevocationAck], says: str
 ) -> None:
     """It hears why where it can, its number is free again, and the agent goes on."""
     site.agent()

@@ -7,19 +7,19 @@ from agent_process import Enter, Site, reason
 from crew_world import BRANCH, CREW, KID
 
 from crewgate import limits
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.problem_types import Reason
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.issuer.gateway import LocalGateway
 from crewgate.issuer.inspection import read_claims
 
-NAMES = {KeyKind.GRANT: "grant-x", KeyKind.PROCESS: "pid_7729", KeyKind.CREW: CREW}
+NAMES = {EntityKind.GRANT: "grant-x", EntityKind.PROCESS: "pid_7729", EntityKind.CREW: CREW}
 SIBLING = "0199c1d2-0000-7000-8000-000000000009"
 
 
 @pytest.mark.parametrize("kind", NAMES)
-def test_tokens_die_and_their_branch_lives(site: Site, enter: Enter, kind: KeyKind) -> None:
+def test_tokens_die_and_their_branch_lives(site: Site, enter: Enter, kind: EntityKind) -> None:
     """Every guest refuses them at once; a later token of the same branch is admitted everywhere.
 
     Its issuer may mint one, and nobody gets one for the dead.
@@ -42,7 +42,7 @@ def test_tokens_die_and_their_branch_lives(site: Site, enter: Enter, kind: KeyKi
     later = world.mint(jti="grant-z", iat=issued, exp=issued + 800)
     for guest in guests:
         assert reason(guest.call(token)) is Reason.BRANCH_REVOKED
-        if kind is not KeyKind.CREW:
+        if kind is not EntityKind.CREW:
             guest.settled(sibling)
         guest.gate.clock = (issued * 10**9, guest.table.fresh_until - 1)
         guest.settled(later)

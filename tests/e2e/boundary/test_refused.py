@@ -13,7 +13,7 @@ from authority import Authority, Files
 from installation import wait_until
 from mtls_gateway import Boundary
 
-from crewgate.core.x509.identity import Role, encode
+from crewgate.core.x509.identity_extension import Role, encode
 
 HOUR = timedelta(hours=1)
 ALL, SOME, EITHER = 1, 4, 5  # ports above the agents'

@@ -15,7 +15,7 @@ from command_process import crewgate
 from mtls_gateway import Boundary, Leaf, bounded
 
 from crewgate.ca.authority import Authority
-from crewgate.ca.propagation import announce
+from crewgate.ca.revocation_propagation import announce
 from crewgate.ipc.admin_messages import RevocationReceipt
 
 COUNT = 50

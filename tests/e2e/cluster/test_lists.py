@@ -9,7 +9,7 @@ from cryptography import x509
 from installation import wait_until
 
 from crewgate.ca.authority import Authority
-from crewgate.ca.crl_file import make_crl
+from crewgate.ca.crl import make_crl
 from crewgate.config import CAConfig, load
 
 

@@ -15,7 +15,7 @@ from installation import Installation, wait_until
 from revocation_targets import branch
 
 from crewgate import Permit, Verifier, limits
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.issuer import Orchestrator
@@ -35,7 +35,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Installatio
 
 def revoked(machine: Installation, kind: str, name: str, crew: str) -> RevocationReceipt:
     """All machines have it on their disks."""
-    target = RevocationTarget(KeyKind[kind.upper()], name, crew)
+    target = RevocationTarget(EntityKind[kind.upper()], name, crew)
     with owner_of(machine) as owner:
         receipt = owner.revoke([target], "all")
     assert (receipt.targets, receipt.reach.of) == ([target], 3)

@@ -21,11 +21,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from installation import wait_until
 
-from crewgate.ca.certificates import CertificateValidity, IssuedCertificate, make_leaf, new_key, pem
+from crewgate.ca.certificates import CertificateAndKey, CertificateValidity, make_leaf, new_key, pem
 from crewgate.ca.key_files import key_pem, read_certificates, read_key
 from crewgate.config import load
 from crewgate.core.x509.certificate import read
-from crewgate.core.x509.identity import Role
+from crewgate.core.x509.identity_extension import Role
 from crewgate.issuer import Orchestrator
 from crewgate.issuer.inspection import read_claims
 
@@ -66,7 +66,7 @@ def test_one_with_our_key_and_a_role_of_its_own_making_is_unknown(
 ) -> None:
     """Whoever signs past the register, with the CA's key itself, is refused: it is not issued."""
     ca = ca_of(load(site.file))
-    issuing = IssuedCertificate(read_certificates(ca.issuing)[0], read_key(ca.issuing_key, None))
+    issuing = CertificateAndKey(read_certificates(ca.issuing)[0], read_key(ca.issuing_key, None))
     key, now = new_key(), datetime.now(UTC)
     until = issuing.certificate.not_valid_after_utc
     validity = CertificateValidity.of(now, timedelta(hours=1), until=until)

@@ -14,7 +14,7 @@ from installation import Premises, wait_until
 
 from crewgate.ca.authority import Authority, identity_of
 from crewgate.ca.certificates import make_server
-from crewgate.ca.crl_file import make_crl
+from crewgate.ca.crl import make_crl
 from crewgate.ca.key_files import read_key
 from crewgate.config import CAConfig, load
 

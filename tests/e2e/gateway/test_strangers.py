@@ -13,7 +13,7 @@ from tls_listener import read_all, read_until, running_edge
 from crewgate import limits
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
-from crewgate.gateway.bad_token_limit import BadTokenLimiter
+from crewgate.gateway.bad_token_throttle import BadTokenThrottle
 from crewgate.server import Exchange
 
 BAD = request(b"/bad")
@@ -23,7 +23,7 @@ class Door:
     """An application that refuses /bad as a token that no key signed, and answers all else."""
 
     def __init__(self) -> None:
-        self._strangers = BadTokenLimiter()
+        self._strangers = BadTokenThrottle()
 
     def __call__(self, exchange: Exchange) -> None:
         if exchange.request.path == b"/bad":

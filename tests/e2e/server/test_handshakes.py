@@ -11,7 +11,7 @@ from tls_listener import running_edge
 from crewgate import limits
 from crewgate.server import Exchange
 from crewgate.server.connection_limit import ConnectionLimiter
-from crewgate.server.tls_failure import ClientSocket
+from crewgate.server.handshake_diagnosis import CertificateCapturingSocket
 
 CLIENTS = 12
 
@@ -27,7 +27,7 @@ async def test_a_flood_of_handshakes_takes_turns_with_the_rest(
     monkeypatch.setattr(limits, "handshakes_at_once", 2)
     order: list[str] = []
 
-    class Noted(ClientSocket):
+    class Noted(CertificateCapturingSocket):
         def do_handshake(self, block: bool = False) -> None:
             order.append("handshake")
             super().do_handshake(block)

@@ -8,13 +8,13 @@ import pytest
 import trio
 
 from crewgate import limits
-from crewgate.server.poller import READABLE, WRITABLE, Poller
+from crewgate.server.socket_poller import READABLE, WRITABLE, SocketPoller
 
 
 class Pair:
     """A watched socket and the one that makes it ready; `seen` are the events of its calls."""
 
-    def __init__(self, poller: Poller, act: Callable[["Pair"], None] | None = None) -> None:
+    def __init__(self, poller: SocketPoller, act: Callable[["Pair"], None] | None = None) -> None:
         self.near, self.far = socket.socketpair()
         self.near.setblocking(False)
         self.seen: list[int] = []
@@ -30,7 +30,7 @@ class Pair:
             self._act(self)
         return self.bulky
 
-    def close(self, poller: Poller) -> None:
+    def close(self, poller: SocketPoller) -> None:
         poller.forget(self.near.fileno())
         self.near.close()
         self.far.close()
@@ -44,7 +44,7 @@ async def _until(holds: Callable[[], object]) -> None:
 
 async def test_readable_writable_and_forgotten() -> None:
     """A callback has the events that were asked for, and none once it is forgotten."""
-    poller = Poller()
+    poller = SocketPoller()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poller.run)
         pair = Pair(poller)
@@ -64,7 +64,7 @@ async def test_readable_writable_and_forgotten() -> None:
 
 async def test_a_hang_up_is_told_unasked() -> None:
     """Who reads nothing for now hears that the other side is gone."""
-    poller = Poller()
+    poller = SocketPoller()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poller.run)
         pair = Pair(poller, lambda pair: poller.forget(pair.near.fileno()))
@@ -79,7 +79,7 @@ async def test_a_hang_up_is_told_unasked() -> None:
 
 async def test_books_come_before_writes_and_after_all_sockets() -> None:
     """Whatever order they are asked in, and also what they ask for themselves."""
-    poller = Poller()
+    poller = SocketPoller()
     done: list[str] = []
 
     def act(_: Pair) -> None:
@@ -105,7 +105,7 @@ async def test_books_come_before_writes_and_after_all_sockets() -> None:
 
 async def test_an_error_ends_one_socket(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged, its socket is called no more, and the others and the turn's end go on."""
-    poller = Poller()
+    poller = SocketPoller()
     done: list[str] = []
 
     def fail(_: Pair) -> None:
@@ -135,7 +135,7 @@ async def test_an_error_ends_one_socket(caplog: pytest.LogCaptureFixture) -> Non
 
 async def test_tasks_have_their_turn() -> None:
     """A socket that is always ready keeps no task from running."""
-    poller = Poller()
+    poller = SocketPoller()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poller.run)
         busy = Pair(poller, lambda pair: pair.far.send(b"x") and None)
@@ -151,7 +151,7 @@ async def test_tasks_have_their_turn() -> None:
 async def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """No more sockets than that are called before what is due at the end is done."""
     monkeypatch.setattr(limits, "turn_events_max", 3)
-    poller = Poller()
+    poller = SocketPoller()
     order: list[str] = []
 
     def act(_: Pair) -> None:
@@ -176,7 +176,7 @@ async def test_a_long_turn_is_parted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is ready when the time of a turn is over has his turn next, after Trio's tasks."""
     monkeypatch.setattr(limits, "turn_seconds_max", 0.0)
     monkeypatch.setattr(limits, "turns_seconds_max", 0.0)
-    poller, order = Poller(), list[str]()
+    poller, order = SocketPoller(), list[str]()
     pairs = [Pair(poller, lambda _: order.append("socket")) for _ in range(5)]
     for pair in pairs:
         pair.far.send(b"x")
@@ -201,7 +201,7 @@ async def test_a_long_turn_is_parted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_was_left_of_a_turn_is_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A descriptor that was closed and given away meanwhile is not called for its old events."""
     monkeypatch.setattr(limits, "turn_seconds_max", 0.0)
-    poller = Poller()
+    poller = SocketPoller()
     pairs = [Pair(poller) for _ in range(2)]
     for pair in pairs:
         pair.far.send(b"x")
@@ -224,7 +224,7 @@ def test_what_was_left_of_a_turn_is_nobody_elses(monkeypatch: pytest.MonkeyPatch
 def test_small_calls_go_before_large_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has always more shares what is left of a turn; who has little waits for one of them."""
     monkeypatch.setattr(limits, "turn_bulk_events_max", 1)
-    poller, order = Poller(), list[str]()
+    poller, order = SocketPoller(), list[str]()
 
     def busy(pair: Pair) -> None:
         order.append("large")
@@ -250,7 +250,7 @@ def test_small_calls_go_before_large_bodies(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_large_body_that_ends_is_one_of_all_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it was counts for its next call and no longer."""
     monkeypatch.setattr(limits, "turn_bulk_events_max", 1)
-    poller = Poller()
+    poller = SocketPoller()
     pairs = [Pair(poller) for _ in range(2)]
     counts = []
     for bulky in (True, False, False, False):
@@ -267,7 +267,7 @@ def test_a_large_body_that_ends_is_one_of_all_again(monkeypatch: pytest.MonkeyPa
 
 def test_who_waits_behind_small_calls_and_changes_is_asked_anew() -> None:
     """What was ready for somebody that reads no more, or is gone, is not called."""
-    poller = Poller()
+    poller = SocketPoller()
     paused, gone = Pair(poller), Pair(poller)
     for pair in (paused, gone):
         pair.bulky = True
@@ -297,7 +297,7 @@ async def test_nobody_waits_for_more_while_a_task_waits_for_the_loop(
 ) -> None:
     """The next turn is waited for a moment, unless Trio has something to do."""
     monkeypatch.setattr(limits, "turns_seconds_max", 60.0)  # a slow turn is not the last one here
-    poller = Poller()
+    poller = SocketPoller()
     waits: list[float] = []
 
     class Recording:

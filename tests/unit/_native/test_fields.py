@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from leaks import assert_no_leak
 
 from crewgate._native.fields import FieldFilter, ResponseFilter, written
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 
 Field = tuple[bytes, bytes]
 
@@ -54,7 +54,7 @@ def outcome(of: Callable[[], Any]) -> Any:
     """What it returns, or the refusal that it raises."""
     try:
         return of()
-    except RequestRefusedError as refusal:
+    except InvalidRequestError as refusal:
         return refusal.status, str(refusal)
 
 

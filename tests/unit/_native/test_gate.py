@@ -9,7 +9,7 @@ from gate_world import Gatehouse
 
 from crewgate import limits
 from crewgate.core import ids
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
 
@@ -258,7 +258,7 @@ def test_the_first_check_that_fails_is_the_one_that_is_told(house: Gatehouse) ->
     wrong: dict[str, Any] = {"allowed_tools": ["nothing.here"], "credit_quota": 0}
     wrong |= {"branch_path": []}
     assert house.reason(world.mint(**wrong), UNKNOWN) is Reason.BINDING_MISMATCH
-    house.revoke(KeyKind.PROCESS, b"pid_7729")
+    house.revoke(EntityKind.PROCESS, b"pid_7729")
     assert house.reason(world.mint(**wrong), UNKNOWN) is Reason.BRANCH_REVOKED
     wrong |= {"iat": world.now - 900, "exp": world.now - 10}
     assert house.reason(world.mint(**wrong), UNKNOWN) is Reason.TOKEN_EXPIRED

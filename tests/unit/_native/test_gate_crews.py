@@ -13,7 +13,7 @@ from gate_world import Gatehouse
 
 from crewgate._native.records import BranchRecord
 from crewgate.core import ids
-from crewgate.core.ids import KeyKind, uuid_bytes
+from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.core.problem_types import Reason
 
 FINANCE, BD = "finance", "bd"
@@ -128,7 +128,7 @@ def test_bd_cannot_revoke_finance(house: Gatehouse, seen: bool, target: str) -> 
     """A revocation is entered under the crew of who asks; it kills BD's branch of that id."""
     token = finance_token(house, seen)
     before = standing(house, seen)
-    house.revoke(KeyKind.BRANCH, uuid_bytes(target), crew=BD)
+    house.revoke(EntityKind.BRANCH, uuid_bytes(target), crew=BD)
     house.lessor.close(ids.branch_key(BD, target))
     own = house.world.mint(BD, execution_branch_id=target, branch_path=[])
     assert house.reason(own) is Reason.BRANCH_REVOKED
@@ -138,15 +138,15 @@ def test_bd_cannot_revoke_finance(house: Gatehouse, seen: bool, target: str) -> 
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        (KeyKind.GRANT, b"grant-x"),
-        (KeyKind.PROCESS, b"pid_7729"),
-        (KeyKind.ORCHESTRATOR, b"article/article-1"),
-        (KeyKind.KEY, b"finance-1"),
-        (KeyKind.CREW, b""),
+        (EntityKind.GRANT, b"grant-x"),
+        (EntityKind.PROCESS, b"pid_7729"),
+        (EntityKind.ORCHESTRATOR, b"article/article-1"),
+        (EntityKind.KEY, b"finance-1"),
+        (EntityKind.CREW, b""),
     ],
 )
 def test_no_other_revocation_of_bd_s_reaches_finance(
-    house: Gatehouse, kind: KeyKind, name: bytes
+    house: Gatehouse, kind: EntityKind, name: bytes
 ) -> None:
     """Grant ids, processes, orchestrators and keys are names within a crew, too."""
     token = house.world.mint(FINANCE, jti="grant-x")

@@ -5,19 +5,27 @@ from crew_world import BRANCH, CREW, KID, PARENT, ROOT, World
 from gate_world import Gatehouse
 
 from crewgate.core import ids
-from crewgate.core.ids import KeyKind, uuid_bytes
+from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.core.problem_types import Reason
 
 PING = 2
 SIBLING = "0199c1d2-0000-7000-8000-0000000000aa"
 # What a token names, and a sibling that is named apart from it in that way.
 NAMED = {
-    "the grant": (KeyKind.GRANT, b"grant-x", {"jti": "grant-y"}),
-    "the branch": (KeyKind.BRANCH, uuid_bytes(BRANCH), {"execution_branch_id": SIBLING}),
-    "the parent": (KeyKind.BRANCH, uuid_bytes(PARENT), {"execution_branch_id": SIBLING, "up": 1}),
-    "the root": (KeyKind.BRANCH, uuid_bytes(ROOT), {"execution_branch_id": SIBLING, "up": 2}),
-    "the process": (KeyKind.PROCESS, b"pid_7729", {"process_id": "pid_1"}),
-    "the orchestrator": (KeyKind.ORCHESTRATOR, b"article/article-1", {"client_id": "article/two"}),
+    "the grant": (EntityKind.GRANT, b"grant-x", {"jti": "grant-y"}),
+    "the branch": (EntityKind.BRANCH, uuid_bytes(BRANCH), {"execution_branch_id": SIBLING}),
+    "the parent": (
+        EntityKind.BRANCH,
+        uuid_bytes(PARENT),
+        {"execution_branch_id": SIBLING, "up": 1},
+    ),
+    "the root": (EntityKind.BRANCH, uuid_bytes(ROOT), {"execution_branch_id": SIBLING, "up": 2}),
+    "the process": (EntityKind.PROCESS, b"pid_7729", {"process_id": "pid_1"}),
+    "the orchestrator": (
+        EntityKind.ORCHESTRATOR,
+        b"article/article-1",
+        {"client_id": "article/two"},
+    ),
 }
 
 
@@ -55,29 +63,29 @@ def test_revoking_anything_that_a_token_names_ends_it(
         assert house.reason(sibling_token(world, apart)) is None
 
 
-@pytest.mark.parametrize("kind", [KeyKind.CREW, KeyKind.KEY])
-def test_revoking_a_crew_or_a_key_ends_all_that_hangs_on_it(kind: KeyKind) -> None:
+@pytest.mark.parametrize("kind", [EntityKind.CREW, EntityKind.KEY])
+def test_revoking_a_crew_or_a_key_ends_all_that_hangs_on_it(kind: EntityKind) -> None:
     """And nothing of another crew."""
     house = Gatehouse(World.make(crews=(CREW, "finance")))
-    house.revoke(kind, b"" if kind is KeyKind.CREW else KID.encode())
+    house.revoke(kind, b"" if kind is EntityKind.CREW else KID.encode())
     assert house.reason(house.world.token) is Reason.BRANCH_REVOKED
     assert house.reason(house.world.mint(execution_branch_id=SIBLING)) is Reason.BRANCH_REVOKED
     assert house.reason(house.world.mint("finance")) is None
 
 
 @pytest.mark.parametrize(
-    "kind", [KeyKind.PROCESS, KeyKind.ORCHESTRATOR, KeyKind.CREW, KeyKind.BRANCH]
+    "kind", [EntityKind.PROCESS, EntityKind.ORCHESTRATOR, EntityKind.CREW, EntityKind.BRANCH]
 )
 def test_a_revocation_may_mean_tokens_issued_up_to_a_moment(
-    house: Gatehouse, kind: KeyKind
+    house: Gatehouse, kind: EntityKind
 ) -> None:
     """Issued at T is dead, issued a second later lives: seen or not, cached or not."""
     world = house.world
     names = {
-        KeyKind.PROCESS: b"pid_7729",
-        KeyKind.ORCHESTRATOR: b"article/article-1",
-        KeyKind.CREW: b"",
-        KeyKind.BRANCH: uuid_bytes(BRANCH),
+        EntityKind.PROCESS: b"pid_7729",
+        EntityKind.ORCHESTRATOR: b"article/article-1",
+        EntityKind.CREW: b"",
+        EntityKind.BRANCH: uuid_bytes(BRANCH),
     }
     before, at, after = (
         world.mint(iat=world.now + second, exp=world.now + 900) for second in (0, 1, 2)
@@ -93,13 +101,13 @@ def test_a_revocation_may_mean_tokens_issued_up_to_a_moment(
 def test_a_refreshed_token_of_a_dead_branch_is_dead(house: Gatehouse) -> None:
     """There is no un-revoke: a branch's death holds for grants that are issued later."""
     world = house.world
-    house.revoke(KeyKind.BRANCH, uuid_bytes(BRANCH))
+    house.revoke(EntityKind.BRANCH, uuid_bytes(BRANCH))
     assert house.reason(world.mint(iat=world.now + 5)) is Reason.BRANCH_REVOKED
 
 
 def test_the_evidence_of_a_revoked_call_names_its_branch(house: Gatehouse) -> None:
     """After a good signature the refusal is attributable."""
-    house.revoke(KeyKind.BRANCH, uuid_bytes(ROOT))
+    house.revoke(EntityKind.BRANCH, uuid_bytes(ROOT))
     denial = house.denial(house.world.token)
     assert denial.grant is not None
     assert (denial.grant.branch, denial.retry) == (BRANCH, False)
@@ -116,7 +124,7 @@ def test_a_branch_that_was_closed_stays_dead_without_its_revocation(house: Gateh
 def test_a_revoked_branch_s_call_in_flight_can_still_be_settled(house: Gatehouse) -> None:
     """The kill ends the call, not the accounts: what it cost is charged."""
     permit = house.permit(house.world.token)
-    house.revoke(KeyKind.BRANCH, uuid_bytes(BRANCH))
+    house.revoke(EntityKind.BRANCH, uuid_bytes(BRANCH))
     house.lessor.close(ids.branch_key(CREW, BRANCH))
     permit.settle(4)
     record = house.record()
@@ -129,5 +137,5 @@ def test_strangers_that_are_revoked_leave_the_branch_alone() -> None:
     token = house.world.token
     house.permit(token, PING).settle()
     for number in range(48):
-        house.revoke(KeyKind.BRANCH, number.to_bytes(16, "big"))
+        house.revoke(EntityKind.BRANCH, number.to_bytes(16, "big"))
         assert house.reason(token) is None

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate._native.permit import Permit
-from crewgate.core.ids import KeyKind, uuid_bytes
+from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
 
@@ -81,7 +81,7 @@ def test_what_cannot_change_is_said_all_the_same(house: Gatehouse) -> None:
     house.table.vouch(ALWAYS, BOOT_NS)
     for tool in (CLOSED, OPEN, -1, 99):
         assert house.reason(b"a.b.c", tool) is Reason.INVALID_TOKEN
-    house.revoke(KeyKind.BRANCH, uuid_bytes(BRANCH))
+    house.revoke(EntityKind.BRANCH, uuid_bytes(BRANCH))
     for tool in (CLOSED, OPEN, -1):
         assert house.reason(house.world.token, tool) is Reason.BRANCH_REVOKED
 

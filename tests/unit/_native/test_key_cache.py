@@ -45,7 +45,7 @@ def test_a_long_name_has_its_own_key() -> None:
     for _ in range(2):
         tokens = [world.mint(process_id=name) for name in names]
         assert all(granted(gate, token).claims.process_id in names for token in tokens)
-    key = ids.table_key(ids.KeyKind.PROCESS, "article", names[0].encode())
+    key = ids.table_key(ids.EntityKind.PROCESS, "article", names[0].encode())
     table.revoke(key, ids.crew_key("article"), world.now + 60, 900, world.now, 1)
     reasons = [gate.decide(token, 0).reason.value for token in tokens]  # type: ignore[union-attr]
     assert reasons == ["branch-revoked", "budget-unavailable"]

@@ -11,7 +11,7 @@ from leaks import assert_no_leak
 
 from crewgate import limits
 from crewgate._native.request_head import RequestHeadParser
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 from crewgate.server.request import Request, build, read
 
 Field = tuple[bytes, bytes]
@@ -46,7 +46,7 @@ def outcome(of: Callable[[], Any]) -> Any:
     """What it returns, or the refusal that it raises."""
     try:
         return of()
-    except RequestRefusedError as refusal:
+    except InvalidRequestError as refusal:
         return refusal.status, str(refusal)
 
 
@@ -142,7 +142,7 @@ def test_a_bound_is_read_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> N
     """The largest body is what limits.py says at the time."""
     monkeypatch.setattr(limits, "tool_body_bytes_max", 4)
     fields = [(b"content-length", b"5")]
-    with pytest.raises(RequestRefusedError) as raised:
+    with pytest.raises(InvalidRequestError) as raised:
         build(b"A", b"/", b"a", fields, version="2", stream=1, streamed=True)
     assert raised.value.status == 413
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crewgate._native import storage
+from crewgate._native import table_file
 from crewgate._native.records import Geometry
 from crewgate._native.table import StaleTableError, Table
 from crewgate._native.table_owner import OwnedTable
@@ -277,7 +277,7 @@ def test_a_full_disk_is_an_error_at_start(path: str, monkeypatch: pytest.MonkeyP
     def full(fd: int, start: int, size: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(storage.os, "posix_fallocate", full)
+    monkeypatch.setattr(table_file.os, "posix_fallocate", full)
     with pytest.raises(TableError, match=r"no room for the table: it needs \d+ bytes"):
         OwnedTable.create(path, GEOMETRY)
     assert {p.name for p in Path(path).parent.iterdir()} == {"table.lock"}

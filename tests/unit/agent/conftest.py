@@ -15,12 +15,12 @@ from crewgate.agent import branch_registry as registry_
 from crewgate.agent.active_config import ActiveConfig
 from crewgate.agent.anomaly.minting_watch import MintingWatch
 from crewgate.agent.branch_registry import BranchRegistry
-from crewgate.agent.journal import StateJournal
+from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.revocation.types import ClockReading
 from crewgate.agent.state import AgentState
-from crewgate.core.anomaly.transitions import ProfileSnapshot
+from crewgate.core.anomaly.results import ProfileSnapshot
 from crewgate.core.audit.records import Record
-from crewgate.core.x509.identity import MAY_REVOKE
+from crewgate.core.x509.identity_extension import MAY_REVOKE
 from crewgate.ledger.factory import open_ledger
 from crewgate.ledger.sql import SQLLedger
 
@@ -36,7 +36,7 @@ def table() -> Iterator[OwnedTable]:
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[BranchRegistry]:
     """An empty registry with its journal."""
-    journal = StateJournal(tmp_path / "registry", registry_.BranchEntry)
+    journal = JournalFile(tmp_path / "registry", registry_.BranchEntry)
     journal.rewrite([])
     yield BranchRegistry(journal, GEOMETRY.branches)
     journal.close()
@@ -50,7 +50,7 @@ def watching(
     table: OwnedTable,
 ) -> Iterator[MintingWatch]:
     """A watch over nobody yet, under no configuration."""
-    journal = StateJournal(tmp_path / "watch", ProfileSnapshot)
+    journal = JournalFile(tmp_path / "watch", ProfileSnapshot)
     journal.rewrite([])
     yield MintingWatch(
         journal,

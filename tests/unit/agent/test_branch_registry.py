@@ -6,12 +6,12 @@ import msgspec
 from grant_builders import branch_id, grant, key
 
 from crewgate.agent.branch_registry import BranchEntry, BranchRegistry
-from crewgate.agent.journal import StateJournal
+from crewgate.agent.journal_file import JournalFile
 
 
 def _again(path: Path, entries_max: int = 256) -> BranchRegistry:
     """What an agent knows that was started after a kill."""
-    journal = StateJournal(path / "registry", BranchEntry)
+    journal = JournalFile(path / "registry", BranchEntry)
     registry = BranchRegistry(journal, entries_max)
     registry.restore(journal.read())
     return registry
@@ -74,7 +74,7 @@ def test_damaged_names_are_skipped(registry: BranchRegistry, tmp_path: Path) -> 
 
 def test_it_is_bounded(tmp_path: Path) -> None:
     """Over the bound new branches are not remembered; known ones still get their grants."""
-    journal = StateJournal(tmp_path / "registry", BranchEntry)
+    journal = JournalFile(tmp_path / "registry", BranchEntry)
     journal.rewrite([])
     registry = BranchRegistry(journal, 2)
     for number in range(5):

@@ -9,8 +9,8 @@ from crewgate import limits
 from crewgate._native.records import BranchRecord
 from crewgate.agent.branch_registry import BranchEntry
 from crewgate.agent.branch_tree import IsRevoked, RemoteUsage, beyond, rows
-from crewgate.core.budget.ledger_protocol import AccountStatement, AllowanceWindow, LeaseReport
-from crewgate.core.ids import KeyKind, crew_key, table_key
+from crewgate.core.budget.ledger_protocol import AccountStatement, LeaseStatement, WindowUsage
+from crewgate.core.ids import EntityKind, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.ipc.admin_messages import TreeRow
 
@@ -124,10 +124,10 @@ def test_a_revoked_parent_is_seen_in_everything_below() -> None:
 def test_every_way_to_be_revoked_is_seen() -> None:
     """Its orchestrator, its crew, its process, its grant: by the age of its newest grant."""
     named = [
-        (table_key(KeyKind.ORCHESTRATOR, "article", b"article/one"), "revoked"),
+        (table_key(EntityKind.ORCHESTRATOR, "article", b"article/one"), "revoked"),
         (crew_key("article"), "token-revoked"),
-        (table_key(KeyKind.PROCESS, "article", b"pid_7"), "token-revoked"),
-        (table_key(KeyKind.GRANT, "article", b"grant-1"), "token-revoked"),
+        (table_key(EntityKind.PROCESS, "article", b"pid_7"), "token-revoked"),
+        (table_key(EntityKind.GRANT, "article", b"grant-1"), "token-revoked"),
     ]
     for each, state in named:
         tree = _rows(
@@ -140,7 +140,7 @@ def test_a_dead_token_ends_nothing_below_its_branch() -> None:
     """The gate admits a child of another grant, and so says the tree; for good comes first."""
 
     def is_revoked(asked: bytes, issued: int) -> bool:
-        return asked == table_key(KeyKind.GRANT, "article", b"grant-1") and issued > 0
+        return asked == table_key(EntityKind.GRANT, "article", b"grant-1") and issued > 0
 
     tree = _rows(_family(), is_revoked=is_revoked)
     states = [tree[branch_id(n)].state for n in (1, 2, 3)]
@@ -161,7 +161,7 @@ def test_a_run_across_the_boundary_ends_with_its_orchestrator() -> None:
         _record(1, own, (0,), 60),
     ]
     entries = {own: msgspec.structs.replace(_entry(1), crew=account.name)}
-    revoked = table_key(KeyKind.ORCHESTRATOR, "article", b"article/one")
+    revoked = table_key(EntityKind.ORCHESTRATOR, "article", b"article/one")
     for asked, state in ((revoked, "revoked"), (b"", "live")):
         tree = _rows(records, entries, lambda each, issued, a=asked: each == a, account)
         assert tree[branch_id(1)].state == state
@@ -188,11 +188,11 @@ def test_a_crews_allowance_bounds_its_branches() -> None:
     """The hour's ceiling counts what is charged, less what lies idle; another hour's is nothing."""
     crew = CrewPolicy("article", "https://o.example", hourly_max=80)
     hour = int(NOW) // 3600
-    now = {crew_key("article"): RemoteUsage(idle=3, hour=AllowanceWindow(hour, 77))}
+    now = {crew_key("article"): RemoteUsage(idle=3, hour=WindowUsage(hour, 77))}
     tree = _rows(_family(), crew=crew, others=now)
     assert tree[""].left == 80 - (77 - 7 - 3)
     assert tree[branch_id(2)].left == 13
-    old = {crew_key("article"): RemoteUsage(hour=AllowanceWindow(hour - 1, 77))}
+    old = {crew_key("article"): RemoteUsage(hour=WindowUsage(hour - 1, 77))}
     assert _rows(_family(), crew=crew, others=old)[""].left == 80
 
 
@@ -203,7 +203,7 @@ def test_what_other_machines_and_former_tables_spent_counts() -> None:
         each: AccountStatement(each, path, 100, 0, False, 30, 4, 9, 2, 55, 0)
         for each, path in paths.items()
     }
-    own = {key(1): LeaseReport(3, 40, 0, 20, 1, 4), key(9): LeaseReport(1, 5, 0, 5)}
+    own = {key(1): LeaseStatement(3, 40, 0, 20, 1, 4), key(9): LeaseStatement(1, 5, 0, 5)}
     others = beyond(statements, own)
     assert others[key(1)] == others[crew_key("article")] == RemoteUsage(10, 0, 1, 0)
     tree = _rows(_family()[:2], others=others)

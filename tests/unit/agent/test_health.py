@@ -18,7 +18,7 @@ from crewgate.agent.state import AgentState
 from crewgate.agent.status import status
 from crewgate.audit.disk_probe import DiskProbe, why_not
 from crewgate.audit.writer import AuditWriter
-from crewgate.core.health import HealthFact, HealthState, degraded, failed, ok
+from crewgate.core.health import ComponentHealth, HealthState, degraded, failed, ok
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.ipc.admin_messages import ReportHealth
 from crewgate.ipc.attach_messages import VERSION, Attach
@@ -171,7 +171,7 @@ def test_a_change_is_said_once(machine: AgentState, hands: Hands, log_lines: lis
     assert log_lines[1:] == ["health: disk: ok again after 10 s"]
 
 
-def _report(facts: list[HealthFact]) -> ReportHealth:
+def _report(facts: list[ComponentHealth]) -> ReportHealth:
     return ReportHealth(id=1, source="supervisor", facts=facts)
 
 

@@ -19,14 +19,14 @@ from crewgate.core.audit import records
 from crewgate.core.audit.records import Record
 from crewgate.core.budget.ledger_protocol import DrawLease
 from crewgate.errors import ConfigurationError, RefusedError, TableError
-from crewgate.ipc.admin_messages import BurnedForgiven, ForgiveBurned, TreeRow
+from crewgate.ipc.admin_messages import BurnedCreditForgiven, ForgiveBurnedCredit, TreeRow
 from crewgate.ipc.attach_messages import (
     VERSION,
     Attach,
     CreditDrawn,
     DrawCredit,
-    KeysRevoked,
     Reload,
+    RevocationNotice,
 )
 from crewgate.leases.lease_client import LeaseClient
 
@@ -195,7 +195,7 @@ def test_everybody_is_told_of_a_reload_and_of_a_revocation(start: Start, file: P
     revoked = guest.outbox.receive_nowait()
     assert reload == Reload(generation=attached.policy_generation + 1)
     assert machine.table.policy_generation == attached.policy_generation + 1
-    assert isinstance(revoked, KeysRevoked)
+    assert isinstance(revoked, RevocationNotice)
     assert revoked.keys == [key(1)]
 
 
@@ -318,9 +318,9 @@ async def test_burned_credit_is_forgiven_on_somebodys_word(
     machine.draw(guest, DrawCredit(id=1, grant=grant(1, 10), need=10))
     ledger = machine.ledger_queue.ledger
     ledger.burn(machine.lease_client.holder, *ledger.heartbeats()[machine.lease_client.holder])
-    done = await forgive(machine, ForgiveBurned(id=3, branch=branch_id(1), crew="article"))
-    assert done == BurnedForgiven(id=3, branch=branch_id(1), crew="article", amount=10)
-    again = await forgive(machine, ForgiveBurned(id=4, branch=branch_id(1)))
+    done = await forgive(machine, ForgiveBurnedCredit(id=3, branch=branch_id(1), crew="article"))
+    assert done == BurnedCreditForgiven(id=3, branch=branch_id(1), crew="article", amount=10)
+    again = await forgive(machine, ForgiveBurnedCredit(id=4, branch=branch_id(1)))
     assert again.amount == 0
     whose = f"of branch {branch_id(1)} (article)"
     assert log_lines[-2:] == [
@@ -329,7 +329,7 @@ async def test_burned_credit_is_forgiven_on_somebodys_word(
     ]
     for name, crew in (("nonsense", ""), (branch_id(1), "nobody"), (branch_id(7), "")):
         with pytest.raises(RefusedError):
-            await forgive(machine, ForgiveBurned(id=5, branch=name, crew=crew))
+            await forgive(machine, ForgiveBurnedCredit(id=5, branch=name, crew=crew))
 
 
 def test_a_refused_revocation_tells_nobody(start: Start, written: list[Record]) -> None:

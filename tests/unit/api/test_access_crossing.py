@@ -1,9 +1,9 @@
 """Who sees an account between two crews over the control API: the crew whose calls made it."""
 
 from crewgate.api.access import sees
+from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import BranchResponse
-from crewgate.api.snapshot import Snapshot
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509.identity_extension import Identity, Role
 
 INSTANCE = bytes(16)
 
@@ -24,7 +24,7 @@ def test_its_rows_are_among_those_of_that_crew() -> None:
         BranchResponse(crew=crew, branch=f"{crew}-1", state="live")
         for crew in ("bd", "bd:finance", "finance")
     )
-    snapshot = Snapshot([own, account, other])
+    snapshot = BranchTreeSnapshot([own, account, other])
     assert list(snapshot.of("bd")) == [own, account]
     assert list(snapshot.of("finance")) == [other]
     assert list(snapshot.of("bd:finance")) == [account]

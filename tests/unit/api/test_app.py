@@ -9,8 +9,8 @@ from api_world import BD, BOTH, FORM, GATEWAY, OPERATOR, Desk, FakeOffice
 
 from crewgate import limits
 from crewgate.api.app import make_app
+from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import BranchResponse
-from crewgate.api.snapshot import Snapshot
 from crewgate.core.problem_types import CERTIFICATE_NOT_VALID
 from crewgate.errors import (
     AuthorityError,
@@ -217,7 +217,7 @@ async def test_a_large_tree_goes_out_in_pieces_and_whole() -> None:
     """An answer over one buffer is the same bytes as a small one would be."""
     desk = Desk()
     row = BranchResponse(crew="bd", branch=BOTH, state="live")
-    desk.office.snapshot = Snapshot([row] * 3000)
+    desk.office.snapshot = BranchTreeSnapshot([row] * 3000)
     answer = await desk.ask(BD, "GET", "/v1/tree")
     assert len(answer.content) > 2 * limits.buffer_bytes_max
     assert len(answer.json()["branches"]) == 3000

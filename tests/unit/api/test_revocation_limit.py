@@ -10,7 +10,7 @@ from crewgate.api.revocation_limit import CrewRevocationLimiter
 from crewgate.api.schemas import RevocationResponse
 from crewgate.core.problem_types import CERTIFICATE_NOT_VALID
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.core.x509.identity import Identity
+from crewgate.core.x509.identity_extension import Identity
 from crewgate.errors import ControlError
 from crewgate.ipc.admin_messages import Until
 

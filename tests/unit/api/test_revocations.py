@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from api_world import BD, OPERATOR, Desk
 
+from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import BranchResponse
-from crewgate.api.snapshot import Snapshot
-from crewgate.core.x509.identity import Identity
+from crewgate.core.x509.identity_extension import Identity
 
 ROW = BranchResponse(crew="bd", branch="b", state="live", grant="g-1", process="pid_7")
 ACCOUNT = msgspec.structs.replace(ROW, crew="bd:finance", grant="0B:1", process="instance")
@@ -17,7 +17,7 @@ ACCOUNT = msgspec.structs.replace(ROW, crew="bd:finance", grant="0B:1", process=
 def desk() -> Desk:
     """One branch of bd was seen, and one run that crosses by certificate."""
     found = Desk()
-    found.office.snapshot = Snapshot([ROW, ACCOUNT])
+    found.office.snapshot = BranchTreeSnapshot([ROW, ACCOUNT])
     return found
 
 

@@ -19,7 +19,7 @@ from api_world import (
 
 from crewgate.api.endpoints import ENDPOINTS
 from crewgate.api.tokens import CHILD, NEXT, RUN
-from crewgate.core.x509.identity import MAY_REVOKE, Identity
+from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity
 
 CALLERS = {"operator": OPERATOR, "bd": BD, "bd-other": BD_OTHER, "finance": FINANCE, "gw": GATEWAY}
 NEW = {"scope": "search.*", "credits": "1", "role": "r"}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from api_world import BD, GATEWAY, OPERATOR, Desk
 
-from crewgate.core.x509.identity import Identity
+from crewgate.core.x509.identity_extension import Identity
 
 ASK = {"request": "csr", "renews": "pem"}
 

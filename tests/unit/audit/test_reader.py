@@ -14,13 +14,13 @@ from audit_records import CHILD, NOON, OTHER, ROOT, burned, deny, opening, permi
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.audit import sql
+from crewgate.audit import duckdb_queries
 from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.audit.folder import create
 from crewgate.audit.reader import AuditReader, CallRow
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import (
-    BurnRecord,
+    BurnedReservationRecord,
     CallOutcome,
     CallRecord,
     Record,
@@ -211,13 +211,13 @@ def test_files_that_ended_before_are_not_even_opened(folder: Path, audit: AuditR
     assert audit.calls(AuditFilter(since=NOON)) == []
 
 
-@pytest.mark.parametrize("kind", [CallRecord, StreamOpened, BurnRecord, WatchRecord])
+@pytest.mark.parametrize("kind", [CallRecord, StreamOpened, BurnedReservationRecord, WatchRecord])
 def test_every_field_of_a_record_can_be_asked(kind: type[msgspec.Struct]) -> None:
     """A field added to the records is noticed here if the reader does not know it."""
     unread = {"price_micro", "started", "branch_key", "grant_key", "owner", "intent"}
     unread |= {"level_used_micro", "level_quota_micro"}
     names = {field.name for field in msgspec.structs.fields(kind)}
-    assert names - unread <= set(sql.COLUMNS)
+    assert names - unread <= set(duckdb_queries.COLUMNS)
 
 
 def test_the_watch_is_asked_by_crew_branch_and_time(tmp_path: Path) -> None:

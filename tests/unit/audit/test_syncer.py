@@ -14,7 +14,7 @@ from crewgate import limits
 from crewgate.audit.folder import files
 from crewgate.audit.health import audit_fact
 from crewgate.audit.syncer import FileSyncer
-from crewgate.audit.writer import AuditWriter, FileRotation
+from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.core.audit.json_line import decode
 from crewgate.core.audit.records import ServiceEvent
 from crewgate.core.health import HealthState
@@ -55,7 +55,7 @@ def make(tmp_path: Path, clock: Clock, disk: Disk, platter: Platter) -> Make:
         now_ns=clock, write=disk,
     )  # fmt: skip
 
-    def make(rotation: FileRotation, run: Callable[..., None] = at_once) -> AuditWriter:
+    def make(rotation: RotationPolicy, run: Callable[..., None] = at_once) -> AuditWriter:
         return opening(made(rotation), run)
 
     return make
@@ -65,7 +65,7 @@ def test_each_line_is_on_the_disk_when_write_returns(
     make: Make, platter: Platter, tmp_path: Path
 ) -> None:
     """Where the configuration says so; one that is not counts as lost."""
-    writer = make(FileRotation(sync="each"))
+    writer = make(RotationPolicy(sync="each"))
     for word in ("one", "two"):
         assert writer.write(make_event(word))
         assert platter.lacks(tmp_path / "audit") == 0
@@ -82,7 +82,7 @@ def test_a_second_s_lines_are_on_the_disk_after_one_sync(
     make: Make, platter: Platter, tmp_path: Path
 ) -> None:
     """Over a rotation too: the file that was left is not forgotten."""
-    writer = make(FileRotation(bytes_max=200))
+    writer = make(RotationPolicy(bytes_max=200))
     writer._syncer._thread = NeverStarted(writer._syncer)  # type: ignore[assignment]
     for _ in range(5):
         assert writer.write(make_event("word"))
@@ -112,7 +112,7 @@ class NeverStarted:
 
 def test_the_thread_syncs_within_a_second(make: Make, platter: Platter, tmp_path: Path) -> None:
     """Without anybody asking."""
-    writer = make(FileRotation(sync="second"))
+    writer = make(RotationPolicy(sync="second"))
     writer._syncer._ending.wait = lambda _seconds: bool(platter.has) or done(writer)  # type: ignore[method-assign]
     assert writer.write(make_event("one"))
     thread = writer._syncer._thread
@@ -131,7 +131,7 @@ def done(writer: AuditWriter) -> bool:
 
 def test_never_leaves_it_to_the_kernel(make: Make, platter: Platter, tmp_path: Path) -> None:
     """As it was: for who has no disk to spare."""
-    writer = make(FileRotation(sync="never"))
+    writer = make(RotationPolicy(sync="never"))
     assert writer.write(make_event("one"))
     writer.close()
     assert platter.has == {}
@@ -141,7 +141,7 @@ def test_lines_that_the_disk_refused_are_counted_and_said(
     make: Make, platter: Platter, tmp_path: Path
 ) -> None:
     """Calls wait or go on as the configuration says, and a new file begins with the count."""
-    writer = make(FileRotation(sync="second"))
+    writer = make(RotationPolicy(sync="second"))
     writer._syncer._thread = NeverStarted(writer._syncer)  # type: ignore[assignment]
     assert writer.write(make_event("safe"))
     writer._syncer.sync()
@@ -187,7 +187,7 @@ def test_a_disk_that_does_not_answer_holds_up_no_line_and_no_rotation(
 ) -> None:
     """The thread waits for it alone; health says so after a bound, and not before."""
     moment = [0.0]
-    rotation = FileRotation(bytes_max=200)
+    rotation = RotationPolicy(bytes_max=200)
     made = AuditWriter(tmp_path, "worker-1", rotation, ballast_bytes=0, now_ns=clock)
     writer = opening(made, at_once)
     writer._syncer._now = lambda: moment[0]
@@ -214,7 +214,7 @@ def test_a_disk_that_does_not_answer_holds_up_no_line_and_no_rotation(
 def test_a_file_that_does_not_come_is_said(make: Make, clock: Clock) -> None:
     """The disk does not give it a name."""
     later = Later()
-    writer = make(FileRotation(seconds_max=60), run=later)
+    writer = make(RotationPolicy(seconds_max=60), run=later)
     moment = [0.0]
     writer._next._now = lambda: moment[0]
     clock.forward(60)

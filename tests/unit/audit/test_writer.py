@@ -15,7 +15,7 @@ from log_lines import logged
 
 from crewgate.audit import folder
 from crewgate.audit.folder import files
-from crewgate.audit.writer import AuditWriter, FileRotation
+from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.core.audit.json_line import decode, encode
 from crewgate.core.audit.records import Record, ServiceEvent, when
 from crewgate.errors import ConfigurationError
@@ -44,7 +44,7 @@ def make(tmp_path: Path, clock: Clock, disk: Disk) -> Make:
     )
 
     def make(
-        *given: FileRotation, run: Callable[..., None] = at_once, **more: object
+        *given: RotationPolicy, run: Callable[..., None] = at_once, **more: object
     ) -> AuditWriter:
         return opening(made(*given, **more), run)
 
@@ -85,7 +85,7 @@ def test_the_file_is_its_owners_alone(make: Make) -> None:
 
 def test_a_full_file_gives_way_to_a_new_one(make: Make, tmp_path: Path) -> None:
     """Rotation by size neither loses nor repeats a record, and keeps every file by default."""
-    writer = make(FileRotation(bytes_max=500))
+    writer = make(RotationPolicy(bytes_max=500))
     for number in range(50):
         assert writer.write(make_event(str(number)))
     assert len(files(tmp_path / "audit")) > 5
@@ -96,7 +96,7 @@ def test_a_full_file_gives_way_to_a_new_one(make: Make, tmp_path: Path) -> None:
 
 def test_an_old_file_gives_way_to_a_new_one(make: Make, clock: Clock) -> None:
     """Rotation by age happens at a tick, not before its time."""
-    writer = make(FileRotation(seconds_max=60))
+    writer = make(RotationPolicy(seconds_max=60))
     first = writer.path
     clock.forward(59)
     writer.tick()
@@ -111,7 +111,7 @@ def test_an_old_file_gives_way_to_a_new_one(make: Make, clock: Clock) -> None:
 def test_lines_go_on_until_the_next_file_is_there(make: Make, tmp_path: Path) -> None:
     """A disk that is slow to give a file a name keeps nobody waiting; one file is asked for."""
     later = Later()
-    writer = make(FileRotation(bytes_max=200), run=later)
+    writer = make(RotationPolicy(bytes_max=200), run=later)
     first = writer.path
     for number in range(5):
         assert writer.write(make_event(str(number)))
@@ -140,7 +140,7 @@ def test_a_recovery_keeps_nobody_waiting(make: Make, disk: Disk) -> None:
 def test_a_file_begun_before_the_disk_failed_proves_no_recovery(make: Make, disk: Disk) -> None:
     """The ballast has gone since, for the calls in flight, and must find room again."""
     later = Later()
-    writer = make(FileRotation(bytes_max=200), run=later)
+    writer = make(RotationPolicy(bytes_max=200), run=later)
     for number in range(2):
         writer.write(make_event(str(number)))
     disk.room = 0
@@ -160,7 +160,7 @@ def test_a_file_that_comes_too_late_is_taken_away(
 ) -> None:
     """Nobody would write to it."""
     later = Later()
-    writer = make(FileRotation(bytes_max=100), run=later)
+    writer = make(RotationPolicy(bytes_max=100), run=later)
     writer.write(make_event("one"))
     if is_done:
         later.do()
@@ -178,7 +178,7 @@ def test_old_files_that_cannot_be_cleared_are_said(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(folder, "prune", refuse)
-    writer = make(FileRotation(folder_bytes_max=1000))
+    writer = make(RotationPolicy(folder_bytes_max=1000))
     assert writer.writable
     assert "old files in" in log_lines[-1]
     assert "Permission denied" in log_lines[-1]
@@ -186,7 +186,7 @@ def test_old_files_that_cannot_be_cleared_are_said(
 
 def test_old_files_go_only_where_a_bound_is_set(make: Make, clock: Clock, tmp_path: Path) -> None:
     """With a bound the oldest finished files are deleted; the one in use never is."""
-    writer = make(FileRotation(bytes_max=500, folder_bytes_max=1500))
+    writer = make(RotationPolicy(bytes_max=500, folder_bytes_max=1500))
     for number in range(100):
         clock.forward(1)
         writer.write(make_event(str(number)))
@@ -204,7 +204,7 @@ def test_a_file_in_use_by_another_process_is_never_deleted(
     other = make()
     other.write(make_event("x" * 5000))
     clock.forward(1)
-    writer = make(FileRotation(bytes_max=500, folder_bytes_max=1000))
+    writer = make(RotationPolicy(bytes_max=500, folder_bytes_max=1000))
     for number in range(20):
         writer.write(make_event(str(number)))
     assert other.path.exists()

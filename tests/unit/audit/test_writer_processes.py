@@ -15,9 +15,9 @@ KILLED = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from crewgate.audit.writer import AuditWriter, FileRotation
+from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.core.audit.records import ServiceEvent
-writer = AuditWriter(Path(sys.argv[1]), "w", FileRotation(bytes_max=65536), ballast_bytes=0)
+writer = AuditWriter(Path(sys.argv[1]), "w", RotationPolicy(bytes_max=65536), ballast_bytes=0)
 number = 0
 while True:
     writer.write(ServiceEvent(time=datetime.now(UTC), event="test", detail="x" * 300, count=number))

@@ -23,7 +23,7 @@ from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import read_certificates
 from crewgate.config import CAConfig
 from crewgate.core.x509.certificate import read, serial_text
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import AuthorityError, CRLPublishError
 
 
@@ -321,7 +321,7 @@ PUBLISHER = textwrap.dedent("""
     from crewgate.config import CAConfig
     from crewgate.ca.authority import Authority, new_instance
     from crewgate.ca.certificates import new_key
-    from crewgate.core.x509.identity import Identity, Role
+    from crewgate.core.x509.identity_extension import Identity, Role
     folder = Path(sys.argv[1])
     ca = CAConfig(folder / "ca", folder / "ca.pem", folder / "crl.pem", "x.example")
     with Authority(ca) as authority:
@@ -355,5 +355,5 @@ def test_a_key_shows_nowhere(ca: CAConfig) -> None:
     """What a log might print of a CA is its name."""
     with Authority(ca) as authority:
         assert repr(authority) == "<Authority CN=Crewgate issuing CA>"
-        assert "<IssuedCertificate" in repr(authority.issuing)
+        assert "<CertificateAndKey" in repr(authority.issuing)
     assert len(new_instance()) == 16

@@ -210,7 +210,7 @@ WRITER = textwrap.dedent("""
     import sys
     from pathlib import Path
     from crewgate.core.x509.certificate import serial_text
-    from crewgate.core.x509.identity import Role
+    from crewgate.core.x509.identity_extension import Role
     from crewgate.ca.certificate_db import CertificateRecord, CertificateDB
     first, count = int(sys.argv[2]), int(sys.argv[3])
     with CertificateDB(Path(sys.argv[1])) as register:

@@ -10,9 +10,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from crewgate.ca.certificates import IssuedCertificate, make_issuing, make_root
+from crewgate.ca.certificates import CertificateAndKey, make_issuing, make_root
 
-Chain = tuple[IssuedCertificate, IssuedCertificate, IssuedCertificate]
+Chain = tuple[CertificateAndKey, CertificateAndKey, CertificateAndKey]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_every_key_is_p256_and_no_authority_can_go_deeper(chain: Chain) -> None:
 
 def test_a_key_does_not_show_in_a_repr(chain: Chain) -> None:
     """What a log might print of a certificate with its key is the subject."""
-    assert repr(chain[2]) == "<IssuedCertificate CN=Crewgate gateway>"
+    assert repr(chain[2]) == "<CertificateAndKey CN=Crewgate gateway>"
 
 
 def handshake(chain: Chain, folder: Path, name: str) -> str | None:

@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from crewgate.ca.authority import Authority, create
 from crewgate.ca.certificates import make_responder, new_key, pem
 from crewgate.config import CAConfig
-from crewgate.core.x509.identity import OID, Role, decode
+from crewgate.core.x509.identity_extension import OID, Role, decode
 
 OPENSSL = shutil.which("openssl")
 KINDS = ["orchestrator", "gateway", "operator", "responder"]

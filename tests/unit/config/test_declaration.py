@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from crewgate.config import values
 from crewgate.config.declaration import (
-    Group,
+    Declaration,
     Key,
+    KeyGroup,
     KeyOrTable,
-    Part,
     Scope,
     Table,
     TableList,
     TableMap,
-    TableType,
+    TableSchema,
 )
 from crewgate.config.model import CONFIG
 from crewgate.config.section import Section
@@ -50,14 +50,14 @@ class Thing(msgspec.Struct, frozen=True):
     file: Annotated[values.FilePath, "A file.", Key(default=Path("default.txt"))]
     size: Annotated[int, values.integer(1, 5), "The size.", Key(name="length")]
     area: Annotated[int, values.integer(1, 25), "The area.", Key(default=twice, absent="twice")]
-    ends: Annotated[range, Group(of=TableType(Ends))]
+    ends: Annotated[range, KeyGroup(of=TableSchema(Ends))]
     parts: Annotated[tuple[Part1, ...], "The parts.", TableMap(name="part", most=2)]
     is_new: Annotated[bool, "Whether it is new."] = False
-    owner: Annotated[Part1 | None, "The owner.", Table(of=TableType(Part1), default=None)] = None
+    owner: Annotated[Part1 | None, "The owner.", Table(of=TableSchema(Part1), default=None)] = None
     note: str = "not a key"
 
 
-THING = TableType(Thing)
+THING = TableSchema(Thing)
 
 
 def read(document: dict[str, Any]) -> tuple[Thing | None, list[str]]:
@@ -115,8 +115,8 @@ def test_a_type_that_nobody_can_read_is_no_declaration() -> None:
     class Wrong(msgspec.Struct):
         size: Annotated[int, "The size."]
 
-    with pytest.raises(TypeError, match="no ValueType says how it is read"):
-        TableType(Wrong)
+    with pytest.raises(TypeError, match="no ValueParser says how it is read"):
+        TableSchema(Wrong)
 
 
 def test_only_a_table_that_is_there_once_can_wait_for_a_restart() -> None:
@@ -135,7 +135,7 @@ WORDS = st.sampled_from(
 VALUES = JUNK | WORDS | st.lists(WORDS | JUNK, max_size=2)
 
 
-def documents(part: Part) -> st.SearchStrategy[object]:
+def documents(part: Declaration) -> st.SearchStrategy[object]:
     """Values of a key or table, good ones among them."""
     if isinstance(part, KeyOrTable):
         return VALUES | tables(part.of)
@@ -148,7 +148,7 @@ def documents(part: Part) -> st.SearchStrategy[object]:
     return VALUES | tables(part.of) if isinstance(part, Table) else VALUES
 
 
-def tables(table: TableType[Any]) -> st.SearchStrategy[dict[str, object]]:
+def tables(table: TableSchema[Any]) -> st.SearchStrategy[dict[str, object]]:
     """Some of the keys of a table."""
     return st.fixed_dictionaries(
         {}, optional={part.key(field): documents(part) for field, part in table}

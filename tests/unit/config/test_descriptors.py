@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from crewgate import limits
-from crewgate.cli.check.config import find_errors
+from crewgate.cli.check.referenced_files import find_errors
 from crewgate.config import Config, descriptors, load
 from crewgate.errors import ConfigurationError
-from crewgate.runtime.descriptors import raise_to
+from crewgate.runtime.descriptor_limit import raise_to
 from crewgate.supervisor.serve import Supervisor
 
 TEXT = """
@@ -80,8 +80,8 @@ def test_serve_and_check_say_it_before_anything_starts(
 ) -> None:
     """A problem of `check` is what `serve` refuses."""
     hard = 2**20 if enough else 100
-    monkeypatch.setattr("crewgate.policy.validation.most", lambda: hard)
-    monkeypatch.setattr("crewgate.cli.check.config.most", lambda: hard)
+    monkeypatch.setattr("crewgate.policy.startup_checks.most", lambda: hard)
+    monkeypatch.setattr("crewgate.cli.check.referenced_files.most", lambda: hard)
     found = [text for text in find_errors(config) if "descriptors" in text]
     if enough:
         assert not found

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crewgate.config import load
-from crewgate.core.anomaly.baseline import Sensitivity
+from crewgate.core.anomaly.baseline import SensitivityLevel
 from crewgate.core.anomaly.enforcement import EnforcementLevel
 from crewgate.core.anomaly.types import WatchRules
 from crewgate.errors import ConfigurationError
@@ -34,7 +34,7 @@ def test_every_key_arrives(write: Write, whole: str) -> None:
     (crew,) = load(write(whole + WATCH)).crews
     assert crew.watch == WatchRules(
         mode=EnforcementLevel.THROTTLE,
-        sensitivity=Sensitivity.HIGH,
+        sensitivity=SensitivityLevel.HIGH,
         strikes=5,
         calm_seconds=600.0,
         quarantine_seconds=7200,

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
+from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import BranchResponse
-from crewgate.api.snapshot import Snapshot
-from crewgate.control.agent_cache import AgentCache, CachedAnswer, CrewUsageGateway
+from crewgate.control.agent_cache import AgentCache, CachedGateway, SingleFlightCache
 from crewgate.errors import LinkError
 
 
@@ -18,7 +18,7 @@ def test_it_is_made_again_only_when_it_is_old() -> None:
         made.append(now[0])
         return len(made)
 
-    shared = CachedAnswer(make, 1.0, lambda: now[0])
+    shared = SingleFlightCache(make, 1.0, lambda: now[0])
     assert shared.fresh() is None
     assert [shared.get() for _ in range(5)] == [1] * 5
     now[0] = 0.99
@@ -38,7 +38,7 @@ def test_who_comes_while_it_is_made_gets_that_one() -> None:
         made.append(1)
         return 1
 
-    shared = CachedAnswer(make, 60.0)
+    shared = SingleFlightCache(make, 60.0)
     threads = [threading.Thread(target=shared.get) for _ in range(100)]
     for thread in threads:
         thread.start()
@@ -59,7 +59,7 @@ def test_a_failure_is_nobody_else_s() -> None:
             raise answer
         return answer
 
-    shared = CachedAnswer(make)
+    shared = SingleFlightCache(make)
     with pytest.raises(LinkError):
         shared.get()
     assert shared.get() == 7
@@ -74,8 +74,10 @@ def test_an_orchestrator_hears_of_its_own_crew_s_branches(tmp_path: object) -> N
             crew=crew, branch="b", state=state, spent_micro=spent, reserved_micro=1, burned_micro=2
         )
 
-    graph.tree = CachedAnswer(lambda: Snapshot([row("bd", "live", 10), row("fin", "closed", 90)]))
-    bd, fin = (CrewUsageGateway(graph, crew).usage({"b", "c"}) for crew in ("bd", "fin"))
+    graph.tree = SingleFlightCache(
+        lambda: BranchTreeSnapshot([row("bd", "live", 10), row("fin", "closed", 90)])
+    )
+    bd, fin = (CachedGateway(graph, crew).usage({"b", "c"}) for crew in ("bd", "fin"))
     assert {name: tuple(each) for name, each in bd.items()} == {"b": (13, False)}
     assert {name: tuple(each) for name, each in fin.items()} == {"b": (93, True)}
 
@@ -84,6 +86,6 @@ def test_no_agent_is_an_error_and_not_an_empty_tree(tmp_path: object) -> None:
     """Nobody mints on a guess."""
     graph = AgentCache(tmp_path)  # type: ignore[arg-type]
     with pytest.raises(LinkError):
-        CrewUsageGateway(graph, "bd").usage({"b"})
+        CachedGateway(graph, "bd").usage({"b"})
     with pytest.raises(LinkError):
         graph.status.get()

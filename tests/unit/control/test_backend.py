@@ -21,8 +21,8 @@ from crewgate.ca.decommission_intents import DecommissionIntents
 from crewgate.config import Config, load
 from crewgate.control.backend import ControlBackend
 from crewgate.control.token_reader import TokenReader
-from crewgate.core.ids import KeyKind, uuid_bytes
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.ids import EntityKind, uuid_bytes
+from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import AuthorityError, ControlError, LinkError
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
@@ -62,41 +62,41 @@ async def test_a_good_token_says_what_it_is(office: ControlBackend, config: Conf
 @pytest.mark.parametrize(
     "kind",
     [
-        KeyKind.BRANCH,
-        KeyKind.GRANT,
-        KeyKind.PROCESS,
-        KeyKind.ORCHESTRATOR,
-        KeyKind.KEY,
-        KeyKind.CREW,
+        EntityKind.BRANCH,
+        EntityKind.GRANT,
+        EntityKind.PROCESS,
+        EntityKind.ORCHESTRATOR,
+        EntityKind.KEY,
+        EntityKind.CREW,
         None,
     ],
     ids=lambda kind: kind.name if kind else "ANCESTOR",
 )
 async def test_a_dead_token_is_not_active(
-    office: ControlBackend, config: Config, machine: Machine, kind: KeyKind | None
+    office: ControlBackend, config: Config, machine: Machine, kind: EntityKind | None
 ) -> None:
     """By each thing that it names: nothing is said but that; another crew's lives on."""
     run, child, _ = minted(config)
     other, _, _ = minted(config, "finance")
     claims, above = read_claims(child), read_claims(run)
     names = {
-        KeyKind.BRANCH: uuid_bytes(claims.execution_branch_id),
-        KeyKind.GRANT: claims.jti.encode(),
-        KeyKind.PROCESS: claims.process_id.encode(),
-        KeyKind.ORCHESTRATOR: claims.client_id.encode(),
-        KeyKind.KEY: b"bd-1",
-        KeyKind.CREW: b"",
+        EntityKind.BRANCH: uuid_bytes(claims.execution_branch_id),
+        EntityKind.GRANT: claims.jti.encode(),
+        EntityKind.PROCESS: claims.process_id.encode(),
+        EntityKind.ORCHESTRATOR: claims.client_id.encode(),
+        EntityKind.KEY: b"bd-1",
+        EntityKind.CREW: b"",
     }
     assert (await office.introspect(child)).active
     if kind is None:
-        machine.revoke(KeyKind.BRANCH, "bd", uuid_bytes(above.execution_branch_id))
+        machine.revoke(EntityKind.BRANCH, "bd", uuid_bytes(above.execution_branch_id))
     else:
         machine.revoke(kind, "bd", names[kind])
     assert not (await office.introspect(child)).active
     assert (await office.introspect(child)).client_id == ""
     assert (await office.introspect(other)).active
     # What is narrower than the whole process, orchestrator, key or crew spares the parent.
-    spared = kind in {KeyKind.BRANCH, KeyKind.GRANT}
+    spared = kind in {EntityKind.BRANCH, EntityKind.GRANT}
     assert (await office.introspect(run)).active is spared
 
 
@@ -106,9 +106,9 @@ async def test_tokens_issued_after_a_revocation_of_their_orchestrator_live(
     """All until a second are dead, and none after it."""
     run, _, _ = minted(config)
     issued = read_claims(run).iat
-    machine.revoke(KeyKind.ORCHESTRATOR, "bd", b"bd/bd-1", before=issued - 1)
+    machine.revoke(EntityKind.ORCHESTRATOR, "bd", b"bd/bd-1", before=issued - 1)
     assert (await office.introspect(run)).active
-    machine.revoke(KeyKind.ORCHESTRATOR, "bd", b"bd/bd-1", before=issued)
+    machine.revoke(EntityKind.ORCHESTRATOR, "bd", b"bd/bd-1", before=issued)
     assert not (await office.introspect(run)).active
 
 

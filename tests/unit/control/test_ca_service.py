@@ -19,12 +19,12 @@ from crewgate.api.schemas import RevocationReason
 from crewgate.ca.authority import request_pem
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.certificates import make_server, new_key
-from crewgate.ca.crl_file import REASONS
+from crewgate.ca.crl import REASONS
 from crewgate.config import Config
 from crewgate.control import ca_service as desk_
 from crewgate.control.ca_service import CAService
 from crewgate.core.x509.certificate import read
-from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
+from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role, member_id
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.lifecycle import decommission

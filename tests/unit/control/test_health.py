@@ -10,7 +10,7 @@ from crewgate import limits
 from crewgate.audit.sink import AuditSink
 from crewgate.audit.writer import AuditWriter
 from crewgate.control.health import ControlHealth
-from crewgate.core.health import HealthFact, HealthState, degraded, ok
+from crewgate.core.health import ComponentHealth, HealthState, degraded, ok
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def health(tmp_path: Path) -> ControlHealth:
     return made
 
 
-def troubles(health: ControlHealth) -> list[HealthFact]:
+def troubles(health: ControlHealth) -> list[ComponentHealth]:
     return [fact for fact in health.facts() if fact.state is not HealthState.OK]
 
 
@@ -66,7 +66,7 @@ async def test_a_report_holds_the_worst_of_too_many(
     health: ControlHealth, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is too long would be refused whole."""
-    reports: list[list[HealthFact]] = []
+    reports: list[list[ComponentHealth]] = []
     monkeypatch.setattr(health._reporter, "report", reports.append)
     many = range(limits.health_facts_max + 9)
     health.set("many", [degraded(f"control: certificate {each}", "it ends") for each in many])

@@ -4,7 +4,7 @@ import pytest
 from cryptography import x509
 from revocation_targets import certificate, orchestrator
 
-from crewgate.ca import propagation
+from crewgate.ca import revocation_propagation
 from crewgate.control.responses import branch, host, revoked
 from crewgate.errors import AuthorityError
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, TreeRow
@@ -60,6 +60,8 @@ def test_one_step_that_came_to_too_few_is_not_enough() -> None:
     many = QuorumResult(until="quorum", applied_on=2, of=3, missing=["b"], ms=9.0)
     told = RevocationReceipt(read_ns=1, reach=many)
     for each in (few, many):
-        told = propagation.sum_of(told, RevocationReceipt(read_ns=1, attachments=1, reach=each))
+        told = revocation_propagation.sum_of(
+            told, RevocationReceipt(read_ns=1, attachments=1, reach=each)
+        )
     said = revoked(orchestrator("bd/bd-1", "bd"), told)
     assert (said.enough, said.applied_on, said.of, said.missing) == (False, 2, 3, ["b"])

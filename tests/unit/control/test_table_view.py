@@ -8,7 +8,7 @@ from crewgate import limits
 from crewgate.config import Config
 from crewgate.control import table_view as sight_
 from crewgate.control.table_view import TableView
-from crewgate.core.ids import KeyKind, uuid_bytes
+from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.errors import LinkError
 from crewgate.issuer.inspection import read_claims
 
@@ -22,7 +22,7 @@ def test_a_table_is_mapped_for_a_second_and_then_anew(
     monkeypatch.setattr(limits, "tree_seconds", 3600.0)
     assert not sight.is_dead(claims, "article-1")
     machine.away = True
-    machine.revoke(KeyKind.BRANCH, claims.crew, uuid_bytes(claims.execution_branch_id))
+    machine.revoke(EntityKind.BRANCH, claims.crew, uuid_bytes(claims.execution_branch_id))
     assert sight.is_dead(claims, "article-1")
     machine.table.retire()
     with pytest.raises(LinkError):
@@ -43,7 +43,7 @@ def test_nobody_is_called_alive_past_either_bound(
     until[word] = NOW_BOOT_NS + 1
     machine.table.vouch(*until)
     assert not sight.is_dead(claims, "article-1")
-    machine.revoke(KeyKind.BRANCH, claims.crew, uuid_bytes(claims.execution_branch_id))
+    machine.revoke(EntityKind.BRANCH, claims.crew, uuid_bytes(claims.execution_branch_id))
     until[word] = NOW_BOOT_NS
     machine.table.vouch(*until)
     with pytest.raises(LinkError, match=["nobody vouches", "a majority of the members"][word]):

@@ -15,7 +15,7 @@ from crewgate.api.schemas import BranchResponse, TokenResponse
 from crewgate.config import Config
 from crewgate.control.table_view import TableView
 from crewgate.control.token_service import TokenService
-from crewgate.core.ids import KeyKind, uuid_bytes
+from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.errors import (
     ControlError,
     IssuerError,
@@ -169,26 +169,27 @@ def test_a_token_that_was_not_minted_here_gets_none_by_it(
 
 
 @pytest.mark.parametrize(
-    "kind", [KeyKind.BRANCH, KeyKind.GRANT, KeyKind.ORCHESTRATOR, KeyKind.KEY, KeyKind.CREW]
+    "kind",
+    [EntityKind.BRANCH, EntityKind.GRANT, EntityKind.ORCHESTRATOR, EntityKind.KEY, EntityKind.CREW],
 )
 def test_what_is_revoked_gets_no_further_token(
-    mint: TokenService, machine: Machine, kind: KeyKind
+    mint: TokenService, machine: Machine, kind: EntityKind
 ) -> None:
     """By whatever it names; nor a child, whose ancestor it would be."""
     run, child = family(mint)
     names = {
-        KeyKind.BRANCH: uuid_bytes(run.branch),
-        KeyKind.GRANT: run.grant.encode(),
-        KeyKind.ORCHESTRATOR: b"bd/bd-1",
-        KeyKind.KEY: b"bd-1",
-        KeyKind.CREW: b"",
+        EntityKind.BRANCH: uuid_bytes(run.branch),
+        EntityKind.GRANT: run.grant.encode(),
+        EntityKind.ORCHESTRATOR: b"bd/bd-1",
+        EntityKind.KEY: b"bd-1",
+        EntityKind.CREW: b"",
     }
     machine.revoke(kind, "bd", names[kind])
     with pytest.raises(IssuerError, match="revoked"):
         mint.refresh("bd", "bd-1", run.access_token, TokenRequest())
     with pytest.raises(IssuerError, match="revoked"):
         mint.spawn("bd", "bd-1", run.access_token, CHILD)
-    if kind is KeyKind.BRANCH:
+    if kind is EntityKind.BRANCH:
         with pytest.raises(IssuerError, match="revoked"):
             mint.refresh("bd", "bd-1", child.access_token, TokenRequest())
 
@@ -198,7 +199,7 @@ def test_an_orchestrator_in_its_next_life_raises_nobody(
 ) -> None:
     """All its tokens until now are dead: a refresh of one would be a token from now."""
     run, _ = family(mint)
-    machine.revoke(KeyKind.ORCHESTRATOR, "bd", b"bd/bd-1", before=int(time.time()) + 5)
+    machine.revoke(EntityKind.ORCHESTRATOR, "bd", b"bd/bd-1", before=int(time.time()) + 5)
     with pytest.raises(IssuerError):
         mint.refresh("bd", "bd-1", run.access_token, TokenRequest())
     mint.start_run("bd", "bd-1", RUN)

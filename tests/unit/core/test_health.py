@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.core.health import Health, HealthChange, HealthFact, HealthState, degraded, failed, ok
+from crewgate.core.health import (
+    ComponentHealth,
+    Health,
+    HealthChange,
+    HealthState,
+    degraded,
+    failed,
+    ok,
+)
 
 HOUR = 3600
 
@@ -17,7 +25,9 @@ def _states(health: Health) -> dict[str, str]:
     return {each.component: each.state.value for each in health.summary.conditions}
 
 
-def _looks(health: Health, facts: list[HealthFact], begin: int, end: int) -> list[HealthChange]:
+def _looks(
+    health: Health, facts: list[ComponentHealth], begin: int, end: int
+) -> list[HealthChange]:
     return [change for at in range(begin, end) for change in health.update(facts, at)]
 
 
@@ -32,7 +42,7 @@ def _looks(health: Health, facts: list[HealthFact], begin: int, end: int) -> lis
     ],
 )
 def test_the_machine_is_ready_while_no_component_has_calls_refused(
-    facts: list[HealthFact], ready: bool, state: str
+    facts: list[ComponentHealth], ready: bool, state: str
 ) -> None:
     """A failure beside the calls degrades the machine, and stops no calls."""
     health = Health()
@@ -139,7 +149,7 @@ def test_texts_are_cut_to_what_the_link_carries() -> None:
     """A long error of a library is no reason for a message that the agent refuses."""
     fact = failed("a", "x" * 10_000, "y" * 10_000)
     assert len(fact.why) == len(fact.mend) == limits.health_text_chars_max
-    assert msgspec.convert(msgspec.to_builtins(fact), HealthFact) == fact
+    assert msgspec.convert(msgspec.to_builtins(fact), ComponentHealth) == fact
 
 
 _STATES = st.sampled_from(HealthState)
@@ -148,7 +158,9 @@ _STATES = st.sampled_from(HealthState)
 @given(st.lists(st.tuples(_STATES, st.booleans()), max_size=60))
 def test_the_fold_is_the_worst_of_all(parts: list[tuple[HealthState, bool]]) -> None:
     """Against the rule as one would say it."""
-    facts = [HealthFact(f"{at}", state, refuses=flag) for at, (state, flag) in enumerate(parts)]
+    facts = [
+        ComponentHealth(f"{at}", state, refuses=flag) for at, (state, flag) in enumerate(parts)
+    ]
     health = Health()
     health.update(facts, 0.0)
     ready = not any(state is HealthState.FAILED and flag for state, flag in parts)
@@ -164,7 +176,7 @@ def test_the_log_is_bounded_and_ends_with_the_truth(spells: list[tuple[HealthSta
     health, at, lines = Health(), 0, []
     for state, seconds in [*spells, (HealthState.DEGRADED, 100)]:
         for _ in range(seconds):
-            lines += health.update([HealthFact("a", state, "why")], at)
+            lines += health.update([ComponentHealth("a", state, "why")], at)
             (condition,) = health.summary.conditions
             assert condition.state is state  # an answer is never held back
             at += 7  # seconds

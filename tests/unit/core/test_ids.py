@@ -1,7 +1,7 @@
 """Names become bytes that are stored and sent: what each was it stays."""
 
 from crewgate.core.ids import cluster_id
-from crewgate.core.x509.identity import member_id
+from crewgate.core.x509.identity_extension import member_id
 
 
 def test_a_member_s_id_is_of_its_certificate_s_name() -> None:

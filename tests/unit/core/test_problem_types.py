@@ -11,9 +11,9 @@ from crewgate.core.problem_types import (
     BUSY,
     BY_STATUS,
     PROBLEMS,
+    ProblemSender,
     ProblemType,
     Reason,
-    Sender,
     _add,
 )
 
@@ -90,7 +90,7 @@ def test_a_problem_can_be_sent_by_all_its_senders(problem: ProblemType) -> None:
     assert problem.title[-1].isalnum()
     assert problem.detail.endswith(".")
     assert DESCRIPTION.fullmatch(problem.detail)
-    if problem.senders & (Sender.GATEWAY | Sender.SERVER):
+    if problem.senders & (ProblemSender.GATEWAY | ProblemSender.SERVER):
         assert problem.grpc_code is not Code.UNKNOWN
     if problem.status == 503:
         assert problem.retry_seconds
@@ -112,12 +112,12 @@ def test_no_problem_that_clients_know_is_gone() -> None:
 def test_each_reason_has_a_problem_of_calls() -> None:
     """A verdict that could not be answered would end a call with 500."""
     for reason in Reason:
-        assert Sender.GATEWAY in PROBLEMS[reason.value].senders
+        assert ProblemSender.GATEWAY in PROBLEMS[reason.value].senders
 
 
 def test_the_server_has_one_problem_for_a_status() -> None:
     """It refuses by status alone."""
-    of_server = [each for each in PROBLEMS.values() if Sender.SERVER in each.senders]
+    of_server = [each for each in PROBLEMS.values() if ProblemSender.SERVER in each.senders]
     assert list(BY_STATUS.values()) == of_server
 
 
@@ -139,7 +139,9 @@ def test_the_reference_has_a_row_for_each_problem_and_sender() -> None:
     """And as many cells as its table has columns."""
     tables = [part for part in markdown().split("\n\n") if part.startswith("| HTTP")]
     assert len(tables) == 3
-    for sender, table in zip((Sender.GATEWAY, Sender.SERVER, Sender.CONTROL), tables, strict=True):
+    for sender, table in zip(
+        (ProblemSender.GATEWAY, ProblemSender.SERVER, ProblemSender.CONTROL), tables, strict=True
+    ):
         head, rule, *rows = (line.split(" | ") for line in table.splitlines())
         assert {len(cells) for cells in (rule, *rows)} == {len(head)}
         found = sorted(cells[1].strip("`") for cells in rows)

@@ -3,7 +3,7 @@
 import pytest
 
 from crewgate.config import CORSConfig
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 from crewgate.gateway import cors
 from crewgate.server.request import Request
 

@@ -5,7 +5,7 @@ from gateway_world import BRANCH, ROOT, grant_of
 
 from crewgate import limits
 from crewgate._native.fields import written
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 from crewgate.gateway.headers import (
     HeaderRules,
     IdentityHeaderCache,
@@ -83,14 +83,14 @@ def test_dropped(name: bytes) -> None:
 )
 def test_refused(name: bytes) -> None:
     """What a framework could take for a field of ours makes the request malformed."""
-    with pytest.raises(RequestRefusedError):
+    with pytest.raises(InvalidRequestError):
         upstream_headers([(name, b"1")], _rules(allow=(name.decode(),)))
 
 
 def test_a_credential_is_the_gateways_in_every_spelling() -> None:
     """A credential's own `_` lets no other spelling of it through; nobody sees it in a repr."""
     rule = rules(carriers=(), allow=(), credential=(b"x_upstream_key", b"s3cret"))
-    with pytest.raises(RequestRefusedError):
+    with pytest.raises(InvalidRequestError):
         upstream_headers([(b"x-upstream-key", b"1")], rule)
     assert "s3cret" not in repr(rule)
 

@@ -9,7 +9,7 @@ from gateway_world import config_of
 from crewgate.config import CredentialConfig, UpstreamConfig, UpstreamOrigin
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.routes import build, read_credential
-from crewgate.server import Poller
+from crewgate.server import SocketPoller
 from crewgate.upstream import Connector, Resolver, UpstreamPool
 
 ORIGIN = UpstreamOrigin("http", "127.0.0.1", 9)
@@ -23,7 +23,7 @@ def _upstream(**credential: object) -> UpstreamConfig:
 
 def _pool() -> UpstreamPool:
     upstream = UpstreamConfig("tools", (ORIGIN,))
-    return UpstreamPool(upstream, Connector(upstream, Poller(), None), Resolver())
+    return UpstreamPool(upstream, Connector(upstream, SocketPoller(), None), Resolver())
 
 
 def test_entries_have_the_policy_s_numbers(tmp_path: Path) -> None:

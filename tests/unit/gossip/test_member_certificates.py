@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.ca.certificates import CertificateValidity, IssuedCertificate, make_leaf, new_key
-from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
+from crewgate.ca.certificates import CertificateAndKey, CertificateValidity, make_leaf, new_key
+from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role
 from crewgate.errors import GossipError
-from crewgate.gossip.member_certificates import CertificateVerifier, MemberCredential
+from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
 
 HOST = bytes(10) + b"\xff\xff\x0a\0\0\1"
 BIG = bytes(limits.certificate_bytes_max + 1)
@@ -34,18 +34,20 @@ def trust(authority: Authority) -> CertificateVerifier:
 
 
 @pytest.fixture
-def good(authority: Authority, tmp_path: Path) -> MemberCredential:
+def good(authority: Authority, tmp_path: Path) -> SignedMemberRecord:
     """Of gateway m0."""
     files = authority.certify(tmp_path / "m0", "m0", SIGNING)
-    return MemberCredential(chain_of(files.certificate), HOST, 8446).signed_by(SIGNING.sign, 5)
+    return SignedMemberRecord(chain_of(files.certificate), HOST, 8446).signed_by(SIGNING.sign, 5)
 
 
-def with_(good: MemberCredential, **changes: object) -> MemberCredential:
+def with_(good: SignedMemberRecord, **changes: object) -> SignedMemberRecord:
     """The same with its word for what has changed."""
     return msgspec.structs.replace(good, **changes).signed_by(SIGNING.sign, 5)
 
 
-def test_a_gateway_of_this_ca_is_known(trust: CertificateVerifier, good: MemberCredential) -> None:
+def test_a_gateway_of_this_ca_is_known(
+    trust: CertificateVerifier, good: SignedMemberRecord
+) -> None:
     """By name, through all its certificates."""
     known = trust.check(good)
     assert (known.name, known.may_revoke, known.address.port) == ("m0", True, 8446)
@@ -60,7 +62,7 @@ def self_signed() -> bytes:
     return made.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
-LIES: dict[str, Callable[[MemberCredential], MemberCredential]] = {
+LIES: dict[str, Callable[[SignedMemberRecord], SignedMemberRecord]] = {
     "no chain": lambda good: with_(good, chain=good.chain[:1]),
     "nothing": lambda good: msgspec.structs.replace(good, chain=()),
     "garbage": lambda good: with_(good, chain=(b"garbage", good.chain[1])),
@@ -89,19 +91,21 @@ LIES: dict[str, Callable[[MemberCredential], MemberCredential]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_what_is_no_member_s(trust: CertificateVerifier, good: MemberCredential, lie: str) -> None:
+def test_what_is_no_member_s(
+    trust: CertificateVerifier, good: SignedMemberRecord, lie: str
+) -> None:
     """GossipError, and never anything else."""
     with pytest.raises(GossipError):
         trust.check(LIES[lie](good))
 
 
 def test_a_gateway_certifies_nobody(
-    authority: Authority, tmp_path: Path, trust: CertificateVerifier, good: MemberCredential
+    authority: Authority, tmp_path: Path, trust: CertificateVerifier, good: SignedMemberRecord
 ) -> None:
     """With its own key, which the CA has certified: it would be as many members as it likes."""
     key = load_pem_private_key((tmp_path / "m0" / "leaf.key").read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
-    forger = IssuedCertificate(x509.load_der_x509_certificate(good.chain[0]), key)
+    forger = CertificateAndKey(x509.load_der_x509_certificate(good.chain[0]), key)
     raw = SIGNING.public_key().public_bytes_raw()
     identity = Identity(Role.GATEWAY, "m1", bytes(16), "", raw, (MAY_REVOKE,))
     validity = CertificateValidity.of(datetime.now(UTC), timedelta(hours=1))
@@ -116,12 +120,12 @@ def test_other_roles_are_no_members(
 ) -> None:
     """Though the same CA has certified them, and whatever key they have."""
     files = authority.certify(tmp_path / "x", "m0", SIGNING, role=role)
-    shown = MemberCredential(chain_of(files.certificate), HOST, 8446).signed_by(SIGNING.sign, 5)
+    shown = SignedMemberRecord(chain_of(files.certificate), HOST, 8446).signed_by(SIGNING.sign, 5)
     with pytest.raises(GossipError, match="not the certificate of a gateway"):
         trust.check(shown)
 
 
-def test_another_ca_s_are_no_members(tmp_path: Path, good: MemberCredential) -> None:
+def test_another_ca_s_are_no_members(tmp_path: Path, good: SignedMemberRecord) -> None:
     """Of the same name."""
     (tmp_path / "other").mkdir()
     with pytest.raises(GossipError, match="no root has signed it"):
@@ -134,7 +138,7 @@ def test_another_ca_s_are_no_members(tmp_path: Path, good: MemberCredential) -> 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data())
 def test_every_byte_of_a_certificate_counts(
-    trust: CertificateVerifier, good: MemberCredential, data: st.DataObject
+    trust: CertificateVerifier, good: SignedMemberRecord, data: st.DataObject
 ) -> None:
     """Of the leaf and of who signed it; `cryptography` has errors of its own for some."""
     which = data.draw(st.integers(0, 1))
@@ -146,7 +150,7 @@ def test_every_byte_of_a_certificate_counts(
 
 
 def test_a_signature_has_no_bits_that_do_not_count(
-    trust: CertificateVerifier, good: MemberCredential
+    trust: CertificateVerifier, good: SignedMemberRecord
 ) -> None:
     """Or there would be five certificates that are as good: `cryptography` takes no offence."""
     leaf = good.chain[0]

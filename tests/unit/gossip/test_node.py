@@ -1,6 +1,8 @@
 """One life of a member, without sockets: whatever comes is taken rightly, or changes nothing."""
 
 import os
+import struct
+import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,6 +17,8 @@ from socketless_members import StillMember, acquaint, company_of
 from crewgate import limits
 from crewgate.core.gossip.capsules import Capsule, digest_of, seal, unsigned
 from crewgate.core.gossip.messages import (
+    AcceptLogRequest,
+    AcceptLogResponse,
     Ack,
     IHave,
     IWant,
@@ -26,15 +30,13 @@ from crewgate.core.gossip.messages import (
     PersistQuery,
     Ping,
     PingRequest,
-    PullRequest,
-    PullResponse,
     Push,
     encode,
 )
-from crewgate.core.ids import KeyKind, cluster_id, orchestrator_key
+from crewgate.core.ids import EntityKind, cluster_id, orchestrator_key
 from crewgate.errors import GossipError
 from crewgate.gossip.datagram_crypto import Encryptor, KeySet
-from crewgate.gossip.member_certificates import MemberCredential
+from crewgate.gossip.member_certificates import SignedMemberRecord
 from crewgate.gossip.node import GossipNode, LocalMember
 
 Pair = tuple[StillMember, StillMember]
@@ -128,6 +130,7 @@ def test_every_bit_of_a_datagram_counts(pair: Pair) -> None:
 IDS = st.lists(st.binary(min_size=20, max_size=20), min_size=1, max_size=55).map(tuple)
 EIGHT = st.binary(min_size=8, max_size=8)
 NUMBER = st.integers(0, 2**64 - 1)
+LATE = st.just(2**39)
 UPDATES = st.lists(
     st.builds(
         MemberUpdate,
@@ -146,8 +149,8 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Ping, NUMBER, EIGHT, UPDATES),
     st.builds(Ack, NUMBER, EIGHT, UPDATES),
     st.builds(PingRequest, NUMBER, EIGHT, UPDATES),
-    st.builds(PullRequest, EIGHT, EIGHT, NUMBER),
-    st.builds(PullResponse, EIGHT, EIGHT, st.just(0), NUMBER, EIGHT, st.just(2**39), st.booleans()),
+    st.builds(AcceptLogRequest, EIGHT, EIGHT, NUMBER),
+    st.builds(AcceptLogResponse, *(EIGHT, EIGHT, st.just(0), NUMBER, EIGHT, LATE), st.booleans()),
     st.builds(PersistAck, st.integers(0, 2**40 - 1), EIGHT, st.booleans(), IDS),
 )
 
@@ -233,7 +236,7 @@ def test_what_a_revoked_origin_signed_before_stays(authority: Authority, tmp_pat
     one, other, origin = company_of(authority, tmp_path, 3)
     old, new = capsule_of(origin, 1), capsule_of(origin, 2)
     one.gossip.take([old.raw])
-    one.gossip.revoke([one.entry(of_gateway("m2"), kind=KeyKind.ORCHESTRATOR)])
+    one.gossip.revoke([one.entry(of_gateway("m2"), kind=EntityKind.ORCHESTRATOR)])
     for member in (one, other):
         member.host.dead.add(of_gateway("m2"))
     datagram = sealed(origin, one, encode(Push(new.raw)))
@@ -318,7 +321,7 @@ def test_renewal_shows_another_certificate(
     shown = one.company.me.credential
     renewed = StillMember(authority, tmp_path / "new", "m0", born=5, signing=one.signing)
     told = renewed.company.me.credential
-    one.gossip.renew(MemberCredential(told.chain, shown.host, shown.port))
+    one.gossip.renew(SignedMemberRecord(told.chain, shown.host, shown.port))
     assert one.leaf == renewed.leaf
     other.hears(one)
     got = other.company.directory.get(one.id)
@@ -382,7 +385,7 @@ def test_a_restart_takes_up_what_the_folder_has(authority: Authority, tmp_path: 
 def test_a_restart_goes_on_sending_away(authority: Authority, tmp_path: Path) -> None:
     """A machine that forgot the eviction would count the member for ever."""
     one, other, gone = company_of(authority, tmp_path, 3)
-    one.gossip.revoke([one.entry(of_gateway("m2"), kind=KeyKind.ORCHESTRATOR)])
+    one.gossip.revoke([one.entry(of_gateway("m2"), kind=EntityKind.ORCHESTRATOR)])
     assert (one.others, one.node.freshness.leaving) == ({other.id, gone.id}, (gone.id,))
     one.gossip.save()
     again = StillMember(authority, tmp_path / "m0", "m0", signing=one.signing)
@@ -395,7 +398,7 @@ def test_a_dropped_member_goes_here_once_the_other_has_handed_over_all(
 ) -> None:
     """Its view comes first, and may come alone: the conversation may break off."""
     one, other, gone = company_of(authority, tmp_path, 3)
-    one.gossip.revoke([one.entry(of_gateway("m2"), kind=KeyKind.ORCHESTRATOR)])
+    one.gossip.revoke([one.entry(of_gateway("m2"), kind=EntityKind.ORCHESTRATOR)])
     one.node.freshness.drop(gone.id)
     other.hears(one)
     assert (other.others, other.node.freshness.leaving) == ({one.id, gone.id}, (gone.id,))
@@ -404,9 +407,6 @@ def test_a_dropped_member_goes_here_once_the_other_has_handed_over_all(
 
 
 def _record(raw: bytes) -> bytes:
-    import struct  # noqa: PLC0415 -- once
-    import zlib  # noqa: PLC0415 -- once
-
     return struct.pack(">4sHI", b"\xc4cap", len(raw), zlib.crc32(raw)) + raw
 
 

@@ -11,9 +11,9 @@ from gossip_members import Authority, Member, until
 
 from crewgate.core.rate_limit import TokenBucket
 from crewgate.errors import GossipError
-from crewgate.gossip.stream import AskNameSeen, Hello, NameSeen
+from crewgate.gossip.stream import Hello, RevocationTargetQuery, RevocationTargetSeen
 
-QUESTION = AskNameSeen("branch", "0199c1d2-0000-7000-8000-000000000003", "bd")
+QUESTION = RevocationTargetQuery("branch", "0199c1d2-0000-7000-8000-000000000003", "bd")
 
 
 class Three:
@@ -29,8 +29,10 @@ class Three:
         for member, said in zip(self.members[1:], says, strict=True):
             member.gossip.on_question = self._answer(member, said)
 
-    def _answer(self, member: Member, said: bool | None) -> Callable[[AskNameSeen], object]:
-        async def answer(question: AskNameSeen) -> bool | None:
+    def _answer(
+        self, member: Member, said: bool | None
+    ) -> Callable[[RevocationTargetQuery], object]:
+        async def answer(question: RevocationTargetQuery) -> bool | None:
             assert question == QUESTION
             self.asked.append(member.gossip.company.me.name)
             await trio.lowlevel.checkpoint()
@@ -83,7 +85,7 @@ async def test_only_a_member_is_answered(
     async with first.serving(), line_to(first.where, files) as line:
         await line.send(QUESTION)
         with pytest.raises(GossipError, match="ended"):
-            await line.receive(NameSeen)
+            await line.receive(RevocationTargetSeen)
     assert three.asked == []
 
 
@@ -107,4 +109,4 @@ async def test_another_gateway_at_the_place_of_a_member_is_not_believed(
 
 def test_a_hello_is_no_question() -> None:
     """An older version would take it for a frame that says nothing."""
-    assert AskNameSeen.__struct_config__.tag != Hello.__struct_config__.tag
+    assert RevocationTargetQuery.__struct_config__.tag != Hello.__struct_config__.tag

@@ -13,9 +13,9 @@ from crewgate.gossip.stream import (
     CapsuleBatch,
     CertificateBatch,
     CRLMessage,
+    EpochDigests,
     HeldRanges,
     Hello,
-    LineDigests,
 )
 
 OURS, OTHER = b"ours----", b"other---"
@@ -126,7 +126,7 @@ async def test_a_machine_of_an_older_version_hears_no_list(
         await line.send(old.company.hello(old.node))
         hello = await line.receive(Hello)
         assert hello.revoked == CRLVersion(OURS, 7, takes=True)
-        await line.send(CertificateBatch([], last=True), LineDigests({}))
+        await line.send(CertificateBatch([], last=True), EpochDigests({}))
         assert (await line.receive(CertificateBatch)).last
         await line.receive(HeldRanges)
         await line.send(HeldRanges({}), CapsuleBatch([], last=True))
@@ -148,14 +148,14 @@ async def test_who_promises_a_list_and_says_something_else_is_hung_up_on(
             await line.send(_with(hello, CRLVersion(OURS, 2**60)), CertificateBatch([], last=True))
             await line.receive(Hello)
             await line.receive(CertificateBatch)
-            await line.send(LineDigests({}))
+            await line.send(EpochDigests({}))
             with pytest.raises(Exception, match="ended"):
                 await line.receive(HeldRanges)
         async with line_to(member.where, liar.files) as line:
             await line.send(_with(hello, CRLVersion(OURS, 2**60)), CertificateBatch([], last=True))
             await line.receive(Hello)
             await line.receive(CertificateBatch)
-            await line.send(CRLMessage(b"7"), LineDigests({}))
+            await line.send(CRLMessage(b"7"), EpochDigests({}))
             await line.receive(HeldRanges)
     assert shelf.handed == [b"7"]
 

@@ -18,13 +18,13 @@ from socketless_members import StillMember
 
 from crewgate import limits
 from crewgate.errors import GossipError
-from crewgate.gossip.member_certificates import MemberCredential
+from crewgate.gossip.member_certificates import SignedMemberRecord
 from crewgate.gossip.stream import (
     CapsuleBatch,
     CertificateBatch,
+    EpochDigests,
     HeldRanges,
     Hello,
-    LineDigests,
     SyncStream,
     context,
     credential_pages,
@@ -133,9 +133,9 @@ def test_a_hello_is_bounded(authority: Authority, tmp_path: Path, what: str) -> 
 @pytest.mark.parametrize(
     ("words", "kind"),
     [
-        (CertificateBatch([MemberCredential((), b"", 1)] * 9, last=True), CertificateBatch),
-        (LineDigests({b"short": EIGHT}), LineDigests),
-        (LineDigests({bytes(16): b""}), LineDigests),
+        (CertificateBatch([SignedMemberRecord((), b"", 1)] * 9, last=True), CertificateBatch),
+        (EpochDigests({b"short": EIGHT}), EpochDigests),
+        (EpochDigests({bytes(16): b""}), EpochDigests),
         (HeldRanges({b"": ()}), HeldRanges),
         (CapsuleBatch([], last=True), HeldRanges),
         ({"type": "capsules"}, CapsuleBatch),
@@ -178,7 +178,7 @@ def test_pages_hold_all_in_order(sizes: list[int]) -> None:
 @given(st.integers(0, 40))
 def test_pages_of_certificates_hold_all_in_order(count: int) -> None:
     """Of so many each, as they are heard."""
-    shown = [MemberCredential((), b"", n) for n in range(count)]
+    shown = [SignedMemberRecord((), b"", n) for n in range(count)]
     made = list(credential_pages(shown))
     assert [each for page in made for each in page.credentials] == shown
     assert [page.last for page in made] == [False] * (len(made) - 1) + [True]

@@ -14,19 +14,19 @@ from socketless_members import StillMember, acquaint
 
 from crewgate import limits
 from crewgate.core.gossip.freshness import QuorumFreshness
-from crewgate.core.ids import KeyKind, orchestrator_key
-from crewgate.core.x509.identity import Role
+from crewgate.core.ids import EntityKind, orchestrator_key
+from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import GossipError
 from crewgate.gossip import transport
 from crewgate.gossip.membership_file import MembershipFile
 from crewgate.gossip.stream import (
     CapsuleBatch,
     CertificateBatch,
-    EvictionError,
+    EpochDigests,
     EvictionNotice,
     HeldRanges,
     Hello,
-    LineDigests,
+    SelfEvictedError,
     SyncStream,
 )
 from crewgate.gossip.sync_session import initiate
@@ -59,7 +59,7 @@ async def test_who_speaks_as_a_member_is_one(member: Member, liar: StillMember) 
         assert hello.credential == member.gossip.company.me.credential
         await line.send(CertificateBatch([], last=True))
         assert (await line.receive(CertificateBatch)).last
-        await line.send(LineDigests({}))
+        await line.send(EpochDigests({}))
         assert (await line.receive(HeldRanges)).held == {}
         await line.send(HeldRanges({}), CapsuleBatch([], last=True))
         assert await line.receive(CapsuleBatch) == CapsuleBatch([], last=True)
@@ -85,7 +85,7 @@ async def test_whose_hello_has_waited_is_compared_with_as_of_before_it(
     )
     async with member.serving(), line_to(member.where, liar.files) as line:
         said_at = member.host.now()
-        await line.send(hello_of(liar), CertificateBatch([], last=True), LineDigests({}))
+        await line.send(hello_of(liar), CertificateBatch([], last=True), EpochDigests({}))
         said.set()
         await line.receive(Hello)
         await line.receive(CertificateBatch)
@@ -102,7 +102,7 @@ async def test_who_the_members_are_is_on_the_disk_before_others_can_count_on_it(
     async with member.serving(), line_to(member.where, liar.files) as line:
         await line.send(hello_of(liar))
         await line.receive(Hello)
-        await line.send(CertificateBatch([], last=True), LineDigests({}))
+        await line.send(CertificateBatch([], last=True), EpochDigests({}))
         await line.receive(CertificateBatch)
         await line.receive(HeldRanges)
         again = QuorumFreshness(member.gossip.company.me.id)
@@ -124,7 +124,7 @@ async def empty(line: SyncStream) -> None:
 
 
 async def out_of_turn(line: SyncStream) -> None:
-    await line.send(LineDigests({}))
+    await line.send(EpochDigests({}))
 
 
 @pytest.mark.parametrize("talk", [garbage, huge, empty, out_of_turn])
@@ -245,7 +245,7 @@ async def test_a_member_that_was_evicted_is_not_told_the_next_key(
         one.gossip.company.introduce([liar.company.me.credential])
         one.gossip.company.add_members(one.gossip.node)
         key = orchestrator_key("", "gateway/liar")
-        one.gossip.revoke([one.entry(key, kind=KeyKind.ORCHESTRATOR)])
+        one.gossip.revoke([one.entry(key, kind=EntityKind.ORCHESTRATOR)])
         await stack.enter_async_context(one.serving())
         await until(lambda: any("was evicted" in each for each in one.host.said))
     assert heard == []
@@ -260,7 +260,7 @@ async def test_who_was_evicted_hears_that_and_nothing_else(
     one.gossip.company.introduce([out.gossip.company.me.credential])
     one.gossip.company.add_members(one.gossip.node)
     key = orchestrator_key("", "gateway/m1")
-    one.gossip.revoke([one.entry(key, kind=KeyKind.ORCHESTRATOR)])
+    one.gossip.revoke([one.entry(key, kind=EntityKind.ORCHESTRATOR)])
     async with one.serving(), out.serving():
         await until(lambda: out.gossip.company.is_evicted)
         assert out.host.said[0].startswith("this machine was evicted; to rejoin, it needs a")
@@ -284,7 +284,7 @@ async def test_what_is_said_of_the_certificate_before_sends_no_later_one_away(
         await line.send(EvictionNotice())
 
     async with listening(other.files, talk) as where, line_to(where, one.files) as line:
-        with pytest.raises(EvictionError):
+        with pytest.raises(SelfEvictedError):
             await initiate(one.gossip, line, trio.Lock())
     assert one.leaf == again.leaf
     assert not one.company.is_evicted
@@ -341,7 +341,7 @@ async def test_one_that_falls_silent_in_its_turn_keeps_nobody_waiting(
         await line.receive(Hello)
         await line.send(hello_of(liar), CertificateBatch([], last=True))
         await line.receive(CertificateBatch)
-        await line.receive(LineDigests)
+        await line.receive(EpochDigests)
         silent.set()
         await trio.sleep_forever()
 
@@ -368,7 +368,7 @@ async def test_what_is_being_exchanged_with_one_is_not_exchanged_twice(
         await line.send(hello_of(liar), CertificateBatch([], last=True))
         await line.receive(CertificateBatch)
         try:
-            heard.append(type(await line.receive(LineDigests)))
+            heard.append(type(await line.receive(EpochDigests)))
         except GossipError as error:
             heard.append(type(error))
         await line.send(HeldRanges({}), CapsuleBatch([], last=True))
@@ -379,7 +379,7 @@ async def test_what_is_being_exchanged_with_one_is_not_exchanged_twice(
             await line.receive(Hello)
             await line.receive(CertificateBatch)
             assert exchanging == set()
-            await line.send(LineDigests({}))
+            await line.send(EpochDigests({}))
             await line.receive(HeldRanges)
             assert exchanging == {liar.id}
             async with line_to(where, member.files) as another:
@@ -388,4 +388,4 @@ async def test_what_is_being_exchanged_with_one_is_not_exchanged_twice(
         await until(lambda: exchanging == set())
         async with line_to(where, member.files) as another:
             await initiate(member.gossip, another, trio.Lock())
-        assert heard == [GossipError, LineDigests]
+        assert heard == [GossipError, EpochDigests]

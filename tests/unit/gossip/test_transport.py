@@ -8,7 +8,7 @@ import pytest
 from gossip_members import Authority, Member, chain_of, until
 
 from crewgate.core.gossip.capsules import RevocationEntry
-from crewgate.gossip.member_certificates import MemberCredential
+from crewgate.gossip.member_certificates import SignedMemberRecord
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ async def test_a_renewed_certificate_is_shown_without_a_restart(
         await until(lambda: first.host.wall() > me.issued)  # or nobody could tell which is newer
         authority.certify(tmp_path / "m0", "m0", first.signing)
         chain = chain_of(first.files.certificate)
-        first.gossip.renew(MemberCredential(chain, me.credential.host, me.credential.port))
+        first.gossip.renew(SignedMemberRecord(chain, me.credential.host, me.credential.port))
         first.gossip.sync_soon([second.gossip.company.me.id])
 
         def shown(member: Member) -> tuple[bytes, ...]:

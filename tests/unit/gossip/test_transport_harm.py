@@ -17,7 +17,7 @@ from socketless_members import StillMember
 from crewgate import limits
 from crewgate.errors import GossipError
 from crewgate.gossip import transport
-from crewgate.gossip.member_certificates import MemberCredential
+from crewgate.gossip.member_certificates import SignedMemberRecord
 from crewgate.gossip.sockets import Where
 from crewgate.gossip.stream import Hello, SyncStream
 
@@ -241,7 +241,7 @@ async def test_files_are_renewed_while_it_serves(
         await stack.enter_async_context(two.serving())
         await until(lambda: two.is_fresh)
         new = chain_of(lone.files.certificate)
-        lone.gossip.renew(MemberCredential(new, old.host, old.port))
+        lone.gossip.renew(SignedMemberRecord(new, old.host, old.port))
         three = Member(authority, tmp_path / "m3", "m3", [lone.where])
         await stack.enter_async_context(three.serving())
         await until(lambda: three.is_fresh)

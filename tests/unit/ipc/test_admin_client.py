@@ -18,7 +18,7 @@ from crewgate.ipc.admin_messages import (
     MintDecision,
     MintingWatchRow,
     Quarantine,
-    QuarantineState,
+    QuarantineResult,
     ReloadResult,
     RevocationReceipt,
     TreePage,
@@ -28,7 +28,7 @@ from crewgate.ipc.admin_messages import (
 from crewgate.ipc.attach_messages import RequestFailed, pack, unpack
 from crewgate.ipc.cluster_messages import EvictMember, MemberRow, MembersPage
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.sockets import AgentSocket, address
+from crewgate.ipc.sockets import AgentSocketKind, address
 
 Answer = Callable[[AdminRequest], bytes]
 RECEIPT = RevocationReceipt(
@@ -42,7 +42,7 @@ RECEIPT = RevocationReceipt(
 @contextmanager
 def _asking(folder: Path, answer: Answer) -> Iterator[AdminClient]:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with address(folder, AgentSocket.OWNER) as where:
+    with address(folder, AgentSocketKind.OWNER) as where:
         listener.bind(where)
     listener.listen()
 
@@ -72,7 +72,7 @@ def test_a_quarantine_says_whose_and_what_holds_now(tmp_path: Path, seconds: int
 
     def answer(ask: AdminRequest) -> bytes:
         assert ask == Quarantine(1, "article", "odd", lift=not seconds, seconds=seconds)
-        return pack(QuarantineState(id=1, row=row))
+        return pack(QuarantineResult(id=1, row=row))
 
     with _asking(tmp_path, answer) as owner:
         assert owner.quarantine("article", "odd", lift=not seconds, seconds=seconds).row == row
@@ -123,7 +123,7 @@ def test_another_answer_is_a_link_error(tmp_path: Path, answer: bytes) -> None:
 def test_an_agent_that_is_stopped_may_do_it_yet(tmp_path: Path) -> None:
     """The question lies in its socket, and whoever asked is told so; nobody answers here."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        with address(tmp_path, AgentSocket.OWNER) as where:
+        with address(tmp_path, AgentSocketKind.OWNER) as where:
             listener.bind(where)
         listener.listen()
         with (

@@ -102,7 +102,7 @@ def test_almost_messages_are_link_errors(
         lambda: Attach(version=1, previous=limits.table_attachments_max),
         lambda: GetStatus(id=-1),
         lambda: RequestFailed(id=1, message="x" * (limits.link_note_chars_max + 1)),
-        lambda: attach_messages.KeysRevoked(id=1, keys=[b"short"]),
+        lambda: attach_messages.RevocationNotice(id=1, keys=[b"short"]),
         lambda: attach_messages.OverrunNoted(id=b"short"),
     ],
 )

@@ -14,18 +14,18 @@ from crewgate.ipc.attach_messages import (
     Attached,
     AttachRequest,
     CreditDrawn,
-    CutReport,
     DrawCredit,
-    KeysRevoked,
     Reload,
     RequestFailed,
+    RevocationAck,
+    RevocationNotice,
     group_asks,
     pack,
     unpack,
 )
 from crewgate.ipc.attachment import Attachment
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.handshake import AttachSession
+from crewgate.ipc.handshake import AttachedConnection
 
 Ends = tuple[socket.socket, socket.socket]
 KEY = bytes(range(16))
@@ -64,7 +64,9 @@ def attachment(ends: Ends) -> Iterator[Attachment]:
     attached = Attached(number=3, nonce=7, life=bytes(16), policy_generation=1)
     table = os.open(os.devnull, os.O_RDONLY)
     early = [Reload(generation=2)]
-    with Attachment(AttachSession(ends[0], FrameDecoder(), attached, table, early)) as attachment:
+    with Attachment(
+        AttachedConnection(ends[0], FrameDecoder(), attached, table, early)
+    ) as attachment:
         yield attachment
 
 
@@ -75,7 +77,7 @@ def test_a_draw_waits_for_its_own_answer(
 
     def answer() -> None:
         ask = agent.next_draw()
-        revoked = pack(KeysRevoked(id=9, keys=[KEY]))
+        revoked = pack(RevocationNotice(id=9, keys=[KEY]))
         other = pack(CreditDrawn(id=ask.id + 1, status="full"))
         mine = pack(CreditDrawn(id=ask.id, status="exhausted", used=5))
         agent.end.sendall(revoked + other + mine)
@@ -86,7 +88,7 @@ def test_a_draw_waits_for_its_own_answer(
     thread.join()
     assert drawn is not None
     assert (drawn.status, drawn.used) == ("exhausted", 5)
-    assert attachment.poll() == [Reload(generation=2), KeysRevoked(id=9, keys=[KEY])]
+    assert attachment.poll() == [Reload(generation=2), RevocationNotice(id=9, keys=[KEY])]
     assert attachment.poll() == []
 
 
@@ -141,8 +143,8 @@ def test_request_draw_never_waits(attachment: Attachment, agent: Agent, grant: G
 
 def test_cuts_are_answered(attachment: Attachment, agent: Agent) -> None:
     """The agent hears when the last call of its revocation was cut."""
-    attachment.send_cut_report(KeysRevoked(id=4, keys=[KEY]), 123, 2)
-    assert agent.next() == CutReport(id=4, last_cut_ns=123, count=2)
+    attachment.send_cut_report(RevocationNotice(id=4, keys=[KEY]), 123, 2)
+    assert agent.next() == RevocationAck(id=4, last_cut_ns=123, count=2)
 
 
 @pytest.mark.parametrize("last_words", [b"", b"\0\0\0\0", b"\xff\xff\xff\xff"])

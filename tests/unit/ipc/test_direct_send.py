@@ -10,8 +10,8 @@ from crewgate import limits
 from crewgate.ipc import direct_send
 from crewgate.ipc.attach_messages import (
     CreditDrawn,
-    KeysRevoked,
     RequestFailed,
+    RevocationNotice,
     group_answers,
     unpack,
 )
@@ -62,7 +62,7 @@ def test_what_is_large_or_cannot_be_sent_is_for_the_queue(
     """A frame over the bound, a connection that the other side has ended, one that is closed."""
     ours, theirs = pair
     keys = [os.urandom(16) for _ in range(limits.link_straight_bytes_max // 16)]
-    assert not direct_send.send(ours.fileno(), KeysRevoked(id=1, keys=keys))
+    assert not direct_send.send(ours.fileno(), RevocationNotice(id=1, keys=keys))
     assert received(theirs) == []
     theirs.close()
     assert not direct_send.send(ours.fileno(), CreditDrawn(id=8, status="granted"))

@@ -8,7 +8,7 @@ import pytest
 
 from crewgate.errors import LinkError
 from crewgate.ipc.sockets import (
-    AgentSocket,
+    AgentSocketKind,
     ProcessCredentials,
     address,
     connect,
@@ -20,7 +20,7 @@ from crewgate.ipc.sockets import (
 OWNER, GROUP = 1000, 2000
 
 
-def _listen(folder: Path, door: AgentSocket) -> socket.socket:
+def _listen(folder: Path, door: AgentSocketKind) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with address(folder, door) as where:
         listener.bind(where)
@@ -33,7 +33,10 @@ def test_a_folder_of_any_length_is_reached(tmp_path: Path, length: int) -> None:
     """A path over the 107 bytes of a unix address binds and connects like a short one."""
     folder = tmp_path / ("d" * length)
     folder.mkdir()
-    with _listen(folder, AgentSocket.GROUP) as listener, connect(folder, AgentSocket.GROUP) as ours:
+    with (
+        _listen(folder, AgentSocketKind.GROUP) as listener,
+        connect(folder, AgentSocketKind.GROUP) as ours,
+    ):
         theirs, _ = listener.accept()
         with theirs:
             assert peer_of(theirs).pid == os.getpid()
@@ -49,26 +52,26 @@ def test_nobody_there_is_one_clear_line(tmp_path: Path, length: int) -> None:
     """No folder, or no listener: the error says what to start."""
     folder = tmp_path / ("d" * length)
     with pytest.raises(LinkError, match="crewgate serve"):
-        connect(folder, AgentSocket.OWNER)
+        connect(folder, AgentSocketKind.OWNER)
     folder.mkdir()
-    _listen(folder, AgentSocket.OWNER).close()
+    _listen(folder, AgentSocketKind.OWNER).close()
     with pytest.raises(LinkError, match="crewgate serve"):
-        connect(folder, AgentSocket.OWNER)
+        connect(folder, AgentSocketKind.OWNER)
 
 
 @pytest.mark.parametrize(
     ("door", "uid", "groups", "passes"),
     [
-        (AgentSocket.OWNER, OWNER, {1}, True),
-        (AgentSocket.OWNER, 0, {0}, True),
-        (AgentSocket.OWNER, 1001, {GROUP}, False),
-        (AgentSocket.GROUP, OWNER, {1}, True),
-        (AgentSocket.GROUP, 0, {0}, True),
-        (AgentSocket.GROUP, 1001, {5, GROUP}, True),
-        (AgentSocket.GROUP, 1001, {5}, False),
+        (AgentSocketKind.OWNER, OWNER, {1}, True),
+        (AgentSocketKind.OWNER, 0, {0}, True),
+        (AgentSocketKind.OWNER, 1001, {GROUP}, False),
+        (AgentSocketKind.GROUP, OWNER, {1}, True),
+        (AgentSocketKind.GROUP, 0, {0}, True),
+        (AgentSocketKind.GROUP, 1001, {5, GROUP}, True),
+        (AgentSocketKind.GROUP, 1001, {5}, False),
     ],
 )
-def test_who_may_enter(door: AgentSocket, uid: int, groups: set[int], *, passes: bool) -> None:
+def test_who_may_enter(door: AgentSocketKind, uid: int, groups: set[int], *, passes: bool) -> None:
     """The owner's door is for the owner and root; the group's for the group as well."""
     peer = ProcessCredentials(pid=1, uid=uid, groups=frozenset(groups))
     assert may_enter(door, peer, OWNER, GROUP) is passes

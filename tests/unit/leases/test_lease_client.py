@@ -8,12 +8,12 @@ from lease_world import New, siblings
 from crewgate import limits
 from crewgate._native.records import Geometry
 from crewgate.core import ids
-from crewgate.core.budget.ledger_protocol import SettleLease
+from crewgate.core.budget.ledger_protocol import ReportLeaseUsage
 from crewgate.core.policy.policy import CrewPolicy, Policy
-from crewgate.errors import LedgerError
-from crewgate.leases.give_back import LeaseReturns
+from crewgate.errors import LedgerProtocolError
 from crewgate.leases.lease_client import DrawResult
 from crewgate.leases.lease_index import LeaseIndex, lease_record_of
+from crewgate.leases.lease_returns import LeaseReturns
 
 GEOMETRY = Geometry(64, 64, 64, 4)
 CREW_KEY = ids.crew_key("article")
@@ -192,7 +192,7 @@ def test_a_crew_that_the_policy_does_not_know_draws_nothing(new_machine: New) ->
 @pytest.mark.parametrize("need", [-1, limits.price_micro_max + 1])
 def test_a_need_out_of_bounds_is_an_error(new_machine: New, need: int) -> None:
     """A lease could not hold it."""
-    with pytest.raises(LedgerError):
+    with pytest.raises(LedgerProtocolError):
         new_machine().draw(grant(1, 10), need)
 
 
@@ -304,7 +304,7 @@ def test_what_is_burned_is_told_before_what_was_spent_when_last_looked_at(new_ma
     returns = LeaseReturns(machine.table, said.append, holdings, "one")  # type: ignore[arg-type]
     returns.recall_for(CREW_KEY, 10, replace(holding, number=0), machine.boot_ns)
     settle = said[-1]
-    assert isinstance(settle, SettleLease)
+    assert isinstance(settle, ReportLeaseUsage)
     assert (settle.spent, settle.reserved, settle.burned) == (0, 0, 3)
 
 

@@ -17,14 +17,14 @@ from engines import NewLedger
 from msgspec import structs
 
 from crewgate.core.budget.ledger_protocol import (
-    AccountLevel,
     BranchesOpened,
-    LeaseReport,
+    BranchPathLevel,
+    LeaseStatement,
     PathMismatch,
     QuotaExhausted,
     RecallTicket,
 )
-from crewgate.errors import LedgerError
+from crewgate.errors import LedgerProtocolError
 
 
 def test_a_draw_is_charged_to_the_whole_path(new_ledger: NewLedger) -> None:
@@ -38,12 +38,12 @@ def test_a_draw_is_charged_to_the_whole_path(new_ledger: NewLedger) -> None:
 def test_a_branch_may_be_opened_and_drawn_for_at_once(new_ledger: NewLedger) -> None:
     """Its need, if that is free, once: a draw goes on under the next number."""
     ledger = family(new_ledger, root=80)
-    asked = structs.replace(path(AccountLevel(ROOT, 80, 1), AccountLevel(A, 100, 1)), need=30)
+    asked = structs.replace(path(BranchPathLevel(ROOT, 80, 1), BranchPathLevel(A, 100, 1)), need=30)
     for _ in range(3):  # the answer was lost
         opened = ledger.do(asked, NOW)
         assert isinstance(opened, BranchesOpened)
         assert opened.left == 50
-        assert opened.grants[-1].lease == LeaseReport(seq=1, granted=30)
+        assert opened.grants[-1].lease == LeaseStatement(seq=1, granted=30)
     assert amount(draw(ledger, A, 2, 5)) == 5
     assert line(ledger, ROOT).leased == 35
 
@@ -54,7 +54,7 @@ def test_who_opens_passes_nobody_that_waits(new_ledger: NewLedger) -> None:
     draw(ledger, A, 1, 20, holder="other")
     assert isinstance(draw(ledger, A, 1, 30), RecallTicket)
     opened = ledger.do(
-        structs.replace(path(AccountLevel(ROOT, 40, 1), AccountLevel(B, 9, 1)), need=5), NOW
+        structs.replace(path(BranchPathLevel(ROOT, 40, 1), BranchPathLevel(B, 9, 1)), need=5), NOW
     )
     assert isinstance(opened, BranchesOpened)
     assert not opened.grants[-1].lease.granted
@@ -95,7 +95,7 @@ def test_a_refusal_stays_a_refusal_under_its_number(new_ledger: NewLedger) -> No
     """Credit that came back later serves the next draw, not the old one."""
     ledger = family(new_ledger, a=5)
     refused = draw(ledger, A, 1, 6)
-    ledger.open(path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 50, 2)))
+    ledger.open(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 50, 2)))
     assert draw(ledger, A, 1, 6) == refused
     assert amount(draw(ledger, A, 2, 6)) == 6
 
@@ -106,7 +106,7 @@ def test_a_draw_that_was_passed_is_an_error_and_changes_nothing(new_ledger: NewL
     draw(ledger, A, 1, 10)
     draw(ledger, A, 2, 10)
     before = ledger.report()
-    with pytest.raises(LedgerError, match="answered"):
+    with pytest.raises(LedgerProtocolError, match="answered"):
         draw(ledger, A, 1, 10)
     assert ledger.report() == before
 
@@ -114,13 +114,13 @@ def test_a_draw_that_was_passed_is_an_error_and_changes_nothing(new_ledger: NewL
 @pytest.mark.parametrize(("need", "rate"), [(0, 0), (-1, 0), (1, -1)])
 def test_a_draw_without_a_need_is_an_error(new_ledger: NewLedger, need: int, rate: int) -> None:
     """Need is above zero, a rate is never negative."""
-    with pytest.raises(LedgerError):
+    with pytest.raises(LedgerProtocolError):
         draw(family(new_ledger), A, 1, need, rate=rate)
 
 
 def test_a_draw_of_a_branch_that_was_never_opened_is_an_error(new_ledger: NewLedger) -> None:
     """The ledger grants to nobody whose path it does not know."""
-    with pytest.raises(LedgerError):
+    with pytest.raises(LedgerProtocolError):
         draw(new_ledger(), A, 1, 1)
 
 
@@ -129,7 +129,7 @@ def test_an_error_keeps_the_draw_from_counting_its_holder(new_ledger: NewLedger)
     ledger = family(new_ledger)
     draw(ledger, A, 1, 10)
     draw(ledger, A, 1, 10, boot=NEXT_BOOT)
-    with pytest.raises(LedgerError, match="replaced"):
+    with pytest.raises(LedgerProtocolError, match="replaced"):
         draw(ledger, B, 1, 1)
 
 
@@ -137,9 +137,11 @@ def test_a_path_is_fixed_when_it_is_first_seen(new_ledger: NewLedger) -> None:
     """Another path is a mismatch, of the branch or of an ancestor, and opens nothing."""
     ledger = family(new_ledger)
     before = ledger.report()
-    assert ledger.open(path(AccountLevel(A, 100, 2))) == PathMismatch(A)
+    assert ledger.open(path(BranchPathLevel(A, 100, 2))) == PathMismatch(A)
     new = b"new".ljust(16)
-    assert ledger.open(path(AccountLevel(A, 1, 5), AccountLevel(new, 1, 5))) == PathMismatch(A)
+    assert ledger.open(path(BranchPathLevel(A, 1, 5), BranchPathLevel(new, 1, 5))) == PathMismatch(
+        A
+    )
     assert ledger.report() == before
 
 
@@ -148,7 +150,7 @@ def test_the_newest_grant_governs(new_ledger: NewLedger) -> None:
     ledger = family(new_ledger, a=100)
 
     def quota(value: int, iat: int) -> tuple[int, int]:
-        ledger.open(path(AccountLevel(ROOT, 100, 1), AccountLevel(A, value, iat)))
+        ledger.open(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, value, iat)))
         return line(ledger, A).quota, line(ledger, A).iat
 
     assert quota(50, 3) == (50, 3)
@@ -161,11 +163,11 @@ def test_the_newest_grant_governs(new_ledger: NewLedger) -> None:
 def test_an_element_without_iat_only_opens_the_unknown(new_ledger: NewLedger) -> None:
     """A child's token cannot raise a parent's quota unless it carries that grant of the parent."""
     ledger = new_ledger()
-    ledger.open(path(AccountLevel(ROOT, 10), AccountLevel(A, 5, 1)))
+    ledger.open(path(BranchPathLevel(ROOT, 10), BranchPathLevel(A, 5, 1)))
     assert line(ledger, ROOT).quota == 10
-    ledger.open(path(AccountLevel(ROOT, 900), AccountLevel(A, 5, 1)))
+    ledger.open(path(BranchPathLevel(ROOT, 900), BranchPathLevel(A, 5, 1)))
     assert line(ledger, ROOT).quota == 10
-    ledger.open(path(AccountLevel(ROOT, 20, 1), AccountLevel(A, 5, 1)))
+    ledger.open(path(BranchPathLevel(ROOT, 20, 1), BranchPathLevel(A, 5, 1)))
     assert line(ledger, ROOT).quota == 20
 
 
@@ -173,7 +175,7 @@ def test_a_lowered_quota_says_what_is_overdrawn_and_grants_no_more(new_ledger: N
     """What was leased may be spent; then the branch is exhausted."""
     ledger = family(new_ledger, a=100)
     draw(ledger, A, 1, 60)
-    opened = ledger.open(path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 50, 2)))
+    opened = ledger.open(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 50, 2)))
     assert isinstance(opened, BranchesOpened)
     assert [s.overdrawn for s in opened.grants] == [0, 0, 10]
     spend(ledger, A, 1, 60)

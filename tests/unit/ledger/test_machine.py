@@ -19,18 +19,18 @@ from search_depth import deep
 
 from crewgate import limits
 from crewgate.core.budget.ledger_protocol import (
-    AccountLevel,
     BranchClosed,
     BranchesOpened,
     BranchPath,
+    BranchPathLevel,
     CrewAllowance,
     DrawGranted,
     DrawLease,
     OpenBranches,
     QuotaExhausted,
     RecallTicket,
+    ReportLeaseUsage,
     ReturnCredit,
-    SettleLease,
 )
 
 CREW, ROOT, A, B, LEAF = (name.ljust(16).encode() for name in ("crew", "root", "a", "b", "leaf"))
@@ -124,7 +124,7 @@ class Lease:
                 self.heard_given += 1
         self.forgiven = min(self.forgiven, self.out)
 
-    def hear_settle(self, told: SettleLease) -> None:
+    def hear_settle(self, told: ReportLeaseUsage) -> None:
         """Who tells that it is not lost is believed, whatever an operator said."""
         if told.seq > self.heard_report:
             self.heard_report, self.heard_spent = told.seq, told.spent
@@ -146,7 +146,7 @@ class Machines(RuleBasedStateMachine):
         self.boot = {"one": 0, "two": 0}
         self.seq = 0
         self.report = 0
-        self.messages: list[tuple[tuple[bytes, str, int], ReturnCredit | SettleLease]] = []
+        self.messages: list[tuple[tuple[bytes, str, int], ReturnCredit | ReportLeaseUsage]] = []
         self.closed: set[bytes] = set()
         self.now = NOW
         for branch, quota in ((ROOT, 100), (A, 60), (B, 100), (LEAF, 100)):
@@ -156,7 +156,7 @@ class Machines(RuleBasedStateMachine):
     def open_all(self) -> None:
         for levels in PATHS.values():
             path = BranchPath(
-                CREW, WIDE, tuple(AccountLevel(k, self.quota[k], self.iat) for k in levels)
+                CREW, WIDE, tuple(BranchPathLevel(k, self.quota[k], self.iat) for k in levels)
             )
             self.ledger.open(OpenBranches(path, "one", self.boot_name("one")))
 
@@ -242,7 +242,7 @@ class Machines(RuleBasedStateMachine):
         self.report += 1
         name, boot = (branch, holder, self.boot[holder]), self.boot_name(holder)
         self.messages.append((name, ReturnCredit(branch, holder, boot, lease.given)))
-        report = SettleLease(branch, holder, boot, self.report, lease.spent, lease.held, told)
+        report = ReportLeaseUsage(branch, holder, boot, self.report, lease.spent, lease.held, told)
         self.messages.append((name, report))
 
     @rule(lessee=LESSEES, amount=AMOUNTS)
@@ -263,7 +263,7 @@ class Machines(RuleBasedStateMachine):
         if not again:
             self.messages.clear()
 
-    def hear(self, lease: Lease, message: ReturnCredit | SettleLease) -> None:
+    def hear(self, lease: Lease, message: ReturnCredit | ReportLeaseUsage) -> None:
         if isinstance(message, ReturnCredit):
             self.ledger.give_back(message)
             lease.hear_given(message.amount)
@@ -322,7 +322,7 @@ class Machines(RuleBasedStateMachine):
             return
         self.iat += 1
         self.quota[branch] = quota
-        levels = tuple(AccountLevel(k, self.quota[k], self.iat) for k in PATHS[branch])
+        levels = tuple(BranchPathLevel(k, self.quota[k], self.iat) for k in PATHS[branch])
         path = BranchPath(CREW, WIDE, levels)
         assert isinstance(
             self.ledger.open(OpenBranches(path, "one", self.boot_name("one"))), BranchesOpened
@@ -364,7 +364,9 @@ class Machines(RuleBasedStateMachine):
             name = f"{holder} {boot}".encode()
             given = min(lease.given, lease.granted)
             self.hear(lease, ReturnCredit(branch, holder, name, given))
-            told = SettleLease(branch, holder, name, self.report, lease.spent, burned=lease.gone)
+            told = ReportLeaseUsage(
+                branch, holder, name, self.report, lease.spent, burned=lease.gone
+            )
             self.hear(lease, told)
             assert lease.settled == lease.spent
         self.every_level_adds_up()

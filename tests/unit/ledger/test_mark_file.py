@@ -10,8 +10,8 @@ from engines import Engine
 
 from crewgate import limits
 from crewgate.config import LedgerConfig
-from crewgate.core.budget.ledger_mark import LedgerCounts, LedgerMark
-from crewgate.core.budget.ledger_protocol import DrawLease, SettleLease
+from crewgate.core.budget.ledger_mark import LedgerMark, LedgerOperationCounts
+from crewgate.core.budget.ledger_protocol import DrawLease, ReportLeaseUsage
 from crewgate.errors import LedgerReplacedError, LedgerUnavailableError
 from crewgate.ledger.factory import open_ledger
 from crewgate.ledger.mark_file import find_ledger, read_mark, require, write_mark
@@ -35,7 +35,9 @@ def test_a_ledger_counts_what_a_machine_has_told_it(tmp_path: Path) -> None:
     spend(ledger, A, 1, 10)
     give(ledger, A, 50)
     assert ledger.counts == {"one": 3}
-    assert find_ledger(LedgerConfig("sqlite", file)) == LedgerCounts(ledger.identity, {"one": 3})
+    assert find_ledger(LedgerConfig("sqlite", file)) == LedgerOperationCounts(
+        ledger.identity, {"one": 3}
+    )
     ledger.close_session()
 
 
@@ -52,7 +54,7 @@ def test_a_count_is_never_ahead_of_the_disk(
 
         patch.setattr(ledger.session, "publish", fail)
         with pytest.raises(LedgerUnavailableError):
-            ledger.do_all([SettleLease(A, "one", BOOT, 1, 10)], NOW)
+            ledger.do_all([ReportLeaseUsage(A, "one", BOOT, 1, 10)], NOW)
     assert ledger.counts == {"one": 1}
     ledger.close_session()
 
@@ -134,4 +136,8 @@ def test_a_table_of_before_has_the_ledgers_identity_beside_it(tmp_path: Path) ->
     (tmp_path / "table.ledger").write_text(f"{'a' * 32} one\n")
     assert read_mark(tmp_path) == LedgerMark("a" * 32, "one")
     with pytest.raises(LedgerReplacedError, match="another ledger"):
-        require(LedgerConfig("sqlite", Path("x")), read_mark(tmp_path), LedgerCounts("b" * 32, {}))
+        require(
+            LedgerConfig("sqlite", Path("x")),
+            read_mark(tmp_path),
+            LedgerOperationCounts("b" * 32, {}),
+        )

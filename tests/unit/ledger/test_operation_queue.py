@@ -17,10 +17,10 @@ from crewgate.core.budget.ledger_protocol import (
     DrawLease,
     Operation,
     OperationResult,
+    ReportLeaseUsage,
     ReturnCredit,
-    SettleLease,
 )
-from crewgate.errors import LedgerError, LedgerUnavailableError
+from crewgate.errors import LedgerProtocolError, LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.operation_queue import LedgerQueue
 from crewgate.ledger.sql import SQLLedger
@@ -36,7 +36,7 @@ class Fragile(SQLLedger):
 
     def do_all(
         self, operations: Sequence[Operation], now: float
-    ) -> list[OperationResult | LedgerError]:
+    ) -> list[OperationResult | LedgerProtocolError]:
         if self.away:
             self.away -= 1
             raise LedgerUnavailableError("the disk is full")
@@ -73,7 +73,7 @@ async def test_answers_come_in_order_and_in_few_transactions(
         clerk.ask(DrawLease(A, "one", BOOT, 1, 60), answers.append)
         await wait_all_tasks_blocked()
         for operation in (
-            SettleLease(A, "one", BOOT, 1, 10),
+            ReportLeaseUsage(A, "one", BOOT, 1, 10),
             ReturnCredit(A, "one", BOOT, 50),
             CloseBranch(B),
         ):
@@ -94,13 +94,13 @@ async def test_of_totals_only_the_newest_is_carried(
     ledger.draw(DrawLease(A, "one", BOOT, 1, 60), NOW)
     ledger.batches.clear()
     for number in range(1, 500):
-        clerk.submit(SettleLease(A, "one", BOOT, number, number // 10))
+        clerk.submit(ReportLeaseUsage(A, "one", BOOT, number, number // 10))
         clerk.submit(ReturnCredit(A, "one", BOOT, number // 100))
     nursery.start_soon(clerk.run)
     with trio.fail_after(30):
         await clerk.quiet()
     assert ledger.batches == [
-        [SettleLease(A, "one", BOOT, 499, 49), ReturnCredit(A, "one", BOOT, 4)]
+        [ReportLeaseUsage(A, "one", BOOT, 499, 49), ReturnCredit(A, "one", BOOT, 4)]
     ]
 
 
@@ -137,7 +137,9 @@ async def test_a_ledger_that_takes_long_counts_as_away_until_it_answers(
     """A server that hangs, or a file that another process writes to, says nothing of itself."""
     do_all, go_on = ledger.do_all, threading.Event()
 
-    def hang(operations: Sequence[Operation], now: float) -> list[OperationResult | LedgerError]:
+    def hang(
+        operations: Sequence[Operation], now: float
+    ) -> list[OperationResult | LedgerProtocolError]:
         assert go_on.wait(60)
         return do_all(operations, now)
 
@@ -167,7 +169,7 @@ async def test_what_the_ledger_refuses_is_the_answer_or_is_said(
     clerk.submit(ReturnCredit(A, "one", BOOT, 99))
     with trio.fail_after(30):
         await clerk.quiet()
-    assert [type(each) for each in answers] == [LedgerError, DrawGranted]
+    assert [type(each) for each in answers] == [LedgerProtocolError, DrawGranted]
     refusal = "the holder gave back more than the ledger granted: 99 of 1 micro-credits"
     assert log_lines == [f"the ledger refused ReturnCredit: {refusal}"]
 
@@ -190,7 +192,9 @@ async def test_an_error_of_ours_spoils_one_errand(
     """Whatever it is: the others are done, and the agent lives."""
     do_all = ledger.do_all
 
-    def fail(operations: Sequence[Operation], now: float) -> list[OperationResult | LedgerError]:
+    def fail(
+        operations: Sequence[Operation], now: float
+    ) -> list[OperationResult | LedgerProtocolError]:
         if any(isinstance(each, DrawLease) and each.need == 13 for each in operations):
             raise KeyError("a level that is not there")
         return do_all(operations, now)
@@ -203,7 +207,7 @@ async def test_an_error_of_ours_spoils_one_errand(
     nursery.start_soon(clerk.run)
     with trio.fail_after(30):
         await clerk.quiet()
-    assert [type(each) for each in answers] == [DrawGranted, LedgerError, DrawGranted]
+    assert [type(each) for each in answers] == [DrawGranted, LedgerProtocolError, DrawGranted]
 
 
 async def test_who_fails_at_an_answer_keeps_nobody_from_his(

@@ -16,12 +16,12 @@ from engines import NewLedger
 
 from crewgate import limits
 from crewgate.core.budget.ledger_protocol import (
-    AllowanceWindow,
     DrawGranted,
     DrawLease,
     QuotaExhausted,
     RecallTicket,
-    SettleLease,
+    ReportLeaseUsage,
+    WindowUsage,
     window_of,
 )
 
@@ -39,7 +39,7 @@ def test_credit_reserved_at_fixed_prices_cannot_come_back(new_ledger: NewLedger)
     """Calls in flight count as spent: exhausted, not a ticket."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 90)
-    ledger.settle(SettleLease(A, "one", BOOT, 1, 60, reserved=30))
+    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 60, reserved=30))
     assert draw(ledger, B, 1, 15) == QuotaExhausted(ROOT, used=90, quota=100, missing=5)
 
 
@@ -55,7 +55,7 @@ def test_what_its_own_calls_hold_as_upper_bounds_may_come_back(new_ledger: NewLe
     """A small call beside a large one of the same branch waits, if that can help."""
     ledger = family(new_ledger, a=50)
     draw(ledger, A, 1, 50)  # of which 40 are held as an upper bound, and 10 are spent
-    ledger.settle(SettleLease(A, "one", BOOT, 1, spent=10))
+    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, spent=10))
     assert isinstance(draw(ledger, A, 2, 41, loose=40), QuotaExhausted)
     assert draw(ledger, A, 3, 40, loose=40) == RecallTicket(A, 40)
     assert isinstance(draw(ledger, A, 4, 1), QuotaExhausted)  # by now it holds nothing more
@@ -123,7 +123,7 @@ def test_the_crews_hour_bounds_all_its_branches_and_a_new_hour_begins_anew(
     assert refused == QuotaExhausted(CREW, used=50, quota=50, missing=1, window=hour)
     answer = draw(ledger, B, 2, 1, now=NOW + 3600)
     assert isinstance(answer, DrawGranted)
-    assert answer.hour == AllowanceWindow(int(NOW) // 3600 + 1, 1)
+    assert answer.hour == WindowUsage(int(NOW) // 3600 + 1, 1)
 
 
 def test_the_crews_day_bounds_what_its_hours_allow(new_ledger: NewLedger) -> None:

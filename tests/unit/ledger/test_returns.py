@@ -18,15 +18,15 @@ from engines import NewLedger
 from msgspec import structs
 
 from crewgate.core.budget.ledger_protocol import (
-    AccountLevel,
     BranchClosed,
     BranchesOpened,
-    LeaseReport,
+    BranchPathLevel,
+    LeaseStatement,
     QuotaExhausted,
     RecallTicket,
-    SettleLease,
+    ReportLeaseUsage,
 )
-from crewgate.errors import LedgerError
+from crewgate.errors import LedgerProtocolError
 
 
 def test_give_back_counts_once_on_every_level(new_ledger: NewLedger) -> None:
@@ -44,7 +44,7 @@ def test_more_than_was_granted_cannot_be_given_back(new_ledger: NewLedger) -> No
     ledger = family(new_ledger)
     draw(ledger, A, 1, 50)
     before = ledger.report()
-    with pytest.raises(LedgerError, match="more"):
+    with pytest.raises(LedgerProtocolError, match="more"):
         give(ledger, A, 51)
     assert ledger.report() == before
 
@@ -77,7 +77,7 @@ def test_overrun_is_recorded_and_charged_to_nobody(new_ledger: NewLedger) -> Non
     """What a response stated above its bound is shown beside the account."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 50)
-    ledger.settle(SettleLease(A, "one", BOOT, 1, 50, overrun=7))
+    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 50, overrun=7))
     assert (line(ledger, A).overrun, line(ledger, A).settled) == (7, 50)
 
 
@@ -89,9 +89,9 @@ def test_a_closed_branch_draws_no_more_nor_does_what_is_below(new_ledger: NewLed
     assert amount(draw(ledger, B, 1, 1)) == 1
     ledger.close(ROOT)
     assert draw(ledger, B, 2, 1) == BranchClosed(ROOT)
-    assert ledger.open(path(AccountLevel(ROOT, 100, 9), AccountLevel(B, 100, 9))) == BranchClosed(
-        ROOT
-    )
+    assert ledger.open(
+        path(BranchPathLevel(ROOT, 100, 9), BranchPathLevel(B, 100, 9))
+    ) == BranchClosed(ROOT)
 
 
 def test_a_closed_childs_unspent_credit_returns_once_from_every_holder(
@@ -196,13 +196,13 @@ def test_what_never_opened_is_closed_too(new_ledger: NewLedger) -> None:
     ledger.close(unseen)
     ledger.close(key)
     below = path(
-        AccountLevel(ROOT, 100, 1),
-        AccountLevel(unseen, 50, 1),
-        AccountLevel(b"child".ljust(16), 5, 1),
+        BranchPathLevel(ROOT, 100, 1),
+        BranchPathLevel(unseen, 50, 1),
+        BranchPathLevel(b"child".ljust(16), 5, 1),
     )
     assert ledger.open(below) == BranchClosed(unseen)
     signed = structs.replace(
-        path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 50, 1)), besides=(key,)
+        path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 50, 1)), besides=(key,)
     )
     assert ledger.open(signed) == BranchClosed(key)
     assert isinstance(ledger.open(structs.replace(signed, besides=(B,))), BranchesOpened)
@@ -214,21 +214,21 @@ def test_a_table_that_has_forgotten_a_branch_is_told_how_far_it_got(new_ledger: 
     draw(ledger, A, 1, 30)
     draw(ledger, A, 2, 30)
     give(ledger, A, 20)
-    ledger.settle(SettleLease(A, "one", BOOT, 1, 35, burned=5))
-    opened = ledger.open(path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 100, 1)))
+    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 35, burned=5))
+    opened = ledger.open(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 100, 1)))
     assert isinstance(opened, BranchesOpened)
     told = {each.key: each.lease for each in opened.grants}
     assert told == {
-        CREW: LeaseReport(),
-        ROOT: LeaseReport(),
-        A: LeaseReport(2, 60, 20, 35, 5, reported=True),
+        CREW: LeaseStatement(),
+        ROOT: LeaseStatement(),
+        A: LeaseStatement(2, 60, 20, 35, 5, reported=True),
     }
     elsewhere = structs.replace(
-        path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 100, 1)), holder="two"
+        path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 100, 1)), holder="two"
     )
     opened = ledger.open(elsewhere)
     assert isinstance(opened, BranchesOpened)
-    assert opened.grants[-1].lease == LeaseReport()
+    assert opened.grants[-1].lease == LeaseStatement()
 
 
 def test_what_an_operator_forgives_returns_once(new_ledger: NewLedger) -> None:
@@ -254,7 +254,7 @@ def test_what_is_told_later_undoes_what_was_forgiven(new_ledger: NewLedger) -> N
     ledger.burn("one", *ledger.heartbeats()["one"])
     assert ledger.forgive(A) == 10
     assert line(ledger, ROOT).remaining == 10
-    ledger.settle(SettleLease(A, "one", BOOT, 1, 3, reserved=2))
+    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 3, reserved=2))
     root = line(ledger, ROOT)
     assert (root.settled, root.reserved, root.burned, root.remaining) == (3, 2, 0, 5)
     spend(ledger, A, 2, 10)
@@ -279,7 +279,7 @@ def test_what_was_mistaken_for_burned_is_charged_again(new_ledger: NewLedger) ->
     """A report that says so, forgiven, and one that knows better."""
     ledger = family(new_ledger, root=10)
     draw(ledger, A, 1, 10)
-    ledger.settle(SettleLease(A, "one", BOOT, 1, 0, burned=5))
+    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 0, burned=5))
     assert ledger.forgive(A) == 5
     spend(ledger, A, 2, 10)
     assert line(ledger, ROOT).remaining == 0
@@ -290,7 +290,7 @@ def test_what_was_mistaken_for_burned_returns_once(new_ledger: NewLedger) -> Non
     """Forgiven, and given back after that by who had it all the time."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 10)
-    ledger.settle(SettleLease(A, "one", BOOT, 1, 0, burned=5))
+    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 0, burned=5))
     assert ledger.forgive(A) == 5
     give(ledger, A, 10)
     spend(ledger, A, 2, 0)
@@ -301,10 +301,10 @@ def test_a_word_that_was_undone_forgives_no_later_loss(new_ledger: NewLedger) ->
     """What is lost then was never forgiven by anybody."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 10)
-    ledger.settle(SettleLease(A, "one", BOOT, 1, 0, burned=5))
+    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 0, burned=5))
     ledger.forgive(A)
     spend(ledger, A, 2, 0)
-    ledger.settle(SettleLease(A, "one", BOOT, 3, 0, burned=4))
+    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 3, 0, burned=4))
     assert (line(ledger, A).burned, line(ledger, A).remaining) == (4, 90)
 
 
@@ -328,10 +328,10 @@ def test_who_is_silent_holds_nothing_in_flight_until_it_says_so_again(
     """What it had reserved is burned with the rest; told since then, it is not."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 10)
-    ledger.settle(SettleLease(A, "one", BOOT, 1, 2, reserved=3))
+    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 2, reserved=3))
     ledger.burn("one", *ledger.heartbeats()["one"])
     assert (line(ledger, A).burned, line(ledger, A).reserved) == (8, 0)
-    ledger.settle(SettleLease(A, "one", BOOT, 2, 2, reserved=3))
+    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 2, 2, reserved=3))
     assert (line(ledger, A).burned, line(ledger, A).reserved) == (5, 3)
     give(ledger, A, 8)
     spend(ledger, A, 3, 2)

@@ -11,19 +11,19 @@ from small_disk import on_a_small_disk, why_no_small_disk
 
 from crewgate import limits
 from crewgate.core.budget.ledger_protocol import (
-    AccountLevel,
     BranchClosed,
     BranchesOpened,
+    BranchPathLevel,
     CloseBranch,
     DrawGranted,
     DrawLease,
     PathMismatch,
     QuotaExhausted,
     RecallTicket,
+    ReportLeaseUsage,
     ReturnCredit,
-    SettleLease,
 )
-from crewgate.errors import LedgerError, LedgerUnavailableError
+from crewgate.errors import LedgerProtocolError, LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.consistency import findings
 from crewgate.ledger.session import SQLSession
@@ -122,7 +122,7 @@ def test_many_operations_are_one_transaction(ledger: SQLLedger) -> None:
             DrawLease(A, "one", BOOT, 1, 60),
             DrawLease(b"nobody".ljust(16), "one", BOOT, 1, 60),
             DrawLease(B, "two", BOOT, 1, 60),
-            SettleLease(A, "one", BOOT, 1, 20),
+            ReportLeaseUsage(A, "one", BOOT, 1, 20),
             ReturnCredit(A, "one", BOOT, 40),
             DrawLease(B, "two", BOOT, 2, 60),
             CloseBranch(A),
@@ -130,7 +130,11 @@ def test_many_operations_are_one_transaction(ledger: SQLLedger) -> None:
         ],
         NOW,
     )
-    assert [type(each) for each in answers[:3]] == [DrawGranted, LedgerError, type(answers[2])]
+    assert [type(each) for each in answers[:3]] == [
+        DrawGranted,
+        LedgerProtocolError,
+        type(answers[2]),
+    ]
     assert not isinstance(answers[2], DrawGranted)
     assert isinstance(answers[5], DrawGranted)
     assert answers[7] == BranchClosed(A)
@@ -174,7 +178,7 @@ def test_many_machines_never_grant_more_than_there_is(tmp_path: Path) -> None:
                 if isinstance(answer, DrawGranted):
                     granted.append(answer.amount)
                     spent[branch] += answer.amount
-                    own.settle(SettleLease(branch, name, BOOT, seq, spent[branch]))
+                    own.settle(ReportLeaseUsage(branch, name, BOOT, seq, spent[branch]))
                 else:  # a ticket while another machine has not told yet that it spent its one
                     assert isinstance(answer, QuotaExhausted | RecallTicket)
         except BaseException as error:  # noqa: BLE001 - the test is told
@@ -235,7 +239,9 @@ def test_a_machine_of_many_branches_can_draw_after_a_reboot(
     schema.migrate(session)
     ledger = SQLLedger(session)
     branches = [bytes([number]) * 16 for number in range(1, 30)]
-    opens = [path(AccountLevel(ROOT, 1000, 1), AccountLevel(each, 100, 1)) for each in branches]
+    opens = [
+        path(BranchPathLevel(ROOT, 1000, 1), BranchPathLevel(each, 100, 1)) for each in branches
+    ]
     draws = [DrawLease(each, "one", BOOT, 1, 10) for each in branches]
     answers = ledger.do_all([*opens, *draws], NOW)
     assert all(isinstance(each, DrawGranted) for each in answers[29:])
@@ -250,8 +256,8 @@ def test_a_machine_of_many_branches_can_draw_after_a_reboot(
 def test_a_known_branch_stands_under_its_own_path_in_a_batch(ledger: SQLLedger) -> None:
     """Whatever a token of the same batch says that its path is."""
     ledger.draw(DrawLease(A, "one", BOOT, 1, 10), NOW)
-    moved = path(AccountLevel(b"elsewhere".ljust(16), 10, 5), AccountLevel(A, 10, 5))
-    answers = ledger.do_all([SettleLease(A, "one", BOOT, 1, 4), moved], NOW)
+    moved = path(BranchPathLevel(b"elsewhere".ljust(16), 10, 5), BranchPathLevel(A, 10, 5))
+    answers = ledger.do_all([ReportLeaseUsage(A, "one", BOOT, 1, 4), moved], NOW)
     assert answers == [None, PathMismatch(A)]
     assert line(ledger, ROOT).settled == 4
 
@@ -259,7 +265,7 @@ def test_a_known_branch_stands_under_its_own_path_in_a_batch(ledger: SQLLedger) 
 def test_every_level_is_told_how_far_its_own_lease_got(ledger: SQLLedger) -> None:
     """An ancestor that draws for itself too."""
     ledger.draw(DrawLease(ROOT, "one", BOOT, 1, 10), NOW)
-    opened = ledger.open(path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 100, 1)))
+    opened = ledger.open(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 100, 1)))
     assert isinstance(opened, BranchesOpened)
     assert [each.lease.granted for each in opened.grants] == [0, 10, 0]
 

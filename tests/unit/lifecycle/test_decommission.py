@@ -20,7 +20,7 @@ from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.decommission_intents import DecommissionIntent
 from crewgate.ca.unrecorded_revocations import UnrecordedRevocations, unwritten_of
 from crewgate.config import Config
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import AuthorityError, LinkError
 from crewgate.ipc.admin_messages import RevocationReceipt
@@ -110,7 +110,7 @@ def test_all_that_a_name_has_ends_in_one_step(config: Config, agent: Agent) -> N
     serials, names = agent.heard[0]
     assert set(serials) == ours
     assert [(name.kind, name.crew, name.name) for name in names] == [
-        (KeyKind.ORCHESTRATOR, "article", "article/bd-1")
+        (EntityKind.ORCHESTRATOR, "article", "article/bd-1")
     ]
     # Again once nothing can be minted any more, up to that moment and no further.
     assert [name.before > 0 for _, (name,) in agent.heard] == [False, True]
@@ -226,7 +226,7 @@ def test_its_own_keys_are_told_and_leave_the_jwks(config: Config, agent: Agent) 
     done = decommission.decommission(config, "article", "bd-1")
     assert done.keys == ("key-of-bd-1",)
     assert [(name.kind, name.name) for name in agent.heard[0][1]][1:] == [
-        (KeyKind.KEY, "key-of-bd-1")
+        (EntityKind.KEY, "key-of-bd-1")
     ]
     kids = [key["kid"] for key in json.loads(path.read_text())["keys"]]
     assert len(kids) == 2

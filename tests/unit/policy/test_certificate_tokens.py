@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core import ids
-from crewgate.core.cross_crew_account import run_branch
-from crewgate.core.ids import KeyKind
+from crewgate.core.cross_crew_ids import run_branch
+from crewgate.core.ids import EntityKind
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
 from crewgate.core.x509.certificate import revocable_by
@@ -167,7 +167,7 @@ def test_what_a_table_revokes_a_certificate_by() -> None:
     identity = Holder().identity
     (own, at), (orchestrator, issued) = revocable_by(identity, 10, NOW)
     assert (own, at) == (ids.certificate_key("bd", 10), 0)
-    assert orchestrator == ids.table_key(KeyKind.ORCHESTRATOR, "bd", b"bd/bd-1")
+    assert orchestrator == ids.table_key(EntityKind.ORCHESTRATOR, "bd", b"bd/bd-1")
     house = House()
     before = NOW + limits.leeway_seconds  # as the agent enters it at NOW
     house.table.revoke(orchestrator, ids.crew_key("bd"), before, 3600, NOW, BOOT_NS)

@@ -2,13 +2,13 @@
 
 import os
 
-from crewgate.runtime.readiness import READY, WAITING, ReadinessListener, ReadinessPipe
+from crewgate.runtime.readiness import READY, WAITING, ReadinessListener, ReadinessNotifier
 
 
 def test_a_child_is_heard_word_by_word() -> None:
     """First that all is loaded, then that it serves; nothing more after that."""
     with ReadinessListener() as parent:
-        child = ReadinessPipe(os.dup(parent.theirs))
+        child = ReadinessNotifier(os.dup(parent.theirs))
         parent.started()
         assert not parent.poll(WAITING)
         child.send_loaded()
@@ -28,9 +28,9 @@ def test_a_child_that_ends_without_a_word_is_seen() -> None:
 
 def test_nobody_needs_to_listen() -> None:
     """A child that was started by hand has no descriptor; a parent may have gone."""
-    child = ReadinessPipe(-1)
+    child = ReadinessNotifier(-1)
     child.send_loaded()
     child.send_ready()
     ours, theirs = os.pipe()
     os.close(ours)
-    ReadinessPipe(theirs).send_ready()
+    ReadinessNotifier(theirs).send_ready()

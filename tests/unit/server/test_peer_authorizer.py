@@ -10,11 +10,11 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
-from crewgate.ca.certificates import IssuedCertificate
+from crewgate.ca.certificates import CertificateAndKey
 from crewgate.core.audit.records import ConnectionRecord
 from crewgate.core.ids import certificate_key
-from crewgate.core.verdict import PeerReason
-from crewgate.core.x509.identity import Role
+from crewgate.core.verdict import ConnectionRefusalReason
+from crewgate.core.x509.identity_extension import Role
 from crewgate.server import ClientInfo
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules, disconnect_record
 from crewgate.server.peer_connections import PeerConnections
@@ -39,12 +39,12 @@ class Sink:
 
     def __init__(self) -> None:
         self.records: list[ConnectionRecord] = []
-        self.counted: list[PeerReason] = []
+        self.counted: list[ConnectionRefusalReason] = []
 
     def write(self, record: Any) -> None:
         self.records.append(record)
 
-    def count(self, listener: str, reason: PeerReason, network: str) -> None:
+    def count(self, listener: str, reason: ConnectionRefusalReason, network: str) -> None:
         self.counted.append(reason)
 
 
@@ -69,11 +69,11 @@ class Door:
         self.doorman = PeerAuthorizer(rules, self.guests, lambda: self.table, self.sink)
 
     async def admit(
-        self, issued: IssuedCertificate | None, guest: Guest | None = None
+        self, issued: CertificateAndKey | None, guest: Guest | None = None
     ) -> ClientInfo | None:
         return await self.doorman.admit(_peer(issued), guest or Guest())
 
-    async def why(self, issued: IssuedCertificate | None) -> str:
+    async def why(self, issued: CertificateAndKey | None) -> str:
         """The reason of the refusal."""
         assert await self.admit(issued) is None
         assert len(self.guests) == 0
@@ -82,12 +82,12 @@ class Door:
         return record.reason
 
 
-def _peer(issued: IssuedCertificate | None) -> ClientInfo:
+def _peer(issued: CertificateAndKey | None) -> ClientInfo:
     data = None if issued is None else issued.certificate.public_bytes(Encoding.DER)
     return ClientInfo("::1", certificate=data)
 
 
-def _leaf(**options: Any) -> IssuedCertificate:
+def _leaf(**options: Any) -> CertificateAndKey:
     return forged_certificates.leaf(ISSUING, **{"identity": forged_certificates.bd(), **options})
 
 
@@ -206,9 +206,9 @@ async def test_a_connection_ends_with_its_certificate() -> None:
 async def test_a_failed_handshake_is_noted_unproven() -> None:
     """What was shown is named; what is about no certificate is not written at all."""
     door, leaf = Door(), _leaf()
-    door.doorman.refused(_peer(leaf), PeerReason.EXPIRED)
-    door.doorman.refused(_peer(None), PeerReason.NO_CERTIFICATE)
-    door.doorman.refused(_peer(None), PeerReason.HANDSHAKE)
+    door.doorman.refused(_peer(leaf), ConnectionRefusalReason.EXPIRED)
+    door.doorman.refused(_peer(None), ConnectionRefusalReason.NO_CERTIFICATE)
+    door.doorman.refused(_peer(None), ConnectionRefusalReason.HANDSHAKE)
     first, second = door.sink.records
     assert (first.reason, first.proven, first.crew) == ("certificate-expired", False, "")
     assert int(first.serial, 16) == leaf.certificate.serial_number
@@ -220,9 +220,9 @@ async def test_a_flood_is_counted_and_not_written(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
     door = Door()
     for _ in range(limits.peer_lines_burst + 7):
-        door.doorman.refused(_peer(None), PeerReason.NO_CERTIFICATE)
+        door.doorman.refused(_peer(None), ConnectionRefusalReason.NO_CERTIFICATE)
     assert len(door.sink.records) == limits.peer_lines_burst
-    assert door.sink.counted == [PeerReason.NO_CERTIFICATE] * 7
+    assert door.sink.counted == [ConnectionRefusalReason.NO_CERTIFICATE] * 7
 
 
 def test_an_expelled_one_is_named() -> None:

@@ -7,7 +7,7 @@ from leaf_certificates import leaf
 
 from crewgate import limits
 from crewgate.core.ids import certificate_key, orchestrator_key
-from crewgate.core.verdict import PeerReason
+from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.core.x509.certificate import read
 from crewgate.server import ClientInfo
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerConnections, PeerRules
@@ -37,7 +37,7 @@ class Sink:
     def write(self, record: object) -> None:
         self.records.append(record)
 
-    def count(self, listener: str, reason: PeerReason, network: str) -> None:
+    def count(self, listener: str, reason: ConnectionRefusalReason, network: str) -> None:
         raise AssertionError("there are few")
 
 

@@ -12,8 +12,8 @@ from crewgate import limits
 from crewgate.config import OCSPMode
 from crewgate.core.audit.records import ConnectionRecord, Record
 from crewgate.core.ids import certificate_key
-from crewgate.core.verdict import PeerReason
-from crewgate.core.x509.certificate_status import (
+from crewgate.core.verdict import ConnectionRefusalReason
+from crewgate.core.x509.ocsp_result import (
     CertificateStatus,
     GoodStatus,
     RevokedStatus,
@@ -47,13 +47,13 @@ class Sink:
 
     def __init__(self) -> None:
         self.records: list[ConnectionRecord] = []
-        self.counted: list[PeerReason] = []
+        self.counted: list[ConnectionRefusalReason] = []
 
     def write(self, record: Record) -> None:
         assert isinstance(record, ConnectionRecord)
         self.records.append(record)
 
-    def count(self, listener: str, reason: PeerReason, network: str) -> None:
+    def count(self, listener: str, reason: ConnectionRefusalReason, network: str) -> None:
         self.counted.append(reason)
 
 
@@ -112,13 +112,13 @@ async def test_off_asks_nobody() -> None:
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (RevokedStatus(0, "keyCompromise", 0), PeerReason.REVOKED),
-        (UnknownStatus(), PeerReason.UNKNOWN),
+        (RevokedStatus(0, "keyCompromise", 0), ConnectionRefusalReason.REVOKED),
+        (UnknownStatus(), ConnectionRefusalReason.UNKNOWN),
     ],
     ids=["revoked", "unknown"],
 )
 async def test_the_issuers_no_is_a_no_however_soft_the_listener(
-    mode: OCSPMode, status: CertificateStatus, reason: PeerReason
+    mode: OCSPMode, status: CertificateStatus, reason: ConnectionRefusalReason
 ) -> None:
     """Soft-fail is about silence, not about answers."""
     scene = Scene(mode, status)

@@ -3,7 +3,7 @@
 import pytest
 
 from crewgate import limits
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 from crewgate.server.request import Request, build
 
 
@@ -80,7 +80,7 @@ def test_host_is_the_authority() -> None:
 )
 def test_refused(changes: dict, status: int) -> None:
     """What two parsers could read in two ways, or is over a bound, is refused with its status."""
-    with pytest.raises(RequestRefusedError) as raised:
+    with pytest.raises(InvalidRequestError) as raised:
         _build(**changes)
     assert raised.value.status == status
 
@@ -100,7 +100,7 @@ def test_nothing_secret_in_a_repr() -> None:
 def test_a_method_has_a_bound() -> None:
     """A method stands in every audit record: a long one is refused."""
     assert _build(method=b"A" * limits.method_bytes_max).method
-    with pytest.raises(RequestRefusedError):
+    with pytest.raises(InvalidRequestError):
         _build(method=b"A" * (limits.method_bytes_max + 1))
 
 
@@ -109,5 +109,5 @@ def test_an_authority_has_a_bound() -> None:
     longest = b"a" * (limits.authority_bytes_max - 6) + b":65535"
     assert _build(authority=longest).authority == longest
     for authority in (b"a" + longest, b"a" * 30_000):
-        with pytest.raises(RequestRefusedError):
+        with pytest.raises(InvalidRequestError):
             _build(authority=authority)

@@ -20,7 +20,7 @@ from crewgate.ca.authority import Authority, read_request, request_pem
 from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig, Config
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import AuthorityError
 from crewgate.sidecar.credentials import Credential, RenewingCredential, renewal
 from crewgate.sidecar.issuer import LocalCAIssuer

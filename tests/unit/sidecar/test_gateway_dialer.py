@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from crewgate.config import Config
-from crewgate.errors import ConfigurationError, SupervisionError
+from crewgate.errors import ConfigurationError, SidecarError
 from crewgate.sidecar.gateway_dialer import find_gateway
 
 TRUST = Path("ca.pem")
@@ -70,7 +70,7 @@ def test_at_an_address_that_was_given(config: Config, at: str, host: str, port: 
 @pytest.mark.parametrize("at", ["", "x", ":1", "x:", "x:0", "x:65536", "::1:80", "x:1x"])
 def test_what_is_no_address_is_told(config: Config, at: str) -> None:
     """With the form that is expected."""
-    with pytest.raises(SupervisionError, match="expected HOST:PORT"):
+    with pytest.raises(SidecarError, match="expected HOST:PORT"):
         find_gateway(config, "article", at, TRUST)
 
 
@@ -81,7 +81,7 @@ async def test_nobody_there_and_nobody_who_shakes_hands(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         way = find_gateway(config, "article", f"127.0.0.1:{taken.getsockname()[1]}", TRUST)
-        with pytest.raises(SupervisionError, match=r"no gateway at 127\.0\.0\.1 port \d+: "):
+        with pytest.raises(SidecarError, match=r"no gateway at 127\.0\.0\.1 port \d+: "):
             await way.dial(None, "h2")  # type: ignore[arg-type]  # not asked for before TCP
 
     class Silence:
@@ -94,6 +94,6 @@ async def test_nobody_there_and_nobody_who_shakes_hands(
         listeners = await nursery.start(trio.serve_tcp, hang_up, 0)
         port = listeners[0].socket.getsockname()[1]
         way = find_gateway(config, "article", f"127.0.0.1:{port}", TRUST)
-        with pytest.raises(SupervisionError, match="hung up"):
+        with pytest.raises(SidecarError, match="hung up"):
             await way.dial(Silence(), "h2")  # type: ignore[arg-type]
         nursery.cancel_scope.cancel()

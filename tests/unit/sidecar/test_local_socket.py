@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from crewgate import limits
-from crewgate.errors import SupervisionError
+from crewgate.errors import SidecarError
 from crewgate.lifecycle import socket_dir
 from crewgate.sidecar import local_socket as door_
 from crewgate.sidecar.local_socket import LocalSocketServer
@@ -68,17 +68,17 @@ def test_at_a_path_that_was_given(me: CommandUser, tmp_path: Path) -> None:
 def test_a_folder_that_others_may_enter_is_refused(me: CommandUser, tmp_path: Path) -> None:
     """With how to mend it; so are a file, a link, and another user's folder."""
     tmp_path.chmod(0o755)
-    with pytest.raises(SupervisionError, match="chmod 700"):
+    with pytest.raises(SidecarError, match="chmod 700"):
         LocalSocketServer(tmp_path / "sock", me, ONE)
     tmp_path.chmod(0o700)
     (tmp_path / "link").symlink_to(tmp_path)
-    with pytest.raises(SupervisionError, match="must belong to uid"):
+    with pytest.raises(SidecarError, match="must belong to uid"):
         LocalSocketServer(tmp_path / "link" / "sock", me, ONE)
-    with pytest.raises(SupervisionError, match="must belong to uid 70001"):
+    with pytest.raises(SidecarError, match="must belong to uid 70001"):
         LocalSocketServer(tmp_path / "sock", CommandUser(70_001, 70_001, "x", "/"), ONE)
-    with pytest.raises(SupervisionError, match="no door can be made here: No such file"):
+    with pytest.raises(SidecarError, match="no door can be made here: No such file"):
         LocalSocketServer(tmp_path / "a" / "b" / "sock", me, ONE)
-    with pytest.raises(SupervisionError, match="over 107 bytes"):
+    with pytest.raises(SidecarError, match="over 107 bytes"):
         LocalSocketServer(tmp_path / ("x" * 200), me, ONE)
 
 
@@ -112,7 +112,7 @@ def test_nothing_of_root_s_is_given_away_through_a_link(
     monkeypatch.setattr(LocalSocketServer, "_judge", judged)
     user = CommandUser(70_001, 70_001, "x", "/")
     if when == "made":
-        with pytest.raises(SupervisionError):
+        with pytest.raises(SidecarError):
             LocalSocketServer(folder / "sock", user, ONE)
     else:
         with LocalSocketServer(folder / "sock", user, ONE):
@@ -131,11 +131,11 @@ def test_a_socket_that_was_left_is_replaced_and_nothing_else(
         left.bind(str(path))
     with (
         LocalSocketServer(path, me, ONE),
-        pytest.raises(SupervisionError, match="is there already"),
+        pytest.raises(SidecarError, match="is there already"),
     ):
         LocalSocketServer(path, me, ONE)
     path.write_text("mine")
-    with pytest.raises(SupervisionError, match="is there already"):
+    with pytest.raises(SidecarError, match="is there already"):
         LocalSocketServer(path, me, ONE)
     assert path.read_text() == "mine"
 
@@ -210,7 +210,7 @@ async def test_so_many_at_once_and_the_next_one_waits(
         served += 1
         begun.release()
         await go_on.wait()
-        raise [SupervisionError("no gateway"), ValueError("ours")][served % 2]
+        raise [SidecarError("no gateway"), ValueError("ours")][served % 2]
 
     with LocalSocketServer(None, me, ONE) as door:
         async with trio.open_nursery() as nursery:

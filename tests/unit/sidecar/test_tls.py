@@ -12,8 +12,8 @@ from crewgate.ca.authority import request_pem
 from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig, Config
-from crewgate.core.x509.identity import Identity, Role
-from crewgate.errors import SupervisionError
+from crewgate.core.x509.identity_extension import Identity, Role
+from crewgate.errors import SidecarError
 from crewgate.server.tls import ClientCertificateTrust, server_context
 from crewgate.sidecar.credentials import HTTP1, HTTP2, Credential
 from crewgate.sidecar.issuer import LocalCAIssuer
@@ -117,7 +117,7 @@ async def test_a_cut_is_an_error(pair: Pair) -> None:
     """Without a goodbye, what came may not be all (RFC 8446, section 6.1)."""
     client, _, wire = pair
     await wire.aclose()
-    with pytest.raises(SupervisionError, match="hung up"):
+    with pytest.raises(SidecarError, match="hung up"):
         await client.receive_some()
 
 
@@ -133,7 +133,7 @@ async def test_what_is_broken_is_told(pair: Pair) -> None:
     """Nonsense on the wire is an error of TLS."""
     client, _, wire = pair
     await wire.send_all(b"nonsense" * 100)
-    with pytest.raises(SupervisionError, match="TLS with the gateway"):
+    with pytest.raises(SidecarError, match="TLS with the gateway"):
         await client.receive_some()
 
 
@@ -148,7 +148,7 @@ async def test_another_name_is_refused(config: Config, credential: Credential) -
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
-        with pytest.raises(SupervisionError, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(SidecarError, match="CERTIFICATE_VERIFY_FAILED"):
             await client.shake_hands()
 
 

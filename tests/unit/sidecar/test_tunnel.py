@@ -9,7 +9,7 @@ import trio
 from trio.testing import MemoryReceiveStream, MemorySendStream, memory_stream_one_way_pair
 
 from crewgate import limits
-from crewgate.errors import SupervisionError
+from crewgate.errors import SidecarError
 from crewgate.sidecar.h2_scheme_rewrite import PREFACE
 from crewgate.sidecar.tunnel import carry
 
@@ -24,7 +24,7 @@ class Gateway:
         self.says, self._to_tunnel = memory_stream_one_way_pair()
         self.protocols: list[str] = []
         self.closed = trio.Event()
-        self.failure: SupervisionError | None = None
+        self.failure: SidecarError | None = None
         self.full: trio.Event | None = None
 
     async def dial(self, protocol: str) -> "Gateway":
@@ -62,7 +62,7 @@ async def carried(gateway: Gateway) -> AsyncIterator[tuple[trio.SocketStream, li
         async with trio.SocketStream(theirs) as stream:
             try:
                 await carry(stream, gateway.dial)  # type: ignore[arg-type]
-            except SupervisionError as error:
+            except SidecarError as error:
                 failures.append(str(error))
 
     async with trio.open_nursery() as nursery:
@@ -187,7 +187,7 @@ async def test_the_gateways_end_is_cmds_end(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_a_refusal_is_told_once_and_a_cut_is_not(has_answered: bool) -> None:
     """An alert before any answer says why nobody is served; later it is the gateway's affair."""
     gateway = Gateway()
-    gateway.failure = SupervisionError("TLS with the gateway: certificate revoked")
+    gateway.failure = SidecarError("TLS with the gateway: certificate revoked")
     async with carried(gateway) as (stream, failures):
         await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
         await gateway.hear(18)
@@ -205,7 +205,7 @@ async def test_a_gateway_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> N
     gateway = Gateway()
 
     async def refuse(protocol: str) -> Gateway:
-        raise SupervisionError("no gateway at 127.0.0.1 port 1")
+        raise SidecarError("no gateway at 127.0.0.1 port 1")
 
     gateway.dial = refuse  # type: ignore[method-assign]
     async with carried(gateway) as (stream, failures):

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from crewgate import limits
-from crewgate.errors import SupervisionError
+from crewgate.errors import SidecarError
 from crewgate.sidecar import user
 
 
@@ -33,7 +33,7 @@ def test_what_is_taken_or_used_is_passed_over() -> None:
     every = range(limits.run_uid_min, limits.run_uid_max + 1)
     last = set(every) - {limits.run_uid_min}
     assert user.spare("article/bd-1", last, nobody) == limits.run_uid_min
-    with pytest.raises(SupervisionError, match="no uid"):
+    with pytest.raises(SidecarError, match="no uid"):
         user.spare("article/bd-1", every, nobody)
 
 
@@ -49,14 +49,14 @@ def test_a_user_by_name_and_by_number() -> None:
         assert user.named("root") == user.named("0") == user.present()
         assert user.named("65533").gid == 65_533
     else:
-        with pytest.raises(SupervisionError, match="only root"):
+        with pytest.raises(SidecarError, match="only root"):
             user.named("0")
 
 
 @pytest.mark.parametrize("text", ["", "no such user", "-1", "4294967295", "99999999999"])
 def test_what_is_no_user_is_told(text: str) -> None:
     """With what was given."""
-    with pytest.raises(SupervisionError, match="no such user"):
+    with pytest.raises(SidecarError, match="no such user"):
         user.named(text)
 
 

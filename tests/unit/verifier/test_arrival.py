@@ -3,7 +3,7 @@
 import pytest
 
 from crewgate.leases.branch_opening import DrawResult
-from crewgate.verifier.waiters import AttachmentArrival, ThreadWaiter
+from crewgate.verifier.waiters import AttachmentWaiters, ThreadWaiter
 
 
 @pytest.mark.parametrize("status", [DrawResult.GRANTED, None])
@@ -11,7 +11,7 @@ def test_who_waits_is_rung_once_and_who_comes_later_does_not_wait(
     status: DrawResult | None,
 ) -> None:
     """Whether it came or failed."""
-    arrival, first, second = AttachmentArrival(), ThreadWaiter(), ThreadWaiter()
+    arrival, first, second = AttachmentWaiters(), ThreadWaiter(), ThreadWaiter()
     assert arrival.await_with(first)
     arrival.end(status)
     first.wait(60)

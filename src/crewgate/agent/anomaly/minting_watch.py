@@ -16,29 +16,29 @@ from crewgate.agent.anomaly.remote_quarantines import (
     RemoteQuarantines,
     to_gossip,
 )
-from crewgate.agent.anomaly.watch_messages import log_line, recorded
+from crewgate.agent.anomaly.transition_records import log_line, recorded
 from crewgate.agent.branch_registry import BranchEntry, BranchRegistry
-from crewgate.agent.journal import StateJournal
+from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.revocation.types import ClockReading
 from crewgate.config import CrewConfig
 from crewgate.core import ids
-from crewgate.core.anomaly.detector import AnomalyDetector
+from crewgate.core.anomaly.admission_control import AdmissionController
+from crewgate.core.anomaly.blocked_newcomer_keys import OrchestratorName
 from crewgate.core.anomaly.enforcement import (
     EnforcementLevel,
     IllegalStepError,
     NoRoomError,
     TransitionCause,
 )
-from crewgate.core.anomaly.quarantined_keys import OrchestratorName
-from crewgate.core.anomaly.transitions import (
+from crewgate.core.anomaly.results import (
+    OrchestratorStatus,
     ProfileSnapshot,
     Transition,
-    WatchState,
     newcomers_account,
 )
 from crewgate.core.anomaly.types import ObservedGrant
 from crewgate.core.audit import records
-from crewgate.core.cross_crew_account import is_account
+from crewgate.core.cross_crew_ids import is_account
 from crewgate.core.gossip import capsules
 from crewgate.core.policy.policy import ToolPolicy
 from crewgate.core.policy.scope import count_covered
@@ -54,7 +54,7 @@ class MintingWatch:
 
     def __init__(
         self,
-        journal: StateJournal[ProfileSnapshot],
+        journal: JournalFile[ProfileSnapshot],
         registry: BranchRegistry,
         table: OwnedTable,
         *,
@@ -68,7 +68,7 @@ class MintingWatch:
         self._sink = sink
         self._wall_ns = wall_ns
         self._believed = believed
-        self._detector = AnomalyDetector()
+        self._detector = AdmissionController()
         self.remote = RemoteQuarantines()
         self._outbox = QuarantineOutbox()
         # The orchestrators above `observe`, and the newcomers' account of each crew, by key.
@@ -190,7 +190,7 @@ class MintingWatch:
 
     def set(
         self, crew: str, orchestrator: str, clocks: ClockReading, seconds: int = 0
-    ) -> WatchState:
+    ) -> OrchestratorStatus:
         """Quarantine an orchestrator by a person's order, or change the end of its quarantine.
 
         The watch need not know the orchestrator. `seconds` 0 means the duration of the crew's
@@ -205,7 +205,7 @@ class MintingWatch:
             raise RefusedError(f"{orchestrator}: {error}") from error
         return self._record(step)
 
-    def lift(self, crew: str, orchestrator: str, clocks: ClockReading) -> WatchState:
+    def lift(self, crew: str, orchestrator: str, clocks: ClockReading) -> OrchestratorStatus:
         """Release an orchestrator by a person's order. Raises RefusedError if it is not held."""
         self.check(crew, orchestrator)
         self._apply_remote_orders(crew, orchestrator, clocks)
@@ -215,7 +215,7 @@ class MintingWatch:
             raise RefusedError(f"{orchestrator}: {error}") from error
         return self._record(step)
 
-    def states(self) -> list[WatchState]:
+    def states(self) -> list[OrchestratorStatus]:
         """Return the states of all orchestrators above `observe`."""
         return self._detector.states()
 
@@ -291,7 +291,7 @@ class MintingWatch:
         elif orchestrator != newcomers_account(crew):
             self._shown.pop(key, None)
 
-    def _record(self, step: Transition, *, by: str = "", branch: str = "") -> WatchState:
+    def _record(self, step: Transition, *, by: str = "", branch: str = "") -> OrchestratorStatus:
         """Audit a transition; store and log it if it changes a level or comes from a person."""
         by = by or step.by
         self._show(step.crew, step.orchestrator, step.level)

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from crewgate import limits
-from crewgate.core.anomaly.enforcement import By, QuarantineOrder
-from crewgate.core.anomaly.quarantined_keys import OrchestratorName
+from crewgate.core.anomaly.blocked_newcomer_keys import OrchestratorName
+from crewgate.core.anomaly.enforcement import By, EnforcementOrder
 from crewgate.core.gossip.capsules import LIFT, QUARANTINE, SUSPICION, RevocationEntry
 from crewgate.core.ids import crew_key, orchestrator_key
 from crewgate.core.rate_limit import TokenBucket
@@ -29,7 +29,7 @@ _Slot = tuple[bytes, bool]
 class RemoteOrder(NamedTuple):
     """An order, and the machine `who` gave it. `is_news`: it arrived since this agent started."""
 
-    order: QuarantineOrder
+    order: EnforcementOrder
     who: str
     is_news: bool
     crew: bytes
@@ -133,7 +133,7 @@ class RemoteQuarantines:
             self._crowded[slot] = remote
             return
         until = max(remote.expires, last.expires)
-        order = QuarantineOrder(max(remote.order.at, last.order.at), remote.order.by, until)
+        order = EnforcementOrder(max(remote.order.at, last.order.at), remote.order.by, until)
         self._crowded[slot] = last._replace(order=order, expires=until)
 
 
@@ -178,7 +178,7 @@ def _from_gossip(entry: RevocationEntry, at: int, who: str, *, is_news: bool) ->
     by = _BY[entry.kind]
     expires = min(entry.expires, at + limits.quarantine_seconds_max)
     return RemoteOrder(
-        QuarantineOrder(at, by, expires if by else 0), who, is_news, entry.crew, expires
+        EnforcementOrder(at, by, expires if by else 0), who, is_news, entry.crew, expires
     )
 
 
@@ -187,16 +187,16 @@ def _latest(wall: int) -> int:
     return wall + limits.clock_distrust_seconds
 
 
-def _is_credible(order: QuarantineOrder, wall: int) -> bool:
+def _is_credible(order: EnforcementOrder, wall: int) -> bool:
     return order.at <= _latest(wall)
 
 
-def _rank(order: QuarantineOrder, wall: int) -> tuple[bool, tuple[int, int, int]]:
+def _rank(order: EnforcementOrder, wall: int) -> tuple[bool, tuple[int, int, int]]:
     """Return the sort key: the newer order counts, but one from the future for less than others."""
     return _is_credible(order, wall), order.order
 
 
-def to_gossip(crew: str, orchestrator: str, order: QuarantineOrder) -> RevocationEntry:
+def to_gossip(crew: str, orchestrator: str, order: EnforcementOrder) -> RevocationEntry:
     """Return an order as other machines get it; a release outlives the quarantine that it ends."""
     expires = order.until or order.at + limits.quarantine_seconds_max
     key = orchestrator_key(crew, orchestrator)

@@ -18,11 +18,11 @@ from crewgate import limits
 from crewgate._native.table_owner import OwnedTable
 from crewgate.agent.anomaly.minting_watch import MintingWatch
 from crewgate.agent.branch_registry import BranchRegistry
-from crewgate.agent.grant_consistency import check, level_name
+from crewgate.agent.grant_validation import check, level_name
 from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.budget.ledger_protocol import BranchesOpened, Operation, OperationResult
-from crewgate.errors import LedgerError, LinkError
+from crewgate.errors import LedgerProtocolError, LinkError
 from crewgate.ipc.attach_messages import CreditDrawn, DrawCredit
 from crewgate.leases.lease_client import DrawResult, LeaseClient, LedgerCalls
 
@@ -41,7 +41,7 @@ class LedgerPort(Protocol):
         """Why the ledger does not answer now; empty while it does."""
 
     def ask(
-        self, operation: Operation, then: Callable[[OperationResult | LedgerError], None]
+        self, operation: Operation, then: Callable[[OperationResult | LedgerProtocolError], None]
     ) -> None:
         """See `ledger.operation_queue`."""
 
@@ -216,7 +216,7 @@ class Draws:
         self._go_on(grant.branch_key, steps, None)
 
     def _go_on(
-        self, branch: bytes, steps: LedgerCalls, answer: OperationResult | LedgerError
+        self, branch: bytes, steps: LedgerCalls, answer: OperationResult | LedgerProtocolError
     ) -> None:
         """Tell the lessor what the ledger said, until it knows how the draw has ended."""
         try:
@@ -225,13 +225,13 @@ class Draws:
                 self._lease_client.decline(answer)
                 self._end(branch, DrawResult.CONTENDED)
                 return
-            if isinstance(answer, LedgerError):
+            if isinstance(answer, LedgerProtocolError):
                 operation = steps.throw(answer)
             else:
                 operation = steps.send(answer)
         except StopIteration as end:
             self._end(branch, end.value)
-        except LedgerError as error:
+        except LedgerProtocolError as error:
             _log.warning("a draw that the ledger refuses: %s", error)
             self._end(branch, DrawResult.CONTENDED)
         except Exception as error:  # noqa: BLE001 - a barrier: whoever waits for this draw asks again

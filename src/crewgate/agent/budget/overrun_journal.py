@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from crewgate import limits
-from crewgate.agent.journal import StateJournal
-from crewgate.core.budget.ledger_protocol import LeaseReport
+from crewgate.agent.journal_file import JournalFile
+from crewgate.core.budget.ledger_protocol import LeaseStatement
 
 
 class OverrunRecord(msgspec.Struct, frozen=True, gc=False):
@@ -29,7 +29,7 @@ class OverrunRecord(msgspec.Struct, frozen=True, gc=False):
 class OverrunJournal:
     """Of a day, the oldest first, within a bound; `life` is the table's."""
 
-    def __init__(self, journal: StateJournal[OverrunRecord], life: bytes) -> None:
+    def __init__(self, journal: JournalFile[OverrunRecord], life: bytes) -> None:
         self._journal = journal
         self._life = life.hex()
         self._notes: dict[str, OverrunRecord] = {}
@@ -70,7 +70,7 @@ class OverrunJournal:
         """Branches that had one."""
         return {bytes.fromhex(note.key) for note in self}
 
-    def missing(self, leases: Mapping[bytes, LeaseReport]) -> dict[bytes, int]:
+    def missing(self, leases: Mapping[bytes, LeaseStatement]) -> dict[bytes, int]:
         """What the ledger has not heard of, by branch, who has told so much of this table's."""
         totals: dict[bytes, int] = {}
         for note in self:

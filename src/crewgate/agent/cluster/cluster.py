@@ -13,15 +13,15 @@ from cryptography.x509 import Certificate
 
 from crewgate import limits
 from crewgate.agent.anomaly import remote_quarantines
-from crewgate.agent.budget.ledger_mark import MarkKeeper
+from crewgate.agent.budget.ledger_mark_keeper import LedgerMarkKeeper
 from crewgate.agent.cluster import cluster_status
+from crewgate.agent.cluster.crl_exchange import ClusterCRLExchange
 from crewgate.agent.cluster.membership_log import MembershipLog
-from crewgate.agent.cluster.peer_lists import PeerCRLs
 from crewgate.agent.revocation.remote_audit import RemoteRevocationAudit
 from crewgate.agent.revocation.seen_names import is_known
-from crewgate.agent.revocation.types import NewRevocation
+from crewgate.agent.revocation.types import StoredRevocation
 from crewgate.agent.state import AgentState
-from crewgate.ca.gateway_signing_key import read_signing_key
+from crewgate.ca.gossip_signing_key import read_signing_key
 from crewgate.ca.key_files import read_certificates
 from crewgate.config import CAConfig, Config
 from crewgate.config import ClusterConfig as Settings
@@ -30,14 +30,14 @@ from crewgate.core.gossip.acknowledgements import AckState
 from crewgate.core.ids import cluster_id, crew_key
 from crewgate.core.revocation_kinds import BY_CLAIM_LABEL, RevocationTarget
 from crewgate.core.tokens.claims import is_text
-from crewgate.core.x509.identity import MAY_REVOKE
+from crewgate.core.x509.identity_extension import MAY_REVOKE
 from crewgate.errors import AuthorityError, ConfigurationError, GossipError
-from crewgate.gossip.member_certificates import MemberCredential
+from crewgate.gossip.member_certificates import SignedMemberRecord
 from crewgate.gossip.node import GossipNode, LocalMember
 from crewgate.gossip.sockets import GossipSockets, to_address
-from crewgate.gossip.stream import AskNameSeen
+from crewgate.gossip.stream import RevocationTargetQuery
 from crewgate.gossip.transport import GossipTransport, TLSFiles
-from crewgate.ipc.cluster_messages import ClusterStatus, SyncState
+from crewgate.ipc.cluster_messages import ClusterStatus, QuorumSyncState
 
 _log = logging.getLogger(__name__)
 _Known = dict[bytes, tuple[int, int]]  # by key: until when tokens are dead, and for how long
@@ -83,7 +83,9 @@ class Cluster:
         except (GossipError, OSError) as error:
             self._sockets.close()
             raise ConfigurationError(f"{config.path}: [cluster]: {error}") from error
-        self._crls = PeerCRLs(lambda: agent.active_config.config, self.wall, self.now, self.name)
+        self._crls = ClusterCRLExchange(
+            lambda: agent.active_config.config, self.wall, self.now, self.name
+        )
         self.gossip.crls = self._crls
         self.gossip.on_question = self._was_seen
         known = self.gossip.company.me.name
@@ -115,7 +117,7 @@ class Cluster:
             except ValueError as error:
                 _log.warning("%d revocations are in force here alone: %s", len(entries), error)
 
-    def keep_mark(self, keeper: MarkKeeper) -> None:
+    def keep_mark(self, keeper: LedgerMarkKeeper) -> None:
         """Have the others keep how far the ledger is, and hear what they have kept."""
         marks = self.gossip.ledger_marks
         marks.update(keeper.mark)
@@ -140,7 +142,7 @@ class Cluster:
 
     # What the agent asks of the others.
 
-    def announce(self, entries: Sequence[NewRevocation]) -> AckState | None:
+    def announce(self, entries: Sequence[StoredRevocation]) -> AckState | None:
         """See `fanout.ClusterPeers`."""
         try:
             ids = self.gossip.revoke([_to_gossip(entry) for entry in entries])
@@ -194,7 +196,7 @@ class Cluster:
             return limits.always_ns if until > 0 else self._before_ns
         return max(self._before_ns, round(until * 1e9))
 
-    def in_touch(self) -> SyncState:
+    def in_touch(self) -> QuorumSyncState:
         """See `fanout.ClusterPeers`."""
         until_ns, unreached = self.synced_until_ns(), self.service.unreached
         return cluster_status.in_touch(self.gossip, self.staleness, until_ns, unreached)
@@ -215,7 +217,9 @@ class Cluster:
 
     async def ask_seen(self, target: RevocationTarget) -> list[bool]:
         """See `fanout.ClusterPeers`."""
-        return await self.service.ask(AskNameSeen(target.rules.label, target.name, target.crew))
+        return await self.service.ask(
+            RevocationTargetQuery(target.rules.label, target.name, target.crew)
+        )
 
     def record_pending(self) -> None:
         """See `fanout.ClusterPeers`."""
@@ -229,7 +233,7 @@ class Cluster:
 
     # What gossip asks of the machine.
 
-    async def _was_seen(self, ask: AskNameSeen) -> bool | None:
+    async def _was_seen(self, ask: RevocationTargetQuery) -> bool | None:
         """Answer a member; None where that cannot be said. GossipError for what is no name."""
         rules = BY_CLAIM_LABEL.get(ask.target)
         if rules is None or not is_text(ask.name):
@@ -314,18 +318,18 @@ def _knows(known: _Known, entry: capsules.RevocationEntry) -> bool:
     return entry.before <= before and entry.expires <= expires
 
 
-def _to_gossip(entry: NewRevocation) -> capsules.RevocationEntry:
+def _to_gossip(entry: StoredRevocation) -> capsules.RevocationEntry:
     """As others are told of it: names stay here."""
     key, crew = bytes.fromhex(entry.key), crew_key(entry.crew)
     return capsules.RevocationEntry(entry.kind, key, crew, entry.before, entry.expires)
 
 
-def _credential(settings: Settings) -> MemberCredential:
+def _credential(settings: Settings) -> SignedMemberRecord:
     """What peers are shown; AuthorityError."""
     place = settings.reached_at
     address = to_address(place.host, place.port)
     chain = read_certificates(settings.certificate)
-    return MemberCredential(tuple(map(_der, chain)), address.host, address.port)
+    return SignedMemberRecord(tuple(map(_der, chain)), address.host, address.port)
 
 
 def _der(certificate: Certificate) -> bytes:

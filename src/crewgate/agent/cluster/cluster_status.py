@@ -7,7 +7,7 @@ from crewgate.core.gossip.messages import MemberState
 from crewgate.gossip.member_certificates import KnownMember
 from crewgate.gossip.node import GossipNode
 from crewgate.gossip.sockets import format_address, to_where
-from crewgate.ipc.cluster_messages import ClusterStatus, MemberRow, MembersPage, SyncState
+from crewgate.ipc.cluster_messages import ClusterStatus, MemberRow, MembersPage, QuorumSyncState
 
 BOOTSTRAP = "the first machine of all is started once with `crewgate serve --bootstrap`"
 ROOM = "room for what others revoke: raise [table] revocations and start again"
@@ -17,7 +17,7 @@ FAULT = "a start that can do what others revoke: the log of the agent says what 
 
 def in_touch(
     gossip: GossipNode, max_staleness: float, synced_until_ns: int, unreached: Sequence[str]
-) -> SyncState:
+) -> QuorumSyncState:
     """With how many it has compared within `max_staleness` seconds, of how many.
 
     Which configured peers are `unreached` is told of a machine that knows no other.
@@ -27,7 +27,7 @@ def in_touch(
     compared = [age for age in ages if age < max_staleness]
     needed = fresh.needed
     is_endless = synced_until_ns == limits.always_ns
-    return SyncState(
+    return QuorumSyncState(
         members=len(fresh.others) + 1,
         compared=len(compared),
         needed=needed,
@@ -39,7 +39,9 @@ def in_touch(
     )
 
 
-def waiting_for(gossip: GossipNode, touch: SyncState, max_staleness: float, lacks: str) -> str:
+def waiting_for(
+    gossip: GossipNode, touch: QuorumSyncState, max_staleness: float, lacks: str
+) -> str:
     """What keeps this machine from admitting; empty if nothing does.
 
     It `lacks` what would have it obey what it has heard.
@@ -112,7 +114,7 @@ def pages(found: Sequence[MemberRow], number: int) -> Iterator[MembersPage]:
 
 
 def cluster_status(
-    gossip: GossipNode, number: int, touch: SyncState, lacks: str, max_staleness: float
+    gossip: GossipNode, number: int, touch: QuorumSyncState, lacks: str, max_staleness: float
 ) -> ClusterStatus:
     """The answer to question `number`."""
     wall, keys, traffic = gossip.host.wall(), list(gossip.company.keyring), gossip.traffic

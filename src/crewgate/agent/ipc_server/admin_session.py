@@ -17,21 +17,21 @@ from crewgate.agent.ipc_server.revoke_request import revoke
 from crewgate.agent.reload import reload_now
 from crewgate.agent.revocation.seen_names import SEEN, never_seen
 from crewgate.agent.state import AgentState
-from crewgate.core.anomaly.enforcement import QuarantineOrder
+from crewgate.core.anomaly.enforcement import EnforcementOrder
 from crewgate.core.credits import format_credits
-from crewgate.core.ids import KeyKind, branch_key
+from crewgate.core.ids import EntityKind, branch_key
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import ConfigurationError, LedgerUnavailableError, LinkError, RefusedError
 from crewgate.ipc.admin_messages import (
     AdminRequest,
-    BurnedForgiven,
+    BurnedCreditForgiven,
     CheckMint,
-    ForgiveBurned,
+    ForgiveBurnedCredit,
     GetStatus,
     GetTree,
     MintDecision,
     Quarantine,
-    QuarantineState,
+    QuarantineResult,
     ReloadConfig,
     ReloadResult,
     ReportHealth,
@@ -74,7 +74,7 @@ async def _answer(agent: AgentState, talk: MessageStream[AdminRequest], ask: Adm
         await talk.send(await revoke(agent, ask, read_ns=agent.clock.monotonic_ns()))
     elif isinstance(ask, Quarantine):
         await talk.send(await quarantine(agent, ask))
-    elif isinstance(ask, ForgiveBurned):
+    elif isinstance(ask, ForgiveBurnedCredit):
         await talk.send(await forgive(agent, ask))
     elif isinstance(ask, CheckMint):
         await talk.send(may_mint(agent, ask))
@@ -107,11 +107,11 @@ async def _answer_of_others(
     await cluster_admin.answer(agent, talk, ask)
 
 
-async def quarantine(agent: AgentState, ask: Quarantine) -> QuarantineState:
+async def quarantine(agent: AgentState, ask: Quarantine) -> QuarantineResult:
     """Set or lift it; the answer is given once the disk has it."""
     watching, clocks = agent.minting_watch, agent.clock.read()
     is_one = not ask.lift and not ask.orchestrator.endswith("/*")
-    target = RevocationTarget(KeyKind.ORCHESTRATOR, ask.orchestrator)
+    target = RevocationTarget(EntityKind.ORCHESTRATOR, ask.orchestrator)
     unseen = await never_seen(agent, target) if is_one else SEEN
     if ask.lift:
         standing = watching.lift(ask.crew, ask.orchestrator, clocks)
@@ -121,14 +121,16 @@ async def quarantine(agent: AgentState, ask: Quarantine) -> QuarantineState:
         # An end that is moved forward must not be forgotten before the one it has taken the place
         # of: what was said earlier is over, and that is remembered for as long as it might last.
         words = (
-            (QuarantineOrder(standing.word.at), standing.word) if not ask.lift else (standing.word,)
+            (EnforcementOrder(standing.word.at), standing.word)
+            if not ask.lift
+            else (standing.word,)
         )
         entries = [remote_quarantines.to_gossip(ask.crew, ask.orchestrator, word) for word in words]
         agent.fanout.others.pass_on(entries)
     await trio.to_thread.run_sync(watching.sync)
     others = agent.fanout.others
     machines = 1 if others is None else others.in_touch().members
-    return QuarantineState(
+    return QuarantineResult(
         id=ask.id,
         row=status.watch_row(standing),
         never_seen=unseen.where,
@@ -137,7 +139,7 @@ async def quarantine(agent: AgentState, ask: Quarantine) -> QuarantineState:
     )
 
 
-async def forgive(agent: AgentState, ask: ForgiveBurned) -> BurnedForgiven:
+async def forgive(agent: AgentState, ask: ForgiveBurnedCredit) -> BurnedCreditForgiven:
     """Give burned credit back, and write down that somebody did; RefusedError."""
     crew = agent.registry.whose(ask.branch, ask.crew, agent.active_config.policy.crews)
     key = branch_key(crew, ask.branch)
@@ -148,7 +150,7 @@ async def forgive(agent: AgentState, ask: ForgiveBurned) -> BurnedForgiven:
     agent.lease_client.lift(key)
     burned = f"{format_credits(amount)} credits that were burned are" if amount else "nothing was"
     _log.info("of branch %s (%s) %s forgiven", ask.branch, crew, burned)
-    return BurnedForgiven(id=ask.id, branch=ask.branch, crew=crew, amount=amount)
+    return BurnedCreditForgiven(id=ask.id, branch=ask.branch, crew=crew, amount=amount)
 
 
 def may_mint(agent: AgentState, ask: CheckMint) -> MintDecision:

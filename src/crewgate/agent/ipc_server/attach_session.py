@@ -10,7 +10,7 @@ import socket
 import trio
 
 from crewgate import limits
-from crewgate.agent.budget.overruns import overran
+from crewgate.agent.budget.overrun_revocation import overran
 from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.ipc_server.message_stream import ConnectionClosedError, MessageStream
 from crewgate.agent.state import AgentState
@@ -20,10 +20,10 @@ from crewgate.ipc.attach_messages import (
     Attach,
     Attached,
     AttachRequest,
-    CutReport,
     DrawCredit,
     ReportOverrun,
     RequestFailed,
+    RevocationAck,
     WorkerAccepting,
     WorkerHealthReport,
     group_asks,
@@ -106,7 +106,7 @@ def _dispatch(agent: AgentState, process: AttachedProcess, ask: AttachRequest) -
         if process.worker < 0:
             raise LinkError("only a gateway's worker hears what answers state")
         process.send(overran(agent, ask))
-    elif isinstance(ask, CutReport):
+    elif isinstance(ask, RevocationAck):
         agent.fanout.disconnect_acks.answer(process, ask)
     elif isinstance(ask, WorkerHealthReport):
         if process.worker < 0:

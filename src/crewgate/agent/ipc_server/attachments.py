@@ -12,18 +12,18 @@ import trio
 from crewgate import limits
 from crewgate._native.records import BurnedReservation
 from crewgate._native.table_owner import OwnedTable
-from crewgate.core.health import HealthFact
+from crewgate.core.health import ComponentHealth
 from crewgate.ipc import direct_send
 from crewgate.ipc.attach_messages import (
     Attach,
     CreditDrawn,
-    KeysRevoked,
     OverrunNoted,
     Reload,
     RequestFailed,
+    RevocationNotice,
 )
 
-OutgoingMessage = CreditDrawn | RequestFailed | OverrunNoted | Reload | KeysRevoked
+OutgoingMessage = CreditDrawn | RequestFailed | OverrunNoted | Reload | RevocationNotice
 
 
 class AttachedProcess:
@@ -36,7 +36,9 @@ class AttachedProcess:
         self.answers_cuts = ask.answers_cuts
         self.accepting = False
         self.policy_generation = 0
-        self.facts: tuple[HealthFact, ...] = ()  # of its health, as a worker last reported them
+        self.facts: tuple[
+            ComponentHealth, ...
+        ] = ()  # of its health, as a worker last reported them
         self.received_ns = 0  # when it attached or reported last (CLOCK_BOOTTIME)
         self.draws = 0  # in flight
         self.gone = False
@@ -63,7 +65,7 @@ class AttachedProcess:
         is_first = self._descriptor >= 0 and found.tasks_waiting_receive
         if is_first and direct_send.send(self._descriptor, message):
             return True
-        is_push = isinstance(message, Reload | KeysRevoked)
+        is_push = isinstance(message, Reload | RevocationNotice)
         if is_push and found.current_buffer_used >= limits.link_push_frames_max:
             return False
         try:

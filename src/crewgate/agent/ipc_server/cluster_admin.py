@@ -11,9 +11,9 @@ from crewgate.agent.cluster.cluster import Cluster
 from crewgate.agent.ipc_server.message_stream import MessageStream
 from crewgate.agent.ipc_server.revoke_request import revoke
 from crewgate.agent.state import AgentState
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.core.x509.identity import MAY_REVOKE, member_id
+from crewgate.core.x509.identity_extension import MAY_REVOKE, member_id
 from crewgate.errors import LinkError, RefusedError
 from crewgate.gossip.member_certificates import KnownMember
 from crewgate.ipc.admin_messages import AdminRequest, RevocationReceipt, Revoke
@@ -22,8 +22,8 @@ from crewgate.ipc.cluster_messages import (
     EvictMember,
     GetClusterStatus,
     GetMembers,
-    KeysRotated,
-    RotateKeys,
+    GroupKeysRotated,
+    RotateGroupKeys,
 )
 
 _log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ async def answer(agent: AgentState, talk: MessageStream[AdminRequest], ask: Clus
         await talk.send(cluster.status(ask.id))
     elif isinstance(ask, EvictMember):
         await talk.send(await evict(agent, cluster, ask))
-    elif isinstance(ask, RotateKeys):
+    elif isinstance(ask, RotateGroupKeys):
         await talk.send(rotate(cluster, ask))
     else:
         raise LinkError("not a question about the other machines")
@@ -67,7 +67,7 @@ async def evict(agent: AgentState, cluster: Cluster, ask: EvictMember) -> Revoca
         _require_agreement(cluster, member.id)
     wish = Revoke(
         id=ask.id,
-        targets=[RevocationTarget(KeyKind.ORCHESTRATOR, member.identity.label)],
+        targets=[RevocationTarget(EntityKind.ORCHESTRATOR, member.identity.label)],
         until="local" if ask.force else ask.until,
     )
     receipt = await revoke(agent, wish, agent.clock.monotonic_ns(), is_known=True)
@@ -77,7 +77,7 @@ async def evict(agent: AgentState, cluster: Cluster, ask: EvictMember) -> Revoca
     return receipt
 
 
-def rotate(cluster: Cluster, ask: RotateKeys) -> KeysRotated:
+def rotate(cluster: Cluster, ask: RotateGroupKeys) -> GroupKeysRotated:
     """Make another key; RefusedError while the last one is not in use yet."""
     membership, wall = cluster.gossip.company, cluster.wall()
     latest = list(membership.keyring)[-1:]
@@ -89,7 +89,9 @@ def rotate(cluster: Cluster, ask: RotateKeys) -> KeysRotated:
         )
     membership.rotate(cluster.gossip.node, voids=ask.voids)
     settle = 0 if ask.voids else limits.group_key_settle_seconds
-    return KeysRotated(id=ask.id, keys=len(list(membership.keyring)), used_after_seconds=settle)
+    return GroupKeysRotated(
+        id=ask.id, keys=len(list(membership.keyring)), used_after_seconds=settle
+    )
 
 
 def _nameless(cluster: Cluster, name: str) -> bytes | None:

@@ -5,7 +5,7 @@ ends, what they reported is void. Workers report over their own link (`guests`).
 """
 
 from crewgate import limits
-from crewgate.core.health import HealthFact
+from crewgate.core.health import ComponentHealth
 from crewgate.ipc.admin_messages import ReportHealth, ReportSource
 
 _ABSENCE_NS = round(limits.health_silence_seconds * 1e9 / 2)
@@ -15,7 +15,7 @@ class HealthReports:
     """The last report of each source, and who (a connection) made it."""
 
     def __init__(self) -> None:
-        self._reports: dict[ReportSource, tuple[object, tuple[HealthFact, ...], int]] = {}
+        self._reports: dict[ReportSource, tuple[object, tuple[ComponentHealth, ...], int]] = {}
         self._listened_ns = 0
         self._absent_until_ns = 0
 
@@ -49,7 +49,7 @@ class HealthReports:
             source: report for source, report in self._reports.items() if report[0] is not who
         }
 
-    def of(self, source: ReportSource) -> tuple[tuple[HealthFact, ...], int] | None:
+    def of(self, source: ReportSource) -> tuple[tuple[ComponentHealth, ...], int] | None:
         """The facts and when (CLOCK_BOOTTIME, nanoseconds); None if it is not connected."""
         report = self._reports.get(source)
         return None if report is None else report[1:]

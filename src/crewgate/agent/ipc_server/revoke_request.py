@@ -12,14 +12,14 @@ from typing import Any
 import trio
 
 from crewgate import limits
-from crewgate.agent.revocation.fanout import PendingRevocation
 from crewgate.agent.revocation.quorum_wait import QuorumWait
-from crewgate.agent.revocation.seen_names import SEEN, UnknownName, never_seen
-from crewgate.agent.revocation.types import RevocationResult
+from crewgate.agent.revocation.revocation_delivery import PendingRevocation
+from crewgate.agent.revocation.seen_names import SEEN, NameSeenResult, never_seen
+from crewgate.agent.revocation.types import LocalRevocationResult
 from crewgate.agent.state import AgentState
-from crewgate.core import cross_crew_account
+from crewgate.core import cross_crew_ids
 from crewgate.core.audit import records
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, Revoke
 
 
@@ -39,7 +39,7 @@ async def revoke(
     return receipt
 
 
-async def _unseen(agent: AgentState, revocation: PendingRevocation) -> UnknownName:
+async def _unseen(agent: AgentState, revocation: PendingRevocation) -> NameSeenResult:
     """Return where the name was never seen; a request has at most one name that tokens have."""
     if not revocation.pending.count:  # a name whose call was ended has been seen
         for each in revocation.results:
@@ -70,7 +70,7 @@ def _receipt(
     revocation: PendingRevocation,
     read_ns: int,
     reach: QuorumResult,
-    unseen: UnknownName,
+    unseen: NameSeenResult,
 ) -> RevocationReceipt:
     pending, last = revocation.pending, revocation.pending.last_cut_ns
     return RevocationReceipt(
@@ -92,12 +92,12 @@ def _receipt(
 
 
 def _record(
-    agent: AgentState, result: RevocationResult, receipt: RevocationReceipt
+    agent: AgentState, result: LocalRevocationResult, receipt: RevocationReceipt
 ) -> records.RevocationRecord:
     target, (kind, name) = result.target, result.ended
-    is_branch = target.kind is KeyKind.BRANCH
+    is_branch = target.kind is EntityKind.BRANCH
     who: dict[str, Any] = {**agent.registry.who(target.key if is_branch else b"")}
-    who["crew"] = cross_crew_account.caller(target.crew)
+    who["crew"] = cross_crew_ids.caller(target.crew)
     if target.rules.claim:
         who[target.rules.label] = target.name
     return records.RevocationRecord(

@@ -13,13 +13,13 @@ from crewgate.agent.ipc_server import admin_session, attach_session
 from crewgate.agent.ipc_server.message_stream import ConnectionClosedError
 from crewgate.agent.state import AgentState
 from crewgate.errors import LinkError
-from crewgate.ipc.sockets import AgentSocket, ProcessCredentials, address, may_enter, peer_of
+from crewgate.ipc.sockets import AgentSocketKind, ProcessCredentials, address, may_enter, peer_of
 
 _log = logging.getLogger(__name__)
 Converse = Callable[[AgentState, trio.SocketStream], Awaitable[None]]
 
 
-def listen(folder: Path, door: AgentSocket) -> socket.socket:
+def listen(folder: Path, door: AgentSocketKind) -> socket.socket:
     """A listening socket in place of any that a killed agent left; LinkError.
 
     The caller holds the table's lock, so no living agent listens there.
@@ -42,11 +42,13 @@ def listen(folder: Path, door: AgentSocket) -> socket.socket:
 class IPCServer:
     """One door: judges who connects and serves each connection behind a barrier."""
 
-    def __init__(self, agent: AgentState, socket: AgentSocket) -> None:
+    def __init__(self, agent: AgentState, socket: AgentSocketKind) -> None:
         self._machine = agent
         self._agent_socket = socket
         self._converse: Converse = (
-            attach_session.serve_process if socket is AgentSocket.GROUP else admin_session.converse
+            attach_session.serve_process
+            if socket is AgentSocketKind.GROUP
+            else admin_session.converse
         )
         folder = agent.active_config.config.state
         self._socket = listen(folder, socket)

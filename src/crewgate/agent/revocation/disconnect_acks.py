@@ -6,7 +6,7 @@ Knows no clock and no socket. A guest that leaves has no calls any more, which i
 import trio
 
 from crewgate.agent.ipc_server.attachments import AttachedProcess
-from crewgate.ipc.attach_messages import CutReport
+from crewgate.ipc.attach_messages import RevocationAck
 
 
 class PendingAcks:
@@ -58,7 +58,7 @@ class DisconnectAcks:
         """Later answers are of no interest."""
         del self._pending[number]
 
-    def answer(self, process: AttachedProcess, cut: CutReport) -> None:
+    def answer(self, process: AttachedProcess, cut: RevocationAck) -> None:
         """A guest says what it has cut."""
         pending = self._pending.get(cut.id)
         if pending is not None:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from crewgate import limits
 from crewgate.agent.branch_registry import BranchRegistry
-from crewgate.core import cross_crew_account
+from crewgate.core import cross_crew_ids
 from crewgate.core.audit.records import Record, RevocationRecord, ServiceEvent, when
 from crewgate.core.gossip.capsules import RevocationEntry
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.revocation_kinds import KINDS
 
@@ -45,7 +45,7 @@ class RemoteRevocationAudit:
                 self._more += 1
                 continue
             self._written += 1
-            named = entry.key if entry.kind == KeyKind.CREW else entry.crew
+            named = entry.key if entry.kind == EntityKind.CREW else entry.crew
             yield self._record(entry, origin, crews.get(named), wall_ns)
 
     def rest(self, wall_ns: int) -> Iterator[ServiceEvent]:
@@ -61,9 +61,9 @@ class RemoteRevocationAudit:
     def _record(
         self, entry: RevocationEntry, origin: bytes, crew: CrewPolicy | None, wall_ns: int
     ) -> RevocationRecord:
-        who = self._registry.who(entry.key if entry.kind == KeyKind.BRANCH else b"")
-        who["crew"] = cross_crew_account.caller(crew.name) if crew else ""
-        whole = crew.name if crew and entry.kind == KeyKind.CREW else ""
+        who = self._registry.who(entry.key if entry.kind == EntityKind.BRANCH else b"")
+        who["crew"] = cross_crew_ids.caller(crew.name) if crew else ""
+        whole = crew.name if crew and entry.kind == EntityKind.CREW else ""
         return RevocationRecord(
             **who,
             time=when(wall_ns),

@@ -14,20 +14,20 @@ import trio
 
 from crewgate import limits
 from crewgate.agent.state import AgentState
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ipc.admin_messages import NeverSeen
 
 
-class UnknownName(NamedTuple):
+class NameSeenResult(NamedTuple):
     """Where a name was never seen (see `NeverSeen`), and on how many machines."""
 
     where: NeverSeen = ""
     on: int = 0
 
 
-SEEN = UnknownName()
+SEEN = NameSeenResult()
 
 
 def has_orchestrator(agent: AgentState, orchestrator: str) -> bool:
@@ -39,7 +39,7 @@ def has_orchestrator(agent: AgentState, orchestrator: str) -> bool:
     )
 
 
-async def never_seen(agent: AgentState, target: RevocationTarget) -> UnknownName:
+async def never_seen(agent: AgentState, target: RevocationTarget) -> NameSeenResult:
     """Where a name that tokens have is unknown; SEEN where it is known somewhere.
 
     Of other kinds (a crew is one of the configuration) and while the ledger does not answer,
@@ -50,15 +50,15 @@ async def never_seen(agent: AgentState, target: RevocationTarget) -> UnknownName
     others = agent.fanout.others
     members = 1 if others is None else others.in_touch().members
     if others is None or members == 1:
-        return UnknownName("everywhere", 1)
-    is_branch = target.kind is KeyKind.BRANCH
+        return NameSeenResult("everywhere", 1)
+    is_branch = target.kind is EntityKind.BRANCH
     if is_branch and agent.active_config.config.ledger.engine == "postgresql":
-        return UnknownName("everywhere", members)  # they share the ledger
+        return NameSeenResult("everywhere", members)  # they share the ledger
     answers = await others.ask_seen(target)
     if any(answers):
         return SEEN
     on = min(members, 1 + len(answers))
-    return UnknownName("everywhere" if on == members else "here", on)
+    return NameSeenResult("everywhere" if on == members else "here", on)
 
 
 async def is_known(agent: AgentState, target: RevocationTarget) -> bool | None:
@@ -66,14 +66,14 @@ async def is_known(agent: AgentState, target: RevocationTarget) -> bool | None:
 
     ValueError for a branch that is no UUID.
     """
-    if target.kind is KeyKind.ORCHESTRATOR:
+    if target.kind is EntityKind.ORCHESTRATOR:
         return has_orchestrator(agent, target.name)
     if _is_registered(agent, target):
         return True
     folder = agent.active_config.config.state / "issuer"
     if await trio.to_thread.run_sync(was_minted, folder, target.rules.claim, target.name):
         return True
-    return await _has_drawn(agent, target.key) if target.kind is KeyKind.BRANCH else False
+    return await _has_drawn(agent, target.key) if target.kind is EntityKind.BRANCH else False
 
 
 def was_minted(folder: Path, claim: str, name: str) -> bool:
@@ -95,7 +95,7 @@ def was_minted(folder: Path, claim: str, name: str) -> bool:
 
 
 def _is_registered(agent: AgentState, target: RevocationTarget) -> bool:
-    if target.kind is KeyKind.BRANCH:
+    if target.kind is EntityKind.BRANCH:
         return agent.registry.get(target.key) is not None
     field = target.rules.label
     return any(

@@ -2,12 +2,12 @@
 
 import msgspec
 
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import RefusedError
 
 
-class NewRevocation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class StoredRevocation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One revocation: tokens with `key` issued up to `before` are dead until `expires`."""
 
     crew: str
@@ -15,11 +15,11 @@ class NewRevocation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     key: str  # hexadecimal
     before: int
     expires: int
-    kind: int = 0  # a `KeyKind`; 0 in journals of before machines told one another
+    kind: int = 0  # a `EntityKind`; 0 in journals of before machines told one another
     coarsened: bool = False  # entered for a narrower one that had no room in the crew's share
 
 
-class RevocationResult(msgspec.Struct, frozen=True):
+class LocalRevocationResult(msgspec.Struct, frozen=True):
     """What the agent entered for one `target`, whose crew is known.
 
     `coarse`: the crew's share is used up, and this was entered in the place of `wanted`. Not
@@ -27,12 +27,12 @@ class RevocationResult(msgspec.Struct, frozen=True):
     """
 
     target: RevocationTarget
-    wanted: NewRevocation
-    coarse: NewRevocation | None = None
+    wanted: StoredRevocation
+    coarse: StoredRevocation | None = None
     is_listed: bool = True
 
     @property
-    def to_announce(self) -> list[NewRevocation]:
+    def to_announce(self) -> list[StoredRevocation]:
         """What the other machines hear of.
 
         That is also what found no room here: they may have room for it, and a ledger to close its
@@ -44,20 +44,20 @@ class RevocationResult(msgspec.Struct, frozen=True):
     def ended(self) -> tuple[str, str]:
         """The kind and the name of what has ended, as the audit says it."""
         if self.coarse is not None:
-            return KeyKind.CREW.label, self.target.crew
+            return EntityKind.CREW.label, self.target.crew
         return self.target.rules.label, self.target.name
 
 
-def entry_for(target: RevocationTarget, wall: int) -> NewRevocation:
+def entry_for(target: RevocationTarget, wall: int) -> StoredRevocation:
     """What is entered for a target at that second; RefusedError if its kind has no such name."""
     try:
         key = target.key
     except ValueError as error:
         # The name is not repeated: it may be a piece of a token.
         raise RefusedError(f"that names no {target.rules.label}: {error}") from error
-    return NewRevocation(
+    return StoredRevocation(
         crew=target.crew,
-        branch=target.name if target.kind is KeyKind.BRANCH else "",
+        branch=target.name if target.kind is EntityKind.BRANCH else "",
         key=key.hex(),
         before=target.dead_until(wall),
         expires=target.expires(wall),
@@ -65,9 +65,9 @@ def entry_for(target: RevocationTarget, wall: int) -> NewRevocation:
     )
 
 
-def coarse_entry(crew: str, wall: int) -> NewRevocation:
+def coarse_entry(crew: str, wall: int) -> StoredRevocation:
     """Every token of the crew until now, in the place of what has no room in its share."""
-    entry = entry_for(RevocationTarget(KeyKind.CREW, crew, crew), wall)
+    entry = entry_for(RevocationTarget(EntityKind.CREW, crew, crew), wall)
     return msgspec.structs.replace(entry, coarsened=True)
 
 

@@ -16,14 +16,14 @@ from cryptography import x509
 
 from crewgate import limits
 from crewgate.ca.ocsp.verify import ExpectedResponse, OCSPIssuer, verify
-from crewgate.core.x509.certificate_status import (
+from crewgate.core.x509.ocsp_result import (
     CertificateStatus,
     GoodStatus,
     RevokedStatus,
     UndeterminedReason,
     UndeterminedStatus,
 )
-from crewgate.errors import ResponderError
+from crewgate.errors import OCSPQueryError
 
 Fetch = Callable[[bytes], Awaitable[bytes]]
 _TIMED_OUT = UndeterminedStatus(
@@ -58,7 +58,7 @@ class _Query:
 class OCSPClient:
     """Checks certificates of one issuer with the responder that `fetch` reaches.
 
-    `fetch` takes a request and returns the response, both DER, or raises ResponderError. If
+    `fetch` takes a request and returns the response, both DER, or raises OCSPQueryError. If
     `is_authentic` is set, the transport authenticates the responder, so a response may lack the
     nonce.
     """
@@ -166,7 +166,7 @@ class OCSPClient:
         try:
             async with self._limiter:
                 response = await self._fetch(self._issuer.request(leaf, nonce))
-        except ResponderError as error:
+        except OCSPQueryError as error:
             return UndeterminedStatus(UndeterminedReason.UNREACHABLE, str(error))
         expected = ExpectedResponse(leaf, self._wall(), nonce, self._is_authentic)
         return verify(response, self._issuer, expected)

@@ -23,8 +23,8 @@ from cryptography.x509 import ocsp
 
 from crewgate import limits
 from crewgate.ca.certificate_db import CertificateDB
-from crewgate.ca.certificates import IssuedCertificate, make_responder
-from crewgate.ca.crl_file import REASONS
+from crewgate.ca.certificates import CertificateAndKey, make_responder
+from crewgate.ca.crl import REASONS
 from crewgate.ca.ocsp.verify import OCSPIssuer
 from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError
@@ -45,11 +45,11 @@ class Responder:
     status 200 for each response, also for errors (RFC 6960, appendix A.2), and forbid caching.
     """
 
-    def __init__(self, issuing: IssuedCertificate, register: CertificateDB) -> None:
+    def __init__(self, issuing: CertificateAndKey, register: CertificateDB) -> None:
         self._issuing = issuing
         self._issuer = OCSPIssuer(issuing.certificate)
         self._register = register
-        self._delegate: IssuedCertificate | None = None
+        self._delegate: CertificateAndKey | None = None
 
     def __repr__(self) -> str:
         return f"<Responder for {self._issuing.certificate.subject.rfc4514_string()}>"
@@ -111,7 +111,7 @@ class Responder:
         response = builder.sign(delegate.key, hashes.SHA256())
         return response.public_bytes(serialization.Encoding.DER)
 
-    def _signer(self, now: datetime) -> IssuedCertificate:
+    def _signer(self, now: datetime) -> CertificateAndKey:
         """Return the delegate; replace it in the second half of its life. Raises AuthorityError."""
         delegate = self._delegate
         half = timedelta(seconds=limits.ocsp_responder_seconds / 2)

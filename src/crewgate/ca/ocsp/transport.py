@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 import httpcore
 
 from crewgate import limits
-from crewgate.config import ResponderConfig
-from crewgate.errors import ConfigurationError, LinkError, ResponderError
+from crewgate.config import OCSPClientConfig
+from crewgate.errors import ConfigurationError, LinkError, OCSPQueryError
 from crewgate.ipc.sockets import connectable
-from crewgate.openssl import show_certificate
+from crewgate.ssl_workarounds import show_certificate
 
 _REQUEST = b"application/ocsp-request"
 _RESPONSE = b"application/ocsp-response"
@@ -41,7 +41,7 @@ class OCSPTransport:
     nothing here follows a redirect, reads a proxy from the environment or keeps a cookie.
     """
 
-    def __init__(self, responder: ResponderConfig, root: Path) -> None:
+    def __init__(self, responder: OCSPClientConfig, root: Path) -> None:
         """Raise ConfigurationError if the URL is invalid, or a file for TLS cannot be used."""
         self._responder = responder
         self._url, self._host = _parse_url(responder.url)
@@ -71,7 +71,7 @@ class OCSPTransport:
             return str(socket)
 
     async def __call__(self, request: bytes) -> bytes:
-        """Return the response to a request, both DER. Raises ResponderError; cancel it to stop."""
+        """Return the response to a request, both DER. Raises OCSPQueryError; cancel it to stop."""
         try:
             return await self._post(request)
         # Most likely the server has just closed an idle connection. A second request does no harm.
@@ -141,11 +141,11 @@ def _parse_url(url: str) -> tuple[httpcore.URL, bytes]:
 
 def _check_head(response: httpcore.Response) -> None:
     if response.status != _OK:
-        raise ResponderError(f"HTTP status {response.status}; check the path of its URL")
+        raise OCSPQueryError(f"HTTP status {response.status}; check the path of its URL")
     head = {name.lower(): value for name, value in response.headers}
     kind = head.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if kind != _RESPONSE:
-        raise ResponderError(f"the response is not {_RESPONSE.decode()}; check the path of its URL")
+        raise OCSPQueryError(f"the response is not {_RESPONSE.decode()}; check the path of its URL")
     size = head.get(b"content-length", b"0")
     if size.isdigit():
         # int() raises ValueError for thousands of digits.
@@ -154,7 +154,7 @@ def _check_head(response: httpcore.Response) -> None:
 
 def _check_size(size: int) -> None:
     if size > limits.ocsp_response_bytes_max:
-        raise ResponderError(f"the response is larger than {limits.ocsp_response_bytes_max} bytes")
+        raise OCSPQueryError(f"the response is larger than {limits.ocsp_response_bytes_max} bytes")
 
 
 def _stream(response: httpcore.Response) -> AsyncIterator[bytes]:
@@ -163,16 +163,16 @@ def _stream(response: httpcore.Response) -> AsyncIterator[bytes]:
     return aiter(response.stream)
 
 
-def _responder_error(error: Exception) -> ResponderError:
+def _responder_error(error: Exception) -> OCSPQueryError:
     """Return an error with the system's reason, if any, but nothing that the responder sent."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, OSError):
         found = found.__cause__ or found.__context__
     reason = getattr(found, "verify_message", "") or getattr(found, "strerror", "")
-    return ResponderError(f"{type(error).__name__}{f': {reason}' if reason else ''}")
+    return OCSPQueryError(f"{type(error).__name__}{f': {reason}' if reason else ''}")
 
 
-def _context(responder: ResponderConfig, root: Path) -> ssl.SSLContext:
+def _context(responder: OCSPClientConfig, root: Path) -> ssl.SSLContext:
     """Return a client context that trusts only the CA's root, and verifies strictly."""
     # This protocol sets CERT_REQUIRED and check_hostname.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -18,7 +18,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from crewgate import limits
-from crewgate.core.x509.certificate_status import (
+from crewgate.core.x509.ocsp_result import (
     CertificateStatus,
     GoodStatus,
     RevokedStatus,

@@ -15,7 +15,7 @@ from crewgate.cli.check.permissions import secrets
 from crewgate.config import Config
 
 
-class CopyMethod(StrEnum):
+class BackupKind(StrEnum):
     """How a file is copied while others write to it."""
 
     # A database is copied with SQLite's backup API.
@@ -31,7 +31,7 @@ class CopyMethod(StrEnum):
 class BackupItem(NamedTuple):
     """One file; if an `expected` file is missing, the command names it."""
 
-    kind: CopyMethod
+    kind: BackupKind
     path: Path
     expected: bool = True
 
@@ -52,23 +52,23 @@ def inventory(config: Config) -> list[BackupItem]:
 
 def _all(config: Config) -> Iterator[BackupItem]:
     if config.ledger.file is not None:
-        yield BackupItem(CopyMethod.LEDGER, config.ledger.file)
+        yield BackupItem(BackupKind.LEDGER, config.ledger.file)
     if config.ca is not None:
         # The intents come before the register and the state. If an intent is completed meanwhile,
         # the register and the state in the backup have its result.
         for path in intent_files(config.ca.folder):
-            yield BackupItem(CopyMethod.FILE, path, expected=False)
+            yield BackupItem(BackupKind.FILE, path, expected=False)
     for secret in secrets(config):
-        yield BackupItem(CopyMethod.KEY, secret.path)
+        yield BackupItem(BackupKind.KEY, secret.path)
     yield from _state(config)
     if config.ca is not None:
-        yield BackupItem(CopyMethod.REGISTER, config.ca.register)
-    yield BackupItem(CopyMethod.FILE, config.path)
+        yield BackupItem(BackupKind.REGISTER, config.ca.register)
+    yield BackupItem(BackupKind.FILE, config.path)
     for path in _named(config):
-        yield BackupItem(CopyMethod.FILE, path)
+        yield BackupItem(BackupKind.FILE, path)
     if config.audit.folder.is_dir():
         for path in sorted(config.audit.folder.glob("*.jsonl*")):
-            yield BackupItem(CopyMethod.AUDIT, path, expected=False)
+            yield BackupItem(BackupKind.AUDIT, path, expected=False)
 
 
 def _named(config: Config) -> Iterator[Path]:
@@ -96,4 +96,4 @@ def _state(config: Config) -> Iterator[BackupItem]:
             continue
         if path.is_relative_to(config.audit.folder) or _MADE_ANEW.fullmatch(path.name):
             continue
-        yield BackupItem(CopyMethod.FILE, path, expected=False)
+        yield BackupItem(BackupKind.FILE, path, expected=False)

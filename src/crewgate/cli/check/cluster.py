@@ -10,11 +10,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate.ca.certificates import is_issued
-from crewgate.ca.gateway_signing_key import read_signing_key
+from crewgate.ca.gossip_signing_key import read_signing_key
 from crewgate.ca.key_files import read_certificates
 from crewgate.config import CAConfig, ClusterConfig, Config
 from crewgate.core.x509.certificate import read
-from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
+from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role
 from crewgate.errors import AuthorityError, ConfigurationError
 from crewgate.server.tls import server_context
 

@@ -70,7 +70,7 @@ def command(
     """
     from crewgate.audit.filters import AuditFilter, GroupBy, parse_serial, parse_since
     from crewgate.audit.reader import AuditReader
-    from crewgate.cli.output import audit_connections, audit_report, audit_watch
+    from crewgate.cli.output import audit_connections, audit_minting_watch, audit_report
     from crewgate.config.load import load
 
     if connections and (branch or role or tool or by or denied or would_deny):
@@ -97,7 +97,7 @@ def command(
     audit = AuditReader(folder)
     try:
         if watch:
-            audit_watch.print_watch(audit.watched(question), as_json=as_json)
+            audit_minting_watch.print_watch(audit.watched(question), as_json=as_json)
             return
         if connections:
             rejected = audit_connections.ask(audit, question)

@@ -73,7 +73,7 @@ def write_backup(
     import msgspec
 
     from crewgate.cli.backup.files import FORMAT, MANIFEST, BackupManifest, place_of, sync_all
-    from crewgate.cli.backup.inventory import CopyMethod, inventory
+    from crewgate.cli.backup.inventory import BackupKind, inventory
     from crewgate.errors import BackupError
     from crewgate.runtime.durable_files import create_file, make_folder
 
@@ -86,7 +86,7 @@ def write_backup(
     left_out: list[str] = []
     audit_files = 0
     for item in inventory(config):
-        if item.kind == CopyMethod.AUDIT and not with_audit:
+        if item.kind == BackupKind.AUDIT and not with_audit:
             audit_files += 1
             continue
         try:
@@ -140,11 +140,11 @@ def _save(
         is_secret,
         make_folders,
     )
-    from crewgate.cli.backup.inventory import CopyMethod
+    from crewgate.cli.backup.inventory import BackupKind
 
     mode = stat.S_IMODE(item.path.stat().st_mode)
-    is_database = item.kind in {CopyMethod.LEDGER, CopyMethod.REGISTER}
-    is_key = item.kind == CopyMethod.KEY or (not is_database and is_secret(item.path))
+    is_database = item.kind in {BackupKind.LEDGER, BackupKind.REGISTER}
+    is_key = item.kind == BackupKind.KEY or (not is_database and is_secret(item.path))
     if is_key and not with_keys:
         return None
     target = folder / place

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from crewgate.cli.ca_arguments import find, host_names, require_absent, required, with_suffix
-from crewgate.cli.options import DurationParam, Subcommands, config_option, json_option
+from crewgate.cli.options import DurationParam, FullHelpGroup, config_option, json_option
 from crewgate.cli.output.certificates import describe, line, print_entry, print_server, receipt, row
 from crewgate.cli.remote.option import with_remote
-from crewgate.core.x509.identity import Identity, Role
+from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import AuthorityError, ConfigurationError, CRLPublishError, LinkError
 from crewgate.runtime.durable_files import cause, make_folder
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from crewgate.ipc.admin_messages import RevocationReceipt
 
 
-@click.group("ca", cls=Subcommands)
+@click.group("ca", cls=FullHelpGroup)
 def command() -> None:
     """Issue, renew, list and revoke certificates of the internal CA.
 
@@ -119,7 +119,7 @@ def issue(
     """
     from crewgate.ca.authority import Authority, new_instance, read_request
     from crewgate.ca.certificates import new_key
-    from crewgate.ca.gateway_signing_key import certified_half
+    from crewgate.ca.gossip_signing_key import certified_half
     from crewgate.ca.key_files import PRIVATE, PUBLIC, key_pem, read_file, write_file
 
     role, name, out = required(role, name, out)
@@ -328,7 +328,7 @@ def _announce(
 
     Earlier revocations that the gateway has not confirmed go along: it may not have run then.
     """
-    from crewgate.ca.propagation import announce
+    from crewgate.ca.revocation_propagation import announce
 
     entries = {each.serial: each for each in [entry, *authority.register.pending()]}
     try:

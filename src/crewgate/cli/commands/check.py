@@ -37,9 +37,9 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
 
     Exit status 0: a gateway can run it, perhaps with warnings. Exit status 2: it cannot.
     """
-    from crewgate.cli.check.config import find_errors, find_warnings
-    from crewgate.cli.check.overruns import overrun_warnings
+    from crewgate.cli.check.observed_overruns import overrun_warnings
     from crewgate.cli.check.permissions import permission_warnings
+    from crewgate.cli.check.referenced_files import find_errors, find_warnings
     from crewgate.cli.check.shared_connections import shared_connections
     from crewgate.config import load
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crewgate.cli.options import Subcommands, config_option, json_option, state_of
+from crewgate.cli.options import FullHelpGroup, config_option, json_option, state_of
 from crewgate.cli.output.cluster import ago, as_document, show_members, status_lines
 from crewgate.cli.output.revocation import print_receipt, reach_lines, receipt_document
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _HIDDEN = ("type", "id")
 
 
-@click.group("cluster", cls=Subcommands)
+@click.group("cluster", cls=FullHelpGroup)
 def command() -> None:
     """Show the machines of the cluster, evict one for good, rotate their keys."""
 
@@ -117,7 +117,7 @@ def evict(*, config_path: Path, name: str, until: "EvictUntil", force: bool, as_
     print_receipt(receipt, [line, *reach_lines(receipt.reach)], found if as_json else None)
 
 
-@command.group("keys", cls=Subcommands)
+@command.group("keys", cls=FullHelpGroup)
 def keys() -> None:
     """Rotate the keys that encrypt datagrams between machines."""
 

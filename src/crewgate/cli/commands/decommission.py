@@ -33,7 +33,7 @@ def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json
     """
     from crewgate.ca.authority import new_instance
     from crewgate.config import load
-    from crewgate.core.x509.identity import Identity, Role, check
+    from crewgate.core.x509.identity_extension import Identity, Role, check
     from crewgate.lifecycle.decommission import decommission
 
     config = load(config_path)

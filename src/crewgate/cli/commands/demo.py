@@ -66,10 +66,10 @@ async def _play(folder: Path, display: "Display") -> "DemoResult":
 
     from crewgate.demo.cluster_act import read_audits, revoke_everywhere
     from crewgate.demo.cross_crew_act import call_across_crews
-    from crewgate.demo.gateways import build, join
+    from crewgate.demo.gateway_process import running
+    from crewgate.demo.gateway_setup import build, join
     from crewgate.demo.report import judge
     from crewgate.demo.restart import restart
-    from crewgate.demo.stage import running
     from crewgate.demo.story import play
 
     joined = trio.Event()

@@ -114,7 +114,7 @@ def write_further(
     Raises ConfigurationError if something is in the way; a part may then have been written.
     """
     from crewgate.cli.init.cluster_section import gateway_names, gateways_besides
-    from crewgate.cli.init.from_machine import DerivedConfig, changes, ledger_section, next_steps
+    from crewgate.cli.init.derived_config import DerivedConfig, changes, ledger_section, next_steps
     from crewgate.config.load import load
     from crewgate.lifecycle.decommission import authority_of
 

@@ -12,7 +12,7 @@ import click
 
 from crewgate.cli.commands.ledger_accept import command as accept
 from crewgate.cli.commands.ledger_report import reconcile, report
-from crewgate.cli.options import Subcommands, config_option, json_option
+from crewgate.cli.options import FullHelpGroup, config_option, json_option
 from crewgate.core.credits import format_credits
 from crewgate.errors import LedgerUnavailableError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from crewgate.config import Config
 
 
-@click.group("ledger", cls=Subcommands)
+@click.group("ledger", cls=FullHelpGroup)
 def command() -> None:
     """Show what each crew, run and branch has spent, and maintain the ledger."""
 

@@ -30,7 +30,7 @@ def command(*, config_path: Path, as_json: bool) -> None:
     End `crewgate serve` first. If several machines share the ledger, run the command on each of
     them.
     """
-    from crewgate.agent.budget.ledger_mark import known_with_table
+    from crewgate.agent.budget.ledger_mark_keeper import known_with_table
     from crewgate.agent.table_setup import holder_name
     from crewgate.config.load import load
     from crewgate.core.budget.ledger_mark import LedgerMark

@@ -20,7 +20,7 @@ def target_of(named: Mapping[str, str | None], crew: str) -> "RevocationTarget":
 
     Raises click.UsageError if the options name no target, several, or one with a malformed name.
     """
-    from crewgate.core.ids import KeyKind
+    from crewgate.core.ids import EntityKind
     from crewgate.core.revocation_kinds import BY_FIELD, RevocationTarget
 
     given = [(BY_FIELD[field], name) for field, name in named.items() if name is not None]
@@ -34,7 +34,7 @@ def target_of(named: Mapping[str, str | None], crew: str) -> "RevocationTarget":
     except ValueError as error:
         # The message does not show the malformed text: it may be a token.
         raise click.UsageError(f"{option}: not a valid {rules.label}; {error}") from error
-    if rules.kind is KeyKind.CREW and crew:
+    if rules.kind is EntityKind.CREW and crew:
         raise click.UsageError(f"--crew is not for {option}, which names a crew itself")
     return RevocationTarget(rules.kind, name, crew)
 

@@ -10,7 +10,7 @@ import click
 
 from crewgate import limits
 from crewgate.cli.control_status import control_of, describe
-from crewgate.cli.ledger_status import ledger_of
+from crewgate.cli.ledger_probe import ledger_of
 from crewgate.cli.options import json_option, state_of
 from crewgate.cli.output import health
 from crewgate.cli.output.cluster import sync_line
@@ -18,7 +18,7 @@ from crewgate.cli.remote.option import with_remote
 from crewgate.core.credits import format_credits
 
 if TYPE_CHECKING:
-    from crewgate.core.health import HealthFact
+    from crewgate.core.health import ComponentHealth
 
 _POLL_SECONDS = 0.05
 _WORDS = {"observe": "observed", "throttle": "throttled", "quarantine": "quarantined"}
@@ -102,7 +102,7 @@ def _absent(why: str, pid: int = 0) -> dict[str, Any]:
     return _with(nothing, health.failed("agent", why, mend))
 
 
-def _with(found: dict[str, Any], fact: "HealthFact") -> dict[str, Any]:
+def _with(found: dict[str, Any], fact: "ComponentHealth") -> dict[str, Any]:
     """Return `found` with one more health fact, unless that fact is ok."""
     import msgspec
 
@@ -172,11 +172,11 @@ def _overdraft(found: dict[str, Any]) -> list[str]:
 
 def _cluster(found: dict[str, Any]) -> list[str]:
     """Return the line of the cluster, if the configuration has one."""
-    from crewgate.ipc.cluster_messages import SyncState
+    from crewgate.ipc.cluster_messages import QuorumSyncState
 
     if found["in_touch"] is None:
         return []
-    return [f"cluster        {sync_line(SyncState(**found['in_touch']))}"]
+    return [f"cluster        {sync_line(QuorumSyncState(**found['in_touch']))}"]
 
 
 def _watched(row: dict[str, Any]) -> str:

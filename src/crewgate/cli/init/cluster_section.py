@@ -11,7 +11,7 @@ import tomlkit
 from crewgate import limits
 from crewgate.config import CAConfig, ClusterConfig, Config, HostPort
 from crewgate.core.x509.certificate import serial_text
-from crewgate.core.x509.identity import Role
+from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import AuthorityError, ConfigurationError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.config import CAConfig
-from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
+from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.durable_files import make_folder
 
@@ -37,7 +37,7 @@ def write_machine(folder: Path, ca: CAConfig, name: str) -> None:
 
     from crewgate.ca.authority import Authority, new_instance
     from crewgate.ca.certificates import make_server, new_key
-    from crewgate.ca.gateway_signing_key import write_signing_key
+    from crewgate.ca.gossip_signing_key import write_signing_key
     from crewgate.ca.key_files import PRIVATE, PUBLIC, key_pem, write_file
 
     key, public = new_key(), write_signing_key(folder / SIGNING_KEY)

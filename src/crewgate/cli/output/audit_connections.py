@@ -13,12 +13,12 @@ from rich.text import Text
 from crewgate.audit.filters import AuditFilter
 from crewgate.audit.reader import AuditGaps, AuditReader, RefusalSummary, RejectedConnection
 from crewgate.cli.output.tables import cells, new_table, open_console, print_table, utc
-from crewgate.core.verdict import PeerReason
+from crewgate.core.verdict import ConnectionRefusalReason
 
-_REASONS = frozenset(reason.value for reason in PeerReason)
+_REASONS = frozenset(reason.value for reason in ConnectionRefusalReason)
 
 
-class RejectedConnections(msgspec.Struct, frozen=True):
+class RejectedConnectionReport(msgspec.Struct, frozen=True):
     """The whole output of the command; `counted` are refusals beyond the limit of the log."""
 
     connections: list[RejectedConnection]
@@ -26,18 +26,18 @@ class RejectedConnections(msgspec.Struct, frozen=True):
     health: AuditGaps
 
 
-def ask(audit: AuditReader, question: AuditFilter) -> RejectedConnections:
+def ask(audit: AuditReader, question: AuditFilter) -> RejectedConnectionReport:
     """Query the audit once for each part of the output."""
     is_unfiltered = question.crew is None and question.certificate is None
     counted = audit.refusals(question.since) if is_unfiltered else []
-    return RejectedConnections(
+    return RejectedConnectionReport(
         audit.connections(question),
         [one for one in counted if one.reason in _REASONS],
         audit.health(question.since),
     )
 
 
-def print_connections(answer: RejectedConnections, *, as_json: bool) -> None:
+def print_connections(answer: RejectedConnectionReport, *, as_json: bool) -> None:
     """Print one JSON document, or a table."""
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(answer), indent=2))

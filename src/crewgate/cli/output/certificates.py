@@ -22,8 +22,8 @@ def status(entry: "CertificateRecord", now: float, state: Path) -> str:
     It is the status in the register, or `evicted` for a gateway that the machines of the cluster
     have evicted. Only the state folder knows of an eviction, not the register.
     """
-    from crewgate.core.x509.identity import Role, member_id
-    from crewgate.gossip.directory import evicted_members
+    from crewgate.core.x509.identity_extension import Role, member_id
+    from crewgate.gossip.member_directory import evicted_members
 
     word = entry.status(now)
     if word != "valid" or entry.role is not Role.GATEWAY:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from crewgate.core.terminal_text import printable
 
 if TYPE_CHECKING:
-    from crewgate.ipc.cluster_messages import ClusterStatus, MemberRow, SyncState
+    from crewgate.ipc.cluster_messages import ClusterStatus, MemberRow, QuorumSyncState
 
 _STATES = {"here": "this machine"}
 _STANDINGS = {
@@ -68,7 +68,7 @@ def ago(seconds: float) -> str:
     return f"{seconds / _MINUTE:.0f} min"
 
 
-def sync_line(sync: "SyncState") -> str:
+def sync_line(sync: "QuorumSyncState") -> str:
     """Return how many machines there are, and with how many this one has compared."""
     others = sync.members - 1
     if not others:
@@ -81,7 +81,7 @@ def sync_line(sync: "SyncState") -> str:
     return f"{line}; {_need(sync)}"
 
 
-def _need(sync: "SyncState") -> str:
+def _need(sync: "QuorumSyncState") -> str:
     if not sync.needed:
         return "none is needed"
     if sync.synced_seconds is None:
@@ -112,7 +112,7 @@ def status_lines(status: "ClusterStatus") -> Iterator[str]:
     )
 
 
-def _quorum(sync: "SyncState") -> str:
+def _quorum(sync: "QuorumSyncState") -> str:
     if sync.quorum == "any":
         return "any other machine; none if there are only two"
     return "a majority of the members"

@@ -115,12 +115,12 @@ def _explained(receipt: "RevocationReceipt", target: "RevocationTarget") -> list
 
 def _named(target: "RevocationTarget") -> str:
     """Return what was revoked: a branch with everything below it, or tokens."""
-    from crewgate.core.ids import KeyKind
+    from crewgate.core.ids import EntityKind
 
     crew, label = f"crew {target.crew}", target.rules.label
-    if target.kind is KeyKind.BRANCH:
+    if target.kind is EntityKind.BRANCH:
         return f"{target.name} of {crew} and all below it"
-    what = crew if target.kind is KeyKind.CREW else f"{label} {target.name} of {crew}"
+    what = crew if target.kind is EntityKind.CREW else f"{label} {target.name} of {crew}"
     if target.rules.is_for_good:
         return what
     return f"all tokens of {what} issued up to {limits.leeway_seconds} s from now"

@@ -36,7 +36,7 @@ from crewgate.cli.output import revocation
 from crewgate.cli.output.certificates import print_entry
 from crewgate.cli.remote.client import ControlClient
 from crewgate.core.x509.certificate import serial_text
-from crewgate.core.x509.identity import Role
+from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import AuthorityError
 from crewgate.ipc.admin_messages import QuorumResult, Until
 

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate.ca.key_files import read_certificates
 from crewgate.core.x509.certificate import read
-from crewgate.core.x509.identity import Identity
+from crewgate.core.x509.identity_extension import Identity
 from crewgate.errors import AuthorityError, ConfigurationError
 from crewgate.issuer.control_client import ControlClient as Client
 from crewgate.issuer.control_client import client_context

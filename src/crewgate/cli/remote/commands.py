@@ -29,7 +29,7 @@ from crewgate.cli.remote.client import ControlClient
 from crewgate.cli.tokens import read_token, show_token
 from crewgate.core.credits import format_credits
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.core.x509.identity import Role
+from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import LinkError
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, TreeRow, Until
 from crewgate.issuer.inspection import read_claims

@@ -34,7 +34,7 @@ _DEVIATION_MAX: Final = 1.0
 _DEVIATION_MIN: Final = 0.25
 
 
-class Sensitivity(enum.Enum):
+class SensitivityLevel(enum.Enum):
     """How far from the mean a value is unusual; the value is the one in the configuration."""
 
     LOW = "low"
@@ -44,9 +44,9 @@ class Sensitivity(enum.Enum):
 
 # The margin above the mean: at least so many doublings, and at least so many deviations.
 _MARGINS: Final = {
-    Sensitivity.LOW: (4.0, 6.0),
-    Sensitivity.NORMAL: (3.0, 4.0),
-    Sensitivity.HIGH: (2.0, 3.0),
+    SensitivityLevel.LOW: (4.0, 6.0),
+    SensitivityLevel.NORMAL: (3.0, 4.0),
+    SensitivityLevel.HIGH: (2.0, 3.0),
 }
 
 
@@ -90,7 +90,7 @@ class Baseline:
         """Whether it has learned enough to judge a value."""
         return self.minutes >= _WARM
 
-    def limit(self, sensitivity: Sensitivity) -> float | None:
+    def limit(self, sensitivity: SensitivityLevel) -> float | None:
         """Return the scaled value above which a value is unusual; None while it is not warm."""
         if not self.is_warm:
             return None

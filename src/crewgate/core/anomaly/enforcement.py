@@ -84,7 +84,7 @@ class NoRoomError(IllegalStepError):
     """The watch has its maximum number of orchestrators."""
 
 
-class QuarantineOrder(NamedTuple):
+class EnforcementOrder(NamedTuple):
     """An order of time `at`: to quarantine an orchestrator `until` a time, or to release it.
 
     `by` says who orders the quarantine; it is empty for a release. Times are whole seconds since
@@ -120,22 +120,22 @@ class EnforcementState:
         self.by: By = by
         self.strikes = 0
         self.struck = struck
-        self.owner = self.watch = QuarantineOrder(0)
+        self.owner = self.watch = EnforcementOrder(0)
         self.is_untold = False
 
     def __repr__(self) -> str:
         return f"<EnforcementState {self.level.value} by={self.by!r} strikes={self.strikes}>"
 
     @property
-    def held(self) -> QuarantineOrder:
+    def held(self) -> EnforcementOrder:
         """The order that quarantines it; a person's counts more than a watch's.
 
-        Without an order it is `QuarantineOrder(0)`. A quarantine without an order has no end; old
+        Without an order it is `EnforcementOrder(0)`. A quarantine without an order has no end; old
         journals have such quarantines.
         """
         if self.owner.by:
             return self.owner
-        return self.watch if self.watch.order > self.owner.order else QuarantineOrder(0)
+        return self.watch if self.watch.order > self.owner.order else EnforcementOrder(0)
 
     def in_force(self, mode: EnforcementLevel) -> EnforcementLevel:
         """Return the level to apply: at most `mode`, unless a person has set it."""
@@ -153,7 +153,7 @@ class EnforcementState:
 
     def hold(self, wall: int, until: int, *, is_untold: bool) -> None:
         """Set the end of a quarantine that strikes have caused."""
-        self.watch = QuarantineOrder(self._next_time(wall), "watch", until)
+        self.watch = EnforcementOrder(self._next_time(wall), "watch", until)
         self.is_untold = is_untold
 
     def step_down_if_due(
@@ -178,16 +178,16 @@ class EnforcementState:
     def set(self, wall: int, until: int) -> None:
         """Quarantine it by a person's order until a time, or change the end of that quarantine."""
         self._move(TransitionCause.SET, "owner")
-        self.owner = QuarantineOrder(self._next_time(wall), "owner", until)
+        self.owner = EnforcementOrder(self._next_time(wall), "owner", until)
 
     def lift(self, wall: int) -> None:
         """Release it by a person's order. Raises IllegalStepError if it is at `observe`."""
         if self.level is EnforcementLevel.OBSERVE:
             raise IllegalStepError("it is neither throttled nor quarantined")
         self._move(TransitionCause.LIFT, "")
-        self.owner = QuarantineOrder(self._next_time(wall))
+        self.owner = EnforcementOrder(self._next_time(wall))
 
-    def apply_remote(self, order: QuarantineOrder) -> TransitionCause | None:
+    def apply_remote(self, order: EnforcementOrder) -> TransitionCause | None:
         """Apply an order of another machine; return the cause, or None if nothing changes."""
         held, last = self.held, self.watch if order.by == "watch" else self.owner
         if order.order <= last.order:
@@ -218,7 +218,7 @@ class EnforcementState:
         """
         self._move(cause, "")
         self.owner, self.watch = (
-            QuarantineOrder(each.at + 1) if each.by else each for each in (self.owner, self.watch)
+            EnforcementOrder(each.at + 1) if each.by else each for each in (self.owner, self.watch)
         )
 
     def _move(self, cause: TransitionCause, by: By) -> None:

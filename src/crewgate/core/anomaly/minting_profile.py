@@ -2,8 +2,8 @@
 
 A profile has the counts of the current minute, the known branches, the baselines and the
 enforcement state. Its memory is bounded: one count and one baseline for each measure, and the
-branches that `BranchQuota` allows. Times are seconds of a monotonic clock, so a change of the wall
-clock has no effect.
+branches that `KnownBranchLimiter` allows. Times are seconds of a monotonic clock, so a change of
+the wall clock has no effect.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ _HOUR = 3600
 _TOLERANCE = 1e-9
 
 
-class BranchQuota:
+class KnownBranchLimiter:
     """Limits the known branches of all orchestrators; one crew gets at most half of the places."""
 
     def __init__(self, branches_max: int = limits.watch_branches_max) -> None:
@@ -34,7 +34,7 @@ class BranchQuota:
         self._taken: Counter[str] = Counter()
 
     def __repr__(self) -> str:
-        return f"<BranchQuota {self._taken.total()} of {self._max}>"
+        return f"<KnownBranchLimiter {self._taken.total()} of {self._max}>"
 
     def take(self, crew: str) -> bool:
         """Take a place for one branch; return False if there is none."""
@@ -50,7 +50,7 @@ class BranchQuota:
             del self._taken[crew]
 
 
-class ObservedBranch:
+class KnownBranch:
     """One known branch of an orchestrator.
 
     `iat` is of its newest grant, which expires at `until`. It was extended `extensions` times, of
@@ -98,10 +98,10 @@ class MintingProfile:
         "state",
     )
 
-    def __init__(self, crew: str, quota: BranchQuota, now: float) -> None:
+    def __init__(self, crew: str, quota: KnownBranchLimiter, now: float) -> None:
         self._crew = crew
         self._quota = quota
-        self._branches: dict[bytes, ObservedBranch] = {}
+        self._branches: dict[bytes, KnownBranch] = {}
         # The live children of each branch.
         self._children: Counter[bytes] = Counter()
         self._live = 0
@@ -231,14 +231,14 @@ class MintingProfile:
         branch.iat, branch.until = grant.iat, max(branch.until, now + grant.seconds)
         return values
 
-    def _add_branch(self, grant: ObservedGrant, now: float) -> ObservedBranch | None:
+    def _add_branch(self, grant: ObservedGrant, now: float) -> KnownBranch | None:
         """Add a branch, in the place of the oldest one if there are too many; None if no place."""
         if len(self._branches) >= limits.watch_branches_each_max:
             del self._branches[next(iter(self._branches))]
             self._quota.free(self._crew, 1)
         if not self._quota.take(self._crew):
             return None
-        branch = self._branches[grant.branch] = ObservedBranch(grant.parent, grant.iat, now)
+        branch = self._branches[grant.branch] = KnownBranch(grant.parent, grant.iat, now)
         return branch
 
     def _count_mint(self, grant: ObservedGrant, values: dict[MintingMeasure, int]) -> None:
@@ -311,7 +311,7 @@ class MintingProfile:
         self._children = Counter(branch.parent for branch in live if branch.parent)
 
 
-def _count_extension(branch: ObservedBranch, now: float, values: dict[MintingMeasure, int]) -> None:
+def _count_extension(branch: KnownBranch, now: float, values: dict[MintingMeasure, int]) -> None:
     hour = int(now // _HOUR)
     if branch.hour != hour:
         branch.hour, branch.paced = hour, 0

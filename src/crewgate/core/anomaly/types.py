@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from crewgate import limits
-from crewgate.core.anomaly.baseline import MeasureScale, Sensitivity
+from crewgate.core.anomaly.baseline import MeasureScale, SensitivityLevel
 from crewgate.core.anomaly.enforcement import EnforcementLevel
 
 
@@ -59,7 +59,7 @@ class WatchRules(msgspec.Struct, frozen=True):
     """
 
     mode: EnforcementLevel = EnforcementLevel.OBSERVE
-    sensitivity: Sensitivity = Sensitivity.NORMAL
+    sensitivity: SensitivityLevel = SensitivityLevel.NORMAL
     strikes: int = limits.watch_strikes
     calm_seconds: float = limits.watch_calm_seconds
     quarantine_seconds: int = limits.quarantine_seconds

@@ -18,7 +18,7 @@ from crewgate.core.verdict import Denial
 
 
 class IdentityFields(TypedDict):
-    """The fields of `ThreadRecord`, as keyword arguments of a record."""
+    """The fields of `AttributedRecord`, as keyword arguments of a record."""
 
     crew: str
     orchestrator: str

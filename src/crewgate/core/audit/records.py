@@ -79,7 +79,7 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="ki
     machine: str = ""
 
 
-class ThreadRecord(AuditRecord, frozen=True, kw_only=True):
+class AttributedRecord(AuditRecord, frozen=True, kw_only=True):
     """The thread of execution that a record is about, from the claims of its grant.
 
     `ancestry` has the branch ids of the ancestors, root first. `grant` is the `jti`.
@@ -95,7 +95,7 @@ class ThreadRecord(AuditRecord, frozen=True, kw_only=True):
     subject: str = ""
 
 
-class CallRecord(ThreadRecord, frozen=True, kw_only=True, tag="call"):
+class CallRecord(AttributedRecord, frozen=True, kw_only=True, tag="call"):
     """A call whose token has a good signature, written when the call has ended.
 
     - `time`: when the request arrived
@@ -135,7 +135,7 @@ class CallRecord(ThreadRecord, frozen=True, kw_only=True, tag="call"):
     certificate: str = ""
 
 
-class StreamOpened(ThreadRecord, frozen=True, kw_only=True, tag="open"):
+class StreamOpened(AttributedRecord, frozen=True, kw_only=True, tag="open"):
     """A stream that has begun; when it ends, a `CallRecord` has the same request id."""
 
     time: datetime
@@ -150,7 +150,7 @@ class StreamOpened(ThreadRecord, frozen=True, kw_only=True, tag="open"):
     certificate: str = ""
 
 
-class BurnRecord(ThreadRecord, frozen=True, kw_only=True, tag="burned"):
+class BurnedReservationRecord(AttributedRecord, frozen=True, kw_only=True, tag="burned"):
     """A reservation that the agent burned, because its owner died or its deadline passed.
 
     `time` is when the agent burned it, and `started` when it was made. The identity is empty if the
@@ -172,7 +172,7 @@ class BurnRecord(ThreadRecord, frozen=True, kw_only=True, tag="burned"):
     certificate: str = ""
 
 
-class RevocationRecord(ThreadRecord, frozen=True, kw_only=True, tag="revocation"):
+class RevocationRecord(AttributedRecord, frozen=True, kw_only=True, tag="revocation"):
     """A revocation: its target, who ordered it, and its effect on this machine.
 
     `time` is when the agent read the request. `target` is the kind of the target (`branch`,
@@ -208,9 +208,9 @@ class ConnectionRecord(AuditRecord, frozen=True, kw_only=True, tag="connection")
 
     Nothing of HTTP was read. `serial` and `subject` are what the certificate says; only if `proven`
     is set has a handshake proved them, and are crew and orchestrator known. `reason` is a
-    `PeerReason`. If there are too many, `RefusalsRecord` sums them up with the same reasons. For
-    verdict `admitted`, `doubt` is the `UndeterminedReason` for which OCSP gave no status, and the
-    listener does not require one; these are never summed up.
+    `ConnectionRefusalReason`. If there are too many, `RefusalsRecord` sums them up with the same
+    reasons. For verdict `admitted`, `doubt` is the `UndeterminedReason` for which OCSP gave no
+    status, and the listener does not require one; these are never summed up.
     """
 
     time: datetime
@@ -264,7 +264,7 @@ class ServiceEvent(AuditRecord, frozen=True, kw_only=True, tag="event"):
 Record = (
     CallRecord
     | StreamOpened
-    | BurnRecord
+    | BurnedReservationRecord
     | RevocationRecord
     | RefusalsRecord
     | ConnectionRecord

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from crewgate import limits
-from crewgate.core.budget.lease import EMPTY, NOTHING, Lease, LeaseTotals
+from crewgate.core.budget.ledger_lease import EMPTY, NOTHING, CreditTotals, LedgerLease
 from crewgate.core.budget.ledger_protocol import (
     WINDOW_SECONDS_DAY,
     WINDOW_SECONDS_HOUR,
-    AllowanceWindow,
     CrewAllowance,
+    WindowUsage,
     window_of,
 )
 
@@ -95,8 +95,8 @@ class Account:
     quota: int
     iat: int
     name: str = ""
-    totals: LeaseTotals = NOTHING
-    leases: dict[tuple[str, bytes], Lease] = field(default_factory=dict)
+    totals: CreditTotals = NOTHING
+    leases: dict[tuple[str, bytes], LedgerLease] = field(default_factory=dict)
     queue: TicketQueue = field(default_factory=TicketQueue)
     children: int = 0
 
@@ -136,17 +136,17 @@ class Account:
         """Return what is left for `ticket` after the tickets before it."""
         return self.tightest().remaining - self.queue.reserved_ahead(ticket, now, self.reach(0))
 
-    def windows(self) -> tuple[AllowanceWindow, AllowanceWindow]:
+    def windows(self) -> tuple[WindowUsage, WindowUsage]:
         """Return the hour and the day as last charged; empty for any account but a crew's."""
         return EMPTY, EMPTY
 
     def roll_windows(self, now: float) -> None:
         """Begin the hour and the day of `now`; only a crew's account has windows."""
 
-    def draw(self, lease: Lease, amount: int) -> None:
+    def draw(self, lease: LedgerLease, amount: int) -> None:
         """Charge the windows for a lease that grew by `amount`; only a crew's account has any."""
 
-    def take_back(self, lease: Lease, amount: int) -> None:
+    def take_back(self, lease: LedgerLease, amount: int) -> None:
         """Refund the windows for a lease that gave `amount` back; only a crew's has any."""
 
 
@@ -161,8 +161,8 @@ class CrewAccount(Account):
     """
 
     allowance: CrewAllowance = UNBOUNDED
-    hour: AllowanceWindow = EMPTY
-    day: AllowanceWindow = EMPTY
+    hour: WindowUsage = EMPTY
+    day: WindowUsage = EMPTY
 
     def bounds(self) -> tuple[SpendingCap, ...]:
         """Return the caps of the hour and of the day, then the quota."""
@@ -178,7 +178,7 @@ class CrewAccount(Account):
             SpendingCap(self.totals.charged, self.quota),
         )
 
-    def windows(self) -> tuple[AllowanceWindow, AllowanceWindow]:
+    def windows(self) -> tuple[WindowUsage, WindowUsage]:
         """Return the newest hour and day that the account has seen."""
         return self.hour, self.day
 
@@ -186,38 +186,34 @@ class CrewAccount(Account):
         """Begin the hour and the day of `now` (wall clock, seconds), each if it is newer."""
         hour, day = int(now) // WINDOW_SECONDS_HOUR, int(now) // WINDOW_SECONDS_DAY
         if hour > self.hour.number:
-            self.hour = AllowanceWindow(hour)
+            self.hour = WindowUsage(hour)
         if day > self.day.number:
-            self.day = AllowanceWindow(day)
+            self.day = WindowUsage(day)
 
-    def draw(self, lease: Lease, amount: int) -> None:
+    def draw(self, lease: LedgerLease, amount: int) -> None:
         """Charge both windows, and note in the lease what it drew in them."""
         self.hour, lease.hour = _charge(self.hour, lease.hour, amount)
         self.day, lease.day = _charge(self.day, lease.day, amount)
 
-    def take_back(self, lease: Lease, amount: int) -> None:
+    def take_back(self, lease: LedgerLease, amount: int) -> None:
         """Refund each window, at most what the lease drew in it."""
         self.hour, lease.hour = _refund(self.hour, lease.hour, amount)
         self.day, lease.day = _refund(self.day, lease.day, amount)
 
 
-def _charge(
-    crew: AllowanceWindow, lease: AllowanceWindow, amount: int
-) -> tuple[AllowanceWindow, AllowanceWindow]:
+def _charge(crew: WindowUsage, lease: WindowUsage, amount: int) -> tuple[WindowUsage, WindowUsage]:
     held = lease.charged if lease.number == crew.number else 0
     return (
-        AllowanceWindow(crew.number, crew.charged + amount),
-        AllowanceWindow(crew.number, held + amount),
+        WindowUsage(crew.number, crew.charged + amount),
+        WindowUsage(crew.number, held + amount),
     )
 
 
-def _refund(
-    crew: AllowanceWindow, lease: AllowanceWindow, amount: int
-) -> tuple[AllowanceWindow, AllowanceWindow]:
+def _refund(crew: WindowUsage, lease: WindowUsage, amount: int) -> tuple[WindowUsage, WindowUsage]:
     if lease.number != crew.number:
         return crew, lease
     part = min(amount, lease.charged)
     return (
-        AllowanceWindow(crew.number, crew.charged - part),
-        AllowanceWindow(lease.number, lease.charged - part),
+        WindowUsage(crew.number, crew.charged - part),
+        WindowUsage(lease.number, lease.charged - part),
     )

@@ -36,7 +36,7 @@ def window_end(window: int) -> tuple[int, int]:
     return seconds, (window // 2 + 1) * seconds
 
 
-class AccountLevel(msgspec.Struct, frozen=True, gc=False):
+class BranchPathLevel(msgspec.Struct, frozen=True, gc=False):
     """One branch of a path as a token names it, with its quota.
 
     `iat` is the grant's second of issue. Without `iat` the quota governs only if the ledger does
@@ -61,7 +61,7 @@ class BranchPath(msgspec.Struct, frozen=True):
 
     crew: bytes
     allowance: CrewAllowance
-    levels: tuple[AccountLevel, ...]
+    levels: tuple[BranchPathLevel, ...]
     name: str = ""
 
     @property
@@ -88,11 +88,11 @@ class OpenBranches(msgspec.Struct, frozen=True):
     need: int = 0
 
 
-class LeaseReport(msgspec.Struct, frozen=True, gc=False):
+class LeaseStatement(msgspec.Struct, frozen=True, gc=False):
     """The totals of one lease in one boot, as the ledger knows them.
 
     A table that has forgotten the branch continues from here. `seq` is the number of the last draw.
-    `reported` is True once the holder has settled the lease (`SettleLease`).
+    `reported` is True once the holder has settled the lease (`ReportLeaseUsage`).
     """
 
     seq: int = 0
@@ -110,7 +110,7 @@ class LeaseReport(msgspec.Struct, frozen=True, gc=False):
         return self.granted - self.given_back - self.spent - self.burned - self.reserved
 
 
-class GoverningGrant(msgspec.Struct, frozen=True, gc=False):
+class OpenedLevel(msgspec.Struct, frozen=True, gc=False):
     """The quota that governs a level, and the asking holder's lease there.
 
     `overdrawn` is the credit charged beyond the quota; holders should give it back.
@@ -120,7 +120,7 @@ class GoverningGrant(msgspec.Struct, frozen=True, gc=False):
     quota: int
     iat: int
     overdrawn: int
-    lease: LeaseReport = LeaseReport()
+    lease: LeaseStatement = LeaseStatement()
 
 
 class BranchesOpened(msgspec.Struct, frozen=True):
@@ -130,7 +130,7 @@ class BranchesOpened(msgspec.Struct, frozen=True):
     opening drew. `left` is the credit that the tightest level could still grant.
     """
 
-    grants: tuple[GoverningGrant, ...]
+    grants: tuple[OpenedLevel, ...]
     left: int = 0
 
 
@@ -173,7 +173,7 @@ class DrawLease(msgspec.Struct, frozen=True, gc=False):
     owed: bool = False
 
 
-class AllowanceWindow(msgspec.Struct, frozen=True, gc=False):
+class WindowUsage(msgspec.Struct, frozen=True, gc=False):
     """The micro-credits charged in one hour or day; `number` counts it since the epoch."""
 
     number: int = 0
@@ -188,8 +188,8 @@ class DrawGranted(msgspec.Struct, frozen=True, gc=False, tag="Granted"):
     """
 
     amount: int
-    hour: AllowanceWindow
-    day: AllowanceWindow
+    hour: WindowUsage
+    day: WindowUsage
     left: int = 0
 
 
@@ -232,7 +232,7 @@ class ReturnCredit(msgspec.Struct, frozen=True, gc=False):
     amount: int
 
 
-class SettleLease(msgspec.Struct, frozen=True, gc=False):
+class ReportLeaseUsage(msgspec.Struct, frozen=True, gc=False):
     """A holder reports what became of a lease, in totals of this boot.
 
     The ledger ignores a report whose `seq` is not above the last one's. `reserved` is held by calls
@@ -261,7 +261,7 @@ class CloseBranch(msgspec.Struct, frozen=True, gc=False):
     key: bytes
 
 
-Operation = OpenBranches | DrawLease | ReturnCredit | SettleLease | CloseBranch
+Operation = OpenBranches | DrawLease | ReturnCredit | ReportLeaseUsage | CloseBranch
 OperationResult = (
     BranchesOpened
     | PathMismatch
@@ -293,8 +293,8 @@ class AccountStatement(msgspec.Struct, frozen=True):
     remaining: int
     overrun: int
     name: str = ""
-    hour: AllowanceWindow = AllowanceWindow()
-    day: AllowanceWindow = AllowanceWindow()
+    hour: WindowUsage = WindowUsage()
+    day: WindowUsage = WindowUsage()
 
 
 class Ledger(Protocol):
@@ -303,7 +303,7 @@ class Ledger(Protocol):
     def do(self, operation: Operation, now: float) -> OperationResult:
         """Do one operation and return its answer.
 
-        Raises LedgerError if the protocol does not allow the operation.
+        Raises LedgerProtocolError if the protocol does not allow the operation.
         """
 
     def open(self, opening: OpenBranches) -> BranchesOpened | PathMismatch | BranchClosed:
@@ -314,14 +314,14 @@ class Ledger(Protocol):
     ) -> DrawGranted | RecallTicket | QuotaExhausted | BranchClosed:
         """Charge a lease to the whole path; the answer to (branch, holder, boot, seq) is final.
 
-        Raises LedgerError if the branch is not open, the need is not above 0, the boot was
+        Raises LedgerProtocolError if the branch is not open, the need is not above 0, the boot was
         replaced, or the holder has already drawn under a later `seq`.
         """
 
     def give_back(self, returned: ReturnCredit) -> None:
         """Return credit to every level; credit that a burn has written off stays burned."""
 
-    def settle(self, settle: SettleLease) -> None:
+    def settle(self, settle: ReportLeaseUsage) -> None:
         """Take over a report; what a burned lease had spent moves from burned to settled."""
 
     def close(self, key: bytes) -> None:
@@ -337,7 +337,7 @@ class Ledger(Protocol):
     def statements(self, keys: Sequence[bytes]) -> dict[bytes, AccountStatement]:
         """Return the statement of each of these levels that the ledger knows."""
 
-    def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseReport]:
+    def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseStatement]:
         """Return what one holder has drawn in one boot, by branch."""
 
     def heartbeats(self) -> dict[str, tuple[bytes, int]]:

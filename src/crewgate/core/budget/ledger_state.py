@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from crewgate.core.budget.account import Account
-from crewgate.core.budget.lease import LeaseTotals
+from crewgate.core.budget.ledger_lease import CreditTotals
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class LedgerState:
         """Return the first of `keys` that is closed; None if none is."""
         return next((key for key in keys if key in self.closed), None)
 
-    def count(self, account: Account, before: LeaseTotals, after: LeaseTotals) -> None:
+    def count(self, account: Account, before: CreditTotals, after: CreditTotals) -> None:
         """Replace `before` by `after` in the totals of the account and of every level above."""
         for level in self.levels(account):
             level.totals = level.totals.changed(before, after)

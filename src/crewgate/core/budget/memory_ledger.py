@@ -8,32 +8,32 @@ from collections.abc import Sequence
 
 from crewgate import limits
 from crewgate.core.budget.account import Account, CrewAccount, TicketOf
-from crewgate.core.budget.lease import NOTHING, Lease, LeaseTotals
-from crewgate.core.budget.ledger_protocol import (
-    AccountStatement,
-    BranchClosed,
-    BranchesOpened,
-    DrawGranted,
-    DrawLease,
-    LeaseReport,
-    OpenBranches,
-    Operation,
-    OperationResult,
-    PathMismatch,
-    QuotaExhausted,
-    RecallTicket,
-    ReturnCredit,
-    SettleLease,
-)
-from crewgate.core.budget.ledger_reports import (
+from crewgate.core.budget.ledger_answers import (
     exhausted,
     governing_grant,
     lease_report,
     least,
     statement,
 )
+from crewgate.core.budget.ledger_lease import NOTHING, CreditTotals, LedgerLease
+from crewgate.core.budget.ledger_protocol import (
+    AccountStatement,
+    BranchClosed,
+    BranchesOpened,
+    DrawGranted,
+    DrawLease,
+    LeaseStatement,
+    OpenBranches,
+    Operation,
+    OperationResult,
+    PathMismatch,
+    QuotaExhausted,
+    RecallTicket,
+    ReportLeaseUsage,
+    ReturnCredit,
+)
 from crewgate.core.budget.ledger_state import LeaseHolder, LedgerState
-from crewgate.errors import LedgerError
+from crewgate.errors import LedgerProtocolError
 
 
 class MemoryLedger:
@@ -48,12 +48,12 @@ class MemoryLedger:
         return f"<MemoryLedger accounts={len(self._accounts)} holders={len(self._holders)}>"
 
     def do(self, operation: Operation, now: float) -> OperationResult:
-        """Do one operation; raises LedgerError if the protocol does not allow it."""
+        """Do one operation; raises LedgerProtocolError if the protocol does not allow it."""
         if isinstance(operation, DrawLease):
             return self.draw(operation, now)
         if isinstance(operation, OpenBranches):
             return self.open(operation, now)
-        if isinstance(operation, SettleLease):
+        if isinstance(operation, ReportLeaseUsage):
             self.settle(operation)
         elif isinstance(operation, ReturnCredit):
             self.give_back(operation)
@@ -115,13 +115,13 @@ class MemoryLedger:
         """
         account = self._accounts.get(draw.branch)
         if account is None or draw.need <= 0 or draw.rate < 0:
-            raise LedgerError(
+            raise LedgerProtocolError(
                 "a draw must name an open branch, a need above 0 and a rate of 0 or more"
             )
         lease = account.leases.get((draw.holder, draw.boot))
         if lease is not None and draw.seq <= lease.seq:
             if draw.seq < lease.seq or lease.reply is None:
-                raise LedgerError(
+                raise LedgerProtocolError(
                     f"draw {draw.seq} was answered and applied: the next is {lease.seq + 1}"
                 )
             return lease.reply
@@ -130,7 +130,7 @@ class MemoryLedger:
         if closed is not None and not draw.owed:
             return BranchClosed(closed)
         if lease is None:
-            lease = account.leases[draw.holder, draw.boot] = Lease()
+            lease = account.leases[draw.holder, draw.boot] = LedgerLease()
         lease.reply = self._answer(self._state.levels(account), lease, draw, now)
         lease.seq = draw.seq
         return lease.reply
@@ -146,7 +146,7 @@ class MemoryLedger:
         for level in self._state.levels(account) if amount else ():
             level.take_back(lease, amount)
 
-    def settle(self, settle: SettleLease) -> None:
+    def settle(self, settle: ReportLeaseUsage) -> None:
         """Take over a report, if it is newer than the last one.
 
         The crew's present windows are charged for forgiven credit that was not lost.
@@ -222,7 +222,7 @@ class MemoryLedger:
         known = [self._accounts[key] for key in keys if key in self._accounts]
         return {each.key: statement(each, closed=each.key in self._state.closed) for each in known}
 
-    def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseReport]:
+    def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseStatement]:
         """Return what one holder has drawn in one boot, by branch."""
         lessee = holder, boot
         return {
@@ -234,14 +234,14 @@ class MemoryLedger:
     def forget(self, branch: bytes, consumed: int) -> None:
         """Drop an account; every level above counts `consumed` as settled for good.
 
-        Only for a ledger that ends with its process. Raises LedgerError if there are accounts
-        below this one.
+        Only for a ledger that ends with its process. Raises LedgerProtocolError if there are
+        accounts below this one.
         """
         account = self._accounts.get(branch)
         if account is None:
             return
         if account.children:
-            raise LedgerError(
+            raise LedgerProtocolError(
                 f"account {branch.hex()} still has {account.children} accounts below it: "
                 "forget those first"
             )
@@ -249,7 +249,7 @@ class MemoryLedger:
             self._state.count(account, lease.totals, NOTHING)
             for level in self._state.levels(account):
                 level.queue.drop((branch, name, boot))
-        self._state.count(account, NOTHING, LeaseTotals(charged=consumed, settled=consumed))
+        self._state.count(account, NOTHING, CreditTotals(charged=consumed, settled=consumed))
         if account.path:
             self._accounts[account.path[-1]].children -= 1
         del self._accounts[branch]
@@ -257,7 +257,7 @@ class MemoryLedger:
 
     def _lease(
         self, branch: bytes, holder: str, boot: bytes
-    ) -> tuple[Account | None, Lease | None]:
+    ) -> tuple[Account | None, LedgerLease | None]:
         self.heartbeat(holder, boot)
         account = self._accounts.get(branch)
         return account, account.leases.get((holder, boot)) if account is not None else None
@@ -265,11 +265,11 @@ class MemoryLedger:
     def _register_holder(self, name: str, boot: bytes) -> None:
         """Count a draw of a holder. A new boot means that the old table is gone: burn its leases.
 
-        Raises LedgerError if a newer boot has replaced this one.
+        Raises LedgerProtocolError if a newer boot has replaced this one.
         """
         holder = self._holders.setdefault(name, LeaseHolder(boot))
         if boot in holder.replaced:
-            raise LedgerError(
+            raise LedgerProtocolError(
                 f"machine {name} has a newer table: no draw from its replaced table counts"
             )
         if boot != holder.boot:
@@ -279,7 +279,7 @@ class MemoryLedger:
         holder.heartbeat += 1
 
     def _answer(
-        self, levels: list[Account], lease: Lease, draw: DrawLease, now: float
+        self, levels: list[Account], lease: LedgerLease, draw: DrawLease, now: float
     ) -> DrawGranted | RecallTicket | QuotaExhausted:
         """Grant, queue or refuse a draw.
 
@@ -314,7 +314,7 @@ class MemoryLedger:
         return RecallTicket(tight.key, draw.need - free)
 
     def _grant(
-        self, levels: list[Account], lease: Lease, draw: DrawLease, least: tuple[int, Account]
+        self, levels: list[Account], lease: LedgerLease, draw: DrawLease, least: tuple[int, Account]
     ) -> DrawGranted:
         """Grant at least the need; `least` is the tightest level, after what it has free.
 
@@ -335,7 +335,7 @@ class MemoryLedger:
             amount = max(draw.need, min(draw.rate // limits.lease_rate_divisor, share))
         return self._lease_out(levels, lease, amount)
 
-    def _lease_out(self, levels: list[Account], lease: Lease, amount: int) -> DrawGranted:
+    def _lease_out(self, levels: list[Account], lease: LedgerLease, amount: int) -> DrawGranted:
         """Charge `amount` to the lease and every level: the only place that grants credit."""
         before = lease.totals
         lease.granted += amount

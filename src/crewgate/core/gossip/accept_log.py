@@ -1,7 +1,7 @@
 """Numbers the capsules that one member accepts in one run, from 1, in the order of acceptance.
 
 A member that has everything up to a number asks for what follows this number. A comparison needs
-no more, whatever messages are still on their way. `SeenIds` holds the capsules that were judged
+no more, whatever messages are still on their way. `UnstoredIds` holds the capsules that were judged
 and not stored, so that nobody requests them again. The module knows only the ids of capsules.
 """
 
@@ -44,14 +44,14 @@ class AcceptLog:
         return tuple(self._ids[first + n] for n in range(min(max_ids, behind)))
 
 
-class SeenIds:
+class UnstoredIds:
     """The ids of the last `limits.settled_max` capsules that were judged and not stored."""
 
     def __init__(self) -> None:
         self._ids: dict[bytes, None] = {}
 
     def __repr__(self) -> str:
-        return f"<SeenIds {len(self._ids)}>"
+        return f"<UnstoredIds {len(self._ids)}>"
 
     def __contains__(self, id_: bytes) -> bool:
         return id_ in self._ids

@@ -26,16 +26,21 @@ from crewgate import limits
 from crewgate.core.gossip.accept_log import AcceptLog
 from crewgate.core.gossip.capsules import ID_BYTES
 from crewgate.core.gossip.freshness import QuorumFreshness
-from crewgate.core.gossip.messages import OutgoingDatagram, PullRequest, PullResponse, encode
+from crewgate.core.gossip.messages import (
+    AcceptLogRequest,
+    AcceptLogResponse,
+    OutgoingDatagram,
+    encode,
+)
 
 NO_LIFE = bytes(8)  # of a member that has not answered yet
 _Eight = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]  # it must fit into a `PullRequest`
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]  # it must fit into a `AcceptLogRequest`
 # Stands for the id of a capsule that has expired, which no member can hand over any more.
 OVER = bytes(ID_BYTES)
 
 
-class PeerSummary(msgspec.Struct, frozen=True):
+class MemberAdvertisement(msgspec.Struct, frozen=True):
     """What a member says about itself.
 
     - `life`: 8 bytes that are different in each run of the member.
@@ -67,7 +72,7 @@ class _PeerState:
 
 
 @dataclass(slots=True)
-class SyncResult:
+class SyncPlan:
     """What an answer leads to.
 
     - `lacking`: ids of capsules to fetch.
@@ -145,12 +150,12 @@ class AntiEntropy:
                 sends.append(self._ask(member, now))
         return sends
 
-    def summary(self, wall: int) -> PeerSummary:
+    def summary(self, wall: int) -> MemberAdvertisement:
         """Return what this member says about itself; `wall` is its wall clock in whole seconds."""
         fresh = self.freshness
-        return PeerSummary(self._life, self.accepted.head, fresh.digest, fresh.counts, wall)
+        return MemberAdvertisement(self._life, self.accepted.head, fresh.digest, fresh.counts, wall)
 
-    def answer(self, question: PullRequest, wall: int) -> PullResponse:
+    def answer(self, question: AcceptLogRequest, wall: int) -> AcceptLogResponse:
         """Return the answer to a question of another member."""
         summary = self.summary(wall)
         number = question.number if question.life == self._life else 0
@@ -160,9 +165,9 @@ class AntiEntropy:
             number, ids = summary.head, ()
         ids = tuple(id_ if self._holds(id_) else OVER for id_ in ids)
         head = (summary.head, summary.members, summary.wall, summary.counts)
-        return PullResponse(question.nonce, summary.life, number, *head, ids)
+        return AcceptLogResponse(question.nonce, summary.life, number, *head, ids)
 
-    def answered(self, sender: bytes, answer: PullResponse, now: float, wall: int) -> SyncResult:
+    def answered(self, sender: bytes, answer: AcceptLogResponse, now: float, wall: int) -> SyncPlan:
         """Evaluate an answer of another member.
 
         An answer changes nothing if its question was never asked, or if a later answer came first.
@@ -170,7 +175,7 @@ class AntiEntropy:
         other = self._others.get(sender)
         asked_at = None if other is None else other.asked.get(answer.nonce)
         if other is None or asked_at is None:
-            return SyncResult()
+            return SyncPlan()
         other.asked.clear()
         other.clock_offset = answer.wall - wall
         if answer.life != other.life:
@@ -179,7 +184,7 @@ class AntiEntropy:
         known = other.number - answer.number
         if known < 0:
             self._ask_at(sender, now + self.seconds)
-            return SyncResult(needs_sync=True)
+            return SyncPlan(needs_sync=True)
         self._remember_head(other, asked_at, answer)
         lacking = self._advance(other, answer.ids[known:])
         if lacking:
@@ -190,9 +195,9 @@ class AntiEntropy:
             self._ask_at(sender, max(now, asked_at + self._pause_after(answer)))
         # Members learn of each other's views only over streams.
         views_differ = answer.members != self.freshness.digest
-        return SyncResult(lacking, needs_sync=views_differ, counts=self._resolve(sender, other))
+        return SyncPlan(lacking, needs_sync=views_differ, counts=self._resolve(sender, other))
 
-    def synced(self, member: bytes, summary: PeerSummary, asked_at: float) -> bool:
+    def synced(self, member: bytes, summary: MemberAdvertisement, asked_at: float) -> bool:
         """Enter that a member has handed over all that it had by its summary, as of `asked_at`.
 
         Return whether this member counts from now on.
@@ -215,13 +220,13 @@ class AntiEntropy:
         nonce = self._nonce()
         other.asked[nonce] = now
         self._ask_at(member, now + self._pause(limits.compare_again_seconds))
-        return member, encode(PullRequest(nonce, other.life, other.number))
+        return member, encode(AcceptLogRequest(nonce, other.life, other.number))
 
     def _ask_at(self, member: bytes, at: float) -> None:
         self._next[member] = at
         heapq.heappush(self._schedule, (at, member))
 
-    def _pause_after(self, answer: PullResponse) -> float:
+    def _pause_after(self, answer: AcceptLogResponse) -> float:
         """Return the seconds until the next question to a member that has answered.
 
         They are few while answers have ids, or while one of the two members does not count yet. At
@@ -236,7 +241,7 @@ class AntiEntropy:
         return max(min_seconds, len(self._others) / limits.compare_members_each)
 
     def _remember_head(
-        self, other: _PeerState, asked_at: float, message: PullResponse | PeerSummary
+        self, other: _PeerState, asked_at: float, message: AcceptLogResponse | MemberAdvertisement
     ) -> None:
         """Remember the number that must be reached for a question to count.
 

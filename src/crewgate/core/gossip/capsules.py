@@ -29,7 +29,7 @@ TIME_BYTES = 5
 # signer can make two capsules that collide, and the signer may sign both anyway.
 PREVIOUS_BYTES = 16
 NONE = bytes(PREVIOUS_BYTES)  # what the first capsule of a line names
-# Kinds of entries besides `core.ids.KeyKind`: about the orchestrator of `key`, as of `before`.
+# Kinds of entries besides `core.ids.EntityKind`: about the orchestrator of `key`, as of `before`.
 QUARANTINE = 128  # by a person: members admit no new grants of it until the entry expires
 LIFT = 129  # ends a quarantine from before
 SUSPICION = 130  # a quarantine by a watch, for crews that are watched in that mode
@@ -44,8 +44,9 @@ _CONTEXT = b"crewgate capsule 1\0"
 class RevocationEntry(NamedTuple):
     """One revocation: what was issued by `before` under `key` is revoked until `expires`.
 
-    `kind` is a `core.ids.KeyKind`, QUARANTINE, LIFT or SUSPICION. Members pass on a kind of a later
-    version, and do not apply it. `crew` is the key of the crew in whose share of the table it is.
+    `kind` is a `core.ids.EntityKind`, QUARANTINE, LIFT or SUSPICION. Members pass on a kind of a
+    later version, and do not apply it. `crew` is the key of the crew in whose share of the table it
+    is.
     """
 
     kind: int

@@ -6,8 +6,8 @@ the code of the message; the parts follow, with their lengths in bytes:
 
     1 Push: capsule | 2 IHave, 3 IWant: ids, 20 each
     4 Ping, 5 Ack: probe 8, digest 8, updates | 6 PingRequest: probe 8, target 8, updates
-    7 PullRequest: nonce 8, life 8, number 8
-    8 PullResponse: nonce 8, life 8, number 8, head 8, members 8, wall 5, counts 1, ids
+    7 AcceptLogRequest: nonce 8, life 8, number 8
+    8 AcceptLogResponse: nonce 8, life 8, number 8, head 8, members 8, wall 5, counts 1, ids
     9 PersistQuery: asked 5, ids
     10 PersistAck: asked 5, members 8, counts 1, ids
 
@@ -99,7 +99,7 @@ class PingRequest(msgspec.Struct, frozen=True, gc=False):
     updates: tuple[MemberUpdate, ...] = ()
 
 
-class PullRequest(msgspec.Struct, frozen=True, gc=False):
+class AcceptLogRequest(msgspec.Struct, frozen=True, gc=False):
     """Asks what the receiver has accepted after `number` in its run `life`."""
 
     nonce: bytes
@@ -107,7 +107,7 @@ class PullRequest(msgspec.Struct, frozen=True, gc=False):
     number: int
 
 
-class PullResponse(msgspec.Struct, frozen=True, gc=False):
+class AcceptLogResponse(msgspec.Struct, frozen=True, gc=False):
     """What the sender has accepted in its run `life`: `ids`, in order, follow `number`.
 
     `head` is its last number, `members` the digest of its view (`QuorumFreshness.digest`), and
@@ -154,8 +154,8 @@ Message = (
     | Ping
     | Ack
     | PingRequest
-    | PullRequest
-    | PullResponse
+    | AcceptLogRequest
+    | AcceptLogResponse
     | PersistQuery
     | PersistAck
 )
@@ -164,8 +164,8 @@ _IDS: dict[int, type[IHave | IWant]] = {2: IHave, 3: IWant}
 _PROBES: dict[int, type[Ping | Ack | PingRequest]] = {4: Ping, 5: Ack, 6: PingRequest}
 _CODES: dict[type[Message], int] = {
     Push: 1,
-    PullRequest: 7,
-    PullResponse: 8,
+    AcceptLogRequest: 7,
+    AcceptLogResponse: 8,
     PersistQuery: 9,
     PersistAck: 10,
     **{kind: code for code, kind in (*_IDS.items(), *_PROBES.items())},
@@ -191,11 +191,11 @@ def decode(data: bytes) -> Message:
         return _IDS[code](_ids(body))
     if code in _PROBES:
         return _probe(_PROBES[code], body)
-    if code == _CODES[PullRequest]:
+    if code == _CODES[AcceptLogRequest]:
         if len(body) != _PULL_REQUEST.size:
-            raise GossipError(f"no PullRequest has a length of {len(data)} bytes")
-        return PullRequest(*_PULL_REQUEST.unpack(body))
-    if code == _CODES[PullResponse]:
+            raise GossipError(f"no AcceptLogRequest has a length of {len(data)} bytes")
+        return AcceptLogRequest(*_PULL_REQUEST.unpack(body))
+    if code == _CODES[AcceptLogResponse]:
         return _pull_response(body)
     if code == _CODES[PersistQuery]:
         return PersistQuery(int.from_bytes(body[:TIME_BYTES]), _ids(body[TIME_BYTES:]))
@@ -217,9 +217,9 @@ def _body(message: Message) -> bytes:
             return _PROBE.pack(message.probe, message.digest) + _pack(message.updates)
         case PingRequest():
             return _PROBE.pack(message.probe, message.target) + _pack(message.updates)
-        case PullRequest():
+        case AcceptLogRequest():
             return _PULL_REQUEST.pack(message.nonce, message.life, message.number)
-        case PullResponse():
+        case AcceptLogResponse():
             nonce, life, members = message.nonce, message.life, message.members
             wall, counts = message.wall.to_bytes(TIME_BYTES), message.counts
             head = (nonce, life, message.number, message.head, members, wall, counts)
@@ -236,13 +236,13 @@ def _probe(kind: type[Ping | Ack | PingRequest], body: bytes) -> Ping | Ack | Pi
     return kind(probe, about, _updates(body[_PROBE.size :]))
 
 
-def _pull_response(body: bytes) -> PullResponse:
+def _pull_response(body: bytes) -> AcceptLogResponse:
     nonce, life, number, head, members, wall, counts = _head(_PULL_RESPONSE, body)
     rest = body[_PULL_RESPONSE.size :]
     ids = _ids(rest) if rest else ()
     if not len(ids) <= head - number or (number < head and not ids):
-        raise GossipError(f"a PullResponse from {number} to {head} has {len(ids)} ids")
-    return PullResponse(nonce, life, number, head, members, int.from_bytes(wall), counts, ids)
+        raise GossipError(f"a AcceptLogResponse from {number} to {head} has {len(ids)} ids")
+    return AcceptLogResponse(nonce, life, number, head, members, int.from_bytes(wall), counts, ids)
 
 
 def _head(form: struct.Struct, body: bytes) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 `ProtocolNode` connects the parts of this package, and decides what happens with each message. Time
 and bytes come as arguments. What the caller must send, apply, sync or log comes back as
-`ProtocolEffects`. The module knows no sockets and no encryption, and not what a revocation does.
+`ProtocolOutput`. The module knows no sockets and no encryption, and not what a revocation does.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,17 +10,18 @@ from contextlib import suppress
 
 from crewgate import limits
 from crewgate.core.gossip import capsules
-from crewgate.core.gossip.accept_log import SeenIds
+from crewgate.core.gossip.accept_log import UnstoredIds
 from crewgate.core.gossip.acknowledgements import AckTracker
 from crewgate.core.gossip.anti_entropy import AntiEntropy
 from crewgate.core.gossip.capsule_store import AcceptResult, CapsuleStore, Held
 from crewgate.core.gossip.capsule_verification import CapsuleVerifier
 from crewgate.core.gossip.capsules import Capsule, RevocationEntry
 from crewgate.core.gossip.dissemination import Disseminator, EgressBudget
-from crewgate.core.gossip.effects import CapsuleCrypto, ProtocolEffects
 from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.gossip.membership import Membership
 from crewgate.core.gossip.messages import (
+    AcceptLogRequest,
+    AcceptLogResponse,
     Ack,
     IHave,
     IWant,
@@ -29,12 +30,11 @@ from crewgate.core.gossip.messages import (
     PersistQuery,
     Ping,
     PingRequest,
-    PullRequest,
-    PullResponse,
     Push,
     decode,
     encode,
 )
+from crewgate.core.gossip.protocol_interface import CapsuleCrypto, ProtocolOutput
 from crewgate.core.gossip.randomness import RandomSource, some
 from crewgate.errors import GossipError
 
@@ -87,7 +87,7 @@ class ProtocolNode:
         self._previous = capsules.NONE  # what this member's next capsule names
         # Until when each requested id is not requested again.
         self._wanted: dict[bytes, float] = {}
-        self._settled = SeenIds()
+        self._settled = UnstoredIds()
         # When this member last accepted a capsule, or synced because digests differed.
         self._changed_at = 0.0
         self._next_sync = 0.0
@@ -103,9 +103,9 @@ class ProtocolNode:
         at = min(at, self.anti_entropy.next_at, self.receipts.next_at)
         return at if push_at is None else min(at, push_at)
 
-    def revoke(self, entries: Sequence[RevocationEntry], now: float, wall: int) -> ProtocolEffects:
+    def revoke(self, entries: Sequence[RevocationEntry], now: float, wall: int) -> ProtocolOutput:
         """Sign revocations of this member, in as many capsules as they need, and push them."""
-        effects = ProtocolEffects()
+        effects = ProtocolOutput()
         for at in range(0, len(entries), limits.capsule_entries_max):
             some_ = entries[at : at + limits.capsule_entries_max]
             self._number += 1
@@ -115,10 +115,10 @@ class ProtocolNode:
             self._take(capsule, effects, now, wall, is_own=True)
         return effects
 
-    def receive(self, sender: bytes, data: bytes, now: float, wall: int) -> ProtocolEffects:
+    def receive(self, sender: bytes, data: bytes, now: float, wall: int) -> ProtocolOutput:
         """Handle a message of `sender`. An invalid one raises GossipError and changes nothing."""
         message = decode(data)
-        effects = ProtocolEffects()
+        effects = ProtocolOutput()
         if isinstance(message, Push):
             for capsule in self._verifier.new([message.raw]):
                 if not self._verifier.is_good(capsule):
@@ -128,9 +128,9 @@ class ProtocolNode:
             self._request(sender, message.ids, effects, now)
         elif isinstance(message, IWant):
             self._hand_over(sender, message.ids, effects, now)
-        elif isinstance(message, PullRequest):
+        elif isinstance(message, AcceptLogRequest):
             effects.sends.append((sender, encode(self.anti_entropy.answer(message, wall))))
-        elif isinstance(message, PullResponse):
+        elif isinstance(message, AcceptLogResponse):
             self._compare(sender, message, effects, now, wall)
         elif isinstance(message, PersistQuery):
             self._request(sender, message.ids, effects, now)
@@ -167,17 +167,17 @@ class ProtocolNode:
         self.members.forget(member)
         self.anti_entropy.ask_all(now)
 
-    def kept(self, raws: Iterable[bytes], now: float) -> ProtocolEffects:
+    def kept(self, raws: Iterable[bytes], now: float) -> ProtocolOutput:
         """Enter that these capsules are on the disk."""
-        effects = ProtocolEffects()
+        effects = ProtocolOutput()
         ids = (raw[: capsules.ID_BYTES] for raw in raws)
         effects.sends, effects.receipts = self.receipts.kept(ids, now)
         return effects
 
-    def due(self, now: float, wall: int) -> ProtocolEffects:
+    def due(self, now: float, wall: int) -> ProtocolOutput:
         """Do everything that is due by now."""
         self.archive.expire(wall)
-        effects = ProtocolEffects()
+        effects = ProtocolOutput()
         effects.sends += self._disseminator.due(self.members.reachable, now)
         effects.sends += self.members.due(self.archive.digest, now)
         effects.sends += self.anti_entropy.due(now) + self.receipts.due(now)
@@ -198,36 +198,36 @@ class ProtocolNode:
         except ValueError as error:
             raise GossipError(str(error)) from error
 
-    def take(self, raws: Iterable[bytes], now: float, wall: int) -> ProtocolEffects:
+    def take(self, raws: Iterable[bytes], now: float, wall: int) -> ProtocolOutput:
         """Take capsules that a member hands over. They are not pushed: there may be a million.
 
         Capsules that their origins have not signed are left out. GossipError if one cannot be
         decoded, or if no certificate here allows its origin to sign it. Then none is taken: a
         capsule that was stored and never applied would count as known for ever.
         """
-        effects = ProtocolEffects()
+        effects = ProtocolOutput()
         for capsule in self._verifier.new(raws):
             if self._verifier.is_good(capsule):
                 self._take(capsule, effects, now, wall, pushes=False)
         return effects
 
-    def restore(self, raws: Iterable[bytes], now: float, wall: int) -> ProtocolEffects:
+    def restore(self, raws: Iterable[bytes], now: float, wall: int) -> ProtocolOutput:
         """Take the capsules of this member's own disk, which were verified before they got there.
 
         A capsule that only a later version can read is left out, and stays on the disk. The effects
         are only revocations to apply.
         """
-        effects = ProtocolEffects()
+        effects = ProtocolOutput()
         for raw in raws:
             with suppress(GossipError):
                 self._take(capsules.decode(raw), effects, now, wall, pushes=False)
         self.kept(effects.kept, now)
-        return ProtocolEffects(applied=effects.applied, origins=effects.origins)
+        return ProtocolOutput(applied=effects.applied, origins=effects.origins)
 
     def _take(
         self,
         capsule: Capsule,
-        effects: ProtocolEffects,
+        effects: ProtocolOutput,
         now: float,
         wall: int,
         *,
@@ -263,7 +263,12 @@ class ProtocolNode:
         return self._holds(id_) or id_ in self._settled
 
     def _compare(
-        self, sender: bytes, answer: PullResponse, effects: ProtocolEffects, now: float, wall: int
+        self,
+        sender: bytes,
+        answer: AcceptLogResponse,
+        effects: ProtocolOutput,
+        now: float,
+        wall: int,
     ) -> None:
         found = self.anti_entropy.answered(sender, answer, now, wall)
         self._request(sender, found.lacking, effects, now)
@@ -272,7 +277,7 @@ class ProtocolNode:
             effects.compare.append(sender)
 
     def _request(
-        self, sender: bytes, ids: Sequence[bytes], effects: ProtocolEffects, now: float
+        self, sender: bytes, ids: Sequence[bytes], effects: ProtocolOutput, now: float
     ) -> None:
         """Request the capsules that are lacking, except those that were requested just now."""
         lacking = [id_ for id_ in ids if not self._has(id_) and self._wanted.get(id_, 0) <= now]
@@ -284,7 +289,7 @@ class ProtocolNode:
         effects.sends.append((sender, encode(IWant(tuple(lacking)))))
 
     def _hand_over(
-        self, sender: bytes, ids: Sequence[bytes], effects: ProtocolEffects, now: float
+        self, sender: bytes, ids: Sequence[bytes], effects: ProtocolOutput, now: float
     ) -> None:
         """Send the requested capsules, as far as the bandwidth budget allows."""
         for raw in filter(None, map(self.archive.get, ids)):
@@ -295,7 +300,7 @@ class ProtocolNode:
             effects.sends.append((sender, data))
 
     def _on_probe(
-        self, sender: bytes, message: Ping | Ack | PingRequest, effects: ProtocolEffects, now: float
+        self, sender: bytes, message: Ping | Ack | PingRequest, effects: ProtocolOutput, now: float
     ) -> None:
         members, digest = self.members, self.archive.digest
         if isinstance(message, Ping):

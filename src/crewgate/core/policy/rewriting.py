@@ -49,7 +49,7 @@ class PathRewrite:
         return b"/" + b"/".join(found + raw[self._length :])
 
 
-class UpstreamRoute(msgspec.Struct, frozen=True):
+class UpstreamRoutePattern(msgspec.Struct, frozen=True):
     """The route of a tool at its servers; `servers` are values that differ for different servers.
 
     `is_moved`: the gateway's route has another path than this one, or matches on some hosts only.
@@ -60,10 +60,10 @@ class UpstreamRoute(msgspec.Struct, frozen=True):
     is_moved: bool
 
 
-class UpstreamRouteIndex:
+class RewriteChecker:
     """Finds the tool of a path at a server, for servers that have a moved route."""
 
-    def __init__(self, tools: Iterable[UpstreamRoute]) -> None:
+    def __init__(self, tools: Iterable[UpstreamRoutePattern]) -> None:
         """ValueError names two tools whose routes at one server could match one request."""
         given = list(tools)
         moved = {server for tool in given if tool.is_moved for server in tool.servers}
@@ -75,7 +75,7 @@ class UpstreamRouteIndex:
                 self._of.setdefault(at, []).append(table)
 
     def __repr__(self) -> str:
-        return f"<UpstreamRouteIndex of {len(self._of)} tools>"
+        return f"<RewriteChecker of {len(self._of)} tools>"
 
     def agree(self, tool: int, method: bytes, path: bytes) -> bool:
         """Return whether all servers of `tool` take `path`, a path there, for that tool's."""

@@ -8,12 +8,12 @@ import re
 from typing import NamedTuple
 
 from crewgate import limits
-from crewgate.core.pricing import llm_request_members
-from crewgate.core.pricing.json_document import UNPRICED, JSONDocument, JSONPath
-from crewgate.core.pricing.llm_request_members import SETTINGS, RequestMembers
+from crewgate.core.pricing import llm_allowed_members
+from crewgate.core.pricing.editable_json import UNPRICED, EditableJSON, JSONPath
+from crewgate.core.pricing.llm_allowed_members import SETTINGS, AllowedMembers
 from crewgate.core.pricing.sources import amount
 from crewgate.core.pricing.tariff import LLMDialect, ModelRates, UsagePricing
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 
 
 class RequestedUsage(NamedTuple):
@@ -43,24 +43,24 @@ class _Shape(NamedTuple):
     limits: tuple[JSONPath, ...]
     choices: tuple[JSONPath, ...]
     input: str
-    members: RequestMembers
+    members: AllowedMembers
 
 
 _CHOICES: tuple[JSONPath, ...] = (("n",), ("best_of",))
 _CHAT = _Shape(
-    (("max_completion_tokens",), ("max_tokens",)), _CHOICES, "messages", llm_request_members.CHAT
+    (("max_completion_tokens",), ("max_tokens",)), _CHOICES, "messages", llm_allowed_members.CHAT
 )
-_TEXT = _Shape((("max_tokens",),), _CHOICES, "prompt", llm_request_members.TEXT)
-_RESPONSES = _Shape((("max_output_tokens",),), (), "input", llm_request_members.RESPONSES)
+_TEXT = _Shape((("max_tokens",),), _CHOICES, "prompt", llm_allowed_members.TEXT)
+_RESPONSES = _Shape((("max_output_tokens",),), (), "input", llm_allowed_members.RESPONSES)
 # There is no output, and some servers reject a limit.
-_EMBEDDINGS = _Shape((), (), "input", llm_request_members.EMBEDDINGS)
-_MESSAGES = _Shape((("max_tokens",),), (), "messages", llm_request_members.MESSAGES)
+_EMBEDDINGS = _Shape((), (), "input", llm_allowed_members.EMBEDDINGS)
+_MESSAGES = _Shape((("max_tokens",),), (), "messages", llm_allowed_members.MESSAGES)
 # ProtoJSON accepts both spellings everywhere.
 _CONTENTS = _Shape(
     tuple((top, name) for top in SETTINGS for name in ("maxOutputTokens", "max_output_tokens")),
     tuple((top, name) for top in SETTINGS for name in ("candidateCount", "candidate_count")),
     "contents",
-    llm_request_members.CONTENTS,
+    llm_allowed_members.CONTENTS,
 )
 _BY_PATH = {
     b"/chat/completions": _CHAT,
@@ -103,10 +103,10 @@ _NO_PROMPT = {None, b"null", b"false"}
 _STREAM_OPTION = ("stream_options", "include_usage")
 
 
-def asked(usage: UsagePricing, document: JSONDocument, path: bytes, size: int) -> RequestedUsage:
+def asked(usage: UsagePricing, document: EditableJSON, path: bytes, size: int) -> RequestedUsage:
     """Return what a request of `size` bytes asks for.
 
-    Raises RequestRefusedError, which says why there is no price.
+    Raises InvalidRequestError, which says why there is no price.
     """
     if usage.dialect == "gemini":
         name, method = _gemini(path)
@@ -116,13 +116,13 @@ def asked(usage: UsagePricing, document: JSONDocument, path: bytes, size: int) -
         streams = document.find(("stream",)) == b"true"
     model = usage.model(name)
     if model is None:
-        raise RequestRefusedError(UNPRICED, f'there is no price for the model "{name}"')
+        raise InvalidRequestError(UNPRICED, f'there is no price for the model "{name}"')
     text = document.written()
     shape = _shape(usage.dialect, document, path)
     given = {place: bound for place in shape.limits if (bound := _whole(document, place))}
-    llm_request_members.check(document, text, shape.members, usage.allow)
+    llm_allowed_members.check(document, text, shape.members, usage.allow)
     if "ttl" not in usage.allow and _LONG_CACHE.search(text):
-        raise RequestRefusedError(
+        raise InvalidRequestError(
             UNPRICED, '"ttl": "1h" costs more than the price of a cache write'
         )
     read = _read(model, document, text, size)
@@ -132,26 +132,26 @@ def asked(usage: UsagePricing, document: JSONDocument, path: bytes, size: int) -
     known = [*given.values(), *([model.output_tokens] if model.output_tokens else [])]
     if not known:
         place = "/".join(limit[0])
-        raise RequestRefusedError(UNPRICED, f'set "{place}", the limit of the output')
+        raise InvalidRequestError(UNPRICED, f'set "{place}", the limit of the output')
     choices = max((_whole(document, place) or 1 for place in shape.choices), default=1)
     return RequestedUsage(
         model, name, read, min(known), choices * _prompts(document, shape), limit, streams
     )
 
 
-def _place_for_limit(document: JSONDocument, shape: _Shape) -> JSONPath:
+def _place_for_limit(document: EditableJSON, shape: _Shape) -> JSONPath:
     """Return where to put a limit: in an object that the request has already, if there is one."""
     existing = (place for place in shape.limits if place[:-1] and document.find(place[:-1]))
     return next(existing, shape.limits[0])
 
 
-def bound(document: JSONDocument, request: RequestedUsage, tokens: int) -> None:
+def bound(document: EditableJSON, request: RequestedUsage, tokens: int) -> None:
     """Limit the output to `tokens`, in every place where the request has or needs a limit."""
     for place in request.limits if request.written else ():
         document.put(place, b"%d" % tokens)
 
 
-def ask_for_usage(document: JSONDocument, path: bytes) -> bool:
+def ask_for_usage(document: EditableJSON, path: bytes) -> bool:
     """Have an OpenAI stream end with its usage; return True if the client had not asked for it."""
     if _shape("openai", document, path) not in (_CHAT, _TEXT):
         return False
@@ -165,21 +165,21 @@ def _gemini(path: bytes) -> tuple[str, bytes]:
     match = _GEMINI.search(path)
     if match is None or match[2] not in _GENERATE | _NO_ANSWER:
         methods = ", ".join(sorted(each.decode() for each in _GENERATE | _NO_ANSWER))
-        raise RequestRefusedError(
+        raise InvalidRequestError(
             UNPRICED, f"the path does not end with /models/NAME: and one of {methods}"
         )
     return match[1].decode(), match[2]
 
 
-def _model(document: JSONDocument) -> str:
+def _model(document: EditableJSON) -> str:
     text = document.find(("model",))
     if text is None:
-        raise RequestRefusedError(UNPRICED, '"model" is missing')
+        raise InvalidRequestError(UNPRICED, '"model" is missing')
     name = text[1:-1]
     if not text.startswith(b'"') or b"\\" in name or not _is_plain(name):
-        raise RequestRefusedError(UNPRICED, '"model" is not a plain string of printable ASCII')
+        raise InvalidRequestError(UNPRICED, '"model" is not a plain string of printable ASCII')
     if not 0 < len(name) <= limits.model_chars_max:
-        raise RequestRefusedError(
+        raise InvalidRequestError(
             UNPRICED, f'"model" must have 1 to {limits.model_chars_max} characters'
         )
     return name.decode()
@@ -189,10 +189,10 @@ def _is_plain(name: bytes) -> bool:
     return name.isascii() and name.decode().isprintable()
 
 
-def _shape(dialect: LLMDialect, document: JSONDocument, path: bytes) -> _Shape:
+def _shape(dialect: LLMDialect, document: EditableJSON, path: bytes) -> _Shape:
     """Return the shape of a request, by its path like its server.
 
-    Raises RequestRefusedError if neither the path nor the members tell.
+    Raises InvalidRequestError if neither the path nor the members tell.
     """
     if dialect != "openai":
         return _MESSAGES if dialect == "anthropic" else _CONTENTS
@@ -201,11 +201,11 @@ def _shape(dialect: LLMDialect, document: JSONDocument, path: bytes) -> _Shape:
         return _BY_PATH[ending]
     found = [each for each in (_CHAT, _TEXT, _RESPONSES) if document.find((each.input,))]
     if len(found) != 1:
-        raise RequestRefusedError(UNPRICED, 'send exactly one of "messages", "prompt" and "input"')
+        raise InvalidRequestError(UNPRICED, 'send exactly one of "messages", "prompt" and "input"')
     return found[0]
 
 
-def _prompts(document: JSONDocument, shape: _Shape) -> int:
+def _prompts(document: EditableJSON, shape: _Shape) -> int:
     """Return how many prompts are completed: each item of an array of strings or arrays is one."""
     text = document.find(("prompt",)) if shape is _TEXT else None
     if text is None or not re.match(rb'\[\s*(?:null|["\[])', text):
@@ -213,7 +213,7 @@ def _prompts(document: JSONDocument, shape: _Shape) -> int:
     return max(1, document.items(("prompt",)))
 
 
-def _read(model: ModelRates, document: JSONDocument, text: bytes, size: int) -> int:
+def _read(model: ModelRates, document: EditableJSON, text: bytes, size: int) -> int:
     """Return the most tokens that the model may read.
 
     A token stands for one byte or more (byte-level BPE); servers add a few of their own.
@@ -229,12 +229,12 @@ def _read(model: ModelRates, document: JSONDocument, text: bytes, size: int) -> 
         return min(size + own, model.context_tokens or size + own)
     if model.context_tokens:
         return model.context_tokens
-    raise RequestRefusedError(
+    raise InvalidRequestError(
         UNPRICED, "the model reads more than the request's text; give the model context_tokens"
     )
 
 
-def _whole(document: JSONDocument, place: JSONPath) -> int | None:
+def _whole(document: EditableJSON, place: JSONPath) -> int | None:
     text = document.find(place)
     if text is None or text == b"null":
         return None
@@ -244,5 +244,5 @@ def _whole(document: JSONDocument, place: JSONPath) -> int | None:
         number = -1
     if not isinstance(number, int) or not 1 <= number <= limits.tokens_max:
         name = "/".join(place)
-        raise RequestRefusedError(UNPRICED, f'"{name}" is not a whole number of 1 or more')
+        raise InvalidRequestError(UNPRICED, f'"{name}" is not a whole number of 1 or more')
     return number

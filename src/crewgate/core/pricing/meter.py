@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from crewgate import limits
-from crewgate.core.http import HeaderField
-from crewgate.core.pricing.json_document import CountItems
+from crewgate.core.fair_share_limiter import FairShareLimiter
+from crewgate.core.http_types import HeaderField
+from crewgate.core.pricing.editable_json import CountItems
 from crewgate.core.pricing.llm_request import RequestedUsage
+from crewgate.core.pricing.quantity_reader import QuantityReader
 from crewgate.core.pricing.sources import Quantity
 from crewgate.core.pricing.tariff import MILLION, Tariff, cost
 from crewgate.core.pricing.token_usage import TokenUsage
-from crewgate.core.pricing.usage_reader import UsageReader
-from crewgate.core.shared_quota import SharedQuota
 
 Charge = tuple[int, Quantity]
 
@@ -52,11 +52,11 @@ class CostMeter:
         *,
         hides_usage: bool = False,
         count: CountItems | None = None,
-        room: SharedQuota | None = None,
+        room: FairShareLimiter | None = None,
     ) -> None:
         """`hides_usage`: the client did not ask for the usage event, so it is not passed on.
 
-        `count` and `room` are those of `UsageReader`.
+        `count` and `room` are those of `QuantityReader`.
         """
         self.tariff = tariff
         self.request = request
@@ -69,7 +69,7 @@ class CostMeter:
         self.grows = bool(tariff.step) and streams and tariff.reads_answer
         self._due = 0
         self.hides_usage = hides_usage
-        self._reading = UsageReader(
+        self._reading = QuantityReader(
             tariff,
             piece_bytes=self._piece_bytes(),
             hides_usage=hides_usage,

@@ -15,9 +15,9 @@ from typing import ClassVar, NamedTuple, Protocol
 import msgspec
 
 from crewgate import limits
-from crewgate.core.http import HeaderField
-from crewgate.core.pricing.json_document import UNPRICED, CountItems, JSONDocument
-from crewgate.errors import RequestRefusedError
+from crewgate.core.http_types import HeaderField
+from crewgate.core.pricing.editable_json import UNPRICED, CountItems, EditableJSON
+from crewgate.errors import InvalidRequestError
 
 Quantity = int | Fraction
 
@@ -25,7 +25,7 @@ Quantity = int | Fraction
 _NUMBER = re.compile(rb"(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,12})?(?:[eE][+-]?[0-9]{1,2})?")
 
 
-class PlaceKind(enum.Enum):
+class PlaceSyntax(enum.Enum):
     """What the `place` of a term means."""
 
     NOTHING = enum.auto()  # the source needs no place
@@ -41,7 +41,7 @@ class RequestParts(NamedTuple):
 
     headers: Sequence[HeaderField]
     body: bytes
-    document: JSONDocument | None
+    document: EditableJSON | None
 
 
 class ResponseProgress(Protocol):
@@ -62,7 +62,7 @@ class PriceTerm(msgspec.Struct, frozen=True):
     place: tuple[str, ...] = ()
 
     key: ClassVar[str]  # in the configuration
-    place_kind: ClassVar[PlaceKind] = PlaceKind.NOTHING
+    place_kind: ClassVar[PlaceSyntax] = PlaceSyntax.NOTHING
     in_request: ClassVar[bool] = False  # allowed under `request`
     in_response: ClassVar[bool] = False  # allowed under `response`
     needs_body: ClassVar[bool] = True  # needs the whole body of a request
@@ -72,7 +72,7 @@ class PriceTerm(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """The place as it is written in the configuration."""
-        if self.place_kind is PlaceKind.HEADER:
+        if self.place_kind is PlaceSyntax.HEADER:
             return self.place[0]
         return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in self.place)
 
@@ -82,7 +82,7 @@ class PriceTerm(msgspec.Struct, frozen=True):
         return 0
 
     def of_request(self, request: RequestParts) -> Quantity:
-        """Return the quantity in a request; raise RequestRefusedError if there is none."""
+        """Return the quantity in a request; raise InvalidRequestError if there is none."""
         raise NotImplementedError(f"{self.key} in a request")
 
     def of_headers(self, headers: Mapping[bytes, bytes]) -> Quantity | None:  # noqa: ARG002
@@ -92,7 +92,7 @@ class PriceTerm(msgspec.Struct, frozen=True):
     def of_json(self, text: bytes, count: CountItems | None) -> Quantity | None:  # noqa: ARG002
         """Return the quantity in a JSON body, or in a server-sent event.
 
-        Raises ValueError or RequestRefusedError if it cannot be read.
+        Raises ValueError or InvalidRequestError if it cannot be read.
         """
         return None
 
@@ -131,13 +131,13 @@ class NumberTerm(PriceTerm, frozen=True):
     """A number in a JSON body."""
 
     key = "number"
-    place_kind = PlaceKind.POINTER
+    place_kind = PlaceSyntax.POINTER
     in_request = True
     in_response = True
     reads_json = True
 
     def of_request(self, request: RequestParts) -> Quantity:
-        """Return the number; raise RequestRefusedError if there is none."""
+        """Return the number; raise InvalidRequestError if there is none."""
         found = None if request.document is None else request.document.find(self.place)
         try:
             return amount(found or b"")
@@ -145,8 +145,8 @@ class NumberTerm(PriceTerm, frozen=True):
             raise _unpriced(self, "is not a number of 0 or more") from None
 
     def of_json(self, text: bytes, count: CountItems | None) -> Quantity | None:
-        """Return the number; raise ValueError or RequestRefusedError if it cannot be read."""
-        found = JSONDocument(text, count).find(self.place)
+        """Return the number; raise ValueError or InvalidRequestError if it cannot be read."""
+        found = EditableJSON(text, count).find(self.place)
         return None if found is None else amount(found)
 
 
@@ -154,21 +154,21 @@ class ItemsTerm(PriceTerm, frozen=True):
     """The items of an array in a JSON body; in a response, anything but an array is one item."""
 
     key = "items"
-    place_kind = PlaceKind.POINTER
+    place_kind = PlaceSyntax.POINTER
     in_request = True
     in_response = True
     reads_json = True
 
     def of_request(self, request: RequestParts) -> Quantity:
-        """Return the length of the array; raise RequestRefusedError if there is none."""
+        """Return the length of the array; raise InvalidRequestError if there is none."""
         document = request.document
         if document is None or not (document.find(self.place) or b"").startswith(b"["):
             raise _unpriced(self, "is not an array")
         return document.items(self.place)
 
     def of_json(self, text: bytes, count: CountItems | None) -> Quantity | None:
-        """Return the length; raise ValueError or RequestRefusedError if it cannot be read."""
-        document = JSONDocument(text, count)
+        """Return the length; raise ValueError or InvalidRequestError if it cannot be read."""
+        document = EditableJSON(text, count)
         return None if document.find(self.place) is None else document.items(self.place)
 
 
@@ -176,7 +176,7 @@ class HeaderTerm(PriceTerm, frozen=True):
     """A number in a header of a response."""
 
     key = "header"
-    place_kind = PlaceKind.HEADER
+    place_kind = PlaceSyntax.HEADER
     in_response = True
 
     def of_headers(self, headers: Mapping[bytes, bytes]) -> Quantity | None:
@@ -188,7 +188,7 @@ class TrailerTerm(PriceTerm, frozen=True):
     """A number in a trailer of a response."""
 
     key = "trailer"
-    place_kind = PlaceKind.HEADER
+    place_kind = PlaceSyntax.HEADER
     in_response = True
 
     def of_trailers(self, trailers: Mapping[bytes, bytes]) -> Quantity | None:
@@ -231,5 +231,5 @@ def _of_field(fields: Mapping[bytes, bytes], name: str) -> Quantity | None:
     return None if value is None else amount(value)
 
 
-def _unpriced(term: PriceTerm, why: str) -> RequestRefusedError:
-    return RequestRefusedError(UNPRICED, f"{term.name or 'the body'} {why}")
+def _unpriced(term: PriceTerm, why: str) -> InvalidRequestError:
+    return InvalidRequestError(UNPRICED, f"{term.name or 'the body'} {why}")

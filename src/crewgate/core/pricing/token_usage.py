@@ -30,7 +30,7 @@ class TokenUsage(NamedTuple):
         return list(zip(rates, self, strict=True))
 
 
-class UsageEvent(msgspec.Struct, frozen=True):
+class ResponseMembers(msgspec.Struct, frozen=True):
     """The members that are read of a response, or of an event of one; all others are skipped."""
 
     type: object = None
@@ -50,17 +50,19 @@ class _Inside(msgspec.Struct, frozen=True):
     usage: object = None
 
 
-_event: msgspec.json.Decoder[UsageEvent] = msgspec.json.Decoder(UsageEvent)
+_event: msgspec.json.Decoder[ResponseMembers] = msgspec.json.Decoder(ResponseMembers)
 _inside: msgspec.json.Decoder[_Inside] = msgspec.json.Decoder(_Inside)
 _any = msgspec.json.Decoder()
 
 
-def read(text: bytes) -> UsageEvent:
+def read(text: bytes) -> ResponseMembers:
     """Decode a response or an event; raise ValueError if it is not a JSON object."""
     return _event.decode(text)
 
 
-def counts(dialect: LLMDialect, event: UsageEvent, before: TokenUsage | None) -> TokenUsage | None:
+def counts(
+    dialect: LLMDialect, event: ResponseMembers, before: TokenUsage | None
+) -> TokenUsage | None:
     """Return the usage that a response, or an event of one, states; None if it states none.
 
     `before` is what earlier events stated; a later one may repeat a part of it only. Raises
@@ -85,13 +87,13 @@ def counts(dialect: LLMDialect, event: UsageEvent, before: TokenUsage | None) ->
     return found
 
 
-def text_bytes(event: UsageEvent) -> int:
+def text_bytes(event: ResponseMembers) -> int:
     """Estimate the bytes of generated text in an event of a stream."""
     parts = (bytes(p) for p in (event.delta, event.choices, event.content_block, event.candidates))
     return sum(map(_text_of, parts))
 
 
-def is_usage_only(event: UsageEvent) -> bool:
+def is_usage_only(event: ResponseMembers) -> bool:
     """Return whether an event has usage only: clients get it only if they asked for usage."""
     return bytes(event.choices).translate(None, b" \t\r\n") == b"[]" and bool(event.usage)
 

@@ -6,7 +6,7 @@ what has been spent or revoked since.
 
 import msgspec
 
-from crewgate.core import cross_crew_account
+from crewgate.core import cross_crew_ids
 from crewgate.core.tokens.claims import Claims
 
 
@@ -38,7 +38,7 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     @property
     def caller(self) -> str:
         """The crew that calls; `crew` is the account that pays (`cross_crew_account`)."""
-        return cross_crew_account.caller(self.crew)
+        return cross_crew_ids.caller(self.crew)
 
     @property
     def parent(self) -> str | None:

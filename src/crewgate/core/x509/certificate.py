@@ -12,7 +12,7 @@ from crewgate import limits
 from crewgate.core.ids import certificate_key, orchestrator_key
 from crewgate.core.terminal_text import printable
 from crewgate.core.x509 import der
-from crewgate.core.x509.identity import OID, Identity, decode
+from crewgate.core.x509.identity_extension import OID, Identity, decode
 
 # RFC 5280, section 4.2.1.12.
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"

@@ -14,7 +14,7 @@ from crewgate import limits
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
-from crewgate.core.budget.window_reset import explained
+from crewgate.core.budget.spent_window import explained
 from crewgate.core.policy.policy import Policy
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
@@ -42,7 +42,7 @@ class _Draw:
         self.done.set()
 
 
-class DrawOrReload:
+class RetryCondition:
     """Something under way that may change a denial: a draw of credit, or a new policy."""
 
     __slots__ = ("_changes", "_event")
@@ -163,12 +163,12 @@ class GateAuthorizer:
     def _need(self, tool: int, price: int) -> int:
         return self.policy.tools[tool].price if price < 0 else price
 
-    def relieve(self, denial: Denial, tool: int, price: int = -1) -> DrawOrReload:
+    def relieve(self, denial: Denial, tool: int, price: int = -1) -> RetryCondition:
         """Start what may change a denial with `retry`: a draw, or the load of a new policy."""
         if denial.grant is None:
             if self.table.policy_generation == self.policy.generation:
                 return _NONE  # the table is stale: only the agent can change that
-            return DrawOrReload(self._policy_loaded, lambda: True)
+            return RetryCondition(self._policy_loaded, lambda: True)
         if not 0 <= tool < len(self.policy.tools):
             return _NONE
         return self._draw(denial.grant, self._need(tool, price))
@@ -186,7 +186,7 @@ class GateAuthorizer:
         await done.wait()
         return answers[0]
 
-    def _draw(self, grant: Grant, need: int) -> DrawOrReload:
+    def _draw(self, grant: Grant, need: int) -> RetryCondition:
         """Draw credit for a branch, or wait for the draw that is under way.
 
         A refusal of that draw is final only for a call that asked for the same amount and grant.
@@ -195,7 +195,7 @@ class GateAuthorizer:
         under_way = self._draws.get(key)
         if under_way is not None:
             is_same = under_way.need == need and under_way.grant is grant
-            return DrawOrReload(under_way.done, lambda: under_way.granted or not is_same)
+            return RetryCondition(under_way.done, lambda: under_way.granted or not is_same)
         draw = self._draws[key] = _Draw(grant, need)
 
         def answered(drawn: CreditDrawn | None) -> None:
@@ -204,7 +204,7 @@ class GateAuthorizer:
             draw.answer(drawn)
 
         self._ask(grant, need, answered)
-        return DrawOrReload(draw.done, lambda: draw.granted)
+        return RetryCondition(draw.done, lambda: draw.granted)
 
 
-_NONE = DrawOrReload(None, lambda: False)
+_NONE = RetryCondition(None, lambda: False)

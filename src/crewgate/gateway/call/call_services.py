@@ -7,10 +7,10 @@ from crewgate._native.audit_line import AuditLines
 from crewgate.audit.sink import AuditSink
 from crewgate.core.tokens.grant import Grant
 from crewgate.gateway.call.authorizer import DrawCallback, GateAuthorizer
-from crewgate.gateway.call.background_tasks import BackgroundTasks
+from crewgate.gateway.call.call_tasks import CallTasks
+from crewgate.gateway.call.ended_call_queue import EndedCallQueue
 from crewgate.gateway.call.in_flight import InFlightCalls
-from crewgate.gateway.call.settlement_queue import SettlementQueue
-from crewgate.server import Poller
+from crewgate.server import SocketPoller
 
 
 class CallServices:
@@ -21,8 +21,8 @@ class CallServices:
         authorizer: GateAuthorizer,
         in_flight: InFlightCalls,
         sink: AuditSink,
-        poller: Poller,
-        background_tasks: BackgroundTasks,
+        poller: SocketPoller,
+        background_tasks: CallTasks,
         wait_seconds: float = limits.credit_wait_seconds,
     ) -> None:
         """`wait_seconds`: how long a call waits for credit before it is answered."""
@@ -33,7 +33,7 @@ class CallServices:
         self.background_tasks = background_tasks
         self.wait_seconds = wait_seconds
         self.audit_lines = AuditLines()
-        self.settlements = SettlementQueue(sink, poller)
+        self.settlements = EndedCallQueue(sink, poller)
 
     def draw(self, grant: Grant, need: int, done: DrawCallback) -> None:
         """Draw `need` micro-credits for a call under way; `done` gets the result."""

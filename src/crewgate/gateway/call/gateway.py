@@ -29,10 +29,10 @@ from crewgate.core.audit.network_prefix import peer_network
 from crewgate.core.problem_types import ProblemType, Reason
 from crewgate.core.problems import kind_of
 from crewgate.core.verdict import Denial
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 from crewgate.gateway import cors
-from crewgate.gateway.bad_token_limit import BadTokenLimiter
-from crewgate.gateway.call.authorizer import DrawOrReload
+from crewgate.gateway.bad_token_throttle import BadTokenThrottle
+from crewgate.gateway.call.authorizer import RetryCondition
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.pending_call import (
     ListenerPolicy,
@@ -65,7 +65,7 @@ class Gateway:
         self._authorizer = services.authorizer
         self._ids = request_ids()
         self._identities = IdentityHeaderCache()
-        self._bad_tokens = BadTokenLimiter()
+        self._bad_tokens = BadTokenThrottle()
         self._body_reader = BodyReader()
 
     def accept(self, exchange: Exchange) -> Coroutine[None, None, None] | None:
@@ -199,7 +199,7 @@ class Gateway:
                 break
         return verdict
 
-    async def _authorize_after_draw(self, pending: PendingCall, retry: DrawOrReload) -> None:
+    async def _authorize_after_draw(self, pending: PendingCall, retry: RetryCondition) -> None:
         """Wait while credit is drawn or a policy is loaded, then ask the gate again.
 
         As often as that may help, for at most `services.wait_seconds`.
@@ -267,7 +267,7 @@ class Gateway:
         pending = pending.with_body()
         try:
             return pending.with_price()
-        except RequestRefusedError as error:
+        except InvalidRequestError as error:
             why = str(error)
             detail = f"{why[:1].upper()}{why[1:]}."
             self._refuse_after(pending, Reason.UNPRICED, detail, may_observe=True)

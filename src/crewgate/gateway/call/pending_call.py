@@ -17,12 +17,16 @@ from crewgate._native.audit_line import request_text
 from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import written
 from crewgate.core.audit import records as audit
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 from crewgate.core.policy.routing import named_host, plain_path
 from crewgate.core.problem_types import Reason
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 from crewgate.gateway.call.request_pricing import PricedRequest, price
-from crewgate.gateway.forwarded import forwarded_header_lines, forwarded_headers, merged_headers
+from crewgate.gateway.forwarded_writer import (
+    forwarded_header_lines,
+    forwarded_headers,
+    merged_headers,
+)
 from crewgate.gateway.headers import IdentityHeaders
 from crewgate.gateway.routes import RouteTable, ToolRoute
 from crewgate.policy.certificate_tokens import SignedToken
@@ -81,7 +85,7 @@ class PendingCall(msgspec.Struct, frozen=True):
     def with_price(self) -> Self:
         """Return the call with its price if the tool's price is not fixed.
 
-        Raises RequestRefusedError if it cannot be determined.
+        Raises InvalidRequestError if it cannot be determined.
         """
         tariff = None if self.entry is None or self.fields is None else self.entry.tariff
         if tariff is None:
@@ -166,7 +170,7 @@ def extract_credentials(
     exchange.body_bytes_max = entry.body_bytes_max
     try:
         return token, crew, forwardable_headers(request, entry, token)
-    except RequestRefusedError:
+    except InvalidRequestError:
         return token, crew, None
 
 
@@ -200,7 +204,7 @@ def forwardable_headers(request: Request, entry: ToolRoute, token: bytes) -> Pas
     """Return the client's fields that go to the tool, as header lines where that is enough.
 
     No field that holds the caller's `token` is among them, in whichever it was sent. Raises
-    RequestRefusedError if a field claims to be the gateway's.
+    InvalidRequestError if a field claims to be the gateway's.
     """
     rules = entry.fields
     if entry.is_http2 or rules.keeps_origin:

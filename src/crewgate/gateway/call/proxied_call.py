@@ -17,22 +17,22 @@ from crewgate.core.audit import record_builder
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.credits import format_credits
 from crewgate.core.grpc_status import is_native
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 from crewgate.core.pricing import sse
 from crewgate.core.problem_types import ProblemType
 from crewgate.core.problems import grpc_fields
-from crewgate.errors import ClientError, RequestRefusedError, UpstreamError
+from crewgate.errors import ClientError, InvalidRequestError, UpstreamError
 from crewgate.gateway.call import call_record
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.pending_call import PendingCall
 from crewgate.gateway.call.problem_response import respond_with_problem, upstream_problem
-from crewgate.gateway.call.request_body import RequestBodyUpload
+from crewgate.gateway.call.request_body_upload import RequestBodyUpload
 from crewgate.gateway.call.response_metering import ResponseMetering
-from crewgate.gateway.call.termination import ResponseFraming, send_termination
+from crewgate.gateway.call.termination import TerminationFormat, send_termination
 from crewgate.gateway.cors import shared
 from crewgate.gateway.headers import LEFT, USED, downstream_headers, trailer_fields
 from crewgate.gateway.routes import ToolRoute
-from crewgate.upstream import RequestHead, RequestStream, Response, ReuseKey
+from crewgate.upstream import IncomingResponse, RequestHead, RequestStream, ReuseKey
 
 _log = logging.getLogger(__name__)
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2
@@ -239,14 +239,14 @@ class ProxiedCall:
             upload.send(stream)
         except ClientError:
             self._on_client_gone()
-        except RequestRefusedError:
+        except InvalidRequestError:
             self._refuse(problem_types.INVALID_REQUEST)
 
     def _has_good_trailers(self, upload: RequestBodyUpload) -> bool:
         """Return whether the trailers may go upstream; refuse the call if not."""
         try:
             upload.trailers()
-        except RequestRefusedError:
+        except InvalidRequestError:
             self._refuse(problem_types.INVALID_REQUEST)
             return False
         return True
@@ -281,12 +281,12 @@ class ProxiedCall:
             if not exchange.push(data):
                 stream.pause()
 
-    def _ends(self, response: Response, data: bytes) -> bool:
+    def _ends(self, response: IncomingResponse, data: bytes) -> bool:
         """Return whether a response has neither body nor trailers: its head is all of it."""
         is_whole = response.complete and not (self._metering and self._metering.holds_back)
         return is_whole and not data and not response.trailers
 
-    def _begin_response(self, response: Response, *, ends: bool) -> None:
+    def _begin_response(self, response: IncomingResponse, *, ends: bool) -> None:
         """Send the head. From now on the call is not tried again, so its body is dropped."""
         entry, exchange, metering = self._entry, self.exchange, self._metering
         self._body = b""
@@ -377,7 +377,7 @@ class ProxiedCall:
         self.release_stream()
         if outcome is not CallOutcome.DONE:
             between = self._between_events is True
-            framing = ResponseFraming(between, self._is_grpc, self._entry.serves_models)
+            framing = TerminationFormat(between, self._is_grpc, self._entry.serves_models)
             denial = None if metering is None else metering.denial
             send_termination(outcome, self.exchange, self._routes, self.info.id, framing, denial)
         cost = 0

@@ -12,15 +12,15 @@ import trio
 from crewgate import limits
 from crewgate._native.json_count import outline
 from crewgate.core.credits import format_credits
-from crewgate.core.pricing import llm_request, llm_request_headers
-from crewgate.core.pricing.json_document import UNPRICED, JSONDocument
+from crewgate.core.fair_share_limiter import FairShareLimiter
+from crewgate.core.pricing import llm_allowed_headers, llm_request
+from crewgate.core.pricing.editable_json import UNPRICED, EditableJSON
 from crewgate.core.pricing.meter import CostMeter
 from crewgate.core.pricing.sources import RequestParts
 from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.problem_types import Reason
-from crewgate.core.shared_quota import SharedQuota
 from crewgate.core.verdict import Denial
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 from crewgate.server import Exchange, Request
 
 _FORMS = {
@@ -32,7 +32,7 @@ _FORMS = {
 class PricedRequest:
     """A request with its price: the `meter` of the call, and the `body` that goes on."""
 
-    def __init__(self, meter: CostMeter, body: bytes | None, document: JSONDocument | None) -> None:
+    def __init__(self, meter: CostMeter, body: bytes | None, document: EditableJSON | None) -> None:
         """`body` is None if the request is priced without it."""
         self.meter = meter
         self.body = body
@@ -85,7 +85,7 @@ class PricedRequest:
 class AccountedBody(bytes):
     """A body that counts against a shared quota for as long as it is referenced."""
 
-    quota: SharedQuota | None = None
+    quota: FairShareLimiter | None = None
     crew = ""
 
     def __del__(self) -> None:
@@ -97,7 +97,7 @@ class BodyReader:
     """Reads the bodies that prices are read from; together they take bounded memory."""
 
     def __init__(self) -> None:
-        self.quota = SharedQuota(limits.priced_bodies_bytes_max, limits.priced_bodies_share)
+        self.quota = FairShareLimiter(limits.priced_bodies_bytes_max, limits.priced_bodies_share)
 
     def __repr__(self) -> str:
         return f"<BodyReader {self.quota!r}>"
@@ -146,7 +146,7 @@ class _BodyTooLarge:
 
 
 # For the responses that are kept to read a price, of this process, which is one worker.
-_responses_quota = SharedQuota(limits.priced_answers_bytes_max)
+_responses_quota = FairShareLimiter(limits.priced_answers_bytes_max)
 
 
 def price(
@@ -154,7 +154,7 @@ def price(
 ) -> PricedRequest:
     """Return a request with its price; `body` is None if no price is read from it.
 
-    `path` is the path at the server, if that is not the request's own. Raises RequestRefusedError
+    `path` is the path at the server, if that is not the request's own. Raises InvalidRequestError
     (422), which says why there is no price.
     """
     document = _document(tariff, request, body)
@@ -163,7 +163,7 @@ def price(
     path = request.path if path is None else path
     asked, hides = None, False
     if tariff.usage is not None and document is not None and body is not None:
-        llm_request_headers.check(request.headers, tariff.usage.allow)
+        llm_allowed_headers.check(request.headers, tariff.usage.allow)
         asked = llm_request.asked(tariff.usage, document, path, len(body))
         # Write the same limit wherever the request has one, so that no other one applies.
         llm_request.bound(document, asked, asked.written)
@@ -175,7 +175,7 @@ def price(
     priced = PricedRequest(meter, body if document is None else document.written(), document)
     max_cost = tariff.max_cost
     if meter.request_cost > max_cost or (meter.max_cost > max_cost and not priced.lower(max_cost)):
-        raise RequestRefusedError(
+        raise InvalidRequestError(
             UNPRICED,
             f"it may cost {format_credits(max(meter.request_cost, meter.max_cost))} credits; "
             f"a call of this tool costs at most {format_credits(max_cost)}",
@@ -183,23 +183,23 @@ def price(
     return priced
 
 
-def _document(tariff: Tariff, request: Request, body: bytes | None) -> JSONDocument | None:
+def _document(tariff: Tariff, request: Request, body: bytes | None) -> EditableJSON | None:
     """Return the body as JSON if a price is read from it; refuse a compressed one."""
     if body is None:
         return None
     if any(name == b"content-encoding" and value != b"identity" for name, value in request.headers):
-        raise RequestRefusedError(UNPRICED, "its body is compressed; send it as it is")
+        raise InvalidRequestError(UNPRICED, "its body is compressed; send it as it is")
     if tariff.usage is None and not any(term.reads_json for term in tariff.request):
         return None
     for form, name in _FORMS.items():
         if any(kind.startswith(form) for kind in _content_types(request)):
-            raise RequestRefusedError(UNPRICED, f"Content-Type is {name}; send application/json")
+            raise InvalidRequestError(UNPRICED, f"Content-Type is {name}; send application/json")
     try:
         body.decode()
-        return JSONDocument(body, outline)
+        return EditableJSON(body, outline)
     except ValueError as error:
         why = str(error) if "more than" in str(error) else "not a JSON object"
-        raise RequestRefusedError(UNPRICED, f"its body is {why}") from None
+        raise InvalidRequestError(UNPRICED, f"its body is {why}") from None
 
 
 def _content_types(request: Request) -> list[bytes]:

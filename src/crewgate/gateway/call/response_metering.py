@@ -14,13 +14,13 @@ from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.credits import format_credits
-from crewgate.core.http import HeaderField
+from crewgate.core.http_types import HeaderField
 from crewgate.core.pricing.meter import CostMeter, FinalCharge, PricedChunk
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.credit_top_up import CreditTopUp
 from crewgate.gateway.headers import LEFT, RESERVED, USED
-from crewgate.upstream import Response
+from crewgate.upstream import IncomingResponse
 
 if TYPE_CHECKING:
     from crewgate.gateway.call.proxied_call import ProxiedCall
@@ -101,7 +101,7 @@ class ResponseMetering:
         if self._chunks and not self._top_up.asking and not call.over:
             self._draw_for_next(call, self._chunks[0].due - self._permit.price_micro)
 
-    def take(self, response: Response) -> bytes:
+    def take(self, response: IncomingResponse) -> bytes:
         """Return what has arrived of the response's body and is paid for."""
         self._read(response)
         return self._take_paid()
@@ -117,7 +117,7 @@ class ResponseMetering:
         # The head may come long before what costs; a stream of events can still be cut later.
         return response.complete or self.meter.streams or not (self.meter.grows and self._gates)
 
-    def _read(self, response: Response) -> None:
+    def _read(self, response: IncomingResponse) -> None:
         """Let the meter see what has arrived."""
         if not self._has_begun:
             self._has_begun = True

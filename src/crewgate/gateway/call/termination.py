@@ -21,7 +21,7 @@ _REASONS = {
 }
 
 
-class ResponseFraming(NamedTuple):
+class TerminationFormat(NamedTuple):
     """What can still be said in a response that has begun.
 
     `between_events`: it is a stream of server-sent events, and the last one was complete.
@@ -39,7 +39,7 @@ def send_termination(
     exchange: Exchange,
     routes: RouteTable,
     request_id: bytes,
-    framing: ResponseFraming,
+    framing: TerminationFormat,
     denial: Denial | None = None,
 ) -> None:
     """Tell the client of `exchange` why its call ends; nothing if its response is over.

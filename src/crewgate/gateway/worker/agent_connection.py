@@ -13,31 +13,31 @@ from typing import Protocol
 import trio
 
 from crewgate import limits
-from crewgate.core.health import HealthFact
+from crewgate.core.health import ComponentHealth
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.gateway.call.authorizer import DrawCallback
-from crewgate.gateway.worker.pending_overruns import PendingOverruns
+from crewgate.gateway.worker.overrun_outbox import OverrunOutbox
 from crewgate.ipc import direct_send
 from crewgate.ipc.attach_messages import (
     Attached,
     AttachRequest,
     AttachResponse,
     CreditDrawn,
-    CutReport,
     DrawCredit,
-    KeysRevoked,
     OverrunNoted,
     Reload,
     ReportOverrun,
     RequestFailed,
+    RevocationAck,
+    RevocationNotice,
     WorkerAccepting,
     WorkerHealthReport,
     group_answers,
     pack,
     unpack,
 )
-from crewgate.ipc.handshake import AttachSession, attach
+from crewgate.ipc.handshake import AttachedConnection, attach
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class AgentEvents(Protocol):
         Closes the descriptor.
         """
 
-    def revoked(self, pushed: KeysRevoked) -> CutReport:
+    def revoked(self, pushed: RevocationNotice) -> RevocationAck:
         """End what was revoked, and return how much that was."""
 
     def reload(self, generation: int) -> None:
@@ -72,7 +72,7 @@ class AgentConnection:
         # When an agent was lost whose successor may still come (Trio's clock).
         self._away_since: float | None = None
         self._last_id = 0
-        self._pending_overruns = PendingOverruns()
+        self._pending_overruns = OverrunOutbox()
 
     def __repr__(self) -> str:
         state = "attached" if self._outbox else "looking for the agent"
@@ -121,7 +121,7 @@ class AgentConnection:
         """Report whether the listeners are open, and the generation of the policy."""
         self._send(WorkerAccepting(accepting=accepting, policy_generation=generation))
 
-    def send_health(self, facts: list[HealthFact]) -> None:
+    def send_health(self, facts: list[ComponentHealth]) -> None:
         """Report the health of this worker; dropped while the agent is unavailable."""
         self._send(WorkerHealthReport(facts=facts))
 
@@ -134,7 +134,7 @@ class AgentConnection:
         if self._pending_overruns.keep(report) and not self._send(report):
             self._pending_overruns.put_off(report)
 
-    def _attach(self) -> AttachSession:
+    def _attach(self) -> AttachedConnection:
         return attach(self._folder, worker=self._index, answers_cuts=True, previous=self._previous)
 
     def _send(self, message: AttachRequest) -> bool:
@@ -172,7 +172,7 @@ class AgentConnection:
                 del self._pending_draws[number]
                 answered(None)
 
-    async def _converse(self, session: AttachSession) -> None:
+    async def _converse(self, session: AttachedConnection) -> None:
         """Serve one connection until it ends, which raises LinkError."""
         sender, receiver = trio.open_memory_channel[AttachRequest](limits.link_draws_max)
         self._outbox = sender
@@ -194,7 +194,7 @@ class AgentConnection:
             nursery.cancel_scope.cancel()
         raise failed[0] if failed else LinkError("the agent has ended the connection")
 
-    async def _read(self, stream: trio.SocketStream, session: AttachSession) -> None:
+    async def _read(self, stream: trio.SocketStream, session: AttachedConnection) -> None:
         while True:
             try:
                 data = await stream.receive_some(limits.receive_bytes)
@@ -225,7 +225,7 @@ class AgentConnection:
     def _receive(self, message: AttachResponse) -> None:
         if isinstance(message, OverrunNoted):
             self._pending_overruns.noted(message.id)
-        elif isinstance(message, KeysRevoked):
+        elif isinstance(message, RevocationNotice):
             self._send(self._events.revoked(message))
         elif isinstance(message, Reload):
             self._events.reload(message.generation)

@@ -12,14 +12,14 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from crewgate.config import CAConfig, Config, ListenerConfig, ResponderConfig, UpstreamConfig, load
+from crewgate.config import CAConfig, Config, ListenerConfig, OCSPClientConfig, UpstreamConfig, load
 from crewgate.core.policy.policy import Policy
 from crewgate.core.x509 import certificate
-from crewgate.core.x509.certificate_status import CertificateStatus
+from crewgate.core.x509.ocsp_result import CertificateStatus
 from crewgate.gateway.routes import RouteTable, build
 from crewgate.policy.certificate_tokens import CertificateTokens, LocalSigner
 from crewgate.policy.loader import load_policy
-from crewgate.server import ClientCertificateTrust, Poller, fingerprint, server_context
+from crewgate.server import ClientCertificateTrust, SocketPoller, fingerprint, server_context
 from crewgate.server.peer_authorizer import PeerRules
 from crewgate.upstream import Connector, Resolver, UpstreamPool, client_context
 from crewgate.upstream import fingerprint as upstream_fingerprint
@@ -48,13 +48,13 @@ class PreparedListener(NamedTuple):
         return server_context(self.section.certificate, self.section.key, self.clients)
 
 
-class StatusClient(Protocol):
+class ClientCertStatusChecker(Protocol):
     """A client that asks for the status of certificates."""
 
     async def check(self, key: bytes, certificate: bytes) -> CertificateStatus:
         """Return the status of a certificate (DER) whose key in the table is `key`."""
 
-    def is_for(self, ca: CAConfig, responder: ResponderConfig) -> bool:
+    def is_for(self, ca: CAConfig, responder: OCSPClientConfig) -> bool:
         """Return whether a client that is made now would be the same."""
 
     def forget(self, keys: Iterable[bytes]) -> None:
@@ -75,7 +75,7 @@ class ConfigSnapshot(msgspec.Struct, frozen=True):
     routes: RouteTable
     pools: Pools
     listeners: tuple[PreparedListener, ...]
-    inquiry: StatusClient | None = None
+    inquiry: ClientCertStatusChecker | None = None
 
     def forget(self, keys: Iterable[bytes]) -> None:
         """Forget the status of certificates that were revoked on this machine."""
@@ -96,9 +96,9 @@ def prepare(
     generation: int,
     signer: LocalSigner,
     pools: Pools,
-    poller: Poller,
+    poller: SocketPoller,
     resolver: Resolver,
-    inquiry: StatusClient | None = None,
+    inquiry: ClientCertStatusChecker | None = None,
 ) -> ConfigSnapshot:
     """Load `path` as policy `generation`; reuse those of `pools` that still fit.
 
@@ -128,7 +128,9 @@ def prepare(
     )
 
 
-def _inquiry(config: Config, previous: StatusClient | None) -> StatusClient | None:
+def _inquiry(
+    config: Config, previous: ClientCertStatusChecker | None
+) -> ClientCertStatusChecker | None:
     if config.ca is None or config.ca.ocsp is None:
         return None
     if all(listener.ocsp == "off" for listener in config.listeners):
@@ -136,9 +138,9 @@ def _inquiry(config: Config, previous: StatusClient | None) -> StatusClient | No
     if previous is not None and previous.is_for(config.ca, config.ca.ocsp):
         return previous
     # The module imports an X.509 library and an HTTP client: 15 MB that other workers save.
-    from crewgate.gateway.worker.ocsp_status import OCSPStatusClient  # noqa: PLC0415 - see above
+    from crewgate.gateway.worker.client_cert_ocsp import ClientCertOCSPChecker  # noqa: PLC0415 - see above
 
-    return OCSPStatusClient(config.ca, config.ca.ocsp)
+    return ClientCertOCSPChecker(config.ca, config.ca.ocsp)
 
 
 def _prepare(config: Config, listener: ListenerConfig) -> PreparedListener:

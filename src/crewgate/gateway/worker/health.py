@@ -9,8 +9,8 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.audit.sink import AuditSink
-from crewgate.core.health import HealthFact, degraded, failed, ok
-from crewgate.core.x509 import crl
+from crewgate.core.health import ComponentHealth, degraded, failed, ok
+from crewgate.core.x509 import crl_times
 from crewgate.gateway.worker.config_snapshot import PreparedListener
 from crewgate.gateway.worker.listeners import Listeners
 from crewgate.upstream import UpstreamPool
@@ -26,7 +26,7 @@ class WorkerHealth:
 
     def __init__(self, sink: AuditSink) -> None:
         self._sink = sink
-        self._crls: dict[Path, tuple[tuple[int, ...], crl.CRLTimes | None]] = {}
+        self._crls: dict[Path, tuple[tuple[int, ...], crl_times.CRLTimes | None]] = {}
         self.trouble = ""
 
     def __repr__(self) -> str:
@@ -34,7 +34,7 @@ class WorkerHealth:
 
     def facts(
         self, listeners: Listeners, pools: Iterable[UpstreamPool], wall: float, now: float
-    ) -> Iterator[HealthFact]:
+    ) -> Iterator[ComponentHealth]:
         """Yield the facts at `wall` (seconds since 1970) and `now` (Trio's clock)."""
         yield self._sink.health("audit")
         yield self._loading()
@@ -45,20 +45,20 @@ class WorkerHealth:
             if prepared.clients is not None:
                 yield self._crl(prepared, wall)
 
-    def _loading(self) -> HealthFact:
+    def _loading(self) -> ComponentHealth:
         name = "configuration of the workers"
         if not self.trouble:
             return ok(name)
         return failed(name, self.trouble, "see `crewgate check`", logged=True)
 
-    def _crl(self, prepared: PreparedListener, wall: float) -> HealthFact:
+    def _crl(self, prepared: PreparedListener, wall: float) -> ComponentHealth:
         if prepared.clients is None:
             raise AssertionError("called only for listeners that request client certificates")
         path = prepared.clients.crl
         is_required = prepared.clients.is_required
         return list_fact(prepared.section.name, path, self._times(path), wall, refuses=is_required)
 
-    def _times(self, path: Path) -> crl.CRLTimes | None:
+    def _times(self, path: Path) -> crl_times.CRLTimes | None:
         """Return the times in a CRL file, read again only if it has changed.
 
         None if it cannot be read.
@@ -70,7 +70,9 @@ class WorkerHealth:
             if known is not None and known[0] == stamp:
                 return known[1]
             with path.open("rb") as file:
-                times: crl.CRLTimes | None = crl.read_times(file.read(crl.HEAD_BYTES))
+                times: crl_times.CRLTimes | None = crl_times.read_times(
+                    file.read(crl_times.HEAD_BYTES)
+                )
         except OSError:
             return None
         except ValueError:
@@ -79,7 +81,7 @@ class WorkerHealth:
         return times
 
 
-def certificate_fact(prepared: PreparedListener, wall: float) -> HealthFact:
+def certificate_fact(prepared: PreparedListener, wall: float) -> ComponentHealth:
     """Return whether clients accept the certificate of a listener, by its dates."""
     name = f"certificate of listener {prepared.section.name}"
     if prepared.dates is None:
@@ -98,8 +100,8 @@ def certificate_fact(prepared: PreparedListener, wall: float) -> HealthFact:
 
 
 def list_fact(
-    listener: str, path: Path, times: crl.CRLTimes | None, wall: float, *, refuses: bool
-) -> HealthFact:
+    listener: str, path: Path, times: crl_times.CRLTimes | None, wall: float, *, refuses: bool
+) -> ComponentHealth:
     """Return whether the CRL of a listener is fresh.
 
     `refuses`: without a fresh one the listener refuses all new connections.
@@ -120,7 +122,7 @@ def list_fact(
     return ok(name)
 
 
-def upstream_fact(pool: UpstreamPool) -> HealthFact:
+def upstream_fact(pool: UpstreamPool) -> ComponentHealth:
     """Return whether any server of an upstream can be called."""
     name = f"upstream {pool.upstream.name}"
     if not pool.unavailable_reason:
@@ -130,7 +132,7 @@ def upstream_fact(pool: UpstreamPool) -> HealthFact:
     return degraded(name, why, mend)
 
 
-def _descriptors(listeners: Listeners, now: float) -> HealthFact:
+def _descriptors(listeners: Listeners, now: float) -> ComponentHealth:
     if now - listeners.exhausted_at() >= limits.health_silence_seconds:
         return ok("descriptors")
     why = "none is left, so new connections have to wait"
@@ -144,7 +146,7 @@ def _span(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds >= 7200 else f"{seconds // 60:.0f} minutes"  # noqa: PLR2004
 
 
-def bounded(facts: Iterable[HealthFact]) -> list[HealthFact]:
+def bounded(facts: Iterable[ComponentHealth]) -> list[ComponentHealth]:
     """Return as many facts as one report holds, the worst first."""
     found = sorted(facts, key=lambda fact: -fact.state.rank)
     return found[: limits.health_facts_max]

@@ -22,12 +22,12 @@ from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.pending_call import ListenerPolicy
 from crewgate.gateway.routes import RouteTable
 from crewgate.gateway.worker.config_snapshot import ConfigSnapshot, PreparedListener
-from crewgate.runtime.descriptors import raise_to
+from crewgate.runtime.descriptor_limit import raise_to
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.listening import normal
-from crewgate.server import Listener, Poller, listen
+from crewgate.server import Listener, SocketPoller, listen
+from crewgate.server.auto_reset_event import AutoResetEvent
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules
-from crewgate.server.wakeup import WakeupEvent
 
 _log = logging.getLogger(__name__)
 ListenAddress = tuple[str, int]
@@ -50,7 +50,7 @@ class Listeners:
     def __init__(
         self,
         nursery: trio.Nursery,
-        poller: Poller,
+        poller: SocketPoller,
         make_gateway: MakeGateway,
         make_authorizer: MakePeerAuthorizer,
         given: dict[ListenAddress, socket.socket] | None = None,
@@ -62,7 +62,7 @@ class Listeners:
         self._make_peer_authorizer = make_authorizer
         self._given = given or {}
         self._open: dict[ListenAddress, OpenListener] = {}
-        self._crl_wakeup = WakeupEvent()
+        self._crl_wakeup = AutoResetEvent()
         self._is_behind = True  # some TLS context may have been made with an older CRL
 
     def bind(self, prepared: ConfigSnapshot) -> dict[ListenAddress, socket.socket]:

@@ -14,14 +14,14 @@ import trio
 
 from crewgate.audit.log_handler import AuditLogHandler
 from crewgate.audit.sink import AuditSink
-from crewgate.audit.writer import AuditWriter, FileRotation
+from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.config import load
 from crewgate.errors import CrewgateError
 from crewgate.gateway.worker.worker import Worker
 from crewgate.runtime.listening import adopt
 from crewgate.runtime.memory_protection import leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
-from crewgate.runtime.readiness import ReadinessPipe
+from crewgate.runtime.readiness import ReadinessNotifier
 
 _log = logging.getLogger(__name__)
 
@@ -59,11 +59,11 @@ def run(
     config = load(file)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the agent tells the worker when to reload
     writer = AuditWriter(
-        config.audit.folder, log.process, FileRotation.of(config.audit), machine=config.name
+        config.audit.folder, log.process, RotationPolicy.of(config.audit), machine=config.name
     )
     sink = AuditSink(writer, refuses_when_full=config.audit.on_full == "refuse")
     try:
-        pipe = ReadinessPipe(ready)
+        pipe = ReadinessNotifier(ready)
         with log.copied_to(AuditLogHandler(log.process, sink)):
             trio.run(Worker(config, index, sink, given=inherited, on_ready=pipe.send_ready).run)
     finally:

@@ -17,12 +17,12 @@ from crewgate import limits
 from crewgate._native.table import Table
 from crewgate.audit.sink import AuditSink
 from crewgate.config import Config, ListenerConfig
-from crewgate.core.verdict import PeerReason
-from crewgate.core.x509.certificate_status import CertificateStatus
+from crewgate.core.verdict import ConnectionRefusalReason
+from crewgate.core.x509.ocsp_result import CertificateStatus
 from crewgate.errors import ConfigurationError, TableError
 from crewgate.gateway.call.authorizer import GateAuthorizer
-from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.call_services import CallServices
+from crewgate.gateway.call.call_tasks import CallTasks
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.pending_call import ListenerPolicy
@@ -31,14 +31,14 @@ from crewgate.gateway.worker.agent_connection import AgentConnection
 from crewgate.gateway.worker.config_snapshot import ConfigSnapshot, prepare
 from crewgate.gateway.worker.health import WorkerHealth, bounded
 from crewgate.gateway.worker.listeners import Listeners
-from crewgate.ipc.attach_messages import Attached, CutReport, KeysRevoked
+from crewgate.ipc.attach_messages import Attached, RevocationAck, RevocationNotice
 from crewgate.policy.certificate_tokens import LocalSigner
 from crewgate.runtime.listening import ListenAddress
-from crewgate.server import ClientInfo, ClosableConnection, Poller
+from crewgate.server import ClientInfo, ClosableConnection, SocketPoller
+from crewgate.server.auto_reset_event import AutoResetEvent
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules, ask_nobody, disconnect_record
 from crewgate.server.peer_connections import PeerConnections
-from crewgate.server.recent_revocations import ScannedDisconnects
-from crewgate.server.wakeup import WakeupEvent
+from crewgate.server.recently_revoked_keys import UnreportedDisconnects
 from crewgate.upstream import Resolver, UpstreamPool
 
 _log = logging.getLogger(__name__)
@@ -65,19 +65,19 @@ class Worker:
         self._config = config
         self._sink = sink
         # Set when a call or a connection arrives and there was none that a revocation could end.
-        self._has_work = WakeupEvent()
+        self._has_work = AutoResetEvent()
         self._in_flight = InFlightCalls(
             round(limits.reservation_seconds_max * 1e9), self._has_work.set
         )
         self._agent = AgentConnection(config.state, index, self)
         self._peer_connections = PeerConnections(self._has_work.set)
         self._signer = LocalSigner()
-        self._disconnects = ScannedDisconnects()
+        self._disconnects = UnreportedDisconnects()
         self._health = WorkerHealth(sink)
         self._reload_crl: Callable[[], None] = lambda: None
-        self._poller = Poller()
+        self._poller = SocketPoller()
         wait = config.limits.credit_wait_seconds_max
-        self._background_tasks = BackgroundTasks(wait, self._agent.send_overrun)
+        self._background_tasks = CallTasks(wait, self._agent.send_overrun)
         self._resolver = Resolver()
         self._pools: set[UpstreamPool] = set()  # the active ones, and those that drain
         self._attachment: tuple[Table, int] | None = None  # the table, and our number in it
@@ -85,7 +85,7 @@ class Worker:
         self._services: CallServices | None = None
         self._prepared: ConfigSnapshot | None = None
         self._wanted = -1  # the policy generation that is active in the agent
-        self._changed = WakeupEvent()
+        self._changed = AutoResetEvent()
         self._seen = -1  # the table's revocation generation at the last scan
 
     async def run(self) -> None:
@@ -132,7 +132,7 @@ class Worker:
             self._send_accepting(accepting=True)
         self.reload(attached.policy_generation)
 
-    def revoked(self, pushed: KeysRevoked) -> CutReport:
+    def revoked(self, pushed: RevocationNotice) -> RevocationAck:
         """End the calls and connections of these keys, and all that the table says is revoked."""
         if self._prepared is not None:
             self._prepared.forget(pushed.keys)
@@ -149,7 +149,7 @@ class Worker:
         # A scan may have ended some of them before this push arrived: count those as well.
         scanned, last = self._in_flight.claim(pushed.keys)
         closed = self._disconnects.claim(pushed.keys)
-        return CutReport(
+        return RevocationAck(
             id=pushed.id,
             last_cut_ns=max(now, last, closed.last_ns),
             count=count + scanned + closed.calls,
@@ -198,7 +198,9 @@ class Worker:
         return self._attachment[0]
 
     def _disconnect(
-        self, to_close: dict[ClosableConnection, ClientInfo], why: PeerReason = PeerReason.REVOKED
+        self,
+        to_close: dict[ClosableConnection, ClientInfo],
+        why: ConnectionRefusalReason = ConnectionRefusalReason.REVOKED,
     ) -> int:
         """Close connections because of their certificate; return how many calls that ended."""
         if not to_close:
@@ -330,7 +332,9 @@ class Worker:
         """Expire calls and connections, sweep the pools and report health, once a second."""
         while True:
             self._in_flight.sweep(time.time(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
-            self._disconnect(self._peer_connections.drain_expired(time.time()), PeerReason.EXPIRED)
+            self._disconnect(
+                self._peer_connections.drain_expired(time.time()), ConnectionRefusalReason.EXPIRED
+            )
             for pool in list(self._pools):
                 pool.sweep(time.monotonic())
             self._sink.tick()

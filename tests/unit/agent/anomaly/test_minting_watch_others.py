@@ -17,7 +17,7 @@ from crewgate.agent.anomaly.remote_quarantines import to_gossip
 from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.state import AgentState
 from crewgate.agent.status import status
-from crewgate.core.anomaly.enforcement import By, EnforcementLevel, QuarantineOrder
+from crewgate.core.anomaly.enforcement import By, EnforcementLevel, EnforcementOrder
 from crewgate.core.anomaly.types import WatchRules
 from crewgate.core.audit.records import Record
 from crewgate.core.gossip import capsules
@@ -41,7 +41,7 @@ def hear(
 ) -> None:
     """Another machine says so."""
     wall = machine.believed().wall
-    word = QuarantineOrder(wall + later, kind, wall + DAY if kind else 0)
+    word = EnforcementOrder(wall + later, kind, wall + DAY if kind else 0)
     entry = to_gossip("article", of, word)
     machine.minting_watch.remote.add(entry, "gateway/b", wall, is_news=is_news)
 
@@ -331,7 +331,7 @@ def test_what_is_heard_is_not_told_on(watchful: Clustered, monkeypatch: pytest.M
     entries, wall = listened(watchful, monkeypatch), cluster.wall()
     other = watchful.other("b")
     cluster.apply(
-        [to_gossip("article", ONE, QuarantineOrder(wall, "watch", wall + DAY))], [other.id]
+        [to_gossip("article", ONE, EnforcementOrder(wall, "watch", wall + DAY))], [other.id]
     )
     runs_away(watchful, ONE, 10)
     periodic.tidy(machine)
@@ -367,7 +367,9 @@ def test_whose_word_nobody_takes_says_none(
     with Clustered(start, hands, tmp_path / "ca", ()).begun(bootstrap=True) as one:
         entries = listened(one, monkeypatch)
         wall = one.cluster.wall()
-        one.cluster.pass_on([to_gossip("article", ONE, QuarantineOrder(wall, "watch", wall + DAY))])
+        one.cluster.pass_on(
+            [to_gossip("article", ONE, EnforcementOrder(wall, "watch", wall + DAY))]
+        )
         assert entries == []
         assert log_lines[-1].startswith(
             "a quarantine is said here alone: this machine's certificate"
@@ -378,9 +380,9 @@ def test_a_word_outlives_the_agent_that_heard_it(watchful: Clustered, start: Sta
     """Also if no grant of that orchestrator was seen meanwhile; and so does what lifts it."""
     cluster, wall = watchful.cluster, watchful.cluster.wall()
     words = [
-        to_gossip("article", ONE, QuarantineOrder(wall, "watch", wall + DAY)),
-        to_gossip("article", "article/two", QuarantineOrder(wall, "owner", wall + DAY)),
-        to_gossip("article", "article/two", QuarantineOrder(wall + 1)),
+        to_gossip("article", ONE, EnforcementOrder(wall, "watch", wall + DAY)),
+        to_gossip("article", "article/two", EnforcementOrder(wall, "owner", wall + DAY)),
+        to_gossip("article", "article/two", EnforcementOrder(wall + 1)),
     ]
     capsule = capsules.unsigned(b"another. epoch..", 1, wall, words)
     assert cluster.gossip.log.append([capsule.raw])

@@ -11,16 +11,16 @@ from crewgate.agent.anomaly.remote_quarantines import (
     RemoteQuarantines,
     to_gossip,
 )
-from crewgate.core.anomaly.enforcement import QuarantineOrder
+from crewgate.core.anomaly.enforcement import EnforcementOrder
 from crewgate.core.gossip.capsules import LIFT, QUARANTINE, SUSPICION, RevocationEntry
 from crewgate.core.ids import crew_key, orchestrator_key
 
 WALL = 1_800_000_000
 DAY = 86_400
 BD = ("bd", "bd/bd-1")
-HELD = QuarantineOrder(WALL, "owner", WALL + DAY)
-SUSPECTED = QuarantineOrder(WALL, "watch", WALL + DAY)
-LET_GO = QuarantineOrder(WALL + 1)
+HELD = EnforcementOrder(WALL, "owner", WALL + DAY)
+SUSPECTED = EnforcementOrder(WALL, "watch", WALL + DAY)
+LET_GO = EnforcementOrder(WALL + 1)
 
 
 def abroad() -> RemoteQuarantines:
@@ -31,7 +31,7 @@ def abroad() -> RemoteQuarantines:
 
 
 def hear(
-    heard: RemoteQuarantines, *words: QuarantineOrder, of: tuple[str, str] = BD, wall: int = WALL
+    heard: RemoteQuarantines, *words: EnforcementOrder, of: tuple[str, str] = BD, wall: int = WALL
 ) -> None:
     """From one machine."""
     for word in words:
@@ -40,13 +40,13 @@ def hear(
 
 def of(
     heard: RemoteQuarantines, name: tuple[str, str] = BD, wall: int = WALL
-) -> list[QuarantineOrder]:
+) -> list[EnforcementOrder]:
     """What holds, or lets go."""
     return [each.order for each in heard.of(*name, wall)]
 
 
 @pytest.mark.parametrize("word", [HELD, SUSPECTED, LET_GO])
-def test_a_word_arrives_as_it_was_said(word: QuarantineOrder) -> None:
+def test_a_word_arrives_as_it_was_said(word: EnforcementOrder) -> None:
     """With its end, and who said it; that one is let go is remembered for longer than any hold."""
     heard = abroad()
     hear(heard, word)
@@ -67,7 +67,7 @@ def test_a_word_arrives_as_it_was_said(word: QuarantineOrder) -> None:
     ],
 )
 def test_the_last_words_count_in_whatever_order_they_come(
-    words: list[QuarantineOrder], found: list[QuarantineOrder]
+    words: list[EnforcementOrder], found: list[EnforcementOrder]
 ) -> None:
     """A person's first, then a watch's; once they were done they are not said again."""
     for order in permutations(words):
@@ -82,19 +82,19 @@ def test_the_last_words_count_in_whatever_order_they_come(
 def test_nobody_is_held_for_longer_than_may_be_whatever_an_origin_says() -> None:
     """From its own time on: whoever is let go later is so for longer than it could be held."""
     heard = abroad()
-    hear(heard, QuarantineOrder(WALL, "watch", 2 * WALL))
+    hear(heard, EnforcementOrder(WALL, "watch", 2 * WALL))
     end = WALL + limits.quarantine_seconds_max
-    assert of(heard) == [QuarantineOrder(WALL, "watch", end)]
-    hear(heard, QuarantineOrder(WALL + 1))
+    assert of(heard) == [EnforcementOrder(WALL, "watch", end)]
+    hear(heard, EnforcementOrder(WALL + 1))
     assert of(heard, wall=end - 1) == [
-        QuarantineOrder(WALL + 1),
-        QuarantineOrder(WALL, "watch", end),
+        EnforcementOrder(WALL + 1),
+        EnforcementOrder(WALL, "watch", end),
     ]
-    assert of(heard, wall=end) == [QuarantineOrder(WALL + 1)]
+    assert of(heard, wall=end) == [EnforcementOrder(WALL + 1)]
 
 
 LATER = WALL + limits.clock_distrust_seconds + 1
-LIE = QuarantineOrder(LATER, "owner", LATER + DAY)
+LIE = EnforcementOrder(LATER, "owner", LATER + DAY)
 
 
 def test_what_is_said_in_a_time_to_come_stands_against_nothing() -> None:
@@ -129,7 +129,7 @@ def test_a_time_to_come_takes_no_place_and_lets_no_crew_go() -> None:
     lie = LIE._replace(at=2 * WALL, until=2 * WALL + DAY)
     hear(heard, lie, of=("bd", "bd/more"), wall=WALL + 1)
     until = LATER + limits.quarantine_seconds_max
-    assert of(heard, ("bd", "bd/other"), WALL + 1) == [QuarantineOrder(LATER, "owner", until)]
+    assert of(heard, ("bd", "bd/other"), WALL + 1) == [EnforcementOrder(LATER, "owner", until)]
 
 
 MOST = limits.quarantines_heard_max
@@ -138,7 +138,7 @@ MOST = limits.quarantines_heard_max
 def fill(heard: RemoteQuarantines, crew: str, count: int, until: int = WALL + DAY) -> None:
     """With names that nobody sees."""
     for number in range(count):
-        hear(heard, QuarantineOrder(WALL, "watch", until), of=(crew, f"{crew}/{number}"))
+        hear(heard, EnforcementOrder(WALL, "watch", until), of=(crew, f"{crew}/{number}"))
 
 
 def test_where_there_is_no_room_the_whole_crew_is_held(log_lines: list[str]) -> None:
@@ -149,9 +149,9 @@ def test_where_there_is_no_room_the_whole_crew_is_held(log_lines: list[str]) -> 
     other = ("article", "article/one")
     for later in (0, 7, 3):
         end = WALL + DAY + later
-        hear(heard, QuarantineOrder(WALL + later, "watch", end), of=("bd", f"bd/more-{later}"))
+        hear(heard, EnforcementOrder(WALL + later, "watch", end), of=("bd", f"bd/more-{later}"))
     hear(heard, HELD, of=other)
-    all_of_bd = QuarantineOrder(WALL + 7, "watch", WALL + DAY + 7)
+    all_of_bd = EnforcementOrder(WALL + 7, "watch", WALL + DAY + 7)
     assert of(heard) == [all_of_bd]
     heard.done(*BD, WALL)
     assert of(heard) == [all_of_bd]

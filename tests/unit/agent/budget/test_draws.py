@@ -13,14 +13,14 @@ from crewgate._native.table_owner import OwnedTable
 from crewgate.agent.anomaly.minting_watch import MintingWatch
 from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.agent.budget.draws import Draws
-from crewgate.agent.grant_consistency import level_name
+from crewgate.agent.grant_validation import level_name
 from crewgate.agent.ipc_server.attachments import AttachedProcess, AttachedProcesses
 from crewgate.agent.main import take_leave
 from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.budget.ledger_protocol import DrawLease, Operation, OperationResult
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import LedgerError, LinkError
+from crewgate.errors import LedgerProtocolError, LinkError
 from crewgate.ipc.attach_messages import VERSION, Attach, CreditDrawn, DrawCredit
 from crewgate.leases.lease_client import DrawResult, LeaseClient, LedgerCalls
 
@@ -49,10 +49,12 @@ class Slow:
         self.ledger = ledger
         self.waits = False
         self.unavailable_reason = ""
-        self.errands: list[tuple[Operation, Callable[[OperationResult | LedgerError], None]]] = []
+        self.errands: list[
+            tuple[Operation, Callable[[OperationResult | LedgerProtocolError], None]]
+        ] = []
 
     def ask(
-        self, operation: Operation, then: Callable[[OperationResult | LedgerError], None]
+        self, operation: Operation, then: Callable[[OperationResult | LedgerProtocolError], None]
     ) -> None:
         self.errands.append((operation, then))
         if not self.waits:
@@ -322,7 +324,7 @@ def test_a_ledger_that_refuses_is_said_and_answered(
     slow.waits = True
     draws.ask(guest, DrawCredit(id=1, grant=grant(1, 500), need=20), _at(0))
     _, then = slow.errands.pop()
-    then(LedgerError("its old boot draws no more"))
+    then(LedgerProtocolError("its old boot draws no more"))
     assert log_lines == ["a draw that the ledger refuses: its old boot draws no more"]
     slow.waits = False
     draws.retry(_at(WAIT / 2))

@@ -8,16 +8,16 @@ from grant_builders import NOW, key
 
 from crewgate import limits
 from crewgate.agent.budget.overrun_journal import OverrunJournal, OverrunRecord
-from crewgate.agent.journal import StateJournal
-from crewgate.core.budget.ledger_protocol import LeaseReport
+from crewgate.agent.journal_file import JournalFile
+from crewgate.core.budget.ledger_protocol import LeaseStatement
 
 LIFE = b"life" * 4
 WALL = int(NOW)
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[StateJournal[OverrunRecord]]:
-    journal = StateJournal(tmp_path / "overruns", OverrunRecord)
+def journal(tmp_path: Path) -> Iterator[JournalFile[OverrunRecord]]:
+    journal = JournalFile(tmp_path / "overruns", OverrunRecord)
     yield journal
     journal.close()
 
@@ -27,14 +27,14 @@ def call(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
-def begun(journal: StateJournal[OverrunRecord], life: bytes = LIFE) -> OverrunJournal:
+def begun(journal: JournalFile[OverrunRecord], life: bytes = LIFE) -> OverrunJournal:
     notes = OverrunJournal(journal, life)
     notes.restore()
     return notes
 
 
 def test_what_was_noted_is_known_to_the_next_agent(
-    journal: StateJournal[OverrunRecord],
+    journal: JournalFile[OverrunRecord],
 ) -> None:
     """By the call, also where the table is another: but its leases are not this one's."""
     notes = begun(journal)
@@ -44,9 +44,9 @@ def test_what_was_noted_is_known_to_the_next_agent(
     again = begun(journal)
     assert [call(number) in again for number in range(1, 5)] == [True, True, True, False]
     assert again.missing({}) == {key(1): 11, key(2): 7}
-    assert again.missing({key(1): LeaseReport(overrun=5), key(2): LeaseReport(overrun=7)}) == {
-        key(1): 6
-    }
+    assert again.missing(
+        {key(1): LeaseStatement(overrun=5), key(2): LeaseStatement(overrun=7)}
+    ) == {key(1): 6}
     assert again.amounts() == {key(1): 11, key(2): 7}
     other = begun(journal, bytes(16))
     assert call(1) in other
@@ -55,7 +55,7 @@ def test_what_was_noted_is_known_to_the_next_agent(
 
 
 def test_notes_are_kept_for_a_day_and_so_many(
-    journal: StateJournal[OverrunRecord], monkeypatch: pytest.MonkeyPatch
+    journal: JournalFile[OverrunRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest go first."""
     monkeypatch.setattr(limits, "overruns_noted_max", 3)

@@ -14,7 +14,7 @@ from crewgate import limits
 from crewgate.agent import periodic
 from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.health import facts
-from crewgate.core.health import HealthFact, HealthState
+from crewgate.core.health import ComponentHealth, HealthState
 
 
 def test_a_reload_changes_whom_to_join_and_how_fresh_to_be(clustered: Clustered) -> None:
@@ -94,7 +94,7 @@ def test_a_member_with_a_bad_list_of_the_revoked_is_named(
     clustered.cluster.log(lists.take_message())
     assert "that b has is not kept" in log_lines[-1]
 
-    def found() -> HealthFact:
+    def found() -> ComponentHealth:
         name = "lists of the revoked of other machines"
         (fact,) = (each for each in facts(machine) if each.component == name)
         return fact

@@ -10,8 +10,8 @@ from crewgate import limits
 from crewgate.agent.cluster import cluster_status
 from crewgate.agent.status import status
 from crewgate.core.gossip.messages import MemberState, MemberUpdate
-from crewgate.core.x509.identity import MAY_REVOKE
-from crewgate.ipc.cluster_messages import MemberRow, SyncState
+from crewgate.core.x509.identity_extension import MAY_REVOKE
+from crewgate.ipc.cluster_messages import MemberRow, QuorumSyncState
 
 
 def rows(clustered: Clustered) -> dict[str, MemberRow]:
@@ -21,7 +21,7 @@ def rows(clustered: Clustered) -> dict[str, MemberRow]:
 def test_a_machine_alone_needs_nobody(clustered: Clustered) -> None:
     """It counts by the word of a person, and admits without an end."""
     touch = clustered.cluster.in_touch()
-    assert touch == SyncState(1, 0, 0, "majority", True, None, None)
+    assert touch == QuorumSyncState(1, 0, 0, "majority", True, None, None)
     (row,) = cluster_status.rows(clustered.cluster.gossip)
     assert (row.name, row.state, row.standing, row.may_revoke) == (ME, "here", "counts", True)
     assert row.address.startswith("127.0.0.1:")

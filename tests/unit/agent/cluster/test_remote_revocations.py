@@ -11,11 +11,11 @@ from crewgate._native.table_owner import OwnedTable
 from crewgate.agent import periodic
 from crewgate.agent.anomaly.remote_quarantines import to_gossip
 from crewgate.agent.revocation.quota import RevocationQuota
-from crewgate.core.anomaly.enforcement import QuarantineOrder
+from crewgate.core.anomaly.enforcement import EnforcementOrder
 from crewgate.core.audit.records import Record, RevocationRecord, ServiceEvent
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.capsules import RevocationEntry
-from crewgate.core.ids import KeyKind, certificate_key, crew_key
+from crewgate.core.ids import EntityKind, certificate_key, crew_key
 from crewgate.core.policy.policy import CrewPolicy
 
 DAY = limits.revocation_seconds
@@ -25,7 +25,9 @@ ARTICLE = crew_key("article")
 def dead(number: int, clustered: Clustered, life: int = DAY) -> RevocationEntry:
     """The end of a branch, for so many seconds from now."""
     expires = clustered.cluster.wall() + life
-    return RevocationEntry(KeyKind.BRANCH, key(number), ARTICLE, limits.time_seconds_max, expires)
+    return RevocationEntry(
+        EntityKind.BRANCH, key(number), ARTICLE, limits.time_seconds_max, expires
+    )
 
 
 def apply(
@@ -45,12 +47,12 @@ def test_a_clock_that_was_just_set_ends_no_agent(clustered: Clustered) -> None:
 @pytest.mark.parametrize(
     ("kind", "of", "most"),
     [
-        (KeyKind.CREW, ARTICLE, DAY),
-        (KeyKind.CERTIFICATE, certificate_key("article", 10), limits.gateway_life_seconds_max),
+        (EntityKind.CREW, ARTICLE, DAY),
+        (EntityKind.CERTIFICATE, certificate_key("article", 10), limits.gateway_life_seconds_max),
     ],
 )
 def test_nothing_is_dead_for_longer_than_its_kind_may_be(
-    clustered: Clustered, kind: KeyKind, of: bytes, most: int
+    clustered: Clustered, kind: EntityKind, of: bytes, most: int
 ) -> None:
     """An origin whose clock is a century ahead ends a crew for a day, not for good."""
     latest = limits.time_seconds_max
@@ -145,9 +147,9 @@ def test_the_audit_says_which_machine_it_was(clustered: Clustered, written: list
     """By its certificate's name; a branch that was never seen here by its key."""
     clustered.machine.registry.learn(grant(1, 500))
     other = clustered.other("b")
-    coarse = RevocationEntry(KeyKind.CREW, ARTICLE, ARTICLE, clustered.cluster.wall(), 2**33)
+    coarse = RevocationEntry(EntityKind.CREW, ARTICLE, ARTICLE, clustered.cluster.wall(), 2**33)
     wall = clustered.cluster.wall()
-    word = to_gossip("article", "article/a-1", QuarantineOrder(wall, "owner", wall + DAY))
+    word = to_gossip("article", "article/a-1", EnforcementOrder(wall, "owner", wall + DAY))
     apply(clustered, [dead(1, clustered), dead(2, clustered), coarse, word], other.id)
     found = [each for each in written if isinstance(each, RevocationRecord)]
     assert {(each.by, each.crew) for each in found} == {("gateway/b", "article")}
@@ -167,7 +169,7 @@ def test_what_was_coarsened_here_is_told_as_it_was_asked_for(
         (done,) = machine.revoke([branch(branch_id(number), "article")]).results
     assert done.coarse is not None
     last = [(each.kind, each.key) for each in told_[-2:]]
-    assert last == [(KeyKind.CREW, ARTICLE), (KeyKind.BRANCH, key(28))]
+    assert last == [(EntityKind.CREW, ARTICLE), (EntityKind.BRANCH, key(28))]
     assert [each.before == limits.time_seconds_max for each in told_[-2:]] == [False, True]
     assert len(told_) == 30
 
@@ -179,8 +181,8 @@ def test_a_crew_is_named_by_the_key_that_was_entered(
     end = 2**33
     other = crew_key("another")
     entries = [
-        RevocationEntry(KeyKind.CREW, ARTICLE, other, 1, end),
-        RevocationEntry(KeyKind.CREW, other, ARTICLE, 1, end),
+        RevocationEntry(EntityKind.CREW, ARTICLE, other, 1, end),
+        RevocationEntry(EntityKind.CREW, other, ARTICLE, 1, end),
     ]
     apply(clustered, entries)
     found = [each for each in written if isinstance(each, RevocationRecord)]
@@ -243,7 +245,7 @@ def test_a_fault_of_ours_admits_nothing_and_ends_no_agent(
 
 def test_a_full_table_admits_nothing(clustered: Clustered, log_lines: list[str]) -> None:
     """What has no place, and whose crew has none either, would not be obeyed."""
-    keys = [RevocationEntry(KeyKind.KEY, key(n), key(n), 2**33, 2**33) for n in range(64)]
+    keys = [RevocationEntry(EntityKind.KEY, key(n), key(n), 2**33, 2**33) for n in range(64)]
     apply(clustered, keys)
     assert clustered.cluster.waiting_for() == ""
     apply(clustered, [dead(100, clustered)])

@@ -13,10 +13,10 @@ from crewgate.errors import TableFullError
 from crewgate.ipc.attach_messages import (
     VERSION,
     Attach,
-    CutReport,
-    KeysRevoked,
     Reload,
     RequestFailed,
+    RevocationAck,
+    RevocationNotice,
     group_answers,
     pack,
     unpack,
@@ -104,16 +104,16 @@ async def test_a_receipt_waits_for_all_who_promised(table: OwnedTable) -> None:
     guests, cuts = AttachedProcesses(table), DisconnectAcks()
     first, second, third = (guests.enter(ASK) for _ in range(3))
     number, pending = cuts.begin({first.number, second.number, third.number})
-    cuts.answer(first, CutReport(id=number, last_cut_ns=50, count=2))
-    cuts.answer(first, CutReport(id=number, last_cut_ns=90, count=9))
-    cuts.answer(second, CutReport(id=number + 1, last_cut_ns=99, count=9))
+    cuts.answer(first, RevocationAck(id=number, last_cut_ns=50, count=2))
+    cuts.answer(first, RevocationAck(id=number, last_cut_ns=90, count=9))
+    cuts.answer(second, RevocationAck(id=number + 1, last_cut_ns=99, count=9))
     assert pending.waiting == {second.number, third.number}
     cuts.left(third)
-    cuts.answer(second, CutReport(id=number, last_cut_ns=40, count=1))
+    cuts.answer(second, RevocationAck(id=number, last_cut_ns=40, count=1))
     await pending.wait()
     assert (pending.last_cut_ns, pending.count) == (50, 3)
     cuts.end(number)
-    cuts.answer(first, CutReport(id=number, last_cut_ns=99, count=9))
+    cuts.answer(first, RevocationAck(id=number, last_cut_ns=99, count=9))
     assert pending.count == 3
 
 
@@ -156,7 +156,7 @@ async def test_what_is_told_keeps_its_order(table: OwnedTable, nursery: trio.Nur
 def test_pushes_leave_room_for_answers(table: OwnedTable) -> None:
     """A storm of revocations while a guest reads nothing: what it waits for is still queued."""
     guest = AttachedProcesses(table).enter(ASK)
-    pushed = [guest.send(KeysRevoked(id=n, keys=[bytes(16)])) for n in range(5000)]
+    pushed = [guest.send(RevocationNotice(id=n, keys=[bytes(16)])) for n in range(5000)]
     assert sum(pushed) == limits.link_push_frames_max
     answered = [guest.send(RequestFailed(id=n, message="")) for n in range(limits.link_draws_max)]
     assert all(answered)

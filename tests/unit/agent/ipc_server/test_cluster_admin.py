@@ -17,7 +17,7 @@ from crewgate.core.ids import orchestrator_key
 from crewgate.errors import RefusedError
 from crewgate.ipc.admin_messages import AdminRequest, RevocationReceipt, owner_answers
 from crewgate.ipc.attach_messages import RequestFailed, pack
-from crewgate.ipc.cluster_messages import EvictMember, GetClusterStatus, GetMembers, RotateKeys
+from crewgate.ipc.cluster_messages import EvictMember, GetClusterStatus, GetMembers, RotateGroupKeys
 from crewgate.ipc.frames import FrameDecoder
 
 
@@ -131,14 +131,14 @@ async def test_whose_revocations_nobody_obeys_sends_nobody_away(
 
 def test_keys_follow_one_another_no_faster_than_they_are_taken_up(clustered: Clustered) -> None:
     """Or the one in use would be forgotten; one that ends the others is in use at once."""
-    first = rotate(clustered.cluster, RotateKeys(id=1))
+    first = rotate(clustered.cluster, RotateGroupKeys(id=1))
     assert (first.keys, first.used_after_seconds) == (1, limits.group_key_settle_seconds)
     clustered.hands.go(20)
     with pytest.raises(RefusedError, match="not in use yet, but in 100 s"):
-        rotate(clustered.cluster, RotateKeys(id=2))
-    assert rotate(clustered.cluster, RotateKeys(id=3, voids=True)).used_after_seconds == 0
+        rotate(clustered.cluster, RotateGroupKeys(id=2))
+    assert rotate(clustered.cluster, RotateGroupKeys(id=3, voids=True)).used_after_seconds == 0
     clustered.hands.go(1)
-    assert rotate(clustered.cluster, RotateKeys(id=4)).keys == 3
+    assert rotate(clustered.cluster, RotateGroupKeys(id=4)).keys == 3
 
 
 async def asked(machine: AgentState, ask: AdminRequest) -> object:
@@ -158,7 +158,7 @@ async def test_the_door_has_them_all(clustered: Clustered) -> None:
     page = await asked(machine, GetMembers(id=1))
     assert [row.name for row in page.rows] == [ME]  # type: ignore[attr-defined]
     assert await asked(machine, GetClusterStatus(id=2)) == clustered.cluster.status(2)
-    assert (await asked(machine, RotateKeys(id=3))).keys == 1  # type: ignore[attr-defined]
+    assert (await asked(machine, RotateGroupKeys(id=3))).keys == 1  # type: ignore[attr-defined]
     refused = await asked(machine, EvictMember(id=4, name=ME))
     assert isinstance(refused, RequestFailed)
 

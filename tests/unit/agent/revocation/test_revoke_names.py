@@ -13,19 +13,19 @@ from crewgate._native.records import Geometry
 from crewgate._native.table_owner import OwnedTable
 from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.agent.ipc_server.revoke_request import revoke
-from crewgate.agent.journal import StateJournal
+from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.revocation import types
-from crewgate.agent.revocation.revocations import Revocations
+from crewgate.agent.revocation.revocation_store import RevocationStore
 from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.audit.records import Record
 from crewgate.core.audit.records import RevocationRecord as Revoked
-from crewgate.core.ids import KeyKind, certificate_key, crew_key, table_key
+from crewgate.core.ids import EntityKind, certificate_key, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import RefusedError
 from crewgate.ipc.admin_messages import Revoke
-from crewgate.ipc.attach_messages import VERSION, Attach, CutReport
-from crewgate.ipc.attach_messages import KeysRevoked as Push
+from crewgate.ipc.attach_messages import VERSION, Attach, RevocationAck
+from crewgate.ipc.attach_messages import RevocationNotice as Push
 
 NOW = ClockReading(wall=1_800_000_000, boot_ns=10**12)
 CREWS = (CrewPolicy("article", "https://o.example"), CrewPolicy("bd", "https://b.example"))
@@ -33,19 +33,19 @@ ORCHESTRATOR = orchestrator("bd/bd-1", "bd")
 
 
 def orchestrator_key(name: str = "bd/bd-1", crew: str = "bd") -> bytes:
-    return table_key(KeyKind.ORCHESTRATOR, crew, name.encode())
+    return table_key(EntityKind.ORCHESTRATOR, crew, name.encode())
 
 
 @pytest.fixture
-def revocations(table: OwnedTable, tmp_path: Path, registry: BranchRegistry) -> Revocations:
+def revocations(table: OwnedTable, tmp_path: Path, registry: BranchRegistry) -> RevocationStore:
     """Nothing revoked yet; 64 places."""
-    journal = StateJournal(tmp_path / "revocations", types.NewRevocation)
+    journal = JournalFile(tmp_path / "revocations", types.StoredRevocation)
     journal.rewrite([])
-    return Revocations(table, journal, registry)
+    return RevocationStore(table, journal, registry)
 
 
 def test_an_orchestrator_and_its_certificates_in_one_step(
-    revocations: Revocations, table: OwnedTable
+    revocations: RevocationStore, table: OwnedTable
 ) -> None:
     """A certificate for good, an orchestrator for what it signed until now and the leeway."""
     done = revocations.revoke([certificate(1), certificate(2), ORCHESTRATOR], CREWS, NOW)
@@ -63,26 +63,26 @@ def test_an_orchestrator_and_its_certificates_in_one_step(
 
 @pytest.mark.parametrize("name", ["", "xyz", "-5", "0x5", "1_0", " 5", "5 ", "٣"])
 def test_what_is_no_serial_is_refused_and_nothing_is_revoked(
-    revocations: Revocations, table: OwnedTable, name: str
+    revocations: RevocationStore, table: OwnedTable, name: str
 ) -> None:
     """Although a good one came before it."""
-    bad = RevocationTarget(KeyKind.CERTIFICATE, name, "bd")
+    bad = RevocationTarget(EntityKind.CERTIFICATE, name, "bd")
     with pytest.raises(RefusedError, match="expected a serial number in hexadecimal"):
         revocations.revoke([certificate(1), ORCHESTRATOR, bad], CREWS, NOW)
     assert not table.is_revoked(certificate_key("bd", 1), 0)
     assert len(revocations) == 0
 
 
-def test_what_is_no_crew_is_refused(revocations: Revocations) -> None:
+def test_what_is_no_crew_is_refused(revocations: RevocationStore) -> None:
     """A long text of many bytes would not fit into a key."""
-    for kind in (KeyKind.CERTIFICATE, KeyKind.ORCHESTRATOR, KeyKind.KEY):
+    for kind in (EntityKind.CERTIFICATE, EntityKind.ORCHESTRATOR, EntityKind.KEY):
         target = RevocationTarget(kind, "1", "é" * limits.claim_chars_max)
         with pytest.raises(RefusedError, match="cannot be the name of a crew"):
             revocations.revoke([target], CREWS, NOW)
 
 
 def test_certificates_of_no_crew_and_of_one_that_is_gone(
-    revocations: Revocations, table: OwnedTable
+    revocations: RevocationStore, table: OwnedTable
 ) -> None:
     """A gateway's, and a crew's that the configuration has no more."""
     revocations.revoke([certificate(1, ""), certificate(2, "gone")], CREWS, NOW)
@@ -91,7 +91,7 @@ def test_certificates_of_no_crew_and_of_one_that_is_gone(
 
 
 def test_a_crew_over_its_share_loses_no_place_of_others(
-    revocations: Revocations, table: OwnedTable
+    revocations: RevocationStore, table: OwnedTable
 ) -> None:
     """Its certificates beyond are not listed; it is not revoked as a whole for it."""
     targets = [certificate(serial) for serial in range(40)]
@@ -103,7 +103,7 @@ def test_a_crew_over_its_share_loses_no_place_of_others(
     assert all(each.is_listed for each in again)  # known ones need no room
 
 
-def test_one_step_has_one_target_that_may_be_refused(revocations: Revocations) -> None:
+def test_one_step_has_one_target_that_may_be_refused(revocations: RevocationStore) -> None:
     """Or else the first of two would be in force, and its caller told that nothing is."""
     for other in (branch(branch_id(1), "bd"), orchestrator("bd/bd-2", "bd")):
         with pytest.raises(RefusedError, match="one step revokes at most one branch"):
@@ -112,7 +112,7 @@ def test_one_step_has_one_target_that_may_be_refused(revocations: Revocations) -
 
 
 def test_a_full_table_still_takes_nothing_from_anybody(
-    table: OwnedTable, revocations: Revocations
+    table: OwnedTable, revocations: RevocationStore
 ) -> None:
     """An orchestrator without a place is refused, with all that came with it; and how to mend."""
     for number in range(64):
@@ -129,15 +129,15 @@ def test_a_full_table_still_takes_nothing_from_anybody(
 
 
 def test_a_new_table_gets_them_again(
-    revocations: Revocations, table: OwnedTable, tmp_path: Path, registry: BranchRegistry
+    revocations: RevocationStore, table: OwnedTable, tmp_path: Path, registry: BranchRegistry
 ) -> None:
     """After a reboot a certificate stays revoked until it has ended, and a little longer."""
     revocations.revoke([certificate(1, seconds=3600), ORCHESTRATOR], CREWS, NOW)
-    journal = StateJournal(tmp_path / "revocations", types.NewRevocation)
+    journal = JournalFile(tmp_path / "revocations", types.StoredRevocation)
     for hours, kept in ((1, True), (4, True), (6, False)):
         fresh = OwnedTable.private(Geometry(256, 64, 128, 8))
         later = ClockReading(wall=NOW.wall + hours * 3600, boot_ns=1)
-        Revocations(fresh, journal, registry).restore(revocations, later)
+        RevocationStore(fresh, journal, registry).restore(revocations, later)
         assert fresh.is_revoked(certificate_key("bd", 1), 0) is kept
         assert fresh.is_revoked(orchestrator_key(), NOW.wall)
         fresh.close()
@@ -154,7 +154,7 @@ async def test_everybody_is_told_and_it_is_written_down(
     def answer(push: Push) -> None:
         machine.fanout.disconnect_acks.answer(
             guest,
-            CutReport(
+            RevocationAck(
                 id=push.id, last_cut_ns=hands.monotonic_ns() + 10**12, count=2, connections=5
             ),
         )

@@ -14,20 +14,20 @@ from crewgate import limits
 from crewgate._native.table_owner import OwnedTable
 from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.agent.ipc_server.revoke_request import revoke
-from crewgate.agent.journal import StateJournal
+from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.revocation import types
-from crewgate.agent.revocation.revocations import Revocations
+from crewgate.agent.revocation.revocation_store import RevocationStore
 from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.audit.records import Record, RevocationRecord
-from crewgate.core.cross_crew_account import ISSUER
-from crewgate.core.ids import KeyKind, crew_key
+from crewgate.core.cross_crew_ids import ISSUER
+from crewgate.core.ids import EntityKind, crew_key
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.problem_types import Reason
 from crewgate.core.revocation_kinds import (
     BY_CLAIM_LABEL,
     KINDS,
     NAMED_IN_TOKENS,
-    RevocationKind,
+    RevocationKindRules,
     RevocationTarget,
 )
 from crewgate.errors import RefusedError
@@ -42,13 +42,13 @@ CREWS = (
     CrewPolicy("article:finance", ISSUER),
 )
 OF_TOKENS = [each for each in KINDS.values() if each.of_configured_crew]
-NAMES = {KeyKind.GRANT: "grant-x", KeyKind.PROCESS: "pid_7729", KeyKind.CREW: CREW}
+NAMES = {EntityKind.GRANT: "grant-x", EntityKind.PROCESS: "pid_7729", EntityKind.CREW: CREW}
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[StateJournal[types.NewRevocation]]:
+def journal(tmp_path: Path) -> Iterator[JournalFile[types.StoredRevocation]]:
     """Empty."""
-    journal = StateJournal(tmp_path / "revocations", types.NewRevocation)
+    journal = JournalFile(tmp_path / "revocations", types.StoredRevocation)
     journal.rewrite([])
     yield journal
     journal.close()
@@ -56,30 +56,34 @@ def journal(tmp_path: Path) -> Iterator[StateJournal[types.NewRevocation]]:
 
 @pytest.fixture
 def revocations(
-    table: OwnedTable, journal: StateJournal[types.NewRevocation], registry: BranchRegistry
-) -> Revocations:
+    table: OwnedTable, journal: JournalFile[types.StoredRevocation], registry: BranchRegistry
+) -> RevocationStore:
     """Nothing revoked yet; 64 places."""
-    return Revocations(table, journal, registry)
+    return RevocationStore(table, journal, registry)
 
 
-@pytest.mark.parametrize("rules", [each for each in OF_TOKENS if each.kind is not KeyKind.BRANCH])
+@pytest.mark.parametrize(
+    "rules", [each for each in OF_TOKENS if each.kind is not EntityKind.BRANCH]
+)
 def test_what_is_entered_is_what_the_gate_looks_up(
-    rules: RevocationKind, journal: StateJournal[types.NewRevocation], registry: BranchRegistry
+    rules: RevocationKindRules,
+    journal: JournalFile[types.StoredRevocation],
+    registry: BranchRegistry,
 ) -> None:
     """An open call hears of it, and its token is refused; of a process or crew later ones live."""
     house = Gatehouse(World.make())
     world, crews = house.world, house.world.policy.crews
     token = world.mint(jti="grant-x")
-    is_crew, shown = rules.kind is KeyKind.CREW, read_claims(token.decode())
+    is_crew, shown = rules.kind is EntityKind.CREW, read_claims(token.decode())
     target = (
-        RevocationTarget(KeyKind.CREW, CREW)
+        RevocationTarget(EntityKind.CREW, CREW)
         if is_crew
         else RevocationTarget(rules.kind, getattr(shown, rules.claim), CREW)
     )
     sibling = world.mint(**{each.claim: "article/another" for each in NAMED_IN_TOKENS})
     with house.permit(token) as running:
         now = ClockReading(world.now, BOOT_NS)
-        found = Revocations(house.table, journal, registry)
+        found = RevocationStore(house.table, journal, registry)
         done = revoke_one(found, target, crews, now)
         assert bytes.fromhex(done.wanted.key) in running.revocable
         assert running.revoked
@@ -93,9 +97,9 @@ def test_what_is_entered_is_what_the_gate_looks_up(
     assert house.reason(world.mint(iat=first, exp=first + 900)) is None  # of the same branch
 
 
-@pytest.mark.parametrize("kind", [KeyKind.GRANT, KeyKind.PROCESS])
+@pytest.mark.parametrize("kind", [EntityKind.GRANT, EntityKind.PROCESS])
 def test_over_its_share_a_crew_is_coarsened(
-    revocations: Revocations, table: OwnedTable, kind: KeyKind
+    revocations: RevocationStore, table: OwnedTable, kind: EntityKind
 ) -> None:
     """Both take places as branches do: beyond, all that was issued until now is dead."""
     targets = [RevocationTarget(kind, f"n-{number}", "article") for number in range(29)]
@@ -116,19 +120,19 @@ def test_over_its_share_a_crew_is_coarsened(
     assert not table.is_revoked(crew_key("finance"), NOW.wall)
 
 
-def test_a_crew_has_a_place_of_its_own(revocations: Revocations, table: OwnedTable) -> None:
+def test_a_crew_has_a_place_of_its_own(revocations: RevocationStore, table: OwnedTable) -> None:
     """With its share used up; and it is no coarsening: a person has asked for it."""
     crews = (CrewPolicy("article", "https://o.example", live_revocations_max=2), *CREWS[1:])
     for number in range(2):
-        target = RevocationTarget(KeyKind.GRANT, f"n-{number}", "article")
+        target = RevocationTarget(EntityKind.GRANT, f"n-{number}", "article")
         revoke_one(revocations, target, crews, NOW)
     assert not table.is_revoked(crew_key("article"), NOW.wall)
-    done = revoke_one(revocations, RevocationTarget(KeyKind.CREW, "article"), crews, NOW)
+    done = revoke_one(revocations, RevocationTarget(EntityKind.CREW, "article"), crews, NOW)
     assert (done.coarse, done.target.crew) == (None, "article")
     assert table.is_revoked(crew_key("article"), NOW.wall)
 
 
-def test_a_full_table_says_how_to_mend(revocations: Revocations, table: OwnedTable) -> None:
+def test_a_full_table_says_how_to_mend(revocations: RevocationStore, table: OwnedTable) -> None:
     """With nothing entered: the receipt of it would be a lie."""
     for number in range(64):
         table.revoke(number.to_bytes(16), crew_key("x"), 1, 86_400, NOW.wall, NOW.boot_ns)
@@ -142,24 +146,34 @@ def test_a_full_table_says_how_to_mend(revocations: Revocations, table: OwnedTab
 @pytest.mark.parametrize(
     ("kind", "name", "crew", "says"),
     [
-        (KeyKind.GRANT, "g", "", r"say whose grant it is: --crew article\|finance$"),
-        (KeyKind.PROCESS, "p", "", "say whose process it is"),
+        (EntityKind.GRANT, "g", "", r"say whose grant it is: --crew article\|finance$"),
+        (EntityKind.PROCESS, "p", "", "say whose process it is"),
         (
-            KeyKind.GRANT,
+            EntityKind.GRANT,
             "g",
             "nobody",
             "no crew that has tokens; configured are: article",
         ),
-        (KeyKind.PROCESS, "p", "article:finance", "no crew that has tokens"),
-        (KeyKind.CREW, "nobody", "", "'nobody' is no crew"),
-        (KeyKind.CREW, "", "", "say whose"),
-        (KeyKind.CREW, "article:finance", "", "no crew that has tokens"),
-        (KeyKind.GRANT, "eyJ secret", "article", "that names no grant: expected a text of a token"),
-        (KeyKind.PROCESS, "", "article", "that names no process: expected a text of a token"),
+        (EntityKind.PROCESS, "p", "article:finance", "no crew that has tokens"),
+        (EntityKind.CREW, "nobody", "", "'nobody' is no crew"),
+        (EntityKind.CREW, "", "", "say whose"),
+        (EntityKind.CREW, "article:finance", "", "no crew that has tokens"),
+        (
+            EntityKind.GRANT,
+            "eyJ secret",
+            "article",
+            "that names no grant: expected a text of a token",
+        ),
+        (EntityKind.PROCESS, "", "article", "that names no process: expected a text of a token"),
     ],
 )
 def test_bad_requests_are_refused_and_change_nothing(
-    revocations: Revocations, table: OwnedTable, kind: KeyKind, name: str, crew: str, says: str
+    revocations: RevocationStore,
+    table: OwnedTable,
+    kind: EntityKind,
+    name: str,
+    crew: str,
+    says: str,
 ) -> None:
     """The refusal says what is wrong, and repeats nothing that may be a piece of a token."""
     before = table.revocation_generation
@@ -172,7 +186,11 @@ def test_bad_requests_are_refused_and_change_nothing(
 def test_a_restart_has_them_again_and_closes_nothing_in_the_ledger(start: Start) -> None:
     """A grant is dead for good and has no account; a certificate neither."""
     machine = start()
-    for kind, name in ((KeyKind.GRANT, "g"), (KeyKind.PROCESS, "p"), (KeyKind.CREW, "article")):
+    for kind, name in (
+        (EntityKind.GRANT, "g"),
+        (EntityKind.PROCESS, "p"),
+        (EntityKind.CREW, "article"),
+    ):
         machine.close(machine.revoke([RevocationTarget(kind, name, "article")]).results)
     machine.close(machine.revoke([branch(branch_id(1), "article")]).results)
     machine = start()
@@ -183,12 +201,12 @@ def test_a_restart_has_them_again_and_closes_nothing_in_the_ledger(start: Start)
 
 @pytest.mark.parametrize("rules", OF_TOKENS, ids=lambda rules: rules.label)
 async def test_the_receipt_and_the_audit_say_what_it_was(
-    start: Start, written: list[Record], rules: RevocationKind
+    start: Start, written: list[Record], rules: RevocationKindRules
 ) -> None:
     """By whom, whose, and as a person may ask the audit for it again."""
     machine = start()
     machine.registry.learn(grant(1, 500))
-    name = {KeyKind.BRANCH: branch_id(2), KeyKind.CREW: "article"}.get(rules.kind, "name-7")
+    name = {EntityKind.BRANCH: branch_id(2), EntityKind.CREW: "article"}.get(rules.kind, "name-7")
     target = RevocationTarget(rules.kind, name, "article")
     receipt = await revoke(machine, Revoke(id=7, targets=[target]), machine.clock.monotonic_ns())
     assert receipt.targets == [target]

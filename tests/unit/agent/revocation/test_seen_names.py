@@ -12,17 +12,17 @@ from crewgate import limits
 from crewgate.agent import status
 from crewgate.agent.ipc_server.admin_session import quarantine
 from crewgate.agent.ipc_server.revoke_request import revoke
-from crewgate.agent.revocation.seen_names import SEEN, UnknownName, never_seen, was_minted
+from crewgate.agent.revocation.seen_names import SEEN, NameSeenResult, never_seen, was_minted
 from crewgate.agent.state import AgentState
 from crewgate.core.gossip.capsules import RevocationEntry
-from crewgate.core.ids import KeyKind, crew_key
+from crewgate.core.ids import EntityKind, crew_key
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import GossipError
-from crewgate.gossip.stream import AskNameSeen
+from crewgate.gossip.stream import RevocationTargetQuery
 from crewgate.ipc.admin_messages import Quarantine, Revoke
 
 
-async def asked(machine: AgentState, kind: KeyKind, name: str) -> str:
+async def asked(machine: AgentState, kind: EntityKind, name: str) -> str:
     """What the receipt says of it."""
     ask = Revoke(id=1, targets=[RevocationTarget(kind, name, "article")])
     receipt = await revoke(machine, ask, machine.clock.monotonic_ns())
@@ -33,13 +33,13 @@ async def asked(machine: AgentState, kind: KeyKind, name: str) -> str:
 @pytest.mark.parametrize(
     ("kind", "known", "mistyped"),
     [
-        (KeyKind.BRANCH, branch_id(1), branch_id(2)),
-        (KeyKind.GRANT, grant(1, 500).claims.jti, "jti-none"),
-        (KeyKind.PROCESS, grant(1, 500).claims.process_id, "pid_none"),
+        (EntityKind.BRANCH, branch_id(1), branch_id(2)),
+        (EntityKind.GRANT, grant(1, 500).claims.jti, "jti-none"),
+        (EntityKind.PROCESS, grant(1, 500).claims.process_id, "pid_none"),
     ],
 )
 async def test_what_was_never_seen_is_said_and_revoked(
-    start: Start, kind: KeyKind, known: str, mistyped: str
+    start: Start, kind: EntityKind, known: str, mistyped: str
 ) -> None:
     """A machine that is alone speaks for all there are."""
     machine = start()
@@ -54,35 +54,38 @@ async def test_the_ledger_remembers_a_branch_that_the_table_has_forgotten(start:
     clocks = machine.clock.read()
     machine.lease_client.draw(grant(1, 500), 10, clocks.wall, clocks.boot_ns)
     machine.registry.forget(grant(1, 500).branch_key)
-    assert await asked(machine, KeyKind.BRANCH, branch_id(1)) == ""
+    assert await asked(machine, EntityKind.BRANCH, branch_id(1)) == ""
 
 
 @pytest.mark.parametrize(
     ("answers", "found"),
     [
-        ([], UnknownName("here", 1)),
-        ([False], UnknownName("here", 2)),
-        ([False, False], UnknownName("everywhere", 3)),
+        ([], NameSeenResult("here", 1)),
+        ([False], NameSeenResult("here", 2)),
+        ([False, False], NameSeenResult("everywhere", 3)),
         ([False, True], SEEN),
-        ([False] * 9, UnknownName("everywhere", 3)),
+        ([False] * 9, NameSeenResult("everywhere", 3)),
     ],
 )
 async def test_other_members_are_asked(
-    clustered: Clustered, monkeypatch: pytest.MonkeyPatch, answers: list[bool], found: UnknownName
+    clustered: Clustered,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[bool],
+    found: NameSeenResult,
 ) -> None:
     """Those who do not answer are not counted; one that knows the name is enough."""
     clustered.other("b")
     clustered.other("c")
     asked = []
 
-    async def ask(question: AskNameSeen) -> list[bool]:
+    async def ask(question: RevocationTargetQuery) -> list[bool]:
         asked.append(question)
         return answers
 
     monkeypatch.setattr(clustered.cluster.service, "ask", ask)
     target = branch(branch_id(2), "article")
     assert await never_seen(clustered.machine, target) == found
-    assert asked == [AskNameSeen("branch", branch_id(2), "article")]
+    assert asked == [RevocationTargetQuery("branch", branch_id(2), "article")]
     clustered.machine.registry.learn(grant(2, 500))
     assert await never_seen(clustered.machine, target) == SEEN
     assert len(asked) == 1  # what is known here nobody else is asked about
@@ -93,20 +96,23 @@ async def test_a_member_is_answered(clustered: Clustered, monkeypatch: pytest.Mo
     answer = clustered.cluster.gossip.on_question
     assert answer is not None
     clustered.machine.registry.learn(grant(1, 500))
-    assert await answer(AskNameSeen("branch", branch_id(1), "article")) is True
-    assert await answer(AskNameSeen("branch", branch_id(2), "article")) is False
-    assert await answer(AskNameSeen("orchestrator", grant(1, 500).claims.client_id, "")) is True
-    assert await answer(AskNameSeen("process", "pid_none", "article")) is False
+    assert await answer(RevocationTargetQuery("branch", branch_id(1), "article")) is True
+    assert await answer(RevocationTargetQuery("branch", branch_id(2), "article")) is False
+    assert (
+        await answer(RevocationTargetQuery("orchestrator", grant(1, 500).claims.client_id, ""))
+        is True
+    )
+    assert await answer(RevocationTargetQuery("process", "pid_none", "article")) is False
     for bad in (
-        AskNameSeen("branch", "no uuid", "article"),
-        AskNameSeen("orchestrator", "a\0b", ""),
-        AskNameSeen("crew", "article", ""),
-        AskNameSeen("of a later version", "a", ""),
+        RevocationTargetQuery("branch", "no uuid", "article"),
+        RevocationTargetQuery("orchestrator", "a\0b", ""),
+        RevocationTargetQuery("crew", "article", ""),
+        RevocationTargetQuery("of a later version", "a", ""),
     ):
         with pytest.raises(GossipError, match="a question about what"):
             await answer(bad)
     monkeypatch.setattr(type(clustered.machine.ledger_queue), "unavailable_reason", "it is away")
-    assert await answer(AskNameSeen("branch", branch_id(2), "article")) is None
+    assert await answer(RevocationTargetQuery("branch", branch_id(2), "article")) is None
 
 
 async def test_an_orchestrator_that_nobody_knows(start: Start) -> None:
@@ -142,7 +148,8 @@ def test_what_others_revoke_is_coarsened_here_aloud(
     wall = clustered.cluster.wall()
     crew = crew_key("article")
     entries = [
-        RevocationEntry(KeyKind.BRANCH, bytes([n]) * 16, crew, 2**33, wall + 900) for n in range(30)
+        RevocationEntry(EntityKind.BRANCH, bytes([n]) * 16, crew, 2**33, wall + 900)
+        for n in range(30)
     ]
     clustered.cluster.apply(entries, [bytes(8)] * len(entries))
     assert sum("crew article has used up its share" in text for text in log_lines) == 1
@@ -153,13 +160,13 @@ def test_what_others_revoke_is_coarsened_here_aloud(
 @pytest.mark.parametrize(
     ("kind", "claim"),
     [
-        (KeyKind.BRANCH, "execution_branch_id"),
-        (KeyKind.GRANT, "jti"),
-        (KeyKind.PROCESS, "process_id"),
+        (EntityKind.BRANCH, "execution_branch_id"),
+        (EntityKind.GRANT, "jti"),
+        (EntityKind.PROCESS, "process_id"),
     ],
 )
 async def test_what_was_minted_here_is_known_unused(
-    start: Start, kind: KeyKind, claim: str
+    start: Start, kind: EntityKind, claim: str
 ) -> None:
     """Also an older grant than a branch's newest: the journals of this machine have it."""
     machine = start()

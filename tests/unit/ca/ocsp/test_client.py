@@ -10,9 +10,9 @@ from cryptography.x509 import ocsp
 from ocsp_world import NOW, World, der, refusal
 
 from crewgate import limits
-from crewgate.ca.certificates import IssuedCertificate
+from crewgate.ca.certificates import CertificateAndKey
 from crewgate.ca.ocsp.client import OCSPClient
-from crewgate.core.x509.certificate_status import (
+from crewgate.core.x509.ocsp_result import (
     CertificateStatus,
     GoodStatus,
     RevokedStatus,
@@ -20,7 +20,7 @@ from crewgate.core.x509.certificate_status import (
     UndeterminedStatus,
     UnknownStatus,
 )
-from crewgate.errors import ResponderError
+from crewgate.errors import OCSPQueryError
 
 WORLD = World()
 KEY = b"k" * 16
@@ -34,7 +34,7 @@ class Scripted:
     def __init__(self, *, delay: float = 0.0) -> None:
         self.asked = 0
         self.delay = delay
-        self.failure: ResponderError | None = None
+        self.failure: OCSPQueryError | None = None
         self.make: Respond = lambda nonce: WORLD.respond(nonce=nonce, begin=self.age)
         self.end = timedelta(seconds=60)
         self.shift = 0.0
@@ -57,7 +57,7 @@ class Scripted:
         return self.make(nonce)
 
     async def check(
-        self, key: bytes = KEY, leaf: IssuedCertificate = WORLD.leaf
+        self, key: bytes = KEY, leaf: CertificateAndKey = WORLD.leaf
     ) -> CertificateStatus:
         return await self.checker.check(key, der(leaf.certificate))
 
@@ -143,7 +143,7 @@ async def test_a_failure_is_remembered_for_a_moment_only(
 ) -> None:
     """A herd asks a broken responder once, and the next one soon."""
     one = Scripted()
-    one.failure = ResponderError("it is away")
+    one.failure = OCSPQueryError("it is away")
     assert (
         await one.check()
         == await one.check()
@@ -359,7 +359,7 @@ async def test_a_staple_settles_what_the_responder_could_not(
 ) -> None:
     """A failure that is remembered does not stand in its way; an answer does."""
     one = Scripted()
-    one.failure = ResponderError("it is away")
+    one.failure = OCSPQueryError("it is away")
     await one.check()
     assert isinstance(await one.checker.check(KEY, LEAF, WORLD.respond()), GoodStatus)
     revoked = Scripted()

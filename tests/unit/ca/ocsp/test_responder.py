@@ -18,7 +18,7 @@ from ocsp_world import NOW, HTTPResponder, World, serving, write_pair
 
 from crewgate import limits
 from crewgate.ca.certificate_db import CertificateDB
-from crewgate.ca.certificates import IssuedCertificate, make_issuing, make_root
+from crewgate.ca.certificates import CertificateAndKey, make_issuing, make_root
 from crewgate.ca.ocsp.responder import Responder
 from crewgate.core.x509 import der
 from crewgate.core.x509.certificate import serial_text
@@ -45,8 +45,8 @@ def responder(register: CertificateDB) -> Responder:
 
 
 def request(
-    leaf: IssuedCertificate = WORLD.leaf,
-    issuer: IssuedCertificate = WORLD.issuing,
+    leaf: CertificateAndKey = WORLD.leaf,
+    issuer: CertificateAndKey = WORLD.issuing,
     algorithm: hashes.HashAlgorithm | None = None,
     more: list[tuple[x509.ExtensionType, bool]] | None = None,
 ) -> bytes:

@@ -16,8 +16,8 @@ from openssl_responder import openssl_answers
 from crewgate import limits
 from crewgate.ca.ocsp.client import OCSPClient
 from crewgate.ca.ocsp.transport import OCSPTransport
-from crewgate.config import ResponderConfig
-from crewgate.core.x509.certificate_status import (
+from crewgate.config import OCSPClientConfig
+from crewgate.core.x509.ocsp_result import (
     CertificateStatus,
     GoodStatus,
     RevokedStatus,
@@ -25,7 +25,7 @@ from crewgate.core.x509.certificate_status import (
     UndeterminedStatus,
     UnknownStatus,
 )
-from crewgate.errors import ConfigurationError, ResponderError
+from crewgate.errors import ConfigurationError, OCSPQueryError
 
 NOWHERE = Path("/nonexistent/root.pem")
 openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl here")
@@ -39,7 +39,7 @@ def echo(data: bytes) -> bytes:
     return b"answer to " + data
 
 
-async def fetched(responder: ResponderConfig, root: Path = NOWHERE) -> bytes:
+async def fetched(responder: OCSPClientConfig, root: Path = NOWHERE) -> bytes:
     fetcher = OCSPTransport(responder, root)
     try:
         return await fetcher(b"question")
@@ -50,7 +50,7 @@ async def fetched(responder: ResponderConfig, root: Path = NOWHERE) -> bytes:
 async def test_a_request_is_posted_and_says_what_it_is() -> None:
     """RFC 6960, appendix A.1; no redirect, proxy or compression."""
     with serving(HTTPResponder(echo)) as server:
-        assert await fetched(ResponderConfig(server.url)) == b"answer to question"
+        assert await fetched(OCSPClientConfig(server.url)) == b"answer to question"
         path, head = server.heads[0]
     assert path == "/ocsp"
     assert head["content-type"] == "application/ocsp-request"
@@ -62,7 +62,7 @@ async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.Monkey
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with serving(HTTPResponder(echo)) as server:
-        assert await fetched(ResponderConfig(server.url)) == b"answer to question"
+        assert await fetched(OCSPClientConfig(server.url)) == b"answer to question"
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ async def test_what_is_no_answer_is_an_error(
     """Wrong status, wrong kind, too many bytes."""
     server = HTTPResponder(lambda _: answer)
     server.status, server.kind = status, kind
-    with serving(server), pytest.raises(ResponderError, match=words):
-        await fetched(ResponderConfig(server.url))
+    with serving(server), pytest.raises(OCSPQueryError, match=words):
+        await fetched(OCSPClientConfig(server.url))
 
 
 async def test_a_responder_that_is_away_is_an_error(tmp_path: Path) -> None:
@@ -95,10 +95,10 @@ async def test_a_responder_that_is_away_is_an_error(tmp_path: Path) -> None:
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/ocsp"
         for responder in (
-            ResponderConfig(url),
-            ResponderConfig("http://localhost/ocsp", tmp_path / "none"),
+            OCSPClientConfig(url),
+            OCSPClientConfig("http://localhost/ocsp", tmp_path / "none"),
         ):
-            with pytest.raises(ResponderError, match="ConnectError"):
+            with pytest.raises(OCSPQueryError, match="ConnectError"):
                 await fetched(responder)
 
 
@@ -114,11 +114,11 @@ async def test_a_kept_connection_that_ended_is_made_anew() -> None:
         dead = 1
 
     with serving(Hasty(echo)) as server:
-        assert await fetched(ResponderConfig(server.url)) == b"answer to question"
+        assert await fetched(OCSPClientConfig(server.url)) == b"answer to question"
     with serving(Hasty(echo)) as server:
         server.dead = 2
-        with pytest.raises(ResponderError, match=r"RemoteProtocolError|ReadError"):
-            await fetched(ResponderConfig(server.url))
+        with pytest.raises(OCSPQueryError, match=r"RemoteProtocolError|ReadError"):
+            await fetched(OCSPClientConfig(server.url))
 
 
 async def test_over_a_unix_socket(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ async def test_over_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     with serving(UnixResponder(path, echo)) as server:
         assert (
-            await fetched(ResponderConfig("http://localhost/ocsp", path)) == b"answer to question"
+            await fetched(OCSPClientConfig("http://localhost/ocsp", path)) == b"answer to question"
         )
     assert server.heads[0][0] == "/ocsp"
 
@@ -158,9 +158,9 @@ async def test_https_is_verified_by_the_root_and_nothing_else(tmp_path: Path) ->
     world, other = now_world(), now_world()
     (tmp_path / "other.pem").write_bytes(other.root.certificate_pem)
     with secured(tmp_path, world) as (_, url):
-        assert await fetched(ResponderConfig(url), tmp_path / "root.pem") == b"answer to question"
-        with pytest.raises(ResponderError, match="unable to get local issuer"):
-            await fetched(ResponderConfig(url), tmp_path / "other.pem")
+        assert await fetched(OCSPClientConfig(url), tmp_path / "root.pem") == b"answer to question"
+        with pytest.raises(OCSPQueryError, match="unable to get local issuer"):
+            await fetched(OCSPClientConfig(url), tmp_path / "other.pem")
 
 
 async def test_a_client_certificate_is_shown_where_one_is_configured(tmp_path: Path) -> None:
@@ -170,18 +170,18 @@ async def test_a_client_certificate_is_shown_where_one_is_configured(tmp_path: P
     shown = tmp_path / "client.pem"
     shown.write_bytes(world.leaf.certificate_pem + world.issuing.certificate_pem)
     with secured(tmp_path, world, asks=True) as (_, url):
-        responder = ResponderConfig(url, certificate=shown, key=tmp_path / "leaf.key")
+        responder = OCSPClientConfig(url, certificate=shown, key=tmp_path / "leaf.key")
         assert await fetched(responder, tmp_path / "root.pem") == b"answer to question"
-        with pytest.raises(ResponderError):
-            await fetched(ResponderConfig(url), tmp_path / "root.pem")
+        with pytest.raises(OCSPQueryError):
+            await fetched(OCSPClientConfig(url), tmp_path / "root.pem")
 
 
 def test_files_that_tls_cannot_use_are_named(tmp_path: Path) -> None:
     """The root, or the client's certificate with its key."""
     with pytest.raises(ConfigurationError, match=r"/nonexistent/root\.pem"):
-        OCSPTransport(ResponderConfig("https://localhost/ocsp"), NOWHERE)
+        OCSPTransport(OCSPClientConfig("https://localhost/ocsp"), NOWHERE)
     write_pair(tmp_path, "root", now_world().root)
-    wrong = ResponderConfig("https://localhost/ocsp", None, tmp_path / "root.pem", NOWHERE)
+    wrong = OCSPClientConfig("https://localhost/ocsp", None, tmp_path / "root.pem", NOWHERE)
     with pytest.raises(ConfigurationError, match="ocsp_key"):
         OCSPTransport(wrong, tmp_path / "root.pem")
 
@@ -192,7 +192,7 @@ async def status_of(
     """What our checker makes of a responder behind HTTP."""
     leaf = (world.leaf, world.sibling)[index]
     with serving(HTTPResponder(answer)) as server:
-        fetcher = OCSPTransport(ResponderConfig(server.url), NOWHERE)
+        fetcher = OCSPTransport(OCSPClientConfig(server.url), NOWHERE)
         try:
             return await OCSPClient(world.issuer, fetcher).check(b"", der(leaf.certificate))
         finally:
@@ -238,7 +238,7 @@ async def test_a_replay_of_openssls_answer_is_refused(tmp_path: Path) -> None:
 
 async def test_a_host_that_is_no_name_is_an_error() -> None:
     """Whatever a resolver or its codec thinks of it."""
-    with pytest.raises(ResponderError):
-        await fetched(ResponderConfig(f"http://{'x' * 64}.invalid/ocsp"))
+    with pytest.raises(OCSPQueryError):
+        await fetched(OCSPClientConfig(f"http://{'x' * 64}.invalid/ocsp"))
     with pytest.raises(ConfigurationError, match=r"\[ca\] ocsp"):
-        OCSPTransport(ResponderConfig("http://[:::]/"), NOWHERE)
+        OCSPTransport(OCSPClientConfig("http://[:::]/"), NOWHERE)

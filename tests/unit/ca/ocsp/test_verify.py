@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from ocsp_world import NOW, World, refusal, resigned
 
 from crewgate import limits
-from crewgate.ca.certificates import IssuedCertificate
+from crewgate.ca.certificates import CertificateAndKey
 from crewgate.ca.ocsp.verify import ExpectedResponse, OCSPIssuer, verify
-from crewgate.core.x509.certificate_status import (
+from crewgate.core.x509.ocsp_result import (
     CertificateStatus,
     GoodStatus,
     RevokedStatus,
@@ -47,7 +47,7 @@ def flaw(status: CertificateStatus) -> UndeterminedReason | None:
     return status.flaw if isinstance(status, UndeterminedStatus) else None
 
 
-def without_signing_usage() -> IssuedCertificate:
+def without_signing_usage() -> CertificateAndKey:
     return WORLD.make_delegate(usages=[ExtendedKeyUsageOID.CLIENT_AUTH])
 
 

@@ -24,7 +24,7 @@ from crewgate.config.load import load
 from crewgate.core.budget.ledger_mark import LedgerMark, why_not
 from crewgate.core.gossip.capsules import decode
 from crewgate.errors import BackupError
-from crewgate.gossip.capsule_log import CapsuleLog
+from crewgate.gossip.capsule_journal import CapsuleJournal
 from crewgate.gossip.membership_file import MembershipSnapshot
 from crewgate.ledger.factory import open_ledger
 from crewgate.ledger.mark_file import find_ledger, read_mark, write_mark
@@ -56,7 +56,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger.close_session()
     (config.state / "holder").write_text("one\n")
     (config.state / "revocations").write_text('{"key":"00"}\n')
-    log = CapsuleLog(config.state / "gossip", print)
+    log = CapsuleJournal(config.state / "gossip", print)
     log.append([capsule(1).raw, capsule(2, life=2 * limits.capsule_file_seconds).raw])
     log.close()
     for name, data in GOSSIP.items():
@@ -188,7 +188,7 @@ def test_a_restored_machine_catches_up_with_the_others_before_it_counts(machine:
     assert len(names(after)) == len(GOSSIP) + 2
     for name in names(before) - {"standing"}:
         assert (after / name).read_bytes() == (before / name).read_bytes(), name
-    log = CapsuleLog(after, print)
+    log = CapsuleJournal(after, print)
     assert sorted(decode(raw).number for raw in log.replay(WALL)) == [1, 2]
     log.close()
     standing = msgspec.msgpack.decode((after / "standing").read_bytes(), type=MembershipSnapshot)

@@ -18,12 +18,12 @@ from full_register import full_books
 from crewgate import limits
 from crewgate.ca.authority import request_pem
 from crewgate.ca.certificates import new_key, pem
-from crewgate.ca.gateway_signing_key import public_half
+from crewgate.ca.gossip_signing_key import public_half
 from crewgate.ca.key_files import read_key
 from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.config import load
 from crewgate.core.x509.certificate import read
-from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
+from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role, member_id
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt
 
 
@@ -247,7 +247,7 @@ def test_a_revocation_that_too_few_machines_have_is_an_exit_status(
     """As of `crewgate revoke`, with a line that says who has not answered."""
     reach = QuorumResult("quorum", applied_on=1, of=3, ms=1000.0, missing=["b", "c"], enough=False)
     done = RevocationReceipt(read_ns=1, reach=reach)
-    monkeypatch.setattr("crewgate.ca.propagation.announce", lambda *_: done)
+    monkeypatch.setattr("crewgate.ca.revocation_propagation.announce", lambda *_: done)
     row = issue(run, fresh)
     result = run("ca", "revoke", "-c", fresh, row["serial"])
     assert result.exit_code == 3
@@ -268,7 +268,7 @@ def test_on_a_full_disk_the_gateway_refuses_it_and_a_person_has_to_say_it_again(
     with full_books(monkeypatch):
         with monkeypatch.context() as patch:
             done = RevocationReceipt(read_ns=1)
-            patch.setattr("crewgate.ca.propagation.announce", lambda *_, done=done: done)
+            patch.setattr("crewgate.ca.revocation_propagation.announce", lambda *_, done=done: done)
             result = run("ca", "revoke", "-c", fresh, row["serial"])
         assert result.exit_code == 2
         said = "the gateway refuses the certificate, but the register could not be written"

@@ -11,7 +11,7 @@ from cli_runner import Run
 
 from crewgate.ca.authority import Authority
 from crewgate.ca.certificates import pem
-from crewgate.ca.crl_file import make_crl
+from crewgate.ca.crl import make_crl
 from crewgate.config import CAConfig, load
 
 

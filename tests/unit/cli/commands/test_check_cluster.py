@@ -11,10 +11,10 @@ from cli_runner import Run
 from machine_certificate import signed_at
 
 from crewgate.ca.certificates import pem
-from crewgate.ca.gateway_signing_key import write_signing_key
+from crewgate.ca.gossip_signing_key import write_signing_key
 from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig, ClusterConfig, load
-from crewgate.core.x509.identity import Role
+from crewgate.core.x509.identity_extension import Role
 
 
 def check(run: Run, config: Path) -> tuple[list[str], list[str]]:

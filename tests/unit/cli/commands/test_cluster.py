@@ -11,9 +11,14 @@ from revocation_targets import orchestrator
 
 from crewgate.cli.output.cluster import ago, status_lines, sync_line
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt
-from crewgate.ipc.cluster_messages import ClusterStatus, KeysRotated, MemberRow, SyncState
+from crewgate.ipc.cluster_messages import (
+    ClusterStatus,
+    GroupKeysRotated,
+    MemberRow,
+    QuorumSyncState,
+)
 
-TOUCH = SyncState(3, 2, 1, "majority", True, 0.4, 4.6)
+TOUCH = QuorumSyncState(3, 2, 1, "majority", True, 0.4, 4.6)
 STATUS = ClusterStatus(
     id=1,
     name="edge-1",
@@ -70,9 +75,9 @@ class Agent:
         self.asked.append((name, until, force))
         return self.receipt
 
-    def rotate_keys(self, *, revoke_old: bool) -> KeysRotated:
+    def rotate_keys(self, *, revoke_old: bool) -> GroupKeysRotated:
         self.asked.append(revoke_old)
-        return KeysRotated(id=1, keys=2, used_after_seconds=0 if revoke_old else 120)
+        return GroupKeysRotated(id=1, keys=2, used_after_seconds=0 if revoke_old else 120)
 
 
 @pytest.fixture
@@ -129,12 +134,12 @@ def test_rows_for_a_program(ask: Any) -> None:
 
 def test_a_machine_alone_says_which_peers_have_not_answered() -> None:
     """And one that is joined goes on without it until then."""
-    alone = SyncState(1, 0, 0, "majority", True, None, None)
+    alone = QuorumSyncState(1, 0, 0, "majority", True, None, None)
     assert sync_line(alone) == "this machine alone"
     assert sync_line(replace(alone, unreached=["a:1 (slow)", "b:2 (gone)"])) == (
         "this machine alone; no peer could be joined: a:1 (slow), b:2 (gone)"
     )
-    assert sync_line(SyncState(2, 0, 1, "majority", True, None, None)).endswith(
+    assert sync_line(QuorumSyncState(2, 0, 1, "majority", True, None, None)).endswith(
         "compared with 0 of 1 other; none is needed until the other has joined"
     )
 

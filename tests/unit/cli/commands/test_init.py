@@ -11,14 +11,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
-from crewgate.ca.gateway_signing_key import public_half
+from crewgate.ca.gossip_signing_key import public_half
 from crewgate.cli import main
 from crewgate.cli.commands.init import write_all
 from crewgate.cli.init.machine_keys import choose_name, host_name
 from crewgate.config import load
 from crewgate.config.values import NAME
 from crewgate.core.x509.certificate import read
-from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, check
+from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role, check
 from crewgate.issuer.signing import SigningKey
 from crewgate.policy.loader import load_keys, load_policy
 from crewgate.server.tls import server_context

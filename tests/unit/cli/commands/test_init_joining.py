@@ -9,10 +9,10 @@ from cli_runner import Run
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from crewgate.ca.gateway_signing_key import public_half
+from crewgate.ca.gossip_signing_key import public_half
 from crewgate.config import ClusterConfig, HostPort, load
 from crewgate.core.x509.certificate import read
-from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
+from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role, member_id
 
 ALONE = ("--budgets", "per-machine")
 LEDGER = ("--ledger", "postgresql://crewgate@db.example/budgets")

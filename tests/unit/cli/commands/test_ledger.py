@@ -14,14 +14,14 @@ from crewgate.cli import main
 from crewgate.cli.commands.init import write_all
 from crewgate.config.load import load
 from crewgate.core.audit.json_line import encode
+from crewgate.core.budget.ledger_protocol import BranchPath as Line
 from crewgate.core.budget.ledger_protocol import (
-    AccountLevel,
+    BranchPathLevel,
     CrewAllowance,
     DrawLease,
     OpenBranches,
-    SettleLease,
+    ReportLeaseUsage,
 )
-from crewgate.core.budget.ledger_protocol import BranchPath as Line
 from crewgate.core.ids import branch_key, crew_key
 from crewgate.ledger.factory import open_ledger, open_session
 
@@ -35,11 +35,11 @@ def config(tmp_path: Path) -> Path:
     load(file).state.mkdir(exist_ok=True)
     ledger = open_ledger(load(file).ledger)
     root, child = (branch_key("article", each) for each in (RUN, CHILD))
-    levels = AccountLevel(root, 10_000_000, 1, RUN), AccountLevel(child, 2_500_000, 1, CHILD)
+    levels = BranchPathLevel(root, 10_000_000, 1, RUN), BranchPathLevel(child, 2_500_000, 1, CHILD)
     line = Line(crew_key("article"), CrewAllowance(), levels, "article")
     ledger.open(OpenBranches(line, "one", BOOT))
     ledger.draw(DrawLease(child, "one", BOOT, 1, 1_000_000), NOW)
-    ledger.settle(SettleLease(child, "one", BOOT, 1, 250_000, reserved=10_000))
+    ledger.settle(ReportLeaseUsage(child, "one", BOOT, 1, 250_000, reserved=10_000))
     ledger.close(child)
     ledger.close_session()
     return file

@@ -14,7 +14,7 @@ import pytest
 
 from crewgate.cli.commands import restart
 from crewgate.ipc.admin_client import AdminClient
-from crewgate.ipc.sockets import AgentSocket, ProcessCredentials
+from crewgate.ipc.sockets import AgentSocketKind, ProcessCredentials
 from crewgate.lifecycle.processes import NOBODY
 
 PARENT = """
@@ -86,7 +86,7 @@ def test_an_agent_that_is_not_seen_has_no_serve(pid: int) -> None:
 def test_who_the_agent_is_the_kernel_says(tmp_path: Path) -> None:
     """What answers at its door could name any process."""
     with socket.socket(socket.AF_UNIX) as door:
-        door.bind(str(tmp_path / AgentSocket.OWNER.value))
+        door.bind(str(tmp_path / AgentSocketKind.OWNER.value))
         door.listen()
         with AdminClient(tmp_path) as owner:
             assert (owner.agent.pid, owner.agent.uid) == (os.getpid(), os.geteuid())

@@ -6,7 +6,7 @@ import pytest
 from cli_runner import Run
 
 from crewgate.cli.commands.revoke import command, target_of
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import KINDS, RevocationTarget
 
 BRANCH = "0199c1d2-0000-7000-8000-000000000002"
@@ -16,13 +16,13 @@ ONE = "name one of BRANCH, --grant, --process"
 @pytest.mark.parametrize(
     ("option", "kind", "name", "crew"),
     [
-        ("branch", KeyKind.BRANCH, BRANCH, ""),
-        ("grant", KeyKind.GRANT, "g-1", "article"),
-        ("process", KeyKind.PROCESS, "pid_7", "article"),
-        ("all_tokens_of", KeyKind.CREW, "article", ""),
+        ("branch", EntityKind.BRANCH, BRANCH, ""),
+        ("grant", EntityKind.GRANT, "g-1", "article"),
+        ("process", EntityKind.PROCESS, "pid_7", "article"),
+        ("all_tokens_of", EntityKind.CREW, "article", ""),
     ],
 )
-def test_each_option_names_its_kind(option: str, kind: KeyKind, name: str, crew: str) -> None:
+def test_each_option_names_its_kind(option: str, kind: EntityKind, name: str, crew: str) -> None:
     """As the agent is asked for it."""
     named = dict.fromkeys(("branch", "grant", "process", "all_tokens_of")) | {option: name}
     assert target_of(named, crew) == RevocationTarget(kind, name, crew)

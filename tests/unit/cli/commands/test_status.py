@@ -4,8 +4,13 @@ import msgspec
 
 from crewgate.cli.commands.status import _absent, _explained
 from crewgate.core.health import HealthCondition, HealthState
-from crewgate.ipc.admin_messages import AgentStatus, CoarsenedCrew, MintingWatchRow, WorkerStatus
-from crewgate.ipc.cluster_messages import SyncState
+from crewgate.ipc.admin_messages import (
+    AgentStatus,
+    CrewOverRevocationQuota,
+    MintingWatchRow,
+    WorkerStatus,
+)
+from crewgate.ipc.cluster_messages import QuorumSyncState
 
 CONTROL = {
     "control": {
@@ -79,7 +84,7 @@ def test_what_is_lent_is_told_with_its_bound() -> None:
 
 def test_the_other_machines_are_one_line() -> None:
     """Where there may be any."""
-    touch = SyncState(3, 2, 1, "majority", True, 0.4, 4.6)
+    touch = QuorumSyncState(3, 2, 1, "majority", True, 0.4, 4.6)
     status = msgspec.structs.replace(READY, in_touch=touch)
     lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
     expected = "3 machines; compared with 2 of 2 others, 0.4 s ago; 1 is needed"
@@ -108,7 +113,10 @@ def test_who_is_not_left_alone_is_named() -> None:
 
 def test_a_machine_is_named_and_crews_that_are_over_their_share() -> None:
     """With how often, and when last, all tokens of one were ended."""
-    rows = [CoarsenedCrew("article", 1_800_000_000, 3), CoarsenedCrew("bd", 1_800_000_000, 1)]
+    rows = [
+        CrewOverRevocationQuota("article", 1_800_000_000, 3),
+        CrewOverRevocationQuota("bd", 1_800_000_000, 1),
+    ]
     status = msgspec.structs.replace(READY, machine="west-1", coarsened=rows)
     lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
     assert "machine        west-1" in lines

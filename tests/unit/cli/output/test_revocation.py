@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from revocation_targets import branch
 
 from crewgate.cli.output.revocation import exit_by_reach, never_seen_lines, reach_lines, show
-from crewgate.core.ids import KeyKind
+from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.ipc.admin_messages import NeverSeen, QuorumResult, RevocationReceipt
 
@@ -77,21 +77,21 @@ def test_a_receipt_for_a_script(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "says"),
     [
-        (KeyKind.GRANT, "g-1", "revoked grant g-1 of crew article"),
+        (EntityKind.GRANT, "g-1", "revoked grant g-1 of crew article"),
         (
-            KeyKind.PROCESS,
+            EntityKind.PROCESS,
             "pid_7",
             "revoked all tokens of process pid_7 of crew article issued up to 5 s from now",
         ),
         (
-            KeyKind.CREW,
+            EntityKind.CREW,
             "article",
             "revoked all tokens of crew article issued up to 5 s from now",
         ),
     ],
 )
 def test_tokens_are_no_branch(
-    capsys: pytest.CaptureFixture[str], kind: KeyKind, name: str, says: str
+    capsys: pytest.CaptureFixture[str], kind: EntityKind, name: str, says: str
 ) -> None:
     """Nothing is below them; and a document has them under their own names."""
     receipt = msgspec.structs.replace(RECEIPT, targets=[RevocationTarget(kind, name, "article")])

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.core.anomaly.baseline import Baseline, MeasureScale, Sensitivity
+from crewgate.core.anomaly.baseline import Baseline, MeasureScale, SensitivityLevel
 
 MINUTE = 60.0
 DAY = 86_400.0
 # Doublings that a limit is above its mean at most: so many deviations, each at most one.
-WIDEST = {Sensitivity.LOW: 6.0, Sensitivity.NORMAL: 4.0, Sensitivity.HIGH: 3.0}
+WIDEST = {SensitivityLevel.LOW: 6.0, SensitivityLevel.NORMAL: 4.0, SensitivityLevel.HIGH: 3.0}
 PLACES = st.floats(0, 60, allow_nan=False)
 
 
@@ -26,9 +26,9 @@ def test_nothing_is_unusual_before_it_is_warm() -> None:
     baseline = Baseline()
     for _ in range(59):
         baseline.fold(3.0, MINUTE)
-        assert baseline.limit(Sensitivity.HIGH) is None
+        assert baseline.limit(SensitivityLevel.HIGH) is None
     baseline.fold(3.0, MINUTE)
-    assert baseline.limit(Sensitivity.HIGH) == 5.0
+    assert baseline.limit(SensitivityLevel.HIGH) == 5.0
 
 
 def test_while_it_is_cold_all_minutes_count_alike() -> None:
@@ -43,7 +43,7 @@ def test_while_it_is_cold_all_minutes_count_alike() -> None:
 def test_a_limit_is_a_factor(sensitivity: str, factor: int) -> None:
     """Of a steady count, one below so many times as much is usual."""
     scale = MeasureScale()
-    limit = warm(scale.of(9)).limit(Sensitivity(sensitivity))
+    limit = warm(scale.of(9)).limit(SensitivityLevel(sensitivity))
     assert limit is not None
     assert scale.back(limit) == 10 * factor - 1
 
@@ -53,7 +53,7 @@ def test_noise_widens_the_limit_only_so_far() -> None:
     baseline = warm()
     for minute in range(20_000):
         baseline.fold(60.0 * (minute % 2), MINUTE)
-    for sensitivity in Sensitivity:
+    for sensitivity in SensitivityLevel:
         limit = baseline.limit(sensitivity)
         assert limit is not None
         assert limit <= baseline.mean + WIDEST[sensitivity]
@@ -68,9 +68,9 @@ def test_the_mean_moves_by_one_doubling_a_day_at_most(told: list[tuple[float, fl
         baseline.fold(place, elapsed)
         assert abs(baseline.mean - before) <= max(0.0, elapsed) / DAY + 1e-12
         assert 0 <= baseline.deviation <= 1
-        limit = baseline.limit(Sensitivity.NORMAL)
+        limit = baseline.limit(SensitivityLevel.NORMAL)
         assert limit is not None
-        assert limit <= baseline.mean + WIDEST[Sensitivity.NORMAL]
+        assert limit <= baseline.mean + WIDEST[SensitivityLevel.NORMAL]
 
 
 def test_silence_stores_up_no_allowance() -> None:
@@ -81,8 +81,10 @@ def test_silence_stores_up_no_allowance() -> None:
     assert one.mean == other.mean
 
 
-@given(st.floats(1.3, 24), st.sampled_from(list(Sensitivity)))
-def test_who_doubles_faster_than_daily_is_found(hours: float, sensitivity: Sensitivity) -> None:
+@given(st.floats(1.3, 24), st.sampled_from(list(SensitivityLevel)))
+def test_who_doubles_faster_than_daily_is_found(
+    hours: float, sensitivity: SensitivityLevel
+) -> None:
     """Within the widest limit over the difference in pace, for any pace above one a day."""
     baseline, start = warm(), 3.0
     pace = 1 / hours  # doublings an hour

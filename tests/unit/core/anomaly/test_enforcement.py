@@ -10,9 +10,9 @@ from crewgate.core.anomaly.enforcement import (
     TRANSITIONS,
     By,
     EnforcementLevel,
+    EnforcementOrder,
     EnforcementState,
     IllegalStepError,
-    QuarantineOrder,
     TransitionCause,
 )
 
@@ -146,7 +146,7 @@ def test_an_illegal_step_raises_and_changes_nothing() -> None:
     one = place(EnforcementLevel.OBSERVE)
     with pytest.raises(IllegalStepError, match="neither throttled nor quarantined"):
         one.lift(WALL)
-    assert (one.level, one.owner) == (EnforcementLevel.OBSERVE, QuarantineOrder(0))
+    assert (one.level, one.owner) == (EnforcementLevel.OBSERVE, EnforcementOrder(0))
 
 
 def test_a_person_may_take_over_what_the_watch_has_set() -> None:
@@ -159,7 +159,7 @@ def test_a_person_may_take_over_what_the_watch_has_set() -> None:
         one.step_down_if_due(0.0, WALL + HOUR, EnforcementLevel.OBSERVE, CALM)
         is TransitionCause.LAPSE
     )
-    assert one.held == QuarantineOrder(0)
+    assert one.held == EnforcementOrder(0)
 
 
 def test_set_once_more_its_end_moves() -> None:
@@ -177,7 +177,7 @@ def test_set_once_more_its_end_moves() -> None:
 def test_what_a_watch_says_elsewhere_is_in_force_as_far_as_the_mode_goes() -> None:
     """And has its own end; it is not told on."""
     one = place(EnforcementLevel.OBSERVE)
-    assert one.apply_remote(QuarantineOrder(WALL, "watch", WALL + HOUR)) is TransitionCause.REMOTE
+    assert one.apply_remote(EnforcementOrder(WALL, "watch", WALL + HOUR)) is TransitionCause.REMOTE
     assert (one.level, one.by, one.is_untold) == (EnforcementLevel.QUARANTINE, "watch", False)
     assert one.in_force(EnforcementLevel.OBSERVE) is EnforcementLevel.OBSERVE
     assert (
@@ -189,7 +189,7 @@ def test_what_a_watch_says_elsewhere_is_in_force_as_far_as_the_mode_goes() -> No
 def test_a_lift_counts_by_clocks_that_lag_and_in_the_same_second() -> None:
     """Whoever lifts knows what it lifts: its word is the later one, and elsewhere too."""
     here, there = place(EnforcementLevel.OBSERVE), place(EnforcementLevel.OBSERVE)
-    word = QuarantineOrder(WALL + 30, "watch", WALL + HOUR)
+    word = EnforcementOrder(WALL + 30, "watch", WALL + HOUR)
     for one in (here, there):
         one.apply_remote(word)
     here.lift(WALL)
@@ -202,13 +202,13 @@ def test_a_lift_counts_by_clocks_that_lag_and_in_the_same_second() -> None:
 def test_a_lift_lets_a_throttled_one_go_too() -> None:
     """Once, and also where it had moved nothing, no older word does any more."""
     one = place(EnforcementLevel.OBSERVE)
-    assert one.apply_remote(QuarantineOrder(WALL + 1)) is None
-    assert one.apply_remote(QuarantineOrder(WALL, "owner", WALL + HOUR)) is None
+    assert one.apply_remote(EnforcementOrder(WALL + 1)) is None
+    assert one.apply_remote(EnforcementOrder(WALL, "owner", WALL + HOUR)) is None
     one.strike(0.0, 3, CALM)
-    assert one.apply_remote(QuarantineOrder(WALL + 2)) is TransitionCause.LIFT
+    assert one.apply_remote(EnforcementOrder(WALL + 2)) is TransitionCause.LIFT
     assert one.level is EnforcementLevel.OBSERVE
     one.strike(0.0, 3, CALM)
-    assert one.apply_remote(QuarantineOrder(WALL + 2)) is None
+    assert one.apply_remote(EnforcementOrder(WALL + 2)) is None
     assert one.level is EnforcementLevel.THROTTLE
 
 
@@ -216,8 +216,8 @@ def test_a_lift_lets_a_throttled_one_go_too() -> None:
 def test_what_was_over_is_not_begun_again_by_the_words_of_before(mode: EnforcementLevel) -> None:
     """A restart hears all that has not expired, such as a watch's within a person's short word."""
     one = place(EnforcementLevel.OBSERVE)
-    late = QuarantineOrder(WALL + 10, "watch", WALL + HOUR)
-    one.apply_remote(QuarantineOrder(WALL, "owner", WALL + 60))
+    late = EnforcementOrder(WALL + 10, "watch", WALL + HOUR)
+    one.apply_remote(EnforcementOrder(WALL, "owner", WALL + 60))
     one.apply_remote(late)
     assert one.step_down_if_due(0.0, WALL + 60, mode, CALM) is TransitionCause.LAPSE
     assert one.apply_remote(late) is None
@@ -229,23 +229,23 @@ def test_what_was_over_is_not_begun_again_by_the_words_of_before(mode: Enforceme
 
 WORDS = st.lists(
     st.builds(
-        QuarantineOrder,
+        EnforcementOrder,
         st.integers(WALL, WALL + 4),
         st.sampled_from(["watch", "owner"]),
         st.integers(WALL + 10, WALL + 13),
     )
-    | st.builds(QuarantineOrder, st.integers(WALL, WALL + 4)),
+    | st.builds(EnforcementOrder, st.integers(WALL, WALL + 4)),
     max_size=4,
 )
 
 
 @given(WORDS)
-def test_in_whatever_order_they_are_heard_all_stand_alike(words: list[QuarantineOrder]) -> None:
+def test_in_whatever_order_they_are_heard_all_stand_alike(words: list[EnforcementOrder]) -> None:
     """Twice or once. A person's last word counts; a watch's, if it is no older than that."""
     persons = [each for each in words if each.by != "watch"]
-    last = max(persons, key=lambda each: each.order, default=QuarantineOrder(0))
+    last = max(persons, key=lambda each: each.order, default=EnforcementOrder(0))
     later = [each for each in words if each.by == "watch" and each.at >= last.at]
-    held = last if last.by else max(later, key=lambda each: each.order, default=QuarantineOrder(0))
+    held = last if last.by else max(later, key=lambda each: each.order, default=EnforcementOrder(0))
     for order in permutations(words):
         one = place(EnforcementLevel.OBSERVE)
         for word in (*order, *order[:1]):

@@ -5,12 +5,12 @@ import pytest
 
 from crewgate.core.audit.record_builder import denied, opened, permitted
 from crewgate.core.audit.records import (
+    AttributedRecord,
     CallEnd,
     CallInfo,
     CallOutcome,
     CallRecord,
     StreamOpened,
-    ThreadRecord,
     request_text,
     when,
 )
@@ -163,7 +163,7 @@ def test_no_record_can_hold_a_credential() -> None:
     """No field of a call is named after anything that carries one, nor free text of a client."""
     names = {
         field.name
-        for kind in (CallRecord, StreamOpened, ThreadRecord)
+        for kind in (CallRecord, StreamOpened, AttributedRecord)
         for field in msgspec.structs.fields(kind)
     }
     assert names.isdisjoint({"token", "authorization", "headers", "path", "query", "url", "body"})

@@ -3,9 +3,9 @@
 import pytest
 from account_family import CREW, ROOT, A, B, draw, family, give, line, path, spend
 
-from crewgate.core.budget.ledger_protocol import AccountLevel, BranchesOpened
+from crewgate.core.budget.ledger_protocol import BranchesOpened, BranchPathLevel
 from crewgate.core.budget.memory_ledger import MemoryLedger
-from crewgate.errors import LedgerError
+from crewgate.errors import LedgerProtocolError
 
 
 def test_a_forgotten_branch_stays_charged_above() -> None:
@@ -18,14 +18,14 @@ def test_a_forgotten_branch_stays_charged_above() -> None:
     assert [s.key for s in ledger.report()] == [CREW, ROOT, B]
     assert (line(ledger, ROOT).settled, line(ledger, ROOT).leased) == (12, 0)
     assert isinstance(
-        ledger.open(path(AccountLevel(ROOT, 100, 1), AccountLevel(A, 9, 1))), BranchesOpened
+        ledger.open(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 9, 1))), BranchesOpened
     )
 
 
 def test_descendants_are_forgotten_before_their_ancestors() -> None:
     """A path never leads through a level that the ledger does not know."""
     ledger = family(MemoryLedger)
-    with pytest.raises(LedgerError):
+    with pytest.raises(LedgerProtocolError):
         ledger.forget(ROOT, 0)
     ledger.forget(A, 0)
     ledger.forget(B, 0)

@@ -5,9 +5,15 @@ import pytest
 from gossip_world import WALL, member_id
 
 from crewgate import limits
-from crewgate.core.gossip.anti_entropy import NO_LIFE, OVER, AntiEntropy, PeerSummary, SyncResult
+from crewgate.core.gossip.anti_entropy import (
+    NO_LIFE,
+    OVER,
+    AntiEntropy,
+    MemberAdvertisement,
+    SyncPlan,
+)
 from crewgate.core.gossip.freshness import QuorumFreshness
-from crewgate.core.gossip.messages import PullRequest, PullResponse, decode
+from crewgate.core.gossip.messages import AcceptLogRequest, AcceptLogResponse, decode
 
 ME, YOU, THIRD = member_id(0), member_id(1), member_id(2)
 LIFE, NEXT = b"one life", b"the next"
@@ -49,20 +55,20 @@ class One:
             self.here.add(id_)
             self.comparing.accepted.add(id_)
 
-    def ask(self, now: float) -> PullRequest:
+    def ask(self, now: float) -> AcceptLogRequest:
         """The one question that is due."""
         [(_, data)] = self.comparing.due(now)
         question = decode(data)
-        assert isinstance(question, PullRequest)
+        assert isinstance(question, AcceptLogRequest)
         return question
 
-    def answered(self, answer: PullResponse, now: float = 0.0) -> SyncResult:
+    def answered(self, answer: AcceptLogResponse, now: float = 0.0) -> SyncPlan:
         """What the other one has said."""
         return self.comparing.answered(YOU, answer, now, WALL)
 
     def answer(
         self,
-        question: PullRequest,
+        question: AcceptLogRequest,
         told: tuple[bytes, ...] = (),
         *,
         head: int | None = None,
@@ -71,13 +77,13 @@ class One:
         number: int | None = None,
         wall: int = WALL,
         members: bytes = b"",
-    ) -> PullResponse:
+    ) -> AcceptLogResponse:
         """To a question, of one who has just that, unless it is said otherwise."""
         if number is None:
             number = question.number if question.life == life else 0
         head = number + len(told) if head is None else head
         members = members or self.fresh.digest
-        return PullResponse(question.nonce, life, number, head, members, wall, counts, told)
+        return AcceptLogResponse(question.nonce, life, number, head, members, wall, counts, told)
 
     @property
     def since(self) -> float:
@@ -90,7 +96,7 @@ def test_who_has_all_that_another_has_compared_when_it_asked() -> None:
     one = One()
     question = one.ask(0.0)
     assert (question.life, question.number) == (NO_LIFE, 0)
-    assert one.answered(one.answer(question), 3.0) == SyncResult()
+    assert one.answered(one.answer(question), 3.0) == SyncPlan()
     assert one.since == 0.0
 
 
@@ -133,7 +139,7 @@ def test_what_is_lacking_is_to_be_fetched_and_only_then_it_has_compared() -> Non
     """As of the first question that was answered with no more than is here by now."""
     one = One()
     found = one.answered(one.answer(one.ask(0.0), ids(1, 2)), 0.1)
-    assert found == SyncResult(list(ids(1, 2)))
+    assert found == SyncPlan(list(ids(1, 2)))
     assert one.since == NEVER
     one.here.update(ids(1))
     later = 0.1 + limits.want_again_seconds
@@ -157,7 +163,7 @@ def test_what_is_known_is_not_fetched_and_the_next_page_is_asked_for_at_once() -
     now, told = 0.0, 0
     while told < 190:
         page = ids(*range(told + 1, min(told + limits.answer_ids_max, 190) + 1))
-        assert one.answered(one.answer(one.ask(now), page, head=190), now) == SyncResult()
+        assert one.answered(one.answer(one.ask(now), page, head=190), now) == SyncPlan()
         told += len(page)
         assert one.since == (NEVER if told < 190 else now)
         now += 0.01
@@ -178,7 +184,7 @@ def test_under_load_that_never_ends_it_has_compared_of_late(late: int, age: floa
         one.here.update(ids(max(0, step + 1 - late)))
         for _, data in one.comparing.due(now):
             question = decode(data)
-            assert isinstance(question, PullRequest)
+            assert isinstance(question, AcceptLogRequest)
             answers.append((now + trip, other.comparing.answer(question, WALL)))
             asked += 1
         while answers and answers[0][0] <= now:
@@ -193,12 +199,12 @@ def test_an_answer_to_no_question_changes_nothing(change: str) -> None:
     """Of another, to another question, of one who was not asked, or twice."""
     one = One(count=3)
     question = decode(dict(one.comparing.due(1.0))[YOU])
-    assert isinstance(question, PullRequest)
+    assert isinstance(question, AcceptLogRequest)
     answer = one.answer(question)
     if change == "nonce":
-        answer = one.answer(PullRequest(b"another!", question.life, question.number))
+        answer = one.answer(AcceptLogRequest(b"another!", question.life, question.number))
     elif change == "no question":
-        answer = one.answer(PullRequest(b"", question.life, question.number))
+        answer = one.answer(AcceptLogRequest(b"", question.life, question.number))
     elif change == "again":
         one.answered(answer)
         one.fresh.drop(YOU)
@@ -253,7 +259,9 @@ def test_what_was_to_come_of_one_life_does_not_come_with_another() -> None:
     one.answered(one.answer(one.ask(0.0), ids(1)), 0.0)
     one.answered(one.answer(one.ask(1.0), ids(7, 8), life=NEXT, number=0), 1.0)
     assert one.since == NEVER
-    one.comparing.synced(YOU, PeerSummary(LIFE, 7, b"others' ", counts=True, wall=WALL), 1.0)
+    one.comparing.synced(
+        YOU, MemberAdvertisement(LIFE, 7, b"others' ", counts=True, wall=WALL), 1.0
+    )
     assert one.since == NEVER
 
 
@@ -261,9 +269,9 @@ def test_a_question_about_another_life_is_answered_from_the_beginning() -> None:
     """Whatever number it has."""
     other = One(1, life=LIFE)
     other.accept(1, 2, 3)
-    answer = other.comparing.answer(PullRequest(b"12345678", NEXT, 2), WALL)
+    answer = other.comparing.answer(AcceptLogRequest(b"12345678", NEXT, 2), WALL)
     assert (answer.number, answer.ids, answer.life) == (0, ids(1, 2, 3), LIFE)
-    answer = other.comparing.answer(PullRequest(b"12345678", LIFE, 2), WALL)
+    answer = other.comparing.answer(AcceptLogRequest(b"12345678", LIFE, 2), WALL)
     assert (answer.number, answer.ids, answer.head) == (2, ids(3), 3)
     assert answer.nonce == b"12345678"
 
@@ -273,7 +281,7 @@ def test_who_asks_for_what_is_to_come_is_told_that_there_is_none(number: int) ->
     """A head that is less than what it says."""
     other = One(1, life=LIFE)
     other.accept(1, 2, 3)
-    answer = other.comparing.answer(PullRequest(bytes(8), LIFE, number), WALL)
+    answer = other.comparing.answer(AcceptLogRequest(bytes(8), LIFE, number), WALL)
     assert (answer.number, answer.head, answer.ids) == (3, 3, ())
 
 
@@ -284,11 +292,11 @@ def test_who_lacks_many_syncs_over_a_stream() -> None:
     other.accept(*range(1, count + 1))
     answer = other.comparing.answer(one.ask(0.0), WALL)
     assert (answer.number, answer.ids) == (count, ())
-    assert one.answered(answer, 0.0) == SyncResult(needs_sync=True)
+    assert one.answered(answer, 0.0) == SyncPlan(needs_sync=True)
     assert one.since == NEVER
     assert one.comparing.due(limits.compare_seconds - 0.01) == []
     word = other.comparing.summary(WALL)
-    assert word == PeerSummary(LIFE, count, other.fresh.digest, counts=True, wall=WALL)
+    assert word == MemberAdvertisement(LIFE, count, other.fresh.digest, counts=True, wall=WALL)
     one.here |= other.here
     one.comparing.synced(YOU, word, 0.5)
     assert one.since == 0.5
@@ -322,7 +330,7 @@ def test_an_answer_that_a_sync_has_overtaken_is_no_reason_for_another() -> None:
     other.accept(3)
     answer = other.comparing.answer(question, WALL)
     assert answer.number == 0
-    assert one.answered(answer, 1.1) == SyncResult(list(ids(3)))
+    assert one.answered(answer, 1.1) == SyncPlan(list(ids(3)))
     assert one.ask(1.2).number == 2
 
 
@@ -330,7 +338,9 @@ def test_the_word_of_an_earlier_life_does_not_hold_up_the_next() -> None:
     """A sync that took long, with one who has restarted meanwhile."""
     one = One()
     one.answered(one.answer(one.ask(0.0), life=NEXT), 0.0)
-    one.comparing.synced(YOU, PeerSummary(LIFE, 7, one.fresh.digest, counts=True, wall=WALL), 0.0)
+    one.comparing.synced(
+        YOU, MemberAdvertisement(LIFE, 7, one.fresh.digest, counts=True, wall=WALL), 0.0
+    )
     question = one.ask(1.0)
     one.answered(one.answer(question, life=NEXT, number=0), 1.0)
     assert one.since == 1.0
@@ -340,7 +350,7 @@ def test_the_word_of_an_earlier_life_does_not_hold_up_the_next() -> None:
 def test_a_sync_with_one_who_does_not_count_is_no_comparison(counts: bool, members: bytes) -> None:
     """Nor with one who has other members."""
     one = One()
-    word = PeerSummary(LIFE, 0, members or one.fresh.digest, counts=counts, wall=WALL)
+    word = MemberAdvertisement(LIFE, 0, members or one.fresh.digest, counts=counts, wall=WALL)
     one.comparing.synced(YOU, word, 0.0)
     one.comparing.synced(member_id(9), word, 0.0)
     assert one.since == NEVER
@@ -349,9 +359,9 @@ def test_a_sync_with_one_who_does_not_count_is_no_comparison(counts: bool, membe
 @pytest.mark.parametrize(("life", "head"), [(LIFE, -1), (b"seven  ", 0), (b"nine     ", 0)])
 def test_a_word_that_nobody_says_is_not_read(life: bytes, head: int) -> None:
     """There is no question to be asked about it."""
-    word = msgspec.msgpack.encode(PeerSummary(life, head, bytes(8), counts=True, wall=WALL))
+    word = msgspec.msgpack.encode(MemberAdvertisement(life, head, bytes(8), counts=True, wall=WALL))
     with pytest.raises(msgspec.ValidationError):
-        msgspec.msgpack.decode(word, type=PeerSummary)
+        msgspec.msgpack.decode(word, type=MemberAdvertisement)
 
 
 def test_what_has_expired_is_counted_and_not_fetched() -> None:
@@ -364,7 +374,7 @@ def test_what_has_expired_is_counted_and_not_fetched() -> None:
     assert one.answered(answer, 0.0).lacking == list(ids(2))
     one.here.update(ids(2))
     answer = other.comparing.answer(one.ask(0.1), WALL)
-    assert one.answered(answer, 0.1) == SyncResult()
+    assert one.answered(answer, 0.1) == SyncPlan()
     assert one.since == 0.1
 
 
@@ -396,7 +406,7 @@ def test_the_median_of_the_clocks() -> None:
     assert one.comparing.clock_offset == 0
     for index, (_, data) in enumerate(sorted(one.comparing.due(1.0))):
         question = decode(data)
-        assert isinstance(question, PullRequest)
+        assert isinstance(question, AcceptLogRequest)
         wall = (WALL + 40, WALL + 50, 2**40 - 1)[index]
         sender = sorted(one.fresh.others)[index]
         one.comparing.answered(sender, one.answer(question, wall=wall), 1.0, WALL)
@@ -410,7 +420,7 @@ def test_a_liar_without_end_keeps_only_itself_from_being_compared_with() -> None
     for tick in range(50):
         for member, data in one.comparing.due(tick * 0.5):
             question = decode(data)
-            assert isinstance(question, PullRequest)
+            assert isinstance(question, AcceptLogRequest)
             told = (ids(1), 2**64 - 1) if member == YOU else ((), None)
             answer = one.answer(question, told[0], head=told[1])
             one.comparing.answered(member, answer, tick * 0.5, WALL)

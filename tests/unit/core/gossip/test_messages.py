@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from crewgate import limits
 from crewgate.core.gossip.messages import (
+    AcceptLogRequest,
+    AcceptLogResponse,
     Ack,
     IHave,
     IWant,
@@ -17,8 +19,6 @@ from crewgate.core.gossip.messages import (
     PersistQuery,
     Ping,
     PingRequest,
-    PullRequest,
-    PullResponse,
     Push,
     decode,
     encode,
@@ -37,14 +37,16 @@ TIMES = st.integers(0, 2**40 - 1)
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> PullResponse:
+def answers(draw: st.DrawFn) -> AcceptLogResponse:
     """With some of what there is, if there is any."""
     told = st.lists(st.binary(min_size=20, max_size=20), max_size=limits.answer_ids_max)
     ids = tuple(draw(told))
     number = draw(st.integers(0, 2**64 - 1 - len(ids)))
     head = draw(st.integers(number + len(ids), 2**64 - 1)) if ids else number
     life, nonce, members = draw(EIGHT), draw(EIGHT), draw(EIGHT)
-    return PullResponse(nonce, life, number, head, members, draw(TIMES), draw(st.booleans()), ids)
+    return AcceptLogResponse(
+        nonce, life, number, head, members, draw(TIMES), draw(st.booleans()), ids
+    )
 
 
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
@@ -54,7 +56,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Ping, NUMBERS, EIGHT, UPDATES),
     st.builds(Ack, NUMBERS, EIGHT, UPDATES),
     st.builds(PingRequest, NUMBERS, EIGHT, UPDATES),
-    st.builds(PullRequest, EIGHT, EIGHT, NUMBERS),
+    st.builds(AcceptLogRequest, EIGHT, EIGHT, NUMBERS),
     answers(),
     st.builds(PersistQuery, TIMES, IDS.map(tuple)),
     st.builds(PersistAck, TIMES, EIGHT, st.booleans(), IDS.map(tuple)),
@@ -66,11 +68,11 @@ SOME: list[Message] = [
     Ping(1, bytes(8), (MemberUpdate(bytes(8), MemberState.DEAD, 7, MemberAddress(bytes(16), 9)),)),
     Ack(2, bytes(8)),
     PingRequest(3, bytes(8)),
-    PullRequest(b"nonce 8.", b"life 8..", 9),
-    PullResponse(
+    AcceptLogRequest(b"nonce 8.", b"life 8..", 9),
+    AcceptLogResponse(
         b"nonce 8.", b"life 8..", 9, 11, bytes(8), 12, counts=True, ids=(bytes(range(20)),)
     ),
-    PullResponse(bytes(8), bytes(8), 7, 7, bytes(8), 2**40 - 1, counts=False),
+    AcceptLogResponse(bytes(8), bytes(8), 7, 7, bytes(8), 2**40 - 1, counts=False),
     PersistQuery(4, (bytes(20), bytes(range(20)))),
     PersistAck(2**40 - 1, b"members.", counts=True, ids=(bytes(range(20)),)),
 ]
@@ -113,7 +115,7 @@ def test_every_cut_and_every_bit_is_refused_or_another_message(message: Message)
 )
 def test_an_answer_tells_some_of_what_there_is(number: int, head: int, count: int) -> None:
     """Not more of it, and not nothing: whoever believed that would ask for ever."""
-    bad = PullResponse(
+    bad = AcceptLogResponse(
         *(bytes(8), bytes(8), number, head, bytes(8), 1), counts=True, ids=(bytes(20),) * count
     )
     with pytest.raises(GossipError):
@@ -127,7 +129,7 @@ def test_an_answer_tells_some_of_what_there_is(number: int, head: int, count: in
         IHave((bytes(20),) * (limits.gossip_ids_max + 1)),
         PersistQuery(1, (bytes(20),) * (limits.gossip_ids_max + 1)),
         PersistAck(1, bytes(8), counts=True, ids=(bytes(20),) * (limits.gossip_ids_max + 1)),
-        PullResponse(*(bytes(8), bytes(8), 0, 99, bytes(8), 1), True, (bytes(20),) * 56),
+        AcceptLogResponse(*(bytes(8), bytes(8), 0, 99, bytes(8), 1), True, (bytes(20),) * 56),
         Ping(1, bytes(8), SOME[3].updates * (limits.gossip_updates_max + 1)),  # type: ignore[union-attr]
     ],
     ids=["carry", "have", "check", "kept", "answer", "ping"],

@@ -9,9 +9,10 @@ from gossip_world import CLUSTER, WALL, address_of, member_id, sign
 
 from crewgate import limits
 from crewgate.core.gossip.capsules import Capsule, seal, unsigned
-from crewgate.core.gossip.effects import CapsuleCrypto, ProtocolEffects
 from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.gossip.messages import (
+    AcceptLogRequest,
+    AcceptLogResponse,
     Ack,
     IHave,
     IWant,
@@ -20,13 +21,12 @@ from crewgate.core.gossip.messages import (
     PersistAck,
     PersistQuery,
     Ping,
-    PullRequest,
-    PullResponse,
     Push,
     decode,
     encode,
 )
 from crewgate.core.gossip.protocol import ProtocolNode
+from crewgate.core.gossip.protocol_interface import CapsuleCrypto, ProtocolOutput
 from crewgate.errors import GossipError
 
 YOU = member_id(1)
@@ -90,7 +90,7 @@ def test_what_no_origin_signed_changes_nothing(bad: Capsule) -> None:
     with pytest.raises(GossipError):
         one.receive(YOU, encode(Push(bad.raw)), 0.0, WALL)
     with suppress(GossipError):  # where nobody can tell
-        assert one.take([bad.raw], 0.0, WALL) == ProtocolEffects()
+        assert one.take([bad.raw], 0.0, WALL) == ProtocolOutput()
     assert len(one.archive) == 0
     assert one.receive(YOU, encode(IHave((bad.id,))), 0.0, WALL).sends
 
@@ -213,14 +213,14 @@ def test_what_is_handed_over_with_what_nobody_can_judge_is_not_taken_for_known(b
     assert (effects.applied, effects.kept) == (list(good.entries), [good.raw])
 
 
-def ask(one: ProtocolNode, other: ProtocolNode, now: float) -> ProtocolEffects:
+def ask(one: ProtocolNode, other: ProtocolNode, now: float) -> ProtocolOutput:
     """One asks the other, and hears what it says."""
     sends = one.due(now, WALL).sends
     [question] = [
-        data for to, data in sends if to == other.me and isinstance(decode(data), PullRequest)
+        data for to, data in sends if to == other.me and isinstance(decode(data), AcceptLogRequest)
     ]
     [(_, answer)] = other.receive(one.me, question, now, WALL).sends
-    assert isinstance(decode(answer), PullResponse)
+    assert isinstance(decode(answer), AcceptLogResponse)
     return one.receive(other.me, answer, now, WALL)
 
 
@@ -288,7 +288,7 @@ def test_other_members_are_a_reason_to_sync() -> None:
     other.merge_views([member_id(2)], [], 1.0)
     assert ask(one, other, 2.0).compare == [YOU]
     assert one.freshness.until(5.0) == 6.0
-    unasked = other.anti_entropy.answer(PullRequest(bytes(8), other.life, 0), WALL)
+    unasked = other.anti_entropy.answer(AcceptLogRequest(bytes(8), other.life, 0), WALL)
     assert one.receive(YOU, encode(unasked), 2.0, WALL).compare == []
 
 

@@ -8,7 +8,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from lenient_servers import matched, served
 
-from crewgate.core.policy.rewriting import PathRewrite, UpstreamRoute, UpstreamRouteIndex
+from crewgate.core.policy.rewriting import PathRewrite, RewriteChecker, UpstreamRoutePattern
 from crewgate.core.policy.routing import RoutePattern, Router
 
 
@@ -56,10 +56,10 @@ def test_a_rewrite_that_fits_no_path_is_refused(path: str, to: str, said: str) -
         PathRewrite(path, "", to)
 
 
-def servers(*lines: tuple[str, str, bool]) -> UpstreamRouteIndex:
+def servers(*lines: tuple[str, str, bool]) -> RewriteChecker:
     """Tools by server, path there, and whether they are moved."""
-    return UpstreamRouteIndex(
-        UpstreamRoute((server,), RoutePattern("GET", path, f"tool {at}"), moved)
+    return RewriteChecker(
+        UpstreamRoutePattern((server,), RoutePattern("GET", path, f"tool {at}"), moved)
         for at, (server, path, moved) in enumerate(lines)
     )
 
@@ -156,8 +156,9 @@ def test_whatever_is_forwarded_is_the_judged_tools(
     there = [RoutePattern("GET", to, f"tool {at}") for at, (_, to) in enumerate(tools)]
     try:
         router = Router(here)
-        table = UpstreamRouteIndex(
-            UpstreamRoute(("s",), there[at], path != to) for at, (path, to) in enumerate(tools)
+        table = RewriteChecker(
+            UpstreamRoutePattern(("s",), there[at], path != to)
+            for at, (path, to) in enumerate(tools)
         )
     except ValueError:
         assume(False)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tariffs import PATHS, ask, asking, by_usage, plain, rated, refusal
 
 from crewgate import limits
-from crewgate.core.pricing.json_document import JSONDocument
+from crewgate.core.pricing.editable_json import EditableJSON
 from crewgate.core.pricing.llm_request import ask_for_usage, asked, bound
 from crewgate.core.pricing.tariff import LLMDialect
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 
 TEXT, RESPONSES = b"/v1/completions", b"/v1/responses"
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 20}
@@ -131,7 +131,7 @@ def test_a_bound_that_stands_there_in_another_case_only_is_refused(member: str) 
 def test_the_last_of_a_bounds_repetitions_counts_and_alone_goes_on() -> None:
     """Also of those that are escaped; no server sees the others."""
     text = b'{"model":"x","messages":[],"max_tokens":1,"max\\u005ftokens":30,"mod\\u0065l":"m"}'
-    document = JSONDocument(text)
+    document = EditableJSON(text)
     found = asked(by_usage(), document, PATHS["openai"], len(text))
     assert (found.written, found.name) == (30, "m")
     assert document.written() == b'{"model":"m","messages":[],"max_tokens":30}'
@@ -204,16 +204,16 @@ def test_an_answer_is_bounded_where_its_bound_is_read(dialect: LLMDialect, token
     for body in ({}, CHAT, {"max_tokens": 9, "max_completion_tokens": 8},
                  {"generationConfig": {"maxOutputTokens": 9, "max_output_tokens": 7}}):  # fmt: skip
         text = plain({"model": "m", "messages": [], **body})
-        document = JSONDocument(text)
+        document = EditableJSON(text)
         usage = by_usage(dialect, rated(output_tokens=10**9))
         bound(document, asked(usage, document, PATHS[dialect], len(text)), tokens)
-        again = JSONDocument(document.written())
+        again = EditableJSON(document.written())
         assert asked(usage, again, PATHS[dialect], len(text)).written == tokens
 
 
 def test_every_given_bound_is_written() -> None:
     """A server that reads the other one is bounded as well; what answers nothing needs none."""
-    document = JSONDocument(b'{"a":1,"max_tokens":50,"max_completion_tokens":60}')
+    document = EditableJSON(b'{"a":1,"max_tokens":50,"max_completion_tokens":60}')
     places = ("max_tokens",), ("max_completion_tokens",)
     bound(document, asking(limits=places, written=0), 16)
     assert document.written() == b'{"a":1,"max_tokens":50,"max_completion_tokens":60}'
@@ -240,7 +240,7 @@ def test_a_stream_is_made_to_state_its_usage(
     path: bytes, body: object, hides: bool, options: object
 ) -> None:
     """Only where servers would not; what the client had not asked for, it is not to see."""
-    document = JSONDocument(plain(body))
+    document = EditableJSON(plain(body))
     assert ask_for_usage(document, path or PATHS["openai"]) is hides
     assert json.loads(document.written()).get("stream_options") == options
 
@@ -248,5 +248,5 @@ def test_a_stream_is_made_to_state_its_usage(
 @pytest.mark.parametrize("options", [5, "include_usage", True, [], [{"include_usage": True}]])
 def test_odd_options_of_a_stream_are_refused(options: object) -> None:
     """There is no place to ask for its usage."""
-    with pytest.raises(RequestRefusedError, match='"stream_options" is not an object'):
-        ask_for_usage(JSONDocument(plain({"stream_options": options})), PATHS["openai"])
+    with pytest.raises(InvalidRequestError, match='"stream_options" is not an object'):
+        ask_for_usage(EditableJSON(plain({"stream_options": options})), PATHS["openai"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tariffs import PATHS, ask, by_usage, plain, rated, refusal, texts
 
 from crewgate import limits
-from crewgate.core.pricing.json_document import JSONDocument
+from crewgate.core.pricing.editable_json import EditableJSON
 from crewgate.core.pricing.llm_request import asked
 from crewgate.core.pricing.tariff import LLMDialect
 
@@ -101,7 +101,7 @@ def test_what_changes_the_price_is_refused_unless_it_is_allowed(
         body = {**CHAT, name: value}
         assert "may change what the call costs" in refusal(body, dialect, output_tokens=9)
         usage = by_usage(dialect, rated(output_tokens=9), allow=(name,))
-        assert asked(usage, JSONDocument(plain(body)), PATHS[dialect], 99).name == "m"
+        assert asked(usage, EditableJSON(plain(body)), PATHS[dialect], 99).name == "m"
     assert f'"{name.upper()}" may change' in refusal(
         {**CHAT, name.upper(): 1}, dialect, output_tokens=9
     )
@@ -115,7 +115,7 @@ def test_an_hour_in_a_cache_is_refused_unless_it_is_allowed(member: str) -> None
     text = f'{{"model":"m","max_tokens":5,"system":[{{"cache_control":{{{member}}}}}]}}'.encode()
     assert "costs more than the price of a cache write" in refusal(text, "anthropic")
     usage = by_usage("anthropic", allow=("ttl",))
-    assert asked(usage, JSONDocument(text), PATHS["anthropic"], 99).name == "m"
+    assert asked(usage, EditableJSON(text), PATHS["anthropic"], 99).name == "m"
     assert ask(text.replace(b"1", b"5"), "anthropic").name == "m"
 
 

@@ -12,14 +12,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.core.pricing.json_document import JSONDocument
+from crewgate.core.pricing.editable_json import EditableJSON
 from crewgate.core.pricing.sources import (
     SOURCES,
     BytesTerm,
     HeaderTerm,
     ItemsTerm,
     NumberTerm,
-    PlaceKind,
+    PlaceSyntax,
     PriceTerm,
     RequestParts,
     amount,
@@ -28,7 +28,7 @@ from crewgate.core.pricing.sources import (
 
 BODY = b'{"a":[1,2]}'
 IN_REQUESTS = {BytesTerm(1): 11, NumberTerm(1, ("a", "1")): 2, ItemsTerm(1, ("a",)): 2}
-PLACES = {PlaceKind.NOTHING: (), PlaceKind.POINTER: ("a", "0"), PlaceKind.HEADER: ("x-a",)}
+PLACES = {PlaceSyntax.NOTHING: (), PlaceSyntax.POINTER: ("a", "0"), PlaceSyntax.HEADER: ("x-a",)}
 
 
 class Progress:
@@ -47,7 +47,7 @@ def test_a_source_of_requests_reads_one() -> None:
     """All that may stand in `request` do, and without the body only if they say so."""
     assert {type(term) for term in IN_REQUESTS} == {each for each in SOURCES if each.in_request}
     for term, quantity in IN_REQUESTS.items():
-        body, document = (BODY, JSONDocument(BODY)) if term.needs_body else (b"", None)
+        body, document = (BODY, EditableJSON(BODY)) if term.needs_body else (b"", None)
         assert term.of_request(RequestParts([(b"x-a", b"3")], body, document)) == quantity
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate.core.x509 import der
 from crewgate.core.x509.certificate import Certificate, read, serial_text
-from crewgate.core.x509.identity import OID, Identity, Role, encode
+from crewgate.core.x509.identity_extension import OID, Identity, Role, encode
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 USAGES = [

@@ -10,7 +10,7 @@ from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.core.problem_types import Reason
 from crewgate.gateway.call.pending_call import extract_credentials
 from crewgate.gateway.routes import RouteTable, build
-from crewgate.server import Poller
+from crewgate.server import SocketPoller
 from crewgate.server.request import ClientInfo
 from crewgate.upstream import Connector, Resolver, UpstreamPool
 
@@ -20,7 +20,7 @@ ORIGIN = UpstreamOrigin("http", "127.0.0.1", 9)
 @pytest.fixture
 def site(tmp_path: Path) -> RouteTable:
     upstream = UpstreamConfig("tools", (ORIGIN,))
-    pool = UpstreamPool(upstream, Connector(upstream, Poller(), None), Resolver())
+    pool = UpstreamPool(upstream, Connector(upstream, SocketPoller(), None), Resolver())
     return build(config_of(ORIGIN, tmp_path), {"tools": pool})
 
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from tariffs import PATHS, by_usage, plain, rated
 
 from crewgate import limits
-from crewgate.core.http import HeaderField
-from crewgate.core.pricing.json_document import UNPRICED
+from crewgate.core.http_types import HeaderField
+from crewgate.core.pricing.editable_json import UNPRICED
 from crewgate.core.pricing.sources import BytesTerm, HeaderTerm, ItemsTerm, NumberTerm, PriceTerm
 from crewgate.core.pricing.tariff import MILLION, LLMDialect, ModelRates, Tariff
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 from crewgate.gateway.call.request_pricing import PricedRequest, price
 from crewgate.server.request import Request, build
 
@@ -55,7 +55,7 @@ def test_a_field_of_the_request_may_change_the_price() -> None:
 
 
 def refusal(work: Callable[[], object]) -> str:
-    with pytest.raises(RequestRefusedError) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         work()
     assert refused.value.status == UNPRICED
     return str(refused.value)

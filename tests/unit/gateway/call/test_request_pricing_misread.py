@@ -9,7 +9,7 @@ from tariffs import PLAIN, STREAM, asking, by_usage, event, hear, plain, rated
 from crewgate.core.pricing.meter import CostMeter, FinalCharge
 from crewgate.core.pricing.sources import HeaderTerm
 from crewgate.core.pricing.tariff import MILLION, LLMDialect, Tariff
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 from crewgate.gateway.call.request_pricing import PricedRequest, price
 from crewgate.server.request import build
 
@@ -57,7 +57,7 @@ def test_what_hides_a_price_is_refused(dialect: LLMDialect, path: bytes, body: s
     """Too many members to look into; names that some readers take for others; escapes."""
     context = 1000 if dialect == "anthropic" else 0
     model = rated(output_tokens=50, context_tokens=context)
-    with pytest.raises(RequestRefusedError):
+    with pytest.raises(InvalidRequestError):
         priced(by_usage(dialect, model), body, path)
 
 

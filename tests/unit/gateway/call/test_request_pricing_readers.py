@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tariffs import PATHS, by_usage, plain, rated, values
 
 from crewgate.core.pricing.tariff import LLMDialect, Tariff
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 from crewgate.gateway.call.request_pricing import price
 from crewgate.server.request import Request, build
 
@@ -58,7 +58,7 @@ def test_no_server_reads_another_bound_than_was_priced(
     usage = by_usage("openai", rated(output_tokens=9))
     try:
         found = price(Tariff(0, 10**6, usage=usage), request("openai"), text.encode())
-    except RequestRefusedError:
+    except InvalidRequestError:
         return
     assert found.meter.request is not None
     asked = found.meter.request.written if name == "max_tokens" else found.meter.request.choices
@@ -79,7 +79,7 @@ def test_no_server_of_gemini_reads_another_bound_than_was_priced(data: st.DataOb
     text = f"{{{','.join(members)}}}".encode()
     try:
         found = price(Tariff(0, 10**6, usage=usage), request("gemini"), text)
-    except RequestRefusedError:
+    except InvalidRequestError:
         return
     assert found.meter.request is not None
     read = readings(found.body or b"", "generationConfig", "maxOutputTokens")
@@ -95,7 +95,7 @@ def test_any_json_has_a_price_or_is_refused(body: dict[str, Any], dialect: LLMDi
     usage = by_usage(dialect, rated(output_tokens=50))
     try:
         found = price(Tariff(0, 10**6, usage=usage), request(dialect), text)
-    except RequestRefusedError:
+    except InvalidRequestError:
         return
     assert 0 < found.bound <= 10**6
     sent, came = json.loads(found.body or b""), json.loads(text)

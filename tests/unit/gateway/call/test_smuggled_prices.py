@@ -8,7 +8,7 @@ import pytest
 from crewgate import limits
 from crewgate.core.pricing.sources import ItemsTerm, NumberTerm
 from crewgate.core.pricing.tariff import LLMDialect, ModelRates, Tariff, UsagePricing
-from crewgate.errors import RequestRefusedError
+from crewgate.errors import InvalidRequestError
 from crewgate.gateway.call.request_pricing import PricedRequest, price
 from crewgate.server import Request
 
@@ -98,7 +98,7 @@ def test_either_spelling_is_read_at_every_level(
 @pytest.mark.parametrize("method", [b"batchGenerateContent", b"predict", b"streamRawPredict"])
 def test_other_methods_of_gemini_have_no_price(method: bytes) -> None:
     """One call of them may be many."""
-    with pytest.raises(RequestRefusedError, match="the path"):
+    with pytest.raises(InvalidRequestError, match="the path"):
         priced({"contents": []}, "gemini", b"/v1/models/m-1:" + method)
 
 
@@ -125,11 +125,11 @@ def test_each_prompt_is_completed(prompt: Any, count: int) -> None:
 def test_the_path_says_which_limit_counts(path: bytes, limit: str) -> None:
     """Members of another shape are not what that server goes by."""
     body = {"model": "m-1", "messages": [], "prompt": "a", "input": "a", "max_completion_tokens": 1}
-    with pytest.raises(RequestRefusedError, match="may change what the call costs"):
+    with pytest.raises(InvalidRequestError, match="may change what the call costs"):
         priced(body, "openai", path)
     allow = ("messages", "prompt", "input", "max_completion_tokens")
     assert sent(priced(body, "openai", path, allow=allow))[limit] == 4000
-    with pytest.raises(RequestRefusedError, match="send exactly one of"):
+    with pytest.raises(InvalidRequestError, match="send exactly one of"):
         priced(body, "openai", b"/llm")
 
 
@@ -145,7 +145,7 @@ def test_the_path_says_which_limit_counts(path: bytes, limit: str) -> None:
 )
 def test_what_changes_a_price_is_allowed_by_the_tool_or_refused(more: dict[str, Any]) -> None:
     """Some of it costs more than its tokens say, some bounds them otherwise."""
-    with pytest.raises(RequestRefusedError, match="may change what the call costs"):
+    with pytest.raises(InvalidRequestError, match="may change what the call costs"):
         priced({**CHAT, **more})
     allowed = UsagePricing("openai", (MODEL,), allow=tuple(more))
     text = json.dumps({**CHAT, **more}).encode()
@@ -157,7 +157,7 @@ def test_a_cache_for_an_hour_has_another_price() -> None:
     """Twice that of one for five minutes."""
     block = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
     body = {"model": "m-1", "max_tokens": 9, "messages": [{"role": "user", "content": [block]}]}
-    with pytest.raises(RequestRefusedError, match="ttl"):
+    with pytest.raises(InvalidRequestError, match="ttl"):
         priced(body, "anthropic", b"/v1/messages")
 
 
@@ -178,7 +178,7 @@ def test_what_has_more_tokens_than_bytes_is_bounded_by_the_context(part: Any) ->
     """And has no price where that is not known."""
     text = part if isinstance(part, bytes) else json.dumps(part).encode()
     body = b'{"model":"m-1","max_tokens":9,"messages":[{"content":[%b]}]}' % text
-    with pytest.raises(RequestRefusedError, match="context_tokens"):
+    with pytest.raises(InvalidRequestError, match="context_tokens"):
         priced(body)
     wide = ModelRates("m-*", 1_000_000, 1, 0, 0, context_tokens=100_000, output_tokens=9)
     assert priced(body, "openai", b"/chat/completions", wide).bound >= 100_000
@@ -209,7 +209,7 @@ def test_what_is_known_to_cost_more_than_the_most_is_refused() -> None:
     items, units = ItemsTerm(10**10, ("pages",)), NumberTerm(1, ("units",))
     tariff = Tariff(0, 500_000, (items,), (units,))
     text = json.dumps({"pages": [1] * 60}).encode()
-    with pytest.raises(RequestRefusedError, match=r"may cost 0\.60"):
+    with pytest.raises(InvalidRequestError, match=r"may cost 0\.60"):
         price(tariff, asking(b"/", text), text)
 
 
@@ -225,7 +225,7 @@ def test_what_the_server_reads_otherwise_is_not_priced_as_json(
     name: bytes, value: bytes, said: str
 ) -> None:
     """A body that is JSON and a form as well is the one to us and the other there."""
-    with pytest.raises(RequestRefusedError, match=said):
+    with pytest.raises(InvalidRequestError, match=said):
         priced(CHAT, headers=((name, value),))
 
 
@@ -239,5 +239,5 @@ def test_what_the_server_reads_otherwise_is_not_priced_as_json(
 )
 def test_odd_documents_are_refused_and_nothing_else(body: bytes) -> None:
     """Not with an error of ours; and what has too many members is not looked into."""
-    with pytest.raises(RequestRefusedError):
+    with pytest.raises(InvalidRequestError):
         priced(body)

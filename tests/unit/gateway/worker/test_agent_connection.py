@@ -18,19 +18,19 @@ from crewgate.ipc.attach_messages import (
     Attach,
     Attached,
     CreditDrawn,
-    CutReport,
     DrawCredit,
-    KeysRevoked,
     OverrunNoted,
     Reload,
     ReportOverrun,
+    RevocationAck,
+    RevocationNotice,
     WorkerAccepting,
     group_asks,
     pack,
     unpack,
 )
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.sockets import AgentSocket
+from crewgate.ipc.sockets import AgentSocketKind
 
 
 class Ears:
@@ -45,9 +45,9 @@ class Ears:
         self.attachments += 1
         self.heard.append(attached)
 
-    def revoked(self, pushed: KeysRevoked) -> CutReport:
+    def revoked(self, pushed: RevocationNotice) -> RevocationAck:
         self.heard.append(pushed)
-        return CutReport(id=pushed.id, last_cut_ns=7, count=1)
+        return RevocationAck(id=pushed.id, last_cut_ns=7, count=1)
 
     def reload(self, generation: int) -> None:
         self.heard.append(generation)
@@ -88,7 +88,7 @@ class FakeAgent:
 @asynccontextmanager
 async def _linked(folder: Path) -> AsyncIterator[tuple[FakeAgent, AgentConnection, Ears]]:
     door = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    await door.bind(str(folder / AgentSocket.GROUP.value))
+    await door.bind(str(folder / AgentSocketKind.GROUP.value))
     door.listen(1)
     ears = Ears()
     link = AgentConnection(folder, 1, ears)
@@ -106,9 +106,13 @@ async def test_attach_draw_and_pushes(tmp_path: Path) -> None:
     async with _linked(tmp_path) as (agent, link, ears):
         ask = await agent.meet(Reload(generation=6))
         assert (ask.worker, ask.answers_cuts, ask.previous) == (1, True, -1)
-        await agent.say(KeysRevoked(id=4, keys=[bytes(16)]))
-        assert await agent.next() == CutReport(id=4, last_cut_ns=7, count=1)
-        assert [type(each).__name__ for each in ears.heard] == ["Attached", "int", "KeysRevoked"]
+        await agent.say(RevocationNotice(id=4, keys=[bytes(16)]))
+        assert await agent.next() == RevocationAck(id=4, last_cut_ns=7, count=1)
+        assert [type(each).__name__ for each in ears.heard] == [
+            "Attached",
+            "int",
+            "RevocationNotice",
+        ]
         link.send_accepting(5, accepting=True)
         assert await agent.next() == WorkerAccepting(accepting=True, policy_generation=5)
         grant = World.make().grant
@@ -202,8 +206,8 @@ async def test_an_overrun_is_told_until_it_is_noted(tmp_path: Path) -> None:
         await agent.meet()
         assert {(await _overrun(agent)).amount for _ in range(2)} == {5, 6}
         await agent.say(OverrunNoted(id=bytes([1]) * 16))
-        await agent.say(KeysRevoked(id=1, keys=[]))
-        while not isinstance(await agent.next(), CutReport):
+        await agent.say(RevocationNotice(id=1, keys=[]))
+        while not isinstance(await agent.next(), RevocationAck):
             pass
         await agent.stream.aclose()
         await agent.meet()
@@ -212,7 +216,7 @@ async def test_an_overrun_is_told_until_it_is_noted(tmp_path: Path) -> None:
         await agent.say(Reload(generation=9))
         while 9 not in ears.heard:
             await trio.lowlevel.checkpoint()
-        assert repr(link._pending_overruns) == "<PendingOverruns 0 unsent=0 lost=0>"
+        assert repr(link._pending_overruns) == "<OverrunOutbox 0 unsent=0 lost=0>"
 
 
 async def test_an_overrun_behind_a_full_queue_is_told_when_there_is_room(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from leaf_certificates import HOUR, issuing, now
 from crewgate import limits
 from crewgate.audit.sink import AuditSink
 from crewgate.audit.writer import AuditWriter
-from crewgate.ca.crl_file import make_crl
-from crewgate.core.health import HealthFact, HealthState
-from crewgate.core.x509 import crl
+from crewgate.ca.crl import make_crl
+from crewgate.core.health import ComponentHealth, HealthState
+from crewgate.core.x509 import crl_times
 from crewgate.gateway.worker.health import (
     WorkerHealth,
     bounded,
@@ -72,8 +72,8 @@ def test_the_times_of_a_list_stand_at_its_beginning(dead: int) -> None:
     made = now().replace(microsecond=0)
     entries = [(f"{number + 1:032X}", 1_700_000_000, "") for number in range(dead)]
     pem = make_crl(issuing(), entries, 7, made)
-    assert (len(pem) > crl.HEAD_BYTES) is (dead > 0)
-    times = crl.read_times(pem[: crl.HEAD_BYTES])
+    assert (len(pem) > crl_times.HEAD_BYTES) is (dead > 0)
+    times = crl_times.read_times(pem[: crl_times.HEAD_BYTES])
     begin = made - dt.timedelta(seconds=limits.certificate_backdate_seconds)
     end = made + dt.timedelta(seconds=limits.crl_seconds)
     assert times == (int(begin.timestamp()), int(end.timestamp()))
@@ -93,7 +93,7 @@ def test_the_times_of_a_list_stand_at_its_beginning(dead: int) -> None:
 def test_what_is_no_list_is_refused(pem: bytes) -> None:
     """A ValueError, whatever it is."""
     with pytest.raises(ValueError, match=r"."):
-        crl.read_times(pem)
+        crl_times.read_times(pem)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_what_is_no_list_is_refused(pem: bytes) -> None:
 )
 def test_a_list_that_is_not_renewed_is_told_of(left: int, state: HealthState, says: str) -> None:
     """Before its end, so that somebody can act; after it every new connection is refused."""
-    times = crl.CRLTimes(left - DAY, left)
+    times = crl_times.CRLTimes(left - DAY, left)
     for refuses in (True, False):
         fact = list_fact("agents", Path("crl.pem"), times, 0, refuses=refuses)
         assert fact.state is state
@@ -124,7 +124,7 @@ def test_a_worker_reports_all_its_parts(tmp_path: Path) -> None:
     listeners = _listeners(_face((0, 2**33), clients))
     wall = now().timestamp()
 
-    def found() -> dict[str, HealthFact]:
+    def found() -> dict[str, ComponentHealth]:
         return {fact.component: fact for fact in health.facts(listeners, [], wall, 100.0)}
 
     name = "CRL of listener agents"
@@ -166,7 +166,7 @@ def test_an_upstream_without_a_server_is_told_of() -> None:
 def test_a_report_is_bounded_and_keeps_the_worst() -> None:
     """Of very many listeners."""
     most = limits.health_facts_max
-    facts = [HealthFact(f"{number}") for number in range(2 * most)]
-    facts.append(HealthFact("worst", HealthState.FAILED))
+    facts = [ComponentHealth(f"{number}") for number in range(2 * most)]
+    facts.append(ComponentHealth("worst", HealthState.FAILED))
     assert len(bounded(facts)) == most
     assert bounded(facts)[0].component == "worst"

@@ -7,7 +7,7 @@ import pytest
 
 from crewgate.cli.commands.init import write_all
 from crewgate.config import load
-from crewgate.core.x509.certificate_status import (
+from crewgate.core.x509.ocsp_result import (
     CertificateStatus,
     GoodStatus,
     UndeterminedReason,
@@ -15,7 +15,7 @@ from crewgate.core.x509.certificate_status import (
 )
 from crewgate.gateway.worker.config_snapshot import ConfigSnapshot
 from crewgate.gateway.worker.worker import Worker
-from crewgate.ipc.attach_messages import KeysRevoked
+from crewgate.ipc.attach_messages import RevocationNotice
 
 
 class Inquiry:
@@ -70,8 +70,10 @@ async def test_the_configuration_in_force_says_whom_to_ask(worker: Worker) -> No
 def test_a_push_has_what_was_asked_forgotten_at_once(worker: Worker) -> None:
     """The keys are those of the table, whatever they stand for."""
     keys = [b"a" * 16, b"b" * 16]
-    worker.revoked(KeysRevoked(id=1, keys=keys))  # nobody was asked yet, and nothing is to forget
+    worker.revoked(
+        RevocationNotice(id=1, keys=keys)
+    )  # nobody was asked yet, and nothing is to forget
     inquiry = Inquiry()
     worker._prepared = prepared(worker, inquiry)
-    worker.revoked(KeysRevoked(id=2, keys=keys))
+    worker.revoked(RevocationNotice(id=2, keys=keys))
     assert inquiry.forgotten == keys

@@ -1,0 +1,70 @@
+"""Records of the reservations that the agent ended, with all that is known of whose they were."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Literal
+
+from crewgate import limits
+from crewgate._native.records import BurnedReservation
+from crewgate.agent.branch_registry import BranchRegistry
+from crewgate.core import cross_crew_ids
+from crewgate.core.audit.records import BurnedReservationRecord, request_text, when
+from crewgate.core.ids import EntityKind, table_key
+from crewgate.core.policy.policy import Policy
+
+# States of a slot whose owner died (`Burned.state`).
+_CLAIMED, _INTENT, _SETTLING = 1, 2, 4
+Cause = Literal["owner-died", "deadline"]
+
+
+class BurnedReservationAudit:
+    """Turns what the table ended into audit records.
+
+    A slot holds the number of a tool under the policy of its time, so the names of the last few
+    policies are kept.
+    """
+
+    def __init__(self, registry: BranchRegistry) -> None:
+        self._registry = registry
+        self._tools: deque[tuple[int, tuple[str, ...]]] = deque(maxlen=limits.policies_kept)
+
+    def load(self, policy: Policy, now_ns: int) -> None:
+        """Calls that begin from now on (wall clock) number their tools like this."""
+        self._tools.appendleft((now_ns, tuple(tool.name for tool in policy.tools)))
+
+    def records(
+        self, burned: Iterable[BurnedReservation], cause: Cause, now_ns: int
+    ) -> list[BurnedReservationRecord]:
+        """One record for each reservation that had, or may have, taken credit."""
+        return [self._record(each, cause, now_ns) for each in burned if each.state != _CLAIMED]
+
+    def _record(
+        self, burned: BurnedReservation, cause: Cause, now_ns: int
+    ) -> BurnedReservationRecord:
+        entry = self._registry.get(burned.branch_key)
+        who = self._registry.who(burned.branch_key)
+        # The registry knows the newest grant only; an older one is named by its key alone.
+        if entry and table_key(EntityKind.GRANT, entry.crew, entry.grant.encode()) != burned.grant:
+            who["grant"] = ""
+        return BurnedReservationRecord(
+            **who,
+            time=when(now_ns),
+            started=when(burned.started_ns),
+            request=request_text(burned.request),
+            tool=self._tool(burned),
+            cost_micro=burned.cost if burned.state == _SETTLING else burned.amount,
+            cause=cause,
+            branch_key=burned.branch_key.hex(),
+            grant_key=burned.grant.hex(),
+            owner=burned.owner,
+            intent=burned.state == _INTENT,
+            certificate=cross_crew_ids.certificate(entry.crew, who["grant"]) if entry else "",
+        )
+
+    def _tool(self, burned: BurnedReservation) -> str:
+        for since, names in self._tools:
+            if since <= burned.started_ns:
+                return names[burned.tool] if burned.tool < len(names) else ""
+        # It began before this agent did; the oldest policy known is the likeliest.
+        names = self._tools[-1][1] if self._tools else ()
+        return names[burned.tool] if burned.tool < len(names) else ""

@@ -1,0 +1,235 @@
+"""Checks that a gateway can use what its configuration names: certificates, keys, patterns."""
+
+import os
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from crewgate import limits
+from crewgate.ca.renewal import CertificateLifetime, is_ours
+from crewgate.cli.check.ca import ca_errors, ca_warnings
+from crewgate.cli.check.cluster import cluster_errors, cluster_warnings
+from crewgate.cli.check.ledger_file_access import ledger_file_errors
+from crewgate.config import (
+    ClusterConfig,
+    Config,
+    ControlConfig,
+    CrewConfig,
+    ListenerConfig,
+    UpstreamConfig,
+    descriptors,
+)
+from crewgate.core.policy.scope import matches
+from crewgate.errors import AuthorityError, ConfigurationError
+from crewgate.gateway.worker.client_cert_ocsp import ClientCertOCSPChecker
+from crewgate.issuer.signing import SigningKey
+from crewgate.policy.loader import crew_keys, load_policy
+from crewgate.runtime.descriptor_limit import most
+from crewgate.server.tls import server_context
+from crewgate.upstream.tls import client_context
+
+
+def find_errors(config: Config) -> Iterator[str]:
+    """Yield what would keep `serve` or a mint from working, one line each."""
+    try:
+        load_policy(config, 1)
+    except ConfigurationError as error:
+        yield str(error)
+    for listener in _shown(config):
+        try:
+            server_context(listener.certificate, listener.key)
+        except ConfigurationError as error:
+            yield f"listener {listener.name}: {error}"
+        else:
+            yield from _expired(listener.certificate, "clients refuse it")
+    yield from ca_errors(config, datetime.now(UTC))
+    yield from _ocsp_errors(config)
+    yield from _control_errors(config)
+    yield from _all_cluster_errors(config)
+    yield from ledger_file_errors(config)
+    yield from descriptors.lacking(config, most())
+    for crew in config.crews:
+        yield from _signing_key_errors(crew)
+    for upstream in config.upstreams:
+        if upstream.credential and upstream.credential.file:
+            yield from _credential_errors(
+                upstream.credential.file, f"credential of {upstream.name}"
+            )
+        yield from _upstream_tls_errors(upstream)
+
+
+def _shown(config: Config) -> Iterable[ListenerConfig]:
+    """Return the first listener of each certificate, so that an error is reported once."""
+    return {(each.certificate, each.key): each for each in reversed(config.listeners)}.values()
+
+
+def find_warnings(config: Config) -> Iterator[str]:
+    """Yield what a gateway accepts but a person hardly intends."""
+    yield from ca_warnings(config, datetime.now(UTC))
+    yield from _weak_ocsp(config)
+    for listener in _shown(config):
+        yield from _expiring(config, listener.certificate)
+    for each in (config.control, config.cluster):
+        if each is not None and not _is_shown(config, each):
+            yield from _expiring(config, each.certificate)
+    yield from cluster_warnings(config)
+    for upstream in config.upstreams:
+        if upstream.tls.certificate:
+            yield from _expiring(config, upstream.tls.certificate)
+        variable = upstream.credential and upstream.credential.env
+        if variable and not os.environ.get(variable):
+            yield f"upstream {upstream.name}: {variable} is not set here; set it for `serve`"
+    yield from _unreachable_tools(config)
+    yield from _unlimited_models(config)
+
+
+def _unreachable_tools(config: Config) -> Iterator[str]:
+    """Yield patterns without a tool, tools that no crew may call, and unusable crossings."""
+    if config.crossings and all(each.client_certificate == "none" for each in config.listeners):
+        yield (
+            "[[crossing]] has no effect: no listener requests client certificates; set "
+            'client_certificate = "required" or "optional" on one'
+        )
+    tools = [tool.name for tool in config.tools]
+    for crew in config.crews:
+        for pattern in crew.tools:
+            if not any(matches(pattern, tool) for tool in tools):
+                yield f'crew {crew.name}: "{pattern}" matches no tool of this configuration'
+    granted = [pattern for crew in config.crews for pattern in crew.tools]
+    granted += [pattern for crossing in config.crossings for pattern in crossing.tools]
+    for tool in tools:
+        if not any(matches(pattern, tool) for pattern in granted):
+            yield f"tool {tool}: no crew may call it; add it to `tools` of a section [crew.NAME]"
+
+
+def _unlimited_models(config: Config) -> Iterator[str]:
+    """Yield models whose calls must limit their answer, which few clients do by default."""
+    for tool in config.tools:
+        usage = tool.tariff and tool.tariff.usage
+        # Every request to Anthropic sets a limit.
+        if not usage or usage.dialect == "anthropic":
+            continue
+        for model in usage.models:
+            if model.output and not model.output_tokens:
+                yield (
+                    f'tool {tool.name}: model "{model.name}" has no output_tokens, so the gateway '
+                    "refuses a request that does not limit its answer (422)"
+                )
+
+
+def _weak_ocsp(config: Config) -> Iterator[str]:
+    """Yield listeners that accept clients without OCSP, and a responder's certificate that ends."""
+    for listener in config.listeners:
+        if listener.ocsp == "soft-fail":
+            yield (
+                f'listener {listener.name}: ocsp = "soft-fail" accepts a revoked certificate '
+                'while OCSP does not answer; "required" refuses it'
+            )
+    responder = config.ca and config.ca.ocsp
+    if responder and responder.certificate:
+        yield from _expiring(config, responder.certificate)
+
+
+def _ocsp_errors(config: Config) -> Iterator[str]:
+    """Yield why the gateway cannot ask for OCSP, as far as files show."""
+    if config.ca is None or config.ca.ocsp is None:
+        return
+    try:
+        ClientCertOCSPChecker(config.ca, config.ca.ocsp)
+    except ConfigurationError as error:
+        yield f"[ca] ocsp: {error}"
+        return
+    if config.ca.ocsp.certificate:
+        yield from _expired(config.ca.ocsp.certificate, "the OCSP responder refuses it")
+
+
+def _control_errors(config: Config) -> Iterator[str]:
+    """Yield why the control API cannot serve; files shared with a listener are checked there."""
+    control = config.control
+    if control is None or _is_shown(config, control):
+        return
+    try:
+        server_context(control.certificate, control.key)
+    except ConfigurationError as error:
+        yield f"[control]: {error}"
+    else:
+        yield from _expired(control.certificate, "clients of the control API refuse it")
+
+
+def _all_cluster_errors(config: Config) -> Iterator[str]:
+    """Yield why peers would refuse this machine, with the end of its certificate."""
+    errors = list(cluster_errors(config))
+    yield from errors
+    cluster = config.cluster
+    if cluster is not None and not errors and not _is_shown(config, cluster):
+        yield from _expired(cluster.certificate, "peers refuse it")
+
+
+def _is_shown(config: Config, other: ControlConfig | ClusterConfig) -> bool:
+    shown = {(each.certificate, each.key) for each in config.listeners}
+    return (other.certificate, other.key) in shown
+
+
+def _signing_key_errors(crew: CrewConfig) -> Iterator[str]:
+    if crew.signing_key is None:
+        return
+    try:
+        keys = crew_keys(crew)
+    except ConfigurationError:
+        # `load_policy` has reported the same error.
+        return
+    try:
+        SigningKey.load(crew.signing_key, keys, str(crew.jwks))
+    except ConfigurationError as error:
+        yield f"crew {crew.name}: {error}"
+
+
+def _upstream_tls_errors(upstream: UpstreamConfig) -> Iterator[str]:
+    """Yield why TLS to the servers of an upstream cannot work, as far as files here show."""
+    try:
+        client_context(upstream)
+    except ConfigurationError as error:
+        yield str(error)
+        return
+    if upstream.tls.certificate:
+        yield from _expired(upstream.tls.certificate, f"the servers of {upstream.name} refuse it")
+
+
+def _credential_errors(path: Path, what: str) -> Iterator[str]:
+    try:
+        if not path.read_bytes().strip():
+            yield f"{path}: the {what} is empty; put the secret there"
+    except OSError as error:
+        yield f"{path}: the {what} cannot be read ({error.strerror})"
+
+
+def _end(certificate: Path) -> datetime:
+    """Return the end of the first certificate in a PEM file that a TLS context has already read."""
+    return x509.load_pem_x509_certificates(certificate.read_bytes())[0].not_valid_after_utc
+
+
+def _expired(certificate: Path, effect: str) -> Iterator[str]:
+    end = _end(certificate)
+    if end < datetime.now(UTC):
+        yield f"{certificate}: ended on {end:%Y-%m-%d}, so {effect}; renew it"
+
+
+def _expiring(config: Config, certificate: Path) -> Iterator[str]:
+    """Yield a certificate that will end soon; `serve` renews those of our CA long before."""
+    now = datetime.now(UTC).timestamp()
+    try:
+        leaf = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+    except (OSError, ValueError, IndexError):
+        # `find_errors` reports it.
+        return
+    life = CertificateLifetime.of(leaf)
+    try:
+        ours = config.ca is not None and is_ours(config.ca, leaf)
+    except AuthorityError:
+        ours = False
+    left = life.end - now
+    is_near = life.ends_soon(now) if ours else left < limits.certificate_warning_days * 86_400
+    if left > 0 and is_near:
+        yield f"{certificate}: ends in {(life.end - now) // 86_400:.0f} days; renew it"

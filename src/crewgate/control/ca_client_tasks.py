@@ -1,0 +1,123 @@
+"""What the control process keeps going on every machine: its certificates, and a fresh list.
+
+With the CA's key it renews by that. Without it, it asks the control API that `[ca]` names, if there
+is one: for certificates, for the list of the revoked, and for the answers of OCSP that this
+machine's workers want.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+from cryptography.x509.ocsp import OCSPResponseStatus
+
+from crewgate import limits
+from crewgate.ca.crl_replica import CRLReplica
+from crewgate.ca.ocsp.responder import failure
+from crewgate.config import Config
+from crewgate.control.machine_certificates import (
+    CertificateSource,
+    MachineCertificateRenewal,
+    source_of,
+)
+from crewgate.core.health import ComponentHealth, degraded
+from crewgate.errors import AuthorityError
+
+if TYPE_CHECKING:
+    from crewgate.control.remote_ca_client import RemoteCAClient
+
+_CERTIFICATES = "certificates"
+_OCSP, _LIST = "control: OCSP", "control: list of the revoked"
+_MEND = "see to the machine that has the CA's key, and the way there"
+
+
+class HealthFactObserver(Protocol):
+    """Hears how the things of one source are, in place of what it heard of that before."""
+
+    def __call__(
+        self, source: str, facts: Sequence[ComponentHealth], seconds: float = math.inf
+    ) -> None:
+        """They count for so many seconds."""
+
+
+class CAClientTasks:
+    """The tasks of one process; `config` returns the configuration in force.
+
+    `note` hears how each thing is. A task that ends takes back what it noted.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        note: HealthFactObserver,
+        source: CertificateSource | None = None,
+    ) -> None:
+        """`source` signs if the CA's key is here; None: the API that the configuration names."""
+        self._config = config
+        self._source = source
+        self._note = note
+        self._renewing = MachineCertificateRenewal(time.time, _boot)
+
+    def __repr__(self) -> str:
+        return f"<CAClientTasks {self._renewing!r}>"
+
+    async def renew(self) -> None:
+        """Look at the certificates again and again; until cancelled."""
+        try:
+            while True:
+                config = self._config()
+                source = self._source or source_of(config)
+                facts = await trio.to_thread.run_sync(self._renewing.renew_due, config, source)
+                self._note(_CERTIFICATES, facts)
+                await trio.sleep(limits.renewal_look_seconds)
+        finally:
+            self._note(_CERTIFICATES, ())
+
+    async def follow_list(self) -> None:
+        """Fetch the list of the revoked from the machine that signs it; until cancelled."""
+        kept: CRLReplica | None = None
+        try:
+            while True:
+                config = self._config()
+                ca, remote, api = config.ca, config.remote, source_of(config)
+                facts: list[ComponentHealth] = []
+                if ca is not None and remote is not None and api is not None:
+                    if kept is None or kept.ca != ca:
+                        chains = [] if remote.certificate is None else [remote.certificate]
+                        kept = CRLReplica(ca, config.state, chains, time.time)
+                    facts = await trio.to_thread.run_sync(_fetch, kept, api)
+                self._note(_LIST, facts)
+                await trio.sleep(limits.remote_list_seconds)
+        finally:
+            self._note(_LIST, ())
+            self._note(_OCSP, ())
+
+    async def answer(self, request: bytes) -> bytes:
+        """The answer to a question of OCSP, both DER: another machine's."""
+        api = source_of(self._config())
+        if api is None:
+            return failure(OCSPResponseStatus.TRY_LATER)
+        try:
+            answer = await trio.to_thread.run_sync(api.ocsp, request)
+        except AuthorityError as error:
+            fact = degraded(_OCSP, f"it is not answered: {error}", _MEND)
+            self._note(_OCSP, [fact], limits.ocsp_trouble_seconds)
+            return failure(OCSPResponseStatus.TRY_LATER)
+        self._note(_OCSP, ())
+        return answer
+
+
+def _boot() -> float:
+    """CLOCK_BOOTTIME: counts on while the machine sleeps, and nobody sets it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _fetch(kept: CRLReplica, api: "RemoteCAClient") -> list[ComponentHealth]:
+    """Take up the newest list; what was wrong. Blocks."""
+    try:
+        kept.take(api.revoked())
+    except AuthorityError as error:
+        return [degraded(_LIST, f"it is not renewed: {error}", _MEND)]
+    return []

@@ -1,0 +1,47 @@
+"""Reports the health of one process to the agent, over its own connection.
+
+A report blocks only briefly: if the agent does not take it at once, it is dropped, and the next
+one tries again. The last report holds until this process ends, in whatever way.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from crewgate import limits
+from crewgate.core.health import ComponentHealth
+from crewgate.errors import LinkError
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.admin_messages import ReportSource
+
+
+class HealthReportClient:
+    """Reports as `source` to the agent whose state is in `folder`."""
+
+    def __init__(self, folder: Path, source: ReportSource) -> None:
+        self._folder = folder
+        self._source = source
+        self._client: AdminClient | None = None
+
+    def __repr__(self) -> str:
+        state = "connected" if self._client else "not connected"
+        return f"<HealthReportClient of {self._source} {state}>"
+
+    def report(self, facts: Sequence[ComponentHealth]) -> bool:
+        """Report the facts; return whether the agent has them, as far as a socket can tell."""
+        # The second attempt is for an agent that was restarted: its old connection has ended.
+        for _ in range(2):
+            try:
+                if self._client is None:
+                    self._client = AdminClient(self._folder, limits.health_report_seconds_max)
+                self._client.report(self._source, facts)
+            except LinkError:
+                self.close()
+            else:
+                return True
+        return False
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None

@@ -1,0 +1,97 @@
+"""The newest token of each branch, and the files that have to hold it for child processes.
+
+Decides when a token is no longer fresh and which files are behind. Mints nothing; not locked: the
+orchestrator's lock is held around every call.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from crewgate import limits
+from crewgate.core.tokens.claims import Claims
+from crewgate.errors import BranchRevokedError, IssuerError
+from crewgate.issuer.mint import MintedToken
+from crewgate.issuer.token_file import remove_token, write_token
+
+_log = logging.getLogger(__name__)
+
+
+class IssuedTokenStore:
+    """Tokens by branch (UUID text), in memory and, where asked for, in files of mode 0600."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, MintedToken] = {}
+        self._files: dict[str, Path] = {}
+        self._stale_files: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def __repr__(self) -> str:
+        return f"<IssuedTokenStore of {len(self._tokens)} tokens, {len(self._files)} in files>"
+
+    @property
+    def with_file(self) -> list[str]:
+        """The branches whose token a file holds."""
+        return [*self._files]
+
+    def get(self, branch: str) -> MintedToken | None:
+        """The newest token; None after a restart, or of a branch that is dead."""
+        return self._tokens.get(branch)
+
+    def put(self, minted: MintedToken) -> None:
+        """A newer token; a file that holds the older one is behind until `write` succeeds."""
+        branch = minted.claims.execution_branch_id
+        self._tokens[branch] = minted
+        self._stale_files.add(branch)
+
+    def write_to(self, branch: str, path: Path) -> None:
+        """Hold the newest token in `path` from now on.
+
+        Raises:
+            BranchRevokedError: The branch was revoked, so that it has no token.
+            IssuerError: The file cannot be written.
+        """
+        minted = self._tokens.get(branch)
+        if minted is None:
+            raise BranchRevokedError(f"branch {branch} was revoked: no file can hold its token")
+        write_token(path, minted.token)
+        self._files[branch] = path
+        self._stale_files.discard(branch)
+
+    def write(self, branch: str, now: float) -> float:
+        """Bring the branch's file, if it has one, up to date; seconds until its token is due.
+
+        0 if it cannot be written, which is logged, or if the branch is dead.
+        """
+        minted, path = self._tokens.get(branch), self._files.get(branch)
+        if minted is None:
+            return 0.0
+        if path is not None and branch in self._stale_files:
+            try:
+                write_token(path, minted.token)
+            except IssuerError as error:
+                _log.warning("branch %s: %s", branch, error)
+                return 0.0
+            self._stale_files.discard(branch)
+        return renewal(minted.claims) - now
+
+    def drop_unknown(self, knows: Callable[[str], bool]) -> None:
+        """Drop the tokens of branches that `knows` does not know."""
+        for branch in [each for each in self._tokens if not knows(each)]:
+            self.drop(branch)
+
+    def drop(self, branch: str) -> None:
+        """The branch is dead: forget its token and take the file away."""
+        self._tokens.pop(branch, None)
+        self._stale_files.discard(branch)
+        path = self._files.pop(branch, None)
+        if path is not None:
+            remove_token(path)
+
+
+def renewal(claims: Claims) -> float:
+    """When a token is renewed (wall-clock seconds): well before its end."""
+    lifetime = claims.exp - claims.iat
+    return claims.exp - min(lifetime / 3, limits.refresh_margin_seconds_max)

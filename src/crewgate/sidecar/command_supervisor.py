@@ -1,0 +1,120 @@
+"""CMD and all that it starts: begun without rights and descriptors, reaped, and ended to the last.
+
+Orphans among them become the supervisor's children (`hardening.become_subreaper`), so that whoever
+descends from CMD is found below the supervisor. Knows no certificate.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import trio
+
+from crewgate import limits
+from crewgate.errors import SidecarError
+from crewgate.lifecycle.processes import MARK, below, kill_all, send
+from crewgate.sidecar.user import CommandUser
+
+_EXEC_CHILD = Path(__file__).with_name("drop_privileges_exec.py")
+
+
+def environment(
+    user: CommandUser, instance: bytes, socket: Path, gateway: str, own: Mapping[str, str]
+) -> dict[str, str]:
+    """What CMD finds: the supervisor's variables, and where its door is. No secret of ours."""
+    found = {
+        **own,
+        MARK: instance.hex(),
+        "CREWGATE_SOCKET": str(socket),
+        "CREWGATE_GATEWAY": gateway,
+    }
+    if not user.is_ours:
+        found |= {"HOME": user.home, "USER": user.name, "LOGNAME": user.name}
+    return found
+
+
+def why_not(command: Sequence[str], uid: int, gid: int) -> str:
+    """Why a process of that user could not become CMD; empty if it could. SidecarError.
+
+    Asked as that user, so that whatever the system goes by counts. The answer may be out of date
+    when CMD is started: then the start says so.
+    """
+    arguments = [str(os.getpid()), str(uid), str(gid), "--look", *command]
+    try:
+        looked = subprocess.run(
+            [sys.executable, "-I", "-S", str(_EXEC_CHILD), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            timeout=limits.run_kill_seconds,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SidecarError(f"{sys.executable}: cannot be run: {error}") from error
+    return looked.stdout.decode(errors="replace").strip() if looked.returncode else ""
+
+
+class CommandSupervisor:
+    """The processes below this one; there is one of these in a process."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"<CommandSupervisor {self.pid}>"
+
+    @property
+    def pid(self) -> int:
+        """Of CMD; -1 before it was started."""
+        return self._process.pid if self._process else -1
+
+    @property
+    def status(self) -> int | None:
+        """CMD's exit status, 128 and the signal's number if one ended it; None while it runs."""
+        code = self._process.returncode if self._process else None
+        return 128 - code if code is not None and code < 0 else code
+
+    def start(
+        self, command: Sequence[str], user: CommandUser, variables: Mapping[str, str]
+    ) -> None:
+        """Start CMD; SidecarError.
+
+        In a session of its own: Ctrl-C reaches the supervisor, which ends everybody in order, and
+        nobody below can type into the terminal that started it.
+        """
+        rights = [str(os.getpid()), str(user.uid), str(user.gid)]
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_EXEC_CHILD), *rights, "--", *command],
+                env=dict(variables),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SidecarError(f"{sys.executable}: cannot be run: {error.strerror}") from error
+
+    def reap(self) -> None:
+        """Take note of whoever has ended: CMD, or an orphan that became ours."""
+        with suppress(ChildProcessError):
+            while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if self._process is not None and found.si_pid == self._process.pid:
+                    self._process.poll()
+                else:
+                    os.waitpid(found.si_pid, os.WNOHANG)
+
+    async def end(self) -> bool:
+        """SIGTERM, a bounded patience, SIGKILL for all that is left; whether all have ended.
+
+        Somebody must call `reap` meanwhile.
+        """
+        for process in below(os.getpid()):
+            send(process, signal.SIGTERM)
+        with trio.move_on_after(limits.run_end_seconds):
+            while below(os.getpid()):  # noqa: ASYNC110 - the end of a grandchild is no event here
+                await trio.sleep(limits.run_look_seconds)
+        left = await trio.to_thread.run_sync(
+            kill_all, lambda: below(os.getpid()), limits.run_kill_seconds
+        )
+        return not left

@@ -1,0 +1,84 @@
+"""Checks client certificates that an application's own TLS handshake has verified.
+
+The handshake must have verified signature and chain; there is no X.509 library here. The other
+checks are those of the gateway: the certificate is for clients, names an orchestrator, is valid
+now, and neither it nor its orchestrator is revoked in the table. The contents of a certificate are
+cached; its validity and the table are checked in every call.
+"""
+
+import msgspec
+
+from crewgate import limits
+from crewgate.core.revocation_kinds import RevocationLookup
+from crewgate.core.x509.certificate import read, revocable_by
+from crewgate.core.x509.identity_extension import Identity, Role
+
+
+class OrchestratorCertificate(msgspec.Struct, frozen=True):
+    """An orchestrator's certificate (DER); times are in seconds since 1970.
+
+    `revocable` are the keys, each with an issue time, whose revocation revokes it.
+    """
+
+    certificate: bytes
+    identity: Identity
+    serial_text: str
+    not_before: int
+    not_after: int
+    revocable: tuple[tuple[bytes, int], ...]
+
+    def is_revoked(self, table: RevocationLookup) -> bool:
+        """Return whether it is revoked, or its orchestrator since it was issued."""
+        return any(table.is_revoked(*by) for by in self.revocable)
+
+
+class PeerCertificateCache:
+    """A cache of at most `capacity` certificates; safe to use from many threads."""
+
+    def __init__(self, capacity: int = limits.peer_certificates_max) -> None:
+        self._capacity = capacity
+        self._known: dict[bytes, OrchestratorCertificate | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def find(self, certificate: object) -> OrchestratorCertificate | None:
+        """Return what a certificate (DER) says; None if it is not an orchestrator's certificate."""
+        if type(certificate) is not bytes:
+            return None
+        try:
+            return self._known[certificate]
+        except KeyError:
+            found = _read(certificate)
+        if len(self._known) >= self._capacity:
+            self._known = {}  # not cleared: another thread may be reading the old dict
+        if len(certificate) <= limits.certificate_bytes_max:
+            self._known[certificate] = found
+        return found
+
+    def admit(
+        self, certificate: object, table: RevocationLookup, now: float
+    ) -> OrchestratorCertificate | None:
+        """Return `find(certificate)` if it is valid at `now` (wall clock, s) and not revoked."""
+        found = self.find(certificate)
+        if found is None or not found.not_before <= now <= found.not_after:
+            return None
+        return None if found.is_revoked(table) else found
+
+
+def _read(data: bytes) -> OrchestratorCertificate | None:
+    try:
+        found = read(data)
+        identity = found.speaks_for()
+    except ValueError:
+        return None
+    if not found.is_client or found.is_authority or identity.role is not Role.ORCHESTRATOR:
+        return None
+    return OrchestratorCertificate(
+        data,
+        identity,
+        found.serial_text,
+        found.not_before,
+        found.not_after,
+        revocable_by(identity, found.serial, found.issued),
+    )

@@ -1,0 +1,136 @@
+"""Builds a policy from arguments, for a verifier that has no configuration file.
+
+A crew has the keys that it has in the file (`config/crew`), and the errors are the same. Only its
+public keys differ: they are a JWKS instead of a path.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, cast
+
+from crewgate import limits
+from crewgate._native.signature import is_valid_point
+from crewgate.config import CrewConfig, values
+from crewgate.config.declaration import TableMap, TableSchema
+from crewgate.config.section import Section, ValueParser
+from crewgate.core.anomaly.types import WatchRules
+from crewgate.core.policy.policy import SHARED, Policy, ToolPolicy, VerificationKey
+from crewgate.core.policy.scope import is_tool_name
+from crewgate.core.tokens.jwks import parse_jwks
+from crewgate.errors import ConfigurationError
+from crewgate.policy import loader as configured
+
+Price = str | Mapping[str, str]  # in credits; a mapping also names the owner of the tool
+WHERE = "Verifier.standalone"
+_PRICE = values.credits_up_to(limits.price_micro_max)
+
+
+def _jwks(value: object) -> bytes:
+    if not isinstance(value, dict):
+        raise ValueError  # noqa: TRY004 - every bad value raises ValueError
+    try:
+        return json.dumps(value).encode()
+    except (TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _tool(value: object) -> tuple[int, str]:
+    """Return the price and the owner of a tool."""
+    if not isinstance(value, dict):
+        return _PRICE.read(value), SHARED
+    if not {"price"} <= set(value) <= {"price", "owner"}:
+        raise ValueError
+    return _PRICE.read(value["price"]), values.NAME.read(value.get("owner", SHARED))
+
+
+_TOOL = ValueParser(f'{_PRICE.expected}; or {{"price": …, "owner": a crew}}', _tool)
+_JWKS = ValueParser('a JWKS as a dict: {"keys": [...]}', _jwks)
+
+
+class _Crew(CrewConfig, frozen=True, kw_only=True):
+    """A crew as a program gives it: with its keys, and without what only a machine needs."""
+
+    keys: Annotated[bytes, _JWKS, "The crew's public keys."]
+    tools: Annotated[tuple[str, ...], TableSchema(CrewConfig).parts["tools"]] = ()
+    jwks: Path = Path()
+    signing_key: Path | None = None
+    watch: WatchRules = WatchRules()  # nobody is there who would act on it
+
+
+_CREWS = TableMap(of=TableSchema(_Crew), most=limits.crews_max)
+
+
+def policy_from_arguments(
+    audience: str, tools: Mapping[str, Price], crews: Mapping[str, Mapping[str, object]]
+) -> Policy:
+    """Return the policy, as generation 1.
+
+    `tools` are prices in credits by name, or {"price": …, "owner": a crew}. `crews` have the keys
+    of a configuration file's [crew.NAME], with `keys` (a JWKS as a dict) instead of `jwks`.
+
+    Raises:
+        ConfigurationError: An argument cannot be used; the text lists every mistake.
+    """
+    problems: list[str] = []
+    arguments = {"audience": audience, "tools": tools, "crews": crews}
+    top = Section({name: _plain(value) for name, value in arguments.items()}, "", problems)
+    aud = top.required("audience", values.CLAIM)
+    priced = _tools(top.child("tools"))
+    owned = cast("tuple[_Crew, ...]", _CREWS.read(top, "crews", {}))
+    owners = {SHARED, *crews}
+    known = ", ".join(sorted(owners))
+    problems += [
+        f'tools."{tool.name}".owner = "{tool.owner}": no such crew; known: {known}'
+        for tool in priced
+        if tool.owner not in owners
+    ]
+    if problems:
+        raise ConfigurationError("\n".join(f"{WHERE}: {problem}" for problem in problems))
+    keys = tuple(key for crew in owned for key in _keys(crew))
+    _require_unique_ids(keys)
+    return Policy(aud, keys, tuple(configured.ceilings(crew) for crew in owned), priced)
+
+
+def _plain(value: object) -> object:
+    """Return mappings as dicts and tuples as lists, as if they had been read from a file."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(member) for name, member in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _tools(section: Section | None) -> tuple[ToolPolicy, ...]:
+    if section is None:
+        return ()
+    tools = []
+    for name in section.keys():  # noqa: SIM118 - no dict
+        if not is_tool_name(name):
+            section.problem(f"the name {name!r}: expected {values.TOOL_NAME.expected}")
+        price, owner = section.optional(name, _TOOL, (0, SHARED))
+        tools.append(ToolPolicy(name, price, owner))
+    if len(tools) > limits.tools_max:
+        section.problem(f"{len(tools)} tools; at most {limits.tools_max} are possible")
+    return tuple(tools)
+
+
+def _keys(crew: _Crew) -> tuple[VerificationKey, ...]:
+    where = f"{WHERE}: crews.{crew.name}.keys"
+    keys = parse_jwks(crew.keys, crew.name, where)
+    for key in keys:
+        if not is_valid_point(key.public):
+            raise ConfigurationError(
+                f"{where}: key {key.kid}: x is not a point of the prime-order group of Ed25519; "
+                "make a new key"
+            )
+    return keys
+
+
+def _require_unique_ids(keys: tuple[VerificationKey, ...]) -> None:
+    crews: dict[str, str] = {}
+    for key in keys:
+        if key.kid in crews:
+            raise ConfigurationError(
+                f"{WHERE}: crews {crews[key.kid]} and {key.crew} both have a key {key.kid}; a kid "
+                "names one key among all crews: give one of them another"
+            )
+        crews[key.kid] = key.crew

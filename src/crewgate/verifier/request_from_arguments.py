@@ -1,0 +1,77 @@
+"""Makes a `GateRequest` from the arguments of a call, or refuses the call at once.
+
+It checks the client certificate, and signs a token if the call has a certificate only. Nothing that
+a client sends raises an exception. The caller's TLS handshake must have verified the certificate.
+"""
+
+import operator
+import time
+
+from msgspec import structs
+
+from crewgate import limits
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
+from crewgate.policy.certificate_tokens import SignedToken
+from crewgate.verifier.peer_certificate_cache import OrchestratorCertificate, PeerCertificateCache
+from crewgate.verifier.policy_gate import UNKNOWN, GateRequest, PolicyGate
+
+MISSING = Denial(Reason.MISSING_TOKEN)
+INVALID = Denial(Reason.INVALID_TOKEN)
+_UNPROVEN = Denial(Reason.BINDING_MISMATCH)
+CHARS = limits.token_bytes_max + 1  # a longer token is cut to this: the gate refuses it anyway
+
+
+def make_request(
+    policy: PolicyGate,
+    peers: PeerCertificateCache,
+    token: str | bytes | None,
+    tool: str,
+    peer_certificate: bytes | None,
+    cost_micro: int | None = None,
+) -> GateRequest | Denial:
+    """Return the request; a certificate that is not good is refused whatever the token.
+
+    Raises:
+        ValueError: `cost_micro` is negative, or above what any call may cost.
+        TypeError: `cost_micro` is not an integer.
+    """
+    cost = -1 if cost_micro is None else operator.index(cost_micro)
+    if cost_micro is not None and not 0 <= cost <= limits.price_micro_max:
+        raise ValueError(
+            f"cost_micro={cost}: a call costs 0 to {limits.price_micro_max} micro-credits"
+        )
+    try:
+        number = policy.numbers.get(tool, UNKNOWN)
+    except TypeError:  # not hashable, so not a tool's name
+        number = UNKNOWN
+    crew = None
+    if peer_certificate is not None:
+        now = time.time()
+        verified = peers.admit(peer_certificate, policy.table, now)
+        if verified is None:
+            return _UNPROVEN
+        if token is None:
+            request = _by_certificate(policy, verified, number, now)
+            return (
+                structs.replace(request, cost=cost) if isinstance(request, GateRequest) else request
+            )
+        crew = verified.identity.crew
+    if isinstance(token, str):
+        # Any other character becomes "?", which is not base64url, so the token is refused.
+        token = token[:CHARS].encode("ascii", "replace")
+    elif type(token) is not bytes:
+        return MISSING if token is None else INVALID
+    return GateRequest(policy, token, number, crew, cost)
+
+
+def _by_certificate(
+    policy: PolicyGate, verified: OrchestratorCertificate, tool: int, now: float
+) -> GateRequest | Denial:
+    """Return the request of a call without a token; a crossing must lead to the tool's owner."""
+    if tool == UNKNOWN:
+        return MISSING
+    signed = policy.crossings.find(verified, policy.policy.tools[tool].owner, now)
+    if isinstance(signed, SignedToken):
+        return GateRequest(policy, signed.token, tool, signed.account)
+    return MISSING if signed is None else Denial(signed)

@@ -1,0 +1,76 @@
+"""A ledger that `serve` could not keep is told by `check`."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from cli_runner import Run
+
+from crewgate.cli.check.ledger_file_access import ledger_file_errors
+from crewgate.config import load
+
+URL = "sqlite:state/ledger.db"
+
+
+def about(fresh: Path, url: str) -> list[str]:
+    """What is said of a ledger at this URL."""
+    fresh.write_text(fresh.read_text().replace(URL, url))
+    return list(ledger_file_errors(load(fresh)))
+
+
+@pytest.mark.parametrize(
+    "url", [URL, "sqlite:./state/../state/ledger.db", "sqlite:ledger.db", "postgresql:///budgets"]
+)
+def test_what_serve_makes_or_finds_is_no_problem(fresh: Path, url: str) -> None:
+    """The state folder is made; a server's state is not looked at; nothing is made here."""
+    before = sorted(fresh.parent.rglob("*"))
+    assert about(fresh, url) == []
+    assert sorted(fresh.parent.rglob("*")) == before
+
+
+def test_the_state_folder_and_those_above_it_are_made(fresh: Path) -> None:
+    """Also where the ledger lies above it."""
+    fresh.write_text(fresh.read_text().replace('state = "state"', 'state = "var/lib/state"'))
+    assert about(fresh, "sqlite:var/lib/ledger.db") == []
+    assert about(fresh, URL) == []
+
+
+def test_a_folder_that_is_not_there_is_a_problem(run: Run, fresh: Path) -> None:
+    """So with three slashes, which elsewhere begin a path that is relative."""
+    (problem,) = about(fresh, "sqlite:///crewgate-no-such/ledger.db")
+    assert problem.startswith(
+        "[ledger] url: /crewgate-no-such: no such folder; create it, or write"
+    )
+    result = run("check", "-c", fresh)
+    assert result.exit_code == 2
+    assert f"problem: {problem}" in result.stdout.splitlines()
+    assert not Path("/crewgate-no-such").exists()
+
+
+def test_a_folder_in_the_files_place_is_a_problem(fresh: Path) -> None:
+    """And a file in the folder's."""
+    (problem,) = about(fresh, "sqlite:certs")
+    assert problem == f"[ledger] url: {fresh.parent / 'certs'}: a folder; name a file"
+
+
+def test_a_file_in_the_folders_place_is_a_problem(fresh: Path) -> None:
+    """It is no folder, whatever it is."""
+    (problem,) = about(fresh, "sqlite:certs/ca.pem/ledger.db")
+    assert "certs/ca.pem: no such folder" in problem
+
+
+@pytest.mark.parametrize("closed", ["state", "state/ledger.db", "."])
+def test_what_this_user_may_not_write_is_a_problem(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    """The folder, the file, or where the folder is to be made."""
+    if closed == ".":
+        shutil.rmtree(fresh.parent / "state")
+    else:
+        (fresh.parent / "state" / "ledger.db").touch()
+    place = (fresh.parent / closed).resolve()
+    # The tests may run as root, who may write anywhere.
+    monkeypatch.setattr(os, "access", lambda path, _: path != place)
+    (problem,) = about(fresh, URL)
+    assert problem.startswith(f"[ledger] url: {place}: this user may not ")

@@ -1,0 +1,64 @@
+"""What the control process keeps going says how it goes, and no more once it has ended."""
+
+from collections.abc import Sequence
+from math import inf
+
+import pytest
+import trio
+import trio.testing
+
+from crewgate import limits
+from crewgate.config import Config
+from crewgate.control import ca_client_tasks as module
+from crewgate.control.ca_client_tasks import CAClientTasks
+from crewgate.core.health import ComponentHealth, degraded
+from crewgate.errors import AuthorityError
+
+
+class Noted:
+    """What each source said last, and how long it counts; in order."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, list[str], float]] = []
+
+    def __call__(self, source: str, facts: Sequence[ComponentHealth], seconds: float = inf) -> None:
+        self.said.append((source, [fact.component for fact in facts], seconds))
+
+
+class Away:
+    """A control API that does not answer."""
+
+    def ocsp(self, request: bytes) -> bytes:
+        raise AuthorityError("no route to host")
+
+
+async def test_an_end_takes_back_what_was_wrong(
+    config: Config, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key has come: what the keyless machine said of certificates, list and OCSP is over."""
+    noted = Noted()
+    upkeep = CAClientTasks(lambda: config, noted)
+    found = [degraded("control: certificate a.pem", "it ends")]
+    monkeypatch.setattr(upkeep._renewing, "renew_due", lambda *_: found)
+    with trio.move_on_after(limits.renewal_look_seconds / 2):
+        await upkeep.renew()
+    assert noted.said == [
+        ("certificates", ["control: certificate a.pem"], inf),
+        ("certificates", [], inf),
+    ]
+    noted.said.clear()
+    with trio.move_on_after(limits.remote_list_seconds / 2):
+        await upkeep.follow_list()
+    assert [facts for _, facts, _ in noted.said] == [[], [], []]
+    sources = {source for source, _, _ in noted.said}
+    assert sources == {"control: list of the revoked", "control: OCSP"}
+
+
+async def test_a_question_that_failed_counts_for_a_while(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one may never come."""
+    noted = Noted()
+    monkeypatch.setattr(module, "source_of", lambda _: Away())
+    await CAClientTasks(lambda: config, noted).answer(b"request")
+    assert noted.said == [("control: OCSP", ["control: OCSP"], limits.ocsp_trouble_seconds)]
