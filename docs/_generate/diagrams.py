@@ -14,6 +14,8 @@ import mermaidx
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
+# `mermaidx` gives up on a diagram after 8 seconds, which a busy machine may need.
+_ATTEMPTS = 3
 _FONT = "DejaVu Sans, Verdana, sans-serif"
 _CONFIGURATION = {
     "fontFamily": _FONT,
@@ -36,15 +38,20 @@ class Diagram(SphinxDirective):
         path = Path(self.env.app.outdir, "_images", name)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                drawn = mermaidx.render(source, backend="v8", config=_CONFIGURATION).svg()
-            except RuntimeError as error:
-                raise self.error(f"Mermaid cannot draw this diagram: {error}") from error
-            path.write_text(drawn, encoding="utf-8")
+            path.write_text(self._draw(source), encoding="utf-8")
         place = "../" * self.env.docname.count("/") + f"_images/{name}"
         picture = f'<img src="{place}" alt="Diagram: {html.escape(self._section())}">'
         link = f'<p class="diagram"><a href="{place}">{picture}</a></p>'
         return [nodes.raw("", link, format="html")]
+
+    def _draw(self, source: str) -> str:
+        failure: RuntimeError | None = None
+        for _ in range(_ATTEMPTS):
+            try:
+                return mermaidx.render(source, backend="v8", config=_CONFIGURATION).svg()
+            except RuntimeError as error:
+                failure = error
+        raise self.error(f"Mermaid cannot draw this diagram: {failure}") from failure
 
     def _section(self) -> str:
         """The title of the section that the diagram stands in."""
