@@ -1,11 +1,12 @@
 """Each command of the README and of the tutorials does what the page says."""
 
+import re
 from pathlib import Path
 
 import document_session
 import pytest
 from document_session import Step, shows, steps
-from documents import ROOT
+from documents import ROOT, all_documents, blocks
 
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 README = ROOT / "README.md"
@@ -17,6 +18,13 @@ ELSEWHERE = {"make demo": ROOT / "tests" / "e2e" / "demo" / "test_demo.py"}
 def test_the_commands_of_a_document_do_what_it_shows(document: Path, tmp_path: Path) -> None:
     """All of them, in their order, in one shell, against a gateway that the document starts."""
     assert document_session.run(document, tmp_path, frozenset(ELSEWHERE))
+
+
+@pytest.mark.parametrize("document", all_documents(), ids=lambda path: path.name)
+def test_no_command_waits_for_a_time(document: Path) -> None:
+    """A busy machine needs longer than any `sleep`; a command can wait for a state instead."""
+    commands = [each for each in blocks(document.read_text()) if each.language in {"console", "sh"}]
+    assert not [each.line for each in commands if re.search(r"\bsleep\b", each.content)]
 
 
 def test_what_is_left_out_is_tested_elsewhere() -> None:

@@ -7,8 +7,7 @@ file that the reader saves, if the text above it says "as `NAME`".
 
 The shell starts in a stand-in for the reader's clone, whose `make setup` has nothing to do. In a
 page, the ports of a gateway are those of `crewgate init`; a test replaces each by a port that no
-other process has. After a `sleep`, a busy machine may need longer than the page says: then the next
-command is repeated until it prints what the page shows.
+other process has.
 """
 
 import os
@@ -28,8 +27,6 @@ from documents import blocks
 from crewgate.demo.ports import PORTS_PER_BLOCK, reserve
 
 _COMMAND_SECONDS_MAX = 120.0
-_REPEATED_SECONDS_MAX = 60.0
-_REPEATED_SECONDS = 0.5
 _MARK = "-- status "
 # Takes commands from a descriptor, each with a NUL behind it: they share variables and functions.
 _SHELL = rf"""
@@ -94,16 +91,14 @@ def run(document: Path, folder: Path, elsewhere: frozenset[str] = frozenset()) -
     """
     number = 0
     with _shell(_clone(folder)) as shell:
-        may_repeat = False
         for step in steps(_at_free_ports(document.read_text(encoding="utf-8"))):
             if step.command.removeprefix("set -e\n").removesuffix("\nset +e") in elsewhere:
                 continue
-            printed = shell.printed(step, _REPEATED_SECONDS_MAX if may_repeat else 0)
+            printed = shell.printed(step)
             place = f"{document.name}, line {step.line}: {step.command.strip()}"
             assert step.output is None or shows(step.output, printed), (
                 f"{place}\nshows\n{step.output}\nand prints\n{printed}"
             )
-            may_repeat = step.command.startswith("sleep ")
             number += 1
     return number
 
@@ -116,18 +111,13 @@ class _Shell:
         self._output = output
         self._unread = ""
 
-    def printed(self, step: Step, repeated_seconds: float) -> str:
-        """What a command prints; it is repeated for so long as that is not what it should be."""
-        end = time.monotonic() + repeated_seconds
-        while True:
-            with suppress(BrokenPipeError):  # the shell has ended; what it printed says why
-                os.write(self._commands, step.command.encode() + b"\0")
-            printed, status = self._answer(step)
-            is_good = status == 0 and (step.output is None or shows(step.output, printed))
-            if is_good or time.monotonic() >= end:
-                assert status == 0, f"line {step.line}: status {status}: {step.command}\n{printed}"
-                return printed
-            time.sleep(_REPEATED_SECONDS)
+    def printed(self, step: Step) -> str:
+        """Run a command that must end with status 0, and return what the command prints."""
+        with suppress(BrokenPipeError):  # the shell has ended; what it printed says why
+            os.write(self._commands, step.command.encode() + b"\0")
+        printed, status = self._answer(step)
+        assert status == 0, f"line {step.line}: status {status}: {step.command}\n{printed}"
+        return printed
 
     def _answer(self, step: Step) -> tuple[str, int]:
         end = time.monotonic() + _COMMAND_SECONDS_MAX
