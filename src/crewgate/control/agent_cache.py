@@ -61,9 +61,6 @@ class AgentCache:
         self.tree: SingleFlightCache[BranchTreeSnapshot] = SingleFlightCache(self._ask_tree)
         self.status: SingleFlightCache[AgentStatus] = SingleFlightCache(self._ask_status)
 
-    def __repr__(self) -> str:
-        return f"<AgentCache of {self._folder}>"
-
     def may_mint(self, claims: Claims, crew: str, kid: str) -> bool:
         """Have the minting watch count a grant; False if it would refuse its first use."""
         with AdminClient(self._folder) as owner:
@@ -87,9 +84,6 @@ class CachedGateway:
     def __init__(self, graph: AgentCache, crew: str) -> None:
         self._cache = graph
         self._crew = crew
-
-    def __repr__(self) -> str:
-        return f"<CrewGateway for {self._crew}>"
 
     def usage(self, branches: Collection[str]) -> Mapping[str, BranchUsage]:
         """See `Gateway`; what is held for calls counts as spent, what is closed as dead."""

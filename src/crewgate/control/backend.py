@@ -107,9 +107,6 @@ class ControlBackend:
         self._minting = trio.CapacityLimiter(1)
         self._reading = trio.CapacityLimiter(1)
 
-    def __repr__(self) -> str:
-        return f"<ControlBackend {self._desk!r} {self._mint!r}>"
-
     async def load(self, config: Config, ca: CAConfig) -> None:
         """Work by another configuration of the same `state`.
 
@@ -307,9 +304,6 @@ class OCSPWorker:
     def __init__(self, answers: _Answers) -> None:
         self._answers = answers
         self._turn = trio.CapacityLimiter(1)
-
-    def __repr__(self) -> str:
-        return f"<OCSPWorker {self._answers.responder!r}>"
 
     async def load(self, answers: _Answers) -> None:
         """Answer from others from now on."""

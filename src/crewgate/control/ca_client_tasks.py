@@ -60,9 +60,6 @@ class CAClientTasks:
         self._note = note
         self._renewing = MachineCertificateRenewal(time.time, _boot)
 
-    def __repr__(self) -> str:
-        return f"<CAClientTasks {self._renewing!r}>"
-
     async def renew(self) -> None:
         """Look at the certificates again and again; until cancelled."""
         try:

@@ -62,9 +62,6 @@ class CAService:
         self.held.keep_in(ReservedFile(state / "unwritten", limits.unwritten_bytes_max))
         self.authority = Authority(ca)
 
-    def __repr__(self) -> str:
-        return f"<CAService of {self.authority!r}>"
-
     def close(self) -> None:
         """Let the CA go."""
         self.authority.close()

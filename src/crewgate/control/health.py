@@ -32,9 +32,6 @@ class ControlHealth:
         self.is_serving = False
         self.is_signing = False  # a machine without the CA's key may have no folder for it
 
-    def __repr__(self) -> str:
-        return f"<ControlHealth {self._troubles}>"
-
     def note(self, component: str, why: str = "") -> None:
         """What became of the last attempt, which the log has; `why` is empty if it went well."""
         self._troubles[component] = why

@@ -83,9 +83,6 @@ class MachineCertificateRenewal:
         ] = {}  # when a renewal that failed is tried again
         self._failed: dict[OwnCertificateFiles, str] = {}
 
-    def __repr__(self) -> str:
-        return f"<MachineCertificateRenewal {len(self._failed)} failed>"
-
     def renew_due(self, config: Config, source: CertificateSource | None) -> list[ComponentHealth]:
         """Renew what is due; how each certificate and the CA's own are.
 

@@ -44,9 +44,6 @@ class ControlProcess:
         self._why = ""  # the CA cannot be used, as far as that was said
         self._again = math.inf  # when a configuration that was bad is due (trio's clock)
 
-    def __repr__(self) -> str:
-        return f"<ControlProcess of {self._config.path}>"
-
     async def run(self) -> None:
         """Serve; ConfigurationError if the port cannot be had."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

@@ -37,9 +37,6 @@ class RemoteCAClient:
         if remote.certificate is not None and remote.key is not None:
             self._own = CertificateFiles(remote.certificate, remote.key)
 
-    def __repr__(self) -> str:
-        return f"<RemoteCAClient at {self._url}>"
-
     def revoked(self) -> bytes:
         """The list of the revoked, as DER; AuthorityError."""
         data = self._ask("GET", "/crl", limits.crl_bytes_max)

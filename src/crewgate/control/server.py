@@ -88,9 +88,6 @@ class ControlServer:
         app = make_app(backend, self._note)
         self._application = ASGIAdapter(app, limits.control_body_bytes_max)
 
-    def __repr__(self) -> str:
-        return f"<ControlServer {self._backend!r}>"
-
     async def run(self, signals: AsyncIterator[int]) -> None:
         """Serve; ConfigurationError if the port cannot be had."""
         upkeep = CAClientTasks(lambda: self._config, self._health.set, _LocalCA(self._backend))

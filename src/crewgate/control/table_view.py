@@ -26,9 +26,6 @@ class TableView:
         self._table: Table | None = None
         self._since = 0.0
 
-    def __repr__(self) -> str:
-        return f"<TableView of {self._folder}>"
-
     def close(self) -> None:
         """Let the table go."""
         with self._lock:

@@ -36,9 +36,6 @@ class TokenReader:
         self._generation = 0
         self._try()
 
-    def __repr__(self) -> str:
-        return f"<TokenReader by keys of generation {self._generation}>"
-
     def read(self, token: str) -> tuple[Claims, str] | None:
         """The claims of a good token and the id of its key; None for any other.
 

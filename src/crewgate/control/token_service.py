@@ -55,9 +55,6 @@ class TokenService:
         self._orchestrators: OrderedDict[tuple[str, str], Orchestrator] = OrderedDict()
         self._buckets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
 
-    def __repr__(self) -> str:
-        return f"<TokenService for {len(self._orchestrators)} orchestrators>"
-
     def close(self) -> None:
         """Let all journals go."""
         for orchestrator in self._orchestrators.values():

@@ -16,9 +16,6 @@ class FaultReporter:
         self.why = ""
         self.since = 0.0  # seconds of CLOCK_BOOTTIME; 0 while there is none
 
-    def __repr__(self) -> str:
-        return f"<FaultReporter {self.why or 'none'}>"
-
     def note(self, why: str) -> None:
         """What is wrong now, "" where nothing is; words that stay the same as long as it does."""
         before, self.why = self.why, why

@@ -32,9 +32,6 @@ class FileWatch:
     def __init__(self, paths: Iterable[Path]) -> None:
         self._looks = {path: _look(path, MISSING) for path in paths}
 
-    def __repr__(self) -> str:
-        return f"<FileWatch of {len(self._looks)} files>"
-
     def changed(self) -> list[Path]:
         """Files whose content differs from the last look; a file that is gone counts once."""
         changed = []

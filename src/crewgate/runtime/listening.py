@@ -74,9 +74,6 @@ class KeptSockets:
     def __init__(self) -> None:
         self._kept: dict[int, dict[ListenAddress, socket.socket]] = {}
 
-    def __repr__(self) -> str:
-        return f"<KeptSockets of {sorted(self._kept)}>"
-
     def addresses(self, worker: int) -> set[ListenAddress]:
         """Where a worker's sockets are."""
         return set(self._kept.get(worker, {}))

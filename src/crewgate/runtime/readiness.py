@@ -16,9 +16,6 @@ class ReadinessNotifier:
         if descriptor >= 0:
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - its own signature
 
-    def __repr__(self) -> str:
-        return f"<ReadinessNotifier over {self._descriptor}>"
-
     def send_loaded(self) -> None:
         """Say that all is loaded."""
         self._write(WAITING)
@@ -44,9 +41,6 @@ class ReadinessListener:
         os.set_blocking(self.ours, False)
         self._heard = b""
         self.is_over = False  # the child has closed its end, or has ended
-
-    def __repr__(self) -> str:
-        return f"<ReadinessListener heard={self._heard!r}>"
 
     def __enter__(self) -> Self:
         return self

@@ -25,9 +25,6 @@ class ReservedFile:
         self._slot = _HEAD.size + size
         self._number = 0  # of the last write
 
-    def __repr__(self) -> str:
-        return f"<ReservedFile {self.path}>"
-
     def read(self) -> bytes:
         """The last content that was written whole; empty where none was. OSError, ValueError."""
         try:

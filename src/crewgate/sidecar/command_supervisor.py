@@ -63,9 +63,6 @@ class CommandSupervisor:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __repr__(self) -> str:
-        return f"<CommandSupervisor {self.pid}>"
-
     @property
     def pid(self) -> int:
         """Of CMD; -1 before it was started."""

@@ -43,9 +43,6 @@ class Credential:
         self.ends = leaf.not_valid_after_utc.timestamp()
         self.serial = f"{leaf.serial_number:X}"
 
-    def __repr__(self) -> str:
-        return f"<Credential {self.serial}>"
-
 
 def renewal(obtained: float, ends: float, chance: float) -> float:
     """When a certificate is renewed: at half of what it had left, give or take a tenth of that.
@@ -66,9 +63,6 @@ class RenewingCredential:
         self._trust = trust
         self._present: Credential | None = None
         self._due = 0.0
-
-    def __repr__(self) -> str:
-        return f"<RenewingCredential {self._present!r}>"
 
     @property
     def present(self) -> Credential:

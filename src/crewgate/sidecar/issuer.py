@@ -36,9 +36,6 @@ class LocalCAIssuer:
         self._identity = identity
         self._life_seconds = life_seconds
 
-    def __repr__(self) -> str:
-        return f"<LocalCAIssuer for {self._identity.label}>"
-
     async def issue(self, request: bytes) -> bytes:
         """As the protocol says."""
         return await trio.to_thread.run_sync(self._issue, request)

@@ -47,9 +47,6 @@ class LocalSocketServer:
             where = error.filename or path or "a folder for the door"
             raise SidecarError(f"{where}: no door can be made here: {error.strerror}") from error
 
-    def __repr__(self) -> str:
-        return f"<LocalSocketServer {self.path}>"
-
     def __enter__(self) -> Self:
         return self
 

@@ -175,9 +175,6 @@ class OrchestratorRun:
         self._told = False
         self._failure: CrewgateError | None = None
 
-    def __repr__(self) -> str:
-        return f"<OrchestratorRun {self._life.label} {self._offspring!r}>"
-
     async def run(self) -> int:
         """Live, and end whatever comes; the exit status."""
         with trio.open_signal_receiver(*_END, signal.SIGCHLD) as signals:

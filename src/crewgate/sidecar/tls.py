@@ -28,9 +28,6 @@ class TLSStream:
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         self._turn = trio.Lock()  # what OpenSSL wrote first leaves first
 
-    def __repr__(self) -> str:
-        return f"<TLSStream {self._object.version()}>"
-
     @property
     def protocol(self) -> str | None:
         """What both sides speak (ALPN)."""

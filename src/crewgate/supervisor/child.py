@@ -74,10 +74,6 @@ class Child:
         self._status = 0  # of the last end
         self.due = 0.0  # when to start it again (monotonic seconds), if it does not run
 
-    def __repr__(self) -> str:
-        state = f"pid {self._process.pid}" if self._process else f"due at {self.due:.1f}"
-        return f"<Child {self.name} {state}>"
-
     @property
     def running(self) -> bool:
         """It was started and has not been seen to end."""
@@ -146,9 +142,6 @@ class DrainingChildren:
 
     def __init__(self) -> None:
         self._deadlines: list[tuple[Child, float]] = []
-
-    def __repr__(self) -> str:
-        return f"<DrainingChildren {[child for child, _ in self._deadlines]}>"
 
     def __iter__(self) -> Iterator[tuple[Child, float]]:
         return iter(self._deadlines)

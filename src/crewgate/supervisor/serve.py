@@ -75,9 +75,6 @@ class Supervisor:
         self._leaving = DrainingChildren()
         self._control_ends = math.inf  # when one that was told to end is killed
 
-    def __repr__(self) -> str:
-        return f"<Supervisor {self._agent!r} {list(self._workers.values())!r}>"
-
     def run(self) -> int:
         """Start everything, keep it running, end everything; the exit status."""
         with ProcessLog("serve"), Signals() as signals:
