@@ -7,10 +7,10 @@ each sort of work, so that no request fails for it.
 """
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
-from typing import Concatenate, NamedTuple, ParamSpec, Self, TypeVar
+from typing import Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeVar
 
 import trio
 from cryptography import x509
@@ -40,103 +40,131 @@ from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import RevocationReceipt, Until
 
 T = TypeVar("T")
+W = TypeVar("W")
 P = ParamSpec("P")
 
 
-class _Answers(NamedTuple):
-    """A responder of OCSP, and the connection to the register that it alone uses."""
+class _Worker(Generic[W]):
+    """Runs the work of one sort in a thread, one piece at a time, on the newest `resource`."""
+
+    def __init__(self, resource: W) -> None:
+        self.resource = resource
+        self._limiter = trio.CapacityLimiter(1)
+
+    async def run(
+        self, work: Callable[Concatenate[W, P], T], *arguments: P.args, **options: P.kwargs
+    ) -> T:
+        """Call `work` with the resource and the other arguments."""
+
+        def call() -> T:
+            # `replaced` may run before the thread starts: read the attribute here, not earlier.
+            return work(self.resource, *arguments, **options)
+
+        return await trio.to_thread.run_sync(call, limiter=self._limiter)
+
+    @asynccontextmanager
+    async def replaced(self, resource: W) -> AsyncIterator[W]:
+        """Use another resource from now on; no work runs while the caller retires the old one."""
+        async with self._limiter:
+            old, self.resource = self.resource, resource
+            yield old
+
+
+class _OCSPResponder(NamedTuple):
+    """An OCSP responder, and the connection to the register that it alone uses."""
 
     register: CertificateDB
     responder: Responder
 
+    def answer(self, request: bytes) -> bytes:
+        """Return the response to a request, both DER."""
+        return self.responder.answer(request, datetime.now(UTC))
 
-class _Tools(NamedTuple):
-    """What one configuration is worked with."""
+    def answer_path(self, tail: str) -> bytes:
+        """Return the response to the path of a GET request, in DER."""
+        return self.responder.answer_path(tail, datetime.now(UTC))
 
-    ca: CAConfig
+
+class _Resources(NamedTuple):
+    """What one configuration needs open: files, database connections and keys."""
+
     reader: TokenReader
     ca_service: CAService
     register: CertificateDB
-    mint: TokenService
-    api: _Answers
-    ocsp_socket: _Answers
+    tokens: TokenService
+    api_ocsp: _OCSPResponder
+    local_ocsp: _OCSPResponder
 
     @classmethod
-    def open(
-        cls,
-        config: Config,
-        ca: CAConfig,
-        graph: AgentCache,
-        table_view: TableView,
-    ) -> Self:
-        """All of them, or none: AuthorityError, ConfigurationError. Blocks."""
+    def open(cls, config: Config, ca: CAConfig, cache: AgentCache, table: TableView) -> Self:
+        """Open all of them, or none. Blocks. Raises AuthorityError or ConfigurationError."""
         with ExitStack() as stack:
             crews = {crew.name for crew in config.crews}
             ca_service = stack.enter_context(closing(CAService(ca, config.state, crews)))
             registers = [stack.enter_context(CertificateDB(ca.register)) for _ in range(3)]
-            answers = [
-                _Answers(each, Responder(ca_service.authority.issuing, each))
+            responders = [
+                _OCSPResponder(each, Responder(ca_service.authority.issuing, each))
                 for each in registers[1:]
             ]
-            mint = stack.enter_context(closing(TokenService(config, graph, table_view)))
-            tools = cls(ca, TokenReader(config), ca_service, registers[0], mint, *answers)
+            tokens = stack.enter_context(closing(TokenService(config, cache, table)))
+            found = cls(TokenReader(config), ca_service, registers[0], tokens, *responders)
             stack.pop_all()
-        return tools
+        return found
 
 
 class ControlBackend:
-    """Is the `Office` of one configuration. Made and closed in any thread, used in the loop."""
+    """Implements `api.backend.Backend` for one configuration.
+
+    Any thread may construct and close it; only the event loop may call the other methods.
+    """
 
     def __init__(self, config: Config, ca: CAConfig) -> None:
-        """Open the CA and read the crews' keys; AuthorityError, ConfigurationError."""
+        """Open the CA and read the crews' keys. Raises AuthorityError or ConfigurationError."""
         self._state = config.state
-        self._graph = AgentCache(config.state)
+        self._cache = AgentCache(config.state)
         self._table_view = TableView(config.state)
-        tools = _Tools.open(config, ca, self._graph, self._table_view)
+        resources = _Resources.open(config, ca, self._cache, self._table_view)
         self._ca = ca
-        self._reader, self._desk = tools.reader, tools.ca_service
-        self._register, self._mint = tools.register, tools.mint
-        self._counter = OCSPWorker(tools.api)
-        self.ocsp_socket = OCSPWorker(
-            tools.ocsp_socket
-        )  # of the unix socket, for this machine's workers
-        self._asking = trio.CapacityLimiter(limits.control_threads_max)
-        self._revoking = trio.CapacityLimiter(limits.control_threads_max)
-        self._signing = trio.CapacityLimiter(1)
-        self._looking = trio.CapacityLimiter(1)
-        self._minting = trio.CapacityLimiter(1)
-        self._reading = trio.CapacityLimiter(1)
+        self._reader = _Worker(resources.reader)
+        self._ca_service = _Worker(resources.ca_service)
+        self._register = _Worker(resources.register)
+        self._tokens = _Worker(resources.tokens)
+        self._api_ocsp = _Worker(resources.api_ocsp)
+        self._local_ocsp = _Worker(resources.local_ocsp)
+        self._agent_limiter = trio.CapacityLimiter(limits.control_threads_max)
+        self._revocation_limiter = trio.CapacityLimiter(limits.control_threads_max)
 
     async def load(self, config: Config, ca: CAConfig) -> None:
-        """Work by another configuration of the same `state`.
+        """Use another configuration with the same `state`.
 
-        AuthorityError, ConfigurationError: then the one before stays.
+        If this raises AuthorityError or ConfigurationError, the previous one stays active.
         """
-        new = await trio.to_thread.run_sync(_Tools.open, config, ca, self._graph, self._table_view)
+        new = await trio.to_thread.run_sync(
+            _Resources.open, config, ca, self._cache, self._table_view
+        )
         self._ca = ca
-        async with self._reading:
-            self._reader = new.reader
-        async with self._signing:
-            ca_service, self._desk = self._desk, new.ca_service
-            ca_service.held.hand_to(self._desk.held)
-            ca_service.close()
-        async with self._looking:
-            register, self._register = self._register, new.register
+        async with self._reader.replaced(new.reader):
+            pass
+        async with self._ca_service.replaced(new.ca_service) as old:
+            old.held.hand_to(new.ca_service.held)
+            old.close()
+        async with self._register.replaced(new.register) as register:
             register.close()
-        async with self._minting:
-            mint, self._mint = self._mint, new.mint
-            mint.close()
-        await self._counter.load(new.api)
-        await self.ocsp_socket.load(new.ocsp_socket)
+        async with self._tokens.replaced(new.tokens) as tokens:
+            tokens.close()
+        async with self._api_ocsp.replaced(new.api_ocsp) as ocsp:
+            ocsp.register.close()
+        async with self._local_ocsp.replaced(new.local_ocsp) as ocsp:
+            ocsp.register.close()
 
     def close(self) -> None:
-        """Let everything go."""
-        self._mint.close()
+        """Close the journals, the table, the register and the CA."""
+        self._tokens.resource.close()
         self._table_view.close()
-        self.ocsp_socket.close()
-        self._counter.close()
-        self._register.close()
-        self._desk.close()
+        self._local_ocsp.resource.register.close()
+        self._api_ocsp.resource.register.close()
+        self._register.resource.close()
+        self._ca_service.resource.close()
 
     # Revocations.
 
@@ -147,34 +175,34 @@ class ControlBackend:
             with AdminClient(self._state) as owner:
                 return owner.revoke([target], until)
 
-        receipt = await trio.to_thread.run_sync(revoke, limiter=self._revoking)
+        receipt = await trio.to_thread.run_sync(revoke, limiter=self._revocation_limiter)
         (done,) = receipt.targets
         return revoked(done, receipt)
 
     async def revoke_certificate(self, serial: str, reason: str) -> RevocationResponse:
         """See `Office`."""
-        return await self._sign(CAService.revoke_certificate, serial, reason)
+        return await self._ca_service.run(CAService.revoke_certificate, serial, reason)
 
     async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationResponse:
         """See `Office`."""
-        return await self._sign(CAService.revoke_orchestrator, crew, name, reason)
+        return await self._ca_service.run(CAService.revoke_orchestrator, crew, name, reason)
 
     async def complete(self, patience: float = 0.0) -> None:
         """See `CAService.complete`; LinkError while the agent is away, AuthorityError."""
-        await self._sign(CAService.complete, patience)
+        await self._ca_service.run(CAService.complete, patience)
 
     @property
     def unwritten_reason(self) -> str:
         """Why the CA's books lack what is in force; "" if they do not."""
-        return self._desk.unwritten_reason
+        return self._ca_service.resource.unwritten_reason
 
     async def publish(self) -> None:
         """Sign the list of revoked certificates anew; AuthorityError."""
-        await self._sign(CAService.publish)
+        await self._ca_service.run(CAService.publish)
 
     async def catch_up(self) -> None:
         """The same if the list lacks a revocation; AuthorityError."""
-        await self._sign(CAService.catch_up)
+        await self._ca_service.run(CAService.catch_up)
 
     # What there is.
 
@@ -189,24 +217,24 @@ class ControlBackend:
 
     async def knows(self, crew: str, name: str) -> bool:
         """See `Office`."""
-        return bool(await self._read_register(CertificateDB.issued_since, crew, name, 0))
+        return bool(await self._register.run(CertificateDB.issued_since, crew, name, 0))
 
     async def entry(self, serial: str) -> CertificateRecord | None:
         """What the register has of a certificate; AuthorityError."""
-        return await self._read_register(CertificateDB.find, serial)
+        return await self._register.run(CertificateDB.find, serial)
 
     async def dead(self) -> list[CertificateRecord]:
         """Every revoked certificate that would still be valid by its dates."""
-        return await self._read_register(CertificateDB.dead_entries, int(time.time()))
+        return await self._register.run(CertificateDB.dead_entries, int(time.time()))
 
     async def tree(self) -> BranchTreeSnapshot:
         """See `Office`."""
-        return await self._shared(self._graph.tree)
+        return await self._shared(self._cache.tree)
 
     async def health(self) -> HealthResponse:
         """See `Office`."""
         try:
-            status = await self._shared(self._graph.status)
+            status = await self._shared(self._cache.status)
         except LinkError:
             return HealthResponse(status="waiting", waiting_for=["the agent to answer"])
         return health(status)
@@ -214,49 +242,53 @@ class ControlBackend:
     async def introspect(self, token: str) -> IntrospectionResponse:
         """See `Office`; LinkError while nobody can say what is revoked."""
 
-        def read() -> IntrospectionResponse:
-            found = self._reader.read(token)
+        def read(reader: TokenReader) -> IntrospectionResponse:
+            found = reader.read(token)
             if found is None or self._table_view.is_dead(*found):
                 return IntrospectionResponse(active=False)
             return introspection(found[0])
 
-        return await trio.to_thread.run_sync(read, limiter=self._reading)
+        return await self._reader.run(read)
 
     # Tokens.
 
     async def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:
         """See `Office`."""
-        return await self._issue(TokenService.start_run, crew, name, grant)
+        return await self._tokens.run(TokenService.start_run, crew, name, grant)
 
     async def spawn(self, crew: str, name: str, parent: str, grant: TokenRequest) -> TokenResponse:
         """See `Office`."""
-        return await self._issue(TokenService.spawn, crew, name, parent, grant)
+        return await self._tokens.run(TokenService.spawn, crew, name, parent, grant)
 
     async def refresh(self, crew: str, name: str, token: str, grant: TokenRequest) -> TokenResponse:
         """See `Office`."""
-        return await self._issue(TokenService.refresh, crew, name, token, grant)
+        return await self._tokens.run(TokenService.refresh, crew, name, token, grant)
 
     # Certificates.
 
     async def certify(self, request: CertificateRequest) -> CertificateResponse:
         """See `Office`."""
-        return await self._sign(CAService.certify, request)
+        return await self._ca_service.run(CAService.certify, request)
 
     async def certify_server(self, request: str, before: str, by: str) -> CertificateResponse:
         """See `Office`."""
-        return await self._sign(CAService.certify_server, request, before, by)
+        return await self._ca_service.run(CAService.certify_server, request, before, by)
 
     async def next_chain(self, leaf: x509.Certificate) -> bytes:
         """PEM of the next certificate after one whose key is here; AuthorityError."""
-        return await self._sign(CAService.next_chain, leaf)
+        return await self._ca_service.run(CAService.next_chain, leaf)
 
     async def ocsp(self, request: bytes) -> bytes:
         """See `Office`."""
-        return await self._counter.answer(request)
+        return await self._api_ocsp.run(_OCSPResponder.answer, request)
 
     async def ocsp_path(self, tail: str) -> bytes:
         """See `Office`."""
-        return await self._counter.answer_path(tail)
+        return await self._api_ocsp.run(_OCSPResponder.answer_path, tail)
+
+    async def local_ocsp(self, request: bytes) -> bytes:
+        """Return the response to a request of this machine's workers, both DER."""
+        return await self._local_ocsp.run(_OCSPResponder.answer, request)
 
     async def crl(self) -> bytes:
         """See `Office`."""
@@ -269,62 +301,4 @@ class ControlBackend:
         fresh = what.fresh()
         if fresh is not None:
             return fresh
-        return await trio.to_thread.run_sync(what.get, limiter=self._asking)
-
-    # Which desk, register or mint is meant is decided once it is its turn: `load` may come first.
-
-    async def _sign(
-        self, work: Callable[Concatenate[CAService, P], T], *with_: P.args, **more: P.kwargs
-    ) -> T:
-        def sign() -> T:
-            return work(self._desk, *with_, **more)
-
-        return await trio.to_thread.run_sync(sign, limiter=self._signing)
-
-    async def _read_register(
-        self, work: Callable[Concatenate[CertificateDB, P], T], *with_: P.args, **more: P.kwargs
-    ) -> T:
-        def read_register() -> T:
-            return work(self._register, *with_, **more)
-
-        return await trio.to_thread.run_sync(read_register, limiter=self._looking)
-
-    async def _issue(
-        self, work: Callable[Concatenate[TokenService, P], T], *with_: P.args, **more: P.kwargs
-    ) -> T:
-        def issue() -> T:
-            return work(self._mint, *with_, **more)
-
-        return await trio.to_thread.run_sync(issue, limiter=self._minting)
-
-
-class OCSPWorker:
-    """Answers OCSP in a thread of its own, from a register and with a delegate of its own."""
-
-    def __init__(self, answers: _Answers) -> None:
-        self._answers = answers
-        self._turn = trio.CapacityLimiter(1)
-
-    async def load(self, answers: _Answers) -> None:
-        """Answer from others from now on."""
-        async with self._turn:
-            before, self._answers = self._answers, answers
-            before.register.close()
-
-    def close(self) -> None:
-        """Let the register go."""
-        self._answers.register.close()
-
-    async def answer(self, request: bytes) -> bytes:
-        """The response to a request, both DER."""
-        return await self._ask(Responder.answer, request)
-
-    async def answer_path(self, tail: str) -> bytes:
-        """The same for a GET."""
-        return await self._ask(Responder.answer_path, tail)
-
-    async def _ask(self, ask: Callable[[Responder, T, datetime], bytes], what: T) -> bytes:
-        def answer() -> bytes:
-            return ask(self._answers.responder, what, datetime.now(UTC))
-
-        return await trio.to_thread.run_sync(answer, limiter=self._turn)
+        return await trio.to_thread.run_sync(what.get, limiter=self._agent_limiter)

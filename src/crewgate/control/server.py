@@ -95,7 +95,7 @@ class ControlServer:
             # Without a fresh list every client would be refused at first.
             await self._publish()
             # Outside the nursery: else the error would come in an exception group.
-            ocsp_socket = OCSPSocketServer(self._config.state, self._backend.ocsp_socket.answer)
+            ocsp_socket = OCSPSocketServer(self._config.state, self._backend.local_ocsp)
             if self._config.control is not None:
                 self._open = self._listen(self._config.control)
             async with trio.open_nursery() as nursery:

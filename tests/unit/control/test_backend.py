@@ -34,7 +34,7 @@ Mint = Callable[..., tuple[str, str, str]]
 async def office(config: Config, machine: Machine) -> AsyncIterator[ControlBackend]:
     """The work behind the API, on a live table."""
     found = ControlBackend(config, ca_of(config))
-    found._graph.tree = machine.graph.tree
+    found._cache.tree = machine.graph.tree
     yield found
     found.close()
 
@@ -129,7 +129,7 @@ async def test_an_expired_token_is_not_active(
     """By the clock of the gate."""
     run, _, _ = minted(config, lifetime=1)
     now = time.time_ns()
-    office._reader._gate.clock = (now + (2 + limits.leeway_seconds) * 10**9, 10**15)
+    office._reader.resource._gate.clock = (now + (2 + limits.leeway_seconds) * 10**9, 10**15)
     assert not (await office.introspect(run)).active
 
 
@@ -213,7 +213,7 @@ async def test_another_configuration_takes_the_place_of_the_one_before_between_t
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask, "entry", lambda: office.entry(ada))
-        nursery.start_soon(ask, "ocsp", lambda: office.ocsp_socket.answer(b"nonsense"))
+        nursery.start_soon(ask, "ocsp", lambda: office.local_ocsp(b"nonsense"))
         nursery.start_soon(ask, "api", lambda: office.ocsp(b"nonsense"))
         nursery.start_soon(ask, "list", office.publish)
         with pytest.raises(ControlError, match="no such crew"):

@@ -141,7 +141,7 @@ def test_what_cmd_finds_in_its_environment() -> None:
         "CREWGATE_GATEWAY": "http://gw:1",
         "CREWGATE_INSTANCE": "0" * 32,
     }
-    theirs = environment(CommandUser(70_000, 70_000, "crewgate-70000", "/", is_own=True), *given)
+    theirs = environment(CommandUser(70_000, 70_000, "crewgate-70000", "/"), *given)
     assert {key: theirs[key] for key in ("HOME", "USER", "LOGNAME")} == {
         "HOME": "/",
         "USER": "crewgate-70000",

@@ -48,7 +48,7 @@ def test_what_a_killed_supervisor_left_is_found_by_its_instance(me: CommandUser)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_it_belongs_to_the_user_of_cmd() -> None:
     """Folder and socket; no other user passes the folder."""
-    with LocalSocketServer(None, CommandUser(70_001, 70_001, "x", "/", is_own=True), ONE) as door:
+    with LocalSocketServer(None, CommandUser(70_001, 70_001, "x", "/"), ONE) as door:
         for path in (door.path, door.path.parent):
             assert (path.stat().st_uid, path.stat().st_gid) == (70_001, 70_001)
     assert not door.path.parent.exists()
