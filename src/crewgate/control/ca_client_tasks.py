@@ -5,10 +5,10 @@ is one: for certificates, for the list of the revoked, and for the answers of OC
 machine's workers want.
 """
 
-import math
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 from cryptography.x509.ocsp import OCSPResponseStatus
@@ -17,6 +17,7 @@ from crewgate import limits
 from crewgate.ca.crl_replica import CRLReplica
 from crewgate.ca.ocsp.responder import failure
 from crewgate.config import Config
+from crewgate.control.health import ControlHealth
 from crewgate.control.machine_certificates import (
     CertificateSource,
     MachineCertificateRenewal,
@@ -33,32 +34,25 @@ _OCSP, _LIST = "control: OCSP", "control: list of the revoked"
 _MEND = "see to the machine that has the CA's key, and the way there"
 
 
-class HealthFactObserver(Protocol):
-    """Hears how the things of one source are, in place of what it heard of that before."""
-
-    def __call__(
-        self, source: str, facts: Sequence[ComponentHealth], seconds: float = math.inf
-    ) -> None:
-        """They count for so many seconds."""
-
-
 class CAClientTasks:
-    """The tasks of one process; `config` returns the configuration in force.
+    """The tasks of one control process, which report to `health`.
 
-    `note` hears how each thing is. A task that ends takes back what it noted.
+    `config` returns the active configuration. A task that ends takes its reports back.
     """
 
     def __init__(
         self,
         config: Callable[[], Config],
-        note: HealthFactObserver,
+        health: ControlHealth,
         source: CertificateSource | None = None,
     ) -> None:
-        """`source` signs if the CA's key is here; None: the API that the configuration names."""
+        """`source` signs if the CA's key is here; None: the API that `[ca]` names, if any."""
         self._config = config
         self._source = source
-        self._note = note
-        self._renewing = MachineCertificateRenewal(time.time, _boot)
+        self._health = health
+        self._renewing = MachineCertificateRenewal(
+            time.time, partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+        )
 
     async def renew(self) -> None:
         """Look at the certificates again and again; until cancelled."""
@@ -67,10 +61,10 @@ class CAClientTasks:
                 config = self._config()
                 source = self._source or source_of(config)
                 facts = await trio.to_thread.run_sync(self._renewing.renew_due, config, source)
-                self._note(_CERTIFICATES, facts)
+                self._health.set(_CERTIFICATES, facts)
                 await trio.sleep(limits.renewal_look_seconds)
         finally:
-            self._note(_CERTIFICATES, ())
+            self._health.set(_CERTIFICATES, ())
 
     async def follow_list(self) -> None:
         """Fetch the list of the revoked from the machine that signs it; until cancelled."""
@@ -85,11 +79,11 @@ class CAClientTasks:
                         chains = [] if remote.certificate is None else [remote.certificate]
                         kept = CRLReplica(ca, config.state, chains, time.time)
                     facts = await trio.to_thread.run_sync(_fetch, kept, api)
-                self._note(_LIST, facts)
+                self._health.set(_LIST, facts)
                 await trio.sleep(limits.remote_list_seconds)
         finally:
-            self._note(_LIST, ())
-            self._note(_OCSP, ())
+            self._health.set(_LIST, ())
+            self._health.set(_OCSP, ())
 
     async def answer(self, request: bytes) -> bytes:
         """The answer to a question of OCSP, both DER: another machine's."""
@@ -100,15 +94,10 @@ class CAClientTasks:
             answer = await trio.to_thread.run_sync(api.ocsp, request)
         except AuthorityError as error:
             fact = degraded(_OCSP, f"it is not answered: {error}", _MEND)
-            self._note(_OCSP, [fact], limits.ocsp_trouble_seconds)
+            self._health.set(_OCSP, [fact], limits.ocsp_trouble_seconds)
             return failure(OCSPResponseStatus.TRY_LATER)
-        self._note(_OCSP, ())
+        self._health.set(_OCSP, ())
         return answer
-
-
-def _boot() -> float:
-    """CLOCK_BOOTTIME: counts on while the machine sleeps, and nobody sets it."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _fetch(kept: CRLReplica, api: "RemoteCAClient") -> list[ComponentHealth]:

@@ -69,7 +69,7 @@ class ControlProcess:
         backend = self._open()
         if backend is not None:
             return backend
-        upkeep = CAClientTasks(lambda: self._config, self._health.set)
+        upkeep = CAClientTasks(lambda: self._config, self._health)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
             nursery.start_soon(self._tick)

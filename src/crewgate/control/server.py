@@ -90,7 +90,7 @@ class ControlServer:
 
     async def run(self, signals: AsyncIterator[int]) -> None:
         """Serve; ConfigurationError if the port cannot be had."""
-        upkeep = CAClientTasks(lambda: self._config, self._health.set, _LocalCA(self._backend))
+        upkeep = CAClientTasks(lambda: self._config, self._health, _LocalCA(self._backend))
         try:
             # Without a fresh list every client would be refused at first.
             await self._publish()

@@ -21,7 +21,7 @@ class Noted:
     def __init__(self) -> None:
         self.said: list[tuple[str, list[str], float]] = []
 
-    def __call__(self, source: str, facts: Sequence[ComponentHealth], seconds: float = inf) -> None:
+    def set(self, source: str, facts: Sequence[ComponentHealth], seconds: float = inf) -> None:
         self.said.append((source, [fact.component for fact in facts], seconds))
 
 
