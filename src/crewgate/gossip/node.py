@@ -84,7 +84,7 @@ class GossipNode:
         make_folder(me.folder, 0o700)
         self.host = host
         self.disk = FaultReporter(
-            host.log, passed="the members and their certificates are on the disk again"
+            host.log, recovered="the members and their certificates are on the disk again"
         )
         self.log = CapsuleJournal(me.folder, host.log)
         self.unsynced: list[bytes] = []  # capsules on their way to the disk
