@@ -22,7 +22,7 @@ from crewgate.ca.authority import request_pem
 from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import key_pem
 from crewgate.errors import AuthorityError
-from crewgate.sidecar.issuer import CertificateIssuer
+from crewgate.sidecar.issuer import LocalCAIssuer
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,6 @@ class Credential:
             self.contexts = {name: _context(chain, key, trust, name) for name in (HTTP1, HTTP2)}
         except (ValueError, OSError) as error:  # ssl.SSLError is one
             raise AuthorityError(f"what the CA has signed cannot be used: {error}") from error
-        self.begins = leaf.not_valid_before_utc.timestamp()
         self.ends = leaf.not_valid_after_utc.timestamp()
         self.serial = f"{leaf.serial_number:X}"
 
@@ -58,7 +57,7 @@ def renewal(obtained: float, ends: float, chance: float) -> float:
 class RenewingCredential:
     """The credential in force."""
 
-    def __init__(self, issuer: CertificateIssuer, trust: Path) -> None:
+    def __init__(self, issuer: LocalCAIssuer, trust: Path) -> None:
         self._issuer = issuer
         self._trust = trust
         self._present: Credential | None = None

@@ -11,12 +11,13 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.config import Config, ListenerConfig
+from crewgate.config import Config
 from crewgate.errors import ConfigurationError, SidecarError
 from crewgate.sidecar.credentials import Credential
 from crewgate.sidecar.tls import TLSStream
 
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a listener may be bound to
+# Where to reach a listener that is bound to every address.
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class GatewayDialer(msgspec.Struct, frozen=True):
@@ -45,7 +46,7 @@ class GatewayDialer(msgspec.Struct, frozen=True):
         try:
             with trio.fail_after(limits.run_connect_seconds_max):
                 await stream.shake_hands()
-            _agreed(stream, protocol)
+            _require_protocol(stream, protocol)
         except BaseException as error:
             await trio.aclose_forcefully(transport)
             if isinstance(error, trio.TooSlowError):
@@ -54,7 +55,7 @@ class GatewayDialer(msgspec.Struct, frozen=True):
         return stream
 
 
-def _agreed(stream: TLSStream, protocol: str) -> None:
+def _require_protocol(stream: TLSStream, protocol: str) -> None:
     if stream.protocol != protocol:
         raise SidecarError(f"the gateway does not speak {protocol}")
 
@@ -71,17 +72,13 @@ def find_gateway(config: Config, crew: str, at: str | None, trust: Path) -> Gate
         for listener in config.listeners:
             admits = listener.crews is None or crew in listener.crews
             if listener.client_certificate == kind and admits:
-                return _to(listener, trust)
+                host = _LOOPBACK.get(listener.address, listener.address)
+                name = listener.hosts[0] if listener.hosts else host
+                return GatewayDialer(host, listener.port, name, trust)
     raise ConfigurationError(
         f"{config.path}: no listener admits certificates of crew {crew}; add one with "
         'client_certificate = "required", or say where the gateway is: --gateway HOST:PORT'
     )
-
-
-def _to(listener: ListenerConfig, trust: Path) -> GatewayDialer:
-    host = _ANYWHERE.get(listener.address, listener.address)
-    name = listener.hosts[0] if listener.hosts else host
-    return GatewayDialer(host, listener.port, name, trust)
 
 
 def _split(at: str) -> tuple[str, int]:

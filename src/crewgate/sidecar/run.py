@@ -38,7 +38,7 @@ from crewgate.sidecar.command_supervisor import CommandSupervisor, environment, 
 from crewgate.sidecar.credentials import RenewingCredential
 from crewgate.sidecar.gateway_dialer import GatewayDialer, find_gateway
 from crewgate.sidecar.hardening import become_subreaper, disable_dumping
-from crewgate.sidecar.issuer import CertificateIssuer, LocalCAIssuer
+from crewgate.sidecar.issuer import LocalCAIssuer
 from crewgate.sidecar.local_socket import LocalSocketServer
 from crewgate.sidecar.tls import TLSStream
 from crewgate.sidecar.tunnel import carry
@@ -161,7 +161,7 @@ class OrchestratorRun:
         request: RunOptions,
         life: Run,
         user: CommandUser,
-        issuer: CertificateIssuer,
+        issuer: LocalCAIssuer,
         way: GatewayDialer,
     ) -> None:
         self._config = config

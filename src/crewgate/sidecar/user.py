@@ -18,13 +18,12 @@ from crewgate.errors import SidecarError
 
 
 class CommandUser(msgspec.Struct, frozen=True):
-    """A user; `is_own` if this orchestrator is the only one that has the uid."""
+    """The operating-system user that CMD runs as."""
 
     uid: int
     gid: int
     name: str
     home: str
-    is_own: bool = False
 
     @property
     def is_ours(self) -> bool:
@@ -77,7 +76,7 @@ def is_used(uid: int) -> bool:
 
 def own(uid: int) -> CommandUser:
     """The user that is an orchestrator's alone."""
-    return CommandUser(uid, uid, f"crewgate-{uid}", "/", is_own=True)
+    return CommandUser(uid, uid, f"crewgate-{uid}", "/")
 
 
 def _of(uid: int, gid: int) -> CommandUser:
