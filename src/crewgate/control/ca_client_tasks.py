@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from crewgate.control.remote_ca_client import RemoteCAClient
 
 _CERTIFICATES = "certificates"
-_OCSP, _LIST = "control: OCSP", "control: list of the revoked"
+_OCSP, _CRL = "control: OCSP", "control: CRL"
 _MEND = "see to the machine that has the CA's key, and the way there"
 
 
@@ -79,10 +79,10 @@ class CAClientTasks:
                         chains = [] if remote.certificate is None else [remote.certificate]
                         kept = CRLReplica(ca, config.state, chains, time.time)
                     facts = await trio.to_thread.run_sync(_fetch, kept, api)
-                self._health.set(_LIST, facts)
+                self._health.set(_CRL, facts)
                 await trio.sleep(limits.remote_list_seconds)
         finally:
-            self._health.set(_LIST, ())
+            self._health.set(_CRL, ())
             self._health.set(_OCSP, ())
 
     async def answer(self, request: bytes) -> bytes:
@@ -105,5 +105,5 @@ def _fetch(kept: CRLReplica, api: "RemoteCAClient") -> list[ComponentHealth]:
     try:
         kept.take(api.revoked())
     except AuthorityError as error:
-        return [degraded(_LIST, f"it is not renewed: {error}", _MEND)]
+        return [degraded(_CRL, f"it is not renewed: {error}", _MEND)]
     return []

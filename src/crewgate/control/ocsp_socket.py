@@ -101,14 +101,14 @@ class OCSPSocketServer:
             if body is None:
                 return
             data = await self._answer(body)
-            head = [
+            headers = [
                 (b"content-type", b"application/ocsp-response"),
                 (b"content-length", b"%d" % len(data)),
             ]
+            head = h11.Response(status_code=200, headers=headers)
             with trio.fail_after(limits.idle_seconds_max):
-                await _send_event(stream, wire, h11.Response(status_code=200, headers=head))
-                await _send_event(stream, wire, h11.Data(data=data))
-                await _send_event(stream, wire, h11.EndOfMessage())
+                for event in (head, h11.Data(data=data), h11.EndOfMessage()):
+                    await stream.send_all(wire.send(event) or b"")
             if wire.our_state is not h11.DONE:
                 return
             wire.start_next_cycle()
@@ -129,7 +129,3 @@ async def _request(stream: trio.SocketStream, wire: h11.Connection) -> bytes | N
             return body
         elif not isinstance(event, h11.Request):
             return None
-
-
-async def _send_event(stream: trio.SocketStream, wire: h11.Connection, event: h11.Event) -> None:
-    await stream.send_all(wire.send(event) or b"")

@@ -285,24 +285,25 @@ class ControlServer:
             try:
                 await self._backend.catch_up()
             except AuthorityError as error:
-                self._note_list(f"is behind the register: {error}")
+                self._report("CRL", f"it lacks revocations that the register has: {error}")
             else:
-                self._note_list()
+                self._report("CRL")
 
     async def _publish(self) -> None:
         try:
             await self._backend.publish()
         except AuthorityError as error:
             self._signed = -math.inf
-            self._note_list(f"is not renewed: {error}")
+            self._report("CRL", f"it is not renewed: {error}")
         else:
             self._signed = time.time()
-            self._note_list()
+            self._report("CRL")
 
-    def _note_list(self, why: str = "") -> None:
+    def _report(self, component: str, why: str = "") -> None:
+        """Report the health of a component; `why` says what is wrong and is empty if it is well."""
         if why:
-            _log.warning("the list of revoked certificates %s", why)
-        self._health.note("list of the revoked", f"it {why}" if why else "")
+            _log.warning("%s: %s", component, why)
+        self._health.note(component, why)
 
     async def _complete(self) -> None:
         """Complete what a crash, or an agent that was away, has left half done."""
@@ -310,18 +311,14 @@ class ControlServer:
             try:
                 await self._backend.complete(limits.announce_patience_seconds)
             except (LinkError, RefusedError, AuthorityError) as error:
-                _log.warning("revocations are not announced yet: %s", error)
-                self._health.note("announcements", f"revocations are not announced yet: {error}")
+                self._report("announcements", f"the agent lacks some revocations: {error}")
             else:
-                self._health.note("announcements")
-            self._note_register(self._backend.unwritten_reason)
+                self._report("announcements")
+            why = self._backend.unwritten_reason
+            self._report(
+                "register", f"revocations in force are not written down: {why}" if why else ""
+            )
             await trio.sleep(limits.announce_again_seconds)
-
-    def _note_register(self, trouble: str) -> None:
-        why = f"revocations are in force that are not written down: {trouble}" if trouble else ""
-        if why:
-            _log.warning("%s", why)
-        self._health.note("register", why)
 
     async def _end_orchestrators(self) -> None:
         """Complete the ends of orchestrators whose supervisors died, or that no machine heard of.
@@ -333,12 +330,11 @@ class ControlServer:
                 patience = limits.announce_patience_seconds
                 ended = await trio.to_thread.run_sync(complete_intents, self._config, patience)
             except (AuthorityError, ConfigurationError) as error:
-                _log.warning("orchestrators that are to end do not yet: %s", error)
-                self._health.note("ends of orchestrators", f"they are not complete: {error}")
+                self._report("decommissions", f"they are not complete: {error}")
             else:
                 doubts = [why for each in ended if each.is_doubtful for why in each.complaints]
                 why = f"they are not complete: {doubts[0]}" if doubts else ""
-                self._health.note("ends of orchestrators", why)
+                self._health.note("decommissions", why)
                 for each in ended:
                     if each.is_complete and each.told is not None:
                         self._note(f"completed the end of {each.life.label}")

@@ -15,7 +15,7 @@ from crewgate import limits
 from crewgate._native import token as native
 from crewgate.api.backend import TokenRequest
 from crewgate.api.schemas import IntrospectionResponse, TokenResponse
-from crewgate.config import Config, CrewConfig
+from crewgate.config import Config
 from crewgate.control.agent_cache import AgentCache, CachedGateway
 from crewgate.control.table_view import TableView
 from crewgate.core.problem_types import (
@@ -152,22 +152,18 @@ class TokenService:
             )
 
     def _open(self, crew: str, name: str) -> Orchestrator:
-        self._signing_section(crew)
-        try:
-            minter = minter_by(self._config, crew, name)
-        except IssuerError as error:  # a key that speaks for another alone
-            raise UNAUTHORIZED_CLIENT.error(str(error)) from error
-        journal = journal_of(self._config, minter)
-        return Orchestrator(minter, journal, gateway=CachedGateway(self._graph, crew))
-
-    def _signing_section(self, crew: str) -> CrewConfig:
         try:
             section = self._config.crew(crew)
         except ConfigurationError as error:
             raise INVALID_REQUEST.error(f"there is no crew {crew}") from error
         if section.signing_key is None:
             raise UNAUTHORIZED_CLIENT.error(f"this gateway has no key that signs for crew {crew}")
-        return section
+        try:
+            minter = minter_by(self._config, crew, name)
+        except IssuerError as error:  # a key that speaks for another alone
+            raise UNAUTHORIZED_CLIENT.error(str(error)) from error
+        journal = journal_of(self._config, minter)
+        return Orchestrator(minter, journal, gateway=CachedGateway(self._graph, crew))
 
     def _own(self, token: str, crew: str, name: str) -> Claims:
         """The claims of a token that is this orchestrator's and that nobody has revoked."""

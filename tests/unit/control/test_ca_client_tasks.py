@@ -51,7 +51,7 @@ async def test_an_end_takes_back_what_was_wrong(
         await upkeep.follow_list()
     assert [facts for _, facts, _ in noted.said] == [[], [], []]
     sources = {source for source, _, _ in noted.said}
-    assert sources == {"control: list of the revoked", "control: OCSP"}
+    assert sources == {"control: CRL", "control: OCSP"}
 
 
 async def test_a_question_that_failed_counts_for_a_while(

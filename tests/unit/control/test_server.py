@@ -100,8 +100,8 @@ async def test_a_list_that_lacks_what_is_revoked_is_in_the_health_until_it_is_wr
                 desk.revoke_certificate(first(desk, BD).serial, "superseded")
                 await trio.sleep(2.5)
                 (fact,) = troubles(health)
-                assert fact.component == "control: list of the revoked"
-                assert "is behind the register: " in fact.why
+                assert fact.component == "control: CRL"
+                assert "it lacks revocations that the register has: " in fact.why
                 assert "crl.pem: cannot be written: No space left on device; make room" in fact.why
                 assert len(tried) == 2
             await trio.sleep(1)
@@ -155,7 +155,6 @@ async def test_a_life_that_cannot_be_looked_at_is_in_the_health(
             said.append([f"{fact.component}: {fact.why}" for fact in troubles(health)])
         (before,), after = said
         assert before == (
-            "control: ends of orchestrators: they are not complete: "
-            "bd/bd-1: lives.lock: cannot be opened"
+            "control: decommissions: they are not complete: bd/bd-1: lives.lock: cannot be opened"
         )
         assert after == []
