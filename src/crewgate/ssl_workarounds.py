@@ -1,9 +1,9 @@
-"""How Crewgate uses CPython's ssl, in two places where that has a trap.
+"""Works around two traps in CPython's `ssl`: stale OpenSSL errors, and password prompts.
 
 OpenSSL keeps a queue of errors for each thread. CPython (3.13, and the newest of older versions)
-leaves a failed system call in it, a reset for example: the next operation on any other connection
-of the thread that would have to wait is told of that reset instead, and so is every one after it
-(CPython issue 148594; measured with 3.13.5). One client could so end everybody's connections.
+leaves a failed system call in that queue, for example a connection reset. The next operation on any
+other connection of the thread that would have to wait then reports that reset, and so does every
+later one (CPython issue 148594; measured with 3.13.5). One client could end all connections so.
 """
 
 import ssl
@@ -13,23 +13,24 @@ _context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
 
 def forget_errors() -> None:
-    """Empty the queue of this thread, as making a connection's object does; takes 8 µs.
+    """Empty this thread's queue of errors by making a connection object; takes 8 µs.
 
-    To be called after every OSError of a TLS socket but those that say to wait.
+    Call it after every OSError of a TLS socket, except those that mean "wait".
     """
     _context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
 
 
 def show_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    """Have `context` show `certificate` (PEM, chain included) with its `key` (PEM).
+    """Make `context` present `certificate` (PEM, chain included) with its `key` (PEM).
 
     Raises:
-        OSError: Its text says which file cannot be used, why, and what to give. An encrypted key
-            is refused: OpenSSL itself would ask the terminal for its password.
+        OSError: A file cannot be used; the text says which, why, and what to give. An encrypted key
+            is refused: OpenSSL would ask for its password on the terminal.
     """
     try:
         for path in (certificate, key):
-            with path.open("rb"):  # unlike ssl, this says which of the two is not there
+            # Unlike ssl, this says which of the two files is missing.
+            with path.open("rb"):
                 pass
         context.load_cert_chain(certificate, key, password=_refuse_password)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
@@ -40,5 +41,5 @@ def show_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> N
 
 
 def _refuse_password() -> str:
-    """Take the place of the question for a password, which OpenSSL asks on the terminal."""
+    """Replace OpenSSL's password prompt on the terminal."""
     raise ValueError("the key is encrypted")

@@ -1,4 +1,4 @@
-"""What every part needs of the operating system: files, sockets, descriptors, readiness, a log.
+"""Operating-system helpers for every process: files, sockets, descriptors, readiness, a log.
 
-Nothing here knows what Crewgate does.
+Nothing here depends on what Crewgate does.
 """

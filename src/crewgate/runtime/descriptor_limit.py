@@ -1,24 +1,24 @@
-"""How many descriptors this process may have open, and how the soft limit is raised."""
+"""Reads and raises the limit of open file descriptors of this process."""
 
 import resource
 
-_ENDLESS = 2**31 - 1  # RLIM_INFINITY as a number: no process has more
+_UNLIMITED = 2**31 - 1  # stands for RLIM_INFINITY: no process has more
 
 
 def most() -> int:
-    """What the soft limit can be raised to: the hard limit, which is the operator's word."""
+    """Return how far the soft limit can be raised: the hard limit, which the operator sets."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return _ENDLESS if hard == resource.RLIM_INFINITY else hard
+    return _UNLIMITED if hard == resource.RLIM_INFINITY else hard
 
 
 def raise_to(wanted: int) -> int:
-    """Raise the soft limit to `wanted`, or as far as the hard limit allows; what it is then.
+    """Raise the soft limit to `wanted`, or as far as the hard limit allows; return the new limit.
 
-    The usual soft limit is 1024, so that select(2) works, which nothing here uses.
+    The usual soft limit is 1024, for programs that use select(2). Nothing here does.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return _ENDLESS
+        return _UNLIMITED
     if soft < wanted:
         soft = min(wanted, most())
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,19 +1,20 @@
-"""Files that are whole and on the disk when the call returns, and stay so after a power loss.
+"""Writes files so that they are complete after a crash or a power loss.
 
-A rename alone survives the death of a process, not that of the machine: the name may reach the disk
-before the content, or never. So data is synced before it gets its name, and the folder after it
+A rename alone survives the death of a process, not a power loss: the name may reach the disk before
+the content, or never. So these functions sync the data, then rename, then sync the folder
 (fsync(2); Pillai et al. 2014, "All File Systems Are Not Created Equal"). Every function raises
-OSError, whose `filename` is the path that the caller gave; `describe` puts it into words. Blocks.
+OSError with the caller's path in `filename`; `describe` makes a sentence of it. Blocks.
 
-All state is written here. A power loss during a call leaves, and after it nothing is undone:
+All state goes through this module. After a call returns, a power loss undoes nothing. A power loss
+during a call leaves:
 
     write_file, write_files   of each file the old content or the new one
     create_file               the whole file or none (without hard links perhaps an empty one)
-    rename_file               the old name or the new one, of content that the caller has synced
+    rename_file               the old name or the new one; the caller has synced the content
     remove_file, make_folder  the name or none
-    append                    a part of the data: readers skip a last record that is torn
+    append                    a part of the data: readers skip an incomplete last record
     overwrite                 a part of the data in its place: readers check a digest
-    open_to_append, write_all nothing yet: `append` or a sync follows, and `sync_folder` for a name
+    open_to_append, write_all no guarantee until `append` or fsync, and `sync_folder` for the name
 """
 
 import errno
@@ -30,18 +31,19 @@ from crewgate import limits
 Owner = tuple[int, int]  # uid, gid
 
 DRAFT_SUFFIX = ".draft"
-_DRAFT_BYTES = 8  # of randomness in a draft's name: two writers of one file never share a draft
+# Random bytes in the name of a draft, so that two writers of one file never share a draft.
+_DRAFT_BYTES = 8
 
-# link(2) on exFAT, FAT and shared folders of VirtualBox; on SMB; on some of FUSE's.
+# link(2) fails with these on exFAT, FAT and VirtualBox shares; on SMB; on some FUSE file systems.
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 
-# What a person can do about it. `{user}` is whom the kernel judged.
+# What the operator can do about an error. `{user}` is the user that this process runs as.
 _MENDS = {
     errno.ENOSPC: "make room there (`df` and `df -i` show what is left)",
     errno.EDQUOT: "raise the disk quota of {user}, or remove files of that user",
     errno.EROFS: "the kernel's log says why this file system is read-only; mount it for writing",
     errno.EACCES: "give {user} the right to it and to the folders above it",
-    errno.EPERM: "give {user} the right to it (`lsattr` shows a file that nothing may change)",
+    errno.EPERM: "give {user} the right to it (`lsattr` shows whether a file is immutable)",
     errno.EIO: "the disk has failed: read the kernel's log, and replace the disk",
     errno.ENOENT: "put it there, or make its folder, or name another path",
     errno.ENOTDIR: "a part of this path is no folder; name another path",
@@ -55,11 +57,11 @@ _MENDS = {
     errno.ESTALE: "the server of this file system has lost it; mount the file system again",
 }
 
-# What SQLite says where a disk has no room (extended result codes, sqlite.org/rescode.html). Of a
-# ledger that was closed it makes the shared memory anew, and calls that an error of the disk.
+# SQLite's extended result codes when a disk is full (sqlite.org/rescode.html). When SQLite opens a
+# closed ledger, it creates the shared memory again and reports a full disk as an I/O error.
 _SQLITE_FULL = {
     13,  # SQLITE_FULL
-    10 | 3 << 8,  # SQLITE_IOERR_WRITE: also of a quota
+    10 | 3 << 8,  # SQLITE_IOERR_WRITE, also when a quota is used up
     10 | 18 << 8,  # SQLITE_IOERR_SHMOPEN
     10 | 19 << 8,  # SQLITE_IOERR_SHMSIZE
     10 | 21 << 8,  # SQLITE_IOERR_SHMMAP
@@ -67,19 +69,19 @@ _SQLITE_FULL = {
 
 
 def write_file(path: Path, data: bytes, mode: int, *, owner: Owner | None = None) -> None:
-    """Put `data` in the place of what `path` holds; a reader sees the old file or the new one.
+    """Replace the content of `path` by `data`; a reader sees the old file or the new one.
 
-    The new file has this mode, whatever the umask is, and belongs to `owner` (uid, gid), else to
-    this process: both from its first moment. If an error is raised, the old file still stands,
-    except where only the last step, the sync of the folder, has failed.
+    From its first moment, the new file has this mode, whatever the umask is, and belongs to `owner`
+    (uid, gid) or else to this process's user. If this raises, the old file is still there, unless
+    only the last step, the sync of the folder, failed.
     """
     write_files({path: data}, mode, owner=owner)
 
 
 def write_files(files: Mapping[Path, bytes], mode: int, *, owner: Owner | None = None) -> None:
-    """The same for several, which takes the disk little more time than one.
+    """Replace several files as `write_file` does, in little more time than one takes.
 
-    Each is old or new by itself: if an error is raised, some may be new. All are open at once.
+    If this raises, some files may be new and others old. All are open at once.
     """
     with ExitStack() as stack:
         drafts = {
@@ -98,10 +100,10 @@ def write_files(files: Mapping[Path, bytes], mode: int, *, owner: Owner | None =
 
 
 def create_file(path: Path, data: bytes, mode: int, *, owner: Owner | None = None) -> None:
-    """The same for a file that must not be there yet: FileExistsError, and nothing has changed.
+    """Write a new file as `write_file` does; FileExistsError if it exists, and nothing changes.
 
-    Where the file system has no hard links, an empty file stands there for a moment. A process that
-    is killed in that moment, or a power loss, may leave it; a part of `data` is never there.
+    On a file system without hard links, an empty file is there for a moment. A kill or a power loss
+    in that moment may leave the empty file, but never a part of `data`.
     """
     with _draft(path, data, mode, owner) as (draft, descriptor), _about(path):
         os.fsync(descriptor)
@@ -117,14 +119,14 @@ def create_file(path: Path, data: bytes, mode: int, *, owner: Owner | None = Non
 
 
 def rename_file(old: Path, new: Path) -> None:
-    """Give a file, whose content the caller has synced, its name; replaces what has that name."""
+    """Rename a file whose content the caller has synced; replace any file with the new name."""
     with _about(new):
         old.replace(new)
         sync_folder(new.parent)
 
 
 def remove_file(path: Path) -> None:
-    """Take a file away for good; one that is not there is as good."""
+    """Remove a file durably, if it exists."""
     with _about(path):
         try:
             path.unlink()
@@ -134,28 +136,28 @@ def remove_file(path: Path) -> None:
 
 
 def open_to_append(path: Path, mode: int) -> int:
-    """The descriptor of a file that is made if it is not there; to read, and to write at its end.
+    """Open a file to read and to append, create it if it is missing, and return its descriptor.
 
-    A new file's name is on the disk after `sync_folder`.
+    After `sync_folder`, the name of a new file survives a power loss.
     """
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Have the kernel take all of it; if an error is raised, it may have taken a part."""
+    """Pass all of `data` to the kernel. If this raises, the kernel may have taken a part."""
     left = memoryview(data)
     while left:
         left = left[os.write(descriptor, left) :]
 
 
 def append(descriptor: int, data: bytes) -> None:
-    """Write at the end of an open file, and wait until the disk has it and the new size."""
+    """Append to an open file, and wait until the data and the new size are on the disk."""
     write_all(descriptor, data)
     os.fdatasync(descriptor)
 
 
 def overwrite(path: Path, offset: int, data: bytes) -> None:
-    """Write over a part of a file, whose room is taken; a power loss may leave a part of `data`."""
+    """Overwrite a part of a file in place; a power loss may leave only a part of `data`."""
     with _about(path):
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
@@ -167,9 +169,10 @@ def overwrite(path: Path, offset: int, data: bytes) -> None:
 
 
 def make_folder(path: Path, mode: int, *, parents: bool = False) -> bool:
-    """Make a folder if it is not there; whether it was not. Those above it get the usual mode.
+    """Create a folder if it is missing; return whether it was.
 
-    A new folder has this mode, whatever the umask is; one that was there keeps its own.
+    A new folder has this mode, whatever the umask is; an existing one keeps its own. With
+    `parents`, missing folders above it get the usual mode.
     """
     if parents:
         for above in reversed(path.parents):
@@ -179,7 +182,8 @@ def make_folder(path: Path, mode: int, *, parents: bool = False) -> bool:
         return False
     with _about(path):
         made = stat.S_IMODE(path.stat().st_mode)
-        if mode & ~made:  # the umask took a part; what the folder above gave (setgid) stays
+        # The umask may have removed bits. Keep bits that come from the folder above (setgid).
+        if mode & ~made:
             path.chmod(made | mode)
             sync_folder(path)
     return True
@@ -198,10 +202,10 @@ def _make_folder(path: Path, mode: int) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the disk knows which names stand in a folder.
+    """Wait until the names in a folder are on the disk.
 
-    A folder that this process may write and not read cannot be opened for it: then all file systems
-    are synced, which takes longer. One whose file system knows no such thing is left as it is.
+    If this process may not read the folder, it cannot open it, so all file systems are synced,
+    which takes longer. Does nothing if the file system cannot sync folders.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -211,16 +215,17 @@ def sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # fsync(2): the file system has no synchronisation
+        # fsync(2): EINVAL means that the file system does not support it.
+        if error.errno != errno.EINVAL:
             raise
     finally:
         os.close(descriptor)
 
 
 def remove_drafts(folder: Path) -> None:
-    """Remove the drafts of writers that were killed in the middle; never raises.
+    """Remove the drafts that killed writers left; never raises.
 
-    A draft of another process that is alive is younger than any that this removes.
+    Only drafts older than `limits.draft_seconds_max` go: no live writer has an older one.
     """
     now = time.time()
     with suppress(OSError):
@@ -231,23 +236,24 @@ def remove_drafts(folder: Path) -> None:
 
 
 def cause(error: OSError) -> str:
-    """What the kernel said, and what to do about it: the end of a sentence that names the path."""
+    """Return the kernel's reason and what to do: the end of a sentence that names the path."""
     said = error.strerror or str(error) or type(error).__name__
     mend = _MENDS.get(error.errno or 0, "")
     return f"{said}; {mend.format(user=f'user {os.geteuid()}')}" if mend else said
 
 
 def describe(error: OSError, path: Path | None = None) -> str:
-    """An error for a person: path, cause and what to do. `path` is for an error that has none."""
+    """Return path, cause and mend of an error as text. `path` is for an error that names none."""
     where = error.filename if isinstance(error.filename, str | bytes) else path
     return f"{os.fsdecode(where)}: {cause(error)}" if where is not None else cause(error)
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether an error comes of a disk that is full, which passes when somebody makes room."""
+    """Whether a full disk caused an error, so that the error ends when there is room again."""
     while error is not None:
         number = error.errno if isinstance(error, OSError) else None
-        code = getattr(error, "extendedresult", None)  # apsw's, which this module does not load
+        # Errors of apsw, which this module does not import, have this attribute.
+        code = getattr(error, "extendedresult", None)
         if number in {errno.ENOSPC, errno.EDQUOT} or code in _SQLITE_FULL:
             return True
         error = error.__cause__
@@ -256,7 +262,7 @@ def is_full(error: BaseException | None) -> bool:
 
 @contextmanager
 def _about(path: Path) -> Iterator[None]:
-    """Name in an error the path that the caller knows, not a draft's or a folder's."""
+    """Put the caller's path into any OSError, instead of the path of a draft or a folder."""
     try:
         yield
     except OSError as error:
@@ -265,7 +271,7 @@ def _about(path: Path) -> Iterator[None]:
 
 
 def _rename_to_new(draft: Path, path: Path) -> None:
-    """Rename a draft to a name that is free: an empty file takes it first, as only one can."""
+    """Rename a draft to a free name, which an empty file claims first: only one process can."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     os.close(os.open(path, flags, 0o600))
     try:
@@ -278,9 +284,9 @@ def _rename_to_new(draft: Path, path: Path) -> None:
 
 @contextmanager
 def _draft(path: Path, data: bytes, mode: int, owner: Owner | None) -> Iterator[tuple[Path, int]]:
-    """A file beside `path` with all the data, open, and not synced yet; gone afterwards.
+    """Yield a temporary file with all the data, open and not synced yet; remove it afterwards.
 
-    Beside it, so that the rename stays within one file system and is one step.
+    It is beside `path`, so that the rename stays within one file system and is atomic.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(_DRAFT_BYTES)}{DRAFT_SUFFIX}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW

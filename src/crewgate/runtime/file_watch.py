@@ -1,7 +1,6 @@
-"""Whether files changed since one last looked, by content: for pollers of configuration and keys.
+"""Detects changed files by their content, for code that polls configuration and key files.
 
-Cheap while nothing changes (one `stat` a file). Knows nothing of what the files say, and waits
-for nobody: the caller decides how often to ask.
+A check costs one `stat` for each file that did not change. The caller decides how often to check.
 """
 
 import hashlib
@@ -16,7 +15,7 @@ _NS = 1_000_000_000
 
 
 class FileState(NamedTuple):
-    """What one look at a file found; `settled` if a later write must show in `stamp`."""
+    """A file at the last check; `settled` means that any later write changes `stamp`."""
 
     stamp: tuple[int, ...]
     digest: bytes
@@ -27,24 +26,24 @@ MISSING = FileState((), b"", settled=False)
 
 
 class FileWatch:
-    """A set of files and how they were at the last look. Make it *before* reading the files."""
+    """A set of files and their state at the last check. Make it *before* reading the files."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        self._looks = {path: _look(path, MISSING) for path in paths}
+        self._states = {path: _check(path, MISSING) for path in paths}
 
     def changed(self) -> list[Path]:
-        """Files whose content differs from the last look; a file that is gone counts once."""
+        """Return the files whose content changed since the last check; a removed one once."""
         changed = []
-        for path, before in self._looks.items():
-            now = _look(path, before)
+        for path, before in self._states.items():
+            now = _check(path, before)
             if now.digest != before.digest:
                 changed.append(path)
-            self._looks[path] = now
+            self._states[path] = now
         return changed
 
 
-def _look(path: Path, before: FileState) -> FileState:
-    """One look; also at the content, if the stamp moved or a write could hide behind it."""
+def _check(path: Path, before: FileState) -> FileState:
+    """Read the content as well if the stamp changed, or if a write may not have changed it."""
     try:
         status = path.stat()
         stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)

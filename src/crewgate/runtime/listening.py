@@ -1,8 +1,8 @@
-"""Listening sockets: bound for one process, or kept by a parent for the children that come and go.
+"""Opens listening sockets, and keeps those of workers in the parent across worker restarts.
 
-Every worker has a socket of its own on the same address (SO_REUSEPORT), and the kernel spreads
-connections over them. A socket that a parent keeps outlives its worker: connections wait in it
-until the next worker accepts, and none is reset.
+Every worker has its own socket on the same address (SO_REUSEPORT), and the kernel distributes
+connections over them. A socket that the parent keeps outlives its worker: connections wait in it
+until the next worker accepts them, and none is reset.
 """
 
 import socket
@@ -17,13 +17,14 @@ ListenAddress = tuple[str, int]
 
 
 def listen(address: str, port: int, *, where: str = "listener") -> socket.socket:
-    """Return a bound, listening, non-blocking socket. ConfigurationError if that is impossible."""
+    """Return a bound, listening, non-blocking socket; raise ConfigurationError if it fails."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones inherit it
+        # Accepted connections inherit this.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.bind((address, port))
         sock.listen(limits.backlog)
     except OSError as error:
@@ -37,15 +38,15 @@ def listen(address: str, port: int, *, where: str = "listener") -> socket.socket
 
 
 def taken(address: str, port: int) -> OSError | None:
-    """Return the error of a socket that is bound there and shares its port; None if there is none.
+    """Return why an exclusive socket cannot be bound there; None if it can.
 
-    The kernel lets two gateways of one user share a port, as it does two workers of one gateway.
-    Each gateway would then get calls with the other one's tokens.
+    With SO_REUSEPORT, the kernel lets two gateways of one user share a port, as it does two workers
+    of one gateway. Each gateway would then get calls with the other one's tokens.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as sock:
-            # Connections of an earlier gateway that still linger are no obstacle.
+            # Lingering connections of an earlier gateway must not block the port.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((address, port))
     except OSError as error:
@@ -54,7 +55,7 @@ def taken(address: str, port: int) -> OSError | None:
 
 
 def adopt(descriptors: Iterable[int]) -> dict[ListenAddress, socket.socket]:
-    """Sockets that a parent has handed over, by their address in its shortest form."""
+    """Return the sockets that the parent passed as descriptors, by normalized address."""
     found = {}
     for descriptor in descriptors:
         sock = socket.socket(fileno=descriptor)
@@ -64,25 +65,25 @@ def adopt(descriptors: Iterable[int]) -> dict[ListenAddress, socket.socket]:
 
 
 def normal(address: str, port: int) -> ListenAddress:
-    """The same address is always the same text."""
+    """Return an address in its shortest text form, which is the same for equal addresses."""
     return str(ip_address(address)), port
 
 
 class KeptSockets:
-    """The listening sockets of the workers, by worker and address; the parent's copies."""
+    """The parent's copies of the workers' listening sockets, by worker and address."""
 
     def __init__(self) -> None:
         self._kept: dict[int, dict[ListenAddress, socket.socket]] = {}
 
     def addresses(self, worker: int) -> set[ListenAddress]:
-        """Where a worker's sockets are."""
+        """Return the addresses of a worker's sockets."""
         return set(self._kept.get(worker, {}))
 
     def fit(self, worker: int, addresses: Iterable[ListenAddress]) -> list[int]:
-        """Have a worker's sockets at these addresses alone; their descriptors, for its process.
+        """Keep a worker's sockets at exactly these addresses; return descriptors for its process.
 
-        The process binds what cannot be bound here, and says why that fails. It has to accept from
-        all these sockets: as long as they are open, clients wait in them.
+        A socket that cannot be bound here is left out: the worker tries again and reports why it
+        fails. The worker must accept from all these sockets: clients wait in each open one.
         """
         wanted = {normal(*address) for address in addresses}
         self.keep(worker, wanted)
@@ -93,18 +94,18 @@ class KeptSockets:
         return [sock.fileno() for sock in kept.values()]
 
     def keep(self, worker: int, addresses: Iterable[ListenAddress]) -> None:
-        """Close a worker's sockets at other addresses, where it would accept no connection."""
+        """Close a worker's sockets at all other addresses, where it would not accept."""
         wanted = {normal(*address) for address in addresses}
         kept = self._kept.get(worker, {})
         for address in kept.keys() - wanted:
             kept.pop(address).close()
 
     def drop(self, worker: int) -> None:
-        """Close all of a worker's: it is not coming back soon."""
+        """Close all sockets of a worker that will not start again soon."""
         for sock in self._kept.pop(worker, {}).values():
             sock.close()
 
     def close(self) -> None:
-        """Close all."""
+        """Close the sockets of every worker."""
         for worker in list(self._kept):
             self.drop(worker)

@@ -1,9 +1,9 @@
-"""What keeps the memory of processes that hold keys from disks and from others of their user.
+"""Keeps the memory of processes with keys out of core files and away from their user's processes.
 
-A core would hold the CA's key or those of TLS. An undumpable process (prctl(2), PR_SET_DUMPABLE)
-leaves none, and no other process of its user may trace it or read its memory and environment: what
-is open to others of /proc/PID then belongs to root. A developer sets CREWGATE_DUMPABLE=1 and
-has cores, debuggers and profilers back; `serve` says so when it starts.
+A core file would contain the CA's key or TLS keys. A process that is not dumpable (prctl(2),
+PR_SET_DUMPABLE) writes none, and other processes of its user can neither trace it nor read its
+memory and environment, since root then owns its files in /proc/PID. With CREWGATE_DUMPABLE=1, a
+developer gets cores, debuggers and profilers back; `serve` warns of that when it starts.
 """
 
 import ctypes
@@ -15,12 +15,15 @@ _PR_SET_DUMPABLE = 4
 
 
 def is_open() -> bool:
-    """Whether a developer wants cores and tracers."""
+    """Whether a developer has asked for core files and debuggers."""
     return os.environ.get(SWITCH) == "1"
 
 
 def keep_memory_private() -> None:
-    """Before there is a key. Programs that this one starts are as they are; OSError."""
+    """Make this process undumpable, before it reads a key; programs it starts are not affected.
+
+    Raises OSError.
+    """
     if is_open():
         return
     libc = ctypes.CDLL(None, use_errno=True)
@@ -30,7 +33,10 @@ def keep_memory_private() -> None:
 
 
 def leave_no_cores() -> None:
-    """The same, and neither this process nor what it starts may write a core, for good; OSError."""
+    """Make this process undumpable, and forbid core files to it and to all that it starts.
+
+    Raises OSError.
+    """
     keep_memory_private()
     if not is_open():
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,12 +1,12 @@
-"""What a process says on standard error, and how often it may repeat itself.
+"""Writes the log of a process to standard error, and limits repeated warnings.
 
 Every module logs through `logging`. A process of this project makes one `ProcessLog`; a program
-that embeds the library sets up `logging` as it likes. Warnings are bounded, so that no client can
+that embeds the library configures `logging` itself. Warnings are limited, so that no client can
 fill a disk with them:
 
-    _log.warning("the agent is away: %s", why)  # the same sentence: once in 10 s
+    _log.warning("the agent is unavailable: %s", why)  # the same sentence: once in 10 s
     _log.warning("%s: %s", name, why, extra={"subject": name})  # any sentence: once in 10 s
-    _log.info("attached")  # always; warnings before it are news if they come again
+    _log.info("attached")  # always; a warning that comes again after it passes again
 """
 
 import logging
@@ -24,10 +24,10 @@ _PROJECT: Final = logging.getLogger("crewgate")
 
 
 class RepetitionFilter(logging.Filter):
-    """Drops a warning that passed in the last `limits.log_repeat_seconds`.
+    """Drops a warning that already passed in the last `limits.log_repeat_seconds`.
 
-    In that time at most `warnings_max` different ones pass. Of records with the same `subject` one
-    passes, and the next one that passes says how many did not.
+    In that time, at most `warnings_max` different warnings pass. Among records with the same
+    `subject`, one passes; the next one that passes says how many were dropped.
     """
 
     def __init__(
@@ -39,11 +39,12 @@ class RepetitionFilter(logging.Filter):
         self._warnings_max = warnings_max
         self._now = now
         self._lock = threading.Lock()
-        self._passed: dict[str, float] = {}  # when a sentence did
-        self._subjects: dict[str, tuple[float, int]] = {}  # when one passed, and how many did not
+        self._passed: dict[str, float] = {}  # text -> when it passed
+        # subject -> when a record passed, and how many were dropped since
+        self._subjects: dict[str, tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record passes; from any thread."""
+        """Whether the record passes. Any thread may call this."""
         with self._lock:
             if record.levelno < logging.WARNING:
                 self._passed.clear()
@@ -88,7 +89,8 @@ class ProcessLog(logging.StreamHandler[TextIO]):
         self.addFilter(RepetitionFilter(warnings_max))
 
     def __enter__(self) -> Self:
-        _ROOT.addHandler(self)  # for warnings of other libraries as well
+        # The root logger also gets the warnings of other libraries.
+        _ROOT.addHandler(self)
         _PROJECT.setLevel(logging.INFO)
         return self
 
@@ -97,18 +99,18 @@ class ProcessLog(logging.StreamHandler[TextIO]):
         _ROOT.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line, and hand a copy of our own to those who want them."""
+        """Write a line, and copy records of this project to the handlers of `copied_to`."""
         super().emit(record)
         if record.name.startswith("crewgate."):
             for each in self._copies:
                 each.emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """A standard error that is closed or full is no reason to end."""
+        """Ignore a closed or full standard error: the process goes on."""
 
     @contextmanager
     def copied_to(self, handler: logging.Handler) -> Iterator[None]:
-        """Have `handler` get what this project's modules say, as often as standard error does."""
+        """Pass this project's records that standard error gets to `handler` as well."""
         self._copies.append(handler)
         try:
             yield

@@ -1,36 +1,37 @@
-"""How a child tells its parent how far it is: a word over a pipe. Plain blocking code."""
+"""Tells a parent process over a pipe how far its child has started. Blocks."""
 
 import os
 from contextlib import suppress
 from typing import Self
 
-WAITING = b"waiting"  # all is loaded, and the process before it may end
-READY = b"ready"  # it serves
+WAITING = b"waiting"  # the child has loaded everything; its predecessor may end
+READY = b"ready"  # the child serves
 
 
 class ReadinessNotifier:
-    """The child's end: a descriptor that was inherited, or -1 if the parent does not listen."""
+    """The child's end: an inherited descriptor, or -1 if the parent does not listen."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         if descriptor >= 0:
-            os.set_inheritable(descriptor, False)  # noqa: FBT003 - its own signature
+            os.set_inheritable(descriptor, False)  # noqa: FBT003 - the standard library's signature
 
     def send_loaded(self) -> None:
-        """Say that all is loaded."""
+        """Tell the parent that everything is loaded."""
         self._write(WAITING)
 
     def send_ready(self) -> None:
-        """Say that it serves; once, and then nothing more."""
+        """Tell the parent that this process serves, and close the descriptor."""
         self._write(READY)
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _write(self, word: bytes) -> None:
+    def _write(self, state: bytes) -> None:
         if self._descriptor >= 0:
-            with suppress(OSError):  # the parent has stopped listening
-                os.write(self._descriptor, word)
+            # The parent may have stopped listening.
+            with suppress(OSError):
+                os.write(self._descriptor, state)
 
 
 class ReadinessListener:
@@ -39,7 +40,7 @@ class ReadinessListener:
     def __init__(self) -> None:
         self.ours, self.theirs = os.pipe()
         os.set_blocking(self.ours, False)
-        self._heard = b""
+        self._received = b""
         self.is_over = False  # the child has closed its end, or has ended
 
     def __enter__(self) -> Self:
@@ -50,15 +51,15 @@ class ReadinessListener:
         os.close(self.ours)
 
     def started(self) -> None:
-        """The child has its end; ours of it would keep the pipe open."""
+        """Close our copy of the child's end, which would keep the pipe open."""
         if self.theirs >= 0:
             os.close(self.theirs)
             self.theirs = -1
 
-    def poll(self, word: bytes) -> bool:
-        """Whether the child has said it by now."""
+    def poll(self, state: bytes) -> bool:
+        """Whether the child has reported `state`, WAITING or READY, by now."""
         with suppress(BlockingIOError):
             data = os.read(self.ours, 64)
-            self._heard += data
+            self._received += data
             self.is_over = not data
-        return word in self._heard
+        return state in self._received

@@ -1,7 +1,7 @@
-"""A small file that takes a new content on a full disk too: its room is taken beforehand.
+"""A small file whose space is reserved, so that it can be rewritten on a full disk.
 
-Two slots, of which each new content takes the older one, so that a power loss in the midst leaves
-the content before it. Written in place and synced. Blocks; one writer at a time.
+It has two slots. Each write overwrites the slot with the older content in place and syncs, so that
+a power loss during a write leaves the previous content. Blocks; one writer at a time.
 """
 
 import errno
@@ -12,26 +12,29 @@ from pathlib import Path
 
 from crewgate.runtime.durable_files import overwrite, write_file
 
-_HEAD = struct.Struct(">QI32s")  # number of the write, bytes of content, SHA-256 of all else
+_HEAD = struct.Struct(
+    ">QI32s"
+)  # number of the write, length of the content, SHA-256 of number and content
 _NEVER = bytes(_HEAD.size)
 
 
 class ReservedFile:
-    """The file at `path`, which has room for `size` bytes of content."""
+    """The file at `path`, which reserves space for `size` bytes of content."""
 
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
         self._size = size
         self._slot = _HEAD.size + size
-        self._number = 0  # of the last write
+        self._number = 0  # number of the last write
 
     def read(self) -> bytes:
-        """The last content that was written whole; empty where none was. OSError, ValueError."""
+        """Return the newest complete content; empty if there is none. OSError, ValueError."""
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
             return b""
-        half = len(data) // 2  # another version may have had another size
+        # Another version of this program may have used another size.
+        half = len(data) // 2
         slots = [data[:half], data[half:]]
         found = dict(_whole(slots))
         if not found and all(slot[: _HEAD.size] != _NEVER for slot in slots):
@@ -40,7 +43,7 @@ class ReservedFile:
         return found.get(self._number, b"")
 
     def reserve(self) -> bool:
-        """Take the room; whether it was not taken, and then nothing is written there. OSError."""
+        """Reserve the space, unless it is; return whether the file is new and empty. OSError."""
         try:
             is_whole = self.path.stat().st_size == 2 * self._slot
         except FileNotFoundError:
@@ -50,7 +53,7 @@ class ReservedFile:
         return not is_whole
 
     def write(self, content: bytes) -> None:
-        """On the disk when this returns; OSError, and then the content before it stands."""
+        """Write durably. If this raises OSError, the previous content is still there."""
         if len(content) > self._size:
             raise OSError(errno.EFBIG, f"over {self._size} bytes", str(self.path))
         self.reserve()
