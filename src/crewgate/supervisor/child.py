@@ -1,6 +1,6 @@
-"""One child process: started so that it cannot outlive us, restarted no faster than is useful.
+"""A child process of the supervisor that cannot outlive it and is restarted with a backoff.
 
-Plain blocking code of a process with one thread. Knows nothing of what its child does.
+Blocks; for a process with one thread. Independent of what the child does.
 """
 
 import ctypes
@@ -22,11 +22,11 @@ _prctl = ctypes.CDLL(None).prctl
 
 
 def bind_to(parent: int) -> Callable[[], None]:
-    """What the child does before it becomes another program: die when `parent` dies.
+    """Return what the child runs before execve(2): have the kernel kill it when `parent` dies.
 
-    SIGKILL, so that a stopped child ends too and a new `serve` finds the table's lock free. The
-    setting survives execve(2). If the parent died before it was made, nobody sends the signal:
-    then getppid() differs.
+    The signal is SIGKILL, so that a stopped child ends too and a new `serve` finds the table's lock
+    free. The setting survives execve(2). If the parent died before the setting was made, the kernel
+    sends no signal; getppid() shows that case.
     """
 
     def bind() -> None:
@@ -37,63 +37,64 @@ def bind_to(parent: int) -> Callable[[], None]:
 
 
 def spawn(arguments: Sequence[str], keep: Sequence[int]) -> "subprocess.Popen[bytes]":
-    """Start a program that dies with us, with the descriptors `keep`; OSError.
+    """Start a program that inherits the descriptors `keep` and dies with this process; OSError.
 
-    It gets a process group of its own, so that Ctrl-C in a terminal reaches the supervisor alone,
-    which then ends everybody in order.
+    It gets its own process group, so that Ctrl-C in a terminal reaches only the supervisor, which
+    then ends all processes in order.
     """
     return subprocess.Popen(
         arguments,
         stdin=subprocess.DEVNULL,
         pass_fds=keep,
         process_group=0,
-        preexec_fn=bind_to(os.getpid()),  # noqa: PLW1509  -- we have one thread only
+        preexec_fn=bind_to(os.getpid()),  # noqa: PLW1509 - this process has one thread
     )
 
 
 def ended(status: int) -> str:
-    """How a process has ended, by its exit status (negative: the signal)."""
+    """Name an exit status; a negative one is a signal."""
     if status >= 0:
         return f"status {status}"
     try:
         return signal.Signals(-status).name
-    except ValueError:  # of the real-time signals Python names the first and the last alone
+    except ValueError:
+        # Python has names only for the first and the last real-time signal.
         return f"signal {-status}"
 
 
 class Child:
-    """A process that is to run: its arguments, and the times of its last life."""
+    """A process that must run: its arguments, its present process, and when it starts again."""
 
     def __init__(self, name: str, arguments: Sequence[str]) -> None:
         self.name = name
         self._arguments = list(arguments)
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
-        self._wait = 0.0
+        self._backoff = 0.0  # seconds
         self._deaths: deque[float] = deque(maxlen=limits.health_deaths_max)
-        self._status = 0  # of the last end
+        self._status = 0  # the last exit status
         self.due = 0.0  # when to start it again (monotonic seconds), if it does not run
 
     @property
     def running(self) -> bool:
-        """It was started and has not been seen to end."""
+        """Whether it was started and `ended` has not reported its end."""
         return self._process is not None
 
     @property
     def pid(self) -> int:
-        """Its process id; -1 while it does not run."""
+        """The process id; -1 while it does not run."""
         return self._process.pid if self._process else -1
 
     def start(self, now: float, *more: str, keep: Sequence[int] = ()) -> None:
-        """Start it, with `more` arguments and the descriptors `keep`; OSError."""
+        """Start it, with `more` arguments and the inherited descriptors `keep`; OSError."""
         self._started = now
         self._process = spawn([*self._arguments, *more], keep)
 
     def ended(self, now: float) -> int | None:
-        """Its exit status (negative: the signal) once it has ended; None while it runs.
+        """Return the exit status (negative: the signal) once it has ended; None while it runs.
 
-        Sets when it is due again: at once after a long life, later and later after short ones. An
-        end with EX_TEMPFAIL does not count for `health`: it says that the next start may be good.
+        Sets `due`: at once after a long life, with a growing delay after short ones. An end with
+        EX_TEMPFAIL does not count for `health`: the next start may succeed.
         """
         if self._process is None:
             return None
@@ -105,19 +106,19 @@ class Child:
         if status != os.EX_TEMPFAIL:
             self._deaths.append(now)
         if now - self._started >= limits.restart_forgiven_seconds:
-            self._wait = 0.0
-        self.due = now + self._wait
-        self._wait = min(
-            max(2 * self._wait, limits.restart_seconds_min), limits.restart_seconds_max
+            self._backoff = 0.0
+        self.due = now + self._backoff
+        self._backoff = min(
+            max(2 * self._backoff, limits.restart_seconds_min), limits.restart_seconds_max
         )
         return status
 
     def successor(self) -> "Child":
-        """Another process of the same kind, which has not been started."""
+        """Return a child with the same name and arguments, not started yet."""
         return Child(self.name, self._arguments)
 
     def health(self, now: float, *, refuses: bool) -> ComponentHealth:
-        """Whether it keeps ending; `refuses`: no calls are answered without it."""
+        """Return failed if it keeps ending; `refuses`: no calls are answered without it."""
         deaths = self._deaths
         if len(deaths) < limits.health_deaths_max or now - deaths[0] > limits.health_deaths_seconds:
             return ok(self.name)
@@ -126,62 +127,64 @@ class Child:
         return failed(self.name, f"{why}, last with {ended(self._status)}", mend, refuses=refuses)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal, if it runs."""
+        """Send it a signal, if it runs."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def wait(self) -> None:
-        """Until it has ended; after a SIGKILL that is soon."""
+        """Block until it has ended; after a SIGKILL that is soon."""
         if self._process is not None:
             self._process.wait()
             self._process = None
 
 
 class DrainingChildren:
-    """Children that others have replaced: each ends by itself, or is killed at its deadline."""
+    """Replaced children: each ends by itself, or is killed at its deadline (monotonic seconds)."""
 
     def __init__(self) -> None:
         self._deadlines: list[tuple[Child, float]] = []
 
-    def __iter__(self) -> Iterator[tuple[Child, float]]:
-        return iter(self._deadlines)
+    def __iter__(self) -> Iterator[Child]:
+        return (child for child, _ in self._deadlines)
 
     def __len__(self) -> int:
         return len(self._deadlines)
 
     def add(self, child: Child, deadline: float) -> None:
-        """From now on; one that has ended already has left."""
+        """Wait for `child` until `deadline`, if it still runs."""
         if child.running:
             self._deadlines.append((child, deadline))
 
     def reap(self, now: float) -> None:
-        """Forget those that have ended, and kill those whose time is over."""
+        """Remove children that have ended, and kill those whose deadline has passed."""
         for child, deadline in self._deadlines:
             if child.ended(now) is None and now > deadline:
                 child.send(signal.SIGKILL)
         self._deadlines = [each for each in self._deadlines if each[0].running]
 
 
-def begin(child: Child, word: ReadinessListener, *more: str, sockets: Sequence[int] = ()) -> None:
-    """Start a child that says over `word` how far it is."""
-    arguments = ("--ready", str(word.theirs), *more)
-    child.start(time.monotonic(), *arguments, keep=(word.theirs, *sockets))
-    word.started()
+def begin(
+    child: Child, readiness: ReadinessListener, *more: str, sockets: Sequence[int] = ()
+) -> None:
+    """Start a child that reports over `readiness` how far it has started."""
+    arguments = ("--ready", str(readiness.theirs), *more)
+    child.start(time.monotonic(), *arguments, keep=(readiness.theirs, *sockets))
+    readiness.started()
 
 
 def python(module: str, path: Path, *more: str) -> list[str]:
-    """The command that runs a module on a configuration."""
-    # -P: Python does not import a file named trio.py in the present folder.
+    """Return the command line that runs a module on a configuration file."""
+    # -P: Python does not import a file named trio.py in the current folder.
     return [sys.executable, "-P", "-m", module, "-c", str(path), *more]
 
 
 def sockets_of(descriptors: Iterable[int]) -> list[str]:
-    """How a worker hears of the sockets that are kept for it."""
-    return [word for each in descriptors for word in ("--socket", str(each))]
+    """Return the arguments that pass listening sockets to a worker."""
+    return [argument for each in descriptors for argument in ("--socket", str(each))]
 
 
 def exit_text(status: int) -> str:
-    """How a process has ended, as a clause."""
+    """Return how a process has ended, as a clause without a subject."""
     if status < 0:
         return f"was ended by {ended(status)}"
     return f"ended with {ended(status)}" if status else "ended in order"

@@ -1,7 +1,4 @@
-"""Waits before the first worker starts until the listeners' ports are free.
-
-Plain blocking code; nothing is accepted here.
-"""
+"""Waits before the first worker starts until the listeners' ports are free. Blocks."""
 
 import errno
 import time
@@ -16,9 +13,9 @@ from crewgate.runtime.listening import taken
 def await_free(
     listeners: Sequence[ListenerConfig | ControlConfig], where: str, seconds: float
 ) -> None:
-    """Return once every port can be had; ConfigurationError if one cannot within `seconds`.
+    """Return once every port is free; ConfigurationError if one is not within `seconds`.
 
-    The workers of a killed `serve` die with it, but the kernel needs a moment to take them down.
+    The workers of a killed `serve` die with it, but the kernel needs a moment to end them.
     """
     deadline = time.monotonic() + seconds
     for listener in listeners:
@@ -29,7 +26,7 @@ def await_free(
 
 
 def listened(config: Config) -> tuple[ListenerConfig | ControlConfig, ...]:
-    """What a machine of this configuration listens for clients on."""
+    """Return the listeners that a machine with this configuration opens for clients."""
     workers = config.listeners if config.workers else ()
     control = () if config.control is None else (config.control,)
     return (*workers, *control)

@@ -1,7 +1,7 @@
-"""The supervisor: agent first, then the workers; restarts what dies; drains and ends on SIGTERM.
+"""The supervisor: starts the agent, then the others; restarts dead ones; drains on SIGTERM.
 
-A plain blocking process. It judges no call, accepts no connection and holds no secret, so that
-little can go wrong in the one process whose death ends all others.
+A blocking process with one thread. It decides no call, accepts no connection and holds no secret,
+so that little can go wrong in the one process whose death ends all others.
 """
 
 import logging
@@ -35,16 +35,17 @@ _END = {signal.SIGTERM, signal.SIGINT}
 
 
 def serve(path: Path, *, bootstrap: bool = False) -> int:
-    """Run until SIGTERM or SIGINT; the exit status. ConfigurationError if `path` is no good.
+    """Run until SIGTERM or SIGINT, and return the exit status.
 
-    `bootstrap` is a person's word that there is nothing to learn from other machines.
+    With `bootstrap`, the operator confirms that there are no other machines to learn from. Raises
+    ConfigurationError if the file at `path` cannot be used.
     """
     leave_no_cores()
     return Supervisor(path, bootstrap=bootstrap).run()
 
 
 class Supervisor:
-    """The children of one configuration file: modules that are run as `-m MODULE -c FILE`."""
+    """The child processes of one configuration file; each runs as `-m MODULE -c FILE`."""
 
     def __init__(
         self,
@@ -55,15 +56,15 @@ class Supervisor:
         control: str = "crewgate.control",
         bootstrap: bool = False,
     ) -> None:
-        """Validate everything first; ConfigurationError."""
+        """Validate the configuration; ConfigurationError."""
         self._bootstrap = ("--bootstrap",) if bootstrap else ()
         self._watch = FileWatch((path,))
-        self._recheck = math.inf  # when content that was bad is due for another look
+        self._recheck = math.inf  # when to load a bad file again (monotonic seconds)
         self._config = validated(path)
-        self._standing = self._config  # as the agent that serves was started with it
+        self._agent_config = self._config  # the one that the serving agent started with
         if bootstrap and self._config.cluster is None:
             raise ConfigurationError(
-                f"{path}: there is no [cluster] to be the first machine of; leave --bootstrap out"
+                f"{path}: there is no [cluster] to bootstrap; leave --bootstrap out"
             )
         self._agent = Child("agent", python(agent, self._config.path))
         self._control = Child("control", python(control, self._config.path))
@@ -73,14 +74,13 @@ class Supervisor:
         self._reporter = HealthReportClient(self._config.state, "supervisor")
         self._last_restart = ok("restart")
         self._leaving = DrainingChildren()
-        self._control_ends = math.inf  # when one that was told to end is killed
+        self._control_ends = math.inf  # when to kill a control process that is asked to end
 
     def run(self) -> int:
-        """Start everything, keep it running, end everything; the exit status."""
+        """Start all children, keep them running, end them; return the exit status."""
         with ProcessLog("serve"), Signals() as signals:
             if is_open():
-                what = "cores and tracers of these processes hold keys; leave it out to serve"
-                _log.warning("%s=1: %s", SWITCH, what)
+                _log.warning("%s=1: core files and debuggers can show keys; unset it", SWITCH)
             try:
                 status = self._start_agent(signals)
                 if status is not None:
@@ -97,50 +97,48 @@ class Supervisor:
         return 0
 
     def _start_agent(self, signals: Signals) -> int | None:
-        """Wait until its doors are open; an exit status if it cannot start, or we were told to end.
+        """Start the agent; None once it is ready, an exit status if this process must end.
 
-        As long as what it lacks may come (EX_TEMPFAIL: a server that is away, tables that are not
-        made, a full disk), it is started again.
+        While the agent ends with EX_TEMPFAIL, what it lacks may still come (an unavailable server,
+        missing tables, a full disk), so it is started again.
         """
         while True:
             status = self._try_agent(signals)
             if status != os.EX_TEMPFAIL:
                 if status:
                     _log.warning(
-                        "the agent %s before it was ready: it says above why", exit_text(status)
+                        "the agent %s before it was ready; the log above says why",
+                        exit_text(status),
                     )
                 return status
-            self._let_go_of_clients()
+            # Close the workers' sockets too: no client should wait in them for hours.
+            for child in self._workers.values():
+                child.send(signal.SIGKILL)
+                child.wait()
+            self._workers.clear()
+            self._sockets.close()
             left = max(self._agent.due - time.monotonic(), limits.restart_seconds_min)
-            _log.info("waits for that; the agent starts again in %.1f s", left)
+            _log.info("the agent cannot start yet; it starts again in %.1f s", left)
             if _END & signals.wait(left):
                 return 0
 
-    def _let_go_of_clients(self) -> None:
-        """Close the sockets: no client waits in them for what may take hours."""
-        for child in self._workers.values():
-            child.send(signal.SIGKILL)
-            child.wait()
-        self._workers.clear()
-        self._sockets.close()
-
     def _try_agent(self, signals: Signals) -> int | None:
-        """Start it once: None when it is ready, else an exit status.
+        """Start the agent once; return None when it is ready, else an exit status.
 
-        The agent says itself why it cannot start. --bootstrap is for this start alone: by the next
-        one, others may know of revocations that a disk which was lost meanwhile does not have.
+        The agent itself logs why it cannot start. --bootstrap is for this start alone: before a
+        later one, the disk may be lost while other machines know revocations.
 
-        The workers load meanwhile. If a port is taken, that may be by a `serve` of the same
-        configuration, and the agent finds that out.
+        The workers load meanwhile. If another `serve` of the same configuration holds a port, the
+        agent finds that out.
         """
-        self._standing = as_written(self._standing)
-        with ReadinessListener() as word:
-            begin(self._agent, word, *self._bootstrap)
+        self._agent_config = as_written(self._agent_config)
+        with ReadinessListener() as readiness:
+            begin(self._agent, readiness, *self._bootstrap)
             with suppress(ConfigurationError):
                 await_free(listened(self._config), str(self._config.path), 0.0)
                 self._fit_workers()
-            while not word.poll(READY):
-                if _END & signals.wait(1.0, (word.ours,)):
+            while not readiness.poll(READY):
+                if _END & signals.wait(1.0, (readiness.ours,)):
                     return 0
                 status = self._agent.ended(time.monotonic())
                 if status is not None:
@@ -148,9 +146,10 @@ class Supervisor:
         return None
 
     def _await_ports(self, signals: Signals) -> None:
-        """ConfigurationError if a port is taken; then the agent has ended in order.
+        """If a port stays in use, end the agent in order and raise ConfigurationError.
 
-        After the agent has the table: a `serve` of the same configuration is told of first.
+        Call it after the agent holds the table: another `serve` of the same configuration is then
+        reported as such, and not as a port in use.
         """
         try:
             await_free(listened(self._config), str(self._config.path), limits.lock_wait_seconds)
@@ -159,29 +158,29 @@ class Supervisor:
             raise
 
     def _keep_running(self, signals: Signals) -> None:
-        """Until told to end."""
+        """Restart, reload and report until SIGTERM or SIGINT."""
         while True:
             self._reporter.report(self._facts())
-            heard = signals.wait(self._pause())
-            if _END & heard:
+            received = signals.wait(self._pause())
+            if _END & received:
                 return
-            if signal.SIGUSR2 in heard:
+            if signal.SIGUSR2 in received:
                 self._restart(signals)
-            elif signal.SIGHUP in heard:
+            elif signal.SIGHUP in received:
                 self._reload()
             elif self._watch.changed() or time.monotonic() >= self._recheck:
                 self._follow()
-            self._revive()
+            self._restart_dead()
 
     def _facts(self) -> list[ComponentHealth]:
-        """The children that keep ending. The control process answers no calls."""
+        """Return the health of each child. Without the control process, calls still work."""
         now = time.monotonic()
         children = self._children()
         found = [child.health(now, refuses=child is not self._control) for child in children]
         return [*found, self._last_restart]
 
     def _pause(self) -> float:
-        """Seconds until some child is due, at most a second."""
+        """Return the seconds until a child is due to start, at most 1."""
         now = time.monotonic()
         dues = [0.1] if self._leaving or self._control_ends < math.inf else []
         dues += [child.due - now for child in self._children() if not child.running]
@@ -191,34 +190,32 @@ class Supervisor:
         return self._config.ca is not None
 
     def _children(self) -> list[Child]:
-        """Those that are to run."""
+        """Return the children that should run, and a control process that is ending."""
         control = [self._control] if self._has_control() or self._control.running else []
         return [self._agent, *control, *self._workers.values()]
 
-    def _revive(self) -> None:
+    def _restart_dead(self) -> None:
         now = time.monotonic()
         self._leaving.reap(now)
         if now > self._control_ends:
             self._control.send(signal.SIGKILL)
         for child in self._children():
             status = child.ended(now)
+            is_wanted = child is not self._control or self._has_control()
             if status is not None and child is self._control:
                 self._control_ends = math.inf
-            if status is not None and child.due > now:  # no connections wait for it that long
+            # Connections should not wait for a worker that starts only after a delay.
+            if status is not None and child.due > now:
                 for index in [each for each in self._workers if self._workers[each] is child]:
                     self._sockets.drop(index)
-            if status is not None and self._is_wanted(child):
+            if status is not None and is_wanted:
                 left = child.due - now
                 _log.warning("%s %s; starts again in %.1f s", child.name, exit_text(status), left)
-            if not child.running and child.due <= now and self._is_wanted(child):
+            if not child.running and child.due <= now and is_wanted:
                 self._start(child, now)
 
-    def _is_wanted(self, child: Child) -> bool:
-        """Whether it is to run; a control process that lost its [ca] only ends."""
-        return child is not self._control or self._has_control()
-
     def _fit_workers(self) -> None:
-        """As many workers as the configuration asks for; those that are too many drain."""
+        """Start or drain workers until there are as many as the configuration says."""
         now = time.monotonic()
         for index in range(self._config.workers):
             if index not in self._workers:
@@ -239,21 +236,21 @@ class Supervisor:
         return [(each.address, each.port) for each in self._config.listeners]
 
     def _start(self, child: Child, now: float) -> None:
-        """A worker gets the sockets that are kept for it."""
+        """Start a child; a worker gets the sockets that are kept for it."""
         sockets: list[int] = []
         if child is self._agent:
-            self._standing = as_written(self._standing)
+            self._agent_config = as_written(self._agent_config)
         for index, worker in self._workers.items():
             if worker is child:
                 sockets = self._sockets.fit(index, self._addresses())
         child.start(now, *sockets_of(sockets), keep=sockets)
 
     def _restart(self, signals: Signals) -> None:
-        """Replace all processes, each once its successor serves; where that fails they stay."""
+        """Replace each process once its successor serves; keep it if the successor fails."""
         _log.info("restarting: agent, then workers, then the control process")
         deadline = time.monotonic() + limits.restart_seconds_in_all
         self._last_restart = failed("restart", "it is under way", refuses=False, grace=60.0)
-        why = "it is not complete: what could not be replaced goes on as it was"
+        why = "it is incomplete; processes that could not be replaced run on"
         try:
             agent = self._replace_agent(signals, deadline)
         except ConfigurationError as error:
@@ -263,19 +260,21 @@ class Supervisor:
             _log.warning("the restart: %s", why)
             return
         self._last_restart = ok("restart")
-        if self._control.running:
-            self._control.send(signal.SIGTERM)
-            self._control_ends = time.monotonic() + limits.control_end_seconds
+        self._end_control()
         _log.info("restarted")
 
     def _replace_agent(self, signals: Signals, deadline: float) -> bool:
-        """ConfigurationError if the file has changed what no successor can take up."""
+        """Whether a successor of the agent serves.
+
+        Raises ConfigurationError if the file changed something that needs a new start.
+        """
         before, successor = self._agent, self._agent.successor()
-        with ReadinessListener() as word:
-            begin(successor, word, "--successor")
+        with ReadinessListener() as readiness:
+            begin(successor, readiness, "--successor")
             try:
-                waits = self._await(signals, deadline, [(successor, word)], WAITING)
-                following(self._standing)  # names what differs also where the successor has ended
+                waits = self._await(signals, deadline, [(successor, readiness)], WAITING)
+                # If the file is the reason why the successor ended, this names it.
+                following(self._agent_config)
                 if not waits:
                     return False
                 self._agent = successor
@@ -284,89 +283,97 @@ class Supervisor:
                     self._end([successor], 0.0, signals)
             before.send(signal.SIGUSR2)
             self._leaving.add(before, time.monotonic() + limits.agent_end_seconds)
-            return self._await(signals, deadline, [(successor, word)], READY)
+            return self._await(signals, deadline, [(successor, readiness)], READY)
 
     def _replace_workers(self, signals: Signals, deadline: float) -> bool:
         with ExitStack() as stack:
-            begun: dict[int, tuple[Child, ReadinessListener]] = {}
+            begun: dict[int, Begun] = {}
             before = {index: self._sockets.addresses(index) for index in self._workers}
             for index in self._workers:
-                word, child = stack.enter_context(ReadinessListener()), self._new_worker(index)
+                readiness, child = stack.enter_context(ReadinessListener()), self._new_worker(index)
                 sockets = self._sockets.fit(index, self._addresses())
-                begin(child, word, *sockets_of(sockets), sockets=sockets)
-                begun[index] = child, word
+                begin(child, readiness, *sockets_of(sockets), sockets=sockets)
+                begun[index] = child, readiness
             done = self._await(signals, deadline, begun.values(), READY)
-            for index, (child, word) in begun.items():
-                if word.poll(READY):
+            for index, (child, readiness) in begun.items():
+                if readiness.poll(READY):
                     old, self._workers[index] = self._workers[index], child
                     old.send(signal.SIGUSR2)
                     self._leaving.add(old, time.monotonic() + 2 * self._config.drain_seconds)
-                else:  # the old process goes on, and accepts from its own sockets alone
+                else:
+                    # The old process runs on, and accepts from its own sockets only.
                     self._end([child], 0.0, signals)
                     self._sockets.keep(index, before[index])
             return done
 
-    def _await(self, signals: Signals, until: float, begun: Iterable[Begun], said: bytes) -> bool:
-        """Until all have said it; False if one ends, takes too long, or we are told to end."""
+    def _await(self, signals: Signals, until: float, begun: Iterable[Begun], state: bytes) -> bool:
+        """Wait until all report `state`; False if one ends or takes too long, or we must end."""
         waiting, later = list(begun), set[int]()
         try:
             while waiting:
                 now = time.monotonic()
                 if any(child.ended(now) is not None for child, _ in waiting) or now > until:
                     return False
-                self._revive()
+                self._restart_dead()
                 self._reporter.report(self._facts())
-                heard = signals.wait(0.1, [word.ours for _, word in waiting])
-                later |= heard - {signal.SIGCHLD}
-                waiting = [(child, word) for child, word in waiting if not word.poll(said)]
-                if _END & heard or any(word.is_over for _, word in waiting):
+                received = signals.wait(0.1, [each.ours for _, each in waiting])
+                later |= received - {signal.SIGCHLD}
+                waiting = [(child, each) for child, each in waiting if not each.poll(state)]
+                if _END & received or any(each.is_over for _, each in waiting):
                     return False
         finally:
-            signals.again(later)  # of what came meanwhile the main loop hears afterwards
+            # The main loop handles these signals afterwards.
+            signals.again(later)
         return True
 
-    def _adopt(self, config: Config) -> None:
-        """The control process takes a changed file up by itself; without a [ca] it ends."""
-        if config.ca is None and self._config.ca is not None and self._control.running:
-            self._control.send(signal.SIGTERM)
-            self._control_ends = time.monotonic() + limits.control_end_seconds
+    def _apply(self, config: Config) -> None:
+        """Use a changed file; the control process loads it by itself, or ends without a [ca]."""
+        if config.ca is None and self._config.ca is not None:
+            self._end_control()
         self._config = config
 
+    def _end_control(self) -> None:
+        if self._control.running:
+            self._control.send(signal.SIGTERM)
+            self._control_ends = time.monotonic() + limits.control_end_seconds
+
     def _reload(self) -> None:
-        """SIGHUP: everybody loads the file again, if it is good."""
+        """Handle SIGHUP: load the file again, if it is valid, and have the agent load it."""
         try:
-            self._adopt(following(self._standing))
-            with AdminClient(self._config.state) as owner:
-                owner.reload()
+            self._apply(following(self._agent_config))
+            with AdminClient(self._config.state) as agent:
+                agent.reload()
         except ConfigurationError as error:
-            _log.warning("not reloaded, the configuration in force stays: %s", error)
+            _log.warning("keeping the active configuration: %s", error)
         except RefusedError as error:
-            _log.warning("the agent did not reload: %s", error)
+            _log.warning("the agent is keeping the active configuration: %s", error)
         except LinkError as error:
-            _log.warning("%s; the agent reads the configuration when it is back", error)
+            _log.warning("%s; the agent reads the configuration when it starts again", error)
         else:
             self._fit_workers()
 
     def _follow(self) -> None:
-        """The file changed: the agent has it loaded by everybody; the number of workers is ours."""
+        """Handle a changed file: fit the number of workers; the agent does the rest."""
         try:
-            self._adopt(following(self._standing))
-        except ConfigurationError:  # the agent says it, and a missing file may be there soon
+            self._apply(following(self._agent_config))
+        except ConfigurationError:
+            # The agent reports the error, and a missing file may be there soon.
             self._recheck = time.monotonic() + limits.reload_refused_seconds
             return
         self._recheck = math.inf
         self._fit_workers()
 
     def _drain(self, signals: Signals) -> None:
-        """Workers end their calls first, while the agent still serves them; then the agent."""
-        self._sockets.close()  # so that what workers listen to no more is refused at once
+        """End the workers, which still need the agent for open calls; then end the agent."""
+        # New connections are refused at once.
+        self._sockets.close()
         _log.info("draining for at most %g s", self._config.drain_seconds)
-        workers = [*self._workers.values(), *(child for child, _ in self._leaving)]
-        self._end([*workers, self._control], self._config.drain_seconds, signals)
+        first = [*self._workers.values(), *self._leaving, self._control]
+        self._end(first, self._config.drain_seconds, signals)
         self._end([self._agent], limits.agent_end_seconds, signals)
 
     def _end(self, children: list[Child], seconds: float, signals: Signals) -> None:
-        """SIGTERM, at most `seconds` of patience, then SIGKILL. Told twice, it ends at once."""
+        """Send SIGTERM, and SIGKILL after `seconds` or at another SIGTERM or SIGINT to us."""
         for child in children:
             child.send(signal.SIGTERM)
         deadline = time.monotonic() + seconds
@@ -381,13 +388,12 @@ class Supervisor:
                 break
         for child in children:
             if child.running:
-                _log.warning("%s did not end in time: killed", child.name)
+                _log.warning("killing %s: it did not end in time", child.name)
                 child.send(signal.SIGKILL)
                 child.wait()
 
     def _kill(self) -> None:
-        """Whatever still runs when we leave."""
-        leaving = [child for child, _ in self._leaving]
-        for child in [*self._children(), self._control, *leaving]:
+        """Kill every child that still runs."""
+        for child in [*self._children(), self._control, *self._leaving]:
             child.send(signal.SIGKILL)
             child.wait()

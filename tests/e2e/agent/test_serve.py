@@ -106,7 +106,12 @@ def test_sighup_reloads_a_good_file_and_refuses_a_bad_one(site: Site, enter: Ent
     generation = site.status().policy_generation
     site.write(price="a lot")
     serve.send_signal(signal.SIGHUP)
-    _wait(lambda: "not reloaded" in (site.folder / "serve.log").read_text())
+    _wait(
+        lambda: (
+            "crewgate serve: keeping the active configuration: "
+            in (site.folder / "serve.log").read_text()
+        )
+    )
     assert site.status().policy_generation == generation
     site.write(price="0.02")
     serve.send_signal(signal.SIGHUP)

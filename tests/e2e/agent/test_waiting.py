@@ -38,7 +38,7 @@ def test_a_ledger_s_server_that_is_away_is_waited_for(site: Site) -> None:
         serving.send_signal(signal.SIGTERM)
         assert serving.wait(30) == 0
     assert sum("127.0.0.1" in line for line in lines) == 2, lines
-    assert sum("waits for that; the agent starts again in" in line for line in lines) == 2
+    assert sum("the agent cannot start yet; it starts again in" in line for line in lines) == 2
 
 
 def test_a_start_that_lacks_room_is_made_again_until_there_is(site: Site, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_start_that_lacks_room_is_made_again_until_there_is(site: Site, tmp_pa
         assert serving.wait(60) == 0
         assert serving.stderr is not None
         said = serving.stderr.read()
-    assert said.count("waits for that") == 2
+    assert said.count("the agent cannot start yet") == 2
     assert "before it was ready" not in said
 
 

@@ -94,7 +94,7 @@ def test_serve_waits_for_a_server_and_for_its_tables(late: Installation, databas
     """`status` says which of them is missing, and how to mend it; `serve` goes on by itself."""
     late.start()
     log = late.folder / "serve.log"
-    wait_until(lambda: "waits for that" in log.read_text())
+    wait_until(lambda: "the agent cannot start yet" in log.read_text())
     away = _trouble(late, 2)
     assert "late at" in away
     assert "ledger migrate" not in away

@@ -42,7 +42,7 @@ time.sleep(600)
 def supervisor(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
     """It has an agent, and no child but that."""
     one = Supervisor(config.path)
-    monkeypatch.setattr(one, "_revive", lambda: None)
+    monkeypatch.setattr(one, "_restart_dead", lambda: None)
     one._agent = Child("agent", [sys.executable, "-S", "-c", WAITS])
     with ReadinessListener() as word:
         begin(one._agent, word)
@@ -164,7 +164,7 @@ def test_a_child_that_has_ended_already_does_not_leave() -> None:
     with ReadinessListener() as word:
         begin(alive, word)
     leaving.add(alive, 10.0)
-    assert [child for child, _ in leaving] == [alive]
+    assert list(leaving) == [alive]
     leaving.reap(10.0)
     assert len(leaving) == 1
     leaving.reap(10.1)

@@ -256,4 +256,4 @@ def test_whoever_has_no_cluster_begins_none(run: Run, fresh: Path) -> None:
     fresh.write_text(text[:start] + text[end:])
     done = run("serve", "-c", fresh, "--bootstrap")
     assert done.exit_code == 2
-    assert "there is no [cluster] to be the first machine of; leave --bootstrap out" in done.stderr
+    assert "there is no [cluster] to bootstrap; leave --bootstrap out" in done.stderr
