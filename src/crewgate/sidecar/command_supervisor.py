@@ -1,7 +1,7 @@
-"""CMD and all that it starts: begun without rights and descriptors, reaped, and ended to the last.
+"""Starts CMD without rights or descriptors, reaps it, and ends it with all its descendants.
 
-Orphans among them become the supervisor's children (`hardening.become_subreaper`), so that whoever
-descends from CMD is found below the supervisor. Knows no certificate.
+The sidecar becomes the parent of orphans (`hardening.become_subreaper`), so that every descendant
+of CMD is found below the sidecar.
 """
 
 import os
@@ -25,7 +25,7 @@ _EXEC_CHILD = Path(__file__).with_name("drop_privileges_exec.py")
 def environment(
     user: CommandUser, instance: bytes, socket: Path, gateway: str, own: Mapping[str, str]
 ) -> dict[str, str]:
-    """What CMD finds: the supervisor's variables, and where its door is. No secret of ours."""
+    """Return the environment of CMD: the sidecar's, and where its socket and the gateway are."""
     found = {
         **own,
         MARK: instance.hex(),
@@ -38,14 +38,14 @@ def environment(
 
 
 def why_not(command: Sequence[str], uid: int, gid: int) -> str:
-    """Why a process of that user could not become CMD; empty if it could. SidecarError.
+    """Return why a process of that user cannot become CMD; empty if it can. SidecarError.
 
-    Asked as that user, so that whatever the system goes by counts. The answer may be out of date
-    when CMD is started: then the start says so.
+    A process of that user checks it, so that every rule of the system counts. The answer may be
+    out of date when CMD starts; then the start reports the error.
     """
     arguments = [str(os.getpid()), str(uid), str(gid), "--look", *command]
     try:
-        looked = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-I", "-S", str(_EXEC_CHILD), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -54,33 +54,33 @@ def why_not(command: Sequence[str], uid: int, gid: int) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SidecarError(f"{sys.executable}: cannot be run: {error}") from error
-    return looked.stdout.decode(errors="replace").strip() if looked.returncode else ""
+    return done.stdout.decode(errors="replace").strip() if done.returncode else ""
 
 
 class CommandSupervisor:
-    """The processes below this one; there is one of these in a process."""
+    """CMD and its descendants: all processes below this one. Make only one in a process."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
-        """Of CMD; -1 before it was started."""
+        """The process id of CMD; -1 before it was started."""
         return self._process.pid if self._process else -1
 
     @property
     def status(self) -> int | None:
-        """CMD's exit status, 128 and the signal's number if one ended it; None while it runs."""
+        """CMD's exit status, or 128 plus the signal that ended it; None while it runs."""
         code = self._process.returncode if self._process else None
         return 128 - code if code is not None and code < 0 else code
 
     def start(
         self, command: Sequence[str], user: CommandUser, variables: Mapping[str, str]
     ) -> None:
-        """Start CMD; SidecarError.
+        """Start CMD in its own session; SidecarError.
 
-        In a session of its own: Ctrl-C reaches the supervisor, which ends everybody in order, and
-        nobody below can type into the terminal that started it.
+        Ctrl-C reaches only the sidecar, which ends all processes in order, and no descendant can
+        write into the input of the sidecar's terminal.
         """
         rights = [str(os.getpid()), str(user.uid), str(user.gid)]
         try:
@@ -93,7 +93,7 @@ class CommandSupervisor:
             raise SidecarError(f"{sys.executable}: cannot be run: {error.strerror}") from error
 
     def reap(self) -> None:
-        """Take note of whoever has ended: CMD, or an orphan that became ours."""
+        """Reap every child that has ended: CMD, or an orphan that became ours."""
         with suppress(ChildProcessError):
             while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 if self._process is not None and found.si_pid == self._process.pid:
@@ -102,9 +102,9 @@ class CommandSupervisor:
                     os.waitpid(found.si_pid, os.WNOHANG)
 
     async def end(self) -> bool:
-        """SIGTERM, a bounded patience, SIGKILL for all that is left; whether all have ended.
+        """Send SIGTERM, wait, send SIGKILL to the rest; return whether all processes have ended.
 
-        Somebody must call `reap` meanwhile.
+        Another task must call `reap` meanwhile.
         """
         for process in below(os.getpid()):
             send(process, signal.SIGTERM)

@@ -1,8 +1,8 @@
-"""The private key of an orchestrator and the certificate for it, renewed before half of it is over.
+"""Holds an orchestrator's private key and certificate, and renews both at about half of their life.
 
-A key is made here, lives in this process's memory and leaves it in no form: OpenSSL gets it through
-a pipe, which is memory of the kernel that is never written to a disk. Each certificate has a key of
-its own. One that is renewed stays good for the connections that were opened with it.
+This process makes the key, and the key never leaves its memory: OpenSSL gets it through a pipe,
+which is kernel memory that is never written to a disk. Each certificate has a new key. Connections
+that were opened with a previous certificate stay open.
 """
 
 import logging
@@ -30,24 +30,24 @@ HTTP1, HTTP2 = "http/1.1", "h2"
 
 
 class Credential:
-    """A certificate, its key inside OpenSSL, and when it is good (seconds since the epoch)."""
+    """A certificate, its key inside OpenSSL, and when it ends (seconds since the epoch)."""
 
     def __init__(self, chain: bytes, key: bytes, trust: Path) -> None:
-        """Of PEM; AuthorityError if they do not belong together."""
+        """Load PEM; AuthorityError if chain and key do not belong together."""
         try:
             leaf = x509.load_pem_x509_certificates(chain)[0]
             self.contexts = {name: _context(chain, key, trust, name) for name in (HTTP1, HTTP2)}
-        except (ValueError, OSError) as error:  # ssl.SSLError is one
-            raise AuthorityError(f"what the CA has signed cannot be used: {error}") from error
+        except (ValueError, OSError) as error:  # ssl.SSLError is an OSError
+            raise AuthorityError(f"the certificate from the CA cannot be used: {error}") from error
         self.ends = leaf.not_valid_after_utc.timestamp()
         self.serial = f"{leaf.serial_number:X}"
 
 
 def renewal(obtained: float, ends: float, chance: float) -> float:
-    """When a certificate is renewed: at half of what it had left, give or take a tenth of that.
+    """Return when to renew a certificate: at half of its remaining life, plus or minus a tenth.
 
-    `chance` is uniform in [0, 1); times are seconds since the epoch. Not sooner than in a moment:
-    what a CA signs that is about to end itself has less and less left.
+    `chance` is uniform in [0, 1); times are seconds since the epoch. There is a minimum wait: the
+    certificates of a CA that is about to end have less and less time left.
     """
     spread = 1 + limits.run_renewal_spread * (2 * chance - 1)
     wait = (ends - obtained) * limits.run_renewal_share * spread
@@ -55,7 +55,7 @@ def renewal(obtained: float, ends: float, chance: float) -> float:
 
 
 class RenewingCredential:
-    """The credential in force."""
+    """The credential that new connections use."""
 
     def __init__(self, issuer: LocalCAIssuer, trust: Path) -> None:
         self._issuer = issuer
@@ -65,13 +65,13 @@ class RenewingCredential:
 
     @property
     def present(self) -> Credential:
-        """What new connections are opened with; there is one after the first `obtain`."""
+        """The newest credential; call `obtain` first."""
         if self._present is None:
-            raise AssertionError("the door is opened after the first certificate")
+            raise AssertionError("the local socket opens after the first certificate")
         return self._present
 
     async def obtain(self) -> None:
-        """Get a certificate for a new key, and use it from now on; AuthorityError."""
+        """Get a certificate for a new key, and use both from now on; AuthorityError."""
         key = new_key()
         chain = await self._issuer.issue(request_pem(key))
         self._present = Credential(chain, key_pem(key), self._trust)
@@ -80,7 +80,7 @@ class RenewingCredential:
         _log.info("certificate %s, renewed in %.0f s", self._present.serial, self._due - now)
 
     async def renew_for_ever(self) -> None:
-        """Renew when it is due, and try again when that fails; until cancelled."""
+        """Renew whenever it is due, and try again when that fails, until cancelled."""
         while True:
             while (left := self._due - time.time()) > 0:  # noqa: ASYNC110 - a clock sets no event
                 await trio.sleep(min(left, limits.run_wait_seconds_max))
@@ -88,7 +88,7 @@ class RenewingCredential:
                 await self.obtain()
             except AuthorityError as error:
                 left = max(0.0, self.present.ends - time.time())
-                _log.warning("not renewed, and the certificate ends in %.0f s: %s", left, error)
+                _log.warning("the certificate ends in %.0f s; renewal failed: %s", left, error)
                 await trio.sleep(limits.run_retry_seconds)
 
 
@@ -104,11 +104,12 @@ def _context(chain: bytes, key: bytes, trust: Path, protocol: str) -> ssl.SSLCon
 
 @contextmanager
 def _readable(data: bytes) -> Iterator[str]:
-    """A path from which `data` can be read once, and that is no file: `ssl` takes paths only."""
+    """Yield a path from which `data` can be read once without a file: `ssl` takes only paths."""
     reading, writing = os.pipe()
     try:
         try:
-            os.write(writing, data)  # a few KiB; a pipe holds 64
+            # A few KiB; a pipe holds 64.
+            os.write(writing, data)
         finally:
             os.close(writing)
         yield f"/proc/self/fd/{reading}"

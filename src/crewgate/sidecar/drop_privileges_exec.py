@@ -1,11 +1,10 @@
-"""Becomes CMD: `crewgate run` starts this file with `PARENT UID GID -- CMD …`.
+"""Gives up rights and becomes CMD: `crewgate run` starts this file with `PARENT UID GID -- CMD …`.
 
-With `--look` in place of `--` it only says why that user could not run CMD.
+With `--look` in place of `--`, it only prints why that user could not run CMD.
 
-A program of its own and not a function that runs after fork(), so that nothing of the supervisor's
-memory is ever in it. Gives up rights, then itself; knows no certificate. Inherits no descriptor but
-the first three, and opens none that CMD would inherit. Imports the standard library alone, and all
-of it before it gives up the right to read it.
+It is a program and not a function after fork(), so that the sidecar's memory is never in it. It
+inherits only the first three descriptors and opens none that CMD would inherit. It imports only the
+standard library, and all of it before it gives up the right to read it.
 """
 
 import ctypes
@@ -13,22 +12,22 @@ import errno
 import os
 import signal
 import sys
-import warnings  # noqa: F401 - os.execvp() would import it, when it can no longer be read
+import warnings  # noqa: F401 - os.execvp() imports it, when this user may not read it any more
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
-_CANNOT_RUN, _NOT_FOUND = 126, 127  # as shells have them (POSIX.1-2024, XCU 2.8.2)
+_CANNOT_RUN, _NOT_FOUND = 126, 127  # the statuses of shells (POSIX.1-2024, XCU 2.8.2)
 
 
 def main(arguments: list[str]) -> int:
-    """Become CMD; the exit status if that cannot be."""
+    """Become CMD; if that fails, return the exit status."""
     parent, uid, gid = (int(text) for text in arguments[:3])
     command = arguments[4:]
-    there = [path for path in _places(command[0]) if os.path.lexists(path)]
+    found = [path for path in _candidates(command[0]) if os.path.lexists(path)]
     try:
         _give_up_rights(uid, gid)
         if arguments[3] == "--look":
-            return _look(there)
+            return _look(found)
         _die_with(parent)
     except OSError as error:
         return _print_error(f"cannot become uid {uid}: {error.strerror}", _CANNOT_RUN)
@@ -36,38 +35,35 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        os.execvp(command[0], command)  # noqa: S606 - what it is for
+        os.execvp(command[0], command)  # noqa: S606 - the purpose of this program
     except OSError as error:
-        # A folder of PATH that CMD's user may not enter hides that the command is in none.
-        if error.errno == errno.ENOENT or not _is_anywhere(command[0]):
+        # If CMD's user may not enter a folder of PATH, a missing command raises EACCES.
+        is_anywhere = any(os.path.exists(path) for path in _candidates(command[0]))  # noqa: PTH110
+        if error.errno == errno.ENOENT or not is_anywhere:
             return _print_error(f"cannot run {command[0]}: not found", _NOT_FOUND)
         return _print_error(f"cannot run {command[0]}: {error.strerror}", _CANNOT_RUN)
 
 
-def _look(there: list[str]) -> int:
-    """Status 0, or a line that says why none of the files that are there can be run."""
-    if any(os.path.isfile(path) and os.access(path, os.X_OK) for path in there):  # noqa: PTH113
+def _look(found: list[str]) -> int:
+    """Return 0, or print why this user can run none of the files and return a status."""
+    if any(os.path.isfile(path) and os.access(path, os.X_OK) for path in found):  # noqa: PTH113
         return 0
-    for path in there[:1]:
+    for path in found[:1]:
         folder = "/"
         for part in os.path.abspath(path).split("/")[1:-1]:  # noqa: PTH100
             folder = os.path.join(folder, part)  # noqa: PTH118
             if not os.access(folder, os.X_OK):
-                sys.stdout.write(f"{folder} is closed to CMD's user, and {path} is in there\n")
+                sys.stdout.write(f"{folder} is closed to CMD's user, so {path} is too\n")
                 return _CANNOT_RUN
-        sys.stdout.write(f"{path} is no program that CMD's user may run\n")
+        sys.stdout.write(f"{path} is not a program that CMD's user may run\n")
         return _CANNOT_RUN
     sys.stdout.write("not found\n")
     return _NOT_FOUND
 
 
-def _places(name: str) -> list[str]:
+def _candidates(name: str) -> list[str]:
     folders = [""] if "/" in name else os.get_exec_path()
     return [os.path.join(folder, name) for folder in folders]  # noqa: PTH118
-
-
-def _is_anywhere(name: str) -> bool:
-    return any(os.path.exists(path) for path in _places(name))  # noqa: PTH110
 
 
 def _give_up_rights(uid: int, gid: int) -> None:
@@ -79,9 +75,10 @@ def _give_up_rights(uid: int, gid: int) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """After the uid, whose change takes the setting back; prctl(2).
+    """Have the kernel kill this process when `parent` dies (prctl(2)).
 
-    If the parent died before it was made, nobody sends the signal: then getppid() differs.
+    Call it after the uid is changed: that resets the setting. If the parent died before, the kernel
+    sends no signal; getppid() shows that case.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -1,7 +1,7 @@
-"""The way from a supervisor to the crews' listener: where it is, and a connection to it.
+"""Finds the gateway's listener for an orchestrator, and opens TLS connections to it.
 
-Decides which listener of a configuration that is. The gateway must prove its name by the CA that is
-trusted; who we are is the credential's to prove.
+The gateway must prove its name with a certificate of the trusted CA; the credential proves who the
+orchestrator is.
 """
 
 from ipaddress import ip_address
@@ -21,21 +21,24 @@ _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class GatewayDialer(msgspec.Struct, frozen=True):
-    """The gateway, as an orchestrator reaches it: `host` is a name or an address."""
+    """Where an orchestrator reaches the gateway: `host` is a name or an address.
+
+    The gateway's certificate must have `server_name` and come from the CA in the file `trust`.
+    """
 
     host: str
     port: int
-    server_name: str  # that its certificate must have
+    server_name: str
     trust: Path
 
     @property
     def url(self) -> str:
-        """What CMD puts before a path: plain HTTP, since it is spoken at the local door."""
+        """The base URL for CMD: plain HTTP, which the local socket expects."""
         host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
         return f"http://{host}:{self.port}"
 
     async def dial(self, credential: Credential, protocol: str) -> TLSStream:
-        """A connection that has shaken hands for `protocol`; SidecarError."""
+        """Return a connection that has completed the handshake for `protocol`; SidecarError."""
         try:
             with trio.fail_after(limits.run_connect_seconds_max):
                 transport = await trio.open_tcp_stream(self.host, self.port)
@@ -50,7 +53,7 @@ class GatewayDialer(msgspec.Struct, frozen=True):
         except BaseException as error:
             await trio.aclose_forcefully(transport)
             if isinstance(error, trio.TooSlowError):
-                raise SidecarError("the gateway does not shake hands") from error
+                raise SidecarError("the gateway did not complete the TLS handshake") from error
             raise
         return stream
 
@@ -61,9 +64,9 @@ def _require_protocol(stream: TLSStream, protocol: str) -> None:
 
 
 def find_gateway(config: Config, crew: str, at: str | None, trust: Path) -> GatewayDialer:
-    """To `at` (HOST:PORT), else to the listener of `config` that admits certificates of `crew`.
+    """Dial `at` (HOST:PORT), or else the listener of `config` that admits certificates of `crew`.
 
-    ConfigurationError if there is none.
+    Raises ConfigurationError if no listener does, SidecarError if `at` is malformed.
     """
     if at is not None:
         host, port = _split(at)
@@ -77,7 +80,7 @@ def find_gateway(config: Config, crew: str, at: str | None, trust: Path) -> Gate
                 return GatewayDialer(host, listener.port, name, trust)
     raise ConfigurationError(
         f"{config.path}: no listener admits certificates of crew {crew}; add one with "
-        'client_certificate = "required", or say where the gateway is: --gateway HOST:PORT'
+        'client_certificate = "required", or give the gateway: --gateway HOST:PORT'
     )
 
 

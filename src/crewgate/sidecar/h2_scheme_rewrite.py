@@ -1,10 +1,9 @@
-"""The scheme of HTTP/2 requests, from `http` at CMD's door to `https` on the way to the gateway.
+"""Rewrites the scheme of HTTP/2 requests from `http` to `https`, in place.
 
-A client that speaks HTTP/2 with prior knowledge (RFC 9113, section 3.3) says :scheme http; what
-goes to the gateway goes over TLS, where that would be a lie, and is refused. In HPACK's static
-table (RFC 7541, appendix A) the two are neighbours, so one byte is exchanged, in place. Reads
-frames and the boundaries of fields and nothing else; what it cannot follow it leaves as it is, and
-the gateway judges.
+A client that uses HTTP/2 with prior knowledge (RFC 9113, section 3.3) sends :scheme http. The
+sidecar forwards over TLS, where the gateway would refuse that. In HPACK's static table (RFC 7541,
+appendix A) the two fields are neighbors, so one byte changes. This reads only frame heads and field
+boundaries; it passes on what it cannot parse, for the gateway to refuse.
 """
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -16,18 +15,18 @@ _HTTP, _HTTPS = 0x86, 0x87  # RFC 7541 §6.1: indexed fields 6 and 7 of the stat
 
 
 class SchemeRewriter:
-    """The bytes of one connection from the client, in the order in which they come."""
+    """The rewriter of one connection; gets the client's bytes in order."""
 
     def __init__(self) -> None:
         self._fields = _Fields()
-        self._head = bytearray()  # of the frame that begins
+        self._head = bytearray()  # head of the next frame
         self._skip = len(PREFACE)  # bytes to pass on unread
-        self._block = 0  # bytes of fields that follow those
-        self._tail = 0  # bytes of padding that follow these
+        self._block = 0  # bytes of the field block after those
+        self._tail = 0  # bytes of padding after the field block
         self._pad_is_due = False  # the next byte is a padded frame's Pad Length
 
     def translate(self, data: bytes) -> bytes:
-        """The same bytes, as many, with :scheme https where they said :scheme http."""
+        """Return as many bytes, with :scheme https in place of :scheme http."""
         changed = bytearray(data)
         at = 0
         while at < len(changed):
@@ -53,7 +52,7 @@ class SchemeRewriter:
         return bytes(changed)
 
     def _begin(self) -> None:
-        """A frame's head is there: what does its payload consist of?"""
+        """Work out the parts of a frame's payload from its complete head."""
         length = int.from_bytes(self._head[:3])
         kind, flags = self._head[3], self._head[4]
         self._head.clear()
@@ -78,18 +77,18 @@ class SchemeRewriter:
 
 
 class _Fields:
-    """One block of fields, which may come in pieces: where does each field begin?"""
+    """A parser of one field block, which may come in pieces; finds where each field begins."""
 
     def __init__(self) -> None:
-        self._wanted = 0  # strings that still belong to the present field
-        self._skip = 0  # bytes of the present string
+        self._wanted = 0  # strings of the current field that are still to come
+        self._skip = 0  # bytes of the current string that are still to come
         self._integer_is_open = False  # more bytes of an integer (RFC 7541 §5.1) follow
-        self._is_length = False  # and it is a string's length
+        self._is_length = False  # the integer is the length of a string
         self._value = 0
         self._shift = 0
 
     def translate(self, data: bytearray, at: int, end: int) -> None:
-        """Work on `data[at:end]`."""
+        """Parse `data[at:end]`, and rewrite the scheme in it."""
         while at < end:
             if self._skip:
                 step = min(self._skip, end - at)
@@ -98,7 +97,7 @@ class _Fields:
                 continue
             byte = data[at]
             if self._integer_is_open:
-                self._go_on(byte)
+                self._continue_integer(byte)
             elif self._wanted:
                 self._wanted -= 1
                 self._open(byte, 0x7F, is_length=True)
@@ -109,7 +108,7 @@ class _Fields:
             at += 1
 
     def _field(self, byte: int) -> None:
-        """The first byte of a field, or of a new size for the table (RFC 7541, section 6)."""
+        """Parse the first byte of a field or of a table size update (RFC 7541, section 6)."""
         if byte & 0x80:
             self._open(byte, 0x7F)
         elif byte & 0x40:
@@ -127,7 +126,7 @@ class _Fields:
         if is_length and not self._integer_is_open:
             self._skip = self._value
 
-    def _go_on(self, byte: int) -> None:
+    def _continue_integer(self, byte: int) -> None:
         self._value += (byte & 0x7F) << self._shift
         self._shift = min(self._shift + 7, 63)
         if not byte & 0x80:

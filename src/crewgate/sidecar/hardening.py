@@ -1,9 +1,9 @@
-"""What closes the supervisor of an orchestrator to processes of its own user (prctl(2)).
+"""Protects the sidecar from processes of its own user, and keeps CMD's descendants below it.
 
-No switch opens it, since it is closed to the program that it starts. Undumpable: its
-/proc/PID/mem, environ, fd and maps belong to root, no process of the same user may trace it, and it
-leaves no core. A subreaper: its descendants stay below it, however often they fork, so
-its end reaches all of them. Plain calls; knows no key.
+Both use prctl(2). Undumpable: root owns the sidecar's /proc/PID/mem, environ, fd and maps, no
+process of the same user may trace it, and it writes no core file. No switch turns that off, since
+it protects against the program that the sidecar starts. Subreaper: CMD's descendants stay below the
+sidecar, however often they fork, so that it can end them all.
 """
 
 import ctypes
@@ -17,12 +17,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def disable_dumping() -> None:
-    """Before there is a key; SidecarError if the kernel will not."""
+    """Make this process undumpable; call it before there is a key. SidecarError."""
     _prctl(_PR_SET_DUMPABLE, 0, "make this process undumpable")
 
 
 def become_subreaper() -> None:
-    """Before there is a child; SidecarError if the kernel will not."""
+    """Adopt orphaned descendants; call it before the first child starts. SidecarError."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, "make this process the parent of orphans below it")
 
 

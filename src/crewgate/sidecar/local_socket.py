@@ -1,7 +1,7 @@
-"""The local door of an orchestrator: a unix socket for CMD and what it starts, and for nobody else.
+"""Serves the unix socket over which CMD and its descendants, and no others, reach the gateway.
 
-The folder is CMD's user's alone, and so is the socket; who connects must have that uid by the
-kernel's word (SO_PEERCRED) and descend from the supervisor. Reads no byte of what is said.
+Only CMD's user may enter the folder and use the socket. The kernel names each client (SO_PEERCRED):
+it must have that uid and descend from the sidecar. This module reads no byte of the traffic.
 """
 
 import logging
@@ -23,137 +23,139 @@ from crewgate.lifecycle.socket_dir import DOOR, socket_dir
 from crewgate.sidecar.user import CommandUser
 
 _log = logging.getLogger(__name__)
-Carry = Callable[[trio.SocketStream], Awaitable[None]]
+Handler = Callable[[trio.SocketStream], Awaitable[None]]
 
 
 class LocalSocketServer:
-    """A listening socket at `path`; use it in a `with`, which takes it away again."""
+    """A listening socket at `path`; use it in a `with`, which removes the socket at the end."""
 
     def __init__(self, path: Path | None, user: CommandUser, instance: bytes) -> None:
-        """At `path`, else in a new folder of the instance. SidecarError: what is in the way."""
+        """Listen at `path`, or else in a new folder of the instance; SidecarError."""
         self._user = user
         self._instance = instance
-        self._is_made = self._is_bound = False
+        self._is_new_folder = self._is_bound = False
         try:
             self.path = self._place(path)
-            self._folder = self._enter(self.path.parent)
+            self._folder = self._open_folder(self.path.parent)
             try:
-                _clear(self._inside, self.path)
+                _remove_stale(self._inside, self.path)
                 self._socket = self._listen()
             except BaseException:
-                self._take_away()
+                self._remove()
                 raise
         except OSError as error:
-            where = error.filename or path or "a folder for the door"
-            raise SidecarError(f"{where}: no door can be made here: {error.strerror}") from error
+            where = error.filename or path or "the folder for the local socket"
+            raise SidecarError(f"{where}: cannot make the socket: {error.strerror}") from error
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *raised: object) -> None:
         self._socket.close()
-        self._take_away()
+        self._remove()
 
-    async def serve(self, carry: Carry) -> None:
-        """Have `carry` serve each connection, so many at once; until cancelled."""
-        places = trio.Semaphore(limits.run_connections_max)
+    async def serve(self, handler: Handler) -> None:
+        """Run `handler` for each connection, with a bound on open ones, until cancelled."""
+        slots = trio.Semaphore(limits.run_connections_max)
         listener = trio.socket.from_stdlib_socket(self._socket)
         async with trio.open_nursery() as nursery:
             while True:
-                await places.acquire()
+                await slots.acquire()
                 try:
                     connection, _ = await listener.accept()
-                except OSError:  # no descriptor is free, or it was given up
-                    places.release()
+                except OSError:  # no descriptor is free, or the client has gone
+                    slots.release()
                     await trio.sleep(limits.accept_pause_seconds)
                     continue
                 stream = trio.SocketStream(connection)
-                nursery.start_soon(self._converse, stream, carry, places)
+                nursery.start_soon(self._handle, stream, handler, slots)
 
-    async def _converse(
-        self, stream: trio.SocketStream, carry: Carry, places: trio.Semaphore
+    async def _handle(
+        self, stream: trio.SocketStream, handler: Handler, slots: trio.Semaphore
     ) -> None:
         try:
             why = self._refusal(stream)
             if why:
                 _log.warning("%s", why)
             else:
-                await carry(stream)
+                await handler(stream)
         except SidecarError as error:
             _log.warning("%s", error)
         except trio.BrokenResourceError:
             pass
-        except Exception as error:  # noqa: BLE001 - the barrier round one connection
-            _log.warning("a connection ended by an error of ours: %r", error)
+        except Exception as error:  # noqa: BLE001 - one connection must not end the others
+            _log.warning("closing a connection after an internal error: %r", error)
         finally:
             await trio.aclose_forcefully(stream)
-            places.release()
+            slots.release()
 
-    def _take_away(self) -> None:
-        """By the folder's descriptor: its owner could put another in its place."""
-        with suppress(OSError):  # CMD's user took it away
+    def _remove(self) -> None:
+        """Use the folder's descriptor: CMD's user could replace the folder at its path."""
+        # CMD's user may have removed the socket, or put another file beside it.
+        with suppress(OSError):
             if self._is_bound:
                 os.unlink(self.path.name, dir_fd=self._folder)
-        with suppress(OSError):  # or put something beside it
-            if self._is_made:
+        with suppress(OSError):
+            if self._is_new_folder:
                 self.path.parent.rmdir()
         os.close(self._folder)
 
     def _refusal(self, stream: trio.SocketStream) -> str:
         peer = peer_of(stream.socket)
         if peer.uid != self._user.uid:
-            return f"refused at the door: process {peer.pid} of uid {peer.uid}"
+            return f"refused a connection: process {peer.pid} of uid {peer.uid}, not CMD's"
         if not is_below(peer.pid, os.getpid()):
-            return f"refused at the door: process {peer.pid} is none of this orchestrator's"
+            return f"refused a connection: process {peer.pid} is no descendant of CMD"
         return ""
 
     @property
     def _inside(self) -> Path:
-        """The door by its folder's descriptor: the same folder, whatever is put at its path."""
+        """The socket's path through the folder's descriptor: a replaced folder changes nothing."""
         return Path(f"/proc/self/fd/{self._folder}") / self.path.name
 
     def _place(self, path: Path | None) -> Path:
         if path is None:
             folder = socket_dir(self._instance)
             folder.mkdir(mode=0o700)
-            self._is_made = True
+            self._is_new_folder = True
             return folder / DOOR
         path = path.absolute()
         try:
             path.parent.mkdir(mode=0o700)
-            self._is_made = True
+            self._is_new_folder = True
         except FileExistsError:
             pass
         return path
 
-    def _enter(self, folder: Path) -> int:
-        """Its descriptor, judged: whoever owns the folder above could put another in its place."""
+    def _open_folder(self, folder: Path) -> int:
+        """Check the opened descriptor: the owner of the folder above could replace the folder."""
         descriptor = os.open(folder, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            self._judge(folder, descriptor)
+            self._check_folder(folder, descriptor)
         except BaseException:
             os.close(descriptor)
             raise
         return descriptor
 
-    def _judge(self, folder: Path, descriptor: int) -> None:
-        """One that was there is CMD's user's, a new one still ours; closed to everybody else."""
+    def _check_folder(self, folder: Path, descriptor: int) -> None:
+        """CMD's user must own an existing folder, this process a new one; others have no rights."""
         status = os.fstat(descriptor)
-        uid = os.geteuid() if self._is_made else self._user.uid
+        uid = os.geteuid() if self._is_new_folder else self._user.uid
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != uid:
             raise SidecarError(
-                f"{folder}: the door's folder must belong to uid {self._user.uid}, CMD's; "
-                "give a folder that is not there yet"
+                f"{folder}: the socket's folder must belong to uid {self._user.uid}, CMD's; "
+                "give a folder that does not exist yet"
             )
         if status.st_mode & 0o077:
-            raise SidecarError(f"{folder}: others may look in here; chmod 700")
-        if self._is_made and os.listdir(f"/proc/self/fd/{descriptor}"):  # noqa: PTH208
-            raise SidecarError(f"{folder}: was replaced while it was made")
+            raise SidecarError(f"{folder}: other users have rights to it; chmod 700")
+        if self._is_new_folder and os.listdir(f"/proc/self/fd/{descriptor}"):  # noqa: PTH208
+            raise SidecarError(f"{folder}: another process replaced it while it was made")
 
     def _listen(self) -> socket.socket:
         if len(os.fsencode(self.path)) > limits.link_path_bytes_max:
             raise SidecarError(
-                f"{self.path}: over {limits.link_path_bytes_max} bytes, which no unix socket has"
+                f"{self.path}: over {limits.link_path_bytes_max} bytes, the limit of unix sockets; "
+                "give a shorter --socket"
             )
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -164,38 +166,38 @@ class LocalSocketServer:
             finally:
                 os.umask(before)
             if not self._user.is_ours:
-                self._give_away()
+                self._change_owner()
             listener.listen(limits.link_backlog)
         except BaseException:
             listener.close()
             raise
         return listener
 
-    def _give_away(self) -> None:
-        """To CMD's user: the socket, and the folder if it is new.
+    def _change_owner(self) -> None:
+        """Give CMD's user the socket, and the folder if it is new.
 
-        By descriptors: in a folder of its own, that user could put another thing in the place.
+        Uses descriptors: in its own folder, that user could replace the socket.
         """
         flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self.path.name, flags, dir_fd=self._folder)
         try:
             if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                raise SidecarError(f"{self.path}: was replaced while it was made")
+                raise SidecarError(f"{self.path}: another process replaced it while it was made")
             os.chown(f"/proc/self/fd/{descriptor}", self._user.uid, self._user.gid)
         finally:
             os.close(descriptor)
-        if self._is_made:
+        if self._is_new_folder:
             os.chown(f"/proc/self/fd/{self._folder}", self._user.uid, self._user.gid)
 
 
-def _clear(path: Path, name: Path) -> None:
-    """Take away the socket that a supervisor left which was killed; people know it by `name`."""
+def _remove_stale(path: Path, name: Path) -> None:
+    """Remove the socket of a killed sidecar; `name` is the path for error messages."""
     try:
         is_socket = stat.S_ISSOCK(path.lstat().st_mode)
     except FileNotFoundError:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
-        if is_socket and knock.connect_ex(str(path)) != 0:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if is_socket and probe.connect_ex(str(path)) != 0:
             path.unlink()
             return
-    raise SidecarError(f"{name}: is there already; choose another --socket")
+    raise SidecarError(f"{name}: already exists; choose another --socket")

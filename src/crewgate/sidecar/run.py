@@ -1,8 +1,13 @@
-"""`crewgate run`: one orchestrator's process, from before its certificate to after its revocation.
+"""`crewgate run`: runs an orchestrator's process and decommissions the orchestrator afterwards.
 
-Wires the parts and knows the order: the intent to live is on the disk before a certificate is
-signed, and the intent to end before anything is revoked; whatever happens between, the end is
-carried out, by this process or by whoever starts next. Holds the private key, and gives CMD a door.
+The order makes it safe against crashes:
+
+1. Store the run in the register.
+2. Get a certificate, open the local socket, and start CMD.
+3. When CMD ends or a signal comes, store the intent to decommission.
+4. Revoke everything, and end all processes.
+
+After a crash, the control process, or the next `crewgate run` or `decommission`, completes the end.
 """
 
 import logging
@@ -46,11 +51,11 @@ from crewgate.sidecar.user import CommandUser
 
 _log = logging.getLogger(__name__)
 _END = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-_SOFTWARE = 70  # EX_SOFTWARE of sysexits.h: CMD did well, and its end is not complete
+_SOFTWARE = 70  # EX_SOFTWARE of sysexits.h: CMD succeeded, but its decommission is incomplete
 
 
 class RunOptions(msgspec.Struct, frozen=True):
-    """What a person asks for; None where the configuration or `run` itself decides."""
+    """The options of `crewgate run`; None: the configuration or `run` itself decides."""
 
     config: Path
     crew: str
@@ -63,210 +68,216 @@ class RunOptions(msgspec.Struct, frozen=True):
     life_seconds: int | None = None
 
 
-def run(request: RunOptions) -> int:
-    """Run CMD until it ends, or we are told to end it; the exit status.
+def run(options: RunOptions) -> int:
+    """Run CMD until it ends or this process gets a signal, and return the exit status.
 
-    CMD's own, or 0 if we were told; 70 if CMD did well and could not be ended as it must be.
-    ConfigurationError, AuthorityError or SidecarError before CMD was started.
+    That is CMD's own, or 0 after a signal; 70 if CMD succeeded but its decommission is incomplete.
+    Raises ConfigurationError, AuthorityError or SidecarError if CMD cannot be started.
     """
-    config = load(request.config)
+    config = load(options.config)
     ca = authority_of(config)
-    config.crew(request.crew)
-    identity = Identity(Role.ORCHESTRATOR, request.name, new_instance(), request.crew)
+    config.crew(options.crew)
+    identity = Identity(Role.ORCHESTRATOR, options.name, new_instance(), options.crew)
     try:
         check(identity)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     with ProcessLog(f"run: {identity.label}", limits.run_log_warnings_max):
-        return _supervise(config, ca, request, identity)
+        return _supervise(config, ca, options, identity)
 
 
-def _supervise(config: Config, ca: CAConfig, request: RunOptions, identity: Identity) -> int:
-    """Run CMD as `run` does, once it is known whose process this is."""
-    way = find_gateway(config, request.crew, request.gateway, request.trust or ca.root)
+def _supervise(config: Config, ca: CAConfig, options: RunOptions, identity: Identity) -> int:
+    """Store the run, run CMD, and decommission; return the exit status."""
+    gateway = find_gateway(config, options.crew, options.gateway, options.trust or ca.root)
     disable_dumping()
     become_subreaper()
     for ended in complete_intents(config):
-        _warn_of(ended.complaints, identity.label)
-    _check_command(request)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _END)  # until somebody hears them
-    for number in _END:  # and when nobody does any more: who is at its end is told to end, too
+        _log_complaints(ended.complaints, identity.label)
+    _check_command(options)
+    # Block the signals until the event loop handles them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _END)
+    # After the loop has ended, a signal must not end this process: it is ending already.
+    for number in _END:
         signal.signal(number, _ignore)
-    pulse = LivenessLock(ca.register)
-    life, user = _begin(config, identity, request.user, pulse)
+    liveness = LivenessLock(ca.register)
+    record, user = _begin(config, identity, options.user, liveness)
     if user.is_ours:
         _log.warning(
-            "CMD runs as %s, as this supervisor does, who may read the CA's key: what it runs "
-            "could have certificates of its own signed; as root, `run` gives it another user",
+            "CMD runs as %s, the user of this sidecar, who may read the CA's key, so CMD could "
+            "sign certificates; start `crewgate run` as root to give CMD another user",
             user.name,
         )
-    issuer = LocalCAIssuer(ca, identity, request.life_seconds)
+    issuer = LocalCAIssuer(ca, identity, options.life_seconds)
     try:
-        return trio.run(OrchestratorRun(config, request, life, user, issuer, way).run)
+        return trio.run(OrchestratorRun(config, options, record, user, issuer, gateway).run)
     finally:
-        pulse.stop()
+        liveness.stop()
+        # When the interpreter ends, it resets Python handlers, but not SIG_IGN.
         for number in _END:
-            signal.signal(number, signal.SIG_IGN)  # to the last: the interpreter's end resets ours
+            signal.signal(number, signal.SIG_IGN)
 
 
-def _warn_of(complaints: Iterable[str], label: str) -> None:
-    """Log them; each line begins with `label` already."""
+def _log_complaints(complaints: Iterable[str], label: str) -> None:
+    """Log them without `label`, which each log line has already."""
     for complaint in complaints:
         _log.warning("%s", complaint.removeprefix(f"{label}: "))
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """Not SIG_IGN, which CMD would inherit, and which forgets what came while it was blocked."""
+    """Do nothing. CMD would inherit SIG_IGN, and SIG_IGN drops signals that are blocked."""
 
 
-def _check_command(request: RunOptions) -> None:
-    """SidecarError for a CMD that cannot be run: nothing has begun that need be ended."""
-    if request.user is not None:
-        user = user_.named(request.user)
+def _check_command(options: RunOptions) -> None:
+    """Raise SidecarError for a CMD that cannot run, before there is anything to decommission."""
+    if options.user is not None:
+        user = user_.named(options.user)
         uid, gid = user.uid, user.gid
     elif os.geteuid() == 0:
-        uid = gid = limits.run_uid_min  # the own one is not chosen yet; it has no more rights
+        # CMD's own uid is chosen later; this one has the same rights.
+        uid = gid = limits.run_uid_min
     else:
         uid, gid = os.geteuid(), os.getegid()
-    why = why_not(request.command, uid, gid)
+    why = why_not(options.command, uid, gid)
     if why:
         raise SidecarError(
-            f"cannot run {request.command[0]}: {why}; give another command, or --user"
+            f"cannot run {options.command[0]}: {why}; give another command, or --user"
         )
 
 
 def _begin(
-    config: Config, identity: Identity, asked: str | None, pulse: LivenessLock
+    config: Config, identity: Identity, user_name: str | None, liveness: LivenessLock
 ) -> tuple[Run, CommandUser]:
-    """Write the life down, and choose whose process CMD is."""
-    own = asked is None and os.geteuid() == 0
-    user = user_.named(asked) if asked is not None else user_.present()
+    """Store the run, and choose the user of CMD."""
+    gets_own_uid = user_name is None and os.geteuid() == 0
+    user = user_.present() if user_name is None else user_.named(user_name)
 
     def choose(taken: frozenset[int]) -> int:
-        return user_.spare(identity.label, taken, user_.is_used) if own else -1
+        return user_.spare(identity.label, taken, user_.is_used) if gets_own_uid else -1
 
     with RunStore(authority_of(config).register) as runs:
-        life = runs.begin(
-            identity.crew, identity.name, this(), identity.instance, pulse.acquire, choose
+        record = runs.begin(
+            identity.crew, identity.name, this(), identity.instance, liveness.acquire, choose
         )
-    return life, user_.own(life.uid) if own else user
+    return record, user_.own(record.uid) if gets_own_uid else user
 
 
 class OrchestratorRun:
-    """One life, as tasks; `issuer` may be anybody who signs."""
+    """The tasks of one run: renewal, the local socket, CMD, and the decommission at the end."""
 
     def __init__(
         self,
         config: Config,
-        request: RunOptions,
-        life: Run,
+        options: RunOptions,
+        record: Run,
         user: CommandUser,
         issuer: LocalCAIssuer,
-        way: GatewayDialer,
+        gateway: GatewayDialer,
     ) -> None:
         self._config = config
-        self._request = request
-        self._life = life
+        self._options = options
+        self._record = record
         self._user = user
-        self._way = way
-        self._credentials = RenewingCredential(issuer, way.trust)
-        self._offspring = CommandSupervisor()
-        self._living = trio.CancelScope()
-        self._told = False
+        self._gateway = gateway
+        self._credentials = RenewingCredential(issuer, gateway.trust)
+        self._command = CommandSupervisor()
+        self._serving = trio.CancelScope()
+        self._is_stopped = False  # by a signal or by a decommission, not by CMD
         self._failure: CrewgateError | None = None
 
     async def run(self) -> int:
-        """Live, and end whatever comes; the exit status."""
+        """Run CMD, decommission whatever happens, and return the exit status."""
         with trio.open_signal_receiver(*_END, signal.SIGCHLD) as signals:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _END)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._wait_signals, signals)
                 try:
-                    with self._living:
-                        await self._live()
+                    with self._serving:
+                        await self._serve()
                 except CrewgateError as error:
-                    self._failure = error  # carried out by hand, so that it arrives as itself
+                    # Raise it after the nursery, which would wrap it in an exception group.
+                    self._failure = error
                 finally:
                     with trio.CancelScope(shield=True):
                         is_complete = await self._end()
                 nursery.cancel_scope.cancel()
         if self._failure is not None:
             raise self._failure
-        status = 0 if self._told else self._offspring.status or 0
+        status = 0 if self._is_stopped else self._command.status or 0
         return status if is_complete else status or _SOFTWARE
 
     async def _wait_signals(self, signals: AsyncIterator[int]) -> None:
-        """Reap, and end the life when CMD has ended or we are told."""
+        """Reap children, and end the run when CMD has ended or a signal asks for it."""
         async for number in signals:
             if number == signal.SIGCHLD:
-                self._offspring.reap()
-            elif self._offspring.status is None:  # else CMD's status counts, whoever tells us now
-                self._told = True
-            if self._told or self._offspring.status is not None:
-                self._living.cancel()
+                self._command.reap()
+            elif self._command.status is None:
+                # After CMD has ended, a signal does not change the exit status.
+                self._is_stopped = True
+            if self._is_stopped or self._command.status is not None:
+                self._serving.cancel()
 
-    async def _live(self) -> None:
-        """Until cancelled."""
-        await self._wait_for_the_last_life()
+    async def _serve(self) -> None:
+        """Start CMD, and serve it until cancelled."""
+        await self._wait_for_previous_run()
         await self._credentials.obtain()
-        with LocalSocketServer(self._request.socket, self._user, self._life.instance) as door:
+        options, instance = self._options, self._record.instance
+        with LocalSocketServer(options.socket, self._user, instance) as server:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(door.serve, self._proxy)
+                nursery.start_soon(server.serve, lambda stream: carry(stream, self._dial))
                 nursery.start_soon(self._credentials.renew_for_ever)
                 variables = environment(
-                    self._user, self._life.instance, door.path, self._way.url, os.environ
+                    self._user, instance, server.path, self._gateway.url, os.environ
                 )
                 try:
-                    self._offspring.start(self._request.command, self._user, variables)
+                    self._command.start(options.command, self._user, variables)
                 except SidecarError as error:
                     self._failure = error
-                    self._living.cancel()
+                    self._serving.cancel()
                     return
-                _log.info("process %d runs as %s", self._offspring.pid, self._user.name)
+                _log.info("process %d runs as %s", self._command.pid, self._user.name)
                 await trio.sleep_forever()
 
-    async def _wait_for_the_last_life(self) -> None:
-        """Tokens dated up to so long after its end are dead with it; ours shall not be."""
+    async def _wait_for_previous_run(self) -> None:
+        """Wait until new tokens are later than the revocation of the previous run's tokens."""
         with RunStore(authority_of(self._config).register) as runs:
-            until = runs.until(self._life.crew, self._life.name)
+            until = runs.until(self._record.crew, self._record.name)
         left = until + limits.leeway_seconds + 1 - time.time()
         if left > 0:
             await trio.sleep(min(left, limits.leeway_seconds + 1))
 
-    async def _proxy(self, stream: trio.SocketStream) -> None:
-        await carry(stream, self._dial)
-
     async def _dial(self, protocol: str) -> TLSStream:
-        return await self._way.dial(self._credentials.present, protocol)
+        return await self._gateway.dial(self._credentials.present, protocol)
 
     async def _end(self) -> bool:
-        """Intent, revocation, termination, and what was minted meanwhile; whether all was done."""
+        """Take each step of the decommission; return whether it is complete."""
         done = await self._step(self._intend_and_revoke)
-        have_ended = await self._offspring.end()
+        have_ended = await self._command.end()
         if not have_ended:
-            _log.warning("SIGKILL did not end all processes; look why")
+            _log.warning("SIGKILL did not end all processes of CMD; find out why they hang")
         if done is None or not have_ended:
             return False
-        last = await self._step(self._close)
-        _warn_of(last.complaints if last else (), self._life.label)
+        # Revoke what the processes minted after the first step.
+        last = await self._step(lambda: close(self._config, self._record))
+        _log_complaints(last.complaints if last else (), self._record.label)
         return last is not None and last.is_complete
 
     async def _step(self, step: Callable[[], DecommissionResult]) -> DecommissionResult | None:
-        """A blocking step of the end; None, and said, if it failed: others complete it."""
+        """Run a blocking step; if it fails, log that and return None: others complete the end."""
         try:
             return await trio.to_thread.run_sync(step)
         except CrewgateError as error:
-            _log.warning("its end is not complete, `crewgate decommission` goes on: %s", error)
+            _log.warning(
+                "the decommission is incomplete; `crewgate decommission` completes it: %s", error
+            )
             return None
 
     def _intend_and_revoke(self) -> DecommissionResult:
         now = int(datetime.now(UTC).timestamp())
         with RunStore(authority_of(self._config).register) as runs:
-            # Whoever ended it closes its connections first: CMD may have died of that, untold.
-            standing = {each.id: each.state for each in runs.open()}
-            self._told = self._told or standing.get(self._life.id) is not RunState.RUNNING
-            self._life = runs.request_stop(self._life.crew, self._life.name, now)
-        return revoke(self._config, self._life)
-
-    def _close(self) -> DecommissionResult:
-        return close(self._config, self._life)
+            # Another process may have decommissioned the run. It closes connections first, and CMD
+            # may have ended because of that, before a signal came.
+            states = {each.id: each.state for each in runs.open()}
+            if states.get(self._record.id) is not RunState.RUNNING:
+                self._is_stopped = True
+            self._record = runs.request_stop(self._record.crew, self._record.name, now)
+        return revoke(self._config, self._record)

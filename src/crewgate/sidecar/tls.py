@@ -1,8 +1,7 @@
-"""A TLS connection to the gateway, as a client, whose two directions are two tasks' business.
+"""A TLS client connection to the gateway; one task may send while another receives.
 
-Trio's own stream would do but for one thing: it tells a peer that says goodbye from one that is cut
-off only when it is strict about both sides. Here an end that is announced is an end, and one that
-is not is an error. Knows no HTTP.
+Trio's `SSLStream` tells close_notify from a cut connection only if it is strict in both directions.
+Here, close_notify from the gateway is an end, and an end without it is an error.
 """
 
 import ssl
@@ -14,27 +13,26 @@ from crewgate import limits
 from crewgate.errors import SidecarError
 from crewgate.ssl_workarounds import forget_errors
 
+_CLOSED = "the gateway closed the connection"
+
 
 class TLSStream:
-    """TLS over `transport`; one task may send while another receives.
-
-    Every method raises SidecarError if the connection is broken, or is refused.
-    """
+    """TLS over `transport`. Every method raises SidecarError if the connection breaks."""
 
     def __init__(self, transport: trio.SocketStream, context: ssl.SSLContext, name: str) -> None:
         """Verify that the server is `name`, a DNS name or an IP address."""
         self._transport = transport
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
-        self._turn = trio.Lock()  # what OpenSSL wrote first leaves first
+        self._flushing = trio.Lock()  # keeps the order of what OpenSSL writes
 
     @property
     def protocol(self) -> str | None:
-        """What both sides speak (ALPN)."""
+        """The protocol that both sides agreed on (ALPN)."""
         return self._object.selected_alpn_protocol()
 
     async def shake_hands(self) -> None:
-        """Prove who we are, and that they are the gateway; the caller bounds the wait."""
+        """Do the TLS handshake; the caller bounds the wait."""
         while True:
             try:
                 self._object.do_handshake()
@@ -42,14 +40,15 @@ class TLSStream:
                 await self._flush()
                 await self._feed()
             except ssl.SSLError as error:
-                await self._flush()  # the alert says why
+                # Send the alert, which tells the gateway why.
+                await self._flush()
                 raise _mapped(error) from error
             else:
                 await self._flush()
                 return
 
     async def receive_some(self) -> bytes:
-        """What came, at most `limits.receive_bytes`; nothing once the gateway has said goodbye."""
+        """Return at most `limits.receive_bytes`; empty after the gateway's close_notify."""
         while True:
             try:
                 data = self._object.read(limits.receive_bytes)
@@ -64,7 +63,7 @@ class TLSStream:
                 return data
 
     async def send_all(self, data: bytes) -> None:
-        """Send it; returns when the kernel has taken all."""
+        """Send `data`; return when the kernel has taken all of it."""
         try:
             self._object.write(data)
         except ssl.SSLError as error:
@@ -72,31 +71,32 @@ class TLSStream:
         await self._flush()
 
     async def aclose(self) -> None:
-        """Say goodbye if that can be done at once, and close."""
+        """Send close_notify if that is possible soon, and close."""
         with trio.move_on_after(limits.linger_seconds_max) as scope:
             scope.shield = True
             try:
                 self._object.unwrap()
-            except (ssl.SSLError, ValueError):  # theirs need not come
+            except (ssl.SSLError, ValueError):
+                # The gateway's close_notify is not needed.
                 forget_errors()
             with suppress(SidecarError):
                 await self._flush()
         await trio.aclose_forcefully(self._transport)
 
     async def _flush(self) -> None:
-        async with self._turn:
+        async with self._flushing:
             data = self._outgoing.read()
             if data:
                 try:
                     await self._transport.send_all(data)
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                    raise SidecarError("the gateway has hung up") from error
+                    raise SidecarError(_CLOSED) from error
 
     async def _feed(self) -> None:
         try:
             data = await self._transport.receive_some(limits.receive_bytes)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise SidecarError("the gateway has hung up") from error
+            raise SidecarError(_CLOSED) from error
         if data:
             self._incoming.write(data)
         else:
@@ -106,5 +106,5 @@ class TLSStream:
 def _mapped(error: ssl.SSLError) -> SidecarError:
     forget_errors()
     if isinstance(error, ssl.SSLEOFError):
-        return SidecarError("the gateway has hung up")
+        return SidecarError(_CLOSED)
     return SidecarError(f"TLS with the gateway: {error.reason or error}")

@@ -1,12 +1,12 @@
-"""One connection of CMD, carried to the gateway over TLS: bytes as they come, both ways.
+"""Forwards one connection of CMD to the gateway over TLS, in both directions.
 
-Reads the first bytes to know which HTTP this is, since TLS wants that said in the handshake (ALPN),
-and translates the scheme of HTTP/2; nothing else is looked at. What one side does not take, the
-other is not asked for.
+The first bytes show which HTTP version CMD uses, because the TLS handshake names it (ALPN). The
+scheme of HTTP/2 requests is rewritten; everything else passes unchanged. A side that does not read
+stops the other side's reads (backpressure).
 
-CMD may half-close: the gateway takes the end of a client for the end of its calls, so it is not
-told, and goes on to answer. That CMD is gone altogether is another thing, is seen at once, and ends
-the connection to the gateway with its calls.
+A half-close by CMD is not forwarded: the gateway would end the open calls. The gateway goes on to
+answer. When CMD closes the whole connection, the connection to the gateway ends at once, and its
+calls with it.
 """
 
 import select
@@ -24,9 +24,9 @@ Dial = Callable[[str], Awaitable[TLSStream]]
 
 
 async def carry(local: trio.SocketStream, dial: Dial) -> None:
-    """Carry it until either side is done; SidecarError if the gateway never answered.
+    """Forward until either side is done; SidecarError if the gateway never answered.
 
-    `dial` opens a connection for the protocol that it is given. The caller closes `local`.
+    `dial` opens a connection for a protocol. The caller closes `local`.
     """
     with trio.move_on_after(limits.idle_seconds_max) as waiting:
         first = await _first(local)
@@ -47,13 +47,13 @@ async def carry(local: trio.SocketStream, dial: Dial) -> None:
         raise tunnel.failure
     if tunnel.is_over and not tunnel.has_answered:
         raise SidecarError(
-            "the gateway ended a connection that it had not answered: `crewgate audit` says why, "
-            "where it refused our certificate"
+            "the gateway ended a connection without an answer; if it refused our certificate, "
+            "`crewgate audit` says why"
         )
 
 
 async def _first(local: trio.SocketStream) -> bytes:
-    """Enough to tell the two protocols apart; less only if no more comes."""
+    """Return enough bytes to tell the two protocols apart; fewer if CMD sends no more."""
     data = b""
     while len(data) < len(PREFACE) and PREFACE.startswith(data):
         more = await local.receive_some(limits.receive_bytes)
@@ -64,7 +64,7 @@ async def _first(local: trio.SocketStream) -> bytes:
 
 
 class _Tunnel:
-    """The two ends, and how it went."""
+    """The two ends, and how the forwarding ended."""
 
     def __init__(self, local: trio.SocketStream, remote: TLSStream) -> None:
         self._local = local
@@ -73,18 +73,19 @@ class _Tunnel:
         self.failure: SidecarError | None = None
 
     async def up(self, translate: Callable[[bytes], bytes], data: bytes) -> None:
-        """From CMD to the gateway, until CMD sends no more."""
+        """Forward from CMD to the gateway, until CMD sends no more."""
         try:
             while data:
                 await self._remote.send_all(translate(data))
                 data = await self._local.receive_some(limits.receive_bytes)
         except SidecarError as error:
-            self.failure = self.failure or error  # an alert that says more may be on its way down
+            # Do not cancel: an alert that says more may be on its way from the gateway.
+            self.failure = self.failure or error
         except trio.BrokenResourceError:
             return
 
     async def down(self, scope: trio.CancelScope) -> None:
-        """From the gateway to CMD; its end is the end, after a moment for CMD to close too."""
+        """Forward from the gateway to CMD; at the end, give CMD a moment to close, then cancel."""
         try:
             while data := await self._remote.receive_some():
                 self.has_answered = True
@@ -99,10 +100,10 @@ class _Tunnel:
         scope.cancel()
 
     async def watch(self, scope: trio.CancelScope) -> None:
-        """Until CMD has closed the connection, and not just its sending side (EPOLLHUP, unix(7)).
+        """Cancel when CMD has closed both directions, not only its own (EPOLLHUP, unix(7)).
 
-        A descriptor of its own, since the loop is asked for what can be read or written, and a
-        socket that was half-closed can always be read.
+        An epoll of its own, since Trio can wait only for readable or writable, and a half-closed
+        socket is always readable.
         """
         with select.epoll() as hung_up:
             hung_up.register(self._local.socket.fileno(), 0)

@@ -1,8 +1,7 @@
-"""Whose process CMD is: a user of its own, a user that was named, or the supervisor's own.
+"""Chooses the user that CMD runs as: a uid of its own, a named user, or the sidecar's user.
 
-Decides by who the supervisor is: root gives CMD a uid that nobody else has, taken from its
-orchestrator's name, so that the next life of that name finds its files again. Anybody else can
-give none. Starts nothing.
+If the sidecar runs as root, CMD gets a uid that no other user has. The uid follows from the name of
+the orchestrator, so that its next run can use the same files. Only root can give CMD another user.
 """
 
 import hashlib
@@ -27,34 +26,34 @@ class CommandUser(msgspec.Struct, frozen=True):
 
     @property
     def is_ours(self) -> bool:
-        """The supervisor's own user: no wall between it and CMD but what the kernel closes."""
+        """Whether it is the sidecar's user: then only `hardening` protects the sidecar from CMD."""
         return self.uid == os.geteuid()
 
 
 def present() -> CommandUser:
-    """The user that the supervisor runs as."""
+    """Return the user that this process runs as."""
     return _of(os.geteuid(), os.getegid())
 
 
 def named(text: str) -> CommandUser:
-    """The user of a name or of a number; SidecarError if there is none, or we may not."""
+    """Return the user with a name or uid; SidecarError if there is none, or it is not allowed."""
     try:
         row = pwd.getpwnam(text)
     except KeyError:
         if not text.isdecimal() or int(text) >= 2**32 - 1:
-            raise SidecarError(f"--user {text}: no such user, and no uid") from None
+            raise SidecarError(f"--user {text}: no such user, and not a uid") from None
         user = _of(int(text), int(text))
     else:
         user = _of(row.pw_uid, row.pw_gid)
     if os.geteuid() not in {0, user.uid}:
-        raise SidecarError(f"--user {text}: only root starts processes of another user")
+        raise SidecarError(f"--user {text}: only root can start processes of another user")
     return user
 
 
 def spare(label: str, taken: Collection[int], is_used: Callable[[int], bool]) -> int:
-    """A uid for the orchestrator `label` that is neither `taken` nor used; SidecarError.
+    """Return a uid for the orchestrator `label` that is neither `taken` nor used; SidecarError.
 
-    The first one tried follows from the name; from there on, the next ones.
+    The search starts at a uid that follows from the label.
     """
     size = limits.run_uid_max - limits.run_uid_min + 1
     first = int.from_bytes(hashlib.blake2b(label.encode(), digest_size=8).digest()) % size
@@ -62,11 +61,11 @@ def spare(label: str, taken: Collection[int], is_used: Callable[[int], bool]) ->
         uid = limits.run_uid_min + (first + step) % size
         if uid not in taken and not is_used(uid):
             return uid
-    raise SidecarError(f"no uid of {limits.run_uid_min} to {limits.run_uid_max} is free")
+    raise SidecarError(f"no uid from {limits.run_uid_min} to {limits.run_uid_max} is free")
 
 
 def is_used(uid: int) -> bool:
-    """Somebody is called so, or something runs so."""
+    """Whether a user has this uid, or a process runs with it."""
     try:
         pwd.getpwuid(uid)
     except KeyError:
@@ -75,7 +74,7 @@ def is_used(uid: int) -> bool:
 
 
 def own(uid: int) -> CommandUser:
-    """The user that is an orchestrator's alone."""
+    """Return the user for a uid that only one orchestrator has."""
     return CommandUser(uid, uid, f"crewgate-{uid}", "/")
 
 
@@ -88,7 +87,7 @@ def _of(uid: int, gid: int) -> CommandUser:
 
 
 def _runs_as(pid: str, uid: int) -> bool:
-    """By what it says of itself: the folder of an undumpable process is root's (proc(5))."""
+    """Read /proc/PID/status: root owns the folder of an undumpable process (proc(5))."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
     except OSError:

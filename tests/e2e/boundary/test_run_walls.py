@@ -134,7 +134,7 @@ def test_the_same_user_from_outside_is_refused_at_the_door(gateway: Installation
         drop = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
         done = subprocess.run([*drop, "sh", "-c", call], env=environment, check=False)
         assert done.returncode != 0
-        wait_until(lambda: "is none of this orchestrator's" in orchestrator.said)
+        wait_until(lambda: "is no descendant of CMD" in orchestrator.said)
 
 
 DROP = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]

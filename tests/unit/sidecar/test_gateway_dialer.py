@@ -94,6 +94,6 @@ async def test_nobody_there_and_nobody_who_shakes_hands(
         listeners = await nursery.start(trio.serve_tcp, hang_up, 0)
         port = listeners[0].socket.getsockname()[1]
         way = find_gateway(config, "article", f"127.0.0.1:{port}", TRUST)
-        with pytest.raises(SidecarError, match="hung up"):
+        with pytest.raises(SidecarError, match="the gateway closed the connection"):
             await way.dial(Silence(), "h2")  # type: ignore[arg-type]
         nursery.cancel_scope.cancel()

@@ -76,7 +76,7 @@ def test_a_folder_that_others_may_enter_is_refused(me: CommandUser, tmp_path: Pa
         LocalSocketServer(tmp_path / "link" / "sock", me, ONE)
     with pytest.raises(SidecarError, match="must belong to uid 70001"):
         LocalSocketServer(tmp_path / "sock", CommandUser(70_001, 70_001, "x", "/"), ONE)
-    with pytest.raises(SidecarError, match="no door can be made here: No such file"):
+    with pytest.raises(SidecarError, match="cannot make the socket: No such file"):
         LocalSocketServer(tmp_path / "a" / "b" / "sock", me, ONE)
     with pytest.raises(SidecarError, match="over 107 bytes"):
         LocalSocketServer(tmp_path / ("x" * 200), me, ONE)
@@ -95,7 +95,7 @@ def test_nothing_of_root_s_is_given_away_through_a_link(
         folder.rename(tmp_path / "gone")
         folder.symlink_to(other)
 
-    place, judge = LocalSocketServer._place, LocalSocketServer._judge
+    place, judge = LocalSocketServer._place, LocalSocketServer._check_folder
 
     def placed(self: LocalSocketServer, path: Path | None) -> Path:
         found = place(self, path)
@@ -109,7 +109,7 @@ def test_nothing_of_root_s_is_given_away_through_a_link(
             swap()
 
     monkeypatch.setattr(LocalSocketServer, "_place", placed)
-    monkeypatch.setattr(LocalSocketServer, "_judge", judged)
+    monkeypatch.setattr(LocalSocketServer, "_check_folder", judged)
     user = CommandUser(70_001, 70_001, "x", "/")
     if when == "made":
         with pytest.raises(SidecarError):
@@ -131,11 +131,11 @@ def test_a_socket_that_was_left_is_replaced_and_nothing_else(
         left.bind(str(path))
     with (
         LocalSocketServer(path, me, ONE),
-        pytest.raises(SidecarError, match="is there already"),
+        pytest.raises(SidecarError, match="already exists"),
     ):
         LocalSocketServer(path, me, ONE)
     path.write_text("mine")
-    with pytest.raises(SidecarError, match="is there already"):
+    with pytest.raises(SidecarError, match="already exists"):
         LocalSocketServer(path, me, ONE)
     assert path.read_text() == "mine"
 
@@ -168,7 +168,7 @@ async def test_who_does_not_descend_from_us_is_refused(
     """This process is not below itself: it has the uid, hears nothing, and it is said."""
     path, lines = said
     assert await _heard(path) == b""
-    assert lines == [f"refused at the door: process {os.getpid()} is none of this orchestrator's"]
+    assert lines == [f"refused a connection: process {os.getpid()} is no descendant of CMD"]
 
 
 async def test_a_child_is_served(said: tuple[Path, list[str]]) -> None:
@@ -228,4 +228,4 @@ async def test_so_many_at_once_and_the_next_one_waits(
                 await stream.aclose()
             nursery.cancel_scope.cancel()
     assert "no gateway" in log_lines
-    assert any("an error of ours: ValueError" in line for line in log_lines)
+    assert any("internal error: ValueError" in line for line in log_lines)
