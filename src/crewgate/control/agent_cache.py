@@ -1,8 +1,8 @@
-"""The agent's tree and its word on readiness, asked for once and told to everybody for a second.
+"""Caches the agent's branch tree and status for a second.
 
-However many ask at once, the agent is asked once at a time: a flood of readers costs it what one
-reader costs. Blocks; every method may be called from any thread and raises LinkError while there is
-no agent.
+However many clients ask at once, one request at a time goes to the agent: a flood of readers costs
+it as much as one reader. Blocks. Any thread may call each method; all raise LinkError while the
+agent is unavailable.
 """
 
 import threading
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class SingleFlightCache(Generic[T]):
-    """What `make` found, for `seconds`; who comes while it is being made waits for that one."""
+    """The result of `make`, kept for `seconds`; callers wait while another one makes it."""
 
     def __init__(
         self,
@@ -39,12 +39,12 @@ class SingleFlightCache(Generic[T]):
         self._made: tuple[float, T] | None = None
 
     def fresh(self) -> T | None:
-        """What there is, if it is young enough; never waits."""
+        """Return the kept result if it is recent enough, else None; never waits."""
         made = self._made
         return made[1] if made and self._clock() - made[0] < self._seconds else None
 
     def get(self) -> T:
-        """The same, made if need be."""
+        """Return the kept result, or make a new one if it is too old."""
         with self._lock:
             found = self.fresh()
             if found is None:
@@ -54,7 +54,7 @@ class SingleFlightCache(Generic[T]):
 
 
 class AgentCache:
-    """What the agent of the state folder `folder` says, a second old at most."""
+    """The tree and status of the agent whose state is in `folder`, at most a second old."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -63,30 +63,30 @@ class AgentCache:
 
     def may_mint(self, claims: Claims, crew: str, kid: str) -> bool:
         """Have the minting watch count a grant; False if it would refuse its first use."""
-        with AdminClient(self._folder) as owner:
-            return owner.may_mint(claims, crew, kid)
+        with AdminClient(self._folder) as agent:
+            return agent.may_mint(claims, crew, kid)
 
     def _ask_tree(self) -> BranchTreeSnapshot:
-        with AdminClient(self._folder) as owner:
-            return BranchTreeSnapshot([branch(row) for row in owner.tree()])
+        with AdminClient(self._folder) as agent:
+            return BranchTreeSnapshot([branch(row) for row in agent.tree()])
 
     def _ask_status(self) -> AgentStatus:
-        with AdminClient(self._folder) as owner:
-            return owner.status()
+        with AdminClient(self._folder) as agent:
+            return agent.status()
 
 
 class CachedGateway:
-    """Is the `Gateway` of an orchestrator of `crew`: what was spent, as the shared tree has it.
+    """Implements the issuer's `Gateway` for orchestrators of `crew`, from the cached tree.
 
-    Unlike a command's, it does not guess while the agent is away: LinkError.
+    Unlike the one of the commands, it does not estimate while the agent is unavailable: LinkError.
     """
 
-    def __init__(self, graph: AgentCache, crew: str) -> None:
-        self._cache = graph
+    def __init__(self, cache: AgentCache, crew: str) -> None:
+        self._cache = cache
         self._crew = crew
 
     def usage(self, branches: Collection[str]) -> Mapping[str, BranchUsage]:
-        """See `Gateway`; what is held for calls counts as spent, what is closed as dead."""
+        """See `Gateway`; reserved credits count as spent, closed branches as revoked."""
         tree = self._cache.tree.get()
         rows = {name: row for name in branches for row in tree.find(name, self._crew)}
         return {
@@ -98,5 +98,5 @@ class CachedGateway:
         }
 
     def revoke(self, branch: str) -> NoReturn:
-        """Nobody revokes by a journal here: the API tells the agent itself."""
-        raise LinkError(f"branch {branch} is revoked by the control API alone")
+        """Raise LinkError: only the control API itself has the agent revoke a branch."""
+        raise LinkError(f"branch {branch}: revoke it over the control API")

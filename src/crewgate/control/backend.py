@@ -1,9 +1,9 @@
-"""The work behind the control API: the agent asked, the CA used, tokens signed; see `api/backend`.
+"""Implements the operations behind the control API: asks the agent, uses the CA, signs tokens.
 
-Everything blocking is done in threads, and each sort of work has its own: whoever floods one waits
-there and keeps nobody else. Revocations wait behind no question, and the workers' OCSP behind no
-client of the API. Another configuration takes the place of the one before between two pieces of
-each sort of work, so that no request fails for it.
+All blocking work runs in threads, and each sort of work has its own limiter: clients that flood one
+sort delay no other. Revocations do not wait behind queries, and this machine's workers get OCSP
+answers without waiting behind clients of the API. A new configuration replaces the active one
+between two pieces of work of each sort, so that no request fails because of it.
 """
 
 import time
@@ -169,78 +169,78 @@ class ControlBackend:
     # Revocations.
 
     async def revoke(self, target: RevocationTarget, until: Until) -> RevocationResponse:
-        """See `Office`."""
+        """See `Backend`."""
 
         def revoke() -> RevocationReceipt:
-            with AdminClient(self._state) as owner:
-                return owner.revoke([target], until)
+            with AdminClient(self._state) as agent:
+                return agent.revoke([target], until)
 
         receipt = await trio.to_thread.run_sync(revoke, limiter=self._revocation_limiter)
         (done,) = receipt.targets
         return revoked(done, receipt)
 
     async def revoke_certificate(self, serial: str, reason: str) -> RevocationResponse:
-        """See `Office`."""
+        """See `Backend`."""
         return await self._ca_service.run(CAService.revoke_certificate, serial, reason)
 
     async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationResponse:
-        """See `Office`."""
+        """See `Backend`."""
         return await self._ca_service.run(CAService.revoke_orchestrator, crew, name, reason)
 
     async def complete(self, patience: float = 0.0) -> None:
-        """See `CAService.complete`; LinkError while the agent is away, AuthorityError."""
+        """See `CAService.complete`."""
         await self._ca_service.run(CAService.complete, patience)
 
     @property
     def unwritten_reason(self) -> str:
-        """Why the CA's books lack what is in force; "" if they do not."""
+        """Why the register lacks revocations that are in force; empty if it lacks none."""
         return self._ca_service.resource.unwritten_reason
 
     async def publish(self) -> None:
-        """Sign the list of revoked certificates anew; AuthorityError."""
+        """Sign a new CRL; AuthorityError."""
         await self._ca_service.run(CAService.publish)
 
     async def catch_up(self) -> None:
-        """The same if the list lacks a revocation; AuthorityError."""
+        """Sign a new CRL if it lacks a revocation; AuthorityError."""
         await self._ca_service.run(CAService.catch_up)
 
-    # What there is.
+    # Queries.
 
     async def check(self, serial: str) -> None:
-        """See `Office`."""
+        """See `Backend`."""
         check_good(await self.entry(serial), time.time())
 
     async def holder(self, serial: str) -> IssuedCertificateOwner | None:
-        """See `Office`."""
+        """See `Backend`."""
         entry = await self.entry(serial)
         return None if entry is None else IssuedCertificateOwner(entry.crew, entry.name)
 
     async def knows(self, crew: str, name: str) -> bool:
-        """See `Office`."""
+        """See `Backend`."""
         return bool(await self._register.run(CertificateDB.issued_since, crew, name, 0))
 
     async def entry(self, serial: str) -> CertificateRecord | None:
-        """What the register has of a certificate; AuthorityError."""
+        """Return the register's record of a certificate, None if there is none; AuthorityError."""
         return await self._register.run(CertificateDB.find, serial)
 
     async def dead(self) -> list[CertificateRecord]:
-        """Every revoked certificate that would still be valid by its dates."""
+        """Return every revoked certificate that has not expired."""
         return await self._register.run(CertificateDB.dead_entries, int(time.time()))
 
     async def tree(self) -> BranchTreeSnapshot:
-        """See `Office`."""
-        return await self._shared(self._cache.tree)
+        """See `Backend`."""
+        return await self._cached(self._cache.tree)
 
     async def health(self) -> HealthResponse:
-        """See `Office`."""
+        """See `Backend`."""
         try:
-            status = await self._shared(self._cache.status)
+            status = await self._cached(self._cache.status)
         except LinkError:
             return HealthResponse(status="waiting", waiting_for=["the agent to answer"])
         return health(status)
 
     async def introspect(self, token: str) -> IntrospectionResponse:
-        """See `Office`; LinkError while nobody can say what is revoked."""
+        """See `Backend`; LinkError while the table cannot show what is revoked."""
 
         def read(reader: TokenReader) -> IntrospectionResponse:
             found = reader.read(token)
@@ -253,37 +253,37 @@ class ControlBackend:
     # Tokens.
 
     async def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:
-        """See `Office`."""
+        """See `Backend`."""
         return await self._tokens.run(TokenService.start_run, crew, name, grant)
 
     async def spawn(self, crew: str, name: str, parent: str, grant: TokenRequest) -> TokenResponse:
-        """See `Office`."""
+        """See `Backend`."""
         return await self._tokens.run(TokenService.spawn, crew, name, parent, grant)
 
     async def refresh(self, crew: str, name: str, token: str, grant: TokenRequest) -> TokenResponse:
-        """See `Office`."""
+        """See `Backend`."""
         return await self._tokens.run(TokenService.refresh, crew, name, token, grant)
 
     # Certificates.
 
     async def certify(self, request: CertificateRequest) -> CertificateResponse:
-        """See `Office`."""
+        """See `Backend`."""
         return await self._ca_service.run(CAService.certify, request)
 
     async def certify_server(self, request: str, before: str, by: str) -> CertificateResponse:
-        """See `Office`."""
+        """See `Backend`."""
         return await self._ca_service.run(CAService.certify_server, request, before, by)
 
     async def next_chain(self, leaf: x509.Certificate) -> bytes:
-        """PEM of the next certificate after one whose key is here; AuthorityError."""
+        """See `CAService.next_chain`."""
         return await self._ca_service.run(CAService.next_chain, leaf)
 
     async def ocsp(self, request: bytes) -> bytes:
-        """See `Office`."""
+        """See `Backend`."""
         return await self._api_ocsp.run(_OCSPResponder.answer, request)
 
     async def ocsp_path(self, tail: str) -> bytes:
-        """See `Office`."""
+        """See `Backend`."""
         return await self._api_ocsp.run(_OCSPResponder.answer_path, tail)
 
     async def local_ocsp(self, request: bytes) -> bytes:
@@ -291,14 +291,14 @@ class ControlBackend:
         return await self._local_ocsp.run(_OCSPResponder.answer, request)
 
     async def crl(self) -> bytes:
-        """See `Office`."""
+        """See `Backend`."""
         try:
             return await trio.Path(self._ca.crl).read_bytes()
         except OSError as error:
             raise AuthorityError(f"{self._ca.crl}: cannot be read ({error.strerror})") from error
 
-    async def _shared(self, what: SingleFlightCache[T]) -> T:
-        fresh = what.fresh()
+    async def _cached(self, cache: SingleFlightCache[T]) -> T:
+        fresh = cache.fresh()
         if fresh is not None:
             return fresh
-        return await trio.to_thread.run_sync(what.get, limiter=self._agent_limiter)
+        return await trio.to_thread.run_sync(cache.get, limiter=self._agent_limiter)

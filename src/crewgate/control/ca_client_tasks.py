@@ -1,8 +1,7 @@
-"""What the control process keeps going on every machine: its certificates, and a fresh list.
+"""Keeps this machine's certificates and its CRL fresh, and answers its workers' OCSP requests.
 
-With the CA's key it renews by that. Without it, it asks the control API that `[ca]` names, if there
-is one: for certificates, for the list of the revoked, and for the answers of OCSP that this
-machine's workers want.
+A machine with the CA's key signs its own certificates. A machine without it asks the control API
+that `[ca]` names, if any, for certificates, the CRL and OCSP answers.
 """
 
 import time
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 _CERTIFICATES = "certificates"
 _OCSP, _CRL = "control: OCSP", "control: CRL"
-_MEND = "see to the machine that has the CA's key, and the way there"
+_MEND = "check the machine that has the CA's key, and the network to it"
 
 
 class CAClientTasks:
@@ -55,7 +54,7 @@ class CAClientTasks:
         )
 
     async def renew(self) -> None:
-        """Look at the certificates again and again; until cancelled."""
+        """Check and renew the certificates periodically, until cancelled."""
         try:
             while True:
                 config = self._config()
@@ -67,18 +66,18 @@ class CAClientTasks:
             self._health.set(_CERTIFICATES, ())
 
     async def follow_list(self) -> None:
-        """Fetch the list of the revoked from the machine that signs it; until cancelled."""
-        kept: CRLReplica | None = None
+        """Fetch the CRL periodically from the machine that signs it, until cancelled."""
+        replica: CRLReplica | None = None
         try:
             while True:
                 config = self._config()
                 ca, remote, api = config.ca, config.remote, source_of(config)
                 facts: list[ComponentHealth] = []
                 if ca is not None and remote is not None and api is not None:
-                    if kept is None or kept.ca != ca:
+                    if replica is None or replica.ca != ca:
                         chains = [] if remote.certificate is None else [remote.certificate]
-                        kept = CRLReplica(ca, config.state, chains, time.time)
-                    facts = await trio.to_thread.run_sync(_fetch, kept, api)
+                        replica = CRLReplica(ca, config.state, chains, time.time)
+                    facts = await trio.to_thread.run_sync(_fetch, replica, api)
                 self._health.set(_CRL, facts)
                 await trio.sleep(limits.remote_list_seconds)
         finally:
@@ -86,24 +85,24 @@ class CAClientTasks:
             self._health.set(_OCSP, ())
 
     async def answer(self, request: bytes) -> bytes:
-        """The answer to a question of OCSP, both DER: another machine's."""
+        """Return another machine's response to an OCSP request, both DER."""
         api = source_of(self._config())
         if api is None:
             return failure(OCSPResponseStatus.TRY_LATER)
         try:
             answer = await trio.to_thread.run_sync(api.ocsp, request)
         except AuthorityError as error:
-            fact = degraded(_OCSP, f"it is not answered: {error}", _MEND)
+            fact = degraded(_OCSP, f"there is no answer: {error}", _MEND)
             self._health.set(_OCSP, [fact], limits.ocsp_trouble_seconds)
             return failure(OCSPResponseStatus.TRY_LATER)
         self._health.set(_OCSP, ())
         return answer
 
 
-def _fetch(kept: CRLReplica, api: "RemoteCAClient") -> list[ComponentHealth]:
-    """Take up the newest list; what was wrong. Blocks."""
+def _fetch(replica: CRLReplica, api: "RemoteCAClient") -> list[ComponentHealth]:
+    """Fetch and store the newest CRL; return what is wrong. Blocks."""
     try:
-        kept.take(api.revoked())
+        replica.take(api.revoked())
     except AuthorityError as error:
         return [degraded(_CRL, f"it is not renewed: {error}", _MEND)]
     return []

@@ -1,10 +1,10 @@
-"""The CA at work for the control process: revoke in whole steps, and sign for whoever may have it.
+"""Operates the CA for the control process: revokes and signs in steps that survive a crash.
 
-Each method is one step that a crash leaves done, undone, or noted as begun; `complete` finishes
-what was noted. A disk that takes nothing keeps no revocation from the gateway: what could not be
-written down is in force, kept in this process and for the next one (`ca/unrecorded_revocations`),
-and written by `complete` and `catch_up` when it can be. Judges a wish by what the CA knows (the
-crew, the hour, the certificate before), never who may wish. Blocks; use it in one thread at a time.
+After a crash, each step is done, not done, or stored as begun; `complete` finishes stored steps. A
+full disk delays no revocation: what cannot be stored is in force at once, is kept in this process
+and for the next one (`ca/unrecorded_revocations`), and is stored by `complete` and `catch_up` when
+that is possible. The checks use what the CA knows (crew, rate, previous certificate); the control
+API checks the client's rights. Blocks; use it in one thread at a time.
 """
 
 import time
@@ -50,7 +50,7 @@ _SUPERSEDED = "superseded"
 
 
 class CAService:
-    """Works for the CA `ca`, and has the agent of `state` follow; `crews` are those there are."""
+    """Signs and revokes for `ca`; has the agent of `state` apply it. `crews`: all known crews."""
 
     def __init__(self, ca: CAConfig, state: Path, crews: Collection[str]) -> None:
         """Open the CA; AuthorityError."""
@@ -58,18 +58,19 @@ class CAService:
         self._state = state
         self._crews = crews
         self._intents = DecommissionIntents(ca.folder)
-        self.held = unwritten_of(ca.register)  # of this process, not of this desk
+        # All services of this process for one register share this object.
+        self.held = unwritten_of(ca.register)
         self.held.keep_in(ReservedFile(state / "unwritten", limits.unwritten_bytes_max))
         self.authority = Authority(ca)
 
     def close(self) -> None:
-        """Let the CA go."""
+        """Close the CA."""
         self.authority.close()
 
     # Revocations.
 
     def revoke_certificate(self, serial: str, reason: str) -> RevocationResponse:
-        """Register, CRL, then table and open connections; ControlError 404 for one not issued."""
+        """Revoke in the register, the CRL, the table and open connections; 404 if not issued."""
         entry = self.authority.register.find(serial)
         if entry is None:
             raise NOT_FOUND.error("there is no such certificate")
@@ -87,51 +88,52 @@ class CAService:
         return revoked(target, done, ended, why)
 
     def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationResponse:
-        """All that it has, and every token until now: noted first, so that it is never half done.
+        """Revoke all its certificates, and all its tokens until now; store the intent first.
 
-        Where `crewgate run` has it, no certificate is signed for it from here on, and whoever
-        completes the ends of orchestrators ends its process and its key too: it would only have
-        itself another certificate. An agent that is away hears of it when it is back.
+        If `crewgate run` runs it, the CA signs no certificate for it from now on, and the task that
+        completes decommissions ends its process and removes its key: otherwise the process would
+        get another certificate. An unavailable agent applies the revocation when it is back.
         """
         intent = DecommissionIntent(crew, name, reason, int(time.time()))
         self.held.forget_propagated(intent)
-        why, lives = self._note(intent)
+        why, runs = self._store(intent)
         try:
-            unlisted = self._enter(intent)
+            unlisted = self._revoke_certificates(intent)
             entries, done = self._end(intent)
-        finally:  # not before: the answer counts what it closed itself
-            self.held.own_runs |= lives
+        finally:
+            # Not earlier: the response counts the connections that this method closed.
+            self.held.own_runs |= runs
         why = why or self.unwritten_reason or unlisted
         return revoked(_orchestrator(crew, name), done, entries, why)
 
-    def _note(self, intent: DecommissionIntent) -> tuple[str, set[int]]:
-        """Have the disk know of an intent; why it does not, and then this process holds it.
+    def _store(self, intent: DecommissionIntent) -> tuple[str, set[int]]:
+        """Store an intent, and ask its run to stop; return why it is not stored, and the run's id.
 
-        Also the number of the life whose end begins with that, if there is one.
+        If it cannot be stored, this process keeps it.
         """
-        begun: set[int] = set()
+        stopped: set[int] = set()
         try:
-            with RunStore(self._ca.register) as lives:
-                life = lives.request_stop_if_running(intent.crew, intent.name, intent.since)
-            begun = set() if life is None else {life.id}
+            with RunStore(self._ca.register) as runs:
+                run = runs.request_stop_if_running(intent.crew, intent.name, intent.since)
+            stopped = set() if run is None else {run.id}
             self._intents.note(intent)
         except AuthorityError as error:
             self.held.hold(intent, str(error))
-            return str(error), begun
+            return str(error), stopped
         self.held.let_go(intent)
-        return "", begun
+        return "", stopped
 
     def complete(self, patience: float = 0.0) -> None:
-        """Finish what a crash, or an agent that was away, has left; write what was not written.
+        """Finish what a crash or an unavailable agent left, and store what could not be stored.
 
-        What another process revoked within the last `patience` seconds is left to that one: it is
-        about to tell the agent, and its receipt says what was closed. What this one revoked is not.
-        The gateway is told once of what the disk does not take (`trouble` says why it does not).
-        AuthorityError, LinkError; RefusedError once all others are done.
+        Certificates that another process revoked in the last `patience` seconds are left to that
+        process: it is about to have the agent apply them, and its receipt counts what was closed.
+        The agent gets each revocation that cannot be stored once (`unwritten_reason` says why).
+        Raises AuthorityError or LinkError, and RefusedError after all other steps are done.
         """
         for intent in self.held.ends():
-            _, lives = self._note(intent)
-            self.held.own_runs |= lives
+            _, runs = self._store(intent)
+            self.held.own_runs |= runs
         with suppress(AuthorityError):
             self.authority.register.flush()
         self.held.save_again()
@@ -147,37 +149,42 @@ class CAService:
             announce(self.authority.register, self._state, due)
         refused, unlisted = [], ""
         for intent in [*self.held.ends(), *self._intents.open()]:
-            unlisted = self._enter(intent, unlisted)
+            unlisted = self._revoke_certificates(intent, unlisted)
             try:
                 _, done = self._end(intent)
-            except RefusedError as error:  # one that is refused does not hold up the others
+            except RefusedError as error:
+                # The other intents go on.
                 refused.append(error)
                 continue
             if done is None:
-                raise LinkError(f"the agent is not told of the end of {intent.crew}/{intent.name}")
+                raise LinkError(
+                    f"the agent has not applied the revocation of {intent.crew}/{intent.name}"
+                )
         if refused:
             raise refused[0]
 
     @property
     def unwritten_reason(self) -> str:
-        """Why the CA's books lack what is in force; "" if they do not."""
+        """Why the register lacks revocations that are in force; empty if it lacks none."""
         return self.held.unwritten_reason
 
     def publish(self) -> None:
-        """Sign the list of revoked certificates anew."""
+        """Sign a new CRL; AuthorityError."""
         self.authority.publish(datetime.now(UTC))
 
     def catch_up(self) -> None:
-        """The same if the list lacks a revocation; AuthorityError while it cannot be written."""
+        """Sign a new CRL if it lacks a revocation; AuthorityError."""
         self.authority.catch_up(datetime.now(UTC))
 
-    def _enter(self, intent: DecommissionIntent, unlisted: str = "") -> str:
-        """Revoke in register and list; why the list lacks some of it.
+    def _revoke_certificates(self, intent: DecommissionIntent, unlisted: str = "") -> str:
+        """Revoke in the register and the CRL; return why the CRL lacks any, or "".
 
-        Where `unlisted` says why already, the list's disk is not tried again.
+        If `unlisted` gives a reason already, do not try to write the CRL again.
         """
-        now, named = datetime.now(UTC), (intent.crew, intent.name)
-        self.authority.register.revoke_holder(*named, intent.reason, int(now.timestamp()))
+        now = datetime.now(UTC)
+        self.authority.register.revoke_holder(
+            intent.crew, intent.name, intent.reason, int(now.timestamp())
+        )
         if not unlisted:
             try:
                 self.authority.catch_up(now)
@@ -188,16 +195,16 @@ class CAService:
     def _end(
         self, intent: DecommissionIntent
     ) -> tuple[list[CertificateRecord], RevocationReceipt | None]:
-        """Have the gateway follow; what was revoked, and what it did.
+        """Have the agent apply an intent; return the certificates, and the agent's receipt.
 
-        The end does not wait for a list that cannot be written: `catch_up` needs no intent.
+        This does not wait for a CRL that cannot be written: `catch_up` needs no intent.
         """
         named = (intent.crew, intent.name)
         entries = [
             each for each in self.authority.register.pending() if (each.crew, each.name) == named
         ]
-        is_told = self.held.is_propagated(intent)
-        done = RevocationReceipt() if is_told and not entries else self._propagate(intent, entries)
+        is_applied = self.held.is_propagated(intent) and not entries
+        done = RevocationReceipt() if is_applied else self._propagate(intent, entries)
         if done is not None and not self.held.is_ending(*named) and not self.unwritten_reason:
             self._intents.done(intent)
             self.held.forget_propagated(intent)
@@ -206,13 +213,12 @@ class CAService:
     def _propagate(
         self, intent: DecommissionIntent, entries: Sequence[CertificateRecord]
     ) -> RevocationReceipt | None:
-        """None if the agent is away."""
-        as_such = _orchestrator(intent.crew, intent.name)
-        more = () if self.held.is_propagated(intent) else (as_such,)
+        """Return the agent's receipt; None if the agent is unavailable."""
+        target = _orchestrator(intent.crew, intent.name)
+        more = () if self.held.is_propagated(intent) else (target,)
         done = None
-        self.held.mark_propagated(
-            intent
-        )  # before it is: whoever says meanwhile that it is not is heard
+        # Mark it before: if another thread calls `forget_propagated` meanwhile, that call wins.
+        self.held.mark_propagated(intent)
         try:
             done = self._announce(entries, more)
         finally:
@@ -223,7 +229,7 @@ class CAService:
     def _announce(
         self, entries: Sequence[CertificateRecord], more: Sequence[RevocationTarget] = ()
     ) -> RevocationReceipt | None:
-        """None if the agent is away."""
+        """Return the agent's receipt; None if the agent is unavailable."""
         try:
             return announce(self.authority.register, self._state, entries, more)
         except LinkError:
@@ -232,7 +238,7 @@ class CAService:
     # Certificates.
 
     def certify(self, request: CertificateRequest) -> CertificateResponse:
-        """Sign a leaf; ControlError says what is wrong with the wish."""
+        """Issue a certificate; ControlError says what is wrong with the request."""
         now = datetime.now(UTC)
         before = self._entry_of(request.by)
         identity = self._identity(request, before)
@@ -242,11 +248,11 @@ class CAService:
             hosts = _hosts_of(before) if request.is_own else [host(each) for each in request.hosts]
         except AuthorityError as error:
             raise INVALID_REQUEST.error(str(error)) from error
-        life = request.life_seconds
+        life_seconds = request.life_seconds
         if request.is_own and identity.role is Role.GATEWAY:
             self._refuse_evicted(before)
-            life = life or _life_of(before)
-        entry = self.authority.issue(identity, public, now, life_seconds=life, hosts=hosts)
+            life_seconds = life_seconds or _life_of(before)
+        entry = self.authority.issue(identity, public, now, life_seconds=life_seconds, hosts=hosts)
         self._check_again(request.by, entry, now)
         return CertificateResponse(
             serial=entry.serial,
@@ -256,9 +262,9 @@ class CAService:
         )
 
     def certify_server(self, request: str, before: str, by: str) -> CertificateResponse:
-        """Sign the next of a server's certificate; ControlError says what is wrong with the wish.
+        """Renew a server certificate; ControlError says what is wrong with the request.
 
-        That it is renewed for who has its key, the signature of the CSR says.
+        The signature of the CSR proves that the client has the certificate's key.
         """
         now = datetime.now(UTC)
         self._refuse_evicted(self._entry_of(by))
@@ -275,7 +281,10 @@ class CAService:
         )
 
     def next_chain(self, leaf: x509.Certificate) -> bytes:
-        """PEM of the next certificate after one whose key is on this machine; AuthorityError."""
+        """Return the next certificate (PEM) after `leaf`, whose key is on this machine.
+
+        Raises AuthorityError.
+        """
         return next_chain(self.authority, leaf, datetime.now(UTC))
 
     def _refuse_evicted(self, entry: CertificateRecord) -> None:
@@ -297,24 +306,26 @@ class CAService:
         except ValueError as error:
             raise INVALID_REQUEST.error(str(error)) from error
         if self.held.is_ending(identity.crew, identity.name):
-            raise AuthorityError("no certificate is signed: its orchestrator is being ended")
+            raise AuthorityError("no new certificates: the orchestrator is being decommissioned")
         if identity.crew and identity.crew not in self._crews:
             raise NOT_FOUND.error("there is no such crew")
         if request.hosts and (request.is_own or identity.role is not Role.GATEWAY):
             raise INVALID_REQUEST.error("hosts: only for another gateway's certificate")
-        most = self._ca.life_seconds
+        life_max = self._ca.life_seconds
         if identity.role is Role.GATEWAY:
-            most = max(most, _life_of(before))
-        if request.is_own and request.life_seconds is not None and request.life_seconds > most:
-            raise INVALID_REQUEST.error(f"life_seconds: at most {most} for one's own certificate")
+            life_max = max(life_max, _life_of(before))
+        if request.is_own and request.life_seconds is not None and request.life_seconds > life_max:
+            raise INVALID_REQUEST.error(
+                f"life_seconds: at most {life_max} to renew your own certificate"
+            )
         return identity
 
     def _check_rate(self, identity: Identity, now: int) -> None:
-        most = limits.certificates_per_hour_max
-        since = self.authority.register.issued_since(identity.crew, identity.name, now - 3600)
-        if since >= most:
+        hourly_max = limits.certificates_per_hour_max
+        issued = self.authority.register.issued_since(identity.crew, identity.name, now - 3600)
+        if issued >= hourly_max:
             raise TOO_MANY_CERTIFICATES.error(
-                f"{identity.label} got {most} certificates in the last hour, and may have no more; "
+                f"{identity.label} got {hourly_max} certificates in the last hour, the maximum; "
                 "renew a certificate at half of its lifetime"
             )
 
@@ -322,14 +333,14 @@ class CAService:
         entry = self.authority.register.find(serial)
         check_good(entry, time.time())
         if entry is None:
-            raise AuthorityError("a certificate that is good has an entry")
+            raise AuthorityError("a valid certificate has a record")
         return entry
 
     def _check_again(self, by: str, entry: CertificateRecord, now: datetime) -> None:
-        """Revoke what was just signed if its asker was revoked meanwhile, by whatever process.
+        """Revoke a certificate that was just issued if another process revoked `by` meanwhile.
 
-        An orchestrator is ended in one transaction of the register: that has the new certificate
-        in it, or it was before and shows here.
+        A decommission is one transaction of the register: it revokes the new certificate as well,
+        or it came before the new certificate, and then `by` is revoked here.
         """
         try:
             self._entry_of(by)
@@ -344,34 +355,34 @@ def _orchestrator(crew: str, name: str) -> RevocationTarget:
 
 
 def check_good(entry: CertificateRecord | None, now: float) -> None:
-    """ControlError 401 unless a certificate is valid, by its dates and by the register."""
+    """Raise ControlError 401 unless a certificate is valid, by its dates and by the register."""
     status = "unknown" if entry is None else entry.status(now)
     if status != "valid":
         raise CERTIFICATE_NOT_VALID.error(f"the client certificate is {status}")
 
 
 def _server_of(request: str, before: str, now: datetime) -> x509.Certificate:
-    """The certificate, if it has not ended and the request is for its key. AuthorityError."""
+    """Return the certificate; AuthorityError if it has expired or the request has another key."""
     public = read_request(request.encode())
     try:
         leaf = x509.load_pem_x509_certificate(before.encode())
         is_its_key = leaf.public_key() == public
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise AuthorityError("renews: not a certificate of PEM whose key is known") from error
+        raise AuthorityError("renews: not a PEM certificate with a known kind of key") from error
     if not is_its_key:
         raise AuthorityError("renews: the request is for another key than the certificate")
     if leaf.not_valid_after_utc < now:
-        raise AuthorityError("renews: the certificate has ended; renew it where the CA is")
+        raise AuthorityError("renews: the certificate has expired; renew it where the CA is")
     return leaf
 
 
 def _life_of(entry: CertificateRecord) -> int:
-    """Seconds, without what it is dated back."""
+    """Return the lifetime in seconds, without the time that the certificate is backdated."""
     return entry.not_after - entry.issued
 
 
 def _hosts_of(entry: CertificateRecord) -> list[x509.GeneralName]:
-    """Names and addresses of a certificate: those of its next one."""
+    """Return the names and addresses of a certificate, which its successor gets too."""
     leaf = x509.load_pem_x509_certificate(entry.pem.encode())
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return [name for name in names if not isinstance(name, x509.UniformResourceIdentifier)]

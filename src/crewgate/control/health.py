@@ -1,7 +1,6 @@
-"""The health of the control process: what keeps it from signing, registering and answering.
+"""Reports the health of the control process to the agent once a second; see `core/health`.
 
-`facts` is the one list; the agent hears it once a second. See `core/health`. None of it has calls
-refused: the gateway judges them without this process.
+No fact causes refusals of calls: the gateway decides calls without this process.
 """
 
 import math
@@ -18,36 +17,31 @@ from crewgate.ipc.health_report_client import HealthReportClient
 
 
 class ControlHealth:
-    """Knows what can fail, and reports it to the agent whose state is in `state`."""
+    """The health of this process, reported to the agent whose state is in `state`."""
 
     def __init__(self, state: Path, ca: Path, sink: AuditSink) -> None:
         """`ca` is the folder of the CA."""
         self._sink = sink
         self._reporter = HealthReportClient(state, "control")
-        self._troubles: dict[str, str] = {}
-        self._facts: dict[
-            str, tuple[list[ComponentHealth], float]
-        ] = {}  # of each source, and until when
+        self._troubles: dict[str, str] = {}  # component -> what is wrong, or ""
+        # source -> its facts, and until when they count (Trio's clock)
+        self._facts: dict[str, tuple[list[ComponentHealth], float]] = {}
         self.disk = DiskProbe(ca)
         self.is_serving = False
-        self.is_signing = False  # a machine without the CA's key may have no folder for it
+        self.is_signing = False  # a machine without the CA's key may have no folder of the CA
 
     def note(self, component: str, why: str = "") -> None:
-        """What became of the last attempt, which the log has; `why` is empty if it went well."""
+        """Set what is wrong with a component; "" if nothing is. The caller logs it as well."""
         self._troubles[component] = why
 
     def set(self, source: str, facts: Sequence[ComponentHealth], seconds: float = math.inf) -> None:
-        """All that a source knows, in place of what it said before; the log has not heard of it.
-
-        Counts for so many seconds from now, on trio's clock.
-        """
-        wrong = [
-            fact for fact in facts if fact.state is not HealthState.OK
-        ]  # the rest counts as well
+        """Replace all facts of a source; they count for `seconds`. The caller does not log them."""
+        # A component without a fact counts as well.
+        wrong = [fact for fact in facts if fact.state is not HealthState.OK]
         self._facts[source] = wrong, trio.current_time() + seconds
 
     def facts(self) -> Iterator[ComponentHealth]:
-        """All that this process reports."""
+        """Yield every fact that this process reports."""
         if not self.is_serving:
             grace = limits.health_start_seconds
             yield failed("control", "it is starting", refuses=False, grace=grace)
@@ -63,14 +57,14 @@ class ControlHealth:
                 yield from facts
 
     async def run(self) -> None:
-        """Report once a second; until cancelled."""
+        """Report once a second, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.disk.watch)
             try:
                 while True:
-                    worst = sorted(self.facts(), key=lambda fact: -fact.state.rank)
-                    told = worst[: limits.health_facts_max]
-                    await trio.to_thread.run_sync(self._reporter.report, told)
+                    facts = sorted(self.facts(), key=lambda fact: -fact.state.rank)
+                    worst = facts[: limits.health_facts_max]
+                    await trio.to_thread.run_sync(self._reporter.report, worst)
                     await trio.sleep(limits.health_report_seconds)
             finally:
                 self._reporter.close()

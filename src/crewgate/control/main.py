@@ -1,6 +1,6 @@
-"""The control process as a process: `python -m crewgate.control -c FILE`; `serve` starts it.
+"""Runs the control process: `python -m crewgate.control -c FILE`; `crewgate serve` starts it.
 
-Exit status 0 after SIGTERM or SIGINT, 2 with one line when it cannot start.
+Exit status 0 after SIGTERM or SIGINT; 2, with one line of log, if it cannot start.
 """
 
 import argparse
@@ -27,14 +27,14 @@ _log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the control process; the exit status."""
+    """Run the control process, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m crewgate.control", description=__doc__)
     parser.add_argument("-c", dest="file", type=Path, required=True, help="crewgate.toml")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     with ProcessLog(NAME) as log:
         try:
             leave_no_cores()
-            run(asked.file, log)
+            run(options.file, log)
         except (CrewgateError, OSError) as error:
             _log.error("%s", error)
             return 2
@@ -42,13 +42,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(file: Path, log: ProcessLog) -> None:
-    """Open CA and audit, and serve until told to end. CrewgateError, OSError."""
-    watch = FileWatch((file.absolute(),))  # before it is read: no later change escapes
+    """Open the audit and serve until SIGTERM or SIGINT. Raises CrewgateError or OSError."""
+    # Made before the file is read, so that it sees every later change.
+    watch = FileWatch((file.absolute(),))
     config = load(file)
     if config.ca is None:
         raise ConfigurationError(f"{config.path}: there is no [ca]; add the section")
     os.nice(limits.control_nice)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a changed file is seen without
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the watch sees changes without a signal
     writer = AuditWriter(
         config.audit.folder, NAME, RotationPolicy.of(config.audit), machine=config.name
     )

@@ -1,7 +1,7 @@
-"""OCSP for the workers of this machine: HTTP/1.1 on a unix socket, where answers are what counts.
+"""Serves OCSP to this machine's workers: HTTP/1.1 on a unix socket.
 
-Only the gateway's own user, its group and root get in. h11 reads and writes HTTP; a connection that
-breaks it, or waits too long, is closed. The same answers are given under mutual TLS by the API.
+Only the gateway's user, its group and root may connect. A connection that violates HTTP, or is idle
+for too long, is closed. The control API gives the same answers over mutual TLS.
 """
 
 import logging
@@ -20,15 +20,12 @@ from crewgate.ipc.sockets import connectable, peer_of
 OCSPAnswer = Callable[[bytes], Awaitable[bytes]]
 _NAME = "ocsp.sock"
 _MODE = 0o660
-_STRANGERS_MAX = limits.ocsp_door_connections_max // 2
+_GROUP_CONNECTIONS_MAX = limits.ocsp_door_connections_max // 2
 _log = logging.getLogger(__name__)
 
 
 def listen(folder: Path) -> socket.socket:
-    """A listening socket in the state folder, in place of any that a killed process left.
-
-    ConfigurationError.
-    """
+    """Listen in the state folder; replace the socket of a killed process. ConfigurationError."""
     path = folder / _NAME
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -36,7 +33,7 @@ def listen(folder: Path) -> socket.socket:
             path.unlink()
         with connectable(folder, _NAME) as where:
             listener.bind(where)
-        # Nobody can connect before listen(), so the mode is right for the first who does.
+        # No process can connect before listen(), so the first client already meets this mode.
         path.chmod(_MODE)
         listener.listen(limits.link_backlog)
     except (OSError, LinkError) as error:
@@ -46,7 +43,7 @@ def listen(folder: Path) -> socket.socket:
 
 
 class OCSPSocketServer:
-    """Serves `answer`, from request to response, both DER."""
+    """Passes each request to `answer`, which returns the response, both DER."""
 
     def __init__(self, folder: Path, answer: OCSPAnswer) -> None:
         """Listen; ConfigurationError."""
@@ -54,20 +51,20 @@ class OCSPSocketServer:
         self._group = (folder / _NAME).stat().st_gid
         self._owner = (folder / _NAME).stat().st_uid
         self._answer = answer
-        self._room = trio.Semaphore(limits.ocsp_door_connections_max)
-        self._unaccepted = 0
+        self._slots = trio.Semaphore(limits.ocsp_door_connections_max)
+        self._group_connections = 0
 
     async def serve(self) -> None:
         """Accept until cancelled."""
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
         async with listener, trio.open_nursery() as nursery:
             while True:
-                await self._room.acquire()
+                await self._slots.acquire()
                 try:
                     stream = await listener.accept()
                 except OSError as error:  # no descriptor is left, or the client has gone
-                    self._room.release()
-                    _log.warning("no new OCSP connection: %s", error.strerror)
+                    self._slots.release()
+                    _log.warning("cannot accept an OCSP connection: %s", error.strerror)
                     await trio.sleep(limits.accept_pause_seconds)
                     continue
                 nursery.start_soon(self._serve, stream)
@@ -79,21 +76,21 @@ class OCSPSocketServer:
         except (OSError, trio.BrokenResourceError, trio.TooSlowError, h11.ProtocolError):
             return
         finally:
-            self._room.release()
+            self._slots.release()
 
     async def _receive(self, stream: trio.SocketStream) -> None:
-        """Serve whoever may come in; processes of other users cannot take all the places."""
+        """Serve a permitted client; other users of the group can take half of the slots."""
         peer = peer_of(stream.socket)
         if peer.uid in {self._owner, 0}:
-            await self._converse(stream)
-        elif self._group in peer.groups and self._unaccepted < _STRANGERS_MAX:
-            self._unaccepted += 1
+            await self._answer_all(stream)
+        elif self._group in peer.groups and self._group_connections < _GROUP_CONNECTIONS_MAX:
+            self._group_connections += 1
             try:
-                await self._converse(stream)
+                await self._answer_all(stream)
             finally:
-                self._unaccepted -= 1
+                self._group_connections -= 1
 
-    async def _converse(self, stream: trio.SocketStream) -> None:
+    async def _answer_all(self, stream: trio.SocketStream) -> None:
         wire = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.ocsp_head_bytes_max)
         while True:
             with trio.fail_after(limits.idle_seconds_max):
@@ -115,7 +112,7 @@ class OCSPSocketServer:
 
 
 async def _request(stream: trio.SocketStream, wire: h11.Connection) -> bytes | None:
-    """The body of the next request; None if there is none. h11.ProtocolError."""
+    """Return the body of the next request; None if there is none. h11.ProtocolError."""
     body = b""
     while True:
         event = wire.next_event()
@@ -124,7 +121,7 @@ async def _request(stream: trio.SocketStream, wire: h11.Connection) -> bytes | N
         elif isinstance(event, h11.Data):
             body += bytes(event.data)
             if len(body) > limits.ocsp_request_bytes_max:
-                raise h11.LocalProtocolError("an OCSP request over its bound")
+                raise h11.LocalProtocolError("the OCSP request is too long")
         elif isinstance(event, h11.EndOfMessage):
             return body
         elif not isinstance(event, h11.Request):

@@ -1,7 +1,7 @@
-"""The control process of one machine: with the CA's key it serves, without it keeps things going.
+"""The control process: serves with the CA's key; without it, keeps this machine's files fresh.
 
-Ends only when a signal asks it to. Without the key it says once what it does not do; when the key
-is there, it takes it up. If it cannot have something for a while (the agent, a file that is being
+It ends only after a signal. Without the key, it logs once what it does not do; when the key is
+there, it starts to serve. If something is missing for a while (the agent, a file that is being
 written), it tries again.
 """
 
@@ -30,10 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class ControlProcess:
-    """Works for a configuration until SIGTERM or SIGINT.
-
-    `watch` of its file is older than `config`, which was read from it.
-    """
+    """The control process. Its `watch` of the configuration file is older than `config`."""
 
     def __init__(self, config: Config, watch: FileWatch, sink: AuditSink) -> None:
         self._config = config
@@ -41,18 +38,19 @@ class ControlProcess:
         self._sink = sink
         ca = config.state if config.ca is None else config.ca.folder
         self._health = ControlHealth(config.state, ca, sink)
-        self._why = ""  # the CA cannot be used, as far as that was said
-        self._again = math.inf  # when a configuration that was bad is due (trio's clock)
+        self._why = ""  # the last logged reason why the CA cannot be used
+        self._again = math.inf  # when to load a bad configuration again (Trio's clock)
 
     async def run(self) -> None:
-        """Serve; ConfigurationError if the port cannot be had."""
+        """Serve until SIGTERM or SIGINT; ConfigurationError if the port is not free."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             failed: list[CrewgateError] = []
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._health.run)
                 try:
                     await self._work(signals)
-                except CrewgateError as error:  # carried out by hand, to arrive as itself
+                except CrewgateError as error:
+                    # Raise it after the nursery, which would wrap it in an exception group.
                     failed.append(error)
                 nursery.cancel_scope.cancel()
             if failed:
@@ -65,20 +63,20 @@ class ControlProcess:
             await ControlServer(self._config, self._watch, backend, *parts).run(signals)
 
     async def _await_authority(self, signals: AsyncIterator[int]) -> ControlBackend | None:
-        """The CA, once it can be used; None if a signal came first. ConfigurationError."""
+        """Return the backend once the CA can be used; None if a signal comes first."""
         backend = self._open()
         if backend is not None:
             return backend
-        upkeep = CAClientTasks(lambda: self._config, self._health)
+        tasks = CAClientTasks(lambda: self._config, self._health)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
             nursery.start_soon(self._tick)
-            nursery.start_soon(upkeep.renew)
-            nursery.start_soon(upkeep.follow_list)
+            nursery.start_soon(tasks.renew)
+            nursery.start_soon(tasks.follow_list)
             ocsp_socket: OCSPSocketServer | None = None
             while backend is None:
                 if ocsp_socket is None and self._config.remote is not None:
-                    ocsp_socket = self._open_ocsp_socket(upkeep, nursery)
+                    ocsp_socket = self._open_ocsp_socket(tasks, nursery)
                 await trio.sleep(limits.control_again_seconds)
                 await self._follow()
                 backend = self._open()
@@ -86,31 +84,32 @@ class ControlProcess:
         return backend
 
     def _open_ocsp_socket(
-        self, upkeep: CAClientTasks, nursery: trio.Nursery
+        self, tasks: CAClientTasks, nursery: trio.Nursery
     ) -> OCSPSocketServer | None:
-        """OCSP for this machine's workers, answered by the machine that has the key."""
+        """Serve OCSP to this machine's workers, answered by the machine with the key."""
         try:
-            ocsp_socket = OCSPSocketServer(self._config.state, upkeep.answer)
+            ocsp_socket = OCSPSocketServer(self._config.state, tasks.answer)
         except ConfigurationError as error:
-            self._explain(f"OCSP is not answered: {error}")
+            self._explain(f"this machine's workers get no OCSP answers: {error}")
             return None
         nursery.start_soon(ocsp_socket.serve)
         return ocsp_socket
 
     def _open(self) -> ControlBackend | None:
-        """Try; what is in the way is said once."""
+        """Return the backend, or None and log once why the CA cannot be used."""
         ca = self._config.ca
         if ca is None:  # the supervisor will end this process
             return None
         if not has_key(ca):
             self._explain(_keyless(self._config, ca))
-            self._health.is_serving = True  # all that such a machine has to do
-            self._health.note("CA")  # that could not be used before
+            # A machine without the key does all that it must.
+            self._health.is_serving = True
+            self._health.note("CA")
             return None
         try:
             backend = ControlBackend(self._config, ca)
         except (AuthorityError, ConfigurationError) as error:
-            why = f"the CA cannot be used, so nothing is issued or served here: {error}"
+            why = f"the CA cannot be used, so this machine issues and serves nothing: {error}"
             self._health.note("CA", why)
             self._explain(why)
             return None
@@ -124,9 +123,9 @@ class ControlProcess:
         self._why = why
 
     async def _follow(self) -> None:
-        """Take up another configuration, which may say that the CA is elsewhere.
+        """Load a changed configuration, which may name another CA; try a bad one again later.
 
-        What the agent does not put in force, and says why, is tried again.
+        The agent reports what is wrong with it.
         """
         if self._watch.changed() or trio.current_time() >= self._again:
             self._again = math.inf
@@ -147,15 +146,14 @@ async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope
 
 
 def _keyless(config: Config, ca: CAConfig) -> str:
-    """What a machine without the key does not do, and where that is done."""
-    what = "no key of the CA"
+    """Say what a machine without the key does not do, and which machine does."""
     if config.remote is not None:
         return (
-            f"this machine has {what} ({ca.issuing_key}), so it serves no control API and issues "
-            f"nothing: {config.remote} does, and what this one lacks is fetched there"
+            f"this machine has no key of the CA ({ca.issuing_key}), so it serves no control API "
+            f"and issues nothing; it gets certificates, CRL and OCSP answers from {config.remote}"
         )
     return (
-        f"this machine has {what} ({ca.issuing_key}): it issues no certificate, answers no OCSP "
-        "and serves no control API. Name the control API of the machine that has the key as "
-        "`control` in [ca]; or put the key there, and it is taken up"
+        f"this machine has no key of the CA ({ca.issuing_key}): it issues no certificate, answers "
+        "no OCSP and serves no control API. Name the control API of the machine that has the key "
+        "as `control` in [ca]; or put the key there, and this process uses it without a restart"
     )

@@ -1,7 +1,7 @@
-"""The machine that has the CA's key, asked over its control API for what this one lacks.
+"""Gets certificates, the CRL and OCSP answers from the control API of another machine.
 
-Mutual TLS with a gateway's certificate, one request at a time, answers bounded. Blocks, for a few
-seconds at most. AuthorityError says in one line why there is no answer.
+Uses mutual TLS with a gateway's certificate, sends one request at a time, and bounds the responses.
+Blocks, for a few seconds at most. AuthorityError says in one line why there is no response.
 """
 
 import ssl
@@ -24,11 +24,9 @@ from crewgate.core.terminal_text import printable
 from crewgate.errors import AuthorityError
 from crewgate.ssl_workarounds import show_certificate
 
-_OCSP = "application/ocsp-request"
-
 
 class RemoteCAClient:
-    """The API that `remote` names; `root` (PEM) is trusted and nothing else."""
+    """A client of the API that `remote` names; trusts only `root` (PEM)."""
 
     def __init__(self, remote: RemoteCAConfig, root: Path) -> None:
         self._url = remote.url
@@ -38,26 +36,26 @@ class RemoteCAClient:
             self._own = CertificateFiles(remote.certificate, remote.key)
 
     def revoked(self) -> bytes:
-        """The list of the revoked, as DER; AuthorityError."""
+        """Return the CRL (DER); AuthorityError."""
         data = self._ask("GET", "/crl", limits.crl_bytes_max)
         try:
             return x509.load_pem_x509_crl(data).public_bytes(Encoding.DER)
         except ValueError as error:
-            raise AuthorityError(f"{self._url}: not a list of revoked certificates") from error
+            raise AuthorityError(f"{self._url}: the response is not a CRL") from error
 
     def ocsp(self, request: bytes) -> bytes:
-        """The answer to a question of RFC 6960, both DER; AuthorityError."""
-        head = {"content-type": _OCSP}
-        most = limits.ocsp_response_bytes_max
-        return self._ask("POST", "/ocsp", most, content=request, headers=head)
+        """Return the response to an OCSP request (RFC 6960), both DER; AuthorityError."""
+        headers = {"content-type": "application/ocsp-request"}
+        bytes_max = limits.ocsp_response_bytes_max
+        return self._ask("POST", "/ocsp", bytes_max, content=request, headers=headers)
 
     def next_chain(
         self, leaf: x509.Certificate, pair: CertificateFiles, *, is_server: bool
     ) -> bytes:
-        """PEM of the next certificate after `leaf`, whose files are `pair`; AuthorityError.
+        """Return the next certificate (PEM) after `leaf`, whose files are `pair`; AuthorityError.
 
-        One that says whom it speaks for is shown to the API itself; for a server's, this machine's
-        own certificate asks.
+        A certificate with an identity authenticates its own renewal. For a server certificate,
+        which has none, this machine's own certificate does.
         """
         csr = request_pem(read_key(pair.key)).decode()
         ask = CertificateSigningRequest(request=csr, renews=pem(leaf).decode() if is_server else "")
@@ -72,7 +70,7 @@ class RemoteCAClient:
         try:
             return msgspec.json.decode(data, type=CertificateResponse).certificate.encode()
         except msgspec.DecodeError as error:
-            raise AuthorityError(f"{self._url}: not an answer of a control API") from error
+            raise AuthorityError(f"{self._url}: not the response of a control API") from error
 
     def _ask(
         self,
@@ -81,7 +79,7 @@ class RemoteCAClient:
         bytes_max: int,
         *,
         pair: CertificateFiles | None = None,
-        **how: object,
+        **options: object,
     ) -> bytes:
         context = self._context(pair or self._own)
         try:
@@ -93,23 +91,26 @@ class RemoteCAClient:
                     headers={"accept-encoding": "identity"},
                     trust_env=False,
                 ) as client,
-                client.stream(method, path, **how) as answer,  # type: ignore[arg-type]
+                client.stream(method, path, **options) as response,  # type: ignore[arg-type]
             ):
                 body = bytearray()
-                for piece in answer.iter_raw():
+                for piece in response.iter_raw():
                     body += piece
                     if len(body) > bytes_max:
-                        raise AuthorityError(f"{self._url}: an answer of over {bytes_max} bytes")
-                status = answer.status_code
+                        raise AuthorityError(
+                            f"{self._url}: the response has over {bytes_max} bytes"
+                        )
+                status = response.status_code
         except (httpx.HTTPError, OSError) as error:
             text = printable(str(error)) or type(error).__name__
-            raise AuthorityError(f"{self._url} cannot be asked: {text}") from error
+            raise AuthorityError(f"{self._url}: the request failed: {text}") from error
         if status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
-            raise AuthorityError(f"{self._url} refuses: {_detail(bytes(body))} ({status})")
+            raise AuthorityError(f"{self._url} refused: {_detail(bytes(body))} ({status})")
         return bytes(body)
 
     def _context(self, pair: CertificateFiles | None) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # with CERT_REQUIRED and check_hostname
+        # PROTOCOL_TLS_CLIENT sets CERT_REQUIRED and check_hostname.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         try:
             context.load_verify_locations(self._root)
@@ -122,7 +123,7 @@ class RemoteCAClient:
 
 
 class _Problem(msgspec.Struct):
-    """What a refusal has to say."""
+    """The member of a problem response that this client shows."""
 
     detail: str = ""
 
@@ -132,4 +133,4 @@ def _detail(body: bytes) -> str:
         text = msgspec.json.decode(body, type=_Problem).detail
     except msgspec.DecodeError:
         text = ""
-    return printable(text)[: limits.link_note_chars_max] or "without a word"
+    return printable(text)[: limits.link_note_chars_max] or "no reason given"

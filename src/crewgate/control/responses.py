@@ -1,4 +1,4 @@
-"""What the control process found out, in the words of its API."""
+"""Converts results of the agent and the CA into responses of the control API."""
 
 import re
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _HOST_CHARS_MAX = 253  # RFC 1035 §2.3.4, without lengths and root
 _STATUS: dict[HealthState, Literal["ok", "degraded", "waiting"]] = {
     HealthState.OK: "ok", HealthState.DEGRADED: "degraded", HealthState.FAILED: "waiting"
 }  # fmt: skip
-HERE = "this machine"  # in the list of those that are missing
+_HERE = "this machine"  # its name in `missing`
 
 
 def revoked(
@@ -35,41 +35,41 @@ def revoked(
     entries: Sequence[CertificateRecord] = (),
     unwritten: str = "",
 ) -> RevocationResponse:
-    """What the revocation of a target did; `receipt` is None if the agent is away.
+    """Return the response for a revocation; `receipt` is None if the agent is unavailable.
 
-    `entries` are certificates that were revoked with it. Whether anybody has seen an orchestrator
-    that has certificates, the CA's register knows better than the agent: nothing is said of it.
+    `entries` are the certificates that were revoked with `target`. Orchestrators get no
+    `never_seen`: the CA's register knows better than the agent which of them exist.
     """
-    told = receipt or RevocationReceipt()
-    is_asked = target.rules.of_configured_crew
+    done = receipt or RevocationReceipt()
+    has_never_seen = target.rules.of_configured_crew
     return msgspec.convert(
         {
             "target": target.rules.label,
             "id": target.name,
             "crew": target.crew,
-            "applied_on": 0 if receipt is None else told.reach.applied_on,
-            "of": told.reach.of,
-            "ms": max(told.reach.ms, told.cut_ms),
-            "missing": [HERE] if receipt is None else told.reach.missing,
-            "enough": receipt is not None and told.reach.enough,
-            "cut_ms": told.cut_ms,
-            "calls_cut": told.calls_cut,
-            "connections_closed": told.connections_closed,
-            "processes": told.attachments,
-            "unresponsive": told.unresponsive,
-            "unlisted": told.unlisted,
+            "applied_on": 0 if receipt is None else done.reach.applied_on,
+            "of": done.reach.of,
+            "ms": max(done.reach.ms, done.cut_ms),
+            "missing": [_HERE] if receipt is None else done.reach.missing,
+            "enough": receipt is not None and done.reach.enough,
+            "cut_ms": done.cut_ms,
+            "calls_cut": done.calls_cut,
+            "connections_closed": done.connections_closed,
+            "processes": done.attachments,
+            "unresponsive": done.unresponsive,
+            "unlisted": done.unlisted,
             "certificates": [entry.serial for entry in entries],
             "unwritten": unwritten,
-            "coarsened": told.coarsened,
-            "never_seen": told.never_seen if is_asked else "",
-            "never_seen_on": told.never_seen_on if is_asked else 0,
+            "coarsened": done.coarsened,
+            "never_seen": done.never_seen if has_never_seen else "",
+            "never_seen_on": done.never_seen_on if has_never_seen else 0,
         },
         RevocationResponse,
     )
 
 
 def branch(row: TreeRow) -> BranchResponse:
-    """A row of the agent's tree."""
+    """Convert a row of the agent's tree."""
     return BranchResponse(
         crew=row.crew,
         branch=row.branch,
@@ -90,7 +90,7 @@ def branch(row: TreeRow) -> BranchResponse:
 
 
 def health(status: AgentStatus) -> HealthResponse:
-    """What the agent says of this machine."""
+    """Convert the agent's status of this machine."""
     return HealthResponse(
         status=_STATUS[status.state],
         waiting_for=status.waiting_for,
@@ -103,7 +103,7 @@ def health(status: AgentStatus) -> HealthResponse:
 
 
 def host(text: str) -> x509.GeneralName:
-    """A name or address for a certificate; AuthorityError."""
+    """Parse a DNS name or IP address for a certificate; AuthorityError."""
     try:
         return x509.IPAddress(ip_address(text))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Serves the control API over mutual TLS and OCSP on a unix socket, with the CA's key.
+"""Serves the control API over mutual TLS, and OCSP on a unix socket, with the CA's key.
 
 It keeps the CRL fresh. When the configuration changes, no request fails.
 """
@@ -50,11 +50,11 @@ from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules
 from crewgate.server.peer_connections import PeerConnections
 
 _log = logging.getLogger(__name__)
-NAME = "control"  # of the process, and of its listener in the audit
+NAME = "control"  # the name of the process, and of its listener in the audit
 
 
 class _Open(NamedTuple):
-    """The API's listener, and the section that it was opened or changed for."""
+    """The API's listener, and the section of the configuration that it serves."""
 
     listener: Listener
     authorizer: PeerAuthorizer
@@ -62,9 +62,9 @@ class _Open(NamedTuple):
 
 
 class ControlServer:
-    """Serves with `office`, which it closes, until a signal comes.
+    """Serves until a signal comes, and then closes `backend`.
 
-    `watch` of the configuration's file is older than `config`, which was read from it.
+    Its `watch` of the configuration file is older than `config`.
     """
 
     def __init__(
@@ -84,23 +84,23 @@ class ControlServer:
         self._connections = PeerConnections()
         self._poller = SocketPoller()
         self._open: _Open | None = None
-        self._signed = -math.inf  # when the list was (wall clock, seconds)
+        self._signed = -math.inf  # when the CRL was signed (wall clock, seconds)
         app = make_app(backend, self._note)
         self._application = ASGIAdapter(app, limits.control_body_bytes_max)
 
     async def run(self, signals: AsyncIterator[int]) -> None:
-        """Serve; ConfigurationError if the port cannot be had."""
-        upkeep = CAClientTasks(lambda: self._config, self._health, _LocalCA(self._backend))
+        """Serve until a signal comes; ConfigurationError if the port is not free."""
+        tasks = CAClientTasks(lambda: self._config, self._health, _LocalCA(self._backend))
         try:
-            # Without a fresh list every client would be refused at first.
+            # Without a fresh CRL, the listener would refuse every client at first.
             await self._publish()
-            # Outside the nursery: else the error would come in an exception group.
+            # Outside the nursery, which would wrap an error in an exception group.
             ocsp_socket = OCSPSocketServer(self._config.state, self._backend.local_ocsp)
             if self._config.control is not None:
                 self._open = self._listen(self._config.control)
             async with trio.open_nursery() as nursery:
                 for task in (
-                    self._poller.run, self._keep_list, upkeep.renew, self._complete,
+                    self._poller.run, self._keep_crl, tasks.renew, self._complete,
                     self._end_orchestrators, self._tick, ocsp_socket.serve, self._follow_files,
                 ):  # fmt: skip
                     nursery.start_soon(task)
@@ -118,9 +118,9 @@ class ControlServer:
             self._backend.close()
 
     async def _follow_configuration(self, nursery: trio.Nursery) -> None:
-        """Put what the file says in force if the agent does; what is wrong with it, the agent says.
+        """Apply each changed configuration that the agent can use; the agent reports bad ones.
 
-        What failed is tried again: by then a key may be there, or a port free.
+        After a failure, try again: a key may be there by then, or a port free.
         """
         again = math.inf
         while True:
@@ -134,15 +134,15 @@ class ControlServer:
                 again = trio.current_time() + limits.reload_refused_seconds
                 continue
             try:
-                await self._adopt(config, nursery)
+                await self._apply(config, nursery)
             except (AuthorityError, ConfigurationError) as error:
-                _log.warning("the configuration before stays: %s", error)
+                _log.warning("keeping the active configuration: %s", error)
                 again = trio.current_time() + limits.reload_refused_seconds
 
-    async def _adopt(self, config: Config, nursery: trio.Nursery) -> None:
-        """Work by another configuration; AuthorityError, ConfigurationError.
+    async def _apply(self, config: Config, nursery: trio.Nursery) -> None:
+        """Use another configuration; AuthorityError, ConfigurationError.
 
-        One without a [ca] has the supervisor end this process; another `state` is for a new start.
+        Without a [ca], the supervisor ends this process. Another `state` needs a new start.
         """
         before, opened = self._config, self._open
         if config.ca is None or config.state != before.state:
@@ -158,18 +158,18 @@ class ControlServer:
             self._config = config
         if config.ca != before.ca:
             await self._publish()
-        self._fit(config.control, nursery)
-        _log.info("another configuration is in force")
+        self._fit_listener(config.control, nursery)
+        _log.info("the new configuration is active")
 
     async def _move_audit(self, config: Config) -> None:
-        """Record where the configuration says; ConfigurationError, and it stays where it was."""
+        """Move the audit to the configured folder; after ConfigurationError it stays."""
         make = partial(AuditWriter, config.audit.folder, NAME, RotationPolicy.of(config.audit))
         writer = await trio.to_thread.run_sync(partial(make, machine=config.name))
         before = self._sink.move(writer, refuses_when_full=config.audit.on_full == "refuse")
         await trio.to_thread.run_sync(before.close)
 
-    def _fit(self, section: ControlConfig | None, nursery: trio.Nursery) -> None:
-        """Have the API where the configuration says; ConfigurationError, and it stays as it was."""
+    def _fit_listener(self, section: ControlConfig | None, nursery: trio.Nursery) -> None:
+        """Move the API to the configured address; after ConfigurationError it stays."""
         before = self._open
         if section is not None and before is not None and _place(section) == _place(before.section):
             before.authorizer.change(self._rules())
@@ -189,16 +189,18 @@ class ControlServer:
         except ConfigurationError:
             sock.close()
             raise
-        guard = PeerAuthorizer(self._rules(), self._connections, _Nothing, self._sink, self._check)
-        listener = Listener(sock, context, self._application.accept, self._poller, guard)
-        room = descriptors.control_connections(
+        authorizer = PeerAuthorizer(
+            self._rules(), self._connections, _EmptyTable, self._sink, self._check
+        )
+        listener = Listener(sock, context, self._application.accept, self._poller, authorizer)
+        connections_max = descriptors.control_connections(
             self._config, raise_to(descriptors.control(self._config).wanted)
         )
         listener.census = ConnectionLimiter(
-            room, limits.control_connections_of_one_max, listener.counters
+            connections_max, limits.control_connections_of_one_max, listener.counters
         )
         _log.info("control API at https://%s:%d", section.address, section.port)
-        return _Open(listener, guard, section)
+        return _Open(listener, authorizer, section)
 
     def _rules(self) -> PeerRules:
         crews = frozenset(crew.name for crew in self._config.crews)
@@ -209,11 +211,11 @@ class ControlServer:
         return server_context(section.certificate, section.key, clients)
 
     def _note(self, deed: str) -> None:
-        """Who did what by the API, into the audit; a refusal changes nothing and is not there."""
+        """Record a client's change in the audit; a refusal changes nothing and is not recorded."""
         self._sink.write(ServiceEvent(time=when(time.time_ns()), event=NAME, detail=deed))
 
     async def _check(self, key: bytes, certificate: bytes) -> CertificateStatus:  # noqa: ARG002 - by serial
-        """The register's word, which is the CA's own: no OCSP is asked here."""
+        """Return a certificate's status from the CA's own register, without an OCSP request."""
         serial = certificate_.read(certificate).serial_text
         try:
             entry = await self._backend.entry(serial)
@@ -226,10 +228,11 @@ class ControlServer:
         return GoodStatus(entry.not_after)
 
     async def _follow_files(self) -> None:
-        """Show another certificate, refuse by another list, end whose certificate is revoked."""
+        """Apply changed certificates and CRLs, and close connections with revoked certificates."""
         crl, shown = self._ca.crl, self._shown()
         watch = FileWatch({crl, *shown})
-        is_behind, is_renewed = True, False  # the context was made before the watch
+        # The listener read the files before the watch was made, so they may have changed.
+        is_behind, is_renewed = True, False
         while True:
             await trio.sleep(limits.crl_look_seconds)
             changed = watch.changed()
@@ -242,7 +245,7 @@ class ControlServer:
             if not is_behind:
                 continue
             try:
-                # First close what is revoked, whatever the state of our own certificate.
+                # Close revoked connections first, even if our own certificate cannot be used.
                 await self._disconnect()
                 await self._show(is_renewed=is_renewed)
             except (ConfigurationError, AuthorityError) as error:
@@ -255,7 +258,7 @@ class ControlServer:
         return () if section is None else (section.certificate, section.key, self._ca.root)
 
     async def _show(self, *, is_renewed: bool) -> None:
-        """Have the listener use its files as they are now."""
+        """Make the listener use the present content of its files."""
         opened = self._open
         if opened is None:
             return
@@ -267,14 +270,14 @@ class ControlServer:
     async def _disconnect(self) -> None:
         for entry in await self._backend.dead():
             key = certificate_key(entry.crew, int(entry.serial, 16))
-            for guest in self._connections.close_set([key]):
-                guest.abort()
+            for connection in self._connections.close_set([key]):
+                connection.abort()
 
-    async def _keep_list(self) -> None:
-        """Sign the list of revoked certificates anew if it lacks one, and long before it ends.
+    async def _keep_crl(self) -> None:
+        """Sign a new CRL if it lacks a revocation, and long before it expires.
 
-        It ends by the wall clock, which may have been set, and the machine may have slept; it lacks
-        one if its disk was full, or a command that revokes was killed. So both are looked at often.
+        It expires by the wall clock, which can be set, and the machine can sleep. It lacks a
+        revocation if its disk was full or a revoking command was killed. So check both often.
         """
         while True:
             await trio.sleep(limits.announce_again_seconds)
@@ -306,7 +309,7 @@ class ControlServer:
         self._health.note(component, why)
 
     async def _complete(self) -> None:
-        """Complete what a crash, or an agent that was away, has left half done."""
+        """Complete revocations that a crash or an unavailable agent interrupted."""
         while True:
             try:
                 await self._backend.complete(limits.announce_patience_seconds)
@@ -321,9 +324,9 @@ class ControlServer:
             await trio.sleep(limits.announce_again_seconds)
 
     async def _end_orchestrators(self) -> None:
-        """Complete the ends of orchestrators whose supervisors died, or that no machine heard of.
+        """Complete decommissions whose sidecar died or that the agent has not applied.
 
-        A loop of its own: a process that is asked to end has some seconds for that.
+        This is a separate loop, since a process gets some seconds to end.
         """
         while True:
             try:
@@ -346,8 +349,8 @@ class ControlServer:
         while True:
             await trio.sleep(limits.sweep_seconds)
             self._sink.tick()
-            for guest in self._connections.drain_expired(time.time()):
-                guest.abort()
+            for connection in self._connections.drain_expired(time.time()):
+                connection.abort()
 
 
 class _LocalCA:
@@ -365,11 +368,11 @@ class _LocalCA:
         return chain
 
 
-class _Nothing:
-    """A table with nothing in it: here the register decides."""
+class _EmptyTable:
+    """A table without revocations: here the register decides."""
 
-    def is_revoked(self, key: bytes, issued_at: int = 0) -> bool:  # noqa: ARG002 - the table's face
-        """Never by this."""
+    def is_revoked(self, key: bytes, issued_at: int = 0) -> bool:  # noqa: ARG002 - as the table
+        """Return False."""
         return False
 
 
@@ -384,5 +387,5 @@ def _place(section: ControlConfig) -> tuple[str, int]:
 
 def _ca_of(config: Config) -> CAConfig:
     if config.ca is None:
-        raise AssertionError("the CA was opened by this configuration")
+        raise AssertionError("the backend was opened with this section")
     return config.ca

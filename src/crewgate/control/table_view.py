@@ -1,8 +1,8 @@
-"""The control process's view of the shared table: whether what a token names is revoked now.
+"""Checks tokens against the revocations in the agent's shared table.
 
-Maps the table that the agent hands out, as any process of the machine does; reads it and nothing
-else. While nobody vouches for it, or other machines may know more than is entered there, nobody can
-say that something is not revoked.
+Maps the table that the agent hands out, as any process of this machine does, and only reads it.
+While the agent does not confirm that the table is fresh, or other machines may know revocations
+that it lacks, no token can be called active.
 """
 
 import threading
@@ -18,7 +18,7 @@ from crewgate.ipc.readonly_table import open_table
 
 
 class TableView:
-    """The table of the agent whose state is in `folder`; from any thread, one at a time."""
+    """The table of the agent whose state is in `folder`. Threads may share it; a lock guards it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -27,36 +27,36 @@ class TableView:
         self._since = 0.0
 
     def close(self) -> None:
-        """Let the table go."""
+        """Unmap the table."""
         with self._lock:
-            self._forget()
+            self._unmap()
 
     def is_dead(self, claims: Claims, kid: str) -> bool:
-        """Whether a token is dead by anything that it names.
+        """Whether the token itself, or anything that it names, is revoked.
 
-        LinkError while there is no agent, or none that vouches for its table, or for its having
-        what a majority of the members knows. Blocks, once a second for a millisecond.
+        Raises LinkError while the agent is unavailable, or does not confirm that the table is fresh
+        and has what a majority of the members knows. Blocks for a millisecond once a second.
         """
         with self._lock:
             table = self._current()
             return any(table.is_revoked(key, claims.iat) for key in keys_of(claims, kid))
 
     def _current(self) -> Table:
-        """The table in force: mapped for a second, then asked for again, should it be another."""
+        """Return the table; ask the agent for it again after a second, since it may be replaced."""
         now = time.monotonic()
         if self._table is None or now - self._since >= limits.tree_seconds or self._table.retired:
-            self._forget()
+            self._unmap()
             self._table, self._since = open_table(self._folder), now
         boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         if boot_ns >= self._table.fresh_until:
-            raise LinkError(f"{self._folder}: nobody vouches for the table")
+            raise LinkError(f"{self._folder}: the agent does not confirm that the table is fresh")
         if boot_ns >= self._table.synced_until:
             raise LinkError(
-                f"{self._folder}: the table may lack what a majority of the members has revoked"
+                f"{self._folder}: the table may lack revocations of a majority of the members"
             )
         return self._table
 
-    def _forget(self) -> None:
+    def _unmap(self) -> None:
         if self._table is not None:
             self._table.close()
             self._table = None

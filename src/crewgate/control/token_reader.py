@@ -1,8 +1,8 @@
-"""What a token says, if gateways would take it: the gate's own checks of form, key, time, ceilings.
+"""Reads the claims of tokens that pass the gate's checks of form, key, time and ceilings.
 
-The gate decides on a table of its own that has no branch and no revocation, about a tool that does
-not exist: a token that gets as far as that has passed every check before.
-What is revoked is for `TableView` to say. Use it in one thread at a time.
+The gate decides on a private table without branches and revocations, about a tool that does not
+exist: if it refuses only because of the tool, the token has passed every check before. `TableView`
+says what is revoked. Use it in one thread at a time.
 """
 
 import logging
@@ -25,10 +25,10 @@ _SMALLEST = Geometry(64, 64, 64, 2)
 
 
 class TokenReader:
-    """Reads tokens by a configuration and the crews' keys as they are in their files now."""
+    """Reads tokens with the crews' keys, which it loads again when their files change."""
 
     def __init__(self, config: Config) -> None:
-        """Keys that cannot be used yet do not keep the rest of the process from its work."""
+        """Load the keys; if that fails, `read` tries again when a file has changed."""
         self._config = config
         self._watch = FileWatch(key_files(config))
         self._table = OwnedTable.private(_SMALLEST)
@@ -37,10 +37,10 @@ class TokenReader:
         self._try()
 
     def read(self, token: str) -> tuple[Claims, str] | None:
-        """The claims of a good token and the id of its key; None for any other.
+        """Return the claims of a valid token and the id of its key; None for any other token.
 
-        A key file that cannot be used is no news: the keys before stay, as at the gateways.
-        ConfigurationError while there were none.
+        If a changed key file cannot be used, the previous keys stay active, as at the gateways.
+        ConfigurationError if there are none yet.
         """
         if self._watch.changed():
             self._try()
@@ -57,7 +57,7 @@ class TokenReader:
         try:
             self._load()
         except ConfigurationError as error:
-            _log.warning("the keys before stay: %s", error)
+            _log.warning("keeping the previous keys: %s", error)
 
     def _load(self) -> None:
         policy = load_policy(self._config, self._generation + 1)

@@ -1,9 +1,9 @@
-"""The gateway's issuer: signs for orchestrators that hold no key, each with a journal of its own.
+"""Issues tokens for orchestrators without a signing key, with one journal for each orchestrator.
 
-Knows no transport. Every grant and every extension is in the orchestrator's journal before its
-token is in anybody's hands (`issuer`). A token that is shown, a parent's or a branch's last one,
-must be its orchestrator's own and alive by the table: a refresh raises nobody from the dead, and
-the same name in another life begins anew. Blocks; use it in one thread at a time.
+The journal has each grant and each extension before a client gets the token (`issuer`). A token
+that a client presents (a parent's, or the last one of a branch) must belong to its orchestrator and
+must not be revoked in the table, so a refresh never revives a branch. A decommissioned orchestrator
+that returns under its name starts with new branches. Blocks; use it in one thread at a time.
 """
 
 import time
@@ -43,26 +43,26 @@ _REASON = "token endpoint"
 class TokenService:
     """Signs with the crews' keys that a configuration names.
 
-    The methods raise IssuerError and its kin, ControlError, ConfigurationError, and LinkError where
-    nobody can say what is dead or spent.
+    The methods raise IssuerError and its subclasses, ControlError, ConfigurationError, and
+    LinkError while it is unknown what is revoked or spent.
     """
 
-    def __init__(self, config: Config, graph: AgentCache, table_view: TableView) -> None:
+    def __init__(self, config: Config, cache: AgentCache, table_view: TableView) -> None:
         self._config = config
-        self._graph = graph
+        self._cache = cache
         self._table_view = table_view
         self._watch = FileWatch(_files(config))
         self._orchestrators: OrderedDict[tuple[str, str], Orchestrator] = OrderedDict()
         self._buckets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
 
     def close(self) -> None:
-        """Let all journals go."""
+        """Close all journals."""
         for orchestrator in self._orchestrators.values():
             orchestrator.close()
         self._orchestrators.clear()
 
     def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:
-        """See `Office`."""
+        """See `Backend`."""
         orchestrator = self._of(crew, name)
         agent = orchestrator.start_run(
             credits=grant.credits or "",
@@ -74,7 +74,7 @@ class TokenService:
         return self._begin(orchestrator, agent)
 
     def spawn(self, crew: str, name: str, parent: str, grant: TokenRequest) -> TokenResponse:
-        """See `Office`."""
+        """See `Backend`."""
         orchestrator = self._of(crew, name)
         claims = self._own(parent, crew, name)
         if claims.exp + limits.leeway_seconds < time.time():
@@ -90,10 +90,10 @@ class TokenService:
         return self._begin(orchestrator, agent, issued=_TOKEN_TYPE)
 
     def refresh(self, crew: str, name: str, token: str, grant: TokenRequest) -> TokenResponse:
-        """See `Office`."""
+        """See `Backend`."""
         orchestrator = self._of(crew, name)
         claims = self._own(token, crew, name)
-        # A death is remembered for `revocation_seconds`: whoever comes later is not believed.
+        # The table keeps a revocation for `revocation_seconds`, so it may have lost an older one.
         if claims.exp + limits.revocation_seconds / 2 < time.time():
             raise IssuerError("the token expired too long ago; start a new run")
         branch = claims.execution_branch_id
@@ -107,7 +107,7 @@ class TokenService:
     def _begin(
         self, orchestrator: Orchestrator, agent: SubAgent, *, issued: str = ""
     ) -> TokenResponse:
-        """Hand a new branch's first token out; one that the watch refuses holds no credits."""
+        """Return a new branch's first token; if the watch refuses it, revoke the branch."""
         token, claims = agent.token(), agent.claims
         try:
             self._count(token, claims)
@@ -117,17 +117,17 @@ class TokenService:
         return _answer(token, claims, issued=issued)
 
     def _count(self, token: str, claims: Claims) -> None:
-        """Tell the minting watch, before anybody has the token; ControlError if it says no."""
+        """Have the minting watch count a new token, which may refuse it: ControlError."""
         kid = native.split(token.encode())[0]
-        if not self._graph.may_mint(claims, claims.crew, kid):
+        if not self._cache.may_mint(claims, claims.crew, kid):
             raise TEMPORARILY_UNAVAILABLE.error(
                 f"the minting watch holds {claims.client_id} back; "
                 "`crewgate status` says until when"
             )
 
     def _of(self, crew: str, name: str) -> Orchestrator:
-        """The orchestrator of that name, by the keys as they are now; the longest unused goes."""
-        self._hold_back(crew, name)
+        """Return an orchestrator, with the current keys; close the least recently used one."""
+        self._limit_rate(crew, name)
         if self._watch.changed():
             self.close()
         found = self._orchestrators.pop((crew, name), None)
@@ -138,8 +138,8 @@ class TokenService:
         self._orchestrators[crew, name] = found
         return found
 
-    def _hold_back(self, crew: str, name: str) -> None:
-        """ControlError for one that mints faster than anybody needs: each is a line for ever."""
+    def _limit_rate(self, crew: str, name: str) -> None:
+        """ControlError for an orchestrator that mints too fast: each token is a permanent line."""
         bucket = self._buckets.pop((crew, name), None)
         if bucket is None:
             bucket = TokenBucket(limits.tokens_per_second, limits.tokens_burst)
@@ -160,19 +160,19 @@ class TokenService:
             raise UNAUTHORIZED_CLIENT.error(f"this gateway has no key that signs for crew {crew}")
         try:
             minter = minter_by(self._config, crew, name)
-        except IssuerError as error:  # a key that speaks for another alone
+        except IssuerError as error:  # the key is only for another orchestrator
             raise UNAUTHORIZED_CLIENT.error(str(error)) from error
         journal = journal_of(self._config, minter)
-        return Orchestrator(minter, journal, gateway=CachedGateway(self._graph, crew))
+        return Orchestrator(minter, journal, gateway=CachedGateway(self._cache, crew))
 
     def _own(self, token: str, crew: str, name: str) -> Claims:
-        """The claims of a token that is this orchestrator's and that nobody has revoked."""
+        """Return the claims of a token that belongs to this orchestrator and is not revoked."""
         claims = read_claims(token)
         key = signing_key_of(token, crew_keys(self._config.crew(crew)))
         if claims.crew != crew or key is None:
             raise IssuerError(f"no key of crew {crew} has signed that token")
         if claims.client_id != f"{crew}/{name}":
-            raise IssuerError("that branch is another orchestrator's")
+            raise IssuerError("that branch belongs to another orchestrator")
         if self._table_view.is_dead(claims, key.kid):
             branch = claims.execution_branch_id
             raise IssuerError(f"that token was revoked: grant {claims.jti} of branch {branch}")
@@ -180,7 +180,7 @@ class TokenService:
 
 
 def introspection(claims: Claims) -> IntrospectionResponse:
-    """What RFC 7662 tells of a token that is good."""
+    """Return the introspection response of RFC 7662 for an active token."""
     return IntrospectionResponse(
         active=True,
         scope=" ".join(claims.allowed_tools),

@@ -115,7 +115,7 @@ def test_a_changed_configuration_is_taken_up_in_place(own: ControlSite) -> None:
     with own.api("legal") as api:
         assert api.get("/v1/tree").status_code == 200
     own.edit("life_seconds = 14400", "life_seconds = 3600")
-    wait_until(lambda: own.log().count("another configuration is in force") == 2)
+    wait_until(lambda: own.log().count("the new configuration is active") == 2)
     assert _life_seconds(own, "eve") == 3600
     own.edit(f"port = {own.port + 2}", f"port = {own.port + 4}")
     own.control = f"https://localhost:{own.port + 4}"
@@ -146,9 +146,9 @@ def test_what_no_other_process_takes_up_it_does_not_either(own: ControlSite) -> 
     draft.rename(own.file)
     wait_until(lambda: "the configuration in force stays" in own.log())
     assert _life_seconds(own, "eve") == 14400
-    assert "another configuration is in force" not in own.log()
+    assert "the new configuration is active" not in own.log()
     (own.folder / "crews" / "new.jwks.json").write_bytes(keys.read_bytes())
-    wait_until(lambda: "another configuration is in force" in own.log())
+    wait_until(lambda: "the new configuration is active" in own.log())
     assert _life_seconds(own, "mallory") == 3600
 
 
@@ -177,7 +177,7 @@ def test_a_reload_refuses_no_connection_with_a_certificate(own: ControlSite) -> 
             generation = own.generation()
             _add_crew(own, "legal")
             wait_until(lambda: own.generation() > generation)
-            wait_until(lambda: "another configuration is in force" in own.log())
+            wait_until(lambda: "the new configuration is active" in own.log())
             seen = len(outcomes)
             wait_until(lambda: len(outcomes) > seen + 50)
         finally:

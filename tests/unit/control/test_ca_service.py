@@ -358,10 +358,10 @@ def test_a_server_s_certificate_is_renewed_for_who_has_its_key(desk: CAService) 
     ("what", "says"),
     [
         ("another key", "for another key"),
-        ("over", "has ended"),
+        ("over", "the certificate has expired"),
         ("another CA", "another CA issued certificate"),
         ("an orchestrator", "it is not a plain server certificate"),
-        ("nonsense", "not a certificate of PEM"),
+        ("nonsense", "not a PEM certificate with a known kind of key"),
     ],
 )
 def test_what_is_no_server_of_ours_is_not_renewed(desk: CAService, what: str, says: str) -> None:

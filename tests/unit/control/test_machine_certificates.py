@@ -192,7 +192,7 @@ def test_without_the_key_and_nobody_to_ask_it_is_said_from_thirty_days_on(
     assert watched.wrong == {}
     watched.at(2)
     assert len(watched.wrong) == 2
-    assert all("[ca] names no control" in why for why in watched.wrong.values())
+    assert all("[ca] has no `control`" in why for why in watched.wrong.values())
     watched.at(100)
     assert all("has ended on" in why for why in watched.wrong.values())
     assert {watched.states[each] for each in watched.wrong} == {HealthState.FAILED}
@@ -212,7 +212,7 @@ def test_another_cas_is_told_of_and_never_touched(watched: Watched) -> None:
     assert watched.wrong == {}
     watched.at(2)
     (why,) = watched.wrong.values()
-    assert "in 29 days; put another in its place; it is not of our CA" in why
+    assert "in 29 days; replace it; another CA issued it" in why
     assert (folder / "gateway.pem").read_bytes() == data
 
 
@@ -270,7 +270,7 @@ def test_a_key_in_the_same_file_is_never_destroyed(watched: Watched, *, is_link:
     assert watched.signer.asked == [("machine.pem", False)]
     (name,) = watched.wrong
     assert "would destroy the private key in the same file" in watched.wrong[name]
-    assert "files of their own" in watched.wrong[name]
+    assert "into separate files" in watched.wrong[name]
     assert watched.states[name] is HealthState.DEGRADED
     with Authority(watched.signer.ca) as authority:
         chain = next_chain(authority, leaf, datetime.fromtimestamp(watched.signer.now, UTC))

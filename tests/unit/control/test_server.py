@@ -95,7 +95,7 @@ async def test_a_list_that_lacks_what_is_revoked_is_in_the_health_until_it_is_wr
     with served(config, tmp_path, Office()) as (serving, health):
         await serving._publish()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serving._keep_list)
+            nursery.start_soon(serving._keep_crl)
             with full_list(monkeypatch):
                 desk.revoke_certificate(first(desk, BD).serial, "superseded")
                 await trio.sleep(2.5)
@@ -126,7 +126,7 @@ async def test_a_list_that_was_not_renewed_is_due_at_once(
         (fact,) = troubles(health)
         assert "it is not renewed: " in fact.why
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serving._keep_list)
+            nursery.start_soon(serving._keep_crl)
             await trio.sleep(1.5)
             assert troubles(health) == []
             nursery.cancel_scope.cancel()

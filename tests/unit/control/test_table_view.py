@@ -46,6 +46,9 @@ def test_nobody_is_called_alive_past_either_bound(
     machine.revoke(EntityKind.BRANCH, claims.crew, uuid_bytes(claims.execution_branch_id))
     until[word] = NOW_BOOT_NS
     machine.table.vouch(*until)
-    with pytest.raises(LinkError, match=["nobody vouches", "a majority of the members"][word]):
+    with pytest.raises(
+        LinkError,
+        match=["does not confirm that the table is fresh", "a majority of the members"][word],
+    ):
         sight.is_dead(claims, "article-1")
     sight.close()
