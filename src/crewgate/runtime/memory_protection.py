@@ -12,6 +12,7 @@ import resource
 
 SWITCH = "CREWGATE_DUMPABLE"
 _PR_SET_DUMPABLE = 4
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def is_open() -> bool:
@@ -24,12 +25,19 @@ def keep_memory_private() -> None:
 
     Raises OSError.
     """
-    if is_open():
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"cannot make this process undumpable: {os.strerror(code)}")
+    if not is_open():
+        disable_dumping()
+
+
+def disable_dumping() -> None:
+    """Make this process undumpable even with CREWGATE_DUMPABLE=1; OSError."""
+    set_attribute(_PR_SET_DUMPABLE, 0, "make this process undumpable")
+
+
+def set_attribute(option: int, value: int, what: str) -> None:
+    """Call prctl(2); if that fails, raise OSError with a text that says `what` is not possible."""
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(f"cannot {what}: {os.strerror(ctypes.get_errno())}")
 
 
 def leave_no_cores() -> None:

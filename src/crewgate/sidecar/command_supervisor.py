@@ -1,7 +1,7 @@
 """Starts CMD without rights or descriptors, reaps it, and ends it with all its descendants.
 
-The sidecar becomes the parent of orphans (`hardening.become_subreaper`), so that every descendant
-of CMD is found below the sidecar.
+The sidecar becomes the parent of orphans (`become_subreaper`), so that every descendant of CMD is
+found below the sidecar.
 """
 
 import os
@@ -17,9 +17,19 @@ import trio
 from crewgate import limits
 from crewgate.errors import SidecarError
 from crewgate.lifecycle.processes import MARK, below, kill_all, send
+from crewgate.runtime.memory_protection import set_attribute
 from crewgate.sidecar.user import CommandUser
 
 _EXEC_CHILD = Path(__file__).with_name("drop_privileges_exec.py")
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def become_subreaper() -> None:
+    """Adopt orphaned descendants (prctl(2)); call it before the first child starts. OSError.
+
+    CMD's descendants then stay below this process, however often they fork.
+    """
+    set_attribute(_PR_SET_CHILD_SUBREAPER, 1, "make this process the parent of orphans below it")
 
 
 def environment(

@@ -12,17 +12,19 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import trio
 from cryptography import x509
 
 from crewgate import limits
-from crewgate.ca.authority import request_pem
+from crewgate.ca.authority import Authority, read_request, request_pem
 from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import key_pem
+from crewgate.config import CAConfig
+from crewgate.core.x509.identity_extension import Identity
 from crewgate.errors import AuthorityError
-from crewgate.sidecar.issuer import LocalCAIssuer
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +54,29 @@ def renewal(obtained: float, ends: float, chance: float) -> float:
     spread = 1 + limits.run_renewal_spread * (2 * chance - 1)
     wait = (ends - obtained) * limits.run_renewal_share * spread
     return obtained + max(wait, limits.run_renewal_seconds_min)
+
+
+class LocalCAIssuer:
+    """Signs for `identity` with the CA's key on this machine, read anew for each certificate."""
+
+    def __init__(self, ca: CAConfig, identity: Identity, life_seconds: int | None = None) -> None:
+        self._ca = ca
+        self._identity = identity
+        self._life_seconds = life_seconds
+
+    async def issue(self, request: bytes) -> bytes:
+        """Return PEM: a certificate for the key of a CSR (PEM), then its chain up to the root.
+
+        Raises AuthorityError.
+        """
+        return await trio.to_thread.run_sync(self._issue, request)
+
+    def _issue(self, request: bytes) -> bytes:
+        public = read_request(request)
+        with Authority(self._ca) as authority:
+            now = datetime.now(UTC)
+            entry = authority.issue(self._identity, public, now, life_seconds=self._life_seconds)
+            return authority.chain(entry)
 
 
 class RenewingCredential:

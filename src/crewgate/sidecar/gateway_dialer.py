@@ -48,19 +48,13 @@ class GatewayDialer(msgspec.Struct, frozen=True):
         stream = TLSStream(transport, credential.contexts[protocol], self.server_name)
         try:
             with trio.fail_after(limits.run_connect_seconds_max):
-                await stream.shake_hands()
-            _require_protocol(stream, protocol)
+                await stream.shake_hands(protocol)
         except BaseException as error:
             await trio.aclose_forcefully(transport)
             if isinstance(error, trio.TooSlowError):
                 raise SidecarError("the gateway did not complete the TLS handshake") from error
             raise
         return stream
-
-
-def _require_protocol(stream: TLSStream, protocol: str) -> None:
-    if stream.protocol != protocol:
-        raise SidecarError(f"the gateway does not speak {protocol}")
 
 
 def find_gateway(config: Config, crew: str, at: str | None, trust: Path) -> GatewayDialer:

@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -37,13 +37,17 @@ from crewgate.lifecycle.decommission import (
 from crewgate.lifecycle.liveness_lock import LivenessLock
 from crewgate.lifecycle.processes import this
 from crewgate.lifecycle.runs import Run, RunState, RunStore
+from crewgate.runtime.memory_protection import disable_dumping
 from crewgate.runtime.process_log import ProcessLog
 from crewgate.sidecar import user as user_
-from crewgate.sidecar.command_supervisor import CommandSupervisor, environment, why_not
-from crewgate.sidecar.credentials import RenewingCredential
+from crewgate.sidecar.command_supervisor import (
+    CommandSupervisor,
+    become_subreaper,
+    environment,
+    why_not,
+)
+from crewgate.sidecar.credentials import LocalCAIssuer, RenewingCredential
 from crewgate.sidecar.gateway_dialer import GatewayDialer, find_gateway
-from crewgate.sidecar.hardening import become_subreaper, disable_dumping
-from crewgate.sidecar.issuer import LocalCAIssuer
 from crewgate.sidecar.local_socket import LocalSocketServer
 from crewgate.sidecar.tls import TLSStream
 from crewgate.sidecar.tunnel import carry
@@ -89,18 +93,20 @@ def run(options: RunOptions) -> int:
 def _supervise(config: Config, ca: CAConfig, options: RunOptions, identity: Identity) -> int:
     """Store the run, run CMD, and decommission; return the exit status."""
     gateway = find_gateway(config, options.crew, options.gateway, options.trust or ca.root)
+    # No switch turns this off: it protects the sidecar from CMD, which may have the same user.
     disable_dumping()
     become_subreaper()
     for ended in complete_intents(config):
         _log_complaints(ended.complaints, identity.label)
-    _check_command(options)
+    user = _choose_user(options.user)
+    _check_command(options.command, user)
     # Block the signals until the event loop handles them.
     signal.pthread_sigmask(signal.SIG_BLOCK, _END)
     # After the loop has ended, a signal must not end this process: it is ending already.
     for number in _END:
         signal.signal(number, _ignore)
     liveness = LivenessLock(ca.register)
-    record, user = _begin(config, identity, options.user, liveness)
+    record, user = _begin(config, identity, user, liveness)
     if user.is_ours:
         _log.warning(
             "CMD runs as %s, the user of this sidecar, who may read the CA's key, so CMD could "
@@ -127,38 +133,35 @@ def _ignore(number: int, frame: FrameType | None) -> None:
     """Do nothing. CMD would inherit SIG_IGN, and SIG_IGN drops signals that are blocked."""
 
 
-def _check_command(options: RunOptions) -> None:
+def _choose_user(name: str | None) -> CommandUser | None:
+    """Return the user of CMD; None, if root runs this, for a uid of its own; SidecarError."""
+    if name is not None:
+        return user_.named(name)
+    return None if os.geteuid() == 0 else user_.present()
+
+
+def _check_command(command: Sequence[str], user: CommandUser | None) -> None:
     """Raise SidecarError for a CMD that cannot run, before there is anything to decommission."""
-    if options.user is not None:
-        user = user_.named(options.user)
-        uid, gid = user.uid, user.gid
-    elif os.geteuid() == 0:
-        # CMD's own uid is chosen later; this one has the same rights.
-        uid = gid = limits.run_uid_min
-    else:
-        uid, gid = os.geteuid(), os.getegid()
-    why = why_not(options.command, uid, gid)
+    # CMD's own uid is chosen later; this one has the same rights.
+    probe = user or user_.own(limits.run_uid_min)
+    why = why_not(command, probe.uid, probe.gid)
     if why:
-        raise SidecarError(
-            f"cannot run {options.command[0]}: {why}; give another command, or --user"
-        )
+        raise SidecarError(f"cannot run {command[0]}: {why}; give another command, or --user")
 
 
 def _begin(
-    config: Config, identity: Identity, user_name: str | None, liveness: LivenessLock
+    config: Config, identity: Identity, user: CommandUser | None, liveness: LivenessLock
 ) -> tuple[Run, CommandUser]:
-    """Store the run, and choose the user of CMD."""
-    gets_own_uid = user_name is None and os.geteuid() == 0
-    user = user_.present() if user_name is None else user_.named(user_name)
+    """Store the run; choose a uid with it if `user` is None."""
 
     def choose(taken: frozenset[int]) -> int:
-        return user_.spare(identity.label, taken, user_.is_used) if gets_own_uid else -1
+        return -1 if user else user_.spare(identity.label, taken, user_.is_used)
 
     with RunStore(authority_of(config).register) as runs:
         record = runs.begin(
             identity.crew, identity.name, this(), identity.instance, liveness.acquire, choose
         )
-    return record, user_.own(record.uid) if gets_own_uid else user
+    return record, user or user_.own(record.uid)
 
 
 class OrchestratorRun:

@@ -26,13 +26,8 @@ class TLSStream:
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         self._flushing = trio.Lock()  # keeps the order of what OpenSSL writes
 
-    @property
-    def protocol(self) -> str | None:
-        """The protocol that both sides agreed on (ALPN)."""
-        return self._object.selected_alpn_protocol()
-
-    async def shake_hands(self) -> None:
-        """Do the TLS handshake; the caller bounds the wait."""
+    async def shake_hands(self, protocol: str) -> None:
+        """Do the TLS handshake for an ALPN protocol; the caller bounds the wait."""
         while True:
             try:
                 self._object.do_handshake()
@@ -45,6 +40,8 @@ class TLSStream:
                 raise _mapped(error) from error
             else:
                 await self._flush()
+                if self._object.selected_alpn_protocol() != protocol:
+                    raise SidecarError(f"the gateway does not speak {protocol}")
                 return
 
     async def receive_some(self) -> bytes:

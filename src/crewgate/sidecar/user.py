@@ -26,7 +26,7 @@ class CommandUser(msgspec.Struct, frozen=True):
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is the sidecar's user: then only `hardening` protects the sidecar from CMD."""
+        """Whether it is the sidecar's user: then only the kernel's undumpable flag protects it."""
         return self.uid == os.geteuid()
 
 

@@ -17,8 +17,8 @@ from crewgate.sidecar.user import CommandUser
 RUN = """
 import json, os, signal, sys, trio
 from crewgate import limits
-from crewgate.sidecar.command_supervisor import CommandSupervisor
-from crewgate.sidecar.hardening import become_subreaper, disable_dumping
+from crewgate.sidecar.command_supervisor import CommandSupervisor, become_subreaper
+from crewgate.runtime.memory_protection import disable_dumping
 from crewgate.sidecar.user import present
 
 limits.run_end_seconds = float(sys.argv[1])

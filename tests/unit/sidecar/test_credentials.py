@@ -22,8 +22,7 @@ from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig, Config
 from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import AuthorityError
-from crewgate.sidecar.credentials import Credential, RenewingCredential, renewal
-from crewgate.sidecar.issuer import LocalCAIssuer
+from crewgate.sidecar.credentials import Credential, LocalCAIssuer, RenewingCredential, renewal
 
 IDENTITY = Identity(Role.ORCHESTRATOR, "bd-1", ONE, "article")
 

@@ -15,8 +15,7 @@ from crewgate.config import CAConfig, Config
 from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import SidecarError
 from crewgate.server.tls import ClientCertificateTrust, server_context
-from crewgate.sidecar.credentials import HTTP1, HTTP2, Credential
-from crewgate.sidecar.issuer import LocalCAIssuer
+from crewgate.sidecar.credentials import HTTP1, HTTP2, Credential, LocalCAIssuer
 from crewgate.sidecar.tls import TLSStream
 
 Pair = tuple[TLSStream, trio.SSLStream, trio.abc.Stream]
@@ -56,9 +55,9 @@ async def pair(config: Config, credential: Credential) -> Pair:
     return client, server, wire
 
 
-async def both(client: TLSStream, server: trio.SSLStream) -> None:
+async def both(client: TLSStream, server: trio.SSLStream, protocol: str = HTTP1) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(client.shake_hands)
+        nursery.start_soon(client.shake_hands, protocol)
         nursery.start_soon(server.do_handshake)
 
 
@@ -68,8 +67,8 @@ async def test_the_certificate_and_the_protocol_are_shown(
 ) -> None:
     """The gateway's strict context takes the certificate, and both agree on the one HTTP."""
     client, server, _ = served(config, credential, protocol=protocol)
-    await both(client, server)
-    assert client.protocol == protocol
+    await both(client, server, protocol)
+    assert server.selected_alpn_protocol() == protocol
     shown = server.getpeercert(binary_form=True)
     assert shown is not None
     assert bytes.fromhex(credential.serial) in shown
@@ -149,7 +148,18 @@ async def test_another_name_is_refused(config: Config, credential: Credential) -
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
         with pytest.raises(SidecarError, match="CERTIFICATE_VERIFY_FAILED"):
-            await client.shake_hands()
+            await client.shake_hands(HTTP1)
+
+
+async def test_a_gateway_without_the_protocol_is_refused(
+    config: Config, credential: Credential
+) -> None:
+    """The bytes of one HTTP would be read as the other."""
+    client, server, _ = served(config, credential)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.do_handshake)
+        with pytest.raises(SidecarError, match="does not speak h2"):
+            await client.shake_hands(HTTP2)
 
 
 async def test_no_other_authority_is_trusted(credential: Credential) -> None:
