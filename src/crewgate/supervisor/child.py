@@ -51,17 +51,6 @@ def spawn(arguments: Sequence[str], keep: Sequence[int]) -> "subprocess.Popen[by
     )
 
 
-def ended(status: int) -> str:
-    """Name an exit status; a negative one is a signal."""
-    if status >= 0:
-        return f"status {status}"
-    try:
-        return signal.Signals(-status).name
-    except ValueError:
-        # Python has names only for the first and the last real-time signal.
-        return f"signal {-status}"
-
-
 class Child:
     """A process that must run: its arguments, its present process, and when it starts again."""
 
@@ -124,7 +113,9 @@ class Child:
             return ok(self.name)
         why = f"it keeps ending: {limits.health_deaths_max} times in {now - deaths[0]:.0f} s"
         mend = "see the log of `crewgate serve` for its reason"
-        return failed(self.name, f"{why}, last with {ended(self._status)}", mend, refuses=refuses)
+        return failed(
+            self.name, f"{why}; the last one {exit_text(self._status)}", mend, refuses=refuses
+        )
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, if it runs."""
@@ -185,6 +176,11 @@ def sockets_of(descriptors: Iterable[int]) -> list[str]:
 
 def exit_text(status: int) -> str:
     """Return how a process has ended, as a clause without a subject."""
-    if status < 0:
-        return f"was ended by {ended(status)}"
-    return f"ended with {ended(status)}" if status else "ended in order"
+    if status >= 0:
+        return f"ended with status {status}" if status else "ended in order"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        # Python has names only for the first and the last real-time signal.
+        name = f"signal {-status}"
+    return f"was ended by {name}"

@@ -26,7 +26,7 @@ from crewgate.runtime.memory_protection import SWITCH, is_open, leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import READY, WAITING, ReadinessListener
 from crewgate.supervisor.child import Child, DrainingChildren, begin, exit_text, python, sockets_of
-from crewgate.supervisor.port_wait import await_free, listened
+from crewgate.supervisor.port_wait import await_free
 from crewgate.supervisor.signals import Signals
 
 _log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class Supervisor:
         with ReadinessListener() as readiness:
             begin(self._agent, readiness, *self._bootstrap)
             with suppress(ConfigurationError):
-                await_free(listened(self._config), str(self._config.path), 0.0)
+                await_free(self._config, 0.0)
                 self._fit_workers()
             while not readiness.poll(READY):
                 if _END & signals.wait(1.0, (readiness.ours,)):
@@ -152,7 +152,7 @@ class Supervisor:
         reported as such, and not as a port in use.
         """
         try:
-            await_free(listened(self._config), str(self._config.path), limits.lock_wait_seconds)
+            await_free(self._config, limits.lock_wait_seconds)
         except ConfigurationError:
             self._end([self._agent], limits.agent_end_seconds, signals)
             raise

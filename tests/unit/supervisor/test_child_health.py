@@ -19,7 +19,7 @@ def test_a_child_that_keeps_ending_is_told_of() -> None:
             time.sleep(0.01)
     fact = child.health(limits.health_deaths_max, refuses=True)
     assert (fact.component, fact.state, fact.refuses) == ("worker 0", HealthState.FAILED, True)
-    assert "3 times in 3 s, last with status 2" in fact.why
+    assert "3 times in 3 s; the last one ended with status 2" in fact.why
     later = limits.health_deaths_seconds + 1
     assert child.health(later, refuses=True).state is HealthState.OK
 

@@ -4,18 +4,21 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from crewgate.config import ListenerConfig
+from crewgate.config import Config, ListenerConfig
 from crewgate.errors import ConfigurationError
 from crewgate.server import listen
 from crewgate.supervisor.port_wait import await_free
 
 
-def _listener(address: str, port: int) -> ListenerConfig:
-    return ListenerConfig(
+def _at(config: Config, address: str, port: int) -> Config:
+    """That configuration, which listens for agents alone, and there."""
+    listener = ListenerConfig(
         name="agents", address=address, port=port, certificate=Path("c"), key=Path("k")
     )
+    return msgspec.structs.replace(config, listeners=(listener,), control=None)
 
 
 @pytest.fixture
@@ -25,26 +28,30 @@ def worker() -> Iterator[socket.socket]:
         yield sock
 
 
-def test_a_gateways_port_is_taken(worker: socket.socket) -> None:
+def test_a_gateways_port_is_taken(config: Config, worker: socket.socket) -> None:
     """A second worker may have the port, a second gateway is told where and why not."""
     port = worker.getsockname()[1]
     listen("127.0.0.1", port).close()
-    with pytest.raises(ConfigurationError, match=f"f.toml: listener agents: .* port {port}: ano"):
-        await_free([_listener("127.0.0.1", port)], "f.toml", 0)
+    with pytest.raises(
+        ConfigurationError, match=f"crewgate.toml: listener agents: .* port {port}: ano"
+    ):
+        await_free(_at(config, "127.0.0.1", port), 0)
 
 
-def test_a_port_is_free_again_once_its_listener_is_closed(worker: socket.socket) -> None:
+def test_a_port_is_free_again_once_its_listener_is_closed(
+    config: Config, worker: socket.socket
+) -> None:
     """A connection that was never closed on the other side does not keep it."""
     port = worker.getsockname()[1]
     with socket.create_connection(("127.0.0.1", port)):
         worker.settimeout(None)
         worker.accept()[0].close()
         worker.close()
-        await_free([_listener("127.0.0.1", port)], "f.toml", 0)
+        await_free(_at(config, "127.0.0.1", port), 0)
         listen("127.0.0.1", port).close()
 
 
-def test_an_address_of_another_machine_is_told_at_once() -> None:
+def test_an_address_of_another_machine_is_told_at_once(config: Config) -> None:
     """It will not become ours, however long one waits."""
     with pytest.raises(ConfigurationError, match=r"192\.0\.2\.1 port 8443: .*an address of this"):
-        await_free([_listener("192.0.2.1", 8443)], "f.toml", 3600)
+        await_free(_at(config, "192.0.2.1", 8443), 3600)
