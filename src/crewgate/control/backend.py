@@ -124,7 +124,7 @@ class ControlBackend:
         self._cache = AgentCache(config.state)
         self._table_view = TableView(config.state)
         resources = _Resources.open(config, ca, self._cache, self._table_view)
-        self._ca = ca
+        self.ca = ca
         self._reader = _Worker(resources.reader)
         self._ca_service = _Worker(resources.ca_service)
         self._register = _Worker(resources.register)
@@ -142,7 +142,6 @@ class ControlBackend:
         new = await trio.to_thread.run_sync(
             _Resources.open, config, ca, self._cache, self._table_view
         )
-        self._ca = ca
         async with self._reader.replaced(new.reader):
             pass
         async with self._ca_service.replaced(new.ca_service) as old:
@@ -156,6 +155,7 @@ class ControlBackend:
             ocsp.register.close()
         async with self._local_ocsp.replaced(new.local_ocsp) as ocsp:
             ocsp.register.close()
+        self.ca = ca
 
     def close(self) -> None:
         """Close the journals, the table, the register and the CA."""
@@ -165,8 +165,6 @@ class ControlBackend:
         self._api_ocsp.resource.register.close()
         self._register.resource.close()
         self._ca_service.resource.close()
-
-    # Revocations.
 
     async def revoke(self, target: RevocationTarget, until: Until) -> RevocationResponse:
         """See `Backend`."""
@@ -203,8 +201,6 @@ class ControlBackend:
     async def catch_up(self) -> None:
         """Sign a new CRL if it lacks a revocation; AuthorityError."""
         await self._ca_service.run(CAService.catch_up)
-
-    # Queries.
 
     async def check(self, serial: str) -> None:
         """See `Backend`."""
@@ -250,8 +246,6 @@ class ControlBackend:
 
         return await self._reader.run(read)
 
-    # Tokens.
-
     async def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:
         """See `Backend`."""
         return await self._tokens.run(TokenService.start_run, crew, name, grant)
@@ -263,8 +257,6 @@ class ControlBackend:
     async def refresh(self, crew: str, name: str, token: str, grant: TokenRequest) -> TokenResponse:
         """See `Backend`."""
         return await self._tokens.run(TokenService.refresh, crew, name, token, grant)
-
-    # Certificates.
 
     async def certify(self, request: CertificateRequest) -> CertificateResponse:
         """See `Backend`."""
@@ -293,9 +285,9 @@ class ControlBackend:
     async def crl(self) -> bytes:
         """See `Backend`."""
         try:
-            return await trio.Path(self._ca.crl).read_bytes()
+            return await trio.Path(self.ca.crl).read_bytes()
         except OSError as error:
-            raise AuthorityError(f"{self._ca.crl}: cannot be read ({error.strerror})") from error
+            raise AuthorityError(f"{self.ca.crl}: cannot be read ({error.strerror})") from error
 
     async def _cached(self, cache: SingleFlightCache[T]) -> T:
         fresh = cache.fresh()

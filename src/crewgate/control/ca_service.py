@@ -67,8 +67,6 @@ class CAService:
         """Close the CA."""
         self.authority.close()
 
-    # Revocations.
-
     def revoke_certificate(self, serial: str, reason: str) -> RevocationResponse:
         """Revoke in the register, the CRL, the table and open connections; 404 if not issued."""
         entry = self.authority.register.find(serial)
@@ -234,8 +232,6 @@ class CAService:
             return announce(self.authority.register, self._state, entries, more)
         except LinkError:
             return None
-
-    # Certificates.
 
     def certify(self, request: CertificateRequest) -> CertificateResponse:
         """Issue a certificate; ControlError says what is wrong with the request."""

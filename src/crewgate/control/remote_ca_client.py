@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
-from crewgate.api.schemas import CertificateResponse, CertificateSigningRequest
+from crewgate.api.schemas import CertificateResponse, CertificateSigningRequest, Problem
 from crewgate.ca.authority import request_pem
 from crewgate.ca.certificates import pem
 from crewgate.ca.key_files import read_key
@@ -122,15 +122,9 @@ class RemoteCAClient:
         return context
 
 
-class _Problem(msgspec.Struct):
-    """The member of a problem response that this client shows."""
-
-    detail: str = ""
-
-
 def _detail(body: bytes) -> str:
     try:
-        text = msgspec.json.decode(body, type=_Problem).detail
+        text = msgspec.json.decode(body, type=Problem).detail
     except msgspec.DecodeError:
         text = ""
     return printable(text)[: limits.link_note_chars_max] or "no reason given"

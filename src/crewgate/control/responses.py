@@ -26,7 +26,6 @@ _HOST_CHARS_MAX = 253  # RFC 1035 §2.3.4, without lengths and root
 _STATUS: dict[HealthState, Literal["ok", "degraded", "waiting"]] = {
     HealthState.OK: "ok", HealthState.DEGRADED: "degraded", HealthState.FAILED: "waiting"
 }  # fmt: skip
-_HERE = "this machine"  # its name in `missing`
 
 
 def revoked(
@@ -50,7 +49,7 @@ def revoked(
             "applied_on": 0 if receipt is None else done.reach.applied_on,
             "of": done.reach.of,
             "ms": max(done.reach.ms, done.cut_ms),
-            "missing": [_HERE] if receipt is None else done.reach.missing,
+            "missing": ["this machine"] if receipt is None else done.reach.missing,
             "enough": receipt is not None and done.reach.enough,
             "cut_ms": done.cut_ms,
             "calls_cut": done.calls_cut,

@@ -22,7 +22,7 @@ from crewgate.api.asgi_adapter import ASGIAdapter
 from crewgate.audit.sink import AuditSink
 from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.ca.renewal import CertificateFiles
-from crewgate.config import CAConfig, Config, ControlConfig, descriptors
+from crewgate.config import Config, ControlConfig, descriptors
 from crewgate.control.backend import ControlBackend
 from crewgate.control.ca_client_tasks import CAClientTasks
 from crewgate.control.health import ControlHealth
@@ -76,7 +76,6 @@ class ControlServer:
         health: ControlHealth,
     ) -> None:
         self._config = config
-        self._ca = _ca_of(config)
         self._watch = watch
         self._backend = backend
         self._sink = sink
@@ -152,7 +151,7 @@ class ControlServer:
             return
         await self._backend.load(config, config.ca)
         self._health.disk.folder = config.ca.folder
-        self._config, self._ca = msgspec.structs.replace(config, audit=before.audit), config.ca
+        self._config = msgspec.structs.replace(config, audit=before.audit)
         if config.audit != before.audit:
             await self._move_audit(config)
             self._config = config
@@ -207,7 +206,9 @@ class ControlServer:
         return PeerRules(NAME, crews, frozenset(Role), ocsp="required")
 
     def _context(self, section: ControlConfig) -> ssl.SSLContext:
-        clients = ClientCertificateTrust(self._ca.root, self._ca.crl, is_required=True)
+        clients = ClientCertificateTrust(
+            self._backend.ca.root, self._backend.ca.crl, is_required=True
+        )
         return server_context(section.certificate, section.key, clients)
 
     def _note(self, deed: str) -> None:
@@ -229,16 +230,16 @@ class ControlServer:
 
     async def _follow_files(self) -> None:
         """Apply changed certificates and CRLs, and close connections with revoked certificates."""
-        crl, shown = self._ca.crl, self._shown()
+        crl, shown = self._backend.ca.crl, self._shown()
         watch = FileWatch({crl, *shown})
         # The listener read the files before the watch was made, so they may have changed.
         is_behind, is_renewed = True, False
         while True:
             await trio.sleep(limits.crl_look_seconds)
             changed = watch.changed()
-            if (crl, shown) != (self._ca.crl, self._shown()):
+            if (crl, shown) != (self._backend.ca.crl, self._shown()):
                 is_behind, is_renewed = True, is_renewed or shown != self._shown()
-                crl, shown = self._ca.crl, self._shown()
+                crl, shown = self._backend.ca.crl, self._shown()
                 watch = FileWatch({crl, *shown})
             is_behind = is_behind or bool(changed)
             is_renewed = is_renewed or any(path in shown for path in changed)
@@ -255,7 +256,7 @@ class ControlServer:
 
     def _shown(self) -> tuple[Path, ...]:
         section = self._config.control
-        return () if section is None else (section.certificate, section.key, self._ca.root)
+        return () if section is None else (section.certificate, section.key, self._backend.ca.root)
 
     async def _show(self, *, is_renewed: bool) -> None:
         """Make the listener use the present content of its files."""
@@ -383,9 +384,3 @@ def _ours(config: Config) -> tuple[object, ...]:
 
 def _place(section: ControlConfig) -> tuple[str, int]:
     return section.address, section.port
-
-
-def _ca_of(config: Config) -> CAConfig:
-    if config.ca is None:
-        raise AssertionError("the backend was opened with this section")
-    return config.ca

@@ -34,7 +34,7 @@ class TokenReader:
         self._table = OwnedTable.private(_SMALLEST)
         self._gate = Gate(self._table)
         self._generation = 0
-        self._try()
+        self._load()
 
     def read(self, token: str) -> tuple[Claims, str] | None:
         """Return the claims of a valid token and the id of its key; None for any other token.
@@ -43,7 +43,7 @@ class TokenReader:
         ConfigurationError if there are none yet.
         """
         if self._watch.changed():
-            self._try()
+            self._load()
         if not self._generation:
             raise ConfigurationError("the crews' keys cannot be used; `crewgate check` says why")
         data = token.encode(errors="replace")
@@ -53,14 +53,12 @@ class TokenReader:
         kid, _, payload, _ = native.split(data)
         return native.claims(payload), kid
 
-    def _try(self) -> None:
+    def _load(self) -> None:
         try:
-            self._load()
+            policy = load_policy(self._config, self._generation + 1)
         except ConfigurationError as error:
             _log.warning("keeping the previous keys: %s", error)
-
-    def _load(self) -> None:
-        policy = load_policy(self._config, self._generation + 1)
+            return
         self._generation += 1
         self._table.set_policy_generation(self._generation)
         self._gate.load(policy)

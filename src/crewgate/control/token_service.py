@@ -8,8 +8,6 @@ that returns under its name starts with new branches. Blocks; use it in one thre
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from pathlib import Path
 
 from crewgate import limits
 from crewgate._native import token as native
@@ -32,7 +30,7 @@ from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.parent_tokens import signing_key_of
 from crewgate.issuer.subagent import SubAgent
-from crewgate.policy.loader import crew_keys
+from crewgate.policy.loader import crew_keys, key_files
 from crewgate.runtime.file_watch import FileWatch
 
 _BEARER = "Bearer"
@@ -51,7 +49,8 @@ class TokenService:
         self._config = config
         self._cache = cache
         self._table_view = table_view
-        self._watch = FileWatch(_files(config))
+        signing_keys = [crew.signing_key for crew in config.crews if crew.signing_key is not None]
+        self._watch = FileWatch([*key_files(config), *signing_keys])
         self._orchestrators: OrderedDict[tuple[str, str], Orchestrator] = OrderedDict()
         self._buckets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
 
@@ -196,13 +195,6 @@ def introspection(claims: Claims) -> IntrospectionResponse:
         branch=claims.execution_branch_id,
         credits_micro=claims.credit_quota,
     )
-
-
-def _files(config: Config) -> Iterator[Path]:
-    for crew in config.crews:
-        yield crew.jwks
-        if crew.signing_key is not None:
-            yield crew.signing_key
 
 
 def _answer(token: str, claims: Claims, *, issued: str = "") -> TokenResponse:
