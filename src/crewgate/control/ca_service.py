@@ -277,10 +277,7 @@ class CAService:
         )
 
     def next_chain(self, leaf: x509.Certificate) -> bytes:
-        """Return the next certificate (PEM) after `leaf`, whose key is on this machine.
-
-        Raises AuthorityError.
-        """
+        """Return the next certificate (PEM) after `leaf`, whose key is here; AuthorityError."""
         return next_chain(self.authority, leaf, datetime.now(UTC))
 
     def _refuse_evicted(self, entry: CertificateRecord) -> None:

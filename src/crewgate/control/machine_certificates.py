@@ -128,7 +128,7 @@ class MachineCertificateRenewal:
         """Renew one certificate if it is due, and return its health; AuthorityError."""
         leaf = read_certificates(pair.certificate)[0]
         life, ours = CertificateLifetime.of(leaf), is_ours(ca, leaf)
-        what = f"{pair.certificate}, which {pair.by} shows, {_end(life, now)}"
+        what = f"{pair.certificate}, which {pair.by} presents, {_end(life, now)}"
         if ours and life.is_due(now) and holds_key(pair.certificate):
             what += "; it is not renewed: a renewal would destroy the private key in the same file"
             mend = "put certificate and key into separate files, or renew it by hand"
@@ -139,7 +139,7 @@ class MachineCertificateRenewal:
                 self._forget(pair)
                 return ok(_name(pair))
             if self._failed.get(pair) != why:
-                _log.info("%s, which %s shows, is due: %s", pair.certificate, pair.by, why)
+                _log.info("%s, which %s presents, is due: %s", pair.certificate, pair.by, why)
             self._failed[pair] = why
             self._retry_at[pair] = now + limits.renewal_again_seconds
         if not life.ends_soon(now):
@@ -173,7 +173,7 @@ class MachineCertificateRenewal:
             why = str(error).removeprefix(f"{pair.certificate}: ")
             return f"it is not renewed: {why}"
         until = f"{new.not_valid_after_utc:%Y-%m-%d %H:%M}Z"
-        _log.info("renewed %s, which %s shows, until %s", pair.certificate, pair.by, until)
+        _log.info("renewed %s, which %s presents, until %s", pair.certificate, pair.by, until)
         return ""
 
     def _forget(self, pair: OwnCertificateFiles) -> None:
@@ -208,7 +208,6 @@ def _is_evicted(config: Config, certificate: Certificate, now: int) -> bool:
 
 
 def _name(pair: OwnCertificateFiles) -> str:
-    """Return the component's name in the machine's health."""
     name = f"control: certificate {pair.certificate.name} of {pair.by}"
     return name[: limits.health_name_chars_max]
 

@@ -123,10 +123,7 @@ class ControlProcess:
         self._why = why
 
     async def _follow(self) -> None:
-        """Load a changed configuration, which may name another CA; try a bad one again later.
-
-        The agent reports what is wrong with it.
-        """
+        """Load a changed configuration; try a bad one, which the agent reports, again later."""
         if self._watch.changed() or trio.current_time() >= self._again:
             self._again = math.inf
             try:

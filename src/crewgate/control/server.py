@@ -62,10 +62,7 @@ class _Open(NamedTuple):
 
 
 class ControlServer:
-    """Serves until a signal comes, and then closes `backend`.
-
-    Its `watch` of the configuration file is older than `config`.
-    """
+    """Serves until a signal comes, and then closes `backend`; `watch` is older than `config`."""
 
     def __init__(
         self,

@@ -237,9 +237,9 @@ def remove_drafts(folder: Path) -> None:
 
 def cause(error: OSError) -> str:
     """Return the kernel's reason and what to do: the end of a sentence that names the path."""
-    said = error.strerror or str(error) or type(error).__name__
+    reason = error.strerror or str(error) or type(error).__name__
     mend = _MENDS.get(error.errno or 0, "")
-    return f"{said}; {mend.format(user=f'user {os.geteuid()}')}" if mend else said
+    return f"{reason}; {mend.format(user=f'user {os.geteuid()}')}" if mend else reason
 
 
 def describe(error: OSError, path: Path | None = None) -> str:

@@ -21,10 +21,7 @@ def is_open() -> bool:
 
 
 def keep_memory_private() -> None:
-    """Make this process undumpable, before it reads a key; programs it starts are not affected.
-
-    Raises OSError.
-    """
+    """Make this process undumpable, before it reads a key, but not what it starts; OSError."""
     if not is_open():
         disable_dumping()
 
@@ -41,10 +38,7 @@ def set_attribute(option: int, value: int, what: str) -> None:
 
 
 def leave_no_cores() -> None:
-    """Make this process undumpable, and forbid core files to it and to all that it starts.
-
-    Raises OSError.
-    """
+    """Make this process undumpable, and forbid core files to it and its children; OSError."""
     keep_memory_private()
     if not is_open():
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

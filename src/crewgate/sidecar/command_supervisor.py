@@ -25,10 +25,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def become_subreaper() -> None:
-    """Adopt orphaned descendants (prctl(2)); call it before the first child starts. OSError.
-
-    CMD's descendants then stay below this process, however often they fork.
-    """
+    """Adopt orphaned descendants (prctl(2)); call it before the first child starts. OSError."""
     set_attribute(_PR_SET_CHILD_SUBREAPER, 1, "make this process the parent of orphans below it")
 
 

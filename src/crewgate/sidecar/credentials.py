@@ -65,10 +65,7 @@ class LocalCAIssuer:
         self._life_seconds = life_seconds
 
     async def issue(self, request: bytes) -> bytes:
-        """Return PEM: a certificate for the key of a CSR (PEM), then its chain up to the root.
-
-        Raises AuthorityError.
-        """
+        """Return a certificate for a CSR, and its chain up to the root, all PEM; AuthorityError."""
         return await trio.to_thread.run_sync(self._issue, request)
 
     def _issue(self, request: bytes) -> bytes:

@@ -174,10 +174,7 @@ class LocalSocketServer:
         return listener
 
     def _change_owner(self) -> None:
-        """Give CMD's user the socket, and the folder if it is new.
-
-        Uses descriptors: in its own folder, that user could replace the socket.
-        """
+        """Give CMD's user the socket and a new folder, by descriptor: paths can be replaced."""
         flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self.path.name, flags, dir_fd=self._folder)
         try:

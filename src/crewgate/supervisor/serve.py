@@ -35,10 +35,9 @@ _END = {signal.SIGTERM, signal.SIGINT}
 
 
 def serve(path: Path, *, bootstrap: bool = False) -> int:
-    """Run until SIGTERM or SIGINT, and return the exit status.
+    """Run until SIGTERM or SIGINT, and return the exit status; ConfigurationError.
 
-    With `bootstrap`, the operator confirms that there are no other machines to learn from. Raises
-    ConfigurationError if the file at `path` cannot be used.
+    With `bootstrap`, the operator confirms that there are no other machines to learn from.
     """
     leave_no_cores()
     return Supervisor(path, bootstrap=bootstrap).run()
@@ -393,7 +392,6 @@ class Supervisor:
                 child.wait()
 
     def _kill(self) -> None:
-        """Kill every child that still runs."""
         for child in [*self._children(), self._control, *self._leaving]:
             child.send(signal.SIGKILL)
             child.wait()
