@@ -143,7 +143,7 @@ async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope
 
 
 def _keyless(config: Config, ca: CAConfig) -> str:
-    """Say what a machine without the key does not do, and which machine does."""
+    """Return what a machine without the key does not do, and which machine does it."""
     if config.remote is not None:
         return (
             f"this machine has no key of the CA ({ca.issuing_key}), so it serves no control API "

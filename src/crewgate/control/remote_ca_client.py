@@ -116,7 +116,7 @@ class RemoteCAClient:
             context.load_verify_locations(self._root)
             if pair is not None:
                 show_certificate(context, pair.certificate, pair.key)
-        except OSError as error:  # ssl.SSLError is one
+        except OSError as error:  # ssl.SSLError is an OSError
             text = error.strerror or error
             raise AuthorityError(f"{self._root} or {pair}: cannot be used: {text}") from error
         return context

@@ -138,7 +138,7 @@ class TokenService:
         return found
 
     def _limit_rate(self, crew: str, name: str) -> None:
-        """ControlError for an orchestrator that mints too fast: each token is a permanent line."""
+        """ControlError for an orchestrator that mints too fast: its journal keeps each token."""
         bucket = self._buckets.pop((crew, name), None)
         if bucket is None:
             bucket = TokenBucket(limits.tokens_per_second, limits.tokens_burst)

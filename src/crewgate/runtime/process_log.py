@@ -6,7 +6,7 @@ fill a disk with them:
 
     _log.warning("the agent is unavailable: %s", why)  # the same sentence: once in 10 s
     _log.warning("%s: %s", name, why, extra={"subject": name})  # any sentence: once in 10 s
-    _log.info("attached")  # always; a warning that comes again after it passes again
+    _log.info("attached")  # always; a repeated warning after it passes again
 """
 
 import logging

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from crewgate.runtime.durable_files import overwrite, write_file
 
-_HEAD = struct.Struct(
-    ">QI32s"
-)  # number of the write, length of the content, SHA-256 of number and content
+# Number of the write, length of the content, SHA-256 of number and content.
+_HEAD = struct.Struct(">QI32s")
 _NEVER = bytes(_HEAD.size)
 
 

@@ -58,7 +58,7 @@ class GatewayDialer(msgspec.Struct, frozen=True):
 
 
 def find_gateway(config: Config, crew: str, at: str | None, trust: Path) -> GatewayDialer:
-    """Dial `at` (HOST:PORT), or else the listener of `config` that admits certificates of `crew`.
+    """Return a dialer to `at` (HOST:PORT), or else to the listener that admits `crew`.
 
     Raises ConfigurationError if no listener does, SidecarError if `at` is malformed.
     """

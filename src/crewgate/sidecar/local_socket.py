@@ -90,7 +90,7 @@ class LocalSocketServer:
             slots.release()
 
     def _remove(self) -> None:
-        """Use the folder's descriptor: CMD's user could replace the folder at its path."""
+        """Remove the socket by the folder's descriptor: CMD's user could replace the folder."""
         # CMD's user may have removed the socket, or put another file beside it.
         with suppress(OSError):
             if self._is_bound:
@@ -128,7 +128,7 @@ class LocalSocketServer:
         return path
 
     def _open_folder(self, folder: Path) -> int:
-        """Check the opened descriptor: the owner of the folder above could replace the folder."""
+        """Open and check the folder, in this order: the owner of its parent could replace it."""
         descriptor = os.open(folder, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             self._check_folder(folder, descriptor)

@@ -263,7 +263,7 @@ class Supervisor:
         _log.info("restarted")
 
     def _replace_agent(self, signals: Signals, deadline: float) -> bool:
-        """Whether a successor of the agent serves.
+        """Replace the agent by a successor; return whether the successor serves.
 
         Raises ConfigurationError if the file changed something that needs a new start.
         """
