@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 from log_lines import logged
@@ -38,7 +38,12 @@ LONG = (
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
-settings.register_profile("unhurried", deadline=None, max_examples=deep(50))
+settings.register_profile(
+    "unhurried",
+    deadline=None,
+    max_examples=deep(50),
+    suppress_health_check=[HealthCheck.too_slow],  # a busy machine is no mistake of a test
+)
 settings.load_profile("unhurried")
 
 
