@@ -61,9 +61,6 @@ class ActiveConfig:
         """Load for the first time; ConfigurationError."""
         self._adopt(read_config_files(path), 0)
 
-    def __repr__(self) -> str:
-        return f"<ActiveConfig {self.config.path} generation={self.policy.generation}>"
-
     def number(self, life: str, generation: int) -> None:
         """Continue from `generation`, the last one that the table of this life was told.
 

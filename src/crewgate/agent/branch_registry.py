@@ -43,9 +43,6 @@ class BranchRegistry:
         self._entries_max = entries_max
         self._entries: dict[bytes, BranchEntry] = {}
 
-    def __repr__(self) -> str:
-        return f"<BranchRegistry branches={len(self._entries)}>"
-
     def __len__(self) -> int:
         return len(self._entries)
 

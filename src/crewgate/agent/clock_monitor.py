@@ -24,10 +24,6 @@ class ClockMonitor:
         self._stepped: int | None = None  # the offset that the clock has stepped to
         self._since = boot_ns
 
-    def __repr__(self) -> str:
-        state = "steady" if self._stepped is None else f"stepped by {self.step_seconds:+.1f} s"
-        return f"<ClockMonitor {state}>"
-
     @property
     def offset_ns(self) -> int:
         """What is to be added to CLOCK_BOOTTIME for a time of day that no jump has touched."""

@@ -35,9 +35,6 @@ class JournalFile(Generic[R]):
         self._meanwhile: list[bytes] | None = None  # appended while it is being rewritten
         self.incomplete = False
 
-    def __repr__(self) -> str:
-        return f"<JournalFile {self._path.name} lines={self._lines}>"
-
     def read(self) -> list[R]:
         """All whole records, oldest first; none if there is no file."""
         try:

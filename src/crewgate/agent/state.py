@@ -120,9 +120,6 @@ class AgentState:
         self.offset_ns = clock.wall_ns() - clock.boot_ns()  # as far as the wall clock is believed
         self.ending = False
 
-    def __repr__(self) -> str:
-        return f"<AgentState {self.table!r} {self.attached!r} {self.registry!r}>"
-
     def restore(self) -> None:
         """Take up what the last agent left: registry, leases, revocations. OSError, TableError."""
         clocks = self.clock.read()

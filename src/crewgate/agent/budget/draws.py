@@ -108,9 +108,6 @@ class Draws:
         self._some = trio.Event()
         self._busy = trio.Event()
 
-    def __repr__(self) -> str:
-        return f"<Draws waiting={len(self._waiting)} talks={len(self._talks)}>"
-
     @property
     def found_full(self) -> bool:
         """The table had no record left for a branch, a moment ago."""

@@ -81,9 +81,6 @@ class LedgerMarkKeeper:
         self.on_written: Callable[[LedgerMark], None] = lambda _mark: None
         self.on_refusal: Callable[[], None] = lambda: None
 
-    def __repr__(self) -> str:
-        return f"<LedgerMarkKeeper {self.mark}>"
-
     def check_peer_mark(self, known: LedgerMark) -> None:
         """What this machine once told the others: the ledger may be an older copy after all.
 

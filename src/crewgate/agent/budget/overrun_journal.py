@@ -34,9 +34,6 @@ class OverrunJournal:
         self._life = life.hex()
         self._notes: dict[str, OverrunRecord] = {}
 
-    def __repr__(self) -> str:
-        return f"<OverrunJournal {len(self._notes)}>"
-
     def __len__(self) -> int:
         return len(self._notes)
 

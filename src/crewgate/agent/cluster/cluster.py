@@ -100,9 +100,6 @@ class Cluster:
         files = TLSFiles(settings.certificate, settings.key, ca.root)
         self.service = GossipTransport(self.gossip, self._sockets, files, settings.peers)
 
-    def __repr__(self) -> str:
-        return f"<Cluster {self.gossip!r}>"
-
     def restore(self) -> None:
         """Take up what others revoked, and tell them of what this machine alone knows. OSError."""
         own = [_to_gossip(entry) for entry in self._machine.revocations if entry.kind]

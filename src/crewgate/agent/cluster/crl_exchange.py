@@ -51,9 +51,6 @@ class ClusterCRLExchange:
         self._trouble = self._said = ""  # of this machine's own list and disk
         self._news: list[str] = []
 
-    def __repr__(self) -> str:
-        return f"<ClusterCRLExchange {self._kept!r}>"
-
     def version(self, member: bytes) -> CRLVersion:
         """See `CRLExchange`."""
         kept, held = self._current(), self._held()

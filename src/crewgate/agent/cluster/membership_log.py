@@ -30,9 +30,6 @@ class MembershipLog:
         self._logged: dict[bytes, MemberState] = {}  # the others who count
         self._words = TokenBucket(limits.member_words_per_second, limits.member_words_burst)
 
-    def __repr__(self) -> str:
-        return f"<MembershipLog {len(self._logged)} told of>"
-
     def begin(self) -> None:
         """Nobody needs to be told of what was so before."""
         self._counts, self._logged = self._gossip.node.freshness.counts, self._found()

@@ -48,10 +48,6 @@ class AttachedProcess:
         self._send, self.outbox = trio.open_memory_channel[OutgoingMessage](room)
         self._descriptor = -1
 
-    def __repr__(self) -> str:
-        who = "embedder" if self.worker < 0 else f"worker {self.worker}"
-        return f"<AttachedProcess {self.number} {who} draws={self.draws}>"
-
     def reach(self, descriptor: int) -> None:
         """Its connection, which stays open for as long as anybody waits for the queue."""
         self._descriptor = descriptor
@@ -91,9 +87,6 @@ class AttachedProcesses:
         # After a restart the processes of the last agent are alive, but not connected.
         self._inherited = set(table.attachments())
         self._wait_until_ns = math.inf
-
-    def __repr__(self) -> str:
-        return f"<AttachedProcesses {len(self._processes)} inherited={len(self._inherited)}>"
 
     def __len__(self) -> int:
         return len(self._processes)

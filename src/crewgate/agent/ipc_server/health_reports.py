@@ -19,9 +19,6 @@ class HealthReports:
         self._listened_ns = 0
         self._absent_until_ns = 0
 
-    def __repr__(self) -> str:
-        return f"<HealthReports {sorted(self._reports)}>"
-
     def listen(self, boot_ns: int) -> int:
         """Note that the agent reads reports now; return for how long (ns) it could read none.
 

@@ -57,9 +57,6 @@ class IPCServer:
         self._inside = 0
         self._unaccepted = 0  # of those, processes of other users
 
-    def __repr__(self) -> str:
-        return f"<IPCServer {self._agent_socket.value} inside={self._inside}>"
-
     async def serve(self) -> None:
         """Accept until cancelled; takes the socket's file away at the end."""
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))

@@ -19,9 +19,6 @@ class CoarsenedCrews:
         self._rows: dict[str, CrewOverRevocationQuota] = {}
         self._said: dict[str, int] = {}
 
-    def __repr__(self) -> str:
-        return f"<CoarsenedCrews {sorted(self._rows)}>"
-
     def note(self, crew: str, wall: int) -> None:
         """A revocation of this crew ended all its tokens on this machine."""
         before = self._rows.get(crew)

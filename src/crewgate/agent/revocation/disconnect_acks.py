@@ -45,9 +45,6 @@ class DisconnectAcks:
         self._pending: dict[int, PendingAcks] = {}
         self._last = 0
 
-    def __repr__(self) -> str:
-        return f"<DisconnectAcks pending={len(self._pending)}>"
-
     def begin(self, waiting: set[int]) -> tuple[int, PendingAcks]:
         """A new id, and what to wait for; `end` it."""
         self._last += 1

@@ -28,9 +28,6 @@ class RevocationQuota:
             self._used += held
             self._held[name] = self._held.get(name, 0) + held
 
-    def __repr__(self) -> str:
-        return f"<RevocationQuota {self._used} of {self._capacity}>"
-
     @property
     def is_coarse(self) -> bool:
         """No crew has room for another branch, grant or process: all its tokens would end."""

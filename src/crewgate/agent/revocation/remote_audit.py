@@ -26,9 +26,6 @@ class RemoteRevocationAudit:
         self._written = 0  # in that second
         self._more = 0
 
-    def __repr__(self) -> str:
-        return f"<RemoteRevocationAudit more={self._more}>"
-
     def records(
         self,
         entries: Sequence[RevocationEntry],

@@ -51,9 +51,6 @@ class RevocationStore:
         self._keys: dict[bytes, CrewPolicy] = {}
         self._kept_at = -limits.dead_keys_look_seconds  # when it was last looked for dead keys
 
-    def __repr__(self) -> str:
-        return f"<RevocationStore entries={len(self._entries)}>"
-
     def __len__(self) -> int:
         return len(self._entries)
 
