@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 import trio
 
@@ -21,29 +20,17 @@ from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.agent.grant_validation import check, level_name
 from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.revocation.types import ClockReading
-from crewgate.core.budget.ledger_protocol import BranchesOpened, Operation, OperationResult
+from crewgate.core.budget.ledger_protocol import BranchesOpened, OperationResult
 from crewgate.errors import LedgerProtocolError, LinkError
 from crewgate.ipc.attach_messages import CreditDrawn, DrawCredit
 from crewgate.leases.lease_client import DrawResult, LeaseClient, LedgerCalls
+from crewgate.ledger.operation_queue import LedgerQueue
 
 _log = logging.getLogger(__name__)
 _FULL_NS = round(limits.table_full_seconds * 1e9)
 _AGAIN_NS = round(limits.draw_again_seconds * 1e9)
 # With these the branch has a record, so the registry may know it.
 _OPENED = {DrawResult.GRANTED, DrawResult.EXHAUSTED, DrawResult.CONTENDED}
-
-
-class LedgerPort(Protocol):
-    """Who carries a question to the ledger; `then` hears the answer, at once or much later."""
-
-    @property
-    def unavailable_reason(self) -> str:
-        """Why the ledger does not answer now; empty while it does."""
-
-    def ask(
-        self, operation: Operation, then: Callable[[OperationResult | LedgerProtocolError], None]
-    ) -> None:
-        """See `ledger.operation_queue`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -83,7 +70,7 @@ class Draws:
         self,
         table: OwnedTable,
         lease_client: LeaseClient,
-        asking: LedgerPort,
+        ledger_queue: LedgerQueue,
         registry: BranchRegistry,
         watching: MintingWatch,
         wait_seconds: float,
@@ -92,7 +79,7 @@ class Draws:
     ) -> None:
         self._table = table
         self._lease_client = lease_client
-        self._asking = asking
+        self._ledger_queue = ledger_queue
         self._registry = registry
         self._watching = watching
         self._read = read
@@ -138,7 +125,7 @@ class Draws:
         waiting = WaitingDraw(process, ask, clocks.boot_ns + self._wait_ns)
         if not self._overdraw(waiting):
             self._begin(waiting, clocks)  # also then: the next call finds what is drawn
-        if not waiting.answered and self._asking.unavailable_reason:
+        if not waiting.answered and self._ledger_queue.unavailable_reason:
             self._answer(waiting, DrawResult.CONTENDED)
         if not waiting.answered:
             self._waiting.append(waiting)
@@ -167,29 +154,27 @@ class Draws:
 
     def _overdraw(self, waiting: WaitingDraw) -> bool:
         """Let a call go on for which the ledger cannot be asked, if that is what is wanted."""
+        if not self._ledger_queue.unavailable_reason:
+            return False
         key, need = waiting.ask.grant.branch_key, waiting.ask.need
-        is_lent = bool(self._asking.unavailable_reason) and self._lease_client.overdraft.overdraw(
-            key, need
-        )
+        is_lent = self._lease_client.overdraft.overdraw(key, need)
         if is_lent:
             self._answer(waiting, DrawResult.GRANTED)
         return is_lent
 
     def settle_overdraft(self) -> None:
         """Have the ledger charge what was lent while it was away; to be called once a second."""
-        for key in [] if self._asking.unavailable_reason else self._lease_client.overdraft.owing:
+        if self._ledger_queue.unavailable_reason:
+            return
+        for key in self._lease_client.overdraft.owing:
             if key not in self._talks:
                 self._talks[key] = DrawInProgress(None)
                 self._go_on(key, self._lease_client.settle_overdraft(key), None)
 
     def _is_over(self, waiting: WaitingDraw, clocks: ClockReading) -> bool:
         is_late = clocks.boot_ns >= waiting.until_ns
-        return (
-            waiting.answered
-            or waiting.process.gone
-            or is_late
-            or bool(self._asking.unavailable_reason)
-        )
+        is_left = waiting.answered or waiting.process.gone
+        return is_left or is_late or bool(self._ledger_queue.unavailable_reason)
 
     def _begin(self, waiting: WaitingDraw, clocks: ClockReading) -> None:
         """Draw for it, or have it wait for who draws for the same branch."""
@@ -235,7 +220,7 @@ class Draws:
             _log.warning("a fault of ours in a draw: %r", error)
             self._end(branch, DrawResult.CONTENDED)
         else:
-            self._asking.ask(operation, partial(self._go_on, branch, steps))
+            self._ledger_queue.ask(operation, partial(self._go_on, branch, steps))
 
     def _is_wanted(self, branch: bytes) -> bool:
         talk = self._talks[branch]
