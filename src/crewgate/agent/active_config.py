@@ -4,7 +4,6 @@ Decides whether what stands in the files now may replace what is in force. Tells
 """
 
 import logging
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -134,25 +133,19 @@ def read_config_files(path: Path) -> LoadedConfig:
     raise ConfigurationError(f"{path}: changes while it is being read")
 
 
-def watched(config: Config) -> Iterator[Path]:
+def watched(config: Config) -> list[Path]:
     """Every file whose content a worker has loaded under one generation."""
-    yield config.path
-    yield from key_files(config)
+    paths: list[Path | None] = [config.path, *key_files(config)]
     for listener in config.listeners:
-        yield listener.certificate
-        yield listener.key
+        paths += listener.certificate, listener.key
     if config.ca is not None:
-        yield config.ca.root
+        paths.append(config.ca.root)
+        if config.ca.ocsp is not None:
+            paths += config.ca.ocsp.certificate, config.ca.ocsp.key
     if config.cluster is not None:
-        yield config.cluster.certificate
-        yield config.cluster.key
-    if config.ca is not None and config.ca.ocsp is not None:
-        yield from _there(config.ca.ocsp.certificate, config.ca.ocsp.key)
+        paths += config.cluster.certificate, config.cluster.key
     for upstream in config.upstreams:
-        yield from _there(upstream.tls.certificate, upstream.tls.key)
-        if upstream.credential is not None and upstream.credential.file is not None:
-            yield upstream.credential.file
-
-
-def _there(*paths: Path | None) -> Iterator[Path]:
-    yield from (path for path in paths if path is not None)
+        paths += upstream.tls.certificate, upstream.tls.key
+        if upstream.credential is not None:
+            paths.append(upstream.credential.file)
+    return [path for path in paths if path is not None]

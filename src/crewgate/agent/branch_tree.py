@@ -150,29 +150,21 @@ def _sum(nodes: dict[int, TreeNode]) -> list[int]:
     return roots
 
 
+@dataclass(frozen=True, slots=True)
 class _Graph:
     """A walk over the nodes that carries down what holds for a whole path."""
 
-    def __init__(
-        self,
-        nodes: dict[int, TreeNode],
-        entries: Mapping[bytes, BranchEntry],
-        is_revoked: IsRevoked,
-        now: int,
-        agent: str,
-        overruns: Mapping[bytes, int],
-    ) -> None:
-        self._machine = agent
-        self._overruns = overruns
-        self._nodes = nodes
-        self._entries = entries
-        self._is_revoked = is_revoked
-        self._now = now
+    nodes: dict[int, TreeNode]
+    entries: Mapping[bytes, BranchEntry]
+    is_revoked: IsRevoked
+    now: int
+    machine: str
+    overruns: Mapping[bytes, int]
 
     def crew(self, number: int, crews: Mapping[bytes, CrewPolicy]) -> list[TreeRow]:
-        node = self._nodes[number]
+        node = self.nodes[number]
         crew = crews.get(node.record.key)
-        left = _allowance(node, crew, self._now) if crew else None
+        left = _allowance(node, crew, self.now) if crew else None
         state: BranchState = "closed" if node.record.closed else "live"
         if left is not None and left <= 0:
             state = "exhausted"
@@ -194,13 +186,13 @@ class _Graph:
             child, above, remaining = waiting.pop()
             row = self._branch(child, above, remaining)
             found.append(row)
-            waiting += [(below, row, row.left) for below in reversed(self._nodes[child].children)]
+            waiting += [(below, row, row.left) for below in reversed(self.nodes[child].children)]
         return found
 
     def _branch(self, number: int, above: TreeRow, remaining: int | None) -> TreeRow:
-        node = self._nodes[number]
+        node = self.nodes[number]
         record = node.record
-        entry = self._entries.get(record.key)
+        entry = self.entries.get(record.key)
         if entry is None:  # the table knows it and the registry lost it: show that it is there
             entry = BranchEntry(crew=above.crew, branch=record.key.hex(), parent=above.branch)
         left = max(0, record.quota - node.consumed)
@@ -221,12 +213,12 @@ class _Graph:
             left=left,
             leased=node.idle,
             leased_on=self._where(node),
-            overrun=self._overruns.get(record.key, 0),
+            overrun=self.overruns.get(record.key, 0),
         )
 
     def _where(self, node: TreeNode) -> dict[str, int]:
         """The machines that hold most of what is leased and idle."""
-        held = {**node.where, self._machine: node.where.get(self._machine, 0) + node.here}
+        held = {**node.where, self.machine: node.where.get(self.machine, 0) + node.here}
         most = sorted(held.items(), key=lambda each: -each[1])[: limits.tree_machines_max]
         return {name: idle for name, idle in most if idle}
 
@@ -241,7 +233,7 @@ class _Graph:
             return "token-revoked"
         if left == 0 or record.refused is not None:
             return "exhausted"
-        if 0 < entry.exp < self._now:
+        if 0 < entry.exp < self.now:
             return "expired"
         return "live"
 
@@ -252,7 +244,7 @@ class _Graph:
         """
         crews = {entry.crew, caller(entry.crew)}
         named = ((EntityKind.ORCHESTRATOR, crew, entry.orchestrator) for crew in crews)
-        return self._is_revoked(key, entry.iat) or self._any_revoked(named, entry)
+        return self.is_revoked(key, entry.iat) or self._any_revoked(named, entry)
 
     def _is_token_dead(self, entry: BranchEntry) -> bool:
         """Its newest grant is, and nothing else: a later one, or a child's, would be admitted."""
@@ -264,14 +256,14 @@ class _Graph:
             for each in NAMED_IN_TOKENS
             if each.kind is not EntityKind.ORCHESTRATOR
         )
-        return self._is_revoked(crew_key(crew), entry.iat) or self._any_revoked(named, entry)
+        return self.is_revoked(crew_key(crew), entry.iat) or self._any_revoked(named, entry)
 
     def _any_revoked(
         self, named: Iterable[tuple[EntityKind, str, str]], entry: BranchEntry
     ) -> bool:
         """By the age of its newest grant."""
         return any(
-            name and self._is_revoked(table_key(kind, crew, name.encode()), entry.iat)
+            name and self.is_revoked(table_key(kind, crew, name.encode()), entry.iat)
             for kind, crew, name in named
         )
 

@@ -73,7 +73,7 @@ class AgentState:
         self.active_config = inforce
         self.table = table
         self.clock = clock
-        self._sink = sink
+        self.record = sink
         config = inforce.config
         inforce.number(table.life.hex(), table.policy_generation)
         # Bound to the table's life: a new table knows none of its branches.
@@ -163,7 +163,7 @@ class AgentState:
         leases = self.ledger_queue.ledger.leases(self.lease_client.holder, self.table.life)
         for key, amount in self.notes.missing(leases).items():
             self.lease_client.overran(key, amount, clocks.boot_ns)
-        for key in self.notes.branches():
+        for key in self.notes.amounts():
             self.ledger_queue.submit(CloseBranch(key))
 
     def enter(self, ask: Attach) -> tuple[AttachedProcess, Attached]:
@@ -194,7 +194,7 @@ class AgentState:
     def burn(self, burned: list[BurnedReservation], cause: Cause) -> None:
         """Write down what was ended."""
         if burned:
-            self._sink(self.attribution.records(burned, cause, self.clock.wall_ns()))
+            self.record(self.attribution.records(burned, cause, self.clock.wall_ns()))
 
     def revoke(
         self, targets: Sequence[RevocationTarget], *, coarsens: bool = True
@@ -240,10 +240,6 @@ class AgentState:
         self.table.set_policy_generation(policy.generation)
         for process in self.attached:
             process.send(Reload(generation=policy.generation))
-
-    def record(self, records: Iterable[Record]) -> None:
-        """Write something else down."""
-        self._sink(records)
 
     def believed(self) -> ClockReading:
         """Both clocks, the wall clock as it was before it jumped: other machines have that time."""

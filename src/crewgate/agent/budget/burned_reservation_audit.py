@@ -62,9 +62,8 @@ class BurnedReservationAudit:
         )
 
     def _tool(self, burned: BurnedReservation) -> str:
-        for since, names in self._tools:
-            if since <= burned.started_ns:
-                return names[burned.tool] if burned.tool < len(names) else ""
-        # It began before this agent did; the oldest policy known is the likeliest.
-        names = self._tools[-1][1] if self._tools else ()
+        # If the call began before this agent, the oldest known policy is the likeliest.
+        oldest = self._tools[-1][1] if self._tools else ()
+        policies = (names for since, names in self._tools if since <= burned.started_ns)
+        names = next(policies, oldest)
         return names[burned.tool] if burned.tool < len(names) else ""

@@ -4,7 +4,7 @@ A note is in a journal before the ledger hears of it and before its worker is an
 knows totals of each lease, so what it has not heard of can be told from the notes. Tells nobody.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -57,23 +57,11 @@ class OverrunJournal:
 
     def amounts(self) -> dict[bytes, int]:
         """Of each branch that had one, how much all of them were; also from another thread."""
-        found: dict[bytes, int] = {}
-        for note in [*self._notes.values()]:
-            key = bytes.fromhex(note.key)
-            found[key] = found.get(key, 0) + note.amount
-        return found
-
-    def branches(self) -> set[bytes]:
-        """Branches that had one."""
-        return {bytes.fromhex(note.key) for note in self}
+        return _totals([*self._notes.values()])
 
     def missing(self, leases: Mapping[bytes, LeaseStatement]) -> dict[bytes, int]:
         """What the ledger has not heard of, by branch, who has told so much of this table's."""
-        totals: dict[bytes, int] = {}
-        for note in self:
-            if note.life == self._life:
-                key = bytes.fromhex(note.key)
-                totals[key] = totals.get(key, 0) + note.amount
+        totals = _totals(note for note in self if note.life == self._life)
         heard = {key: leases[key].overrun if key in leases else 0 for key in totals}
         return {key: total - heard[key] for key, total in totals.items() if total > heard[key]}
 
@@ -90,3 +78,11 @@ class OverrunJournal:
 
     def _first(self) -> OverrunRecord:
         return next(iter(self))
+
+
+def _totals(notes: Iterable[OverrunRecord]) -> dict[bytes, int]:
+    found: dict[bytes, int] = {}
+    for note in notes:
+        key = bytes.fromhex(note.key)
+        found[key] = found.get(key, 0) + note.amount
+    return found

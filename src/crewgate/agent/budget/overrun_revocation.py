@@ -9,7 +9,6 @@ is noted last: whoever is killed meanwhile, it is told again and ends no less.
 import logging
 
 from crewgate.agent.grant_validation import check
-from crewgate.agent.revocation.revocation_delivery import PendingRevocation
 from crewgate.agent.state import AgentState
 from crewgate.core.audit import record_builder, records
 from crewgate.core.credits import format_credits
@@ -43,40 +42,24 @@ def _end(agent: AgentState, told: ReportOverrun) -> None:
     except RefusedError as error:
         ended = f"closed in the ledger alone ({error})"
         agent.lease_client.close(grant.branch_key)
-        agent.record([_closed(agent, told)])
+        target_label, name, processes = "account", grant.branch, 0
     else:
         agent.fanout.end(revoked)  # nobody waits for a receipt
         agent.close(revoked.results)
-        agent.record([_revoked(agent, told, revoked)])
+        (target_label, name), processes = revoked.results[0].ended, revoked.attachments
+    record = records.RevocationRecord(
+        **record_builder.who(grant),
+        time=records.when(agent.clock.wall_ns()),
+        target=target_label,
+        id=name,
+        by="overrun",
+        workers=processes,
+    )
+    agent.record([record])
     _log.warning(
         "an answer for branch %s stated %s credits more than its call may cost: the branch is %s; "
         "see the audit for the tool",
         grant.branch,
         format_credits(told.amount),
         ended,
-    )
-
-
-def _revoked(
-    agent: AgentState, told: ReportOverrun, revoked: PendingRevocation
-) -> records.RevocationRecord:
-    (result,) = revoked.results
-    target, name = result.ended
-    return records.RevocationRecord(
-        **record_builder.who(told.grant),
-        time=records.when(agent.clock.wall_ns()),
-        target=target,
-        id=name,
-        by="overrun",
-        workers=revoked.attachments,
-    )
-
-
-def _closed(agent: AgentState, told: ReportOverrun) -> records.RevocationRecord:
-    return records.RevocationRecord(
-        **record_builder.who(told.grant),
-        time=records.when(agent.clock.wall_ns()),
-        target="account",
-        id=told.grant.branch,
-        by="overrun",
     )

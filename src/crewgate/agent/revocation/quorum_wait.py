@@ -36,7 +36,7 @@ class QuorumWait:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._wait_for_others)
             # Not cancelled: a write that is under way ends by itself.
-            await trio.to_thread.run_sync(self._machine.revocations.sync)
+            await trio.to_thread.run_sync(self._machine.revocations_journal.sync)
             self._ms = max(self._ms, self._since_read())
 
     async def _wait_for_others(self) -> None:

@@ -241,10 +241,6 @@ class RevocationStore:
             return None
         return [crew.name for crew in crews if not shares.has_space(crew_key(crew.name), "branch")]
 
-    def sync(self) -> None:
-        """Wait until the disk has what was entered; to be called in a thread."""
-        self._journal.sync()
-
     def tidy(self, clocks: ClockReading) -> None:
         """Drop what has long expired."""
         for key, entry in list(self._entries.items()):

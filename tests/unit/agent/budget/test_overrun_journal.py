@@ -51,7 +51,7 @@ def test_what_was_noted_is_known_to_the_next_agent(
     other = begun(journal, bytes(16))
     assert call(1) in other
     assert other.missing({}) == {}
-    assert other.branches() == {key(1), key(2)}
+    assert other.amounts() == {key(1): 11, key(2): 7}
 
 
 def test_notes_are_kept_for_a_day_and_so_many(
