@@ -106,8 +106,17 @@ def _table(agent: AgentState) -> ComponentHealth:
 def _cluster(agent: AgentState) -> Iterator[ComponentHealth]:
     others = agent.fanout.others
     if others is not None:
-        yield _cluster_disk(agent, others.incomplete_reason())
-        yield _peer_lists(others.invalid_crls())
+        folder = agent.active_config.config.state / "gossip"
+        yield _degraded_if(
+            "cluster on the disk", others.incomplete_reason(), f"make room in {folder}"
+        )
+        invalid = others.invalid_crls()
+        yield _degraded_if(
+            "lists of the revoked of other machines",
+            f"one is not kept, of {invalid}" if invalid else "",
+            "see to that machine: its files of the CA and its clock, or whether somebody else has "
+            "it",
+        )
     if agent.is_synced():
         yield from () if others is None else (ok("cluster"),)
         return
@@ -117,25 +126,9 @@ def _cluster(agent: AgentState) -> Iterator[ComponentHealth]:
     yield failed("cluster", why, mend, logged=True)
 
 
-def _cluster_disk(agent: AgentState, why: str) -> ComponentHealth:
-    """Whether the disk has the members, the evicted ones and what they revoked.
-
-    All of it is in force.
-    """
-    component = "cluster on the disk"
-    if not why:
-        return ok(component)
-    mend = f"make room in {agent.active_config.config.state / 'gossip'}"
-    return degraded(component, why, mend, logged=True)
-
-
-def _peer_lists(why: str) -> ComponentHealth:
-    """Whether members hand over lists of the revoked that can be kept; the others' lists are."""
-    component = "lists of the revoked of other machines"
-    if not why:
-        return ok(component)
-    mend = "see to that machine: its files of the CA and its clock, or whether somebody else has it"
-    return degraded(component, f"one is not kept, of {why}", mend, logged=True)
+def _degraded_if(component: str, why: str, mend: str) -> ComponentHealth:
+    """Return ok without a `why`. Another part of the agent logs the reason."""
+    return degraded(component, why, mend, logged=True) if why else ok(component)
 
 
 def _ledger(agent: AgentState) -> ComponentHealth:
@@ -227,11 +220,9 @@ def _control(agent: AgentState) -> Iterator[ComponentHealth]:
 
 def _configuration(agent: AgentState) -> ComponentHealth:
     error = agent.active_config.error
-    if not error:
-        return ok("configuration")
-    why = f"the one before stays in force: {error}"
+    why = f"the one before stays in force: {error}" if error else ""
     mend = "see `crewgate check`; until then a process that has to start anew reads the new files"
-    return degraded("configuration", why, mend, logged=True)
+    return _degraded_if("configuration", why, mend)
 
 
 def _journals(agent: AgentState) -> Iterator[ComponentHealth]:
@@ -241,13 +232,9 @@ def _journals(agent: AgentState) -> Iterator[ComponentHealth]:
         ("overruns", agent.notes_journal),
         ("watch", agent.watch_journal),
     ):
-        component = f"journal of {name}"
-        if journal.incomplete:
-            why = "records are missing on the disk: a restart now would lack them"
-            mend = f"make room in {agent.active_config.config.state}"
-            yield degraded(component, why, mend, logged=True)
-        else:
-            yield ok(component)
+        why = "records are missing on the disk: a restart now would lack them"
+        mend = f"make room in {agent.active_config.config.state}"
+        yield _degraded_if(f"journal of {name}", why if journal.incomplete else "", mend)
 
 
 def _branches(agent: AgentState) -> ComponentHealth:
