@@ -1,4 +1,4 @@
-"""`python -m crewgate.agent`."""
+"""Runs the agent as `python -m crewgate.agent`."""
 
 import sys
 

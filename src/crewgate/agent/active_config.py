@@ -1,6 +1,7 @@
-"""The configuration in force: loaded whole or not at all, watched, and numbered by generations.
+"""The active configuration: loaded as a whole or not at all, watched, and numbered by generations.
 
-Decides whether what stands in the files now may replace what is in force. Tells nobody.
+It decides whether the content of the files may replace the active configuration. The caller passes
+the new one to the other parts of the agent and to the other processes.
 """
 
 import logging
@@ -25,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class SavedGeneration(msgspec.Struct, frozen=True):
-    """What a generation number stands for: the table that it was told to, and the content."""
+    """The table (`life`) and the content (`digest`) for which a generation number stands."""
 
     life: str
     generation: int
@@ -34,7 +35,7 @@ class SavedGeneration(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class LoadedConfig:
-    """A configuration with its policy, as one look at the files found them."""
+    """A configuration with its policy, from one reading of the files."""
 
     config: Config
     policy: Policy
@@ -42,60 +43,61 @@ class LoadedConfig:
 
     @property
     def digest(self) -> str:
-        """Names the content, whatever its generation."""
+        """The hash of the content, without its generation."""
         policy = msgspec.structs.replace(self.policy, generation=0)
         content = msgspec.json.encode((self.config, policy), enc_hook=str)
         return blake2b(content, digest_size=16).hexdigest()
 
 
 class ActiveConfig:
-    """The newest good configuration; `error` says why the files' present content is not it."""
+    """The newest valid configuration; `error` says why the files' present content is invalid."""
 
     config: Config
     policy: Policy
     error: str
-    look_again_ns: int = 0  # CLOCK_BOOTTIME: when content that was bad is due for another look
+    # When to read invalid files again (CLOCK_BOOTTIME).
+    look_again_ns: int = 0
 
     def __init__(self, path: Path) -> None:
-        """Load for the first time; ConfigurationError."""
+        """Load the configuration for the first time. Raises ConfigurationError."""
         self._adopt(read_config_files(path), 0)
 
     def number(self, life: str, generation: int) -> None:
-        """Continue from `generation`, the last one that the table of this life was told.
+        """Continue from `generation`, the last one that the table of this life has.
 
-        A restarted agent that finds the same content keeps the number, so that no worker has to
-        load anything; otherwise it takes the next.
+        If a restarted agent finds the same content, it keeps the number, so no worker has to load
+        anything. Otherwise it takes the next number.
         """
         same = self._read_stamp() == SavedGeneration(life, generation, self._loaded.digest)
         self._adopt(self._loaded, generation if same else generation + 1)
         self.stamp(life)
 
     def changed(self) -> bool:
-        """Some file differs from the last look."""
+        """Return whether a file has changed since the last call."""
         return bool(self._loaded.watch.changed())
 
     def read_files(self) -> LoadedConfig:
-        """What the files hold now; ConfigurationError. Blocks: to be called in a thread."""
+        """Read and check the files; call it in a thread. Raises ConfigurationError."""
         found = read_config_files(self.config.path)
         require_same(self.config, found.config)
         require_place(self.config, found.config)
         return found
 
     def replace(self, loaded: LoadedConfig) -> None:
-        """Put a good look in force, under the next generation."""
+        """Activate a configuration that `read_files` returned, under the next generation."""
         self._adopt(loaded, self.policy.generation + 1)
 
     def refuse(self, error: ConfigurationError) -> None:
-        """What the files hold now is bad: said once, the old one stays."""
+        """Keep the active configuration, because the files are invalid; log each reason once."""
         if str(error) != self.error:
-            _log.warning("the configuration in force stays: %s", error)
+            _log.warning("keeping the active configuration: %s", error)
         self.error = str(error)
 
     def stamp(self, life: str) -> None:
-        """Remember for a restarted agent what the generation stands for.
+        """Save for a restarted agent what the generation stands for.
 
-        Where that cannot be written, a restart takes the next generation: every worker loads once
-        more than it had to.
+        If the disk does not take it, a restarted agent takes the next generation, and every worker
+        loads the configuration once more than needed.
         """
         stamp = SavedGeneration(life, self.policy.generation, self._loaded.digest)
         with suppress(OSError):
@@ -119,9 +121,9 @@ class ActiveConfig:
 
 
 def read_config_files(path: Path) -> LoadedConfig:
-    """The content of `path` and of what it names; ConfigurationError.
+    """Read `path` and the files that it names. Raises ConfigurationError.
 
-    The watch is made before the files are read, so that no later change escapes it.
+    The watch begins before the files are read, so it notices every later change.
     """
     for _ in range(limits.configuration_looks_max):
         first = FileWatch((path,))
@@ -130,11 +132,11 @@ def read_config_files(path: Path) -> LoadedConfig:
         policy = load_policy(config, 0)
         if not first.changed():
             return LoadedConfig(config, policy, watch)
-    raise ConfigurationError(f"{path}: changes while it is being read")
+    raise ConfigurationError(f"{path}: the files change while Crewgate reads them; try again")
 
 
 def watched(config: Config) -> list[Path]:
-    """Every file whose content a worker has loaded under one generation."""
+    """Return every file whose content a worker loads under one generation."""
     paths: list[Path | None] = [config.path, *key_files(config)]
     for listener in config.listeners:
         paths += listener.certificate, listener.key

@@ -1,7 +1,7 @@
-"""Whether the wall clock can be believed: it must run along with CLOCK_BOOTTIME.
+"""Decides whether to trust the wall clock: it must run at the pace of CLOCK_BOOTTIME.
 
-Reads no clock: readings come as arguments. While the clock is not steady the machine is not fresh
-(nothing is admitted) and nothing is forgotten.
+It reads no clock: callers pass the readings. While the wall clock is not steady, the machine is not
+fresh (it admits no call), and the agent forgets nothing.
 """
 
 from crewgate import limits
@@ -11,34 +11,35 @@ _SETTLE = round(limits.clock_settle_seconds * 1e9)
 
 
 class ClockMonitor:
-    """Compares the two clocks at every look.
+    """Compares the two clocks at every reading.
 
-    The trusted offset follows a slewed clock, but no faster than a kernel slews, so that many
-    small steps are seen like one large one. A stepped clock is trusted again when it is back, or
-    when it has stayed at its new offset for `limits.clock_settle_seconds`.
+    The trusted offset follows a slewed clock, but no faster than a kernel slews, so many small
+    steps count like one large step. A clock that stepped is trusted again when it is back, or when
+    it has stayed at its new offset for `limits.clock_settle_seconds`.
     """
 
     def __init__(self, wall_ns: int, boot_ns: int) -> None:
         self._offset = wall_ns - boot_ns
-        self._looked = boot_ns
-        self._stepped: int | None = None  # the offset that the clock has stepped to
+        self._last_reading_ns = boot_ns
+        # The offset to which the clock has stepped, and since when it has it.
+        self._stepped: int | None = None
         self._since = boot_ns
 
     @property
     def offset_ns(self) -> int:
-        """What is to be added to CLOCK_BOOTTIME for a time of day that no jump has touched."""
+        """The trusted offset: CLOCK_BOOTTIME plus this is the wall time without any step."""
         return self._offset
 
     @property
     def step_seconds(self) -> float:
-        """How far the wall clock is from where it should be; 0 while it is steady."""
+        """How far the wall clock is ahead of the trusted time; 0 while it is steady."""
         return 0.0 if self._stepped is None else (self._stepped - self._offset) / 1e9
 
     def is_steady(self, wall_ns: int, boot_ns: int) -> bool:
-        """Judge one reading of both clocks (nanoseconds), taken together."""
+        """Return whether the wall clock is steady, by one reading of both clocks (nanoseconds)."""
         offset = wall_ns - boot_ns
-        slewed = (boot_ns - self._looked) * limits.clock_slew_ppm_max // 1_000_000
-        self._looked = boot_ns
+        slewed = (boot_ns - self._last_reading_ns) * limits.clock_slew_ppm_max // 1_000_000
+        self._last_reading_ns = boot_ns
         if abs(offset - self._offset) <= _STEP:
             self._stepped = None
             self._offset += max(-slewed, min(slewed, offset - self._offset))

@@ -1,15 +1,15 @@
-"""The agent as a process: opens everything in order, serves until told to end, leaves the table.
+"""Runs the agent as a process: opens its parts, and serves until a signal; the table remains.
 
-`python -m crewgate.agent -c FILE`. Exit status 0 after SIGTERM or SIGINT, 2 with one line when it
-cannot start; 75 (EX_TEMPFAIL) if it can once the ledger's server is back, its tables are made, or a
-disk has room.
+`python -m crewgate.agent -c FILE`. The exit status is 0 after SIGTERM or SIGINT, and 2, with one
+line of explanation, if the agent cannot start. It is 75 (EX_TEMPFAIL) if a later start may succeed:
+once the ledger's server is back, the ledger has its tables, or a disk has room.
 """
 
 import argparse
 import logging
 import os
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,31 +55,32 @@ _log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the agent; the exit status."""
+    """Run the agent, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m crewgate.agent", description=__doc__)
     parser.add_argument("-c", dest="file", type=Path, required=True, help="crewgate.toml")
     parser.add_argument(
         "--bootstrap",
         action="store_true",
-        help="there is nothing to learn from peers: this is the first machine of all",
+        help="this is the first machine of the cluster: no other member has revocations",
     )
     parser.add_argument(
         "--ready",
         type=int,
         default=-1,
-        help="descriptor that is written to once the doors are open",
+        help="descriptor to write to once the agent accepts connections",
     )
     parser.add_argument(
         "--successor",
         action="store_true",
-        help="an agent is there, which ends once this one has said that it waits for its table",
+        help="take over from a running agent, which ends once this one waits for its table",
     )
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     with ProcessLog("agent") as log:
         try:
             leave_no_cores()
-            word = ReadinessNotifier(asked.ready)
-            run(asked.file, word, log, bootstrap=asked.bootstrap, succeeds=asked.successor)
+            readiness = ReadinessNotifier(options.ready)
+            flags = {"bootstrap": options.bootstrap, "successor": options.successor}
+            run(options.file, readiness, log, **flags)
         except (CrewgateError, OSError) as error:
             _log.error("%s", describe(error) if isinstance(error, OSError) else error)
             return os.EX_TEMPFAIL if _may_pass(error) else 2
@@ -87,26 +88,28 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether what is in the way may go by itself, so that it is worth to try again."""
-    is_passing = isinstance(error, LedgerUnavailableError) and error.may_pass
-    return is_passing or is_full(error)
+    """Return whether the cause may end by itself, so that a later start may succeed."""
+    return is_full(error) or (isinstance(error, LedgerUnavailableError) and error.may_pass)
 
 
 def run(
     file: Path,
-    word: ReadinessNotifier,
+    readiness: ReadinessNotifier,
     log: ProcessLog,
     *,
     bootstrap: bool = False,
-    succeeds: bool = False,
+    successor: bool = False,
 ) -> None:
-    """Open table, audit and doors, and serve; ConfigurationError, TableError, LinkError."""
+    """Open the table, the ledger, the audit log and the sockets, and serve.
+
+    Raises CrewgateError or OSError if the agent cannot start.
+    """
     clock = SystemClock()
-    inforce = ActiveConfig(file)
-    raise_to(descriptors.agent(inforce.config).wanted)
-    config = inforce.config
-    if succeeds:
-        _await_table(config, word)
+    active_config = ActiveConfig(file)
+    config = active_config.config
+    raise_to(descriptors.agent(config).wanted)
+    if successor:
+        _await_table(config, readiness)
     state_folder(config.state)
     went_down = audit_loss_after_crash.stopped_uncleanly(config.state)
     ledger, mark = open_known_ledger(config, holder_name(config))
@@ -122,7 +125,7 @@ def run(
         stack.enter_context(log.copied_to(AuditLogHandler(log.process, audit)))
         patience = max(limits.ledger_patience_seconds, config.limits.credit_wait_seconds_max)
         ledger_queue = LedgerQueue(ledger, lambda: clock.wall_ns() / 1e9, patience_seconds=patience)
-        agent = AgentState(inforce, table, ledger_queue, sink=audit.write_many, clock=clock)
+        agent = AgentState(active_config, table, ledger_queue, sink=audit.write_many, clock=clock)
         agent.audit = audit
         if went_down:
             _log.warning("%s", audit_loss_after_crash.sync_promise(config.audit))
@@ -132,31 +135,35 @@ def run(
         cluster = _join(agent, bootstrap=bootstrap)
         if cluster is not None:
             cluster.keep_mark(keeper)
-        which = "a new table" if new else "the table that stood there"
-        _log.info("serving %s: %s", which, _describe(table))
-        trio.run(_serve, agent, cluster, keeper, audit, word, went_down)
+        which = "a new table" if new else "the existing table"
+        _log.info("serving with %s: %s", which, _describe(table))
+        trio.run(_serve, agent, cluster, keeper, audit, readiness, went_down)
         keeper.write()
         audit_loss_after_crash.mark_stopped(config.state)
         if keeper.refusal:
             raise LedgerReplacedError(f"ledger {config.ledger}: {keeper.refusal}")
-        _log.info("ended; the table stays for the next one")
+        _log.info("ended; the table remains for the next agent")
 
 
-def _await_table(config: Config, word: ReadinessNotifier) -> None:
-    """Load what takes long, look at what stands, and wait until the agent before has ended."""
+def _await_table(config: Config, readiness: ReadinessNotifier) -> None:
+    """Load slow modules, check the takeover, and wait until the previous agent has ended."""
     if config.cluster is not None and config.ca is not None:
-        import crewgate.agent.cluster.cluster  # noqa: F401, PLC0415 - as `_join` does it, but now
+        # `_join` needs it, and loads it faster then.
+        import crewgate.agent.cluster.cluster  # noqa: F401, PLC0415
     require_goes_on(config)
-    word.send_loaded()
+    readiness.send_loaded()
     await_lock(config.state / "table", limits.handover_seconds_max)
 
 
 def _join(agent: AgentState, *, bootstrap: bool) -> "Cluster | None":
-    """This machine as a member, where it is to be one; ConfigurationError, AuthorityError."""
+    """Make this machine a cluster member if it is configured as one.
+
+    Raises ConfigurationError, AuthorityError or OSError.
+    """
     config = agent.active_config.config
     if config.cluster is None or config.ca is None:
         return None
-    # Its certificates need a library that a machine without peers need not load.
+    # Member certificates need a library that a machine without a cluster does not have to load.
     from crewgate.agent.cluster.cluster import Cluster  # noqa: PLC0415
 
     cluster = Cluster(agent, config.cluster, config.ca, bootstrap=bootstrap)
@@ -166,8 +173,9 @@ def _join(agent: AgentState, *, bootstrap: bool) -> "Cluster | None":
 
 
 def _describe(table: OwnedTable) -> str:
-    room = table.geometry
-    return f"{table.life.hex()[:8]}, for {room.branches} branches, {room.revocations} revocations"
+    geometry = table.geometry
+    capacity = f"{geometry.branches} branches, {geometry.revocations} revocations"
+    return f"{table.life.hex()[:8]}, with room for {capacity}"
 
 
 async def _serve(
@@ -175,10 +183,10 @@ async def _serve(
     cluster: "Cluster | None",
     mark: LedgerMarkKeeper,
     audit: AuditWriter,
-    word: ReadinessNotifier,
-    went_down: bool,  # noqa: FBT001 -- trio.run hands on no keywords
+    readiness: ReadinessNotifier,
+    went_down: bool,  # noqa: FBT001 -- trio.run passes no keyword arguments
 ) -> None:
-    keepers = [IPCServer(agent, door) for door in AgentSocketKind]
+    servers = [IPCServer(agent, kind) for kind in AgentSocketKind]
     watch = ClockMonitor(agent.clock.wall_ns(), agent.clock.boot_ns())
     periodic.extend_freshness(agent, watch)
     async with trio.open_nursery() as nursery:
@@ -189,7 +197,7 @@ async def _serve(
             nursery.start_soon(cluster.service.run)
             nursery.start_soon(agent.fanout.terminate_loop)
         if agent.active_config.config.ledger.engine == "postgresql":
-            # Its driver is an extra, which a machine with a ledger in a file need not have.
+            # A machine whose ledger is a file need not have the extra package with the driver.
             from crewgate.agent.budget.shared_ledger_tasks import share  # noqa: PLC0415
 
             nursery.start_soon(share, agent)
@@ -201,41 +209,44 @@ async def _serve(
         nursery.start_soon(health.health_loop, agent)
         for disk in agent.disks.values():
             nursery.start_soon(disk.watch)
-        for keeper in keepers:
-            nursery.start_soon(keeper.serve)
-        word.send_ready()
-        told = 0
+        for server in servers:
+            nursery.start_soon(server.serve)
+        readiness.send_ready()
+        signal_number = 0
         with trio.CancelScope() as serving:
             mark.on_refusal = serving.cancel
             if not mark.refusal:
-                told = await _wait_until_stopped(agent)
+                signal_number = await _wait_until_stopped(agent)
         agent.ending = True
-        await take_leave(agent, told)
+        await take_leave(agent, signal_number)
         nursery.cancel_scope.cancel()
 
 
-async def take_leave(agent: AgentState, told: int) -> None:
-    """Give the ledger what no call has used, and wait until it has heard all that was sent.
+async def take_leave(agent: AgentState, signal_number: int) -> None:
+    """Return unused credit to the ledger, and wait until it has done all operations.
 
-    Others may need the credit. If the ledger does not answer in time, what it was not told is
-    burned.
+    Other machines may need the credit. If the ledger does not answer in time, the rest is burned.
+    After SIGUSR2 another agent continues with the leases of this table, so the credit stays.
     """
     with trio.move_on_after(limits.ledger_farewell_seconds):
-        for _ in range(2):  # a draw that was under way comes with credit after the first
-            if told != signal.SIGUSR2:  # another agent goes on with the leases of this table
+        # A draw in progress may bring credit after the first round.
+        for _ in range(2):
+            if signal_number != signal.SIGUSR2:
                 agent.lease_client.give_back_all(agent.clock.boot_ns())
             await agent.ledger_queue.quiet()
 
 
 async def _wait_until_stopped(agent: AgentState) -> int:
-    """The signal: SIGUSR2 where another agent takes the table up at once."""
-    heard = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2
-    with trio.open_signal_receiver(*heard) as signals:
+    """Return the signal that ends this agent; SIGUSR2 means that a successor takes over.
+
+    SIGHUP reloads the configuration.
+    """
+    expected = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2
+    with trio.open_signal_receiver(*expected) as signals:
         async for number in signals:
             if number != signal.SIGHUP:
                 return number
-            try:
+            # `reload_now` logs an invalid configuration.
+            with suppress(ConfigurationError):
                 await reload_now(agent)
-            except ConfigurationError:  # it has been said, and the old one stays
-                continue
     raise AssertionError("signals do not end")

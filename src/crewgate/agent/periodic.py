@@ -1,6 +1,6 @@
-"""What the agent does by the clock: vouch, burn what is overdue, give back, forget, look at files.
+"""The agent's periodic work: freshness, overdue reservations, idle credit, expiry, and reloads.
 
-Each task is one `while`; the steps are plain functions of a machine, so that a test needs no time.
+Each task is one loop. The steps are plain functions of the agent's state, so tests need no time.
 """
 
 import logging
@@ -18,78 +18,78 @@ from crewgate.agent.state import AgentState
 
 _log = logging.getLogger(__name__)
 R = TypeVar("R", bound=msgspec.Struct)
-_AHEAD_NS = round(limits.fresh_seconds * 1e9)
-_ASKS_NS = round(limits.staleness_seconds * 1e9)
+_FRESH_NS = round(limits.fresh_seconds * 1e9)
+# How long a new agent may take to ask the other machines.
+_FIRST_CONTACT_NS = round(limits.staleness_seconds * 1e9)
 
 
 def extend_freshness(agent: AgentState, watch: ClockMonitor) -> None:
-    """Let everybody admit for the next seconds, unless the wall clock cannot be believed."""
+    """Let all processes admit calls for the next seconds, unless the wall clock has jumped."""
     boot = agent.clock.boot_ns()
     steady = watch.is_steady(agent.clock.wall_ns(), boot)
     if steady != agent.steady:
         if steady:
-            _log.info("the clock is steady again: admitting")
+            _log.info("the wall clock is steady again: admitting calls")
         else:
             _log.warning(
-                "the clock jumped by %+.1f s: admitting nothing until it is back, or steady for "
-                "%.0f s",
+                "the wall clock jumped by %+.1f s: refusing all calls until it is back, or has "
+                "been steady for %.0f s; set the clock",
                 watch.step_seconds,
                 limits.clock_settle_seconds,
             )
     agent.steady, agent.step_seconds = steady, watch.step_seconds
     agent.offset_ns = watch.offset_ns
-    agent.table.vouch(boot + _AHEAD_NS if steady else 0, agent.synced_until_ns())
+    agent.table.vouch(boot + _FRESH_NS if steady else 0, agent.synced_until_ns())
     _log_contact(agent)
 
 
 def _log_contact(agent: AgentState) -> None:
-    """Each time that this machine loses touch with the others, and has it again.
-
-    One that has just begun is given the time that it takes to ask them.
-    """
+    """Log when this machine loses touch with the other machines, and when it has it again."""
     in_touch, others = agent.is_synced(), agent.fanout.others
-    asks_yet = agent.clock.boot_ns() < agent.began_ns + _ASKS_NS
-    if others is None or in_touch == agent.in_touch or asks_yet:
+    is_starting = agent.clock.boot_ns() < agent.began_ns + _FIRST_CONTACT_NS
+    if others is None or in_touch == agent.in_touch or is_starting:
         return
     agent.in_touch = in_touch
     if in_touch:
-        _log.info("in touch with the other machines again: admitting")
+        _log.info("in touch with the other machines again: admitting calls")
     else:
         _log.warning(
-            "out of touch, admitting calls of tools alone that are open when stale: waiting for %s",
+            "out of touch with the other machines: admitting only calls of tools with "
+            'when_stale = "open"; waiting for %s',
             others.waiting_for(),
         )
 
 
 def burn(agent: AgentState) -> None:
-    """End what is past its deadline, and what those held who did not come back."""
+    """End overdue reservations, and those of processes that did not attach again in time."""
     boot = agent.clock.boot_ns()
     agent.burn(agent.table.burn_overdue(boot), "deadline")
     agent.burn(agent.attached.drop_inherited(boot), "owner-died")
 
 
 def tidy(agent: AgentState) -> None:
-    """Give idle credit back; forget what has expired, if the clock can be believed."""
+    """Return idle credit; forget what has expired, if the clock is steady."""
     clocks = agent.clock.read()
     agent.lease_client.give_back_idle(clocks.wall, clocks.boot_ns)
     agent.minting_watch.poll(clocks, lapses=agent.is_synced())
     agent.draws.settle_overdraft()
     if agent.fanout.others is not None:
         agent.fanout.others.record_pending()
-        if news := agent.minting_watch.take_announcements():
-            agent.fanout.others.pass_on(news)
+        if quarantines := agent.minting_watch.take_announcements():
+            agent.fanout.others.pass_on(quarantines)
     if (
         not agent.steady
         or agent.ledger_queue.unavailable_reason
         or agent.lease_client.overdraft.overdrawn
     ):
-        return  # what the table forgets must be known to the ledger
+        # The ledger must know a branch's spending before the table forgets the branch.
+        return
     for gone in agent.lease_client.reclaim(clocks.wall, clocks.boot_ns, limits.reclaim_records_max):
         agent.registry.forget(gone.key)
     for key in agent.revocations.keep(agent.active_config.policy.keys, clocks):
         _log.warning(
-            "signing key %s of crew %s is revoked, and its JWKS still has it: take it out there; "
-            "until then it stays revoked on this machine",
+            "signing key %s of crew %s is revoked, but the crew's JWKS still has it: remove it "
+            "there; until then this machine keeps it revoked",
             key.kid,
             key.crew,
         )
@@ -98,7 +98,7 @@ def tidy(agent: AgentState) -> None:
 
 
 async def freshness_loop(agent: AgentState, watch: ClockMonitor) -> None:
-    """Four times a second; the table outlives a missed tick by seconds."""
+    """Extend freshness four times a second; the table stays fresh for seconds without it."""
     while True:
         extend_freshness(agent, watch)
         burn(agent)
@@ -106,7 +106,7 @@ async def freshness_loop(agent: AgentState, watch: ClockMonitor) -> None:
 
 
 async def retry_draws(agent: AgentState) -> None:
-    """Try contended draws again while there are any."""
+    """Retry the waiting draws, while there are any."""
     while True:
         await agent.draws.wait()
         agent.draws.retry(agent.clock.read())
@@ -114,17 +114,18 @@ async def retry_draws(agent: AgentState) -> None:
 
 
 async def prefetch_loop(agent: AgentState) -> None:
-    """Fill the leases of busy branches before they are empty."""
+    """Refill the leases of busy branches before they are empty."""
     while True:
         await agent.draws.busy()
-        if agent.ending:  # what is drawn now would have to be given back
+        # An ending agent returns its credit, so it must not draw more.
+        if agent.ending:
             return
         agent.draws.prefetch(agent.clock.read())
         await trio.sleep(limits.draw_look_seconds)
 
 
 async def tidy_for_ever(agent: AgentState, audit_tick: Callable[[], None]) -> None:
-    """Once a second, everything that is in no hurry."""
+    """Do the work that is not urgent, once a second."""
     while True:
         await trio.sleep(1)
         tidy(agent)
@@ -141,7 +142,7 @@ async def tidy_for_ever(agent: AgentState, audit_tick: Callable[[], None]) -> No
 
 
 async def rewrite_if_due(journal: JournalFile[R], count: int, live: Iterable[R]) -> None:
-    """Rewrite a journal in a thread, while lines go on being appended to the old file."""
+    """Rewrite a journal in a thread; meanwhile the agent appends lines to the old file."""
     if not journal.is_due(count):
         return
     journal.begin()

@@ -1,6 +1,7 @@
-"""When the files of the configuration are read again: on request, and when one has changed."""
+"""Reads the configuration files again: on request, and when one of them has changed."""
 
 import logging
+from contextlib import suppress
 
 import trio
 
@@ -12,26 +13,27 @@ _log = logging.getLogger(__name__)
 
 
 async def reload_now(agent: AgentState) -> None:
-    """Put what the files hold in force; ConfigurationError leaves the old one, and is said."""
+    """Read the files and activate the configuration.
+
+    Raises ConfigurationError if it is invalid. The agent logs that and keeps the active one.
+    """
     try:
-        found = await trio.to_thread.run_sync(agent.active_config.read_files)
+        loaded = await trio.to_thread.run_sync(agent.active_config.read_files)
     except ConfigurationError as error:
         agent.active_config.refuse(error)
         raise
-    agent.reload(found)
-    _log.info("configuration %d is in force", agent.active_config.policy.generation)
+    agent.reload(loaded)
+    _log.info("configuration %d is active", agent.active_config.policy.generation)
 
 
 async def reload_if_changed(agent: AgentState) -> None:
-    """Look at the files; a bad one has been said and is nobody's exception here.
+    """Reload if a file has changed; an invalid configuration is only logged.
 
-    What was bad is looked at again now and then: the file that was missing was in no watch.
+    An invalid configuration is also read again at intervals: a missing file cannot be watched.
     """
-    inforce, now = agent.active_config, agent.clock.boot_ns()
-    if not inforce.changed() and not (inforce.error and now >= inforce.look_again_ns):
+    active, now = agent.active_config, agent.clock.boot_ns()
+    if not active.changed() and not (active.error and now >= active.look_again_ns):
         return
-    inforce.look_again_ns = now + round(limits.reload_refused_seconds * 1e9)
-    try:
+    active.look_again_ns = now + round(limits.reload_refused_seconds * 1e9)
+    with suppress(ConfigurationError):
         await reload_now(agent)
-    except ConfigurationError:
-        return

@@ -1,7 +1,7 @@
-"""All that one machine's agent holds, wired together, and what may be done to it.
+"""The state of one machine's agent: all its parts, connected, and the steps that change them.
 
-Every method is one plain step: it changes state and returns or queues what is to be said, so no
-change ever straddles an await. Knows no sockets.
+Every method is one synchronous step: it changes the state and returns or queues the messages about
+it, so no change is split by an `await`. It knows no sockets.
 """
 
 import logging
@@ -41,14 +41,14 @@ from crewgate.leases.lease_client import LeaseClient
 from crewgate.ledger.operation_queue import LedgerQueue
 
 _log = logging.getLogger(__name__)
-# What the ledger closes for good; a journal of before may not say its kind (0).
+# The kinds that the ledger closes for good. Old journals do not have the kind (0).
 _CLOSED = frozenset({0, *(each.kind for each in KINDS.values() if each.closes_account)})
 
 RecordSink = Callable[[Iterable[Record]], object]
 
 
 def disks(config: Config) -> dict[str, DiskProbe]:
-    """The folders that an agent must be able to write in, by what they are called."""
+    """Return the folders to which an agent must be able to write, by their descriptions."""
     folders = {"state folder": config.state, "audit folder": config.audit.folder}
     ledger = config.ledger.file
     if ledger is not None and ledger.parent != config.state:
@@ -59,24 +59,27 @@ def disks(config: Config) -> dict[str, DiskProbe]:
 
 
 class AgentState:
-    """The agent's state: table, ledger, registry, revocations, guests, policy."""
+    """The agent's table, ledger, registry, revocations, attached processes and configuration.
+
+    `record` writes audit records.
+    """
 
     def __init__(
         self,
-        inforce: ActiveConfig,
+        active_config: ActiveConfig,
         table: OwnedTable,
         ledger_queue: LedgerQueue,
         *,
         sink: RecordSink,
         clock: SystemClock,
     ) -> None:
-        self.active_config = inforce
+        self.active_config = active_config
         self.table = table
         self.clock = clock
         self.record = sink
-        config = inforce.config
-        inforce.number(table.life.hex(), table.policy_generation)
-        # Bound to the table's life: a new table knows none of its branches.
+        config = active_config.config
+        active_config.number(table.life.hex(), table.policy_generation)
+        # The registry belongs to one life of the table: a new table has none of its branches.
         self.registry_journal = JournalFile(
             config.state / f"registry-{table.life.hex()[:16]}", registry_.BranchEntry
         )
@@ -90,7 +93,7 @@ class AgentState:
         self.lease_client = LeaseClient(
             table,
             ledger_queue.ledger,
-            inforce.policy,
+            active_config.policy,
             holder,
             submit=ledger_queue.submit,
             overdraft_micro_max=config.ledger.overdraft_micro_max,
@@ -105,23 +108,27 @@ class AgentState:
             wall_ns=clock.wall_ns,
             believed=self.believed,
         )
-        self.minting_watch.load(config.crews, inforce.policy.tools)
+        self.minting_watch.load(config.crews, active_config.policy.tools)
         parts = table, self.lease_client, ledger_queue, self.registry, self.minting_watch
         wait = config.limits.credit_wait_seconds_max
         self.draws = Draws(*parts, wait, read=clock.read)
         self.attached = AttachedProcesses(table)
         self.fanout = RevocationDelivery(self.attached, clock.monotonic_ns)
         self.health, self.reports = Health(), HealthReports()
-        self.audit: AuditWriter | None = None  # the agent's own, once it is open
+        # The agent's own audit file, once it is open.
+        self.audit: AuditWriter | None = None
         self.disks = disks(config)
-        self.steady, self.step_seconds = True, 0.0  # and how far the wall clock has jumped, if not
-        self.in_touch = True  # with the other machines, as far as a person was told
+        # Whether the wall clock is steady, and how far it has jumped if not.
+        self.steady, self.step_seconds = True, 0.0
+        # Whether the log last said that this machine is in touch with the other machines.
+        self.in_touch = True
         self.began_ns = clock.boot_ns()
-        self.offset_ns = clock.wall_ns() - clock.boot_ns()  # as far as the wall clock is believed
+        # The trusted distance from CLOCK_BOOTTIME to the wall clock.
+        self.offset_ns = clock.wall_ns() - clock.boot_ns()
         self.ending = False
 
     def restore(self) -> None:
-        """Take up what the last agent left: registry, leases, revocations. OSError, TableError."""
+        """Load what the last agent left. Raises OSError or TableError."""
         clocks = self.clock.read()
         self._drop_old_registries()
         self.registry.restore(self.registry_journal.read())
@@ -130,20 +137,24 @@ class AgentState:
         self._take_up_notes(clocks)
         self.minting_watch.restore(clocks)
         missing = self.revocations.restore(self.revocations_journal.read(), clocks)
-        for entry in self.revocations:  # the ledger may not have heard of the last ones
+        # The ledger may not have the last closings.
+        for entry in self.revocations:
             if entry.before == limits.time_seconds_max and entry.kind in _CLOSED:
                 self.ledger_queue.submit(CloseBranch(bytes.fromhex(entry.key)))
         if missing:
-            _log.warning("%d revocations found no room: raise [table] revocations", missing)
+            _log.warning(
+                "the table has no room for %d revocations: raise [table] revocations", missing
+            )
         self.attribution.load(self.active_config.policy, self.clock.wall_ns())
         self.attached.wait_for_inherited(clocks.boot_ns + round(limits.inherited_seconds * 1e9))
         self.table.set_policy_generation(self.active_config.policy.generation)
 
     def _take_up_leases(self, clocks: ClockReading) -> None:
-        """TableError if the records contradict one another: damage, not what a kill leaves."""
+        """Raise TableError if the records are inconsistent: a killed process never causes that."""
         ledger = self.ledger_queue.ledger
         if self.active_config.config.ledger.engine == "sqlite":
-            # Nobody else's: who else has drawn from it was this machine under a name it has lost.
+            # No other machine draws from this ledger. Any other holder is this machine under an
+            # earlier name, so its leases are lost.
             for name, (boot, beat) in ledger.heartbeats().items():
                 if name != self.lease_client.holder:
                     ledger.burn(name, boot, beat)
@@ -152,13 +163,13 @@ class AgentState:
         except (LedgerProtocolError, OverflowError, ValueError) as error:
             table = self.active_config.config.state / "table"
             raise TableError(
-                f"{table}: damaged, its records contradict one another or the ledger ({error}); "
-                "take it away to begin with a new one: budgets are as the ledger has them, what "
-                "was leased is burned, and revocations are kept beside it"
+                f"{table}: damaged: its records contradict one another or the ledger ({error}); "
+                "move the file away to start with a new table: the budgets are those of the "
+                "ledger, the leases are burned, and the revocations are in a file of their own"
             ) from error
 
     def _take_up_notes(self, clocks: ClockReading) -> None:
-        """The ledger may not have heard of the last overruns, nor that they closed branches."""
+        """Report overruns, and the closings for them, again: the ledger may lack the last ones."""
         self.notes.restore()
         leases = self.ledger_queue.ledger.leases(self.lease_client.holder, self.table.life)
         for key, amount in self.notes.missing(leases).items():
@@ -167,7 +178,7 @@ class AgentState:
             self.ledger_queue.submit(CloseBranch(key))
 
     def enter(self, ask: Attach) -> tuple[AttachedProcess, Attached]:
-        """A guest attaches; TableFullError."""
+        """Attach a process. Raises TableFullError."""
         process = self.attached.enter(ask)
         process.received_ns = self.clock.boot_ns()
         return process, Attached(
@@ -178,9 +189,9 @@ class AgentState:
         )
 
     def leave(self, process: AttachedProcess) -> None:
-        """A guest's connection has ended.
+        """Detach a process whose connection has ended, and burn its reservations.
 
-        When it is we who end, guests keep their numbers and come back to the next agent.
+        If this agent ends, the processes keep their numbers and attach to the next agent.
         """
         if self.ending:
             return
@@ -188,20 +199,21 @@ class AgentState:
         self.burn(self.attached.leave(process), "owner-died")
 
     def draw(self, process: AttachedProcess, ask: DrawCredit) -> None:
-        """A guest wants credit; LinkError for what no honest guest says."""
+        """Start a draw of a process. Raises LinkError for an invalid request."""
         self.draws.ask(process, ask, self.clock.read())
 
     def burn(self, burned: list[BurnedReservation], cause: Cause) -> None:
-        """Write down what was ended."""
+        """Write audit records of the reservations that the table has ended."""
         if burned:
             self.record(self.attribution.records(burned, cause, self.clock.wall_ns()))
 
     def revoke(
         self, targets: Sequence[RevocationTarget], *, coarsens: bool = True
     ) -> PendingRevocation:
-        """Revoke all targets here and now; RefusedError as `RevocationStore`.
+        """Revoke all targets on this machine. Raises RefusedError as `RevocationStore.revoke`.
 
-        The table binds every process when this returns; what follows is to hear when they cut.
+        When it returns, the table stops new calls in every process. The acknowledgements say when
+        the open calls have ended.
         """
         crews = self.active_config.policy.crews
         results = self.revocations.revoke(targets, crews, self.believed(), coarsens=coarsens)
@@ -209,15 +221,15 @@ class AgentState:
         return PendingRevocation(results, *self.fanout.send(entries), len(self.attached))
 
     def close(self, results: Iterable[LocalRevocationResult]) -> None:
-        """Close in the ledger what was revoked, as `close_account`."""
+        """Close the accounts of the revoked targets, as `close_account`."""
         for each in results:
             self.close_account(each.target.kind, bytes.fromhex(each.wanted.key))
 
     def close_account(self, kind: int, key: bytes) -> None:
-        """Have the ledger give no more credit for a key, for longer than the table remembers.
+        """Have the ledger grant no more credit to a key, for longer than the table remembers.
 
-        Nothing, if its kind has no account. A step of its own, because taking back the leases of
-        all below a branch may take 10 µs each.
+        A kind without accounts is ignored. This is a step of its own, because to take back a lease
+        below a branch may take 10 µs, and there may be many.
         """
         rules = KINDS.get(kind)
         if rules is None or not rules.closes_account:
@@ -228,7 +240,7 @@ class AgentState:
             self.ledger_queue.submit(CloseBranch(key))
 
     def reload(self, loaded: LoadedConfig) -> None:
-        """Put a new configuration in force, for everybody."""
+        """Activate a new configuration, and notify every attached process."""
         self.active_config.replace(loaded)
         self.active_config.stamp(self.table.life.hex())
         policy = self.active_config.policy
@@ -242,27 +254,27 @@ class AgentState:
             process.send(Reload(generation=policy.generation))
 
     def believed(self) -> ClockReading:
-        """Both clocks, the wall clock as it was before it jumped: other machines have that time."""
+        """Return both clocks, the wall clock without its jump: other machines have that time."""
         boot = self.clock.boot_ns()
         return ClockReading((boot + self.offset_ns) // 10**9, boot)
 
     def is_fresh(self) -> bool:
-        """Processes may admit at this moment."""
+        """Return whether processes may admit calls now."""
         return not self.table.retired and self.table.fresh_until > self.clock.boot_ns()
 
     def is_synced(self) -> bool:
-        """The table has what a majority of the members knows, at this moment."""
+        """Return whether the table has now what a majority of the members knows."""
         return self.table.synced_until > self.clock.boot_ns()
 
     def synced_until_ns(self) -> int:
-        """Until when (CLOCK_BOOTTIME) it has; for ever, where there are no other members."""
+        """Return until when (CLOCK_BOOTTIME) it has; `limits.always_ns` without other members."""
         others = self.fanout.others
         return others.synced_until_ns() if others else limits.always_ns
 
     def _drop_old_registries(self) -> None:
-        """Remove registries of tables that are gone: they name nobody any more.
+        """Remove the registries of earlier tables.
 
-        One that comes back after a power loss is removed by the next start.
+        If a power loss brings one back, the next start removes it.
         """
         keep = f"registry-{self.table.life.hex()[:16]}"
         for path in self.active_config.config.state.glob("registry-*"):

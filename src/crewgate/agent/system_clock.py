@@ -1,4 +1,4 @@
-"""The clocks of this machine, read for everyone else in the agent; a test has virtual ones."""
+"""Reads the clocks of this machine for the whole agent."""
 
 import time
 
@@ -6,20 +6,20 @@ from crewgate.agent.revocation.types import ClockReading
 
 
 class SystemClock:
-    """The two real clocks; a virtual one in tests."""
+    """The real clocks; tests replace them with virtual ones."""
 
     def wall_ns(self) -> int:
-        """Nanoseconds since the epoch."""
+        """Return the wall clock: nanoseconds since 1970."""
         return time.time_ns()
 
     def boot_ns(self) -> int:
-        """CLOCK_BOOTTIME: counts on while the machine sleeps, and nobody sets it."""
+        """Return CLOCK_BOOTTIME, which counts while the machine sleeps and which no one can set."""
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
     def monotonic_ns(self) -> int:
-        """CLOCK_MONOTONIC: what cuts are timed by."""
+        """Return CLOCK_MONOTONIC, which times the cuts of a revocation."""
         return time.monotonic_ns()
 
     def read(self) -> ClockReading:
-        """Both, as they are passed on."""
+        """Return the wall clock (seconds) and CLOCK_BOOTTIME (nanoseconds)."""
         return ClockReading(wall=self.wall_ns() // 10**9, boot_ns=self.boot_ns())

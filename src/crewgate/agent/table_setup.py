@@ -1,6 +1,7 @@
-"""Gets the agent its table: the one that stands in the state folder, or a new one, and says which.
+"""Opens the agent's table in the state folder, or creates a new one.
 
-Only a new table starts afresh; a table of this boot, version and geometry goes on.
+The agent continues with a table of this boot, version, geometry and ledger. Otherwise it creates an
+empty one and logs why.
 """
 
 import fcntl
@@ -28,21 +29,21 @@ _log = logging.getLogger(__name__)
 
 
 def state_folder(path: Path) -> None:
-    """Make the folder; its group may pass through to the group's door, not look around.
+    """Create the folder. Its group may reach the group's socket, but not list the folder.
 
-    TableError where that cannot be.
+    Raises TableError.
     """
     try:
         make_folder(path, 0o710, parents=True)
     except OSError as error:
         raise TableError(
-            f"state folder {path}: {cause(error)}; or name another as `state`"
+            f"state folder {path}: {cause(error)}; or set `state` to another folder"
         ) from error
     remove_drafts(path)
 
 
 def geometry_of(config: Config) -> Geometry:
-    """The capacities that the configuration asks for."""
+    """Return the capacities that the configuration asks for."""
     table = config.table
     return Geometry(
         branches=table.branches,
@@ -53,38 +54,38 @@ def geometry_of(config: Config) -> Geometry:
 
 
 def open_table(config: Config, drawn_as: str) -> tuple[OwnedTable, bool]:
-    """The table, locked as the one agent, and whether it is new. TableError.
+    """Return the table, locked by this agent, and whether it is new. Raises TableError.
 
-    `drawn_as` is the identity of the ledger that its leases are to be drawn from, and the machine's
-    name there: what was leased from another one, or under another name, is not known.
+    `drawn_as` is the identity of the ledger, and the name of this machine there. This ledger does
+    not know leases of another ledger or under another name, so a table with those is not reused.
     """
     state_folder(config.state)
     path, geometry = config.state / "table", geometry_of(config)
     await_lock(path, limits.lock_wait_seconds)
-    why = _usable(path, geometry)
-    if isinstance(why, OwnedTable) and drawn_from(path) != drawn_as:
-        why.retire()
-        why.close()
-        why = "its leases are of another ledger"
-    if isinstance(why, OwnedTable):
-        return why, False
-    gone = f"; {why}, and what the old one had leased is burned"
-    _log.info("%s: a new table%s", path, gone if _ledger_of(path).exists() else "")
+    found = _usable(path, geometry)
+    if isinstance(found, OwnedTable) and drawn_from(path) != drawn_as:
+        found.retire()
+        found.close()
+        found = "its leases are from another ledger"
+    if isinstance(found, OwnedTable):
+        return found, False
+    why = f"; {found}, and the leases of the old table are burned"
+    _log.info("%s: a new table%s", path, why if _ledger_of(path).exists() else "")
     table = OwnedTable.create(str(path), geometry)
     bind(path, drawn_as)
     return table, True
 
 
 def bind(table: Path, drawn_as: str) -> None:
-    """Write down what the leases of a table are of (`LedgerMark.drawn_as`); TableError."""
+    """Save from where the leases of a table are (`LedgerMark.drawn_as`). Raises TableError."""
     _write(_ledger_of(table), drawn_as)
 
 
 def holder_name(config: Config) -> str:
-    """What this machine is called in the ledger: its name, as the configuration says it.
+    """Return the name of this machine in the ledger: `name` of the configuration.
 
-    Without one it makes one of its node's name and what no other node has, and keeps it in the
-    state folder, as the table is; TableError where that cannot be.
+    Without a configured name, make one from the host name and random digits, and keep it in the
+    state folder. Raises TableError.
     """
     name = known_holder(config)
     if not name:
@@ -94,7 +95,7 @@ def holder_name(config: Config) -> str:
 
 
 def known_holder(config: Config) -> str:
-    """The same; empty where it has none yet."""
+    """Return the name of this machine in the ledger; empty if it has none yet."""
     if config.name:
         return config.name
     try:
@@ -108,7 +109,10 @@ def _holder_of(config: Config) -> Path:
 
 
 def _write(path: Path, line: str) -> None:
-    """TableError if the disk does not take it: else leases had no holder after a power loss."""
+    """Write a file of one line to the disk: after a power loss, leases still have their holder.
+
+    Raises TableError if the disk does not take it.
+    """
     try:
         write_file(path, f"{line}\n".encode(), 0o600)
     except OSError as error:
@@ -120,7 +124,7 @@ def _ledger_of(table: Path) -> Path:
 
 
 def drawn_from(table: Path) -> str:
-    """What the leases of a table are of (`LedgerMark.drawn_as`); empty if that is not known."""
+    """Return from where the leases of a table are (`LedgerMark.drawn_as`); empty if unknown."""
     try:
         return _ledger_of(table).read_text().strip()
     except FileNotFoundError:
@@ -128,9 +132,10 @@ def drawn_from(table: Path) -> str:
 
 
 def await_lock(path: Path, seconds: float) -> None:
-    """Wait for an agent that is being taken down; whoever opens the table hears if it is alive.
+    """Wait until an ending agent has released the lock, or return after `seconds`.
 
-    A killed `serve` takes its agent with it, but the kernel needs a moment to let go of the lock.
+    If the agent still lives, opening the table fails. A killed `serve` ends its agent, but the
+    kernel needs a moment to release the lock.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -150,16 +155,17 @@ def await_lock(path: Path, seconds: float) -> None:
 
 
 def _usable(path: Path, geometry: Geometry) -> OwnedTable | str:
-    """The table in the file, or why it cannot be gone on with."""
+    """Return the table in the file, or why the agent cannot continue with it."""
     try:
         table = OwnedTable.open(str(path))
     except FileNotFoundError:
-        return "there was none"
+        return "there was no table"
     except StaleTableError as error:
         return str(error).removeprefix(f"{path}: ")
     if table.geometry == geometry and not table.retired:
         return table
     why = "it was retired" if table.retired else "[table] has changed"
-    table.retire()  # whoever still maps it must not go on with it
+    # A process that still maps the old table must not continue with it.
+    table.retire()
     table.close()
     return why

@@ -1,6 +1,6 @@
-"""What a successor looks at while the agent before it serves: whether it can go on with all that.
+"""Checks, while the previous agent still serves, whether a successor can continue with its table.
 
-Reads only. What it finds wrong here costs nothing, since the agent before it goes on.
+The checks only read. If one fails, no call is lost, because the previous agent continues.
 """
 
 import os
@@ -19,14 +19,13 @@ from crewgate.ledger.mark_file import find_ledger, read_mark, require
 
 
 def require_goes_on(config: Config) -> None:
-    """Require the table that stands, and the ledger that its leases are of.
+    """Require that the existing table, and the ledger of its leases, fit the configuration.
 
-    ConfigurationError, TableError, LedgerReplacedError, LedgerUnavailableError, OSError.
+    Raises ConfigurationError, TableError, LedgerReplacedError, LedgerUnavailableError or OSError.
     """
+    # Read the mark before the ledger: the ledger's counts only increase.
     known = read_mark(config.state)
-    require(
-        config.ledger, known, find_ledger(config.ledger)
-    )  # in this order: a ledger only gets further
+    require(config.ledger, known, find_ledger(config.ledger))
     why = next(_differences(config, known), None)
     if why is not None:
         raise ConfigurationError(f"{config.path}: {why}; {WAY_OUT}")
@@ -35,12 +34,12 @@ def require_goes_on(config: Config) -> None:
 def _differences(config: Config, known: LedgerMark | None) -> Iterator[str]:
     path = config.state / "table"
     try:
-        table = _look_at(path)
+        table = _map_unlocked(path)
     except FileNotFoundError:
         yield f"state: the agent that serves has no table in {config.state}"
         return
     except StaleTableError as error:
-        yield f"this version cannot go on with the table that serves ({error})"
+        yield f"this version cannot continue with the present table ({error})"
         return
     try:
         if table.geometry != geometry_of(config):
@@ -51,12 +50,12 @@ def _differences(config: Config, known: LedgerMark | None) -> Iterator[str]:
         return
     drawn_as = msgspec.structs.replace(known, holder=known_holder(config)).drawn_as
     if drawn_from(path) != drawn_as:
-        is_named = known.drawn_as != drawn_as
-        yield f"{'name' if is_named else '[ledger]'} cannot change while serving"
+        has_new_name = known.drawn_as != drawn_as
+        yield f"{'name' if has_new_name else '[ledger]'} cannot change while serving"
 
 
-def _look_at(path: Path) -> Table:
-    """Its mapping, without the lock, which the agent that serves has."""
+def _map_unlocked(path: Path) -> Table:
+    """Map the table without its lock, which the agent that serves holds."""
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         return Table.attach(descriptor)

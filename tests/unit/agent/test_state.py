@@ -70,7 +70,7 @@ def test_a_damaged_table_is_said_with_its_mend(
         raise OverflowError("Python int too large to convert to C long")
 
     monkeypatch.setattr(LeaseClient, "rebuild", contradict)
-    with pytest.raises(TableError, match=r"table: damaged.*take it away"):
+    with pytest.raises(TableError, match=r"table: damaged.*move the file away"):
         start()
 
 

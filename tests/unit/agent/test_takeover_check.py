@@ -90,7 +90,7 @@ def test_the_same_configuration_goes_on(config: Config) -> None:
         (changed(name="west-2"), "name cannot change while serving"),
         (without_holder, "name cannot change while serving"),
         (larger, "[table] cannot change while serving"),
-        (of_another_version, "this version cannot go on with the table that serves"),
+        (of_another_version, "this version cannot continue with the present table"),
     ],
     ids=["state", "name", "holder", "geometry", "version"],
 )
@@ -118,6 +118,6 @@ def test_a_successor_looks_before_it_says_that_it_waits(
     with ReadinessListener() as word:
         with pytest.raises(CrewgateError, match="name cannot change"):
             main.run(
-                config.path, ReadinessNotifier(word.theirs), ProcessLog("agent"), succeeds=True
+                config.path, ReadinessNotifier(word.theirs), ProcessLog("agent"), successor=True
             )
         assert not word.poll(WAITING)

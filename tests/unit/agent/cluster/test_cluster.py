@@ -136,7 +136,7 @@ def test_that_a_machine_is_out_of_touch_is_said_and_that_it_is_back(
         hands.go(seconds)
         periodic.extend_freshness(machine, watch)
     assert len(log_lines) == 1
-    assert log_lines[0].startswith("out of touch, ")
+    assert log_lines[0].startswith("out of touch with the other machines: ")
     assert (
         "waiting for what a majority of the members knows: compared with 0 of 1 other"
         in log_lines[0]
@@ -144,4 +144,4 @@ def test_that_a_machine_is_out_of_touch_is_said_and_that_it_is_back(
     clustered.compare(other)
     for _ in range(2):
         periodic.extend_freshness(machine, watch)
-    assert log_lines[1:] == ["in touch with the other machines again: admitting"]
+    assert log_lines[1:] == ["in touch with the other machines again: admitting calls"]
