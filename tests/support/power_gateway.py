@@ -44,7 +44,7 @@ DISK_BYTES = 512 * 2**20
 AUDIT_SECONDS = 3.0
 # What a start says once it has compared: all is there, or so many branches lack lines.
 COMPARED = re.compile(
-    r"the audit tells of all that the ledger knows|credits spent by (\d+) branch(?:es)? of which"
+    r"the audit accounts for all credit|(\d+) branch(?:es)? spent [\d.]+ credits for which"
 )
 # Where all ports are free, and the kernel was booted anew: what a table says of calls is for one
 # boot, since a power loss leaves an older one on the disk.

@@ -1,10 +1,10 @@
-"""What the audit may have lost when the machine went down while it served, said at the next start.
+"""Reports which audit lines may be lost after a crash of the whole machine.
 
-A file in the state folder has the boot in which this machine serves; the agent removes it when it
-ends in order. An earlier boot stays there until the agent has said what may be lost, so a start
-that fails leaves that to the next one. The audit cannot say how many calls are lost. The ledger
-knows what was spent: if it is this machine's alone and the audit is whole, the agent compares the
-two.
+While the agent serves, a file in the state folder holds the ID of the present boot; an orderly end
+removes it. If the next agent finds another boot there, the machine crashed. The file keeps that
+boot until the agent has reported the loss, so a failed start leaves the report to the next one. The
+audit cannot say how many lines are lost, but the ledger knows what was spent. If the ledger is a
+file of this machine and the audit keeps all lines, the agent compares the two.
 """
 
 import logging
@@ -26,43 +26,44 @@ from crewgate.runtime.durable_files import remove_file, write_file
 _log = logging.getLogger(__name__)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _PROMISED = {
-    "second": 'lines of its last second may be lost ([audit] sync = "each" loses none)',
-    "each": 'no line of a call that was answered is lost, as [audit] sync = "each" says',
-    "never": 'lines that the kernel had not written are lost, half a minute of them, as [audit] '
-    'sync = "never" says',
+    "second": 'the lines of the last second may be lost ([audit] sync = "each" would lose none)',
+    "each": 'no line of an answered call is lost, because [audit] sync is "each"',
+    "never": 'the lines of about half a minute may be lost, because [audit] sync is "never"',
 }  # fmt: skip
 
 
 class ReconcileDifference(msgspec.Struct, frozen=True):
-    """Of one branch, as `crewgate ledger reconcile --json` says it; micro-credits."""
+    """One branch of the output of `crewgate ledger reconcile --json`; micro-credits."""
 
     ledger_spent_micro: int
     audit_spent_micro: int
 
 
 class ReconcileResult(msgspec.Struct, frozen=True):
-    """What that command answers."""
+    """The output of `crewgate ledger reconcile --json`."""
 
     differences: list[ReconcileDifference]
 
 
 def stopped_uncleanly(state: Path, boot: Path = _BOOT) -> bool:
-    """Whether this machine served in an earlier boot that did not end in order."""
+    """Return whether this machine served in an earlier boot, without an orderly end."""
     try:
         before = _file(state).read_bytes().strip()
     except OSError:
         return False
-    return before != _now(boot)  # an empty one, too, is of a disk that lost its power
+    # An empty file, too, means a power loss.
+    return before != _now(boot)
 
 
 def mark_started(state: Path, boot: Path = _BOOT) -> None:
-    """Note that this machine serves in this boot, and that no earlier one is left to tell of."""
-    with suppress(OSError):  # then a power loss is not noticed
+    """Save that this machine serves in this boot; there is no earlier boot to report."""
+    # If the disk does not take it, the next start does not notice a power loss.
+    with suppress(OSError):
         write_file(_file(state), _now(boot), 0o600)
 
 
 def mark_stopped(state: Path, boot: Path = _BOOT) -> None:
-    """The agent has ended by itself; an earlier boot that it has not told of is left."""
+    """Save that the agent has ended in order; keep an earlier boot that it has not reported."""
     with suppress(OSError):
         if not stopped_uncleanly(state, boot):
             remove_file(_file(state))
@@ -77,18 +78,19 @@ def _now(boot: Path) -> bytes:
 
 
 def sync_promise(audit: AuditConfig) -> str:
-    """What a person reads of a machine that went down."""
-    return f"the machine went down while it served: in the audit {_PROMISED[audit.sync]}"
+    """Return the log line about a crash: what the `sync` setting promises."""
+    return f"the machine crashed while it served: in the audit, {_PROMISED[audit.sync]}"
 
 
 async def compare(config: Config) -> int:
-    """Say what the ledger has more than the audit; in how many branches."""
+    """Log what the ledger has more than the audit; return in how many branches."""
     if config.ledger.engine != "sqlite" or config.audit.keep_bytes is not None:
         _log.info(
-            "`crewgate ledger reconcile` compares ledger and audit, as far as each has all of both"
+            "to compare the ledger with the audit, run `crewgate ledger reconcile`; the agent only "
+            "does so itself if the ledger is a file of this machine and the audit keeps all lines"
         )
         return 0
-    # -P: Python does not import a file named trio.py in the present folder.
+    # With -P, Python does not import a file named trio.py from the present folder.
     command = [sys.executable, "-P", "-m", "crewgate.cli", "ledger", "reconcile", "--json", "-c"]
     done = None
     with trio.move_on_after(limits.reconcile_seconds_max):
@@ -102,25 +104,27 @@ async def compare(config: Config) -> int:
     try:
         found = msgspec.json.decode(done.stdout if done else b"", type=ReconcileResult).differences
     except msgspec.DecodeError:
-        _log.warning("ledger and audit could not be compared; ask `crewgate ledger reconcile`")
+        _log.warning(
+            "the agent could not compare the ledger with the audit; run `crewgate ledger reconcile`"
+        )
         return 0
     more = [each.ledger_spent_micro - each.audit_spent_micro for each in found]
     more = [each for each in more if each > 0]
     if not more:
-        _log.info("the audit tells of all that the ledger knows to be spent")
+        _log.info("the audit accounts for all credit that the ledger counts as spent")
         return 0
     branches = "1 branch" if len(more) == 1 else f"{len(more)} branches"
     _log.warning(
-        "the ledger has %s credits spent by %s of which no line of the audit tells; `crewgate "
-        "ledger reconcile` says which",
-        format_credits(sum(more)),
+        "by the ledger, %s spent %s credits for which the audit has no line; `crewgate ledger "
+        "reconcile` lists them",
         branches,
+        format_credits(sum(more)),
     )
     return len(more)
 
 
 async def report_lost_records(agent: AgentState) -> None:
-    """Compare, and have the audit itself say in how many branches it lacks lines."""
+    """Compare, and record in the audit in how many branches it lacks lines."""
     count = await compare(agent.active_config.config)
     if count:
         now = when(agent.clock.wall_ns())
@@ -129,5 +133,5 @@ async def report_lost_records(agent: AgentState) -> None:
 
 
 async def _kill(process: trio.Process) -> None:
-    """End it at once: it only reads, and an agent that ends has less time than Trio would give."""
+    """End the process at once: it only reads, and Trio would wait longer than the agent can."""
     process.kill()

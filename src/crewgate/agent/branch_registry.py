@@ -1,8 +1,8 @@
-"""Who each branch is: crew, orchestrator, role, process, parent, newest grant and its credits.
+"""Stores the identity of each branch: crew, orchestrator, role, process, parent and newest grant.
 
-Learns from grants that were verified; knows nothing of credit spent or of revocations, which are
-in the table. Bounded like the table, and kept in a journal, so that a restarted agent still knows
-whom a reservation belonged to.
+It learns from verified grants. Spent credit and revocations are in the table. The registry has the
+capacity of the table. A journal keeps it, so a restarted agent still knows to which branch and
+agent a reservation belonged.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,10 @@ from crewgate.errors import RefusedError
 
 
 class BranchEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One branch. Of an ancestor that never called, only its place and quota are known."""
+    """One branch; of an ancestor that never called, the registry has only the place and the quota.
+
+    `grant` is the `jti` of the newest grant. The last line of a reclaimed branch is `forgotten`.
+    """
 
     crew: str
     branch: str
@@ -27,16 +30,16 @@ class BranchEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     orchestrator: str = ""
     role: str = ""
     process: str = ""
-    grant: str = ""  # jti of the newest grant
+    grant: str = ""
     subject: str = ""
     quota: int = 0
     iat: int = 0
     exp: int = 0
-    forgotten: bool = False  # the last line of a branch that the table has reclaimed
+    forgotten: bool = False
 
 
 class BranchRegistry:
-    """The branches of this machine's table by their keys; at most `entries_max`."""
+    """The branches of this machine's table by key; at most `entries_max`."""
 
     def __init__(self, journal: JournalFile[BranchEntry], entries_max: int) -> None:
         self._journal = journal
@@ -50,11 +53,12 @@ class BranchRegistry:
         return iter(self._entries.values())
 
     def restore(self, entries: Iterable[BranchEntry]) -> None:
-        """Begin with what a journal held, oldest first."""
+        """Load the entries of a journal, oldest first."""
         for entry in entries:
             try:
                 key = branch_key(entry.crew, entry.branch)
-            except ValueError:  # a damaged line
+            except ValueError:
+                # The line is damaged.
                 continue
             if entry.forgotten:
                 self._entries.pop(key, None)
@@ -62,15 +66,14 @@ class BranchRegistry:
                 self._entries[key] = entry
 
     def get(self, key: bytes) -> BranchEntry | None:
-        """The branch of this key, if it was ever seen here."""
+        """Return the branch of a key; None if this machine has never seen it."""
         return self._entries.get(key)
 
     def whose(self, branch: str, crew: str, crews: Sequence[CrewPolicy]) -> str:
-        """The crew whose `branch` is meant; RefusedError if that is not plain.
+        """Return the crew of a branch. Raises RefusedError if that is ambiguous or unknown.
 
-        A crew's run on another's tools is charged to an account of its own
-        (`core/cross_crew_ids`): it is found by that name or, once it was seen, by the
-        crew's.
+        Calls on another crew's tools have an account of their own (`core/cross_crew_ids`). `crew`
+        may be the name of that account or, once the branch was seen, of the calling crew.
         """
         try:
             uuid_bytes(branch)
@@ -86,17 +89,17 @@ class BranchRegistry:
         seen = [name for name in names if branch_key(name, branch) in self._entries]
         if not seen:
             raise RefusedError(
-                f"no branch {branch} was seen on this machine; to revoke it unseen, "
-                f"say whose it is: --crew {'|'.join(names)}"
+                f"this machine has never seen branch {branch}; to revoke it all the same, name "
+                f"its crew: --crew {'|'.join(names)}"
             )
         if len(seen) > 1:
             raise RefusedError(
-                f"several crews have a branch {branch}; say which: --crew {'|'.join(seen)}"
+                f"several crews have a branch {branch}; name one: --crew {'|'.join(seen)}"
             )
         return seen[0]
 
     def who(self, key: bytes) -> IdentityFields:
-        """What the audit says of a branch, by its newest grant; all empty if it was never seen."""
+        """Return the audit fields of a branch, by its newest grant; empty ones if it is unknown."""
         entry = self._entries.get(key)
         if entry is None:
             return IdentityFields(
@@ -115,11 +118,11 @@ class BranchRegistry:
         )
 
     def snapshot(self) -> dict[bytes, BranchEntry]:
-        """A copy for another thread."""
+        """Return a copy for another thread."""
         return dict(self._entries)
 
     def ancestry(self, entry: BranchEntry) -> tuple[str, ...]:
-        """UUIDs above `entry`, root first, as far as they are known."""
+        """Return the UUIDs of the known ancestors of `entry`, root first."""
         above: list[str] = []
         while entry.parent and entry.parent not in above:
             above.append(entry.parent)
@@ -130,7 +133,7 @@ class BranchRegistry:
         return tuple(reversed(above))
 
     def learn(self, grant: Grant) -> None:
-        """Remember the branch of a verified grant, and the ancestors that it names."""
+        """Store the branch of a verified grant, and the ancestors that it names."""
         parent = ""
         for key, element in zip(grant.path_keys, grant.claims.branch_path, strict=True):
             if key not in self._entries:
@@ -145,12 +148,12 @@ class BranchRegistry:
                 )
             parent = element.id
         known = self._entries.get(grant.branch_key)
-        # At equal iat the lower quota governs, like in the ledger.
+        # If two grants have the same iat, the lower quota governs, as in the ledger.
         if known is None or (known.iat, -known.quota) < (grant.claims.iat, -grant.quota):
             self._put(grant.branch_key, _entry(grant, parent))
 
     def forget(self, key: bytes) -> None:
-        """The table has reclaimed this branch."""
+        """Remove a branch that the table has reclaimed."""
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._journal.append(msgspec.structs.replace(entry, forgotten=True))

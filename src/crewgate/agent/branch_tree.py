@@ -1,8 +1,8 @@
-"""The auth graph: who is on this machine, what each branch spent and what it may still spend.
+"""Builds the auth graph: this machine's branches, and the credit that each has spent and has left.
 
-Pure: joins copies of the table's records with what the registry knows and what the ledger knows of
-other machines and of tables before this one. What this table holds comes from its records, so that
-the tree is of this moment.
+It is pure. It joins copies of the table's records with the registry's entries and with the ledger's
+statements of other machines and earlier tables. The numbers of this table come from its records,
+so they are those of this moment.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -26,14 +26,15 @@ from crewgate.core.revocation_kinds import NAMED_IN_TOKENS
 from crewgate.ipc.admin_messages import BranchState, TreeRow
 
 IsRevoked = Callable[[bytes, int], bool]
-
-
 _NONE = WindowUsage()
 _NO_OVERRUNS: Mapping[bytes, int] = {}
 
 
 class RemoteUsage(NamedTuple):
-    """What the ledger has of a level that is not in this table, all below included."""
+    """The ledger's amounts (micro-credits) of a level and all below it, without this table's.
+
+    `where` has the idle credit by machine.
+    """
 
     spent: int = 0
     reserved: int = 0
@@ -41,7 +42,7 @@ class RemoteUsage(NamedTuple):
     idle: int = 0
     hour: WindowUsage = _NONE
     day: WindowUsage = _NONE
-    where: Mapping[str, int] = {}  # of what is idle, by machine
+    where: Mapping[str, int] = {}
 
 
 def beyond(
@@ -49,18 +50,19 @@ def beyond(
     own: Mapping[bytes, LeaseStatement],
     lessees: Iterable[tuple[bytes, str, int]] = (),
 ) -> dict[bytes, RemoteUsage]:
-    """Of each level its statement, less what was told of this table's `own` leases.
+    """Return for each level its statement, without the amounts of this table's `own` leases.
 
-    `lessees` are (branch, machine, idle credit) of all other leases.
+    `lessees` has (branch, machine, idle credit) for each lease of another machine or table.
     """
     left = {
         key: [each.settled, each.reserved, each.burned, each.leased]
         for key, each in statements.items()
     }
-    for key, told in own.items():
-        if key not in statements:  # its record is gone, so it is told in full
+    for key, lease in own.items():
+        # The table has no record of this branch any more, so the statement is complete.
+        if key not in statements:
             continue
-        amounts = told.spent, told.reserved, told.burned, told.idle
+        amounts = lease.spent, lease.reserved, lease.burned, lease.idle
         for level in (*statements[key].path, key):
             if level in left:
                 left[level] = [sum_ - part for sum_, part in zip(left[level], amounts, strict=True)]
@@ -79,7 +81,7 @@ def beyond(
 
 @dataclass(slots=True)
 class TreeNode:
-    """One record with the sums of itself and all below it."""
+    """One record, with the sums of its branch and all below it. `here` is the idle credit here."""
 
     record: BranchRecord
     spent: int = 0
@@ -89,12 +91,12 @@ class TreeNode:
     hour: WindowUsage = _NONE
     day: WindowUsage = _NONE
     where: Mapping[str, int] = field(default_factory=dict)
-    here: int = 0  # of what is idle
+    here: int = 0
     children: list[int] = field(default_factory=list)
 
     @property
     def consumed(self) -> int:
-        """What cannot come back to the account any more, unless a call in flight is released."""
+        """The credit that cannot return to the account, unless a call in flight is released."""
         return self.spent + self.reserved + self.burned
 
 
@@ -108,10 +110,10 @@ def rows(
     agent: str = "",
     overruns: Mapping[bytes, int] = _NO_OVERRUNS,
 ) -> list[TreeRow]:
-    """Crew by crew, each branch after its parent.
+    """Return the rows of each crew after the other, and each branch after its parent.
 
-    `now` is the wall clock in seconds, `agent` the name of this one; `overruns` are those of
-    branches by their keys, in micro-credits.
+    `now` is the wall clock in seconds, `agent` the name of this machine. `overruns` has the
+    micro-credits by the key of the branch.
     """
     nodes = {
         record.number: TreeNode(record, *others.get(record.key, RemoteUsage()))
@@ -130,7 +132,7 @@ def _name(node: TreeNode, crews: Mapping[bytes, CrewPolicy]) -> str:
 
 
 def _sum(nodes: dict[int, TreeNode]) -> list[int]:
-    """Add every record to itself and what stands above it; returns the topmost."""
+    """Add the amounts of each record to its node and all above; return the topmost nodes."""
     roots = []
     for number, node in nodes.items():
         record = node.record
@@ -152,7 +154,7 @@ def _sum(nodes: dict[int, TreeNode]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Graph:
-    """A walk over the nodes that carries down what holds for a whole path."""
+    """A walk from the crews down, which passes on states and limits that hold for a whole path."""
 
     nodes: dict[int, TreeNode]
     entries: Mapping[bytes, BranchEntry]
@@ -193,7 +195,8 @@ class _Graph:
         node = self.nodes[number]
         record = node.record
         entry = self.entries.get(record.key)
-        if entry is None:  # the table knows it and the registry lost it: show that it is there
+        # The registry has lost the branch: show its key.
+        if entry is None:
             entry = BranchEntry(crew=above.crew, branch=record.key.hex(), parent=above.branch)
         left = max(0, record.quota - node.consumed)
         left = left if remaining is None else min(left, remaining)
@@ -217,19 +220,19 @@ class _Graph:
         )
 
     def _where(self, node: TreeNode) -> dict[str, int]:
-        """The machines that hold most of what is leased and idle."""
+        """Return the idle credit of the machines that have the most of it."""
         held = {**node.where, self.machine: node.where.get(self.machine, 0) + node.here}
-        most = sorted(held.items(), key=lambda each: -each[1])[: limits.tree_machines_max]
-        return {name: idle for name, idle in most if idle}
+        largest = sorted(held.items(), key=lambda each: -each[1])[: limits.tree_machines_max]
+        return {name: idle for name, idle in largest if idle}
 
     def _state(
         self, record: BranchRecord, entry: BranchEntry, above: TreeRow, left: int
     ) -> BranchState:
-        if above.state == "revoked" or self._is_dead(record.key, entry):
+        if above.state == "revoked" or self._is_branch_revoked(record.key, entry):
             return "revoked"
         if record.closed or (above.branch and above.state == "closed"):
             return "closed"
-        if self._is_token_dead(entry):
+        if self._is_token_revoked(entry):
             return "token-revoked"
         if left == 0 or record.refused is not None:
             return "exhausted"
@@ -237,18 +240,19 @@ class _Graph:
             return "expired"
         return "live"
 
-    def _is_dead(self, key: bytes, entry: BranchEntry) -> bool:
-        """The branch is revoked for good, or it had ended with its orchestrator.
+    def _is_branch_revoked(self, key: bytes, entry: BranchEntry) -> bool:
+        """Return whether the branch or its orchestrator is revoked.
 
-        What crosses on a certificate ends with its orchestrator, which is of the crew that calls.
+        The orchestrator of a cross-crew call belongs to the calling crew.
         """
         crews = {entry.crew, caller(entry.crew)}
         named = ((EntityKind.ORCHESTRATOR, crew, entry.orchestrator) for crew in crews)
         return self.is_revoked(key, entry.iat) or self._any_revoked(named, entry)
 
-    def _is_token_dead(self, entry: BranchEntry) -> bool:
-        """Its newest grant is, and nothing else: a later one, or a child's, would be admitted."""
-        if not entry.grant:  # an ancestor that never called: nobody knows what it holds
+    def _is_token_revoked(self, entry: BranchEntry) -> bool:
+        """Return whether the newest grant is revoked; a later grant or a child's may be valid."""
+        # The branch is an ancestor that never called, so its grants are unknown.
+        if not entry.grant:
             return False
         crew = entry.crew
         named = (
@@ -261,7 +265,6 @@ class _Graph:
     def _any_revoked(
         self, named: Iterable[tuple[EntityKind, str, str]], entry: BranchEntry
     ) -> bool:
-        """By the age of its newest grant."""
         return any(
             name and self.is_revoked(table_key(kind, crew, name.encode()), entry.iat)
             for kind, crew, name in named
@@ -269,16 +272,16 @@ class _Graph:
 
 
 def _allowance(node: TreeNode, crew: CrewPolicy, now: int) -> int | None:
-    """What the crew may still spend in this hour and day; None without such a ceiling.
+    """Return what the crew may still spend in this hour and day; None without an allowance.
 
-    Idle leases count as charged there; they can still be spent.
+    The ledger counts idle leases as charged, but the crew can still spend them.
     """
     unbounded, left = CrewPolicy(name="", issuer=""), []
-    for window, seconds, most, none in (
+    for window, seconds, allowance_max, unbounded_max in (
         (node.hour, WINDOW_SECONDS_HOUR, crew.hourly_max, unbounded.hourly_max),
         (node.day, WINDOW_SECONDS_DAY, crew.daily_max, unbounded.daily_max),
     ):
-        if most != none:
+        if allowance_max != unbounded_max:
             used = window.charged if window.number == now // seconds else 0
-            left.append(most - max(0, used - node.idle))
+            left.append(allowance_max - max(0, used - node.idle))
     return min(left) if left else None

@@ -1,6 +1,6 @@
-"""The health of this machine: the agent's own facts, and those that the other processes report.
+"""Determines this machine's health from the agent's own facts and the reports of other processes.
 
-`facts` is the one list. A new fact about the agent is another `yield` there; see `core/health`.
+`facts` lists them all. To add a fact about the agent, add a `yield` there; see `core/health`.
 """
 
 import logging
@@ -19,32 +19,35 @@ from crewgate.leases.branch_limiter import BranchLimit
 _log = logging.getLogger(__name__)
 _SILENCE_NS = round(limits.health_silence_seconds * 1e9)
 _START = limits.health_start_seconds
-_BOUNDS = {
+_LIMIT_TEXTS = {
     BranchLimit.RECORDS: (
-        "has half of the table's branches, live and remembered; its new branches are refused",
-        "raise [table] branches, or wait: a branch is forgotten a day after its last token",
+        "has half of the branches in the table; the gateway refuses its new branches",
+        "raise [table] branches, or wait: the table forgets a branch a day after its last token",
     ),
     BranchLimit.LIVE: (
-        "has as many live branches as it may; its new ones are refused",
-        "raise its live_branches, or end branches that nobody needs",
+        "has its maximum of live branches; the gateway refuses its new branches",
+        "raise its live_branches, or revoke branches that are not needed",
     ),
     BranchLimit.MINUTE: (
-        "has opened as many branches in this minute as it may; further ones are refused",
-        "see `crewgate tree` for what opens so many, or raise its new_branches_per_minute",
+        "has opened its maximum of branches in this minute; the gateway refuses its new branches",
+        "find who opens them with `crewgate tree`, or raise its new_branches_per_minute",
     ),
 }
 
 
 def update(agent: AgentState) -> HealthSummary:
-    """Look at all components now, log what changed, and answer for the whole machine.
+    """Check all components, log the changes, and return the health of the whole machine.
 
-    This is the one answer to the question whether the machine is well: a probe, `/readyz` and
-    `crewgate status` all give it. Each `since` is seconds since 1970.
+    Probes, `/readyz` and `crewgate status` all show this summary. Each `since` is seconds since
+    1970.
     """
     now_ns = agent.clock.boot_ns()
     absent_ns = agent.reports.listen(now_ns)
     if absent_ns:
-        _log.warning("did nothing for %.0f s: stopped, suspended or very busy", absent_ns / 1e9)
+        _log.warning(
+            "the agent did nothing for %.0f s: it was stopped, suspended or very busy",
+            absent_ns / 1e9,
+        )
     now = now_ns / 1e9
     for change in agent.health.update(facts(agent), now):
         _log.info("health: %s", change)
@@ -57,20 +60,21 @@ def update(agent: AgentState) -> HealthSummary:
 
 
 async def health_loop(agent: AgentState) -> None:
-    """Look once a second, so that the log says what changes; until cancelled."""
+    """Check the health once a second, and so log its changes, until cancelled."""
     while True:
         update(agent)
         await trio.sleep(limits.health_report_seconds)
 
 
 def facts(agent: AgentState) -> Iterator[ComponentHealth]:
-    """Everything that is known of this machine now."""
+    """Yield every fact about this machine."""
     yield _clock(agent)
     yield _table(agent)
     yield from _cluster(agent)
     yield _ledger(agent)
     ledger = agent.active_config.config.ledger.file
-    for name, disk in agent.disks.items():  # without a ledger no credit is drawn
+    for name, disk in agent.disks.items():
+        # If the ledger's disk is full, the agent cannot draw credit, so the gateway refuses calls.
         yield disk.fact(name, refuses=ledger is not None and ledger.parent == disk.folder)
     yield from _supervisor(agent)
     yield from _workers(agent)
@@ -90,8 +94,8 @@ def _clock(agent: AgentState) -> ComponentHealth:
     step = agent.step_seconds
     return failed(
         "clock",
-        f"the time of day jumped by {step:+.1f} s",
-        f"set it right, or wait {limits.clock_settle_seconds:.0f} s for it to stay as it is",
+        f"the wall clock jumped by {step:+.1f} s",
+        f"set the clock, or wait until it has been steady for {limits.clock_settle_seconds:.0f} s",
         logged=True,
     )
 
@@ -99,8 +103,8 @@ def _clock(agent: AgentState) -> ComponentHealth:
 def _table(agent: AgentState) -> ComponentHealth:
     if agent.is_fresh() or not agent.steady:
         return ok("table")
-    why = "it was retired" if agent.table.retired else "the agent has not vouched for it of late"
-    return failed("table", why, "if it stays so, start `crewgate serve` again", grace=_START)
+    why = "it was retired" if agent.table.retired else "the agent has not extended its freshness"
+    return failed("table", why, "if this lasts, restart `crewgate serve`", grace=_START)
 
 
 def _cluster(agent: AgentState) -> Iterator[ComponentHealth]:
@@ -108,26 +112,25 @@ def _cluster(agent: AgentState) -> Iterator[ComponentHealth]:
     if others is not None:
         folder = agent.active_config.config.state / "gossip"
         yield _degraded_if(
-            "cluster on the disk", others.incomplete_reason(), f"make room in {folder}"
+            "cluster state on disk", others.incomplete_reason(), f"make room in {folder}"
         )
         invalid = others.invalid_crls()
         yield _degraded_if(
-            "lists of the revoked of other machines",
-            f"one is not kept, of {invalid}" if invalid else "",
-            "see to that machine: its files of the CA and its clock, or whether somebody else has "
-            "it",
+            "CRLs of other machines",
+            f"this machine rejected the CRL of {invalid}" if invalid else "",
+            "check the CA files and the clock of that machine, and whether an attacker controls it",
         )
     if agent.is_synced():
         yield from () if others is None else (ok("cluster"),)
         return
     why = others.waiting_for() if others is not None else ""
     why = f"waiting for {why or 'what a majority of the members knows'}"
-    mend = "see `crewgate cluster members` for who is silent"
+    mend = "find the unresponsive members with `crewgate cluster members`"
     yield failed("cluster", why, mend, logged=True)
 
 
 def _degraded_if(component: str, why: str, mend: str) -> ComponentHealth:
-    """Return ok without a `why`. Another part of the agent logs the reason."""
+    """Return a fact that is ok without a `why`, and whose reason another part logs."""
     return degraded(component, why, mend, logged=True) if why else ok(component)
 
 
@@ -135,7 +138,7 @@ def _ledger(agent: AgentState) -> ComponentHealth:
     trouble = agent.ledger_queue.unavailable_reason
     if not trouble:
         return ok("ledger")
-    mend = f"see to {agent.active_config.config.ledger}: it must answer and have room to write"
+    mend = f"check that {agent.active_config.config.ledger} answers and has room to write"
     return failed("ledger", f"it does not answer: {trouble}", mend, logged=True)
 
 
@@ -146,13 +149,13 @@ def _supervisor(agent: AgentState) -> Iterator[ComponentHealth]:
 
 
 def _workers(agent: AgentState) -> Iterator[ComponentHealth]:
-    """Each worker as such, and what they report: one fact for what several have in common."""
+    """Yield a fact for each worker, and the facts that workers report, merged by component."""
     now_ns, generation = agent.clock.boot_ns(), agent.active_config.policy.generation
     reports = []
     for index in range(agent.active_config.config.workers):
         process = agent.attached.worker(index)
-        heard_ns = now_ns if process is None else process.received_ns
-        silent_ns = agent.reports.silent_ns(heard_ns, now_ns)
+        received_ns = now_ns if process is None else process.received_ns
+        silent_ns = agent.reports.silent_ns(received_ns, now_ns)
         yield _worker(index, process, generation, silent_ns)
         if process is not None:
             reports.append((index, process.facts))
@@ -162,30 +165,30 @@ def _workers(agent: AgentState) -> Iterator[ComponentHealth]:
 def _worker(
     index: int, process: AttachedProcess | None, generation: int, silent_ns: int
 ) -> ComponentHealth:
-    name, mend = f"worker {index}", "see the log of `crewgate serve` for its reason"
+    name, mend = f"worker {index}", "find the reason in the log of `crewgate serve`"
     if process is None:
         return failed(name, "it is not attached to the agent", mend, grace=_START)
     if silent_ns > _SILENCE_NS:
-        why = f"it has said nothing for {silent_ns / 1e9:.0f} s: stopped, or stuck"
-        return failed(name, why, "end its process; `crewgate serve` starts another")
+        why = f"it has not reported for {silent_ns / 1e9:.0f} s: it is stopped or stuck"
+        return failed(name, why, "end its process; `crewgate serve` starts another one")
     if not process.accepting:
-        return failed(name, "it accepts no connections yet", mend, grace=_START)
+        return failed(name, "it does not accept connections yet", mend, grace=_START)
     if process.policy_generation != generation:
-        why = f"it serves configuration {process.policy_generation} and not {generation}"
+        why = f"it serves configuration {process.policy_generation} instead of {generation}"
         return failed(name, why, mend, grace=_START)
     return ok(name)
 
 
 def merged(reports: Sequence[tuple[int, Iterable[ComponentHealth]]]) -> Iterator[ComponentHealth]:
-    """One fact for each component that workers (index, facts) report: the worst, and whose."""
+    """Yield the worst fact of each component in `reports` (index of the worker, facts)."""
     worst: dict[str, tuple[ComponentHealth, list[int]]] = {}
     for index, reported in reports:
         for fact in reported:
-            before = worst.get(fact.component)
-            if before is None or fact.state.rank > before[0].state.rank:
+            known = worst.get(fact.component)
+            if known is None or fact.state.rank > known[0].state.rank:
                 worst[fact.component] = (fact, [index])
-            elif fact.state is before[0].state:
-                before[1].append(index)
+            elif fact.state is known[0].state:
+                known[1].append(index)
     for fact, indices in worst.values():
         if fact.state is HealthState.OK or len(indices) == len(reports):
             yield fact
@@ -202,17 +205,18 @@ def _control(agent: AgentState) -> Iterator[ComponentHealth]:
     if report is None:
         yield failed(
             "control",
-            "the control process does not run: no API, no OCSP, no new certificates",
-            "see the log of `crewgate serve` for its reason",
+            "the control process does not run: no control API, no OCSP, no new certificates",
+            "find the reason in the log of `crewgate serve`",
             refuses=False,
             grace=_START,
         )
         return
-    reported, heard_ns = report
-    silent_ns = agent.reports.silent_ns(heard_ns, agent.clock.boot_ns())
+    reported, received_ns = report
+    silent_ns = agent.reports.silent_ns(received_ns, agent.clock.boot_ns())
     if silent_ns > _SILENCE_NS:
-        why = f"the control process has said nothing for {silent_ns / 1e9:.0f} s: stopped, or stuck"
-        yield failed("control", why, "end it; `crewgate serve` starts another", refuses=False)
+        why = f"it has not reported for {silent_ns / 1e9:.0f} s: it is stopped or stuck"
+        mend = "end the control process; `crewgate serve` starts another one"
+        yield failed("control", why, mend, refuses=False)
     else:
         yield ok("control")
     yield from reported
@@ -220,8 +224,8 @@ def _control(agent: AgentState) -> Iterator[ComponentHealth]:
 
 def _configuration(agent: AgentState) -> ComponentHealth:
     error = agent.active_config.error
-    why = f"the one before stays in force: {error}" if error else ""
-    mend = "see `crewgate check`; until then a process that has to start anew reads the new files"
+    why = f"keeping the active configuration: {error}" if error else ""
+    mend = "correct it with `crewgate check`; a process that restarts before reads the new files"
     return _degraded_if("configuration", why, mend)
 
 
@@ -232,40 +236,41 @@ def _journals(agent: AgentState) -> Iterator[ComponentHealth]:
         ("overruns", agent.notes_journal),
         ("watch", agent.watch_journal),
     ):
-        why = "records are missing on the disk: a restart now would lack them"
+        why = "records are missing on disk: a restarted agent would lack them"
         mend = f"make room in {agent.active_config.config.state}"
         yield _degraded_if(f"journal of {name}", why if journal.incomplete else "", mend)
 
 
 def _branches(agent: AgentState) -> ComponentHealth:
-    """Room for another branch of anybody."""
-    most = agent.table.geometry.branches
-    if agent.lease_client.records < most and not agent.draws.found_full:
+    """Return whether the table has room for another branch."""
+    branches_max = agent.table.geometry.branches
+    if agent.lease_client.records < branches_max and not agent.draws.found_full:
         return ok("table of branches")
-    why = f"all {most} records are taken; new branches are refused"
-    return failed("table of branches", why, "raise [table] branches; that needs a restart")
+    why = f"all {branches_max} places are taken; the gateway refuses new branches"
+    return failed("table of branches", why, "raise [table] branches and restart")
 
 
 def _crews(agent: AgentState) -> Iterator[ComponentHealth]:
-    """Crews that may open no more branches; theirs alone are refused."""
+    """Yield the crews that may open no more branches; calls of other crews are not refused."""
     clocks = agent.clock.read()
     for crew in agent.active_config.policy.crews:
-        bound = agent.lease_client.bound(crew.name, clocks.wall, clocks.boot_ns)
-        if bound is not None:
-            why, mend = _BOUNDS[bound]
+        limit = agent.lease_client.bound(crew.name, clocks.wall, clocks.boot_ns)
+        if limit is not None:
+            why, mend = _LIMIT_TEXTS[limit]
             yield degraded(f"crew {crew.name}", f"it {why}", mend)
 
 
 def _revocations(agent: AgentState) -> ComponentHealth:
-    """Room for another revocation, of anybody and of each crew."""
+    """Return whether the table has room for another revocation of each crew."""
     component = "table of revocations"
     crowded = agent.revocations.crowded(agent.active_config.policy.crews)
-    mend = "raise [table] revocations; that needs a restart"
+    mend = "raise [table] revocations and restart"
     if crowded is None:
-        why = "it is almost full: the next revocation in a crew ends all its tokens"
+        why = "it is almost full: the next revocation of a crew revokes all tokens of the crew"
         return degraded(component, why, mend)
     if crowded:
         more = f" and of {len(crowded) - 1} more crews" if len(crowded) > 1 else ""
-        why = f"the share of crew {crowded[0]}{more} is full: the next revocation ends all tokens"
+        effect = "the next revocation of such a crew revokes all tokens of the crew"
+        why = f"the share of crew {crowded[0]}{more} is full: {effect}"
         return degraded(component, why, f"raise live_revocations of the crew, or {mend}")
     return ok(component)

@@ -1,7 +1,7 @@
-"""An append-only file of small records that is rewritten when most of it is outdated.
+"""An append-only file of small records, rewritten when most lines are outdated.
 
-Knows nothing of what the records mean. A line is in the kernel when `append` returns (it survives
-a SIGKILL) and on disk after `sync`. A line that was torn by a crash is skipped when it is read.
+When `append` returns, the line is in the kernel and survives a SIGKILL. After `sync` it is on disk.
+A reader skips lines that a crash has torn.
 """
 
 import logging
@@ -20,10 +20,10 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 
 class JournalFile(Generic[R]):
-    """The file at `path`, whose lines are JSON of `kind`.
+    """The file at `path`, each line of which is one record of `kind` as JSON.
 
-    A full disk makes it incomplete, which is said once and mended by the next rewriting; the
-    agent goes on, because the table holds what counts.
+    If the disk is full, the journal becomes `incomplete`, which it logs once. The agent continues,
+    because the table has the state, and the next rewriting completes the file.
     """
 
     def __init__(self, path: Path, kind: type[R]) -> None:
@@ -32,11 +32,12 @@ class JournalFile(Generic[R]):
         self._decoder = msgspec.json.Decoder(kind)
         self._descriptor = -1
         self._lines = 0
-        self._meanwhile: list[bytes] | None = None  # appended while it is being rewritten
+        # The lines appended during a rewriting; None while there is none.
+        self._meanwhile: list[bytes] | None = None
         self.incomplete = False
 
     def read(self) -> list[R]:
-        """All whole records, oldest first; none if there is no file."""
+        """Return all whole records, oldest first; none if there is no file."""
         try:
             lines = self._path.read_bytes().split(b"\n")
         except FileNotFoundError:
@@ -50,12 +51,13 @@ class JournalFile(Generic[R]):
         return records
 
     def append(self, record: R) -> None:
-        """Add one line."""
+        """Append one line."""
         line = self._encode(record) + b"\n"
         if self._meanwhile is not None:
             self._meanwhile.append(line)
         self._lines += 1
-        if self.incomplete:  # the last line may be torn: end it first
+        # The last line may be torn, so end it first.
+        if self.incomplete:
             line = b"\n" + line
         try:
             written = os.write(self._descriptor, line)
@@ -66,29 +68,32 @@ class JournalFile(Generic[R]):
                 self._log_failure("the disk is full")
 
     def sync(self) -> None:
-        """Wait until the disk has it; to be called in a thread."""
+        """Wait until all lines are on disk; call it in a thread."""
         try:
             os.fsync(self._descriptor)
         except OSError as error:
             self._log_failure(cause(error))
 
     def is_due(self, live: int) -> bool:
-        """Most lines are outdated (or some are missing): rewrite with the `live` records."""
+        """Return whether to rewrite it with the `live` records: lines are outdated or missing."""
         if self._meanwhile is not None:
             return False
         return self.incomplete or self._lines > 2 * live + limits.journal_slack_lines
 
     def rewrite(self, records: Iterable[R]) -> None:
-        """Replace the file by these records, at once; OSError if that is not possible."""
+        """Replace the file with these records. Raises OSError."""
         self.begin()
         self.finish(self.write(records))
 
     def begin(self) -> None:
-        """Collect from now on what is appended while `write` runs in a thread."""
+        """Start to collect the lines that are appended while `write` runs in a thread."""
         self._meanwhile = []
 
     def write(self, records: Iterable[R]) -> int:
-        """Write `records` beside the old file; how many. Touches nothing that `append` uses."""
+        """Write a new file beside the old one, and return its number of records.
+
+        It uses nothing that `append` uses, so it may run in a thread.
+        """
         count = 0
         mode = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         with os.fdopen(os.open(self._beside, mode, 0o600), "wb") as file:
@@ -100,23 +105,26 @@ class JournalFile(Generic[R]):
         return count
 
     def finish(self, count: int) -> None:
-        """Put what `write` wrote, and what came meanwhile, in the old file's place."""
+        """Append the collected lines to the new file, and replace the old one. Raises OSError."""
         why = ""
         meanwhile, self._meanwhile = self._meanwhile or [], None
         lines = b"".join(meanwhile)
         descriptor = open_to_append(self._beside, 0o600)
         try:
-            if lines:  # in the old file they may have been synced already
+            # A `sync` of the old file may have promised these lines, so they go to the disk.
+            if lines:
                 append(descriptor, lines)
             rename_file(self._beside, self._path)
         except OSError as error:
             if self._beside.exists():
                 os.close(descriptor)
                 raise
-            why = cause(error)  # it has its name, though perhaps not on the disk
+            # The new file has its name, but perhaps not on disk.
+            why = cause(error)
         if self._descriptor < 0:
             self._descriptor = descriptor
-        else:  # in one step: another thread may be in `sync`
+        else:
+            # Replace the descriptor in one step: another thread may be in `sync`.
             os.dup2(descriptor, self._descriptor, inheritable=False)
             os.close(descriptor)
         self._lines = count + len(meanwhile)
@@ -125,11 +133,11 @@ class JournalFile(Generic[R]):
             self._log_failure(why)
 
     def abandon(self) -> None:
-        """`write` failed: the old file goes on."""
+        """Continue with the old file after `write` failed."""
         self._meanwhile = None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -141,6 +149,8 @@ class JournalFile(Generic[R]):
     def _log_failure(self, why: str | None) -> None:
         if not self.incomplete:
             _log.warning(
-                "%s: %s; until there is room, a restart would lack records", self._path, why
+                "%s: %s; make room: until then a restarted agent would lack records",
+                self._path,
+                why,
             )
         self.incomplete = True

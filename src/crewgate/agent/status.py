@@ -1,4 +1,4 @@
-"""Whether this machine is ready, and if not, what it waits for; and the auth graph in pages."""
+"""Builds the agent's answers to status requests and to requests for the auth graph."""
 
 import os
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from crewgate.ledger.factory import open_ledger
 
 
 def status(agent: AgentState, number: int) -> AgentStatus:
-    """The answer to question `number`: what `health.look` finds, and what there is to count."""
+    """Return the answer to request `number`: the health of the machine, and counts."""
     workers = [_worker(agent, index) for index in range(agent.active_config.config.workers)]
     others = agent.fanout.others
     watched = [watch_row(each) for each in agent.minting_watch.states()]
@@ -57,15 +57,15 @@ def status(agent: AgentState, number: int) -> AgentStatus:
     )
 
 
-def watch_row(standing: OrchestratorStatus) -> MintingWatchRow:
-    """Where an orchestrator stands, in words."""
+def watch_row(watched: OrchestratorStatus) -> MintingWatchRow:
+    """Return the status of a watched orchestrator as the admin socket shows it."""
     return MintingWatchRow(
-        crew=standing.crew,
-        orchestrator=standing.orchestrator,
-        level=standing.level.value,
-        in_force=standing.in_force.value,
-        by=standing.by,
-        until=standing.until,
+        crew=watched.crew,
+        orchestrator=watched.orchestrator,
+        level=watched.level.value,
+        in_force=watched.in_force.value,
+        by=watched.by,
+        until=watched.until,
     )
 
 
@@ -80,12 +80,12 @@ def _worker(agent: AgentState, index: int) -> WorkerStatus:
 
 
 async def tree(agent: AgentState) -> list[TreeRow]:
-    """The auth graph; of this table alone while the ledger does not answer."""
+    """Return the auth graph; while the ledger does not answer, with this table's amounts only."""
     return await trio.to_thread.run_sync(_rows, agent)
 
 
 def _beyond(agent: AgentState) -> dict[bytes, RemoteUsage]:
-    """Read on a connection of its own: no draw waits for who looks at a large tree."""
+    """Read the ledger on a connection of its own, so no draw waits for a large tree."""
     holder, boot = agent.lease_client.holder, agent.table.life
     keys = [record.key for record in _records(agent.table)]
     try:
@@ -98,7 +98,7 @@ def _beyond(agent: AgentState) -> dict[bytes, RemoteUsage]:
 
 
 def _rows(agent: AgentState) -> list[TreeRow]:
-    """A second's work for a full table."""
+    """Build the rows; this takes about a second for a full table."""
     others = _beyond(agent)
     now, table = agent.clock.wall_ns() // 10**9, agent.table
     entries, crews = agent.registry.snapshot(), agent.active_config.policy.crews
@@ -113,7 +113,7 @@ def _records(table: OwnedTable) -> Iterator[BranchRecord]:
 
 
 def pages(found: list[TreeRow], number: int) -> Iterator[TreePage]:
-    """The answer to question `number`, at least one page."""
+    """Yield the pages of the answer to request `number`, at least one."""
     size = limits.link_tree_rows_max
     last = max(0, len(found) - 1) // size * size
     for first in range(0, last + 1, size):

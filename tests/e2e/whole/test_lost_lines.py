@@ -37,4 +37,4 @@ async def test_what_no_line_tells_of_is_said_at_the_next_start(tmp_path: Path) -
         site.serve()
         assert [*words_lost(site)] == []
         log = (site.folder / "serve.log").read_text()
-        assert "the ledger has 0.02 credits spent by 1 branch of which no line" in log
+        assert "by the ledger, 1 branch spent 0.02 credits for which the audit has no line" in log

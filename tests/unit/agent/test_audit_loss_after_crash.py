@@ -79,8 +79,8 @@ def test_what_may_be_lost_is_what_the_configuration_says(start: Start) -> None:
         sync: audit_loss_after_crash.sync_promise(msgspec.structs.replace(audit, sync=sync))
         for sync in ("second", "each", "never")
     }
-    assert "its last second" in promises["second"]
-    assert "no line of a call that was answered is lost" in promises["each"]
+    assert "the last second" in promises["second"]
+    assert "no line of an answered call is lost" in promises["each"]
     assert "half a minute" in promises["never"]
 
 
@@ -114,7 +114,7 @@ async def test_the_ledger_says_what_no_line_tells_of(
     assert not audit_loss_after_crash.stopped_uncleanly(state)
     assert asked[0][-1] == str(machine.active_config.config.path)
     assert "-P" in asked[0]  # no file of the folder that the agent was started in
-    assert "2.50 credits spent by 2 branches of which no line of the audit tells" in log_lines[-1]
+    assert "2 branches spent 2.50 credits for which the audit has no line" in log_lines[-1]
     event = written[-1]
     assert isinstance(event, ServiceEvent)
     assert (event.event, event.count) == ("audit-lost", 2)
@@ -123,8 +123,8 @@ async def test_the_ledger_says_what_no_line_tells_of(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (json.dumps({"ok": True, "differences": []}), "the audit tells of all"),
-        ("crewgate: broken", "could not be compared"),
+        (json.dumps({"ok": True, "differences": []}), "the audit accounts for all"),
+        ("crewgate: broken", "could not compare"),
     ],
 )
 async def test_nothing_is_claimed_that_is_not_known(

@@ -117,7 +117,7 @@ def test_a_clock_that_jumped_is_said_with_its_step(machine: AgentState, hands: H
     hands.wall += 3600 * S
     hands.go(1)
     periodic.extend_freshness(machine, watch)
-    assert _troubles(machine) == {"clock": ("failed", "the time of day jumped by +3600.0 s")}
+    assert _troubles(machine) == {"clock": ("failed", "the wall clock jumped by +3600.0 s")}
 
 
 def test_a_table_that_nobody_vouches_for_is_not_fresh(machine: AgentState, hands: Hands) -> None:
@@ -213,13 +213,13 @@ def test_a_worker_is_ok_once_it_accepts_what_is_in_force(staffed: AgentState, ha
     """And not once it is silent, though its connection stands: it is stopped or stuck."""
     for index in range(2):
         guest, _ = staffed.enter(Attach(version=VERSION, worker=index))
-        assert _troubles(staffed)[f"worker {index}"][1] == "it accepts no connections yet"
+        assert _troubles(staffed)[f"worker {index}"][1] == "it does not accept connections yet"
         guest.accepting = True
         assert "it serves configuration 0" in _troubles(staffed)[f"worker {index}"][1]
         guest.policy_generation = staffed.active_config.policy.generation
     assert _troubles(staffed) == {}
     pass_silence(staffed, hands)
-    assert "stopped, or stuck" in _troubles(staffed)["worker 0"][1]
+    assert "it is stopped or stuck" in _troubles(staffed)["worker 0"][1]
 
 
 def test_a_stopped_agent_does_not_call_other_processes_silent(
@@ -234,9 +234,9 @@ def test_a_stopped_agent_does_not_call_other_processes_silent(
     hands.go(2 * limits.health_silence_seconds)
     periodic.extend_freshness(staffed, ClockMonitor(hands.wall_ns(), hands.boot_ns()))
     assert _troubles(staffed) == {}
-    assert "did nothing for 20 s: stopped, suspended or very busy" in log_lines
+    assert "the agent did nothing for 20 s: it was stopped, suspended or very busy" in log_lines
     pass_silence(staffed, hands)
-    assert "stopped, or stuck" in _troubles(staffed)["worker 0"][1]
+    assert "it is stopped or stuck" in _troubles(staffed)["worker 0"][1]
 
 
 def test_of_two_workers_of_one_index_the_one_that_accepts_counts(staffed: AgentState) -> None:
@@ -279,7 +279,7 @@ def test_the_control_process_is_missed_and_no_call_with_it(
     machine.reports.update(who, report, hands.boot_ns())
     assert _troubles(machine) == {"control: audit": ("degraded", "full")}
     pass_silence(machine, hands)
-    assert "stopped, or stuck" in _troubles(machine)["control"][1]
+    assert "it is stopped or stuck" in _troubles(machine)["control"][1]
     machine.reports.leave(who)
     assert "does not run" in _troubles(machine)["control"][1]
 

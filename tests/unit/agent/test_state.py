@@ -257,7 +257,7 @@ def test_ready_means_that_every_worker_accepts_under_our_policy(
     periodic.extend_freshness(machine, ClockMonitor(hands.wall_ns(), hands.boot_ns()))
     first, _ = machine.enter(Attach(version=VERSION, worker=0))
     assert status(machine, 1).waiting_for == [
-        "worker 0: it accepts no connections yet",
+        "worker 0: it does not accept connections yet",
         "worker 1: it is not attached to the agent",
     ]
     second, _ = machine.enter(Attach(version=VERSION, worker=1))
@@ -267,7 +267,7 @@ def test_ready_means_that_every_worker_accepts_under_our_policy(
     assert status(machine, 1).ready
     second.policy_generation = generation - 1
     assert status(machine, 1).waiting_for == [
-        f"worker 1: it serves configuration {generation - 1} and not {generation}"
+        f"worker 1: it serves configuration {generation - 1} instead of {generation}"
     ]
     second.policy_generation = generation
     machine.leave(second)

@@ -73,7 +73,9 @@ def test_a_disk_that_is_full_ends_no_reload(clustered: Clustered, log_lines: lis
     assert clustered.cluster.staleness == 1.0
     assert gossip.company.me != before
     assert any("No space left" in each for each in log_lines)
-    (fact,) = (each for each in facts(clustered.machine) if each.component == "cluster on the disk")
+    (fact,) = (
+        each for each in facts(clustered.machine) if each.component == "cluster state on disk"
+    )
     assert (fact.state, "No space left" in fact.why) == (HealthState.DEGRADED, True)
     gossip.upkeep()
     assert clustered.cluster.incomplete_reason() == ""
@@ -95,7 +97,7 @@ def test_a_member_with_a_bad_list_of_the_revoked_is_named(
     assert "that b has is not kept" in log_lines[-1]
 
     def found() -> ComponentHealth:
-        name = "lists of the revoked of other machines"
+        name = "CRLs of other machines"
         (fact,) = (each for each in facts(machine) if each.component == name)
         return fact
 
