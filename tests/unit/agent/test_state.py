@@ -322,10 +322,10 @@ async def test_burned_credit_is_forgiven_on_somebodys_word(
     assert done == BurnedCreditForgiven(id=3, branch=branch_id(1), crew="article", amount=10)
     again = await forgive(machine, ForgiveBurnedCredit(id=4, branch=branch_id(1)))
     assert again.amount == 0
-    whose = f"of branch {branch_id(1)} (article)"
+    whose = f"to branch {branch_id(1)} (article)"
     assert log_lines[-2:] == [
-        f"{whose} 0.00001 credits that were burned are forgiven",
-        f"{whose} nothing was forgiven",
+        f"returned 0.00001 burned credits {whose}",
+        f"returned 0.00 burned credits {whose}",
     ]
     for name, crew in (("nonsense", ""), (branch_id(1), "nobody"), (branch_id(7), "")):
         with pytest.raises(RefusedError):

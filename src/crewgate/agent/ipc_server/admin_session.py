@@ -1,7 +1,7 @@
-"""The owner's door: revoke, quarantine, tree, status, reload, each answered in turn.
+"""Serves the admin socket: revocation, quarantine, tree, status and reload, each in turn.
 
-Decides nothing: asks the machine and puts its answers into messages. Of the other machines see
-`cluster_admin`.
+It passes each request to the agent's state and sends the answer. `cluster_admin` serves requests
+about the other machines.
 """
 
 import logging
@@ -45,119 +45,126 @@ _log = logging.getLogger(__name__)
 
 
 async def converse(agent: AgentState, stream: trio.SocketStream) -> None:
-    """Serve one connection until it ends; LinkError if it breaks the protocol."""
-    talk = MessageStream(stream, owner_asks)
+    """Serve one connection until it ends. Raises LinkError if it breaks the protocol."""
+    connection = MessageStream(stream, owner_asks)
     try:
-        while (ask := await talk.receive()) is not None:
-            await _answer_in_words(agent, talk, ask)
+        while (request := await connection.receive()) is not None:
+            await _answer_or_refuse(agent, connection, request)
     finally:
-        agent.reports.leave(talk)
+        agent.reports.leave(connection)
 
 
-async def _answer_in_words(
-    agent: AgentState, talk: MessageStream[AdminRequest], ask: AdminRequest
+async def _answer_or_refuse(
+    agent: AgentState, connection: MessageStream[AdminRequest], request: AdminRequest
 ) -> None:
-    """Also where the answer is that it will not be done."""
+    """Answer a request; if the agent refuses it, send the reason."""
     try:
-        if isinstance(ask, ReportHealth):
-            agent.reports.update(talk, ask, agent.clock.boot_ns())
-        elif isinstance(ask, ClusterRequest):
-            await _answer_of_others(agent, talk, ask)
+        if isinstance(request, ReportHealth):
+            agent.reports.update(connection, request, agent.clock.boot_ns())
+        elif isinstance(request, ClusterRequest):
+            await _answer_about_cluster(agent, connection, request)
         else:
-            await _answer(agent, talk, ask)
+            await _answer(agent, connection, request)
     except (RefusedError, ConfigurationError) as error:
-        await talk.send(RequestFailed(id=ask.id, message=str(error)[: limits.link_note_chars_max]))
+        await connection.send(
+            RequestFailed(id=request.id, message=str(error)[: limits.link_note_chars_max])
+        )
 
 
-async def _answer(agent: AgentState, talk: MessageStream[AdminRequest], ask: AdminRequest) -> None:
-    if isinstance(ask, Revoke):
-        await talk.send(await revoke(agent, ask, read_ns=agent.clock.monotonic_ns()))
-    elif isinstance(ask, Quarantine):
-        await talk.send(await quarantine(agent, ask))
-    elif isinstance(ask, ForgiveBurnedCredit):
-        await talk.send(await forgive(agent, ask))
-    elif isinstance(ask, CheckMint):
-        await talk.send(may_mint(agent, ask))
-    elif isinstance(ask, GetStatus):
-        await talk.send(status.status(agent, ask.id))
-    elif isinstance(ask, ReloadConfig):
+async def _answer(
+    agent: AgentState, connection: MessageStream[AdminRequest], request: AdminRequest
+) -> None:
+    if isinstance(request, Revoke):
+        await connection.send(await revoke(agent, request, read_ns=agent.clock.monotonic_ns()))
+    elif isinstance(request, Quarantine):
+        await connection.send(await quarantine(agent, request))
+    elif isinstance(request, ForgiveBurnedCredit):
+        await connection.send(await forgive(agent, request))
+    elif isinstance(request, CheckMint):
+        await connection.send(may_mint(agent, request))
+    elif isinstance(request, GetStatus):
+        await connection.send(status.status(agent, request.id))
+    elif isinstance(request, ReloadConfig):
         before = agent.active_config.policy.generation
         await reload_now(agent)
         after = agent.active_config.policy.generation
-        await talk.send(ReloadResult(id=ask.id, generation=after, changed=after != before))
-    elif isinstance(ask, GetTree):
+        await connection.send(
+            ReloadResult(id=request.id, generation=after, changed=after != before)
+        )
+    elif isinstance(request, GetTree):
         found = await status.tree(agent)
-        for page in status.pages(found, ask.id):
-            await talk.send(page)
+        for page in status.pages(found, request.id):
+            await connection.send(page)
     else:
-        raise LinkError("not a question of this door")
+        raise LinkError("the admin socket does not serve such a request")
 
 
-async def _answer_of_others(
-    agent: AgentState, talk: MessageStream[AdminRequest], ask: ClusterRequest
+async def _answer_about_cluster(
+    agent: AgentState, connection: MessageStream[AdminRequest], request: ClusterRequest
 ) -> None:
     if agent.fanout.others is None:
         raise RefusedError(
-            "this machine has no [cluster], so there are no others; add the section, as `crewgate "
-            "init` writes it, and start again"
+            "this machine has no [cluster], so it has no other machines; add the section, as "
+            "`crewgate init` writes it, and restart"
         )
-    # A machine without a cluster does not load what this needs (see `main._join`).
+    # A machine without a cluster does not load this module's imports (see `main._join`).
     from crewgate.agent.ipc_server import cluster_admin  # noqa: PLC0415
 
-    await cluster_admin.answer(agent, talk, ask)
+    await cluster_admin.answer(agent, connection, request)
 
 
-async def quarantine(agent: AgentState, ask: Quarantine) -> QuarantineResult:
-    """Set or lift it; the answer is given once the disk has it."""
+async def quarantine(agent: AgentState, request: Quarantine) -> QuarantineResult:
+    """Set or lift a quarantine, and answer once it is on disk. Raises RefusedError."""
     watching, clocks = agent.minting_watch, agent.clock.read()
-    is_one = not ask.lift and not ask.orchestrator.endswith("/*")
-    target = RevocationTarget(EntityKind.ORCHESTRATOR, ask.orchestrator)
+    is_one = not request.lift and not request.orchestrator.endswith("/*")
+    target = RevocationTarget(EntityKind.ORCHESTRATOR, request.orchestrator)
     unseen = await never_seen(agent, target) if is_one else SEEN
-    if ask.lift:
-        standing = watching.lift(ask.crew, ask.orchestrator, clocks)
+    if request.lift:
+        status_after = watching.lift(request.crew, request.orchestrator, clocks)
     else:
-        standing = watching.set(ask.crew, ask.orchestrator, clocks, ask.seconds)
+        status_after = watching.set(request.crew, request.orchestrator, clocks, request.seconds)
     if agent.fanout.others is not None:
-        # An end that is moved forward must not be forgotten before the one it has taken the place
-        # of: what was said earlier is over, and that is remembered for as long as it might last.
-        words = (
-            (EnforcementOrder(standing.word.at), standing.word)
-            if not ask.lift
-            else (standing.word,)
-        )
-        entries = [remote_quarantines.to_gossip(ask.crew, ask.orchestrator, word) for word in words]
+        # A new quarantine may end earlier than the one that it replaces. A release before it is
+        # kept for as long as that one could last, so the old one does not come back.
+        release = [] if request.lift else [EnforcementOrder(status_after.word.at)]
+        entries = [
+            remote_quarantines.to_gossip(request.crew, request.orchestrator, order)
+            for order in (*release, status_after.word)
+        ]
         agent.fanout.others.pass_on(entries)
     await trio.to_thread.run_sync(watching.sync)
     others = agent.fanout.others
     machines = 1 if others is None else others.in_touch().members
     return QuarantineResult(
-        id=ask.id,
-        row=status.watch_row(standing),
+        id=request.id,
+        row=status.watch_row(status_after),
         never_seen=unseen.where,
         never_seen_on=unseen.on,
         machines=machines,
     )
 
 
-async def forgive(agent: AgentState, ask: ForgiveBurnedCredit) -> BurnedCreditForgiven:
-    """Give burned credit back, and write down that somebody did; RefusedError."""
-    crew = agent.registry.whose(ask.branch, ask.crew, agent.active_config.policy.crews)
-    key = branch_key(crew, ask.branch)
+async def forgive(agent: AgentState, request: ForgiveBurnedCredit) -> BurnedCreditForgiven:
+    """Return burned credit to a branch, and log that a person did. Raises RefusedError."""
+    crew = agent.registry.whose(request.branch, request.crew, agent.active_config.policy.crews)
+    key = branch_key(crew, request.branch)
     try:
         amount = await agent.ledger_queue.use(lambda ledger: ledger.forgive(key))
     except LedgerUnavailableError as error:
         raise RefusedError(f"the ledger does not answer: {error}") from error
     agent.lease_client.lift(key)
-    burned = f"{format_credits(amount)} credits that were burned are" if amount else "nothing was"
-    _log.info("of branch %s (%s) %s forgiven", ask.branch, crew, burned)
-    return BurnedCreditForgiven(id=ask.id, branch=ask.branch, crew=crew, amount=amount)
+    returned = format_credits(amount)
+    _log.info("returned %s burned credits to branch %s (%s)", returned, request.branch, crew)
+    return BurnedCreditForgiven(id=request.id, branch=request.branch, crew=crew, amount=amount)
 
 
-def may_mint(agent: AgentState, ask: CheckMint) -> MintDecision:
-    """Count what the token endpoint is about to hand out; RefusedError for what is no grant."""
-    agent.minting_watch.check(ask.crew, ask.claims.client_id)
+def may_mint(agent: AgentState, request: CheckMint) -> MintDecision:
+    """Observe a grant that the token endpoint is about to sign. Raises RefusedError."""
+    agent.minting_watch.check(request.crew, request.claims.client_id)
     try:
-        grant = grant_of(ask.claims, ask.crew, ask.kid)
+        grant = grant_of(request.claims, request.crew, request.kid)
     except ValueError as error:
         raise RefusedError(f"not a grant: {error}") from error
-    return MintDecision(id=ask.id, admitted=agent.minting_watch.admits(grant, agent.clock.read()))
+    return MintDecision(
+        id=request.id, admitted=agent.minting_watch.admits(grant, agent.clock.read())
+    )

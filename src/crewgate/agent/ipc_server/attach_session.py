@@ -1,6 +1,6 @@
-"""The group's door: a process attaches, draws, and hears of revocations and reloads.
+"""Serves the attach socket: a process attaches, draws, and receives revocations and reloads.
 
-One connection is one guest; when it ends, however it ends, what the guest held is burned.
+One connection is one attached process. However it ends, the table burns its reservations.
 """
 
 import array
@@ -33,98 +33,100 @@ from crewgate.ipc.sockets import ProcessCredentials, peer_of
 
 
 async def serve_process(agent: AgentState, stream: trio.SocketStream) -> None:
-    """Serve one connection until it ends; LinkError if it breaks the protocol."""
-    talk = MessageStream(stream, group_asks)
-    ask: AttachRequest | None = None
+    """Serve one connection until it ends. Raises LinkError if it breaks the protocol."""
+    connection = MessageStream(stream, group_asks)
+    request: AttachRequest | None = None
     with trio.move_on_after(limits.link_seconds_max):
-        ask = await talk.receive()
-    if ask is None:
+        request = await connection.receive()
+    if request is None:
         return
-    why = _objection(ask, peer_of(stream.socket))
-    if why or not isinstance(ask, Attach):
-        await talk.send(RequestFailed(id=0, message=why))
+    why = _objection(request, peer_of(stream.socket))
+    if why or not isinstance(request, Attach):
+        await connection.send(RequestFailed(id=0, message=why))
         return
     try:
-        process, attached = agent.enter(ask)
+        process, attached = agent.enter(request)
     except TableFullError as error:
-        await talk.send(RequestFailed(id=0, message=f"{error}: end some embedders"))
+        await connection.send(
+            RequestFailed(id=0, message=f"{error}: end attached processes that you do not need")
+        )
         return
     try:
         await _hand_over(stream, attached, agent.table.fd)
-        await _serve(agent, talk, process)
+        await _serve(agent, connection, process)
     finally:
         agent.leave(process)
 
 
-def _objection(ask: AttachRequest, peer: ProcessCredentials) -> str:
-    if not isinstance(ask, Attach):
+def _objection(request: AttachRequest, peer: ProcessCredentials) -> str:
+    if not isinstance(request, Attach):
         return "attach first"
-    if ask.version != VERSION:
+    if request.version != VERSION:
         return (
-            f"this process speaks version {ask.version} of the link and the agent {VERSION}: "
-            "restart whichever runs an older Crewgate"
+            f"this process speaks version {request.version} of the agent's protocol, the agent "
+            f"version {VERSION}: restart the one that runs an older Crewgate"
         )
-    if ask.worker >= 0 and peer.uid not in {os.geteuid(), 0}:
-        return "workers are processes of the service's own user: attach as an embedder"
+    if request.worker >= 0 and peer.uid not in {os.geteuid(), 0}:
+        return "only the gateway's own user may attach a worker: attach as an embedder"
     return ""
 
 
 async def _hand_over(stream: trio.SocketStream, attached: Attached, table: int) -> None:
-    """The answer, with the table's descriptor beside it (unix(7), SCM_RIGHTS)."""
+    """Send the answer together with the table's descriptor (unix(7), SCM_RIGHTS)."""
     body = pack(attached)
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [table]))
     try:
         sent = await stream.socket.sendmsg([body], [rights])
     except OSError as error:
-        raise ConnectionClosedError("the other side has ended") from error
+        raise ConnectionClosedError("the other side has closed the connection") from error
     if sent != len(body):
-        raise LinkError("the other side takes no answer")
+        raise LinkError("the other side does not read its answer")
 
 
 async def _serve(
-    agent: AgentState, talk: MessageStream[AttachRequest], process: AttachedProcess
+    agent: AgentState, connection: MessageStream[AttachRequest], process: AttachedProcess
 ) -> None:
     failed: list[LinkError] = []
     async with trio.open_nursery() as nursery:
-        process.reach(talk.stream.socket.fileno())
-        nursery.start_soon(_send_loop, talk, process, nursery.cancel_scope)
+        process.reach(connection.stream.socket.fileno())
+        nursery.start_soon(_send_loop, connection, process, nursery.cancel_scope)
         try:
-            while (ask := await talk.receive()) is not None:
-                _dispatch(agent, process, ask)
+            while (request := await connection.receive()) is not None:
+                _dispatch(agent, process, request)
         except LinkError as error:
-            # Carried out of the nursery by hand, so that it arrives as itself, not in a group.
+            # Raise it outside the nursery, which would wrap it in an exception group.
             failed.append(error)
         nursery.cancel_scope.cancel()
     if failed:
         raise failed[0]
 
 
-def _dispatch(agent: AgentState, process: AttachedProcess, ask: AttachRequest) -> None:
-    if isinstance(ask, DrawCredit):
-        agent.draw(process, ask)
-    elif isinstance(ask, ReportOverrun):
+def _dispatch(agent: AgentState, process: AttachedProcess, request: AttachRequest) -> None:
+    if isinstance(request, DrawCredit):
+        agent.draw(process, request)
+    elif isinstance(request, ReportOverrun):
         if process.worker < 0:
-            raise LinkError("only a gateway's worker hears what answers state")
-        process.send(overran(agent, ask))
-    elif isinstance(ask, RevocationAck):
-        agent.fanout.disconnect_acks.answer(process, ask)
-    elif isinstance(ask, WorkerHealthReport):
+            raise LinkError("only a gateway's worker may report an overrun")
+        process.send(overran(agent, request))
+    elif isinstance(request, RevocationAck):
+        agent.fanout.disconnect_acks.answer(process, request)
+    elif isinstance(request, WorkerHealthReport):
         if process.worker < 0:
-            raise LinkError("only a gateway's worker reports its health")
-        process.facts, process.received_ns = tuple(ask.facts), agent.clock.boot_ns()
-    elif isinstance(ask, WorkerAccepting):
-        process.accepting = ask.accepting
-        process.policy_generation = ask.policy_generation
+            raise LinkError("only a gateway's worker may report its health")
+        process.facts, process.received_ns = tuple(request.facts), agent.clock.boot_ns()
+    elif isinstance(request, WorkerAccepting):
+        process.accepting = request.accepting
+        process.policy_generation = request.policy_generation
     else:
-        raise LinkError("attached already")
+        raise LinkError("this process is attached already")
 
 
 async def _send_loop(
-    talk: MessageStream[AttachRequest], process: AttachedProcess, scope: trio.CancelScope
+    connection: MessageStream[AttachRequest], process: AttachedProcess, scope: trio.CancelScope
 ) -> None:
-    """Send what is queued, until the guest is gone; a guest that does not read waits here alone."""
+    """Send the queued messages; a process that does not read delays no other process."""
     try:
         async for message in process.outbox:
-            await talk.send(message)
+            await connection.send(message)
     except LinkError:
         scope.cancel()

@@ -1,7 +1,7 @@
-"""Who is attached: one guest a connection, with a bounded queue of what it is to be told.
+"""The attached processes: one for each connection, with a bounded queue of messages to it.
 
-Plain state; sends nothing itself. A guest that does not read (stopped, or only ever drawing) loses
-messages, never its place in the table: every message only says sooner what the table says too.
+A process that does not read (it is stopped, or only draws) loses messages, but never its place in
+the table: a message only says sooner what the table says, too.
 """
 
 import math
@@ -27,42 +27,45 @@ OutgoingMessage = CreditDrawn | RequestFailed | OverrunNoted | Reload | Revocati
 
 
 class AttachedProcess:
-    """One attached process. `number` is its name in the table for as long as it is connected."""
+    """One attached process.
 
-    def __init__(self, number: int, nonce: int, ask: Attach) -> None:
+    `number` is its attachment in the table while it is connected. `facts` is its last health
+    report, and `received_ns` when it attached or reported last (CLOCK_BOOTTIME). `draws` counts its
+    draws in progress.
+    """
+
+    def __init__(self, number: int, nonce: int, request: Attach) -> None:
         self.number = number
         self.nonce = nonce
-        self.worker = ask.worker
-        self.answers_cuts = ask.answers_cuts
+        self.worker = request.worker
+        self.answers_cuts = request.answers_cuts
         self.accepting = False
         self.policy_generation = 0
-        self.facts: tuple[
-            ComponentHealth, ...
-        ] = ()  # of its health, as a worker last reported them
-        self.received_ns = 0  # when it attached or reported last (CLOCK_BOOTTIME)
-        self.draws = 0  # in flight
+        self.facts: tuple[ComponentHealth, ...] = ()
+        self.received_ns = 0
+        self.draws = 0
         self.gone = False
-        # Answers are bounded by what is in flight, pushes by their own bound.
-        room = limits.link_push_frames_max + limits.link_draws_max
-        room += limits.overruns_kept_max if ask.worker >= 0 else 0
-        self._send, self.outbox = trio.open_memory_channel[OutgoingMessage](room)
+        # The requests in progress bound the answers; notices have a bound of their own.
+        messages_max = limits.link_push_frames_max + limits.link_draws_max
+        messages_max += limits.overruns_kept_max if request.worker >= 0 else 0
+        self._send, self.outbox = trio.open_memory_channel[OutgoingMessage](messages_max)
         self._descriptor = -1
 
     def reach(self, descriptor: int) -> None:
-        """Its connection, which stays open for as long as anybody waits for the queue."""
+        """Set its connection, which stays open while a task reads the outbox."""
         self._descriptor = descriptor
 
     def send(self, message: OutgoingMessage) -> bool:
-        """Send a message, or queue it; False if the guest does not read.
+        """Send or queue a message; return False if the process does not read and the queue is full.
 
-        However many revocations come, there is room for the answers that it waits for.
+        Notices never take the places of the answers for which the process waits.
         """
-        found = self._send.statistics()
-        is_first = self._descriptor >= 0 and found.tasks_waiting_receive
+        queue = self._send.statistics()
+        is_first = self._descriptor >= 0 and queue.tasks_waiting_receive
         if is_first and direct_send.send(self._descriptor, message):
             return True
-        is_push = isinstance(message, Reload | RevocationNotice)
-        if is_push and found.current_buffer_used >= limits.link_push_frames_max:
+        is_notice = isinstance(message, Reload | RevocationNotice)
+        if is_notice and queue.current_buffer_used >= limits.link_push_frames_max:
             return False
         try:
             self._send.send_nowait(message)
@@ -71,7 +74,7 @@ class AttachedProcess:
         return True
 
     def leave(self) -> None:
-        """Nothing more is to be told."""
+        """Drop the queue: the connection has ended."""
         self.gone = True
         self._descriptor = -1
         self._send.close()
@@ -79,7 +82,7 @@ class AttachedProcess:
 
 
 class AttachedProcesses:
-    """All guests of one table, and the numbers whose owners have not come back yet."""
+    """The attached processes of one table, and the numbers that an earlier agent has left."""
 
     def __init__(self, table: OwnedTable) -> None:
         self._table = table
@@ -95,35 +98,35 @@ class AttachedProcesses:
         return iter(list(self._processes.values()))
 
     def wait_for_inherited(self, until_boot_ns: int) -> None:
-        """Those of the last agent may come back until then."""
+        """Let the processes of the last agent attach again until then (CLOCK_BOOTTIME)."""
         self._wait_until_ns = until_boot_ns
 
-    def enter(self, ask: Attach) -> AttachedProcess:
-        """A place for a process, if possible the one that it had; TableFullError."""
-        back = ask.life == self._table.life and ask.previous in self._inherited
-        if back and self._table.resume_attachment(ask.previous, ask.nonce):
-            self._inherited.discard(ask.previous)
-            number, nonce = ask.previous, ask.nonce
+    def enter(self, request: Attach) -> AttachedProcess:
+        """Attach a process, if possible under its earlier number. Raises TableFullError."""
+        is_back = request.life == self._table.life and request.previous in self._inherited
+        if is_back and self._table.resume_attachment(request.previous, request.nonce):
+            self._inherited.discard(request.previous)
+            number, nonce = request.previous, request.nonce
         else:
             number, nonce = self._table.take_attachment()
-        process = self._processes[number] = AttachedProcess(number, nonce, ask)
+        process = self._processes[number] = AttachedProcess(number, nonce, request)
         return process
 
     def leave(self, process: AttachedProcess) -> list[BurnedReservation]:
-        """Its connection has ended: what it still held is burned."""
+        """Detach a process, and return its reservations, which the table has burned."""
         process.leave()
         del self._processes[process.number]
         return self._table.drop_attachment(process.number)
 
     def drop_inherited(self, now_boot_ns: int) -> list[BurnedReservation]:
-        """Once the wait is over: burn what those held who did not come back."""
+        """After the wait, burn the reservations of processes that have not attached again."""
         if now_boot_ns < self._wait_until_ns:
             return []
         gone, self._inherited = self._inherited, set()
         return [burned for number in gone for burned in self._table.drop_attachment(number)]
 
     def worker(self, index: int) -> AttachedProcess | None:
-        """The gateway worker of this index: the newest one that accepts, or else the newest."""
+        """Return the gateway worker of an index: the newest that accepts, or else the newest."""
         found = [process for process in self._processes.values() if process.worker == index]
         accepting = [process for process in found if process.accepting]
         return next(reversed(accepting or found), None)

@@ -1,6 +1,6 @@
-"""The owner's questions about the other machines: who they are, one to evict, other keys.
+"""Serves requests about the other machines: the members, evictions, and new gossip keys.
 
-Decides when sending one away is safe: those who stay must be able to agree on it without it.
+It allows an eviction only if the remaining members can agree on it without the evicted one.
 """
 
 import logging
@@ -29,127 +29,131 @@ from crewgate.ipc.cluster_messages import (
 _log = logging.getLogger(__name__)
 
 
-async def answer(agent: AgentState, talk: MessageStream[AdminRequest], ask: ClusterRequest) -> None:
-    """Answer one; RefusedError."""
+async def answer(
+    agent: AgentState, connection: MessageStream[AdminRequest], request: ClusterRequest
+) -> None:
+    """Answer one request. Raises RefusedError."""
     cluster = agent.fanout.others
     if not isinstance(cluster, Cluster):
-        raise RefusedError("this machine has no others")
-    if isinstance(ask, GetMembers):
-        for page in cluster_status.pages(cluster_status.rows(cluster.gossip), ask.id):
-            await talk.send(page)
-    elif isinstance(ask, GetClusterStatus):
-        await talk.send(cluster.status(ask.id))
-    elif isinstance(ask, EvictMember):
-        await talk.send(await evict(agent, cluster, ask))
-    elif isinstance(ask, RotateGroupKeys):
-        await talk.send(rotate(cluster, ask))
+        raise RefusedError("this machine has no other machines")
+    if isinstance(request, GetMembers):
+        for page in cluster_status.pages(cluster_status.rows(cluster.gossip), request.id):
+            await connection.send(page)
+    elif isinstance(request, GetClusterStatus):
+        await connection.send(cluster.status(request.id))
+    elif isinstance(request, EvictMember):
+        await connection.send(await evict(agent, cluster, request))
+    elif isinstance(request, RotateGroupKeys):
+        await connection.send(rotate(cluster, request))
     else:
-        raise LinkError("not a question about the other machines")
+        raise LinkError("the agent does not serve such a request about other machines")
 
 
-async def evict(agent: AgentState, cluster: Cluster, ask: EvictMember) -> RevocationReceipt:
-    """Revoke all certificates of a member, and make a key that it does not get; RefusedError.
+async def evict(agent: AgentState, cluster: Cluster, request: EvictMember) -> RevocationReceipt:
+    """Revoke all certificates of a member, and create a key that it does not get.
 
-    What it has signed is obeyed; what it signs from now on is not. By force it stops being counted
-    here at once, whatever the others think.
+    Members still apply what it has signed before, and nothing that it signs later. With `force`,
+    this machine stops counting it at once, without the agreement of the others. Raises
+    RefusedError.
     """
     gossip = cluster.gossip
-    nameless = _nameless(cluster, ask.name)
+    nameless = _nameless(cluster, request.name)
     if nameless is not None:
-        return _evict_nameless(agent, cluster, ask, nameless)
-    member = _named(cluster, ask.name)
-    if not ask.force:
+        return _evict_nameless(agent, cluster, request, nameless)
+    member = _named(cluster, request.name)
+    if not request.force:
         if not gossip.company.me.may_revoke:
             raise RefusedError(
-                f"the certificate of this machine is without the right {MAY_REVOKE}, so no other "
-                "would obey; ask a machine that has it"
+                f"this machine's certificate lacks the right {MAY_REVOKE}, so no other machine "
+                "would evict it; run the command on a machine with that right"
             )
         _require_agreement(cluster, member.id)
-    wish = Revoke(
-        id=ask.id,
+    revocation = Revoke(
+        id=request.id,
         targets=[RevocationTarget(EntityKind.ORCHESTRATOR, member.identity.label)],
-        until="local" if ask.force else ask.until,
+        until="local" if request.force else request.until,
     )
-    receipt = await revoke(agent, wish, agent.clock.monotonic_ns(), is_known=True)
-    if ask.force:
+    receipt = await revoke(agent, revocation, agent.clock.monotonic_ns(), is_known=True)
+    if request.force:
         gossip.drop(member.id)
-        _log.info("gateway %s is not counted any more, by force", member.name)
+        _log.info("gateway %s does not count any more: evicted with --force", member.name)
     return receipt
 
 
-def rotate(cluster: Cluster, ask: RotateGroupKeys) -> GroupKeysRotated:
-    """Make another key; RefusedError while the last one is not in use yet."""
+def rotate(cluster: Cluster, request: RotateGroupKeys) -> GroupKeysRotated:
+    """Create a new key. Raises RefusedError while the last one is not in use yet."""
     membership, wall = cluster.gossip.company, cluster.wall()
     latest = list(membership.keyring)[-1:]
-    if latest and not ask.voids and not membership.keyring.is_settled(latest[0], wall):
+    if latest and not request.voids and not membership.keyring.is_settled(latest[0], wall):
         left = membership.keyring.settles_at(latest[0]) - wall
         raise RefusedError(
-            f"the last key is not in use yet, but in {left} s; ask again then, or at once with "
-            "--revoke-old, if a key has leaked"
+            f"the last key is not in use yet, but in {left} s; try again then, or at once with "
+            "--revoke-old if a key has leaked"
         )
-    membership.rotate(cluster.gossip.node, voids=ask.voids)
-    settle = 0 if ask.voids else limits.group_key_settle_seconds
+    membership.rotate(cluster.gossip.node, voids=request.voids)
+    settle = 0 if request.voids else limits.group_key_settle_seconds
     return GroupKeysRotated(
-        id=ask.id, keys=len(list(membership.keyring)), used_after_seconds=settle
+        id=request.id, keys=len(list(membership.keyring)), used_after_seconds=settle
     )
 
 
 def _nameless(cluster: Cluster, name: str) -> bytes | None:
-    """The member that is counted by this id, and of which no certificate is here."""
+    """Return the counted member of this ID if no certificate of it is here; None otherwise."""
     try:
         member = bytes.fromhex(name)
     except ValueError:
         return None
     membership = cluster.gossip.company
-    if membership.directory.get(member_id(name)) is not None:  # that is a machine's name after all
+    # The text may be a machine's name that looks like an ID.
+    if membership.directory.get(member_id(name)) is not None:
         return None
     is_counted = member in cluster.gossip.node.freshness.others
     return member if is_counted and membership.directory.get(member) is None else None
 
 
 def _evict_nameless(
-    agent: AgentState, cluster: Cluster, ask: EvictMember, member: bytes
+    agent: AgentState, cluster: Cluster, request: EvictMember, member: bytes
 ) -> RevocationReceipt:
-    """It is not counted here any more; RefusedError.
+    """Stop counting a member without a certificate on this machine. Raises RefusedError.
 
-    Others know members by the names in certificates, of which there is none, so none can be told.
-    No certificate that was issued until now makes it a member again.
+    The other machines cannot be told, because they know members by the names in certificates. No
+    certificate that was issued before makes it a member again.
     """
-    if not ask.force:
+    if not request.force:
         _require_agreement(cluster, member)
     cluster.gossip.drop(member)
-    _log.info("member %s, whose certificate is not here, is not counted any more", member.hex())
-    return RevocationReceipt(id=ask.id, read_ns=agent.clock.monotonic_ns())
+    _log.info("member %s, of which no certificate is here, does not count any more", member.hex())
+    return RevocationReceipt(id=request.id, read_ns=agent.clock.monotonic_ns())
 
 
 def _named(cluster: Cluster, name: str) -> KnownMember:
-    """The member of that name; RefusedError."""
+    """Return the member of that name. Raises RefusedError."""
     membership, others = cluster.gossip.company, cluster.gossip.node.freshness.others
     if name == membership.me.name:
         raise RefusedError(
-            f"{name} is this machine; have another one evict it, or stop it and take [cluster] out"
+            f"{name} is this machine; evict it on another one, or stop it and remove [cluster]"
         )
     found = membership.directory.get(member_id(name))
     if found is None:
-        raise RefusedError(f"no machine {name!r}; `crewgate cluster members` says who there is")
+        raise RefusedError(f"no machine {name!r}; `crewgate cluster members` lists them")
     if found.id not in others and found.id not in membership.directory:
-        raise RefusedError(f"{name} was evicted before, and nobody counts it any more")
+        raise RefusedError(f"{name} was evicted before, and does not count any more")
     return found
 
 
 def _require_agreement(cluster: Cluster, member: bytes) -> None:
-    """Those who stay can agree on it; RefusedError."""
+    """Raise RefusedError unless the remaining members can agree on the eviction."""
     gossip, touch = cluster.gossip, cluster.in_touch()
     name = cluster.name(member)
-    forced = f"if {name} is gone for good, use --force on each machine that remains"
-    lacks = cluster.waiting_for()
-    if lacks:
-        raise RefusedError(f"this machine waits for {lacks}; {forced}")
+    forced = f"if {name} is gone for good, use --force on each remaining machine"
+    reason = cluster.waiting_for()
+    if reason:
+        raise RefusedError(f"this machine waits for {reason}; {forced}")
     oldest = cluster.now() - cluster.staleness
     others = (each for each in gossip.node.freshness.others if each != member)
     staying = sum(gossip.node.freshness.compared_at(each) > oldest for each in others)
     if staying < touch.needed:
         raise RefusedError(
-            f"without {name} no majority of the {touch.members} machines answers, which "
-            f"must agree that it goes; {forced}"
+            f"a majority of the {touch.members} machines must agree on the eviction, and without "
+            f"{name} no majority answers; {forced}"
         )

@@ -1,7 +1,4 @@
-"""Frames over one Trio stream: asks in, answers out.
-
-Knows neither door's messages nor what they do.
-"""
+"""Frames over one Trio stream: requests in, answers out. It knows no message of either socket."""
 
 from typing import Generic, TypeVar
 
@@ -17,20 +14,20 @@ _CHUNK = 64 * 2**10
 
 
 class ConnectionClosedError(LinkError):
-    """The other side has hung up, as everybody does in the end."""
+    """The other side has closed the connection, as every process does in the end."""
 
 
 class MessageStream(Generic[M]):
-    """One connection; `asks` are what its door understands."""
+    """One connection; `requests` decodes the messages that its socket accepts."""
 
-    def __init__(self, stream: trio.SocketStream, asks: msgspec.msgpack.Decoder[M]) -> None:
+    def __init__(self, stream: trio.SocketStream, requests: msgspec.msgpack.Decoder[M]) -> None:
         self.stream = stream
-        self._asks = asks
+        self._requests = requests
         self._decoder = FrameDecoder()
         self._received: list[M] = []
 
     async def receive(self) -> M | None:
-        """The next ask; None when the other side has ended. LinkError for garbage."""
+        """Return the next request; None at the end. Raises LinkError for an invalid one."""
         while not self._received:
             try:
                 data = await self.stream.receive_some(_CHUNK)
@@ -38,12 +35,12 @@ class MessageStream(Generic[M]):
                 return None
             if not data:
                 return None
-            self._received += [unpack(self._asks, body) for body in self._decoder.feed(data)]
+            self._received += [unpack(self._requests, body) for body in self._decoder.feed(data)]
         return self._received.pop(0)
 
     async def send(self, *messages: msgspec.Struct) -> None:
-        """Send in one piece; waits for a slow reader. ConnectionClosedError."""
+        """Send in one piece, and wait for a slow reader. Raises ConnectionClosedError."""
         try:
             await self.stream.send_all(b"".join(map(pack, messages)))
         except trio.BrokenResourceError as error:
-            raise ConnectionClosedError("the other side has ended") from error
+            raise ConnectionClosedError("the other side has closed the connection") from error

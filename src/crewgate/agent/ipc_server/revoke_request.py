@@ -24,17 +24,17 @@ from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, Revoke
 
 
 async def revoke(
-    agent: AgentState, ask: Revoke, read_ns: int, *, is_known: bool = False
+    agent: AgentState, request: Revoke, read_ns: int, *, is_known: bool = False
 ) -> RevocationReceipt:
     """Enter the revocations, wait for those who apply them, record them, and return the receipt.
 
     `is_known`: the names cannot be mistyped, so no member is asked whether they were ever seen.
     """
-    revocation = agent.revoke(ask.targets)
-    reach = QuorumWait(agent, revocation.remote, ask.until, read_ns)
+    revocation = agent.revoke(request.targets)
+    reach = QuorumWait(agent, revocation.remote, request.until, read_ns)
     await _wait_until_applied(agent, revocation, reach)
     unseen = SEEN if is_known else await _unseen(agent, revocation)
-    receipt = _receipt(ask, revocation, read_ns, reach.result(), unseen)
+    receipt = _receipt(request, revocation, read_ns, reach.result(), unseen)
     agent.record([_record(agent, each, receipt) for each in revocation.results])
     return receipt
 
@@ -66,7 +66,7 @@ async def _wait_until_applied(
 
 
 def _receipt(
-    ask: Revoke,
+    request: Revoke,
     revocation: PendingRevocation,
     read_ns: int,
     reach: QuorumResult,
@@ -74,7 +74,7 @@ def _receipt(
 ) -> RevocationReceipt:
     pending, last = revocation.pending, revocation.pending.last_cut_ns
     return RevocationReceipt(
-        id=ask.id,
+        id=request.id,
         targets=[each.target for each in revocation.results],
         read_ns=read_ns,
         last_cut_ns=last,

@@ -1,4 +1,4 @@
-"""The agent's two listening sockets: who may come in, and a barrier round each who does."""
+"""Listens at the agent's two sockets, checks each process that connects, and serves it."""
 
 import logging
 import os
@@ -16,22 +16,22 @@ from crewgate.errors import LinkError
 from crewgate.ipc.sockets import AgentSocketKind, ProcessCredentials, address, may_enter, peer_of
 
 _log = logging.getLogger(__name__)
-Converse = Callable[[AgentState, trio.SocketStream], Awaitable[None]]
+ServeConnection = Callable[[AgentState, trio.SocketStream], Awaitable[None]]
 
 
-def listen(folder: Path, door: AgentSocketKind) -> socket.socket:
-    """A listening socket in place of any that a killed agent left; LinkError.
+def listen(folder: Path, kind: AgentSocketKind) -> socket.socket:
+    """Return a listening socket, in place of one that a killed agent left. Raises LinkError.
 
-    The caller holds the table's lock, so no living agent listens there.
+    The caller holds the table's lock, so no other agent listens there.
     """
-    path = folder / door.value
+    path = folder / kind.value
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.unlink(missing_ok=True)
-        with address(folder, door) as where:
+        with address(folder, kind) as where:
             listener.bind(where)
-        # Nobody can connect before listen(), so the mode is right for the first who does.
-        path.chmod(door.mode)
+        # No process can connect before listen(), so the mode holds for the first one.
+        path.chmod(kind.mode)
         listener.listen(limits.link_backlog)
     except OSError as error:
         listener.close()
@@ -40,12 +40,12 @@ def listen(folder: Path, door: AgentSocketKind) -> socket.socket:
 
 
 class IPCServer:
-    """One door: judges who connects and serves each connection behind a barrier."""
+    """One socket. An error of one connection does not reach the others or the agent."""
 
     def __init__(self, agent: AgentState, socket: AgentSocketKind) -> None:
-        self._machine = agent
+        self._agent = agent
         self._agent_socket = socket
-        self._converse: Converse = (
+        self._serve_connection: ServeConnection = (
             attach_session.serve_process
             if socket is AgentSocketKind.GROUP
             else admin_session.converse
@@ -54,11 +54,12 @@ class IPCServer:
         self._socket = listen(folder, socket)
         self._path = folder / socket.value
         self._group = self._path.stat().st_gid
-        self._inside = 0
-        self._unaccepted = 0  # of those, processes of other users
+        self._open = 0
+        # How many of those are processes of other users.
+        self._foreign = 0
 
     async def serve(self) -> None:
-        """Accept until cancelled; takes the socket's file away at the end."""
+        """Accept connections until cancelled; then remove the socket's file."""
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
         try:
             await trio.serve_listeners(self._receive, [listener])
@@ -68,34 +69,37 @@ class IPCServer:
     async def _receive(self, stream: trio.SocketStream) -> None:
         async with stream:
             peer = peer_of(stream.socket)
-            stranger = peer.uid not in {os.geteuid(), 0}
-            if self._is_full(stranger=stranger) or not self._may_enter(peer):
+            is_foreign = peer.uid not in {os.geteuid(), 0}
+            if self._is_full(is_foreign=is_foreign) or not self._may_enter(peer):
                 return
-            self._inside += 1
-            self._unaccepted += stranger
+            self._open += 1
+            self._foreign += is_foreign
             try:
-                await self._converse(self._machine, stream)
+                await self._serve_connection(self._agent, stream)
             except ConnectionClosedError:
                 return
             except LinkError as error:
                 _log.warning("process %d of user %d: %s", peer.pid, peer.uid, error)
             except Exception as error:  # noqa: BLE001  -- one connection must not end the agent
-                _log.warning("a fault of ours with process %d: %r", peer.pid, error)
+                _log.warning(
+                    "a bug in Crewgate while serving process %d: %r; please report it",
+                    peer.pid,
+                    error,
+                )
             finally:
-                self._inside -= 1
-                self._unaccepted -= stranger
+                self._open -= 1
+                self._foreign -= is_foreign
 
-    def _is_full(self, *, stranger: bool) -> bool:
-        """No place is left, or none for processes of other users: they cannot keep ours out."""
-        return self._inside >= limits.link_connections_max or (
-            stranger and self._unaccepted >= limits.link_strangers_max
-        )
+    def _is_full(self, *, is_foreign: bool) -> bool:
+        """Return whether no place is left; processes of other users may take only some places."""
+        is_crowded = is_foreign and self._foreign >= limits.link_strangers_max
+        return is_crowded or self._open >= limits.link_connections_max
 
     def _may_enter(self, peer: ProcessCredentials) -> bool:
         if may_enter(self._agent_socket, peer, os.geteuid(), self._group):
             return True
         _log.warning(
-            "user %d (process %d) may not use %s: refused",
+            "user %d (process %d) may not use %s; connection refused",
             peer.uid,
             peer.pid,
             self._agent_socket.value,
