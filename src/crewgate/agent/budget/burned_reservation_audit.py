@@ -1,4 +1,4 @@
-"""Records of the reservations that the agent ended, with all that is known of whose they were."""
+"""Makes audit records of burned reservations, with the identity of their branches and agents."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -12,16 +12,16 @@ from crewgate.core.audit.records import BurnedReservationRecord, request_text, w
 from crewgate.core.ids import EntityKind, table_key
 from crewgate.core.policy.policy import Policy
 
-# States of a slot whose owner died (`Burned.state`).
+# States of a reservation whose owner died (`BurnedReservation.state`).
 _CLAIMED, _INTENT, _SETTLING = 1, 2, 4
 Cause = Literal["owner-died", "deadline"]
 
 
 class BurnedReservationAudit:
-    """Turns what the table ended into audit records.
+    """Makes audit records of the reservations that the table has burned.
 
-    A slot holds the number of a tool under the policy of its time, so the names of the last few
-    policies are kept.
+    A reservation holds the number of its tool under the policy of its time, so this object keeps
+    the tool names of the last few policies.
     """
 
     def __init__(self, registry: BranchRegistry) -> None:
@@ -29,13 +29,13 @@ class BurnedReservationAudit:
         self._tools: deque[tuple[int, tuple[str, ...]]] = deque(maxlen=limits.policies_kept)
 
     def load(self, policy: Policy, now_ns: int) -> None:
-        """Calls that begin from now on (wall clock) number their tools like this."""
+        """Use the tool numbers of this policy for calls that begin after `now_ns` (wall clock)."""
         self._tools.appendleft((now_ns, tuple(tool.name for tool in policy.tools)))
 
     def records(
         self, burned: Iterable[BurnedReservation], cause: Cause, now_ns: int
     ) -> list[BurnedReservationRecord]:
-        """One record for each reservation that had, or may have, taken credit."""
+        """Return a record for each reservation that has, or may have, taken credit."""
         return [self._record(each, cause, now_ns) for each in burned if each.state != _CLAIMED]
 
     def _record(
@@ -43,7 +43,7 @@ class BurnedReservationAudit:
     ) -> BurnedReservationRecord:
         entry = self._registry.get(burned.branch_key)
         who = self._registry.who(burned.branch_key)
-        # The registry knows the newest grant only; an older one is named by its key alone.
+        # The registry has only the newest grant. The record of an older one has only its key.
         if entry and table_key(EntityKind.GRANT, entry.crew, entry.grant.encode()) != burned.grant:
             who["grant"] = ""
         return BurnedReservationRecord(

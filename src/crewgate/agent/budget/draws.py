@@ -1,7 +1,12 @@
-"""Draws: from a guest's ask to its answer, with a bounded wait for credit that others hold.
+"""Answers the draws of attached processes, with a bounded wait for credit that other holders have.
 
-Decides nothing about credit, which is the lessor's; decides only when to ask it again. Knows no
-clock: times are CLOCK_BOOTTIME nanoseconds that come as arguments.
+`LeaseClient` decides about credit; this module decides only when to try a draw again. It reads no
+clock by itself: times are CLOCK_BOOTTIME nanoseconds.
+
+1. `ask` starts a draw: the lease client yields operations, and the ledger's queue does them.
+2. While a branch has a draw in progress, its further draws wait for the outcome.
+3. If other holders have the credit, the ledger recalls it, and `retry` tries the draw again.
+4. A draw that has waited for too long gets the answer `contended`.
 """
 
 import heapq
@@ -28,42 +33,43 @@ from crewgate.ledger.operation_queue import LedgerQueue
 
 _log = logging.getLogger(__name__)
 _FULL_NS = round(limits.table_full_seconds * 1e9)
-_AGAIN_NS = round(limits.draw_again_seconds * 1e9)
-# With these the branch has a record, so the registry may know it.
+_RETRY_NS = round(limits.draw_again_seconds * 1e9)
+# After these results the table has a record of the branch, so the registry may store it.
 _OPENED = {DrawResult.GRANTED, DrawResult.EXHAUSTED, DrawResult.CONTENDED}
 
 
 @dataclass(slots=True, eq=False)
 class WaitingDraw:
-    """A draw that was not answered yet, and until when it may be tried."""
+    """A draw without an answer, and until when to try it (CLOCK_BOOTTIME)."""
 
     process: AttachedProcess
-    ask: DrawCredit
+    request: DrawCredit
     until_ns: int
     answered: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class DrawInProgress:
-    """What the ledger is being asked for one branch: who began it, and who came meanwhile."""
+    """The draw of one branch: `first` began it, and `others` came meanwhile.
 
-    first: WaitingDraw | None  # nobody, where it is drawn ahead
+    `first` is None if the agent draws by itself, to prefetch or to settle an overdraft.
+    """
+
+    first: WaitingDraw | None
     others: deque[WaitingDraw] = field(default_factory=deque)
 
     def join(self, waiting: WaitingDraw) -> None:
-        """Wait for the outcome; those who were told otherwise already are let go."""
+        """Add a draw that waits for the outcome, and drop the oldest ones that have an answer."""
         while self.others and self.others[0].answered:
             self.others.popleft()
         self.others.append(waiting)
 
 
 class Draws:
-    """The draws of all guests; a guest that asks for too many at once is told to try again.
+    """The draws of all attached processes; a process with too many at once must try again.
 
-    The ledger is asked about one draw of a branch at a time: those that come meanwhile wait for
-    that one, and are tried again after it. A wait is bounded, whatever the ledger does, and ends as
-    soon as the ledger is known not to answer; what comes too late for the call that asked is in the
-    lease for the next.
+    A wait ends early if the ledger becomes unavailable. Credit that comes too late for the call
+    that asked for it is in the lease for the next call.
     """
 
     def __init__(
@@ -72,7 +78,7 @@ class Draws:
         lease_client: LeaseClient,
         ledger_queue: LedgerQueue,
         registry: BranchRegistry,
-        watching: MintingWatch,
+        minting_watch: MintingWatch,
         wait_seconds: float,
         *,
         read: Callable[[], ClockReading],
@@ -81,64 +87,70 @@ class Draws:
         self._lease_client = lease_client
         self._ledger_queue = ledger_queue
         self._registry = registry
-        self._watching = watching
+        self._minting_watch = minting_watch
         self._read = read
         self._wait_ns = round(wait_seconds * 1e9)
-        self._waiting: deque[WaitingDraw] = deque()  # all, the first to be answered first
+        # All draws without an answer, in the order of their deadlines.
+        self._waiting: deque[WaitingDraw] = deque()
+        # The draws for which other holders have the credit.
         self._contended: deque[WaitingDraw] = deque()
-        self._talks: dict[bytes, DrawInProgress] = {}
-        self._ahead: list[tuple[int, bytes]] = []  # a heap of when to look at whom
+        # By the key of the branch.
+        self._in_progress: dict[bytes, DrawInProgress] = {}
+        # A heap of prefetches: when, and for which branch.
+        self._prefetches: list[tuple[int, bytes]] = []
         self._planned: set[bytes] = set()
         self._generation = -1
         self._tried_ns = 0
-        self._full_ns: int | None = None  # when the table was last found full
-        self._some = trio.Event()
-        self._busy = trio.Event()
+        # When the table was last found full.
+        self._full_ns: int | None = None
+        self._has_waiting = trio.Event()
+        self._has_prefetch = trio.Event()
 
     @property
     def found_full(self) -> bool:
-        """The table had no record left for a branch, a moment ago."""
+        """Whether the table had no room for a branch within the last seconds."""
         since = self._full_ns
         return since is not None and self._read().boot_ns - since < _FULL_NS
 
     async def wait(self) -> None:
-        """Until there is a draw that waits."""
+        """Wait until there is a draw without an answer."""
         if not self._waiting:
-            self._some = trio.Event()
-            await self._some.wait()
+            self._has_waiting = trio.Event()
+            await self._has_waiting.wait()
 
     async def busy(self) -> None:
-        """Until there is a branch to be drawn for ahead of its calls."""
-        if not self._ahead:
-            self._busy = trio.Event()
-            await self._busy.wait()
+        """Wait until there is a branch to prefetch for."""
+        if not self._prefetches:
+            self._has_prefetch = trio.Event()
+            await self._has_prefetch.wait()
 
-    def ask(self, process: AttachedProcess, ask: DrawCredit, clocks: ClockReading) -> None:
-        """Answer, or wait; LinkError if the ask contradicts itself."""
-        check(ask.grant)
-        if not 0 <= ask.need <= limits.price_micro_max:
-            raise LinkError(f"a draw of {ask.need} micro-credits, which no call can need")
+    def ask(self, process: AttachedProcess, request: DrawCredit, clocks: ClockReading) -> None:
+        """Start a draw, and answer it now or later. Raises LinkError for an invalid request."""
+        check(request.grant)
+        if not 0 <= request.need <= limits.price_micro_max:
+            raise LinkError(f"a draw of {request.need} micro-credits, which no call can need")
         if process.draws >= limits.link_draws_max:
-            process.send(CreditDrawn(id=ask.id, status=DrawResult.CONTENDED.value))
+            process.send(CreditDrawn(id=request.id, status=DrawResult.CONTENDED.value))
             return
         process.draws += 1
-        waiting = WaitingDraw(process, ask, clocks.boot_ns + self._wait_ns)
+        waiting = WaitingDraw(process, request, clocks.boot_ns + self._wait_ns)
         if not self._overdraw(waiting):
-            self._begin(waiting, clocks)  # also then: the next call finds what is drawn
+            # Begin also while the ledger is unavailable: the next call finds the credit.
+            self._begin(waiting, clocks)
         if not waiting.answered and self._ledger_queue.unavailable_reason:
             self._answer(waiting, DrawResult.CONTENDED)
         if not waiting.answered:
             self._waiting.append(waiting)
-            self._some.set()
+            self._has_waiting.set()
 
     def retry(self, clocks: ClockReading) -> None:
-        """Try those that wait for credit, in order: at once when it came back, else now and then.
+        """Retry the contended draws in order, if credit came back or some time has passed.
 
-        Who has waited long enough is answered, and everybody once the ledger does not answer.
+        Answer the draws that have waited for too long; if the ledger is unavailable, answer all.
         """
         generation = self._table.credit_generation
-        due = clocks.boot_ns - self._tried_ns >= _AGAIN_NS
-        if generation != self._generation or due:
+        is_due = clocks.boot_ns - self._tried_ns >= _RETRY_NS
+        if generation != self._generation or is_due:
             self._generation, self._tried_ns = generation, clocks.boot_ns
             for _ in range(len(self._contended)):
                 self._begin(self._contended.popleft(), clocks)
@@ -148,27 +160,27 @@ class Draws:
                 self._answer(waiting, DrawResult.CONTENDED)
 
     def hurry(self, clocks: ClockReading) -> None:
-        """Credit came back on another machine: try now, whatever was tried a moment ago."""
+        """Retry now, because another machine has returned credit."""
         self._generation = -1
         self.retry(clocks)
 
     def _overdraw(self, waiting: WaitingDraw) -> bool:
-        """Let a call go on for which the ledger cannot be asked, if that is what is wanted."""
+        """Grant the overdraft if the ledger is unavailable; return whether that was possible."""
         if not self._ledger_queue.unavailable_reason:
             return False
-        key, need = waiting.ask.grant.branch_key, waiting.ask.need
+        key, need = waiting.request.grant.branch_key, waiting.request.need
         is_lent = self._lease_client.overdraft.overdraw(key, need)
         if is_lent:
             self._answer(waiting, DrawResult.GRANTED)
         return is_lent
 
     def settle_overdraft(self) -> None:
-        """Have the ledger charge what was lent while it was away; to be called once a second."""
+        """Have the ledger charge overdrafts after an outage; call it once a second."""
         if self._ledger_queue.unavailable_reason:
             return
         for key in self._lease_client.overdraft.owing:
-            if key not in self._talks:
-                self._talks[key] = DrawInProgress(None)
+            if key not in self._in_progress:
+                self._in_progress[key] = DrawInProgress(None)
                 self._go_on(key, self._lease_client.settle_overdraft(key), None)
 
     def _is_over(self, waiting: WaitingDraw, clocks: ClockReading) -> bool:
@@ -177,33 +189,34 @@ class Draws:
         return is_left or is_late or bool(self._ledger_queue.unavailable_reason)
 
     def _begin(self, waiting: WaitingDraw, clocks: ClockReading) -> None:
-        """Draw for it, or have it wait for who draws for the same branch."""
+        """Start a draw, or let it wait for the draw in progress of its branch."""
         if waiting.answered or waiting.process.gone:
             return
-        grant, need = waiting.ask.grant, waiting.ask.need
-        talk = self._talks.get(grant.branch_key)
-        if talk is not None:
-            talk.join(waiting)
+        grant, need = waiting.request.grant, waiting.request.need
+        draw = self._in_progress.get(grant.branch_key)
+        if draw is not None:
+            draw.join(waiting)
             return
-        if len(self._talks) >= limits.draw_talks_max:
+        if len(self._in_progress) >= limits.draw_talks_max:
             self._answer(waiting, DrawResult.CONTENDED)
             return
-        # A throttled or quarantined orchestrator draws nothing. That is a 503 and not a 401:
-        # a watch suspects and proves nothing, and what a person may lift must not end a branch.
-        if not self._watching.admits(grant, clocks):
+        # A throttled or quarantined orchestrator draws nothing. The gateway answers 503, not 401:
+        # the watch only suspects, and a person may lift the quarantine, so the branch must not end.
+        if not self._minting_watch.admits(grant, clocks):
             self._answer(waiting, DrawResult.HELD)
             return
-        self._talks[grant.branch_key] = DrawInProgress(waiting)
+        self._in_progress[grant.branch_key] = DrawInProgress(waiting)
         steps = self._lease_client.steps(grant, need, clocks.wall, clocks.boot_ns)
         self._go_on(grant.branch_key, steps, None)
 
     def _go_on(
         self, branch: bytes, steps: LedgerCalls, answer: OperationResult | LedgerProtocolError
     ) -> None:
-        """Tell the lessor what the ledger said, until it knows how the draw has ended."""
+        """Pass the ledger's answer to the lease client, and its next operation to the ledger."""
         try:
             if isinstance(answer, BranchesOpened) and not self._is_wanted(branch):
-                steps.close()  # the ledger took so long that nobody waits: it is asked anew
+                # The ledger took so long that no call waits. The next call asks it again.
+                steps.close()
                 self._lease_client.decline(answer)
                 self._end(branch, DrawResult.CONTENDED)
                 return
@@ -214,75 +227,76 @@ class Draws:
         except StopIteration as end:
             self._end(branch, end.value)
         except LedgerProtocolError as error:
-            _log.warning("a draw that the ledger refuses: %s", error)
+            _log.warning("the ledger refuses a draw: %s", error)
             self._end(branch, DrawResult.CONTENDED)
-        except Exception as error:  # noqa: BLE001 - a barrier: whoever waits for this draw asks again
-            _log.warning("a fault of ours in a draw: %r", error)
+        except Exception as error:  # noqa: BLE001 - it must not end the agent; the calls try again
+            _log.warning("internal error in a draw: %r", error)
             self._end(branch, DrawResult.CONTENDED)
         else:
             self._ledger_queue.ask(operation, partial(self._go_on, branch, steps))
 
     def _is_wanted(self, branch: bytes) -> bool:
-        talk = self._talks[branch]
-        waiting = (*talk.others, *([talk.first] if talk.first else ()))
+        draw = self._in_progress[branch]
+        waiting = (*draw.others, *([draw.first] if draw.first else ()))
         return any(not each.answered and not each.process.gone for each in waiting)
 
     def _end(self, branch: bytes, status: DrawResult) -> None:
-        """The first of those that wait has its outcome; the others are tried with what is there."""
-        talk, clocks = self._talks.pop(branch), self._read()
+        """Give the first draw of a branch its result, and try the others with the present lease."""
+        draw, clocks = self._in_progress.pop(branch), self._read()
         if status is DrawResult.FULL:
             self._full_ns = clocks.boot_ns
         if status is DrawResult.GRANTED:
             self._plan(branch, clocks)
-        first = talk.first
+        first = draw.first
         if first is not None and status in _OPENED:
-            self._registry.learn(first.ask.grant)
+            self._registry.learn(first.request.grant)
         if first is not None and not first.answered:
             if status is DrawResult.CONTENDED and not self._is_over(first, clocks):
                 self._contended.append(first)
             else:
                 self._answer(first, status)
-        for other in talk.others:
+        for other in draw.others:
             self._begin(other, clocks)
 
     def _plan(self, branch: bytes, clocks: ClockReading) -> None:
-        """Look again when half of its lease should be spent, so that no call finds it empty."""
+        """Plan a prefetch for when half of the lease should be spent, so no call finds it empty."""
         seconds = self._lease_client.seconds_left(branch)
         if seconds <= limits.draw_ahead_seconds_max and branch not in self._planned:
             due = clocks.boot_ns + round(max(seconds, limits.draw_look_seconds) * 1e9)
-            heapq.heappush(self._ahead, (due, branch))
+            heapq.heappush(self._prefetches, (due, branch))
             self._planned.add(branch)
-            self._busy.set()
+            self._has_prefetch.set()
 
     def prefetch(self, clocks: ClockReading) -> None:
-        """Draw for those whose time has come; to be called every few milliseconds."""
-        while self._ahead and self._ahead[0][0] <= clocks.boot_ns:
-            _, branch = heapq.heappop(self._ahead)
+        """Draw for the branches that are due; call it every few milliseconds."""
+        while self._prefetches and self._prefetches[0][0] <= clocks.boot_ns:
+            _, branch = heapq.heappop(self._prefetches)
             self._planned.discard(branch)
-            if branch not in self._talks:
-                self._talks[branch] = DrawInProgress(None)
+            if branch not in self._in_progress:
+                self._in_progress[branch] = DrawInProgress(None)
                 self._go_on(branch, self._lease_client.prefetch(branch, clocks.boot_ns), None)
 
     def _answer(self, waiting: WaitingDraw, status: DrawResult) -> None:
         waiting.answered = True
-        process, ask = waiting.process, waiting.ask
+        process, request = waiting.process, waiting.request
         if process.gone:
             return
         process.draws -= 1
         if status is DrawResult.EXHAUSTED:
-            process.send(self._exhausted(ask))
+            process.send(self._exhausted(request))
         else:
-            process.send(CreditDrawn(id=ask.id, status=status.value))
+            process.send(CreditDrawn(id=request.id, status=status.value))
 
-    def _exhausted(self, ask: DrawCredit) -> CreditDrawn:
-        record = self._table.branch(self._table.find(ask.grant.branch_key))
-        if record is None or record.refused is None:  # credit came back in this moment
-            return CreditDrawn(id=ask.id, status="contended")
+    def _exhausted(self, request: DrawCredit) -> CreditDrawn:
+        record = self._table.branch(self._table.find(request.grant.branch_key))
+        if record is None or record.refused is None:
+            # Credit has just come back.
+            return CreditDrawn(id=request.id, status="contended")
         _, level, used, quota = record.refused
         return CreditDrawn(
-            id=ask.id,
+            id=request.id,
             status="exhausted",
-            level=level_name(ask.grant, level),
+            level=level_name(request.grant, level),
             used=used,
             quota=quota,
             window=record.window,

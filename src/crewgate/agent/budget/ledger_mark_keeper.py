@@ -1,8 +1,8 @@
-"""The agent's way to its ledger: refuses one that has forgotten something, and marks how far it is.
+"""Opens the agent's ledger, refuses one that has lost operations, and keeps the ledger's mark.
 
-The table has the mark a quarter of a second after a commit, the disk some seconds after it: a lag
-is safe, because a copy of the ledger that is younger than that lacks nothing else. Before anything
-is drawn the disk knows which ledger it is.
+A mark says which ledger it is and how many operations it has done. The disk has the identity before
+the first draw. The table has the count a quarter of a second after a commit, and the disk some
+seconds later. An older copy of the ledger is refused if it lacks operations of an earlier mark.
 """
 
 import logging
@@ -35,9 +35,10 @@ _log = logging.getLogger(__name__)
 
 
 def open_known_ledger(config: Config, holder: str) -> tuple[SQLLedger, LedgerMark]:
-    """The ledger to draw from as `holder`, and how far it is.
+    """Open the ledger to draw from as `holder`, and return it with its mark.
 
-    LedgerReplacedError if it is another one, or older, or gone; LedgerUnavailableError.
+    Raises LedgerReplacedError if it is another ledger, an older copy, or gone. Raises
+    LedgerUnavailableError.
     """
     known = read_mark(config.state)
     if known is not None:
@@ -45,27 +46,32 @@ def open_known_ledger(config: Config, holder: str) -> tuple[SQLLedger, LedgerMar
     ledger = open_ledger(config.ledger)
     _, count = ledger.heartbeats().get(holder, (b"", 0))
     term = known.term if known else 0
-    if known is not None and known.holder != holder:  # its counts are another account's
+    # The counts of an earlier name belong to another account.
+    if known is not None and known.holder != holder:
         term += 1
     return ledger, LedgerMark(ledger.identity, holder, count, term)
 
 
 def require_table(config: Config, table: OwnedTable, mark: LedgerMark) -> None:
-    """LedgerReplacedError if the table, whose leases are of this ledger, knows of more."""
+    """Raise LedgerReplacedError if the ledger lacks operations that the table has counted."""
     known = msgspec.structs.replace(mark, count=table.ledger_count)
     require(config.ledger, known, LedgerOperationCounts(mark.ledger, {mark.holder: mark.count}))
 
 
 class LedgerMarkKeeper:
-    """Keeps the mark of the ledger that is drawn from, in the table and in the state folder."""
+    """Keeps the mark of the agent's ledger in the table and in the state folder.
+
+    `refusal` says why the agent must not draw from this ledger; empty if it may.
+    """
 
     def __init__(
         self, config: Config, ledger: SQLLedger, table: OwnedTable, mark: LedgerMark
     ) -> None:
-        """Let table and disk have it before anything is drawn; OSError, LedgerUnavailableError."""
+        """Write the mark before the first draw. Raises OSError or LedgerUnavailableError."""
         write_mark(config.state, mark)
         table.set_ledger_count(mark.count)
-        self.mark = mark  # as the disk has it
+        # The mark on disk.
+        self.mark = mark
         self._state = config.state
         self._settings = config.ledger
         self._ledger = ledger
@@ -76,34 +82,36 @@ class LedgerMarkKeeper:
         self._term = mark.term
         self._table = table
         self._trouble = ""
-        self._objection: LedgerMark | None = None  # what the other machines know
-        self.refusal = ""  # why this ledger must not be drawn from, as they know
+        # The mark of the other machines that refuses this ledger.
+        self._refused_by: LedgerMark | None = None
+        self.refusal = ""
         self.on_written: Callable[[LedgerMark], None] = lambda _mark: None
         self.on_refusal: Callable[[], None] = lambda: None
 
     def check_peer_mark(self, known: LedgerMark) -> None:
-        """What this machine once told the others: the ledger may be an older copy after all.
+        """Compare the ledger with the mark that another machine keeps for this one.
 
-        The disk has it then, so that the next start is refused until a person accepts the ledger.
-        A ledger on a server is not put back with this machine's disk. If it has all that this
-        machine told it, it is no older copy: the disk alone has forgotten how often a person has
-        accepted. Then this takes the number up, and the next write has it.
+        If the ledger is an older copy, the mark is written to disk, so the next start is refused
+        until a person accepts the ledger. A restored disk does not restore a ledger on a server. If
+        such a ledger has all operations, only the disk has lost the number of times that a person
+        has accepted it (the term). Then the keeper adopts the term, and the next write has it.
         """
         if self.refusal or known.term < self._term:
             return
         counts = {known.holder: self._count_of(known.holder)}
         why = why_refused(self._settings, known, LedgerOperationCounts(self._book.ledger, counts))
         if not why and (known.term == self._term or self._settings.file is None):
-            # What this machine tells under its name of now is later than that (`LedgerMarks`).
+            # A mark under the present name must be newer than one under an earlier name (see
+            # `LedgerMarks`).
             self._term = known.term + (known.holder != self._holder)
             return
         why = why or "a person has accepted another state of it since"
-        self.refusal = f"the other machines know of more than this ledger: {why}. {WAYS_OUT}"
-        self._objection = known
+        self.refusal = f"the other machines have a later mark of this ledger: {why}. {WAYS_OUT}"
+        self._refused_by = known
         self.on_refusal()
 
     async def keep_for_ever(self) -> None:
-        """Until cancelled."""
+        """Update the mark until cancelled."""
         written = trio.current_time()
         while True:
             await trio.sleep(limits.fresh_interval_seconds)
@@ -113,43 +121,49 @@ class LedgerMarkKeeper:
                 written = trio.current_time()
 
     def mark_table(self) -> None:
-        """Let the table have it."""
+        """Write the count to the table."""
         self._table.set_ledger_count(self._count_of(self._holder))
 
     def write(self) -> None:
-        """Let the disk have it, if it has moved, and what the others know against this ledger.
+        """Write the mark to disk if it has changed, or the later mark of the other machines.
 
-        Says once that the disk is full. Blocks; one at a time, so that no older mark is the last.
+        It blocks. Call it one at a time, or an older mark may be the last. A full disk is logged
+        once.
         """
-        objection = self._objection
+        refused_by = self._refused_by
         count = self._count_of(self._holder)
         now = msgspec.structs.replace(self.mark, count=count, term=self._term)
-        mark = objection or now
+        mark = refused_by or now
         if mark == self.mark:
             return
         try:
-            if objection is None and mark.term != self.mark.term:
-                bind(self._state / "table", mark.drawn_as)  # its leases are of this ledger
+            if refused_by is None and mark.term != self.mark.term:
+                # The table's leases are from this ledger, under the new term.
+                bind(self._state / "table", mark.drawn_as)
             write_mark(self._state, mark)
         except (OSError, TableError) as error:
             why = describe(error) if isinstance(error, OSError) else str(error)
             if why != self._trouble:
                 _log.warning(
-                    "%s; until then an older ledger is not known for one after a restart", why
+                    "%s; until then a restarted agent may not detect an older copy of the ledger",
+                    why,
                 )
             self._trouble = why
             return
         self.mark, self._trouble = mark, ""
-        if objection is None:
+        if refused_by is None:
             self.on_written(mark)
 
     def _count_of(self, holder: str) -> int:
-        """What the ledger has counted of a holder, as far as this process knows."""
+        """Return the known count of a holder's operations."""
         return self._ledger.counts.get(holder, self._book.counts.get(holder, 0))
 
 
 def known_with_table(state: Path) -> LedgerMark | None:
-    """What the disk knows, and a table of the same term; TableError while an agent holds that."""
+    """Return the mark on disk, with the count of a table of the same term if that is higher.
+
+    Raises TableError while an agent holds the table.
+    """
     known = read_mark(state)
     try:
         table = OwnedTable.open(str(state / "table"))

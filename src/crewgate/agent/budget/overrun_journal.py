@@ -1,7 +1,7 @@
-"""Which overruns this machine has noted: each counts once, whoever is killed meanwhile.
+"""The overruns that this machine has recorded; each counts once, whatever process is killed.
 
-A note is in a journal before the ledger hears of it and before its worker is answered. The ledger
-knows totals of each lease, so what it has not heard of can be told from the notes. Tells nobody.
+The journal has an overrun before the agent reports it to the ledger and acknowledges it to the
+worker. The ledger has the totals of each lease, so the journal shows which overruns it lacks.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,9 +14,10 @@ from crewgate.core.budget.ledger_protocol import LeaseStatement
 
 
 class OverrunRecord(msgspec.Struct, frozen=True, gc=False):
-    """One overrun of `amount`; `id` is its call's, `life` that of the table that held its lease.
+    """One overrun of `amount` micro-credits of the branch `key`.
 
-    Bytes are hexadecimal; `time` is the wall clock in seconds.
+    `id` is the ID of the call, `life` that of the table that held the lease; bytes are hexadecimal.
+    `time` is the wall clock in seconds.
     """
 
     id: str
@@ -27,7 +28,7 @@ class OverrunRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class OverrunJournal:
-    """Of a day, the oldest first, within a bound; `life` is the table's."""
+    """The overruns of a day, oldest first, at most `limits.overruns_noted_max`."""
 
     def __init__(self, journal: JournalFile[OverrunRecord], life: bytes) -> None:
         self._journal = journal
@@ -44,29 +45,29 @@ class OverrunJournal:
         return identifier.hex() in self._notes
 
     def add(self, identifier: bytes, key: bytes, amount: int, wall: int) -> None:
-        """Note it for good."""
+        """Store an overrun, in the journal too."""
         note = OverrunRecord(identifier.hex(), key.hex(), self._life, amount, wall)
         self._keep(note)
         self._journal.append(note)
 
     def restore(self) -> None:
-        """Begin with what the journal holds; OSError."""
+        """Load the journal. Raises OSError."""
         for note in self._journal.read():
             self._keep(note)
         self._journal.rewrite(self)
 
     def amounts(self) -> dict[bytes, int]:
-        """Of each branch that had one, how much all of them were; also from another thread."""
+        """Return the micro-credits of all overruns by branch key; any thread may call it."""
         return _totals([*self._notes.values()])
 
     def missing(self, leases: Mapping[bytes, LeaseStatement]) -> dict[bytes, int]:
-        """What the ledger has not heard of, by branch, who has told so much of this table's."""
+        """Return the micro-credits by branch key that `leases`, the ledger's reports, lack."""
         totals = _totals(note for note in self if note.life == self._life)
-        heard = {key: leases[key].overrun if key in leases else 0 for key in totals}
-        return {key: total - heard[key] for key, total in totals.items() if total > heard[key]}
+        known = {key: leases[key].overrun if key in leases else 0 for key in totals}
+        return {key: total - known[key] for key, total in totals.items() if total > known[key]}
 
     def tidy(self, wall: int) -> None:
-        """Drop what no worker tells any more: its branch is dead, and known to be."""
+        """Drop overruns that no worker reports any more: their branches ended long ago."""
         kept = limits.revocation_seconds + limits.clock_distrust_seconds
         while self._notes and self._first().time + kept < wall:
             del self._notes[self._first().id]

@@ -1,9 +1,9 @@
-"""What becomes of a branch whose tool stated more than its call may cost: the branch is ended.
+"""Ends a branch whose tool stated a higher cost than the call may have.
 
-The rest is recorded and charged to nobody: it was spent, and no budget had it. Nobody has asked for
-this end, so it is that branch's alone, however many of them there are: where the table has no room
-to revoke it, its account is closed. A worker tells of each until it hears that it was noted, so it
-is noted last: whoever is killed meanwhile, it is told again and ends no less.
+The excess is recorded, but charged to no budget: it is spent already. No person has asked for this
+end, so it never revokes the whole crew: if the table has no room for the branch, the agent closes
+the branch's account. A worker reports an overrun until the agent acknowledges it. The agent stores
+it last, so if a process is killed before, the worker reports it again and the branch still ends.
 """
 
 import logging
@@ -20,31 +20,32 @@ from crewgate.ipc.attach_messages import OverrunNoted, ReportOverrun
 _log = logging.getLogger(__name__)
 
 
-def overran(agent: AgentState, told: ReportOverrun) -> OverrunNoted:
-    """End the branch of an overrun, and note it once; LinkError if the message contradicts itself.
+def overran(agent: AgentState, report: ReportOverrun) -> OverrunNoted:
+    """End the branch of an overrun, store it once, and return the acknowledgement.
 
-    What is returned is for who told it.
+    Raises LinkError if the report is inconsistent.
     """
-    check(told.grant)
-    if told.id not in agent.notes:
-        _end(agent, told)
-        key, clocks = told.grant.branch_key, agent.clock.read()
-        agent.notes.add(told.id, key, told.amount, clocks.wall)
-        agent.lease_client.overran(key, told.amount, clocks.boot_ns)
-    return OverrunNoted(id=told.id)
+    check(report.grant)
+    if report.id not in agent.notes:
+        _end(agent, report)
+        key, clocks = report.grant.branch_key, agent.clock.read()
+        agent.notes.add(report.id, key, report.amount, clocks.wall)
+        agent.lease_client.overran(key, report.amount, clocks.boot_ns)
+    return OverrunNoted(id=report.id)
 
 
-def _end(agent: AgentState, told: ReportOverrun) -> None:
-    grant, ended = told.grant, "ended"
+def _end(agent: AgentState, report: ReportOverrun) -> None:
+    grant, ended = report.grant, "revoked"
     try:
         target = RevocationTarget(EntityKind.BRANCH, grant.branch, grant.crew)
         revoked = agent.revoke([target], coarsens=False)
     except RefusedError as error:
-        ended = f"closed in the ledger alone ({error})"
+        ended = f"closed only in the ledger ({error})"
         agent.lease_client.close(grant.branch_key)
         target_label, name, processes = "account", grant.branch, 0
     else:
-        agent.fanout.end(revoked)  # nobody waits for a receipt
+        # No caller waits for a receipt.
+        agent.fanout.end(revoked)
         agent.close(revoked.results)
         (target_label, name), processes = revoked.results[0].ended, revoked.attachments
     record = records.RevocationRecord(
@@ -57,9 +58,9 @@ def _end(agent: AgentState, told: ReportOverrun) -> None:
     )
     agent.record([record])
     _log.warning(
-        "an answer for branch %s stated %s credits more than its call may cost: the branch is %s; "
-        "see the audit for the tool",
+        "a tool stated %s credits more than a call of branch %s may cost: the branch is %s; the "
+        "audit names the tool",
+        format_credits(report.amount),
         grant.branch,
-        format_credits(told.amount),
         ended,
     )

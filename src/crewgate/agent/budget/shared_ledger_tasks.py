@@ -1,6 +1,6 @@
-"""What an agent does for a ledger that other machines use as well: hear, give back, say it lives.
+"""Tasks for a ledger that several machines share: notifications, returned credit and heartbeats.
 
-Each task is one `while`. A ledger in a file is nobody else's, and has none of this.
+Each task is one loop. A ledger in a file belongs to one machine and needs none of them.
 """
 
 import logging
@@ -11,6 +11,7 @@ import trio
 from crewgate import limits
 from crewgate.agent.state import AgentState
 from crewgate.core.budget.heartbeat_monitor import HeartbeatMonitor
+from crewgate.core.credits import format_credits
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.notifications import CreditNotification, CreditReturned, CreditWanted, read
 from crewgate.ledger.postgres import PostgreSQL
@@ -20,16 +21,17 @@ _log = logging.getLogger(__name__)
 
 
 async def share(agent: AgentState) -> None:
-    """Until cancelled."""
+    """Run the tasks until cancelled."""
     ledger = agent.active_config.config.ledger
-    session = PostgreSQL(ledger.url, ledger.password_file)  # it grants nothing
+    # This session only listens: it never grants credit.
+    session = PostgreSQL(ledger.url, ledger.password_file)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(notification_loop, agent, session)
         nursery.start_soon(heartbeat_loop, agent)
 
 
 def handle_notification(agent: AgentState, notification: CreditNotification) -> None:
-    """Do what another machine's words ask for."""
+    """Apply the notification of another machine."""
     if notification.holder == agent.lease_client.holder:
         return
     if isinstance(notification, CreditWanted):
@@ -39,11 +41,12 @@ def handle_notification(agent: AgentState, notification: CreditNotification) -> 
 
 
 async def notification_loop(agent: AgentState, session: PostgreSQL) -> None:
-    """Listen on a connection of its own; what is said meanwhile is asked for again."""
+    """Listen on a connection of its own; a machine repeats a request that was lost."""
     while True:
         try:
             connection = await trio.to_thread.run_sync(session.listening)
-        except LedgerUnavailableError:  # the clerk says so
+        except LedgerUnavailableError:
+            # The ledger's queue logs this.
             await trio.sleep(limits.ledger_listen_seconds)
             continue
         with connection:
@@ -52,7 +55,7 @@ async def notification_loop(agent: AgentState, session: PostgreSQL) -> None:
 
 
 async def _receive(agent: AgentState, connection: psycopg.Connection[Row]) -> None:
-    """Until the connection is lost."""
+    """Handle notifications until the connection is lost."""
     try:
         while True:
             await trio.lowlevel.wait_readable(connection.fileno())
@@ -65,11 +68,11 @@ async def _receive(agent: AgentState, connection: psycopg.Connection[Row]) -> No
 
 
 async def heartbeat_loop(agent: AgentState) -> None:
-    """Say that this machine lives, and write off what those have that do not say so any more.
+    """Send this machine's heartbeats, and burn the leases of machines that send none any more.
 
-    Only seconds in which the ledger answered count: nobody is silent whom nobody could hear.
+    Only the time in which the ledger answered counts against a machine.
     """
-    silence, ledger_queue = HeartbeatMonitor(), agent.ledger_queue
+    monitor, ledger_queue = HeartbeatMonitor(), agent.ledger_queue
     holder, boot = agent.lease_client.holder, agent.table.life
     looked = trio.current_time()
     while True:
@@ -78,23 +81,27 @@ async def heartbeat_loop(agent: AgentState) -> None:
             await ledger_queue.use(lambda ledger: ledger.heartbeat(holder, boot))
             beats = await ledger_queue.use(lambda ledger: ledger.heartbeats())
         except LedgerUnavailableError:
-            silence, looked = HeartbeatMonitor(), trio.current_time()
+            monitor, looked = HeartbeatMonitor(), trio.current_time()
             continue
-        # Credit may have come back elsewhere: whoever is refused inline asks again, once a second.
+        # Other machines may have returned credit, so let refused branches ask again.
         agent.lease_client.lift_all()
         now = trio.current_time()
-        for name, its_boot, beat in silence.poll(beats, now - looked):
+        for name, its_boot, beat in monitor.poll(beats, now - looked):
             if not await _write_off(agent, name, its_boot, beat):
-                silence.forget(name)
+                monitor.forget(name)
         looked = now
 
 
 async def _write_off(agent: AgentState, name: str, boot: bytes, beat: int) -> bool:
-    """False if the ledger did not answer."""
+    """Burn the leases of a machine; return False if the ledger did not answer."""
     try:
         lost = await agent.ledger_queue.use(lambda ledger: ledger.burn(name, boot, beat))
     except LedgerUnavailableError:
         return False
     if lost:
-        _log.warning("%s is silent: %d micro-credits that it had leased are burned", name, lost)
+        _log.warning(
+            "machine %s sends no heartbeats: burned %s credits of its leases",
+            name,
+            format_credits(lost),
+        )
     return True

@@ -82,7 +82,7 @@ class IPCServer:
                 _log.warning("process %d of user %d: %s", peer.pid, peer.uid, error)
             except Exception as error:  # noqa: BLE001  -- one connection must not end the agent
                 _log.warning(
-                    "a bug in Crewgate while serving process %d: %r; please report it",
+                    "internal error while serving process %d: %r",
                     peer.pid,
                     error,
                 )

@@ -325,7 +325,7 @@ def test_a_ledger_that_refuses_is_said_and_answered(
     draws.ask(guest, DrawCredit(id=1, grant=grant(1, 500), need=20), _at(0))
     _, then = slow.errands.pop()
     then(LedgerProtocolError("its old boot draws no more"))
-    assert log_lines == ["a draw that the ledger refuses: its old boot draws no more"]
+    assert log_lines == ["the ledger refuses a draw: its old boot draws no more"]
     slow.waits = False
     draws.retry(_at(WAIT / 2))
     assert _told(guest) == [CreditDrawn(id=1, status="granted")]
@@ -341,7 +341,7 @@ def test_a_long_outage_keeps_nobody_who_has_his_answer(
         draws.ask(guest, DrawCredit(id=number, grant=grant(1, 500), need=10), _at(at))
         draws.retry(_at(at + WAIT))
     assert [each.status for each in _told(guest)] == ["contended"] * 50
-    (talk,) = draws._talks.values()
+    (talk,) = draws._in_progress.values()
     assert len(talk.others) <= 1
     assert guest.draws == 0
 
@@ -393,7 +393,7 @@ def test_whom_nobody_waits_for_any_more_is_not_opened(
     slow.carry()
     assert table.find(key(0)) == -1
     assert slow.ledger.report(key(0))[0].leased == 0  # what was drawn for them is given back
-    assert not draws._talks
+    assert not draws._in_progress
 
 
 def test_branches_that_nobody_knows_keep_no_known_one_from_a_loan(
@@ -433,7 +433,7 @@ def test_a_fault_of_ours_in_a_draw_is_that_draw_s(
         draws.ask(guest, DrawCredit(id=1, grant=grant(1, 500), need=10), _at(0))
         draws.ask(guest, DrawCredit(id=2, grant=grant(1, 500), need=10), _at(0))
     assert _told(guest) == []
-    assert log_lines == ["a fault of ours in a draw: ValueError('a lease is at most so much')"] * 2
+    assert log_lines == ["internal error in a draw: ValueError('a lease is at most so much')"] * 2
     draws.retry(_at(0.1))
     assert {drawn.id: drawn.status for drawn in _told(guest)} == {1: "granted", 2: "granted"}
 

@@ -52,7 +52,8 @@ def test_an_overrun_ends_its_branch(
     assert (line.overrun, line.closed) == (5, True)
     (ended,) = revocations(written)
     assert (ended.target, ended.id, ended.by) == ("branch", branch_id(1), "overrun")
-    assert "0.000005 credits more than its call may cost: the branch is ended" in log_lines[-1]
+    assert "stated 0.000005 credits more than a call of branch " in log_lines[-1]
+    assert "may cost: the branch is revoked; " in log_lines[-1]
 
 
 def test_no_number_of_overruns_ends_a_crew(
@@ -68,8 +69,8 @@ def test_no_number_of_overruns_ends_a_crew(
     assert [name for _, name in ends] == [branch_id(number) for number in range(1, 60)]
     first = [target for target, _ in ends].index("account")
     assert {target for target, _ in ends[first:]} == {"account"}
-    assert "the branch is closed in the ledger alone (the share of crew article" in log_lines[-1]
-    assert len([line for line in log_lines if "closed in the ledger alone" in line]) == 59 - first
+    assert "the branch is closed only in the ledger (the share of crew article" in log_lines[-1]
+    assert len([line for line in log_lines if "closed only in the ledger" in line]) == 59 - first
     (done,) = machine.revoke([branch(branch_id(100), "article")]).results
     assert done.coarse is None
     again = start()
