@@ -71,7 +71,7 @@ def test_the_command_says_it_to_a_person_and_to_a_script(site: Site, enter: Ente
         f"all tokens of crew article issued up to {limits.leeway_seconds} s from now" in done.stdout
     )
     for arguments, says in (
-        (("--grant", "g"), "say whose grant it is: --crew article"),
+        (("--grant", "g"), "name the crew of the grant: --crew article"),
         (("--all-tokens-of", "nobody"), "is no crew that has tokens; configured are: article"),
     ):
         done = site.command("revoke", *arguments)

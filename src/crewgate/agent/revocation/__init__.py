@@ -1,6 +1,7 @@
 """Revocations on this machine, from the request to the receipt.
 
-`revocations` enters a key into the table, `fanout` sends it to the attached processes and to the
-other machines, `quorum_wait` waits until enough of them have it. `quota` bounds the share of the
-table that one crew can use; `coarsened` revokes the whole crew when its share is full.
+`revocation_store` enters keys into the table, `revocation_delivery` sends them to the attached
+processes and to the other machines, and `quorum_wait` waits until enough machines have them.
+`quota` limits the share of the table that one crew may use. If a share is full, the next revocation
+revokes all tokens of the crew; `coarsened_crews` keeps such crews.
 """

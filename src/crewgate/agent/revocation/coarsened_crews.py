@@ -1,7 +1,7 @@
-"""Which crews have used up their share of the table of revocations: all their tokens die with one.
+"""The crews that have used up their share of the table, so one revocation revokes all their tokens.
 
-Log and audit say it once an hour for each crew, because it ends all agents of that crew. `status`
-shows it until the last such revocation has expired, also after a restart of the agent.
+This ends all agents of the crew, so the log says it once an hour for each crew. `status` shows the
+crew until its last such revocation has expired, also after a restart of the agent.
 """
 
 import logging
@@ -13,41 +13,40 @@ _log = logging.getLogger(__name__)
 
 
 class CoarsenedCrews:
-    """By the names of crews; `wall` is whole seconds since 1970."""
+    """The crews by name; `wall` is whole seconds since 1970."""
 
     def __init__(self) -> None:
         self._rows: dict[str, CrewOverRevocationQuota] = {}
-        self._said: dict[str, int] = {}
+        self._logged: dict[str, int] = {}
 
     def note(self, crew: str, wall: int) -> None:
-        """A revocation of this crew ended all its tokens on this machine."""
+        """Add a revocation that has revoked all tokens of a crew on this machine."""
         before = self._rows.get(crew)
         count = before.count if before is not None else 0
         self._rows[crew] = CrewOverRevocationQuota(crew, wall, count + 1)
-        if wall - self._said.get(crew, -limits.coarsened_said_seconds) < (
-            limits.coarsened_said_seconds
-        ):
+        interval = limits.coarsened_said_seconds
+        if wall - self._logged.get(crew, -interval) < interval:
             return
-        self._said[crew] = wall
+        self._logged[crew] = wall
         _log.warning(
-            "crew %s has used up its share of this machine's table of revocations: all its tokens "
-            "that were issued until now are dead here, and so it goes with each further "
-            "revocation; raise live_revocations of the crew, or [table] revocations",
+            "crew %s has used up its share of this machine's table of revocations: this "
+            "revocation, and each further one, revokes here all tokens issued to the crew until "
+            "then; raise live_revocations of the crew, or [table] revocations",
             crew,
         )
 
     def restore(self, crew: str, at: int) -> None:
-        """Show what the journal holds of `at`; the agent that entered it has said it."""
+        """Add a revocation of the journal, of the time `at`; the earlier agent has logged it."""
         self._rows[crew] = CrewOverRevocationQuota(crew, at, 1)
-        self._said[crew] = at
+        self._logged[crew] = at
 
     def rows(self) -> list[CrewOverRevocationQuota]:
-        """The newest first."""
+        """Return the crews, the newest revocation first."""
         return sorted(self._rows.values(), key=lambda row: (-row.at, row.crew))
 
     def tidy(self, wall: int) -> None:
-        """Drop crews whose last such revocation has expired."""
+        """Drop the crews whose last such revocation has expired."""
         for crew, row in list(self._rows.items()):
             if row.at + limits.revocation_seconds < wall:
                 del self._rows[crew]
-                self._said.pop(crew, None)
+                self._logged.pop(crew, None)

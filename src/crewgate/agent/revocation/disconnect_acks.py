@@ -1,6 +1,6 @@
-"""What a receipt waits for: the answers of those who were told to cut.
+"""Collects the acknowledgements of processes that must end calls and connections.
 
-Knows no clock and no socket. A guest that leaves has no calls any more, which is an answer.
+A process that detaches has no calls any more, which counts as an acknowledgement.
 """
 
 import trio
@@ -10,7 +10,11 @@ from crewgate.ipc.attach_messages import RevocationAck
 
 
 class PendingAcks:
-    """One revocation on its way: who has not answered yet, and what the others said."""
+    """The acknowledgements of one revocation.
+
+    `waiting` has the numbers of the processes that have not answered. `last_cut_ns` is when the
+    last call ended (CLOCK_MONOTONIC), `count` the number of calls, `connections` of connections.
+    """
 
     def __init__(self, waiting: set[int]) -> None:
         self.waiting = waiting
@@ -18,50 +22,50 @@ class PendingAcks:
         self.count = 0
         self.connections = 0
         self._done = trio.Event()
-        self._look()
+        self._check_done()
 
     async def wait(self) -> None:
-        """Until nobody is waited for; the caller bounds it."""
+        """Wait until all processes have answered; the caller limits the time."""
         await self._done.wait()
 
     def answer(self, number: int, last_cut_ns: int, count: int, connections: int) -> None:
-        """One guest has cut (or left); a second answer of the same one changes nothing."""
+        """Add the answer of a process; ignore a second one."""
         if number in self.waiting:
             self.waiting.discard(number)
             self.last_cut_ns = max(self.last_cut_ns, last_cut_ns)
             self.count += count
             self.connections += connections
-            self._look()
+            self._check_done()
 
-    def _look(self) -> None:
+    def _check_done(self) -> None:
         if not self.waiting:
             self._done.set()
 
 
 class DisconnectAcks:
-    """All revocations on their way, by the id that their `Revoked` carries."""
+    """The acknowledgements of all revocations in progress, by the `id` of `RevocationNotice`."""
 
     def __init__(self) -> None:
         self._pending: dict[int, PendingAcks] = {}
         self._last = 0
 
     def begin(self, waiting: set[int]) -> tuple[int, PendingAcks]:
-        """A new id, and what to wait for; `end` it."""
+        """Return a new ID, and the acknowledgements to wait for. The caller must `end` it."""
         self._last += 1
         pending = self._pending[self._last] = PendingAcks(waiting)
         return self._last, pending
 
     def end(self, number: int) -> None:
-        """Later answers are of no interest."""
+        """Ignore later answers."""
         del self._pending[number]
 
-    def answer(self, process: AttachedProcess, cut: RevocationAck) -> None:
-        """A guest says what it has cut."""
-        pending = self._pending.get(cut.id)
+    def answer(self, process: AttachedProcess, ack: RevocationAck) -> None:
+        """Add the acknowledgement of a process."""
+        pending = self._pending.get(ack.id)
         if pending is not None:
-            pending.answer(process.number, cut.last_cut_ns, cut.count, cut.connections)
+            pending.answer(process.number, ack.last_cut_ns, ack.count, ack.connections)
 
     def left(self, process: AttachedProcess) -> None:
-        """A guest is gone, and its calls with it."""
+        """Count a detached process as having answered: its calls have ended with it."""
         for pending in self._pending.values():
             pending.answer(process.number, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""How far a revocation has come: on this disk, with a majority of the members, or with all."""
+"""Waits until a revocation is on this machine's disk, and on those of a majority or of all."""
 
 import trio
 
@@ -15,16 +15,16 @@ _ENOUGH = {
 
 
 class QuorumWait:
-    """One revocation on its way; `abroad` is what the other machines say.
+    """The wait for one revocation.
 
-    None is for no others, or for others who could not be asked. `until` is whom to wait for: "" is
-    a majority of the members.
+    `remote` collects the other machines' acknowledgements; None if there are no other machines, or
+    they could not be told. An empty `until` means a majority of the members.
     """
 
     def __init__(
         self, agent: AgentState, remote: AckState | None, until: Until, read_ns: int
     ) -> None:
-        self._machine = agent
+        self._agent = agent
         self._remote = remote
         has_others = agent.fanout.others is not None
         self._until: Until = until or ("quorum" if has_others else "local")
@@ -32,26 +32,26 @@ class QuorumWait:
         self._ms = 0.0
 
     async def wait(self) -> None:
-        """Until it is on disk here, and so many say so, or have had their time."""
+        """Wait until it is on disk here, and acknowledged by enough machines or timed out."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._wait_for_others)
-            # Not cancelled: a write that is under way ends by itself.
-            await trio.to_thread.run_sync(self._machine.revocations_journal.sync)
+            # This is not cancelled: a write in progress ends by itself.
+            await trio.to_thread.run_sync(self._agent.revocations_journal.sync)
             self._ms = max(self._ms, self._since_read())
 
     async def _wait_for_others(self) -> None:
-        others = self._machine.fanout.others
+        others = self._agent.fanout.others
         if others is not None and self._remote is not None:
             with trio.move_on_after(limits.revocation_answer_seconds_max):
                 await others.wait(self._remote, _ENOUGH[self._until])
             self._ms = max(self._ms, self._since_read())
 
     def result(self) -> QuorumResult:
-        """How far it is by now."""
-        others, remote = self._machine.fanout.others, self._remote
+        """Return the result so far."""
+        others, remote = self._agent.fanout.others, self._remote
         if others is None or remote is None:
             of = 1 if others is None else others.in_touch().members
-            is_kept = not self._machine.revocations_journal.incomplete
+            is_kept = not self._agent.revocations_journal.incomplete
             is_enough = is_kept and (of == 1 or self._until == "local")
             return QuorumResult(self._until, int(is_kept), of, self._ms, enough=is_enough)
         return QuorumResult(
@@ -64,4 +64,4 @@ class QuorumWait:
         )
 
     def _since_read(self) -> float:
-        return max(0, self._machine.clock.monotonic_ns() - self._read_ns) / 1e6
+        return max(0, self._agent.clock.monotonic_ns() - self._read_ns) / 1e6

@@ -1,7 +1,7 @@
-"""How many places of the table of revocations each crew may take, and what is left for whom.
+"""Limits how many places in the table of revocations each crew may take.
 
-Counts once what the table holds of whom, and goes on by what it is told: one look at a thousand
-crews for a step of a thousand entries, and not for each of them. Enters nothing.
+It counts the table's entries once, and then the entries that the caller reports. So a step with a
+thousand entries visits the thousand crews once, and not for each entry.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,15 @@ EntryKind = Literal["branch", "certificate", "overrun"]
 
 
 class RevocationQuota:
-    """As of one step; `crews` by their keys. What is of none of them is a crew by its key."""
+    """The quota for one step. `crews` are by key; a key without a crew is a crew of its own."""
 
     def __init__(self, table: OwnedTable, crews: Mapping[bytes, CrewPolicy]) -> None:
         self._table = table
         self._crews = crews
         self._capacity = table.geometry.revocations
         self._used = 0
-        self._held: dict[str, int] = {}  # by the crew that calls
+        # The places of each calling crew.
+        self._held: dict[str, int] = {}
         for key, crew in crews.items():
             held, name = table.revocations_of(key), caller(crew.name)
             self._used += held
@@ -30,30 +31,32 @@ class RevocationQuota:
 
     @property
     def is_coarse(self) -> bool:
-        """No crew has room for another branch, grant or process: all its tokens would end."""
+        """Whether the next revocation of any crew's branch or token revokes all its tokens."""
         return self._used + len(self._crews) + self._capacity // 8 >= self._capacity
 
     def took(self, key: bytes) -> None:
-        """A crew has another place."""
+        """Count another place that a crew has taken."""
         crew = self._crews.get(key)
         if crew is not None:
             self._used += 1
             self._held[caller(crew.name)] += 1
 
     def has_space(self, key: bytes, what: EntryKind) -> bool:
-        """Within the crew's share, and leaving a place for every crew's coarse entry.
+        """Return whether the crew's share has a place, besides one for the entry of each crew.
 
-        The last eighth of the share, and of the table, is for certificates: embedders know of their
-        end by the table alone, and whoever may end branches could fill his share with made-up ones.
+        The last eighth of the share, and of the table, is for certificates. Embedders know only by
+        the table that a certificate is revoked, and a caller who may revoke branches could fill its
+        share with invented ones.
         """
         crew = self._crews.get(key)
-        most = self._capacity if crew is None else crew.live_revocations_max
-        # Half at most: one crew must not take the places of all others. What its
-        # runs have on others' tools is its own too, or each crossing would be another half.
-        share, kept = min(most, self._capacity // 2), 0
+        live_max = self._capacity if crew is None else crew.live_revocations_max
+        # One crew may take at most half of the table. Entries of its cross-crew calls count, too,
+        # or each crossing would give it another half.
+        share, kept = min(live_max, self._capacity // 2), 0
         if what == "branch":
             share, kept = share - share // 8, self._capacity // 8
-        elif what == "overrun":  # whatever tools state, a person finds room
+        elif what == "overrun":
+            # Whatever costs tools state, a person still finds room.
             share, kept = share // 2, self._capacity // 2
         own = self._held[caller(crew.name)] if crew else self._table.revocations_of(key)
         return own < share and self._used + len(self._crews) + kept < self._capacity

@@ -1,7 +1,7 @@
-"""What other machines have revoked, for the audit of this one: what ended here, and who began it.
+"""Makes audit records of the revocations by other machines: what has ended, and by which machine.
 
-A record for each, as many as a log can take; the rest is counted. Knows keys, and the names that
-this machine has for them: a branch that was never seen here is named by its key.
+Each revocation has one record, up to a number per second; further ones are only counted. If this
+machine has never seen a branch, the record has the branch's key instead of its name.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,13 +17,14 @@ from crewgate.core.revocation_kinds import KINDS
 
 
 class RemoteRevocationAudit:
-    """Of one machine; `name_of` says what a member is called."""
+    """Makes the records. `name_of` returns the name of a member."""
 
     def __init__(self, registry: BranchRegistry, name_of: Callable[[bytes], str]) -> None:
         self._registry = registry
         self._name_of = name_of
         self._second = 0
-        self._written = 0  # in that second
+        # The records in that second, and the revocations without a record.
+        self._written = 0
         self._more = 0
 
     def records(
@@ -33,7 +34,7 @@ class RemoteRevocationAudit:
         crews: Mapping[bytes, CrewPolicy],
         wall_ns: int,
     ) -> Iterator[Record]:
-        """What is to be written of these, each from the member at its place in `origins`."""
+        """Yield the records of `entries`; `origins` has the member of each."""
         yield from self.rest(wall_ns)
         for entry, origin in zip(entries, origins, strict=True):
             if entry.kind not in KINDS:
@@ -46,13 +47,13 @@ class RemoteRevocationAudit:
             yield self._record(entry, origin, crews.get(named), wall_ns)
 
     def rest(self, wall_ns: int) -> Iterator[ServiceEvent]:
-        """How many were not written in the seconds before this one, if any; call now and then."""
+        """Yield how many revocations had no record in earlier seconds, if any; call it often."""
         if wall_ns // 10**9 == self._second:
             return
         self._second, self._written = wall_ns // 10**9, 0
         more, self._more = self._more, 0
         if more:
-            text = "revocations by other machines that are not written down one by one"
+            text = "revocations by other machines, without a record of each"
             yield ServiceEvent(time=when(wall_ns), event="revocations", detail=text, count=more)
 
     def _record(

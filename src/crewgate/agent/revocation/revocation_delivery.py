@@ -1,4 +1,4 @@
-"""Who is to hear of a revocation: the guests of this machine, who cut, and the other machines."""
+"""Sends revocations to the attached processes, which end calls, and to the other machines."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -19,7 +19,10 @@ from crewgate.ipc.cluster_messages import QuorumSyncState
 
 
 class PendingRevocation(msgspec.Struct, frozen=True):
-    """A step that is entered, and on its way to `attachments` processes and other machines."""
+    """A revocation step that is in the table, and sent to `attachments` processes.
+
+    `remote` has the acknowledgements of other machines; None if none will come.
+    """
 
     results: list[LocalRevocationResult]
     number: int
@@ -29,93 +32,94 @@ class PendingRevocation(msgspec.Struct, frozen=True):
 
 
 class ClusterPeers(Protocol):
-    """The other machines."""
+    """The other machines, as the agent uses them (`cluster.Cluster`)."""
 
     def announce(self, entries: Sequence[StoredRevocation]) -> AckState | None:
-        """Have them hear of it; what they answer, or None if that will not be known."""
+        """Send revocations; return the acknowledgements to come, or None if none can be had."""
 
     def pass_on(self, entries: Sequence[capsules.RevocationEntry]) -> None:
-        """Have them hear of what is no revocation, and asks for no answer."""
+        """Send orders that are no revocations and need no acknowledgement."""
 
     async def wait(self, receipt: AckState, is_enough: Callable[[AckState], bool]) -> None:
-        """Until they have answered enough."""
+        """Wait until there are enough acknowledgements."""
 
     def end(self, receipt: AckState) -> None:
-        """Nobody waits for their answers any more."""
+        """Stop collecting acknowledgements."""
 
     def name(self, member: bytes) -> str:
-        """What a member is called."""
+        """Return the name of a member."""
 
     def load(self, settings: ClusterConfig) -> None:
-        """A configuration that was changed."""
+        """Apply a changed configuration."""
 
     def synced_until_ns(self) -> int:
-        """Until when (CLOCK_BOOTTIME) this machine knows what a majority does."""
+        """Return until when (CLOCK_BOOTTIME) this machine knows what a majority knows."""
 
     def record_pending(self) -> None:
-        """Once a second: write down what is to be."""
+        """Write the pending log lines and records; call it once a second."""
 
     async def ask_seen(self, target: RevocationTarget) -> list[bool]:
-        """Of some others, whether each has ever seen this; those that answer in time."""
+        """Return, for the members that answer in time, whether each has ever seen the target."""
 
     def in_touch(self) -> QuorumSyncState:
-        """With how many of them it has compared what both know."""
+        """Return with how many members this machine has compared revocations."""
 
     def waiting_for(self) -> str:
-        """What keeps it from knowing; empty if nothing does."""
+        """Return what this machine waits for; empty if nothing."""
 
     def incomplete_reason(self) -> str:
-        """Why the disk has not all that is known of them; empty if it has."""
+        """Return why the cluster state on disk is incomplete; empty if it is complete."""
 
     def invalid_crls(self) -> str:
-        """Whose list of the revoked is no good, and why; empty if nobody's."""
+        """Return which member's CRL was rejected, and why; empty if none was."""
 
 
 class RevocationDelivery:
-    """Tells all of them; `others` is None where there are none."""
+    """Sends revocations. `others` is None without a cluster; `now_ns` is CLOCK_MONOTONIC."""
 
     def __init__(self, attached: AttachedProcesses, now_ns: Callable[[], int]) -> None:
-        """`now_ns` is CLOCK_MONOTONIC."""
         self.disconnect_acks = DisconnectAcks()
         self.others: ClusterPeers | None = None
         self._attached = attached
         self._now_ns = now_ns
-        self._later: list[bytes] = []  # what is to be cut and was not told yet
-        self._is_more = trio.Event()
-        self._again_ns = 0
+        # The keys that the attached processes have not been sent yet.
+        self._later: list[bytes] = []
+        self._has_more = trio.Event()
+        # When the next batch may be sent.
+        self._next_ns = 0
 
     def send(self, entries: Sequence[StoredRevocation]) -> tuple[int, PendingAcks, AckState | None]:
-        """An id, and what to wait for here and elsewhere; `end` it."""
+        """Return an ID and the acknowledgements, here and elsewhere. The caller must `end` it."""
         number, pending = self.terminate([bytes.fromhex(entry.key) for entry in entries])
         return number, pending, self.others.announce(entries) if self.others and entries else None
 
     def terminate(self, keys: Sequence[bytes]) -> tuple[int, PendingAcks]:
-        """Have everybody here cut what these keys name; an id, and what to wait for."""
+        """Have the attached processes end the calls of `keys`; return as `DisconnectAcks.begin`."""
         waited_for = {process.number for process in self._attached if process.answers_cuts}
         number, pending = self.disconnect_acks.begin(waited_for)
-        told = RevocationNotice(id=number, keys=list(keys))
+        notice = RevocationNotice(id=number, keys=list(keys))
         for process in self._attached:
-            process.send(told)
+            process.send(notice)
         return number, pending
 
     def terminate_soon(self, keys: Sequence[bytes]) -> None:
-        """The same where nobody waits for it: at once, or in a storm many together.
+        """Do the same without acknowledgements: at once or, in a storm, many keys together.
 
-        A thousand embedders take milliseconds to be told, and others revoke hundreds a second: at
-        most half of the time is spent on it. Workers see in the table what they are told late.
+        To send to a thousand embedders takes milliseconds, and other machines may revoke hundreds
+        of keys a second, so this takes at most half of the time. Workers see the keys in the table.
         """
         self._later += keys
-        if self._now_ns() >= self._again_ns:
+        if self._now_ns() >= self._next_ns:
             self._terminate_later()
         else:
-            self._is_more.set()
+            self._has_more.set()
 
     async def terminate_loop(self) -> None:
-        """Have cut what had to wait."""
+        """Send the keys that had to wait."""
         while True:
-            await self._is_more.wait()
-            self._is_more = trio.Event()
-            await trio.sleep(max(0, self._again_ns - self._now_ns()) / 1e9)
+            await self._has_more.wait()
+            self._has_more = trio.Event()
+            await trio.sleep(max(0, self._next_ns - self._now_ns()) / 1e9)
             self._terminate_later()
 
     def _terminate_later(self) -> None:
@@ -125,10 +129,10 @@ class RevocationDelivery:
             number, _ = self.terminate(keys[at : at + limits.link_cut_keys_max])
             self.disconnect_acks.end(number)
         now = self._now_ns()
-        self._again_ns = now + (now - began)
+        self._next_ns = now + (now - began)
 
-    def end(self, told: PendingRevocation) -> None:
-        """Nobody waits for it any more."""
-        self.disconnect_acks.end(told.number)
-        if self.others is not None and told.remote is not None:
-            self.others.end(told.remote)
+    def end(self, revocation: PendingRevocation) -> None:
+        """Stop collecting the acknowledgements of a revocation."""
+        self.disconnect_acks.end(revocation.number)
+        if self.others is not None and revocation.remote is not None:
+            self.others.end(revocation.remote)

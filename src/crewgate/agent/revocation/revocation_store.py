@@ -1,8 +1,7 @@
-"""Revocation on this machine: whose target is meant, and whether the table has room for it.
+"""Enters revocations into the table and the journal, within each crew's share of the table.
 
-Enters keys into the table, where every process sees them at once, and into a journal, from which a
-new table (another kernel boot) gets them again. Tells nobody: who must cut open calls is the
-doors' business. There is no way back: a revocation only ever expires.
+Every process sees the keys in the table at once. A new table, after a reboot, gets them from the
+journal. `revocation_delivery` has open calls ended. A revocation cannot be undone: it only expires.
 """
 
 import re
@@ -34,7 +33,7 @@ _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 
 
 class RevocationStore:
-    """What this machine has revoked, within each crew's share of the table."""
+    """The revocations of this machine; `coarsened` has the crews whose share is full."""
 
     def __init__(
         self,
@@ -49,7 +48,8 @@ class RevocationStore:
         self._entries: dict[str, StoredRevocation] = {}
         self._crews: Sequence[CrewPolicy] = ()
         self._keys: dict[bytes, CrewPolicy] = {}
-        self._kept_at = -limits.dead_keys_look_seconds  # when it was last looked for dead keys
+        # When `keep` last checked the signing keys.
+        self._kept_at = -limits.dead_keys_look_seconds
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -58,10 +58,10 @@ class RevocationStore:
         return iter(self._entries.values())
 
     def restore(self, entries: Iterable[StoredRevocation], clocks: ClockReading) -> int:
-        """Enter again what a journal held; returns how many the table had no room for.
+        """Enter the revocations of a journal; return for how many the table has no room.
 
-        The wall clock may be wrong at start, so an entry counts as expired only when it is so by
-        more than a clock is trusted to be wrong.
+        The wall clock may be wrong at start, so an entry is dropped only if it expired more than
+        `limits.clock_distrust_seconds` ago.
         """
         missing = 0
         for entry in entries:
@@ -85,17 +85,18 @@ class RevocationStore:
         *,
         coarsens: bool = True,
     ) -> list[LocalRevocationResult]:
-        """Revoke all targets, or none: RefusedError.
+        """Revoke all targets, or none.
 
-        It is refused if it is not plain whose a target is, if a name is none, or if the table has
-        no room for the one target that nothing else would keep out. Over the crew's share, all
-        tokens of the crew issued before now are dead instead, for which there is a place of its
-        own. What no person has asked for never `coarsens` so: it has half of the share, and beyond
-        that a RefusedError. A certificate without a place is refused by CRL and OCSP all the same,
-        and a key leaves its crew's JWKS: no crew is made to suffer for them.
+        If the crew's share of the table is full, revoke all tokens issued to the crew until now
+        instead; the table has a place of its own for that. Without `coarsens`, which is for
+        revocations that no person has asked for, use only half of the share. A certificate or
+        signing key without a place never affects the crew: CRL, OCSP and JWKS exclude it as well.
+
+        Raises RefusedError if a target's crew is ambiguous, if a name is invalid, or if the table
+        has no room for a target that nothing else would stop.
         """
         wanted = [self._wanted(target, crews, clocks.wall) for target in targets]
-        # The one that may be refused goes first, so that it is revoked with all others or not.
+        # The target that may be refused goes first, so that all targets are revoked, or none.
         wanted.sort(key=lambda each: each.target.rules.when_full is WhenFull.LEAVE_OUT)
         if any(each.target.rules.when_full is not WhenFull.LEAVE_OUT for each in wanted[1:]):
             raise RefusedError(
@@ -112,7 +113,7 @@ class RevocationStore:
         return LocalRevocationResult(target, entry_for(target, wall))
 
     def _whose(self, target: RevocationTarget, crews: Sequence[CrewPolicy]) -> str:
-        """The crew of a target; RefusedError if that is not plain, or cannot be one."""
+        """Return the crew of a target. Raises RefusedError if it is ambiguous or invalid."""
         rules = target.rules
         if rules.kind is EntityKind.BRANCH:
             return self._registry.whose(target.name, target.crew, crews)
@@ -120,11 +121,12 @@ class RevocationStore:
             if target.crew and not _CREW.fullmatch(target.crew):
                 raise RefusedError(f"{target.crew!r} cannot be the name of a crew")
             return target.crew
-        # Nobody knows by the name of a token's part whose it is, and accounts have no tokens.
+        # The name of a grant or process does not tell the crew, and accounts have no tokens.
         named = target.name if rules.kind is EntityKind.CREW else target.crew
         names = [each.name for each in crews if not is_account(each.name)]
         if not named:
-            raise RefusedError(f"say whose {rules.label} it is: --crew {'|'.join(names)}")
+            owned = "" if rules.kind is EntityKind.CREW else f" of the {rules.label}"
+            raise RefusedError(f"name the crew{owned}: --crew {'|'.join(names)}")
         if named not in names:
             raise RefusedError(
                 f"{named[:64]!r} is no crew that has tokens; configured are: {', '.join(names)}"
@@ -145,7 +147,7 @@ class RevocationStore:
                 return msgspec.structs.replace(result, is_listed=False)
             if not coarsens:
                 raise RefusedError(
-                    f"the share of crew {target.crew} in the table of revocations is used up"
+                    f"the share of crew {target.crew} in the table of revocations is full"
                 )
             entry = coarse_entry(target.crew, clocks.wall)
             result = msgspec.structs.replace(result, coarse=entry)
@@ -172,7 +174,7 @@ class RevocationStore:
     def _is_within_share(
         self, target: RevocationTarget, key: str, shares: RevocationQuota, *, is_asked_for: bool
     ) -> bool:
-        """Whether its crew has a place left for it; a crew that is not configured has no share."""
+        """Return whether the crew's share has a place; an unknown crew is not limited."""
         share, crew = target.rules.share, crew_key(target.crew)
         if share is None or crew not in self._keys or key in self._entries:
             return True
@@ -186,11 +188,11 @@ class RevocationStore:
         *,
         is_news: bool = True,
     ) -> tuple[list[bytes], bool]:
-        """Enter what other machines have revoked; the keys, and False where one had no place.
+        """Enter revocations of other machines; return the keys, and whether all had a place.
 
-        Over a crew's share here, all its tokens issued before now are dead instead; of what is no
-        news, for it was on our disk, those issued before it was revoked. What is of a kind that a
-        later version knows is not for this one. Their disks and ours have it.
+        If a crew's share here is full, revoke all tokens issued to the crew until now instead. An
+        entry that is no news was on this machine's disk: then revoke those issued until its own
+        time. Kinds of a later version are ignored. The disks of all members keep the entries.
         """
         keys, has_room, shares = [], True, self._shares(crews)
         for entry in entries:
@@ -203,10 +205,10 @@ class RevocationStore:
             if has_place and self._apply_remote(entry.key, entry, shares, clocks):
                 keys.append(entry.key)
                 continue
-            then = clocks.wall
+            at = clocks.wall
             if not is_news and not rules.has_own_end:
-                then = min(then, entry.expires - limits.revocation_seconds)
-            coarse = entry._replace(before=then + limits.leeway_seconds)
+                at = min(at, entry.expires - limits.revocation_seconds)
+            coarse = entry._replace(before=at + limits.leeway_seconds)
             if self._apply_remote(entry.crew, coarse, shares, clocks):
                 keys.append(entry.crew)
                 known = self._keys.get(entry.crew)
@@ -222,9 +224,12 @@ class RevocationStore:
         shares: RevocationQuota,
         clocks: ClockReading,
     ) -> bool:
-        """False for no room. An origin's clock may be years ahead: nothing is dead for so long."""
-        most = KINDS[entry.kind].life_seconds_max + limits.clock_distrust_seconds
-        life = max(0, min(entry.expires - clocks.wall, most))
+        """Enter one key; return False if there is no room.
+
+        The clock of its origin may be years ahead, so the duration has a maximum.
+        """
+        life_max = KINDS[entry.kind].life_seconds_max + limits.clock_distrust_seconds
+        life = max(0, min(entry.expires - clocks.wall, life_max))
         times = (entry.before, life, clocks.wall, clocks.boot_ns)
         try:
             is_new = self._table.revoke(key, entry.crew, *times)
@@ -235,24 +240,24 @@ class RevocationStore:
         return True
 
     def crowded(self, crews: Sequence[CrewPolicy]) -> list[str] | None:
-        """Crews whose next revocation ends all their tokens; None if that is so of every crew."""
+        """Return the crews whose next revocation revokes all their tokens; None for every crew."""
         shares = self._shares(crews)
         if shares.is_coarse:
             return None
         return [crew.name for crew in crews if not shares.has_space(crew_key(crew.name), "branch")]
 
     def tidy(self, clocks: ClockReading) -> None:
-        """Drop what has long expired."""
+        """Drop entries that expired long ago."""
         for key, entry in list(self._entries.items()):
             if entry.expires + limits.clock_distrust_seconds < clocks.wall:
                 del self._entries[key]
         self.coarsened.tidy(clocks.wall)
 
     def keep(self, keys: Iterable[VerificationKey], clocks: ClockReading) -> list[VerificationKey]:
-        """Hold on to the deaths of signing keys that a crew's JWKS still names; those renewed now.
+        """Renew the revocations of signing keys that a JWKS still has; return the renewed keys.
 
-        All else that is revoked has ended by itself before it is forgotten; what such a key signs
-        has not. Looks once a minute.
+        Anything else has expired before its revocation does, but such a key could sign new tokens.
+        It checks the keys once a minute.
         """
         if abs(clocks.wall - self._kept_at) < limits.dead_keys_look_seconds:
             return []
@@ -261,20 +266,21 @@ class RevocationStore:
             name = table_key(EntityKind.KEY, key.crew, key.kid.encode())
             entry = self._entries.get(name.hex())
             left = 0 if entry is None else entry.expires - clocks.wall
-            is_dead = entry is not None or self._table.revoked_before(name) is not None
-            if not is_dead or left > limits.revocation_seconds / 2:
+            is_revoked = entry is not None or self._table.revoked_before(name) is not None
+            if not is_revoked or left > limits.revocation_seconds / 2:
                 continue
             entry = entry_for(RevocationTarget(EntityKind.KEY, key.kid, key.crew), clocks.wall)
             try:
                 self._enter(entry, limits.revocation_seconds, clocks)
             except TableFullError:
-                break  # there may be room in a minute
+                # Try again in a minute.
+                break
             self._journal.append(entry)
             kept.append(key)
         return kept
 
     def by_key(self, crews: Sequence[CrewPolicy]) -> Mapping[bytes, CrewPolicy]:
-        """The crews of a policy by their keys, which are found out once."""
+        """Return the crews of a policy by key; the keys are computed once for each policy."""
         if crews is not self._crews:
             self._crews, self._keys = crews, {crew_key(crew.name): crew for crew in crews}
         return self._keys
@@ -283,7 +289,7 @@ class RevocationStore:
         return RevocationQuota(self._table, self.by_key(crews))
 
     def _enter(self, entry: StoredRevocation, life: int, clocks: ClockReading) -> bool:
-        """Whether it takes another place; TableFullError."""
+        """Return whether the entry takes another place. Raises TableFullError."""
         is_new = self._table.revoke(
             bytes.fromhex(entry.key),
             crew_key(entry.crew),
@@ -293,7 +299,8 @@ class RevocationStore:
             clocks.boot_ns,
         )
         before = self._entries.get(entry.key)
-        if before is not None:  # as the table has it: neither shrinks
+        # As in the table, neither time moves back.
+        if before is not None:
             entry = msgspec.structs.replace(
                 entry,
                 before=max(entry.before, before.before),

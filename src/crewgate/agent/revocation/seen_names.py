@@ -1,10 +1,10 @@
-"""Whether a name that a person typed was ever seen: if not, it is likely mistyped.
+"""Finds out whether a name was ever seen: if not, a person has probably mistyped it.
 
-This machine's registry knows the branches that its table has, with the newest grant of each; the
-journals of orchestrators on this machine have every grant that was minted here; the ledger knows
-every branch that drew credit, on each machine that shares it. Other machines are asked the same, in
-parallel and for a bounded time. Nothing proves what one answers, so it changes no revocation: a
-machine that lies can hide that a name is mistyped, or, with all others, call a good name so.
+The registry has the branches of this machine's table, with the newest grant of each. The journals
+of orchestrators on this machine have every grant that was minted here. The ledger has every branch
+that drew credit, on each machine that shares it. The agent asks other machines the same, in
+parallel and for a bounded time. Nothing proves their answers, so they change no revocation: a
+member that lies can hide a mistyped name, and all together can call a correct name mistyped.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ from crewgate.ipc.admin_messages import NeverSeen
 
 
 class NameSeenResult(NamedTuple):
-    """Where a name was never seen (see `NeverSeen`), and on how many machines."""
+    """Where a name was never seen (see `NeverSeen`), and on how many machines (`on`)."""
 
     where: NeverSeen = ""
     on: int = 0
@@ -31,7 +31,7 @@ SEEN = NameSeenResult()
 
 
 def has_orchestrator(agent: AgentState, orchestrator: str) -> bool:
-    """Whether this `client_id` has a branch or a journal here, or the watch knows it."""
+    """Return whether this `client_id` has a branch or a journal here, or the watch knows it."""
     return (
         any(each.orchestrator == orchestrator for each in agent.registry)
         or any(each.orchestrator == orchestrator for each in agent.minting_watch.states())
@@ -40,10 +40,10 @@ def has_orchestrator(agent: AgentState, orchestrator: str) -> bool:
 
 
 async def never_seen(agent: AgentState, target: RevocationTarget) -> NameSeenResult:
-    """Where a name that tokens have is unknown; SEEN where it is known somewhere.
+    """Return where a name that tokens have was never seen; SEEN if a machine has seen it.
 
-    Of other kinds (a crew is one of the configuration) and while the ledger does not answer,
-    nothing is said either.
+    Also return SEEN for other kinds of names (crews are in the configuration), and while the ledger
+    does not answer.
     """
     if not target.rules.claim or await is_known(agent, target) is not False:
         return SEEN
@@ -53,7 +53,8 @@ async def never_seen(agent: AgentState, target: RevocationTarget) -> NameSeenRes
         return NameSeenResult("everywhere", 1)
     is_branch = target.kind is EntityKind.BRANCH
     if is_branch and agent.active_config.config.ledger.engine == "postgresql":
-        return NameSeenResult("everywhere", members)  # they share the ledger
+        # All members share the ledger.
+        return NameSeenResult("everywhere", members)
     answers = await others.ask_seen(target)
     if any(answers):
         return SEEN
@@ -62,9 +63,9 @@ async def never_seen(agent: AgentState, target: RevocationTarget) -> NameSeenRes
 
 
 async def is_known(agent: AgentState, target: RevocationTarget) -> bool | None:
-    """Whether this machine or its ledger knows it; None while that does not answer.
+    """Return whether this machine or its ledger knows it; None while the ledger does not answer.
 
-    ValueError for a branch that is no UUID.
+    Raises ValueError for a branch that is no UUID.
     """
     if target.kind is EntityKind.ORCHESTRATOR:
         return has_orchestrator(agent, target.name)
@@ -77,9 +78,9 @@ async def is_known(agent: AgentState, target: RevocationTarget) -> bool | None:
 
 
 def was_minted(folder: Path, claim: str, name: str) -> bool:
-    """Whether a journal in a folder has a grant with this claim; blocks.
+    """Return whether a journal in a folder has a grant with this claim; it blocks.
 
-    True also where there is more than can be read in a moment, or nothing can be read.
+    Also return True if the journals are too long to read them all, or cannot be read.
     """
     sought, left = f'"{claim}":"{name}"'.encode(), limits.seen_journal_bytes_max
     try:
@@ -104,7 +105,7 @@ def _is_registered(agent: AgentState, target: RevocationTarget) -> bool:
 
 
 async def _has_drawn(agent: AgentState, key: bytes) -> bool | None:
-    """Ask the ledger about a branch that is not known here; None if it does not answer."""
+    """Return whether the ledger knows a branch; None if the ledger does not answer."""
     if agent.ledger_queue.unavailable_reason:
         return None
     try:

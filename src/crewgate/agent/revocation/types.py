@@ -1,4 +1,4 @@
-"""What is revoked, as the journal has it and as the agent answers it. Knows no table."""
+"""The revocations as the journal stores them, and the results that the agent returns."""
 
 import msgspec
 
@@ -8,22 +8,26 @@ from crewgate.errors import RefusedError
 
 
 class StoredRevocation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One revocation: tokens with `key` issued up to `before` are dead until `expires`."""
+    """One revocation: tokens with `key` issued until `before` are revoked, until `expires`.
+
+    `key` is hexadecimal; `kind` is an `EntityKind`, or 0 in journals of versions without a cluster.
+    `coarsened`: it revokes all tokens of the crew, because the crew's share had no room.
+    """
 
     crew: str
     branch: str
-    key: str  # hexadecimal
+    key: str
     before: int
     expires: int
-    kind: int = 0  # a `EntityKind`; 0 in journals of before machines told one another
-    coarsened: bool = False  # entered for a narrower one that had no room in the crew's share
+    kind: int = 0
+    coarsened: bool = False
 
 
 class LocalRevocationResult(msgspec.Struct, frozen=True):
-    """What the agent entered for one `target`, whose crew is known.
+    """The entry that the agent made for one `target`, whose crew is known.
 
-    `coarse`: the crew's share is used up, and this was entered in the place of `wanted`. Not
-    `is_listed`: the table had no room, and nothing was entered.
+    `coarse`: the crew's share is used up, so the agent entered this instead of `wanted`. Without
+    `is_listed` the table had no room, and the agent entered nothing.
     """
 
     target: RevocationTarget
@@ -33,28 +37,27 @@ class LocalRevocationResult(msgspec.Struct, frozen=True):
 
     @property
     def to_announce(self) -> list[StoredRevocation]:
-        """What the other machines hear of.
+        """The entries for the other machines, also one without room here.
 
-        That is also what found no room here: they may have room for it, and a ledger to close its
-        branch in.
+        Another machine may have room for it, and a ledger in which to close its branch.
         """
         return [self.wanted] if self.coarse is None else [self.coarse, self.wanted]
 
     @property
     def ended(self) -> tuple[str, str]:
-        """The kind and the name of what has ended, as the audit says it."""
+        """The kind and the name of what has ended, for the audit."""
         if self.coarse is not None:
             return EntityKind.CREW.label, self.target.crew
         return self.target.rules.label, self.target.name
 
 
 def entry_for(target: RevocationTarget, wall: int) -> StoredRevocation:
-    """What is entered for a target at that second; RefusedError if its kind has no such name."""
+    """Return the entry for a target. Raises RefusedError if its kind has no such name."""
     try:
         key = target.key
     except ValueError as error:
-        # The name is not repeated: it may be a piece of a token.
-        raise RefusedError(f"that names no {target.rules.label}: {error}") from error
+        # The message does not repeat the name: it may be a piece of a token.
+        raise RefusedError(f"not a valid {target.rules.label} name: {error}") from error
     return StoredRevocation(
         crew=target.crew,
         branch=target.name if target.kind is EntityKind.BRANCH else "",
@@ -66,7 +69,7 @@ def entry_for(target: RevocationTarget, wall: int) -> StoredRevocation:
 
 
 def coarse_entry(crew: str, wall: int) -> StoredRevocation:
-    """Every token of the crew until now, in the place of what has no room in its share."""
+    """Return the entry that revokes all tokens of a crew until now."""
     entry = entry_for(RevocationTarget(EntityKind.CREW, crew, crew), wall)
     return msgspec.structs.replace(entry, coarsened=True)
 

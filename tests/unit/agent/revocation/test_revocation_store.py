@@ -143,7 +143,9 @@ def test_what_nobody_asked_for_ends_no_crew_and_leaves_room(
         )
         assert done.ended == ("branch", branch_id(number))
     before = table.revocation_generation
-    with pytest.raises(RefusedError, match="used up"):
+    with pytest.raises(
+        RefusedError, match="the share of crew article in the table of revocations is full"
+    ):
         revoke_one(revocations, branch(branch_id(16), "article"), CREWS, NOW, coarsens=False)
     assert table.revocation_generation == before
     for number in range(12):

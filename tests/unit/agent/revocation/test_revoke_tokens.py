@@ -146,8 +146,8 @@ def test_a_full_table_says_how_to_mend(revocations: RevocationStore, table: Owne
 @pytest.mark.parametrize(
     ("kind", "name", "crew", "says"),
     [
-        (EntityKind.GRANT, "g", "", r"say whose grant it is: --crew article\|finance$"),
-        (EntityKind.PROCESS, "p", "", "say whose process it is"),
+        (EntityKind.GRANT, "g", "", r"name the crew of the grant: --crew article\|finance$"),
+        (EntityKind.PROCESS, "p", "", "name the crew of the process: "),
         (
             EntityKind.GRANT,
             "g",
@@ -156,15 +156,15 @@ def test_a_full_table_says_how_to_mend(revocations: RevocationStore, table: Owne
         ),
         (EntityKind.PROCESS, "p", "article:finance", "no crew that has tokens"),
         (EntityKind.CREW, "nobody", "", "'nobody' is no crew"),
-        (EntityKind.CREW, "", "", "say whose"),
+        (EntityKind.CREW, "", "", r"name the crew: --crew article\|finance$"),
         (EntityKind.CREW, "article:finance", "", "no crew that has tokens"),
         (
             EntityKind.GRANT,
             "eyJ secret",
             "article",
-            "that names no grant: expected a text of a token",
+            "not a valid grant name: expected a text of a token",
         ),
-        (EntityKind.PROCESS, "", "article", "that names no process: expected a text of a token"),
+        (EntityKind.PROCESS, "", "article", "not a valid process name: expected a text of a token"),
     ],
 )
 def test_bad_requests_are_refused_and_change_nothing(
