@@ -11,14 +11,14 @@ import pytest
 from cluster_configs import answer, begin, counted, gateways, name_of, said, stands, token_of
 from installation import Installation, wait_until
 
-EVICTED = "others that count it: it was evicted, and to come back takes a new certificate"
+EVICTED = "members that count it: it was evicted; to rejoin, it needs a new certificate"
 OUT_OF_TOUCH = (
     "what a majority of the members knows: compared with 0 of 1 other in time, and 1 is needed; "
-    "silent: "
+    "unresponsive: "
 )
 FIRST = (
-    "no peer could be joined: 127.0.0.1:9 (Connection refused); the first machine of all is "
-    "started once with `crewgate serve"
+    "no peer could be joined: 127.0.0.1:9 (Connection refused); start the first machine of "
+    "a cluster once with `crewgate serve"
 )
 
 
@@ -96,7 +96,7 @@ def test_where_no_majority_is_left_a_person_has_the_word(three: list[Installatio
     wait_until(lambda: stands(first).waiting_for == f"{OUT_OF_TOUCH}{name}")
     refused = said(first, "cluster", "evict", name)
     assert refused.returncode == 2
-    assert "use --force on each machine that remains" in refused.stderr
+    assert "use --force on each remaining machine" in refused.stderr
     forced = said(first, "cluster", "evict", name, "--force")
     assert forced.returncode == 0
     assert "run the command on each remaining machine" in forced.stdout

@@ -1,4 +1,4 @@
-"""This machine as a member of a cluster: what it sends to the others and applies from them.
+"""This machine as a member of a cluster: sends revocations to the members and applies theirs.
 
-`cluster` joins the gossip to the agent. Without an acknowledgement quorum it refuses all calls.
+`cluster` connects the gossip with the agent. A machine that lacks recent revocations refuses calls.
 """

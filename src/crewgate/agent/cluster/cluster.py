@@ -1,7 +1,7 @@
-"""This machine among the others: what is revoked here they hear of, and what they revoke is obeyed.
+"""Connects the agent with the gossip: sends its revocations to the members, and applies theirs.
 
-Is the host that gossip asks, and the others whom the agent tells. Wires; decides who is told what,
-and until when this machine may believe that it knows enough.
+It is the host of the gossip (`GossipNode`) and the `ClusterPeers` of the agent. It decides until
+when this machine knows what a majority of the members knows.
 """
 
 import logging
@@ -40,14 +40,15 @@ from crewgate.gossip.transport import GossipTransport, TLSFiles
 from crewgate.ipc.cluster_messages import ClusterStatus, QuorumSyncState
 
 _log = logging.getLogger(__name__)
-_Known = dict[bytes, tuple[int, int]]  # by key: until when tokens are dead, and for how long
+# By key: until when issued tokens are revoked, and when the revocation expires.
+_Known = dict[bytes, tuple[int, int]]
 
 
 class Cluster:
-    """The gossip of one machine. ConfigurationError for what of [cluster] cannot be used.
+    """The gossip of one machine. Raises ConfigurationError if [cluster] cannot be used.
 
-    `bootstrap` is an operator's word that there is nothing to catch up; a machine that never had a
-    peer needs none: neither its disk nor its table knows of one.
+    With `bootstrap` an operator confirms that no other member has revocations. A machine without a
+    peer in its configuration, table or disk needs no such confirmation.
     """
 
     def __init__(
@@ -57,13 +58,15 @@ class Cluster:
         folder = config.state / "gossip"
         had_others = 0 < agent.table.synced_until < limits.always_ns
         is_alone = not (settings.peers or had_others or (folder / "standing").exists())
-        self._machine = agent
+        self._agent = agent
         self._settings = settings
-        # Until when the agent before could say that this table has what a majority knew.
-        self._before_ns = agent.table.synced_until if had_others else 0
-        self._lacks = ""  # what it takes to obey all that others have revoked
+        # Until when, by the previous agent, this table has what a majority knew.
+        self._inherited_ns = agent.table.synced_until if had_others else 0
+        # Why this machine cannot apply all revocations; empty if it can.
+        self._lacks = ""
         self._remote_audit = RemoteRevocationAudit(agent.registry, self.name)
-        self._restored: _Known | None = {}  # what we have revoked, while the disk is read in
+        # This machine's revocations, as the members have them; None once the gossip is restored.
+        self._restored: _Known | None = {}
         me = LocalMember(
             _credential(settings),
             read_signing_key(settings.signing_key),
@@ -88,21 +91,24 @@ class Cluster:
         )
         self.gossip.crls = self._crls
         self.gossip.on_question = self._was_seen
-        known = self.gossip.company.me.name
-        if config.name not in {"", known}:
+        name = self.gossip.company.me.name
+        if config.name not in {"", name}:
             self._sockets.close()
             raise ConfigurationError(
-                f"{config.path}: [cluster] certificate is of machine {known}, and name is "
+                f"{config.path}: [cluster] certificate is that of machine {name}, but name is "
                 f'"{config.name}": make both the same'
             )
         self._membership_log = MembershipLog(self.gossip)
-        self._hurry()
+        self._set_sync_interval()
         files = TLSFiles(settings.certificate, settings.key, ca.root)
         self.service = GossipTransport(self.gossip, self._sockets, files, settings.peers)
 
     def restore(self) -> None:
-        """Take up what others revoked, and tell them of what this machine alone knows. OSError."""
-        own = [_to_gossip(entry) for entry in self._machine.revocations if entry.kind]
+        """Apply the stored revocations of the members, and send those that they lack.
+
+        Raises OSError.
+        """
+        own = [_to_gossip(entry) for entry in self._agent.revocations if entry.kind]
         self._restored = known = {entry.key: (0, 0) for entry in own}
         self.gossip.restore()
         self._membership_log.begin()
@@ -112,77 +118,79 @@ class Cluster:
             try:
                 self.gossip.revoke(entries)
             except ValueError as error:
-                _log.warning("%d revocations are in force here alone: %s", len(entries), error)
+                _log.warning(
+                    "%d revocations are in force only on this machine: %s", len(entries), error
+                )
 
     def keep_mark(self, keeper: LedgerMarkKeeper) -> None:
-        """Have the others keep how far the ledger is, and hear what they have kept."""
+        """Have the members store the ledger's mark, and the keeper check the marks they have."""
         marks = self.gossip.ledger_marks
         marks.update(keeper.mark)
         keeper.on_written = marks.update
         self.gossip.on_mark = keeper.check_peer_mark
 
     def load(self, settings: Settings) -> None:
-        """A configuration that was changed while we serve."""
+        """See `ClusterPeers`."""
         self._settings = settings
         self.service.peers = settings.peers
         self.gossip.node.freshness.any_other = settings.staleness_quorum == "any"
-        self._hurry()
+        self._set_sync_interval()
         try:
             self.gossip.renew(_credential(settings))
         except (GossipError, AuthorityError, OSError) as error:
-            _log.warning("the certificate before stays among peers: %s", error)
+            _log.warning("keeping the previous peer certificate: %s", error)
 
-    def _hurry(self) -> None:
-        """Compare often enough for how stale this machine may be."""
+    def _set_sync_interval(self) -> None:
+        """Compare with members several times within the maximum staleness."""
         seconds = min(limits.compare_seconds, self.staleness / limits.compare_times)
         self.gossip.node.anti_entropy.seconds = seconds
 
-    # What the agent asks of the others.
+    # The agent calls these methods.
 
     def announce(self, entries: Sequence[StoredRevocation]) -> AckState | None:
-        """See `fanout.ClusterPeers`."""
+        """See `ClusterPeers`."""
         try:
             ids = self.gossip.revoke([_to_gossip(entry) for entry in entries])
             return self.gossip.node.receipts.begin(ids, self.now())
         except ValueError as error:
             _log.warning(
-                "a revocation is in force here, and nobody waits for the others: %s", error
+                "a revocation is in force on this machine, without acknowledgements: %s", error
             )
             return None
 
     def pass_on(self, entries: Sequence[capsules.RevocationEntry]) -> None:
-        """See `fanout.ClusterPeers`. Of one without the right to begin it nobody would take it."""
+        """See `ClusterPeers`. Members ignore orders of a machine without the right to revoke."""
         if self.gossip.company.may_revoke:
             self.gossip.revoke(entries)
         else:
             _log.warning(
-                "a quarantine is said here alone: this machine's certificate lacks the right %r; "
-                "issue it anew with --right %s",
+                "a quarantine applies only on this machine: its certificate lacks the right %r; "
+                "issue a new one with --right %s",
                 MAY_REVOKE,
                 MAY_REVOKE,
             )
 
     async def wait(self, receipt: AckState, is_enough: Callable[[AckState], bool]) -> None:
-        """See `fanout.ClusterPeers`."""
+        """See `ClusterPeers`."""
         await self.service.wait(receipt, is_enough)
 
     def end(self, receipt: AckState) -> None:
-        """See `fanout.ClusterPeers`."""
+        """See `ClusterPeers`."""
         self.gossip.node.receipts.end(receipt)
 
     def name(self, member: bytes) -> str:
-        """See `fanout.ClusterPeers`."""
+        """See `ClusterPeers`."""
         return self.gossip.company.directory.name(member)
 
     @property
     def staleness(self) -> float:
-        """Seconds that a comparison counts for."""
+        """For how many seconds a comparison counts."""
         return self._settings.max_staleness_seconds
 
     def synced_until_ns(self) -> int:
-        """Never while our clock is far from the others', or what they say finds no room here.
+        """See `ClusterPeers`. Return 0 if the clock differs too much, or a revocation has no room.
 
-        Nor once they have sent this machine away, though of a pair each goes on alone.
+        Also return 0 after an eviction, even if `staleness_quorum = "any"` would let it continue.
         """
         node = self.gossip.node
         ahead = abs(node.anti_entropy.clock_offset)
@@ -190,75 +198,77 @@ class Cluster:
             return 0
         until = node.freshness.until(self.staleness)
         if math.isinf(until):
-            return limits.always_ns if until > 0 else self._before_ns
-        return max(self._before_ns, round(until * 1e9))
+            return limits.always_ns if until > 0 else self._inherited_ns
+        return max(self._inherited_ns, round(until * 1e9))
 
     def in_touch(self) -> QuorumSyncState:
-        """See `fanout.ClusterPeers`."""
+        """See `ClusterPeers`."""
         until_ns, unreached = self.synced_until_ns(), self.service.unreached
         return cluster_status.in_touch(self.gossip, self.staleness, until_ns, unreached)
 
     def incomplete_reason(self) -> str:
-        """See `fanout.ClusterPeers`."""
-        is_whole = not self.gossip.log.incomplete
-        lacking = "" if is_whole else "not all that members revoke is there"
-        return self.gossip.disk.why or lacking
+        """See `ClusterPeers`."""
+        is_incomplete = self.gossip.log.incomplete
+        missing = "some revocations of members are missing" if is_incomplete else ""
+        return self.gossip.disk.why or missing
 
     def invalid_crls(self) -> str:
-        """See `fanout.ClusterPeers`."""
+        """See `ClusterPeers`."""
         return self._crls.invalid()
 
     def waiting_for(self) -> str:
-        """See `fanout.ClusterPeers`."""
+        """See `ClusterPeers`."""
         return cluster_status.waiting_for(self.gossip, self.in_touch(), self.staleness, self._lacks)
 
     async def ask_seen(self, target: RevocationTarget) -> list[bool]:
-        """See `fanout.ClusterPeers`."""
+        """See `ClusterPeers`."""
         return await self.service.ask(
             RevocationTargetQuery(target.rules.label, target.name, target.crew)
         )
 
     def record_pending(self) -> None:
-        """See `fanout.ClusterPeers`."""
+        """See `ClusterPeers`."""
         self._membership_log.log_changes(self.now())
-        self._machine.record(self._remote_audit.rest(self._machine.clock.wall_ns()))
+        self._agent.record(self._remote_audit.rest(self._agent.clock.wall_ns()))
 
     def status(self, number: int) -> ClusterStatus:
-        """The answer to question `number` of the owner."""
+        """Return the answer to request `number` of the admin socket."""
         touch, lacks = self.in_touch(), self.waiting_for()
         return cluster_status.cluster_status(self.gossip, number, touch, lacks, self.staleness)
 
-    # What gossip asks of the machine.
+    # The gossip calls these methods.
 
     async def _was_seen(self, ask: RevocationTargetQuery) -> bool | None:
-        """Answer a member; None where that cannot be said. GossipError for what is no name."""
+        """Answer a member; None if unknown. Raises GossipError for an invalid name."""
         rules = BY_CLAIM_LABEL.get(ask.target)
         if rules is None or not is_text(ask.name):
-            raise GossipError("a question about what no token says")
+            raise GossipError("a question about a name that tokens do not have")
         try:
             target = RevocationTarget(rules.kind, ask.name, ask.crew)
-            return await is_known(self._machine, target)
+            return await is_known(self._agent, target)
         except ValueError as error:
-            raise GossipError(f"a question about what is no name: {error}") from error
+            raise GossipError(f"a question about an invalid name: {error}") from error
 
     def apply(self, entries: Sequence[capsules.RevocationEntry], origins: Sequence[bytes]) -> None:
-        """Enter, cut and close what others have revoked, and write down who did.
+        """Apply and record the revocations of members, ending calls and closing accounts.
 
-        What one member says must not end the agents of all, at each start anew: whoever cannot do
-        it admits nothing, and says why.
+        The entries of one member must not end the agents of all machines at each start. So after an
+        internal error the agent refuses all calls, and logs why.
         """
         try:
             self._apply(entries, origins)
-        except Exception as error:  # noqa: BLE001 - the barrier
-            self._lack(cluster_status.FAULT, f"a fault of ours with what others revoke: {error!r}")
+        except Exception as error:  # noqa: BLE001 - see above
+            self._refuse_calls(
+                f"internal error with remote revocations: {error!r}", cluster_status.FAULT
+            )
 
-    def _lack(self, what: str, why: str) -> None:
+    def _refuse_calls(self, why: str, lacks: str) -> None:
         if not self._lacks:
-            self._lacks = what
-            _log.warning("%s; admitting nothing: it takes %s", why, what)
+            self._lacks = lacks
+            _log.warning("%s; refusing all calls: this machine needs %s", why, lacks)
 
     def _apply(self, entries: Sequence[capsules.RevocationEntry], origins: Sequence[bytes]) -> None:
-        agent = self._machine
+        agent = self._agent
         is_news = self._restored is None
         crews = agent.active_config.policy.crews
         clocks = agent.believed()
@@ -268,61 +278,62 @@ class Cluster:
                 agent.minting_watch.remote.add(entry, who, clocks.wall, is_news=is_news)
         keys, has_room = agent.revocations.apply_remote(entries, crews, clocks, is_news=is_news)
         if not has_room:
-            self._lack(cluster_status.ROOM, "not all that others revoke is in force")
+            self._refuse_calls("some remote revocations are not in force", cluster_status.ROOM)
         if keys and is_news:
             agent.fanout.terminate_soon(keys)
-        self._close(entries)  # also once more: the ledger may not have heard of the last ones
+        # Also close restored ones: the ledger may lack the last closings.
+        self._close(entries)
         if self._restored is not None:
             for entry in entries:
                 if entry.key in self._restored:
                     before, expires = self._restored[entry.key]
-                    most = max(before, entry.before), max(expires, entry.expires)
-                    self._restored[entry.key] = most
+                    latest = max(before, entry.before), max(expires, entry.expires)
+                    self._restored[entry.key] = latest
             return
         named, wall_ns = agent.revocations.by_key(crews), agent.clock.wall_ns()
         agent.record(self._remote_audit.records(entries, origins, named, wall_ns))
 
     def _close(self, entries: Iterable[capsules.RevocationEntry]) -> None:
-        """In the ledger, which remembers for longer; leases of what is below come back.
+        """Close accounts in the ledger, which remembers for longer, and take back their leases.
 
-        A crew's account is no branch, whoever says so: it would be closed for ever.
+        It never closes the account of a crew as if it were a branch: that would be for ever.
         """
-        crews = self._machine.revocations.by_key(self._machine.active_config.policy.crews)
+        crews = self._agent.revocations.by_key(self._agent.active_config.policy.crews)
         for entry in entries:
             if entry.key not in crews:
-                self._machine.close_account(entry.kind, entry.key)
+                self._agent.close_account(entry.kind, entry.key)
 
     def is_dead(self, keys: Sequence[tuple[bytes, int]]) -> bool:
-        """By the table, which has what others revoked too."""
-        return any(self._machine.table.is_revoked(key, at) for key, at in keys)
+        """Return whether one of the keys is revoked for its time, by any machine."""
+        return any(self._agent.table.is_revoked(key, at) for key, at in keys)
 
     def log(self, text: str) -> None:
-        """One sentence for a person."""
+        """Log a message of the gossip."""
         _log.info("%s", text)
 
     def now(self) -> float:
-        """Seconds of CLOCK_BOOTTIME."""
-        return self._machine.clock.boot_ns() / 1e9
+        """Return CLOCK_BOOTTIME in seconds."""
+        return self._agent.clock.boot_ns() / 1e9
 
     def wall(self) -> int:
-        """Whole seconds, of a clock that does not jump: nothing expires because somebody set it."""
-        return self._machine.believed().wall
+        """Return the wall clock in whole seconds, without its jumps: they let nothing expire."""
+        return self._agent.believed().wall
 
 
 def _knows(known: _Known, entry: capsules.RevocationEntry) -> bool:
-    """Whether as much is dead by what others were told, and for as long."""
+    """Return whether the members have at least this revocation, for at least as long."""
     before, expires = known[entry.key]
     return entry.before <= before and entry.expires <= expires
 
 
 def _to_gossip(entry: StoredRevocation) -> capsules.RevocationEntry:
-    """As others are told of it: names stay here."""
+    """Return the entry as other machines get it, without names."""
     key, crew = bytes.fromhex(entry.key), crew_key(entry.crew)
     return capsules.RevocationEntry(entry.kind, key, crew, entry.before, entry.expires)
 
 
 def _credential(settings: Settings) -> SignedMemberRecord:
-    """What peers are shown; AuthorityError."""
+    """Return what this machine presents to peers. Raises AuthorityError."""
     place = settings.reached_at
     address = to_address(place.host, place.port)
     chain = read_certificates(settings.certificate)

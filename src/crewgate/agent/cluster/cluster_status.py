@@ -1,4 +1,4 @@
-"""How this machine stands among the others, in words and rows. Asks the gossip; changes nothing."""
+"""Describes this machine and the other members for the status, health, and admin requests."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -9,18 +9,18 @@ from crewgate.gossip.node import GossipNode
 from crewgate.gossip.sockets import format_address, to_where
 from crewgate.ipc.cluster_messages import ClusterStatus, MemberRow, MembersPage, QuorumSyncState
 
-BOOTSTRAP = "the first machine of all is started once with `crewgate serve --bootstrap`"
-ROOM = "room for what others revoke: raise [table] revocations and start again"
-_THERE = {"alive", "suspect"}
-FAULT = "a start that can do what others revoke: the log of the agent says what went wrong"
+BOOTSTRAP = "start the first machine of a cluster once with `crewgate serve --bootstrap`"
+ROOM = "room for the revocations of other machines: raise [table] revocations and restart"
+FAULT = "a restart, because applying a remote revocation failed: see the log of the agent"
+_REACHABLE = {"alive", "suspect"}
 
 
 def in_touch(
     gossip: GossipNode, max_staleness: float, synced_until_ns: int, unreached: Sequence[str]
 ) -> QuorumSyncState:
-    """With how many it has compared within `max_staleness` seconds, of how many.
+    """Return with how many members this machine has compared within `max_staleness` seconds.
 
-    Which configured peers are `unreached` is told of a machine that knows no other.
+    The answer has the configured peers that are `unreached` only if it knows no other member.
     """
     fresh, now = gossip.node.freshness, gossip.host.now()
     ages = sorted(now - fresh.compared_at(member) for member in fresh.others)
@@ -42,32 +42,34 @@ def in_touch(
 def waiting_for(
     gossip: GossipNode, touch: QuorumSyncState, max_staleness: float, lacks: str
 ) -> str:
-    """What keeps this machine from admitting; empty if nothing does.
+    """Return what this machine waits for before it admits calls; empty if nothing.
 
-    It `lacks` what would have it obey what it has heard.
+    `lacks` says why it cannot apply the revocations that it has received; empty if it can.
     """
     if lacks:
         return lacks
     node, membership = gossip.node, gossip.company
     if membership.is_evicted:
-        way_back = membership.rejoin_instructions
-        return f"others that count it: it was evicted, and to come back takes {way_back}"
+        needed = membership.rejoin_instructions
+        return f"members that count it: it was evicted; to rejoin, it needs {needed}"
     ahead = node.anti_entropy.clock_offset
     if abs(ahead) > limits.skew_max:
         return (
-            f"a clock within {limits.skew_max} s of the others': it is {abs(ahead):.0f} s "
-            f"{'behind' if ahead > 0 else 'ahead of'} their median"
+            f"a clock within {limits.skew_max} s of the other members: it is {abs(ahead):.0f} s "
+            f"{'behind' if ahead > 0 else 'ahead of'} their median; set the clock"
         )
     if touch.synced_seconds is None or touch.synced_seconds > 0:
         return ""
-    if not node.freshness.counted:  # nobody that it has ever heard of has all there is to know
-        there = sum(_state(gossip, each) in _THERE for each in node.freshness.others)
-        who = "no peer answers"
+    # No member that this machine knows counts, so none knows all revocations.
+    if not node.freshness.counted:
+        reachable = sum(_state(gossip, each) in _REACHABLE for each in node.freshness.others)
+        why = "no peer answers"
         if touch.unreached:
-            who = f"no peer could be joined: {', '.join(touch.unreached)}"
-        if there:
-            who = f"{there} {'peer answers' if there == 1 else 'peers answer'}, none of which knows"
-        return f"what a majority of the members knows: {who}; {BOOTSTRAP}"
+            why = f"no peer could be joined: {', '.join(touch.unreached)}"
+        if reachable:
+            answer = "peer answers" if reachable == 1 else "peers answer"
+            why = f"{reachable} {answer}, but none counts yet"
+        return f"what a majority of the members knows: {why}; {BOOTSTRAP}"
     others = "1 other" if touch.members == 2 else f"{touch.members - 1} others"  # noqa: PLR2004
     are = "is" if touch.needed == 1 else "are"
     return (
@@ -77,12 +79,12 @@ def waiting_for(
 
 
 def _late(gossip: GossipNode, max_staleness: float) -> str:
-    """Who was not compared with in time: those who do not answer at all, and the rest."""
+    """Return the members without a recent comparison: the unresponsive ones, and the rest."""
     since, fresh = gossip.host.now() - max_staleness, gossip.node.freshness
     late = [each for each in fresh.others if fresh.compared_at(each) <= since]
-    silent = [each for each in late if _state(gossip, each) not in _THERE]
-    rest = [each for each in late if each not in silent]
-    parts = (("silent", silent), ("not in time", rest))
+    unresponsive = [each for each in late if _state(gossip, each) not in _REACHABLE]
+    rest = [each for each in late if each not in unresponsive]
+    parts = (("unresponsive", unresponsive), ("not in time", rest))
     name = gossip.company.directory.name
     return "".join(
         f"; {what}: {', '.join(named(sorted(map(name, some))))}" for what, some in parts if some
@@ -90,14 +92,14 @@ def _late(gossip: GossipNode, max_staleness: float) -> str:
 
 
 def named(names: Collection[str]) -> list[str]:
-    """As many as go into a line, and how many more there are."""
-    most = limits.members_named_max
-    more = len(names) - most
-    return [*list(names)[:most], *([f"and {more} more"] if more > 0 else [])]
+    """Return as many names as fit into a line, and the number of the rest."""
+    more = len(names) - limits.members_named_max
+    rest = [f"and {more} more"] if more > 0 else []
+    return [*list(names)[: limits.members_named_max], *rest]
 
 
 def rows(gossip: GossipNode) -> list[MemberRow]:
-    """All members, those who wait to be, and those who were evicted and are still counted."""
+    """Return all members, also those that do not count yet and evicted ones that still count."""
     membership, fresh = gossip.company, gossip.node.freshness
     others = {*fresh.others, *(each.id for each in membership.directory)} - {membership.me.id}
     mine = _row(gossip, membership.me.id, membership.me)
@@ -106,7 +108,7 @@ def rows(gossip: GossipNode) -> list[MemberRow]:
 
 
 def pages(found: Sequence[MemberRow], number: int) -> Iterator[MembersPage]:
-    """The answer to question `number`."""
+    """Yield the pages of the answer to request `number`."""
     size = limits.link_tree_rows_max
     for first in range(0, len(found), size):
         is_last = first + size >= len(found)
@@ -116,7 +118,7 @@ def pages(found: Sequence[MemberRow], number: int) -> Iterator[MembersPage]:
 def cluster_status(
     gossip: GossipNode, number: int, touch: QuorumSyncState, lacks: str, max_staleness: float
 ) -> ClusterStatus:
-    """The answer to question `number`."""
+    """Return the answer to request `number`."""
     wall, keys, traffic = gossip.host.wall(), list(gossip.company.keyring), gossip.traffic
     return ClusterStatus(
         id=number,
@@ -137,7 +139,7 @@ def cluster_status(
 
 
 def _round(seconds: float) -> float:
-    """To the millisecond, as nobody wants it exacter; and no time is below zero."""
+    """Round to milliseconds, and to zero from below."""
     return round(max(0.0, seconds), 3)
 
 

@@ -1,8 +1,8 @@
-"""This machine's list of the revoked, as its peers are handed it and as it takes theirs.
+"""Exchanges the certificate revocation list (CRL) with the other members.
 
-Is a `gossip.revocation_lists.CRLExchange`. If something is wrong with a list, it says so once, and
-the conversation goes on: in it peers compare revocations, which they obey without the list too. A
-member whose list was no good hands over none for a while; the others do.
+It implements `gossip.revocation_lists.CRLExchange`. An invalid CRL is logged once and does not end
+the sync with the member, because the revocations in the sync take effect without the CRL, too. This
+machine takes no CRL of such a member for a while, but those of the others.
 """
 
 import threading
@@ -16,21 +16,24 @@ from crewgate.config import CAConfig, Config
 from crewgate.errors import AuthorityError
 from crewgate.gossip.revocation_lists import CRLVersion
 
-_AGAIN = limits.gossip_list_again_seconds
+_RETRY_SECONDS = limits.gossip_list_again_seconds
 
 
 class _Refused(msgspec.Struct, frozen=True):
-    """What was wrong with a member's last list; empty for one that was only not newer."""
+    """Why a member's last CRL was rejected (empty: it was not newer), and until when to take none.
+
+    `until` is on the clock of `now`.
+    """
 
     why: str
-    until: float  # the member hands over none before
+    until: float
 
 
 class ClusterCRLExchange:
-    """The list that `config` names when it is asked for; a reload may have changed that.
+    """The CRL of the active configuration, which `config` returns.
 
-    `wall` is seconds since the epoch, `now` seconds of a clock that does not jump, `name` what a
-    member is called.
+    `wall` returns seconds since 1970, `now` seconds of a clock that does not jump, and `name` the
+    name of a member.
     """
 
     def __init__(
@@ -46,17 +49,21 @@ class ClusterCRLExchange:
         self._name = name
         self._kept: CRLReplica | None = None
         self._turn = threading.Lock()
-        self._refused: dict[bytes, _Refused] = {}  # by member, the latest last
-        self._not_before = 0.0  # from anybody, because of something here
-        self._trouble = self._said = ""  # of this machine's own list and disk
-        self._news: list[str] = []
+        # By member, the latest last.
+        self._refused: dict[bytes, _Refused] = {}
+        # Until when to take no CRL at all, because of an error on this machine.
+        self._not_before = 0.0
+        # The error of this machine's own CRL or disk, and the last one that was logged.
+        self._trouble = self._logged = ""
+        self._new_messages: list[str] = []
 
     def version(self, member: bytes) -> CRLVersion:
         """See `CRLExchange`."""
         kept, held = self._current(), self._held()
         takes = kept is not None and not kept.is_signed_here and self._takes_from(member)
         if held is None or held.next_update <= self._wall():
-            return CRLVersion(takes=takes)  # one that is over is as good as none
+            # An outdated CRL is worth no more than none.
+            return CRLVersion(takes=takes)
         return CRLVersion(held.authority, held.number, takes)
 
     def data(self) -> bytes:
@@ -72,14 +79,16 @@ class ClusterCRLExchange:
         try:
             found = kept.take(data)
         except AuthorityError as error:
-            if isinstance(error.__cause__, OSError):  # the disk here: no fault of the member
-                self._not_before = self._now() + _AGAIN
-                self._trouble = f"the list of the revoked of a peer cannot be kept: {error}"
+            # An error of this machine's disk is no fault of the member.
+            if isinstance(error.__cause__, OSError):
+                self._not_before = self._now() + _RETRY_SECONDS
+                self._trouble = f"this machine cannot store the CRL of a peer: {error}"
             else:
                 self._refuse(member, str(error))
             return
-        self._trouble = self._said = ""
-        if found is None:  # it had said that its list is newer; or another was faster
+        self._trouble = self._logged = ""
+        # The member claimed a newer CRL than it has, or another member was faster.
+        if found is None:
             self._refuse(member, "")
         else:
             with self._turn:
@@ -88,20 +97,20 @@ class ClusterCRLExchange:
     def take_message(self) -> str:
         """See `CRLExchange`."""
         with self._turn:
-            take_message, self._news = self._news, []
-            if self._trouble != self._said:
-                take_message.append(self._trouble)
-                self._said = self._trouble
-        return "; ".join(take_message)
+            messages, self._new_messages = self._new_messages, []
+            if self._trouble != self._logged:
+                messages.append(self._trouble)
+                self._logged = self._trouble
+        return "; ".join(messages)
 
     def invalid(self) -> str:
-        """The latest member whose list was no good, why, and how many more; empty for none."""
+        """Return the last member whose CRL was rejected, why, and how many more; empty for none."""
         with self._turn:
-            bad = [(member, each.why) for member, each in self._remembered().items() if each.why]
-        if not bad:
+            invalid = [(member, each.why) for member, each in self._recent().items() if each.why]
+        if not invalid:
             return ""
-        member, why = bad[-1]
-        more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
+        member, why = invalid[-1]
+        more = f", and {len(invalid) - 1} more" if len(invalid) > 1 else ""
         return f"{self._name(member)}: {why}{more}"
 
     def _takes_from(self, member: bytes) -> bool:
@@ -112,29 +121,27 @@ class ClusterCRLExchange:
 
     def _refuse(self, member: bytes, why: str) -> None:
         with self._turn:
-            self._refused = self._remembered()
-            before = self._refused.pop(member, None)
+            self._refused = self._recent()
+            last = self._refused.pop(member, None)
             if len(self._refused) >= limits.gossip_members_max:
                 del self._refused[next(iter(self._refused))]
-            self._refused[member] = _Refused(why, self._now() + _AGAIN)
-            if why and (before is None or before.why != why):
-                self._news.append(
-                    f"the list of the revoked that {self._name(member)} has is not kept: {why}"
-                )
+            self._refused[member] = _Refused(why, self._now() + _RETRY_SECONDS)
+            if why and (last is None or last.why != why):
+                self._new_messages.append(f"rejected the CRL of {self._name(member)}: {why}")
 
-    def _remembered(self) -> dict[bytes, _Refused]:
-        """Those that may still be at it: such a member is asked again once its time is up."""
-        since = self._now() - _AGAIN
+    def _recent(self) -> dict[bytes, _Refused]:
+        """Return the members that have not had the time to offer another CRL since."""
+        since = self._now() - _RETRY_SECONDS
         return {member: each for member, each in self._refused.items() if each.until > since}
 
     def _held(self) -> SignedCRL | None:
-        """What can be handed over."""
+        """Return the CRL that members may get."""
         kept = self._current()
         held = kept.held() if kept is not None else None
         if held is not None and len(held.data) > limits.gossip_list_bytes_max:
             self._trouble = (
-                f"the list of the revoked has over {limits.gossip_list_bytes_max} bytes, so no "
-                "peer is handed it; copy the file there"
+                f"the CRL has over {limits.gossip_list_bytes_max} bytes, so this machine sends it "
+                "to no peer; copy the file to the other machines"
             )
             return None
         return held

@@ -1,8 +1,7 @@
-"""What a person is told of the other machines: who has joined, fallen silent, stopped, or is back.
+"""Logs which members have joined, become unresponsive, stopped, or are back.
 
-Looks once a second at what gossip thinks of those who count, and tells what is another than was
-told last. Who comes and goes all the time is told of now and then, as it is at that time. Who is
-evicted is told by who evicts it.
+Once a second it compares the members that count with what it logged last. If members come and go
+all the time, it logs their present state now and then. The eviction itself logs an evicted member.
 """
 
 from collections.abc import Iterator
@@ -14,39 +13,41 @@ from crewgate.core.rate_limit import TokenBucket
 from crewgate.gossip.node import GossipNode
 from crewgate.gossip.sockets import format_address, to_where
 
-_WORDS = {  # of one, of many
-    MemberState.ALIVE: ("is there again", "are there again"),
+# The texts for one member and for several.
+_TEXTS = {
+    MemberState.ALIVE: ("is back", "are back"),
     MemberState.LEFT: ("has stopped", "have stopped"),
     MemberState.DEAD: ("does not answer", "do not answer"),
 }
 
 
 class MembershipLog:
-    """Of the machines besides this one; `begin` once what was known before is restored."""
+    """The log of the members besides this one; call `begin` after the gossip is restored."""
 
     def __init__(self, gossip: GossipNode) -> None:
         self._gossip = gossip
-        self._counts = False  # this machine, as was told last
-        self._logged: dict[bytes, MemberState] = {}  # the others who count
-        self._words = TokenBucket(limits.member_words_per_second, limits.member_words_burst)
+        # The logged state: whether this machine counts, and the other members that count.
+        self._counts = False
+        self._logged: dict[bytes, MemberState] = {}
+        self._rate = TokenBucket(limits.member_words_per_second, limits.member_words_burst)
 
     def begin(self) -> None:
-        """Nobody needs to be told of what was so before."""
+        """Take the present state as logged."""
         self._counts, self._logged = self._gossip.node.freshness.counts, self._found()
 
     def log_changes(self, now: float) -> None:
-        """Tell what is new, unless there was too much of that."""
+        """Log the changes, within the rate limit."""
         found, counts = self._found(), self._gossip.node.freshness.counts
         is_news = counts and (found != self._logged or not self._counts)
-        if not is_news or not self._words.take(now):
+        if not is_news or not self._rate.take(now):
             return
-        words = list(self._changes(found)) if self._counts else [self._joined(found)]
+        texts = list(self._changes(found)) if self._counts else [self._joined(found)]
         self._counts, self._logged = counts, found
-        for each in words:
-            self._gossip.host.log(each)
+        for text in texts:
+            self._gossip.host.log(text)
 
     def _found(self) -> dict[bytes, MemberState]:
-        """Those who count, and whether they are there: a suspect may well be."""
+        """Return the other members that count, with their states; a suspect counts as alive."""
         node = self._gossip.node
         fresh, found = node.freshness, dict[bytes, MemberState]()
         for member in {*fresh.others}.intersection(fresh.counted).difference(fresh.leaving):
@@ -57,8 +58,8 @@ class MembershipLog:
 
     def _joined(self, found: dict[bytes, MemberState]) -> str:
         if not found:
-            return "this machine counts as the first of all"
-        return f"this machine has joined {self._names(list(found))}, and counts"
+            return "this machine counts as the first member of the cluster"
+        return f"this machine has joined {self._names(list(found))}, and counts now"
 
     def _changes(self, found: dict[bytes, MemberState]) -> Iterator[str]:
         joined = [member for member in found if member not in self._logged]
@@ -66,15 +67,15 @@ class MembershipLog:
             of = len(found) + 1
             has = "has" if len(joined) == 1 else "have"
             yield f"{self._names(joined)} {has} joined: {of} machines count"
-        for state, (one, many) in _WORDS.items():
-            now_so = {member for member in found if found[member] is state}
-            those = [each for each in now_so if self._logged.get(each, state) is not state]
-            if those:
-                yield f"{self._names(those)} {one if len(those) == 1 else many}"
+        for state, (one, many) in _TEXTS.items():
+            present = {member for member in found if found[member] is state}
+            changed = [each for each in present if self._logged.get(each, state) is not state]
+            if changed:
+                yield f"{self._names(changed)} {one if len(changed) == 1 else many}"
 
     def _names(self, members: list[bytes]) -> str:
-        words = named(sorted(map(self._name, members)))
-        return f"gateway {words[0]}" if len(members) == 1 else f"gateways {', '.join(words)}"
+        names = named(sorted(map(self._name, members)))
+        return f"gateway {names[0]}" if len(members) == 1 else f"gateways {', '.join(names)}"
 
     def _name(self, member: bytes) -> str:
         directory = self._gossip.company.directory

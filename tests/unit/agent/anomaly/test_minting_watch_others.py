@@ -372,7 +372,7 @@ def test_whose_word_nobody_takes_says_none(
         )
         assert entries == []
         assert log_lines[-1].startswith(
-            "a quarantine is said here alone: this machine's certificate"
+            "a quarantine applies only on this machine: its certificate"
         )
 
 

@@ -94,7 +94,7 @@ def test_a_member_with_a_bad_list_of_the_revoked_is_named(
     lists = clustered.cluster.gossip.crls
     lists.take(b"no list", member)
     clustered.cluster.log(lists.take_message())
-    assert "that b has is not kept" in log_lines[-1]
+    assert "rejected the CRL of b: " in log_lines[-1]
 
     def found() -> ComponentHealth:
         name = "CRLs of other machines"
@@ -102,7 +102,7 @@ def test_a_member_with_a_bad_list_of_the_revoked_is_named(
         return fact
 
     assert found().state is HealthState.DEGRADED
-    assert "of b: not a CRL" in found().why
+    assert "rejected the CRL of b: not a CRL" in found().why
     clustered.hands.go(2 * limits.gossip_list_again_seconds)
     assert found().state is HealthState.OK
 

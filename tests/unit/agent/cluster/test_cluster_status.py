@@ -68,7 +68,7 @@ def test_how_old_the_comparisons_are_that_are_needed(clustered: Clustered) -> No
     gossip = clustered.cluster.gossip
     for each in others[1:3]:
         gossip.node.members.merge([MemberUpdate(each.id, MemberState.DEAD, 1, each.address)], 0.0)
-    assert clustered.cluster.waiting_for().endswith("; silent: m1, m2; not in time: m3")
+    assert clustered.cluster.waiting_for().endswith("; unresponsive: m1, m2; not in time: m3")
 
 
 def test_not_all_who_are_silent_are_named(clustered: Clustered) -> None:
@@ -99,7 +99,9 @@ def test_an_evicted_machine_says_so_and_how_it_comes_back(clustered: Clustered) 
     assert cluster.synced_until_ns() == limits.always_ns
     gossip.company.evict(gossip.node, gossip.company.me.id, gossip.company.me.issued)
     assert (cluster.synced_until_ns(), rows(clustered)[ME].standing) == (0, "evicted")
-    assert cluster.waiting_for().startswith("others that count it: it was evicted, and to come")
+    assert cluster.waiting_for().startswith(
+        "members that count it: it was evicted; to rejoin, it needs"
+    )
     assert f"ca issue --role gateway --name {ME} --signing-key" in cluster.waiting_for()
     assert other.id in gossip.node.freshness.others
     clustered.renewed(born=1)
@@ -131,11 +133,11 @@ def test_whoever_has_never_counted_is_told_of_the_first_machine_of_all(
         one.cluster.service.peers = (peer,)
         one.cluster.service._peer_errors.note(peer, "Connection refused")
         assert (
-            ": no peer could be joined: 127.0.0.1:9 (Connection refused); the first machine of all"
+            ": no peer could be joined: 127.0.0.1:9 (Connection refused); start the first machine"
         ) in one.cluster.waiting_for()
         other = one.other("b", counts=False)
         one.cluster.gossip.node.merge_views([other.id], [], hands.boot / 1e9)
-        assert "1 peer answers, none of which knows; the first" in one.cluster.waiting_for()
+        assert "1 peer answers, but none counts yet; start the first" in one.cluster.waiting_for()
         assert status(one.machine, 1).in_touch == one.cluster.in_touch()
         assert not one.cluster.in_touch().counts
 
@@ -147,7 +149,7 @@ def test_a_clock_that_is_far_from_the_others_is_told(clustered: Clustered) -> No
         other = node.anti_entropy._others[clustered.other(name).id]
         other.life, other.clock_offset = bytes(range(8)), limits.skew_max + 15
     assert clustered.cluster.waiting_for() == (
-        "a clock within 30 s of the others': it is 45 s behind their median"
+        "a clock within 30 s of the other members: it is 45 s behind their median; set the clock"
     )
 
 

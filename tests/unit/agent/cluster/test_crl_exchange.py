@@ -72,7 +72,7 @@ def test_what_is_no_good_is_said_once_and_not_asked_for_again_at_once(two: Two) 
     """Else each conversation would bring it again."""
     other = two.lists(two.public)
     other.take(b"no list", A)
-    assert "that gateway a has is not kept: not a CRL" in other.take_message()
+    assert "rejected the CRL of gateway a: not a CRL" in other.take_message()
     assert other.take_message() == ""
     assert not other.version(A).takes
     other.take(b"no list", A)
@@ -122,7 +122,7 @@ def test_a_disk_here_that_takes_no_list_is_nobody_else_s_fault(two: Two) -> None
     assert two.public.ca is not None
     (two.public.state / "list.lock").mkdir()
     other.take(signer.data(), A)
-    assert "a peer cannot be kept" in other.take_message()
+    assert "cannot store the CRL of a peer: " in other.take_message()
     assert (other.invalid(), other.version(B).takes) == ("", False)
 
 
@@ -153,7 +153,7 @@ def test_a_list_that_fills_no_frame_stays_here(two: Two, monkeypatch: pytest.Mon
     monkeypatch.setattr(limits, "gossip_list_bytes_max", 100)
     signer = two.lists(two.signing)
     assert (signer.version(B).number, signer.data()) == (0, b"")
-    assert "copy the file there" in signer.take_message()
+    assert "copy the file to the other machines" in signer.take_message()
 
 
 def test_a_machine_without_a_ca_has_none(two: Two) -> None:

@@ -48,7 +48,7 @@ def test_each_change_is_told_once(clustered: Clustered, log_lines: list[str]) ->
     assert looks.thought(MemberState.SUSPECT, one) == []
     assert looks.thought(MemberState.DEAD, one) == [f"gateway {where(one)} does not answer"]
     assert looks() == []
-    assert looks.thought(MemberState.ALIVE, one) == [f"gateway {where(one)} is there again"]
+    assert looks.thought(MemberState.ALIVE, one) == [f"gateway {where(one)} is back"]
     assert looks.thought(MemberState.LEFT, one) == [f"gateway {where(one)} has stopped"]
 
 
@@ -87,7 +87,7 @@ def test_who_joins_says_so_of_itself(clustered: Clustered, log_lines: list[str])
     fresh.merge([one.id], [one.id])
     assert looks() == []
     fresh.counts = True
-    assert looks() == [f"this machine has joined gateway {where(one)}, and counts"]
+    assert looks() == [f"this machine has joined gateway {where(one)}, and counts now"]
     assert looks() == []
 
 

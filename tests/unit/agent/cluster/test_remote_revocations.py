@@ -237,10 +237,10 @@ def test_a_fault_of_ours_admits_nothing_and_ends_no_agent(
     apply(clustered, [dead(1, clustered)])
     apply(clustered, [dead(2, clustered)])
     assert clustered.cluster.synced_until_ns() == 0
-    assert clustered.cluster.waiting_for().startswith("a start that can do what others revoke")
-    (told,) = [each for each in log_lines if "a fault of ours" in each]
+    assert clustered.cluster.waiting_for().startswith("a restart, because applying a remote")
+    (told,) = [each for each in log_lines if "internal error with remote revocations" in each]
     assert "OverflowError" in told
-    assert "; admitting nothing: it takes a start that can" in told
+    assert "; refusing all calls: this machine needs a restart, because" in told
 
 
 def test_a_full_table_admits_nothing(clustered: Clustered, log_lines: list[str]) -> None:
@@ -250,5 +250,5 @@ def test_a_full_table_admits_nothing(clustered: Clustered, log_lines: list[str])
     assert clustered.cluster.waiting_for() == ""
     apply(clustered, [dead(100, clustered)])
     assert clustered.cluster.synced_until_ns() == 0
-    assert clustered.cluster.waiting_for().startswith("room for what others revoke")
-    assert sum("admitting nothing" in each for each in log_lines) == 1
+    assert clustered.cluster.waiting_for().startswith("room for the revocations of other machines")
+    assert sum("refusing all calls" in each for each in log_lines) == 1

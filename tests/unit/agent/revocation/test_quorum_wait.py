@@ -35,7 +35,7 @@ async def test_one_that_nobody_can_be_asked_about_is_in_force_and_not_enough(
     assert clustered.machine.table.is_revoked(key(1), 0)
     assert (receipt.reach.applied_on, receipt.reach.of) == (1, 2)
     assert receipt.reach.enough is is_enough
-    assert any("in force here, and nobody waits for the others" in each for each in log_lines)
+    assert any("in force on this machine, without acknowledgements: " in each for each in log_lines)
 
 
 async def test_one_that_no_other_would_obey_is_told_to_none(
@@ -54,7 +54,7 @@ async def test_one_that_no_other_would_obey_is_told_to_none(
         clustered.machine = start()
         with clustered.begun(bootstrap=False):
             assert len(clustered.cluster.gossip.node.archive) == told
-        assert ("1 revocations are in force here alone" in log_lines[-1]) is (told == 0)
+        assert ("1 revocations are in force only on this machine" in log_lines[-1]) is (told == 0)
         log_lines.append("started with another certificate")
         clustered.renewed()
 
