@@ -44,7 +44,8 @@ class Asking:
 
     def draw(self, of: Grant, need: int = 10) -> str:
         self.last += 1
-        self.machine.draw(self.guest, DrawCredit(id=self.last, grant=of, need=need))
+        request = DrawCredit(id=self.last, grant=of, need=need)
+        self.machine.draws.ask(self.guest, request, self.machine.clock.read())
         while isinstance(answer := self.guest.outbox.receive_nowait(), Reload):
             continue
         assert isinstance(answer, CreditDrawn)

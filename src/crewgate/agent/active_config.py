@@ -61,6 +61,7 @@ class ActiveConfig:
     def __init__(self, path: Path) -> None:
         """Load the configuration for the first time. Raises ConfigurationError."""
         self._adopt(read_config_files(path), 0)
+        self._stamp_path = self.config.state / "generation"
 
     def number(self, life: str, generation: int) -> None:
         """Continue from `generation`, the last one that the table of this life has.
@@ -102,10 +103,6 @@ class ActiveConfig:
         stamp = SavedGeneration(life, self.policy.generation, self._loaded.digest)
         with suppress(OSError):
             write_file(self._stamp_path, msgspec.json.encode(stamp), 0o600)
-
-    @property
-    def _stamp_path(self) -> Path:
-        return self.config.state / "generation"
 
     def _read_stamp(self) -> SavedGeneration | None:
         try:

@@ -100,12 +100,7 @@ class BranchRegistry:
 
     def who(self, key: bytes) -> IdentityFields:
         """Return the audit fields of a branch, by its newest grant; empty ones if it is unknown."""
-        entry = self._entries.get(key)
-        if entry is None:
-            return IdentityFields(
-                crew="", orchestrator="", process="", role="", branch="", ancestry=(), grant="",
-                subject="",
-            )  # fmt: skip
+        entry = self._entries.get(key) or BranchEntry(crew="", branch="")
         return IdentityFields(
             crew=caller(entry.crew),
             orchestrator=entry.orchestrator,

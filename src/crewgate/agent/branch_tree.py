@@ -220,7 +220,6 @@ class _Graph:
         )
 
     def _where(self, node: TreeNode) -> dict[str, int]:
-        """Return the idle credit of the machines that have the most of it."""
         held = {**node.where, self.machine: node.where.get(self.machine, 0) + node.here}
         largest = sorted(held.items(), key=lambda each: -each[1])[: limits.tree_machines_max]
         return {name: idle for name, idle in largest if idle}

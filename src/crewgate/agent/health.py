@@ -76,7 +76,8 @@ def facts(agent: AgentState) -> Iterator[ComponentHealth]:
     for name, disk in agent.disks.items():
         # If the ledger's disk is full, the agent cannot draw credit, so the gateway refuses calls.
         yield disk.fact(name, refuses=ledger is not None and ledger.parent == disk.folder)
-    yield from _supervisor(agent)
+    supervisor = agent.reports.of("supervisor")
+    yield from supervisor[0] if supervisor is not None else ()
     yield from _workers(agent)
     yield from _control(agent)
     yield _configuration(agent)
@@ -140,12 +141,6 @@ def _ledger(agent: AgentState) -> ComponentHealth:
         return ok("ledger")
     mend = f"check that {agent.active_config.config.ledger} answers and has room to write"
     return failed("ledger", f"it does not answer: {trouble}", mend, logged=True)
-
-
-def _supervisor(agent: AgentState) -> Iterator[ComponentHealth]:
-    report = agent.reports.of("supervisor")
-    if report is not None:
-        yield from report[0]
 
 
 def _workers(agent: AgentState) -> Iterator[ComponentHealth]:
@@ -242,7 +237,6 @@ def _journals(agent: AgentState) -> Iterator[ComponentHealth]:
 
 
 def _branches(agent: AgentState) -> ComponentHealth:
-    """Return whether the table has room for another branch."""
     branches_max = agent.table.geometry.branches
     if agent.lease_client.records < branches_max and not agent.draws.found_full:
         return ok("table of branches")
@@ -251,7 +245,6 @@ def _branches(agent: AgentState) -> ComponentHealth:
 
 
 def _crews(agent: AgentState) -> Iterator[ComponentHealth]:
-    """Yield the crews that may open no more branches; calls of other crews are not refused."""
     clocks = agent.clock.read()
     for crew in agent.active_config.policy.crews:
         limit = agent.lease_client.bound(crew.name, clocks.wall, clocks.boot_ns)
@@ -261,7 +254,6 @@ def _crews(agent: AgentState) -> Iterator[ComponentHealth]:
 
 
 def _revocations(agent: AgentState) -> ComponentHealth:
-    """Return whether the table has room for another revocation of each crew."""
     component = "table of revocations"
     crowded = agent.revocations.crowded(agent.active_config.policy.crews)
     mend = "raise [table] revocations and restart"

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from crewgate import limits
-from crewgate._native.table_owner import OwnedTable
 from crewgate.agent import audit_loss_after_crash, health, periodic
 from crewgate.agent.active_config import ActiveConfig
 from crewgate.agent.budget.ledger_mark_keeper import (
@@ -136,7 +135,8 @@ def run(
         if cluster is not None:
             cluster.keep_mark(keeper)
         which = "a new table" if new else "the existing table"
-        _log.info("serving with %s: %s", which, _describe(table))
+        room = f"{table.geometry.branches} branches, {table.geometry.revocations} revocations"
+        _log.info("serving with %s: %s, with room for %s", which, table.life.hex()[:8], room)
         trio.run(_serve, agent, cluster, keeper, audit, readiness, went_down)
         keeper.write()
         audit_loss_after_crash.mark_stopped(config.state)
@@ -170,12 +170,6 @@ def _join(agent: AgentState, *, bootstrap: bool) -> "Cluster | None":
     cluster.restore()
     agent.fanout.others = cluster
     return cluster
-
-
-def _describe(table: OwnedTable) -> str:
-    geometry = table.geometry
-    capacity = f"{geometry.branches} branches, {geometry.revocations} revocations"
-    return f"{table.life.hex()[:8]}, with room for {capacity}"
 
 
 async def _serve(

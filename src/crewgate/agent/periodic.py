@@ -44,7 +44,6 @@ def extend_freshness(agent: AgentState, watch: ClockMonitor) -> None:
 
 
 def _log_contact(agent: AgentState) -> None:
-    """Log when this machine loses touch with the other machines, and when it has it again."""
     in_touch, others = agent.is_synced(), agent.fanout.others
     is_starting = agent.clock.boot_ns() < agent.began_ns + _FIRST_CONTACT_NS
     if others is None or in_touch == agent.in_touch or is_starting:

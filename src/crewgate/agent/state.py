@@ -36,7 +36,7 @@ from crewgate.core.health import Health
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import KINDS, RevocationTarget
 from crewgate.errors import LedgerProtocolError, TableError
-from crewgate.ipc.attach_messages import Attach, Attached, DrawCredit, Reload
+from crewgate.ipc.attach_messages import Attach, Attached, Reload
 from crewgate.leases.lease_client import LeaseClient
 from crewgate.ledger.operation_queue import LedgerQueue
 
@@ -197,10 +197,6 @@ class AgentState:
             return
         self.fanout.disconnect_acks.left(process)
         self.burn(self.attached.leave(process), "owner-died")
-
-    def draw(self, process: AttachedProcess, ask: DrawCredit) -> None:
-        """Start a draw of a process. Raises LinkError for an invalid request."""
-        self.draws.ask(process, ask, self.clock.read())
 
     def burn(self, burned: list[BurnedReservation], cause: Cause) -> None:
         """Write audit records of the reservations that the table has ended."""

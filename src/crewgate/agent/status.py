@@ -17,7 +17,6 @@ from crewgate.errors import LedgerUnavailableError
 from crewgate.ipc.admin_messages import (
     AgentStatus,
     MintingWatchRow,
-    TreePage,
     TreeRow,
     WorkerStatus,
 )
@@ -110,11 +109,3 @@ def _records(table: OwnedTable) -> Iterator[BranchRecord]:
     size = limits.tree_scan_records
     for first in range(0, table.geometry.branches, size):
         yield from table.scan(first, min(size, table.geometry.branches - first))
-
-
-def pages(found: list[TreeRow], number: int) -> Iterator[TreePage]:
-    """Yield the pages of the answer to request `number`, at least one."""
-    size = limits.link_tree_rows_max
-    last = max(0, len(found) - 1) // size * size
-    for first in range(0, last + 1, size):
-        yield TreePage(id=number, rows=found[first : first + size], last=first == last)

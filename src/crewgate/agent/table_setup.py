@@ -96,12 +96,7 @@ def holder_name(config: Config) -> str:
 
 def known_holder(config: Config) -> str:
     """Return the name of this machine in the ledger; empty if it has none yet."""
-    if config.name:
-        return config.name
-    try:
-        return _holder_of(config).read_text().strip()
-    except FileNotFoundError:
-        return ""
+    return config.name or _read(_holder_of(config))
 
 
 def _holder_of(config: Config) -> Path:
@@ -119,16 +114,20 @@ def _write(path: Path, line: str) -> None:
         raise TableError(describe(error, path)) from error
 
 
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
 def _ledger_of(table: Path) -> Path:
     return table.with_name("table.ledger")
 
 
 def drawn_from(table: Path) -> str:
     """Return from where the leases of a table are (`LedgerMark.drawn_as`); empty if unknown."""
-    try:
-        return _ledger_of(table).read_text().strip()
-    except FileNotFoundError:
-        return ""
+    return _read(_ledger_of(table))
 
 
 def await_lock(path: Path, seconds: float) -> None:

@@ -5,7 +5,6 @@ The checks only read. If one fails, no call is lost, because the previous agent 
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 
@@ -34,13 +33,18 @@ def require_goes_on(config: Config) -> None:
 def _differences(config: Config, known: LedgerMark | None) -> Iterator[str]:
     path = config.state / "table"
     try:
-        table = _map_unlocked(path)
+        # Map the table without its lock, which the agent that serves holds.
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         yield f"state: the agent that serves has no table in {config.state}"
         return
+    try:
+        table = Table.attach(descriptor)
     except StaleTableError as error:
         yield f"this version cannot continue with the present table ({error})"
         return
+    finally:
+        os.close(descriptor)
     try:
         if table.geometry != geometry_of(config):
             yield "[table] cannot change while serving"
@@ -52,12 +56,3 @@ def _differences(config: Config, known: LedgerMark | None) -> Iterator[str]:
     if drawn_from(path) != drawn_as:
         has_new_name = known.drawn_as != drawn_as
         yield f"{'name' if has_new_name else '[ledger]'} cannot change while serving"
-
-
-def _map_unlocked(path: Path) -> Table:
-    """Map the table without its lock, which the agent that serves holds."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        return Table.attach(descriptor)
-    finally:
-        os.close(descriptor)

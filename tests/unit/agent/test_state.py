@@ -12,9 +12,10 @@ from crewgate import limits
 from crewgate.agent import periodic
 from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.ipc_server.admin_session import forgive
+from crewgate.agent.ipc_server.message_stream import pages
 from crewgate.agent.reload import reload_if_changed
 from crewgate.agent.state import AgentState
-from crewgate.agent.status import pages, status, tree
+from crewgate.agent.status import status, tree
 from crewgate.core.audit import records
 from crewgate.core.audit.records import Record
 from crewgate.core.budget.ledger_protocol import DrawLease
@@ -103,7 +104,7 @@ def test_a_reclaimed_branch_leaves_the_registry(start: Start, hands: Hands) -> N
     machine = start()
     watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
     guest, _ = machine.enter(Attach(version=VERSION))
-    machine.draw(guest, DrawCredit(id=1, grant=grant(1, 500), need=10))
+    machine.draws.ask(guest, DrawCredit(id=1, grant=grant(1, 500), need=10), machine.clock.read())
     assert len(machine.registry) == 1
     hands.go(limits.branch_memory_seconds + 1000)
     _tick(machine, watch, hands, 5)
@@ -235,11 +236,19 @@ def test_a_revoked_branch_draws_nothing_more(start: Start) -> None:
     """The ledger has closed it too, so that its death outlives the entry; its child as well."""
     machine = start()
     guest, _ = machine.enter(Attach(version=VERSION))
-    machine.draw(guest, DrawCredit(id=1, grant=grant(1, 500), need=10))
-    machine.draw(guest, DrawCredit(id=2, grant=grant(2, 50, (1, 500, None)), need=10))
+    machine.draws.ask(guest, DrawCredit(id=1, grant=grant(1, 500), need=10), machine.clock.read())
+    machine.draws.ask(
+        guest, DrawCredit(id=2, grant=grant(2, 50, (1, 500, None)), need=10), machine.clock.read()
+    )
     machine.close(machine.revoke([branch(_id(1), "")]).results)
-    machine.draw(guest, DrawCredit(id=3, grant=grant(1, 500, iat=int(NOW) + 9), need=200))
-    machine.draw(guest, DrawCredit(id=4, grant=grant(2, 50, (1, 500, None)), need=20))
+    machine.draws.ask(
+        guest,
+        DrawCredit(id=3, grant=grant(1, 500, iat=int(NOW) + 9), need=200),
+        machine.clock.read(),
+    )
+    machine.draws.ask(
+        guest, DrawCredit(id=4, grant=grant(2, 50, (1, 500, None)), need=20), machine.clock.read()
+    )
     told = {}
     for _ in range(5):
         message = guest.outbox.receive_nowait()
@@ -277,20 +286,20 @@ def test_ready_means_that_every_worker_accepts_under_our_policy(
 async def test_the_tree_is_paged(start: Start) -> None:
     """Every row once, in order; an empty tree is one empty page."""
     machine = start()
-    assert [(page.rows, page.last) for page in pages(await tree(machine), 1)] == [([], True)]
+    assert list(pages(await tree(machine))) == [([], True)]
     row = TreeRow(crew="article", branch="b", state="live")
     for count in (1, limits.link_tree_rows_max, limits.link_tree_rows_max + 1):
-        found = list(pages([row] * count, 7))
-        assert sum(len(page.rows) for page in found) == count
-        assert [page.last for page in found] == [False] * (len(found) - 1) + [True]
-        assert all(len(page.rows) <= limits.link_tree_rows_max for page in found)
+        found = list(pages([row] * count))
+        assert sum(len(rows) for rows, _ in found) == count
+        assert [last for _, last in found] == [False] * (len(found) - 1) + [True]
+        assert all(len(rows) <= limits.link_tree_rows_max for rows, _ in found)
 
 
 def test_what_the_machine_leased_under_a_lost_name_is_burned(start: Start) -> None:
     """A ledger in a file is nobody else's: its credit is not out for ever."""
     machine = start()
     guest, _ = machine.enter(Attach(version=VERSION))
-    machine.draw(guest, DrawCredit(id=1, grant=grant(1, 500), need=10))
+    machine.draws.ask(guest, DrawCredit(id=1, grant=grant(1, 500), need=10), machine.clock.read())
     ledger, boot = machine.ledger_queue.ledger, b"former" + bytes(10)
     ledger.draw(DrawLease(key(1), "former name", boot, 1, 30), NOW)
     (line, *_) = start().ledger_queue.ledger.report(key(1))
@@ -301,7 +310,7 @@ def test_a_ledger_that_was_put_back_is_not_drawn_from(start: Start, file: Path) 
     """It would grant again what its later self has granted: nothing starts, and it is said why."""
     machine = start()
     guest, _ = machine.enter(Attach(version=VERSION))
-    machine.draw(guest, DrawCredit(id=1, grant=grant(1, 500), need=10))
+    machine.draws.ask(guest, DrawCredit(id=1, grant=grant(1, 500), need=10), machine.clock.read())
     ledger = machine.ledger_queue.ledger
     with ledger.session.transaction():
         ledger.session.rows("UPDATE lease SET granted = 5")
@@ -315,7 +324,7 @@ async def test_burned_credit_is_forgiven_on_somebodys_word(
     """It returns to the branch and all above, once, and who was refused for it may ask again."""
     machine = start()
     guest, _ = machine.enter(Attach(version=VERSION))
-    machine.draw(guest, DrawCredit(id=1, grant=grant(1, 10), need=10))
+    machine.draws.ask(guest, DrawCredit(id=1, grant=grant(1, 10), need=10), machine.clock.read())
     ledger = machine.ledger_queue.ledger
     ledger.burn(machine.lease_client.holder, *ledger.heartbeats()[machine.lease_client.holder])
     done = await forgive(machine, ForgiveBurnedCredit(id=3, branch=branch_id(1), crew="article"))

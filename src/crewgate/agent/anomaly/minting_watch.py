@@ -81,9 +81,6 @@ class MintingWatch:
         # A transition is in the journal, but may not be on disk yet.
         self.is_dirty = False
 
-    def __repr__(self) -> str:
-        return f"<MintingWatch {self._detector!r}>"
-
     def __len__(self) -> int:
         return len(self._detector)
 

@@ -52,9 +52,6 @@ class RemoteQuarantines:
         self._crews: dict[bytes, str] = {}
         self._swept_at = 0
 
-    def __repr__(self) -> str:
-        return f"<RemoteQuarantines orders={len(self._orders)} crowded={len(self._crowded)}>"
-
     def load(self, crews: Iterable[str]) -> None:
         """Set the configured crews. No grant of any other crew is admitted anyway."""
         self._crews = {crew_key(crew): crew for crew in crews}
@@ -150,9 +147,6 @@ class QuarantineOutbox:
             1 / limits.quarantines_told_seconds, limits.quarantines_told_burst
         )
         self._is_behind = False
-
-    def __repr__(self) -> str:
-        return f"<QuarantineOutbox {len(self._names)}>"
 
     def add(self, name: OrchestratorName) -> None:
         """Queue an orchestrator for announcement."""

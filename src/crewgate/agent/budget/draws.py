@@ -58,12 +58,6 @@ class DrawInProgress:
     first: WaitingDraw | None
     others: deque[WaitingDraw] = field(default_factory=deque)
 
-    def join(self, waiting: WaitingDraw) -> None:
-        """Add a draw that waits for the outcome, and drop the oldest ones that have an answer."""
-        while self.others and self.others[0].answered:
-            self.others.popleft()
-        self.others.append(waiting)
-
 
 class Draws:
     """The draws of all attached processes; a process with too many at once must try again.
@@ -195,7 +189,9 @@ class Draws:
         grant, need = waiting.request.grant, waiting.request.need
         draw = self._in_progress.get(grant.branch_key)
         if draw is not None:
-            draw.join(waiting)
+            while draw.others and draw.others[0].answered:
+                draw.others.popleft()
+            draw.others.append(waiting)
             return
         if len(self._in_progress) >= limits.draw_talks_max:
             self._answer(waiting, DrawResult.CONTENDED)

@@ -155,7 +155,6 @@ class LedgerMarkKeeper:
             self.on_written(mark)
 
     def _count_of(self, holder: str) -> int:
-        """Return the known count of a holder's operations."""
         return self._ledger.counts.get(holder, self._book.counts.get(holder, 0))
 
 

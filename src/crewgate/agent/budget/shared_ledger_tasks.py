@@ -55,7 +55,6 @@ async def notification_loop(agent: AgentState, session: PostgreSQL) -> None:
 
 
 async def _receive(agent: AgentState, connection: psycopg.Connection[Row]) -> None:
-    """Handle notifications until the connection is lost."""
     try:
         while True:
             await trio.lowlevel.wait_readable(connection.fileno())

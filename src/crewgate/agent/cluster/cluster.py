@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import Certificate
 
 from crewgate import limits
 from crewgate.agent.anomaly import remote_quarantines
@@ -145,8 +144,6 @@ class Cluster:
         seconds = min(limits.compare_seconds, self.staleness / limits.compare_times)
         self.gossip.node.anti_entropy.seconds = seconds
 
-    # The agent calls these methods.
-
     def announce(self, entries: Sequence[StoredRevocation]) -> AckState | None:
         """See `ClusterPeers`."""
         try:
@@ -235,8 +232,6 @@ class Cluster:
         """Return the answer to request `number` of the admin socket."""
         touch, lacks = self.in_touch(), self.waiting_for()
         return cluster_status.cluster_status(self.gossip, number, touch, lacks, self.staleness)
-
-    # The gossip calls these methods.
 
     async def _was_seen(self, ask: RevocationTargetQuery) -> bool | None:
         """Answer a member; None if unknown. Raises GossipError for an invalid name."""
@@ -333,15 +328,11 @@ def _to_gossip(entry: StoredRevocation) -> capsules.RevocationEntry:
 
 
 def _credential(settings: Settings) -> SignedMemberRecord:
-    """Return what this machine presents to peers. Raises AuthorityError."""
     place = settings.reached_at
     address = to_address(place.host, place.port)
     chain = read_certificates(settings.certificate)
-    return SignedMemberRecord(tuple(map(_der, chain)), address.host, address.port)
-
-
-def _der(certificate: Certificate) -> bytes:
-    return certificate.public_bytes(Encoding.DER)
+    encoded = tuple(each.public_bytes(Encoding.DER) for each in chain)
+    return SignedMemberRecord(encoded, address.host, address.port)
 
 
 def _sockets(config: Config, settings: Settings) -> GossipSockets:

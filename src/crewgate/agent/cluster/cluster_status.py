@@ -1,13 +1,13 @@
 """Describes this machine and the other members for the status, health, and admin requests."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from crewgate import limits
 from crewgate.core.gossip.messages import MemberState
 from crewgate.gossip.member_certificates import KnownMember
 from crewgate.gossip.node import GossipNode
 from crewgate.gossip.sockets import format_address, to_where
-from crewgate.ipc.cluster_messages import ClusterStatus, MemberRow, MembersPage, QuorumSyncState
+from crewgate.ipc.cluster_messages import ClusterStatus, MemberRow, QuorumSyncState
 
 BOOTSTRAP = "start the first machine of a cluster once with `crewgate serve --bootstrap`"
 ROOM = "room for the revocations of other machines: raise [table] revocations and restart"
@@ -107,14 +107,6 @@ def rows(gossip: GossipNode) -> list[MemberRow]:
     return [mine, *sorted(found, key=lambda row: row.name)]
 
 
-def pages(found: Sequence[MemberRow], number: int) -> Iterator[MembersPage]:
-    """Yield the pages of the answer to request `number`."""
-    size = limits.link_tree_rows_max
-    for first in range(0, len(found), size):
-        is_last = first + size >= len(found)
-        yield MembersPage(id=number, rows=list(found[first : first + size]), last=is_last)
-
-
 def cluster_status(
     gossip: GossipNode, number: int, touch: QuorumSyncState, lacks: str, max_staleness: float
 ) -> ClusterStatus:
@@ -139,7 +131,6 @@ def cluster_status(
 
 
 def _round(seconds: float) -> float:
-    """Round to milliseconds, and to zero from below."""
     return round(max(0.0, seconds), 3)
 
 

@@ -135,7 +135,6 @@ class ClusterCRLExchange:
         return {member: each for member, each in self._refused.items() if each.until > since}
 
     def _held(self) -> SignedCRL | None:
-        """Return the CRL that members may get."""
         kept = self._current()
         held = kept.held() if kept is not None else None
         if held is not None and len(held.data) > limits.gossip_list_bytes_max:

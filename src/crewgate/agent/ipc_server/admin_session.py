@@ -12,7 +12,7 @@ from crewgate import limits
 from crewgate.agent import status
 from crewgate.agent.anomaly import remote_quarantines
 from crewgate.agent.anomaly.minting_watch import grant_of
-from crewgate.agent.ipc_server.message_stream import MessageStream
+from crewgate.agent.ipc_server.message_stream import MessageStream, pages
 from crewgate.agent.ipc_server.revoke_request import revoke
 from crewgate.agent.reload import reload_now
 from crewgate.agent.revocation.seen_names import SEEN, never_seen
@@ -36,6 +36,7 @@ from crewgate.ipc.admin_messages import (
     ReloadResult,
     ReportHealth,
     Revoke,
+    TreePage,
     owner_asks,
 )
 from crewgate.ipc.attach_messages import RequestFailed
@@ -93,8 +94,8 @@ async def _answer(
         )
     elif isinstance(request, GetTree):
         found = await status.tree(agent)
-        for page in status.pages(found, request.id):
-            await connection.send(page)
+        for rows, last in pages(found):
+            await connection.send(TreePage(id=request.id, rows=rows, last=last))
     else:
         raise LinkError("the admin socket does not serve such a request")
 

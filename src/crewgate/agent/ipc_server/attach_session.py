@@ -88,7 +88,7 @@ async def _serve(
 ) -> None:
     failed: list[LinkError] = []
     async with trio.open_nursery() as nursery:
-        process.reach(connection.stream.socket.fileno())
+        process.descriptor = connection.stream.socket.fileno()
         nursery.start_soon(_send_loop, connection, process, nursery.cancel_scope)
         try:
             while (request := await connection.receive()) is not None:
@@ -103,7 +103,7 @@ async def _serve(
 
 def _dispatch(agent: AgentState, process: AttachedProcess, request: AttachRequest) -> None:
     if isinstance(request, DrawCredit):
-        agent.draw(process, request)
+        agent.draws.ask(process, request, agent.clock.read())
     elif isinstance(request, ReportOverrun):
         if process.worker < 0:
             raise LinkError("only a gateway's worker may report an overrun")

@@ -31,7 +31,8 @@ class AttachedProcess:
 
     `number` is its attachment in the table while it is connected. `facts` is its last health
     report, and `received_ns` when it attached or reported last (CLOCK_BOOTTIME). `draws` counts its
-    draws in progress.
+    draws in progress. `descriptor` is its connection, which stays open while a task reads the
+    outbox; -1 before and after.
     """
 
     def __init__(self, number: int, nonce: int, request: Attach) -> None:
@@ -49,11 +50,7 @@ class AttachedProcess:
         messages_max = limits.link_push_frames_max + limits.link_draws_max
         messages_max += limits.overruns_kept_max if request.worker >= 0 else 0
         self._send, self.outbox = trio.open_memory_channel[OutgoingMessage](messages_max)
-        self._descriptor = -1
-
-    def reach(self, descriptor: int) -> None:
-        """Set its connection, which stays open while a task reads the outbox."""
-        self._descriptor = descriptor
+        self.descriptor = -1
 
     def send(self, message: OutgoingMessage) -> bool:
         """Send or queue a message; return False if the process does not read and the queue is full.
@@ -61,8 +58,8 @@ class AttachedProcess:
         Notices never take the places of the answers for which the process waits.
         """
         queue = self._send.statistics()
-        is_first = self._descriptor >= 0 and queue.tasks_waiting_receive
-        if is_first and direct_send.send(self._descriptor, message):
+        is_first = self.descriptor >= 0 and queue.tasks_waiting_receive
+        if is_first and direct_send.send(self.descriptor, message):
             return True
         is_notice = isinstance(message, Reload | RevocationNotice)
         if is_notice and queue.current_buffer_used >= limits.link_push_frames_max:
@@ -76,7 +73,7 @@ class AttachedProcess:
     def leave(self) -> None:
         """Drop the queue: the connection has ended."""
         self.gone = True
-        self._descriptor = -1
+        self.descriptor = -1
         self._send.close()
         self.outbox.close()
 

@@ -8,7 +8,7 @@ import logging
 from crewgate import limits
 from crewgate.agent.cluster import cluster_status
 from crewgate.agent.cluster.cluster import Cluster
-from crewgate.agent.ipc_server.message_stream import MessageStream
+from crewgate.agent.ipc_server.message_stream import MessageStream, pages
 from crewgate.agent.ipc_server.revoke_request import revoke
 from crewgate.agent.state import AgentState
 from crewgate.core.ids import EntityKind
@@ -23,6 +23,7 @@ from crewgate.ipc.cluster_messages import (
     GetClusterStatus,
     GetMembers,
     GroupKeysRotated,
+    MembersPage,
     RotateGroupKeys,
 )
 
@@ -37,8 +38,8 @@ async def answer(
     if not isinstance(cluster, Cluster):
         raise RefusedError("this machine has no other machines")
     if isinstance(request, GetMembers):
-        for page in cluster_status.pages(cluster_status.rows(cluster.gossip), request.id):
-            await connection.send(page)
+        for rows, last in pages(cluster_status.rows(cluster.gossip)):
+            await connection.send(MembersPage(id=request.id, rows=rows, last=last))
     elif isinstance(request, GetClusterStatus):
         await connection.send(cluster.status(request.id))
     elif isinstance(request, EvictMember):
@@ -127,7 +128,6 @@ def _evict_nameless(
 
 
 def _named(cluster: Cluster, name: str) -> KnownMember:
-    """Return the member of that name. Raises RefusedError."""
     membership, others = cluster.gossip.company, cluster.gossip.node.freshness.others
     if name == membership.me.name:
         raise RefusedError(

@@ -1,15 +1,18 @@
 """Frames over one Trio stream: requests in, answers out. It knows no message of either socket."""
 
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
 import trio
 
+from crewgate import limits
 from crewgate.errors import LinkError
 from crewgate.ipc.attach_messages import pack, unpack
 from crewgate.ipc.frames import FrameDecoder
 
 M = TypeVar("M")
+R = TypeVar("R")
 _CHUNK = 64 * 2**10
 
 
@@ -44,3 +47,10 @@ class MessageStream(Generic[M]):
             await self.stream.send_all(b"".join(map(pack, messages)))
         except trio.BrokenResourceError as error:
             raise ConnectionClosedError("the other side has closed the connection") from error
+
+
+def pages(rows: Sequence[R]) -> Iterator[tuple[list[R], bool]]:
+    """Split the rows of an answer into pages, at least one; yield each, and whether it is last."""
+    size = limits.link_tree_rows_max
+    for first in range(0, max(1, len(rows)), size):
+        yield list(rows[first : first + size]), first + size >= len(rows)

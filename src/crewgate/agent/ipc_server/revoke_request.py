@@ -51,7 +51,6 @@ async def _unseen(agent: AgentState, revocation: PendingRevocation) -> NameSeenR
 async def _wait_until_applied(
     agent: AgentState, revocation: PendingRevocation, reach: QuorumWait
 ) -> None:
-    """Wait, for a bounded time, for the attached processes and for the acknowledgement quorum."""
     try:
         # The messages to the attached processes leave now, before credit is taken back.
         await trio.lowlevel.cancel_shielded_checkpoint()

@@ -95,7 +95,10 @@ class RevocationStore:
         Raises RefusedError if a target's crew is ambiguous, if a name is invalid, or if the table
         has no room for a target that nothing else would stop.
         """
-        wanted = [self._wanted(target, crews, clocks.wall) for target in targets]
+        wanted = []
+        for target in targets:
+            owned = msgspec.structs.replace(target, crew=self._whose(target, crews))
+            wanted.append(LocalRevocationResult(owned, entry_for(owned, clocks.wall)))
         # The target that may be refused goes first, so that all targets are revoked, or none.
         wanted.sort(key=lambda each: each.target.rules.when_full is WhenFull.LEAVE_OUT)
         if any(each.target.rules.when_full is not WhenFull.LEAVE_OUT for each in wanted[1:]):
@@ -105,12 +108,6 @@ class RevocationStore:
             )
         shares = self._shares(crews)
         return [self._revoke(each, shares, clocks, coarsens=coarsens) for each in wanted]
-
-    def _wanted(
-        self, target: RevocationTarget, crews: Sequence[CrewPolicy], wall: int
-    ) -> LocalRevocationResult:
-        target = msgspec.structs.replace(target, crew=self._whose(target, crews))
-        return LocalRevocationResult(target, entry_for(target, wall))
 
     def _whose(self, target: RevocationTarget, crews: Sequence[CrewPolicy]) -> str:
         """Return the crew of a target. Raises RefusedError if it is ambiguous or invalid."""

@@ -30,15 +30,6 @@ class NameSeenResult(NamedTuple):
 SEEN = NameSeenResult()
 
 
-def has_orchestrator(agent: AgentState, orchestrator: str) -> bool:
-    """Return whether this `client_id` has a branch or a journal here, or the watch knows it."""
-    return (
-        any(each.orchestrator == orchestrator for each in agent.registry)
-        or any(each.orchestrator == orchestrator for each in agent.minting_watch.states())
-        or agent.active_config.config.journal_of(orchestrator).exists()
-    )
-
-
 async def never_seen(agent: AgentState, target: RevocationTarget) -> NameSeenResult:
     """Return where a name that tokens have was never seen; SEEN if a machine has seen it.
 
@@ -68,7 +59,9 @@ async def is_known(agent: AgentState, target: RevocationTarget) -> bool | None:
     Raises ValueError for a branch that is no UUID.
     """
     if target.kind is EntityKind.ORCHESTRATOR:
-        return has_orchestrator(agent, target.name)
+        known = (*agent.registry, *agent.minting_watch.states())
+        has_journal = agent.active_config.config.journal_of(target.name).exists()
+        return has_journal or any(each.orchestrator == target.name for each in known)
     if _is_registered(agent, target):
         return True
     folder = agent.active_config.config.state / "issuer"
@@ -105,7 +98,6 @@ def _is_registered(agent: AgentState, target: RevocationTarget) -> bool:
 
 
 async def _has_drawn(agent: AgentState, key: bytes) -> bool | None:
-    """Return whether the ledger knows a branch; None if the ledger does not answer."""
     if agent.ledger_queue.unavailable_reason:
         return None
     try:

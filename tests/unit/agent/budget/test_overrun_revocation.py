@@ -22,7 +22,8 @@ from crewgate.ipc.attach_messages import (
 def draw(machine: AgentState, number: int, need: int = 10) -> str:
     """How a draw for a branch ends."""
     guest, _ = machine.enter(Attach(version=VERSION))
-    machine.draw(guest, DrawCredit(id=1, grant=grant(number, 500), need=need))
+    request = DrawCredit(id=1, grant=grant(number, 500), need=need)
+    machine.draws.ask(guest, request, machine.clock.read())
     told = guest.outbox.receive_nowait()
     machine.leave(guest)
     assert isinstance(told, CreditDrawn)

@@ -166,11 +166,3 @@ def test_keys_and_counters_and_the_clock(clustered: Clustered) -> None:
     assert (told.newest_key_seconds, told.next_key_seconds) == (60, limits.group_key_seconds - 60)
     assert (told.sent, told.received, told.refused) == (0, 2, {"malformed": 2})
     assert (told.log_complete, told.clock_ahead_seconds) == (True, 0)
-
-
-def test_rows_go_in_pages(clustered: Clustered) -> None:
-    """As many as fit a frame; the last one says so."""
-    many = cluster_status.rows(clustered.cluster.gossip) * (limits.link_tree_rows_max + 1)
-    first, second = cluster_status.pages(many, 3)
-    assert (len(first.rows), first.last) == (limits.link_tree_rows_max, False)
-    assert (len(second.rows), second.last, second.id) == (1, True, 3)

@@ -128,7 +128,7 @@ async def test_what_is_told_keeps_its_order(table: OwnedTable, nursery: trio.Nur
     guest = AttachedProcesses(table).enter(ASK)
     ours, theirs = trio.socket.socketpair()
     with ours, theirs:
-        guest.reach(ours.fileno())
+        guest.descriptor = ours.fileno()
         sent: list[int] = []
 
         async def write() -> None:

@@ -163,6 +163,7 @@ async def test_the_door_has_them_all(clustered: Clustered) -> None:
     machine = clustered.machine
     page = await asked(machine, GetMembers(id=1))
     assert [row.name for row in page.rows] == [ME]  # type: ignore[attr-defined]
+    assert (page.id, page.last) == (1, True)  # type: ignore[attr-defined]
     assert await asked(machine, GetClusterStatus(id=2)) == clustered.cluster.status(2)
     assert (await asked(machine, RotateGroupKeys(id=3))).keys == 1  # type: ignore[attr-defined]
     refused = await asked(machine, EvictMember(id=4, name=ME))

@@ -18,7 +18,7 @@ LATER = limits.revocation_seconds + limits.branch_memory_seconds + limits.clock_
 def draw(machine: AgentState, asked: Grant) -> str:
     """How a draw for a token that was minted now ends."""
     guest, _ = machine.enter(Attach(version=VERSION))
-    machine.draw(guest, DrawCredit(id=1, grant=asked, need=10))
+    machine.draws.ask(guest, DrawCredit(id=1, grant=asked, need=10), machine.clock.read())
     told = guest.outbox.receive_nowait()
     machine.leave(guest)
     assert isinstance(told, CreditDrawn)
