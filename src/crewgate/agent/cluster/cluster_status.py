@@ -102,9 +102,9 @@ def rows(gossip: GossipNode) -> list[MemberRow]:
     """Return all members, also those that do not count yet and evicted ones that still count."""
     membership, fresh = gossip.company, gossip.node.freshness
     others = {*fresh.others, *(each.id for each in membership.directory)} - {membership.me.id}
-    mine = _row(gossip, membership.me.id, membership.me)
+    own = _row(gossip, membership.me.id, membership.me)
     found = (_row(gossip, each, membership.directory.get(each)) for each in others)
-    return [mine, *sorted(found, key=lambda row: row.name)]
+    return [own, *sorted(found, key=lambda row: row.name)]
 
 
 def cluster_status(

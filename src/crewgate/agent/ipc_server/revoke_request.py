@@ -41,7 +41,8 @@ async def revoke(
 
 async def _unseen(agent: AgentState, revocation: PendingRevocation) -> NameSeenResult:
     """Return where the name was never seen; a request has at most one name that tokens have."""
-    if not revocation.pending.count:  # a name whose call was ended has been seen
+    # A name whose call has ended must have been seen.
+    if not revocation.pending.count:
         for each in revocation.results:
             if each.target.rules.claim:
                 return await never_seen(agent, each.target)
