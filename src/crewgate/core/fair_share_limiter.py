@@ -10,9 +10,6 @@ class FairShareLimiter:
         self._user_max = total // share
         self._by_user: dict[str, int] = {}
 
-    def __repr__(self) -> str:
-        return f"<FairShareLimiter {self.taken} of {self._total}>"
-
     def take(self, amount: int, who: str = "") -> bool:
         """Take an amount for the user `who`; return False, and take nothing, if it does not fit."""
         own = self._by_user.get(who, 0) + amount

@@ -213,10 +213,6 @@ class Health:
         self._conditions: dict[str, HealthCondition] = {}
         self._logs: dict[str, _Log] = {}
 
-    def __repr__(self) -> str:
-        found = self.summary
-        return f"<Health {found.state.value} troubles={len(found.troubles)}>"
-
     @property
     def summary(self) -> HealthSummary:
         """The summary of the last check."""

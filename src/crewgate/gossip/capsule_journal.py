@@ -48,9 +48,6 @@ class CapsuleJournal:
         self._missing: list[bytes] = []
         self.incomplete = False
 
-    def __repr__(self) -> str:
-        return f"<CapsuleJournal {self._folder.name} files={len(self._open)}>"
-
     def append(self, raws: Iterable[bytes]) -> list[bytes]:
         """Append capsules, one write for each span; return those of the writes that succeeded."""
         spans: dict[int, list[bytes]] = {}

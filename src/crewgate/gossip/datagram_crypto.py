@@ -59,9 +59,6 @@ class KeySet:
         self._keys: dict[int, bytes] = {}
         self._number = 0
 
-    def __repr__(self) -> str:
-        return f"<KeySet {sorted(self._keys)} encrypting with {self._number}>"
-
     @property
     def number(self) -> int:
         """The number of the key to encrypt with; 0 if there is none yet."""
@@ -102,9 +99,6 @@ class Encryptor:
         self._nonce_prefix = me + boot
         self._keys = keys
         self._counter = 0
-
-    def __repr__(self) -> str:
-        return f"<Encryptor {self._nonce_prefix.hex()} sent={self._counter}>"
 
     def seal(self, receiver: bytes, message: bytes) -> bytes:
         """Return a datagram for one member; GossipError if there is no key yet."""
@@ -159,9 +153,6 @@ class Decryptor:
         self._me = me
         self._keys = keys
         self._windows: dict[bytes, dict[bytes, _Window]] = {}
-
-    def __repr__(self) -> str:
-        return f"<Decryptor senders={len(self._windows)}>"
 
     def open(self, datagram: bytes, now: float) -> DecryptedDatagram:
         """Return the sender and the message.

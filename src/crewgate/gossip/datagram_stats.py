@@ -29,10 +29,6 @@ class DatagramStats:
         self.received = 0
         self.refused: Counter[str] = Counter()
 
-    def __repr__(self) -> str:
-        refused = dict(self.refused)
-        return f"<DatagramStats sent={self.sent} received={self.received} refused={refused}>"
-
     def refuse(self, error: GossipError) -> None:
         """Count a datagram that could not be decrypted."""
         self.refused[_REASONS.get(type(error), "malformed")] += 1

@@ -48,9 +48,6 @@ class Keyring:
         # Numbers that two members gave to two keys.
         self._ambiguous: deque[int] = deque(maxlen=limits.group_keys_spoilt_max)
 
-    def __repr__(self) -> str:
-        return f"<Keyring {self._ring}>"
-
     def __iter__(self) -> Iterator[GroupKey]:
         return iter(self._ring)
 

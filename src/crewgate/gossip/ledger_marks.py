@@ -66,9 +66,6 @@ class LedgerMarks:
             return
         self._kept, self._written = kept, dict(kept)
 
-    def __repr__(self) -> str:
-        return f"<LedgerMarks of {len(self._kept)} members>"
-
     def update(self, mark: LedgerMark) -> None:
         """Sign a mark of this machine's ledger, to be sent to the other members from now on."""
         unsigned = SignedLedgerMark(mark.ledger, mark.holder, mark.count, mark.term)

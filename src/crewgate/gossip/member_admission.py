@@ -50,9 +50,6 @@ class MemberAdmission:
         self._sync_soon = sync_soon
         self._labels: dict[bytes, bytes] = {}  # members by the key of a revocation that evicts them
 
-    def __repr__(self) -> str:
-        return f"<MemberAdmission {self.directory!r} {self.keyring!r}>"
-
     @property
     def is_evicted(self) -> bool:
         """Whether this machine is evicted, and has no certificate that was issued since."""

@@ -126,9 +126,6 @@ class CertificateVerifier:
         except (OSError, ValueError) as error:
             raise GossipError(f"{root}: cannot read root certificates: {error}") from error
 
-    def __repr__(self) -> str:
-        return f"<CertificateVerifier with {len(self._roots)} roots>"
-
     def check(self, credential: SignedMemberRecord) -> KnownMember:
         """Return the member of a credential; GossipError if it is not valid.
 

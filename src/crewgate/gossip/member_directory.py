@@ -75,9 +75,6 @@ class MemberDirectory:
         self._known: dict[bytes, list[KnownMember]] = {}  # the newest last
         self._by_leaf: dict[bytes, KnownMember] = {}
 
-    def __repr__(self) -> str:
-        return f"<MemberDirectory gateways={len(self._known)} gone={len(self.gone)}>"
-
     def __iter__(self) -> Iterator[KnownMember]:
         """Yield the newest certificate of each member."""
         return (known[-1] for member, known in self._known.items() if member in self)

@@ -28,9 +28,6 @@ class MembershipFile:
         self._path = path
         self._saved: MembershipSnapshot | None = None
 
-    def __repr__(self) -> str:
-        return f"<MembershipFile {self._path.name}>"
-
     @property
     def counts(self) -> bool:
         """Whether this machine counts, by its disk."""

@@ -126,9 +126,6 @@ class GossipNode:
             freshness=QuorumFreshness(known.id, any_other=any_other, counts=bootstrap),
         )
 
-    def __repr__(self) -> str:
-        return f"<GossipNode {self.company!r} {self.node!r}>"
-
     def restore(self) -> None:
         """Read the members and the capsules from the disk. Raises OSError."""
         wall = self.host.wall()

@@ -13,9 +13,6 @@ class PeerErrors:
         self._log = log
         self._reasons: dict[Where, str] = {}
 
-    def __repr__(self) -> str:
-        return f"<PeerErrors {self._reasons}>"
-
     def note(self, peer: Where, why: str) -> None:
         """Keep why a peer cannot be reached (empty if it can), and log a reason that is new."""
         if why and why != self._reasons.get(peer):

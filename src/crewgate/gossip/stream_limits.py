@@ -22,10 +22,6 @@ class StreamLimiter:
         self._handshakes: Counter[str] = Counter()  # by address
         self._conversations: Counter[bytes] = Counter()  # by leaf certificate
 
-    def __repr__(self) -> str:
-        shaking, talking = self._handshakes.total(), self._conversations.total()
-        return f"<StreamLimiter handshakes={shaking} conversations={talking}>"
-
     @contextmanager
     def shaking(self, address: str) -> Iterator[None]:
         """Count a handshake from `address`. GossipError if there are too many."""

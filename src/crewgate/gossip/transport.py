@@ -59,9 +59,6 @@ class GossipTransport:
         gossip.on_work = self._wake
         gossip.on_receipt = self._receipt_changed
 
-    def __repr__(self) -> str:
-        return f"<GossipTransport {self.gossip!r}>"
-
     async def run(self) -> None:
         """Run all tasks. When it is cancelled, it tells other members that this member ends."""
         # Read the files before somebody renews them. The first stream reports what is wrong.

@@ -73,9 +73,6 @@ class AdminClient:
         self._received: list[AdminResponse] = []
         self._last_id = 0
 
-    def __repr__(self) -> str:
-        return f"<AdminClient requests={self._last_id}>"
-
     def __enter__(self) -> Self:
         return self
 

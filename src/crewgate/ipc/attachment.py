@@ -79,10 +79,6 @@ class Attachment:
         """
         return cls(attach(folder, answers_cuts=answers_cuts, previous=previous, seconds=seconds))
 
-    def __repr__(self) -> str:
-        state = self._failure or "alive"
-        return f"<Attachment number={self.attached.number} {state}>"
-
     def __enter__(self) -> Self:
         return self
 

@@ -33,9 +33,6 @@ class FrameDecoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def __repr__(self) -> str:
-        return f"<FrameDecoder {len(self._buffer)} bytes waiting>"
-
     @property
     def waiting_bytes(self) -> int:
         """How many bytes of an incomplete frame wait; above 0 at the end means a torn frame."""

@@ -51,9 +51,6 @@ class AttachedConnection:
         self.table = table
         self.early = early
 
-    def __repr__(self) -> str:
-        return f"<AttachedConnection number={self.attached.number} {self.decoder!r}>"
-
 
 def attach(
     folder: Path,

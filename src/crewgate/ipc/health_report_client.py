@@ -22,10 +22,6 @@ class HealthReportClient:
         self._source = source
         self._client: AdminClient | None = None
 
-    def __repr__(self) -> str:
-        state = "connected" if self._client else "not connected"
-        return f"<HealthReportClient of {self._source} {state}>"
-
     def report(self, facts: Sequence[ComponentHealth]) -> bool:
         """Report the facts; return whether the agent has them, as far as a socket can tell."""
         # The second attempt is for an agent that was restarted: its old connection has ended.

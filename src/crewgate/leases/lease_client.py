@@ -76,9 +76,6 @@ class LeaseClient:
         self._crews: dict[str, CrewPolicy] = {}
         self.load(policy)
 
-    def __repr__(self) -> str:
-        return f"<LeaseClient {self.holder} records={len(self._index)}>"
-
     def load(self, policy: Policy) -> None:
         """Draw under these ceilings from now on; branches refused at a crew's level ask again."""
         self._crews = {crew.name: crew for crew in policy.crews}

@@ -40,9 +40,6 @@ class LeaseDraws:
         self._holder = holder
         self._refused: defaultdict[bytes, set[bytes]] = defaultdict(set)
 
-    def __repr__(self) -> str:
-        return f"<LeaseDraws {self._holder}>"
-
     def fill(self, record: LeaseRecord, need: int, now_boot_ns: int) -> LedgerCalls:
         """Draw until the lease has `need`, or until it is clear that it cannot have it.
 

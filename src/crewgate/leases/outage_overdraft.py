@@ -62,9 +62,6 @@ class OutageOverdraft:
         # Debts that the ledger refused to charge; `lent` in the table still counts them.
         self._written_off = 0
 
-    def __repr__(self) -> str:
-        return f"<OutageOverdraft {self.overdrawn} of {self.micro_max}>"
-
     @property
     def overdrawn(self) -> int:
         """The granted micro-credits that the ledger does not know."""

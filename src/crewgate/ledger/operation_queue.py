@@ -84,9 +84,6 @@ class LedgerQueue:
         # When the queue sent the batch that has no answer yet (Trio's clock).
         self._sent_at = math.inf
 
-    def __repr__(self) -> str:
-        return f"<LedgerQueue waiting={len(self._waiting)} trouble={self._trouble!r}>"
-
     @property
     def unavailable_reason(self) -> str:
         """Why the ledger does not answer, or for how long it has not; empty while it does."""

@@ -48,9 +48,6 @@ class SQLLedger:
         session.expect(self.identity, self.counts)
         self._notifier = NotificationBuilder()
 
-    def __repr__(self) -> str:
-        return f"<SQLLedger {self.identity[:8]} {self._session!r}>"
-
     @property
     def session(self) -> SQLSession:
         """The connection to its database."""

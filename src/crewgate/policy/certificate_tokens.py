@@ -70,9 +70,6 @@ class LocalSigner:
         self._key = SigningKey.generate()
         self._name = os.urandom(16).hex()
 
-    def __repr__(self) -> str:
-        return f"<LocalSigner {self._name}>"
-
     def admitted(self, policy: Policy, crossings: Iterable[CrossingConfig]) -> Policy:
         """Return the policy with this key added for each account, for gates of this process."""
         public = bytes(self._key.verify_key)
@@ -109,9 +106,6 @@ class CertificateTokens:
         self._by_pair = {(each.source, each.target): each for each in crossings}
         self._first = max(int(now), signer.dated) + 1
         self._signed: dict[tuple[bytes | None, str], SignedToken] = {}
-
-    def __repr__(self) -> str:
-        return f"<CertificateTokens accounts={len(self._by_pair)} signed={len(self._signed)}>"
 
     def find(
         self, holder: VerifiedClientCertificate, owner: str, now: float

@@ -53,7 +53,7 @@ def test_every_bit_counts() -> None:
     for each in changed:
         with pytest.raises(GossipError):
             receiver.open(each, 0.0)
-    assert repr(receiver) == "<Decryptor senders=0>"
+    assert not receiver._windows
     assert receiver.open(datagram, 0.0).message == b"message"
 
 
@@ -118,7 +118,7 @@ def test_another_life_counts_for_itself() -> None:
     assert len(receiver._windows[ME]) == limits.replay_boots_max
     receiver.open(first, 99.0)
     receiver.forget(ME)
-    assert repr(receiver) == "<Decryptor senders=0>"
+    assert not receiver._windows
 
 
 def test_keys_go_and_come() -> None:
@@ -133,7 +133,7 @@ def test_keys_go_and_come() -> None:
     for each in (mine, theirs):
         each.use({1: KEY, 2: bytes(KEY_BYTES)}, 2)
     new = sending.seal(YOU, b"new")
-    assert (mine.number, repr(mine)) == (2, "<KeySet [1, 2] encrypting with 2>")
+    assert (mine.number, sorted(mine._keys)) == (2, [1, 2])
     assert receiver.open(old, 0.0).message == b"old"
     assert receiver.open(new, 0.0).message == b"new"
     with pytest.raises(GossipError, match="key"):

@@ -39,6 +39,6 @@ def test_each_refusal_has_its_reason(tmp_path: Path) -> None:
         "invalid message": 1,
         "replayed": 1,
     }
-    assert repr(gossip.traffic).startswith("<DatagramStats sent=0 received=6 ")
+    assert gossip.traffic.sent == 0
     one.sockets.close()
     gossip.log.close()

@@ -207,4 +207,4 @@ def test_a_made_key_is_like_no_other() -> None:
         one.make(WALL)
     assert len({each.key for each in one} | {os.urandom(32)}) == len(list(one)) + 1
     assert one._keys.number == 1
-    assert "<GroupKey 1 of" in repr(one)
+    assert "<GroupKey 1 of" in repr(list(one))

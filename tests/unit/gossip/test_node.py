@@ -70,11 +70,11 @@ def told(one: StillMember, other: StillMember) -> bytes:
 
 def state(one: StillMember) -> object:
     """What must not change."""
+    node, company = one.node, one.company
     return (
-        repr(one.node),
-        repr(one.company),
-        repr(one.company.opener),
-        one.node.freshness.digest,
+        [node.archive.digest, node.freshness.digest, node.members._health, *node.members.reachable],
+        [*company.directory, *company.keyring, *company.opener._windows],
+        dict(company.directory.gone),
         dict(one.host.applied),
         list(one.gossip.unsynced),
         one.outbox(),

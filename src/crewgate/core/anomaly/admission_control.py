@@ -68,10 +68,6 @@ class AdmissionController:
         self._raised: OrderedDict[OrchestratorName, MintingProfile] = OrderedDict()
         self._quarantined_keys = BlockedNewcomerKeys()
 
-    def __repr__(self) -> str:
-        raised = len(self._raised)
-        return f"<AdmissionController of {len(self._profiles)}, raised {raised}, {self._quota!r}>"
-
     def __len__(self) -> int:
         return len(self._profiles)
 

@@ -82,9 +82,6 @@ class Baseline:
         self.deviation = deviation
         self.minutes = minutes
 
-    def __repr__(self) -> str:
-        return f"<Baseline {self.mean:.2f} ± {self.deviation:.2f} of {self.minutes} minutes>"
-
     @property
     def is_warm(self) -> bool:
         """Whether it has learned enough to judge a value."""

@@ -14,9 +14,6 @@ class BlockedNewcomerKeys:
     def __init__(self) -> None:
         self._held: dict[OrchestratorName, set[OrchestratorName]] = {}
 
-    def __repr__(self) -> str:
-        return f"<BlockedNewcomerKeys keys={len(self._held)}>"
-
     def __contains__(self, key: tuple[str, str]) -> bool:
         return key in self._held
 

@@ -123,9 +123,6 @@ class EnforcementState:
         self.owner = self.watch = EnforcementOrder(0)
         self.is_untold = False
 
-    def __repr__(self) -> str:
-        return f"<EnforcementState {self.level.value} by={self.by!r} strikes={self.strikes}>"
-
     @property
     def held(self) -> EnforcementOrder:
         """The order that quarantines it; a person's counts more than a watch's.

@@ -33,9 +33,6 @@ class KnownBranchLimiter:
         self._max = branches_max
         self._taken: Counter[str] = Counter()
 
-    def __repr__(self) -> str:
-        return f"<KnownBranchLimiter {self._taken.total()} of {self._max}>"
-
     def take(self, crew: str) -> bool:
         """Take a place for one branch; return False if there is none."""
         if self._taken[crew] >= self._max // 2 or self._taken.total() >= self._max:
@@ -119,9 +116,6 @@ class MintingProfile:
         self.state = EnforcementState()
         self.saved_at = now - limits.watch_save_seconds
         self.seen_at = now
-
-    def __repr__(self) -> str:
-        return f"<MintingProfile {self.state!r} branches={len(self._branches)}>"
 
     def note(self, grant: ObservedGrant, now: float, rules: WatchRules) -> AnomalyFinding | None:
         """Count a grant; return the worst measure over its limit, at most once a minute.

@@ -44,9 +44,6 @@ class MemoryLedger:
         self._accounts = self._state.accounts
         self._holders = self._state.holders
 
-    def __repr__(self) -> str:
-        return f"<MemoryLedger accounts={len(self._accounts)} holders={len(self._holders)}>"
-
     def do(self, operation: Operation, now: float) -> OperationResult:
         """Do one operation; raises LedgerProtocolError if the protocol does not allow it."""
         if isinstance(operation, DrawLease):

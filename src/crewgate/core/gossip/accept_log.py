@@ -17,9 +17,6 @@ class AcceptLog:
         self.head = 0
         self._ids: deque[bytes] = deque(maxlen=limits.accepted_max)
 
-    def __repr__(self) -> str:
-        return f"<AcceptLog {self.head}>"
-
     def add(self, id_: bytes) -> None:
         """Give the next number to a capsule."""
         self.head += 1
@@ -49,9 +46,6 @@ class UnstoredIds:
 
     def __init__(self) -> None:
         self._ids: dict[bytes, None] = {}
-
-    def __repr__(self) -> str:
-        return f"<UnstoredIds {len(self._ids)}>"
 
     def __contains__(self, id_: bytes) -> bool:
         return id_ in self._ids

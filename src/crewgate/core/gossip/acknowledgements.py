@@ -144,9 +144,6 @@ class AckTracker:
         self._schedule: list[tuple[float, int, AckState]] = []
         self._order = 0
 
-    def __repr__(self) -> str:
-        return f"<AckTracker open={len(self._open)} not_on_disk={len(self._not_on_disk)}>"
-
     @property
     def next_at(self) -> float:
         """When `due` next has something to do."""

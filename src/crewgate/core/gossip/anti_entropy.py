@@ -115,9 +115,6 @@ class AntiEntropy:
         self._next: dict[bytes, float] = {}
         self._scheduled_view = freshness.digest  # the view when `ask_all` last ran
 
-    def __repr__(self) -> str:
-        return f"<AntiEntropy {self.accepted!r} {self.freshness!r}>"
-
     @property
     def next_at(self) -> float:
         """When `due` next has something to do."""

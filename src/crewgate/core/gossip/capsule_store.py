@@ -109,9 +109,6 @@ class CapsuleStore:
         self._digest = 0
         self._count = 0
 
-    def __repr__(self) -> str:
-        return f"<CapsuleStore capsules={self._count} lines={len(self._lines)}>"
-
     def __len__(self) -> int:
         return self._count
 

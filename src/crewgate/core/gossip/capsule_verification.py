@@ -27,9 +27,6 @@ class CapsuleVerifier:
         self._archive = archive
         self._verify = verify
 
-    def __repr__(self) -> str:
-        return f"<CapsuleVerifier by {self._archive!r}>"
-
     def new(self, raws: Iterable[bytes]) -> list[Capsule]:
         """Return those that are not stored. Call `is_good` for each when the one before is stored.
 

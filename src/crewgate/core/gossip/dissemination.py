@@ -63,9 +63,6 @@ class Disseminator:
         self._hot: deque[tuple[float, bytes]] = deque()
         self._next_hot = 0.0
 
-    def __repr__(self) -> str:
-        return f"<Disseminator repeating={len(self._repeats)} hot={len(self._hot)}>"
-
     @property
     def next_at(self) -> float | None:
         """When `due` next has something to send; None if there is nothing to send."""

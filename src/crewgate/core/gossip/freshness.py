@@ -83,9 +83,6 @@ class QuorumFreshness:
         # The digest, and whether this member counted when it was computed.
         self._digest: tuple[bool, bytes] | None = None
 
-    def __repr__(self) -> str:
-        return f"<QuorumFreshness of {len(self._others) + 1}, {self.needed} needed>"
-
     @property
     def others(self) -> tuple[bytes, ...]:
         """All members except this one."""

@@ -79,10 +79,6 @@ class Membership:
         self._next_probe = 0.0
         self._next_dead = 0.0
 
-    def __repr__(self) -> str:
-        reachable = f"{len(self.reachable)} of {len(self._members)}"
-        return f"<Membership reachable={reachable} health={self._health}>"
-
     @property
     def reachable(self) -> Sequence[bytes]:
         """The members that are alive or suspect."""

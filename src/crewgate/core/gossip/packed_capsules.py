@@ -28,9 +28,6 @@ class PackedCapsules:
         self._line = line
         self._pages: dict[int, tuple[bytes, bytes]] = {}
 
-    def __repr__(self) -> str:
-        return f"<PackedCapsules {self._line.hex()} {self.ranges()}>"
-
     def __bool__(self) -> bool:
         return bool(self._pages)
 

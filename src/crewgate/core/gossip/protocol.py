@@ -92,9 +92,6 @@ class ProtocolNode:
         self._changed_at = 0.0
         self._next_sync = 0.0
 
-    def __repr__(self) -> str:
-        return f"<ProtocolNode {self.me.hex()} {self.archive!r} {self.members!r}>"
-
     @property
     def next_at(self) -> float:
         """When `due` next has something to do."""

@@ -21,9 +21,6 @@ class IntervalSet:
         self._firsts = [first for first, _ in ranges]
         self._lasts = [last for _, last in ranges]
 
-    def __repr__(self) -> str:
-        return f"<IntervalSet {list(zip(self._firsts, self._lasts, strict=True))}>"
-
     def __contains__(self, number: int) -> bool:
         at = bisect_right(self._firsts, number) - 1
         return at >= 0 and number <= self._lasts[at]

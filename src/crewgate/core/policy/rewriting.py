@@ -38,9 +38,6 @@ class PathRewrite:
         self._length = len(here.segments)
         self._there = there.segments
 
-    def __repr__(self) -> str:
-        return f"<PathRewrite to {self.route}>"
-
     def __call__(self, path: bytes) -> bytes:
         """Return the path at the server for a path that the route matches, as it was sent."""
         raw = path[1:].split(b"/")
@@ -73,9 +70,6 @@ class RewriteChecker:
             table = _Server({at: given[at].route for at in there})
             for at in there:
                 self._of.setdefault(at, []).append(table)
-
-    def __repr__(self) -> str:
-        return f"<RewriteChecker of {len(self._of)} tools>"
 
     def agree(self, tool: int, method: bytes, path: bytes) -> bool:
         """Return whether all servers of `tool` take `path`, a path there, for that tool's."""

@@ -41,9 +41,6 @@ class EditableJSON:
         self._left = limits.json_opened_max
         self._root = self._opened(data)
 
-    def __repr__(self) -> str:
-        return f"<EditableJSON of {len(self._root)} members>"
-
     def find(self, steps: Sequence[str]) -> bytes | None:
         """Return the text of the value at a JSON pointer; None if there is none.
 

@@ -77,9 +77,6 @@ class CostMeter:
             room=room,
         )
 
-    def __repr__(self) -> str:
-        return f"<CostMeter due={self._due}>"
-
     # Before the call.
 
     @property

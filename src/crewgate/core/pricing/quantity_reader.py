@@ -62,9 +62,6 @@ class QuantityReader:
         self._splitter: sse.EventSplitter | None = None
         self._kept: bytearray | None = None
 
-    def __repr__(self) -> str:
-        return f"<QuantityReader of {self.bytes} bytes>"
-
     @property
     def streams(self) -> bool:
         """Whether the response is read event by event."""

@@ -62,9 +62,6 @@ class DERReader:
         self._data = data
         self._at = 0
 
-    def __repr__(self) -> str:
-        return f"<DERReader at {self._at} of {len(self._data)}>"
-
     @property
     def tag(self) -> int:
         """The tag of the next value, or -1 at the end."""
