@@ -67,7 +67,7 @@ def _cases(name: str, session: SQLSession) -> list[Case]:
     branches = [ids.crew_key(f"branch-{number}") for number in range(BRANCHES)]
     for branch in branches:
         levels = BranchPathLevel(root, PLENTY, 1), BranchPathLevel(branch, PLENTY, 1)
-        ledger.open(OpenBranches(Line(crew, CrewAllowance(), levels), HOLDER, BOOT))
+        ledger.do(OpenBranches(Line(crew, CrewAllowance(), levels), HOLDER, BOOT), 0.0)
     numbers = itertools.count(1)
     session.rows("CREATE TABLE IF NOT EXISTS bare (number BIGINT)")
 

@@ -1,6 +1,6 @@
 """A small family of accounts for tests of a ledger: a crew, a root, and two branches below it."""
 
-from engines import NewLedger
+from engines import AnyLedger, NewLedger
 
 from crewgate.core.budget.ledger_protocol import (
     AccountStatement,
@@ -11,7 +11,6 @@ from crewgate.core.budget.ledger_protocol import (
     CrewAllowance,
     DrawGranted,
     DrawLease,
-    Ledger,
     OpenBranches,
     QuotaExhausted,
     RecallTicket,
@@ -30,17 +29,17 @@ def path(*levels: BranchPathLevel, hourly: int = 10**9, daily: int = 10**9) -> O
 
 def family(
     new_ledger: NewLedger, root: int = 100, a: int = 100, b: int = 100, **allowance: int
-) -> Ledger:
+) -> AnyLedger:
     """A ledger that knows two branches under one root."""
     ledger = new_ledger()
     for child, quota in ((A, a), (B, b)):
         levels = BranchPathLevel(ROOT, root, 1), BranchPathLevel(child, quota, 1)
-        assert isinstance(ledger.open(path(*levels, **allowance)), BranchesOpened)
+        assert isinstance(ledger.do(path(*levels, **allowance), 0.0), BranchesOpened)
     return ledger
 
 
 def draw(  # noqa: PLR0913 - what a draw is made of
-    ledger: Ledger,
+    ledger: AnyLedger,
     branch: bytes,
     seq: int,
     need: int,
@@ -51,7 +50,7 @@ def draw(  # noqa: PLR0913 - what a draw is made of
     boot: bytes = BOOT,
     loose: int = 0,
 ) -> DrawGranted | RecallTicket | QuotaExhausted | BranchClosed:
-    return ledger.draw(DrawLease(branch, holder, boot, seq, need, rate, loose=loose), now)
+    return ledger.do(DrawLease(branch, holder, boot, seq, need, rate, loose=loose), now)
 
 
 def amount(answer: object) -> int:
@@ -59,13 +58,13 @@ def amount(answer: object) -> int:
     return answer.amount
 
 
-def give(ledger: Ledger, branch: bytes, total: int, holder: str = "one") -> None:
-    ledger.give_back(ReturnCredit(branch, holder, BOOT, total))
+def give(ledger: AnyLedger, branch: bytes, total: int, holder: str = "one") -> None:
+    ledger.do(ReturnCredit(branch, holder, BOOT, total), 0.0)
 
 
-def spend(ledger: Ledger, branch: bytes, seq: int, total: int, holder: str = "one") -> None:
-    ledger.settle(ReportLeaseUsage(branch, holder, BOOT, seq, total))
+def spend(ledger: AnyLedger, branch: bytes, seq: int, total: int, holder: str = "one") -> None:
+    ledger.do(ReportLeaseUsage(branch, holder, BOOT, seq, total), 0.0)
 
 
-def line(ledger: Ledger, key: bytes) -> AccountStatement:
+def line(ledger: AnyLedger, key: bytes) -> AccountStatement:
     return ledger.report(key)[0]

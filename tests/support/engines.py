@@ -7,7 +7,6 @@ from pathlib import Path
 
 from postgres import server
 
-from crewgate.core.budget.ledger_protocol import Ledger
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.ledger import schema
 from crewgate.ledger.postgres import PostgreSQL
@@ -15,7 +14,8 @@ from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 
-NewLedger = Callable[[], Ledger]
+AnyLedger = MemoryLedger | SQLLedger
+NewLedger = Callable[[], AnyLedger]
 TABLES = ("ticket", "lease", "closed", "replaced", "holder", "account")
 _numbers = itertools.count()
 
@@ -31,7 +31,7 @@ class Engine:
     def __repr__(self) -> str:
         return f"<Engine {self.kind}>"
 
-    def __call__(self) -> Ledger:
+    def __call__(self) -> AnyLedger:
         if self.kind == "memory":
             return MemoryLedger()
         if self._session is None:

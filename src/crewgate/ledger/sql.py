@@ -1,30 +1,19 @@
-"""The `Ledger` protocol in a database: any number of operations in one transaction.
+"""A ledger in a database: any number of operations in one transaction.
 
 `MemoryLedger` decides every operation, on the state that a `UnitOfWork` has read. So all engines
 decide alike. Calls block; one thread uses the ledger at a time.
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 from crewgate.core.budget.ledger_answers import lease_report, statement
 from crewgate.core.budget.ledger_lease import NOTHING, CreditTotals
 from crewgate.core.budget.ledger_protocol import (
     AccountStatement,
-    BranchClosed,
-    BranchesOpened,
-    CloseBranch,
-    DrawGranted,
-    DrawLease,
     LeaseStatement,
     OpenBranches,
     Operation,
     OperationResult,
-    PathMismatch,
-    QuotaExhausted,
-    RecallTicket,
-    ReportLeaseUsage,
-    ReturnCredit,
 )
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.errors import LedgerProtocolError
@@ -42,16 +31,11 @@ class SQLLedger:
     """
 
     def __init__(self, session: SQLSession) -> None:
-        self._session = session
+        self.session = session
         self.identity = schema.identity(session)
         self.counts: dict[str, int] = {}
         session.expect(self.identity, self.counts)
         self._notifier = NotificationBuilder()
-
-    @property
-    def session(self) -> SQLSession:
-        """The connection to its database."""
-        return self._session
 
     def do_all(
         self, operations: Sequence[Operation], now: float
@@ -67,13 +51,13 @@ class SQLLedger:
         is_durable = not all(
             isinstance(each, OpenBranches) and not each.need for each in operations
         )
-        with self._session.transaction(is_durable=is_durable):
-            unit = UnitOfWork(self._session)
+        with self.session.transaction(is_durable=is_durable):
+            unit = UnitOfWork(self.session)
             unit.load(operations)
             ledger = MemoryLedger(unit.state)
             answers = [_answer(ledger, operation, now) for operation in operations]
             unit.store()
-            self._session.publish(self._notifier.of(operations, answers, unit.state, now))
+            self.session.publish(self._notifier.of(operations, answers, unit.state, now))
         if is_durable:
             self.counts.update((name, each.heartbeat) for name, each in unit.state.holders.items())
         return answers
@@ -85,33 +69,9 @@ class SQLLedger:
             raise answer
         return answer
 
-    def open(self, opening: OpenBranches) -> BranchesOpened | PathMismatch | BranchClosed:
-        """See `Ledger`."""
-        return cast("BranchesOpened | PathMismatch | BranchClosed", self.do(opening, 0.0))
-
-    def draw(
-        self, draw: DrawLease, now: float
-    ) -> DrawGranted | RecallTicket | QuotaExhausted | BranchClosed:
-        """See `Ledger`."""
-        return cast(
-            "DrawGranted | RecallTicket | QuotaExhausted | BranchClosed", self.do(draw, now)
-        )
-
-    def give_back(self, returned: ReturnCredit) -> None:
-        """See `Ledger`."""
-        self.do(returned, 0.0)
-
-    def settle(self, settle: ReportLeaseUsage) -> None:
-        """See `Ledger`."""
-        self.do(settle, 0.0)
-
-    def close(self, key: bytes) -> None:
-        """See `Ledger`."""
-        self.do(CloseBranch(key), 0.0)
-
     def report(self, below: bytes | None = None) -> tuple[AccountStatement, ...]:
-        """See `Ledger`."""
-        session = self._session
+        """See `MemoryLedger`."""
+        session = self.session
         chosen, values = "", ()  # type: str, tuple[bytes, ...]
         if below is not None:
             chosen, values = f"WHERE key = ? OR {session.dialect['within']} ", (below, below)
@@ -123,14 +83,14 @@ class SQLLedger:
         return tuple(statement(account_of(row), closed=row[0] in closed) for row in rows)
 
     def statements(self, keys: Sequence[bytes]) -> dict[bytes, AccountStatement]:
-        """See `Ledger`."""
-        closed = {key for (key,) in self._session.among(READ_CLOSED, keys)}
-        rows = self._session.among(READ_ACCOUNTS, keys)
+        """See `MemoryLedger`."""
+        closed = {key for (key,) in self.session.among(READ_CLOSED, keys)}
+        rows = self.session.among(READ_ACCOUNTS, keys)
         return {row[0]: statement(account_of(row), closed=row[0] in closed) for row in rows}
 
     def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseStatement]:
-        """See `Ledger`."""
-        rows = self._session.rows(
+        """See `MemoryLedger`."""
+        rows = self.session.rows(
             f"SELECT {LEASE} FROM lease WHERE holder = ? AND boot = ?", (holder, boot)
         )
         return {row[0]: lease_report(lease_of(row)) for row in rows}
@@ -140,7 +100,7 @@ class SQLLedger:
 
         Leases without idle credit are left out.
         """
-        rows = self._session.rows(
+        rows = self.session.rows(
             f"SELECT {LEASE} FROM lease WHERE granted > given_back + spent "
             "AND NOT (holder = ? AND boot = ?)",
             (holder, boot),
@@ -150,7 +110,7 @@ class SQLLedger:
 
     def by_holder(self, crew: bytes | None = None) -> dict[str, CreditTotals]:
         """Return what each machine has drawn in all its boots, for one crew or all."""
-        session, found = self._session, dict[str, CreditTotals]()
+        session, found = self.session, dict[str, CreditTotals]()
         with session.transaction():
             paths: dict[bytes, bytes] = dict(session.rows("SELECT key, path FROM account"))
             leases = session.rows(f"SELECT {LEASE} FROM lease")
@@ -161,29 +121,29 @@ class SQLLedger:
         return found
 
     def heartbeats(self) -> dict[str, tuple[bytes, int]]:
-        """See `Ledger`."""
-        found = self._session.rows("SELECT name, boot, beat FROM holder")
+        """See `MemoryLedger`."""
+        found = self.session.rows("SELECT name, boot, beat FROM holder")
         return {name: (boot, heartbeat) for name, boot, heartbeat in found}
 
     def heartbeat(self, holder: str, boot: bytes) -> None:
-        """See `Ledger`."""
-        self._session.rows(
+        """See `MemoryLedger`."""
+        self.session.rows(
             "UPDATE holder SET beat = beat + 1 WHERE name = ? AND boot = ?", (holder, boot)
         )
 
     def forgive(self, branch: bytes) -> int:
-        """See `Ledger`."""
-        with self._session.transaction():
-            unit = UnitOfWork(self._session)
+        """See `MemoryLedger`."""
+        with self.session.transaction():
+            unit = UnitOfWork(self.session)
             unit.load_branch(branch)
             returned = MemoryLedger(unit.state).forgive(branch)
             unit.store()
         return returned
 
     def burn(self, holder: str, boot: bytes, heartbeat: int) -> int:
-        """See `Ledger`."""
-        with self._session.transaction():
-            unit = UnitOfWork(self._session)
+        """See `MemoryLedger`."""
+        with self.session.transaction():
+            unit = UnitOfWork(self.session)
             unit.load_holder(holder)
             lost = MemoryLedger(unit.state).burn(holder, boot, heartbeat)
             unit.store()
@@ -191,7 +151,7 @@ class SQLLedger:
 
     def close_session(self) -> None:
         """Close the connection to the database."""
-        self._session.close()
+        self.session.close()
 
 
 def _answer(

@@ -47,7 +47,7 @@ def pair() -> Iterator[Pair]:
 
 def drawn(ledger: SQLLedger, first: int, count: int) -> list[int]:
     """Amounts of so many draws, the numbers from `first`."""
-    answers = [ledger.draw(DrawLease(A, "one", BOOT, first + n, 1), NOW) for n in range(count)]
+    answers = [ledger.do(DrawLease(A, "one", BOOT, first + n, 1), NOW) for n in range(count)]
     return [answer.amount for answer in answers if isinstance(answer, DrawGranted)]
 
 

@@ -301,7 +301,7 @@ def test_what_the_machine_leased_under_a_lost_name_is_burned(start: Start) -> No
     guest, _ = machine.enter(Attach(version=VERSION))
     machine.draws.ask(guest, DrawCredit(id=1, grant=grant(1, 500), need=10), machine.clock.read())
     ledger, boot = machine.ledger_queue.ledger, b"former" + bytes(10)
-    ledger.draw(DrawLease(key(1), "former name", boot, 1, 30), NOW)
+    ledger.do(DrawLease(key(1), "former name", boot, 1, 30), NOW)
     (line, *_) = start().ledger_queue.ledger.report(key(1))
     assert (line.burned, line.leased) == (30, 10)
 

@@ -95,7 +95,7 @@ def test_a_refusal_stays_a_refusal_under_its_number(new_ledger: NewLedger) -> No
     """Credit that came back later serves the next draw, not the old one."""
     ledger = family(new_ledger, a=5)
     refused = draw(ledger, A, 1, 6)
-    ledger.open(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 50, 2)))
+    ledger.do(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 50, 2)), 0.0)
     assert draw(ledger, A, 1, 6) == refused
     assert amount(draw(ledger, A, 2, 6)) == 6
 
@@ -137,11 +137,10 @@ def test_a_path_is_fixed_when_it_is_first_seen(new_ledger: NewLedger) -> None:
     """Another path is a mismatch, of the branch or of an ancestor, and opens nothing."""
     ledger = family(new_ledger)
     before = ledger.report()
-    assert ledger.open(path(BranchPathLevel(A, 100, 2))) == PathMismatch(A)
+    assert ledger.do(path(BranchPathLevel(A, 100, 2)), 0.0) == PathMismatch(A)
     new = b"new".ljust(16)
-    assert ledger.open(path(BranchPathLevel(A, 1, 5), BranchPathLevel(new, 1, 5))) == PathMismatch(
-        A
-    )
+    below_another = path(BranchPathLevel(A, 1, 5), BranchPathLevel(new, 1, 5))
+    assert ledger.do(below_another, 0.0) == PathMismatch(A)
     assert ledger.report() == before
 
 
@@ -150,7 +149,7 @@ def test_the_newest_grant_governs(new_ledger: NewLedger) -> None:
     ledger = family(new_ledger, a=100)
 
     def quota(value: int, iat: int) -> tuple[int, int]:
-        ledger.open(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, value, iat)))
+        ledger.do(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, value, iat)), 0.0)
         return line(ledger, A).quota, line(ledger, A).iat
 
     assert quota(50, 3) == (50, 3)
@@ -163,11 +162,11 @@ def test_the_newest_grant_governs(new_ledger: NewLedger) -> None:
 def test_an_element_without_iat_only_opens_the_unknown(new_ledger: NewLedger) -> None:
     """A child's token cannot raise a parent's quota unless it carries that grant of the parent."""
     ledger = new_ledger()
-    ledger.open(path(BranchPathLevel(ROOT, 10), BranchPathLevel(A, 5, 1)))
+    ledger.do(path(BranchPathLevel(ROOT, 10), BranchPathLevel(A, 5, 1)), 0.0)
     assert line(ledger, ROOT).quota == 10
-    ledger.open(path(BranchPathLevel(ROOT, 900), BranchPathLevel(A, 5, 1)))
+    ledger.do(path(BranchPathLevel(ROOT, 900), BranchPathLevel(A, 5, 1)), 0.0)
     assert line(ledger, ROOT).quota == 10
-    ledger.open(path(BranchPathLevel(ROOT, 20, 1), BranchPathLevel(A, 5, 1)))
+    ledger.do(path(BranchPathLevel(ROOT, 20, 1), BranchPathLevel(A, 5, 1)), 0.0)
     assert line(ledger, ROOT).quota == 20
 
 
@@ -175,7 +174,7 @@ def test_a_lowered_quota_says_what_is_overdrawn_and_grants_no_more(new_ledger: N
     """What was leased may be spent; then the branch is exhausted."""
     ledger = family(new_ledger, a=100)
     draw(ledger, A, 1, 60)
-    opened = ledger.open(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 50, 2)))
+    opened = ledger.do(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 50, 2)), 0.0)
     assert isinstance(opened, BranchesOpened)
     assert [s.overdrawn for s in opened.grants] == [0, 0, 10]
     spend(ledger, A, 1, 60)

@@ -37,7 +37,7 @@ def draw(url: str, durability: Durability, seq: int) -> object:
     """Open a connection, and draw one micro-credit."""
     session = PostgreSQL(url, durability=durability)
     try:
-        return SQLLedger(session).draw(DrawLease(A, "one", BOOT, seq, 1), NOW)
+        return SQLLedger(session).do(DrawLease(A, "one", BOOT, seq, 1), NOW)
     finally:
         session.close()
 
@@ -256,13 +256,13 @@ def test_a_server_that_was_put_back_while_a_machine_draws_grants_nothing(synced:
     ledger = SQLLedger(session)
     family(lambda: ledger)
     for seq in (1, 2):
-        assert isinstance(ledger.draw(DrawLease(A, "one", BOOT, seq, 1), NOW), DrawGranted)
+        assert isinstance(ledger.do(DrawLease(A, "one", BOOT, seq, 1), NOW), DrawGranted)
     somebody = PostgreSQL(url)
     somebody.rows("UPDATE holder SET beat = 1")
     session.close()  # its connection is lost, and made again
     with pytest.raises(LedgerUnavailableError, match="lacks the last 1 of 2 operations of one"):
-        ledger.draw(DrawLease(A, "one", BOOT, 3, 1), NOW)
+        ledger.do(DrawLease(A, "one", BOOT, 3, 1), NOW)
     somebody.use(accept)
     somebody.close()
-    assert isinstance(ledger.draw(DrawLease(A, "one", BOOT, 3, 1), NOW), DrawGranted)
+    assert isinstance(ledger.do(DrawLease(A, "one", BOOT, 3, 1), NOW), DrawGranted)
     session.close()

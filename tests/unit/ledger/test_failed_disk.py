@@ -25,7 +25,7 @@ def made(folder: Path) -> SQLLedger:
 
 
 def drawn(ledger: SQLLedger, number: int) -> object:
-    return ledger.draw(DrawLease(A, "one", BOOT, number, 10), NOW)
+    return ledger.do(DrawLease(A, "one", BOOT, number, 10), NOW)
 
 
 def fail(ledger: SQLLedger, folder: Path, place: Path) -> None:

@@ -23,6 +23,7 @@ from crewgate.core.budget.ledger_protocol import (
     BranchesOpened,
     BranchPath,
     BranchPathLevel,
+    CloseBranch,
     CrewAllowance,
     DrawGranted,
     DrawLease,
@@ -158,7 +159,7 @@ class Machines(RuleBasedStateMachine):
             path = BranchPath(
                 CREW, WIDE, tuple(BranchPathLevel(k, self.quota[k], self.iat) for k in levels)
             )
-            self.ledger.open(OpenBranches(path, "one", self.boot_name("one")))
+            self.ledger.do(OpenBranches(path, "one", self.boot_name("one")), 0.0)
 
     def lease(self, branch: bytes, holder: str) -> Lease:
         return self.leases.setdefault((branch, holder, self.boot[holder]), Lease())
@@ -181,7 +182,7 @@ class Machines(RuleBasedStateMachine):
         branch, holder = lessee
         self.seq += 1
         draw = DrawLease(branch, holder, self.boot_name(holder), self.seq, need, rate, ahead)
-        answer = self.ledger.draw(draw, self.now)
+        answer = self.ledger.do(draw, self.now)
         lease = self.lease(branch, holder)
         if self.is_closed(branch):
             assert isinstance(answer, BranchClosed)
@@ -210,7 +211,7 @@ class Machines(RuleBasedStateMachine):
         """A reply was lost: the same question gets the same answer, whatever happened since."""
         sent = [lease.last for lease in self.leases.values() if lease.last is not None]
         draw, answer = data.draw(st.sampled_from(sent))
-        assert self.ledger.draw(draw, self.now) == answer
+        assert self.ledger.do(draw, self.now) == answer
 
     @rule(
         lessee=LESSEES,
@@ -265,10 +266,10 @@ class Machines(RuleBasedStateMachine):
 
     def hear(self, lease: Lease, message: ReturnCredit | ReportLeaseUsage) -> None:
         if isinstance(message, ReturnCredit):
-            self.ledger.give_back(message)
+            self.ledger.do(message, 0.0)
             lease.hear_given(message.amount)
             return
-        self.ledger.settle(message)
+        self.ledger.do(message, 0.0)
         lease.hear_settle(message)
 
     @rule(chance=st.integers(0, 5), holder=HOLDERS, silence=st.booleans())
@@ -312,7 +313,7 @@ class Machines(RuleBasedStateMachine):
     def close(self, branch: bytes, chance: int) -> None:
         if chance < 5:
             return
-        self.ledger.close(branch)
+        self.ledger.do(CloseBranch(branch), 0.0)
         self.closed.add(branch)
 
     @rule(branch=BRANCHES, quota=st.integers(60, 150))
@@ -325,7 +326,7 @@ class Machines(RuleBasedStateMachine):
         levels = tuple(BranchPathLevel(k, self.quota[k], self.iat) for k in PATHS[branch])
         path = BranchPath(CREW, WIDE, levels)
         assert isinstance(
-            self.ledger.open(OpenBranches(path, "one", self.boot_name("one"))), BranchesOpened
+            self.ledger.do(OpenBranches(path, "one", self.boot_name("one")), 0.0), BranchesOpened
         )
 
     @invariant()
@@ -378,7 +379,7 @@ class Machines(RuleBasedStateMachine):
                 continue
             self.seq += 1
             draw = DrawLease(branch, "one", self.boot_name("one"), self.seq, left)
-            assert isinstance(self.ledger.draw(draw, self.now), DrawGranted)
+            assert isinstance(self.ledger.do(draw, self.now), DrawGranted)
             for level in levels:
                 remaining[level] -= left
 

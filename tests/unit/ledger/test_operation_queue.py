@@ -91,7 +91,7 @@ async def test_of_totals_only_the_newest_is_carried(
     clerk: LedgerQueue, ledger: Fragile, nursery: trio.Nursery
 ) -> None:
     """However often a lease is told of while the ledger is busy, it is one errand."""
-    ledger.draw(DrawLease(A, "one", BOOT, 1, 60), NOW)
+    ledger.do(DrawLease(A, "one", BOOT, 1, 60), NOW)
     ledger.batches.clear()
     for number in range(1, 500):
         clerk.submit(ReportLeaseUsage(A, "one", BOOT, number, number // 10))

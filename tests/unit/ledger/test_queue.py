@@ -39,7 +39,7 @@ def test_credit_reserved_at_fixed_prices_cannot_come_back(new_ledger: NewLedger)
     """Calls in flight count as spent: exhausted, not a ticket."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 90)
-    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 60, reserved=30))
+    ledger.do(ReportLeaseUsage(A, "one", BOOT, 1, 60, reserved=30), 0.0)
     assert draw(ledger, B, 1, 15) == QuotaExhausted(ROOT, used=90, quota=100, missing=5)
 
 
@@ -55,7 +55,7 @@ def test_what_its_own_calls_hold_as_upper_bounds_may_come_back(new_ledger: NewLe
     """A small call beside a large one of the same branch waits, if that can help."""
     ledger = family(new_ledger, a=50)
     draw(ledger, A, 1, 50)  # of which 40 are held as an upper bound, and 10 are spent
-    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, spent=10))
+    ledger.do(ReportLeaseUsage(A, "one", BOOT, 1, spent=10), 0.0)
     assert isinstance(draw(ledger, A, 2, 41, loose=40), QuotaExhausted)
     assert draw(ledger, A, 3, 40, loose=40) == RecallTicket(A, 40)
     assert isinstance(draw(ledger, A, 4, 1), QuotaExhausted)  # by now it holds nothing more
@@ -162,7 +162,7 @@ def test_who_draws_ahead_is_in_nobodys_way(new_ledger: NewLedger) -> None:
     ledger = family(new_ledger)
 
     def ahead(branch: bytes, seq: int, need: int, rate: int = 0) -> object:
-        return ledger.draw(DrawLease(branch, "one", BOOT, seq, need, rate, ahead=True), NOW)
+        return ledger.do(DrawLease(branch, "one", BOOT, seq, need, rate, ahead=True), NOW)
 
     assert amount(ahead(A, 1, 1, rate=160)) == 40
     assert amount(ahead(A, 2, 1, rate=120)) == 30

@@ -21,6 +21,7 @@ from crewgate.core.budget.ledger_protocol import (
     BranchClosed,
     BranchesOpened,
     BranchPathLevel,
+    CloseBranch,
     LeaseStatement,
     QuotaExhausted,
     RecallTicket,
@@ -77,20 +78,20 @@ def test_overrun_is_recorded_and_charged_to_nobody(new_ledger: NewLedger) -> Non
     """What a response stated above its bound is shown beside the account."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 50)
-    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 50, overrun=7))
+    ledger.do(ReportLeaseUsage(A, "one", BOOT, 1, 50, overrun=7), 0.0)
     assert (line(ledger, A).overrun, line(ledger, A).settled) == (7, 50)
 
 
 def test_a_closed_branch_draws_no_more_nor_does_what_is_below(new_ledger: NewLedger) -> None:
     """Closing an ancestor ends its descendants' draws; siblings go on."""
     ledger = family(new_ledger)
-    ledger.close(A)
+    ledger.do(CloseBranch(A), 0.0)
     assert draw(ledger, A, 1, 1) == BranchClosed(A)
     assert amount(draw(ledger, B, 1, 1)) == 1
-    ledger.close(ROOT)
+    ledger.do(CloseBranch(ROOT), 0.0)
     assert draw(ledger, B, 2, 1) == BranchClosed(ROOT)
-    assert ledger.open(
-        path(BranchPathLevel(ROOT, 100, 9), BranchPathLevel(B, 100, 9))
+    assert ledger.do(
+        path(BranchPathLevel(ROOT, 100, 9), BranchPathLevel(B, 100, 9)), 0.0
     ) == BranchClosed(ROOT)
 
 
@@ -102,8 +103,8 @@ def test_a_closed_childs_unspent_credit_returns_once_from_every_holder(
     draw(ledger, A, 1, 30, holder="one")
     draw(ledger, A, 1, 20, holder="two")
     spend(ledger, A, 1, 12, holder="one")
-    ledger.close(A)
-    ledger.close(A)
+    ledger.do(CloseBranch(A), 0.0)
+    ledger.do(CloseBranch(A), 0.0)
     for _ in range(2):
         give(ledger, A, 18, holder="one")
         give(ledger, A, 20, holder="two")
@@ -193,19 +194,19 @@ def test_what_never_opened_is_closed_too(new_ledger: NewLedger) -> None:
     """A branch that was revoked before it was seen, or the key that signed its grant."""
     ledger = family(new_ledger)
     unseen, key = b"unseen".ljust(16), b"key".ljust(16)
-    ledger.close(unseen)
-    ledger.close(key)
+    ledger.do(CloseBranch(unseen), 0.0)
+    ledger.do(CloseBranch(key), 0.0)
     below = path(
         BranchPathLevel(ROOT, 100, 1),
         BranchPathLevel(unseen, 50, 1),
         BranchPathLevel(b"child".ljust(16), 5, 1),
     )
-    assert ledger.open(below) == BranchClosed(unseen)
+    assert ledger.do(below, 0.0) == BranchClosed(unseen)
     signed = structs.replace(
         path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 50, 1)), besides=(key,)
     )
-    assert ledger.open(signed) == BranchClosed(key)
-    assert isinstance(ledger.open(structs.replace(signed, besides=(B,))), BranchesOpened)
+    assert ledger.do(signed, 0.0) == BranchClosed(key)
+    assert isinstance(ledger.do(structs.replace(signed, besides=(B,)), 0.0), BranchesOpened)
 
 
 def test_a_table_that_has_forgotten_a_branch_is_told_how_far_it_got(new_ledger: NewLedger) -> None:
@@ -214,8 +215,8 @@ def test_a_table_that_has_forgotten_a_branch_is_told_how_far_it_got(new_ledger: 
     draw(ledger, A, 1, 30)
     draw(ledger, A, 2, 30)
     give(ledger, A, 20)
-    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 35, burned=5))
-    opened = ledger.open(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 100, 1)))
+    ledger.do(ReportLeaseUsage(A, "one", BOOT, 1, 35, burned=5), 0.0)
+    opened = ledger.do(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 100, 1)), 0.0)
     assert isinstance(opened, BranchesOpened)
     told = {each.key: each.lease for each in opened.grants}
     assert told == {
@@ -226,7 +227,7 @@ def test_a_table_that_has_forgotten_a_branch_is_told_how_far_it_got(new_ledger: 
     elsewhere = structs.replace(
         path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 100, 1)), holder="two"
     )
-    opened = ledger.open(elsewhere)
+    opened = ledger.do(elsewhere, 0.0)
     assert isinstance(opened, BranchesOpened)
     assert opened.grants[-1].lease == LeaseStatement()
 
@@ -254,7 +255,7 @@ def test_what_is_told_later_undoes_what_was_forgiven(new_ledger: NewLedger) -> N
     ledger.burn("one", *ledger.heartbeats()["one"])
     assert ledger.forgive(A) == 10
     assert line(ledger, ROOT).remaining == 10
-    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 3, reserved=2))
+    ledger.do(ReportLeaseUsage(A, "one", BOOT, 1, 3, reserved=2), 0.0)
     root = line(ledger, ROOT)
     assert (root.settled, root.reserved, root.burned, root.remaining) == (3, 2, 0, 5)
     spend(ledger, A, 2, 10)
@@ -279,7 +280,7 @@ def test_what_was_mistaken_for_burned_is_charged_again(new_ledger: NewLedger) ->
     """A report that says so, forgiven, and one that knows better."""
     ledger = family(new_ledger, root=10)
     draw(ledger, A, 1, 10)
-    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 0, burned=5))
+    ledger.do(ReportLeaseUsage(A, "one", BOOT, 1, 0, burned=5), 0.0)
     assert ledger.forgive(A) == 5
     spend(ledger, A, 2, 10)
     assert line(ledger, ROOT).remaining == 0
@@ -290,7 +291,7 @@ def test_what_was_mistaken_for_burned_returns_once(new_ledger: NewLedger) -> Non
     """Forgiven, and given back after that by who had it all the time."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 10)
-    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 0, burned=5))
+    ledger.do(ReportLeaseUsage(A, "one", BOOT, 1, 0, burned=5), 0.0)
     assert ledger.forgive(A) == 5
     give(ledger, A, 10)
     spend(ledger, A, 2, 0)
@@ -301,10 +302,10 @@ def test_a_word_that_was_undone_forgives_no_later_loss(new_ledger: NewLedger) ->
     """What is lost then was never forgiven by anybody."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 10)
-    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 0, burned=5))
+    ledger.do(ReportLeaseUsage(A, "one", BOOT, 1, 0, burned=5), 0.0)
     ledger.forgive(A)
     spend(ledger, A, 2, 0)
-    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 3, 0, burned=4))
+    ledger.do(ReportLeaseUsage(A, "one", BOOT, 3, 0, burned=4), 0.0)
     assert (line(ledger, A).burned, line(ledger, A).remaining) == (4, 90)
 
 
@@ -328,10 +329,10 @@ def test_who_is_silent_holds_nothing_in_flight_until_it_says_so_again(
     """What it had reserved is burned with the rest; told since then, it is not."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 10)
-    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 1, 2, reserved=3))
+    ledger.do(ReportLeaseUsage(A, "one", BOOT, 1, 2, reserved=3), 0.0)
     ledger.burn("one", *ledger.heartbeats()["one"])
     assert (line(ledger, A).burned, line(ledger, A).reserved) == (8, 0)
-    ledger.settle(ReportLeaseUsage(A, "one", BOOT, 2, 2, reserved=3))
+    ledger.do(ReportLeaseUsage(A, "one", BOOT, 2, 2, reserved=3), 0.0)
     assert (line(ledger, A).burned, line(ledger, A).reserved) == (5, 3)
     give(ledger, A, 8)
     spend(ledger, A, 3, 2)

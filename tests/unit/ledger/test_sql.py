@@ -144,19 +144,19 @@ def test_many_operations_are_one_transaction(ledger: SQLLedger) -> None:
 def test_an_error_undoes_all_of_a_batch(ledger: SQLLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever cannot write the last row has granted nothing."""
     before = ledger.report()
-    write = ledger._session.write
+    write = ledger.session.write
 
     def fail(statement: str, rows: list[tuple[object, ...]]) -> None:
         if statement.startswith("INSERT INTO lease"):
             raise LedgerUnavailableError("the disk is full")
         write(statement, rows)
 
-    monkeypatch.setattr(ledger._session, "write", fail)
+    monkeypatch.setattr(ledger.session, "write", fail)
     with pytest.raises(LedgerUnavailableError):
         ledger.do_all([DrawLease(A, "one", BOOT, 1, 60)], NOW)
     monkeypatch.undo()
     assert ledger.report() == before
-    assert isinstance(ledger.draw(DrawLease(A, "one", BOOT, 1, 60), NOW), DrawGranted)
+    assert isinstance(ledger.do(DrawLease(A, "one", BOOT, 1, 60), NOW), DrawGranted)
 
 
 def test_many_machines_never_grant_more_than_there_is(tmp_path: Path) -> None:
@@ -174,11 +174,11 @@ def test_many_machines_never_grant_more_than_there_is(tmp_path: Path) -> None:
             own, spent = SQLLedger(session), {A: 0, B: 0}
             for seq in range(1, 101):
                 branch = (A, B)[seq % 2]
-                answer = own.draw(DrawLease(branch, name, BOOT, seq, 1), NOW)
+                answer = own.do(DrawLease(branch, name, BOOT, seq, 1), NOW)
                 if isinstance(answer, DrawGranted):
                     granted.append(answer.amount)
                     spent[branch] += answer.amount
-                    own.settle(ReportLeaseUsage(branch, name, BOOT, seq, spent[branch]))
+                    own.do(ReportLeaseUsage(branch, name, BOOT, seq, spent[branch]), 0.0)
                 else:  # a ticket while another machine has not told yet that it spent its one
                     assert isinstance(answer, QuotaExhausted | RecallTicket)
         except BaseException as error:  # noqa: BLE001 - the test is told
@@ -245,9 +245,7 @@ def test_a_machine_of_many_branches_can_draw_after_a_reboot(
     draws = [DrawLease(each, "one", BOOT, 1, 10) for each in branches]
     answers = ledger.do_all([*opens, *draws], NOW)
     assert all(isinstance(each, DrawGranted) for each in answers[29:])
-    assert isinstance(
-        ledger.draw(DrawLease(branches[0], "one", NEXT_BOOT, 1, 10), NOW), DrawGranted
-    )
+    assert isinstance(ledger.do(DrawLease(branches[0], "one", NEXT_BOOT, 1, 10), NOW), DrawGranted)
     assert (line(ledger, ROOT).burned, line(ledger, ROOT).leased) == (290, 10)
     assert list(findings(session)) == []
     assert len(ledger.statements(branches)) == 29
@@ -255,7 +253,7 @@ def test_a_machine_of_many_branches_can_draw_after_a_reboot(
 
 def test_a_known_branch_stands_under_its_own_path_in_a_batch(ledger: SQLLedger) -> None:
     """Whatever a token of the same batch says that its path is."""
-    ledger.draw(DrawLease(A, "one", BOOT, 1, 10), NOW)
+    ledger.do(DrawLease(A, "one", BOOT, 1, 10), NOW)
     moved = path(BranchPathLevel(b"elsewhere".ljust(16), 10, 5), BranchPathLevel(A, 10, 5))
     answers = ledger.do_all([ReportLeaseUsage(A, "one", BOOT, 1, 4), moved], NOW)
     assert answers == [None, PathMismatch(A)]
@@ -264,8 +262,8 @@ def test_a_known_branch_stands_under_its_own_path_in_a_batch(ledger: SQLLedger) 
 
 def test_every_level_is_told_how_far_its_own_lease_got(ledger: SQLLedger) -> None:
     """An ancestor that draws for itself too."""
-    ledger.draw(DrawLease(ROOT, "one", BOOT, 1, 10), NOW)
-    opened = ledger.open(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 100, 1)))
+    ledger.do(DrawLease(ROOT, "one", BOOT, 1, 10), NOW)
+    opened = ledger.do(path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 100, 1)), 0.0)
     assert isinstance(opened, BranchesOpened)
     assert [each.lease.granted for each in opened.grants] == [0, 10, 0]
 
@@ -279,4 +277,4 @@ def test_a_database_that_was_made_anew_is_another_ledger(tmp_path: Path) -> None
     first.rows("UPDATE migration SET ledger = 'another one'")
     first.close()
     with pytest.raises(LedgerUnavailableError, match="this is another ledger now"):
-        ledger.draw(DrawLease(A, "one", BOOT, 1, 10), NOW)
+        ledger.do(DrawLease(A, "one", BOOT, 1, 10), NOW)

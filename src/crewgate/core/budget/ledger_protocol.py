@@ -14,7 +14,6 @@ come as arguments. They decide on a crew's hourly and daily allowance and on the
 and on nothing else.
 """
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -298,62 +297,13 @@ class AccountStatement(msgspec.Struct, frozen=True):
 
 
 class Ledger(Protocol):
-    """The one place that grants credit; `now` is the wall clock in seconds."""
+    """The one place that grants credit, as a machine that draws uses it."""
 
     def do(self, operation: Operation, now: float) -> OperationResult:
-        """Do one operation and return its answer.
+        """Do one operation and return its answer; `now` is the wall clock in seconds.
 
         Raises LedgerProtocolError if the protocol does not allow the operation.
         """
 
-    def open(self, opening: OpenBranches) -> BranchesOpened | PathMismatch | BranchClosed:
-        """Make every level known, and let the newest grant of each govern its quota."""
-
-    def draw(
-        self, draw: DrawLease, now: float
-    ) -> DrawGranted | RecallTicket | QuotaExhausted | BranchClosed:
-        """Charge a lease to the whole path; the answer to (branch, holder, boot, seq) is final.
-
-        Raises LedgerProtocolError if the branch is not open, the need is not above 0, the boot was
-        replaced, or the holder has already drawn under a later `seq`.
-        """
-
-    def give_back(self, returned: ReturnCredit) -> None:
-        """Return credit to every level; credit that a burn has written off stays burned."""
-
-    def settle(self, settle: ReportLeaseUsage) -> None:
-        """Take over a report; what a burned lease had spent moves from burned to settled."""
-
-    def close(self, key: bytes) -> None:
-        """Grant nothing at or below `key` from now on, whether the ledger knows the key or not.
-
-        Leased credit stays charged until its holder gives the unspent part back: only the holder
-        knows it. A second close does nothing.
-        """
-
-    def report(self, below: bytes | None = None) -> tuple[AccountStatement, ...]:
-        """Return all levels, or `below` with the levels below it; ancestors come first."""
-
-    def statements(self, keys: Sequence[bytes]) -> dict[bytes, AccountStatement]:
-        """Return the statement of each of these levels that the ledger knows."""
-
     def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseStatement]:
         """Return what one holder has drawn in one boot, by branch."""
-
-    def heartbeats(self) -> dict[str, tuple[bytes, int]]:
-        """Return each holder's newest boot and its heartbeat counter (`heartbeat_monitor`)."""
-
-    def heartbeat(self, holder: str, boot: bytes) -> None:
-        """Increment the holder's heartbeat counter, if `boot` is its newest boot."""
-
-    def forgive(self, branch: bytes) -> int:
-        """Return burned credit of a branch to all levels, and the amount of it.
-
-        If the holder later reports that the credit was not lost, the ledger charges it again.
-        """
-
-    def burn(self, holder: str, boot: bytes, heartbeat: int) -> int:
-        """Write off the unspent credit of a holder whose counter is still `heartbeat`.
-
-        Returns the amount that the ledger burned.
-        """

@@ -37,7 +37,7 @@ from crewgate.errors import LedgerProtocolError
 
 
 class MemoryLedger:
-    """The `Ledger` protocol on a `LedgerState`: on the given one, or on a new and empty one."""
+    """A ledger on a `LedgerState`: on the given one, or on a new and empty one."""
 
     def __init__(self, state: LedgerState | None = None) -> None:
         self._state = state if state is not None else LedgerState()
@@ -158,7 +158,11 @@ class MemoryLedger:
             level.draw(lease, not_lost)
 
     def close(self, key: bytes) -> None:
-        """Mark `key` as closed; a branch below it is closed too, even if it opens later."""
+        """Mark `key` as closed; a branch below it is closed too, even if it opens later.
+
+        Leased credit stays charged until its holder gives the unspent part back: only the holder
+        knows it.
+        """
         self._state.closed.add(key)
 
     def report(self, below: bytes | None = None) -> tuple[AccountStatement, ...]:
@@ -170,7 +174,7 @@ class MemoryLedger:
         )
 
     def heartbeats(self) -> dict[str, tuple[bytes, int]]:
-        """Return each holder's newest boot and its heartbeat counter."""
+        """Return each holder's newest boot and its heartbeat counter (`heartbeat_monitor`)."""
         return {name: (holder.boot, holder.heartbeat) for name, holder in self._holders.items()}
 
     def heartbeat(self, holder: str, boot: bytes) -> None:
@@ -187,7 +191,10 @@ class MemoryLedger:
         return self._burn(holder, boot)
 
     def forgive(self, branch: bytes) -> int:
-        """Return the burned credit of one branch's leases to all levels, and the amount of it."""
+        """Return the burned credit of one branch's leases to all levels, and the amount of it.
+
+        If a holder later reports that the credit was not lost, the ledger charges it again.
+        """
         account, returned = self._accounts.get(branch), 0
         if account is None:
             return 0

@@ -17,6 +17,7 @@ from crewgate.core.audit.json_line import encode
 from crewgate.core.budget.ledger_protocol import BranchPath as Line
 from crewgate.core.budget.ledger_protocol import (
     BranchPathLevel,
+    CloseBranch,
     CrewAllowance,
     DrawLease,
     OpenBranches,
@@ -37,10 +38,10 @@ def config(tmp_path: Path) -> Path:
     root, child = (branch_key("article", each) for each in (RUN, CHILD))
     levels = BranchPathLevel(root, 10_000_000, 1, RUN), BranchPathLevel(child, 2_500_000, 1, CHILD)
     line = Line(crew_key("article"), CrewAllowance(), levels, "article")
-    ledger.open(OpenBranches(line, "one", BOOT))
-    ledger.draw(DrawLease(child, "one", BOOT, 1, 1_000_000), NOW)
-    ledger.settle(ReportLeaseUsage(child, "one", BOOT, 1, 250_000, reserved=10_000))
-    ledger.close(child)
+    ledger.do(OpenBranches(line, "one", BOOT), 0.0)
+    ledger.do(DrawLease(child, "one", BOOT, 1, 1_000_000), NOW)
+    ledger.do(ReportLeaseUsage(child, "one", BOOT, 1, 250_000, reserved=10_000), 0.0)
+    ledger.do(CloseBranch(child), 0.0)
     ledger.close_session()
     return file
 
