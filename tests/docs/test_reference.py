@@ -4,15 +4,14 @@ import re
 from types import ModuleType
 
 import pytest
-from _generate import commands, http_api, limits, python_api
+from _generate import commands, http_api, limits, problems, python_api
 from _generate.markdown import table, text
 from documents import ROOT, anchors
 
 import crewgate.limits
 from crewgate.api.endpoints import ENDPOINTS
 from crewgate.cli import COMMANDS
-from crewgate.core import problem_reference
-from crewgate.core.problem_types import Reason
+from crewgate.core.problem_types import PROBLEMS, ProblemSender, Reason
 
 # A build with faults on purpose, for tests of the table alone.
 OF_TESTS = {"CREWGATE_FAULTS"}
@@ -78,9 +77,25 @@ def test_every_endpoint_has_a_section() -> None:
     assert set(re.findall(r"\]\(#(\w+)\)", page)) <= objects
 
 
+def test_the_problems_have_a_row_for_each_problem_and_sender() -> None:
+    """And as many cells as its table has columns."""
+    pages = [part for part in problems.markdown().split("\n\n") if part.startswith("| HTTP")]
+    assert len(pages) == 3
+    for sender, page in zip(
+        (ProblemSender.GATEWAY, ProblemSender.SERVER, ProblemSender.CONTROL), pages, strict=True
+    ):
+        head, rule, *rows = (line.split(" | ") for line in page.splitlines())
+        assert {len(cells) for cells in (rule, *rows)} == {len(head)}
+        found = sorted(cells[1].strip("`") for cells in rows)
+        wanted = [each.slug for each in PROBLEMS.values() if sender in each.senders]
+        assert found == sorted(wanted)
+    assert PROBLEMS["busy"].detail in problems.markdown()
+    assert "| 401 | `branch-revoked` | Branch revoked. " in problems.markdown()
+
+
 @pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.value)
 def test_every_reason_of_a_refusal_has_a_row(reason: Reason) -> None:
-    assert f"| `{reason.value}` |" in problem_reference.markdown()
+    assert f"| `{reason.value}` |" in problems.markdown()
 
 
 def test_every_public_name_is_described() -> None:

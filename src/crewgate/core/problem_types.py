@@ -4,7 +4,7 @@ A type has one slug, one HTTP status, and a title and a detail in plain words: w
 what to do. All that is sent for it is looked up here: the problem document (RFC 9457), the
 challenge (RFC 6750), `Retry-After`, the gRPC status, the error of a language model's API and the
 error of an OAuth endpoint (RFC 6749). `core.problems` and `api.problems` write the answers,
-`core.problem_reference` the documentation.
+`docs/_generate/problems.py` the documentation.
 
 To add a type, add it here and send it. If it is the reason of a verdict, give `Reason` a member.
 """

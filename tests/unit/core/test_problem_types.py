@@ -6,7 +6,6 @@ import pytest
 from msgspec import structs
 
 from crewgate.core.grpc_status import Code
-from crewgate.core.problem_reference import markdown
 from crewgate.core.problem_types import (
     BUSY,
     BY_STATUS,
@@ -133,19 +132,3 @@ def test_an_error_of_the_control_api_says_what_it_knows() -> None:
     error = BUSY.error("try the other one")
     assert (error.status, error.slug, str(error)) == (503, "busy", "try the other one")
     assert str(BUSY.error()) == BUSY.detail
-
-
-def test_the_reference_has_a_row_for_each_problem_and_sender() -> None:
-    """And as many cells as its table has columns."""
-    tables = [part for part in markdown().split("\n\n") if part.startswith("| HTTP")]
-    assert len(tables) == 3
-    for sender, table in zip(
-        (ProblemSender.GATEWAY, ProblemSender.SERVER, ProblemSender.CONTROL), tables, strict=True
-    ):
-        head, rule, *rows = (line.split(" | ") for line in table.splitlines())
-        assert {len(cells) for cells in (rule, *rows)} == {len(head)}
-        found = sorted(cells[1].strip("`") for cells in rows)
-        wanted = [each.slug for each in PROBLEMS.values() if sender in each.senders]
-        assert found == sorted(wanted)
-    assert PROBLEMS["busy"].detail in markdown()
-    assert "| 401 | `branch-revoked` | Branch revoked. " in markdown()

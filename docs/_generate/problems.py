@@ -1,7 +1,8 @@
-"""The registry of problem types for the page docs/reference/problems.md, in Markdown."""
+"""The registry of problem types, as `crewgate.core.problem_types` has it."""
 
 from collections.abc import Callable
 
+from _generate.markdown import table
 from crewgate.core.problem_types import ALLOWANCE_EXHAUSTED, PROBLEMS, ProblemSender, ProblemType
 
 _PAGE = """\
@@ -47,12 +48,8 @@ def _table(sender: ProblemSender, *others: Column) -> str:
         *others,
     )
     found = [problem for problem in PROBLEMS.values() if sender in problem.senders]
-    rows = [
-        [name for name, _ in columns],
-        ["---" for _ in columns],
-        *([text(each) for _, text in columns] for each in sorted(found, key=lambda it: it.status)),
-    ]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+    rows = ([cell(each) for _, cell in columns] for each in sorted(found, key=lambda it: it.status))
+    return table([name for name, _ in columns], rows)
 
 
 def _retry_after(problem: ProblemType) -> str:
