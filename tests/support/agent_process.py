@@ -30,6 +30,7 @@ from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import AgentStatus, RevocationReceipt, TreeRow
 from crewgate.ipc.attach_messages import Reload, RevocationNotice
 from crewgate.ipc.attachment import Attachment
+from crewgate.ipc.handshake import attach
 from crewgate.policy.loader import load_policy
 from crewgate.supervisor.serve import Supervisor
 
@@ -84,7 +85,7 @@ class Guest:
     """This process, attached: what an embedder or a worker has in its hands."""
 
     def __init__(self, site: "Site", *, answers_cuts: bool = False) -> None:
-        self.attachment = Attachment.open(site.state, answers_cuts=answers_cuts)
+        self.attachment = Attachment(attach(site.state, answers_cuts=answers_cuts))
         self.table = Table.attach(self.attachment.table)
         self.gate = Gate(self.table, self.attachment.attached.number)
         self._file = site.file

@@ -6,7 +6,7 @@ member is one process on one core: what it receives and sends takes its time, on
 
 import heapq
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
@@ -15,6 +15,7 @@ from crewgate.core.gossip import capsules
 from crewgate.core.gossip.acknowledgements import AckState
 from crewgate.core.gossip.capsules import SIGNATURE_BYTES, Capsule, RevocationEntry
 from crewgate.core.gossip.freshness import QuorumFreshness
+from crewgate.core.gossip.membership import Membership
 from crewgate.core.gossip.messages import MemberAddress, MemberState, MemberUpdate
 from crewgate.core.gossip.protocol import ProtocolNode
 from crewgate.core.gossip.protocol_interface import CapsuleCrypto, ProtocolOutput
@@ -63,6 +64,13 @@ def address_of(index: int) -> MemberAddress:
     return MemberAddress(b"\0" * 10 + b"\xff\xff\x0a\x00" + index.to_bytes(2), 8446)
 
 
+def know(one: Membership, updates: Iterable[MemberUpdate], now: float) -> None:
+    """Enter members of whom the others know already, so that nothing is passed on."""
+    for update in updates:
+        if update.member != one._me:
+            one._set(update, now)
+
+
 @dataclass
 class Machine:
     """One member: its disk outlives its node."""
@@ -106,6 +114,8 @@ class World:
         self.bytes = 0
         self.on_apply: Callable[[int, RevocationEntry], None] = lambda _index, _entry: None
         self.on_receipt: Callable[[AckState], None] = lambda _receipt: None
+        # When every machine first had the capsules of a receipt.
+        self.everywhere_at: dict[AckState, float] = {}
         self._node = node
         self._compares = compares
         self._events: list[tuple[float, int, Event]] = []
@@ -189,7 +199,7 @@ class World:
     # Inside.
 
     def _know_everybody(self, machine: Machine) -> None:
-        machine.node.members.restore(self.everybody(), self.now)
+        know(machine.node.members, self.everybody(), self.now)
         members = [each.member for each in self.everybody()] if self._compares else []
         machine.node.merge_views(members, members, self.now)
 
@@ -232,6 +242,8 @@ class World:
         machine.free_at = start
         for receipt in effects.receipts:
             self.on_receipt(receipt)
+            if receipt.is_everywhere:
+                self.everywhere_at.setdefault(receipt, self.now)
             if receipt.is_everywhere and receipt.has_quorum:
                 machine.node.receipts.end(receipt)
         for peer in effects.compare:

@@ -29,7 +29,6 @@ from crewgate.ca.certificates import (
 from crewgate.ca.ocsp.verify import OCSPIssuer
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.der import (
-    BIT_STRING,
     ENUMERATED,
     OBJECT_IDENTIFIER,
     OCTET_STRING,
@@ -40,6 +39,7 @@ from crewgate.core.x509.der import (
 )
 from crewgate.core.x509.identity_extension import Identity, Role
 
+BIT_STRING = 0x03
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 Answer = Callable[[bytes], bytes]
 

@@ -26,7 +26,6 @@ from crewgate.ipc.attach_messages import (
     DrawCredit,
     Reload,
     RequestFailed,
-    RevocationAck,
     RevocationNotice,
     group_answers,
     pack,
@@ -68,7 +67,6 @@ class Attachment:
         cls,
         folder: Path,
         *,
-        answers_cuts: bool = False,
         previous: Attached | None = None,
         seconds: float = limits.link_seconds_max,
     ) -> Self:
@@ -77,7 +75,7 @@ class Attachment:
         `previous` is the `attached` of an earlier attachment: the process asks for its number
         again. The agent gives it if it was restarted on the same table, so compare both.
         """
-        return cls(attach(folder, answers_cuts=answers_cuts, previous=previous, seconds=seconds))
+        return cls(attach(folder, previous=previous, seconds=seconds))
 
     def __enter__(self) -> Self:
         return self
@@ -174,14 +172,6 @@ class Attachment:
             pushed = list(self._pushed)
             self._pushed.clear()
             return pushed
-
-    def send_cut_report(self, pushed: RevocationNotice, last_cut_ns: int, count: int) -> None:
-        """Report how many calls this process ended because of `pushed`, and when the last ended.
-
-        `last_cut_ns` is CLOCK_MONOTONIC; it is 0 if `count` is 0.
-        """
-        with self._condition:
-            self._send(RevocationAck(id=pushed.id, last_cut_ns=last_cut_ns, count=count))
 
     def _next_id(self) -> int:
         self._last_id += 1

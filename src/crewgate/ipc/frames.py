@@ -33,11 +33,6 @@ class FrameDecoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    @property
-    def waiting_bytes(self) -> int:
-        """How many bytes of an incomplete frame wait; above 0 at the end means a torn frame."""
-        return len(self._buffer)
-
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the bodies that are complete now, in order; raises LinkError for a bad length."""
         self._buffer += data

@@ -8,7 +8,7 @@ from agent_process import PRICE, Enter, Site, reason
 from crew_world import BRANCH, PARENT, ROOT
 
 from crewgate.core.problem_types import Reason
-from crewgate.ipc.attach_messages import RevocationNotice
+from crewgate.ipc.attach_messages import RevocationAck, RevocationNotice, pack
 from crewgate.issuer.gateway import BranchUsage, LocalGateway
 
 
@@ -78,7 +78,7 @@ def test_the_receipt_tells_when_the_last_call_was_cut(site: Site, enter: Enter) 
     def answer() -> None:
         (pushed,) = guest.pushed()
         assert isinstance(pushed, RevocationNotice)
-        guest.attachment.send_cut_report(pushed, 2**62, 3)
+        guest.attachment._connection.sendall(pack(RevocationAck(pushed.id, 2**62, 3)))
 
     thread = threading.Thread(target=answer)
     thread.start()

@@ -17,7 +17,6 @@ from crewgate.ipc.attach_messages import (
     DrawCredit,
     Reload,
     RequestFailed,
-    RevocationAck,
     RevocationNotice,
     group_asks,
     pack,
@@ -139,12 +138,6 @@ def test_request_draw_never_waits(attachment: Attachment, agent: Agent, grant: G
     received = b"".join(iter(lambda: agent.end.recv(65536), b""))
     draws = list(FrameDecoder().feed(received))
     assert asked - 1 <= len(draws) <= asked
-
-
-def test_cuts_are_answered(attachment: Attachment, agent: Agent) -> None:
-    """The agent hears when the last call of its revocation was cut."""
-    attachment.send_cut_report(RevocationNotice(id=4, keys=[KEY]), 123, 2)
-    assert agent.next() == RevocationAck(id=4, last_cut_ns=123, count=2)
 
 
 @pytest.mark.parametrize("last_words", [b"", b"\0\0\0\0", b"\xff\xff\xff\xff"])

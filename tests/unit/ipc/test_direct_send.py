@@ -37,7 +37,7 @@ def received(end: socket.socket) -> list[object]:
         except BlockingIOError:
             break
         found += [unpack(group_answers, body) for body in decoder.feed(data)]
-    assert decoder.waiting_bytes == 0
+    assert not decoder._buffer
     return found
 
 

@@ -32,7 +32,6 @@ class AckState:
     - `lacking`: for each other member, the ids that it has not acknowledged.
     - `here`: the ids that are not on this machine's disk yet.
     - `members`: `QuorumFreshness.digest` of the view that the receipt is for.
-    - `acked_at`: when an acknowledgement, this machine's disk or the quorum last changed it.
     - `has_quorum`: a majority has every id, and each member of this majority counts.
     - `tries`: how often this member has asked.
     - `counted`: since when each member that counts has every id.
@@ -43,7 +42,6 @@ class AckState:
     lacking: dict[bytes, frozenset[bytes]]
     here: set[bytes]
     members: bytes
-    acked_at: float
     has_quorum: bool = False
     tries: int = 0
     counted: dict[bytes, float] = field(default_factory=dict)
@@ -106,7 +104,6 @@ class AckState:
         holding = sum(since > now - _VALID_SECONDS for since in self.counted.values())
         if not self.has_quorum and holding + (counts and not self.here) >= majority(self.of):
             self.has_quorum = True
-            self.acked_at = now
 
     def renew(self, others: Iterable[bytes], members: bytes) -> None:
         """Take over a new view: its other members, and its digest `members`.
@@ -161,7 +158,7 @@ class AckTracker:
             raise ValueError(
                 f"{limits.receipts_max} revocations already wait for acknowledgements, the maximum"
             )
-        receipt = AckState(ids, {}, set(ids & self._not_on_disk), b"", now)
+        receipt = AckState(ids, {}, set(ids & self._not_on_disk), b"")
         self._open[receipt] = None
         for id_ in ids:
             self._waiting.setdefault(id_, []).append(receipt)
@@ -228,7 +225,6 @@ class AckTracker:
         changed = [receipt for receipt in waiting if receipt.here & ids]
         for receipt in changed:
             receipt.here -= ids
-            receipt.acked_at = now
         self._add_up(changed, now)
         sends = [
             send for asker, some in acknowledged.items() for send in self._acknowledge(*asker, some)
@@ -245,9 +241,7 @@ class AckTracker:
         self._renew(changed)
         for receipt in changed:
             if sender in receipt.lacking:
-                if not receipt.lacking[sender].isdisjoint(kept.ids):
-                    receipt.lacking[sender] = receipt.lacking[sender].difference(kept.ids)
-                    receipt.acked_at = now
+                receipt.lacking[sender] = receipt.lacking[sender].difference(kept.ids)
                 if is_good:
                     receipt.on_ack(sender, kept.ids, kept.asked / 1000, now)
         self._add_up(changed, now)

@@ -100,16 +100,6 @@ class Membership:
         """Return what is known of a member; None if it is unknown."""
         return self._members.get(member)
 
-    def all(self) -> list[MemberUpdate]:
-        """Return the states of all members, with this one, for a machine that joins."""
-        return [self._self(), *(each.update() for each in self._members.values())]
-
-    def restore(self, updates: Iterable[MemberUpdate], now: float) -> None:
-        """Enter the members from before a restart; other members know these updates."""
-        for update in updates:
-            if update.member != self._me and len(self._members) < limits.gossip_members_max:
-                self._set(update, now)
-
     def join(self, member: bytes, address: MemberAddress, now: float) -> None:
         """Enter that a member has just shown its certificate: it is alive, whatever updates say."""
         known = self._members.get(member)

@@ -33,11 +33,6 @@ def matches(pattern: str, tool: str) -> bool:
     return tool == pattern
 
 
-def covers(patterns: Iterable[str], tool: str) -> bool:
-    """Return whether any of the patterns covers the tool."""
-    return any(matches(pattern, tool) for pattern in patterns)
-
-
 def count_covered(patterns: Iterable[str], tools: Sequence[str]) -> int:
     """Return how many of `tools` the patterns cover; `tools` are sorted and distinct.
 

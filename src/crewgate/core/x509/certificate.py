@@ -59,10 +59,6 @@ class Certificate(msgspec.Struct, frozen=True):
         """When the internal CA signed it (seconds); its begin is a little earlier."""
         return self.not_before + limits.certificate_backdate_seconds
 
-    def is_valid(self, now: float) -> bool:
-        """Return whether a wall time (seconds) is within its validity."""
-        return self.not_before <= now <= self.not_after
-
     def speaks_for(self) -> Identity:
         """Return the identity. Raises ValueError if the extension is missing or malformed."""
         if self.identity is None:

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 from gossip_capsules import capsule, entry, line
-from gossip_world import CLUSTER, WALL, address_of, member_id, sign
+from gossip_world import CLUSTER, WALL, address_of, know, member_id, sign
 
 from crewgate import limits
 from crewgate.core.gossip.capsules import Capsule, seal, unsigned
@@ -53,7 +53,7 @@ def node(index: int = 0) -> ProtocolNode:
         freshness=QuorumFreshness(member_id(index), counts=True),
     )
     others = [MemberUpdate(member_id(n), MemberState.ALIVE, 0, address_of(n)) for n in range(5)]
-    one.members.restore(others, 0.0)
+    know(one.members, others, 0.0)
     return one
 
 
