@@ -54,7 +54,8 @@ class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a revocation, here and on the other machines.
 
     `applied_on` of `of` machines have it in force and on disk, after `ms` milliseconds; `missing`
-    names machines that have not confirmed, and `enough` says whether `until` was reached. With
+    names machines that have not confirmed, of which `missing_more` further ones are left out, and
+    `enough` says whether `until` was reached. With
     `applied_on` 0 it is recorded, and the agent applies it when it is back. On this machine the
     last call was cut, or the last connection closed, after `cut_ms` milliseconds. `unresponsive` of
     the `processes` did not confirm in time; the table binds them all the same. `certificates` are
@@ -74,6 +75,7 @@ class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
     of: int = 1
     ms: float = 0.0
     missing: list[str] = []
+    missing_more: int = 0
     enough: bool = True
     cut_ms: float = 0.0
     calls_cut: int = 0

@@ -50,6 +50,7 @@ def revoked(
             "of": done.reach.of,
             "ms": max(done.reach.ms, done.cut_ms),
             "missing": ["this machine"] if receipt is None else done.reach.missing,
+            "missing_more": done.reach.missing_more,
             "enough": receipt is not None and done.reach.enough,
             "cut_ms": done.cut_ms,
             "calls_cut": done.calls_cut,

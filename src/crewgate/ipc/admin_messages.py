@@ -125,8 +125,9 @@ NeverSeen = Literal["", "everywhere", "here"]
 class QuorumResult(msgspec.Struct, frozen=True):
     """How many of all machines have a revocation in force and on disk.
 
-    `missing` names machines that have not confirmed it. `ms` is the time from reading the request
-    to the last confirmation. `enough` says whether `until` was reached.
+    `missing` names machines that have not confirmed it; `missing_more` further ones are left out.
+    `ms` is the time from reading the request to the last confirmation. `enough` says whether
+    `until` was reached.
     """
 
     until: Until = "local"
@@ -135,6 +136,7 @@ class QuorumResult(msgspec.Struct, frozen=True):
     ms: float = 0.0
     missing: list[str] = []
     enough: bool = True
+    missing_more: Count = 0
 
 
 class RevocationReceipt(msgspec.Struct, frozen=True, tag="receipt"):

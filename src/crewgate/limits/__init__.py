@@ -110,6 +110,7 @@ link_frame_bytes_max = 128 * 2**10  # a draw holds one grant (a token is 4 KiB),
 link_note_chars_max = 4096  # a sentence with a path or two
 link_tree_rows_max = 64  # on one page: 9 texts of 128 characters each stay under the frame
 link_targets_max = 256  # in one step: an orchestrator with all its certificates, many times over
+link_missing_names_max = 256  # machines that a receipt names; beside 256 targets they fit a frame
 link_draws_max = 1024  # in flight for one attachment; more than the calls that wait in a worker
 overruns_kept_max = 1024  # of one worker, until the agent has noted them: seldom a second
 overruns_noted_max = 65_536  # by one agent, for a day: all that 64 workers may keep

@@ -10,6 +10,9 @@ import pytest
 from grant_builders import grant
 from revocation_targets import branch
 
+from crewgate import limits
+from crewgate.core.ids import EntityKind
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import LinkError, RefusedError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import (
@@ -19,10 +22,12 @@ from crewgate.ipc.admin_messages import (
     MintingWatchRow,
     Quarantine,
     QuarantineResult,
+    QuorumResult,
     ReloadResult,
     RevocationReceipt,
     TreePage,
     TreeRow,
+    owner_answers,
     owner_asks,
 )
 from crewgate.ipc.attach_messages import RequestFailed, pack, unpack
@@ -154,3 +159,23 @@ def test_one_that_cannot_be_evicted_is_a_refusal(tmp_path: Path) -> None:
 
     with _asking(tmp_path, answer) as owner, pytest.raises(RefusedError, match="this machine"):
         owner.evict("edge-1", "quorum", force=True)
+
+
+def test_the_largest_receipt_fits_a_frame() -> None:
+    """With as many targets and names of machines as there can be, each as long as it can be."""
+    target = RevocationTarget(
+        EntityKind.ORCHESTRATOR,
+        "n" * limits.claim_chars_max,
+        "c" * limits.claim_chars_max,
+        limits.gateway_life_seconds_max,
+        limits.time_seconds_max,
+    )
+    reach = QuorumResult(
+        "quorum",
+        of=limits.gossip_members_max,
+        missing=["m" * limits.name_chars_max] * limits.link_missing_names_max,
+        missing_more=limits.gossip_members_max,
+    )
+    receipt = RevocationReceipt(targets=[target] * limits.link_targets_max, reach=reach)
+    (body,) = FrameDecoder().feed(pack(receipt))
+    assert unpack(owner_answers, body) == receipt

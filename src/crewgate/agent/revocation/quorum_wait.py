@@ -54,12 +54,14 @@ class QuorumWait:
             is_kept = not self._agent.revocations_journal.incomplete
             is_enough = is_kept and (of == 1 or self._until == "local")
             return QuorumResult(self._until, int(is_kept), of, self._ms, enough=is_enough)
+        missing, names_max = remote.missing, limits.link_missing_names_max
         return QuorumResult(
             until=self._until,
             applied_on=remote.applied_on,
             of=remote.of,
             ms=self._ms,
-            missing=[others.name(member) for member in remote.missing],
+            missing=[others.name(member) for member in missing[:names_max]],
+            missing_more=max(0, len(missing) - names_max),
             enough=_ENOUGH[self._until](remote),
         )
 

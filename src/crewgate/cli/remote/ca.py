@@ -137,7 +137,9 @@ def revoke(client: ControlClient, *, which: str, reason: Any, as_json: bool) -> 
     # An agent whose disk is full has applied the revocation all the same.
     is_announced = done.missing != _NO_AGENT
     until: Until = "quorum" if done.of > 1 else "local"
-    reach = QuorumResult(until, done.applied_on, done.of, done.ms, done.missing, done.enough)
+    reach = QuorumResult(
+        until, done.applied_on, done.of, done.ms, done.missing, done.enough, done.missing_more
+    )
     if as_json:
         document = {
             "serial": done.id,

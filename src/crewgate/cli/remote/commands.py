@@ -60,7 +60,13 @@ def revoke(
         never_seen=done.never_seen,
         never_seen_on=done.never_seen_on,
         reach=QuorumResult(
-            waited_for, done.applied_on, done.of, done.ms, done.missing, done.enough
+            waited_for,
+            done.applied_on,
+            done.of,
+            done.ms,
+            done.missing,
+            done.enough,
+            done.missing_more,
         ),
     )
     receipt_.show(receipt, as_json=as_json, without=_OF_ITS_MACHINE)

@@ -59,6 +59,20 @@ async def test_one_that_no_other_would_obey_is_told_to_none(
         clustered.renewed()
 
 
+async def test_a_receipt_names_only_so_many_that_lack_it(
+    clustered: Clustered,
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And counts the others: with all their names it would not fit a frame."""
+    monkeypatch.setattr(limits, "link_missing_names_max", 1)
+    for name in ("b", "c", "d"):
+        clustered.other(name)
+    reach = (await _revoked(clustered, "all")).reach
+    assert (reach.of, reach.enough) == (4, False)
+    assert (len(reach.missing), reach.missing_more) == (1, 2)
+
+
 async def test_one_waiter_too_many_is_answered_too(clustered: Clustered) -> None:
     """The others are told, and nobody counts who has it."""
     clustered.other("b")
