@@ -68,10 +68,6 @@ class Fragile:
         self._step()
         return self._session.rows(*arguments)
 
-    def among(self, *arguments: Any) -> Any:
-        self._step()
-        return self._session.among(*arguments)
-
     def write(self, statement: str, rows: Sequence[Any]) -> None:
         for row in rows:
             self._step()

@@ -17,7 +17,7 @@ from crewgate import limits
 from crewgate.config import Durability
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.durability import another, is_standby, older, timeline, why_not
-from crewgate.ledger.session import Row, in_parts
+from crewgate.ledger.session import Row
 
 R = TypeVar("R")
 CHANNEL = "crewgate_ledger"
@@ -95,10 +95,6 @@ class PostgreSQL:
         with self._mapped():
             cursor = connection.execute(_translated(statement), values)
             return cursor.fetchall() if cursor.description else []
-
-    def among(self, statement: str, keys: Sequence[object], *values: object) -> list[Row]:
-        """See `SQLSession`."""
-        return in_parts(self.rows, statement, keys, values)
 
     def write(self, statement: str, rows: Sequence[Row]) -> None:
         """See `SQLSession`; sends all rows at once."""
@@ -225,25 +221,14 @@ class PostgreSQL:
                     "promoted; promote it, or name the primary in [ledger] url",
                     may_pass=True,
                 )
-            why = (
-                why_not(connection, self._durability)
-                or another(connection, self._expected)
-                or self._replaced(connection)
-                or self._older(connection)
-            )
+            why = why_not(connection, self._durability) or another(connection, self._expected)
+            if self._durability != "trusted":
+                why = why or self._replaced(connection) or older(connection, self._counts)
         if why:
             raise LedgerUnavailableError(f"{self._where}: {why}")
 
-    def _older(self, connection: psycopg.Connection[Row]) -> str:
-        """Return why this ledger is an older copy of the one before; "" if it is not."""
-        if self._durability == "trusted":
-            return ""
-        return older(connection, self._counts)
-
     def _replaced(self, connection: psycopg.Connection[Row]) -> str:
         """Return why this is an old server that a failover has replaced; "" if it is not."""
-        if self._durability == "trusted":
-            return ""
         found = timeline(connection)
         if found < self._newest:
             return (

@@ -3,7 +3,7 @@
 Both engines share their statements, with `?` for a value and `{keys}` for a list of values.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -28,12 +28,6 @@ class SQLSession(Protocol):
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[Row]:
         """Run a statement and return its rows."""
 
-    def among(self, statement: str, keys: Sequence[object], *values: object) -> list[Row]:
-        """Run a statement with `IN ({keys})` for any number of keys; the rows have no order.
-
-        `values` are those for the `?` before the keys.
-        """
-
     def write(self, statement: str, rows: Sequence[Row]) -> None:
         """Run a statement once for each row."""
 
@@ -57,22 +51,21 @@ class SQLSession(Protocol):
         """Close the connection."""
 
 
-def in_parts(
-    ask: Callable[[str, Sequence[object]], list[Row]],
-    statement: str,
-    keys: Sequence[object],
-    values: Sequence[object],
+def among(
+    session: SQLSession, statement: str, keys: Sequence[object], *values: object
 ) -> list[Row]:
-    """Run a statement for any number of keys, in parts of at most `limits.ledger_keys_max`.
+    """Run a statement with `IN ({keys})` for any number of keys; the rows have no order.
 
-    A part repeats its last key up to a power of two, so that the database prepares few statements.
+    `values` are those for the `?` before the keys. Each part has at most `limits.ledger_keys_max`
+    keys. It repeats its last key up to a power of two, so that the database prepares few
+    statements.
     """
     found: list[Row] = []
     for at in range(0, len(keys), limits.ledger_keys_max):
         some = keys[at : at + limits.ledger_keys_max]
         size = 1 << (len(some) - 1).bit_length()
         marks = ", ".join("?" * size)
-        found += ask(
+        found += session.rows(
             statement.format(keys=marks), [*values, *some, *[some[-1]] * (size - len(some))]
         )
     return found

@@ -20,7 +20,7 @@ from crewgate.errors import LedgerProtocolError
 from crewgate.ledger import schema
 from crewgate.ledger.notifications import NotificationBuilder
 from crewgate.ledger.rows import ACCOUNT, LEASE, account_of, lease_of, split
-from crewgate.ledger.session import SQLSession
+from crewgate.ledger.session import SQLSession, among
 from crewgate.ledger.unit_of_work import READ_ACCOUNTS, READ_CLOSED, UnitOfWork
 
 
@@ -84,8 +84,8 @@ class SQLLedger:
 
     def statements(self, keys: Sequence[bytes]) -> dict[bytes, AccountStatement]:
         """See `MemoryLedger`."""
-        closed = {key for (key,) in self.session.among(READ_CLOSED, keys)}
-        rows = self.session.among(READ_ACCOUNTS, keys)
+        closed = {key for (key,) in among(self.session, READ_CLOSED, keys)}
+        rows = among(self.session, READ_ACCOUNTS, keys)
         return {row[0]: statement(account_of(row), closed=row[0] in closed) for row in rows}
 
     def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseStatement]:

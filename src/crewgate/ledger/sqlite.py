@@ -14,7 +14,7 @@ import apsw
 from crewgate import limits
 from crewgate.core.budget.ledger_mark import LedgerMark, LedgerOperationCounts, why_not
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ledger.session import Row, in_parts
+from crewgate.ledger.session import Row
 from crewgate.runtime.durable_files import is_full
 
 _DISK_ERRORS = (
@@ -83,10 +83,6 @@ class SQLite:
             return self._connection.execute(statement, values).fetchall()
         except (apsw.Error, OSError) as error:
             raise self._unavailable(error) from error
-
-    def among(self, statement: str, keys: Sequence[object], *values: object) -> list[Row]:
-        """See `SQLSession`."""
-        return in_parts(self.rows, statement, keys, values)
 
     def write(self, statement: str, rows: Sequence[Row]) -> None:
         """See `SQLSession`."""

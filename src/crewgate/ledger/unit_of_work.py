@@ -19,7 +19,7 @@ from crewgate.ledger.rows import (
     split,
     upsert,
 )
-from crewgate.ledger.session import Row, SQLSession
+from crewgate.ledger.session import Row, SQLSession, among
 
 _WRITE_ACCOUNT = upsert("account", ACCOUNT, "key")
 _WRITE_LEASE = upsert("lease", LEASE, "branch, holder, boot")
@@ -136,8 +136,8 @@ class UnitOfWork:
 
     def _paths(self, branches: set[bytes]) -> dict[bytes, tuple[bytes, ...]]:
         """Return the path of each known branch, with the branch itself last."""
-        found = self._session.among(
-            "SELECT key, path FROM account WHERE key IN ({keys})", sorted(branches)
+        found = among(
+            self._session, "SELECT key, path FROM account WHERE key IN ({keys})", sorted(branches)
         )
         return {key: (*split(path), key) for key, path in found}
 
@@ -150,9 +150,9 @@ class UnitOfWork:
 
     def _load_holders(self, names: set[str]) -> None:
         session, state = self._session, self.state
-        self._holders = set(session.among(_READ_HOLDERS, sorted(names)))
+        self._holders = set(among(session, _READ_HOLDERS, sorted(names)))
         state.holders.update((name, LeaseHolder(boot, beat)) for name, boot, beat in self._holders)
-        self._replaced = set(session.among(_READ_REPLACED, sorted(state.holders)))
+        self._replaced = set(among(session, _READ_REPLACED, sorted(state.holders)))
         for name, boot in self._replaced:
             state.holders[name].replaced.add(boot)
 
@@ -166,19 +166,19 @@ class UnitOfWork:
         session, state = self._session, self.state
         session.lock(sorted({path[0] for path in paths.values()} | set(crews)))
         levels = sorted({key for path in paths.values() for key in path} | set(more))
-        for row in session.among(READ_ACCOUNTS, levels):
+        for row in among(session, READ_ACCOUNTS, levels):
             state.accounts[row[0]] = account_of(row)
             self._accounts[row[0]] = row
         branches = sorted(paths.keys() & state.accounts.keys())
         for name in sorted(holders):
-            for row in session.among(_READ_LEASES, branches, name):
+            for row in among(session, _READ_LEASES, branches, name):
                 branch, holder, boot = row[:3]
                 state.accounts[branch].leases[holder, boot] = lease_of(row)
                 self._leases[branch, holder, boot] = row
-        closed = session.among(READ_CLOSED, levels)
+        closed = among(session, READ_CLOSED, levels)
         state.closed.update(key for (key,) in closed)
         self._closed = frozenset(state.closed)
-        tickets = sorted(session.among(_READ_TICKETS, levels))
+        tickets = sorted(among(session, _READ_TICKETS, levels))
         for _, level, branch, holder, boot, need, asked in tickets:
             ticket = branch, holder, boot
             state.accounts[level].queue.waiting[ticket] = need, asked
