@@ -7,24 +7,13 @@ what its lease in the table was granted, less what the ledger knows it has grant
 table's header is an upper bound of all debts: it rises before each loan, and falls after each
 charge.
 
-Example: the ledger has charged 2.40 of branch A's quota of 2.50, all of it to this machine, and the
-calls have spent it. The ledger stops answering. A call needs 0.30; later the ledger answers again.
-
-    step of the agent                              lent  granted in   granted in  owed
-                                                         the table    the ledger
-    1. raise `lent`                                0.30  2.40         2.40        0
-    2. add 0.30 to the lease                       0.30  2.70         2.40        0.30
-    3. take the next draw's number, and leave no   0.30  2.70         2.40        0.30
-       draw pending
-    4. send the owed draw; the ledger charges it   0.30  2.70         2.70        0
-    5. read the answer, and lower `lent`           0     2.70         2.70        0
-    6. send the totals of the lease                0     2.70         2.70        0
-
-A has then used 2.70 of 2.50, and the ledger refuses its further draws. A kill after any step is
-safe, since the next agent computes the debt again (`take_up`). After step 4 it finds no debt; and
-because no draw is pending, it does not send the draw again, and does not add the repeated answer of
-0.30 to the lease a second time. If the table was granted more than the ledger knows plus `lent`,
-the ledger is an older copy that has forgotten grants: `take_up` refuses it.
+A settlement takes the next draw's number and leaves no draw pending, sends the owed draw, lowers
+`lent`, and then sends the totals of the lease. A kill after any step is safe, since the next agent
+computes the debt again (`take_up`). If the ledger has charged the draw, that agent finds no debt;
+and because no draw is pending, it does not add the repeated answer to the lease a second time. If
+the table was granted more than the ledger knows plus `lent`, the ledger is an older copy that has
+forgotten grants: `take_up` refuses it. The page docs/explanation/ledger-and-leases.md has an
+example.
 """
 
 from collections.abc import Mapping

@@ -18,31 +18,9 @@ The members change as in Raft (Ongaro 2014, section 4), but without a log:
 - If a machine waits to drop a member, and another machine that counts has dropped it, the first
   machine drops it too, as soon as it has everything that the other machine had.
 
-If several evictions wait, a machine carries them out one by one, in the order of the ids. For each
-one it needs new answers from a majority of the members that it has then. Otherwise it could go from
-five members to three at once. Two of the three, and the other three of the five, would then both
-take themselves for a majority.
-
-A machine that drops a member has asked a majority. So it knows everything that was acknowledged
-among the members from before. A machine that follows it must know as much: after the next eviction,
-the machines that remain may share no member with those that acknowledged.
-
-Two machines may each evict a different member at the same time. If both succeeded among four, each
-would have three members left. Two machines with one view, and two with the other, would then both
-take themselves for a majority. This cannot happen: each eviction would need a majority that knows
-of it and not of the other one. These two majorities share a machine, and no machine forgets an
-eviction.
-
-If only one machine A counts, and it has admitted one new member B, A goes on admitting calls while
-B does not count yet. During this time there is no majority without A:
-
-- Of two members, a majority needs both.
-- If another machine is to begin to count, or to evict A, it needs an answer from A. This answer
-  counts only if both have the same view, so only after A, too, has learned that B counts.
-
-When A learns that B counts, A therefore knows everything that was acknowledged until then, as if it
-had compared at that moment. With two new members this does not hold: both may begin to count by
-A's answers, and would then be a majority of three without A.
+The page docs/explanation/gossip.md has the reasons: why a machine carries out one eviction after
+the other, what it must know before it follows another machine, and why a machine that counts alone
+goes on admitting calls while its only other member does not count yet.
 """
 
 import math
@@ -235,7 +213,10 @@ class QuorumFreshness:
         return self._answers
 
     def _carry_out_evictions(self) -> None:
-        """Drop each leaving member about which a majority has answered, under the same digest."""
+        """Drop each leaving member about which a majority has answered, under the same digest.
+
+        One by one, in the order of the ids: each step changes the digest, and needs new answers.
+        """
         while self._leaving:
             member = min(self._leaving)
             since = self._leaving[member]
