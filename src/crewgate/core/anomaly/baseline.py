@@ -16,6 +16,7 @@ slowly, or that misbehaves from its first minute.
 
 import enum
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -72,15 +73,13 @@ class MeasureScale(msgspec.Struct, frozen=True):
         return math.floor(2 ** min(scaled / self.weight, 62.0) * (1 + _ROUNDING)) - 1
 
 
+@dataclass(slots=True, eq=False)
 class Baseline:
     """The baseline of one measure of one orchestrator; it has learned from `minutes` minutes."""
 
-    __slots__ = ("deviation", "mean", "minutes")
-
-    def __init__(self, mean: float = 0.0, deviation: float = 0.0, minutes: int = 0) -> None:
-        self.mean = mean
-        self.deviation = deviation
-        self.minutes = minutes
+    mean: float = 0.0
+    deviation: float = 0.0
+    minutes: int = 0
 
     @property
     def is_warm(self) -> bool:

@@ -12,6 +12,7 @@ get, is a wall time (seconds since the epoch).
 """
 
 import enum
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 By = Literal["", "watch", "owner"]
@@ -101,6 +102,10 @@ class EnforcementOrder(NamedTuple):
         return self.at, _STRICT.index(self.by), self.until
 
 
+_NO_ORDER: Final = EnforcementOrder(0)
+
+
+@dataclass(slots=True, eq=False)
 class EnforcementState:
     """The level of one orchestrator, and how near it is to the next one.
 
@@ -111,28 +116,24 @@ class EnforcementState:
     `is_untold`: the watch's order must still be announced to the other machines.
     """
 
-    __slots__ = ("by", "is_untold", "level", "owner", "strikes", "struck", "watch")
-
-    def __init__(
-        self, level: EnforcementLevel = EnforcementLevel.OBSERVE, by: By = "", struck: float = 0.0
-    ) -> None:
-        self.level = level
-        self.by: By = by
-        self.strikes = 0
-        self.struck = struck
-        self.owner = self.watch = EnforcementOrder(0)
-        self.is_untold = False
+    level: EnforcementLevel = EnforcementLevel.OBSERVE
+    by: By = ""
+    struck: float = 0.0
+    strikes: int = 0
+    owner: EnforcementOrder = _NO_ORDER
+    watch: EnforcementOrder = _NO_ORDER
+    is_untold: bool = False
 
     @property
     def held(self) -> EnforcementOrder:
         """The order that quarantines it; a person's counts more than a watch's.
 
-        Without an order it is `EnforcementOrder(0)`. A quarantine without an order has no end; old
+        Without an order it is `_NO_ORDER`. A quarantine without an order has no end; old
         journals have such quarantines.
         """
         if self.owner.by:
             return self.owner
-        return self.watch if self.watch.order > self.owner.order else EnforcementOrder(0)
+        return self.watch if self.watch.order > self.owner.order else _NO_ORDER
 
     def in_force(self, mode: EnforcementLevel) -> EnforcementLevel:
         """Return the level to apply: at most `mode`, unless a person has set it."""

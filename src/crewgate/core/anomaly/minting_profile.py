@@ -8,6 +8,7 @@ the wall clock has no effect.
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from crewgate import limits
 from crewgate.core.anomaly.baseline import Baseline
@@ -47,6 +48,7 @@ class KnownBranchLimiter:
             del self._taken[crew]
 
 
+@dataclass(slots=True, eq=False)
 class KnownBranch:
     """One known branch of an orchestrator.
 
@@ -55,16 +57,13 @@ class KnownBranch:
     was throttled.
     """
 
-    __slots__ = ("extensions", "hour", "iat", "paced", "parent", "passed", "until")
-
-    def __init__(self, parent: bytes, iat: int, until: float) -> None:
-        self.parent = parent
-        self.iat = iat
-        self.until = until
-        self.extensions = 0
-        self.hour = -1
-        self.paced = 0
-        self.passed = False
+    parent: bytes
+    iat: int
+    until: float
+    extensions: int = 0
+    hour: int = -1
+    paced: int = 0
+    passed: bool = False
 
 
 class MintingProfile:

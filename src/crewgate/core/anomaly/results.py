@@ -62,9 +62,8 @@ class OrchestratorStatus(msgspec.Struct, frozen=True):
 class ProfileSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the journal keeps of an orchestrator over a restart; the last one of a name counts.
 
-    The journal's name of `level` is `rung`, as in the first versions.
-
-    `owner`, `watch` and `is_untold` are its `ladder.Place`'s.
+    The journal's name of `level` is `rung`, as in the first versions. `owner`, `watch` and
+    `is_untold` are those of its `EnforcementState`.
     """
 
     crew: str
