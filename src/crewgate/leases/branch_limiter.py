@@ -51,12 +51,6 @@ class BranchLimiter:
         self.records_max = capacity // 2
         self._shares: dict[bytes, CrewBranchCount] = {}
 
-    def admits(
-        self, crew_key: bytes, crew: CrewPolicy, count: int, now: float, boot_ns: int
-    ) -> bool:
-        """Return whether the crew may open `count` branches now."""
-        return self.bound(crew_key, crew, count, now, boot_ns) is None
-
     def bound(
         self, crew_key: bytes, crew: CrewPolicy, count: int, now: float, boot_ns: int
     ) -> BranchLimit | None:

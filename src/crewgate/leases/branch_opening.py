@@ -112,12 +112,16 @@ class BranchOpener:
         before = [self._quota(governing) for governing in opened.grants]
         try:
             for depth, governing in enumerate(opened.grants):
-                self._insert_or_amend(path.keys[:depth], governing, grant, now, now_boot_ns)
+                record = self._index.get(governing.key)
+                if record is None:
+                    self._insert(path.keys[:depth], governing, grant, now, now_boot_ns)
+                else:
+                    self._amend(record, governing, grant, now, now_boot_ns)
         except TableFullError:
             return (yield from self._decline(opened, DrawResult.FULL))
         if is_new:
             self.adopt(grant.branch_key, opened.grants[-1].lease)
-            self._table.expect(self._number(grant.branch_key), opened.left)
+            self._table.expect(self._index[grant.branch_key].number, opened.left)
         changes = list(zip(before, opened.grants, strict=True))
         return QuotaChanges(
             tuple(new.key for quota, new in changes if new.quota > quota),
@@ -134,9 +138,9 @@ class BranchOpener:
         This happens if a descendant opened the record of the branch while its own opening was under
         way, or if the agent was killed between the ledger's answer and the table's record.
         """
-        lease = self._index.get(key)
-        record = self._table.branch(lease.number) if lease is not None else None
-        if lease is None or record is None:
+        lease = self._index[key]
+        record = self._table.branch(lease.number)
+        if record is None:
             raise KeyError(key.hex())
         room = limits.lease_micro_max - (record.granted - record.given_back - record.settled)
         missing = min(report.granted - (lease.granted - lease.overdrawn), room)
@@ -202,9 +206,8 @@ class BranchOpener:
                 return DrawResult.MISMATCH
             elif record.closed:
                 return DrawResult.CLOSED
-        if unknown and not self.shares.admits(path.crew, crew, unknown, now, now_boot_ns):
-            return DrawResult.SHARE
-        return None
+        is_over = unknown and self.shares.bound(path.crew, crew, unknown, now, now_boot_ns)
+        return DrawResult.SHARE if is_over else None
 
     def _is_known(self, path: BranchPath) -> bool:
         """Return whether the records already say everything that the ledger would answer."""
@@ -231,20 +234,6 @@ class BranchOpener:
         record = self._index.get(governing.key)
         return governing.quota if record is None else record.quota
 
-    def _insert_or_amend(
-        self,
-        above: tuple[bytes, ...],
-        governing: OpenedLevel,
-        grant: Grant,
-        now: float,
-        boot_ns: int,
-    ) -> None:
-        record = self._index.get(governing.key)
-        if record is None:
-            self._insert(above, governing, grant, now, boot_ns)
-        else:
-            self._amend(record, governing, grant, now, boot_ns)
-
     def _insert(
         self,
         above: tuple[bytes, ...],
@@ -262,7 +251,7 @@ class BranchOpener:
         granted = min(report.granted, given_back + known)
         number = self._table.open_branch(
             governing.key,
-            tuple(self._number(key) for key in above),
+            tuple(self._index[key].number for key in above),
             ids.path_digest(above[1:]),
             governing.quota,
             governing.iat,
@@ -292,12 +281,6 @@ class BranchOpener:
         if record.path:
             grant_ends = expires - limits.branch_memory_seconds
             self.shares.extended(record.path[0], record.key, grant_ends)
-
-    def _number(self, key: bytes) -> int:
-        record = self._index.get(key)
-        if record is None:
-            raise KeyError(key.hex())
-        return record.number
 
 
 def _kept_until(grant: Grant) -> int:

@@ -29,7 +29,7 @@ from crewgate.errors import LedgerProtocolError
 from crewgate.leases.branch_limiter import BranchLimit
 from crewgate.leases.branch_opening import BranchOpener, DrawResult, allowance_of
 from crewgate.leases.lease_draws import LeaseDraws, LedgerCalls
-from crewgate.leases.lease_index import LeaseIndex, LeaseRecord, lease_record_of
+from crewgate.leases.lease_index import LeaseIndex, lease_record_of
 from crewgate.leases.lease_returns import LeaseReturns, SubmitOperation
 from crewgate.leases.outage_overdraft import OutageOverdraft
 
@@ -111,7 +111,7 @@ class LeaseClient:
             self._refill.lift(level)
         for level, overdrawn in opening.lowered:
             self._returns.recall(level, overdrawn)
-        return (yield from self._refill.fill(self._known(grant.branch_key), need, now_boot_ns))
+        return (yield from self._refill.fill(self._index[grant.branch_key], need, now_boot_ns))
 
     def bound(self, name: str, now: float, now_boot_ns: int) -> BranchLimit | None:
         """Return the bound that keeps crew `name` from another branch; None if it may open one."""
@@ -141,7 +141,7 @@ class LeaseClient:
 
         The caller drives them only while it drives no other steps of the branch.
         """
-        return (yield from self.overdraft.settle(self._known(key)))
+        return (yield from self.overdraft.settle(self._index[key]))
 
     def seconds_left(self, key: bytes) -> float:
         """Return the seconds until half of the branch's lease is spent: then the next draw is due.
@@ -259,7 +259,7 @@ class LeaseClient:
         self.overdraft.take_up(leases)
         self._returns.take_up(leases, now_boot_ns)
         for record in records:
-            lease = self._known(record.key)
+            lease = self._index[record.key]
             if lease.leased:
                 self._index.lease(lease)
         for record in records:
@@ -277,19 +277,13 @@ class LeaseClient:
 
         If the answer is a ticket, draw at once: the caller that would redeem it is gone.
         """
-        lease = self._known(record.key)
+        lease = self._index[record.key]
         draw = self._refill.draw(lease, record.sequence, record.pending, 0)
         answer = self._ledger.do(draw, now)
         self._refill.apply(lease, answer)
         if isinstance(answer, RecallTicket):
             need = record.available + record.pending
             self._at_once(self._refill.fill(lease, need, now_boot_ns), now)
-
-    def _known(self, key: bytes) -> LeaseRecord:
-        record = self._index.get(key)
-        if record is None:
-            raise KeyError(key.hex())
-        return record
 
     def _at_once(self, steps: LedgerCalls, now: float) -> DrawResult:
         try:

@@ -20,7 +20,7 @@ class LeaseRecord:
 
     - `spent` and `burned` are as of the last scan of the record.
     - `overrun` is the cost that tools stated beyond the reservations of their calls.
-    - `overdrawn` is the part of `granted` that the ledger does not know (`overdraft`).
+    - `overdrawn` is the part of `granted` that the ledger does not know (`outage_overdraft`).
     - `withheld` is the part of `given_back` that the ledger does not know while `overdrawn` is
       above 0.
     - `reported` is the (spent, reserved, burned) that the ledger has from this machine.
@@ -106,6 +106,9 @@ class LeaseIndex:
 
     def __iter__(self) -> Iterator[LeaseRecord]:
         return iter(self._by_key.values())
+
+    def __getitem__(self, key: bytes) -> LeaseRecord:
+        return self._by_key[key]
 
     def get(self, key: bytes) -> LeaseRecord | None:
         """Return the record of a branch or crew; None if it has none."""
