@@ -53,10 +53,7 @@ from crewgate.ipc.frames import FrameDecoder
 from crewgate.ipc.sockets import AgentSocketKind, ProcessCredentials, connect, peer_of
 
 _CHUNK = 64 * 2**10
-A = TypeVar(
-    "A", RevocationReceipt, QuarantineResult, BurnedCreditForgiven, MintDecision, TreePage,
-    AgentStatus, ReloadResult, MembersPage, ClusterStatus, GroupKeysRotated,
-)  # fmt: skip
+A = TypeVar("A", bound=AdminResponse)
 P = TypeVar("P", TreePage, MembersPage)
 
 

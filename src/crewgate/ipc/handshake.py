@@ -11,6 +11,7 @@ in its event loop, an embedder in threads.
 import os
 import socket
 from pathlib import Path
+from typing import NamedTuple
 
 from crewgate import limits
 from crewgate.errors import LinkError
@@ -30,26 +31,18 @@ from crewgate.ipc.sockets import AgentSocketKind, connect, descriptors
 _CHUNK = 64 * 2**10
 
 
-class AttachedConnection:
+class AttachedConnection(NamedTuple):
     """The connection of an attachment after the handshake; the caller owns both descriptors.
 
     `table` is the descriptor of the table. `early` are messages that arrived together with the
     answer, in order.
     """
 
-    def __init__(
-        self,
-        connection: socket.socket,
-        decoder: FrameDecoder,
-        attached: Attached,
-        table: int,
-        early: list[AttachResponse],
-    ) -> None:
-        self.connection = connection
-        self.decoder = decoder
-        self.attached = attached
-        self.table = table
-        self.early = early
+    connection: socket.socket
+    decoder: FrameDecoder
+    attached: Attached
+    table: int
+    early: list[AttachResponse]
 
 
 def attach(
