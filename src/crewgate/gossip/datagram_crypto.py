@@ -11,6 +11,7 @@ not that its `sender` did.
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from nacl import bindings
@@ -57,12 +58,7 @@ class KeySet:
 
     def __init__(self) -> None:
         self._keys: dict[int, bytes] = {}
-        self._number = 0
-
-    @property
-    def number(self) -> int:
-        """The number of the key to encrypt with; 0 if there is none yet."""
-        return self._number
+        self.number = 0  # of the key to encrypt with; 0 if there is none yet
 
     def get(self, number: int) -> bytes | None:
         """Return the key with this number, or None."""
@@ -81,7 +77,7 @@ class KeySet:
         if any(len(key) != KEY_BYTES or not 0 < name < 2**24 for name, key in keys.items()):
             raise ValueError(f"a group key has {KEY_BYTES} bytes, and a number of 1 to 2**24 - 1")
         self._keys = dict(keys)
-        self._number = number
+        self.number = number
 
 
 def sealed_by(datagram: bytes) -> bytes:
@@ -118,15 +114,13 @@ class Encryptor:
         )
 
 
+@dataclass(slots=True, eq=False)
 class _Window:
     """The counters that have arrived in one run of a sender, as far back as `replay_window`."""
 
-    __slots__ = ("highest", "seen", "used_at")
-
-    def __init__(self) -> None:
-        self.highest = 0
-        self.seen = 0  # bit n says that the counter `highest - n` has arrived
-        self.used_at = -math.inf
+    highest: int = 0
+    seen: int = 0  # bit n says that the counter `highest - n` has arrived
+    used_at: float = -math.inf
 
     def takes(self, counter: int) -> bool:
         """Return whether a counter is certainly new."""

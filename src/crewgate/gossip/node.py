@@ -41,7 +41,7 @@ from crewgate.gossip.member_admission import MemberAdmission
 from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
 from crewgate.gossip.member_directory import MemberDirectory
 from crewgate.gossip.membership_file import MembershipFile
-from crewgate.gossip.revocation_lists import CRLExchange, NoCRLExchange
+from crewgate.gossip.revocation_lists import CRLExchange
 from crewgate.gossip.sockets import to_where
 from crewgate.gossip.stream import Hello, RevocationTargetQuery
 from crewgate.runtime.durable_files import describe, make_folder
@@ -91,7 +91,7 @@ class GossipNode:
         self.to_sync: dict[bytes, None] = {}  # members to sync with, in this order
         # Members that have begun a sync which is exchanging capsules now.
         self.exchanging: set[bytes] = set()
-        self.crls: CRLExchange = NoCRLExchange()
+        self.crls: CRLExchange | None = None  # None: there is no CRL here, and none is wanted
         # The transport has something to do: a sync, a write, or a datagram.
         self.on_work: Callable[[], None] = lambda: None
         self.on_receipt: Callable[[AckState], None] = lambda _receipt: None

@@ -50,22 +50,3 @@ class CRLExchange(Protocol):
 
     def take_message(self) -> str:
         """Return sentences for the log that are new since the last call, or an empty text."""
-
-
-class NoCRLExchange:
-    """The exchange of a machine that neither has a CRL nor wants one."""
-
-    def version(self, member: bytes) -> CRLVersion:  # noqa: ARG002 - as `CRLExchange`
-        """Return that there is no CRL."""
-        return NO_LIST
-
-    def data(self) -> bytes:
-        """Return no bytes."""
-        return b""
-
-    def take(self, data: bytes, member: bytes) -> None:
-        """Ignore a CRL."""
-
-    def take_message(self) -> str:
-        """Return an empty text."""
-        return ""

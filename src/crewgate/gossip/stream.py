@@ -5,7 +5,7 @@ the handshake. The caller sets deadlines and handles the messages (`sync_session
 """
 
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -128,25 +128,17 @@ SyncMessage = (
     | RevocationTargetQuery
     | RevocationTargetSeen
 )
-W = TypeVar(
-    "W",
-    Hello,
-    CertificateBatch,
-    CRLMessage,
-    EpochDigests,
-    HeldRanges,
-    CapsuleBatch,
-    RevocationTargetSeen,
-)
+W = TypeVar("W", bound=SyncMessage)
 _DECODER: msgspec.msgpack.Decoder[SyncMessage] = msgspec.msgpack.Decoder(SyncMessage)
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-def pages(raws: Sequence[bytes]) -> Iterator[CapsuleBatch]:
-    """Yield the capsules in frames, at least one."""
+def pages(raws: Iterable[bytes]) -> Iterator[CapsuleBatch]:
+    """Yield the capsules in frames, at least one; a frame is filled when the last one has left."""
     page, size = list[bytes](), 0
     for raw in raws:
-        if size + len(raw) > limits.gossip_page_bytes:
+        is_full = size + len(raw) > limits.gossip_page_bytes
+        if is_full or len(page) >= limits.gossip_frame_capsules:
             yield CapsuleBatch(page, last=False)
             page, size = [], 0
         page.append(raw)

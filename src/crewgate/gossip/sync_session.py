@@ -9,7 +9,6 @@ it. After the sync, each side has compared with the other as of a time before th
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
 
 import msgspec
 import trio
@@ -20,7 +19,7 @@ from crewgate.errors import GossipError
 from crewgate.gossip.member_admission import PeerEvictedError
 from crewgate.gossip.member_certificates import KnownMember
 from crewgate.gossip.node import GossipNode
-from crewgate.gossip.revocation_lists import CRLVersion
+from crewgate.gossip.revocation_lists import NO_LIST, CRLVersion
 from crewgate.gossip.stream import (
     CapsuleBatch,
     CertificateBatch,
@@ -150,8 +149,8 @@ async def _exchange_hellos(stream: SyncStream, hello: Hello) -> Hello:
 
 
 async def _hello(gossip: GossipNode, member: bytes) -> Hello:
-    """Return our hello to a member."""
-    crl = await trio.to_thread.run_sync(gossip.crls.version, member)
+    crls = gossip.crls
+    crl = await trio.to_thread.run_sync(crls.version, member) if crls is not None else NO_LIST
     hello = gossip.company.hello(gossip.node)
     return msgspec.structs.replace(hello, revoked=crl, ledger=gossip.ledger_marks.own)
 
@@ -175,12 +174,15 @@ async def _exchange_crl(
     gossip: GossipNode, stream: SyncStream, known: KnownMember, own: CRLVersion, other: CRLVersion
 ) -> None:
     """Send the CRL or receive it; both sides know from the hellos which one sends."""
+    crls = gossip.crls
+    if crls is None:
+        return
     if own.is_for(other):
-        await stream.send(CRLMessage(await trio.to_thread.run_sync(gossip.crls.data)))
+        await stream.send(CRLMessage(await trio.to_thread.run_sync(crls.data)))
     elif other.is_for(own):
         found = await stream.receive(CRLMessage)
-        await trio.to_thread.run_sync(gossip.crls.take, found.data, known.id)
-    if message := gossip.crls.take_message():
+        await trio.to_thread.run_sync(crls.take, found.data, known.id)
+    if message := crls.take_message():
         gossip.host.log(message)
 
 
@@ -225,15 +227,7 @@ async def _exchange_capsules(
                 await trio.lowlevel.checkpoint()
             is_last = page.last
 
-    await _send_and_take(stream, _frames(lacking), take)
-
-
-def _frames(lacking: Iterator[bytes]) -> Iterator[CapsuleBatch]:
-    """Yield the capsules in frames; each is read from the store when the one before has left."""
-    while some := list(islice(lacking, limits.gossip_frame_capsules)):
-        for page in pages(some):
-            yield CapsuleBatch(page.raws, last=False)
-    yield CapsuleBatch([], last=True)
+    await _send_and_take(stream, pages(lacking), take)
 
 
 async def _receive_soon(stream: SyncStream, kind: type[W]) -> W:

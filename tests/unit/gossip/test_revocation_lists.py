@@ -8,7 +8,7 @@ from forged_member import line_to
 from gossip_members import Authority, Member, until
 from socketless_members import StillMember
 
-from crewgate.gossip.revocation_lists import NO_LIST, CRLVersion, NoCRLExchange
+from crewgate.gossip.revocation_lists import NO_LIST, CRLVersion
 from crewgate.gossip.stream import (
     CapsuleBatch,
     CertificateBatch,
@@ -66,9 +66,6 @@ def test_of_two_at_most_one_speaks(one: CRLVersion, other: CRLVersion) -> None:
 
 def test_who_has_none_and_wants_none_hands_over_nothing() -> None:
     """As a machine of an older version, which says no word of lists."""
-    lists = NoCRLExchange()
-    lists.take(lists.data(), b"member--")
-    assert (lists.version(b"member--"), lists.take_message()) == (NO_LIST, "")
     assert not any(NO_LIST.is_for(each) or each.is_for(NO_LIST) for each in MARKS)
 
 

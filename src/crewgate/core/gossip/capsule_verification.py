@@ -21,7 +21,7 @@ from crewgate.errors import GossipError
 
 
 class CapsuleVerifier:
-    """Verifies capsules, with `effects.CapsuleCrypto.verify` and the capsules in `archive`."""
+    """Verifies capsules, with `CapsuleCrypto.verify` and the capsules in `archive`."""
 
     def __init__(self, archive: CapsuleStore, verify: Callable[[Capsule, bool], bool]) -> None:
         self._archive = archive

@@ -37,9 +37,11 @@ class Member:
     incarnation: int = 0
     since: float = 0.0
 
-    def update(self) -> MemberUpdate:
-        """Return the state as an update for other members."""
-        return MemberUpdate(self.id, self.state, self.incarnation, self.address)
+    def update(self, state: MemberState | None = None) -> MemberUpdate:
+        """Return the present state, or another one, as an update for other members."""
+        return MemberUpdate(
+            self.id, self.state if state is None else state, self.incarnation, self.address
+        )
 
 
 @dataclass(slots=True)
@@ -147,11 +149,7 @@ class Membership:
     ) -> list[OutgoingDatagram]:
         """Return the answer to a ping, which tells the sender if it counts as suspect or dead."""
         self.merge(ping.updates, now)
-        known = self._members.get(sender)
-        about = (
-            [known.update()] if known is not None and known.state is not MemberState.ALIVE else []
-        )
-        return [(sender, encode(Ack(ping.probe, digest, self._piggyback(about))))]
+        return [(sender, encode(Ack(ping.probe, digest, self._piggyback(sender))))]
 
     def asked(
         self, sender: bytes, ask: PingRequest, digest: bytes, now: float
@@ -194,7 +192,9 @@ class Membership:
         if now >= self._next_probe:
             self._next_probe = now + limits.probe_seconds
             self._expire_states(now)
-            sends += self._probe_next(digest, now)
+            target = self._next_target(now)
+            if target is not None:
+                sends += self._probe(target, digest, now, tries=0)
         return sends
 
     def _self(self) -> MemberUpdate:
@@ -239,31 +239,22 @@ class Membership:
         """Enter, for this machine only, that a member is alive, whatever updates say."""
         member = self._members.get(target)
         if member is not None and member.state is not MemberState.ALIVE:
-            self._set(
-                MemberUpdate(target, MemberState.ALIVE, member.incarnation, member.address), now
-            )
+            self._set(member.update(MemberState.ALIVE), now)
 
     def _on_timeout(self, target: bytes, now: float) -> None:
         self._health = min(limits.health_max, self._health + 1)
         member = self._members.get(target)
         if member is not None and member.state is MemberState.ALIVE:
-            self._spread(
-                MemberUpdate(target, MemberState.SUSPECT, member.incarnation, member.address), now
-            )
+            self._spread(member.update(MemberState.SUSPECT), now)
 
     def _expire_states(self, now: float) -> None:
         """Declare suspects dead, and forget members that were dead, each after its time."""
         timeout = limits.suspect_seconds * self._scale() * (self._health + 1)
         for member in map(self._members.__getitem__, sorted(self._not_alive)):
             if member.state is MemberState.SUSPECT and now - member.since >= timeout:
-                dead = MemberUpdate(member.id, MemberState.DEAD, member.incarnation, member.address)
-                self._spread(dead, now)
+                self._spread(member.update(MemberState.DEAD), now)
             elif member.state not in _REACHABLE and now - member.since >= limits.dead_seconds_max:
                 self.forget(member.id)
-
-    def _probe_next(self, digest: bytes, now: float) -> list[OutgoingDatagram]:
-        chosen = self._next_target(now)
-        return [] if chosen is None else self._probe(chosen, digest, now, tries=0)
 
     def _probe(
         self, chosen: bytes, digest: bytes, now: float, *, tries: int
@@ -278,10 +269,7 @@ class Membership:
         timeout = limits.probe_answer_seconds * (self._health + 1)
         end = max(limits.probe_seconds, 2 * timeout)
         self._probes[number] = _Probe(chosen, now + timeout, now + end, tries)
-        about = [self._members[chosen].update()]
-        if about[0].state is MemberState.ALIVE:
-            about = []
-        return [(chosen, encode(Ping(number, digest, self._piggyback(about))))]
+        return [(chosen, encode(Ping(number, digest, self._piggyback(chosen))))]
 
     def _next_target(self, now: float) -> bytes | None:
         """Return the next member to probe.
@@ -307,15 +295,19 @@ class Membership:
         data = encode(PingRequest(number, probe.target, self._piggyback()))
         return [(peer, data) for peer in some(self._random, others, limits.probe_helpers)]
 
-    def _piggyback(self, first: Iterable[MemberUpdate] = ()) -> tuple[MemberUpdate, ...]:
-        """Return the updates for a probe: `first`, and then those that were sent least often."""
-        chosen = list(first)
-        names = {update.member for update in chosen}
+    def _piggyback(self, receiver: bytes = b"") -> tuple[MemberUpdate, ...]:
+        """Return the updates for a probe, those first that were sent least often.
+
+        If the receiver does not count as alive, that comes before all of them.
+        """
+        known = self._members.get(receiver)
+        is_alive = known is None or known.state is MemberState.ALIVE
+        chosen = [] if known is None or is_alive else [known.update()]
         waiting = sorted(self._updates.items(), key=lambda item: -item[1][1])
         for member, (update, left) in waiting:
             if len(chosen) >= limits.gossip_updates_max:
                 break
-            if member in names:
+            if member == receiver and not is_alive:
                 continue
             chosen.append(update)
             if left > 1:
