@@ -99,8 +99,8 @@ def degraded(
     component: str, why: str, mend: str = "", *, grace: float = 0.0, logged: bool = False
 ) -> ComponentHealth:
     """Return the fact that a person must act, though calls continue. Long texts are cut."""
-    fact = ComponentHealth(component, HealthState.DEGRADED, _cut(why), _cut(mend))
-    return msgspec.structs.replace(fact, grace=grace, logged=logged)
+    state = HealthState.DEGRADED
+    return ComponentHealth(component, state, _cut(why), _cut(mend), grace=grace, logged=logged)
 
 
 def failed(
@@ -113,8 +113,8 @@ def failed(
     logged: bool = False,
 ) -> ComponentHealth:
     """Return the fact that a component does not work; by default the gateway refuses calls."""
-    fact = ComponentHealth(component, HealthState.FAILED, _cut(why), _cut(mend), refuses)
-    return msgspec.structs.replace(fact, grace=grace, logged=logged)
+    state = HealthState.FAILED
+    return ComponentHealth(component, state, _cut(why), _cut(mend), refuses, grace, logged)
 
 
 def _cut(text: str) -> str:

@@ -140,7 +140,6 @@ def _detail(kind: ProblemType, denial: Denial | None) -> str:
 
 
 def _message(kind: ProblemType, denial: Denial | None) -> str:
-    """Return title and detail as one text."""
     return f"{kind.title}. {_detail(kind, denial)}"
 
 

@@ -116,8 +116,6 @@ class _Rank:
 
 
 class _Method:
-    """The routes of one method."""
-
     def __init__(self, patterns: Iterable[tuple[int, PathPattern]]) -> None:
         self._exact, self._parameter, self._prefix = ranks = (_Rank(), _Rank(), _Rank())
         for tool, pattern in patterns:

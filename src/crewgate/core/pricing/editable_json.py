@@ -39,7 +39,7 @@ class EditableJSON:
         """
         self._count = count
         self._left = limits.json_opened_max
-        self._root = self._opened(data)
+        self.root = self._opened(data)
 
     def find(self, steps: Sequence[str]) -> bytes | None:
         """Return the text of the value at a JSON pointer; None if there is none.
@@ -47,16 +47,11 @@ class EditableJSON:
         Raises InvalidRequestError if a name on the way has two spellings that differ in case only,
         or if there are too many values on the way.
         """
-        part: JSONPart | None = self._root
+        part: JSONPart | None = self.root
         for step in steps[:-1]:
             part = self.inside(part, step)
         below = _member(part, steps[-1]) if steps else part
         return None if below is None else _written(below)
-
-    @property
-    def root(self) -> JSONPart:
-        """The outermost value, for use with `inside`."""
-        return self._root
 
     def inside(self, part: JSONPart | None, step: str) -> JSONPart | None:
         """Return the opened value at `step` of an object or array; None if there is none.
@@ -74,7 +69,7 @@ class EditableJSON:
 
         Raises InvalidRequestError like `find`, for any two of the names.
         """
-        part: JSONPart | None = self._root
+        part: JSONPart | None = self.root
         for step in steps:
             part = self.inside(part, step)
         if not isinstance(part, dict):
@@ -101,7 +96,7 @@ class EditableJSON:
 
         InvalidRequestError where something else is in the way.
         """
-        part: JSONPart = self._root
+        part: JSONPart = self.root
         for step in steps[:-1]:
             below = _member(part, step)
             if not isinstance(below, dict):
@@ -135,13 +130,13 @@ class EditableJSON:
 
     def last(self) -> bytes:
         """Return the text of an array's last value, or of the whole object."""
-        if isinstance(self._root, list):
-            return _written(self._root[-1]) if self._root else b"null"
-        return _written(self._root)
+        if isinstance(self.root, list):
+            return _written(self.root[-1]) if self.root else b"null"
+        return _written(self.root)
 
     def written(self) -> bytes:
         """Return the text of the whole document."""
-        return _written(self._root)
+        return _written(self.root)
 
 
 def _decoded(data: bytes) -> dict[str, JSONPart] | list[JSONPart]:

@@ -1,7 +1,7 @@
 """Refuses header fields of a request to a language model that may change what it costs.
 
 Anthropic's `anthropic-beta` names features that are not part of its API yet. Most of them allow
-further members and tools, which `llm_request_members` checks; some, such as a longer context, cost
+further members and tools, which `llm_allowed_members` checks; some, such as a longer context, cost
 more by themselves. So features that are known to cost nothing pass, and any other is refused like
 an unknown member. Google's and Amazon's platforms choose a service tier in fields of their own.
 """
