@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import forked
+from blocking_attachment import BlockingAttachment
 from command_process import crewgate
 from crew_world import World
 from forked import Forked
@@ -29,7 +30,6 @@ from crewgate.demo.ports import reserve
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import AgentStatus, RevocationReceipt, TreeRow
 from crewgate.ipc.attach_messages import Reload, RevocationNotice
-from crewgate.ipc.attachment import Attachment
 from crewgate.ipc.handshake import attach
 from crewgate.policy.loader import load_policy
 from crewgate.supervisor.serve import Supervisor
@@ -85,7 +85,7 @@ class Guest:
     """This process, attached: what an embedder or a worker has in its hands."""
 
     def __init__(self, site: "Site", *, answers_cuts: bool = False) -> None:
-        self.attachment = Attachment(attach(site.state, answers_cuts=answers_cuts))
+        self.attachment = BlockingAttachment(attach(site.state, answers_cuts=answers_cuts))
         self.table = Table.attach(self.attachment.table)
         self.gate = Gate(self.table, self.attachment.attached.number)
         self._file = site.file
@@ -112,8 +112,8 @@ class Guest:
 
     def pushed(self) -> list[RevocationNotice | Reload]:
         """What the agent pushes next."""
-        while not (pushed := self.attachment.poll()):
-            select.select([self.attachment], [], [], 10)
+        while not (pushed := self.attachment.poll(10)):
+            pass
         return pushed
 
     def close(self) -> None:

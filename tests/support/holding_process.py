@@ -7,19 +7,20 @@ Arguments: the configuration file, a token, and `cuts` if it promises to answer 
 import sys
 from pathlib import Path
 
+from blocking_attachment import BlockingAttachment
+
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.verdict import Denial
-from crewgate.ipc.attachment import Attachment
 from crewgate.ipc.handshake import attach
 from crewgate.policy.loader import load_policy
 
 
 def main(file: str, token: str, *more: str) -> None:
     config = load(Path(file))
-    attachment = Attachment(attach(config.state, answers_cuts="cuts" in more))
+    attachment = BlockingAttachment(attach(config.state, answers_cuts="cuts" in more))
     table = Table.attach(attachment.table)
     gate = Gate(table, attachment.attached.number)
     gate.load(load_policy(config, attachment.attached.policy_generation))

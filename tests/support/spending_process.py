@@ -8,13 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+from blocking_attachment import BlockingAttachment
+
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.problem_types import Reason
 from crewgate.errors import LinkError
-from crewgate.ipc.attachment import Attachment
 from crewgate.policy.loader import load_policy
 
 
@@ -27,13 +28,13 @@ class Spender:
         self.admitted = 0
         self.attach(None)
 
-    def attach(self, previous: Attachment | None) -> None:
+    def attach(self, previous: BlockingAttachment | None) -> None:
         if previous is not None:
             previous.close()
         while True:
             try:
                 old = previous.attached if previous else None
-                self.attachment = Attachment.open(self.config.state, previous=old)
+                self.attachment = BlockingAttachment.open(self.config.state, previous=old)
             except LinkError:
                 time.sleep(0.01)
                 continue

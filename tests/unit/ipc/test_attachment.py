@@ -3,11 +3,12 @@
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 
 import pytest
 
-from crewgate import limits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.ipc.attach_messages import (
@@ -63,67 +64,66 @@ def attachment(ends: Ends) -> Iterator[Attachment]:
     attached = Attached(number=3, nonce=7, life=bytes(16), policy_generation=1)
     table = os.open(os.devnull, os.O_RDONLY)
     early = [Reload(generation=2)]
-    with Attachment(
-        AttachedConnection(ends[0], FrameDecoder(), attached, table, early)
-    ) as attachment:
+    attachment = Attachment(AttachedConnection(ends[0], FrameDecoder(), attached, table, early))
+    with closing(attachment):
         yield attachment
 
 
-def test_a_draw_waits_for_its_own_answer(
+def test_all_that_arrives_reaches_the_one_who_listens(
     attachment: Attachment, agent: Agent, grant: Grant
 ) -> None:
-    """Answers to others and pushes in between are not mistaken for it, and pushes are kept."""
-
-    def answer() -> None:
-        ask = agent.next_draw()
-        revoked = pack(RevocationNotice(id=9, keys=[KEY]))
-        other = pack(CreditDrawn(id=ask.id + 1, status="full"))
-        mine = pack(CreditDrawn(id=ask.id, status="exhausted", used=5))
-        agent.end.sendall(revoked + other + mine)
-
-    thread = threading.Thread(target=answer)
-    thread.start()
-    drawn = attachment.draw(grant, 5, seconds=5)
-    thread.join()
-    assert drawn is not None
-    assert (drawn.status, drawn.used) == ("exhausted", 5)
-    assert attachment.poll() == [Reload(generation=2), RevocationNotice(id=9, keys=[KEY])]
-    assert attachment.poll() == []
+    """In order: what came with the answer to `Attach`, pushes, and answers to draws."""
+    assert attachment.listen(0) == [Reload(generation=2)]
+    assert attachment.listen(0) == []
+    number = attachment.request_draw(grant, 5)
+    assert agent.next_draw().id == number
+    sent = [
+        RevocationNotice(id=9, keys=[KEY]),
+        CreditDrawn(id=number, status="exhausted", used=5),
+        RequestFailed(id=number + 1, message="no such crew: nobody"),
+    ]
+    agent.end.sendall(b"".join(map(pack, sent)))
+    assert attachment.listen(5) == sent
 
 
 def test_many_threads_share_the_connection(
     attachment: Attachment, agent: Agent, grant: Grant
 ) -> None:
-    """Eight threads draw at once; each gets the answer to its own need, answered backwards."""
-    got: dict[int, int] = {}
+    """Eight threads draw at once; each gets an id of its own, and every answer arrives."""
+    numbers: dict[int, int] = {}
 
     def draw(need: int) -> None:
-        drawn = attachment.draw(grant, need, seconds=5)
-        assert drawn is not None
-        got[need] = drawn.used
+        numbers[need] = attachment.request_draw(grant, need)
 
     threads = [threading.Thread(target=draw, args=(need,)) for need in range(1, 9)]
     for thread in threads:
         thread.start()
     asks = [agent.next_draw() for _ in threads]
-    for ask in reversed(asks):
-        agent.end.sendall(pack(CreditDrawn(id=ask.id, status="exhausted", used=ask.need * 10)))
     for thread in threads:
         thread.join()
-    assert got == {need: need * 10 for need in range(1, 9)}
+    assert {ask.need: ask.id for ask in asks} == numbers
+    for ask in reversed(asks):
+        agent.end.sendall(pack(CreditDrawn(id=ask.id, status="exhausted", used=ask.need * 10)))
+    assert attachment.listen(0) == [Reload(generation=2)]
+    got: dict[int, int] = {}
+    while len(got) < len(asks):
+        found = attachment.listen(5)
+        got |= {each.id: each.used for each in found if isinstance(each, CreditDrawn)}
+    assert got == {number: need * 10 for need, number in numbers.items()}
 
 
-def test_a_draw_without_an_answer_ends(attachment: Attachment, grant: Grant) -> None:
-    """No answer within the wait is None, and the attachment lives on."""
-    assert attachment.draw(grant, 1, seconds=0) is None
-    assert attachment.alive
-
-
-def test_a_refused_draw_is_a_link_error(attachment: Attachment, agent: Agent, grant: Grant) -> None:
-    """The agent's sentence reaches whoever asked."""
-    agent.end.sendall(pack(RequestFailed(id=1, message="no such crew: nobody")))
-    with pytest.raises(LinkError, match="no such crew"):
-        attachment.draw(grant, 1, seconds=5)
+def test_what_cannot_leave_now_leaves_while_one_listens(
+    attachment: Attachment, agent: Agent, grant: Grant
+) -> None:
+    """Also without another draw: the thread that listens sends the rest."""
+    attachment.listen(0)
+    last = 0
+    while number := attachment.request_draw(grant, 1):
+        last = number
+    assert attachment._unsent
+    while agent.next_draw().id != last:
+        attachment.listen(0)
+    assert not attachment._unsent
 
 
 def test_request_draw_never_waits(attachment: Attachment, agent: Agent, grant: Grant) -> None:
@@ -147,33 +147,41 @@ def test_a_lost_agent_is_a_link_error_from_then_on(
     """A closed or broken connection is told to every later call, until attached anew."""
     agent.end.sendall(last_words)
     agent.end.close()
+    attachment.listen(0)
     for _ in range(2):
         with pytest.raises(LinkError, match="not attached"):
-            attachment.draw(grant, 1, seconds=5)
-    assert not attachment.alive
+            attachment.listen(5)
+    with pytest.raises(LinkError, match="not attached"):
+        attachment.request_draw(grant, 1)
 
 
-def test_unread_pushes_are_bounded(attachment: Attachment, agent: Agent) -> None:
-    """Pushes are hints; what nobody polls does not pile up."""
-    for number in range(limits.link_push_frames_max + 10):
-        agent.end.sendall(pack(Reload(generation=number)))
-        attachment._read()
-    assert len(attachment.poll()) == limits.link_push_frames_max
+def test_what_nobody_listens_for_stays_with_the_agent(attachment: Attachment, agent: Agent) -> None:
+    """One call reads one piece, so a flood takes no memory here."""
+    attachment.listen(0)
+    agent.end.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            agent.end.sendall(pack(RevocationNotice(id=1, keys=[KEY] * 1000)))
+    found = attachment.listen(0)
+    assert 0 < len(found) <= 4
+    assert len(attachment._decoder._buffer) <= 65536
 
 
-def test_close_wakes_who_waits(attachment: Attachment, agent: Agent, grant: Grant) -> None:
-    """A thread that waits for credit ends with a LinkError when another one closes."""
+def test_close_wakes_who_listens(attachment: Attachment) -> None:
+    """A thread that waits for messages ends with a LinkError when another one closes."""
     raised: list[LinkError] = []
+    attachment.listen(0)
 
-    def draw() -> None:
+    def listen() -> None:
         try:
-            attachment.draw(grant, 1, seconds=60)
+            while True:
+                attachment.listen(60)
         except LinkError as error:
             raised.append(error)
 
-    thread = threading.Thread(target=draw)
+    thread = threading.Thread(target=listen)
     thread.start()
-    agent.next_draw()
+    time.sleep(0.05)
     attachment.close()
     attachment.close()
     thread.join()
