@@ -6,15 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from postgres import server
+from reporting_ledger import ReportingLedger
 
-from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.ledger import schema
 from crewgate.ledger.postgres import PostgreSQL
 from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 
-AnyLedger = MemoryLedger | SQLLedger
+AnyLedger = ReportingLedger | SQLLedger
 NewLedger = Callable[[], AnyLedger]
 TABLES = ("ticket", "lease", "closed", "replaced", "holder", "account")
 _numbers = itertools.count()
@@ -33,7 +33,7 @@ class Engine:
 
     def __call__(self) -> AnyLedger:
         if self.kind == "memory":
-            return MemoryLedger()
+            return ReportingLedger()
         if self._session is None:
             self._session = self.session()
             schema.migrate(self._session)

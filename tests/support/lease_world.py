@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 import tokens
 from grant_builders import BOOT_NS, NOW, POLICY, grant
+from reporting_ledger import ReportingLedger
 from table_model import TableModel
 
 from crewgate import limits
@@ -17,7 +18,6 @@ from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
 from crewgate._native.table_owner import OwnedTable
-from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.policy.policy import Policy, ToolPolicy, VerificationKey
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
@@ -175,7 +175,7 @@ class Machine:
         self.boot_ns = BOOT_NS
         self.lent_max = 0
         self.step_ns = 10**11  # between draws: so long that the rate of spend is next to nothing
-        self.ledger = MemoryLedger()
+        self.ledger = ReportingLedger()
         self.start()
 
     def start(self) -> None:
@@ -184,7 +184,7 @@ class Machine:
         self.join(self.ledger)
         self.lessor.rebuild(self.now, self.boot_ns)
 
-    def join(self, ledger: MemoryLedger) -> None:
+    def join(self, ledger: ReportingLedger) -> None:
         """Draw from a ledger, which other machines may share."""
         self.ledger = ledger
         self.lessor = LeaseClient(

@@ -70,7 +70,7 @@ class SQLLedger:
         return answer
 
     def report(self, below: bytes | None = None) -> tuple[AccountStatement, ...]:
-        """See `MemoryLedger`."""
+        """Return all levels, or `below` with the levels below it; ancestors come first."""
         session = self.session
         chosen, values = "", ()  # type: str, tuple[bytes, ...]
         if below is not None:
@@ -83,7 +83,7 @@ class SQLLedger:
         return tuple(statement(account_of(row), closed=row[0] in closed) for row in rows)
 
     def statements(self, keys: Sequence[bytes]) -> dict[bytes, AccountStatement]:
-        """See `MemoryLedger`."""
+        """Return the statement of each of these levels that the ledger knows."""
         closed = {key for (key,) in among(self.session, READ_CLOSED, keys)}
         rows = among(self.session, READ_ACCOUNTS, keys)
         return {row[0]: statement(account_of(row), closed=row[0] in closed) for row in rows}
@@ -121,7 +121,7 @@ class SQLLedger:
         return found
 
     def heartbeats(self) -> dict[str, tuple[bytes, int]]:
-        """See `MemoryLedger`."""
+        """Return each holder's newest boot and its heartbeat counter (`heartbeat_monitor`)."""
         found = self.session.rows("SELECT name, boot, beat FROM holder")
         return {name: (boot, heartbeat) for name, boot, heartbeat in found}
 

@@ -4,8 +4,6 @@ After every operation the totals of each level equal the sum of the leases at an
 ledgers let this code decide on the state that they load.
 """
 
-from collections.abc import Sequence
-
 from crewgate import limits
 from crewgate.core.budget.account import Account, CrewAccount, TicketOf
 from crewgate.core.budget.ledger_answers import (
@@ -13,11 +11,9 @@ from crewgate.core.budget.ledger_answers import (
     governing_grant,
     lease_report,
     least,
-    statement,
 )
 from crewgate.core.budget.ledger_lease import NOTHING, CreditTotals, LedgerLease
 from crewgate.core.budget.ledger_protocol import (
-    AccountStatement,
     BranchClosed,
     BranchesOpened,
     DrawGranted,
@@ -165,18 +161,6 @@ class MemoryLedger:
         """
         self._state.closed.add(key)
 
-    def report(self, below: bytes | None = None) -> tuple[AccountStatement, ...]:
-        """Return the statements in the order of opening, so ancestors come first."""
-        return tuple(
-            statement(account, closed=account.key in self._state.closed)
-            for account in self._accounts.values()
-            if below is None or below == account.key or below in account.path
-        )
-
-    def heartbeats(self) -> dict[str, tuple[bytes, int]]:
-        """Return each holder's newest boot and its heartbeat counter (`heartbeat_monitor`)."""
-        return {name: (holder.boot, holder.heartbeat) for name, holder in self._holders.items()}
-
     def heartbeat(self, holder: str, boot: bytes) -> None:
         """Increment the holder's heartbeat counter, if `boot` is its newest boot."""
         known = self._holders.get(holder)
@@ -220,11 +204,6 @@ class MemoryLedger:
             for level in self._state.levels(account):
                 level.queue.drop((account.key, name, boot))
         return lost
-
-    def statements(self, keys: Sequence[bytes]) -> dict[bytes, AccountStatement]:
-        """Return the statement of each of these levels that the ledger knows."""
-        known = [self._accounts[key] for key in keys if key in self._accounts]
-        return {each.key: statement(each, closed=each.key in self._state.closed) for each in known}
 
     def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseStatement]:
         """Return what one holder has drawn in one boot, by branch."""

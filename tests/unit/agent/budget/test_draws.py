@@ -7,6 +7,7 @@ import msgspec
 import pytest
 import trio
 from grant_builders import BOOT_NS, NOW, POLICY, branch_id, grant, key
+from reporting_ledger import ReportingLedger
 
 from crewgate import limits
 from crewgate._native.table_owner import OwnedTable
@@ -18,7 +19,6 @@ from crewgate.agent.ipc_server.attachments import AttachedProcess, AttachedProce
 from crewgate.agent.main import take_leave
 from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.budget.ledger_protocol import DrawLease, Operation, OperationResult
-from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LedgerProtocolError, LinkError
 from crewgate.ipc.attach_messages import VERSION, Attach, CreditDrawn, DrawCredit
@@ -31,7 +31,7 @@ class Scripted(LeaseClient):
     """A lessor that is contended until a test says otherwise, then does what lessors do."""
 
     def __init__(self, table: OwnedTable) -> None:
-        self.ledger = MemoryLedger()
+        self.ledger = ReportingLedger()
         super().__init__(table, self.ledger, POLICY, "machine")
         self.contended = False
         self.asked = 0
@@ -45,7 +45,7 @@ class Scripted(LeaseClient):
 class Slow:
     """Carries questions when a test says so; at once by itself."""
 
-    def __init__(self, ledger: MemoryLedger) -> None:
+    def __init__(self, ledger: ReportingLedger) -> None:
         self.ledger = ledger
         self.waits = False
         self.unavailable_reason = ""

@@ -2,15 +2,15 @@
 
 import pytest
 from account_family import CREW, ROOT, A, B, draw, family, give, line, path, spend
+from reporting_ledger import ReportingLedger
 
 from crewgate.core.budget.ledger_protocol import BranchesOpened, BranchPathLevel
-from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.errors import LedgerProtocolError
 
 
 def test_a_forgotten_branch_stays_charged_above() -> None:
     """Its record is gone, what it consumed is not; it may be opened anew."""
-    ledger = family(MemoryLedger)
+    ledger = family(ReportingLedger)
     draw(ledger, A, 1, 30)
     spend(ledger, A, 1, 12)
     give(ledger, A, 18)
@@ -24,7 +24,7 @@ def test_a_forgotten_branch_stays_charged_above() -> None:
 
 def test_descendants_are_forgotten_before_their_ancestors() -> None:
     """A path never leads through a level that the ledger does not know."""
-    ledger = family(MemoryLedger)
+    ledger = family(ReportingLedger)
     with pytest.raises(LedgerProtocolError):
         ledger.forget(ROOT, 0)
     ledger.forget(A, 0)
