@@ -13,7 +13,6 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
-from crewgate import limits
 from crewgate.errors import LinkError
 from crewgate.ipc.attach_messages import (
     VERSION,
@@ -51,12 +50,11 @@ def attach(
     worker: int = -1,
     answers_cuts: bool = False,
     previous: Attached | None = None,
-    seconds: float = limits.link_seconds_max,
 ) -> AttachedConnection:
     """Attach to the agent whose state is in `folder`.
 
     `previous` is the answer of the agent before it was restarted; with it, the process asks for its
-    old number. The returned socket blocks, with a timeout of `seconds`.
+    old number. The returned socket blocks, with a timeout.
 
     Raises:
         LinkError: No agent listens, it refuses, or it answers with anything but a table.
@@ -69,7 +67,7 @@ def attach(
         nonce=previous.nonce if previous else 0,
         life=previous.life if previous else b"",
     )
-    connection = connect(folder, AgentSocketKind.GROUP, seconds)
+    connection = connect(folder, AgentSocketKind.GROUP)
     passed: list[int] = []
     try:
         connection.sendall(pack(ask))

@@ -85,17 +85,13 @@ class LeaseReturns:
             self._barren.pop(level, None)
         self._index.lease(record)
 
-    def forgotten(self, key: bytes) -> None:
-        """Forget the recalls at a branch whose record was reclaimed."""
-        self._barren.pop(key, None)
-
     def reclaimed(self, record: LeaseRecord, consumed: int, now_boot_ns: int) -> None:
         """Give back and report the whole lease of a branch that the table has forgotten.
 
         No grant of the branch was valid since the last scan of its record, so consumed credit that
         was not spent by then is lost.
         """
-        self.forgotten(record.key)
+        self._barren.pop(record.key, None)
         self.returned(record, record.leased - consumed)
         spent = min(record.spent, consumed)
         lost = consumed - spent

@@ -2,16 +2,10 @@
 
 Values are compared as doublings (log2), so that a limit is a factor, and a large crew is judged
 like a small one. The baseline is an exponentially weighted mean and deviation of the minutes in
-which something happened. Four rules keep a patient attacker from teaching it that misuse is usual:
-
-* a minute moves the mean by a share of at most one deviation, however far off the minute was;
-* the mean moves by at most one doubling a day, up or down;
-* the deviation is at most one doubling, so noise cannot widen the limit for ever;
-* minutes of an orchestrator above the level `observe` teach nothing (`minting_profile`).
-
-So an orchestrator that grows faster than twofold a day exceeds the limit, which is a few doublings
-above a mean that follows by one a day. The fixed ceilings are for an orchestrator that grows more
-slowly, or that misbehaves from its first minute.
+which something happened. The page docs/explanation/minting-watch.md has the rules that keep a
+patient attacker from teaching it that misuse is usual. By these rules, an orchestrator that grows
+faster than twofold a day exceeds the limit. The fixed ceilings are for one that grows more slowly,
+or that misbehaves from its first minute.
 """
 
 import enum

@@ -98,7 +98,7 @@ def permitted(
     )
 
 
-def denied(request: CallInfo, denial: Denial, *, duration_us: int = 0) -> CallRecord:
+def denied(request: CallInfo, denial: Denial) -> CallRecord:
     """Return the record of a refusal after a good signature.
 
     Raises ValueError for a denial without a grant: without a proven identity, a refusal is only
@@ -115,7 +115,7 @@ def denied(request: CallInfo, denial: Denial, *, duration_us: int = 0) -> CallRe
         outcome=CallOutcome.REFUSED,
         cost_micro=0,
         quota_micro=grant.quota,
-        duration_us=duration_us,
+        duration_us=0,
         reason=denial.reason.value,
         level=denial.level,
         level_used_micro=denial.used_micro,

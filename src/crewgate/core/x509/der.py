@@ -94,12 +94,12 @@ class DERReader:
             raise ValueError("DER: not a non-negative integer in the fewest bytes")
         return int.from_bytes(content)
 
-    def text(self, tag: int = UTF8_STRING, chars_max: int = limits.name_chars_max) -> str:
-        """Return the next value, UTF-8 of at most `chars_max` characters."""
+    def text(self) -> str:
+        """Return the next value, UTF-8 of at most `limits.name_chars_max` characters."""
         # UnicodeDecodeError is a ValueError.
-        text = self.take(tag).decode()
-        if len(text) > chars_max:
-            raise ValueError(f"DER: a text of more than {chars_max} characters")
+        text = self.take(UTF8_STRING).decode()
+        if len(text) > limits.name_chars_max:
+            raise ValueError(f"DER: a text of more than {limits.name_chars_max} characters")
         return text
 
     def octets(self, size: int, tag: int = OCTET_STRING) -> bytes:

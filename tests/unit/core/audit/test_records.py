@@ -117,7 +117,7 @@ def test_a_refusal_costs_nothing_and_names_the_empty_account(
     denial = Denial(
         Reason.CREDITS_EXHAUSTED, grant, level=PARENT, used_micro=5_000_000, quota_micro=5_000_000
     )
-    call = denied(request_, denial, duration_us=40)
+    call = denied(request_, denial)
     assert (call.verdict, call.reason, call.outcome) == (
         "deny",
         "credits-exhausted",

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crewgate import limits
 from crewgate.core.x509 import der
 
 
@@ -84,8 +85,8 @@ def test_object_identifiers(dotted: str, hexadecimal: str) -> None:
 
 def test_texts_and_octets_are_bounded() -> None:
     """Too long, too short, or no UTF-8."""
-    with pytest.raises(ValueError, match="more than 3"):
-        der.DERReader(der.write(der.UTF8_STRING, b"four")).text(chars_max=3)
+    with pytest.raises(ValueError, match="more than 64"):
+        der.DERReader(der.write(der.UTF8_STRING, b"n" * (limits.name_chars_max + 1))).text()
     with pytest.raises(ValueError, match="utf-8"):
         der.DERReader(der.write(der.UTF8_STRING, b"\xff")).text()
     with pytest.raises(ValueError, match="3 bytes where 4"):
