@@ -181,7 +181,9 @@ class MemberDirectory:
                 "allowed"
             )
         previous = self.get(known.id)
-        if previous is not None and known.id in self and not _is_same_machine(known, previous):
+        # A machine keeps its signing key when its certificate is renewed.
+        is_same = previous is None or previous.identity.key == known.identity.key
+        if known.id in self and not is_same:
             raise GossipError(
                 f"another machine is called {known.name}, with another signing key: give this "
                 "machine another name (`init --name`), or run `crewgate cluster evict "
@@ -264,11 +266,6 @@ class MemberDirectory:
 
     def _gone_path(self, member: bytes) -> Path:
         return self._folder / f"{member.hex()}.gone"
-
-
-def _is_same_machine(known: KnownMember, previous: KnownMember) -> bool:
-    """Return whether two certificates with one name are of one machine: its signing key stays."""
-    return known.identity.key == previous.identity.key
 
 
 def _discard(path: Path) -> None:

@@ -4,7 +4,7 @@ A notification is a hint and carries no credit: it says where to look, and the l
 there. A lost one costs a wait, never credit.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -73,14 +73,13 @@ class NotificationBuilder:
             and self._is_due(answer.level, now)
         ]
         if any(account.queue.waiting for account in state.accounts.values()):
-            notifications += [CreditReturned(holder) for holder in sorted(_returning(operations))]
+            returns = (
+                each for each in operations if isinstance(each, ReturnCredit | ReportLeaseUsage)
+            )
+            notifications += map(CreditReturned, sorted({each.holder for each in returns}))
         return [_encode(each).decode() for each in notifications]
 
     def _is_due(self, level: bytes, now: float) -> bool:
         again = limits.recall_again_seconds
         self._published = {key: at for key, at in self._published.items() if 0 <= now - at < again}
         return self._published.setdefault(level, now) == now
-
-
-def _returning(operations: Iterable[Operation]) -> set[str]:
-    return {each.holder for each in operations if isinstance(each, ReturnCredit | ReportLeaseUsage)}

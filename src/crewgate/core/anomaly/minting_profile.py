@@ -73,27 +73,6 @@ class MintingProfile:
     already counts as a strike. `is_changed`: its baselines have changed since `saved_at`.
     """
 
-    __slots__ = (
-        "_admitted",
-        "_baselines",
-        "_branches",
-        "_children",
-        "_credits",
-        "_crew",
-        "_hour",
-        "_learned_at",
-        "_live",
-        "_minute",
-        "_quota",
-        "_values",
-        "is_changed",
-        "is_struck",
-        "kid",
-        "saved_at",
-        "seen_at",
-        "state",
-    )
-
     def __init__(self, crew: str, quota: KnownBranchLimiter, now: float) -> None:
         self._crew = crew
         self._quota = quota

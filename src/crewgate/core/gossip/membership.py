@@ -200,9 +200,6 @@ class Membership:
     def _self(self) -> MemberUpdate:
         return MemberUpdate(self._me, MemberState.ALIVE, self._incarnation, self._address)
 
-    def _scale(self) -> float:
-        return max(1.0, math.log10(len(self._members) + 1))
-
     def _transmissions(self) -> int:
         return limits.update_sendings * math.ceil(math.log10(len(self._members) + 2))
 
@@ -249,7 +246,8 @@ class Membership:
 
     def _expire_states(self, now: float) -> None:
         """Declare suspects dead, and forget members that were dead, each after its time."""
-        timeout = limits.suspect_seconds * self._scale() * (self._health + 1)
+        scale = max(1.0, math.log10(len(self._members) + 1))
+        timeout = limits.suspect_seconds * scale * (self._health + 1)
         for member in map(self._members.__getitem__, sorted(self._not_alive)):
             if member.state is MemberState.SUSPECT and now - member.since >= timeout:
                 self._spread(member.update(MemberState.DEAD), now)

@@ -176,17 +176,14 @@ def _model(document: EditableJSON) -> str:
     if text is None:
         raise InvalidRequestError(UNPRICED, '"model" is missing')
     name = text[1:-1]
-    if not text.startswith(b'"') or b"\\" in name or not _is_plain(name):
+    is_plain = b"\\" not in name and name.isascii() and name.decode().isprintable()
+    if not text.startswith(b'"') or not is_plain:
         raise InvalidRequestError(UNPRICED, '"model" is not a plain string of printable ASCII')
     if not 0 < len(name) <= limits.model_chars_max:
         raise InvalidRequestError(
             UNPRICED, f'"model" must have 1 to {limits.model_chars_max} characters'
         )
     return name.decode()
-
-
-def _is_plain(name: bytes) -> bool:
-    return name.isascii() and name.decode().isprintable()
 
 
 def _shape(dialect: LLMDialect, document: EditableJSON, path: bytes) -> _Shape:
