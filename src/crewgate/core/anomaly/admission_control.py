@@ -30,7 +30,7 @@ from crewgate.core.anomaly.enforcement import (
     NoRoomError,
     TransitionCause,
 )
-from crewgate.core.anomaly.minting_profile import KnownBranchLimiter, MintingProfile
+from crewgate.core.anomaly.minting_profile import MintingProfile
 from crewgate.core.anomaly.results import (
     GrantAdmission,
     OrchestratorStatus,
@@ -39,6 +39,7 @@ from crewgate.core.anomaly.results import (
     newcomers_account,
 )
 from crewgate.core.anomaly.types import AnomalyFinding, ObservedGrant, WatchRules
+from crewgate.core.fair_share_limiter import FairShareLimiter
 
 _RULES = WatchRules()
 # For `CREW/*`, a newcomer's first grant counts only as one new branch.
@@ -54,7 +55,8 @@ class AdmissionController:
         branches_max: int = limits.watch_branches_max,
     ) -> None:
         self._names_max = names_max
-        self._quota = KnownBranchLimiter(branches_max)
+        # Places for known branches; one crew gets at most half of them.
+        self._quota = FairShareLimiter(branches_max, share=2)
         self._rules: Mapping[str, WatchRules] = {}
         # The rules of the newcomers' accounts, by the name of the account.
         self._newcomer_rules: Mapping[str, WatchRules] = {}

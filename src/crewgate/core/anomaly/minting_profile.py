@@ -2,7 +2,7 @@
 
 A profile has the counts of the current minute, the known branches, the baselines and the
 enforcement state. Its memory is bounded: one count and one baseline for each measure, and the
-branches that `KnownBranchLimiter` allows. Times are seconds of a monotonic clock, so a change of
+branches for which the watch has places. Times are seconds of a monotonic clock, so a change of
 the wall clock has no effect.
 """
 
@@ -20,32 +20,12 @@ from crewgate.core.anomaly.types import (
     ObservedGrant,
     WatchRules,
 )
+from crewgate.core.fair_share_limiter import FairShareLimiter
 
 _MINUTE = 60
 _HOUR = 3600
 # In doublings: a value this close to the limit is not above it.
 _TOLERANCE = 1e-9
-
-
-class KnownBranchLimiter:
-    """Limits the known branches of all orchestrators; one crew gets at most half of the places."""
-
-    def __init__(self, branches_max: int = limits.watch_branches_max) -> None:
-        self._max = branches_max
-        self._taken: Counter[str] = Counter()
-
-    def take(self, crew: str) -> bool:
-        """Take a place for one branch; return False if there is none."""
-        if self._taken[crew] >= self._max // 2 or self._taken.total() >= self._max:
-            return False
-        self._taken[crew] += 1
-        return True
-
-    def free(self, crew: str, count: int) -> None:
-        """Give back the places of branches."""
-        self._taken[crew] -= count
-        if not self._taken[crew]:
-            del self._taken[crew]
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +53,7 @@ class MintingProfile:
     already counts as a strike. `is_changed`: its baselines have changed since `saved_at`.
     """
 
-    def __init__(self, crew: str, quota: KnownBranchLimiter, now: float) -> None:
+    def __init__(self, crew: str, quota: FairShareLimiter, now: float) -> None:
         self._crew = crew
         self._quota = quota
         self._branches: dict[bytes, KnownBranch] = {}
@@ -173,7 +153,7 @@ class MintingProfile:
 
     def clear(self) -> None:
         """Give back the places of its branches, before the profile is dropped."""
-        self._quota.free(self._crew, len(self._branches))
+        self._quota.free(len(self._branches), self._crew)
         self._branches.clear()
 
     def _count(self, grant: ObservedGrant, now: float) -> dict[MintingMeasure, int]:
@@ -207,8 +187,8 @@ class MintingProfile:
         """Add a branch, in the place of the oldest one if there are too many; None if no place."""
         if len(self._branches) >= limits.watch_branches_each_max:
             del self._branches[next(iter(self._branches))]
-            self._quota.free(self._crew, 1)
-        if not self._quota.take(self._crew):
+            self._quota.free(1, self._crew)
+        if not self._quota.take(1, self._crew):
             return None
         branch = self._branches[grant.branch] = KnownBranch(grant.parent, grant.iat, now)
         return branch
@@ -277,7 +257,7 @@ class MintingProfile:
         for key in ended:
             del self._branches[key]
         if ended:
-            self._quota.free(self._crew, len(ended))
+            self._quota.free(len(ended), self._crew)
         live = [branch for branch in self._branches.values() if branch.until > now]
         self._live = len(live)
         self._children = Counter(branch.parent for branch in live if branch.parent)

@@ -267,15 +267,15 @@ def test_branches_are_bounded_in_all_of_a_crew_and_of_one() -> None:
     made = watch(branches_max=64)
     for number in range(200):
         made.observe(seen(number), 0.0)
-    assert made._quota._taken.total() == 32
+    assert made._quota.taken == 32
     for number in range(200):
         made.observe(seen(number, crew="bd", orchestrator="bd/one"), 0.0)
-    assert made._quota._taken.total() == 64
+    assert made._quota.taken == 64
     with patch.object(limits, "watch_branches_each_max", 8):
         small = watch()
         for number in range(20):
             small.observe(seen(number), 0.0)
-        assert small._quota._taken.total() == 9
+        assert small._quota.taken == 9
 
 
 def test_branches_are_forgotten_an_hour_after_their_end() -> None:
@@ -283,9 +283,9 @@ def test_branches_are_forgotten_an_hour_after_their_end() -> None:
     made = watch()
     made.observe(seen(1), 0.0)
     made.poll(900.0 + limits.watch_branch_seconds - 61, WALL)
-    assert made._quota._taken.total() == 2
+    assert made._quota.taken == 2
     made.poll(900.0 + limits.watch_branch_seconds + 61, WALL)
-    assert made._quota._taken.total() == 0
+    assert made._quota.taken == 0
 
 
 def test_a_restart_keeps_places_and_lessons() -> None:
