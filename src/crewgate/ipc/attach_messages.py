@@ -8,8 +8,8 @@ is one attachment; when it ends, the agent burns what the process still holds.
       | <- Attached + descriptor ----- |   or RequestFailed
       | -- DrawCredit ---------------> |   when a lease lacks credit
       | <- CreditDrawn --------------- |
-      | <- RevocationNotice --------------- |   at each revocation
-      | -- RevocationAck ----------------> |   if the process promised it
+      | <- RevocationNotice ---------- |   at each revocation
+      | -- RevocationAck ------------> |   if the process promised it
       | <- Reload -------------------- |   when there is another policy
       | -- ReportOverrun ------------> |   workers only
       | <- OverrunNoted -------------- |
