@@ -17,9 +17,17 @@ from sphinx.util.docutils import SphinxDirective
 # `mermaidx` gives up on a diagram after 8 seconds, which a busy machine may need.
 _ATTEMPTS = 3
 _FONT = "DejaVu Sans, Verdana, sans-serif"
+# A label hides the lines that it lies on: without this, lines cross the letters.
+_STYLE = """
+.edgeLabel rect { opacity: 1 !important; fill: white !important; }
+.messageText, .loopText, .loopText tspan, .cluster-label text {
+  paint-order: stroke; stroke: white !important; stroke-width: 5px; stroke-linejoin: round;
+}
+"""
 _CONFIGURATION = {
     "fontFamily": _FONT,
     "themeVariables": {"fontFamily": _FONT},
+    "themeCSS": _STYLE,
     "htmlLabels": False,
     "flowchart": {"htmlLabels": False, "wrappingWidth": 420},
 }
