@@ -8,6 +8,7 @@ labels are SVG's own text, in a font as wide as the one that it measures with.
 import hashlib
 import html
 import json
+import re
 from pathlib import Path
 
 import mermaidx
@@ -29,8 +30,18 @@ _CONFIGURATION = {
     "themeVariables": {"fontFamily": _FONT},
     "themeCSS": _STYLE,
     "htmlLabels": False,
-    "flowchart": {"htmlLabels": False, "wrappingWidth": 420},
+    "flowchart": {
+        "htmlLabels": False,
+        "wrappingWidth": 420,
+        "nodeSpacing": 30,
+        "rankSpacing": 40,
+        "padding": 10,
+    },
 }
+# A page is so wide: a wider diagram is scaled down, and its letters with it.
+_PAGE_PIXELS = 880
+_BETWEEN_ACTORS = 25
+_ACTOR_PIXELS = 110, 340  # a narrower one breaks words, a wider one makes a line too long to read
 
 
 class Diagram(SphinxDirective):
@@ -41,22 +52,24 @@ class Diagram(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Draw it, unless an earlier build has."""
         source = "\n".join(self.content)
-        recipe = json.dumps([mermaidx.__version__, _CONFIGURATION, source])
+        configuration = _configuration(source)
+        recipe = json.dumps([mermaidx.__version__, configuration, source])
         name = f"diagram-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.svg"
         path = Path(self.env.app.outdir, "_images", name)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self._draw(source), encoding="utf-8")
+            path.write_text(self._draw(source, configuration), encoding="utf-8")
         place = "../" * self.env.docname.count("/") + f"_images/{name}"
-        picture = f'<img src="{place}" alt="Diagram: {html.escape(self._section())}">'
+        title = html.escape(self._section())
+        picture = f'<img src="{place}" alt="Diagram: {title}" width="{_pixels(path)}">'
         link = f'<p class="diagram"><a href="{place}">{picture}</a></p>'
         return [nodes.raw("", link, format="html")]
 
-    def _draw(self, source: str) -> str:
+    def _draw(self, source: str, configuration: dict[str, object]) -> str:
         failure: RuntimeError | None = None
         for _ in range(_ATTEMPTS):
             try:
-                return mermaidx.render(source, backend="v8", config=_CONFIGURATION).svg()
+                return mermaidx.render(source, backend="v8", config=configuration).svg()
             except RuntimeError as error:
                 failure = error
         raise self.error(f"Mermaid cannot draw this diagram: {failure}") from failure
@@ -67,3 +80,19 @@ class Diagram(SphinxDirective):
         while not isinstance(node, nodes.section):
             node = node.parent
         return node[0].astext()
+
+
+def _configuration(source: str) -> dict[str, object]:
+    """Return Mermaid's configuration: the actors of a sequence share the width of a page."""
+    actors = max(1, source.count("participant "))
+    least, most = _ACTOR_PIXELS
+    width = max(least, min(most, _PAGE_PIXELS // actors - _BETWEEN_ACTORS))
+    sequence = {"wrap": True, "width": width, "actorMargin": _BETWEEN_ACTORS, "diagramMarginX": 10}
+    return _CONFIGURATION | {"sequence": sequence}
+
+
+def _pixels(drawing: Path) -> int:
+    """Return the width at which the letters of a drawing have their size."""
+    found = re.search(r'viewBox="\S+ \S+ (\S+) ', drawing.read_text(encoding="utf-8"))
+    assert found is not None, drawing
+    return round(float(found[1]))
