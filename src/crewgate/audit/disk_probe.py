@@ -40,9 +40,6 @@ class DiskProbe:
         self._why = ""
         self._began: float | None = None  # when the probe began that has not ended
 
-    def __repr__(self) -> str:
-        return f"<DiskProbe {self.folder} {self._why!r}>"
-
     async def watch(self) -> None:
         """Probe again and again, in a thread; until cancelled."""
         while True:

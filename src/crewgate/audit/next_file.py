@@ -54,9 +54,6 @@ class NextFile:
         self._is_over = False
         self._turn = threading.Lock()
 
-    def __repr__(self) -> str:
-        return f"<NextFile of {self._process} {'coming' if self._began is not None else ''}>"
-
     def open(self, *, with_ballast: bool) -> PreparedFile:
         """Open it while the caller waits; OSError."""
         ballast = ReservedSpace.take(self._folder, self._reserved_bytes) if with_ballast else None

@@ -34,9 +34,6 @@ class AuditSink:
         self._counts = RefusalCounts()
         self._flushed_ns = now_ns()
 
-    def __repr__(self) -> str:
-        return f"<AuditSink {self._writer!r} strangers={len(self._counts)}>"
-
     def ready(self) -> bool:
         """Return False if calls must be refused because they could not be recorded."""
         return self._writer.writable or not self._refuses_when_full

@@ -31,9 +31,6 @@ class FileSyncer:
         self._safe = 0  # of `count`, what the disk has
         self._failure: OSError | None = None
 
-    def __repr__(self) -> str:
-        return f"<Syncer {'dirty' if self._is_dirty else 'clean'} left={len(self._left)}>"
-
     def wrote(self, descriptor: int) -> None:
         """Something was appended there."""
         if self._is_dirty:

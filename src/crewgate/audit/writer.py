@@ -109,11 +109,6 @@ class AuditWriter:
         except OSError as error:
             self._degrade(error)
 
-    def __repr__(self) -> str:
-        """Where it writes and how it fares."""
-        state = "writable" if self.writable else "degraded"
-        return f"<Writer {self._path} {state} written={self.written} lost={self.lost}>"
-
     @property
     def folder(self) -> Path:
         """Where its files are."""

@@ -55,9 +55,6 @@ class Section:
         self._folder = folder
         self.path = path
 
-    def __repr__(self) -> str:
-        return f"<Section {self.path or 'top'}>"
-
     @property
     def has_no_problems(self) -> bool:
         """Whether nothing wrong was noted since this table was opened, here or below.

@@ -26,9 +26,6 @@ class TokenAuth:
         self._read = reader(source)
         self._origin = URL(url).origin() if url else None
 
-    def __repr__(self) -> str:
-        return f"<TokenAuth {self._origin or ''}>"
-
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:

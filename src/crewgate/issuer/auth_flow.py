@@ -79,9 +79,6 @@ class FlowAuth(Generic[Q, S]):
     def __init__(self, source: TokenSource) -> None:
         self._read = reader(source)
 
-    def __repr__(self) -> str:
-        return "<TokenAuth>"
-
     def auth_flow(self, request: Q) -> Generator[Q, S, None]:
         """See `Auth` of the library: sets the Authorization field."""
         try:

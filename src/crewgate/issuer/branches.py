@@ -24,9 +24,6 @@ class IssuedBranch:
         self.parent = claims.branch_path[-1].id if claims.branch_path else None
         self.children: set[str] = set()
 
-    def __repr__(self) -> str:
-        return f"<IssuedBranch {self.claims.execution_branch_id} of {self.claims.agent_role}>"
-
 
 class BranchTree:
     """All branches that one orchestrator knows. Ids are UUID texts, amounts micro-credits."""
@@ -37,9 +34,6 @@ class BranchTree:
 
     def __len__(self) -> int:
         return len(self._branches)
-
-    def __repr__(self) -> str:
-        return f"<BranchTree of {len(self._branches)} branches, {len(self._dead)} dead>"
 
     def apply(self, entry: JournalEntry) -> list[str]:
         """Take over one line of the journal; the branches that it ended, parents first."""

@@ -61,9 +61,6 @@ class ControlClient:
             base_url=self.url, verify=context, timeout=_SECONDS, trust_env=False
         )
 
-    def __repr__(self) -> str:
-        return f"<ControlClient of {self.url}>"
-
     def __enter__(self) -> Self:
         return self
 

@@ -128,9 +128,6 @@ class LocalGateway:
         self._state = state
         self._crew = crew
 
-    def __repr__(self) -> str:
-        return f"<LocalGateway at {self._state} for crew {self._crew}>"
-
     def usage(self, branches: Collection[str]) -> Mapping[str, BranchUsage]:
         """See `GatewayClient`. What calls in flight have reserved counts as spent."""
         try:

@@ -27,9 +27,6 @@ class TokenAuth:
     def __init__(self, source: TokenSource) -> None:
         self._read = reader(source)
 
-    def __repr__(self) -> str:
-        return "<TokenAuth>"
-
     def __call__(
         self,
         context: object,  # noqa: ARG002 - as gRPC calls it

@@ -28,9 +28,6 @@ class IssuedTokenStore:
     def __len__(self) -> int:
         return len(self._tokens)
 
-    def __repr__(self) -> str:
-        return f"<IssuedTokenStore of {len(self._tokens)} tokens, {len(self._files)} in files>"
-
     @property
     def with_file(self) -> list[str]:
         """The branches whose token a file holds."""

@@ -36,9 +36,6 @@ class IssuerState:
             self._journal.close()
             raise
 
-    def __repr__(self) -> str:
-        return f"<IssuerState of {len(self.branches)} branches in {self._journal!r}>"
-
     def close(self) -> None:
         """Let the journal go."""
         if self._journal is not None:

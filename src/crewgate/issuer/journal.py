@@ -122,9 +122,6 @@ class MintJournal:
             self.close()
             raise JournalError(f"{path}: cannot keep the journal: {cause(error)}") from error
 
-    def __repr__(self) -> str:
-        return f"<MintJournal {self.path} {self._size} bytes>"
-
     def close(self) -> None:
         """Let the file go; nothing can be appended any more."""
         self._close()

@@ -25,9 +25,6 @@ class TokenAuth(AuthBase):
     def __init__(self, source: TokenSource) -> None:
         self._read = reader(source)
 
-    def __repr__(self) -> str:
-        return "<TokenAuth>"
-
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """See requests.auth.AuthBase: sets the Authorization field (RFC 6750, section 2.1)."""
         try:
