@@ -1,15 +1,26 @@
 """The audit's questions in SQL: constant text, made once, with named parameters for every value.
 
-Knows DuckDB's dialect and the fields of `core/audit/records`; a test holds the two together.
+Knows DuckDB's dialect. The columns are the fields of `core/audit/records`.
 """
 
 # ruff: noqa: S608 - statements are put together from constants of this file only, never from input
 
 import re
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Final
 
+import msgspec
+
 from crewgate.audit.filters import AuditFilter, GroupBy
+from crewgate.core.audit.records import (
+    BurnedReservationRecord,
+    CallRecord,
+    ConnectionRecord,
+    RefusalsRecord,
+    ServiceEvent,
+    StreamOpened,
+    WatchRecord,
+)
 
 # The engine fetches and loads nothing by itself; JSON is built in.
 ENGINE: Final = {
@@ -17,62 +28,31 @@ ENGINE: Final = {
     "autoload_known_extensions": "false",
 }
 
-# Read as these types: a line that does not fit becomes a row of NULLs, never an error.
-COLUMNS: Final = {
-    "kind": "VARCHAR",
-    "machine": "VARCHAR",
-    "time": "TIMESTAMP",
-    "request": "VARCHAR",
-    "crew": "VARCHAR",
-    "orchestrator": "VARCHAR",
-    "process": "VARCHAR",
-    "role": "VARCHAR",
-    "branch": "VARCHAR",
-    "ancestry": "VARCHAR[]",
-    "grant": "VARCHAR",
-    "subject": "VARCHAR",
-    "listener": "VARCHAR",
-    "peer": "VARCHAR",
-    "tool": "VARCHAR",
-    "method": "VARCHAR",
-    "verdict": "VARCHAR",
-    "outcome": "VARCHAR",
-    "reason": "VARCHAR",
-    "cause": "VARCHAR",
-    "would": "VARCHAR",
-    "level": "VARCHAR",
-    "cost_micro": "BIGINT",
-    "remaining_micro": "BIGINT",
-    "quota_micro": "BIGINT",
-    "status": "BIGINT",
-    "bytes_in": "BIGINT",
-    "bytes_out": "BIGINT",
-    "duration_us": "BIGINT",
-    "overrun_micro": "BIGINT",
-    "model": "VARCHAR",
-    "tokens_in": "BIGINT",
-    "tokens_out": "BIGINT",
-    "certificate": "VARCHAR",
-    "serial": "VARCHAR",
-    "proven": "BOOLEAN",
-    "event": "VARCHAR",
-    "count": "BIGINT",
-    "step": "VARCHAR",
-    "was": "VARCHAR",
-    "in_force": "VARCHAR",
-    "by": "VARCHAR",
-    "measure": "VARCHAR",
-    "value": "BIGINT",
-    "limit": "BIGINT",
-    "usual": "BIGINT",
-    "first": "TIMESTAMP",
-    "last": "TIMESTAMP",
+_RECORDS = (
+    CallRecord,
+    StreamOpened,
+    BurnedReservationRecord,
+    RefusalsRecord,
+    ConnectionRecord,
+    WatchRecord,
+    ServiceEvent,
+)
+_SQL_TYPES = {
+    datetime: "TIMESTAMP",
+    bool: "BOOLEAN",
+    int: "BIGINT",
+    int | None: "BIGINT",
+    tuple[str, ...]: "VARCHAR[]",
+}
+# Lines that an earlier version wrote have `rung` for the `level` of a watch.
+_COLUMNS = {"kind": "VARCHAR", "rung": "VARCHAR"} | {
+    field.name: _SQL_TYPES.get(field.type, "VARCHAR")
+    for record in _RECORDS
+    for field in msgspec.structs.fields(record)
 }
 
-# What lines that an earlier version wrote have besides: `rung` is the `level` of a watch.
-_OLD_COLUMNS: Final = {"rung": "VARCHAR"}
-
-_TYPES = ", ".join(f"\"{name}\": '{kind}'" for name, kind in (COLUMNS | _OLD_COLUMNS).items())
+# If a line does not fit these types, DuckDB makes a row of NULLs of it, and no error.
+_TYPES = ", ".join(f"\"{name}\": '{kind}'" for name, kind in _COLUMNS.items())
 _LINES = f"""
     lines AS (
         SELECT * FROM read_json(
