@@ -77,7 +77,7 @@ class AuditWriter:
 
         A folder that exists but has no room leaves the writer degraded, not unmade.
         """
-        self._folder = folder
+        self.folder = folder
         self._process = process
         self._stamp = b'{"machine":"%b",' % machine.encode() if machine else b"{"
         self._rotation = rotation
@@ -92,7 +92,7 @@ class AuditWriter:
             now_ns=now_ns,
         )
         self._descriptor = -1
-        self._path: Path | None = None
+        self.path: Path | None = None
         self._size = 0
         self._opened_ns = 0
         self._torn = False
@@ -108,16 +108,6 @@ class AuditWriter:
             self._adopt(self._next.open(with_ballast=True))
         except OSError as error:
             self._degrade(error)
-
-    @property
-    def folder(self) -> Path:
-        """Where its files are."""
-        return self._folder
-
-    @property
-    def path(self) -> Path | None:
-        """The file being written; None while none could be opened."""
-        return self._path
 
     def write(self, record: Record) -> bool:
         """Append one record; True once the kernel has it, False when it is lost (and counted)."""
@@ -163,7 +153,7 @@ class AuditWriter:
                 "audit of %s: the disk of %s has not taken the last lines; a power loss now would "
                 "take them",
                 self._process,
-                self._folder,
+                self.folder,
             )
         self.writable = False
 
@@ -252,10 +242,10 @@ class AuditWriter:
             "audit of %s: cannot write to %s: %s; %d records lost; make room, or name another "
             "[audit] folder",
             self._process,
-            self._folder,
+            self.folder,
             error.strerror,
             self.lost,
-            extra={"subject": f"writing to {self._folder}"},
+            extra={"subject": f"writing to {self.folder}"},
         )
 
     def _report(self) -> bool:
@@ -292,7 +282,7 @@ class AuditWriter:
         """Write there from now on."""
         first = self._descriptor < 0 and not self.lost
         self._leave()
-        self._descriptor, self._path, self._opened_ns, ballast, uncleared = opened
+        self._descriptor, self.path, self._opened_ns, ballast, uncleared = opened
         self._size, self._torn = 0, False
         if ballast is not None:
             self._reserved = ballast
@@ -300,7 +290,7 @@ class AuditWriter:
             _log.warning(
                 "audit of %s: old files in %s are not cleared: %s",
                 self._process,
-                self._folder,
+                self.folder,
                 uncleared.strerror,
             )
         # One that was begun before writing failed has no ballast, and proves less.
@@ -315,15 +305,15 @@ class AuditWriter:
     def _is_gone(self) -> bool:
         """Somebody deleted or moved the file or its folder: lines would go where nobody looks."""
         try:
-            return self._path is None or not os.path.samestat(
-                self._path.stat(), os.fstat(self._descriptor)
+            return self.path is None or not os.path.samestat(
+                self.path.stat(), os.fstat(self._descriptor)
             )
         except OSError:
             return True
 
     def _discard(self) -> None:
-        if self._path is not None and not self._size:
-            self._path.unlink(missing_ok=True)
+        if self.path is not None and not self._size:
+            self.path.unlink(missing_ok=True)
 
     def _release_reserved(self) -> bool:
         if self._reserved is None:
