@@ -119,9 +119,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """Where this machine keeps the journal of an orchestrator, by its `client_id`."""
         return self.state / "issuer" / f"{orchestrator.replace('/', '+')}.jsonl"
 
-    def upstream(self, name: str) -> UpstreamConfig:
-        """The upstream of that name; KeyError cannot happen for a tool's own (checked at load)."""
-        return next(upstream for upstream in self.upstreams if upstream.name == name)
-
 
 CONFIG: Final = TableSchema(Config)  # all keys of a file

@@ -124,15 +124,17 @@ class Section:
     def children(self, key: str, most: int) -> Iterator[tuple[str, "Section"]]:
         """(name, table) of each table under `key`: [key.NAME]."""
         family = self.child(key)
-        if family and len(family.given) > most:
+        if family is None:
+            return
+        if len(family.given) > most:
             family.problem(f"{len(family.given)} tables; at most {most} are possible")
-        for name in family.keys() if family else ():
-            member = family.child(name) if family else None
+        for name in family.unread():
+            member = family.child(name)
             if member:
                 yield name, member
 
-    def keys(self) -> tuple[str, ...]:
-        """What the file has here and nobody has read yet."""
+    def unread(self) -> tuple[str, ...]:
+        """Return the keys that the file has here and that were not read yet, in its order."""
         return tuple(self._table)
 
     def items(self, key: str, most: int) -> Iterator["Section"]:

@@ -103,7 +103,7 @@ def _tools(section: Section | None) -> tuple[ToolPolicy, ...]:
     if section is None:
         return ()
     tools = []
-    for name in section.keys():  # noqa: SIM118 - no dict
+    for name in section.unread():
         if not is_tool_name(name):
             section.problem(f"the name {name!r}: expected {values.TOOL_NAME.expected}")
         price, owner = section.optional(name, _TOOL, (0, SHARED))

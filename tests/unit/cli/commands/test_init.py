@@ -39,9 +39,8 @@ def test_what_init_writes_is_the_documented_set_up(fresh: Path) -> None:
         ("embeddings.create", "POST", "/v1/embeddings", 10_000),
         ("publish.post", "POST", "/publish", 10_000),
     ]
-    assert {config.upstream(tool.upstream).origin.authority for tool in config.tools} == {
-        "127.0.0.1:9010"
-    }
+    origins = {upstream.name: upstream.origin.authority for upstream in config.upstreams}
+    assert {origins[tool.upstream] for tool in config.tools} == {"127.0.0.1:9010"}
     assert (config.state, config.audit.folder) == (
         fresh.parent / "state",
         fresh.parent / "state" / "audit",
