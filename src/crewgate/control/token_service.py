@@ -25,7 +25,7 @@ from crewgate.core.problem_types import (
 from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ConfigurationError, IssuerError
-from crewgate.issuer.gateway import journal_of, minter_by
+from crewgate.issuer.gateway import minter_by
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.parent_tokens import signing_key_of
@@ -161,7 +161,7 @@ class TokenService:
             minter = minter_by(self._config, crew, name)
         except IssuerError as error:  # the key is only for another orchestrator
             raise UNAUTHORIZED_CLIENT.error(str(error)) from error
-        journal = journal_of(self._config, minter)
+        journal = self._config.journal_of(minter.client_id)
         return Orchestrator(minter, journal, gateway=CachedGateway(self._cache, crew))
 
     def _own(self, token: str, crew: str, name: str) -> Claims:

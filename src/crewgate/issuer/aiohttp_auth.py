@@ -41,7 +41,8 @@ class TokenAuth:
             raise NoTokenError(str(error)) from error
         request.headers[FIELD] = bearer(token)
         response = await handler(request)
-        if response.status != UNAUTHORIZED or not _is_repeatable(request):
+        # Only a body in memory can be sent again.
+        if response.status != UNAUTHORIZED or not isinstance(request.body, bytes | BytesPayload):
             return response
         newer = newer_than(token, self._read)
         if not newer:
@@ -49,8 +50,3 @@ class TokenAuth:
         response.release()
         request.headers[FIELD] = bearer(newer)
         return await handler(request)
-
-
-def _is_repeatable(request: aiohttp.ClientRequest) -> bool:
-    """Only a body in memory can be sent again."""
-    return isinstance(request.body, bytes | BytesPayload)

@@ -49,11 +49,6 @@ def minter_by(config: Config, crew: str, name: str | None = None) -> Minter:
     return Minter(ceilings(section), config.audience, key, name)
 
 
-def journal_of(config: Config, minter: Minter) -> Path:
-    """Where the journal of that orchestrator is kept on this machine."""
-    return config.journal_of(minter.client_id)
-
-
 def process_name() -> str:
     """The `process_id` of what runs in this process."""
     return f"pid_{os.getpid()}"

@@ -20,7 +20,6 @@ from crewgate.issuer.gateway import (
     GatewayClient,
     LocalGateway,
     RevocationReceipt,
-    journal_of,
     minter_of,
     process_name,
 )
@@ -62,10 +61,10 @@ class Orchestrator:
     ) -> None:
         self._minter, self._lifetime = minter, lifetime
         self._gateway = gateway
-        self._set_up(IssuerState(journal), clock)
+        self._set_up(IssuerState(journal), clock, minter.client_id)
 
     def __repr__(self) -> str:
-        return f"<Orchestrator {self._minter.client_id} with {len(self._branches)} branches>"
+        return f"<Orchestrator {self._name} with {len(self._branches)} branches>"
 
     @classmethod
     def from_config(
@@ -83,7 +82,7 @@ class Orchestrator:
         """
         config, minter = minter_of(path, crew, name)
         local = LocalGateway(config.state, crew)
-        return cls(minter, journal_of(config, minter), lifetime=lifetime, gateway=local)
+        return cls(minter, config.journal_of(minter.client_id), lifetime=lifetime, gateway=local)
 
     @staticmethod
     def remote(url: str, certificate: Path | str, *, ca: Path | str) -> "Orchestrator":
@@ -106,9 +105,9 @@ class Orchestrator:
 
         return remote(url, certificate, ca)
 
-    def _set_up(self, state: IssuerState, clock: Callable[[], float]) -> None:
-        """Keep what is known under one lock."""
+    def _set_up(self, state: IssuerState, clock: Callable[[], float], name: str) -> None:
         self._clock = clock
+        self._name = name
         self._lock = threading.RLock()
         self._renewer: TokenFileRenewer | None = None
         self._state = state
@@ -303,7 +302,7 @@ class Orchestrator:
             JournalError: The journal cannot be written. The branch counts as revoked here.
             IssuerError: `branch` is no UUID text.
         """
-        entry = BranchRevoked(self._clock(), branch_id(branch), self._minter.client_id, reason)
+        entry = BranchRevoked(self._clock(), branch_id(branch), self._name, reason)
         with self._lock:
             self._state.end(entry)
 

@@ -29,10 +29,10 @@ from crewgate.issuer.control_client import ControlClient, client_context
 from crewgate.issuer.gateway import RevocationReceipt
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.issuer_state import IssuerState
-from crewgate.issuer.journal import BranchRevoked, MintRecord, extension
+from crewgate.issuer.journal import MintRecord, extension
 from crewgate.issuer.mint import MintedToken
 from crewgate.issuer.orchestrator import Orchestrator
-from crewgate.issuer.parameters import amount, branch_id, tool_list
+from crewgate.issuer.parameters import amount, tool_list
 from crewgate.issuer.subagent import SubAgent, branch_of
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,6 @@ _NEXT = "refresh_token"
 _CONFLICT = 409
 _TOO_MANY = 429
 _SERVER_ERROR = 500
-_HERE = "this host"  # who ended a branch, as far as this process remembers
 
 
 class _Token(msgspec.Struct, frozen=True):
@@ -163,7 +162,7 @@ class RemoteOrchestrator(Orchestrator):
 
     def __init__(self, api: RemoteIssuerClient, *, clock: Callable[[], float] = time.time) -> None:
         self._api = api
-        self._set_up(IssuerState(None), clock)
+        self._set_up(IssuerState(None), clock, name="this host")
 
     def __repr__(self) -> str:
         return f"<RemoteOrchestrator of {self._api!r} with {len(self._branches)} branches>"
@@ -255,11 +254,6 @@ class RemoteOrchestrator(Orchestrator):
             crew = self._branches.crew_of(branch)
         self.mark_revoked(branch, reason=reason)
         return self._api.revoke(branch, crew)
-
-    def mark_revoked(self, branch: str, *, reason: str = "") -> None:
-        """See `Orchestrator.mark_revoked`."""
-        with self._lock:
-            self._state.end(BranchRevoked(self._clock(), branch_id(branch), _HERE, reason))
 
     def _next(self, branch: str, more: dict[str, str] | None = None, reason: str = "") -> str:
         """The branch's next token, for its last one."""

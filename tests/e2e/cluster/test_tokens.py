@@ -19,7 +19,7 @@ from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.issuer import Orchestrator
-from crewgate.issuer.gateway import journal_of, minter_of
+from crewgate.issuer.gateway import minter_of
 from crewgate.issuer.inspection import read_claims
 
 NOT_YET = Said(401, "token-not-yet-valid")
@@ -47,7 +47,7 @@ def minted_later(machine: Installation, crew: str, process: str) -> str:
     config, minter = minter_of(machine.file, crew, f"{crew}-later")
     ahead = limits.leeway_seconds + 1
     with Orchestrator(
-        minter, journal_of(config, minter), clock=lambda: time.time() + ahead
+        minter, config.journal_of(minter.client_id), clock=lambda: time.time() + ahead
     ) as later:
         return later.start_run(credits="10", tools=TOOLS, process_id=process).token()
 
