@@ -1,13 +1,14 @@
-"""Minting for a crew: the orchestrator, its sub-agents' handles, and single tokens.
+"""Mints tokens for a crew: for an orchestrator and its sub-agents, or one token at a time.
 
-An `Orchestrator` knows its branches, their newest tokens and what is revoked (`issuer_state`); a
-`Minter` signs within the crew's ceilings. A grant is in the `journal` on disk before its token
-leaves the process, and a revoked branch gets no further token, whatever the disk or the gateway
-says. `remote` is an orchestrator without a key: a gateway signs for it.
+An `Orchestrator` knows its branches, their newest tokens and which of them are revoked
+(`issuer_state`). A `Minter` signs tokens within the limits of the crew. The `journal` has a grant
+on disk before its token leaves the process. A revoked branch gets no further token, even if the
+disk or the gateway fails. `remote` has an orchestrator without a key, for which a gateway signs.
 
-Each HTTP client has a `TokenAuth` of its own, which presents a sub-agent's token: in `httpx_auth`,
-`httpx2_auth`, `requests_auth`, `aiohttp_auth` and `grpc_auth` of this package, modules that import
-that client. Their `NoTokenError` is an error of the client as well; `crewgate` has all others.
+A `TokenAuth` presents a sub-agent's token in the requests of an HTTP client. Each client has its
+own, in a module that imports the client: `httpx_auth`, `httpx2_auth`, `requests_auth`,
+`aiohttp_auth` and `grpc_auth`. Their `NoTokenError` is also an error of the client. All other
+errors are in `crewgate`.
 """
 
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey

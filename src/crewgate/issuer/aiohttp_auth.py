@@ -1,4 +1,4 @@
-"""An aiohttp middleware that presents whatever token is fresh: of a handle, or in a file."""
+"""An aiohttp middleware that presents the current token of a branch."""
 
 import aiohttp
 from aiohttp.payload import BytesPayload
@@ -11,15 +11,16 @@ __all__ = ["NoTokenError", "TokenAuth"]
 
 
 class NoTokenError(IssuerError, aiohttp.ClientConnectionError):
-    """There is no token, so nothing was sent: an error of aiohttp's, which its users catch."""
+    """There is no token, so the request was not sent. This is a connection error of aiohttp too."""
 
 
 class TokenAuth:
-    """One of `middlewares=` of a session or request: of a SubAgent, a file's path, or a function.
+    """A middleware for `middlewares=` of a session or request.
 
-    Reads the file, or asks the handle, for every request (20 µs). The token goes to one origin:
-    that of `url`, or else of the first request. A redirection to another origin takes no token
-    along. A request for which there is no token raises NoTokenError.
+    `source` is a SubAgent, the path of a token file, or a function that returns the token. The
+    middleware reads it for every request (20 µs). It sends the token to one origin only: that of
+    `url`, or of the first request if there is no `url`. After a redirection to another origin it
+    sends no token. A request without a token raises NoTokenError.
     """
 
     def __init__(self, source: TokenSource, url: str | URL = "") -> None:
@@ -29,7 +30,7 @@ class TokenAuth:
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """See aiohttp.ClientMiddlewareType: sets Authorization (RFC 6750, section 2.1)."""
+        """Send the request with the token in its Authorization field (RFC 6750, section 2.1)."""
         origin = request.url.origin()
         if self._origin is None:
             self._origin = origin

@@ -1,7 +1,7 @@
-"""What the auth hooks of all clients share: where a token comes from, and when another is tried.
+"""The common part of the auth hooks: reading a token, and trying again with a newer one.
 
-Decides nothing about tokens and imports no client. A request that is refused with 401 is sent once
-more if a newer token has come meanwhile: a file may be replaced between its reading and the use.
+A hook repeats a request that is refused with 401 once, if there is a newer token by then: another
+process may replace a token file after the hook has read it. This module imports no HTTP client.
 """
 
 from collections.abc import Callable, Generator, MutableMapping
@@ -20,17 +20,17 @@ UNAUTHORIZED = 401
 
 
 class ClientRequest(Protocol):
-    """As httpx and httpx2 have them."""
+    """The part of a request of httpx or httpx2 that the hooks use."""
 
     stream: Any
 
     @property
     def headers(self) -> MutableMapping[str, str]:
-        """What is sent."""
+        """The header fields of the request."""
 
 
 class ClientResponse(Protocol):
-    """The same of what came."""
+    """The part of a response of httpx or httpx2 that the hooks use."""
 
     @property
     def status_code(self) -> int:
@@ -42,7 +42,7 @@ S = TypeVar("S", bound=ClientResponse)
 
 
 def reader(source: TokenSource) -> Read:
-    """What gives the token for the next request: of a handle, of the file at a path, or itself."""
+    """Return a function that gives the token of `source` for the next request."""
     if isinstance(source, SubAgent):
         return source.token
     if isinstance(source, Path | str):
@@ -52,12 +52,12 @@ def reader(source: TokenSource) -> Read:
 
 
 def bearer(token: str) -> str:
-    """The field's value."""
+    """Return the value of the Authorization field for a token."""
     return f"Bearer {token}"
 
 
 def newer_than(token: str, read: Read) -> str:
-    """Another token than the one that was refused; empty if there is none: the refusal stands."""
+    """Return the token that replaces the refused one; empty if there is none."""
     try:
         newer = read()
     except IssuerError:
@@ -66,11 +66,11 @@ def newer_than(token: str, read: Read) -> str:
 
 
 class FlowAuth(Generic[Q, S]):
-    """What the hooks of httpx and of httpx2 share; each is an `Auth` of its library too.
+    """The common base of the hooks of httpx and httpx2; each also derives from its `Auth`.
 
-    Reads the file, or asks the handle, for every request (20 µs); an error of `no_token` if there
-    is no token. Works with the blocking and the asynchronous client. Only a body `in_memory` can be
-    sent again.
+    It reads the file, or asks the handle, for every request (20 µs), and raises `no_token` if there
+    is no token. It works with the blocking and the asynchronous client. It can repeat a request
+    only if the body is of the type `in_memory`.
     """
 
     no_token: ClassVar[Callable[..., Exception]]
@@ -80,12 +80,13 @@ class FlowAuth(Generic[Q, S]):
         self._read = reader(source)
 
     def auth_flow(self, request: Q) -> Generator[Q, S, None]:
-        """See `Auth` of the library: sets the Authorization field."""
+        """Set the Authorization field, as `Auth` of the library describes it."""
         try:
             token = self._read()
         except IssuerError as error:
             raise self.no_token(str(error), request=request) from error
-        is_repeatable = isinstance(request.stream, self.in_memory)  # sent, it may be another one
+        # The client may replace the stream when it sends the request.
+        is_repeatable = isinstance(request.stream, self.in_memory)
         request.headers[FIELD] = bearer(token)
         response = yield request
         if response.status_code == UNAUTHORIZED and is_repeatable:

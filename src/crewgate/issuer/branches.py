@@ -1,7 +1,7 @@
-"""An orchestrator's branches: their tree, their newest grants, which are dead, and what still fits.
+"""The tree of an orchestrator's branches, with their newest grants and their revocations.
 
-The same `apply` builds it from the journal after a crash and follows it in life, so the two cannot
-differ. Pure: reads no clock, asks no gateway, mints nothing.
+`apply` takes over each line of the journal, both after a crash and while the orchestrator runs, so
+the two states cannot differ. The module reads no clock, asks no gateway and mints nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from crewgate.issuer.mint import check_within
 
 
 class IssuedBranch:
-    """One branch: its newest claims, and the branches spawned from it."""
+    """One branch: its newest claims, and the ids of its parent and children."""
 
     __slots__ = ("children", "claims", "parent")
 
@@ -26,19 +26,19 @@ class IssuedBranch:
 
 
 class BranchTree:
-    """All branches that one orchestrator knows. Ids are UUID texts, amounts micro-credits."""
+    """All branches that one orchestrator knows. Ids are UUID texts; amounts are micro-credits."""
 
     def __init__(self) -> None:
         self._branches: dict[str, IssuedBranch] = {}
-        self._dead: set[str] = set()
+        self._revoked: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._branches)
 
     def apply(self, entry: JournalEntry) -> list[str]:
-        """Take over one line of the journal; the branches that it ended, parents first."""
+        """Take over a line of the journal; return the branches that it revoked, parents first."""
         if isinstance(entry, BranchRevoked):
-            return self._end(entry.branch)
+            return self._revoke(entry.branch)
         claims = entry.claims
         known = self._branches.get(claims.execution_branch_id)
         if known is not None:
@@ -51,44 +51,44 @@ class BranchTree:
         return []
 
     def knows(self, branch: str) -> bool:
-        """Whether it was minted here and is not forgotten; it may be dead."""
+        """Whether the branch was minted here and is not forgotten; it may be revoked."""
         return branch in self._branches
 
     def crew_of(self, branch: str) -> str:
-        """The crew of a branch, dead or not; empty if the branch was not minted here."""
+        """Return the crew of a branch, revoked or not; empty if it was not minted here."""
         known = self._branches.get(branch)
         return known.claims.crew if known is not None else ""
 
-    def is_dead(self, branch: str) -> bool:
-        """Whether the branch was ended here, by itself or with an ancestor."""
-        return branch in self._dead
+    def is_revoked(self, branch: str) -> bool:
+        """Whether the branch was revoked here, by itself or with an ancestor."""
+        return branch in self._revoked
 
     def living(self, branch: str) -> IssuedBranch:
-        """The branch of that id.
+        """Return the branch with an id.
 
         Raises:
-            BranchRevokedError: It was revoked.
-            IssuerError: It was not minted here.
+            BranchRevokedError: The branch was revoked.
+            IssuerError: The branch was not minted here.
         """
-        if branch in self._dead:
+        if branch in self._revoked:
             raise BranchRevokedError(
                 f"branch {branch} was revoked: it gets no further token; start or spawn another"
             )
         known = self._branches.get(branch)
         if known is None:
-            raise IssuerError(f"branch {branch} is not known to this orchestrator's journal")
+            raise IssuerError(f"branch {branch} is not known to this orchestrator")
         return known
 
     def path_of(self, claims: Claims) -> list[PathElement]:
-        """The ancestry of a branch with the newest grant of each ancestor."""
+        """Return the ancestors of a branch, each with its newest grant."""
         return [self._newest(element) for element in claims.branch_path]
 
     def live_children(self, branch: str, now: float) -> list[str]:
-        """The children that can still spend: by an unexpired token, or by one further below."""
+        """Return the children that can still spend, or have a branch below that can."""
         return [child for child in self._branches[branch].children if self.can_spend(child, now)]
 
     def relatives(self, branch: str, now: float) -> set[str]:
-        """A living branch, its ancestors, and the live children of it and of its parent."""
+        """Return a branch that is not revoked, its ancestors, its live children and siblings."""
         known = self.living(branch)
         found = {branch, *(element.id for element in known.claims.branch_path)}
         found.update(self.live_children(branch, now))
@@ -99,7 +99,7 @@ class BranchTree:
     def can_spend(self, branch: str, now: float) -> bool:
         """Whether the branch, or one below it, has a token that gateways may still accept."""
         known = self._branches[branch]
-        if branch in self._dead:
+        if branch in self._revoked:
             return False
         return known.claims.exp + limits.leeway_seconds >= now or any(
             self.can_spend(child, now) for child in known.children
@@ -108,14 +108,15 @@ class BranchTree:
     def check_credits_fit(
         self, parent: Claims, wanted: Mapping[str, int], spent: Mapping[str, int], now: float
     ) -> None:
-        """Refuse children that hold more than `parent` has left.
+        """Refuse children that together hold more credits than `parent` has left.
 
-        `wanted` is the credits of children that are new or change. `spent` is what branches have
-        spent with all below them; a branch that is missing has spent nothing. What a live child
-        has spent is within its own credits; the rest is the parent's own, or of ended children.
+        `wanted` has the credits of new or changed children. `spent` has what each branch and all
+        below it have spent; a missing branch has spent nothing. What a live child has spent is
+        within its own credits, so only the rest of the parent's spending counts on its own: that
+        of the parent itself and of ended children.
 
         Raises:
-            ScopeError: The live children, with those `wanted`, do not fit.
+            ScopeError: The credits of the live and the wanted children do not fit.
         """
         branch, quota = parent.execution_branch_id, parent.credit_quota
         children = {
@@ -134,10 +135,10 @@ class BranchTree:
     def check_extension(
         self, claims: Claims, spent: Mapping[str, int], now: float, *, overcommit: bool
     ) -> None:
-        """Refuse a next grant whose `claims` are not within the parent, or do not fit.
+        """Refuse a further grant whose `claims` are not within the parent's, or do not fit.
 
         Raises:
-            ScopeError: They are not, or do not.
+            ScopeError: The parent does not allow the tools or credits, or they do not fit.
             IssuerError: The parent is not known here.
         """
         branch, quota = claims.execution_branch_id, claims.credit_quota
@@ -151,10 +152,10 @@ class BranchTree:
             self.check_credits_fit(claims, {}, spent, now)
 
     def forget_ended(self, now: float) -> None:
-        """If there are too many branches, forget those that have ended for good.
+        """If there are too many branches, forget those that cannot spend any more.
 
         Raises:
-            IssuerError: As many branches as an orchestrator may have are live.
+            IssuerError: The orchestrator has as many live branches as it may have.
         """
         if len(self._branches) < limits.issuer_branches_max:
             return
@@ -163,7 +164,8 @@ class BranchTree:
                 self._forget(branch)
         if len(self._branches) >= limits.issuer_branches_max:
             raise IssuerError(
-                f"{limits.issuer_branches_max} branches are live: an orchestrator has no more"
+                f"{limits.issuer_branches_max} branches are live, and an orchestrator may have no "
+                "more; wait until some expire, or revoke some"
             )
 
     def _newest(self, element: PathElement) -> PathElement:
@@ -172,10 +174,10 @@ class BranchTree:
             return element
         return PathElement(element.id, known.claims.credit_quota, known.claims.iat)
 
-    def _end(self, branch: str) -> list[str]:
-        ended = [one for one in self._below(branch) if one not in self._dead]
-        self._dead.update(ended)
-        return ended
+    def _revoke(self, branch: str) -> list[str]:
+        revoked = [each for each in self._below(branch) if each not in self._revoked]
+        self._revoked.update(revoked)
+        return revoked
 
     def _below(self, branch: str) -> Iterator[str]:
         yield branch
@@ -184,8 +186,8 @@ class BranchTree:
             yield from self._below(child)
 
     def _forget(self, branch: str) -> None:
-        # A forgotten branch is unknown, and an unknown one is refused like a dead one.
+        # A forgotten branch is unknown, and so gets no token, like a revoked one.
         known = self._branches.pop(branch)
-        self._dead.discard(branch)
+        self._revoked.discard(branch)
         if known.parent in self._branches:
             self._branches[known.parent].children.discard(branch)

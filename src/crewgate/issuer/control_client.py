@@ -1,7 +1,8 @@
-"""The control API as its client sees it: mutual TLS, one request at a time, answers as structs.
+"""The client of the control API: mutual TLS, one request at a time, responses as structs.
 
-Trusts one root and the server's name, no proxy and no redirect. What goes wrong is one line: why
-the server cannot be asked (LinkError), or what it said (ControlError).
+The client trusts one root certificate and verifies the server's name. It uses no proxy and follows
+no redirect. It raises LinkError if it cannot reach the server, and ControlError if the server
+refuses; the message of either is one line.
 """
 
 import ssl
@@ -18,38 +19,40 @@ from crewgate.errors import ConfigurationError, ControlError, LinkError
 from crewgate.ssl_workarounds import show_certificate
 
 T = TypeVar("T")
-# A revocation waits a second for machines that do not answer; a large tree takes one to make.
+# A revocation waits a second for machines that do not answer. A large tree takes a second to make.
 _SECONDS = 2 * limits.link_seconds_max
 
 
 def client_context(certificate: Path, key: Path, root: Path) -> ssl.SSLContext:
-    """A TLS context that shows a certificate with its key, and trusts a root (PEM files).
+    """Make a TLS context that presents a certificate and trusts one root (PEM files).
 
     Raises:
-        ConfigurationError: A file cannot be used; the text names it.
+        ConfigurationError: A file cannot be used; the message names it.
     """
-    # No default context: from Python 3.13 on that trusts any certificate of the file as a root.
+    # From Python 3.13 on, the default context trusts every certificate of the file as a root.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(root)
     except OSError as error:  # ssl.SSLError is one
         raise ConfigurationError(
-            f"{root}: no root to trust ({error.strerror or error}); name the CA's certs/ca.pem"
+            f"{root}: cannot read the root certificate ({error.strerror or error}); name the CA's "
+            "certs/ca.pem"
         ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
         show_certificate(context, certificate, key)
     except OSError as error:
         raise ConfigurationError(
-            f"{error}; PREFIX names both, as `crewgate ca issue --out PREFIX` writes them"
+            f"{error}; expected PREFIX.pem and PREFIX.key, as `crewgate ca issue --out PREFIX` "
+            "writes them"
         ) from error
     return context
 
 
 class ControlClient:
-    """A connection to the control API at `url`; use it in a `with`.
+    """A connection to the control API at `url`; use it as a context manager.
 
-    Each request raises LinkError if the API cannot be asked, and ControlError if it refuses.
+    A request raises LinkError if it cannot reach the API, and ControlError if the API refuses.
 
     Raises:
         ConfigurationError: The URL cannot be used.
@@ -68,39 +71,41 @@ class ControlClient:
         self.close()
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         self._http.close()
 
     def get(self, path: str, kind: type[T], unready: int = 0) -> T:
-        """What stands at `path`, also with the status `unready`."""
-        return self._ask("GET", path, kind, unready)
+        """GET `path` as a `kind`. A response with the status `unready` is no refusal either."""
+        return self._send("GET", path, kind, unready)
 
-    def post(self, path: str, ask: msgspec.Struct, kind: type[T]) -> T:
-        """Have `ask` done."""
+    def post(self, path: str, body: msgspec.Struct, kind: type[T]) -> T:
+        """POST `body` as JSON, and return the response as a `kind`."""
         headers = {"content-type": "application/json"}
-        return self._ask("POST", path, kind, content=msgspec.json.encode(ask), headers=headers)
+        return self._send("POST", path, kind, content=msgspec.json.encode(body), headers=headers)
 
     def submit(self, path: str, form: dict[str, str], kind: type[T]) -> T:
-        """Have what a form asks for done."""
-        return self._ask("POST", path, kind, data=form)
+        """POST a form, and return the response as a `kind`."""
+        return self._send("POST", path, kind, data=form)
 
-    def _ask(self, method: str, path: str, kind: type[T], unready: int = 0, **how: object) -> T:
+    def _send(
+        self, method: str, path: str, kind: type[T], unready: int = 0, **options: object
+    ) -> T:
         try:
-            answer = self._http.request(method, path, **how)  # type: ignore[arg-type]
+            response = self._http.request(method, path, **options)  # type: ignore[arg-type]
         except httpx.HTTPError as error:
-            raise LinkError(f"{self.url}: {_why(error)}") from error
-        if answer.is_success or answer.status_code == unready:
+            raise LinkError(f"{self.url}: {_failure(error)}") from error
+        if response.is_success or response.status_code == unready:
             try:
-                return msgspec.json.decode(answer.content, type=kind)
+                return msgspec.json.decode(response.content, type=kind)
             except msgspec.DecodeError as error:
-                raise LinkError(f"{self.url}: not an answer of this API: {error}") from error
-        refusal = _refusal(answer)
-        said = f"{self.url}: {refusal.message} ({answer.status_code})"
-        raise ControlError(answer.status_code, refusal.error or "refused", said)
+                raise LinkError(f"{self.url}: not a response of this API: {error}") from error
+        refusal = _refusal(response)
+        text = f"{self.url}: {refusal.message} ({response.status_code})"
+        raise ControlError(response.status_code, refusal.error or "refused", text)
 
 
 class _Refusal(msgspec.Struct):
-    """What a problem or an error of OAuth has to say."""
+    """The texts of a problem document (RFC 9457) or of an OAuth error."""
 
     detail: str = ""
     error: str = ""
@@ -108,16 +113,16 @@ class _Refusal(msgspec.Struct):
 
     @property
     def message(self) -> str:
-        """For a person, within its bound."""
-        text = self.detail or self.error_description or "it refuses"
+        """One line for a person, of bounded length."""
+        text = self.detail or self.error_description or "the API refuses the request"
         if self.error:
             text = f"{self.error}: {text}"
         return printable(text)[: limits.link_note_chars_max]
 
 
-def _refusal(answer: httpx.Response) -> _Refusal:
+def _refusal(response: httpx.Response) -> _Refusal:
     try:
-        return msgspec.json.decode(answer.content, type=_Refusal)
+        return msgspec.json.decode(response.content, type=_Refusal)
     except msgspec.DecodeError:
         return _Refusal()
 
@@ -134,11 +139,11 @@ def _checked(url: str) -> str:
     return f"https://{parts.netloc}"
 
 
-def _why(error: httpx.HTTPError) -> str:
+def _failure(error: httpx.HTTPError) -> str:
     text = printable(str(error)) or type(error).__name__
     if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
     if isinstance(error, httpx.ConnectError):
         return f"cannot connect: {text}; is the control process running there?"
-    # TLS 1.3 tells a client that its certificate is refused with the first read.
-    return f"the connection broke off: {text}; is our certificate good, and of this CA?"
+    # With TLS 1.3, a client learns with its first read that the server refuses its certificate.
+    return f"the connection broke off: {text}; is our certificate valid, and issued by this CA?"

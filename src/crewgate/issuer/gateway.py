@@ -1,7 +1,7 @@
-"""What ties an issuer to one machine: its configuration file, and its agent's admin socket.
+"""Connects an issuer to one machine: to its configuration file and its agent's admin socket.
 
-The only part of the issuer that knows either. Minting needs no running gateway: without one, nobody
-knows what was spent or revoked since, and the log says so.
+No other part of the issuer knows these two. An issuer can mint while no gateway runs, but then it
+does not know what was spent or revoked meanwhile; a log line says so.
 """
 
 import logging
@@ -28,38 +28,38 @@ _log = logging.getLogger(__name__)
 
 
 def minter_of(path: Path | str, crew: str, name: str | None = None) -> tuple[Config, Minter]:
-    """The configuration in `path` and what mints for `crew` (as `<crew>/<name>`) by it.
+    """Read the configuration `path`, and make the minter of orchestrator `<crew>/<name>`.
 
     Raises:
         ConfigurationError: The file, the crew, its keys or its signing key cannot be used.
-        IssuerError: The key speaks for another orchestrator alone.
+        IssuerError: The key may sign only for another orchestrator.
     """
     config = load(Path(path))
     return config, minter_by(config, crew, name)
 
 
 def minter_by(config: Config, crew: str, name: str | None = None) -> Minter:
-    """What mints for `crew` by a configuration that was read; raises as `minter_of`."""
+    """Make the minter of orchestrator `<crew>/<name>`; raises as `minter_of`."""
     section = config.crew(crew)
     if section.signing_key is None:
         raise ConfigurationError(
-            f"{config.path}: crew {crew} has no signing_key: name the PEM file of its private key"
+            f"{config.path}: crew {crew} has no signing_key; add the path of its private key (PEM)"
         )
     key = SigningKey.load(section.signing_key, crew_keys(section), str(section.jwks))
     return Minter(ceilings(section), config.audience, key, name)
 
 
 def process_name() -> str:
-    """The `process_id` of what runs in this process."""
+    """Return the `process_id` of this process."""
     return f"pid_{os.getpid()}"
 
 
 class BranchUsage(NamedTuple):
-    """What a gateway knows of a branch.
+    """What a gateway knows about a branch.
 
     Attributes:
         spent_micro: Micro-credits that the branch and all branches below it have spent.
-        is_revoked: Whether the branch, or a branch above it, was revoked or closed there.
+        is_revoked: Whether the gateway has revoked or closed the branch or a branch above it.
     """
 
     spent_micro: int
@@ -67,22 +67,22 @@ class BranchUsage(NamedTuple):
 
 
 class RevocationReceipt(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the revocation of a branch had come when the gateway answered.
+    """The progress of a revocation when the gateway answered.
 
     Attributes:
-        machines_applied: Machines that have it in force and on their disks. It reaches the others
-            without a further call.
+        machines_applied: Machines that enforce the revocation and have it on their disks. The
+            others get it without a further call.
         machines_total: Machines in the trust domain.
-        machines_missing: The names of those that have not acknowledged it yet, if they are known.
-        is_complete: Whether it is on as many disks as were asked for: of a majority of the
-            machines, or of the one that there is.
-        elapsed_ms: Milliseconds from the gateway's reading of the request to the last of these
-            machines, and to the end of the last open call at the gateway.
+        machines_missing: The names of the machines that have not acknowledged it yet, if known.
+        is_complete: Whether the required number of machines have it on their disks: a majority, or
+            the only machine.
+        elapsed_ms: Milliseconds from the arrival of the request at the gateway until the last of
+            these machines had acknowledged it and the gateway had ended the last open call.
         calls_cut: Open calls that the gateway's machine ended.
-        is_whole_crew: Whether all tokens of the crew that were issued before are revoked instead,
-            because the crew has used up its share of revocations.
-        is_known: False if no machine knows the branch: is its id mistyped? It is revoked all the
-            same.
+        is_whole_crew: Whether the gateway revoked all earlier tokens of the crew instead, because
+            the crew has used up its share of revocations.
+        is_known: False if no machine knows the branch, for example because its id is mistyped. The
+            revocation is in force all the same.
     """
 
     machines_applied: int
@@ -96,12 +96,12 @@ class RevocationReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GatewayClient(Protocol):
-    """What an orchestrator asks of the gateways that its tokens are for."""
+    """The gateway of an orchestrator, which knows what was spent and revokes branches."""
 
     def usage(self, branches: Collection[str]) -> Mapping[str, BranchUsage]:
-        """What is known of these branches (UUID text).
+        """Return what the gateway knows about these branches, by their ids (UUID text).
 
-        The answer leaves out a branch that no call has used yet, unless it was revoked.
+        The result leaves out a branch that no call has used yet, unless the branch was revoked.
 
         Raises:
             LinkError: The gateway cannot be reached, and nothing may be minted without it.
@@ -111,26 +111,26 @@ class GatewayClient(Protocol):
         """Revoke a branch (UUID text) and all below it, on every machine.
 
         Raises:
-            LinkError: The gateway cannot be reached; nothing is revoked there.
-            RefusedError: The gateway does not revoke it, and says why.
+            LinkError: The gateway cannot be reached; it has revoked nothing.
+            RefusedError: The gateway refuses; the message has its reason.
         """
 
 
 class LocalGateway:
-    """The gateway of this machine, asked through the agent's admin socket."""
+    """The gateway of this machine, reached through the agent's admin socket."""
 
     def __init__(self, state: Path, crew: str) -> None:
         self._state = state
         self._crew = crew
 
     def usage(self, branches: Collection[str]) -> Mapping[str, BranchUsage]:
-        """See `GatewayClient`. What calls in flight have reserved counts as spent."""
+        """See `GatewayClient`. The reservations of open calls count as spent."""
         try:
-            with AdminClient(self._state) as owner:
-                rows = owner.tree()
+            with AdminClient(self._state) as agent:
+                rows = agent.tree()
         except LinkError as error:
             _log.warning(
-                "what was spent or revoked is not known, only grants are compared: %s", error
+                "minting by the journal alone, without what was spent or revoked since: %s", error
             )
             return {}
         seen = {
@@ -144,9 +144,9 @@ class LocalGateway:
         return seen | dict.fromkeys(self._revoked(set(branches) - seen.keys()), revoked)
 
     def refuses(self, claims: Claims, kid: str) -> bool:
-        """Whether the table has revoked anything that a token of key `kid` names.
+        """Whether the table has a revocation of a token with these claims, signed by key `kid`.
 
-        False without an agent: `usage` logs that nothing is known.
+        Returns False if no agent runs; `usage` logs that.
         """
         try:
             with closing(open_table(self._state)) as table:
@@ -155,27 +155,27 @@ class LocalGateway:
             return False
 
     def _revoked(self, branches: Collection[str]) -> list[str]:
-        """The branches that the table has revoked: the tree shows only what was used here."""
+        """Return the revoked ones of `branches`: the tree has only branches that were used here."""
         if not branches:
             return []
         try:
             with closing(open_table(self._state)) as table:
                 return [each for each in branches if table.is_revoked(branch_key(self._crew, each))]
         except LinkError as error:
-            _log.warning("what was revoked unused is not known: %s", error)
+            _log.warning("cannot find out which unused branches are revoked: %s", error)
             return []
 
     def revoke(self, branch: str) -> RevocationReceipt:
         """See `GatewayClient`."""
-        with AdminClient(self._state) as owner:
-            done = owner.revoke([RevocationTarget(EntityKind.BRANCH, branch, self._crew)])
+        with AdminClient(self._state) as agent:
+            receipt = agent.revoke([RevocationTarget(EntityKind.BRANCH, branch, self._crew)])
         return RevocationReceipt(
-            machines_applied=done.reach.applied_on,
-            machines_total=done.reach.of,
-            machines_missing=tuple(done.reach.missing),
-            is_complete=done.reach.enough,
-            elapsed_ms=max(done.reach.ms, done.cut_ms),
-            calls_cut=done.calls_cut,
-            is_whole_crew=done.coarsened,
-            is_known=not done.never_seen,
+            machines_applied=receipt.reach.applied_on,
+            machines_total=receipt.reach.of,
+            machines_missing=tuple(receipt.reach.missing),
+            is_complete=receipt.reach.enough,
+            elapsed_ms=max(receipt.reach.ms, receipt.cut_ms),
+            calls_cut=receipt.calls_cut,
+            is_whole_crew=receipt.coarsened,
+            is_known=not receipt.never_seen,
         )

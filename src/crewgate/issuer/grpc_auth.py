@@ -1,6 +1,6 @@
-"""A gRPC plugin that presents whatever token is fresh: of a handle, or in a file.
+"""A gRPC plugin that presents the current token of a branch.
 
-Imports nothing of gRPC, which asks for no more than something to call.
+The module does not import gRPC: a plugin is any callable.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,8 +20,9 @@ class TokenAuth:
         both = grpc.composite_channel_credentials(grpc.ssl_channel_credentials(ca), token)
         grpc.secure_channel("gateway:8443", both)
 
-    `source` is a SubAgent, a token file's path, or a function; read, or asked, for every call.
-    A call for which there is no token fails with UNAVAILABLE, and the reason in its details.
+    `source` is a SubAgent, the path of a token file, or a function that returns the token. The
+    plugin reads it for every call. A call without a token fails with UNAVAILABLE, and its details
+    have the reason.
     """
 
     def __init__(self, source: TokenSource) -> None:
@@ -32,7 +33,7 @@ class TokenAuth:
         context: object,  # noqa: ARG002 - as gRPC calls it
         callback: Callable[[Metadata, Exception | None], None],
     ) -> None:
-        """See grpc.AuthMetadataPlugin: sets the Authorization field (RFC 6750, section 2.1)."""
+        """Set the Authorization field (RFC 6750, section 2.1), as AuthMetadataPlugin says it."""
         try:
             token = self._read()
         except IssuerError as error:

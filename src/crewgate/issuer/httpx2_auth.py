@@ -1,6 +1,6 @@
-"""An httpx2 auth hook that presents whatever token is fresh: of a handle, or in a file.
+"""An httpx2 auth hook that presents the current token of a branch.
 
-The clients of OpenAI (from 3), Anthropic (from 2) and MCP (from 2) stand on httpx2, and take no
+The clients of OpenAI (from version 3), Anthropic (from 2) and MCP (from 2) use httpx2 and accept no
 hook of httpx.
 """
 
@@ -13,13 +13,14 @@ __all__ = ["NoTokenError", "TokenAuth"]
 
 
 class NoTokenError(IssuerError, httpx2.TransportError):
-    """There is no token, so nothing was sent: an error of httpx2's, which clients on it know."""
+    """There is no token, so the request was not sent. This is a transport error of httpx2 too."""
 
 
 class TokenAuth(FlowAuth[httpx2.Request, httpx2.Response], httpx2.Auth):
-    """`auth=` of a client or request: of a SubAgent, a token file's path, or a function.
+    """A hook for `auth=` of a client or request.
 
-    A request for which there is no token raises NoTokenError.
+    `source` is a SubAgent, the path of a token file, or a function that returns the token. A
+    request without a token raises NoTokenError.
     """
 
     no_token = NoTokenError

@@ -1,4 +1,4 @@
-"""An httpx auth hook that presents whatever token is fresh: of a handle, or in a file."""
+"""An httpx auth hook that presents the current token of a branch."""
 
 import httpx
 
@@ -9,13 +9,14 @@ __all__ = ["NoTokenError", "TokenAuth"]
 
 
 class NoTokenError(IssuerError, httpx.TransportError):
-    """There is no token, so nothing was sent: an error of httpx's, which clients on it know."""
+    """There is no token, so the request was not sent. This is a transport error of httpx too."""
 
 
 class TokenAuth(FlowAuth[httpx.Request, httpx.Response], httpx.Auth):
-    """`auth=` of a client or request: of a SubAgent, a token file's path, or a function.
+    """A hook for `auth=` of a client or request.
 
-    A request for which there is no token raises NoTokenError.
+    `source` is a SubAgent, the path of a token file, or a function that returns the token. A
+    request without a token raises NoTokenError.
     """
 
     no_token = NoTokenError

@@ -1,4 +1,4 @@
-"""What a token says, for a person to read. Nothing is verified: nobody may act on the answer."""
+"""Decodes a token for a person to read; never verifies it, so no program may trust the result."""
 
 import base64
 import json
@@ -10,14 +10,18 @@ from crewgate._native import token as native
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError
 
-_BYTES_MAX = 16 * limits.token_bytes_max  # a person may paste what a gateway would refuse
+# A person may paste a longer token than a gateway accepts.
+_BYTES_MAX = 16 * limits.token_bytes_max
 
 
 class TokenInspection(msgspec.Struct, frozen=True):
-    """What a token of `bytes` bytes says, unverified.
+    """The content of a token, unverified.
 
-    `header` and `payload` are its JSON as it stands; `claims` is None unless the form is one that
-    gateways accept.
+    Attributes:
+        header: The decoded JSON of the header.
+        payload: The decoded JSON of the payload.
+        bytes: The length of the token in bytes.
+        claims: The claims, or None if gateways would refuse the form of the token.
     """
 
     header: object
@@ -30,7 +34,7 @@ def inspect_token(text: str) -> TokenInspection:
     """Decode a token without verifying it.
 
     Raises:
-        IssuerError: There is nothing to decode.
+        IssuerError: The text is not three segments of JSON in base64url.
     """
     text = text.strip()
     segments = text.split(".")
@@ -45,10 +49,10 @@ def inspect_token(text: str) -> TokenInspection:
 
 
 def read_claims(text: str) -> Claims:
-    """The claims of a token whose form gateways accept, unverified.
+    """Return the claims of a token, unverified.
 
     Raises:
-        IssuerError: The form is another.
+        IssuerError: Gateways would refuse the form of the token.
     """
     claims = _claims(text.strip())
     if claims is None:

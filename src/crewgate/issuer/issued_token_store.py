@@ -1,7 +1,7 @@
-"""The newest token of each branch, and the files that have to hold it for child processes.
+"""The newest token of each branch, and the files that hold it for child processes.
 
-Decides when a token is no longer fresh and which files are behind. Mints nothing; not locked: the
-orchestrator's lock is held around every call.
+The store decides when a token is due for renewal and which files are outdated. Nothing here is
+locked: the orchestrator holds its lock around every call.
 """
 
 import logging
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class IssuedTokenStore:
-    """Tokens by branch (UUID text), in memory and, where asked for, in files of mode 0600."""
+    """Tokens by branch id, in memory and, if the caller asks for it, in files of mode 0600."""
 
     def __init__(self) -> None:
         self._tokens: dict[str, MintedToken] = {}
@@ -30,37 +30,37 @@ class IssuedTokenStore:
 
     @property
     def with_file(self) -> list[str]:
-        """The branches whose token a file holds."""
+        """The ids of the branches whose token a file holds."""
         return [*self._files]
 
     def get(self, branch: str) -> MintedToken | None:
-        """The newest token; None after a restart, or of a branch that is dead."""
+        """Return the newest token; None after a restart, or if the branch is revoked."""
         return self._tokens.get(branch)
 
     def put(self, minted: MintedToken) -> None:
-        """A newer token; a file that holds the older one is behind until `write` succeeds."""
+        """Store a newer token. A file of the branch is outdated until `write` succeeds."""
         branch = minted.claims.execution_branch_id
         self._tokens[branch] = minted
         self._stale_files.add(branch)
 
     def write_to(self, branch: str, path: Path) -> None:
-        """Hold the newest token in `path` from now on.
+        """Write the newest token to the file `path`, now and after each renewal.
 
         Raises:
-            BranchRevokedError: The branch was revoked, so that it has no token.
+            BranchRevokedError: The branch was revoked, so it has no token.
             IssuerError: The file cannot be written.
         """
         minted = self._tokens.get(branch)
         if minted is None:
-            raise BranchRevokedError(f"branch {branch} was revoked: no file can hold its token")
+            raise BranchRevokedError(f"branch {branch} was revoked: it has no token for a file")
         write_token(path, minted.token)
         self._files[branch] = path
         self._stale_files.discard(branch)
 
     def write(self, branch: str, now: float) -> float:
-        """Bring the branch's file, if it has one, up to date; seconds until its token is due.
+        """Update the branch's file, if it has one; return the seconds until its token is due.
 
-        0 if it cannot be written, which is logged, or if the branch is dead.
+        Returns 0 if the branch is revoked, or if the file cannot be written, which is logged.
         """
         minted, path = self._tokens.get(branch), self._files.get(branch)
         if minted is None:
@@ -80,7 +80,7 @@ class IssuedTokenStore:
             self.drop(branch)
 
     def drop(self, branch: str) -> None:
-        """The branch is dead: forget its token and take the file away."""
+        """Forget the token of a revoked branch, and delete its file."""
         self._tokens.pop(branch, None)
         self._stale_files.discard(branch)
         path = self._files.pop(branch, None)
@@ -89,6 +89,6 @@ class IssuedTokenStore:
 
 
 def renewal(claims: Claims) -> float:
-    """When a token is renewed (wall-clock seconds): well before its end."""
+    """Return when a token is due for renewal (wall-clock seconds): well before it expires."""
     lifetime = claims.exp - claims.iat
     return claims.exp - min(lifetime / 3, limits.refresh_margin_seconds_max)

@@ -1,8 +1,8 @@
-"""Journal, branches and tokens of one orchestrator, changed together: a line, then what it says.
+"""The journal, branches and tokens of one orchestrator, which change together.
 
-Decides the order that a crash or a full disk cannot undo: a grant is on disk before its token is
-in anybody's hands; a death counts at once and is written as soon as the disk lets us. Not locked:
-the orchestrator holds its lock around every call.
+The order of the changes makes a crash or a full disk harmless. A grant is on disk before anybody
+gets its token. A revocation takes effect at once, and its line follows as soon as the disk accepts
+it. Nothing here is locked: the orchestrator holds its lock around every call.
 """
 
 from pathlib import Path
@@ -14,12 +14,12 @@ from crewgate.issuer.mint import MintedToken
 
 
 class IssuerState:
-    """What an orchestrator knows, rebuilt from its journal.
+    """The state of an orchestrator, rebuilt from its journal.
 
-    Without a `path` the gateway keeps the journal, and nothing outlives this process.
+    If `path` is None, a gateway keeps the journal, and the state ends with this process.
 
     Raises:
-        JournalError: As `MintJournal`.
+        JournalError: As for `MintJournal`.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -37,15 +37,15 @@ class IssuerState:
             raise
 
     def close(self) -> None:
-        """Let the journal go."""
+        """Close the journal."""
         if self._journal is not None:
             self._journal.close()
 
     def forget_ended(self, now: float) -> None:
-        """Make room for one more branch; forget ended ones, with their tokens, if there is none.
+        """Make room for one more branch: if there is none, forget ended branches and their tokens.
 
         Raises:
-            IssuerError: As many branches as an orchestrator may have are live.
+            IssuerError: The orchestrator has as many live branches as it may have.
         """
         try:
             self.branches.forget_ended(now)
@@ -54,10 +54,10 @@ class IssuerState:
                 self.tokens.drop_unknown(self.branches.knows)
 
     def grant(self, entry: MintRecord | ExtensionRecord, minted: MintedToken) -> None:
-        """Give a branch a first or a further grant.
+        """Give a branch its first or a further grant.
 
         Raises:
-            JournalError: The journal cannot be written, and the branch has no such grant.
+            JournalError: The journal cannot be written; the branch did not get the grant.
         """
         if self._journal is not None:
             self._journal.append(entry)
@@ -65,12 +65,12 @@ class IssuerState:
         self.tokens.put(minted)
 
     def end(self, entry: BranchRevoked) -> None:
-        """Count a branch and all below it as revoked, whatever the disk says.
+        """Revoke a branch and all below it, even if the disk fails.
 
         Raises:
-            JournalError: That cannot be written; calling again tries again.
+            JournalError: The journal cannot be written. Call again to try again.
         """
-        if not self.branches.is_dead(entry.branch):
+        if not self.branches.is_revoked(entry.branch):
             self._unwritten[entry.branch] = entry
             for branch in self.branches.apply(entry):
                 self.tokens.drop(branch)

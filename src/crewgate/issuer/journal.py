@@ -1,10 +1,9 @@
-"""The orchestrator's journal: an append-only file of every mint, every extension, every end.
+"""The journal of an orchestrator: an append-only file with a line for each grant and revocation.
 
-A line is on disk before the token that it tells of leaves the process, so a crash can lose a token
-that nobody has, never one that somebody has. Its last line may be torn by such a crash and is cut
-off at the next start; damage anywhere else is an error, because a forgotten line may be a death.
-One process at a time writes a journal (flock). What the lines mean is for `branches`. A `reason` is
-`why` in the file.
+The line of a grant is on disk before its token leaves the process. A crash can therefore lose the
+line of a token that nobody has, but never of a token that somebody has. If a crash cuts the last
+line, the next start removes it. Damage anywhere else is an error, because the damaged line may be a
+revocation. One process at a time writes a journal (flock). In the file, a `reason` is called `why`.
 """
 
 import fcntl
@@ -32,7 +31,7 @@ _CHUNK = 2**20
 
 
 class MintRecord(msgspec.Struct, frozen=True, tag="mint", tag_field="event", omit_defaults=True):
-    """The first grant of a new branch. `at` is wall-clock seconds."""
+    """The first grant of a new branch, minted at `at` (wall-clock seconds)."""
 
     at: float
     claims: Claims
@@ -43,7 +42,7 @@ class MintRecord(msgspec.Struct, frozen=True, tag="mint", tag_field="event", omi
 class ExtensionRecord(
     msgspec.Struct, frozen=True, tag="extend", tag_field="event", omit_defaults=True
 ):
-    """A further grant of a branch and what grew: seconds of life, micro-credits, tools."""
+    """A further grant of a branch, and what it adds: seconds of life, micro-credits, tools."""
 
     at: float
     claims: Claims
@@ -57,7 +56,7 @@ class ExtensionRecord(
 class BranchRevoked(
     msgspec.Struct, frozen=True, tag="revoke", tag_field="event", omit_defaults=True
 ):
-    """The death of a branch (UUID text) and of all below it."""
+    """The revocation of a branch (UUID text) and of all below it, ordered by `by`."""
 
     at: float
     branch: str
@@ -71,7 +70,7 @@ JournalEntry = MintRecord | ExtensionRecord | BranchRevoked
 def extension(
     before: Claims, after: Claims, now: float, *, reason: str, overcommit: bool
 ) -> ExtensionRecord:
-    """The line for a further grant of a branch: what grew from `before` to `after`."""
+    """Make the line of a further grant: what `after` adds to `before`."""
     return ExtensionRecord(
         at=now,
         claims=after,
@@ -90,11 +89,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 class MintJournal:
-    """The journal in the file `path`, made (0600) if it is not there; read `entries` once first.
+    """The journal in the file `path`, which is created with mode 0600 if it is missing.
+
+    Read `entries` once before the first `append`.
 
     Raises:
-        JournalLockedError: Another process has it.
-        JournalError: The disk refuses.
+        JournalLockedError: Another process has the journal open.
+        JournalError: The file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,24 +114,24 @@ class MintJournal:
             self.close()
             raise JournalLockedError(
                 f"{path}: another process mints with this journal; give this orchestrator another "
-                "name, or end the other"
+                "name, or end that process"
             ) from None
         self._size = os.fstat(self._descriptor).st_size
         try:
             sync_folder(path.parent)
         except OSError as error:
             self.close()
-            raise JournalError(f"{path}: cannot keep the journal: {cause(error)}") from error
+            raise JournalError(f"{path}: cannot sync the journal: {cause(error)}") from error
 
     def close(self) -> None:
-        """Let the file go; nothing can be appended any more."""
+        """Close the file; from now on `append` fails."""
         self._close()
 
     def entries(self) -> Iterator[JournalEntry]:
-        """All entries so far, oldest first; cuts off a torn last line.
+        """Yield all entries, oldest first, and remove an incomplete last line from the file.
 
         Raises:
-            JournalError: A line before the last is damaged, or the disk refuses.
+            JournalError: A line before the last is damaged, or the file cannot be read or written.
         """
         number = whole = 0
         damaged: int | None = None
@@ -154,15 +155,18 @@ class MintJournal:
             self._cut(whole)
 
     def append(self, entry: JournalEntry) -> None:
-        """Write one entry through to the disk.
+        """Write one entry, and wait until the disk has it.
 
         Raises:
-            JournalError: That failed, and nothing of the entry stays.
+            JournalError: The write failed; the file does not have the entry.
         """
         if not self._close.alive:
-            raise JournalError(f"{self.path}: the journal was closed")
+            raise JournalError(f"{self.path}: the journal is closed")
         if os.getpid() != self._process:
-            raise JournalError(f"{self.path}: opened before a fork; make a new orchestrator here")
+            raise JournalError(
+                f"{self.path}: another process opened the journal before it forked; make a new "
+                "orchestrator in this process"
+            )
         if self._broken:
             raise JournalError(f"{self.path}: cannot write the journal: {self._broken}")
         line = _encode(entry) + b"\n"
@@ -179,12 +183,12 @@ class MintJournal:
         try:
             os.ftruncate(self._descriptor, self._size)
         except OSError:
-            # A line may be half there: the next would be glued to it.
-            self._broken = f"{reason}, and what was written cannot be undone"
+            # The file may end with half a line, to which the next line would be glued.
+            self._broken = f"{reason}, and the incomplete line cannot be removed"
 
     def _cut(self, size: int) -> None:
         _log.warning(
-            "%s: cut off a last line of %d bytes that a crash left torn; its token was never given",
+            "%s: removed an incomplete last line of %d bytes after a crash; nobody has its token",
             self.path,
             self._size - size,
         )
@@ -192,7 +196,7 @@ class MintJournal:
             os.ftruncate(self._descriptor, size)
             os.fsync(self._descriptor)
         except OSError as error:
-            raise JournalError(f"{self.path}: cannot mend the journal: {cause(error)}") from error
+            raise JournalError(f"{self.path}: cannot repair the journal: {cause(error)}") from error
         self._size = size
 
     def _lines(self) -> Iterator[bytes]:

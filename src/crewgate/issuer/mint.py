@@ -1,8 +1,8 @@
-"""Parameters become a signed token: a root, a child of some grant, or the next grant of a branch.
+"""Signs tokens: for a new root, for a child of a branch, or for the next grant of a branch.
 
-Decides what a crew's key may sign at all: the form that gateways accept, the crew's ceilings, a
-child within its parent's tools, credits and depth. Keeps nothing and reads no clock: what the
-children of a parent may have *together* is known only to who keeps a journal (`Orchestrator`).
+A `Minter` signs only what gateways accept, within the crew's limits, and a child only within its
+parent's tools, credits and depth. It keeps no state and reads no clock. What the children of a
+parent may have *together* needs a journal, so `Orchestrator` checks that.
 """
 
 import uuid
@@ -22,7 +22,7 @@ from crewgate.issuer.signing import SigningKey
 
 
 class MintedToken(msgspec.Struct, frozen=True):
-    """A compact token and its claims. The token is a secret and stays out of `repr`."""
+    """A token in compact form and its claims. The token is a secret, so `repr` leaves it out."""
 
     token: str
     claims: Claims
@@ -32,13 +32,13 @@ class MintedToken(msgspec.Struct, frozen=True):
 
 
 class Minter:
-    """Signs for one orchestrator, `<crew>/<name>`, under its crew's ceilings.
+    """Signs for one orchestrator, `<crew>/<name>`, within the limits of its crew.
 
-    Amounts are micro-credits, times wall-clock seconds since the epoch, `lifetime` is seconds; None
-    is the longest that the crew allows. A method that raises has signed nothing.
+    Amounts are micro-credits, and times are wall-clock seconds since the epoch. A `lifetime` is in
+    seconds; None is the longest that the crew allows. A method that raises has signed nothing.
 
     Raises:
-        IssuerError: The key speaks for another orchestrator alone.
+        IssuerError: The key may sign only for another orchestrator.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Minter:
         client = given or key.orchestrator or f"{crew.name}/{crew.name}-1"
         if key.orchestrator not in {None, client}:
             raise IssuerError(
-                f"key {key.kid} speaks for {key.orchestrator} alone, not for {client}"
+                f"key {key.kid} may sign only for {key.orchestrator}, not for {client}"
             )
         self.crew = crew
         self.audience = audience
@@ -69,11 +69,11 @@ class Minter:
         subject: str | None = None,
         lifetime: int | None = None,
     ) -> MintedToken:
-        """The first grant of a new root: a pipeline run. `subject` is who it runs for.
+        """Sign the first grant of a new root: a pipeline run, on behalf of `subject`.
 
         Raises:
-            ScopeError: The crew's ceilings do not allow these tools or this quota.
-            IssuerError: Something given is malformed, or makes the token too long.
+            ScopeError: The crew's limits do not allow these tools or this quota.
+            IssuerError: A parameter is malformed, or makes the token too long.
         """
         return self._grant(
             sub=subject or self.client_id,
@@ -98,14 +98,16 @@ class Minter:
         now: float,
         lifetime: int | None = None,
     ) -> MintedToken:
-        """The first grant of a new branch below the one that has the claims `parent`.
+        """Sign the first grant of a new branch below the branch with the claims `parent`.
 
         Raises:
-            ScopeError: The parent or the crew's ceilings do not allow these tools or this quota.
-            IssuerError: As for `root`, or the parent is of another crew.
+            ScopeError: The parent or the crew's limits do not allow these tools or this quota.
+            IssuerError: As for `root`, or the parent belongs to another crew.
         """
         if parent.crew != self.crew.name:
-            raise IssuerError(f"a branch of crew {parent.crew} has no children in {self.crew.name}")
+            raise IssuerError(
+                f"a branch of crew {parent.crew} cannot have children in crew {self.crew.name}"
+            )
         check_within(parent, tools, quota)
         above = PathElement(parent.execution_branch_id, parent.credit_quota, parent.iat)
         path = [*parent.branch_path, above]
@@ -131,20 +133,20 @@ class Minter:
         path: Sequence[PathElement] | None = None,
         lifetime: int | None = None,
     ) -> MintedToken:
-        """The next grant of the branch that has `claims`; what is not given stays as it was.
+        """Sign the next grant of the branch with `claims`. A None keeps what `claims` has.
 
-        `path` has the same ancestors with their newest quotas.
+        `path` has the ancestors of `claims` with their newest quotas.
 
         Raises:
-            ScopeError: The crew's ceilings do not allow these tools or this quota.
-            IssuerError: As for `root`, or the branch is another crew's or orchestrator's, or this
-                clock is behind the last grant's.
+            ScopeError: The crew's limits do not allow these tools or this quota.
+            IssuerError: As for `root`; or the branch belongs to another crew or orchestrator; or
+                this clock is behind the clock of the last grant.
         """
         if claims.crew != self.crew.name:
-            raise IssuerError(f"a branch of crew {claims.crew} is not {self.crew.name}'s to extend")
+            raise IssuerError(f"crew {self.crew.name} cannot extend a branch of crew {claims.crew}")
         if self.key.orchestrator not in {None, claims.client_id}:
             raise IssuerError(
-                f"key {self.key.kid} speaks for {self.key.orchestrator} alone, and the branch is "
+                f"key {self.key.kid} may sign only for {self.key.orchestrator}, and the branch is "
                 f"{claims.client_id}'s"
             )
         quota = claims.credit_quota if quota is None else quota
@@ -164,22 +166,26 @@ class Minter:
         )
 
     def _next_iat(self, claims: Claims, quota: int, now: int) -> int:
-        # The highest iat governs, and at equal iat the lower quota: a change within one second
-        # needs a second of its own, which the leeway for iat lets be ahead of the clock.
+        # Gateways obey the grant with the highest iat, and at equal iat the lower quota. A changed
+        # quota therefore needs an iat of its own, which may be ahead of the clock by the leeway.
         if claims.iat > now + limits.leeway_seconds:
             raise IssuerError(
-                f"the last grant was issued {claims.iat - now} s ahead of this clock: set the clock"
+                f"the last grant was issued {claims.iat - now} s ahead of this clock; set the clock"
             )
         issued = max(now, claims.iat + (quota != claims.credit_quota))
         if issued > now + limits.leeway_seconds - 1 and issued > claims.iat:
-            raise IssuerError("its quota was changed too often within a few seconds: try again")
+            raise IssuerError(
+                "the quota of the branch was changed too often within a few seconds; try again"
+            )
         return issued
 
     def _lifetime(self, seconds: int | None) -> int:
-        most = min(self.crew.lifetime_seconds_max, limits.token_lifetime_seconds_max)
-        if seconds is not None and not 1 <= seconds <= most:
-            raise IssuerError(f"a token of {self.crew.name} lives 1 to {most} s, not {seconds}")
-        return most if seconds is None else int(seconds)
+        longest = min(self.crew.lifetime_seconds_max, limits.token_lifetime_seconds_max)
+        if seconds is not None and not 1 <= seconds <= longest:
+            raise IssuerError(
+                f"a token of crew {self.crew.name} may live 1 to {longest} s, not {seconds}"
+            )
+        return longest if seconds is None else int(seconds)
 
     def _grant(self, **members: object) -> MintedToken:
         issuer: dict[str, object] = {
@@ -189,12 +195,12 @@ class Minter:
             "jti": str(uuid.uuid4()),
             "crew": self.crew.name,
         }
-        claims = Claims(**{**issuer, **members})  # type: ignore[arg-type] # `_check` judges them
+        claims = Claims(**{**issuer, **members})  # type: ignore[arg-type] # `_check` checks them
         self._check(claims)
         return MintedToken(self._sign(claims), claims)
 
     def _check(self, claims: Claims) -> None:
-        """What gateways would refuse, or count as less than it says, is not signed."""
+        """Refuse claims that gateways would refuse, or would count as less than they say."""
         check_texts(claims)
         crew = self.crew
         outside = [tool for tool in claims.allowed_tools if not scope.within([tool], crew.tools)]
@@ -204,12 +210,13 @@ class Minter:
             )
         if not 0 <= claims.credit_quota <= crew.quota_max:
             raise ScopeError(
-                f"{format_credits(claims.credit_quota)} credits; a branch of crew {crew.name} has "
-                f"0 to {format_credits(crew.quota_max)}"
+                f"{format_credits(claims.credit_quota)} credits: a branch of crew {crew.name} may "
+                f"have 0 to {format_credits(crew.quota_max)}"
             )
         if len(claims.branch_path) > min(crew.depth_max, limits.depth_max):
             raise IssuerError(
-                f"{len(claims.branch_path)} ancestors; crew {crew.name} may have {crew.depth_max}"
+                f"{len(claims.branch_path)} ancestors: a branch of crew {crew.name} may have at "
+                f"most {crew.depth_max}"
             )
 
     def _sign(self, claims: Claims) -> str:
@@ -221,36 +228,37 @@ class Minter:
         )
         if len(token) > limits.token_bytes_max:
             raise IssuerError(
-                f"the token has {len(token)} bytes of at most {limits.token_bytes_max}: "
-                "name fewer tools, or use patterns"
+                f"the token has {len(token)} bytes, and at most {limits.token_bytes_max} are "
+                "possible: name fewer tools, or use patterns"
             )
         try:
             native.claims(native.split(token.encode())[2])
         except native.MalformedTokenError:
             raise IssuerError(
-                "gateways would refuse this token's form: check crew, issuer, audience and tools"
+                "gateways would refuse the form of this token: check crew, issuer, audience and "
+                "tools"
             ) from None
         return token
 
 
 def _after(path: Sequence[PathElement], at: int, now: int) -> int:
-    """When a grant is issued that was to be at `at`: no earlier than the newest of its ancestors'.
+    """Return `at`, or the issue time of the newest ancestor if that is later.
 
-    Those may be ahead of this clock by the leeway, which gateways allow.
+    An ancestor's time may be ahead of this clock by the leeway that gateways allow.
     """
     newest = max([each.iat or 0 for each in path], default=0)
     if newest > now + limits.leeway_seconds:
         raise IssuerError(
-            f"an ancestor's grant was issued {newest - now} s ahead of this clock: set the clock"
+            f"an ancestor's grant was issued {newest - now} s ahead of this clock; set the clock"
         )
     return max(at, newest)
 
 
 def check_within(parent: Claims, tools: Sequence[str], quota: int) -> None:
-    """Refuse a child whose tools or credits are outside of what `parent` has.
+    """Refuse a child with tools or credits that `parent` does not have.
 
     Raises:
-        ScopeError: They are.
+        ScopeError: The parent does not have them.
     """
     for tool in tools:
         if not scope.within([tool], parent.allowed_tools):
@@ -265,10 +273,10 @@ def check_within(parent: Claims, tools: Sequence[str], quota: int) -> None:
 
 
 def check_texts(claims: Claims) -> None:
-    """Refuse claims that no token can hold.
+    """Refuse texts and tools that no token can hold.
 
     Raises:
-        IssuerError: Names the parameter and its text.
+        IssuerError: A text or tool is malformed; the message names it.
     """
     texts = {
         "role": claims.agent_role,
@@ -285,10 +293,10 @@ def check_texts(claims: Claims) -> None:
                 "A-Z a-z 0-9 . _ : / @ -"
             )
     if not 1 <= len(claims.allowed_tools) <= limits.allowed_tools_max:
-        raise IssuerError(f"a grant names 1 to {limits.allowed_tools_max} tools")
+        raise IssuerError(f"a grant must name 1 to {limits.allowed_tools_max} tools")
     for tool in claims.allowed_tools:
         if not scope.is_pattern(tool):
             raise IssuerError(
-                f'{str(tool)[:64]!r} is neither a tool\'s name, "search.web", nor a pattern, '
-                '"search.*"'
+                f'{str(tool)[:64]!r} is neither the name of a tool, such as "search.web", nor a '
+                'pattern, such as "search.*"'
             )

@@ -1,10 +1,11 @@
-"""One orchestrator: mints, renews and revokes its crew's branches, and journals each of these.
+"""An orchestrator: it mints, renews and revokes the branches of its crew, and keeps a journal.
 
-Decides who may have what: a child within its parent, nothing for a revoked branch, which is revoked
-here before any gateway knows. Knows no sockets: a `GatewayClient` says what was spent, and revokes.
+A child is always within its parent. A revoked branch gets no further token: the orchestrator marks
+it as revoked before it asks a gateway to revoke it. The orchestrator opens no sockets itself; a
+`GatewayClient` says what was spent, and revokes.
 
-Every method may be called from any thread. The gateway is never asked under the lock, so a slow
-gateway holds up nobody who has a fresh token.
+Threads may call every method. No thread holds the lock while it waits for the gateway, so a slow
+gateway does not delay a branch that has a fresh token.
 """
 
 import logging
@@ -35,18 +36,18 @@ _log = logging.getLogger(__name__)
 
 
 class Orchestrator:
-    """Mints for one crew under one name; use it in a `with`, or `close` it.
+    """Mints tokens for one crew under one name; use it as a context manager, or call `close`.
 
     Args:
-        minter: What signs.
-        journal: The file of the journal, made (0600) if it is not there.
-        clock: Gives wall-clock seconds since the epoch.
-        lifetime: Seconds of each token; None for the longest that the crew allows.
-        gateway: What knows what was spent. Without one, only grants are compared, and revocations
-            are known here alone.
+        minter: Signs the tokens.
+        journal: The file of the journal; it is created with mode 0600 if it is missing.
+        clock: Returns wall-clock seconds since the epoch.
+        lifetime: The lifetime of each token in seconds; None for the longest that the crew allows.
+        gateway: Knows what was spent, and revokes. Without one, the orchestrator compares grants
+            only, and no gateway learns of its revocations.
 
     Raises:
-        JournalLockedError: Another process is this orchestrator.
+        JournalLockedError: Another process runs this orchestrator.
         JournalError: The journal is damaged, or cannot be opened.
     """
 
@@ -70,14 +71,14 @@ class Orchestrator:
     def from_config(
         cls, path: Path | str, *, crew: str, name: str | None = None, lifetime: int | None = None
     ) -> Self:
-        """The orchestrator `<crew>/<name>` of a configuration file, with this machine's gateway.
+        """Make orchestrator `<crew>/<name>` of a configuration file, with this machine's gateway.
 
-        Its journal is kept in the state folder. `lifetime` is in seconds, as of the class.
+        Its journal is in the state folder. `lifetime` is in seconds, as for the class.
 
         Raises:
             ConfigurationError: The file cannot be used, or has no usable signing key of the crew.
-            IssuerError: The crew's key speaks for another orchestrator alone.
-            JournalLockedError: Another process is this orchestrator.
+            IssuerError: The crew's key may sign only for another orchestrator.
+            JournalLockedError: Another process runs this orchestrator.
             JournalError: The journal is damaged, or cannot be opened.
         """
         config, minter = minter_of(path, crew, name)
@@ -86,22 +87,22 @@ class Orchestrator:
 
     @staticmethod
     def remote(url: str, certificate: Path | str, *, ca: Path | str) -> "Orchestrator":
-        """The orchestrator that a certificate names, on any host: a gateway signs for it.
+        """Make the orchestrator that a certificate names, on any host; a gateway signs for it.
 
-        It has the same methods, which raise the same errors, and LinkError if the API cannot be
-        asked. A branch that was revoked elsewhere is a plain IssuerError. The API knows no
-        `subject`, no `overcommit` and no lifetime.
+        It has the same methods, which raise the same errors, and LinkError if they cannot reach the
+        API. For a branch that was revoked elsewhere they raise a plain IssuerError. The API does
+        not support `subject`, `overcommit` and a lifetime.
 
         Args:
             url: The gateway's control API, `https://HOST:PORT`.
             certificate: PREFIX or PREFIX.pem, with the key in PREFIX.key, as `crewgate ca issue
-                --out PREFIX` writes them. When the files change, they are read again.
+                --out PREFIX` writes them. The orchestrator reads the files again when they change.
             ca: The PEM file of the root that signed the API's certificate.
 
         Raises:
             ConfigurationError: A file or the URL cannot be used.
         """
-        from crewgate.issuer.remote import remote  # noqa: PLC0415 - which is a kind of this one
+        from crewgate.issuer.remote import remote  # noqa: PLC0415 - that module imports this one
 
         return remote(url, certificate, ca)
 
@@ -121,11 +122,11 @@ class Orchestrator:
         self.close()
 
     def close(self) -> None:
-        """Stop renewing token files and let the journal go. Its branches live on until they end."""
+        """Stop renewing token files, and close the journal. Tokens stay valid until they expire."""
         with self._lock:
             renewer, self._renewer = self._renewer, None
         if renewer is not None:
-            renewer.close()  # not under the lock: it may be renewing
+            renewer.close()  # without the lock, which a renewal needs
         with self._lock:
             self._state.close()
 
@@ -140,21 +141,21 @@ class Orchestrator:
         token_file: Path | str | None = None,
         reason: str = "",
     ) -> SubAgent:
-        """A new root branch: one run of the pipeline.
+        """Start a run of the pipeline: mint a new root branch.
 
         Args:
-            credits: Credits of the run and of all that it spawns, as decimal text: "10.00".
-            tools: Names and patterns: "search.web", "search.*".
+            credits: Credits of the run and of all branches below it, as decimal text: "10.00".
+            tools: Names and patterns of tools: "search.web", "search.*".
             role: What the agent does.
-            subject: For whom the run is; the orchestrator itself by default.
-            process_id: The process that will hold the token; this one by default.
-            token_file: A file (0600) that shall hold a fresh token, as `write_token_file` says.
-            reason: Why, for the journal.
+            subject: On whose behalf the run acts; by default the orchestrator itself.
+            process_id: The process that will hold the token; by default this process.
+            token_file: A file (0600) in which to keep a fresh token, as `write_token_file` does.
+            reason: The reason, for the journal.
 
         Raises:
-            ScopeError: The crew's ceilings do not allow these tools or credits.
+            ScopeError: The crew's limits do not allow these tools or credits.
             JournalError: The journal cannot be written; nothing was minted.
-            IssuerError: Something given is malformed, too many branches are live, or the token file
+            IssuerError: A parameter is malformed, too many branches are live, or the token file
                 cannot be written.
         """
         quota, names = amount(credits), tool_list(tools)
@@ -184,19 +185,19 @@ class Orchestrator:
         token_file: Path | str | None = None,
         reason: str = "",
     ) -> SubAgent:
-        """A new branch below `parent`, within its tools, its depth and what is left of its credits.
+        """Mint a new branch below `parent`, within its tools, its depth and its remaining credits.
 
         Args:
             parent: The handle of the branch above, or its UUID text.
-            overcommit: Allow children that together hold more than the parent. The gateways still
-                stop all of them at the parent's credits.
-            role, tools, credits, process_id, token_file, reason: As of `start_run`.
+            overcommit: Allow children that together hold more credits than the parent. The gateways
+                still stop all of them at the parent's credits.
+            role, tools, credits, process_id, token_file, reason: As for `start_run`.
 
         Raises:
             BranchRevokedError: The parent was revoked.
-            ScopeError: The parent or the crew's ceilings do not allow these tools or credits.
+            ScopeError: The parent or the crew's limits do not allow these tools or credits.
             JournalError: The journal cannot be written; nothing was minted.
-            IssuerError: As for `start_run`, or the parent is not known here.
+            IssuerError: As for `start_run`, or the orchestrator does not know the parent.
         """
         above, quota, names = branch_of(parent), amount(credits), tool_list(tools)
         spent = self._ask_usage(above)
@@ -220,16 +221,16 @@ class Orchestrator:
             )
 
     def agent(self, branch: str) -> SubAgent:
-        """The handle of a branch (UUID text) of this journal, after a restart too.
+        """Return the handle of a branch (UUID text) in the journal, also after a restart.
 
         Raises:
             BranchRevokedError: The branch was revoked.
-            IssuerError: The branch is not known here.
+            IssuerError: The orchestrator does not know the branch.
         """
         return SubAgent(self, branch, self.claims(branch).agent_role)
 
     def claims(self, branch: str) -> Claims:
-        """The newest claims of a branch (UUID text); raises as `agent`."""
+        """Return the newest claims of a branch (UUID text); raises as `agent`."""
         with self._lock:
             return self._branches.living(branch).claims
 
@@ -240,7 +241,8 @@ class Orchestrator:
         if fresh is not None:
             return fresh
         spent = self._ask_usage(branch)
-        with self._lock:  # another thread may have been faster
+        with self._lock:
+            # Another thread may have renewed it meanwhile.
             return self._fresh(branch) or self._renew(branch, spent)
 
     def refresh(
@@ -252,19 +254,21 @@ class Orchestrator:
         overcommit: bool = False,
         reason: str = "",
     ) -> str:
-        """The next grant of a branch: its token. What is not given stays as it was.
+        """Mint the next grant of a branch, and return its token.
 
         Args:
             agent: The handle of the branch, or its UUID text.
-            overcommit: As of `spawn`.
-            credits, tools, reason: As of `start_run`.
+            credits: The new credits, as for `start_run`; None keeps them as they are.
+            tools: The new tools, as for `start_run`; None keeps them as they are.
+            overcommit: As for `spawn`.
+            reason: The reason, for the journal.
 
         Raises:
             BranchRevokedError: The branch, or one above it, was revoked.
-            ScopeError: The parent or the crew's ceilings do not allow these tools or credits, or
-                the branch's children hold more.
+            ScopeError: The parent or the crew's limits do not allow these tools or credits, or the
+                children of the branch hold more.
             JournalError: The journal cannot be written; nothing was minted.
-            IssuerError: Something given is malformed, or the branch is not known here.
+            IssuerError: A parameter is malformed, or the orchestrator does not know the branch.
         """
         branch = branch_of(agent)
         quota = None if credits is None else amount(credits)
@@ -276,44 +280,44 @@ class Orchestrator:
     def revoke(self, agent: SubAgent | str, *, reason: str = "") -> RevocationReceipt | None:
         """Revoke a branch (a handle, or any UUID of the crew) and all below it, on all machines.
 
-        First it is revoked here, so that nothing is minted for it whatever comes; then at the
-        gateway, whose receipt is returned (None without a gateway). It ends the branch's open calls
-        and streams too.
+        The orchestrator marks the branch as revoked first, so that it mints nothing more for it,
+        even if the gateway fails. Then the gateway revokes it and ends its open calls and streams.
+        Returns the receipt of the gateway, or None without a gateway.
 
         Raises:
-            LinkError: The gateway cannot be reached. Call again: until then its tokens live on.
-            RefusedError: The gateway does not revoke it, and says why.
-            JournalError: The journal cannot be written. It is revoked here and at the gateway.
-            IssuerError: `agent` is no UUID text.
+            LinkError: The gateway cannot be reached. Call again: until then its tokens stay valid.
+            RefusedError: The gateway refuses; the message has its reason.
+            JournalError: The journal cannot be written. The branch is revoked all the same.
+            IssuerError: `agent` is not a UUID.
         """
         branch = branch_of(agent)
         try:
             self.mark_revoked(branch, reason=reason)
         except JournalError:
-            # A full disk must not keep a branch alive; that it is not written is still an error.
+            # A full disk must not keep a branch alive. The missing line is an error all the same.
             self._revoke_at_gateway(branch)
             raise
         return self._revoke_at_gateway(branch)
 
     def mark_revoked(self, branch: str, *, reason: str = "") -> None:
-        """Mint nothing for a branch, or below it, from now on: it was revoked elsewhere.
+        """Mint nothing more for a branch that was revoked elsewhere, nor below it.
 
         Raises:
-            JournalError: The journal cannot be written. The branch counts as revoked here.
-            IssuerError: `branch` is no UUID text.
+            JournalError: The journal cannot be written, but the branch counts as revoked here.
+            IssuerError: `branch` is not a UUID.
         """
         entry = BranchRevoked(self._clock(), branch_id(branch), self._name, reason)
         with self._lock:
             self._state.end(entry)
 
     def write_token_file(self, agent: SubAgent | str, path: Path | str) -> None:
-        """Write a branch's token to the file `path` (0600), and each next one in its place.
+        """Write the token of a branch to the file `path` (0600), and replace it at each renewal.
 
-        That ends with the branch, whose file is removed, or with this orchestrator.
+        This ends when the branch is revoked, which deletes the file, or with `close`.
 
         Raises:
             BranchRevokedError: The branch was revoked.
-            IssuerError: The file cannot be written, or the branch is not known here.
+            IssuerError: The file cannot be written, or the orchestrator does not know the branch.
         """
         branch = branch_of(agent)
         self.token(branch)
@@ -327,7 +331,7 @@ class Orchestrator:
             self._renewer.wake()
 
     def refresh_if_due(self, branch: str) -> float:
-        """Renew a branch's token and its file if it is due; seconds until that. As `token`."""
+        """Renew a token and its file if they are due; return the seconds until they are again."""
         self.token(branch)
         with self._lock:
             return self._tokens.write(branch, self._clock())
@@ -336,7 +340,7 @@ class Orchestrator:
         return None if self._gateway is None else self._gateway.revoke(branch)
 
     def _ask_usage(self, branch: str) -> Mapping[str, int]:
-        """What the branch and its relatives have spent; notes which of them are dead."""
+        """Return what the branch and its relatives have spent, and mark the revoked ones."""
         if self._gateway is None:
             return {}
         with self._lock:
@@ -344,7 +348,7 @@ class Orchestrator:
         usage = self._gateway.usage(relatives)
         for relative, known in usage.items():
             if known.is_revoked:
-                self.mark_revoked(relative, reason="dead at the gateway")
+                self.mark_revoked(relative, reason="revoked at the gateway")
         return {relative: known.spent_micro for relative, known in usage.items()}
 
     def _fresh(self, branch: str) -> str | None:
@@ -358,7 +362,7 @@ class Orchestrator:
         except IssuerError as error:
             if minted is None or self._clock() >= minted.claims.exp:
                 raise
-            _log.warning("branch %s keeps its token for a while: %s", branch, error)
+            _log.warning("cannot renew the token of branch %s yet: %s", branch, error)
             return minted.token
 
     def _begin(self, entry: MintRecord, minted: MintedToken, file: Path | str | None) -> SubAgent:
@@ -368,7 +372,7 @@ class Orchestrator:
             if file is not None:
                 self.write_token_file(agent, file)
         except IssuerError:
-            # Nobody has its token, and nobody will: it must not hold on to its credits.
+            # Nobody will ever have its token, so the branch must not hold credits of its parent.
             self.mark_revoked(agent.branch, reason="its token file could not be written")
             raise
         return agent

@@ -1,4 +1,4 @@
-"""What a caller passes, checked at the border: credits, tools and branches as people write them."""
+"""Checks the parameters of the public API: credits, tools and branch ids."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from crewgate.errors import IssuerError
 
 
 def amount(text: str) -> int:
-    """Micro-credits of decimal text.
+    """Convert credits, as decimal text, to micro-credits.
 
     Raises:
-        IssuerError: It is anything else, a number for example.
+        IssuerError: `text` is anything else, for example a number.
     """
     if not isinstance(text, str):
         raise IssuerError(f'credits are decimal text such as "2.50", not {text!r}')
@@ -22,26 +22,26 @@ def amount(text: str) -> int:
 
 
 def tool_list(tools: Sequence[str]) -> list[str]:
-    """The tools as a list.
+    """Return the tools as a list.
 
     Raises:
-        IssuerError: It is one text, which is a sequence of letters too.
+        IssuerError: `tools` is one text, which Python would take for a sequence of letters.
     """
     if isinstance(tools, str):
-        raise IssuerError(f"tools are a list: write [{tools[:64]!r}]")
+        raise IssuerError(f"tools must be a list: write [{tools[:64]!r}]")
     return list(tools)
 
 
 def branch_id(text: str) -> str:
-    """The UUID text of a branch.
+    """Return the id of a branch unchanged.
 
     Raises:
-        IssuerError: It is none.
+        IssuerError: `text` is not a UUID.
     """
     try:
         ids.uuid_bytes(text)
     except (ValueError, AttributeError, TypeError):
         raise IssuerError(
-            f"not a branch: {str(text)[:64]!r}; expected a lower-case hyphenated UUID"
+            f"not a branch id: {str(text)[:64]!r}; expected a lower-case hyphenated UUID"
         ) from None
     return text

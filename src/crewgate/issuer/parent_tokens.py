@@ -1,7 +1,7 @@
-"""Whether a token that is to be extended, or to have children, was signed by its crew.
+"""Verifies that a crew signed a token, before the token is extended or gets children.
 
-Whoever signs holds the crew's key already; a token is verified all the same, because signing
-another for it would turn a forgery into the real thing. Says nothing of time and revocation.
+The signer has the crew's key, but it must not sign a successor for a forged token: that would make
+the forgery genuine. Nothing here checks expiry or revocation.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from crewgate.issuer.inspection import read_claims
 
 
 def signing_key_of(text: str, keys: tuple[VerificationKey, ...]) -> VerificationKey | None:
-    """The key among `keys` that signed the token; None if none did. Says nothing of time."""
+    """Return the key among `keys` that signed the token; None if none did. Ignores expiry."""
     try:
         kid, signed, _, signed_with = native.split(text.encode(errors="replace"))
     except native.MalformedTokenError:
@@ -27,17 +27,17 @@ def signing_key_of(text: str, keys: tuple[VerificationKey, ...]) -> Verification
 
 
 class VerifiedToken(NamedTuple):
-    """What a token says, and the key that signed it."""
+    """The claims of a token, and the id of the key that signed it."""
 
     claims: Claims
     kid: str
 
 
 def verify_token(text: str, keys: tuple[VerificationKey, ...], crew: str) -> VerifiedToken:
-    """What a token says, and which of the crew's `keys` signed it.
+    """Verify a token of a crew with the crew's `keys`; ignores expiry.
 
     Raises:
-        IssuerError: None of them did, or it is no token of the crew.
+        IssuerError: None of the keys signed the token, or it is not a token of the crew.
     """
     claims, key = read_claims(text), signing_key_of(text, keys)
     if claims.crew != crew or key is None:

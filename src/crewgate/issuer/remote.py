@@ -1,10 +1,10 @@
-"""An orchestrator on another host: a gateway's control API signs for it, over mutual TLS.
+"""An orchestrator on another host, for which a gateway's control API signs, over mutual TLS.
 
-Holds no signing key and no journal: both are at the gateway, which writes each grant down before it
-hands the token out. Holds the newest tokens in memory, and what is dead. When the file of the
-certificate changes, it is read again, so a certificate that is renewed in place is shown.
+The gateway has the signing key and the journal, and writes a line for each grant before it returns
+the token. The orchestrator has the newest tokens and the revoked branches in memory. It reads the
+certificate again when the file changes, so it presents a certificate that was renewed in place.
 
-The API is never asked under the lock: a branch with a fresh token does not wait for it.
+No thread holds the lock while it waits for the API, so a branch with a fresh token does not wait.
 """
 
 import logging
@@ -36,30 +36,31 @@ from crewgate.issuer.parameters import amount, tool_list
 from crewgate.issuer.subagent import SubAgent, branch_of
 
 _log = logging.getLogger(__name__)
-_RUN = "client_credentials"  # RFC 6749, section 4.4
-_CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"  # RFC 8693
-_TOKEN = "urn:ietf:params:oauth:token-type:jwt"
+# Grant types of OAuth: for a run (RFC 6749, section 4.4), a child (RFC 8693), a further token.
+_RUN = "client_credentials"
+_CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"
 _NEXT = "refresh_token"
+_TOKEN = "urn:ietf:params:oauth:token-type:jwt"
 _CONFLICT = 409
 _TOO_MANY = 429
 _SERVER_ERROR = 500
 
 
 class _Token(msgspec.Struct, frozen=True):
-    """Of the answer of the token endpoint, what is read here."""
+    """The member of the token endpoint's response that this module needs."""
 
     access_token: str
 
 
 class _Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the API is asked to end."""
+    """A request to the API to revoke a branch."""
 
     branch: str
     crew: str = ""
 
 
 class _RevocationResponse(msgspec.Struct, frozen=True):
-    """Of the API's answer to a revocation, what a receipt has."""
+    """The members of the API's response to a revocation that a receipt needs."""
 
     applied_on: int = 1
     of: int = 1
@@ -72,9 +73,9 @@ class _RevocationResponse(msgspec.Struct, frozen=True):
 
 
 class RemoteIssuerClient:
-    """The API at `url`, asked with the certificate and key in two PEM files; for any thread.
+    """The client of the API at `url`, with the certificate and key of two PEM files.
 
-    The constructor does not ask the API yet.
+    Threads may share it. The constructor does not connect yet.
 
     Raises:
         ConfigurationError: The URL or a file cannot be used.
@@ -84,81 +85,82 @@ class RemoteIssuerClient:
         self._url, self._files = url, (certificate, key, root)
         self._lock = threading.Lock()
         self._client = ControlClient(url, client_context(*self._files))
-        self._stamp = self._look()
+        self._stamps = self._file_stamps()
 
     def __repr__(self) -> str:
         return f"<RemoteIssuerClient at {self._client.url}>"
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         with self._lock:
             self._client.close()
 
     def token(self, form: dict[str, str]) -> MintedToken:
-        """What the token endpoint signs.
+        """Send a form to the token endpoint, and return the token that it signs.
 
         Raises:
-            LinkError: The API cannot be asked.
-            IssuerError: The API refuses; ScopeError or JournalLockedError where it says so.
+            LinkError: The API cannot be reached.
+            IssuerError: The API refuses; a ScopeError or JournalLockedError if that is its reason.
         """
         try:
             with self._lock:
-                found = self._current().submit("/v1/tokens", form, _Token)
+                response = self._current().submit("/v1/tokens", form, _Token)
         except ControlError as error:
             raise _issuer_error(error) from error
-        return MintedToken(found.access_token, read_claims(found.access_token))
+        return MintedToken(response.access_token, read_claims(response.access_token))
 
     def revoke(self, branch: str, crew: str) -> RevocationReceipt:
         """Revoke a branch and all below it.
 
         Raises:
-            LinkError: The API cannot be asked, or cannot do it now: ask again.
-            RefusedError: The API refuses, and says why.
+            LinkError: The API cannot be reached, or cannot revoke now: call again.
+            RefusedError: The API refuses; the message has its reason.
         """
-        ask = _Revocation(branch, crew)
+        request = _Revocation(branch, crew)
         try:
             with self._lock:
-                done = self._current().post("/v1/revocations", ask, _RevocationResponse)
+                response = self._current().post("/v1/revocations", request, _RevocationResponse)
         except ControlError as error:
             raise _revocation_error(error) from error
         return RevocationReceipt(
-            machines_applied=done.applied_on,
-            machines_total=done.of,
-            machines_missing=tuple(done.missing),
-            is_complete=done.enough,
-            elapsed_ms=done.ms,
-            calls_cut=done.calls_cut,
-            is_whole_crew=done.coarsened,
-            is_known=not done.never_seen,
+            machines_applied=response.applied_on,
+            machines_total=response.of,
+            machines_missing=tuple(response.missing),
+            is_complete=response.enough,
+            elapsed_ms=response.ms,
+            calls_cut=response.calls_cut,
+            is_whole_crew=response.coarsened,
+            is_known=not response.never_seen,
         )
 
     def _current(self) -> ControlClient:
-        """With the certificate as its file has it now; one that is half written waits."""
-        stamp = self._look()
-        if stamp != self._stamp:
+        """Return a client with the newest certificate that is usable."""
+        stamps = self._file_stamps()
+        if stamps != self._stamps:
             try:
                 client = ControlClient(self._url, client_context(*self._files))
             except CrewgateError as error:
-                _log.warning("the certificate before is shown still: %s", error)
+                # The file may be half written.
+                _log.warning("still presenting the previous client certificate: %s", error)
                 return self._client
             self._client.close()
-            self._client, self._stamp = client, stamp
+            self._client, self._stamps = client, stamps
         return self._client
 
-    def _look(self) -> list[tuple[int, int]]:
-        found = []
+    def _file_stamps(self) -> list[tuple[int, int]]:
+        stamps = []
         for path in self._files:
             try:
                 status = path.stat()
             except OSError:
-                found.append((0, 0))
+                stamps.append((0, 0))
             else:
-                found.append((status.st_mtime_ns, status.st_ino))
-        return found
+                stamps.append((status.st_mtime_ns, status.st_ino))
+        return stamps
 
 
 class RemoteOrchestrator(Orchestrator):
-    """See `Orchestrator.remote`."""
+    """An orchestrator whose tokens a gateway signs; see `Orchestrator.remote`."""
 
     def __init__(self, api: RemoteIssuerClient, *, clock: Callable[[], float] = time.time) -> None:
         self._api = api
@@ -168,7 +170,7 @@ class RemoteOrchestrator(Orchestrator):
         return f"<RemoteOrchestrator of {self._api!r} with {len(self._branches)} branches>"
 
     def close(self) -> None:
-        """Stop renewing token files and hang up. Its branches live on until they end."""
+        """Stop renewing token files and disconnect. Tokens stay valid until they expire."""
         super().close()
         self._api.close()
 
@@ -183,9 +185,11 @@ class RemoteOrchestrator(Orchestrator):
         token_file: Path | str | None = None,
         reason: str = "",
     ) -> SubAgent:
-        """See `Orchestrator.start_run`; the run's subject is the orchestrator itself."""
+        """See `Orchestrator.start_run`; the run acts on behalf of the orchestrator itself."""
         if subject is not None:
-            raise IssuerError("subject: the control API makes runs for the orchestrator itself")
+            raise IssuerError(
+                "subject: the control API makes runs for the orchestrator itself; leave it out"
+            )
         form = _form(_RUN, tools, credits, role, process_id)
         self._make_room()
         return self._take(self._api.token(form), token_file, reason)
@@ -202,7 +206,7 @@ class RemoteOrchestrator(Orchestrator):
         token_file: Path | str | None = None,
         reason: str = "",
     ) -> SubAgent:
-        """See `Orchestrator.spawn`; the gateway's journal knows what the parent has left."""
+        """See `Orchestrator.spawn`; the gateway checks what credits the parent has left."""
         _no_overcommit(overcommit=overcommit)
         form = _form(_CHILD, tools, credits, role, process_id)
         self._make_room()
@@ -210,7 +214,7 @@ class RemoteOrchestrator(Orchestrator):
         return self._take(self._api.token(form), token_file, reason)
 
     def token(self, branch: str) -> str:
-        """See `SubAgent.token`. While the API does not answer, the last one as long as it lives."""
+        """See `SubAgent.token`; while the API fails, the last token until it expires."""
         with self._lock:
             fresh = self._fresh(branch)
         if fresh is not None:
@@ -223,7 +227,7 @@ class RemoteOrchestrator(Orchestrator):
                 minted = self._tokens.get(branch)
             if minted is None or self._clock() >= minted.claims.exp:
                 raise
-            _log.warning("branch %s keeps its token for a while: %s", branch, error)
+            _log.warning("cannot renew the token of branch %s yet: %s", branch, error)
             return minted.token
 
     def refresh(
@@ -237,17 +241,17 @@ class RemoteOrchestrator(Orchestrator):
     ) -> str:
         """See `Orchestrator.refresh`."""
         _no_overcommit(overcommit=overcommit)
-        more = {}
+        changes = {}
         if credits is not None:
-            more["credits"] = format_credits(amount(credits))
+            changes["credits"] = format_credits(amount(credits))
         if tools is not None:
-            more["scope"] = " ".join(tool_list(tools))
-        return self._next(branch_of(agent), more, reason)
+            changes["scope"] = " ".join(tool_list(tools))
+        return self._next(branch_of(agent), changes, reason)
 
     def revoke(self, agent: SubAgent | str, *, reason: str = "") -> RevocationReceipt:
         """See `Orchestrator.revoke`.
 
-        A branch that is not known here is one of the orchestrator's crew that a gateway has seen.
+        A branch that was not minted here must be one of the crew that a gateway has seen.
         """
         branch = branch_of(agent)
         with self._lock:
@@ -255,18 +259,19 @@ class RemoteOrchestrator(Orchestrator):
         self.mark_revoked(branch, reason=reason)
         return self._api.revoke(branch, crew)
 
-    def _next(self, branch: str, more: dict[str, str] | None = None, reason: str = "") -> str:
-        """The branch's next token, for its last one."""
+    def _next(self, branch: str, changes: dict[str, str] | None = None, reason: str = "") -> str:
+        """Exchange the last token of a branch for the next one."""
         with self._lock:
             self._branches.living(branch)
             last = self._tokens.get(branch)
         if last is None:
-            raise IssuerError(f"branch {branch} has no token here to be renewed")
-        form = {"grant_type": _NEXT, "refresh_token": last.token, **(more or {})}
+            raise IssuerError(f"branch {branch} has no token here that could be renewed")
+        form = {"grant_type": _NEXT, "refresh_token": last.token, **(changes or {})}
         minted = self._api.token(form)
         with self._lock:
             now = self._clock()
-            claims = self._branches.living(branch).claims  # it may have been ended meanwhile
+            # Another thread may have revoked the branch meanwhile; then this raises.
+            claims = self._branches.living(branch).claims
             entry = extension(claims, minted.claims, now, reason=reason, overcommit=False)
             self._state.grant(entry, minted)
             self._tokens.write(branch, now)
@@ -277,15 +282,14 @@ class RemoteOrchestrator(Orchestrator):
             return self._begin(MintRecord(self._clock(), minted.claims, reason), minted, file)
 
     def _make_room(self) -> None:
-        """Before the gateway signs anything."""
         with self._lock:
             self._state.forget_ended(self._clock())
 
 
 def remote(url: str, certificate: Path | str, ca: Path | str) -> RemoteOrchestrator:
     """See `Orchestrator.remote`."""
-    chosen = Path(certificate)
-    prefix = chosen.with_suffix("") if chosen.suffix == ".pem" else chosen
+    given = Path(certificate)
+    prefix = given.with_suffix("") if given.suffix == ".pem" else given
     own, key = (prefix.with_name(f"{prefix.name}.{ending}") for ending in ("pem", "key"))
     return RemoteOrchestrator(RemoteIssuerClient(url, own, key, Path(ca)))
 
@@ -304,11 +308,11 @@ def _form(
 
 def _no_overcommit(*, overcommit: bool) -> None:
     if overcommit:
-        raise IssuerError("overcommit: the control API does not let children have more together")
+        raise IssuerError("overcommit: the control API does not support it; leave it out")
 
 
 def _issuer_error(error: ControlError) -> CrewgateError:
-    """As an orchestrator with a key of its own would say it."""
+    """Convert an error of the API to the error of an orchestrator that has a key."""
     if error.slug == "invalid_scope":
         return ScopeError(str(error))
     if error.status == _CONFLICT:
@@ -317,6 +321,6 @@ def _issuer_error(error: ControlError) -> CrewgateError:
 
 
 def _revocation_error(error: ControlError) -> CrewgateError:
-    """As the agent would say it: LinkError for what may be done later, else RefusedError."""
+    """Convert an error to LinkError if a later call may succeed, and else to RefusedError."""
     may_pass = error.status >= _SERVER_ERROR or error.status == _TOO_MANY
     return LinkError(str(error)) if may_pass else RefusedError(str(error))

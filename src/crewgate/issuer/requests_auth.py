@@ -1,4 +1,4 @@
-"""A requests auth hook that presents whatever token is fresh: of a handle, or in a file."""
+"""A requests auth hook that presents the current token of a branch."""
 
 from typing import Any
 
@@ -12,40 +12,40 @@ __all__ = ["NoTokenError", "TokenAuth"]
 
 
 class NoTokenError(IssuerError, requests.exceptions.ConnectionError):
-    """There is no token, so nothing was sent: an error of requests', which its users catch."""
+    """There is no token, so nothing was sent. This is a connection error of requests too."""
 
 
 class TokenAuth(AuthBase):
-    """`auth=` of a session or request: of a SubAgent, a token file's path, or a function.
+    """A hook for `auth=` of a session or request.
 
-    Reads the file, or asks the handle, for every request (20 µs). A request for which there is no
-    token raises NoTokenError.
+    `source` is a SubAgent, the path of a token file, or a function that returns the token. The
+    hook reads it for every request (20 µs). A request without a token raises NoTokenError.
     """
 
     def __init__(self, source: TokenSource) -> None:
         self._read = reader(source)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """See requests.auth.AuthBase: sets the Authorization field (RFC 6750, section 2.1)."""
+        """Set the Authorization field (RFC 6750, section 2.1), as `AuthBase` describes it."""
         try:
             token = self._read()
         except IssuerError as error:
             raise NoTokenError(str(error), request=request) from error
         request.headers[FIELD] = bearer(token)
 
-        def again(response: requests.Response, **how: Any) -> requests.Response:  # noqa: ANN401 - of requests
-            return self._again(response, token, how)
+        def retry(response: requests.Response, **options: Any) -> requests.Response:  # noqa: ANN401 - of requests
+            return self._retry(response, token, options)
 
-        request.register_hook("response", again)
+        request.register_hook("response", retry)
         return request
 
-    def _again(
-        self, response: requests.Response, token: str, how: dict[str, Any]
+    def _retry(
+        self, response: requests.Response, token: str, options: dict[str, Any]
     ) -> requests.Response:
-        """Send a refused request once more, if a newer token has come.
+        """Repeat a refused request once if there is a newer token.
 
-        Nothing is sent that did not have the token: requests takes it from what is redirected to
-        another host. Only a body in memory can be sent again.
+        A request without the token is not repeated: requests removes the token when it follows a
+        redirection to another host. Only a body in memory can be sent again.
         """
         refused = response.request
         if (
@@ -57,12 +57,13 @@ class TokenAuth(AuthBase):
         newer = newer_than(token, self._read)
         if not newer:
             return response
-        _ = response.content  # read to its end, so that the connection is free again
+        # Only after the body is read to its end can the connection be used again.
+        _ = response.content
         response.close()
         request = refused.copy()
         request.headers[FIELD] = bearer(newer)
-        # By the adapter that sent the first, as requests.auth.HTTPDigestAuth does it.
-        second: requests.Response = response.connection.send(request, **how)
+        # Use the adapter of the first request, as requests.auth.HTTPDigestAuth does.
+        second: requests.Response = response.connection.send(request, **options)
         second.history.append(response)
         second.request = request
         return second

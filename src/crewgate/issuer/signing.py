@@ -1,6 +1,6 @@
-"""An orchestrator's private key: read from a file that only its owner can read, never shown.
+"""The private key of an orchestrator, read from a file that only its owner can read.
 
-Knows no claims. The key signs through PyJWT (`mint`); it is verified by nothing here.
+`mint` signs with it, through PyJWT. The key is never shown.
 """
 
 import base64
@@ -25,19 +25,20 @@ from crewgate.runtime.durable_files import cause, create_file
 
 
 class SigningKey:
-    """An Ed25519 private key and the `kid` under which the gateways know it.
+    """An Ed25519 private key and the key id (`kid`) by which the gateways know it.
 
-    `orchestrator` is the one `client_id` that the key may sign for; None for any of its crew.
+    `orchestrator` is the only `client_id` that the key may sign for, or None if the key may sign
+    for every orchestrator of its crew.
 
     Raises:
-        ConfigurationError: `kid` holds a character that no token may.
+        ConfigurationError: `kid` has a character that tokens cannot contain.
     """
 
     def __init__(
         self, private: Ed25519PrivateKey, kid: str, orchestrator: str | None = None
     ) -> None:
         if not is_text(kid):
-            raise ConfigurationError(f"not a kid: {kid[:64]!r}; use A-Z a-z 0-9 . _ : / @ -")
+            raise ConfigurationError(f"not a key id: {kid[:64]!r}; use A-Z a-z 0-9 . _ : / @ -")
         self.private = private
         self.kid = kid
         self.orchestrator = orchestrator
@@ -47,18 +48,18 @@ class SigningKey:
 
     @classmethod
     def generate(cls, kid: str) -> Self:
-        """A new key."""
+        """Make a new random key."""
         return cls(Ed25519PrivateKey.generate(), kid)
 
     @classmethod
     def load(cls, path: Path, keys: tuple[VerificationKey, ...], where: str) -> Self:
-        """The key in the PEM file `path`, under the kid that the crew's JWKS gives it.
+        """Read the key in the PEM file `path`; its `kid` is the one in the crew's JWKS.
 
-        `keys` are those of the JWKS file `where`.
+        `keys` are the public keys in the JWKS file `where`.
 
         Raises:
-            ConfigurationError: The file is missing, is readable by others, holds no Ed25519 key, or
-                one that the JWKS does not hold.
+            ConfigurationError: The file is missing, other users can read it, it holds no Ed25519
+                key, or the JWKS does not have its public key.
         """
         private = _read(path)
         public = private.public_key().public_bytes_raw()
@@ -66,7 +67,7 @@ class SigningKey:
             if key.public == public:
                 return cls(private, key.kid, key.orchestrator)
         raise ConfigurationError(
-            f"{path}: its public key is not in {where}; gateways would refuse what it signs: "
+            f"{path}: its public key is not in {where}, so gateways would refuse its tokens; "
             "add its JWK there"
         )
 
@@ -76,7 +77,7 @@ class SigningKey:
         return self.private.public_key().public_bytes_raw()
 
     def jwk(self) -> dict[str, str]:
-        """The public JWK (RFC 8037) for the crew's JWKS."""
+        """Return the public JWK (RFC 8037) for the crew's JWKS."""
         x = base64.urlsafe_b64encode(self.public).rstrip(b"=").decode()
         jwk = {"kty": "OKP", "crv": "Ed25519", "kid": self.kid, "alg": "EdDSA", "use": "sig"}
         jwk["x"] = x
@@ -88,8 +89,8 @@ class SigningKey:
         """Write the private key as PKCS 8 PEM into a new file of mode 0600.
 
         Raises:
-            FileExistsError: There is such a file.
-            OSError: The disk refuses.
+            FileExistsError: The file exists already.
+            OSError: The file cannot be written.
         """
         pem = self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         create_file(path, pem, 0o600)
@@ -104,8 +105,8 @@ def _read(path: Path) -> Ed25519PrivateKey:
         raise ConfigurationError(f"{path}: cannot read the signing key: {cause(error)}") from None
     if stat.S_IMODE(mode) & 0o077:
         raise ConfigurationError(
-            f"{path}: a signing key that others can read (mode {stat.S_IMODE(mode):04o}); "
-            "chmod 600, and replace the key if they may have"
+            f"{path}: other users can read this signing key (mode {stat.S_IMODE(mode):04o}); "
+            "chmod 600 it, and replace the key if somebody may have read it"
         )
     try:
         private = load_pem_private_key(pem, password=None)

@@ -1,6 +1,6 @@
-"""The handle of one branch that an orchestrator minted; what a sub-agent's code holds.
+"""The handle of one branch, which the code of a sub-agent holds.
 
-Holds no token itself: the orchestrator does, and renews it. Safe to share between threads.
+The orchestrator holds the token of the branch and renews it. Threads may share a handle.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 class SubAgent:
-    """One branch: a pipeline run or a sub-agent below it. `branch` is its UUID text."""
+    """The handle of one branch: a pipeline run, or a sub-agent below it.
+
+    Attributes:
+        branch: The id of the branch, as UUID text.
+        role: What the agent does.
+    """
 
     __slots__ = ("_orchestrator", "branch", "role")
 
@@ -30,24 +35,25 @@ class SubAgent:
 
     @property
     def claims(self) -> Claims:
-        """What its newest token says.
+        """The claims of the newest token of the branch.
 
         Raises:
             BranchRevokedError: The branch was revoked.
-            IssuerError: The branch is not known to the orchestrator.
+            IssuerError: The orchestrator does not know the branch.
         """
         return self._orchestrator.claims(self.branch)
 
     def token(self) -> str:
-        """A token that is good for minutes: the last one, or a new one before that expires.
+        """Return a token that is valid for minutes: the last one, or a new one if it expires soon.
 
-        Each new one is journalled. If a new one cannot be had, the last one is returned as long as
-        it lives.
+        The journal has a line for each new token. If the orchestrator cannot mint a new token, the
+        method returns the last one until that expires.
 
         Raises:
             BranchRevokedError: The branch was revoked.
-            LinkError: The gateway that signs cannot be asked (`Orchestrator.remote`).
-            IssuerError: No new one can be had, and the last one has ended.
+            LinkError: The gateway that signs cannot be reached (`Orchestrator.remote`), and the
+                last token has expired.
+            IssuerError: The orchestrator cannot mint a new token, and the last one has expired.
         """
         return self._orchestrator.token(self.branch)
 
@@ -59,24 +65,24 @@ class SubAgent:
         overcommit: bool = False,
         reason: str = "",
     ) -> str:
-        """A new token now, perhaps with other credits or tools; all as `Orchestrator.refresh`."""
+        """Mint a new token now, as `Orchestrator.refresh` does for this branch."""
         return self._orchestrator.refresh(
             self, credits=credits, tools=tools, overcommit=overcommit, reason=reason
         )
 
     def revoke(self, *, reason: str = "") -> "RevocationReceipt | None":
-        """Revoke this branch and all below it; all as `Orchestrator.revoke`."""
+        """Revoke this branch and all below it, as `Orchestrator.revoke` does."""
         return self._orchestrator.revoke(self, reason=reason)
 
     def write_token_file(self, path: Path | str) -> None:
-        """Keep a fresh token in a file (0600); all as `Orchestrator.write_token_file`."""
+        """Keep a fresh token in a file (0600), as `Orchestrator.write_token_file` does."""
         self._orchestrator.write_token_file(self, path)
 
 
 def branch_of(agent: SubAgent | str) -> str:
-    """The UUID text of a handle's branch, or the text itself.
+    """Return the id of a handle's branch, or the given id.
 
     Raises:
-        IssuerError: The text is no UUID.
+        IssuerError: The text is not a UUID.
     """
     return agent.branch if isinstance(agent, SubAgent) else branch_id(agent)

@@ -1,6 +1,7 @@
-"""A token in a file, for a child process that outlives it: mode 0600, replaced in one step.
+"""Writes and reads token files, which give child processes a current token.
 
-A reader sees the old token or the new one, never a part. Knows neither claims nor clocks.
+A file has mode 0600 and is replaced in one step, so a reader sees the old token or the new one,
+and never a part.
 """
 
 import contextlib
@@ -11,12 +12,12 @@ from crewgate import limits
 from crewgate.errors import IssuerError
 from crewgate.runtime.durable_files import cause, write_file
 
-# What a compact JWS is made of; anything else must not get into a header.
+# The characters of a compact JWS. No other character may get into a header field.
 _TOKEN = re.compile(rb"[A-Za-z0-9_.-]+")
 
 
 def write_token(path: Path, token: str) -> None:
-    """Put `token` in the place of what `path` holds.
+    """Replace the content of `path` by `token`.
 
     Raises:
         IssuerError: The file cannot be written.
@@ -28,28 +29,29 @@ def write_token(path: Path, token: str) -> None:
 
 
 def read_token(path: Path) -> str:
-    """The token in `path`.
+    """Return the token in the file `path`.
 
     Raises:
-        IssuerError: There is none.
+        IssuerError: The file cannot be read, or holds no token.
     """
     try:
         with path.open("rb") as file:
             data = file.read(limits.token_bytes_max + 2)
     except OSError as error:
         raise IssuerError(
-            f"{path}: no token: {error.strerror}; its branch was revoked, or its orchestrator ended"
+            f"{path}: cannot read the token file: {error.strerror}; its branch was revoked, or its "
+            "orchestrator ended"
         ) from None
     token = data.strip()
     if len(token) > limits.token_bytes_max or not _TOKEN.fullmatch(token):
-        raise IssuerError(f"{path}: does not hold a token")
+        raise IssuerError(f"{path}: the file does not hold a token")
     return token.decode("ascii")
 
 
 def remove_token(path: Path) -> None:
-    """Take the token away: its branch is dead. A missing file, or folder, is as good.
+    """Delete the file of a revoked branch, if it is there.
 
-    A power loss may bring the file back, and its token is as dead then.
+    A power loss may bring the file back. That is harmless, because its token stays revoked.
     """
     with contextlib.suppress(OSError):
         path.unlink()

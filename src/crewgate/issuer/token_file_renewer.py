@@ -1,6 +1,6 @@
-"""A thread that keeps token files fresh while their orchestrator lives.
+"""A thread that keeps token files fresh until their orchestrator is closed.
 
-Decides only when to look; what is due, and whether it may be renewed, is asked of the callables.
+The thread decides only when to look. Its callables decide which tokens are due and renew them.
 """
 
 import logging
@@ -14,10 +14,10 @@ _log = logging.getLogger(__name__)
 
 
 class TokenFileRenewer:
-    """Renews what is due, again and again.
+    """A thread that renews the tokens of branches that have a file, before they expire.
 
-    `with_file` names the branches that have a file; `renew` brings one up to date, file and all,
-    and returns the seconds until it is due again.
+    `with_file` returns the ids of these branches. `renew` renews the token and the file of one
+    branch if they are due, and returns the seconds until they are due again.
     """
 
     def __init__(self, with_file: Callable[[], list[str]], renew: Callable[[str], float]) -> None:
@@ -25,26 +25,26 @@ class TokenFileRenewer:
         self._renew = renew
         self._woken = threading.Event()
         self._ended = False
-        # A daemon: an orchestrator that was never closed must not keep its process from ending.
+        # A daemon thread does not keep the process alive if the orchestrator was never closed.
         self._thread = threading.Thread(target=self._run, name="crewgate-token-files", daemon=True)
 
     def start(self) -> None:
-        """Begin; once."""
+        """Start the thread. Call this once."""
         self._thread.start()
 
     def wake(self) -> None:
-        """Something new is to be kept: look now."""
+        """Look now, because a branch has got a file."""
         self._woken.set()
 
     def close(self) -> None:
-        """End, and wait for a renewal that is under way."""
+        """End the thread, and wait for a renewal that is in progress."""
         self._ended = True
         self._woken.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
 
     def renew_due(self) -> float:
-        """Renew what is due now; seconds until the next look."""
+        """Renew the tokens that are due now, and return the seconds until the next look."""
         wait = limits.token_file_look_seconds_max
         for branch in self._with_file():
             try:
@@ -52,7 +52,7 @@ class TokenFileRenewer:
             except CrewgateError as error:
                 _log.warning("the token file of branch %s was not renewed: %s", branch, error)
                 due = 0.0
-            except Exception:  # noqa: BLE001 - a caller's callable; all other files need us
+            except Exception:  # noqa: BLE001 - the other files still need this thread
                 _log.exception("the token file of branch %s was not renewed", branch)
                 due = 0.0
             wait = min(wait, max(due, limits.token_file_retry_seconds))

@@ -169,7 +169,7 @@ def test_a_death_at_the_gateway_is_learnt(
     assert sibling.token()
     last = [line for line in lines(tmp_path) if line["event"] == "revoke"]
     assert [(line["branch"], line["why"]) for line in last] == [
-        (child.branch, "dead at the gateway")
+        (child.branch, "revoked at the gateway")
     ]
 
 
@@ -288,7 +288,7 @@ def test_a_branch_minted_elsewhere_can_be_revoked(
     article.revoke("0199c1d2-0000-7000-8000-000000000003")
     assert gateway.revoked == ["0199c1d2-0000-7000-8000-000000000003"]
     assert lines(tmp_path)[0]["event"] == "revoke"
-    with pytest.raises(IssuerError, match="not a branch"):
+    with pytest.raises(IssuerError, match="not a branch id"):
         article.revoke("*")
     with pytest.raises(IssuerError, match="not known") as raised:
         article.agent("0199c1d2-0000-7000-8000-000000000004")
@@ -431,7 +431,7 @@ def test_ended_branches_are_forgotten_when_there_are_too_many(
         ({"credits": "ten"}, "at most six decimals"),
         ({"credits": "-1"}, "at most six decimals"),
         ({"tools": "search.*"}, r"write \['search\.\*'\]"),
-        ({"tools": ["*"]}, "neither a tool's name"),
+        ({"tools": ["*"]}, "neither the name of a tool"),
         ({"credits": "100.01"}, "0 to 100.00"),
     ],
 )
@@ -449,7 +449,7 @@ def test_closed_is_closed(article: Orchestrator) -> None:
     run = start(article)
     article.close()
     article.close()
-    with pytest.raises(JournalError, match="was closed"):
+    with pytest.raises(JournalError, match="the journal is closed"):
         spawn(article, run)
 
 

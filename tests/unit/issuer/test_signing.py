@@ -102,5 +102,5 @@ def test_other_keys_are_refused(tmp_path: Path) -> None:
 
 def test_a_kid_that_no_token_can_name_is_refused() -> None:
     """The kid has the alphabet of texts."""
-    with pytest.raises(ConfigurationError, match="not a kid"):
+    with pytest.raises(ConfigurationError, match="not a key id"):
         SigningKey.generate("a b")

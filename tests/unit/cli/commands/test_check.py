@@ -53,7 +53,7 @@ def test_a_key_that_others_can_read_is_told(run: Run, fresh: Path) -> None:
     assert signing
     signing.chmod(0o640)
     problems, warnings = check(run, fresh)
-    assert any("a signing key that others can read (mode 0640)" in text for text in problems)
+    assert any("other users can read this signing key (mode 0640)" in text for text in problems)
     assert any("gateway.key: a secret of the gateway" in text for text in warnings)
 
 

@@ -77,9 +77,9 @@ def test_an_answer_may_have_a_status_that_says_unready(credentials: ClientCertif
             ControlError,
             "invalid_grant: dead (400)",
         ),
-        (httpx.Response(502, text="<html>"), ControlError, "it refuses (502)"),
+        (httpx.Response(502, text="<html>"), ControlError, "the API refuses the request (502)"),
         (httpx.Response(307, headers={"location": "https://evil"}), ControlError, "(307)"),
-        (httpx.Response(200, text="<html>"), LinkError, "not an answer of this API"),
+        (httpx.Response(200, text="<html>"), LinkError, "not a response of this API"),
         (httpx.Response(400, json={"detail": "a\x1b[31m\nb"}), ControlError, "(400)"),
         (httpx.ConnectError("refused"), LinkError, "cannot connect: refused"),
         (httpx.ReadTimeout("slow"), LinkError, "no answer in time"),
@@ -116,7 +116,7 @@ def test_files_that_cannot_be_used_are_named(
     credentials: ClientCertificateFiles, tmp_path: Path
 ) -> None:
     """The root, the certificate, the key."""
-    with pytest.raises(ConfigurationError, match="no root to trust"):
+    with pytest.raises(ConfigurationError, match="cannot read the root certificate"):
         ControlClient("https://a", credentials._replace(root=tmp_path / "none"))
     with pytest.raises(ConfigurationError, match="as `crewgate ca issue --out"):
         ControlClient("https://a", credentials._replace(prefix=tmp_path / "none"))
