@@ -1,9 +1,9 @@
-"""The operator's TOML file as frozen structs.
+"""Reads the operator's TOML file into frozen structs.
 
-Each table has a struct, whose fields declare its keys (`declaration`): what a value may be, what it
-means, its default, and whether a change waits for a restart. `load` reads a file by them, and
-`validate` checks the rules between tables. `reference` makes the documentation and a JSON schema of
-them. A key that Crewgate does not know is an error.
+Each table has a struct, and the fields of the struct declare the keys of the table (`declaration`):
+the allowed values, the meaning, the default, and whether a change needs a restart. `load` reads a
+file by these declarations, and `validate` checks the rules between tables. `reference` makes the
+documentation and a JSON schema from the declarations. An unknown key is an error.
 
 To add a key, add a field to the struct of its table, and use the field.
 """

@@ -1,4 +1,4 @@
-"""[ca]: the internal CA, and the machine that has its key, if that is another; opens nothing."""
+"""The table [ca]: the internal CA, and the machine that has its key, if that is another one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +15,10 @@ from crewgate.config.values import FilePath, HostName
 
 
 class RemoteCAConfig(msgspec.Struct, frozen=True):
-    """The control API of the machine that has the CA's key: `url` is https://HOST:PORT.
+    """The control API of the machine that has the CA's key; `url` is https://HOST:PORT.
 
-    `certificate` (PEM, chain included) and `key` are a gateway's of the CA: what it is shown; None:
-    those of [cluster].
+    This machine presents `certificate` (PEM with its chain) and `key`, issued by the CA to a
+    gateway. None means those of [cluster].
     """
 
     url: str
@@ -45,7 +45,7 @@ _URL = ValueParser('"https://HOST:PORT", without path, user or query', _url)
 
 
 class _RemoteKeys(msgspec.Struct, frozen=True):
-    """The keys of [ca] that name another machine's control API."""
+    """The keys of [ca] that name the control API of another machine."""
 
     control: Annotated[
         str | None,
@@ -55,7 +55,7 @@ class _RemoteKeys(msgspec.Struct, frozen=True):
     ] = None
     control_certificate: Annotated[
         FilePath | None,
-        "PEM file: the gateway's certificate that the machine at `control` is shown.",
+        "PEM file: the gateway's certificate to present to the machine at `control`.",
         Key(absent="that of [cluster]"),
     ] = None
     control_key: Annotated[
@@ -63,23 +63,23 @@ class _RemoteKeys(msgspec.Struct, frozen=True):
     ] = None
 
     def check(self, section: Section) -> None:
-        """A certificate has a key, and somebody to be shown to."""
+        """Note a certificate without its key, or without a use."""
         if (self.control_certificate is None) != (self.control_key is None):
             section.problem("expected control_certificate and control_key, or neither")
         if self.control_certificate and not self.control:
-            section.problem("control_certificate: nobody is shown it; add control")
+            section.problem("control_certificate: it has no effect without control; add control")
 
     def build(self) -> dict[str, RemoteCAConfig | None]:
-        """The API, with what it is shown."""
-        shown = self.control_certificate, self.control_key
-        return {"control": RemoteCAConfig(self.control, *shown) if self.control else None}
+        """Return the API, with the certificate to present."""
+        files = self.control_certificate, self.control_key
+        return {"control": RemoteCAConfig(self.control, *files) if self.control else None}
 
 
 class CAConfig(msgspec.Struct, frozen=True):
-    """The internal CA: `folder` holds its keys and register, for the control process alone.
+    """The internal CA. Only the control process reads its keys and its database in `folder`.
 
-    `root` is what clients and gateways trust, `crl` what gateways refuse by, `ocsp` whom they ask:
-    all public, and so is `issuing`.
+    All other files are public: clients and gateways trust `root`, and gateways refuse certificates
+    by `crl` and by the responder `ocsp`.
     """
 
     folder: Annotated[FilePath, "Folder of the CA's keys and register.", Key(default=Path("ca"))]
@@ -110,17 +110,17 @@ class CAConfig(msgspec.Struct, frozen=True):
 
     @property
     def issuing(self) -> Path:
-        """PEM of the CA that signs leaves, beside the root's: an OCSP request names it."""
+        """PEM file of the CA that signs leaf certificates; an OCSP request names this CA."""
         return self.root.parent / "issuing.pem"
 
     @property
     def issuing_key(self) -> Path:
-        """Its key: whoever can read it is the CA."""
+        """The private key of the issuing CA; anyone who can read it can act as the CA."""
         return self.folder / "issuing.key"
 
     @property
     def root_key(self) -> Path:
-        """The root's key, which signs issuing CAs: nothing that runs reads it."""
+        """The private key of the root, which signs issuing CAs; no running process reads it."""
         return self.folder / "root.key"
 
     @property

@@ -1,4 +1,4 @@
-"""[cluster]: the other machines of a trust domain; asks no resolver and opens nothing."""
+"""The table [cluster]: the other machines of a trust domain."""
 
 import re
 from ipaddress import ip_address
@@ -19,13 +19,13 @@ _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - nothing is bound here
 
 
 class HostPort(NamedTuple):
-    """Where a machine is reached by its peers: `host` is an IP address, or a name that has some."""
+    """The address of a machine. `host` is an IP address without brackets, or a DNS name."""
 
-    host: str  # without brackets
+    host: str
     port: int
 
     def __str__(self) -> str:
-        """As the file spells it."""
+        """Return HOST:PORT, as the file spells it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -37,7 +37,7 @@ def _place(value: object) -> HostPort:
     if (":" in host) != (match[1] is not None):
         raise ValueError  # an IPv4 address in brackets
     if host in _WILDCARDS:
-        raise ValueError("that means all of a machine's own addresses, and nobody's in particular")
+        raise ValueError("this address means every address of a machine; write one of them")
     return HostPort(host, values.PORT.read(int(match[3])))
 
 
@@ -58,9 +58,9 @@ _FIXED = Key(restart=True)
 
 
 class ClusterConfig(msgspec.Struct, frozen=True):
-    """Where this machine hears its peers (UDP and mutual TLS on one port), and whom it joins.
+    """The address for peers (UDP, and mutual TLS over TCP, on one port), and the peers to join.
 
-    A peer's name may stand for several addresses, which change.
+    The name of a peer may have several addresses, and they may change.
     """
 
     address: Annotated[Address, "IP address to listen on for other machines.", _FIXED]
@@ -91,14 +91,14 @@ class ClusterConfig(msgspec.Struct, frozen=True):
 
     @property
     def reached_at(self) -> HostPort:
-        """Where its peers are told to look for it."""
+        """The address that this machine tells its peers."""
         return self.advertise or HostPort(self.address, self.port)
 
     def check(self, section: Section) -> None:
-        """Peers are told one address of this machine."""
+        """Note if there is no address to tell the peers."""
         if self.advertise is None and self.address in _WILDCARDS:
             section.problem(
-                f"missing; nobody can be told to look for this machine at {self.address}: expected "
+                f"missing; peers cannot reach this machine at {self.address}: expected "
                 f"{_ADDRESS.expected}",
                 "advertise",
             )

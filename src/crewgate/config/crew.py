@@ -1,4 +1,4 @@
-"""[crew.NAME]: whose keys sign tokens, what they can grant at most, how minting is watched."""
+"""The tables [crew.NAME]: the keys of a crew, what they can grant, and how minting is watched."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ def _ceiling(kind: ValueParser[int], text: str) -> Key:
     return Key(kind=kind, text=text, absent="no limit")
 
 
-# The struct is the core's, which knows no configuration.
+# The struct is in the core, which knows no configuration.
 _WATCH = TableSchema(
     WatchRules,
     {
@@ -73,14 +73,14 @@ _WATCH = TableSchema(
 
 
 class CrewConfig(msgspec.Struct, frozen=True):
-    """A crew: where its keys are and what they can grant at most. Credits are micro-credits."""
+    """A crew: where its keys are, and what they can grant. Credits are micro-credits."""
 
     name: str
     issuer: Annotated[str, values.CLAIM, "Value that the `iss` of its tokens must have."]
     jwks: Annotated[FilePath, "JWKS file: the crew's public keys; a change is taken up."]
     tools: Annotated[Tools, "Tools that its tokens can grant, by name or pattern."]
-    signing_key: Annotated[  # PKCS 8, Ed25519
-        FilePath | None, "PEM file: the key that signs tokens; only where tokens are minted."
+    signing_key: Annotated[
+        FilePath | None, "PEM file: the Ed25519 key that signs tokens, if this machine mints."
     ] = None
     credits_per_branch: Annotated[
         Credits, "Credits that one branch can be granted.", _UNBOUNDED

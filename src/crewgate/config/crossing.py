@@ -1,6 +1,6 @@
-"""[[crossing]]: one way across the crew boundary: who may call what without a token.
+"""The table [[crossing]]: calls from one crew to another with a certificate and without a token.
 
-Says nothing of tokens: with one, a call is judged by it, crossing or not.
+A call with a token is decided by the token, whether there is a crossing or not.
 """
 
 from typing import Annotated
@@ -15,14 +15,14 @@ from crewgate.config.values import Credits, Name
 from crewgate.core import cross_crew_ids
 
 Tools = Annotated[
-    tuple[str, ...], values.listed(values.TOOL_PATTERN, limits.allowed_tools_max, least=1)
+    tuple[str, ...], values.listed(values.TOOL_PATTERN, limits.allowed_tools_max, min_count=1)
 ]
 
 
 class CrossingConfig(msgspec.Struct, frozen=True):
-    """Tools of crew `target` that orchestrators of crew `source` may call on their certificate.
+    """Tools of crew `target` that orchestrators of crew `source` may call with a certificate.
 
-    Credits are micro-credits. A run is a process of an orchestrator, over all renewals of its
+    Credits are micro-credits. A run is one process of an orchestrator, over all renewals of its
     certificate.
     """
 
@@ -38,13 +38,11 @@ class CrossingConfig(msgspec.Struct, frozen=True):
 
     @property
     def account(self) -> str:
-        """The name under which its calls are charged."""
+        """The name of the account that pays for the calls."""
         return cross_crew_ids.account(self.source, self.target)
 
     def check(self, section: Section) -> None:
-        """Something bounds what it costs."""
+        """Note if nothing bounds the cost."""
         ceilings = ("credits_per_hour", "credits_per_run")
         if section.given.isdisjoint(ceilings):
-            section.problem(
-                f"expected {', '.join(ceilings)} or both: nothing else bounds what it costs"
-            )
+            section.problem(f"expected {', '.join(ceilings)} or both: nothing else bounds the cost")

@@ -3,18 +3,17 @@
     port: Annotated[int, values.integer(1, 65_535), "TCP port to listen on."]
     hosts: Annotated[Hosts, "Serve requests for these hosts only.", Key(absent="any host")] = ()
 
-A field of a frozen struct is a key if its annotation has a text: one plain sentence of what the key
-means. How its value is read is a `ValueParser`, in the annotation or in an alias such as `Hosts`; a
-`Literal`, an enumeration or a bool needs none. A field whose type is a struct is a table. The
-default of the field is the default of the key. A `Declaration` in the annotation says what else
-there is.
+A field of a frozen struct is a key if its annotation has a text: one plain sentence with the
+meaning of the key. A `ValueParser` in the annotation, or in an alias such as `Hosts`, reads the
+value; a `Literal`, an enumeration or a bool needs none. A field whose type is a struct is a table.
+The default of the field is the default of the key. A `Declaration` in the annotation adds the rest.
 
-From these declarations come the reading of a file, the comments that `crewgate init` writes, the
-reference of all keys and the JSON schema. Knows no key by name.
+`load` reads a file by these declarations. The comments that `crewgate init` writes, the reference
+of all keys and the JSON schema are made from them. No key is known by name here.
 
-A struct may have a method `check(section)`, which notes what does not hold between its keys, and a
-method `build()`, which makes the value that the rest of the program gets: of a `KeyGroup`, a dict
-with fields of the struct around it.
+A struct may have a method `check(section)`, which notes contradictions between its keys, and a
+method `build()`, which makes the value that the rest of the program gets. `build()` of a `KeyGroup`
+returns a dict with fields of the struct around it.
 """
 
 from collections import ChainMap
@@ -39,16 +38,17 @@ from crewgate.config.section import Section, ValueParser
 
 T = TypeVar("T")
 
-Scope = Mapping[str, Any]  # by the names of fields: what a table and those around it have so far
+# By the name of the field: the values that a table and the tables around it have so far.
+Scope = Mapping[str, Any]
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     """The declaration of one key, or of the tables under one key.
 
-    `text` is one plain sentence of what it means. `name` is the key, if that is not the field's
-    name. `default` is the value if the file has none, or a function that makes it of the scope;
-    `absent` says in words what holds then, if the default does not tell. With `restart` a changed
-    value takes effect at the next start of the machine.
+    `text` is one plain sentence with the meaning. `name` is the key, if it differs from the field.
+    `default` is the value if the file has none, or a function that makes it from the scope;
+    `absent` describes it in words where the value itself says too little. With `restart`, a changed
+    value takes effect when the machine starts again.
     """
 
     text: str = ""
@@ -67,20 +67,21 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
         return self.default is not msgspec.UNSET
 
     def read(self, section: Section, field: str, scope: Scope) -> object:
-        """Read the value; note in the section what is wrong."""
+        """Read the value, and note problems in the section."""
         raise NotImplementedError
 
     def fallback(self, section: Section, scope: Scope) -> object:
-        """Return the value for a file that has none; no function sees a scope with problems."""
+        """Return the value for a file that has none; None if the section has problems already."""
         if not callable(self.default):
             return self.default
         return self.default(scope) if section.has_no_problems else None
 
 
 class Key(Declaration, frozen=True, kw_only=True):
-    """A key with one value; required if it has no default, and no key `instead` stands there."""
+    """A key with one value, required unless it has a default or the key `instead` is there."""
 
-    kind: ValueParser[Any] = values.SWITCH  # set from the annotation, if that is where the key is
+    # If the key is declared by an annotation, its parser replaces this default.
+    kind: ValueParser[Any] = values.SWITCH
     instead: str = ""
 
     def read(self, section: Section, field: str, scope: Scope) -> object:
@@ -96,9 +97,10 @@ class Key(Declaration, frozen=True, kw_only=True):
 
 
 class Table(Declaration, frozen=True, kw_only=True):
-    """A table [key]. If it has no default and the file has no such table, an empty one is read."""
+    """A table [key]. If it has no default, a missing table counts as an empty one."""
 
-    of: Any = None  # its `TableSchema`; made of the field's type if that is a struct with keys
+    # The `TableSchema`; for a field whose type is a struct, it is made from the struct.
+    of: Any = None
 
     def read(self, section: Section, field: str, scope: Scope) -> object:
         """Read the table."""
@@ -114,7 +116,7 @@ class KeyOrTable(Key, frozen=True, kw_only=True):
     of: "TableSchema[Any]"
 
     def read(self, section: Section, field: str, scope: Scope) -> object:
-        """Read the one that is there."""
+        """Read the value or the table."""
         key = self.key(field)
         if section.has_table(key):
             return Table(of=self.of).read(section, key, scope)
@@ -122,25 +124,25 @@ class KeyOrTable(Key, frozen=True, kw_only=True):
 
 
 class TableList(Table, frozen=True, kw_only=True):
-    """Tables [[key]], at most `most`."""
+    """Tables [[key]], at most `max_count`."""
 
-    most: int
+    max_count: int
 
     def read(self, section: Section, field: str, scope: Scope) -> object:
-        """The values, in the order of the file."""
-        found = section.items(self.key(field), self.most)
+        """Read the tables, in the order of the file."""
+        found = section.items(self.key(field), self.max_count)
         return tuple(self.of.read(item, scope) for item in found)
 
 
 class TableMap(Table, frozen=True, kw_only=True):
-    """Tables [key.NAME], at most `most`; each one's struct has its name in the field `name`."""
+    """Tables [key.NAME], at most `max_count`. The field `name` of each struct has NAME."""
 
-    most: int
+    max_count: int
     names: ValueParser[str] = values.NAME
 
     def read(self, section: Section, field: str, scope: Scope) -> object:
-        """The values, in the order of the file."""
-        found = section.children(self.key(field), self.most)
+        """Read the tables, in the order of the file."""
+        found = section.children(self.key(field), self.max_count)
         return tuple(self._read_one(name, child, scope) for name, child in found)
 
     def _read_one(self, name: str, section: Section, scope: Scope) -> object:
@@ -152,13 +154,13 @@ class TableMap(Table, frozen=True, kw_only=True):
 
 
 class KeyGroup(Table, frozen=True, kw_only=True):
-    """Keys of the same table that make several fields, or one of several keys: see `build`."""
+    """Keys of the table around it, from which `build` makes fields of that table's struct."""
 
 
 class TableSchema(Generic[T]):
-    """The keys of one sort of table: a part for each field of the struct `make`.
+    """The keys of one sort of table: a declaration for each field of the struct `make`.
 
-    `parts` are given for a struct that cannot carry them, because it knows no configuration.
+    A struct of another package, which knows no configuration, gets its declarations as `parts`.
     """
 
     def __init__(self, make: type[T], parts: Mapping[str, Declaration] | None = None) -> None:
@@ -170,7 +172,7 @@ class TableSchema(Generic[T]):
                 self.parts[each.name] = msgspec.structs.replace(part, default=each.default)
 
     def __iter__(self) -> Iterator[tuple[str, Declaration]]:
-        """Yield (field, part) of each key, also of those in groups, in the order of the fields."""
+        """Yield (field, declaration) of each key, also in groups, in the order of the fields."""
         for field, part in self.parts.items():
             if isinstance(part, KeyGroup):
                 yield from part.of
@@ -178,10 +180,9 @@ class TableSchema(Generic[T]):
                 yield field, part
 
     def read(self, section: Section, scope: Scope, **given: object) -> T:
-        """Read a table; `given` are fields of the struct that no key makes.
+        """Read a table. `given` has the fields of the struct that come from no key.
 
-        If something is wrong, it is noted in the section, and the value is None. `load` refuses
-        such a file.
+        If there are problems, note them in the section and return None. `load` refuses such a file.
         """
         found: dict[str, Any] = {}
         around = ChainMap(found, cast("dict[str, Any]", scope))
@@ -192,7 +193,7 @@ class TableSchema(Generic[T]):
         return self.made(section, found, given)
 
     def made(self, section: Section, found: Scope, given: Scope) -> T:
-        """Make the value of what was `found` in the table, if all of it is good."""
+        """Make the value of a table from what was `found` in it; None if there were problems."""
         fields = dict(given)
         for field, part in self.parts.items():
             if isinstance(part, KeyGroup):
@@ -205,7 +206,7 @@ class TableSchema(Generic[T]):
 
 
 def _checked(made: object, section: Section) -> object:
-    """Return what a struct stands for; None if its keys contradict each other."""
+    """Return the value that a struct builds; None if its keys contradict each other."""
     if hasattr(made, "check"):
         made.check(section)
     if not section.has_no_problems:
@@ -225,7 +226,7 @@ def _declared(make: object) -> Iterator[tuple[str, Declaration]]:
 
 
 def _completed(part: Declaration | None, text: str, hint: object) -> Declaration:
-    """Add to a part what the type of its field says."""
+    """Complete a declaration from the type of its field."""
     kind, base = _type_of(hint)
     if isinstance(part, Table) and part.of is not None:
         return msgspec.structs.replace(part, text=text)
@@ -235,7 +236,7 @@ def _completed(part: Declaration | None, text: str, hint: object) -> Declaration
 
 
 def _type_of(hint: object) -> tuple[ValueParser[Any] | None, object]:
-    """Find the `ValueParser` in a hint, if any, and the type within `| None` or a tuple."""
+    """Return the `ValueParser` of a hint, if any, and the type inside `| None` or a tuple."""
     if get_origin(hint) is Annotated:
         base, *notes = get_args(hint)
         kind = next((note for note in notes if isinstance(note, ValueParser)), None)
@@ -252,4 +253,4 @@ def _kind_of(base: object) -> ValueParser[Any]:
         return values.word(base)
     if base is bool:
         return values.SWITCH
-    raise TypeError(f"{base}: no ValueParser says how it is read")
+    raise TypeError(f"{base}: the annotation needs a ValueParser")

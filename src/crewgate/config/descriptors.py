@@ -1,8 +1,8 @@
-"""How many descriptors each process of a configuration needs, as a number with its sum.
+"""Computes how many descriptors each process of a configuration needs.
 
-Asks nothing of the system and changes nothing: each process compares and raises its own limit.
-Connections of a listener are counted as the file says; where it says nothing a listener takes what
-is left, and needs `limits.connections_least` at least.
+This module does not ask the system: each process compares the number with its own limit and raises
+that. Without `connections_max` in the file, a listener takes what is left, and needs at least
+`limits.connections_least`.
 """
 
 from collections.abc import Iterator
@@ -16,16 +16,19 @@ _SPARE = limits.descriptors_spare
 
 
 class DescriptorNeed(msgspec.Struct, frozen=True):
-    """Of one process. With fewer than `least` it must not start; `wanted` is what it can use."""
+    """The need of one process: it cannot start with fewer than `least`, and can use `wanted`.
+
+    `of` lists the terms of `least`, for people.
+    """
 
     process: str
     least: int
     wanted: int
-    of: str  # what `least` is the sum of, for people
+    of: str
 
 
 def worker(config: Config) -> DescriptorNeed:
-    """Of each worker: a descriptor for each connection of a client, and of an upstream."""
+    """Return the need of each worker: a descriptor for each client and upstream connection."""
     listeners, stated = len(config.listeners), config.limits.connections_max
     upstream = sum(each.connections for each in config.upstreams)
     least, wanted = stated or limits.connections_least, stated or limits.connections_max
@@ -33,50 +36,52 @@ def worker(config: Config) -> DescriptorNeed:
         "a worker",
         listeners * least + upstream + _SPARE,
         listeners * wanted + upstream + _SPARE,
-        f"{listeners} × {least} connections of clients, {upstream} of upstreams, {_SPARE} besides",
+        f"{listeners} × {least} for clients, {upstream} for upstreams, {_SPARE} for the rest",
     )
 
 
 def agent(config: Config) -> DescriptorNeed:
-    """A connection is passed the table's descriptor; peers have a stream each way."""
-    guests = config.workers + limits.link_guests_least
+    """Return the need of the agent: two for each attached process, and two streams per peer.
+
+    An attached process needs its connection, and the table's descriptor that it is passed.
+    """
+    processes = config.workers + limits.link_guests_least
     peers = 0 if config.cluster is None else 2 * limits.cluster_peers_max
     return DescriptorNeed(
         "the agent",
-        2 * guests + peers + _SPARE,
+        2 * processes + peers + _SPARE,
         2 * limits.link_connections_max + peers + _SPARE,
-        f"2 × {guests} of workers and embedders, {peers} of peers, {_SPARE} besides",
+        f"2 × {processes} for workers and embedders, {peers} for peers, {_SPARE} for the rest",
     )
 
 
 def control(config: Config) -> DescriptorNeed:
-    """The API's connections, and questions about certificates."""
+    """Return the need of the control process, for its API and its OCSP responder."""
     least = 0 if config.control is None else limits.connections_least
     wanted = 0 if config.control is None else limits.control_connections_max
-    besides = limits.ocsp_door_connections_max + _SPARE
+    rest = limits.ocsp_door_connections_max + _SPARE
     return DescriptorNeed(
         "the control process",
-        least + besides,
-        wanted + besides,
-        f"{least} connections of [control], {besides - _SPARE} questions about certificates, "
-        f"{_SPARE} besides",
+        least + rest,
+        wanted + rest,
+        f"{least} for [control], {rest - _SPARE} for OCSP, {_SPARE} for the rest",
     )
 
 
 def listener_connections(config: Config, limit: int) -> int:
-    """How many connections a listener takes, in a worker that may have `limit` descriptors."""
+    """Return how many connections a listener takes in a worker with `limit` descriptors."""
     spare = max(0, limit - worker(config).least) // max(1, len(config.listeners))
     return min(limits.connections_max, limits.connections_least + spare)
 
 
 def control_connections(config: Config, limit: int) -> int:
-    """How many connections the control API takes, in a process that may have `limit`."""
+    """Return how many connections the control API takes in a process with `limit` descriptors."""
     spare = max(0, limit - control(config).least)
     return min(limits.control_connections_max, limits.connections_least + spare)
 
 
 def lacking(config: Config, limit: int) -> Iterator[str]:
-    """What cannot run with at most `limit` descriptors a process, and how to mend it."""
+    """Yield a message for each process that needs more than `limit` descriptors."""
     needs = [agent(config)]
     if config.workers:
         needs.append(worker(config))
@@ -86,8 +91,8 @@ def lacking(config: Config, limit: int) -> Iterator[str]:
         if need.least > limit:
             yield (
                 f"{need.process} needs {need.least:,} descriptors ({need.of}), and the hard limit "
-                f"of a process is {limit:,} here: raise it (LimitNOFILE={need.least} in a unit of "
-                f"systemd, `ulimit -Hn {need.least}` as root, --ulimit nofile= of a container)"
+                f"of a process is {limit:,} here: raise it (LimitNOFILE={need.least} in a systemd "
+                f"unit, `ulimit -Hn {need.least}` as root, --ulimit nofile= of a container)"
                 + _or_lower(need)
             )
 

@@ -1,4 +1,4 @@
-"""[ledger]: where the durable ledger is kept, one file or one PostgreSQL for many machines."""
+"""The table [ledger]: the place of all budgets, a file or a PostgreSQL for many machines."""
 
 import re
 from pathlib import Path
@@ -13,22 +13,22 @@ from crewgate.config.section import Section, ValueParser
 from crewgate.config.values import FilePath
 
 Engine = Literal["sqlite", "postgresql"]
-Durability = Literal["single", "synchronous", "trusted"]  # what is asked of a ledger's server
+Durability = Literal["single", "synchronous", "trusted"]
 OnUnavailable = Literal["closed", "bounded", "open"]
 
 _SQLITE = "sqlite:"
-# A password has a file of its own: this one is read by many, and its URL is shown.
+# A password goes into a file of its own: many can read the configuration, and the URL is shown.
 _POSTGRESQL = re.compile(r"postgres(?:ql)?://(?:[^\s:/@?#]+@)?[^\s@]*", re.ASCII)
 _PASSWORD = re.compile(r"[?&](?:ssl)?password=", re.ASCII)
 
 
 def is_server(url: str) -> bool:
-    """Whether this names a PostgreSQL, and no password."""
+    """Whether this is the URL of a PostgreSQL, without a password."""
     return bool(_POSTGRESQL.fullmatch(url)) and not _PASSWORD.search(url)
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """What a URL stands for."""
+    """The ledger that a URL names."""
 
     engine: Engine
     file: Path | None = None
@@ -55,17 +55,17 @@ _URL = ValueParser(
 
 
 class _PlaceKeys(msgspec.Struct, frozen=True):
-    """The key that says where the ledger is."""
+    """The key with the place of the ledger."""
 
     url: Annotated[_Place, _URL, "Place of all budgets: a file, or a server for many machines."]
 
     def build(self) -> dict[str, object]:
-        """What the URL says, each in a field of its own."""
+        """Return the parts of the URL as fields of `LedgerConfig`."""
         return msgspec.structs.asdict(self.url)
 
 
 class _OverdraftKeys(msgspec.Struct, frozen=True):
-    """What becomes of calls while the ledger does not answer."""
+    """The keys for calls while the ledger does not answer."""
 
     on_unavailable: Annotated[
         OnUnavailable,
@@ -79,30 +79,30 @@ class _OverdraftKeys(msgspec.Struct, frozen=True):
     ] = None
 
     def check(self, section: Section) -> None:
-        """An amount stands there if and only if there is a bound."""
-        key, word = "overdraft_credits", self.on_unavailable
-        if word == "bounded" and self.overdraft_credits is None:
+        """Note an amount without a bound, or a bound without an amount."""
+        key, policy = "overdraft_credits", self.on_unavailable
+        if policy == "bounded" and self.overdraft_credits is None:
             section.problem(
-                'missing; on_unavailable = "bounded" needs how many credits this machine may '
+                'missing; on_unavailable = "bounded" needs the credits that this machine may '
                 'spend, such as "50"',
                 key,
             )
-        if word != "bounded" and self.overdraft_credits is not None:
+        if policy != "bounded" and self.overdraft_credits is not None:
             section.problem(
-                f'only with on_unavailable = "bounded"; on_unavailable is "{word}"', key
+                f'only with on_unavailable = "bounded"; on_unavailable is "{policy}"', key
             )
 
     def build(self) -> dict[str, object]:
-        """One amount."""
-        most = {"closed": 0, "bounded": self.overdraft_credits, "open": limits.quota_micro_max}
-        return {"overdraft_micro_max": most[self.on_unavailable]}
+        """Return the amount that the policy allows."""
+        allowed = {"closed": 0, "bounded": self.overdraft_credits, "open": limits.quota_micro_max}
+        return {"overdraft_micro_max": allowed[self.on_unavailable]}
 
 
 class LedgerConfig(msgspec.Struct, frozen=True):
-    """`file` is SQLite's; `url` and `password_file` are PostgreSQL's.
+    """The place of all budgets: a `file` of SQLite, or a `url` and `password_file` of PostgreSQL.
 
-    While the ledger does not answer the machine lends itself at most `overdraft_micro_max`
-    micro-credits.
+    While the ledger does not answer, this machine may lend at most `overdraft_micro_max`
+    micro-credits to its branches.
     """
 
     engine: Annotated[Engine, KeyGroup(of=TableSchema(_PlaceKeys))]
@@ -122,15 +122,17 @@ class LedgerConfig(msgspec.Struct, frozen=True):
     overdraft_micro_max: Annotated[int, KeyGroup(of=TableSchema(_OverdraftKeys))] = 0
 
     def __str__(self) -> str:
-        """Where it is, for people."""
+        """Return the place, in words for a person."""
         where = f"sqlite:{self.file}" if self.file else self.url.partition("?")[0]
         return f"{where}, for this machine alone" if self.per_machine else where
 
     def check(self, section: Section) -> None:
-        """A file has no password and is synced; a server is every machine's."""
+        """Note keys that do not apply to the engine."""
         if self.engine == "sqlite" and self.password_file is not None:
-            section.problem("password_file: a file has no password; take it out")
+            section.problem("password_file: a ledger in a file has no password; remove the key")
         if self.engine == "sqlite" and self.durability != "single":
-            section.problem("durability: a file is synced always; take it out")
+            section.problem("durability: a ledger in a file is always synced; remove the key")
         if self.engine != "sqlite" and self.per_machine:
-            section.problem("per_machine: budgets on a server are every machine's; take it out")
+            section.problem(
+                "per_machine: all machines share the budgets on a server; remove the key"
+            )

@@ -1,4 +1,4 @@
-"""[[listener]] and [control]: where agents, and those who operate the gateway, connect."""
+"""The tables [[listener]] and [control]: the addresses for agents, and for operators."""
 
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ from crewgate.config.section import Section
 from crewgate.config.values import Address, FilePath, Hosts, Mode, Port
 
 ClientCertificate = Literal["none", "optional", "required"]
-Crews = Annotated[tuple[str, ...], values.listed(values.NAME, limits.crews_max, least=1)]
+Crews = Annotated[tuple[str, ...], values.listed(values.NAME, limits.crews_max, min_count=1)]
 
 
 def _ocsp_mode(scope: Scope) -> OCSPMode:
@@ -41,10 +41,10 @@ class ListenerConfig(msgspec.Struct, frozen=True):
     ] = None
     ocsp: Annotated[
         OCSPMode,
-        'Ask whether a client certificate is good; "soft-fail" admits it if nobody answers.',
+        'Ask whether a client certificate is good; "soft-fail" admits it without an answer.',
         Key(
             default=_ocsp_mode,
-            absent='"required" if clients show certificates and [ca] has `ocsp`, else "off"',
+            absent='"required" if clients present certificates and [ca] has `ocsp`, else "off"',
         ),
     ] = "off"
 
@@ -54,15 +54,15 @@ class ListenerConfig(msgspec.Struct, frozen=True):
         return self.mode == "observe"
 
     def check(self, section: Section) -> None:
-        """Nobody's crew is known without a certificate."""
+        """Note `crews` without certificates, since only a certificate names the crew."""
         if self.crews is not None and self.client_certificate == "none":
             section.problem(
-                'crews: nobody shows a certificate here; add client_certificate = "required"'
+                'crews: clients present no certificate here; add client_certificate = "required"'
             )
 
 
 class ControlConfig(msgspec.Struct, frozen=True):
-    """Where the control API listens; a certificate of the internal CA is always asked for."""
+    """The address of the control API, which always requires a certificate of the internal CA."""
 
     address: Annotated[Address, "IP address to listen on."]
     port: Annotated[Port, "TCP port to listen on."]

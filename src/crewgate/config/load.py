@@ -1,6 +1,6 @@
-"""Opens a configuration file and hands out a `Config`, or says everything that is wrong with it.
+"""Reads a configuration file into a `Config`, or reports every problem of the file at once.
 
-Opens the one file and nothing that it names.
+`load` opens only this file, and none of the files that it names.
 """
 
 import tomllib
@@ -14,10 +14,11 @@ from crewgate.errors import ConfigurationError
 
 
 def load(path: str | Path) -> Config:
-    """The configuration in the file at `path`.
+    """Read the configuration in the file at `path`.
 
-    ConfigurationError names the file and, one a line, each key that is missing, unknown or has
-    a bad value, the value, and what was expected.
+    Raises:
+        ConfigurationError: The file cannot be used. The message has a line for each problem, with
+            the file, the key, the value and what was expected.
     """
     file = Path(path).absolute()
     problems: list[str] = []
@@ -41,7 +42,7 @@ def _document(file: Path, shown: str | Path) -> dict[str, object]:
         return tomllib.loads(data.decode())
     except OSError as error:
         raise ConfigurationError(
-            f"{shown}: cannot be read ({error.strerror}); `crewgate init` writes one"
+            f"{shown}: cannot be read ({error.strerror}); `crewgate init` writes a new one"
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{shown}: not UTF-8 at byte {error.start}") from error

@@ -1,7 +1,8 @@
-"""What a configuration file says, as frozen structs: the only form in which it is passed on.
+"""The content of a configuration file as frozen structs, which all other packages use.
 
-Paths are absolute, credits are micro-credits, names are checked. Nothing here has been opened: a
-key file that a struct names may be missing, and a secret is never held, only where it is found.
+Paths are absolute, credits are micro-credits, and names are checked. The reader opens none of the
+files that a struct names, so a key file may be missing. A struct never has a secret, only the place
+where it is found.
 """
 
 from pathlib import Path
@@ -30,7 +31,7 @@ def _ledger(scope: Scope) -> LedgerConfig:
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """One configuration file. The order of `tools` is the order in the file; it numbers them."""
+    """One configuration file. The index of a tool in `tools` is its number in the policy."""
 
     path: Path
     state: Annotated[
@@ -62,22 +63,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     listeners: Annotated[
         tuple[ListenerConfig, ...],
         "An address at which agents connect, over TLS.",
-        TableList(name="listener", most=limits.listeners_max),
+        TableList(name="listener", max_count=limits.listeners_max),
     ]
     crews: Annotated[
         tuple[CrewConfig, ...],
         "A crew: the keys that sign its tokens, and the most that they can grant.",
-        TableMap(name="crew", most=limits.crews_max),
+        TableMap(name="crew", max_count=limits.crews_max),
     ]
     upstreams: Annotated[
         tuple[UpstreamConfig, ...],
         "The servers of one or more tools.",
-        TableMap(name="upstream", most=limits.upstreams_max),
+        TableMap(name="upstream", max_count=limits.upstreams_max),
     ]
     tools: Annotated[
         tuple[ToolConfig, ...],
         "A tool: a name to grant, a route, a price in credits.",
-        TableMap(name="tool", most=limits.tools_max, names=values.TOOL_NAME),
+        TableMap(name="tool", max_count=limits.tools_max, names=values.TOOL_NAME),
     ]
     audit: Annotated[AuditConfig, "The files that record every call."]
     table: Annotated[TableConfig, "Capacities of the table in shared memory.", Table(restart=True)]
@@ -96,19 +97,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     crossings: Annotated[
         tuple[CrossingConfig, ...],
         "Tools of one crew that another may call with a client certificate and no token.",
-        TableList(name="crossing", most=limits.crossings_max),
+        TableList(name="crossing", max_count=limits.crossings_max),
     ] = ()
 
     @property
     def remote(self) -> RemoteCAConfig | None:
-        """The control API that `[ca]` names, with the certificate that it is shown."""
-        asked = self.ca.control if self.ca is not None else None
-        if asked is None or asked.certificate is not None or self.cluster is None:
-            return asked
-        return RemoteCAConfig(asked.url, self.cluster.certificate, self.cluster.key)
+        """The control API that `[ca]` names, with the certificate that this machine presents."""
+        control = self.ca.control if self.ca is not None else None
+        if control is None or control.certificate is not None or self.cluster is None:
+            return control
+        return RemoteCAConfig(control.url, self.cluster.certificate, self.cluster.key)
 
     def crew(self, name: str) -> CrewConfig:
-        """The crew of that name; ConfigurationError names those that exist."""
+        """Return the crew of that name; raise a ConfigurationError with all names if none is."""
         for crew in self.crews:
             if crew.name == name:
                 return crew
@@ -116,8 +117,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         raise ConfigurationError(f"{self.path}: no crew {name!r}; the file has: {known}")
 
     def journal_of(self, orchestrator: str) -> Path:
-        """Where this machine keeps the journal of an orchestrator, by its `client_id`."""
+        """Return the path of the journal of an orchestrator, by its `client_id`."""
         return self.state / "issuer" / f"{orchestrator.replace('/', '+')}.jsonl"
 
 
-CONFIG: Final = TableSchema(Config)  # all keys of a file
+# The declarations of all keys of a file.
+CONFIG: Final = TableSchema(Config)

@@ -1,7 +1,4 @@
-"""Where the status of certificates is asked for (OCSP), and how much a listener makes of it.
-
-Opens nothing and connects to nothing.
-"""
+"""The OCSP responder that gateways ask for the status of client certificates."""
 
 import re
 from pathlib import Path
@@ -19,7 +16,8 @@ from crewgate.config.values import FilePath
 OCSPMode = Literal["required", "soft-fail", "off"]
 
 _UNIX = "unix:"
-_PATH = "/ocsp"  # of our own control process, behind its unix socket
+# The path at which our own control process answers, behind its unix socket.
+_PATH = "/ocsp"
 _LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"  # RFC 1123, section 2.1, and "_"
 _PLACE = re.compile(
     rf"(?:{_LABEL}(?:\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?", re.ASCII
@@ -28,10 +26,10 @@ _TARGET = re.compile(r"(?:/[!-\"$->@-~]*)?", re.ASCII)  # printable, neither que
 
 
 class OCSPClientConfig(msgspec.Struct, frozen=True):
-    """An OCSP responder (RFC 6960): requests are posted to `url`, through `socket` if there is one.
+    """An OCSP responder (RFC 6960) at `url`, reached through the unix socket `socket`, if any.
 
-    Over https it must have a certificate of the CA's root; `certificate` (PEM, chain included) and
-    `key` are what it is shown, there both or not at all.
+    At an https URL it must have a certificate of the CA's root, and is presented `certificate` (PEM
+    with its chain) and `key`, if they are set; either both are or none.
     """
 
     url: str
@@ -41,7 +39,7 @@ class OCSPClientConfig(msgspec.Struct, frozen=True):
 
     @property
     def is_authentic(self) -> bool:
-        """Whether the way there says who answers: a signature alone does not say when."""
+        """Whether the connection proves who answers; a signature alone does not say when."""
         return self.socket is not None or self.url.startswith("https:")
 
     def __str__(self) -> str:
@@ -50,7 +48,7 @@ class OCSPClientConfig(msgspec.Struct, frozen=True):
 
 def _responder(value: object) -> OCSPClientConfig:
     if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - one kind of error for whatever is wrong
+        raise ValueError  # noqa: TRY004 - one kind of error for every bad value
     if value.startswith(_UNIX):
         path = values.PATH.read(value.removeprefix(_UNIX))
         return OCSPClientConfig(f"http://localhost{_PATH}", path)
@@ -68,7 +66,7 @@ def _url(text: str) -> str:
         len(text) > limits.ocsp_url_chars_max
         or parts.scheme not in {"http", "https"}
         or not parts.hostname
-        or parts.port == 0  # also raises ValueError for one that is none
+        or parts.port == 0  # raises ValueError itself for a bad port
         or not _PLACE.fullmatch(parts.netloc)
         or not _TARGET.fullmatch(parts.path)
         or "?" in text
@@ -86,32 +84,34 @@ _RESPONDER = ValueParser(
 
 
 class OCSPConfigKeys(msgspec.Struct, frozen=True):
-    """The keys of [ca] that say whom the gateway asks for the status of a certificate."""
+    """The keys of [ca] that name the OCSP responder."""
 
     ocsp: Annotated[
         OCSPClientConfig | None,
         _RESPONDER,
         "OCSP responder that confirms a client's certificate before a byte is read.",
-        Key(absent="nobody is asked"),
+        Key(absent="no responder is asked"),
     ] = None
     ocsp_certificate: Annotated[
-        FilePath | None, "PEM file: the certificate that an https responder is shown."
+        FilePath | None, "PEM file: the certificate to present to an https responder."
     ] = None
     ocsp_key: Annotated[FilePath | None, "PEM file: its private key."] = None
 
     def check(self, section: Section) -> None:
-        """A certificate has a key, and somebody to be shown to."""
+        """Note a certificate without its key, or without a use."""
         certificate, key, responder = self.ocsp_certificate, self.ocsp_key, self.ocsp
         if (certificate is None) != (key is None):
             section.problem("expected ocsp_certificate and ocsp_key, or neither")
         if responder is None and (certificate or key):
-            section.problem("ocsp_certificate: nobody is shown it; add ocsp")
+            section.problem("ocsp_certificate: it has no effect without ocsp; add ocsp")
         if responder and certificate and not responder.url.startswith("https:"):
-            section.problem("ocsp_certificate: only a responder at https:// is shown it")
+            section.problem(
+                "ocsp_certificate: it has no effect, because ocsp is not an https:// URL; remove it"
+            )
 
     def build(self) -> dict[str, OCSPClientConfig | None]:
-        """The responder, with what it is shown."""
+        """Return the responder, with the certificate to present."""
         if self.ocsp is None:
             return {"ocsp": None}
-        shown = {"certificate": self.ocsp_certificate, "key": self.ocsp_key}
-        return {"ocsp": msgspec.structs.replace(self.ocsp, **shown)}
+        files = {"certificate": self.ocsp_certificate, "key": self.ocsp_key}
+        return {"ocsp": msgspec.structs.replace(self.ocsp, **files)}

@@ -1,4 +1,4 @@
-"""The terms of a price: what is paid for in a request or an answer, and how much."""
+"""The terms of a price: each names a part of a request or an answer, and its price."""
 
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ _ANYTHING: ValueParser[object] = ValueParser("anything", lambda value: value)
 
 def _pointer(value: object) -> tuple[str, ...]:
     if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - one kind of error for whatever is wrong with a value
+        raise ValueError  # noqa: TRY004 - one kind of error for every bad value
     return parse_pointer(value)
 
 
@@ -31,12 +31,12 @@ def _nothing(value: object) -> tuple[str, ...]:
 
 
 def _one(text: str, kind: ValueParser[Any]) -> Key:
-    """One of several keys, of which a table has one."""
+    """Declare one of several keys, of which a table has exactly one."""
     return Key(text=text, kind=kind, default=None)
 
 
 def rate(scale: int, expected: str) -> ValueParser[int]:
-    """Micro-credits for a million units, of an amount for `scale` times fewer."""
+    """Read a price for a million / `scale` units as micro-credits for a million units."""
 
     def read(value: object) -> int:
         micro = values.micro_credits(value) * scale
@@ -48,8 +48,8 @@ def rate(scale: int, expected: str) -> ValueParser[int]:
 
 
 def _unit_rate(scale: int) -> ValueParser[int]:
-    most = format_credits(min(limits.rate_micro_max // scale, limits.quota_micro_max))
-    return rate(scale, f'credits as a text such as "0.002", at most "{most}"')
+    highest = format_credits(min(limits.rate_micro_max // scale, limits.quota_micro_max))
+    return rate(scale, f'credits as a text such as "0.002", at most "{highest}"')
 
 
 _PLACES: dict[PlaceSyntax, ValueParser[tuple[str, ...]]] = {
@@ -65,7 +65,7 @@ _UNITS: dict[str, Key] = {
 
 
 class _TermType(TableSchema[PriceTerm]):
-    """A table that says what is paid for, by one key, and how much, by another."""
+    """A table with one key for the part that is paid for, and one for its price."""
 
     def __init__(self, sources: list[type[PriceTerm]]) -> None:
         places = {
@@ -80,11 +80,12 @@ class _TermType(TableSchema[PriceTerm]):
         section.declare(*self.parts)
         sources = [key for key in self._sources if key in section.given]
         units = [unit for unit in _UNITS if unit in section.given]
-        is_misspelt = len(sources) + len(units) < len(section.given)  # `close` says what lacks
-        if len(sources) > 1 or len(units) > 1 or not ((sources and units) or is_misspelt):
+        # `close` reports a misspelled key.
+        is_misspelled = len(sources) + len(units) < len(section.given)
+        if len(sources) > 1 or len(units) > 1 or not ((sources and units) or is_misspelled):
             section.problem(
-                f"expected one of {', '.join(self._sources)}, and one of {', '.join(_UNITS)}: "
-                "what is paid for, and how much"
+                f"expected one of {', '.join(self._sources)} (what is paid for), and one of "
+                f"{', '.join(_UNITS)} (how much)"
             )
         for unneeded in (*sources[1:], *units[1:]):
             section.optional(unneeded, _ANYTHING, None)

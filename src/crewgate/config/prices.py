@@ -26,7 +26,8 @@ PRICE = values.credits_up_to(limits.price_micro_max)
 Price = Annotated[int, PRICE]
 
 _TOKENS = values.integer(1, limits.tokens_max)
-_OF_USAGE = ("model", "on_short_credit", "bytes_per_token", "allow")  # without it they are idle
+# These keys have no effect without the key `usage`.
+_OF_USAGE = ("model", "on_short_credit", "bytes_per_token", "allow")
 
 
 def _model_name(value: object) -> str:
@@ -36,7 +37,8 @@ def _model_name(value: object) -> str:
     return cast("str", value)
 
 
-# That an answer costs nothing is said: forgotten, it would be free, and as long as it likes.
+# The price of an answer is required even if it is 0: a forgotten price would allow free answers of
+# any length.
 _TOKEN_RATE = rate(1, 'credits for a million tokens, such as "2.50"')
 _ANSWER_RATE = rate(1, 'credits for a million tokens, such as "10.00"; "0" if it answers none')
 _MEMBER = ValueParser('the name of a member of a request, such as "service_tier"', _model_name)
@@ -47,7 +49,7 @@ _MODEL_NAME = ValueParser(
 
 
 _CACHE_RATE = Key(kind=_TOKEN_RATE, default=lambda scope: scope["input"], absent="`input`")
-# The struct is the core's, which knows no configuration. Rates are for a million tokens.
+# The struct is in the core, which knows no configuration. Rates are for a million tokens.
 _MODEL = TableSchema(
     ModelRates,
     {
@@ -85,18 +87,18 @@ class _PriceTable(msgspec.Struct, frozen=True):
     request: Annotated[
         tuple[PriceTerm, ...],
         "Parts of a request that are paid for: one key says which part, and one how much.",
-        TableList(of=REQUEST_TERM, most=limits.price_terms_max),
+        TableList(of=REQUEST_TERM, max_count=limits.price_terms_max),
     ] = ()
     response: Annotated[
         tuple[PriceTerm, ...],
         "Parts of an answer that are paid for: one key says which part, and one how much.",
-        TableList(of=RESPONSE_TERM, most=limits.price_terms_max),
+        TableList(of=RESPONSE_TERM, max_count=limits.price_terms_max),
     ] = ()
     usage: Annotated[LLMDialect | None, "Form in which a model's answers state their usage."] = None
     models: Annotated[
         tuple[ModelRates, ...],
         'A model, or all whose names begin so if NAME ends in "*"; any other model gets 422.',
-        TableMap(of=_MODEL, name="model", most=limits.price_models_max, names=_MODEL_NAME),
+        TableMap(of=_MODEL, name="model", max_count=limits.price_models_max, names=_MODEL_NAME),
     ] = ()
     on_short_credit: Annotated[
         ShortCreditPolicy,
@@ -128,12 +130,10 @@ class _PriceTable(msgspec.Struct, frozen=True):
     ] = "end"
 
     def check(self, section: Section) -> None:
-        """Something is paid for, and every bound can be kept."""
+        """Note a price without anything to pay for, idle keys, and impossible bounds."""
         idle = [key for key in _OF_USAGE if key in section.given and self.usage is None]
         if idle:
-            section.problem(
-                f"{', '.join(idle)}: there is no usage to be paid for; write how it is stated"
-            )
+            section.problem(f"{', '.join(idle)}: no effect without usage; add usage")
         elif not (self.request or self.response or self.usage):
             section.problem('expected request, response or usage; a fixed price is price = "0.01"')
         else:
@@ -142,28 +142,28 @@ class _PriceTable(msgspec.Struct, frozen=True):
 
     def _check_answer(self, section: Section) -> None:
         if self.usage is not None and not self.models:
-            section.problem("model: there is none with a price; a request for any other is refused")
+            section.problem("model: missing, so every request would be refused; add one")
         if self.usage is not None and self.response:
-            section.problem("response: the answer's price is its usage; write one of the two")
+            section.problem("response: usage is the price of an answer already; remove one of them")
         if self.on_overrun != "end" and not (self.usage or self.response):
-            section.problem("on_overrun: no answer states what a call costs here; leave it out")
+            section.problem("on_overrun: no answer states the cost of a call here; leave it out")
         streams = self.usage is not None or any(term.is_counted for term in self.response)
         if self.step and not streams:
             section.problem(
-                "step: nothing of this price comes while an answer streams; leave it out"
+                "step: no part of this price depends on a streamed answer; leave it out"
             )
 
     def _check_bounds(self, section: Section) -> None:
-        most = format_credits(self.max_cost)
+        highest = format_credits(self.max_cost)
         if not self.max_cost:
-            section.problem("max: nothing is paid")
+            section.problem("max: 0 would make every call free; write more")
         elif self.max_cost < self.call:
-            section.problem(f"max: {most}, and a call alone costs {format_credits(self.call)}")
+            section.problem(f"max: {highest} is less than call ({format_credits(self.call)})")
         elif self.max_cost < self.step:
-            section.problem(f"step: {format_credits(self.step)}, and a whole call at most {most}")
+            section.problem(f"step: {format_credits(self.step)} is more than max ({highest})")
 
     def build(self) -> Tariff:
-        """The price."""
+        """Return the price as the core has it."""
         usage = self.usage and UsagePricing(
             self.usage, self.models, self.on_short_credit, self.bytes_per_token, self.allow
         )
@@ -180,7 +180,7 @@ class _PriceTable(msgspec.Struct, frozen=True):
 
 
 class PriceKeys(msgspec.Struct, frozen=True):
-    """The key of a tool that says what a call costs."""
+    """The key with the price of a tool."""
 
     price: Annotated[
         int | Tariff,
@@ -190,7 +190,7 @@ class PriceKeys(msgspec.Struct, frozen=True):
     ]
 
     def build(self) -> dict[str, object]:
-        """What a call costs at most, and how that is found out where it differs."""
+        """Return the highest cost of a call, and the tariff if the price is a table."""
         if isinstance(self.price, Tariff):
             return {"price": self.price.max_cost, "tariff": self.price}
         return {"price": self.price, "tariff": None}

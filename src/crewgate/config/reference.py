@@ -1,7 +1,7 @@
-"""Every key of the configuration as the declarations have it: for people, and for editors.
+"""Describes every key of the configuration from its declaration, for people and for editors.
 
-`markdown` is the reference in the documentation, `json_schema` what `crewgate check --schema`
-prints, and `summary` the sentence that `crewgate init` writes beside a key.
+`markdown` makes the reference in the documentation, `json_schema` what `crewgate check --schema`
+prints, and `summary` the sentence that `crewgate init` writes above a key.
 """
 
 import json
@@ -47,12 +47,12 @@ def _section(path: str, text: str, table: TableSchema[Any], *, is_fixed: bool) -
     for field, part in table:
         inside = ".".join(filter(None, (path.strip("[]"), part.key(field))))
         if isinstance(part, TableMap):
-            more = f" At most {part.most}; NAME is {part.names.expected}."
+            more = f" At most {part.max_count}; NAME is {part.names.expected}."
             yield from _section(
                 f"[{inside}.NAME]", part.text + more, part.of, is_fixed=part.restart
             )
         elif isinstance(part, TableList):
-            more = f" At most {part.most}."
+            more = f" At most {part.max_count}."
             yield from _section(f"[[{inside}]]", part.text + more, part.of, is_fixed=part.restart)
         elif isinstance(part, Table | KeyOrTable):
             more = f" Without the table: {part.absent}." if part.absent else ""
@@ -66,7 +66,7 @@ def _row(field: str, key: Key, *, is_fixed: bool) -> str:
 
 
 def _default(key: Key) -> str:
-    """Say what holds if the file does not have the key."""
+    """Return the value of a key that the file does not have, in words or as a value."""
     if key.absent:
         return key.absent
     if not key.has_default:
@@ -106,10 +106,10 @@ def _schema(part: Declaration) -> dict[str, object]:
         raise TypeError(part)
     inside = _object(part.of)
     if isinstance(part, TableMap):
-        more = {"type": "object", "additionalProperties": inside, "maxProperties": part.most}
+        more = {"type": "object", "additionalProperties": inside, "maxProperties": part.max_count}
         return {**text, **more}
     if isinstance(part, TableList):
-        return {**text, "type": "array", "items": inside, "maxItems": part.most}
+        return {**text, "type": "array", "items": inside, "maxItems": part.max_count}
     return {**text, **inside}
 
 
@@ -117,7 +117,7 @@ def summary(path: str, key: str) -> str:
     """Return the first sentence about a key.
 
     `path` is the table as in its heading, such as 'tool."search.web"', or "" for the top of the
-    file. KeyError if there is no such key.
+    file. Raises KeyError if there is no such key.
     """
     table = CONFIG
     segments = iter(_SEGMENT.findall(path))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-# Old name: new name. An entry holds in each table that has a key of the new name.
+# Old name: new name. An entry applies to each table that has a key of the new name.
 RENAMED: Final[Mapping[str, str]] = {
     "away": "on_unavailable",
     "away_credits": "overdraft_credits",

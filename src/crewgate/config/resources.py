@@ -1,4 +1,4 @@
-"""[audit], [table] and [limits]: what a machine may take of its disk, memory and descriptors."""
+"""The tables [audit], [table] and [limits]: how much disk, memory and descriptors are used."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,12 +20,12 @@ def _audit_folder(scope: Scope) -> Path:
     return state / "audit"
 
 
-def _capacity(most: int) -> ValueParser[int]:
-    return values.power_of_two(limits.table_records_min, most)
+def _capacity(highest: int) -> ValueParser[int]:
+    return values.power_of_two(limits.table_records_min, highest)
 
 
 class AuditConfig(msgspec.Struct, frozen=True):
-    """Where the audit files go, when they are rotated, and what a full disk means."""
+    """Where the audit files are, when they are rotated, and what happens when the disk is full."""
 
     folder: Annotated[
         FilePath,
@@ -57,13 +57,13 @@ class AuditConfig(msgspec.Struct, frozen=True):
 
 
 class TableConfig(msgspec.Struct, frozen=True):
-    """Capacities of the shared table, powers of two; all of it is allocated at creation."""
+    """The capacities of the shared table, powers of two; its creator allocates them in full."""
 
     branches: Annotated[
         int, _capacity(limits.table_branches_max), "Branches that this machine can know."
     ] = limits.table_branches_default
     revocations: Annotated[
-        int, _capacity(limits.table_revocations_max), "Revocations that it can know."
+        int, _capacity(limits.table_revocations_max), "Revocations that this machine can know."
     ] = limits.table_revocations_default
     reservations: Annotated[
         int, _capacity(limits.table_reservations_max), "Calls that can hold credit at once."
@@ -71,10 +71,9 @@ class TableConfig(msgspec.Struct, frozen=True):
 
 
 class LimitsConfig(msgspec.Struct, frozen=True):
-    """Bounds of `limits` that the file may change; each field has the name of its largest value.
+    """Bounds of `limits` that the file may lower; a field has the name of its largest value there.
 
-    A field stands here only if some code asks the configuration for it. `connections_max` is of one
-    listener and worker; 0 is as many as descriptors allow.
+    `connections_max` is for one listener in one worker; 0 means as many as the descriptors allow.
     """
 
     credit_wait_seconds_max: Annotated[

@@ -1,4 +1,4 @@
-"""Keys that cannot change while a machine serves, neither by a reload nor by a restart."""
+"""Finds changed keys that a reload cannot apply, because the machine must start again."""
 
 from collections.abc import Iterator
 
@@ -10,10 +10,10 @@ WAY_OUT = "end `crewgate serve` and start it again"
 
 
 def require_same(old: Config, new: Config) -> None:
-    """ConfigurationError names what is another in `new` and must be as in `old`."""
-    what = next(wants_restart(old, new), None)
-    if what is not None:
-        raise ConfigurationError(f"{new.path}: {what} cannot change while serving; {WAY_OUT}")
+    """Raise a ConfigurationError if `new` changes a key of `old` that needs a restart."""
+    key = next(wants_restart(old, new), None)
+    if key is not None:
+        raise ConfigurationError(f"{new.path}: {key} cannot change while serving; {WAY_OUT}")
 
 
 def wants_restart(old: Config, new: Config) -> Iterator[str]:
@@ -25,7 +25,7 @@ def wants_restart(old: Config, new: Config) -> Iterator[str]:
         elif isinstance(part, Table):
             yield from _of_table(part.key(field), part, before, after)
     if old.cluster and old.ca and new.ca and old.ca.trust_domain != new.ca.trust_domain:
-        yield "trust_domain of [ca], which its peers know it by,"
+        yield "trust_domain of [ca], by which peers know this machine,"
 
 
 def _of_table(name: str, table: Table, before: object, after: object) -> Iterator[str]:

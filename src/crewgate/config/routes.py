@@ -1,6 +1,6 @@
-"""What tools, upstreams and listeners say together about paths and hosts, and what contradicts it.
+"""Makes the routes of requests from tools, upstreams and listeners, and finds contradictions.
 
-One home for the gateway, which serves by it, and for `check`. Opens nothing.
+The gateway routes by them, and `crewgate check` reports their mistakes.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from crewgate.core.policy.routing import RoutePattern, Router, named_host
 
 
 def router(config: Config) -> Router:
-    """Which tool a request means. ValueError names two that one could both mean."""
+    """Return the router from requests to tools; raise ValueError if two tools are ambiguous."""
     return Router(
         RoutePattern(tool.method, tool.path, f'tool."{tool.name}"', tool.hosts)
         for tool in config.tools
@@ -21,12 +21,12 @@ def router(config: Config) -> Router:
 
 
 def rewrite(config: Config, tool: ToolConfig) -> PathRewrite:
-    """The way of a tool's paths to its server. ValueError says why there is none."""
+    """Return the rewrite of a tool's paths at its server; raise ValueError if it is impossible."""
     return PathRewrite(tool.path, _upstreams(config)[tool.upstream].base, tool.rewrite)
 
 
 def servers(config: Config) -> RewriteChecker:
-    """Which tool a path means at the servers. ValueError names two that it could both mean."""
+    """Return the check of rewritten paths; raise ValueError if two tools share a server's path."""
     upstreams = _upstreams(config)
     return RewriteChecker(
         UpstreamRoutePattern(
@@ -34,15 +34,15 @@ def servers(config: Config) -> RewriteChecker:
                 (endpoint, upstreams[tool.upstream].authority(endpoint))
                 for endpoint in upstreams[tool.upstream].endpoints
             ),
-            RoutePattern(tool.method, way.route, f'tool."{tool.name}"'),
-            bool(tool.hosts) or not way.is_plain,
+            RoutePattern(tool.method, path.route, f'tool."{tool.name}"'),
+            bool(tool.hosts) or not path.is_plain,
         )
-        for tool, way in ((tool, rewrite(config, tool)) for tool in config.tools)
+        for tool, path in ((tool, rewrite(config, tool)) for tool in config.tools)
     )
 
 
 def mistakes(config: Config) -> Iterator[str]:
-    """What is wrong, in words for `check`."""
+    """Yield every contradiction, as a line for the operator."""
     try:
         router(config)
     except ValueError as error:
@@ -69,11 +69,11 @@ def _bad_rewrites(config: Config, known: dict[str, UpstreamConfig]) -> Iterator[
             yield f'{where} for the path "{tool.path}": {error}'
             continue
         if tool.rewrite == tool.path:
-            yield f"{where} is the path itself: leave it out, or say what it is at the server"
+            yield f"{where} is the path itself; leave it out, or write the path at the server"
 
 
 def _unserved(config: Config) -> Iterator[str]:
-    """Hosts of tools that no listener takes requests for."""
+    """Yield a line for each host of a tool that no listener serves."""
     served = [frozenset(host.lower().encode() for host in each.hosts) for each in config.listeners]
     if not served or not all(served):
         return

@@ -1,7 +1,7 @@
-"""One table of a TOML document, read strictly: each key once, by kind, and none left over.
+"""Reads one table of a TOML document strictly: an unknown key is an error.
 
-A problem does not stop the reading: it is noted with the key's path, the value, and what was
-expected, so that an operator mends a file in one go. Knows no key by name.
+A problem does not stop the reading. It is noted with the path of the key, the value and the
+expectation, so the operator sees all problems of a file at once. No key is known by name here.
 """
 
 import difflib
@@ -24,11 +24,14 @@ _SHOWN_CHARS_MAX = 80
 
 
 class ValueParser(msgspec.Struct, Generic[T], frozen=True, eq=False):
-    """How one sort of value is read: what to tell a person, and a reader raising ValueError.
+    """A reader for one sort of value, with its description.
 
-    A ValueError without a message means that `expected` says it all. `schema` is JSON Schema that
-    every good value is valid by. `resolve` makes the paths in a value absolute, given the folder of
-    the file. `spell` turns a value into what the file has for it.
+    Attributes:
+        expected: What a good value is, in words for a person.
+        read: Returns the value, or raises ValueError; without a message if `expected` says it all.
+        schema: A JSON Schema by which every good value is valid.
+        resolve: Makes the paths in a value absolute, given the folder of the file.
+        spell: Converts a value to what the file has for it.
     """
 
     expected: str
@@ -39,9 +42,9 @@ class ValueParser(msgspec.Struct, Generic[T], frozen=True, eq=False):
 
 
 class Section:
-    """A table at `path` in the document; problems go to a list shared by the whole document.
+    """The table at `path` of the document. It notes its problems in a list of the whole document.
 
-    Paths in it are relative to `folder`.
+    `given` has the keys that the file has here. Paths in values are relative to `folder`.
     """
 
     def __init__(
@@ -57,53 +60,54 @@ class Section:
 
     @property
     def has_no_problems(self) -> bool:
-        """Whether nothing wrong was noted since this table was opened, here or below.
+        """Whether no problem was noted in this table or below it.
 
-        What must hold between keys is asked only then: it would be told of a mistake once more.
+        Checks between keys run only then, so that they do not report the same mistake again.
         """
         return len(self._problems) == self._noted_before
 
     def where(self, key: str) -> str:
-        """The path of `key`, spelled as TOML spells it."""
+        """Return the path of `key`, as TOML spells it."""
         word = key if _BARE.fullmatch(key) else json.dumps(key)
         return f"{self.path}.{word}" if self.path else word
 
     def report(self, key: str, value: object, expected: str) -> None:
-        """Remember one problem of one key's value."""
+        """Note a problem with the value of a key."""
         self._problems.append(f"{self.where(key)} = {_shown(value)}: {expected}")
 
     def problem(self, text: str, key: str | None = None) -> None:
-        """Remember one problem of the whole table, or of one key that may be missing."""
+        """Note a problem with the whole table, or with one key that may be missing."""
         self._problems.append(f"{self.where(key) if key else self.path}: {text}")
 
     def declare(self, *keys: str) -> None:
-        """These keys are possible here, also where nobody reads them."""
+        """Accept these keys in the table, even if nothing reads them."""
         self._known.update(dict.fromkeys(keys))
 
     def required(self, key: str, kind: ValueParser[T]) -> T:
-        """The value of a key that must be there.
+        """Return the value of a required key.
 
-        What is missing or cannot be read is noted, and the None that stands for it is never seen
-        outside: `load` refuses the document.
+        If the key is missing or its value is bad, note that and return None. No caller of `load`
+        sees that None, because `load` refuses the document.
         """
         self.declare(key)
         if key not in self._table:
-            if not any(RENAMED.get(old) == key for old in self._table):  # else `close` names both
+            # `close` reports a renamed key with both names.
+            if not any(RENAMED.get(old) == key for old in self._table):
                 self._problems.append(f"{self.where(key)}: missing; expected {kind.expected}")
             return cast("T", None)
         return self._read(key, kind, cast("T", None))
 
     def optional(self, key: str, kind: ValueParser[T], default: U) -> T | U:
-        """The value of a key, or `default` where the file is silent."""
+        """Return the value of a key, or `default` if the file does not have the key."""
         self.declare(key)
         return self._read(key, kind, default) if key in self._table else default
 
     def resolve(self, kind: ValueParser[T], value: T) -> T:
-        """A value with its paths made absolute."""
+        """Return a value with absolute paths."""
         return value if kind.resolve is None else kind.resolve(value, self._folder)
 
     def child(self, key: str) -> "Section | None":
-        """The table under `key`; None if there is none."""
+        """Return the table under `key`; None if there is none."""
         self.declare(key)
         if key not in self._table:
             return None
@@ -114,20 +118,20 @@ class Section:
         return self._below(value, self.where(key))
 
     def empty(self, key: str) -> "Section":
-        """A table under `key` of a file that has none."""
+        """Return an empty table for `key`, which the file does not have."""
         return self._below({}, self.where(key))
 
     def has_table(self, key: str) -> bool:
-        """Whether the file has a table under `key`, where it may have a single value."""
+        """Whether the value of `key` is a table."""
         return isinstance(self._table.get(key), dict)
 
-    def children(self, key: str, most: int) -> Iterator[tuple[str, "Section"]]:
-        """(name, table) of each table under `key`: [key.NAME]."""
+    def children(self, key: str, max_count: int) -> Iterator[tuple[str, "Section"]]:
+        """Yield (name, table) for each table under `key`: [key.NAME]."""
         family = self.child(key)
         if family is None:
             return
-        if len(family.given) > most:
-            family.problem(f"{len(family.given)} tables; at most {most} are possible")
+        if len(family.given) > max_count:
+            family.problem(f"{len(family.given)} tables; at most {max_count} are possible")
         for name in family.unread():
             member = family.child(name)
             if member:
@@ -137,20 +141,22 @@ class Section:
         """Return the keys that the file has here and that were not read yet, in its order."""
         return tuple(self._table)
 
-    def items(self, key: str, most: int) -> Iterator["Section"]:
-        """Each table of an array of tables: [[key]]."""
+    def items(self, key: str, max_count: int) -> Iterator["Section"]:
+        """Yield each table of an array of tables: [[key]]."""
         self.declare(key)
         value = self._table.pop(key, [])
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             self.report(key, value, f"expected tables, each headed [[{self.where(key)}]]")
             return
-        if len(value) > most:
-            self._problems.append(f"{self.where(key)}: {len(value)}; at most {most} are possible")
+        if len(value) > max_count:
+            self._problems.append(
+                f"{self.where(key)}: {len(value)} tables; at most {max_count} are possible"
+            )
         for number, item in enumerate(value):
             yield self._below(item, f"{self.where(key)}[{number}]")
 
     def close(self) -> None:
-        """Every key that nobody asked for is a problem: a misspelt limit is no limit."""
+        """Note each key that nothing has read: a misspelled limit would be no limit."""
         for key in self._table:
             if RENAMED.get(key) in self._known:
                 self._problems.append(
@@ -158,23 +164,23 @@ class Section:
                 )
                 continue
             near = difflib.get_close_matches(key, list(self._known), n=1)
-            mend = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(self._known)}"
-            self._problems.append(f"{self.where(key)}: unknown key; {mend}")
+            hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(self._known)}"
+            self._problems.append(f"{self.where(key)}: unknown key; {hint}")
 
     def _below(self, table: dict[str, object], path: str) -> "Section":
         return Section(table, path, self._problems, self._folder)
 
-    def _read(self, key: str, kind: ValueParser[T], stand_in: U) -> T | U:
+    def _read(self, key: str, kind: ValueParser[T], default: U) -> T | U:
         value = self._table.pop(key)
         try:
             return self.resolve(kind, kind.read(value))
         except ValueError as error:
             detail = f" ({error})" if str(error) else ""
             self.report(key, value, f"expected {kind.expected}{detail}")
-            return stand_in
+            return default
 
 
 def _shown(value: object) -> str:
-    """A value as the file might spell it, short, escaped, on one line, no password of a URL."""
+    """Return a value on one line, escaped and shortened, without the password of a URL."""
     text = _USER.sub("//…@", json.dumps(value, default=str))
     return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}…"

@@ -1,4 +1,4 @@
-"""[tool.NAME]: a name to grant, its route, its price, and how its calls are judged."""
+"""The tables [tool.NAME]: the name, route and price of a tool, and how its calls are decided."""
 
 from typing import Annotated, Literal
 
@@ -17,11 +17,13 @@ DecideOn = Literal["headers", "body"]
 WhenStale = Literal["closed", "open"]
 
 Carriers = Annotated[tuple[str, ...], values.listed(values.one_of(CARRIERS, str), len(CARRIERS))]
-Origins = Annotated[tuple[str, ...], values.listed(values.WEB_ORIGIN, limits.fields_max, least=1)]
+Origins = Annotated[
+    tuple[str, ...], values.listed(values.WEB_ORIGIN, limits.fields_max, min_count=1)
+]
 
 
 class CORSConfig(msgspec.Struct, frozen=True):
-    """Which web pages may call a tool from a browser (the Fetch standard, "CORS protocol")."""
+    """The web pages that may call a tool from a browser (Fetch standard, "CORS protocol")."""
 
     origins: Annotated[Origins, 'Origins of the pages that may call; "*" is any.']
     headers: Annotated[Fields, "Header fields that those pages may set."] = (
@@ -35,14 +37,14 @@ class CORSConfig(msgspec.Struct, frozen=True):
     ] = limits.cors_max_age_seconds
 
     def allows(self, origin: str) -> bool:
-        """Whether a page of `origin` may call, given as the Origin field has it."""
+        """Whether a page may call, by the value of its Origin field."""
         return origin in self.origins or "*" in self.origins
 
 
 class ToolConfig(msgspec.Struct, frozen=True):
-    """A tool: its name, its route, its price, and how its calls are judged.
+    """A tool: its name, its route, its price, and how its calls are decided.
 
-    `price` is in micro-credits; where there is a `tariff`, what a call costs at most.
+    `price` is in micro-credits. If there is a `tariff`, `price` is the highest cost of a call.
     """
 
     name: str
@@ -69,7 +71,7 @@ class ToolConfig(msgspec.Struct, frozen=True):
     cors: Annotated[
         CORSConfig | None, "Web pages that may call it from a browser; without the table none may."
     ] = None
-    tariff: Tariff | None = None  # None: each call costs its price
+    tariff: Tariff | None = None
     when_stale: Annotated[
         WhenStale,
         'While this machine may lack the newest revocations, "closed" refuses calls with 503, and '

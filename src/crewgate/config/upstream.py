@@ -1,4 +1,4 @@
-"""[upstream.NAME]: its servers, how they are reached, verified and watched. Opens nothing."""
+"""The tables [upstream.NAME]: servers, and how they are reached, verified and checked."""
 
 from typing import Annotated, Literal
 
@@ -12,16 +12,16 @@ from crewgate.config.upstream_origin import UpstreamOrigin
 from crewgate.config.values import FilePath, HostName
 
 Reuse = Literal["shared", "crew", "branch"]
-UpstreamProtocol = Literal["http/1.1", "h2"]  # as ALPN has them
+UpstreamProtocol = Literal["http/1.1", "h2"]  # the names of ALPN
 
 Endpoints = Annotated[
-    tuple[UpstreamOrigin, ...], values.listed(values.ORIGIN, limits.endpoints_max, least=1)
+    tuple[UpstreamOrigin, ...], values.listed(values.ORIGIN, limits.endpoints_max, min_count=1)
 ]
 _THRESHOLD = values.integer(1, limits.health_threshold_max)
 
 
 class CredentialConfig(msgspec.Struct, frozen=True):
-    """Where the gateway's own credential for an upstream is read from: a file or a variable."""
+    """The gateway's own credential for an upstream, read from a file or an environment variable."""
 
     header: Annotated[str, values.FIELD, "Header field that carries the credential."]
     prefix: Annotated[str, values.PREFIX, 'Text before the secret, such as "Bearer ".'] = ""
@@ -29,13 +29,13 @@ class CredentialConfig(msgspec.Struct, frozen=True):
     env: Annotated[str | None, values.VARIABLE, "Environment variable that holds it."] = None
 
     def check(self, section: Section) -> None:
-        """The secret comes from one place."""
+        """Note if there is not exactly one place for the secret."""
         if (self.file is None) == (self.env is None):
-            section.problem("expected one of file and env: where the secret is read from")
+            section.problem("expected one of file and env, from which the secret is read")
 
 
 class UpstreamTLS(msgspec.Struct, frozen=True):
-    """How the servers of an https upstream are verified, and what they are shown."""
+    """How the gateway verifies the servers of an https upstream, and what it presents to them."""
 
     ca: Annotated[
         FilePath | None, "PEM file: the authorities to trust.", Key(absent="the system's")
@@ -51,7 +51,7 @@ class UpstreamTLS(msgspec.Struct, frozen=True):
     ] = None
 
     def check(self, section: Section) -> None:
-        """A certificate has a key."""
+        """Note a certificate without its key, or a key without its certificate."""
         if (self.certificate is None) != (self.key is None):
             section.problem("expected certificate and key, or neither")
 
@@ -62,7 +62,7 @@ def _timeout(scope: Scope) -> float:
 
 
 class HealthCheckConfig(msgspec.Struct, frozen=True):
-    """Active health: each worker asks each server for GET `path` every `interval_seconds`."""
+    """The active health check: each worker sends GET `path` to each server at an interval."""
 
     path: Annotated[
         str, values.TARGET, "Path to GET, without the credential; 200 to 399 is a good answer."
@@ -89,16 +89,16 @@ class HealthCheckConfig(msgspec.Struct, frozen=True):
     )
 
     def check(self, section: Section) -> None:
-        """A request has its answer before the next one."""
+        """Note a timeout that is longer than the interval."""
         if self.timeout_seconds > self.interval_seconds:
             section.problem(
                 f"timeout_seconds ({self.timeout_seconds:g}) is over interval_seconds "
-                f"({self.interval_seconds:g}); a request would overtake the one before"
+                f"({self.interval_seconds:g}), so requests would overlap; lower it"
             )
 
 
 class _ServerKeys(msgspec.Struct, frozen=True):
-    """The keys that name an upstream's servers."""
+    """The keys that name the servers of an upstream."""
 
     url: Annotated[
         tuple[UpstreamOrigin, str] | None,
@@ -111,20 +111,23 @@ class _ServerKeys(msgspec.Struct, frozen=True):
     ] = None
 
     def check(self, section: Section) -> None:
-        """Servers are named in one place, and are all of one scheme."""
+        """Note servers in two places, or with two schemes."""
         if self.url and self.endpoints:
-            section.problem("expected one of url and endpoints; a single server may be either")
+            section.problem("expected one of url and endpoints; write a single server as either")
         if len({endpoint.scheme for endpoint in self.endpoints or ()}) > 1:
             section.problem("endpoints: some are http and some https; write an upstream for each")
 
     def build(self) -> dict[str, object]:
-        """At least one server, and the path of the URL."""
+        """Return the servers, at least one, and the path of the URL."""
         origin, base = self.url or (None, "")
         return {"endpoints": self.endpoints or (origin,), "base": base}
 
 
 class UpstreamConfig(msgspec.Struct, frozen=True):
-    """The servers of one or more tools. All `endpoints` have one scheme; there is at least one."""
+    """The servers of one or more tools: at least one of `endpoints`, all with the same scheme.
+
+    `base` goes before the path of each request; it does not end with a slash.
+    """
 
     name: str
     endpoints: Annotated[tuple[UpstreamOrigin, ...], KeyGroup(of=TableSchema(_ServerKeys))]
@@ -171,7 +174,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True):
     health: Annotated[
         HealthCheckConfig | None, "Requests that find out which servers work; else only calls do."
     ] = None
-    base: str = ""  # before the path of each request, without a last slash
+    base: str = ""
 
     @property
     def origin(self) -> UpstreamOrigin:
@@ -180,23 +183,23 @@ class UpstreamConfig(msgspec.Struct, frozen=True):
 
     @property
     def secure(self) -> bool:
-        """Whether its servers are spoken to under TLS."""
+        """Whether its servers speak TLS."""
         return self.origin.scheme == "https"
 
     def authority(self, endpoint: UpstreamOrigin) -> str:
-        """What a request to `endpoint` says in Host or :authority."""
+        """Return Host or :authority for requests to `endpoint`."""
         return self.host or endpoint.authority
 
     def server_name(self, endpoint: UpstreamOrigin) -> str:
-        """The DNS name or IP address that the certificate of `endpoint` must have.
+        """Return the DNS name or IP address that the certificate of `endpoint` must have.
 
-        Without the dot of the root, which neither SNI (RFC 6066, section 3) nor certificates have.
+        It has no final dot, since neither SNI (RFC 6066, section 3) nor certificates have one.
         """
         return (self.tls.server_name or endpoint.host).removesuffix(".")
 
     def check(self, section: Section) -> None:
-        """Nothing is verified without TLS."""
+        """Note `tls` for servers without TLS."""
         if "tls" in section.given and not self.secure:
             section.problem(
-                "the upstream's URL is http, where nothing is verified; write https", "tls"
+                "no effect, because the upstream's URL is http; write https, or remove tls", "tls"
             )

@@ -1,6 +1,6 @@
-"""What must hold between the sections of one configuration, once each by itself is sound.
+"""Checks the rules between the tables of a configuration, after each table by itself is good.
 
-Returns problems as lines that name the key to mend. Opens no file.
+A problem is one line that names the key to change. The checks open no file.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from crewgate.core.policy.scope import matches
 
 _OURS = "x-crewgate-"
 _SECRET = frozenset({"authorization", "cookie"})
-# They frame a message or end at the next hop (RFC 9110, sections 7.2 and 7.6.1; RFC 9112).
+# These fields frame a message or end at the next hop (RFC 9110, sections 7.2 and 7.6.1; RFC 9112).
 _FRAMING = frozenset(
     {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding",
      "upgrade"}
@@ -22,7 +22,7 @@ _FRAMING = frozenset(
 
 
 def validate(config: Config) -> list[str]:
-    """Every problem between sections, in the order of the checks."""
+    """Return every problem between tables, in the order of the checks."""
     checks: tuple[Callable[[Config], Iterator[str]], ...] = (
         _listeners,
         _certificates,
@@ -43,46 +43,46 @@ def _listeners(config: Config) -> Iterator[str]:
     if config.control is not None:
         places[(config.control.address, config.control.port)] = "[control]"
         if config.ca is None:
-            yield "control: there is no [ca] whose certificates it could accept; add the section"
+            yield "control: there is no [ca] whose certificates it could accept; add the table"
     if config.cluster is not None:
         places.setdefault((config.cluster.address, config.cluster.port), "[cluster]")
     for listener in config.listeners:
         if listener.name in names:
-            yield f'listener "{listener.name}": the name stands there twice; rename one'
+            yield f'listener "{listener.name}": two listeners have this name; rename one'
         names.add(listener.name)
         other = places.setdefault((listener.address, listener.port), listener.name)
         if other != listener.name:
             yield (
-                f'listener "{listener.name}": {listener.address} port {listener.port} is also '
-                f'that of "{other}"; give one another port'
+                f'listener "{listener.name}": "{other}" has the same address and port '
+                f"({listener.address} port {listener.port}); give one another port"
             )
 
 
 def _certificates(config: Config) -> Iterator[str]:
-    asked = config.ca and config.ca.control
-    if asked and asked.certificate is None and config.cluster is None:
+    control = config.ca and config.ca.control
+    if control and control.certificate is None and config.cluster is None:
         yield (
-            "ca.control: without [cluster] this machine has no certificate to show there; add "
-            "control_certificate and control_key, a gateway's of this CA"
+            "ca.control: without [cluster] this machine has no certificate to present there; add "
+            "control_certificate and control_key, which this CA issued to a gateway"
         )
     for listener in config.listeners:
         if listener.client_certificate != "none" and config.ca is None:
             yield (
                 f'listener "{listener.name}".client_certificate: there is no [ca] whose '
-                "certificates it could accept; add the section"
+                "certificates it could accept; add the table"
             )
         if listener.ocsp != "off" and (config.ca is None or config.ca.ocsp is None):
-            yield f'listener "{listener.name}".ocsp: nobody is asked; say whom in [ca] ocsp'
+            yield f'listener "{listener.name}".ocsp: there is no responder; set ocsp in [ca]'
         elif listener.ocsp != "off" and listener.client_certificate == "none":
             yield (
-                f'listener "{listener.name}".ocsp: nobody shows a certificate here; add '
+                f'listener "{listener.name}".ocsp: clients present no certificate here; add '
                 'client_certificate = "required"'
             )
         known = {crew.name for crew in config.crews}
         for crew in listener.crews or ():
             if crew not in known:
                 yield (
-                    f'listener "{listener.name}".crews: "{crew}" is no crew; known: {_known(known)}'
+                    f'listener "{listener.name}".crews: no crew "{crew}"; known: {_known(known)}'
                 )
 
 
@@ -93,13 +93,13 @@ def _crews(config: Config) -> Iterator[str]:
             yield f'crew.{SHARED}: "{SHARED}" means every crew; choose another name'
         other = files.setdefault(crew.jwks, crew.name)
         if other != crew.name:
-            yield f"crew.{crew.name}.jwks: also the file of crew.{other}; a key speaks for one crew"
+            yield (f"crew.{crew.name}.jwks: crew.{other} has this file too; give each crew its own")
 
 
 def _tools(config: Config) -> Iterator[str]:
     upstreams = {upstream.name for upstream in config.upstreams}
     owners = {crew.name for crew in config.crews} | {SHARED}
-    carriers: dict[str, str] = {}  # and whose they are
+    carriers: dict[str, str] = {}
     for tool in config.tools:
         for name in tool.carriers:
             carriers.setdefault(name, tool.name)
@@ -114,15 +114,15 @@ def _tools(config: Config) -> Iterator[str]:
                 f'tool."{tool.name}".owner = "{tool.owner}": no such crew; known: {_known(owners)}'
             )
         if not tool.carriers:
-            yield f'tool."{tool.name}".carriers: empty; without a carrier no call can be judged'
+            yield f'tool."{tool.name}".carriers: empty, so no call has a token; name one'
         for field in tool.allow_fields:
             where = f'tool."{tool.name}".allow_fields: "{field}"'
             if field.replace("_", "-").startswith(_OURS) or field in _SECRET:
-                yield f"{where} is never passed on; take it out"
+                yield f"{where} is never passed on; remove it"
             elif field in carriers:
                 yield (
                     f'{where} is never passed on: tool."{carriers[field]}".carriers names it, so '
-                    "clients put their tokens there; take it out of one of them"
+                    "clients put their tokens there; remove it from one of them"
                 )
 
 
@@ -133,9 +133,9 @@ def _credentials(config: Config) -> Iterator[str]:
         header = upstream.credential.header
         where = f'upstream.{upstream.name}.credential.header = "{header}"'
         if header.replace("_", "-").startswith(_OURS):
-            yield f"{where}: these fields tell the tool who called; choose another"
+            yield f"{where}: the gateway tells the tool by these fields who calls; choose another"
         if header in _FRAMING:
-            yield f"{where}: this field frames the message and holds no credential"
+            yield f"{where}: this field frames the message; choose another"
 
 
 def _workers(config: Config) -> Iterator[str]:
@@ -150,19 +150,18 @@ def _crossings(config: Config) -> Iterator[str]:
         where = f"crossing[{number}]"
         for key, crew in (("from", crossing.source), ("to", crossing.target)):
             if crew not in known:
-                names = ", ".join(sorted(known)) or "none"
-                yield f'{where}.{key} = "{crew}": no such crew; known: {names}'
+                yield f'{where}.{key} = "{crew}": no such crew; known: {_known(known)}'
         if crossing.source == crossing.target:
-            yield f"{where}.to: the same crew; its own tools want a token, which it can mint"
+            yield f"{where}.to: the same crew as `from`; it calls its own tools with a token"
         first = seen.setdefault(crossing.account, number)
         if first != number:
-            yield f"{where}: the same from and to as crossing[{first}]; list all tools in one"
+            yield f"{where}: crossing[{first}] has the same from and to; list all tools in one"
         yield from _too_long(where, crossing)
         yield from _uncovered(where, crossing, config)
 
 
 def _too_long(where: str, crossing: CrossingConfig) -> Iterator[str]:
-    """What would not fit into a token: the account's name is one claim, the tools are another."""
+    # The name of the account is one claim of a token, and the tools are another.
     if len(crossing.account) > limits.claim_chars_max:
         yield (
             f"{where}.to: the names of both crews have {len(crossing.account) - 1} characters; at "
@@ -191,19 +190,19 @@ def _cluster(config: Config) -> Iterator[str]:
     if cluster is None:
         return
     if config.ca is None:
-        yield "cluster: there is no [ca] whose certificates its peers could have; add the section"
+        yield "cluster: there is no [ca] whose certificates its peers could have; add the table"
     control = config.control
     if control and (control.address, control.port) == (cluster.address, cluster.port):
         yield (
-            f'cluster: {cluster.address} port {cluster.port} is also that of "[control]"; give one '
-            "another port"
+            f'cluster: "[control]" has the same address and port ({cluster.address} port '
+            f"{cluster.port}); give one another port"
         )
     ledger = config.ledger
     if cluster.peers and ledger.engine == "sqlite" and not ledger.per_machine:
         yield (
-            f"cluster.peers: budgets are in {ledger}, which is this machine's alone, so a branch "
-            "could spend its credits on each machine; give them all one [ledger] url = "
-            '"postgresql://…", or write per_machine = true there if that is meant'
+            f"cluster.peers: budgets are in {ledger}, which only this machine uses, so a branch "
+            "could spend its credits on each machine; give all machines the same [ledger] url = "
+            '"postgresql://…", or write per_machine = true there if you want that'
         )
 
 

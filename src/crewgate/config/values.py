@@ -1,7 +1,7 @@
-"""The sorts of values that a configuration file holds, each with the words that explain it.
+"""The sorts of values in a configuration file, each with a reader and a description.
 
-Every reader takes what tomllib made and returns what the structs hold, or raises ValueError. It
-opens nothing: a path is only spelled out.
+A reader takes a value from tomllib, and returns the value for a struct or raises ValueError. It
+opens no file.
 """
 
 import re
@@ -25,7 +25,7 @@ T = TypeVar("T")
 Words = TypeVar("Words", bound=Enum)
 
 Mode = Literal["enforce", "observe"]
-MODE_TEXT = '"observe": judge and record, but refuse only bad credentials and what is revoked.'
+MODE_TEXT = '"observe": decide and record, but refuse only bad credentials and what is revoked.'
 
 _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 _CLAIM = re.compile(r"[A-Za-z0-9._:/@-]+", re.ASCII)
@@ -44,7 +44,7 @@ _DNS_NAME_CHARS_MAX = 253  # RFC 1035, section 3.1, without the dot of the root
 
 def _string(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - one kind of error for whatever is wrong with a value
+        raise ValueError  # noqa: TRY004 - one kind of error for every bad value
     return value
 
 
@@ -58,7 +58,7 @@ def _matching(pattern: re.Pattern[str], chars_max: int) -> Callable[[object], st
     return read
 
 
-def _such(test: Callable[[str], bool]) -> Callable[[object], str]:
+def _passing(test: Callable[[str], bool]) -> Callable[[object], str]:
     def read(value: object) -> str:
         text = _string(value)
         if not test(text):
@@ -69,7 +69,7 @@ def _such(test: Callable[[str], bool]) -> Callable[[object], str]:
 
 
 def integer(low: int, high: int) -> ValueParser[int]:
-    """A whole number within bounds; true is not 1."""
+    """A whole number within bounds; true does not count as 1."""
 
     def read(value: object) -> int:
         if type(value) is not int or not low <= value <= high:
@@ -81,7 +81,7 @@ def integer(low: int, high: int) -> ValueParser[int]:
 
 
 def power_of_two(low: int, high: int) -> ValueParser[int]:
-    """A capacity: the table finds a slot by masking."""
+    """A capacity of the table, which finds a slot by masking."""
     kind = integer(low, high)
 
     def read(value: object) -> int:
@@ -94,14 +94,14 @@ def power_of_two(low: int, high: int) -> ValueParser[int]:
 
 
 def _number(value: object) -> float:
-    """A number that is not true or false; NaN is within no bounds."""
+    # A bool is an int to Python. NaN needs no check, since it is within no bounds.
     if type(value) is int or type(value) is float:
         return value
     raise ValueError
 
 
 def seconds(high: float, low: float = 0) -> ValueParser[float]:
-    """A length of time; never 0."""
+    """A length of time in seconds, never 0."""
 
     def read(value: object) -> float:
         number = _number(value)
@@ -109,9 +109,9 @@ def seconds(high: float, low: float = 0) -> ValueParser[float]:
             raise ValueError
         return float(number)
 
-    words = f"from {low:g} to {high:g}" if low else f"more than 0 and at most {high:g}"
+    bounds = f"from {low:g} to {high:g}" if low else f"more than 0 and at most {high:g}"
     schema = {"type": "number", "minimum" if low else "exclusiveMinimum": low, "maximum": high}
-    return ValueParser(f"seconds, {words}", read, schema)
+    return ValueParser(f"seconds, {bounds}", read, schema)
 
 
 def _share(value: object) -> float:
@@ -128,16 +128,16 @@ def _switch(value: object) -> bool:
 
 
 def micro_credits(value: object) -> int:
-    """Of a decimal text: a TOML float could not be exact. Its kind shows what one looks like."""
+    """Read decimal text as micro-credits; a TOML float could not be exact."""
     text = _string(value)
     try:
         return parse_credits(text)
     except ValueError as error:
-        raise ValueError("write digits, with at most six decimals") from error
+        raise ValueError("write digits with at most six decimals") from error
 
 
 def credits_up_to(high: int) -> ValueParser[int]:
-    """An amount in micro-credits, written as credits."""
+    """An amount in micro-credits, which the file has as credits."""
 
     def read(value: object) -> int:
         micro = micro_credits(value)
@@ -150,7 +150,7 @@ def credits_up_to(high: int) -> ValueParser[int]:
 
 
 def some_credits_up_to(high: int) -> ValueParser[int]:
-    """An amount of which nothing is a mistake."""
+    """An amount in micro-credits that is more than 0."""
     kind = credits_up_to(high)
 
     def read(value: object) -> int:
@@ -163,7 +163,7 @@ def some_credits_up_to(high: int) -> ValueParser[int]:
 
 
 def one_of(words: Iterable[str], make: Callable[[str], T]) -> ValueParser[T]:
-    """One word of a few, and what is made of it."""
+    """One of a few words, converted by `make`."""
     known = tuple(words)
 
     def read(value: object) -> T:
@@ -175,30 +175,30 @@ def one_of(words: Iterable[str], make: Callable[[str], T]) -> ValueParser[T]:
 
 
 def word(literal: Any) -> ValueParser[Any]:  # noqa: ANN401 - a Literal is no type to mypy
-    """One word of a `Literal`."""
+    """One of the words of a `Literal`."""
     return one_of(get_args(literal), str)
 
 
 def member(kind: type[Words]) -> ValueParser[Words]:
-    """One member of an enumeration, by its value."""
+    """A member of an enumeration, by its value."""
     values = [each.value for each in kind]
     return replace(one_of(values, kind), spell=lambda each: each.value)
 
 
-def listed(kind: ValueParser[T], most: int, least: int = 0) -> ValueParser[tuple[T, ...]]:
+def listed(kind: ValueParser[T], max_count: int, min_count: int = 0) -> ValueParser[tuple[T, ...]]:
     """A list without repetition."""
 
     def read(value: object) -> tuple[T, ...]:
-        if not isinstance(value, list) or not least <= len(value) <= most:
+        if not isinstance(value, list) or not min_count <= len(value) <= max_count:
             raise ValueError
         items = tuple(kind.read(item) for item in value)
         if len(set(items)) != len(items):
-            raise ValueError("an entry stands there twice")
+            raise ValueError("an entry is repeated")
         return items
 
-    number = f"{least} to {most}" if least else f"at most {most}"
-    schema = {"type": "array", "items": kind.schema, "minItems": least, "maxItems": most}
-    return ValueParser(f"a list of {number}, each {kind.expected}", read, schema)
+    count = f"{min_count} to {max_count}" if min_count else f"at most {max_count}"
+    schema = {"type": "array", "items": kind.schema, "minItems": min_count, "maxItems": max_count}
+    return ValueParser(f"a list of {count}, each {kind.expected}", read, schema)
 
 
 def _path(value: object) -> Path:
@@ -225,7 +225,7 @@ def _origin(value: object) -> UpstreamOrigin:
 
 
 def _base_url(value: object) -> tuple[UpstreamOrigin, str]:
-    """An origin, and the path below which its server has what tools name; "" for none."""
+    """Return the origin of a URL, and its path, to which paths of tools are relative."""
     text = _string(value)
     path = urlsplit(text).path
     origin = _origin(text.removesuffix(path) if path else text)
@@ -236,10 +236,10 @@ def _base_url(value: object) -> tuple[UpstreamOrigin, str]:
 
 
 def _host_name(value: object) -> str:
-    """A DNS name or an IP address, which a resolver or a certificate's check can be asked for.
+    """Read a DNS name or an IP address.
 
-    What ends in a number and is no address ("10.1", "0x7f.1") is an address to some that read it,
-    and no name to any.
+    A text that ends in a number but is not an address ("10.1", "0x7f.1") is refused: some programs
+    would take it for an address, and none for a name.
     """
     text = _string(value).lower()
     labels = text.removesuffix(".").split(".")
@@ -275,10 +275,10 @@ CLAIM = ValueParser(
 )
 TOOL_NAME = ValueParser(
     'a tool\'s name: segments of a-z, 0-9, _ and - joined by dots, such as "search.web"',
-    _such(is_tool_name),
+    _passing(is_tool_name),
 )
 TOOL_PATTERN = ValueParser(
-    'a tool\'s name, or a beginning of names such as "search.*"', _such(is_pattern)
+    'a tool\'s name, or a beginning of names such as "search.*"', _passing(is_pattern)
 )
 ROUTE_PATH = ValueParser('a path such as "/search", "/items/{id}" or "/files/*"', _route_path)
 METHOD = one_of(_METHODS, str)

@@ -58,7 +58,7 @@ class _Crew(CrewConfig, frozen=True, kw_only=True):
     watch: WatchRules = WatchRules()  # nobody is there who would act on it
 
 
-_CREWS = TableMap(of=TableSchema(_Crew), most=limits.crews_max)
+_CREWS = TableMap(of=TableSchema(_Crew), max_count=limits.crews_max)
 
 
 def policy_from_arguments(

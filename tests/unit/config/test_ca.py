@@ -87,9 +87,9 @@ def test_a_listener_asks_for_certificates(write: Write, whole: str, mode: str) -
             'client_certificate = "yes": expected',
         ),
         ('crews = ["article"]', "crews = []", "crews"),
-        ('crews = ["article"]', 'crews = ["bd"]', '"bd" is no crew; known: article'),
+        ('crews = ["article"]', 'crews = ["bd"]', 'no crew "bd"; known: article'),
         ('crews = ["article"]', 'crews = ["B D"]', "crews"),
-        ('client_certificate = "required"', "", "nobody shows a certificate here"),
+        ('client_certificate = "required"', "", "clients present no certificate here"),
         (CA_TEXT, "", "there is no [ca] whose certificates it could accept"),
     ],
 )

@@ -97,14 +97,16 @@ def test_one_wrong_thing_is_refused_where_it_stands(
 
 def test_a_pair_stands_there_once(write: Write) -> None:
     """Which of two ceilings would hold is not to be guessed."""
-    with pytest.raises(ConfigurationError, match=r"crossing\[1\]: the same from and to as cross"):
+    with pytest.raises(
+        ConfigurationError, match=r"crossing\[1\]: crossing\[0\] has the same from and to"
+    ):
         load(write(SITE + CROSSING * 2))
 
 
 def test_there_are_so_many_at_most(write: Write) -> None:
     """Each is an account in every gate."""
     many = CROSSING * (limits.crossings_max + 1)
-    with pytest.raises(ConfigurationError, match=r"crossing: 257; at most 256 are possible"):
+    with pytest.raises(ConfigurationError, match=r"crossing: 257 tables; at most 256 are possible"):
         load(write(SITE + many))
 
 

@@ -51,7 +51,7 @@ class Thing(msgspec.Struct, frozen=True):
     size: Annotated[int, values.integer(1, 5), "The size.", Key(name="length")]
     area: Annotated[int, values.integer(1, 25), "The area.", Key(default=twice, absent="twice")]
     ends: Annotated[range, KeyGroup(of=TableSchema(Ends))]
-    parts: Annotated[tuple[Part1, ...], "The parts.", TableMap(name="part", most=2)]
+    parts: Annotated[tuple[Part1, ...], "The parts.", TableMap(name="part", max_count=2)]
     is_new: Annotated[bool, "Whether it is new."] = False
     owner: Annotated[Part1 | None, "The owner.", Table(of=TableSchema(Part1), default=None)] = None
     note: str = "not a key"
@@ -115,7 +115,7 @@ def test_a_type_that_nobody_can_read_is_no_declaration() -> None:
     class Wrong(msgspec.Struct):
         size: Annotated[int, "The size."]
 
-    with pytest.raises(TypeError, match="no ValueParser says how it is read"):
+    with pytest.raises(TypeError, match="the annotation needs a ValueParser"):
         TableSchema(Wrong)
 
 

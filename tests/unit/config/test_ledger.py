@@ -54,11 +54,11 @@ def test_an_engine_is_named_by_its_url(
         ("url = 7", "ledger.url = 7: expected"),
         (
             'url = "sqlite:l.db"\npassword_file = "p"',
-            "ledger: password_file: a file has no password; take it out",
+            "ledger: password_file: a ledger in a file has no password; remove the key",
         ),
         (
             'url = "sqlite:l.db"\ndurability = "trusted"',
-            "ledger: durability: a file is synced always; take it out",
+            "ledger: durability: a ledger in a file is always synced; remove the key",
         ),
         (
             'url = "postgres:///b"\ndurability = "none"',
@@ -66,13 +66,13 @@ def test_an_engine_is_named_by_its_url(
         ),
         (
             'url = "postgres:///b"\nper_machine = true',
-            "ledger: per_machine: budgets on a server are every machine's; take it out",
+            "ledger: per_machine: all machines share the budgets on a server; remove the key",
         ),
         (
             'url = "postgres:///b"\non_unavailable = "bounded"',
             (
-                'ledger.overdraft_credits: missing; on_unavailable = "bounded" needs how many '
-                "credits this machine"
+                'ledger.overdraft_credits: missing; on_unavailable = "bounded" needs the '
+                "credits that this machine"
             ),
         ),
         (

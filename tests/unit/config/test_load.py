@@ -156,7 +156,7 @@ BAD = [
     ("[crew.article]", '[crew."Art/icle"]', "the name 'Art/icle': expected a name"),
     ("[crew.article]", "[crew.shared]", 'crew.shared: "shared" means every crew'),
     ('["search.*", "publish.post"]', '["*"]', 'crew.article.tools = ["*"]: expected'),
-    ('["search.*", "publish.post"]', '["a", "a"]', "an entry stands there twice"),
+    ('["search.*", "publish.post"]', '["a", "a"]', "an entry is repeated"),
     ('"5000.5"', "5000.5", "crew.article.credits_per_hour = 5000.5: expected credits as a text"),
     ('"5000.5"', '"0.0000001"', "at most six decimals"),
     ("lifetime_seconds = 600", "lifetime_seconds = 901", "expected a whole number from 1 to 900"),
@@ -174,8 +174,12 @@ BAD = [
     (', file = "secrets/search"', "", "expected one of file and env"),
     (', env = "LOCAL_KEY"', ', env = "A", file = "b"', "expected one of file and env"),
     ('header = "x-api-key"', 'header = "x api"', "the name of a header field"),
-    ('header = "x-api-key"', 'header = "X-Crewgate-Crew"', "these fields tell the tool who"),
-    ('header = "x-api-key"', 'header = "Host"', "frames the message and holds no credential"),
+    (
+        'header = "x-api-key"',
+        'header = "X-Crewgate-Crew"',
+        "the gateway tells the tool by these fields who",
+    ),
+    ('header = "x-api-key"', 'header = "Host"', "frames the message; choose another"),
     ('"search.web"]', '"Search.Web"]', "the name 'Search.Web': expected a tool's name"),
     ('"POST"\npath = "/search"', '"HEAD"\npath = "/search"', 'method = "HEAD": expected "GET" or'),
     ('path = "/search"', 'path = "/a//b"', 'tool."search.web".path = "/a//b": expected a path'),
@@ -185,10 +189,14 @@ BAD = [
     ('price = "0.01"', 'price = "2000000"', "at most"),
     ('price = "0.01"\n', "", 'tool."search.web".price: missing'),
     ('["authorization", "x-api-key"]', '["cookie"]', 'expected a list of at most 3, each "auth'),
-    ('["authorization", "x-api-key"]', "[]", "without a carrier no call can be judged"),
+    ('["authorization", "x-api-key"]', "[]", "empty, so no call has a token"),
     ('["X-HTTP-Method-Override"]', '["x-crewgate-role"]', "is never passed on"),
     ('["X-HTTP-Method-Override"]', '["X_Crewgate_Role"]', "is never passed on"),
-    ('["X-HTTP-Method-Override"]', '["Authorization"]', '"authorization" is never passed on; take'),
+    (
+        '["X-HTTP-Method-Override"]',
+        '["Authorization"]',
+        '"authorization" is never passed on; remove',
+    ),
     (
         'owner = "article"',
         'allow_fields = ["x-api-key"]',
@@ -232,9 +240,9 @@ def test_two_listeners_on_one_port_and_two_crews_on_one_key_file_are_refused(
     crew = whole[whole.index("[crew") : whole.index("[upstream")].replace("crew.article", "crew.bd")
     named = twice.replace('"agents"', '"more"')
     for extra, told in (
-        (twice, 'listener "agents": the name stands there twice'),
-        (named, 'listener "more": 127.0.0.1 port 8443 is also that of "agents"'),
-        (crew, "crew.bd.jwks: also the file of crew.article"),
+        (twice, 'listener "agents": two listeners have this name'),
+        (named, 'listener "more": "agents" has the same address and port (127.0.0.1 port 8443)'),
+        (crew, "crew.bd.jwks: crew.article has this file too"),
     ):
         with pytest.raises(ConfigurationError, match=r"crewgate\.toml: ") as caught:
             load(write(f"{whole}\n{extra}"))
@@ -244,7 +252,7 @@ def test_two_listeners_on_one_port_and_two_crews_on_one_key_file_are_refused(
 def test_more_listeners_than_possible_are_refused(write: Write, whole: str) -> None:
     """The number of sections has a bound, and the error says which."""
     listener = whole[whole.index("[[listener]]") : whole.index("[crew")]
-    with pytest.raises(ConfigurationError, match=r"listener: 17; at most 16 are possible"):
+    with pytest.raises(ConfigurationError, match=r"listener: 17 tables; at most 16 are possible"):
         load(write(f"{whole}\n{listener * 16}"))
 
 

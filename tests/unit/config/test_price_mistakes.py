@@ -21,9 +21,12 @@ MODEL = 'model.m = { input = "1", output = "2" }'
         (f'max = "549756", request = [{TERM}]', 'tool.t.price.max = "549756": expected credits'),
         (
             f'max = "1", call = "1.1", request = [{TERM}]',
-            "price: max: 1.00, and a call alone costs 1.10",
+            "price: max: 1.00 is less than call (1.10)",
         ),
-        (f'max = "1", step = "1", request = [{TERM}]', "step: nothing of this price comes while"),
+        (
+            f'max = "1", step = "1", request = [{TERM}]',
+            "step: no part of this price depends on a streamed",
+        ),
         (
             f'max = "1", on_disconnect = "wait", request = [{TERM}]',
             'on_disconnect = "wait": expected "cancel"',
@@ -35,11 +38,14 @@ MODEL = 'model.m = { input = "1", output = "2" }'
         ),
         (
             f'max = "1", on_overrun = "charge", request = [{TERM}]',
-            "on_overrun: no answer states what a call costs here",
+            "on_overrun: no answer states the cost of a call here",
         ),
         ('max = "1", request = 5', "request = 5: expected tables"),
         ('max = "1", request = ["a"]', "expected tables"),
-        ('max = "1", request = [{}]', f"request[0]: expected one of {REQUEST}, and one"),
+        (
+            'max = "1", request = [{}]',
+            f"request[0]: expected one of {REQUEST} (what is paid for), and one",
+        ),
         ('max = "1", request = [{ bytes = true }]', "and one of each, per_thousand, per_million"),
         ('max = "1", request = [{ each = "1" }]', "request[0]: expected one of"),
         ('max = "1", request = [{ bytes = false, each = "1" }]', "bytes = false: expected true"),
@@ -58,11 +64,11 @@ MODEL = 'model.m = { input = "1", output = "2" }'
         ),
         ('max = "1", request = [{ bytes = true, a = 1 }]', "request[0].a: unknown key"),
         (f'max = "1", usage = "cohere", {MODEL}', 'usage = "cohere": expected "openai" or'),
-        (f'max = "1", {MODEL}', "model: there is no usage to be paid for"),
-        ('max = "1", usage = "openai"', "model: there is none with a price"),
+        (f'max = "1", {MODEL}', "model: no effect without usage"),
+        ('max = "1", usage = "openai"', "model: missing, so every request would be refused"),
         (
             f'max = "1", usage = "openai", {MODEL}, response = [{TERM}]',
-            "response: the answer's price is its usage; write one of the two",
+            "response: usage is the price of an answer already; remove one of them",
         ),
         (
             f'max = "1", usage = "openai", on_short_credit = "cut", {MODEL}',
@@ -92,7 +98,7 @@ MODEL = 'model.m = { input = "1", output = "2" }'
         ),
         (
             f'max = "1", step = "1.5", usage = "openai", {MODEL}',
-            "price: step: 1.50, and a whole call at most 1.00",
+            "price: step: 1.50 is more than max (1.00)",
         ),
         (
             'max = "1", usage = "openai", model."" = { input = "1" }',
@@ -127,7 +133,7 @@ SAID = [
     ('request = [{ bytes = true, items = "/a", each = "1" }]', "request[0]: expected one of"),
     (
         'request = [{ bytes = true, each = "1", per_million = "1" }]',
-        f"request[0]: expected one of {REQUEST}, and one of each, per_thousand",
+        f"request[0]: expected one of {REQUEST} (what is paid for), and one of each, per_thousand",
     ),
     (
         'request = [{ bytes = true, per_milion = "1" }]',
@@ -153,7 +159,7 @@ SAID = [
     ),
     (
         f'on_short_credit = "refuse", {MODEL}',
-        "price: model, on_short_credit: there is no usage to be paid for; write how it is stated",
+        "price: model, on_short_credit: no effect without usage; add usage",
     ),
     ('usage = "openai", model = 5', "price.model = 5: expected a table: [tool.t.price.model]"),
     ('usage = "openai", modle.m.input = "1"', 'price.modle: unknown key; did you mean "model"?'),
@@ -173,7 +179,7 @@ def test_a_rate_that_is_no_amount_is_told_with_one_example() -> None:
     (problem,) = tariff_of('price = { max = "1", request = [{ bytes = true, each = "1e3" }] }')[1]
     assert problem == (
         'tool.t.price.request[0].each = "1e3": expected credits as a text such as "0.002", '
-        'at most "1000000.00" (write digits, with at most six decimals)'
+        'at most "1000000.00" (write digits with at most six decimals)'
     )
 
 

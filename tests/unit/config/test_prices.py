@@ -183,11 +183,11 @@ def test_there_are_only_so_many_terms_and_models() -> None:
 @pytest.mark.parametrize(
     ("price", "told"),
     [
-        ('max = "0"', ["tool.t.price: max: nothing is paid"]),
-        ('max = "0", call = "1"', ["tool.t.price: max: nothing is paid"]),
+        ('max = "0"', ["tool.t.price: max: 0 would make every call free; write more"]),
+        ('max = "0", call = "1"', ["tool.t.price: max: 0 would make every call free; write more"]),
         (
             'max = "0.999999", call = "1"',
-            ["tool.t.price: max: 0.999999, and a call alone costs 1.00"],
+            ["tool.t.price: max: 0.999999 is less than call (1.00)"],
         ),
         ('max = "1", call = "1"', []),
     ],

@@ -70,7 +70,7 @@ MISTAKES = [
     ('rewrite = "/v1/*"', 'rewrite = "/v1"', "both end in"),
     ('rewrite = "/v1/*"', 'rewrite = "/{id}/*"', "the same {names}"),
     ('rewrite = "/v1/*"', 'rewrite = "v1/*"', 'tool."other.any".rewrite = "v1/*"'),
-    ('rewrite = "/v1/*"', 'rewrite = "/other/*"', "is the path itself: leave it out"),
+    ('rewrite = "/v1/*"', 'rewrite = "/other/*"', "is the path itself; leave it out"),
     ('"/other/*"\nrewrite = "/v1/*"', '"/o/{x}"\nrewrite = "/v1/{y}"', "the same {names}"),
     ("port = 8443", 'port = 8443\nhosts = ["other.gateway.example"]',
      'tool."openai.chat".hosts: no listener serves "OpenAI.gateway.example"'),

@@ -180,7 +180,7 @@ def test_which_pages_may_call() -> None:
 ENDPOINTS = '["https://10.0.0.1:8000", "https://tools.example", "https://[2001:DB8::1]:8000"]'
 BAD = [
     (ENDPOINTS, "[]", "expected a list of 1 to 64, each a URL such as"),
-    (ENDPOINTS, '["https://a", "https://a:443"]', "an entry stands there twice"),
+    (ENDPOINTS, '["https://a", "https://a:443"]', "an entry is repeated"),
     (ENDPOINTS, '["https://a", "http://b"]', "some are http and some https; write an upstream"),
     (ENDPOINTS, '["https://a/v1"]', "without path, query or user"),
     ("endpoints = ", 'url = "https://a"\nendpoints = ', "expected one of url and endpoints"),
@@ -218,7 +218,7 @@ BAD = [
     ('server_name = "T', "verify = false #", "tls.verify: unknown key; known: ca, certificate"),
     ('"Tools.Internal"', '"tools:443"', "expected a DNS name or an IP address, without a port"),
     ('"Tools.Internal"', '""', "expected a DNS name or an IP address, without a port"),
-    ("https://", "http://", "upstream.fleet.tls: the upstream's URL is http, where nothing is"),
+    ("https://", "http://", "upstream.fleet.tls: no effect, because the upstream's URL is http"),
     ('path = "/health?deep=1"\n', "", "upstream.fleet.health.path: missing; expected a path"),
     ("/health?deep=1", "health", "upstream.fleet.health.path = "),
     ("/health?deep=1", "/a b", "upstream.fleet.health.path = "),
