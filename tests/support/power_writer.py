@@ -138,7 +138,7 @@ def tokens_written(folder: Path) -> Iterator[None]:
 def audited(folder: Path, sync: str) -> Iterator[None]:
     """Lines; of those that are synced once a second, as many as the disk has."""
     rotation = RotationPolicy(bytes_max=20_000, sync=sync)  # type: ignore[arg-type]
-    writer = AuditWriter(folder / f"audit-{sync}", "worker-1", rotation, ballast_bytes=0)
+    writer = AuditWriter(folder / f"audit-{sync}", "worker-1", rotation, reserved_bytes=0)
     said = 0
     for number in itertools.count(1):
         writer.write(ServiceEvent(time=when(time.time_ns()), event="test", count=number))

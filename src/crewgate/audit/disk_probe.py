@@ -1,6 +1,6 @@
-"""Whether a folder takes writes now: a full, dead or read-only disk is found before it is needed.
+"""Probes whether a folder can be written, to find a full, dead or read-only disk early.
 
-A few kilobytes are written to a nameless file and synced, as a record would be.
+The probe writes a few kilobytes to a file without a name and syncs them, like a record.
 """
 
 import os
@@ -13,11 +13,11 @@ from crewgate import limits
 from crewgate.core.health import ComponentHealth, failed, ok
 
 
-def why_not(folder: Path) -> str:
-    """Why nothing can be written in `folder`; empty if it can. May hang where a disk does."""
+def write_error(folder: Path) -> str:
+    """Return why `folder` cannot be written; empty if it can. May hang if the disk hangs."""
     path = folder / f".probe-{os.getpid()}"
     try:
-        # One that a killed process left must not be in the way; a link is not followed.
+        # A killed process may have left a file of this name. A link is not followed.
         path.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(path, flags, 0o600)
@@ -33,29 +33,32 @@ def why_not(folder: Path) -> str:
 
 
 class DiskProbe:
-    """One folder that is probed again and again, and what that found."""
+    """A folder that is probed at an interval, and the result of the last probe."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._why = ""
-        self._began: float | None = None  # when the probe began that has not ended
+        self._problem = ""
+        # When the probe began that is still running.
+        self._began: float | None = None
 
     async def watch(self) -> None:
-        """Probe again and again, in a thread; until cancelled."""
+        """Probe the folder in a thread, at an interval, until cancelled."""
         while True:
             self._began = time.monotonic()
-            self._why = await trio.to_thread.run_sync(why_not, self.folder, abandon_on_cancel=True)
+            self._problem = await trio.to_thread.run_sync(
+                write_error, self.folder, abandon_on_cancel=True
+            )
             self._began = None
             await trio.sleep(limits.disk_probe_seconds)
 
     def fact(self, component: str, *, refuses: bool) -> ComponentHealth:
-        """What the last probe found; `refuses`: calls need this folder."""
+        """Return the result of the last probe; with `refuses`, calls need this folder."""
         began = self._began
         if began is not None and time.monotonic() - began > limits.disk_probe_seconds_max:
-            why = f"a write has not ended for {time.monotonic() - began:.0f} s"
+            problem = f"a write has not ended for {time.monotonic() - began:.0f} s"
         else:
-            why = self._why
-        if not why:
+            problem = self._problem
+        if not problem:
             return ok(component)
-        mend = "make room, or see to the disk and to who may write there"
-        return failed(component, f"{self.folder}: cannot write: {why}", mend, refuses=refuses)
+        remedy = "make room, or check the disk and the permissions of the folder"
+        return failed(component, f"{self.folder}: cannot write: {problem}", remedy, refuses=refuses)

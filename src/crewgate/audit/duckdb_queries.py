@@ -1,9 +1,9 @@
-"""The audit's questions in SQL: constant text, made once, with named parameters for every value.
+"""The queries to the audit in SQL: constant texts with a named parameter for every value.
 
 Knows DuckDB's dialect. The columns are the fields of `core/audit/records`.
 """
 
-# ruff: noqa: S608 - statements are put together from constants of this file only, never from input
+# ruff: noqa: S608 - statements are made from constants of this file only, never from input
 
 import re
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from crewgate.core.audit.records import (
     WatchRecord,
 )
 
-# The engine fetches and loads nothing by itself; JSON is built in.
+# The engine must not download or load extensions by itself; JSON is built in.
 ENGINE: Final = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -60,7 +60,7 @@ _LINES = f"""
         )
     )"""
 
-# A stream that is open has its opening record and no other with the same request.
+# An open stream has its opening record, and no other record of the same request.
 _ROWS = f"""
     WITH {_LINES},
     opened AS (SELECT request FROM lines WHERE kind = 'open'),
@@ -126,7 +126,7 @@ _SUMS = """
 
 
 def _same(expression: str) -> str:
-    """The value that all rows of a group share, or nothing."""
+    """Return SQL for the value that all rows of a group share, or an empty text."""
     return f"CASE WHEN min({expression}) = max({expression}) THEN min({expression}) ELSE '' END"
 
 
@@ -134,7 +134,7 @@ _KEYS = {GroupBy.DAY: "strftime(time::TIMESTAMP, '%Y-%m-%d')"}
 
 
 def _groups(by: GroupBy) -> str:
-    # Two crews may use one branch id; they are two branches.
+    # If two crews use the same branch id, these are two branches.
     of_one_crew = by in (GroupBy.BRANCH, GroupBy.CREW)
     return f"""{_ROWS}
     SELECT
@@ -198,7 +198,7 @@ WATCH: Final = f"""
         AND ($branch IS NULL OR branch = $branch)
         AND ($since IS NULL OR time >= $since)
     ORDER BY time DESC, orchestrator DESC
-    LIMIT $most
+    LIMIT $limit
 """
 
 HEALTH: Final = f"""
@@ -213,7 +213,7 @@ HEALTH: Final = f"""
 
 
 def parameters(question: AuditFilter, statement: str) -> dict[str, object]:
-    """The values that a statement asks for; DuckDB refuses those that it does not name."""
+    """Return the values of a statement's parameters; DuckDB refuses any others."""
     since = question.since
     values = {
         "branch": question.branch,
@@ -224,11 +224,12 @@ def parameters(question: AuditFilter, statement: str) -> dict[str, object]:
         "certificate": question.certificate,
         "denied": question.denied,
         "would_deny": question.would_deny,
+        "limit": question.limit,
         "since": None if since is None else since.astimezone(UTC).replace(tzinfo=None),
     }
     return {name: value for name, value in values.items() if f"${name}" in statement}
 
 
 def literal_path(path: str) -> str:
-    """A path as a pattern that matches nothing else: `read_json` takes `*`, `?` and `[` as such."""
+    """Return a pattern of `read_json` that matches only `path`, by escaping `*`, `?` and `[`."""
     return re.sub(r"([*?\[])", r"[\1]", path)

@@ -1,6 +1,7 @@
-"""What may be asked of the audit: filters, a grouping, and how far back; pure values.
+"""The filters and groupings of a query to the audit, and the parsers of their texts.
 
-Knows no SQL; texts go to the engine as parameters, and what is made of names is an enumeration.
+This module makes no SQL. A text from a person reaches the engine only as a parameter, and every
+name in a statement comes from an enumeration.
 """
 
 import enum
@@ -20,21 +21,21 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class GroupBy(enum.StrEnum):
-    """What calls can be summed up by."""
+    """The key by which calls are summed up; `DAY` is the UTC day on which a call ended."""
 
     BRANCH = "branch"
     CREW = "crew"
     ROLE = "role"
     TOOL = "tool"
-    DAY = "day"  # of UTC, in which the call ended
+    DAY = "day"
 
 
 class AuditFilter(msgspec.Struct, frozen=True):
-    """Filters, all of which must hold; the default asks for everything.
+    """Filters, all of which must match; the default matches everything.
 
-    `branch` also finds what that branch spawned; `tool` is a name or a pattern such as
-    `sql.*`; `certificate` is the serial of the connection's, as the log has it (`parse_serial`);
-    `limit` bounds the newest rows that a listing shows.
+    `branch` also matches the branches below it. `tool` is a name or a pattern such as `sql.*`.
+    `certificate` is the serial of the connection's certificate, as `parse_serial` returns it. A
+    listing has the newest `limit` rows.
     """
 
     branch: str | None = None
@@ -48,7 +49,7 @@ class AuditFilter(msgspec.Struct, frozen=True):
     limit: int = limits.audit_rows_default
 
     def __post_init__(self) -> None:
-        """ValueError for what no branch or tool can be called, or a limit out of bounds."""
+        """Raise ValueError for a malformed branch id or tool, or a limit out of bounds."""
         if self.branch is not None:
             try:
                 uuid_bytes(self.branch)
@@ -59,18 +60,19 @@ class AuditFilter(msgspec.Struct, frozen=True):
                 f"not a tool name or pattern: {self.tool[:64]!r}; write search.web or 'search.*'"
             )
         if not 0 <= self.limit <= limits.audit_rows_max:
-            raise ValueError(f"{self.limit} rows; at most {limits.audit_rows_max} can be listed")
+            raise ValueError(f"{self.limit} rows: 0 to {limits.audit_rows_max} can be listed")
 
     @property
     def tool_prefix(self) -> str | None:
-        """`sql.` for the pattern `sql.*`; None for a name or no filter."""
+        """The beginning of names that a pattern matches: `sql.` for `sql.*`; None for a name."""
         return self.tool[:-1] if self.tool is not None and self.tool.endswith(".*") else None
 
 
 def parse_serial(text: str) -> str:
-    """A certificate's serial number as the log has it: upper-case hexadecimal, whole octets.
+    """Convert a certificate's serial number to upper-case hexadecimal with whole octets.
 
-    Takes it as OpenSSL writes it, with or without colons. ValueError for what is none.
+    `text` is hexadecimal as OpenSSL writes it, with or without colons; anything else raises
+    ValueError.
     """
     if len(text) > limits.claim_chars_max or not _SERIAL.fullmatch(text):
         raise ValueError(
@@ -81,17 +83,18 @@ def parse_serial(text: str) -> str:
 
 
 def parse_since(text: str, now: datetime) -> datetime:
-    """The moment that `10m`, `2h`, `1d` (before `now`) or an RFC 3339 time names, in UTC.
+    """Return the moment in UTC that `10m`, `2h`, `1d` (before `now`) or an RFC 3339 time names.
 
-    ValueError says how to write it; a time without an offset is refused, as RFC 3339 has none.
+    Raises ValueError for other texts. RFC 3339 requires an offset, so a time without one is
+    refused.
     """
-    mend = f"not a time: {text[:64]!r}; write 30s, 10m, 2h, 1d or 2026-11-24T12:00:00Z"
+    message = f"not a time: {text[:64]!r}; write 30s, 10m, 2h, 1d or 2026-11-24T12:00:00Z"
     try:
         if match := _DURATION.fullmatch(text):
             return now - timedelta(**{_UNITS[match[2]]: int(match[1])})
         moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError) as error:
-        raise ValueError(mend) from error
+        raise ValueError(message) from error
     if moment.tzinfo is None:
-        raise ValueError(mend)
+        raise ValueError(message)
     return moment.astimezone(UTC)

@@ -1,7 +1,7 @@
-"""The folder of the audit: one file per process and rotation, and no file with two writers.
+"""The folder of the audit: one file per process and rotation, and one writer per file.
 
-A writer holds a kernel lock on its file, so that whoever clears old files can tell a finished one
-from one in use, whatever became of its process. Knows nothing of what the lines say.
+A writer holds a kernel lock on its file. The lock distinguishes a file in use from a finished one,
+which may be deleted, even if its process was killed.
 """
 
 import fcntl
@@ -20,22 +20,25 @@ _FILE = re.compile(
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder, for its owner alone; ConfigurationError where that cannot be."""
+    """Make the folder, for its owner alone; raise ConfigurationError if that fails."""
     try:
         make_folder(folder, 0o700, parents=True)
     except OSError as error:
-        message = f"audit folder {folder}: {cause(error)}; or name another in [audit] folder"
-        raise ConfigurationError(message) from error
+        raise ConfigurationError(
+            f"audit folder {folder}: {cause(error)}; or name another in [audit] folder"
+        ) from error
 
 
 def create(folder: Path, process: str, time_ns: int) -> tuple[int, Path]:
-    """A new file `<process>-<start>.jsonl`, locked, mode 0600, append only; OSError as it comes.
+    """Create and lock a file `<process>-<start>.jsonl` with mode 0600, for appending.
 
-    Never an existing file: a line that another writer left torn stays the last of its file.
+    It is never an existing file, so an incomplete line of another writer stays the last of its
+    file. Raises OSError.
     """
     if not _NAME.fullmatch(process):
-        message = f"not a process name: {process[:64]!r}; lower-case letters, digits and hyphens"
-        raise ValueError(message)
+        raise ValueError(
+            f"not a process name: {process[:64]!r}; use lower-case letters, digits and hyphens"
+        )
     make_folder(folder, 0o700, parents=True)
     start = datetime.fromtimestamp(time_ns // 1000 / 1e6, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -49,7 +52,8 @@ def create(folder: Path, process: str, time_ns: int) -> tuple[int, Path]:
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            sync_folder(folder)  # or lines that were synced would be in a file without a name
+            # Otherwise a power loss could leave synced lines in a file without a name.
+            sync_folder(folder)
         except OSError:
             os.close(descriptor)
             raise
@@ -57,7 +61,7 @@ def create(folder: Path, process: str, time_ns: int) -> tuple[int, Path]:
 
 
 def files(folder: Path) -> list[Path]:
-    """All files of the audit, oldest start first; nothing that is not ours."""
+    """Return all files of the audit, oldest start first, and no other files."""
     try:
         names = [path.name for path in folder.iterdir()]
     except FileNotFoundError:
@@ -71,14 +75,14 @@ def files(folder: Path) -> list[Path]:
 
 
 def size(folder: Path) -> int:
-    """Bytes of all files of the audit."""
+    """Return the bytes of all files of the audit."""
     return sum(_bytes(path) for path in files(folder))
 
 
 def prune(folder: Path, bytes_max: int) -> list[Path]:
-    """Delete the oldest finished files until the folder holds at most `bytes_max`; what went.
+    """Delete the oldest finished files until at most `bytes_max` are left; return what was deleted.
 
-    Two processes may prune at once: each file is deleted by one of them, under its lock.
+    Two processes may prune at once: only the one that has the lock of a file deletes it.
     """
     left = files(folder)
     total = sum(_bytes(path) for path in left)

@@ -1,4 +1,4 @@
-"""The log of a process in its audit: each sentence is an event of the service."""
+"""Copies the log lines of a process into its audit, as events of the service."""
 
 import logging
 import threading
@@ -9,10 +9,10 @@ from crewgate.core.audit.records import ServiceEvent, when
 
 
 class AuditLogHandler(logging.Handler):
-    """Hands on what is logged; to be made in the thread that writes the audit.
+    """A handler that writes log lines to the audit; create it in the thread that writes the audit.
 
-    Two things stay on standard error: what the audit says of itself, which could not be written,
-    and errors of ours with their tracebacks.
+    Two kinds of lines go to standard error only: those of the audit itself, which it may be unable
+    to write, and those with a traceback.
     """
 
     def __init__(self, process: str, audit: AuditWriter | AuditSink) -> None:
@@ -22,7 +22,7 @@ class AuditLogHandler(logging.Handler):
         self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the event, or have it written if another thread than the audit's has logged it."""
+        """Write the event now, or at the next tick if another thread logged it."""
         if record.exc_info or record.name.startswith("crewgate.audit."):
             return
         time = when(int(record.created * 1e9))

@@ -1,6 +1,7 @@
-"""Opens a process's next audit file in a thread: the disk may take long to give it a name.
+"""Opens the next audit file of a process in a thread, because the disk may take long.
 
-Old files are cleared there as well. One opening at a time, so a disk that hangs holds one thread.
+The thread also deletes old files. It opens one file at a time, so a disk that hangs blocks only one
+thread.
 """
 
 import os
@@ -15,99 +16,103 @@ from crewgate.audit.reserved_space import ReservedSpace
 
 
 class PreparedFile(NamedTuple):
-    """A new file that its process alone has, and what came with it."""
+    """A new file of one process, with reserved space if the writer asked for that.
+
+    `prune_error` says why old files could not be deleted.
+    """
 
     descriptor: int
     path: Path
     opened_ns: int
-    reserved: ReservedSpace | None  # None where none was asked for
-    uncleared: OSError | None  # why old files could not be cleared
+    reserved: ReservedSpace | None
+    prune_error: OSError | None
 
 
 def in_thread(work: Callable[[], None]) -> None:
-    """Do it while the caller goes on. A process that ends does not wait for it."""
+    """Run `work` in a thread, for which an ending process does not wait."""
     threading.Thread(target=work, name="audit file", daemon=True).start()
 
 
 class NextFile:
-    """The files of one writer, which calls the methods in one thread."""
+    """The next file of one writer, which calls all methods in one thread."""
 
     def __init__(
         self,
         folder: Path,
         process: str,
         *,
-        ballast_bytes: int,
+        reserved_bytes: int,
         folder_bytes_max: int | None,
         now_ns: Callable[[], int],
     ) -> None:
-        """`folder_bytes_max` is what the folder may hold; None keeps every file."""
+        """Keep at most `folder_bytes_max` in the folder; None keeps every file."""
         self._folder = folder
         self._process = process
-        self._reserved_bytes = ballast_bytes
+        self._reserved_bytes = reserved_bytes
         self._folder_bytes_max = folder_bytes_max
         self._now_ns = now_ns
         self._run = in_thread
         self._now = time.monotonic
-        self._began: float | None = None  # when what is not taken yet was begun
-        self._came: PreparedFile | OSError | None = None
-        self._is_over = False
-        self._turn = threading.Lock()
+        # When the opening began whose result was not taken yet.
+        self._began: float | None = None
+        self._result: PreparedFile | OSError | None = None
+        self._is_closed = False
+        self._lock = threading.Lock()
 
-    def open(self, *, with_ballast: bool) -> PreparedFile:
-        """Open it while the caller waits; OSError."""
-        ballast = ReservedSpace.take(self._folder, self._reserved_bytes) if with_ballast else None
+    def open(self, *, with_reserve: bool) -> PreparedFile:
+        """Open the file while the caller waits. Raises OSError."""
+        space = ReservedSpace.allocate(self._folder, self._reserved_bytes) if with_reserve else None
         now_ns = self._now_ns()
         try:
             descriptor, path = audit_folder.create(self._folder, self._process, now_ns)
         except OSError:
-            if ballast is not None:
-                ballast.drop()
+            if space is not None:
+                space.release()
             raise
-        return PreparedFile(descriptor, path, now_ns, ballast, self._clear())
+        return PreparedFile(descriptor, path, now_ns, space, self._prune())
 
-    def begin(self, *, with_ballast: bool) -> None:
-        """Open it in a thread, unless that was begun already."""
+    def begin(self, *, with_reserve: bool) -> None:
+        """Start to open the file in a thread, unless an opening is in progress."""
         if self._began is None:
             self._began = self._now()
-            self._run(lambda: self._do(with_ballast=with_ballast))
+            self._run(lambda: self._open_in_thread(with_reserve=with_reserve))
 
     def take(self) -> PreparedFile | None:
-        """What `begin` has brought, once; None as long as there is nothing. OSError."""
-        with self._turn:
-            came, self._came = self._came, None
-        if came is None:
+        """Return the file of `begin` once; None while there is none. Raises OSError."""
+        with self._lock:
+            result, self._result = self._result, None
+        if result is None:
             return None
         self._began = None
-        if isinstance(came, OSError):
-            raise came
-        return came
+        if isinstance(result, OSError):
+            raise result
+        return result
 
     def late_seconds(self) -> float:
-        """How long what was begun has not come."""
+        """Return how long an opening has been in progress."""
         began = self._began
         return 0.0 if began is None else self._now() - began
 
     def close(self) -> None:
-        """Give up a file that comes from now on: the writer takes no more."""
-        with self._turn:
-            self._is_over, came = True, self._came
-        if isinstance(came, PreparedFile):
-            _give_up(came)
+        """Delete the file that was not taken, or that a thread still opens."""
+        with self._lock:
+            self._is_closed, result = True, self._result
+        if isinstance(result, PreparedFile):
+            _discard(result)
 
-    def _do(self, *, with_ballast: bool) -> None:
-        came: PreparedFile | OSError
+    def _open_in_thread(self, *, with_reserve: bool) -> None:
+        result: PreparedFile | OSError
         try:
-            came = self.open(with_ballast=with_ballast)
+            result = self.open(with_reserve=with_reserve)
         except OSError as error:
-            came = error
-        with self._turn:
-            self._came = came
-            is_over = self._is_over
-        if is_over and isinstance(came, PreparedFile):
-            _give_up(came)
+            result = error
+        with self._lock:
+            self._result = result
+            is_closed = self._is_closed
+        if is_closed and isinstance(result, PreparedFile):
+            _discard(result)
 
-    def _clear(self) -> OSError | None:
+    def _prune(self) -> OSError | None:
         if self._folder_bytes_max is None:
             return None
         try:
@@ -117,8 +122,8 @@ class NextFile:
         return None
 
 
-def _give_up(opened: PreparedFile) -> None:
+def _discard(opened: PreparedFile) -> None:
     if opened.reserved is not None:
-        opened.reserved.drop()
+        opened.reserved.release()
     opened.path.unlink(missing_ok=True)
     os.close(opened.descriptor)

@@ -1,15 +1,14 @@
-"""Asks the audit's files with DuckDB: who called what, under which grant, at what cost.
+"""Queries the audit files with DuckDB: who called what, under which grant, at what cost.
 
-The files stay what they are, lines of JSON; nothing is imported or indexed, so that an answer is
-never older than the last record. A line that a power loss or a full disk cut is counted and
-skipped. Whatever a person typed reaches the engine as a parameter only.
+The files stay lines of JSON. Nothing is imported or indexed, so an answer is never older than the
+last record. A line that a power loss or a full disk has cut is counted and skipped. Text from a
+person reaches the engine only as a parameter.
 """
 
 import os
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import duckdb
 import msgspec
@@ -19,17 +18,23 @@ from crewgate.audit import folder as audit_folder
 from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.errors import AuditError
 
-_ATTEMPTS_MAX = 3  # a file may be deleted by a rotation between the listing and the reading
+T = TypeVar("T")
+# A rotation may delete a file between the listing and the reading.
+_ATTEMPTS_MAX = 3
 
 
 class CallRow(msgspec.Struct, frozen=True):
-    """One call, one stream that is still open, or one burned reservation, newest last.
+    """A call, an open stream, or a burned reservation.
 
-    `outcome` is a call's, or `open` or `burned`; `reason` is a refusal's slug or why it burned.
+    - `machine`: the machine that recorded it; empty if it has no name
+    - `outcome`: the outcome of a call, or `open`, or `burned`
+    - `reason`: the slug of a refusal, or the cause of a burned reservation
+    - `certificate`: the serial of the client certificate; empty without one
+    - `overrun_micro`: what the response stated beyond the cost; nobody paid for it
     """
 
     time: datetime
-    machine: str  # that judged it; empty for one without a name
+    machine: str
     request: str
     crew: str
     orchestrator: str
@@ -55,19 +60,19 @@ class CallRow(msgspec.Struct, frozen=True):
     bytes_in: int
     bytes_out: int
     duration_us: int | None
-    certificate: str  # serial of the connection's; empty without one
-    overrun_micro: int = 0  # what the answer stated beyond the cost, which nobody paid
+    certificate: str
+    overrun_micro: int = 0
     model: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
 
 
 class CallGroup(msgspec.Struct, frozen=True):
-    """Sums over the calls of one branch, crew, role, tool or day; `key` names it ("" for no group).
+    """Sums over the calls of the branch, crew, role, tool or day `key` ("" if there is no group).
 
-    `cost_micro` is what settled calls cost, `burned_micro` what burned reservations took: together
-    they are spent. `overrun_micro` is what answers stated beyond that, which nobody paid for.
-    `crew`, `role` and `parent` are filled in where they are the same for all.
+    Settled calls cost `cost_micro`, and burned reservations `burned_micro`; together they are
+    spent. `overrun_micro` is what responses stated beyond that; nobody paid for it. `crew`, `role`
+    and `parent` are empty unless all rows have the same value.
     """
 
     key: str
@@ -89,10 +94,10 @@ class CallGroup(msgspec.Struct, frozen=True):
 
 
 class RejectedConnection(msgspec.Struct, frozen=True):
-    """A connection that was refused, or ended, for its certificate; nothing of HTTP was read.
+    """A connection that was refused or closed because of its certificate, before any HTTP.
 
-    `serial` and `subject` are its own words, believed only where `proven`; crew and orchestrator
-    are empty otherwise.
+    The certificate states `serial` and `subject`; only if `proven` is set has a handshake proved
+    them. Otherwise crew and orchestrator are empty.
     """
 
     time: datetime
@@ -108,7 +113,7 @@ class RejectedConnection(msgspec.Struct, frozen=True):
 
 
 class RefusalSummary(msgspec.Struct, frozen=True):
-    """Refusals before a good signature, by listener, reason and peer network."""
+    """A number of refusals before a good signature, by listener, reason and peer network."""
 
     listener: str
     reason: str
@@ -119,9 +124,10 @@ class RefusalSummary(msgspec.Struct, frozen=True):
 
 
 class MintingWatchEvent(msgspec.Struct, frozen=True):
-    """One strike or step of the minting watch (`core.record.Watch`), newest last.
+    """A strike or transition of the minting watch; see `WatchRecord` of `core.audit.records`.
 
-    `usual` is None where the limit was a ceiling; without a `measure` the step had no finding.
+    `usual` is None if the limit is a configured ceiling. `measure` is empty if the transition had
+    no finding.
     """
 
     time: datetime
@@ -140,7 +146,7 @@ class MintingWatchEvent(msgspec.Struct, frozen=True):
 
 
 class AuditGaps(msgspec.Struct, frozen=True):
-    """What the answers cannot contain: records lost to a full disk, lines that are no record."""
+    """The gaps of the audit: records lost to a full disk, and lines that are no records."""
 
     files: int
     bytes: int
@@ -149,71 +155,64 @@ class AuditGaps(msgspec.Struct, frozen=True):
 
 
 class AuditReader:
-    """The records of one folder; each answer reads the files as they are at that moment."""
+    """The records of one folder; each query reads the files again."""
 
     def __init__(self, folder: Path) -> None:
-        """Ask the files in `folder`; a folder that is not there has no records."""
+        """Read the files in `folder`; a missing folder has no records."""
         self._folder = folder
         self._engine = duckdb.connect(":memory:", config=dict(duckdb_queries.ENGINE))
 
     def close(self) -> None:
-        """Let go of the engine's memory and threads."""
+        """Release the memory and threads of the engine."""
         self._engine.close()
 
     def calls(self, question: AuditFilter) -> list[CallRow]:
-        """The newest `question.limit` rows that match, oldest of them first."""
-        rows = self._ask(duckdb_queries.CALLS, question, {"limit": question.limit})
-        return msgspec.convert(rows, list[CallRow])[::-1]
+        """Return the newest `question.limit` matching rows, the oldest of them first."""
+        return self._query(duckdb_queries.CALLS, question, CallRow)[::-1]
 
     def groups(self, question: AuditFilter, by: GroupBy) -> list[CallGroup]:
-        """Sums by branch, crew, role or tool, the most expensive first; or by day, in order."""
-        return msgspec.convert(self._ask(duckdb_queries.GROUPS[by], question), list[CallGroup])
+        """Return sums by branch, crew, role or tool, the most expensive first; or by day."""
+        return self._query(duckdb_queries.GROUPS[by], question, CallGroup)
 
     def total(self, question: AuditFilter) -> CallGroup:
-        """Sums over everything that matches."""
-        return msgspec.convert(self._ask(duckdb_queries.TOTAL, question)[0], CallGroup)
+        """Return the sums over everything that matches."""
+        return self._query(duckdb_queries.TOTAL, question, CallGroup)[0]
 
     def connections(self, question: AuditFilter) -> list[RejectedConnection]:
-        """The newest `question.limit` connections turned away, oldest of them first.
+        """Return the newest `question.limit` rejected connections, the oldest of them first.
 
-        Of the question, crew, certificate and time count.
+        Of the filters, only crew, certificate and time apply.
         """
-        rows = self._ask(duckdb_queries.CONNECTIONS, question, {"limit": question.limit})
-        return msgspec.convert(rows, list[RejectedConnection])[::-1]
+        return self._query(duckdb_queries.CONNECTIONS, question, RejectedConnection)[::-1]
 
     def refusals(self, since: datetime | None = None) -> list[RefusalSummary]:
-        """Whom nobody could prove to be anybody, the most frequent first."""
-        return msgspec.convert(
-            self._ask(duckdb_queries.REFUSALS, AuditFilter(since=since)), list[RefusalSummary]
-        )
+        """Return the refusals before a good signature, the most frequent first."""
+        return self._query(duckdb_queries.REFUSALS, AuditFilter(since=since), RefusalSummary)
 
     def watched(self, question: AuditFilter) -> list[MintingWatchEvent]:
-        """The newest `question.limit` strikes and steps of a crew, or that one branch brought."""
-        rows = self._ask(duckdb_queries.WATCH, question, {"most": question.limit})
-        return msgspec.convert(rows, list[MintingWatchEvent])[::-1]
+        """Return the newest `question.limit` strikes and transitions, the oldest of them first.
+
+        Of the filters, only crew, branch and time apply.
+        """
+        return self._query(duckdb_queries.WATCH, question, MintingWatchEvent)[::-1]
 
     def health(self, since: datetime | None = None) -> AuditGaps:
-        """How complete the answers are; lines count whatever their time, being unreadable."""
-        [row] = self._ask(duckdb_queries.HEALTH, AuditFilter(since=since))
+        """Return the gaps of the audit; unreadable lines count whatever `since` is."""
+        [row] = self._query(duckdb_queries.HEALTH, AuditFilter(since=since), dict[str, int])
         files = audit_folder.files(self._folder)
         return AuditGaps(files=len(files), bytes=audit_folder.size(self._folder), **row)
 
-    def _ask(
-        self, statement: str, question: AuditFilter, more: Mapping[str, object] | None = None
-    ) -> list[dict[str, Any]]:
+    def _query(self, statement: str, question: AuditFilter, kind: type[T]) -> list[T]:
         for attempt in range(1, _ATTEMPTS_MAX + 1):
-            names = self._files(question.since)
-            values = {
-                "files": names,
-                **duckdb_queries.parameters(question, statement),
-                **(more or {}),
-            }
+            values = duckdb_queries.parameters(question, statement)
+            values["files"] = self._files(question.since)
             try:
                 answer = self._engine.execute(statement, values)
                 columns = [column[0] for column in answer.description]
-                return [
+                rows = [
                     dict(zip(columns, map(_aware, row), strict=True)) for row in answer.fetchall()
                 ]
+                return msgspec.convert(rows, list[kind])  # type: ignore[valid-type]
             except duckdb.IOException as error:
                 if attempt == _ATTEMPTS_MAX:
                     raise AuditError(f"audit folder {self._folder}: {error}") from error
@@ -222,7 +221,7 @@ class AuditReader:
         raise AssertionError("the last attempt answers or raises")
 
     def _files(self, since: datetime | None) -> list[str]:
-        """Files that may hold something newer than `since`, as patterns that match only them."""
+        """Return the files that may have records since `since`, as patterns of `read_json`."""
         paths = audit_folder.files(self._folder)
         if since is not None:
             paths = [path for path in paths if _changed(path) >= since.timestamp()]
@@ -237,5 +236,5 @@ def _changed(path: Path) -> float:
 
 
 def _aware(value: object) -> object:
-    """The engine's timestamps are UTC and do not say so."""
+    """Add UTC to a timestamp of the engine, which has no time zone."""
     return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value

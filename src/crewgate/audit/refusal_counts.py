@@ -1,7 +1,7 @@
-"""Refusals before a good signature, counted instead of written: a stranger cannot fill the disk.
+"""Counts the refusals before a good signature, so that unknown clients cannot fill the disk.
 
-One summary record per (listener, reason, peer network) and interval. The number of such keys is
-bounded too: beyond it, peers share the network `*`, and the count stays exact.
+There is one record for each (listener, reason, peer network) and interval. The number of these keys
+is bounded: further peers share the network `*`, and the total stays exact.
 """
 
 from crewgate import limits
@@ -14,7 +14,7 @@ _Key = tuple[str, str, str]
 
 
 class _Count:
-    """How often, and when first and last (wall clock, ns)."""
+    """The number of refusals, and the wall times of the first and the last (ns)."""
 
     __slots__ = ("count", "first_ns", "last_ns")
 
@@ -25,16 +25,12 @@ class _Count:
 
 
 class RefusalCounts:
-    """Counters between two flushes; bounded by listeners x reasons x (keys_max + 1)."""
+    """The counts since the last flush; at most listeners × reasons × (keys_max + 1) of them."""
 
     def __init__(self, keys_max: int = limits.audit_refusal_keys_max) -> None:
-        """Tell at most `keys_max` keys apart between two flushes."""
+        """Keep at most `keys_max` keys between two flushes."""
         self._keys_max = keys_max
         self._counts: dict[_Key, _Count] = {}
-
-    def __len__(self) -> int:
-        """Keys told apart now."""
-        return len(self._counts)
 
     def add(
         self, listener: str, reason: Reason | ConnectionRefusalReason, peer: str, now_ns: int
@@ -48,7 +44,7 @@ class RefusalCounts:
         counted.last_ns = now_ns
 
     def flush(self, now_ns: int) -> list[RefusalsRecord]:
-        """The summaries since the last flush, in order of first sight; counting starts anew."""
+        """Return the records since the last flush, oldest key first, and count from 0 again."""
         counts, self._counts = self._counts, {}
         return [
             RefusalsRecord(

@@ -1,8 +1,8 @@
-"""Disk space held back for the records of calls that are already under way when a disk fills.
+"""Disk space that is kept for the records of open calls when a disk gets full.
 
-Under the policy `refuse` no new call starts once a write has failed, but those in flight still
-have to leave their line. Dropping the ballast makes room for them; taking it up again proves that
-the disk has room once more.
+Under the policy `refuse`, no new call starts after a write has failed, but each open call still
+needs its line. Releasing the reserved space makes room for these lines. Allocating it again proves
+that the disk has room once more.
 """
 
 import os
@@ -11,15 +11,15 @@ from typing import Self
 
 
 class ReservedSpace:
-    """An allocated file without a name: it is gone with its process, however that ends."""
+    """An allocated file without a name, which the kernel deletes when its process ends."""
 
     def __init__(self, descriptor: int) -> None:
-        """Own the descriptor; made by `take`."""
+        """Own an open descriptor; use `allocate` to make one."""
         self._descriptor = descriptor
 
     @classmethod
-    def take(cls, folder: Path, size: int) -> Self:
-        """Allocate `size` bytes on the folder's file system; OSError where there is no room."""
+    def allocate(cls, folder: Path, size: int) -> Self:
+        """Allocate `size` bytes on the folder's file system; raise OSError if there is no room."""
         path = folder / f".ballast-{os.getpid()}-{os.urandom(4).hex()}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(path, flags, 0o600)
@@ -32,6 +32,6 @@ class ReservedSpace:
             raise
         return cls(descriptor)
 
-    def drop(self) -> None:
+    def release(self) -> None:
         """Give the space back to the file system."""
         os.close(self._descriptor)

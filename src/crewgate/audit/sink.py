@@ -1,7 +1,6 @@
-"""Where a process's verdicts go: records to its file, strangers to their counts.
+"""Takes the verdicts of a process: records go to its audit file, and refusals are counted.
 
-What a process that judges calls is handed; it answers whether calls may be judged at all while
-nothing can be written.
+The sink also says whether the process may admit calls while the audit cannot be written.
 """
 
 import time
@@ -18,7 +17,7 @@ from crewgate.core.verdict import ConnectionRefusalReason
 
 
 class AuditSink:
-    """A writer and the counts of refusals before a good signature; `tick` it once a second."""
+    """A writer, and counts of the refusals before a good signature; call `tick` once a second."""
 
     def __init__(
         self,
@@ -27,7 +26,7 @@ class AuditSink:
         refuses_when_full: bool = True,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`refuses_when_full` is the policy `on_full = "refuse"`; else calls go on unrecorded."""
+        """With `refuses_when_full`, calls are refused while the audit cannot be written."""
         self._writer = writer
         self._refuses_when_full = refuses_when_full
         self._now_ns = now_ns
@@ -39,24 +38,24 @@ class AuditSink:
         return self._writer.writable or not self._refuses_when_full
 
     def health(self, component: str, *, refuses: bool = True) -> ComponentHealth:
-        """Whether records can be written; calls are refused if not, where the policy says so."""
+        """Return whether records can be written, and whether calls are refused if not."""
         is_refusing = refuses and self._refuses_when_full
         return audit_fact(component, self._writer, refuses=is_refusing)
 
     def write(self, record: Record) -> bool:
-        """Append a record; True once the kernel has it, False when it is lost (and counted)."""
+        """Append a record; return False if it is lost, which is counted."""
         return self._writer.write(record)
 
     def write_later(self, record: Record) -> None:
-        """Append a record at the next tick; from any thread."""
+        """Append a record at the next tick. Any thread may call this."""
         self._writer.write_later(record)
 
     def write_many(self, records: Sequence[Record]) -> bool:
-        """Append records with one system call; True once the kernel has them all."""
+        """Append records with one system call; return False if one is lost."""
         return self._writer.write_many(records)
 
     def write_lines(self, lines: Sequence[bytes]) -> bool:
-        """Append records that are written (`core/audit/json_line`, `_native/audit_line`)."""
+        """Append encoded records (by `core/audit/json_line` or `_native/audit_line`)."""
         return self._writer.write_lines(lines)
 
     def count(self, listener: str, reason: Reason | ConnectionRefusalReason, network: str) -> None:
@@ -64,27 +63,24 @@ class AuditSink:
         self._counts.add(listener, reason, network, self._now_ns())
 
     def move(self, writer: AuditWriter, *, refuses_when_full: bool) -> AuditWriter:
-        """Write to another file from now on, whose folder and policy a configuration names.
-
-        The caller closes the writer of before, which it gets.
-        """
-        before, self._writer = self._writer, writer
+        """Use another writer and policy from now on; return the previous writer, to be closed."""
+        previous, self._writer = self._writer, writer
         self._refuses_when_full = refuses_when_full
-        return before
+        return previous
 
     def tick(self) -> None:
-        """Do what is due: rotate, recover, and summarise the counts once an interval."""
+        """Rotate the file, recover from errors, and record the counts once per interval."""
         self._writer.tick()
         if abs(self._now_ns() - self._flushed_ns) >= limits.audit_refusal_seconds * 1e9:
             self._flush()
 
     def close(self) -> None:
-        """Write the last summaries and end the file."""
+        """Record the last counts, and close the file."""
         self._flush()
         self._writer.close()
 
     def _flush(self) -> None:
-        """Summarise what was counted; while nothing can be written, go on counting."""
+        # While the audit cannot be written, the counts go on.
         if self._writer.writable:
             self._flushed_ns = self._now_ns()
             self._writer.write_many(self._counts.flush(self._flushed_ns))

@@ -1,9 +1,9 @@
-"""Has the disk take what a process has appended to its audit, once a second, in a thread.
+"""Syncs the audit of a process to the disk once a second, in a thread.
 
-Knows nothing of lines. A file that the writer has left is synced once more before it is closed, so
-a rotation loses nothing. A sync that failed is not tried again: the kernel may have dropped what it
-could not write (Rebello et al. 2020, "Can Applications Recover from fsync Failures?"). If a
-sync does not end, only who calls `sync` waits for it; `late_seconds` says for how long.
+After a rotation the previous file is synced once more before it is closed, so a rotation loses
+nothing. A failed sync is not repeated: the kernel may have dropped what it could not write (Rebello
+et al. 2020, "Can Applications Recover from fsync Failures?"). If a sync does not end, only a caller
+of `sync` waits for it; `late_seconds` says how long it has taken.
 """
 
 import os
@@ -15,24 +15,29 @@ from crewgate import limits
 
 
 class FileSyncer:
-    """Of one writer, which calls the methods in one thread; `count` is what it has written."""
+    """Syncs the files of one writer, which calls the methods in one thread.
+
+    `count` returns the number of records that the writer has written.
+    """
 
     def __init__(self, count: Callable[[], int]) -> None:
         self._count = count
         self._now = time.monotonic
-        self._turn = threading.Lock()  # one sync at a time
-        self._pending = threading.Lock()  # held for the next four fields, never during a sync
+        # One sync runs at a time.
+        self._sync_lock = threading.Lock()
+        # Guards the next four fields. No thread holds it during a sync.
+        self._pending = threading.Lock()
         self._descriptor = -1
-        self._left: list[int] = []  # descriptors of files that the writer has left
+        self._previous: list[int] = []
         self._is_dirty = False
-        self._began: float | None = None  # the sync that has not ended
+        self._began: float | None = None
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
-        self._safe = 0  # of `count`, what the disk has
+        self._synced_count = 0
         self._failure: OSError | None = None
 
     def wrote(self, descriptor: int) -> None:
-        """Something was appended there."""
+        """Note that the writer has appended to the file."""
         if self._is_dirty:
             return
         with self._pending:
@@ -40,33 +45,33 @@ class FileSyncer:
         self._start()
 
     def leave(self, descriptor: int) -> None:
-        """Nothing more is appended there: to be synced and closed."""
+        """Sync and close the file, to which the writer appends no more."""
         with self._pending:
-            self._left.append(descriptor)
+            self._previous.append(descriptor)
             self._is_dirty = False
         self._start()
 
     def failed(self) -> tuple[OSError, int] | None:
-        """Why the disk did not take what was appended, and how much of it; told once."""
+        """Return why a sync failed, and how many records it lost; None if none has failed since."""
         failure, self._failure = self._failure, None
         if failure is None:
             return None
-        missing = self._count() - self._safe
-        self._safe = self._count()
+        missing = self._count() - self._synced_count
+        self._synced_count = self._count()
         return failure, missing
 
     def late_seconds(self) -> float:
-        """How long a sync has not ended that has begun."""
+        """Return how long a sync has been in progress."""
         began = self._began
         return 0.0 if began is None else self._now() - began
 
     def sync(self) -> None:
-        """Wait until the disk has all that was appended; `failed` says if it does not take it."""
-        with self._turn:
+        """Wait until the disk has every record, or `failed` has the reason why not."""
+        with self._sync_lock:
             with self._pending:
-                count, left = self._count(), self._left
-                descriptors = [*left, self._descriptor] if self._is_dirty else [*left]
-                self._is_dirty, self._left = False, []
+                count, previous = self._count(), self._previous
+                descriptors = [*previous, self._descriptor] if self._is_dirty else [*previous]
+                self._is_dirty, self._previous = False, []
                 self._began = self._now()
             try:
                 for descriptor in descriptors:
@@ -76,14 +81,14 @@ class FileSyncer:
                 self._failure = error
             else:
                 if self._failure is None:
-                    self._safe = count
+                    self._synced_count = count
             finally:
                 self._began = None
-                for descriptor in left:
+                for descriptor in previous:
                     os.close(descriptor)
 
     def close(self) -> bool:
-        """Sync once more and end the thread; False if the disk takes longer than it may."""
+        """Sync once more and end the thread; return False if the disk takes too long."""
         self._ending.set()
         if self._thread is None:
             return True
@@ -97,6 +102,6 @@ class FileSyncer:
 
     def _run(self) -> None:
         while not self._ending.wait(limits.audit_sync_seconds):
-            if self._is_dirty or self._left:
+            if self._is_dirty or self._previous:
                 self.sync()
         self.sync()

@@ -1,9 +1,8 @@
-"""One process's audit file: a record is in the kernel when `write` returns, or it is counted lost.
+"""The audit file of one process: when `write` returns, a record is in the kernel or counted lost.
 
-A SIGKILL of the process therefore loses nothing that was reported as written. A power loss may lose
-what the disk had not got yet: a second of records unless the configuration says otherwise, as each
-sync costs a call milliseconds. What to do while nothing can be written, refuse calls or go on, is
-the gateway's decision: it reads `writable`.
+A SIGKILL of the process therefore loses no record that was reported as written. A power loss may
+lose the records of the last second, unless the configuration says otherwise: each sync would delay
+a call by milliseconds. The gateway reads `writable`, and decides whether to refuse calls.
 """
 
 import fcntl
@@ -32,9 +31,9 @@ _log = logging.getLogger(__name__)
 
 
 class RotationPolicy(msgspec.Struct, frozen=True):
-    """When a file is full or old, what the folder may hold in all (None keeps every file).
+    """When the writer begins a new file, and how many bytes the folder may hold (None: any number).
 
-    `sync`: whether the disk has a record within a second, when `write` returns, or at some time.
+    `sync` says when the disk has a record: within a second, when `write` returns, or at some time.
     """
 
     bytes_max: int = limits.audit_rotate_bytes
@@ -44,7 +43,7 @@ class RotationPolicy(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, audit: AuditConfig) -> Self:
-        """What the configuration says."""
+        """Make the policy of a configuration."""
         return cls(audit.rotate_bytes, audit.rotate_seconds, audit.keep_bytes, audit.sync)
 
 
@@ -52,12 +51,18 @@ _DEFAULT = RotationPolicy()
 
 
 class AuditWriter:
-    """Appends records; rotates by size and age; degrades loudly and recovers by itself.
+    """Appends records, rotates files by size and age, and recovers from errors by itself.
 
-    Plain code for one thread; what may keep that waiting for a disk is done in others, except with
-    `sync = "each"`. `tick` is to be called about once a second: it rotates by age, finds a file
-    that somebody took away, and tries to recover. Lines go on into the old file until the next one
-    is open.
+    One thread calls the methods. Other threads do everything that may wait for a disk, except with
+    `sync = "each"`. Call `tick` about once a second: it rotates by age, notices a deleted file, and
+    tries to recover. Lines go into the old file until the next one is open.
+
+    Attributes:
+        folder: The folder of the files.
+        path: The current file; None while none could be opened.
+        writable: Whether records can be written; `error` says why not.
+        written: The number of records that the kernel has.
+        lost: The number of lost records.
     """
 
     def __init__(
@@ -67,15 +72,14 @@ class AuditWriter:
         rotation: RotationPolicy = _DEFAULT,
         *,
         machine: str = "",
-        ballast_bytes: int = limits.audit_ballast_bytes,
+        reserved_bytes: int = limits.audit_ballast_bytes,
         now_ns: Callable[[], int] = time.time_ns,
         write: Write = os.write,
     ) -> None:
-        """Open the first file, and wait for it; each line names the `machine`, if it has a name.
+        """Open the first file, and wait for it. Each line names the `machine`, if it has a name.
 
-        ConfigurationError where the folder cannot be made.
-
-        A folder that exists but has no room leaves the writer degraded, not unmade.
+        If the folder exists but has no room, the writer is not writable, and tries again later.
+        Raises ConfigurationError if the folder cannot be made.
         """
         self.folder = folder
         self._process = process
@@ -87,7 +91,7 @@ class AuditWriter:
         self._next = NextFile(
             folder,
             process,
-            ballast_bytes=ballast_bytes,
+            reserved_bytes=reserved_bytes,
             folder_bytes_max=rotation.folder_bytes_max,
             now_ns=now_ns,
         )
@@ -99,39 +103,39 @@ class AuditWriter:
         self._reserved: ReservedSpace | None = None
         self._unreported = 0
         self._later: deque[Record] = deque(maxlen=limits.log_later_max)
-        self.error: OSError | None = None  # why it is not writable
+        self.error: OSError | None = None
         self.writable = False
         self.written = 0
         self.lost = 0
         audit_folder.prepare(folder)
         try:
-            self._adopt(self._next.open(with_ballast=True))
+            self._adopt(self._next.open(with_reserve=True))
         except OSError as error:
             self._degrade(error)
 
     def write(self, record: Record) -> bool:
-        """Append one record; True once the kernel has it, False when it is lost (and counted)."""
+        """Append one record; return False if it is lost."""
         return self._append(self._stamped(encode(record)), 1)
 
     def write_many(self, records: Iterable[Record]) -> bool:
-        """Append records with one system call; True once the kernel has them all."""
+        """Append records with one system call; return False if one is lost."""
         return self.write_lines([encode(record) for record in records])
 
     def write_lines(self, lines: Sequence[bytes]) -> bool:
-        """Append lines as `core.line` writes them with one system call, and answer as above.
+        """Append lines with one system call; return False if one is lost.
 
-        Each is one record: one newline, at its end.
+        Each line is one record as `core.audit.json_line` encodes it, with one newline, at its end.
         """
         if len(self._stamp) > 1:
             lines = [self._stamped(line) for line in lines]
         return self._append(b"".join(lines), len(lines)) if lines else True
 
     def write_later(self, record: Record) -> None:
-        """Append one record at the next tick; from any thread."""
+        """Append one record at the next tick. Any thread may call this."""
         self._later.append(record)
 
     def tick(self) -> None:
-        """Rotate by age or because the file is gone; recover where writing had failed."""
+        """Rotate if the file is old or gone, and try to recover if it cannot be written."""
         self._write_late_records()
         self._poll_syncer()
         self._take_next()
@@ -139,29 +143,30 @@ class AuditWriter:
             self._rotate()
 
     def late_seconds(self) -> float:
-        """How long the disk has been asked for something that it has not done yet."""
+        """Return how long an operation on the disk has been in progress."""
         return max(self._syncer.late_seconds(), self._next.late_seconds())
 
     def close(self) -> None:
-        """End the file; what could not be written stays lost. May wait, for a bounded time."""
+        """Close the file. May wait for the disk, for a bounded time."""
         self._write_late_records()
         self._release_reserved()
         self._next.close()
         self._leave()
         if not self._syncer.close():
             _log.warning(
-                "audit of %s: the disk of %s has not taken the last lines; a power loss now would "
-                "take them",
+                "audit of %s: the disk of %s has not synced the last lines; a power loss now would "
+                "lose them",
                 self._process,
                 self.folder,
             )
         self.writable = False
 
     def _leave(self) -> None:
-        """End the file that is open, once the disk has what is in it."""
+        """Close the open file once the disk has its lines."""
         if self._descriptor < 0:
             return
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # now it may be cleared as an old file
+        # Without the lock, the file counts as finished and may be deleted.
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         if self._rotation.sync == "never":
             os.close(self._descriptor)
         else:
@@ -173,7 +178,7 @@ class AuditWriter:
             self.write(self._later.popleft())
 
     def _poll_syncer(self) -> None:
-        """What the disk has not taken is lost, though the kernel had it."""
+        """Count the records as lost that the kernel had and the disk did not take."""
         failed = self._syncer.failed()
         if failed is not None:
             error, missing = failed
@@ -182,7 +187,7 @@ class AuditWriter:
             self._degrade(error)
 
     def _stamped(self, line: bytes) -> bytes:
-        """The line with the machine as its first member: also one that native code has written."""
+        """Add the name of the machine as the first member of an encoded line."""
         return self._stamp + line[1:]
 
     def _append(self, data: bytes, count: int) -> bool:
@@ -205,16 +210,16 @@ class AuditWriter:
         return not lost
 
     def _sync_now(self) -> OSError | None:
-        """Wait for the disk, without regard to who else waits for us; why it failed."""
+        """Wait for the disk; return the error if it failed."""
         self._syncer.wrote(self._descriptor)
         self._syncer.sync()
         failed = self._syncer.failed()
         return failed[0] if failed else None
 
     def _put(self, data: bytes) -> tuple[bytes, OSError | None]:
-        """Write whole lines; return those that are not wholly in the kernel, and why.
+        """Write lines; return those that the kernel does not have in full, and the error.
 
-        After a line that was cut, the next one starts on a line of its own.
+        After an incomplete line, the next write begins with a newline.
         """
         if self._descriptor < 0 and self.error is not None:
             return data, self.error
@@ -228,7 +233,7 @@ class AuditWriter:
             if not done:
                 return data, error
             self._torn = rest[done - 1] != _NEWLINE
-            # A line of which only the end is missing is whole once the next one starts.
+            # A line that lacks only its newline is complete once the next line starts.
             whole = done + 1 if rest[done] == _NEWLINE else rest.rfind(b"\n", 0, done) + 1
             return rest[whole:], error
         self._torn = False
@@ -249,7 +254,7 @@ class AuditWriter:
         )
 
     def _report(self) -> bool:
-        """Write how many records were lost; False, and no empty file left, if even that fails."""
+        """Write how many records were lost; if that fails, delete the empty file, return False."""
         now = when(self._now_ns())
         event = ServiceEvent(time=now, event="audit-recovered", count=self._unreported)
         _, error = self._put(self._stamped(encode(event)))
@@ -261,12 +266,12 @@ class AuditWriter:
         return True
 
     def _rotate(self) -> None:
-        """Have another file opened, and take it once it is there.
+        """Open another file in a thread, and use it once it is open.
 
-        If no line can be written, the ballast is taken up too: both prove that the disk takes
-        records again.
+        If the audit cannot be written, the thread reserves space too. A new file and the space
+        together prove that the disk takes records again.
         """
-        self._next.begin(with_ballast=self._reserved is None and not self.writable)
+        self._next.begin(with_reserve=self._reserved is None and not self.writable)
         self._take_next()
 
     def _take_next(self) -> None:
@@ -279,31 +284,31 @@ class AuditWriter:
             self._adopt(opened)
 
     def _adopt(self, opened: PreparedFile) -> None:
-        """Write there from now on."""
+        """Use a new file from now on."""
         first = self._descriptor < 0 and not self.lost
         self._leave()
-        self._descriptor, self.path, self._opened_ns, ballast, uncleared = opened
+        self._descriptor, self.path, self._opened_ns = opened[:3]
         self._size, self._torn = 0, False
-        if ballast is not None:
-            self._reserved = ballast
-        if uncleared is not None:
+        if opened.reserved is not None:
+            self._reserved = opened.reserved
+        if opened.prune_error is not None:
             _log.warning(
-                "audit of %s: old files in %s are not cleared: %s",
+                "audit of %s: cannot delete old files in %s: %s",
                 self._process,
                 self.folder,
-                uncleared.strerror,
+                opened.prune_error.strerror,
             )
-        # One that was begun before writing failed has no ballast, and proves less.
+        # A file that the thread began before the failure has no reserved space, so it proves less.
         if not self.writable and self._reserved is not None and (first or self._report()):
             self.writable = True
             self.error = None
 
     def _is_old(self) -> bool:
-        """By the wall clock; one that is set back further than the limit rotates too: harmless."""
+        # If the wall clock is set back by more than the limit, the early rotation is harmless.
         return abs(self._now_ns() - self._opened_ns) >= self._rotation.seconds_max * 1e9
 
     def _is_gone(self) -> bool:
-        """Somebody deleted or moved the file or its folder: lines would go where nobody looks."""
+        """Whether somebody has deleted or moved the file or its folder."""
         try:
             return self.path is None or not os.path.samestat(
                 self.path.stat(), os.fstat(self._descriptor)
@@ -318,6 +323,6 @@ class AuditWriter:
     def _release_reserved(self) -> bool:
         if self._reserved is None:
             return False
-        self._reserved.drop()
+        self._reserved.release()
         self._reserved = None
         return True

@@ -16,7 +16,7 @@ from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.ipc_server.health_reports import HealthReports
 from crewgate.agent.state import AgentState
 from crewgate.agent.status import status
-from crewgate.audit.disk_probe import DiskProbe, why_not
+from crewgate.audit.disk_probe import DiskProbe, write_error
 from crewgate.audit.writer import AuditWriter
 from crewgate.core.health import ComponentHealth, HealthState, degraded, failed, ok
 from crewgate.core.policy.policy import CrewPolicy
@@ -290,7 +290,7 @@ def test_the_control_process_is_missed_and_no_call_with_it(
 async def test_a_folder_that_takes_no_writes_is_found(tmp_path: Path) -> None:
     """Before anything needs it; and that it takes them again. Nothing of the probe stays."""
     folder = tmp_path / "state"
-    assert why_not(folder) == "No such file or directory"
+    assert write_error(folder) == "No such file or directory"
     disk = DiskProbe(folder)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(disk.watch)
@@ -301,5 +301,5 @@ async def test_a_folder_that_takes_no_writes_is_found(tmp_path: Path) -> None:
         assert fact.why == f"{folder}: cannot write: No such file or directory"
         nursery.cancel_scope.cancel()
     folder.mkdir()
-    assert why_not(folder) == ""
+    assert write_error(folder) == ""
     assert list(folder.iterdir()) == []

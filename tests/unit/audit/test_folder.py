@@ -85,12 +85,12 @@ def test_racing_prunes_delete_each_file_once(tmp_path: Path) -> None:
     assert audit_folder.size(tmp_path) <= 1000
 
 
-def test_a_ballast_holds_space_and_leaves_no_name(tmp_path: Path) -> None:
+def test_reserved_space_holds_blocks_and_leaves_no_name(tmp_path: Path) -> None:
     """It has its blocks, nobody sees it, and what does not fit is an OSError."""
-    ballast = ReservedSpace.take(tmp_path, 1 << 20)
-    assert os.fstat(ballast._descriptor).st_blocks * 512 >= 1 << 20
+    space = ReservedSpace.allocate(tmp_path, 1 << 20)
+    assert os.fstat(space._descriptor).st_blocks * 512 >= 1 << 20
     assert list(tmp_path.iterdir()) == []
-    ballast.drop()
+    space.release()
     with pytest.raises(OSError, match=r"space|large"):
-        ReservedSpace.take(tmp_path, 1 << 62)
+        ReservedSpace.allocate(tmp_path, 1 << 62)
     assert list(tmp_path.iterdir()) == []

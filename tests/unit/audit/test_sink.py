@@ -17,7 +17,7 @@ from crewgate.core.problem_types import Reason
 @pytest.fixture
 def writer(tmp_path: Path, clock: Clock, disk: Disk) -> AuditWriter:
     """A writer on the fake disk."""
-    made = AuditWriter(tmp_path, "w", ballast_bytes=0, now_ns=clock, write=disk)
+    made = AuditWriter(tmp_path, "w", reserved_bytes=0, now_ns=clock, write=disk)
     return opening(made, at_once)
 
 

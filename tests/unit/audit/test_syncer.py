@@ -51,7 +51,7 @@ def platter(monkeypatch: pytest.MonkeyPatch) -> Platter:
 @pytest.fixture
 def make(tmp_path: Path, clock: Clock, disk: Disk, platter: Platter) -> Make:
     made = partial(
-        AuditWriter, tmp_path / "audit", "worker-1", ballast_bytes=0,
+        AuditWriter, tmp_path / "audit", "worker-1", reserved_bytes=0,
         now_ns=clock, write=disk,
     )  # fmt: skip
 
@@ -188,7 +188,7 @@ def test_a_disk_that_does_not_answer_holds_up_no_line_and_no_rotation(
     """The thread waits for it alone; health says so after a bound, and not before."""
     moment = [0.0]
     rotation = RotationPolicy(bytes_max=200)
-    made = AuditWriter(tmp_path, "worker-1", rotation, ballast_bytes=0, now_ns=clock)
+    made = AuditWriter(tmp_path, "worker-1", rotation, reserved_bytes=0, now_ns=clock)
     writer = opening(made, at_once)
     writer._syncer._now = lambda: moment[0]
     assert writer.write(make_event("one"))
@@ -232,8 +232,8 @@ def test_an_end_waits_for_the_disk_for_a_bounded_time(
 ) -> None:
     """Then it says what a power loss would take."""
     monkeypatch.setattr(limits, "audit_end_seconds_max", 0.0)
-    writer = AuditWriter(tmp_path, "worker-1", ballast_bytes=0)
+    writer = AuditWriter(tmp_path, "worker-1", reserved_bytes=0)
     assert writer.write(make_event("one"))
     writer.close()
-    assert "has not taken the last lines" in log_lines[-1]
+    assert "has not synced the last lines" in log_lines[-1]
     stuck.answers.set()

@@ -38,7 +38,7 @@ def make(tmp_path: Path, clock: Clock, disk: Disk) -> Make:
         AuditWriter,
         tmp_path / "audit",
         "worker-1",
-        ballast_bytes=4096,
+        reserved_bytes=4096,
         now_ns=clock,
         write=disk,
     )
@@ -180,7 +180,7 @@ def test_old_files_that_cannot_be_cleared_are_said(
     monkeypatch.setattr(folder, "prune", refuse)
     writer = make(RotationPolicy(folder_bytes_max=1000))
     assert writer.writable
-    assert "old files in" in log_lines[-1]
+    assert "cannot delete old files in" in log_lines[-1]
     assert "Permission denied" in log_lines[-1]
 
 
@@ -306,7 +306,7 @@ def test_a_disk_full_at_the_start_leaves_a_degraded_writer(
     make: Make, log_lines: list[str]
 ) -> None:
     """`serve` comes up and refuses; it does not die in a loop of restarts."""
-    writer = make(ballast_bytes=2**62)
+    writer = make(reserved_bytes=2**62)
     assert not writer.writable
     assert not writer.write(make_event("lost"))
     assert len(log_lines) == 1
@@ -326,7 +326,7 @@ def test_room_may_end_at_any_byte(
     """Wherever the disk cuts, each record reported as written is there once, whole, in order."""
     folder = tmp_path_factory.mktemp("cut")
     disk, clock = Disk(), Clock()
-    made = AuditWriter(folder, "w", ballast_bytes=0, now_ns=clock, write=disk)
+    made = AuditWriter(folder, "w", reserved_bytes=0, now_ns=clock, write=disk)
     writer = opening(made, at_once)
     written = []
     for number in range(data.draw(st.integers(1, 6))):
@@ -345,7 +345,7 @@ def test_room_may_end_at_any_byte(
 
 def test_every_line_names_the_machine(tmp_path: Path) -> None:
     """A record does, a line that native code has made, and a line about losses."""
-    writer = AuditWriter(tmp_path, "w", machine="west-1", ballast_bytes=0)
+    writer = AuditWriter(tmp_path, "w", machine="west-1", reserved_bytes=0)
     event = ServiceEvent(time=when(0), event="start")
     assert writer.write(event)
     assert writer.write_lines([encode(event), encode(event)])

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.core.audit.records import ServiceEvent
-writer = AuditWriter(Path(sys.argv[1]), "w", RotationPolicy(bytes_max=65536), ballast_bytes=0)
+writer = AuditWriter(Path(sys.argv[1]), "w", RotationPolicy(bytes_max=65536), reserved_bytes=0)
 number = 0
 while True:
     writer.write(ServiceEvent(time=datetime.now(UTC), event="test", detail="x" * 300, count=number))
@@ -33,7 +33,7 @@ from pathlib import Path
 from crewgate.audit.writer import AuditWriter
 from crewgate.core.audit.records import ServiceEvent
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
-writer = AuditWriter(Path(sys.argv[1]), "w", ballast_bytes=0)
+writer = AuditWriter(Path(sys.argv[1]), "w", reserved_bytes=0)
 event = lambda text: ServiceEvent(time=datetime.now(UTC), event="test", detail=text)
 texts = [str(number) for number in range(40)]
 kept = writer.write_many(map(event, texts))
@@ -55,7 +55,7 @@ folder = Path(sys.argv[1])
 event = lambda number: ServiceEvent(
     time=datetime.now(UTC), event="test", detail="x" * 500, count=number
 )
-writer = AuditWriter(folder / "audit", "w", ballast_bytes=65536)
+writer = AuditWriter(folder / "audit", "w", reserved_bytes=65536)
 number = 0
 while writer.writable:
     writer.write(event(number))

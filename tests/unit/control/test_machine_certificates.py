@@ -325,7 +325,10 @@ def test_a_next_one_that_is_not_valid_now_is_not_used(watched: Watched, days: fl
         ('control = "https://gw:8445"\n', ""),
         ('control = "http://gw:8445"\n', 'expected "https://HOST:PORT"'),
         ('control = "https://gw:8445/x"\n', 'expected "https://HOST:PORT"'),
-        ('control_certificate = "a"\ncontrol_key = "b"\n', "control_certificate: it has no effect without control"),
+        (
+            'control_certificate = "a"\ncontrol_key = "b"\n',
+            "control_certificate: it has no effect without control",
+        ),
         ('control = "https://gw:8445"\ncontrol_key = "b"\n', "control_certificate and control_key"),
     ],
 )
