@@ -1,8 +1,8 @@
-"""The audit's line of a permitted call: what many calls share is written once, the rest in C.
+"""Writes the audit line of a permitted call; the part that many calls share is encoded only once.
 
-Byte for byte `core.line.encode(core.record.permitted(...))`. Numbers are signed 64-bit integers,
-OverflowError beyond; TypeError for an outcome or reason of another kind; ValueError for a request
-id that has neither 16 bytes nor none.
+A line is byte for byte `core.audit.json_line.encode(core.audit.record_builder.permitted(...))`.
+Numbers are signed 64-bit integers; larger ones raise OverflowError. An outcome or reason of another
+type raises TypeError, and a request id that has neither 16 bytes nor none raises ValueError.
 """
 
 from crewgate.core.audit.records import CallInfo, CallOutcome
@@ -10,10 +10,10 @@ from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
 
 class AuditLineTemplate:
-    """The lines of calls by one grant, for one tool and method, at one listener, from one network.
+    """Makes the lines of calls with the same grant, tool, method, listener and peer network.
 
-    Of `request` only `listener`, `peer`, `tool` and `method` count. Costs as much as encoding a
-    record, so it is worth keeping; never holds more than the shared part of a line.
+    It uses only `listener`, `peer`, `tool` and `method` of `request`, and holds only the shared
+    part of a line. Making it costs as much as encoding a record, so keep it.
     """
 
     def __init__(self, request: CallInfo, grant: Grant) -> None: ...
@@ -31,18 +31,18 @@ class AuditLineTemplate:
         would: Reason | None = None,
         certificate: str = "",
     ) -> bytes:
-        """The line of one call that has ended, newline included; what the numbers mean says
-        `core.record`: `time_ns`, `identifier` and `certificate` are its `CallInfo`'s, most others its
-        `CallEnd`'s. ValueError for a certificate that is no serial in upper-case hexadecimal."""
+        """Return the line of one call that has ended, with its newline. `core.audit.records`
+        explains the values: `time_ns`, `identifier` and `certificate` in `CallInfo`, most others in
+        `CallEnd`. A certificate that is not a serial in upper-case hexadecimal raises ValueError."""
 
 class AuditLines:
-    """The newest lines, at most `capacity` of them (`limits.call_lines_max`), each with its grant;
-    the oldest makes room."""
+    """A cache of at most `capacity` templates (`limits.call_lines_max`), each with its grant; a new
+    one replaces the oldest."""
 
     def __init__(self, capacity: int = ...) -> None: ...
     def __len__(self) -> int: ...
     def line(self, request: CallInfo, grant: Grant) -> AuditLineTemplate:
-        """The line of calls like this one; grants are told apart by being the same object."""
+        """Return the template of calls like this one. Grants are compared by identity."""
 
 def request_text(identifier: bytes) -> bytes:
-    """`core.record.request_text` as ASCII bytes: UUID text, empty for no bytes or all zero."""
+    """Return `core.audit.records.request_text` as ASCII bytes."""

@@ -1,4 +1,4 @@
-"""Where a request carries its token: what `find_token` of core/bearer says, compiled."""
+"""Finds the token of a request: `find_token` of core/bearer, compiled."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,11 +6,11 @@ from crewgate.core.http_types import HeaderField
 from crewgate.core.problem_types import Reason
 
 class TokenFinder:
-    """`core.bearer.find_token` for one set of carriers, names in lower case.
+    """`core.bearer.find_token` for one set of carriers, whose names are in lower case.
 
-    TypeError for fields, a query or carriers that are not `bytes`.
+    Fields, a query or carriers that are not `bytes` raise TypeError.
     """
 
     def __init__(self, carriers: Iterable[bytes]) -> None: ...
     def find(self, fields: Sequence[HeaderField], query: bytes) -> bytes | Reason:
-        """The token, or INVALID_REQUEST or MISSING_TOKEN."""
+        """Return the token, or INVALID_REQUEST or MISSING_TOKEN."""

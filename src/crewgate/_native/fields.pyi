@@ -1,7 +1,7 @@
-"""Which of a message's fields go on, and how HTTP/1.1 writes them; the rules are given in sets.
+"""Selects the fields of a message that are passed on, and writes fields as HTTP/1.1.
 
-Fields are (name, value) pairs of `bytes`, names in lower case; TypeError for anything else. A name
-or value may hold any byte: what may stand in a field is the parsers' business.
+Fields are (name, value) pairs of `bytes` with names in lower case; anything else raises TypeError.
+The parsers check the characters of fields, so a name or value here may have any byte.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,32 +9,36 @@ from collections.abc import Iterable, Sequence
 from crewgate.core.http_types import HeaderField
 
 def written(fields: Sequence[HeaderField]) -> bytes:
-    """Fields as HTTP/1.1 writes them, each with its CRLF (RFC 9112 §5)."""
+    """Return fields as HTTP/1.1 writes them, each with its CRLF (RFC 9112 §5)."""
 
 class FieldFilter:
-    """What of a client's fields or trailers goes upstream, compiled once for a tool.
+    """Selects the fields or trailers of a client that go upstream; made once for a tool.
 
-    Of a field, in this order: `dropped` goes no further; one that could pass for the gateway's
-    (`core.bearer.OURS`, or a name of `refused`, once mapped by `core.bearer.PLAIN`) refuses the
-    message, InvalidRequestError 400; one that `PLAIN`
-    would change goes only if it is `allowed`; one that the
-    message's Connection names, or whose value holds the caller's `token`, goes no further.
+    The first rule that applies to a field decides:
+
+    1. A field in `dropped` is not passed on.
+    2. A field that a server could take for the gateway's own refuses the message, with
+       InvalidRequestError 400. Its name, mapped by `core.bearer.PLAIN`, is in `refused` or begins
+       with `core.bearer.OURS`.
+    3. A field whose name `PLAIN` changes is passed on only if it is `allowed`.
+    4. A field that Connection names, or whose value has the caller's `token`, is not passed on.
     """
 
     def __init__(
         self, dropped: Iterable[bytes], refused: Iterable[bytes], allowed: Iterable[bytes]
     ) -> None: ...
     def kept(self, fields: Sequence[HeaderField], token: bytes = b"") -> list[HeaderField]:
-        """The fields that go on, unchanged and in order. InvalidRequestError."""
+        """Return the fields to pass on, unchanged and in order. Raises InvalidRequestError."""
     def written(self, fields: Sequence[HeaderField], token: bytes = b"") -> bytes:
-        """`written(kept(fields, token))` in one go. InvalidRequestError."""
+        """Return `written(kept(fields, token))` in one pass. Raises InvalidRequestError."""
 
 class ResponseFilter:
-    """What of an upstream's fields or trailers goes to the client: not what is `dropped`, named by
-    its Connection, or begins like the gateway's own once mapped by `core.bearer.PLAIN`."""
+    """Selects the fields or trailers of an upstream that go to the client. It drops a field that is
+    in `dropped`, that Connection names, or that `core.bearer.PLAIN` maps to one of the gateway's
+    own."""
 
     def __init__(self, dropped: Iterable[bytes]) -> None: ...
     def kept(self, fields: Sequence[HeaderField]) -> list[HeaderField]:
-        """The fields that go on, unchanged and in order."""
+        """Return the fields to pass on, unchanged and in order."""
     def written(self, fields: Sequence[HeaderField]) -> bytes:
-        """`written(kept(fields))` in one go."""
+        """Return `written(kept(fields))` in one pass."""

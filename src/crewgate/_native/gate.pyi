@@ -1,4 +1,4 @@
-"""The verdict: one native call from (token, tool) to `Permit` or `Denial`."""
+"""Decides a call natively: from a token and a tool to a `Permit` or a `Denial`."""
 
 from crewgate._native.permit import GateContext, Permit
 from crewgate._native.table import Table
@@ -8,11 +8,13 @@ from crewgate.core.verdict import Denial
 class Gate:
     holder: GateContext
     def __init__(self, table: Table, attachment: int = 0, *, holds: bool = True) -> None:
-        """`holds`: a permit reserves and is settled later (gateway); otherwise a fixed price is
-        settled in `decide` itself (embedded)."""
-    clock: tuple[int, int] | None  # tests: (wall ns, boot ns) instead of the real clocks
+        """With `holds`, a permit reserves its price and is settled later (gateway). Otherwise
+        `decide` settles a fixed price itself (embedded)."""
+    # For tests: (wall ns, boot ns) instead of the real clocks.
+    clock: tuple[int, int] | None
     def load(self, policy: Policy) -> None:
-        """Judge by `policy` from now on; cached tokens of keys that are gone are dead at once."""
+        """Decide by `policy` from now on. Tokens of keys that it no longer has are refused at once,
+        also if they are cached."""
     def decide(
         self,
         token: bytes,
@@ -25,13 +27,14 @@ class Gate:
         price: int = -1,
         is_upper_bound: bool = False,
     ) -> Permit | Denial:
-        """The verdict; never waits.
+        """Return the verdict. Never waits.
 
-        `tool` is a number in the policy's tools, -1 for none such. `price` is the price of this
-        call in micro-credits, -1 for the tool's; `is_upper_bound`: most of it may come back.
-        Denial(BUDGET_UNAVAILABLE, retry=True, grant) asks for a draw: the branch is unknown to the
-        table, its grant is newer than the agent knows, or its lease is too small. `drawn`: a draw
-        was tried, so that the call goes on without credit in observe mode.
+        `tool` is the number of the tool in the policy, or -1 for an unknown tool. `price` is the
+        price of this call in micro-credits, or -1 for the tool's price. `is_upper_bound` says that
+        the call may cost less. Denial(BUDGET_UNAVAILABLE, retry=True, grant) asks the caller for a
+        draw: the table does not know the branch, its grant is newer than the agent knows, or its
+        lease is too small. `drawn` says that a draw was tried; then a call in observe mode goes on
+        without credit.
 
         Raises:
             ValueError: `price` is above the largest possible price.

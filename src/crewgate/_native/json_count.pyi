@@ -1,7 +1,8 @@
-"""How many values a JSON text has at its outermost level, without making any of them."""
+"""Counts the values at the outermost level of a JSON text without making objects of them."""
 
 def outline(text: bytes) -> int:
-    """Members of the outermost object, or items of the outermost array; 0 of anything else.
+    """Return the number of members of the outermost object, or of items of the outermost array.
 
-    Looks at every byte once, about a gigabyte a second, whether it is JSON or not.
+    Returns 0 for anything else. Reads every byte once, about a gigabyte a second, even if the text
+    is not JSON.
     """

@@ -1,4 +1,4 @@
-"""Evidence that one call may go on, with what it reserved."""
+"""Permits: the evidence that a call may go on, with its reservation."""
 
 from types import TracebackType
 from typing import Self
@@ -8,10 +8,10 @@ from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
 
 class GateContext:
-    """A gate as its permits know it; lives as long as the last of them."""
+    """The part of a gate that its permits need; it lives as long as the last of them."""
 
     def load(self, policy: Policy) -> None:
-        """The policy by which permits hear that their key is gone, and by which the gate judges."""
+        """Use `policy` from now on, in the gate and for the keys that its permits check."""
 
 class Permit:
     """Evidence that one call may go on, with the micro-credits that it reserved or was charged.

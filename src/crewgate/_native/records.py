@@ -1,10 +1,10 @@
-"""What the table's methods answer: copies of records, as plain tuples of integers and bytes."""
+"""Copies of the table's records, as tuples of integers and bytes, which its methods return."""
 
 from typing import NamedTuple
 
 
 class Geometry(NamedTuple):
-    """Capacities, each a power of two; reservations a multiple of 64."""
+    """The capacities of a table, each a power of two; reservations are a multiple of 64."""
 
     branches: int
     revocations: int
@@ -15,13 +15,16 @@ class Geometry(NamedTuple):
 class BranchRecord(NamedTuple):
     """A copy of one branch (or crew) record; amounts are micro-credits.
 
-    `parents` are record numbers: the crew, root … parent; a crew has none. `expires` is wall clock
-    seconds. `burned` is what is missing once no owner is left: granted - given back - available -
-    reserved - settled; exact once quiet, never more than is lost while calls go on. `retired` is
-    what reclaimed descendants had consumed. `loose` is what of `reserved` only bounds what calls
-    will cost, `beyond` what the ledger could still grant when it granted last. `pending` is the
-    need of a draw that was begun and not applied. `refused` is (need, level, used, quota) of the
-    last refusal while it holds, `window` the crew's hour or day that is spent by it, or 0.
+    - `parents`: record numbers of the crew, the root … the parent; none for a crew
+    - `expires`: wall clock seconds
+    - `loose`: the part of `reserved` that is only an upper bound of what calls will cost
+    - `burned`: granted - given back - available - reserved - settled. It is exact while no call is
+      open, and otherwise never more than is lost.
+    - `retired`: what reclaimed descendants had consumed
+    - `pending`: the need of a draw that was begun and not applied
+    - `refused`: (need, level, used, quota) of the last refusal while it applies
+    - `beyond`: what the ledger could still grant at its last grant
+    - `window`: the crew's hour or day whose spending caused the refusal, or 0
     """
 
     number: int
@@ -49,10 +52,11 @@ class BranchRecord(NamedTuple):
 
 
 class BurnedReservation(NamedTuple):
-    """A reservation that the agent ended: its owner died, or its deadline passed.
+    """A reservation that the agent ended because its owner died or its deadline passed.
 
-    `state`: 2 intent (unknown whether the credit was taken), 3 held, 4 settling (`cost` was being
-    charged). `grant` is the grant's 16-byte key, `owner` the attachment, `started_ns` wall clock.
+    `state` is 2 for intent (it is unknown whether the credit was taken), 3 for held, or 4 for
+    settling (`cost` was being charged). `grant` is the 16-byte key of the grant, and `owner` the
+    number of the attachment. `started_ns` is wall clock time.
     """
 
     branch_key: bytes
@@ -67,7 +71,7 @@ class BurnedReservation(NamedTuple):
 
 
 class ReclaimedBranch(NamedTuple):
-    """A branch that was forgotten; `consumed` stays charged on its ancestors."""
+    """A branch whose record was freed; `consumed` stays charged to its ancestors."""
 
     key: bytes
     consumed: int

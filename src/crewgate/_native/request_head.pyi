@@ -1,4 +1,4 @@
-"""The head of a request checked in one walk over its fields; what comes out is the caller's class."""
+"""Checks the head of a request in one pass over its fields, and makes an object of a given class."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
@@ -8,17 +8,22 @@ from crewgate.core.http_types import HeaderField
 _T = TypeVar("_T")
 
 class RequestHeadParser(Generic[_T]):
-    """Makes requests of one class, called as `make(method, target, path, query, authority, headers,
-    version, stream, length)`; what these are, and that nothing else is made, says server/request.py.
+    """Makes requests with `make(method, target, path, query, authority, headers, version, stream,
+    length)`; server/request.py explains the arguments.
 
-    Refuses with InvalidRequestError, the first that applies: a method that is no token of at most
-    `limits.method_bytes_max` bytes, or a target of other bytes than visible ASCII without "#" (400);
-    a method of `unsupported` (501); a target that is no path, but for the `*` of an OPTIONS (400); a
-    Content-Length that is not one number of at most 18 digits (400) or over
-    `limits.tool_body_bytes_max` (413); more than one Host, no authority, one that is not a name
-    or a bracketed address with perhaps a port or has over `limits.authority_bytes_max` bytes, or
-    another than Host (400). TypeError where
-    something is not `bytes`.
+    Raises InvalidRequestError for the first of these that applies:
+
+    1. 400: the method is not a token of at most `limits.method_bytes_max` bytes, or the target has
+       a byte that is not visible ASCII, or a "#".
+    2. 501: the method is in `unsupported`.
+    3. 400: the target is not a path, nor the `*` of an OPTIONS.
+    4. 400: Content-Length is not one number of at most 18 digits; 413: it is over
+       `limits.tool_body_bytes_max`.
+    5. 400: there is more than one Host, or no authority; the authority is over
+       `limits.authority_bytes_max` bytes, differs from Host, or is not a name or bracketed address
+       with an optional port.
+
+    Raises TypeError for an argument that should be `bytes` and is not.
     """
 
     def __init__(
@@ -39,9 +44,9 @@ class RequestHeadParser(Generic[_T]):
         stream: int,
         streamed: bool,
     ) -> _T:
-        """Of a request line and its fields. `authority` is what the line named, if it did;
-        `streamed` says that a body may follow whose size was not declared."""
+        """Make the request of a request line and its fields. `authority` is that of the line, or
+        None. `streamed` says that a body of undeclared size may follow."""
     def read(self, fields: Sequence[HeaderField], stream: int, streamed: bool) -> _T:
-        """Of the first fields of an HTTP/2 stream. Before all else CONNECT is a 501, and a scheme
-        that is not https a 400. Whether pseudo fields are known, once there and before the others
-        is the engine's business: the last one counts, and those that are unknown are dropped."""
+        """Make the request of the first fields of an HTTP/2 stream. CONNECT is refused first (501),
+        then a scheme other than https (400). The HTTP/2 engine checks that pseudo fields are known,
+        unique and before all others; here the last one counts, and unknown ones are dropped."""

@@ -1,22 +1,24 @@
-"""What a parser says of a tool server's answers: head, pieces of the body, trailers, end."""
+"""Collects the responses of a tool server from a parser: head, body pieces, trailers, end."""
 
 from collections.abc import Callable, Iterable
 
 from crewgate.core.http_types import HeaderField
 
 class ResponseReader:
-    """Reads the answers of one connection, one after the other; `reset` goes before each.
+    """Reads the responses of one connection, one after the other; call `reset` before each.
 
-    `status` is 0 until the head is complete. `began`: a byte has come. `reusable` says whether the
-    connection may carry another request after `complete`; not where a head that ends its answer
-    announces a body (RFC 9110 §8.6). `bodyless`: the answer was over with its head, so that a
-    server's mistaken body would come after it. Names of fields are in lower case.
+    - `status`: 0 until the head is complete
+    - `began`: a byte has arrived
+    - `reusable`: the connection may carry another request after `complete`. It may not if the head
+      ends the response and announces a body all the same (RFC 9110 §8.6).
+    - `bodyless`: the response ended with its head, so a body that the server sends by mistake would
+      come after it
 
-    Refuses, with UpstreamError: what does not start as HTTP/1.0 or HTTP/1.1 does, switching
-    protocols and statuses below 100, a body of 205 (RFC 9110 §15.3.6), over
-    `limits.upstream_fields_max` fields, over `limits.upstream_head_bytes_max` bytes between two
-    pieces of a body, a transfer coding other than chunked (RFC 9112 §6.1), an answer that nobody
-    asked for; and whatever the parser refuses.
+    Names of fields are in lower case. Raises UpstreamError for a response that does not begin as
+    HTTP/1.0 or HTTP/1.1, a switch of protocols, a status below 100, a body of a 205 (RFC 9110
+    §15.3.6), over `limits.upstream_fields_max` fields, over `limits.upstream_head_bytes_max` bytes
+    between two pieces of a body, a transfer coding other than chunked (RFC 9112 §6.1), a response
+    without a request, and everything that the parser refuses.
     """
 
     status: int
@@ -31,15 +33,15 @@ class ResponseReader:
     def __init__(
         self, make_parser: Callable[[object], object], errors: Iterable[type[Exception]]
     ) -> None:
-        """`make_parser` is given who is called back, as httptools does it; `errors` are its own."""
+        """`make_parser` gets the object to call back, as in httptools, and raises `errors`."""
     def reset(self, *, head_only: bool) -> None:
-        """Forget the last answer; `head_only` for the answer to HEAD."""
+        """Forget the last response; `head_only` says that the next one answers HEAD."""
     def feed(self, data: bytes) -> None:
-        """Take bytes from the server. UpstreamError if they are not HTTP/1."""
+        """Take bytes from the server. Raises UpstreamError if they are not HTTP/1."""
     def feed_end(self) -> None:
-        """Take the end of the connection. UpstreamError if the answer is not whole."""
+        """Take the end of the connection. Raises UpstreamError if the response is incomplete."""
     def take(self) -> bytes:
-        """Return what has come of the body and was not taken."""
+        """Return the part of the body that has arrived and was not taken yet."""
     def take_informational(self) -> list[tuple[int, list[HeaderField]]]:
-        """Return the informational answers that have come and were not taken; 100 is dropped, and
-        what is over `limits.upstream_informational_max`."""
+        """Return the informational responses that were not taken yet. Status 100 is dropped, and so
+        is what exceeds `limits.upstream_informational_max`."""

@@ -1,14 +1,14 @@
 """Ed25519 by the libsodium that PyNaCl bundles, called through its C function pointer."""
 
 def verify(public: bytes, message: bytes, signature: bytes) -> bool:
-    """True if `signature` (64 bytes) of `message` is good under `public` (32 bytes), RFC 8032.
+    """Return whether `signature` (64 bytes) of `message` is good under `public` (32 bytes).
 
-    Strictness is libsodium's: low-order and non-canonical points and scalars are refused.
-    ValueError on any other length.
+    RFC 8032, as strict as libsodium: low-order and non-canonical points and scalars are refused.
+    Raises ValueError for other lengths.
     """
 
 def is_valid_point(public: bytes) -> bool:
-    """True if `public` (32 bytes) is a canonical point of the prime-order subgroup."""
+    """Return whether `public` (32 bytes) is a canonical point of the prime-order subgroup."""
 
 def self_test() -> None:
-    """Check the linked library on edge cases; RuntimeError if it differs from what we rely on."""
+    """Check edge cases on the linked library; raise RuntimeError if a result is unexpected."""

@@ -1,47 +1,51 @@
-"""The shared table, as everybody maps it: one mmap file a machine, read without waiting.
+"""The shared table as every process maps it: one mmap file per machine, read without waiting.
 
-What only the agent may do is in `_native/table_owner`. Integers and bytes cross this line; times are
-named with their unit, amounts are micro-credits.
+`_native/table_owner` has what only the agent may do. Names of times have their unit; amounts are
+micro-credits.
 """
 
 from crewgate._native.records import BranchRecord, Geometry
 from crewgate.errors import TableError
 
 class StaleTableError(TableError):
-    """The file is a table of another version or kernel boot, or torn: replace it."""
+    """The table is of another version or kernel boot, or incomplete; replace its file."""
 
 def boot_id() -> bytes:
-    """16 bytes that name this boot of the kernel."""
+    """Return the 16 bytes that identify this boot of the kernel."""
 
 class Table:
-    """A mapping. `Table.attach(fd)` maps as a worker or embedder."""
+    """A mapped table; workers and embedders map it with `Table.attach(fd)`."""
 
     @staticmethod
     def attach(fd: int) -> Table:
-        """Map the file behind a descriptor that the agent passed; the descriptor may be closed.
+        """Map the file behind a descriptor from the agent; the descriptor may be closed then.
 
-        Raises TableError (errors.py) if it is not a whole table of our version and this boot.
+        Raises TableError (errors.py) if it is not a complete table of our version and this boot.
         """
-    life: bytes  # 16 random bytes chosen at creation: `boot` of the ledger protocol
+    # 16 random bytes, chosen at creation: `boot` of the ledger protocol.
+    life: bytes
     geometry: Geometry
-    size: int  # bytes
+    # In bytes.
+    size: int
     revocation_generation: int
     policy_generation: int
     credit_generation: int
     retired: bool
-    fresh_until: int  # CLOCK_BOOTTIME ns
-    synced_until: int  # the same; what a majority of members knows is entered here
+    # CLOCK_BOOTTIME ns until which the agent keeps the table fresh.
+    fresh_until: int
+    # CLOCK_BOOTTIME ns until which the table has every revocation that a majority of members knows.
+    synced_until: int
     def close(self) -> None: ...
     def is_revoked(self, key: bytes, issued_at: int = 0) -> bool: ...
     def revoked_before(self, key: bytes) -> int | None:
-        """Tokens issued up to this second are dead; None if the key is not revoked."""
+        """Return the second up to which issued tokens are revoked; None if the key is not."""
     def find(self, key: bytes) -> int:
-        """Record number of a branch or crew key, -1 if there is none."""
+        """Return the record number of a branch or crew key; -1 if there is none."""
     def scan(self, first: int, count: int) -> list[BranchRecord]:
-        """Copies of the live records numbered first … first + count - 1."""
+        """Return copies of the live records numbered first … first + count - 1."""
     def branch(self, number: int) -> BranchRecord | None:
-        """A copy of a live record; None if it is free. IndexError past the capacity."""
+        """Return a copy of a live record; None if it is free. Raises IndexError past the end."""
     def loose(self) -> dict[int, int]:
-        """By record number, what of its reservations only bounds what calls will cost."""
+        """Return, by record number, the part of reservations that is only an upper bound."""
     def counts(self) -> dict[str, int]:
-        """Live records: branches, revocations, reservations, attachments (a scan: not hot)."""
+        """Return the number of live records of each kind. This scans the table, so it is slow."""

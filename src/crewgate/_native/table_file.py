@@ -1,7 +1,4 @@
-"""The table's file: allocated in full, locked by its one agent, put in place whole.
-
-Knows nothing of what is in it beyond its first words; the layout is `layout.h`'s.
-"""
+"""Creates and opens the file of a table, which one agent locks; `layout.h` has its layout."""
 
 import errno
 import fcntl
@@ -13,10 +10,11 @@ from crewgate.runtime.durable_files import cause, rename_file
 
 
 def create(path: str, header: bytes, size: int, mode: int) -> tuple[int, int]:
-    """(descriptor, lock descriptor) of a new file of `size` bytes that begins with `header`.
+    """Create a file of `size` bytes beginning with `header`; return its descriptor and its lock's.
 
-    It takes the place of any other in one step. TableError: another agent holds the lock, or the
-    disk has no room (a sparse file would be a SIGBUS in every process later).
+    It replaces an existing file in one step. Its blocks are allocated, because a sparse file on a
+    full disk would end every process with SIGBUS. Raises TableError if another agent holds the
+    lock, or the disk has no room.
     """
     lock = _lock(path, mode)
     temporary = f"{path}.new"
@@ -34,8 +32,7 @@ def create(path: str, header: bytes, size: int, mode: int) -> tuple[int, int]:
             raise
     except OSError as error:
         os.close(lock)
-        message = f"{path}: cannot make the table: {cause(error)}"
-        raise TableError(message) from error
+        raise TableError(f"{path}: cannot make the table: {cause(error)}") from error
     except BaseException:
         os.close(lock)
         raise
@@ -43,7 +40,10 @@ def create(path: str, header: bytes, size: int, mode: int) -> tuple[int, int]:
 
 
 def open_existing(path: str, mode: int) -> tuple[int, int]:
-    """(descriptor, lock descriptor) of the file that is there; FileNotFoundError, TableError."""
+    """Open an existing file; return its descriptor and the lock's.
+
+    Raises FileNotFoundError, or TableError if another agent holds the lock.
+    """
     lock = _lock(path, mode)
     try:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC), lock
@@ -52,8 +52,7 @@ def open_existing(path: str, mode: int) -> tuple[int, int]:
         raise
     except OSError as error:
         os.close(lock)
-        message = f"{path}: cannot open the table: {cause(error)}"
-        raise TableError(message) from error
+        raise TableError(f"{path}: cannot open the table: {cause(error)}") from error
 
 
 def _allocate(fd: int, path: str, size: int) -> None:
@@ -62,29 +61,26 @@ def _allocate(fd: int, path: str, size: int) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             raise
-        message = (
+        raise TableError(
             f"{path}: no room for the table: it needs {size} bytes and is allocated in full; "
             "free some, or lower [table] branches and revocations"
-        )
-        raise TableError(message) from error
+        ) from error
 
 
 def _lock(path: str, mode: int) -> int:
-    """Lock a file beside the table, not the table itself.
+    """Lock a file beside the table, and not the table itself.
 
-    The table's descriptors are passed to others, and a kernel lock lasts as long as anybody holds
-    the open file.
+    The agent passes descriptors of the table to other processes, and a kernel lock lasts until the
+    last of them closes its descriptor.
     """
     name = f"{path}.lock"
     try:
         fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
     except OSError as error:
-        message = f"{name}: cannot open the table's lock: {cause(error)}"
-        raise TableError(message) from error
+        raise TableError(f"{name}: cannot open the table's lock: {cause(error)}") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(fd)
-        message = f"{name}: another agent holds this table; end it first"
-        raise TableError(message) from error
+        raise TableError(f"{name}: another agent holds this table; end it first") from error
     return fd

@@ -1,17 +1,19 @@
-"""A compact JWS split and decoded on C buffers, canonical form only; claims' characters checked."""
+"""Splits and decodes a token (a compact JWS) of canonical form, and checks its claims."""
 
 from crewgate.core.tokens.claims import Claims
 
 class MalformedTokenError(Exception):
-    """The token is refused; never says which check failed."""
+    """The token is refused. The error never says which check failed."""
 
 def split(token: bytes) -> tuple[str, bytes, bytes, bytes]:
-    """(kid, signing input, payload JSON, signature) of a token whose form is canonical.
+    """Return (kid, signing input, payload JSON, signature) of a token of canonical form.
 
-    Checks before any signature: size, three non-empty segments, canonical base64url, header
-    exactly {alg, typ, kid}. Raises MalformedTokenError.
+    Checks the size, three non-empty segments, canonical base64url, and a header of exactly {alg,
+    typ, kid}; does not verify the signature. Raises MalformedTokenError.
     """
 
 def claims(payload: bytes) -> Claims:
-    """Strict JSON (UTF-8, depth, duplicate keys, control characters), then typed claims, then
-    characters of texts, UUIDs, tool names, distinct path. Raises MalformedTokenError."""
+    """Read the claims of a payload. Raises MalformedTokenError.
+
+    Checks strict JSON (UTF-8, depth, duplicate keys, control characters), the types of claims, the
+    characters of texts, UUIDs and tool names, and that all branches of the path are distinct."""
