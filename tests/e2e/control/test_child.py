@@ -199,12 +199,12 @@ def _without_a_ca(own: ControlSite) -> str:
     """Serve without [cluster], which needs a CA; the file's text without [ca] and [control]."""
     text = own.file.read_text()
     begin, middle = text.index("[ca]"), text.index("# The other machines")
-    end = text.index("# Agents come here")
+    end = text.index("# The listener for agents")
     own.stop()  # [cluster] stays as long as a machine serves
     own.file.write_text(text[:middle] + text[end:])
     own.serve()
     text = text[:begin] + text[end:]
-    begin, end = text.index("# Other crews come here"), text.index("# A crew: whose keys")
+    begin, end = text.index("# The listener for other crews"), text.index("# A crew: its keys")
     return text[:begin] + text[end:]
 
 

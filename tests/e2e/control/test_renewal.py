@@ -108,7 +108,7 @@ def test_a_machine_without_the_key_has_what_it_lacks_from_the_api(
     own = 'control_certificate = "certs/machine.pem"\ncontrol_key = "gateway/machine.key"\n'
     away.edit("[ca]\n", f'[ca]\ncontrol = "{site.control}"\n{own}')
     text = away.file.read_text()
-    begin, end = text.index("[cluster]"), text.index("# Agents come here")
+    begin, end = text.index("[cluster]"), text.index("# The listener for agents")
     away.file.write_text(text[:begin] + text[end:])
     away.start()
     try:

@@ -21,7 +21,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def without_cluster(text: str) -> str:
-    begin, end = text.index("[cluster]"), text.index("# Agents come here")
+    begin, end = text.index("[cluster]"), text.index("# The listener for agents")
     return text[:begin] + text[end:]
 
 

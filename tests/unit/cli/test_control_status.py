@@ -40,9 +40,9 @@ def test_without_the_key_it_serves_nothing(fresh: Path, tmp_path: Path) -> None:
 def test_without_a_ca_none_is_wanted(fresh: Path, tmp_path: Path) -> None:
     """And that it does not run is no complaint."""
     text = fresh.read_text()
-    begin, end = text.index("[ca]"), text.index("# Agents come here")
+    begin, end = text.index("[ca]"), text.index("# The listener for agents")
     text = text[:begin] + text[end:]
-    begin, end = text.index("# Other crews come here"), text.index("# A crew: whose keys")
+    begin, end = text.index("# The listener for other crews"), text.index("# A crew: its keys")
     fresh.write_text(text[:begin] + text[end:])
     found = control_of(fresh, tmp_path)
     assert (found["configured"], describe(found)) == (False, "not configured")

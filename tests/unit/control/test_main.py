@@ -13,9 +13,9 @@ def test_without_a_ca_it_says_what_to_add(
 ) -> None:
     """The section, and where."""
     text = config.path.read_text()
-    begin, end = text.index("[ca]"), text.index("# Agents come here")
+    begin, end = text.index("[ca]"), text.index("# The listener for agents")
     text = text[:begin] + text[end:]
-    begin, end = text.index("# Other crews come here"), text.index("# A crew: whose keys")
+    begin, end = text.index("# The listener for other crews"), text.index("# A crew: its keys")
     config.path.write_text(text[:begin] + text[end:])
     assert main(["-c", str(config.path)]) == 2
     said = capsys.readouterr().err

@@ -1,1 +1,1 @@
-"""What `crewgate init` writes: a configuration, keys and certificates."""
+"""Makes what `crewgate init` writes: a configuration, keys and certificates."""

@@ -1,4 +1,4 @@
-"""What [cluster] of a further machine says: whom it joins, and when it is fresh."""
+"""Makes [cluster] of a further machine, and the steps with which it joins the first one."""
 
 import json
 import time
@@ -23,14 +23,16 @@ PAIR = (
     "cannot be reached, and what was revoked there is not known here until it is back. Take it",
     "out on every machine once there are three.",
 )
-_NAMED_MAX = 8  # gateways in a line
+# A line names at most this many gateways.
+_NAMED_MAX = 8
 
 
 def cluster_head(first: Config, offset: int, others: Sequence[str] = ()) -> tomlkit.TOMLDocument:
     """Make the first keys of the section, for a machine with ports `offset` above those of `first`.
 
-    `others` are gateways that the CA has certified besides. If there are any, the two machines are
-    no pair, whatever the peers of `first` say. ConfigurationError if nobody can join `first`.
+    `others` are the other gateways with a certificate of the CA. If there are any, the two machines
+    are not a pair, even if `first` has no peers. Raises ConfigurationError if no machine can join
+    `first`.
     """
     found = cluster_of(first)
     here = found.reached_at
@@ -46,12 +48,12 @@ def cluster_head(first: Config, offset: int, others: Sequence[str] = ()) -> toml
 
 
 def cluster_of(first: Config) -> ClusterConfig:
-    """The section of a machine that is to be joined; ConfigurationError says what to add."""
+    """Return [cluster] of the machine to join; if it has none, raise a ConfigurationError."""
     if first.cluster is None:
         days = limits.gateway_life_seconds_max // 86_400
         raise ConfigurationError(
-            f"{first.path}: there is no [cluster], so no machine can join this one. Have a "
-            f"certificate made for it: crewgate ca issue -c {first.path} --role gateway "
+            f"{first.path}: there is no [cluster], so no machine can join this one. Issue a "
+            f"certificate for it: crewgate ca issue -c {first.path} --role gateway "
             f"--name NAME --signing-key signing.key --right revoke --life {days}d --out machine; "
             "then add [cluster] with address, port, certificate, key and signing_key, and start it "
             "again"
@@ -60,21 +62,21 @@ def cluster_of(first: Config) -> ClusterConfig:
 
 
 def gateways_besides(first: Config, ca: CAConfig) -> list[str]:
-    """Names of gateways with a good certificate of `ca`, but for that of `first`. AuthorityError.
+    """Return the names of gateways with a valid certificate of `ca`, without `first` itself.
 
-    Who made a second one and never told the first has two machines all the same; one that was sent
-    away is none.
+    They count as machines even if `first` does not name them as peers. An evicted one has no valid
+    certificate. Raises AuthorityError.
     """
     from crewgate.ca.authority import identity_of
 
     found = _valid_gateways(first, ca)
     own = _serials(cluster_of(first).certificate)
-    mine = {each.name for each in found if each.serial in own}
-    return sorted({each.name for each in found if identity_of(each).key} - mine)
+    own_names = {each.name for each in found if each.serial in own}
+    return sorted({each.name for each in found if identity_of(each).key} - own_names)
 
 
 def gateway_names(first: Config, ca: CAConfig) -> set[str]:
-    """All names that no further machine may have. AuthorityError."""
+    """Return the names that no further machine may have. Raises AuthorityError."""
     return {each.name for each in _valid_gateways(first, ca)}
 
 
@@ -83,16 +85,16 @@ def _valid_gateways(first: Config, ca: CAConfig) -> "list[CertificateRecord]":
     from crewgate.cli.output.certificates import status
 
     now = time.time()
-    register = CertificateDB(ca.register)
+    database = CertificateDB(ca.register)
     try:
-        found = [each for each in register.all() if each.role is Role.GATEWAY]
+        found = [each for each in database.all() if each.role is Role.GATEWAY]
     finally:
-        register.close()
+        database.close()
     return [each for each in found if status(each, now, first.state) == "valid"]
 
 
 def _serials(path: Path) -> set[str]:
-    """Of the certificates in a file, as the register has them; none if it cannot be read."""
+    """Return the serials of the certificates in a file; none if it cannot be read."""
     from crewgate.ca.key_files import read_certificates
 
     try:
@@ -104,7 +106,7 @@ def _serials(path: Path) -> set[str]:
 def joining_steps(
     other: Path, first: Config, second: Config, others: Sequence[str] = ()
 ) -> Iterator[str]:
-    """What is to be done on the first machine, of `other`, before a second one serves."""
+    """Yield what to do with the configuration `other` before a second machine serves."""
     cluster, joined = cluster_of(first), cluster_of(second)
     if not cluster.peers and second.ledger.per_machine and not first.ledger.per_machine:
         yield f"write per_machine = true into [ledger] of {other}, and start its gateway again"
@@ -112,7 +114,7 @@ def joining_steps(
     if is_elsewhere:
         yield (
             f"write the addresses of its own host into {second.path}, which has those of {other}, "
-            f"and where [cluster] listens there into peers in [cluster] of {other}"
+            f"and the address and port of its [cluster] into peers in [cluster] of {other}"
         )
     is_told = cluster.peers or is_elsewhere
     more = [] if is_told else [f"peers = {json.dumps([str(joined.reached_at)])}"]
@@ -121,11 +123,11 @@ def joining_steps(
     if more:
         yield f"write {' and '.join(more)} into [cluster] of {other}"
     if joined.staleness_quorum != "any" and cluster.staleness_quorum == "any":
-        yield f"take {ANY} out of [cluster] of {other}, and of all others: they are three now"
+        yield f"remove {ANY} from [cluster] of {other} and of all others: there are three now"
     if others and not [each for each in cluster.peers if each != joined.reached_at]:
         named = ", ".join(others[:_NAMED_MAX]) + (", …" if len(others) > _NAMED_MAX else "")
         yield (
-            f"write where {named} listens into peers, here and in {other}, and take {ANY} out "
+            f"write the address of {named} into peers, here and in {other}, and remove {ANY} "
             f"there; if it is gone, these two are a pair: write {ANY} into [cluster] of both, and "
             "each goes on alone"
         )

@@ -1,9 +1,9 @@
-"""A further machine of a trust domain: the first one's configuration, for a folder of its own.
+"""Derives the configuration of a further machine of a trust domain from that of the first one.
 
-The CA and the upstreams' secrets stay where they are and are named from here; crews' keys are
-copied; ports are moved by as much as the agents' listener is, and so is the example's tool server.
-It joins the first one, and with it is a pair or more (`cluster_section`).
-Every other upstream is called where it was. The file's other keys, its order and its comments stay.
+The new file names the CA and the secrets of upstreams where they are, and copies of the keys of
+crews. Every port, and that of the example's tool server, is moved by the same offset. The machine
+joins the first one (`cluster_section`). Other upstreams stay where they are. The other keys, the
+order and the comments of the file stay too.
 """
 
 import re
@@ -27,17 +27,18 @@ from crewgate.core.credits import format_credits
 from crewgate.errors import ConfigurationError
 
 _COMMENT = re.compile(r"^[ \t]*#.*\n", re.MULTILINE)
-_SAID = re.compile(r"\b([Pp]ort )([0-9]{1,5})\b")
-_EVERY = "*"  # each key of a table
+_PORT = re.compile(r"\b([Pp]ort )([0-9]{1,5})\b")
+# Stands for each key of a table.
+_EVERY = "*"
 _QUORUM = "staleness_quorum"
 
 
 class DerivedConfig:
-    """The text of a configuration whose agents' listener is at `port`, made of `other`'s.
+    """A configuration that is derived from `other`, with the agents' listener at `port`.
 
-    `ledger` has the keys of the new [ledger]. `gateways` names the other gateways of the CA.
-    After `text()`, `copies` says which files of crews go where below the new folder, and `moved`
-    which ports became which. ConfigurationError if nobody can join `other`.
+    `ledger` has the keys of the new [ledger]. `gateways` names the other gateways of the CA. After
+    `text()`, `copies` maps files of crews to their paths below the new folder, and `moved` maps old
+    ports to new ones. Raises ConfigurationError if no machine can join `other`.
     """
 
     def __init__(
@@ -70,7 +71,8 @@ class DerivedConfig:
         """
         path = self._other.path
         text = _COMMENT.sub(self._comment, path.read_text().rstrip() + "\n")
-        if self._name and not self._other.name:  # which was made before machines had names
+        # Files that were made before machines had names have no `name`.
+        if self._name and not self._other.name:
             text = f'name = "{self._name}"\n{text}'
         try:
             document = tomlkit.parse(text)
@@ -78,7 +80,7 @@ class DerivedConfig:
             raise ConfigurationError(f"{path}: {error}") from error
         _change(document, self._changes())
         tools = document.get("upstream", {}).get(UPSTREAM, {})
-        if tools.get("url") == f"http://{ADDRESS}:{self._tools}":  # the example's
+        if tools.get("url") == f"http://{ADDRESS}:{self._tools}":
             port = self._moved(f"the tools' server {ADDRESS}:", self._tools)
             tools["url"] = f"http://{ADDRESS}:{port}"
         _rewrite(document, "cluster", self._cluster, {_QUORUM})
@@ -91,7 +93,7 @@ class DerivedConfig:
         about = (_QUORUM, summary("cluster", _QUORUM))
         if text in PAIR or (_QUORUM in self._cluster and text.startswith(about)):
             return ""
-        return _SAID.sub(lambda said: said[1] + self._ports.get(said[2], said[2]), match[0])
+        return _PORT.sub(lambda found: found[1] + self._ports.get(found[2], found[2]), match[0])
 
     def _changes(self) -> dict[str, Any]:
         """List the keys that change: each with its new value, or a function of the old value."""
@@ -127,7 +129,7 @@ class DerivedConfig:
         return str(self._other.path.resolve().parent / value)
 
     def _copied(self, value: str) -> str:
-        """Note the file for copying to `crews/NAME`, or as far below `crews` as it is there."""
+        """Note a file for copying, to the same path below `crews`, or else to `crews/NAME`."""
         file = Path(self._where(value))
         parts = file.parts
         below = parts[parts.index("crews") + 1 :] if "crews" in parts else parts[-2:]
@@ -169,25 +171,30 @@ def _rewrite(
 
 
 def ledger_section(first: Config, url: str | None, *, per_machine: bool) -> dict[str, Any]:
-    """[ledger] of a further machine; ConfigurationError where it would multiply budgets unasked."""
+    """Return [ledger] of a further machine.
+
+    Raises:
+        ConfigurationError: The options contradict each other, or the machine would multiply budgets
+            although nobody asked for that.
+    """
     if per_machine:
         if url:
-            raise ConfigurationError("--ledger or --budgets per-machine: one of them")
+            raise ConfigurationError("expected --ledger or --budgets per-machine, and not both")
         own = {"url": "sqlite:state/ledger.db", "per_machine": True}
         return own | _on_unavailable(first.ledger)
     if url is None and first.ledger.engine == "sqlite":
         raise ConfigurationError(
-            f"{first.path}: its budgets are in a file, which is one machine's: each branch could "
-            "spend its credits on each machine; give --ledger postgresql://… and that one the "
-            "same [ledger] url, or say --budgets per-machine"
+            f"{first.path}: its budgets are in a file, which only one machine uses, so each branch "
+            "could spend its credits on each machine; pass --ledger postgresql://… and give the "
+            "first machine the same [ledger] url, or pass --budgets per-machine"
         )
     if url is not None and url.startswith("sqlite:"):
         raise ConfigurationError(
-            f"--ledger {url}: a file is one machine's; machines share a postgresql://… server"
+            f"--ledger {url}: machines cannot share a file; name a postgresql://… server"
         )
     if url is not None and not is_server(url):
         raise ConfigurationError(
-            "--ledger: expected postgresql://USER@HOST/DATABASE, without a password; that goes "
+            "--ledger: expected postgresql://USER@HOST/DATABASE, without a password; write that "
             "into a file, which the configuration names as password_file"
         )
     shared: dict[str, Any] = {"url": url or first.ledger.url}
@@ -199,35 +206,35 @@ def ledger_section(first: Config, url: str | None, *, per_machine: bool) -> dict
 
 
 def _on_unavailable(ledger: LedgerConfig) -> dict[str, Any]:
-    """What each machine may spend while its ledger does not answer, whichever that is."""
-    most = ledger.overdraft_micro_max
-    if not most:
+    """Return the keys for what a machine may spend while its ledger does not answer."""
+    overdraft = ledger.overdraft_micro_max
+    if not overdraft:
         return {}
-    if most == limits.quota_micro_max:
+    if overdraft == limits.quota_micro_max:
         return {"on_unavailable": "open"}
-    return {"on_unavailable": "bounded", "overdraft_credits": format_credits(most)}
+    return {"on_unavailable": "bounded", "overdraft_credits": format_credits(overdraft)}
 
 
 def changes(first: Config, second: Config, further: DerivedConfig) -> Iterator[str]:
-    """What is another in `second`, and what of `first` it reads, a line each."""
+    """Yield a line for each difference of `second`, and for what it shares with `first`."""
     for before, after in further.moved.items():
         yield f"{before} is {after}"
-    yield "every other upstream is called where it was; state, certificate and keys are its own"
-    yield f"crews' keys are copied; the CA, and upstreams' secrets, are read in {first.path.parent}"
-    yield f"budgets are kept in {second.ledger}"
+    yield "every other upstream stays where it is; state, certificate and keys are its own"
+    yield f"crews' keys are copied; the CA and upstreams' secrets are read in {first.path.parent}"
+    yield f"budgets are in {second.ledger}"
 
 
 def next_steps(
     other: Path, first: Config, config: Path, second: Config, gateways: Sequence[str] = ()
 ) -> Iterator[str]:
-    """What is to be typed before the new machine serves, a line each."""
+    """Yield the steps and commands before the new machine serves, a line each."""
     is_shared = second.ledger.engine == "postgresql"
     is_other = is_shared and first.ledger.url != second.ledger.url
     if is_other:
         yield f"end the gateway of {other}, and give it the same [ledger] url"
     yield from joining_steps(other, first, second, gateways)
     if is_shared:
-        yield f"crewgate ledger migrate -c {config}      # once, if nobody has made its tables"
+        yield f"crewgate ledger migrate -c {config}      # once, if it has no tables yet"
     if is_other:
         yield (
             f"crewgate ledger accept -c {other}      # if it has served before: what was spent in "

@@ -1,7 +1,7 @@
-"""What makes a machine one of its trust domain: a TLS key, a signing key, and their certificate.
+"""Makes the keys and certificates of a machine: for TLS, for signing, and for its peers.
 
-The certificate is a gateway's of the CA, under a name that no other machine has: members are
-counted by their names, and two of one name would be one.
+The CA issues the certificate to a gateway, under a name that no other machine has: members are
+counted by their names, so two machines with one name would count as one.
 """
 
 import re
@@ -23,15 +23,18 @@ SERVER, SERVER_KEY = Path("certs", "gateway.pem"), Path("gateway", "gateway.key"
 CERTIFICATE, KEY = Path("certs", "machine.pem"), Path("gateway", "machine.key")
 SIGNING_KEY = Path("gateway", "signing.key")
 _ODD = re.compile(r"[^a-z0-9]+", re.ASCII)
-_HOST_CHARS_MAX = 40  # of a certificate's name, which has 64
-_RANDOM_BYTES = 3  # two of ten machines of one host share them in one of 300,000 trust domains
+# The name of a certificate has at most 64 characters.
+_HOST_CHARS_MAX = 40
+# Of ten machines on one host, two get the same bytes in one of 300,000 trust domains.
+_RANDOM_BYTES = 3
 
 
 def write_machine(folder: Path, ca: CAConfig, name: str) -> None:
-    """Make all keys and have both certificates signed, in the folders of `folder`; AuthorityError.
+    """Make all keys and both certificates in the folders of `folder`. Raises AuthorityError.
 
-    One is shown to clients, of whom some cannot read who a gateway is; the other to its peers. They
-    live as long as a server's may: whoever has the CA renews the second (`crewgate ca renew`).
+    The machine presents one certificate to clients, of which some cannot read the identity of a
+    gateway, and the other to its peers. Both live as long as a server's may. `crewgate ca renew`
+    renews the second.
     """
     from cryptography import x509
 
@@ -57,9 +60,10 @@ def write_machine(folder: Path, ca: CAConfig, name: str) -> None:
 
 
 def begin(state: Path) -> None:
-    """Say on the disk of the first machine of a trust domain that there is nothing to catch up.
+    """Note on the disk of the first machine of a trust domain that it need not catch up.
 
-    Those that join it learn from it; an empty disk would have it wait for others. OSError.
+    Without the note, it would wait for other machines. Machines that join it learn from it. Raises
+    OSError.
     """
     from crewgate.core.gossip.freshness import QuorumFreshness
     from crewgate.gossip.membership_file import MembershipFile
@@ -71,16 +75,16 @@ def begin(state: Path) -> None:
 
 
 def choose_name(asked: str, taken: Container[str]) -> str:
-    """What a new machine is called: as was asked, or its host's name; ConfigurationError if taken.
+    """Return the name of a new machine: `asked`, or the name of its host.
 
-    A second machine of one host has the host's name and something random: a counter would not do,
-    since a machine may be made over a copy of the CA.
+    A second machine of the same host gets a random suffix. A counter would not be unique, since a
+    machine may be made with a copy of the CA. Raises ConfigurationError if `asked` is taken.
     """
     if asked:
         if asked in taken:
             raise ConfigurationError(
-                f"--name {asked}: a machine of this trust domain is called that; choose another "
-                "name, or evict that one (`crewgate cluster evict`)"
+                f"--name {asked}: a machine of this trust domain has this name; choose another "
+                "name, or evict that machine (`crewgate cluster evict`)"
             )
         return asked
     name = host_name(socket.gethostname())
@@ -90,6 +94,6 @@ def choose_name(asked: str, taken: Container[str]) -> str:
 
 
 def host_name(host: str) -> str:
-    """A host's name as a machine's: its first label, of characters that a name may have."""
+    """Return the first label of a host's name, with only the characters of a machine's name."""
     words = _ODD.sub("-", host.partition(".")[0].lower()).strip("-")[:_HOST_CHARS_MAX]
     return words.rstrip("-") or "gateway"

@@ -1,4 +1,4 @@
-"""The configuration that `crewgate init` writes: as text, with the comments a newcomer needs."""
+"""The text of the configuration that `crewgate init` writes, with comments for newcomers."""
 
 import textwrap
 from collections.abc import Iterator
@@ -10,14 +10,15 @@ ADDRESS = "127.0.0.1"
 CREW = "article"
 DOMAIN = "crewgate.internal"
 UPSTREAM = "tools"
-UPSTREAM_OFFSET = 10  # the example's tool server listens so many ports above the agents
+# The port of the example's tool server is the port of the agents' listener and this.
+UPSTREAM_OFFSET = 10
 _LINE_CHARS = 100
 PORT_MAX = 65_535 - UPSTREAM_OFFSET
 
 # A line that ends with "#" gets what the declaration of its key says (`config/reference.summary`).
 _TEXT = """\
-# Crewgate's configuration. Paths are relative to this file. `crewgate check -c FILE` reads it and
-# everything that it names, and says what is wrong; SIGHUP makes a running gateway read it again.
+# Crewgate's configuration. Paths are relative to this file. `crewgate check -c FILE` checks this
+# file and everything that it names. SIGHUP makes a running gateway read it again.
 
 name = "{name}" #
 audience = "https://gateway.crewgate.example" #
@@ -34,31 +35,32 @@ on_full = "refuse" #
 [ledger]
 url = "sqlite:state/ledger.db" #
 
-# The internal CA. Its folder is for the control process alone; root and list of revoked
-# certificates are what gateways read. Issue with: crewgate ca issue --role orchestrator …
+# The internal CA. Only the control process reads its folder; gateways read the root and the list of
+# revoked certificates. To issue a certificate: crewgate ca issue --role orchestrator …
 [ca]
 folder = "ca" #
 root = "certs/ca.pem" #
 crl = "certs/crl.pem" #
 trust_domain = "{domain}" #
 life_seconds = {life} #
-# Whom the gateway asks of each client's certificate before it reads a byte (OCSP), in the name of
-# the CA in issuing.pem beside the root: the control process of this machine, or "https://…".
+# The OCSP responder that the gateway asks about each client's certificate before it reads a byte:
+# the control process of this machine, or "https://…". Requests name the CA in issuing.pem beside
+# the root.
 ocsp = "unix:state/ocsp.sock"
 # control = "https://gw1.example:8445" #
 
-# The control API: mutual TLS always, for operators, orchestrators and gateways.
+# The control API for operators, orchestrators and gateways, always with mutual TLS.
 [control]
 address = "{address}"
 port = {control}
 certificate = "certs/gateway.pem"
 key = "gateway/gateway.key"
 
-# The other machines of this trust domain: what is revoked on one of them, all refuse. They speak
-# UDP and mutual TLS on port {peers}. `crewgate init DIR --from FILE` makes another one.
+# The other machines of this trust domain: all of them refuse what one of them revokes. They speak
+# UDP and mutual TLS on port {peers}. `crewgate init DIR --from FILE` makes another machine.
 [cluster]
 peers = [] #
-address = "{address}"  # "0.0.0.0" wants advertise = "ADDRESS:PORT" as well
+address = "{address}"  # "0.0.0.0" needs advertise = "ADDRESS:PORT" as well
 port = {peers}
 certificate = "certs/machine.pem" #
 key = "gateway/machine.key"
@@ -66,7 +68,7 @@ signing_key = "gateway/signing.key" #
 # staleness_quorum = "majority" #
 # max_staleness_seconds = 5 #
 
-# Agents come here, over TLS with a token.
+# The listener for agents, which use TLS and a token.
 [[listener]]
 name = "agents"
 address = "{address}"
@@ -76,8 +78,8 @@ key = "gateway/gateway.key"
 mode = "enforce" #
 # hosts = ["localhost"] #
 
-# Other crews come here: over a connection whose client certificate the CA above has issued. A tool
-# of another crew is called with that, and a token; a token alone never crosses.
+# The listener for other crews, whose clients present a certificate of the CA above. To call a tool
+# of another crew, an agent needs such a certificate and a token; a token alone is never enough.
 [[listener]]
 name = "crews"
 address = "{address}"
@@ -88,7 +90,7 @@ client_certificate = "required" #
 # crews = ["{crew}"] #
 # ocsp = "required" #
 
-# A crew: whose keys may sign tokens, and the most that any of them can grant.
+# A crew: its keys may sign tokens, within these limits.
 [crew.{crew}]
 issuer = "https://orchestrator.crewgate.example" #
 jwks = "crews/{crew}.jwks.json" #
@@ -96,11 +98,11 @@ signing_key = "crews/{crew}/signing.key" #
 tools = ["search.*", "embeddings.*", "publish.*"]
 credits_per_branch = "1000" #
 # credits_per_hour, credits_per_day, live_branches, new_branches_per_minute, live_revocations,
-# lifetime_seconds and depth lower the crew as a whole.
+# lifetime_seconds and depth limit the crew as a whole.
 
 [upstream.{tools}]
 url = "http://{address}:{upstream}"
-# The gateway's own credential; what a client sends never goes upstream.
+# The gateway's own credential; a client's credential never goes upstream.
 # credential = {{ header = "authorization", prefix = "Bearer ", env = "TOOLS_KEY" }}
 
 # A tool: a name to grant, a route, a price in credits a call.
@@ -125,7 +127,7 @@ price = "0.01"
 
 
 def fresh_config(port: int, name: str) -> str:
-    """The text of a new crewgate.toml of machine `name` whose agents' listener is at `port`."""
+    """Return the text of a new crewgate.toml for machine `name`, with its first port at `port`."""
     text = _TEXT.format(
         name=name,
         address=ADDRESS,
@@ -144,7 +146,7 @@ def fresh_config(port: int, name: str) -> str:
 
 
 def _explained(lines: list[str]) -> Iterator[str]:
-    """The lines, with what the declarations say above their keys."""
+    """Yield the lines, each marked key below the summary of its declaration."""
     table = ""
     for line in lines:
         if line.startswith("["):

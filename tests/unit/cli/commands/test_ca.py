@@ -476,7 +476,7 @@ def test_bad_reasons_and_a_missing_ca_are_said(run: Run, fresh: Path) -> None:
     text = fresh.read_text()
     for name in ("required", "optional"):
         text = text.replace(f'client_certificate = "{name}"', "#")
-    start, end = text.index("[ca]"), text.index("# Agents come here")
+    start, end = text.index("[ca]"), text.index("# The listener for agents")
     fresh.write_text(text[:start] + text[end:])
     for command in ("init", "list", "crl", "export"):
         assert "there is no [ca]; add the section" in refused(run, command, "-c", fresh)

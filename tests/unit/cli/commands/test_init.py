@@ -159,7 +159,10 @@ def test_a_machine_has_the_name_that_was_asked_for(tmp_path: Path) -> None:
     further = ["init", str(tmp_path / "two"), "--port", "9443", "--from", str(file)]
     further += ["--budgets", "per-machine"]
     taken = CliRunner().invoke(main, [*further, "--name", "west-1"])
-    assert (taken.exit_code, "is called that" in taken.stderr) == (2, True)
+    assert (taken.exit_code, "a machine of this trust domain has this name" in taken.stderr) == (
+        2,
+        True,
+    )
     assert not (tmp_path / "two").exists()
     bad = CliRunner().invoke(main, [*further, "--name", "No Name"])
     assert (bad.exit_code, "expected a name" in bad.stderr) == (2, True)

@@ -74,7 +74,7 @@ def test_it_has_the_same_domain_and_its_own_places(first: Path, tmp_path: Path) 
     text = two.path.read_text()
     assert "# UDP and mutual TLS on port 9446." in text
     assert "# The server at port 8454 is everybody's" in text
-    assert "# The internal CA. Its folder is for the control process alone" in text
+    assert "# The internal CA. Only the control process reads its folder" in text
 
 
 def test_its_certificate_is_the_first_one_s_authority_s(first: Path, tmp_path: Path) -> None:
@@ -159,7 +159,10 @@ ca = 'certs/far.pem'
 def test_however_the_file_is_written(first: Path, tmp_path: Path) -> None:
     """Dotted keys, inline tables, other quotes, and sections that are split are read like all."""
     text = first.read_text().replace(MORE, OUT_OF_ORDER)
-    for section, following in (("[ledger]", "# The internal CA"), ("[cluster]", "# Agents come")):
+    for section, following in (
+        ("[ledger]", "# The internal CA"),
+        ("[cluster]", "# The listener for agents"),
+    ):
         text = text[: text.index(section)] + text[text.index(following) :]
     first.write_text(ODD + text)
     keys = first.parent / "crews" / "article.jwks.json"
@@ -221,13 +224,13 @@ def test_what_was_changed_and_what_comes_next_is_told(first: Path, tmp_path: Pat
         "  port 8443 is 9443",
         "  port 8444 is 9444",
         "  the tools' server 127.0.0.1:8453 is 9453",
-        "  every other upstream is called where it was; state, certificate and keys are its own",
-        f"  crews' keys are copied; the CA, and upstreams' secrets, are read in {first.parent}",
-        f"  budgets are kept in {URL}",
+        "  every other upstream stays where it is; state, certificate and keys are its own",
+        f"  crews' keys are copied; the CA and upstreams' secrets are read in {first.parent}",
+        f"  budgets are in {URL}",
         "Next:",
         f"  end the gateway of {first}, and give it the same [ledger] url",
         f'  write peers = ["127.0.0.1:9446"] and {ANY} into [cluster] of {first}',
-        f"  crewgate ledger migrate -c {file}      # once, if nobody has made its tables",
+        f"  crewgate ledger migrate -c {file}      # once, if it has no tables yet",
         f"{accept}what was spent in {old} can be spent again",
         f"  start the gateway of {first} again",
         f"  crewgate check -c {file}",
@@ -248,8 +251,11 @@ def test_a_file_of_its_own_needs_no_tables(first: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--ledger", "sqlite:shared.db"), "a file is one machine's"),
-        (("--ledger", URL, "--budgets", "per-machine"), "one of them"),
+        (("--ledger", "sqlite:shared.db"), "machines cannot share a file"),
+        (
+            ("--ledger", URL, "--budgets", "per-machine"),
+            "expected --ledger or --budgets per-machine, and not both",
+        ),
         (("--ledger", "postgresql://no where"), "expected postgresql://USER@HOST"),
         (("--ledger", "postgresql://u:s3cr%t@h/db"), "without a password"),
     ],

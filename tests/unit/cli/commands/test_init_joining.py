@@ -91,7 +91,7 @@ def test_a_third_one_ends_the_pair(run: Run, fresh: Path, tmp_path: Path) -> Non
         assert set(cluster.peers) == {HostPort("127.0.0.1", 9003), HostPort("127.0.0.1", 9503)}
         assert (cluster.staleness_quorum, cluster.port) == ("majority", 9603)
         assert "none is a majority" not in third.read_text()
-        assert f"take {ANY} out of [cluster] of {made_of}, and of all others" in told
+        assert f"remove {ANY} from [cluster] of {made_of} and of all others" in told
         assert "write peers" not in told
 
 
@@ -106,7 +106,7 @@ def test_a_third_one_is_no_pair_though_the_first_was_told_of_none(
     assert cluster.staleness_quorum == "majority"
     assert f'write peers = ["127.0.0.1:9603"] into [cluster] of {fresh}' in told
     name = identity_in(second).name
-    assert f"write where {name} listens into peers, here and in {fresh}, and take {ANY}" in told
+    assert f"write the address of {name} into peers, here and in {fresh}, and remove {ANY}" in told
 
 
 def test_one_for_another_host_is_not_told_as_the_first_ones_peer(
@@ -188,7 +188,7 @@ def test_budgets_on_each_machine_are_said_on_both(run: Run, fresh: Path, tmp_pat
 def test_who_cannot_be_joined_says_what_to_add(run: Run, fresh: Path, tmp_path: Path) -> None:
     """A configuration of before there were peers; nothing is written."""
     text = fresh.read_text()
-    begin, end = text.index("[cluster]"), text.index("# Agents come here")
+    begin, end = text.index("[cluster]"), text.index("# The listener for agents")
     fresh.write_text(text[:begin] + text[end:])
     result = run("init", tmp_path / "second", "--from", fresh, *LEDGER)
     assert result.exit_code == 2
