@@ -1,7 +1,7 @@
-/* The parts of an audit line that differ from call to call: a time, an id, numbers.
+/* Writes the parts of an audit line that differ from call to call: a time, an id, numbers.
  *
- * Each function appends at `to` and gives the new end; the most that it may take stands beside it.
- * Forms are those of msgspec (RFC 3339) and core/audit/records.py, which the tests compare. */
+ * Each function appends at `to` and returns the new end; its comment has the largest size. The
+ * tests compare the results with msgspec (RFC 3339) and core/audit/records.py. */
 #ifndef CREWGATE_LINE_TEXT_H
 #define CREWGATE_LINE_TEXT_H
 
@@ -16,7 +16,7 @@ static inline char *text_put(char *to, const char *text, size_t n) {
     return to + n;
 }
 
-/* `width` digits, zeros in front. */
+/* Writes `width` digits with leading zeros. */
 static inline char *text_digits(char *to, uint64_t number, int width) {
     for (int at = width - 1; at >= 0; at--, number /= 10) to[at] = (char)('0' + number % 10);
     return to + width;

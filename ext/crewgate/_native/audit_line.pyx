@@ -1,8 +1,7 @@
-"""The audit's line of a permitted call: what many calls share is written once, the rest in C.
+"""Writes the audit line of a permitted call; the part that many calls share is encoded only once.
 
-What a line says is the business of core/audit/records, and how it is written that of
-core/audit/json_line: a line of theirs is made for the shared part and cut where calls differ, so
-that escapes and the order of members can only be the same. Knows neither files nor clocks.
+core/audit/records and core/audit/json_line define the lines. A template is one of their lines, cut
+where calls differ, so the escapes and the order of members are always the same.
 """
 
 from crewgate import limits
@@ -25,8 +24,8 @@ cdef extern from "audit_format.h" nogil:
     char *text_uuid(char *to, const unsigned char *id) noexcept
 
 cdef object Outcome = records.CallOutcome
-# Where the line of a call is cut. No text can hold one of these: quotes in it are escaped, and
-# after the quote that ends it comes no colon.
+# Where a line is cut. No text of a line can contain one of these: quotes in a text are escaped, and
+# no colon follows the quote that ends it.
 cdef bytes TIME = b'"time":"'
 cdef bytes REQUEST = b'"request":"'
 cdef bytes OUTCOME = b'"outcome":"'
@@ -62,7 +61,8 @@ cdef bytes slug_of(object would):
 
 
 cdef Py_ssize_t serial_of(object certificate, const char **text) except -1:
-    """The size of a serial, 0 for none; a text that is none could say anything in a line."""
+    """Return the size of a serial, 0 for none. Other texts are refused, since they could forge a
+    line."""
     cdef Py_ssize_t size = 0, at
     if type(certificate) is not str:
         raise TypeError("a certificate's serial is a text, or empty")
@@ -74,7 +74,7 @@ cdef Py_ssize_t serial_of(object certificate, const char **text) except -1:
 
 
 cdef const unsigned char *id_of(bytes identifier) except? NULL:
-    """Its 16 bytes; NULL for none."""
+    """Return the 16 bytes of an id; NULL if it is empty."""
     if PyBytes_GET_SIZE(identifier) == 16:
         return <const unsigned char *>PyBytes_AS_STRING(identifier)
     if PyBytes_GET_SIZE(identifier):
@@ -128,12 +128,13 @@ cdef class AuditLineTemplate:
         return self.written(&ending)
 
     cdef bytes written(self, const Ending *ending):
-        # Beside texts and numbers: the names of members and their marks, less than 180 bytes.
+        # The names of members, quotes and commas take less than 180 bytes beside texts and numbers.
         cdef Py_ssize_t room = (
             len(self.head) + TIME_CHARS_MAX + UUID_CHARS + len(self.middle) + ending.outcome_size
             + len(self.quota) + 6 * NUMBER_CHARS_MAX + ending.would_size
             + ending.certificate_size + 180)
-        cdef char small[2048]  # of the stack: a usual line is copied once, into what is returned
+        # A usual line fits here on the stack, and is copied once, into the result.
+        cdef char small[2048]
         cdef bytes large = None
         cdef char *text = small
         if room > <Py_ssize_t>sizeof(small):
@@ -151,7 +152,7 @@ cdef class AuditLineTemplate:
         if ending.would_size:
             to = text_put(put(to, b',"would":"'), ending.would, <size_t>ending.would_size)
             to = put(to, b'"')
-        # What is 0 by default is not written then.
+        # A line leaves out a member that has its default, 0.
         if ending.status:
             to = text_number(put(to, b',"status":'), ending.status)
         if ending.bytes_in:
@@ -181,8 +182,9 @@ cdef class AuditLines:
         return len(self.known)
 
     def line(self, request, grant):
-        # The gate hands out one object for all calls of a token. Its address stands for it, since
-        # hashing a grant costs as much as a line; it is kept, so that no other gets its address.
+        # The gate gives all calls of a token the same grant object. The key has the address of the
+        # grant, because hashing a grant costs as much as a line. The cache keeps the grant, so no
+        # other object can get that address.
         cdef tuple key = (
             <size_t><PyObject *>grant, request.tool, request.method, request.listener,
             request.peer)
@@ -191,6 +193,6 @@ cdef class AuditLines:
             return (<tuple>found)[0]
         made = AuditLineTemplate(request, grant)
         if len(self.known) >= self.capacity:
-            del self.known[next(iter(self.known))]  # the oldest
+            del self.known[next(iter(self.known))]  # the oldest one
         self.known[key] = (made, grant)
         return made

@@ -1,8 +1,8 @@
 /* Base64url without padding (RFC 4648, section 5; RFC 7515, section 2), the canonical form only.
  *
- * One encoding per byte string: no padding, no white space, no other alphabet, and the bits that
- * a last character leaves over are zero. Otherwise one signature would have many tokens, each a
- * new key for whatever remembers tokens. */
+ * Each byte string has one encoding: no padding, no white space, no other alphabet, and the unused
+ * bits of the last character are zero. Otherwise one signature would have many tokens, each with an
+ * entry of its own in every cache of tokens. */
 #ifndef CREWGATE_BASE64URL_H
 #define CREWGATE_BASE64URL_H
 
@@ -19,8 +19,8 @@ static inline uint8_t base64url_value(unsigned char c) {
     return 0xff;
 }
 
-/* What a character stands for at each of the four places of a group, shifted to where its bits go in
- * the group's 24; BASE64URL_OUTSIDE for one outside the alphabet. */
+/* The bits of a character at each of the four places of a group, shifted to their place in the 24
+ * bits of the group; BASE64URL_OUTSIDE for a character outside the alphabet. */
 #define BASE64URL_OUTSIDE 0x01000000u
 static uint32_t base64url_bits[4][256];
 

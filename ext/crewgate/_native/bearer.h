@@ -1,7 +1,6 @@
-/* Where a token may hide in a query, and what follows the Bearer scheme (core/bearer.py).
+/* Finds a token in a query and after the Bearer scheme (core/bearer.py).
  *
- * All is any bytes of a stranger; nothing is read beyond its length, nothing is decoded but in
- * passing. */
+ * The input is any bytes of an unknown client. No function reads beyond its length. */
 #ifndef CREWGATE_BEARER_H
 #define CREWGATE_BEARER_H
 
@@ -18,8 +17,8 @@ static inline int bearer_hex(unsigned char c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The octet that stands at a place of a name in a query, in lower case; moves on behind it. A "+" is
- * a blank, %uXXXX is IIS's, and what is no encoding stands for itself. */
+/* Returns the octet at a place of a name in a query, in lower case, and moves behind it. A "+" is a
+ * blank, %uXXXX is an encoding of IIS, and anything that is no encoding is itself. */
 static unsigned char bearer_next(const unsigned char *text, size_t n, size_t *at) {
     unsigned char c = text[(*at)++];
     const unsigned char *rest = text + *at;
@@ -41,7 +40,7 @@ static inline int bearer_is_blank(unsigned char c) {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* Whether a parameter of this name is a token to some server: core/bearer.py says which do what. */
+/* Whether some server takes a parameter of this name for a token: core/bearer.py names them. */
 static int bearer_names_token(const unsigned char *text, size_t n) {
     size_t at = 0, before = 0;
     while (at < n && bearer_is_blank(bearer_next(text, n, &at))) before = at;
@@ -62,7 +61,7 @@ static int bearer_names_token(const unsigned char *text, size_t n) {
     return 0;
 }
 
-/* Whether a parameter of a query is named `access_token`, however it is spelled. */
+/* Whether a parameter of a query is named `access_token`, in any encoding. */
 static int bearer_in_query(const unsigned char *query, size_t n) {
     size_t begin = 0;
     for (size_t at = 0;; at++) {
@@ -75,8 +74,8 @@ static int bearer_in_query(const unsigned char *query, size_t n) {
     }
 }
 
-/* Where the token begins and how long it is, without the blanks around it; 0 if the scheme is
- * another one, which ends at the first blank or with the value. */
+/* Finds the token and its length, without the blanks around it; 0 if the scheme, which ends at the
+ * first blank or with the value, is another one. */
 static int bearer_token(const unsigned char *value, size_t n, size_t *begin, size_t *size) {
     static const char scheme[] = "bearer";
     size_t end = n;
@@ -92,7 +91,7 @@ static int bearer_token(const unsigned char *value, size_t n, size_t *begin, siz
     return 1;
 }
 
-/* Whether a token is there, and is one: blanks and commas divide credentials. */
+/* Whether there is exactly one token: blanks and commas separate credentials. */
 static int bearer_is_one(const unsigned char *token, size_t n) {
     return n != 0 && !memchr(token, ' ', n) && !memchr(token, ',', n) && !memchr(token, '\t', n);
 }

@@ -1,6 +1,6 @@
-"""Where a request carries its token: what `find_token` of core/bearer says, compiled.
+"""Finds the token of a request: `find_token` of core/bearer, compiled.
 
-Says only that there is one token and which bytes it is; whether it is good is the gate's business.
+It checks only that there is exactly one token. The gate decides whether that is good.
 """
 
 from crewgate.core.problem_types import Reason

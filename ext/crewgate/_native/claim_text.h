@@ -1,7 +1,7 @@
-/* Which characters the texts of a token may have: claims, UUIDs, tool names and their patterns.
+/* Checks the characters of a token's texts: claims, UUIDs, tool names and their patterns.
  *
- * The alphabet of texts leaves out everything that means something to a shell, a terminal, a log
- * or a header. The rules of patterns are those of core/policy/scope.py, which the tests compare. */
+ * The alphabet has no character with a meaning to a shell, a terminal, a log or a header. The tests
+ * compare the rules of patterns with core/policy/scope.py. */
 #ifndef CREWGATE_CLAIM_TEXT_H
 #define CREWGATE_CLAIM_TEXT_H
 

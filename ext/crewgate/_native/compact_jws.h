@@ -1,8 +1,8 @@
-/* A compact JWS (RFC 7515, section 7.1) taken apart, as far as that needs no key.
+/* Splits a compact JWS (RFC 7515, section 7.1), without its key.
  *
- * Accepts one form only: three canonical base64url segments, at most TOKEN_BYTES_MAX bytes in
- * all, a header of exactly {alg, typ, kid}. The payload is decoded and not looked at: nobody reads
- * it before the signature is known to be good. */
+ * It accepts one form only: three canonical base64url segments, at most TOKEN_BYTES_MAX bytes in
+ * all, a header of exactly {alg, typ, kid}. It decodes the payload but does not read it: the
+ * signature must be verified first. */
 #ifndef CREWGATE_COMPACT_JWS_H
 #define CREWGATE_COMPACT_JWS_H
 
@@ -28,7 +28,7 @@ static inline int jws_equal(const unsigned char *text, size_t n, const char *wor
     return n == strlen(word) && memcmp(text, word, n) == 0;
 }
 
-/* One member of the header; its bit, 0 if it is not one that may stand there. */
+/* Checks a member of the header; its bit, or 0 if it is not allowed. */
 static int jws_member(json_scan *s, jws_parts *parts) {
     unsigned char name[TOKEN_BYTES_MAX], text[TOKEN_BYTES_MAX], *end;
     if (!json_take(s, '"') || (end = json_string(s, name)) == NULL) return 0;

@@ -1,9 +1,9 @@
 /* Spending a lease: one compare-and-swap on the available-credit word, by any process.
  *
- * A reservation is claimed as intent before its credit is taken, so that whatever a dead process
- * leaves is found; what is missing once nobody holds it any more counts as burned. So that what is
- * only on its way is not taken for that, every move of credit adds to where it goes first: who is
- * stopped in between has credit in two places, not in none (lease_snapshot.h).
+ * A process claims a reservation as intent before it takes the credit, so the agent finds whatever
+ * a dead process leaves. Credit that is missing although no reservation holds it counts as burned.
+ * Credit in transit must not count as burned. Therefore every move adds to the destination first: a
+ * process that is stopped in between leaves credit in two places, never in none (lease_snapshot.h).
  */
 #ifndef CREWGATE_CREDIT_H
 #define CREWGATE_CREDIT_H
@@ -12,7 +12,7 @@
 
 enum { CG_TAKEN = 0, CG_SHORT = 1, CG_GONE = 2, CG_LOST = 3 };
 
-/* CG_SHORT: the lease has not that much; CG_GONE: the record was reclaimed; else CG_TAKEN. */
+/* CG_SHORT: the lease has less than that; CG_GONE: the record was reclaimed; else CG_TAKEN. */
 static inline int cg_has(uint64_t available, uint64_t generation, uint64_t amount) {
   if (!CG_SAME_AVAILABLE(available, generation)) return CG_GONE;
   return CG_AMOUNT(available) < amount ? CG_SHORT : CG_TAKEN;
@@ -30,14 +30,14 @@ static inline int cg_take(cg_branch *branch, uint64_t generation, uint64_t amoun
   return CG_TAKEN;
 }
 
-/* The word with `amount` more. What has no room in its 40 bits burns, rather than become flags and
- * generation: calls that were settled at once and are undone can be more than a lease holds. */
+/* Returns the word with `amount` more. Credit that does not fit into the 40 bits burns, so that it
+ * cannot change the flags and the generation: undone calls can exceed what a lease may hold. */
 static inline uint64_t cg_add_available(uint64_t available, uint64_t amount) {
   uint64_t room = CG_AMOUNT_MAX - CG_AMOUNT(available);
   return available + (amount < room ? amount : room);
 }
 
-/* Gives `amount` that was taken back to the lease, and tells the branches that were refused. */
+/* Returns `amount` to the lease, and raises the credit generation, which refused branches watch. */
 static inline void cg_untake(cg_table *t, cg_branch *branch, uint64_t generation,
                              uint64_t amount) {
   if (amount == 0) return;
@@ -48,8 +48,8 @@ static inline void cg_untake(cg_table *t, cg_branch *branch, uint64_t generation
   cg_increment(&t->header->credit_generation);
 }
 
-/* Adds to what the branch has settled for good. What has no room in its 53 bits is not counted,
- * rather than become a generation. */
+/* Adds to the settled amount of the branch. An amount that does not fit into the 53 bits is not
+ * counted, so that it cannot change the generation. */
 static inline void cg_settle(cg_branch *branch, uint64_t generation, uint64_t amount) {
   uint64_t settled = cg_get(&branch->settled), more;
   do {
@@ -59,7 +59,7 @@ static inline void cg_settle(cg_branch *branch, uint64_t generation, uint64_t am
   } while (!cg_cas(&branch->settled, &settled, settled + more));
 }
 
-/* Undoes that for a call whose cost went back to the lease: never below nothing. */
+/* Subtracts the cost of a call that went back to the lease, but never below 0. */
 static inline void cg_unsettle(cg_branch *branch, uint64_t generation, uint64_t amount) {
   uint64_t settled = cg_get(&branch->settled), less;
   do {
@@ -68,8 +68,8 @@ static inline void cg_unsettle(cg_branch *branch, uint64_t generation, uint64_t 
   } while (!cg_cas(&branch->settled, &settled, settled - less));
 }
 
-/* Takes `amount` and settles it at once. Killed between the stores, it is settled but still there:
- * nobody has lost it, and no report says more than what is not there (leases/lease_returns.py). */
+/* Takes `amount` and settles it at once. After a kill between the stores, the amount is settled and
+ * still in the lease: nothing is lost, and reports allow for it (leases/lease_returns.py). */
 static inline int cg_spend(cg_branch *branch, uint64_t generation, uint64_t amount,
                            uint64_t *left) {
   uint64_t available = cg_get(&branch->available);
@@ -86,7 +86,7 @@ static inline int cg_spend(cg_branch *branch, uint64_t generation, uint64_t amou
   return CG_TAKEN;
 }
 
-/* Undoes that for `amount` of it. */
+/* Undoes `cg_spend` for `amount`. */
 static inline void cg_unspend(cg_table *t, cg_branch *branch, uint64_t generation,
                               uint64_t amount) {
   cg_untake(t, branch, generation, amount);
@@ -101,13 +101,13 @@ static inline int cg_slot_step(cg_slot *slot, uint64_t *state, uint64_t next) {
   return 1;
 }
 
-/* The reservation ends; its slot may be claimed again under a new generation. */
+/* Ends the reservation; its slot may be claimed again under a new generation. */
 static inline int cg_slot_end(cg_slot *slot, uint64_t state) {
   return cg_cas(&slot->state, &state, CG_SLOT_NEXT(state, CG_OWNER(state)));
 }
 
-/* A call in flight as its process knows it. What settles it is this private copy, never the words
- * of the slot: those are for the agent, should the process die. */
+/* An open call in the private memory of its process. The process settles it by this copy, and never
+ * by the words of the slot, which are for the agent if the process dies. */
 typedef struct {
   cg_slot *slot; /* null: nothing is held */
   uint64_t state;
@@ -115,7 +115,7 @@ typedef struct {
 } cg_hold;
 
 /* Claims the slot (free, of a block that `owner` holds), then takes the credit. CG_LOST: the slot
- * is another's by now, as happens to whoever was stopped so long that the agent gave it up. */
+ * belongs to another process by now, because the agent gave up a process that was stopped. */
 static inline int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_t deadline,
                              const cg_slot *attribution, uint64_t *left) {
   cg_slot *slot = hold->slot;
@@ -145,8 +145,8 @@ static inline int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_
   return CG_LOST;
 }
 
-/* A held reservation grows by `more`: CG_TAKEN, or not. As it began: claimed in the slot, then
- * taken. CG_LOST: the agent has burned the reservation, and what was taken of `more` with it. */
+/* Grows a held reservation by `more`; CG_TAKEN if that worked. The slot is changed first, and then
+ * the credit is taken. CG_LOST: the agent has burned the reservation, with what was taken. */
 static inline int cg_hold_grow(cg_table *t, cg_hold *hold, uint64_t more, uint64_t *left) {
   uint64_t amount = hold->amount, grown = amount + more;
   if (cg_get(&hold->slot->state) != hold->state || !cg_cas(&hold->slot->amount, &amount, grown))
@@ -180,7 +180,7 @@ static inline int64_t cg_block_take(cg_table *t, uint64_t owner) {
   uint64_t blocks = t->reservations / CG_BLOCK_SLOTS, held = 0;
   for (uint64_t block = 0; block < blocks; block++)
     held += cg_get(&t->block_owner[block]) == owner + 1;
-  if (held >= (blocks + 1) / 2) return -1; /* half at most: one process cannot starve the rest */
+  if (held >= (blocks + 1) / 2) return -1; /* at most half, so that no process starves the others */
   for (uint64_t block = 0; block < blocks; block++) {
     uint64_t none = 0;
     if (cg_get(&t->block_owner[block]) || !cg_cas(&t->block_owner[block], &none, owner + 1))
@@ -188,9 +188,9 @@ static inline int64_t cg_block_take(cg_table *t, uint64_t owner) {
     for (uint64_t i = 0; i < CG_BLOCK_SLOTS; i++) {
       cg_slot *slot = &t->slot[block * CG_BLOCK_SLOTS + i];
       uint64_t state = cg_get(&slot->state);
-      /* Whoever was stopped here may have been dropped meanwhile, and the block be another's: then
-       * the owner differs, or the agent has changed the state since, or (its number was given to
-       * another) a call is in flight. */
+      /* If this process was stopped here, the agent may have given the block to another. Then the
+       * owner differs, or the agent has changed the state, or (if the other has the same attachment
+       * number) a call is open. */
       if (CG_SLOT(state) != CG_SLOT_FREE || cg_get(&t->block_owner[block]) != owner + 1 ||
           !cg_cas(&slot->state, &state, CG_SLOT_NEXT(state, owner)))
         return -1;

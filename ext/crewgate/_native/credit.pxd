@@ -1,4 +1,4 @@
-"""C face of spending a lease (`credit.h`)."""
+"""The C interface of spending a lease (`credit.h`)."""
 
 from libc.stdint cimport int64_t, uint64_t
 

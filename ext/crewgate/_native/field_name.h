@@ -1,7 +1,7 @@
-/* A field's name among others, without hashing it: most names are in no set, and a glance at their
- * first byte and length says so.
+/* Looks for a name in a set without hashing it: for most names, the first byte and the length show
+ * that they are not in the set.
  *
- * Knows no names of its own. Names are any bytes; nothing is read beyond their lengths. */
+ * Names are any bytes. No function reads beyond their lengths. */
 #ifndef CREWGATE_FIELD_NAME_H
 #define CREWGATE_FIELD_NAME_H
 

@@ -1,4 +1,4 @@
-"""C face of the field filters."""
+"""The C interface of the field filters."""
 
 from libc.stdint cimport uint64_t
 

@@ -1,8 +1,7 @@
-"""Which of a message's fields go on, and how HTTP/1.1 writes them; the rules are given in sets.
+"""Selects the fields of a message that are passed on, and writes fields as HTTP/1.1.
 
-Which names are dropped, refused or allowed is the gateway's policy (gateway/headers.py) and comes
-from there; here is the loop over a message. Only exact `bytes` are looked at, so no code of
-another class runs while a message is walked through.
+The gateway's policy (gateway/headers.py) gives the names to drop, refuse or allow; here is the loop
+over the fields. It accepts only exact `bytes`, so no code of another class runs during the loop.
 """
 
 from crewgate.core.bearer import OURS, PLAIN
@@ -31,8 +30,8 @@ cdef inline size_t size_of(bytes name) noexcept:
 
 
 cdef tuple checked(object fields):
-    """The fields, each known to be two `bytes`. A list is copied: a collection of garbage may run
-    any code, and that could change it."""
+    """Return the fields as a tuple, after a check that each is two `bytes`. A list is copied,
+    because a garbage collection may run any code, which could change the list."""
     cdef tuple walked = tuple(fields)
     for field in walked:
         if not PyTuple_Check(field) or PyTuple_GET_SIZE(field) != 2 or not (
@@ -71,7 +70,7 @@ cdef bytes lines(tuple fields):
 
 
 cdef inline char *put(char *end, bytes text, const char *two) noexcept:
-    """Append a text and two characters; where the next one goes."""
+    """Append a text and two characters; return the new end."""
     cdef size_t size = size_of(text)
     memcpy(end, text_of(text), size)
     memcpy(end + size, two, 2)
@@ -79,7 +78,7 @@ cdef inline char *put(char *end, bytes text, const char *two) noexcept:
 
 
 cdef class Filter:
-    """What both directions share: the walk."""
+    """The common base of both filters: the loop over the fields."""
 
     cdef set_dropped(self, object dropped):
         self.dropped = names_of(dropped)
@@ -94,8 +93,8 @@ cdef class Filter:
         raise NotImplementedError
 
     cdef set options(self, tuple fields):
-        """The fields that Connection names as hop-by-hop (RFC 9110, section 7.6.1), beside one
-        that is dropped anyway (`keep-alive`); None if there are none, as in all of HTTP/2."""
+        """Return the fields that Connection names as hop-by-hop (RFC 9110, section 7.6.1), without
+        `keep-alive`, which is dropped anyway; None if there are none, as always in HTTP/2."""
         cdef set named = None
         cdef bytes value
         for field in fields:
@@ -109,7 +108,7 @@ cdef class Filter:
         return named
 
     cdef list chosen(self, tuple walked, bytes token):
-        """The fields that go on; none whose value holds the token, unless that is empty."""
+        """Return the fields to pass on, without those whose value has the token, if it is given."""
         cdef list kept = []
         cdef set named = self.options(walked)
         cdef bytes name, value
@@ -166,5 +165,5 @@ cdef class ResponseFilter(Filter):
     cdef int passes(self, bytes name) except -1:
         if self.is_dropped(name):
             return False
-        # As in a request: some clients' frameworks make one variable of "-", "_" and ".".
+        # As in a request: some frameworks map "-", "_" and "." of a name to one character.
         return not name_begins(text_of(name), size_of(name), MAP, text_of(ours), size_of(ours))

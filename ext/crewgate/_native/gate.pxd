@@ -1,4 +1,4 @@
-"""C face of the gate."""
+"""The C interface of the gate."""
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -10,10 +10,10 @@ from crewgate._native.token_cache cimport TokenCache, VerifiedToken
 
 cdef class Gate:
     cdef readonly Table table
-    cdef readonly GateContext holder             # and the policy in force
+    cdef readonly GateContext holder        # has the policy in force
     cdef bint holds
     cdef TokenCache cache
-    cdef uint64_t wall, boot                # a test's clocks
+    cdef uint64_t wall, boot                # the clocks of a test
     cdef uint64_t hits, misses
 
     cdef bint fresh(self, Policy policy, uint64_t boot)

@@ -1,7 +1,7 @@
-"""The verdict: one native call from (token, tool) to `Permit` or `Denial`.
+"""Decides a call natively: from a token and a tool to a `Permit` or a `Denial`.
 
-Takes no lock that another process can hold and waits for nobody. Knows nothing of sockets, HTTP or
-the ledger: a lease that is missing or too small is a Denial that asks its caller for a draw.
+It takes no lock that another process can hold, and never waits. It does not ask the ledger: if a
+lease is missing or too small, the Denial asks the caller for a draw.
 """
 
 from crewgate import limits
@@ -83,7 +83,7 @@ cdef class Gate:
             return late
         if is_revoked(self.table, entry):
             return Denial(Reason.BRANCH_REVOKED, entry.grant)
-        # Said only now: else whoever has no token could tell tools that are open from all others.
+        # Only after the token is verified: without a token, nobody may learn which tools are open.
         if not synced and not policy.goes_on_stale(tool):
             return NOT_FRESH
         return self.judge(policy, entry, tool, request, peer_crew, observe, drawn, price,
@@ -97,7 +97,7 @@ cdef class Gate:
     cdef object judge(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, bytes request,
                       object peer_crew, bint observe, bint drawn, int64_t bound,
                       bint is_upper_bound, uint64_t wall, uint64_t boot):
-        """Check whether a good token that nobody revoked may make this call."""
+        """Decide a call with a good token that is not revoked."""
         cdef cg_branch *branch = find_branch(self.table, entry)
         if peer_crew is not None and peer_crew != entry.crew.name:
             return Denial(Reason.BINDING_MISMATCH, entry.grant)
@@ -127,26 +127,27 @@ cdef class Gate:
         return result
 
     cdef bint ungoverned(self, cg_branch *branch, VerifiedToken entry):
-        """The agent has not yet heard of a grant that governs the branch's quota."""
+        """Whether the agent does not know the grant yet that governs the branch's quota."""
         cdef uint64_t known = cg_get(&branch.quota_iat)
         return entry.issued_at > known or (
             entry.issued_at == known and entry.quota < cg_get(&branch.quota))
 
     cdef Permit observed(self, VerifiedToken entry, cg_branch *branch, Py_ssize_t tool,
                          bytes request, uint64_t wall, uint64_t boot, object denial):
-        """The call goes on, uncharged, with the reason for which it would have been refused."""
+        """Permit a call in observe mode without a charge; the permit has the observed reason."""
         cdef Permit permit = new_permit(self.holder, entry, tool, 0)
         permit.observed_reason = denial.reason
         permit.in_observe_mode = True
         if self.holds and branch != NULL:
-            permit.reserve(request, wall, boot)  # where no slot is left, it goes on without
+            # If no slot is free, the call goes on without one.
+            permit.reserve(request, wall, boot)
         return permit
 
     cdef object charge(self, Policy policy, VerifiedToken entry, cg_branch *branch, Py_ssize_t tool,
                        int64_t bound, bint is_upper_bound, bytes request, uint64_t wall,
                        uint64_t boot):
-        """Take the price. A free call has a slot as well where calls are held: should its process
-        die, that slot is all that is known of it."""
+        """Take the price. If calls are held, a free call gets a slot too: if its process dies, only
+        the slot shows that there was a call."""
         cdef Permit permit = new_permit(
             self.holder, entry, tool, policy.price[tool] if bound < 0 else <uint64_t>bound)
         permit.is_upper_bound = is_upper_bound
@@ -159,8 +160,8 @@ cdef class Gate:
         return permit
 
     cdef object short(self, VerifiedToken entry, cg_branch *branch, uint64_t price):
-        """Not enough in the lease: exhausted if the agent has said so since credit last came
-        back anywhere, else the caller may draw."""
+        """Refuse a call whose price is more than the lease has. The credits are exhausted if the
+        agent has found that since credit last came back anywhere; otherwise the caller may draw."""
         cdef cg_header *header = self.table.t.header
         cdef uint64_t need = cg_get(&branch.refused_need)
         if need == 0 or price < need or (cg_get(&branch.refused_generation)

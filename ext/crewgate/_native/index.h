@@ -1,9 +1,12 @@
-/* Open addressing over 64-bit words, read by everyone without waiting, written by the agent.
+/* Open addressing over 64-bit words: every process reads without waiting, the agent writes.
  *
- * A word is fingerprint (32 bits) | record number + 1 (32 bits); 0 is empty, a fingerprint with no
- * number is a tombstone. Probing stays within a shard. An entry moves by being published at its
- * new place, counting a move, and only then being buried at the old one: a reader that found
- * nothing looks at the count again and repeats. So nothing that is in the table is ever missed.
+ * A word is fingerprint (32 bits) | record number + 1 (32 bits); 0 is empty, and a fingerprint
+ * without a number is a tombstone. Probing stays within a shard. To move an entry, the agent
+ *   1. publishes it at its new place,
+ *   2. counts a move of the shard,
+ *   3. writes a tombstone at the old place.
+ * A reader that found nothing reads the count again, and repeats if it has changed. So a reader
+ * never misses an entry.
  */
 #ifndef CREWGATE_INDEX_H
 #define CREWGATE_INDEX_H
@@ -11,13 +14,13 @@
 #include "layout.h"
 
 #define CG_TOMBSTONE 0xffffffff00000000ull
-#define CG_LOOKUPS_MAX 64 /* repeats because of moves, then the caller fails closed */
+#define CG_LOOKUPS_MAX 64 /* repeats because of moves; after them the caller fails closed */
 #define CG_NONE (-1)
 #define CG_UNKNOWN (-2)
 
 typedef struct {
   cg_word *words;  /* 2 * records */
-  cg_word *moves;  /* one count a shard */
+  cg_word *moves;  /* one count per shard */
   uint8_t *record; /* base of records; each begins with life, key[2] */
   uint64_t stride, records;
 } cg_index;
@@ -42,7 +45,7 @@ static inline cg_word *cg_life(const cg_index *x, uint64_t number) {
   return (cg_word *)(x->record + number * x->stride);
 }
 
-/* Does record `number` hold this key now? A seqlock read: life, key, life again. */
+/* Whether record `number` has this key now. A seqlock read: life, key, life again. */
 static inline int cg_holds(const cg_index *x, uint64_t number, uint64_t low, uint64_t high) {
   cg_word *word = cg_life(x, number);
   uint64_t life = cg_get(word);
@@ -145,9 +148,9 @@ static inline uint64_t cg_home(const cg_table *t, const cg_index *x, uint64_t wo
   return (cg_hash(t, cg_get(record + 1), cg_get(record + 2)) >> 6) & (cg_span(x) - 1);
 }
 
-/* Rids a shard of its tombstones. Walking from an empty word on, each entry moves to the first
- * tombstone of its own probe path; then no entry's path crosses a tombstone any more, and all of
- * them become empty. Without an empty word to start from it changes nothing. */
+/* Removes the tombstones of a shard. From an empty word on, each entry moves to the first tombstone
+ * of its own probe path. Then no path crosses a tombstone any more, and all of them become empty.
+ * Without an empty word to start from, it changes nothing. */
 static inline void cg_compact(const cg_table *t, const cg_index *x, uint64_t number) {
   uint64_t span = cg_span(x), mask = span - 1, start = 0;
   cg_word *shard = x->words + number * span;

@@ -1,5 +1,5 @@
-/* How many values stand in the outermost object or array of a JSON text: what reading it one by one
- * would cost. Says nothing of whether it is JSON; looks at every byte once. */
+/* Counts the values in the outermost object or array of a JSON text: the cost of reading them one
+ * by one. It does not check that the text is JSON, and reads every byte once. */
 #ifndef CREWGATE_OUTLINE_H
 #define CREWGATE_OUTLINE_H
 

@@ -1,4 +1,4 @@
-"""How many values a JSON text has at its outermost level, without making any of them."""
+"""Counts the values at the outermost level of a JSON text without making objects of them."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 

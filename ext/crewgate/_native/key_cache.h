@@ -1,9 +1,9 @@
-/* The keys of names that come again and again: a crew's orchestrators, processes and branches.
+/* A cache of the keys of frequent names: a crew's orchestrators, processes and branches.
  *
- * One BLAKE2b costs 0.13 µs and a token needs seven. This remembers some results by the text that
- * was hashed, compared in full; a name takes the place of another that falls on it, so it is bounded
- * and needs no care. Whoever makes names fall on one another gains that others are hashed again.
- * Used under the interpreter's lock only. */
+ * One BLAKE2b costs 0.13 µs, and a token needs seven. The cache has some results by the hashed
+ * text, which is compared in full. A name replaces another at the same place, so the cache is
+ * bounded. An attacker who makes names collide only makes Crewgate hash some of them again. The
+ * interpreter's lock guards it. */
 #ifndef CREWGATE_KEY_MEMORY_H
 #define CREWGATE_KEY_MEMORY_H
 
@@ -16,14 +16,14 @@ enum { KEY_CACHE_SLOTS = 512, KEY_CACHE_TEXT = 108 };
 /* 128 bytes: the usual text (crew, UUID) stands in the first cache line. */
 typedef struct {
     uint64_t key[2];
-    uint32_t size; /* of the text; 0: nothing is remembered here */
+    uint32_t size; /* of the text; 0: the place is empty */
     unsigned char text[KEY_CACHE_TEXT];
 } key_cache;
 
 static key_cache key_cache_places[KEY_CACHE_SLOTS];
 
-/* Where this text is remembered if it is; NULL if it is too long to be. Multiplicative hashing of
- * eight bytes at a time (Knuth 6.4). */
+/* Returns the place of a text; NULL if the text is too long. Multiplicative hashing of eight bytes
+ * at a time (Knuth 6.4). */
 static inline key_cache *key_cache_place(const unsigned char *text, size_t n) {
     uint64_t hash = n, word;
     if (n > KEY_CACHE_TEXT) return NULL;

@@ -1,8 +1,8 @@
-/* The shared table's layout: one mmap file a machine, the same bytes in every process.
+/* The layout of the shared table: one mmap file per machine, the same bytes in every process.
  *
- * Only the agent inserts, moves and reclaims records; everyone else changes single words of
- * existing ones. Nothing here is a lock: a process that is killed or stopped between any two
- * stores holds up nobody, and the agent repairs what it left (table_owner.h).
+ * Only the agent inserts, moves and reclaims records; the other processes change single words of
+ * existing ones. There is no lock: a process that is killed or stopped between any two stores
+ * blocks no other, and the agent repairs what it left (table_owner.h).
  *
  * Every store to shared memory that another process may depend on goes through PUT, TAKE or CAS,
  * so that the fault-injection build can end the process between any two of them.
@@ -63,10 +63,10 @@ enum { CG_FREE = 0, CG_BUSY = 1, CG_LIVE = 2, CG_DYING = 3 };
 #define CG_STATE(life) ((life) & 7u)
 #define CG_GENERATION(life) ((life) >> 3)
 
-/* The available-credit word: generation (22 bits) | taking | pending | amount (40 bits). A record
- * that was reclaimed fails every compare-and-swap that began before. `pending` is set from
- * begin_draw until the grant is applied, `taking` while credit is being given back: clearing it is
- * the commit point of that transaction. */
+/* The available-credit word: generation (22 bits) | taking | pending | amount (40 bits). If a
+ * record is reclaimed, every compare-and-swap that began before fails. `pending` is set from
+ * begin_draw until the grant is applied. `taking` is set while the agent returns credit to the
+ * ledger; clearing it commits that transaction. */
 #define CG_AMOUNT_MAX ((1ull << 40) - 1)
 #define CG_PENDING (1ull << 40)
 #define CG_TAKING (1ull << 41)
@@ -90,7 +90,7 @@ typedef struct {
   cg_word settled;
   cg_word path[2]; /* digest of the ancestors' keys */
   cg_word closed;
-  /* why a draw was refused last: valid while credit_generation stands where it stood */
+  /* Why the last draw was refused; valid until credit_generation changes. */
   cg_word refused_need, refused_level, refused_used, refused_quota, refused_generation;
   cg_word quota, quota_iat, expires;
   /* Only the agent reads and writes what follows. */
@@ -98,19 +98,19 @@ typedef struct {
   cg_word held_from, held_for; /* CLOCK_BOOTTIME ns; ns of life seen from there */
   cg_word parent_count;
   uint32_t parents[CG_PARENTS + 1]; /* record numbers: crew, root … parent */
-  cg_word beyond; /* what the ledger could still grant, as it said with the last grant */
-  /* of the refusal above, the crew's hour or day that is spent (core/budget/ledger_protocol.py), 0 for none */
+  cg_word beyond; /* what the ledger could still grant, as of its last response */
+  /* The crew's hour or day that caused the refusal (core/budget/ledger_protocol.py), or 0. */
   cg_word refused_window;
 } cg_branch;
 
-/* A revocation of anything that has a key: tokens issued up to `before` are dead. 64 bytes. */
+/* A revocation of anything with a key: tokens issued up to `before` are revoked. 64 bytes. */
 typedef struct {
   alignas(64) cg_word life;
   cg_word key[2];
   cg_word before;
   cg_word expires;
   cg_word held_from, held_for;
-  cg_word crew; /* first half of the crew's key: whose share this entry takes */
+  cg_word crew; /* first half of the key of the crew whose share this entry uses */
 } cg_revocation;
 
 /* A reservation. state: owner (16 bits) | generation (45 bits) | state (3 bits); the generation
@@ -141,8 +141,8 @@ typedef struct {
   cg_word request[2];
 } cg_slot;
 
-/* What the agent is in the middle of: absolute stores to words that only it writes. `guard` names
- * the available-credit word whose flag tells whether the transaction had committed. */
+/* The redo log of the agent's current transaction: absolute stores to words that only it writes.
+ * `guard` is the available-credit word whose flag shows whether the transaction has committed. */
 typedef struct {
   cg_word armed; /* number of stores, 0 = idle */
   cg_word guard; /* offset of an available-credit word, 0 = none */
@@ -158,13 +158,15 @@ typedef struct {
   uint8_t identity[16]; /* the table's life: `boot` of the ledger protocol */
   uint64_t seed[2]; /* of the indexes' hash: an attacker cannot aim at one shard */
   uint64_t checksum; /* of all above */
-  alignas(64) cg_word fresh_until; /* CLOCK_BOOTTIME ns: somebody vouches for the table */
-  cg_word synced_until; /* the same clock: all that a majority of members knows is entered here */
+  /* Until these times (CLOCK_BOOTTIME ns), the agent vouches for the table, and the table has every
+   * revocation that a majority of members knows. */
+  alignas(64) cg_word fresh_until;
+  cg_word synced_until;
   cg_word retired;
   cg_word revocation_generation, policy_generation;
-  cg_word lent; /* at most so much of all that was granted does the ledger not know */
-  cg_word ledger_count; /* what this machine has told its ledger, as the ledger counts it */
-  alignas(64) cg_word credit_generation; /* credit came back to some lease or level */
+  cg_word lent; /* the ledger does not know at most this much of what was granted */
+  cg_word ledger_count; /* the ledger's count of what this machine has reported to it */
+  alignas(64) cg_word credit_generation; /* grows when credit comes back to a lease or level */
   alignas(64) cg_word branch_moves[CG_SHARDS];
   cg_word revocation_moves[CG_SHARDS];
   cg_redo redo;
@@ -172,8 +174,8 @@ typedef struct {
 _Static_assert(offsetof(cg_header, fresh_until) / 64 == offsetof(cg_header, synced_until) / 64,
                "a verdict reads both: one cache line");
 
-/* One process's view: pointers into its mapping, and its own copy of how many there are of what:
- * whoever may write to the table must not be able to send others beyond its end. */
+/* The view of one process: pointers into its mapping, and a private copy of the capacities. A
+ * process that may write to the table must not be able to make others read beyond its end. */
 typedef struct {
   uint64_t bytes, branches, revocations, reservations, attachments;
   cg_header *header;
@@ -185,8 +187,8 @@ typedef struct {
   cg_slot *slot;
 } cg_table;
 
-/* Both are read before anybody looks for what is revoked: a promise that is read after the look may
- * be about what was entered in between. */
+/* A process must read these two before it looks for revocations. A promise that it reads afterwards
+ * may depend on revocations that were entered in between. */
 static inline int cg_is_fresh(const cg_header *header, uint64_t boot_ns) {
   return boot_ns < cg_get(&header->fresh_until);
 }
@@ -220,7 +222,7 @@ static inline uint64_t cg_map(cg_table *t, uint8_t *base, uint64_t branches, uin
   return at;
 }
 
-/* Record number of ancestor `i`, whatever stands there by now: counts are powers of two. */
+/* Record number of ancestor `i`, always within the table, since capacities are powers of two. */
 static inline uint64_t cg_parent(const cg_table *t, const cg_branch *branch, uint64_t i) {
   return branch->parents[i] & (t->branches - 1);
 }

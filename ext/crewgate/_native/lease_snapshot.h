@@ -1,30 +1,34 @@
-/* A look at a lease while others spend it: what is held of it, and what of it is surely burned.
+/* A snapshot of a lease while processes spend it: what is held, and what is surely burned.
  *
- * Whoever moves credit adds to where it goes before he takes from where it was (credit.h), so it is
- * never out of sight. A look reads the lease, then the reservations, then what is settled. What was
- * taken before the first is in the second or the third, unless it went back to the lease behind the
- * look's back; and of every return the table's credit generation tells before the place that it
- * left is empty. So where that stood still, what is missing is nobody's. A look can see a credit
- * twice; then it misses less than is burned, never more.
+ * A process that moves credit adds to the destination before it takes from the source (credit.h),
+ * so the credit is always in at least one place. A snapshot reads
+ *   1. the lease,
+ *   2. the reservations,
+ *   3. the settled amount.
+ * Credit that was taken before step 1 is in 2 or 3, unless it went back to the lease meanwhile.
+ * Every return raises the table's credit generation before it empties its source. So if the
+ * generation has not changed, missing credit is burned. A snapshot may count a credit twice; then
+ * it finds less burned than there is, and never more.
  *
- * Grants, returns to the ledger and the end of who died are the agent's: it looks, or does those.
+ * Only the agent applies grants, returns credit to the ledger and ends reservations of dead
+ * processes. It does not do so during a snapshot.
  */
 #ifndef CREWGATE_LOOK_H
 #define CREWGATE_LOOK_H
 
 #include "layout.h"
 
-/* A look that a return spoils is repeated. It takes 5 us at four thousand slots in use: with a
- * return every 10 us, two of five are spoiled, and all of them once in two million. */
+/* If a return spoils a snapshot, it is repeated. A snapshot takes 5 us with four thousand slots in
+ * use: with a return every 10 us, two of five are spoiled, and all of them once in two million. */
 enum { CG_LOOKS = 16 };
 
 typedef struct {
   uint64_t available, settled, reserved;
-  uint64_t loose;  /* what of `reserved` only bounds what calls will cost */
+  uint64_t loose;  /* the part of `reserved` that is only an upper bound */
   uint64_t burned; /* surely, at least */
 } cg_seen;
 
-/* Whether the slot holds credit of a record, and of which, how much, and how much of it loosely. */
+/* Whether the slot holds credit; of which record, how much, and how much as an upper bound. */
 static inline int cg_slot_holds(const cg_slot *slot, uint64_t *number, uint64_t *amount,
                                 uint64_t *loose) {
   if (CG_SLOT(cg_get(&slot->state)) <= CG_SLOT_CLAIMED) return 0;
@@ -34,7 +38,7 @@ static inline int cg_slot_holds(const cg_slot *slot, uint64_t *number, uint64_t 
   return 1;
 }
 
-/* Sums of what every record's reservations hold, then of what they hold loosely. */
+/* Sums the reservations of every record, then the parts that are upper bounds. */
 static inline void cg_sum_slots(const cg_table *t, uint64_t *sums) {
   uint64_t number, amount, loose;
   for (uint64_t block = 0; block < t->reservations / CG_BLOCK_SLOTS; block++) {
@@ -48,7 +52,7 @@ static inline void cg_sum_slots(const cg_table *t, uint64_t *sums) {
   }
 }
 
-/* The same of one record. */
+/* Sums the reservations of one record. */
 static inline void cg_sum_record(const cg_table *t, uint64_t record, cg_seen *seen) {
   uint64_t number, amount, loose;
   seen->reserved = seen->loose = 0;
@@ -63,8 +67,8 @@ static inline void cg_sum_record(const cg_table *t, uint64_t record, cg_seen *se
   }
 }
 
-/* Granted and neither given back nor settled nor in the lease, by this reading, nor `reserved`.
- * Counted modulo 2^64 and read as signed: whatever a damaged table says has a sum. */
+/* Granted credit that is neither given back, settled, in the lease nor `reserved`, by this reading.
+ * It is computed modulo 2^64 and read as signed, so a damaged table has a result too. */
 static inline int64_t cg_gone(const cg_branch *branch, uint64_t available, uint64_t settled,
                               uint64_t reserved) {
   return (int64_t)(cg_get(&branch->granted) - cg_get(&branch->given_back) - available - settled -
@@ -76,12 +80,12 @@ static inline uint64_t cg_between(uint64_t least, int64_t most) {
   return least < (uint64_t)most ? least : (uint64_t)most;
 }
 
-/* Whether a reading leaves more missing than is known. */
+/* Whether a reading misses more credit than is known to be burned. */
 static inline int cg_exceeds(int64_t missing, uint64_t known) {
   return missing > 0 && (uint64_t)missing > known;
 }
 
-/* One look; `missing` is nobody's if it returns 1. */
+/* Takes one snapshot; if it returns 1, the `missing` credit is burned. */
 static inline int cg_snapshot_once(const cg_table *t, uint64_t record, cg_seen *seen,
                                int64_t *missing) {
   const cg_branch *branch = &t->branch[record];
@@ -94,9 +98,9 @@ static inline int cg_snapshot_once(const cg_table *t, uint64_t record, cg_seen *
   return cg_get(&t->header->credit_generation) == returns;
 }
 
-/* Looks at a record of which `known` was surely burned when it was last looked at. What is burned
- * stays so: what a look saw twice is no reason to say less, only that the lease has it again. If
- * every look was spoiled, no more is known than before. */
+/* Takes a snapshot of a record of which `known` was burned by the last one. Burned credit stays
+ * burned, so a credit that a snapshot counts twice does not lower the result; only a return to the
+ * lease does. If returns spoil every snapshot, the result is `known`. */
 static inline void cg_snapshot(const cg_table *t, uint64_t record, uint64_t known, cg_seen *seen) {
   int64_t missing;
   int sure = 0;
@@ -110,8 +114,8 @@ static inline void cg_snapshot(const cg_table *t, uint64_t record, uint64_t know
                               cg_gone(&t->branch[record], seen->available, seen->settled, 0));
 }
 
-/* The same with the sums of `cg_sum_slots`, which are older than the lease: where they leave more
- * missing than is known, only another look can tell. */
+/* The same with the sums of `cg_sum_slots`, which are older than the lease. If they leave more
+ * missing than is known, another snapshot is necessary. */
 static inline void cg_snapshot_after(const cg_table *t, uint64_t record, const uint64_t *sums,
                                  uint64_t known, cg_seen *seen) {
   const cg_branch *branch = &t->branch[record];

@@ -1,4 +1,4 @@
-"""C face of permits."""
+"""The C interface of permits."""
 
 from libc.stdint cimport uint64_t
 
@@ -11,12 +11,12 @@ from crewgate._native.token_cache cimport VerifiedToken
 cdef class GateContext:
     cdef object __weakref__
     cdef Table table
-    cdef Policy policy                      # in force now
+    cdef Policy policy                      # the one in force
     cdef uint64_t attachment
-    cdef list slots                         # free ones of this process
+    cdef list slots                         # the free ones of this process
     cdef object process
     cdef uint64_t dropped
-    cdef uint64_t boot                      # a test's clock
+    cdef uint64_t boot                      # the clock of a test
 
     cdef Py_ssize_t take_slot(self) except -2
 
@@ -26,11 +26,11 @@ cdef class Permit:
     cdef GateContext holder
     cdef VerifiedToken entry
     cdef cg_hold hold                       # slot NULL: nothing is held
-    cdef uint64_t record, generation        # where a fixed price was settled at once
+    cdef uint64_t record, generation        # of the branch with a price settled at once
     cdef bint ended
-    cdef readonly bint in_observe_mode      # its crew, tool or listener is
-    cdef bint is_upper_bound                # the price is; the call may cost less
-    cdef bint stale_open                    # its tool is: `Policy.goes_on_stale`
+    cdef readonly bint in_observe_mode      # the mode of its crew, tool or listener
+    cdef bint is_upper_bound                # the call may cost less than the price
+    cdef bint stale_open                    # `Policy.goes_on_stale` of its tool
     cdef readonly Py_ssize_t tool
     cdef readonly uint64_t price_micro
     cdef readonly uint64_t lease_remaining_micro

@@ -1,6 +1,6 @@
-"""Evidence that one call may go on, with what it reserved; ended exactly once.
+"""Permits: the evidence that a call may go on, with its reservation; each ends exactly once.
 
-A process holds its reservations in slots of the table that are its own. Judges nothing.
+A process keeps its reservations in slots of the table that only it uses.
 """
 
 import os
@@ -36,7 +36,7 @@ def arm_fault(int64_t stores):
 
 
 cdef class GateContext:
-    """A process that holds reservations: its attachment, its free slots, the policy in force."""
+    """What the permits of a process share: its attachment, its free slots, the policy in force."""
 
     def __cinit__(self, Table table not None, uint64_t attachment):
         self.table = table
@@ -48,7 +48,7 @@ cdef class GateContext:
         self.policy = Policy(policy)
 
     cdef Py_ssize_t take_slot(self) except -2:
-        """A free slot of this process; -1 if it holds its share already."""
+        """Return a free slot of this process; -1 if it has used its share."""
         cdef int64_t block
         if not self.slots:
             block = cg_block_take(&self.table.t, self.attachment)
@@ -68,7 +68,7 @@ cdef Permit new_permit(GateContext holder, VerifiedToken entry, Py_ssize_t tool,
     return permit
 
 
-@cython.no_gc  # its holder, entry and reason do not know it
+@cython.no_gc  # its holder, entry and reason have no reference to it
 cdef class Permit:
     """See permit.pyi."""
 
@@ -107,8 +107,8 @@ cdef class Permit:
 
     @property
     def revoked(self):
-        """Also if the policy no longer trusts the key, or the table was retired: nobody hears of
-        revocations there any more."""
+        """Whether the call must end. It must also if the policy no longer trusts the key, or if the
+        table was retired, since no more revocations are entered there."""
         self.holder.table.check_open()
         return (cg_get(&self.holder.table.t.header.retired) != 0
                 or is_revoked(self.holder.table, self.entry)
@@ -147,7 +147,8 @@ cdef class Permit:
         self.end(0)
 
     cdef int reserve(self, bytes request, uint64_t wall, uint64_t boot) except -1:
-        """Hold the price in a slot of this process until the permit ends: CG_TAKEN, or not."""
+        """Hold the price in a slot of this process until the permit ends; return CG_TAKEN if it
+        does."""
         cdef cg_table *t = &self.holder.table.t
         cdef cg_slot attribution
         cdef Py_ssize_t at
@@ -160,7 +161,7 @@ cdef class Permit:
         self.hold.branch = self.entry.record
         self.hold.generation = self.entry.generation
         self.hold.amount = self.price_micro
-        while taken == CG_LOST:  # a slot that is lost is not tried again
+        while taken == CG_LOST:  # each round drops the lost slot
             at = self.holder.take_slot()
             if at < 0:
                 return CG_GONE
@@ -181,7 +182,7 @@ cdef class Permit:
         return cg_spend(branch, self.generation, self.price_micro, &self.lease_remaining_micro)
 
     cdef int end(self, uint64_t cost) except -1:
-        """Charge `cost`, return the rest, once."""
+        """Charge `cost` and return the rest; works once."""
         cdef cg_table *t = &self.holder.table.t
         if self.ended:
             raise AlreadySettledError("the permit was settled or released before")
@@ -210,7 +211,7 @@ cdef class Permit:
             self.settle()
 
     def __del__(self):
-        """Dropped while it held a reservation: nobody knows what the call cost, so it burns."""
+        """Burn the reservation of a permit that was dropped, since its cost is unknown."""
         if self.hold.slot == NULL or self.ended or not self.holder.table.mapped:
             return
         if self.holder.process != os.getpid():

@@ -1,4 +1,4 @@
-"""C face of a compiled policy."""
+"""The C interface of a compiled policy."""
 
 from libc.stdint cimport uint8_t, uint64_t
 
@@ -15,7 +15,7 @@ cdef class Crew:
 
 cdef class Key:
     cdef readonly str kid
-    cdef bytes name              # the kid, as policies find it
+    cdef bytes name              # the kid, by which a policy finds it
     cdef readonly Crew crew
     cdef readonly bytes public
     cdef readonly object orchestrator
@@ -29,7 +29,7 @@ cdef class Policy:
     cdef readonly tuple tools    # names
     cdef uint64_t *price
     cdef uint8_t *observe
-    cdef uint8_t *stale_open     # while the newest revocations are not known here
+    cdef uint8_t *stale_open     # served without the newest revocations
     cdef tuple owner             # crew name, or None if shared
     cdef Py_ssize_t tool_count
 

@@ -1,6 +1,6 @@
-"""A policy compiled for judging: keys by kid, crews with their keys, prices as C arrays.
+"""A policy compiled for the gate: keys by kid, crews with their keys, prices as C arrays.
 
-Knows no token and no table. Made anew for every configuration generation.
+Each generation of the configuration gets a new one.
 """
 
 from crewgate import limits
@@ -26,7 +26,7 @@ cdef int GRANT = ids.EntityKind.GRANT
 
 cdef int table_key(Crew crew, int kind, const unsigned char *identifier, size_t n,
                    uint64_t *out) except -1:
-    """The key of `core.ids.table_key`, without making Python objects."""
+    """Compute the key of `core.ids.table_key` without making Python objects."""
     cdef unsigned char text[512]
     cdef size_t length = len(crew.prefix)
     if n + length + 1 > sizeof(text):
@@ -35,7 +35,7 @@ cdef int table_key(Crew crew, int kind, const unsigned char *identifier, size_t 
     memcpy(text + 1, <const char *>crew.prefix, length)
     memcpy(text + 1 + length, identifier, n)
     n += 1 + length
-    # A grant's id comes once: it would only push others out.
+    # The id of a grant is used only once, so it would only displace other keys.
     cdef key_cache *place = key_cache_place(text, n) if kind != GRANT else NULL
     if place != NULL and key_cache_find(place, text, n, out):
         return 0
@@ -103,18 +103,18 @@ cdef class Policy:
         free(self.stale_open)
 
     cdef bint goes_on_stale(self, Py_ssize_t tool):
-        """Is it called although somebody may know revocations that this machine does not?"""
+        """Whether the tool serves calls while this machine may lack the newest revocations."""
         return 0 <= tool < self.tool_count and self.stale_open[tool]
 
     cdef bint trusts(self, Key key):
-        """Is this key of an older policy still one of ours, and does it speak for the same?"""
+        """Whether this policy has the key of an older one too, for the same signer."""
         cdef Key own = self.keys.get(key.name)
         return own is key or (
             own is not None and own.public == key.public and own.crew.name == key.crew.name
             and (own.orchestrator is None or own.orchestrator == key.orchestrator))
 
     cdef bint covers(self, tuple patterns, Py_ssize_t tool):
-        """Does any of the patterns (of a grant, of a crew's ceiling) match this tool's name?"""
+        """Whether one of the patterns of a grant or crew covers the tool."""
         cdef size_t n = 0
         cdef size_t m = 0
         cdef const unsigned char *name = ascii_text(self.tools[tool], &m)

@@ -1,7 +1,7 @@
-/* What the agent alone must remember of a table, and how it forgets what has expired.
+/* The agent's private memory about a table, and the reclaiming of expired records.
  *
- * Free records and numbers of children are private memory of the agent, counted from the records
- * themselves when it begins. Expired entries are reclaimed a stretch at a time, stopping nobody.
+ * The agent counts free records and children from the records themselves when it starts. It
+ * reclaims expired records some at a time, and blocks no other process.
  */
 #ifndef CREWGATE_FORGET_H
 #define CREWGATE_FORGET_H
@@ -12,9 +12,9 @@
 
 typedef struct {
   uint32_t *free_branches, *free_revocations; /* stacks of record numbers */
-  uint32_t *children;                         /* live branches right or further below, by record */
+  uint32_t *children;                         /* live branches at any level below, by record */
   uint64_t branches_free, revocations_free;
-  uint64_t next_branch, next_revocation; /* where the next stretch begins */
+  uint64_t next_branch, next_revocation; /* where the next pass begins */
 } cg_private;
 
 static inline void cg_private_free(cg_private *mine) {
@@ -24,7 +24,7 @@ static inline void cg_private_free(cg_private *mine) {
   memset(mine, 0, sizeof *mine);
 }
 
-/* 0 if there is no memory. Lowest numbers are used first. */
+/* Returns 0 if there is no memory. The lowest numbers are used first. */
 static inline int cg_count(const cg_table *t, cg_private *mine) {
   uint64_t branches = t->branches, revocations = t->revocations;
   memset(mine, 0, sizeof *mine);
@@ -64,7 +64,7 @@ static inline void cg_release(uint32_t *stack, uint64_t *left, uint64_t records,
   if (*left < records) stack[(*left)++] = (uint32_t)number;
 }
 
-/* Forgetting needs two clocks: the wall clock may jump, CLOCK_BOOTTIME does not. */
+/* Reclaiming needs two clocks: the wall clock may jump, CLOCK_BOOTTIME does not. */
 static inline int cg_is_over(uint64_t expires, uint64_t held_from, uint64_t held_for,
                              uint64_t now_wall, uint64_t now_boot_ns) {
   return now_wall > expires && now_boot_ns > held_from && now_boot_ns - held_from >= held_for;
@@ -76,8 +76,8 @@ static inline void cg_tidy(const cg_table *t, const cg_index *x, uint64_t low, u
   if (cg_tombstones(x, shard) * 4 >= cg_span(x)) cg_compact(t, x, shard);
 }
 
-/* Looks at the next `most` revocations; the crews (first half of their keys) of those that went
- * into `crews`, and how many they are. */
+/* Looks at the next `most` revocations. Writes the crews (first half of their keys) of the
+ * reclaimed ones to `crews`, and returns how many they are. */
 static inline uint64_t cg_forget_revocations(cg_table *t, cg_private *mine, uint64_t now_wall,
                                              uint64_t now_boot_ns, uint64_t most,
                                              uint64_t *crews) {
@@ -109,8 +109,8 @@ static inline int cg_has_slot(const cg_table *t, uint64_t number) {
   return 0;
 }
 
-/* Seals the branch first: what was claimed before is visible then, and nothing can be claimed any
- * more. 0 if a reservation still refers to it: it is looked at again later. */
+/* Seals the branch first: then earlier claims are visible, and no claim can follow. Returns 0 if a
+ * reservation still refers to the branch, which a later pass looks at again. */
 static inline int cg_forget_branch(cg_table *t, const cg_index *x, cg_private *mine,
                                    uint64_t number) {
   cg_branch *branch = &t->branch[number];
@@ -125,8 +125,8 @@ static inline int cg_forget_branch(cg_table *t, const cg_index *x, cg_private *m
   return 1;
 }
 
-/* The next record of up to `*most` that may be forgotten: expired, without children, a
- * draw or reservations (`reserved`, by record). CG_NONE when the stretch is over. */
+/* Finds the next record among up to `*most` that may be reclaimed: expired, without children, a
+ * draw or reservations (`reserved`, by record). CG_NONE at the end of the pass. */
 static inline int64_t cg_next_expired(cg_table *t, cg_private *mine, const uint64_t *reserved,
                                       uint64_t now_wall, uint64_t now_boot_ns, uint64_t *most) {
   while (*most > 0) {

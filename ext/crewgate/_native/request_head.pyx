@@ -1,7 +1,7 @@
-"""The head of a request checked in one walk over its fields; what comes out is the caller's class.
+"""Checks the head of a request in one pass over its fields, and makes an object of a given class.
 
-Refuses what two parsers could read in two ways; knows no protocol but the fields that HTTP/2 puts
-before the others, no path rules, tools or tokens. The words of a refusal go to nobody but a test.
+It refuses a head that two parsers could read in two ways. Of HTTP/2 it knows only the pseudo
+fields. Paths, tools and tokens are checked later. No client sees the texts of the refusals.
 """
 
 from crewgate import limits
@@ -45,7 +45,7 @@ cdef inline bint equals(bytes text, const char *word, size_t n) noexcept:
 
 
 cdef object declared(object known, bytes value):
-    """The size that a Content-Length names."""
+    """Return the size that a Content-Length names."""
     cdef int64_t length = line_length(text_of(value), size_of(value))
     if known is not None or length < 0:
         raise InvalidRequestError(400, "Content-Length is not one number")
@@ -55,7 +55,8 @@ cdef object declared(object known, bytes value):
 
 
 cdef bytes agreed(bytes named, bytes host):
-    """The one authority that request line and Host agree on (RFC 9112 §3.2, RFC 9113 §8.3.1)."""
+    """Return the authority of the request line and Host, which must agree (RFC 9112 §3.2, RFC 9113
+    §8.3.1)."""
     cdef bytes authority = host if named is None else named
     if authority is None or size_of(authority) > AUTHORITY_BYTES_MAX or (
             not line_is_authority(text_of(authority), size_of(authority))):
@@ -115,7 +116,7 @@ cdef class RequestHeadParser:
             raise InvalidRequestError(400, "the request line holds bytes that it must not hold")
         if method in self.unsupported:
             raise InvalidRequestError(501, f"{method.decode()} is not supported")
-        # RFC 9112 §3.2, RFC 9113 §8.3.1: a proxy's form of another scheme than ours is not for us.
+        # RFC 9112 §3.2, RFC 9113 §8.3.1: the form with a scheme is for proxies, and is refused.
         if text_of(target)[0] != c"/" and not (
                 equals(target, b"*", 1) and equals(method, b"OPTIONS", 7)):
             raise InvalidRequestError(400, "the request's target is no path")
@@ -123,7 +124,8 @@ cdef class RequestHeadParser:
 
     cdef object sorted(self, bytes method, bytes target, bytes authority, tuple fields,
                        bint pseudo, object version, object stream, bint streamed):
-        """What comes after the request line, of which names after a colon are part if `pseudo`."""
+        """Make the request. With `pseudo`, fields whose names begin with a colon belong to the
+        request line."""
         cdef list headers = []
         cdef object length = None
         cdef bytes name, host = None

@@ -1,7 +1,6 @@
-/* Which bytes a method, a target, an authority and a Content-Length may have.
+/* Checks the bytes of a method, a target, an authority and a Content-Length.
  *
- * Knows neither fields nor what the parts mean together. All are any bytes of a stranger; nothing
- * is read beyond their lengths. */
+ * The input is any bytes of an unknown client. No function reads beyond its length. */
 #ifndef CREWGATE_REQUEST_LINE_H
 #define CREWGATE_REQUEST_LINE_H
 
@@ -31,7 +30,7 @@ static void line_prepare(void) {
     }
 }
 
-/* Length of the part at the beginning whose bytes are all of a class. */
+/* Returns how many bytes at the beginning are all of a class. */
 static inline size_t line_span(const unsigned char *text, size_t n, uint8_t class) {
     size_t at = 0;
     while (at < n && line_classes[text[at]] & class) at++;
@@ -64,7 +63,7 @@ static inline unsigned char line_lower(unsigned char c) {
     return c >= 'A' && c <= 'Z' ? (unsigned char)(c + ('a' - 'A')) : c;
 }
 
-/* Whether two texts differ in nothing but the case of ASCII letters. */
+/* Whether two texts are equal but for the case of ASCII letters. */
 static int line_same(const unsigned char *a, size_t n, const unsigned char *b, size_t m) {
     if (n != m) return 0;
     for (size_t at = 0; at < n; at++) {

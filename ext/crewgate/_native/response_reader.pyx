@@ -1,7 +1,7 @@
-"""What a parser says of a tool server's answers, kept until it is taken; see the stub.
+"""Collects the responses of a tool server from a parser until they are taken; see the stub.
 
-Called back by the parser some ten times a message, which is why it is compiled. Refuses what could
-be framed in two ways and what is over its bounds; reads no byte of the wire itself.
+It is compiled because the parser calls it back some ten times per message. It refuses a message
+with ambiguous framing, and one over its bounds. The parser reads the body and the fields.
 """
 
 from crewgate import limits
@@ -13,7 +13,7 @@ from libc.string cimport memchr
 cdef Py_ssize_t FIELDS_MAX = limits.upstream_fields_max
 cdef Py_ssize_t HEAD_BYTES_MAX = limits.upstream_head_bytes_max
 cdef int INFORMATIONAL_MAX = limits.upstream_informational_max
-# How an answer starts: the name and major version, the minor one, a blank, a digit of the status.
+# The start of a response: the name and major version, the minor version, a blank, a digit.
 cdef const char *PROTOCOL = "HTTP/1."
 cdef enum:
     PROTOCOL_BYTES = 7
@@ -22,7 +22,7 @@ cdef bytes CODING = b"transfer-encoding"
 
 
 cdef inline bytes lower(bytes name):
-    """A field's name in lower case; most are, and stay the same object."""
+    """Return a name in lower case; most names are, and stay the same object."""
     cdef const char *text = PyBytes_AS_STRING(name)
     cdef Py_ssize_t at
     for at in range(PyBytes_GET_SIZE(name)):
@@ -32,7 +32,7 @@ cdef inline bytes lower(bytes name):
 
 
 cdef inline bytes unpadded(bytes value):
-    """A field's value without the blanks behind it."""
+    """Return the value of a field without the blanks at its end."""
     cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
     cdef const char *text = PyBytes_AS_STRING(value)
     if size and (text[size - 1] == c" " or text[size - 1] == c"\t"):
@@ -71,7 +71,7 @@ cdef class ResponseReader:
 
     def feed(self, bytes data not None):
         if self.complete:
-            self.reusable = False  # bytes after a complete answer: nobody's
+            self.reusable = False  # bytes after a complete response belong to no request
             return
         self.unbounded_bytes += PyBytes_GET_SIZE(data)
         self.began = True
@@ -82,7 +82,7 @@ cdef class ResponseReader:
                 self.feed_head(data)
         except self.errors as error:
             if self.complete:
-                self.reusable = False  # the same, in one read with it
+                self.reusable = False  # bytes after the response, in the same read
                 return
             raise UpstreamError("the tool's server does not answer in HTTP/1.1") from error
         if self.unbounded_bytes > HEAD_BYTES_MAX and not self.complete:
@@ -106,7 +106,7 @@ cdef class ResponseReader:
         taken, self.informational, self.informed = self.informational, [], False
         return taken
 
-    # The parser's side.
+    # The parser calls the following methods.
 
     def on_message_begin(self):
         if self.complete:
@@ -119,8 +119,8 @@ cdef class ResponseReader:
         cdef list fields = self.trailers if self.status else self.headers
         name = lower(name)
         if not self.status and name == CODING:
-            self.codings.append(value)  # as it came: llhttp does not take every blank for one
-        # llhttp leaves blanks behind a value, and HTTP/2 forbids them (RFC 9113 §8.2.1).
+            self.codings.append(value)  # unchanged, since llhttp does not strip every blank
+        # llhttp keeps blanks at the end of a value, and HTTP/2 forbids them (RFC 9113 §8.2.1).
         fields.append((name, unpadded(value)))
         if len(fields) > FIELDS_MAX:
             raise UpstreamError("too many fields")
@@ -130,7 +130,7 @@ cdef class ResponseReader:
         if status == 101 or status < 100:
             raise UpstreamError("no answer that was asked for")
         if status < 200:
-            # 100 (Continue) answers an Expect, which is ours to give and which we do not send.
+            # 100 (Continue) answers an Expect, which the gateway never sends upstream.
             if status != 100 and self.count < INFORMATIONAL_MAX:
                 self.informational.append((status, self.headers))
                 self.informed = True
@@ -156,12 +156,10 @@ cdef class ResponseReader:
             self.complete = True
             self.bodyless = not (self.has_body or self.codings)
 
-    # Inside.
-
     cdef feed_head(self, bytes data):
-        """Have the parser read what may be the start of an answer, once that was looked at: llhttp
-        takes RTSP, ICE and other versions of HTTP too. Behind an informational head comes another
-        start, so such a head goes to it line by line."""
+        """Check the start of a response before the parser gets it, since llhttp accepts RTSP, ICE
+        and other versions of HTTP too. After an informational head comes another start, so the
+        parser gets such a head line by line."""
         cdef const char *text = PyBytes_AS_STRING(data)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data), at = 0, end
         cdef const char *line_end
@@ -176,7 +174,7 @@ cdef class ResponseReader:
             at = end
 
     cdef check_start(self, const char *text, Py_ssize_t size):
-        """Look at what has come of the first START_BYTES, however the reads cut them."""
+        """Check the first START_BYTES of a response, even if they arrive in several reads."""
         cdef Py_ssize_t at
         cdef char letter
         for at in range(min(size, START_BYTES - self.start_bytes)):
@@ -192,18 +190,18 @@ cdef class ResponseReader:
             self.start_bytes += 1
 
     cdef end_with_head(self):
-        """The head is all. Servers of the field send a body all the same: it must not answer the
-        next call, so a connection that may bring one is not kept (RFC 9110 §8.6)."""
+        """End a response that has only a head. Some servers send a body all the same, which must
+        not answer the next call. A connection that may bring one is not kept (RFC 9110 §8.6)."""
         for name, value in self.headers:
             if name == CODING or (name == b"content-length" and value != b"0"):
                 self.reusable = False
         self.complete = self.bodyless = True
         if self.head_only:
-            # The parser now waits for a body that never comes: the next answer gets a new one.
+            # The parser now waits for a body that never comes, so the next response gets a new one.
             self.parser = self.make_parser(self)
 
     cdef find_end(self):
-        """How the body ends (RFC 9112 §6.3)."""
+        """Find out how the body ends (RFC 9112 §6.3)."""
         self.until_end = not self.codings
         for name, value in self.headers:
             if name == b"content-length":
@@ -212,8 +210,9 @@ cdef class ResponseReader:
                     raise UpstreamError("a body where none may be")
         if not self.codings:
             return
-        # llhttp takes spaces behind the name, and no tab: what it does not undo goes no further.
+        # llhttp accepts spaces after the name, but no tab. A coding that it does not undo is
+        # refused.
         if len(self.codings) > 1 or self.codings[0].rstrip(b" ").lower() != b"chunked":
             raise UpstreamError("a transfer coding other than chunked")
         if self.parser.get_http_version() != "1.1":
-            self.reusable = False  # RFC 9112 §6.1: its framing is not to be trusted
+            self.reusable = False  # RFC 9112 §6.1: its framing cannot be trusted

@@ -1,13 +1,13 @@
-"""Ed25519 by PyNaCl's bundled libsodium, through its C function pointers, the GIL released.
+"""Ed25519 by PyNaCl's bundled libsodium, through its C function pointers, without the GIL.
 
-Decides nothing itself: strictness of points and scalars is libsodium's, and the self-test holds
-the linked library to it before anything else of Crewgate can run. The C functions read 32 and 64
-bytes blindly, so lengths are checked here. Knows neither tokens nor keys' owners.
+libsodium decides which points and scalars are good. On import, the self-test checks that the linked
+library is as strict as Crewgate needs. The C functions read 32 and 64 bytes blindly, so the lengths
+are checked here.
 """
 
 import hashlib
 
-# Importing the bindings initialises libsodium, which also picks its fast implementations.
+# This import initializes libsodium, which also selects its fast implementations.
 import nacl.bindings
 from nacl import _sodium
 
@@ -42,7 +42,7 @@ ctypedef int (*blake2b)(
 
 
 cdef uintptr_t address(str name) except 0:
-    """Where the bundled libsodium keeps the function `name`."""
+    """Return the address of the function `name` of the bundled libsodium."""
     return <uintptr_t> int(_sodium.ffi.cast("uintptr_t", _sodium.ffi.addressof(_sodium.lib, name)))
 
 
@@ -60,8 +60,8 @@ cdef int verify_joined(
 
 
 cdef void blake2b16(const unsigned char* data, size_t n, unsigned char* out16) noexcept nogil:
-    # Cannot fail: the only errors are sizes of output and key. No salt and no personalisation
-    # are the all-zero ones.
+    # This cannot fail: the only errors are sizes of output and key. A missing salt or
+    # personalization is the all-zero one.
     crypto_blake2b(out16, 16, data, n, NULL, 0, NULL, NULL)
 
 
@@ -116,5 +116,5 @@ cdef int _refuse(const char* name) except -1:
     )
 
 
-# On import, so that no caller can forget it: without it there is no verification.
+# The import runs the test, so no caller can forget it before the first verification.
 self_test()

@@ -1,11 +1,11 @@
-/* Which JSON texts are accepted at all, before anything gives them a meaning.
+/* Checks that a text is strict JSON, before any other code interprets it.
  *
  * RFC 8259, and beyond it: valid UTF-8 everywhere (unknown members too), no byte order mark, no
  * lone surrogate, no control character in any string (Unicode category Cc, escaped or not), no
  * duplicate key of one object after escapes are decoded, at most JSON_DEPTH_MAX deep and
  * JSON_MEMBERS_MAX members an object. Two readers of such a text cannot disagree about it
  * ("Parsing JSON is a minefield", Seriot 2016). One pass; the work is bounded by the length of
- * the text times JSON_MEMBERS_MAX. Knows no claims and allocates nothing. */
+ * the text times JSON_MEMBERS_MAX. It allocates nothing. */
 #ifndef CREWGATE_STRICT_JSON_H
 #define CREWGATE_STRICT_JSON_H
 
@@ -121,10 +121,11 @@ static unsigned char *json_escape(json_scan *s, unsigned char *out) {
     return json_control(point) ? NULL : json_encode(point, out);
 }
 
-/* How many of eight characters come before the first that is not plain: no quote, no backslash, no
- * control character, ASCII. Works on all bytes of the word at once (Warren, "Hacker's Delight",
- * 6-1): a byte below 0x20, or equal to quote or backslash, borrows into its top bit, 0x7f carries
- * into it, others have it. A borrow or carry can mislead only about the bytes behind such a one. */
+/* Counts the plain characters at the beginning of eight. A plain character is ASCII, but no quote,
+ * no backslash and no control character. It works on all bytes of the word at once (Warren,
+ * "Hacker's Delight", 6-1): a byte below 0x20, or equal to quote or backslash, borrows into its
+ * top bit; 0x7f carries into it; bytes from 0x80 have it. A borrow or carry can only affect later
+ * bytes. */
 static inline unsigned json_plain(uint64_t word) {
     const uint64_t each = 0x0101010101010101ull;
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
@@ -207,9 +208,9 @@ static int json_literal(json_scan *s, const char *word, size_t n) {
 
 static int json_value(json_scan *s, int depth);
 
-/* Reads a key and keeps it behind the object's others, each with its length in front, to compare
- * those that follow. A key takes at least three more bytes in the text (quotes, colon) than here,
- * so what is kept never outgrows the text. */
+/* Reads a key, compares it with the object's earlier keys, and stores it behind them, with its
+ * length before it. A key takes at least three more bytes in the text (quotes, colon) than here,
+ * so the stored keys never need more room than the text. */
 static int json_key(json_scan *s, const unsigned char *first) {
     if (!json_take(s, '"')) return 0;
     unsigned char *key = s->keys + 2;
@@ -249,7 +250,7 @@ static int json_array(json_scan *s, int depth) {
     return json_take(s, ']');
 }
 
-/* `depth` is that of what the value stands in. */
+/* `depth` is the depth of the object or array around the value. */
 static int json_value(json_scan *s, int depth) {
     json_skip_blank(s);
     if (s->at == s->end) return 0;
@@ -275,8 +276,8 @@ static int json_value(json_scan *s, int depth) {
     }
 }
 
-/* How many `null`s a text of at most TOKEN_BYTES_MAX bytes holds; -1 if it is not one strict JSON
- * object. */
+/* Returns the number of `null`s in a text of at most TOKEN_BYTES_MAX bytes; -1 if the text is not
+ * one strict JSON object. */
 static int json_scan_object(const unsigned char *text, size_t n) {
     unsigned char keys[TOKEN_BYTES_MAX + 2];
     if (n > TOKEN_BYTES_MAX) return -1;

@@ -1,4 +1,4 @@
-"""C face of the shared table: layout, lookups and the credit words."""
+"""The C interface of the shared table: layout, lookups and the credit words."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -139,7 +139,7 @@ cdef class Table:
     cdef cg_table t
     cdef bint mapped
     cdef int descriptor
-    cdef dict burned  # by record number: its life, and what was surely burned at the last look
+    cdef dict burned  # by record number: its life, and the burned amount of the last snapshot
 
     cdef int map_fd(self, int fd) except -1
     cdef int view(self, void *base, const cg_header *header) except -1

@@ -1,6 +1,6 @@
-"""The shared table, as everybody maps it: one mmap file a machine, read without waiting.
+"""The shared table as every process maps it: one mmap file per machine, read without waiting.
 
-What only the agent may do is in `table_owner.pyx`; the layout and its rules are in `layout.h`.
+`table_owner.pyx` has what only the agent may do; `layout.h` has the layout and its rules.
 """
 
 import os
@@ -15,7 +15,7 @@ from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, mun
 
 
 class StaleTableError(TableError):
-    """The file is a table of another version or kernel boot, or torn: replace it."""
+    """The table is of another version or kernel boot, or incomplete; replace its file."""
 
 
 _WRONG = {
@@ -27,13 +27,13 @@ _WRONG = {
 
 
 def boot_id() -> bytes:
-    """16 bytes that name this boot of the kernel."""
+    """Return the 16 bytes that identify this boot of the kernel."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return bytes.fromhex(file.read().strip().replace("-", ""))
 
 
 cdef int new_header(geometry, cg_header *header) except -1:
-    """Write the first bytes of a new table: who it is, how large, on which boot of the kernel."""
+    """Write the header of a new table: its identity, its capacities, this boot of the kernel."""
     cdef cg_table scratch
     cdef bytes random = secrets.token_bytes(32)
     cdef bytes boot = boot_id()
@@ -79,7 +79,7 @@ cdef class Table:
         return table
 
     cdef int map_fd(self, int fd) except -1:
-        """Map a file after checking that it is whole, of our version and of this boot."""
+        """Map a file after a check that it is complete, of our version and of this boot."""
         cdef cg_header header
         size = os.fstat(fd).st_size
         start = os.pread(fd, sizeof(cg_header), 0)
@@ -97,7 +97,7 @@ cdef class Table:
         return self.view(base, &header)
 
     cdef int view(self, void *base, const cg_header *header) except -1:
-        """Lay the regions out over `base` as a header says that nobody else can write to."""
+        """Lay out the regions over `base` by a private copy of the header."""
         cg_map(&self.t, <uint8_t *>base, header.branches, header.revocations,
                header.reservations, header.attachments)
         self.mapped = True
@@ -225,7 +225,7 @@ cdef class Table:
         return found
 
     cdef uint64_t *reserved_by_branch(self) except NULL:
-        """Sum of the reservations of every branch, then of those that are upper bounds.
+        """Return the sum of the reservations of every branch, then of those that are upper bounds.
 
         The caller frees it.
         """
@@ -236,7 +236,7 @@ cdef class Table:
         return sums
 
     cdef object copy_branch(self, uint64_t number, const uint64_t *sums):
-        """The record as it is now, with its reservations as in `sums`, or as they are now."""
+        """Copy a record. Its reservations are those of `sums`, or those of now if that is NULL."""
         cdef cg_branch *b = &self.t.branch[number]
         cdef uint64_t life = cg_get(&b.life)
         cdef cg_seen seen

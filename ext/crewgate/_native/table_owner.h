@@ -1,10 +1,14 @@
-/* What only the agent does (or the process itself, in a private table): transactions over several
- * words, made whole by a redo log, and the repair of what a killed process left.
+/* Transactions over several words, which only the agent does (or the process with a private table),
+ * and the repair of what a killed process left.
  *
- * A transaction writes its absolute stores into the log, arms it, performs them, disarms. One that
- * also changes an available-credit word, which others change at any time, commits by clearing a
- * flag in that word in the same compare-and-swap. Repair redoes what had committed and drops the
- * rest; performing a store twice changes nothing.
+ * A redo log makes a transaction atomic. The transaction
+ *   1. writes its absolute stores into the log,
+ *   2. arms the log,
+ *   3. performs the stores,
+ *   4. disarms the log.
+ * Other processes may change an available-credit word at any time. A transaction that changes one
+ * commits with a compare-and-swap of that word, which also clears a flag in it. The repair repeats
+ * the stores of a committed transaction and drops any other; repeating a store changes nothing.
  */
 #ifndef CREWGATE_OWNER_H
 #define CREWGATE_OWNER_H
@@ -46,7 +50,7 @@ static inline void cg_arm(cg_table *t, uint64_t count, cg_word *guard, uint64_t 
   cg_put(&redo->armed, count);
 }
 
-/* After a kill: finish the transaction if it had committed, forget it otherwise. */
+/* After a kill: finishes a transaction that had committed, and drops any other. */
 static inline void cg_recover(cg_table *t) {
   cg_redo *redo = &t->header->redo;
   if (cg_get(&redo->armed) == 0) return;
@@ -63,8 +67,8 @@ static inline void cg_flag(cg_word *word, uint64_t set, uint64_t clear) {
   while (!cg_cas(word, &value, (value & ~clear) | set)) continue;
 }
 
-/* A record begins: its words are written while it is BUSY, then it becomes LIVE. Each is a release
- * store, so a reader that sees a new word sees that the life has changed as well. */
+/* Begins a record: its words are written while it is BUSY, then it becomes LIVE. Each store is a
+ * release store, so a reader that sees a new word also sees that the life has changed. */
 static inline uint64_t cg_begin(cg_word *life, uint64_t low, uint64_t high) {
   uint64_t generation = CG_GENERATION(cg_get(life)) + 1;
   cg_put(life, generation << 3 | CG_BUSY);
@@ -83,13 +87,13 @@ static inline void cg_amend(cg_branch *branch, uint64_t quota, uint64_t iat, uin
   cg_put(&branch->quota_iat, iat);
 }
 
-/* How far the ledger knows a lease to have got in this life of the table. */
+/* What the ledger knows about a lease in this life of the table. */
 typedef struct {
   uint64_t sequence, granted, given_back, settled;
 } cg_lease_report;
 
-/* Begins a branch: BUSY until `cg_opened`, when all its words are written. Its lease goes on where
- * it was when a record of it was forgotten. */
+/* Begins a branch: it is BUSY until `cg_opened`, when all its words are written. Its lease
+ * continues where it was when an earlier record of the branch was reclaimed. */
 static inline void cg_open(cg_table *t, uint64_t number, const uint64_t *key, const uint64_t *path,
                            const uint32_t *parents, uint64_t parent_count, const cg_lease_report *told) {
   cg_branch *branch = &t->branch[number];
@@ -135,7 +139,7 @@ static inline void cg_grant(cg_table *t, cg_branch *branch, uint64_t amount) {
   cg_perform(t);
 }
 
-/* Credit that the ledger has not granted yet, into the lease: whether a draw is pending or not. */
+/* Adds credit to the lease that the ledger has not granted yet, with or without a pending draw. */
 static inline void cg_lend(cg_table *t, cg_branch *branch, uint64_t amount) {
   cg_flag(&branch->available, CG_TAKING, 0);
   uint64_t count = 0;
@@ -162,7 +166,7 @@ static inline void cg_refuse(cg_table *t, cg_branch *branch, uint64_t level, uin
   cg_put(&branch->pending_need, 0);
 }
 
-/* Takes up to `most` unreserved credit back out of the lease, for the ledger; what it took. */
+/* Takes up to `most` of unreserved credit out of the lease, for the ledger; returns the amount. */
 static inline uint64_t cg_take_back(cg_table *t, cg_branch *branch, uint64_t most) {
   cg_flag(&branch->available, CG_TAKING, 0);
   uint64_t available = cg_get(&branch->available), taken;
@@ -178,7 +182,7 @@ static inline uint64_t cg_take_back(cg_table *t, cg_branch *branch, uint64_t mos
   return taken;
 }
 
-/* The first half of forgetting a branch: nobody can take credit from it any more. */
+/* The first half of reclaiming a branch: no process can take credit from it any more. */
 static inline void cg_seal(cg_branch *branch) {
   uint64_t life = cg_get(&branch->life), generation = CG_GENERATION(life);
   cg_put(&branch->life, generation << 3 | CG_DYING);
@@ -188,7 +192,7 @@ static inline void cg_seal(cg_branch *branch) {
   } while (!cg_cas(&branch->available, &available, sealed));
 }
 
-/* The second half, once no slot refers to it: its consumption stays charged on every ancestor. */
+/* The second half, once no slot refers to it: what it consumed stays charged to every ancestor. */
 static inline void cg_forget(cg_table *t, uint64_t number) {
   cg_branch *branch = &t->branch[number];
   uint64_t count = 0, parents = cg_get(&branch->parent_count);
@@ -203,7 +207,7 @@ static inline void cg_forget(cg_table *t, uint64_t number) {
   cg_perform(t);
 }
 
-/* Writes a revocation; it counts for everybody from the moment its record is published. */
+/* Writes a revocation; every process applies it from the moment its record is published. */
 static inline void cg_write_revocation(cg_revocation *entry, const uint64_t *key, uint64_t before,
                                        uint64_t expires, uint64_t held_from, uint64_t held_for,
                                        uint64_t crew) {
@@ -216,8 +220,8 @@ static inline void cg_write_revocation(cg_revocation *entry, const uint64_t *key
   cg_put(&entry->life, generation << 3 | CG_LIVE);
 }
 
-/* Makes index and records agree again: words of dead records and doubles go, records that no word
- * names are published. Returns how many records had no word. */
+/* Makes index and records agree again: removes words of dead records and duplicate words, and
+ * publishes records without a word. Returns how many records had none. */
 static inline uint64_t cg_reindex(const cg_table *t, const cg_index *x) {
   uint64_t span = cg_span(x), lost = 0, found;
   for (uint64_t at = 0; at < 2 * x->records; at++) {
@@ -229,7 +233,7 @@ static inline uint64_t cg_reindex(const cg_table *t, const cg_index *x) {
     if (!record || CG_STATE(cg_get(record)) != CG_LIVE || word >> 32 != hash >> 32 ||
         cg_shard(x, hash) != at / span ||
         cg_probe(x, hash, low, high, &found) != (int64_t)at) {
-      cg_increment(x->moves + at / span); /* a double: its move may not have been counted */
+      cg_increment(x->moves + at / span); /* a duplicate, whose move may not have been counted */
       cg_put(x->words + at, CG_TOMBSTONE);
     }
   }
@@ -247,16 +251,16 @@ static inline uint64_t cg_reindex(const cg_table *t, const cg_index *x) {
   return lost;
 }
 
-/* What `cg_drop_damaged` knows of a record: found out once each, its ancestors first. */
+/* What `cg_drop_damaged` knows about a record; it visits each record once, ancestors first. */
 typedef struct {
-  uint32_t below; /* the record that asked, if this one is being looked at; itself: none asked */
-  uint8_t parent; /* the next of its parents to look at */
+  uint32_t below; /* the record from which the visit came; the record itself if it began there */
+  uint8_t parent; /* the next parent to visit */
   uint8_t known;
 } cg_check;
 enum { CG_UNSEEN = 0, CG_LOOKING = 1, CG_SOUND = 2, CG_DAMAGED = 3 };
 
 /* Looks at the next parents of a record: CG_SOUND or CG_DAMAGED, or CG_LOOKING if `ask` must be
- * looked at first. A parent that is being looked at is its own ancestor. */
+ * visited first. A parent whose visit is not over is its own ancestor. */
 static inline int cg_check_step(const cg_table *t, cg_check *checks, uint64_t number,
                                 uint64_t *ask) {
   const cg_branch *branch = &t->branch[number];
@@ -275,8 +279,8 @@ static inline int cg_check_step(const cg_table *t, cg_check *checks, uint64_t nu
   return CG_SOUND;
 }
 
-/* Finds out about a record and all above it. No recursion: a damaged table may name a path as long
- * as it has records. */
+/* Visits a record and all above it. Without recursion, since a damaged table may name a path as
+ * long as the number of its records. */
 static inline void cg_check_record(cg_table *t, cg_check *checks, uint64_t number) {
   uint64_t ask;
   checks[number] = (cg_check){(uint32_t)number, 0, CG_LOOKING};
@@ -298,8 +302,8 @@ static inline void cg_check_record(cg_table *t, cg_check *checks, uint64_t numbe
   }
 }
 
-/* Frees the records whose parents cannot be, and all below them: the file was damaged, not left by a
- * killed process. Looks at each record once. 0 if there is no memory. */
+/* Frees the records with impossible parents, and all below them: the file was damaged, not left by
+ * a killed process. Visits each record once. Returns 0 if there is no memory. */
 static inline int cg_drop_damaged(cg_table *t) {
   cg_check *checks = calloc(t->branches, sizeof *checks);
   if (checks == NULL) return 0;
@@ -309,8 +313,8 @@ static inline int cg_drop_damaged(cg_table *t) {
   return 1;
 }
 
-/* Ends the forgetting that a killed agent had begun: else what such a branch consumed would be
- * charged to nobody, neither as its own nor on its ancestors. */
+/* Finishes the reclaiming that a killed agent had begun. Otherwise nothing would be charged for
+ * what such a branch consumed, neither to the branch nor to its ancestors. */
 static inline void cg_end_dying(cg_table *t) {
   for (uint64_t number = 0; number < t->branches; number++) {
     if (CG_STATE(cg_get(&t->branch[number].life)) != CG_DYING) continue;
@@ -319,8 +323,8 @@ static inline void cg_end_dying(cg_table *t) {
   }
 }
 
-/* The agent's first act on a table that another agent left: everything is whole afterwards. `lost`
- * is how many records no index word named. 0 if there is no memory. */
+/* Repairs a table that another agent left; an agent does this first. `lost` counts the records that
+ * had no word in the index. Returns 0 if there is no memory. */
 static inline int cg_repair(cg_table *t, uint64_t *lost) {
   cg_index branches = cg_branches(t), revocations = cg_revocations(t);
   cg_recover(t);

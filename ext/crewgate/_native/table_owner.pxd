@@ -1,4 +1,4 @@
-"""C face of the agent's transactions (`table_owner.h`)."""
+"""The C interface of the agent's transactions (`table_owner.h`)."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 

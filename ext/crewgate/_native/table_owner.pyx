@@ -1,7 +1,7 @@
-"""The table in the hands of its one agent, or of the process that made it for itself.
+"""The table as its one agent writes it, or a process that has a private table.
 
-Every method is one whole transaction (`table_owner.h`). What this process alone needs (free
-records, numbers of children) is kept here and rebuilt at `open`.
+Every method is one transaction (`table_owner.h`). Private memory has what only this process needs
+(free records, numbers of children); `open` rebuilds it.
 """
 
 import os
@@ -51,7 +51,7 @@ cdef class OwnedTable(Table):
 
     @staticmethod
     cdef OwnedTable take(tuple opened, str path):
-        """Map what table_file has opened and locked; repair it and count."""
+        """Map a file that table_file has opened and locked, repair it, and count its records."""
         cdef OwnedTable table = OwnedTable.__new__(OwnedTable)
         table.descriptor, table.lock = opened
         try:
@@ -97,7 +97,7 @@ cdef class OwnedTable(Table):
             os.close(self.lock)
 
     cdef count(self):
-        """What is free, who has children, whose revocations: from the records themselves."""
+        """Count free records, children and revocations of crews from the records themselves."""
         cdef uint64_t at
         if not cg_count(&self.t, &self.mine):
             raise MemoryError
@@ -251,8 +251,8 @@ cdef class OwnedTable(Table):
         finally:
             free(reserved)
 
-    # Attachments: a number with a nonce. Whether its process lives, the agent knows from its
-    # connection.
+    # An attachment is a number with a nonce. Its connection shows the agent whether its process is
+    # alive.
 
     def take_attachment(self):
         cdef uint64_t number
@@ -303,7 +303,7 @@ cdef class OwnedTable(Table):
         return burned
 
     cdef int burn(self, uint64_t at, uint64_t owner, list burned) except -1:
-        """End a reservation in whatever state; what is missing afterwards counts as burned."""
+        """End a reservation in any state; its missing credit counts as burned."""
         cdef cg_slot *slot = &self.t.slot[at]
         cdef uint64_t state = cg_get(&slot.state)
         cdef uint64_t number = cg_get(&slot.branch)
@@ -316,7 +316,7 @@ cdef class OwnedTable(Table):
             burned.append(record)
         return 0
 
-    # The leases of branches.
+    # The following methods change the leases of branches.
 
     cdef cg_branch *live(self, uint64_t number) except NULL:
         self.check_open()
@@ -370,7 +370,7 @@ cdef void amended(cg_branch *branch, uint64_t quota, uint64_t iat, uint64_t expi
 
 
 cdef uint64_t nanoseconds(uint64_t seconds) noexcept:
-    """What is too long to count in nanoseconds is held for ever."""
+    """Convert to nanoseconds; a time that is too long for that becomes the longest one."""
     return ALWAYS if seconds > ALWAYS // NS else seconds * NS
 
 
@@ -385,9 +385,10 @@ cdef int entered(int64_t number) except -1:
 
 
 cdef int has_room(cg_branch *branch, uint64_t amount) except -1:
-    """All that is out could come back into the 40 bits of the amount.
+    """Check that all credit that is out could come back into the 40 bits of the amount.
 
-    A call that is charged at once is settled before it is taken: then less than nothing is out.
+    A call that is charged at once is settled before its price is taken, so for a moment the amount
+    that is out may be negative.
     """
     cdef int64_t out = <int64_t>(cg_get(&branch.granted) - cg_get(&branch.given_back)
                                  - CG_SETTLED(cg_get(&branch.settled)))

@@ -1,4 +1,4 @@
-# The C face of `token`: what the gate needs to judge without making Python objects on the way.
+# The C interface of `token`, with which the gate decides without making Python objects.
 
 cdef extern from "compact_jws.h" nogil:
     # `joined` (signature, then signing input) is what `signature.verify_joined` reads.
@@ -14,19 +14,19 @@ cdef struct Ids:
     size_t depth
     unsigned char path[8][16]
 
-# 1 if the form of `token` is canonical, else 0; `parts` is then undefined.
+# Return 1 if the form of `token` is canonical, else 0; `parts` is then undefined.
 cdef int split_parts(const unsigned char* token, size_t n, jws_parts* parts) noexcept nogil
 
-# The Claims of a payload whose signature was good, and their ids; raises MalformedTokenError.
+# Return the Claims of a payload with a good signature, and their ids; raise MalformedTokenError.
 cdef object decode(const unsigned char* payload, size_t n, Ids* ids)
 
-# The 16 bytes of a lower-case hyphenated UUID that is not nil; 1 or 0.
+# Write the 16 bytes of a lower-case hyphenated UUID; return 0 if it is nil or malformed, else 1.
 cdef int uuid_bytes(const unsigned char* text, size_t n, unsigned char* out16) noexcept nogil
 
-# Whether a valid pattern of `allowed_tools` covers a valid tool name; 1 or 0.
+# Return 1 if a valid pattern of `allowed_tools` covers a valid tool name, else 0.
 cdef int tool_matches(
     const unsigned char* pattern, size_t n, const unsigned char* tool, size_t m
 ) noexcept nogil
 
-# The characters of an ASCII `str`, valid as long as it lives; NULL for any other object.
+# Return the characters of an ASCII `str`, valid as long as it lives; NULL for any other object.
 cdef const unsigned char* ascii_text(object text, size_t* n) noexcept

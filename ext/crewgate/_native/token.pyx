@@ -1,8 +1,8 @@
-"""A compact JWS split and decoded on C buffers, canonical form only; claims' characters checked.
+"""Splits and decodes a token (a compact JWS) of canonical form, and checks its claims.
 
-Decides whether a token has the one form that Crewgate accepts and whether its payload is claims.
-Refuses to know keys, signatures and the time, and never says which check failed: what stands in
-`MalformedTokenError` is what a stranger may learn. Everything here is bounded by the token's 4 KiB.
+It accepts one form only, and does not check signatures and times. `MalformedTokenError` never says
+which check failed, since anyone may see it. All work is in C
+buffers, and the token's 4 KiB bound it.
 """
 
 import msgspec
@@ -104,7 +104,7 @@ cdef bint _is_audience(object audience):
 
 
 cdef bint _are_older(object claims):
-    """Was no ancestor's grant issued after this one? By clocks that differ by the leeway."""
+    """Whether no ancestor's grant is newer than this one, for clocks that differ by the leeway."""
     cdef int64_t latest = <int64_t> claims.iat + LEEWAY
     for element in <list> claims.branch_path:
         issued = element.iat
@@ -114,7 +114,7 @@ cdef bint _are_older(object claims):
 
 
 cdef bint _are_distinct(object claims, Ids* ids):
-    """Fills `ids`; False if one is no UUID, or one is there twice."""
+    """Fill `ids`; return False if an id is not a UUID, or occurs twice."""
     cdef size_t i, j
     if not _is_id(claims.execution_branch_id, ids.branch):
         return False
@@ -158,8 +158,8 @@ cdef object decode(const unsigned char* payload, size_t n, Ids* ids):
         raise MalformedTokenError from None
     if not _are_well_formed(claims, ids):
         raise MalformedTokenError
-    # Frozen claims hold texts and structs without references: no cycle can pass through their two
-    # lists. Thousands of them are remembered, and the collector would look at each again and again.
+    # Frozen claims have only texts and structs without references, so no cycle can pass through
+    # their two lists. Without this, the collector would visit thousands of cached lists each time.
     PyObject_GC_UnTrack(<void *> claims.allowed_tools)
     PyObject_GC_UnTrack(<void *> claims.branch_path)
     return claims

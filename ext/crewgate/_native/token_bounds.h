@@ -1,5 +1,5 @@
-/* The bounds of a token as C needs them. They are those of src/crewgate/limits, where the
- * reasons stand; `token` refuses to be imported when the two differ. */
+/* The bounds of a token for C. src/crewgate/limits has the same bounds with their reasons; the
+ * import of `token` fails if the two differ. */
 #ifndef CREWGATE_TOKEN_BOUNDS_H
 #define CREWGATE_TOKEN_BOUNDS_H
 

@@ -1,4 +1,4 @@
-"""C face of verified tokens and their cache."""
+"""The C interface of verified tokens and their cache."""
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
@@ -12,7 +12,7 @@ cdef enum:
 cdef class VerifiedToken:
     cdef bytes token
     cdef object claims
-    cdef object made                        # the Grant, once somebody has asked for it
+    cdef object made                        # the Grant, made at its first use
     cdef Key key
     cdef Crew crew
     cdef int64_t not_before, not_after      # wall clock ns, leeway included
@@ -21,7 +21,7 @@ cdef class VerifiedToken:
     cdef uint64_t branch[2]
     cdef uint64_t jti[2]
     cdef int key_count, depth
-    # Pairs: the key of everything whose revocation ends this token.
+    # Pairs of words: each is a key whose revocation ends this token.
     cdef uint64_t[2 * KEYS_MAX] keys
     cdef uint8_t *allowed                   # by tool: 0 unknown, 1 no, 2 yes
     cdef uint64_t record, generation        # where the branch's record was last found
@@ -30,10 +30,10 @@ cdef class VerifiedToken:
     cdef int add(self, const uint64_t *key) except -1
 
 
-# A VerifiedToken, or the Denial that a stranger or the token's owner gets.
+# Verify a token: return a VerifiedToken, or the Denial for its bearer.
 cdef object verify(Policy policy, bytes token)
 
-# Is the wall clock (ns) within the token's times? The Denial if not, else None.
+# Return the Denial if the wall clock (ns) is outside the token's times, else None.
 cdef object untimely(VerifiedToken entry, int64_t now)
 
 

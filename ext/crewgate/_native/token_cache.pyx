@@ -1,8 +1,8 @@
-"""Tokens that were verified once: what a gate needs of them, and a bounded cache of them.
+"""Verified tokens, and a bounded cache of them.
 
-An entry is found by a keyed hash of the token's signature and proved by comparing the whole token
-byte for byte. It holds only what cannot change while its policy lasts; times, revocations, scope
-and credit are judged on every hit (`gate.pyx`). Nothing that was refused is kept.
+The cache finds an entry by a keyed hash of the token's signature, and then compares the whole token
+byte for byte. An entry has only what cannot change while its policy is in force. The gate checks
+times, revocations, scope and credit on every hit (`gate.pyx`). Refused tokens are not cached.
 """
 
 import secrets
@@ -32,31 +32,31 @@ from crewgate._native.token import MalformedTokenError
 
 cdef int BRANCH = EntityKind.BRANCH
 cdef int GRANT = EntityKind.GRANT
-# Kind and claim of what else a token names; the grant's own key comes first.
+# The kind and claim of the other names in a token; the key of the grant comes first.
 cdef tuple NAMED = tuple([(int(each.kind), each.claim) for each in NAMED_IN_TOKENS
                           if each.kind is not EntityKind.GRANT])
 cdef int64_t SECOND = 1_000_000_000
 cdef int64_t LEEWAY = limits.leeway_seconds
 cdef Py_ssize_t WAYS = 4
-cdef Py_ssize_t ENTRY_BYTES = 4096     # of Python objects beside the token itself, measured
+cdef Py_ssize_t ENTRY_BYTES = 4096     # Python objects of an entry without its token, measured
 cdef Py_ssize_t BYTES_MAX = limits.token_cache_bytes_max
 cdef uint64_t ODD = <uint64_t>0x9e3779b97f4a7c15   # 2^64 / golden ratio, Knuth 6.4
 cdef object INVALID = Denial(Reason.INVALID_TOKEN)
 
-# The grant, its branch, all above it, what else it names, its crew and the key that signed it.
+# The grant, its branch and all above it, its other names, its crew and its signing key.
 if 2 + limits.depth_max + len(NAMED) + 2 > KEYS_MAX:
     raise ImportError("VerifiedToken has too few keys for what a token names: raise KEYS_MAX")
 
 
-@cython.no_gc  # holds only what cannot hold it: bytes, claims, keys
+@cython.no_gc  # its bytes, claims and keys have no reference to it
 cdef class VerifiedToken:
     def __dealloc__(self):
         free(self.allowed)
 
     @property
     def grant(self):
-        """The Grant; made when it is first asked for, most verdicts are given without."""
-        cdef int first = 2               # the grant's own key and the branch's come before
+        """The Grant, made at its first use; most verdicts do not need it."""
+        cdef int first = 2               # after the keys of the grant and the branch
         cdef int at
         if self.made is None:
             path = tuple([sixteen(self.keys + 2 * (first + at)) for at in range(self.depth)])
@@ -66,7 +66,7 @@ cdef class VerifiedToken:
 
     @property
     def revocable(self):
-        """The key of everything whose revocation ends the token."""
+        """The keys whose revocation ends the token."""
         return tuple([sixteen(self.keys + 2 * at) for at in range(self.key_count)])
 
     cdef int add(self, const uint64_t *key) except -1:
@@ -76,7 +76,7 @@ cdef class VerifiedToken:
         return 0
 
     cdef bint allows(self, Policy policy, Py_ssize_t tool):
-        """Is the tool in the grant's scope and under the crew's ceiling? Remembered by tool."""
+        """Whether the grant and the crew allow the tool; the entry caches the result by tool."""
         if self.allowed == NULL:
             self.allowed = <uint8_t *>calloc(policy.tool_count, 1)
             if self.allowed == NULL:
@@ -89,7 +89,7 @@ cdef class VerifiedToken:
 
 
 cdef int named(VerifiedToken entry, Crew crew, int kind, object text) except -1:
-    """Add the key of (kind, crew, text), whose revocation kills the token."""
+    """Add the key of (kind, crew, text), whose revocation ends the token."""
     cdef uint64_t key[2]
     cdef size_t n = 0
     cdef const unsigned char *characters = ascii_text(text, &n)
@@ -125,7 +125,7 @@ cdef object verify(Policy policy, bytes token):
 
 
 cdef VerifiedToken describe(bytes token, object claims, Key key, Ids *ids):
-    """Everything that the claims name, as keys of the crew whose key verified them."""
+    """Make the entry of verified claims, with the keys of all their names in the crew."""
     cdef VerifiedToken entry = VerifiedToken.__new__(VerifiedToken)
     cdef Crew crew = key.crew
     cdef uint64_t path[16]
@@ -162,7 +162,7 @@ cdef VerifiedToken describe(bytes token, object claims, Key key, Ids *ids):
 
 
 cdef object ceilings(Policy policy, Key key, object claims, VerifiedToken entry):
-    """What is wrong with good claims under this key for ever, in the order of the checks."""
+    """Return the Reason to refuse claims that this key may never sign, else None."""
     cdef Crew crew = key.crew
     if claims.iss != crew.issuer or claims.crew != crew.name or (
             key.orchestrator is not None and claims.client_id != key.orchestrator):
@@ -188,7 +188,7 @@ cdef object untimely(VerifiedToken entry, int64_t now):
 
 
 cdef class TokenCache:
-    """Four ways a set; what overflows a set, or the bytes allowed, goes."""
+    """A cache with four entries per set, which evicts to stay within a set and within its bytes."""
 
     def __cinit__(self):
         cdef bytes random = secrets.token_bytes(16)
@@ -197,8 +197,8 @@ cdef class TokenCache:
         self.mask = limits.token_cache_entries_max // WAYS - 1
 
     cdef Py_ssize_t home(self, bytes token):
-        """First way of the token's set: a keyed hash of its last 80 characters, which lie in the
-        signature. Keyed, so that nobody can choose tokens that evict another's."""
+        """Return the first place of the token's set, by a keyed hash of its last 80 characters,
+        which are in the signature. With the key, nobody can choose tokens that evict others."""
         cdef uint64_t hash = self.seed[0]
         cdef uint64_t word
         cdef int at
@@ -262,7 +262,7 @@ cdef class TokenCache:
 
 
 cdef cg_branch *find_branch(Table table, VerifiedToken entry):
-    """The branch's record; `entry` remembers where it was found last. NULL if there is none."""
+    """Return the record of the branch, or NULL. The entry caches where it was found last."""
     cdef cg_table *t = &table.t
     cdef cg_index index = cg_branches(t)
     cdef int64_t number
@@ -272,8 +272,8 @@ cdef cg_branch *find_branch(Table table, VerifiedToken entry):
         if number < 0:
             return NULL
         entry.record = <uint64_t>number
-    # The life is read before the key is looked at again: a record that is reclaimed meanwhile
-    # leaves a generation that no compare-and-swap accepts.
+    # Read the life before the key is compared again. If the record is reclaimed meanwhile, the
+    # generation is one that no compare-and-swap accepts.
     entry.generation = CG_GENERATION(cg_get(&t.branch[entry.record].life))
     if not cg_holds(&index, entry.record, entry.branch[0], entry.branch[1]):
         entry.generation = 0
@@ -282,7 +282,7 @@ cdef cg_branch *find_branch(Table table, VerifiedToken entry):
 
 
 cdef bint is_revoked(Table table, VerifiedToken entry):
-    """Is the grant dead, or anything above it, or was its branch closed?"""
+    """Whether the grant or anything above it is revoked, or its branch is closed."""
     cdef int at
     for at in range(entry.key_count):
         if cg_is_revoked(&table.t, entry.keys[2 * at], entry.keys[2 * at + 1], entry.issued_at):
