@@ -284,7 +284,6 @@ class AuditWriter:
             self._adopt(opened)
 
     def _adopt(self, opened: PreparedFile) -> None:
-        """Use a new file from now on."""
         first = self._descriptor < 0 and not self.lost
         self._leave()
         self._descriptor, self.path, self._opened_ns = opened[:3]

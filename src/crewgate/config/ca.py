@@ -45,8 +45,6 @@ _URL = ValueParser('"https://HOST:PORT", without path, user or query', _url)
 
 
 class _RemoteKeys(msgspec.Struct, frozen=True):
-    """The keys of [ca] that name the control API of another machine."""
-
     control: Annotated[
         str | None,
         _URL,

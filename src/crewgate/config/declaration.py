@@ -226,7 +226,6 @@ def _declared(make: object) -> Iterator[tuple[str, Declaration]]:
 
 
 def _completed(part: Declaration | None, text: str, hint: object) -> Declaration:
-    """Complete a declaration from the type of its field."""
     kind, base = _type_of(hint)
     if isinstance(part, Table) and part.of is not None:
         return msgspec.structs.replace(part, text=text)

@@ -28,8 +28,6 @@ def is_server(url: str) -> bool:
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """The ledger that a URL names."""
-
     engine: Engine
     file: Path | None = None
     url: str = ""
@@ -55,8 +53,6 @@ _URL = ValueParser(
 
 
 class _PlaceKeys(msgspec.Struct, frozen=True):
-    """The key with the place of the ledger."""
-
     url: Annotated[_Place, _URL, "Place of all budgets: a file, or a server for many machines."]
 
     def build(self) -> dict[str, object]:
@@ -65,8 +61,6 @@ class _PlaceKeys(msgspec.Struct, frozen=True):
 
 
 class _OverdraftKeys(msgspec.Struct, frozen=True):
-    """The keys for calls while the ledger does not answer."""
-
     on_unavailable: Annotated[
         OnUnavailable,
         'While the ledger does not answer, "closed" refuses calls with 503, "bounded" lets them '

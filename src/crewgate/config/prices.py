@@ -80,8 +80,6 @@ def _on_disconnect(scope: Scope) -> DisconnectPolicy:
 
 
 class _PriceTable(msgspec.Struct, frozen=True):
-    """The keys of a price that is not one amount."""
-
     max_cost: Annotated[Price, "Credits that one call may cost at most.", Key(name="max")]
     call: Annotated[Price, "Credits for each call, beside the rest."] = 0
     request: Annotated[

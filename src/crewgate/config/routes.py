@@ -73,7 +73,6 @@ def _bad_rewrites(config: Config, known: dict[str, UpstreamConfig]) -> Iterator[
 
 
 def _unserved(config: Config) -> Iterator[str]:
-    """Yield a line for each host of a tool that no listener serves."""
     served = [frozenset(host.lower().encode() for host in each.hosts) for each in config.listeners]
     if not served or not all(served):
         return

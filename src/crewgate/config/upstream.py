@@ -98,8 +98,6 @@ class HealthCheckConfig(msgspec.Struct, frozen=True):
 
 
 class _ServerKeys(msgspec.Struct, frozen=True):
-    """The keys that name the servers of an upstream."""
-
     url: Annotated[
         tuple[UpstreamOrigin, str] | None,
         values.BASE_URL,

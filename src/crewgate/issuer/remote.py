@@ -47,14 +47,10 @@ _SERVER_ERROR = 500
 
 
 class _Token(msgspec.Struct, frozen=True):
-    """The member of the token endpoint's response that this module needs."""
-
     access_token: str
 
 
 class _Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A request to the API to revoke a branch."""
-
     branch: str
     crew: str = ""
 
@@ -260,7 +256,6 @@ class RemoteOrchestrator(Orchestrator):
         return self._api.revoke(branch, crew)
 
     def _next(self, branch: str, changes: dict[str, str] | None = None, reason: str = "") -> str:
-        """Exchange the last token of a branch for the next one."""
         with self._lock:
             self._branches.living(branch)
             last = self._tokens.get(branch)

@@ -94,7 +94,6 @@ def _valid_gateways(first: Config, ca: CAConfig) -> "list[CertificateRecord]":
 
 
 def _serials(path: Path) -> set[str]:
-    """Return the serials of the certificates in a file; none if it cannot be read."""
     from crewgate.ca.key_files import read_certificates
 
     try:

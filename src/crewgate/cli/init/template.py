@@ -146,7 +146,6 @@ def fresh_config(port: int, name: str) -> str:
 
 
 def _explained(lines: list[str]) -> Iterator[str]:
-    """Yield the lines, each marked key below the summary of its declaration."""
     table = ""
     for line in lines:
         if line.startswith("["):
