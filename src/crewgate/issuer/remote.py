@@ -34,6 +34,7 @@ from crewgate.issuer.mint import MintedToken
 from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.parameters import amount, tool_list
 from crewgate.issuer.subagent import SubAgent, branch_of
+from crewgate.runtime.file_watch import FileWatch
 
 _log = logging.getLogger(__name__)
 # Grant types of OAuth: for a run (RFC 6749, section 4.4), a child (RFC 8693), a further token.
@@ -80,8 +81,8 @@ class RemoteIssuerClient:
     def __init__(self, url: str, certificate: Path, key: Path, root: Path) -> None:
         self._url, self._files = url, (certificate, key, root)
         self._lock = threading.Lock()
+        self._watch, self._is_outdated = FileWatch(self._files), False
         self._client = ControlClient(url, client_context(*self._files))
-        self._stamps = self._file_stamps()
 
     def __repr__(self) -> str:
         return f"<RemoteIssuerClient at {self._client.url}>"
@@ -131,8 +132,8 @@ class RemoteIssuerClient:
 
     def _current(self) -> ControlClient:
         """Return a client with the newest certificate that is usable."""
-        stamps = self._file_stamps()
-        if stamps != self._stamps:
+        self._is_outdated = bool(self._watch.changed()) or self._is_outdated
+        if self._is_outdated:
             try:
                 client = ControlClient(self._url, client_context(*self._files))
             except CrewgateError as error:
@@ -140,19 +141,8 @@ class RemoteIssuerClient:
                 _log.warning("still presenting the previous client certificate: %s", error)
                 return self._client
             self._client.close()
-            self._client, self._stamps = client, stamps
+            self._client, self._is_outdated = client, False
         return self._client
-
-    def _file_stamps(self) -> list[tuple[int, int]]:
-        stamps = []
-        for path in self._files:
-            try:
-                status = path.stat()
-            except OSError:
-                stamps.append((0, 0))
-            else:
-                stamps.append((status.st_mtime_ns, status.st_ino))
-        return stamps
 
 
 class RemoteOrchestrator(Orchestrator):
