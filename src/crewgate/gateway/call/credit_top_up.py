@@ -19,7 +19,7 @@ from crewgate.core.verdict import Denial
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.ipc.attach_messages import CreditDrawn
 
-_FINAL = {"exhausted", "closed", "mismatch"}  # asking again cannot change these
+_FINAL = {"exhausted", "mismatch"}  # asking again cannot change these
 
 Done = Callable[[CallOutcome | None], None]
 
@@ -126,6 +126,8 @@ class CreditTopUp:
         if status == "granted":
             self._pause = limits.stream_again_seconds_min
             self._end(done, None)
+        elif status == "closed":
+            self._end(done, CallOutcome.REVOKED)
         elif most > least:
             # Near the branch's last credit a whole step is refused: draw only what is missing.
             self._ask(least, least, done)

@@ -115,7 +115,7 @@ def test_near_the_last_credit_what_is_missing_is_asked_for(
     assert tower.heard == [None]
 
 
-@pytest.mark.parametrize("status", ["exhausted", "closed", "mismatch"])
+@pytest.mark.parametrize("status", ["exhausted", "mismatch"])
 def test_what_stays_so_is_not_asked_about_again(
     funding: CreditTopUp, tower: Tower, status: str
 ) -> None:
@@ -125,6 +125,18 @@ def test_what_stays_so_is_not_asked_about_again(
     tower.run()
     assert tower.heard == [CallOutcome.EXHAUSTED]
     assert len(tower.asked) == 1
+
+
+def test_a_draw_for_a_closed_branch_ends_the_call_as_revoked(
+    funding: CreditTopUp, tower: Tower
+) -> None:
+    """It, or a branch above it, was revoked: no credit is missing, and less is not drawn."""
+    tower.says = lambda: "closed"
+    funding.ask(3, 10, tower.heard.append)
+    tower.run()
+    assert tower.heard == [CallOutcome.REVOKED]
+    assert tower.asked == [(0, 10)]
+    assert funding.denial is None
 
 
 def test_what_the_ledger_said_last_is_kept(funding: CreditTopUp, tower: Tower) -> None:
