@@ -26,9 +26,6 @@ class BranchTreeSnapshot:
         self._views: dict[str, list[BranchResponse]] = {"": self._rows}
         self._encoded: dict[str, bytes] = {}
 
-    def __repr__(self) -> str:
-        return f"<BranchTreeSnapshot of {len(self._rows)} rows>"
-
     def of(self, crew: str) -> Sequence[BranchResponse]:
         """Return a crew's rows, cross-crew accounts included; all rows if `crew` is empty."""
         view = self._views.get(crew)

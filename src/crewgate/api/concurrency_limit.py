@@ -19,9 +19,6 @@ class ConcurrencyLimiter:
         self._max = requests_max
         self._active: Counter[str] = Counter()
 
-    def __repr__(self) -> str:
-        return f"<ConcurrencyLimiter {dict(self._active)}>"
-
     @contextmanager
     def enter(self, holder: str) -> Iterator[None]:
         """Count a request while the block runs. Raises ControlError 429 over the limit."""

@@ -21,9 +21,6 @@ class CrewRevocationLimiter:
     def __init__(self) -> None:
         self._crews: dict[str, tuple[anyio.Lock, TokenBucket]] = {}
 
-    def __repr__(self) -> str:
-        return f"<CrewRevocationLimiter of {len(self._crews)}>"
-
     @asynccontextmanager
     async def enter(self, caller: Identity) -> AsyncIterator[None]:
         """Wait for the crew's turn and hold it while the block runs.

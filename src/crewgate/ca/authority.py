@@ -134,9 +134,6 @@ class Authority:
         self.register = CertificateDB(ca.register)
         self._crl = CRLSerials(ca.crl)
 
-    def __repr__(self) -> str:
-        return f"<Authority {self.issuing.certificate.subject.rfc4514_string()}>"
-
     def __enter__(self) -> Self:
         return self
 

@@ -64,9 +64,6 @@ class CRLSerials:
         self._stamp: tuple[int, ...] = ()
         self._serials: frozenset[str] | None = None
 
-    def __repr__(self) -> str:
-        return f"<CRLSerials {self._path}>"
-
     def serials(self) -> frozenset[str] | None:
         """Return the revoked serials (upper-case hexadecimal), or None without a readable CRL."""
         try:

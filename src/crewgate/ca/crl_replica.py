@@ -105,9 +105,6 @@ class CRLReplica:
         self._stamp: tuple[int, ...] = ()
         self._found: SignedCRL | None = None
 
-    def __repr__(self) -> str:
-        return f"<CRLReplica {self._found!r}>"
-
     @property
     def is_signed_here(self) -> bool:
         """Whether this machine has the CA's key; then it must not take a CRL from others."""

@@ -38,9 +38,6 @@ class DecommissionIntents:
         self._ca_folder = folder
         self._folder = folder / _FOLDER
 
-    def __repr__(self) -> str:
-        return f"<DecommissionIntents in {self._folder}>"
-
     def note(self, intent: DecommissionIntent) -> None:
         """Write an intent durably, or replace the orchestrator's earlier one."""
         path = self._path(intent)

@@ -36,9 +36,6 @@ class SQLiteFile:
                 raise failed(error) from error
             self._connection, self._is_read_only = found, True
 
-    def __repr__(self) -> str:
-        return f"<SQLiteFile {self.path}>"
-
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
@@ -152,9 +149,6 @@ class SQLiteStore(ABC):
         except AuthorityError:
             self.close()
             raise
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.path}>"
 
     def __enter__(self) -> Self:
         return self

@@ -61,10 +61,6 @@ class UnrecordedRevocations:
         self._save_error = ""
         self._saving = threading.Lock()
 
-    def __repr__(self) -> str:
-        held = f"{len(self._revoked)} revoked, {len(self._ends)} decommissions"
-        return f"<UnrecordedRevocations {held} {self.unwritten_reason!r}>"
-
     def __bool__(self) -> bool:
         return bool(self._revoked or self._ends)
 

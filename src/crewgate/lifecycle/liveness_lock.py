@@ -27,9 +27,6 @@ class LivenessLock:
         """Open the lock file beside the register at this path. Raises AuthorityError."""
         self._descriptor = _open(register)
 
-    def __repr__(self) -> str:
-        return f"<LivenessLock {self._descriptor}>"
-
     def acquire(self, number: int) -> None:
         """Lock the run `number`. Raises AuthorityError if another process holds its lock."""
         try:

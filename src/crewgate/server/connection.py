@@ -71,10 +71,6 @@ class ClientConnection:
         # A drain during the handshake takes effect when the protocol starts.
         self._is_draining = False
 
-    def __repr__(self) -> str:
-        state = "handshake" if self._protocol is None else type(self._protocol).__name__
-        return f"<ClientConnection {self.peer.address}:{self.peer.port} {state}>"
-
     async def serve(self) -> None:
         """Serve until the connection ends. Never raises an Exception."""
         try:

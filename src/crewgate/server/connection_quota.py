@@ -37,9 +37,6 @@ class ConnectionQuota:
         self._is_used_up = False
         self._counters = counters
 
-    def __repr__(self) -> str:
-        return f"<ConnectionQuota {self.requests} requests, {self.octets} octets>"
-
     def is_used_up(self) -> bool:
         """Return True at the first call after the connection has carried all that it may."""
         if self._is_used_up:

@@ -99,10 +99,6 @@ class Exchange(ABC):
         self._writing_since = 0.0
         self._scope: trio.CancelScope | None = None
 
-    def __repr__(self) -> str:
-        state = "done" if self.done else "started" if self.started else "waiting"
-        return f"<{type(self).__name__} {self.request.method!r} {self.request.path!r} {state}>"
-
     @property
     def scope(self) -> trio.CancelScope:
         """The cancel scope of the application's coroutine, made at the first access."""

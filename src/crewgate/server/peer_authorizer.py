@@ -93,9 +93,6 @@ class PeerAuthorizer:
         self._check_status = check_status
         self._record_budget = TokenBucket(limits.peer_lines_per_second, limits.peer_lines_burst)
 
-    def __repr__(self) -> str:
-        return f"<PeerAuthorizer {self.rules!r} connections={len(self._peer_connections)}>"
-
     def refused(self, peer: ClientInfo, reason: ConnectionRefusalReason) -> None:
         """Record a handshake that failed because of the certificate; ignore other failures."""
         if reason is ConnectionRefusalReason.HANDSHAKE:

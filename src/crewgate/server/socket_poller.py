@@ -60,9 +60,6 @@ class SocketPoller:
         self._has_new_task = False  # a task was started since Trio last had the loop
         self._token: trio.lowlevel.TrioToken | None = None
 
-    def __repr__(self) -> str:
-        return f"<SocketPoller of {len(self._watched)}>"
-
     def watch(self, descriptor: int, ready: Ready, events: int = READABLE) -> None:
         """Call `ready` on `events` until `forget`, which must come before the close."""
         self._epoll.register(descriptor, events)

@@ -72,9 +72,6 @@ class LeastRequestBalancer:
         self._hosts: list[Host] = []
         self._next_index = 0  # the next choice begins at this host
 
-    def __repr__(self) -> str:
-        return f"<LeastRequestBalancer {self._hosts!r}>"
-
     def __len__(self) -> int:
         return len(self._hosts)
 

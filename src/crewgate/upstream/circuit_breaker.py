@@ -83,9 +83,6 @@ class CircuitBreaker:
         self._backoff_level = 0  # how often the backoff has doubled since a call was answered
         self._probe_at = math.inf if health is None else 0.0
 
-    def __repr__(self) -> str:
-        return f"<CircuitBreaker {self.state.value} {self._failures} failures>"
-
     def failed(self, now: float, jitter: float) -> bool:
         """Count a failed call; return True if it has opened the circuit.
 

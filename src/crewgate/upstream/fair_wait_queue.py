@@ -71,9 +71,6 @@ class FairWaitQueue:
         self._by_key: OrderedDict[ReuseKey, _ReuseQueue] = OrderedDict()
         self._count = 0
 
-    def __repr__(self) -> str:
-        return f"<FairWaitQueue of {self._count}, {len(self._by_key)} in turn>"
-
     def __len__(self) -> int:
         return self._count
 

@@ -95,12 +95,6 @@ class HostPool:
         self.serving = False
         self.waiting = FairWaitQueue(calls_each)
 
-    def __repr__(self) -> str:
-        return (
-            f"<HostPool of {self.host!r}: {len(self.all)} open, {len(self.free)} free, "
-            f"{len(self.waiting)} waiting>"
-        )
-
     @property
     def is_empty(self) -> bool:
         """Whether there is no connection, open or being opened, and no waiting call."""

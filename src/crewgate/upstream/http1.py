@@ -102,9 +102,6 @@ class HTTP1Connection:
         self._is_full = False  # the caller waits for `writable`
         self._transport = Transport(sock, loop_hooks, self)
 
-    def __repr__(self) -> str:
-        return f"<HTTP1Connection {'idle' if self.caller is None else 'busy'}>"
-
     @property
     def free_streams(self) -> int:
         """How many further calls the connection may carry now."""

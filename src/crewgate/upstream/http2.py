@@ -79,9 +79,6 @@ class HTTP2Connection:
         )
         self.wake()
 
-    def __repr__(self) -> str:
-        return f"<HTTP2Connection with {len(self._streams)} streams>"
-
     # `UpstreamConnection`, for the pool.
 
     @property

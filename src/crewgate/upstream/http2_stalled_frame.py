@@ -34,10 +34,6 @@ class StalledFrameDetector:
         self._since = 0.0
         self._is_late = False
 
-    def __repr__(self) -> str:
-        state = "whole" if self.is_whole else "unfinished"
-        return f"<StalledFrameDetector: {self._begun} begun, {state}>"
-
     @property
     def is_whole(self) -> bool:
         """Whether every frame and header block that has begun is complete."""

@@ -71,9 +71,6 @@ class UpstreamPool:
         self._resolve_errors: dict[UpstreamOrigin, str] = {}
         self._may_be_done = trio.Event()
 
-    def __repr__(self) -> str:
-        return f"<Pool {self.upstream.name}: {list(self._pools)!r}>"
-
     @property
     def unavailable_reason(self) -> str:
         """Why no host gets calls; "" if at least one does."""

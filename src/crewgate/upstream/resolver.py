@@ -103,9 +103,6 @@ class Resolver:
         self._names: dict[UpstreamOrigin, _WatchedName] = {}
         self._nursery: trio.Nursery | None = None
 
-    def __repr__(self) -> str:
-        return f"<Resolver {len(self._names)} names>"
-
     async def run(self) -> None:
         """Look up every watched name again and again, until cancelled."""
         async with trio.open_nursery() as nursery:

@@ -30,9 +30,6 @@ class RetryBudget:
         self._calls_sum = 0
         self._retries_sum = 0
 
-    def __repr__(self) -> str:
-        return f"<RetryBudget {self._retries_sum} retries of {self._calls_sum} calls>"
-
     def called(self, now: float) -> None:
         """Count a call; do not count its retries."""
         if now >= self._second + 1:

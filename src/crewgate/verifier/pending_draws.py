@@ -36,9 +36,6 @@ class PendingDraws:
         self._by_branch: dict[bytes, int] = {}
         self._sent: dict[int, _Draw] = {}
 
-    def __repr__(self) -> str:
-        return f"<PendingDraws in flight={len(self._sent)}>"
-
     def start(self, grant: Grant, need: int, waiter: DrawWaiter | None = None) -> bool:
         """Draw for the grant's branch unless a draw is under way; False if that is not possible.
 

@@ -215,7 +215,7 @@ async def test_what_nobody_watches_is_not_asked_for(
         names.answers["tools.example"] = _at(2)
         await trio.sleep(limits.resolve_seconds)
         resolver.unwatch(TOOLS, two)
-        assert repr(resolver) == "<Resolver 0 names>"
+        assert not resolver._names
         await trio.sleep(100)
         names.hang["tools.example"] = trio.Event()
         resolver.watch(TOOLS, one)

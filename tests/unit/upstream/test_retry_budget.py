@@ -40,14 +40,6 @@ def test_what_calls_earned_is_forgotten() -> None:
     assert not budget.take(1e9)
 
 
-def test_a_budget_tells_its_state() -> None:
-    """A log shows how much was used."""
-    budget = RetryBudget(1.0)
-    budget.called(0.0)
-    budget.take(0.0)
-    assert repr(budget) == "<RetryBudget 1 retries of 1 calls>"
-
-
 EVENTS = st.lists(
     st.tuples(st.floats(0, 4), st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=60
 )

@@ -79,9 +79,6 @@ class OCSPClient:
         self._queries: dict[bytes, _Query] = {}
         self._cached: dict[bytes, _Cached] = {}
 
-    def __repr__(self) -> str:
-        return f"<OCSPClient {len(self._cached)} cached, {len(self._queries)} in progress>"
-
     async def check(
         self, key: bytes, certificate: bytes, staple: bytes | None = None
     ) -> CertificateStatus:

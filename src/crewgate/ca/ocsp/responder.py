@@ -51,9 +51,6 @@ class Responder:
         self._register = register
         self._delegate: CertificateAndKey | None = None
 
-    def __repr__(self) -> str:
-        return f"<Responder for {self._issuing.certificate.subject.rfc4514_string()}>"
-
     def answer(self, request: bytes, now: datetime) -> bytes:
         """Return the response to a request, both DER. `now` has a time zone. Never raises.
 

@@ -55,9 +55,6 @@ class OCSPTransport:
             uds=self._address(responder.socket) if responder.socket else None,
         )
 
-    def __repr__(self) -> str:
-        return f"<OCSPTransport {self._responder}>"
-
     async def close(self) -> None:
         """Close all connections; requests in progress fail."""
         await self._pool.aclose()

@@ -26,10 +26,6 @@ class CallTasks:
         self._notify_overrun = notify_overrun
         self._nursery: trio.Nursery | None = None
 
-    def __repr__(self) -> str:
-        count = len(self._nursery.child_tasks) if self._nursery else 0
-        return f"<CallTasks {count} under way>"
-
     async def run(self) -> None:
         """Run the tasks until cancelled."""
         async with trio.open_nursery() as nursery:

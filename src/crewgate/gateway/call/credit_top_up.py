@@ -64,10 +64,6 @@ class CreditTopUp:
         self._asked = -math.inf
         self._pause = limits.stream_again_seconds_min
 
-    def __repr__(self) -> str:
-        state = "stopped" if self._stopped else "asking" if self.asking else "idle"
-        return f"<CreditTopUp {state}>"
-
     @property
     def is_late(self) -> bool:
         """Whether the wait that is under way has taken too long."""

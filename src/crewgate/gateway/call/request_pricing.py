@@ -38,9 +38,6 @@ class PricedRequest:
         self.body = body
         self._document = document
 
-    def __repr__(self) -> str:
-        return f"<PricedRequest {self.meter!r}>"
-
     @property
     def bound(self) -> int:
         """The micro-credits to reserve."""
@@ -98,9 +95,6 @@ class BodyReader:
 
     def __init__(self) -> None:
         self.quota = FairShareLimiter(limits.priced_bodies_bytes_max, limits.priced_bodies_share)
-
-    def __repr__(self) -> str:
-        return f"<BodyReader {self.quota!r}>"
 
     async def read(self, exchange: Exchange, crew: str, refuse: Callable[[], None]) -> bytes | None:
         """Return the whole body; None if the quota is used up, or the body takes too long.

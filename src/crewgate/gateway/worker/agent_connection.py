@@ -74,10 +74,6 @@ class AgentConnection:
         self._last_id = 0
         self._pending_overruns = OverrunOutbox()
 
-    def __repr__(self) -> str:
-        state = "attached" if self._outbox else "looking for the agent"
-        return f"<AgentConnection worker {self._index} {state}>"
-
     async def run(self) -> None:
         """Attach, and attach again whenever the connection has ended; until cancelled."""
         # An agent that is started together with this worker is there in a moment.

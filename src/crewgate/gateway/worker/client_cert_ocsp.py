@@ -43,9 +43,6 @@ class ClientCertOCSPChecker:
             OCSPIssuer(issuing), self._fetcher, is_authentic=responder.is_authentic
         )
 
-    def __repr__(self) -> str:
-        return f"<ClientCertOCSPChecker {self._responder} {self._checker!r}>"
-
     def is_for(self, ca: CAConfig, responder: OCSPClientConfig) -> bool:
         """Return whether a new client would be the same, so that this one's answers are of use.
 

@@ -29,9 +29,6 @@ class WorkerHealth:
         self._crls: dict[Path, tuple[tuple[int, ...], crl_times.CRLTimes | None]] = {}
         self.trouble = ""
 
-    def __repr__(self) -> str:
-        return f"<WorkerHealth trouble={self.trouble!r}>"
-
     def facts(
         self, listeners: Listeners, pools: Iterable[UpstreamPool], wall: float, now: float
     ) -> Iterator[ComponentHealth]:

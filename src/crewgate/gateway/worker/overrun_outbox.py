@@ -21,9 +21,6 @@ class OverrunOutbox:
         self._unsent: deque[ReportOverrun] = deque()
         self._lost = 0  # since the last time that none was kept
 
-    def __repr__(self) -> str:
-        return f"<OverrunOutbox {len(self._kept)} unsent={len(self._unsent)} lost={self._lost}>"
-
     def keep(self, report: ReportOverrun) -> bool:
         """Keep a report until it is `noted`; return False if there are too many."""
         if len(self._kept) < limits.overruns_kept_max:

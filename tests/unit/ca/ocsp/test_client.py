@@ -246,7 +246,7 @@ async def test_when_the_one_who_asks_is_cancelled_another_asks_for_the_rest(
     assert one.asked == 2
     assert len(statuses) == 3
     assert all(isinstance(status, GoodStatus) for status in statuses)
-    assert "0 in progress" in repr(one.checker)
+    assert not one.checker._queries
 
 
 async def _cancellable(
@@ -305,7 +305,7 @@ async def test_the_number_of_certificates_that_are_remembered_is_bounded(
     for key in (b"1", b"2", b"3", b"3", b"2", b"1"):
         await one.check(key)
     assert one.asked == 4
-    assert "2 cached" in repr(one.checker)
+    assert len(one.checker._cached) == 2
 
 
 async def test_questions_at_once_are_bounded_and_the_wait_for_a_turn_counts(

@@ -50,7 +50,6 @@ async def test_it_asks_in_the_name_of_the_issuing_ca(
             assert len(server.heads) == 2
             await inquiry._fetcher.close()
     assert not log_lines
-    assert server.url in repr(inquiry)
 
 
 async def test_a_doubt_is_said_seldom_and_counted(
