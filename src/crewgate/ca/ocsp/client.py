@@ -15,6 +15,7 @@ import trio
 from cryptography import x509
 
 from crewgate import limits
+from crewgate.ca.certificates import is_issued
 from crewgate.ca.ocsp.verify import ExpectedResponse, OCSPIssuer, verify
 from crewgate.core.x509.ocsp_result import (
     CertificateStatus,
@@ -79,20 +80,12 @@ class OCSPClient:
         self._queries: dict[bytes, _Query] = {}
         self._cached: dict[bytes, _Cached] = {}
 
-    async def check(
-        self, key: bytes, certificate: bytes, staple: bytes | None = None
-    ) -> CertificateStatus:
+    async def check(self, key: bytes, certificate: bytes) -> CertificateStatus:
         """Return the status of `certificate` (DER, whose key a TLS handshake has proved).
 
-        `key` is its table key, for `forget`. A stapled response that determines the status saves
-        the request; any other staple is ignored. Waits at most `limits.ocsp_seconds_max`.
+        `key` is its table key, for `forget`. Waits at most `limits.ocsp_seconds_max`.
         """
         cached = self._find(key, certificate)
-        if staple is not None and (cached is None or isinstance(cached, UndeterminedStatus)):
-            status = self._verify_staple(certificate, staple)
-            if not isinstance(status, UndeterminedStatus):
-                self._store(key, certificate, status)
-                return status
         return await self._share_query(key, certificate) if cached is None else cached
 
     def forget(self, keys: Iterable[bytes]) -> None:
@@ -156,9 +149,16 @@ class OCSPClient:
             query.done.set()
 
     async def _request(self, certificate: bytes) -> CertificateStatus:
-        leaf = self._read(certificate)
-        if isinstance(leaf, UndeterminedStatus):
-            return leaf
+        try:
+            leaf = x509.load_der_x509_certificate(certificate)
+        except ValueError:
+            return UndeterminedStatus(
+                UndeterminedReason.OTHER_ISSUER, "the certificate cannot be read"
+            )
+        if not is_issued(leaf, self._issuer.certificate):
+            return UndeterminedStatus(
+                UndeterminedReason.OTHER_ISSUER, f"not issued by {self._issuer!r}"
+            )
         nonce = secrets.token_bytes(limits.ocsp_nonce_bytes)
         try:
             async with self._limiter:
@@ -167,23 +167,3 @@ class OCSPClient:
             return UndeterminedStatus(UndeterminedReason.UNREACHABLE, str(error))
         expected = ExpectedResponse(leaf, self._wall(), nonce, self._is_authentic)
         return verify(response, self._issuer, expected)
-
-    def _verify_staple(self, certificate: bytes, staple: bytes) -> CertificateStatus:
-        """Verify a stapled response, which has no nonce, since there was no request."""
-        leaf = self._read(certificate)
-        if isinstance(leaf, UndeterminedStatus):
-            return leaf
-        return verify(staple, self._issuer, ExpectedResponse(leaf, self._wall()))
-
-    def _read(self, certificate: bytes) -> x509.Certificate | UndeterminedStatus:
-        try:
-            leaf = x509.load_der_x509_certificate(certificate)
-        except ValueError:
-            return UndeterminedStatus(
-                UndeterminedReason.OTHER_ISSUER, "the certificate cannot be read"
-            )
-        if not self._issuer.issued(leaf):
-            return UndeterminedStatus(
-                UndeterminedReason.OTHER_ISSUER, f"not issued by {self._issuer!r}"
-            )
-        return leaf

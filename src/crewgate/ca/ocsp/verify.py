@@ -11,13 +11,14 @@ from collections.abc import Iterator
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from crewgate import limits
+from crewgate.ca.certificates import is_issued
 from crewgate.core.x509.ocsp_result import (
     CertificateStatus,
     GoodStatus,
@@ -50,7 +51,7 @@ class ExpectedResponse(msgspec.Struct, frozen=True):
 
     certificate: x509.Certificate
     now: float
-    nonce: bytes | None = None
+    nonce: bytes
     may_lack_nonce: bool = False
 
 
@@ -62,10 +63,6 @@ class OCSPIssuer:
 
     def __repr__(self) -> str:
         return f"<OCSPIssuer {self.certificate.subject.rfc4514_string()}>"
-
-    def issued(self, leaf: x509.Certificate) -> bool:
-        """Return whether this CA signed `leaf`; another CA of the root has another responder."""
-        return _is_issued_by(leaf, self.certificate)
 
     def request(self, leaf: x509.Certificate, nonce: bytes) -> bytes:
         """Return an unsigned request (DER).
@@ -158,8 +155,6 @@ def _find(
 
 
 def _check_nonce(response: ocsp.OCSPResponse, expected: ExpectedResponse) -> None:
-    if expected.nonce is None:
-        return
     found = [each.value for each in response.extensions if isinstance(each.value, x509.OCSPNonce)]
     if not found:
         if not expected.may_lack_nonce:
@@ -232,19 +227,11 @@ def _is_delegate(certificate: x509.Certificate, issuer: OCSPIssuer, now: float) 
     # It must be explicit: `anyExtendedKeyUsage` is not enough (RFC 6960, section 4.2.2.2).
     if not any(ExtendedKeyUsageOID.OCSP_SIGNING in usage for usage in usages):
         return False
-    return issuer.issued(certificate)
+    return is_issued(certificate, issuer.certificate)
 
 
 def _is_unknown_critical(extension: x509.Extension[x509.ExtensionType]) -> bool:
     return extension.critical and isinstance(extension.value, x509.UnrecognizedExtension)
-
-
-def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True
 
 
 def _is_signed_by(response: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:

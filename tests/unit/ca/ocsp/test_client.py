@@ -329,45 +329,6 @@ async def test_questions_at_once_are_bounded_and_the_wait_for_a_turn_counts(
     )
 
 
-async def test_a_staple_that_settles_it_saves_the_question(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    """It needs no nonce, and is remembered like an answer."""
-    one = Scripted()
-    assert isinstance(await one.checker.check(KEY, LEAF, WORLD.respond()), GoodStatus)
-    assert isinstance(await one.check(), GoodStatus)
-    assert one.asked == 0
-
-
-@pytest.mark.parametrize(
-    "staple",
-    [b"", WORLD.respond(leaf=WORLD.sibling), WORLD.respond(signer=WORLD.stranger),
-     refusal(ocsp.OCSPResponseStatus.TRY_LATER)],
-    ids=["nothing", "another's", "a stranger's", "try later"],
-)  # fmt: skip
-async def test_a_staple_that_settles_nothing_is_as_none(
-    autojump_clock: trio.testing.MockClock, staple: bytes
-) -> None:
-    """The responder is asked."""
-    one = Scripted()
-    assert isinstance(await one.checker.check(KEY, LEAF, staple), GoodStatus)
-    assert one.asked == 1
-
-
-async def test_a_staple_settles_what_the_responder_could_not(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    """A failure that is remembered does not stand in its way; an answer does."""
-    one = Scripted()
-    one.failure = OCSPQueryError("it is away")
-    await one.check()
-    assert isinstance(await one.checker.check(KEY, LEAF, WORLD.respond()), GoodStatus)
-    revoked = Scripted()
-    answering(revoked, status=ocsp.OCSPCertStatus.REVOKED)
-    await revoked.check()
-    assert isinstance(await revoked.checker.check(KEY, LEAF, WORLD.respond()), RevokedStatus)
-
-
 @pytest.mark.parametrize(
     "data", [b"", b"\x30\x00", der(WORLD.make_leaf(WORLD.stranger).certificate)]
 )
@@ -376,8 +337,7 @@ async def test_a_certificate_of_another_issuer_is_in_doubt_and_not_asked_for(
 ) -> None:
     """The same serial of our issuer may be another certificate."""
     one = Scripted()
-    for staple in (None, WORLD.respond()):
-        status = await one.checker.check(KEY, data, staple)
-        assert isinstance(status, UndeterminedStatus)
-        assert status.flaw is UndeterminedReason.OTHER_ISSUER
+    status = await one.checker.check(KEY, data)
+    assert isinstance(status, UndeterminedStatus)
+    assert status.flaw is UndeterminedReason.OTHER_ISSUER
     assert one.asked == 0
