@@ -1,5 +1,6 @@
 """Bounds of an HTTP/1.1 connection without a socket: what is counted, drained, held or refused."""
 
+import msgspec
 import pytest
 from fake_host import FakeHost
 
@@ -83,9 +84,8 @@ def test_what_is_refused_is_counted_once(wire: bytes, counter: str) -> None:
     protocol, _ = _begin()
     protocol.receive(wire)
     assert _sent(protocol).count(b"HTTP/1.1 ") == 1
-    assert {one.name: one.value for one in protocol.counters.described() if one.value} == {
-        f"crewgate_listener_{counter}_total": 1
-    }
+    counts = msgspec.structs.asdict(protocol.counters)
+    assert {name: count for name, count in counts.items() if count} == {counter: 1}
 
 
 def test_a_long_pipeline_is_counted() -> None:
