@@ -14,17 +14,6 @@ import trio
 from crewgate.core.http_types import ASGIApplication, ASGIMessage, HeaderField
 
 
-class AdapterRequest(Protocol):
-    """The head of a request, as the server parsed it."""
-
-    method: bytes
-    path: bytes
-    query: bytes
-    authority: bytes
-    headers: list[HeaderField]
-    version: str
-
-
 class AdapterExchange(Protocol):
     """A request of the server, and the methods that respond to it."""
 

@@ -16,20 +16,9 @@ If a proxy pools many clients on few connections, its clients share the holds. T
 to be the edge, with its clients' own connections.
 """
 
-from typing import Protocol
-
 from crewgate import limits
+from crewgate.server import Exchange
 from crewgate.server.connection_limit import client_network
-from crewgate.server.request import ClientInfo
-
-
-class BadTokenExchange(Protocol):
-    """The exchange of a request with a bad token."""
-
-    peer: ClientInfo
-
-    def distrust(self, *, hold: bool) -> None:
-        """Count a bad token of this connection; `hold`: do not read it until the next sweep."""
 
 
 class BadTokenThrottle:
@@ -45,7 +34,7 @@ class BadTokenThrottle:
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def note(self, exchange: BadTokenExchange, now: float) -> None:
+    def note(self, exchange: Exchange, now: float) -> None:
         """Count a bad token before it is answered; `now` is the monotonic clock in seconds."""
         exchange.distrust(hold=not self._has_room(client_network(exchange.peer.address), now))
 

@@ -6,25 +6,17 @@ is authorized like any call. Credentials mode is never allowed, because the gate
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from crewgate.config import CORSConfig
 from crewgate.core.http_types import HeaderField
+from crewgate.gateway.routes import ToolRoute
 from crewgate.server.request import Request
 
 _FAMILY = b"access-control-"
 _VARIES = b"origin, access-control-request-method, access-control-request-headers"
 
 
-class HasCORSConfig(Protocol):
-    """A tool that may have a CORS configuration."""
-
-    @property
-    def cors(self) -> CORSConfig | None:
-        """The pages that may call it from a browser; None if no page may."""
-
-
-Find = Callable[[bytes, bytes, bytes], HasCORSConfig | None]
+Find = Callable[[bytes, bytes, bytes], ToolRoute | None]
 
 
 def preflight(request: Request, find: Find) -> list[HeaderField] | None:

@@ -10,7 +10,7 @@ coroutine for it. This module knows no HTTP.
 import logging
 import ssl
 from collections.abc import Coroutine
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -18,38 +18,29 @@ from crewgate import limits
 from crewgate.core import problems
 from crewgate.errors import ClientError
 from crewgate.server.auto_reset_event import AutoResetEvent
-from crewgate.server.exchange import Exchange, ExchangeHandler
+from crewgate.server.exchange import Exchange
 from crewgate.server.handshake_diagnosis import CertificateCapturingSocket
 from crewgate.server.http1 import HTTP1
 from crewgate.server.http2 import HTTP2
 from crewgate.server.lingering_close import linger
 from crewgate.server.protocol import WireProtocol
 from crewgate.server.request import ClientInfo
-from crewgate.server.socket_poller import READABLE, WRITABLE, SocketPoller
-from crewgate.server.tls_accept import HandshakeContext, enter
+from crewgate.server.socket_poller import READABLE, WRITABLE
+from crewgate.server.tls_accept import enter
 from crewgate.ssl_workarounds import forget_errors
+
+if TYPE_CHECKING:
+    from crewgate.server.listener import Listener
 
 _log = logging.getLogger(__name__)
 _INTERNAL_ERROR = 2  # RFC 9113 §7
-
-
-class ListenerContext(HandshakeContext, Protocol):
-    """The parts of a listener that its connections use.
-
-    `now` is in monotonic seconds, `date` the value of a Date field; the sweeper updates both.
-    """
-
-    now: float
-    date: bytes
-    application: ExchangeHandler
-    poller: SocketPoller
 
 
 class ClientConnection:
     """One client's connection, from handshake to close; the `ConnectionHost` of its protocol."""
 
     def __init__(
-        self, sock: CertificateCapturingSocket, peer: ClientInfo, listener: ListenerContext
+        self, sock: CertificateCapturingSocket, peer: ClientInfo, listener: "Listener"
     ) -> None:
         self.peer = peer
         self.scope = trio.CancelScope()

@@ -8,23 +8,14 @@ Revocations arrive in two ways:
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from crewgate import limits
-from crewgate._native.permit import Permit
 from crewgate.core.audit.records import CallOutcome
 from crewgate.server import ClientInfo
 
-
-class InFlightCall(Protocol):
-    """A call in flight, as this registry sees it."""
-
-    permit: Permit
-    peer: ClientInfo
-    extend_after_ns: int  # when to extend the reservation, CLOCK_BOOTTIME
-
-    def end(self, outcome: CallOutcome) -> bool:
-        """End the call with `outcome`; False if it was over or ending already."""
+if TYPE_CHECKING:
+    from crewgate.gateway.call.proxied_call import ProxiedCall
 
 
 class _Branch:
@@ -37,7 +28,7 @@ class _Branch:
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
         self.keys = keys
-        self.calls: set[InFlightCall] = set()
+        self.calls: set[ProxiedCall] = set()
         self.expires = 0
 
 
@@ -62,7 +53,7 @@ class InFlightCalls:
     def __bool__(self) -> bool:
         return bool(self._branches)
 
-    def add(self, call: InFlightCall) -> None:
+    def add(self, call: "ProxiedCall") -> None:
         """Add a permitted call. The other calls of its branch may go on until its grant's `exp`."""
         if not self._branches:
             self._on_first()
@@ -77,7 +68,7 @@ class InFlightCalls:
         branch.calls.add(call)
         branch.expires = max(branch.expires, grant.claims.exp)
 
-    def remove(self, call: InFlightCall) -> None:
+    def remove(self, call: "ProxiedCall") -> None:
         """Remove a call that is over."""
         key = call.permit.grant.branch_key
         branch = self._branches[key]
@@ -93,7 +84,7 @@ class InFlightCalls:
 
     def terminate(self, keys: Iterable[bytes]) -> int:
         """End the calls of these branches and of all branches below them; return how many."""
-        to_end: set[InFlightCall] = set()
+        to_end: set[ProxiedCall] = set()
         for key in keys:
             for branch in self._below.get(key, ()):
                 to_end |= branch.calls
@@ -145,7 +136,7 @@ class InFlightCalls:
 
         `now` is the wall clock in seconds, `now_boot_ns` is CLOCK_BOOTTIME. Returns how many ended.
         """
-        expired: list[InFlightCall] = []
+        expired: list[ProxiedCall] = []
         for branch in self._branches.values():
             if now >= branch.expires:
                 expired.extend(branch.calls)
@@ -156,10 +147,10 @@ class InFlightCalls:
                     call.extend_after_ns = now_boot_ns + self._reservation_ns // 3
         return _end(expired, CallOutcome.EXPIRED)
 
-    def _every(self) -> Iterator[InFlightCall]:
+    def _every(self) -> "Iterator[ProxiedCall]":
         for branch in self._branches.values():
             yield from branch.calls
 
 
-def _end(calls: Iterable[InFlightCall], outcome: CallOutcome) -> int:
+def _end(calls: "Iterable[ProxiedCall]", outcome: CallOutcome) -> int:
     return sum([call.end(outcome) for call in calls])

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class ClientCertOCSPChecker:
-    """A `ClientCertStatusChecker` that asks `responder` about the certificates of `ca`."""
+    """Asks `responder` for the status of certificates of `ca`."""
 
     def __init__(self, ca: CAConfig, responder: OCSPClientConfig) -> None:
         """Read the issuing CA and the TLS files. Blocks; raises ConfigurationError."""

@@ -8,14 +8,13 @@ import ssl
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from crewgate.config import CAConfig, Config, ListenerConfig, OCSPClientConfig, UpstreamConfig, load
+from crewgate.config import Config, ListenerConfig, UpstreamConfig, load
 from crewgate.core.policy.policy import Policy
 from crewgate.core.x509 import certificate
-from crewgate.core.x509.ocsp_result import CertificateStatus
 from crewgate.gateway.routes import RouteTable, build
 from crewgate.policy.certificate_tokens import CertificateTokens, LocalSigner
 from crewgate.policy.loader import load_policy
@@ -23,6 +22,9 @@ from crewgate.server import ClientCertificateTrust, SocketPoller, fingerprint, s
 from crewgate.server.peer_authorizer import PeerRules
 from crewgate.upstream import Connector, Resolver, UpstreamPool, client_context
 from crewgate.upstream import fingerprint as upstream_fingerprint
+
+if TYPE_CHECKING:
+    from crewgate.gateway.worker.client_cert_ocsp import ClientCertOCSPChecker
 
 _PEM_BEGIN, _PEM_END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 # By upstream, and the fingerprint of its TLS files.
@@ -48,22 +50,6 @@ class PreparedListener(NamedTuple):
         return server_context(self.section.certificate, self.section.key, self.clients)
 
 
-class ClientCertStatusChecker(Protocol):
-    """A client that asks for the status of certificates."""
-
-    async def check(self, key: bytes, certificate: bytes) -> CertificateStatus:
-        """Return the status of a certificate (DER) whose key in the table is `key`."""
-
-    def is_for(self, ca: CAConfig, responder: OCSPClientConfig) -> bool:
-        """Return whether a client that is made now would be the same."""
-
-    def forget(self, keys: Iterable[bytes]) -> None:
-        """Forget the status of certificates that were revoked on this machine."""
-
-    async def close(self) -> None:
-        """Close, once no check can be under way any more."""
-
-
 class ConfigSnapshot(msgspec.Struct, frozen=True):
     """One configuration, ready to be served.
 
@@ -75,7 +61,7 @@ class ConfigSnapshot(msgspec.Struct, frozen=True):
     routes: RouteTable
     pools: Pools
     listeners: tuple[PreparedListener, ...]
-    inquiry: ClientCertStatusChecker | None = None
+    inquiry: "ClientCertOCSPChecker | None" = None
 
     def forget(self, keys: Iterable[bytes]) -> None:
         """Forget the status of certificates that were revoked on this machine."""
@@ -98,7 +84,7 @@ def prepare(
     pools: Pools,
     poller: SocketPoller,
     resolver: Resolver,
-    inquiry: ClientCertStatusChecker | None = None,
+    inquiry: "ClientCertOCSPChecker | None" = None,
 ) -> ConfigSnapshot:
     """Load `path` as policy `generation`; reuse those of `pools` that still fit.
 
@@ -129,8 +115,8 @@ def prepare(
 
 
 def _inquiry(
-    config: Config, previous: ClientCertStatusChecker | None
-) -> ClientCertStatusChecker | None:
+    config: Config, previous: "ClientCertOCSPChecker | None"
+) -> "ClientCertOCSPChecker | None":
     if config.ca is None or config.ca.ocsp is None:
         return None
     if all(listener.ocsp == "off" for listener in config.listeners):
