@@ -63,8 +63,8 @@ def missing(what: str) -> NoReturn:
     raise problem_types.NOT_FOUND.error(f"there is no such {what}")
 
 
-def unseen(detail: str) -> NoReturn:
-    """Raise ControlError 409: it is unknown here, so the request must say more."""
+def unclear(detail: str) -> NoReturn:
+    """Raise ControlError 409: no object or more than one matches, so the request must say more."""
     raise problem_types.REFUSED.error(detail)
 
 
@@ -76,8 +76,3 @@ def malformed(detail: str) -> NoReturn:
 def unsupported(detail: str) -> NoReturn:
     """Raise ControlError 415: the body has another media type."""
     raise problem_types.UNSUPPORTED_MEDIA_TYPE.error(detail)
-
-
-def ambiguous(detail: str) -> NoReturn:
-    """Raise ControlError 409: the request matches more than one object."""
-    raise problem_types.REFUSED.error(detail)

@@ -110,13 +110,13 @@ async def _check_seen(backend: Backend, rules: RevocationKindRules, name: str, c
     label = rules.label
     if rules.kind is EntityKind.BRANCH:
         if crew and not (await backend.tree()).find(name, crew):
-            access.unseen(f"no branch {name} is known; to revoke it anyway, name its crew")
+            access.unclear(f"no branch {name} is known; to revoke it anyway, name its crew")
         return
     if not crew:
         access.malformed(f"crew: name the crew of the {label}")
     rows = [row for row in (await backend.tree()).of(crew) if row.crew == crew]
     if not any(getattr(row, label) == name for row in rows):
-        access.unseen(
+        access.unclear(
             f"{label} {name} is not the newest of any known branch; to revoke it anyway, name "
             "its crew"
         )
@@ -247,7 +247,7 @@ async def _find(backend: Backend, caller: Identity, request: APIRequest) -> Bran
     rows = (await backend.tree()).find(id_, crew)
     if len(rows) > 1:
         crews = ", ".join(row.crew for row in rows)
-        access.ambiguous(f"several crews have this branch id; choose one with ?crew= ({crews})")
+        access.unclear(f"several crews have this branch id; choose one with ?crew= ({crews})")
     return rows[0] if rows else access.missing("branch")
 
 

@@ -32,23 +32,6 @@ class CircuitState(Enum):
     HALF_OPEN = "half-open"
 
 
-class _Event(Enum):
-    TRIPPED = "too many failures in a row"
-    PROBED = "a probe is sent"
-    GOOD = "enough good probes in a row"
-    MORE = "a good probe, and more are needed"
-    BAD = "a bad probe"
-
-
-_NEXT = {
-    (CircuitState.CLOSED, _Event.TRIPPED): CircuitState.OPEN,
-    (CircuitState.OPEN, _Event.PROBED): CircuitState.HALF_OPEN,
-    (CircuitState.HALF_OPEN, _Event.GOOD): CircuitState.CLOSED,
-    (CircuitState.HALF_OPEN, _Event.MORE): CircuitState.OPEN,
-    (CircuitState.HALF_OPEN, _Event.BAD): CircuitState.OPEN,
-}
-
-
 class CircuitBreaker:
     """The circuit of one server. Without `health` it is probed only while the circuit is open.
 
@@ -115,7 +98,7 @@ class CircuitBreaker:
             raise RuntimeError("a probe of this server is already under way")
         self.probing = True
         if self.state is CircuitState.OPEN:
-            self._transition(_Event.PROBED)
+            self._change(CircuitState.HALF_OPEN)
 
     def probed(self, now: float, jitter: float, *, good: bool) -> bool:
         """Record the result of a probe; return True if it has opened or closed the circuit.
@@ -137,15 +120,15 @@ class CircuitBreaker:
 
     def _probed_open(self, now: float, jitter: float, *, good: bool) -> bool:
         if not good:
-            self._transition(_Event.BAD)
+            self._change(CircuitState.OPEN)
             self._back_off(now, jitter)
             return False
         self._streak += 1
         if self._health is not None and self._streak < self._health.healthy:
-            self._transition(_Event.MORE)
+            self._change(CircuitState.OPEN)
             self._probe_at = now + self._health.interval_seconds
             return False
-        self._transition(_Event.GOOD)
+        self._change(CircuitState.CLOSED)
         # A good probe does not prove that calls succeed: one failed call opens the circuit again,
         # with a longer backoff.
         self._failures = limits.breaker_failures - 1
@@ -162,7 +145,7 @@ class CircuitBreaker:
         return True
 
     def _open(self, now: float, jitter: float) -> None:
-        self._transition(_Event.TRIPPED)
+        self._change(CircuitState.OPEN)
         self._back_off(now, jitter)
 
     def _back_off(self, now: float, jitter: float) -> None:
@@ -183,6 +166,6 @@ class CircuitBreaker:
         """Schedule the next health check, if there are any; calls pass."""
         self._probe_at = math.inf if self._health is None else now + self._health.interval_seconds
 
-    def _transition(self, event: _Event) -> None:
-        self.state = _NEXT[self.state, event]
+    def _change(self, state: CircuitState) -> None:
+        self.state = state
         self.admits = self.state is CircuitState.CLOSED

@@ -99,13 +99,7 @@ def judge_by(
     return PolicyGate(gate, policy, numbers, gate.decide, table, crossings)
 
 
-def _refuse(
-    token: bytes,  # noqa: ARG001 - the signature of `DecideFunction`
-    tool: int,  # noqa: ARG001 - the same
-    *,
-    peer_crew: str | None = None,  # noqa: ARG001 - the same
-    price: int = -1,  # noqa: ARG001 - the same
-) -> Denial:
+def _refuse(*_: object, **__: object) -> Denial:
     return _CLOSED
 
 

@@ -127,13 +127,7 @@ def _clocks() -> tuple[float, int]:
     return time.time(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-def _forked(
-    token: bytes,  # noqa: ARG001 - the signature of `DecideFunction`
-    tool: int,  # noqa: ARG001 - the same
-    *,
-    peer_crew: str | None = None,  # noqa: ARG001 - the same
-    price: int = -1,  # noqa: ARG001 - the same
-) -> NoReturn:
+def _forked(*_: object, **__: object) -> NoReturn:
     raise ForkedError(
         "a standalone verifier works only in the process that made it: make another one in the "
         "child, or use Verifier.from_config, whose budgets are shared"
