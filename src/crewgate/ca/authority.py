@@ -38,10 +38,10 @@ from crewgate.ca.key_files import (
     read_key,
     write_file,
 )
-from crewgate.config import CAConfig
+from crewgate.config import CAConfig, Config
 from crewgate.core.x509.certificate import read, serial_text
 from crewgate.core.x509.identity_extension import INSTANCE_BYTES, Identity, Role
-from crewgate.errors import AuthorityError, CRLPublishError
+from crewgate.errors import AuthorityError, ConfigurationError, CRLPublishError
 
 
 def new_instance() -> bytes:
@@ -69,6 +69,15 @@ def create(ca: CAConfig, now: datetime) -> None:
         write_file(ca.issuing_key, key_pem(issuing.key, passphrase), PRIVATE)
         with Authority(ca) as authority:
             authority.publish(now)
+
+
+def configured_ca(config: Config) -> CAConfig:
+    """Return the CA of a configuration. Raises ConfigurationError if it has none."""
+    if config.ca is None:
+        raise ConfigurationError(
+            f"{config.path}: there is no [ca]; add the section with its trust_domain"
+        )
+    return config.ca
 
 
 def has_key(ca: CAConfig) -> bool:

@@ -7,15 +7,14 @@ import os
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import click
 
+from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.config.values import HOST_NAME
+from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError
-
-if TYPE_CHECKING:
-    from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 
 
 def required(role: str | None, name: str | None, out: Path | None) -> tuple[str, str, Path]:
@@ -65,7 +64,7 @@ def _dns_name(host: str) -> str:
         ) from error
 
 
-def find(register: "CertificateDB", which: str) -> "CertificateRecord":
+def find(register: CertificateDB, which: str) -> CertificateRecord:
     """Return the record of a certificate, named by its file or serial; AuthorityError if unknown.
 
     A file must hold exactly the issued certificate. Its serial alone is no proof, because anyone
@@ -73,7 +72,6 @@ def find(register: "CertificateDB", which: str) -> "CertificateRecord":
     """
     from crewgate.ca.certificates import pem
     from crewgate.ca.key_files import read_certificates
-    from crewgate.core.x509.certificate import serial_text
 
     path, text, serial = Path(which), "", which
     if path.suffix or os.path.lexists(path):

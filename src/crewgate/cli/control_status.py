@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from crewgate import limits
+from crewgate.config import load
 from crewgate.errors import ConfigurationError, LinkError
+from crewgate.ipc.sockets import connectable
 
 _SOCKET = "ocsp.sock"
 
@@ -21,7 +23,6 @@ def control_of(config_path: Path, state: Path) -> dict[str, Any]:
     is here, as far as this user may look: without the key the process serves nothing.
     """
     from crewgate.ca.authority import has_key
-    from crewgate.config import load
 
     configured: bool | None = None
     is_keyed: bool | None = None
@@ -55,8 +56,6 @@ def describe(control: dict[str, Any]) -> str:
 
 
 def _answers(state: Path) -> bool:
-    from crewgate.ipc.sockets import connectable
-
     try:
         with (
             connectable(state, _SOCKET) as where,

@@ -21,12 +21,12 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
-from crewgate.ca.authority import Authority
+from crewgate.ca.authority import Authority, configured_ca
 from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.ca.jwks_key_removal import remove_keys
 from crewgate.ca.revocation_propagation import announce
 from crewgate.ca.unrecorded_revocations import UnrecordedRevocations, unwritten_of
-from crewgate.config import CAConfig, Config
+from crewgate.config import Config
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import (
@@ -85,15 +85,6 @@ class DecommissionResult(msgspec.Struct, frozen=True):
         )
 
 
-def authority_of(config: Config) -> CAConfig:
-    """Return the CA of a configuration. Raises ConfigurationError if it has none."""
-    if config.ca is None:
-        raise ConfigurationError(
-            f"{config.path}: there is no [ca]; add the section with its trust_domain"
-        )
-    return config.ca
-
-
 def decommission(config: Config, crew: str, name: str) -> DecommissionResult:
     """Decommission an orchestrator, whether `crewgate run` started it or not.
 
@@ -101,13 +92,13 @@ def decommission(config: Config, crew: str, name: str) -> DecommissionResult:
     repeat the command. Raises ConfigurationError and AuthorityError.
     """
     config.crew(crew)
-    with RunStore(authority_of(config).register) as runs:
+    with RunStore(configured_ca(config).register) as runs:
         try:
             run, trouble = runs.request_stop(crew, name, _now()), ""
         except AuthorityError as error:
             run, trouble = runs.running(crew, name) or _unwritten(crew, name), str(error)
     done = _end_unwritten(config, run, trouble) if trouble else complete(config, run)
-    with suppress(AuthorityError), Authority(authority_of(config)) as authority:
+    with suppress(AuthorityError), Authority(configured_ca(config)) as authority:
         issued = authority.register.issued_since(crew, name, 0)
         return msgspec.structs.replace(done, issued=issued)
     return done
@@ -129,7 +120,7 @@ def _end_unwritten(config: Config, run: Run, trouble: str) -> DecommissionResult
     unwritten = (
         f"{run.label}: the decommission is not on disk; repeat it when the disk works: {trouble}",
     )
-    with Authority(authority_of(config)) as authority:
+    with Authority(configured_ca(config)) as authority:
         done = authority.register.revoke_holder(run.crew, run.name, _REASON, _now())
         receipt, unavailable = _announce(authority, config, run, _ENDING, keys)
         # The CRL may be on another disk, which works.
@@ -151,7 +142,7 @@ def complete_intents(config: Config, patience: float = 0.0) -> list[Decommission
     which waits for the receipt. If one decommission fails, its complaints say so, and the others go
     on. Raises AuthorityError if the register cannot be used at all.
     """
-    register = authority_of(config).register
+    register = configured_ca(config).register
     held = unwritten_of(register)
     with RunStore(register) as runs:
         done = [*_end_held(config, runs, held)]
@@ -233,7 +224,7 @@ def _terminate(config: Config, run: Run) -> None:
     try:
         terminate(config, run)
     except AuthorityError:
-        _forget_propagated(authority_of(config).register, lambda number: number == run.id)
+        _forget_propagated(configured_ca(config).register, lambda number: number == run.id)
         raise
 
 
@@ -242,7 +233,7 @@ def revoke(config: Config, run: Run) -> DecommissionResult:
 
     The register and the CRL come first, so that no certificate is accepted even if the rest fails.
     """
-    ca, now = authority_of(config), datetime.now(UTC)
+    ca, now = configured_ca(config), datetime.now(UTC)
     keys, complaints = _own_keys(config, run)
     with Authority(ca) as authority, RunStore(ca.register) as runs:
         try:
@@ -275,7 +266,7 @@ def terminate(config: Config, run: Run) -> None:
             f"{run.label}: process {pids} survived SIGKILL; find out why (a blocked disk?), and "
             "decommission it again"
         )
-    if is_held(authority_of(config).register, run.id):
+    if is_held(configured_ca(config).register, run.id):
         raise AuthorityError(
             f"{run.label}: its process {process.pid} runs in another container; its certificates "
             "are revoked: stop it there, and decommission it here again"
@@ -285,7 +276,7 @@ def terminate(config: Config, run: Run) -> None:
 
 def close(config: Config, run: Run) -> DecommissionResult:
     """Take the last steps, after its processes are gone: tokens issued until now are revoked."""
-    ca = authority_of(config)
+    ca = configured_ca(config)
     keys, complaints = _own_keys(config, run)
     complaints += _remove_keys(config, run, keys)
     if complaints:
@@ -301,7 +292,7 @@ def close(config: Config, run: Run) -> DecommissionResult:
 
 def _propagate(config: Config, run: Run) -> None:
     """Have the agent revoke all that it minted until now, although no disk takes the state."""
-    with Authority(authority_of(config)) as authority:
+    with Authority(configured_ca(config)) as authority:
         _announce(authority, config, run, _GONE)
 
 
@@ -310,7 +301,7 @@ def propagate_end(config: Config, run: Run, *, patience: float) -> DecommissionR
 
     If the agent is unavailable, try again for `patience` seconds: a restart takes a second.
     """
-    ca, deadline = authority_of(config), time.monotonic() + patience
+    ca, deadline = configured_ca(config), time.monotonic() + patience
     with Authority(ca) as authority, RunStore(ca.register) as runs:
         receipt, unavailable = _announce(authority, config, run, _OVER)
         while receipt is None and time.monotonic() < deadline:

@@ -23,13 +23,12 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.ca.authority import new_instance
+from crewgate.ca.authority import configured_ca, new_instance
 from crewgate.config import CAConfig, Config, load
 from crewgate.core.x509.identity_extension import Identity, Role, check
 from crewgate.errors import ConfigurationError, CrewgateError, SidecarError
 from crewgate.lifecycle.decommission import (
     DecommissionResult,
-    authority_of,
     close,
     complete_intents,
     revoke,
@@ -79,7 +78,7 @@ def run(options: RunOptions) -> int:
     Raises ConfigurationError, AuthorityError or SidecarError if CMD cannot be started.
     """
     config = load(options.config)
-    ca = authority_of(config)
+    ca = configured_ca(config)
     config.crew(options.crew)
     identity = Identity(Role.ORCHESTRATOR, options.name, new_instance(), options.crew)
     try:
@@ -157,7 +156,7 @@ def _begin(
     def choose(taken: frozenset[int]) -> int:
         return -1 if user else user_.spare(identity.label, taken, user_.is_used)
 
-    with RunStore(authority_of(config).register) as runs:
+    with RunStore(configured_ca(config).register) as runs:
         record = runs.begin(
             identity.crew, identity.name, this(), identity.instance, liveness.acquire, choose
         )
@@ -242,7 +241,7 @@ class OrchestratorRun:
 
     async def _wait_for_previous_run(self) -> None:
         """Wait until new tokens are later than the revocation of the previous run's tokens."""
-        with RunStore(authority_of(self._config).register) as runs:
+        with RunStore(configured_ca(self._config).register) as runs:
             until = runs.until(self._record.crew, self._record.name)
         left = until + limits.leeway_seconds + 1 - time.time()
         if left > 0:
@@ -276,7 +275,7 @@ class OrchestratorRun:
 
     def _intend_and_revoke(self) -> DecommissionResult:
         now = int(datetime.now(UTC).timestamp())
-        with RunStore(authority_of(self._config).register) as runs:
+        with RunStore(configured_ca(self._config).register) as runs:
             # Another process may have decommissioned the run. It closes connections first, and CMD
             # may have ended because of that, before a signal came.
             states = {each.id: each.state for each in runs.open()}

@@ -110,7 +110,7 @@ def test_an_error_that_no_command_foresaw_is_a_line_too(
     def full(*_: object) -> None:
         raise OSError(28, os.strerror(28), "/somewhere/file")
 
-    monkeypatch.setattr("crewgate.config.load", full)
+    monkeypatch.setattr("crewgate.cli.commands.ca.load", full)
     result = run("ca", "list", "-c", theirs)
     assert result.exit_code == 2
     assert result.stderr.startswith("crewgate: /somewhere/file: No space left on device; make room")

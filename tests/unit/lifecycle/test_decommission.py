@@ -16,6 +16,7 @@ from full_register import full_books
 from orchestrator_certificates import ONE, OTHER, issue
 
 from crewgate import limits
+from crewgate.ca.authority import configured_ca
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.decommission_intents import DecommissionIntent
 from crewgate.ca.unrecorded_revocations import UnrecordedRevocations, unwritten_of
@@ -144,7 +145,7 @@ def test_an_end_that_another_process_has_just_begun_is_left_to_it(
 ) -> None:
     """It tells the agent itself, and has the receipt; if it dies, this is done after a while."""
     serial = issue(config, ONE)
-    with RunStore(decommission.authority_of(config).register) as lives:
+    with RunStore(configured_ca(config).register) as lives:
         lives.request_stop("article", "bd-1", int(time.time()))
     assert decommission.complete_intents(config, 3600) == []
     assert statuses(config) == {serial: "valid"}

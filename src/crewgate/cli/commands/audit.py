@@ -10,6 +10,7 @@ import click
 
 from crewgate import limits
 from crewgate.cli.options import config_option, json_option
+from crewgate.config.load import load
 
 _BY = ["branch", "crew", "role", "tool", "day"]
 
@@ -71,7 +72,6 @@ def command(
     from crewgate.audit.filters import AuditFilter, GroupBy, parse_serial, parse_since
     from crewgate.audit.reader import AuditReader
     from crewgate.cli.output import audit_connections, audit_minting_watch, audit_report
-    from crewgate.config.load import load
 
     if connections and (branch or role or tool or by or denied or would_deny):
         raise click.UsageError(

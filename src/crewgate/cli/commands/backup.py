@@ -11,16 +11,30 @@ import stat
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
+from crewgate.cli.backup.files import (
+    FORMAT,
+    MANIFEST,
+    BackedUpFile,
+    BackedUpLedger,
+    BackupManifest,
+    copy_database,
+    copy_file,
+    is_secret,
+    make_folders,
+    place_of,
+    sync_all,
+    target_of,
+)
+from crewgate.cli.backup.inventory import BackupItem, BackupKind, inventory
 from crewgate.cli.options import config_option, json_option
-
-if TYPE_CHECKING:
-    from crewgate.cli.backup.files import BackedUpFile, BackedUpLedger, BackupManifest
-    from crewgate.cli.backup.inventory import BackupItem
-    from crewgate.config import Config
+from crewgate.config import Config, LedgerConfig
+from crewgate.config.load import load
+from crewgate.errors import BackupError
+from crewgate.runtime.durable_files import create_file, describe, make_folder
 
 
 @click.command("backup")
@@ -43,10 +57,6 @@ def command(
     and as its CA. A ledger in PostgreSQL is not copied: use pg_dump. `crewgate restore` restores
     the backup.
     """
-    from crewgate.config.load import load
-    from crewgate.errors import BackupError
-    from crewgate.runtime.durable_files import describe
-
     config = load(config_path)
     try:
         manifest = write_backup(config, folder, with_keys=with_keys, with_audit=with_audit)
@@ -63,20 +73,13 @@ def command(
 
 
 def write_backup(
-    config: "Config", folder: Path, *, with_keys: bool = False, with_audit: bool = False
-) -> "BackupManifest":
+    config: Config, folder: Path, *, with_keys: bool = False, with_audit: bool = False
+) -> BackupManifest:
     """Copy everything into `folder`, and return the manifest.
 
     The manifest is written last: a folder that has one is complete. Raises BackupError or OSError
     if the folder is not empty or a file cannot be copied.
     """
-    import msgspec
-
-    from crewgate.cli.backup.files import FORMAT, MANIFEST, BackupManifest, place_of, sync_all
-    from crewgate.cli.backup.inventory import BackupKind, inventory
-    from crewgate.errors import BackupError
-    from crewgate.runtime.durable_files import create_file, make_folder
-
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BackupError(f"{folder}: not an empty folder; `backup` overwrites nothing")
     make_folder(folder, 0o700, parents=True)
@@ -126,22 +129,11 @@ def write_backup(
     return manifest
 
 
-def _save(
-    item: "BackupItem", folder: Path, place: str, *, with_keys: bool
-) -> "BackedUpFile | None":
+def _save(item: BackupItem, folder: Path, place: str, *, with_keys: bool) -> BackedUpFile | None:
     """Copy one file; return None for a key if `with_keys` is false.
 
     Raises BackupError or OSError if the file cannot be copied.
     """
-    from crewgate.cli.backup.files import (
-        BackedUpFile,
-        copy_database,
-        copy_file,
-        is_secret,
-        make_folders,
-    )
-    from crewgate.cli.backup.inventory import BackupKind
-
     mode = stat.S_IMODE(item.path.stat().st_mode)
     is_database = item.kind in {BackupKind.LEDGER, BackupKind.REGISTER}
     is_key = item.kind == BackupKind.KEY or (not is_database and is_secret(item.path))
@@ -156,12 +148,8 @@ def _save(
     return BackedUpFile(place, item.kind.value, size, digest, mode)
 
 
-def _ledger(config: "Config", folder: Path) -> "BackedUpLedger":
+def _ledger(config: Config, folder: Path) -> BackedUpLedger:
     """Describe the copied ledger by its own counts, or a server's by what this machine knows."""
-    import msgspec
-
-    from crewgate.cli.backup.files import BackedUpLedger, place_of
-    from crewgate.config import LedgerConfig
     from crewgate.ledger.mark_file import find_ledger, read_mark
 
     mark, file = read_mark(config.state), config.ledger.file
@@ -179,10 +167,8 @@ def _ledger(config: "Config", folder: Path) -> "BackedUpLedger":
     return msgspec.structs.replace(found, is_copied=True, ledger=copied.ledger, count=count)
 
 
-def _folders(saved: "list[BackedUpFile]", home: Path) -> dict[str, int]:
+def _folders(saved: list[BackedUpFile], home: Path) -> dict[str, int]:
     """Return the modes of the copied files' folders, as far as they are below `home`."""
-    from crewgate.cli.backup.files import place_of, target_of
-
     found = {}
     for each in saved:
         for folder in target_of(each.path, home).parents:

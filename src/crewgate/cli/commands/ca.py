@@ -3,23 +3,23 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from crewgate.ca.authority import Authority, configured_ca, create, new_instance, read_request
+from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
+from crewgate.ca.certificates import new_key, pem
+from crewgate.ca.key_files import PRIVATE, PUBLIC, key_pem, read_certificates, read_file, write_file
 from crewgate.cli.ca_arguments import find, host_names, require_absent, required, with_suffix
 from crewgate.cli.options import DurationParam, FullHelpGroup, config_option, json_option
 from crewgate.cli.output.certificates import describe, line, print_entry, print_server, receipt, row
 from crewgate.cli.remote.option import with_remote
+from crewgate.config import Config, load
+from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Identity, Role
-from crewgate.errors import AuthorityError, ConfigurationError, CRLPublishError, LinkError
+from crewgate.errors import AuthorityError, CRLPublishError, LinkError
+from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.runtime.durable_files import cause, make_folder
-
-if TYPE_CHECKING:
-    from crewgate.ca.authority import Authority
-    from crewgate.ca.certificate_db import CertificateRecord
-    from crewgate.config import CAConfig, Config
-    from crewgate.ipc.admin_messages import RevocationReceipt
 
 
 @click.group("ca", cls=FullHelpGroup)
@@ -37,9 +37,7 @@ def command() -> None:
 @json_option
 def init(*, config_path: Path, as_json: bool) -> None:
     """Create root, issuing CA and an empty register where the configuration says."""
-    from crewgate.ca.authority import create
-
-    ca = _ca(_load(config_path))
+    ca = configured_ca(load(config_path))
     for folder in {ca.folder, ca.root.parent, ca.crl.parent}:
         try:
             make_folder(folder, 0o700 if folder == ca.folder else 0o755, parents=True)
@@ -117,15 +115,12 @@ def issue(
     With --control, and without --role, --name and --out, the command renews the certificate of
     --cert for the same key.
     """
-    from crewgate.ca.authority import Authority, new_instance, read_request
-    from crewgate.ca.certificates import new_key
     from crewgate.ca.gossip_signing_key import certified_half
-    from crewgate.ca.key_files import PRIVATE, PUBLIC, key_pem, read_file, write_file
 
     role, name, out = required(role, name, out)
     if signing_key is not None and role != Role.GATEWAY:
         raise click.UsageError("--signing-key is only for --role gateway")
-    config = _load(config_path)
+    config = load(config_path)
     if crew:
         config.crew(crew)
     require_absent(with_suffix(out, "pem"), *([] if request else [with_suffix(out, "key")]))
@@ -137,7 +132,7 @@ def issue(
         public = key.public_key()
     signer = b"" if signing_key is None else certified_half(signing_key)
     identity = Identity(Role(role), name, new_instance(), crew, signer, rights)
-    with Authority(_ca(config)) as authority:
+    with Authority(configured_ca(config)) as authority:
         entry = authority.issue(
             identity, public, datetime.now(UTC), life_seconds=life, hosts=host_names(hosts)
         )
@@ -164,12 +159,9 @@ def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bo
     valid until it ends. A running gateway renews its own certificates by itself, and loads a
     changed file.
     """
-    from crewgate.ca.authority import Authority
-    from crewgate.ca.key_files import read_certificates
     from crewgate.ca.renewal import next_chain, put, require_no_key
-    from crewgate.core.x509.certificate import serial_text
 
-    with Authority(_ca(_load(config_path))) as authority:
+    with Authority(configured_ca(load(config_path))) as authority:
         require_no_key(certificate)
         before, now = read_certificates(certificate)[0], datetime.now(UTC)
         chain = next_chain(authority, before, now, life)
@@ -193,11 +185,10 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
     can undo it. Exit status 3: a gateway runs here, and less than a majority of the machines has
     the revocation on disk so far; this machine keeps sending it.
     """
-    from crewgate.ca.authority import Authority
     from crewgate.cli.output.revocation import exit_by_reach, reach_lines
 
-    config = _load(config_path)
-    with Authority(_ca(config)) as authority:
+    config = load(config_path)
+    with Authority(configured_ca(config)) as authority:
         entry = find(authority.register, which)
         unpublished, others = None, 0
         try:
@@ -243,10 +234,8 @@ def list_(*, config_path: Path, is_all: bool, as_json: bool) -> None:
 
     A gateway that `crewgate cluster evict` evicted has the status evicted, if this machine knows.
     """
-    from crewgate.ca.certificate_db import CertificateDB
-
-    now, config = datetime.now(UTC).timestamp(), _load(config_path)
-    with CertificateDB(_ca(config).register) as register:
+    now, config = datetime.now(UTC).timestamp(), load(config_path)
+    with CertificateDB(configured_ca(config).register) as register:
         entries = [each for each in register.all() if is_all or each.status(now) != "expired"]
     if as_json:
         click.echo(json.dumps([row(entry, config.state) for entry in entries]))
@@ -263,10 +252,8 @@ def list_(*, config_path: Path, is_all: bool, as_json: bool) -> None:
 @json_option
 def show(*, config_path: Path, which: str, as_json: bool) -> None:
     """Show one certificate: its holder, its end and its status."""
-    from crewgate.ca.certificate_db import CertificateDB
-
-    config = _load(config_path)
-    with CertificateDB(_ca(config).register) as register:
+    config = load(config_path)
+    with CertificateDB(configured_ca(config).register) as register:
         entry = find(register, which)
     if as_json:
         click.echo(json.dumps({**row(entry, config.state), "pem": entry.pem}))
@@ -280,9 +267,7 @@ def show(*, config_path: Path, which: str, as_json: bool) -> None:
 @json_option
 def crl(*, config_path: Path, as_json: bool) -> None:
     """Sign a new list of revoked certificates (CRL); gateways read it within a second."""
-    from crewgate.ca.authority import Authority
-
-    ca = _ca(_load(config_path))
+    ca = configured_ca(load(config_path))
     with Authority(ca) as authority:
         authority.publish(datetime.now(UTC))
     if as_json:
@@ -296,10 +281,7 @@ def crl(*, config_path: Path, as_json: bool) -> None:
 @json_option
 def export(*, config_path: Path, as_json: bool) -> None:
     """Print root and issuing CA as PEM, for gateways and clients that are to trust this CA."""
-    from crewgate.ca.certificates import pem
-    from crewgate.ca.key_files import read_certificates
-
-    ca = _ca(_load(config_path))
+    ca = configured_ca(load(config_path))
     texts = {
         name: "".join(pem(each).decode() for each in read_certificates(path))
         for name, path in (("root", ca.root), ("issuing", ca.issuing))
@@ -307,22 +289,8 @@ def export(*, config_path: Path, as_json: bool) -> None:
     click.echo(json.dumps(texts) if as_json else "".join(texts.values()), nl=as_json)
 
 
-def _load(config_path: Path) -> "Config":
-    from crewgate.config import load
-
-    return load(config_path)
-
-
-def _ca(config: "Config") -> "CAConfig":
-    if config.ca is None:
-        raise ConfigurationError(
-            f"{config.path}: there is no [ca]; add the section with its trust_domain"
-        )
-    return config.ca
-
-
 def _announce(
-    authority: "Authority", config: "Config", entry: "CertificateRecord"
+    authority: Authority, config: Config, entry: CertificateRecord
 ) -> tuple["RevocationReceipt | None", str]:
     """Have the running gateway revoke the certificate; return its receipt, or None and why not.
 

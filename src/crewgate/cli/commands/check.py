@@ -10,10 +10,11 @@ from pathlib import Path
 import click
 
 from crewgate.cli.options import config_option, json_option
+from crewgate.config import load
+from crewgate.config.reference import json_schema
 
 
 def _print_schema(ctx: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
-    from crewgate.config.reference import json_schema
 
     if value and not ctx.resilient_parsing:
         click.echo(json.dumps(json_schema(), indent=2))
@@ -41,7 +42,6 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     from crewgate.cli.check.permissions import permission_warnings
     from crewgate.cli.check.referenced_files import find_errors, find_warnings
     from crewgate.cli.check.shared_connections import shared_connections
-    from crewgate.config import load
 
     config = load(config_path)
     problems = list(find_errors(config))

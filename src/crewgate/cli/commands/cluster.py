@@ -2,16 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from crewgate.cli.options import FullHelpGroup, config_option, json_option, state_of
 from crewgate.cli.output.cluster import ago, as_document, show_members, status_lines
 from crewgate.cli.output.revocation import print_receipt, reach_lines, receipt_document
-
-if TYPE_CHECKING:
-    from crewgate.ipc.cluster_messages import EvictUntil
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.cluster_messages import EvictUntil
 
 # The admin socket's own fields, which no output shows.
 _HIDDEN = ("type", "id")
@@ -32,8 +31,6 @@ def members(*, config_path: Path, as_json: bool) -> None:
     ago this machine compared everything with it. A state is alive, suspect, dead (also if the
     machine never answered), or left (somebody stopped the machine).
     """
-    from crewgate.ipc.admin_client import AdminClient
-
     with AdminClient(state_of(config_path)) as admin:
         rows = admin.members()
     if as_json:
@@ -52,10 +49,6 @@ def status(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     It is in sync if it has compared everything with a majority of the members within
     max_staleness_seconds of [cluster]. Exit status 0 if so, 1 if not.
     """
-    import msgspec
-
-    from crewgate.ipc.admin_client import AdminClient
-
     with AdminClient(state_of(config_path)) as admin:
         found = admin.cluster()
     if as_json:
@@ -82,7 +75,7 @@ def status(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     help="Do not require a majority; run this on every remaining machine.",
 )
 @json_option
-def evict(*, config_path: Path, name: str, until: "EvictUntil", force: bool, as_json: bool) -> None:
+def evict(*, config_path: Path, name: str, until: EvictUntil, force: bool, as_json: bool) -> None:
     """Evict a machine for good, whether it runs or not.
 
     NAME is the machine as `crewgate cluster members` shows it. All certificates of the machine are
@@ -98,8 +91,6 @@ def evict(*, config_path: Path, name: str, until: "EvictUntil", force: bool, as_
     revocation that only they had is lost. The remaining machines do not ask each other: run the
     command on each of them.
     """
-    from crewgate.ipc.admin_client import AdminClient
-
     with AdminClient(state_of(config_path)) as admin:
         receipt = admin.evict(name, until, force=force)
     line = f"{name} is evicted: its certificates are revoked, and the others have a new key"
@@ -133,8 +124,6 @@ def rotate(*, config_path: Path, revoke_old: bool, as_json: bool) -> None:
 
     The machines create one every hour by themselves, and one whenever a machine is evicted.
     """
-    from crewgate.ipc.admin_client import AdminClient
-
     with AdminClient(state_of(config_path)) as admin:
         done = admin.rotate_keys(revoke_old=revoke_old)
     if as_json:

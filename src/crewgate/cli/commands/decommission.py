@@ -2,17 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from crewgate.cli.options import config_option, json_option
 from crewgate.cli.output.certificates import describe, receipt
 from crewgate.cli.output.revocation import NEVER_SEEN, never_seen_lines
+from crewgate.config import load
+from crewgate.core.x509.identity_extension import Identity, Role, check
 from crewgate.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from crewgate.lifecycle.decommission import DecommissionResult
+from crewgate.lifecycle.decommission import DecommissionResult, decommission
 
 
 @click.command("decommission")
@@ -32,9 +31,6 @@ def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json
     answered has seen it; the name may be mistyped.
     """
     from crewgate.ca.authority import new_instance
-    from crewgate.config import load
-    from crewgate.core.x509.identity_extension import Identity, Role, check
-    from crewgate.lifecycle.decommission import decommission
 
     config = load(config_path)
     crew, slash, name = orchestrator.partition("/")
@@ -57,7 +53,7 @@ def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json
     ctx.exit(status if done.is_complete else 1)
 
 
-def _document(done: "DecommissionResult") -> str:
+def _document(done: DecommissionResult) -> str:
     found = {
         "orchestrator": done.life.label,
         "complete": done.is_complete,
@@ -68,7 +64,7 @@ def _document(done: "DecommissionResult") -> str:
     return json.dumps({**found, **receipt(done.told), "complaints": list(done.complaints)})
 
 
-def _text(done: "DecommissionResult") -> str:
+def _text(done: DecommissionResult) -> str:
     number = done.certificates
     parts = [f"{number} certificate{'' if number == 1 else 's'} revoked"]
     if done.issued and not number:

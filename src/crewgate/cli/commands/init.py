@@ -10,11 +10,14 @@ from pathlib import Path
 
 import click
 
+from crewgate.ca.authority import configured_ca, create
 from crewgate.cli.commands.crew import write_crew
 from crewgate.cli.init.machine_keys import begin, choose_name, write_machine
 from crewgate.cli.init.template import CREW, DOMAIN, PORT_MAX, fresh_config
 from crewgate.cli.options import json_option
 from crewgate.config import CAConfig
+from crewgate.config.load import load
+from crewgate.config.values import NAME
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.durable_files import cause, create_file, make_folder
 
@@ -115,11 +118,9 @@ def write_further(
     """
     from crewgate.cli.init.cluster_section import gateway_names, gateways_besides
     from crewgate.cli.init.derived_config import DerivedConfig, changes, ledger_section, next_steps
-    from crewgate.config.load import load
-    from crewgate.lifecycle.decommission import authority_of
 
     first = load(other)
-    ca = authority_of(first)
+    ca = configured_ca(first)
     section = ledger_section(first, url, per_machine=per_machine)
     gateways = gateways_besides(first, ca)
     name = choose_name(asked, gateway_names(first, ca))
@@ -170,8 +171,6 @@ def _open(folder: Path, names: tuple[str, ...] = ("certs", "ca", "gateway", "cre
 
 
 def _checked_name(value: str) -> str:
-    from crewgate.config.values import NAME
-
     try:
         return NAME.read(value) if value else ""
     except ValueError:
@@ -179,8 +178,6 @@ def _checked_name(value: str) -> str:
 
 
 def _write_certificates(folder: Path, name: str) -> None:
-    from crewgate.ca.authority import create
-
     ca = CAConfig(folder / "ca", folder / "certs" / "ca.pem", folder / "certs" / "crl.pem", DOMAIN)
     create(ca, datetime.now(UTC))
     write_machine(folder, ca, name)

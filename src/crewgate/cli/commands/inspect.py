@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from crewgate.cli.options import json_option
+from crewgate.config import load
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
 from crewgate.core.tokens.claims import Claims
@@ -62,7 +63,6 @@ def command(*, token: str, config_path: Path | None, as_json: bool) -> None:
 def _signature(text: str, config_path: Path | None) -> str:
     if config_path is None:
         return NOT_CHECKED
-    from crewgate.config import load
     from crewgate.issuer.parent_tokens import signing_key_of
     from crewgate.policy.loader import load_keys
 

@@ -6,18 +6,19 @@ running gateway.
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from crewgate.cli.commands.ledger_accept import command as accept
 from crewgate.cli.commands.ledger_report import reconcile, report
 from crewgate.cli.options import FullHelpGroup, config_option, json_option
+from crewgate.config.load import load
 from crewgate.core.credits import format_credits
 from crewgate.errors import LedgerUnavailableError
-
-if TYPE_CHECKING:
-    from crewgate.config import Config
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ledger import schema
+from crewgate.ledger.factory import open_session
 
 
 @click.group("ledger", cls=FullHelpGroup)
@@ -30,10 +31,7 @@ def command() -> None:
 @json_option
 def migrate(*, config_path: Path, as_json: bool) -> None:
     """Create the ledger's tables, or bring them up to date."""
-    from crewgate.ledger import schema
-    from crewgate.ledger.factory import open_session
-
-    session = open_session(_load(config_path).ledger)
+    session = open_session(load(config_path).ledger)
     try:
         before, after = schema.migrate(session)
     finally:
@@ -54,7 +52,7 @@ def resume(*, config_path: Path, as_json: bool) -> None:
 
     The new server may lack the last grants: run `crewgate ledger reconcile` first.
     """
-    ledger = _load(config_path).ledger
+    ledger = load(config_path).ledger
     if ledger.engine != "postgresql":
         raise LedgerUnavailableError(
             f"{ledger}: only a PostgreSQL needs `resume`, after a failover; nothing to do"
@@ -82,11 +80,9 @@ def resume(*, config_path: Path, as_json: bool) -> None:
 @click.pass_context
 def check(context: click.Context, *, config_path: Path, as_json: bool) -> None:
     """Check that the sums of the ledger add up; exit status 1 if they do not."""
-    from crewgate.ledger import schema
     from crewgate.ledger.consistency import findings
-    from crewgate.ledger.factory import open_session
 
-    session = open_session(_load(config_path).ledger, readonly=True)
+    session = open_session(load(config_path).ledger, readonly=True)
     try:
         schema.require_current(session)
         found = list(findings(session))
@@ -113,10 +109,7 @@ def forgive(*, config_path: Path, branch: str, crew: str | None, as_json: bool) 
     ended without a report. They return to the branch and to every level above it. The running
     gateway notes this in its log and audit.
     """
-    import msgspec
-
     from crewgate.cli.options import state_of
-    from crewgate.ipc.admin_client import AdminClient
 
     with AdminClient(state_of(config_path)) as admin:
         done = admin.forgive(branch, crew or "")
@@ -127,12 +120,6 @@ def forgive(*, config_path: Path, branch: str, crew: str | None, as_json: bool) 
         click.echo(
             f"returned {format_credits(done.amount)} credits to {branch} of crew {done.crew}"
         )
-
-
-def _load(config_path: Path) -> "Config":
-    from crewgate.config.load import load
-
-    return load(config_path)
 
 
 command.add_command(accept)

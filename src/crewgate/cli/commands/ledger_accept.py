@@ -6,14 +6,13 @@ The command changes nothing in the ledger itself. The gateway of this machine mu
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from crewgate.cli.options import config_option, json_option
-
-if TYPE_CHECKING:
-    from crewgate.core.budget.ledger_mark import LedgerMark
+from crewgate.config.load import load
+from crewgate.core.budget.ledger_mark import LedgerMark
+from crewgate.errors import LedgerReplacedError
 
 
 @click.command("accept")
@@ -32,9 +31,6 @@ def command(*, config_path: Path, as_json: bool) -> None:
     """
     from crewgate.agent.budget.ledger_mark_keeper import known_with_table
     from crewgate.agent.table_setup import holder_name
-    from crewgate.config.load import load
-    from crewgate.core.budget.ledger_mark import LedgerMark
-    from crewgate.errors import LedgerReplacedError
     from crewgate.ledger.factory import open_ledger
     from crewgate.ledger.mark_file import find_ledger, why_refused, write_mark
 
@@ -67,7 +63,7 @@ def command(*, config_path: Path, as_json: bool) -> None:
     )
 
 
-def _print(as_json: bool, mark: "LedgerMark | None", why: str, text: str) -> None:  # noqa: FBT001 - a private function
+def _print(as_json: bool, mark: LedgerMark | None, why: str, text: str) -> None:  # noqa: FBT001 - a private function
     if as_json:
         document = {
             "accepted": bool(why),

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crewgate.cli.options import config_option, json_option
+from crewgate.config import Config
+from crewgate.config.load import load
+from crewgate.core.budget.ledger_protocol import AccountStatement
 from crewgate.core.credits import format_credits
+from crewgate.core.ids import crew_key
+from crewgate.ledger.factory import open_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crewgate.audit.reader import CallGroup
-    from crewgate.config import Config
-    from crewgate.core.budget.ledger_protocol import AccountStatement
 
 _LEVELS = {"crew": 0, "run": 1, "branch": None}
 _MACHINE = "machine"
@@ -36,7 +39,7 @@ _AUDITED = ["role", "tool", "day"]
 @json_option
 def report(*, config_path: Path, by: str, crew: str | None, as_json: bool) -> None:
     """Show what was spent, what is held and what is left."""
-    config = _load(config_path)
+    config = load(config_path)
     if by in _AUDITED:
         rows = [_audited(each) for each in _groups(config, by, crew)]
     elif by == _MACHINE:
@@ -61,7 +64,7 @@ def reconcile(context: click.Context, *, config_path: Path, as_json: bool) -> No
     differences, and so do costs that a machine has not reported to the ledger yet (for up to a
     second): run the command while no call is in flight.
     """
-    config = _load(config_path)
+    config = load(config_path)
     audited = {(each.crew, each.key): each for each in _groups(config, "branch", None)}
     found = []
     for statement, crew, own, leased in _own(_named(config)):
@@ -110,7 +113,7 @@ def _difference(
 
 
 def _own(
-    named: "list[tuple[AccountStatement, str]]",
+    named: list[tuple[AccountStatement, str]],
 ) -> "Iterator[tuple[AccountStatement, str, tuple[int, int], int]]":
     """Yield each branch with its own (spent, burned) and leased, without the branches below it."""
     below: dict[bytes, list[int]] = {}
@@ -127,10 +130,8 @@ def _own(
             yield statement, crew, own, statement.leased - leased
 
 
-def _named(config: "Config") -> "list[tuple[AccountStatement, str]]":
+def _named(config: Config) -> list[tuple[AccountStatement, str]]:
     """Return each level of the ledger with the name of its crew, ancestors first."""
-    from crewgate.ledger.factory import open_ledger
-
     ledger = open_ledger(config.ledger, readonly=True)
     try:
         statements = ledger.report()
@@ -140,11 +141,8 @@ def _named(config: "Config") -> "list[tuple[AccountStatement, str]]":
     return [(each, crews[each.path[0]] if each.path else each.name) for each in statements]
 
 
-def _leased(config: "Config", crew: str | None) -> list[dict[str, Any]]:
+def _leased(config: Config, crew: str | None) -> list[dict[str, Any]]:
     """Return a row for each machine: what it drew and spent, still leases, and lost."""
-    from crewgate.core.ids import crew_key
-    from crewgate.ledger.factory import open_ledger
-
     ledger = open_ledger(config.ledger, readonly=True)
     try:
         found = ledger.by_holder(None if crew is None else crew_key(crew))
@@ -163,12 +161,12 @@ def _leased(config: "Config", crew: str | None) -> list[dict[str, Any]]:
     ]
 
 
-def _is_level(statement: "AccountStatement", by: str) -> bool:
+def _is_level(statement: AccountStatement, by: str) -> bool:
     depth = len(statement.path)
     return depth == _LEVELS[by] if _LEVELS[by] is not None else depth > 0
 
 
-def _groups(config: "Config", by: str, crew: str | None) -> "list[CallGroup]":
+def _groups(config: Config, by: str, crew: str | None) -> "list[CallGroup]":
     from crewgate.audit.filters import AuditFilter, GroupBy
     from crewgate.audit.reader import AuditReader
 
@@ -190,7 +188,7 @@ def _audited(group: "CallGroup") -> dict[str, Any]:
     }
 
 
-def _row(statement: "AccountStatement", crew: str) -> dict[str, Any]:
+def _row(statement: AccountStatement, crew: str) -> dict[str, Any]:
     return {
         "crew": crew,
         "branch": statement.name if statement.path else None,
@@ -237,9 +235,3 @@ def _text(key: str, value: str | int | None) -> str:
 
 def _heading(key: str, by: str) -> str:
     return by if key in {"key", "branch"} else key
-
-
-def _load(config_path: Path) -> "Config":
-    from crewgate.config.load import load
-
-    return load(config_path)

@@ -3,7 +3,6 @@
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +11,8 @@ from crewgate.cli.options import CreditsParam, DurationParam, json_option
 from crewgate.cli.remote.option import with_remote
 from crewgate.cli.tokens import read_token, show_token
 from crewgate.errors import BranchRevokedError, IssuerError
-
-if TYPE_CHECKING:
-    from crewgate.issuer.parent_tokens import VerifiedToken
+from crewgate.issuer.gateway import LocalGateway, minter_of
+from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
 
 
 @click.command("mint")
@@ -60,8 +58,6 @@ def command(
 
     Without --parent, the token starts a run. The gateway need not run.
     """
-    from crewgate.issuer.gateway import minter_of
-
     config, minter = minter_of(config_path, crew, name)
     names = [tool for given in tools for tool in given.replace(",", " ").split()]
     holder = process or f"pid_{os.getppid()}"
@@ -71,7 +67,6 @@ def command(
             role=role, tools=names, quota=quota, process=holder, now=now, lifetime=ttl
         )
     else:
-        from crewgate.issuer.parent_tokens import verify_token
         from crewgate.policy.loader import crew_keys
 
         above = verify_token(read_token(parent), crew_keys(config.crew(crew)), crew)
@@ -87,7 +82,7 @@ def command(
     show_token(minted.token, minted.claims, as_json=as_json)
 
 
-def check_alive(state: Path, shown: "VerifiedToken") -> None:
+def check_alive(state: Path, shown: VerifiedToken) -> None:
     """Refuse a token if the running gateway here has revoked it, or a branch of its path.
 
     If no gateway runs here, other gateways refuse a revoked token when it is used. They remember a
@@ -97,8 +92,6 @@ def check_alive(state: Path, shown: "VerifiedToken") -> None:
         BranchRevokedError: The branch, or one above it, was revoked.
         IssuerError: The token expired too long ago, or the token itself was revoked.
     """
-    from crewgate.issuer.gateway import LocalGateway
-
     claims = shown.claims
     if claims.exp + limits.revocation_seconds / 2 < time.time():
         raise IssuerError("the token expired too long ago; start a new run")

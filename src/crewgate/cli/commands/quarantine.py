@@ -5,10 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import msgspec
 
 from crewgate import limits
 from crewgate.cli.options import DurationParam, config_option, json_option, state_of
 from crewgate.cli.output.revocation import NEVER_SEEN, never_seen_lines
+from crewgate.core.terminal_text import printable
+from crewgate.ipc.admin_client import AdminClient
 
 
 class _QuarantineDuration(DurationParam):
@@ -58,11 +61,6 @@ def command(
     tokens can be refreshed. A restart does not end a quarantine. Exit status 4: the quarantine is
     set, but no machine that answered has ever seen the name; it may be mistyped.
     """
-    import msgspec
-
-    from crewgate.core.terminal_text import printable
-    from crewgate.ipc.admin_client import AdminClient
-
     if crew is None:
         crew, slash, name = orchestrator.partition("/")
         if not (slash and crew and name):

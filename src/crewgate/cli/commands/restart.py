@@ -3,15 +3,15 @@
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from crewgate.cli.options import config_option, state_of
-
-if TYPE_CHECKING:
-    from crewgate.ipc.sockets import ProcessCredentials
-    from crewgate.lifecycle.processes import RunProcess
+from crewgate.core.health import HealthState
+from crewgate.errors import AuthorityError, LinkError
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.sockets import ProcessCredentials
+from crewgate.lifecycle.processes import RunProcess, parent_of, send, user_of
 
 _POLL_SECONDS = 0.05
 
@@ -38,10 +38,6 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float) -> No
     Exit status 0: the new processes serve. Exit status 1: they did not in time, and the old
     processes continue.
     """
-    from crewgate.core.health import HealthState
-    from crewgate.errors import LinkError
-    from crewgate.ipc.admin_client import AdminClient
-
     state = state_of(config_path)
     with AdminClient(state) as admin:
         before = admin.agent
@@ -67,14 +63,12 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float) -> No
     ctx.exit(1)
 
 
-def _serve_of(agent: "ProcessCredentials") -> "RunProcess":
+def _serve_of(agent: ProcessCredentials) -> RunProcess:
     """Return the `crewgate serve` that started the agent as the same user; else ClickException.
 
     Another process could answer at the admin socket. The checks let the signal reach only a
     `crewgate serve` that started whatever answers there.
     """
-    from crewgate.lifecycle.processes import parent_of, user_of
-
     serve = parent_of(agent.pid)
     if serve is None:
         raise click.ClickException(
@@ -93,11 +87,8 @@ def _serve_of(agent: "ProcessCredentials") -> "RunProcess":
     return serve
 
 
-def _signal(serve: "RunProcess") -> None:
+def _signal(serve: RunProcess) -> None:
     """Send SIGUSR2 to exactly this process, not to a later one of its pid; else ClickException."""
-    from crewgate.errors import AuthorityError
-    from crewgate.lifecycle.processes import send
-
     try:
         is_there = send(serve, signal.SIGUSR2)
     except AuthorityError as error:

@@ -7,14 +7,26 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from crewgate.cli.backup.files import (
+    ELSEWHERE,
+    MANIFEST,
+    BackedUpFile,
+    BackupManifest,
+    copy_file,
+    make_folders,
+    read_manifest,
+    sync_all,
+    target_of,
+)
+from crewgate.cli.backup.inventory import inventory
 from crewgate.cli.options import json_option
-
-if TYPE_CHECKING:
-    from crewgate.cli.backup.files import BackedUpFile, BackupManifest
+from crewgate.config.load import load
+from crewgate.core.budget.ledger_mark import LedgerMark
+from crewgate.errors import BackupError
+from crewgate.runtime.durable_files import describe, make_folder, sync_folder
 
 
 @click.command("restore")
@@ -36,9 +48,6 @@ def command(*, backup: Path, folder: Path, keep_existing: bool, as_json: bool) -
     If there are other machines, this one gets later revocations from them before it accepts a call.
     Never run the old machine again: both would use one name.
     """
-    from crewgate.errors import BackupError
-    from crewgate.runtime.durable_files import describe
-
     try:
         manifest, kept, missing = restore(backup, folder, keep_existing=keep_existing)
     except OSError as error:
@@ -65,23 +74,12 @@ def command(*, backup: Path, folder: Path, keep_existing: bool, as_json: bool) -
 
 def restore(
     backup: Path, folder: Path, *, keep_existing: bool = False
-) -> "tuple[BackupManifest, list[Path], list[str]]":
+) -> tuple[BackupManifest, list[Path], list[str]]:
     """Restore a backup; return its manifest, the paths that were kept, and those still missing.
 
     Raises BackupError if the backup is incomplete or changed, or if a file is in the way, and
     OSError if a file cannot be written.
     """
-    from crewgate.cli.backup.files import (
-        ELSEWHERE,
-        copy_file,
-        make_folders,
-        read_manifest,
-        sync_all,
-        target_of,
-    )
-    from crewgate.errors import BackupError
-    from crewgate.runtime.durable_files import make_folder, sync_folder
-
     manifest = read_manifest(backup)
     _require_config(manifest, backup)
     folder = folder.absolute()
@@ -115,18 +113,15 @@ def restore(
     return manifest, existing, _missing(manifest, folder)
 
 
-def _is_config(saved: "BackedUpFile", manifest: "BackupManifest") -> bool:
+def _is_config(saved: BackedUpFile, manifest: BackupManifest) -> bool:
     return saved.path == f"within/{manifest.config}"
 
 
-def _require_config(manifest: "BackupManifest", backup: Path) -> None:
+def _require_config(manifest: BackupManifest, backup: Path) -> None:
     """Raise BackupError if the backup has no configuration for the new folder.
 
     Earlier versions made such a backup if the configuration was named through "..".
     """
-    from crewgate.cli.backup.files import ELSEWHERE, MANIFEST
-    from crewgate.errors import BackupError
-
     if any(_is_config(saved, manifest) for saved in manifest.files):
         return
     why = f"{backup / MANIFEST}: names no file within/{manifest.config}, the configuration"
@@ -140,16 +135,14 @@ def _require_config(manifest: "BackupManifest", backup: Path) -> None:
     )
 
 
-def _write_marks(manifest: "BackupManifest", state: Path) -> None:
+def _write_marks(manifest: BackupManifest, state: Path) -> None:
     """Write the two marks of a restored machine into its state folder.
 
     The first says how many operations its ledger has counted. The second says that the machine may
     lack revocations that it acknowledged to others after the backup.
     """
-    from crewgate.core.budget.ledger_mark import LedgerMark
     from crewgate.gossip.membership_file import demote
     from crewgate.ledger.mark_file import write_mark
-    from crewgate.runtime.durable_files import make_folder
 
     make_folder(state, 0o710, parents=True)
     ledger = manifest.ledger
@@ -159,11 +152,8 @@ def _write_marks(manifest: "BackupManifest", state: Path) -> None:
     demote(state / "gossip" / "standing")
 
 
-def _missing(manifest: "BackupManifest", folder: Path) -> list[str]:
+def _missing(manifest: BackupManifest, folder: Path) -> list[str]:
     """Return the files that the restored configuration names and that do not exist."""
-    from crewgate.cli.backup.inventory import inventory
-    from crewgate.config.load import load
-
     config = load(folder / manifest.config)
     return [
         str(item.path) for item in inventory(config) if item.expected and not item.path.exists()

@@ -2,27 +2,23 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from crewgate.cli.options import json_option, state_of, until_option
 from crewgate.cli.output.revocation import show
 from crewgate.cli.remote.option import with_remote
+from crewgate.core.ids import EntityKind
+from crewgate.core.revocation_kinds import BY_FIELD, RevocationTarget
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.admin_messages import Until
 
-if TYPE_CHECKING:
-    from crewgate.core.revocation_kinds import RevocationTarget
-    from crewgate.ipc.admin_messages import Until
 
-
-def target_of(named: Mapping[str, str | None], crew: str) -> "RevocationTarget":
+def target_of(named: Mapping[str, str | None], crew: str) -> RevocationTarget:
     """Return the target that the options name; `named` has their values by `request_field`.
 
     Raises click.UsageError if the options name no target, several, or one with a malformed name.
     """
-    from crewgate.core.ids import EntityKind
-    from crewgate.core.revocation_kinds import BY_FIELD, RevocationTarget
-
     given = [(BY_FIELD[field], name) for field, name in named.items() if name is not None]
     if len(given) != 1:
         options = (_option(field) for field in BY_FIELD if field in named)
@@ -58,7 +54,7 @@ def _option(field: str) -> str:
 @until_option
 @json_option
 def command(
-    *, config_path: Path, crew: str, until: "Until", as_json: bool, **named: str | None
+    *, config_path: Path, crew: str, until: Until, as_json: bool, **named: str | None
 ) -> None:
     """Revoke a branch and everything below it, or single tokens.
 
@@ -72,8 +68,6 @@ def command(
     machine keeps sending it. Exit status 4: the revocation is in force, but no machine that
     answered has ever seen the name; it may be mistyped.
     """
-    from crewgate.ipc.admin_client import AdminClient
-
     target = target_of(named, crew)
     with AdminClient(state_of(config_path)) as admin:
         receipt = admin.revoke([target], until)

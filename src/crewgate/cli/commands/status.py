@@ -4,9 +4,10 @@ import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import msgspec
 
 from crewgate import limits
 from crewgate.cli.control_status import control_of, describe
@@ -16,9 +17,10 @@ from crewgate.cli.output import health
 from crewgate.cli.output.cluster import sync_line
 from crewgate.cli.remote.option import with_remote
 from crewgate.core.credits import format_credits
-
-if TYPE_CHECKING:
-    from crewgate.core.health import ComponentHealth
+from crewgate.core.health import ComponentHealth, HealthCondition, HealthState, failed
+from crewgate.errors import LinkError
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.cluster_messages import QuorumSyncState
 
 _POLL_SECONDS = 0.05
 _WORDS = {"observe": "observed", "throttle": "throttled", "quarantine": "quarantined"}
@@ -72,11 +74,6 @@ def _is_settled(found: dict[str, Any]) -> bool:
 
 
 def _poll(state: Path, config_path: Path) -> dict[str, Any]:
-    import msgspec
-
-    from crewgate.errors import LinkError
-    from crewgate.ipc.admin_client import AdminClient
-
     pid = 0
     try:
         with AdminClient(state) as admin:
@@ -91,23 +88,17 @@ def _poll(state: Path, config_path: Path) -> dict[str, Any]:
 
 def _absent(why: str, pid: int = 0) -> dict[str, Any]:
     """Return the status of a machine whose agent does not answer; `pid` is its process, or 0."""
-    from crewgate.core import health
-
     mend = "start `crewgate serve`; if it runs, its log says why the agent does not answer"
     if pid:
         mend = (
             f"if this lasts, kill process {pid} with SIGKILL: `crewgate serve` starts a new agent"
         )
     nothing = {"ready": False, "state": "failed", "waiting_for": [], "health": []}
-    return _with(nothing, health.failed("agent", why, mend))
+    return _with(nothing, failed("agent", why, mend))
 
 
-def _with(found: dict[str, Any], fact: "ComponentHealth") -> dict[str, Any]:
+def _with(found: dict[str, Any], fact: ComponentHealth) -> dict[str, Any]:
     """Return `found` with one more health fact, unless that fact is ok."""
-    import msgspec
-
-    from crewgate.core.health import HealthCondition, HealthState
-
     if fact.state is HealthState.OK:
         return found
     condition = msgspec.to_builtins(HealthCondition(**msgspec.structs.asdict(fact)))
@@ -172,8 +163,6 @@ def _overdraft(found: dict[str, Any]) -> list[str]:
 
 def _cluster(found: dict[str, Any]) -> list[str]:
     """Return the line of the cluster, if the configuration has one."""
-    from crewgate.ipc.cluster_messages import QuorumSyncState
-
     if found["in_touch"] is None:
         return []
     return [f"cluster        {sync_line(QuorumSyncState(**found['in_touch']))}"]

@@ -7,6 +7,7 @@ import click
 from crewgate.cli.options import json_option, state_of
 from crewgate.cli.output.tree import show
 from crewgate.cli.remote.option import with_remote
+from crewgate.ipc.admin_client import AdminClient
 
 
 @click.command("tree")
@@ -17,8 +18,6 @@ def command(*, config_path: Path, as_json: bool) -> None:
 
     The amount of a branch includes everything below it.
     """
-    from crewgate.ipc.admin_client import AdminClient
-
     with AdminClient(state_of(config_path)) as admin:
         rows = admin.tree()
     show(rows, as_json=as_json)

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.cli.output.revocation import receipt_document
+from crewgate.core.x509.certificate import serial_text
+from crewgate.core.x509.identity_extension import Role, member_id
+from crewgate.ipc.admin_messages import RevocationReceipt
 
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from crewgate.ca.certificate_db import CertificateRecord
-    from crewgate.ipc.admin_messages import RevocationReceipt
 
-
-def status(entry: "CertificateRecord", now: float, state: Path) -> str:
+def status(entry: CertificateRecord, now: float, state: Path) -> str:
     """Return the status of a certificate in one word.
 
     It is the status in the register, or `evicted` for a gateway that the machines of the cluster
     have evicted. Only the state folder knows of an eviction, not the register.
     """
-    from crewgate.core.x509.identity_extension import Role, member_id
     from crewgate.gossip.member_directory import evicted_members
 
     word = entry.status(now)
@@ -33,7 +33,7 @@ def status(entry: "CertificateRecord", now: float, state: Path) -> str:
     return "evicted" if is_evicted else word
 
 
-def row(entry: "CertificateRecord", state: Path | None = None) -> dict[str, Any]:
+def row(entry: CertificateRecord, state: Path | None = None) -> dict[str, Any]:
     """Return everything about a certificate but its bytes; `state` is the state folder, if any."""
     now = datetime.now(UTC).timestamp()
     return {
@@ -54,19 +54,19 @@ def _time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def line(entry: "CertificateRecord", now: float, state: Path) -> str:
+def line(entry: CertificateRecord, now: float, state: Path) -> str:
     """Return the line of one certificate in a list."""
     end = datetime.fromtimestamp(entry.not_after, UTC)
     what = status(entry, now, state) + (f" ({entry.reason})" if entry.reason else "")
     return f"{entry.serial}  {entry.label:24}  until {end:%Y-%m-%d %H:%M}Z  {what}"
 
 
-def receipt(done: "RevocationReceipt | None") -> dict[str, Any]:
+def receipt(done: RevocationReceipt | None) -> dict[str, Any]:
     """Return the JSON members of a receipt; None means that no gateway runs here."""
     return {"announced": done is not None, **(receipt_document(done) if done else {})}
 
 
-def describe(done: "RevocationReceipt | None") -> str:
+def describe(done: RevocationReceipt | None) -> str:
     """Return a sentence about a receipt; None means that no gateway runs here."""
     if done is None:
         return "no gateway runs here"
@@ -77,7 +77,7 @@ def describe(done: "RevocationReceipt | None") -> str:
     return f"{number} open {connections} closed within {done.cut_ms:.1f} ms"
 
 
-def print_entry(entry: "CertificateRecord", text: str, *, as_json: bool) -> None:
+def print_entry(entry: CertificateRecord, text: str, *, as_json: bool) -> None:
     """Print a signed certificate; `text` says which file was written."""
     if as_json:
         click.echo(json.dumps(row(entry)))
@@ -89,8 +89,6 @@ def print_entry(entry: "CertificateRecord", text: str, *, as_json: bool) -> None
 
 def print_server(leaf: "x509.Certificate", text: str, *, as_json: bool) -> None:
     """Print a signed server certificate, which is in no register."""
-    from crewgate.core.x509.certificate import serial_text
-
     serial, end = serial_text(leaf.serial_number), leaf.not_valid_after_utc
     if as_json:
         document = {

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import msgspec
 
 from crewgate.core.terminal_text import printable
-
-if TYPE_CHECKING:
-    from crewgate.ipc.cluster_messages import ClusterStatus, MemberRow, QuorumSyncState
+from crewgate.ipc.cluster_messages import ClusterStatus, MemberRow, QuorumSyncState
 
 _STATES = {"here": "this machine"}
 _STANDINGS = {
@@ -20,7 +20,7 @@ _STANDINGS = {
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
-def show_members(rows: "list[MemberRow]") -> None:
+def show_members(rows: list[MemberRow]) -> None:
     """Print a table with a row for each machine."""
     from crewgate.cli.output.tables import cells, new_table, open_console, print_table
 
@@ -43,16 +43,14 @@ def show_members(rows: "list[MemberRow]") -> None:
     print_table(open_console(), table)
 
 
-def as_document(row: "MemberRow") -> dict[str, Any]:
+def as_document(row: MemberRow) -> dict[str, Any]:
     """Return a row for JSON."""
-    import msgspec
-
     document: dict[str, Any] = msgspec.to_builtins(row)
     ends = datetime.fromtimestamp(document.pop("ends"), UTC)
     return document | {"not_after": ends.isoformat().replace("+00:00", "Z") if row.ends else ""}
 
 
-def _compared(row: "MemberRow") -> str:
+def _compared(row: MemberRow) -> str:
     if row.state == "here":
         return "–"
     return "never" if row.compared_seconds is None else f"{ago(row.compared_seconds)} ago"
@@ -68,7 +66,7 @@ def ago(seconds: float) -> str:
     return f"{seconds / _MINUTE:.0f} min"
 
 
-def sync_line(sync: "QuorumSyncState") -> str:
+def sync_line(sync: QuorumSyncState) -> str:
     """Return how many machines there are, and with how many this one has compared."""
     others = sync.members - 1
     if not others:
@@ -81,7 +79,7 @@ def sync_line(sync: "QuorumSyncState") -> str:
     return f"{line}; {_need(sync)}"
 
 
-def _need(sync: "QuorumSyncState") -> str:
+def _need(sync: QuorumSyncState) -> str:
     if not sync.needed:
         return "none is needed"
     if sync.synced_seconds is None:
@@ -89,7 +87,7 @@ def _need(sync: "QuorumSyncState") -> str:
     return f"{sync.needed} {'is' if sync.needed == 1 else 'are'} needed"
 
 
-def status_lines(status: "ClusterStatus") -> Iterator[str]:
+def status_lines(status: ClusterStatus) -> Iterator[str]:
     """Yield the lines of `crewgate cluster status`."""
     sync = status.in_touch
     if status.waiting_for:
@@ -112,13 +110,13 @@ def status_lines(status: "ClusterStatus") -> Iterator[str]:
     )
 
 
-def _quorum(sync: "QuorumSyncState") -> str:
+def _quorum(sync: QuorumSyncState) -> str:
     if sync.quorum == "any":
         return "any other machine; none if there are only two"
     return "a majority of the members"
 
 
-def _keys(status: "ClusterStatus") -> str:
+def _keys(status: ClusterStatus) -> str:
     if status.newest_key_seconds is None or status.next_key_seconds is None:
         return "none yet: this machine has met no other"
     due = max(0.0, status.next_key_seconds)

@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Container
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import msgspec
 
 from crewgate import limits
-
-if TYPE_CHECKING:
-    from crewgate.core.revocation_kinds import RevocationTarget
-    from crewgate.ipc.admin_messages import NeverSeen, QuorumResult, RevocationReceipt
+from crewgate.core.ids import EntityKind
+from crewgate.core.revocation_kinds import RevocationTarget
+from crewgate.ipc.admin_messages import NeverSeen, QuorumResult, RevocationReceipt
 
 _OF_THE_REQUEST = ("type", "id", "targets")
 # Exit statuses: fewer machines than asked for have the revocation; the name was never seen.
@@ -24,7 +24,7 @@ _FEWER = {
 }
 
 
-def show(receipt: "RevocationReceipt", *, as_json: bool, without: Container[str] = ()) -> None:
+def show(receipt: RevocationReceipt, *, as_json: bool, without: Container[str] = ()) -> None:
     """Print a receipt for a person, or as one JSON document without the members in `without`."""
     (target,) = receipt.targets
     found = receipt_document(receipt)
@@ -36,16 +36,14 @@ def show(receipt: "RevocationReceipt", *, as_json: bool, without: Container[str]
     print_receipt(receipt, _explained(receipt, target), shown if as_json else None)
 
 
-def receipt_document(receipt: "RevocationReceipt") -> dict[str, Any]:
+def receipt_document(receipt: RevocationReceipt) -> dict[str, Any]:
     """Return the members of a receipt for JSON, without the request and the socket's own fields."""
-    import msgspec
-
     found: dict[str, Any] = msgspec.to_builtins(receipt)
     return {name: value for name, value in found.items() if name not in _OF_THE_REQUEST}
 
 
 def print_receipt(
-    receipt: "RevocationReceipt", lines: list[str], found: dict[str, Any] | None
+    receipt: RevocationReceipt, lines: list[str], found: dict[str, Any] | None
 ) -> None:
     """Print `found` as JSON, or the lines if it is None; then exit with the status."""
     if found is not None:
@@ -56,7 +54,7 @@ def print_receipt(
     exit_by_reach(receipt.reach, receipt.never_seen)
 
 
-def exit_by_reach(reach: "QuorumResult", never_seen: "NeverSeen" = "") -> None:
+def exit_by_reach(reach: QuorumResult, never_seen: NeverSeen = "") -> None:
     """Exit with 3 if too few machines have the revocation, or with 4 if the name was never seen."""
     if not reach.enough:
         click.get_current_context().exit(_TOO_FEW)
@@ -64,7 +62,7 @@ def exit_by_reach(reach: "QuorumResult", never_seen: "NeverSeen" = "") -> None:
         click.get_current_context().exit(NEVER_SEEN)
 
 
-def never_seen_lines(never_seen: "NeverSeen", on: int, machines: int) -> list[str]:
+def never_seen_lines(never_seen: NeverSeen, on: int, machines: int) -> list[str]:
     """Return the line about a name that was never seen `on` so many of all `machines`."""
     if not never_seen:
         return []
@@ -77,7 +75,7 @@ def never_seen_lines(never_seen: "NeverSeen", on: int, machines: int) -> list[st
     return [f"never seen {where}: is it mistyped? The command took effect all the same"]
 
 
-def reach_lines(reach: "QuorumResult") -> list[str]:
+def reach_lines(reach: QuorumResult) -> list[str]:
     """Return on how many disks it is; nothing for a single machine that has it on disk."""
     if reach.of == 1:
         return [] if reach.enough else ["it is in force, but not on disk; see the log of the agent"]
@@ -93,7 +91,7 @@ def reach_lines(reach: "QuorumResult") -> list[str]:
     return lines
 
 
-def _explained(receipt: "RevocationReceipt", target: "RevocationTarget") -> list[str]:
+def _explained(receipt: RevocationReceipt, target: RevocationTarget) -> list[str]:
     """Return what the revocation did, for a person."""
     cut = "no call was open at the gateway"
     if receipt.calls_cut:
@@ -113,10 +111,8 @@ def _explained(receipt: "RevocationReceipt", target: "RevocationTarget") -> list
     return lines + reach_lines(receipt.reach)
 
 
-def _named(target: "RevocationTarget") -> str:
+def _named(target: RevocationTarget) -> str:
     """Return what was revoked: a branch with everything below it, or tokens."""
-    from crewgate.core.ids import EntityKind
-
     crew, label = f"crew {target.crew}", target.rules.label
     if target.kind is EntityKind.BRANCH:
         return f"{target.name} of {crew} and all below it"

@@ -7,12 +7,11 @@ import click
 
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
+from crewgate.ipc.admin_messages import TreeRow
 
 if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
-
-    from crewgate.ipc.admin_messages import TreeRow
 
 _COLORS = {
     "live": "green",
@@ -24,7 +23,7 @@ _COLORS = {
 }
 
 
-def show(rows: "list[TreeRow]", *, as_json: bool) -> None:
+def show(rows: list[TreeRow], *, as_json: bool) -> None:
     """Print the branches as one JSON document, or as trees for a person."""
     if as_json:
         click.echo(json.dumps(document(rows)))
@@ -38,7 +37,7 @@ def show(rows: "list[TreeRow]", *, as_json: bool) -> None:
         console.print(tree)
 
 
-def document(rows: "list[TreeRow]") -> dict[str, Any]:
+def document(rows: list[TreeRow]) -> dict[str, Any]:
     """Return what --json prints; amounts are micro-credits, null if unknown or unlimited."""
     return {
         "crews": [
@@ -66,7 +65,7 @@ def document(rows: "list[TreeRow]") -> dict[str, Any]:
     }
 
 
-def _amounts(row: "TreeRow") -> dict[str, Any]:
+def _amounts(row: TreeRow) -> dict[str, Any]:
     """Return the amounts that crews and branches have, in micro-credits."""
     return {
         "spent_micro": row.spent,
@@ -78,7 +77,7 @@ def _amounts(row: "TreeRow") -> dict[str, Any]:
     }
 
 
-def trees(rows: "list[TreeRow]") -> "list[Tree]":
+def trees(rows: list[TreeRow]) -> "list[Tree]":
     """Return a tree for each crew; in `rows`, parents come first."""
     from rich.tree import Tree
 
@@ -96,7 +95,7 @@ def trees(rows: "list[TreeRow]") -> "list[Tree]":
     return found
 
 
-def _crew(row: "TreeRow") -> "Text":
+def _crew(row: TreeRow) -> "Text":
     from rich.text import Text
 
     text = Text(overflow="fold")
@@ -107,7 +106,7 @@ def _crew(row: "TreeRow") -> "Text":
     return text
 
 
-def _branch(row: "TreeRow") -> "Text":
+def _branch(row: TreeRow) -> "Text":
     """Return two lines, so that seven levels with whole ids fit into 80 columns."""
     from rich.text import Text
 

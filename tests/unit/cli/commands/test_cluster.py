@@ -83,7 +83,7 @@ class Agent:
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
     agent = Agent()
-    monkeypatch.setattr("crewgate.ipc.admin_client.AdminClient", agent)
+    monkeypatch.setattr("crewgate.cli.commands.cluster.AdminClient", agent)
     return agent
 
 
