@@ -111,14 +111,12 @@ FORWARDING = frozenset(
 class HeaderRules(msgspec.Struct, frozen=True):
     """The header fields that one tool's requests may have; all names in lower case.
 
-    `dropped` fields never go upstream. A `refused` field (as `PLAIN` writes it) is answered with
-    400. `allowed` fields pass although their name is unusual, overrides something, or claims where
-    the request came from. `filter` is these three, compiled. `credential` is the gateway's own
-    field for the upstream.
+    `allowed` fields pass although their name is unusual, overrides something, or claims where the
+    request came from. `filter` returns the fields or trailers that go upstream, without any that
+    holds the token, and raises InvalidRequestError if one claims to be the gateway's. `credential`
+    is the gateway's own field for the upstream.
     """
 
-    dropped: frozenset[bytes]
-    refused: frozenset[bytes]
     allowed: frozenset[bytes]
     filter: FieldFilter
     credential: HeaderField | None = None
@@ -151,18 +149,7 @@ def rules(
     allowed = frozenset(name for name in wanted if name.translate(PLAIN) not in never)
     dropped = never | ((OVERRIDES | FORWARDING | _CARRIERS) - allowed)
     refused = frozenset({credential[0].translate(PLAIN)}) - secrets if credential else frozenset()
-    field_filter = FieldFilter(dropped, refused, allowed)
-    return HeaderRules(dropped, refused, allowed, field_filter, credential)
-
-
-def upstream_headers(
-    headers: Sequence[HeaderField], rules: HeaderRules, token: bytes = b""
-) -> list[HeaderField]:
-    """Return the client's fields or trailers that go upstream, without any that holds its `token`.
-
-    Raises InvalidRequestError if one claims to be the gateway's.
-    """
-    return rules.filter.kept(headers, token)
+    return HeaderRules(allowed, FieldFilter(dropped, refused, allowed), credential)
 
 
 def downstream_headers(

@@ -4,6 +4,7 @@ It checks that the crews' keys can be trusted together: each is a valid point, a
 once among all crews. If one file is bad there is no policy, so the active one stays.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from crewgate import limits
@@ -52,25 +53,37 @@ def load_keys(config: Config) -> tuple[VerificationKey, ...]:
 
     Raises ConfigurationError if two keys have the same `kid`, or one cannot be used.
     """
-    keys: dict[str, tuple[VerificationKey, Path]] = {}
-    for crew in config.crews:
-        for key in crew_keys(crew):
-            if key.kid in keys:
+    return unique_keys((str(crew.jwks), crew_keys(crew)) for crew in config.crews)
+
+
+def unique_keys(
+    keys_by_place: Iterable[tuple[str, tuple[VerificationKey, ...]]],
+) -> tuple[VerificationKey, ...]:
+    """Return the keys of all places; raise ConfigurationError if two have the same `kid`."""
+    found: dict[str, tuple[VerificationKey, str]] = {}
+    for place, keys in keys_by_place:
+        for key in keys:
+            if key.kid in found:
                 raise ConfigurationError(
-                    f"{crew.jwks} and {keys[key.kid][1]} both have a key {key.kid}; a kid names "
+                    f"{place} and {found[key.kid][1]} both have a key {key.kid}; a kid names "
                     "one key among all crews: give one of them another"
                 )
-            keys[key.kid] = (key, crew.jwks)
-    return tuple(key for key, _ in keys.values())
+            found[key.kid] = (key, place)
+    return tuple(key for key, _ in found.values())
 
 
 def crew_keys(crew: CrewConfig) -> tuple[VerificationKey, ...]:
     """Return one crew's public keys; raise ConfigurationError if libsodium rejects one."""
-    keys = parse_jwks(_read(crew), crew.name, str(crew.jwks))
+    return parse_keys(_read(crew), crew.name, str(crew.jwks))
+
+
+def parse_keys(jwks: bytes, crew: str, where: str) -> tuple[VerificationKey, ...]:
+    """Return the public keys of a JWKS; raise ConfigurationError if libsodium rejects one."""
+    keys = parse_jwks(jwks, crew, where)
     for key in keys:
         if not is_valid_point(key.public):
             raise ConfigurationError(
-                f"{crew.jwks}: key {key.kid}: x is not a point of the prime-order group of "
+                f"{where}: key {key.kid}: x is not a point of the prime-order group of "
                 "Ed25519, so anyone could sign for it; make a new key"
             )
     return keys

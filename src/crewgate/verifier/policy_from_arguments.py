@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Annotated, cast
 
 from crewgate import limits
-from crewgate._native.signature import is_valid_point
 from crewgate.config import CrewConfig, values
 from crewgate.config.declaration import TableMap, TableSchema
 from crewgate.config.section import Section, ValueParser
 from crewgate.core.anomaly.types import WatchRules
-from crewgate.core.policy.policy import SHARED, Policy, ToolPolicy, VerificationKey
+from crewgate.core.policy.policy import SHARED, Policy, ToolPolicy
 from crewgate.core.policy.scope import is_tool_name
-from crewgate.core.tokens.jwks import parse_jwks
 from crewgate.errors import ConfigurationError
-from crewgate.policy import loader as configured
+from crewgate.policy.loader import ceilings, parse_keys, unique_keys
 
 Price = str | Mapping[str, str]  # in credits; a mapping also names the owner of the tool
 WHERE = "Verifier.standalone"
@@ -87,9 +85,11 @@ def policy_from_arguments(
     ]
     if problems:
         raise ConfigurationError("\n".join(f"{WHERE}: {problem}" for problem in problems))
-    keys = tuple(key for crew in owned for key in _keys(crew))
-    _require_unique_ids(keys)
-    return Policy(aud, keys, tuple(configured.ceilings(crew) for crew in owned), priced)
+    keys = unique_keys(
+        (place := f"{WHERE}: crews.{crew.name}.keys", parse_keys(crew.keys, crew.name, place))
+        for crew in owned
+    )
+    return Policy(aud, keys, tuple(ceilings(crew) for crew in owned), priced)
 
 
 def _plain(value: object) -> object:
@@ -111,26 +111,3 @@ def _tools(section: Section | None) -> tuple[ToolPolicy, ...]:
     if len(tools) > limits.tools_max:
         section.problem(f"{len(tools)} tools; at most {limits.tools_max} are possible")
     return tuple(tools)
-
-
-def _keys(crew: _Crew) -> tuple[VerificationKey, ...]:
-    where = f"{WHERE}: crews.{crew.name}.keys"
-    keys = parse_jwks(crew.keys, crew.name, where)
-    for key in keys:
-        if not is_valid_point(key.public):
-            raise ConfigurationError(
-                f"{where}: key {key.kid}: x is not a point of the prime-order group of Ed25519; "
-                "make a new key"
-            )
-    return keys
-
-
-def _require_unique_ids(keys: tuple[VerificationKey, ...]) -> None:
-    crews: dict[str, str] = {}
-    for key in keys:
-        if key.kid in crews:
-            raise ConfigurationError(
-                f"{WHERE}: crews {crews[key.kid]} and {key.crew} both have a key {key.kid}; a kid "
-                "names one key among all crews: give one of them another"
-            )
-        crews[key.kid] = key.crew

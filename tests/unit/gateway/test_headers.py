@@ -5,6 +5,7 @@ from gateway_world import BRANCH, ROOT, grant_of
 
 from crewgate import limits
 from crewgate._native.fields import written
+from crewgate.core.http_types import HeaderField
 from crewgate.errors import InvalidRequestError
 from crewgate.gateway.headers import (
     HeaderRules,
@@ -13,10 +14,15 @@ from crewgate.gateway.headers import (
     identity,
     rules,
     trailer_fields,
-    upstream_headers,
 )
 
 CREDENTIAL = (b"x-upstream-key", b"s3cret")
+
+
+def upstream_headers(
+    fields: list[HeaderField], rule: HeaderRules, token: bytes = b""
+) -> list[HeaderField]:
+    return rule.filter.kept(fields, token)
 
 
 def _rules(*, allow: tuple[str, ...] = ()) -> HeaderRules:

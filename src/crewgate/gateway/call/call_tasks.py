@@ -14,16 +14,20 @@ from crewgate.ipc.attach_messages import CreditDrawn
 
 _log = logging.getLogger(__name__)
 DrawRequest = Callable[[], Awaitable[CreditDrawn | None]]
-NotifyOverrun = Callable[[bytes, Grant, int], None]
+ReportOverrun = Callable[[bytes, Grant, int], None]
 
 
 class CallTasks:
     """The background tasks of one worker. They run while `run` does; otherwise none starts."""
 
-    def __init__(self, wait_seconds: float, notify_overrun: NotifyOverrun) -> None:
-        """A draw may take `wait_seconds`; `notify_overrun` reports overruns to the agent."""
+    def __init__(self, wait_seconds: float, report_overrun: ReportOverrun) -> None:
+        """A draw may take `wait_seconds`.
+
+        `report_overrun` tells the agent that a call (its id) cost so many micro-credits beyond its
+        bound.
+        """
         self._wait_seconds = wait_seconds
-        self._notify_overrun = notify_overrun
+        self.report_overrun = report_overrun
         self._nursery: trio.Nursery | None = None
 
     async def run(self) -> None:
@@ -48,10 +52,6 @@ class CallTasks:
         if self._nursery is not None:
             self._nursery.start_soon(self._later, scope, seconds, work)
         return scope.cancel
-
-    def overran(self, request: bytes, grant: Grant, amount: int) -> None:
-        """Report to the agent that call `request` cost `amount` micro-credits beyond its bound."""
-        self._notify_overrun(request, grant, amount)
 
     async def _draw(self, ask: DrawRequest, done: DrawCallback) -> None:
         drawn = None

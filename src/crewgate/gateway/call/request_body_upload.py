@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from crewgate.core.http_types import HeaderField
-from crewgate.gateway.headers import upstream_headers
 from crewgate.gateway.routes import ToolRoute
 from crewgate.server import Exchange
 from crewgate.upstream import RequestStream
@@ -57,4 +56,4 @@ class RequestBodyUpload:
             return ()
         token = entry.tokens.find(exchange.request.headers, b"")
         shown = token if isinstance(token, bytes) else b""
-        return upstream_headers(exchange.trailers, entry.fields, shown)
+        return entry.fields.filter.kept(exchange.trailers, shown)

@@ -273,7 +273,7 @@ class ResponseMetering:
         """Return what the call costs, and report what that is beyond its bound."""
         self._bill = self._bill_for(outcome)
         if self._bill.overrun and not self._permit.in_observe_mode:
-            self._services.background_tasks.overran(
+            self._services.background_tasks.report_overrun(
                 request_id, self._permit.grant, self._bill.overrun
             )
         return self._bill.cost

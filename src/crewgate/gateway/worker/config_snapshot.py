@@ -68,14 +68,6 @@ class ConfigSnapshot(msgspec.Struct, frozen=True):
         if self.inquiry is not None:
             self.inquiry.forget(keys)
 
-    def lenient(self) -> list[str]:
-        """Return the names of listeners that admit a client even if OCSP does not answer."""
-        return [
-            prepared.section.name
-            for prepared in self.listeners
-            if prepared.section.ocsp == "soft-fail"
-        ]
-
 
 def prepare(
     path: Path,

@@ -39,21 +39,15 @@ class WorkerHealth:
         yield _descriptors(listeners, now)
         for prepared in listeners.prepared():
             yield certificate_fact(prepared, wall)
-            if prepared.clients is not None:
-                yield self._crl(prepared, wall)
+            if (clients := prepared.clients) is not None:
+                name, times = prepared.section.name, self._times(clients.crl)
+                yield list_fact(name, clients.crl, times, wall, refuses=clients.is_required)
 
     def _loading(self) -> ComponentHealth:
         name = "configuration of the workers"
         if not self.trouble:
             return ok(name)
         return failed(name, self.trouble, "see `crewgate check`", logged=True)
-
-    def _crl(self, prepared: PreparedListener, wall: float) -> ComponentHealth:
-        if prepared.clients is None:
-            raise AssertionError("called only for listeners that request client certificates")
-        path = prepared.clients.crl
-        is_required = prepared.clients.is_required
-        return list_fact(prepared.section.name, path, self._times(path), wall, refuses=is_required)
 
     def _times(self, path: Path) -> crl_times.CRLTimes | None:
         """Return the times in a CRL file, read again only if it has changed.

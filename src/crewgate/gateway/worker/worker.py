@@ -307,12 +307,13 @@ class Worker:
         self._on_ready()
         urls = ", ".join(_url(listener.section) for listener in prepared.listeners)
         _log.info("serving configuration %d at %s", prepared.policy.generation, urls)
-        for name in prepared.lenient():
-            _log.info(
-                'WARNING: listener %s: ocsp = "soft-fail": if OCSP does not answer, a client is '
-                "admitted although its certificate may be revoked",
-                name,
-            )
+        for listener in prepared.config.listeners:
+            if listener.ocsp == "soft-fail":
+                _log.info(
+                    'WARNING: listener %s: ocsp = "soft-fail": if OCSP does not answer, a client '
+                    "is admitted although its certificate may be revoked",
+                    listener.name,
+                )
 
     async def _scan_for_revocations(self) -> None:
         """Scan the table for revocations whose push was lost, while any call or peer is there."""

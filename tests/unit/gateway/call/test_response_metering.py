@@ -106,7 +106,7 @@ class Services:
     def explained(self, denial: Denial) -> Denial:
         return denial
 
-    def overran(self, request: bytes, grant: Grant, amount: int) -> None:
+    def report_overrun(self, request: bytes, grant: Grant, amount: int) -> None:
         self.overruns.append((request, amount))
 
     def write(self, record: audit.Record) -> None:
