@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crewgate.ca.sqlite import SQLiteFile
+from crewgate.ca.sqlite import SQLiteStore
 from crewgate.runtime import durable_files
 
 
@@ -19,14 +19,14 @@ def full_books(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As long as this lasts, the disk is full."""
 
     @contextmanager
-    def transaction(self: SQLiteFile) -> Iterator[sqlite3.Connection]:
+    def transaction(self: SQLiteStore) -> Iterator[sqlite3.Connection]:
         error = sqlite3.OperationalError("database or disk is full")
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         raise self._failed(error)
         yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(SQLiteFile, "transaction", transaction)
+        patch.setattr(SQLiteStore, "_transaction", transaction)
         yield
 
 

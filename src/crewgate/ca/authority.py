@@ -28,7 +28,7 @@ from crewgate.ca.certificates import (
     make_root,
     pem,
 )
-from crewgate.ca.crl import KEY_COMPROMISE, REASONS, CRLSerials, make_crl
+from crewgate.ca.crl import KEY_COMPROMISE, REASONS, make_crl, revoked_serials
 from crewgate.ca.key_files import (
     PRIVATE,
     PUBLIC,
@@ -42,6 +42,7 @@ from crewgate.config import CAConfig, Config
 from crewgate.core.x509.certificate import read, serial_text
 from crewgate.core.x509.identity_extension import INSTANCE_BYTES, Identity, Role
 from crewgate.errors import AuthorityError, ConfigurationError, CRLPublishError
+from crewgate.runtime.cached_file import CachedFile
 
 
 def new_instance() -> bytes:
@@ -141,7 +142,7 @@ class Authority:
             )
         self.issuing = CertificateAndKey(certificate, key)
         self.register = CertificateDB(ca.register)
-        self._crl = CRLSerials(ca.crl)
+        self._crl = CachedFile(ca.crl, revoked_serials)
 
     def __enter__(self) -> Self:
         return self
@@ -174,13 +175,9 @@ class Authority:
         certificates of one name never have different signing keys. Raises AuthorityError.
         """
         life = self._ca.life_seconds if life_seconds is None else life_seconds
-        _check_life(life, _life_max(identity))
+        validity = self._validity(now, life, _life_max(identity))
         if hosts and identity.role is not Role.GATEWAY:
             raise AuthorityError("only a gateway's certificate has host names and addresses")
-        until = self.issuing.certificate.not_valid_after_utc
-        validity = CertificateValidity.of(now, timedelta(seconds=life), until=until)
-        if validity.end <= now:
-            raise AuthorityError("the issuing CA's own certificate has expired; make a new CA")
         if identity.key:
             self._refuse_other_key(identity, now)
         domain = self._ca.trust_domain
@@ -253,15 +250,24 @@ class Authority:
             )
             life_seconds = int((before.not_valid_after_utc - issued).total_seconds())
             life_seconds = min(life_seconds, max_seconds)
-        _check_life(life_seconds, max_seconds)
-        until = self.issuing.certificate.not_valid_after_utc
-        validity = CertificateValidity.of(now, timedelta(seconds=life_seconds), until=until)
-        if validity.end <= now:
-            raise AuthorityError("the issuing CA's own certificate has expired; make a new CA")
+        validity = self._validity(now, life_seconds, max_seconds)
         try:
             return make_next_server(self.issuing, before, validity)
         except (ValueError, x509.ExtensionNotFound) as error:
             raise AuthorityError(f"certificate {serial} cannot be renewed: {error}") from error
+
+    def _validity(self, now: datetime, seconds: int, max_seconds: int) -> CertificateValidity:
+        """Return the validity of a new certificate. Raises AuthorityError if there can be none."""
+        if not 0 < seconds <= max_seconds:
+            raise AuthorityError(
+                f"a lifetime of {seconds} seconds: expected 1 to {max_seconds} "
+                f"({max_seconds // 3600} hours)"
+            )
+        until = self.issuing.certificate.not_valid_after_utc
+        validity = CertificateValidity.of(now, timedelta(seconds=seconds), until=until)
+        if validity.end <= now:
+            raise AuthorityError("the issuing CA's own certificate has expired; make a new CA")
+        return validity
 
     def _refuse_other_key(self, identity: Identity, now: datetime) -> None:
         """Raise AuthorityError if a valid certificate of this name has another signing key."""
@@ -324,7 +330,7 @@ class Authority:
         It compares the register with the file: the process that revoked may have died before it
         wrote the CRL, or the disk was full.
         """
-        listed = self._crl.serials()
+        listed = self._crl.value()
         if listed is None or self.register.dead_serials(int(now.timestamp())) - listed:
             self.publish(now)
 
@@ -340,15 +346,6 @@ def _life_max(identity: Identity) -> int:
     if identity.role is Role.GATEWAY:
         return limits.gateway_life_seconds_max
     return limits.certificate_life_seconds_max
-
-
-def _check_life(seconds: int, max_seconds: int) -> None:
-    """Raise AuthorityError for a lifetime out of bounds."""
-    if not 0 < seconds <= max_seconds:
-        raise AuthorityError(
-            f"a lifetime of {seconds} seconds: expected 1 to {max_seconds} "
-            f"({max_seconds // 3600} hours)"
-        )
 
 
 def request_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -112,7 +112,7 @@ class CertificateDB(SQLiteStore):
         waiting, announced = self._unwritten.items(), [*self._unwritten.propagated]
         if not waiting and not announced:
             return
-        with self._database.transaction() as database:
+        with self._transaction() as database:
             database.executemany(
                 "UPDATE certificate SET revoked = ?, reason = ?, announced = ? "
                 "WHERE serial = ? AND revoked IS NULL",
@@ -132,7 +132,7 @@ class CertificateDB(SQLiteStore):
         values = msgspec.structs.asdict(entry)
         names = _COLUMNS.replace(" ", "").split(",")
         marks = ", ".join(f":{name}" for name in names)
-        with self._database.transaction() as database:
+        with self._transaction() as database:
             serial = _canonical(after)
             if after and (serial in self._unwritten or not _is_good(database, serial)):
                 raise AuthorityError(f"certificate {after} is revoked and cannot be renewed")
@@ -158,7 +158,7 @@ class CertificateDB(SQLiteStore):
 
     def issued_since(self, crew: str, name: str, when: int) -> int:
         """Return how many certificates a holder got since the time `when`."""
-        ((count,),) = self._database.rows(
+        ((count,),) = self._rows(
             "SELECT count(*) FROM certificate WHERE crew = ? AND name = ? AND issued >= ?",
             (crew, name, when),
         )
@@ -202,14 +202,14 @@ class CertificateDB(SQLiteStore):
         noted = [_canonical(serial) for serial in serials]
         self._unwritten.announced(noted)
         try:
-            with self._database.transaction() as database:
+            with self._transaction() as database:
                 _note_announced(database, noted)
         except AuthorityError:
             self._unwritten.propagated.update(noted)
 
     def dead(self, now: int) -> list[tuple[str, int, str]]:
         """Return serial, time and reason of each revoked certificate that has not expired."""
-        rows = self._database.rows(
+        rows = self._rows(
             "SELECT serial, revoked, reason FROM certificate "
             "WHERE revoked IS NOT NULL AND not_after >= ? ORDER BY serial",
             (now - limits.clock_distrust_seconds,),
@@ -218,7 +218,7 @@ class CertificateDB(SQLiteStore):
 
     def dead_serials(self, now: int) -> set[str]:
         """Return the serials of `dead`. An index covers the query, so it may run every second."""
-        rows = self._database.rows(
+        rows = self._rows(
             "SELECT serial FROM certificate WHERE revoked IS NOT NULL AND not_after >= ?",
             (now - limits.clock_distrust_seconds,),
         )
@@ -238,14 +238,14 @@ class CertificateDB(SQLiteStore):
         """
         min_number = max(now, self._unwritten.crl_number + 1)
         try:
-            with self._database.transaction() as database:
+            with self._transaction() as database:
                 ((number,),) = database.execute(
                     "UPDATE counter SET value = max(value + 1, ?) WHERE name = 'crl' "
                     "RETURNING value",
                     (min_number,),
                 ).fetchall()
         except AuthorityError:
-            ((last,),) = self._database.rows("SELECT value FROM counter WHERE name = 'crl'")
+            ((last,),) = self._rows("SELECT value FROM counter WHERE name = 'crl'")
             number = self._unwritten.crl_number = max(last + 1, min_number)
         return int(number)
 
@@ -255,7 +255,7 @@ class CertificateDB(SQLiteStore):
         """Revoke all certificates that match a condition, in one transaction."""
         done: list[tuple[str]] = []
         try:
-            with self._database.transaction() as database:
+            with self._transaction() as database:
                 for where, values in conditions:
                     done += database.execute(
                         "UPDATE certificate SET revoked = ?, reason = ?, announced = 0 "  # noqa: S608
@@ -277,9 +277,9 @@ class CertificateDB(SQLiteStore):
         return self._found((serial,) for serial, _ in self._unwritten.items())
 
     def _prepare(self) -> None:
-        ((version,),) = self._database.rows("PRAGMA user_version")
+        ((version,),) = self._rows("PRAGMA user_version")
         if version == 0:
-            with self._database.transaction() as database:
+            with self._transaction() as database:
                 ((version,),) = database.execute("PRAGMA user_version").fetchall()
                 # Read again under the lock: another process may have created the tables.
                 if version == 0:
@@ -296,7 +296,7 @@ class CertificateDB(SQLiteStore):
     def _select(self, where: str, values: Sequence[object]) -> list[CertificateRecord]:
         # The condition is a constant of this file, the values are bound.
         statement = f"SELECT {_COLUMNS} FROM certificate WHERE {where}"  # noqa: S608
-        return [self._as_held(_entry(row)) for row in self._database.rows(statement, values)]
+        return [self._as_held(_entry(row)) for row in self._rows(statement, values)]
 
     def _as_held(self, entry: CertificateRecord) -> CertificateRecord:
         """Return the record with its unwritten revocation, which the row lacks."""

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from crewgate import limits
+from crewgate.ca.key_files import key_pem
 from crewgate.core.x509 import identity_extension as identity_
 from crewgate.core.x509.identity_extension import Identity, Role
 
@@ -44,11 +45,7 @@ class CertificateAndKey(NamedTuple):
     @property
     def key_pem(self) -> bytes:
         """The private key in PEM (PKCS 8), unencrypted."""
-        return self.key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
+        return key_pem(self.key)
 
 
 class CertificateValidity(NamedTuple):
@@ -116,14 +113,9 @@ def make_server(
     Go's crypto/x509 refuses a certificate with the identity extension, because its identifier has
     an arc of 128 bits. Only Crewgate reads the certificates of orchestrators and gateways.
     """
-    key, until = new_key(), issuing.certificate.not_valid_after_utc
-    validity = CertificateValidity.of(now, timedelta(days=limits.ca_server_days), until=until)
-    builder = _leaf(
-        issuing, _name("Crewgate gateway"), key.public_key(), validity,
-        [ExtendedKeyUsageOID.SERVER_AUTH],
-    )  # fmt: skip
-    builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
-    return CertificateAndKey(_signed(builder, key.public_key(), issuing.key), key)
+    life, names = timedelta(days=limits.ca_server_days), x509.SubjectAlternativeName(hosts)
+    usage = ExtendedKeyUsageOID.SERVER_AUTH
+    return _make_own(issuing, "Crewgate gateway", now, life, usage, names)
 
 
 def make_next_server(
@@ -152,17 +144,8 @@ def make_responder(issuing: CertificateAndKey, now: datetime) -> CertificateAndK
 
     It is short-lived instead of revocable.
     """
-    key = new_key()
-    until = issuing.certificate.not_valid_after_utc
-    validity = CertificateValidity.of(
-        now, timedelta(seconds=limits.ocsp_responder_seconds), until=until
-    )
-    builder = _leaf(
-        issuing, _name("Crewgate OCSP responder"), key.public_key(), validity,
-        [ExtendedKeyUsageOID.OCSP_SIGNING],
-    )  # fmt: skip
-    builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)
-    return CertificateAndKey(_signed(builder, key.public_key(), issuing.key), key)
+    life, usage = timedelta(seconds=limits.ocsp_responder_seconds), ExtendedKeyUsageOID.OCSP_SIGNING
+    return _make_own(issuing, "Crewgate OCSP responder", now, life, usage, x509.OCSPNoCheck())
 
 
 def make_leaf(
@@ -190,6 +173,22 @@ def make_leaf(
         .add_extension(x509.UnrecognizedExtension(_IDENTITY, value), critical=False)
     )
     return _signed(builder, public, issuing.key)
+
+
+def _make_own(
+    issuing: CertificateAndKey,
+    name: str,
+    now: datetime,
+    life: timedelta,
+    usage: x509.ObjectIdentifier,
+    extension: x509.ExtensionType,
+) -> CertificateAndKey:
+    """Return a certificate without an identity, and its new key."""
+    key, until = new_key(), issuing.certificate.not_valid_after_utc
+    validity = CertificateValidity.of(now, life, until=until)
+    builder = _leaf(issuing, _name(name), key.public_key(), validity, [usage])
+    builder = builder.add_extension(extension, critical=False)
+    return CertificateAndKey(_signed(builder, key.public_key(), issuing.key), key)
 
 
 def _name(text: str) -> x509.Name:

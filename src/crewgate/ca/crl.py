@@ -56,34 +56,13 @@ def make_crl(
     return builder.sign(issuing.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-class CRLSerials:
-    """The serials in the CRL file at `path`, which is read again only after a change. Blocks."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stamp: tuple[int, ...] = ()
-        self._serials: frozenset[str] | None = None
-
-    def serials(self) -> frozenset[str] | None:
-        """Return the revoked serials (upper-case hexadecimal), or None without a readable CRL."""
-        try:
-            status = self._path.stat()
-        except OSError:
-            self._stamp, self._serials = (), None
-            return None
-        stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
-        if stamp != self._stamp:
-            self._serials, self._stamp = self._read(), stamp
-        return self._serials
-
-    def _read(self) -> frozenset[str] | None:
-        try:
-            data = read_bounded(self._path, limits.crl_bytes_max, "CRL")
-            return frozenset(
-                serial_text(each.serial_number) for each in x509.load_pem_x509_crl(data)
-            )
-        except (AuthorityError, ValueError):
-            return None
+def revoked_serials(path: Path) -> frozenset[str] | None:
+    """Return the serials (upper-case hexadecimal) in a CRL file; None if it is not a CRL."""
+    try:
+        data = read_bounded(path, limits.crl_bytes_max, "CRL")
+        return frozenset(serial_text(each.serial_number) for each in x509.load_pem_x509_crl(data))
+    except (AuthorityError, ValueError):
+        return None
 
 
 def _entry(serial: str, revoked: int) -> x509.RevokedCertificate:

@@ -21,6 +21,7 @@ from crewgate.ca.certificates import is_issued
 from crewgate.ca.key_files import PUBLIC, locked, read_bounded, read_certificates, write_file
 from crewgate.config import CAConfig
 from crewgate.errors import AuthorityError
+from crewgate.runtime.cached_file import CachedFile
 
 _AUTHORITY_BYTES = 8
 # What `cryptography` raises for a malformed CRL; not all of them are ValueErrors.
@@ -102,8 +103,7 @@ class CRLReplica:
         self._chains = tuple(chains)
         self._wall = wall
         self._lock = threading.Lock()
-        self._stamp: tuple[int, ...] = ()
-        self._found: SignedCRL | None = None
+        self._file = CachedFile(ca.crl, self._read)
 
     @property
     def is_signed_here(self) -> bool:
@@ -113,7 +113,7 @@ class CRLReplica:
     def held(self) -> SignedCRL | None:
         """Return the CRL in the file, read again after a change; None if it is not valid."""
         with self._lock:
-            return self._held()
+            return self._file.value()
 
     def take(self, data: bytes) -> SignedCRL | None:
         """Write a CRL (DER) into the file if it is newer than the held one; else return None.
@@ -130,25 +130,15 @@ class CRLReplica:
         pem = x509.load_der_x509_crl(data).public_bytes(Encoding.PEM)
         # The agent and the control process may each have received one.
         with self._lock, locked(self._folder / _LOCK):
-            held = self._held()
+            held = self._file.value()
             if held is not None and held.next_update > now and not _is_newer(new, held):
                 return None
             write_file(self.ca.crl, pem, PUBLIC, replace=True)
         return new
 
-    def _held(self) -> SignedCRL | None:
+    def _read(self, path: Path) -> SignedCRL | None:
         try:
-            status = self.ca.crl.stat()
-            stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
-            if stamp != self._stamp:
-                self._found, self._stamp = self._read(), stamp
-        except OSError:
-            self._found, self._stamp = None, ()
-        return self._found
-
-    def _read(self) -> SignedCRL | None:
-        try:
-            data = read_bounded(self.ca.crl, limits.crl_bytes_max, "CRL")
+            data = read_bounded(path, limits.crl_bytes_max, "CRL")
             crl = x509.load_pem_x509_crl(data).public_bytes(Encoding.DER)
             return judge(crl, authorities(self.ca, self._chains))
         except (AuthorityError, ValueError):

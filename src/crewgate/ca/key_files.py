@@ -105,7 +105,9 @@ def read_key(path: Path, passphrase: bytes | None = None) -> ec.EllipticCurvePri
         raise AuthorityError(
             f"{path}: not a private key in PEM, or the passphrase is wrong"
         ) from error
-    return _p256(key, str(path))
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise AuthorityError(f"{path}: not an ECDSA key on curve P-256")
+    return key
 
 
 def refuse_shared(path: Path) -> None:
@@ -119,12 +121,6 @@ def refuse_shared(path: Path) -> None:
             f"{path}: other users can read this private key (mode {mode:04o}); run `chmod 600`, "
             "and make a new key if somebody may have read it"
         )
-
-
-def _p256(key: object, where: str) -> ec.EllipticCurvePrivateKey:
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise AuthorityError(f"{where}: not an ECDSA key on curve P-256")
-    return key
 
 
 def read_certificates(path: Path) -> list[x509.Certificate]:

@@ -8,7 +8,7 @@ and decommission what is in it.
 import os
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -18,40 +18,75 @@ from crewgate.errors import AuthorityError
 from crewgate.runtime.durable_files import cause
 
 
-class SQLiteFile:
-    """A connection to the file at `path`, which it creates if it is missing.
+class SQLiteStore(ABC):
+    """The base of the CA's databases, one file each. Use one in a `with`.
 
-    `failed` makes an AuthorityError of an error of SQLite or of the disk.
+    A subclass creates its tables and words its errors.
     """
 
-    def __init__(self, path: Path, failed: Callable[[Exception], AuthorityError]) -> None:
+    def __init__(self, path: Path) -> None:
+        """Open the file, or create it, and prepare it. Raises AuthorityError if that fails."""
         self.path = path
-        self._failed = failed
         self._is_read_only = False
         try:
             self._connection = self._open()
         except (sqlite3.Error, OSError) as error:
             found = self._open_read_only()
             if found is None:
-                raise failed(error) from error
+                raise self._failed(error) from error
             self._connection, self._is_read_only = found, True
+        try:
+            self._prepare()
+        except AuthorityError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
-    def rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Create missing tables. Raises AuthorityError for a file of another version."""
+
+    @abstractmethod
+    def _failed(self, error: Exception) -> AuthorityError:
+        """Word an error of SQLite or the disk: name the file, and say what to do."""
+
+    def _rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a statement, in or outside a transaction. Raises AuthorityError."""
-        with self.asking() as connection:
+        with self._asking() as connection:
             return connection.execute(statement, values).fetchall()
 
     @contextmanager
-    def asking(self) -> Iterator[sqlite3.Connection]:
+    def _asking(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection; an error of SQLite becomes an AuthorityError."""
         try:
             yield self._connection
         except sqlite3.Error as error:
             raise self._failed(error) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run a transaction: all of it is on the disk, or nothing. Raises AuthorityError."""
+        if self._is_read_only:
+            self._repair()
+        with self._asking() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # On a full disk SQLite may have rolled back already.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
 
     def _open(self) -> sqlite3.Connection:
         connection = self._connect(str(self.path))
@@ -101,22 +136,6 @@ class SQLiteFile:
         self._connection.close()
         self._connection, self._is_read_only = connection, False
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Run a transaction: all of it is on the disk, or nothing. Raises AuthorityError."""
-        if self._is_read_only:
-            self._repair()
-        with self.asking() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                # On a full disk SQLite may have rolled back already.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
 
 def remedy_of(error: Exception) -> str:
     """Return the message of SQLite or of the disk, with what to do about it."""
@@ -132,38 +151,3 @@ def remedy_of(error: Exception) -> str:
             f"{os.geteuid()} owns its folder"
         )
     return f"{error}; it must belong to the user that runs the control process"
-
-
-class SQLiteStore(ABC):
-    """The base of the CA's databases, one file each. Use one in a `with`.
-
-    A subclass creates its tables and words its errors.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Open and prepare the file. If that fails, close it and raise AuthorityError."""
-        self.path = path
-        self._database = SQLiteFile(path, self._failed)
-        try:
-            self._prepare()
-        except AuthorityError:
-            self.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the database."""
-        self._database.close()
-
-    @abstractmethod
-    def _prepare(self) -> None:
-        """Create missing tables. Raises AuthorityError for a file of another version."""
-
-    @abstractmethod
-    def _failed(self, error: Exception) -> AuthorityError:
-        """Return an error that names the file and says what to do."""

@@ -346,7 +346,9 @@ def _pending(authority: Authority, run: Run) -> list[CertificateRecord]:
 def _own_keys(config: Config, run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the key ids that only this orchestrator uses, or the complaint why not."""
     try:
-        keys = crew_keys(config.crew(run.crew)) if _is_configured(config, run.crew) else ()
+        # Without the crew in the configuration, nobody trusts its keys.
+        crews = [crew for crew in config.crews if crew.name == run.crew]
+        keys = [key for crew in crews for key in crew_keys(crew)]
     except ConfigurationError as error:
         return (), (f"{run.label}: its own keys, if any, stay valid: {error}",)
     return tuple(key.kid for key in keys if key.orchestrator == run.label), ()
@@ -361,11 +363,6 @@ def _remove_keys(config: Config, run: Run, keys: Sequence[str]) -> tuple[str, ..
     except AuthorityError as error:
         return (str(error),)
     return ()
-
-
-def _is_configured(config: Config, crew: str) -> bool:
-    """Return whether the configuration has a crew; without it nobody trusts the crew's keys."""
-    return any(each.name == crew for each in config.crews)
 
 
 def _now() -> int:

@@ -119,8 +119,8 @@ class RunStore(SQLiteStore):
         `hold` gets the run's number before other processes can see the run, to take its liveness
         lock. `choose` gets the uids that belong to other runs, and returns one for this run, or -1.
         """
-        with self._database.transaction() as database:
-            running = self._running(crew, name)
+        with self._transaction() as database:
+            running = self.running(crew, name)
             if running is not None:
                 raise AuthorityError(
                     f"{running.label} {_describe(running)}; stop it with `crewgate decommission "
@@ -141,16 +141,16 @@ class RunStore(SQLiteStore):
 
     def request_stop(self, crew: str, name: str, now: int) -> Run:
         """Store the intent to decommission an orchestrator, whether it runs or not."""
-        with self._database.transaction():
-            running = self._running(crew, name)
+        with self._transaction():
+            running = self.running(crew, name)
             if running is None:
                 return self._insert(crew, name, RunState.ENDING, NOBODY, b"", -1, until=now)
             return self._move(running, RunState.ENDING, now)
 
     def request_stop_if_running(self, crew: str, name: str, now: int) -> Run | None:
         """Store the intent if the orchestrator is running; else store nothing and return None."""
-        with self._database.transaction():
-            running = self._running(crew, name)
+        with self._transaction():
+            running = self.running(crew, name)
             if running is None or running.state is not RunState.RUNNING:
                 return None
             return self._move(running, RunState.ENDING, now)
@@ -160,12 +160,13 @@ class RunStore(SQLiteStore):
 
         Raises ValueError if `state` is not the next one.
         """
-        with self._database.transaction():
+        with self._transaction():
             return self._move(self._one(number), state, now)
 
     def running(self, crew: str, name: str) -> Run | None:
         """Return the run of an orchestrator that is running or ending."""
-        return self._running(crew, name)
+        found = self._select("crew = ? AND name = ? AND state IN ('running', 'ending')", crew, name)
+        return found[0] if found else None
 
     def open(self) -> list[Run]:
         """Return all runs that have not ended, oldest first."""
@@ -182,7 +183,7 @@ class RunStore(SQLiteStore):
         While it is ending, no certificate is issued to its name, so they all are of this run. The
         result is empty if another process has completed the decommission.
         """
-        rows = self._database.rows(
+        rows = self._rows(
             "SELECT serial FROM certificate WHERE role = 'orchestrator' AND crew = ? "
             "AND name = ? AND revoked IS NULL AND not_after >= ? "
             "AND EXISTS (SELECT 1 FROM life WHERE id = ? AND state = 'ending')",
@@ -191,18 +192,14 @@ class RunStore(SQLiteStore):
         return [serial for (serial,) in rows]
 
     def _prepare(self) -> None:
-        ((count,),) = self._database.rows(
+        ((count,),) = self._rows(
             "SELECT count(*) FROM sqlite_schema WHERE name IN ('life', 'living', 'lived', "
             "'no_certificate_while_ending', 'no_certificate_after_the_end')"
         )
         # If all is there, write nothing: the disk may be full.
         if count < _SCHEMA.count("CREATE "):
-            with self._database.asking() as connection:
+            with self._asking() as connection:
                 connection.executescript(_SCHEMA)
-
-    def _running(self, crew: str, name: str) -> Run | None:
-        found = self._select("crew = ? AND name = ? AND state IN ('running', 'ending')", crew, name)
-        return found[0] if found else None
 
     def _one(self, number: int) -> Run:
         return self._select("id = ?", number)[0]
@@ -219,7 +216,7 @@ class RunStore(SQLiteStore):
         until: int,
     ) -> Run:
         columns = _COLUMNS.removeprefix("id, ")
-        ((number,),) = self._database.rows(
+        ((number,),) = self._rows(
             f"INSERT INTO life ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608
             "RETURNING id",
             (crew, name, state.value, instance, uid, *msgspec.structs.astuple(process), until),
@@ -233,12 +230,12 @@ class RunStore(SQLiteStore):
         if after != before + 1:
             raise ValueError(f"{run.label} is {run.state.value}, and cannot be {state.value} yet")
         until = run.until if state is RunState.ENDED else now
-        self._database.rows(
+        self._rows(
             "UPDATE life SET state = ?, until = ? WHERE id = ?", (state.value, until, run.id)
         )
         # Only the last ended run of a name is needed.
         if state is RunState.ENDED:
-            self._database.rows(
+            self._rows(
                 "DELETE FROM life WHERE crew = ? AND name = ? AND state = 'ended' AND id < ?",
                 (run.crew, run.name, run.id),
             )
@@ -246,7 +243,7 @@ class RunStore(SQLiteStore):
 
     def _select(self, where: str, *values: object) -> list[Run]:
         # The condition is a constant of this file, the values are bound.
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM life WHERE {where}", values)  # noqa: S608
+        rows = self._rows(f"SELECT {_COLUMNS} FROM life WHERE {where}", values)  # noqa: S608
         names = _COLUMNS.split(", ")
         return [msgspec.convert(dict(zip(names, row, strict=True)), Run) for row in rows]
 

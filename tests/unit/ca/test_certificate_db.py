@@ -83,8 +83,8 @@ def test_it_is_its_owners_alone(path: Path) -> None:
 def test_it_waits_for_the_disk(path: Path) -> None:
     """WAL and synchronous=FULL: what was answered survives a loss of power."""
     with CertificateDB(path) as register:
-        assert register._database.rows("PRAGMA synchronous") == [(2,)]
-        assert register._database.rows("PRAGMA journal_mode") == [("wal",)]
+        assert register._rows("PRAGMA synchronous") == [(2,)]
+        assert register._rows("PRAGMA journal_mode") == [("wal",)]
 
 
 def test_a_serial_is_used_once(path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_full_disk_undoes_all_of_it(path: Path) -> None:
     """Nothing of a transaction stays, and the next one can be made."""
     with CertificateDB(path) as register:
         register.add(entry(1))
-        register._database.rows("PRAGMA max_page_count = 12")
+        register._rows("PRAGMA max_page_count = 12")
         with pytest.raises(AuthorityError, match="full"):
             register.add(CertificateRecord(**{**_fields(entry(2)), "pem": "x" * 100_000}))
         assert [each.serial for each in register.all()] == [entry(1).serial]
@@ -265,5 +265,5 @@ def test_what_was_answered_survives_a_kill(path: Path) -> None:
                 found = register.find(serial_text(int(number)))
                 assert found is not None
                 assert what == "added" or found.revoked == 5
-            check = register._database.rows("PRAGMA integrity_check")
+            check = register._rows("PRAGMA integrity_check")
             assert check == [("ok",)]

@@ -6,57 +6,61 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.ca.sqlite import SQLiteFile
+from crewgate.ca.sqlite import SQLiteStore
 from crewgate.errors import AuthorityError
 
 
-def worded(error: Exception) -> AuthorityError:
-    return AuthorityError(f"books: {error}")
+class Books(SQLiteStore):
+    def _prepare(self) -> None:
+        """There is one table, which the fixture makes."""
+
+    def _failed(self, error: Exception) -> AuthorityError:
+        return AuthorityError(f"books: {error}")
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[SQLiteFile]:
-    database = SQLiteFile(tmp_path / "books.sqlite", worded)
-    database.rows("CREATE TABLE page (number INTEGER PRIMARY KEY) STRICT")
+def books(tmp_path: Path) -> Iterator[Books]:
+    database = Books(tmp_path / "books.sqlite")
+    database._rows("CREATE TABLE page (number INTEGER PRIMARY KEY) STRICT")
     yield database
     database.close()
 
 
-def test_all_of_it_or_nothing(books: SQLiteFile) -> None:
+def test_all_of_it_or_nothing(books: Books) -> None:
     """Also when what fails is not SQLite; and the next transaction can be made."""
 
     def fail() -> None:
-        with books.transaction() as connection:
+        with books._transaction() as connection:
             connection.execute("INSERT INTO page VALUES (1)")
             raise OSError("something else")
 
     with pytest.raises(OSError, match="else"):
         fail()
-    assert books.rows("SELECT * FROM page") == []
-    with books.transaction() as connection:
+    assert books._rows("SELECT * FROM page") == []
+    with books._transaction() as connection:
         connection.execute("INSERT INTO page VALUES (2)")
-        assert books.rows("SELECT * FROM page") == [(2,)]  # one connection, one transaction
-    assert books.rows("SELECT * FROM page") == [(2,)]
+        assert books._rows("SELECT * FROM page") == [(2,)]  # one connection, one transaction
+    assert books._rows("SELECT * FROM page") == [(2,)]
 
 
-def test_what_sqlite_rolled_back_itself_is_not_rolled_back_again(books: SQLiteFile) -> None:
+def test_what_sqlite_rolled_back_itself_is_not_rolled_back_again(books: Books) -> None:
     """The owner's words say what failed first, not that there was no transaction."""
 
     def fail() -> None:
-        with books.transaction():
-            books.rows("INSERT INTO page VALUES (1)")
-            books.rows("INSERT OR ROLLBACK INTO page VALUES (1)")
+        with books._transaction():
+            books._rows("INSERT INTO page VALUES (1)")
+            books._rows("INSERT OR ROLLBACK INTO page VALUES (1)")
 
     with pytest.raises(AuthorityError, match="books: UNIQUE"):
         fail()
-    assert books.rows("SELECT * FROM page") == []
+    assert books._rows("SELECT * FROM page") == []
 
 
-def test_only_its_user_reads_it_and_each_commit_is_on_the_disk(books: SQLiteFile) -> None:
+def test_only_its_user_reads_it_and_each_commit_is_on_the_disk(books: Books) -> None:
     """Mode 0600; WAL, synchronous=FULL."""
     assert books.path.stat().st_mode & 0o777 == 0o600
-    assert books.rows("PRAGMA journal_mode") == [("wal",)]
-    assert books.rows("PRAGMA synchronous") == [(2,)]
+    assert books._rows("PRAGMA journal_mode") == [("wal",)]
+    assert books._rows("PRAGMA synchronous") == [(2,)]
 
 
 @pytest.mark.parametrize("content", [b"nonsense" * 500, None])
@@ -70,6 +74,6 @@ def test_one_that_cannot_be_opened_is_let_go(tmp_path: Path, content: bytes | No
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         with pytest.raises(AuthorityError, match="books: ") as raised:
-            SQLiteFile(path, worded)
+            Books(path)
         assert isinstance(raised.value.__cause__, sqlite3.Error)
     assert len(list(Path("/proc/self/fd").iterdir())) == before

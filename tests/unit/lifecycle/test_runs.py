@@ -147,7 +147,7 @@ def test_of_a_name_one_ended_life_is_kept(lives: RunStore) -> None:
         life = lives.begin("article", "bd-1", this(), bytes([number]) * 16, unheld)
         for state in (RunState.ENDING, RunState.UNTOLD, RunState.ENDED):
             lives.move(life.id, state, NOW + number)
-    found = lives._database.rows("SELECT count(*) FROM life")
+    found = lives._rows("SELECT count(*) FROM life")
     assert found == [(1,)]
     assert lives.until("article", "bd-1") == NOW + 4
 

@@ -11,8 +11,10 @@ from crewgate import limits
 from crewgate.audit.sink import AuditSink
 from crewgate.core.health import ComponentHealth, degraded, failed, ok
 from crewgate.core.x509 import crl_times
+from crewgate.core.x509.crl_times import CRLTimes
 from crewgate.gateway.worker.config_snapshot import PreparedListener
 from crewgate.gateway.worker.listeners import Listeners
+from crewgate.runtime.cached_file import CachedFile
 from crewgate.upstream import UpstreamPool
 
 _DAY = 86_400
@@ -26,7 +28,7 @@ class WorkerHealth:
 
     def __init__(self, sink: AuditSink) -> None:
         self._sink = sink
-        self._crls: dict[Path, tuple[tuple[int, ...], crl_times.CRLTimes | None]] = {}
+        self._crls: dict[Path, CachedFile[CRLTimes]] = {}
         self.trouble = ""
 
     def facts(
@@ -49,27 +51,17 @@ class WorkerHealth:
             return ok(name)
         return failed(name, self.trouble, "see `crewgate check`", logged=True)
 
-    def _times(self, path: Path) -> crl_times.CRLTimes | None:
-        """Return the times in a CRL file, read again only if it has changed.
+    def _times(self, path: Path) -> CRLTimes | None:
+        """Return the times in a CRL file; None if it cannot be read."""
+        return self._crls.setdefault(path, CachedFile(path, _read_times)).value()
 
-        None if it cannot be read.
-        """
-        try:
-            found = path.stat()
-            stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
-            known = self._crls.get(path)
-            if known is not None and known[0] == stamp:
-                return known[1]
-            with path.open("rb") as file:
-                times: crl_times.CRLTimes | None = crl_times.read_times(
-                    file.read(crl_times.HEAD_BYTES)
-                )
-        except OSError:
-            return None
-        except ValueError:
-            times = None
-        self._crls[path] = stamp, times
-        return times
+
+def _read_times(path: Path) -> CRLTimes | None:
+    try:
+        with path.open("rb") as file:
+            return crl_times.read_times(file.read(crl_times.HEAD_BYTES))
+    except ValueError:
+        return None
 
 
 def certificate_fact(prepared: PreparedListener, wall: float) -> ComponentHealth:
@@ -91,7 +83,7 @@ def certificate_fact(prepared: PreparedListener, wall: float) -> ComponentHealth
 
 
 def list_fact(
-    listener: str, path: Path, times: crl_times.CRLTimes | None, wall: float, *, refuses: bool
+    listener: str, path: Path, times: CRLTimes | None, wall: float, *, refuses: bool
 ) -> ComponentHealth:
     """Return whether the CRL of a listener is fresh.
 
