@@ -92,7 +92,7 @@ def seen() -> Observations:
         branches=BRANCHES,
         events=what_was_said(),
         revoked=ObservedRevocation(
-            RevokeOutput(BRANCHES["fact-checker"], READ_NS, 1, 5.0),
+            RevokeOutput(READ_NS, 5.0),
             300.0,
             NOON + timedelta(seconds=5),
         ),
@@ -127,7 +127,7 @@ def crossed() -> CrossCrewObservations:
 def ended() -> ClusterObservations:
     """A third act that held: the receipt came 7 ms after the agent had read the request."""
     revoked = ObservedRevocation(
-        RevokeOutput(_ALL["translator"], READ_NS, 0, 0.0, applied_on=3, of=3, ms=7.0),
+        RevokeOutput(READ_NS, 0.0, applied_on=3, of=3, ms=7.0),
         300.0,
         NOON + timedelta(seconds=5),
     )

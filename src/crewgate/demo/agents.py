@@ -186,11 +186,23 @@ ROLES: dict[str, Callable[[DemoAgent], Awaitable[None]]] = {
 }
 
 
-def client(url: str, ca: Path, auth: httpx.Auth) -> httpx.AsyncClient:
-    """Return a stock HTTP/2 client that trusts only the gateway's root."""
+def client(
+    url: str,
+    ca: Path,
+    auth: httpx.Auth,
+    certificate: Path | None = None,
+    *,
+    http2: bool = True,
+) -> httpx.AsyncClient:
+    """Return a stock client that trusts only the gateway's root.
+
+    `certificate` is the PREFIX of a client certificate (PREFIX.pem) and its key, if any.
+    """
     context = ssl.create_default_context(cafile=str(ca))
+    if certificate is not None:
+        context.load_cert_chain(f"{certificate}.pem", f"{certificate}.key")
     return httpx.AsyncClient(
-        base_url=url, verify=context, http2=True, auth=auth, timeout=limits.demo_answer_seconds
+        base_url=url, verify=context, http2=http2, auth=auth, timeout=limits.demo_answer_seconds
     )
 
 

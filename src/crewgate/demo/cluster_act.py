@@ -15,7 +15,16 @@ from crewgate import limits
 from crewgate.audit.reader import CallRow
 from crewgate.demo.agents import EMBEDDINGS, SEARCH, SUMMARY, AgentEvent, DemoAgent, client
 from crewgate.demo.gateway_process import DemoGateway
-from crewgate.demo.story import CREW, RUN_TOOLS, AgentRole, ObservedRevocation, read_audit, revoke
+from crewgate.demo.story import (
+    CREW,
+    RUN_TOOLS,
+    AgentRole,
+    ObservedRevocation,
+    OnAgentEvent,
+    read_audit,
+    revoke,
+    spawn,
+)
 from crewgate.errors import DemoError
 from crewgate.issuer import Orchestrator
 from crewgate.issuer.httpx_auth import TokenAuth
@@ -36,9 +45,6 @@ class ClusterObservations(msgspec.Struct, frozen=True):
     revoked: ObservedRevocation
     machines: int
     calls: list[CallRow] = []
-
-
-OnAgentEvent = Callable[[str, AgentEvent], None]
 
 
 class ClusterActProgress:
@@ -82,12 +88,7 @@ async def revoke_everywhere(
     act = ClusterActProgress(on_event)
     with Orchestrator.from_config(stage.config, crew=CREW) as article:
         run = article.start_run(credits=CREDITS, tools=RUN_TOOLS)
-        crew = {
-            part.role: article.spawn(
-                role=part.role, parent=run, tools=part.tools, credits=part.credits
-            )
-            for part in CAST
-        }
+        crew = {part.role: spawn(article, run, part) for part in CAST}
         auths = {role: TokenAuth(agent) for role, agent in crew.items()}
         with trio.move_on_after(limits.demo_story_seconds) as scope:
             async with trio.open_nursery() as nursery:

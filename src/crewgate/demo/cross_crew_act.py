@@ -7,7 +7,6 @@ token and has no certificate. The script says what they do, and never what the g
 import ssl
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 import msgspec
@@ -16,6 +15,7 @@ import trio
 from crewgate import limits
 from crewgate.demo.agents import AgentEvent, DemoAgent, client
 from crewgate.demo.gateway_process import DemoGateway
+from crewgate.demo.story import OnAgentEvent
 from crewgate.issuer import Orchestrator, SubAgent
 from crewgate.issuer.httpx_auth import TokenAuth
 
@@ -50,9 +50,6 @@ class CrossCrewObservations(msgspec.Struct, frozen=True):
     token_after: AgentEvent
 
 
-OnAgentEvent = Callable[[str, AgentEvent], None]
-
-
 async def call_across_crews(
     stage: DemoGateway, on_event: OnAgentEvent, print_line: Callable[[str], None]
 ) -> CrossCrewObservations:
@@ -76,7 +73,7 @@ async def call_across_crews(
         }
         token = TokenAuth(runs[LEAVING])
         print_line("a sub-agent copies the token of bd-1, but has no certificate")
-        copied = await _once(stage.url, stage.ca, token)
+        copied = await _once(stage, token)
         dropped = await _handshake(stage, token, None)
         print_line(f"the crews' listener ends the TLS handshake without a certificate: {dropped}")
         done: list[tuple[DecommissionOutput, float]] = []
@@ -89,7 +86,7 @@ async def call_across_crews(
             done.append(await _decommission(stage))
         after = await _handshake(stage, token, LEAVING)
         print_line(f"bd-1 tries to connect again with its certificate: {after}")
-        token_after = await _once(stage.url, stage.ca, token)
+        token_after = await _once(stage, token)
     decommissioned, command_ms = done[0]
     return CrossCrewObservations(
         events, copied, dropped, decommissioned, command_ms, after, token_after
@@ -98,7 +95,7 @@ async def call_across_crews(
 
 async def _work(stage: DemoGateway, name: str, run: SubAgent, note: OnAgentEvent) -> None:
     """Ask Finance again and again, over a connection with the certificate."""
-    async with _crossing(stage, name, TokenAuth(run)) as http:
+    async with client(stage.crews_url, stage.ca, TokenAuth(run), stage.folder / name) as http:
         agent = DemoAgent(http, lambda event: note(name, event))
         for number in range(limits.demo_border_calls):
             await agent.call(BALANCE, {"account": number})
@@ -107,7 +104,7 @@ async def _work(stage: DemoGateway, name: str, run: SubAgent, note: OnAgentEvent
 
 async def _listen(stage: DemoGateway, name: str, run: SubAgent, note: OnAgentEvent) -> None:
     """Ask once, then read a long statement."""
-    async with _crossing(stage, name, TokenAuth(run)) as http:
+    async with client(stage.crews_url, stage.ca, TokenAuth(run), stage.folder / name) as http:
         agent = DemoAgent(http, lambda event: note(name, event))
         await agent.call(BALANCE, {"account": 0})
         await agent.listen(STATEMENT, {"account": 0})
@@ -120,28 +117,9 @@ async def _decommission(stage: DemoGateway) -> tuple[DecommissionOutput, float]:
     return done, (time.monotonic() - start) * 1000
 
 
-def _crossing(stage: DemoGateway, name: str, auth: httpx.Auth) -> httpx.AsyncClient:
-    """Return a client of the crews' listener, with the certificate of an orchestrator."""
-    return httpx.AsyncClient(
-        base_url=stage.crews_url,
-        verify=context(stage.ca, stage.folder / name),
-        http2=True,
-        auth=auth,
-        timeout=limits.demo_answer_seconds,
-    )
-
-
-def context(ca: Path, certificate: Path | None) -> ssl.SSLContext:
-    """Return a TLS context that trusts the gateway's root; `certificate` is a PREFIX or None."""
-    made = ssl.create_default_context(cafile=str(ca))
-    if certificate is not None:
-        made.load_cert_chain(f"{certificate}.pem", f"{certificate}.key")
-    return made
-
-
-async def _once(url: str, ca: Path, auth: httpx.Auth) -> AgentEvent:
+async def _once(stage: DemoGateway, auth: httpx.Auth) -> AgentEvent:
     """Call once at the agents' listener, where no client shows a certificate."""
-    async with client(url, ca, auth) as http:
+    async with client(stage.url, stage.ca, auth) as http:
         event, _ = await DemoAgent(http, lambda _: None).call(BALANCE, {"account": 0})
     return event
 
@@ -151,9 +129,9 @@ async def _handshake(stage: DemoGateway, auth: httpx.Auth, name: str | None) -> 
 
     With TLS 1.3, a client learns only at its first read that the server refused its certificate.
     """
-    shown = context(stage.ca, None if name is None else stage.folder / name)
+    shown = None if name is None else stage.folder / name
     try:
-        async with httpx.AsyncClient(base_url=stage.crews_url, verify=shown, auth=auth) as http:
+        async with client(stage.crews_url, stage.ca, auth, shown, http2=False) as http:
             await http.post(BALANCE, json={"account": 0})
     except httpx.HTTPError as error:
         return _alert(error)

@@ -15,30 +15,20 @@ from crewgate.demo.gateway_process import FURTHER, TOOLS_OFFSET, DemoGateway, Ga
 from crewgate.demo.ports import HOST
 from crewgate.errors import DemoError
 
-_SUMMARY = """
-[tool."summary.stream"]
-method = "POST"
-path = "/summary"
-upstream = "tools"
-price = "0.01"
-"""
 _CREWS = ("bd", "finance")
-# The tools that crew Finance owns.
-_BORDER = """
-[tool."finance.balance"]
+_TOOL = """
+[tool."{name}"]
 method = "POST"
-path = "/balance"
+path = "{path}"
 upstream = "tools"
 price = "0.01"
-owner = "finance"
-
-[tool."finance.statement"]
-method = "POST"
-path = "/statement"
-upstream = "tools"
-price = "0.01"
-owner = "finance"
 """
+_SUMMARY = _TOOL.format(name="summary.stream", path="/summary")
+# The tools that crew Finance owns.
+_BORDER = "".join(
+    _TOOL.format(name=f"finance.{name}", path=f"/{name}") + 'owner = "finance"\n'
+    for name in ("balance", "statement")
+)
 _CEILING = 'tools = ["search.*", "embeddings.*", "publish.*"]'
 _WIDER = 'tools = ["search.*", "embeddings.*", "publish.*", "summary.*"]'
 _ALONE = "peers = []"

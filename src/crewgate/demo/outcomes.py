@@ -1,6 +1,6 @@
 """The figures and promises of the restart and of the two later acts, from their observations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 import msgspec
@@ -117,7 +117,11 @@ def cluster_promises(
 ) -> Iterator[tuple[bool, str]]:
     """Yield each promise of the third act: whether it held, and what is wrong if not."""
     yield everywhere.calls_admitted > 0, "the translator was not served at gateway 3"
-    yield _was_cut(ended), "the translator's stream at gateway 2 was not cut in its middle"
+    streams = [row for row in _permits(ended, TRANSLATOR.role) if row.tool == "summary.stream"]
+    yield (
+        was_cut(ended.events[TRANSLATOR.role], streams),
+        "the translator's stream at gateway 2 was not cut in its middle",
+    )
     yield (
         everywhere.cut_ms is not None and everywhere.cut_ms <= limits.demo_cut_ms_max,
         f"the cut at gateway 2 took {everywhere.cut_ms} ms, more than {limits.demo_cut_ms_max:g}",
@@ -210,12 +214,9 @@ def _permits(ended: ClusterObservations, role: str) -> list[CallRow]:
     return [row for row in ended.calls if row.branch == branch and row.verdict == "permit"]
 
 
-def _was_cut(ended: ClusterObservations) -> bool:
+def was_cut(events: Iterable[AgentEvent], streams: Iterable[CallRow]) -> bool:
     """Whether the client saw the stream begin, and the audit says that it ended as revoked."""
-    opened = any(
-        event.what == "opened" and event.admitted for event in ended.events[TRANSLATOR.role]
-    )
-    streams = [row for row in _permits(ended, TRANSLATOR.role) if row.tool == "summary.stream"]
+    opened = any(event.what == "opened" and event.admitted for event in events)
     return opened and [row.outcome for row in streams] == ["revoked"]
 
 

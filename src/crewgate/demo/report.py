@@ -23,6 +23,7 @@ from crewgate.demo.outcomes import (
     cross_crew_promises,
     restart_outcome,
     restart_promises,
+    was_cut,
 )
 from crewgate.demo.restart import RestartObservations
 from crewgate.demo.story import (
@@ -142,7 +143,12 @@ def _promises(seen: Observations, result: DemoResult) -> Iterator[tuple[bool, st
         not any(event.admitted and event.path == SEARCH for event in seen.events[DRAFTER.role]),
         "a scraping call of the drafter went through",
     )
-    yield _was_cut(seen), "the fact-checker's stream was not cut in its middle"
+    branch = seen.branches[FACT_CHECKER.role]
+    streams = [row for row in seen.calls if row.branch == branch and row.verdict == "permit"]
+    yield (
+        was_cut(seen.events[FACT_CHECKER.role], streams),
+        "the fact-checker's stream was not cut in its middle",
+    )
     yield (
         revocation.cut_ms <= limits.demo_cut_ms_max,
         f"the cut took {revocation.cut_ms} ms, more than {limits.demo_cut_ms_max:g}",
@@ -251,16 +257,6 @@ def _is_refused_as_revoked(events: list[AgentEvent]) -> bool:
     return bool(after) and all(
         event.status == _UNAUTHORIZED and event.reason == "branch-revoked" for event in after
     )
-
-
-def _was_cut(seen: Observations) -> bool:
-    """Whether the client saw the stream begin, and the audit says that it ended as revoked."""
-    branch = seen.branches[FACT_CHECKER.role]
-    streams = [row for row in seen.calls if row.branch == branch and row.verdict == "permit"]
-    opened = any(
-        event.what == "opened" and event.admitted for event in seen.events[FACT_CHECKER.role]
-    )
-    return opened and [row.outcome for row in streams] == ["revoked"]
 
 
 def _went_on(seen: Observations) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import trio
@@ -54,9 +55,7 @@ class RevokeOutput(msgspec.Struct, frozen=True):
     `ms` after the agent read the request, the revocation was on the disks of `applied_on` machines.
     """
 
-    branch: str
     read_ns: int
-    streams_cut: int
     cut_ms: float
     applied_on: int = 1
     of: int = 1
@@ -122,7 +121,10 @@ async def play(
 
     with Orchestrator.from_config(stage.config, crew=CREW) as article:
         run = article.start_run(credits=RUN_CREDITS, tools=RUN_TOOLS)
-        crew = {part.role: _spawn(article, run, part, stage) for part in CAST}
+        crew = {
+            part.role: spawn(article, run, part, stage.folder / f"{part.role}.token")
+            for part in CAST
+        }
         with trio.move_on_after(limits.demo_story_seconds) as scope:
             async with trio.open_nursery() as nursery:
                 for role in crew:
@@ -145,13 +147,16 @@ async def read_audit(stage: DemoGateway) -> list[CallRow]:
     return msgspec.convert(msgspec.json.decode(answer)["calls"], list[CallRow])
 
 
-def _spawn(article: Orchestrator, run: SubAgent, part: AgentRole, stage: DemoGateway) -> SubAgent:
+def spawn(
+    article: Orchestrator, run: SubAgent, part: AgentRole, token_file: Path | None = None
+) -> SubAgent:
+    """Start the branch of a role below the run."""
     return article.spawn(
         role=part.role,
         parent=run,
         tools=part.tools,
         credits=part.credits,
-        token_file=stage.folder / f"{part.role}.token",
+        token_file=token_file,
     )
 
 
