@@ -21,6 +21,7 @@ from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.certificates import (
     CertificateAndKey,
     CertificateValidity,
+    identity_in,
     is_issued,
     make_issuing,
     make_leaf,
@@ -39,7 +40,7 @@ from crewgate.ca.key_files import (
     write_file,
 )
 from crewgate.config import CAConfig, Config
-from crewgate.core.x509.certificate import read, serial_text
+from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import INSTANCE_BYTES, Identity, Role
 from crewgate.errors import AuthorityError, ConfigurationError, CRLPublishError
 from crewgate.runtime.cached_file import CachedFile
@@ -337,8 +338,7 @@ class Authority:
 
 def identity_of(entry: CertificateRecord) -> Identity:
     """Return the identity of the holder of a certificate that this CA issued."""
-    leaf = x509.load_pem_x509_certificate(entry.pem.encode())
-    return read(leaf.public_bytes(serialization.Encoding.DER)).speaks_for()
+    return identity_in(x509.load_pem_x509_certificate(entry.pem.encode()))
 
 
 def _life_max(identity: Identity) -> int:

@@ -19,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from crewgate import limits
 from crewgate.ca.key_files import key_pem
 from crewgate.core.x509 import identity_extension as identity_
+from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity_extension import Identity, Role
 
 _COMMON_CHARS_MAX = 64
@@ -103,6 +104,11 @@ def is_issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
     except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
         return False
     return True
+
+
+def identity_in(certificate: x509.Certificate) -> Identity:
+    """Return the identity that a certificate names. Raises ValueError if it names none."""
+    return read(certificate.public_bytes(serialization.Encoding.DER)).speaks_for()
 
 
 def make_server(

@@ -56,6 +56,16 @@ def make_crl(
     return builder.sign(issuing.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
+def is_signed_by(crl: x509.CertificateRevocationList, signer: x509.Certificate) -> bool:
+    """Return whether `signer` issued the CRL, by its name and by its key's signature."""
+    try:
+        return crl.issuer == signer.subject and crl.is_signature_valid(
+            signer.public_key()  # type: ignore[arg-type]  # a kind that cannot sign: TypeError
+        )
+    except TypeError:
+        return False
+
+
 def revoked_serials(path: Path) -> frozenset[str] | None:
     """Return the serials (upper-case hexadecimal) in a CRL file; None if it is not a CRL."""
     try:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from crewgate import limits
 from crewgate.ca.authority import has_key
 from crewgate.ca.certificates import is_issued
+from crewgate.ca.crl import is_signed_by
 from crewgate.ca.key_files import PUBLIC, locked, read_bounded, read_certificates, write_file
 from crewgate.config import CAConfig
 from crewgate.errors import AuthorityError
@@ -74,7 +75,7 @@ def judge(data: bytes, signers: Sequence[x509.Certificate]) -> SignedCRL:
     try:
         crl = x509.load_der_x509_crl(data)
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-        signer = next((each for each in signers if _has_signed(each, crl)), None)
+        signer = next((each for each in signers if is_signed_by(crl, each)), None)
         this_update, next_update = crl.last_update_utc, crl.next_update_utc
     except _MALFORMED as error:
         raise AuthorityError("not a CRL with a CRL number") from error
@@ -161,12 +162,6 @@ def _may_sign(certificate: x509.Certificate) -> bool:
     except (x509.ExtensionNotFound, ValueError):
         return False
     return constraints.ca and usage.crl_sign
-
-
-def _has_signed(signer: x509.Certificate, crl: x509.CertificateRevocationList) -> bool:
-    return crl.issuer == signer.subject and crl.is_signature_valid(
-        signer.public_key()  # type: ignore[arg-type]  # a kind that cannot sign: TypeError
-    )
 
 
 def _key_id(certificate: x509.Certificate) -> bytes:

@@ -71,14 +71,14 @@ def until_option(function: Function) -> Function:
     )(function)
 
 
-def config_option(function: Function) -> Function:
+def config_option(function: Function, *, required: bool = True) -> Function:
     """Add -c FILE, the configuration; the command gets it as `config_path`."""
     return click.option(
         "-c",
         "--config",
         "config_path",
         metavar="FILE",
-        required=True,
+        required=required,
         type=click.Path(dir_okay=False, path_type=Path),
         help="Configuration file.",
     )(function)

@@ -14,6 +14,7 @@ from cryptography import x509
 from crewgate import limits
 from crewgate.ca.authority import has_key, read_passphrase
 from crewgate.ca.certificates import is_issued
+from crewgate.ca.crl import is_signed_by
 from crewgate.ca.key_files import read_certificates, read_key
 from crewgate.config import CAConfig, Config
 from crewgate.errors import AuthorityError
@@ -75,19 +76,10 @@ def _foreign_files(
     issuing = _certificate(ca.issuing)
     if isinstance(issuing, str):
         return
-    if not _is_signed(crl, issuing):
+    if not is_signed_by(crl, issuing):
         yield f"{ca.crl}: not signed by {ca.issuing}; {MEND}"
     if isinstance(root, x509.Certificate) and not is_issued(issuing, root):
         yield f"{ca.issuing}: not signed by {ca.root}; restore the files that belong together"
-
-
-def _is_signed(crl: x509.CertificateRevocationList, issuing: x509.Certificate) -> bool:
-    try:
-        return crl.issuer == issuing.subject and crl.is_signature_valid(
-            issuing.public_key()  # type: ignore[arg-type]  # TypeError if it cannot sign
-        )
-    except TypeError:
-        return False
 
 
 def _unissuing(ca: CAConfig) -> Iterator[str]:

@@ -6,14 +6,10 @@ The checks read files only, and connect to nothing.
 from collections.abc import Iterator
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from crewgate.ca.certificates import is_issued
+from crewgate.ca.certificates import identity_in, is_issued
 from crewgate.ca.gossip_signing_key import read_signing_key
 from crewgate.ca.key_files import read_certificates
 from crewgate.config import CAConfig, ClusterConfig, Config
-from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role
 from crewgate.errors import AuthorityError, ConfigurationError
 from crewgate.server.tls import server_context
@@ -107,7 +103,6 @@ def _public(path: Path, otherwise: bytes) -> bytes:
 def _identity(path: Path) -> Identity | None:
     """Return the identity that a certificate names; None if it names none or cannot be read."""
     try:
-        leaf: x509.Certificate = read_certificates(path)[0]
-        return read(leaf.public_bytes(Encoding.DER)).speaks_for()
+        return identity_in(read_certificates(path)[0])
     except (AuthorityError, ValueError):
         return None

@@ -4,10 +4,8 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
+from crewgate.ca.certificates import identity_in
 from crewgate.ca.key_files import read_certificates
-from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity_extension import Identity
 from crewgate.errors import AuthorityError, ConfigurationError
 from crewgate.issuer.control_client import ControlClient as Client
@@ -37,8 +35,7 @@ class ClientCertificateFiles(NamedTuple):
     def identity(self) -> Identity:
         """Return the identity that the certificate names; ConfigurationError if it names none."""
         try:
-            leaf = read_certificates(self.certificate)[0]
-            return read(leaf.public_bytes(Encoding.DER)).speaks_for()
+            return identity_in(read_certificates(self.certificate)[0])
         except (AuthorityError, ValueError) as error:
             raise ConfigurationError(
                 f"{self.certificate}: not a certificate of the internal CA ({error})"

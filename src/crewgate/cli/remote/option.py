@@ -5,16 +5,14 @@ trust, and a function of the same purpose in `remote/commands`.
 """
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
-from crewgate.cli.options import Function
-
-_FILE = click.Path(dir_okay=False, path_type=Path)
+from crewgate.cli.options import Function, config_option
 
 
 def with_remote(twin: str) -> Callable[[Function], Function]:
@@ -25,14 +23,7 @@ def with_remote(twin: str) -> Callable[[Function], Function]:
     """
 
     def decorate(function: Function) -> Function:
-        @click.option(
-            "-c",
-            "--config",
-            "config_path",
-            metavar="FILE",
-            type=_FILE,
-            help="Configuration file.",
-        )
+        @partial(config_option, required=False)
         @click.option(
             "--control",
             metavar="URL",
@@ -49,7 +40,7 @@ def with_remote(twin: str) -> Callable[[Function], Function]:
             "--ca",
             "root",
             metavar="FILE",
-            type=_FILE,
+            type=click.Path(dir_okay=False, path_type=Path),
             help="With --control: root certificate to trust (default: the configuration's).",
         )
         @wraps(function)
