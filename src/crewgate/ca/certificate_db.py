@@ -273,7 +273,6 @@ class CertificateDB(SQLiteStore):
         return self._found(done)
 
     def _held(self) -> list[CertificateRecord]:
-        """Return the certificates whose revocation is not written yet."""
         return self._found((serial,) for serial, _ in self._unwritten.items())
 
     def _prepare(self) -> None:

@@ -103,7 +103,6 @@ async def _work(stage: DemoGateway, name: str, run: SubAgent, note: OnAgentEvent
 
 
 async def _listen(stage: DemoGateway, name: str, run: SubAgent, note: OnAgentEvent) -> None:
-    """Ask once, then read a long statement."""
     async with client(stage.crews_url, stage.ca, TokenAuth(run), stage.folder / name) as http:
         agent = DemoAgent(http, lambda event: note(name, event))
         await agent.call(BALANCE, {"account": 0})

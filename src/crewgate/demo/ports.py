@@ -57,7 +57,6 @@ def _take(ports: range) -> bool:
 
 
 def _bind(port: int, bound: ExitStack) -> socket.socket:
-    """Return a UDP socket on the port, which `bound` closes."""
     made = bound.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     made.bind((HOST, port))
     return made

@@ -140,7 +140,6 @@ class ClientConnection:
             await linger(self._sock)  # so that the last response or TLS alert arrives
 
     async def _run_protocol(self) -> None:
-        """Read and write until the connection ends."""
         make_protocol = HTTP2 if self._sock.selected_alpn_protocol() == "h2" else HTTP1
         protocol: WireProtocol = make_protocol(self, self._listener.counters)
         self._protocol = protocol

@@ -307,7 +307,6 @@ class Exchange(ABC):
             self.watcher.body_arrived()
 
     async def _wait_readable(self) -> None:
-        """Wait for more of the body."""
         if self.gone:
             raise ClientError("the client has disconnected")
         self.want_body()

@@ -155,7 +155,6 @@ class Listener:
             self._start(sock, address, nursery)
 
     def _accept_pending(self, nursery: trio.Nursery) -> None:
-        """Accept the connections that already wait in the socket."""
         for _ in range(limits.backlog):
             try:
                 self._start(*self._sock.accept(), nursery)

@@ -255,7 +255,6 @@ def disconnect_record(
 
 
 def _read(data: bytes | None) -> Certificate | None:
-    """Return the parsed certificate, or None if there is none or it cannot be parsed."""
     try:
         return certificate_.read(data) if data else None
     except ValueError:

@@ -29,8 +29,6 @@ class Host:
     Its calls then go on, and its idle connections are closed.
     """
 
-    __slots__ = ("address", "breaker", "endpoint", "gone", "outstanding")
-
     def __init__(
         self, endpoint: UpstreamOrigin, address: SocketAddress, health: HealthCheckConfig | None
     ) -> None:

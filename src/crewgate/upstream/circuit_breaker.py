@@ -43,18 +43,6 @@ class CircuitBreaker:
     many workers: a delay is between half and all of the backoff ("equal jitter").
     """
 
-    __slots__ = (
-        "_backoff_level",
-        "_failures",
-        "_health",
-        "_probe_at",
-        "_streak",
-        "admits",
-        "doubt_until",
-        "probing",
-        "state",
-    )
-
     def __init__(self, health: HealthCheckConfig | None = None) -> None:
         self.state = CircuitState.CLOSED
         self.admits = True

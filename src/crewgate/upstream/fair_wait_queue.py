@@ -63,8 +63,6 @@ class FairWaitQueue:
     `needed` connections would carry them all, with `calls_each` calls on each at once.
     """
 
-    __slots__ = ("_by_key", "_calls_each", "_count", "needed")
-
     def __init__(self, calls_each: int = 1) -> None:
         self.needed = 0
         self._calls_each = calls_each

@@ -26,8 +26,6 @@ class ReusableConnections:
     first, so that connections which are not needed stay unused and expire.
     """
 
-    __slots__ = ("_by_key",)
-
     def __init__(self) -> None:
         self._by_key: OrderedDict[ReuseKey | None, list[UpstreamConnection]] = OrderedDict()
 
@@ -83,8 +81,6 @@ class HostPool:
     `all` are the open connections, `free` those that may carry another call, `opening` how many are
     being opened. `serving`: free connections are being given to waiting calls now.
     """
-
-    __slots__ = ("all", "free", "host", "opening", "serving", "waiting")
 
     def __init__(self, host: Host, calls_each: int) -> None:
         """Each connection carries up to `calls_each` calls at once."""

@@ -13,17 +13,6 @@ _END_HEADERS = 4
 class StalledFrameDetector:
     """Follows the received bytes of one connection; `stream` is that of the last frame begun."""
 
-    __slots__ = (
-        "_begun",
-        "_head",
-        "_is_late",
-        "_is_open",
-        "_last_seen",
-        "_left",
-        "_since",
-        "stream",
-    )
-
     def __init__(self) -> None:
         self.stream = 0
         self._begun = 0  # how many frames have begun; a header block counts as one

@@ -19,8 +19,6 @@ class RetryBudget:
     is ignored.
     """
 
-    __slots__ = ("_calls", "_calls_sum", "_floor", "_retries", "_retries_sum", "_second", "_share")
-
     def __init__(self, share: float, floor: float = limits.retry_floor_per_second) -> None:
         self._share = share
         self._floor = floor * _SLOTS
@@ -48,7 +46,6 @@ class RetryBudget:
         return True
 
     def _move(self, second: int) -> None:
-        """Move the window to `second`, and forget the seconds before it."""
         for passed in range(self._second + 1, min(second, self._second + _SLOTS) + 1):
             slot = passed % _SLOTS
             self._calls_sum -= self._calls[slot]

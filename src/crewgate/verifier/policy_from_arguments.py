@@ -34,7 +34,6 @@ def _jwks(value: object) -> bytes:
 
 
 def _tool(value: object) -> tuple[int, str]:
-    """Return the price and the owner of a tool."""
     if not isinstance(value, dict):
         return _PRICE.read(value), SHARED
     if not {"price"} <= set(value) <= {"price", "owner"}:

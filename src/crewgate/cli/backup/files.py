@@ -6,7 +6,6 @@ write to a backup can put other content there, so protect a backup like the mach
 
 import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -167,7 +166,8 @@ def make_folders(path: Path) -> None:
 
 def sync_all(folder: Path) -> None:
     """Sync the folder and all folders below it, so that each name in them is on disk; OSError."""
-    for each in (folder, *_folders_below(folder)):
+    below = (path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())
+    for each in (folder, *below):
         sync_folder(each)
 
 
@@ -197,10 +197,6 @@ def read_manifest(folder: Path) -> BackupManifest:
         if not is_same:
             raise BackupError(f"{file}: changed since the backup was made; use another backup")
     return manifest
-
-
-def _folders_below(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())
 
 
 def _create(path: Path, mode: int) -> int:

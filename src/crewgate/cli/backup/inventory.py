@@ -72,7 +72,6 @@ def _all(config: Config) -> Iterator[BackupItem]:
 
 
 def _named(config: Config) -> Iterator[Path]:
-    """Yield the public files that the configuration names."""
     yield from (crew.jwks for crew in config.crews)
     yield from (listener.certificate for listener in config.listeners)
     if config.control is not None:

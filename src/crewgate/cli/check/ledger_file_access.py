@@ -31,5 +31,4 @@ def ledger_file_errors(config: Config) -> Iterator[str]:
 
 
 def _nearest_existing(folder: Path) -> Path:
-    """Return the folder, or its nearest parent that exists."""
     return next(each for each in (folder, *folder.parents) if each.exists())

@@ -1,6 +1,7 @@
 """Finds tools whose answers cost more than their price says, so that no budget can hold."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.audit.reader import AuditReader
@@ -14,14 +15,12 @@ def overrun_warnings(config: Config) -> Iterator[str]:
     priced = {tool.name for tool in config.tools if tool.tariff is not None}
     if not priced or not config.audit.folder.is_dir():
         return
-    audit = AuditReader(config.audit.folder)
     try:
-        groups = audit.groups(AuditFilter(), GroupBy.TOOL)
+        with closing(AuditReader(config.audit.folder)) as audit:
+            groups = audit.groups(AuditFilter(), GroupBy.TOOL)
     except AuditError as error:
         yield f"{error}"
         return
-    finally:
-        audit.close()
     for group in groups:
         if group.key in priced and group.overrun_micro:
             overrun = format_credits(group.overrun_micro)

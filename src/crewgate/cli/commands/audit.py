@@ -3,6 +3,7 @@
 The command reads the audit files that the configuration names, and needs no running gateway.
 """
 
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -94,20 +95,12 @@ def command(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     folder = load(config_path).audit.folder
-    audit = AuditReader(folder)
-    try:
+    with closing(AuditReader(folder)) as audit:
         if watch:
             audit_minting_watch.print_watch(audit.watched(question), as_json=as_json)
-            return
-        if connections:
+        elif connections:
             rejected = audit_connections.ask(audit, question)
+            audit_connections.print_connections(rejected, as_json=as_json)
         else:
             answer = audit_report.ask(audit, question, GroupBy(by) if by else None)
-    finally:
-        audit.close()
-    if connections:
-        audit_connections.print_connections(rejected, as_json=as_json)
-    elif as_json:
-        click.echo(audit_report.to_json(answer))
-    else:
-        audit_report.show(answer, folder)
+            audit_report.show(answer, folder, as_json=as_json)

@@ -5,6 +5,7 @@ running gateway.
 """
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -31,11 +32,8 @@ def command() -> None:
 @json_option
 def migrate(*, config_path: Path, as_json: bool) -> None:
     """Create the ledger's tables, or bring them up to date."""
-    session = open_session(load(config_path).ledger)
-    try:
+    with closing(open_session(load(config_path).ledger)) as session:
         before, after = schema.migrate(session)
-    finally:
-        session.close()
     if as_json:
         click.echo(json.dumps({"before": before, "after": after}))
     elif before == after:
@@ -60,11 +58,8 @@ def resume(*, config_path: Path, as_json: bool) -> None:
     from crewgate.ledger.durability import accept
     from crewgate.ledger.postgres import PostgreSQL
 
-    session = PostgreSQL(ledger.url, ledger.password_file)
-    try:
+    with closing(PostgreSQL(ledger.url, ledger.password_file)) as session:
         timeline = session.use(accept)
-    finally:
-        session.close()
     if as_json:
         click.echo(json.dumps({"timeline": timeline}))
     else:
@@ -82,12 +77,9 @@ def check(context: click.Context, *, config_path: Path, as_json: bool) -> None:
     """Check that the sums of the ledger add up; exit status 1 if they do not."""
     from crewgate.ledger.consistency import findings
 
-    session = open_session(load(config_path).ledger, readonly=True)
-    try:
+    with closing(open_session(load(config_path).ledger, readonly=True)) as session:
         schema.require_current(session)
         found = list(findings(session))
-    finally:
-        session.close()
     if as_json:
         click.echo(json.dumps({"ok": not found, "findings": found}))
     for each in [] if as_json else found:

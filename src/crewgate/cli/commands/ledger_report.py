@@ -1,6 +1,7 @@
 """`crewgate ledger report` and `reconcile`: costs by the ledger, by the audit, and compared."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,11 +171,8 @@ def _groups(config: Config, by: str, crew: str | None) -> "list[CallGroup]":
     from crewgate.audit.filters import AuditFilter, GroupBy
     from crewgate.audit.reader import AuditReader
 
-    audit = AuditReader(config.audit.folder)
-    try:
+    with closing(AuditReader(config.audit.folder)) as audit:
         return audit.groups(AuditFilter(crew=crew), GroupBy(by))
-    finally:
-        audit.close()
 
 
 def _audited(group: "CallGroup") -> dict[str, Any]:

@@ -153,7 +153,6 @@ def _write_marks(manifest: BackupManifest, state: Path) -> None:
 
 
 def _missing(manifest: BackupManifest, folder: Path) -> list[str]:
-    """Return the files that the restored configuration names and that do not exist."""
     config = load(folder / manifest.config)
     return [
         str(item.path) for item in inventory(config) if item.expected and not item.path.exists()

@@ -69,7 +69,6 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float, as_js
 
 
 def _is_settled(found: dict[str, Any]) -> bool:
-    """Whether the gateway is ready and no component is still starting."""
     return found["ready"] and not any(each["passing"] for each in found["health"])
 
 
@@ -162,7 +161,6 @@ def _overdraft(found: dict[str, Any]) -> list[str]:
 
 
 def _cluster(found: dict[str, Any]) -> list[str]:
-    """Return the line of the cluster, if the configuration has one."""
     if found["in_touch"] is None:
         return []
     return [f"cluster        {sync_line(QuorumSyncState(**found['in_touch']))}"]

@@ -4,8 +4,10 @@ Every text in it came from outside. On a terminal each passes `printable`, and r
 as markup.
 """
 
+import json
 from pathlib import Path
 
+import click
 import msgspec
 from rich.table import Table
 from rich.text import Text
@@ -44,15 +46,11 @@ def ask(audit: AuditReader, question: AuditFilter, by: GroupBy | None) -> AuditR
     )
 
 
-def to_json(answer: AuditReport) -> str:
-    """Return one JSON document in ASCII, so that no text in it can control a terminal."""
-    import json
-
-    return json.dumps(msgspec.to_builtins(answer), indent=2)
-
-
-def show(answer: AuditReport, folder: Path) -> None:
-    """Print tables on standard output."""
+def show(answer: AuditReport, folder: Path, *, as_json: bool) -> None:
+    """Print one JSON document in ASCII, so that no text in it controls a terminal, or tables."""
+    if as_json:
+        click.echo(json.dumps(msgspec.to_builtins(answer), indent=2))
+        return
     console = open_console()
     if answer.calls:
         print_table(console, _calls(answer.calls))

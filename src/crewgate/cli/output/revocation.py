@@ -92,7 +92,6 @@ def reach_lines(reach: QuorumResult) -> list[str]:
 
 
 def _explained(receipt: RevocationReceipt, target: RevocationTarget) -> list[str]:
-    """Return what the revocation did, for a person."""
     cut = "no call was open at the gateway"
     if receipt.calls_cut:
         calls = "call" if receipt.calls_cut == 1 else "calls"

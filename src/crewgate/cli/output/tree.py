@@ -66,7 +66,6 @@ def document(rows: list[TreeRow]) -> dict[str, Any]:
 
 
 def _amounts(row: TreeRow) -> dict[str, Any]:
-    """Return the amounts that crews and branches have, in micro-credits."""
     return {
         "spent_micro": row.spent,
         "reserved_micro": row.reserved,

@@ -118,7 +118,6 @@ class ResponseMetering:
         return response.complete or self.meter.streams or not (self.meter.grows and self._gates)
 
     def _read(self, response: IncomingResponse) -> None:
-        """Let the meter see what has arrived."""
         if not self._has_begun:
             self._has_begun = True
             self.meter.begin(response.status, response.headers)

@@ -52,7 +52,6 @@ class WorkerHealth:
         return failed(name, self.trouble, "see `crewgate check`", logged=True)
 
     def _times(self, path: Path) -> CRLTimes | None:
-        """Return the times in a CRL file; None if it cannot be read."""
         return self._crls.setdefault(path, CachedFile(path, _read_times)).value()
 
 
@@ -123,7 +122,6 @@ def _descriptors(listeners: Listeners, now: float) -> ComponentHealth:
 
 
 def _span(seconds: float) -> str:
-    """Return a time span in words."""
     if seconds >= 2 * _DAY:
         return f"{seconds // _DAY:.0f} days"
     return f"{seconds / 3600:.1f} hours" if seconds >= 7200 else f"{seconds // 60:.0f} minutes"  # noqa: PLR2004
