@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from crewgate import limits
 from crewgate.ca.authority import Authority
@@ -118,7 +117,7 @@ def next_chain(
 def read_pair(pair: OwnCertificateFiles) -> x509.Certificate:
     """Return the leaf certificate. Raises AuthorityError if the key file has another key."""
     leaf = read_certificates(pair.certificate)[0]
-    if not _is_same(leaf.public_key(), read_key(pair.key).public_key()):
+    if leaf.public_key() != read_key(pair.key).public_key():
         raise AuthorityError(f"{pair.key}: not this certificate's key; put back the right key")
     return leaf
 
@@ -152,7 +151,7 @@ def put(
     AuthorityError, also if the file has a private key or no longer has `before`.
     """
     leaf = x509.load_pem_x509_certificates(chain)[0]
-    if not _is_same(leaf.public_key(), before.public_key()):
+    if leaf.public_key() != before.public_key():
         raise AuthorityError(
             f"{path}: not replaced, because the new certificate is for another key"
         )
@@ -176,14 +175,3 @@ def put(
     owner = (status.st_uid, status.st_gid) if os.geteuid() == 0 else None
     write_file(place, chain, status.st_mode & 0o777, replace=True, owner=owner)
     return leaf
-
-
-def _is_same(one: object, other: object) -> bool:
-    return _spki(one) == _spki(other)
-
-
-def _spki(key: object) -> bytes:
-    data: bytes = key.public_bytes(  # type: ignore[attr-defined]  # every kind of public key has it
-        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    )
-    return data

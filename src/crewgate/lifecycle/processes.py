@@ -9,6 +9,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -62,42 +63,45 @@ def is_alive(process: RunProcess) -> bool:
     return row is not None and row.began == process.began and row.state not in {"Z", "X"}
 
 
-def send(process: RunProcess, number: signal.Signals) -> bool:
-    """Send a signal; return False if the process has ended. Raises AuthorityError if forbidden."""
+@contextmanager
+def _opened(process: RunProcess) -> Iterator[int | None]:
+    """Lend a pidfd of a process; None if the process has ended."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except OSError:
-        return False
+        yield None
+        return
     try:
         # Checked after the pidfd is open, so that both are about the same process.
-        if not is_alive(process):
-            return False
-        signal.pidfd_send_signal(descriptor, number)
-        return True
-    except ProcessLookupError:
-        return False
-    except PermissionError as error:
-        raise AuthorityError(
-            f"cannot stop process {process.pid}: it belongs to another user; run this as root"
-        ) from error
+        yield descriptor if is_alive(process) else None
     finally:
         os.close(descriptor)
+
+
+def send(process: RunProcess, number: signal.Signals) -> bool:
+    """Send a signal; return False if the process has ended. Raises AuthorityError if forbidden."""
+    with _opened(process) as descriptor:
+        if descriptor is None:
+            return False
+        try:
+            signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            return False
+        except PermissionError as error:
+            raise AuthorityError(
+                f"cannot stop process {process.pid}: it belongs to another user; run this as root"
+            ) from error
+        return True
 
 
 def has_ended_within(process: RunProcess, seconds: float) -> bool:
     """Wait for the end of a process; return whether it has ended. Blocks."""
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except OSError:
-        return True
-    try:
-        if not is_alive(process):
+    with _opened(process) as descriptor:
+        if descriptor is None:
             return True
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
-    finally:
-        os.close(descriptor)
 
 
 def parent_of(pid: int) -> RunProcess | None:

@@ -37,7 +37,7 @@ _INTERNAL_ERROR = 2  # RFC 9113 §7
 
 
 class ClientConnection:
-    """One client's connection, from handshake to close; the `ConnectionHost` of its protocol."""
+    """One client's connection, from handshake to close."""
 
     def __init__(
         self, sock: CertificateCapturingSocket, peer: ClientInfo, listener: "Listener"
@@ -95,14 +95,14 @@ class ClientConnection:
         if is_unread or not self._protocol.sweep(now):
             self.abort()
 
-    # `ConnectionHost`, for the protocol.
+    # For the protocol.
 
     def now(self) -> float:
-        """Return the listener's coarse monotonic clock, in seconds."""
+        """Return the coarse monotonic clock, in seconds, exact to `limits.sweep_seconds`."""
         return self._listener.now
 
     def date(self) -> bytes:
-        """Return the value of a Date field."""
+        """Return the value of a Date field (RFC 9110 §6.6.1)."""
         return self._listener.date
 
     def wake(self) -> None:
@@ -116,7 +116,7 @@ class ClientConnection:
         self._choose_events()
 
     def dispatch(self, exchange: Exchange) -> None:
-        """Call the application; if it returns a coroutine, run that as a task."""
+        """Call the application; if it returns a coroutine, run that as a task. Never raises."""
         try:
             coroutine = self._listener.application(exchange)
         except Exception:  # noqa: BLE001 - the barrier

@@ -4,15 +4,7 @@
     OPEN --a probe begins, after the backoff--> HALF_OPEN
     HALF_OPEN --enough good probes--> CLOSED; --a bad probe, or more are needed--> OPEN
 
-Failures, as nginx counts them (`proxy_next_upstream error timeout`): a connection that cannot be
-made, a connection that breaks before the head of a response, and a call that times out before it.
-
-No failures: a kept connection that its server had closed (RFC 9112, section 9.6), a call that its
-client or a revocation ended, a call whose client does not send the rest of the body, and every
-response. A 5xx is a response. So is a malformed one, or a breach of HTTP/2 by a server that has
-sent its settings: the server is running, and one tool or one request of one branch makes it fail. A
-branch that could close an upstream by provoking errors would stop its siblings.
-
+"When a server is left out" in docs/explanation/upstreams.md says what counts as a failure, and why.
 This module has no clock and no randomness: monotonic seconds and jitter are arguments. The caller
 sends the probes.
 """

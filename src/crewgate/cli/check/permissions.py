@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from crewgate.config import CAConfig, Config
+from crewgate.config import Config
 
 
 class SecretFile(NamedTuple):
@@ -23,42 +23,22 @@ class SecretFile(NamedTuple):
 
 def secrets(config: Config) -> list[SecretFile]:
     """Return every secret file that the configuration names."""
-    found = [SecretFile("the gateway", listener.key) for listener in config.listeners]
+    ours: list[Path | None] = [each.key for each in config.listeners]
     if config.control is not None:
         # This is often the key of a listener; the result has it once.
-        found.append(SecretFile("the gateway", config.control.key))
+        ours.append(config.control.key)
     if config.cluster is not None:
-        found += [
-            SecretFile("the gateway", path)
-            for path in (config.cluster.key, config.cluster.signing_key)
-        ]
-    if config.ledger.password_file is not None:
-        found.append(SecretFile("the gateway", config.ledger.password_file))
-    found += [
-        SecretFile("the gateway", upstream.credential.file)
-        for upstream in config.upstreams
-        if upstream.credential and upstream.credential.file
-    ]
-    found += [
-        SecretFile("the gateway", upstream.tls.key)
-        for upstream in config.upstreams
-        if upstream.tls.key
-    ]
-    if config.ca and config.ca.ocsp and config.ca.ocsp.key:
-        found.append(SecretFile("the gateway", config.ca.ocsp.key))
-    found += [
-        SecretFile(f"crew {crew.name}", crew.signing_key)
-        for crew in config.crews
-        if crew.signing_key
-    ]
-    if config.ca is not None:
-        found += [SecretFile("the CA", path) for path in _secrets_of(config.ca)]
-    return list(dict.fromkeys(found))
-
-
-def _secrets_of(ca: CAConfig) -> list[Path]:
-    own = [ca.issuing_key, ca.root_key]
-    return own if ca.passphrase_file is None else [*own, ca.passphrase_file]
+        ours += [config.cluster.key, config.cluster.signing_key]
+    ours.append(config.ledger.password_file)
+    ours += [each.credential.file for each in config.upstreams if each.credential]
+    ours += [each.tls.key for each in config.upstreams]
+    if config.ca and config.ca.ocsp:
+        ours.append(config.ca.ocsp.key)
+    found = [("the gateway", path) for path in ours]
+    found += [(f"crew {crew.name}", crew.signing_key) for crew in config.crews]
+    if (ca := config.ca) is not None:
+        found += [("the CA", path) for path in (ca.issuing_key, ca.root_key, ca.passphrase_file)]
+    return list(dict.fromkeys(SecretFile(holder, path) for holder, path in found if path))
 
 
 def permission_warnings(config: Config) -> Iterator[str]:

@@ -38,15 +38,11 @@ def find_errors(config: Config) -> Iterator[str]:
     except ConfigurationError as error:
         yield str(error)
     for listener in _shown(config):
-        try:
-            server_context(listener.certificate, listener.key)
-        except ConfigurationError as error:
-            yield f"listener {listener.name}: {error}"
-        else:
-            yield from _expired(listener.certificate, "clients refuse it")
+        yield from _tls_errors(listener, f"listener {listener.name}", "clients refuse it")
     yield from ca_errors(config, datetime.now(UTC))
     yield from _ocsp_errors(config)
-    yield from _control_errors(config)
+    if config.control is not None and not _is_shown(config, config.control):
+        yield from _tls_errors(config.control, "[control]", "clients of the control API refuse it")
     yield from _all_cluster_errors(config)
     yield from ledger_file_errors(config)
     yield from descriptors.lacking(config, most())
@@ -145,17 +141,13 @@ def _ocsp_errors(config: Config) -> Iterator[str]:
         yield from _expired(config.ca.ocsp.certificate, "the OCSP responder refuses it")
 
 
-def _control_errors(config: Config) -> Iterator[str]:
-    """Yield why the control API cannot serve; files shared with a listener are checked there."""
-    control = config.control
-    if control is None or _is_shown(config, control):
-        return
+def _tls_errors(shown: ListenerConfig | ControlConfig, who: str, effect: str) -> Iterator[str]:
     try:
-        server_context(control.certificate, control.key)
+        server_context(shown.certificate, shown.key)
     except ConfigurationError as error:
-        yield f"[control]: {error}"
+        yield f"{who}: {error}"
     else:
-        yield from _expired(control.certificate, "clients of the control API refuse it")
+        yield from _expired(shown.certificate, effect)
 
 
 def _all_cluster_errors(config: Config) -> Iterator[str]:

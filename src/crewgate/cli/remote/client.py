@@ -13,20 +13,11 @@ from crewgate.issuer.control_client import client_context
 
 
 class ClientCertificateFiles(NamedTuple):
-    """The client certificate `prefix`.pem, its key `prefix`.key, and the root to trust (PEM)."""
+    """A client certificate (chain, leaf first), its key, and the root to trust, all in PEM."""
 
-    prefix: Path
+    certificate: Path
+    key: Path
     root: Path
-
-    @property
-    def certificate(self) -> Path:
-        """The file of the certificate chain, leaf first."""
-        return self.prefix.with_name(f"{self.prefix.name}.pem")
-
-    @property
-    def key(self) -> Path:
-        """The file of the private key."""
-        return self.prefix.with_name(f"{self.prefix.name}.key")
 
     def context(self) -> ssl.SSLContext:
         """Return a TLS context for a client; ConfigurationError names the unusable file."""

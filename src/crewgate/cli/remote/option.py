@@ -56,12 +56,14 @@ def with_remote(twin: str) -> Callable[[Function], Function]:
                 if config_path is None:
                     raise click.UsageError("Missing option '-c' / '--config'.")
                 return function(config_path=config_path, **given)
+            from crewgate.cli.ca_arguments import with_suffix
             from crewgate.cli.remote.client import ClientCertificateFiles, ControlClient
 
             if prefix is None:
                 raise click.UsageError("--control needs --cert PREFIX (PREFIX.pem and PREFIX.key)")
             work = getattr(import_module("crewgate.cli.remote.commands"), twin)
-            credentials = ClientCertificateFiles(prefix, root or _root_of(config_path))
+            files = with_suffix(prefix, "pem"), with_suffix(prefix, "key")
+            credentials = ClientCertificateFiles(*files, root or _root_of(config_path))
             with ControlClient(control, credentials) as client:
                 return work(client, **given)
 

@@ -29,7 +29,9 @@ def credentials(fresh: Path, tmp_path: Path, run: Run) -> ClientCertificateFiles
     prefix = tmp_path / "ada"
     given = ("--role", "operator", "--name", "ada", "--out", prefix)
     assert run("ca", "issue", "-c", fresh, *given).exit_code == 0
-    return ClientCertificateFiles(prefix, fresh.parent / "certs" / "ca.pem")
+    return ClientCertificateFiles(
+        Path(f"{prefix}.pem"), Path(f"{prefix}.key"), fresh.parent / "certs" / "ca.pem"
+    )
 
 
 def client_that_gets(
@@ -119,10 +121,10 @@ def test_files_that_cannot_be_used_are_named(
     with pytest.raises(ConfigurationError, match="cannot read the root certificate"):
         ControlClient("https://a", credentials._replace(root=tmp_path / "none"))
     with pytest.raises(ConfigurationError, match="as `crewgate ca issue --out"):
-        ControlClient("https://a", credentials._replace(prefix=tmp_path / "none"))
+        ControlClient("https://a", credentials._replace(certificate=tmp_path / "none.pem"))
     (tmp_path / "bad.pem").write_text("x")
     with pytest.raises(ConfigurationError, match="not a certificate of the internal CA"):
-        credentials._replace(prefix=tmp_path / "bad").identity()
+        credentials._replace(certificate=tmp_path / "bad.pem").identity()
     assert credentials.identity().label == "operator/ada"
 
 
@@ -130,7 +132,10 @@ def test_a_command_needs_one_of_the_two(
     run: Run, fresh: Path, credentials: ClientCertificateFiles
 ) -> None:
     """A configuration here, or an API and what it takes to ask it; each missing thing by name."""
-    api, prefix = ("--control", "https://localhost:1"), ("--cert", credentials.prefix)
+    api, prefix = (
+        ("--control", "https://localhost:1"),
+        ("--cert", credentials.certificate.with_suffix("")),
+    )
     for arguments, says in (
         ((), "Missing option '-c'"),
         (api, "--control needs --cert PREFIX"),
