@@ -15,7 +15,7 @@ from functools import partial
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.asgi.cancellable import run_until
-from crewgate.asgi.response import CuttableResponse, answer, respond
+from crewgate.asgi.response import CuttableResponse, respond
 from crewgate.asgi.tls import certificate_of
 from crewgate.asgi.tool_routes import NONE, ToolSelector, tool_of
 from crewgate.core import protected_resource
@@ -28,7 +28,7 @@ from crewgate.core.http_types import (
     Scope,
 )
 from crewgate.core.problem_types import PROBLEM_TYPES, Reason
-from crewgate.core.problems import kind_of
+from crewgate.core.problems import kind_of, refusal
 from crewgate.core.verdict import Denial
 from crewgate.verifier import Verifier
 
@@ -105,7 +105,9 @@ class CrewgateMiddleware:
             await respond(send, 200, json, document, head=head)
             return
         peer = certificate_of(scope)
-        found = self._token(asked, scope.get("query_string", b""))
+        found: bytes | Reason = Reason.INVALID_REQUEST
+        if not any(is_ours(name) for name, _ in asked):
+            found = find_token(asked, scope.get("query_string", b""), self._carriers)
         tool = self._tool_of(scope) or NONE
         verdict: Permit | Denial
         if found is Reason.MISSING_TOKEN and peer is not None:
@@ -117,19 +119,14 @@ class CrewgateMiddleware:
         if isinstance(verdict, Denial):
             kind = kind_of(verdict.reason, verdict)
             await _discard(scope, receive)
-            reply = partial(answer, send, kind, request, metadata, asked=asked, head=head)
-            await reply(denial=verdict, scope=tool)
+            reply = refusal(kind, request, verdict, asked=asked, metadata=metadata, scope=tool)
+            await respond(send, *reply, head=head)
             return
         with verdict:
             call = _Call(verdict, self._ends, request, metadata, asked)
             if peer is not None:
                 call.is_peer_revoked = partial(self._verifier.peer_revoked, peer)
             await call.run(self._app, scope, receive, send)
-
-    def _token(self, headers: list[HeaderField], query: bytes) -> bytes | Reason:
-        if any(is_ours(name) for name, _ in headers):
-            return Reason.INVALID_REQUEST
-        return find_token(headers, query, self._carriers)
 
 
 class _Call:

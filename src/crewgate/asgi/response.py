@@ -10,7 +10,6 @@ from crewgate.core.http_types import ASGIMessage, ASGISend, HeaderField
 from crewgate.core.pricing.sse import ENDS
 from crewgate.core.problem_types import ProblemType
 from crewgate.core.problems import event, refusal
-from crewgate.core.verdict import Denial
 from crewgate.errors import StreamTerminatedError
 
 
@@ -57,7 +56,8 @@ class CuttableResponse:
         if self.ended:
             return
         if not self.started:
-            await answer(self._send, kind, request, challenge, asked=asked)
+            reply = refusal(kind, request, asked=asked, metadata=challenge)
+            await respond(self._send, *reply)
         elif self._streams_events and self._between_events and not self._is_sending:
             last = {"type": "http.response.body", "body": event(kind, request), "more_body": False}
             await self._send(last)
@@ -81,22 +81,6 @@ class CuttableResponse:
             self.ended = not self._trailers
         else:
             self._between_events = False
-
-
-async def answer(
-    send: ASGISend,
-    kind: ProblemType,
-    request: bytes,
-    metadata: bytes,
-    *,
-    asked: Iterable[HeaderField],
-    denial: Denial | None = None,
-    scope: str = "",
-    head: bool = False,
-) -> None:
-    """Answer with a problem like the gateway; `asked` are the request's header fields."""
-    reply = refusal(kind, request, denial, asked=asked, metadata=metadata, scope=scope)
-    await respond(send, *reply, head=head)
 
 
 async def respond(

@@ -134,7 +134,9 @@ class CertificateDB(SQLiteStore):
         marks = ", ".join(f":{name}" for name in names)
         with self._transaction() as database:
             serial = _canonical(after)
-            if after and (serial in self._unwritten or not _is_good(database, serial)):
+            good = "SELECT 1 FROM certificate WHERE serial = ? AND revoked IS NULL"
+            is_good = database.execute(good, (serial,)).fetchone() and serial not in self._unwritten
+            if after and not is_good:
                 raise AuthorityError(f"certificate {after} is revoked and cannot be renewed")
             values |= {"role": entry.role.value, "reason": entry.reason or None}
             database.execute(
@@ -321,11 +323,6 @@ def _canonical(serial: str) -> str:
     """Return a serial as the register stores it, or "" for a text that is not a serial."""
     digits = serial.replace(":", "")
     return serial_text(int(digits, 16)) if _SERIAL.fullmatch(digits) else ""
-
-
-def _is_good(database: sqlite3.Connection, serial: str) -> bool:
-    statement = "SELECT 1 FROM certificate WHERE serial = ? AND revoked IS NULL"
-    return database.execute(statement, (serial,)).fetchone() is not None
 
 
 def _note_announced(database: sqlite3.Connection, serials: Sequence[str]) -> None:

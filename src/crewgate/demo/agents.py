@@ -163,18 +163,21 @@ async def fact_checker(agent: DemoAgent) -> None:
         await agent.call(SEARCH, {"query": f"fact {number}"})
 
 
+async def repeat(agent: DemoAgent, path: str, body: Callable[[int], object]) -> None:
+    """Call a tool as often as each agent does that the incident must not affect."""
+    for number in range(limits.demo_sibling_calls):
+        await agent.call(path, body(number))
+        await trio.sleep(limits.demo_pace_seconds)
+
+
 async def style_reviewer(agent: DemoAgent) -> None:
     """Compare the style of paragraphs."""
-    for number in range(limits.demo_sibling_calls):
-        await agent.call(EMBEDDINGS, {"input": f"style of paragraph {number}"})
-        await trio.sleep(limits.demo_pace_seconds)
+    await repeat(agent, EMBEDDINGS, lambda number: {"input": f"style of paragraph {number}"})
 
 
 async def publisher(agent: DemoAgent) -> None:
     """Publish section after section."""
-    for number in range(limits.demo_sibling_calls):
-        await agent.call(PUBLISH, {"title": f"section {number}"})
-        await trio.sleep(limits.demo_pace_seconds)
+    await repeat(agent, PUBLISH, lambda number: {"title": f"section {number}"})
 
 
 ROLES: dict[str, Callable[[DemoAgent], Awaitable[None]]] = {

@@ -17,7 +17,7 @@ import trio
 
 from crewgate import limits
 from crewgate.audit.reader import CallRow
-from crewgate.demo.agents import EMBEDDINGS, AgentEvent, DemoAgent, client
+from crewgate.demo.agents import EMBEDDINGS, AgentEvent, DemoAgent, client, repeat
 from crewgate.demo.gateway_process import DemoGateway, end
 from crewgate.demo.tools import ReceivedCall
 from crewgate.errors import DemoError
@@ -206,9 +206,7 @@ async def _orchestrate(stage: DemoGateway, run: SubAgent, note: OnAgentEvent) ->
     """Make the orchestrator's own calls, with the token of the run, during the whole act."""
     async with client(stage.url, stage.ca, TokenAuth(run)) as http:
         agent = DemoAgent(http, lambda event: note(ORCHESTRATOR, event))
-        for number in range(limits.demo_sibling_calls):
-            await agent.call(EMBEDDINGS, {"input": f"plan {number}"})
-            await trio.sleep(limits.demo_pace_seconds)
+        await repeat(agent, EMBEDDINGS, lambda number: {"input": f"plan {number}"})
 
 
 async def revoke(stage: DemoGateway, branch: str, *options: str) -> ObservedRevocation:

@@ -22,7 +22,6 @@ import msgspec
 
 from crewgate import limits
 from crewgate.ca.authority import Authority, configured_ca
-from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.ca.jwks_key_removal import remove_keys
 from crewgate.ca.revocation_propagation import announce
 from crewgate.ca.unrecorded_revocations import UnrecordedRevocations, unwritten_of
@@ -321,7 +320,8 @@ def _announce(
     the disk refuses it.
     """
     propagated = unwritten_of(authority.register.path).propagated_runs
-    key, entries = (run.id, step, tuple(keys)), _pending(authority, run)
+    key, holder = (run.id, step, tuple(keys)), (run.crew, run.name)
+    entries = [each for each in authority.register.pending() if (each.crew, each.name) == holder]
     is_known = key in propagated
     if is_known and not entries:
         return RevocationReceipt(), ()
@@ -336,11 +336,6 @@ def _announce(
     if run.id:
         propagated.add(key)
     return done, ()
-
-
-def _pending(authority: Authority, run: Run) -> list[CertificateRecord]:
-    holder = (run.crew, run.name)
-    return [each for each in authority.register.pending() if (each.crew, each.name) == holder]
 
 
 def _own_keys(config: Config, run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:

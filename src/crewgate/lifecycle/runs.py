@@ -122,8 +122,11 @@ class RunStore(SQLiteStore):
         with self._transaction() as database:
             running = self.running(crew, name)
             if running is not None:
+                what = "is being decommissioned, which is not complete"
+                if running.state is RunState.RUNNING:
+                    what = f"runs already, as process {running.pid}"
                 raise AuthorityError(
-                    f"{running.label} {_describe(running)}; stop it with `crewgate decommission "
+                    f"{running.label} {what}; stop it with `crewgate decommission "
                     f"{running.label}`, or choose another name"
                 )
             # The uids of the latest ended runs stay reserved: only the next run of the same
@@ -161,7 +164,7 @@ class RunStore(SQLiteStore):
         Raises ValueError if `state` is not the next one.
         """
         with self._transaction():
-            return self._move(self._one(number), state, now)
+            return self._move(self._select("id = ?", number)[0], state, now)
 
     def running(self, crew: str, name: str) -> Run | None:
         """Return the run of an orchestrator that is running or ending."""
@@ -201,9 +204,6 @@ class RunStore(SQLiteStore):
             with self._asking() as connection:
                 connection.executescript(_SCHEMA)
 
-    def _one(self, number: int) -> Run:
-        return self._select("id = ?", number)[0]
-
     def _insert(
         self,
         crew: str,
@@ -221,7 +221,7 @@ class RunStore(SQLiteStore):
             "RETURNING id",
             (crew, name, state.value, instance, uid, *msgspec.structs.astuple(process), until),
         )
-        return self._one(number)
+        return self._select("id = ?", number)[0]
 
     def _move(self, run: Run, state: RunState, now: int) -> Run:
         before, after = _ORDER.index(run.state), _ORDER.index(state)
@@ -239,7 +239,7 @@ class RunStore(SQLiteStore):
                 "DELETE FROM life WHERE crew = ? AND name = ? AND state = 'ended' AND id < ?",
                 (run.crew, run.name, run.id),
             )
-        return self._one(run.id)
+        return self._select("id = ?", run.id)[0]
 
     def _select(self, where: str, *values: object) -> list[Run]:
         # The condition is a constant of this file, the values are bound.
@@ -251,9 +251,3 @@ class RunStore(SQLiteStore):
         return AuthorityError(
             f"{self.path}: the runs of orchestrators cannot be stored: {remedy_of(error)}"
         )
-
-
-def _describe(run: Run) -> str:
-    if run.state is RunState.RUNNING:
-        return f"runs already, as process {run.pid}"
-    return "is being decommissioned, which is not complete"

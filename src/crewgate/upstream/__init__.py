@@ -13,7 +13,6 @@ idempotent. An error in one connection or call ends no other.
 
 from crewgate.upstream.connector import Connector
 from crewgate.upstream.interfaces import (
-    CallObserver,
     IncomingResponse,
     RequestHead,
     RequestStream,
@@ -24,7 +23,6 @@ from crewgate.upstream.resolver import Resolver
 from crewgate.upstream.tls import client_context, fingerprint
 
 __all__ = [
-    "CallObserver",
     "Connector",
     "IncomingResponse",
     "RequestHead",

@@ -120,7 +120,8 @@ class Worker:
     def attached(self, attached: Attached, table: int) -> None:
         """Use the agent's table: the previous one, or a new one. Closes the descriptor `table`."""
         try:
-            if not self._has_attachment(attached):
+            known = self._attachment
+            if known is None or (known[0].life, known[1]) != (attached.life, attached.number):
                 self._move(Table.attach(table), attached.number)
         except TableError as error:
             _log.warning("the agent's table cannot be used: %s", error)
@@ -160,13 +161,6 @@ class Worker:
         """Have `_follow_config` load the configuration of `generation`."""
         self._wanted = generation
         self._changed.set()
-
-    def _has_attachment(self, attached: Attached) -> bool:
-        """Return whether the agent has given us the table and the number that we had already."""
-        if self._attachment is None:
-            return False
-        table, number = self._attachment
-        return table.life == attached.life and number == attached.number
 
     def _move(self, table: Table, number: int) -> None:
         """Use another table, or another number; end the calls of a retired table."""
