@@ -263,7 +263,7 @@ class World:
 
     async def settled(self) -> None:
         """Wait until no call is in flight."""
-        while len(self.live):
+        while self.live:
             await trio.lowlevel.checkpoint()
 
 

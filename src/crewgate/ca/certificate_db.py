@@ -74,9 +74,6 @@ class CertificateRecord(msgspec.Struct, frozen=True):
     reason: str = ""
     announced: bool = False
 
-    def __repr__(self) -> str:
-        return f"<CertificateRecord {self.serial} {self.label} {self.status(0)}>"
-
     @property
     def label(self) -> str:
         """The holder, as `Identity.label` writes it."""

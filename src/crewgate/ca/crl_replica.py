@@ -46,9 +46,6 @@ class SignedCRL(msgspec.Struct, frozen=True):
     next_update: float
     data: bytes
 
-    def __repr__(self) -> str:
-        return f"<SignedCRL {self.number} until {self.next_update:.0f}>"
-
 
 def authorities(ca: CAConfig, chains: Sequence[Path] = ()) -> list[x509.Certificate]:
     """Return the certificates in `ca.issuing` and `chains` that may sign CRLs and a root signed.

@@ -22,18 +22,11 @@ from crewgate.errors import AuthorityError
 
 
 class CertificateFiles(NamedTuple):
-    """The files of a certificate (PEM, chain included) and of its key."""
+    """The files of a certificate (PEM, chain included) and its key; `by` names its user."""
 
     certificate: Path
     key: Path
-
-
-class OwnCertificateFiles(NamedTuple):
-    """The files of a certificate of this machine and its key; `by` names its user in messages."""
-
-    certificate: Path
-    key: Path
-    by: str
+    by: str = ""
 
 
 class CertificateLifetime(NamedTuple):
@@ -69,28 +62,28 @@ class CertificateLifetime(NamedTuple):
         return left < min(limits.certificate_warning_days * 86_400, (self.end - self.begin) / 3)
 
 
-def shown_certificates(config: Config) -> list[OwnCertificateFiles]:
+def shown_certificates(config: Config) -> list[CertificateFiles]:
     """Return all certificates that this machine presents to others, each file once."""
-    found: dict[Path, OwnCertificateFiles] = {}
+    found: dict[Path, CertificateFiles] = {}
     for each in _shown_files(config):
         found.setdefault(each.certificate, each)
     return list(found.values())
 
 
-def _shown_files(config: Config) -> Iterator[OwnCertificateFiles]:
+def _shown_files(config: Config) -> Iterator[CertificateFiles]:
     for listener in config.listeners:
-        yield OwnCertificateFiles(listener.certificate, listener.key, f"listener {listener.name}")
+        yield CertificateFiles(listener.certificate, listener.key, f"listener {listener.name}")
     if config.control is not None:
-        yield OwnCertificateFiles(config.control.certificate, config.control.key, "the control API")
+        yield CertificateFiles(config.control.certificate, config.control.key, "the control API")
     if config.cluster is not None:
-        yield OwnCertificateFiles(config.cluster.certificate, config.cluster.key, "[cluster]")
+        yield CertificateFiles(config.cluster.certificate, config.cluster.key, "[cluster]")
     for server in (config.remote, config.ca and config.ca.ocsp):
         if server and server.certificate and server.key:
-            yield OwnCertificateFiles(server.certificate, server.key, "[ca], as a client")
+            yield CertificateFiles(server.certificate, server.key, "[ca], as a client")
     for upstream in config.upstreams:
         if upstream.tls.certificate and upstream.tls.key:
             by = f"upstream {upstream.name}, as a client"
-            yield OwnCertificateFiles(upstream.tls.certificate, upstream.tls.key, by)
+            yield CertificateFiles(upstream.tls.certificate, upstream.tls.key, by)
 
 
 def is_ours(ca: CAConfig, leaf: x509.Certificate) -> bool:
@@ -114,7 +107,7 @@ def next_chain(
     return pem(server) + authority.issuing.certificate_pem
 
 
-def read_pair(pair: OwnCertificateFiles) -> x509.Certificate:
+def read_pair(pair: CertificateFiles) -> x509.Certificate:
     """Return the leaf certificate. Raises AuthorityError if the key file has another key."""
     leaf = read_certificates(pair.certificate)[0]
     if leaf.public_key() != read_key(pair.key).public_key():

@@ -21,7 +21,6 @@ from crewgate.ca.key_files import read_certificates
 from crewgate.ca.renewal import (
     CertificateFiles,
     CertificateLifetime,
-    OwnCertificateFiles,
     holds_key,
     is_ours,
     put,
@@ -78,8 +77,8 @@ class MachineCertificateRenewal:
         self._offset = wall() - boot()
         self._jumped = -math.inf  # when the wall clock jumped (by `boot`)
         self._facts: list[ComponentHealth] = []
-        self._retry_at: dict[OwnCertificateFiles, float] = {}  # after a failure (by `wall`)
-        self._failed: dict[OwnCertificateFiles, str] = {}
+        self._retry_at: dict[CertificateFiles, float] = {}  # after a failure (by `wall`)
+        self._failed: dict[CertificateFiles, str] = {}
 
     def renew_due(self, config: Config, source: CertificateSource | None) -> list[ComponentHealth]:
         """Renew what is due; return the health of each certificate and of the CA's own.
@@ -121,7 +120,7 @@ class MachineCertificateRenewal:
         self,
         config: Config,
         ca: CAConfig,
-        pair: OwnCertificateFiles,
+        pair: CertificateFiles,
         source: CertificateSource | None,
         now: float,
     ) -> ComponentHealth:
@@ -152,7 +151,7 @@ class MachineCertificateRenewal:
         return _fact(_name(pair), life, now, f"{what}; {why}", mend)
 
     def _renew(
-        self, config: Config, pair: OwnCertificateFiles, source: CertificateSource | None
+        self, config: Config, pair: CertificateFiles, source: CertificateSource | None
     ) -> str:
         """Replace a certificate by its successor; return why not, empty if that worked."""
         if source is None:
@@ -165,9 +164,8 @@ class MachineCertificateRenewal:
             certificate = read(leaf.public_bytes(Encoding.DER))
             if _is_evicted(config, certificate, int(self._wall())):
                 return "this machine was evicted, so its certificate is not renewed"
-            files = CertificateFiles(pair.certificate, pair.key)
             is_server = certificate.identity is None
-            chain = source.next_chain(leaf, files, is_server=is_server)
+            chain = source.next_chain(leaf, pair, is_server=is_server)
             new = put(pair.certificate, leaf, chain, self._wall())
         except (AuthorityError, ValueError, OSError, UnsupportedAlgorithm) as error:
             why = str(error).removeprefix(f"{pair.certificate}: ")
@@ -176,7 +174,7 @@ class MachineCertificateRenewal:
         _log.info("renewed %s, which %s presents, until %s", pair.certificate, pair.by, until)
         return ""
 
-    def _forget(self, pair: OwnCertificateFiles) -> None:
+    def _forget(self, pair: CertificateFiles) -> None:
         self._failed.pop(pair, None)
         self._retry_at.pop(pair, None)
 
@@ -207,7 +205,7 @@ def _is_evicted(config: Config, certificate: Certificate, now: int) -> bool:
     return identity.role is Role.GATEWAY and is_gone
 
 
-def _name(pair: OwnCertificateFiles) -> str:
+def _name(pair: CertificateFiles) -> str:
     name = f"control: certificate {pair.certificate.name} of {pair.by}"
     return name[: limits.health_name_chars_max]
 

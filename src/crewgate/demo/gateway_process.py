@@ -117,7 +117,11 @@ class GatewayProcess:
         """Start it, and wait until it is ready; DemoError if it does not start."""
         serve = [sys.executable, "-m", "crewgate.cli", "serve", "-c", str(self.stage.config)]
         self._process = await self._start(serve, self.stage.log)
-        await _ready(self.stage)
+        try:
+            await self.stage.command("status", "--wait", str(limits.demo_start_seconds))
+        except DemoError as error:
+            last = self.stage.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+            raise DemoError("\n".join([f"the gateway does not start: {error}", *last])) from error
 
     async def restart(self) -> None:
         """End it, and start it again; DemoError if it does not start."""
@@ -138,14 +142,6 @@ async def running(stage: DemoGateway) -> AsyncIterator[GatewayProcess]:
         await gateway.start()
         yield gateway
         nursery.cancel_scope.cancel()
-
-
-async def _ready(stage: DemoGateway) -> None:
-    try:
-        await stage.command("status", "--wait", str(limits.demo_start_seconds))
-    except DemoError as error:
-        last = stage.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-        raise DemoError("\n".join([f"the gateway does not start: {error}", *last])) from error
 
 
 async def _run(

@@ -31,9 +31,6 @@ class BadTokenThrottle:
     def __init__(self) -> None:
         self._full_at: dict[str, float] = {}
 
-    def __len__(self) -> int:
-        return len(self._full_at)
-
     def note(self, exchange: Exchange, now: float) -> None:
         """Count a bad token before it is answered; `now` is the monotonic clock in seconds."""
         exchange.distrust(hold=not self._has_room(client_network(exchange.peer.address), now))

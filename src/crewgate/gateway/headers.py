@@ -214,9 +214,6 @@ class IdentityHeaderCache:
     def __init__(self) -> None:
         self._known: dict[int, tuple[Grant, IdentityHeaders]] = {}
 
-    def __len__(self) -> int:
-        return len(self._known)
-
     def of(self, grant: Grant) -> IdentityHeaders:
         """Return the identity headers of `grant`."""
         known = self._known.get(id(grant))

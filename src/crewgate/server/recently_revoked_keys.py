@@ -22,9 +22,6 @@ class RecentlyRevokedKeys:
         self._keys_max = keys_max
         self._keys: dict[bytes, None] = {}  # in order, the oldest first
 
-    def __len__(self) -> int:
-        return len(self._keys)
-
     def __contains__(self, key: bytes) -> bool:
         return key in self._keys
 

@@ -127,7 +127,9 @@ class _Probe:
         stream.begin(self._head, b"", ends=True)
 
     def again(self) -> None:
-        """Do nothing: the pool does not retry probes."""
+        """Do nothing: the pool does not retry probes, and the request has no body."""
+
+    writable = again
 
     def progressed(self) -> None:
         """Check the status, once it has arrived."""
@@ -137,25 +139,15 @@ class _Probe:
                 self._problem = f"GET {self._head.target.decode()}: status {status}"
             self._done.set()
 
-    def writable(self) -> None:
-        """Do nothing: the request has no body."""
-
     def failed(self, error: UpstreamError) -> None:
         """Report the error as the result of the probe."""
         self._problem = str(error)
         self._done.set()
 
-    def left(self, connection: UpstreamConnection, *, answered: bool) -> None:
+    def ended(self, connection: UpstreamConnection, **_: bool) -> None:
         """Do nothing: the connection is not kept."""
 
-    def freed(self, connection: UpstreamConnection) -> None:
-        """Do nothing: the connection is not kept."""
-
-    def rests(self, connection: UpstreamConnection) -> None:
-        """Do nothing: the connection is not kept."""
-
-    def ended(self, connection: UpstreamConnection) -> None:
-        """Do nothing: the connection is closed."""
+    left = freed = rests = ended
 
     def broke(
         self,

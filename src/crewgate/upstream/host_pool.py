@@ -29,9 +29,6 @@ class ReusableConnections:
     def __init__(self) -> None:
         self._by_key: OrderedDict[ReuseKey | None, list[UpstreamConnection]] = OrderedDict()
 
-    def __len__(self) -> int:
-        return sum([len(connections) for connections in self._by_key.values()])
-
     def __contains__(self, key: ReuseKey) -> bool:
         return key in self._by_key or None in self._by_key
 

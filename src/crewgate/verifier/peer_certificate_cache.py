@@ -39,9 +39,6 @@ class PeerCertificateCache:
         self._capacity = capacity
         self._known: dict[bytes, OrchestratorCertificate | None] = {}
 
-    def __len__(self) -> int:
-        return len(self._known)
-
     def find(self, certificate: object) -> OrchestratorCertificate | None:
         """Return what a certificate (DER) says; None if it is not an orchestrator's certificate."""
         if type(certificate) is not bytes:

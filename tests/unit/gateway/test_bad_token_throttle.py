@@ -58,4 +58,4 @@ def test_memory_is_bounded() -> None:
         _show(strangers, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1, 50.0)
         if number % 1000 == 0:
             assert _show(strangers, "192.0.2.1", 1, 50.0) == [True]  # it is still showing them
-    assert len(strangers) == limits.bad_token_addresses_max
+    assert len(strangers._full_at) == limits.bad_token_addresses_max

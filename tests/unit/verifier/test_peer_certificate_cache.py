@@ -178,6 +178,6 @@ def test_what_was_read_is_kept_and_bounded() -> None:
     assert found.identity.label == "article/article-1"
     for number in range(9):
         assert peers.find(b"%d" % number) is None
-        assert len(peers) <= 3
+        assert len(peers._known) <= 3
     assert peers.find(b"x" * 20_000) is None
     assert b"x" * 20_000 not in peers._known

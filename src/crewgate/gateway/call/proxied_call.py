@@ -28,7 +28,7 @@ from crewgate.gateway.call.pending_call import PendingCall
 from crewgate.gateway.call.problem_response import respond_with_problem, upstream_problem
 from crewgate.gateway.call.request_body_upload import RequestBodyUpload
 from crewgate.gateway.call.response_metering import ResponseMetering
-from crewgate.gateway.call.termination import TerminationFormat, send_termination
+from crewgate.gateway.call.termination import send_termination
 from crewgate.gateway.cors import shared
 from crewgate.gateway.headers import LEFT, USED, downstream_headers, trailer_fields
 from crewgate.gateway.routes import ToolRoute
@@ -186,7 +186,7 @@ class ProxiedCall:
             else:
                 self._metering.relay(self)
         except ClientError:
-            self._on_client_gone()
+            self.lost()
 
     def writable(self) -> None:
         """Send more of the body."""
@@ -222,7 +222,8 @@ class ProxiedCall:
 
     def lost(self) -> None:
         """End the call, or go on without its client."""
-        self._on_client_gone()
+        if self._metering is None or not self._metering.reads_on(self):
+            self._end(CallOutcome.CLIENT_GONE)
 
     # The request.
 
@@ -238,7 +239,7 @@ class ProxiedCall:
         try:
             upload.send(stream)
         except ClientError:
-            self._on_client_gone()
+            self.lost()
         except InvalidRequestError:
             self._refuse(problem_types.INVALID_REQUEST)
 
@@ -343,10 +344,6 @@ class ProxiedCall:
         """How long the call has lasted, in microseconds."""
         return (time.monotonic_ns() - self._started_ns) // 1000
 
-    def _on_client_gone(self) -> None:
-        if self._metering is None or not self._metering.reads_on(self):
-            self._end(CallOutcome.CLIENT_GONE)
-
     def _refuse(self, kind: ProblemType) -> None:
         """Refuse a call for a reason that was not known when it was authorized."""
         self._respond(kind)
@@ -376,17 +373,21 @@ class ProxiedCall:
         self.ignore_client()
         self.release_stream()
         if outcome is not CallOutcome.DONE:
-            between = self._between_events is True
-            framing = TerminationFormat(between, self._is_grpc, self._entry.serves_models)
-            denial = None if metering is None else metering.denial
-            send_termination(outcome, self.exchange, self._routes, self.info.id, framing, denial)
-        cost = 0
-        if self.is_touched:
-            cost = (
-                permit.price_micro
-                if metering is None
-                else metering.final_cost(self.info.id, outcome)
+            send_termination(
+                outcome,
+                self.exchange,
+                self._routes,
+                self.info.id,
+                None if metering is None else metering.denial,
+                between_events=self._between_events is True,
+                is_grpc=self._is_grpc,
+                for_models=self._entry.serves_models,
             )
+        cost = 0
+        if self.is_touched and metering is not None:
+            cost = metering.final_cost(self.info.id, outcome)
+        elif self.is_touched:
+            cost = permit.price_micro
         # The agent has recorded the cost of a permit that it has burned.
         recorded = cost if permit.has_reservation or not permit.price_micro else 0
         if metering is None:

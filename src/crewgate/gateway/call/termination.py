@@ -1,7 +1,5 @@
 """Tells the client of a call under way why the gateway ends it."""
 
-from typing import NamedTuple
-
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.problem_types import Reason
 from crewgate.core.problems import event, grpc_fields, kind_of
@@ -21,30 +19,23 @@ _REASONS = {
 }
 
 
-class TerminationFormat(NamedTuple):
-    """What can still be said in a response that has begun.
-
-    `between_events`: it is a stream of server-sent events, and the last one was complete.
-    `is_grpc`: it ends with a status in its trailers. `for_models`: its client expects the error
-    format of a language model's API.
-    """
-
-    between_events: bool = False
-    is_grpc: bool = False
-    for_models: bool = False
-
-
 def send_termination(
     outcome: CallOutcome,
     exchange: Exchange,
     routes: RouteTable,
     request_id: bytes,
-    framing: TerminationFormat,
     denial: Denial | None = None,
+    *,
+    between_events: bool = False,
+    is_grpc: bool = False,
+    for_models: bool = False,
 ) -> None:
     """Tell the client of `exchange` why its call ends; nothing if its response is over.
 
-    `denial` is the ledger's, if the call ends because credit is exhausted.
+    `denial` is the ledger's, if the call ends because credit is exhausted. `between_events`: the
+    response is a stream of server-sent events, and the last one was complete. `is_grpc`: it ends
+    with a status in its trailers. `for_models`: its client expects the error format of a language
+    model's API.
     """
     if exchange.done:
         return
@@ -57,9 +48,9 @@ def send_termination(
     kind = kind_of(reason, denial)
     if not exchange.started:
         respond_with_problem(exchange, routes, kind, request_id, denial)
-    elif framing.between_events:
-        exchange.finish(event(kind, request_id, denial, for_models=framing.for_models))
-    elif framing.is_grpc:
+    elif between_events:
+        exchange.finish(event(kind, request_id, denial, for_models=for_models))
+    elif is_grpc:
         exchange.finish(b"", grpc_fields(kind, request_id, denial))
     else:
         exchange.reset(_CANCEL)

@@ -6,7 +6,6 @@ activated in one step. `prepare` blocks: call it in a thread.
 
 import ssl
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,11 +61,6 @@ class ConfigSnapshot(msgspec.Struct, frozen=True):
     pools: Pools
     listeners: tuple[PreparedListener, ...]
     inquiry: "ClientCertOCSPChecker | None" = None
-
-    def forget(self, keys: Iterable[bytes]) -> None:
-        """Forget the status of certificates that were revoked on this machine."""
-        if self.inquiry is not None:
-            self.inquiry.forget(keys)
 
 
 def prepare(

@@ -135,8 +135,8 @@ class Worker:
 
     def revoked(self, pushed: RevocationNotice) -> RevocationAck:
         """End the calls and connections of these keys, and all that the table says is revoked."""
-        if self._prepared is not None:
-            self._prepared.forget(pushed.keys)
+        if self._prepared is not None and self._prepared.inquiry is not None:
+            self._prepared.inquiry.forget(pushed.keys)
         to_close = self._peer_connections.close_set(pushed.keys)
         if self._attachment is not None:
             to_close |= self._peer_connections.revoked(self._attachment[0])

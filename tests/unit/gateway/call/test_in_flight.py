@@ -51,7 +51,7 @@ def test_nothing_is_left_of_calls_that_are_over() -> None:
         live.add(flight)
     for flight in flights:
         live.remove(flight)
-    assert len(live) == 0
+    assert not live
     assert not live._below
     assert not live._branches
     assert live.terminate([_key(BRANCH), _key(ROOT)]) == 0
@@ -118,7 +118,7 @@ def test_what_a_look_has_cut_is_claimed_by_all_that_its_token_names() -> None:
 def test_a_call_that_comes_first_is_told_of() -> None:
     """Each time that there was none before it."""
     told: list[int] = []
-    live = InFlightCalls(10, lambda: told.append(len(live)))
+    live = InFlightCalls(10, lambda: told.append(bool(live)))
     first, second = Flight(BRANCH), Flight(SIBLING)
     for flight in (first, second):
         live.add(flight)

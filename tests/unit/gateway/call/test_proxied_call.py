@@ -151,7 +151,7 @@ def test_an_error_of_ours_leaves_no_call_open(world: World) -> None:
     with pytest.raises(ZeroDivisionError):
         world.client.receive(GET)
     world.close_books()
-    assert not len(world.live)
+    assert not world.live
     assert world.judge.permits[0].ended == "released"
     assert [record.outcome for record in world.sink.records] == [CallOutcome.UPSTREAM_ERROR]
 

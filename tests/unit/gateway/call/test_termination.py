@@ -11,7 +11,7 @@ from gateway_world import config_of
 
 from crewgate.config import UpstreamOrigin
 from crewgate.core.audit.records import CallOutcome
-from crewgate.gateway.call.termination import TerminationFormat, send_termination
+from crewgate.gateway.call.termination import send_termination
 from crewgate.gateway.routes import build
 from crewgate.server.http1 import HTTP1
 
@@ -44,10 +44,10 @@ class Exchange:
         self.was_reset = True
 
 
-def told(outcome: CallOutcome, framing: TerminationFormat) -> Exchange:
+def told(outcome: CallOutcome, **framing: bool) -> Exchange:
     exchange: Any = Exchange()
     no_routes: Any = None  # a response has begun
-    send_termination(outcome, exchange, no_routes, ID, framing)
+    send_termination(outcome, exchange, no_routes, ID, **framing)
     return exchange
 
 
@@ -59,20 +59,20 @@ def test_a_call_without_a_response_is_refused(outcome: CallOutcome, tmp_path: Pa
     client.receive(b"GET /pages/a HTTP/1.1\r\nHost: a\r\n\r\n")
     (exchange,) = host.exchanges
     routes = build(config_of(UpstreamOrigin("http", "tool", 80), tmp_path), {"tools": ANY_POOL})
-    send_termination(outcome, exchange, routes, ID, TerminationFormat())
+    send_termination(outcome, exchange, routes, ID)
     assert CUT[outcome][0].encode() in client.bytes_to_send()
 
 
 @pytest.mark.parametrize("outcome", CUT)
 def test_a_stream_of_events_ends_with_one(outcome: CallOutcome) -> None:
     """That holds the problem."""
-    assert CUT[outcome][0].encode() in told(outcome, TerminationFormat(between_events=True)).last
+    assert CUT[outcome][0].encode() in told(outcome, between_events=True).last
 
 
 @pytest.mark.parametrize("outcome", CUT)
 def test_a_call_of_grpc_ends_with_a_status(outcome: CallOutcome) -> None:
     """In its trailers, with the problem."""
-    trailers = dict(told(outcome, TerminationFormat(is_grpc=True)).trailers)
+    trailers = dict(told(outcome, is_grpc=True).trailers)
     assert trailers[b"grpc-status"] == CUT[outcome][1]
     details = base64.b64decode(trailers[b"grpc-status-details-bin"] + b"==")
     assert f"/problems/{CUT[outcome][0]}".encode() in details
@@ -81,5 +81,5 @@ def test_a_call_of_grpc_ends_with_a_status(outcome: CallOutcome) -> None:
 @pytest.mark.parametrize("outcome", CallOutcome)
 def test_an_answer_that_can_be_ended_in_no_such_way_is_torn_off(outcome: CallOutcome) -> None:
     """So that nobody takes it for whole; and all that is not a cut ends so."""
-    whole = TerminationFormat(between_events=True, is_grpc=True)
-    assert told(outcome, TerminationFormat() if outcome in CUT else whole).was_reset
+    whole = {} if outcome in CUT else {"between_events": True, "is_grpc": True}
+    assert told(outcome, **whole).was_reset
