@@ -20,10 +20,11 @@ _NOT_ROOT_S = f"{_ROOT}, nor mount a loop device", "loop devices are for root"
 # The start of a test's id: why it cannot run on every machine, whatever is installed; and how the
 # reason begins that the test itself gives.
 ALLOWED = [
-    ("tests/e2e/agent/test_doors.py", _ROOT, "only root can become somebody else"),
+    ("tests/e2e/agent/test_agent_sockets.py", _ROOT, "only root can become somebody else"),
     ("tests/e2e/boundary/test_run.py::", _ROOT, "only root has a user to spare"),
-    ("tests/e2e/boundary/test_run_walls.py", _ROOT, "only root starts processes of other users"),
-    ("tests/e2e/boundary/test_run_walls.py", "its Python may be for root alone",
+    ("tests/e2e/boundary/test_run_isolation.py", _ROOT,
+     "only root starts processes of other users"),
+    ("tests/e2e/boundary/test_run_isolation.py", "its Python may be for root alone",
      "no interpreter of this version is for other users to run"),
     ("tests/e2e/clients/test_h2spec.py", "people build it from its sources",
      "h2spec is not on the path (no registry has it;"),

@@ -1,4 +1,4 @@
-"""The two doors of a real agent: where they are, who comes in, and what garbage does."""
+"""The two sockets of a real agent: where they are, whom it accepts, and what garbage does."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""The list of the revoked on a machine that has no key of the CA: it comes from the others."""
+"""A machine without the key of the CA gets the CRL from the other machines."""
 
 import shutil
 from datetime import UTC, datetime, timedelta
