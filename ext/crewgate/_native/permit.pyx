@@ -10,6 +10,7 @@ from crewgate import limits
 from crewgate.errors import AlreadySettledError
 
 cimport cython
+from cpython.number cimport PyNumber_Index
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -59,6 +60,14 @@ cdef class GateContext:
         return self.slots.pop()
 
 
+cdef object micro_credits(amount):
+    """Return an amount as an int; raise TypeError if it is a float of credits, or a text."""
+    try:
+        return PyNumber_Index(amount)
+    except TypeError:
+        raise TypeError(f"pass an integer of micro-credits, not {amount!r}") from None
+
+
 cdef Permit new_permit(GateContext holder, VerifiedToken entry, Py_ssize_t tool, uint64_t price):
     cdef Permit permit = Permit.__new__(Permit)
     permit.holder = holder
@@ -79,8 +88,11 @@ cdef class Permit:
         raise TypeError("only a gate gives permits")
 
     def __repr__(self):
-        state = "held" if self.has_reservation else "ended" if self.ended else "settled"
+        state = "reserved" if self.has_reservation else "ended" if self.ended else "charged"
         return f"<Permit branch={self.entry.grant.branch} price={self.price_micro} {state}>"
+
+    def __bool__(self):
+        raise TypeError("a verdict has no truth value; use isinstance(verdict, Permit)")
 
     @property
     def grant(self):
@@ -125,22 +137,24 @@ cdef class Permit:
     def settle(self, cost_micro=None):
         cdef uint64_t cost = self.price_micro
         if cost_micro is not None:
+            cost_micro = micro_credits(cost_micro)
             if cost_micro < 0:
                 raise ValueError(f"a cost is 0 or more micro-credits, not {cost_micro}")
             cost = min(self.price_micro, <uint64_t>min(cost_micro, limits.quota_micro_max))
         self.end(cost)
 
-    def grow(self, uint64_t more_micro):
+    def grow(self, more_micro):
         cdef int taken
+        cdef uint64_t more = micro_credits(more_micro)
         self.holder.table.check_open()
-        if self.hold.slot == NULL or self.ended or more_micro > PRICE_MAX - self.price_micro:
+        if self.hold.slot == NULL or self.ended or more > PRICE_MAX - self.price_micro:
             return False
         if not self.is_current:
             return False
-        taken = cg_hold_grow(&self.holder.table.t, &self.hold, more_micro,
+        taken = cg_hold_grow(&self.holder.table.t, &self.hold, more,
                              &self.lease_remaining_micro)
         if taken == CG_TAKEN:
-            self.price_micro += more_micro
+            self.price_micro += more
         return taken == CG_TAKEN
 
     def release(self):

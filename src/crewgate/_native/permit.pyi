@@ -14,19 +14,27 @@ class GateContext:
         """Use `policy` from now on, in the gate and for the keys that its permits check."""
 
 class Permit:
-    """Evidence that one call may go on, with the micro-credits that it reserved or was charged.
+    """Evidence that one call may go on. Only a gate makes permits. Safe to read from any thread.
 
-    A call ends its permit exactly once: with `settle`, `release`, or by leaving `with permit:`. A
-    verifier's permit is settled at its price from the beginning, so that its caller need not end
-    it. Safe to read from any thread.
+    A verifier charges the price together with its verdict. You need not end such a permit: call
+    `settle` or `release` once, at any time, to pay less than the price. `with permit:` ends it at
+    the price, unless the block calls one of them. `Verifier.close` does not end a permit.
+
+    In the gateway, a permit reserves its price instead. The gateway ends each permit exactly once,
+    with `settle`, `release`, or at the end of `with permit:`. Its agent charges ("burns") the whole
+    reservation if that does not happen before a deadline. Only the gateway uses `grow`, `extend`,
+    `has_reservation`, `is_current` and `lease_remaining_micro`. There, TableError means that the
+    process has closed its table; a verifier never closes it.
 
     Attributes:
         grant: What the call's token grants.
-        tool: The number of the tool in the policy, 0 for its first tool.
-        price_micro: Micro-credits that are reserved for the call, or charged.
+        tool: The number of the tool: its name is `verifier.tools[permit.tool]`, unless the
+            configuration has changed since.
+        price_micro: Micro-credits that the call was charged (a verifier) or reserved (the gateway).
         lease_remaining_micro: Micro-credits that this machine's lease for the branch had left right
-            after this call took its price; only `grow` changes it later. It may be 0 for a call with
-            an `observed_reason`.
+            after this call took its price; only `grow` changes it later. A lease is the part of the
+            branch's credits that this machine may spend without asking the ledger. It may be 0 for
+            a call with an `observed_reason`.
         in_observe_mode: Whether the call's crew, tool or listener is in observe mode, in which the
             gate lets calls go on that it would refuse.
         observed_reason: Why the gate would have refused the call outside observe mode; None for a
@@ -43,11 +51,7 @@ class Permit:
     def branch_unspent_micro(self) -> int:
         """Micro-credits that the branch can still spend, now: what this machine's lease for it has
         left, and what the ledger could grant besides when the agent last asked. Other machines, and
-        other branches below the same ancestors, may have spent some of that since.
-
-        Raises:
-            TableError: The table is closed.
-        """
+        other branches below the same ancestors, may have spent some of that since."""
     @property
     def revocable(self) -> tuple[bytes, ...]:
         """The keys (16 bytes each) that the gate looks up among revocations: of the grant, its
@@ -55,55 +59,50 @@ class Permit:
     @property
     def revoked(self) -> bool:
         """Whether a long call must end now. It must if anything in `revocable` has been revoked, if
-        the policy no longer has the token's key, or if the table was retired.
-
-        Raises:
-            TableError: The table is closed.
-        """
+        the policy no longer has the token's key, or if the agent has replaced the table, so that
+        later revocations do not reach this permit."""
     @property
     def is_current(self) -> bool:
-        """Whether the gate would admit such a call now: the agent keeps the table fresh, and this
+        """Whether the gate would admit a call of this tool now: the agent keeps the table fresh, and this
         machine knows the revocations that a majority of machines knows, or the call's tool goes on
         without (`when_stale = "open"`)."""
     @property
     def has_reservation(self) -> bool:
-        """Whether a reservation of this call is in force: the gate made one, nobody ended the
-        permit, and the agent did not burn it. A verifier's permit never has one."""
+        """Whether a reservation of this call is in force: the gateway made one, did not end the
+        permit, and the agent did not burn it. Always False for a verifier's permit."""
     def settle(self, cost_micro: int | None = None) -> None:
         """Charge `cost_micro` micro-credits, return the rest of the price, and end the permit.
 
-        None charges the price; so does every cost above the price.
+        None charges the price; so does every cost above the price. 12,000 are 0.012 credits.
 
         Raises:
-            AlreadySettledError: The permit was ended before, or the agent burned the reservation
-                after its deadline.
-            ValueError: `cost_micro` is negative.
-            TableError: The table is closed.
+            TypeError: `cost_micro` is not an integer; nothing was charged or ended.
+            ValueError: `cost_micro` is negative; nothing was charged or ended.
+            AlreadySettledError: The permit was settled or released before, or the agent burned the
+                reservation after its deadline.
         """
     def grow(self, more_micro: int) -> bool:
-        """Reserve `more_micro` micro-credits besides, which raises `price_micro`.
+        """Reserve `more_micro` micro-credits besides, which raises `price_micro` (gateway only).
 
         False, and nothing changes, if the lease has less than that now, the price would exceed the
-        largest possible price, the permit has no reservation, or it is not `is_current`.
+        largest possible price, the permit is not `is_current`, or it has no reservation, like every
+        permit of a verifier.
 
         Raises:
-            OverflowError: `more_micro` is negative.
-            TableError: The table is closed.
+            TypeError: `more_micro` is not an integer.
+            OverflowError: `more_micro` is negative, or above 2**64 - 1.
         """
     def release(self) -> None:
         """End the permit without a charge: no byte of the call reached the tool.
 
         Raises:
             AlreadySettledError: As for `settle`.
-            TableError: The table is closed.
         """
     def extend(self, until_boot_ns: int) -> bool:
-        """Move the reservation's deadline to `until_boot_ns` (nanoseconds of CLOCK_BOOTTIME); False
-        if there is none, or the agent burned it meanwhile.
-
-        Raises:
-            TableError: The table is closed.
-        """
+        """Move the reservation's deadline to `until_boot_ns` (nanoseconds of CLOCK_BOOTTIME). False
+        if the agent burned it meanwhile, or there is none, as in every permit of a verifier."""
+    def __bool__(self) -> bool:
+        """Raise TypeError, as for a denial: use `isinstance(verdict, Permit)`."""
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -115,7 +114,6 @@ class Permit:
 
         Raises:
             AlreadySettledError: The agent burned the reservation after its deadline.
-            TableError: The table is closed.
         """
 
 def arm_fault(stores: int) -> bool:

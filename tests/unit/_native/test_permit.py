@@ -2,14 +2,17 @@
 
 import gc
 import os
+import re
 from contextlib import nullcontext
+from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
 from crew_world import BRANCH, World
 from gate_world import BOOT_NS, NS, Gatehouse
 
-from crewgate import limits
+from crewgate import Denial, Permit, Reason, limits
 from crewgate._native.records import BranchRecord
 from crewgate.errors import AlreadySettledError, TableError
 
@@ -54,6 +57,31 @@ def test_a_negative_cost_is_an_error_and_changes_nothing(house: Gatehouse) -> No
         permit.settle(-1)
     assert permit.has_reservation
     permit.release()
+
+
+@pytest.mark.parametrize("amount", [0.012, 1.0, "12000", Decimal(1)])
+def test_an_amount_that_is_no_integer_is_an_error_and_changes_nothing(
+    house: Gatehouse, amount: Any
+) -> None:
+    """Credits instead of micro-credits would otherwise be cut to a charge of nothing."""
+    permit = house.permit(house.world.token)
+    for method in (permit.settle, permit.grow):
+        with pytest.raises(
+            TypeError, match=re.escape(f"an integer of micro-credits, not {amount!r}")
+        ):
+            method(amount)
+    assert permit.has_reservation
+    assert accounts(house.record()) == (0, 10, 0, 0)
+    permit.release()
+
+
+def test_a_permit_has_no_truth_value(house: Gatehouse) -> None:
+    """As a denial: else `if verdict` would fail only at the first denial."""
+    for verdict in (house.permit(house.world.token), Denial(Reason.UNKNOWN_TOOL)):
+        with pytest.raises(TypeError, match="use isinstance"):
+            bool(verdict)
+        if isinstance(verdict, Permit):
+            verdict.release()
 
 
 def test_a_release_charges_nothing(house: Gatehouse) -> None:
@@ -191,6 +219,6 @@ def test_a_permit_of_a_closed_table_raises_and_is_quiet_in_the_end(house: Gateho
 def test_a_repr_tells_the_state_and_no_secret(house: Gatehouse) -> None:
     """What a log wants: branch, price, state."""
     permit = house.permit(house.world.token)
-    assert repr(permit) == f"<Permit branch={BRANCH} price=10 held>"
+    assert repr(permit) == f"<Permit branch={BRANCH} price=10 reserved>"
     permit.settle()
     assert repr(permit) == f"<Permit branch={BRANCH} price=10 ended>"
