@@ -176,5 +176,5 @@ cdef class Gate:
             name = path[len(path) - level].id
         return Denial(Reason.CREDITS_EXHAUSTED, entry.grant, level=name,
                       used_micro=cg_get(&branch.refused_used),
-                      quota_micro=cg_get(&branch.refused_quota),
+                      quota_micro=cg_get(&branch.refused_quota), need_micro=price,
                       window_number=cg_get(&branch.refused_window))

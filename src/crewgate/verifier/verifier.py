@@ -109,6 +109,11 @@ class Verifier:
         crews = self._source.judge.policy.crews
         return tuple(crew.issuer for crew in crews if not is_account(crew.name))
 
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """The names of the tools, in the order of their numbers (`Permit.tool`)."""
+        return tuple(self._source.judge.numbers)
+
     def decide(
         self,
         token: str | bytes | None,
@@ -217,7 +222,12 @@ class Verifier:
         return found is not None and found.is_revoked(self._source.judge.table)
 
     def close(self) -> None:
-        """Refuse all calls from now on, and release table, connection and thread."""
+        """Refuse every later call, and end connection and thread; a second call does nothing.
+
+        Permits stay as they are: each can still be settled or released once, and its `revoked` is
+        still true after a revocation. A late `decide`, `admit` or `admit_blocking` charges nothing
+        and returns Denial(REVOCATION_UNAVAILABLE).
+        """
         self._source.close()
 
     def _decide(self, tool: str, request: GateRequest | Denial) -> Permit | Denial:

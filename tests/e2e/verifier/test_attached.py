@@ -16,7 +16,7 @@ from installation import wait_until
 from revocation_targets import branch
 
 from crewgate import Denial, Permit, Reason, Verifier
-from crewgate.errors import ConfigurationError, LinkError, RefusedError
+from crewgate.errors import AlreadySettledError, ConfigurationError, LinkError, RefusedError
 from crewgate.ipc.admin_client import AdminClient
 
 SEARCH = "search.web"
@@ -265,6 +265,31 @@ def test_closing_leaves_the_agent(site: Site, verifier: Verifier) -> None:
     wait_until(lambda: site.status().embedders == 0)
     denial = denied(verifier.admit_blocking(site.world.token, SEARCH))
     assert denial.reason is Reason.REVOCATION_UNAVAILABLE
+
+
+def test_a_permit_is_settled_once_after_its_verifier_was_closed(
+    site: Site, verifier: Verifier
+) -> None:
+    """The agent books what the calls cost, neither nothing nor twice, and the calls see an end."""
+    lower, released = (
+        permitted(verifier.admit_blocking(site.world.token, SEARCH)) for _ in range(2)
+    )
+    verifier.close()
+    wait_until(lambda: site.status().embedders == 0)
+    assert _spent(site) == 2 * PRICE
+    lower.settle(1)
+    released.release()
+    with pytest.raises(AlreadySettledError):
+        lower.settle(0)
+    assert _spent(site) == 1
+    with AdminClient(site.state) as owner:
+        owner.revoke([branch(BRANCH)])
+    assert lower.revoked
+
+
+def _spent(site: Site) -> int:
+    with AdminClient(site.state) as owner:
+        return next(row.spent for row in owner.tree() if row.branch == BRANCH)
 
 
 def test_an_agent_that_is_gone_and_a_table_that_is_replaced(site: Site) -> None:

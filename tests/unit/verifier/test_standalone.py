@@ -80,7 +80,8 @@ async def test_a_call_may_have_a_cost_of_its_own() -> None:
         permitted(await verifier.admit(token, "search.web", cost_micro=20)).settle(8)
         permitted(verifier.admit_blocking(token, "search.web", cost_micro=20))
         denial = denied(verifier.decide(token, "search.web", cost_micro=1))
-        assert (denial.used_micro, denial.quota_micro) == (40, 40)
+        assert (denial.used_micro, denial.quota_micro, denial.need_micro) == (40, 40, 1)
+        assert denied(verifier.admit_blocking(token, "search.web")).need_micro == 10
 
 
 @pytest.mark.parametrize("token", ["good", "bad"])
@@ -389,15 +390,28 @@ def test_only_a_standalone_verifier_revokes() -> None:
 
 
 def test_a_closed_verifier_refuses() -> None:
-    """A late call in a server that shuts down gets a 503, not an exception; permits still end."""
+    """A late call in a server that shuts down gets a 503, not an exception, and is not charged."""
     world = World.make()
     verifier = standalone(world)
-    permit = permitted(verifier.decide(world.token, "search.web"))
+    before = permitted(verifier.decide(world.token, "search.web")).branch_unspent_micro
+    permits = [permitted(verifier.decide(world.token, "search.web")) for _ in range(3)]
     verifier.close()
     verifier.close()
-    denial = denied(verifier.decide(world.token, "search.web"))
-    assert denial.reason is Reason.REVOCATION_UNAVAILABLE
-    permit.release()
+    for decide in (verifier.decide, verifier.admit_blocking):
+        for cost in (None, 1):
+            denial = denied(decide(world.token, "search.web", cost_micro=cost))
+            assert (denial.reason, denial.retry) == (Reason.REVOCATION_UNAVAILABLE, False)
+    assert permits[0].branch_unspent_micro == before - 30
+    permits[0].settle(4)
+    permits[1].release()
+    permits[2].settle()
+    for permit in permits:
+        with pytest.raises(AlreadySettledError):
+            permit.settle(0)
+    assert permits[0].branch_unspent_micro == before - 14
+    assert not permits[0].revoked
+    verifier.revoke(permits[0].grant.branch)
+    assert permits[0].revoked
 
 
 def test_in_a_child_after_fork_it_raises() -> None:

@@ -128,8 +128,7 @@ class GateAuthorizer:
             is_upper_bound=is_upper_bound,
         )
         if isinstance(verdict, Denial) and verdict.reason is Reason.CREDITS_EXHAUSTED:
-            need = self._need(tool, price)
-            return self.explained(msgspec.structs.replace(verdict, need_micro=need))
+            return self.explained(verdict)
         return self._after_draw(verdict) if drawn else verdict
 
     def _after_draw(self, verdict: Permit | Denial) -> Permit | Denial:
