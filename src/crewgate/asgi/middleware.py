@@ -30,6 +30,7 @@ from crewgate.core.http_types import (
 from crewgate.core.problem_types import PROBLEM_TYPES, Reason
 from crewgate.core.problems import kind_of, refusal
 from crewgate.core.verdict import Denial
+from crewgate.errors import ConfigurationError
 from crewgate.verifier import Verifier
 
 _log = logging.getLogger("crewgate.asgi")
@@ -57,7 +58,8 @@ class CrewgateMiddleware:
             "x-api-key", …
 
     Raises:
-        ConfigurationError: `tool` has a route that cannot be used, or two for the same request.
+        ConfigurationError: `tool` names a tool that the verifier does not have now, or has a route
+            that cannot be used, or two for the same request; or `carriers` is one text.
     """
 
     def __init__(
@@ -70,7 +72,11 @@ class CrewgateMiddleware:
     ) -> None:
         self._app = app
         self._verifier = verifier
-        self._tool_of = tool_of(tool)
+        self._tool_of = tool_of(tool, verifier.tools)
+        if isinstance(carriers, str):
+            raise ConfigurationError(
+                f'CrewgateMiddleware: carriers must be a list: write ["{carriers}"]'
+            )
         self._carriers = frozenset(carrier.lower().encode() for carrier in carriers)
         self._ends: dict[bytes, list[int]] = {}
 

@@ -3,7 +3,7 @@
 Routes work as in the gateway (`core/policy/routing`), on the path that the application will see.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from crewgate.core.http_types import Scope
 from crewgate.core.policy.routing import RoutePattern, Router
@@ -15,12 +15,20 @@ ToolSelector = str | Mapping[str, str] | ToolOf
 NONE = ""  # no tool has this name, so it is refused as unknown
 
 
-def tool_of(tool: ToolSelector) -> ToolOf:
+def tool_of(tool: ToolSelector, known: Collection[str]) -> ToolOf:
     """Return a function from an ASGI scope to a tool's name.
 
     Raises:
-        ConfigurationError: A route cannot be used, or two routes match the same request.
+        ConfigurationError: A name is not among the `known` tools, a route cannot be used, or two
+            routes match the same request.
     """
+    names = [tool] if isinstance(tool, str) else tool.values() if isinstance(tool, Mapping) else ()
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"CrewgateMiddleware: the verifier has no tool {name!r}; correct the name, or add "
+                f"the tool to the configuration. Known: {', '.join(sorted(known))}"
+            )
     if isinstance(tool, str):
         return lambda _: tool
     if isinstance(tool, Mapping):

@@ -137,6 +137,17 @@ def test_a_crew_whose_hour_is_spent_is_told_when_it_ends(world: World, make: Mak
     assert json.loads(plays[-1].text)["window"] == "hour"
 
 
+def test_a_branch_that_cannot_pay_is_told_what_the_call_needs(
+    verifier: Verifier, make: Make, world: World
+) -> None:
+    """With the same members as at the gateway."""
+    bearer = b"Bearer " + world.mint(credit_quota=4)
+    problem = json.loads(
+        make(headers=[(b"authorization", bearer)]).run(guarded(verifier, never)).text
+    )
+    assert (problem["left_credits"], problem["needed_credits"]) == ("0.000004", "0.00001")
+
+
 def test_a_call_of_grpc_is_refused_in_its_words(verifier: Verifier, make: Make) -> None:
     """As at the gateway: HTTP 200, and the status in the head."""
     play = make(headers=[(b"content-type", b"application/grpc")]).run(guarded(verifier, never))
@@ -257,6 +268,21 @@ def test_a_route_that_is_none_is_refused_at_once(verifier: Verifier, line: str) 
     """When the application is made, not when the first request comes."""
     with pytest.raises(ConfigurationError, match="CrewgateMiddleware: tool"):
         guarded(verifier, tool={line: "search.web"})
+
+
+@pytest.mark.parametrize(
+    "tool", ["nope.tool", {"POST /search": "nope.tool", "GET /items/{id}": "free.ping"}]
+)
+def test_a_name_that_is_no_tool_is_refused_at_once(verifier: Verifier, tool: Any) -> None:
+    """Else each call would be refused as if its path were wrong."""
+    with pytest.raises(ConfigurationError, match=r"tool 'nope\.tool'.*free\.ping, search\.web"):
+        guarded(verifier, tool=tool)
+
+
+def test_one_text_is_no_list_of_carriers(verifier: Verifier) -> None:
+    """Python would take it for a sequence of letters, and no token would be found."""
+    with pytest.raises(ConfigurationError, match=r'carriers.*write \["x-api-key"\]'):
+        guarded(verifier, carriers="x-api-key")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
