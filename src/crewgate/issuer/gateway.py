@@ -96,7 +96,11 @@ class RevocationReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GatewayClient(Protocol):
-    """The gateway of an orchestrator, which knows what was spent and revokes branches."""
+    """What an `Orchestrator` asks of its gateway: a protocol, for a program to implement.
+
+    `Orchestrator.from_config` and `Orchestrator.remote` need none. Pass an object with these two
+    methods only if you make an `Orchestrator` yourself.
+    """
 
     def usage(self, branches: Collection[str]) -> Mapping[str, BranchUsage]:
         """Return what the gateway knows about these branches, by their ids (UUID text).
@@ -104,7 +108,8 @@ class GatewayClient(Protocol):
         The result leaves out a branch that no call has used yet, unless the branch was revoked.
 
         Raises:
-            LinkError: The gateway cannot be reached, and nothing may be minted without it.
+            LinkError: The gateway cannot be reached. Then the orchestrator mints nothing; to let it
+                mint, return an empty dict instead, as the gateway of `from_config` does.
         """
 
     def revoke(self, branch: str) -> RevocationReceipt:
@@ -129,9 +134,7 @@ class LocalGateway:
             with AdminClient(self._state) as agent:
                 rows = agent.tree()
         except LinkError as error:
-            _log.warning(
-                "minting by the journal alone, without what was spent or revoked since: %s", error
-            )
+            _log.warning("minting without asking the agent what was spent or revoked: %s", error)
             return {}
         seen = {
             row.branch: BranchUsage(

@@ -6,7 +6,7 @@ parent may have *together* needs a journal, so `Orchestrator` checks that.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jwt
 import msgspec
@@ -34,11 +34,12 @@ class MintedToken(msgspec.Struct, frozen=True):
 class Minter:
     """Signs for one orchestrator, `<crew>/<name>`, within the limits of its crew.
 
-    Amounts are micro-credits, and times are wall-clock seconds since the epoch. A `lifetime` is in
-    seconds; None is the longest that the crew allows. A method that raises has signed nothing.
+    A `quota` is in micro-credits, and times are wall-clock seconds since the epoch. A `lifetime` is
+    in seconds; None is the longest that the crew allows. A method that raises has signed nothing.
+    Without a `name`, the orchestrator is the one of the key, or else `<crew>/<crew>-1`.
 
     Raises:
-        IssuerError: The key may sign only for another orchestrator.
+        IssuerError: The key may sign only for another orchestrator, or a token cannot hold `name`.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Minter:
             raise IssuerError(
                 f"key {key.kid} may sign only for {key.orchestrator}, not for {client}"
             )
+        _check_texts({"name": client})
         self.crew = crew
         self.audience = audience
         self.key = key
@@ -84,7 +86,7 @@ class Minter:
             credit_quota=quota,
             branch_path=[],
             iat=int(now),
-            exp=int(now) + self._lifetime(lifetime),
+            exp=int(now) + self.lifetime(lifetime),
         )
 
     def child(
@@ -120,7 +122,7 @@ class Minter:
             credit_quota=quota,
             branch_path=path,
             iat=_after(path, int(now), int(now)),
-            exp=int(now) + self._lifetime(lifetime),
+            exp=int(now) + self.lifetime(lifetime),
         )
 
     def extend(
@@ -162,7 +164,7 @@ class Minter:
             credit_quota=quota,
             branch_path=list(path),
             iat=issued,
-            exp=issued + self._lifetime(lifetime),
+            exp=issued + self.lifetime(lifetime),
         )
 
     def _next_iat(self, claims: Claims, quota: int, now: int) -> int:
@@ -179,13 +181,19 @@ class Minter:
             )
         return issued
 
-    def _lifetime(self, seconds: int | None) -> int:
+    def lifetime(self, seconds: int | None) -> int:
+        """Return a lifetime in seconds; None gives the longest that the crew allows.
+
+        Raises:
+            IssuerError: The crew does not allow it, or it is not an integer.
+        """
         longest = min(self.crew.lifetime_seconds_max, limits.token_lifetime_seconds_max)
-        if seconds is not None and not 1 <= seconds <= longest:
+        if seconds is not None and (type(seconds) is not int or not 1 <= seconds <= longest):
             raise IssuerError(
-                f"a token of crew {self.crew.name} may live 1 to {longest} s, not {seconds}"
+                f"lifetime: a token of crew {self.crew.name} may live 1 to {longest} s, not "
+                f"{seconds!r}"
             )
-        return longest if seconds is None else int(seconds)
+        return longest if seconds is None else seconds
 
     def _grant(self, **members: object) -> MintedToken:
         issuer: dict[str, object] = {
@@ -201,7 +209,23 @@ class Minter:
 
     def _check(self, claims: Claims) -> None:
         """Refuse claims that gateways would refuse, or would count as less than they say."""
-        check_texts(claims)
+        texts = {
+            "role": claims.agent_role,
+            "process": claims.process_id,
+            "subject": claims.sub,
+            "issuer": claims.iss,
+            "audience": str(claims.aud),
+        }
+        _check_texts(texts)
+        if not 1 <= len(claims.allowed_tools) <= limits.allowed_tools_max:
+            raise IssuerError(f"a grant must name 1 to {limits.allowed_tools_max} tools")
+        for tool in claims.allowed_tools:
+            if not scope.is_pattern(tool):
+                raise IssuerError(
+                    f'{str(tool)[:64]!r} is neither the name of a tool, such as "search.web", nor '
+                    'a pattern, such as "search.*"'
+                )
+        _check_quota(claims.credit_quota)
         crew = self.crew
         outside = [tool for tool in claims.allowed_tools if not scope.within([tool], crew.tools)]
         if outside:
@@ -259,7 +283,9 @@ def check_within(parent: Claims, tools: Sequence[str], quota: int) -> None:
 
     Raises:
         ScopeError: The parent does not have them.
+        IssuerError: `quota` is not an integer.
     """
+    _check_quota(quota)
     for tool in tools:
         if not scope.within([tool], parent.allowed_tools):
             raise ScopeError(
@@ -272,31 +298,16 @@ def check_within(parent: Claims, tools: Sequence[str], quota: int) -> None:
         )
 
 
-def check_texts(claims: Claims) -> None:
-    """Refuse texts and tools that no token can hold.
-
-    Raises:
-        IssuerError: A text or tool is malformed; the message names it.
-    """
-    texts = {
-        "role": claims.agent_role,
-        "process": claims.process_id,
-        "subject": claims.sub,
-        "orchestrator": claims.client_id,
-        "issuer": claims.iss,
-        "audience": str(claims.aud),
-    }
+def _check_texts(texts: Mapping[str, str]) -> None:
+    """Refuse a text that no token can hold."""
     for name, text in texts.items():
         if not is_text(text):
             raise IssuerError(
                 f"{name} {text[:64]!r} must be 1 to {limits.claim_chars_max} characters of "
                 "A-Z a-z 0-9 . _ : / @ -"
             )
-    if not 1 <= len(claims.allowed_tools) <= limits.allowed_tools_max:
-        raise IssuerError(f"a grant must name 1 to {limits.allowed_tools_max} tools")
-    for tool in claims.allowed_tools:
-        if not scope.is_pattern(tool):
-            raise IssuerError(
-                f'{str(tool)[:64]!r} is neither the name of a tool, such as "search.web", nor a '
-                'pattern, such as "search.*"'
-            )
+
+
+def _check_quota(quota: object) -> None:
+    if type(quota) is not int:
+        raise IssuerError(f"quota must be an integer of micro-credits, not {quota!r}")

@@ -1,11 +1,10 @@
 """An orchestrator: it mints, renews and revokes the branches of its crew, and keeps a journal.
 
 A child is always within its parent. A revoked branch gets no further token: the orchestrator marks
-it as revoked before it asks a gateway to revoke it. The orchestrator opens no sockets itself; a
-`GatewayClient` says what was spent, and revokes.
+it as revoked before it asks a gateway to revoke it.
 
-Threads may call every method. No thread holds the lock while it waits for the gateway, so a slow
-gateway does not delay a branch that has a fresh token.
+No thread holds the lock while it waits for the gateway, so a slow gateway does not delay a branch
+that has a fresh token.
 """
 
 import logging
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from crewgate.core.tokens.claims import Claims
-from crewgate.errors import IssuerError, JournalError
+from crewgate.errors import IssuerError
 from crewgate.issuer.gateway import (
     GatewayClient,
     LocalGateway,
@@ -38,15 +37,21 @@ _log = logging.getLogger(__name__)
 class Orchestrator:
     """Mints tokens for one crew under one name; use it as a context manager, or call `close`.
 
+    Threads may share it. A method may block for the journal's disk and for the gateway (about 5 s a
+    request, 10 s with `remote`): in an event loop, use `await asyncio.to_thread(run.token)`. While
+    its gateway is down, an orchestrator of `from_config` mints, and logs a warning; only `revoke`
+    raises LinkError.
+
     Args:
         minter: Signs the tokens.
         journal: The file of the journal; it is created with mode 0600 if it is missing.
         clock: Returns wall-clock seconds since the epoch.
-        lifetime: The lifetime of each token in seconds; None for the longest that the crew allows.
+        lifetime: The lifetime of each token in seconds; None is the longest that the crew allows.
         gateway: Knows what was spent, and revokes. Without one, the orchestrator compares grants
             only, and no gateway learns of its revocations.
 
     Raises:
+        IssuerError: The crew does not allow `lifetime`.
         JournalLockedError: Another process runs this orchestrator.
         JournalError: The journal is damaged, or cannot be opened.
     """
@@ -60,7 +65,7 @@ class Orchestrator:
         lifetime: int | None = None,
         gateway: GatewayClient | None = None,
     ) -> None:
-        self._minter, self._lifetime = minter, lifetime
+        self._minter, self._lifetime = minter, minter.lifetime(lifetime)
         self._gateway = gateway
         self._set_up(IssuerState(journal), clock, minter.client_id)
 
@@ -73,11 +78,12 @@ class Orchestrator:
     ) -> Self:
         """Make orchestrator `<crew>/<name>` of a configuration file, with this machine's gateway.
 
-        Its journal is in the state folder. `lifetime` is in seconds, as for the class.
+        Its journal is in the state folder. Without a `name`, it is the orchestrator of the crew's
+        key, or else `<crew>/<crew>-1`. The class explains `lifetime`.
 
         Raises:
             ConfigurationError: The file cannot be used, or has no usable signing key of the crew.
-            IssuerError: The crew's key may sign only for another orchestrator.
+            IssuerError: The crew does not allow `lifetime`, or the key or a token not the `name`.
             JournalLockedError: Another process runs this orchestrator.
             JournalError: The journal is damaged, or cannot be opened.
         """
@@ -150,7 +156,7 @@ class Orchestrator:
             subject: On whose behalf the run acts; by default the orchestrator itself.
             process_id: The process that will hold the token; by default this process.
             token_file: A file (0600) in which to keep a fresh token, as `write_token_file` does.
-            reason: The reason, for the journal.
+            reason: A text for the journal.
 
         Raises:
             ScopeError: The crew's limits do not allow these tools or credits.
@@ -235,7 +241,7 @@ class Orchestrator:
             return self._branches.living(branch).claims
 
     def token(self, branch: str) -> str:
-        """See `SubAgent.token`."""
+        """Return a token of a branch (UUID text), as `SubAgent.token` does; raises the same."""
         with self._lock:
             fresh = self._fresh(branch)
         if fresh is not None:
@@ -258,10 +264,8 @@ class Orchestrator:
 
         Args:
             agent: The handle of the branch, or its UUID text.
-            credits: The new credits, as for `start_run`; None keeps them as they are.
-            tools: The new tools, as for `start_run`; None keeps them as they are.
-            overcommit: As for `spawn`.
-            reason: The reason, for the journal.
+            credits, tools: The new ones, as for `start_run`; None keeps them as they are.
+            overcommit, reason: As for `spawn`.
 
         Raises:
             BranchRevokedError: The branch, or one above it, was revoked.
@@ -293,11 +297,10 @@ class Orchestrator:
         branch = branch_of(agent)
         try:
             self.mark_revoked(branch, reason=reason)
-        except JournalError:
+        finally:
             # A full disk must not keep a branch alive. The missing line is an error all the same.
-            self._revoke_at_gateway(branch)
-            raise
-        return self._revoke_at_gateway(branch)
+            receipt = None if self._gateway is None else self._gateway.revoke(branch)
+        return receipt
 
     def mark_revoked(self, branch: str, *, reason: str = "") -> None:
         """Mint nothing more for a branch that was revoked elsewhere, nor below it.
@@ -331,13 +334,10 @@ class Orchestrator:
             self._renewer.wake()
 
     def refresh_if_due(self, branch: str) -> float:
-        """Renew a token and its file if they are due; return the seconds until they are again."""
+        """Renew a token and its file if due, as `token`; return the seconds to the next renewal."""
         self.token(branch)
         with self._lock:
             return self._tokens.write(branch, self._clock())
-
-    def _revoke_at_gateway(self, branch: str) -> RevocationReceipt | None:
-        return None if self._gateway is None else self._gateway.revoke(branch)
 
     def _ask_usage(self, branch: str) -> Mapping[str, int]:
         """Return what the branch and its relatives have spent, and mark the revoked ones."""

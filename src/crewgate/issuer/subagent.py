@@ -44,13 +44,15 @@ class SubAgent:
         return self._orchestrator.claims(self.branch)
 
     def token(self) -> str:
-        """Return a token that is valid for minutes: the last one, or a new one if it expires soon.
+        """Return the newest token; mint a new one if a third of its lifetime or 300 s are left.
 
         The journal has a line for each new token. If the orchestrator cannot mint a new token, the
         method returns the last one until that expires.
 
         Raises:
-            BranchRevokedError: The branch was revoked.
+            BranchRevokedError: This orchestrator has revoked the branch, or has learned of its
+                revocation: it asks the gateway when it renews, and not before. Until then it
+                returns the token, which gateways refuse.
             LinkError: The gateway that signs cannot be reached (`Orchestrator.remote`), and the
                 last token has expired.
             IssuerError: The orchestrator cannot mint a new token, and the last one has expired.

@@ -151,6 +151,24 @@ def test_an_orchestrator_is_one_process(config: Path) -> None:
     assert journals == {"article+article-1.jsonl", "article+night.jsonl"}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"lifetime": 601}, "lifetime: .* may live 1 to 600 s, not 601"),
+        ({"lifetime": 0}, "not 0"),
+        ({"name": "a b"}, "name 'article/a b' must be 1 to 128 characters"),
+        ({"name": "x" * 128}, "name 'article/x"),
+    ],
+)
+def test_a_bad_argument_leaves_no_journal(
+    config: Path, arguments: dict[str, Any], said: str
+) -> None:
+    """It is refused when the orchestrator is made, and not with its first run."""
+    with pytest.raises(IssuerError, match=said):
+        Orchestrator.from_config(config, crew="article", **arguments)
+    assert not (load(config).state / "issuer").exists()
+
+
 def test_a_crew_without_a_key_cannot_mint(config: Path) -> None:
     """The error names the file, the crew and what is missing."""
     with pytest.raises(ConfigurationError, match="crew reader has no signing_key"):
@@ -181,7 +199,7 @@ def test_without_a_gateway_nothing_is_known(
     """Minting goes on, and the log says what was not compared; a revocation is an error."""
     local = LocalGateway(tmp_path, "article")
     assert local.usage({BRANCH}) == {}
-    assert "minting by the journal alone" in caplog.text
+    assert "minting without asking the agent what was spent or revoked" in caplog.text
     with pytest.raises(LinkError):
         local.revoke(BRANCH)
 

@@ -93,13 +93,17 @@ def test_a_child_names_its_ancestry(minter: Minter) -> None:
         ({"tools": ["*"]}, "neither the name of a tool"),
         ({"quota": 100_000_001}, "0 to 100.00"),
         ({"quota": -1}, "0 to 100.00"),
+        ({"quota": 1.5}, "quota must be an integer of micro-credits, not 1.5"),
+        ({"quota": "1"}, "quota must be an integer of micro-credits, not '1'"),
         ({"role": "a b"}, "role 'a b' must be"),
         ({"role": ""}, "role '' must be"),
         ({"role": "x" * 129}, "1 to 128 characters"),
         ({"process": "pid 1"}, "process 'pid 1' must be"),
         ({"subject": "user\n1"}, "subject"),
         ({"lifetime": 901}, "may live 1 to 900 s, not 901"),
-        ({"lifetime": 0}, "may live 1 to 900 s, not 0"),
+        ({"lifetime": 0}, "lifetime: a token of crew article may live 1 to 900 s, not 0"),
+        ({"lifetime": 1.5}, "may live 1 to 900 s, not 1.5"),
+        ({"lifetime": "60"}, "may live 1 to 900 s, not '60'"),
         ({"tools": [f"search.{'x' * 100}{n}" for n in range(40)]}, "name fewer tools"),
     ],
 )
@@ -117,6 +121,7 @@ def test_roots_beyond_the_ceilings_are_refused(
     [
         ({"tools": ["embeddings.create"]}, "outside the parent's tools: search"),
         ({"tools": ["search.web", "search"]}, "'search' is outside the parent's tools"),
+        ({"quota": "1"}, "quota must be an integer"),
         ({"quota": 10_000_001}, "10.000001 credits are more than the parent's 10.00"),
     ],
 )
