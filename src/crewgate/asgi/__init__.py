@@ -1,7 +1,7 @@
 """ASGI middleware for the server of a tool: authorizes each call before the application runs.
 
-It asks a `Verifier`, settles the permit when the response ends, and cancels the application when
-the branch of the call is revoked.
+It asks a `Verifier`, which charges the price with its verdict, and cancels the application when the
+branch of the call is revoked.
 """
 
 from crewgate.asgi.middleware import CrewgateMiddleware

@@ -68,9 +68,9 @@ class Denial(msgspec.Struct, frozen=True):
             crew's name. Empty for every other reason.
         used_micro: Micro-credits of that account that are settled, burned or reserved.
         quota_micro: The account's quota, or its allowance of the window, in micro-credits.
-        need_micro: Micro-credits that the call would have reserved; 0 if unknown.
-        window_number: The hour or day whose allowance the crew has spent, as the ledger numbers it
-            (`core.budget.ledger_protocol.window_of`); 0 if the call lacks no allowance.
+        need_micro: Micro-credits that the call costs at most. 0 if `level` is empty.
+        window_number: The ledger's number for the hour or day whose allowance the crew has spent; 0
+            if the call lacks no allowance. Programs use `window`.
         window: The same hour or day with its end; None if the call lacks no allowance, or needs
             more than an hour or a day ever has.
     """

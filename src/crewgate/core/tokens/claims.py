@@ -25,10 +25,13 @@ def is_text(value: str) -> bool:
 
 
 class PathElement(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One ancestor in `branch_path`; with an `iat`, it counts as the ancestor's grant of that time.
+    """One ancestor of a branch, as the token of the branch states it in `branch_path`.
 
-    That `iat` must not be after the token's own, except for the leeway between clocks: the newest
-    grant governs, so a grant from the future would govern for ever.
+    `credit_quota` (micro-credits) was the ancestor's quota at `iat` (seconds since the epoch). A
+    gateway uses the newest quota that any token states for a branch. So it refuses an `iat` later
+    than the token's own, apart from a few seconds between clocks: such a quota would stay the
+    newest for ever. Without an `iat`, the quota counts only while the ledger does not know the
+    ancestor.
     """
 
     id: str
@@ -37,7 +40,10 @@ class PathElement(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Claims(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """The payload of a token, with strict types; unknown members are ignored."""
+    """The payload of a token, with strict types; unknown members are ignored.
+
+    `credit_quota` is in micro-credits; `iat`, `exp` and `nbf` are in seconds since the epoch.
+    """
 
     iss: ClaimText
     aud: ClaimText | Annotated[list[ClaimText], Meta(min_length=1, max_length=limits.audiences_max)]
