@@ -29,8 +29,8 @@ _OK = 200
 _WINDOWS = {WINDOW_SECONDS_HOUR: "hour", WINDOW_SECONDS_DAY: "day"}
 # The detail if some credit is left, but too little for this call.
 _TOO_FEW = (
-    "The credits left at the level named do not cover what this call reserves. Ask for less, such "
-    "as a lower max_tokens, or for more credits; do not retry it as it is."
+    "The credits left at the level named do not cover what this call reserves. Ask for less (of a "
+    "model, by a lower max_tokens), or for more credits; do not retry it as it is."
 )
 
 _encode = msgspec.json.Encoder().encode

@@ -109,7 +109,9 @@ def _branch(row: TreeRow) -> "Text":
     """Return two lines, so that seven levels with whole ids fit into 80 columns."""
     from rich.text import Text
 
-    role = row.role or ("ancestor" if row.parent else "run")
+    role = row.role or "ancestor"
+    if not row.parent:
+        role = f"run ({row.role})" if row.role else "run"
     text = Text(overflow="fold")
     text.append(printable(role), style="bold")
     text.append(f" {printable(row.branch)}\n")

@@ -59,6 +59,13 @@ def test_a_tree_reads_like_one() -> None:
     ]
 
 
+def test_a_run_that_called_is_still_shown_as_a_run() -> None:
+    """Its role is known only from a call of its own, and stands beside the word."""
+    row = msgspec.structs.replace(ROWS[1], role="orchestrator")
+    assert row.branch == ROOT
+    assert _shown([ROWS[0], row])[1] == f"└── run (orchestrator) {ROOT}"
+
+
 def test_the_deepest_branch_keeps_its_id_whole() -> None:
     """Eight ancestors above it: the id is still on one line of 80 columns, to be copied."""
     ids = [f"0199c1d2-0000-7000-8000-0000000001{n:02}" for n in range(limits.depth_max - 1)]
