@@ -1,4 +1,4 @@
-"""Each command of the README, of the tutorials and of the Hypercorn page does what it says."""
+"""Each command of the README, of the tutorials and of two how-to pages does what it says."""
 
 import re
 from pathlib import Path
@@ -10,12 +10,14 @@ from documents import ROOT, all_documents, blocks
 
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 README = ROOT / "README.md"
-HYPERCORN = ROOT / "docs" / "how-to" / "embed-behind-hypercorn.md"
+HOW_TO = [
+    ROOT / "docs" / "how-to" / name for name in ("embed-behind-hypercorn.md", "test-your-code.md")
+]
 # Commands that take long, with the test that runs them.
 ELSEWHERE = {"make demo": ROOT / "tests" / "e2e" / "demo" / "test_demo.py"}
 
 
-@pytest.mark.parametrize("document", [README, *TUTORIALS, HYPERCORN], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [README, *TUTORIALS, *HOW_TO], ids=lambda path: path.name)
 def test_the_commands_of_a_document_do_what_it_shows(document: Path, tmp_path: Path) -> None:
     """All of them, in their order, in one shell, against a gateway that the document starts."""
     assert document_session.run(document, tmp_path, frozenset(ELSEWHERE))

@@ -32,9 +32,8 @@ class Permit:
             configuration has changed since.
         price_micro: Micro-credits that the call was charged (a verifier) or reserved (the gateway).
         lease_remaining_micro: Micro-credits that this machine's lease for the branch had left right
-            after this call took its price; only `grow` changes it later. A lease is the part of the
-            branch's credits that this machine may spend without asking the ledger. It may be 0 for
-            a call with an `observed_reason`.
+            after this call took its price; only `grow` changes it later. It may be 0 for a call with
+            an `observed_reason`.
         in_observe_mode: Whether the call's crew, tool or listener is in observe mode, in which the
             gate lets calls go on that it would refuse.
         observed_reason: Why the gate would have refused the call outside observe mode; None for a
