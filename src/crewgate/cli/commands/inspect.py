@@ -96,7 +96,7 @@ def _explained(claims: Claims, now: float) -> list[tuple[str, Any]]:
 
 def _moment(seconds: int, now: float) -> str:
     left = round(seconds - now)
-    distance = f"in {left} s" if left >= 0 else f"{-left} s ago"
+    distance = f"in {left} s" if left > 0 else f"{-left} s ago"
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC, {distance}"
     except (OverflowError, ValueError):
