@@ -122,6 +122,8 @@ class AttachedSource:
             token: bytes, tool: int, *, peer_crew: str | None = None, price: int = -1
         ) -> Permit | Denial:
             self.judge = policy
+            if self._closed:  # while this call was on its way here
+                self.judge = policy.closed()
             self.ensure()
             return policy.decide(token, tool, peer_crew=peer_crew, price=price)
 

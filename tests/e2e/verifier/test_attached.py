@@ -249,6 +249,26 @@ def test_a_child_attaches_anew_and_leaves_the_parent_alone(site: Site, verifier:
     wait_until(lambda: _reason(verifier, token) is Reason.CREDITS_EXHAUSTED)
 
 
+def test_a_child_that_closes_during_its_first_call_stays_closed(
+    site: Site, verifier: Verifier
+) -> None:
+    """That call may end as it likes; the next is refused and charged nothing."""
+    permitted(verifier.admit_blocking(site.world.token, SEARCH))
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            first = verifier._source.judge
+            verifier.close()
+            first.decide(site.world.token, 0)
+            late = denied(verifier.decide(site.world.token, SEARCH))
+            assert late.reason is Reason.REVOCATION_UNAVAILABLE
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def _reason(verifier: Verifier, token: bytes) -> Reason:
     return denied(verifier.admit_blocking(token, SEARCH)).reason
 
