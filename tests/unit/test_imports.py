@@ -1,6 +1,9 @@
+"""What the modules of Crewgate import, of other packages and of each other."""
+
 import subprocess
 import sys
 
+import grimp
 import pytest
 
 # The library half: what `pip install crewgate` brings, and what those bring themselves.
@@ -48,3 +51,24 @@ def test_the_library_needs_only_what_it_is_installed_with(statement: str) -> Non
 def test_the_fence_keeps_out_what_is_installed(name: str) -> None:
     """The check above can fail: what the other half needs does not pass."""
     assert f"{name} is not installed" in behind_the_fence(f"import {name}").stderr
+
+
+# Parts of one thing: a call with its metering and its record (imported for the type checker only),
+# and `Orchestrator`, whose `remote` returns its own subclass.
+CYCLES = {
+    *(f"crewgate.gateway.call.{name}" for name in ("proxied_call", "response_metering")),
+    "crewgate.gateway.call.call_record",
+    *(f"crewgate.issuer.{name}" for name in ("orchestrator", "remote", "subagent")),
+}
+
+
+def test_modules_import_each_other_in_no_other_cycle() -> None:
+    """Imports for the type checker and in functions count too."""
+    graph = grimp.build_graph("crewgate")
+    found = {
+        module
+        for module in graph.modules
+        for imported in graph.find_modules_directly_imported_by(module)
+        if module in graph.find_upstream_modules(imported)
+    }
+    assert found == CYCLES

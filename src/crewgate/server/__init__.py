@@ -1,6 +1,6 @@
 """Serves clients: accepts connections over TLS 1.3 and hands requests to an application.
 
-A `Listener` accepts. A `ClientConnection` shakes hands, lets a `PeerAuthorizer` judge the
+A `Listener` accepts. A `ClientConnection` shakes hands, lets a `ConnectionAuthorizer` judge the
 client's certificate, and passes bytes to `HTTP1` or `HTTP2`, which make one `Exchange` of each
 request. A `SocketPoller` shares one event loop turn among all ready sockets of a worker.
 
@@ -10,7 +10,7 @@ client. An error in one connection ends no other. Each buffer, wait and count ha
 """
 
 from crewgate.runtime.listening import listen
-from crewgate.server.connection import ClientConnection
+from crewgate.server.connection_authorizer import ClosableConnection
 from crewgate.server.exchange import Exchange, ExchangeHandler
 from crewgate.server.listener import Listener
 from crewgate.server.request import ClientInfo, Request
@@ -19,8 +19,8 @@ from crewgate.server.tls import ClientCertificateTrust, fingerprint, server_cont
 
 __all__ = [
     "ClientCertificateTrust",
-    "ClientConnection",
     "ClientInfo",
+    "ClosableConnection",
     "Exchange",
     "ExchangeHandler",
     "Listener",

@@ -10,7 +10,7 @@ coroutine for it. This module knows no HTTP.
 import logging
 import ssl
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
@@ -18,29 +18,38 @@ from crewgate import limits
 from crewgate.core import problems
 from crewgate.errors import ClientError
 from crewgate.server.auto_reset_event import AutoResetEvent
-from crewgate.server.exchange import Exchange
+from crewgate.server.exchange import Exchange, ExchangeHandler
 from crewgate.server.handshake_diagnosis import CertificateCapturingSocket
 from crewgate.server.http1 import HTTP1
 from crewgate.server.http2 import HTTP2
 from crewgate.server.lingering_close import linger
 from crewgate.server.protocol import WireProtocol
 from crewgate.server.request import ClientInfo
-from crewgate.server.socket_poller import READABLE, WRITABLE
-from crewgate.server.tls_accept import enter
+from crewgate.server.socket_poller import READABLE, WRITABLE, SocketPoller
+from crewgate.server.tls_accept import HandshakeContext, enter
 from crewgate.ssl_workarounds import forget_errors
-
-if TYPE_CHECKING:
-    from crewgate.server.listener import Listener
 
 _log = logging.getLogger(__name__)
 _INTERNAL_ERROR = 2  # RFC 9113 §7
 
 
+class ListenerContext(HandshakeContext, Protocol):
+    """The parts of a listener that its connections use.
+
+    `now` is in monotonic seconds, `date` the value of a Date field; the sweeper updates both.
+    """
+
+    now: float
+    date: bytes
+    application: ExchangeHandler
+    poller: SocketPoller
+
+
 class ClientConnection:
-    """One client's connection, from handshake to close."""
+    """One client's connection, from handshake to close; the `ConnectionHost` of its protocol."""
 
     def __init__(
-        self, sock: CertificateCapturingSocket, peer: ClientInfo, listener: "Listener"
+        self, sock: CertificateCapturingSocket, peer: ClientInfo, listener: ListenerContext
     ) -> None:
         self.peer = peer
         self.scope = trio.CancelScope()
@@ -95,14 +104,14 @@ class ClientConnection:
         if is_unread or not self._protocol.sweep(now):
             self.abort()
 
-    # For the protocol.
+    # `ConnectionHost`, for the protocol.
 
     def now(self) -> float:
-        """Return the coarse monotonic clock, in seconds, exact to `limits.sweep_seconds`."""
+        """Return the listener's coarse monotonic clock, in seconds."""
         return self._listener.now
 
     def date(self) -> bytes:
-        """Return the value of a Date field (RFC 9110 §6.6.1)."""
+        """Return the value of a Date field."""
         return self._listener.date
 
     def wake(self) -> None:
@@ -116,7 +125,7 @@ class ClientConnection:
         self._choose_events()
 
     def dispatch(self, exchange: Exchange) -> None:
-        """Call the application; if it returns a coroutine, run that as a task. Never raises."""
+        """Call the application; if it returns a coroutine, run that as a task."""
         try:
             coroutine = self._listener.application(exchange)
         except Exception:  # noqa: BLE001 - the barrier

@@ -8,7 +8,6 @@ unread, no further request is read or begun. This module knows no sockets and no
 """
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 import httptools
 
@@ -21,9 +20,7 @@ from crewgate.server.connection_quota import ConnectionQuota
 from crewgate.server.http1_exchange import PHRASES, HTTP1Exchange
 from crewgate.server.http1_request import is_other_protocol, read_head, refusal_of
 from crewgate.server.listener_counters import ListenerCounters
-
-if TYPE_CHECKING:
-    from crewgate.server.connection import ClientConnection
+from crewgate.server.protocol import ConnectionHost
 
 
 class HTTP1:
@@ -32,7 +29,7 @@ class HTTP1:
     `current` is the exchange whose response is due, `out` what the socket has not taken yet.
     """
 
-    def __init__(self, host: "ClientConnection", counters: ListenerCounters | None = None) -> None:
+    def __init__(self, host: ConnectionHost, counters: ListenerCounters | None = None) -> None:
         self.host = host
         self.counters = counters or ListenerCounters()
         self.closing = False

@@ -7,19 +7,37 @@ next. This module does not parse.
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from crewgate import limits
 from crewgate._native.fields import written
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import ClientError
 from crewgate.server.exchange import BODYLESS, Exchange
+from crewgate.server.protocol import ConnectionHost
 from crewgate.server.request import Request
 
-if TYPE_CHECKING:
-    from crewgate.server.http1 import HTTP1
-
 PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+class HTTP1Owner(Protocol):
+    """The parts of `HTTP1` that an exchange uses."""
+
+    host: ConnectionHost
+    out: bytearray
+    keep_alive: bool
+
+    def finished(self, exchange: "HTTP1Exchange") -> None:
+        """Go on after a complete response."""
+
+    def abandon(self) -> None:
+        """Close without ending the response."""
+
+    def distrust(self, *, hold: bool) -> None:
+        """Count a bad token; if `hold`, stop reading."""
+
+    def consumed(self) -> None:
+        """Read on, because the body was read."""
 
 
 class HTTP1Exchange(Exchange):
@@ -27,7 +45,7 @@ class HTTP1Exchange(Exchange):
 
     __slots__ = ("_chunked", "_protocol", "_remaining", "last")
 
-    def __init__(self, request: Request, protocol: "HTTP1") -> None:
+    def __init__(self, request: Request, protocol: HTTP1Owner) -> None:
         super().__init__(request, protocol.host.peer)
         self._protocol = protocol
         self._chunked = False

@@ -7,7 +7,6 @@ and no tasks.
 """
 
 import contextlib
-from typing import TYPE_CHECKING
 
 import ngh2
 from ngh2 import ErrorCode
@@ -20,10 +19,8 @@ from crewgate.server.http2_settings import FLOODS, PSEUDO_FIELDS, is_over, serve
 from crewgate.server.http2_shutdown import GracefulShutdown
 from crewgate.server.http2_stream import HTTP2Exchange
 from crewgate.server.listener_counters import ListenerCounters
+from crewgate.server.protocol import ConnectionHost
 from crewgate.server.request import read
-
-if TYPE_CHECKING:
-    from crewgate.server.connection import ClientConnection
 
 _PROTOCOL_ERROR = int(ErrorCode.PROTOCOL_ERROR)
 
@@ -35,7 +32,7 @@ class HTTP2:
     waits until less of their response is queued.
     """
 
-    def __init__(self, host: "ClientConnection", counters: ListenerCounters | None = None) -> None:
+    def __init__(self, host: ConnectionHost, counters: ListenerCounters | None = None) -> None:
         self.host = host
         self.counters = counters or ListenerCounters()
         self.closing = False

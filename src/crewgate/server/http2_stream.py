@@ -6,17 +6,38 @@ error. This module knows neither frames nor events.
 
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import ngh2
 
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import ClientError
 from crewgate.server.exchange import BODYLESS, Exchange
+from crewgate.server.protocol import ConnectionHost
 from crewgate.server.request import Request, is_dated
 
-if TYPE_CHECKING:
-    from crewgate.server.http2 import HTTP2
+
+class HTTP2Owner(Protocol):
+    """The parts of `HTTP2` that a stream uses."""
+
+    host: ConnectionHost
+    engine: ngh2.Connection
+    blocked: "set[HTTP2Exchange]"
+
+    def reset(self, exchange: "HTTP2Exchange", code: int) -> None:
+        """Send RST_STREAM with `code`; do nothing if the stream is closed."""
+
+    def is_full(self, stream: int) -> bool:
+        """Return whether no more of a response may be queued."""
+
+    def acknowledge(self, stream: int, count: int) -> None:
+        """Open the windows of the stream and of the connection by `count` bytes."""
+
+    def distrust(self, *, hold: bool) -> None:
+        """Count a bad token; if `hold`, stop reading."""
+
+    def answered(self, exchange: "HTTP2Exchange") -> None:
+        """Go on after a complete response."""
 
 
 class HTTP2Exchange(Exchange):
@@ -24,7 +45,7 @@ class HTTP2Exchange(Exchange):
 
     __slots__ = ("_protocol", "discarded")
 
-    def __init__(self, request: Request, protocol: "HTTP2") -> None:
+    def __init__(self, request: Request, protocol: HTTP2Owner) -> None:
         super().__init__(request, protocol.host.peer)
         self._protocol = protocol
         self.discarded = 0  # bytes of the body that arrived after the response

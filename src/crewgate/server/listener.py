@@ -16,11 +16,11 @@ import trio
 
 from crewgate import limits
 from crewgate.server.connection import ClientConnection
+from crewgate.server.connection_authorizer import ClosableConnection, ConnectionAuthorizer
 from crewgate.server.connection_limit import ConnectionLimiter
 from crewgate.server.exchange import ExchangeHandler
 from crewgate.server.handshake_diagnosis import CertificateCapturingSocket
 from crewgate.server.listener_counters import ListenerCounters
-from crewgate.server.peer_authorizer import PeerAuthorizer
 from crewgate.server.request import ClientInfo
 from crewgate.server.socket_poller import SocketPoller
 
@@ -41,7 +41,7 @@ _EXHAUSTION_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 class Listener:
     """Serves one listening socket until it is drained or cancelled.
 
-    `context` may be replaced at any time.
+    It is the `ListenerContext` of its connections. `context` may be replaced at any time.
     `connections` are all that are open, `handshaking` those that are not admitted yet, the oldest
     first. `exhausted_at` is when accept last failed for lack of descriptors or memory (monotonic
     seconds; -inf: never).
@@ -53,7 +53,7 @@ class Listener:
         context: ssl.SSLContext,
         application: ExchangeHandler,
         poller: SocketPoller,
-        authorizer: PeerAuthorizer | None = None,
+        authorizer: ConnectionAuthorizer | None = None,
     ) -> None:
         """The caller runs `poller`. Without an `authorizer` every client is admitted."""
         self.context = context
@@ -61,7 +61,7 @@ class Listener:
         self.application = application
         self.poller = poller
         self.connections: set[ClientConnection] = set()
-        self.handshaking: dict[ClientConnection, None] = {}
+        self.handshaking: dict[ClosableConnection, None] = {}
         self.counters = ListenerCounters()
         self.census = ConnectionLimiter(
             limits.connections_max, limits.connections_per_address_max, self.counters

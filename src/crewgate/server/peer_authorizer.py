@@ -12,7 +12,7 @@ This module does no I/O: the caller provides table, sink and OCSP check.
 
 import time
 from collections.abc import Awaitable, Callable, Collection
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -34,11 +34,9 @@ from crewgate.core.x509.ocsp_result import (
     UndeterminedStatus,
     UnknownStatus,
 )
+from crewgate.server.connection_authorizer import ClosableConnection
 from crewgate.server.peer_connections import PeerConnections
 from crewgate.server.request import ClientInfo
-
-if TYPE_CHECKING:
-    from crewgate.server.connection import ClientConnection
 
 
 class ConnectionRecordSink(Protocol):
@@ -74,7 +72,7 @@ async def ask_nobody(key: bytes, certificate: bytes) -> CertificateStatus:  # no
 
 
 class PeerAuthorizer:
-    """Decides which clients one listener admits, and can close their connections later.
+    """The `ConnectionAuthorizer` of one listener that verifies client certificates.
 
     `table` returns the current table. `check_status` asks the OCSP responder for the status of a
     certificate, given its key in the table and its DER.
@@ -96,20 +94,13 @@ class PeerAuthorizer:
         self._record_budget = TokenBucket(limits.peer_lines_per_second, limits.peer_lines_burst)
 
     def refused(self, peer: ClientInfo, reason: ConnectionRefusalReason) -> None:
-        """Record a handshake that failed because of the certificate; ignore other failures.
-
-        The client presented `peer.certificate` and did not prove that it holds the key.
-        """
+        """Record a handshake that failed because of the certificate; ignore other failures."""
         if reason is ConnectionRefusalReason.HANDSHAKE:
             return
         self._record_refusal(peer, reason, _read(peer.certificate), is_proven=False)
 
-    async def admit(self, peer: ClientInfo, connection: "ClientConnection") -> ClientInfo | None:
-        """Return the peer with its identity, or None for a refusal, which is recorded.
-
-        The handshake has proved `peer.certificate`; it is None if the client presented none. This
-        call may wait for an OCSP responder; the caller bounds the wait.
-        """
+    async def admit(self, peer: ClientInfo, connection: ClosableConnection) -> ClientInfo | None:
+        """Return the peer with its identity, or None for a refusal, which is recorded."""
         if peer.certificate is None:
             if not self.rules.is_required:
                 return peer
@@ -150,7 +141,7 @@ class PeerAuthorizer:
         self._peer_connections.enter(key, connection, known)
         return known
 
-    def leave(self, connection: "ClientConnection") -> None:
+    def leave(self, connection: ClosableConnection) -> None:
         """Forget a connection that has ended, if it was admitted."""
         self._peer_connections.leave(connection)
 

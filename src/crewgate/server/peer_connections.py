@@ -5,16 +5,13 @@ certificate has expired. This module does no I/O and reads no clock.
 """
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
 
 from crewgate import limits
 from crewgate.core.revocation_kinds import RevocationLookup
 from crewgate.core.x509.certificate import revocable_by
+from crewgate.server.connection_authorizer import ClosableConnection
 from crewgate.server.recently_revoked_keys import RecentlyRevokedKeys
 from crewgate.server.request import ClientInfo
-
-if TYPE_CHECKING:
-    from crewgate.server.connection import ClientConnection
 
 
 class PeerConnections:
@@ -23,9 +20,9 @@ class PeerConnections:
     def __init__(self, on_first: Callable[[], None] = lambda: None) -> None:
         """`on_first` is called when a connection is admitted and no other was open."""
         self._on_first = on_first
-        self._open: dict[bytes, dict[ClientConnection, ClientInfo]] = {}
-        self._keys: dict[ClientConnection, bytes] = {}
-        self._drained: set[ClientConnection] = set()  # the certificate has expired
+        self._open: dict[bytes, dict[ClosableConnection, ClientInfo]] = {}
+        self._keys: dict[ClosableConnection, bytes] = {}
+        self._drained: set[ClosableConnection] = set()  # the certificate has expired
         # By certificate key: every (key, issued at) whose revocation closes the connection.
         self._revocable: dict[bytes, tuple[tuple[bytes, int], ...]] = {}
         self.recent_revocations = RecentlyRevokedKeys()
@@ -33,7 +30,7 @@ class PeerConnections:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def enter(self, key: bytes, connection: "ClientConnection", peer: ClientInfo) -> None:
+    def enter(self, key: bytes, connection: ClosableConnection, peer: ClientInfo) -> None:
         """Add a connection that was admitted."""
         if not self._keys:
             self._on_first()
@@ -42,7 +39,7 @@ class PeerConnections:
         if peer.identity is not None and key not in self._revocable:
             self._revocable[key] = revocable_by(peer.identity, peer.serial, peer.issued)
 
-    def leave(self, connection: "ClientConnection") -> None:
+    def leave(self, connection: ClosableConnection) -> None:
         """Forget a connection that has ended; do nothing if it was not added."""
         key = self._keys.pop(connection, None)
         if key is None:
@@ -54,14 +51,14 @@ class PeerConnections:
             del self._open[key]
             self._revocable.pop(key, None)
 
-    def close_set(self, keys: Collection[bytes]) -> "dict[ClientConnection, ClientInfo]":
+    def close_set(self, keys: Collection[bytes]) -> dict[ClosableConnection, ClientInfo]:
         """Return the connections with these certificate keys, and have new ones refused."""
         self.recent_revocations.add(keys)
         return {
             connection: peer for key in keys for connection, peer in self._open.get(key, {}).items()
         }
 
-    def revoked(self, table: RevocationLookup) -> "dict[ClientConnection, ClientInfo]":
+    def revoked(self, table: RevocationLookup) -> dict[ClosableConnection, ClientInfo]:
         """Return the connections whose certificate or orchestrator the table has revoked."""
         return self.close_set(
             [
@@ -71,7 +68,7 @@ class PeerConnections:
             ]
         )
 
-    def at(self, listener: str) -> "list[tuple[ClientConnection, ClientInfo]]":
+    def at(self, listener: str) -> list[tuple[ClosableConnection, ClientInfo]]:
         """Return the connections of the listener with this name."""
         return [
             (connection, peer)
@@ -80,13 +77,13 @@ class PeerConnections:
             if peer.listener == listener
         ]
 
-    def drain_expired(self, now: float) -> "dict[ClientConnection, ClientInfo]":
+    def drain_expired(self, now: float) -> dict[ClosableConnection, ClientInfo]:
         """Drain the connections whose certificate has expired; return those to close now.
 
         `now` is the wall clock, in seconds. After the expiry, calls under way may go on for
         `limits.certificate_overrun_seconds`, the life of a token; new calls are not accepted.
         """
-        overdue: dict[ClientConnection, ClientInfo] = {}
+        overdue: dict[ClosableConnection, ClientInfo] = {}
         for peer_connections in self._open.values():
             for connection, peer in peer_connections.items():
                 if now > peer.not_after + limits.certificate_overrun_seconds:

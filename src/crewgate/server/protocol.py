@@ -1,10 +1,34 @@
-"""Defines what a connection needs of its wire protocol, HTTP/1.1 or HTTP/2.
+"""Defines the interface between a connection and its wire protocol, HTTP/1.1 or HTTP/2.
 
 A protocol turns the client's bytes into exchanges, and their responses into bytes. The connection
 does all I/O.
 """
 
 from typing import Protocol
+
+from crewgate.server.exchange import Exchange
+from crewgate.server.request import ClientInfo
+
+
+class ConnectionHost(Protocol):
+    """The parts of a connection that its protocol uses."""
+
+    peer: ClientInfo
+
+    def now(self) -> float:
+        """Return the coarse monotonic clock, in seconds, exact to `limits.sweep_seconds`."""
+
+    def date(self) -> bytes:
+        """Return the value of a Date field (RFC 9110 §6.6.1)."""
+
+    def dispatch(self, exchange: Exchange) -> None:
+        """Call the application with a request; never raises."""
+
+    def wake(self) -> None:
+        """Have the protocol's output written at the end of this turn."""
+
+    def resume(self) -> None:
+        """Check again whether the protocol is paused."""
 
 
 class WireProtocol(Protocol):

@@ -3,7 +3,7 @@
 Session tickets are off, because a resumed session skips the checks of certificate and revocation
 (measured). The files are read when the context is made; a reload or a new CRL makes a new context.
 Client certificates are verified strictly (RFC 5280) against one CA and its CRL. A
-`PeerAuthorizer` then decides what a verified certificate may do.
+`ConnectionAuthorizer` then decides what a verified certificate may do.
 """
 
 import hashlib

@@ -4,26 +4,36 @@ The server reads no application data of the client before both have succeeded.
 """
 
 import ssl
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 import trio
 
 from crewgate.core.verdict import ConnectionRefusalReason
+from crewgate.server.connection_authorizer import ClosableConnection, ConnectionAuthorizer
 from crewgate.server.handshake_diagnosis import CertificateCapturingSocket, failure_of
+from crewgate.server.listener_counters import ListenerCounters
 from crewgate.server.request import ClientInfo
 from crewgate.ssl_workarounds import forget_errors
 
-if TYPE_CHECKING:
-    from crewgate.server.connection import ClientConnection
-    from crewgate.server.listener import Listener
+
+class HandshakeContext(Protocol):
+    """The parts of a listener that a handshake uses.
+
+    `handshaking` are the connections that are not admitted yet, the oldest first.
+    """
+
+    counters: ListenerCounters
+    handshakes: trio.CapacityLimiter
+    authorizer: ConnectionAuthorizer | None
+    handshaking: dict[ClosableConnection, None]
 
 
 async def enter(
     sock: CertificateCapturingSocket,
     peer: ClientInfo,
-    listener: "Listener",
-    connection: "ClientConnection",
+    listener: HandshakeContext,
+    connection: ClosableConnection,
 ) -> ClientInfo | None:
     """Return the admitted client, or None if the handshake failed or the authorizer refused it.
 

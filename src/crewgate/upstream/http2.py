@@ -139,7 +139,7 @@ class HTTP2Connection:
         """Close at once, and fail the calls under way with `reason`."""
         self._break(UpstreamError(reason), DeliveryState.LOST_TOO)
 
-    # For the streams.
+    # `StreamHost`, for the streams.
 
     def opened(self, number: int, stream: HTTP2Stream) -> None:
         """Add a stream that has begun."""

@@ -6,17 +6,15 @@ sends until the caller takes it.
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import ngh2
 
 from crewgate import limits
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import UpstreamError
-from crewgate.upstream.interfaces import CallObserver, DeliveryState, RequestHead
-
-if TYPE_CHECKING:
-    from crewgate.upstream.http2 import HTTP2Connection
+from crewgate.upstream.interfaces import CallObserver, DeliveryState, PoolCallbacks, RequestHead
+from crewgate.upstream.transport import Transport
 
 StreamPart = (
     ngh2.ResponseReceived
@@ -24,6 +22,29 @@ StreamPart = (
     | ngh2.TrailersReceived
     | ngh2.InformationalResponseReceived
 )
+
+
+class StreamHost(Protocol):
+    """The parts of an `HTTP2Connection` that its streams use."""
+
+    engine: ngh2.Connection
+    pool: PoolCallbacks
+    authority: bytes
+    scheme: bytes
+    transport: Transport
+    blocked: "set[HTTP2Stream]"
+
+    def opened(self, number: int, stream: "HTTP2Stream") -> None:
+        """Add a stream that has begun."""
+
+    def left(self, number: int, stream: "HTTP2Stream", *, unfinished: bool) -> None:
+        """Forget a stream that its caller has released; reset it if `unfinished`."""
+
+    def acknowledge(self, number: int, count: int) -> None:
+        """Open the windows of the stream and of the connection by `count` bytes."""
+
+    def wake(self) -> None:
+        """Write the queued output at the end of this turn."""
 
 
 class HTTP2Stream:
@@ -56,7 +77,7 @@ class HTTP2Stream:
         "trailers",
     )
 
-    def __init__(self, connection: "HTTP2Connection", caller: CallObserver) -> None:
+    def __init__(self, connection: StreamHost, caller: CallObserver) -> None:
         self.caller = caller
         self.number = 0
         self.is_refused = False

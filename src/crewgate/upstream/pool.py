@@ -135,7 +135,7 @@ class UpstreamPool:
         self._end_if_done()
 
     def resolved(self, endpoint: UpstreamOrigin, addresses: Iterable[SocketAddress]) -> None:
-        """Use these addresses, at least one, for the endpoint from now on; must not raise."""
+        """Use these addresses for the endpoint from now on."""
         self._resolve_errors.pop(endpoint, None)
         changes = self.hosts.update({endpoint: addresses})
         for host in changes.added:
@@ -147,10 +147,7 @@ class UpstreamPool:
             self._place_one(caller)
 
     def unresolved(self, endpoint: UpstreamOrigin, error: UpstreamError) -> None:
-        """Go on with the known addresses; if there are none, fail the calls that wait.
-
-        A lookup failed or is late.
-        """
+        """Go on with the known addresses; if there are none, fail the calls that wait."""
         self._resolve_errors[endpoint] = str(error)
         if not len(self.hosts):
             waiting, self._unresolved = self._unresolved, FairWaitQueue()

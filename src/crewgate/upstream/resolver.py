@@ -9,7 +9,7 @@ import ipaddress
 import random
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import trio
 
@@ -18,11 +18,18 @@ from crewgate.config import UpstreamOrigin
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.balancer import SocketAddress
 
-if TYPE_CHECKING:
-    from crewgate.upstream.pool import UpstreamPool
-
 # Looks up (host, port); raises OSError, ValueError or RuntimeError.
 Lookup = Callable[[str, int], Awaitable[Iterable[SocketAddress]]]
+
+
+class AddressObserver(Protocol):
+    """Gets the addresses of an endpoint, in the event loop's thread; must not raise."""
+
+    def resolved(self, endpoint: UpstreamOrigin, addresses: tuple[SocketAddress, ...]) -> None:
+        """Use these addresses, which are new or have changed; at least one, sorted."""
+
+    def unresolved(self, endpoint: UpstreamOrigin, error: UpstreamError) -> None:
+        """Take note that a lookup failed or is late; earlier addresses stay valid."""
 
 
 class SystemResolver:
@@ -65,7 +72,7 @@ class _WatchedName:
     def __init__(self, endpoint: UpstreamOrigin) -> None:
         self.endpoint = endpoint
         self.addresses: tuple[SocketAddress, ...] = ()
-        self.observers: list[UpstreamPool] = []
+        self.observers: list[AddressObserver] = []
         self.refresh_wanted = trio.Event()  # a call waits for an address
         self.scope = trio.CancelScope()
 
@@ -107,7 +114,7 @@ class Resolver:
             finally:
                 self._nursery = None
 
-    def watch(self, endpoint: UpstreamOrigin, observer: "UpstreamPool") -> None:
+    def watch(self, endpoint: UpstreamOrigin, observer: AddressObserver) -> None:
         """Notify `observer` of addresses from now on; at once if known, or an IP literal."""
         address = literal(endpoint)
         if address is not None:
@@ -122,7 +129,7 @@ class Resolver:
         if name.addresses:
             observer.resolved(endpoint, name.addresses)
 
-    def unwatch(self, endpoint: UpstreamOrigin, observer: "UpstreamPool") -> None:
+    def unwatch(self, endpoint: UpstreamOrigin, observer: AddressObserver) -> None:
         """Stop notifying `observer`; forget a name without observers."""
         name = self._names.get(endpoint)
         if name is None or observer not in name.observers:

@@ -8,14 +8,23 @@ Revocations arrive in two ways:
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from crewgate import limits
+from crewgate._native.permit import Permit
 from crewgate.core.audit.records import CallOutcome
 from crewgate.server import ClientInfo
 
-if TYPE_CHECKING:
-    from crewgate.gateway.call.proxied_call import ProxiedCall
+
+class InFlightCall(Protocol):
+    """A call in flight, as this registry sees it."""
+
+    permit: Permit
+    peer: ClientInfo
+    extend_after_ns: int  # when to extend the reservation, CLOCK_BOOTTIME
+
+    def end(self, outcome: CallOutcome) -> bool:
+        """End the call with `outcome`; False if it was over or ending already."""
 
 
 class _Branch:
@@ -28,7 +37,7 @@ class _Branch:
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
         self.keys = keys
-        self.calls: set[ProxiedCall] = set()
+        self.calls: set[InFlightCall] = set()
         self.expires = 0
 
 
@@ -50,7 +59,7 @@ class InFlightCalls:
     def __bool__(self) -> bool:
         return bool(self._branches)
 
-    def add(self, call: "ProxiedCall") -> None:
+    def add(self, call: InFlightCall) -> None:
         """Add a permitted call. The other calls of its branch may go on until its grant's `exp`."""
         if not self._branches:
             self._on_first()
@@ -65,7 +74,7 @@ class InFlightCalls:
         branch.calls.add(call)
         branch.expires = max(branch.expires, grant.claims.exp)
 
-    def remove(self, call: "ProxiedCall") -> None:
+    def remove(self, call: InFlightCall) -> None:
         """Remove a call that is over."""
         key = call.permit.grant.branch_key
         branch = self._branches[key]
@@ -81,7 +90,7 @@ class InFlightCalls:
 
     def terminate(self, keys: Iterable[bytes]) -> int:
         """End the calls of these branches and of all branches below them; return how many."""
-        to_end: set[ProxiedCall] = set()
+        to_end: set[InFlightCall] = set()
         for key in keys:
             for branch in self._below.get(key, ()):
                 to_end |= branch.calls
@@ -133,7 +142,7 @@ class InFlightCalls:
 
         `now` is the wall clock in seconds, `now_boot_ns` is CLOCK_BOOTTIME. Returns how many ended.
         """
-        expired: list[ProxiedCall] = []
+        expired: list[InFlightCall] = []
         for branch in self._branches.values():
             if now >= branch.expires:
                 expired.extend(branch.calls)
@@ -144,10 +153,10 @@ class InFlightCalls:
                     call.extend_after_ns = now_boot_ns + self._reservation_ns // 3
         return _end(expired, CallOutcome.EXPIRED)
 
-    def _every(self) -> "Iterator[ProxiedCall]":
+    def _every(self) -> Iterator[InFlightCall]:
         for branch in self._branches.values():
             yield from branch.calls
 
 
-def _end(calls: "Iterable[ProxiedCall]", outcome: CallOutcome) -> int:
+def _end(calls: Iterable[InFlightCall], outcome: CallOutcome) -> int:
     return sum([call.end(outcome) for call in calls])

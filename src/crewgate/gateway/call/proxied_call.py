@@ -39,11 +39,11 @@ _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC
 
 
 class ProxiedCall:
-    """One call: an `ExchangeObserver` and an upstream `CallObserver`.
+    """One call: an `ExchangeObserver`, an upstream `CallObserver` and an `InFlightCall`.
 
     `outcome` is None until the call has ended. `is_touched`: a server may have seen the call.
     `status` is what that server answered, 0 for nothing. The pool sets `attempts` and `reuse_key`,
-    `InFlightCalls` sets `extend_after_ns`: when to extend the reservation (CLOCK_BOOTTIME).
+    the registry sets `extend_after_ns`.
     """
 
     __slots__ = (

@@ -1,14 +1,14 @@
 """The worker's connection to the agent: attaches, draws credit, receives revocations and reloads.
 
 It runs in the worker's event loop, over the socket that the group may use, and passes what the
-agent pushes to the `Worker`. While the agent is unavailable, the worker goes on with the table
+agent pushes to `AgentEvents`. While the agent is unavailable, the worker goes on with the table
 until that is stale. After a restart of the agent it asks for the same number again, so that the
 calls in flight keep their reservations.
 """
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
@@ -29,6 +29,7 @@ from crewgate.ipc.attach_messages import (
     Reload,
     ReportOverrun,
     RequestFailed,
+    RevocationAck,
     RevocationNotice,
     WorkerAccepting,
     WorkerHealthReport,
@@ -38,16 +39,29 @@ from crewgate.ipc.attach_messages import (
 )
 from crewgate.ipc.handshake import AttachedConnection, attach
 
-if TYPE_CHECKING:
-    from crewgate.gateway.worker.worker import Worker
-
 _log = logging.getLogger(__name__)
+
+
+class AgentEvents(Protocol):
+    """What the worker does about events of its connection to the agent."""
+
+    def attached(self, attached: Attached, table: int) -> None:
+        """Use the table behind descriptor `table`, under the number in `attached`.
+
+        Closes the descriptor.
+        """
+
+    def revoked(self, pushed: RevocationNotice) -> RevocationAck:
+        """End what was revoked, and return how much that was."""
+
+    def reload(self, generation: int) -> None:
+        """Load the configuration of `generation`."""
 
 
 class AgentConnection:
     """The connection of worker `index` to the agent whose state is in `folder`."""
 
-    def __init__(self, folder: Path, index: int, events: "Worker") -> None:
+    def __init__(self, folder: Path, index: int, events: AgentEvents) -> None:
         self._folder = folder
         self._index = index
         self._events = events

@@ -34,7 +34,7 @@ from crewgate.gateway.worker.listeners import Listeners
 from crewgate.ipc.attach_messages import Attached, RevocationAck, RevocationNotice
 from crewgate.policy.certificate_tokens import LocalSigner
 from crewgate.runtime.listening import ListenAddress
-from crewgate.server import ClientConnection, ClientInfo, SocketPoller
+from crewgate.server import ClientInfo, ClosableConnection, SocketPoller
 from crewgate.server.auto_reset_event import AutoResetEvent
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules, ask_nobody, disconnect_record
 from crewgate.server.peer_connections import PeerConnections
@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Worker `index` of the configuration; `AgentConnection` calls it."""
+    """Worker `index` of the configuration; it implements `AgentEvents` for its connection."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class Worker:
     # Called by the connection to the agent.
 
     def attached(self, attached: Attached, table: int) -> None:
-        """Use the agent's table: the previous one, or a new one. Closes the descriptor `table`."""
+        """Use the agent's table: the previous one, or a new one."""
         try:
             known = self._attachment
             if known is None or (known[0].life, known[1]) != (attached.life, attached.number):
@@ -193,7 +193,7 @@ class Worker:
 
     def _disconnect(
         self,
-        to_close: dict[ClientConnection, ClientInfo],
+        to_close: dict[ClosableConnection, ClientInfo],
         why: ConnectionRefusalReason = ConnectionRefusalReason.REVOKED,
     ) -> int:
         """Close connections because of their certificate; return how many calls that ended."""
