@@ -143,7 +143,7 @@ def processes(rounds: int) -> list[Scaling]:
         table = OwnedTable.create(str(Path(folder, "table")), SHARED)
         table.set_policy_generation(world.policy.generation)
         until = clocks()[1] + 3_600 * 10**9
-        table.vouch(until, until)
+        table.extend_freshness(until, until)
         lines = [world.line() for _ in range(2)]
         for line in lines:
             open_line(table, line)

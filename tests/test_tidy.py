@@ -204,13 +204,15 @@ def test_nobody_imports_the_root_of_the_package() -> None:
 
 
 def test_no_name_is_of_the_old_private_language() -> None:
-    """Modules, classes and functions are called what the field calls such a thing."""
+    """Modules, classes, functions and limits are called what the field calls such a thing."""
     guilty = []
-    for path in PYTHON:
+    for path in (*PYTHON, *FACES):
         if not path.is_relative_to(SRC):
             continue
-        functions = [each for each, _ in seen(path).functions]
-        for each in (*path.relative_to(SRC).with_suffix("").parts, *seen(path).classes, *functions):
+        names = [each for each, _ in seen(path).functions]
+        if path.parent.name == "limits":
+            names += re.findall(r"^(\w+) =", path.read_text(), re.MULTILINE)
+        for each in (*path.relative_to(SRC).with_suffix("").parts, *seen(path).classes, *names):
             words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", each).lower().split("_")
             guilty += [f"{name(path)}: {each}: {OLD_WORDS[word]}" for word in words
                        if word in OLD_WORDS]  # fmt: skip

@@ -47,7 +47,7 @@ class Storm:
         """A table with one branch a token, and attachments for the spenders."""
         table = OwnedTable.create(self.path, Geometry(64, 65_536, 4096, 8))
         table.set_policy_generation(self.world.policy.generation)
-        table.vouch(2**62, 2**62)
+        table.extend_freshness(2**62, 2**62)
         wall, boot = 1_000_000, 10**15
         crew = table.open_branch(ids.crew_key(CREW), (), bytes(16), 2**52, 0, 2**40, wall, boot)
         for i in range(4):

@@ -81,7 +81,7 @@ class Machine:
 
     def __init__(self, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
         self.table = OwnedTable.create(str(config.state / "table"), Geometry(64, 64, 64, 2))
-        self.table.vouch(ALWAYS_NS, ALWAYS_NS)
+        self.table.extend_freshness(ALWAYS_NS, ALWAYS_NS)
         self.away = False
         self.rows: list[BranchResponse] = []
         self.asked = 0

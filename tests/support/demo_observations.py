@@ -45,7 +45,7 @@ def what_was_said() -> dict[str, list[AgentEvent]]:
         "fact-checker": [
             AgentEvent("opened", READ_NS - 10, SUMMARY, 200),
             AgentEvent("ended", READ_NS + 9_000_000, SUMMARY, 200, "reset", READ_NS + 8_000_000),
-            *[dead] * limits.demo_dead_calls,
+            *[dead] * limits.demo_revoked_calls,
         ],
         "style-reviewer": [said(EMBEDDINGS)] * 20,
         "publisher": [said(PUBLISH)] * 20,

@@ -48,7 +48,7 @@ class Scene:
         self.world = world
         table = OwnedTable.create(self.path, GEOMETRY)
         table.set_policy_generation(1)
-        table.vouch(2**62, 2**62)
+        table.extend_freshness(2**62, 2**62)
         self.crew = table.open_branch(
             ids.crew_key(CREW), (), bytes(16), 10**12, 0, 2**40, WALL, BOOT
         )
@@ -310,11 +310,11 @@ def main(folder: Path) -> dict[str, int]:
             granted,
         ),
         "take_back": (agent, owned, lambda s, t: t.take_back(s.branch, 300), taken_back),
-        "lend": (agent, owned, lambda s, t: t.lend(s.branch, 300), lent),
-        "lend while a draw is pending": (
+        "overdraw": (agent, owned, lambda s, t: t.overdraw(s.branch, 300), lent),
+        "overdraw while a draw is pending": (
             agent,
             pending,
-            lambda s, t: t.lend(s.branch, 300),
+            lambda s, t: t.overdraw(s.branch, 300),
             lent,
         ),
         "close": (agent, owned, lambda s, t: t.close_branch(s.branch), closed),

@@ -128,7 +128,7 @@ def _lease(owned: OwnedTable, number: int, operation: int, amount: int) -> None:
         owned.begin_draw(number, 1)
         owned.grant(number, amount)
     elif operation == 1:
-        owned.lend(number, amount)
+        owned.overdraw(number, amount)
     elif operation == 2:
         owned.take_back(number, amount)
     else:
@@ -178,7 +178,7 @@ def _table_step(owned: OwnedTable, given: Input, folder: Path) -> None:
         number, amount = given.take(1) % 64, given.take(4)
         owned.begin_draw(number, amount)
         owned.grant(number, amount)
-        owned.lend(number, amount)
+        owned.overdraw(number, amount)
         owned.take_back(number, amount)
     else:
         _attach_to_header(owned, given, folder)

@@ -130,7 +130,7 @@ class TableModel:
         record.refused = None
         record.beyond = beyond
 
-    def lend(self, number: int, amount: int) -> None:
+    def overdraw(self, number: int, amount: int) -> None:
         record = self.live(number)
         if record.granted - record.given_back - record.settled + amount > limits.lease_micro_max:
             raise ValueError("a lease would pass its bound")

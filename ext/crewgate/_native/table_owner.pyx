@@ -112,7 +112,7 @@ cdef class OwnedTable(Table):
     def __dealloc__(self):
         cg_private_free(&self.mine)
 
-    def vouch(self, uint64_t until_boot_ns, uint64_t synced_until_boot_ns):
+    def extend_freshness(self, uint64_t until_boot_ns, uint64_t synced_until_boot_ns):
         self.check_open()
         cg_put(&self.t.header.synced_until, synced_until_boot_ns)
         cg_put(&self.t.header.fresh_until, until_boot_ns)
@@ -345,7 +345,7 @@ cdef class OwnedTable(Table):
         cg_grant(&self.t, branch, amount)
         cg_put(&branch.beyond, beyond)
 
-    def lend(self, uint64_t number, uint64_t amount):
+    def overdraw(self, uint64_t number, uint64_t amount):
         cdef cg_branch *branch = self.live(number)
         has_room(branch, amount)
         cg_lend(&self.t, branch, amount)

@@ -30,7 +30,7 @@ class OwnedTable(Table):
     lent: int
     # The ledger's count of what this machine has reported to it; 0 at first.
     ledger_count: int
-    def vouch(self, until_boot_ns: int, synced_until_boot_ns: int) -> None:
+    def extend_freshness(self, until_boot_ns: int, synced_until_boot_ns: int) -> None:
         """Let every process admit calls until `until_boot_ns`, and calls of tools with `when_stale
         = "closed"` until `synced_until_boot_ns`. The second is 2**64 - 1 on a single machine."""
     def retire(self) -> None:
@@ -92,7 +92,7 @@ class OwnedTable(Table):
         more.
 
         Raises ValueError if no draw is pending, or the lease would exceed lease_micro_max."""
-    def lend(self, number: int, amount: int) -> None:
+    def overdraw(self, number: int, amount: int) -> None:
         """Add credit to the lease that the ledger has not granted yet. Raises as `grant`."""
     def expect(self, number: int, beyond: int) -> None:
         """Set what the ledger could grant more, as of its last response."""

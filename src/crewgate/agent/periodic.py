@@ -39,7 +39,7 @@ def extend_freshness(agent: AgentState, watch: ClockMonitor) -> None:
             )
     agent.steady, agent.step_seconds = steady, watch.step_seconds
     agent.offset_ns = watch.offset_ns
-    agent.table.vouch(boot + _FRESH_NS if steady else 0, agent.synced_until_ns())
+    agent.table.extend_freshness(boot + _FRESH_NS if steady else 0, agent.synced_until_ns())
     _log_contact(agent)
 
 

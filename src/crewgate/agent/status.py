@@ -44,7 +44,7 @@ def status(agent: AgentState, number: int) -> AgentStatus:
         workers=workers,
         embedders=sum(process.worker < 0 for process in agent.attached),
         counts=agent.table.counts(),
-        configuration_error=agent.active_config.error[: limits.link_note_chars_max],
+        configuration_error=agent.active_config.error[: limits.ipc_reason_chars_max],
         watched=watched[: limits.watch_rows_max],
         watched_more=max(0, len(watched) - limits.watch_rows_max),
         in_touch=others.in_touch() if others is not None else None,

@@ -72,7 +72,7 @@ class AuditWriter:
         rotation: RotationPolicy = _DEFAULT,
         *,
         machine: str = "",
-        reserved_bytes: int = limits.audit_ballast_bytes,
+        reserved_bytes: int = limits.audit_reserved_bytes,
         now_ns: Callable[[], int] = time.time_ns,
         write: Write = os.write,
     ) -> None:

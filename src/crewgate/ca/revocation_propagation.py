@@ -56,7 +56,7 @@ def announce(
     now = wall()
     done = RevocationReceipt()
     targets = [*more, *(_target(entry, now) for entry in entries)]
-    size = limits.link_targets_max
+    size = limits.ipc_targets_max
     with AdminClient(state) as agent:
         for first in range(0, len(targets), size):
             done = sum_of(done, agent.revoke(targets[first : first + size]))

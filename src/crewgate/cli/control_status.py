@@ -61,7 +61,7 @@ def _answers(state: Path) -> bool:
             connectable(state, _SOCKET) as where,
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection,
         ):
-            connection.settimeout(limits.link_seconds_max)
+            connection.settimeout(limits.ipc_seconds_max)
             connection.connect(where)
     except (OSError, LinkError):
         return False

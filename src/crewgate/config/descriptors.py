@@ -2,7 +2,7 @@
 
 This module does not ask the system: each process compares the number with its own limit and raises
 that. Without `connections_max` in the file, a listener takes what is left, and needs at least
-`limits.connections_least`.
+`limits.connections_min`.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def worker(config: Config) -> DescriptorNeed:
     """Return the need of each worker: a descriptor for each client and upstream connection."""
     listeners, stated = len(config.listeners), config.limits.connections_max
     upstream = sum(each.connections for each in config.upstreams)
-    least, wanted = stated or limits.connections_least, stated or limits.connections_max
+    least, wanted = stated or limits.connections_min, stated or limits.connections_max
     return DescriptorNeed(
         "a worker",
         listeners * least + upstream + _SPARE,
@@ -45,21 +45,21 @@ def agent(config: Config) -> DescriptorNeed:
 
     An attached process needs its connection, and the table's descriptor that it is passed.
     """
-    processes = config.workers + limits.link_guests_least
+    processes = config.workers + limits.ipc_attachments_min
     peers = 0 if config.cluster is None else 2 * limits.cluster_peers_max
     return DescriptorNeed(
         "the agent",
         2 * processes + peers + _SPARE,
-        2 * limits.link_connections_max + peers + _SPARE,
+        2 * limits.ipc_connections_max + peers + _SPARE,
         f"2 × {processes} for workers and embedders, {peers} for peers, {_SPARE} for the rest",
     )
 
 
 def control(config: Config) -> DescriptorNeed:
     """Return the need of the control process, for its API and its OCSP responder."""
-    least = 0 if config.control is None else limits.connections_least
+    least = 0 if config.control is None else limits.connections_min
     wanted = 0 if config.control is None else limits.control_connections_max
-    rest = limits.ocsp_door_connections_max + _SPARE
+    rest = limits.ocsp_socket_connections_max + _SPARE
     return DescriptorNeed(
         "the control process",
         least + rest,
@@ -71,13 +71,13 @@ def control(config: Config) -> DescriptorNeed:
 def listener_connections(config: Config, limit: int) -> int:
     """Return how many connections a listener takes in a worker with `limit` descriptors."""
     spare = max(0, limit - worker(config).least) // max(1, len(config.listeners))
-    return min(limits.connections_max, limits.connections_least + spare)
+    return min(limits.connections_max, limits.connections_min + spare)
 
 
 def control_connections(config: Config, limit: int) -> int:
     """Return how many connections the control API takes in a process with `limit` descriptors."""
     spare = max(0, limit - control(config).least)
-    return min(limits.control_connections_max, limits.connections_least + spare)
+    return min(limits.control_connections_max, limits.connections_min + spare)
 
 
 def lacking(config: Config, limit: int) -> Iterator[str]:

@@ -20,7 +20,7 @@ from crewgate.ipc.sockets import connectable, peer_of
 OCSPAnswer = Callable[[bytes], Awaitable[bytes]]
 _NAME = "ocsp.sock"
 _MODE = 0o660
-_GROUP_CONNECTIONS_MAX = limits.ocsp_door_connections_max // 2
+_GROUP_CONNECTIONS_MAX = limits.ocsp_socket_connections_max // 2
 _log = logging.getLogger(__name__)
 
 
@@ -35,7 +35,7 @@ def listen(folder: Path) -> socket.socket:
             listener.bind(where)
         # No process can connect before listen(), so the first client already meets this mode.
         path.chmod(_MODE)
-        listener.listen(limits.link_backlog)
+        listener.listen(limits.ipc_backlog)
     except (OSError, LinkError) as error:
         listener.close()
         raise ConfigurationError(f"{path}: cannot listen: {error}") from error
@@ -51,7 +51,7 @@ class OCSPSocketServer:
         self._group = (folder / _NAME).stat().st_gid
         self._owner = (folder / _NAME).stat().st_uid
         self._answer = answer
-        self._slots = trio.Semaphore(limits.ocsp_door_connections_max)
+        self._slots = trio.Semaphore(limits.ocsp_socket_connections_max)
         self._group_connections = 0
 
     async def serve(self) -> None:

@@ -127,4 +127,4 @@ def _detail(body: bytes) -> str:
         text = msgspec.json.decode(body, type=Problem).detail
     except msgspec.DecodeError:
         text = ""
-    return printable(text)[: limits.link_note_chars_max] or "no reason given"
+    return printable(text)[: limits.ipc_reason_chars_max] or "no reason given"

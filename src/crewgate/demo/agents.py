@@ -159,7 +159,7 @@ async def drafter(agent: DemoAgent) -> None:
 async def fact_checker(agent: DemoAgent) -> None:
     """Read a long summary; when the stream ends, try to continue working."""
     await agent.listen(SUMMARY, {"of": "the draft"})
-    for number in range(limits.demo_dead_calls):
+    for number in range(limits.demo_revoked_calls):
         await agent.call(SEARCH, {"query": f"fact {number}"})
 
 

@@ -51,7 +51,7 @@ class GossipSockets:
             with suppress(OSError):  # the kernel may allow less
                 size = limits.gossip_receive_bytes
                 self.datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-            self.streams.listen(limits.link_backlog)
+            self.streams.listen(limits.ipc_backlog)
         except OSError:
             self.close()
             raise

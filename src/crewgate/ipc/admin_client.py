@@ -64,7 +64,7 @@ class AdminClient:
     and RefusedError if the agent refuses the request.
     """
 
-    def __init__(self, folder: Path, seconds: float = limits.link_seconds_max) -> None:
+    def __init__(self, folder: Path, seconds: float = limits.ipc_seconds_max) -> None:
         self._connection: socket.socket = connect(folder, AgentSocketKind.OWNER, seconds)
         self._decoder = FrameDecoder()
         self._received: list[AdminResponse] = []
@@ -86,7 +86,7 @@ class AdminClient:
         self._connection.close()
 
     def revoke(self, targets: Sequence[RevocationTarget], until: Until = "") -> RevocationReceipt:
-        """Revoke 1 to `limits.link_targets_max` targets in one step: all of them, or none.
+        """Revoke 1 to `limits.ipc_targets_max` targets in one step: all of them, or none.
 
         So at most one of them may be of a kind that the agent refuses if the table has no room.
         Returns when this machine has ended the open calls, and as many machines as `until` says

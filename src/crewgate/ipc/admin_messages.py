@@ -32,7 +32,7 @@ class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
 
     id: Id
     targets: Annotated[
-        list[RevocationTarget], Meta(min_length=1, max_length=limits.link_targets_max)
+        list[RevocationTarget], Meta(min_length=1, max_length=limits.ipc_targets_max)
     ]
     until: Until = ""
 

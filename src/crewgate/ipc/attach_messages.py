@@ -42,7 +42,7 @@ Count = Annotated[int, Meta(ge=0, lt=2**53)]
 # 64 random bits; msgspec has no bounds above int64, and the table compares it as a whole.
 Nonce = Annotated[int, Meta(ge=0)]
 TableKey = Annotated[bytes, Meta(min_length=16, max_length=16)]
-LogNote = Annotated[str, Meta(max_length=limits.link_note_chars_max)]
+LogNote = Annotated[str, Meta(max_length=limits.ipc_reason_chars_max)]
 
 Facts = Annotated[list[ComponentHealth], Meta(max_length=limits.health_facts_max)]
 

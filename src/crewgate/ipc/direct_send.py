@@ -19,7 +19,7 @@ def send(descriptor: int, message: msgspec.Struct) -> bool:
     whole or not at all, since one buffer holds them (Linux, `unix_stream_sendmsg`).
     """
     data = pack(message)
-    if len(data) > limits.link_straight_bytes_max:
+    if len(data) > limits.ipc_direct_send_bytes_max:
         return False
     try:
         return os.write(descriptor, data) == len(data)

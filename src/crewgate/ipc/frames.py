@@ -20,9 +20,9 @@ def frame(body: bytes) -> bytes:
 
 def check_length(length: int) -> None:
     """Raise LinkError if a body of `length` bytes is empty or over the bound."""
-    if not 0 < length <= limits.link_frame_bytes_max:
+    if not 0 < length <= limits.ipc_frame_bytes_max:
         raise LinkError(
-            f"a frame of {length} bytes; expected 1 to {limits.link_frame_bytes_max}: "
+            f"a frame of {length} bytes; expected 1 to {limits.ipc_frame_bytes_max}: "
             "the other process is no Crewgate process of this version"
         )
 

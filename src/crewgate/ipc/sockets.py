@@ -94,7 +94,7 @@ def connectable(folder: Path, name: str) -> Iterator[str]:
     Raises LinkError if the folder cannot be opened.
     """
     path = folder / name
-    if len(os.fsencode(path)) <= limits.link_path_bytes_max:
+    if len(os.fsencode(path)) <= limits.ipc_path_bytes_max:
         yield str(path)
         return
     try:
@@ -111,7 +111,7 @@ def connectable(folder: Path, name: str) -> Iterator[str]:
 
 
 def connect(
-    folder: Path, agent_socket: AgentSocketKind, seconds: float = limits.link_seconds_max
+    folder: Path, agent_socket: AgentSocketKind, seconds: float = limits.ipc_seconds_max
 ) -> socket.socket:
     """Connect to the agent whose state is in `folder`; return a blocking stream.
 

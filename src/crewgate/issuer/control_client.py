@@ -20,7 +20,7 @@ from crewgate.ssl_workarounds import show_certificate
 
 T = TypeVar("T")
 # A revocation waits a second for machines that do not answer. A large tree takes a second to make.
-_SECONDS = 2 * limits.link_seconds_max
+_SECONDS = 2 * limits.ipc_seconds_max
 
 
 def client_context(certificate: Path, key: Path, root: Path) -> ssl.SSLContext:
@@ -117,7 +117,7 @@ class _Refusal(msgspec.Struct):
         text = self.detail or self.error_description or "the API refuses the request"
         if self.error:
             text = f"{self.error}: {text}"
-        return printable(text)[: limits.link_note_chars_max]
+        return printable(text)[: limits.ipc_reason_chars_max]
 
 
 def _refusal(response: httpx.Response) -> _Refusal:

@@ -145,7 +145,7 @@ class BranchOpener:
         room = limits.lease_micro_max - (record.granted - record.given_back - record.settled)
         missing = min(report.granted - (lease.granted - lease.overdrawn), room)
         if missing > 0:
-            self._table.lend(lease.number, missing)
+            self._table.overdraw(lease.number, missing)
             lease.granted += missing
         # The ledger has answered draws up to `report.seq`: use their numbers up here too.
         for _ in range(report.seq - record.sequence):
@@ -166,7 +166,7 @@ class BranchOpener:
         if not branch.lease.idle:
             return None
         returned = branch.lease.given_back + branch.lease.idle
-        if len(self._declined) >= limits.draw_talks_max:
+        if len(self._declined) >= limits.draw_exchanges_max:
             # The credit of the oldest entry has returned by now.
             del self._declined[next(iter(self._declined))]
         self._declined[branch.key] = returned

@@ -85,7 +85,7 @@ class OutageOverdraft:
             return False
         # `lent` in the table rises first, so that it is never below the debts.
         self._set_overdrawn(lease, lease.overdrawn + missing)
-        self._table.lend(lease.number, missing)
+        self._table.overdraw(lease.number, missing)
         lease.granted += missing
         self._returns.granted(lease)
         return True

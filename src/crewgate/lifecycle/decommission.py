@@ -286,7 +286,7 @@ def close(config: Config, run: Run) -> DecommissionResult:
         except AuthorityError:
             _propagate(config, run)
             raise
-    return propagate_end(config, run, patience=limits.run_tell_seconds)
+    return propagate_end(config, run, patience=limits.run_announce_seconds)
 
 
 def _propagate(config: Config, run: Run) -> None:

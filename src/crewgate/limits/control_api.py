@@ -1,7 +1,7 @@
 """The bounds of the control API (api/, control/)."""
 
 control_body_bytes_max = 65_536  # a CSR of 16 KiB in JSON; a form with a token of 4 KiB
-ocsp_door_connections_max = 128  # from this machine: one for each worker, and some checks by people
+ocsp_socket_connections_max = 128  # one for each local worker, and some checks by people
 ocsp_head_bytes_max = 8192  # a line and four fields
 control_threads_max = 4  # that ask the agent at once; as many others revoke and never wait for them
 control_connections_max = 1024  # to the API; an orchestrator has one, an operator a few

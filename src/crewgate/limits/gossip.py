@@ -56,13 +56,13 @@ sync_pause_seconds = 0.2  # between two syncs with one member, whatever their re
 gossip_receive_bytes = 8 * 2**20  # of datagrams that wait: a third of a second of a storm
 datagrams_step_max = 64  # read in one step: a storm must not keep other tasks waiting
 foreign_records_per_second = 50  # remote revocations in the audit, 20 KB; the rest is only counted
-quarantines_heard_max = 4096  # remote orders on orchestrators without a grant here since then
-quarantines_told_burst = 24  # announced by one machine's watch at once: they fit one capsule
-quarantines_told_seconds = 60.0  # after the burst, one in this time: 1,500 a day; members keep 2 M
+remote_quarantines_max = 4096  # remote orders on orchestrators without a grant here since then
+quarantine_announcements_burst = 24  # of one machine's watch at once: they fit one capsule
+quarantine_announcement_seconds = 60.0  # after the burst, one in this time: 1,500 a day
 gossip_alarms_burst = 10  # log lines on capsules that contradict others or find no place
 gossip_alarms_per_second = 1 / 60  # after the burst: an origin that signs a million fills no disk
-member_words_burst = 10  # log lines on members that come and go, one after another
-member_words_per_second = 1 / 60  # after the burst: a member that flaps all day is a line a minute
+member_log_lines_burst = 10  # log lines on members that come and go, one after another
+member_log_lines_per_second = 1 / 60  # after the burst: one that flaps is a line a minute
 members_named_max = 8  # in one line of a log or a status; the others are only counted
 
 # Dissemination (core/gossip): simulated for 1,000 machines with a fifth of all datagrams lost.
@@ -103,7 +103,7 @@ compare_heads_max = 8  # questions to one member whose answers are not yet compl
 settled_max = 4096  # ids of capsules that were judged and not kept: nobody asks for them again
 receipts_max = 1024  # revocations whose acknowledgements somebody waits for
 checks_max = 4096  # ids that other members want to hear of once they are on the disk
-receipt_word_seconds = 1.0  # how long a member's answer counts; it is asked five times meanwhile
+receipt_answer_seconds = 1.0  # how long a member's answer counts; it is asked five times meanwhile
 check_again_seconds = (0.02, 0.05, 0.1, 0.2)  # pauses before a check is repeated; the last recurs
 
 # Membership (core/gossip/membership.py): SWIM (Das et al. 2002), Lifeguard (Dadgar et al. 2018).

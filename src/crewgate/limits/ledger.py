@@ -6,7 +6,7 @@ ticket_seconds = 0.5  # a waiting draw comes back every 0.02 s; by then its call
 draw_rounds_max = 32  # recalls of one draw: two for each of ten levels, and a few lost races
 leases_scanned_per_look = 4096  # 2.5 µs each: 10 ms per second; 64 scans for the largest table
 draw_ahead_seconds_max = 0.25  # if half a lease lasts longer, a call that lacks credit draws
-draw_talks_max = 8192  # branches with a question at the ledger at once; the draws of one second
+draw_exchanges_max = 8192  # branches with a question at the ledger at once; the draws of one second
 repaid_branches_max = 1024  # overdrafts settled at once; the others follow a second later
 draw_look_seconds = 0.005  # how often waiting draws check whether credit came back
 

@@ -18,7 +18,7 @@ from crewgate.server.request import ClientInfo
 class RecentlyRevokedKeys:
     """The most recently revoked keys, at most `keys_max`; the oldest are dropped first."""
 
-    def __init__(self, keys_max: int = limits.barred_keys_max) -> None:
+    def __init__(self, keys_max: int = limits.recently_revoked_keys_max) -> None:
         self._keys_max = keys_max
         self._keys: dict[bytes, None] = {}  # in order, the oldest first
 

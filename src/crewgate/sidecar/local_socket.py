@@ -152,9 +152,9 @@ class LocalSocketServer:
             raise SidecarError(f"{folder}: another process replaced it while it was made")
 
     def _listen(self) -> socket.socket:
-        if len(os.fsencode(self.path)) > limits.link_path_bytes_max:
+        if len(os.fsencode(self.path)) > limits.ipc_path_bytes_max:
             raise SidecarError(
-                f"{self.path}: over {limits.link_path_bytes_max} bytes, the limit of unix sockets; "
+                f"{self.path}: over {limits.ipc_path_bytes_max} bytes, the limit of unix sockets; "
                 "give a shorter --socket"
             )
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -167,7 +167,7 @@ class LocalSocketServer:
                 os.umask(before)
             if not self._user.is_ours:
                 self._change_owner()
-            listener.listen(limits.link_backlog)
+            listener.listen(limits.ipc_backlog)
         except BaseException:
             listener.close()
             raise

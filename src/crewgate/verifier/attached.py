@@ -101,7 +101,7 @@ class AttachedSource:
         self._detach()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(limits.link_seconds_max)
+            thread.join(limits.ipc_seconds_max)
 
     def after_fork(self) -> None:
         """In the child: give up the parent's connection, and attach again at the first call.

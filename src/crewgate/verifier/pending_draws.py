@@ -75,7 +75,7 @@ class PendingDraws:
                 waiter.notify(None)
 
     def _send(self, grant: Grant, need: int, overdue: _Draw | None) -> _Draw | None:
-        if overdue is None and len(self._sent) >= limits.link_draws_max:
+        if overdue is None and len(self._sent) >= limits.ipc_draws_max:
             return None
         try:
             number = self._attachment.request_draw(grant, need) if self._attachment else 0
@@ -83,7 +83,7 @@ class PendingDraws:
             number = 0
         if not number:
             return None
-        draw = _Draw(grant.branch_key, time.monotonic() + limits.link_seconds_max)
+        draw = _Draw(grant.branch_key, time.monotonic() + limits.ipc_seconds_max)
         if overdue is not None:
             draw.waiters = overdue.waiters
             self._forget(self._by_branch[grant.branch_key])

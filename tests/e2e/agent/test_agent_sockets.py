@@ -117,7 +117,7 @@ try:
 except LinkError as refused:
     print(refused)
 crowd = []
-for _ in range(limits.link_strangers_max + 1):
+for _ in range(limits.ipc_other_users_max + 1):
     crowd.append(socket.socket(socket.AF_UNIX))
     crowd[-1].connect("agent.sock")
 crowd[-1].settimeout(10)

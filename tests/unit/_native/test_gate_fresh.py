@@ -41,7 +41,7 @@ def test_a_gate_that_cannot_know_the_revocations_admits_nothing(world: World, ho
         gate.load(world.policy)
         assert gate.decide(world.token, PING).grant is not None  # not opened yet
     if how == "stale":
-        table.vouch(BOOT_NS, 2**64 - 1)
+        table.extend_freshness(BOOT_NS, 2**64 - 1)
     elif how == "retired":
         table.retire()
     elif how == "other generation":
@@ -53,9 +53,9 @@ def test_a_gate_that_cannot_know_the_revocations_admits_nothing(world: World, ho
 def test_a_table_is_fresh_until_the_instant_that_the_agent_vouched_for(house: Gatehouse) -> None:
     """One nanosecond decides; CLOCK_BOOTTIME, which nobody sets."""
     house.permit(house.world.token).settle()
-    house.table.vouch(BOOT_NS + 1, BOOT_NS + 1)
+    house.table.extend_freshness(BOOT_NS + 1, BOOT_NS + 1)
     assert house.reason(house.world.token) is None
-    house.table.vouch(BOOT_NS, BOOT_NS + 1)
+    house.table.extend_freshness(BOOT_NS, BOOT_NS + 1)
     assert house.reason(house.world.token) is Reason.REVOCATION_UNAVAILABLE
 
 

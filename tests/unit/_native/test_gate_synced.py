@@ -49,7 +49,7 @@ def test_fresh_is_for_all_and_synced_for_the_closed(
 ) -> None:
     """In a worker as in an embedder; who is only observed is held to it as well."""
     house = house_of(holds=holds)
-    house.table.vouch(BOOT_NS + fresh, BOOT_NS + synced)
+    house.table.extend_freshness(BOOT_NS + fresh, BOOT_NS + synced)
     verdict = house.gate.decide(house.world.token, OPEN if is_open else CLOSED, observe=observe)
     if fresh and (synced or is_open):
         assert isinstance(verdict, Permit)
@@ -68,7 +68,7 @@ def test_any_times_are_judged_as_the_rule_says(
     """Both are bounds of CLOCK_BOOTTIME that are not themselves within."""
     house = embedded
     house.gate.clock = (house.world.now * 10**9, boot)
-    house.table.vouch(fresh, synced)
+    house.table.extend_freshness(fresh, synced)
     admits = boot < fresh and (boot < synced or tool == OPEN)
     verdict = house.gate.decide(house.world.token, tool)
     assert isinstance(verdict, Permit) is admits
@@ -78,7 +78,7 @@ def test_any_times_are_judged_as_the_rule_says(
 
 def test_what_cannot_change_is_said_all_the_same(house: Gatehouse) -> None:
     """A bad token stays bad and the dead stay dead; without a good token all tools look alike."""
-    house.table.vouch(ALWAYS, BOOT_NS)
+    house.table.extend_freshness(ALWAYS, BOOT_NS)
     for tool in (CLOSED, OPEN, -1, 99):
         assert house.reason(b"a.b.c", tool) is Reason.INVALID_TOKEN
     house.revoke(EntityKind.BRANCH, uuid_bytes(BRANCH))
@@ -89,15 +89,15 @@ def test_what_cannot_change_is_said_all_the_same(house: Gatehouse) -> None:
 @pytest.mark.parametrize("tool", [-1, -(2**40), 5, 2**40])
 def test_a_tool_that_does_not_exist_is_closed(house: Gatehouse, tool: int) -> None:
     """A token that may be dead elsewhere is not told what there is here."""
-    house.table.vouch(ALWAYS, BOOT_NS)
+    house.table.extend_freshness(ALWAYS, BOOT_NS)
     assert house.gate.decide(house.world.token, tool) == REFUSED
-    house.table.vouch(ALWAYS, ALWAYS)
+    house.table.extend_freshness(ALWAYS, ALWAYS)
     assert house.reason(house.world.token, tool) is Reason.UNKNOWN_TOOL
 
 
 def test_an_open_tool_is_judged_like_any_other(house: Gatehouse) -> None:
     """By scope and credit, and it is charged."""
-    house.table.vouch(ALWAYS, 0)
+    house.table.extend_freshness(ALWAYS, 0)
     narrow = house.world.mint(allowed_tools=["search.*"])
     assert house.reason(narrow, OPEN) is Reason.TOOL_NOT_ALLOWED
     house.permit(house.world.token, OPEN).settle()
@@ -106,7 +106,7 @@ def test_an_open_tool_is_judged_like_any_other(house: Gatehouse) -> None:
 
 def test_a_new_policy_opens_and_closes(house: Gatehouse) -> None:
     """From the next call on."""
-    house.table.vouch(ALWAYS, 0)
+    house.table.extend_freshness(ALWAYS, 0)
     policy = msgspec.structs.replace(house.world.policy, generation=2)
     house.load(opened(policy, CLOSED))
     assert house.reason(house.world.token, CLOSED) is None
@@ -129,9 +129,9 @@ def test_an_embedder_is_held_to_the_same() -> None:
         permitted(verifier.decide(world.token, "search.web"))
         judge = verifier._source.judge
         judge.gate.load(opened(judge.policy, list(judge.numbers).index("embeddings.create")))
-        judge.table.vouch(ALWAYS, 0)  # type: ignore[attr-defined]
+        judge.table.extend_freshness(ALWAYS, 0)  # type: ignore[attr-defined]
         assert denied(verifier.decide(world.token, "search.web")) == REFUSED
         assert denied(verifier.admit_blocking(world.token, "search.web")) == REFUSED
         permitted(verifier.decide(world.token, "embeddings.create"))
-        judge.table.vouch(ALWAYS, ALWAYS)  # type: ignore[attr-defined]
+        judge.table.extend_freshness(ALWAYS, ALWAYS)  # type: ignore[attr-defined]
         permitted(verifier.decide(world.token, "search.web"))

@@ -33,7 +33,7 @@ def test_a_permit_takes_more_by_the_rule_that_calls_are_admitted_by(
     permit = house.permit(house.world.token, tool)
     price = permit.price_micro
     assert permit.is_current
-    house.table.vouch(BOOT_NS + fresh, BOOT_NS + synced)
+    house.table.extend_freshness(BOOT_NS + fresh, BOOT_NS + synced)
     allowed = fresh and (synced or tool == OPEN)
     assert permit.is_current is allowed
     assert permit.grow(7) is allowed
@@ -49,7 +49,7 @@ def test_a_permit_looks_at_the_machine_s_own_clock(house: Gatehouse) -> None:
     house.gate.clock = None
     with house.permit(house.world.token) as permit:
         assert permit.grow(1)
-        house.table.vouch(ALWAYS, 1)
+        house.table.extend_freshness(ALWAYS, 1)
         assert not permit.grow(1)
 
 
@@ -57,7 +57,7 @@ def test_a_call_keeps_what_its_tool_was_when_it_began(house: Gatehouse) -> None:
     """Tools are numbered anew by a new policy; the permit's number is of the old one."""
     with house.permit(house.world.token, OPEN) as permit:
         house.load(msgspec.structs.replace(house.world.policy, tools=(), generation=2))
-        house.table.vouch(ALWAYS, 0)
+        house.table.extend_freshness(ALWAYS, 0)
         assert permit.grow(1)
 
 

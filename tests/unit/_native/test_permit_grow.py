@@ -119,7 +119,7 @@ def test_what_is_settled_does_not_become_a_generation() -> None:
     number = house.table.open_branch(
         grant.branch_key, (), grant.path_digest, grant.quota, grant.claims.iat, 2**40, 0, 0, told
     )
-    house.table.lend(number, 100)
+    house.table.overdraw(number, 100)
     assert isinstance(house.gate.decide(house.world.token, 0), Permit)
     record = house.table.branch(number)
     assert record is not None

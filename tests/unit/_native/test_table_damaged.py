@@ -76,7 +76,7 @@ def test_a_lease_that_says_more_than_can_be_is_refused_more(table: OwnedTable) -
     """What is out has no room for one micro-credit more, at the end of 63 bits as well."""
     number = opened(table, 0, 2**63 - 1, 0, 0)
     with pytest.raises(ValueError, match="a lease is at most"):
-        table.lend(number, 1)
+        table.overdraw(number, 1)
 
 
 @pytest.mark.parametrize("granted", [0, 1, 2**63 - 1, 2**63, EVER])
@@ -104,7 +104,7 @@ def test_a_life_that_no_clock_can_count_is_for_ever(table: OwnedTable) -> None:
 def test_credits_beyond_the_lease_do_not_wrap(table: OwnedTable, beyond: int) -> None:
     """The most that can be said is the most."""
     number = opened(table)
-    table.lend(number, 5)
+    table.overdraw(number, 5)
     table.expect(number, beyond)
     branch = table.branch(number)
     assert branch is not None

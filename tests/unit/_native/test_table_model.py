@@ -69,8 +69,8 @@ class Tables(RuleBasedStateMachine):
         self.both(lambda table: table.grant(number, amount, amount % 7))
 
     @rule(number=NUMBERS, amount=AMOUNTS | st.just(limits.lease_micro_max))
-    def lend(self, number: int, amount: int) -> None:
-        self.both(lambda table: table.lend(number, amount))
+    def overdraw(self, number: int, amount: int) -> None:
+        self.both(lambda table: table.overdraw(number, amount))
 
     @rule(number=NUMBERS, amount=AMOUNTS)
     def draw(self, number: int, amount: int) -> None:

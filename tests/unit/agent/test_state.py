@@ -288,11 +288,11 @@ async def test_the_tree_is_paged(start: Start) -> None:
     machine = start()
     assert list(pages(await tree(machine))) == [([], True)]
     row = TreeRow(crew="article", branch="b", state="live")
-    for count in (1, limits.link_tree_rows_max, limits.link_tree_rows_max + 1):
+    for count in (1, limits.ipc_tree_rows_max, limits.ipc_tree_rows_max + 1):
         found = list(pages([row] * count))
         assert sum(len(rows) for rows, _ in found) == count
         assert [last for _, last in found] == [False] * (len(found) - 1) + [True]
-        assert all(len(rows) <= limits.link_tree_rows_max for rows, _ in found)
+        assert all(len(rows) <= limits.ipc_tree_rows_max for rows, _ in found)
 
 
 def test_what_the_machine_leased_under_a_lost_name_is_burned(start: Start) -> None:

@@ -80,7 +80,7 @@ def test_many_are_told_in_steps_and_added_up(authority: Authority, tmp_path: Pat
     entries = authority.register.pending()
     with agent(tmp_path, asked):
         done = announce(authority.register, tmp_path, entries, [more])
-    most = limits.link_targets_max
+    most = limits.ipc_targets_max
     assert [len(names) for names in asked] == [most, 301 - most]
     assert asked[0][0] == more
     told = [name.name for names in asked for name in names][1:]

@@ -47,10 +47,10 @@ def test_a_worker_needs_its_listeners_and_its_upstreams(config: Config) -> None:
     upstreams = sum(each.connections for each in config.upstreams)
     count = len(config.listeners)
     need = descriptors.worker(config)
-    assert need.least == count * limits.connections_least + upstreams + limits.descriptors_spare
-    assert need.wanted - need.least == count * (limits.connections_max - limits.connections_least)
+    assert need.least == count * limits.connections_min + upstreams + limits.descriptors_spare
+    assert need.wanted - need.least == count * (limits.connections_max - limits.connections_min)
     assert descriptors.listener_connections(config, need.least + 10 * count) == (
-        limits.connections_least + 10
+        limits.connections_min + 10
     )
     assert descriptors.listener_connections(config, 2**31) == limits.connections_max
     stated = msgspec.structs.replace(

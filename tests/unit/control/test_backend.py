@@ -162,13 +162,13 @@ async def test_without_an_agent_nobody_vouches(
     """With no table, a stale one, or one that may lack revocations, no token is called good."""
     run, _, _ = minted(config)
     assert (await office.introspect(run)).active
-    machine.table.vouch(1, ALWAYS_NS)
+    machine.table.extend_freshness(1, ALWAYS_NS)
     with pytest.raises(LinkError):
         await office.introspect(run)
-    machine.table.vouch(ALWAYS_NS, 1)
+    machine.table.extend_freshness(ALWAYS_NS, 1)
     with pytest.raises(LinkError, match="majority"):
         await office.introspect(run)
-    machine.table.vouch(ALWAYS_NS, ALWAYS_NS)
+    machine.table.extend_freshness(ALWAYS_NS, ALWAYS_NS)
     assert (await office.introspect(run)).active
     machine.away = True
     with pytest.raises(LinkError):

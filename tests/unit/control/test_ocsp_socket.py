@@ -102,7 +102,7 @@ async def test_strangers_cannot_take_all_the_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half of them stay for our own workers, however many others there are."""
-    most = limits.ocsp_door_connections_max // 2
+    most = limits.ocsp_socket_connections_max // 2
     stranger = ProcessCredentials(pid=1, uid=12_345, groups=frozenset({os.getgid()}))
     peer = stranger
     monkeypatch.setattr(ocsp_socket, "peer_of", lambda _: peer)

@@ -41,11 +41,11 @@ def test_nobody_is_called_alive_past_either_bound(
     sight = TableView(config.state)
     until = [ALWAYS_NS, ALWAYS_NS]
     until[word] = NOW_BOOT_NS + 1
-    machine.table.vouch(*until)
+    machine.table.extend_freshness(*until)
     assert not sight.is_dead(claims, "article-1")
     machine.revoke(EntityKind.BRANCH, claims.crew, uuid_bytes(claims.execution_branch_id))
     until[word] = NOW_BOOT_NS
-    machine.table.vouch(*until)
+    machine.table.extend_freshness(*until)
     with pytest.raises(
         LinkError,
         match=["does not confirm that the table is fresh", "a majority of the members"][word],

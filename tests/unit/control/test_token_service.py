@@ -213,7 +213,7 @@ def test_while_nobody_knows_what_is_dead_nothing_is_extended(
     run, _ = family(mint)
     machine.away = why == "away"
     if why != "away":
-        machine.table.vouch(*((1, ALWAYS_NS) if why == "stale" else (ALWAYS_NS, 1)))
+        machine.table.extend_freshness(*((1, ALWAYS_NS) if why == "stale" else (ALWAYS_NS, 1)))
     with pytest.raises(LinkError):
         mint.refresh("bd", "bd-1", run.access_token, TokenRequest())
     with pytest.raises(LinkError):

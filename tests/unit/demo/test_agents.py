@@ -118,7 +118,7 @@ async def test_the_fact_checker_goes_on_after_its_stream(autojump_clock: MockClo
     await agents.fact_checker(worker)
     assert [one.what for one in said[:2]] == ["opened", "ended"]
     assert said[0].at_ns <= said[1].last_byte_ns <= said[1].at_ns
-    assert [path for path, _ in gateway.asked] == [SUMMARY, *[SEARCH] * limits.demo_dead_calls]
+    assert [path for path, _ in gateway.asked] == [SUMMARY, *[SEARCH] * limits.demo_revoked_calls]
 
 
 @pytest.mark.parametrize(

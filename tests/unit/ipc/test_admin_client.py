@@ -173,9 +173,9 @@ def test_the_largest_receipt_fits_a_frame() -> None:
     reach = QuorumResult(
         "quorum",
         of=limits.gossip_members_max,
-        missing=["m" * limits.name_chars_max] * limits.link_missing_names_max,
+        missing=["m" * limits.name_chars_max] * limits.ipc_missing_names_max,
         missing_more=limits.gossip_members_max,
     )
-    receipt = RevocationReceipt(targets=[target] * limits.link_targets_max, reach=reach)
+    receipt = RevocationReceipt(targets=[target] * limits.ipc_targets_max, reach=reach)
     (body,) = FrameDecoder().feed(pack(receipt))
     assert unpack(owner_answers, body) == receipt

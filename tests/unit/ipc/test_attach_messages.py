@@ -101,7 +101,7 @@ def test_almost_messages_are_link_errors(
         lambda: Attach(version=1, worker=-2),
         lambda: Attach(version=1, previous=limits.table_attachments_max),
         lambda: GetStatus(id=-1),
-        lambda: RequestFailed(id=1, message="x" * (limits.link_note_chars_max + 1)),
+        lambda: RequestFailed(id=1, message="x" * (limits.ipc_reason_chars_max + 1)),
         lambda: attach_messages.RevocationNotice(id=1, keys=[b"short"]),
         lambda: attach_messages.OverrunNoted(id=b"short"),
     ],
@@ -132,7 +132,7 @@ def test_a_full_page_of_the_longest_rows_fits_a_frame() -> None:
         burned=big,
         left=big,
     )
-    pack(TreePage(id=2**63 - 1, rows=[row] * limits.link_tree_rows_max, last=False))
+    pack(TreePage(id=2**63 - 1, rows=[row] * limits.ipc_tree_rows_max, last=False))
 
 
 def test_the_longest_grant_fits_a_frame(grant: Grant) -> None:

@@ -61,7 +61,7 @@ def test_what_is_large_or_cannot_be_sent_is_for_the_queue(
 ) -> None:
     """A frame over the bound, a connection that the other side has ended, one that is closed."""
     ours, theirs = pair
-    keys = [os.urandom(16) for _ in range(limits.link_straight_bytes_max // 16)]
+    keys = [os.urandom(16) for _ in range(limits.ipc_direct_send_bytes_max // 16)]
     assert not direct_send.send(ours.fileno(), RevocationNotice(id=1, keys=keys))
     assert received(theirs) == []
     theirs.close()

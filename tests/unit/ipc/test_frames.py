@@ -29,20 +29,20 @@ def test_garbage_raises_link_error_or_waits(chunks: list[bytes]) -> None:
     try:
         for chunk in chunks:
             for body in decoder.feed(chunk):
-                assert 0 < len(body) <= limits.link_frame_bytes_max
+                assert 0 < len(body) <= limits.ipc_frame_bytes_max
     except LinkError:
         return
     assert len(decoder._buffer) <= sum(map(len, chunks))
 
 
-@pytest.mark.parametrize("length", [0, limits.link_frame_bytes_max + 1, 2**32 - 1])
+@pytest.mark.parametrize("length", [0, limits.ipc_frame_bytes_max + 1, 2**32 - 1])
 def test_length_out_of_bounds_is_refused_before_its_body(length: int) -> None:
     """The bound holds on the announced length; no body needs to arrive."""
     with pytest.raises(LinkError, match=f"frame of {length} bytes"):
         list(FrameDecoder().feed(length.to_bytes(PREFIX_BYTES, "big")))
 
 
-@pytest.mark.parametrize("size", [0, limits.link_frame_bytes_max + 1])
+@pytest.mark.parametrize("size", [0, limits.ipc_frame_bytes_max + 1])
 def test_we_never_send_what_a_peer_must_refuse(size: int) -> None:
     """The bound holds in both directions."""
     with pytest.raises(LinkError):
@@ -51,5 +51,5 @@ def test_we_never_send_what_a_peer_must_refuse(size: int) -> None:
 
 def test_largest_frame_passes() -> None:
     """The bound itself is allowed."""
-    body = b"x" * limits.link_frame_bytes_max
+    body = b"x" * limits.ipc_frame_bytes_max
     assert list(FrameDecoder().feed(frame(body))) == [body]

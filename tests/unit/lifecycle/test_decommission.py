@@ -60,7 +60,7 @@ class Agent:
 def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
     agent = Agent()
     monkeypatch.setattr(decommission, "announce", agent.announce)
-    monkeypatch.setattr(limits, "run_tell_seconds", 0.0)
+    monkeypatch.setattr(limits, "run_announce_seconds", 0.0)
     return agent
 
 

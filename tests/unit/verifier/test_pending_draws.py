@@ -102,7 +102,7 @@ def test_an_overdue_draw_is_asked_again(
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
     waiter = ThreadWaiter()
     draws.start(grant(1, 100), 10, waiter)
-    clock[0] = limits.link_seconds_max + 1
+    clock[0] = limits.ipc_seconds_max + 1
     draws.start(grant(1, 100), 10)
     assert len(agent.asked) == 2
     draws.answer([drawn(1)])
@@ -114,7 +114,7 @@ def test_an_overdue_draw_is_asked_again(
 def test_draws_in_flight_are_bounded(agent: Agent, draws: PendingDraws) -> None:
     """As many as the agent takes of one process; one more branch is told to come back."""
     of = grant(1, 100)
-    for number in range(limits.link_draws_max):
+    for number in range(limits.ipc_draws_max):
         key = number.to_bytes(16, "big")
         assert draws.start(msgspec.structs.replace(of, branch_key=key), 10)
     assert not draws.start(of, 10)

@@ -113,7 +113,7 @@ class RemoteQuarantines:
         return self._is_free(crew)
 
     def _is_free(self, crew: bytes) -> bool:
-        places = limits.quarantines_heard_max
+        places = limits.remote_quarantines_max
         return len(self._orders) < places and self._taken[crew] < places // 2
 
     def _quarantine_crew(self, slot: _Slot, remote: RemoteOrder) -> None:
@@ -144,7 +144,7 @@ class QuarantineOutbox:
     def __init__(self) -> None:
         self._names: dict[OrchestratorName, None] = {}
         self._bucket = TokenBucket(
-            1 / limits.quarantines_told_seconds, limits.quarantines_told_burst
+            1 / limits.quarantine_announcement_seconds, limits.quarantine_announcements_burst
         )
         self._is_behind = False
 
@@ -163,7 +163,7 @@ class QuarantineOutbox:
                 "the watch has quarantined %d more orchestrators; it announces one of them to the "
                 "other machines every %.0f s",
                 len(self._names),
-                limits.quarantines_told_seconds,
+                limits.quarantine_announcement_seconds,
             )
         self._is_behind = bool(self._names)
 

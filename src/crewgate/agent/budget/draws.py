@@ -123,7 +123,7 @@ class Draws:
         check(request.grant)
         if not 0 <= request.need <= limits.price_micro_max:
             raise LinkError(f"a draw of {request.need} micro-credits, which no call can need")
-        if process.draws >= limits.link_draws_max:
+        if process.draws >= limits.ipc_draws_max:
             process.send(CreditDrawn(id=request.id, status=DrawResult.CONTENDED.value))
             return
         process.draws += 1
@@ -193,7 +193,7 @@ class Draws:
                 draw.others.popleft()
             draw.others.append(waiting)
             return
-        if len(self._in_progress) >= limits.draw_talks_max:
+        if len(self._in_progress) >= limits.draw_exchanges_max:
             self._answer(waiting, DrawResult.CONTENDED)
             return
         # A throttled or quarantined orchestrator draws nothing. The gateway answers 503, not 401:

@@ -29,7 +29,7 @@ class MembershipLog:
         # The logged state: whether this machine counts, and the other members that count.
         self._counts = False
         self._logged: dict[bytes, MemberState] = {}
-        self._rate = TokenBucket(limits.member_words_per_second, limits.member_words_burst)
+        self._rate = TokenBucket(limits.member_log_lines_per_second, limits.member_log_lines_burst)
 
     def begin(self) -> None:
         """Take the present state as logged."""

@@ -68,7 +68,7 @@ async def _answer_or_refuse(
             await _answer(agent, connection, request)
     except (RefusedError, ConfigurationError) as error:
         await connection.send(
-            RequestFailed(id=request.id, message=str(error)[: limits.link_note_chars_max])
+            RequestFailed(id=request.id, message=str(error)[: limits.ipc_reason_chars_max])
         )
 
 

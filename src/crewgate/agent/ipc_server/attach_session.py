@@ -36,7 +36,7 @@ async def serve_process(agent: AgentState, stream: trio.SocketStream) -> None:
     """Serve one connection until it ends. Raises LinkError if it breaks the protocol."""
     connection = MessageStream(stream, group_asks)
     request: AttachRequest | None = None
-    with trio.move_on_after(limits.link_seconds_max):
+    with trio.move_on_after(limits.ipc_seconds_max):
         request = await connection.receive()
     if request is None:
         return

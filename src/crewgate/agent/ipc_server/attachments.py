@@ -47,7 +47,7 @@ class AttachedProcess:
         self.draws = 0
         self.gone = False
         # The requests in progress bound the answers; notices have a bound of their own.
-        messages_max = limits.link_push_frames_max + limits.link_draws_max
+        messages_max = limits.ipc_push_frames_max + limits.ipc_draws_max
         messages_max += limits.overruns_kept_max if request.worker >= 0 else 0
         self._send, self.outbox = trio.open_memory_channel[OutgoingMessage](messages_max)
         self.descriptor = -1
@@ -62,7 +62,7 @@ class AttachedProcess:
         if is_first and direct_send.send(self.descriptor, message):
             return True
         is_notice = isinstance(message, Reload | RevocationNotice)
-        if is_notice and queue.current_buffer_used >= limits.link_push_frames_max:
+        if is_notice and queue.current_buffer_used >= limits.ipc_push_frames_max:
             return False
         try:
             self._send.send_nowait(message)

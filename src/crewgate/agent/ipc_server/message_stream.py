@@ -51,6 +51,6 @@ class MessageStream(Generic[M]):
 
 def pages(rows: Sequence[R]) -> Iterator[tuple[list[R], bool]]:
     """Split the rows of an answer into pages, at least one; yield each, and whether it is last."""
-    size = limits.link_tree_rows_max
+    size = limits.ipc_tree_rows_max
     for first in range(0, max(1, len(rows)), size):
         yield list(rows[first : first + size]), first + size >= len(rows)

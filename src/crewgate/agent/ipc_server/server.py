@@ -32,7 +32,7 @@ def listen(folder: Path, kind: AgentSocketKind) -> socket.socket:
             listener.bind(where)
         # No process can connect before listen(), so the mode holds for the first one.
         path.chmod(kind.mode)
-        listener.listen(limits.link_backlog)
+        listener.listen(limits.ipc_backlog)
     except OSError as error:
         listener.close()
         raise LinkError(f"{path}: cannot listen: {error.strerror}") from error
@@ -92,8 +92,8 @@ class IPCServer:
 
     def _is_full(self, *, is_foreign: bool) -> bool:
         """Return whether no place is left; processes of other users may take only some places."""
-        is_crowded = is_foreign and self._foreign >= limits.link_strangers_max
-        return is_crowded or self._open >= limits.link_connections_max
+        is_crowded = is_foreign and self._foreign >= limits.ipc_other_users_max
+        return is_crowded or self._open >= limits.ipc_connections_max
 
     def _may_enter(self, peer: ProcessCredentials) -> bool:
         if may_enter(self._agent_socket, peer, os.geteuid(), self._group):

@@ -24,7 +24,7 @@ class CoarsenedCrews:
         before = self._rows.get(crew)
         count = before.count if before is not None else 0
         self._rows[crew] = CrewOverRevocationQuota(crew, wall, count + 1)
-        interval = limits.coarsened_said_seconds
+        interval = limits.coarsened_log_seconds
         if wall - self._logged.get(crew, -interval) < interval:
             return
         self._logged[crew] = wall

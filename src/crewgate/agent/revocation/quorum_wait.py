@@ -54,7 +54,7 @@ class QuorumWait:
             is_kept = not self._agent.revocations_journal.incomplete
             is_enough = is_kept and (of == 1 or self._until == "local")
             return QuorumResult(self._until, int(is_kept), of, self._ms, enough=is_enough)
-        missing, names_max = remote.missing, limits.link_missing_names_max
+        missing, names_max = remote.missing, limits.ipc_missing_names_max
         return QuorumResult(
             until=self._until,
             applied_on=remote.applied_on,

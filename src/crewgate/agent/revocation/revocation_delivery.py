@@ -125,8 +125,8 @@ class RevocationDelivery:
     def _terminate_later(self) -> None:
         began = self._now_ns()
         keys, self._later = self._later, []
-        for at in range(0, len(keys), limits.link_cut_keys_max):
-            number, _ = self.terminate(keys[at : at + limits.link_cut_keys_max])
+        for at in range(0, len(keys), limits.ipc_revoked_keys_max):
+            number, _ = self.terminate(keys[at : at + limits.ipc_revoked_keys_max])
             self.disconnect_acks.end(number)
         now = self._now_ns()
         self._next_ns = now + (now - began)

@@ -49,7 +49,7 @@ class RevocationStore:
         self._crews: Sequence[CrewPolicy] = ()
         self._keys: dict[bytes, CrewPolicy] = {}
         # When `keep` last checked the signing keys.
-        self._kept_at = -limits.dead_keys_look_seconds
+        self._kept_at = -limits.revoked_keys_check_seconds
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -256,7 +256,7 @@ class RevocationStore:
         Anything else has expired before its revocation does, but such a key could sign new tokens.
         It checks the keys once a minute.
         """
-        if abs(clocks.wall - self._kept_at) < limits.dead_keys_look_seconds:
+        if abs(clocks.wall - self._kept_at) < limits.revoked_keys_check_seconds:
             return []
         self._kept_at, kept = clocks.wall, []
         for key in keys:

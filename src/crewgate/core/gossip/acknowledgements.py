@@ -4,7 +4,7 @@
 2. A member acknowledges each capsule as soon as this is true.
 3. A receipt (`AckState`) has a quorum when a majority of all members has every capsule.
 
-An acknowledgement counts toward the quorum for `limits.receipt_word_seconds` from the time of the
+An acknowledgement counts toward the quorum for `limits.receipt_answer_seconds` from the time of the
 question, and only while the view of this member stays the same. Otherwise a member could lose its
 disk and count again (`QuorumFreshness`) before enough others have what it had acknowledged. While
 there is no quorum, this member asks again in time. The module decides whom to ask, and what is a
@@ -21,7 +21,7 @@ from crewgate.core.gossip.freshness import QuorumFreshness, majority
 from crewgate.core.gossip.messages import OutgoingDatagram, PersistAck, PersistQuery, encode
 
 _PAUSES = limits.check_again_seconds
-_VALID_SECONDS = limits.receipt_word_seconds
+_VALID_SECONDS = limits.receipt_answer_seconds
 
 
 @dataclass(slots=True, eq=False)

@@ -165,7 +165,7 @@ class QuorumFreshness:
         self._first_compared = min(self._first_compared, asked_at)
         self._carry_out_evictions()
         # By then, nothing that this machine acknowledged before it lost its disk counts any more.
-        if self.counts or self._quorum_at() < self._first_compared + limits.receipt_word_seconds:
+        if self.counts or self._quorum_at() < self._first_compared + limits.receipt_answer_seconds:
             return False
         self.counts = True
         return True

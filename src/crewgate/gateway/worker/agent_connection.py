@@ -107,7 +107,7 @@ class AgentConnection:
         number = self._last_id
         draw = DrawCredit(id=number, grant=grant, need=need)
         is_waiting = self._outbox is None and self._is_expected()
-        may_add = len(self._pending_draws) < limits.link_draws_max
+        may_add = len(self._pending_draws) < limits.ipc_draws_max
         if self._send(draw) or (is_waiting and may_add):
             self._pending_draws[number] = draw, answered
         else:
@@ -153,7 +153,7 @@ class AgentConnection:
     def _is_expected(self) -> bool:
         """Return whether an agent was there a moment ago, so that the next one may come soon."""
         since = self._away_since
-        return since is not None and trio.current_time() - since < limits.agent_away_seconds
+        return since is not None and trio.current_time() - since < limits.agent_unavailable_seconds
 
     def _give_up(self) -> None:
         """Answer all pending draws with None, because the agent has not come back in time."""
@@ -170,7 +170,7 @@ class AgentConnection:
 
     async def _converse(self, session: AttachedConnection) -> None:
         """Serve one connection until it ends, which raises LinkError."""
-        sender, receiver = trio.open_memory_channel[AttachRequest](limits.link_draws_max)
+        sender, receiver = trio.open_memory_channel[AttachRequest](limits.ipc_draws_max)
         self._outbox = sender
         self._descriptor = session.connection.fileno()
         self._pending_overruns.begin_again()

@@ -340,7 +340,7 @@ def test_it_lapses_on_a_clock_that_can_be_believed(
     assert len(status(machine, 1).watched) == 1
     hands.wall -= 60 * S
     hands.go(10)
-    machine.table.vouch(hands.boot + S, 0)
+    machine.table.extend_freshness(hands.boot + S, 0)
     periodic.tidy(machine)
     assert len(status(machine, 1).watched) == 1
     periodic.extend_freshness(machine, watch)

@@ -344,7 +344,7 @@ def test_an_attacker_that_trips_the_watch_again_and_again_fills_no_wire(
 ) -> None:
     """All are held here, one capsule is told at once, and then one of them a minute."""
     machine, entries = watchful.machine, listened(watchful, monkeypatch)
-    burst = limits.quarantines_told_burst
+    burst = limits.quarantine_announcements_burst
     for number in range(burst + 6):
         runs_away(watchful, f"article/{number}", 10 * number)
     assert len(held(machine)) == burst + 6

@@ -132,7 +132,7 @@ def test_a_time_to_come_takes_no_place_and_lets_no_crew_go() -> None:
     assert of(heard, ("bd", "bd/other"), WALL + 1) == [EnforcementOrder(LATER, "owner", until)]
 
 
-MOST = limits.quarantines_heard_max
+MOST = limits.remote_quarantines_max
 
 
 def fill(heard: RemoteQuarantines, crew: str, count: int, until: int = WALL + DAY) -> None:
@@ -218,7 +218,7 @@ def test_each_kind_is_one_of_the_wire() -> None:
 
 def test_a_flood_of_names_is_told_one_after_the_other(log_lines: list[str]) -> None:
     """A capsule full at once, then one a minute, the first first; each once, and that is said."""
-    untold, burst = QuarantineOutbox(), limits.quarantines_told_burst
+    untold, burst = QuarantineOutbox(), limits.quarantine_announcements_burst
     names = [("bd", f"bd/{number}") for number in range(burst + 2)]
     for name in (*names, names[0]):
         untold.add(name)

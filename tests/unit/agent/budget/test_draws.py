@@ -197,10 +197,10 @@ def test_a_guest_cannot_queue_without_end(
 ) -> None:
     """Over the bound a contended draw is answered at once."""
     lessor.contended = True
-    for number in range(limits.link_draws_max + 3):
+    for number in range(limits.ipc_draws_max + 3):
         draws.ask(guest, DrawCredit(id=number, grant=grant(1, 500), need=10), _at(0))
     assert [each.id for each in _told(guest)] == [
-        limits.link_draws_max + extra for extra in range(3)
+        limits.ipc_draws_max + extra for extra in range(3)
     ]
 
 
@@ -383,7 +383,7 @@ def test_whom_nobody_waits_for_any_more_is_not_opened(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After a long outage the ledger is not asked for callers that are gone; and few at once."""
-    monkeypatch.setattr(limits, "draw_talks_max", 2)
+    monkeypatch.setattr(limits, "draw_exchanges_max", 2)
     slow.waits = True
     for number in range(3):
         draws.ask(guest, DrawCredit(id=number, grant=grant(number, 500), need=10), _at(0))
@@ -404,7 +404,7 @@ def test_branches_that_nobody_knows_keep_no_known_one_from_a_loan(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However many openings the ledger has not answered."""
-    monkeypatch.setattr(limits, "draw_talks_max", 4)
+    monkeypatch.setattr(limits, "draw_exchanges_max", 4)
     lessor.overdraft.micro_max = limits.quota_micro_max
     draws.ask(guest, DrawCredit(id=0, grant=grant(1, 500), need=10), _at(0))
     slow.waits, slow.unavailable_reason = True, "down"

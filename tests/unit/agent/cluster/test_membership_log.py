@@ -115,7 +115,7 @@ def test_one_that_comes_and_goes_all_day_floods_no_log(
     for _ in range(300):
         told += looks.thought(MemberState.DEAD, one)
         told += looks.thought(MemberState.ALIVE, one)
-    assert limits.member_words_burst <= len(told) <= limits.member_words_burst + 10
+    assert limits.member_log_lines_burst <= len(told) <= limits.member_log_lines_burst + 10
     told += looks.thought(MemberState.DEAD, one)
     told += looks(60)
     assert told[-1] == f"gateway {where(one)} does not answer"

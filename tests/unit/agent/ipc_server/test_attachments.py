@@ -80,7 +80,7 @@ def test_a_guest_that_does_not_read_loses_messages_only(table: OwnedTable) -> No
     """The queue is bounded; its place in the table stays."""
     guests = AttachedProcesses(table)
     guest = guests.enter(ASK)
-    room = limits.link_push_frames_max
+    room = limits.ipc_push_frames_max
     taken = [guest.send(Reload(generation=n)) for n in range(room + 5)]
     assert taken == [True] * room + [False] * 5
     assert table.attachments() == [guest.number]
@@ -157,6 +157,6 @@ def test_pushes_leave_room_for_answers(table: OwnedTable) -> None:
     """A storm of revocations while a guest reads nothing: what it waits for is still queued."""
     guest = AttachedProcesses(table).enter(ASK)
     pushed = [guest.send(RevocationNotice(id=n, keys=[bytes(16)])) for n in range(5000)]
-    assert sum(pushed) == limits.link_push_frames_max
-    answered = [guest.send(RequestFailed(id=n, message="")) for n in range(limits.link_draws_max)]
+    assert sum(pushed) == limits.ipc_push_frames_max
+    answered = [guest.send(RequestFailed(id=n, message="")) for n in range(limits.ipc_draws_max)]
     assert all(answered)

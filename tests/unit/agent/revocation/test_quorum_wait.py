@@ -65,7 +65,7 @@ async def test_a_receipt_names_only_so_many_that_lack_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And counts the others: with all their names it would not fit a frame."""
-    monkeypatch.setattr(limits, "link_missing_names_max", 1)
+    monkeypatch.setattr(limits, "ipc_missing_names_max", 1)
     for name in ("b", "c", "d"):
         clustered.other(name)
     reach = (await _revoked(clustered, "all")).reach

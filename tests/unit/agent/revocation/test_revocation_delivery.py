@@ -36,13 +36,13 @@ async def test_a_storm_takes_half_of_the_time_at_most(
     nursery.start_soon(telling.terminate_loop)
     telling.terminate_soon([bytes(16)])
     assert telling.told == [1]
-    for _ in range(2 + limits.link_cut_keys_max):
+    for _ in range(2 + limits.ipc_revoked_keys_max):
         telling.terminate_soon([bytes(16)])
     assert telling.told == [1]
     await trio.sleep(0.003)
     assert telling.told == [1]
     await trio.sleep(0.002)
-    assert telling.told == [1, limits.link_cut_keys_max, 2]
+    assert telling.told == [1, limits.ipc_revoked_keys_max, 2]
     await trio.sleep(1)
     telling.terminate_soon([bytes(16)])
     assert telling.told[3:] == [1]

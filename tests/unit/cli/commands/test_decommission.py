@@ -14,7 +14,7 @@ from crewgate.config import load
 @pytest.fixture(autouse=True)
 def _in_no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """No agent comes back here."""
-    monkeypatch.setattr(limits, "run_tell_seconds", 0.0)
+    monkeypatch.setattr(limits, "run_announce_seconds", 0.0)
 
 
 def test_what_a_name_has_is_revoked(fresh: Path, run: Run) -> None:

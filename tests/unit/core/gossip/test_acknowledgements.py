@@ -9,7 +9,7 @@ from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.gossip.messages import PersistAck, PersistQuery, decode
 
 ME = member_id(0)
-HOLDS = limits.receipt_word_seconds
+HOLDS = limits.receipt_answer_seconds
 
 
 def ids(*numbers: int) -> tuple[bytes, ...]:

@@ -70,7 +70,7 @@ def test_who_has_never_had_all_counts_once_a_majority_of_the_others_was_asked(
     needed = 1 if any_other else 2
     for index in range(1, needed + 1):
         assert not one.compared(member_id(index), 10.0)
-    later = 10.0 + limits.receipt_word_seconds
+    later = 10.0 + limits.receipt_answer_seconds
     for index in range(1, needed + 1):
         assert not one.counts
         assert one.compared(member_id(index), later) == (index == needed)
@@ -84,7 +84,7 @@ def test_what_one_said_before_it_lost_its_disk_counts_no_more_once_it_counts_aga
     members = [member_id(index) for index in range(3)]
     one.merge(members, members[1:])
     for tick in range(11):
-        now = 20.0 + tick * limits.receipt_word_seconds / 10
+        now = 20.0 + tick * limits.receipt_answer_seconds / 10
         for index in (1, 2):
             one.compared(member_id(index), now)
         assert one.counts == (tick == 10)
@@ -337,7 +337,7 @@ class Cluster(RuleBasedStateMachine):
         origin = self.all[self.origins[number]]
         if one.fresh.counts and one.fresh.digest == origin.fresh.digest:
             self.acks[number][one.index] = self.now, one.fresh.digest
-        since = self.now - limits.receipt_word_seconds
+        since = self.now - limits.receipt_answer_seconds
         acks = sum(
             at > since and among == origin.fresh.digest for at, among in self.acks[number].values()
         )

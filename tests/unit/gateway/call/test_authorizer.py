@@ -147,7 +147,7 @@ async def test_stale_table_is_not_waited_for(how: str) -> None:
     if how == "retired":
         table.retire()
     else:
-        table.vouch(2**64 - 1, 0)
+        table.extend_freshness(2**64 - 1, 0)
     verdict = judge.decide(world.token, 0)
     assert isinstance(verdict, Denial)
     assert verdict.reason is Reason.REVOCATION_UNAVAILABLE
@@ -251,7 +251,7 @@ async def test_a_branch_that_is_not_opened_is_told_why(status: str, reason: Reas
     """No room, its orchestrator is held, or the ledger knows that its token is not good."""
     agent = Agent(status)
     judge, world, table = _judge(agent)
-    table.vouch(2**64 - 1, 2**64 - 1)
+    table.extend_freshness(2**64 - 1, 2**64 - 1)
     token = world.token
     first = judge.decide(token, 0)
     assert isinstance(first, Denial)

@@ -162,7 +162,7 @@ async def test_an_agent_that_does_not_come_back_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was asked is answered with nothing once the wait is over, and then at once."""
-    monkeypatch.setattr(limits, "agent_away_seconds", 0.05)
+    monkeypatch.setattr(limits, "agent_unavailable_seconds", 0.05)
     async with _linked(tmp_path) as (agent, link, ears):
         await agent.meet()
         while not ears.attachments:
@@ -225,7 +225,7 @@ async def test_an_overrun_behind_a_full_queue_is_told_when_there_is_room(tmp_pat
         await agent.meet()
         while not ears.attachments:
             await trio.lowlevel.checkpoint()
-        for _ in range(limits.link_draws_max + 1):
+        for _ in range(limits.ipc_draws_max + 1):
             link.send_accepting(1, accepting=True)
         link.send_overrun(bytes(16), World.make().grant, 5)
         with trio.fail_after(10):
