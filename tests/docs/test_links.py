@@ -55,6 +55,17 @@ def test_no_file_cites_a_path_that_is_not_in_the_project() -> None:
     assert not lost
 
 
+def test_every_test_that_a_document_names_is_there() -> None:
+    """A page that proves a promise by a test names one that runs."""
+    lost = [
+        f"{name(document)}: {file}::{test}"
+        for document in all_documents()
+        for file, test in re.findall(r"(tests/[\w/.]+\.py)::(\w+)", document.read_text())
+        if f"def {test}(" not in (ROOT / file).read_text()
+    ]
+    assert not lost
+
+
 def test_the_readme_is_short() -> None:
     """What does not fit is in the documents."""
     assert len((ROOT / "README.md").read_text().splitlines()) <= README_LINES_MAX

@@ -25,7 +25,7 @@ def permit(caller: Identity | None, roles: frozenset[Role]) -> Identity:
 def crew_for(caller: Identity, crew: str) -> str:
     """Return the crew that a request is about: the caller's own, or any that an operator names.
 
-    An account of the crew's calls by certificate (`cross_crew_account`) belongs to the crew.
+    An account of the crew's calls by certificate (`cross_crew_ids`) belongs to the crew.
     Raises ControlError 403 for another crew, and 400 for a name that is too long.
     """
     if len(crew) > limits.name_chars_max:

@@ -53,19 +53,18 @@ class RevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a revocation, here and on the other machines.
 
-    `applied_on` of `of` machines have it in force and on disk, after `ms` milliseconds; `missing`
-    names machines that have not confirmed, of which `missing_more` further ones are left out, and
-    `enough` says whether `until` was reached. With
-    `applied_on` 0 it is recorded, and the agent applies it when it is back. On this machine the
-    last call was cut, or the last connection closed, after `cut_ms` milliseconds. `unresponsive` of
-    the `processes` did not confirm in time; the table binds them all the same. `certificates` are
-    serials that were revoked too. `unlisted` certificates have no room in the table: CRL and OCSP
-    refuse them and their connections are closed, but embedded verifiers do not know. `unwritten`
-    says why the CA's register, CRL or intent is not on disk yet: the revocation is in force, and
-    is written when the disk takes it; repeat it if the control process ends before. `coarsened`:
-    the crew's share of entries was used up, so all its tokens issued until now are revoked.
-    `never_seen`: no machine ("everywhere"), or `never_seen_on` of them ("here"), know the target;
-    it is revoked all the same.
+    `applied_on` of `of` machines have it in force and on disk, after `ms` milliseconds. `missing`
+    names machines that have not confirmed, 256 at most, and `missing_more` counts the others.
+    `enough` says whether `until` was reached. With `applied_on` 0 it is recorded, and the agent
+    applies it when it is back. On this machine the last call was cut, or the last connection
+    closed, after `cut_ms` milliseconds. `unresponsive` of the `processes` did not confirm in time;
+    the table binds them all the same. `certificates` are serials that were revoked too. `unlisted`
+    certificates have no room in the table: CRL and OCSP refuse them and their connections are
+    closed, but embedded verifiers do not know. `unwritten` says why the CA's register, CRL or
+    intent is not on disk yet: the revocation is in force, and is written when the disk takes it;
+    repeat it if the control process ends before. `coarsened`: the crew's share of entries was used
+    up, so all its tokens issued until now are revoked. `never_seen`: no machine ("everywhere"), or
+    `never_seen_on` of them ("here"), know the target; it is revoked all the same.
     """
 
     target: Literal["branch", "grant", "process", "crew", "certificate", "orchestrator"]

@@ -7,7 +7,8 @@ Knows DuckDB's dialect. The columns are the fields of `core/audit/records`.
 
 import re
 from datetime import UTC, datetime
-from typing import Final
+from enum import Enum
+from typing import Final, Literal, get_origin
 
 import msgspec
 
@@ -37,16 +38,24 @@ _RECORDS = (
     WatchRecord,
     ServiceEvent,
 )
-_SQL_TYPES = {
+_SQL_TYPES: dict[object, str] = {
     datetime: "TIMESTAMP",
     bool: "BOOLEAN",
     int: "BIGINT",
     int | None: "BIGINT",
+    str: "VARCHAR",
     tuple[str, ...]: "VARCHAR[]",
 }
+
+
+def _sql_type(hint: object) -> str:
+    is_text = get_origin(hint) is Literal or (isinstance(hint, type) and issubclass(hint, Enum))
+    return "VARCHAR" if is_text else _SQL_TYPES[hint]
+
+
 # Lines that an earlier version wrote have `rung` for the `level` of a watch.
 _COLUMNS = {"kind": "VARCHAR", "rung": "VARCHAR"} | {
-    field.name: _SQL_TYPES.get(field.type, "VARCHAR")
+    field.name: _sql_type(field.type)
     for record in _RECORDS
     for field in msgspec.structs.fields(record)
 }

@@ -1,7 +1,7 @@
 """Runs the processes of the demo: gateways and a tool server, in a folder, on free ports.
 
 The module starts and ends them, whatever happens meanwhile, and runs `crewgate` commands as a
-person would. It knows nothing of the story, or of the content of a configuration (`gateways`).
+person would. It knows nothing of the story, or of the content of a configuration (`gateway_setup`).
 """
 
 import subprocess

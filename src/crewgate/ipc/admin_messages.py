@@ -125,7 +125,7 @@ NeverSeen = Literal["", "everywhere", "here"]
 class QuorumResult(msgspec.Struct, frozen=True):
     """How many of all machines have a revocation in force and on disk.
 
-    `missing` names machines that have not confirmed it; `missing_more` further ones are left out.
+    `missing` names machines that have not confirmed it; `missing_more` counts the others.
     `ms` is the time from reading the request to the last confirmation. `enough` says whether
     `until` was reached.
     """

@@ -111,7 +111,7 @@ class BranchTree:
         """Refuse children that together hold more credits than `parent` has left.
 
         `wanted` has the credits of new or changed children. `spent` has what each branch and all
-        below it have spent; a missing branch has spent nothing. What a live child has spent is
+        below it have spent; a missing branch has spent nothing. The spending of a live child is
         within its own credits, so only the rest of the parent's spending counts on its own: that
         of the parent itself and of ended children.
 

@@ -58,6 +58,9 @@ class SignedToken(NamedTuple):
     since: float
     until: int
 
+    def __repr__(self) -> str:
+        return f"<SignedToken of {self.account} until {self.until}>"
+
 
 class LocalSigner:
     """The signing key of a process for all accounts. The private key is only in its memory.

@@ -34,7 +34,8 @@ def disable_dumping() -> None:
 def set_attribute(option: int, value: int, what: str) -> None:
     """Call prctl(2); if that fails, raise OSError with a text that says `what` is not possible."""
     if _libc.prctl(option, value, 0, 0, 0) != 0:
-        raise OSError(f"cannot {what}: {os.strerror(ctypes.get_errno())}")
+        code = ctypes.get_errno()
+        raise OSError(code, f"cannot {what}: {os.strerror(code)}")
 
 
 def leave_no_cores() -> None:

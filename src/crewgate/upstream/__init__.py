@@ -2,7 +2,7 @@
 
 One `UpstreamPool` for each upstream and worker: it chooses a server (`balancer`,
 `circuit_breaker`), opens and keeps connections (`connector`, `host_pool`), queues calls that wait
-for one (`wait_queue`), and retries what is safe to retry (`retry_budget`). `resolver` and
+for one (`fair_wait_queue`), and retries what is safe to retry (`retry_budget`). `resolver` and
 `health_check` run in the background. `interfaces` defines how a call, its connection and the pool
 talk to each other.
 

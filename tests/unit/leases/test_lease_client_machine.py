@@ -24,8 +24,8 @@ QUOTAS = {10: 100, 11: 60, 0: 50, 1: 60, 2: 90, 3: 30}
 PATHS = {0: (ROOT, PARENT), 1: (ROOT, PARENT), 2: (ROOT,), 3: (ROOT, PARENT)}
 GRANTS = st.sampled_from([grant(n, QUOTAS[n], *above) for n, above in PATHS.items()])
 OWNERS_ACTS = (
-    "open_branch", "amend", "close_branch", "begin_draw", "grant", "refuse", "take_back", "overdraw",
-    "set_lent",
+    "open_branch", "amend", "close_branch", "begin_draw", "grant", "refuse", "take_back",
+    "overdraw", "set_lent",
 )  # fmt: skip
 
 

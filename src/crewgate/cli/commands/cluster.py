@@ -78,13 +78,13 @@ def status(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
 def evict(*, config_path: Path, name: str, until: EvictUntil, force: bool, as_json: bool) -> None:
     """Evict a machine for good, whether it runs or not.
 
-    NAME is the machine as `crewgate cluster members` shows it. All certificates of the machine are
-    revoked, and no majority waits for it any more. If it still runs, it refuses calls once it is
-    out of sync. It can rejoin only with a new certificate. Exit status 3: fewer machines than
+    NAME is the machine as `crewgate cluster members` shows it. Crewgate revokes all certificates of
+    the machine, and no majority waits for it any more. If it still runs, it refuses calls once it
+    is out of sync. It can rejoin only with a new certificate. Exit status 3: fewer machines than
     --until asks for have this on disk so far; this machine keeps sending it.
 
     If this machine has lost the certificate of a member, because its disk was lost, `members` shows
-    an ID instead of a name. Such a member is evicted on this machine only: run the command on each
+    an ID instead of a name. The command evicts such a member on this machine only: run it on each
     machine that shows the ID.
 
     --force is for machines that will never come back, when too few are left for a majority. A

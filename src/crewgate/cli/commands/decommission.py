@@ -26,7 +26,7 @@ def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json
     not. The intent is on disk before the first step. After a crash, the next `crewgate run` or
     `decommission`, or the control process, completes it.
 
-    Exit status 1: something is left to do; mend what the message says, and repeat the command. Exit
+    Exit status 1: something is left to do; do what the message says, and repeat the command. Exit
     status 4: the orchestrator never had a certificate, key or process here, and no machine that
     answered has seen it; the name may be mistyped.
     """

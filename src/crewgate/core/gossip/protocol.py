@@ -1,8 +1,8 @@
 """Runs the protocol of one member: messages in, messages and revocations out.
 
 `ProtocolNode` connects the parts of this package, and decides what happens with each message. Time
-and bytes come as arguments. What the caller must send, apply, sync or log comes back as
-`ProtocolOutput`. The module knows no sockets and no encryption, and not what a revocation does.
+and bytes come as arguments. `ProtocolOutput` tells the caller what to send, apply, sync and
+log. The module knows no sockets and no encryption, and not what a revocation does.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -37,7 +37,7 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def caller(self) -> str:
-        """The crew that calls; `crew` is the account that pays (`cross_crew_account`)."""
+        """The crew that calls; `crew` is the account that pays (`cross_crew_ids`)."""
         return cross_crew_ids.caller(self.crew)
 
     @property

@@ -3,14 +3,15 @@
 1. Authorize: find the tool and the token (`pending_call`), and ask the gate (`authorizer`).
 2. Reserve: the gate takes the price out of the branch's lease together with its verdict. If credit
    is missing, the call waits while it is drawn.
-3. Forward: the request to the tool, the response to the client (`proxied_call`, `request_body`).
-   If the price is read in the response, it is paid for as it arrives (`response_metering`).
+3. Forward: the request to the tool, the response to the client (`proxied_call`,
+   `request_body_upload`). If the price is read in the response, it is paid for as it arrives
+   (`response_metering`).
 4. Settle: at the call's end its cost is known, and the rest of the reservation returns.
 5. Record: one line in the audit (`call_record`), written before the settlement
-   (`settlement_queue`), so that no settled call lacks one.
+   (`ended_call_queue`), so that no settled call lacks one.
 
 The route is looked up first and checked last: without a good token an unknown path looks like any
-other. What was judged is what is forwarded: the same bytes of the target, the same body.
+other. The gateway forwards what it has authorized: the same bytes of the target, the same body.
 """
 
 import time

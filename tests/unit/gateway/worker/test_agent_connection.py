@@ -216,7 +216,8 @@ async def test_an_overrun_is_told_until_it_is_noted(tmp_path: Path) -> None:
         await agent.say(Reload(generation=9))
         while 9 not in ears.heard:
             await trio.lowlevel.checkpoint()
-        assert (link._pending_overruns.next(), link._pending_overruns._kept) == (None, {})
+        outbox = link._pending_overruns
+        assert (outbox.next(), outbox._kept, outbox._lost) == (None, {}, 0)
 
 
 async def test_an_overrun_behind_a_full_queue_is_told_when_there_is_room(tmp_path: Path) -> None:
