@@ -30,20 +30,34 @@ _TAG_BYTES = bindings.crypto_aead_xchacha20poly1305_ietf_ABYTES
 _LEAST_BYTES = _HEAD_BYTES + _NONCE_BYTES + _TAG_BYTES
 
 
-class UnknownKeyError(GossipError):
+class DatagramError(GossipError):
+    """The datagram is invalid; `reason` is the name under which such datagrams are counted."""
+
+    reason = "malformed"
+
+
+class UnknownKeyError(DatagramError):
     """The datagram names a key that this member does not have, or is made up."""
 
+    reason = "unknown key"
 
-class ReplayError(GossipError):
+
+class ReplayError(DatagramError):
     """The datagram has arrived before, or is too old to know."""
 
+    reason = "replayed"
 
-class AuthenticationError(GossipError):
+
+class AuthenticationError(DatagramError):
     """The tag is wrong: the datagram was changed, or is for another member."""
 
+    reason = "not authentic"
 
-class UnknownSenderError(GossipError):
+
+class UnknownSenderError(DatagramError):
     """The sender is not a known member."""
+
+    reason = "unknown sender"
 
 
 class DecryptedDatagram(NamedTuple):
@@ -105,13 +119,8 @@ class Encryptor:
         self._counter += 1
         head = bytes((_VERSION,)) + number.to_bytes(3)
         nonce = self._nonce_prefix + self._counter.to_bytes(8)
-        return (
-            head
-            + nonce
-            + bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(
-                message, head + receiver, nonce, key
-            )
-        )
+        encrypt = bindings.crypto_aead_xchacha20poly1305_ietf_encrypt
+        return head + nonce + encrypt(message, head + receiver, nonce, key)
 
 
 @dataclass(slots=True, eq=False)
@@ -151,15 +160,15 @@ class Decryptor:
     def open(self, datagram: bytes, now: float) -> DecryptedDatagram:
         """Return the sender and the message.
 
-        An invalid datagram raises a GossipError (see its subclasses above), and changes nothing.
+        An invalid datagram raises a DatagramError, and changes nothing.
         """
         if not _LEAST_BYTES <= len(datagram) <= limits.gossip_datagram_bytes_max:
-            raise GossipError(f"no datagram has a length of {len(datagram)} bytes")
+            raise DatagramError(f"no datagram has a length of {len(datagram)} bytes")
         head, rest = datagram[:_HEAD_BYTES], datagram[_HEAD_BYTES:]
         nonce, sealed = rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]
         key = self._keys.get(int.from_bytes(head[1:]))
         if head[0] != _VERSION:
-            raise GossipError(f"a datagram has version {head[0]} instead of {_VERSION}")
+            raise DatagramError(f"a datagram has version {head[0]} instead of {_VERSION}")
         if key is None:
             raise UnknownKeyError("a datagram names an unknown group key")
         sender, boot = nonce[:MEMBER_BYTES], nonce[MEMBER_BYTES : MEMBER_BYTES + BOOT_BYTES]
@@ -168,9 +177,8 @@ class Decryptor:
         if sender == self._me or (window is not None and not window.takes(counter)):
             raise ReplayError("a datagram has arrived before, or is too old to know")
         try:
-            message = bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
-                sealed, head + self._me, nonce, key
-            )
+            decrypt = bindings.crypto_aead_xchacha20poly1305_ietf_decrypt
+            message = decrypt(sealed, head + self._me, nonce, key)
         except CryptoError as error:
             raise AuthenticationError("no member has encrypted a datagram for this one") from error
         window = window or self._add_window(sender, boot)
@@ -185,7 +193,7 @@ class Decryptor:
     def _add_window(self, sender: bytes, boot: bytes) -> _Window:
         """Return a window for a new run of a sender, instead of the least recent of too many."""
         if sender not in self._windows and len(self._windows) >= limits.gossip_members_max:
-            raise GossipError(f"datagrams come from more than {limits.gossip_members_max} senders")
+            raise DatagramError(f"datagrams come from over {limits.gossip_members_max} senders")
         windows = self._windows.setdefault(sender, {})
         if len(windows) >= limits.replay_boots_max:
             del windows[min(windows, key=lambda each: windows[each].used_at)]

@@ -8,7 +8,9 @@ import math
 import os
 import random
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -29,12 +31,12 @@ from crewgate.core.x509.identity_extension import MAY_REVOKE
 from crewgate.errors import GossipError
 from crewgate.gossip.capsule_journal import CapsuleJournal
 from crewgate.gossip.datagram_crypto import (
+    DatagramError,
     Encryptor,
     UnknownKeyError,
     UnknownSenderError,
     sealed_by,
 )
-from crewgate.gossip.datagram_stats import DatagramStats
 from crewgate.gossip.delegate import GossipDelegate
 from crewgate.gossip.ledger_marks import LedgerMarks
 from crewgate.gossip.member_admission import MemberAdmission
@@ -63,6 +65,18 @@ class LocalMember(NamedTuple):
     root: Path
     cluster: bytes
     folder: Path
+
+
+@dataclass
+class DatagramStats:
+    """How many datagrams a member has sent and received since its start.
+
+    `refused` counts, by reason, those of the received ones that were refused.
+    """
+
+    sent: int = 0
+    received: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
 
 
 class GossipNode:
@@ -152,8 +166,8 @@ class GossipNode:
             if (name := sealed_by(datagram)) and name not in self.company.directory:
                 raise UnknownSenderError("the sender of a datagram is not a known member")
             sender, message = self.company.opener.open(datagram, now)
-        except GossipError as error:
-            self.traffic.refuse(error)
+        except DatagramError as error:
+            self.traffic.refused[error.reason] += 1
             if isinstance(error, UnknownKeyError | UnknownSenderError):
                 self._sync_on_unknown_key(now)
             return
@@ -161,7 +175,7 @@ class GossipNode:
             self.carry_out(self.node.receive(sender, message, now, self.host.wall()))
         except GossipError:
             # The message may have a capsule of an origin whose certificate is not here yet.
-            self.traffic.ignore()
+            self.traffic.refused["invalid message"] += 1
             self.sync_soon([sender])
 
     def due(self) -> float:

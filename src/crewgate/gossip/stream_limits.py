@@ -5,44 +5,29 @@ conversation.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 from crewgate import limits
 from crewgate.errors import GossipError
 
-K = TypeVar("K", str, bytes)
-
 
 class StreamLimiter:
-    """The open streams from other machines."""
+    """The open streams of one sort, by the address or the certificate of the other machine."""
 
-    def __init__(self) -> None:
-        self._handshakes: Counter[str] = Counter()  # by address
-        self._conversations: Counter[bytes] = Counter()  # by leaf certificate
-
-    @contextmanager
-    def shaking(self, address: str) -> Iterator[None]:
-        """Count a handshake from `address`. GossipError if there are too many."""
-        with _counted(self._handshakes, address, limits.gossip_handshakes_each_max):
-            yield
+    def __init__(self, each_max: int) -> None:
+        self._each_max = each_max
+        self._open: Counter[Hashable] = Counter()
 
     @contextmanager
-    def talking(self, leaf: bytes) -> Iterator[None]:
-        """Count a conversation with this certificate. GossipError if there are too many."""
-        with _counted(self._conversations, leaf, limits.gossip_streams_each_max):
+    def counted(self, key: Hashable) -> Iterator[None]:
+        """Count a stream. GossipError if there are too many, in all or with this key."""
+        if self._open.total() >= limits.gossip_streams_max or self._open[key] >= self._each_max:
+            raise GossipError("there are too many streams")
+        self._open[key] += 1
+        try:
             yield
-
-
-@contextmanager
-def _counted(streams: Counter[K], key: K, max_each: int) -> Iterator[None]:
-    if streams.total() >= limits.gossip_streams_max or streams[key] >= max_each:
-        raise GossipError("there are too many streams")
-    streams[key] += 1
-    try:
-        yield
-    finally:
-        streams[key] -= 1
-        if not streams[key]:
-            del streams[key]
+        finally:
+            self._open[key] -= 1
+            if not self._open[key]:
+                del self._open[key]

@@ -47,7 +47,9 @@ class GossipTransport:
         self._has_sync = trio.Event()
         self._has_write = trio.Event()
         self._has_timer = trio.Event()
-        self._stream_limiter = StreamLimiter()
+        self._handshakes = StreamLimiter(limits.gossip_handshakes_each_max)  # by address
+        # By leaf certificate.
+        self._conversations = StreamLimiter(limits.gossip_streams_each_max)
         self._contexts: dict[bool, ssl.SSLContext] = {}  # by whether it is for the server's side
         self._contexts_leaf = b""  # the leaf certificate of `_contexts`
         self._syncs = trio.CapacityLimiter(limits.gossip_syncs_max)
@@ -229,13 +231,10 @@ class GossipTransport:
                 address = str(plain.socket.getpeername()[0])
                 asked_at = self.gossip.host.now()
                 with self._guarded(), _deadline(limits.gossip_sync_seconds):
-                    with (
-                        self._stream_limiter.shaking(address),
-                        _deadline(limits.gossip_hello_seconds),
-                    ):
+                    with self._handshakes.counted(address), _deadline(limits.gossip_hello_seconds):
                         await _handshake(tls)
                     stream = SyncStream(tls)
-                    with self._stream_limiter.talking(stream.leaf):
+                    with self._conversations.counted(stream.leaf):
                         async with _closing(tls):
                             await sync_session.respond(self.gossip, stream, asked_at)
             finally:

@@ -140,15 +140,15 @@ async def test_who_connects_and_says_nothing_holds_up_nobody(
     authority: Authority, tmp_path: Path, lone: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its place is free again soon, and there are some for others meanwhile."""
-    monkeypatch.setattr(limits, "gossip_handshakes_each_max", 5)
+    monkeypatch.setattr(lone.service._handshakes, "_each_max", 5)
     async with lone.serving(), AsyncExitStack() as stack:
         streams = []
         for _ in range(9):
             plain = await trio.open_tcp_stream(*lone.where)
             streams.append(await stack.enter_async_context(plain))
         assert [await stream.receive_some(1) for stream in streams[5:]] == [b""] * 4
-        limiter = lone.service._stream_limiter
-        assert (limiter._handshakes.total(), limiter._conversations.total()) == (5, 0)
+        assert lone.service._handshakes._open.total() == 5
+        assert not lone.service._conversations._open
         for stream in streams:
             await stream.aclose()
         one = Member(authority, tmp_path / "m1", "m1", [lone.where])
@@ -162,7 +162,7 @@ async def test_a_handshake_has_an_end(lone: Member, monkeypatch: pytest.MonkeyPa
     async with lone.serving(), await trio.open_tcp_stream(*lone.where) as stream:
         await stream.send_all(b"\x16\x03\x01")
         assert await stream.receive_some(1) == b""
-        await until(lambda: not lone.service._stream_limiter._handshakes)
+        await until(lambda: not lone.service._handshakes._open)
 
 
 async def test_a_conversation_has_an_end(
@@ -176,7 +176,7 @@ async def test_a_conversation_has_an_end(
         await lines[0].send(idle.company.hello(idle.node))
         with pytest.raises(GossipError):
             await lines[2].receive(Hello)
-        await until(lambda: not lone.service._stream_limiter._conversations)
+        await until(lambda: not lone.service._conversations._open)
     assert lone.host.said == []
 
 
