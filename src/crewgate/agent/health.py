@@ -115,7 +115,7 @@ def _cluster(agent: AgentState) -> Iterator[ComponentHealth]:
         yield _degraded_if(
             "cluster state on disk", others.incomplete_reason(), f"make room in {folder}"
         )
-        invalid = others.invalid_crls()
+        invalid = others.crls.invalid()
         yield _degraded_if(
             "CRLs of other machines",
             f"this machine rejected the CRL of {invalid}" if invalid else "",

@@ -1,12 +1,12 @@
 """Connects the agent with the gossip: sends its revocations to the members, and applies theirs.
 
-It is the host of the gossip (`GossipNode`) and the `ClusterPeers` of the agent. It decides until
-when this machine knows what a majority of the members knows.
+It is the host of the gossip (`GossipNode`), and stands for the other machines in the agent. It
+decides until when this machine knows what a majority of the members knows.
 """
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -85,10 +85,10 @@ class Cluster:
         except (GossipError, OSError) as error:
             self._sockets.close()
             raise ConfigurationError(f"{config.path}: [cluster]: {error}") from error
-        self._crls = ClusterCRLExchange(
+        self.crls = ClusterCRLExchange(
             lambda: agent.active_config.config, self.wall, self.now, self.name
         )
-        self.gossip.crls = self._crls
+        self.gossip.crls = self.crls
         self.gossip.on_question = self._was_seen
         name = self.gossip.company.me.name
         if config.name not in {"", name}:
@@ -129,7 +129,7 @@ class Cluster:
         self.gossip.on_mark = keeper.check_peer_mark
 
     def load(self, settings: Settings) -> None:
-        """See `ClusterPeers`."""
+        """Apply a changed configuration."""
         self._settings = settings
         self.service.peers = settings.peers
         self.gossip.node.freshness.any_other = settings.staleness_quorum == "any"
@@ -145,7 +145,7 @@ class Cluster:
         self.gossip.node.anti_entropy.seconds = seconds
 
     def announce(self, entries: Sequence[StoredRevocation]) -> AckState | None:
-        """See `ClusterPeers`."""
+        """Send revocations; return the acknowledgements to come, or None if none can be had."""
         try:
             ids = self.gossip.revoke([_to_gossip(entry) for entry in entries])
             return self.gossip.node.receipts.begin(ids, self.now())
@@ -156,7 +156,10 @@ class Cluster:
             return None
 
     def pass_on(self, entries: Sequence[capsules.RevocationEntry]) -> None:
-        """See `ClusterPeers`. Members ignore orders of a machine without the right to revoke."""
+        """Send orders that are no revocations and need no acknowledgement.
+
+        Members ignore orders of a machine without the right to revoke.
+        """
         if self.gossip.company.may_revoke:
             self.gossip.revoke(entries)
         else:
@@ -167,16 +170,12 @@ class Cluster:
                 MAY_REVOKE,
             )
 
-    async def wait(self, receipt: AckState, is_enough: Callable[[AckState], bool]) -> None:
-        """See `ClusterPeers`."""
-        await self.service.wait(receipt, is_enough)
-
     def end(self, receipt: AckState) -> None:
-        """See `ClusterPeers`."""
+        """Stop collecting acknowledgements."""
         self.gossip.node.receipts.end(receipt)
 
     def name(self, member: bytes) -> str:
-        """See `ClusterPeers`."""
+        """Return the name of a member."""
         return self.gossip.company.directory.name(member)
 
     @property
@@ -185,9 +184,10 @@ class Cluster:
         return self._settings.max_staleness_seconds
 
     def synced_until_ns(self) -> int:
-        """See `ClusterPeers`. Return 0 if the clock differs too much, or a revocation has no room.
+        """Return until when (CLOCK_BOOTTIME) this machine knows what a majority knows.
 
-        Also return 0 after an eviction, even if `staleness_quorum = "any"` would let it continue.
+        Return 0 if the clock differs too much, if a revocation has no room, and after an eviction,
+        even if `staleness_quorum = "any"` would let it continue.
         """
         node = self.gossip.node
         ahead = abs(node.anti_entropy.clock_offset)
@@ -199,32 +199,28 @@ class Cluster:
         return max(self._inherited_ns, round(until * 1e9))
 
     def in_touch(self) -> QuorumSyncState:
-        """See `ClusterPeers`."""
+        """Return with how many members this machine has compared revocations."""
         until_ns, unreached = self.synced_until_ns(), self.service.unreached
         return cluster_status.in_touch(self.gossip, self.staleness, until_ns, unreached)
 
     def incomplete_reason(self) -> str:
-        """See `ClusterPeers`."""
+        """Return why the cluster state on disk is incomplete; empty if it is complete."""
         is_incomplete = self.gossip.log.incomplete
         missing = "some revocations of members are missing" if is_incomplete else ""
         return self.gossip.disk.why or missing
 
-    def invalid_crls(self) -> str:
-        """See `ClusterPeers`."""
-        return self._crls.invalid()
-
     def waiting_for(self) -> str:
-        """See `ClusterPeers`."""
+        """Return what this machine waits for; empty if nothing."""
         return cluster_status.waiting_for(self.gossip, self.in_touch(), self.staleness, self._lacks)
 
     async def ask_seen(self, target: RevocationTarget) -> list[bool]:
-        """See `ClusterPeers`."""
+        """Return, for the members that answer in time, whether each has ever seen the target."""
         return await self.service.ask(
             RevocationTargetQuery(target.rules.label, target.name, target.crew)
         )
 
     def record_pending(self) -> None:
-        """See `ClusterPeers`."""
+        """Write the pending log lines and records; call it once a second."""
         self._membership_log.log_changes(self.now())
         self._agent.record(self._remote_audit.rest(self._agent.clock.wall_ns()))
 
