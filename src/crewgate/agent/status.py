@@ -14,12 +14,7 @@ from crewgate.agent.branch_tree import RemoteUsage, beyond, rows
 from crewgate.agent.state import AgentState
 from crewgate.core.anomaly.results import OrchestratorStatus
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ipc.admin_messages import (
-    AgentStatus,
-    MintingWatchRow,
-    TreeRow,
-    WorkerStatus,
-)
+from crewgate.ipc.admin_messages import AgentStatus, MintingWatchRow, TreeRow, WorkerStatus
 from crewgate.ledger.factory import open_ledger
 
 

@@ -17,13 +17,7 @@ from crewgate._native.table import StaleTableError
 from crewgate._native.table_owner import OwnedTable
 from crewgate.config import Config
 from crewgate.errors import TableError
-from crewgate.runtime.durable_files import (
-    cause,
-    describe,
-    make_folder,
-    remove_drafts,
-    write_file,
-)
+from crewgate.runtime.durable_files import cause, describe, make_folder, remove_drafts, write_file
 
 _log = logging.getLogger(__name__)
 

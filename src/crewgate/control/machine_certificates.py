@@ -67,11 +67,7 @@ class MachineCertificateRenewal:
     `boot` return seconds of CLOCK_REALTIME and CLOCK_BOOTTIME; no other clock is read.
     """
 
-    def __init__(
-        self,
-        wall: Callable[[], float],
-        boot: Callable[[], float],
-    ) -> None:
+    def __init__(self, wall: Callable[[], float], boot: Callable[[], float]) -> None:
         self._wall = wall
         self._boot = boot
         self._offset = wall() - boot()

@@ -31,9 +31,7 @@ class RepetitionFilter(logging.Filter):
     """
 
     def __init__(
-        self,
-        warnings_max: int = limits.log_warnings_max,
-        now: Callable[[], float] = time.monotonic,
+        self, warnings_max: int = limits.log_warnings_max, now: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__()
         self._warnings_max = warnings_max

@@ -27,12 +27,7 @@ from crewgate.ca.authority import configured_ca, new_instance
 from crewgate.config import CAConfig, Config, load
 from crewgate.core.x509.identity_extension import Identity, Role, check
 from crewgate.errors import ConfigurationError, CrewgateError, SidecarError
-from crewgate.lifecycle.decommission import (
-    DecommissionResult,
-    close,
-    complete_intents,
-    revoke,
-)
+from crewgate.lifecycle.decommission import DecommissionResult, close, complete_intents, revoke
 from crewgate.lifecycle.liveness_lock import LivenessLock
 from crewgate.lifecycle.processes import this
 from crewgate.lifecycle.runs import Run, RunState, RunStore

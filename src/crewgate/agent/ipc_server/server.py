@@ -81,11 +81,7 @@ class IPCServer:
             except LinkError as error:
                 _log.warning("process %d of user %d: %s", peer.pid, peer.uid, error)
             except Exception as error:  # noqa: BLE001  -- one connection must not end the agent
-                _log.warning(
-                    "internal error while serving process %d: %r",
-                    peer.pid,
-                    error,
-                )
+                _log.warning("internal error while serving process %d: %r", peer.pid, error)
             finally:
                 self._open -= 1
                 self._foreign -= is_foreign

@@ -36,10 +36,7 @@ class RevocationStore:
     """The revocations of this machine; `coarsened` has the crews whose share is full."""
 
     def __init__(
-        self,
-        table: OwnedTable,
-        journal: JournalFile[StoredRevocation],
-        registry: BranchRegistry,
+        self, table: OwnedTable, journal: JournalFile[StoredRevocation], registry: BranchRegistry
     ) -> None:
         self._table = table
         self._journal = journal
