@@ -37,6 +37,7 @@ def revoke_one(
     *,
     coarsens: bool = True,
 ) -> LocalRevocationResult:
-    """What became of a step with one target."""
-    (result,) = revocations.revoke([target], crews, clocks, coarsens=coarsens)
+    """What became of a step with one target, under a policy with these crews."""
+    revocations.load(crews)
+    (result,) = revocations.revoke([target], clocks, coarsens=coarsens)
     return result

@@ -5,7 +5,7 @@ capacity of the table. A journal keeps it, so a restarted agent still knows to w
 agent a reservation belonged.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -52,9 +52,9 @@ class BranchRegistry:
     def __iter__(self) -> Iterator[BranchEntry]:
         return iter(self._entries.values())
 
-    def restore(self, entries: Iterable[BranchEntry]) -> None:
-        """Load the entries of a journal, oldest first."""
-        for entry in entries:
+    def restore(self) -> None:
+        """Load the journal of the last agent. Raises OSError."""
+        for entry in self._journal.read():
             try:
                 key = branch_key(entry.crew, entry.branch)
             except ValueError:
@@ -64,6 +64,7 @@ class BranchRegistry:
                 self._entries.pop(key, None)
             elif key in self._entries or len(self._entries) < self._entries_max:
                 self._entries[key] = entry
+        self._journal.rewrite(self)
 
     def get(self, key: bytes) -> BranchEntry | None:
         """Return the branch of a key; None if this machine has never seen it."""
@@ -132,15 +133,8 @@ class BranchRegistry:
         parent = ""
         for key, element in zip(grant.path_keys, grant.claims.branch_path, strict=True):
             if key not in self._entries:
-                self._put(
-                    key,
-                    BranchEntry(
-                        crew=grant.crew,
-                        branch=element.id,
-                        parent=parent,
-                        quota=element.credit_quota,
-                    ),
-                )
+                quota = element.credit_quota
+                self._put(key, BranchEntry(grant.crew, element.id, parent, quota=quota))
             parent = element.id
         known = self._entries.get(grant.branch_key)
         # If two grants have the same iat, the lower quota governs, as in the ledger.

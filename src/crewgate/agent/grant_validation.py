@@ -4,7 +4,10 @@ The agent trusts an attached process to have verified the token. A bug there mus
 one crew's credit to a branch of another crew.
 """
 
+import msgspec
+
 from crewgate.core import ids
+from crewgate.core.tokens.claims import Claims
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 
@@ -13,6 +16,13 @@ def level_name(grant: Grant, level: int) -> str:
     """Return the account `level` steps above the branch: the UUID of a branch, or the crew."""
     upwards = (grant.branch, *(each.id for each in reversed(grant.claims.branch_path)))
     return upwards[level] if level < len(upwards) else grant.crew
+
+
+def grant_of(claims: Claims, crew: str, kid: str) -> Grant:
+    """Return the grant of a token with these claims. Raises ValueError for a bad branch id."""
+    path = tuple(ids.branch_key(crew, each.id) for each in claims.branch_path)
+    own = ids.branch_key(crew, claims.execution_branch_id)
+    return Grant(claims, crew, kid, claims.credit_quota, own, path, ids.path_digest(path))
 
 
 def check(grant: Grant) -> None:
@@ -25,13 +35,8 @@ def check(grant: Grant) -> None:
             f"a grant of {grant.quota} micro-credits, but its token has {grant.claims.credit_quota}"
         )
     try:
-        path = tuple(ids.branch_key(grant.crew, each.id) for each in grant.claims.branch_path)
-        branch = ids.branch_key(grant.crew, grant.branch)
+        expected = grant_of(grant.claims, grant.crew, grant.kid)
     except ValueError as error:
         raise LinkError(f"a grant with an invalid branch id: {error}") from error
-    if (branch, path, ids.path_digest(path)) != (
-        grant.branch_key,
-        grant.path_keys,
-        grant.path_digest,
-    ):
+    if grant != msgspec.structs.replace(expected, quota=grant.quota):
         raise LinkError("a grant whose keys do not follow from its names")

@@ -225,12 +225,7 @@ def _configuration(agent: AgentState) -> ComponentHealth:
 
 
 def _journals(agent: AgentState) -> Iterator[ComponentHealth]:
-    for name, journal in (
-        ("registry", agent.registry_journal),
-        ("revocations", agent.revocations_journal),
-        ("overruns", agent.notes_journal),
-        ("watch", agent.watch_journal),
-    ):
+    for name, (journal, _) in agent.journals.items():
         why = "records are missing on disk: a restarted agent would lack them"
         mend = f"make room in {agent.active_config.config.state}"
         yield _degraded_if(f"journal of {name}", why if journal.incomplete else "", mend)
@@ -247,7 +242,7 @@ def _branches(agent: AgentState) -> ComponentHealth:
 def _crews(agent: AgentState) -> Iterator[ComponentHealth]:
     clocks = agent.clock.read()
     for crew in agent.active_config.policy.crews:
-        limit = agent.lease_client.bound(crew.name, clocks.wall, clocks.boot_ns)
+        limit = agent.lease_client.bound(crew.name, *clocks)
         if limit is not None:
             why, mend = _LIMIT_TEXTS[limit]
             yield degraded(f"crew {crew.name}", f"it {why}", mend)
@@ -255,7 +250,7 @@ def _crews(agent: AgentState) -> Iterator[ComponentHealth]:
 
 def _revocations(agent: AgentState) -> ComponentHealth:
     component = "table of revocations"
-    crowded = agent.revocations.crowded(agent.active_config.policy.crews)
+    crowded = agent.revocations.crowded()
     mend = "raise [table] revocations and restart"
     if crowded is None:
         why = "it is almost full: the next revocation of a crew revokes all tokens of the crew"

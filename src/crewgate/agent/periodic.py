@@ -69,7 +69,7 @@ def burn(agent: AgentState) -> None:
 def tidy(agent: AgentState) -> None:
     """Return idle credit; forget what has expired, if the clock is steady."""
     clocks = agent.clock.read()
-    agent.lease_client.give_back_idle(clocks.wall, clocks.boot_ns)
+    agent.lease_client.give_back_idle(*clocks)
     agent.minting_watch.poll(clocks, lapses=agent.is_synced())
     agent.draws.settle_overdraft()
     if agent.fanout.others is not None:
@@ -83,12 +83,12 @@ def tidy(agent: AgentState) -> None:
     ):
         # The ledger must know a branch's spending before the table forgets the branch.
         return
-    for gone in agent.lease_client.reclaim(clocks.wall, clocks.boot_ns, limits.reclaim_records_max):
+    for gone in agent.lease_client.reclaim(*clocks, limits.reclaim_records_max):
         agent.registry.forget(gone.key)
     for key in agent.revocations.keep(agent.active_config.policy.keys, clocks):
         _log.warning(
-            "signing key %s of crew %s is revoked, but the crew's JWKS still has it: remove it "
-            "there; until then this machine keeps it revoked",
+            "signing key %s of crew %s is revoked, but the crew's JWKS still has it: remove the "
+            "key from the JWKS; until then this machine keeps it revoked",
             key.kid,
             key.crew,
         )
@@ -130,14 +130,10 @@ async def tidy_for_ever(agent: AgentState, audit_tick: Callable[[], None]) -> No
         tidy(agent)
         audit_tick()
         await reload_if_changed(agent)
-        await rewrite_if_due(agent.registry_journal, len(agent.registry), agent.registry)
-        revocations = agent.revocations
-        await rewrite_if_due(agent.revocations_journal, len(revocations), revocations)
-        await rewrite_if_due(agent.notes_journal, len(agent.notes), agent.notes)
-        watching = agent.minting_watch
-        if watching.is_dirty:
-            await trio.to_thread.run_sync(watching.sync)
-        await rewrite_if_due(agent.watch_journal, len(watching), watching)
+        if agent.minting_watch.is_dirty:
+            await trio.to_thread.run_sync(agent.minting_watch.sync)
+        for journal, owner in agent.journals.values():
+            await rewrite_if_due(journal, len(owner), owner)
 
 
 async def rewrite_if_due(journal: JournalFile[R], count: int, live: Iterable[R]) -> None:

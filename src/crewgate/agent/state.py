@@ -6,14 +6,14 @@ it, so no change is split by an `await`. It knows no sockets.
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from crewgate import limits
 from crewgate._native.records import BurnedReservation
 from crewgate._native.table_owner import OwnedTable
-from crewgate.agent import branch_registry as registry_
 from crewgate.agent.active_config import ActiveConfig, LoadedConfig
 from crewgate.agent.anomaly.minting_watch import MintingWatch
-from crewgate.agent.branch_registry import BranchRegistry
+from crewgate.agent.branch_registry import BranchEntry, BranchRegistry
 from crewgate.agent.budget.burned_reservation_audit import BurnedReservationAudit, Cause
 from crewgate.agent.budget.draws import Draws
 from crewgate.agent.budget.overrun_journal import OverrunJournal, OverrunRecord
@@ -80,14 +80,14 @@ class AgentState:
         config = active_config.config
         active_config.number(table.life.hex(), table.policy_generation)
         # The registry belongs to one life of the table: a new table has none of its branches.
-        self.registry_journal = JournalFile(
-            config.state / f"registry-{table.life.hex()[:16]}", registry_.BranchEntry
-        )
-        self.registry = BranchRegistry(self.registry_journal, table.geometry.branches)
+        self._registry_path = config.state / f"registry-{table.life.hex()[:16]}"
+        registry_journal = JournalFile(self._registry_path, BranchEntry)
+        self.registry = BranchRegistry(registry_journal, table.geometry.branches)
         self.revocations_journal = JournalFile(config.state / "revocations", types.StoredRevocation)
         self.revocations = RevocationStore(table, self.revocations_journal, self.registry)
-        self.notes_journal = JournalFile(config.state / "overruns", OverrunRecord)
-        self.notes = OverrunJournal(self.notes_journal, table.life)
+        self.revocations.load(active_config.policy.crews)
+        notes_journal = JournalFile(config.state / "overruns", OverrunRecord)
+        self.notes = OverrunJournal(notes_journal, table.life)
         self.ledger_queue = ledger_queue
         holder = holder_name(config)
         self.lease_client = LeaseClient(
@@ -99,9 +99,9 @@ class AgentState:
             overdraft_micro_max=config.ledger.overdraft_micro_max,
         )
         self.attribution = BurnedReservationAudit(self.registry)
-        self.watch_journal = JournalFile(config.state / "watch", ProfileSnapshot)
+        watch_journal = JournalFile(config.state / "watch", ProfileSnapshot)
         self.minting_watch = MintingWatch(
-            self.watch_journal,
+            watch_journal,
             self.registry,
             table,
             sink=sink,
@@ -109,6 +109,13 @@ class AgentState:
             believed=self.believed,
         )
         self.minting_watch.load(config.crews, active_config.policy.tools)
+        # Each journal by its name in the health, and the owner of its live records.
+        self.journals: dict[str, tuple[JournalFile[Any], Any]] = {
+            "registry": (registry_journal, self.registry),
+            "revocations": (self.revocations_journal, self.revocations),
+            "overruns": (notes_journal, self.notes),
+            "watch": (watch_journal, self.minting_watch),
+        }
         parts = table, self.lease_client, ledger_queue, self.registry, self.minting_watch
         wait = config.limits.credit_wait_seconds_max
         self.draws = Draws(*parts, wait, read=clock.read)
@@ -131,8 +138,7 @@ class AgentState:
         """Load what the last agent left. Raises OSError or TableError."""
         clocks = self.clock.read()
         self._drop_old_registries()
-        self.registry.restore(self.registry_journal.read())
-        self.registry_journal.rewrite(self.registry)
+        self.registry.restore()
         self._take_up_leases(clocks)
         self._take_up_notes(clocks)
         self.minting_watch.restore(clocks)
@@ -159,7 +165,7 @@ class AgentState:
                 if name != self.lease_client.holder:
                     ledger.burn(name, boot, beat)
         try:
-            self.lease_client.rebuild(clocks.wall, clocks.boot_ns)
+            self.lease_client.rebuild(*clocks)
         except (LedgerProtocolError, OverflowError, ValueError) as error:
             table = self.active_config.config.state / "table"
             raise TableError(
@@ -211,8 +217,7 @@ class AgentState:
         When it returns, the table stops new calls in every process. The acknowledgements say when
         the open calls have ended.
         """
-        crews = self.active_config.policy.crews
-        results = self.revocations.revoke(targets, crews, self.believed(), coarsens=coarsens)
+        results = self.revocations.revoke(targets, self.believed(), coarsens=coarsens)
         entries = [entry for each in results for entry in each.to_announce]
         return PendingRevocation(results, *self.fanout.send(entries), len(self.attached))
 
@@ -241,6 +246,7 @@ class AgentState:
         self.active_config.stamp(self.table.life.hex())
         policy = self.active_config.policy
         self.lease_client.load(policy)
+        self.revocations.load(policy.crews)
         self.minting_watch.load(loaded.config.crews, policy.tools)
         self.attribution.load(policy, self.clock.wall_ns())
         if self.fanout.others is not None and loaded.config.cluster is not None:
@@ -272,7 +278,6 @@ class AgentState:
 
         If a power loss brings one back, the next start removes it.
         """
-        keep = f"registry-{self.table.life.hex()[:16]}"
         for path in self.active_config.config.state.glob("registry-*"):
-            if path.name != keep:
+            if path != self._registry_path:
                 path.unlink(missing_ok=True)

@@ -4,8 +4,6 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 
-import trio
-
 from crewgate import limits
 from crewgate._native.records import BranchRecord
 from crewgate._native.table_owner import OwnedTable
@@ -73,11 +71,6 @@ def _worker(agent: AgentState, index: int) -> WorkerStatus:
     )
 
 
-async def tree(agent: AgentState) -> list[TreeRow]:
-    """Return the auth graph; while the ledger does not answer, with this table's amounts only."""
-    return await trio.to_thread.run_sync(_rows, agent)
-
-
 def _beyond(agent: AgentState) -> dict[bytes, RemoteUsage]:
     """Read the ledger on a connection of its own, so no draw waits for a large tree."""
     holder, boot = agent.lease_client.holder, agent.table.life
@@ -91,8 +84,11 @@ def _beyond(agent: AgentState) -> dict[bytes, RemoteUsage]:
         return {}
 
 
-def _rows(agent: AgentState) -> list[TreeRow]:
-    """Build the rows; this takes about a second for a full table."""
+def tree(agent: AgentState) -> list[TreeRow]:
+    """Return the auth graph; while the ledger does not answer, with this table's amounts only.
+
+    It blocks, for about a second with a full table.
+    """
     others = _beyond(agent)
     now, table = agent.clock.wall_ns() // 10**9, agent.table
     entries, crews = agent.registry.snapshot(), agent.active_config.policy.crews

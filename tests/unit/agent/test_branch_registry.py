@@ -13,7 +13,8 @@ def _again(path: Path, entries_max: int = 256) -> BranchRegistry:
     """What an agent knows that was started after a kill."""
     journal = JournalFile(path / "registry", BranchEntry)
     registry = BranchRegistry(journal, entries_max)
-    registry.restore(journal.read())
+    registry.restore()
+    journal.close()
     return registry
 
 

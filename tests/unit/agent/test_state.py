@@ -286,7 +286,7 @@ def test_ready_means_that_every_worker_accepts_under_our_policy(
 async def test_the_tree_is_paged(start: Start) -> None:
     """Every row once, in order; an empty tree is one empty page."""
     machine = start()
-    assert list(pages(await tree(machine))) == [([], True)]
+    assert list(pages(tree(machine))) == [([], True)]
     row = TreeRow(crew="article", branch="b", state="live")
     for count in (1, limits.ipc_tree_rows_max, limits.ipc_tree_rows_max + 1):
         found = list(pages([row] * count))

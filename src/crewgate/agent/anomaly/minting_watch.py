@@ -42,7 +42,7 @@ from crewgate.core.cross_crew_ids import is_account
 from crewgate.core.gossip import capsules
 from crewgate.core.policy.policy import ToolPolicy
 from crewgate.core.policy.scope import count_covered
-from crewgate.core.tokens.claims import Claims, is_text
+from crewgate.core.tokens.claims import is_text
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import RefusedError
 
@@ -93,10 +93,8 @@ class MintingWatch:
         self._detector.load({crew.name: crew.watch for crew in crews})
         self.remote.load(self._quota_max)
         for crew in self._quota_max:
-            self._shown[ids.orchestrator_key(crew, newcomers_account(crew))] = (
-                crew,
-                newcomers_account(crew),
-            )
+            name = crew, newcomers_account(crew)
+            self._shown[ids.orchestrator_key(*name)] = name
         self._tools = sorted(tool.name for tool in tools)
 
     def restore(self, clocks: ClockReading) -> None:
@@ -301,13 +299,6 @@ class MintingWatch:
                 self._outbox.add((step.crew, step.orchestrator))
             _log.info("%s", log_line(step, by))
         return self._detector.state(step.crew, step.orchestrator)
-
-
-def grant_of(claims: Claims, crew: str, kid: str) -> Grant:
-    """Return the grant that the token endpoint will sign. Raises ValueError for a bad branch id."""
-    path = tuple(ids.branch_key(crew, each.id) for each in claims.branch_path)
-    own = ids.branch_key(crew, claims.execution_branch_id)
-    return Grant(claims, crew, kid, claims.credit_quota, own, path, ids.path_digest(path))
 
 
 def _seconds(clocks: ClockReading) -> float:

@@ -202,7 +202,7 @@ class Draws:
             self._answer(waiting, DrawResult.HELD)
             return
         self._in_progress[grant.branch_key] = DrawInProgress(waiting)
-        steps = self._lease_client.steps(grant, need, clocks.wall, clocks.boot_ns)
+        steps = self._lease_client.steps(grant, need, *clocks)
         self._go_on(grant.branch_key, steps, None)
 
     def _go_on(

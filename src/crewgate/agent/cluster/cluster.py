@@ -261,13 +261,12 @@ class Cluster:
     def _apply(self, entries: Sequence[capsules.RevocationEntry], origins: Sequence[bytes]) -> None:
         agent = self._agent
         is_news = self._restored is None
-        crews = agent.active_config.policy.crews
         clocks = agent.believed()
         for entry, origin in zip(entries, origins, strict=True):
             if entry.kind in remote_quarantines.KINDS:
                 who = f"gateway/{self.name(origin)}"
                 agent.minting_watch.remote.add(entry, who, clocks.wall, is_news=is_news)
-        keys, has_room = agent.revocations.apply_remote(entries, crews, clocks, is_news=is_news)
+        keys, has_room = agent.revocations.apply_remote(entries, clocks, is_news=is_news)
         if not has_room:
             self._refuse_calls("some remote revocations are not in force", cluster_status.ROOM)
         if keys and is_news:
@@ -281,17 +280,16 @@ class Cluster:
                     latest = max(before, entry.before), max(expires, entry.expires)
                     self._restored[entry.key] = latest
             return
-        named, wall_ns = agent.revocations.by_key(crews), agent.clock.wall_ns()
-        agent.record(self._remote_audit.records(entries, origins, named, wall_ns))
+        crews, wall_ns = agent.revocations.by_key, agent.clock.wall_ns()
+        agent.record(self._remote_audit.records(entries, origins, crews, wall_ns))
 
     def _close(self, entries: Iterable[capsules.RevocationEntry]) -> None:
         """Close accounts in the ledger, which remembers for longer, and take back their leases.
 
         It never closes the account of a crew as if it were a branch: that would be for ever.
         """
-        crews = self._agent.revocations.by_key(self._agent.active_config.policy.crews)
         for entry in entries:
-            if entry.key not in crews:
+            if entry.key not in self._agent.revocations.by_key:
                 self._agent.close_account(entry.kind, entry.key)
 
     def is_dead(self, keys: Sequence[tuple[bytes, int]]) -> bool:

@@ -11,7 +11,7 @@ import trio
 from crewgate import limits
 from crewgate.agent import status
 from crewgate.agent.anomaly import remote_quarantines
-from crewgate.agent.anomaly.minting_watch import grant_of
+from crewgate.agent.grant_validation import grant_of
 from crewgate.agent.ipc_server.message_stream import MessageStream, pages
 from crewgate.agent.ipc_server.revoke_request import revoke
 from crewgate.agent.reload import reload_now
@@ -88,13 +88,10 @@ async def _answer(
     elif isinstance(request, ReloadConfig):
         before = agent.active_config.policy.generation
         await reload_now(agent)
-        after = agent.active_config.policy.generation
-        await connection.send(
-            ReloadResult(id=request.id, generation=after, changed=after != before)
-        )
+        now = agent.active_config.policy.generation
+        await connection.send(ReloadResult(id=request.id, generation=now, changed=now != before))
     elif isinstance(request, GetTree):
-        found = await status.tree(agent)
-        for rows, last in pages(found):
+        for rows, last in pages(await trio.to_thread.run_sync(status.tree, agent)):
             await connection.send(TreePage(id=request.id, rows=rows, last=last))
     else:
         raise LinkError("the admin socket does not serve such a request")
@@ -167,6 +164,5 @@ def may_mint(agent: AgentState, request: CheckMint) -> MintDecision:
         grant = grant_of(request.claims, request.crew, request.kid)
     except ValueError as error:
         raise RefusedError(f"not a grant: {error}") from error
-    return MintDecision(
-        id=request.id, admitted=agent.minting_watch.admits(grant, agent.clock.read())
-    )
+    admitted = agent.minting_watch.admits(grant, agent.clock.read())
+    return MintDecision(id=request.id, admitted=admitted)

@@ -44,7 +44,8 @@ class RevocationStore:
         self.coarsened = CoarsenedCrews()
         self._entries: dict[str, StoredRevocation] = {}
         self._crews: Sequence[CrewPolicy] = ()
-        self._keys: dict[bytes, CrewPolicy] = {}
+        # The crews of the policy by key.
+        self.by_key: Mapping[bytes, CrewPolicy] = {}
         # When `keep` last checked the signing keys.
         self._kept_at = -limits.revoked_keys_check_seconds
 
@@ -53,6 +54,10 @@ class RevocationStore:
 
     def __iter__(self) -> Iterator[StoredRevocation]:
         return iter(self._entries.values())
+
+    def load(self, crews: Sequence[CrewPolicy]) -> None:
+        """Use the crews of this policy from now on."""
+        self._crews, self.by_key = crews, {crew_key(crew.name): crew for crew in crews}
 
     def restore(self, entries: Iterable[StoredRevocation], clocks: ClockReading) -> int:
         """Enter the revocations of a journal; return for how many the table has no room.
@@ -77,7 +82,6 @@ class RevocationStore:
     def revoke(
         self,
         targets: Sequence[RevocationTarget],
-        crews: Sequence[CrewPolicy],
         clocks: ClockReading,
         *,
         coarsens: bool = True,
@@ -94,7 +98,7 @@ class RevocationStore:
         """
         wanted = []
         for target in targets:
-            owned = msgspec.structs.replace(target, crew=self._whose(target, crews))
+            owned = msgspec.structs.replace(target, crew=self._whose(target))
             wanted.append(LocalRevocationResult(owned, entry_for(owned, clocks.wall)))
         # The target that may be refused goes first, so that all targets are revoked, or none.
         wanted.sort(key=lambda each: each.target.rules.when_full is WhenFull.LEAVE_OUT)
@@ -103,21 +107,21 @@ class RevocationStore:
                 "one step revokes at most one branch, grant, process, crew or orchestrator, with "
                 "any certificates and keys; send a request for each"
             )
-        shares = self._shares(crews)
+        shares = self._shares()
         return [self._revoke(each, shares, clocks, coarsens=coarsens) for each in wanted]
 
-    def _whose(self, target: RevocationTarget, crews: Sequence[CrewPolicy]) -> str:
+    def _whose(self, target: RevocationTarget) -> str:
         """Return the crew of a target. Raises RefusedError if it is ambiguous or invalid."""
         rules = target.rules
         if rules.kind is EntityKind.BRANCH:
-            return self._registry.whose(target.name, target.crew, crews)
+            return self._registry.whose(target.name, target.crew, self._crews)
         if not rules.of_configured_crew:
             if target.crew and not _CREW.fullmatch(target.crew):
                 raise RefusedError(f"{target.crew!r} cannot be the name of a crew")
             return target.crew
         # The name of a grant or process does not tell the crew, and accounts have no tokens.
         named = target.name if rules.kind is EntityKind.CREW else target.crew
-        names = [each.name for each in crews if not is_account(each.name)]
+        names = [each.name for each in self._crews if not is_account(each.name)]
         if not named:
             owned = "" if rules.kind is EntityKind.CREW else f" of the {rules.label}"
             raise RefusedError(f"name the crew{owned}: --crew {'|'.join(names)}")
@@ -170,14 +174,13 @@ class RevocationStore:
     ) -> bool:
         """Return whether the crew's share has a place; an unknown crew is not limited."""
         share, crew = target.rules.share, crew_key(target.crew)
-        if share is None or crew not in self._keys or key in self._entries:
+        if share is None or crew not in self.by_key or key in self._entries:
             return True
         return shares.has_space(crew, share if is_asked_for else "overrun")
 
     def apply_remote(
         self,
         entries: Iterable[capsules.RevocationEntry],
-        crews: Sequence[CrewPolicy],
         clocks: ClockReading,
         *,
         is_news: bool = True,
@@ -188,7 +191,7 @@ class RevocationStore:
         entry that is no news was on this machine's disk: then revoke those issued until its own
         time. Kinds of a later version are ignored. The disks of all members keep the entries.
         """
-        keys, has_room, shares = [], True, self._shares(crews)
+        keys, has_room, shares = [], True, self._shares()
         for entry in entries:
             rules = KINDS.get(entry.kind)
             if rules is None:
@@ -205,7 +208,7 @@ class RevocationStore:
             coarse = entry._replace(before=at + limits.leeway_seconds)
             if self._apply_remote(entry.crew, coarse, shares, clocks):
                 keys.append(entry.crew)
-                known = self._keys.get(entry.crew)
+                known = self.by_key.get(entry.crew)
                 self.coarsened.note(known.name if known else entry.crew.hex(), clocks.wall)
             else:
                 has_room = False
@@ -224,21 +227,21 @@ class RevocationStore:
         """
         life_max = KINDS[entry.kind].life_seconds_max + limits.clock_distrust_seconds
         life = max(0, min(entry.expires - clocks.wall, life_max))
-        times = (entry.before, life, clocks.wall, clocks.boot_ns)
         try:
-            is_new = self._table.revoke(key, entry.crew, *times)
+            is_new = self._table.revoke(key, entry.crew, entry.before, life, *clocks)
         except TableFullError:
             return False
         if is_new:
             shares.took(entry.crew)
         return True
 
-    def crowded(self, crews: Sequence[CrewPolicy]) -> list[str] | None:
+    def crowded(self) -> list[str] | None:
         """Return the crews whose next revocation revokes all their tokens; None for every crew."""
-        shares = self._shares(crews)
+        shares = self._shares()
         if shares.is_coarse:
             return None
-        return [crew.name for crew in crews if not shares.has_space(crew_key(crew.name), "branch")]
+        crews = self.by_key.items()
+        return [crew.name for key, crew in crews if not shares.has_space(key, "branch")]
 
     def tidy(self, clocks: ClockReading) -> None:
         """Drop entries that expired long ago."""
@@ -273,32 +276,17 @@ class RevocationStore:
             kept.append(key)
         return kept
 
-    def by_key(self, crews: Sequence[CrewPolicy]) -> Mapping[bytes, CrewPolicy]:
-        """Return the crews of a policy by key; the keys are computed once for each policy."""
-        if crews is not self._crews:
-            self._crews, self._keys = crews, {crew_key(crew.name): crew for crew in crews}
-        return self._keys
-
-    def _shares(self, crews: Sequence[CrewPolicy]) -> RevocationQuota:
-        return RevocationQuota(self._table, self.by_key(crews))
+    def _shares(self) -> RevocationQuota:
+        return RevocationQuota(self._table, self.by_key)
 
     def _enter(self, entry: StoredRevocation, life: int, clocks: ClockReading) -> bool:
         """Return whether the entry takes another place. Raises TableFullError."""
-        is_new = self._table.revoke(
-            bytes.fromhex(entry.key),
-            crew_key(entry.crew),
-            entry.before,
-            life,
-            clocks.wall,
-            clocks.boot_ns,
-        )
-        before = self._entries.get(entry.key)
+        key, crew = bytes.fromhex(entry.key), crew_key(entry.crew)
+        is_new = self._table.revoke(key, crew, entry.before, life, *clocks)
+        known = self._entries.get(entry.key)
         # As in the table, neither time moves back.
-        if before is not None:
-            entry = msgspec.structs.replace(
-                entry,
-                before=max(entry.before, before.before),
-                expires=max(entry.expires, before.expires),
-            )
+        if known is not None:
+            before, expires = max(entry.before, known.before), max(entry.expires, known.expires)
+            entry = msgspec.structs.replace(entry, before=before, expires=expires)
         self._entries[entry.key] = entry
         return is_new

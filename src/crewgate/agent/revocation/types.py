@@ -1,5 +1,7 @@
 """The revocations as the journal stores them, and the results that the agent returns."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from crewgate.core.ids import EntityKind
@@ -74,7 +76,7 @@ def coarse_entry(crew: str, wall: int) -> StoredRevocation:
     return msgspec.structs.replace(entry, coarsened=True)
 
 
-class ClockReading(msgspec.Struct, frozen=True, gc=False):
+class ClockReading(NamedTuple):
     """One reading of the wall clock (seconds) and of CLOCK_BOOTTIME (nanoseconds)."""
 
     wall: int

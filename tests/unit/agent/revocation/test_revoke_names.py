@@ -41,14 +41,16 @@ def revocations(table: OwnedTable, tmp_path: Path, registry: BranchRegistry) -> 
     """Nothing revoked yet; 64 places."""
     journal = JournalFile(tmp_path / "revocations", types.StoredRevocation)
     journal.rewrite([])
-    return RevocationStore(table, journal, registry)
+    found = RevocationStore(table, journal, registry)
+    found.load(CREWS)
+    return found
 
 
 def test_an_orchestrator_and_its_certificates_in_one_step(
     revocations: RevocationStore, table: OwnedTable
 ) -> None:
     """A certificate for good, an orchestrator for what it signed until now and the leeway."""
-    done = revocations.revoke([certificate(1), certificate(2), ORCHESTRATOR], CREWS, NOW)
+    done = revocations.revoke([certificate(1), certificate(2), ORCHESTRATOR], NOW)
     assert all(each.is_listed for each in done)
     keys = {bytes.fromhex(each.wanted.key) for each in done}
     assert keys == {certificate_key("bd", 1), certificate_key("bd", 2), orchestrator_key()}
@@ -68,7 +70,7 @@ def test_what_is_no_serial_is_refused_and_nothing_is_revoked(
     """Although a good one came before it."""
     bad = RevocationTarget(EntityKind.CERTIFICATE, name, "bd")
     with pytest.raises(RefusedError, match="expected a serial number in hexadecimal"):
-        revocations.revoke([certificate(1), ORCHESTRATOR, bad], CREWS, NOW)
+        revocations.revoke([certificate(1), ORCHESTRATOR, bad], NOW)
     assert not table.is_revoked(certificate_key("bd", 1), 0)
     assert len(revocations) == 0
 
@@ -78,14 +80,14 @@ def test_what_is_no_crew_is_refused(revocations: RevocationStore) -> None:
     for kind in (EntityKind.CERTIFICATE, EntityKind.ORCHESTRATOR, EntityKind.KEY):
         target = RevocationTarget(kind, "1", "é" * limits.claim_chars_max)
         with pytest.raises(RefusedError, match="cannot be the name of a crew"):
-            revocations.revoke([target], CREWS, NOW)
+            revocations.revoke([target], NOW)
 
 
 def test_certificates_of_no_crew_and_of_one_that_is_gone(
     revocations: RevocationStore, table: OwnedTable
 ) -> None:
     """A gateway's, and a crew's that the configuration has no more."""
-    revocations.revoke([certificate(1, ""), certificate(2, "gone")], CREWS, NOW)
+    revocations.revoke([certificate(1, ""), certificate(2, "gone")], NOW)
     assert table.is_revoked(certificate_key("", 1), 0)
     assert table.is_revoked(certificate_key("gone", 2), 0)
 
@@ -95,11 +97,11 @@ def test_a_crew_over_its_share_loses_no_place_of_others(
 ) -> None:
     """Its certificates beyond are not listed; it is not revoked as a whole for it."""
     targets = [certificate(serial) for serial in range(40)]
-    done = revocations.revoke(targets, CREWS, NOW)
+    done = revocations.revoke(targets, NOW)
     assert (len(done), sum(not each.is_listed for each in done)) == (40, 8)
     assert table.revocations_of(crew_key("bd")) == 32
     assert not table.is_revoked(crew_key("bd"), 0)
-    again = revocations.revoke(targets[:3], CREWS, NOW)
+    again = revocations.revoke(targets[:3], NOW)
     assert all(each.is_listed for each in again)  # known ones need no room
 
 
@@ -107,7 +109,7 @@ def test_one_step_has_one_target_that_may_be_refused(revocations: RevocationStor
     """Or else the first of two would be in force, and its caller told that nothing is."""
     for other in (branch(branch_id(1), "bd"), orchestrator("bd/bd-2", "bd")):
         with pytest.raises(RefusedError, match="one step revokes at most one branch"):
-            revocations.revoke([certificate(1), ORCHESTRATOR, other], CREWS, NOW)
+            revocations.revoke([certificate(1), ORCHESTRATOR, other], NOW)
     assert len(revocations) == 0
 
 
@@ -121,8 +123,8 @@ def test_a_full_table_still_takes_nothing_from_anybody(
     targets = [certificate(1), ORCHESTRATOR]
     says = r"orchestrator bd/bd-1 is not revoked: remove the key .* of crew bd"
     with pytest.raises(RefusedError, match=says):
-        revocations.revoke(targets, CREWS, NOW)
-    done = revocations.revoke([certificate(1), certificate(2, "gone")], CREWS, NOW)
+        revocations.revoke(targets, NOW)
+    done = revocations.revoke([certificate(1), certificate(2, "gone")], NOW)
     assert [each.is_listed for each in done] == [False, False]
     assert all(each.to_announce == [each.wanted] for each in done)  # others may have room
     assert len(revocations) == 0
@@ -132,7 +134,7 @@ def test_a_new_table_gets_them_again(
     revocations: RevocationStore, table: OwnedTable, tmp_path: Path, registry: BranchRegistry
 ) -> None:
     """After a reboot a certificate stays revoked until it has ended, and a little longer."""
-    revocations.revoke([certificate(1, seconds=3600), ORCHESTRATOR], CREWS, NOW)
+    revocations.revoke([certificate(1, seconds=3600), ORCHESTRATOR], NOW)
     journal = JournalFile(tmp_path / "revocations", types.StoredRevocation)
     for hours, kept in ((1, True), (4, True), (6, False)):
         fresh = OwnedTable.private(Geometry(256, 64, 128, 8))
