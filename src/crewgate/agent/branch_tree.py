@@ -6,8 +6,8 @@ so they are those of this moment.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from crewgate import limits
 from crewgate._native.records import BranchRecord
@@ -30,7 +30,8 @@ _NONE = WindowUsage()
 _NO_OVERRUNS: Mapping[bytes, int] = {}
 
 
-class RemoteUsage(NamedTuple):
+@dataclass(slots=True)
+class RemoteUsage:
     """The ledger's amounts (micro-credits) of a level and all below it, without this table's.
 
     `where` has the idle credit by machine.
@@ -42,7 +43,14 @@ class RemoteUsage(NamedTuple):
     idle: int = 0
     hour: WindowUsage = _NONE
     day: WindowUsage = _NONE
-    where: Mapping[str, int] = {}
+    where: dict[str, int] = field(default_factory=dict)
+
+    def subtract(self, lease: LeaseStatement) -> None:
+        """Take out the amounts of a lease of this table."""
+        self.spent = max(0, self.spent - lease.spent)
+        self.reserved = max(0, self.reserved - lease.reserved)
+        self.burned = max(0, self.burned - lease.burned)
+        self.idle = max(0, self.idle - lease.idle)
 
 
 def beyond(
@@ -54,28 +62,22 @@ def beyond(
 
     `lessees` has (branch, machine, idle credit) for each lease of another machine or table.
     """
-    left = {
-        key: [each.settled, each.reserved, each.burned, each.leased]
+    found = {
+        key: RemoteUsage(each.settled, each.reserved, each.burned, each.leased, each.hour, each.day)
         for key, each in statements.items()
     }
+
+    def path(key: bytes) -> list[RemoteUsage]:
+        # Without a record in the table, a branch has no statement here, and its path is unknown.
+        levels = (*statements[key].path, key) if key in statements else ()
+        return [found[each] for each in levels if each in found]
+
     for key, lease in own.items():
-        # The table has no record of this branch any more, so the statement is complete.
-        if key not in statements:
-            continue
-        amounts = lease.spent, lease.reserved, lease.burned, lease.idle
-        for level in (*statements[key].path, key):
-            if level in left:
-                left[level] = [sum_ - part for sum_, part in zip(left[level], amounts, strict=True)]
-    where: dict[bytes, dict[str, int]] = {}
+        for level in path(key):
+            level.subtract(lease)
     for key, agent, idle in lessees:
-        for level in (*statements[key].path, key) if key in statements else ():
-            held = where.setdefault(level, {})
-            held[agent] = held.get(agent, 0) + idle
-    found = {}
-    for key, sums in left.items():
-        spent, reserved, burned, idle = (max(0, amount) for amount in sums)
-        windows = statements[key].hour, statements[key].day
-        found[key] = RemoteUsage(spent, reserved, burned, idle, *windows, where.get(key, {}))
+        for level in path(key):
+            level.where[agent] = level.where.get(agent, 0) + idle
     return found
 
 
@@ -84,20 +86,14 @@ class TreeNode:
     """One record, with the sums of its branch and all below it. `here` is the idle credit here."""
 
     record: BranchRecord
-    spent: int = 0
-    reserved: int = 0
-    burned: int = 0
-    idle: int = 0
-    hour: WindowUsage = _NONE
-    day: WindowUsage = _NONE
-    where: Mapping[str, int] = field(default_factory=dict)
+    sums: RemoteUsage
     here: int = 0
     children: list[int] = field(default_factory=list)
 
     @property
     def consumed(self) -> int:
         """The credit that cannot return to the account, unless a call in flight is released."""
-        return self.spent + self.reserved + self.burned
+        return self.sums.spent + self.sums.reserved + self.sums.burned
 
 
 def rows(
@@ -116,7 +112,7 @@ def rows(
     micro-credits by the key of the branch.
     """
     nodes = {
-        record.number: TreeNode(record, *others.get(record.key, RemoteUsage()))
+        record.number: TreeNode(record, copy(others.get(record.key) or RemoteUsage()))
         for record in records
     }
     roots = _sum(nodes)
@@ -140,10 +136,10 @@ def _sum(nodes: dict[int, TreeNode]) -> list[int]:
             above = nodes.get(level)
             if above is None:
                 continue
-            above.spent += record.settled
-            above.reserved += record.reserved
-            above.burned += record.burned
-            above.idle += record.available
+            above.sums.spent += record.settled
+            above.sums.reserved += record.reserved
+            above.sums.burned += record.burned
+            above.sums.idle += record.available
             above.here += record.available
         if record.parents and record.parents[-1] in nodes:
             nodes[record.parents[-1]].children.append(number)
@@ -164,7 +160,7 @@ class _Graph:
     overruns: Mapping[bytes, int]
 
     def crew(self, number: int, crews: Mapping[bytes, CrewPolicy]) -> list[TreeRow]:
-        node = self.nodes[number]
+        node, sums = self.nodes[number], self.nodes[number].sums
         crew = crews.get(node.record.key)
         left = _allowance(node, crew, self.now) if crew else None
         state: BranchState = "closed" if node.record.closed else "live"
@@ -174,11 +170,11 @@ class _Graph:
             crew=_name(node, crews),
             branch="",
             state=state,
-            spent=node.spent,
-            reserved=node.reserved,
-            burned=node.burned,
+            spent=sums.spent,
+            reserved=sums.reserved,
+            burned=sums.burned,
             left=-1 if left is None else max(0, left),
-            leased=node.idle,
+            leased=sums.idle,
             leased_on=self._where(node),
         )
         found = [top]
@@ -193,7 +189,7 @@ class _Graph:
 
     def _branch(self, number: int, above: TreeRow, remaining: int | None) -> TreeRow:
         node = self.nodes[number]
-        record = node.record
+        record, sums = node.record, node.sums
         entry = self.entries.get(record.key)
         # The registry has lost the branch: show its key.
         if entry is None:
@@ -210,17 +206,18 @@ class _Graph:
             process=entry.process,
             grant=entry.grant,
             quota=record.quota,
-            spent=node.spent,
-            reserved=node.reserved,
-            burned=node.burned,
+            spent=sums.spent,
+            reserved=sums.reserved,
+            burned=sums.burned,
             left=left,
-            leased=node.idle,
+            leased=sums.idle,
             leased_on=self._where(node),
             overrun=self.overruns.get(record.key, 0),
         )
 
     def _where(self, node: TreeNode) -> dict[str, int]:
-        held = {**node.where, self.machine: node.where.get(self.machine, 0) + node.here}
+        where = node.sums.where
+        held = {**where, self.machine: where.get(self.machine, 0) + node.here}
         largest = sorted(held.items(), key=lambda each: -each[1])[: limits.tree_machines_max]
         return {name: idle for name, idle in largest if idle}
 
@@ -277,10 +274,10 @@ def _allowance(node: TreeNode, crew: CrewPolicy, now: int) -> int | None:
     """
     unbounded, left = CrewPolicy(name="", issuer=""), []
     for window, seconds, allowance_max, unbounded_max in (
-        (node.hour, WINDOW_SECONDS_HOUR, crew.hourly_max, unbounded.hourly_max),
-        (node.day, WINDOW_SECONDS_DAY, crew.daily_max, unbounded.daily_max),
+        (node.sums.hour, WINDOW_SECONDS_HOUR, crew.hourly_max, unbounded.hourly_max),
+        (node.sums.day, WINDOW_SECONDS_DAY, crew.daily_max, unbounded.daily_max),
     ):
         if allowance_max != unbounded_max:
             used = window.charged if window.number == now // seconds else 0
-            left.append(allowance_max - max(0, used - node.idle))
+            left.append(allowance_max - max(0, used - node.sums.idle))
     return min(left) if left else None

@@ -7,8 +7,8 @@ between two pieces of work of each sort, so that no request fails because of it.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager, closing
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from typing import Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeVar
 
@@ -57,17 +57,16 @@ class _Worker(Generic[W]):
         """Call `work` with the resource and the other arguments."""
 
         def call() -> T:
-            # `replaced` may run before the thread starts: read the attribute here, not earlier.
+            # `swap` may run before the thread starts: read the attribute here, not earlier.
             return work(self.resource, *arguments, **options)
 
         return await trio.to_thread.run_sync(call, limiter=self._limiter)
 
-    @asynccontextmanager
-    async def replaced(self, resource: W) -> AsyncIterator[W]:
-        """Use another resource from now on; no work runs while the caller retires the old one."""
+    async def swap(self, resource: W) -> W:
+        """Use another resource from now on; return the old one, which no work uses any more."""
         async with self._limiter:
             old, self.resource = self.resource, resource
-            yield old
+        return old
 
 
 class _OCSPResponder(NamedTuple):
@@ -142,19 +141,15 @@ class ControlBackend:
         new = await trio.to_thread.run_sync(
             _Resources.open, config, ca, self._cache, self._table_view
         )
-        async with self._reader.replaced(new.reader):
-            pass
-        async with self._ca_service.replaced(new.ca_service) as old:
-            old.held.hand_to(new.ca_service.held)
-            old.close()
-        async with self._register.replaced(new.register) as register:
-            register.close()
-        async with self._tokens.replaced(new.tokens) as tokens:
-            tokens.close()
-        async with self._api_ocsp.replaced(new.api_ocsp) as ocsp:
-            ocsp.register.close()
-        async with self._local_ocsp.replaced(new.local_ocsp) as ocsp:
-            ocsp.register.close()
+        await self._reader.swap(new.reader)
+        # New work of a sort begins only at the next `await`, when the old resource is closed.
+        old = await self._ca_service.swap(new.ca_service)
+        old.held.hand_to(new.ca_service.held)
+        old.close()
+        (await self._register.swap(new.register)).close()
+        (await self._tokens.swap(new.tokens)).close()
+        (await self._api_ocsp.swap(new.api_ocsp)).register.close()
+        (await self._local_ocsp.swap(new.local_ocsp)).register.close()
         self.ca = ca
 
     def close(self) -> None:

@@ -6,10 +6,8 @@ written), it tries again.
 """
 
 import logging
-import math
 import signal
 from collections.abc import AsyncIterator
-from functools import partial
 
 import trio
 
@@ -22,9 +20,10 @@ from crewgate.control.ca_client_tasks import CAClientTasks
 from crewgate.control.health import ControlHealth
 from crewgate.control.ocsp_socket import OCSPSocketServer
 from crewgate.control.server import ControlServer
-from crewgate.errors import AuthorityError, ConfigurationError, CrewgateError
+from crewgate.errors import AuthorityError, ConfigurationError
 from crewgate.policy.startup_checks import following
 from crewgate.runtime.file_watch import FileWatch
+from crewgate.runtime.nursery import open_nursery
 
 _log = logging.getLogger(__name__)
 
@@ -39,28 +38,17 @@ class ControlProcess:
         ca = config.state if config.ca is None else config.ca.folder
         self._health = ControlHealth(config.state, ca, sink)
         self._why = ""  # the last logged reason why the CA cannot be used
-        self._again = math.inf  # when to load a bad configuration again (Trio's clock)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; ConfigurationError if the port is not free."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            failed: list[CrewgateError] = []
-            async with trio.open_nursery() as nursery:
+            async with open_nursery() as nursery:
                 nursery.start_soon(self._health.run)
-                try:
-                    await self._work(signals)
-                except CrewgateError as error:
-                    # Raise it after the nursery, which would wrap it in an exception group.
-                    failed.append(error)
+                backend = await self._await_authority(signals)
+                if backend is not None:
+                    parts = self._watch, backend, self._sink, self._health
+                    await ControlServer(self._config, *parts).run(signals)
                 nursery.cancel_scope.cancel()
-            if failed:
-                raise failed[0]
-
-    async def _work(self, signals: AsyncIterator[int]) -> None:
-        backend = await self._await_authority(signals)
-        if backend is not None:
-            parts = self._sink, self._health
-            await ControlServer(self._config, self._watch, backend, *parts).run(signals)
 
     async def _await_authority(self, signals: AsyncIterator[int]) -> ControlBackend | None:
         """Return the backend once the CA can be used; None if a signal comes first."""
@@ -124,12 +112,11 @@ class ControlProcess:
 
     async def _follow(self) -> None:
         """Load a changed configuration; try a bad one, which the agent reports, again later."""
-        if self._watch.changed() or trio.current_time() >= self._again:
-            self._again = math.inf
+        if self._watch.is_due():
             try:
-                self._config = await trio.to_thread.run_sync(partial(following, self._config))
+                self._config = await trio.to_thread.run_sync(following, self._config)
             except ConfigurationError:
-                self._again = trio.current_time() + limits.reload_refused_seconds
+                self._watch.retry_later()
 
     async def _tick(self) -> None:
         while True:

@@ -118,22 +118,20 @@ class ControlServer:
 
         After a failure, try again: a key may be there by then, or a port free.
         """
-        again = math.inf
         while True:
             await trio.sleep(limits.crl_look_seconds)
-            if not self._watch.changed() and trio.current_time() < again:
+            if not self._watch.is_due():
                 continue
-            again = math.inf
             try:
-                config = await trio.to_thread.run_sync(partial(following, self._config))
+                config = await trio.to_thread.run_sync(following, self._config)
             except ConfigurationError:
-                again = trio.current_time() + limits.reload_refused_seconds
+                self._watch.retry_later()
                 continue
             try:
                 await self._apply(config, nursery)
             except (AuthorityError, ConfigurationError) as error:
                 _log.warning("keeping the active configuration: %s", error)
-                again = trio.current_time() + limits.reload_refused_seconds
+                self._watch.retry_later()
 
     async def _apply(self, config: Config, nursery: trio.Nursery) -> None:
         """Use another configuration; AuthorityError, ConfigurationError.

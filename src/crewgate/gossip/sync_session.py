@@ -38,6 +38,7 @@ from crewgate.gossip.stream import (
     pages,
 )
 from crewgate.runtime.durable_files import describe
+from crewgate.runtime.nursery import open_nursery
 
 
 async def initiate(gossip: GossipNode, stream: SyncStream, exchange_lock: trio.Lock) -> KnownMember:
@@ -241,20 +242,12 @@ async def _send_and_take(
     stream: SyncStream, messages: Iterable[SyncMessage], take: Callable[[], Awaitable[None]]
 ) -> None:
     """Send and receive at the same time: if both sides only sent, both would wait for ever."""
-    failure: Exception | None = None
 
     async def send() -> None:
         with suppress(GossipError):  # then receiving fails as well
             for each in messages:
                 await stream.send(each)
 
-    async with trio.open_nursery() as nursery:
+    async with open_nursery() as nursery:
         nursery.start_soon(send)
-        try:
-            await take()
-        except (GossipError, OSError) as error:
-            # It is raised below, since the nursery would put it into a group.
-            failure = error
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+        await take()

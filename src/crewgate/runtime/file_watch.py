@@ -4,6 +4,7 @@ A check costs one `stat` for each file that did not change. The caller decides h
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,6 +31,7 @@ class FileWatch:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._states = {path: _check(path, MISSING) for path in paths}
+        self._retry_at = math.inf  # monotonic seconds
 
     def changed(self) -> list[Path]:
         """Return the files whose content changed since the last check; a removed one once."""
@@ -40,6 +42,17 @@ class FileWatch:
                 changed.append(path)
             self._states[path] = now
         return changed
+
+    def is_due(self) -> bool:
+        """Return whether to read the files again: they have changed, or a retry is due."""
+        is_due = bool(self.changed()) or time.monotonic() >= self._retry_at
+        if is_due:
+            self._retry_at = math.inf
+        return is_due
+
+    def retry_later(self) -> None:
+        """Plan a retry, because the files cannot be used: a missing file may be there by then."""
+        self._retry_at = time.monotonic() + limits.reload_refused_seconds
 
 
 def _check(path: Path, before: FileState) -> FileState:

@@ -58,7 +58,6 @@ class Supervisor:
         """Validate the configuration; ConfigurationError."""
         self._bootstrap = ("--bootstrap",) if bootstrap else ()
         self._watch = FileWatch((path,))
-        self._recheck = math.inf  # when to load a bad file again (monotonic seconds)
         self._config = validated(path)
         self._agent_config = self._config  # the one that the serving agent started with
         if bootstrap and self._config.cluster is None:
@@ -167,7 +166,7 @@ class Supervisor:
                 self._restart(signals)
             elif signal.SIGHUP in received:
                 self._reload()
-            elif self._watch.changed() or time.monotonic() >= self._recheck:
+            elif self._watch.is_due():
                 self._follow()
             self._restart_dead()
 
@@ -356,11 +355,10 @@ class Supervisor:
         try:
             self._apply(following(self._agent_config))
         except ConfigurationError:
-            # The agent reports the error, and a missing file may be there soon.
-            self._recheck = time.monotonic() + limits.reload_refused_seconds
-            return
-        self._recheck = math.inf
-        self._fit_workers()
+            # The agent reports the error.
+            self._watch.retry_later()
+        else:
+            self._fit_workers()
 
     def _drain(self, signals: Signals) -> None:
         """End the workers, which still need the agent for open calls; then end the agent."""

@@ -1,6 +1,9 @@
 import os
 from pathlib import Path
 
+import pytest
+
+from crewgate import limits
 from crewgate.runtime.file_watch import FileWatch
 
 OLD_NS = 1_000_000_000_000_000_000
@@ -65,3 +68,19 @@ def test_a_file_that_goes_and_comes_back_is_reported_each_time(tmp_path: Path) -
     assert watch.changed() == [path]
     path.unlink()
     assert watch.changed() == [path]
+
+
+def test_files_that_could_not_be_used_are_due_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, although they did not change: what they name may be there by then."""
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    watch = FileWatch((tmp_path / "file",))
+    (tmp_path / "file").write_text("one")
+    assert watch.is_due()
+    watch.retry_later()
+    assert not watch.is_due()
+    now += limits.reload_refused_seconds
+    assert watch.is_due()
+    assert not watch.is_due()

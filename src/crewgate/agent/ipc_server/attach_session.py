@@ -30,6 +30,7 @@ from crewgate.ipc.attach_messages import (
     pack,
 )
 from crewgate.ipc.sockets import ProcessCredentials, peer_of
+from crewgate.runtime.nursery import open_nursery
 
 
 async def serve_process(agent: AgentState, stream: trio.SocketStream) -> None:
@@ -86,19 +87,12 @@ async def _hand_over(stream: trio.SocketStream, attached: Attached, table: int) 
 async def _serve(
     agent: AgentState, connection: MessageStream[AttachRequest], process: AttachedProcess
 ) -> None:
-    failed: list[LinkError] = []
-    async with trio.open_nursery() as nursery:
+    async with open_nursery() as nursery:
         process.descriptor = connection.stream.socket.fileno()
         nursery.start_soon(_send_loop, connection, process, nursery.cancel_scope)
-        try:
-            while (request := await connection.receive()) is not None:
-                _dispatch(agent, process, request)
-        except LinkError as error:
-            # Raise it outside the nursery, which would wrap it in an exception group.
-            failed.append(error)
+        while (request := await connection.receive()) is not None:
+            _dispatch(agent, process, request)
         nursery.cancel_scope.cancel()
-    if failed:
-        raise failed[0]
 
 
 def _dispatch(agent: AgentState, process: AttachedProcess, request: AttachRequest) -> None:
