@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 
+import msgspec
+
 from crewgate import limits
 from crewgate._native.records import BranchRecord
 from crewgate._native.table_owner import OwnedTable
@@ -51,14 +53,7 @@ def status(agent: AgentState, number: int) -> AgentStatus:
 
 def watch_row(watched: OrchestratorStatus) -> MintingWatchRow:
     """Return the status of a watched orchestrator as the admin socket shows it."""
-    return MintingWatchRow(
-        crew=watched.crew,
-        orchestrator=watched.orchestrator,
-        level=watched.level.value,
-        in_force=watched.in_force.value,
-        by=watched.by,
-        until=watched.until,
-    )
+    return msgspec.convert(msgspec.to_builtins(watched), MintingWatchRow)
 
 
 def _worker(agent: AgentState, index: int) -> WorkerStatus:

@@ -84,17 +84,13 @@ def holder_name(config: Config) -> str:
     name = known_holder(config)
     if not name:
         name = f"{os.uname().nodename[: limits.holder_chars_max]}-{secrets.token_hex(4)}"
-        _write(_holder_of(config), name)
+        _write(config.state / "holder", name)
     return name
 
 
 def known_holder(config: Config) -> str:
     """Return the name of this machine in the ledger; empty if it has none yet."""
-    return config.name or _read(_holder_of(config))
-
-
-def _holder_of(config: Config) -> Path:
-    return config.state / "holder"
+    return config.name or _read(config.state / "holder")
 
 
 def _write(path: Path, line: str) -> None:

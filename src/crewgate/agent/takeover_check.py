@@ -5,6 +5,7 @@ The checks only read. If one fails, no call is lost, because the previous agent 
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 
 import msgspec
 
@@ -45,11 +46,9 @@ def _differences(config: Config, known: LedgerMark | None) -> Iterator[str]:
         return
     finally:
         os.close(descriptor)
-    try:
+    with closing(table):
         if table.geometry != geometry_of(config):
             yield "[table] cannot change while serving"
-    finally:
-        table.close()
     if known is None:
         return
     drawn_as = msgspec.structs.replace(known, holder=known_holder(config)).drawn_as

@@ -18,8 +18,8 @@ from crewgate.ca.ocsp.responder import failure
 from crewgate.config import Config
 from crewgate.control.health import ControlHealth
 from crewgate.control.machine_certificates import (
-    CertificateSource,
     MachineCertificateRenewal,
+    NextChain,
     source_of,
 )
 from crewgate.core.health import ComponentHealth, degraded
@@ -43,11 +43,11 @@ class CAClientTasks:
         self,
         config: Callable[[], Config],
         health: ControlHealth,
-        source: CertificateSource | None = None,
+        sign: NextChain | None = None,
     ) -> None:
-        """`source` signs if the CA's key is here; None: the API that `[ca]` names, if any."""
+        """`sign` is for a machine with the CA's key; None: the API that `[ca]` names, if any."""
         self._config = config
-        self._source = source
+        self._sign = sign
         self._health = health
         self._renewing = MachineCertificateRenewal(
             time.time, partial(time.clock_gettime, time.CLOCK_BOOTTIME)
@@ -58,8 +58,9 @@ class CAClientTasks:
         try:
             while True:
                 config = self._config()
-                source = self._source or source_of(config)
-                facts = await trio.to_thread.run_sync(self._renewing.renew_due, config, source)
+                api = source_of(config)
+                sign = self._sign or (None if api is None else api.next_chain)
+                facts = await trio.to_thread.run_sync(self._renewing.renew_due, config, sign)
                 self._health.set(_CERTIFICATES, facts)
                 await trio.sleep(limits.renewal_look_seconds)
         finally:

@@ -39,9 +39,9 @@ from crewgate.core.problem_types import (
 )
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.certificate import serial_text
-from crewgate.core.x509.identity_extension import Identity, Role, check, member_id
+from crewgate.core.x509.identity_extension import Identity, Role, check
 from crewgate.errors import AuthorityError, ControlError, CRLPublishError, LinkError, RefusedError
-from crewgate.gossip.member_directory import evicted_members
+from crewgate.gossip.member_directory import was_evicted
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.lifecycle.runs import RunStore
 from crewgate.runtime.reserved_file import ReservedFile
@@ -282,9 +282,7 @@ class CAService:
 
     def _refuse_evicted(self, entry: CertificateRecord) -> None:
         """ControlError for an evicted machine: a new certificate would make it a member again."""
-        gone, _ = evicted_members(self._state / "gossip", int(time.time()))
-        is_gone = entry.issued <= gone.get(member_id(entry.name), -1)
-        if entry.role is Role.GATEWAY and is_gone:
+        if was_evicted(self._state, entry.role, entry.name, entry.issued, int(time.time())):
             raise NOT_PERMITTED.error(
                 f"{entry.label} was evicted from the cluster; ask the operator of the CA for a new "
                 "certificate"

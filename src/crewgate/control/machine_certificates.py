@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -30,24 +30,17 @@ from crewgate.ca.renewal import (
 from crewgate.config import CAConfig, Config
 from crewgate.core.health import ComponentHealth, degraded, failed, ok
 from crewgate.core.x509.certificate import Certificate, read
-from crewgate.core.x509.identity_extension import Role, member_id
 from crewgate.errors import AuthorityError
-from crewgate.gossip.member_directory import evicted_members
+from crewgate.gossip.member_directory import was_evicted
 
 if TYPE_CHECKING:
     from crewgate.control.remote_ca_client import RemoteCAClient
 
 _log = logging.getLogger(__name__)
 _DAY = 86_400
-
-
-class CertificateSource(Protocol):
-    """Signs the next certificate: the CA on this machine, or another machine's control API."""
-
-    def next_chain(
-        self, leaf: x509.Certificate, pair: CertificateFiles, *, is_server: bool
-    ) -> bytes:
-        """Return the next certificate (PEM) after `leaf`, and its CA's; AuthorityError."""
+# Returns the next certificate (PEM) after one, and its CA's; AuthorityError. The CA on this machine
+# signs it, or another machine's control API does.
+NextChain = Callable[[x509.Certificate, CertificateFiles], bytes]
 
 
 def source_of(config: Config) -> "RemoteCAClient | None":
@@ -76,13 +69,13 @@ class MachineCertificateRenewal:
         self._retry_at: dict[CertificateFiles, float] = {}  # after a failure (by `wall`)
         self._failed: dict[CertificateFiles, str] = {}
 
-    def renew_due(self, config: Config, source: CertificateSource | None) -> list[ComponentHealth]:
+    def renew_due(self, config: Config, sign: NextChain | None) -> list[ComponentHealth]:
         """Renew what is due; return the health of each certificate and of the CA's own.
 
         While the wall clock is not trusted, return the facts of the previous check.
         """
         if self._is_steady():
-            self._facts = list(self._check(config, source, self._wall()))
+            self._facts = list(self._check(config, sign))
         return self._facts
 
     def _is_steady(self) -> bool:
@@ -96,9 +89,7 @@ class MachineCertificateRenewal:
             self._offset, self._jumped = offset, now
         return now - self._jumped >= limits.clock_settle_seconds
 
-    def _check(
-        self, config: Config, source: CertificateSource | None, now: float
-    ) -> Iterator[ComponentHealth]:
+    def _check(self, config: Config, sign: NextChain | None) -> Iterator[ComponentHealth]:
         ca = config.ca
         if ca is None:
             return
@@ -107,21 +98,16 @@ class MachineCertificateRenewal:
             self._forget(gone)
         for pair in pairs:
             try:
-                yield self._renew_due(config, ca, pair, source, now)
+                yield self._renew_due(config, ca, pair, sign)
             except AuthorityError as error:
                 yield degraded(_name(pair), str(error), "put it back")
-        yield from _authority(ca, now)
+        yield from _authority(ca, self._wall())
 
     def _renew_due(
-        self,
-        config: Config,
-        ca: CAConfig,
-        pair: CertificateFiles,
-        source: CertificateSource | None,
-        now: float,
+        self, config: Config, ca: CAConfig, pair: CertificateFiles, sign: NextChain | None
     ) -> ComponentHealth:
         """Renew one certificate if it is due, and return its health; AuthorityError."""
-        leaf = read_certificates(pair.certificate)[0]
+        leaf, now = read_certificates(pair.certificate)[0], self._wall()
         life, ours = CertificateLifetime.of(leaf), is_ours(ca, leaf)
         what = f"{pair.certificate}, which {pair.by} presents, {_end(life, now)}"
         if ours and life.is_due(now) and holds_key(pair.certificate):
@@ -129,7 +115,7 @@ class MachineCertificateRenewal:
             mend = "put certificate and key into separate files, or renew it by hand"
             return _fact(_name(pair), life, now, what, mend)
         if ours and life.is_due(now) and now >= self._retry_at.get(pair, 0.0):
-            why = self._renew(config, pair, source)
+            why = self._renew(config, pair, sign)
             if not why:
                 self._forget(pair)
                 return ok(_name(pair))
@@ -146,11 +132,9 @@ class MachineCertificateRenewal:
         mend = "renew it with `crewgate ca renew` where the CA's key is"
         return _fact(_name(pair), life, now, f"{what}; {why}", mend)
 
-    def _renew(
-        self, config: Config, pair: CertificateFiles, source: CertificateSource | None
-    ) -> str:
+    def _renew(self, config: Config, pair: CertificateFiles, sign: NextChain | None) -> str:
         """Replace a certificate by its successor; return why not, empty if that worked."""
-        if source is None:
+        if sign is None:
             return (
                 "this machine has no key of the CA, and [ca] has no `control`: name the control "
                 "API of the machine that has the key, or copy a new certificate here"
@@ -160,9 +144,7 @@ class MachineCertificateRenewal:
             certificate = read(leaf.public_bytes(Encoding.DER))
             if _is_evicted(config, certificate, int(self._wall())):
                 return "this machine was evicted, so its certificate is not renewed"
-            is_server = certificate.identity is None
-            chain = source.next_chain(leaf, pair, is_server=is_server)
-            new = put(pair.certificate, leaf, chain, self._wall())
+            new = put(pair.certificate, leaf, sign(leaf, pair), self._wall())
         except (AuthorityError, ValueError, OSError, UnsupportedAlgorithm) as error:
             why = str(error).removeprefix(f"{pair.certificate}: ")
             return f"it is not renewed: {why}"
@@ -195,10 +177,8 @@ def _is_evicted(config: Config, certificate: Certificate, now: int) -> bool:
     """Whether the cluster has evicted this machine: a renewal would make it a member again."""
     if certificate.identity is None:
         return False
-    identity = certificate.speaks_for()
-    gone, _ = evicted_members(config.state / "gossip", now)
-    is_gone = certificate.issued <= gone.get(member_id(identity.name), -1)
-    return identity.role is Role.GATEWAY and is_gone
+    who = certificate.speaks_for()
+    return was_evicted(config.state, who.role, who.name, certificate.issued, now)
 
 
 def _name(pair: CertificateFiles) -> str:

@@ -21,6 +21,7 @@ from crewgate.ca.key_files import read_key
 from crewgate.ca.renewal import CertificateFiles
 from crewgate.config import RemoteCAConfig
 from crewgate.core.terminal_text import printable
+from crewgate.core.x509.certificate import read
 from crewgate.errors import AuthorityError
 from crewgate.ssl_workarounds import show_certificate
 
@@ -49,14 +50,13 @@ class RemoteCAClient:
         bytes_max = limits.ocsp_response_bytes_max
         return self._ask("POST", "/ocsp", bytes_max, content=request, headers=headers)
 
-    def next_chain(
-        self, leaf: x509.Certificate, pair: CertificateFiles, *, is_server: bool
-    ) -> bytes:
+    def next_chain(self, leaf: x509.Certificate, pair: CertificateFiles) -> bytes:
         """Return the next certificate (PEM) after `leaf`, whose files are `pair`; AuthorityError.
 
         A certificate with an identity authenticates its own renewal. For a server certificate,
         which has none, this machine's own certificate does.
         """
+        is_server = read(leaf.public_bytes(Encoding.DER)).identity is None
         csr = request_pem(read_key(pair.key)).decode()
         ask = CertificateSigningRequest(request=csr, renews=pem(leaf).decode() if is_server else "")
         data = self._ask(

@@ -40,32 +40,22 @@ def revoked(
     `never_seen`: the CA's register knows better than the agent which of them exist.
     """
     done = receipt or RevocationReceipt()
-    has_never_seen = target.rules.of_configured_crew
-    return msgspec.convert(
-        {
-            "target": target.rules.label,
-            "id": target.name,
-            "crew": target.crew,
-            "applied_on": 0 if receipt is None else done.reach.applied_on,
-            "of": done.reach.of,
-            "ms": max(done.reach.ms, done.cut_ms),
-            "missing": ["this machine"] if receipt is None else done.reach.missing,
-            "missing_more": done.reach.missing_more,
-            "enough": receipt is not None and done.reach.enough,
-            "cut_ms": done.cut_ms,
-            "calls_cut": done.calls_cut,
-            "connections_closed": done.connections_closed,
-            "processes": done.attachments,
-            "unresponsive": done.unresponsive,
-            "unlisted": done.unlisted,
-            "certificates": [entry.serial for entry in entries],
-            "unwritten": unwritten,
-            "coarsened": done.coarsened,
-            "never_seen": done.never_seen if has_never_seen else "",
-            "never_seen_on": done.never_seen_on if has_never_seen else 0,
-        },
-        RevocationResponse,
-    )
+    # Fields of the receipt that have the same name in the response keep their values.
+    fields = msgspec.structs.asdict(done) | msgspec.structs.asdict(done.reach)
+    fields |= {
+        "target": target.rules.label,
+        "id": target.name,
+        "crew": target.crew,
+        "ms": max(done.reach.ms, done.cut_ms),
+        "processes": done.attachments,
+        "certificates": [entry.serial for entry in entries],
+        "unwritten": unwritten,
+    }
+    if receipt is None:
+        fields |= {"applied_on": 0, "missing": ["this machine"], "enough": False}
+    if not target.rules.of_configured_crew:
+        fields |= {"never_seen": "", "never_seen_on": 0}
+    return msgspec.convert(fields, RevocationResponse)
 
 
 def branch(row: TreeRow) -> BranchResponse:

@@ -86,7 +86,7 @@ class ControlServer:
 
     async def run(self, signals: AsyncIterator[int]) -> None:
         """Serve until a signal comes; ConfigurationError if the port is not free."""
-        tasks = CAClientTasks(lambda: self._config, self._health, _LocalCA(self._backend))
+        tasks = CAClientTasks(lambda: self._config, self._health, self._next_chain)
         try:
             # Without a fresh CRL, the listener would refuse every client at first.
             await self._publish()
@@ -269,6 +269,11 @@ class ControlServer:
             for connection in self._connections.close_set([key]):
                 connection.abort()
 
+    def _next_chain(self, leaf: x509.Certificate, _files: CertificateFiles) -> bytes:
+        """Return the next certificate after `leaf`; one of Trio's threads calls this."""
+        chain: bytes = trio.from_thread.run(self._backend.next_chain, leaf)
+        return chain
+
     async def _keep_crl(self) -> None:
         """Sign a new CRL if it lacks a revocation, and long before it expires.
 
@@ -347,21 +352,6 @@ class ControlServer:
             self._sink.tick()
             for connection in self._connections.drain_expired(time.time()):
                 connection.abort()
-
-
-class _LocalCA:
-    """A `CertificateSource` that signs with the CA's key on this machine, from Trio's threads."""
-
-    def __init__(self, backend: ControlBackend) -> None:
-        self._backend = backend
-
-    def next_chain(
-        self, leaf: x509.Certificate, pair: CertificateFiles, *, is_server: bool
-    ) -> bytes:
-        """See `CertificateSource`."""
-        del pair, is_server  # the register names both
-        chain: bytes = trio.from_thread.run(self._backend.next_chain, leaf)
-        return chain
 
 
 class _EmptyTable:

@@ -15,6 +15,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.core.gossip.capsules import MEMBER_BYTES, Capsule
+from crewgate.core.x509.identity_extension import Role, member_id
 from crewgate.errors import GossipError
 from crewgate.gossip.member_certificates import CertificateVerifier, KnownMember, SignedMemberRecord
 from crewgate.runtime.durable_files import (
@@ -50,6 +51,16 @@ def evicted_members(folder: Path, now: int) -> tuple[dict[bytes, int], list[Path
             found[member] = now
             unreadable.append(path)
     return found, unreadable
+
+
+def was_evicted(state: Path, role: Role, name: str, issued: int, now: int) -> bool:
+    """Return whether the cluster has evicted the gateway of a certificate since it was issued.
+
+    `name` is the name of the gateway. Only the `state` folder knows of an eviction; the register of
+    the CA does not.
+    """
+    gone, _ = evicted_members(state / "gossip", now)
+    return role is Role.GATEWAY and issued <= gone.get(member_id(name), -1)
 
 
 class MemberDirectory:

@@ -10,7 +10,7 @@ import os
 import random
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,31 +56,22 @@ def renewal(obtained: float, ends: float, chance: float) -> float:
     return obtained + max(wait, limits.run_renewal_seconds_min)
 
 
-class LocalCAIssuer:
-    """Signs for `identity` with the CA's key on this machine, read anew for each certificate."""
+def issue(ca: CAConfig, identity: Identity, life_seconds: int | None, request: bytes) -> bytes:
+    """Sign a CSR with the CA's key on this machine, which this reads anew each time.
 
-    def __init__(self, ca: CAConfig, identity: Identity, life_seconds: int | None = None) -> None:
-        self._ca = ca
-        self._identity = identity
-        self._life_seconds = life_seconds
-
-    async def issue(self, request: bytes) -> bytes:
-        """Return a certificate for a CSR, and its chain up to the root, all PEM; AuthorityError."""
-        return await trio.to_thread.run_sync(self._issue, request)
-
-    def _issue(self, request: bytes) -> bytes:
-        public = read_request(request)
-        with Authority(self._ca) as authority:
-            now = datetime.now(UTC)
-            entry = authority.issue(self._identity, public, now, life_seconds=self._life_seconds)
-            return authority.chain(entry)
+    Return the certificate and its chain up to the root, all PEM. Blocks. AuthorityError.
+    """
+    public = read_request(request)
+    with Authority(ca) as authority:
+        entry = authority.issue(identity, public, datetime.now(UTC), life_seconds=life_seconds)
+        return authority.chain(entry)
 
 
 class RenewingCredential:
-    """The credential that new connections use."""
+    """The credential that new connections use. `sign` returns a chain for a CSR, as `issue`."""
 
-    def __init__(self, issuer: LocalCAIssuer, trust: Path) -> None:
-        self._issuer = issuer
+    def __init__(self, sign: Callable[[bytes], bytes], trust: Path) -> None:
+        self._sign = sign
         self._trust = trust
         self._present: Credential | None = None
         self._due = 0.0
@@ -95,7 +86,7 @@ class RenewingCredential:
     async def obtain(self) -> None:
         """Get a certificate for a new key, and use both from now on; AuthorityError."""
         key = new_key()
-        chain = await self._issuer.issue(request_pem(key))
+        chain = await trio.to_thread.run_sync(self._sign, request_pem(key))
         self._present = Credential(chain, key_pem(key), self._trust)
         now = time.time()
         self._due = renewal(now, self._present.ends, random.random())  # noqa: S311 - no secret

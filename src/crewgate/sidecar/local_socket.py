@@ -114,18 +114,14 @@ class LocalSocketServer:
         return Path(f"/proc/self/fd/{self._folder}") / self.path.name
 
     def _place(self, path: Path | None) -> Path:
-        if path is None:
-            folder = socket_dir(self._instance)
-            folder.mkdir(mode=0o700)
-            self._is_new_folder = True
-            return folder / DOOR
-        path = path.absolute()
+        found = socket_dir(self._instance) / DOOR if path is None else path.absolute()
         try:
-            path.parent.mkdir(mode=0o700)
+            found.parent.mkdir(mode=0o700)
             self._is_new_folder = True
         except FileExistsError:
-            pass
-        return path
+            if path is None:
+                raise
+        return found
 
     def _open_folder(self, folder: Path) -> int:
         """Open and check the folder, in this order: the owner of its parent could replace it."""

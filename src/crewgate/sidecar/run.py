@@ -16,6 +16,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -40,7 +41,7 @@ from crewgate.sidecar.command_supervisor import (
     environment,
     why_not,
 )
-from crewgate.sidecar.credentials import LocalCAIssuer, RenewingCredential
+from crewgate.sidecar.credentials import RenewingCredential, issue
 from crewgate.sidecar.gateway_dialer import GatewayDialer, find_gateway
 from crewgate.sidecar.local_socket import LocalSocketServer
 from crewgate.sidecar.tls import TLSStream
@@ -107,9 +108,11 @@ def _supervise(config: Config, ca: CAConfig, options: RunOptions, identity: Iden
             "sign certificates; start `crewgate run` as root to give CMD another user",
             user.name,
         )
-    issuer = LocalCAIssuer(ca, identity, options.life_seconds)
+    credential = RenewingCredential(
+        partial(issue, ca, identity, options.life_seconds), gateway.trust
+    )
     try:
-        return trio.run(OrchestratorRun(config, options, record, user, issuer, gateway).run)
+        return trio.run(OrchestratorRun(config, options, record, user, credential, gateway).run)
     finally:
         liveness.stop()
         # When the interpreter ends, it resets Python handlers, but not SIG_IGN.
@@ -167,7 +170,7 @@ class OrchestratorRun:
         options: RunOptions,
         record: Run,
         user: CommandUser,
-        issuer: LocalCAIssuer,
+        credential: RenewingCredential,
         gateway: GatewayDialer,
     ) -> None:
         self._config = config
@@ -175,7 +178,7 @@ class OrchestratorRun:
         self._record = record
         self._user = user
         self._gateway = gateway
-        self._credentials = RenewingCredential(issuer, gateway.trust)
+        self._credentials = credential
         self._command = CommandSupervisor()
         self._serving = trio.CancelScope()
         self._is_stopped = False  # by a signal or by a decommission, not by CMD

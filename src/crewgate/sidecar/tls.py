@@ -5,7 +5,10 @@ Here, close_notify from the gateway is an end, and an end without it is an error
 """
 
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
 import trio
 
@@ -13,6 +16,7 @@ from crewgate import limits
 from crewgate.errors import SidecarError
 from crewgate.ssl_workarounds import forget_errors
 
+T = TypeVar("T")
 _CLOSED = "the gateway closed the connection"
 
 
@@ -28,36 +32,24 @@ class TLSStream:
 
     async def shake_hands(self, protocol: str) -> None:
         """Do the TLS handshake for an ALPN protocol; the caller bounds the wait."""
-        while True:
-            try:
-                self._object.do_handshake()
-            except ssl.SSLWantReadError:
-                await self._flush()
-                await self._feed()
-            except ssl.SSLError as error:
-                # Send the alert, which tells the gateway why.
-                await self._flush()
-                raise _mapped(error) from error
-            else:
-                await self._flush()
-                if self._object.selected_alpn_protocol() != protocol:
-                    raise SidecarError(f"the gateway does not speak {protocol}")
-                return
+        try:
+            await self._with_input(self._object.do_handshake)
+        except ssl.SSLError as error:
+            # Send the alert, which tells the gateway why.
+            await self._flush()
+            raise _mapped(error) from error
+        await self._flush()
+        if self._object.selected_alpn_protocol() != protocol:
+            raise SidecarError(f"the gateway does not speak {protocol}")
 
     async def receive_some(self) -> bytes:
         """Return at most `limits.receive_bytes`; empty after the gateway's close_notify."""
-        while True:
-            try:
-                data = self._object.read(limits.receive_bytes)
-            except ssl.SSLWantReadError:
-                await self._flush()
-                await self._feed()
-            except ssl.SSLZeroReturnError:
-                return b""
-            except ssl.SSLError as error:
-                raise _mapped(error) from error
-            else:
-                return data
+        try:
+            return await self._with_input(partial(self._object.read, limits.receive_bytes))
+        except ssl.SSLZeroReturnError:
+            return b""
+        except ssl.SSLError as error:
+            raise _mapped(error) from error
 
     async def send_all(self, data: bytes) -> None:
         """Send `data`; return when the kernel has taken all of it."""
@@ -79,6 +71,15 @@ class TLSStream:
             with suppress(SidecarError):
                 await self._flush()
         await trio.aclose_forcefully(self._transport)
+
+    async def _with_input(self, operation: Callable[[], T]) -> T:
+        """Return the result of an operation that may need more bytes from the gateway."""
+        while True:
+            try:
+                return operation()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._feed()
 
     async def _flush(self) -> None:
         async with self._flushing:

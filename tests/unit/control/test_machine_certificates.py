@@ -33,9 +33,8 @@ class Signer:
         self.error = ""
         self.asked: list[tuple[str, bool]] = []
 
-    def next_chain(
-        self, leaf: x509.Certificate, pair: CertificateFiles, *, is_server: bool
-    ) -> bytes:
+    def next_chain(self, leaf: x509.Certificate, pair: CertificateFiles) -> bytes:
+        is_server = read(leaf.public_bytes(Encoding.DER)).identity is None
         self.asked.append((pair.certificate.name, is_server))
         if self.error:
             raise AuthorityError(self.error)
@@ -61,7 +60,7 @@ class Watched:
     def at(self, days: float) -> None:
         """Look so many days later."""
         self.signer.now += days * DAY
-        facts = self.renewing.renew_due(self.config, self.source)
+        facts = self.renewing.renew_due(self.config, self.source and self.source.next_chain)
         assert not any(fact.refuses for fact in facts)
         self.states = {fact.component: fact.state for fact in facts}
         self.wrong = {

@@ -3,7 +3,9 @@
 import os
 import ssl
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +24,7 @@ from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig, Config
 from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import AuthorityError
-from crewgate.sidecar.credentials import Credential, LocalCAIssuer, RenewingCredential, renewal
+from crewgate.sidecar.credentials import Credential, RenewingCredential, issue, renewal
 
 IDENTITY = Identity(Role.ORCHESTRATOR, "bd-1", ONE, "article")
 
@@ -48,7 +50,7 @@ def test_what_has_nothing_left_is_not_renewed_without_end() -> None:
 
 async def test_a_certificate_for_a_key_of_its_own(ca: CAConfig, log_lines: list[str]) -> None:
     """Signed for the request's key, for who we are; each one has another key."""
-    credentials = RenewingCredential(LocalCAIssuer(ca, IDENTITY), ca.root)
+    credentials = RenewingCredential(partial(issue, ca, IDENTITY, None), ca.root)
     await credentials.obtain()
     first = credentials.present
     await credentials.obtain()
@@ -61,18 +63,16 @@ async def test_a_certificate_for_a_key_of_its_own(ca: CAConfig, log_lines: list[
     assert second.serial in log_lines[-1]
 
 
-async def test_the_signer_is_asked_with_a_request_alone(ca: CAConfig) -> None:
+def test_the_signer_is_asked_with_a_request_alone(ca: CAConfig) -> None:
     """A chain comes back: leaf, then what leads to the root."""
     key = new_key()
-    chain = x509.load_pem_x509_certificates(
-        await LocalCAIssuer(ca, IDENTITY, 60).issue(request_pem(key))
-    )
+    chain = x509.load_pem_x509_certificates(issue(ca, IDENTITY, 60, request_pem(key)))
     assert chain[0].public_key() == key.public_key()
     assert chain[0].issuer == chain[1].subject
     assert chain[0].not_valid_after_utc.timestamp() - time.time() == pytest.approx(60, abs=5)
 
 
-async def test_the_key_touches_no_file(ca: CAConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_touches_no_file(ca: CAConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenSSL is given pipes, which are gone afterwards, and no descriptor is left."""
     seen: list[str] = []
     load = ssl.SSLContext.load_cert_chain
@@ -84,15 +84,15 @@ async def test_the_key_touches_no_file(ca: CAConfig, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", look)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     key = new_key()
-    Credential(await LocalCAIssuer(ca, IDENTITY).issue(request_pem(key)), key_pem(key), ca.root)
+    Credential(issue(ca, IDENTITY, None, request_pem(key)), key_pem(key), ca.root)
     assert len(seen) == 4
     assert all(target.startswith("pipe:") for target in seen)
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
-async def test_a_chain_of_another_key_is_refused(ca: CAConfig) -> None:
+def test_a_chain_of_another_key_is_refused(ca: CAConfig) -> None:
     """A signer that certifies something else is told of, not used."""
-    chain = await LocalCAIssuer(ca, IDENTITY).issue(request_pem(new_key()))
+    chain = issue(ca, IDENTITY, None, request_pem(new_key()))
     with pytest.raises(AuthorityError, match="cannot be used"):
         Credential(chain, key_pem(new_key()), ca.root)
     with pytest.raises(AuthorityError, match="cannot be used"):
@@ -108,7 +108,7 @@ class Signer:
         self.failures = 0
         self.times: list[float] = []
 
-    async def issue(self, request: bytes) -> bytes:
+    def sign(self, request: bytes) -> bytes:
         self.times.append(trio.current_time())
         if self.failures:
             self.failures -= 1
@@ -127,13 +127,19 @@ async def test_renewal_goes_on_and_survives_failures(
 ) -> None:
     """At half of each life; a failure is said, tried again soon, and the present one stays.
 
-    Only the module's own clock is replaced: other threads of this process need theirs.
+    Only the module's own clock is replaced: other threads of this process need theirs. The signer
+    runs in no thread, during which the clock would jump.
     """
+
+    async def inline(function: Callable[[bytes], bytes], request: bytes) -> bytes:
+        return function(request)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", inline)
     offset = time.time() - trio.current_time()
     clock = SimpleNamespace(time=lambda: offset + trio.current_time())
     monkeypatch.setattr("crewgate.sidecar.credentials.time", clock)
     signer = Signer(ca)
-    credentials = RenewingCredential(signer, ca.root)
+    credentials = RenewingCredential(signer.sign, ca.root)
     await credentials.obtain()
     first = credentials.present
     with trio.move_on_after(340):

@@ -15,7 +15,7 @@ from crewgate.config import CAConfig, Config
 from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import SidecarError
 from crewgate.server.tls import ClientCertificateTrust, server_context
-from crewgate.sidecar.credentials import HTTP1, HTTP2, Credential, LocalCAIssuer
+from crewgate.sidecar.credentials import HTTP1, HTTP2, Credential, issue
 from crewgate.sidecar.tls import TLSStream
 
 Pair = tuple[TLSStream, trio.SSLStream, trio.abc.Stream]
@@ -29,10 +29,10 @@ def ca(config: Config) -> CAConfig:
 
 
 @pytest.fixture
-async def credential(ca: CAConfig) -> Credential:
+def credential(ca: CAConfig) -> Credential:
     key = new_key()
     identity = Identity(Role.ORCHESTRATOR, "bd-1", ONE, "article")
-    chain = await LocalCAIssuer(ca, identity).issue(request_pem(key))
+    chain = issue(ca, identity, None, request_pem(key))
     return Credential(chain, key_pem(key), ca.root)
 
 

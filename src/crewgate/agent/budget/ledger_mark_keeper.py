@@ -7,6 +7,7 @@ seconds later. An older copy of the ledger is refused if it lacks operations of 
 
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -168,9 +169,7 @@ def known_with_table(state: Path) -> LedgerMark | None:
         table = OwnedTable.open(str(state / "table"))
     except (FileNotFoundError, StaleTableError):
         return known
-    try:
+    with closing(table):
         if known is None or drawn_from(state / "table") != known.drawn_as:
             return known
         return msgspec.structs.replace(known, count=max(known.count, table.ledger_count))
-    finally:
-        table.close()

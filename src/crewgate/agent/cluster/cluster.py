@@ -36,7 +36,7 @@ from crewgate.gossip.node import GossipNode, LocalMember
 from crewgate.gossip.sockets import GossipSockets, to_address
 from crewgate.gossip.stream import RevocationTargetQuery
 from crewgate.gossip.transport import GossipTransport, TLSFiles
-from crewgate.ipc.cluster_messages import ClusterStatus, QuorumSyncState
+from crewgate.ipc.cluster_messages import QuorumSyncState
 
 _log = logging.getLogger(__name__)
 # By key: until when issued tokens are revoked, and when the revocation expires.
@@ -62,7 +62,7 @@ class Cluster:
         # Until when, by the previous agent, this table has what a majority knew.
         self._inherited_ns = agent.table.synced_until if had_others else 0
         # Why this machine cannot apply all revocations; empty if it can.
-        self._lacks = ""
+        self.lacks = ""
         self._remote_audit = RemoteRevocationAudit(agent.registry, self.name)
         # This machine's revocations, as the members have them; None once the gossip is restored.
         self._restored: _Known | None = {}
@@ -191,7 +191,7 @@ class Cluster:
         """
         node = self.gossip.node
         ahead = abs(node.anti_entropy.clock_offset)
-        if self._lacks or self.gossip.company.is_evicted or ahead > limits.skew_max:
+        if self.lacks or self.gossip.company.is_evicted or ahead > limits.skew_max:
             return 0
         until = node.freshness.until(self.staleness)
         if math.isinf(until):
@@ -200,8 +200,7 @@ class Cluster:
 
     def in_touch(self) -> QuorumSyncState:
         """Return with how many members this machine has compared revocations."""
-        until_ns, unreached = self.synced_until_ns(), self.service.unreached
-        return cluster_status.in_touch(self.gossip, self.staleness, until_ns, unreached)
+        return cluster_status.in_touch(self)
 
     def incomplete_reason(self) -> str:
         """Return why the cluster state on disk is incomplete; empty if it is complete."""
@@ -211,7 +210,7 @@ class Cluster:
 
     def waiting_for(self) -> str:
         """Return what this machine waits for; empty if nothing."""
-        return cluster_status.waiting_for(self.gossip, self.in_touch(), self.staleness, self._lacks)
+        return cluster_status.waiting_for(self)
 
     async def ask_seen(self, target: RevocationTarget) -> list[bool]:
         """Return, for the members that answer in time, whether each has ever seen the target."""
@@ -223,11 +222,6 @@ class Cluster:
         """Write the pending log lines and records; call it once a second."""
         self._membership_log.log_changes(self.now())
         self._agent.record(self._remote_audit.rest(self._agent.clock.wall_ns()))
-
-    def status(self, number: int) -> ClusterStatus:
-        """Return the answer to request `number` of the admin socket."""
-        touch, lacks = self.in_touch(), self.waiting_for()
-        return cluster_status.cluster_status(self.gossip, number, touch, lacks, self.staleness)
 
     async def _was_seen(self, ask: RevocationTargetQuery) -> bool | None:
         """Answer a member; None if unknown. Raises GossipError for an invalid name."""
@@ -254,8 +248,8 @@ class Cluster:
             )
 
     def _refuse_calls(self, why: str, lacks: str) -> None:
-        if not self._lacks:
-            self._lacks = lacks
+        if not self.lacks:
+            self.lacks = lacks
             _log.warning("%s; refusing all calls: this machine needs %s", why, lacks)
 
     def _apply(self, entries: Sequence[capsules.RevocationEntry], origins: Sequence[bytes]) -> None:

@@ -41,7 +41,7 @@ async def answer(
         for rows, last in pages(cluster_status.rows(cluster.gossip)):
             await connection.send(MembersPage(id=request.id, rows=rows, last=last))
     elif isinstance(request, GetClusterStatus):
-        await connection.send(cluster.status(request.id))
+        await connection.send(cluster_status.cluster_status(cluster, request.id))
     elif isinstance(request, EvictMember):
         await connection.send(await evict(agent, cluster, request))
     elif isinstance(request, RotateGroupKeys):

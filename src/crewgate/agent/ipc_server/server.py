@@ -16,7 +16,10 @@ from crewgate.errors import LinkError
 from crewgate.ipc.sockets import AgentSocketKind, ProcessCredentials, address, may_enter, peer_of
 
 _log = logging.getLogger(__name__)
-ServeConnection = Callable[[AgentState, trio.SocketStream], Awaitable[None]]
+_SERVE: dict[AgentSocketKind, Callable[[AgentState, trio.SocketStream], Awaitable[None]]] = {
+    AgentSocketKind.GROUP: attach_session.serve_process,
+    AgentSocketKind.OWNER: admin_session.converse,
+}
 
 
 def listen(folder: Path, kind: AgentSocketKind) -> socket.socket:
@@ -45,11 +48,7 @@ class IPCServer:
     def __init__(self, agent: AgentState, socket: AgentSocketKind) -> None:
         self._agent = agent
         self._agent_socket = socket
-        self._serve_connection: ServeConnection = (
-            attach_session.serve_process
-            if socket is AgentSocketKind.GROUP
-            else admin_session.converse
-        )
+        self._serve_connection = _SERVE[socket]
         folder = agent.active_config.config.state
         self._socket = listen(folder, socket)
         self._path = folder / socket.value

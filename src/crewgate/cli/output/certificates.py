@@ -10,7 +10,6 @@ import click
 from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.cli.output.revocation import receipt_document
 from crewgate.core.x509.certificate import serial_text
-from crewgate.core.x509.identity_extension import Role, member_id
 from crewgate.ipc.admin_messages import RevocationReceipt
 
 if TYPE_CHECKING:
@@ -21,15 +20,14 @@ def status(entry: CertificateRecord, now: float, state: Path) -> str:
     """Return the status of a certificate in one word.
 
     It is the status in the register, or `evicted` for a gateway that the machines of the cluster
-    have evicted. Only the state folder knows of an eviction, not the register.
+    have evicted.
     """
-    from crewgate.gossip.member_directory import evicted_members
+    from crewgate.gossip.member_directory import was_evicted
 
     word = entry.status(now)
-    if word != "valid" or entry.role is not Role.GATEWAY:
-        return word
-    evicted, _ = evicted_members(state / "gossip", int(now))
-    is_evicted = entry.issued <= evicted.get(member_id(entry.name), -1)
+    is_evicted = word == "valid" and was_evicted(
+        state, entry.role, entry.name, entry.issued, int(now)
+    )
     return "evicted" if is_evicted else word
 
 
