@@ -29,14 +29,8 @@ from crewgate.ca.revocation_propagation import announce
 from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.config import CAConfig
 from crewgate.control.responses import host, revoked
+from crewgate.core import problem_types
 from crewgate.core.ids import EntityKind
-from crewgate.core.problem_types import (
-    CERTIFICATE_NOT_VALID,
-    INVALID_REQUEST,
-    NOT_FOUND,
-    NOT_PERMITTED,
-    TOO_MANY_CERTIFICATES,
-)
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Identity, Role, check
@@ -71,7 +65,7 @@ class CAService:
         """Revoke in the register, the CRL, the table and open connections; 404 if not issued."""
         entry = self.authority.register.find(serial)
         if entry is None:
-            raise NOT_FOUND.error("there is no such certificate")
+            raise problem_types.NOT_FOUND.error("there is no such certificate")
         register, why = self.authority.register, ""
         try:
             ended = self.authority.revoke([entry.serial], reason, datetime.now(UTC))
@@ -243,7 +237,7 @@ class CAService:
             public = read_request(request.request.encode())
             hosts = _hosts_of(before) if request.is_own else [host(each) for each in request.hosts]
         except AuthorityError as error:
-            raise INVALID_REQUEST.error(str(error)) from error
+            raise problem_types.INVALID_REQUEST.error(str(error)) from error
         life_seconds = request.life_seconds
         if request.is_own and identity.role is Role.GATEWAY:
             self._refuse_evicted(before)
@@ -268,7 +262,7 @@ class CAService:
             leaf = _server_of(request, before, now)
             new = self.authority.renew_server(leaf, now)
         except AuthorityError as error:
-            raise INVALID_REQUEST.error(str(error)) from error
+            raise problem_types.INVALID_REQUEST.error(str(error)) from error
         return CertificateResponse(
             serial=serial_text(new.serial_number),
             certificate=(pem(new) + self.authority.issuing.certificate_pem).decode(),
@@ -283,7 +277,7 @@ class CAService:
     def _refuse_evicted(self, entry: CertificateRecord) -> None:
         """ControlError for an evicted machine: a new certificate would make it a member again."""
         if was_evicted(self._state, entry.role, entry.name, entry.issued, int(time.time())):
-            raise NOT_PERMITTED.error(
+            raise problem_types.NOT_PERMITTED.error(
                 f"{entry.label} was evicted from the cluster; ask the operator of the CA for a new "
                 "certificate"
             )
@@ -295,18 +289,20 @@ class CAService:
         try:
             check(identity)
         except ValueError as error:
-            raise INVALID_REQUEST.error(str(error)) from error
+            raise problem_types.INVALID_REQUEST.error(str(error)) from error
         if self.held.is_ending(identity.crew, identity.name):
             raise AuthorityError("no new certificates: the orchestrator is being decommissioned")
         if identity.crew and identity.crew not in self._crews:
-            raise NOT_FOUND.error("there is no such crew")
+            raise problem_types.NOT_FOUND.error("there is no such crew")
         if request.hosts and (request.is_own or identity.role is not Role.GATEWAY):
-            raise INVALID_REQUEST.error("hosts: only for another gateway's certificate")
+            raise problem_types.INVALID_REQUEST.error(
+                "hosts: only for another gateway's certificate"
+            )
         life_max = self._ca.life_seconds
         if identity.role is Role.GATEWAY:
             life_max = max(life_max, _life_of(before))
         if request.is_own and request.life_seconds is not None and request.life_seconds > life_max:
-            raise INVALID_REQUEST.error(
+            raise problem_types.INVALID_REQUEST.error(
                 f"life_seconds: at most {life_max} to renew your own certificate"
             )
         return identity
@@ -315,7 +311,7 @@ class CAService:
         hourly_max = limits.certificates_per_hour_max
         issued = self.authority.register.issued_since(identity.crew, identity.name, now - 3600)
         if issued >= hourly_max:
-            raise TOO_MANY_CERTIFICATES.error(
+            raise problem_types.TOO_MANY_CERTIFICATES.error(
                 f"{identity.label} got {hourly_max} certificates in the last hour, the maximum; "
                 "renew a certificate at half of its lifetime"
             )
@@ -349,7 +345,7 @@ def check_good(entry: CertificateRecord | None, now: float) -> None:
     """Raise ControlError 401 unless a certificate is valid, by its dates and by the register."""
     status = "unknown" if entry is None else entry.status(now)
     if status != "valid":
-        raise CERTIFICATE_NOT_VALID.error(f"the client certificate is {status}")
+        raise problem_types.CERTIFICATE_NOT_VALID.error(f"the client certificate is {status}")
 
 
 def _server_of(request: str, before: str, now: datetime) -> x509.Certificate:

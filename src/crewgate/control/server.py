@@ -30,15 +30,8 @@ from crewgate.control.ocsp_socket import OCSPSocketServer
 from crewgate.core.audit.records import ServiceEvent, when
 from crewgate.core.ids import certificate_key
 from crewgate.core.x509 import certificate as certificate_
+from crewgate.core.x509 import ocsp_result
 from crewgate.core.x509.identity_extension import Role
-from crewgate.core.x509.ocsp_result import (
-    CertificateStatus,
-    GoodStatus,
-    RevokedStatus,
-    UndeterminedReason,
-    UndeterminedStatus,
-    UnknownStatus,
-)
 from crewgate.errors import AuthorityError, ConfigurationError, LinkError, RefusedError
 from crewgate.lifecycle.decommission import complete_intents
 from crewgate.policy.startup_checks import following
@@ -210,18 +203,20 @@ class ControlServer:
         """Record a client's change in the audit; a refusal changes nothing and is not recorded."""
         self._sink.write(ServiceEvent(time=when(time.time_ns()), event=NAME, detail=deed))
 
-    async def _check(self, key: bytes, certificate: bytes) -> CertificateStatus:  # noqa: ARG002 - by serial
+    async def _check(self, key: bytes, certificate: bytes) -> ocsp_result.CertificateStatus:  # noqa: ARG002 - by serial
         """Return a certificate's status from the CA's own register, without an OCSP request."""
         serial = certificate_.read(certificate).serial_text
         try:
             entry = await self._backend.entry(serial)
         except AuthorityError as error:
-            return UndeterminedStatus(UndeterminedReason.UNREACHABLE, str(error))
+            return ocsp_result.UndeterminedStatus(
+                ocsp_result.UndeterminedReason.UNREACHABLE, str(error)
+            )
         if entry is None:
-            return UnknownStatus()
+            return ocsp_result.UnknownStatus()
         if entry.revoked is not None:
-            return RevokedStatus(entry.revoked, entry.reason, entry.not_after)
-        return GoodStatus(entry.not_after)
+            return ocsp_result.RevokedStatus(entry.revoked, entry.reason, entry.not_after)
+        return ocsp_result.GoodStatus(entry.not_after)
 
     async def _follow_files(self) -> None:
         """Apply changed certificates and CRLs, and close connections with revoked certificates."""

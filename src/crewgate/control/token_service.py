@@ -16,12 +16,7 @@ from crewgate.api.schemas import IntrospectionResponse, TokenResponse
 from crewgate.config import Config
 from crewgate.control.agent_cache import AgentCache, CachedGateway
 from crewgate.control.table_view import TableView
-from crewgate.core.problem_types import (
-    INVALID_REQUEST,
-    SLOW_DOWN,
-    TEMPORARILY_UNAVAILABLE,
-    UNAUTHORIZED_CLIENT,
-)
+from crewgate.core import problem_types
 from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ConfigurationError, IssuerError
@@ -119,7 +114,7 @@ class TokenService:
         """Have the minting watch count a new token, which may refuse it: ControlError."""
         kid = native.split(token.encode())[0]
         if not self._cache.may_mint(claims, claims.crew, kid):
-            raise TEMPORARILY_UNAVAILABLE.error(
+            raise problem_types.TEMPORARILY_UNAVAILABLE.error(
                 f"the minting watch holds {claims.client_id} back; "
                 "`crewgate status` says until when"
             )
@@ -146,7 +141,7 @@ class TokenService:
             self._buckets.popitem(last=False)
         self._buckets[crew, name] = bucket
         if not bucket.take(time.monotonic()):
-            raise SLOW_DOWN.error(
+            raise problem_types.SLOW_DOWN.error(
                 f"{crew}/{name} may get {limits.tokens_per_second} tokens a second"
             )
 
@@ -154,13 +149,15 @@ class TokenService:
         try:
             section = self._config.crew(crew)
         except ConfigurationError as error:
-            raise INVALID_REQUEST.error(f"there is no crew {crew}") from error
+            raise problem_types.INVALID_REQUEST.error(f"there is no crew {crew}") from error
         if section.signing_key is None:
-            raise UNAUTHORIZED_CLIENT.error(f"this gateway has no key that signs for crew {crew}")
+            raise problem_types.UNAUTHORIZED_CLIENT.error(
+                f"this gateway has no key that signs for crew {crew}"
+            )
         try:
             minter = minter_by(self._config, crew, name)
         except IssuerError as error:  # the key is only for another orchestrator
-            raise UNAUTHORIZED_CLIENT.error(str(error)) from error
+            raise problem_types.UNAUTHORIZED_CLIENT.error(str(error)) from error
         journal = self._config.journal_of(minter.client_id)
         return Orchestrator(minter, journal, gateway=CachedGateway(self._cache, crew))
 

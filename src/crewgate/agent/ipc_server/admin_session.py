@@ -22,23 +22,7 @@ from crewgate.core.credits import format_credits
 from crewgate.core.ids import EntityKind, branch_key
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import ConfigurationError, LedgerUnavailableError, LinkError, RefusedError
-from crewgate.ipc.admin_messages import (
-    AdminRequest,
-    BurnedCreditForgiven,
-    CheckMint,
-    ForgiveBurnedCredit,
-    GetStatus,
-    GetTree,
-    MintDecision,
-    Quarantine,
-    QuarantineResult,
-    ReloadConfig,
-    ReloadResult,
-    ReportHealth,
-    Revoke,
-    TreePage,
-    owner_asks,
-)
+from crewgate.ipc import admin_messages as messages
 from crewgate.ipc.attach_messages import RequestFailed
 from crewgate.ipc.cluster_messages import ClusterRequest
 
@@ -47,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 async def converse(agent: AgentState, stream: trio.SocketStream) -> None:
     """Serve one connection until it ends. Raises LinkError if it breaks the protocol."""
-    connection = MessageStream(stream, owner_asks)
+    connection = MessageStream(stream, messages.owner_asks)
     try:
         while (request := await connection.receive()) is not None:
             await _answer_or_refuse(agent, connection, request)
@@ -56,11 +40,13 @@ async def converse(agent: AgentState, stream: trio.SocketStream) -> None:
 
 
 async def _answer_or_refuse(
-    agent: AgentState, connection: MessageStream[AdminRequest], request: AdminRequest
+    agent: AgentState,
+    connection: MessageStream[messages.AdminRequest],
+    request: messages.AdminRequest,
 ) -> None:
     """Answer a request; if the agent refuses it, send the reason."""
     try:
-        if isinstance(request, ReportHealth):
+        if isinstance(request, messages.ReportHealth):
             agent.reports.update(connection, request, agent.clock.boot_ns())
         elif isinstance(request, ClusterRequest):
             await _answer_about_cluster(agent, connection, request)
@@ -73,32 +59,36 @@ async def _answer_or_refuse(
 
 
 async def _answer(
-    agent: AgentState, connection: MessageStream[AdminRequest], request: AdminRequest
+    agent: AgentState,
+    connection: MessageStream[messages.AdminRequest],
+    request: messages.AdminRequest,
 ) -> None:
-    if isinstance(request, Revoke):
+    if isinstance(request, messages.Revoke):
         await connection.send(await revoke(agent, request, read_ns=agent.clock.monotonic_ns()))
-    elif isinstance(request, Quarantine):
+    elif isinstance(request, messages.Quarantine):
         await connection.send(await quarantine(agent, request))
-    elif isinstance(request, ForgiveBurnedCredit):
+    elif isinstance(request, messages.ForgiveBurnedCredit):
         await connection.send(await forgive(agent, request))
-    elif isinstance(request, CheckMint):
+    elif isinstance(request, messages.CheckMint):
         await connection.send(may_mint(agent, request))
-    elif isinstance(request, GetStatus):
+    elif isinstance(request, messages.GetStatus):
         await connection.send(status.status(agent, request.id))
-    elif isinstance(request, ReloadConfig):
+    elif isinstance(request, messages.ReloadConfig):
         before = agent.active_config.policy.generation
         await reload_now(agent)
         now = agent.active_config.policy.generation
-        await connection.send(ReloadResult(id=request.id, generation=now, changed=now != before))
-    elif isinstance(request, GetTree):
+        await connection.send(
+            messages.ReloadResult(id=request.id, generation=now, changed=now != before)
+        )
+    elif isinstance(request, messages.GetTree):
         for rows, last in pages(await trio.to_thread.run_sync(status.tree, agent)):
-            await connection.send(TreePage(id=request.id, rows=rows, last=last))
+            await connection.send(messages.TreePage(id=request.id, rows=rows, last=last))
     else:
         raise LinkError("the admin socket does not serve such a request")
 
 
 async def _answer_about_cluster(
-    agent: AgentState, connection: MessageStream[AdminRequest], request: ClusterRequest
+    agent: AgentState, connection: MessageStream[messages.AdminRequest], request: ClusterRequest
 ) -> None:
     cluster = agent.fanout.others
     if cluster is None:
@@ -112,7 +102,7 @@ async def _answer_about_cluster(
     await cluster_admin.answer(agent, cluster, connection, request)
 
 
-async def quarantine(agent: AgentState, request: Quarantine) -> QuarantineResult:
+async def quarantine(agent: AgentState, request: messages.Quarantine) -> messages.QuarantineResult:
     """Set or lift a quarantine, and answer once it is on disk. Raises RefusedError."""
     watching, clocks = agent.minting_watch, agent.clock.read()
     is_one = not request.lift and not request.orchestrator.endswith("/*")
@@ -134,7 +124,7 @@ async def quarantine(agent: AgentState, request: Quarantine) -> QuarantineResult
     await trio.to_thread.run_sync(watching.sync)
     others = agent.fanout.others
     machines = 1 if others is None else others.in_touch().members
-    return QuarantineResult(
+    return messages.QuarantineResult(
         id=request.id,
         row=status.watch_row(status_after),
         never_seen=unseen.where,
@@ -143,7 +133,9 @@ async def quarantine(agent: AgentState, request: Quarantine) -> QuarantineResult
     )
 
 
-async def forgive(agent: AgentState, request: ForgiveBurnedCredit) -> BurnedCreditForgiven:
+async def forgive(
+    agent: AgentState, request: messages.ForgiveBurnedCredit
+) -> messages.BurnedCreditForgiven:
     """Return burned credit to a branch, and log that a person did. Raises RefusedError."""
     crew = agent.registry.whose(request.branch, request.crew, agent.active_config.policy.crews)
     key = branch_key(crew, request.branch)
@@ -154,10 +146,12 @@ async def forgive(agent: AgentState, request: ForgiveBurnedCredit) -> BurnedCred
     agent.lease_client.lift(key)
     returned = format_credits(amount)
     _log.info("returned %s burned credits to branch %s (%s)", returned, request.branch, crew)
-    return BurnedCreditForgiven(id=request.id, branch=request.branch, crew=crew, amount=amount)
+    return messages.BurnedCreditForgiven(
+        id=request.id, branch=request.branch, crew=crew, amount=amount
+    )
 
 
-def may_mint(agent: AgentState, request: CheckMint) -> MintDecision:
+def may_mint(agent: AgentState, request: messages.CheckMint) -> messages.MintDecision:
     """Observe a grant that the token endpoint is about to sign. Raises RefusedError."""
     agent.minting_watch.check(request.crew, request.claims.client_id)
     try:
@@ -165,4 +159,4 @@ def may_mint(agent: AgentState, request: CheckMint) -> MintDecision:
     except ValueError as error:
         raise RefusedError(f"not a grant: {error}") from error
     admitted = agent.minting_watch.admits(grant, agent.clock.read())
-    return MintDecision(id=request.id, admitted=admitted)
+    return messages.MintDecision(id=request.id, admitted=admitted)

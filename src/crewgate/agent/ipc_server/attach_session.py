@@ -15,41 +15,30 @@ from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.ipc_server.message_stream import ConnectionClosedError, MessageStream
 from crewgate.agent.state import AgentState
 from crewgate.errors import LinkError, TableFullError
-from crewgate.ipc.attach_messages import (
-    VERSION,
-    Attach,
-    Attached,
-    AttachRequest,
-    DrawCredit,
-    ReportOverrun,
-    RequestFailed,
-    RevocationAck,
-    WorkerAccepting,
-    WorkerHealthReport,
-    group_asks,
-    pack,
-)
+from crewgate.ipc import attach_messages as messages
 from crewgate.ipc.sockets import ProcessCredentials, peer_of
 from crewgate.runtime.nursery import open_nursery
 
 
 async def serve_process(agent: AgentState, stream: trio.SocketStream) -> None:
     """Serve one connection until it ends. Raises LinkError if it breaks the protocol."""
-    connection = MessageStream(stream, group_asks)
-    request: AttachRequest | None = None
+    connection = MessageStream(stream, messages.group_asks)
+    request: messages.AttachRequest | None = None
     with trio.move_on_after(limits.ipc_seconds_max):
         request = await connection.receive()
     if request is None:
         return
     why = _objection(request, peer_of(stream.socket))
-    if why or not isinstance(request, Attach):
-        await connection.send(RequestFailed(id=0, message=why))
+    if why or not isinstance(request, messages.Attach):
+        await connection.send(messages.RequestFailed(id=0, message=why))
         return
     try:
         process, attached = agent.enter(request)
     except TableFullError as error:
         await connection.send(
-            RequestFailed(id=0, message=f"{error}: end attached processes that you do not need")
+            messages.RequestFailed(
+                id=0, message=f"{error}: end attached processes that you do not need"
+            )
         )
         return
     try:
@@ -59,22 +48,22 @@ async def serve_process(agent: AgentState, stream: trio.SocketStream) -> None:
         agent.leave(process)
 
 
-def _objection(request: AttachRequest, peer: ProcessCredentials) -> str:
-    if not isinstance(request, Attach):
+def _objection(request: messages.AttachRequest, peer: ProcessCredentials) -> str:
+    if not isinstance(request, messages.Attach):
         return "attach first"
-    if request.version != VERSION:
+    if request.version != messages.VERSION:
         return (
             f"this process speaks version {request.version} of the agent's protocol, the agent "
-            f"version {VERSION}: restart the one that runs an older Crewgate"
+            f"version {messages.VERSION}: restart the one that runs an older Crewgate"
         )
     if request.worker >= 0 and peer.uid not in {os.geteuid(), 0}:
         return "only the gateway's own user may attach a worker: attach as an embedder"
     return ""
 
 
-async def _hand_over(stream: trio.SocketStream, attached: Attached, table: int) -> None:
+async def _hand_over(stream: trio.SocketStream, attached: messages.Attached, table: int) -> None:
     """Send the answer together with the table's descriptor (unix(7), SCM_RIGHTS)."""
-    body = pack(attached)
+    body = messages.pack(attached)
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [table]))
     try:
         sent = await stream.socket.sendmsg([body], [rights])
@@ -85,7 +74,7 @@ async def _hand_over(stream: trio.SocketStream, attached: Attached, table: int) 
 
 
 async def _serve(
-    agent: AgentState, connection: MessageStream[AttachRequest], process: AttachedProcess
+    agent: AgentState, connection: MessageStream[messages.AttachRequest], process: AttachedProcess
 ) -> None:
     async with open_nursery() as nursery:
         process.descriptor = connection.stream.socket.fileno()
@@ -95,20 +84,20 @@ async def _serve(
         nursery.cancel_scope.cancel()
 
 
-def _dispatch(agent: AgentState, process: AttachedProcess, request: AttachRequest) -> None:
-    if isinstance(request, DrawCredit):
+def _dispatch(agent: AgentState, process: AttachedProcess, request: messages.AttachRequest) -> None:
+    if isinstance(request, messages.DrawCredit):
         agent.draws.ask(process, request, agent.clock.read())
-    elif isinstance(request, ReportOverrun):
+    elif isinstance(request, messages.ReportOverrun):
         if process.worker < 0:
             raise LinkError("only a gateway's worker may report an overrun")
         process.send(overran(agent, request))
-    elif isinstance(request, RevocationAck):
+    elif isinstance(request, messages.RevocationAck):
         agent.fanout.disconnect_acks.answer(process, request)
-    elif isinstance(request, WorkerHealthReport):
+    elif isinstance(request, messages.WorkerHealthReport):
         if process.worker < 0:
             raise LinkError("only a gateway's worker may report its health")
         process.facts, process.received_ns = tuple(request.facts), agent.clock.boot_ns()
-    elif isinstance(request, WorkerAccepting):
+    elif isinstance(request, messages.WorkerAccepting):
         process.accepting = request.accepting
         process.policy_generation = request.policy_generation
     else:
@@ -116,7 +105,9 @@ def _dispatch(agent: AgentState, process: AttachedProcess, request: AttachReques
 
 
 async def _send_loop(
-    connection: MessageStream[AttachRequest], process: AttachedProcess, scope: trio.CancelScope
+    connection: MessageStream[messages.AttachRequest],
+    process: AttachedProcess,
+    scope: trio.CancelScope,
 ) -> None:
     """Send the queued messages; a process that does not read delays no other process."""
     try:

@@ -16,16 +16,8 @@ from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.identity_extension import MAY_REVOKE, member_id
 from crewgate.errors import LinkError, RefusedError
 from crewgate.gossip.member_certificates import KnownMember
+from crewgate.ipc import cluster_messages as messages
 from crewgate.ipc.admin_messages import AdminRequest, RevocationReceipt, Revoke
-from crewgate.ipc.cluster_messages import (
-    ClusterRequest,
-    EvictMember,
-    GetClusterStatus,
-    GetMembers,
-    GroupKeysRotated,
-    MembersPage,
-    RotateGroupKeys,
-)
 
 _log = logging.getLogger(__name__)
 
@@ -34,23 +26,25 @@ async def answer(
     agent: AgentState,
     cluster: Cluster,
     connection: MessageStream[AdminRequest],
-    request: ClusterRequest,
+    request: messages.ClusterRequest,
 ) -> None:
     """Answer one request. Raises RefusedError."""
-    if isinstance(request, GetMembers):
+    if isinstance(request, messages.GetMembers):
         for rows, last in pages(cluster_status.rows(cluster.gossip)):
-            await connection.send(MembersPage(id=request.id, rows=rows, last=last))
-    elif isinstance(request, GetClusterStatus):
+            await connection.send(messages.MembersPage(id=request.id, rows=rows, last=last))
+    elif isinstance(request, messages.GetClusterStatus):
         await connection.send(cluster_status.cluster_status(cluster, request.id))
-    elif isinstance(request, EvictMember):
+    elif isinstance(request, messages.EvictMember):
         await connection.send(await evict(agent, cluster, request))
-    elif isinstance(request, RotateGroupKeys):
+    elif isinstance(request, messages.RotateGroupKeys):
         await connection.send(rotate(cluster, request))
     else:
         raise LinkError("the agent does not serve such a request about other machines")
 
 
-async def evict(agent: AgentState, cluster: Cluster, request: EvictMember) -> RevocationReceipt:
+async def evict(
+    agent: AgentState, cluster: Cluster, request: messages.EvictMember
+) -> RevocationReceipt:
     """Revoke all certificates of a member, and create a key that it does not get.
 
     Members still apply what it has signed before, and nothing that it signs later. With `force`,
@@ -81,7 +75,7 @@ async def evict(agent: AgentState, cluster: Cluster, request: EvictMember) -> Re
     return receipt
 
 
-def rotate(cluster: Cluster, request: RotateGroupKeys) -> GroupKeysRotated:
+def rotate(cluster: Cluster, request: messages.RotateGroupKeys) -> messages.GroupKeysRotated:
     """Create a new key. Raises RefusedError while the last one is not in use yet."""
     membership, wall = cluster.gossip.company, cluster.wall()
     latest = list(membership.keyring)[-1:]
@@ -93,7 +87,7 @@ def rotate(cluster: Cluster, request: RotateGroupKeys) -> GroupKeysRotated:
         )
     membership.rotate(cluster.gossip.node, voids=request.voids)
     settle = 0 if request.voids else limits.group_key_settle_seconds
-    return GroupKeysRotated(
+    return messages.GroupKeysRotated(
         id=request.id, keys=len(list(membership.keyring)), used_after_seconds=settle
     )
 
@@ -113,7 +107,7 @@ def _nameless(cluster: Cluster, name: str) -> bytes | None:
 
 
 def _evict_nameless(
-    agent: AgentState, cluster: Cluster, request: EvictMember, member: bytes
+    agent: AgentState, cluster: Cluster, request: messages.EvictMember, member: bytes
 ) -> RevocationReceipt:
     """Stop counting a member without a certificate on this machine. Raises RefusedError.
 
