@@ -55,8 +55,6 @@ class ActiveConfig:
     config: Config
     policy: Policy
     error: str
-    # When to read invalid files again (CLOCK_BOOTTIME).
-    look_again_ns: int = 0
 
     def __init__(self, path: Path) -> None:
         """Load the configuration for the first time. Raises ConfigurationError."""
@@ -73,9 +71,12 @@ class ActiveConfig:
         self._adopt(self._loaded, generation if same else generation + 1)
         self.stamp(life)
 
-    def changed(self) -> bool:
-        """Return whether a file has changed since the last call."""
-        return bool(self._loaded.watch.changed())
+    def is_due(self) -> bool:
+        """Return whether to read the files: one has changed, or invalid ones may be valid by now.
+
+        A missing file cannot be watched.
+        """
+        return self._loaded.watch.is_due()
 
     def read_files(self) -> LoadedConfig:
         """Read and check the files; call it in a thread. Raises ConfigurationError."""
@@ -93,6 +94,7 @@ class ActiveConfig:
         if str(error) != self.error:
             _log.warning("keeping the active configuration: %s", error)
         self.error = str(error)
+        self._loaded.watch.retry_later()
 
     def stamp(self, life: str) -> None:
         """Save for a restarted agent what the generation stands for.

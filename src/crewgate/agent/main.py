@@ -57,22 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the agent, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m crewgate.agent", description=__doc__)
     parser.add_argument("-c", dest="file", type=Path, required=True, help="crewgate.toml")
-    parser.add_argument(
-        "--bootstrap",
-        action="store_true",
-        help="this is the first machine of the cluster: no other member has revocations",
-    )
-    parser.add_argument(
-        "--ready",
-        type=int,
-        default=-1,
-        help="descriptor to write to once the agent accepts connections",
-    )
-    parser.add_argument(
-        "--successor",
-        action="store_true",
-        help="take over from a running agent, which ends once this one waits for its table",
-    )
+    parser.add_argument("--bootstrap", action="store_true", help="no other member has revocations")
+    parser.add_argument("--ready", type=int, default=-1, help="descriptor that gets the readiness")
+    parser.add_argument("--successor", action="store_true", help="take over from a running agent")
     options = parser.parse_args(arguments)
     with ProcessLog("agent") as log:
         try:

@@ -5,7 +5,6 @@ from contextlib import suppress
 
 import trio
 
-from crewgate import limits
 from crewgate.agent.state import AgentState
 from crewgate.errors import ConfigurationError
 
@@ -27,13 +26,7 @@ async def reload_now(agent: AgentState) -> None:
 
 
 async def reload_if_changed(agent: AgentState) -> None:
-    """Reload if a file has changed; an invalid configuration is only logged.
-
-    An invalid configuration is also read again at intervals: a missing file cannot be watched.
-    """
-    active, now = agent.active_config, agent.clock.boot_ns()
-    if not active.changed() and not (active.error and now >= active.look_again_ns):
-        return
-    active.look_again_ns = now + round(limits.reload_refused_seconds * 1e9)
-    with suppress(ConfigurationError):
-        await reload_now(agent)
+    """Reload if a file has changed; an invalid configuration is only logged, and read again."""
+    if agent.active_config.is_due():
+        with suppress(ConfigurationError):
+            await reload_now(agent)

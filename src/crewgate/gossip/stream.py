@@ -148,10 +148,9 @@ def pages(raws: Iterable[bytes]) -> Iterator[CapsuleBatch]:
 
 def credential_pages(credentials: Sequence[SignedMemberRecord]) -> Iterator[CertificateBatch]:
     """Yield the credentials in frames, at least one."""
-    size = _CREDENTIALS_MAX
-    for at in range(0, len(credentials) - size, size):
-        yield CertificateBatch(list(credentials[at : at + size]), last=False)
-    yield CertificateBatch(list(credentials[(len(credentials) - 1) // size * size :]), last=True)
+    for at in range(0, max(1, len(credentials)), _CREDENTIALS_MAX):
+        after = at + _CREDENTIALS_MAX
+        yield CertificateBatch(list(credentials[at:after]), last=after >= len(credentials))
 
 
 class SyncStream:

@@ -59,12 +59,9 @@ class SchemeRewriter:
         if kind == _HEADERS:
             self._fields = _Fields()
             self._pad_is_due = bool(flags & _PADDED) and length > 0
-            priority = _PRIORITY_BYTES if flags & _PRIORITY else 0
-            self._skip = min(priority, length)
-            self._block = length - self._skip
-            if self._pad_is_due:
-                self._skip = min(priority, length - 1)
-                self._block = length - 1 - self._skip
+            rest = length - self._pad_is_due
+            self._skip = min(_PRIORITY_BYTES if flags & _PRIORITY else 0, rest)
+            self._block = rest - self._skip
         elif kind == _CONTINUATION:
             self._block = length
         else:

@@ -1,6 +1,8 @@
 """The whole agent without sockets: two clocks that a test sets, and what may go wrong with them."""
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -188,9 +190,9 @@ def test_everybody_is_told_of_a_reload_and_of_a_revocation(start: Start, file: P
     machine = start()
     guest, attached = machine.enter(Attach(version=VERSION))
     file.write_text(TOML.format(workers=0, price="0.02"))
-    assert machine.active_config.changed()
+    assert machine.active_config.is_due()
     machine.reload(machine.active_config.read_files())
-    assert not machine.active_config.changed()
+    assert not machine.active_config.is_due()
     machine.revoke([branch(_id(1), "article")])
     reload = guest.outbox.receive_nowait()
     revoked = guest.outbox.receive_nowait()
@@ -216,8 +218,12 @@ def test_a_bad_file_is_said_once(start: Start, file: Path, log_lines: list[str])
     assert machine.active_config.error == ""
 
 
-def test_a_file_that_was_missing_is_found_later(start: Start, file: Path, hands: Hands) -> None:
+def test_a_file_that_was_missing_is_found_later(
+    start: Start, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It was in no watch, so bad content is looked at again by the clock."""
+    clock = SimpleNamespace(time_ns=time.time_ns, monotonic=lambda: 100.0)
+    monkeypatch.setattr("crewgate.runtime.file_watch.time", clock)
     machine = start()
     missing = file.with_name("later.jwks.json")
     text, (jwks,) = file.read_text(), {crew.jwks for crew in machine.active_config.config.crews}
@@ -227,7 +233,7 @@ def test_a_file_that_was_missing_is_found_later(start: Start, file: Path, hands:
     missing.write_bytes(jwks.read_bytes())
     trio.run(reload_if_changed, machine)
     assert machine.active_config.error
-    hands.go(limits.reload_refused_seconds)
+    clock.monotonic = lambda: 100.0 + limits.reload_refused_seconds
     trio.run(reload_if_changed, machine)
     assert machine.active_config.error == ""
 
