@@ -11,7 +11,6 @@ import os
 import signal
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -46,9 +45,6 @@ from crewgate.runtime.durable_files import describe, is_full
 from crewgate.runtime.memory_protection import leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import ReadinessNotifier
-
-if TYPE_CHECKING:
-    from crewgate.agent.cluster.cluster import Cluster
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +93,6 @@ def run(
     if successor:
         _await_table(config, readiness)
     state_folder(config.state)
-    went_down = audit_loss_after_crash.stopped_uncleanly(config.state)
     ledger, mark = open_known_ledger(config, holder_name(config))
     table, new = open_table(config, mark.drawn_as)
     with ExitStack() as stack:
@@ -113,18 +108,16 @@ def run(
         ledger_queue = LedgerQueue(ledger, lambda: clock.wall_ns() / 1e9, patience_seconds=patience)
         agent = AgentState(active_config, table, ledger_queue, sink=audit.write_many, clock=clock)
         agent.audit = audit
-        if went_down:
+        if audit_loss_after_crash.stopped_uncleanly(config.state):
             _log.warning("%s", audit_loss_after_crash.sync_promise(config.audit))
         else:
             audit_loss_after_crash.mark_started(config.state)
         agent.restore()
-        cluster = _join(agent, bootstrap=bootstrap)
-        if cluster is not None:
-            cluster.keep_mark(keeper)
+        _join(agent, keeper, bootstrap=bootstrap)
         which = "a new table" if new else "the existing table"
         room = f"{table.geometry.branches} branches, {table.geometry.revocations} revocations"
         _log.info("serving with %s: %s, with room for %s", which, table.life.hex()[:8], room)
-        trio.run(_serve, agent, cluster, keeper, audit, readiness, went_down)
+        trio.run(_serve, agent, keeper, readiness)
         keeper.write()
         audit_loss_after_crash.mark_stopped(config.state)
         if keeper.refusal:
@@ -142,31 +135,25 @@ def _await_table(config: Config, readiness: ReadinessNotifier) -> None:
     await_lock(config.state / "table", limits.handover_seconds_max)
 
 
-def _join(agent: AgentState, *, bootstrap: bool) -> "Cluster | None":
+def _join(agent: AgentState, keeper: LedgerMarkKeeper, *, bootstrap: bool) -> None:
     """Make this machine a cluster member if it is configured as one.
 
     Raises ConfigurationError, AuthorityError or OSError.
     """
     config = agent.active_config.config
     if config.cluster is None or config.ca is None:
-        return None
+        return
     # Member certificates need a library that a machine without a cluster does not have to load.
     from crewgate.agent.cluster.cluster import Cluster  # noqa: PLC0415
 
     cluster = Cluster(agent, config.cluster, config.ca, bootstrap=bootstrap)
     cluster.restore()
+    cluster.keep_mark(keeper)
     agent.fanout.others = cluster
-    return cluster
 
 
-async def _serve(
-    agent: AgentState,
-    cluster: "Cluster | None",
-    mark: LedgerMarkKeeper,
-    audit: AuditWriter,
-    readiness: ReadinessNotifier,
-    went_down: bool,  # noqa: FBT001 -- trio.run passes no keyword arguments
-) -> None:
+async def _serve(agent: AgentState, mark: LedgerMarkKeeper, readiness: ReadinessNotifier) -> None:
+    config, cluster = agent.active_config.config, agent.fanout.others
     servers = [IPCServer(agent, kind) for kind in AgentSocketKind]
     watch = ClockMonitor(agent.clock.wall_ns(), agent.clock.boot_ns())
     periodic.extend_freshness(agent, watch)
@@ -177,16 +164,16 @@ async def _serve(
         if cluster is not None:
             nursery.start_soon(cluster.service.run)
             nursery.start_soon(agent.fanout.terminate_loop)
-        if agent.active_config.config.ledger.engine == "postgresql":
+        if config.ledger.engine == "postgresql":
             # A machine whose ledger is a file need not have the extra package with the driver.
             from crewgate.agent.budget.shared_ledger_tasks import share  # noqa: PLC0415
 
             nursery.start_soon(share, agent)
-        if went_down:
+        if audit_loss_after_crash.stopped_uncleanly(config.state):
             nursery.start_soon(audit_loss_after_crash.report_lost_records, agent)
         nursery.start_soon(periodic.retry_draws, agent)
         nursery.start_soon(periodic.prefetch_loop, agent)
-        nursery.start_soon(periodic.tidy_for_ever, agent, audit.tick)
+        nursery.start_soon(periodic.tidy_for_ever, agent)
         nursery.start_soon(health.health_loop, agent)
         for disk in agent.disks.values():
             nursery.start_soon(disk.watch)

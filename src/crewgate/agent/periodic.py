@@ -4,7 +4,7 @@ Each task is one loop. The steps are plain functions of the agent's state, so te
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TypeVar
 
 import msgspec
@@ -123,12 +123,13 @@ async def prefetch_loop(agent: AgentState) -> None:
         await trio.sleep(limits.draw_look_seconds)
 
 
-async def tidy_for_ever(agent: AgentState, audit_tick: Callable[[], None]) -> None:
+async def tidy_for_ever(agent: AgentState) -> None:
     """Do the work that is not urgent, once a second."""
     while True:
         await trio.sleep(1)
         tidy(agent)
-        audit_tick()
+        if agent.audit is not None:
+            agent.audit.tick()
         await reload_if_changed(agent)
         if agent.minting_watch.is_dirty:
             await trio.to_thread.run_sync(agent.minting_watch.sync)

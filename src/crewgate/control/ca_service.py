@@ -317,11 +317,7 @@ class CAService:
             )
 
     def _entry_of(self, serial: str) -> CertificateRecord:
-        entry = self.authority.register.find(serial)
-        check_good(entry, time.time())
-        if entry is None:
-            raise AuthorityError("a valid certificate has a record")
-        return entry
+        return check_good(self.authority.register.find(serial), time.time())
 
     def _check_again(self, by: str, entry: CertificateRecord, now: datetime) -> None:
         """Revoke a certificate that was just issued if another process revoked `by` meanwhile.
@@ -341,11 +337,15 @@ def _orchestrator(crew: str, name: str) -> RevocationTarget:
     return RevocationTarget(EntityKind.ORCHESTRATOR, f"{crew}/{name}", crew)
 
 
-def check_good(entry: CertificateRecord | None, now: float) -> None:
-    """Raise ControlError 401 unless a certificate is valid, by its dates and by the register."""
+def check_good(entry: CertificateRecord | None, now: float) -> CertificateRecord:
+    """Return the record of a certificate that its dates and the register call valid.
+
+    ControlError 401 for any other certificate.
+    """
     status = "unknown" if entry is None else entry.status(now)
-    if status != "valid":
+    if entry is None or status != "valid":
         raise problem_types.CERTIFICATE_NOT_VALID.error(f"the client certificate is {status}")
+    return entry
 
 
 def _server_of(request: str, before: str, now: datetime) -> x509.Certificate:

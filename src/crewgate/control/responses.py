@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Literal
 
@@ -94,10 +95,8 @@ def health(status: AgentStatus) -> HealthResponse:
 
 def host(text: str) -> x509.GeneralName:
     """Parse a DNS name or IP address for a certificate; AuthorityError."""
-    try:
+    with suppress(ValueError):
         return x509.IPAddress(ip_address(text))
-    except ValueError:
-        pass
     if len(text) > _HOST_CHARS_MAX or not _HOST.fullmatch(text):
         raise AuthorityError(f"{text[:64]!r} is neither a DNS name nor an IP address")
     return x509.DNSName(text)

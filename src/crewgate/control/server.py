@@ -220,33 +220,31 @@ class ControlServer:
 
     async def _follow_files(self) -> None:
         """Apply changed certificates and CRLs, and close connections with revoked certificates."""
-        crl, shown = self._backend.ca.crl, self._shown()
-        watch = FileWatch({crl, *shown})
-        # The listener read the files before the watch was made, so they may have changed.
-        is_behind, is_renewed = True, False
+        files = self._files()
+        watch = FileWatch(files)
+        # The listener read the files before the watch was made, so the CRL may have changed.
+        changed = {files[0]}
         while True:
             await trio.sleep(limits.crl_look_seconds)
-            changed = watch.changed()
-            if (crl, shown) != (self._backend.ca.crl, self._shown()):
-                is_behind, is_renewed = True, is_renewed or shown != self._shown()
-                crl, shown = self._backend.ca.crl, self._shown()
-                watch = FileWatch({crl, *shown})
-            is_behind = is_behind or bool(changed)
-            is_renewed = is_renewed or any(path in shown for path in changed)
-            if not is_behind:
+            changed |= {*watch.changed()}
+            if files != self._files():
+                files = self._files()
+                watch, changed = FileWatch(files), {*files}
+            if not changed:
                 continue
             try:
                 # Close revoked connections first, even if our own certificate cannot be used.
                 await self._disconnect()
-                await self._show(is_renewed=is_renewed)
+                await self._show(is_renewed=changed != {files[0]})
             except (ConfigurationError, AuthorityError) as error:
                 _log.warning("keeping the previous certificate and CRL: %s", error)
                 continue
-            is_behind = is_renewed = False
+            changed = set()
 
-    def _shown(self) -> tuple[Path, ...]:
-        section = self._config.control
-        return () if section is None else (section.certificate, section.key, self._backend.ca.root)
+    def _files(self) -> tuple[Path, ...]:
+        """Return the CRL, and then the files of the listener's certificate, if it is open."""
+        section, ca = self._config.control, self._backend.ca
+        return (ca.crl,) if section is None else (ca.crl, section.certificate, section.key, ca.root)
 
     async def _show(self, *, is_renewed: bool) -> None:
         """Make the listener use the present content of its files."""
