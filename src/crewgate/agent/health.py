@@ -19,6 +19,7 @@ from crewgate.leases.branch_limiter import BranchLimit
 _log = logging.getLogger(__name__)
 _SILENCE_NS = round(limits.health_silence_seconds * 1e9)
 _START = limits.health_start_seconds
+_READ_LOG = "find the reason in the log of `crewgate serve`"
 _LIMIT_TEXTS = {
     BranchLimit.RECORDS: (
         "has half of the branches in the table; the gateway refuses its new branches",
@@ -92,13 +93,10 @@ def facts(agent: AgentState) -> Iterator[ComponentHealth]:
 def _clock(agent: AgentState) -> ComponentHealth:
     if agent.steady:
         return ok("clock")
-    step = agent.step_seconds
-    return failed(
-        "clock",
-        f"the wall clock jumped by {step:+.1f} s",
-        f"set the clock, or wait until it has been steady for {limits.clock_settle_seconds:.0f} s",
-        logged=True,
-    )
+    why = f"the wall clock jumped by {agent.step_seconds:+.1f} s"
+    settle = limits.clock_settle_seconds
+    mend = f"set the clock, or wait until it has been steady for {settle:.0f} s"
+    return failed("clock", why, mend, logged=True)
 
 
 def _table(agent: AgentState) -> ComponentHealth:
@@ -111,16 +109,14 @@ def _table(agent: AgentState) -> ComponentHealth:
 def _cluster(agent: AgentState) -> Iterator[ComponentHealth]:
     others = agent.fanout.others
     if others is not None:
-        folder = agent.active_config.config.state / "gossip"
-        yield _degraded_if(
-            "cluster state on disk", others.incomplete_reason(), f"make room in {folder}"
-        )
+        mend = f"make room in {agent.active_config.config.state / 'gossip'}"
+        yield _degraded_if("cluster state on disk", others.incomplete_reason(), mend)
         invalid = others.crls.invalid()
-        yield _degraded_if(
-            "CRLs of other machines",
-            f"this machine rejected the CRL of {invalid}" if invalid else "",
-            "check the CA files and the clock of that machine, and whether an attacker controls it",
+        why = f"this machine rejected the CRL of {invalid}" if invalid else ""
+        mend = (
+            "check the CA files and the clock of that machine, and whether an attacker controls it"
         )
+        yield _degraded_if("CRLs of other machines", why, mend)
     if agent.is_synced():
         yield from () if others is None else (ok("cluster"),)
         return
@@ -144,7 +140,6 @@ def _ledger(agent: AgentState) -> ComponentHealth:
 
 
 def _workers(agent: AgentState) -> Iterator[ComponentHealth]:
-    """Yield a fact for each worker, and the facts that workers report, merged by component."""
     now_ns, generation = agent.clock.boot_ns(), agent.active_config.policy.generation
     reports = []
     for index in range(agent.active_config.config.workers):
@@ -160,17 +155,17 @@ def _workers(agent: AgentState) -> Iterator[ComponentHealth]:
 def _worker(
     index: int, process: AttachedProcess | None, generation: int, silent_ns: int
 ) -> ComponentHealth:
-    name, mend = f"worker {index}", "find the reason in the log of `crewgate serve`"
+    name = f"worker {index}"
     if process is None:
-        return failed(name, "it is not attached to the agent", mend, grace=_START)
+        return failed(name, "it is not attached to the agent", _READ_LOG, grace=_START)
     if silent_ns > _SILENCE_NS:
         why = f"it has not reported for {silent_ns / 1e9:.0f} s: it is stopped or stuck"
         return failed(name, why, "end its process; `crewgate serve` starts another one")
     if not process.accepting:
-        return failed(name, "it does not accept connections yet", mend, grace=_START)
+        return failed(name, "it does not accept connections yet", _READ_LOG, grace=_START)
     if process.policy_generation != generation:
         why = f"it serves configuration {process.policy_generation} instead of {generation}"
-        return failed(name, why, mend, grace=_START)
+        return failed(name, why, _READ_LOG, grace=_START)
     return ok(name)
 
 
@@ -198,13 +193,8 @@ def _control(agent: AgentState) -> Iterator[ComponentHealth]:
         return
     report = agent.reports.of("control")
     if report is None:
-        yield failed(
-            "control",
-            "the control process does not run: no control API, no OCSP, no new certificates",
-            "find the reason in the log of `crewgate serve`",
-            refuses=False,
-            grace=_START,
-        )
+        why = "the control process does not run: no control API, no OCSP, no new certificates"
+        yield failed("control", why, _READ_LOG, refuses=False, grace=_START)
         return
     reported, received_ns = report
     silent_ns = agent.reports.silent_ns(received_ns, agent.clock.boot_ns())

@@ -65,13 +65,10 @@ def main(arguments: list[str] | None = None) -> int:
             run(options.file, readiness, log, **flags)
         except (CrewgateError, OSError) as error:
             _log.error("%s", describe(error) if isinstance(error, OSError) else error)
-            return os.EX_TEMPFAIL if _may_pass(error) else 2
+            # The cause may end by itself, so a later start may succeed.
+            is_away = isinstance(error, LedgerUnavailableError) and error.may_pass
+            return os.EX_TEMPFAIL if is_away or is_full(error) else 2
     return 0
-
-
-def _may_pass(error: Exception) -> bool:
-    """Return whether the cause may end by itself, so that a later start may succeed."""
-    return is_full(error) or (isinstance(error, LedgerUnavailableError) and error.may_pass)
 
 
 def run(

@@ -70,8 +70,6 @@ class _Worker(Generic[W]):
 
 
 class _OCSPResponder(NamedTuple):
-    """An OCSP responder, and the connection to the register that it alone uses."""
-
     register: CertificateDB
     responder: Responder
 
@@ -85,8 +83,6 @@ class _OCSPResponder(NamedTuple):
 
 
 class _Resources(NamedTuple):
-    """What one configuration needs open: files, database connections and keys."""
-
     reader: TokenReader
     ca_service: CAService
     register: CertificateDB

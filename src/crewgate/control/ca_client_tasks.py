@@ -17,11 +17,7 @@ from crewgate.ca.crl_replica import CRLReplica
 from crewgate.ca.ocsp.responder import failure
 from crewgate.config import Config
 from crewgate.control.health import ControlHealth
-from crewgate.control.machine_certificates import (
-    MachineCertificateRenewal,
-    NextChain,
-    source_of,
-)
+from crewgate.control.machine_certificates import MachineCertificateRenewal, NextChain, source_of
 from crewgate.core.health import ComponentHealth, degraded
 from crewgate.errors import AuthorityError
 
@@ -40,10 +36,7 @@ class CAClientTasks:
     """
 
     def __init__(
-        self,
-        config: Callable[[], Config],
-        health: ControlHealth,
-        sign: NextChain | None = None,
+        self, config: Callable[[], Config], health: ControlHealth, sign: NextChain | None = None
     ) -> None:
         """`sign` is for a machine with the CA's key; None: the API that `[ca]` names, if any."""
         self._config = config
@@ -101,7 +94,6 @@ class CAClientTasks:
 
 
 def _fetch(replica: CRLReplica, api: "RemoteCAClient") -> list[ComponentHealth]:
-    """Fetch and store the newest CRL; return what is wrong. Blocks."""
     try:
         replica.take(api.revoked())
     except AuthorityError as error:

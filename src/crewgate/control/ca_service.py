@@ -221,7 +221,6 @@ class CAService:
     def _announce(
         self, entries: Sequence[CertificateRecord], more: Sequence[RevocationTarget] = ()
     ) -> RevocationReceipt | None:
-        """Return the agent's receipt; None if the agent is unavailable."""
         try:
             return announce(self.authority.register, self._state, entries, more)
         except LinkError:

@@ -106,7 +106,6 @@ class MachineCertificateRenewal:
     def _renew_due(
         self, config: Config, ca: CAConfig, pair: CertificateFiles, sign: NextChain | None
     ) -> ComponentHealth:
-        """Renew one certificate if it is due, and return its health; AuthorityError."""
         leaf, now = read_certificates(pair.certificate)[0], self._wall()
         life, ours = CertificateLifetime.of(leaf), is_ours(ca, leaf)
         what = f"{pair.certificate}, which {pair.by} presents, {_end(life, now)}"

@@ -38,7 +38,7 @@ class RemoteCAClient:
 
     def revoked(self) -> bytes:
         """Return the CRL (DER); AuthorityError."""
-        data = self._ask("GET", "/crl", limits.crl_bytes_max)
+        data = self._ask("/crl", limits.crl_bytes_max)
         try:
             return x509.load_pem_x509_crl(data).public_bytes(Encoding.DER)
         except ValueError as error:
@@ -48,7 +48,7 @@ class RemoteCAClient:
         """Return the response to an OCSP request (RFC 6960), both DER; AuthorityError."""
         headers = {"content-type": "application/ocsp-request"}
         bytes_max = limits.ocsp_response_bytes_max
-        return self._ask("POST", "/ocsp", bytes_max, content=request, headers=headers)
+        return self._ask("/ocsp", bytes_max, content=request, headers=headers)
 
     def next_chain(self, leaf: x509.Certificate, pair: CertificateFiles) -> bytes:
         """Return the next certificate (PEM) after `leaf`, whose files are `pair`; AuthorityError.
@@ -59,28 +59,20 @@ class RemoteCAClient:
         is_server = read(leaf.public_bytes(Encoding.DER)).identity is None
         csr = request_pem(read_key(pair.key)).decode()
         ask = CertificateSigningRequest(request=csr, renews=pem(leaf).decode() if is_server else "")
-        data = self._ask(
-            "POST",
-            "/v1/certificates",
-            limits.certificate_bytes_max * limits.chain_certificates_max,
-            content=msgspec.json.encode(ask),
-            headers={"content-type": "application/json"},
-            pair=None if is_server else pair,
-        )
+        headers = {"content-type": "application/json"}
+        bytes_max = limits.certificate_bytes_max * limits.chain_certificates_max
+        shown, body = None if is_server else pair, msgspec.json.encode(ask)
+        data = self._ask("/v1/certificates", bytes_max, shown, content=body, headers=headers)
         try:
             return msgspec.json.decode(data, type=CertificateResponse).certificate.encode()
         except msgspec.DecodeError as error:
             raise AuthorityError(f"{self._url}: not the response of a control API") from error
 
     def _ask(
-        self,
-        method: str,
-        path: str,
-        bytes_max: int,
-        *,
-        pair: CertificateFiles | None = None,
-        **options: object,
+        self, path: str, bytes_max: int, pair: CertificateFiles | None = None, **options: object
     ) -> bytes:
+        """GET, or POST with the content and headers in `options`."""
+        method = "POST" if options else "GET"
         context = self._context(pair or self._own)
         try:
             with (

@@ -180,12 +180,10 @@ class ControlServer:
             self._rules(), self._connections, _EmptyTable, self._sink, self._check
         )
         listener = Listener(sock, context, self._application.accept, self._poller, authorizer)
-        connections_max = descriptors.control_connections(
-            self._config, raise_to(descriptors.control(self._config).wanted)
-        )
-        listener.census = ConnectionLimiter(
-            connections_max, limits.control_connections_of_one_max, listener.counters
-        )
+        descriptors_max = raise_to(descriptors.control(self._config).wanted)
+        open_max = descriptors.control_connections(self._config, descriptors_max)
+        each_max = limits.control_connections_of_one_max
+        listener.census = ConnectionLimiter(open_max, each_max, listener.counters)
         _log.info("control API at https://%s:%d", section.address, section.port)
         return _Open(listener, authorizer, section)
 
@@ -194,9 +192,8 @@ class ControlServer:
         return PeerRules(NAME, crews, frozenset(Role), ocsp="required")
 
     def _context(self, section: ControlConfig) -> ssl.SSLContext:
-        clients = ClientCertificateTrust(
-            self._backend.ca.root, self._backend.ca.crl, is_required=True
-        )
+        ca = self._backend.ca
+        clients = ClientCertificateTrust(ca.root, ca.crl, is_required=True)
         return server_context(section.certificate, section.key, clients)
 
     def _note(self, deed: str) -> None:
@@ -247,7 +244,6 @@ class ControlServer:
         return (ca.crl,) if section is None else (ca.crl, section.certificate, section.key, ca.root)
 
     async def _show(self, *, is_renewed: bool) -> None:
-        """Make the listener use the present content of its files."""
         opened = self._open
         if opened is None:
             return
@@ -303,7 +299,6 @@ class ControlServer:
         self._health.note(component, why)
 
     async def _complete(self) -> None:
-        """Complete revocations that a crash or an unavailable agent interrupted."""
         while True:
             try:
                 await self._backend.complete(limits.announce_patience_seconds)
@@ -312,9 +307,8 @@ class ControlServer:
             else:
                 self._report("announcements")
             why = self._backend.unwritten_reason
-            self._report(
-                "register", f"revocations in force are not written down: {why}" if why else ""
-            )
+            why = f"revocations in force are not written down: {why}" if why else ""
+            self._report("register", why)
             await trio.sleep(limits.announce_again_seconds)
 
     async def _end_orchestrators(self) -> None:
@@ -356,7 +350,6 @@ class _EmptyTable:
 
 
 def _ours(config: Config) -> tuple[object, ...]:
-    """Return the sections of a configuration that this process uses."""
     return config.ca, config.control, config.crews, config.audience, config.audit
 
 

@@ -87,7 +87,6 @@ class CapsuleJournal:
             self._log(f"{self._folder}: all revocations are on this disk again")
 
     def _write(self, span: int, raws: Iterable[bytes]) -> bool:
-        """Return whether the kernel has taken all of the capsules."""
         data = b"".join(_HEAD.pack(_MARK, len(raw), zlib.crc32(raw)) + raw for raw in raws)
         try:
             descriptor = self._descriptor(span)

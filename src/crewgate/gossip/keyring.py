@@ -131,7 +131,6 @@ class Keyring:
         self._ring = sorted([*self._ring, key], key=_age)
 
     def _is_used(self, key: GroupKey, wall: int) -> bool:
-        """Return whether members use a key for encryption, or did."""
         return key.number == self._keys.number or self.is_settled(key, wall)
 
     def is_settled(self, key: GroupKey, wall: int) -> bool:

@@ -190,8 +190,6 @@ async def _exchange_crl(
 async def _exchange_certificates(
     gossip: GossipNode, stream: SyncStream, known: KnownMember, hello: Hello
 ) -> None:
-    """Send the certificates that the other side lacks, and take those that we lack."""
-
     async def take() -> None:
         is_last = False
         left = limits.gossip_members_max * limits.member_certificates_max
@@ -214,7 +212,7 @@ async def _exchange_certificates(
 async def _exchange_capsules(
     gossip: GossipNode, stream: SyncStream, lacking: Iterator[bytes]
 ) -> None:
-    """Do the same with capsules; there may be a million, so this lets other tasks run."""
+    """Send and take capsules; there may be a million, so this lets other tasks run."""
 
     async def take() -> None:
         is_last, left = False, limits.capsules_max

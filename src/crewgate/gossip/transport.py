@@ -66,13 +66,14 @@ class GossipTransport:
         # Read the files before somebody renews them. The first stream reports what is wrong.
         with suppress(GossipError):
             self._context(is_server=True)
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._sockets.streams))
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._receive)
                 nursery.start_soon(self._run_timers)
                 nursery.start_soon(self._sync_log)
                 nursery.start_soon(self._start_syncs, nursery)
-                nursery.start_soon(self._serve)
+                nursery.start_soon(trio.serve_listeners, self._serve_connection, [listener])
                 nursery.start_soon(self._join)
                 nursery.start_soon(self._upkeep)
         finally:
@@ -175,7 +176,6 @@ class GossipTransport:
             self._has_sync.set()
 
     async def _reach(self, where: Where) -> None:
-        """Sync with the member at an address. Raises GossipError and OSError."""
         with self._guarded(), _deadline(limits.gossip_sync_seconds):
             async with self._connected(where) as stream:
                 await sync_session.initiate(self.gossip, stream, self._exchange_lock)
@@ -217,10 +217,6 @@ class GossipTransport:
         with self._guarded():
             async with self._connected(to_where(known.address)) as stream:
                 return await sync_session.ask(self.gossip, stream, member, question)
-
-    async def _serve(self) -> None:
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._sockets.streams))
-        await trio.serve_listeners(self._serve_connection, [listener])
 
     async def _serve_connection(self, plain: trio.SocketStream) -> None:
         """Serve a connection from another machine. An error ends only this connection."""
@@ -324,7 +320,6 @@ async def _handshake(stream: "trio.SSLStream[trio.SocketStream]") -> None:
 
 @contextmanager
 def _deadline(seconds: float) -> Iterator[None]:
-    """Raise GossipError if the block takes longer than `seconds`."""
     try:
         with trio.fail_after(seconds):
             yield

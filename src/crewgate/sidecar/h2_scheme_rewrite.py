@@ -52,7 +52,6 @@ class SchemeRewriter:
         return bytes(changed)
 
     def _begin(self) -> None:
-        """Work out the parts of a frame's payload from its complete head."""
         length = int.from_bytes(self._head[:3])
         kind, flags = self._head[3], self._head[4]
         self._head.clear()

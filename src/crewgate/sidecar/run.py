@@ -86,14 +86,16 @@ def run(options: RunOptions) -> int:
 
 
 def _supervise(config: Config, ca: CAConfig, options: RunOptions, identity: Identity) -> int:
-    """Store the run, run CMD, and decommission; return the exit status."""
     gateway = find_gateway(config, options.crew, options.gateway, options.trust or ca.root)
     # No switch turns this off: it protects the sidecar from CMD, which may have the same user.
     disable_dumping()
     become_subreaper()
     for ended in complete_intents(config):
         _log_complaints(ended.complaints, identity.label)
-    user = _choose_user(options.user)
+    # If root runs this and names no user, CMD gets a uid of its own.
+    user = None if os.geteuid() == 0 else user_.present()
+    if options.user is not None:
+        user = user_.named(options.user)
     _check_command(options.command, user)
     # Block the signals until the event loop handles them.
     signal.pthread_sigmask(signal.SIG_BLOCK, _END)
@@ -108,9 +110,8 @@ def _supervise(config: Config, ca: CAConfig, options: RunOptions, identity: Iden
             "sign certificates; start `crewgate run` as root to give CMD another user",
             user.name,
         )
-    credential = RenewingCredential(
-        partial(issue, ca, identity, options.life_seconds), gateway.trust
-    )
+    sign = partial(issue, ca, identity, options.life_seconds)
+    credential = RenewingCredential(sign, gateway.trust)
     try:
         return trio.run(OrchestratorRun(config, options, record, user, credential, gateway).run)
     finally:
@@ -128,13 +129,6 @@ def _log_complaints(complaints: Iterable[str], label: str) -> None:
 
 def _ignore(number: int, frame: FrameType | None) -> None:
     """Do nothing. CMD would inherit SIG_IGN, and SIG_IGN drops signals that are blocked."""
-
-
-def _choose_user(name: str | None) -> CommandUser | None:
-    """Return the user of CMD; None, if root runs this, for a uid of its own; SidecarError."""
-    if name is not None:
-        return user_.named(name)
-    return None if os.geteuid() == 0 else user_.present()
 
 
 def _check_command(command: Sequence[str], user: CommandUser | None) -> None:
@@ -217,7 +211,6 @@ class OrchestratorRun:
                 self._serving.cancel()
 
     async def _serve(self) -> None:
-        """Start CMD, and serve it until cancelled."""
         await self._wait_for_previous_run()
         await self._credentials.obtain()
         options, instance = self._options, self._record.instance

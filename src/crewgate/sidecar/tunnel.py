@@ -64,8 +64,6 @@ async def _first(local: trio.SocketStream) -> bytes:
 
 
 class _Tunnel:
-    """The two ends, and how the forwarding ended."""
-
     def __init__(self, local: trio.SocketStream, remote: TLSStream) -> None:
         self._local = local
         self._remote = remote

@@ -156,7 +156,6 @@ class Supervisor:
             raise
 
     def _keep_running(self, signals: Signals) -> None:
-        """Restart, reload and report until SIGTERM or SIGINT."""
         while True:
             self._reporter.report(self._facts())
             received = signals.wait(self._pause())
@@ -178,7 +177,6 @@ class Supervisor:
         return [*found, self._last_restart]
 
     def _pause(self) -> float:
-        """Return the seconds until a child is due to start, at most 1."""
         now = time.monotonic()
         dues = [0.1] if self._leaving or self._control_ends < math.inf else []
         dues += [child.due - now for child in self._children() if not child.running]
@@ -213,7 +211,6 @@ class Supervisor:
                 self._start(child, now)
 
     def _fit_workers(self) -> None:
-        """Start or drain workers until there are as many as the configuration says."""
         now = time.monotonic()
         for index in range(self._config.workers):
             if index not in self._workers:

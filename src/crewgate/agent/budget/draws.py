@@ -183,7 +183,6 @@ class Draws:
         return is_left or is_late or bool(self._ledger_queue.unavailable_reason)
 
     def _begin(self, waiting: WaitingDraw, clocks: ClockReading) -> None:
-        """Start a draw, or let it wait for the draw in progress of its branch."""
         if waiting.answered or waiting.process.gone:
             return
         grant, need = waiting.request.grant, waiting.request.need

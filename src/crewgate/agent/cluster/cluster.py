@@ -140,7 +140,6 @@ class Cluster:
             _log.warning("keeping the previous peer certificate: %s", error)
 
     def _set_sync_interval(self) -> None:
-        """Compare with members several times within the maximum staleness."""
         seconds = min(limits.compare_seconds, self.staleness / limits.compare_times)
         self.gossip.node.anti_entropy.seconds = seconds
 
@@ -310,7 +309,6 @@ def _knows(known: _Known, entry: capsules.RevocationEntry) -> bool:
 
 
 def _to_gossip(entry: StoredRevocation) -> capsules.RevocationEntry:
-    """Return the entry as other machines get it, without names."""
     key, crew = bytes.fromhex(entry.key), crew_key(entry.crew)
     return capsules.RevocationEntry(entry.kind, key, crew, entry.before, entry.expires)
 

@@ -44,7 +44,6 @@ async def _answer_or_refuse(
     connection: MessageStream[messages.AdminRequest],
     request: messages.AdminRequest,
 ) -> None:
-    """Answer a request; if the agent refuses it, send the reason."""
     try:
         if isinstance(request, messages.ReportHealth):
             agent.reports.update(connection, request, agent.clock.boot_ns())

@@ -87,9 +87,8 @@ def rotate(cluster: Cluster, request: messages.RotateGroupKeys) -> messages.Grou
         )
     membership.rotate(cluster.gossip.node, voids=request.voids)
     settle = 0 if request.voids else limits.group_key_settle_seconds
-    return messages.GroupKeysRotated(
-        id=request.id, keys=len(list(membership.keyring)), used_after_seconds=settle
-    )
+    keys = len(list(membership.keyring))
+    return messages.GroupKeysRotated(id=request.id, keys=keys, used_after_seconds=settle)
 
 
 def _nameless(cluster: Cluster, name: str) -> bytes | None:

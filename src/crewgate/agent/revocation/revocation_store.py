@@ -80,11 +80,7 @@ class RevocationStore:
         return missing
 
     def revoke(
-        self,
-        targets: Sequence[RevocationTarget],
-        clocks: ClockReading,
-        *,
-        coarsens: bool = True,
+        self, targets: Sequence[RevocationTarget], clocks: ClockReading, *, coarsens: bool = True
     ) -> list[LocalRevocationResult]:
         """Revoke all targets, or none.
 
