@@ -27,8 +27,8 @@ from crewgate.core.http_types import (
     HeaderField,
     Scope,
 )
-from crewgate.core.problem_types import PROBLEM_TYPES, Reason
-from crewgate.core.problems import kind_of, refusal
+from crewgate.core.problem_types import Reason
+from crewgate.core.problems import refusal
 from crewgate.core.verdict import Denial
 from crewgate.errors import ConfigurationError
 from crewgate.verifier import Verifier
@@ -123,8 +123,8 @@ class CrewgateMiddleware:
         else:
             verdict = await self._verifier.admit(found, tool, peer_certificate=peer)
         if isinstance(verdict, Denial):
-            kind = kind_of(verdict.reason, verdict)
             await _discard(scope, receive)
+            kind = verdict.problem_type
             reply = refusal(kind, request, verdict, asked=asked, metadata=metadata, scope=tool)
             await respond(send, *reply, head=head)
             return
@@ -179,9 +179,8 @@ class _Call:
         finally:
             self._leave()
         if self._why is not None:
-            await response.terminate(
-                PROBLEM_TYPES[self._why], self._request, self._metadata, self._asked
-            )
+            denial = Denial(self._why, self._permit.grant)
+            await response.terminate(denial, self._request, self._metadata, self._asked)
 
     def _is_over(self) -> bool:
         """Return whether the call must end; once true, always true."""

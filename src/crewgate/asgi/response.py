@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 
 from crewgate.core.http_types import ASGIMessage, ASGISend, HeaderField
 from crewgate.core.pricing.sse import ENDS
-from crewgate.core.problem_types import ProblemType
 from crewgate.core.problems import event, refusal
+from crewgate.core.verdict import Denial
 from crewgate.errors import StreamTerminatedError
 
 
@@ -42,7 +42,7 @@ class CuttableResponse:
         self._is_sending = False
 
     async def terminate(
-        self, kind: ProblemType, request: bytes, challenge: bytes, asked: Iterable[HeaderField]
+        self, denial: Denial, request: bytes, challenge: bytes, asked: Iterable[HeaderField]
     ) -> None:
         """Tell the client why its call ends, if the state of the response still allows that.
 
@@ -55,12 +55,13 @@ class CuttableResponse:
         """
         if self.ended:
             return
+        kind = denial.problem_type
         if not self.started:
-            reply = refusal(kind, request, asked=asked, metadata=challenge)
+            reply = refusal(kind, request, denial, asked=asked, metadata=challenge)
             await respond(self._send, *reply)
         elif self._streams_events and self._between_events and not self._is_sending:
-            last = {"type": "http.response.body", "body": event(kind, request), "more_body": False}
-            await self._send(last)
+            body = event(kind, request, denial)
+            await self._send({"type": "http.response.body", "body": body, "more_body": False})
         else:
             raise StreamTerminatedError(f"{kind.title}: the response was ended early")
 

@@ -183,8 +183,9 @@ _add(ProblemType(Reason.WRONG_ISSUER.value, 401, "Token of another issuer",
     "names. Compare its iss, crew and client_id with the gateway's configuration.",
     token_error=_INVALID_TOKEN))
 _add(ProblemType(Reason.BRANCH_REVOKED.value, 401, "Branch revoked",
-    "The token, its branch, a branch above it, or its orchestrator, crew or key has been revoked. "
-    "Do not retry with this token.",
+    "The token, its branch, a branch above it, or its orchestrator, crew or key has been revoked, "
+    "or an answer cost more than its call had reserved, which ends the branch. Do not retry with "
+    "this token.",
     token_error=_INVALID_TOKEN))
 _add(ProblemType(Reason.BINDING_MISMATCH.value, 401, "Token does not fit this call",
     "The client certificate is not valid or is of another crew than the token, the tool is of "
@@ -244,7 +245,8 @@ UPSTREAM_TIMEOUT = _add(ProblemType("upstream-timeout", 504, "Tool server timed 
     "The tool's server did not answer in time. It may have seen the call: repeat it only if that "
     "does no harm.", ProblemSender.GATEWAY))
 UPSTREAM_UNAVAILABLE = _add(ProblemType("upstream-unavailable", 503, "Tool server unavailable",
-    "No server of this tool answers now, so the gateway did not send the call. Retry later.",
+    "No server of this tool answers now. The gateway sent nothing of the call and charged nothing: "
+    "a retry is safe.",
     ProblemSender.GATEWAY, retry_seconds=_SOON_SECONDS))
 
 # The HTTP server's, if it cannot parse a request, or the request takes too long. They have no

@@ -15,13 +15,11 @@ from crewgate.core.budget.ledger_protocol import WINDOW_SECONDS_DAY, WINDOW_SECO
 from crewgate.core.credits import format_credits
 from crewgate.core.http_types import HeaderField
 from crewgate.core.problem_types import (
-    ALLOWANCE_EXHAUSTED,
     BY_STATUS,
     INSUFFICIENT_SCOPE,
-    PROBLEM_TYPES,
     ProblemType,
-    Reason,
 )
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 
 _AFTER_SECONDS = 1  # an agent checks once a second whether a window has ended
@@ -44,12 +42,6 @@ class RefusalResponse(NamedTuple):
     body: bytes
 
 
-def kind_of(reason: Reason, denial: Denial | None) -> ProblemType:
-    """Return the problem type of a refusal for `reason`."""
-    spent = denial is not None and denial.window is not None
-    return ALLOWANCE_EXHAUSTED if spent else PROBLEM_TYPES[reason]
-
-
 def refusal(
     kind: ProblemType,
     request: bytes,
@@ -59,18 +51,19 @@ def refusal(
     metadata: bytes = b"",
     scope: str = "",
     for_models: bool = False,
+    grant: Grant | None = None,
 ) -> RefusalResponse:
     """Return the refusal of a request whose fields are `asked`.
 
     It is a problem document; for a gRPC request, a response that is trailers only.
 
-    `request`, `metadata`, `scope` and `for_models` are as in `document` and `fields`.
+    `request`, `metadata`, `scope`, `for_models` and `grant` are as in `document` and `fields`.
     """
     content_type = grpc_status.answer_type(asked)
     if content_type:
-        headers = [(b"content-type", content_type), *grpc_fields(kind, request, denial)]
+        headers = [(b"content-type", content_type), *grpc_fields(kind, request, denial, grant)]
         return RefusalResponse(_OK, headers, b"")
-    body = document(kind, request, denial, for_models=for_models)
+    body = document(kind, request, denial, for_models=for_models, grant=grant)
     return RefusalResponse(kind.status, fields(kind, metadata, denial, scope=scope), body)
 
 
@@ -80,15 +73,22 @@ def of_wire(status: int, asked: Iterable[HeaderField] = ()) -> RefusalResponse:
 
 
 def document(
-    kind: ProblemType, request: bytes, denial: Denial | None = None, *, for_models: bool = False
+    kind: ProblemType,
+    request: bytes,
+    denial: Denial | None = None,
+    *,
+    for_models: bool = False,
+    grant: Grant | None = None,
 ) -> bytes:
     """Return the problem document (RFC 9457, section 3); `request` is the 16-byte id, or empty.
+
+    `grant` is that of a good token whose call has a problem without a denial.
 
     `for_models` adds the member `error`, from which the clients of OpenAI and Anthropic raise an
     error, in a response's body or in an event of a stream. The document ends with a newline, so
     that a shell's prompt appears below it.
     """
-    members: dict[str, object] = dict(_members(kind, request, denial))
+    members: dict[str, object] = dict(_members(kind, request, denial, grant))
     if for_models:
         members["error"] = {
             "type": kind.model_error,
@@ -99,16 +99,21 @@ def document(
 
 
 def grpc_fields(
-    kind: ProblemType, request: bytes, denial: Denial | None = None
+    kind: ProblemType,
+    request: bytes,
+    denial: Denial | None = None,
+    grant: Grant | None = None,
 ) -> list[HeaderField]:
     """Return the fields that end a gRPC call with a problem, in the head or in the trailers."""
-    members = {name: str(value) for name, value in _members(kind, request, denial).items()}
+    members = {name: str(value) for name, value in _members(kind, request, denial, grant).items()}
     message = _message(kind, denial)
     seconds = _retry_seconds(kind, denial)
     return grpc_status.fields(kind.grpc_code, kind.slug, message, members, seconds)
 
 
-def _members(kind: ProblemType, request: bytes, denial: Denial | None) -> dict[str, str | int]:
+def _members(
+    kind: ProblemType, request: bytes, denial: Denial | None, grant: Grant | None
+) -> dict[str, str | int]:
     members: dict[str, str | int] = {
         "type": kind.uri,
         "title": kind.title,
@@ -117,9 +122,10 @@ def _members(kind: ProblemType, request: bytes, denial: Denial | None) -> dict[s
     }
     if request:
         members["request_id"] = request_text(request)
-    if denial is not None and denial.grant is not None:
-        members["branch"] = denial.grant.branch
-        if denial.level:
+    grant = grant if denial is None else denial.grant
+    if grant is not None:
+        members["branch"] = grant.branch
+        if denial is not None and denial.level:
             members["level"] = denial.level
             members["used_credits"] = format_credits(denial.used_micro)
             members["quota_credits"] = format_credits(denial.quota_micro)

@@ -4,7 +4,12 @@ import enum
 
 import msgspec
 
-from crewgate.core.problem_types import Reason
+from crewgate.core.problem_types import (
+    ALLOWANCE_EXHAUSTED,
+    PROBLEM_TYPES,
+    ProblemType,
+    Reason,
+)
 from crewgate.core.tokens.grant import Grant
 
 # The reason of a refusal by the status of a draw of credit (`ipc.attach_messages`). The gate itself
@@ -84,6 +89,11 @@ class Denial(msgspec.Struct, frozen=True):
     need_micro: int = 0
     window_number: int = 0
     window: SpentWindow | None = None
+
+    @property
+    def problem_type(self) -> ProblemType:
+        """The problem that the client is sent and the audit records."""
+        return ALLOWANCE_EXHAUSTED if self.window is not None else PROBLEM_TYPES[self.reason]
 
     @property
     def left_micro(self) -> int:

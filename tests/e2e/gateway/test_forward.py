@@ -380,7 +380,7 @@ async def test_no_body_is_kept_for_a_stranger(tmp_path: Path) -> None:
 
 @VERSIONS
 async def test_dead_upstream(http2: bool, tmp_path: Path) -> None:
-    """502 and a refund when no byte got there; 502 and the price when one did."""
+    """503 and a refund when no byte got there; 502 and the price when one did."""
 
     async def script(stream: trio.SocketStream, number: int) -> None:
         await read_request(stream)
@@ -392,12 +392,18 @@ async def test_dead_upstream(http2: bool, tmp_path: Path) -> None:
         answer = await client.post("/search", content=b"x")
         assert answer.status_code == 502
         assert answer.json()["type"].endswith("/upstream-failed")
+        assert answer.json()["branch"] == world.judge.permits[0].grant.branch
         record = await _only_call(world)
         assert (record.outcome, record.cost_micro) == (CallOutcome.UPSTREAM_ERROR, 10_000)
         pool = world.gateway.routes.entries[0].pool
         nowhere = SocketAddress(socket.AF_INET, ("127.0.0.1", 1))
         pool.resolved(pool.upstream.origin, [nowhere])
-        assert (await client.post("/search", content=b"x")).status_code == 502
+        answer = await client.post("/search", content=b"x")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        problem = answer.json()
+        assert problem["type"].endswith("/upstream-unavailable")
+        assert problem["detail"].endswith("a retry is safe.")
+        assert problem["branch"] == world.judge.permits[-1].grant.branch
         await world.settled()
     assert [permit.ended for permit in world.judge.permits] == ["settled", "released"]
     assert world.sink.records[-1].cost_micro == 0

@@ -37,6 +37,7 @@ async def test_a_connection_is_waited_for_so_long(standing: Standing) -> None:
             begun = time.monotonic()
             answer = await front.client.post("/search", content=b"x")
             assert answer.status_code == 504, answer.text
+            assert answer.json()["detail"].endswith("charged nothing: a retry is safe.")
             assert time.monotonic() - begun > 0.5  # limits are looked at once a second
             assert answer.headers["content-type"] == "application/problem+json"
             assert await front.spent_micro() == 0
@@ -50,6 +51,7 @@ async def test_an_answer_is_waited_for_so_long(standing: Standing) -> None:
         async with fronted(standing, f'url = "{server.url()}"\nfirst_byte_seconds = 0.5') as front:
             answer = await front.client.post("/search", content=b"x")
             assert answer.status_code == 504
+            assert "may have seen the call" in answer.json()["detail"]
             assert await front.spent_micro() == 10_000
     assert len(server.calls) == 1
 

@@ -42,7 +42,7 @@ async def test_all_addresses_of_a_name_are_used(tmp_path: Path, own: Standing) -
 
 
 async def test_an_outage_of_the_dns_stops_no_call(tmp_path: Path, own: Standing) -> None:
-    """A name that can no longer be asked for keeps its addresses; one that never could is 502."""
+    """A name that can no longer be asked for keeps its addresses; one that never could is 503."""
     names = Names(tmp_path)
     async with fleet() as some:
         server = await some.start(host="127.0.0.2")
@@ -50,7 +50,7 @@ async def test_an_outage_of_the_dns_stops_no_call(tmp_path: Path, own: Standing)
         names.tell({"tools.example": []})
         async with fronted(own, url, environment=names.environment) as front:
             answer = await front.client.get("/pages/a")
-            assert (answer.status_code, await front.spent_micro()) == (502, 0)
+            assert (answer.status_code, await front.spent_micro()) == (503, 0)
             names.tell({"tools.example": ["127.0.0.2"]})
             while (await front.client.get("/pages/a")).status_code != 200:
                 pass

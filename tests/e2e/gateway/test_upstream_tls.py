@@ -26,9 +26,9 @@ def authority(tmp_path: Path) -> Authority:
 
 
 async def _refused(front: Front, server: Server) -> None:
-    """Every call is 502, none reaches the server, none is charged."""
+    """Every call is 503, none reaches the server, none is charged."""
     answers = [await front.client.get("/pages/a"), await front.client.post("/search", content=b"x")]
-    assert [answer.status_code for answer in answers] == [502, 502]
+    assert [answer.status_code for answer in answers] == [503, 503]
     assert all(answer.headers["content-type"] == "application/problem+json" for answer in answers)
     assert server.calls == []
     assert await front.spent_micro() == 0
@@ -91,7 +91,7 @@ async def test_a_server_without_tls_is_refused(authority: Authority, standing: S
         url = server.url().replace("http:", "https:")
         async with fronted(standing, f'url = "{url}"\nconnect_seconds = 1') as front:
             answer = await front.client.get("/pages/a")
-            assert answer.status_code in {502, 504}  # a server may say nothing to a handshake
+            assert answer.status_code in {503, 504}  # a server may say nothing to a handshake
             assert await front.spent_micro() == 0
     assert server.calls == []
 
@@ -109,7 +109,8 @@ async def test_a_client_certificate_is_shown(
             assert statuses(await front.calls(3)) == {200: 3}
         assert server.shown[0]["subject"] == ((("commonName", "gateway"),),)
         async with fronted(standing, tls) as front:
-            assert (await front.client.get("/pages/a")).status_code == 502
+            # With TLS 1.3 the refusal may come before or after the call was written.
+            assert (await front.client.get("/pages/a")).status_code in {502, 503}
     assert len(server.calls) == 3
 
 
@@ -143,7 +144,7 @@ async def test_a_reload_reads_the_files_anew(
     async with _server("127.0.0.1", authority=other) as server:
         tls = f'url = "{server.url()}"\n[upstream.tools.tls]\nca = "{bundle}"'
         async with fronted(standing, tls) as front:
-            assert statuses(await front.calls(1)) == {502: 1}
+            assert statuses(await front.calls(1)) == {503: 1}
             bundle.write_bytes(other.ca.read_bytes())
             await front.reload()
             while (await front.client.get("/pages/a")).status_code != 200:

@@ -83,10 +83,13 @@ def test_who_may_not_use_a_tool_takes_no_room_in_it(tools: Priced) -> None:
 def test_a_document_of_a_million_members_is_not_looked_into(tools: Priced) -> None:
     """Whoever sends it is told so."""
     body = b"{%b}" % b",".join(b'"%d":0' % number for number in range(500_000))
-    answer = tools.post(tools.mint("1"), "/v1/chat/completions", body)
+    token = tools.mint("1")
+    answer = tools.post(token, "/v1/chat/completions", body)
     assert (answer.status_code, "values in one object" in answer.text) == (422, True)
-    huge = tools.post(tools.mint("1"), "/v1/chat/completions", b" " * 9_000_000)
+    assert answer.json()["branch"] == branch_of(token)
+    huge = tools.post(token, "/v1/chat/completions", b" " * 9_000_000)
     assert (huge.status_code, huge.json()["error"]["code"]) == (413, "body-too-large")
+    assert huge.json()["branch"] == branch_of(token)
 
 
 def test_an_agent_that_is_stopped_does_not_spend_the_credits(tools: Priced) -> None:

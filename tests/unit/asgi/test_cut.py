@@ -73,7 +73,9 @@ def test_a_tool_that_has_not_answered(play: Play, verifier: StandaloneVerifier) 
     tool = run(play, verifier, [("call", lambda: verifier.revoke(PARENT))])
     assert tool.ended in {"CancelledError", "Cancelled"}
     assert play.status == 401
-    assert json.loads(play.text)["type"].endswith("/branch-revoked")
+    problem = json.loads(play.text)
+    assert problem["type"].endswith("/branch-revoked")
+    assert problem["branch"]
 
 
 def test_a_stream_between_two_events(play: Play, verifier: StandaloneVerifier) -> None:

@@ -116,7 +116,7 @@ def denied(request: CallInfo, denial: Denial) -> CallRecord:
         cost_micro=0,
         quota_micro=grant.quota,
         duration_us=0,
-        reason=denial.reason.value,
+        reason=denial.problem_type.slug,
         level=denial.level,
         level_used_micro=denial.used_micro,
         level_quota_micro=denial.quota_micro,

@@ -104,7 +104,8 @@ class CallRecord(AttributedRecord, frozen=True, kw_only=True, tag="call"):
     - `would`: in observe mode, the problem type that the call would have been refused with
     - `overrun_micro`: what the response stated beyond the reservation; nobody is charged for it
     - `model`: the language model that the request named, and `tokens_in`, `tokens_out`: its usage
-    - `level`: for `credits-exhausted`, the empty account; with what it has used, and its quota
+    - `level`: for `credits-exhausted` and `allowance-exhausted`, the empty account; with what it
+      has used, and its quota
     - `certificate`: serial of the client certificate (upper-case hexadecimal)
     """
 

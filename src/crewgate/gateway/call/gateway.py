@@ -28,7 +28,7 @@ from crewgate.core.audit import record_builder
 from crewgate.core.audit import records as audit
 from crewgate.core.audit.network_prefix import peer_network
 from crewgate.core.problem_types import ProblemType, Reason
-from crewgate.core.problems import kind_of
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.errors import InvalidRequestError
 from crewgate.gateway import cors
@@ -84,9 +84,9 @@ class Gateway:
             self._refuse_after(pending, Reason.UPGRADE)
         elif entry is None or not (entry.decides_on_body or entry.tariff):
             return self._authorize(pending)
-        elif (crew := self._crew_of(pending)) is not None:
+        elif (verdict := self._verdict_without_price(pending)) is not None:
             if not exchange.complete and entry.reads_body:
-                return self._authorize_with_body(pending, entry, crew)
+                return self._authorize_with_body(pending, entry, verdict.grant)
             return self._price_and_authorize(pending)
         return None
 
@@ -113,7 +113,8 @@ class Gateway:
             return
         if entry is None or pending.fields is None or not services.sink.ready():
             verdict.release()
-            self._respond(exchange, problem_types.AUDIT_UNAVAILABLE, pending.described.id)
+            kind, request_id = problem_types.AUDIT_UNAVAILABLE, pending.described.id
+            self._respond(exchange, kind, request_id, grant=verdict.grant)
             return
         head = pending.head(entry, pending.fields, self._identities.of(verdict.grant))
         call = ProxiedCall(services, pending, entry, head, verdict)
@@ -230,26 +231,28 @@ class Gateway:
 
     # Prices that are read in the body, and tools that are authorized by their body.
 
-    def _crew_of(self, pending: PendingCall) -> str | None:
-        """Return whose call it is, before its body is read; None if it has been refused."""
+    def _verdict_without_price(self, pending: PendingCall) -> Permit | Denial | None:
+        """Ask the gate before the body is read; None if the call has been refused."""
         verdict = self._ask_gate(pending, drawn=False, price=0)
         if not isinstance(verdict, Denial):
             verdict.release()
         elif not verdict.retry:
             self._forward_or_refuse(pending, verdict)
             return None
-        return verdict.grant.crew if verdict.grant is not None else ""
+        return verdict
 
-    async def _authorize_with_body(self, pending: PendingCall, entry: ToolRoute, crew: str) -> None:
+    async def _authorize_with_body(
+        self, pending: PendingCall, entry: ToolRoute, grant: Grant | None
+    ) -> None:
         """Wait for the body, or for as much of it as is judged; then go on."""
         exchange = pending.exchange
         if entry.tariff is not None and entry.tariff.reads_body:
-            too_large = partial(
-                self._respond, exchange, problem_types.BODY_TOO_LARGE, pending.described.id
-            )
+            refuse = partial(self._respond, exchange, request_id=pending.described.id, grant=grant)
+            crew = grant.crew if grant is not None else ""
+            too_large = partial(refuse, problem_types.BODY_TOO_LARGE)
             body = await self._body_reader.read(exchange, crew, too_large)
             if body is None:
-                self._respond(exchange, problem_types.BUSY, pending.described.id)
+                refuse(problem_types.BUSY)
                 return
             pending = structs.replace(pending, body=body)
         else:
@@ -295,7 +298,7 @@ class Gateway:
         denial = Denial(reason, verdict.grant)
         kind = problem_types.PROBLEM_TYPES[reason]
         kind = structs.replace(kind, detail=detail) if detail else kind
-        self._respond(pending.exchange, kind, pending.described.id)
+        self._respond(pending.exchange, kind, pending.described.id, denial)
         self._services.sink.write(record_builder.denied(pending.described, denial))
 
     def _refuse(
@@ -308,7 +311,8 @@ class Gateway:
         """Answer with the problem. Record it if the token's signature was good, else count it."""
         if reason is Reason.INVALID_TOKEN:
             self._bad_tokens.note(exchange, time.monotonic())
-        self._respond(exchange, kind_of(reason, denial), info.id, denial, info.tool)
+        kind = problem_types.PROBLEM_TYPES[reason] if denial is None else denial.problem_type
+        self._respond(exchange, kind, info.id, denial, info.tool)
         if denial is not None and denial.grant is not None:
             self._services.sink.write(record_builder.denied(info, denial))
         else:
@@ -321,5 +325,6 @@ class Gateway:
         request_id: bytes,
         denial: Denial | None = None,
         scope: str = "",
+        grant: Grant | None = None,
     ) -> None:
-        respond_with_problem(exchange, self.routes, kind, request_id, denial, scope)
+        respond_with_problem(exchange, self.routes, kind, request_id, denial, scope, grant)

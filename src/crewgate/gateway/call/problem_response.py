@@ -1,15 +1,22 @@
 """Answers an exchange with a problem document, in the form that its client understands."""
 
+from msgspec import structs
+
 from crewgate.core import problem_types, protected_resource
 from crewgate.core.problem_types import ProblemType
 from crewgate.core.problems import refusal
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
-from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
+from crewgate.errors import UpstreamError, UpstreamTimeoutError
 from crewgate.gateway import cors
 from crewgate.gateway.routes import RouteTable
 from crewgate.server import Exchange, Request
 
 METADATA_PATH = protected_resource.PATH.encode()
+_NOT_SENT_IN_TIME = (
+    "No server of this tool took the call in time. The gateway sent nothing of it and charged "
+    "nothing: a retry is safe."
+)
 
 
 def respond_with_problem(
@@ -19,10 +26,12 @@ def respond_with_problem(
     request_id: bytes,
     denial: Denial | None = None,
     scope: str = "",
+    grant: Grant | None = None,
 ) -> None:
     """Answer with problem `kind`; for gRPC, with trailers.
 
-    `scope` is the name of the tool that a better token would have to allow.
+    `scope` is the name of the tool that a better token would have to allow. `grant` is that of a
+    good token, if there is no denial.
     """
     asked = exchange.request
     status, headers, body = refusal(
@@ -33,17 +42,20 @@ def respond_with_problem(
         metadata=b"https://%b%b" % (asked.authority, METADATA_PATH),
         scope=scope,
         for_models=_is_for_models(asked, routes),
+        grant=grant,
     )
     exchange.respond(status, cors.shared_refusal(asked, routes.find, headers), body)
 
 
-def upstream_problem(error: UpstreamError) -> ProblemType:
-    """Return the problem that tells a client why there is no response."""
+def upstream_problem(error: UpstreamError, *, is_touched: bool) -> ProblemType:
+    """Return the problem that tells a client why there is no response.
+
+    `is_touched`: the tool's server may have seen the call.
+    """
     if isinstance(error, UpstreamTimeoutError):
-        return problem_types.UPSTREAM_TIMEOUT
-    if isinstance(error, UpstreamUnavailableError):
-        return problem_types.UPSTREAM_UNAVAILABLE
-    return problem_types.UPSTREAM_FAILED
+        kind = problem_types.UPSTREAM_TIMEOUT
+        return kind if is_touched else structs.replace(kind, detail=_NOT_SENT_IN_TIME)
+    return problem_types.UPSTREAM_FAILED if is_touched else problem_types.UPSTREAM_UNAVAILABLE
 
 
 def _is_for_models(asked: Request, routes: RouteTable) -> bool:

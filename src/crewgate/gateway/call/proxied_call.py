@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+from crewgate import errors
 from crewgate._native.permit import Permit
 from crewgate.core import problem_types
 from crewgate.core.audit import record_builder
@@ -19,9 +20,7 @@ from crewgate.core.credits import format_credits
 from crewgate.core.grpc_status import is_native
 from crewgate.core.http_types import HeaderField
 from crewgate.core.pricing import sse
-from crewgate.core.problem_types import ProblemType
 from crewgate.core.problems import grpc_fields
-from crewgate.errors import ClientError, InvalidRequestError, UpstreamError
 from crewgate.gateway.call import call_record
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.pending_call import PendingCall
@@ -185,7 +184,7 @@ class ProxiedCall:
                 self.relay()
             else:
                 self._metering.relay(self)
-        except ClientError:
+        except errors.ClientError:
             self.lost()
 
     def writable(self) -> None:
@@ -194,14 +193,14 @@ class ProxiedCall:
             self._upload.is_blocked = False
             self._send_body()
 
-    def failed(self, error: UpstreamError) -> None:
+    def failed(self, error: errors.UpstreamError) -> None:
         """Tell the client that there is no response, or no more of it."""
-        problem = upstream_problem(error)
+        self.release_stream()
         # The pool logs it when it gives a server up.
-        if problem is not problem_types.UPSTREAM_UNAVAILABLE:
+        if not isinstance(error, errors.UpstreamUnavailableError):
             name = self._entry.pool.upstream.name
             _log.warning("upstream %s: a call failed: %s", name, error, extra={"subject": name})
-        self._respond(problem)
+        self._respond(upstream_problem(error, is_touched=self.is_touched))
         self._end(CallOutcome.UPSTREAM_ERROR)
 
     # Called by the client's exchange.
@@ -238,16 +237,16 @@ class ProxiedCall:
             return
         try:
             upload.send(stream)
-        except ClientError:
+        except errors.ClientError:
             self.lost()
-        except InvalidRequestError:
+        except errors.InvalidRequestError:
             self._refuse(problem_types.INVALID_REQUEST)
 
     def _has_good_trailers(self, upload: RequestBodyUpload) -> bool:
         """Return whether the trailers may go upstream; refuse the call if not."""
         try:
             upload.trailers()
-        except InvalidRequestError:
+        except errors.InvalidRequestError:
             self._refuse(problem_types.INVALID_REQUEST)
             return False
         return True
@@ -344,18 +343,19 @@ class ProxiedCall:
         """How long the call has lasted, in microseconds."""
         return (time.monotonic_ns() - self._started_ns) // 1000
 
-    def _refuse(self, kind: ProblemType) -> None:
+    def _refuse(self, kind: problem_types.ProblemType) -> None:
         """Refuse a call for a reason that was not known when it was authorized."""
         self._respond(kind)
         self._end(CallOutcome.REFUSED)
 
-    def _respond(self, kind: ProblemType) -> None:
+    def _respond(self, kind: problem_types.ProblemType) -> None:
         """Tell the client of a problem, if that can still be told."""
         self.ignore_client()
         if not self.exchange.started:
-            respond_with_problem(self.exchange, self._routes, kind, self.info.id)
+            grant = self.permit.grant
+            respond_with_problem(self.exchange, self._routes, kind, self.info.id, grant=grant)
         elif self._is_grpc:
-            self.exchange.finish(b"", grpc_fields(kind, self.info.id))
+            self.exchange.finish(b"", grpc_fields(kind, self.info.id, grant=self.permit.grant))
 
     def _end(self, outcome: CallOutcome) -> None:
         """End the call; the first outcome counts. A metered call may have to pay a rest first."""
@@ -373,21 +373,20 @@ class ProxiedCall:
         self.ignore_client()
         self.release_stream()
         if outcome is not CallOutcome.DONE:
+            denial = metering.denial if metering and outcome is CallOutcome.EXHAUSTED else None
             send_termination(
                 outcome,
                 self.exchange,
                 self._routes,
                 self.info.id,
-                None if metering is None else metering.denial,
+                permit.grant if denial is None else denial,
                 between_events=self._between_events is True,
                 is_grpc=self._is_grpc,
                 for_models=self._entry.serves_models,
             )
-        cost = 0
+        cost = permit.price_micro if self.is_touched else 0
         if self.is_touched and metering is not None:
             cost = metering.final_cost(self.info.id, outcome)
-        elif self.is_touched:
-            cost = permit.price_micro
         # The agent has recorded the cost of a permit that it has burned.
         recorded = cost if permit.has_reservation or not permit.price_micro else 0
         if metering is None:

@@ -2,7 +2,8 @@
 
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.problem_types import Reason
-from crewgate.core.problems import event, grpc_fields, kind_of
+from crewgate.core.problems import event, grpc_fields
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.problem_response import respond_with_problem
 from crewgate.gateway.routes import RouteTable
@@ -24,7 +25,7 @@ def send_termination(
     exchange: Exchange,
     routes: RouteTable,
     request_id: bytes,
-    denial: Denial | None = None,
+    cause: Denial | Grant,
     *,
     between_events: bool = False,
     is_grpc: bool = False,
@@ -32,10 +33,10 @@ def send_termination(
 ) -> None:
     """Tell the client of `exchange` why its call ends; nothing if its response is over.
 
-    `denial` is the ledger's, if the call ends because credit is exhausted. `between_events`: the
-    response is a stream of server-sent events, and the last one was complete. `is_grpc`: it ends
-    with a status in its trailers. `for_models`: its client expects the error format of a language
-    model's API.
+    `cause` is the ledger's denial if credit is exhausted, else the call's grant. `between_events`:
+    the response is a stream of server-sent events, and the last one was complete. `is_grpc`: it
+    ends with a status in its trailers. `for_models`: its client expects the error format of a
+    language model's API.
     """
     if exchange.done:
         return
@@ -43,9 +44,8 @@ def send_termination(
     if reason is None:
         exchange.reset(_INTERNAL_ERROR if outcome is CallOutcome.UPSTREAM_ERROR else _CANCEL)
         return
-    if outcome is not CallOutcome.EXHAUSTED:
-        denial = None
-    kind = kind_of(reason, denial)
+    denial = cause if isinstance(cause, Denial) else Denial(reason, cause)
+    kind = denial.problem_type
     if not exchange.started:
         respond_with_problem(exchange, routes, kind, request_id, denial)
     elif between_events:

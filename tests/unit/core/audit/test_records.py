@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from crewgate.core.audit.record_builder import denied, opened, permitted
 from crewgate.core.audit.records import (
@@ -17,7 +18,7 @@ from crewgate.core.audit.records import (
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial
+from crewgate.core.verdict import Denial, SpentWindow
 
 ROOT = "0199c1d2-0000-7000-8000-000000000001"
 PARENT = "0199c1d2-0000-7000-8000-000000000002"
@@ -113,7 +114,7 @@ def test_observe_mode_leaves_its_reason(grant: Grant, request_: CallInfo) -> Non
 def test_a_refusal_costs_nothing_and_names_the_empty_account(
     grant: Grant, request_: CallInfo
 ) -> None:
-    """The record of an exhausted branch says which level is empty, and by how much."""
+    """The record names the problem that the client got, and which level is empty by how much."""
     denial = Denial(
         Reason.CREDITS_EXHAUSTED, grant, level=PARENT, used_micro=5_000_000, quota_micro=5_000_000
     )
@@ -124,6 +125,8 @@ def test_a_refusal_costs_nothing_and_names_the_empty_account(
         CallOutcome.REFUSED,
     )
     assert call.cost_micro == 0
+    of_the_hour = structs.replace(denial, window=SpentWindow(3600, 1_800_003_600, 120))
+    assert denied(request_, of_the_hour).reason == "allowance-exhausted"
     assert (call.level, call.level_used_micro, call.level_quota_micro) == (
         PARENT,
         5_000_000,

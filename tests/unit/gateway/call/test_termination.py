@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fake_host import FakeHost
 from gateway_world import config_of
+from grant_builders import grant
 
 from crewgate.config import UpstreamOrigin
 from crewgate.core.audit.records import CallOutcome
@@ -44,29 +45,36 @@ class Exchange:
         self.was_reset = True
 
 
+GRANT = grant(1, 50)
+
+
 def told(outcome: CallOutcome, **framing: bool) -> Exchange:
     exchange: Any = Exchange()
     no_routes: Any = None  # a response has begun
-    send_termination(outcome, exchange, no_routes, ID, **framing)
+    send_termination(outcome, exchange, no_routes, ID, GRANT, **framing)
     return exchange
 
 
 @pytest.mark.parametrize("outcome", CUT)
 def test_a_call_without_a_response_is_refused(outcome: CallOutcome, tmp_path: Path) -> None:
-    """The problem names the reason."""
+    """The problem names the reason and the branch."""
     host = FakeHost()
     client = HTTP1(host)
     client.receive(b"GET /pages/a HTTP/1.1\r\nHost: a\r\n\r\n")
     (exchange,) = host.exchanges
     routes = build(config_of(UpstreamOrigin("http", "tool", 80), tmp_path), {"tools": ANY_POOL})
-    send_termination(outcome, exchange, routes, ID)
-    assert CUT[outcome][0].encode() in client.bytes_to_send()
+    send_termination(outcome, exchange, routes, ID, GRANT)
+    sent = client.bytes_to_send()
+    assert CUT[outcome][0].encode() in sent
+    assert f'"branch":"{GRANT.branch}"'.encode() in sent
 
 
 @pytest.mark.parametrize("outcome", CUT)
 def test_a_stream_of_events_ends_with_one(outcome: CallOutcome) -> None:
-    """That holds the problem."""
-    assert CUT[outcome][0].encode() in told(outcome, between_events=True).last
+    """That holds the problem, with the branch."""
+    last = told(outcome, between_events=True).last
+    assert CUT[outcome][0].encode() in last
+    assert f'"branch":"{GRANT.branch}"'.encode() in last
 
 
 @pytest.mark.parametrize("outcome", CUT)
