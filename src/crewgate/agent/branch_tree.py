@@ -179,7 +179,7 @@ class _Graph:
         )
         found = [top]
         # Depth first without recursion: the tree is at most limits.depth_max deep, but wide.
-        waiting = [(child, top, left) for child in reversed(node.children)]
+        waiting = [(child, top, limits.quota_micro_max) for child in reversed(node.children)]
         while waiting:
             child, above, remaining = waiting.pop()
             row = self._branch(child, above, remaining)
@@ -187,19 +187,19 @@ class _Graph:
             waiting += [(below, row, row.left) for below in reversed(self.nodes[child].children)]
         return found
 
-    def _branch(self, number: int, above: TreeRow, remaining: int | None) -> TreeRow:
+    def _branch(self, number: int, above: TreeRow, remaining: int) -> TreeRow:
         node = self.nodes[number]
         record, sums = node.record, node.sums
         entry = self.entries.get(record.key)
         # The registry has lost the branch: show its key.
         if entry is None:
             entry = BranchEntry(crew=above.crew, branch=record.key.hex(), parent=above.branch)
-        left = max(0, record.quota - node.consumed)
-        left = left if remaining is None else min(left, remaining)
+        left = min(max(0, record.quota - node.consumed), remaining)
+        state = self._state(record, entry, above, left)
         return TreeRow(
             crew=entry.crew,
             branch=entry.branch,
-            state=self._state(record, entry, above, left),
+            state=state,
             parent=entry.parent,
             orchestrator=entry.orchestrator,
             role=entry.role,
@@ -209,7 +209,7 @@ class _Graph:
             spent=sums.spent,
             reserved=sums.reserved,
             burned=sums.burned,
-            left=left,
+            left=0 if state in {"revoked", "closed"} else left,
             leased=sums.idle,
             leased_on=self._where(node),
             overrun=self.overruns.get(record.key, 0),
@@ -230,7 +230,7 @@ class _Graph:
             return "closed"
         if self._is_token_revoked(entry):
             return "token-revoked"
-        if left == 0 or record.refused is not None:
+        if left == 0:
             return "exhausted"
         if 0 < entry.exp < self.now:
             return "expired"

@@ -99,8 +99,9 @@ class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
 class BranchResponse(msgspec.Struct, frozen=True, kw_only=True):
     """One branch of the auth graph, or a crew (`branch` is empty).
 
-    `left_micro` is -1 if it is unknown. Machines have drawn `leased_micro` and not spent it yet;
-    `leased_on` has the machines that hold most of it, by name.
+    `left_micro` of a branch is what its own quota and those of the branches above it still allow.
+    That of a crew is what its hour and its day still allow, -1 without a limit. Machines have drawn
+    `leased_micro` and not spent it yet; `leased_on` has the machines that hold most of it, by name.
     """
 
     crew: str

@@ -178,9 +178,10 @@ BranchState = Literal["live", "exhausted", "expired", "token-revoked", "revoked"
 class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """One branch of the auth graph, or a crew (`branch` is empty); amounts are micro-credits.
 
-    `spent` and `burned` count the branch and all below it. `left` is what it may still spend, the
-    smallest of its path; -1 if the table no longer knows. `leased` is idle credit in the leases of
-    machines, and `leased_on` has the machines that hold most of it. `overrun` is the cost that
+    `spent` and `burned` count the branch and all below it. `left` of a branch is what its own quota
+    and those of the branches above it still allow. `left` of a crew is what its hour and its day
+    still allow, -1 without a limit. `exhausted`: `left` is 0. `leased` is idle credit in the leases
+    of machines, and `leased_on` has the machines that hold most of it. `overrun` is the cost that
     tools stated on this machine beyond the reservations, for which the agent ended the branch.
     """
 

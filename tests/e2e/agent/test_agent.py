@@ -27,7 +27,7 @@ def test_a_guest_draws_and_the_tree_shows_it(site: Site, enter: Enter) -> None:
 
 
 def test_a_branch_is_stopped_at_its_quota_and_its_siblings_go_on(site: Site, enter: Enter) -> None:
-    """Exactly what the quota pays for is admitted; then it is exhausted, and only it."""
+    """Exactly what the quota pays for is admitted; then it is refused, and only it."""
     site.agent()
     guest = enter()
     token = site.world.mint(credit_quota=5 * PRICE + 1)
@@ -36,7 +36,7 @@ def test_a_branch_is_stopped_at_its_quota_and_its_siblings_go_on(site: Site, ent
     assert reason(guest.call(token)) is Reason.CREDITS_EXHAUSTED
     sibling = site.world.mint(execution_branch_id="0199c1d2-0000-7000-8000-000000000009")
     guest.settled(sibling)
-    assert site.tree()[BRANCH].state == "exhausted"
+    assert (site.tree()[BRANCH].state, site.tree()[BRANCH].left) == ("live", 1)
 
 
 def test_a_revoked_branch_is_dead_everywhere_at_once(site: Site, enter: Enter) -> None:

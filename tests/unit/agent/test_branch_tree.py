@@ -168,12 +168,13 @@ def test_a_run_across_the_boundary_ends_with_its_orchestrator() -> None:
 
 
 def test_states_of_a_single_branch() -> None:
-    """Refused draws, closed records and ended grants are told apart."""
+    """Closed, ended, and live: after a refused draw a cheaper call still passes."""
     refused = _rows(_family(refused=(10, 0, 30, 60)))
     closed = _rows(_family(closed=True))
     ended = _rows(_family(), {**ENTRIES, key(3): _entry(3, 1, exp=int(NOW) - 1)})
     states = [tree[branch_id(3)].state for tree in (refused, closed, ended)]
-    assert states == ["exhausted", "closed", "expired"]
+    assert states == ["live", "closed", "expired"]
+    assert [tree[branch_id(3)].left for tree in (refused, closed)] == [30, 0]
     assert all(tree[branch_id(2)].state == "live" for tree in (refused, closed, ended))
 
 
@@ -184,14 +185,24 @@ def test_a_record_without_a_name_is_shown_all_the_same() -> None:
     assert tree[key(3).hex()].parent == branch_id(1)
 
 
-def test_a_crews_allowance_bounds_its_branches() -> None:
-    """The hour's ceiling counts what is charged, less what lies idle; another hour's is nothing."""
+def test_a_crews_allowance_is_shown_with_the_crew() -> None:
+    """The hour's ceiling counts what is charged, less what lies idle; another hour's is nothing.
+
+    A branch whose crew has spent its hour is not exhausted, and none has less than nothing.
+    """
     crew = CrewPolicy("article", "https://o.example", hourly_max=80)
     hour = int(NOW) // 3600
     now = {crew_key("article"): RemoteUsage(idle=3, hour=WindowUsage(hour, 77))}
     tree = _rows(_family(), crew=crew, others=now)
     assert tree[""].left == 80 - (77 - 7 - 3)
-    assert tree[branch_id(2)].left == 13
+    assert tree[branch_id(2)].left == 32
+    over = _rows(
+        _family(), crew=crew, others={crew_key("article"): RemoteUsage(hour=WindowUsage(hour, 99))}
+    )
+    assert (over[""].state, over[""].left) == ("exhausted", 0)
+    assert (over[branch_id(2)].state, over[branch_id(2)].left) == ("live", 32)
+    spent = _rows(_family(settled=62), crew=crew, others=now)
+    assert [spent[branch_id(n)].state for n in (1, 2, 3)] == ["exhausted"] * 3
     old = {crew_key("article"): RemoteUsage(hour=WindowUsage(hour - 1, 77))}
     assert _rows(_family(), crew=crew, others=old)[""].left == 80
 

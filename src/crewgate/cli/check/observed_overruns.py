@@ -1,7 +1,11 @@
-"""Finds tools whose answers cost more than their price says, so that no budget can hold."""
+"""Finds tools whose answers stated more than their calls had reserved, which nobody pays.
+
+Only calls since the last change of the configuration file count, so a raised `max` ends a warning.
+"""
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 
 from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.audit.reader import AuditReader
@@ -17,7 +21,8 @@ def overrun_warnings(config: Config) -> Iterator[str]:
         return
     try:
         with closing(AuditReader(config.audit.folder)) as audit:
-            groups = audit.groups(AuditFilter(), GroupBy.TOOL)
+            since = datetime.fromtimestamp(config.path.stat().st_mtime, UTC)
+            groups = audit.groups(AuditFilter(since=since), GroupBy.TOOL)
     except AuditError as error:
         yield f"{error}"
         return
@@ -25,7 +30,7 @@ def overrun_warnings(config: Config) -> Iterator[str]:
         if group.key in priced and group.overrun_micro:
             overrun = format_credits(group.overrun_micro)
             yield (
-                f'tool."{group.key}" is unbounded: its answers stated {overrun} credits more than '
-                "its calls may cost; nobody paid these credits, and the gateway ended the "
-                "branches; raise its maximum or its rates"
+                f'tool."{group.key}": since this file last changed, answers stated {overrun} '
+                "credits more than their calls had reserved; nobody paid these credits, and the "
+                "gateway ended the branches; raise `max` in the price of the tool"
             )

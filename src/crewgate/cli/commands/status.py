@@ -128,7 +128,9 @@ def _explained(found: dict[str, Any]) -> str:
         f"ledger         {found['ledger']}",
         *_overdraft(found),
         *_cluster(found),
-        f"table          {counts['branches']} branches, {counts['revocations']} revocations",
+        "table          branches and crews: {branches}, revocations: {revocations}".format(
+            **counts
+        ),
         f"calls          {counts['reservations']} in flight",
     ]
     lines += [_coarsened(row) for row in found["coarsened"]]

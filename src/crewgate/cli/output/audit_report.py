@@ -67,8 +67,8 @@ def _calls(rows: list[CallRow]) -> Table:
     overrun = any(row.overrun_micro for row in rows)
     table = new_table(
         "time (UTC)", "crew/role", "branch", "grant", "tool", "verdict", "ended", "cost",
-        *(["unpaid"] if overrun else []), "lease left", *(["certificate"] if certified else []),
-        numbers=("cost", "unpaid", "lease left"),
+        *(["overrun"] if overrun else []), "lease left", *(["certificate"] if certified else []),
+        numbers=("cost", "overrun", "lease left"),
     )  # fmt: skip
     for row in rows:
         left = "" if row.remaining_micro is None else format_credits(row.remaining_micro)
@@ -82,7 +82,7 @@ def _calls(rows: list[CallRow]) -> Table:
                 _verdict(row),
                 f"{row.outcome} {row.status or ''}".strip(),
                 format_credits(row.cost_micro),
-                *([_unpaid(row.overrun_micro)] if overrun else []),
+                *([_overrun(row.overrun_micro)] if overrun else []),
                 left,
                 *([row.certificate] if certified else []),
             )
@@ -90,7 +90,7 @@ def _calls(rows: list[CallRow]) -> Table:
     return table
 
 
-def _unpaid(micro: int) -> str:
+def _overrun(micro: int) -> str:
     return format_credits(micro) if micro else ""
 
 
@@ -115,12 +115,12 @@ def _groups(groups: list[CallGroup], by: GroupBy) -> Table:
         "cost",
         "burned",
     )
-    numbers += ("unpaid",) if overrun else ()
+    numbers += ("overrun",) if overrun else ()
     numbers += ("of quota",) if by is GroupBy.BRANCH else ()
     table = new_table(*headings, *numbers, numbers=numbers)
     for group in groups:
         sums = _sums(group)
-        sums += [_unpaid(group.overrun_micro)] if overrun else []
+        sums += [_overrun(group.overrun_micro)] if overrun else []
         sums += [_quota(group)] if by is GroupBy.BRANCH else []
         table.add_row(*cells(*_names(group, by), *sums))
     return table
@@ -180,8 +180,8 @@ def _footer(answer: AuditReport, folder: Path) -> list[str]:
     if answer.calls is not None and more > 0:
         lines.insert(1, f"{more} older ones are not listed; --limit lists more")
     if total.overrun_micro:
-        unpaid = format_credits(total.overrun_micro)
-        lines.insert(1, f"answers stated {unpaid} credits more than was reserved; nobody paid them")
+        stated = format_credits(total.overrun_micro)
+        lines.insert(1, f"answers stated {stated} credits more than was reserved; nobody paid them")
     if health.lost_records:
         lines.append(f"{health.lost_records} records were lost while the disk could not be written")
     if health.unreadable_lines:

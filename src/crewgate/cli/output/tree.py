@@ -101,7 +101,7 @@ def _crew(row: TreeRow) -> "Text":
     text.append(printable(row.crew), style="bold")
     text.append(f"  spent {format_credits(row.spent)}")
     if row.left >= 0:
-        text.append(f", left now {format_credits(row.left)}")
+        text.append(f", {format_credits(row.left)} left for this hour and day")
     return text
 
 
@@ -117,7 +117,7 @@ def _branch(row: TreeRow) -> "Text":
     text.append(f" {printable(row.branch)}\n")
     text.append(row.state, style=_COLORS[row.state])
     text.append(f" {format_credits(row.spent)} of {format_credits(row.quota)} spent")
-    if row.left >= 0:
+    if row.state not in {"revoked", "closed"}:
         text.append(f", {format_credits(row.left)} left")
     if row.reserved:
         text.append(f", {format_credits(row.reserved)} reserved")
@@ -128,7 +128,7 @@ def _branch(row: TreeRow) -> "Text":
         text.append(f", {format_credits(row.burned)} burned")
     if row.overrun:
         overrun = format_credits(row.overrun)
-        text.append(f", ended: an answer cost {overrun} more than was left", style="red")
+        text.append(f", ended: answers stated {overrun} more than was reserved", style="red")
     if row.orchestrator:
         text.append(f", {printable(row.orchestrator)}", style="bright_black")
     return text

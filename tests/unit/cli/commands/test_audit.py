@@ -107,18 +107,18 @@ def test_sums_by_branch(config: Path) -> None:
 
 def test_what_nobody_paid_has_a_column_where_there_is_any(config: Path) -> None:
     """An answer may state more than its call had reserved: the audit says where that was."""
-    assert "unpaid" not in run(config).stdout
+    assert "overrun" not in run(config).stdout
     over = permit(5, CHILD, "researcher", "models.chat", 50_000, overrun_micro=1_250_000, model="m")
     descriptor, _ = create(load(config).audit.folder, "worker-2", 1_800_000_000_000_000_001)
     os.write(descriptor, encode(over))
     os.close(descriptor)
     listed = run(config).stdout
     head, *rows = listed.splitlines()
-    assert head.split()[-4:] == ["cost", "unpaid", "lease", "left"]
+    assert head.split()[-4:] == ["cost", "overrun", "lease", "left"]
     assert [row.split()[-2:] for row in rows if "models.chat" in row] == [["0.05", "1.25"]]
     assert "answers stated 1.25 credits more than was reserved; nobody paid them" in listed
     sums = run(config, "--by", "branch").stdout.splitlines()
-    assert sums[0].split()[-4:] == ["burned", "unpaid", "of", "quota"]
+    assert sums[0].split()[-4:] == ["burned", "overrun", "of", "quota"]
     assert [row.split()[-2] for row in sums if row.startswith(CHILD)] == ["1.25"]
     [call] = [c for c in json.loads(run(config, "--json").stdout)["calls"] if c["overrun_micro"]]
     assert (call["overrun_micro"], call["model"], call["tokens_in"]) == (1_250_000, "m", 0)

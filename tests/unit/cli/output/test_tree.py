@@ -55,7 +55,7 @@ def test_a_tree_reads_like_one() -> None:
         "    live 2.51 of 10.00 spent, 7.49 left, article/article-1",
         f"    └── researcher {CHILD}",
         "        exhausted 2.49 of 2.50 spent, 0.00 left, 0.01 burned, article/article-1",
-        "finance  spent 0.000005, left now 0.00",
+        "finance  spent 0.000005, 0.00 left for this hour and day",
     ]
 
 
@@ -123,5 +123,5 @@ def test_a_branch_that_an_overrun_has_ended_says_so() -> None:
     console = Console(file=io.StringIO(), width=200)
     console.print(tree)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "ended: an answer cost 0.42 more than was left" in shown
+    assert "spent, 0.01 burned, ended: answers stated 0.42 more than was reserved" in shown
     assert [row["overrun_micro"] for row in document(rows)["branches"]] == [0, 420_000]
