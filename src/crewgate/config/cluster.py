@@ -81,12 +81,12 @@ class ClusterConfig(msgspec.Struct, frozen=True):
     ] = None
     staleness_quorum: Annotated[
         Quorum,
-        'Members that it must be in touch with to admit calls: "majority", or "any" it can reach.',
+        'Machines to be in contact with before calls are admitted: "majority", or "any" in reach.',
     ] = "majority"
     max_staleness_seconds: Annotated[
         float,
         values.seconds(limits.staleness_seconds_max, limits.staleness_seconds_min),
-        "Time that it counts as in touch after it has compared revocations.",
+        "How long one comparison of revocations with a machine counts as contact.",
     ] = limits.staleness_seconds
 
     @property

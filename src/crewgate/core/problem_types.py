@@ -201,7 +201,8 @@ _add(ProblemType(Reason.CREDITS_EXHAUSTED.value, 403, "Not enough credits",
     "The credits are spent. Do not retry; ask for more credits.",
     grpc=Code.RESOURCE_EXHAUSTED))
 _add(ProblemType(Reason.BUDGET_UNAVAILABLE.value, 503, "Budget status unavailable",
-    "The ledger does not answer, or calls that are under way hold the credit. Retry shortly.",
+    "Calls that are under way have reserved the credits that this call needs, or the ledger does "
+    "not answer. Retry shortly. If this lasts, `crewgate status` says whether the ledger answers.",
     retry_seconds=_SOON_SECONDS))
 _add(ProblemType(Reason.TABLE_FULL.value, 503, "No room for another branch",
     "The gateway's table of branches is full, or this crew's share of it. Branches that are in it "

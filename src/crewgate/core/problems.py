@@ -27,8 +27,8 @@ _OK = 200
 _WINDOWS = {WINDOW_SECONDS_HOUR: "hour", WINDOW_SECONDS_DAY: "day"}
 # The detail if some credit is left, but too little for this call.
 _TOO_FEW = (
-    "The credits left at the level named do not cover what this call reserves. Ask for less (of a "
-    "model, by a lower max_tokens), or for more credits; do not retry it as it is."
+    "{level} has {left} credits left, but this call reserves {need} before it begins. Ask for less "
+    "(of a model, by a lower max_tokens), or for more credits; do not retry it as it is."
 )
 
 _encode = msgspec.json.Encoder().encode
@@ -142,7 +142,8 @@ def _members(
 def _detail(kind: ProblemType, denial: Denial | None) -> str:
     if denial is None or denial.window is not None or not denial.left_micro:
         return kind.detail
-    return _TOO_FEW
+    need = format_credits(denial.need_micro) if denial.need_micro else "more"
+    return _TOO_FEW.format(level=denial.level, left=format_credits(denial.left_micro), need=need)
 
 
 def _message(kind: ProblemType, denial: Denial | None) -> str:

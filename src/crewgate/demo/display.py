@@ -137,18 +137,18 @@ def _lines(result: DemoResult) -> list[str]:
         f"the next call: {restart.again}"
     )
     cut = (
-        f"stream cut in {revocation.cut_ms:.1f} ms (command: {revocation.command_ms:.0f} ms); "
+        f"stream cut in {revocation.cut_ms:.1f} ms; "
         f"{revocation.calls_admitted_after} later calls accepted"
     )
     rows = [
         ("Retry loop", loop),
         ("Restart", again),
-        ("Out of scope", f"{result.scope_denials} scraping calls of the drafter refused"),
+        ("Out of scope", f"{result.scope_denials} calls of the drafter to /search refused"),
         ("Revocation", cut),
         ("Unaffected", f"{siblings.calls} calls of its siblings, {siblings.failed} failed"),
         (
             "Cross-crew calls",
-            f"Finance answered {border.admitted} of bd-1, which showed its certificate",
+            f"crew Finance answered {border.admitted} of crew BD, with its certificate",
         ),
         ("Copied token", f"{border.copied}; on the crews' port: {border.dropped}"),
         *_decommissioning(border),
@@ -161,7 +161,7 @@ def _lines(result: DemoResult) -> list[str]:
 def _decommissioning(border: CrossCrewOutcome) -> list[tuple[str, str]]:
     within = f"in {border.closed_ms:.1f} ms" if border.closed_ms >= 0 else "by the CRL"
     return [
-        ("Decommissioned", f"bd-1's stream closed {within} (command: {border.command_ms:.0f} ms)"),
+        ("Decommissioned", f"orchestrator bd-1: its stream closed {within}"),
         ("Its credentials", f"{border.after}; token: {border.token_after}"),
         ("Unaffected", f"{border.others_calls} calls of bd-2, {border.others_failed} failed"),
     ]

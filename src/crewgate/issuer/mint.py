@@ -235,7 +235,7 @@ class Minter:
         if not 0 <= claims.credit_quota <= crew.quota_max:
             raise ScopeError(
                 f"{format_credits(claims.credit_quota)} credits: a branch of crew {crew.name} may "
-                f"have 0 to {format_credits(crew.quota_max)}"
+                f"have 0 to {format_credits(crew.quota_max)} (credits_per_branch)"
             )
         if len(claims.branch_path) > min(crew.depth_max, limits.depth_max):
             raise IssuerError(

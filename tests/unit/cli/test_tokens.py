@@ -30,10 +30,13 @@ def test_mint_takes_several_tools(mint: Run) -> None:
 
 
 def test_a_child_hangs_on_its_parent_and_says_what_was_not_checked(mint: Run) -> None:
-    """With --parent the path is there, and a person is told that no journal was asked."""
+    """With --parent the path is there, and a person reads what was not checked."""
     parent = mint().stdout.strip()
     result = mint("--parent", parent)
-    assert "does not check that the credits of all children fit" in result.stderr
+    assert (
+        "does not check that all children of the parent together stay within its 2.50 credits"
+        in result.stderr
+    )
     path = read_claims(result.stdout).branch_path
     assert [element.id for element in path] == [read_claims(parent).execution_branch_id]
 

@@ -92,7 +92,7 @@ def test_what_the_list_of_the_revoked_closed_has_no_time() -> None:
     console = screen()
     act = replace(crossed(), decommissioned=DecommissionOutput(READ_NS + 6_000_000))
     show(judge(seen(), act, restarted(), ended()), console)
-    assert "bd-1's stream closed by the CRL (command: 250 ms)" in text(console)
+    assert "orchestrator bd-1: its stream closed by the CRL" in text(console)
 
 
 def test_a_stream_that_never_came_was_not_cut() -> None:

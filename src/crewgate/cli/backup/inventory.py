@@ -59,7 +59,9 @@ def _all(config: Config) -> Iterator[BackupItem]:
         for path in intent_files(config.ca.folder):
             yield BackupItem(BackupKind.FILE, path, expected=False)
     for secret in secrets(config):
-        yield BackupItem(BackupKind.KEY, secret.path)
+        # The root key belongs on another medium, and nothing that runs needs it.
+        is_root_key = config.ca is not None and secret.path == config.ca.root_key
+        yield BackupItem(BackupKind.KEY, secret.path, expected=not is_root_key)
     yield from _state(config)
     if config.ca is not None:
         yield BackupItem(BackupKind.REGISTER, config.ca.register)

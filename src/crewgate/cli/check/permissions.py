@@ -69,7 +69,7 @@ def permission_warnings(config: Config) -> Iterator[str]:
             parts = " and ".join(f"{holder} ({path})" for holder, path in held.items())
             yield (
                 f"{_user(uid)} owns the keys of {parts}: a process of this user can act as each "
-                "of them; give each a user of its own before crews run code here"
+                "of them; before crews run code here, make sure that none of it runs as this user"
             )
 
 

@@ -69,8 +69,8 @@ def command(
     """Create a configuration, certificates and keys for a new gateway.
 
     DIR must be new or empty. It gets crewgate.toml, certs/ca.pem (the root that clients trust), and
-    private keys in ca/, gateway/ and crews/. In production, give each of these three folders to a
-    user of its own.
+    private keys in ca/, gateway/ and crews/. In production, run `crewgate serve` as a user who runs
+    no code of a crew, and let only this user read these three folders.
 
     With --from, the machine gets the crews, tools and CA of the other machine, and a certificate,
     keys and ports of its own. The other machine may be running.

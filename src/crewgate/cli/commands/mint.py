@@ -10,6 +10,7 @@ from crewgate import limits
 from crewgate.cli.options import CreditsParam, DurationParam, json_option
 from crewgate.cli.remote.option import with_remote
 from crewgate.cli.tokens import read_token, show_token
+from crewgate.core.credits import format_credits
 from crewgate.errors import BranchRevokedError, IssuerError
 from crewgate.issuer.gateway import LocalGateway, minter_of
 from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
@@ -75,8 +76,8 @@ def command(
             above.claims, role=role, tools=names, quota=quota, process=holder, now=now, lifetime=ttl
         )
         click.echo(
-            "crewgate: `mint` keeps no journal, so it does not check that the credits of all "
-            "children fit into the parent's; Orchestrator.spawn checks it",
+            "note: `mint` does not check that all children of the parent together stay within its "
+            f"{format_credits(above.claims.credit_quota)} credits; Orchestrator.spawn does",
             err=True,
         )
     show_token(minted.token, minted.claims, as_json=as_json)

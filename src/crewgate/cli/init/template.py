@@ -98,11 +98,11 @@ signing_key = "crews/{crew}/signing.key" #
 tools = ["search.*", "embeddings.*", "publish.*"]
 credits_per_branch = "1000" #
 # credits_per_hour, credits_per_day, live_branches, new_branches_per_minute, live_revocations,
-# lifetime_seconds and depth limit the crew as a whole.
+# lifetime_seconds and depth are further limits of the crew.
 
 [upstream.{tools}]
 url = "http://{address}:{upstream}"
-# The gateway's own credential; a client's credential never goes upstream.
+# The gateway's own credential. The gateway never sends a client's token to the upstream.
 # credential = {{ header = "authorization", prefix = "Bearer ", env = "TOOLS_KEY" }}
 
 # A tool: a name to grant, a route, a price in credits a call.
