@@ -49,7 +49,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: Annotated[
         float,
         values.seconds(limits.drain_seconds_max),
-        "Longest time that calls under way get when a worker ends.",
+        "Time in which a worker must end; calls under way get four fifths of it.",
         Key(default=limits.drain_seconds_default),
     ]
     name: Annotated[

@@ -361,7 +361,7 @@ class Supervisor:
         """End the workers, which still need the agent for open calls; then end the agent."""
         # New connections are refused at once.
         self._sockets.close()
-        _log.info("draining for at most %g s", self._config.drain_seconds)
+        _log.info("draining: workers get %g s to end", self._config.drain_seconds)
         first = [*self._workers.values(), *self._leaving, self._control]
         self._end(first, self._config.drain_seconds, signals)
         self._end([self._agent], limits.agent_end_seconds, signals)

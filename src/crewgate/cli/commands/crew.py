@@ -36,9 +36,10 @@ credits_per_branch = "1000"
 def command(*, config_path: Path, name: str, tools: tuple[str, ...], as_json: bool) -> None:
     """Create a crew's signing key and JWKS, and print its configuration section.
 
-    Append the section to the configuration; a running gateway then accepts the crew. Example:
-    crewgate crew -c FILE bd --tools 'x.*' >> FILE. Only the crew's orchestrator needs the signing
-    key: move the key to where the orchestrator runs.
+    Append the section to a copy of the configuration, and rename the copy to FILE; a running
+    gateway then accepts the crew. Example: cp FILE NEXT; crewgate crew -c FILE bd --tools 'x.*' >>
+    NEXT; mv NEXT FILE. Only the crew's orchestrator needs the signing key: move the key to where
+    the orchestrator runs.
     """
     try:
         values.NAME.read(name)

@@ -18,8 +18,9 @@ from crewgate.cli.options import config_option
 def command(ctx: click.Context, *, config_path: Path, bootstrap: bool) -> None:
     """Run the gateway (the agent and its workers) in the foreground.
 
-    On SIGTERM or Ctrl-C, the gateway waits up to drain_seconds for calls in flight, and ends with
-    exit status 0. On SIGHUP it reads the configuration again. On SIGUSR2 it replaces its processes.
+    On SIGTERM or Ctrl-C, calls in flight get four fifths of drain_seconds. Then the gateway ends
+    with exit status 0. On SIGHUP it reads the configuration again. On SIGUSR2 it replaces its
+    processes.
     """
     from crewgate.supervisor.serve import serve
 
