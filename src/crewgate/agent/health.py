@@ -111,7 +111,7 @@ def _cluster(agent: AgentState) -> Iterator[ComponentHealth]:
     if others is not None:
         mend = f"make room in {agent.active_config.config.state / 'gossip'}"
         yield _degraded_if("cluster state on disk", others.incomplete_reason(), mend)
-        invalid = others.crls.invalid()
+        invalid = others.invalid_crls()
         why = f"this machine rejected the CRL of {invalid}" if invalid else ""
         mend = (
             "check the CA files and the clock of that machine, and whether an attacker controls it"

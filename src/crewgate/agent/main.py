@@ -159,7 +159,7 @@ async def _serve(agent: AgentState, mark: LedgerMarkKeeper, readiness: Readiness
         nursery.start_soon(agent.ledger_queue.run)
         nursery.start_soon(mark.keep_for_ever)
         if cluster is not None:
-            nursery.start_soon(cluster.service.run)
+            nursery.start_soon(cluster.run)
             nursery.start_soon(agent.fanout.terminate_loop)
         if config.ledger.engine == "postgresql":
             # A machine whose ledger is a file need not have the extra package with the driver.

@@ -1,12 +1,12 @@
 """Connects the agent with the gossip: sends its revocations to the members, and applies theirs.
 
-It is the host of the gossip (`GossipNode`), and stands for the other machines in the agent. It
-decides until when this machine knows what a majority of the members knows.
+It is the host of the gossip (`GossipNode`) and the `ClusterPeers` of the agent. It decides until
+when this machine knows what a majority of the members knows.
 """
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -36,7 +36,7 @@ from crewgate.gossip.node import GossipNode, LocalMember
 from crewgate.gossip.sockets import GossipSockets, to_address
 from crewgate.gossip.stream import RevocationTargetQuery
 from crewgate.gossip.transport import GossipTransport, TLSFiles
-from crewgate.ipc.cluster_messages import QuorumSyncState
+from crewgate.ipc.cluster_messages import ClusterStatus, QuorumSyncState
 
 _log = logging.getLogger(__name__)
 # By key: until when issued tokens are revoked, and when the revocation expires.
@@ -62,7 +62,7 @@ class Cluster:
         # Until when, by the previous agent, this table has what a majority knew.
         self._inherited_ns = agent.table.synced_until if had_others else 0
         # Why this machine cannot apply all revocations; empty if it can.
-        self.lacks = ""
+        self._lacks = ""
         self._remote_audit = RemoteRevocationAudit(agent.registry, self.name)
         # This machine's revocations, as the members have them; None once the gossip is restored.
         self._restored: _Known | None = {}
@@ -85,10 +85,10 @@ class Cluster:
         except (GossipError, OSError) as error:
             self._sockets.close()
             raise ConfigurationError(f"{config.path}: [cluster]: {error}") from error
-        self.crls = ClusterCRLExchange(
+        self._crls = ClusterCRLExchange(
             lambda: agent.active_config.config, self.wall, self.now, self.name
         )
-        self.gossip.crls = self.crls
+        self.gossip.crls = self._crls
         self.gossip.on_question = self._was_seen
         name = self.gossip.company.me.name
         if config.name not in {"", name}:
@@ -129,7 +129,7 @@ class Cluster:
         self.gossip.on_mark = keeper.check_peer_mark
 
     def load(self, settings: Settings) -> None:
-        """Apply a changed configuration."""
+        """See `ClusterPeers`."""
         self._settings = settings
         self.service.peers = settings.peers
         self.gossip.node.freshness.any_other = settings.staleness_quorum == "any"
@@ -144,7 +144,7 @@ class Cluster:
         self.gossip.node.anti_entropy.seconds = seconds
 
     def announce(self, entries: Sequence[StoredRevocation]) -> AckState | None:
-        """Send revocations; return the acknowledgements to come, or None if none can be had."""
+        """See `ClusterPeers`."""
         try:
             ids = self.gossip.revoke([_to_gossip(entry) for entry in entries])
             return self.gossip.node.receipts.begin(ids, self.now())
@@ -155,10 +155,7 @@ class Cluster:
             return None
 
     def pass_on(self, entries: Sequence[capsules.RevocationEntry]) -> None:
-        """Send orders that are no revocations and need no acknowledgement.
-
-        Members ignore orders of a machine without the right to revoke.
-        """
+        """See `ClusterPeers`. Members ignore orders of a machine without the right to revoke."""
         if self.gossip.company.may_revoke:
             self.gossip.revoke(entries)
         else:
@@ -169,12 +166,20 @@ class Cluster:
                 MAY_REVOKE,
             )
 
+    async def run(self) -> None:
+        """See `ClusterPeers`."""
+        await self.service.run()
+
+    async def wait(self, receipt: AckState, is_enough: Callable[[AckState], bool]) -> None:
+        """See `ClusterPeers`."""
+        await self.service.wait(receipt, is_enough)
+
     def end(self, receipt: AckState) -> None:
-        """Stop collecting acknowledgements."""
+        """See `ClusterPeers`."""
         self.gossip.node.receipts.end(receipt)
 
     def name(self, member: bytes) -> str:
-        """Return the name of a member."""
+        """See `ClusterPeers`."""
         return self.gossip.company.directory.name(member)
 
     @property
@@ -183,14 +188,13 @@ class Cluster:
         return self._settings.max_staleness_seconds
 
     def synced_until_ns(self) -> int:
-        """Return until when (CLOCK_BOOTTIME) this machine knows what a majority knows.
+        """See `ClusterPeers`. Return 0 if the clock differs too much, or a revocation has no room.
 
-        Return 0 if the clock differs too much, if a revocation has no room, and after an eviction,
-        even if `staleness_quorum = "any"` would let it continue.
+        Also return 0 after an eviction, even if `staleness_quorum = "any"` would let it continue.
         """
         node = self.gossip.node
         ahead = abs(node.anti_entropy.clock_offset)
-        if self.lacks or self.gossip.company.is_evicted or ahead > limits.skew_max:
+        if self._lacks or self.gossip.company.is_evicted or ahead > limits.skew_max:
             return 0
         until = node.freshness.until(self.staleness)
         if math.isinf(until):
@@ -198,29 +202,39 @@ class Cluster:
         return max(self._inherited_ns, round(until * 1e9))
 
     def in_touch(self) -> QuorumSyncState:
-        """Return with how many members this machine has compared revocations."""
-        return cluster_status.in_touch(self)
+        """See `ClusterPeers`."""
+        until_ns, unreached = self.synced_until_ns(), self.service.unreached
+        return cluster_status.in_touch(self.gossip, self.staleness, until_ns, unreached)
 
     def incomplete_reason(self) -> str:
-        """Return why the cluster state on disk is incomplete; empty if it is complete."""
+        """See `ClusterPeers`."""
         is_incomplete = self.gossip.log.incomplete
         missing = "some revocations of members are missing" if is_incomplete else ""
         return self.gossip.disk.why or missing
 
+    def invalid_crls(self) -> str:
+        """See `ClusterPeers`."""
+        return self._crls.invalid()
+
     def waiting_for(self) -> str:
-        """Return what this machine waits for; empty if nothing."""
-        return cluster_status.waiting_for(self)
+        """See `ClusterPeers`."""
+        return cluster_status.waiting_for(self.gossip, self.in_touch(), self.staleness, self._lacks)
 
     async def ask_seen(self, target: RevocationTarget) -> list[bool]:
-        """Return, for the members that answer in time, whether each has ever seen the target."""
+        """See `ClusterPeers`."""
         return await self.service.ask(
             RevocationTargetQuery(target.rules.label, target.name, target.crew)
         )
 
     def record_pending(self) -> None:
-        """Write the pending log lines and records; call it once a second."""
+        """See `ClusterPeers`."""
         self._membership_log.log_changes(self.now())
         self._agent.record(self._remote_audit.rest(self._agent.clock.wall_ns()))
+
+    def status(self, number: int) -> ClusterStatus:
+        """Return the answer to request `number` of the admin socket."""
+        touch, lacks = self.in_touch(), self.waiting_for()
+        return cluster_status.cluster_status(self.gossip, number, touch, lacks, self.staleness)
 
     async def _was_seen(self, ask: RevocationTargetQuery) -> bool | None:
         """Answer a member; None if unknown. Raises GossipError for an invalid name."""
@@ -247,8 +261,8 @@ class Cluster:
             )
 
     def _refuse_calls(self, why: str, lacks: str) -> None:
-        if not self.lacks:
-            self.lacks = lacks
+        if not self._lacks:
+            self._lacks = lacks
             _log.warning("%s; refusing all calls: this machine needs %s", why, lacks)
 
     def _apply(self, entries: Sequence[capsules.RevocationEntry], origins: Sequence[bytes]) -> None:

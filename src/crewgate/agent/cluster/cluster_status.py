@@ -1,7 +1,6 @@
 """Describes this machine and the other members for the status, health, and admin requests."""
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
 
 from crewgate import limits
 from crewgate.core.gossip.messages import MemberState
@@ -10,25 +9,22 @@ from crewgate.gossip.node import GossipNode
 from crewgate.gossip.sockets import format_address, to_where
 from crewgate.ipc.cluster_messages import ClusterStatus, MemberRow, QuorumSyncState
 
-if TYPE_CHECKING:
-    from crewgate.agent.cluster.cluster import Cluster
-
 BOOTSTRAP = "start the first machine of a cluster once with `crewgate serve --bootstrap`"
 ROOM = "room for the revocations of other machines: raise [table] revocations and restart"
 FAULT = "a restart, because applying a remote revocation failed: see the log of the agent"
 _REACHABLE = {"alive", "suspect"}
 
 
-def in_touch(cluster: "Cluster") -> QuorumSyncState:
-    """Return with how many members this machine has compared within its maximum staleness.
+def in_touch(
+    gossip: GossipNode, max_staleness: float, synced_until_ns: int, unreached: Sequence[str]
+) -> QuorumSyncState:
+    """Return with how many members this machine has compared within `max_staleness` seconds.
 
-    The answer has the configured peers that could not be reached only if this machine knows no
-    other member.
+    The answer has the configured peers that are `unreached` only if it knows no other member.
     """
-    fresh, now = cluster.gossip.node.freshness, cluster.now()
-    synced_until_ns = cluster.synced_until_ns()
+    fresh, now = gossip.node.freshness, gossip.host.now()
     ages = sorted(now - fresh.compared_at(member) for member in fresh.others)
-    compared = [age for age in ages if age < cluster.staleness]
+    compared = [age for age in ages if age < max_staleness]
     needed = fresh.needed
     is_endless = synced_until_ns == limits.always_ns
     return QuorumSyncState(
@@ -39,15 +35,19 @@ def in_touch(cluster: "Cluster") -> QuorumSyncState:
         counts=fresh.counts,
         ago_seconds=_round(compared[needed - 1]) if 0 < needed <= len(compared) else None,
         synced_seconds=None if is_endless else _round(synced_until_ns / 1e9 - now),
-        unreached=[] if fresh.others else named(cluster.service.unreached),
+        unreached=[] if fresh.others else named(unreached),
     )
 
 
-def waiting_for(cluster: "Cluster") -> str:
-    """Return what this machine waits for before it admits calls; empty if nothing."""
-    if cluster.lacks:
-        return cluster.lacks
-    gossip, touch = cluster.gossip, cluster.in_touch()
+def waiting_for(
+    gossip: GossipNode, touch: QuorumSyncState, max_staleness: float, lacks: str
+) -> str:
+    """Return what this machine waits for before it admits calls; empty if nothing.
+
+    `lacks` says why it cannot apply the revocations that it has received; empty if it can.
+    """
+    if lacks:
+        return lacks
     node, membership = gossip.node, gossip.company
     if membership.is_evicted:
         needed = membership.rejoin_instructions
@@ -74,7 +74,7 @@ def waiting_for(cluster: "Cluster") -> str:
     are = "is" if touch.needed == 1 else "are"
     return (
         f"what a majority of the members knows: compared with {touch.compared} of {others} in "
-        f"time, and {touch.needed} {are} needed{_late(gossip, cluster.staleness)}"
+        f"time, and {touch.needed} {are} needed{_late(gossip, max_staleness)}"
     )
 
 
@@ -107,16 +107,17 @@ def rows(gossip: GossipNode) -> list[MemberRow]:
     return [own, *sorted(found, key=lambda row: row.name)]
 
 
-def cluster_status(cluster: "Cluster", number: int) -> ClusterStatus:
+def cluster_status(
+    gossip: GossipNode, number: int, touch: QuorumSyncState, lacks: str, max_staleness: float
+) -> ClusterStatus:
     """Return the answer to request `number`."""
-    gossip = cluster.gossip
     wall, keys, traffic = gossip.host.wall(), list(gossip.company.keyring), gossip.traffic
     return ClusterStatus(
         id=number,
         name=gossip.company.me.name,
-        in_touch=cluster.in_touch(),
-        waiting_for=cluster.waiting_for(),
-        max_staleness_seconds=cluster.staleness,
+        in_touch=touch,
+        waiting_for=lacks,
+        max_staleness_seconds=max_staleness,
         capsules=len(gossip.node.archive),
         keys=len(keys),
         newest_key_seconds=wall - keys[-1].created if keys else None,

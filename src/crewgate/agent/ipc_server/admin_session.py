@@ -89,8 +89,7 @@ async def _answer(
 async def _answer_about_cluster(
     agent: AgentState, connection: MessageStream[messages.AdminRequest], request: ClusterRequest
 ) -> None:
-    cluster = agent.fanout.others
-    if cluster is None:
+    if agent.fanout.others is None:
         raise RefusedError(
             "this machine has no [cluster], so it has no other machines; add the section, as "
             "`crewgate init` writes it, and restart"
@@ -98,7 +97,7 @@ async def _answer_about_cluster(
     # A machine without a cluster does not load this module's imports (see `main._join`).
     from crewgate.agent.ipc_server import cluster_admin  # noqa: PLC0415
 
-    await cluster_admin.answer(agent, cluster, connection, request)
+    await cluster_admin.answer(agent, connection, request)
 
 
 async def quarantine(agent: AgentState, request: messages.Quarantine) -> messages.QuarantineResult:

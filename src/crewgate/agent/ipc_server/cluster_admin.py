@@ -23,17 +23,17 @@ _log = logging.getLogger(__name__)
 
 
 async def answer(
-    agent: AgentState,
-    cluster: Cluster,
-    connection: MessageStream[AdminRequest],
-    request: messages.ClusterRequest,
+    agent: AgentState, connection: MessageStream[AdminRequest], request: messages.ClusterRequest
 ) -> None:
     """Answer one request. Raises RefusedError."""
+    cluster = agent.fanout.others
+    if not isinstance(cluster, Cluster):
+        raise RefusedError("this machine has no other machines")
     if isinstance(request, messages.GetMembers):
         for rows, last in pages(cluster_status.rows(cluster.gossip)):
             await connection.send(messages.MembersPage(id=request.id, rows=rows, last=last))
     elif isinstance(request, messages.GetClusterStatus):
-        await connection.send(cluster_status.cluster_status(cluster, request.id))
+        await connection.send(cluster.status(request.id))
     elif isinstance(request, messages.EvictMember):
         await connection.send(await evict(agent, cluster, request))
     elif isinstance(request, messages.RotateGroupKeys):

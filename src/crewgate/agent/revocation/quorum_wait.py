@@ -43,7 +43,7 @@ class QuorumWait:
         others = self._agent.fanout.others
         if others is not None and self._remote is not None:
             with trio.move_on_after(limits.revocation_answer_seconds_max):
-                await others.service.wait(self._remote, _ENOUGH[self._until])
+                await others.wait(self._remote, _ENOUGH[self._until])
             self._ms = max(self._ms, self._since_read())
 
     def result(self) -> QuorumResult:

@@ -1,7 +1,7 @@
 """Sends revocations to the attached processes, which end calls, and to the other machines."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 import trio
@@ -10,11 +10,12 @@ from crewgate import limits
 from crewgate.agent.ipc_server.attachments import AttachedProcesses
 from crewgate.agent.revocation.disconnect_acks import DisconnectAcks, PendingAcks
 from crewgate.agent.revocation.types import LocalRevocationResult, StoredRevocation
+from crewgate.config import ClusterConfig
+from crewgate.core.gossip import capsules
 from crewgate.core.gossip.acknowledgements import AckState
+from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.ipc.attach_messages import RevocationNotice
-
-if TYPE_CHECKING:
-    from crewgate.agent.cluster.cluster import Cluster
+from crewgate.ipc.cluster_messages import QuorumSyncState
 
 
 class PendingRevocation(msgspec.Struct, frozen=True):
@@ -30,12 +31,58 @@ class PendingRevocation(msgspec.Struct, frozen=True):
     attachments: int
 
 
+class ClusterPeers(Protocol):
+    """The other machines, as the agent uses them (`cluster.Cluster`)."""
+
+    def announce(self, entries: Sequence[StoredRevocation]) -> AckState | None:
+        """Send revocations; return the acknowledgements to come, or None if none can be had."""
+
+    def pass_on(self, entries: Sequence[capsules.RevocationEntry]) -> None:
+        """Send orders that are no revocations and need no acknowledgement."""
+
+    async def run(self) -> None:
+        """Take part in the cluster until cancelled."""
+
+    async def wait(self, receipt: AckState, is_enough: Callable[[AckState], bool]) -> None:
+        """Wait until there are enough acknowledgements."""
+
+    def end(self, receipt: AckState) -> None:
+        """Stop collecting acknowledgements."""
+
+    def name(self, member: bytes) -> str:
+        """Return the name of a member."""
+
+    def load(self, settings: ClusterConfig) -> None:
+        """Apply a changed configuration."""
+
+    def synced_until_ns(self) -> int:
+        """Return until when (CLOCK_BOOTTIME) this machine knows what a majority knows."""
+
+    def record_pending(self) -> None:
+        """Write the pending log lines and records; call it once a second."""
+
+    async def ask_seen(self, target: RevocationTarget) -> list[bool]:
+        """Return, for the members that answer in time, whether each has ever seen the target."""
+
+    def in_touch(self) -> QuorumSyncState:
+        """Return with how many members this machine has compared revocations."""
+
+    def waiting_for(self) -> str:
+        """Return what this machine waits for; empty if nothing."""
+
+    def incomplete_reason(self) -> str:
+        """Return why the cluster state on disk is incomplete; empty if it is complete."""
+
+    def invalid_crls(self) -> str:
+        """Return which member's CRL was rejected, and why; empty if none was."""
+
+
 class RevocationDelivery:
     """Sends revocations. `others` is None without a cluster; `now_ns` is CLOCK_MONOTONIC."""
 
     def __init__(self, attached: AttachedProcesses, now_ns: Callable[[], int]) -> None:
         self.disconnect_acks = DisconnectAcks()
-        self.others: Cluster | None = None
+        self.others: ClusterPeers | None = None
         self._attached = attached
         self._now_ns = now_ns
         # The keys that the attached processes have not been sent yet.

@@ -156,12 +156,12 @@ def test_a_clock_that_is_far_from_the_others_is_told(clustered: Clustered) -> No
 def test_keys_and_counters_and_the_clock(clustered: Clustered) -> None:
     """What is told besides."""
     gossip = clustered.cluster.gossip
-    assert cluster_status.cluster_status(clustered.cluster, 1).next_key_seconds is None
+    assert clustered.cluster.status(1).next_key_seconds is None
     gossip.company.keyring.make(clustered.cluster.wall())
     for index in range(2):
         gossip.receive(bytes(60 + index))
     clustered.hands.go(60)
-    told = cluster_status.cluster_status(clustered.cluster, 7)
+    told = clustered.cluster.status(7)
     assert (told.id, told.name, told.keys, told.capsules) == (7, ME, 1, 0)
     assert (told.newest_key_seconds, told.next_key_seconds) == (60, limits.group_key_seconds - 60)
     assert (told.sent, told.received, told.refused) == (0, 2, {"malformed": 2})

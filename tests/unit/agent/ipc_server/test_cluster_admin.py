@@ -8,7 +8,7 @@ from agent_world import Hands, Start
 from cluster_agent import ME, Clustered
 
 from crewgate import limits
-from crewgate.agent.cluster.cluster_status import cluster_status, rows
+from crewgate.agent.cluster.cluster_status import rows
 from crewgate.agent.ipc_server.admin_session import converse
 from crewgate.agent.ipc_server.cluster_admin import evict, rotate
 from crewgate.agent.state import AgentState
@@ -164,7 +164,7 @@ async def test_the_door_has_them_all(clustered: Clustered) -> None:
     page = await asked(machine, GetMembers(id=1))
     assert [row.name for row in page.rows] == [ME]  # type: ignore[attr-defined]
     assert (page.id, page.last) == (1, True)  # type: ignore[attr-defined]
-    assert await asked(machine, GetClusterStatus(id=2)) == cluster_status(clustered.cluster, 2)
+    assert await asked(machine, GetClusterStatus(id=2)) == clustered.cluster.status(2)
     assert (await asked(machine, RotateGroupKeys(id=3))).keys == 1  # type: ignore[attr-defined]
     refused = await asked(machine, EvictMember(id=4, name=ME))
     assert isinstance(refused, RequestFailed)
