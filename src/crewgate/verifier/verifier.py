@@ -20,7 +20,7 @@ from crewgate.core.budget.spent_window import explained
 from crewgate.core.cross_crew_ids import is_account
 from crewgate.core.verdict import Denial
 from crewgate.errors import AlreadySettledError
-from crewgate.verifier.admission import Admission, VerdictSource
+from crewgate.verifier.admission_loop import AdmissionLoop, VerdictSource
 from crewgate.verifier.attached import AttachedSource
 from crewgate.verifier.peer_certificate_cache import PeerCertificateCache
 from crewgate.verifier.policy_from_arguments import Price, policy_from_arguments
@@ -188,7 +188,7 @@ class Verifier:
             RuntimeError: The call must wait, and runs neither under asyncio nor under Trio.
         """
         request = self._request(token, tool, peer_certificate, cost_micro)
-        admission = Admission(self._source, request, task_waiter)
+        admission = AdmissionLoop(self._source, request, task_waiter)
         for waiter, seconds in admission.waits():
             await waiter.wait(seconds)
         return self._report(tool, admission.verdict)
@@ -207,7 +207,7 @@ class Verifier:
             ValueError, TypeError, ForkedError: As `decide`.
         """
         request = self._request(token, tool, peer_certificate, cost_micro)
-        admission = Admission(self._source, request, ThreadWaiter)
+        admission = AdmissionLoop(self._source, request, ThreadWaiter)
         for waiter, seconds in admission.waits():
             waiter.wait(seconds)
         return self._report(tool, admission.verdict)

@@ -117,14 +117,19 @@ def write_further(
     Raises ConfigurationError if something is in the way; a part may then have been written.
     """
     from crewgate.cli.init.cluster_section import gateway_names, gateways_besides
-    from crewgate.cli.init.derived_config import DerivedConfig, changes, ledger_section, next_steps
+    from crewgate.cli.init.config_from_other import (
+        ConfigFromOther,
+        changes,
+        ledger_section,
+        next_steps,
+    )
 
     first = load(other)
     ca = configured_ca(first)
     section = ledger_section(first, url, per_machine=per_machine)
     gateways = gateways_besides(first, ca)
     name = choose_name(asked, gateway_names(first, ca))
-    further = DerivedConfig(first, port, section, gateways, name)
+    further = ConfigFromOther(first, port, section, gateways, name)
     text = further.text()
     try:
         _open(folder, ("certs", "gateway", "crews"))

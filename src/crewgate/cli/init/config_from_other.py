@@ -33,7 +33,7 @@ _EVERY = "*"
 _QUORUM = "staleness_quorum"
 
 
-class DerivedConfig:
+class ConfigFromOther:
     """A configuration that is derived from `other`, with the agents' listener at `port`.
 
     `ledger` has the keys of the new [ledger]. `gateways` names the other gateways of the CA. After
@@ -215,7 +215,7 @@ def _on_unavailable(ledger: LedgerConfig) -> dict[str, Any]:
     return {"on_unavailable": "bounded", "overdraft_credits": format_credits(overdraft)}
 
 
-def changes(first: Config, second: Config, further: DerivedConfig) -> Iterator[str]:
+def changes(first: Config, second: Config, further: ConfigFromOther) -> Iterator[str]:
     """Yield a line for each difference of `second`, and for what it shares with `first`."""
     for before, after in further.moved.items():
         yield f"{before} is {after}"

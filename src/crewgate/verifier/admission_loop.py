@@ -1,7 +1,7 @@
 """Admits a call that may lack credit: decide, draw, wait until the draw ends, decide again.
 
-`Admission.waits` yields what to wait for as long as that may help; the caller waits, in a thread or
-in a task.
+`AdmissionLoop.waits` yields what to wait for as long as that may help; the caller waits, in a
+thread or in a task.
 """
 
 import time
@@ -39,7 +39,7 @@ class VerdictSource(Protocol):
         """Prepare for use in a child process, after fork."""
 
 
-class Admission(Generic[W]):
+class AdmissionLoop(Generic[W]):
     """The admission of one call; `verdict` is set once `waits` has ended."""
 
     verdict: Permit | Denial
