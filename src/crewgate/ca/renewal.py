@@ -65,12 +65,13 @@ class CertificateLifetime(NamedTuple):
 def shown_certificates(config: Config) -> list[CertificateFiles]:
     """Return all certificates that this machine presents to others, each file once."""
     found: dict[Path, CertificateFiles] = {}
-    for each in _shown_files(config):
+    for each in shown_files(config):
         found.setdefault(each.certificate, each)
     return list(found.values())
 
 
-def _shown_files(config: Config) -> Iterator[CertificateFiles]:
+def shown_files(config: Config) -> Iterator[CertificateFiles]:
+    """Yield each certificate and key that this machine presents, once for each user of them."""
     for listener in config.listeners:
         yield CertificateFiles(listener.certificate, listener.key, f"listener {listener.name}")
     if config.control is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crewgate.ca.decommission_intents import intent_files
+from crewgate.ca.renewal import shown_files
 from crewgate.cli.check.permissions import secrets
 from crewgate.config import Config
 
@@ -75,18 +76,10 @@ def _all(config: Config) -> Iterator[BackupItem]:
 
 def _named(config: Config) -> Iterator[Path]:
     yield from (crew.jwks for crew in config.crews)
-    yield from (listener.certificate for listener in config.listeners)
-    if config.control is not None:
-        yield config.control.certificate
-    if config.cluster is not None:
-        yield config.cluster.certificate
-    for upstream in config.upstreams:
-        yield from (path for path in (upstream.tls.ca, upstream.tls.certificate) if path)
-    ca = config.ca
-    if ca is not None:
-        yield from (ca.root, ca.issuing, ca.crl)
-        if ca.ocsp is not None and ca.ocsp.certificate is not None:
-            yield ca.ocsp.certificate
+    yield from (each.certificate for each in shown_files(config))
+    yield from (upstream.tls.ca for upstream in config.upstreams if upstream.tls.ca)
+    if config.ca is not None:
+        yield from (config.ca.root, config.ca.issuing, config.ca.crl)
 
 
 def _state(config: Config) -> Iterator[BackupItem]:

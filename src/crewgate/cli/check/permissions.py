@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from crewgate.ca.renewal import shown_files
 from crewgate.config import Config
 
 
@@ -23,17 +24,10 @@ class SecretFile(NamedTuple):
 
 def secrets(config: Config) -> list[SecretFile]:
     """Return every secret file that the configuration names."""
-    ours: list[Path | None] = [each.key for each in config.listeners]
-    if config.control is not None:
-        # This is often the key of a listener; the result has it once.
-        ours.append(config.control.key)
-    if config.cluster is not None:
-        ours += [config.cluster.key, config.cluster.signing_key]
+    ours: list[Path | None] = [each.key for each in shown_files(config)]
+    ours.append(config.cluster.signing_key if config.cluster else None)
     ours.append(config.ledger.password_file)
     ours += [each.credential.file for each in config.upstreams if each.credential]
-    ours += [each.tls.key for each in config.upstreams]
-    if config.ca and config.ca.ocsp:
-        ours.append(config.ca.ocsp.key)
     found = [("the gateway", path) for path in ours]
     found += [(f"crew {crew.name}", crew.signing_key) for crew in config.crews]
     if (ca := config.ca) is not None:

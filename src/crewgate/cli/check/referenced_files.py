@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography import x509
 
 from crewgate import limits
-from crewgate.ca.renewal import CertificateLifetime, is_ours
+from crewgate.ca.renewal import CertificateLifetime, is_ours, shown_certificates
 from crewgate.cli.check.ca import ca_errors, ca_warnings
 from crewgate.cli.check.cluster import cluster_errors, cluster_warnings
 from crewgate.cli.check.ledger_file_access import ledger_file_errors
@@ -65,15 +65,10 @@ def find_warnings(config: Config) -> Iterator[str]:
     """Yield what a gateway accepts but a person hardly intends."""
     yield from ca_warnings(config, datetime.now(UTC))
     yield from _weak_ocsp(config)
-    for listener in _shown(config):
-        yield from _expiring(config, listener.certificate)
-    for each in (config.control, config.cluster):
-        if each is not None and not _is_shown(config, each):
-            yield from _expiring(config, each.certificate)
+    for pair in shown_certificates(config):
+        yield from _expiring(config, pair.certificate)
     yield from cluster_warnings(config)
     for upstream in config.upstreams:
-        if upstream.tls.certificate:
-            yield from _expiring(config, upstream.tls.certificate)
         variable = upstream.credential and upstream.credential.env
         if variable and not os.environ.get(variable):
             yield f"upstream {upstream.name}: {variable} is not set here; set it for `serve`"
@@ -116,16 +111,13 @@ def _unlimited_models(config: Config) -> Iterator[str]:
 
 
 def _weak_ocsp(config: Config) -> Iterator[str]:
-    """Yield listeners that accept clients without OCSP, and a responder's certificate that ends."""
+    """Yield listeners that accept clients without OCSP."""
     for listener in config.listeners:
         if listener.ocsp == "soft-fail":
             yield (
                 f'listener {listener.name}: ocsp = "soft-fail" accepts a revoked certificate '
                 'while OCSP does not answer; "required" refuses it'
             )
-    responder = config.ca and config.ca.ocsp
-    if responder and responder.certificate:
-        yield from _expiring(config, responder.certificate)
 
 
 def _ocsp_errors(config: Config) -> Iterator[str]:

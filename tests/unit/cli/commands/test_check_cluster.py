@@ -13,6 +13,7 @@ from machine_certificate import signed_at
 from crewgate.ca.certificates import pem
 from crewgate.ca.gossip_signing_key import write_signing_key
 from crewgate.ca.key_files import key_pem
+from crewgate.cli.backup.inventory import BackupKind, inventory
 from crewgate.config import CAConfig, ClusterConfig, load
 from crewgate.core.x509.identity_extension import Role
 
@@ -112,6 +113,21 @@ def test_secrets_of_the_cluster_that_others_can_read_are_told(run: Run, fresh: P
         path.chmod(0o644)
         _, warnings = check(run, fresh)
         assert any(text.startswith(f"{path}: a secret of the gateway") for text in warnings)
+
+
+def test_the_key_for_the_control_api_is_a_secret(run: Run, fresh: Path) -> None:
+    """The key of `control_key` in [ca] is a secret of the gateway, like the key of a listener."""
+    certificate, key = (fresh.parent / f"client.{ending}" for ending in ("pem", "key"))
+    certificate.write_bytes(cluster_of(fresh).certificate.read_bytes())
+    key.write_bytes(cluster_of(fresh).key.read_bytes())
+    named = 'control = "https://gw1.example:8445"\ncontrol_certificate = "client.pem"\n'
+    text = fresh.read_text().replace("[ca]\n", f'[ca]\n{named}control_key = "client.key"\n')
+    fresh.write_text(text)
+    key.chmod(0o644)
+    _, warnings = check(run, fresh)
+    assert any(text.startswith(f"{key}: a secret of the gateway") for text in warnings)
+    items = {(item.kind, item.path) for item in inventory(load(fresh))}
+    assert {(BackupKind.FILE, certificate), (BackupKind.KEY, key)} <= items
 
 
 def test_peers_need_the_list_of_the_revoked_as_listeners_do(run: Run, fresh: Path) -> None:
