@@ -33,12 +33,13 @@ from crewgate.ca.key_files import (
 from crewgate.ca.renewal import put, require_no_key
 from crewgate.cli.ca_arguments import require_absent, required, with_suffix
 from crewgate.cli.output import revocation
-from crewgate.cli.output.certificates import print_entry
+from crewgate.cli.output.certificates import describe, print_entry
 from crewgate.cli.remote.client import ControlClient
+from crewgate.cli.remote.receipt import receipt_of
+from crewgate.core.ids import EntityKind
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import AuthorityError
-from crewgate.ipc.admin_messages import QuorumResult, Until
 
 # The member `missing` of an answer, if no agent runs on the other machine (control/responses).
 _NO_AGENT = ["this machine"]
@@ -136,10 +137,7 @@ def revoke(client: ControlClient, *, which: str, reason: Any, as_json: bool) -> 
     done = client.post("/v1/revocations", body, RevocationResponse)
     # An agent whose disk is full has applied the revocation all the same.
     is_announced = done.missing != _NO_AGENT
-    until: Until = "quorum" if done.of > 1 else "local"
-    reach = QuorumResult(
-        until, done.applied_on, done.of, done.ms, done.missing, done.enough, done.missing_more
-    )
+    receipt = receipt_of(done, EntityKind.CERTIFICATE)
     if as_json:
         document = {
             "serial": done.id,
@@ -150,22 +148,18 @@ def revoke(client: ControlClient, *, which: str, reason: Any, as_json: bool) -> 
             "calls_cut": done.calls_cut,
             "connections_closed": done.connections_closed,
             "cut_ms": done.cut_ms,
-            "reach": msgspec.to_builtins(reach) if is_announced else None,
+            "reach": msgspec.to_builtins(receipt.reach) if is_announced else None,
         }
         click.echo(json.dumps(document))
     else:
-        what = f"{done.connections_closed} open connections closed within {done.cut_ms:.1f} ms"
-        if not is_announced:
-            what = "no gateway runs there; it gets the revocation when it starts"
-        elif not done.connections_closed:
-            what = "no open connection used it"
-        lines = [
-            f"revoked serial {done.id}: {what}",
-            *(revocation.reach_lines(reach) if is_announced else ()),
-        ]
-        click.echo("\n".join(lines))
+        what = "no gateway runs there; it gets the revocation when it starts"
+        if is_announced:
+            what = describe(receipt)
+        click.echo(f"revoked serial {done.id}: {what}")
+        for line in revocation.reach_lines(receipt.reach) if is_announced else ():
+            click.echo(line)
     if is_announced:
-        revocation.exit_by_reach(reach)
+        revocation.exit_by_reach(receipt.reach)
 
 
 def _text(data: bytes, path: Path | None) -> str:

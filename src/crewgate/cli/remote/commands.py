@@ -20,18 +20,17 @@ from crewgate.api.schemas import (
 )
 from crewgate.api.tokens import CHILD, NEXT, RUN, TOKEN_TYPE
 from crewgate.cli.commands.revoke import target_of
-from crewgate.cli.output import health
-from crewgate.cli.output import revocation as receipt_
+from crewgate.cli.output import health, revocation
 from crewgate.cli.output import tree as tree_output
 from crewgate.cli.remote.ca import issue as ca_issue
 from crewgate.cli.remote.ca import revoke as ca_revoke
 from crewgate.cli.remote.client import ControlClient
+from crewgate.cli.remote.receipt import receipt_of
 from crewgate.cli.tokens import read_token, show_token
 from crewgate.core.credits import format_credits
-from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import LinkError
-from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, TreeRow, Until
+from crewgate.ipc.admin_messages import TreeRow, Until
 from crewgate.issuer.inspection import read_claims
 
 __all__ = ["ca_issue", "ca_revoke", "mint", "refresh", "revoke", "status", "tree"]
@@ -48,28 +47,8 @@ def revoke(
     body = {target.rules.request_field: target.name, "crew": crew, "until": until}
     request = msgspec.convert(body, RevocationRequest)
     done = client.post("/v1/revocations", request, RevocationResponse)
-    waited_for: Until = until or ("quorum" if done.of > 1 else "local")
-    receipt = RevocationReceipt(
-        targets=[RevocationTarget(target.kind, done.id, done.crew)],
-        cut_ms=done.cut_ms,
-        calls_cut=done.calls_cut,
-        connections_closed=done.connections_closed,
-        attachments=done.processes,
-        unresponsive=done.unresponsive,
-        coarsened=done.coarsened,
-        never_seen=done.never_seen,
-        never_seen_on=done.never_seen_on,
-        reach=QuorumResult(
-            waited_for,
-            done.applied_on,
-            done.of,
-            done.ms,
-            done.missing,
-            done.enough,
-            done.missing_more,
-        ),
-    )
-    receipt_.show(receipt, as_json=as_json, without=_OF_ITS_MACHINE)
+    receipt = receipt_of(done, target.kind, until)
+    revocation.show(receipt, as_json=as_json, without=_OF_ITS_MACHINE)
 
 
 def tree(client: ControlClient, *, as_json: bool) -> None:

@@ -189,6 +189,11 @@ REVOKED = {
     [
         ({"applied_on": 2}, 0, "on the disks of 2 of 3 machines after 7.4 ms"),
         (
+            {"applied_on": 1, "of": 1, "connections_closed": 1},
+            0,
+            "revoked serial 0B: 1 open connection closed within 1.5 ms",
+        ),
+        (
             {"applied_on": 1, "missing": ["b", "c"], "enough": False},
             3,
             "no answer yet from: b, c\nthat is less than a majority; this machine keeps sending it",
