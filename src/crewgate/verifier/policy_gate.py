@@ -62,6 +62,10 @@ class GateRequest(msgspec.Struct, frozen=True):
     crew: str | None = None
     cost: int = -1
 
+    def __repr__(self) -> str:
+        """Return a text without the token."""
+        return f"<GateRequest for tool {self.tool}>"
+
     def ask(self) -> Permit | Denial:
         """Return the gate's verdict."""
         return self.judge.decide(self.token, self.tool, peer_crew=self.crew, price=self.cost)
