@@ -72,7 +72,7 @@ class StillMember:
 
     def hears(self, other: "StillMember") -> KnownMember:
         """What a conversation with another would tell it, capsules aside."""
-        self.company.recognise(other.leaf)
+        self.company.recognize(other.leaf)
         hello = other.company.hello(other.node)
         known = self.company.add_member(other.leaf, hello)
         self.company.introduce(other.company.directory.beyond(hello.roll[:0]))

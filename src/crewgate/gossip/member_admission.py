@@ -84,7 +84,7 @@ class MemberAdmission:
             list(self.keyring),
         )
 
-    def recognise(self, leaf: bytes) -> bytes:
+    def recognize(self, leaf: bytes) -> bytes:
         """Return the member whose leaf certificate a handshake has proved. Raises GossipError.
 
         The CA also issues certificates for other roles, and that of an evicted gateway

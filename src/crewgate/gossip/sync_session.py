@@ -50,7 +50,7 @@ async def initiate(gossip: GossipNode, stream: SyncStream, exchange_lock: trio.L
     member is exchanging capsules in a sync that it began. Raises GossipError and OSError.
     """
     # The hello has the group keys, so check first who the other side is.
-    own = await _hello(gossip, gossip.company.recognise(stream.leaf))
+    own = await _hello(gossip, gossip.company.recognize(stream.leaf))
     asked_at, shown = gossip.host.now(), gossip.company.me
     try:
         hello = await _exchange_hellos(stream, own)
@@ -80,7 +80,7 @@ async def respond(gossip: GossipNode, stream: SyncStream, asked_at: float) -> No
     of the handshake, and its view is as of this hello. Raises GossipError and OSError.
     """
     try:
-        member = gossip.company.recognise(stream.leaf)
+        member = gossip.company.recognize(stream.leaf)
     except PeerEvictedError:
         # If it stayed unread, the end of the connection would discard the notice.
         hello = await stream.receive(Hello)
@@ -116,7 +116,7 @@ async def ask(
     gossip: GossipNode, stream: SyncStream, member: bytes, question: RevocationTargetQuery
 ) -> bool:
     """Return the answer of `member`, and of no other machine. Raises GossipError and OSError."""
-    if gossip.company.recognise(stream.leaf) != member:
+    if gossip.company.recognize(stream.leaf) != member:
         raise GossipError("another gateway answers at the address of the member")
     await stream.send(question)
     return (await stream.receive(RevocationTargetSeen)).seen

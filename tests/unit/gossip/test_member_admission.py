@@ -62,21 +62,21 @@ def test_those_who_have_met_are_members_with_one_key(authority: Authority, tmp_p
         assert member.company.keys.number == members[0].company.keys.number != 0
 
 
-def test_who_is_recognised(pair: Pair, authority: Authority, tmp_path: Path) -> None:
+def test_who_is_recognized(pair: Pair, authority: Authority, tmp_path: Path) -> None:
     """A gateway of this CA; before that nobody is told a word."""
-    assert pair.one.company.recognise(pair.other.leaf) == pair.other.id
+    assert pair.one.company.recognize(pair.other.leaf) == pair.other.id
     with pytest.raises(SelfConnectionError):
-        pair.one.company.recognise(pair.one.leaf)
+        pair.one.company.recognize(pair.one.leaf)
     signing = Ed25519PrivateKey.generate()
     files = authority.certify(tmp_path / "bd", "m1", signing, role=Role.ORCHESTRATOR)
     with pytest.raises(GossipError, match="bd/m1 is not a gateway"):
-        pair.one.company.recognise(chain_of(files.certificate)[0])
+        pair.one.company.recognize(chain_of(files.certificate)[0])
     for leaf in (b"", b"garbage", authority.issuing.certificate.public_bytes(DER)):
         with pytest.raises(GossipError, match="not a gateway certificate"):
-            pair.one.company.recognise(leaf)
+            pair.one.company.recognize(leaf)
     pair.one.host.dead.add(of_gateway("m1"))
     with pytest.raises(GossipError, match="revoked"):
-        pair.one.company.recognise(pair.other.leaf)
+        pair.one.company.recognize(pair.other.leaf)
 
 
 def test_a_namesake_is_refused(pair: Pair, authority: Authority, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_who_was_evicted_comes_again_with_a_new_certificate_alone(
     one.hears(new)
     assert old.id in one.company.directory
     for step in (
-        one.company.recognise,
+        one.company.recognize,
         lambda leaf: one.company.add_member(leaf, old.company.hello(old.node)),
     ):
         with pytest.raises(GossipError, match="was evicted"):

@@ -35,7 +35,7 @@ from crewgate.core.gossip.messages import (
 
 NO_LIFE = bytes(8)  # of a member that has not answered yet
 _Eight = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]  # it must fit into a `AcceptLogRequest`
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]  # it must fit into an `AcceptLogRequest`
 # Stands for the id of a capsule that has expired, which no member can hand over any more.
 OVER = bytes(ID_BYTES)
 

@@ -241,7 +241,7 @@ def _pull_response(body: bytes) -> AcceptLogResponse:
     rest = body[_PULL_RESPONSE.size :]
     ids = _ids(rest) if rest else ()
     if not len(ids) <= head - number or (number < head and not ids):
-        raise GossipError(f"a AcceptLogResponse from {number} to {head} has {len(ids)} ids")
+        raise GossipError(f"an AcceptLogResponse from {number} to {head} has {len(ids)} ids")
     return AcceptLogResponse(nonce, life, number, head, members, int.from_bytes(wall), counts, ids)
 
 

@@ -118,7 +118,7 @@ def test_an_answer_tells_some_of_what_there_is(number: int, head: int, count: in
     bad = AcceptLogResponse(
         *(bytes(8), bytes(8), number, head, bytes(8), 1), counts=True, ids=(bytes(20),) * count
     )
-    with pytest.raises(GossipError):
+    with pytest.raises(GossipError, match=r"^an AcceptLogResponse from \d+ to \d+ has \d ids$"):
         decode(encode(bad))
 
 
