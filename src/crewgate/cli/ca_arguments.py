@@ -7,22 +7,38 @@ import os
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
+import msgspec
 
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.config.values import HOST_NAME
 from crewgate.core.x509.certificate import serial_text
+from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import AuthorityError
 
 
-def required(role: str | None, name: str | None, out: Path | None) -> tuple[str, str, Path]:
-    """Return the three values that a new certificate needs; UsageError if one is None."""
-    for option, value in (("--role", role), ("--name", name), ("--out", out)):
-        if value is None:
-            raise click.UsageError(f"Missing option '{option}'.")
-    return cast("str", role), cast("str", name), cast("Path", out)
+class IssueOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of `crewgate ca issue`; `life` is in seconds."""
+
+    role: str | None
+    crew: str
+    name: str | None
+    out: Path | None
+    life: int | None
+    hosts: tuple[str, ...]
+    rights: tuple[str, ...]
+    signing_key: Path | None
+    request: Path | None
+
+    def required(self) -> tuple[Role, str, Path]:
+        """Return the three values that a new certificate needs; UsageError if one is None."""
+        if self.role is None or self.name is None or self.out is None:
+            values = {"--role": self.role, "--name": self.name, "--out": self.out}
+            missing = next(option for option, value in values.items() if value is None)
+            raise click.UsageError(f"Missing option '{missing}'.")
+        return Role(self.role), self.name, self.out
 
 
 def with_suffix(prefix: Path, ending: str) -> Path:

@@ -1,12 +1,31 @@
-"""Reads a token from an argument or standard input, and prints a token."""
+"""The options of `crewgate mint`, and how a token is read and printed."""
 
 import json
 import sys
 
 import click
+import msgspec
 
 from crewgate import limits
 from crewgate.core.tokens.claims import Claims
+
+
+class MintOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of `crewgate mint`; `quota` is in micro-credits, `ttl` in seconds."""
+
+    crew: str
+    role: str
+    tools: tuple[str, ...]
+    quota: int
+    parent: str | None
+    ttl: int | None
+    name: str | None
+    process: str | None
+
+    @property
+    def tool_names(self) -> list[str]:
+        """The tools; a person repeats the option, or separates several tools with commas."""
+        return [tool for given in self.tools for tool in given.replace(",", " ").split()]
 
 
 def read_token(argument: str) -> str:

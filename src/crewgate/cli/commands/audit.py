@@ -6,6 +6,7 @@ The command reads the audit files that the configuration names, and needs no run
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -52,19 +53,13 @@ _BY = ["branch", "crew", "role", "tool", "day"]
 def command(
     *,
     config_path: Path,
-    branch: str | None,
-    crew: str | None,
-    role: str | None,
-    tool: str | None,
     certificate: str | None,
     since: str | None,
-    limit: int,
     by: str | None,
-    denied: bool,
-    would_deny: bool,
     watch: bool,
     connections: bool,
     as_json: bool,
+    **filters: Any,  # noqa: ANN401 - members of `AuditFilter`
 ) -> None:
     """Show who called which tool, under which grant, at what cost.
 
@@ -74,23 +69,19 @@ def command(
     from crewgate.audit.reader import AuditReader
     from crewgate.cli.output import audit_connections, audit_minting_watch, audit_report
 
-    if connections and (branch or role or tool or by or denied or would_deny):
+    given = {name for name, value in filters.items() if value} | ({"by"} if by else set())
+    if connections and given & {"branch", "role", "tool", "by", "denied", "would_deny"}:
         raise click.UsageError(
             "--connections goes only with --crew, --certificate, --since and --limit"
         )
-    if watch and (role or tool or certificate or denied or would_deny or by or connections):
+    is_more = certificate or connections or given & {"role", "tool", "by", "denied", "would_deny"}
+    if watch and is_more:
         raise click.UsageError("--watch goes only with --crew, --branch, --since and --limit")
     try:
         question = AuditFilter(
-            branch=branch,
-            crew=crew,
-            role=role,
-            tool=tool,
             certificate=None if certificate is None else parse_serial(certificate),
-            denied=denied,
-            would_deny=would_deny,
             since=None if since is None else parse_since(since, datetime.now(UTC)),
-            limit=limit,
+            **filters,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error

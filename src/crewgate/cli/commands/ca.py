@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,7 +11,7 @@ from crewgate.ca.authority import Authority, configured_ca, create, new_instance
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.certificates import new_key, pem
 from crewgate.ca.key_files import PRIVATE, PUBLIC, key_pem, read_certificates, read_file, write_file
-from crewgate.cli.ca_arguments import find, host_names, require_absent, required, with_suffix
+from crewgate.cli.ca_arguments import IssueOptions, find, host_names, require_absent, with_suffix
 from crewgate.cli.options import DurationParam, FullHelpGroup, config_option, json_option
 from crewgate.cli.output.certificates import describe, line, print_entry, print_server, receipt, row
 from crewgate.cli.remote.option import with_remote
@@ -94,20 +95,7 @@ def init(*, config_path: Path, as_json: bool) -> None:
     help="Certify the key of this PEM certificate request; create no key.",
 )
 @json_option
-def issue(
-    *,
-    config_path: Path,
-    role: str | None,
-    crew: str,
-    name: str | None,
-    out: Path | None,
-    life: int | None,
-    hosts: tuple[str, ...],
-    rights: tuple[str, ...],
-    signing_key: Path | None,
-    request: Path | None,
-    as_json: bool,
-) -> None:
+def issue(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Issue a certificate.
 
     Writes PREFIX.pem (leaf, then issuing CA) and PREFIX.key; neither may exist.
@@ -117,29 +105,31 @@ def issue(
     """
     from crewgate.ca.gossip_signing_key import certified_half
 
-    role, name, out = required(role, name, out)
-    if signing_key is not None and role != Role.GATEWAY:
+    options = IssueOptions(**given)
+    role, name, out = options.required()
+    signing_key, crew = options.signing_key, options.crew
+    if signing_key is not None and role is not Role.GATEWAY:
         raise click.UsageError("--signing-key is only for --role gateway")
     config = load(config_path)
     if crew:
         config.crew(crew)
-    require_absent(with_suffix(out, "pem"), *([] if request else [with_suffix(out, "key")]))
+    certificate, private = with_suffix(out, "pem"), with_suffix(out, "key")
+    require_absent(certificate, *([] if options.request else [private]))
     key = None
-    if request is not None:
-        public = read_request(read_file(request))
+    if options.request is not None:
+        public = read_request(read_file(options.request))
     else:
         key = new_key()
         public = key.public_key()
     signer = b"" if signing_key is None else certified_half(signing_key)
-    identity = Identity(Role(role), name, new_instance(), crew, signer, rights)
+    identity = Identity(role, name, new_instance(), crew, signer, options.rights)
+    now, hosts = datetime.now(UTC), host_names(options.hosts)
     with Authority(configured_ca(config)) as authority:
-        entry = authority.issue(
-            identity, public, datetime.now(UTC), life_seconds=life, hosts=host_names(hosts)
-        )
+        entry = authority.issue(identity, public, now, life_seconds=options.life, hosts=hosts)
         if key is not None:
-            write_file(with_suffix(out, "key"), key_pem(key), PRIVATE)
-        write_file(with_suffix(out, "pem"), authority.chain(entry), PUBLIC)
-    print_entry(entry, f"Wrote {with_suffix(out, 'pem')}", as_json=as_json)
+            write_file(private, key_pem(key), PRIVATE)
+        write_file(certificate, authority.chain(entry), PUBLIC)
+    print_entry(entry, f"Wrote {certificate}", as_json=as_json)
 
 
 @command.command("renew")

@@ -3,13 +3,14 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from crewgate import limits
 from crewgate.cli.options import CreditsParam, DurationParam, json_option
 from crewgate.cli.remote.option import with_remote
-from crewgate.cli.tokens import read_token, show_token
+from crewgate.cli.tokens import MintOptions, read_token, show_token
 from crewgate.core.credits import format_credits
 from crewgate.errors import BranchRevokedError, IssuerError
 from crewgate.issuer.gateway import LocalGateway, minter_of
@@ -42,39 +43,30 @@ from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
 @click.option("--name", help="Name of the orchestrator within the crew (default: CREW-1).")
 @click.option("--process", help="Name of the process that will hold the token.")
 @json_option
-def command(
-    *,
-    config_path: Path,
-    crew: str,
-    role: str,
-    tools: tuple[str, ...],
-    quota: int,
-    parent: str | None,
-    ttl: int | None,
-    name: str | None,
-    process: str | None,
-    as_json: bool,
-) -> None:
+def command(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Sign a token for a new branch and print it.
 
     Without --parent, the token starts a run. The gateway need not run.
     """
-    config, minter = minter_of(config_path, crew, name)
-    names = [tool for given in tools for tool in given.replace(",", " ").split()]
-    holder = process or f"pid_{os.getppid()}"
-    now = time.time()
-    if parent is None:
-        minted = minter.root(
-            role=role, tools=names, quota=quota, process=holder, now=now, lifetime=ttl
-        )
+    options = MintOptions(**given)
+    crew = options.crew
+    config, minter = minter_of(config_path, crew, options.name)
+    grant: dict[str, Any] = {
+        "role": options.role,
+        "tools": options.tool_names,
+        "quota": options.quota,
+        "process": options.process or f"pid_{os.getppid()}",
+        "now": time.time(),
+        "lifetime": options.ttl,
+    }
+    if options.parent is None:
+        minted = minter.root(**grant)
     else:
         from crewgate.policy.loader import crew_keys
 
-        above = verify_token(read_token(parent), crew_keys(config.crew(crew)), crew)
+        above = verify_token(read_token(options.parent), crew_keys(config.crew(crew)), crew)
         check_alive(config.state, above)
-        minted = minter.child(
-            above.claims, role=role, tools=names, quota=quota, process=holder, now=now, lifetime=ttl
-        )
+        minted = minter.child(above.claims, **grant)
         click.echo(
             "note: `mint` does not check that all children of the parent together stay within its "
             f"{format_credits(above.claims.credit_quota)} credits; Orchestrator.spawn does",

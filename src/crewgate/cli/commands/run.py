@@ -1,6 +1,7 @@
 """`crewgate run`: runs an orchestrator with a socket to the gateway, but without a private key."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,16 +41,11 @@ from crewgate.cli.options import DurationParam, config_option
 @click.pass_context
 def command(
     ctx: click.Context,
-    *,
+    /,
     config_path: Path,
-    crew: str,
-    name: str,
-    user: str | None,
-    socket: Path | None,
-    gateway: str | None,
-    trust: Path | None,
-    life: int | None,
     command_line: tuple[str, ...],
+    life: int | None,
+    **options: Any,  # noqa: ANN401 - the other members of `RunOptions`
 ) -> None:
     """Run an orchestrator that uses a certificate and never holds its key.
 
@@ -59,6 +55,5 @@ def command(
     """
     from crewgate.sidecar.run import RunOptions, run
 
-    ctx.exit(
-        run(RunOptions(config_path, crew, name, command_line, user, socket, gateway, trust, life))
-    )
+    chosen = RunOptions(config=config_path, command=command_line, life_seconds=life, **options)
+    ctx.exit(run(chosen))

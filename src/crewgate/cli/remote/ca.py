@@ -31,7 +31,7 @@ from crewgate.ca.key_files import (
     write_file,
 )
 from crewgate.ca.renewal import put, require_no_key
-from crewgate.cli.ca_arguments import require_absent, required, with_suffix
+from crewgate.cli.ca_arguments import IssueOptions, require_absent, with_suffix
 from crewgate.cli.output import revocation
 from crewgate.cli.output.certificates import describe, print_entry
 from crewgate.cli.remote.client import ControlClient
@@ -45,30 +45,19 @@ from crewgate.errors import AuthorityError
 _NO_AGENT = ["this machine"]
 
 
-def issue(
-    client: ControlClient,
-    *,
-    role: Any,  # noqa: ANN401 - one of click's choices, which the API has too
-    crew: str,
-    name: str | None,
-    out: Path | None,
-    life: int | None,
-    hosts: tuple[str, ...],
-    rights: tuple[str, ...],
-    signing_key: Path | None,
-    request: Path | None,
-    as_json: bool,
-) -> None:
+def issue(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Issue PREFIX.pem and PREFIX.key, which must not exist; or renew our own certificate."""
-    if role is None and name is None and out is None:
-        if crew or hosts or rights or signing_key or request:
+    options = IssueOptions(**given)
+    crew, request, life = options.crew, options.request, options.life
+    if options.role is None and options.name is None and options.out is None:
+        if crew or options.hosts or options.rights or options.signing_key or request:
             raise click.UsageError(
                 "without --role, --name and --out, only --life can change in our own certificate"
             )
         _renew(client, life, as_json=as_json)
         return
-    role, name, out = required(role, name, out)
-    for option, value in (("--right", rights), ("--signing-key", signing_key)):
+    role, name, out = options.required()
+    for option, value in (("--right", options.rights), ("--signing-key", options.signing_key)):
         if value:
             raise click.UsageError(f"{option} is not for --control; use -c where the CA is")
     certificate, private = with_suffix(out, "pem"), with_suffix(out, "key")
@@ -77,17 +66,17 @@ def issue(
     csr = request_pem(key) if key else read_file(request) if request else b""
     body = CertificateSigningRequest(
         request=_text(csr, request),
-        role=role,
+        role=role.value,
         crew=crew,
         name=name,
         life_seconds=life,
-        hosts=list(hosts),
+        hosts=list(options.hosts),
     )
     answer = client.post("/v1/certificates", body, CertificateResponse)
     if key is not None:
         write_file(private, key_pem(key), PRIVATE)
     write_file(certificate, answer.certificate.encode(), PUBLIC)
-    _print(answer, Role(role), crew, name, certificate, as_json=as_json)
+    _print(answer, role, crew, name, certificate, as_json=as_json)
 
 
 def _renew(client: ControlClient, life: int | None, *, as_json: bool) -> None:

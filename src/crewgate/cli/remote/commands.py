@@ -6,6 +6,7 @@ the same. With --json it prints the same members, but for those that only the ot
 
 import json
 import time
+from typing import Any
 
 import click
 import msgspec
@@ -26,7 +27,7 @@ from crewgate.cli.remote.ca import issue as ca_issue
 from crewgate.cli.remote.ca import revoke as ca_revoke
 from crewgate.cli.remote.client import ControlClient
 from crewgate.cli.remote.receipt import receipt_of
-from crewgate.cli.tokens import read_token, show_token
+from crewgate.cli.tokens import MintOptions, read_token, show_token
 from crewgate.core.credits import format_credits
 from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import LinkError
@@ -101,33 +102,22 @@ def _health(client: ControlClient) -> HealthResponse:
         return HealthResponse(status="waiting", waiting_for=[f"the control API ({error})"])
 
 
-def mint(
-    client: ControlClient,
-    *,
-    crew: str,
-    role: str,
-    tools: tuple[str, ...],
-    quota: int,
-    parent: str | None,
-    ttl: int | None,
-    name: str | None,
-    process: str | None,
-    as_json: bool,
-) -> None:
+def mint(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Run `crewgate mint` through the control API."""
-    _reject_ttl(ttl)
+    options = MintOptions(**given)
+    _reject_ttl(options.ttl)
     form = {
-        "scope": " ".join(tool for given in tools for tool in given.replace(",", " ").split()),
-        "credits": format_credits(quota),
-        "role": role,
-        **({"process": process} if process else {}),
-        **_orchestrator_field(client, crew, name),
+        "scope": " ".join(options.tool_names),
+        "credits": format_credits(options.quota),
+        "role": options.role,
+        **({"process": options.process} if options.process else {}),
+        **_orchestrator_field(client, options.crew, options.name),
     }
-    if parent is None:
+    if options.parent is None:
         form["grant_type"] = RUN
     else:
         form |= {"grant_type": CHILD, "subject_token_type": TOKEN_TYPE}
-        form["subject_token"] = read_token(parent)
+        form["subject_token"] = read_token(options.parent)
     _show(client, form, as_json=as_json)
 
 
