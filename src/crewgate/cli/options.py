@@ -1,5 +1,6 @@
 """Options that several commands share, and the parsers of credits and durations."""
 
+import json
 import re
 import tomllib
 from collections.abc import Callable
@@ -89,6 +90,11 @@ def json_option(function: Function) -> Function:
     return click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document on standard output."
     )(function)
+
+
+def print_result(document: object, text: str, *, as_json: bool, err: bool = False) -> None:
+    """Print a JSON document on standard output, or a text there or on standard error."""
+    click.echo(json.dumps(document) if as_json else text, err=err and not as_json)
 
 
 def with_program_name(text: str) -> str:

@@ -5,7 +5,6 @@ in a backup is older than its ledger. A revocation from before the backup is in 
 restore.
 """
 
-import json
 import socket
 import stat
 from datetime import UTC, datetime
@@ -30,7 +29,7 @@ from crewgate.cli.backup.files import (
     target_of,
 )
 from crewgate.cli.backup.inventory import BackupItem, BackupKind, inventory
-from crewgate.cli.options import config_option, json_option
+from crewgate.cli.options import config_option, json_option, print_result
 from crewgate.config import Config, LedgerConfig
 from crewgate.config.load import load
 from crewgate.errors import BackupError
@@ -63,13 +62,11 @@ def command(
     except OSError as error:
         raise BackupError(describe(error)) from error
     size = sum(each.bytes for each in manifest.files)
-    if as_json:
-        found = {"backup": str(folder), "files": len(manifest.files), "bytes": size}
-        click.echo(json.dumps({**found, "left_out": manifest.left_out}))
-        return
-    click.echo(f"Backed up {len(manifest.files)} files, {size} bytes, to {folder}.", err=True)
-    for line in manifest.left_out:
-        click.echo(f"not backed up: {line}", err=True)
+    document = {"backup": str(folder), "files": len(manifest.files), "bytes": size}
+    lines = [f"Backed up {len(manifest.files)} files, {size} bytes, to {folder}."]
+    lines += [f"not backed up: {line}" for line in manifest.left_out]
+    document |= {"left_out": manifest.left_out}
+    print_result(document, "\n".join(lines), as_json=as_json, err=True)
 
 
 def write_backup(

@@ -12,7 +12,13 @@ from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.certificates import new_key, pem
 from crewgate.ca.key_files import PRIVATE, PUBLIC, key_pem, read_certificates, read_file, write_file
 from crewgate.cli.ca_arguments import IssueOptions, find, host_names, require_absent, with_suffix
-from crewgate.cli.options import DurationParam, FullHelpGroup, config_option, json_option
+from crewgate.cli.options import (
+    DurationParam,
+    FullHelpGroup,
+    config_option,
+    json_option,
+    print_result,
+)
 from crewgate.cli.output.certificates import describe, line, print_entry, print_server, receipt, row
 from crewgate.cli.remote.option import with_remote
 from crewgate.config import Config, load
@@ -45,10 +51,8 @@ def init(*, config_path: Path, as_json: bool) -> None:
         except OSError as error:
             raise AuthorityError(f"{folder}: cannot be created: {cause(error)}") from error
     create(ca, datetime.now(UTC))
-    if as_json:
-        click.echo(json.dumps({"root": str(ca.root), "crl": str(ca.crl)}))
-    else:
-        click.echo(f"Wrote {ca.root}; move {ca.root_key} off this machine", err=True)
+    text = f"Wrote {ca.root}; move {ca.root_key} off this machine"
+    print_result({"root": str(ca.root), "crl": str(ca.crl)}, text, as_json=as_json, err=True)
 
 
 @command.command("issue")
@@ -191,13 +195,11 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
         done, why = _announce(authority, config, entry)
         entry = authority.register.find(entry.serial) or entry
         unwritten = authority.register.unwritten_reason
-    if as_json:
-        click.echo(json.dumps({**row(entry), **receipt(done), "unwritten": unwritten}))
-    else:
-        also = f" and {others} more of the same instance" if others else ""
-        click.echo(f"revoked {entry.label}, serial {entry.serial}{also}: {describe(done)}")
-        for each in reach_lines(done.reach) if done else ():
-            click.echo(each)
+    document = {**row(entry), **receipt(done), "unwritten": unwritten}
+    also = f" and {others} more of the same instance" if others else ""
+    lines = [f"revoked {entry.label}, serial {entry.serial}{also}: {describe(done)}"]
+    lines += reach_lines(done.reach) if done else []
+    print_result(document, "\n".join(lines), as_json=as_json)
     if why:
         click.echo(
             f"crewgate: {why}; once the gateway runs, repeat the command to close open connections",
@@ -245,11 +247,9 @@ def show(*, config_path: Path, which: str, as_json: bool) -> None:
     config = load(config_path)
     with CertificateDB(configured_ca(config).register) as register:
         entry = find(register, which)
-    if as_json:
-        click.echo(json.dumps({**row(entry, config.state), "pem": entry.pem}))
-        return
-    for name, value in row(entry, config.state).items():
-        click.echo(f"{name:10} {value}")
+    members = row(entry, config.state)
+    text = "\n".join(f"{name:10} {value}" for name, value in members.items())
+    print_result({**members, "pem": entry.pem}, text, as_json=as_json)
 
 
 @command.command("crl")
@@ -260,10 +260,7 @@ def crl(*, config_path: Path, as_json: bool) -> None:
     ca = configured_ca(load(config_path))
     with Authority(ca) as authority:
         authority.publish(datetime.now(UTC))
-    if as_json:
-        click.echo(json.dumps({"crl": str(ca.crl)}))
-    else:
-        click.echo(f"Wrote {ca.crl}", err=True)
+    print_result({"crl": str(ca.crl)}, f"Wrote {ca.crl}", as_json=as_json, err=True)
 
 
 @command.command("export")

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from crewgate.cli.options import FullHelpGroup, config_option, json_option, state_of
+from crewgate.cli.options import FullHelpGroup, config_option, json_option, print_result, state_of
 from crewgate.cli.output.cluster import ago, as_document, show_members, status_lines
 from crewgate.cli.output.revocation import print_receipt, reach_lines, receipt_document
 from crewgate.ipc.admin_client import AdminClient
@@ -51,11 +51,8 @@ def status(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     """
     with AdminClient(state_of(config_path)) as admin:
         found = admin.cluster()
-    if as_json:
-        document = msgspec.to_builtins(found)
-        click.echo(json.dumps({k: v for k, v in document.items() if k not in _HIDDEN}))
-    else:
-        click.echo("\n".join(status_lines(found)))
+    document = {k: v for k, v in msgspec.to_builtins(found).items() if k not in _HIDDEN}
+    print_result(document, "\n".join(status_lines(found)), as_json=as_json)
     ctx.exit(1 if found.waiting_for else 0)
 
 
@@ -126,9 +123,8 @@ def rotate(*, config_path: Path, revoke_old: bool, as_json: bool) -> None:
     """
     with AdminClient(state_of(config_path)) as admin:
         done = admin.rotate_keys(revoke_old=revoke_old)
-    if as_json:
-        click.echo(json.dumps({"keys": done.keys, "used_after_seconds": done.used_after_seconds}))
-    elif revoke_old:
-        click.echo("a new key is in use; all earlier keys are revoked")
-    else:
-        click.echo(f"a new key exists; all machines use it in {ago(done.used_after_seconds)}")
+    text = f"a new key exists; all machines use it in {ago(done.used_after_seconds)}"
+    if revoke_old:
+        text = "a new key is in use; all earlier keys are revoked"
+    document = {"keys": done.keys, "used_after_seconds": done.used_after_seconds}
+    print_result(document, text, as_json=as_json)

@@ -4,7 +4,6 @@ The command writes only into a new or empty folder, and writes the configuration
 has one is complete. CA, gateway and crew each have their secrets in a folder of their own.
 """
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from crewgate.ca.authority import configured_ca, create
 from crewgate.cli.commands.crew import write_crew
 from crewgate.cli.init.machine_keys import begin, choose_name, write_machine
 from crewgate.cli.init.template import CREW, DOMAIN, PORT_MAX, fresh_config
-from crewgate.cli.options import json_option
+from crewgate.cli.options import json_option, print_result
 from crewgate.config import CAConfig
 from crewgate.config.load import load
 from crewgate.config.values import NAME
@@ -84,10 +83,8 @@ def command(
         config, lines = write_further(
             folder, port, other, url, per_machine=bool(budgets), asked=name
         )
-    if as_json:
-        click.echo(json.dumps({"config": str(config), "ca": str(folder / "certs" / "ca.pem")}))
-    else:
-        click.echo("\n".join(lines), err=True)
+    document = {"config": str(config), "ca": str(folder / "certs" / "ca.pem")}
+    print_result(document, "\n".join(lines), as_json=as_json, err=True)
 
 
 def write_all(folder: Path, port: int, asked: str = "") -> Path:

@@ -9,11 +9,10 @@ from contextlib import closing
 from pathlib import Path
 
 import click
-import msgspec
 
 from crewgate.cli.commands.ledger_accept import command as accept
 from crewgate.cli.commands.ledger_report import reconcile, report
-from crewgate.cli.options import FullHelpGroup, config_option, json_option
+from crewgate.cli.options import FullHelpGroup, config_option, json_option, print_result, state_of
 from crewgate.config.load import load
 from crewgate.core.credits import format_credits
 from crewgate.errors import LedgerUnavailableError
@@ -34,12 +33,10 @@ def migrate(*, config_path: Path, as_json: bool) -> None:
     """Create the ledger's tables, or bring them up to date."""
     with closing(open_session(load(config_path).ledger)) as session:
         before, after = schema.migrate(session)
-    if as_json:
-        click.echo(json.dumps({"before": before, "after": after}))
-    elif before == after:
-        click.echo(f"The tables have version {after}, which this Crewgate needs.", err=True)
-    else:
-        click.echo(f"Migrated the tables from version {before} to version {after}.", err=True)
+    text = f"Migrated the tables from version {before} to version {after}."
+    if before == after:
+        text = f"The tables have version {after}, which this Crewgate needs."
+    print_result({"before": before, "after": after}, text, as_json=as_json, err=True)
 
 
 @command.command("resume")
@@ -60,13 +57,8 @@ def resume(*, config_path: Path, as_json: bool) -> None:
 
     with closing(PostgreSQL(ledger.url, ledger.password_file)) as session:
         timeline = session.use(accept)
-    if as_json:
-        click.echo(json.dumps({"timeline": timeline}))
-    else:
-        click.echo(
-            f"Accepted timeline {timeline} as the ledger; gateways may draw credits again.",
-            err=True,
-        )
+    text = f"Accepted timeline {timeline} as the ledger; gateways may draw credits again."
+    print_result({"timeline": timeline}, text, as_json=as_json, err=True)
 
 
 @command.command("check")
@@ -101,17 +93,11 @@ def forgive(*, config_path: Path, branch: str, crew: str | None, as_json: bool) 
     ended without a report. They return to the branch and to every level above it. The running
     gateway notes this in its log and audit.
     """
-    from crewgate.cli.options import state_of
-
     with AdminClient(state_of(config_path)) as admin:
         done = admin.forgive(branch, crew or "")
-    if as_json:
-        document = msgspec.to_builtins(done)
-        click.echo(json.dumps({key: document[key] for key in ("crew", "branch", "amount")}))
-    else:
-        click.echo(
-            f"returned {format_credits(done.amount)} credits to {branch} of crew {done.crew}"
-        )
+    document = {"crew": done.crew, "branch": done.branch, "amount": done.amount}
+    text = f"returned {format_credits(done.amount)} credits to {branch} of crew {done.crew}"
+    print_result(document, text, as_json=as_json)
 
 
 command.add_command(accept)

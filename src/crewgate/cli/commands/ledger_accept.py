@@ -3,13 +3,12 @@
 The command changes nothing in the ledger itself. The gateway of this machine must not run.
 """
 
-import json
 import time
 from pathlib import Path
 
 import click
 
-from crewgate.cli.options import config_option, json_option
+from crewgate.cli.options import config_option, json_option, print_result
 from crewgate.config.load import load
 from crewgate.core.budget.ledger_mark import LedgerMark
 from crewgate.errors import LedgerReplacedError
@@ -64,14 +63,11 @@ def command(*, config_path: Path, as_json: bool) -> None:
 
 
 def _print(as_json: bool, mark: LedgerMark | None, why: str, text: str) -> None:  # noqa: FBT001 - a private function
-    if as_json:
-        document = {
-            "accepted": bool(why),
-            "why": why,
-            "ledger": mark.ledger if mark else None,
-            "holder": mark.holder if mark else None,
-            "operations": mark.count if mark else None,
-        }
-        click.echo(json.dumps(document))
-    else:
-        click.echo(text, err=True)
+    document = {
+        "accepted": bool(why),
+        "why": why,
+        "ledger": mark.ledger if mark else None,
+        "holder": mark.holder if mark else None,
+        "operations": mark.count if mark else None,
+    }
+    print_result(document, text, as_json=as_json, err=True)

@@ -1,6 +1,5 @@
 """`crewgate quarantine`: stops an orchestrator from starting branches, or lifts that."""
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import click
 import msgspec
 
 from crewgate import limits
-from crewgate.cli.options import DurationParam, config_option, json_option, state_of
+from crewgate.cli.options import DurationParam, config_option, json_option, print_result, state_of
 from crewgate.cli.output.revocation import NEVER_SEEN, never_seen_lines
 from crewgate.core.terminal_text import printable
 from crewgate.ipc.admin_client import AdminClient
@@ -73,21 +72,17 @@ def command(
         )
     with AdminClient(state_of(config_path)) as admin:
         done = admin.quarantine(crew, orchestrator, lift=lift, seconds=seconds or 0)
-    row = done.row
-    if as_json:
-        unknown = {"never_seen": done.never_seen, "never_seen_on": done.never_seen_on}
-        click.echo(json.dumps(msgspec.to_builtins(row) | unknown))
-    elif lift:
-        click.echo(f"{printable(orchestrator)}: not quarantined; it can start branches again")
-    else:
-        end = datetime.fromtimestamp(row.until, UTC)
-        click.echo(
-            f"{printable(orchestrator)}: quarantined until {end:%Y-%m-%d %H:%M}Z; it cannot start "
-            "branches, and live branches continue"
+    document: dict[str, object] = msgspec.to_builtins(done.row)
+    document |= {"never_seen": done.never_seen, "never_seen_on": done.never_seen_on}
+    end = datetime.fromtimestamp(done.row.until, UTC)
+    text = "not quarantined; it can start branches again"
+    if not lift:
+        text = (
+            f"quarantined until {end:%Y-%m-%d %H:%M}Z; it cannot start branches, and live branches "
+            "continue"
         )
-    for line in (
-        () if as_json else never_seen_lines(done.never_seen, done.never_seen_on, done.machines)
-    ):
-        click.echo(line)
+    lines = [f"{printable(orchestrator)}: {text}"]
+    lines += never_seen_lines(done.never_seen, done.never_seen_on, done.machines)
+    print_result(document, "\n".join(lines), as_json=as_json)
     if done.never_seen:
         click.get_current_context().exit(NEVER_SEEN)

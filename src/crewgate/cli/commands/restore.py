@@ -3,7 +3,6 @@
 Before the command writes anything, it verifies the whole backup, and that no file is in the way.
 """
 
-import json
 import os
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ from crewgate.cli.backup.files import (
     target_of,
 )
 from crewgate.cli.backup.inventory import inventory
-from crewgate.cli.options import json_option
+from crewgate.cli.options import json_option, print_result
 from crewgate.config.load import load
 from crewgate.core.budget.ledger_mark import LedgerMark
 from crewgate.errors import BackupError
@@ -53,23 +52,17 @@ def command(*, backup: Path, folder: Path, keep_existing: bool, as_json: bool) -
     except OSError as error:
         raise BackupError(describe(error)) from error
     config = folder / manifest.config
-    if as_json:
-        document = {
-            "config": str(config),
-            "made": manifest.made,
-            "kept": [str(path) for path in kept],
-            "missing": missing,
-        }
-        click.echo(json.dumps(document))
-        return
-    click.echo(
-        f"Restored {config} from the backup of {manifest.made} on {manifest.host}.", err=True
-    )
-    for path in kept:
-        click.echo(f"kept: {path}", err=True)
-    for line in missing:
-        click.echo(f"missing, put it back before you start the gateway: {line}", err=True)
-    click.echo(f"Next: crewgate check -c {config}", err=True)
+    document = {
+        "config": str(config),
+        "made": manifest.made,
+        "kept": [str(path) for path in kept],
+        "missing": missing,
+    }
+    lines = [f"Restored {config} from the backup of {manifest.made} on {manifest.host}."]
+    lines += [f"kept: {path}" for path in kept]
+    lines += [f"missing, put it back before you start the gateway: {line}" for line in missing]
+    lines.append(f"Next: crewgate check -c {config}")
+    print_result(document, "\n".join(lines), as_json=as_json, err=True)
 
 
 def restore(

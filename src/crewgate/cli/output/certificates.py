@@ -1,13 +1,11 @@
 """The output about certificates: sentences for people, JSON documents for scripts."""
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from crewgate.ca.certificate_db import CertificateRecord
+from crewgate.cli.options import print_result
 from crewgate.cli.output.revocation import receipt_document
 from crewgate.core.x509.certificate import serial_text
 from crewgate.ipc.admin_messages import RevocationReceipt
@@ -77,27 +75,20 @@ def describe(done: RevocationReceipt | None) -> str:
 
 def print_entry(entry: CertificateRecord, text: str, *, as_json: bool) -> None:
     """Print a signed certificate; `text` says which file was written."""
-    if as_json:
-        click.echo(json.dumps(row(entry)))
-    else:
-        end = datetime.fromtimestamp(entry.not_after, UTC)
-        signed = f"{entry.label}, serial {entry.serial}, until {end:%Y-%m-%d %H:%M}Z"
-        click.echo(f"{text}: {signed}", err=True)
+    end = datetime.fromtimestamp(entry.not_after, UTC)
+    signed = f"{entry.label}, serial {entry.serial}, until {end:%Y-%m-%d %H:%M}Z"
+    print_result(row(entry), f"{text}: {signed}", as_json=as_json, err=True)
 
 
 def print_server(leaf: "x509.Certificate", text: str, *, as_json: bool) -> None:
     """Print a signed server certificate, which is in no register."""
     serial, end = serial_text(leaf.serial_number), leaf.not_valid_after_utc
-    if as_json:
-        document = {
-            "serial": serial,
-            "role": "server",
-            "name": leaf.subject.rfc4514_string(),
-            "not_before": _time(int(leaf.not_valid_before_utc.timestamp())),
-            "not_after": _time(int(end.timestamp())),
-        }
-        click.echo(json.dumps(document))
-    else:
-        click.echo(
-            f"{text}: server certificate, serial {serial}, until {end:%Y-%m-%d %H:%M}Z", err=True
-        )
+    document = {
+        "serial": serial,
+        "role": "server",
+        "name": leaf.subject.rfc4514_string(),
+        "not_before": _time(int(leaf.not_valid_before_utc.timestamp())),
+        "not_after": _time(int(end.timestamp())),
+    }
+    signed = f"server certificate, serial {serial}, until {end:%Y-%m-%d %H:%M}Z"
+    print_result(document, f"{text}: {signed}", as_json=as_json, err=True)
