@@ -5,6 +5,7 @@ text from outside.
 """
 
 import json
+from collections.abc import Callable
 
 import click
 import msgspec
@@ -12,10 +13,19 @@ from rich.text import Text
 
 from crewgate.audit.filters import AuditFilter
 from crewgate.audit.reader import AuditGaps, AuditReader, RefusalSummary, RejectedConnection
-from crewgate.cli.output.tables import cells, new_table, open_console, print_table, utc
+from crewgate.cli.output.tables import cells, open_console, print_table, table_of, utc
 from crewgate.core.verdict import ConnectionRefusalReason
 
 _REASONS = frozenset(reason.value for reason in ConnectionRefusalReason)
+_COLUMNS: dict[str, Callable[[RejectedConnection], str]] = {
+    "time (UTC)": lambda row: utc(row.time),
+    "listener": lambda row: row.listener,
+    "from": lambda row: row.peer,
+    "verdict": lambda row: f"{row.verdict} {row.reason}",
+    "who": lambda row: row.orchestrator or ("" if row.proven else "(unproven)"),
+    "serial": lambda row: row.serial,
+    "subject": lambda row: row.subject,
+}
 
 
 class RejectedConnectionReport(msgspec.Struct, frozen=True):
@@ -43,14 +53,8 @@ def print_connections(answer: RejectedConnectionReport, *, as_json: bool) -> Non
         click.echo(json.dumps(msgspec.to_builtins(answer), indent=2))
         return
     console = open_console()
-    table = new_table("time (UTC)", "listener", "from", "verdict", "who", "serial", "subject")
-    for row in answer.connections:
-        verdict = f"{row.verdict} {row.reason}"
-        who = row.orchestrator or ("" if row.proven else "(unproven)")
-        texts = (utc(row.time), row.listener, row.peer, verdict, who, row.serial, row.subject)
-        table.add_row(*cells(*texts))
     if answer.connections:
-        print_table(console, table)
+        print_table(console, table_of(_COLUMNS, answer.connections))
     else:
         console.print(Text("no connection was refused or ended because of its certificate"))
     for one in answer.counted:

@@ -6,10 +6,9 @@ from typing import Final
 
 import click
 import msgspec
-from rich.table import Table
 
 from crewgate.audit.reader import MintingWatchEvent
-from crewgate.cli.output.tables import cells, new_table, open_console, print_table, utc
+from crewgate.cli.output.tables import open_console, print_table, table_of, utc
 from crewgate.core.credits import format_credits
 
 _MICRO: Final = "micro-"
@@ -20,26 +19,9 @@ def print_watch(rows: Sequence[MintingWatchEvent], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"watch": msgspec.to_builtins(rows)}, indent=2))
     elif rows:
-        print_table(open_console(), _table(rows))
+        print_table(open_console(), table_of(_COLUMNS, rows))
     else:
         click.echo("the minting watch saw nothing unusual")
-
-
-def _table(rows: Sequence[MintingWatchEvent]) -> Table:
-    table = new_table("time (UTC)", "orchestrator", "step", "level", "in force", "why", "branch")
-    for row in rows:
-        table.add_row(
-            *cells(
-                utc(row.time),
-                row.orchestrator,
-                row.step,
-                row.level if row.was == row.level else f"{row.was} → {row.level}",
-                row.in_force,
-                _why(row),
-                row.branch,
-            )
-        )
-    return table
 
 
 def _why(row: MintingWatchEvent) -> str:
@@ -51,3 +33,14 @@ def _why(row: MintingWatchEvent) -> str:
     if row.usual is None:
         return f"{measure} {show(row.value)}, ceiling {show(row.limit)}"
     return f"{measure} {show(row.value)}, limit {show(row.limit)}, usual {show(row.usual)}"
+
+
+_COLUMNS: Final[dict[str, Callable[[MintingWatchEvent], str]]] = {
+    "time (UTC)": lambda row: utc(row.time),
+    "orchestrator": lambda row: row.orchestrator,
+    "step": lambda row: row.step,
+    "level": lambda row: row.level if row.was == row.level else f"{row.was} → {row.level}",
+    "in force": lambda row: row.in_force,
+    "why": _why,
+    "branch": lambda row: row.branch,
+}

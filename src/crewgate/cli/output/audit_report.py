@@ -5,6 +5,7 @@ as markup.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.audit.reader import AuditGaps, AuditReader, CallGroup, CallRow, RefusalSummary
-from crewgate.cli.output.tables import cells, new_table, open_console, print_table, utc
+from crewgate.cli.output.tables import open_console, print_table, table_of, utc
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
 
@@ -63,35 +64,28 @@ def show(answer: AuditReport, folder: Path, *, as_json: bool) -> None:
 
 
 def _calls(rows: list[CallRow]) -> Table:
-    certified = any(row.certificate for row in rows)
-    overrun = any(row.overrun_micro for row in rows)
-    table = new_table(
-        "time (UTC)", "crew/role", "branch", "grant", "tool", "verdict", "ended", "cost",
-        *(["overrun"] if overrun else []), "lease left", *(["certificate"] if certified else []),
-        numbers=("cost", "overrun", "lease left"),
-    )  # fmt: skip
-    for row in rows:
-        left = "" if row.remaining_micro is None else format_credits(row.remaining_micro)
-        table.add_row(
-            *cells(
-                utc(row.time),
-                f"{row.crew}/{row.role}",
-                row.branch,
-                row.grant,
-                row.tool,
-                _verdict(row),
-                f"{row.outcome} {row.status or ''}".strip(),
-                format_credits(row.cost_micro),
-                *([_overrun(row.overrun_micro)] if overrun else []),
-                left,
-                *([row.certificate] if certified else []),
-            )
-        )
-    return table
+    columns: dict[str, Callable[[CallRow], str | Text]] = {
+        "time (UTC)": lambda row: utc(row.time),
+        "crew/role": lambda row: f"{row.crew}/{row.role}",
+        "branch": lambda row: row.branch,
+        "grant": lambda row: row.grant,
+        "tool": lambda row: row.tool,
+        "verdict": _verdict,
+        "ended": lambda row: f"{row.outcome} {row.status or ''}".strip(),
+        "cost": lambda row: format_credits(row.cost_micro),
+        "overrun": lambda row: _credits(row.overrun_micro or None),
+        "lease left": lambda row: _credits(row.remaining_micro),
+        "certificate": lambda row: row.certificate,
+    }
+    if not any(row.overrun_micro for row in rows):
+        del columns["overrun"]
+    if not any(row.certificate for row in rows):
+        del columns["certificate"]
+    return table_of(columns, rows, numbers=("cost", "overrun", "lease left"))
 
 
-def _overrun(micro: int) -> str:
-    return format_credits(micro) if micro else ""
+def _credits(micro: int | None) -> str:
+    return "" if micro is None else format_credits(micro)
 
 
 def _verdict(row: CallRow) -> Text:
@@ -103,65 +97,37 @@ def _verdict(row: CallRow) -> Text:
 
 
 def _groups(groups: list[CallGroup], by: GroupBy) -> Table:
-    keys = {GroupBy.BRANCH: ["branch", "crew/role", "parent"], GroupBy.ROLE: ["role", "crew"]}
-    headings = keys.get(by, [by.value])
-    overrun = any(group.overrun_micro for group in groups)
-    numbers: tuple[str, ...] = (
-        "calls",
-        "permitted",
-        "denied",
-        "would deny",
-        "open",
-        "cost",
-        "burned",
-    )
-    numbers += ("overrun",) if overrun else ()
-    numbers += ("of quota",) if by is GroupBy.BRANCH else ()
-    table = new_table(*headings, *numbers, numbers=numbers)
-    for group in groups:
-        sums = _sums(group)
-        sums += [_overrun(group.overrun_micro)] if overrun else []
-        sums += [_quota(group)] if by is GroupBy.BRANCH else []
-        table.add_row(*cells(*_names(group, by), *sums))
-    return table
-
-
-def _names(group: CallGroup, by: GroupBy) -> list[str]:
-    key = group.key or "(unknown)"
+    names: dict[str, Callable[[CallGroup], str]] = {by.value: lambda row: row.key or "(unknown)"}
+    numbers: dict[str, Callable[[CallGroup], str]] = {
+        "calls": lambda row: str(row.calls),
+        "permitted": lambda row: str(row.permitted),
+        "denied": lambda row: str(row.denied),
+        "would deny": lambda row: str(row.would_deny),
+        "open": lambda row: str(row.open),
+        "cost": lambda row: format_credits(row.cost_micro),
+        "burned": lambda row: format_credits(row.burned_micro),
+    }
+    if any(group.overrun_micro for group in groups):
+        numbers["overrun"] = lambda row: _credits(row.overrun_micro or None)
     if by is GroupBy.BRANCH:
-        return [key, f"{group.crew}/{group.role}", group.parent]
-    return [key, group.crew] if by is GroupBy.ROLE else [key]
-
-
-def _sums(group: CallGroup) -> list[str]:
-    return [
-        *map(str, (group.calls, group.permitted, group.denied, group.would_deny, group.open)),
-        format_credits(group.cost_micro),
-        format_credits(group.burned_micro),
-    ]
-
-
-def _quota(group: CallGroup) -> str:
-    return "" if group.quota_micro is None else format_credits(group.quota_micro)
+        names["crew/role"] = lambda row: f"{row.crew}/{row.role}"
+        names["parent"] = lambda row: row.parent
+        numbers["of quota"] = lambda row: _credits(row.quota_micro)
+    elif by is GroupBy.ROLE:
+        names["crew"] = lambda row: row.crew
+    return table_of(names | numbers, groups, numbers=tuple(numbers))
 
 
 def _refusals(refusals: list[RefusalSummary]) -> Table:
-    table = new_table(
-        "refused before a good signature", "listener", "from", "times", "first (UTC)", "last (UTC)",
-        numbers=("times",),
-    )  # fmt: skip
-    for one in refusals:
-        table.add_row(
-            *cells(
-                one.reason,
-                one.listener,
-                "others" if one.peer == "*" else one.peer,
-                str(one.count),
-                utc(one.first),
-                utc(one.last),
-            )
-        )
-    return table
+    columns: dict[str, Callable[[RefusalSummary], str]] = {
+        "refused before a good signature": lambda row: row.reason,
+        "listener": lambda row: row.listener,
+        "from": lambda row: "others" if row.peer == "*" else row.peer,
+        "times": lambda row: str(row.count),
+        "first (UTC)": lambda row: utc(row.first),
+        "last (UTC)": lambda row: utc(row.last),
+    }
+    return table_of(columns, refusals, numbers=("times",))
 
 
 def _footer(answer: AuditReport, folder: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """The output about the machines of a cluster: a table of members, and the state of this one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,25 +22,22 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 def show_members(rows: list[MemberRow]) -> None:
     """Print a table with a row for each machine."""
-    from crewgate.cli.output.tables import cells, new_table, open_console, print_table
+    from crewgate.cli.output.tables import open_console, print_table, table_of
 
-    table = new_table(
-        "name", "address", "state", "counts", "compared", "certificate ends (UTC)", "may revoke"
-    )
-    for row in rows:
-        ends = f"{datetime.fromtimestamp(row.ends, UTC):%Y-%m-%d %H:%M}" if row.ends else "unknown"
-        table.add_row(
-            *cells(
-                row.name,
-                row.address or "unknown",
-                _STATES.get(row.state, row.state),
-                _STANDINGS.get(row.standing, row.standing),
-                _compared(row),
-                ends,
-                "yes" if row.may_revoke else "no",
-            )
-        )
-    print_table(open_console(), table)
+    columns: dict[str, Callable[[MemberRow], str]] = {
+        "name": lambda row: row.name,
+        "address": lambda row: row.address or "unknown",
+        "state": lambda row: _STATES.get(row.state, row.state),
+        "counts": lambda row: _STANDINGS.get(row.standing, row.standing),
+        "compared": _compared,
+        "certificate ends (UTC)": _ends,
+        "may revoke": lambda row: "yes" if row.may_revoke else "no",
+    }
+    print_table(open_console(), table_of(columns, rows))
+
+
+def _ends(row: MemberRow) -> str:
+    return f"{datetime.fromtimestamp(row.ends, UTC):%Y-%m-%d %H:%M}" if row.ends else "unknown"
 
 
 def as_document(row: MemberRow) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 The texts of a table came from outside, so each passes `printable`.
 """
 
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +13,7 @@ from rich.text import Text
 
 from crewgate.core.terminal_text import printable
 
+R = TypeVar("R")
 # Columns of a pipe or a file, which needs no folding for a screen.
 _WIDTH = 240
 
@@ -53,6 +56,18 @@ def new_table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
     for name in columns:
         right = name in numbers
         table.add_column(name, justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def table_of(
+    columns: Mapping[str, Callable[[R], str | Text]],
+    rows: Iterable[R],
+    numbers: tuple[str, ...] = (),
+) -> Table:
+    """Return a table of `rows`; `columns` maps each heading to a function that gives the text."""
+    table = new_table(*columns, numbers=numbers)
+    for row in rows:
+        table.add_row(*cells(*(text_of(row) for text_of in columns.values())))
     return table
 
 
