@@ -13,6 +13,7 @@ from typing import Final, Literal, get_origin
 import msgspec
 
 from crewgate.audit.filters import AuditFilter, GroupBy
+from crewgate.audit.rows import CallRow, MintingWatchEvent, RejectedConnection
 from crewgate.core.audit.records import (
     BurnedReservationRecord,
     CallRecord,
@@ -69,6 +70,20 @@ _LINES = f"""
         )
     )"""
 
+# What a line without a column counts as, by the type of the row's member.
+_EMPTY = {str: "''", int: "0", bool: "false", list[str]: "[]"}
+
+
+def _columns_of(row: type[msgspec.Struct]) -> str:
+    """Return the members of a row as columns of SQL."""
+    return ", ".join(
+        f'coalesce("{field.name}", {_EMPTY[field.type]}) AS "{field.name}"'
+        if field.type in _EMPTY
+        else f'"{field.name}"'
+        for field in msgspec.structs.fields(row)
+    )
+
+
 # An open stream has its opening record, and no other record of the same request.
 _ROWS = f"""
     WITH {_LINES},
@@ -100,20 +115,7 @@ _ROWS = f"""
     )"""
 
 CALLS: Final = f"""{_ROWS}
-    SELECT
-        time, coalesce(machine, '') AS machine, coalesce(request, '') AS request,
-        coalesce(crew, '') AS crew,
-        coalesce(orchestrator, '') AS orchestrator, coalesce(process, '') AS process,
-        coalesce(role, '') AS role, coalesce(branch, '') AS branch,
-        coalesce(ancestry, []) AS ancestry, coalesce("grant", '') AS "grant",
-        coalesce(subject, '') AS subject, coalesce(listener, '') AS listener,
-        coalesce(peer, '') AS peer, coalesce(tool, '') AS tool, coalesce(method, '') AS method,
-        verdict, outcome, reason, coalesce(would, '') AS would, coalesce(level, '') AS level,
-        cost_micro, remaining_micro, quota_micro, coalesce(status, 0) AS status,
-        coalesce(bytes_in, 0) AS bytes_in, coalesce(bytes_out, 0) AS bytes_out, duration_us,
-        coalesce(certificate, '') AS certificate, coalesce(overrun_micro, 0) AS overrun_micro,
-        coalesce(model, '') AS model, coalesce(tokens_in, 0) AS tokens_in,
-        coalesce(tokens_out, 0) AS tokens_out
+    SELECT {_columns_of(CallRow)}
     FROM matching
     WHERE time IS NOT NULL
     ORDER BY time DESC, request DESC
@@ -166,12 +168,7 @@ TOTAL: Final = f"""{_ROWS}
 
 CONNECTIONS: Final = f"""
     WITH {_LINES}
-    SELECT
-        time, coalesce(listener, '') AS listener, coalesce(peer, '') AS peer,
-        coalesce(verdict, '') AS verdict, coalesce(reason, '') AS reason,
-        coalesce(proven, false) AS proven, coalesce(crew, '') AS crew,
-        coalesce(orchestrator, '') AS orchestrator, coalesce(serial, '') AS serial,
-        coalesce(subject, '') AS subject
+    SELECT {_columns_of(RejectedConnection)}
     FROM lines
     WHERE
         kind = 'connection' AND time IS NOT NULL
@@ -195,14 +192,16 @@ REFUSALS: Final = f"""
 
 WATCH: Final = f"""
     WITH {_LINES}
-    SELECT
-        time, crew, orchestrator, CASE step WHEN 'told' THEN 'remote' ELSE step END AS step, was,
-        coalesce(level, rung) AS level, in_force, coalesce("by", '') AS "by",
-        coalesce(branch, '') AS branch, coalesce(measure, '') AS measure,
-        coalesce("value", 0) AS "value", coalesce("limit", 0) AS "limit", usual
-    FROM lines
+    SELECT {_columns_of(MintingWatchEvent)}
+    FROM (
+        SELECT * REPLACE (
+            CASE step WHEN 'told' THEN 'remote' ELSE step END AS step,
+            coalesce(level, rung) AS level
+        )
+        FROM lines
+    )
     WHERE
-        kind = 'watch' AND time IS NOT NULL AND coalesce(level, rung) IS NOT NULL
+        kind = 'watch' AND time IS NOT NULL AND level IS NOT NULL
         AND ($crew IS NULL OR crew = $crew)
         AND ($branch IS NULL OR branch = $branch)
         AND ($since IS NULL OR time >= $since)

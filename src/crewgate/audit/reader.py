@@ -16,142 +16,19 @@ import msgspec
 from crewgate.audit import duckdb_queries
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.filters import AuditFilter, GroupBy
+from crewgate.audit.rows import (
+    AuditGaps,
+    CallGroup,
+    CallRow,
+    MintingWatchEvent,
+    RefusalSummary,
+    RejectedConnection,
+)
 from crewgate.errors import AuditError
 
 T = TypeVar("T")
 # A rotation may delete a file between the listing and the reading.
 _ATTEMPTS_MAX = 3
-
-
-class CallRow(msgspec.Struct, frozen=True):
-    """A call, an open stream, or a burned reservation.
-
-    - `machine`: the machine that recorded it; empty if it has no name
-    - `outcome`: the outcome of a call, or `open`, or `burned`
-    - `reason`: the slug of a refusal, or the cause of a burned reservation
-    - `certificate`: the serial of the client certificate; empty without one
-    - `overrun_micro`: what the response stated beyond the cost; nobody paid for it
-    """
-
-    time: datetime
-    machine: str
-    request: str
-    crew: str
-    orchestrator: str
-    process: str
-    role: str
-    branch: str
-    ancestry: list[str]
-    grant: str
-    subject: str
-    listener: str
-    peer: str
-    tool: str
-    method: str
-    verdict: str
-    outcome: str
-    reason: str
-    would: str
-    level: str
-    cost_micro: int
-    remaining_micro: int | None
-    quota_micro: int | None
-    status: int
-    bytes_in: int
-    bytes_out: int
-    duration_us: int | None
-    certificate: str
-    overrun_micro: int = 0
-    model: str = ""
-    tokens_in: int = 0
-    tokens_out: int = 0
-
-
-class CallGroup(msgspec.Struct, frozen=True):
-    """Sums over the calls of the branch, crew, role, tool or day `key` ("" if there is no group).
-
-    Settled calls cost `cost_micro`, and burned reservations `burned_micro`; together they are
-    spent. `overrun_micro` is what responses stated beyond that; nobody paid for it. `crew`, `role`
-    and `parent` are empty unless all rows have the same value.
-    """
-
-    key: str
-    crew: str
-    role: str
-    parent: str
-    calls: int
-    permitted: int
-    denied: int
-    would_deny: int
-    open: int
-    burned: int
-    cost_micro: int
-    burned_micro: int
-    overrun_micro: int
-    quota_micro: int | None
-    first: datetime | None
-    last: datetime | None
-
-
-class RejectedConnection(msgspec.Struct, frozen=True):
-    """A connection that was refused or closed because of its certificate, before any HTTP.
-
-    The certificate states `serial` and `subject`; only if `proven` is set has a handshake proved
-    them. Otherwise crew and orchestrator are empty.
-    """
-
-    time: datetime
-    listener: str
-    peer: str
-    verdict: str
-    reason: str
-    proven: bool
-    crew: str
-    orchestrator: str
-    serial: str
-    subject: str
-
-
-class RefusalSummary(msgspec.Struct, frozen=True):
-    """A number of refusals before a good signature, by listener, reason and peer network."""
-
-    listener: str
-    reason: str
-    peer: str
-    count: int
-    first: datetime
-    last: datetime
-
-
-class MintingWatchEvent(msgspec.Struct, frozen=True):
-    """A strike or transition of the minting watch; see `WatchRecord` of `core.audit.records`.
-
-    `usual` is None if the limit is a configured ceiling. `measure` is empty if the transition had
-    no finding.
-    """
-
-    time: datetime
-    crew: str
-    orchestrator: str
-    step: str
-    was: str
-    level: str
-    in_force: str
-    by: str
-    branch: str
-    measure: str
-    value: int
-    limit: int
-    usual: int | None
-
-
-class AuditGaps(msgspec.Struct, frozen=True):
-    """The gaps of the audit: records lost to a full disk, and lines that are no records."""
-
-    files: int
-    bytes: int
-    lost_records: int
-    unreadable_lines: int
 
 
 class AuditReader:

@@ -18,7 +18,7 @@ from crewgate.ledger.factory import open_ledger
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from crewgate.audit.reader import CallGroup
+    from crewgate.audit.rows import CallGroup
 
 _LEVELS = {"crew": 0, "run": 1, "branch": None}
 _MACHINE = "machine"
