@@ -126,9 +126,9 @@ class PeerAuthorizer:
             self._record_refusal(peer, reason, leaf, identity, doubt=doubt)
             return None
         if doubt:
-            self._write_record(
-                peer, "admitted", ConnectionRefusalReason.STALE, leaf, identity, doubt=doubt
-            )
+            stale = ConnectionRefusalReason.STALE
+            listener = self.rules.listener
+            self._sink.write(_record(listener, peer, "admitted", stale, leaf, identity, doubt))
         known = msgspec.structs.replace(
             peer,
             identity=identity,
@@ -192,36 +192,8 @@ class PeerAuthorizer:
         if not self._record_budget.take(time.monotonic()):
             self._sink.count(self.rules.listener, reason, peer_network(peer.address))
             return
-        self._write_record(
-            peer, "refused", reason, leaf, identity, is_proven=is_proven, doubt=doubt
-        )
-
-    def _write_record(
-        self,
-        peer: ClientInfo,
-        verdict: Literal["refused", "admitted"],
-        reason: ConnectionRefusalReason,
-        leaf: Certificate | None,
-        identity: Identity | None,
-        *,
-        is_proven: bool = True,
-        doubt: str = "",
-    ) -> None:
-        self._sink.write(
-            ConnectionRecord(
-                time=when(time.time_ns()),
-                listener=self.rules.listener,
-                peer=peer_network(peer.address),
-                verdict=verdict,
-                reason=reason.value,
-                doubt=doubt,
-                proven=is_proven,
-                crew=identity.crew if identity else "",
-                orchestrator=identity.label if identity else "",
-                serial=leaf.serial_text if leaf else "",
-                subject=leaf.subject if leaf else "",
-            )
-        )
+        record = _record(self.rules.listener, peer, "refused", reason, leaf, identity, doubt)
+        self._sink.write(msgspec.structs.replace(record, proven=is_proven))
 
 
 def disconnect_record(
@@ -230,17 +202,33 @@ def disconnect_record(
     reason: ConnectionRefusalReason = ConnectionRefusalReason.REVOKED,
 ) -> ConnectionRecord:
     """Return the audit record of a connection that is closed because of its certificate."""
-    identity, leaf = peer.identity, _read(peer.certificate)
+    leaf = _read(peer.certificate)
+    record = _record(peer.listener, peer, "expelled", reason, leaf, peer.identity)
+    serial = certificate_.serial_text(peer.serial)
+    return msgspec.structs.replace(record, time=when(wall_ns), serial=serial)
+
+
+def _record(
+    listener: str,
+    peer: ClientInfo,
+    verdict: Literal["refused", "expelled", "admitted"],
+    reason: ConnectionRefusalReason,
+    leaf: Certificate | None,
+    identity: Identity | None,
+    doubt: str = "",
+) -> ConnectionRecord:
+    """Return the record of a client that has proved its certificate, as of now."""
     return ConnectionRecord(
-        time=when(wall_ns),
-        listener=peer.listener,
+        time=when(time.time_ns()),
+        listener=listener,
         peer=peer_network(peer.address),
-        verdict="expelled",
+        verdict=verdict,
         reason=reason.value,
+        doubt=doubt,
         proven=True,
         crew=identity.crew if identity else "",
         orchestrator=identity.label if identity else "",
-        serial=certificate_.serial_text(peer.serial),
+        serial=leaf.serial_text if leaf else "",
         subject=leaf.subject if leaf else "",
     )
 
