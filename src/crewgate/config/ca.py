@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -10,7 +9,7 @@ from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key, KeyGroup, TableSchema
 from crewgate.config.ocsp_client import OCSPClientConfig, OCSPConfigKeys
-from crewgate.config.section import Section, ValueParser
+from crewgate.config.section import Section
 from crewgate.config.values import FilePath, HostName
 
 
@@ -29,25 +28,10 @@ class RemoteCAConfig(msgspec.Struct, frozen=True):
         return self.url
 
 
-def _url(value: object) -> str:
-    if not isinstance(value, str) or len(value) > limits.ocsp_url_chars_max:
-        raise ValueError
-    parts = urlsplit(value)
-    is_place = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
-    if not is_place or not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError
-    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError
-    return f"https://{parts.netloc}"
-
-
-_URL = ValueParser('"https://HOST:PORT", without path, user or query', _url)
-
-
 class _RemoteKeys(msgspec.Struct, frozen=True):
     control: Annotated[
         str | None,
-        _URL,
+        values.CONTROL_URL,
         "Control API of the machine that has the CA's key.",
         Key(absent="this machine has it"),
     ] = None
@@ -62,8 +46,7 @@ class _RemoteKeys(msgspec.Struct, frozen=True):
 
     def check(self, section: Section) -> None:
         """Note a certificate without its key, or without a use."""
-        if (self.control_certificate is None) != (self.control_key is None):
-            section.problem("expected control_certificate and control_key, or neither")
+        section.problem_unless_both("control_certificate", "control_key")
         if self.control_certificate and not self.control:
             section.problem("control_certificate: it has no effect without control; add control")
 

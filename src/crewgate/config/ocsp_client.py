@@ -100,8 +100,7 @@ class OCSPConfigKeys(msgspec.Struct, frozen=True):
     def check(self, section: Section) -> None:
         """Note a certificate without its key, or without a use."""
         certificate, key, responder = self.ocsp_certificate, self.ocsp_key, self.ocsp
-        if (certificate is None) != (key is None):
-            section.problem("expected ocsp_certificate and ocsp_key, or neither")
+        section.problem_unless_both("ocsp_certificate", "ocsp_key")
         if responder is None and (certificate or key):
             section.problem("ocsp_certificate: it has no effect without ocsp; add ocsp")
         if responder and certificate and not responder.url.startswith("https:"):

@@ -79,6 +79,11 @@ class Section:
         """Note a problem with the whole table, or with one key that may be missing."""
         self._problems.append(f"{self.where(key) if key else self.path}: {text}")
 
+    def problem_unless_both(self, one: str, other: str) -> None:
+        """Note if the file has only one of two keys."""
+        if (one in self.given) != (other in self.given):
+            self.problem(f"expected {one} and {other}, or neither")
+
     def declare(self, *keys: str) -> None:
         """Accept these keys in the table, even if nothing reads them."""
         self._known.update(dict.fromkeys(keys))

@@ -52,8 +52,7 @@ class UpstreamTLS(msgspec.Struct, frozen=True):
 
     def check(self, section: Section) -> None:
         """Note a certificate without its key, or a key without its certificate."""
-        if (self.certificate is None) != (self.key is None):
-            section.problem("expected certificate and key, or neither")
+        section.problem_unless_both("certificate", "key")
 
 
 def _timeout(scope: Scope) -> float:

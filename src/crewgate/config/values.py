@@ -235,6 +235,18 @@ def _base_url(value: object) -> tuple[UpstreamOrigin, str]:
     return origin, base
 
 
+def _control_url(value: object) -> str:
+    text = _string(value)
+    parts = urlsplit(text)
+    is_place = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+    if not is_place or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError
+    is_more = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    if is_more or len(text) > limits.ocsp_url_chars_max:
+        raise ValueError
+    return f"https://{parts.netloc}"
+
+
 def _host_name(value: object) -> str:
     """Read a DNS name or an IP address.
 
@@ -293,6 +305,7 @@ HOST = ValueParser(
 FIELD = ValueParser("the name of a header field", _field)
 VARIABLE = ValueParser("the name of an environment variable", _matching(_VARIABLE, 128))
 PREFIX = ValueParser("printable ASCII", _matching(_PRINTABLE, 64))
+CONTROL_URL = ValueParser('"https://HOST:PORT", without path, user or query', _control_url)
 HOST_NAME = ValueParser("a DNS name or an IP address, without a port", _host_name)
 TARGET = ValueParser(
     f'a path such as "/health", of at most {limits.health_path_chars_max} printable characters',

@@ -8,12 +8,12 @@ refuses; the message of either is one line.
 import ssl
 from pathlib import Path
 from typing import Self, TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 
 from crewgate import limits
+from crewgate.config.values import CONTROL_URL
 from crewgate.core.terminal_text import printable
 from crewgate.errors import ConfigurationError, ControlError, LinkError
 from crewgate.ssl_workarounds import show_certificate
@@ -59,7 +59,10 @@ class ControlClient:
     """
 
     def __init__(self, url: str, context: ssl.SSLContext) -> None:
-        self.url = _checked(url)
+        try:
+            self.url = CONTROL_URL.read(url)
+        except ValueError:
+            raise ConfigurationError(f"control API {url!r}: expected https://HOST:PORT") from None
         self._http = httpx.Client(
             base_url=self.url, verify=context, timeout=_SECONDS, trust_env=False
         )
@@ -125,18 +128,6 @@ def _refusal(response: httpx.Response) -> _Refusal:
         return msgspec.json.decode(response.content, type=_Refusal)
     except msgspec.DecodeError:
         return _Refusal()
-
-
-def _checked(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        is_good = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
-        is_good = is_good and url.isprintable() and " " not in url
-    except ValueError:
-        is_good = False
-    if not is_good or parts.path.strip("/") or parts.query or parts.fragment or parts.username:
-        raise ConfigurationError(f"control API {url!r}: expected https://HOST:PORT")
-    return f"https://{parts.netloc}"
 
 
 def _failure(error: httpx.HTTPError) -> str:
