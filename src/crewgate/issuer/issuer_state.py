@@ -5,12 +5,16 @@ gets its token. A revocation takes effect at once, and its line follows as soon 
 it. Nothing here is locked: the orchestrator holds its lock around every call.
 """
 
+import logging
 from pathlib import Path
 
+from crewgate.errors import CrewgateError
 from crewgate.issuer.branches import BranchTree
 from crewgate.issuer.issued_token_store import IssuedTokenStore
 from crewgate.issuer.journal import BranchRevoked, ExtensionRecord, MintJournal, MintRecord
 from crewgate.issuer.mint import MintedToken
+
+_log = logging.getLogger(__name__)
 
 
 class IssuerState:
@@ -52,6 +56,19 @@ class IssuerState:
         finally:
             if len(self.tokens) > len(self.branches):
                 self.tokens.drop_unknown(self.branches.knows)
+
+    def last_token(self, branch: str, now: float, error: CrewgateError) -> str:
+        """Return the token that could not be renewed, or raise `error` if it has expired.
+
+        Raises:
+            BranchRevokedError: The branch was revoked.
+        """
+        self.branches.living(branch)
+        minted = self.tokens.get(branch)
+        if minted is None or now >= minted.claims.exp:
+            raise error
+        _log.warning("cannot renew the token of branch %s yet: %s", branch, error)
+        return minted.token
 
     def grant(self, entry: MintRecord | ExtensionRecord, minted: MintedToken) -> None:
         """Give a branch its first or a further grant.

@@ -7,7 +7,6 @@ No thread holds the lock while it waits for the gateway, so a slow gateway does 
 that has a fresh token.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,8 +29,6 @@ from crewgate.issuer.mint import MintedToken, Minter
 from crewgate.issuer.parameters import amount, branch_id, tool_list
 from crewgate.issuer.subagent import SubAgent, branch_of
 from crewgate.issuer.token_file_renewer import TokenFileRenewer
-
-_log = logging.getLogger(__name__)
 
 
 class Orchestrator:
@@ -244,12 +241,7 @@ class Orchestrator:
         """Return a token of a branch (UUID text), as `SubAgent.token` does; raises the same."""
         with self._lock:
             fresh = self._fresh(branch)
-        if fresh is not None:
-            return fresh
-        spent = self._ask_usage(branch)
-        with self._lock:
-            # Another thread may have renewed it meanwhile.
-            return self._fresh(branch) or self._renew(branch, spent)
+        return fresh or self._renewed(branch)
 
     def refresh(
         self,
@@ -355,15 +347,15 @@ class Orchestrator:
         claims, minted = self._branches.living(branch).claims, self._tokens.get(branch)
         return minted.token if minted and self._clock() < renewal(claims) else None
 
-    def _renew(self, branch: str, spent: Mapping[str, int]) -> str:
-        minted = self._tokens.get(branch)
-        try:
-            return self._extend(branch, spent=spent, reason="expires" if minted else "resumed")
-        except IssuerError as error:
-            if minted is None or self._clock() >= minted.claims.exp:
-                raise
-            _log.warning("cannot renew the token of branch %s yet: %s", branch, error)
-            return minted.token
+    def _renewed(self, branch: str) -> str:
+        spent = self._ask_usage(branch)
+        with self._lock:
+            reason = "expires" if self._tokens.get(branch) else "resumed"
+            try:
+                # Another thread may have renewed it meanwhile.
+                return self._fresh(branch) or self._extend(branch, spent=spent, reason=reason)
+            except IssuerError as error:
+                return self._state.last_token(branch, self._clock(), error)
 
     def _begin(self, entry: MintRecord, minted: MintedToken, file: Path | str | None) -> SubAgent:
         self._state.grant(entry, minted)

@@ -199,23 +199,6 @@ class RemoteOrchestrator(Orchestrator):
         form |= {"subject_token_type": _TOKEN, "subject_token": self.token(branch_of(parent))}
         return self._take(self._api.token(form), token_file, reason)
 
-    def token(self, branch: str) -> str:
-        """See `SubAgent.token`; while the API fails, the last token until it expires."""
-        with self._lock:
-            fresh = self._fresh(branch)
-        if fresh is not None:
-            return fresh
-        try:
-            return self._next(branch)
-        except (LinkError, IssuerError) as error:
-            with self._lock:
-                self._branches.living(branch)
-                minted = self._tokens.get(branch)
-            if minted is None or self._clock() >= minted.claims.exp:
-                raise
-            _log.warning("cannot renew the token of branch %s yet: %s", branch, error)
-            return minted.token
-
     def refresh(
         self,
         agent: SubAgent | str,
@@ -244,6 +227,13 @@ class RemoteOrchestrator(Orchestrator):
             crew = self._branches.crew_of(branch)
         self.mark_revoked(branch, reason=reason)
         return self._api.revoke(branch, crew)
+
+    def _renewed(self, branch: str) -> str:
+        try:
+            return self._next(branch)
+        except (LinkError, IssuerError) as error:
+            with self._lock:
+                return self._state.last_token(branch, self._clock(), error)
 
     def _next(self, branch: str, changes: dict[str, str] | None = None, reason: str = "") -> str:
         with self._lock:
