@@ -22,7 +22,6 @@ _SOON_SECONDS = 1
 _HELD_SECONDS = 10  # branches end, and holds lapse, not within a second
 _CHALLENGED = {400, 401, 403}
 # RFC 6750, section 3.1.
-_INVALID_TOKEN = "invalid_token"
 INSUFFICIENT_SCOPE = "insufficient_scope"
 
 
@@ -148,6 +147,16 @@ def _add(problem: ProblemType) -> ProblemType:
     return problem
 
 
+def _bad_token(reason: Reason, title: str, detail: str) -> None:
+    _add(ProblemType(reason.value, 401, title, detail, token_error="invalid_token"))
+
+
+def _unavailable(slug: str, title: str, detail: str) -> ProblemType:
+    """Add a problem of the control API that the same request may not meet a second later."""
+    control = ProblemSender.CONTROL
+    return _add(ProblemType(slug, 503, title, detail, control, retry_seconds=_SOON_SECONDS))
+
+
 # fmt: off
 # The reasons of verdicts. The texts of 400, 401 and 403 stand in challenges as well: ASCII without
 # quotes and backslashes (RFC 6750, section 3). The form, the key and the signature of a token share
@@ -158,40 +167,31 @@ INVALID_REQUEST = _add(ProblemType(Reason.INVALID_REQUEST.value, 400, "Invalid r
     _CALLS | ProblemSender.CONTROL, token_error="invalid_request"))
 _add(ProblemType(Reason.MISSING_TOKEN.value, 401, "Token required",
     "The request has no token. Send one of your crew as Authorization: Bearer TOKEN."))
-_add(ProblemType(Reason.INVALID_TOKEN.value, 401, "Invalid token",
+_bad_token(Reason.INVALID_TOKEN, "Invalid token",
     "The token is malformed, or it is not signed by a key of a crew that this gateway knows. Get "
     "another one. If that is refused too, compare the crew's keys with those in the gateway's "
-    "configuration.",
-    token_error=_INVALID_TOKEN))
-_add(ProblemType(Reason.TOKEN_EXPIRED.value, 401, "Token expired",
-    "The lifetime of the token has ended. Refresh the token and send the request again.",
-    token_error=_INVALID_TOKEN))
-_add(ProblemType(Reason.TOKEN_NOT_YET_VALID.value, 401, "Token not valid yet",
-    "The token becomes valid in the future. Compare the clock of its issuer with the gateway's.",
-    token_error=_INVALID_TOKEN))
-_add(ProblemType(Reason.TOKEN_LIFETIME.value, 401, "Token lifetime too long",
-    "The crew does not allow tokens with so long a lifetime. Get one with a shorter lifetime.",
-    token_error=_INVALID_TOKEN))
-_add(ProblemType(Reason.TOKEN_CEILING.value, 401, "Branch too deep",
-    "The crew does not allow branches so many levels below a run. Spawn from a higher branch.",
-    token_error=_INVALID_TOKEN))
-_add(ProblemType(Reason.WRONG_AUDIENCE.value, 401, "Token for another audience",
-    "The token was issued for another gateway. Get one whose audience (aud) is this gateway.",
-    token_error=_INVALID_TOKEN))
-_add(ProblemType(Reason.WRONG_ISSUER.value, 401, "Token of another issuer",
+    "configuration.")
+_bad_token(Reason.TOKEN_EXPIRED, "Token expired",
+    "The lifetime of the token has ended. Refresh the token and send the request again.")
+_bad_token(Reason.TOKEN_NOT_YET_VALID, "Token not valid yet",
+    "The token becomes valid in the future. Compare the clock of its issuer with the gateway's.")
+_bad_token(Reason.TOKEN_LIFETIME, "Token lifetime too long",
+    "The crew does not allow tokens with so long a lifetime. Get one with a shorter lifetime.")
+_bad_token(Reason.TOKEN_CEILING, "Branch too deep",
+    "The crew does not allow branches so many levels below a run. Spawn from a higher branch.")
+_bad_token(Reason.WRONG_AUDIENCE, "Token for another audience",
+    "The token was issued for another gateway. Get one whose audience (aud) is this gateway.")
+_bad_token(Reason.WRONG_ISSUER, "Token of another issuer",
     "The key that signed the token belongs to another issuer, crew or orchestrator than the token "
-    "names. Compare its iss, crew and client_id with the gateway's configuration.",
-    token_error=_INVALID_TOKEN))
-_add(ProblemType(Reason.BRANCH_REVOKED.value, 401, "Branch revoked",
+    "names. Compare its iss, crew and client_id with the gateway's configuration.")
+_bad_token(Reason.BRANCH_REVOKED, "Branch revoked",
     "The token, its branch, a branch above it, or its orchestrator, crew or key has been revoked, "
     "or an answer cost more than its call had reserved, which ends the branch. Do not retry with "
-    "this token.",
-    token_error=_INVALID_TOKEN))
-_add(ProblemType(Reason.BINDING_MISMATCH.value, 401, "Token does not fit this call",
+    "this token.")
+_bad_token(Reason.BINDING_MISMATCH, "Token does not fit this call",
     "The client certificate is not valid or is of another crew than the token, the tool is of "
     "another crew and there is no certificate, or the branch was first seen below other branches. "
-    "Send a token and a certificate of one crew; get a new token if that does not help.",
-    token_error=_INVALID_TOKEN))
+    "Send a token and a certificate of one crew; get a new token if that does not help.")
 _add(ProblemType(Reason.UNKNOWN_TOOL.value, 404, "Unknown tool",
     "No tool has this method and path. Compare them with the gateway's configuration."))
 _add(ProblemType(Reason.TOOL_NOT_ALLOWED.value, 403, "Tool not allowed",
@@ -300,18 +300,14 @@ TOO_MANY_CERTIFICATES = _add(ProblemType("too-many-certificates", 429, "Too many
     "The identity has been issued its maximum of certificates for this hour. Renew a certificate "
     "only after half of its lifetime.",
     ProblemSender.CONTROL, retry_seconds=_SOON_SECONDS))
-AGENT_UNAVAILABLE = _add(ProblemType("agent-unavailable", 503, "Agent unavailable",
-    "The agent of this gateway does not answer. Retry shortly.",
-    ProblemSender.CONTROL, retry_seconds=_SOON_SECONDS))
-AUTHORITY_UNAVAILABLE = _add(ProblemType("authority-unavailable", 503, "Authority unavailable",
-    "The certificate authority cannot do this now. Retry later.",
-    ProblemSender.CONTROL, retry_seconds=_SOON_SECONDS))
-CONFIGURATION_UNUSABLE = _add(ProblemType("configuration-unusable", 503, "Configuration unusable",
-    "A file of this gateway is missing or wrong. Ask its operator to run `crewgate check`.",
-    ProblemSender.CONTROL, retry_seconds=_SOON_SECONDS))
-JOURNAL_UNAVAILABLE = _add(ProblemType("journal-unavailable", 503, "Journal unavailable",
-    "The gateway cannot write its journal of tokens, so it signs none. Retry later.",
-    ProblemSender.CONTROL, retry_seconds=_SOON_SECONDS))
+AGENT_UNAVAILABLE = _unavailable("agent-unavailable", "Agent unavailable",
+    "The agent of this gateway does not answer. Retry shortly.")
+AUTHORITY_UNAVAILABLE = _unavailable("authority-unavailable", "Authority unavailable",
+    "The certificate authority cannot do this now. Retry later.")
+CONFIGURATION_UNUSABLE = _unavailable("configuration-unusable", "Configuration unusable",
+    "A file of this gateway is missing or wrong. Ask its operator to run `crewgate check`.")
+JOURNAL_UNAVAILABLE = _unavailable("journal-unavailable", "Journal unavailable",
+    "The gateway cannot write its journal of tokens, so it signs none. Retry later.")
 TEMPORARILY_UNAVAILABLE = _add(ProblemType(
     "temporarily-unavailable", 503, "Temporarily unavailable",
     "The minting watch holds the orchestrator back. Retry later.",
