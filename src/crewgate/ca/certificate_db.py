@@ -46,10 +46,6 @@ CREATE INDEX dead ON certificate (not_after) WHERE revoked IS NOT NULL;
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO counter VALUES ('crl', 0);
 """
-_COLUMNS = (
-    "serial, role, crew, name, instance, not_before, not_after, issued, revoked, reason, announced,"
-    " pem"
-)
 # A serial has at most 20 bytes (RFC 5280, section 4.1.2.2): 64 digits are more than enough.
 _SERIAL = re.compile(r"[0-9A-Fa-f]{1,64}", re.ASCII)
 
@@ -84,6 +80,10 @@ class CertificateRecord(msgspec.Struct, frozen=True):
         if self.revoked is not None:
             return "revoked"
         return "expired" if now > self.not_after else "valid"
+
+
+_COLUMNS = CertificateRecord.__struct_fields__
+_COLUMN_LIST = ", ".join(_COLUMNS)
 
 
 class CertificateDB(SQLiteStore):
@@ -127,8 +127,7 @@ class CertificateDB(SQLiteStore):
         is revoked: a revocation of all that a holder has must not miss a renewal in progress.
         """
         values = msgspec.structs.asdict(entry)
-        names = _COLUMNS.replace(" ", "").split(",")
-        marks = ", ".join(f":{name}" for name in names)
+        marks = ", ".join(f":{name}" for name in _COLUMNS)
         with self._transaction() as database:
             serial = _canonical(after)
             good = "SELECT 1 FROM certificate WHERE serial = ? AND revoked IS NULL"
@@ -137,7 +136,7 @@ class CertificateDB(SQLiteStore):
                 raise AuthorityError(f"certificate {after} is revoked and cannot be renewed")
             values |= {"role": entry.role.value, "reason": entry.reason or None}
             database.execute(
-                f"INSERT INTO certificate ({_COLUMNS}) VALUES ({marks})",  # noqa: S608 - constants
+                f"INSERT INTO certificate ({_COLUMN_LIST}) VALUES ({marks})",  # noqa: S608 - constants
                 values,
             )
 
@@ -293,7 +292,7 @@ class CertificateDB(SQLiteStore):
 
     def _select(self, where: str, values: Sequence[object]) -> list[CertificateRecord]:
         # The condition is a constant of this file, the values are bound.
-        statement = f"SELECT {_COLUMNS} FROM certificate WHERE {where}"  # noqa: S608
+        statement = f"SELECT {_COLUMN_LIST} FROM certificate WHERE {where}"  # noqa: S608
         return [self._as_held(_entry(row)) for row in self._rows(statement, values)]
 
     def _as_held(self, entry: CertificateRecord) -> CertificateRecord:
@@ -328,8 +327,7 @@ def _note_announced(database: sqlite3.Connection, serials: Sequence[str]) -> Non
 
 
 def _entry(row: tuple[object, ...]) -> CertificateRecord:
-    names = _COLUMNS.replace(" ", "").split(",")
-    values = dict(zip(names, row, strict=True))
+    values = dict(zip(_COLUMNS, row, strict=True))
     values["reason"] = values["reason"] or ""
     values["announced"] = bool(values["announced"])
     return msgspec.convert(values, CertificateRecord)

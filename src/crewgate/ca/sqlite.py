@@ -11,11 +11,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+import msgspec
 
 from crewgate import limits
 from crewgate.errors import AuthorityError
 from crewgate.runtime.durable_files import cause
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 class SQLiteStore(ABC):
@@ -63,6 +67,13 @@ class SQLiteStore(ABC):
         """Return the rows of a statement, in or outside a transaction. Raises AuthorityError."""
         with self._asking() as connection:
             return connection.execute(statement, values).fetchall()
+
+    def _records(self, kind: type[T], table: str, where: str, values: Sequence[object]) -> list[T]:
+        """Return rows as structs. `where` is a constant with marks for the values."""
+        names = [field.name for field in msgspec.structs.fields(kind)]
+        statement = f"SELECT {', '.join(names)} FROM {table} WHERE {where}"  # noqa: S608
+        rows = self._rows(statement, values)
+        return [msgspec.convert(dict(zip(names, row, strict=True)), kind) for row in rows]
 
     @contextmanager
     def _asking(self) -> Iterator[sqlite3.Connection]:

@@ -30,21 +30,21 @@ _log = logging.getLogger(__name__)
 _CHUNK = 2**20
 
 
-class MintRecord(msgspec.Struct, frozen=True, tag="mint", tag_field="event", omit_defaults=True):
-    """The first grant of a new branch, minted at `at` (wall-clock seconds)."""
+class _Event(msgspec.Struct, frozen=True, tag_field="event", omit_defaults=True):
+    at: float  # wall-clock seconds
 
-    at: float
+
+class MintRecord(_Event, frozen=True, tag="mint"):
+    """The first grant of a new branch, minted at `at`."""
+
     claims: Claims
     reason: str = msgspec.field(default="", name="why")
     overcommit: bool = False
 
 
-class ExtensionRecord(
-    msgspec.Struct, frozen=True, tag="extend", tag_field="event", omit_defaults=True
-):
+class ExtensionRecord(_Event, frozen=True, tag="extend"):
     """A further grant of a branch, and what it adds: seconds of life, micro-credits, tools."""
 
-    at: float
     claims: Claims
     seconds: int
     credits: int = 0
@@ -53,12 +53,9 @@ class ExtensionRecord(
     overcommit: bool = False
 
 
-class BranchRevoked(
-    msgspec.Struct, frozen=True, tag="revoke", tag_field="event", omit_defaults=True
-):
+class BranchRevoked(_Event, frozen=True, tag="revoke"):
     """The revocation of a branch (UUID text) and of all below it, ordered by `by`."""
 
-    at: float
     branch: str
     by: str
     reason: str = msgspec.field(default="", name="why")

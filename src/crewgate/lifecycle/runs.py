@@ -23,7 +23,6 @@ from crewgate.ca.sqlite import SQLiteStore, remedy_of
 from crewgate.errors import AuthorityError
 from crewgate.lifecycle.processes import NOBODY, RunProcess
 
-_COLUMNS = "id, crew, name, state, instance, uid, pid, began, boot, until"
 # The triggers are in the database, so that an intent binds every program that signs: a certificate
 # was either stored before the intent, and is found and revoked, or it is not stored at all.
 _SCHEMA = """
@@ -215,10 +214,9 @@ class RunStore(SQLiteStore):
         *,
         until: int,
     ) -> Run:
-        columns = _COLUMNS.removeprefix("id, ")
         ((number,),) = self._rows(
-            f"INSERT INTO life ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608
-            "RETURNING id",
+            "INSERT INTO life (crew, name, state, instance, uid, pid, began, boot, until) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             (crew, name, state.value, instance, uid, *msgspec.structs.astuple(process), until),
         )
         return self._select("id = ?", number)[0]
@@ -242,10 +240,7 @@ class RunStore(SQLiteStore):
         return self._select("id = ?", run.id)[0]
 
     def _select(self, where: str, *values: object) -> list[Run]:
-        # The condition is a constant of this file, the values are bound.
-        rows = self._rows(f"SELECT {_COLUMNS} FROM life WHERE {where}", values)  # noqa: S608
-        names = _COLUMNS.split(", ")
-        return [msgspec.convert(dict(zip(names, row, strict=True)), Run) for row in rows]
+        return self._records(Run, "life", where, values)
 
     def _failed(self, error: Exception) -> AuthorityError:
         return AuthorityError(

@@ -95,10 +95,20 @@ class AttributedRecord(AuditRecord, frozen=True, kw_only=True):
     subject: str = ""
 
 
-class CallRecord(AttributedRecord, frozen=True, kw_only=True, tag="call"):
+class RequestRecord(AttributedRecord, frozen=True, kw_only=True):
+    """The facts of a request that arrived at `time`, in the records that are about one."""
+
+    time: datetime
+    request: str
+    listener: str
+    peer: str
+    tool: str
+    method: str
+
+
+class CallRecord(RequestRecord, frozen=True, kw_only=True, tag="call"):
     """A call whose token has a good signature, written when the call has ended.
 
-    - `time`: when the request arrived
     - `remaining_micro`: what this machine has left of its lease for the branch
     - `reason`: the problem type of a refusal
     - `would`: in observe mode, the problem type that the call would have been refused with
@@ -109,12 +119,6 @@ class CallRecord(AttributedRecord, frozen=True, kw_only=True, tag="call"):
     - `certificate`: serial of the client certificate (upper-case hexadecimal)
     """
 
-    time: datetime
-    request: str
-    listener: str
-    peer: str
-    tool: str
-    method: str
     verdict: Literal["permit", "deny"]
     outcome: CallOutcome
     cost_micro: int
@@ -136,15 +140,9 @@ class CallRecord(AttributedRecord, frozen=True, kw_only=True, tag="call"):
     certificate: str = ""
 
 
-class StreamOpened(AttributedRecord, frozen=True, kw_only=True, tag="open"):
+class StreamOpened(RequestRecord, frozen=True, kw_only=True, tag="open"):
     """A stream that has begun; when it ends, a `CallRecord` has the same request id."""
 
-    time: datetime
-    request: str
-    listener: str
-    peer: str
-    tool: str
-    method: str
     price_micro: int
     would: str = ""
     status: int = 0

@@ -63,32 +63,30 @@ class Push(msgspec.Struct, frozen=True, gc=False):
     raw: bytes
 
 
-class IHave(msgspec.Struct, frozen=True, gc=False):
+class _Ids(msgspec.Struct, frozen=True, gc=False):
+    ids: tuple[bytes, ...]
+
+
+class IHave(_Ids, frozen=True, gc=False):
     """Ids of capsules that are new to the sender; a receiver that lacks one asks for it."""
 
-    ids: tuple[bytes, ...]
 
-
-class IWant(msgspec.Struct, frozen=True, gc=False):
+class IWant(_Ids, frozen=True, gc=False):
     """Ids of capsules that the sender lacks and asks for."""
 
-    ids: tuple[bytes, ...]
 
-
-class Ping(msgspec.Struct, frozen=True, gc=False):
-    """Asks for an `Ack`. `digest` is of all capsules of the sender (`CapsuleStore.digest`)."""
-
+class _Probe(msgspec.Struct, frozen=True, gc=False):
     probe: int
-    digest: bytes
+    digest: bytes  # of all capsules of the sender (`CapsuleStore.digest`)
     updates: tuple[MemberUpdate, ...] = ()
 
 
-class Ack(msgspec.Struct, frozen=True, gc=False):
+class Ping(_Probe, frozen=True, gc=False):
+    """Asks for an `Ack`."""
+
+
+class Ack(_Probe, frozen=True, gc=False):
     """The answer to a `Ping`, or to a `PingRequest` when the target has answered."""
-
-    probe: int
-    digest: bytes
-    updates: tuple[MemberUpdate, ...] = ()
 
 
 class PingRequest(msgspec.Struct, frozen=True, gc=False):

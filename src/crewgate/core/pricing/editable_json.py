@@ -27,6 +27,11 @@ JSONPart = bytes | dict[str, "JSONPart"] | list["JSONPart"]
 CountItems = Callable[[bytes], int]
 
 
+def no_price(why: str) -> InvalidRequestError:
+    """Return the error for a request whose price cannot be determined, with the reason."""
+    return InvalidRequestError(UNPRICED, why)
+
+
 class EditableJSON:
     """A JSON text whose outermost value is an object or an array."""
 
@@ -110,7 +115,7 @@ class EditableJSON:
             return {}
         if isinstance(part, bytes) and part.startswith(b"{"):
             return self._below(step, part)
-        raise InvalidRequestError(UNPRICED, f'"{step}" is not an object')
+        raise no_price(f'"{step}" is not an object')
 
     def _opened(self, data: bytes) -> dict[str, JSONPart] | list[JSONPart]:
         if self._count is not None:
@@ -126,7 +131,7 @@ class EditableJSON:
         try:
             return self._opened(data)
         except ValueError as error:
-            raise InvalidRequestError(UNPRICED, f'"{step}": {error}') from error
+            raise no_price(f'"{step}": {error}') from error
 
     def last(self) -> bytes:
         """Return the text of an array's last value, or of the whole object."""
@@ -170,9 +175,7 @@ def _member(part: JSONPart | None, step: str) -> JSONPart | None:
 
 
 def _twice(name: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        UNPRICED, f'"{printable_name(name)}" has two spellings; send this one only'
-    )
+    return no_price(f'"{printable_name(name)}" has two spellings; send this one only')
 
 
 def printable_name(name: str) -> str:
@@ -191,7 +194,7 @@ def _replace(part: JSONPart, step: str, value: JSONPart) -> None:
     elif isinstance(part, list) and step.isdecimal() and int(step) < len(part):
         part[int(step)] = value
     else:
-        raise InvalidRequestError(UNPRICED, f'there is no object to hold "{step}"')
+        raise no_price(f'there is no object to hold "{step}"')
 
 
 def _written(part: JSONPart) -> bytes:

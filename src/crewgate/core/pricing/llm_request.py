@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 from crewgate import limits
 from crewgate.core.pricing import llm_allowed_members
-from crewgate.core.pricing.editable_json import UNPRICED, EditableJSON, JSONPath
+from crewgate.core.pricing.editable_json import EditableJSON, JSONPath, no_price
 from crewgate.core.pricing.llm_allowed_members import SETTINGS, AllowedMembers
 from crewgate.core.pricing.sources import amount
 from crewgate.core.pricing.tariff import LLMDialect, ModelRates, UsagePricing
-from crewgate.errors import InvalidRequestError
 
 
 class RequestedUsage(NamedTuple):
@@ -116,15 +115,13 @@ def asked(usage: UsagePricing, document: EditableJSON, path: bytes, size: int) -
         streams = document.find(("stream",)) == b"true"
     model = usage.model(name)
     if model is None:
-        raise InvalidRequestError(UNPRICED, f'there is no price for the model "{name}"')
+        raise no_price(f'there is no price for the model "{name}"')
     text = document.written()
     shape = _shape(usage.dialect, document, path)
     given = {place: bound for place in shape.limits if (bound := _whole(document, place))}
     llm_allowed_members.check(document, text, shape.members, usage.allow)
     if "ttl" not in usage.allow and _LONG_CACHE.search(text):
-        raise InvalidRequestError(
-            UNPRICED, '"ttl": "1h" costs more than the price of a cache write'
-        )
+        raise no_price('"ttl": "1h" costs more than the price of a cache write')
     read = _read(model, document, text, size)
     if not (model.output and answers and shape.limits):
         return RequestedUsage(model, name, read, 0, 1, (), streams)
@@ -132,7 +129,7 @@ def asked(usage: UsagePricing, document: EditableJSON, path: bytes, size: int) -
     known = [*given.values(), *([model.output_tokens] if model.output_tokens else [])]
     if not known:
         place = "/".join(limit[0])
-        raise InvalidRequestError(UNPRICED, f'set "{place}", the limit of the output')
+        raise no_price(f'set "{place}", the limit of the output')
     choices = max((_whole(document, place) or 1 for place in shape.choices), default=1)
     return RequestedUsage(
         model, name, read, min(known), choices * _prompts(document, shape), limit, streams
@@ -165,24 +162,20 @@ def _gemini(path: bytes) -> tuple[str, bytes]:
     match = _GEMINI.search(path)
     if match is None or match[2] not in _GENERATE | _NO_ANSWER:
         methods = ", ".join(sorted(each.decode() for each in _GENERATE | _NO_ANSWER))
-        raise InvalidRequestError(
-            UNPRICED, f"the path does not end with /models/NAME: and one of {methods}"
-        )
+        raise no_price(f"the path does not end with /models/NAME: and one of {methods}")
     return match[1].decode(), match[2]
 
 
 def _model(document: EditableJSON) -> str:
     text = document.find(("model",))
     if text is None:
-        raise InvalidRequestError(UNPRICED, '"model" is missing')
+        raise no_price('"model" is missing')
     name = text[1:-1]
     is_plain = b"\\" not in name and name.isascii() and name.decode().isprintable()
     if not text.startswith(b'"') or not is_plain:
-        raise InvalidRequestError(UNPRICED, '"model" is not a plain string of printable ASCII')
+        raise no_price('"model" is not a plain string of printable ASCII')
     if not 0 < len(name) <= limits.model_chars_max:
-        raise InvalidRequestError(
-            UNPRICED, f'"model" must have 1 to {limits.model_chars_max} characters'
-        )
+        raise no_price(f'"model" must have 1 to {limits.model_chars_max} characters')
     return name.decode()
 
 
@@ -198,7 +191,7 @@ def _shape(dialect: LLMDialect, document: EditableJSON, path: bytes) -> _Shape:
         return _BY_PATH[ending]
     found = [each for each in (_CHAT, _TEXT, _RESPONSES) if document.find((each.input,))]
     if len(found) != 1:
-        raise InvalidRequestError(UNPRICED, 'send exactly one of "messages", "prompt" and "input"')
+        raise no_price('send exactly one of "messages", "prompt" and "input"')
     return found[0]
 
 
@@ -226,9 +219,7 @@ def _read(model: ModelRates, document: EditableJSON, text: bytes, size: int) -> 
         return min(size + own, model.context_tokens or size + own)
     if model.context_tokens:
         return model.context_tokens
-    raise InvalidRequestError(
-        UNPRICED, "the model reads more than the request's text; give the model context_tokens"
-    )
+    raise no_price("the model reads more than the request's text; give the model context_tokens")
 
 
 def _whole(document: EditableJSON, place: JSONPath) -> int | None:
@@ -241,5 +232,5 @@ def _whole(document: EditableJSON, place: JSONPath) -> int | None:
         number = -1
     if not isinstance(number, int) or not 1 <= number <= limits.tokens_max:
         name = "/".join(place)
-        raise InvalidRequestError(UNPRICED, f'"{name}" is not a whole number of 1 or more')
+        raise no_price(f'"{name}" is not a whole number of 1 or more')
     return number

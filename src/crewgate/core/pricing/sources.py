@@ -16,7 +16,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.core.http_types import HeaderField
-from crewgate.core.pricing.editable_json import UNPRICED, CountItems, EditableJSON
+from crewgate.core.pricing.editable_json import CountItems, EditableJSON, no_price
 from crewgate.errors import InvalidRequestError
 
 Quantity = int | Fraction
@@ -232,4 +232,4 @@ def _of_field(fields: Mapping[bytes, bytes], name: str) -> Quantity | None:
 
 
 def _unpriced(term: PriceTerm, why: str) -> InvalidRequestError:
-    return InvalidRequestError(UNPRICED, f"{term.name or 'the body'} {why}")
+    return no_price(f"{term.name or 'the body'} {why}")

@@ -14,13 +14,12 @@ from crewgate._native.json_count import outline
 from crewgate.core.credits import format_credits
 from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.pricing import llm_allowed_headers, llm_request
-from crewgate.core.pricing.editable_json import UNPRICED, EditableJSON
+from crewgate.core.pricing.editable_json import EditableJSON, no_price
 from crewgate.core.pricing.meter import CostMeter
 from crewgate.core.pricing.sources import RequestParts
 from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
-from crewgate.errors import InvalidRequestError
 from crewgate.server import Exchange, Request
 
 _FORMS = {
@@ -169,8 +168,7 @@ def price(
     priced = PricedRequest(meter, body if document is None else document.written(), document)
     max_cost = tariff.max_cost
     if meter.request_cost > max_cost or (meter.max_cost > max_cost and not priced.lower(max_cost)):
-        raise InvalidRequestError(
-            UNPRICED,
+        raise no_price(
             f"it may cost {format_credits(max(meter.request_cost, meter.max_cost))} credits; "
             f"a call of this tool costs at most {format_credits(max_cost)}",
         )
@@ -182,18 +180,18 @@ def _document(tariff: Tariff, request: Request, body: bytes | None) -> EditableJ
     if body is None:
         return None
     if any(name == b"content-encoding" and value != b"identity" for name, value in request.headers):
-        raise InvalidRequestError(UNPRICED, "its body is compressed; send it as it is")
+        raise no_price("its body is compressed; send it as it is")
     if tariff.usage is None and not any(term.reads_json for term in tariff.request):
         return None
     for form, name in _FORMS.items():
         if any(kind.startswith(form) for kind in _content_types(request)):
-            raise InvalidRequestError(UNPRICED, f"Content-Type is {name}; send application/json")
+            raise no_price(f"Content-Type is {name}; send application/json")
     try:
         body.decode()
         return EditableJSON(body, outline)
     except ValueError as error:
         why = str(error) if "more than" in str(error) else "not a JSON object"
-        raise InvalidRequestError(UNPRICED, f"its body is {why}") from None
+        raise no_price(f"its body is {why}") from None
 
 
 def _content_types(request: Request) -> list[bytes]:
