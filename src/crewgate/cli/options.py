@@ -27,38 +27,33 @@ class FullHelpGroup(click.Group):
             formatter.write_dl([(name, text.partition("\n\n")[0]) for name, text in rows])
 
 
-class CreditsParam(click.ParamType[int]):
-    """Decimal text such as 2.50, converted to micro-credits."""
+class ParsedParam(click.ParamType[int]):
+    """A text that `parse` converts to a number, or refuses with a ValueError for a person."""
 
-    name = "credits"
+    def __init__(self, name: str, parse: Callable[[str], int]) -> None:
+        self.name = name
+        self._parse = parse
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        """Return micro-credits; fail with click's usage error for any other text."""
-        if isinstance(value, int):
-            return value
+        """Return the number; fail with click's usage error for any other text."""
         try:
-            return parse_credits(str(value))
+            return value if isinstance(value, int) else self._parse(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-class DurationParam(click.ParamType[int]):
-    """A whole number with a unit, such as 90s, 15m, 2h or 1d, converted to seconds."""
+def parse_duration(text: str) -> int:
+    """Return the seconds of 90s, 15m, 2h or 1d; ValueError for any other text."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration; write 90s, 15m, 2h or 1d")
+    return int(match[1]) * _SECONDS[match[2] or "s"]
 
-    name = "duration"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        """Return seconds; fail with click's usage error for any other text."""
-        if isinstance(value, int):
-            return value
-        match = _DURATION.fullmatch(str(value))
-        if match is None:
-            self.fail(f"{value!r} is not a duration; write 90s, 15m, 2h or 1d", param, ctx)
-        return int(match[1]) * _SECONDS[match[2] or "s"]
+CREDITS = ParsedParam("credits", parse_credits)
+DURATION = ParsedParam("duration", parse_duration)
 
 
 def until_option(function: Function) -> Function:

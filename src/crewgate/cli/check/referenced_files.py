@@ -1,8 +1,9 @@
 """Checks that a gateway can use what its configuration names: certificates, keys, patterns."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
@@ -18,7 +19,6 @@ from crewgate.config import (
     ControlConfig,
     CrewConfig,
     ListenerConfig,
-    UpstreamConfig,
     descriptors,
 )
 from crewgate.core.policy.scope import matches
@@ -38,11 +38,20 @@ def find_errors(config: Config) -> Iterator[str]:
     except ConfigurationError as error:
         yield str(error)
     for listener in _shown(config):
-        yield from _tls_errors(listener, f"listener {listener.name}", "clients refuse it")
+        make = partial(server_context, listener.certificate, listener.key)
+        where = f"listener {listener.name}: "
+        yield from _tls_errors(make, where, listener.certificate, "clients refuse it")
     yield from ca_errors(config, datetime.now(UTC))
-    yield from _ocsp_errors(config)
-    if config.control is not None and not _is_shown(config, config.control):
-        yield from _tls_errors(config.control, "[control]", "clients of the control API refuse it")
+    if config.ca is not None and config.ca.ocsp is not None:
+        ocsp = config.ca.ocsp
+        make_checker = partial(ClientCertOCSPChecker, config.ca, ocsp)
+        effect = "the OCSP responder refuses it"
+        yield from _tls_errors(make_checker, "[ca] ocsp: ", ocsp.certificate, effect)
+    control = config.control
+    if control is not None and not _is_shown(config, control):
+        make = partial(server_context, control.certificate, control.key)
+        effect = "clients of the control API refuse it"
+        yield from _tls_errors(make, "[control]: ", control.certificate, effect)
     yield from _all_cluster_errors(config)
     yield from ledger_file_errors(config)
     yield from descriptors.lacking(config, most())
@@ -53,7 +62,9 @@ def find_errors(config: Config) -> Iterator[str]:
             yield from _credential_errors(
                 upstream.credential.file, f"credential of {upstream.name}"
             )
-        yield from _upstream_tls_errors(upstream)
+        effect = f"the servers of {upstream.name} refuse it"
+        make_client = partial(client_context, upstream)
+        yield from _tls_errors(make_client, "", upstream.tls.certificate, effect)
 
 
 def _shown(config: Config) -> Iterable[ListenerConfig]:
@@ -120,26 +131,17 @@ def _weak_ocsp(config: Config) -> Iterator[str]:
             )
 
 
-def _ocsp_errors(config: Config) -> Iterator[str]:
-    """Yield why the gateway cannot ask for OCSP, as far as files show."""
-    if config.ca is None or config.ca.ocsp is None:
-        return
+def _tls_errors(
+    make: Callable[[], object], where: str, certificate: Path | None, effect: str
+) -> Iterator[str]:
+    """Yield why `make` cannot use the files for TLS, or that the certificate has ended."""
     try:
-        ClientCertOCSPChecker(config.ca, config.ca.ocsp)
+        make()
     except ConfigurationError as error:
-        yield f"[ca] ocsp: {error}"
+        yield f"{where}{error}"
         return
-    if config.ca.ocsp.certificate:
-        yield from _expired(config.ca.ocsp.certificate, "the OCSP responder refuses it")
-
-
-def _tls_errors(shown: ListenerConfig | ControlConfig, who: str, effect: str) -> Iterator[str]:
-    try:
-        server_context(shown.certificate, shown.key)
-    except ConfigurationError as error:
-        yield f"{who}: {error}"
-    else:
-        yield from _expired(shown.certificate, effect)
+    if certificate is not None:
+        yield from _expired(certificate, effect)
 
 
 def _all_cluster_errors(config: Config) -> Iterator[str]:
@@ -168,17 +170,6 @@ def _signing_key_errors(crew: CrewConfig) -> Iterator[str]:
         SigningKey.load(crew.signing_key, keys, str(crew.jwks))
     except ConfigurationError as error:
         yield f"crew {crew.name}: {error}"
-
-
-def _upstream_tls_errors(upstream: UpstreamConfig) -> Iterator[str]:
-    """Yield why TLS to the servers of an upstream cannot work, as far as files here show."""
-    try:
-        client_context(upstream)
-    except ConfigurationError as error:
-        yield str(error)
-        return
-    if upstream.tls.certificate:
-        yield from _expired(upstream.tls.certificate, f"the servers of {upstream.name} refuse it")
 
 
 def _credential_errors(path: Path, what: str) -> Iterator[str]:

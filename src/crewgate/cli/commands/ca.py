@@ -13,7 +13,7 @@ from crewgate.ca.certificates import new_key, pem
 from crewgate.ca.key_files import PRIVATE, PUBLIC, key_pem, read_certificates, read_file, write_file
 from crewgate.cli.ca_arguments import IssueOptions, find, host_names, require_absent, with_suffix
 from crewgate.cli.options import (
-    DurationParam,
+    DURATION,
     FullHelpGroup,
     config_option,
     json_option,
@@ -68,9 +68,7 @@ def init(*, config_path: Path, as_json: bool) -> None:
     metavar="PREFIX",
     help="Write PREFIX.pem and PREFIX.key.",
 )
-@click.option(
-    "--life", type=DurationParam(), metavar="4h", help="Lifetime (default: [ca] life_seconds)."
-)
+@click.option("--life", type=DURATION, metavar="4h", help="Lifetime (default: [ca] life_seconds).")
 @click.option(
     "--host",
     "hosts",
@@ -141,7 +139,7 @@ def issue(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: A
 @click.argument("certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--life",
-    type=DurationParam(),
+    type=DURATION,
     metavar="4h",
     help="Lifetime (default: [ca] life_seconds; for a gateway or a listener, as before).",
 )

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from crewgate import limits
-from crewgate.cli.options import CreditsParam, DurationParam, json_option
+from crewgate.cli.options import CREDITS, DURATION, json_option
 from crewgate.cli.remote.option import with_remote
 from crewgate.cli.tokens import MintOptions, read_token, show_token
 from crewgate.core.credits import format_credits
@@ -31,15 +31,13 @@ from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
     "--credits",
     "quota",
     required=True,
-    type=CreditsParam(),
+    type=CREDITS,
     help="Credits of the branch, such as 2.50.",
 )
 @click.option(
     "--parent", metavar="TOKEN", help="Token of the parent branch; - reads it from stdin."
 )
-@click.option(
-    "--ttl", type=DurationParam(), help="Lifetime, such as 15m (default: the crew's maximum)."
-)
+@click.option("--ttl", type=DURATION, help="Lifetime, such as 15m (default: the crew's maximum).")
 @click.option("--name", help="Name of the orchestrator within the crew (default: CREW-1).")
 @click.option("--process", help="Name of the process that will hold the token.")
 @json_option

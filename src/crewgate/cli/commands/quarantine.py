@@ -7,25 +7,25 @@ import click
 import msgspec
 
 from crewgate import limits
-from crewgate.cli.options import DurationParam, config_option, json_option, print_result, state_of
+from crewgate.cli.options import (
+    ParsedParam,
+    config_option,
+    json_option,
+    parse_duration,
+    print_result,
+    state_of,
+)
 from crewgate.cli.output.revocation import NEVER_SEEN, never_seen_lines
 from crewgate.core.terminal_text import printable
 from crewgate.ipc.admin_client import AdminClient
 
 
-class _QuarantineDuration(DurationParam):
-    """A duration within the limits of a quarantine."""
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        """Return seconds; fail with click's usage error for a duration out of bounds."""
-        seconds = super().convert(value, param, ctx)
-        if not limits.quarantine_seconds_min <= seconds <= limits.quarantine_seconds_max:
-            days = limits.quarantine_seconds_max // 86_400
-            lower = limits.quarantine_seconds_min
-            self.fail(f"{value!r}: expected a duration from {lower}s to {days}d", param, ctx)
-        return seconds
+def _quarantine_seconds(text: str) -> int:
+    seconds, lower = parse_duration(text), limits.quarantine_seconds_min
+    if not lower <= seconds <= limits.quarantine_seconds_max:
+        days = limits.quarantine_seconds_max // 86_400
+        raise ValueError(f"{text!r}: expected a duration from {lower}s to {days}d")
+    return seconds
 
 
 @click.command("quarantine")
@@ -38,7 +38,7 @@ class _QuarantineDuration(DurationParam):
     "--for",
     "seconds",
     metavar="DURATION",
-    type=_QuarantineDuration(),
+    type=ParsedParam("duration", _quarantine_seconds),
     show_default="the crew's quarantine_seconds, else 1d",
     help="Length, such as 90m or 7d. Set again, it moves the end.",
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from crewgate.cli.commands.mint import check_alive
-from crewgate.cli.options import DurationParam, json_option
+from crewgate.cli.options import DURATION, json_option
 from crewgate.cli.remote.option import with_remote
 from crewgate.cli.tokens import read_token, show_token
 
@@ -14,9 +14,7 @@ from crewgate.cli.tokens import read_token, show_token
 @click.command("refresh")
 @with_remote("refresh")
 @click.argument("token")
-@click.option(
-    "--ttl", type=DurationParam(), help="Lifetime, such as 15m (default: the crew's maximum)."
-)
+@click.option("--ttl", type=DURATION, help="Lifetime, such as 15m (default: the crew's maximum).")
 @json_option
 def command(*, config_path: Path, token: str, ttl: int | None, as_json: bool) -> None:
     """Sign the next token of a branch and print it.

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from crewgate.cli.options import DurationParam, config_option
+from crewgate.cli.options import DURATION, config_option
 
 
 @click.command("run", context_settings={"ignore_unknown_options": False})
@@ -34,9 +34,7 @@ from crewgate.cli.options import DurationParam, config_option
     metavar="PEM",
     help="CA file that signed the gateway's certificate (default: the configured CA).",
 )
-@click.option(
-    "--life", type=DurationParam(), metavar="4h", help="Lifetime (default: [ca] life_seconds)."
-)
+@click.option("--life", type=DURATION, metavar="4h", help="Lifetime (default: [ca] life_seconds).")
 @click.argument("command_line", metavar="-- CMD …", nargs=-1, required=True)
 @click.pass_context
 def command(
