@@ -8,7 +8,7 @@ and decommission what is in it.
 import os
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -63,7 +63,9 @@ class SQLiteStore(ABC):
     def _failed(self, error: Exception) -> AuthorityError:
         """Word an error of SQLite or the disk: name the file, and say what to do."""
 
-    def _rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def _rows(
+        self, statement: str, values: Sequence[object] | Mapping[str, object] = ()
+    ) -> list[tuple[Any, ...]]:
         """Return the rows of a statement, in or outside a transaction. Raises AuthorityError."""
         with self._asking() as connection:
             return connection.execute(statement, values).fetchall()

@@ -38,7 +38,7 @@ from crewgate.errors import (
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.lifecycle import socket_dir
 from crewgate.lifecycle.liveness_lock import is_held
-from crewgate.lifecycle.processes import NOBODY, has_ended_within, is_alive, kill_all, marked, send
+from crewgate.lifecycle.processes import has_ended_within, is_alive, kill_all, marked, send
 from crewgate.lifecycle.runs import Run, RunState, RunStore
 from crewgate.policy.loader import crew_keys
 
@@ -95,19 +95,13 @@ def decommission(config: Config, crew: str, name: str) -> DecommissionResult:
         try:
             run, trouble = runs.request_stop(crew, name, _now()), ""
         except AuthorityError as error:
-            run, trouble = runs.running(crew, name) or _unwritten(crew, name), str(error)
+            unwritten = Run(0, crew, name, RunState.ENDING, until=_now())
+            run, trouble = runs.running(crew, name) or unwritten, str(error)
     done = _end_unwritten(config, run, trouble) if trouble else complete(config, run)
     with suppress(AuthorityError), Authority(configured_ca(config)) as authority:
         issued = authority.register.issued_since(crew, name, 0)
         return msgspec.structs.replace(done, issued=issued)
     return done
-
-
-def _unwritten(crew: str, name: str) -> Run:
-    nobody = NOBODY
-    return Run(
-        0, crew, name, RunState.ENDING, b"", -1, nobody.pid, nobody.began, nobody.boot, _now()
-    )
 
 
 def _end_unwritten(config: Config, run: Run, trouble: str) -> DecommissionResult:

@@ -21,7 +21,7 @@ from crewgate import limits
 from crewgate.ca.certificate_db import CertificateDB
 from crewgate.ca.sqlite import SQLiteStore, remedy_of
 from crewgate.errors import AuthorityError
-from crewgate.lifecycle.processes import NOBODY, RunProcess
+from crewgate.lifecycle.processes import RunProcess
 
 # The triggers are in the database, so that an intent binds every program that signs: a certificate
 # was either stored before the intent, and is found and revoked, or it is not stored at all.
@@ -75,12 +75,12 @@ class Run(msgspec.Struct, frozen=True):
     crew: str
     name: str
     state: RunState
-    instance: bytes
-    uid: int
-    pid: int
-    began: int
-    boot: str
-    until: int
+    instance: bytes = b""
+    uid: int = -1
+    pid: int = 0
+    began: int = 0
+    boot: str = ""
+    until: int = 0
 
     @property
     def label(self) -> str:
@@ -137,7 +137,8 @@ class RunStore(SQLiteStore):
                 (crew, name, limits.run_uids_kept),
             ).fetchall()
             uid = choose(frozenset(uid for (uid,) in uids if uid >= 0))
-            run = self._insert(crew, name, RunState.RUNNING, process, instance, uid, until=0)
+            own = msgspec.structs.astuple(process)
+            run = self._insert(Run(0, crew, name, RunState.RUNNING, instance, uid, *own))
             hold(run.id)
             return run
 
@@ -146,7 +147,7 @@ class RunStore(SQLiteStore):
         with self._transaction():
             running = self.running(crew, name)
             if running is None:
-                return self._insert(crew, name, RunState.ENDING, NOBODY, b"", -1, until=now)
+                return self._insert(Run(0, crew, name, RunState.ENDING, until=now))
             return self._move(running, RunState.ENDING, now)
 
     def request_stop_if_running(self, crew: str, name: str, now: int) -> Run | None:
@@ -203,21 +204,13 @@ class RunStore(SQLiteStore):
             with self._asking() as connection:
                 connection.executescript(_SCHEMA)
 
-    def _insert(
-        self,
-        crew: str,
-        name: str,
-        state: RunState,
-        process: RunProcess,
-        instance: bytes,
-        uid: int,
-        *,
-        until: int,
-    ) -> Run:
+    def _insert(self, run: Run) -> Run:
+        """Store a run, which gets the next number; return it."""
+        values = msgspec.structs.asdict(run) | {"id": None, "state": run.state.value}
+        marks = ", ".join(f":{name}" for name in values)
         ((number,),) = self._rows(
-            "INSERT INTO life (crew, name, state, instance, uid, pid, began, boot, until) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-            (crew, name, state.value, instance, uid, *msgspec.structs.astuple(process), until),
+            f"INSERT INTO life ({', '.join(values)}) VALUES ({marks}) RETURNING id",  # noqa: S608
+            values,
         )
         return self._select("id = ?", number)[0]
 
