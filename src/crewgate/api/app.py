@@ -8,9 +8,9 @@ outlive the certificate, and the TLS handshake cannot see a revocation that is i
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from starlette.applications import Starlette
@@ -136,7 +136,8 @@ async def _serve(state: _AppState, endpoint: Endpoint, request: Request) -> Resp
     data = answer if isinstance(answer, bytes) else _encode(answer)
     if len(data) <= limits.buffer_bytes_max:
         return Response(data, status, _HEADERS, endpoint.media)
-    return _StreamedResponse(_chunks(data), status, _HEADERS, endpoint.media, state.limiter, holder)
+    counted = state.limiter.enter(holder)
+    return _StreamedResponse(counted, _chunks(data), status, _HEADERS, endpoint.media)
 
 
 class _StreamedResponse(StreamingResponse):
@@ -145,21 +146,13 @@ class _StreamedResponse(StreamingResponse):
     It keeps its body in memory for that long.
     """
 
-    def __init__(
-        self,
-        chunks: AsyncIterator[bytes],
-        status: int,
-        headers: dict[str, str],
-        media: str,
-        limiter: ConcurrencyLimiter,
-        holder: str,
-    ) -> None:
-        super().__init__(chunks, status, headers, media)
-        self._limiter, self._holder = limiter, holder
+    def __init__(self, counted: AbstractContextManager[None], *response: Any) -> None:  # noqa: ANN401
+        super().__init__(*response)
+        self._counted = counted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response. Raises ControlError 429 before the first byte."""
-        with self._limiter.enter(self._holder):
+        with self._counted:
             await super().__call__(scope, receive, send)
 
 

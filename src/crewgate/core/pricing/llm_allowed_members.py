@@ -20,7 +20,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.core.pricing import llm_costly_parts
-from crewgate.core.pricing.editable_json import UNPRICED, EditableJSON, JSONPath, printable_name
+from crewgate.core.pricing.editable_json import EditableJSON, JSONPath, no_price, printable_name
 from crewgate.errors import InvalidRequestError
 
 Values = frozenset[bytes]
@@ -219,7 +219,7 @@ def _tools(document: EditableJSON, within: JSONPath, *, is_gemini: bool = False)
     if found is None or found == _ABSENT:
         return
     if not found.startswith(b"["):
-        raise InvalidRequestError(UNPRICED, '"tools" is not an array')
+        raise no_price('"tools" is not an array')
     for at in range(document.items(tools)):
         place = (*tools, str(at))
         if is_gemini:
@@ -229,7 +229,7 @@ def _tools(document: EditableJSON, within: JSONPath, *, is_gemini: bool = False)
         if kind is None or kind == _ABSENT:
             continue
         if not kind.startswith(b'"') or b"\\" in kind:
-            raise InvalidRequestError(UNPRICED, 'the "type" of a tool is not a plain string')
+            raise no_price('the "type" of a tool is not a plain string')
         name = kind[1:-1].decode(errors="replace")
         if name == _NAMESPACE and "tools" not in within:
             yield from _tools(document, place)
@@ -260,8 +260,7 @@ def _only_clears(document: EditableJSON) -> bool:
 
 def unpriced(what: str, name: str) -> InvalidRequestError:
     """Return the refusal of `what`, which `name` in the tool's `allow` would let pass."""
-    return InvalidRequestError(
-        UNPRICED,
+    return no_price(
         f"{what} may change what the call costs; leave it out, or set this "
-        f'in the price of the tool: allow = ["{printable_name(name)}"]',
+        f'in the price of the tool: allow = ["{printable_name(name)}"]'
     )
