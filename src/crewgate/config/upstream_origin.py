@@ -1,10 +1,12 @@
 """The origin of a server: scheme, host and port of its URL."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 
 import msgspec
 
 Scheme = Literal["http", "https"]
+STANDARD_PORTS: Final[Mapping[Scheme, int]] = {"http": 80, "https": 443}
 
 
 class UpstreamOrigin(msgspec.Struct, frozen=True):
@@ -18,5 +20,4 @@ class UpstreamOrigin(msgspec.Struct, frozen=True):
     def authority(self) -> str:
         """The value of the Host field of a request to the server (RFC 9110, section 7.2)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        standard = {"http": 80, "https": 443}[self.scheme]
-        return host if self.port == standard else f"{host}:{self.port}"
+        return host if self.port == STANDARD_PORTS[self.scheme] else f"{host}:{self.port}"

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
 from crewgate import limits
 from crewgate.config.section import ValueParser
-from crewgate.config.upstream_origin import Scheme, UpstreamOrigin
+from crewgate.config.upstream_origin import STANDARD_PORTS, Scheme, UpstreamOrigin
 from crewgate.core.credits import format_credits, parse_credits
 from crewgate.core.policy.routing import parse_path
 from crewgate.core.policy.scope import is_pattern, is_tool_name
@@ -210,18 +210,18 @@ def _path(value: object) -> Path:
 
 def _origin(value: object) -> UpstreamOrigin:
     parts = urlsplit(_string(value))
-    scheme: Scheme
-    if parts.scheme == "http":
-        scheme, port = "http", 80
-    elif parts.scheme == "https":
-        scheme, port = "https", 443
-    else:
-        raise ValueError
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
+    if (
+        parts.scheme not in STANDARD_PORTS
+        or parts.path not in ("", "/")
+        or parts.query
+        or parts.fragment
+    ):
         raise ValueError
     if parts.port == 0 or not parts.hostname or not _HOST.fullmatch(parts.netloc):
         raise ValueError
-    return UpstreamOrigin(scheme, _host_name(parts.hostname), parts.port or port)
+    scheme = cast("Scheme", parts.scheme)
+    port = parts.port or STANDARD_PORTS[scheme]
+    return UpstreamOrigin(scheme, _host_name(parts.hostname), port)
 
 
 def _base_url(value: object) -> tuple[UpstreamOrigin, str]:

@@ -21,6 +21,8 @@ from crewgate.demo.story import CAST, ROLES, RUN_CREDITS
 _QUOTAS = {part.role: part.credits for part in CAST}
 _TOOLS = {part.role: " ".join(part.tools) for part in CAST}
 
+_NUMBERS = {"credits", "answered", "refused", "spent/of"}
+
 
 class Display:
     """Prints new kinds of events as lines, and a live table on a terminal; use it in a `with`."""
@@ -76,10 +78,8 @@ class Display:
             self.print_line(text)
 
     def _table(self) -> Table:
-        table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-        for name in ("sub-agent", "may use", "credits", "answered", "refused", "last refusal"):
-            numeric = name in {"credits", "answered", "refused"}
-            table.add_column(name, justify="right" if numeric else "left")
+        names = "sub-agent", "may use", "credits", "answered", "refused", "last refusal"
+        table = _new_table(*names)
         for role in ROLES:
             table.add_row(
                 role,
@@ -105,15 +105,17 @@ def show(result: DemoResult, console: Console) -> None:
         console.print(Text(f"Every promise held, in {result.seconds:g} s.", style="bold green"))
 
 
+def _new_table(*names: str, no_wrap: bool = False) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    for name in names:
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=no_wrap)
+    return table
+
+
 def _threads(result: DemoResult) -> Table:
-    table = Table(
-        box=None, padding=(0, 1, 0, 0), header_style="bold",
-        title="Who spent what, by the audit", title_justify="left",
-    )  # fmt: skip
     # The table has 79 columns, so no id is cut off: a person can paste it into another command.
-    for name in ("role", "branch", "answered", "refused", "spent/of"):
-        numeric = name in {"answered", "refused", "spent/of"}
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    table = _new_table("role", "branch", "answered", "refused", "spent/of", no_wrap=True)
+    table.title, table.title_justify = "Who spent what, by the audit", "left"
     for thread in result.threads:
         table.add_row(
             thread.role,

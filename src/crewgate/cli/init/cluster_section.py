@@ -85,11 +85,8 @@ def _valid_gateways(first: Config, ca: CAConfig) -> "list[CertificateRecord]":
     from crewgate.cli.output.certificates import status
 
     now = time.time()
-    database = CertificateDB(ca.register)
-    try:
+    with CertificateDB(ca.register) as database:
         found = [each for each in database.all() if each.role is Role.GATEWAY]
-    finally:
-        database.close()
     return [each for each in found if status(each, now, first.state) == "valid"]
 
 
