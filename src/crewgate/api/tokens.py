@@ -12,15 +12,9 @@ from crewgate.api import access
 from crewgate.api.backend import Backend, TokenRequest
 from crewgate.api.request import APIRequest
 from crewgate.api.schemas import IntrospectionResponse, TokenResponse
+from crewgate.core import problem_types
 from crewgate.core.credits import parse_credits
 from crewgate.core.policy import scope
-from crewgate.core.problem_types import (
-    INVALID_GRANT,
-    INVALID_SCOPE,
-    JOURNAL_LOCKED,
-    JOURNAL_UNAVAILABLE,
-    UNSUPPORTED_GRANT_TYPE,
-)
 from crewgate.core.tokens.claims import is_text
 from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import IssuerError, JournalError, JournalLockedError, ScopeError
@@ -60,15 +54,15 @@ async def issue(backend: Backend, caller: Identity, request: APIRequest) -> Toke
     try:
         return await _issue(backend, crew, name, kind, form)
     except JournalLockedError as error:
-        raise JOURNAL_LOCKED.error(
+        raise problem_types.JOURNAL_LOCKED.error(
             f"another process mints tokens as {crew}/{name}; stop it, or use another name"
         ) from error
     except JournalError as error:
-        raise JOURNAL_UNAVAILABLE.error() from error
+        raise problem_types.JOURNAL_UNAVAILABLE.error() from error
     except ScopeError as error:
-        raise INVALID_SCOPE.error(str(error)) from error
+        raise problem_types.INVALID_SCOPE.error(str(error)) from error
     except IssuerError as error:
-        raise INVALID_GRANT.error(str(error)) from error
+        raise problem_types.INVALID_GRANT.error(str(error)) from error
 
 
 async def _issue(
@@ -105,7 +99,9 @@ def _grant_type(form: Mapping[str, str]) -> str:
     if not kind:
         access.malformed(f"grant_type: {FORM['grant_type']}")
     if kind not in _FIELDS:
-        raise UNSUPPORTED_GRANT_TYPE.error(f"grant_type: expected {FORM['grant_type']}")
+        raise problem_types.UNSUPPORTED_GRANT_TYPE.error(
+            f"grant_type: expected {FORM['grant_type']}"
+        )
     required, optional = _FIELDS[kind]
     for field in sorted(required):
         if not form.get(field):
@@ -128,7 +124,7 @@ def _check_values(form: Mapping[str, str]) -> None:
             access.malformed('credits: expected decimal text such as "2.50"')
     for tool in form.get("scope", "").split():
         if not scope.is_pattern(tool):
-            raise INVALID_SCOPE.error(
+            raise problem_types.INVALID_SCOPE.error(
                 f"scope: {tool[:64]!r} is neither a tool's name nor a pattern"
             )
 

@@ -13,17 +13,9 @@ from typing import TypeVar
 import duckdb
 import msgspec
 
-from crewgate.audit import duckdb_queries
+from crewgate.audit import duckdb_queries, rows
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.filters import AuditFilter, GroupBy
-from crewgate.audit.rows import (
-    AuditGaps,
-    CallGroup,
-    CallRow,
-    MintingWatchEvent,
-    RefusalSummary,
-    RejectedConnection,
-)
 from crewgate.errors import AuditError
 
 T = TypeVar("T")
@@ -43,41 +35,41 @@ class AuditReader:
         """Release the memory and threads of the engine."""
         self._engine.close()
 
-    def calls(self, question: AuditFilter) -> list[CallRow]:
+    def calls(self, question: AuditFilter) -> list[rows.CallRow]:
         """Return the newest `question.limit` matching rows, the oldest of them first."""
-        return self._query(duckdb_queries.CALLS, question, CallRow)[::-1]
+        return self._query(duckdb_queries.CALLS, question, rows.CallRow)[::-1]
 
-    def groups(self, question: AuditFilter, by: GroupBy) -> list[CallGroup]:
+    def groups(self, question: AuditFilter, by: GroupBy) -> list[rows.CallGroup]:
         """Return sums by branch, crew, role or tool, the most expensive first; or by day."""
-        return self._query(duckdb_queries.GROUPS[by], question, CallGroup)
+        return self._query(duckdb_queries.GROUPS[by], question, rows.CallGroup)
 
-    def total(self, question: AuditFilter) -> CallGroup:
+    def total(self, question: AuditFilter) -> rows.CallGroup:
         """Return the sums over everything that matches."""
-        return self._query(duckdb_queries.TOTAL, question, CallGroup)[0]
+        return self._query(duckdb_queries.TOTAL, question, rows.CallGroup)[0]
 
-    def connections(self, question: AuditFilter) -> list[RejectedConnection]:
+    def connections(self, question: AuditFilter) -> list[rows.RejectedConnection]:
         """Return the newest `question.limit` rejected connections, the oldest of them first.
 
         Of the filters, only crew, certificate and time apply.
         """
-        return self._query(duckdb_queries.CONNECTIONS, question, RejectedConnection)[::-1]
+        return self._query(duckdb_queries.CONNECTIONS, question, rows.RejectedConnection)[::-1]
 
-    def refusals(self, since: datetime | None = None) -> list[RefusalSummary]:
+    def refusals(self, since: datetime | None = None) -> list[rows.RefusalSummary]:
         """Return the refusals before a good signature, the most frequent first."""
-        return self._query(duckdb_queries.REFUSALS, AuditFilter(since=since), RefusalSummary)
+        return self._query(duckdb_queries.REFUSALS, AuditFilter(since=since), rows.RefusalSummary)
 
-    def watched(self, question: AuditFilter) -> list[MintingWatchEvent]:
+    def watched(self, question: AuditFilter) -> list[rows.MintingWatchEvent]:
         """Return the newest `question.limit` strikes and transitions, the oldest of them first.
 
         Of the filters, only crew, branch and time apply.
         """
-        return self._query(duckdb_queries.WATCH, question, MintingWatchEvent)[::-1]
+        return self._query(duckdb_queries.WATCH, question, rows.MintingWatchEvent)[::-1]
 
-    def health(self, since: datetime | None = None) -> AuditGaps:
+    def health(self, since: datetime | None = None) -> rows.AuditGaps:
         """Return the gaps of the audit; unreadable lines count whatever `since` is."""
         [row] = self._query(duckdb_queries.HEALTH, AuditFilter(since=since), dict[str, int])
         files = audit_folder.files(self._folder)
-        return AuditGaps(files=len(files), bytes=audit_folder.size(self._folder), **row)
+        return rows.AuditGaps(files=len(files), bytes=audit_folder.size(self._folder), **row)
 
     def _query(self, statement: str, question: AuditFilter, kind: type[T]) -> list[T]:
         for attempt in range(1, _ATTEMPTS_MAX + 1):
@@ -86,10 +78,10 @@ class AuditReader:
             try:
                 answer = self._engine.execute(statement, values)
                 columns = [column[0] for column in answer.description]
-                rows = [
+                found = [
                     dict(zip(columns, map(_aware, row), strict=True)) for row in answer.fetchall()
                 ]
-                return msgspec.convert(rows, list[kind])  # type: ignore[valid-type]
+                return msgspec.convert(found, list[kind])  # type: ignore[valid-type]
             except duckdb.IOException as error:
                 if attempt == _ATTEMPTS_MAX:
                     raise AuditError(f"audit folder {self._folder}: {error}") from error

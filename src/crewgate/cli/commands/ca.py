@@ -227,13 +227,10 @@ def list_(*, config_path: Path, is_all: bool, as_json: bool) -> None:
     now, config = datetime.now(UTC).timestamp(), load(config_path)
     with CertificateDB(configured_ca(config).register) as register:
         entries = [each for each in register.all() if is_all or each.status(now) != "expired"]
-    if as_json:
-        click.echo(json.dumps([row(entry, config.state) for entry in entries]))
-        return
-    for entry in entries:
-        click.echo(line(entry, now, config.state))
-    if not entries:
-        click.echo("no valid certificate; issue one with: crewgate ca issue", err=True)
+    document = [row(entry, config.state) for entry in entries]
+    lines = [line(entry, now, config.state) for entry in entries]
+    text = "\n".join(lines) or "no valid certificate; issue one with: crewgate ca issue"
+    print_result(document, text, as_json=as_json, err=not entries)
 
 
 @command.command("show")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from crewgate.cli.options import config_option, json_option
+from crewgate.cli.options import config_option, json_option, print_result
 from crewgate.config import load
 from crewgate.config.reference import json_schema
 
@@ -47,22 +47,10 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     problems = list(find_errors(config))
     warnings = [*permission_warnings(config), *find_warnings(config), *overrun_warnings(config)]
     hints = list(shared_connections(config))
-    if as_json:
-        document = {
-            "config": str(config.path),
-            "problems": problems,
-            "warnings": warnings,
-            "hints": hints,
-        }
-        click.echo(json.dumps(document))
-    else:
-        for text in problems:
-            click.echo(f"problem: {text}")
-        for text in warnings:
-            click.echo(f"warning: {text}")
-        for text in hints:
-            click.echo(f"hint: {text}")
-        if not problems:
-            click.echo(f"{config_path}: valid" + ("; see the warnings above" if warnings else ""))
+    found = {"problems": problems, "warnings": warnings, "hints": hints}
+    lines = [f"{kind[:-1]}: {text}" for kind, texts in found.items() for text in texts]
+    if not problems:
+        lines.append(f"{config_path}: valid" + ("; see the warnings above" if warnings else ""))
+    print_result({"config": str(config.path), **found}, "\n".join(lines), as_json=as_json)
     if problems:
         ctx.exit(2)

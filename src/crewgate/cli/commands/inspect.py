@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from crewgate.cli.options import json_option
+from crewgate.cli.options import json_option, print_result
 from crewgate.config import load
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
@@ -40,24 +40,21 @@ def command(*, token: str, config_path: Path | None, as_json: bool) -> None:
     text = read_token(token)
     found = inspect_token(text)
     signature = _signature(text, config_path)
-    if as_json:
-        document = {
-            "signature": signature,
-            "well_formed": found.claims is not None,
-            "bytes": found.bytes,
-            "header": found.header,
-            "payload": found.payload,
-        }
-        click.echo(json.dumps(document))
-        return
+    document = {
+        "signature": signature,
+        "well_formed": found.claims is not None,
+        "bytes": found.bytes,
+        "header": found.header,
+        "payload": found.payload,
+    }
+    lines = ["malformed     every gateway refuses this token; its content:"]
     if found.claims is None:
-        click.echo("malformed     every gateway refuses this token; its content:")
-        for line in json.dumps([found.header, found.payload], indent=2).splitlines():
-            click.echo(printable(line))
+        content = json.dumps([found.header, found.payload], indent=2)
+        lines += map(printable, content.splitlines())
     else:
-        for name, value in _explained(found.claims, time.time()):
-            click.echo(f"{name:<14}{value}")
-    click.echo(f"{'signature':<14}{signature}")
+        lines = [f"{name:<14}{value}" for name, value in _explained(found.claims, time.time())]
+    lines.append(f"{'signature':<14}{signature}")
+    print_result(document, "\n".join(lines), as_json=as_json)
 
 
 def _signature(text: str, config_path: Path | None) -> str:

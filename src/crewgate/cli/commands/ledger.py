@@ -4,7 +4,6 @@ Most commands read the ledger itself and the audit files, so they need the right
 running gateway.
 """
 
-import json
 from contextlib import closing
 from pathlib import Path
 
@@ -72,12 +71,9 @@ def check(context: click.Context, *, config_path: Path, as_json: bool) -> None:
     with closing(open_session(load(config_path).ledger, readonly=True)) as session:
         schema.require_current(session)
         found = list(findings(session))
-    if as_json:
-        click.echo(json.dumps({"ok": not found, "findings": found}))
-    for each in [] if as_json else found:
-        click.echo(each)
-    if not as_json and not found:
-        click.echo("The ledger adds up: every level is the sum of its leases.", err=True)
+    text = "\n".join(found) or "The ledger adds up: every level is the sum of its leases."
+    document = {"ok": not found, "findings": found}
+    print_result(document, text, as_json=as_json, err=not found)
     context.exit(1 if found else 0)
 
 

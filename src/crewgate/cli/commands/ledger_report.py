@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crewgate.cli.options import config_option, json_option
+from crewgate.cli.options import config_option, json_option, print_result
 from crewgate.config import Config
 from crewgate.config.load import load
 from crewgate.core.budget.ledger_protocol import AccountStatement
@@ -76,23 +76,22 @@ def reconcile(context: click.Context, *, config_path: Path, as_json: bool) -> No
     for (crew, branch), each in audited.items():
         if branch and each.cost_micro + each.burned_micro:
             found.append(_difference(crew, branch, (0, 0), (each.cost_micro, each.burned_micro)))
-    if as_json:
-        click.echo(json.dumps({"ok": not found, "differences": found}))
-    for row in [] if as_json else found:
-        ledger, audit = (
-            f"{format_credits(row[f'{who}_spent_micro'])} spent and "
-            f"{format_credits(row[f'{who}_burned_micro'])} burned"
-            for who in ("ledger", "audit")
-        )
-        held = format_credits(row["leased_micro"])
-        unreported = f"; a machine may still have to report a part of {held} leased credits"
-        click.echo(
-            f"{row['crew']} {row['branch']}: the ledger has {ledger}, the audit {audit}"
-            + (unreported if row["leased_micro"] else "")
-        )
-    if not as_json and not found:
-        click.echo("Ledger and audit agree to the micro-credit.", err=True)
+    text = "\n".join(map(_explained, found)) or "Ledger and audit agree to the micro-credit."
+    document = {"ok": not found, "differences": found}
+    print_result(document, text, as_json=as_json, err=not found)
     context.exit(1 if found else 0)
+
+
+def _explained(row: dict[str, Any]) -> str:
+    ledger, audit = (
+        f"{format_credits(row[f'{who}_spent_micro'])} spent and "
+        f"{format_credits(row[f'{who}_burned_micro'])} burned"
+        for who in ("ledger", "audit")
+    )
+    held = format_credits(row["leased_micro"])
+    unreported = f"; a machine may still have to report a part of {held} leased credits"
+    text = f"{row['crew']} {row['branch']}: the ledger has {ledger}, the audit {audit}"
+    return text + (unreported if row["leased_micro"] else "")
 
 
 def _difference(

@@ -4,7 +4,6 @@ Each function is the twin of a local command (`with_remote`). It takes the same 
 the same. With --json it prints the same members, but for those that only the other machine can use.
 """
 
-import json
 import time
 from typing import Any
 
@@ -21,6 +20,7 @@ from crewgate.api.schemas import (
 )
 from crewgate.api.tokens import CHILD, NEXT, RUN, TOKEN_TYPE
 from crewgate.cli.commands.revoke import target_of
+from crewgate.cli.options import print_result
 from crewgate.cli.output import health, revocation
 from crewgate.cli.output import tree as tree_output
 from crewgate.cli.remote.ca import issue as ca_issue
@@ -81,17 +81,16 @@ def status(client: ControlClient, *, wait_seconds: float, as_json: bool) -> None
         time.sleep(min(left, _POLL_SECONDS))
     state = "failed" if found.status == "waiting" else found.status
     troubles = [msgspec.to_builtins(each) for each in found.troubles]
-    if as_json:
-        is_ready = state != "failed"
-        click.echo(json.dumps(
-            {"ready": is_ready, "state": state, "waiting_for": found.waiting_for,
-             "health": troubles}
-        ))  # fmt: skip
-    elif not troubles and found.waiting_for:
-        click.echo(f"not ready: {'; '.join(found.waiting_for)}")
-    else:
-        lines = health.lines(troubles, time.time())
-        click.echo("\n".join([health.headline(state, troubles), *lines]))
+    document = {
+        "ready": state != "failed",
+        "state": state,
+        "waiting_for": found.waiting_for,
+        "health": troubles,
+    }
+    lines = [health.headline(state, troubles), *health.lines(troubles, time.time())]
+    if not troubles and found.waiting_for:
+        lines = [f"not ready: {'; '.join(found.waiting_for)}"]
+    print_result(document, "\n".join(lines), as_json=as_json)
     click.get_current_context().exit(health.EXIT_STATUS[state])
 
 
