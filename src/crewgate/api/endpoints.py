@@ -151,12 +151,18 @@ def _after(rows: Sequence[BranchResponse], cursor: str) -> int:
 
 async def branch(backend: Backend, caller: Identity, request: APIRequest) -> BranchResponse:
     """Return one branch."""
-    return await _find(backend, caller, request)
+    id_, crew = request.path["branch"], access.crew_for(caller, request.query.get("crew", ""))
+    _check_branch(id_)
+    rows = (await backend.tree()).find(id_, crew)
+    if len(rows) > 1:
+        crews = ", ".join(row.crew for row in rows)
+        access.unclear(f"several crews have this branch id; choose one with ?crew= ({crews})")
+    return rows[0] if rows else access.missing("branch")
 
 
 async def end_branch(backend: Backend, caller: Identity, request: APIRequest) -> RevocationResponse:
     """Revoke a known branch and all branches below it."""
-    row = await _find(backend, caller, request)
+    row = await branch(backend, caller, request)
     return await backend.revoke(RevocationTarget(EntityKind.BRANCH, row.branch, row.crew), "")
 
 
@@ -239,16 +245,6 @@ async def ocsp_get(backend: Backend, caller: Identity, request: APIRequest) -> b
 async def crl(backend: Backend, caller: Identity, request: APIRequest) -> bytes:  # noqa: ARG001
     """Return the CRL (RFC 5280, section 5) in PEM."""
     return await backend.crl()
-
-
-async def _find(backend: Backend, caller: Identity, request: APIRequest) -> BranchResponse:
-    id_, crew = request.path["branch"], access.crew_for(caller, request.query.get("crew", ""))
-    _check_branch(id_)
-    rows = (await backend.tree()).find(id_, crew)
-    if len(rows) > 1:
-        crews = ", ".join(row.crew for row in rows)
-        access.unclear(f"several crews have this branch id; choose one with ?crew= ({crews})")
-    return rows[0] if rows else access.missing("branch")
 
 
 def _check_branch(text: str) -> None:

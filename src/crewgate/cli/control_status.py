@@ -5,11 +5,12 @@ certificates, answers OCSP or serves the control API.
 """
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from crewgate import limits
-from crewgate.config import load
+from crewgate.config import HostPort, load
 from crewgate.errors import ConfigurationError, LinkError
 from crewgate.ipc.sockets import connectable
 
@@ -24,23 +25,16 @@ def control_of(config_path: Path, state: Path) -> dict[str, Any]:
     """
     from crewgate.ca.authority import has_key
 
-    configured: bool | None = None
-    is_keyed: bool | None = None
-    api: str | None = None
-    try:
+    found: dict[str, Any] = dict.fromkeys(("configured", "running", "api", "has_key"))
+    found["running"] = _answers(state)
+    with suppress(ConfigurationError):
         config = load(config_path)
-    except ConfigurationError:
-        pass
-    else:
-        configured = config.ca is not None
-        is_keyed = config.ca is not None and has_key(config.ca)
+        found["configured"] = config.ca is not None
+        found["has_key"] = config.ca is not None and has_key(config.ca)
         if config.control is not None:
-            address = config.control.address
-            host = f"[{address}]" if ":" in address else address
-            api = f"https://{host}:{config.control.port}"
-    return {
-        "configured": configured, "running": _answers(state), "api": api, "has_key": is_keyed
-    }  # fmt: skip
+            address = HostPort(config.control.address, config.control.port)
+            found["api"] = f"https://{address}"
+    return found
 
 
 def describe(control: dict[str, Any]) -> str:

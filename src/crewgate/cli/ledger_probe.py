@@ -22,10 +22,9 @@ def ledger_of(config_path: Path) -> "ComponentHealth":
         ledger = load(config_path).ledger
     except ConfigurationError:
         return ok("ledger")
-    if ledger.file is not None:
-        return ok("ledger")
     try:
-        open_ledger(ledger, readonly=True).close_session()
+        if ledger.file is None:
+            open_ledger(ledger, readonly=True).close_session()
     except LedgerUnavailableError as error:
         mend = f"make {ledger} available"
         if error.may_pass:

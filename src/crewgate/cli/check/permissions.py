@@ -46,16 +46,15 @@ def permission_warnings(config: Config) -> Iterator[str]:
         holders.setdefault(status.st_uid, {}).setdefault(secret.holder, secret.path)
         yield from _readable(secret, status.st_mode)
         yield from _replaceable(secret.path)
-    for crew in config.crews:
-        yield from _replaceable(crew.jwks)
-    for ca in {upstream.tls.ca: None for upstream in config.upstreams if upstream.tls.ca}:
-        yield from _replaceable(ca)
-    yield from _replaceable(config.path)
+    public = [crew.jwks for crew in config.crews]
+    public += [upstream.tls.ca for upstream in config.upstreams if upstream.tls.ca]
+    public.append(config.path)
     folders = [config.state, config.audit.folder]
     if config.ca is not None:
         folders.append(config.ca.folder)
-        for public in (config.ca.root, config.ca.crl):
-            yield from _replaceable(public)
+        public += [config.ca.root, config.ca.crl]
+    for path in dict.fromkeys(public):
+        yield from _replaceable(path)
     for folder in folders:
         yield from _open(folder)
     for uid, held in holders.items():

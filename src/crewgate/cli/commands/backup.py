@@ -14,20 +14,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from crewgate.cli.backup.files import (
-    FORMAT,
-    MANIFEST,
-    BackedUpFile,
-    BackedUpLedger,
-    BackupManifest,
-    copy_database,
-    copy_file,
-    is_secret,
-    make_folders,
-    place_of,
-    sync_all,
-    target_of,
-)
+from crewgate.cli.backup import files
 from crewgate.cli.backup.inventory import BackupItem, BackupKind, inventory
 from crewgate.cli.options import config_option, json_option, print_result
 from crewgate.config import Config, LedgerConfig
@@ -71,7 +58,7 @@ def command(
 
 def write_backup(
     config: Config, folder: Path, *, with_keys: bool = False, with_audit: bool = False
-) -> BackupManifest:
+) -> files.BackupManifest:
     """Copy everything into `folder`, and return the manifest.
 
     The manifest is written last: a folder that has one is complete. Raises BackupError or OSError
@@ -82,7 +69,7 @@ def write_backup(
     make_folder(folder, 0o700, parents=True)
     folder.chmod(0o700)
     home = config.path.parent
-    saved: list[BackedUpFile] = []
+    saved: list[files.BackedUpFile] = []
     left_out: list[str] = []
     audit_files = 0
     for item in inventory(config):
@@ -90,7 +77,7 @@ def write_backup(
             audit_files += 1
             continue
         try:
-            done = _save(item, folder, place_of(item.path, home), with_keys=with_keys)
+            done = _save(item, folder, files.place_of(item.path, home), with_keys=with_keys)
         except FileNotFoundError:
             if item.expected:
                 left_out.append(f"{item.path}: no such file")
@@ -105,14 +92,14 @@ def write_backup(
         )
     if config.ledger.file is None:
         left_out.append(f"{config.ledger}: on a server; back it up with pg_dump")
-    manifest = BackupManifest(
-        format=FORMAT,
+    manifest = files.BackupManifest(
+        format=files.FORMAT,
         version=version("crewgate"),
         made=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         host=socket.gethostname(),
         folder=str(home),
         config=config.path.name,
-        state=place_of(config.state, home),
+        state=files.place_of(config.state, home),
         with_keys=with_keys,
         with_audit=with_audit,
         ledger=_ledger(config, folder),
@@ -120,55 +107,57 @@ def write_backup(
         folders=_folders(saved, home),
         left_out=left_out,
     )
-    sync_all(folder)
+    files.sync_all(folder)
     data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-    create_file(folder / MANIFEST, data + b"\n", 0o600)
+    create_file(folder / files.MANIFEST, data + b"\n", 0o600)
     return manifest
 
 
-def _save(item: BackupItem, folder: Path, place: str, *, with_keys: bool) -> BackedUpFile | None:
+def _save(
+    item: BackupItem, folder: Path, place: str, *, with_keys: bool
+) -> files.BackedUpFile | None:
     """Copy one file; return None for a key if `with_keys` is false.
 
     Raises BackupError or OSError if the file cannot be copied.
     """
     mode = stat.S_IMODE(item.path.stat().st_mode)
     is_database = item.kind in {BackupKind.LEDGER, BackupKind.REGISTER}
-    is_key = item.kind == BackupKind.KEY or (not is_database and is_secret(item.path))
+    is_key = item.kind == BackupKind.KEY or (not is_database and files.is_secret(item.path))
     if is_key and not with_keys:
         return None
     target = folder / place
-    make_folders(target.parent)
+    files.make_folders(target.parent)
     if is_database:
-        size, digest = copy_database(item.path, target)
+        size, digest = files.copy_database(item.path, target)
     else:
-        size, digest = copy_file(item.path, target, 0o600)
-    return BackedUpFile(place, item.kind.value, size, digest, mode)
+        size, digest = files.copy_file(item.path, target, 0o600)
+    return files.BackedUpFile(place, item.kind.value, size, digest, mode)
 
 
-def _ledger(config: Config, folder: Path) -> BackedUpLedger:
+def _ledger(config: Config, folder: Path) -> files.BackedUpLedger:
     """Describe the copied ledger by its own counts, or a server's by what this machine knows."""
     from crewgate.ledger.mark_file import find_ledger, read_mark
 
     mark, file = read_mark(config.state), config.ledger.file
-    found = BackedUpLedger(str(config.ledger), is_copied=False)
+    found = files.BackedUpLedger(str(config.ledger), is_copied=False)
     if mark is not None:
         found = msgspec.structs.replace(
             found, ledger=mark.ledger, holder=mark.holder, count=mark.count, term=mark.term
         )
     if file is None:
         return found
-    copied = find_ledger(LedgerConfig("sqlite", folder / place_of(file, config.path.parent)))
+    copied = find_ledger(LedgerConfig("sqlite", folder / files.place_of(file, config.path.parent)))
     if copied is None:
         return found
     count = copied.counts.get(found.holder, 0)
     return msgspec.structs.replace(found, is_copied=True, ledger=copied.ledger, count=count)
 
 
-def _folders(saved: list[BackedUpFile], home: Path) -> dict[str, int]:
+def _folders(saved: list[files.BackedUpFile], home: Path) -> dict[str, int]:
     """Return the modes of the copied files' folders, as far as they are below `home`."""
     found = {}
     for each in saved:
-        for folder in target_of(each.path, home).parents:
+        for folder in files.target_of(each.path, home).parents:
             if folder != home and folder.is_relative_to(home):
-                found[place_of(folder, home)] = stat.S_IMODE(folder.stat().st_mode)
+                found[files.place_of(folder, home)] = stat.S_IMODE(folder.stat().st_mode)
     return found

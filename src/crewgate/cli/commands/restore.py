@@ -9,17 +9,7 @@ from pathlib import Path
 
 import click
 
-from crewgate.cli.backup.files import (
-    ELSEWHERE,
-    MANIFEST,
-    BackedUpFile,
-    BackupManifest,
-    copy_file,
-    make_folders,
-    read_manifest,
-    sync_all,
-    target_of,
-)
+from crewgate.cli.backup import files
 from crewgate.cli.backup.inventory import inventory
 from crewgate.cli.options import json_option, print_result
 from crewgate.config.load import load
@@ -67,20 +57,22 @@ def command(*, backup: Path, folder: Path, keep_existing: bool, as_json: bool) -
 
 def restore(
     backup: Path, folder: Path, *, keep_existing: bool = False
-) -> tuple[BackupManifest, list[Path], list[str]]:
+) -> tuple[files.BackupManifest, list[Path], list[str]]:
     """Restore a backup; return its manifest, the paths that were kept, and those still missing.
 
     Raises BackupError if the backup is incomplete or changed, or if a file is in the way, and
     OSError if a file cannot be written.
     """
-    manifest = read_manifest(backup)
+    manifest = files.read_manifest(backup)
     _require_config(manifest, backup)
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BackupError(f"{folder}: not an empty folder; `restore` overwrites nothing")
-    targets = {saved.path: target_of(saved.path, folder) for saved in manifest.files}
+    targets = {saved.path: files.target_of(saved.path, folder) for saved in manifest.files}
     existing = [
-        path for place, path in targets.items() if place.startswith(ELSEWHERE) and path.exists()
+        path
+        for place, path in targets.items()
+        if place.startswith(files.ELSEWHERE) and path.exists()
     ]
     if existing and not keep_existing:
         raise BackupError(
@@ -89,46 +81,46 @@ def restore(
         )
     make_folder(folder, 0o755, parents=True)
     for place, mode in sorted(manifest.folders.items()):
-        path = target_of(place, folder)
-        make_folders(path)
+        path = files.target_of(place, folder)
+        files.make_folders(path)
         path.chmod(mode)
     for saved in sorted(manifest.files, key=lambda each: _is_config(each, manifest)):
         target = targets[saved.path]
         if target in existing:
             continue
-        make_folders(target.parent)
+        files.make_folders(target.parent)
         if _is_config(saved, manifest):
             # The configuration comes last: a folder that has one is complete.
-            _write_marks(manifest, target_of(manifest.state, folder))
-        copy_file(backup / saved.path, target, saved.mode)
+            _write_marks(manifest, files.target_of(manifest.state, folder))
+        files.copy_file(backup / saved.path, target, saved.mode)
         sync_folder(target.parent)
-    sync_all(folder)
+    files.sync_all(folder)
     return manifest, existing, _missing(manifest, folder)
 
 
-def _is_config(saved: BackedUpFile, manifest: BackupManifest) -> bool:
+def _is_config(saved: files.BackedUpFile, manifest: files.BackupManifest) -> bool:
     return saved.path == f"within/{manifest.config}"
 
 
-def _require_config(manifest: BackupManifest, backup: Path) -> None:
+def _require_config(manifest: files.BackupManifest, backup: Path) -> None:
     """Raise BackupError if the backup has no configuration for the new folder.
 
     Earlier versions made such a backup if the configuration was named through "..".
     """
     if any(_is_config(saved, manifest) for saved in manifest.files):
         return
-    why = f"{backup / MANIFEST}: names no file within/{manifest.config}, the configuration"
-    apart = f"{ELSEWHERE}{os.path.normpath(manifest.folder)}"
+    why = f"{backup / files.MANIFEST}: names no file within/{manifest.config}, the configuration"
+    apart = f"{files.ELSEWHERE}{os.path.normpath(manifest.folder)}"
     if all(saved.path != f"{apart}/{manifest.config}" for saved in manifest.files):
         raise BackupError(f"{why}; use another backup")
     raise BackupError(
         f"{why}, so `restore` would put nothing into the folder; back the machine up again; if it "
         f"is lost, move {backup / apart} to {backup}/within, and write within/ for each {apart}/ "
-        f"in {MANIFEST}"
+        f"in {files.MANIFEST}"
     )
 
 
-def _write_marks(manifest: BackupManifest, state: Path) -> None:
+def _write_marks(manifest: files.BackupManifest, state: Path) -> None:
     """Write the two marks of a restored machine into its state folder.
 
     The first says how many operations its ledger has counted. The second says that the machine may
@@ -145,7 +137,7 @@ def _write_marks(manifest: BackupManifest, state: Path) -> None:
     demote(state / "gossip" / "standing")
 
 
-def _missing(manifest: BackupManifest, folder: Path) -> list[str]:
+def _missing(manifest: files.BackupManifest, folder: Path) -> list[str]:
     config = load(folder / manifest.config)
     return [
         str(item.path) for item in inventory(config) if item.expected and not item.path.exists()

@@ -3,7 +3,6 @@
 A new private key is created here and stays here: only a certificate request leaves this machine.
 """
 
-import json
 import time
 from pathlib import Path
 from typing import Any, get_args
@@ -32,6 +31,7 @@ from crewgate.ca.key_files import (
 )
 from crewgate.ca.renewal import put, require_no_key
 from crewgate.cli.ca_arguments import IssueOptions, require_absent, with_suffix
+from crewgate.cli.options import print_result
 from crewgate.cli.output import revocation
 from crewgate.cli.output.certificates import describe, print_entry
 from crewgate.cli.remote.client import ControlClient
@@ -127,26 +127,21 @@ def revoke(client: ControlClient, *, which: str, reason: Any, as_json: bool) -> 
     # An agent whose disk is full has applied the revocation all the same.
     is_announced = done.missing != _NO_AGENT
     receipt = receipt_of(done, EntityKind.CERTIFICATE)
-    if as_json:
-        document = {
-            "serial": done.id,
-            "crew": done.crew,
-            "status": "revoked",
-            "reason": reason,
-            "announced": is_announced,
-            "calls_cut": done.calls_cut,
-            "connections_closed": done.connections_closed,
-            "cut_ms": done.cut_ms,
-            "reach": msgspec.to_builtins(receipt.reach) if is_announced else None,
-        }
-        click.echo(json.dumps(document))
-    else:
-        what = "no gateway runs there; it gets the revocation when it starts"
-        if is_announced:
-            what = describe(receipt)
-        click.echo(f"revoked serial {done.id}: {what}")
-        for line in revocation.reach_lines(receipt.reach) if is_announced else ():
-            click.echo(line)
+    document = {
+        "serial": done.id,
+        "crew": done.crew,
+        "status": "revoked",
+        "reason": reason,
+        "announced": is_announced,
+        "calls_cut": done.calls_cut,
+        "connections_closed": done.connections_closed,
+        "cut_ms": done.cut_ms,
+        "reach": msgspec.to_builtins(receipt.reach) if is_announced else None,
+    }
+    what = "no gateway runs there; it gets the revocation when it starts"
+    lines = [f"revoked serial {done.id}: {describe(receipt) if is_announced else what}"]
+    lines += revocation.reach_lines(receipt.reach) if is_announced else []
+    print_result(document, "\n".join(lines), as_json=as_json)
     if is_announced:
         revocation.exit_by_reach(receipt.reach)
 
