@@ -149,16 +149,13 @@ class OCSPClient:
             query.done.set()
 
     async def _request(self, certificate: bytes) -> CertificateStatus:
+        reason = UndeterminedReason.OTHER_ISSUER
         try:
             leaf = x509.load_der_x509_certificate(certificate)
         except ValueError:
-            return UndeterminedStatus(
-                UndeterminedReason.OTHER_ISSUER, "the certificate cannot be read"
-            )
+            return UndeterminedStatus(reason, "the certificate cannot be read")
         if not is_issued(leaf, self._issuer.certificate):
-            return UndeterminedStatus(
-                UndeterminedReason.OTHER_ISSUER, f"not issued by {self._issuer!r}"
-            )
+            return UndeterminedStatus(reason, f"not issued by {self._issuer!r}")
         nonce = secrets.token_bytes(limits.ocsp_nonce_bytes)
         try:
             async with self._limiter:

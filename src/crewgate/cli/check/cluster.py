@@ -30,8 +30,7 @@ def cluster_errors(config: Config) -> Iterator[str]:
             yield f"[cluster]: {error}"
     else:
         yield from _foreign_certificate(cluster, ca)
-        yield from _wrong_identity(cluster)
-        yield from _wrong_name(config, cluster)
+        yield from _wrong_identity(config, cluster)
     try:
         read_signing_key(cluster.signing_key)
     except AuthorityError as error:
@@ -68,24 +67,21 @@ def _foreign_certificate(cluster: ClusterConfig, ca: CAConfig) -> Iterator[str]:
         yield f"{cluster.certificate}: not signed by {ca.issuing}, so no peer accepts it; {_ISSUE}"
 
 
-def _wrong_identity(cluster: ClusterConfig) -> Iterator[str]:
+def _wrong_identity(config: Config, cluster: ClusterConfig) -> Iterator[str]:
     identity = _identity(cluster.certificate)
     if identity is None or identity.role is not Role.GATEWAY:
         holder = "no holder" if identity is None else identity.label
         yield f"{cluster.certificate}: is for {holder}, and peers accept only gateways; {_ISSUE}"
-    elif not identity.key:
+        return
+    if not identity.key:
         yield f"{cluster.certificate}: names no signing key; {_ISSUE}"
-    elif identity.key != _public(cluster.signing_key, identity.key):
+        return
+    if identity.key != _public(cluster.signing_key, identity.key):
         yield (
             f"{cluster.signing_key}: not the key in {cluster.certificate}, so peers refuse what it "
             "signs; restore the matching key"
         )
-
-
-def _wrong_name(config: Config, cluster: ClusterConfig) -> Iterator[str]:
-    identity = _identity(cluster.certificate)
-    is_fit = identity is not None and identity.role is Role.GATEWAY and identity.key
-    if config.name and identity is not None and is_fit and identity.name != config.name:
+    if config.name and identity.name != config.name:
         yield (
             f"{cluster.certificate}: is for machine {identity.name}, but the configuration has "
             f'name = "{config.name}"; members know a machine by its certificate: make both the same'

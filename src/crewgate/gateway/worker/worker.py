@@ -16,7 +16,7 @@ import trio
 from crewgate import limits
 from crewgate._native.table import Table
 from crewgate.audit.sink import AuditSink
-from crewgate.config import Config, ListenerConfig
+from crewgate.config import Config, HostPort
 from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.core.x509.ocsp_result import CertificateStatus
 from crewgate.errors import ConfigurationError, TableError
@@ -299,9 +299,10 @@ class Worker:
         self._in_flight.terminate_revoked()  # the policy may trust fewer keys
         self._send_accepting(accepting=True)
         self._on_ready()
-        urls = ", ".join(_url(listener.section) for listener in prepared.listeners)
+        sections = prepared.config.listeners
+        urls = ", ".join(f"https://{HostPort(each.address, each.port)}" for each in sections)
         _log.info("serving configuration %d at %s", prepared.policy.generation, urls)
-        for listener in prepared.config.listeners:
+        for listener in sections:
             if listener.ocsp == "soft-fail":
                 _log.info(
                     'WARNING: listener %s: ocsp = "soft-fail": if OCSP does not answer, a client '
@@ -337,8 +338,3 @@ class Worker:
             facts = self._health.facts(listeners, pools, time.time(), trio.current_time())
             self._agent.send_health(bounded(facts))
             await trio.sleep(limits.sweep_seconds)
-
-
-def _url(section: ListenerConfig) -> str:
-    host = f"[{section.address}]" if ":" in section.address else section.address
-    return f"https://{host}:{section.port}"
