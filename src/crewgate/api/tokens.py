@@ -136,7 +136,6 @@ def _check_fields(form: Mapping[str, str], fields: set[str], where: str = "") ->
 
 
 def _orchestrator(caller: Identity, form: Mapping[str, str]) -> tuple[str, str]:
-    """Return crew and name of the orchestrator that gets the token."""
     label = form.get("orchestrator", "")
     if caller.role is Role.ORCHESTRATOR:
         if label not in {"", caller.label}:

@@ -75,7 +75,6 @@ _EMPTY = {str: "''", int: "0", bool: "false", list[str]: "[]"}
 
 
 def _columns_of(row: type[msgspec.Struct]) -> str:
-    """Return the members of a row as columns of SQL."""
     return ", ".join(
         f'coalesce("{field.name}", {_EMPTY[field.type]}) AS "{field.name}"'
         if field.type in _EMPTY

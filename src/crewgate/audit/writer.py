@@ -210,7 +210,6 @@ class AuditWriter:
         return not lost
 
     def _sync_now(self) -> OSError | None:
-        """Wait for the disk; return the error if it failed."""
         self._syncer.wrote(self._descriptor)
         self._syncer.sync()
         failed = self._syncer.failed()

@@ -189,7 +189,6 @@ def _make_own(
     usage: x509.ObjectIdentifier,
     extension: x509.ExtensionType,
 ) -> CertificateAndKey:
-    """Return a certificate without an identity, and its new key."""
     key, until = new_key(), issuing.certificate.not_valid_after_utc
     validity = CertificateValidity.of(now, life, until=until)
     builder = _leaf(issuing, _name(name), key.public_key(), validity, [usage])

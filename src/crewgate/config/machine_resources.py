@@ -1,23 +1,17 @@
 """The tables [audit], [table] and [limits]: how much disk, memory and descriptors are used."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.declaration import Key, Scope
+from crewgate.config.declaration import Key
 from crewgate.config.section import ValueParser
 from crewgate.config.values import FilePath
 
 OnFull = Literal["refuse", "continue"]
 AuditSync = Literal["second", "each", "never"]
-
-
-def _audit_folder(scope: Scope) -> Path:
-    state: Path = scope["state"]
-    return state / "audit"
 
 
 def _capacity(highest: int) -> ValueParser[int]:
@@ -30,7 +24,7 @@ class AuditConfig(msgspec.Struct, frozen=True):
     folder: Annotated[
         FilePath,
         "Folder of the audit files.",
-        Key(default=_audit_folder, absent="`audit` in the folder `state`"),
+        Key(default=lambda scope: scope["state"] / "audit", absent="`audit` in the folder `state`"),
     ]
     rotate_bytes: Annotated[
         int,

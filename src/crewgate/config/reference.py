@@ -46,17 +46,14 @@ def _section(path: str, text: str, table: TableSchema[Any], *, is_fixed: bool) -
     yield "".join(_row(field, key, is_fixed=is_fixed) for field, key in keys)
     for field, part in table:
         inside = ".".join(filter(None, (path.strip("[]"), part.key(field))))
+        heading, more = f"[{inside}]", f" Without the table: {part.absent}." if part.absent else ""
         if isinstance(part, TableMap):
             more = f" At most {part.max_count}; NAME is {part.names.expected}."
-            yield from _section(
-                f"[{inside}.NAME]", part.text + more, part.of, is_fixed=part.restart
-            )
+            heading = f"[{inside}.NAME]"
         elif isinstance(part, TableList):
-            more = f" At most {part.max_count}."
-            yield from _section(f"[[{inside}]]", part.text + more, part.of, is_fixed=part.restart)
-        elif isinstance(part, Table | KeyOrTable):
-            more = f" Without the table: {part.absent}." if part.absent else ""
-            yield from _section(f"[{inside}]", part.text + more, part.of, is_fixed=part.restart)
+            heading, more = f"[[{inside}]]", f" At most {part.max_count}."
+        if isinstance(part, Table | KeyOrTable):
+            yield from _section(heading, part.text + more, part.of, is_fixed=part.restart)
 
 
 def _row(field: str, key: Key, *, is_fixed: bool) -> str:

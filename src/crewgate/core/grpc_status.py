@@ -88,12 +88,10 @@ def _any(name: str, value: bytes) -> bytes:
 
 
 def _bytes(field: int, value: bytes) -> bytes:
-    """Return a field of wire type LEN."""
     return _number(field << 3 | 2) + _number(len(value)) + value
 
 
 def _varint(field: int, value: int) -> bytes:
-    """Return a field of wire type VARINT."""
     return _number(field << 3) + _number(value)
 
 

@@ -141,7 +141,6 @@ async def _work(
     note: Callable[[AgentEvent], None],
     path: str,
 ) -> None:
-    """Run one agent at one gateway."""
     async with client(at.url, at.ca, auth) as http:
         agent = DemoAgent(http, note)
         if path == SUMMARY:

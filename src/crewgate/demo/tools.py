@@ -88,7 +88,6 @@ def _search(body: Mapping[str, object]) -> dict[str, object]:
 
 
 def _embeddings(body: Mapping[str, object]) -> dict[str, object]:
-    """Return numbers that depend on the text, like an embedding."""
     digest = hashlib.sha256(json.dumps(body.get("input")).encode()).digest()
     return {"data": [{"index": 0, "embedding": [byte / 255 for byte in digest[:16]]}]}
 

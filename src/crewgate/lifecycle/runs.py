@@ -205,7 +205,6 @@ class RunStore(SQLiteStore):
                 connection.executescript(_SCHEMA)
 
     def _insert(self, run: Run) -> Run:
-        """Store a run, which gets the next number; return it."""
         values = msgspec.structs.asdict(run) | {"id": None, "state": run.state.value}
         marks = ", ".join(f":{name}" for name in values)
         ((number,),) = self._rows(

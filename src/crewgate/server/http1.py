@@ -293,7 +293,6 @@ class HTTP1:
         self._advancing = False
 
     def _is_free(self) -> bool:
-        """Return whether another request waits and may begin now."""
         if self.current is not None or self.closing or not self._waiting:
             return False
         return len(self.out) < limits.buffer_bytes_max

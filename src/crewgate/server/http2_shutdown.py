@@ -68,7 +68,6 @@ class GracefulShutdown:
             self._engine.send_shutdown_notice()
 
     def _send(self) -> None:
-        """Send the GOAWAY that names the last stream that is served."""
         self.is_sent = True
         with contextlib.suppress(ngh2.NGH2Error):  # the connection has ended without it
             self._engine.send_goaway(ErrorCode.NO_ERROR)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from crewgate.config import Config
 
@@ -15,7 +14,7 @@ def ledger_file_errors(config: Config) -> Iterator[str]:
     folder = file.parent
     if not folder.exists() and folder in {state, *state.parents}:
         # `serve` creates the missing folders.
-        folder = _nearest_existing(folder)
+        folder = next(each for each in folder.parents if each.exists())
     if not folder.is_dir():
         yield (
             f"[ledger] url: {folder}: no such folder; create it, or write such as "
@@ -28,7 +27,3 @@ def ledger_file_errors(config: Config) -> Iterator[str]:
     elif file.exists() and not os.access(file, os.R_OK | os.W_OK):
         mend = "chown it to the user of the gateway"
         yield f"[ledger] url: {file}: this user may not read and write it; {mend}"
-
-
-def _nearest_existing(folder: Path) -> Path:
-    return next(each for each in (folder, *folder.parents) if each.exists())

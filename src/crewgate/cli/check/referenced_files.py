@@ -122,7 +122,6 @@ def _unlimited_models(config: Config) -> Iterator[str]:
 
 
 def _weak_ocsp(config: Config) -> Iterator[str]:
-    """Yield listeners that accept clients without OCSP."""
     for listener in config.listeners:
         if listener.ocsp == "soft-fail":
             yield (

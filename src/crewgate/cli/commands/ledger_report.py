@@ -215,7 +215,8 @@ def _show(rows: list[dict[str, Any]], by: str) -> None:
         keys = ["crew"] if by == "crew" else ["crew", "branch"]
     else:
         keys = [_MACHINE] if by == _MACHINE else ["key", "calls"]
-    table = new_table(*(_heading(key, by) for key in keys), *shown, "", numbers=("calls", *shown))
+    headings = [by if key in {"key", "branch"} else key for key in keys]
+    table = new_table(*headings, *shown, "", numbers=("calls", *shown))
     for row in rows:
         texts = [_text(key, row[key]) for key in keys]
         texts += [format_credits(row[f"{each}_micro"]) for each in shown]
@@ -228,7 +229,3 @@ def _text(key: str, value: str | int | None) -> str:
     if key == "key":
         return str(value or "(unknown)")
     return "" if value is None else str(value)
-
-
-def _heading(key: str, by: str) -> str:
-    return by if key in {"key", "branch"} else key

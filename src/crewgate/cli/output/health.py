@@ -16,7 +16,9 @@ def headline(state: str, troubles: Iterable[Mapping[str, Any]]) -> str:
     """Return whether the machine is ready, and which components are at fault."""
     if state == "ok":
         return "ready"
-    named = [each["component"] for each in troubles if state == "degraded" or _refuses(each)]
+    if state != "degraded":
+        troubles = [each for each in troubles if each["refuses"] and each["state"] == "failed"]
+    named = [each["component"] for each in troubles]
     more = len(named) - _NAMED_MAX
     shown = "; ".join(named[:_NAMED_MAX]) + (f"; and {more} more" if more > 0 else "")
     words = "ready, but degraded" if state == "degraded" else "not ready"
@@ -39,10 +41,6 @@ def _since(seconds: float, now: float) -> str:
         return ""
     since = datetime.fromtimestamp(seconds, UTC)
     return f", since {since:%Y-%m-%d %H:%M:%S}Z ({_span(now - seconds)})"
-
-
-def _refuses(each: Mapping[str, Any]) -> bool:
-    return bool(each["refuses"]) and each["state"] == "failed"
 
 
 def _wrapped(text: str) -> list[str]:

@@ -289,7 +289,6 @@ class AdmissionController:
         finding: AnomalyFinding | None = None,
         branch: bytes = b"",
     ) -> Transition:
-        """Index a profile by its new level, and return the transition."""
         state = profile.state
         if state.level is EnforcementLevel.OBSERVE:
             self._raised.pop(name, None)

@@ -166,15 +166,11 @@ class CrewAccount(Account):
 
     def bounds(self) -> tuple[SpendingCap, ...]:
         """Return the caps of the hour and of the day, then the quota."""
+        hour, day = self.hour, self.day
+        hourly_max, daily_max = self.allowance.hourly_max, self.allowance.daily_max
         return (
-            SpendingCap(
-                self.hour.charged,
-                self.allowance.hourly_max,
-                window_of(self.hour.number, is_day=False),
-            ),
-            SpendingCap(
-                self.day.charged, self.allowance.daily_max, window_of(self.day.number, is_day=True)
-            ),
+            SpendingCap(hour.charged, hourly_max, window_of(hour.number, is_day=False)),
+            SpendingCap(day.charged, daily_max, window_of(day.number, is_day=True)),
             SpendingCap(self.totals.charged, self.quota),
         )
 

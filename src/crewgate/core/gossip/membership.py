@@ -197,9 +197,6 @@ class Membership:
                 sends += self._probe(target, digest, now, tries=0)
         return sends
 
-    def _self(self) -> MemberUpdate:
-        return MemberUpdate(self._me, MemberState.ALIVE, self._incarnation, self._address)
-
     def _transmissions(self) -> int:
         return limits.update_sendings * math.ceil(math.log10(len(self._members) + 2))
 
@@ -208,7 +205,6 @@ class Membership:
         return self._last_probe
 
     def _spread(self, update: MemberUpdate, now: float) -> None:
-        """Apply an update, and pass it on to others."""
         self._set(update, now)
         self._updates[update.member] = (update, self._transmissions())
 
@@ -230,7 +226,8 @@ class Membership:
         if update.incarnation >= self._incarnation:
             self._health = min(limits.health_max, self._health + 1)
             self._incarnation = min(limits.incarnation_max, update.incarnation + 1)
-            self._updates[self._me] = (self._self(), self._transmissions())
+            me = MemberUpdate(self._me, MemberState.ALIVE, self._incarnation, self._address)
+            self._updates[self._me] = (me, self._transmissions())
 
     def _on_answer(self, target: bytes, now: float) -> None:
         """Enter, for this machine only, that a member is alive, whatever updates say."""

@@ -221,7 +221,6 @@ class CostMeter:
         return cost(self.tariff.call, charges)
 
     def _estimate(self) -> TokenUsage:
-        """Estimate the tokens of a response that is not over."""
         request, usage = self.request, self.tariff.usage
         found = self.counts or TokenUsage()
         if request is None or usage is None:

@@ -349,7 +349,6 @@ class ProxiedCall:
         self._end(CallOutcome.REFUSED)
 
     def _respond(self, kind: problem_types.ProblemType) -> None:
-        """Tell the client of a problem, if that can still be told."""
         self.ignore_client()
         if not self.exchange.started:
             grant = self.permit.grant

@@ -183,8 +183,9 @@ def _document(tariff: Tariff, request: Request, body: bytes | None) -> EditableJ
         raise no_price("its body is compressed; send it as it is")
     if tariff.usage is None and not any(term.reads_json for term in tariff.request):
         return None
+    kinds = [value.lower() for name, value in request.headers if name == b"content-type"]
     for form, name in _FORMS.items():
-        if any(kind.startswith(form) for kind in _content_types(request)):
+        if any(kind.startswith(form) for kind in kinds):
             raise no_price(f"Content-Type is {name}; send application/json")
     try:
         body.decode()
@@ -192,7 +193,3 @@ def _document(tariff: Tariff, request: Request, body: bytes | None) -> EditableJ
     except ValueError as error:
         why = str(error) if "more than" in str(error) else "not a JSON object"
         raise no_price(f"its body is {why}") from None
-
-
-def _content_types(request: Request) -> list[bytes]:
-    return [value.lower() for name, value in request.headers if name == b"content-type"]

@@ -190,7 +190,6 @@ class Listeners:
                 yield opened.prepared.clients.crl
 
     async def _replace_context(self, address: ListenAddress, opened: OpenListener) -> None:
-        """Give a listener a TLS context that has read the newest CRL."""
         try:
             context = await trio.to_thread.run_sync(opened.prepared.make_context)
         except ConfigurationError as error:
