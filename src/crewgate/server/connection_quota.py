@@ -16,6 +16,17 @@ class ConnectionQuota:
     if there are none. While `held`, nothing is read from the client, until the next sweep.
     """
 
+    __slots__ = (
+        "_bad_tokens",
+        "_counters",
+        "_is_used_up",
+        "_stream_errors",
+        "held",
+        "octets",
+        "partial_since",
+        "requests",
+    )
+
     def __init__(self, counters: ListenerCounters) -> None:
         self.requests = 0
         self.octets = 0

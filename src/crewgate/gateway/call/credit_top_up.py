@@ -31,6 +31,20 @@ class CreditTopUp:
     when credit was exhausted. `why_late`: the outcome if the wait under way takes too long.
     """
 
+    __slots__ = (
+        "_asked",
+        "_cancel_pause",
+        "_now",
+        "_pause",
+        "_permit",
+        "_services",
+        "_stopped",
+        "_until",
+        "asking",
+        "denial",
+        "why_late",
+    )  # fmt: skip
+
     def __init__(
         self,
         services: CallServices,

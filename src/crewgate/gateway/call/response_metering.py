@@ -29,6 +29,24 @@ if TYPE_CHECKING:
 class ResponseMetering:
     """The metering of one call. Amounts are micro-credits."""
 
+    __slots__ = (
+        "_bill",
+        "_cancel_reading",
+        "_chunks",
+        "_drawn_for_overrun",
+        "_has_begun",
+        "_has_ended",
+        "_kept_body",
+        "_pending_outcome",
+        "_permit",
+        "_read_on_bytes",
+        "_reads_on",
+        "_refusal",
+        "_services",
+        "_top_up",
+        "meter",
+    )
+
     def __init__(
         self,
         services: CallServices,
